@@ -1,0 +1,25 @@
+// What a device is to the rest of the library: memory, kernels, threads.
+import type { Device, DeviceMemory, DType } from '../core';
+import type { KernelTable } from './table';
+
+export interface Backend extends DeviceMemory {
+  /** For people: the processor, the card, or the JavaScript engine. */
+  readonly name: string;
+  readonly kernels: KernelTable;
+  /** Dtypes that kernels compute in; others are storage formats and get widened to float32 first. */
+  readonly computes: readonly DType[];
+  setNumThreads(n: number): void;
+  /** Resolves when everything queued so far has run. */
+  synchronize(): Promise<void>;
+  /** Returns cached, unused memory to the system. */
+  trimMemory(): void;
+}
+
+/** One line of `devices()`. */
+export interface DeviceInfo {
+  device: Device;
+  available: boolean;
+  name: string;
+  /** Why it is not available. */
+  reason?: string;
+}

@@ -1,0 +1,247 @@
+// The kernel table: the name and the arguments of every kernel, once, for all devices. A backend is a total map
+// from these names to functions, so a kernel that a device lacks does not compile. `native/kernels.h` states the
+// same fields in the same order; the loader compares the two.
+import type { Tensor } from '../core';
+
+/**
+ * Kinds of arguments.
+ * `in`, `out`, `inout`: a contiguous buffer that is read, written, or both. `heads`: a strided operand
+ * [tokens, heads, width] whose last dimension is contiguous, taken from a tensor [B, T, H, D], [B, T, H], or for one
+ * step [B, H, D], [B, H]. A question mark allows null. `dims`: up to 8 numbers. `int`, `float`: numbers.
+ */
+export type FieldKind = 'in' | 'in?' | 'out' | 'out?' | 'inout' | 'inout?' | 'heads' | 'heads?' | 'dims' | 'int' | 'float';
+
+export const MAX_DIMS = 8;
+
+export const UNARY_OPS = [
+  'affine', // a x + b
+  'exp',
+  'log',
+  'sqrt',
+  'rsqrt',
+  'reciprocal',
+  'abs',
+  'square',
+  'sin',
+  'cos',
+  'tanh',
+  'sigmoid',
+  'logSigmoid',
+  'silu',
+  'gelu',
+  'geluTanh',
+  'softplus',
+  'relu',
+  'elu1', // x + 1 for x > 0, else exp(x)
+  'pow', // x^a
+  'clamp', // to [a, b]
+] as const;
+export type UnaryOp = (typeof UNARY_OPS)[number];
+
+export const BINARY_OPS = ['add', 'sub', 'mul', 'div', 'pow', 'maximum', 'minimum', 'eq', 'lt', 'gt'] as const;
+export type BinaryOp = (typeof BINARY_OPS)[number];
+
+export const REDUCE_OPS = ['sum', 'mean', 'max', 'min'] as const;
+export type ReduceOp = (typeof REDUCE_OPS)[number];
+
+export const NORM_KINDS = ['layer', 'rms', 'l2'] as const;
+export type NormKind = (typeof NORM_KINDS)[number];
+
+export const ACTIVATIONS = ['none', 'silu'] as const;
+
+/** Where the erased part is read: nowhere, from the decayed state, or from the state before its decay. */
+export const ERASE_FROM = ['none', 'decayed', 'undecayed'] as const;
+export type EraseFrom = (typeof ERASE_FROM)[number];
+
+/** Inputs shared by the recurrence and its backward pass; see the comment at `recurrence` in the table. */
+const recurrenceInputs = {
+  q: 'heads',
+  k: 'heads',
+  v: 'heads',
+  gate: 'heads?',
+  beta: 'heads?',
+  eraseKey: 'heads?',
+  writeKey: 'heads?',
+  bonus: 'in?',
+  initialState: 'in?',
+  offsets: 'in?',
+} as const;
+
+/** What kind of recurrence it is. */
+const recurrenceShape = {
+  sequences: 'int',
+  tokens: 'int',
+  heads: 'int',
+  keyDim: 'int',
+  valueDim: 'int',
+  scale: 'float',
+  gateWidth: 'int',
+  betaWidth: 'int',
+  eraseFrom: 'int',
+  secondWrite: 'int',
+  readBefore: 'int',
+  exchanged: 'int',
+  recurrent: 'int',
+  checkpointEvery: 'int',
+} as const;
+
+export const KERNELS = {
+  /** y[n] = value */
+  fill: { y: 'out', n: 'int', value: 'float', dtype: 'int' },
+  /** y[n] = x[n] in another dtype; `from` and `to` are dtype codes. */
+  cast: { x: 'in', y: 'out', n: 'int', from: 'int', to: 'int' },
+  /** y[i . yStrides] = x[i . xStrides] for every index i of shape; elements of `bytes` bytes. */
+  copy: { x: 'in', y: 'out', shape: 'dims', xStrides: 'dims', yStrides: 'dims', bytes: 'int' },
+  /** y[n] = op(x[n]; a, b) */
+  unary: { x: 'in', y: 'out', n: 'int', op: 'int', a: 'float', b: 'float' },
+  /** dx[n] = dy[n] op'(x[n]; a, b), where y = op(x) is given too */
+  unaryBackward: { x: 'in', y: 'in', dy: 'in', dx: 'out', n: 'int', op: 'int', a: 'float', b: 'float' },
+  /** y = a op b over shape; y contiguous, a and b strided (0 repeats). */
+  binary: { a: 'in', b: 'in', y: 'out', shape: 'dims', aStrides: 'dims', bStrides: 'dims', op: 'int', dtype: 'int' },
+  /** y[outer, inner] = op over n of x[outer, n, inner] */
+  reduce: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int', op: 'int' },
+  /** y[outer, inner] (int32) = first position of the largest of x[outer, n, inner] */
+  argmax: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int' },
+  /** Running sum along n of x[outer, n, inner], from the end when reverse. */
+  cumsum: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int', reverse: 'int' },
+  /** Softmax, or its logarithm, of each row of x[rows, n]. */
+  softmax: { x: 'in', y: 'out', rows: 'int', n: 'int', log: 'int' },
+  softmaxBackward: { y: 'in', dy: 'in', dx: 'out', rows: 'int', n: 'int', log: 'int' },
+  /**
+   * Normalises rows of x[rows, n]; row r uses weight and bias [groups, n] at r mod groups. stats[rows, 2] = mean and
+   * reciprocal deviation. `rms`: 1/sqrt(mean x^2 + eps); `l2`: 1/sqrt(sum x^2 + eps); `layer`: mean removed.
+   */
+  norm: { x: 'in', weight: 'in?', bias: 'in?', y: 'out', stats: 'out', rows: 'int', n: 'int', groups: 'int', kind: 'int', eps: 'float' },
+  normBackward: {
+    x: 'in', weight: 'in?', stats: 'in', dy: 'in', dx: 'out', dweight: 'out?', dbias: 'out?',
+    rows: 'int', n: 'int', groups: 'int', kind: 'int',
+  },
+  /** y[rows, d] = weight[indices[rows], d] */
+  embedding: { weight: 'in', indices: 'in', y: 'out', rows: 'int', d: 'int' },
+  /** dweight[vocabulary, d] = sum of dy[rows, d] by index, in row order */
+  embeddingBackward: { indices: 'in', dy: 'in', dweight: 'out', rows: 'int', d: 'int', vocabulary: 'int' },
+  /**
+   * Causal depthwise convolution over time, x and y [sequences * tokens, d], weight [d, width] whose last column is
+   * the present token, states [sequences, d, width - 1] oldest first. offsets [sequences + 1] (int32) when packed;
+   * then `tokens` counts all of them.
+   */
+  shortConv: {
+    x: 'heads', weight: 'in', bias: 'in?', initialState: 'in?', offsets: 'in?', y: 'out', finalState: 'out?',
+    sequences: 'int', tokens: 'int', d: 'int', width: 'int', activation: 'int',
+  },
+  shortConvBackward: {
+    x: 'heads', weight: 'in', bias: 'in?', initialState: 'in?', offsets: 'in?', dy: 'in', dfinalState: 'in?',
+    dx: 'out', dweight: 'out', dbias: 'out?', dinitialState: 'out?',
+    sequences: 'int', tokens: 'int', d: 'int', width: 'int', activation: 'int',
+  },
+  /** One token: x and y [batch, d]; the state [batch, d, width - 1] moves on by one. */
+  shortConvStep: { x: 'in', weight: 'in', bias: 'in?', state: 'inout', y: 'out', batch: 'int', d: 'int', width: 'int', activation: 'int' },
+  /**
+   * c[i, j, m, n] = alpha sum_k a[i, j, m, k] b[i, j, k, n] (added to c when accumulate), over two batch dimensions.
+   * The dims of each operand are its strides [batch1, batch2, row, column].
+   */
+  matmul: {
+    a: 'in', b: 'in', c: 'inout', batch1: 'int', batch2: 'int', m: 'int', n: 'int', k: 'int',
+    aStrides: 'dims', bStrides: 'dims', cStrides: 'dims', alpha: 'float', accumulate: 'int',
+  },
+  /** Philox4x32-10 with key = seed and counter = (block, stream): kind 0 uniform in [a, b), 1 normal(mean a, deviation b). */
+  random: { y: 'out', n: 'int', kind: 'int', seedLow: 'int', seedHigh: 'int', stream: 'int', a: 'float', b: 'float' },
+  /** y = x / (1 - p) where the stream's uniform is >= p, else 0; its own backward pass. */
+  dropout: { x: 'in', y: 'out', n: 'int', p: 'float', seedLow: 'int', seedHigh: 'int', stream: 'int' },
+  /**
+   * Cross entropy of each row of logits[rows, n] with target[rows] (int32): loss[rows] = lse - (1 - s) z_target - s mean(z)
+   * + zLoss lse^2, z = cap tanh(logits / cap) when softcap > 0; 0 where target is ignoreIndex. lse[rows] is kept.
+   */
+  crossEntropy: {
+    logits: 'in', target: 'in', loss: 'out', lse: 'out', rows: 'int', n: 'int',
+    ignoreIndex: 'int', smoothing: 'float', zLoss: 'float', softcap: 'float',
+  },
+  crossEntropyBackward: {
+    logits: 'in', target: 'in', lse: 'in', dloss: 'in', dlogits: 'out', rows: 'int', n: 'int',
+    ignoreIndex: 'int', smoothing: 'float', zLoss: 'float', softcap: 'float',
+  },
+  /**
+   * Rotary positions: x and y [tokens, heads, width], the first 2 * pairs coordinates turned by
+   * positions[tokens] (int32) * frequencies[pairs]; pairs are (i, i + pairs), or (2i, 2i + 1) when interleaved.
+   */
+  rope: {
+    x: 'in', y: 'out', positions: 'in', frequencies: 'in', tokens: 'int', heads: 'int', width: 'int', pairs: 'int',
+    interleaved: 'int', inverse: 'int',
+  },
+  /**
+   * Causal softmax attention. q, y [sequences * tokens, heads, *], k, v [sequences * keys, keyHeads, *]; query t of a
+   * sequence sees keys up to t + keys - tokens, and only the last `window` of those when window > 0. Packed by
+   * offsets (then keys = tokens counts all). lse [sequences * tokens, heads].
+   */
+  attention: {
+    q: 'in', k: 'in', v: 'in', offsets: 'in?', y: 'out', lse: 'out', sequences: 'int', tokens: 'int', keys: 'int',
+    heads: 'int', keyHeads: 'int', keyDim: 'int', valueDim: 'int', scale: 'float', window: 'int',
+  },
+  attentionBackward: {
+    q: 'in', k: 'in', v: 'in', offsets: 'in?', y: 'in', lse: 'in', dy: 'in', dq: 'out', dk: 'out', dv: 'out',
+    sequences: 'int', tokens: 'int', keys: 'int', heads: 'int', keyHeads: 'int', keyDim: 'int', valueDim: 'int',
+    scale: 'float', window: 'int',
+  },
+  /** One LSTM step: gates [rows, 4 d] before activation in the order i, f, g, o; cells and hidden [rows, d]. */
+  lstmCell: { gates: 'in', cell: 'in', newCell: 'out', hidden: 'out', rows: 'int', d: 'int' },
+  lstmCellBackward: {
+    gates: 'in', cell: 'in', newCell: 'in', dhidden: 'in', dnewCell: 'in?', dgates: 'out', dcell: 'out', rows: 'int', d: 'int',
+  },
+  /**
+   * The general recurrence (spec 4.1), per sequence and head, with state S [keyDim, valueDim]:
+   *   S_t = D_t S_{t-1} + w_t (beta_t (u_t - (X_t S_{t-1})^T e_t))^T [+ k_t v_t^T]      o_t = scale S^T q_t
+   * gate: log of D_t, width 1 or keyDim. beta: width 1 or valueDim. e, w default to k. secondWrite: u = 0 and + k v^T.
+   * readBefore: o_t = scale (S_{t-1}^T q_t + (q_t . (bonus k_t)) v_t), bonus [heads, keyDim].
+   * exchanged (Oja): `k` and `eraseKey` hold values, `v` holds keys, `gate` runs over values; the state is [values, keys]
+   * and is read along its last dimension, o_t = scale S q_t. Operands with fewer heads serve heads / theirs
+   * neighbouring heads each. offsets [sequences + 1] when packed; then `tokens` counts all.
+   * output [all tokens, heads, valueDim (exchanged: keyDim)]; states: S at every checkpointEvery-th token of each
+   * sequence, [sum over sequences of ceil(length / checkpointEvery), heads, keyDim, valueDim], for the backward pass;
+   * written: w's partner beta (u - ...) [all tokens, heads, valueDim], likewise.
+   */
+  recurrence: { ...recurrenceInputs, output: 'out', finalState: 'out?', states: 'out?', written: 'out?', ...recurrenceShape },
+  /** Gradients per head of the state: dq, dk, ... [all tokens, heads, width]; dbonus [sequences, heads, keyDim]. */
+  recurrenceBackward: {
+    ...recurrenceInputs, states: 'in', written: 'in', doutput: 'in', dfinalState: 'in?',
+    dq: 'out', dk: 'out', dv: 'out', dgate: 'out?', dbeta: 'out?', deraseKey: 'out?', dwriteKey: 'out?', dbonus: 'out?', dinitialState: 'out?',
+    ...recurrenceShape,
+  },
+  /** One token of the same recurrence for `sequences` states at once; the state changes in place. */
+  recurrenceStep: {
+    q: 'heads', k: 'heads', v: 'heads', gate: 'heads?', beta: 'heads?', eraseKey: 'heads?', writeKey: 'heads?', bonus: 'in?',
+    state: 'inout', output: 'out', sequences: 'int', heads: 'int', keyDim: 'int', valueDim: 'int', scale: 'float',
+    gateWidth: 'int', betaWidth: 'int', eraseFrom: 'int', secondWrite: 'int', readBefore: 'int', exchanged: 'int',
+  },
+  /** Adam with decoupled (or, with coupled = 1, ordinary) weight decay; step sizes already hold the bias corrections. */
+  adam: {
+    parameter: 'inout', gradient: 'in', mean: 'inout', square: 'inout', gradientScale: 'in?', n: 'int', learningRate: 'float', beta1: 'float',
+    beta2: 'float', eps: 'float', weightDecay: 'float', coupled: 'int', correction1: 'float', correction2: 'float',
+  },
+  /** parameter -= learningRate (gradient + weightDecay parameter), through a momentum buffer when given. */
+  sgd: {
+    parameter: 'inout', gradient: 'in', momentumBuffer: 'inout?', gradientScale: 'in?', n: 'int', learningRate: 'float',
+    momentum: 'float', nesterov: 'int', weightDecay: 'float',
+  },
+  /** y[0] = sum of squares of x[n], in blocks of fixed size, so that the order never depends on threads. */
+  sumSquares: { x: 'in', y: 'out', n: 'int' },
+  /** y = silu(gate) * up */
+  swiglu: { gate: 'in', up: 'in', y: 'out', n: 'int' },
+  swigluBackward: { gate: 'in', up: 'in', dy: 'in', dgate: 'out', dup: 'out', n: 'int' },
+} as const satisfies Record<string, Record<string, FieldKind>>;
+
+export type KernelName = keyof typeof KERNELS;
+
+type FieldValue<K> = K extends 'int' | 'float'
+  ? number
+  : K extends 'dims'
+    ? readonly number[]
+    : K extends `${string}?`
+      ? Tensor | null
+      : Tensor;
+
+export type KernelArguments<N extends KernelName> = {
+  [F in keyof (typeof KERNELS)[N]]: FieldValue<(typeof KERNELS)[N][F]>;
+};
+
+/** What every device implements. */
+export type KernelTable = { [N in KernelName]: (args: KernelArguments<N>) => void };

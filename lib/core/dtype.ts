@@ -1,0 +1,70 @@
+// Element types: their sizes and the typed arrays that carry them between JavaScript and a device.
+
+/** float32 is the default everywhere; float64 exists on the `js` device only; bfloat16 is a storage format. */
+export type DType = 'float32' | 'bfloat16' | 'int32' | 'float64';
+
+/** Position in this list is the code that kernels receive. */
+export const DTYPES = ['float32', 'bfloat16', 'int32', 'float64'] as const satisfies readonly DType[];
+
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint16Array;
+
+const BYTES: Record<DType, number> = { float32: 4, bfloat16: 2, int32: 4, float64: 8 };
+
+export function bytesPerElement(dtype: DType): number {
+  return BYTES[dtype];
+}
+
+export function dtypeCode(dtype: DType): number {
+  return DTYPES.indexOf(dtype);
+}
+
+export function isFloat(dtype: DType): boolean {
+  return dtype !== 'int32';
+}
+
+/** A zeroed array in the storage format of a dtype (bfloat16: its upper 16 bits). */
+export function newArray(dtype: DType, length: number): TypedArray {
+  switch (dtype) {
+    case 'float32':
+      return new Float32Array(length);
+    case 'bfloat16':
+      return new Uint16Array(length);
+    case 'int32':
+      return new Int32Array(length);
+    case 'float64':
+      return new Float64Array(length);
+  }
+}
+
+const floatBits = new Float32Array(1);
+const wordBits = new Uint32Array(floatBits.buffer);
+
+/** Rounds to nearest, ties to even; NaN stays NaN. */
+export function toBfloat16(value: number): number {
+  floatBits[0] = value;
+  const word = wordBits[0];
+  if ((word & 0x7fffffff) > 0x7f800000) return ((word >>> 16) | 0x40) & 0xffff;
+  return ((word + 0x7fff + ((word >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+export function fromBfloat16(half: number): number {
+  wordBits[0] = half << 16;
+  return floatBits[0];
+}
+
+/** Storage format to what users read: bfloat16 widens to Float32Array, everything else is itself. */
+export function readable(dtype: DType, data: TypedArray): Float32Array | Float64Array | Int32Array {
+  if (dtype !== 'bfloat16') return data as Float32Array | Float64Array | Int32Array;
+  const out = new Float32Array(data.length);
+  const words = new Uint32Array(out.buffer);
+  for (let i = 0; i < data.length; i++) words[i] = data[i] << 16;
+  return out;
+}
+
+/** Numbers to the storage format of a dtype. */
+export function encode(dtype: DType, data: ArrayLike<number>): TypedArray {
+  const out = newArray(dtype, data.length);
+  if (dtype === 'bfloat16') for (let i = 0; i < out.length; i++) out[i] = toBfloat16(data[i]);
+  else out.set(data);
+  return out;
+}

@@ -1,0 +1,109 @@
+// The one error type of the library and the small helpers that build its messages.
+
+/** What went wrong, for programs. */
+export type ErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'SHAPE'
+  | 'DTYPE'
+  | 'DEVICE'
+  | 'DISPOSED'
+  | 'GRAPH'
+  | 'OUT_OF_MEMORY'
+  | 'UNSUPPORTED'
+  | 'BACKEND'
+  | 'IO'
+  | 'FORMAT'
+  | 'ABORTED';
+
+/** Details that an error may carry beside its message. */
+export interface ErrorDetails {
+  /** The argument at fault, as the caller wrote it. */
+  argument?: string;
+  expected?: string;
+  found?: string;
+  cause?: unknown;
+}
+
+/** Every failure the library reports is one of these. */
+export class FastWeightsError extends Error {
+  readonly code: ErrorCode;
+  readonly argument?: string;
+  readonly expected?: string;
+  readonly found?: string;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'FastWeightsError';
+    this.code = code;
+    this.argument = details.argument;
+    this.expected = details.expected;
+    this.found = details.found;
+  }
+}
+
+/** `where: argument must be expected, got found`. */
+export function argumentError(
+  code: ErrorCode,
+  where: string,
+  argument: string,
+  expected: string,
+  found: string,
+): FastWeightsError {
+  return new FastWeightsError(code, `${where}: ${argument} must be ${expected}, got ${found}`, {
+    argument,
+    expected,
+    found,
+  });
+}
+
+/** A short rendering of any value for messages. */
+export function describe(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(describe).join(', ')}]`;
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (value === null || typeof value !== 'object') return String(value);
+  return value.constructor?.name ?? 'object';
+}
+
+/** Requires a whole number in [min, max]. */
+export function checkInteger(
+  where: string,
+  argument: string,
+  value: unknown,
+  min = 0,
+  max: number = Number.MAX_SAFE_INTEGER,
+): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+    const range = max === Number.MAX_SAFE_INTEGER ? `>= ${min}` : `from ${min} to ${max}`;
+    throw argumentError('INVALID_ARGUMENT', where, argument, `a whole number ${range}`, describe(value));
+  }
+  return value;
+}
+
+/** Requires a finite number in [min, max]. */
+export function checkNumber(
+  where: string,
+  argument: string,
+  value: unknown,
+  min = -Infinity,
+  max = Infinity,
+): number {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < min || value > max) {
+    const range = min === -Infinity && max === Infinity ? 'a finite number' : `a number from ${min} to ${max}`;
+    throw argumentError('INVALID_ARGUMENT', where, argument, range, describe(value));
+  }
+  return value;
+}
+
+/** Requires one of a fixed set of strings. */
+export function checkChoice<T extends string>(
+  where: string,
+  argument: string,
+  value: unknown,
+  choices: readonly T[],
+): T {
+  if (!choices.includes(value as T)) {
+    const list = choices.map((c) => `'${c}'`).join(' | ');
+    throw argumentError('INVALID_ARGUMENT', where, argument, list, describe(value));
+  }
+  return value as T;
+}

@@ -1,0 +1,9 @@
+// Tensors, storages, memory scopes, shapes, dtypes and errors. Knows no kernel and no operator.
+export * from './dtype';
+export * from './errors';
+export * from './operators';
+export * from './philox';
+export { Scope, scope } from './scope';
+export * from './shape';
+export * from './storage';
+export * from './tensor';

@@ -1,0 +1,410 @@
+// The tensor: a strided view of a storage, with its place in the autograd graph. Every method that computes
+// forwards to the operator table; this file knows no kernel.
+import { readable, type DType, newArray } from './dtype';
+import { FastWeightsError } from './errors';
+import { operators } from './operators';
+import { setTensorTest, trackInScope } from './scope';
+import { formatShape, isContiguous, resolveDim, sizeOf, contiguousStrides } from './shape';
+import type { Device, Storage } from './storage';
+
+/** A node of the autograd graph, as far as a tensor needs to know it. */
+export interface GraphNode {
+  readonly name: string;
+  /** One more tensor or node refers to this one. */
+  retain(): void;
+  /** One fewer does; at none the node lets go of what it saved. */
+  release(): void;
+}
+
+/** Nested lists of numbers, as `tolist()` gives and `tensor()` takes. */
+export type NestedNumbers = number | NestedNumbers[];
+
+export class Tensor {
+  readonly storage: Storage;
+  readonly shape: readonly number[];
+  /** In elements, like `offset`. */
+  readonly strides: readonly number[];
+  readonly offset: number;
+  /** The gradient that `backward` adds into; only leaves of a graph get one. */
+  grad: Tensor | null = null;
+  /** @internal Set while the tensor is the result of a recorded operator. */
+  node: GraphNode | null = null;
+  /** @internal Which output of the node this tensor is. */
+  nodeOutput = 0;
+  /** @internal Scopes leave it alone (parameters, gradients, optimiser state). */
+  persistent = false;
+  /** @internal The innermost scope hands it to the outer one when it closes. */
+  escape = false;
+  private leafRequiresGrad = false;
+  private disposed = false;
+
+  /** @internal Use `tensor`, `zeros`, ... to make one. */
+  constructor(storage: Storage, shape: readonly number[], strides?: readonly number[], offset = 0) {
+    this.storage = storage;
+    this.shape = shape;
+    this.strides = strides ?? contiguousStrides(shape);
+    this.offset = offset;
+    storage.retain();
+    trackInScope(this);
+  }
+
+  get dtype(): DType {
+    return this.storage.dtype;
+  }
+
+  get device(): Device {
+    return this.storage.memory.device;
+  }
+
+  get ndim(): number {
+    return this.shape.length;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  get isContiguous(): boolean {
+    return isContiguous(this.shape, this.strides);
+  }
+
+  get isDisposed(): boolean {
+    return this.disposed;
+  }
+
+  /** Whether gradients flow to this tensor; settable on leaves. */
+  get requiresGrad(): boolean {
+    return this.leafRequiresGrad || this.node !== null;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (this.node) {
+      throw new FastWeightsError('GRAPH', 'requiresGrad: only leaves can be changed; use detach() on a result');
+    }
+    if (value && this.dtype === 'int32') {
+      throw new FastWeightsError('DTYPE', 'requiresGrad: int32 tensors have no gradient', {
+        argument: 'requiresGrad',
+        expected: 'a floating-point dtype',
+        found: 'int32',
+      });
+    }
+    this.leafRequiresGrad = value;
+  }
+
+  /** Throws DISPOSED when the tensor was freed. */
+  checkAlive(where: string): void {
+    if (this.disposed) {
+      throw new FastWeightsError('DISPOSED', `${where}: a tensor of shape ${formatShape(this.shape)} was used after it was disposed`, {
+        found: 'a disposed tensor',
+      });
+    }
+  }
+
+  /** Lets go of the memory. Views and the tape keep theirs; calling it twice is harmless. */
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    this.storage.release();
+    this.node?.release();
+    this.node = null;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** The elements in row-major order, without blocking the event loop. bfloat16 reads as Float32Array. */
+  async data(): Promise<Float32Array | Float64Array | Int32Array> {
+    const source = this.packed();
+    try {
+      const out = newArray(this.dtype, this.size);
+      await source.storage.memory.readAsync(source.storage.handle, source.offset, out);
+      return readable(this.dtype, out);
+    } finally {
+      if (source !== this) source.dispose();
+    }
+  }
+
+  /** Like `data`, blocking. */
+  dataSync(): Float32Array | Float64Array | Int32Array {
+    const source = this.packed();
+    const out = newArray(this.dtype, this.size);
+    source.storage.memory.read(source.storage.handle, source.offset, out);
+    if (source !== this) source.dispose();
+    return readable(this.dtype, out);
+  }
+
+  private packed(): Tensor {
+    this.checkAlive('data');
+    return this.isContiguous ? this : operators().contiguous(this.detach());
+  }
+
+  /** The value of a tensor with one element. */
+  item(): number {
+    if (this.size !== 1) {
+      throw new FastWeightsError('SHAPE', `item: the tensor must have one element, got shape ${formatShape(this.shape)}`, {
+        expected: 'one element',
+        found: formatShape(this.shape),
+      });
+    }
+    return this.dataSync()[0];
+  }
+
+  tolist(): NestedNumbers {
+    const data = this.dataSync();
+    const nest = (dim: number, at: number): NestedNumbers => {
+      if (dim === this.ndim) return data[at];
+      const step = sizeOf(this.shape.slice(dim + 1));
+      return Array.from({ length: this.shape[dim] }, (_, i) => nest(dim + 1, at + i * step));
+    };
+    return nest(0, 0);
+  }
+
+  /** The same memory outside the graph. */
+  detach(): Tensor {
+    this.checkAlive('detach');
+    return new Tensor(this.storage, this.shape, this.strides, this.offset);
+  }
+
+  /** @internal Marks the tensor as owned by a module, an optimiser or `.grad`. */
+  persist(): this {
+    this.persistent = true;
+    return this;
+  }
+
+  backward(gradient?: Tensor, options?: { retainGraph?: boolean }): void {
+    operators().backward(this, gradient, options);
+  }
+
+  to(target: Device | DType): Tensor {
+    return operators().to(this, target);
+  }
+
+  reshape(...shape: number[] | [readonly number[]]): Tensor {
+    return operators().reshape(this, list(shape));
+  }
+
+  permute(...dims: number[] | [readonly number[]]): Tensor {
+    return operators().permute(this, list(dims));
+  }
+
+  transpose(dim0: number, dim1: number): Tensor {
+    const dims = this.shape.map((_, i) => i);
+    const a = resolveDim('transpose', dim0, this.ndim);
+    const b = resolveDim('transpose', dim1, this.ndim);
+    [dims[a], dims[b]] = [dims[b], dims[a]];
+    return operators().permute(this, dims);
+  }
+
+  /** Elements `start` to `end` (exclusive) of one dimension, as a view; negative positions count from the end. */
+  slice(dim: number, start: number, end?: number): Tensor {
+    const d = resolveDim('slice', dim, this.ndim);
+    return operators().slice(this, d, start, end ?? this.shape[d]);
+  }
+
+  expand(...shape: number[] | [readonly number[]]): Tensor {
+    return operators().expand(this, list(shape));
+  }
+
+  squeeze(dim: number): Tensor {
+    const d = resolveDim('squeeze', dim, this.ndim);
+    return this.shape[d] === 1 ? this.reshape(this.shape.filter((_, i) => i !== d)) : this;
+  }
+
+  unsqueeze(dim: number): Tensor {
+    const d = resolveDim('unsqueeze', dim, this.ndim + 1);
+    return this.reshape([...this.shape.slice(0, d), 1, ...this.shape.slice(d)]);
+  }
+
+  contiguous(): Tensor {
+    return operators().contiguous(this);
+  }
+
+  clone(): Tensor {
+    return operators().clone(this);
+  }
+
+  add(other: Tensor | number): Tensor {
+    return operators().add(this, other);
+  }
+
+  sub(other: Tensor | number): Tensor {
+    return operators().sub(this, other);
+  }
+
+  mul(other: Tensor | number): Tensor {
+    return operators().mul(this, other);
+  }
+
+  div(other: Tensor | number): Tensor {
+    return operators().div(this, other);
+  }
+
+  pow(exponent: Tensor | number): Tensor {
+    return operators().pow(this, exponent);
+  }
+
+  maximum(other: Tensor | number): Tensor {
+    return operators().maximum(this, other);
+  }
+
+  minimum(other: Tensor | number): Tensor {
+    return operators().minimum(this, other);
+  }
+
+  /** 1 where equal, else 0, in the tensor's dtype; `lt` and `gt` alike. */
+  eq(other: Tensor | number): Tensor {
+    return operators().eq(this, other);
+  }
+
+  lt(other: Tensor | number): Tensor {
+    return operators().lt(this, other);
+  }
+
+  gt(other: Tensor | number): Tensor {
+    return operators().gt(this, other);
+  }
+
+  neg(): Tensor {
+    return operators().neg(this);
+  }
+
+  exp(): Tensor {
+    return operators().exp(this);
+  }
+
+  log(): Tensor {
+    return operators().log(this);
+  }
+
+  sqrt(): Tensor {
+    return operators().sqrt(this);
+  }
+
+  rsqrt(): Tensor {
+    return operators().rsqrt(this);
+  }
+
+  reciprocal(): Tensor {
+    return operators().reciprocal(this);
+  }
+
+  abs(): Tensor {
+    return operators().abs(this);
+  }
+
+  square(): Tensor {
+    return operators().square(this);
+  }
+
+  sin(): Tensor {
+    return operators().sin(this);
+  }
+
+  cos(): Tensor {
+    return operators().cos(this);
+  }
+
+  tanh(): Tensor {
+    return operators().tanh(this);
+  }
+
+  sigmoid(): Tensor {
+    return operators().sigmoid(this);
+  }
+
+  logSigmoid(): Tensor {
+    return operators().logSigmoid(this);
+  }
+
+  silu(): Tensor {
+    return operators().silu(this);
+  }
+
+  gelu(approximate?: 'none' | 'tanh'): Tensor {
+    return operators().gelu(this, approximate);
+  }
+
+  softplus(): Tensor {
+    return operators().softplus(this);
+  }
+
+  relu(): Tensor {
+    return operators().relu(this);
+  }
+
+  clamp(min: number, max = Infinity): Tensor {
+    return operators().clamp(this, min, max);
+  }
+
+  matmul(other: Tensor): Tensor {
+    return operators().matmul(this, other);
+  }
+
+  sum(dim?: number | readonly number[], keepdim?: boolean): Tensor {
+    return operators().sum(this, dim, keepdim);
+  }
+
+  mean(dim?: number | readonly number[], keepdim?: boolean): Tensor {
+    return operators().mean(this, dim, keepdim);
+  }
+
+  max(dim?: number, keepdim?: boolean): Tensor {
+    return operators().max(this, dim, keepdim);
+  }
+
+  min(dim?: number, keepdim?: boolean): Tensor {
+    return operators().min(this, dim, keepdim);
+  }
+
+  argmax(dim?: number): Tensor {
+    return operators().argmax(this, dim);
+  }
+
+  cumsum(dim: number): Tensor {
+    return operators().cumsum(this, dim);
+  }
+
+  softmax(dim?: number): Tensor {
+    return operators().softmax(this, dim);
+  }
+
+  logSoftmax(dim?: number): Tensor {
+    return operators().logSoftmax(this, dim);
+  }
+
+  /** In place; only under `noGrad`. */
+  add_(other: Tensor | number): Tensor {
+    return operators().addInPlace(this, other);
+  }
+
+  /** In place; only under `noGrad`. */
+  mul_(other: Tensor | number): Tensor {
+    return operators().mulInPlace(this, other);
+  }
+
+  /** In place; only under `noGrad`. */
+  copy_(other: Tensor): Tensor {
+    return operators().copyInPlace(this, other);
+  }
+
+  /** In place; only under `noGrad`. */
+  fill_(value: number): Tensor {
+    return operators().fillInPlace(this, value);
+  }
+
+  toString(): string {
+    return `Tensor(${formatShape(this.shape)}, ${this.dtype}, ${this.device})`;
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+}
+
+setTensorTest((value): value is Tensor => value instanceof Tensor);
+
+function list(args: number[] | [readonly number[]]): readonly number[] {
+  return Array.isArray(args[0]) ? args[0] : (args as number[]);
+}

@@ -1,0 +1,70 @@
+// A vector of floats as wide as the instruction set's registers, on the compiler's vector extensions: one source for
+// AVX-512 (16 lanes), AVX2 (8), and SSE2, NEON or plain code (4).
+#pragma once
+#include "isa.h"
+
+FW_NAMESPACE_BEGIN
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(kLanes * 4)));
+typedef float VecUnaligned __attribute__((vector_size(kLanes * 4), aligned(4)));
+typedef int32_t VecInt __attribute__((vector_size(kLanes * 4)));
+
+FW_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
+FW_INLINE void store(float* p, Vec x) { *reinterpret_cast<VecUnaligned*>(p) = x; }
+FW_INLINE Vec splat(float x) { return x - Vec{}; }
+FW_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }  // contracted to one instruction
+FW_INLINE Vec select(VecInt mask, Vec a, Vec b) {
+  return reinterpret_cast<Vec>((reinterpret_cast<VecInt>(a) & mask) | (reinterpret_cast<VecInt>(b) & ~mask));
+}
+FW_INLINE Vec vmax(Vec a, Vec b) { return select(a > b, a, b); }
+FW_INLINE Vec vmin(Vec a, Vec b) { return select(a < b, a, b); }
+// The first n < kLanes elements; the others are zero.
+FW_INLINE Vec load_part(const float* p, int64_t n) {
+  Vec x{};
+  for (int64_t i = 0; i < n; i++) x[i] = p[i];
+  return x;
+}
+FW_INLINE void store_part(float* p, Vec x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) p[i] = x[i];
+}
+
+// Sums pairwise, always in the same order.
+FW_INLINE float sum(Vec x) {
+  float lanes[kLanes];
+  store(lanes, x);
+  for (int step = kLanes / 2; step > 0; step /= 2)
+    for (int i = 0; i < step; i++) lanes[i] += lanes[i + step];
+  return lanes[0];
+}
+
+// e^x to about 2 ulp; 0 below -87.3, finite up to 88.7. n = round(x / ln 2), then a polynomial on the remainder.
+FW_INLINE Vec vexp(Vec x) {
+  const Vec clamped = vmin(vmax(x, splat(-87.33654f)), splat(88.72283f));
+  const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
+  const Vec n = (clamped * splat(1.44269504f) + shift) - shift;
+  Vec r = clamped - n * splat(0.693359375f);
+  r = r - n * splat(-2.12194440e-4f);
+  Vec p = splat(1.9875691500e-4f);
+  p = fma(p, r, splat(1.3981999507e-3f));
+  p = fma(p, r, splat(8.3334519073e-3f));
+  p = fma(p, r, splat(4.1665795894e-2f));
+  p = fma(p, r, splat(1.6666665459e-1f));
+  p = fma(p, r, splat(5.0000001201e-1f));
+  p = fma(p * r, r, r + splat(1.0f));
+  // 2^n in two factors, so that n = 128 is no infinity.
+  const VecInt whole = __builtin_convertvector(n, VecInt), half = whole >> 1;
+  const Vec low = reinterpret_cast<Vec>((half + 127) << 23), high = reinterpret_cast<Vec>((whole - half + 127) << 23);
+  const Vec y = p * low * high;
+  const Vec zeroed = select(x < splat(-87.33654f), Vec{}, y);
+  return select(x == x, zeroed, x);  // NaN stays NaN
+}
+
+FW_NAMESPACE_END

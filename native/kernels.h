@@ -1,0 +1,166 @@
+// The kernel ABI: the arguments of every kernel as plain structs, and the table of functions that a device
+// fills. What each kernel computes, and the shape of every argument, stands beside the same field names in
+// lib/backends/table.ts; the loader compares the two field by field and refuses an addon that differs.
+#pragma once
+#include <stdint.h>
+
+namespace fw {
+
+// Raised whenever a field changes its meaning without changing its name or kind.
+constexpr int kAbiVersion = 1;
+
+// Contiguous buffers. `Maybe` ones are null when absent.
+struct In {
+  const void* data = nullptr;
+  operator const float*() const { return static_cast<const float*>(data); }
+  const int32_t* ints() const { return static_cast<const int32_t*>(data); }
+};
+struct Out {
+  void* data = nullptr;
+  operator float*() const { return static_cast<float*>(data); }
+  int32_t* ints() const { return static_cast<int32_t*>(data); }
+};
+struct InMaybe : In {};
+struct OutMaybe : Out {};
+struct InOut : Out {};
+struct InOutMaybe : Out {};
+
+// A strided operand [tokens, heads, width]; strides in elements, the last dimension contiguous. `count` is its own
+// number of heads: head h of a kernel with `heads` heads reads h * count / heads.
+struct Heads {
+  const float* data = nullptr;
+  int64_t token = 0, head = 0, count = 0;
+  const float* at(int64_t t, int64_t h, int64_t heads) const { return data + t * token + h * count / heads * head; }
+};
+struct HeadsMaybe : Heads {};
+
+struct Dims {
+  int64_t rank = 0;
+  int64_t d[8] = {};
+  int64_t operator[](int64_t i) const { return d[i]; }
+};
+using Int = int64_t;
+using Float = double;
+
+// The orders of these lists are those of lib/backends/table.ts.
+enum DType { kFloat32, kBfloat16, kInt32, kFloat64 };
+enum UnaryOp {
+  kAffine, kExp, kLog, kSqrt, kRsqrt, kReciprocal, kAbs, kSquare, kSin, kCos, kTanh, kSigmoid, kLogSigmoid, kSilu,
+  kGelu, kGeluTanh, kSoftplus, kRelu, kElu1, kPowScalar, kClamp
+};
+enum BinaryOp { kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kEq, kLt, kGt };
+enum ReduceOp { kSum, kMean, kMax, kMin };
+enum NormKind { kLayer, kRms, kL2 };
+enum Activation { kNoActivation, kSiluActivation };
+enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
+
+// clang-format off
+#define FW_FIELDS_fill(F) F(Out, y) F(Int, n) F(Float, value) F(Int, dtype)
+#define FW_FIELDS_cast(F) F(In, x) F(Out, y) F(Int, n) F(Int, from) F(Int, to)
+#define FW_FIELDS_copy(F) F(In, x) F(Out, y) F(Dims, shape) F(Dims, xStrides) F(Dims, yStrides) F(Int, bytes)
+#define FW_FIELDS_unary(F) F(In, x) F(Out, y) F(Int, n) F(Int, op) F(Float, a) F(Float, b)
+#define FW_FIELDS_unaryBackward(F) F(In, x) F(In, y) F(In, dy) F(Out, dx) F(Int, n) F(Int, op) F(Float, a) \
+  F(Float, b)
+#define FW_FIELDS_binary(F) F(In, a) F(In, b) F(Out, y) F(Dims, shape) F(Dims, aStrides) F(Dims, bStrides) \
+  F(Int, op) F(Int, dtype)
+#define FW_FIELDS_reduce(F) F(In, x) F(Out, y) F(Int, outer) F(Int, n) F(Int, inner) F(Int, op)
+#define FW_FIELDS_argmax(F) F(In, x) F(Out, y) F(Int, outer) F(Int, n) F(Int, inner)
+#define FW_FIELDS_cumsum(F) F(In, x) F(Out, y) F(Int, outer) F(Int, n) F(Int, inner) F(Int, reverse)
+#define FW_FIELDS_softmax(F) F(In, x) F(Out, y) F(Int, rows) F(Int, n) F(Int, log)
+#define FW_FIELDS_softmaxBackward(F) F(In, y) F(In, dy) F(Out, dx) F(Int, rows) F(Int, n) F(Int, log)
+#define FW_FIELDS_norm(F) F(In, x) F(InMaybe, weight) F(InMaybe, bias) F(Out, y) F(Out, stats) F(Int, rows) \
+  F(Int, n) F(Int, groups) F(Int, kind) F(Float, eps)
+#define FW_FIELDS_normBackward(F) F(In, x) F(InMaybe, weight) F(In, stats) F(In, dy) F(Out, dx) \
+  F(OutMaybe, dweight) F(OutMaybe, dbias) F(Int, rows) F(Int, n) F(Int, groups) F(Int, kind)
+#define FW_FIELDS_embedding(F) F(In, weight) F(In, indices) F(Out, y) F(Int, rows) F(Int, d)
+#define FW_FIELDS_embeddingBackward(F) F(In, indices) F(In, dy) F(Out, dweight) F(Int, rows) F(Int, d) \
+  F(Int, vocabulary)
+#define FW_FIELDS_shortConv(F) F(Heads, x) F(In, weight) F(InMaybe, bias) F(InMaybe, initialState) \
+  F(InMaybe, offsets) F(Out, y) F(OutMaybe, finalState) F(Int, sequences) F(Int, tokens) F(Int, d) F(Int, width) \
+  F(Int, activation)
+#define FW_FIELDS_shortConvBackward(F) F(Heads, x) F(In, weight) F(InMaybe, bias) F(InMaybe, initialState) \
+  F(InMaybe, offsets) F(In, dy) F(InMaybe, dfinalState) F(Out, dx) F(Out, dweight) F(OutMaybe, dbias) \
+  F(OutMaybe, dinitialState) F(Int, sequences) F(Int, tokens) F(Int, d) F(Int, width) F(Int, activation)
+#define FW_FIELDS_shortConvStep(F) F(In, x) F(In, weight) F(InMaybe, bias) F(InOut, state) F(Out, y) \
+  F(Int, batch) F(Int, d) F(Int, width) F(Int, activation)
+#define FW_FIELDS_matmul(F) F(In, a) F(In, b) F(InOut, c) F(Int, batch1) F(Int, batch2) F(Int, m) F(Int, n) \
+  F(Int, k) F(Dims, aStrides) F(Dims, bStrides) F(Dims, cStrides) F(Float, alpha) F(Int, accumulate)
+#define FW_FIELDS_random(F) F(Out, y) F(Int, n) F(Int, kind) F(Int, seedLow) F(Int, seedHigh) F(Int, stream) \
+  F(Float, a) F(Float, b)
+#define FW_FIELDS_dropout(F) F(In, x) F(Out, y) F(Int, n) F(Float, p) F(Int, seedLow) F(Int, seedHigh) \
+  F(Int, stream)
+#define FW_FIELDS_crossEntropy(F) F(In, logits) F(In, target) F(Out, loss) F(Out, lse) F(Int, rows) F(Int, n) \
+  F(Int, ignoreIndex) F(Float, smoothing) F(Float, zLoss) F(Float, softcap)
+#define FW_FIELDS_crossEntropyBackward(F) F(In, logits) F(In, target) F(In, lse) F(In, dloss) F(Out, dlogits) \
+  F(Int, rows) F(Int, n) F(Int, ignoreIndex) F(Float, smoothing) F(Float, zLoss) F(Float, softcap)
+#define FW_FIELDS_rope(F) F(In, x) F(Out, y) F(In, positions) F(In, frequencies) F(Int, tokens) F(Int, heads) \
+  F(Int, width) F(Int, pairs) F(Int, interleaved) F(Int, inverse)
+#define FW_FIELDS_attention(F) F(In, q) F(In, k) F(In, v) F(InMaybe, offsets) F(Out, y) F(Out, lse) \
+  F(Int, sequences) F(Int, tokens) F(Int, keys) F(Int, heads) F(Int, keyHeads) F(Int, keyDim) F(Int, valueDim) \
+  F(Float, scale) F(Int, window)
+#define FW_FIELDS_attentionBackward(F) F(In, q) F(In, k) F(In, v) F(InMaybe, offsets) F(In, y) F(In, lse) \
+  F(In, dy) F(Out, dq) F(Out, dk) F(Out, dv) F(Int, sequences) F(Int, tokens) F(Int, keys) F(Int, heads) \
+  F(Int, keyHeads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, window)
+#define FW_FIELDS_lstmCell(F) F(In, gates) F(In, cell) F(Out, newCell) F(Out, hidden) F(Int, rows) F(Int, d)
+#define FW_FIELDS_lstmCellBackward(F) F(In, gates) F(In, cell) F(In, newCell) F(In, dhidden) \
+  F(InMaybe, dnewCell) F(Out, dgates) F(Out, dcell) F(Int, rows) F(Int, d)
+#define FW_FIELDS_recurrence(F) F(Heads, q) F(Heads, k) F(Heads, v) F(HeadsMaybe, gate) F(HeadsMaybe, beta) \
+  F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InMaybe, initialState) F(InMaybe, offsets) \
+  F(Out, output) F(OutMaybe, finalState) F(OutMaybe, states) F(OutMaybe, written) F(Int, sequences) \
+  F(Int, tokens) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
+  F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged) F(Int, recurrent) \
+  F(Int, checkpointEvery)
+#define FW_FIELDS_recurrenceBackward(F) F(Heads, q) F(Heads, k) F(Heads, v) F(HeadsMaybe, gate) \
+  F(HeadsMaybe, beta) F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InMaybe, initialState) \
+  F(InMaybe, offsets) F(In, states) F(In, written) F(In, doutput) F(InMaybe, dfinalState) F(Out, dq) F(Out, dk) \
+  F(Out, dv) F(OutMaybe, dgate) F(OutMaybe, dbeta) F(OutMaybe, deraseKey) F(OutMaybe, dwriteKey) \
+  F(OutMaybe, dbonus) F(OutMaybe, dinitialState) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, keyDim) \
+  F(Int, valueDim) F(Float, scale) F(Int, gateWidth) F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) \
+  F(Int, readBefore) F(Int, exchanged) F(Int, recurrent) F(Int, checkpointEvery)
+#define FW_FIELDS_recurrenceStep(F) F(Heads, q) F(Heads, k) F(Heads, v) F(HeadsMaybe, gate) F(HeadsMaybe, beta) \
+  F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InOut, state) F(Out, output) \
+  F(Int, sequences) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
+  F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged)
+#define FW_FIELDS_adam(F) F(InOut, parameter) F(In, gradient) F(InOut, mean) F(InOut, square) \
+  F(InMaybe, gradientScale) F(Int, n) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
+  F(Float, weightDecay) F(Int, coupled) F(Float, correction1) F(Float, correction2)
+#define FW_FIELDS_sgd(F) F(InOut, parameter) F(In, gradient) F(InOutMaybe, momentumBuffer) \
+  F(InMaybe, gradientScale) F(Int, n) F(Float, learningRate) F(Float, momentum) F(Int, nesterov) \
+  F(Float, weightDecay)
+#define FW_FIELDS_sumSquares(F) F(In, x) F(Out, y) F(Int, n)
+#define FW_FIELDS_swiglu(F) F(In, gate) F(In, up) F(Out, y) F(Int, n)
+#define FW_FIELDS_swigluBackward(F) F(In, gate) F(In, up) F(In, dy) F(Out, dgate) F(Out, dup) F(Int, n)
+#define FW_KERNELS(K) K(fill) K(cast) K(copy) K(unary) K(unaryBackward) K(binary) K(reduce) K(argmax) K(cumsum) \
+  K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
+  K(shortConvBackward) K(shortConvStep) K(matmul) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
+  K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) K(recurrence) K(recurrenceBackward) \
+  K(recurrenceStep) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)
+// clang-format on
+
+#define FW_MEMBER(kind, name) kind name{};
+#define FW_STRUCT(kernel) \
+  struct kernel##Args {   \
+    FW_FIELDS_##kernel(FW_MEMBER) \
+  };
+FW_KERNELS(FW_STRUCT)
+#undef FW_STRUCT
+#undef FW_MEMBER
+
+// What a kernel gets from whoever runs it: threads and scratch memory.
+struct Context {
+  // Threads that `run` may use; results never depend on it.
+  int threads;
+  // Calls task(data, i) for every i < tasks, on several threads, and returns when all are done.
+  void (*run)(const Context&, int64_t tasks, void (*task)(void* data, int64_t i), void* data);
+  // Memory of the calling thread, aligned to 64 bytes, uninitialised, valid until the same thread asks for the same
+  // slot (0 to 3) again.
+  void* (*scratch)(int slot, int64_t bytes);
+};
+
+struct KernelTable {
+#define FW_ENTRY(kernel) void (*kernel)(const Context&, const kernel##Args&);
+  FW_KERNELS(FW_ENTRY)
+#undef FW_ENTRY
+};
+
+}  // namespace fw
