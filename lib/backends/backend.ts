@@ -6,6 +6,8 @@ export interface Backend extends DeviceMemory {
   /** For people: the processor, the card, or the JavaScript engine. */
   readonly name: string;
   readonly kernels: KernelTable;
+  /** Whether the plain token loop is the faster way through a sequence here. */
+  readonly prefersTokenLoop: boolean;
   /** Dtypes that kernels compute in; others are storage formats and get widened to float32 first. */
   readonly computes: readonly DType[];
   setNumThreads(n: number): void;

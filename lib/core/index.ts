@@ -1,6 +1,7 @@
 // Tensors, storages, memory scopes, shapes, dtypes and errors. Knows no kernel and no operator.
 export * from './dtype';
 export * from './errors';
+export * from './generator';
 export * from './operators';
 export * from './philox';
 export { Scope, scope } from './scope';

@@ -76,6 +76,11 @@ export class Storage {
     return this.block;
   }
 
+  /** Whether exactly one tensor or saved value holds the block, so that it may be overwritten. */
+  get isUnshared(): boolean {
+    return this.refs === 1;
+  }
+
   retain(): void {
     this.refs++;
   }

@@ -35,6 +35,14 @@ FW_INLINE Vec load_part(const float* p, int64_t n) {
 FW_INLINE void store_part(float* p, Vec x, int64_t n) {
   for (int64_t i = 0; i < n; i++) p[i] = x[i];
 }
+// The first min(n, kLanes) elements, n > 0: one loop serves whole vectors and the last part, with the same bits.
+FW_INLINE Vec load_first(const float* p, int64_t n) { return n >= kLanes ? load(p) : load_part(p, n); }
+FW_INLINE void store_first(float* p, Vec x, int64_t n) {
+  if (n >= kLanes)
+    store(p, x);
+  else
+    store_part(p, x, n);
+}
 
 // Sums pairwise, always in the same order.
 FW_INLINE float sum(Vec x) {
@@ -65,6 +73,21 @@ FW_INLINE Vec vexp(Vec x) {
   const Vec y = p * low * high;
   const Vec zeroed = select(x < splat(-87.33654f), Vec{}, y);
   return select(x == x, zeroed, x);  // NaN stays NaN
+}
+
+FW_INLINE Vec vsigmoid(Vec x) { return splat(1.0f) / (splat(1.0f) + vexp(-x)); }
+
+// Near 0 a polynomial keeps the relative precision that 1 - 2 / (e^2|x| + 1) would lose.
+FW_INLINE Vec vtanh(Vec x) {
+  const Vec size = vmax(x, -x), square = x * x;
+  Vec p = splat(-5.70498872745e-3f);
+  p = fma(p, square, splat(2.06390887954e-2f));
+  p = fma(p, square, splat(-5.37397155531e-2f));
+  p = fma(p, square, splat(1.33314422036e-1f));
+  p = fma(p, square, splat(-3.33332819422e-1f));
+  const Vec near = fma(p * square, x, x);
+  const Vec far = splat(1.0f) - splat(2.0f) / (vexp(size + size) + splat(1.0f));
+  return select(size < splat(0.625f), near, select(x < Vec{}, -far, far));
 }
 
 FW_NAMESPACE_END

@@ -1,43 +1,52 @@
 // Tensors as the typed arrays that JavaScript kernels work on.
-import { FastWeightsError, type Tensor } from '../../core';
+import type { Tensor, TypedArray } from '../../core';
 
 /** float32 or float64; kernels compute in double precision and round once, when they store. */
 export type Floats = Float32Array | Float64Array;
 
 /** The elements from the tensor's first one on. */
+export function elements(t: Tensor): TypedArray {
+  const data = t.storage.handle as TypedArray;
+  return t.offset === 0 ? data : data.subarray(t.offset);
+}
+
 export function floats(t: Tensor): Floats {
-  const data = t.storage.handle as Floats;
-  return t.offset === 0 ? data : (data.subarray(t.offset) as Floats);
+  return elements(t) as Floats;
 }
 
 export function ints(t: Tensor): Int32Array {
-  const data = t.storage.handle as Int32Array;
-  return t.offset === 0 ? data : data.subarray(t.offset);
+  return elements(t) as Int32Array;
 }
 
 export function maybe(t: Tensor | null): Floats | null {
   return t && floats(t);
 }
 
-/** A new array of the same kind. */
-export function like(x: Floats, length: number): Floats {
-  return x instanceof Float32Array ? new Float32Array(length) : new Float64Array(length);
+/** Where each sequence starts, and the end of the last: read from offsets, or `tokens` apart when there are none. */
+export function sequenceStarts(offsets: Tensor | null, sequences: number, tokens: number): Int32Array {
+  if (offsets) return ints(offsets).subarray(0, sequences + 1);
+  return Int32Array.from({ length: sequences + 1 }, (_, n) => n * tokens);
 }
 
-/** A strided operand [tokens, heads, width], seen from JavaScript. */
-export interface Heads {
-  data: Floats;
-  token: number;
-  head: number;
-  count: number;
-}
-
-/** Reads [B, T, H, D], [B, T, H], and for one step [B, H, D], [B, H]; `step` tells the two apart. */
-export function headsOf(t: Tensor, step = false): Heads {
-  const [token, head] = step ? [0, 1] : [1, 2];
-  return { data: floats(t), token: t.strides[token], head: t.strides[head], count: t.shape[head] };
-}
-
-export function unsupported(what: string): never {
-  throw new FastWeightsError('UNSUPPORTED', what);
+/** Calls visit(at) at the start of every row (last dimension) of an index space; `at` holds one position per operand. */
+export function forEachRow(
+  shape: readonly number[],
+  operands: readonly (readonly number[])[],
+  visit: (at: readonly number[]) => void,
+): void {
+  if (shape.includes(0)) return;
+  const outer = Math.max(shape.length - 1, 0);
+  const index = new Array<number>(outer).fill(0);
+  const at = operands.map(() => 0);
+  for (;;) {
+    visit(at);
+    let d = outer - 1;
+    for (; d >= 0; d--) {
+      for (let o = 0; o < at.length; o++) at[o] += operands[o][d];
+      if (++index[d] < shape[d]) break;
+      for (let o = 0; o < at.length; o++) at[o] -= operands[o][d] * shape[d];
+      index[d] = 0;
+    }
+    if (d < 0) return;
+  }
 }

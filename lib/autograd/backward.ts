@@ -1,0 +1,123 @@
+// The backward pass: nodes in reverse order of creation, each gradient freed as soon as it is used.
+import {
+  argumentError,
+  FastWeightsError,
+  formatShape,
+  operators,
+  sameShape,
+  scope,
+  Storage,
+  Tensor,
+} from '../core';
+import { getBackend } from '../backends';
+import { noGrad } from './mode';
+import { type Edge, edgeOf, type Node } from './tape';
+
+/** A tensor with the gradient that starts at it. */
+export interface Root {
+  tensor: Tensor;
+  gradient: Tensor;
+}
+
+/**
+ * Adds the gradient of `root` to `.grad` of every leaf of its graph. `gradient` is that of the root itself: 1 when it
+ * has one element, else required, of the root's shape and dtype. The graph is freed on the way unless `retainGraph`.
+ */
+export function backward(root: Tensor, gradient?: Tensor, options: { retainGraph?: boolean } = {}): void {
+  root.checkAlive('backward');
+  if (!root.requiresGrad) {
+    throw new FastWeightsError('GRAPH', 'backward: the tensor does not depend on anything that requires a gradient');
+  }
+  if (!gradient && root.size !== 1) {
+    throw argumentError('SHAPE', 'backward', 'gradient', `given, of shape ${formatShape(root.shape)}`, 'nothing');
+  }
+  if (gradient) {
+    gradient.checkAlive('backward');
+    if (!sameShape(gradient.shape, root.shape)) {
+      throw argumentError('SHAPE', 'backward', 'gradient', formatShape(root.shape), formatShape(gradient.shape));
+    }
+    if (gradient.dtype !== root.dtype) {
+      throw argumentError('DTYPE', 'backward', 'gradient', root.dtype, gradient.dtype);
+    }
+  }
+  noGrad(() =>
+    scope(() => {
+      runBackward([{ tensor: root, gradient: gradient ?? filled(root, 1) }], options.retainGraph ?? false);
+    }),
+  );
+}
+
+/** The pass itself, from several roots at once; runs without recording. */
+export function runBackward(roots: readonly Root[], retainGraph: boolean): void {
+  const pending = new Map<Node, (Tensor | null)[]>();
+  const leaves = new Set<Tensor>();
+  for (const { tensor } of roots) collect(edgeOf(tensor), pending, leaves);
+  for (const { tensor, gradient } of roots) deliver(edgeOf(tensor), gradient, pending, leaves);
+  const order = [...pending.keys()].sort((a, b) => b.id - a.id);
+  for (const node of order) {
+    const gradients = pending.get(node)!;
+    if (gradients.some((g) => g !== null)) {
+      scope(() => {
+        node.apply(gradients).forEach((g, i) => {
+          if (g && node.edges[i]) deliver(node.edges[i], g, pending, leaves);
+        });
+      });
+      for (const g of gradients) g?.dispose();
+    }
+    pending.delete(node);
+    if (!retainGraph) node.free();
+  }
+  for (const leaf of leaves) leaf.grad ??= filled(leaf, 0).persist();
+}
+
+/** Finds every node and leaf that a gradient can reach. */
+function collect(start: Edge, nodes: Map<Node, (Tensor | null)[]>, leaves: Set<Tensor>): void {
+  const stack: Edge[] = [start];
+  for (let edge = stack.pop(); edge !== undefined; edge = stack.pop()) {
+    if (!edge) continue;
+    if ('leaf' in edge) leaves.add(edge.leaf);
+    else if (!nodes.has(edge.node)) {
+      nodes.set(edge.node, new Array<Tensor | null>(edge.node.outputs).fill(null));
+      stack.push(...edge.node.edges);
+    }
+  }
+}
+
+function deliver(edge: Edge, gradient: Tensor, pending: Map<Node, (Tensor | null)[]>, leaves: Set<Tensor>): void {
+  if (!edge) return;
+  if ('leaf' in edge) {
+    accumulate(edge.leaf, gradient);
+    leaves.delete(edge.leaf);
+    return;
+  }
+  const slots = pending.get(edge.node)!;
+  const before = slots[edge.output];
+  if (!before) slots[edge.output] = owned(gradient);
+  else if (before.isContiguous && before.storage.isUnshared) operators().addInPlace(before, gradient);
+  else {
+    slots[edge.output] = operators().add(before, gradient).persist();
+    before.dispose();
+  }
+}
+
+function accumulate(leaf: Tensor, gradient: Tensor): void {
+  if (!sameShape(leaf.shape, gradient.shape)) {
+    throw new FastWeightsError('GRAPH', `backward: a gradient of shape ${formatShape(gradient.shape)} reached a leaf of shape ${formatShape(leaf.shape)}`);
+  }
+  if (leaf.grad) operators().addInPlace(leaf.grad, gradient);
+  else {
+    const fresh = gradient.isContiguous && gradient.storage.isUnshared && !gradient.persistent;
+    leaf.grad = fresh ? gradient.persist() : operators().clone(gradient).persist();
+  }
+}
+
+/** A handle that outlives the scope of the node that made it. */
+function owned(gradient: Tensor): Tensor {
+  return gradient.persistent ? gradient.detach().persist() : gradient.persist();
+}
+
+function filled(like: Tensor, value: number): Tensor {
+  const backend = getBackend(like.device);
+  const y = new Tensor(new Storage(backend, like.dtype, like.size), like.shape);
+  return operators().fillInPlace(y, value);
+}

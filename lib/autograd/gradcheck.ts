@@ -1,0 +1,83 @@
+// Gradients as functions, and their check against central differences.
+import { argumentError, FastWeightsError, scope, type Tensor } from '../core';
+import { backward } from './backward';
+import { noGrad } from './mode';
+
+type ScalarFunction<A extends Tensor[]> = (...inputs: A) => Tensor;
+
+/**
+ * The function that computes the gradients of a scalar function: of its only argument, or a list with one gradient for
+ * each argument. The inputs themselves are left alone.
+ */
+export function grad(fn: (x: Tensor) => Tensor): (x: Tensor) => Tensor;
+export function grad<A extends Tensor[]>(fn: ScalarFunction<A>): (...inputs: A) => Tensor[];
+export function grad(fn: ScalarFunction<Tensor[]>): (...inputs: Tensor[]) => Tensor | Tensor[] {
+  return (...inputs) =>
+    scope(() => {
+      const leaves = inputs.map((t) => asLeaf(t));
+      backward(fn(...leaves));
+      const gradients = leaves.map((t) => {
+        const g = t.grad!;
+        g.persistent = false;
+        return g.detach();
+      });
+      leaves.forEach((t) => t.grad!.dispose());
+      return gradients.length === 1 ? gradients[0] : gradients;
+    });
+}
+
+function asLeaf(t: Tensor): Tensor {
+  const leaf = t.detach();
+  leaf.requiresGrad = true;
+  return leaf;
+}
+
+/**
+ * Compares the gradients of `fn` (to a tensor with one element) with central differences at `inputs` (float64, on `js`).
+ * Returns true, or throws GRAPH naming the input and the element that differ.
+ * `eps` is the step, 1e-6; `tolerance` the largest difference allowed relative to the larger of 1 and the gradient, 1e-6.
+ */
+export function gradcheck(
+  fn: (...inputs: Tensor[]) => Tensor,
+  inputs: readonly Tensor[],
+  options: { eps?: number; tolerance?: number } = {},
+): true {
+  const { eps = 1e-6, tolerance = 1e-6 } = options;
+  inputs.forEach((t, i) => {
+    if (t.dtype !== 'float64') throw argumentError('DTYPE', 'gradcheck', `inputs[${i}]`, 'float64', t.dtype);
+  });
+  const evaluate = (): number => noGrad(() => scope(() => fn(...inputs).item()));
+  scope(() => {
+    const leaves = inputs.map((t) => asLeaf(t));
+    backward(fn(...leaves));
+    leaves.forEach((leaf, i) => {
+      const analytic = leaf.grad!.dataSync();
+      leaf.grad!.dispose();
+      const values = inputs[i].dataSync() as Float64Array;
+      const { memory, handle } = inputs[i].storage;
+      const put = (): void => memory.write(handle, inputs[i].offset, values);
+      if (!inputs[i].isContiguous) throw argumentError('SHAPE', 'gradcheck', `inputs[${i}]`, 'contiguous', 'a strided view');
+      for (let j = 0; j < values.length; j++) {
+        const center = values[j];
+        values[j] = center + eps;
+        put();
+        const above = evaluate();
+        values[j] = center - eps;
+        put();
+        const below = evaluate();
+        values[j] = center;
+        put();
+        const numeric = (above - below) / (2 * eps);
+        const error = Math.abs(numeric - analytic[j]) / Math.max(1, Math.abs(numeric));
+        if (!(error <= tolerance)) {
+          throw new FastWeightsError('GRAPH', `gradcheck: inputs[${i}] differs at element ${j}: backward ${analytic[j]}, differences ${numeric}`, {
+            argument: `inputs[${i}]`,
+            expected: String(numeric),
+            found: String(analytic[j]),
+          });
+        }
+      }
+    });
+  });
+  return true;
+}

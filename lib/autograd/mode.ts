@@ -1,0 +1,27 @@
+// Whether operators are recorded.
+
+let enabled = true;
+
+export function gradEnabled(): boolean {
+  return enabled;
+}
+
+function withMode<T>(mode: boolean, fn: () => T): T {
+  const before = enabled;
+  enabled = mode;
+  try {
+    return fn();
+  } finally {
+    enabled = before;
+  }
+}
+
+/** Runs the synchronous function `fn` without recording; operators in place are allowed only inside. */
+export function noGrad<T>(fn: () => T): T {
+  return withMode(false, fn);
+}
+
+/** The opposite, for code that records inside a backward pass. */
+export function enableGrad<T>(fn: () => T): T {
+  return withMode(true, fn);
+}

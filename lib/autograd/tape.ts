@@ -1,0 +1,152 @@
+// The tape: a graph of recorded operators. A node keeps what its backward pass needs; it lets go of it as soon as
+// the pass has used it, or when no tensor leads to the node any more.
+import { FastWeightsError, type GraphNode, type Storage, Tensor } from '../core';
+import { gradEnabled } from './mode';
+
+/**
+ * Gradients of the outputs (null where none arrived) and the saved tensors in, gradients of the inputs out, null where
+ * there is none or `needs` says that nobody asks.
+ */
+export type BackwardFunction = (
+  gradients: (Tensor | null)[],
+  saved: Tensor[],
+  needs: boolean[],
+) => (Tensor | null | undefined)[];
+
+/** Where a gradient goes: to an output of another node, or into a leaf. */
+export type Edge = { node: Node; output: number } | { leaf: Tensor } | null;
+
+/** A tensor that a node keeps, as a reference to its storage. */
+class Saved {
+  private readonly version: number;
+
+  constructor(
+    private readonly storage: Storage,
+    private readonly shape: readonly number[],
+    private readonly strides: readonly number[],
+    private readonly offset: number,
+  ) {
+    this.version = storage.version;
+    storage.retain();
+  }
+
+  /** A fresh tensor of the surrounding scope. */
+  restore(name: string): Tensor {
+    if (this.storage.version !== this.version) {
+      throw new FastWeightsError(
+        'GRAPH',
+        `backward: a tensor of shape [${this.shape.join(', ')}] that ${name} needs was changed in place after it was used`,
+        { expected: `version ${this.version}`, found: `version ${this.storage.version}` },
+      );
+    }
+    return new Tensor(this.storage, this.shape, this.strides, this.offset);
+  }
+
+  release(): void {
+    this.storage.release();
+  }
+}
+
+let created = 0;
+
+export class Node implements GraphNode {
+  /** Creation order; every input of a node has a smaller one. */
+  readonly id = created++;
+  readonly edges: Edge[];
+  private saved: (Saved | null)[] | null;
+  private run: BackwardFunction | null;
+  private refs: number;
+
+  constructor(
+    readonly name: string,
+    inputs: readonly (Tensor | null)[],
+    readonly outputs: number,
+    saved: readonly Tensor[],
+    run: BackwardFunction,
+  ) {
+    this.edges = inputs.map((t) => edgeTo(t));
+    this.saved = saved.map((t) => new Saved(t.storage, t.shape, t.strides, t.offset));
+    this.run = run;
+    this.refs = outputs;
+  }
+
+  get used(): boolean {
+    return this.run === null;
+  }
+
+  retain(): void {
+    this.refs++;
+  }
+
+  release(): void {
+    if (--this.refs === 0) this.free();
+  }
+
+  /** Gradients of the inputs; the caller owns a scope around it. */
+  apply(gradients: (Tensor | null)[]): (Tensor | null | undefined)[] {
+    if (!this.run || !this.saved) {
+      throw new FastWeightsError(
+        'GRAPH',
+        'backward: this graph was already used; pass { retainGraph: true } to the first backward to run it twice',
+      );
+    }
+    const needs = this.edges.map((e) => e !== null);
+    return this.run(gradients, this.saved.map((s) => s!.restore(this.name)), needs);
+  }
+
+  /** Lets go of the saved tensors and of the nodes before this one. */
+  free(): void {
+    if (!this.saved) return;
+    for (const s of this.saved) s?.release();
+    this.saved = null;
+    this.run = null;
+    for (const edge of this.edges) if (edge && 'node' in edge) edge.node.release();
+  }
+}
+
+function edgeTo(t: Tensor | null): Edge {
+  if (!t?.requiresGrad) return null;
+  if (!t.node) return { leaf: t };
+  const node = t.node as Node;
+  node.retain();
+  return { node, output: t.nodeOutput };
+}
+
+/** Where the gradient of `t` goes, without holding on to it. */
+export function edgeOf(t: Tensor): Edge {
+  return t.node ? { node: t.node as Node, output: t.nodeOutput } : { leaf: t };
+}
+
+/**
+ * Records an operator: its inputs (null for absent ones), its outputs, and what its backward pass needs. Does nothing
+ * when no input needs a gradient or recording is off. `saved` may hold inputs and outputs.
+ */
+export function record(
+  name: string,
+  inputs: readonly (Tensor | null)[],
+  outputs: readonly Tensor[],
+  saved: readonly Tensor[],
+  backward: BackwardFunction,
+): void {
+  if (recording(...inputs)) recordAlways(name, inputs, outputs, saved, backward);
+}
+
+/** Like `record`, also when no input needs a gradient: for functions with parameters of their own. */
+export function recordAlways(
+  name: string,
+  inputs: readonly (Tensor | null)[],
+  outputs: readonly Tensor[],
+  saved: readonly Tensor[],
+  backward: BackwardFunction,
+): void {
+  const node = new Node(name, inputs, outputs.length, saved, backward);
+  outputs.forEach((t, i) => {
+    t.node = node;
+    t.nodeOutput = i;
+  });
+}
+
+/** Whether `record` would keep anything; lets an operator skip work that only its backward pass needs. */
+export function recording(...inputs: (Tensor | null | undefined)[]): boolean {
+  return gradEnabled() && inputs.some((t) => t?.requiresGrad);
+}

@@ -1,0 +1,79 @@
+// Devices: which there are, which is the default, and the backend of each.
+import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device } from '../core';
+import type { Backend, DeviceInfo } from './backend';
+import { createJsBackend } from './js';
+import { loadAttempts, nativeBackend } from './loader';
+
+export type { Backend, DeviceInfo } from './backend';
+export { loadAttempts, type LoadAttempt } from './loader';
+export * from './table';
+
+const DEVICES: readonly Device[] = ['cuda', 'cpu', 'js'];
+
+let js: Backend | undefined;
+let chosen: Device | undefined;
+
+function find(device: Device): Backend | null {
+  switch (device) {
+    case 'js':
+      return (js ??= createJsBackend());
+    case 'cpu':
+      return nativeBackend();
+    case 'cuda':
+      return null;
+  }
+}
+
+/** Why a device is not there. */
+function reasonFor(device: Device): string {
+  const failed = loadAttempts().filter(({ ok, step }) => !ok && (device === 'cuda') === (step === 'cuda package'));
+  return failed.map(({ step, reason }) => `${step}: ${reason}`).join('; ');
+}
+
+/** The backend of a device; DEVICE with the reasons when it is not available. */
+export function getBackend(device: Device): Backend {
+  const backend = find(checkChoice('device', 'device', device, DEVICES));
+  if (!backend) {
+    throw new FastWeightsError('DEVICE', `the ${device} device is not available (${reasonFor(device)})`, {
+      argument: 'device',
+      expected: 'an available device',
+      found: device,
+    });
+  }
+  return backend;
+}
+
+/** What new tensors live on: what was set, else FAST_WEIGHTS_DEVICE, else the fastest there is. */
+export function defaultDevice(): Device {
+  return (chosen ??= deviceFromEnvironment() ?? DEVICES.find((device) => find(device) !== null) ?? 'js');
+}
+
+function deviceFromEnvironment(): Device | undefined {
+  const value = process.env.FAST_WEIGHTS_DEVICE;
+  if (!value) return undefined;
+  const device = DEVICES.find((known) => known === value);
+  if (!device) {
+    const expected = DEVICES.map((known) => `'${known}'`).join(' | ');
+    throw argumentError('INVALID_ARGUMENT', 'environment', 'FAST_WEIGHTS_DEVICE', expected, JSON.stringify(value));
+  }
+  return getBackend(device).device;
+}
+
+export function setDefaultDevice(device: Device): void {
+  chosen = getBackend(device).device;
+}
+
+/** Every device, available or not. */
+export function devices(): DeviceInfo[] {
+  return DEVICES.map((device) => {
+    const backend = find(device);
+    if (backend) return { device, available: true, name: backend.name };
+    return { device, available: false, name: device, reason: reasonFor(device) };
+  });
+}
+
+/** How many threads compute on the CPU, in the whole process; 1 means serial. Results do not depend on it. */
+export function setNumThreads(n: number): void {
+  checkInteger('setNumThreads', 'n', n, 1, 1024);
+  nativeBackend()?.setNumThreads(n);
+}

@@ -1,0 +1,32 @@
+// Kernels that move elements: fill, conversion between dtypes, strided copies.
+import { dtypeCode, fromBfloat16, toBfloat16, type TypedArray } from '../../core';
+import type { KernelArguments } from '../table';
+import { elements, forEachRow } from './view';
+
+const BFLOAT16 = dtypeCode('bfloat16');
+
+export function fill({ y, n, value, dtype }: KernelArguments<'fill'>): void {
+  elements(y).fill(dtype === BFLOAT16 ? toBfloat16(value) : value, 0, n);
+}
+
+/** Storing truncates to int32 and rounds to float32; only bfloat16 needs work of its own. */
+export function cast({ x, y, n, from, to }: KernelArguments<'cast'>): void {
+  const source: TypedArray = elements(x);
+  const target: TypedArray = elements(y);
+  for (let i = 0; i < n; i++) {
+    const value = from === BFLOAT16 ? fromBfloat16(source[i]) : source[i];
+    target[i] = to === BFLOAT16 ? toBfloat16(value) : value;
+  }
+}
+
+export function copy({ x, y, shape, xStrides, yStrides }: KernelArguments<'copy'>): void {
+  const source: TypedArray = elements(x);
+  const target: TypedArray = elements(y);
+  const last = shape.length - 1;
+  const n = shape[last] ?? 1;
+  const xStep = xStrides[last] ?? 1;
+  const yStep = yStrides[last] ?? 1;
+  forEachRow(shape, [xStrides, yStrides], ([from, to]) => {
+    for (let i = 0; i < n; i++) target[to + i * yStep] = source[from + i * xStep];
+  });
+}

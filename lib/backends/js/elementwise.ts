@@ -1,0 +1,122 @@
+// Elementwise kernels: functions of one and of two arguments, their derivatives, and the gated unit.
+import { BINARY_OPS, UNARY_OPS, type BinaryOp, type KernelArguments, type UnaryOp } from '../table';
+import { erfc, sigmoid, silu, siluDerivative, softplus } from './special';
+import { elements, floats, forEachRow } from './view';
+
+interface Unary {
+  apply(x: number, a: number, b: number): number;
+  /** dy/dx at x, where y = apply(x) */
+  derivative(x: number, y: number, a: number, b: number): number;
+}
+
+const SQRT_HALF = Math.SQRT1_2;
+const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
+const INVERSE_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
+
+/** Distribution function of the standard normal. */
+const normalBelow = (x: number) => 0.5 * erfc(-x * SQRT_HALF);
+const geluTanhInner = (x: number) => Math.tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x));
+
+const UNARY: Record<UnaryOp, Unary> = {
+  affine: { apply: (x, a, b) => a * x + b, derivative: (_x, _y, a) => a },
+  exp: { apply: Math.exp, derivative: (_x, y) => y },
+  log: { apply: Math.log, derivative: (x) => 1 / x },
+  sqrt: { apply: Math.sqrt, derivative: (_x, y) => 0.5 / y },
+  rsqrt: { apply: (x) => 1 / Math.sqrt(x), derivative: (x, y) => (-0.5 * y) / x },
+  reciprocal: { apply: (x) => 1 / x, derivative: (_x, y) => -y * y },
+  abs: { apply: Math.abs, derivative: Math.sign },
+  square: { apply: (x) => x * x, derivative: (x) => 2 * x },
+  sin: { apply: Math.sin, derivative: Math.cos },
+  cos: { apply: Math.cos, derivative: (x) => -Math.sin(x) },
+  tanh: { apply: Math.tanh, derivative: (_x, y) => 1 - y * y },
+  sigmoid: { apply: sigmoid, derivative: (_x, y) => y * (1 - y) },
+  logSigmoid: { apply: (x) => -softplus(-x), derivative: (x) => sigmoid(-x) },
+  silu: { apply: silu, derivative: siluDerivative },
+  gelu: {
+    apply: (x) => (x === -Infinity ? 0 : x * normalBelow(x)),
+    derivative: (x) => normalBelow(x) + (Number.isFinite(x) ? x * INVERSE_SQRT_2PI * Math.exp(-0.5 * x * x) : 0),
+  },
+  geluTanh: {
+    apply: (x) => (x === -Infinity ? 0 : 0.5 * x * (1 + geluTanhInner(x))),
+    derivative: (x) => {
+      const t = geluTanhInner(x);
+      const slope = SQRT_2_OVER_PI * (1 + 3 * 0.044715 * x * x);
+      return 0.5 * (1 + t) + (t * t === 1 ? 0 : 0.5 * x * (1 - t * t) * slope);
+    },
+  },
+  softplus: { apply: softplus, derivative: sigmoid },
+  relu: { apply: (x) => (x < 0 ? 0 : x), derivative: (x) => (x > 0 ? 1 : 0) },
+  elu1: { apply: (x) => (x > 0 ? x + 1 : Math.exp(x)), derivative: (x, y) => (x > 0 ? 1 : y) },
+  pow: { apply: (x, a) => Math.pow(x, a), derivative: (x, _y, a) => (a === 0 ? 0 : a * Math.pow(x, a - 1)) },
+  clamp: {
+    apply: (x, a, b) => Math.min(Math.max(x, a), b),
+    derivative: (x, _y, a, b) => (x >= a && x <= b ? 1 : 0),
+  },
+};
+
+const BINARY: Record<BinaryOp, (a: number, b: number) => number> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  div: (a, b) => a / b,
+  pow: Math.pow,
+  maximum: Math.max,
+  minimum: Math.min,
+  eq: (a, b) => (a === b ? 1 : 0),
+  lt: (a, b) => (a < b ? 1 : 0),
+  gt: (a, b) => (a > b ? 1 : 0),
+};
+
+export function unary({ x, y, n, op, a, b }: KernelArguments<'unary'>): void {
+  const { apply } = UNARY[UNARY_OPS[op]];
+  const source = floats(x);
+  const target = floats(y);
+  for (let i = 0; i < n; i++) target[i] = apply(source[i], a, b);
+}
+
+export function unaryBackward({ x, y, dy, dx, n, op, a, b }: KernelArguments<'unaryBackward'>): void {
+  const { derivative } = UNARY[UNARY_OPS[op]];
+  const source = floats(x);
+  const result = floats(y);
+  const upstream = floats(dy);
+  const target = floats(dx);
+  for (let i = 0; i < n; i++) target[i] = upstream[i] * derivative(source[i], result[i], a, b);
+}
+
+export function binary({ a, b, y, shape, aStrides, bStrides, op }: KernelArguments<'binary'>): void {
+  const apply = BINARY[BINARY_OPS[op]];
+  const left = elements(a);
+  const right = elements(b);
+  const target = elements(y);
+  const last = shape.length - 1;
+  const n = shape[last] ?? 1;
+  const aStep = aStrides[last] ?? 0;
+  const bStep = bStrides[last] ?? 0;
+  let to = 0;
+  forEachRow(shape, [aStrides, bStrides], ([aAt, bAt]) => {
+    for (let i = 0; i < n; i++) target[to++] = apply(left[aAt + i * aStep], right[bAt + i * bStep]);
+  });
+}
+
+export function swiglu({ gate, up, y, n }: KernelArguments<'swiglu'>): void {
+  const g = floats(gate);
+  const u = floats(up);
+  const target = floats(y);
+  for (let i = 0; i < n; i++) target[i] = silu(g[i]) * u[i];
+}
+
+export function swigluBackward({ gate, up, dy, dgate, dup, n }: KernelArguments<'swigluBackward'>): void {
+  const g = floats(gate);
+  const u = floats(up);
+  const upstream = floats(dy);
+  const dg = floats(dgate);
+  const du = floats(dup);
+  for (let i = 0; i < n; i++) {
+    // Read before either store: the results may lie where the inputs do.
+    const gi = g[i];
+    const d = upstream[i];
+    const ui = u[i];
+    dg[i] = d * ui * siluDerivative(gi);
+    du[i] = d * silu(gi);
+  }
+}

@@ -1,0 +1,78 @@
+// The js device: every kernel in TypeScript, on float32 and float64. It needs no addon and is the reference of the others.
+import type { Backend } from '../backend';
+import type { KernelTable } from '../table';
+import { attention, attentionBackward } from './attention';
+import { shortConv, shortConvBackward, shortConvStep } from './conv';
+import { cast, copy, fill } from './copy';
+import { binary, swiglu, swigluBackward, unary, unaryBackward } from './elementwise';
+import { embedding, embeddingBackward } from './embedding';
+import { crossEntropy, crossEntropyBackward } from './loss';
+import { lstmCell, lstmCellBackward } from './lstm';
+import { matmul } from './matmul';
+import { JsMemory } from './memory';
+import { norm, normBackward } from './norm';
+import { adam, sgd } from './optim';
+import { dropout, random } from './random';
+import { recurrence, recurrenceBackward, recurrenceStep } from './recurrence';
+import { argmax, cumsum, reduce, sumSquares } from './reduce';
+import { rope } from './rope';
+import { softmax, softmaxBackward } from './softmax';
+
+const kernels: KernelTable = {
+  fill,
+  cast,
+  copy,
+  unary,
+  unaryBackward,
+  binary,
+  reduce,
+  argmax,
+  cumsum,
+  softmax,
+  softmaxBackward,
+  norm,
+  normBackward,
+  embedding,
+  embeddingBackward,
+  shortConv,
+  shortConvBackward,
+  shortConvStep,
+  matmul,
+  random,
+  dropout,
+  crossEntropy,
+  crossEntropyBackward,
+  rope,
+  attention,
+  attentionBackward,
+  lstmCell,
+  lstmCellBackward,
+  recurrence,
+  recurrenceBackward,
+  recurrenceStep,
+  adam,
+  sgd,
+  sumSquares,
+  swiglu,
+  swigluBackward,
+};
+
+class JsBackend extends JsMemory implements Backend {
+  readonly name = `V8 ${process.versions.v8}`;
+  readonly kernels = kernels;
+  readonly computes = ['float32', 'float64'] as const;
+
+  /** JavaScript has one thread. */
+  setNumThreads(): void {}
+
+  synchronize(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** The garbage collector decides. */
+  trimMemory(): void {}
+}
+
+export function createJsBackend(): Backend {
+  return new JsBackend();
+}

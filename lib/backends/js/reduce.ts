@@ -1,0 +1,76 @@
+// Reductions and running sums along one dimension of [outer, n, inner], each accumulated in order.
+import { REDUCE_OPS, type KernelArguments, type ReduceOp } from '../table';
+import { floats, ints, type Floats } from './view';
+
+/** Folds n elements of x from `at`, `step` apart. */
+type Fold = (x: Floats, at: number, step: number, n: number) => number;
+
+const sum: Fold = (x, at, step, n) => {
+  let total = 0;
+  for (let i = 0; i < n; i++) total += x[at + i * step];
+  return total;
+};
+
+const FOLDS: Record<ReduceOp, Fold> = {
+  sum,
+  mean: (x, at, step, n) => sum(x, at, step, n) / n,
+  max: (x, at, step, n) => {
+    let most = -Infinity;
+    for (let i = 0; i < n; i++) most = Math.max(most, x[at + i * step]);
+    return most;
+  },
+  min: (x, at, step, n) => {
+    let least = Infinity;
+    for (let i = 0; i < n; i++) least = Math.min(least, x[at + i * step]);
+    return least;
+  },
+};
+
+export function reduce({ x, y, outer, n, inner, op }: KernelArguments<'reduce'>): void {
+  const fold = FOLDS[REDUCE_OPS[op]];
+  const source = floats(x);
+  const target = floats(y);
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < inner; i++) target[o * inner + i] = fold(source, o * n * inner + i, inner, n);
+  }
+}
+
+/** A NaN counts as the largest. */
+export function argmax({ x, y, outer, n, inner }: KernelArguments<'argmax'>): void {
+  const source = floats(x);
+  const target = ints(y);
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < inner; i++) {
+      const at = o * n * inner + i;
+      let best = 0;
+      for (let j = 1; j < n; j++) {
+        const most = source[at + best * inner];
+        const value = source[at + j * inner];
+        if (value > most || (Number.isNaN(value) && !Number.isNaN(most))) best = j;
+      }
+      target[o * inner + i] = best;
+    }
+  }
+}
+
+export function cumsum({ x, y, outer, n, inner, reverse }: KernelArguments<'cumsum'>): void {
+  const source = floats(x);
+  const target = floats(y);
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < inner; i++) {
+      let total = 0;
+      for (let j = 0; j < n; j++) {
+        const at = (o * n + (reverse ? n - 1 - j : j)) * inner + i;
+        total += source[at];
+        target[at] = total;
+      }
+    }
+  }
+}
+
+export function sumSquares({ x, y, n }: KernelArguments<'sumSquares'>): void {
+  const source = floats(x);
+  let total = 0;
+  for (let i = 0; i < n; i++) total += source[i] * source[i];
+  floats(y)[0] = total;
+}

@@ -1,0 +1,255 @@
+// A native device: storages are numbers, a kernel call is its arguments in a shared command array and one call.
+import {
+  bytesPerElement,
+  contiguousStrides,
+  describe,
+  FastWeightsError,
+  formatShape,
+  type Device,
+  type DType,
+  type Handle,
+  type Tensor,
+  type TypedArray,
+} from '../core';
+import type { Backend } from './backend';
+import { KERNELS, MAX_DIMS, type FieldKind, type KernelName, type KernelTable } from './table';
+
+/** What changes its meaning without changing a name is counted here and in native/kernels.h. */
+const ABI = 1;
+
+/** The surface of native/binding/addon.cc. */
+export interface Addon {
+  readonly abi: number;
+  readonly kernels: readonly (readonly [string, readonly (readonly [string, string])[]])[];
+  readonly command: Float64Array;
+  /** What this processor has, the widest last. */
+  readonly instructionSets: readonly string[];
+  instructionSet(): string;
+  useInstructionSet(name: string): void;
+  /** 0 when there is no memory. */
+  allocate(bytes: number): number;
+  free(id: number): void;
+  write(id: number, byteOffset: number, data: TypedArray): void;
+  read(id: number, byteOffset: number, out: TypedArray): void;
+  readAsync(id: number, byteOffset: number, out: TypedArray): Promise<void>;
+  synchronize(): Promise<void>;
+  submit(kernel: number): void;
+  setNumThreads(n: number): void;
+  numThreads(): number;
+  trim(): void;
+  memoryUsage(): { live: number; peak: number; cached: number };
+}
+
+/** Writes one argument at `at` and returns where the next one goes. */
+type Encoder = (command: Float64Array, at: number, value: unknown) => number;
+
+function encodeBuffer(command: Float64Array, at: number, value: unknown): number {
+  if (value === null) {
+    command[at] = 0;
+    command[at + 1] = 0;
+  } else {
+    const { storage, offset } = value as Tensor;
+    command[at] = storage.handle as number;
+    command[at + 1] = offset * bytesPerElement(storage.dtype);
+  }
+  return at + 2;
+}
+
+/** `dim` is where the heads stand: 2 of [B, T, H, D], or 1 of [B, H, D] in a kernel for one step. */
+function headsEncoder(dim: 1 | 2): Encoder {
+  return (command, at, value) => {
+    encodeBuffer(command, at, value);
+    if (value === null) command.fill(0, at + 2, at + 5);
+    else {
+      const tensor = value as Tensor;
+      const { shape, strides } = tensor;
+      checkHeads(tensor, dim);
+      command[at + 2] = strides[dim - 1];
+      command[at + 3] = strides[dim];
+      command[at + 4] = shape[dim];
+    }
+    return at + 5;
+  };
+}
+
+/** The kernel walks all tokens of all batches in one stride, and the last dimension in steps of one. */
+function checkHeads({ shape, strides }: Tensor, dim: 1 | 2): void {
+  const batches = dim === 1 || shape[0] <= 1 || shape[1] === 0 || strides[0] === shape[1] * strides[1];
+  const width = shape.length === dim + 1 || shape[dim + 1] <= 1 || strides[dim + 1] === 1;
+  if (batches && width) return;
+  const expected = formatShape(contiguousStrides(shape));
+  throw new FastWeightsError('BACKEND', `strides ${formatShape(strides)} of shape ${formatShape(shape)} are not one row of tokens`, {
+    expected,
+    found: formatShape(strides),
+  });
+}
+
+function encodeDims(command: Float64Array, at: number, value: unknown): number {
+  const dims = value as readonly number[];
+  command[at] = dims.length;
+  for (let i = 0; i < MAX_DIMS; i++) command[at + 1 + i] = i < dims.length ? dims[i] : 0;
+  return at + 1 + MAX_DIMS;
+}
+
+function encodeNumber(command: Float64Array, at: number, value: unknown): number {
+  command[at] = value as number;
+  return at + 1;
+}
+
+function encoderOf(kernel: KernelName, kind: FieldKind): Encoder {
+  switch (kind) {
+    case 'heads':
+    case 'heads?':
+      return headsEncoder(kernel === 'recurrenceStep' ? 1 : 2);
+    case 'dims':
+      return encodeDims;
+    case 'int':
+    case 'float':
+      return encodeNumber;
+    default:
+      return encodeBuffer;
+  }
+}
+
+/** Refuses an addon that was built from another kernel table. */
+function checkSchema(addon: Addon): void {
+  const differ = (expected: string, found: string): never => {
+    throw new FastWeightsError('BACKEND', `the native addon does not fit this version: expected ${expected}, found ${found}`, {
+      expected,
+      found,
+    });
+  };
+  if (addon.abi !== ABI) differ(`ABI ${ABI}`, `ABI ${addon.abi}`);
+  const names = Object.keys(KERNELS) as KernelName[];
+  for (let i = 0; i < Math.max(names.length, addon.kernels.length); i++) {
+    const [name, found] = addon.kernels[i] ?? ['no further kernel', []];
+    if (name !== names[i]) differ(`kernel ${names[i] ?? 'no further kernel'}`, `kernel ${name}`);
+    const expected = Object.entries<FieldKind>(KERNELS[names[i]]);
+    for (let j = 0; j < Math.max(expected.length, found.length); j++) {
+      const line = (field?: readonly [string, string]): string => `${name}.${field ? `${field[0]}: ${field[1]}` : 'nothing'}`;
+      if (line(expected[j]) !== line(found[j])) differ(line(expected[j]), line(found[j]));
+    }
+  }
+}
+
+/** Runs a call of the addon; what it throws becomes a typed error. */
+function guarded<T>(what: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw backendError(what, error);
+  }
+}
+
+function backendError(what: string, error: unknown): FastWeightsError {
+  if (error instanceof FastWeightsError) return error;
+  const message = error instanceof Error ? error.message : describe(error);
+  return new FastWeightsError('BACKEND', `${what}: ${message}`, { cause: error });
+}
+
+function kernelFunctions(addon: Addon): KernelTable {
+  const { command } = addon;
+  const functions = Object.entries<Record<string, FieldKind>>(KERNELS).map(([name, fields], position) => {
+    const names = Object.keys(fields);
+    const encoders = Object.values(fields).map((kind) => encoderOf(name as KernelName, kind));
+    const run = (args: Readonly<Record<string, unknown>>): void => {
+      try {
+        let at = 0;
+        for (let i = 0; i < names.length; i++) at = encoders[i](command, at, args[names[i]]);
+        addon.submit(position);
+      } catch (error) {
+        throw backendError(name, error);
+      }
+    };
+    return [name, run] as const;
+  });
+  return Object.fromEntries(functions) as unknown as KernelTable;
+}
+
+class NativeBackend implements Backend {
+  readonly device: Device = 'cpu';
+  readonly kernels: KernelTable;
+  readonly prefersTokenLoop = false;
+  readonly computes: readonly DType[] = ['float32'];
+  readonly #addon: Addon;
+
+  constructor(
+    addon: Addon,
+    readonly name: string,
+  ) {
+    this.#addon = addon;
+    this.kernels = kernelFunctions(addon);
+    // Structured cloning reads own properties: a tensor on its way to another thread ends here.
+    Object.defineProperty(this, 'thread', {
+      enumerable: true,
+      get() {
+        throw new FastWeightsError('DEVICE', 'tensors cannot be posted to another thread; post the array that data() returns');
+      },
+    });
+  }
+
+  allocate(dtype: DType, length: number): Handle {
+    if (dtype === 'float64') {
+      throw new FastWeightsError('DTYPE', 'float64 exists on the js device only', {
+        argument: 'dtype',
+        expected: 'float32 | bfloat16 | int32',
+        found: 'float64',
+      });
+    }
+    const bytes = length * bytesPerElement(dtype);
+    const id = guarded('allocate', () => this.#addon.allocate(bytes));
+    if (id === 0) {
+      throw new FastWeightsError('OUT_OF_MEMORY', `the ${this.device} device has no room for ${bytes} bytes more`, {
+        expected: `${bytes} bytes`,
+        found: `${this.#addon.memoryUsage().live} bytes in use`,
+      });
+    }
+    return id;
+  }
+
+  free(handle: Handle): void {
+    guarded('free', () => this.#addon.free(handle as number));
+  }
+
+  write(handle: Handle, offset: number, data: TypedArray): void {
+    guarded('write', () => this.#addon.write(handle as number, offset * data.BYTES_PER_ELEMENT, data));
+  }
+
+  read(handle: Handle, offset: number, out: TypedArray): void {
+    guarded('read', () => this.#addon.read(handle as number, offset * out.BYTES_PER_ELEMENT, out));
+  }
+
+  async readAsync(handle: Handle, offset: number, out: TypedArray): Promise<void> {
+    try {
+      await this.#addon.readAsync(handle as number, offset * out.BYTES_PER_ELEMENT, out);
+    } catch (error) {
+      throw backendError('read', error);
+    }
+  }
+
+  setNumThreads(n: number): void {
+    this.#addon.setNumThreads(n);
+  }
+
+  async synchronize(): Promise<void> {
+    try {
+      await this.#addon.synchronize();
+    } catch (error) {
+      throw backendError('synchronize', error);
+    }
+  }
+
+  trimMemory(): void {
+    this.#addon.trim();
+  }
+}
+
+/**
+ * The CPU device on a loaded addon. `instructionSet` forces one of those that the processor has; otherwise the widest
+ * is taken.
+ */
+export function createNativeBackend(addon: Addon, processor: string, instructionSet?: string): Backend {
+  checkSchema(addon);
+  if (instructionSet) guarded('FAST_WEIGHTS_ISA', () => addon.useInstructionSet(instructionSet));
+  return new NativeBackend(addon, `${processor} (${addon.instructionSet()})`);
+}

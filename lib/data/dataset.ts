@@ -1,0 +1,67 @@
+// What a training loop needs to know about data: batches that are pure functions of (seed, step), and a fixed
+// evaluation set.
+import { HostRandom } from '../core';
+
+/** The label of a position that no loss and no accuracy counts. */
+export const IGNORED = -100;
+
+export interface Batch {
+  batchSize: number;
+  sequenceLength: number;
+  /** Token ids [B, T]. */
+  inputs: Int32Array;
+  /** [B, T]: what the logits at the same position must predict (already shifted), or IGNORED. */
+  labels: Int32Array;
+  /** Labels that count. The mean over an evaluation set weights each batch by it. */
+  labelCount: number;
+  /** [B, T]: for counted labels the index in the data set's `groups`; absent where there is one group only. */
+  groups?: Uint8Array;
+}
+
+export interface Dataset {
+  readonly name: string;
+  readonly description: string;
+  readonly vocabSize: number;
+  readonly sequenceLength: number;
+  /** Names of the kinds of labels whose accuracies are worth telling apart. */
+  readonly groups: readonly string[];
+  /** The training batch of a step. The same (seed, step, batchSize) gives the same batch in every process. */
+  batch(step: number, batchSize: number): Batch;
+  /** The evaluation set, the same every time; the last batch may hold fewer sequences. */
+  evaluation(batchSize: number): Iterable<Batch>;
+  /** Tokens for people to read. */
+  decode(ids: ArrayLike<number>): string;
+}
+
+export function emptyBatch(batchSize: number, sequenceLength: number, grouped: boolean): Batch {
+  const size = batchSize * sequenceLength;
+  return {
+    batchSize,
+    sequenceLength,
+    inputs: new Int32Array(size),
+    labels: new Int32Array(size).fill(IGNORED),
+    labelCount: 0,
+    ...(grouped ? { groups: new Uint8Array(size) } : {}),
+  };
+}
+
+export function countLabels(labels: Int32Array): number {
+  return labels.reduce((count, label) => (label === IGNORED ? count : count + 1), 0);
+}
+
+// Streams of one seed: tensors draw from the lowest ones (core/generator), so data starts at 2^48.
+const TRAINING = 2 ** 48;
+const EVALUATION = 2 ** 49;
+
+/** Steps and evaluation indices are below this. */
+export const MAX_STEP = 2 ** 40;
+
+/** The random numbers of training step `step`; no other step and no evaluation sequence draws from them. */
+export function trainingRandom(seed: number, step: number): HostRandom {
+  return new HostRandom(seed, TRAINING + step);
+}
+
+/** The random numbers of evaluation sequence `index`. */
+export function evaluationRandom(seed: number, index: number): HostRandom {
+  return new HostRandom(seed, EVALUATION + index);
+}

@@ -1,0 +1,29 @@
+// The built-in tasks by name.
+import { checkChoice } from '../../core';
+import type { Dataset } from '../dataset';
+import { copy } from './copy';
+import { mqar } from './mqar';
+import { parity } from './parity';
+import { associativeRecall } from './recall';
+
+export * from './copy';
+export * from './mqar';
+export * from './parity';
+export * from './recall';
+export * from './retrieval';
+export type { TaskOptions } from './sequence';
+
+/** Tasks that a sequence model can train on, each a function from its options to a data set. */
+export const tasks = { associativeRecall, mqar, parity, copy };
+
+export type TaskName = keyof typeof tasks;
+
+export type OptionsOf<N extends TaskName> = NonNullable<Parameters<(typeof tasks)[N]>[0]>;
+
+const factories: { [N in TaskName]: (options?: OptionsOf<N>) => Dataset } = tasks;
+
+/** Makes a task from its name, as a command line or a configuration file has it. */
+export function createTask<N extends TaskName>(name: N, options?: OptionsOf<N>): Dataset {
+  const known = checkChoice('createTask', 'name', name, Object.keys(tasks) as N[]);
+  return factories[known](options);
+}

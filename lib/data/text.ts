@@ -1,0 +1,135 @@
+// A text as a data set: windows at random positions to train on, consecutive windows of its end to validate on.
+import { readFileSync } from 'node:fs';
+import { argumentError, checkInteger, checkNumber, describe, FastWeightsError } from '../core';
+import { byteTokenizer, characterTokenizer, type Tokenizer } from '../io';
+import { type Batch, countLabels, type Dataset, emptyBatch, MAX_STEP, trainingRandom } from './dataset';
+import { wideBelow } from './sampling';
+
+export interface TextDatasetOptions {
+  /** The text itself; or `path`. */
+  text?: string;
+  /** A UTF-8 file, or several, joined in this order. */
+  path?: string | readonly string[];
+  /** Default `bytes`. */
+  tokenizer?: 'bytes' | 'characters' | Tokenizer;
+  /** The share of the tokens, from the end, that only `evaluation` shows. Default 0.1. */
+  validationFraction?: number;
+  /** T, default 256. */
+  sequenceLength?: number;
+  /** Default 0. */
+  seed?: number;
+}
+
+export interface TextDataset extends Dataset {
+  readonly tokenizer: Tokenizer;
+  /** Tokens of the training part. */
+  readonly training: Int32Array;
+  /** Tokens of the validation part; `evaluation` predicts all of them but the first. */
+  readonly validation: Int32Array;
+}
+
+export function textDataset(options: TextDatasetOptions): TextDataset {
+  const name = 'textDataset';
+  const T = checkInteger(name, 'sequenceLength', options.sequenceLength ?? 256, 1);
+  const fraction = checkNumber(name, 'validationFraction', options.validationFraction ?? 0.1, 0, 1);
+  const seed = checkInteger(name, 'seed', options.seed ?? 0);
+  const text = readText(options);
+  const tokenizer = tokenizerOf(options.tokenizer ?? 'bytes', text);
+  const tokens = Int32Array.from(tokenizer.encode(text));
+  const validationCount = Math.floor(tokens.length * fraction);
+  const training = tokens.subarray(0, tokens.length - validationCount);
+  const validation = tokens.subarray(training.length);
+  if (training.length < T + 1 || (fraction > 0 && validation.length < 2)) {
+    const expected = `long enough for a window of ${T + 1} training tokens${fraction > 0 ? ' and 2 validation tokens' : ''}`;
+    const found = `${training.length} training and ${validation.length} validation tokens`;
+    throw argumentError('INVALID_ARGUMENT', name, 'text', expected, found);
+  }
+
+  return {
+    name: 'text',
+    description: `${tokens.length} tokens of text, ${validation.length} of them for validation`,
+    vocabSize: tokenizer.vocabSize,
+    sequenceLength: T,
+    groups: ['all'],
+    tokenizer,
+    training,
+    validation,
+    batch(step, batchSize) {
+      checkInteger(name, 'batchSize', batchSize, 1);
+      const random = trainingRandom(seed, checkInteger(name, 'step', step, 0, MAX_STEP - 1));
+      const starts = Array.from({ length: batchSize }, () => wideBelow(random, training.length - T));
+      return windows(training, starts, T);
+    },
+    *evaluation(batchSize) {
+      checkInteger(name, 'batchSize', batchSize, 1);
+      const count = Math.ceil((validation.length - 1) / T);
+      for (let first = 0; first < count; first += batchSize) {
+        const rows = Math.min(batchSize, count - first);
+        yield windows(
+          validation,
+          Array.from({ length: rows }, (_, i) => (first + i) * T),
+          T,
+        );
+      }
+    },
+    decode: (ids) => tokenizer.decode(Array.from(ids)),
+  };
+}
+
+/**
+ * Windows of T tokens, each labelled with the token after it. One that runs past the end is padded behind with ignored
+ * labels: in a causal model nothing that counts depends on the padding.
+ */
+function windows(tokens: Int32Array, starts: readonly number[], T: number): Batch {
+  const batch = emptyBatch(starts.length, T, false);
+  starts.forEach((start, b) => {
+    const length = Math.min(T, tokens.length - 1 - start);
+    batch.inputs.set(tokens.subarray(start, start + length), b * T);
+    batch.labels.set(tokens.subarray(start + 1, start + 1 + length), b * T);
+  });
+  return { ...batch, labelCount: countLabels(batch.labels) };
+}
+
+function readText({ text, path }: TextDatasetOptions): string {
+  if ((text === undefined) === (path === undefined)) {
+    throw argumentError(
+      'INVALID_ARGUMENT',
+      'textDataset',
+      'text',
+      'given, or else path',
+      text === undefined ? 'neither' : 'both',
+    );
+  }
+  if (text !== undefined) {
+    if (typeof text !== 'string')
+      throw argumentError('INVALID_ARGUMENT', 'textDataset', 'text', 'a string', describe(text));
+    return text;
+  }
+  return (typeof path === 'string' ? [path] : (path ?? [])).map(readFile).join('');
+}
+
+function readFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new FastWeightsError('IO', `textDataset: cannot read ${path}: ${reason}`, {
+      argument: 'path',
+      found: path,
+      cause,
+    });
+  }
+}
+
+function tokenizerOf(choice: 'bytes' | 'characters' | Tokenizer, text: string): Tokenizer {
+  if (choice === 'bytes') return byteTokenizer();
+  if (choice === 'characters') return characterTokenizer(text);
+  if (choice !== null && typeof choice === 'object' && typeof choice.encode === 'function') return choice;
+  throw argumentError(
+    'INVALID_ARGUMENT',
+    'textDataset',
+    'tokenizer',
+    "'bytes' | 'characters' | a Tokenizer",
+    describe(choice),
+  );
+}

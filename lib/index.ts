@@ -1,0 +1,69 @@
+// The public interface of fast-weights.
+import './ops';
+
+export {
+  FastWeightsError,
+  manualSeed,
+  memory,
+  scope,
+  Scope,
+  Tensor,
+  type Device,
+  type DType,
+  type ErrorCode,
+  type MemoryReport,
+  type NestedNumbers,
+  type Shape,
+} from './core';
+export { devices, loadAttempts, setDefaultDevice, setNumThreads, type DeviceInfo } from './backends';
+export * from './io';
+export { checkpoint, enableGrad, grad, gradcheck, noGrad } from './autograd';
+export {
+  arange,
+  cat,
+  crossEntropy,
+  dropout,
+  elu1,
+  embedding,
+  featureMap,
+  full,
+  gelu,
+  groupNorm,
+  l2Norm,
+  layerNorm,
+  linear,
+  logSoftmax,
+  lstm,
+  matmul,
+  ones,
+  rand,
+  randn,
+  rmsNorm,
+  rmsNormGated,
+  rope,
+  setChecks,
+  shortConvolution,
+  shortConvolutionStep,
+  softmax,
+  softmaxAttention,
+  split,
+  stack,
+  swiglu,
+  tensor,
+  zeros,
+  type AttentionOptions,
+  type CrossEntropyOptions,
+  type CuSeqlens,
+  type FeatureMapName,
+  type FeatureMapOptions,
+  type GatedNormOptions,
+  type LstmLayer,
+  type LstmState,
+  type RopeOptions,
+  type ShortConvolutionOptions,
+  type ShortConvolutionResult,
+  type TensorOptions,
+} from './ops';
+export * from './rules';
+export * as nn from './nn';
+export * as optim from './optim';

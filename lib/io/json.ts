@@ -1,0 +1,187 @@
+// JSON as model files really hold it: strict text with the two notations for infinities that published
+// configurations use, bare words and {"__float__": "Infinity"}.
+import { readFile } from 'node:fs/promises';
+import { writeFileAtomic } from './atomic';
+import { formatError, ioError } from './failure';
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** Deeper nesting than any real file has is refused before it can exhaust the stack. */
+const MAX_DEPTH = 256;
+
+const WORDS = new Map<string, Json>([
+  ['true', true],
+  ['false', false],
+  ['null', null],
+]);
+const FLOATS = new Map<string, number>([
+  ['Infinity', Infinity],
+  ['-Infinity', -Infinity],
+  ['NaN', NaN],
+]);
+
+class Parser {
+  private at = 0;
+  private depth = 0;
+  private readonly token = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|-?[A-Za-z]+/y;
+  private readonly plain = /[^"\\\u0000-\u001f]*/y;
+
+  constructor(
+    private readonly text: string,
+    private readonly where: string,
+    /** Standard JSON only, and no name twice in one object. */
+    private readonly strict: boolean,
+  ) {}
+
+  document(): Json {
+    const value = this.value();
+    if (this.peek() !== '') this.fail('the end of the text');
+    return value;
+  }
+
+  private value(): Json {
+    switch (this.peek()) {
+      case '{':
+        return this.nested(() => this.object());
+      case '[':
+        return this.nested(() => this.array());
+      case '"':
+        return this.string();
+      default:
+        return this.scalar();
+    }
+  }
+
+  private nested<T>(read: () => T): T {
+    if (++this.depth > MAX_DEPTH) this.fail(`nested at most ${MAX_DEPTH} deep`);
+    this.at++;
+    const value = read();
+    this.depth--;
+    return value;
+  }
+
+  private object(): Json {
+    const out: { [key: string]: Json } = {};
+    if (this.skip('}')) return out;
+    let count = 0;
+    do {
+      if (this.peek() !== '"') this.fail('a quoted name');
+      const name = this.string();
+      if (this.strict && Object.hasOwn(out, name)) this.fail(`an object without a second ${JSON.stringify(name)}`);
+      this.expect(':');
+      const value = this.value();
+      // Assigning to __proto__ would change the prototype; an own property of that name is only data.
+      if (name === '__proto__') {
+        Object.defineProperty(out, name, { value, enumerable: true, configurable: true, writable: true });
+      } else out[name] = value;
+      count++;
+    } while (this.skip(','));
+    this.expect('}');
+    return !this.strict && count === 1 ? tagged(out) : out;
+  }
+
+  private array(): Json[] {
+    const out: Json[] = [];
+    if (this.skip(']')) return out;
+    do out.push(this.value());
+    while (this.skip(','));
+    this.expect(']');
+    return out;
+  }
+
+  private string(): string {
+    const start = this.at++;
+    let escaped = false;
+    for (;;) {
+      this.plain.lastIndex = this.at;
+      this.plain.test(this.text);
+      this.at = this.plain.lastIndex;
+      if (this.text[this.at] !== '\\') break;
+      escaped = true;
+      this.at += 2;
+    }
+    if (this.text[this.at] !== '"') this.fail('a closed string');
+    this.at++;
+    if (!escaped) return this.text.slice(start + 1, this.at - 1);
+    try {
+      return JSON.parse(this.text.slice(start, this.at)) as string;
+    } catch {
+      this.at = start;
+      return this.fail('a string with valid escapes');
+    }
+  }
+
+  private scalar(): Json {
+    this.token.lastIndex = this.at;
+    const word = this.token.exec(this.text)?.[0] ?? '';
+    const value = this.constants.get(word) ?? Number(word || NaN);
+    if (Number.isNaN(value) && !this.constants.has(word)) this.fail('a value');
+    this.at += word.length;
+    return word === 'null' ? null : value;
+  }
+
+  /** The next character that is not white space; '' at the end. */
+  private peek(): string {
+    for (;;) {
+      const c = this.text[this.at] ?? '';
+      if (c !== ' ' && c !== '\n' && c !== '\r' && c !== '\t') return c;
+      this.at++;
+    }
+  }
+
+  private skip(character: string): boolean {
+    if (this.peek() !== character) return false;
+    this.at++;
+    return true;
+  }
+
+  private expect(character: string): void {
+    if (!this.skip(character)) this.fail(`'${character}'`);
+  }
+
+  private fail(expected: string): never {
+    const before = this.text.slice(0, this.at);
+    const line = before.split('\n').length;
+    const column = this.at - before.lastIndexOf('\n');
+    const found = this.at < this.text.length ? JSON.stringify(this.text.slice(this.at, this.at + 12)) : 'the end';
+    throw formatError(`${this.where}: line ${line}, column ${column}`, expected, found);
+  }
+}
+
+/** {"__float__": "Infinity"} is that number; anything else is itself. */
+function tagged(value: { [key: string]: Json }): Json {
+  const float = Object.hasOwn(value, '__float__') ? value.__float__ : undefined;
+  return typeof float === 'string' ? (FLOATS.get(float) ?? value) : value;
+}
+
+/** Parses a configuration; `where` names the file in errors. */
+export function parseJson(text: string, where: string): Json {
+  return new Parser(text, where, false).document();
+}
+
+/** Standard JSON in which no object names a key twice. */
+export function parseStrictJson(text: string, where: string): Json {
+  return new Parser(text, where, true).document();
+}
+
+export function isJsonObject(value: Json | undefined): value is { [key: string]: Json } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export async function readJson(path: string): Promise<Json> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw ioError('readJson', path, error);
+  }
+  return parseJson(text, path);
+}
+
+/** Indented, atomic; infinities and NaN in the tagged notation, so that every JSON reader takes the file. */
+export async function writeJson(path: string, value: unknown): Promise<void> {
+  const tag = (_: string, v: unknown): unknown =>
+    typeof v === 'number' && !Number.isFinite(v) ? { __float__: String(v) } : v;
+  const text = `${JSON.stringify(value, tag, 2)}\n`;
+  await writeFileAtomic(path, (file) => file.writeFile(text));
+}

@@ -1,0 +1,99 @@
+// Causal depthwise convolution over time.
+import { argumentError, checkChoice, formatShape, type Tensor } from '../core';
+import { ACTIVATIONS } from '../backends';
+import { record } from '../autograd';
+import { checkAlike, checkFloat, checkShape, checkState, emptyLike, kernelsOf, widening, zerosLike } from './kernel';
+import { contiguous } from './view';
+import { type CuSeqlens, sequencesOf } from './sequences';
+
+/** Options of `shortConvolution`. */
+export interface ShortConvolutionOptions {
+  bias?: Tensor | null;
+  activation?: 'silu' | null;
+  /** [N, D, W - 1], the inputs before the first token, oldest first; zeros by default. */
+  initialState?: Tensor | null;
+  outputFinalState?: boolean;
+  cuSeqlens?: CuSeqlens | null;
+}
+
+/** What `shortConvolution` returns: output [B, T, D], finalState [N, D, W - 1] when asked for. */
+export interface ShortConvolutionResult {
+  output: Tensor;
+  finalState?: Tensor;
+}
+
+function check(where: string, x: Tensor, weight: Tensor, bias: Tensor | null): { d: number; width: number } {
+  checkFloat(where, 'x', x);
+  checkFloat(where, 'weight', weight);
+  const d = x.shape[x.ndim - 1];
+  if (weight.ndim !== 2 || weight.shape[0] !== d || weight.shape[1] < 1) {
+    throw argumentError('SHAPE', where, 'weight', `[${d}, W] (channels, width)`, formatShape(weight.shape));
+  }
+  checkAlike(where, 'weight', weight, x, 'x');
+  if (bias) {
+    checkAlike(where, 'bias', bias, x, 'x');
+    checkShape(where, 'bias', bias, [d], 'channels');
+  }
+  return { d, width: weight.shape[1] };
+}
+
+/**
+ * y_t = act(sum_j weight[:, W - 1 - j] x_{t-j} + bias) for x [B, T, D] and weight [D, W], whose last column is the
+ * present token (spec 2.13, "conv4").
+ */
+export const shortConvolution = widening((x: Tensor, weight: Tensor, options: ShortConvolutionOptions = {}): ShortConvolutionResult => {
+  const where = 'shortConvolution';
+  const { bias = null, initialState = null, outputFinalState = false, cuSeqlens } = options;
+  const { d, width } = check(where, x, weight, bias);
+  if (x.ndim !== 3) throw argumentError('SHAPE', where, 'x', '[B, T, D]', formatShape(x.shape));
+  const activation = ACTIVATIONS.indexOf(checkChoice(where, 'activation', options.activation ?? 'none', ACTIVATIONS));
+  const { count: sequences, tokens, offsets } = sequencesOf(where, x, cuSeqlens);
+  const stateShape = [sequences, d, width - 1];
+  if (initialState) {
+    checkAlike(where, 'initialState', initialState, x, 'x');
+    checkShape(where, 'initialState', initialState, stateShape, 'sequences, channels, width - 1');
+  }
+  const rows = x.strides[2] === 1 && (x.shape[0] === 1 || x.strides[0] === tokens * x.strides[1]) ? x : contiguous(x);
+  const [w, b, s] = [contiguous(weight), bias && contiguous(bias), initialState && contiguous(initialState)];
+  const output = emptyLike(x);
+  const finalState = outputFinalState ? emptyLike(x, stateShape) : undefined;
+  const numbers = { sequences, tokens, d, width, activation };
+  kernelsOf(x).shortConv({ x: rows, weight: w, bias: b, initialState: s, offsets, y: output, finalState: finalState ?? null, ...numbers });
+  const optional = [b, s, offsets];
+  const present = optional.filter((t) => t !== null);
+  record(where, [x, weight, bias, initialState], finalState ? [output, finalState] : [output], [rows, w, ...present], ([dy, dfinal], [sx, sw, ...rest], needs) => {
+    const [sb, ss, so] = optional.map((t) => (t ? rest.shift()! : null));
+    const dx = emptyLike(sx, sx.shape);
+    const dweight = emptyLike(sw);
+    const dbias = needs[2] ? emptyLike(sw, [d]) : null;
+    const dinitialState = needs[3] ? emptyLike(sw, stateShape) : null;
+    kernelsOf(sx).shortConvBackward({
+      x: sx, weight: sw, bias: sb, initialState: ss, offsets: so, dy: dy ? contiguous(dy) : zerosLike(sx, sx.shape),
+      dfinalState: dfinal ? contiguous(dfinal) : null, dx, dweight, dbias, dinitialState, ...numbers,
+    });
+    return [dx, dweight, dbias, dinitialState];
+  });
+  return { output, finalState };
+});
+
+/**
+ * One token of `shortConvolution`, outside the tape: x [B, D] in, [B, D] out; the state [B, D, W - 1] is changed in place.
+ */
+export function shortConvolutionStep(
+  x: Tensor,
+  weight: Tensor,
+  options: { bias?: Tensor | null; activation?: 'silu' | null; state: Tensor },
+): Tensor {
+  const where = 'shortConvolution.step';
+  const { bias = null, state } = options;
+  const { d, width } = check(where, x, weight, bias);
+  if (x.ndim !== 2) throw argumentError('SHAPE', where, 'x', '[B, D]', formatShape(x.shape));
+  checkState(where, state, [x.shape[0], d, width - 1], 'batch, channels, width - 1');
+  const y = emptyLike(x);
+  kernelsOf(x).shortConvStep({
+    x: contiguous(x), weight: contiguous(weight), bias, state, y, batch: x.shape[0], d, width,
+    activation: ACTIVATIONS.indexOf(options.activation ?? 'none'),
+  });
+  state.storage.version++;
+  return y;
+}

@@ -1,0 +1,205 @@
+// Elementwise operators: one table of unary functions, one of binary ones, and the operators in place.
+import {
+  argumentError,
+  broadcastShapes,
+  broadcastStrides,
+  checkNumber,
+  collapse,
+  FastWeightsError,
+  formatShape,
+  sameShape,
+  Tensor,
+} from '../core';
+import { BINARY_OPS, type BinaryOp, MAX_DIMS, UNARY_OPS, type UnaryOp } from '../backends';
+import { gradEnabled, record } from '../autograd';
+import { checkAlike, checkFloat, checkTensor, dtypeCodes, emptyLike, fill, kernelsOf, widening } from './kernel';
+import { assign, contiguous, sumTo } from './view';
+
+function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
+  checkFloat(op, 'x', x);
+  const source = contiguous(x);
+  const y = emptyLike(x);
+  const parameters = { n: x.size, op: UNARY_OPS.indexOf(op), a, b };
+  kernelsOf(x).unary({ x: source, y, ...parameters });
+  record(op, [x], [y], [source, y], ([g], [sx, sy]) => {
+    if (!g) return [null];
+    const dx = emptyLike(sx);
+    kernelsOf(sx).unaryBackward({ x: sx, y: sy, dy: contiguous(g), dx, ...parameters });
+    return [dx];
+  });
+  return y;
+}
+
+const unary = (op: UnaryOp): ((x: Tensor) => Tensor) => widening((x: Tensor) => applyUnary(op, x));
+
+export const exp = unary('exp');
+export const log = unary('log');
+export const sqrt = unary('sqrt');
+export const rsqrt = unary('rsqrt');
+export const reciprocal = unary('reciprocal');
+export const abs = unary('abs');
+export const square = unary('square');
+export const sin = unary('sin');
+export const cos = unary('cos');
+export const tanh = unary('tanh');
+export const sigmoid = unary('sigmoid');
+/** log(sigmoid(x)), accurate for large |x|. */
+export const logSigmoid = unary('logSigmoid');
+export const silu = unary('silu');
+/** log(1 + e^x), accurate for large |x|. */
+export const softplus = unary('softplus');
+export const relu = unary('relu');
+/** ELU(x) + 1: x + 1 for x > 0, else e^x (Katharopoulos et al. 2020). */
+export const elu1 = unary('elu1');
+const geluExact = unary('gelu');
+const geluTanh = unary('geluTanh');
+
+export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
+  return approximate === 'tanh' ? geluTanh(x) : geluExact(x);
+}
+
+/** a x + b */
+export const affine = widening((x: Tensor, a: number, b: number): Tensor => applyUnary('affine', x, a, b));
+
+export function neg(x: Tensor): Tensor {
+  return affine(x, -1, 0);
+}
+
+/** Limits to [min, max]; the gradient is 0 outside. */
+export const clamp = widening((x: Tensor, min: number, max: number): Tensor => applyUnary('clamp', x, min, max));
+
+const powScalar = widening((x: Tensor, exponent: number): Tensor => applyUnary('pow', x, exponent));
+
+/** y = a op b with broadcasting, off the tape. */
+function broadcastBinary(op: BinaryOp, a: Tensor, b: Tensor, y?: Tensor): Tensor {
+  const target = broadcastShapes(op, a.shape, b.shape);
+  const out = y ?? emptyLike(a, target);
+  const { shape, strides } = collapse(target, [
+    broadcastStrides(a.shape, a.strides, target),
+    broadcastStrides(b.shape, b.strides, target),
+    out.strides,
+  ]);
+  if (shape.length > MAX_DIMS) {
+    throw new FastWeightsError('UNSUPPORTED', `${op}: at most ${MAX_DIMS} strided dimensions, got ${shape.length}`);
+  }
+  const [aStrides, bStrides] = strides;
+  kernelsOf(a).binary({ a, b, y: out, shape, aStrides, bStrides, op: BINARY_OPS.indexOf(op), dtype: dtypeCodes[a.dtype] });
+  return out;
+}
+
+type BinaryGradient = (g: Tensor, a: Tensor, b: Tensor, y: Tensor) => Tensor;
+
+/** What a binary operator's backward pass saves and does; a missing side has gradient zero. */
+interface BinaryRule {
+  saves: boolean;
+  a: BinaryGradient;
+  b: BinaryGradient;
+}
+
+const BINARY_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
+  add: { saves: false, a: (g) => g, b: (g) => g },
+  sub: { saves: false, a: (g) => g, b: (g) => neg(g) },
+  mul: { saves: true, a: (g, _, b) => mul(g, b), b: (g, a) => mul(g, a) },
+  div: { saves: true, a: (g, _, b) => div(g, b), b: (g, a, b) => neg(div(mul(g, a), square(b))) },
+  pow: {
+    saves: true,
+    a: (g, a, b) => mul(g, mul(b, pow(a, sub(b, 1)))),
+    b: (g, a, _, y) => mul(g, mul(y, log(a))),
+  },
+  maximum: { saves: true, a: (g, a, b) => mul(g, sub(1, lt(a, b))), b: (g, a, b) => mul(g, lt(a, b)) },
+  minimum: { saves: true, a: (g, a, b) => mul(g, sub(1, gt(a, b))), b: (g, a, b) => mul(g, gt(a, b)) },
+};
+
+function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
+  checkTensor(op, 'a', a);
+  checkTensor(op, 'b', b);
+  checkAlike(op, 'b', b, a);
+  const y = broadcastBinary(op, a, b);
+  const rule = BINARY_RULES[op];
+  if (!rule) return y;
+  const aShape = a.shape;
+  const bShape = b.shape;
+  record(op, [a, b], [y], rule.saves ? [a, b, y] : [], ([g], [sa, sb, sy], needs) => {
+    if (!g) return [];
+    return [needs[0] ? sumTo(rule.a(g, sa, sb, sy), aShape) : null, needs[1] ? sumTo(rule.b(g, sa, sb, sy), bShape) : null];
+  });
+  return y;
+}
+
+function scalarLike(t: Tensor, value: number): Tensor {
+  const s = emptyLike(t, []);
+  fill(s, value);
+  return s;
+}
+
+/** Numbers take the tensor's dtype; `byNumber` is a shorter way for a number on the right. */
+function binary(
+  op: BinaryOp,
+  byNumber?: (a: Tensor, b: number) => Tensor,
+): (a: Tensor | number, b: Tensor | number) => Tensor {
+  return widening((a: Tensor | number, b: Tensor | number): Tensor => {
+    if (typeof b === 'number') {
+      checkTensor(op, 'a', a);
+      return byNumber && a.dtype !== 'int32' ? byNumber(a, b) : applyBinary(op, a, scalarLike(a, b));
+    }
+    checkTensor(op, 'b', b);
+    return applyBinary(op, typeof a === 'number' ? scalarLike(b, a) : a, b);
+  });
+}
+
+export const add = binary('add', (a, b) => affine(a, 1, b));
+export const sub = binary('sub', (a, b) => affine(a, 1, -b));
+export const mul = binary('mul', (a, b) => affine(a, b, 0));
+export const div = binary('div');
+export const pow = binary('pow', (a, b) => powScalar(a, b));
+/** Larger of the two; where they are equal the gradient goes to the first. */
+export const maximum = binary('maximum');
+/** Smaller of the two; where they are equal the gradient goes to the first. */
+export const minimum = binary('minimum');
+export const eq = binary('eq');
+export const lt = binary('lt');
+export const gt = binary('gt');
+
+function checkInPlace(where: string, x: Tensor): void {
+  checkTensor(where, 'x', x);
+  if (gradEnabled()) throw new FastWeightsError('GRAPH', `${where}: operators in place are allowed only inside noGrad`);
+}
+
+function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
+  checkInPlace(`${op}_`, x);
+  const other = typeof y === 'number' ? scalarLike(x, checkNumber(`${op}_`, 'other', y)) : y;
+  checkTensor(`${op}_`, 'other', other);
+  checkAlike(`${op}_`, 'other', other, x);
+  if (!sameShape(broadcastShapes(`${op}_`, x.shape, other.shape), x.shape)) {
+    throw argumentError('SHAPE', `${op}_`, 'other', `one that broadcasts to ${formatShape(x.shape)}`, formatShape(other.shape));
+  }
+  if (x.isContiguous && x.dtype !== 'bfloat16') broadcastBinary(op, x, other, x);
+  else assign(x, (op === 'add' ? add : mul)(x, other));
+  x.storage.version++;
+  return x;
+}
+
+export function addInPlace(x: Tensor, y: Tensor | number): Tensor {
+  return inPlace('add', x, y);
+}
+
+export function mulInPlace(x: Tensor, y: Tensor | number): Tensor {
+  return inPlace('mul', x, y);
+}
+
+export function copyInPlace(x: Tensor, y: Tensor): Tensor {
+  checkInPlace('copy_', x);
+  checkTensor('copy_', 'other', y);
+  checkAlike('copy_', 'other', y, x);
+  assign(x, y);
+  return x;
+}
+
+export function fillInPlace(x: Tensor, value: number): Tensor {
+  checkInPlace('fill_', x);
+  if (x.isContiguous) {
+    fill(x, value);
+    x.storage.version++;
+  } else assign(x, scalarLike(x, value));
+  return x;
+}

@@ -1,0 +1,100 @@
+// Feature maps phi of keys and queries (spec 0.1).
+import { argumentError, checkChoice, checkInteger, formatShape, type Tensor } from '../core';
+import { add, affine, div, elu1, exp, mul, relu, square, sub } from './elementwise';
+import { checkFloat, checkTensor, widening } from './kernel';
+import { linear, matmul } from './matmul';
+import { layerNorm } from './norm';
+import { sum } from './reduce';
+import { softmax } from './softmax';
+import { cat, expand } from './view';
+import { ones } from './create';
+
+export const FEATURE_MAPS = ['identity', 'elu1', 'relu', 'dpfp', 'softmax', 'favor', 'hedgehog', 't2r', 'taylor', 'rebased'] as const;
+export type FeatureMapName = (typeof FEATURE_MAPS)[number];
+
+/** Which map, and its parameters. */
+export interface FeatureMapOptions {
+  featureMap?: FeatureMapName | null;
+  /** dpfp: how many rolled products, 1 to 2 D - 1; the result has 2 D nu features. */
+  nu?: number;
+  /** favor: random projection [D, M]; the result has 2 M features. */
+  omega?: Tensor;
+  /** favor: added to the exponentials. */
+  featureEps?: number;
+  /** hedgehog [D, D], t2r [p, D]: projection; rebased [D]: affine layer norm. */
+  weight?: Tensor;
+  bias?: Tensor;
+  /** rebased: eps of its layer norm, 1e-5. */
+  normEps?: number;
+  /** Divides the features by their sum (Schlag et al. 2021). */
+  sumNorm?: boolean;
+  /** Added to that sum, 0 by default. */
+  sumNormEps?: number;
+}
+
+type FeatureMap = (x: Tensor, options: FeatureMapOptions) => Tensor;
+
+const MAPS: Record<FeatureMapName, FeatureMap> = {
+  identity: (x) => x,
+  elu1: (x) => elu1(x),
+  relu: (x) => relu(x),
+  softmax: (x) => softmax(x),
+  dpfp: (x, { nu = 1 }) => dpfp(x, nu),
+  favor: (x, { omega, featureEps = 0 }) => favor(x, required('omega', omega), featureEps),
+  hedgehog: (x, { weight, bias }) => {
+    const u = affine(linear(x, required('weight', weight), bias ?? null), 2, 0);
+    return softmax(cat([u, u.neg()], -1));
+  },
+  t2r: (x, { weight, bias }) => relu(linear(x, required('weight', weight), bias ?? null)),
+  taylor: (x) => {
+    const d = x.shape[x.ndim - 1];
+    const one = expand(ones([1], { dtype: x.dtype, device: x.device }), [...x.shape.slice(0, -1), 1]);
+    return cat([one, affine(x, d ** -0.25, 0), affine(square(x), (2 * d) ** -0.5, 0), affine(pairs(x), d ** -0.5, 0)], -1);
+  },
+  rebased: (x, { weight, bias, normEps = 1e-5 }) => {
+    const d = x.shape[x.ndim - 1];
+    const u = layerNorm(x, weight ?? null, bias ?? null, normEps);
+    return cat([affine(square(u), d ** -0.5, 0), affine(pairs(u), (2 / d) ** 0.5, 0)], -1);
+  },
+};
+
+function required(argument: string, t: Tensor | undefined): Tensor {
+  checkTensor('featureMap', argument, t);
+  return t;
+}
+
+/** Products x' * roll(x', j), j = 1..nu, of x' = [relu(x), relu(-x)] (Schlag et al. 2021). */
+function dpfp(x: Tensor, nu: number): Tensor {
+  const width = 2 * x.shape[x.ndim - 1];
+  checkInteger('featureMap', 'nu', nu, 1, width - 1);
+  const both = relu(cat([x, x.neg()], -1));
+  const rolled = (j: number): Tensor => cat([both.slice(-1, width - j), both.slice(-1, 0, width - j)], -1);
+  return cat(Array.from({ length: nu }, (_, i) => mul(both, rolled(i + 1))), -1);
+}
+
+/** (2 M)^-1/2 ([exp(x omega - |x|^2 / 2), exp(-x omega - |x|^2 / 2)] + eps) (Choromanski et al. 2021). */
+function favor(x: Tensor, omega: Tensor, eps: number): Tensor {
+  const m = omega.shape[omega.ndim - 1];
+  const projected = matmul(x, omega);
+  const half = affine(sum(square(x), -1, true), 0.5, 0);
+  const features = exp(cat([sub(projected, half), sub(projected.neg(), half)], -1));
+  return affine(features, (2 * m) ** -0.5, eps * (2 * m) ** -0.5);
+}
+
+/** x_i x_j for i < j, row by row. */
+function pairs(x: Tensor): Tensor {
+  const d = x.shape[x.ndim - 1];
+  const rows = Array.from({ length: d - 1 }, (_, i) => mul(x.slice(-1, i, i + 1), x.slice(-1, i + 1)));
+  return rows.length > 0 ? cat(rows, -1) : x.slice(-1, 0, 0);
+}
+
+/** Applies a feature map to the last dimension, then the sum-norm when asked for. */
+export const featureMap = widening((x: Tensor, options: FeatureMapOptions = {}): Tensor => {
+  checkFloat('featureMap', 'x', x);
+  if (x.ndim < 1) throw argumentError('SHAPE', 'featureMap', 'x', '[..., D]', formatShape(x.shape));
+  const name = checkChoice('featureMap', 'featureMap', options.featureMap ?? 'identity', FEATURE_MAPS);
+  const phi = MAPS[name](x, options);
+  if (!options.sumNorm) return phi;
+  const total = sum(phi, -1, true);
+  return div(phi, options.sumNormEps ? add(total, options.sumNormEps) : total);
+});

@@ -1,0 +1,80 @@
+// Differentiable operators. Loading this file fills the table that Tensor's methods call.
+import { installOperators } from '../core';
+import { backward } from '../autograd';
+import * as elementwise from './elementwise';
+import { matmul } from './matmul';
+import * as reduce from './reduce';
+import { logSoftmax, softmax } from './softmax';
+import * as views from './view';
+
+installOperators({
+  add: elementwise.add,
+  sub: elementwise.sub,
+  mul: elementwise.mul,
+  div: elementwise.div,
+  pow: elementwise.pow,
+  maximum: elementwise.maximum,
+  minimum: elementwise.minimum,
+  eq: elementwise.eq,
+  lt: elementwise.lt,
+  gt: elementwise.gt,
+  neg: elementwise.neg,
+  exp: elementwise.exp,
+  log: elementwise.log,
+  sqrt: elementwise.sqrt,
+  rsqrt: elementwise.rsqrt,
+  reciprocal: elementwise.reciprocal,
+  abs: elementwise.abs,
+  square: elementwise.square,
+  sin: elementwise.sin,
+  cos: elementwise.cos,
+  tanh: elementwise.tanh,
+  sigmoid: elementwise.sigmoid,
+  logSigmoid: elementwise.logSigmoid,
+  silu: elementwise.silu,
+  relu: elementwise.relu,
+  softplus: elementwise.softplus,
+  gelu: elementwise.gelu,
+  clamp: elementwise.clamp,
+  matmul,
+  sum: reduce.sum,
+  mean: reduce.mean,
+  max: reduce.max,
+  min: reduce.min,
+  argmax: reduce.argmax,
+  cumsum: reduce.cumsum,
+  softmax,
+  logSoftmax,
+  reshape: views.reshape,
+  permute: views.permute,
+  slice: views.slice,
+  expand: views.expand,
+  contiguous: views.contiguous,
+  clone: views.clone,
+  to: views.to,
+  addInPlace: elementwise.addInPlace,
+  mulInPlace: elementwise.mulInPlace,
+  copyInPlace: elementwise.copyInPlace,
+  fillInPlace: elementwise.fillInPlace,
+  backward,
+});
+
+export { softmaxAttention, type AttentionOptions } from './attention';
+export { checkValues, checksEnabled, checksValues, setChecks } from './checks';
+export { shortConvolution, shortConvolutionStep, type ShortConvolutionOptions, type ShortConvolutionResult } from './conv';
+export * from './create';
+export { affine, elu1, gelu } from './elementwise';
+export { embedding } from './embedding';
+export { featureMap, FEATURE_MAPS, type FeatureMapName, type FeatureMapOptions } from './features';
+export * from './kernel';
+export { crossEntropy, type CrossEntropyOptions } from './loss';
+export { lstm, type LstmLayer, type LstmState } from './lstm';
+export { linear, matmul } from './matmul';
+export { groupNorm, l2Norm, layerNorm, rmsNorm, rmsNormGated, type GatedNormOptions } from './norm';
+export { dropout } from './random';
+export { sumSquares } from './reduce';
+export { rope, type RopeOptions } from './rope';
+export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
+export { logSoftmax, softmax } from './softmax';
+export { swiglu } from './swiglu';
+export { cat, split, stack, sumTo } from './view';

@@ -1,0 +1,117 @@
+// What every operator needs: output tensors, argument checks, and the way to a kernel.
+import {
+  argumentError,
+  describe,
+  FastWeightsError,
+  formatShape,
+  sameShape,
+  Storage,
+  Tensor,
+  type DType,
+  type Shape,
+} from '../core';
+import { gradEnabled } from '../autograd';
+import { type Backend, getBackend, type KernelTable } from '../backends';
+
+/** The kernels of the device that holds `t`. */
+export function kernelsOf(t: Tensor): KernelTable {
+  return getBackend(t.device).kernels;
+}
+
+/** A new tensor beside `t`, with whatever its memory held. */
+export function emptyLike(t: Tensor, shape: Shape = t.shape, dtype: DType = t.dtype): Tensor {
+  return emptyOn(getBackend(t.device), shape, dtype);
+}
+
+export function emptyOn(backend: Backend, shape: Shape, dtype: DType): Tensor {
+  let size = 1;
+  for (const d of shape) size *= d;
+  return new Tensor(new Storage(backend, dtype, size), shape);
+}
+
+/** A new tensor of zeros beside `t`. */
+export function zerosLike(t: Tensor, shape: Shape = t.shape, dtype: DType = t.dtype): Tensor {
+  const y = emptyLike(t, shape, dtype);
+  fill(y, 0);
+  return y;
+}
+
+export function fill(y: Tensor, value: number): void {
+  kernelsOf(y).fill({ y, n: y.size, value, dtype: dtypeCodes[y.dtype] });
+}
+
+const dtypeCodes: Record<DType, number> = { float32: 0, bfloat16: 1, int32: 2, float64: 3 };
+
+export { dtypeCodes };
+
+/** Requires a live tensor. */
+export function checkTensor(where: string, argument: string, t: unknown): asserts t is Tensor {
+  if (!(t instanceof Tensor)) throw argumentError('INVALID_ARGUMENT', where, argument, 'a Tensor', describe(t));
+  t.checkAlive(where);
+}
+
+/** Requires a live tensor with a floating-point dtype. */
+export function checkFloat(where: string, argument: string, t: unknown): asserts t is Tensor {
+  checkTensor(where, argument, t);
+  if (t.dtype === 'int32') throw argumentError('DTYPE', where, argument, 'a floating-point tensor', 'int32');
+}
+
+/** Requires the dtype and the device of another argument. */
+export function checkAlike(where: string, argument: string, t: Tensor, other: Tensor, otherName = 'the first argument'): void {
+  if (t.device !== other.device) {
+    throw argumentError('DEVICE', where, argument, `on '${other.device}' like ${otherName}`, `'${t.device}'`);
+  }
+  if (t.dtype !== other.dtype) {
+    throw argumentError('DTYPE', where, argument, `${other.dtype} like ${otherName}`, t.dtype);
+  }
+}
+
+/** Requires an int32 tensor on the device of another argument. */
+export function checkIndices(where: string, argument: string, t: unknown, other: Tensor): asserts t is Tensor {
+  checkTensor(where, argument, t);
+  if (t.dtype !== 'int32') throw argumentError('DTYPE', where, argument, 'int32', t.dtype);
+  if (t.device !== other.device) throw argumentError('DEVICE', where, argument, `on '${other.device}'`, `'${t.device}'`);
+}
+
+/** Requires a shape; `meaning` names its dimensions. */
+export function checkShape(where: string, argument: string, t: Tensor, shape: Shape, meaning = ''): void {
+  if (!sameShape(t.shape, shape)) {
+    throw argumentError('SHAPE', where, argument, formatShape(shape) + (meaning && ` (${meaning})`), formatShape(t.shape));
+  }
+}
+
+/** Requires a state that a step may change in place: contiguous, of one shape, and recording off. */
+export function checkState(where: string, state: unknown, shape: Shape, meaning: string): asserts state is Tensor {
+  checkTensor(where, 'state', state);
+  checkShape(where, 'state', state, shape, meaning);
+  if (!state.isContiguous) throw argumentError('SHAPE', where, 'state', 'contiguous', 'a strided view');
+  if (gradEnabled()) {
+    throw new FastWeightsError('GRAPH', `${where}: steps change their state in place and run only inside noGrad`);
+  }
+}
+
+/** Whether some device kernels cannot compute in this dtype and operands must be widened to float32 first. */
+export function isNarrow(t: Tensor): boolean {
+  return t.dtype === 'bfloat16' && !getBackend(t.device).computes.includes('bfloat16');
+}
+
+type Arguments = readonly unknown[];
+
+/**
+ * Lets an operator take bfloat16 tensors on devices whose kernels compute in float32: tensor arguments (also those one
+ * level down, in an options object) are widened, tensor results narrowed again. Both casts are on the tape.
+ */
+export function widening<A extends Arguments, R>(operator: (...args: A) => R): (...args: A) => R {
+  return (...args) => {
+    if (!args.some((a) => a instanceof Tensor && isNarrow(a))) return operator(...args);
+    const wide = args.map((a) => mapTensors(a, (t) => (t.dtype === 'bfloat16' ? t.to('float32') : t)));
+    const result = operator(...(wide as unknown as A));
+    return mapTensors(result, (t) => (t.dtype === 'float32' ? t.to('bfloat16') : t)) as R;
+  };
+}
+
+function mapTensors(value: unknown, f: (t: Tensor) => Tensor): unknown {
+  if (value instanceof Tensor) return f(value);
+  if (value === null || typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, v instanceof Tensor ? f(v) : v]));
+}

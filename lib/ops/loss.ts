@@ -1,0 +1,58 @@
+// Cross entropy, fused with its softmax.
+import { argumentError, checkInteger, checkNumber, type Tensor } from '../core';
+import { record } from '../autograd';
+import { checkValues } from './checks';
+import { checkFloat, checkIndices, checkShape, emptyLike, kernelsOf, widening } from './kernel';
+import { contiguous, reshape } from './view';
+
+/** Options of `crossEntropy`. */
+export interface CrossEntropyOptions {
+  /** Rows with this target count for nothing; -100 by default. */
+  ignoreIndex?: number;
+  /** 'mean' over the counted rows (default), their sum, or one loss per row. */
+  reduction?: 'mean' | 'sum' | 'none';
+  /** Share of the target that is spread over all classes, 0 to 1. */
+  labelSmoothing?: number;
+  /** Adds zLoss * (log sum e^z)^2 to each counted row. */
+  zLoss?: number;
+  /** Replaces logits by cap * tanh(logits / cap). */
+  logitSoftcap?: number | null;
+}
+
+/**
+ * -log softmax(logits)[target] for logits [..., V] and int32 targets [...]; shape [1], or that of the targets with
+ * reduction 'none'.
+ */
+export const crossEntropy = widening((logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
+  const where = 'crossEntropy';
+  const { ignoreIndex = -100, reduction = 'mean', labelSmoothing = 0, zLoss = 0 } = options;
+  checkFloat(where, 'logits', logits);
+  checkIndices(where, 'target', target, logits);
+  checkInteger(where, 'ignoreIndex', ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
+  checkNumber(where, 'labelSmoothing', labelSmoothing, 0, 1);
+  if (logits.ndim < 1) throw argumentError('SHAPE', where, 'logits', '[..., V]', '[]');
+  const n = logits.shape[logits.ndim - 1];
+  checkShape(where, 'target', target, logits.shape.slice(0, -1), 'one class per row of logits');
+  checkValues(where, 'target', target, `from 0 to ${n - 1}, or ${ignoreIndex}`, (i) => i === ignoreIndex || (i >= 0 && i < n));
+  const rows = target.size;
+  const numbers = { rows, n, ignoreIndex, smoothing: labelSmoothing, zLoss, softcap: options.logitSoftcap ?? 0 };
+  const [z, ids] = [contiguous(logits), contiguous(target)];
+  const loss = emptyLike(logits, [rows]);
+  const lse = emptyLike(logits, [rows]);
+  kernelsOf(logits).crossEntropy({ logits: z, target: ids, loss, lse, ...numbers });
+  record(where, [logits], [loss], [z, ids, lse], ([g], [sz, sids, slse]) => {
+    if (!g) return [null];
+    const dlogits = emptyLike(sz);
+    kernelsOf(sz).crossEntropyBackward({ logits: sz, target: sids, lse: slse, dloss: contiguous(g), dlogits, ...numbers });
+    return [dlogits];
+  });
+  if (reduction === 'none') return reshape(loss, target.shape);
+  const total = loss.sum(0, true);
+  return reduction === 'sum' ? total : total.div(countRows(reshape(ids, [rows]), ignoreIndex).to(logits.dtype));
+});
+
+/** How many targets count, float32 [1]. */
+function countRows(target: Tensor, ignoreIndex: number): Tensor {
+  const ignored = target.eq(ignoreIndex).to('float32');
+  return ignored.mul(-1).add(1).sum(0, true);
+}

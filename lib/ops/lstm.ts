@@ -1,0 +1,68 @@
+// The LSTM baseline (PyTorch's equations and weight layout).
+import { argumentError, formatShape, type Tensor } from '../core';
+import { record } from '../autograd';
+import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, zerosLike } from './kernel';
+import { add } from './elementwise';
+import { linear } from './matmul';
+import { contiguous, split, stack } from './view';
+
+/** The weights of one layer: [4 D, I], [4 D, D], and biases [4 D]; gate order input, forget, cell, output. */
+export interface LstmLayer {
+  weightIh: Tensor;
+  weightHh: Tensor;
+  biasIh?: Tensor | null;
+  biasHh?: Tensor | null;
+}
+
+/** States of all layers, [layers, B, D] each. */
+export interface LstmState {
+  hidden: Tensor;
+  cell: Tensor;
+}
+
+/** One step from the gates' pre-activations [B, 4 D] and the cell [B, D]. */
+function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
+  const [rows, d] = cell.shape;
+  const [g, c] = [contiguous(gates), contiguous(cell)];
+  const newCell = emptyLike(c);
+  const hidden = emptyLike(c);
+  kernelsOf(c).lstmCell({ gates: g, cell: c, newCell, hidden, rows, d });
+  record('lstm', [gates, cell], [hidden, newCell], [g, c, newCell], ([dh, dc], [sg, sc, sn]) => {
+    const dgates = emptyLike(sg);
+    const dcell = emptyLike(sc);
+    kernelsOf(sc).lstmCellBackward({
+      gates: sg, cell: sc, newCell: sn, dhidden: dh ? contiguous(dh) : zerosLike(sc), dnewCell: dc && contiguous(dc), dgates, dcell, rows, d,
+    });
+    return [dgates, dcell];
+  });
+  return [hidden, newCell];
+}
+
+/** Runs layers of LSTM over x [B, T, I]: output [B, T, D] of the last layer and the final states. */
+export function lstm(x: Tensor, layers: readonly LstmLayer[], initial?: LstmState): { output: Tensor; finalState: LstmState } {
+  checkFloat('lstm', 'x', x);
+  if (x.ndim !== 3) throw argumentError('SHAPE', 'lstm', 'x', '[B, T, I]', formatShape(x.shape));
+  const [batch, tokens] = x.shape;
+  const finals: [Tensor, Tensor][] = [];
+  let sequence = x;
+  layers.forEach((layer, l) => {
+    const d = layer.weightHh.shape[1];
+    checkAlike('lstm', `weightIh${l}`, layer.weightIh, x, 'x');
+    checkShape('lstm', `weightHh${l}`, layer.weightHh, [4 * d, d], '4 D, D');
+    for (const part of ['hidden', 'cell'] as const) {
+      if (initial) checkShape('lstm', `initial ${part}`, initial[part], [layers.length, batch, d], 'layers, batch, D');
+    }
+    const fromInput = linear(sequence, layer.weightIh, layer.biasIh ?? null);
+    let hidden = initial ? initial.hidden.slice(0, l, l + 1).squeeze(0) : zerosLike(x, [batch, d]);
+    let cell = initial ? initial.cell.slice(0, l, l + 1).squeeze(0) : zerosLike(x, [batch, d]);
+    const outputs: Tensor[] = [];
+    for (const step of split(fromInput, new Array<number>(tokens).fill(1), 1)) {
+      const gates = add(step.squeeze(1), linear(hidden, layer.weightHh, layer.biasHh ?? null));
+      [hidden, cell] = cellStep(gates, cell);
+      outputs.push(hidden);
+    }
+    finals.push([hidden, cell]);
+    sequence = tokens === 0 ? zerosLike(x, [batch, 0, d]) : stack(outputs, 1);
+  });
+  return { output: sequence, finalState: { hidden: stack(finals.map((f) => f[0])), cell: stack(finals.map((f) => f[1])) } };
+}

@@ -1,0 +1,102 @@
+// Normalisations over the last dimension.
+import { argumentError, checkInteger, formatShape, type Tensor } from '../core';
+import { NORM_KINDS, type NormKind } from '../backends';
+import { record } from '../autograd';
+import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widening } from './kernel';
+import { add, mul, sigmoid, silu } from './elementwise';
+import { contiguous, reshape } from './view';
+
+interface NormArguments {
+  kind: NormKind;
+  eps: number;
+  /** Rows that share the weight take turns through this many of them: weight [groups * n]. */
+  groups: number;
+}
+
+function normalize(name: string, x: Tensor, weight: Tensor | null, bias: Tensor | null, { kind, eps, groups }: NormArguments): Tensor {
+  checkFloat(name, 'x', x);
+  const n = x.shape[x.ndim - 1];
+  for (const [argument, t] of [['weight', weight], ['bias', bias]] as const) {
+    if (!t) continue;
+    checkFloat(name, argument, t);
+    checkAlike(name, argument, t, x, 'x');
+    checkShape(name, argument, t, [groups * n], 'features');
+  }
+  const source = contiguous(x);
+  const scale = weight && contiguous(weight);
+  const rows = n === 0 ? 0 : x.size / n;
+  const y = emptyLike(x);
+  const stats = emptyLike(x, [rows, 2]);
+  const code = NORM_KINDS.indexOf(kind);
+  kernelsOf(x).norm({ x: source, weight: scale, bias: bias && contiguous(bias), y, stats, rows, n, groups, kind: code, eps });
+  const saved = scale ? [source, stats, scale] : [source, stats];
+  record(name, [x, weight, bias], [y], saved, ([g], [sx, sstats, sweight], needs) => {
+    if (!g) return [];
+    const dx = emptyLike(sx);
+    const dweight = needs[1] ? emptyLike(sx, [groups * n]) : null;
+    const dbias = needs[2] ? emptyLike(sx, [groups * n]) : null;
+    kernelsOf(sx).normBackward({
+      x: sx, weight: sweight ?? null, stats: sstats, dy: contiguous(g), dx, dweight, dbias, rows, n, groups, kind: code,
+    });
+    return [dx, dweight, dbias];
+  });
+  return y;
+}
+
+/** (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension (Ba et al. 2016). */
+export const layerNorm = widening(
+  (x: Tensor, weight: Tensor | null = null, bias: Tensor | null = null, eps: number = 1e-5): Tensor =>
+    normalize('layerNorm', x, weight, bias, { kind: 'layer', eps, groups: 1 }),
+);
+
+/** x / sqrt(mean x^2 + eps) * weight + bias over the last dimension; `residual` is added to x first. */
+export const rmsNorm = widening(
+  (x: Tensor, weight: Tensor | null = null, options: { eps?: number; bias?: Tensor | null; residual?: Tensor | null } = {}): Tensor => {
+    const { eps = 1e-6, bias = null, residual = null } = options;
+    return normalize('rmsNorm', residual ? add(x, residual) : x, weight, bias, { kind: 'rms', eps, groups: 1 });
+  },
+);
+
+/** x / sqrt(sum x^2 + eps) over the last dimension. */
+export const l2Norm = widening(
+  (x: Tensor, eps: number = 1e-6): Tensor => normalize('l2Norm', x, null, null, { kind: 'l2', eps, groups: 1 }),
+);
+
+/** Layer norm of each of `groups` equal parts of the last dimension; weight and bias run over all of it. */
+export const groupNorm = widening(
+  (x: Tensor, groups: number, weight: Tensor | null = null, bias: Tensor | null = null, eps: number = 1e-5): Tensor => {
+    checkFloat('groupNorm', 'x', x);
+    return reshape(normalize('groupNorm', grouped('groupNorm', x, groups), weight, bias, { kind: 'layer', eps, groups }), x.shape);
+  },
+);
+
+function grouped(where: string, x: Tensor, groups: number): Tensor {
+  const n = x.shape[x.ndim - 1];
+  checkInteger(where, 'groups', groups, 1);
+  if (n % groups !== 0) throw argumentError('SHAPE', where, 'x', `[..., a multiple of ${groups}]`, formatShape(x.shape));
+  return reshape(x, [...x.shape.slice(0, -1), groups, n / groups]);
+}
+
+/** Options of `rmsNormGated`. */
+export interface GatedNormOptions {
+  eps?: number;
+  activation?: 'silu' | 'sigmoid';
+  /** true: norm(x) * act(z) (GLA, Gated DeltaNet, KDA); false: norm(x * act(z)) (Mamba-2). */
+  normBeforeGate?: boolean;
+  /** One mean per this many channels; all of them by default. */
+  groupSize?: number;
+}
+
+/** RMS norm with an output gate z; weight over the last dimension of x. */
+export const rmsNormGated = widening((x: Tensor, z: Tensor, weight: Tensor | null, options: GatedNormOptions = {}): Tensor => {
+  const { eps = 1e-5, activation = 'silu', normBeforeGate = true } = options;
+  checkFloat('rmsNormGated', 'x', x);
+  checkFloat('rmsNormGated', 'z', z);
+  checkAlike('rmsNormGated', 'z', z, x, 'x');
+  const n = x.shape[x.ndim - 1];
+  const groups = n / (options.groupSize ?? n);
+  const gate = activation === 'silu' ? silu(z) : sigmoid(z);
+  const source = grouped('rmsNormGated', normBeforeGate ? x : mul(x, gate), groups);
+  const y = reshape(normalize('rmsNormGated', source, weight, null, { kind: 'rms', eps, groups }), x.shape);
+  return normBeforeGate ? mul(y, gate) : y;
+});

@@ -1,0 +1,108 @@
+// Reductions and scans along dimensions.
+import { checkInteger, resolveDim, sizeOf, type Tensor } from '../core';
+import { REDUCE_OPS, type ReduceOp } from '../backends';
+import { record } from '../autograd';
+import { checkFloat, checkTensor, emptyLike, kernelsOf, widening } from './kernel';
+import { affine, div, eq, mul } from './elementwise';
+import { contiguous, expand, reshape } from './view';
+
+/** The three parts of a shape around dimensions [from, to). */
+function around(x: Tensor, from: number, to: number): { outer: number; n: number; inner: number } {
+  return {
+    outer: sizeOf(x.shape.slice(0, from)),
+    n: sizeOf(x.shape.slice(from, to)),
+    inner: sizeOf(x.shape.slice(to)),
+  };
+}
+
+/** Neighbouring dimensions [from, to) become one of size 1. Off the tape. */
+function reduceRun(op: ReduceOp, x: Tensor, from: number, to: number): Tensor {
+  const shape = [...x.shape.slice(0, from), ...new Array<number>(to - from).fill(1), ...x.shape.slice(to)];
+  const y = emptyLike(x, shape);
+  kernelsOf(x).reduce({ x: contiguous(x), y, ...around(x, from, to), op: REDUCE_OPS.indexOf(op) });
+  return y;
+}
+
+function resolveDims(where: string, x: Tensor, dim: number | readonly number[] | undefined): number[] {
+  const dims = dim === undefined ? x.shape.map((_, i) => i) : typeof dim === 'number' ? [dim] : dim;
+  return [...new Set(dims.map((d) => resolveDim(where, d, x.ndim)))].sort((a, b) => a - b);
+}
+
+/** Sums over dimensions (all by default); with keepdim they stay as size 1. */
+export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
+  checkFloat('sum', 'x', x);
+  const dims = x.ndim === 0 ? [] : resolveDims('sum', x, dim);
+  let y = x.detach();
+  for (let end = dims.length; end > 0; ) {
+    let start = end - 1;
+    while (start > 0 && dims[start - 1] === dims[start] - 1) start--;
+    y = reduceRun('sum', y, dims[start], dims[end - 1] + 1);
+    end = start;
+  }
+  const kept = y.shape;
+  const from = x.shape;
+  const out = keepdim ? y : reshape(y, x.shape.filter((_, i) => !dims.includes(i)));
+  record('sum', [x], [out], [], ([g]) => [g && expand(reshape(g, kept), from)]);
+  return out;
+});
+
+/** The arithmetic mean; see `sum`. */
+export function mean(x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor {
+  checkFloat('mean', 'x', x);
+  const count = resolveDims('mean', x, dim).reduce((n, d) => n * x.shape[d], 1);
+  return affine(sum(x, dim, keepdim), 1 / count, 0);
+}
+
+function extreme(op: 'max' | 'min'): (x: Tensor, dim?: number, keepdim?: boolean) => Tensor {
+  return widening((x: Tensor, dim?: number, keepdim = false): Tensor => {
+    checkFloat(op, 'x', x);
+    const [from, to] = dim === undefined ? [0, x.ndim] : [resolveDim(op, dim, x.ndim), resolveDim(op, dim, x.ndim) + 1];
+    const y = reduceRun(op, x.detach(), from, to);
+    const kept = y.shape;
+    const out = keepdim ? y : reshape(y, [...x.shape.slice(0, from), ...x.shape.slice(to)]);
+    record(op, [x], [out], [x, y], ([g], [sx, sy]) => {
+      if (!g) return [null];
+      const mask = eq(sx, sy);
+      const share = div(mask, sum(mask, sx.shape.map((_, i) => i).slice(from, to), true));
+      return [mul(share, reshape(g, kept))];
+    });
+    return out;
+  });
+}
+
+/** The largest element of a dimension (of all by default); equal ones share the gradient. */
+export const max = extreme('max');
+/** The smallest element; see `max`. */
+export const min = extreme('min');
+
+/** Position (int32) of the first largest element of a dimension, the last one by default. */
+export const argmax = widening((x: Tensor, dim: number = -1): Tensor => {
+  checkFloat('argmax', 'x', x);
+  const d = resolveDim('argmax', dim, x.ndim);
+  const y = emptyLike(x, x.shape.filter((_, i) => i !== d), 'int32');
+  kernelsOf(x).argmax({ x: contiguous(x), y, ...around(x, d, d + 1) });
+  return y;
+});
+
+function scan(x: Tensor, d: number, reverse: boolean): Tensor {
+  const y = emptyLike(x);
+  kernelsOf(x).cumsum({ x: contiguous(x), y, ...around(x, d, d + 1), reverse: Number(reverse) });
+  record('cumsum', [x], [y], [], ([g]) => [g && scan(g, d, !reverse)]);
+  return y;
+}
+
+/** Running sum along a dimension. */
+export const cumsum = widening((x: Tensor, dim: number): Tensor => {
+  checkFloat('cumsum', 'x', x);
+  checkInteger('cumsum', 'dim', dim, -x.ndim, x.ndim - 1);
+  return scan(x, resolveDim('cumsum', dim, x.ndim), false);
+});
+
+/** Sum of squares of all elements, shape [1], off the tape: for gradient norms. */
+export function sumSquares(x: Tensor): Tensor {
+  checkTensor('sumSquares', 'x', x);
+  const source = x.dtype === 'bfloat16' ? x.to('float32') : contiguous(x);
+  const y = emptyLike(source, [1]);
+  kernelsOf(source).sumSquares({ x: source, y, n: x.size });
+  return y;
+}

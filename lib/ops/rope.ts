@@ -1,0 +1,51 @@
+// Rotary position embedding.
+import { argumentError, checkInteger, checkNumber, formatShape, type Tensor } from '../core';
+import { record } from '../autograd';
+import { checkFloat, emptyLike, kernelsOf, widening } from './kernel';
+import { contiguous } from './view';
+import { type CuSeqlens, positionsOf } from './sequences';
+
+/** Options of `rope`. */
+export interface RopeOptions {
+  /** Angle of pair i at position p: p * base^(-i / pairs); 10000 by default. */
+  base?: number;
+  /** Or the angles per position directly, one for each pair. */
+  frequencies?: readonly number[];
+  /** Coordinates that turn, an even number; all by default. The others stay. */
+  dims?: number;
+  /** Position of the first token. */
+  offset?: number;
+  /** Pairs (2i, 2i + 1) instead of (i, i + pairs). */
+  interleaved?: boolean;
+  /** Positions are taken modulo this number when it is above 0 (TTT layers). */
+  modulo?: number;
+  cuSeqlens?: CuSeqlens | null;
+}
+
+/** Turns pairs of coordinates of x [B, T, H, K] by their position (Su et al. 2021). */
+export const rope = widening((x: Tensor, options: RopeOptions = {}): Tensor => {
+  const { base = 10000, offset = 0, interleaved = false, modulo = 0 } = options;
+  checkFloat('rope', 'x', x);
+  if (x.ndim !== 4) throw argumentError('SHAPE', 'rope', 'x', '[B, T, H, K]', formatShape(x.shape));
+  const [batch, tokens, heads, width] = x.shape;
+  const dims = checkInteger('rope', 'dims', options.dims ?? width, 0, width);
+  if (dims % 2 !== 0) throw argumentError('INVALID_ARGUMENT', 'rope', 'dims', 'even', String(dims));
+  checkInteger('rope', 'offset', offset);
+  checkNumber('rope', 'base', base, 0);
+  const pairs = dims / 2;
+  const angles = options.frequencies ?? Array.from({ length: pairs }, (_, i) => base ** (-i / pairs));
+  if (angles.length !== pairs) throw argumentError('SHAPE', 'rope', 'frequencies', `[${pairs}]`, `[${angles.length}]`);
+  const frequencies = emptyLike(x, [pairs]);
+  const packed = x.dtype === 'float64' ? Float64Array.from(angles) : Float32Array.from(angles);
+  frequencies.storage.memory.write(frequencies.storage.handle, 0, packed);
+  const positions = positionsOf('rope', x, offset, options.cuSeqlens, modulo);
+  const numbers = { tokens: batch * tokens, heads, width, pairs, interleaved: Number(interleaved) };
+  const turn = (from: Tensor, at: Tensor, by: Tensor, inverse: number): Tensor => {
+    const to = emptyLike(from);
+    kernelsOf(from).rope({ x: contiguous(from), y: to, positions: at, frequencies: by, ...numbers, inverse });
+    return to;
+  };
+  const y = turn(x, positions, frequencies, 0);
+  record('rope', [x], [y], [positions, frequencies], ([g], [at, by]) => [g && turn(g, at, by, 1)]);
+  return y;
+});

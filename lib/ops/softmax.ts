@@ -1,0 +1,34 @@
+// Softmax and its logarithm.
+import { resolveDim, type Tensor } from '../core';
+import { record } from '../autograd';
+import { checkFloat, emptyLike, kernelsOf, widening } from './kernel';
+import { contiguous } from './view';
+
+function overRows(name: string, x: Tensor, log: number): Tensor {
+  const source = contiguous(x);
+  const y = emptyLike(x);
+  const n = x.shape[x.ndim - 1];
+  const rows = n === 0 ? 0 : x.size / n;
+  kernelsOf(x).softmax({ x: source, y, rows, n, log });
+  record(name, [x], [y], [y], ([g], [sy]) => {
+    if (!g) return [null];
+    const dx = emptyLike(sy);
+    kernelsOf(sy).softmaxBackward({ y: sy, dy: contiguous(g), dx, rows, n, log });
+    return [dx];
+  });
+  return y;
+}
+
+function alongDim(name: string, log: number): (x: Tensor, dim?: number) => Tensor {
+  return widening((x: Tensor, dim: number = -1): Tensor => {
+    checkFloat(name, 'x', x);
+    const d = resolveDim(name, dim, x.ndim);
+    if (d === x.ndim - 1) return overRows(name, x, log);
+    return overRows(name, x.transpose(d, -1), log).transpose(d, -1);
+  });
+}
+
+/** e^x / sum e^x along a dimension, the last one by default. */
+export const softmax = alongDim('softmax', 0);
+/** Logarithm of the softmax. */
+export const logSoftmax = alongDim('logSoftmax', 1);

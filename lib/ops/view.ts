@@ -1,0 +1,235 @@
+// Views and copies: reshape, permute, slice, expand, split, cat, contiguous, clone, to.
+import {
+  argumentError,
+  checkInteger,
+  collapse,
+  contiguousStrides,
+  bytesPerElement,
+  type Device,
+  type DType,
+  DTYPES,
+  FastWeightsError,
+  formatShape,
+  newArray,
+  resolveDim,
+  sameShape,
+  sizeOf,
+  type Shape,
+  Tensor,
+} from '../core';
+import { getBackend, MAX_DIMS } from '../backends';
+import { record } from '../autograd';
+import { checkAlike, checkTensor, dtypeCodes, emptyLike, emptyOn, kernelsOf, zerosLike } from './kernel';
+
+/** y[i] = x[i] for every index of their common shape, both strided. */
+function copyInto(y: Tensor, x: Tensor): void {
+  const { shape, strides } = collapse(x.shape, [x.strides, y.strides]);
+  if (shape.length > MAX_DIMS) {
+    throw new FastWeightsError('UNSUPPORTED', `copy: at most ${MAX_DIMS} strided dimensions, got ${shape.length}`);
+  }
+  const [xStrides, yStrides] = strides;
+  kernelsOf(x).copy({ x, y, shape, xStrides, yStrides, bytes: bytesPerElement(x.dtype) });
+}
+
+function view(name: string, x: Tensor, shape: Shape, strides: Shape, offset: number, back: (g: Tensor) => Tensor): Tensor {
+  const y = new Tensor(x.storage, shape, strides, offset);
+  record(name, [x], [y], [], ([g]) => [g && back(g)]);
+  return y;
+}
+
+/** The same elements in row-major order without gaps; the tensor itself when it already is. */
+export function contiguous(x: Tensor): Tensor {
+  checkTensor('contiguous', 'x', x);
+  return x.isContiguous ? x : clone(x);
+}
+
+/** A copy in memory of its own. */
+export function clone(x: Tensor): Tensor {
+  checkTensor('clone', 'x', x);
+  const y = emptyLike(x);
+  copyInto(y, x);
+  record('clone', [x], [y], [], ([g]) => [g]);
+  return y;
+}
+
+/** Strides that show `x` in another shape without a copy, or undefined. */
+function reshapedStrides(x: Tensor, shape: Shape): number[] | undefined {
+  if (x.isContiguous) return contiguousStrides(shape);
+  const groups = collapse(x.shape, [x.strides]);
+  const out = new Array<number>(shape.length);
+  let group = groups.shape.length - 1;
+  let left = group >= 0 ? groups.shape[group] : 1;
+  let step = group >= 0 ? groups.strides[0][group] : 1;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    out[i] = step;
+    if (shape[i] === 1) continue;
+    if (left % shape[i] !== 0) return undefined;
+    step *= shape[i];
+    left /= shape[i];
+    if (left === 1 && group > 0) {
+      group--;
+      left = groups.shape[group];
+      step = groups.strides[0][group];
+    }
+  }
+  return out;
+}
+
+/** Another shape of as many elements; one size may be -1. A view when the strides allow it. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkTensor('reshape', 'x', x);
+  const open = shape.indexOf(-1);
+  let target = [...shape];
+  if (open >= 0) {
+    const known = sizeOf(shape.filter((_, i) => i !== open));
+    target[open] = known === 0 ? 0 : x.size / known;
+  }
+  if (target.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(target) !== x.size) {
+    throw argumentError('SHAPE', 'reshape', 'shape', `of ${x.size} elements like ${formatShape(x.shape)}`, formatShape(shape));
+  }
+  if (sameShape(target, x.shape)) return x;
+  const strides = reshapedStrides(x, target);
+  const source = strides ? x : contiguous(x);
+  const from = source.shape;
+  return view('reshape', source, target, strides ?? contiguousStrides(target), source.offset, (g) => reshape(g, from));
+}
+
+export function permute(x: Tensor, dims: Shape): Tensor {
+  checkTensor('permute', 'x', x);
+  const order = dims.map((d) => resolveDim('permute', d, x.ndim));
+  if (new Set(order).size !== x.ndim || order.length !== x.ndim) {
+    throw argumentError('INVALID_ARGUMENT', 'permute', 'dims', `each of 0 to ${x.ndim - 1} once`, formatShape(dims));
+  }
+  const inverse = order.map((_, i) => order.indexOf(i));
+  return view('permute', x, order.map((d) => x.shape[d]), order.map((d) => x.strides[d]), x.offset, (g) => permute(g, inverse));
+}
+
+function bounds(size: number, start: number, end: number): [number, number] {
+  const from = Math.min(Math.max(start < 0 ? start + size : start, 0), size);
+  const to = Math.min(Math.max(end < 0 ? end + size : end, from), size);
+  return [from, to];
+}
+
+/** Positions `start` to `end` of one dimension, clipped to its size as in JavaScript's slice. */
+export function slice(x: Tensor, dim: number, start: number, end: number): Tensor {
+  checkTensor('slice', 'x', x);
+  const d = resolveDim('slice', dim, x.ndim);
+  checkInteger('slice', 'start', start, -Number.MAX_SAFE_INTEGER);
+  checkInteger('slice', 'end', end, -Number.MAX_SAFE_INTEGER);
+  const [from, to] = bounds(x.shape[d], start, end);
+  if (from === 0 && to === x.shape[d]) return x;
+  const shape = x.shape.map((s, i) => (i === d ? to - from : s));
+  const whole = x.shape;
+  return view('slice', x, shape, x.strides, x.offset + from * x.strides[d], (g) => {
+    const dx = zerosLike(g, whole);
+    copyInto(slice(dx, d, from, to), g);
+    return dx;
+  });
+}
+
+/** Repeats dimensions of size 1 (and new leading ones) without copying; -1 keeps a size. */
+export function expand(x: Tensor, shape: Shape): Tensor {
+  checkTensor('expand', 'x', x);
+  const lead = shape.length - x.ndim;
+  const target = shape.map((d, i) => (d === -1 && i >= lead ? x.shape[i - lead] : d));
+  const fits = lead >= 0 && x.shape.every((d, i) => d === target[i + lead] || d === 1);
+  if (!fits) throw argumentError('SHAPE', 'expand', 'shape', `one that ${formatShape(x.shape)} repeats to`, formatShape(shape));
+  const strides = target.map((d, i) => (i < lead || (x.shape[i - lead] === 1 && d !== 1) ? 0 : x.strides[i - lead]));
+  const from = x.shape;
+  return view('expand', x, target, strides, x.offset, (g) => sumTo(g, from));
+}
+
+/** Adds up what broadcasting repeated. */
+export function sumTo(g: Tensor, shape: Shape): Tensor {
+  if (sameShape(g.shape, shape)) return g;
+  const lead = g.ndim - shape.length;
+  const dims = g.shape.map((_, i) => i).filter((i) => i < lead || (shape[i - lead] === 1 && g.shape[i] !== 1));
+  return reshape(g.sum(dims, true), shape);
+}
+
+/** Consecutive pieces of one dimension, as views with one backward pass between them. */
+export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
+  checkTensor('split', 'x', x);
+  const d = resolveDim('split', dim, x.ndim);
+  if (sizes.reduce((a, b) => a + b, 0) !== x.shape[d]) {
+    throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(sizes));
+  }
+  let at = 0;
+  const parts = sizes.map((size) => {
+    const shape = x.shape.map((s, i) => (i === d ? size : s));
+    const part = new Tensor(x.storage, shape, x.strides, x.offset + at * x.strides[d]);
+    at += size;
+    return part;
+  });
+  const shapes = parts.map((p) => p.shape);
+  record('split', [x], parts, [], (gradients) => {
+    const some = gradients.find((g) => g !== null);
+    return [some ? cat(gradients.map((g, i) => g ?? zerosLike(some, shapes[i])), d) : null];
+  });
+  return parts;
+}
+
+/** Tensors one after the other along a dimension. */
+export function cat(parts: readonly Tensor[], dim = 0): Tensor {
+  if (parts.length === 0) throw argumentError('INVALID_ARGUMENT', 'cat', 'parts', 'at least one tensor', 'none');
+  const first = parts[0];
+  checkTensor('cat', 'parts[0]', first);
+  const d = resolveDim('cat', dim, first.ndim);
+  parts.forEach((p, i) => {
+    checkTensor('cat', `parts[${i}]`, p);
+    checkAlike('cat', `parts[${i}]`, p, first, 'parts[0]');
+    if (p.ndim !== first.ndim || p.shape.some((s, j) => j !== d && s !== first.shape[j])) {
+      throw argumentError('SHAPE', 'cat', `parts[${i}]`, `${formatShape(first.shape)} except along dim ${d}`, formatShape(p.shape));
+    }
+  });
+  const sizes = parts.map((p) => p.shape[d]);
+  const total = sizes.reduce((a, b) => a + b, 0);
+  const y = emptyLike(first, first.shape.map((s, i) => (i === d ? total : s)));
+  let at = 0;
+  for (const p of parts) {
+    copyInto(new Tensor(y.storage, p.shape, y.strides, at * y.strides[d]), p);
+    at += p.shape[d];
+  }
+  record('cat', parts, [y], [], ([g]) => (g ? split(g, sizes, d) : []));
+  return y;
+}
+
+/** Tensors of one shape side by side along a new dimension. */
+export function stack(parts: readonly Tensor[], dim = 0): Tensor {
+  return cat(parts.map((p) => p.unsqueeze(dim)), dim);
+}
+
+function isDType(target: Device | DType): target is DType {
+  return (DTYPES as readonly string[]).includes(target);
+}
+
+/** To another dtype or device; the tensor itself when it is there already. Moving between devices blocks. */
+export function to(x: Tensor, target: Device | DType): Tensor {
+  checkTensor('to', 'x', x);
+  if (isDType(target)) {
+    if (target === x.dtype) return x;
+    const source = contiguous(x);
+    const y = emptyLike(x, x.shape, target);
+    kernelsOf(x).cast({ x: source, y, n: x.size, from: dtypeCodes[x.dtype], to: dtypeCodes[target] });
+    const from = x.dtype;
+    if (target !== 'int32') record('to', [x], [y], [], ([g]) => [g && to(g, from)]);
+    return y;
+  }
+  if (target === x.device) return x;
+  const backend = getBackend(target);
+  const y = emptyOn(backend, x.shape, x.dtype);
+  const source = contiguous(x);
+  const raw = newArray(x.dtype, x.size);
+  source.storage.memory.read(source.storage.handle, source.offset, raw);
+  backend.write(y.storage.handle, 0, raw);
+  const from = x.device;
+  record('to', [x], [y], [], ([g]) => [g && to(g, from)]);
+  return y;
+}
+
+/** Overwrites `y` with `x`, which broadcasts. */
+export function assign(y: Tensor, x: Tensor): void {
+  copyInto(y, expand(x, y.shape));
+  y.storage.version++;
+}
+

@@ -1,0 +1,24 @@
+// Gradient clipping.
+import { checkNumber, type Tensor } from '../core';
+import { noGrad } from '../autograd';
+import { stack, sumSquares } from '../ops';
+
+/**
+ * The factor, a tensor [1], that brings the joint norm of all gradients to at most `maxNorm`; hand it to `step`. `norm` is
+ * that norm before. Nothing is read back, so the device's queue goes on.
+ */
+export function clipFactor(parameters: readonly Tensor[], maxNorm: number): { factor: Tensor; norm: Tensor } {
+  checkNumber('clipFactor', 'maxNorm', maxNorm, 0);
+  return noGrad(() => {
+    const squares = parameters.flatMap((t) => (t.grad ? [sumSquares(t.grad)] : []));
+    const norm = stack(squares).sum().reshape(1).sqrt();
+    return { factor: norm.add(1e-6).reciprocal().mul(maxNorm).minimum(1), norm };
+  });
+}
+
+/** Scales all gradients in place so that their joint norm is at most `maxNorm`; returns the norm before, a tensor [1]. */
+export function clipGradNorm(parameters: readonly Tensor[], maxNorm: number): Tensor {
+  const { factor, norm } = clipFactor(parameters, maxNorm);
+  noGrad(() => parameters.forEach((t) => t.grad?.mul_(factor)));
+  return norm;
+}

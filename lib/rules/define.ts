@@ -1,0 +1,63 @@
+// How a named rule is made: from a description of its inputs in terms of the general recurrence come the form for
+// whole sequences and the one for a single token.
+import type { Tensor } from '../core';
+import { checkFloat, checkShape, checkState } from '../ops';
+import type { CommonOptions, RecurrenceInputs, RuleResult } from './operands';
+import { prepareKeys } from './prepare';
+import { type KernelKind, runRecurrence } from './run';
+import { runStep, type StepOptions } from './step';
+
+/** A rule: over a sequence, and one token at a time. G are its gates. */
+export interface Rule<G extends object> {
+  (q: Tensor, k: Tensor, v: Tensor, options?: CommonOptions & G): RuleResult;
+  /** One token: inputs [B, H, *], gates [B, HV, *]; `state` is updated in place; only inside noGrad. */
+  step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & CommonOptions & G): Tensor;
+}
+
+/** What makes a rule a setting of the general recurrence. */
+export interface RuleDefinition<G extends object> {
+  name: string;
+  kind: KernelKind;
+  /** The operands of the general recurrence; q and k have their feature map and norm already. Both forms use it. */
+  lower(inputs: { q: Tensor; k: Tensor; v: Tensor }, options: Partial<G>): RecurrenceInputs;
+}
+
+/** Makes the rule. */
+export function defineRule<G extends object>({ name, kind, lower }: RuleDefinition<G>): Rule<G> {
+  const prepared = (where: string, q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & Partial<G>): RecurrenceInputs => {
+    checkFloat(where, 'q', q);
+    checkFloat(where, 'k', k);
+    checkFloat(where, 'v', v);
+    return lower(prepareKeys({ q, k, v }, options), options);
+  };
+  const rule = (q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & Partial<G> = {}): RuleResult =>
+    runRecurrence(name, prepared(name, q, k, v, options), options, kind);
+  const step = (q: Tensor, k: Tensor, v: Tensor, options: StepOptions & CommonOptions & Partial<G>): Tensor =>
+    runStep(`${name}.step`, prepared(`${name}.step`, q, k, v, options), options, kind);
+  return Object.assign(rule, { step });
+}
+
+/** Requires a tensor of the shape [...lead, heads, width] of another; for gates that a rule multiplies in itself. */
+export function checkLike(where: string, argument: string, t: Tensor | null | undefined, other: Tensor): asserts t is Tensor {
+  checkFloat(where, argument, t);
+  checkShape(where, argument, t, other.shape);
+}
+
+/**
+ * One token through a form for sequences, for rules whose step is no single kernel: `run` gets the states to start from
+ * and returns the new ones under `final...`, which overwrite them.
+ */
+export function stepBySequence(
+  where: string,
+  states: { state: Tensor; normalizer?: Tensor },
+  run: (initial: { initialState: Tensor; initialNormalizer?: Tensor; outputFinalState: true }) => RuleResult & { finalNormalizer?: Tensor },
+  out?: Tensor,
+): Tensor {
+  const { state, normalizer } = states;
+  checkState(where, state, state.shape, 'batch, heads, key width, value width');
+  const { output, finalState, finalNormalizer } = run({ initialState: state, initialNormalizer: normalizer, outputFinalState: true });
+  state.copy_(finalState!);
+  if (normalizer) normalizer.copy_(finalNormalizer!);
+  const token = output.squeeze(1);
+  return out ? out.copy_(token) : token;
+}

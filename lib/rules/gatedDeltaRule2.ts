@@ -1,0 +1,26 @@
+// Gated DeltaNet-2: erase and write strengths of their own, per channel (spec 2.13.12).
+import type { Tensor } from '../core';
+import { checkLike, defineRule } from './define';
+
+/** Gates of the rule. */
+export interface GatedDelta2Gates {
+  /** Log of the decay [B, T, HV, K]. */
+  gate?: Tensor | null;
+  /** How much of each key channel erases [B, T, H, K]. */
+  eraseGate: Tensor;
+  /** How much of each value channel is written [B, T, HV, V]. */
+  writeGate: Tensor;
+}
+
+const name = 'gatedDeltaRule2';
+
+/** S~ = exp(gate_t) S_{t-1},  S_t = S~ + k_t (writeGate_t v_t - S~^T (eraseGate_t k_t))^T,  o_t = scale S_t^T q_t. */
+export const gatedDeltaRule2 = defineRule<GatedDelta2Gates>({
+  name,
+  kind: { eraseFrom: 'decayed' },
+  lower: ({ q, k, v }, { gate, eraseGate, writeGate }) => {
+    checkLike(name, 'eraseGate', eraseGate, k);
+    checkLike(name, 'writeGate', writeGate, v);
+    return { q, k, v: v.mul(writeGate), gate, eraseKey: k.mul(eraseGate) };
+  },
+});

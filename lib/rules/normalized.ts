@@ -1,0 +1,61 @@
+// Attention normalisation (spec 0.2): the sum z of keys, kept as a state whose values are all 1.
+import { checkNumber, type Tensor } from '../core';
+import { cat, checkFloat, ones, zerosLike } from '../ops';
+import type { CommonOptions, RuleResult } from './operands';
+import { runRecurrence } from './run';
+
+/** Options of rules that can divide by the sum of keys. */
+export interface NormalizeOptions {
+  /** output = outputScale * scale S^T q / (scale q . z + normalizeEps), z the sum of keys so far. */
+  normalize?: boolean;
+  normalizeEps?: number;
+  /** 1 by default. */
+  outputScale?: number | null;
+  /** z before the first token [N, HV, K]. */
+  initialNormalizer?: Tensor | null;
+}
+
+/** With `normalize`, the final sum of keys [N, HV, K] when the final state is asked for. */
+export interface NormalizedResult extends RuleResult {
+  finalNormalizer?: Tensor;
+}
+
+/** Ones [B, T, heads, 1] beside `like`, without memory for each token. */
+export function unitValues(like: Tensor, heads: number): Tensor {
+  const [B, T] = like.shape;
+  return ones([1], { dtype: like.dtype, device: like.device }).expand(B, T, heads, 1).contiguous();
+}
+
+/** Numerator [.., V] over denominator [.., 1]. */
+export function divide(numerator: Tensor, denominator: Tensor, options: NormalizeOptions, eps: number): Tensor {
+  const quotient = numerator.div(denominator.add(checkNumber('normalize', 'normalizeEps', options.normalizeEps ?? eps, 0)));
+  return options.outputScale == null ? quotient : quotient.mul(options.outputScale);
+}
+
+/** Sum of keys, as a state with one value column; zeros where none is given. */
+export function normalizerState(where: string, options: NormalizeOptions): Tensor | null {
+  if (!options.initialNormalizer) return null;
+  checkFloat(where, 'initialNormalizer', options.initialNormalizer);
+  return options.initialNormalizer.unsqueeze(3);
+}
+
+/** Linear attention with a column of ones beside v, which collects the denominator. */
+export function normalizedAttention(
+  where: string,
+  { q, k, v }: { q: Tensor; k: Tensor; v: Tensor },
+  options: CommonOptions & NormalizeOptions,
+): NormalizedResult {
+  const V = v.shape[3];
+  const wide = cat([v, unitValues(v, v.shape[2])], 3);
+  const given = options.initialState ?? null;
+  const z = normalizerState(where, options);
+  const [N, HV, K] = given?.shape ?? z?.shape ?? [];
+  const blank = (width: number): Tensor => zerosLike(q, [N, HV, K, width], given?.dtype ?? z!.dtype);
+  const initialState = given || z ? cat([given ?? blank(V), z ?? blank(1)], 3) : null;
+  const { output, finalState } = runRecurrence(where, { q, k, v: wide }, { ...options, initialState }, {});
+  return {
+    output: divide(output.slice(3, 0, V), output.slice(3, V), options, 1e-10),
+    finalState: finalState?.slice(3, 0, V),
+    finalNormalizer: finalState?.slice(3, V).squeeze(3),
+  };
+}

@@ -1,0 +1,180 @@
+// The general recurrence on tensors: from checked operands to the kernel, and its gradients back.
+import { argumentError, checkChoice, checkNumber, formatShape, sameShape, type Tensor } from '../core';
+import { ERASE_FROM, getBackend } from '../backends';
+import { record, recording } from '../autograd';
+import { checkAlike, checkFloat, emptyLike, kernelsOf, sequencesOf, sumTo, zerosLike } from '../ops';
+import {
+  checkOperands,
+  widenInputs,
+  type CommonOptions,
+  type RecurrenceInputs,
+  type RecurrenceKind,
+  type RuleResult,
+  type Sizes,
+} from './operands';
+
+/** Names of the kernel's operands, in the order in which they are recorded. */
+const OPERANDS = ['q', 'k', 'v', 'gate', 'beta', 'eraseKey', 'writeKey', 'bonus', 'initialState'] as const;
+type Operands = Record<(typeof OPERANDS)[number], Tensor | null>;
+
+/** Kinds of recurrence whose keys and values changed places say so with `exchanged`. */
+export interface KernelKind extends RecurrenceKind {
+  exchanged?: boolean;
+}
+
+/** The numbers that both the sequence kernels and the step kernel take. */
+export function kindNumbers(
+  { gate, beta }: { gate?: Tensor | null; beta?: Tensor | null },
+  kind: KernelKind,
+  lead: number,
+): { gateWidth: number; betaWidth: number; eraseFrom: number; secondWrite: number; readBefore: number; exchanged: number } {
+  const width = (t: Tensor | null | undefined): number => (!t ? 0 : t.ndim === lead + 1 ? 1 : t.shape[lead + 1]);
+  return {
+    gateWidth: width(gate),
+    betaWidth: width(beta),
+    eraseFrom: ERASE_FROM.indexOf(kind.eraseFrom ?? 'none'),
+    secondWrite: Number(kind.secondWrite ?? false),
+    readBefore: Number(kind.read === 'before'),
+    exchanged: Number(kind.exchanged ?? false),
+  };
+}
+
+/** A strided view is taken as it is when its last dimension is dense and batch and time walk in one stride. */
+export function operand<T extends Tensor | null>(t: T): T {
+  if (!t) return t;
+  const dense = t.ndim < 4 || t.shape[3] <= 1 || t.strides[3] === 1;
+  const merged = t.shape[0] <= 1 || t.strides[0] === t.shape[1] * t.strides[1];
+  return (dense && merged ? t : t.contiguous()) as T;
+}
+
+/** State heads back to the operand's own: [.., HV, D] -> [.., heads, D], in its shape. */
+function ungroup(g: Tensor, shape: readonly number[]): Tensor {
+  const heads = shape[2];
+  const groups = g.shape[2] / heads;
+  if (groups === 1) return g.reshape(shape);
+  const [B, T, , D] = g.shape;
+  return g.reshape(B, T, heads, groups, D).sum(3).reshape(shape);
+}
+
+/** Checks the initial state and returns it as the kernel wants it. */
+function checkInitialState(where: string, state: Tensor | null, q: Tensor, shape: number[]): void {
+  if (!state) return;
+  checkFloat(where, 'initialState', state);
+  checkAlike(where, 'initialState', state, q, 'q');
+  if (!sameShape(state.shape, shape)) {
+    throw argumentError('SHAPE', where, 'initialState', `${formatShape(shape)} (sequences, heads, key width, value width)`, formatShape(state.shape));
+  }
+}
+
+/** Runs a checked recurrence. `kind.exchanged` swaps the roles of keys and values (see the kernel table). */
+export function runRecurrence(where: string, given: RecurrenceInputs, options: CommonOptions, kind: KernelKind): RuleResult {
+  const inputs = widenInputs(given);
+  const sizes = checkOperands(where, inputs, kind, 2);
+  const { HV, K, V } = sizes;
+  const { count: N, tokens, offsets } = sequencesOf(where, inputs.q, options.cuSeqlens);
+  const scale = checkNumber(where, 'scale', options.scale ?? K ** -0.5);
+  const mode = checkChoice(where, 'mode', options.mode ?? 'auto', ['auto', 'chunk', 'recurrent']);
+  const chunk = options.chunkSize ?? 64;
+  if (![16, 32, 64].includes(chunk)) throw argumentError('INVALID_ARGUMENT', where, 'chunkSize', '16, 32 or 64', String(chunk));
+  checkInitialState(where, options.initialState ?? null, inputs.q, [N, HV, K, V]);
+  const exchanged = kind.exchanged ?? false;
+  const swap = (t: Tensor): Tensor => (exchanged ? t.transpose(2, 3) : t);
+  const [k, v] = exchanged ? [inputs.v, inputs.k] : [inputs.k, inputs.v];
+  const bonus = inputs.bonus && expandBonus(inputs.bonus, sizes);
+  const operands: Operands = {
+    q: operand(inputs.q),
+    k: operand(k),
+    v: operand(v),
+    gate: operand((exchanged ? inputs.valueGate : inputs.gate) ?? null),
+    beta: operand(inputs.beta ?? null),
+    eraseKey: operand(inputs.eraseKey ?? null),
+    writeKey: operand(inputs.writeKey ?? null),
+    bonus: bonus ?? null,
+    initialState: options.initialState ? swap(options.initialState).contiguous() : null,
+  };
+  const numbers = {
+    sequences: N,
+    tokens,
+    heads: HV,
+    keyDim: exchanged ? V : K,
+    valueDim: exchanged ? K : V,
+    scale,
+    ...kindNumbers(operands, kind, 2),
+    recurrent: Number(mode === 'recurrent' || (mode === 'auto' && getBackend(inputs.q.device).prefersTokenLoop)),
+    checkpointEvery: chunk,
+  };
+  const lengths = options.cuSeqlens
+    ? Array.from({ length: N }, (_, n) => options.cuSeqlens![n + 1] - options.cuSeqlens![n])
+    : [];
+  const checkpoints = offsets ? lengths.reduce((n, l) => n + Math.ceil(l / chunk), 0) : N * Math.ceil(tokens / chunk);
+  const { result, finalState } = apply(where, operands, offsets, numbers, checkpoints, options.outputFinalState ?? false);
+  const output = given.q.dtype === result.dtype ? result : result.to(given.q.dtype);
+  return { output, finalState: finalState && swap(finalState) };
+}
+
+function expandBonus(bonus: Tensor, { H, HV, K }: Sizes): Tensor {
+  return bonus.reshape(H, 1, K).expand(H, HV / H, K).reshape(HV, K).contiguous();
+}
+
+type Numbers = {
+  sequences: number;
+  tokens: number;
+  heads: number;
+  keyDim: number;
+  valueDim: number;
+  scale: number;
+  recurrent: number;
+  checkpointEvery: number;
+} & ReturnType<typeof kindNumbers>;
+
+/** The kernel and its record. */
+function apply(
+  where: string,
+  operands: Operands,
+  offsets: Tensor | null,
+  numbers: Numbers,
+  checkpoints: number,
+  outputFinalState: boolean,
+): { result: Tensor; finalState?: Tensor } {
+  const q = operands.q!;
+  const [B, T] = q.shape;
+  const { sequences: N, heads: HV, keyDim, valueDim, exchanged } = numbers;
+  const training = recording(...Object.values(operands));
+  const output = emptyLike(q, [B, T, HV, exchanged ? keyDim : valueDim]);
+  const finalState = outputFinalState ? emptyLike(q, [N, HV, keyDim, valueDim]) : undefined;
+  const states = training ? emptyLike(q, [checkpoints, HV, keyDim, valueDim]) : null;
+  const written = training ? emptyLike(q, [B, T, HV, valueDim]) : null;
+  const required = { q, k: operands.k!, v: operands.v! };
+  kernelsOf(q).recurrence({ ...operands, ...required, offsets, output, finalState: finalState ?? null, states, written, ...numbers });
+  if (training) {
+    const inputs = OPERANDS.map((name) => operands[name]);
+    const optional = [...inputs.slice(3), offsets];
+    const saved = [...inputs.slice(0, 3), states, written, ...optional].filter((t) => t !== null);
+    record(where, inputs, finalState ? [output, finalState] : [output], saved, ([doutput, dfinal], [sq, sk, sv, ss, sw, ...rest], needs) => {
+      const [gate, beta, eraseKey, writeKey, bonus, initialState, soffsets] = optional.map((t) => (t ? rest.shift()! : null));
+      const heads = (width: number): Tensor => emptyLike(sq, [B, T, HV, width]);
+      const gradients = {
+        dq: heads(exchanged ? valueDim : keyDim),
+        dk: heads(keyDim),
+        dv: heads(valueDim),
+        dgate: needs[3] ? heads(numbers.gateWidth) : null,
+        dbeta: needs[4] ? heads(numbers.betaWidth) : null,
+        deraseKey: eraseKey ? heads(keyDim) : null,
+        dwriteKey: writeKey ? heads(keyDim) : null,
+        dbonus: bonus ? emptyLike(sq, [N, HV, keyDim]) : null,
+        dinitialState: needs[8] ? emptyLike(sq, [N, HV, keyDim, valueDim]) : null,
+      };
+      kernelsOf(sq).recurrenceBackward({
+        q: sq, k: sk, v: sv, gate, beta, eraseKey, writeKey, bonus, initialState, offsets: soffsets, states: ss, written: sw,
+        doutput: doutput ? doutput.contiguous() : zerosLike(sq, output.shape),
+        dfinalState: dfinal && dfinal.contiguous(),
+        ...gradients,
+        ...numbers,
+      });
+      const { dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey, dbonus, dinitialState } = gradients;
+      const perHead = [dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey].map((g, i) => g && ungroup(g, inputs[i]!.shape));
+      return [...perHead, dbonus && sumTo(dbonus, [1, HV, keyDim]).reshape(HV, keyDim), dinitialState];
+    });
+  }
+  return { result: output, finalState };
+}

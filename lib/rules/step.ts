@@ -1,0 +1,69 @@
+// One token of the general recurrence, its state changed in place.
+import { checkNumber, type Tensor } from '../core';
+import { checkAlike, checkShape, checkState, checkTensor, emptyLike, kernelsOf } from '../ops';
+import { checkOperands, type RecurrenceInputs } from './operands';
+import { type KernelKind, kindNumbers } from './run';
+
+/** Options of every rule's `step`, beside its gates. */
+export interface StepOptions {
+  /** [B, HV, K, V] float32, updated in place. */
+  state: Tensor;
+  /** [B, HV, V]; a new tensor by default. */
+  out?: Tensor;
+  scale?: number | null;
+  qkL2Norm?: boolean;
+}
+
+/** Operands as [B, heads, width]; width dense. */
+function dense<T extends Tensor | null | undefined>(t: T): T {
+  return (!t || t.ndim < 3 || t.shape[2] <= 1 || t.strides[2] === 1 ? t : t.contiguous()) as T;
+}
+
+/** Runs one token for B states at once; only outside recording. */
+export function runStep(where: string, inputs: RecurrenceInputs, options: StepOptions, kind: KernelKind): Tensor {
+  const { HV, K, V } = checkOperands(where, inputs, kind, 1);
+  const { q } = inputs;
+  const { state } = options;
+  const B = q.shape[0];
+  checkState(where, state, [B, HV, K, V], 'batch, heads, key width, value width');
+  checkAlike(where, 'state', state, q, 'q');
+  const scale = checkNumber(where, 'scale', options.scale ?? K ** -0.5);
+  const output = options.out ?? emptyLike(q, [B, HV, V]);
+  if (options.out) {
+    checkTensor(where, 'out', output);
+    checkShape(where, 'out', output, [B, HV, V], 'batch, heads, value width');
+    checkAlike(where, 'out', output, q, 'q');
+  }
+  const exchanged = kind.exchanged ?? false;
+  const gate = (exchanged ? inputs.valueGate : inputs.gate) ?? null;
+  const beta = inputs.beta ?? null;
+  // The exchanged kernel keeps its state as [values, keys].
+  const inner = exchanged ? state.transpose(2, 3).contiguous() : state;
+  const bonus = inputs.bonus && inputs.bonus.shape[0] !== HV ? repeatHeads(inputs.bonus, HV) : inputs.bonus;
+  kernelsOf(q).recurrenceStep({
+    q: dense(q),
+    k: dense(exchanged ? inputs.v : inputs.k),
+    v: dense(exchanged ? inputs.k : inputs.v),
+    gate: dense(gate),
+    beta: dense(beta),
+    eraseKey: dense(inputs.eraseKey ?? null),
+    writeKey: dense(inputs.writeKey ?? null),
+    bonus: bonus?.contiguous() ?? null,
+    state: inner,
+    output,
+    sequences: B,
+    heads: HV,
+    keyDim: exchanged ? V : K,
+    valueDim: exchanged ? K : V,
+    scale,
+    ...kindNumbers({ gate, beta }, kind, 1),
+  });
+  state.storage.version++;
+  if (exchanged) state.copy_(inner.transpose(2, 3));
+  return output;
+}
+
+function repeatHeads(bonus: Tensor, HV: number): Tensor {
+  const [H, K] = bonus.shape;
+  return bonus.reshape(H, 1, K).expand(H, HV / H, K).reshape(HV, K);
+}

@@ -1,0 +1,225 @@
+// Line charts as SVG: several named series on one pair of axes. Text and axes take the surrounding text colour, and the
+// series' colours hold on light and dark grounds.
+import { argumentError } from '../core';
+import { canShow, makeAxis, type Axis, type Scale } from './axis';
+import { displayWidth } from './terminal';
+import { escapeMarkup, formatNumber } from './format';
+
+export interface Series {
+  name: string;
+  /** Default 0, 1, 2, ... */
+  x?: ArrayLike<number>;
+  /** The line breaks at values that cannot be shown. */
+  y: ArrayLike<number>;
+  /** Weight of the past in an exponential mean drawn over the pale raw values, in [0, 1). Default 0: none. */
+  smoothing?: number;
+  /** Index into the colours and into the dash patterns; default: the index of the series, and the first pattern. */
+  colour?: number;
+  dash?: number;
+}
+
+export interface LineChart {
+  title: string;
+  xLabel?: string;
+  yLabel?: string;
+  /** Default `linear`. */
+  yScale?: Scale;
+  series: readonly Series[];
+}
+
+const WIDTH = 720;
+const HEIGHT = 340;
+const LEFT = 64;
+const RIGHT = 20;
+const BOTTOM = 48;
+const TITLE = 34;
+const LEGEND_LINE = 20;
+const CHARACTER = 7.2;
+const COLOURS = ['#2f7ed8', '#e0662b', '#2a9d6f', '#b65fc9', '#c99a18', '#d4496f', '#1fa3b5', '#8c8c8c'];
+const DASHES = ['', '7 4', '2 3', '10 3 2 3'];
+
+/** The exponential mean of a series, started without bias; gaps stay gaps and do not touch the mean. */
+export function smooth(values: ArrayLike<number>, smoothing: number): Float64Array {
+  let mean = 0;
+  let weight = 0;
+  return Float64Array.from(values, (x) => {
+    if (!Number.isFinite(x)) return NaN;
+    mean = smoothing * mean + (1 - smoothing) * x;
+    weight = smoothing * weight + (1 - smoothing);
+    return mean / weight;
+  });
+}
+
+/** The chart as one `<svg>` element, which is also a file of its own. */
+export function lineChart(chart: LineChart): string {
+  const scale = chart.yScale ?? 'linear';
+  const lines = chart.series.map((series, i) => line(series, i));
+  const legend = legendRows(lines);
+  const top = TITLE + legend.height;
+  const xAxis = makeAxis(
+    lines.flatMap((l) => l.points.filter((p) => canShow(p.y, scale)).map((p) => p.x)),
+    'linear',
+    8,
+  );
+  const yAxis = makeAxis(
+    lines.flatMap((l) => l.points.map((p) => p.y)),
+    scale,
+    6,
+  );
+  const px = (x: number): number => LEFT + xAxis.position(x) * (WIDTH - LEFT - RIGHT);
+  const py = (y: number): number => HEIGHT - BOTTOM - yAxis.position(y) * (HEIGHT - BOTTOM - top);
+  const empty = !lines.some((l) => l.points.some((p) => canShow(p.y, scale)));
+  const title = escapeMarkup(chart.title);
+  return [
+    `<svg class="fw-chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" `,
+    `role="img" aria-label="${escapeMarkup(describeChart(chart))}" font-family="system-ui, sans-serif" font-size="12" fill="currentColor">\n`,
+    '<style>.fw-chart { color: #1c2024; max-width: 100%; height: auto; } ',
+    '@media (prefers-color-scheme: dark) { .fw-chart { color: #e4e6e8; } } ',
+    '@media print { .fw-chart { color: #000; } }</style>\n',
+    `<text x="${LEFT}" y="20" font-size="15" font-weight="600">${title}</text>\n`,
+    legend.markup,
+    grid(xAxis, yAxis, px, py, top),
+    axisLabels(chart, top),
+    ...lines.map((l) => drawLine(l, scale, px, py)),
+    empty
+      ? `<text x="${WIDTH / 2}" y="${(HEIGHT + top - BOTTOM) / 2}" text-anchor="middle" opacity="0.6">no data</text>\n`
+      : '',
+    '</svg>',
+  ].join('');
+}
+
+interface Line {
+  name: string;
+  colour: string;
+  dash: string;
+  points: { x: number; y: number }[];
+  smoothed?: { x: number; y: number }[];
+}
+
+function line(series: Series, index: number): Line {
+  const { name, x, y, smoothing = 0 } = series;
+  if (x !== undefined && x.length !== y.length) {
+    throw argumentError('SHAPE', 'lineChart', `series ${name}`, `as many x as y (${y.length})`, `${x.length}`);
+  }
+  if (!(smoothing >= 0 && smoothing < 1)) {
+    throw argumentError('INVALID_ARGUMENT', 'lineChart', 'smoothing', 'in [0, 1)', String(smoothing));
+  }
+  const join = (values: ArrayLike<number>): Line['points'] =>
+    Array.from(values, (value, i) => ({ x: x?.[i] ?? i, y: value })).filter((p) => Number.isFinite(p.x));
+  return {
+    name,
+    colour: COLOURS[(series.colour ?? index) % COLOURS.length],
+    dash: DASHES[(series.dash ?? 0) % DASHES.length],
+    points: join(y),
+    smoothed: smoothing > 0 ? join(smooth(y, smoothing)) : undefined,
+  };
+}
+
+function grid(xAxis: Axis, yAxis: Axis, px: (x: number) => number, py: (y: number) => number, top: number): string {
+  const bottom = HEIGHT - BOTTOM;
+  const horizontal = yAxis.ticks.map(({ value, label }) => {
+    const y = fixed(py(value));
+    return (
+      `<path d="M${LEFT} ${y}H${WIDTH - RIGHT}" stroke="currentColor" stroke-opacity="0.13" />` +
+      `<text x="${LEFT - 8}" y="${y}" dy="0.35em" text-anchor="end" opacity="0.75">${escapeMarkup(label)}</text>`
+    );
+  });
+  const vertical = xAxis.ticks.map(({ value, label }) => {
+    const x = fixed(px(value));
+    return (
+      `<path d="M${x} ${bottom}v4" stroke="currentColor" stroke-opacity="0.5" />` +
+      `<text x="${x}" y="${bottom + 18}" text-anchor="middle" opacity="0.75">${escapeMarkup(label)}</text>`
+    );
+  });
+  const frame = `<path d="M${LEFT} ${bottom}H${WIDTH - RIGHT}" stroke="currentColor" stroke-opacity="0.5" />`;
+  return top < bottom ? `${[...horizontal, ...vertical, frame].join('\n')}\n` : '';
+}
+
+function axisLabels({ xLabel, yLabel }: LineChart, top: number): string {
+  const middle = (top + HEIGHT - BOTTOM) / 2;
+  const x =
+    xLabel &&
+    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle" opacity="0.75">${escapeMarkup(xLabel)}</text>\n`;
+  const y =
+    yLabel &&
+    `<text transform="translate(14 ${middle}) rotate(-90)" text-anchor="middle" opacity="0.75">${escapeMarkup(yLabel)}</text>\n`;
+  return (x || '') + (y || '');
+}
+
+function legendRows(lines: readonly Line[]): { markup: string; height: number } {
+  if (lines.length < 2) return { markup: '', height: 0 };
+  let x = LEFT;
+  let y = TITLE + 6;
+  const entries = lines.map((l) => {
+    const width = 30 + displayWidth(l.name) * CHARACTER + 16;
+    if (x > LEFT && x + width > WIDTH - RIGHT) {
+      x = LEFT;
+      y += LEGEND_LINE;
+    }
+    const sample = `<path d="M${fixed(x)} ${y}h22" stroke="${l.colour}" stroke-width="2.5"${dashOf(l)} />`;
+    const text = `<text x="${fixed(x + 28)}" y="${y}" dy="0.35em">${escapeMarkup(l.name)}</text>`;
+    x += width;
+    return sample + text;
+  });
+  return { markup: `${entries.join('\n')}\n`, height: y - TITLE + 16 };
+}
+
+function drawLine(l: Line, scale: Scale, px: (x: number) => number, py: (y: number) => number): string {
+  const stroke = (points: Line['points'], width: number, opacity: number): string => {
+    const shown = thin(points, scale).map((p) => p && `${fixed(px(p.x))} ${fixed(py(p.y))}`);
+    let path = '';
+    let dots = '';
+    shown.forEach((p, i) => {
+      if (p === undefined) return;
+      if (shown[i - 1] !== undefined) path += `L${p}`;
+      else if (shown[i + 1] !== undefined) path += `M${p}`;
+      // A point without a neighbour: a stroke of no length, which round caps make a dot.
+      else dots += `M${p}h0`;
+    });
+    const style = `fill="none" stroke="${l.colour}" stroke-opacity="${opacity}" stroke-linejoin="round" stroke-linecap="round"`;
+    return [
+      path && `<path d="${path}" ${style} stroke-width="${width}"${dashOf(l)} />\n`,
+      dots && `<path d="${dots}" ${style} stroke-width="${width + 4}" />\n`,
+    ].join('');
+  };
+  return l.smoothed ? stroke(l.points, 1, 0.3) + stroke(l.smoothed, 2, 1) : stroke(l.points, 2, 1);
+}
+
+/**
+ * The points to draw, undefined for a gap. Long series keep only the lowest and the highest point of each half pixel
+ * column, so spikes survive and a chart of a million steps stays small.
+ */
+function thin(points: Line['points'], scale: Scale): (Line['points'][number] | undefined)[] {
+  const shown = points.map((p) => (canShow(p.y, scale) ? p : undefined));
+  const bucket = Math.ceil(shown.length / WIDTH);
+  if (bucket < 4) return shown;
+  const kept: (Line['points'][number] | undefined)[] = [];
+  for (let i = 0; i < shown.length; i += bucket) {
+    const part = shown.slice(i, i + bucket);
+    const finite = part.filter((p) => p !== undefined);
+    if (finite.length < part.length) kept.push(undefined);
+    if (finite.length === 0) continue;
+    const low = finite.reduce((a, b) => (b.y < a.y ? b : a));
+    const high = finite.reduce((a, b) => (b.y > a.y ? b : a));
+    kept.push(...(low === high ? [low] : finite.indexOf(low) < finite.indexOf(high) ? [low, high] : [high, low]));
+  }
+  return kept;
+}
+
+/** What someone who does not see the chart should know. */
+function describeChart(chart: LineChart): string {
+  const series = chart.series.map(({ name, y }) => {
+    const finite = Array.from(y).filter(Number.isFinite);
+    if (finite.length === 0) return `${name}: no data`;
+    return `${name}: from ${formatNumber(finite[0])} to ${formatNumber(finite[finite.length - 1])}`;
+  });
+  return `${chart.title}. ${series.join('; ')}`;
+}
+
+function dashOf(l: Line): string {
+  return l.dash ? ` stroke-dasharray="${l.dash}"` : '';
+}
+
+function fixed(x: number): string {
+  return String(Number(x.toFixed(1)));
+}

@@ -1,0 +1,15 @@
+// Pictures and reports: strings of SVG, HTML and terminal text, the same for the same input.
+export { lineChart, type LineChart, type Series, smooth } from './curves';
+export { formatBytes, formatCount, formatDuration, formatNumber } from './format';
+export { heatmapGrid, type HeatmapGrid, heatmapImage, heatmapPng } from './heatmap';
+export type { Matrix } from './matrix';
+export { encodePng } from './png';
+export {
+  createProgress,
+  type Progress,
+  type ProgressFields,
+  type ProgressOptions,
+  type ProgressStream,
+} from './progress';
+export { renderReport, type Report, type ReportRun, type ReportSample } from './report';
+export { bar, heat, sparkline, table } from './terminal';

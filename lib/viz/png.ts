@@ -1,0 +1,50 @@
+// A minimal PNG writer: 8-bit RGBA, one IDAT chunk, no interlacing (PNG specification, sections 5, 9 and 11).
+import { deflateSync } from 'node:zlib';
+import { argumentError, checkInteger } from '../core';
+
+const SIGNATURE = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+const RGBA = 6;
+
+const crcTable = Uint32Array.from({ length: 256 }, (_, n) => {
+  let c = n;
+  for (let bit = 0; bit < 8; bit++) c = c & 1 ? 0xedb88320 ^ (c >>> 1) : c >>> 1;
+  return c;
+});
+
+function crc32(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) crc = crcTable[(crc ^ byte) & 0xff] ^ (crc >>> 8);
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+function chunk(type: string, body: Uint8Array): Buffer {
+  const out = Buffer.alloc(12 + body.length);
+  out.writeUInt32BE(body.length, 0);
+  out.write(type, 4, 'latin1');
+  out.set(body, 8);
+  out.writeUInt32BE(crc32(out.subarray(4, 8 + body.length)), 8 + body.length);
+  return out;
+}
+
+/** Encodes pixels [height, width, 4]. */
+export function encodePng(width: number, height: number, rgba: Uint8Array): Buffer {
+  checkInteger('encodePng', 'width', width, 1, 2 ** 31 - 1);
+  checkInteger('encodePng', 'height', height, 1, 2 ** 31 - 1);
+  if (rgba.length !== width * height * 4) {
+    throw argumentError('SHAPE', 'encodePng', 'rgba', `${width} x ${height} x 4 bytes`, `${rgba.length}`);
+  }
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.set([8, RGBA], 8);
+  const stride = width * 4;
+  // Each scan line begins with its filter type, 0: none.
+  const lines = Buffer.alloc(height * (stride + 1));
+  for (let y = 0; y < height; y++) lines.set(rgba.subarray(y * stride, (y + 1) * stride), y * (stride + 1) + 1);
+  return Buffer.concat([
+    SIGNATURE,
+    chunk('IHDR', header),
+    chunk('IDAT', deflateSync(lines, { level: 9 })),
+    chunk('IEND', new Uint8Array(0)),
+  ]);
+}

@@ -1,0 +1,108 @@
+// Progress of a training run on a stream: one line redrawn in place on a terminal, a plain line now and then elsewhere.
+// The cursor is never hidden, so nothing has to be undone when a process dies.
+import { checkInteger, checkNumber } from '../core';
+import { formatCount, formatDuration, formatNumber } from './format';
+import { bar, displayWidth } from './terminal';
+
+/** The part of a writable stream that is used; process.stderr is one. */
+export interface ProgressStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+export interface ProgressFields {
+  /** Steps done. */
+  step: number;
+  loss?: number;
+  validationLoss?: number;
+  tokensPerSecond?: number;
+}
+
+export interface ProgressOptions {
+  /** Steps of the whole run. */
+  total: number;
+  /** Steps done before, in a resumed run: the remaining time is reckoned from those after. Default 0. */
+  start?: number;
+  /** Seconds between plain lines where the stream is no terminal. Default 10. */
+  interval?: number;
+  /** Milliseconds of a clock that never goes back. Default performance.now. */
+  now?: () => number;
+}
+
+export interface Progress {
+  /** Takes new values; those left out stay as they were. */
+  update(fields: ProgressFields): void;
+  /** Prints a line of its own; on a terminal above the bar. */
+  note(line: string): void;
+  /** Shows the last state and ends the line. Further calls do nothing. */
+  done(): void;
+}
+
+const REDRAW_MS = 100;
+const BAR = 20;
+const ERASE = '\r\x1b[2K';
+
+export function createProgress(stream: ProgressStream, options: ProgressOptions): Progress {
+  const total = checkInteger('createProgress', 'total', options.total);
+  const start = checkInteger('createProgress', 'start', options.start ?? 0, 0, total);
+  const interval = 1000 * checkNumber('createProgress', 'interval', options.interval ?? 10, 0);
+  const now = options.now ?? (() => performance.now());
+  const terminal = stream.isTTY === true;
+  const period = terminal ? REDRAW_MS : interval;
+  const begun = now();
+  let fields: ProgressFields = { step: start };
+  let shownAt = -Infinity;
+  let stale = false;
+  let ended = false;
+
+  const show = (): void => {
+    shownAt = now();
+    stale = false;
+    const parts = describeFields(fields, total, start, (shownAt - begun) / 1000);
+    stream.write(
+      terminal ? ERASE + fitLine(parts, fields.step / total, stream.columns || 80) : `${parts.join('  ')}\n`,
+    );
+  };
+
+  return {
+    update(next) {
+      if (ended) return;
+      const given = Object.entries(next).filter(([, value]) => value !== undefined);
+      fields = { ...fields, ...Object.fromEntries(given) };
+      stale = true;
+      if (now() - shownAt >= period) show();
+    },
+    note(line) {
+      stream.write(terminal && !ended ? `${ERASE}${line}\n` : `${line}\n`);
+      if (terminal && !ended) show();
+    },
+    done() {
+      if (ended) return;
+      if (stale || terminal) show();
+      ended = true;
+      if (terminal) stream.write('\n');
+    },
+  };
+}
+
+/** In order of importance: a narrow terminal loses the last ones first. */
+function describeFields(fields: ProgressFields, total: number, start: number, elapsed: number): string[] {
+  const { step, loss, validationLoss, tokensPerSecond } = fields;
+  const remaining = step >= total ? 0 : (elapsed / (step - start)) * (total - step);
+  return [
+    `${step}/${total}`,
+    loss === undefined ? '' : `loss ${formatNumber(loss)}`,
+    step > start && remaining > 0 ? `ETA ${formatDuration(remaining)}` : '',
+    validationLoss === undefined ? '' : `val ${formatNumber(validationLoss)}`,
+    tokensPerSecond === undefined ? '' : `${formatCount(tokensPerSecond)} tok/s`,
+    formatDuration(elapsed),
+  ].filter((part) => part !== '');
+}
+
+/** As many parts as fit, the bar first to go; the last column stays free, where some terminals wrap. */
+function fitLine(parts: readonly string[], fraction: number, columns: number): string {
+  const candidates = [[bar(fraction, BAR), ...parts], ...parts.map((_, i) => parts.slice(0, parts.length - i))];
+  const fitting = candidates.map((list) => list.join('  ')).find((line) => displayWidth(line) < columns);
+  return fitting ?? parts[0].slice(0, Math.max(0, columns - 1));
+}

@@ -1,0 +1,135 @@
+// A training report as one HTML file that needs nothing else: summary, curves, fast weight matrices, samples; one run,
+// or several side by side.
+import { lineChart, type LineChart } from './curves';
+import { escapeMarkup, formatNumber } from './format';
+import { heatmapGrid, heatmapStyle, type HeatmapGrid } from './heatmap';
+import { reportStyle } from './style';
+
+export interface ReportRun {
+  name: string;
+  /** Rows of the summary table in order, for example parameters, best validation loss, time, tokens per second. */
+  summary: Readonly<Record<string, string | number>>;
+  /** Charts of the same title in several runs are drawn as one. */
+  charts?: readonly LineChart[];
+  fastWeights?: HeatmapGrid;
+  samples?: readonly ReportSample[];
+}
+
+export interface ReportSample {
+  title: string;
+  /** What the model was given; set apart from what it wrote. */
+  prompt?: string;
+  text: string;
+}
+
+export interface Report {
+  title: string;
+  /** A line below the title: what was trained, when, by which version. */
+  subtitle?: string;
+  runs: readonly ReportRun[];
+}
+
+/** The report as the text of an HTML file. */
+export function renderReport(report: Report): string {
+  const { runs } = report;
+  const title = escapeMarkup(report.title);
+  return [
+    '<!DOCTYPE html>',
+    '<html lang="en">',
+    '<head>',
+    '<meta charset="utf-8" />',
+    '<meta name="viewport" content="width=device-width, initial-scale=1" />',
+    '<meta name="color-scheme" content="light dark" />',
+    `<title>${title}</title>`,
+    `<style>${reportStyle}${heatmapStyle}\n</style>`,
+    '</head>',
+    '<body>',
+    runs.length > 1 ? '<main class="comparison">' : '<main>',
+    `<header><h1>${title}</h1>${report.subtitle ? `<p class="subtitle">${escapeMarkup(report.subtitle)}</p>` : ''}</header>`,
+    section('Summary', summaryTable(runs)),
+    section('Curves', curves(runs)),
+    section('Fast weights', fastWeights(runs)),
+    section('Samples', samples(runs)),
+    '</main>',
+    '</body>',
+    '</html>',
+    '',
+  ]
+    .filter((part, i, all) => part !== '' || i === all.length - 1)
+    .join('\n');
+}
+
+function section(title: string, body: string): string {
+  return body === '' ? '' : `<section>\n<h2>${title}</h2>\n${body}\n</section>`;
+}
+
+/** One row per label that any run has, one column per run. */
+function summaryTable(runs: readonly ReportRun[]): string {
+  const labels = [...new Set(runs.flatMap((run) => Object.keys(run.summary)))];
+  if (labels.length === 0) return '';
+  const head =
+    runs.length > 1
+      ? `<thead><tr><td></td>${runs.map((run) => `<th scope="col">${escapeMarkup(run.name)}</th>`).join('')}</tr></thead>\n`
+      : '';
+  const body = labels.map((label) => {
+    const cells = runs.map((run) => summaryCell(Object.hasOwn(run.summary, label) ? run.summary[label] : '–'));
+    return `<tr><th scope="row">${escapeMarkup(label)}</th>${cells.join('')}</tr>`;
+  });
+  return `<div class="scroll" tabindex="0" role="group" aria-label="Summary"><table class="summary">\n${head}<tbody>\n${body.join('\n')}\n</tbody></table></div>`;
+}
+
+function summaryCell(value: string | number): string {
+  return `<td>${escapeMarkup(typeof value === 'number' ? formatNumber(value, 5) : value)}</td>`;
+}
+
+function curves(runs: readonly ReportRun[]): string {
+  const figures = mergeCharts(runs).map((chart) => `<figure class="chart">${lineChart(chart)}</figure>`);
+  return figures.length === 0 ? '' : `<div class="charts">\n${figures.join('\n')}\n</div>`;
+}
+
+/** Charts by title; in a comparison a colour stands for a run and a dash pattern for a series of it. */
+function mergeCharts(runs: readonly ReportRun[]): LineChart[] {
+  if (runs.length === 1) return [...(runs[0].charts ?? [])];
+  const merged = new Map<string, LineChart>();
+  runs.forEach((run, colour) => {
+    for (const chart of run.charts ?? []) {
+      const series = chart.series.map((s, dash) => ({
+        ...s,
+        name: chart.series.length > 1 ? `${run.name}, ${s.name}` : run.name,
+        colour,
+        dash,
+      }));
+      const before = merged.get(chart.title);
+      merged.set(chart.title, { ...chart, ...before, series: [...(before?.series ?? []), ...series] });
+    }
+  });
+  return [...merged.values()];
+}
+
+const READING = `Each picture is the memory of one head: a matrix that the network itself writes while it reads the text.
+A row belongs to one component of the keys, a column to one component of the values. The entry says how strongly that
+key component calls up that value component: red adds to it, blue takes from it, and no colour means that nothing is
+stored there. All pictures of a table share one scale, so a column of pictures that grows stronger is a memory that
+fills up, and a stripe is an association that outlasts the rest.`;
+
+function fastWeights(runs: readonly ReportRun[]): string {
+  const figures = runs.flatMap((run) => {
+    if (!run.fastWeights) return [];
+    const name = runs.length > 1 ? `${run.name}: ${run.fastWeights.title}` : run.fastWeights.title;
+    return [`<figure><h3>${escapeMarkup(name)}</h3>\n${heatmapGrid(run.fastWeights)}</figure>`];
+  });
+  if (figures.length === 0) return '';
+  return `<p class="reading">${READING}</p>\n<div class="side-by-side">\n${figures.join('\n')}\n</div>`;
+}
+
+function samples(runs: readonly ReportRun[]): string {
+  const blocks = runs.flatMap((run) =>
+    (run.samples ?? []).map(({ title, prompt, text }) => {
+      const name = runs.length > 1 ? `${run.name}: ${title}` : title;
+      const given = prompt ? `<b class="prompt">${escapeMarkup(prompt)}</b>` : '';
+      // A newline right after <pre> is dropped by the parser, so one is put there for it to drop.
+      return `<article><h3>${escapeMarkup(name)}</h3><pre>\n${given}${escapeMarkup(text)}</pre></article>`;
+    }),
+  );
+  return blocks.length === 0 ? '' : `<div class="side-by-side samples">\n${blocks.join('\n')}\n</div>`;
+}

@@ -1,0 +1,61 @@
+// Decodes a kernel's arguments from the doubles that JavaScript wrote, in the order of the kernel's fields:
+// buffers as [id, byte offset] with id 0 for null, heads as [id, byte offset, token stride, head stride, count],
+// dims as [rank, 8 numbers], numbers as themselves.
+#pragma once
+#include <stdexcept>
+
+#include "allocator.h"
+#include "../kernels.h"
+
+namespace fw {
+
+class Arguments {
+ public:
+  Arguments(const double* at, const Allocator& blocks) : at_(at), blocks_(blocks) {}
+
+  void read(In& x) { x.data = required(); }
+  void read(InMaybe& x) { x.data = optional(); }
+  void read(Out& x) { x.data = required(); }
+  void read(OutMaybe& x) { x.data = optional(); }
+  void read(InOut& x) { x.data = required(); }
+  void read(InOutMaybe& x) { x.data = optional(); }
+  void read(Heads& x) { heads(x, required()); }
+  void read(HeadsMaybe& x) { heads(x, optional()); }
+  void read(Dims& x) {
+    x.rank = whole();
+    if (x.rank < 0 || x.rank > 8) throw std::invalid_argument("dims have at most 8 numbers");
+    for (int64_t i = 0; i < 8; i++) x.d[i] = whole();
+  }
+  void read(Int& x) { x = whole(); }
+  void read(Float& x) { x = *at_++; }
+
+ private:
+  int64_t whole() { return static_cast<int64_t>(*at_++); }
+
+  char* optional() {
+    const uint64_t id = static_cast<uint64_t>(whole());
+    const int64_t offset = whole();
+    if (id == 0) return nullptr;
+    const Allocator::Block& block = blocks_.find(id);
+    if (offset < 0 || offset > block.bytes) throw std::out_of_range("an operand starts outside its block");
+    return block.data + offset;
+  }
+
+  char* required() {
+    char* const data = optional();
+    if (!data) throw std::invalid_argument("an operand that must be given is null");
+    return data;
+  }
+
+  void heads(Heads& x, const char* data) {
+    x.data = reinterpret_cast<const float*>(data);
+    x.token = whole();
+    x.head = whole();
+    x.count = whole();
+  }
+
+  const double* at_;
+  const Allocator& blocks_;
+};
+
+}  // namespace fw

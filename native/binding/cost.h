@@ -1,0 +1,66 @@
+// How much work a call is, in floating-point operations as far as a processor sees them: it decides whether the call
+// runs at once on the calling thread or goes to the queue. Only the order of magnitude matters.
+#pragma once
+#include "../kernels.h"
+
+namespace fw {
+
+// About 50 to 100 microseconds of one core.
+constexpr double kInlineCost = 2e6;
+
+inline double elements(const Dims& shape) {
+  double n = 1;
+  for (int64_t i = 0; i < shape.rank; i++) n *= static_cast<double>(shape[i]);
+  return n;
+}
+
+inline double cost(const fillArgs& a) { return 4.0 * a.n; }
+inline double cost(const castArgs& a) { return 8.0 * a.n; }
+inline double cost(const copyArgs& a) { return 8 * elements(a.shape); }
+inline double cost(const unaryArgs& a) { return 16.0 * a.n; }
+inline double cost(const unaryBackwardArgs& a) { return 24.0 * a.n; }
+inline double cost(const binaryArgs& a) { return 8 * elements(a.shape); }
+inline double cost(const reduceArgs& a) { return 4.0 * a.outer * a.n * a.inner; }
+inline double cost(const argmaxArgs& a) { return 8.0 * a.outer * a.n * a.inner; }
+inline double cost(const cumsumArgs& a) { return 8.0 * a.outer * a.n * a.inner; }
+inline double cost(const softmaxArgs& a) { return 24.0 * a.rows * a.n; }
+inline double cost(const softmaxBackwardArgs& a) { return 16.0 * a.rows * a.n; }
+inline double cost(const normArgs& a) { return 16.0 * a.rows * a.n; }
+inline double cost(const normBackwardArgs& a) { return 24.0 * a.rows * a.n; }
+inline double cost(const embeddingArgs& a) { return 8.0 * a.rows * a.d; }
+inline double cost(const embeddingBackwardArgs& a) { return 4.0 * a.vocabulary * a.d + 8.0 * a.rows * a.d; }
+inline double cost(const shortConvArgs& a) {
+  return (16.0 + 2 * a.width) * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.d;
+}
+inline double cost(const shortConvBackwardArgs& a) {
+  return (32.0 + 4 * a.width) * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.d;
+}
+inline double cost(const shortConvStepArgs& a) { return (16.0 + 4 * a.width) * a.batch * a.d; }
+inline double cost(const matmulArgs& a) { return 2.0 * a.batch1 * a.batch2 * a.m * a.n * a.k; }
+inline double cost(const randomArgs& a) { return 64.0 * a.n; }
+inline double cost(const dropoutArgs& a) { return 64.0 * a.n; }
+inline double cost(const crossEntropyArgs& a) { return 24.0 * a.rows * a.n; }
+inline double cost(const crossEntropyBackwardArgs& a) { return 24.0 * a.rows * a.n; }
+inline double cost(const ropeArgs& a) { return 16.0 * a.tokens * a.heads * a.width; }
+inline double cost(const attentionArgs& a) {
+  return 2.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.keys * a.heads * (a.keyDim + a.valueDim);
+}
+inline double cost(const attentionBackwardArgs& a) {
+  return 6.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.keys * a.heads * (a.keyDim + a.valueDim);
+}
+inline double cost(const lstmCellArgs& a) { return 64.0 * a.rows * a.d; }
+inline double cost(const lstmCellBackwardArgs& a) { return 96.0 * a.rows * a.d; }
+inline double cost(const recurrenceArgs& a) {
+  return 6.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.keyDim * a.valueDim;
+}
+inline double cost(const recurrenceBackwardArgs& a) {
+  return 24.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.keyDim * a.valueDim;
+}
+inline double cost(const recurrenceStepArgs& a) { return 6.0 * a.sequences * a.heads * a.keyDim * a.valueDim; }
+inline double cost(const adamArgs& a) { return 24.0 * a.n; }
+inline double cost(const sgdArgs& a) { return 16.0 * a.n; }
+inline double cost(const sumSquaresArgs& a) { return 4.0 * a.n; }
+inline double cost(const swigluArgs& a) { return 24.0 * a.n; }
+inline double cost(const swigluBackwardArgs& a) { return 32.0 * a.n; }
+
+}  // namespace fw

@@ -1,0 +1,153 @@
+// Causal softmax attention, in blocks of queries and keys: scores exist for one block at a time.
+#include <math.h>
+#include <string.h>
+
+#include "gemm_product.h"
+#include "sums.h"
+
+FW_NAMESPACE_BEGIN
+
+constexpr int64_t kQueries = 64, kKeys = 64;
+
+FW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+FW_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static Matrix view(const float* data, int64_t row) { return {const_cast<float*>(data), row, 1}; }
+
+// One sequence: where its queries and keys begin, how many there are, and which keys a query sees.
+struct Span {
+  int64_t query, key, queries, keys, window;
+  int64_t end(int64_t t) const { return t + keys - queries + 1; }
+  int64_t begin(int64_t t) const { return window > 0 ? most(end(t) - window, 0) : 0; }
+  // The first block of keys that queries from t on see.
+  int64_t first_block(int64_t t) const { return begin(t) / kKeys * kKeys; }
+};
+
+template <class Args>
+static Span span_of(const Args& x, int64_t sequence) {
+  if (!x.offsets.data) return {sequence * x.tokens, sequence * x.keys, x.tokens, x.keys, x.window};
+  const int64_t start = x.offsets.ints()[sequence], length = x.offsets.ints()[sequence + 1] - start;
+  return {start, start, length, length, x.window};
+}
+
+// p[i, j] = exp(s[i, j] - shift) for the keys that query t + i sees, 0 for the others; the row's sum is returned.
+FW_INLINE float exponentials(float* row, int64_t from, int64_t to, int64_t width, float shift) {
+  Vec total{};
+  for (int64_t j = 0; j < kKeys; j += kLanes) {
+    Vec e = vexp(load(row + j) - splat(shift));
+    if (j < from || j + kLanes > to)
+      for (int64_t l = 0; l < kLanes; l++)
+        if (j + l < from || j + l >= to) e[l] = 0;
+    store(row + j, e);
+    total += e;
+    if (j + kLanes >= width) break;
+  }
+  return sum(total);
+}
+
+void attention(const Context& cx, const attentionArgs& x) {
+  const int64_t heads = x.heads, keyHeads = x.keyHeads, K = x.keyDim, V = x.valueDim;
+  int64_t longest = 0;
+  for (int64_t s = 0; s < x.sequences; s++) longest = most(longest, span_of(x, s).queries);
+  const int64_t blocks = (longest + kQueries - 1) / kQueries;
+  parallel(cx, x.sequences * heads * blocks, [&](int64_t task) {
+    const int64_t h = task % heads, kh = h * keyHeads / heads, sequence = task / heads % x.sequences;
+    const Span span = span_of(x, sequence);
+    // The last blocks of queries see the most keys: they go first.
+    const int64_t t = (blocks - 1 - task / (heads * x.sequences)) * kQueries, queries = least(span.queries - t, kQueries);
+    if (queries <= 0) return;
+    float* scores = static_cast<float*>(
+        cx.scratch(0, (kQueries * (kKeys + V + 2) + kPackedFloats) * int64_t(sizeof(float))));
+    float* packed = scores + kQueries * kKeys;
+    float* sums = packed + kPackedFloats;
+    float* tops = sums + kQueries;
+    float* out = tops + kQueries;
+    memset(out, 0, queries * V * sizeof(float));
+    for (int64_t i = 0; i < queries; i++) {
+      sums[i] = 0;
+      tops[i] = -INFINITY;
+    }
+    const float* q = x.q + ((span.query + t) * heads + h) * K;
+    for (int64_t s = span.first_block(t); s < span.end(t + queries - 1); s += kKeys) {
+      const int64_t keys = least(span.keys - s, kKeys);
+      const float* k = x.k + ((span.key + s) * keyHeads + kh) * K;
+      const float* v = x.v + ((span.key + s) * keyHeads + kh) * V;
+      product(view(q, heads * K), view(k, keyHeads * K).transposed(), view(scores, kKeys), queries, keys, K,
+              float(x.scale), true, packed);
+      for (int64_t i = 0; i < queries; i++) {
+        const int64_t from = most(span.begin(t + i) - s, 0), to = least(span.end(t + i) - s, keys);
+        float* row = scores + i * kKeys;
+        if (from >= to) {
+          memset(row, 0, keys * sizeof(float));
+          continue;
+        }
+        const float top = largest(row + from, to - from);
+        if (!(top <= tops[i])) {
+          const float shrink = expf(tops[i] - top);
+          for (int64_t j = 0; j < V; j += kLanes)
+            store_first(out + i * V + j, load_first(out + i * V + j, V - j) * splat(shrink), V - j);
+          sums[i] *= shrink;
+          tops[i] = top;
+        }
+        sums[i] += exponentials(row, from, to, keys, tops[i]);
+      }
+      product(view(scores, kKeys), view(v, keyHeads * V), view(out, V), queries, V, keys, 1.0f, false, packed);
+    }
+    for (int64_t i = 0; i < queries; i++) {
+      const int64_t row = (span.query + t + i) * heads + h;
+      const Vec scale = splat(sums[i] > 0 ? 1 / sums[i] : sums[i]);
+      for (int64_t j = 0; j < V; j += kLanes)
+        store_first(x.y + row * V + j, load_first(out + i * V + j, V - j) * scale, V - j);
+      x.lse[row] = tops[i] + logf(sums[i]);
+    }
+  });
+}
+
+void attentionBackward(const Context& cx, const attentionBackwardArgs& x) {
+  const int64_t heads = x.heads, keyHeads = x.keyHeads, K = x.keyDim, V = x.valueDim, group = heads / keyHeads;
+  const float scale = float(x.scale);
+  // A task owns one head of keys, so that its sums run in one order.
+  parallel(cx, x.sequences * keyHeads, [&](int64_t task) {
+    const int64_t kh = task % keyHeads;
+    const Span span = span_of(x, task / keyHeads);
+    float* scores = static_cast<float*>(
+        cx.scratch(0, (2 * kQueries * kKeys + kQueries + kPackedFloats) * int64_t(sizeof(float))));
+    float* dscores = scores + kQueries * kKeys;
+    float* packed = dscores + kQueries * kKeys;
+    float* deltas = packed + kPackedFloats;
+    for (int64_t s = 0; s < span.keys; s++) {
+      memset(x.dk + ((span.key + s) * keyHeads + kh) * K, 0, K * sizeof(float));
+      memset(x.dv + ((span.key + s) * keyHeads + kh) * V, 0, V * sizeof(float));
+    }
+    for (int64_t h = kh * group; h < (kh + 1) * group; h++)
+      for (int64_t t = 0; t < span.queries; t += kQueries) {
+        const int64_t queries = least(span.queries - t, kQueries), first = (span.query + t) * heads + h;
+        const Matrix q = view(x.q + first * K, heads * K), dq = view(x.dq + first * K, heads * K);
+        const Matrix dy = view(x.dy + first * V, heads * V);
+        for (int64_t i = 0; i < queries; i++) {
+          const float *a = x.y + (first + i * heads) * V, *b = x.dy + (first + i * heads) * V;
+          deltas[i] = float(sum_of(V, [&](int64_t j, int64_t left) { return load_first(a + j, left) * load_first(b + j, left); }));
+          memset(dq.at(i, 0), 0, K * sizeof(float));
+        }
+        for (int64_t s = span.first_block(t); s < span.end(t + queries - 1); s += kKeys) {
+          const int64_t keys = least(span.keys - s, kKeys), key = (span.key + s) * keyHeads + kh;
+          const Matrix k = view(x.k + key * K, keyHeads * K), v = view(x.v + key * V, keyHeads * V);
+          const Matrix p = view(scores, kKeys), dp = view(dscores, kKeys);
+          product(q, k.transposed(), p, queries, keys, K, scale, true, packed);
+          product(dy, v.transposed(), dp, queries, keys, V, 1.0f, true, packed);
+          for (int64_t i = 0; i < queries; i++) {
+            const int64_t from = most(span.begin(t + i) - s, 0), to = least(span.end(t + i) - s, keys);
+            exponentials(p.at(i, 0), from, to, keys, x.lse[first + i * heads]);
+          }
+          product(p.transposed(), dy, view(x.dv + key * V, keyHeads * V), keys, V, queries, 1.0f, false, packed);
+          for (int64_t i = 0; i < queries; i++)
+            for (int64_t j = 0; j < keys; j += kLanes)
+              store(dp.at(i, j), load(p.at(i, j)) * (load(dp.at(i, j)) - splat(deltas[i])) * splat(scale));
+          product(dp, k, dq, queries, K, keys, 1.0f, false, packed);
+          product(dp.transposed(), q, view(x.dk + key * K, keyHeads * K), keys, K, queries, 1.0f, false, packed);
+        }
+      }
+  });
+}
+
+FW_NAMESPACE_END

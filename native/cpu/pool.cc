@@ -1,0 +1,248 @@
+// The compute pool: persistent workers that spin briefly for the next region, then sleep.
+#include "pool.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+namespace fw {
+namespace {
+
+constexpr auto kSpin = std::chrono::microseconds(30);
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+class Pool {
+ public:
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
+
+  void resize(int n) {
+    std::lock_guard<std::mutex> region(region_);
+    std::lock_guard<std::mutex> lock(lifecycle_);
+    if (n == threads()) return;
+    join();
+    threads_ = n;
+  }
+
+  void enter() {
+    std::lock_guard<std::mutex> lock(lifecycle_);
+    users_++;
+  }
+
+  void leave() {
+    std::lock_guard<std::mutex> region(region_);
+    std::lock_guard<std::mutex> lock(lifecycle_);
+    if (--users_ == 0) join();
+  }
+
+  void run(int64_t tasks, void (*task)(void*, int64_t), void* data) {
+    if (tasks <= 1 || threads() == 1 || inside_) return run_alone(tasks, task, data);
+    std::unique_lock<std::mutex> region(region_, std::try_to_lock);
+    if (!region.owns_lock()) return run_alone(tasks, task, data);
+    start();
+    tasks_ = tasks;
+    task_ = task;
+    data_ = data;
+    failed_ = false;
+    next_ = 0;
+    open_ = true;
+    epoch_++;
+    wake(tasks - 1);
+    work();
+    // A worker enters before it looks at `open_`, so after this wait none is inside or will come in.
+    open_ = false;
+    while (inside_count_ > 0) relax();
+    if (failed_) throw std::bad_alloc();
+  }
+
+ private:
+  static void run_alone(int64_t tasks, void (*task)(void*, int64_t), void* data) {
+    for (int64_t i = 0; i < tasks; i++) task(data, i);
+  }
+
+  void work() {
+    inside_ = true;
+    try {
+      for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) task_(data_, i);
+    } catch (...) {
+      failed_ = true;
+      next_ = tasks_;
+    }
+    inside_ = false;
+  }
+
+  void wake(int64_t wanted) {
+    const int64_t asleep = asleep_;
+    if (asleep == 0) return;
+    { std::lock_guard<std::mutex> lock(sleep_); }
+    if (wanted >= asleep) return awake_.notify_all();
+    for (int64_t i = 0; i < wanted; i++) awake_.notify_one();
+  }
+
+  void start() {
+    if (!workers_.empty()) return;
+    stop_ = false;
+    try {
+      for (int i = 1; i < threads(); i++) workers_.emplace_back([this] { serve(); });
+    } catch (const std::system_error&) {
+      // The system gives no more threads: the caller and those that started do the work.
+    }
+  }
+
+  void join() {
+    stop_ = true;
+    { std::lock_guard<std::mutex> lock(sleep_); }
+    awake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+  }
+
+  void serve() {
+    uint64_t seen = 0;
+    while (wait(seen)) {
+      seen = epoch_;
+      inside_count_++;
+      if (open_) work();
+      inside_count_--;
+    }
+  }
+
+  // Waits for an epoch other than `seen`; false when the pool stops.
+  bool wait(uint64_t seen) {
+    const auto end = std::chrono::steady_clock::now() + kSpin;
+    do {
+      for (int i = 0; i < 64; i++) {
+        if (stop_) return false;
+        if (epoch_ != seen) return true;
+        relax();
+      }
+    } while (std::chrono::steady_clock::now() < end);
+    std::unique_lock<std::mutex> lock(sleep_);
+    asleep_++;
+    awake_.wait(lock, [&] { return stop_ || epoch_ != seen; });
+    asleep_--;
+    return !stop_;
+  }
+
+  std::atomic<int> threads_{default_threads()};
+  int users_ = 0;
+  std::vector<std::thread> workers_;
+  std::mutex lifecycle_, region_, sleep_;
+  std::condition_variable awake_;
+
+  // The region being run. `epoch_`, `open_` and `inside_count_` are sequentially consistent: see `run` and `wake`.
+  int64_t tasks_ = 0;
+  void (*task_)(void*, int64_t) = nullptr;
+  void* data_ = nullptr;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint64_t> epoch_{0};
+  std::atomic<bool> open_{false}, stop_{false}, failed_{false};
+  alignas(64) std::atomic<int> inside_count_{0};
+  std::atomic<int> asleep_{0};
+
+  static thread_local bool inside_;
+};
+
+thread_local bool Pool::inside_ = false;
+
+// Never destroyed: threads may still run while the process exits.
+Pool& pool() {
+  static Pool* const instance = new Pool;
+  return *instance;
+}
+
+class Scratch {
+ public:
+  ~Scratch() {
+    for (Slot& slot : slots_) std::free(slot.data);
+  }
+
+  void* get(int slot, int64_t bytes) {
+    Slot& s = slots_[slot];
+    if (bytes > s.bytes) {
+      std::free(s.data);
+      s = {};
+      const int64_t wanted = (bytes + bytes / 4 + 63) / 64 * 64;
+      if (posix_memalign(&s.data, 64, wanted) != 0) {
+        s.data = nullptr;
+        throw std::bad_alloc();
+      }
+      s.bytes = wanted;
+    }
+    return s.data;
+  }
+
+ private:
+  struct Slot {
+    void* data = nullptr;
+    int64_t bytes = -1;
+  };
+  Slot slots_[4];
+};
+
+void run(const Context&, int64_t tasks, void (*task)(void*, int64_t), void* data) { pool().run(tasks, task, data); }
+
+void* scratch(int slot, int64_t bytes) {
+  static thread_local Scratch own;
+  return own.get(slot, bytes);
+}
+
+#ifdef __linux__
+// Cores' worth of time that a cgroup grants, or 0 when it sets no limit.
+int cgroup_cores() {
+  long long quota = 0, period = 0;
+  int found = 0;
+  if (FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    found = std::fscanf(file, "%lld %lld", &quota, &period);
+    std::fclose(file);
+  } else {
+    const char* const names[] = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
+    long long* const values[] = {&quota, &period};
+    for (int i = 0; i < 2; i++) {
+      if (FILE* v1 = std::fopen(names[i], "r")) {
+        found += std::fscanf(v1, "%lld", values[i]) == 1;
+        std::fclose(v1);
+      }
+    }
+  }
+  if (found != 2 || quota <= 0 || period <= 0) return 0;
+  return static_cast<int>((quota + period - 1) / period);
+}
+#endif
+
+}  // namespace
+
+int default_threads() {
+  int cores = static_cast<int>(std::thread::hardware_concurrency());
+#ifdef __linux__
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof mask, &mask) == 0) cores = CPU_COUNT(&mask);
+  const int granted = cgroup_cores();
+  if (granted > 0 && granted < cores) cores = granted;
+#endif
+  return cores > 0 ? cores : 1;
+}
+
+int num_threads() { return pool().threads(); }
+void set_num_threads(int n) { pool().resize(n); }
+void pool_enter() { pool().enter(); }
+void pool_leave() { pool().leave(); }
+Context pool_context() { return {pool().threads(), run, scratch}; }
+
+}  // namespace fw

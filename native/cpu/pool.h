@@ -1,0 +1,21 @@
+// The compute threads of the process, shared by every environment in it.
+#pragma once
+#include "../kernels.h"
+
+namespace fw {
+
+// Cores that this process may use, by its affinity mask and its cgroup's quota.
+int default_threads();
+
+int num_threads();
+// 1 means serial. Must not be called from inside a task.
+void set_num_threads(int n);
+
+// What kernels run with. Any thread may call `run`; while another thread has the workers, it runs its tasks alone.
+Context pool_context();
+
+// Environments that may start work; the last one to leave joins the workers.
+void pool_enter();
+void pool_leave();
+
+}  // namespace fw

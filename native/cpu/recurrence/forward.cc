@@ -1,0 +1,194 @@
+// The recurrence forward: sequences x heads (and, where those are too few, blocks of the value dimension) in parallel;
+// within each, stages of up to 64 tokens whose keys and queries are laid out once for all blocks of values.
+#include "sweep.h"
+
+FW_NAMESPACE_BEGIN
+
+static constexpr int64_t kBlock = 2 * kLanes;  // values per block
+
+// Tokens per stage: their keys and queries should leave room for the state block in the first-level cache.
+static int64_t stage_tokens(int64_t K) { return K <= 64 ? 64 : K <= 128 ? 32 : 16; }
+
+// Values [from, to) of one head of one sequence; `from` is a multiple of kBlock.
+template <int C, bool Erase, bool Second>
+static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
+                         int64_t n, int64_t h, int64_t from, int64_t to) {
+  const int64_t K = p.K, V = p.V, capacity = stage_tokens(K), blocks = (to - from + kBlock - 1) / kBlock;
+  Arena count(nullptr);
+  lay_out_stage<C>(count, p, capacity);
+  Arena arena(cx.scratch(0, count.used));
+  Stage stage = lay_out_stage<C>(arena, p, capacity);
+  float* states = static_cast<float*>(cx.scratch(1, blocks * K * kBlock * 4));
+  float* edge = static_cast<float*>(cx.scratch(2, 4 * capacity * kBlock * 4));  // rows of a block that V does not fill
+
+  struct Values {
+    int64_t from, width, lanes;
+    float* state;
+  };
+  auto block_at = [&](int64_t b) {
+    const int64_t start = from + b * kBlock, width = least(kBlock, to - start);
+    return Values{start, width, width <= kLanes ? int64_t(kLanes) : kBlock, states + b * K * kBlock};
+  };
+  auto save = [&](float* to_state) {
+    for (int64_t b = 0; b < blocks; b++) {
+      const Values x = block_at(b);
+      unstage_rows(to_state + x.from, V, x.state, x.lanes, K, x.width);
+    }
+  };
+
+  const int64_t state_at = (n * p.heads + h) * K * V;
+  for (int64_t b = 0; b < blocks; b++) {
+    const Values x = block_at(b);
+    if (args.initialState.data) {
+      stage_rows(x.state, x.lanes, args.initialState + state_at + x.from, V, K, x.width);
+    } else {
+      memset(x.state, 0, static_cast<size_t>(K * x.lanes * 4));
+    }
+  }
+
+  int64_t tokens = 0;
+  for (int64_t t = 0; t < sequence.length; t += tokens) {
+    const int64_t every = args.checkpointEvery, at = sequence.begin + t;
+    if (args.states.data && t % every == 0)
+      save(args.states + ((sequence.checkpoint + t / every) * p.heads + h) * K * V);
+    tokens = least(capacity, sequence.length - t);
+    if (args.states.data) tokens = least(tokens, every - t % every);
+    if (p.gate_width > 1) {
+      stage_rows<C, true>(p, stage, at, tokens, h);
+    } else {
+      stage_rows<C, false>(p, stage, at, tokens, h);
+    }
+    stage_scalars<C>(p, stage, at, tokens, h);
+    const bool more = t + 2 * tokens <= sequence.length;
+    for (int64_t b = 0; b < blocks; b++) {
+      const Values x = block_at(b);
+      ValueBlock block{};
+      block.state = x.state;
+      block.v = p.v.at(at, h, p.heads) + x.from, block.v_stride = p.v.token;
+      if (p.beta_width > 1) block.beta = p.beta.at(at, h, p.heads) + x.from, block.beta_stride = p.beta.token;
+      float* output = args.output + (at * p.heads + h) * V + x.from;
+      float* written = args.written.data ? args.written + (at * p.heads + h) * V + x.from : nullptr;
+      block.output = output, block.written = written;
+      block.output_stride = block.written_stride = p.heads * V;
+      if (x.width < x.lanes) {
+        float* rows = edge;
+        auto piece = [&] {
+          float* start = rows;
+          rows += capacity * kBlock;
+          return start;
+        };
+        block.output = piece(), block.output_stride = x.lanes;
+        if (written) block.written = piece(), block.written_stride = x.lanes;
+        float* v = piece();
+        stage_rows(v, x.lanes, block.v, block.v_stride, tokens, x.width);
+        block.v = v, block.v_stride = x.lanes;
+        if (block.beta) {
+          float* beta = piece();
+          stage_rows(beta, x.lanes, block.beta, block.beta_stride, tokens, x.width);
+          block.beta = beta, block.beta_stride = x.lanes;
+        }
+      }
+      Ahead ahead{};
+      if (more && b == 0) {
+        ahead.rows[0] = p.k.at(at + tokens, h, p.heads), ahead.strides[0] = p.k.token, ahead.lengths[0] = K;
+        ahead.rows[1] = p.q.at(at + tokens, h, p.heads), ahead.strides[1] = p.q.token, ahead.lengths[1] = K;
+      } else if (more && b == 1) {
+        ahead.rows[0] = p.v.at(at + tokens, h, p.heads) + from, ahead.strides[0] = p.v.token, ahead.lengths[0] = to - from;
+        if (p.gate_width > 1)
+          ahead.rows[1] = p.gate.at(at + tokens, h, p.heads), ahead.strides[1] = p.gate.token, ahead.lengths[1] = K;
+      }
+      if (x.lanes == kBlock) {
+        run_block<C, 2, Erase, Second>(stage, K, tokens, block, ahead);
+      } else {
+        run_block<C, 1, Erase, Second>(stage, K, tokens, block, ahead);
+      }
+      if (x.width < x.lanes) {
+        unstage_rows(output, p.heads * V, block.output, x.lanes, tokens, x.width);
+        if (written) unstage_rows(written, p.heads * V, block.written, x.lanes, tokens, x.width);
+      }
+    }
+  }
+  if (args.finalState.data) save(args.finalState + state_at);
+}
+
+// The exchanged rule (Oja) reads the state along its last dimension, so that every row ends in a sum over lanes.
+static void forward_exchanged(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
+                              int64_t n, int64_t h) {
+  const int64_t K = p.K, V = p.V, rows = round_up(K, kLanes), columns = round_up(V, kLanes);
+  float* state = static_cast<float*>(cx.scratch(0, rows * columns * 4));
+  Arena arena(cx.scratch(1, (rows * (4 + kLanes) + columns * 4) * 4 + 1024));
+  float *decay = arena.floats(rows), *erase = arena.floats(rows), *write = arena.floats(rows);
+  float *read = arena.floats(rows), *parts = arena.floats(rows * kLanes);
+  float *q = arena.floats(columns), *r = arena.floats(columns), *v = arena.floats(columns), *beta = arena.floats(columns);
+  const int64_t state_at = (n * p.heads + h) * K * V;
+  memset(state, 0, static_cast<size_t>(rows * columns * 4));
+  memset(parts, 0, static_cast<size_t>(rows * kLanes * 4));
+  if (args.initialState.data) stage_rows(state, columns, args.initialState + state_at, V, K, V);
+  for (int64_t t = 0; t < sequence.length; t++) {
+    const int64_t every = args.checkpointEvery, at = sequence.begin + t;
+    if (args.states.data && t % every == 0)
+      unstage_rows(args.states + ((sequence.checkpoint + t / every) * p.heads + h) * K * V, V, state, columns, K, V);
+    stage_row(q, p.q.at(at, h, p.heads), V, columns, p.scale);
+    stage_row(v, p.v.at(at, h, p.heads), V, columns);
+    stage_row(write, p.write_key.at(at, h, p.heads), K, rows);
+    stage_row(erase, p.erase_key.at(at, h, p.heads), K, rows, p.erase ? 1 : 0);
+    if (p.beta_width > 1) stage_row(beta, p.beta.at(at, h, p.heads), V, columns);
+    const float* gate = p.gate_width ? p.gate.at(at, h, p.heads) : nullptr;
+    for (int64_t i = 0; i < rows; i += kLanes) {
+      const Vec d = p.gate_width == 0 ? splat(1) : vexp(p.gate_width == 1 ? splat(gate[0]) : load_row(gate, i, K));
+      store(decay + i, d);
+      if (!p.undecayed) store(erase + i, load(erase + i) * d);
+    }
+    const Vec one_beta = splat(p.beta_width == 1 ? p.beta.at(at, h, p.heads)[0] : 1);
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      Vec a{}, a2{};
+      int64_t i = 0;
+      for (; p.erase && i + 2 <= K; i += 2) {
+        a = fma(load(state + i * columns + j), splat(erase[i]), a);
+        a2 = fma(load(state + (i + 1) * columns + j), splat(erase[i + 1]), a2);
+      }
+      if (p.erase && i < K) a = fma(load(state + i * columns + j), splat(erase[i]), a);
+      store(r + j, (load(v + j) - (a + a2)) * (p.beta_width > 1 ? load(beta + j) : one_beta));
+    }
+    for (int64_t i = 0; i < K; i++) {
+      const Vec d = splat(decay[i]), w = splat(write[i]);
+      Vec y{};
+      for (int64_t j = 0; j < columns; j += kLanes) {
+        float* s = state + i * columns + j;
+        const Vec x = fma(load(r + j), w, load(s) * d);
+        store(s, x);
+        y = fma(x, load(q + j), y);
+      }
+      store(parts + i * kLanes, y);
+    }
+    sum_vectors(read, parts, rows);
+    float* output = args.output + (at * p.heads + h) * K;
+    unstage_rows(output, K, read, rows, 1, K);
+    if (args.written.data) unstage_rows(args.written + (at * p.heads + h) * V, V, r, columns, 1, V);
+  }
+  if (args.finalState.data) unstage_rows(args.finalState + state_at, V, state, columns, K, V);
+}
+
+void recurrence(const Context& cx, const recurrenceArgs& args) {
+  const Problem p = decode(args);
+  // Blocks of values are independent of each other, so that splitting them changes no bit.
+  const int64_t heads = p.sequences * p.heads, blocks = (p.V + kBlock - 1) / kBlock;
+  int64_t parts = 1;
+  while (!p.exchanged && heads * parts < cx.threads && parts < blocks) parts *= 2;
+  const int64_t width = (blocks + parts - 1) / parts * kBlock;
+  parallel(cx, heads * parts, [&](int64_t task) {
+    const int64_t n = task / parts / p.heads, h = task / parts % p.heads, from = task % parts * width;
+    if (from >= p.V) return;
+    const Sequence sequence = sequence_at(args.offsets.ints(), args.tokens, args.checkpointEvery, n);
+    const auto forward = p.exchanged ? nullptr
+                         : args.recurrent
+                             ? (p.second_write ? forward_head<1, true, true> : forward_head<1, true, false>)
+                         : p.second_write ? forward_head<2, true, true>
+                         : p.erase        ? forward_head<2, true, false>
+                                          : forward_head<4, false, false>;
+    if (forward) return forward(cx, args, p, sequence, n, h, from, least(p.V, from + width));
+    forward_exchanged(cx, args, p, sequence, n, h);
+  });
+}
+
+FW_NAMESPACE_END

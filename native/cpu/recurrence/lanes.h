@@ -1,0 +1,79 @@
+// Exchanging lanes with vectors: transposing a square of kLanes vectors, and summing many vectors at once.
+#pragma once
+#include "../vec.h"
+
+FW_NAMESPACE_BEGIN
+
+template <int... I>
+struct Lanes {};
+template <int N, int... I>
+struct EachLane : EachLane<N - 1, N - 1, I...> {};
+template <int... I>
+struct EachLane<0, I...> {
+  typedef Lanes<I...> type;
+};
+typedef EachLane<kLanes>::type AllLanes;
+
+// Of a pair of vectors seen as 2 x 2 squares of Step lanes: the first and the second row of the transposed squares.
+template <int Step, int... I>
+FW_INLINE Vec first_row(Vec a, Vec b, Lanes<I...>) {
+  return __builtin_shufflevector(a, b, ((I & Step) ? kLanes + I - Step : I)...);
+}
+template <int Step, int... I>
+FW_INLINE Vec second_row(Vec a, Vec b, Lanes<I...>) {
+  return __builtin_shufflevector(a, b, ((I & Step) ? kLanes + I : I + Step)...);
+}
+
+template <int Step>
+FW_INLINE void transpose_level(Vec (&x)[kLanes]) {
+  if constexpr (Step < kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; i++) {
+      if (i & Step) continue;
+      const Vec a = x[i], b = x[i + Step];
+      x[i] = first_row<Step>(a, b, AllLanes());
+      x[i + Step] = second_row<Step>(a, b, AllLanes());
+    }
+    transpose_level<Step * 2>(x);
+  }
+}
+FW_INLINE void transpose(Vec (&x)[kLanes]) { transpose_level<1>(x); }
+
+template <int Step>
+FW_INLINE void sum_level(Vec (&x)[kLanes]) {
+  if constexpr (Step < kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; i += 2 * Step)
+      x[i] = first_row<Step>(x[i], x[i + Step], AllLanes()) + second_row<Step>(x[i], x[i + Step], AllLanes());
+    sum_level<Step * 2>(x);
+  }
+}
+// Lane i of the result is the sum of vector i, always added in the same order.
+FW_INLINE Vec sum_each(Vec (&x)[kLanes]) {
+  sum_level<1>(x);
+  return x[0];
+}
+// y[n] = sums of n vectors; n is a multiple of kLanes.
+static inline void sum_vectors(float* y, const float* vectors, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Vec x[kLanes];
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; j++) x[j] = load(vectors + (i + j) * kLanes);
+    store(y + i, sum_each(x));
+  }
+}
+// y[columns, rows] = x[rows, columns]; both dimensions are whole numbers of vectors.
+static inline void transpose_matrix(float* y, int64_t y_stride, const float* x, int64_t x_stride, int64_t rows,
+                                    int64_t columns) {
+  for (int64_t r = 0; r < rows; r += kLanes)
+    for (int64_t c = 0; c < columns; c += kLanes) {
+      Vec t[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) t[i] = load(x + (r + i) * x_stride + c);
+      transpose(t);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++) store(y + (c + i) * y_stride + r, t[i]);
+    }
+}
+
+FW_NAMESPACE_END

@@ -1,0 +1,89 @@
+// What the recurrence, its backward pass and its single step have in common: the decoded arguments, where a sequence
+// lies among all tokens, and rows of any width as zero-padded vectors.
+#pragma once
+#include <string.h>
+
+#include "../vec.h"
+
+FW_NAMESPACE_BEGIN
+
+struct Problem {
+  Heads q, k, v, gate, beta, erase_key, write_key;  // the keys default to k
+  const float* bonus;
+  int64_t sequences, heads, K, V, gate_width, beta_width;
+  float scale;
+  bool erase, undecayed, second_write, read_before, exchanged;
+};
+
+template <class Args>
+static Problem decode(const Args& args) {
+  Problem p;
+  p.q = args.q, p.k = args.k, p.v = args.v, p.gate = args.gate, p.beta = args.beta;
+  p.erase_key = args.eraseKey.data ? static_cast<const Heads&>(args.eraseKey) : args.k;
+  p.write_key = args.writeKey.data ? static_cast<const Heads&>(args.writeKey) : args.k;
+  p.bonus = args.bonus;
+  p.sequences = args.sequences, p.heads = args.heads, p.K = args.keyDim, p.V = args.valueDim;
+  p.gate_width = args.gateWidth, p.beta_width = args.betaWidth;
+  p.scale = static_cast<float>(args.scale);
+  p.erase = args.eraseFrom != kEraseNone, p.undecayed = args.eraseFrom == kEraseUndecayed;
+  p.second_write = args.secondWrite != 0, p.read_before = args.readBefore != 0, p.exchanged = args.exchanged != 0;
+  return p;
+}
+
+// Tokens [begin, begin + length) of all tokens; its checkpoints start at row `checkpoint` of states.
+struct Sequence {
+  int64_t begin, length, checkpoint;
+};
+
+static inline Sequence sequence_at(const int32_t* offsets, int64_t tokens, int64_t every, int64_t n) {
+  if (!offsets) return {n * tokens, tokens, n * ((tokens + every - 1) / every)};
+  int64_t checkpoint = 0;
+  for (int64_t i = 0; i < n; i++) checkpoint += (offsets[i + 1] - offsets[i] + every - 1) / every;
+  return {offsets[n], offsets[n + 1] - offsets[n], checkpoint};
+}
+
+FW_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+FW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// The vector at elements i ... of a row of n; zeros beyond its end.
+FW_INLINE Vec load_row(const float* row, int64_t i, int64_t n) {
+  return i + kLanes <= n ? load(row + i) : load_part(row + i, n - i);
+}
+FW_INLINE void store_row(float* row, int64_t i, int64_t n, Vec x) {
+  if (i + kLanes <= n) return store(row + i, x);
+  store_part(row + i, x, n - i);
+}
+// y[padded] = factor * x[n], then zeros; `padded` is a whole number of vectors.
+FW_INLINE void stage_row(float* y, const float* x, int64_t n, int64_t padded, float factor = 1) {
+  for (int64_t i = 0; i < padded; i += kLanes) store(y + i, load_row(x, i, n) * splat(factor));
+}
+FW_INLINE void zero_row(float* y, int64_t padded) {
+  for (int64_t i = 0; i < padded; i += kLanes) store(y + i, Vec{});
+}
+// [rows, n] at any stride, into or out of rows of `padded` elements.
+static inline void stage_rows(float* y, int64_t padded, const float* x, int64_t stride, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++) stage_row(y + r * padded, x + r * stride, n, padded);
+}
+static inline void unstage_rows(float* y, int64_t stride, const float* x, int64_t padded, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t i = 0; i < n; i += kLanes) store_row(y + r * stride, i, n, load(x + r * padded + i));
+}
+
+FW_INLINE void prefetch_row(const float* row, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(row + i, 0, 2);
+  __builtin_prefetch(row + n - 1, 0, 2);  // an unaligned row straddles one more line
+}
+
+// Hands out pieces of scratch memory, each aligned to a vector. Over no memory it only counts.
+struct Arena {
+  uintptr_t base;
+  int64_t used = 0;
+  explicit Arena(void* memory) : base(reinterpret_cast<uintptr_t>(memory)) {}
+  float* floats(int64_t n) {
+    float* piece = reinterpret_cast<float*>(base + used);
+    used += round_up(n * 4, 64);
+    return piece;
+  }
+};
+
+FW_NAMESPACE_END

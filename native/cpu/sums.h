@@ -1,0 +1,54 @@
+// Sums over contiguous floats whose order depends on their number only.
+#pragma once
+#include "vec.h"
+
+FW_NAMESPACE_BEGIN
+
+// x with zeros from element n on.
+FW_INLINE Vec keep_first(Vec x, int64_t n) {
+  for (int64_t i = n; i < kLanes; i++) x[i] = 0;
+  return x;
+}
+
+// The sum of the vectors term(i, n - i) for i = 0, kLanes, ... below n; a term has zeros from element n - i on. Float
+// sums of blocks are gathered in double, so that the error does not grow with n.
+template <class Term>
+FW_INLINE double sum_of(int64_t n, const Term& term) {
+  constexpr int64_t kBlock = 128 * kLanes;
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += kBlock) {
+    const int64_t end = begin + kBlock < n ? begin + kBlock : n;
+    Vec s0{}, s1{}, s2{}, s3{};
+    int64_t i = begin;
+    for (; i + 4 * kLanes <= end; i += 4 * kLanes) {
+      s0 += term(i, n - i);
+      s1 += term(i + kLanes, n - i - kLanes);
+      s2 += term(i + 2 * kLanes, n - i - 2 * kLanes);
+      s3 += term(i + 3 * kLanes, n - i - 3 * kLanes);
+    }
+    for (; i < end; i += kLanes) s0 += term(i, n - i);
+    total += sum((s0 + s1) + (s2 + s3));
+  }
+  return total;
+}
+
+// The largest of x[n], n > 0; a NaN may be passed over.
+FW_INLINE float largest(const float* x, int64_t n) {
+  float top = x[0];
+  if (n >= kLanes) {
+    Vec m0 = load(x), m1 = m0;
+    int64_t i = 0;
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+      m0 = vmax(m0, load(x + i));
+      m1 = vmax(m1, load(x + i + kLanes));
+    }
+    if (i + kLanes <= n) m0 = vmax(m0, load(x + i));
+    m0 = vmax(vmax(m0, m1), load(x + n - kLanes));
+    for (int i = 0; i < kLanes; i++) top = m0[i] > top ? m0[i] : top;
+    return top;
+  }
+  for (int64_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+  return top;
+}
+
+FW_NAMESPACE_END

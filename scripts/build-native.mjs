@@ -1,0 +1,45 @@
+// Builds the CPU addon with node-gyp, or with --prebuild the binary that ships in the package.
+// Usage: node scripts/build-native.mjs [--prebuild] [--jobs n]
+import { spawnSync } from 'node:child_process';
+import { existsSync, realpathSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+
+/** The folder whose include/node holds this Node's headers, if it was installed with them: then nothing is downloaded. */
+function headers() {
+  const prefix = dirname(dirname(realpathSync(process.execPath)));
+  return existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? prefix : undefined;
+}
+
+/** Runs a tool of node_modules; returns its exit status and what it printed (nothing when `show`). */
+function run(script, args, show) {
+  const nodedir = headers();
+  const env = { ...process.env, ...(nodedir && { npm_package_config_node_gyp_nodedir: nodedir }) };
+  const stdio = show ? 'inherit' : 'pipe';
+  const result = spawnSync(process.execPath, [script, ...args], { cwd: root, env, stdio, encoding: 'utf8' });
+  return { status: result.status ?? 1, output: `${result.stdout ?? ''}${result.stderr ?? ''}` };
+}
+
+/** Compiles what changed into build/Release. */
+export function buildNative({ jobs = 2, show = true } = {}) {
+  const nodeGyp = require.resolve('node-gyp/bin/node-gyp.js');
+  const nodedir = headers();
+  const location = nodedir ? [`--nodedir=${nodedir}`] : [];
+  return run(nodeGyp, ['configure', 'build', `--jobs=${jobs}`, ...location], show);
+}
+
+function prebuild() {
+  return run(require.resolve('prebuildify/bin.js'), ['--napi', '--strip', '--tag-libc'], true);
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href) {
+  const { values } = parseArgs({
+    options: { prebuild: { type: 'boolean', default: false }, jobs: { type: 'string', default: '2' } },
+  });
+  process.exitCode = (values.prebuild ? prebuild() : buildNative({ jobs: Number(values.jobs) })).status;
+}
