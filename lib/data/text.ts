@@ -34,8 +34,9 @@ export function textDataset(options: TextDatasetOptions): TextDataset {
   const fraction = checkNumber(name, 'validationFraction', options.validationFraction ?? 0.1, 0, 1);
   const seed = checkInteger(name, 'seed', options.seed ?? 0);
   const text = readText(options);
+  if (text === '') throw argumentError('INVALID_ARGUMENT', name, 'text', 'not empty', describe(text));
   const tokenizer = tokenizerOf(options.tokenizer ?? 'bytes', text);
-  const tokens = Int32Array.from(tokenizer.encode(text));
+  const tokens = Int32Array.from(tokenizer.encode(text, { addSpecialTokens: false }));
   const validationCount = Math.floor(tokens.length * fraction);
   const training = tokens.subarray(0, tokens.length - validationCount);
   const validation = tokens.subarray(training.length);
@@ -72,7 +73,7 @@ export function textDataset(options: TextDatasetOptions): TextDataset {
         );
       }
     },
-    decode: (ids) => tokenizer.decode(Array.from(ids)),
+    decode: (ids) => tokenizer.decode(ids),
   };
 }
 

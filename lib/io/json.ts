@@ -9,21 +9,23 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 /** Deeper nesting than any real file has is refused before it can exhaust the stack. */
 const MAX_DEPTH = 256;
 
-const WORDS = new Map<string, Json>([
-  ['true', true],
-  ['false', false],
-  ['null', null],
-]);
 const FLOATS = new Map<string, number>([
   ['Infinity', Infinity],
   ['-Infinity', -Infinity],
   ['NaN', NaN],
 ]);
+const STRICT_WORDS = new Map<string, Json>([
+  ['true', true],
+  ['false', false],
+  ['null', null],
+]);
+const WORDS = new Map([...STRICT_WORDS, ...FLOATS]);
 
 class Parser {
   private at = 0;
   private depth = 0;
-  private readonly token = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|-?[A-Za-z]+/y;
+  private readonly words: Map<string, Json>;
+  private readonly scalars = /(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.+-])|(-?[A-Za-z]+)/y;
   private readonly plain = /[^"\\\u0000-\u001f]*/y;
 
   constructor(
@@ -31,7 +33,9 @@ class Parser {
     private readonly where: string,
     /** Standard JSON only, and no name twice in one object. */
     private readonly strict: boolean,
-  ) {}
+  ) {
+    this.words = strict ? STRICT_WORDS : WORDS;
+  }
 
   document(): Json {
     const value = this.value();
@@ -112,12 +116,12 @@ class Parser {
   }
 
   private scalar(): Json {
-    this.token.lastIndex = this.at;
-    const word = this.token.exec(this.text)?.[0] ?? '';
-    const value = this.constants.get(word) ?? Number(word || NaN);
-    if (Number.isNaN(value) && !this.constants.has(word)) this.fail('a value');
-    this.at += word.length;
-    return word === 'null' ? null : value;
+    this.scalars.lastIndex = this.at;
+    const [, number, word = ''] = this.scalars.exec(this.text) ?? [];
+    const value = number === undefined ? this.words.get(word) : Number(number);
+    if (value === undefined) return this.fail('a value');
+    this.at = this.scalars.lastIndex;
+    return value;
   }
 
   /** The next character that is not white space; '' at the end. */

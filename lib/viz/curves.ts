@@ -29,7 +29,7 @@ export interface LineChart {
 
 const WIDTH = 720;
 const HEIGHT = 340;
-const LEFT = 64;
+const LEFT = 72;
 const RIGHT = 20;
 const BOTTOM = 48;
 const TITLE = 34;
@@ -105,7 +105,7 @@ function line(series: Series, index: number): Line {
     throw argumentError('INVALID_ARGUMENT', 'lineChart', 'smoothing', 'in [0, 1)', String(smoothing));
   }
   const join = (values: ArrayLike<number>): Line['points'] =>
-    Array.from(values, (value, i) => ({ x: x?.[i] ?? i, y: value })).filter((p) => Number.isFinite(p.x));
+    Array.from(values, (value, i) => ({ x: x?.[i] ?? i, y: value })).filter((p) => canShow(p.x, 'linear'));
   return {
     name,
     colour: COLOURS[(series.colour ?? index) % COLOURS.length],

@@ -109,8 +109,8 @@ function mergeCharts(runs: readonly ReportRun[]): LineChart[] {
 const READING = `Each picture is the memory of one head: a matrix that the network itself writes while it reads the text.
 A row belongs to one component of the keys, a column to one component of the values. The entry says how strongly that
 key component calls up that value component: red adds to it, blue takes from it, and no colour means that nothing is
-stored there. All pictures of a table share one scale, so a column of pictures that grows stronger is a memory that
-fills up, and a stripe is an association that outlasts the rest.`;
+stored there. All pictures of a table share one scale, given below it: from left to right they show a memory fill up,
+and where colours fade or turn, it has forgotten or overwritten.`;
 
 function fastWeights(runs: readonly ReportRun[]): string {
   const figures = runs.flatMap((run) => {

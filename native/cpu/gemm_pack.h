@@ -6,54 +6,72 @@
 
 FW_NAMESPACE_BEGIN
 
-// Columns of 4x4 blocks: within each quarter of four lanes, indices 0 to 3 pick from a and 4 to 7 from b.
-template <int I0, int I1, int I2, int I3>
-FW_INLINE Vec shuffle_quads(Vec a, Vec b) {
-#define FW_PICK(i, quad) ((i) < 4 ? (i) + 4 * (quad) : (i)-4 + kLanes + 4 * (quad))
-#define FW_QUAD(quad) FW_PICK(I0, quad), FW_PICK(I1, quad), FW_PICK(I2, quad), FW_PICK(I3, quad)
+// Quarters of four lanes, rearranged. shuffle_within: every quarter takes I0 to I3 of the same quarters of a (0 to 3)
+// and b (4 to 7).
 #if defined(__AVX512F__)
-  return __builtin_shufflevector(a, b, FW_QUAD(0), FW_QUAD(1), FW_QUAD(2), FW_QUAD(3));
+#define FW_QUARTERS(Q) Q(0), Q(1), Q(2), Q(3)
 #elif defined(__AVX2__)
-  return __builtin_shufflevector(a, b, FW_QUAD(0), FW_QUAD(1));
+#define FW_QUARTERS(Q) Q(0), Q(1)
 #else
-  return __builtin_shufflevector(a, b, FW_QUAD(0));
+#define FW_QUARTERS(Q) Q(0)
 #endif
-#undef FW_QUAD
+#define FW_PICK(i, quarter) ((i) < 4 ? (i) + 4 * (quarter) : (i)-4 + kLanes + 4 * (quarter))
+#define FW_PICKS(quarter) FW_PICK(I0, quarter), FW_PICK(I1, quarter), FW_PICK(I2, quarter), FW_PICK(I3, quarter)
+template <int I0, int I1, int I2, int I3>
+FW_INLINE Vec shuffle_within(Vec a, Vec b) {
+  return __builtin_shufflevector(a, b, FW_QUARTERS(FW_PICKS));
+}
+#undef FW_PICKS
 #undef FW_PICK
-}
+#undef FW_QUARTERS
 
-typedef float Quad __attribute__((vector_size(16), aligned(4)));
-
-// Four neighbouring floats of every fourth row from p, one row per quarter of the vector.
-FW_INLINE Vec load_quads(const float* p, int64_t stride) {
-  const Quad q0 = *reinterpret_cast<const Quad*>(p);
-#if defined(__AVX2__) || defined(__AVX512F__)
-  const Quad q1 = *reinterpret_cast<const Quad*>(p + 4 * stride);
-  const auto low = __builtin_shufflevector(q0, q1, 0, 1, 2, 3, 4, 5, 6, 7);
+// Transposes the quarters of kLanes / 4 vectors: quarter j of x[i] goes to quarter i of y[j].
 #if defined(__AVX512F__)
-  const Quad q2 = *reinterpret_cast<const Quad*>(p + 8 * stride);
-  const Quad q3 = *reinterpret_cast<const Quad*>(p + 12 * stride);
-  const auto high = __builtin_shufflevector(q2, q3, 0, 1, 2, 3, 4, 5, 6, 7);
-  return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#else
-  return low;
-#endif
-#else
-  (void)stride;
-  return q0;
-#endif
+#define FW_QUARTER(q) 4 * (q), 4 * (q) + 1, 4 * (q) + 2, 4 * (q) + 3
+#define FW_SHUFFLE(a, b, q0, q1, q2, q3) \
+  __builtin_shufflevector(a, b, FW_QUARTER(q0), FW_QUARTER(q1), FW_QUARTER(q2), FW_QUARTER(q3))
+FW_INLINE void transpose_quarters(const Vec x[4], Vec y[4]) {
+  const Vec even01 = FW_SHUFFLE(x[0], x[1], 0, 2, 4, 6), odd01 = FW_SHUFFLE(x[0], x[1], 1, 3, 5, 7);
+  const Vec even23 = FW_SHUFFLE(x[2], x[3], 0, 2, 4, 6), odd23 = FW_SHUFFLE(x[2], x[3], 1, 3, 5, 7);
+  y[0] = FW_SHUFFLE(even01, even23, 0, 2, 4, 6);
+  y[1] = FW_SHUFFLE(odd01, odd23, 0, 2, 4, 6);
+  y[2] = FW_SHUFFLE(even01, even23, 1, 3, 5, 7);
+  y[3] = FW_SHUFFLE(odd01, odd23, 1, 3, 5, 7);
 }
+#undef FW_SHUFFLE
+#undef FW_QUARTER
+#elif defined(__AVX2__)
+FW_INLINE void transpose_quarters(const Vec x[2], Vec y[2]) {
+  y[0] = __builtin_shufflevector(x[0], x[1], 0, 1, 2, 3, 8, 9, 10, 11);
+  y[1] = __builtin_shufflevector(x[0], x[1], 4, 5, 6, 7, 12, 13, 14, 15);
+}
+#else
+FW_INLINE void transpose_quarters(const Vec x[1], Vec y[1]) { y[0] = x[0]; }
+#endif
 
-// Transposes the block [kLanes, 4] at p: columns[j][i] = p[i * stride + j].
-FW_INLINE void transpose_quads(const float* p, int64_t stride, Vec columns[4]) {
-  const Vec r0 = load_quads(p, stride), r1 = load_quads(p + stride, stride);
-  const Vec r2 = load_quads(p + 2 * stride, stride), r3 = load_quads(p + 3 * stride, stride);
-  const Vec low01 = shuffle_quads<0, 4, 1, 5>(r0, r1), high01 = shuffle_quads<2, 6, 3, 7>(r0, r1);
-  const Vec low23 = shuffle_quads<0, 4, 1, 5>(r2, r3), high23 = shuffle_quads<2, 6, 3, 7>(r2, r3);
-  columns[0] = shuffle_quads<0, 1, 4, 5>(low01, low23);
-  columns[1] = shuffle_quads<2, 3, 6, 7>(low01, low23);
-  columns[2] = shuffle_quads<0, 1, 4, 5>(high01, high23);
-  columns[3] = shuffle_quads<2, 3, 6, 7>(high01, high23);
+// Transposes the square block at p into registers: columns[j][i] = p[i * stride + j]. It reads whole vectors once, as
+// rows a power of two apart would push each other out of the first cache.
+FW_INLINE void transpose_block(const float* p, int64_t stride, Vec columns[kLanes]) {
+  constexpr int kQuarters = kLanes / 4;
+  Vec t[4][kQuarters];
+#pragma GCC unroll 4
+  for (int q = 0; q < kQuarters; q++) {
+    const float* row = p + 4 * q * stride;
+    const Vec r0 = load(row), r1 = load(row + stride), r2 = load(row + 2 * stride), r3 = load(row + 3 * stride);
+    const Vec low01 = shuffle_within<0, 4, 1, 5>(r0, r1), high01 = shuffle_within<2, 6, 3, 7>(r0, r1);
+    const Vec low23 = shuffle_within<0, 4, 1, 5>(r2, r3), high23 = shuffle_within<2, 6, 3, 7>(r2, r3);
+    t[0][q] = shuffle_within<0, 1, 4, 5>(low01, low23);
+    t[1][q] = shuffle_within<2, 3, 6, 7>(low01, low23);
+    t[2][q] = shuffle_within<0, 1, 4, 5>(high01, high23);
+    t[3][q] = shuffle_within<2, 3, 6, 7>(high01, high23);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; c++) {
+    Vec y[kQuarters];
+    transpose_quarters(t[c], y);
+#pragma GCC unroll 4
+    for (int q = 0; q < kQuarters; q++) columns[4 * q + c] = y[q];
+  }
 }
 
 // panel[p, j] = b[p * row + j * col] for p < k, j < n; rows of the panel are `width` floats, zeros beyond n.
@@ -68,10 +86,11 @@ static void pack_panel(const float* b, int64_t row, int64_t col, int64_t k, int6
     } else if (col == 1) {
       for (; p < k; p++) store(to + p * width, load_part(from + p * row, lanes));
     } else if (row == 1 && lanes == kLanes) {
-      for (; p + 4 <= k; p += 4) {
-        Vec columns[4];
-        transpose_quads(from + p, col, columns);
-        for (int i = 0; i < 4; i++) store(to + (p + i) * width, columns[i]);
+      for (; p + kLanes <= k; p += kLanes) {
+        Vec columns[kLanes];
+        transpose_block(from + p, col, columns);
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; i++) store(to + (p + i) * width, columns[i]);
       }
     }
     for (; p < k; p++) {

@@ -41,6 +41,26 @@ struct Tile {
   bool overwrite;
 };
 
+// c + alpha x, or alpha x alone. There is one formula, without a branch, so that the compiler contracts it in the same
+// way for every tile.
+FW_INLINE Vec add_scaled(Vec c, Vec x, float alpha, VecInt keep) {
+  return fma(splat(alpha), x, reinterpret_cast<Vec>(reinterpret_cast<VecInt>(c) & keep));
+}
+
+// Adds the products [rows, width], whose rows are `stride` floats, to a tile with partial vectors or strided columns.
+static __attribute__((noinline)) void add_tile(const Tile& t, const float* products, int64_t rows, int64_t stride) {
+  const VecInt keep = VecInt{} - int32_t(!t.overwrite);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < t.width; j += kLanes) {
+      const int64_t n = t.width - j < kLanes ? t.width - j : kLanes;
+      float* c = t.c.at(r, j);
+      float lanes[kLanes] = {};
+      for (int64_t i = 0; i < n; i++) lanes[i] = c[i * t.c.col];
+      store(lanes, add_scaled(load(lanes), load(products + r * stride + j), t.alpha, keep));
+      for (int64_t i = 0; i < n; i++) c[i * t.c.col] = lanes[i];
+    }
+}
+
 // c[R, width] = (overwrite ? 0 : c) + alpha a[R, k] b[k, width]
 template <int R, int V>
 static void multiply_tile(const Tile& t) {
@@ -58,41 +78,40 @@ static void multiply_tile(const Tile& t) {
   const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step;
 #pragma GCC unroll 2
   for (int64_t p = 0; p < t.k; p++) {
-    Vec column[V];
+    Vec row[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; v++) column[v] = load(b + v * kLanes);
+    for (int v = 0; v < V; v++) {
+      row[v] = load(b + v * kLanes);
+#ifdef PF
+      __builtin_prefetch(b + PF * b_step + v * kLanes);
+#endif
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       const Vec x = splat(a[r * a_row]);
 #pragma GCC unroll 4
-      for (int v = 0; v < V; v++) acc[r][v] = fma(x, column[v], acc[r][v]);
+      for (int v = 0; v < V; v++) acc[r][v] = fma(x, row[v], acc[r][v]);
     }
     a += a_step;
     b += b_step;
   }
-  const Vec alpha = splat(t.alpha);
   if (whole) {
+    const VecInt keep = VecInt{} - int32_t(!t.overwrite);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
       for (int v = 0; v < V; v++) {
         float* c = t.c.at(r, v * kLanes);
-        store(c, t.overwrite ? alpha * acc[r][v] : fma(alpha, acc[r][v], load(c)));
+        store(c, add_scaled(load(c), acc[r][v], t.alpha, keep));
       }
-    return;
-  }
+  } else {
+    float products[R * V * kLanes];
 #pragma GCC unroll 8
-  for (int r = 0; r < R; r++)
+    for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; v++) {
-      float lanes[kLanes] = {};
-      const int64_t n = t.width - v * kLanes < kLanes ? t.width - v * kLanes : kLanes;
-      float* c = t.c.at(r, v * kLanes);
-      if (!t.overwrite)
-        for (int64_t i = 0; i < n; i++) lanes[i] = c[i * t.c.col];
-      store(lanes, t.overwrite ? alpha * acc[r][v] : fma(alpha, acc[r][v], load(lanes)));
-      for (int64_t i = 0; i < n; i++) c[i * t.c.col] = lanes[i];
-    }
+      for (int v = 0; v < V; v++) store(products + (r * V + v) * kLanes, acc[r][v]);
+    add_tile(t, products, R, V * kLanes);
+  }
 }
 
 using MultiplyTile = void (*)(const Tile&);

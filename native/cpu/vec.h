@@ -75,6 +75,36 @@ FW_INLINE Vec vexp(Vec x) {
   return select(x == x, zeroed, x);  // NaN stays NaN
 }
 
+// ln x to about 1 ulp, also of subnormal numbers; -infinity at 0, NaN below. x = m 2^e with m in [sqrt(1/2), sqrt(2)),
+// then a polynomial in m - 1.
+FW_INLINE Vec vlog(Vec x) {
+  const VecInt tiny = x < splat(1.17549435e-38f);
+  const VecInt bits = reinterpret_cast<VecInt>(select(tiny, x * splat(8388608.0f), x)) - 0x3f3504f3;
+  const Vec e = __builtin_convertvector(bits >> 23, Vec) - select(tiny, splat(23.0f), Vec{});
+  const Vec f = reinterpret_cast<Vec>((bits & 0x7fffff) + 0x3f3504f3) - splat(1.0f);
+  const Vec square = f * f;
+  Vec p = splat(7.0376836292e-2f);
+  p = fma(p, f, splat(-1.1514610310e-1f));
+  p = fma(p, f, splat(1.1676998740e-1f));
+  p = fma(p, f, splat(-1.2420140846e-1f));
+  p = fma(p, f, splat(1.4249322787e-1f));
+  p = fma(p, f, splat(-1.6668057665e-1f));
+  p = fma(p, f, splat(2.0000714765e-1f));
+  p = fma(p, f, splat(-2.4999993993e-1f));
+  p = fma(p, f, splat(3.3333331174e-1f));
+  p = fma(e, splat(-2.12194440e-4f), p * f * square) - splat(0.5f) * square;
+  Vec y = fma(e, splat(0.693359375f), f + p);
+  y = select(x < splat(__builtin_inff()), y, x);  // infinity and NaN stay themselves
+  y = select(x == Vec{}, splat(-__builtin_inff()), y);
+  return select(x < Vec{}, splat(__builtin_nanf("")), y);
+}
+
+// ln(1 + x) for x >= 0: what 1 + x rounds away comes back as a correction.
+FW_INLINE Vec vlog1p(Vec x) {
+  const Vec u = splat(1.0f) + x;
+  return vlog(u) + (x - (u - splat(1.0f))) / u;
+}
+
 FW_INLINE Vec vsigmoid(Vec x) { return splat(1.0f) / (splat(1.0f) + vexp(-x)); }
 
 // Near 0 a polynomial keeps the relative precision that 1 - 2 / (e^2|x| + 1) would lose.

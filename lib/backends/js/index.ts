@@ -60,6 +60,7 @@ const kernels: KernelTable = {
 class JsBackend extends JsMemory implements Backend {
   readonly name = `V8 ${process.versions.v8}`;
   readonly kernels = kernels;
+  readonly prefersTokenLoop = true;
   readonly computes = ['float32', 'float64'] as const;
 
   /** JavaScript has one thread. */

@@ -2,7 +2,7 @@
 // segment are computed again from its checkpoint and the written values, then the tokens are undone one by one.
 import type { KernelArguments } from '../../table';
 import { floats, maybe, sequenceStarts, type Floats } from '../view';
-import { add4, dot4, gather4, LANES, scale4 } from './lanes';
+import { add4, dot4, gather4, gatherProducts4, LANES, scale4 } from './lanes';
 import { loadState, Operands, planOf, storeRows, storeState, type Plan } from './operands';
 
 /** Gradients of a segment of one head: those of vectors over the keys [n, K], those of values [n, lanes]. */
@@ -151,7 +151,8 @@ class Segment {
     const key = t * K;
     const value = t * lanes + j;
     const before = t * LANES * K;
-    const after = before + LANES * K;
+    const size = LANES * K;
+    const after = before + size;
 
     if (!readBefore) this.undoRead(t, j, after, dS);
     if (secondWrite) {
@@ -166,7 +167,7 @@ class Segment {
     if (erase === 'decayed' && x.decay) {
       source = this.decayed;
       from = 0;
-      for (let i = 0; i < LANES * K; i++) source[i] = states[before + i];
+      for (let i = 0; i < size; i++) source[i] = states[before + i];
       scale4(source, 0, K, x.decay, key);
     }
     if (erase !== 'none') dot4(source, from, K, x.e, key, erased, 0);
@@ -180,7 +181,7 @@ class Segment {
     if (erase !== 'none') gather4(source, from, K, d.e, key, derased, 0);
     if (erase === 'decayed') add4(dS, s, K, x.e, key, derased, 0);
     if (x.decay) {
-      this.undoDecay(x.decay, key, before, s, dS);
+      gatherProducts4(dS, s, states, before, K, x.decay, d.gate, key);
       scale4(dS, s, K, x.decay, key);
     }
     if (erase === 'undecayed') add4(dS, s, K, x.e, key, derased, 0);
@@ -199,17 +200,6 @@ class Segment {
     }
     gather4(states, state, K, d.q, t * K, doutput, value);
     add4(dS, s, K, x.q, t * K, doutput, value);
-  }
-
-  /** dgate_i += decay_i sum over lanes of dS_l,i S_l,i */
-  private undoDecay(decay: Float64Array, key: number, before: number, s: number, dS: Float64Array): void {
-    const { K } = this.plan;
-    const { states, d } = this;
-    for (let i = 0; i < K; i++) {
-      let sum = 0;
-      for (let at = i; at < LANES * K; at += K) sum += dS[s + at] * states[before + at];
-      d.gate[key + i] += decay[key + i] * sum;
-    }
   }
 
   /** Reads beside the state, o_t += scale q . (bonus k) v. */

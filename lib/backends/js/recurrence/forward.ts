@@ -32,7 +32,7 @@ export function recurrence(args: KernelArguments<'recurrence'>): void {
     for (let h = 0; h < heads; h++) {
       const stateAt = (n * heads + h) * K * V;
       loadState(initial, stateAt, plan, S);
-      for (let t = 0; t < length; ) {
+      for (let t = 0; t < length;) {
         let end = Math.min(t + capacity, length);
         if (states) {
           const segment = Math.floor(t / args.checkpointEvery);

@@ -135,6 +135,29 @@ export function gather4(
   }
 }
 
+/** y += x times the sum of S_l P_l, all elementwise over the keys; x and y start at the same place. */
+export function gatherProducts4(
+  S: Float64Array,
+  s: number,
+  P: Float64Array,
+  p: number,
+  K: number,
+  x: Float64Array,
+  y: Float64Array,
+  at: number,
+): void {
+  const s1 = s + K;
+  const s2 = s1 + K;
+  const s3 = s2 + K;
+  const p1 = p + K;
+  const p2 = p1 + K;
+  const p3 = p2 + K;
+  for (let i = 0; i < K; i++) {
+    const sum = S[s + i] * P[p + i] + S[s1 + i] * P[p1 + i] + S[s2 + i] * P[p2 + i] + S[s3 + i] * P[p3 + i];
+    y[at + i] += x[at + i] * sum;
+  }
+}
+
 /** S_l *= x, elementwise over the keys */
 export function scale4(S: Float64Array, s: number, K: number, x: Float64Array, xAt: number): void {
   const s1 = s + K;

@@ -48,13 +48,7 @@ function scanLanes(
 }
 
 /** o_t += bonus_t v_t */
-export function addBonus(
-  { lanes }: Plan,
-  bonus: Float64Array,
-  v: Float64Array,
-  n: number,
-  output: Float64Array,
-): void {
+export function addBonus({ lanes }: Plan, bonus: Float64Array, v: Float64Array, n: number, output: Float64Array): void {
   for (let t = 0; t < n; t++) {
     for (let at = t * lanes; at < (t + 1) * lanes; at++) output[at] += bonus[t] * v[at];
   }

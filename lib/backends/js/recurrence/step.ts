@@ -49,7 +49,9 @@ export function recurrenceStep(args: KernelArguments<'recurrenceStep'>): void {
         }
       }
       if (erase === 'decayed') addRead(S, readE(n, h, K), erased, V);
-      const r = v.map((vj, j) => (beta ? beta[betaWidth === 1 ? 0 : j] : 1) * ((args.secondWrite ? 0 : vj) - erased[j]));
+      const r = v.map(
+        (vj, j) => (beta ? beta[betaWidth === 1 ? 0 : j] : 1) * ((args.secondWrite ? 0 : vj) - erased[j]),
+      );
       for (let i = 0; i < K; i++) {
         for (let j = 0; j < V; j++) S[i * V + j] += w[i] * r[j] + (args.secondWrite ? k[i] * v[j] : 0);
       }

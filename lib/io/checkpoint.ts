@@ -1,0 +1,108 @@
+// A checkpoint folder: model.safetensors, or numbered shards with an index of which tensor is in which.
+import { basename, join } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { checkInteger, FastWeightsError, type Tensor } from '../core';
+import { findFolder } from './atomic';
+import { formatError, ioError } from './failure';
+import { isJsonObject, readJson, writeJson } from './json';
+import {
+  loadEntries,
+  readSafetensors,
+  type LoadOptions,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+} from './safetensors/read';
+import { namedTensors, saveSafetensors, tensorBytes, type NamedTensors } from './safetensors/write';
+
+const WHOLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+
+/** The tensors of a checkpoint folder as one file, wherever they lie. */
+export async function readCheckpointFolder(dir: string): Promise<SafetensorsFile> {
+  const folder = await findFolder(dir);
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    throw ioError('readCheckpointFolder', dir, error);
+  }
+  if (names.includes(WHOLE)) return readSafetensors(join(folder, WHOLE));
+  if (names.includes(INDEX)) return readShards(folder);
+  const expected = `${WHOLE} or ${INDEX}`;
+  throw new FastWeightsError('IO', `readCheckpointFolder: ${dir} holds no ${expected}`, { argument: dir, expected });
+}
+
+async function readShards(folder: string): Promise<SafetensorsFile> {
+  const path = join(folder, INDEX);
+  const index = await readJson(path);
+  const map = isJsonObject(index) ? index.weight_map : undefined;
+  if (!isJsonObject(map)) throw formatError(`${path}: weight_map`, 'an object of file names', 'something else');
+  const shards = new Map<string, SafetensorsFile>();
+  const entries = new Map<string, SafetensorsEntry>();
+  for (const [name, shard] of Object.entries(map)) {
+    const where = `${path}: weight_map: ${JSON.stringify(name)}`;
+    if (typeof shard !== 'string' || basename(shard) !== shard || !/^[^\\:]+\.safetensors$/.test(shard)) {
+      throw formatError(where, 'the name of a .safetensors file in this folder', JSON.stringify(shard));
+    }
+    if (!shards.has(shard)) shards.set(shard, await readSafetensors(join(folder, shard)));
+    const entry = shards.get(shard)!.entries.get(name);
+    if (!entry) throw formatError(where, 'the file that holds it', shard);
+    entries.set(name, entry);
+  }
+  const [first] = shards.values();
+  return { metadata: first?.metadata ?? {}, entries };
+}
+
+/** All tensors of a checkpoint folder by name. */
+export async function loadCheckpointFolder(dir: string, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
+  return loadEntries(await readCheckpointFolder(dir), options);
+}
+
+export interface ShardOptions {
+  /** A file never exceeds this many bytes of tensors, unless a single tensor does. */
+  maxShardBytes?: number;
+  metadata?: Record<string, string>;
+}
+
+/**
+ * Saves a model's tensors into an existing folder, in one file or, when they exceed `maxShardBytes`, in shards with an
+ * index. Several files are not one atomic step: fill a folder of `writeFolderAtomic`.
+ */
+export async function saveShards(dir: string, tensors: NamedTensors, options: ShardOptions = {}): Promise<void> {
+  const limit = checkInteger('saveShards', 'maxShardBytes', options.maxShardBytes ?? 5e9, 1);
+  const metadata = options.metadata ?? { format: 'pt' };
+  const shards = split(namedTensors('saveShards', tensors), limit);
+  if (shards.length <= 1) return saveSafetensors(join(dir, WHOLE), tensors, metadata);
+  const weightMap: [string, string][] = [];
+  let totalBytes = 0;
+  for (const [i, shard] of shards.entries()) {
+    const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+    await saveSafetensors(join(dir, file), new Map(shard), metadata);
+    for (const [name, tensor] of shard) {
+      weightMap.push([name, file]);
+      totalBytes += tensorBytes(tensor);
+    }
+  }
+  const weight_map = Object.fromEntries(weightMap);
+  await writeJson(join(dir, INDEX), { metadata: { total_size: totalBytes }, weight_map });
+}
+
+function number(n: number): string {
+  return String(n).padStart(5, '0');
+}
+
+/** Fills shard after shard in the order given. */
+function split(pairs: [string, Tensor][], limit: number): [string, Tensor][][] {
+  const shards: [string, Tensor][][] = [];
+  let room = 0;
+  for (const pair of pairs) {
+    const bytes = tensorBytes(pair[1]);
+    if (shards.length === 0 || bytes > room) {
+      shards.push([]);
+      room = limit;
+    }
+    shards.at(-1)!.push(pair);
+    room -= bytes;
+  }
+  return shards;
+}

@@ -1,0 +1,53 @@
+// Tokenizers of published models, through the optional package that reads tokenizer.json.
+import { argumentError, FastWeightsError } from '../core';
+import { formatError, systemCode } from './failure';
+import { isJsonObject, type Json } from './json';
+import type { Tokenizer } from './tokenizer';
+
+const PACKAGE = '@huggingface/tokenizers';
+
+async function importPackage(): Promise<typeof import('@huggingface/tokenizers')> {
+  try {
+    return await import('@huggingface/tokenizers');
+  } catch (cause) {
+    const missing = ['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'].includes(systemCode(cause) ?? '');
+    const remedy = missing ? `needs a package: npm install ${PACKAGE}` : `could not load ${PACKAGE}`;
+    throw new FastWeightsError('UNSUPPORTED', `loadTokenizer: tokenizer.json ${remedy}`, { expected: PACKAGE, cause });
+  }
+}
+
+/** The tokenizer that `tokenizer.json` describes; `path` names it in errors. Chat templates are not rendered. */
+export async function huggingfaceTokenizer(path: string, definition: Json, configuration: Json): Promise<Tokenizer> {
+  if (!isJsonObject(definition) || !isJsonObject(configuration)) {
+    throw formatError(`${path} and its tokenizer_config.json`, 'objects', 'other values');
+  }
+  const { Tokenizer: Implementation } = await importPackage();
+  const files = { 'tokenizer.json': definition, 'tokenizer_config.json': configuration };
+  let tokenizer: InstanceType<typeof Implementation>;
+  let vocabSize = 0;
+  try {
+    // The package fills in what it misses in the objects it is given.
+    tokenizer = new Implementation(structuredClone(definition), structuredClone(configuration));
+    for (const id of tokenizer.get_vocab(true).values()) vocabSize = Math.max(vocabSize, id + 1);
+  } catch (cause) {
+    throw formatError(path, `a tokenizer that ${PACKAGE} reads`, String(cause), cause);
+  }
+  return {
+    kind: 'huggingface',
+    vocabSize,
+    encode: (text, { addSpecialTokens = true } = {}) => {
+      const encoded = tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
+      const ids: (number | undefined)[] = encoded.ids;
+      const unknown = ids.indexOf(undefined);
+      if (unknown < 0) return ids as number[];
+      const found = JSON.stringify(encoded.tokens[unknown]);
+      throw argumentError('INVALID_ARGUMENT', 'encode', 'text', 'made of tokens of the vocabulary', found);
+    },
+    // Models pad their vocabulary: an id that the tokenizer does not know is no text.
+    decode: (ids, { skipSpecialTokens = false } = {}) => {
+      const known = Array.from(ids).filter((id) => tokenizer.id_to_token(id) !== undefined);
+      return known.length === 0 ? '' : tokenizer.decode(known, { skip_special_tokens: skipSpecialTokens });
+    },
+    files: () => structuredClone(files),
+  };
+}

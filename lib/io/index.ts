@@ -1,0 +1,25 @@
+// Files: safetensors and checkpoint folders, atomic writes, configurations, tokenizers.
+export { findFolder, writeFileAtomic, writeFolderAtomic } from './atomic';
+export { loadCheckpointFolder, readCheckpointFolder, saveShards, type ShardOptions } from './checkpoint';
+export { isJsonObject, parseJson, readJson, writeJson, type Json } from './json';
+export { loadTokenizer, saveTokenizer } from './load-tokenizer';
+export type { FileDType } from './safetensors/header';
+export {
+  loadEntries,
+  loadEntry,
+  loadSafetensors,
+  readSafetensors,
+  readSafetensorsMetadata,
+  type LoadOptions,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+} from './safetensors/read';
+export { saveSafetensors, type NamedTensors } from './safetensors/write';
+export {
+  byteTokenizer,
+  characterTokenizer,
+  StreamDecoder,
+  type DecodeOptions,
+  type EncodeOptions,
+  type Tokenizer,
+} from './tokenizer';

@@ -1,0 +1,130 @@
+// Tokenizers: text to ids and back. Bytes and characters here; the published ones in huggingface.ts.
+import { argumentError, checkInteger, describe } from '../core';
+
+export interface EncodeOptions {
+  /** Adds what the tokenizer puts around a text (default true). */
+  addSpecialTokens?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leaves special tokens out of the text (default false). */
+  skipSpecialTokens?: boolean;
+}
+
+export interface Tokenizer {
+  readonly kind: 'byte' | 'character' | 'huggingface';
+  /** One more than the largest id. */
+  readonly vocabSize: number;
+  encode(text: string, options?: EncodeOptions): number[];
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  /** The files that `loadTokenizer` makes the same tokenizer from: name and JSON value. */
+  files(): Record<string, unknown>;
+}
+
+/** The file of the tokenizers that are defined here. */
+export const TOKENIZER_FILE = 'fast_weights_tokenizer.json';
+
+/** What `TOKENIZER_FILE` holds. */
+export type TokenizerFile = { kind: 'byte' } | { kind: 'character'; characters: string[] };
+
+function fileOf(content: TokenizerFile): Record<string, unknown> {
+  return { [TOKENIZER_FILE]: content };
+}
+
+/** The 256 bytes of UTF-8. Bytes that are no UTF-8 decode to U+FFFD. */
+export function byteTokenizer(): Tokenizer {
+  return {
+    kind: 'byte',
+    vocabSize: 256,
+    encode: (text) => [...new TextEncoder().encode(text)],
+    decode: (ids) => {
+      const bytes = Uint8Array.from(ids, (id) => checkInteger('byteTokenizer.decode', 'an id', id, 0, 255));
+      return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+    },
+    files: () => fileOf({ kind: 'byte' }),
+  };
+}
+
+/** The characters (code points) of a text, sorted, or a table whose order gives the ids. */
+export function characterTokenizer(source: string | readonly string[]): Tokenizer {
+  const characters = typeof source === 'string' ? sortedCharacters(source) : checkedTable(source);
+  const idOf = new Map(characters.map((character, id) => [character, id]));
+  return {
+    kind: 'character',
+    vocabSize: characters.length,
+    encode: (text) =>
+      Array.from(text, (character) => {
+        const id = idOf.get(character);
+        if (id !== undefined) return id;
+        const found = `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`;
+        const expected = `made of the ${characters.length} characters of the table`;
+        throw argumentError('INVALID_ARGUMENT', 'characterTokenizer.encode', 'text', expected, found);
+      }),
+    decode: (ids) =>
+      Array.from(
+        ids,
+        (id) => characters[checkInteger('characterTokenizer.decode', 'an id', id, 0, characters.length - 1)],
+      ).join(''),
+    files: () => fileOf({ kind: 'character', characters: [...characters] }),
+  };
+}
+
+function sortedCharacters(text: string): string[] {
+  return [...new Set(text)].sort((a, b) => a.codePointAt(0)! - b.codePointAt(0)!);
+}
+
+function checkedTable(table: readonly string[]): readonly string[] {
+  for (const entry of table) {
+    if (typeof entry !== 'string' || [...entry].length !== 1) {
+      throw argumentError('INVALID_ARGUMENT', 'characterTokenizer', 'table', 'single characters', describe(entry));
+    }
+  }
+  if (new Set(table).size !== table.length) {
+    throw argumentError('INVALID_ARGUMENT', 'characterTokenizer', 'table', 'distinct characters', 'one twice');
+  }
+  return [...table];
+}
+
+/** A UTF-8 character cut short decodes to at most this many U+FFFD. */
+const MAX_UNFINISHED = 3;
+
+/**
+ * Text of a growing list of ids, piece by piece, as far as no later id can change it: a character that spans several
+ * ids comes out when its last one is there.
+ */
+export class StreamDecoder {
+  /** The ids of the last piece, for decoders that look back, then those not fully out. */
+  private ids: number[] = [];
+  private context = 0;
+  /** Characters of the ids' text that are out. */
+  private sent = 0;
+
+  constructor(
+    private readonly tokenizer: Tokenizer,
+    private readonly options: DecodeOptions = {},
+  ) {}
+
+  push(id: number): string {
+    this.ids.push(id);
+    const text = this.tokenizer.decode(this.ids, this.options);
+    const unfinished = Math.min(/\uFFFD*$/.exec(text)![0].length, MAX_UNFINISHED);
+    const end = text.length - unfinished;
+    if (end <= this.sent) return '';
+    const piece = text.slice(this.sent, end);
+    this.sent = end;
+    if (unfinished === 0) {
+      this.ids = this.ids.slice(this.context);
+      this.context = this.ids.length;
+      this.sent = this.tokenizer.decode(this.ids, this.options).length;
+    }
+    return piece;
+  }
+
+  /** What is left at the end, U+FFFD for a character that was never finished. */
+  flush(): string {
+    const rest = this.tokenizer.decode(this.ids, this.options).slice(this.sent);
+    this.ids = [];
+    this.context = this.sent = 0;
+    return rest;
+  }
+}

@@ -1,0 +1,225 @@
+// fill, cast, unary functions and their derivatives. binary and copy, which walk strides, stand in strided.cc.
+#include <math.h>
+
+#include "vec.h"
+
+FW_NAMESPACE_BEGIN
+
+static constexpr int64_t kGrain = 16384;
+
+// ---- fill and cast -------------------------------------------------------------------------------------------------
+
+template <class T>
+static void fill_with(const Context& cx, T* y, int64_t n, T value) {
+  parallel_blocks(cx, n, 4 * kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) y[i] = value;
+  });
+}
+
+FW_INLINE float from_bfloat16(uint16_t half) {
+  const uint32_t word = uint32_t(half) << 16;
+  float x;
+  __builtin_memcpy(&x, &word, 4);
+  return x;
+}
+
+// Rounds to nearest, ties to even; NaN stays NaN.
+FW_INLINE uint16_t to_bfloat16(float x) {
+  uint32_t word;
+  __builtin_memcpy(&word, &x, 4);
+  const uint32_t rounded = (word + 0x7fff + ((word >> 16) & 1)) >> 16, quiet = (word >> 16) | 0x40;
+  return uint16_t((word & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
+}
+
+// Towards zero; what does not fit becomes the nearest that does, NaN 0.
+FW_INLINE int32_t to_int32(float x) {
+  if (x != x) return 0;
+  if (x >= 2147483648.0f) return INT32_MAX;
+  return x <= -2147483648.0f ? INT32_MIN : int32_t(x);
+}
+
+struct Bfloat16 {
+  uint16_t bits;
+};
+FW_INLINE void convert(float x, float& y) { y = x; }
+FW_INLINE void convert(float x, Bfloat16& y) { y.bits = to_bfloat16(x); }
+FW_INLINE void convert(float x, int32_t& y) { y = to_int32(x); }
+FW_INLINE void convert(Bfloat16 x, float& y) { y = from_bfloat16(x.bits); }
+FW_INLINE void convert(Bfloat16 x, Bfloat16& y) { y = x; }
+FW_INLINE void convert(Bfloat16 x, int32_t& y) { y = to_int32(from_bfloat16(x.bits)); }
+FW_INLINE void convert(int32_t x, float& y) { y = float(x); }
+FW_INLINE void convert(int32_t x, Bfloat16& y) { y.bits = to_bfloat16(float(x)); }
+FW_INLINE void convert(int32_t x, int32_t& y) { y = x; }
+
+template <class From, class To>
+static void cast_between(const Context& cx, const void* from, void* to, int64_t n) {
+  const From* x = static_cast<const From*>(from);
+  To* y = static_cast<To*>(to);
+  parallel_blocks(cx, n, 2 * kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) convert(x[i], y[i]);
+  });
+}
+
+template <class From>
+static void cast_from(const Context& cx, const castArgs& a) {
+  switch (a.to) {
+    case kFloat32: return cast_between<From, float>(cx, a.x.data, a.y.data, a.n);
+    case kBfloat16: return cast_between<From, Bfloat16>(cx, a.x.data, a.y.data, a.n);
+    case kInt32: return cast_between<From, int32_t>(cx, a.x.data, a.y.data, a.n);
+  }
+}
+
+void fill(const Context& cx, const fillArgs& a) {
+  switch (a.dtype) {
+    case kFloat32: return fill_with(cx, static_cast<float*>(a.y.data), a.n, float(a.value));
+    case kBfloat16: return fill_with(cx, static_cast<uint16_t*>(a.y.data), a.n, to_bfloat16(float(a.value)));
+    case kInt32: return fill_with(cx, static_cast<int32_t*>(a.y.data), a.n, int32_t(a.value));
+  }
+}
+
+void cast(const Context& cx, const castArgs& a) {
+  switch (a.from) {
+    case kFloat32: return cast_from<float>(cx, a);
+    case kBfloat16: return cast_from<Bfloat16>(cx, a);
+    case kInt32: return cast_from<int32_t>(cx, a);
+  }
+}
+
+// ---- functions of one variable -------------------------------------------------------------------------------------
+
+static constexpr float kSqrtHalf = 0.70710678f, kInvSqrt2Pi = 0.39894228f;
+static constexpr float kGeluScale = 0.79788456f, kGeluCubic = 0.044715f;
+
+template <float (*f)(float)>
+FW_INLINE Vec lanewise(Vec x) {
+  for (int i = 0; i < kLanes; i++) x[i] = f(x[i]);
+  return x;
+}
+
+FW_INLINE Vec one() { return splat(1.0f); }
+FW_INLINE Vec size_of(Vec x) { return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(x) & 0x7fffffff); }
+FW_INLINE Vec root(Vec x) {
+  for (int i = 0; i < kLanes; i++) x[i] = __builtin_sqrtf(x[i]);
+  return x;
+}
+FW_INLINE Vec powers(Vec x, float exponent) {
+  for (int i = 0; i < kLanes; i++) x[i] = powf(x[i], exponent);
+  return x;
+}
+
+// Only e^-|x| is taken, so nothing overflows and both tails keep their relative precision.
+FW_INLINE Vec sigmoid_of(Vec x) {
+  const Vec e = vexp(-size_of(x));
+  return select(x < Vec{}, e, one()) / (one() + e);
+}
+FW_INLINE Vec softplus_of(Vec x) { return select(x < Vec{}, Vec{}, x) + vlog1p(vexp(-size_of(x))); }
+// s(x) (1 - s(x))
+FW_INLINE Vec sigmoid_slope(Vec x) {
+  const Vec e = vexp(-size_of(x)), u = one() + e;
+  return e / (u * u);
+}
+FW_INLINE Vec normal_below(Vec x) { return splat(0.5f) * lanewise<erfcf>(x * splat(-kSqrtHalf)); }
+// 2 sqrt(2/pi) (x + 0.044715 x^3): geluTanh(x) = x sigmoid of it.
+FW_INLINE Vec gelu_argument(Vec x) { return splat(2 * kGeluScale) * fma(x * x * x, splat(kGeluCubic), x); }
+
+template <int op>
+FW_INLINE Vec value(Vec x, float a, float b) {
+  if constexpr (op == kAffine) return fma(x, splat(a), splat(b));
+  if constexpr (op == kExp) return select(x > splat(88.72283f), splat(__builtin_inff()), vexp(x));
+  if constexpr (op == kLog) return vlog(x);
+  if constexpr (op == kSqrt) return root(x);
+  if constexpr (op == kRsqrt) return one() / root(x);
+  if constexpr (op == kReciprocal) return one() / x;
+  if constexpr (op == kAbs) return size_of(x);
+  if constexpr (op == kSquare) return x * x;
+  if constexpr (op == kSin) return lanewise<sinf>(x);
+  if constexpr (op == kCos) return lanewise<cosf>(x);
+  if constexpr (op == kTanh) return vtanh(x);
+  if constexpr (op == kSigmoid) return sigmoid_of(x);
+  if constexpr (op == kLogSigmoid) return -softplus_of(-x);
+  if constexpr (op == kSilu) return x * sigmoid_of(x);
+  if constexpr (op == kGelu) return x * normal_below(x);
+  if constexpr (op == kGeluTanh) return x * sigmoid_of(gelu_argument(x));
+  if constexpr (op == kSoftplus) return softplus_of(x);
+  if constexpr (op == kRelu) return select(x < Vec{}, Vec{}, x);
+  if constexpr (op == kElu1) return select(x > Vec{}, x + one(), vexp(x));
+  if constexpr (op == kPowScalar) return powers(x, a);
+  if constexpr (op == kClamp) return select(x < splat(a), splat(a), select(x > splat(b), splat(b), x));
+}
+
+// The derivative at x, where y is the value.
+template <int op>
+FW_INLINE Vec slope(Vec x, Vec y, float a, float b) {
+  if constexpr (op == kAffine) return splat(a);
+  if constexpr (op == kExp) return y;
+  if constexpr (op == kLog) return one() / x;
+  if constexpr (op == kSqrt) return splat(0.5f) / y;
+  if constexpr (op == kRsqrt) return splat(-0.5f) * y / x;
+  if constexpr (op == kReciprocal) return -y * y;
+  if constexpr (op == kAbs) return select(x > Vec{}, one(), select(x < Vec{}, -one(), x));
+  if constexpr (op == kSquare) return x + x;
+  if constexpr (op == kSin) return lanewise<cosf>(x);
+  if constexpr (op == kCos) return -lanewise<sinf>(x);
+  if constexpr (op == kTanh) return splat(4.0f) * sigmoid_slope(x + x);
+  if constexpr (op == kSigmoid) return sigmoid_slope(x);
+  if constexpr (op == kLogSigmoid) return sigmoid_of(-x);
+  if constexpr (op == kSilu) return fma(x, sigmoid_slope(x), sigmoid_of(x));
+  if constexpr (op == kGelu) {
+    return fma(x * splat(kInvSqrt2Pi), vexp(splat(-0.5f) * x * x), normal_below(x));
+  }
+  if constexpr (op == kGeluTanh) {
+    const Vec u = gelu_argument(x), du = splat(2 * kGeluScale) * fma(x * x, splat(3 * kGeluCubic), one());
+    return fma(x * du, sigmoid_slope(u), sigmoid_of(u));
+  }
+  if constexpr (op == kSoftplus) return sigmoid_of(x);
+  if constexpr (op == kRelu) return select(x > Vec{}, one(), Vec{});
+  if constexpr (op == kElu1) return select(x > Vec{}, one(), y);
+  if constexpr (op == kPowScalar) return splat(a) * powers(x, a - 1);
+  if constexpr (op == kClamp) return select((x >= splat(a)) & (x <= splat(b)), one(), Vec{});
+}
+
+template <int op>
+static void apply(const Context& cx, const unaryArgs& args) {
+  const float *x = args.x, a = float(args.a), b = float(args.b);
+  float* y = args.y;
+  parallel_blocks(cx, args.n, kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += kLanes) {
+      store_first(y + i, value<op>(load_first(x + i, end - i), a, b), end - i);
+    }
+  });
+}
+
+template <int op>
+static void apply_backward(const Context& cx, const unaryBackwardArgs& args) {
+  const float *x = args.x, *y = args.y, *dy = args.dy, a = float(args.a), b = float(args.b);
+  float* dx = args.dx;
+  parallel_blocks(cx, args.n, kGrain, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += kLanes) {
+      const int64_t left = end - i;
+      const Vec at = slope<op>(load_first(x + i, left), load_first(y + i, left), a, b);
+      store_first(dx + i, load_first(dy + i, left) * at, left);
+    }
+  });
+}
+
+#define FW_UNARY_OPS(F) F(kAffine) F(kExp) F(kLog) F(kSqrt) F(kRsqrt) F(kReciprocal) F(kAbs) F(kSquare) F(kSin) \
+  F(kCos) F(kTanh) F(kSigmoid) F(kLogSigmoid) F(kSilu) F(kGelu) F(kGeluTanh) F(kSoftplus) F(kRelu) F(kElu1) \
+  F(kPowScalar) F(kClamp)
+
+void unary(const Context& cx, const unaryArgs& a) {
+  switch (a.op) {
+#define FW_CASE(op) case op: return apply<op>(cx, a);
+    FW_UNARY_OPS(FW_CASE)
+#undef FW_CASE
+  }
+}
+
+void unaryBackward(const Context& cx, const unaryBackwardArgs& a) {
+  switch (a.op) {
+#define FW_CASE(op) case op: return apply_backward<op>(cx, a);
+    FW_UNARY_OPS(FW_CASE)
+#undef FW_CASE
+  }
+}
+
+FW_NAMESPACE_END

@@ -1,0 +1,237 @@
+// copy and binary: operands with any strides, walked in runs along the last dimension.
+#include <math.h>
+#include <string.h>
+
+#include "vec.h"
+
+FW_NAMESPACE_BEGIN
+
+static constexpr int64_t kGrain = 16384;
+
+// A shape with the strides of three operands, neighbouring dimensions merged where all of them allow it, sizes of one
+// dropped. At least one dimension remains.
+struct Walk {
+  int64_t rank = 0, shape[8], strides[3][8];
+
+  Walk(const Dims& dims, const Dims& a, const Dims& b, const Dims& c) {
+    const Dims* operands[3] = {&a, &b, &c};
+    for (int64_t i = 0; i < dims.rank; i++) {
+      if (dims[i] == 1) continue;
+      bool merge = rank > 0;
+      for (int o = 0; o < 3 && merge; o++) merge = strides[o][rank - 1] == (*operands[o])[i] * dims[i];
+      const int64_t at = merge ? rank - 1 : rank++;
+      shape[at] = merge ? shape[at] * dims[i] : dims[i];
+      for (int o = 0; o < 3; o++) strides[o][at] = (*operands[o])[i];
+    }
+    if (rank == 0) {
+      rank = shape[0] = 1;
+      for (auto& operand : strides) operand[0] = 0;
+    }
+  }
+
+  int64_t size() const {
+    int64_t n = 1;
+    for (int64_t i = 0; i < rank; i++) n *= shape[i];
+    return n;
+  }
+
+  // Calls run(offsets of the operands, length) for the pieces of rows that make up the elements begin to end.
+  template <class Run>
+  void rows(int64_t begin, int64_t end, const Run& run) const {
+    const int64_t inner = shape[rank - 1];
+    int64_t index[8], offset[3] = {}, rest = begin;
+    for (int64_t i = rank - 1; i >= 0; i--) {
+      index[i] = rest % shape[i];
+      rest /= shape[i];
+      for (int o = 0; o < 3; o++) offset[o] += index[i] * strides[o][i];
+    }
+    for (int64_t at = begin; at < end;) {
+      int64_t length = inner - index[rank - 1];
+      if (length > end - at) length = end - at;
+      run(offset, length);
+      at += length;
+      // The next row starts at its first element.
+      for (int o = 0; o < 3; o++) offset[o] -= index[rank - 1] * strides[o][rank - 1];
+      index[rank - 1] = 0;
+      for (int64_t i = rank - 2; i >= 0; i--) {
+        for (int o = 0; o < 3; o++) offset[o] += strides[o][i];
+        if (++index[i] < shape[i]) break;
+        for (int o = 0; o < 3; o++) offset[o] -= shape[i] * strides[o][i];
+        index[i] = 0;
+      }
+    }
+  }
+};
+
+// ---- copy ----------------------------------------------------------------------------------------------------------
+
+// Where x runs contiguously along another dimension than y, tiles of kTile x kTile elements keep both in cache.
+static constexpr int64_t kTile = 32;
+
+template <class T>
+static void transpose(const Context& cx, const T* x, T* y, const Walk& walk, int64_t fast) {
+  const int64_t last = walk.rank - 1, rows = walk.shape[fast], columns = walk.shape[last];
+  const int64_t x_row = walk.strides[0][fast], y_row = walk.strides[1][fast];
+  const int64_t x_column = walk.strides[0][last], y_column = walk.strides[1][last];
+  const int64_t row_tiles = (rows + kTile - 1) / kTile, column_tiles = (columns + kTile - 1) / kTile;
+  parallel(cx, walk.size() / (rows * columns) * row_tiles, [&](int64_t task) {
+    int64_t rest = task / row_tiles, x_at = 0, y_at = 0;
+    for (int64_t i = last - 1; i >= 0; i--) {
+      if (i == fast) continue;
+      x_at += rest % walk.shape[i] * walk.strides[0][i];
+      y_at += rest % walk.shape[i] * walk.strides[1][i];
+      rest /= walk.shape[i];
+    }
+    const int64_t row = task % row_tiles * kTile, row_end = row + kTile < rows ? row + kTile : rows;
+    for (int64_t tile = 0; tile < column_tiles; tile++) {
+      const int64_t column = tile * kTile, column_end = column + kTile < columns ? column + kTile : columns;
+      for (int64_t r = row; r < row_end; r++) {
+        const T* from = x + x_at + r * x_row;
+        T* to = y + y_at + r * y_row;
+        for (int64_t c = column; c < column_end; c++) to[c * y_column] = from[c * x_column];
+      }
+    }
+  });
+}
+
+template <class T>
+static void copy_elements(const Context& cx, const copyArgs& a) {
+  const T* x = static_cast<const T*>(a.x.data);
+  T* y = static_cast<T*>(a.y.data);
+  const Walk walk(a.shape, a.xStrides, a.yStrides, a.yStrides);
+  const int64_t last = walk.rank - 1, x_step = walk.strides[0][last], y_step = walk.strides[1][last];
+  const int64_t n = walk.size();
+  if (n == 0) return;
+  if (x_step > 1) {
+    for (int64_t i = last - 1; i >= 0; i--) {
+      if (walk.strides[0][i] == 1) return transpose(cx, x, y, walk, i);
+    }
+  }
+  parallel_blocks(cx, n, 2 * kGrain, [&](int64_t begin, int64_t end) {
+    walk.rows(begin, end, [&](const int64_t* offset, int64_t length) {
+      const T* from = x + offset[0];
+      T* to = y + offset[1];
+      if (x_step == 1 && y_step == 1) {
+        if (length >= 64) memcpy(to, from, length * sizeof(T));
+        else for (int64_t i = 0; i < length; i++) to[i] = from[i];
+      } else {
+        for (int64_t i = 0; i < length; i++) to[i * y_step] = from[i * x_step];
+      }
+    });
+  });
+}
+
+void copy(const Context& cx, const copyArgs& a) {
+  if (a.bytes == 2) copy_elements<uint16_t>(cx, a);
+  else copy_elements<uint32_t>(cx, a);
+}
+
+// ---- binary --------------------------------------------------------------------------------------------------------
+
+typedef int32_t VecIntUnaligned __attribute__((vector_size(kLanes * 4), aligned(4)));
+
+// The lanes of one element type.
+struct Floats {
+  typedef float Element;
+  typedef Vec Lanes;
+  FW_INLINE Vec read(const float* p, int64_t n) { return load_first(p, n); }
+  FW_INLINE void write(float* p, Vec x, int64_t n) { store_first(p, x, n); }
+  FW_INLINE Vec all(float x) { return splat(x); }
+  FW_INLINE Vec choose(VecInt mask, Vec a, Vec b) { return select(mask, a, b); }
+};
+struct Ints {
+  typedef int32_t Element;
+  typedef VecInt Lanes;
+  FW_INLINE VecInt read(const int32_t* p, int64_t n) {
+    if (n >= kLanes) return *reinterpret_cast<const VecIntUnaligned*>(p);
+    VecInt x{};
+    for (int64_t i = 0; i < n; i++) x[i] = p[i];
+    return x;
+  }
+  FW_INLINE void write(int32_t* p, VecInt x, int64_t n) {
+    if (n >= kLanes) *reinterpret_cast<VecIntUnaligned*>(p) = x;
+    else for (int64_t i = 0; i < n; i++) p[i] = x[i];
+  }
+  FW_INLINE VecInt all(int32_t x) { return x - VecInt{}; }
+  FW_INLINE VecInt choose(VecInt mask, VecInt a, VecInt b) { return (a & mask) | (b & ~mask); }
+};
+
+template <class T, int op>
+FW_INLINE typename T::Lanes combine(typename T::Lanes a, typename T::Lanes b) {
+  typedef typename T::Lanes Lanes;
+  if constexpr (op == kAdd) return a + b;
+  if constexpr (op == kSub) return a - b;
+  if constexpr (op == kMul) return a * b;
+  if constexpr (op == kDiv) return a / b;
+  if constexpr (op == kPow) {
+    for (int i = 0; i < kLanes; i++) a[i] = powf(a[i], b[i]);
+    return a;
+  }
+  // NaN where either operand is.
+  if constexpr (op == kMaximum) return T::choose((a > b) | (a != a), a, b);
+  if constexpr (op == kMinimum) return T::choose((a < b) | (a != a), a, b);
+  if constexpr (op == kEq) return T::choose(a == b, T::all(1), Lanes{});
+  if constexpr (op == kLt) return T::choose(a < b, T::all(1), Lanes{});
+  if constexpr (op == kGt) return T::choose(a > b, T::all(1), Lanes{});
+}
+
+// The next lanes of an operand in a run: contiguous, one number repeated, or gathered.
+template <class T>
+FW_INLINE typename T::Lanes operand(const typename T::Element* p, int64_t step, int64_t at, int64_t left) {
+  if (step == 1) return T::read(p + at, left);
+  if (step == 0) return T::all(*p);
+  typename T::Lanes x{};
+  for (int64_t i = 0; i < kLanes && i < left; i++) x[i] = p[(at + i) * step];
+  return x;
+}
+
+template <class T, int op>
+static void combine_all(const Context& cx, const binaryArgs& args) {
+  typedef typename T::Element Element;
+  const Element *a = static_cast<const Element*>(args.a.data), *b = static_cast<const Element*>(args.b.data);
+  Element* y = static_cast<Element*>(args.y.data);
+  Dims y_strides = args.shape;
+  int64_t n = 1;
+  for (int64_t i = args.shape.rank - 1; i >= 0; i--) {
+    y_strides.d[i] = n;
+    n *= args.shape[i];
+  }
+  if (n == 0) return;
+  const Walk walk(args.shape, args.aStrides, args.bStrides, y_strides);
+  const int64_t a_step = walk.strides[0][walk.rank - 1], b_step = walk.strides[1][walk.rank - 1];
+  parallel_blocks(cx, n, kGrain, [&](int64_t begin, int64_t end) {
+    walk.rows(begin, end, [&](const int64_t* offset, int64_t length) {
+      const Element *x1 = a + offset[0], *x2 = b + offset[1];
+      Element* out = y + offset[2];
+      const auto run = [&](int64_t step1, int64_t step2) __attribute__((always_inline)) {
+        for (int64_t i = 0; i < length; i += kLanes) {
+          const int64_t left = length - i;
+          T::write(out + i, combine<T, op>(operand<T>(x1, step1, i, left), operand<T>(x2, step2, i, left)), left);
+        }
+      };
+      if (a_step == 1 && b_step == 1) run(1, 1);
+      else if (a_step == 1 && b_step == 0) run(1, 0);
+      else if (a_step == 0 && b_step == 1) run(0, 1);
+      else run(a_step, b_step);
+    });
+  });
+}
+
+void binary(const Context& cx, const binaryArgs& a) {
+#define FW_CASE(T, op) case op: return combine_all<T, op>(cx, a);
+  if (a.dtype == kInt32) {
+    switch (a.op) {
+      FW_CASE(Ints, kAdd) FW_CASE(Ints, kSub) FW_CASE(Ints, kMul) FW_CASE(Ints, kMaximum) FW_CASE(Ints, kMinimum)
+      FW_CASE(Ints, kEq) FW_CASE(Ints, kLt) FW_CASE(Ints, kGt)
+    }
+  } else {
+    switch (a.op) {
+      FW_CASE(Floats, kAdd) FW_CASE(Floats, kSub) FW_CASE(Floats, kMul) FW_CASE(Floats, kDiv) FW_CASE(Floats, kPow)
+      FW_CASE(Floats, kMaximum) FW_CASE(Floats, kMinimum) FW_CASE(Floats, kEq) FW_CASE(Floats, kLt)
+      FW_CASE(Floats, kGt)
+    }
+  }
+#undef FW_CASE
+}
+
+FW_NAMESPACE_END

@@ -1,0 +1,41 @@
+// How close is close enough: relative root mean square against a float64 reference (DESIGN 4). The only place where
+// tolerances stand.
+import { expect } from 'chai';
+import type { DType } from '../../lib';
+
+export interface Tolerance {
+  forward: number;
+  gradient: number;
+}
+
+export const TOLERANCE: Record<'float32' | 'float64' | 'bfloat16', Tolerance> = {
+  float64: { forward: 1e-10, gradient: 1e-9 },
+  float32: { forward: 1e-5, gradient: 1e-4 },
+  bfloat16: { forward: 0.005, gradient: 0.008 },
+};
+
+export function toleranceOf(dtype: DType): Tolerance {
+  if (dtype === 'int32') throw new Error('int32 has no tolerance');
+  return TOLERANCE[dtype];
+}
+
+export function rms(x: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += x[i] * x[i];
+  return x.length === 0 ? 0 : Math.sqrt(sum / x.length);
+}
+
+/** RMS of the difference over the RMS of the reference, which counts as at least `floor`. */
+export function relativeRms(actual: ArrayLike<number>, reference: ArrayLike<number>, floor = 0): number {
+  if (actual.length !== reference.length) throw new Error(`${actual.length} values against ${reference.length}`);
+  let sum = 0;
+  for (let i = 0; i < actual.length; i++) sum += (actual[i] - reference[i]) ** 2;
+  const scale = Math.max(rms(reference), floor);
+  const difference = Math.sqrt(sum / Math.max(1, actual.length));
+  return difference === 0 ? 0 : difference / (scale || 1);
+}
+
+export function expectClose(name: string, actual: ArrayLike<number>, reference: ArrayLike<number>, tolerance: number, floor = 0): void {
+  const error = relativeRms(actual, reference, floor);
+  expect(error, `${name}: relative RMS ${error.toExponential(2)}`).to.be.at.most(tolerance);
+}

@@ -1,0 +1,283 @@
+// Charts, matrices as PNG, and the HTML report.
+import { inflateSync } from 'node:zlib';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { FastWeightsError } from '../../lib/core';
+import {
+  encodePng,
+  heatmapGrid,
+  heatmapImage,
+  heatmapPng,
+  lineChart,
+  type Matrix,
+  renderReport,
+  type Report,
+  smooth,
+} from '../../lib/viz';
+import { makeAxis } from '../../lib/viz/axis';
+
+/** Checks tags and attributes as an XML parser would (a doctype aside) and returns the names of the elements. */
+function wellFormed(markup: string): string[] {
+  const names: string[] = [];
+  const open: string[] = [];
+  let rest = markup.replace(/^<!DOCTYPE html>/, '').replace(/<style>[^<]*<\/style>/g, '');
+  const tag = /^<(\/?)([a-zA-Z][a-zA-Z0-9]*)((?:\s+[a-zA-Z:-]+="[^"<]*")*)\s*(\/?)>/;
+  const references = /&(?!#\d+;|[a-z]+;)/;
+  while (rest !== '') {
+    const at = rest.indexOf('<');
+    const text = at < 0 ? rest : rest.slice(0, at);
+    expect(text).to.not.match(references);
+    expect(text).to.not.include('>');
+    if (at < 0) break;
+    rest = rest.slice(at);
+    const found = tag.exec(rest);
+    if (!found) throw new Error(`not a tag: ${rest.slice(0, 120)}`);
+    const [whole, closing, name, attributes, empty] = found;
+    expect(attributes).to.not.match(references);
+    const keys = [...attributes.matchAll(/([a-zA-Z:-]+)="/g)].map((m) => m[1]);
+    expect(new Set(keys).size).to.equal(keys.length);
+    if (closing) expect(open.pop()).to.equal(name);
+    else {
+      names.push(name);
+      if (!empty) open.push(name);
+    }
+    rest = rest.slice(whole.length);
+  }
+  expect(open).to.eql([]);
+  return names;
+}
+
+/** Bit by bit, unlike the table of the encoder. */
+function crc(bytes: Uint8Array): number {
+  let c = 0xffffffff;
+  for (const byte of bytes) {
+    c ^= byte;
+    for (let i = 0; i < 8; i++) c = (c >>> 1) ^ (c & 1 ? 0xedb88320 : 0);
+  }
+  return ~c >>> 0;
+}
+
+function decodePng(png: Buffer): { width: number; height: number; rgba: Buffer } {
+  expect([...png.subarray(0, 8)]).to.eql([137, 80, 78, 71, 13, 10, 26, 10]);
+  const chunks: Record<string, Buffer> = {};
+  for (let at = 8; at < png.length;) {
+    const length = png.readUInt32BE(at);
+    const type = png.toString('latin1', at + 4, at + 8);
+    chunks[type] = png.subarray(at + 8, at + 8 + length);
+    expect(png.readUInt32BE(at + 8 + length), type).to.equal(crc(png.subarray(at + 4, at + 8 + length)));
+    at += 12 + length;
+  }
+  expect(Object.keys(chunks)).to.eql(['IHDR', 'IDAT', 'IEND']);
+  const [width, height] = [chunks.IHDR.readUInt32BE(0), chunks.IHDR.readUInt32BE(4)];
+  expect([...chunks.IHDR.subarray(8)]).to.eql([8, 6, 0, 0, 0]);
+  const lines = inflateSync(chunks.IDAT);
+  expect(lines.length).to.equal(height * (1 + 4 * width));
+  const rows = Array.from({ length: height }, (_, y) => lines.subarray(y * (1 + 4 * width), (y + 1) * (1 + 4 * width)));
+  for (const row of rows) expect(row[0]).to.equal(0);
+  return { width, height, rgba: Buffer.concat(rows.map((row) => row.subarray(1))) };
+}
+
+const matrix: Matrix = { rows: 2, columns: 3, data: [0, 1, -1, NaN, 5, -0.5] };
+
+describe('line charts', () => {
+  const chartOf = (y: ArrayLike<number>, yScale: 'linear' | 'log' = 'linear'): string =>
+    lineChart({ title: 'loss', yScale, series: [{ name: 'a', y, smoothing: 0.5 }] });
+
+  it('draws gaps, empty series, single points, constants and values beyond the scale', () => {
+    const cases = [
+      [],
+      [1],
+      [NaN],
+      [3, 3, 3],
+      [0, 0],
+      [1, NaN, 2],
+      [-1, 0, 1],
+      [Infinity, 1, -Infinity],
+      [1e-300, 1e300],
+    ];
+    for (const y of cases) {
+      for (const scale of ['linear', 'log'] as const) {
+        const svg = chartOf(y, scale);
+        wellFormed(svg);
+        expect(svg, `${y} ${scale}`).to.not.match(/NaN|Infinity|undefined/);
+      }
+    }
+    expect(chartOf([])).to.include('no data');
+    expect(chartOf([-1, 0], 'log')).to.include('no data');
+    expect(chartOf([1])).to.match(/d="M[\d.]+ [\d.]+h0"/);
+  });
+
+  it('holds for any finite and non-finite data', () => {
+    fc.assert(
+      fc.property(fc.array(fc.double(), { maxLength: 30 }), fc.constantFrom('linear', 'log'), (y, scale) => {
+        const svg = chartOf(y, scale);
+        wellFormed(svg);
+        expect(svg.replace(/aria-label="[^"]*"/, '')).to.not.match(/NaN|Infinity|undefined/);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('breaks the line at gaps', () => {
+    const svg = lineChart({ title: 't', series: [{ name: 'a', y: [1, 2, NaN, 3, 4] }] });
+    expect(svg).to.match(/d="M\S+ \S+L\S+ \S+M\S+ \S+L\S+ [\d.]+"/);
+  });
+
+  it('keeps a chart of many points small and its spikes in it', () => {
+    const y = new Float64Array(200_000).fill(1);
+    y[123_456] = 9;
+    const svg = lineChart({ title: 't', series: [{ name: 'a', y }] });
+    expect(svg.length).to.be.below(60_000);
+    // The spike of 9 lies higher than everything else in a chart from 1 to 9.
+    const heights = [...svg.matchAll(/[ML]([\d.]+) ([\d.]+)/g)].map((m) => Number(m[2]));
+    expect(Math.min(...heights)).to.be.below(80);
+  });
+
+  it('escapes names and is the same every time', () => {
+    const chart = {
+      title: '<b>&"',
+      xLabel: "x'",
+      series: [
+        { name: '</svg>', y: [1] },
+        { name: '日本', y: [2] },
+      ],
+    };
+    expect(wellFormed(lineChart(chart)).filter((name) => name === 'svg')).to.have.lengthOf(1);
+    expect(lineChart(chart)).to.equal(lineChart(chart));
+  });
+
+  it('smooths without bias at the start and across gaps', () => {
+    expect([...smooth([2, 2, NaN, 2], 0.9)].map((x) => Math.round(x * 1e9) / 1e9)).to.eql([2, 2, NaN, 2]);
+    expect(smooth([0, 1], 0.5)[1]).to.be.closeTo(0.5 / 0.75, 1e-12);
+    expect(() => lineChart({ title: 't', series: [{ name: 'a', y: [1], smoothing: 1 }] })).to.throw(FastWeightsError);
+    expect(() => lineChart({ title: 't', series: [{ name: 'a', x: [1, 2], y: [1] }] })).to.throw(FastWeightsError);
+  });
+
+  it('puts round ticks inside [0, 1], in order', () => {
+    expect(makeAxis([0, 97], 'linear', 5).ticks.map((t) => t.label)).to.eql(['0', '20', '40', '60', '80', '100']);
+    expect(makeAxis([0, 0.0029], 'linear', 6).ticks[1].label).to.equal('0.0005');
+    expect(makeAxis([84010, 84035], 'linear', 3).ticks.map((t) => t.label)).to.eql([
+      '84010',
+      '84020',
+      '84030',
+      '84040',
+    ]);
+    expect(makeAxis([1e-6, 1], 'log', 6).ticks.map((t) => t.value)).to.eql([1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1]);
+    fc.assert(
+      fc.property(
+        fc.double({ min: 1e-12, max: 1e12, noNaN: true }),
+        fc.double({ min: 1, max: 1e12, noNaN: true }),
+        fc.constantFrom('linear', 'log'),
+        (low, factor, scale) => {
+          const axis = makeAxis([low, low * factor], scale, 6);
+          expect(axis.ticks.length).to.be.within(1, 14);
+          expect(new Set(axis.ticks.map((t) => t.label)).size).to.equal(axis.ticks.length);
+          const positions = axis.ticks.map((t) => axis.position(t.value));
+          positions.forEach((p, i) => {
+            expect(p).to.be.within(-1e-9, 1 + 1e-9);
+            if (i > 0) expect(p).to.be.above(positions[i - 1]);
+          });
+          for (const x of [low, low * factor]) expect(axis.position(x)).to.be.within(-1e-6, 1 + 1e-6);
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+});
+
+describe('matrices as pictures', () => {
+  it('writes PNGs that decode to the pixels', () => {
+    for (const [width, height] of [
+      [1, 1],
+      [3, 2],
+      [64, 65],
+      [257, 1],
+    ]) {
+      const rgba = Uint8Array.from({ length: width * height * 4 }, (_, i) => (i * 37) % 256);
+      const image = decodePng(encodePng(width, height, rgba));
+      expect([image.width, image.height]).to.eql([width, height]);
+      expect(Buffer.compare(image.rgba, Buffer.from(rgba))).to.equal(0);
+    }
+    expect(() => encodePng(2, 2, new Uint8Array(4))).to.throw(FastWeightsError, 'rgba');
+    expect(() => encodePng(0, 2, new Uint8Array(0))).to.throw(FastWeightsError, 'width');
+  });
+
+  it('colours by sign and strength: nothing at zero, grey for NaN, full beyond the limit', () => {
+    const { rgba, width, height } = decodePng(heatmapPng(matrix, 1));
+    expect([width, height]).to.eql([3, 2]);
+    const pixel = (i: number): number[] => [...rgba.subarray(4 * i, 4 * i + 4)];
+    expect(pixel(0)[3]).to.equal(0);
+    expect(pixel(1)[0]).to.be.above(pixel(1)[2]);
+    expect(pixel(2)[2]).to.be.above(pixel(2)[0]);
+    expect(pixel(3)).to.eql([128, 128, 128, 255]);
+    expect(pixel(4)).to.eql(pixel(1));
+    expect(pixel(5)[3]).to.equal(128);
+  });
+
+  it('labels grids and shares one scale', () => {
+    const one = { rows: 1, columns: 1, data: [1] };
+    const two = { rows: 1, columns: 1, data: [2] };
+    const html = heatmapGrid({ title: 'S', columnLabels: ['a', 'b'], rows: [{ label: 'h', cells: [one, two] }] });
+    expect(wellFormed(html).filter((name) => name === 'img')).to.have.lengthOf(2);
+    const images = [...html.matchAll(/base64,([^"]+)"/g)].map((m) => decodePng(Buffer.from(m[1], 'base64')));
+    expect(images.map((image) => image.rgba[3])).to.eql([128, 255]);
+    expect(() => heatmapGrid({ title: 'S', columnLabels: ['a'], rows: [{ label: 'h', cells: [] }] })).to.throw(
+      FastWeightsError,
+    );
+    expect(heatmapImage({ rows: 0, columns: 4, data: [] }, 'none')).to.include('empty');
+    wellFormed(heatmapGrid({ title: 'S', columnLabels: [], rows: [] }));
+  });
+});
+
+describe('report', () => {
+  const nasty = `<script>alert("1")</script>&amp;'\0\ud800`;
+  const run = (name: string): Report['runs'][number] => ({
+    name,
+    summary: { rule: nasty, parameters: '1.2M', 'best validation loss': 1.23456, [nasty]: name },
+    charts: [
+      {
+        title: 'loss',
+        series: [
+          { name: nasty, y: [3, 2, NaN, 1] },
+          { name: 'validation', x: [3], y: [1.5] },
+        ],
+      },
+    ],
+    fastWeights: { title: nasty, columnLabels: [nasty], rows: [{ label: nasty, cells: [matrix] }] },
+    samples: [{ title: nasty, prompt: nasty, text: `\n${nasty}` }],
+  });
+
+  it('is well formed and needs nothing from outside', () => {
+    for (const runs of [[], [run('a')], [run('a'), run('b')], [{ name: 'bare', summary: {} }]]) {
+      const html = renderReport({ title: nasty, subtitle: nasty, runs });
+      const names = wellFormed(html);
+      expect(names).to.not.include('script');
+      expect(names).to.not.include('link');
+      for (const [, url] of html.matchAll(/(?:src|href)="([^"]*)"/g)) expect(url).to.match(/^data:image\/png;base64,/);
+      expect(html).to.not.match(/url\(|@import/);
+      expect(html.replaceAll('xmlns="http://www.w3.org/2000/svg"', '')).to.not.match(/https?:/);
+      expect(html).to.not.match(/[\0\ud800-\udfff]/);
+    }
+  });
+
+  it('keeps a leading newline of a sample', () => {
+    const html = renderReport({
+      title: 't',
+      runs: [{ name: 'a', summary: {}, samples: [{ title: 's', text: '\nx' }] }],
+    });
+    expect(html).to.include('<pre>\n\nx</pre>');
+  });
+
+  it('puts runs side by side: columns of the summary, one chart per title', () => {
+    const html = renderReport({
+      title: 't',
+      runs: [run('first'), { ...run('second'), summary: { rule: 'x', device: 'cpu' } }],
+    });
+    expect(wellFormed(html).filter((name) => name === 'svg')).to.have.lengthOf(1);
+    expect(html).to.include('first, validation').and.include('second, validation');
+    expect(html).to.match(/<th scope="row">device<\/th><td>–<\/td><td>cpu<\/td>/);
+    expect(html).to.equal(
+      renderReport({ title: 't', runs: [run('first'), { ...run('second'), summary: { rule: 'x', device: 'cpu' } }] }),
+    );
+  });
+});
