@@ -45,7 +45,6 @@
         'OTHER_CPLUSPLUSFLAGS': ['-O2', '-std=c++17', '-fvisibility=hidden'],
         'MACOSX_DEPLOYMENT_TARGET': '11.0',
       },
-      'ldflags': ['-Wl,--whole-archive'], 'libraries': ['-Wl,--no-whole-archive'],  # TRANSITION
       'conditions': [
         ['target_arch=="x64"', { 'dependencies': ['portable', 'avx2', 'avx512'] }],
         ['target_arch=="arm64"', { 'dependencies': ['neon'] }],

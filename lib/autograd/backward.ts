@@ -66,6 +66,7 @@ export function runBackward(roots: readonly Root[], retainGraph: boolean): void 
     }
     pending.delete(node);
     if (!retainGraph) node.free();
+    node.release();
   }
   for (const leaf of leaves) leaf.grad ??= filled(leaf, 0).persist();
 }
@@ -77,6 +78,8 @@ function collect(start: Edge, nodes: Map<Node, (Tensor | null)[]>, leaves: Set<T
     if (!edge) continue;
     if ('leaf' in edge) leaves.add(edge.leaf);
     else if (!nodes.has(edge.node)) {
+      // Held until its turn: freeing the node after it would otherwise free this one when no tensor leads to it.
+      edge.node.retain();
       nodes.set(edge.node, new Array<Tensor | null>(edge.node.outputs).fill(null));
       stack.push(...edge.node.edges);
     }

@@ -13,6 +13,7 @@ import {
 } from '../core';
 import type { Backend } from './backend';
 import { KERNELS, MAX_DIMS, type FieldKind, type KernelName, type KernelTable } from './table';
+import { ThreadBound } from './threadBound';
 
 /** What changes its meaning without changing a name is counted here and in native/kernels.h. */
 const ABI = 1;
@@ -59,8 +60,7 @@ function encodeBuffer(command: Float64Array, at: number, value: unknown): number
 function headsEncoder(dim: 1 | 2): Encoder {
   return (command, at, value) => {
     encodeBuffer(command, at, value);
-    if (value === null) command.fill(0, at + 2, at + 5);
-    else {
+    if (value !== null) {
       const tensor = value as Tensor;
       const { shape, strides } = tensor;
       checkHeads(tensor, dim);
@@ -166,7 +166,7 @@ function kernelFunctions(addon: Addon): KernelTable {
   return Object.fromEntries(functions) as unknown as KernelTable;
 }
 
-class NativeBackend implements Backend {
+class NativeBackend extends ThreadBound implements Backend {
   readonly device: Device = 'cpu';
   readonly kernels: KernelTable;
   readonly prefersTokenLoop = false;
@@ -177,15 +177,9 @@ class NativeBackend implements Backend {
     addon: Addon,
     readonly name: string,
   ) {
+    super();
     this.#addon = addon;
     this.kernels = kernelFunctions(addon);
-    // Structured cloning reads own properties: a tensor on its way to another thread ends here.
-    Object.defineProperty(this, 'thread', {
-      enumerable: true,
-      get() {
-        throw new FastWeightsError('DEVICE', 'tensors cannot be posted to another thread; post the array that data() returns');
-      },
-    });
   }
 
   allocate(dtype: DType, length: number): Handle {

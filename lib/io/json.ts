@@ -126,11 +126,11 @@ class Parser {
 
   /** The next character that is not white space; '' at the end. */
   private peek(): string {
-    for (;;) {
-      const c = this.text[this.at] ?? '';
-      if (c !== ' ' && c !== '\n' && c !== '\r' && c !== '\t') return c;
-      this.at++;
+    for (; this.at < this.text.length; this.at++) {
+      const code = this.text.charCodeAt(this.at);
+      if (code !== 32 && code !== 10 && code !== 13 && code !== 9) return this.text[this.at];
     }
+    return '';
   }
 
   private skip(character: string): boolean {

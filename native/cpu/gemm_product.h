@@ -14,11 +14,8 @@ constexpr int kVectors = 2;
 #endif
 constexpr int kRows = 6;
 constexpr int kPanel = kVectors * kLanes;
-#ifndef KD
-#define KD 256
-#endif
-constexpr int64_t kDepth = KD;        // one panel of b, [kDepth, kPanel], stays in the first or second cache
-constexpr int64_t kBlockRows = 480;    // a block of a, [kBlockRows, kDepth], stays in the second cache
+constexpr int64_t kDepth = 256;      // a panel of b is [kDepth, kPanel]
+constexpr int64_t kBlockRows = 480;  // a block of a, [kBlockRows, kDepth], stays in the second cache
 constexpr int64_t kPackedFloats = (kBlockRows + kPanel) * kDepth;
 
 // Element (i, j) at data[i * row + j * col].
@@ -82,9 +79,7 @@ static void multiply_tile(const Tile& t) {
 #pragma GCC unroll 4
     for (int v = 0; v < V; v++) {
       row[v] = load(b + v * kLanes);
-#ifdef PF
-      __builtin_prefetch(b + PF * b_step + v * kLanes);
-#endif
+      __builtin_prefetch(b + 8 * b_step + v * kLanes);  // rows of b in its own place may be far apart
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
@@ -128,6 +123,48 @@ static const MultiplyTile multiply_tiles[kVectors][kRows] = {
 };
 #undef FW_TILES
 
+// The same for R rows and kLanes columns, where the columns of b are contiguous: every one is read from end to end, as
+// memory likes it, and transposed in registers.
+template <int R>
+static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, int64_t k, float alpha,
+                             bool overwrite) {
+  const VecInt keep = VecInt{} - int32_t(!overwrite);
+  Vec total[R];
+  for (int r = 0; r < R; r++) {
+    float lanes[kLanes];
+    for (int i = 0; i < kLanes; i++) lanes[i] = *c.at(r, i);
+    total[r] = reinterpret_cast<Vec>(reinterpret_cast<VecInt>(load(lanes)) & keep);
+  }
+  for (int64_t begin = 0; begin < k; begin += kDepth) {
+    const int64_t end = begin + kDepth < k ? begin + kDepth : k;
+    Vec acc[R] = {};
+    int64_t p = begin;
+    for (; p + kLanes <= end; p += kLanes) {
+      Vec rows[kLanes];
+      transpose_block(b.at(p, 0), b.col, rows);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; i++)
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++) acc[r] = fma(splat(*a.at(r, p + i)), rows[i], acc[r]);
+    }
+    for (; p < end; p++) {
+      float lanes[kLanes];
+      for (int i = 0; i < kLanes; i++) lanes[i] = *b.at(p, i);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r++) acc[r] = fma(splat(*a.at(r, p)), load(lanes), acc[r]);
+    }
+    for (int r = 0; r < R; r++) total[r] = fma(splat(alpha), acc[r], total[r]);
+  }
+  for (int r = 0; r < R; r++)
+    for (int i = 0; i < kLanes; i++) *c.at(r, i) = total[r][i];
+}
+
+using MultiplyColumns = void (*)(const Matrix&, const Matrix&, const Matrix&, int64_t, float, bool);
+constexpr int kFewRows = 8;
+static const MultiplyColumns multiply_few[kFewRows] = {
+    multiply_columns<1>, multiply_columns<2>, multiply_columns<3>, multiply_columns<4>,
+    multiply_columns<5>, multiply_columns<6>, multiply_columns<7>, multiply_columns<8>};
+
 // c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n], k > 0. `packed` holds kPackedFloats.
 static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k, float alpha, bool overwrite,
                     float* packed) {
@@ -141,6 +178,13 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
     const int64_t rows = n;
     n = m;
     m = rows;
+  }
+  if (m <= kFewRows && b.row == 1 && b.col != 1) {
+    for (; n >= kLanes; n -= kLanes) {
+      multiply_few[m - 1](a, b, c, k, alpha, overwrite);
+      b.data += kLanes * b.col;
+      c.data += kLanes * c.col;
+    }
   }
   float* const panel = packed + kBlockRows * kDepth;
   const bool pack_a = n > 2 * kPanel && m > 1;

@@ -32,7 +32,7 @@ static void parallel_blocks(const Context& cx, int64_t n, int64_t grain, const B
 }
 
 // Declared here, defined in the family's source, gathered in table.cc.
-#define FW_DECLARE(kernel) __attribute__((weak)) void kernel(const Context&, const kernel##Args&);
+#define FW_DECLARE(kernel) void kernel(const Context&, const kernel##Args&);
 FW_KERNELS(FW_DECLARE)
 #undef FW_DECLARE
 

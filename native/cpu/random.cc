@@ -3,9 +3,9 @@
 
 FW_NAMESPACE_BEGIN
 
-// Blocks drawn together, one per lane; elements of one task.
-static constexpr int kBlocks = 16;
-static constexpr int64_t kWords = 4 * kBlocks, kGrain = 256 * kWords;
+// Blocks drawn together: enough that the compiler vectorises the loops over them. Elements of one task.
+static constexpr int kBlocks = 64;
+static constexpr int64_t kWords = 4 * kBlocks, kGrain = 64 * kWords;
 
 struct Stream {
   uint32_t key[2];
@@ -91,7 +91,8 @@ static void normal_pairs(const uint32_t* words, float* out) {
 
 void random(const Context& cx, const randomArgs& args) {
   const Stream stream(args.seedLow, args.seedHigh, args.stream);
-  const double a = args.a, b = args.b, width = b - a;
+  // With 24 bits like the uniforms, the width makes the product exact: fused or not, the same bits.
+  const double a = args.a, b = args.b, width = float(b - a);
   float* y = args.y;
   if (args.kind == 0) {
     for_words(cx, args.n, stream, [=](int64_t at, int64_t count, const uint32_t* words) {

@@ -1,8 +1,8 @@
 // A temporary folder per test file, and how errors of the library are expected.
 import { expect } from 'chai';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { FastWeightsError, type ErrorCode } from '../../lib/core';
 
 /** Registers a folder that is made before the tests of a suite and removed after them. */
@@ -14,9 +14,6 @@ export function temporaryFolder(): (name: string) => string {
   after(() => rmSync(folder, { recursive: true, force: true }));
   return (name) => join(folder, name);
 }
-
-/** The golden vectors, where a checkout has them beside it. */
-export const GOLDEN = [resolve(__dirname, '../../../shared/golden')].find((dir) => existsSync(dir));
 
 export async function rejection(
   promise: Promise<unknown>,

@@ -15,7 +15,8 @@ import {
   type TypedArray,
 } from '../../lib/core';
 import { loadSafetensors, readSafetensors, readSafetensorsMetadata, saveSafetensors } from '../../lib/io';
-import { GOLDEN, rejection, temporaryFolder } from './folder';
+import { goldenFolder } from '../support/golden';
+import { rejection, temporaryFolder } from './folder';
 
 function make(dtype: DType, shape: readonly number[], data: TypedArray): Tensor {
   const backend = getBackend('js');
@@ -182,7 +183,7 @@ describe('io: safetensors', () => {
       ['U32', 4],
     ] as const) {
       const bytes = file({ x: { dtype, shape: [], data_offsets: [0, width] } }, width);
-      bytes.fill(0x7f, -width).writeUInt8(dtype === 'I64' ? 0x7f : 0xff, bytes.length - 1);
+      bytes.fill(0x7f, bytes.length - width).writeUInt8(dtype === 'I64' ? 0x7f : 0xff, bytes.length - 1);
       await rejection(read(bytes), 'FORMAT', /"x".*int32/);
     }
   });
@@ -351,9 +352,9 @@ describe('io: safetensors', () => {
     });
   });
 
-  if (GOLDEN) {
+  if (goldenFolder) {
     it('reads files of the reference implementation', async () => {
-      const path = join(GOLDEN, 'models/delta_net/expected.safetensors');
+      const path = join(goldenFolder!, 'models/delta_net/expected.safetensors');
       const { entries, metadata } = await readSafetensors(path);
       expect(metadata).to.have.property('source');
       expect(entries.get('input_ids')).to.include({ dtype: 'I64' }).and.have.property('shape').deep.equal([2, 66]);

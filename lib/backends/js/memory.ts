@@ -1,7 +1,8 @@
 // Memory of the js device: a handle is a typed array, and the garbage collector is the allocator.
 import { newArray, type DeviceMemory, type DType, type Handle, type TypedArray } from '../../core';
+import { ThreadBound } from '../threadBound';
 
-export class JsMemory implements DeviceMemory {
+export class JsMemory extends ThreadBound implements DeviceMemory {
   readonly device = 'js';
 
   allocate(dtype: DType, length: number): Handle {

@@ -1,5 +1,5 @@
 // Elements of a file to elements of the library. Files are little-endian, and so are all machines that run this.
-import { fromBfloat16, newArray, toBfloat16, type DType, type TypedArray } from '../../core';
+import { encode, readable, type DType, type TypedArray } from '../../core';
 import { formatError } from '../failure';
 import type { FileDType } from './header';
 
@@ -30,13 +30,13 @@ export function fileDType(dtype: DType): FileDType {
 export function convert(where: string, from: FileDType, bytes: ArrayBuffer, to: DType): TypedArray {
   switch (from) {
     case 'F64':
-      return to === 'float64' ? new Float64Array(bytes) : floats(new Float64Array(bytes), to);
+      return cast('float64', new Float64Array(bytes), to);
     case 'F32':
-      return to === 'float32' ? new Float32Array(bytes) : floats(new Float32Array(bytes), to);
+      return cast('float32', new Float32Array(bytes), to);
     case 'F16':
-      return floats(new Uint16Array(bytes), to, fromFloat16);
+      return cast('float32', fromFloat16(new Uint16Array(bytes)), to);
     case 'BF16':
-      return to === 'bfloat16' ? new Uint16Array(bytes) : floats(new Uint16Array(bytes), to, fromBfloat16);
+      return cast('bfloat16', new Uint16Array(bytes), to);
     case 'I64':
       return wide(where, new BigInt64Array(bytes));
     case 'U64':
@@ -58,21 +58,22 @@ export function convert(where: string, from: FileDType, bytes: ArrayBuffer, to: 
   }
 }
 
-function floats(source: ArrayLike<number>, to: DType, widen?: (bits: number) => number): TypedArray {
-  const out = newArray(to, source.length);
-  for (let i = 0; i < out.length; i++) {
-    const value = widen ? widen(source[i]) : source[i];
-    out[i] = to === 'bfloat16' ? toBfloat16(value) : value;
-  }
-  return out;
+function cast(from: DType, source: TypedArray, to: DType): TypedArray {
+  if (from === to) return source;
+  const values = readable(from, source);
+  return to === 'float32' && values instanceof Float32Array ? values : encode(to, values);
 }
 
-function fromFloat16(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >>> 10) & 31;
-  const fraction = bits & 0x3ff;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
+function fromFloat16(source: Uint16Array): Float32Array {
+  const out = new Float32Array(source.length);
+  for (let i = 0; i < out.length; i++) {
+    const sign = source[i] & 0x8000 ? -1 : 1;
+    const exponent = (source[i] >>> 10) & 31;
+    const fraction = source[i] & 0x3ff;
+    if (exponent === 31) out[i] = fraction === 0 ? sign * Infinity : NaN;
+    else out[i] = exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
+  }
+  return out;
 }
 
 function wide(where: string, source: BigInt64Array | BigUint64Array): Int32Array {

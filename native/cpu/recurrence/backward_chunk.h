@@ -74,14 +74,16 @@ class ChunkBackward {
   // S before chunk c of the checkpoint's tokens, transposed.
   float* state_before(int64_t c) const { return states_ + c * V_ * K_; }
 
+  int64_t gate_rows() const { return p_.gate_width == 1 ? 1 : p_.K; }
+
   // The exponents b' of tokens t .. t + count for keys i ..., and b_middle.
   Vec exponents(int64_t t, int64_t count, int64_t i, Vec (&b)[kChunk]) const {
     const auto gate = [&](int64_t c) {
       const float* row = p_.gate.at(begin_ + t + c, h_, p_.heads);
       return p_.gate_width == 1 ? splat(row[0]) : load_row(row, i, p_.K);
     };
-    Vec sum{};
-    for (int64_t c = 0; c < count; c++) b[c] = sum = c == 0 ? Vec{} : sum + gate(c);
+    Vec sum = b[0] = Vec{};
+    for (int64_t c = 1; c < count; c++) b[c] = sum += gate(c);
     const Vec middle = b[count / 2];
     for (int64_t c = 0; c < count; c++) b[c] -= middle;
     return middle + gate(0);
@@ -89,13 +91,30 @@ class ChunkBackward {
 
   bool exponents_fit(int64_t t, int64_t count) const {
     const Vec limit = splat(kLargestExponent);
-    for (int64_t i = 0; i < (p_.gate_width == 1 ? 1 : p_.K); i += kLanes) {
-      Vec b[kChunk], beyond{};
+    Vec beyond{};
+    for (int64_t i = 0; i < gate_rows(); i += kLanes) {
+      Vec b[kChunk] = {};
       exponents(t, count, i, b);
       for (int64_t c = 0; c < count; c++) beyond += select((b[c] <= limit) & (b[c] >= -limit), Vec{}, splat(1));
-      if (sum(beyond) > 0) return false;
     }
-    return true;
+    return sum(beyond) == 0;
+  }
+
+  // How many tokens from t on share a chunk, at most `count`. Besides tokens whose exponents do not fit, one that all but
+  // clears the state begins a chunk: its dgate is tiny, and no difference of larger numbers would be exact enough.
+  int64_t tokens_together(int64_t t, int64_t count) {
+    for (int64_t c = 0; c < count; c++) {
+      const float* gate = p_.gate.at(begin_ + t + c, h_, p_.heads);
+      Vec strong{};
+      for (int64_t i = 0; i < gate_rows(); i += kLanes)
+        strong += select(load_row(gate, i, gate_rows()) < splat(kClearingGate), splat(1), Vec{});
+      store(parts_ + c * kLanes, strong);
+    }
+    sum_vectors(sums_, parts_, kChunk);
+    for (int64_t c = 1; c < count; c++)
+      if (sums_[c] == static_cast<float>(gate_rows())) count = c;
+    while (count > 1 && !exponents_fit(t, count)) count = (count + 1) / 2;
+    return count;
   }
 
   // Divides tokens [from, to) of the sequence into chunks.
@@ -103,7 +122,7 @@ class ChunkBackward {
     chunks_ = 0;
     for (int64_t t = from, count; t < to; t += count) {
       count = least(kChunk, to - t);
-      while (gated_ && count > 1 && !exponents_fit(t, count)) count = (count + 1) / 2;
+      if (gated_) count = tokens_together(t, count);
       chunk_starts_[chunks_++] = t;
     }
     chunk_starts_[chunks_] = to;
@@ -144,7 +163,7 @@ class ChunkBackward {
         store(start_ + i, load(start_)), store(end_ + i, load(end_)), store(total_ + i, load(total_));
         continue;
       }
-      Vec b[kChunk];
+      Vec b[kChunk] = {};
       const Vec start = vexp(exponents(t, count, i, b));
       for (int64_t c = 0; c < count; c++)
         store(grow_ + c * K_ + i, vexp(b[c])), store(shrink_ + c * K_ + i, vexp(-b[c]));
@@ -384,6 +403,7 @@ class ChunkBackward {
   }
 
   static constexpr float kLargestExponent = 60;
+  static constexpr float kClearingGate = -6;
   static constexpr float kSmallestBeta = 1e-30f;
 
   const Context& cx_;

@@ -10,14 +10,17 @@ static constexpr int64_t kBlock = 2 * kLanes;  // values per block
 static int64_t stage_tokens(int64_t K) { return K <= 64 ? 64 : K <= 128 ? 32 : 16; }
 
 // Values [from, to) of one head of one sequence; `from` is a multiple of kBlock.
-template <int C, bool Erase, bool Second>
+template <int C, Form kForm, bool Second>
 static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
                          int64_t n, int64_t h, int64_t from, int64_t to) {
+  constexpr bool Erase = kForm != kPlain;
   const int64_t K = p.K, V = p.V, capacity = stage_tokens(K), blocks = (to - from + kBlock - 1) / kBlock;
   Arena count(nullptr);
   lay_out_stage<C>(count, p, capacity);
   Arena arena(cx.scratch(0, count.used));
   Stage stage = lay_out_stage<C>(arena, p, capacity);
+  zero_row(stage.nothing, stage.K);
+  const auto stage_operands = p.gate_width > 1 ? stage_rows<C, kForm, true> : stage_rows<C, kForm, false>;
   float* states = static_cast<float*>(cx.scratch(1, blocks * K * kBlock * 4));
   float* edge = static_cast<float*>(cx.scratch(2, 4 * capacity * kBlock * 4));  // rows of a block that V does not fill
 
@@ -53,13 +56,8 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       save(args.states + ((sequence.checkpoint + t / every) * p.heads + h) * K * V);
     tokens = least(capacity, sequence.length - t);
     if (args.states.data) tokens = least(tokens, every - t % every);
-    if (p.gate_width > 1) {
-      stage_rows<C, true>(p, stage, at, tokens, h);
-    } else {
-      stage_rows<C, false>(p, stage, at, tokens, h);
-    }
+    stage_operands(p, stage, at, tokens, h);
     stage_scalars<C>(p, stage, at, tokens, h);
-    const bool more = t + 2 * tokens <= sequence.length;
     for (int64_t b = 0; b < blocks; b++) {
       const Values x = block_at(b);
       ValueBlock block{};
@@ -88,19 +86,26 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
           block.beta = beta, block.beta_stride = x.lanes;
         }
       }
-      Ahead ahead{};
-      if (more && b == 0) {
-        ahead.rows[0] = p.k.at(at + tokens, h, p.heads), ahead.strides[0] = p.k.token, ahead.lengths[0] = K;
-        ahead.rows[1] = p.q.at(at + tokens, h, p.heads), ahead.strides[1] = p.q.token, ahead.lengths[1] = K;
-      } else if (more && b == 1) {
-        ahead.rows[0] = p.v.at(at + tokens, h, p.heads) + from, ahead.strides[0] = p.v.token, ahead.lengths[0] = to - from;
-        if (p.gate_width > 1)
-          ahead.rows[1] = p.gate.at(at + tokens, h, p.heads), ahead.strides[1] = p.gate.token, ahead.lengths[1] = K;
+      // Each block fetches its share of what the next stage reads and writes.
+      Ahead ahead, share;
+      if (t + 2 * tokens <= sequence.length) {
+        const int64_t next = at + tokens;
+        ahead.add(p.k.at(next, h, p.heads), p.k.token, K);
+        ahead.add(p.q.at(next, h, p.heads), p.q.token, K);
+        ahead.add(p.v.at(next, h, p.heads) + from, p.v.token, to - from);
+        ahead.add(args.output + (next * p.heads + h) * V + from, p.heads * V, to - from);
+        if (p.gate_width > 1) ahead.add(p.gate.at(next, h, p.heads), p.gate.token, K);
+        if (args.written.data) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
+        if (args.states.data && (t + tokens) % every == 0)
+          ahead.add(args.states + ((sequence.checkpoint + (t + tokens) / every) * p.heads + h) * K * V, K * V / tokens,
+                    K * V / tokens);
       }
+      for (int i = 0; i < ahead.count; i++)
+        if (i % blocks == b) share.rows[share.count++] = ahead.rows[i];
       if (x.lanes == kBlock) {
-        run_block<C, 2, Erase, Second>(stage, K, tokens, block, ahead);
+        run_block<C, 2, Erase, Second>(stage, K, tokens, block, share);
       } else {
-        run_block<C, 1, Erase, Second>(stage, K, tokens, block, ahead);
+        run_block<C, 1, Erase, Second>(stage, K, tokens, block, share);
       }
       if (x.width < x.lanes) {
         unstage_rows(output, p.heads * V, block.output, x.lanes, tokens, x.width);
@@ -180,12 +185,12 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
     const int64_t n = task / parts / p.heads, h = task / parts % p.heads, from = task % parts * width;
     if (from >= p.V) return;
     const Sequence sequence = sequence_at(args.offsets.ints(), args.tokens, args.checkpointEvery, n);
-    const auto forward = p.exchanged ? nullptr
-                         : args.recurrent
-                             ? (p.second_write ? forward_head<1, true, true> : forward_head<1, true, false>)
-                         : p.second_write ? forward_head<2, true, true>
-                         : p.erase        ? forward_head<2, true, false>
-                                          : forward_head<4, false, false>;
+    const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
+    const auto forward = p.exchanged      ? nullptr
+                         : plain          ? (p.erase ? forward_head<2, kPlainErase, false> : forward_head<4, kPlain, false>)
+                         : args.recurrent ? (p.second_write ? forward_head<1, kGeneral, true> : forward_head<1, kGeneral, false>)
+                         : p.second_write ? forward_head<2, kGeneral, true>
+                                          : forward_head<2, kGeneral, false>;
     if (forward) return forward(cx, args, p, sequence, n, h, from, least(p.V, from + width));
     forward_exchanged(cx, args, p, sequence, n, h);
   });

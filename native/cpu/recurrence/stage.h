@@ -27,6 +27,7 @@ struct Stage {
   float* pairs;                                         // [groups, pair_kinds, kPairs]
   float *read_scale, *erase_scale, *write_scale, *beta;  // per token
   float* token_decay;                                   // per token, of a scalar gate
+  float* nothing;                                       // a row of zeros
   int8_t* decays;                                       // per group: whether the sweep must multiply the state
 };
 
@@ -42,6 +43,7 @@ static Stage lay_out_stage(Arena& arena, const Problem& p, int64_t capacity) {
   s.erase = vector_gate || p.erase_key.data != p.write_key.data ? arena.floats(capacity * s.K) : s.write;
   s.second = p.second_write ? arena.floats(capacity * s.K) : nullptr;
   s.decay = arena.floats(groups * s.K);
+  s.nothing = arena.floats(s.K);
   const int64_t pairs = round_up(groups * s.pair_kinds * kPairs<C>, kLanes);
   s.products = arena.floats(pairs * kLanes);
   s.pairs = arena.floats(pairs);
@@ -53,52 +55,60 @@ static Stage lay_out_stage(Arena& arena, const Problem& p, int64_t capacity) {
   return s;
 }
 
+// What stage_rows must provide for: a plain rule reads after its update, erases (if at all) from the decayed state and
+// writes once; a general one finds out at run time.
+enum Form { kPlain, kPlainErase, kGeneral };
+
 // Tokens t .. t + count of head h; a group that reaches beyond them is filled with tokens that do nothing.
-template <int C, bool VectorGate>
-static void stage_rows(const Problem& p, Stage& s, int64_t t, int64_t count, int64_t h) {
+template <int C, Form kForm, bool VectorGate>
+static __attribute__((noinline)) void stage_rows(const Problem& p, Stage& s, int64_t t, int64_t count, int64_t h) {
+  constexpr bool kAny = kForm == kGeneral;
+  constexpr int kKinds = kAny ? 4 : kForm == kPlainErase ? 2 : 1;
   const int64_t groups = (count + C - 1) / C;
-  const float* bonus = p.bonus ? p.bonus + h * p.K : nullptr;
-  const bool own_erase = s.erase != s.write, second = s.second != nullptr;
+  const float* bonus = kAny && p.bonus ? p.bonus + h * p.K : nullptr;
+  const bool erases = kAny ? p.erase : kForm == kPlainErase, own_erase = erases && s.erase != s.write;
+  const bool second = kAny && s.second, read_before = kAny && p.read_before, undecayed = kAny && p.undecayed;
   for (int64_t g = 0; g < groups; g++) {
-    const float *q[C], *e[C], *w[C], *k[C], *gate[C];
-    const int tokens = static_cast<int>(least(C, count - g * C));
-    for (int c = 0; c < tokens; c++) {
+    const float *q[C], *e[C] = {}, *w[C], *k[C] = {}, *gate[C] = {};
+    for (int c = 0; c < C; c++) {
       const int64_t at = t + g * C + c;
-      q[c] = p.q.at(at, h, p.heads), e[c] = p.erase_key.at(at, h, p.heads), w[c] = p.write_key.at(at, h, p.heads);
-      k[c] = p.k.at(at, h, p.heads);
-      if (VectorGate) gate[c] = p.gate.at(at, h, p.heads);
+      const bool real = g * C + c < count;
+      q[c] = real ? p.q.at(at, h, p.heads) : s.nothing;
+      w[c] = real ? p.write_key.at(at, h, p.heads) : s.nothing;
+      if (own_erase) e[c] = real ? p.erase_key.at(at, h, p.heads) : s.nothing;
+      if (kAny) k[c] = real ? p.k.at(at, h, p.heads) : s.nothing;
+      if (VectorGate) gate[c] = real ? p.gate.at(at, h, p.heads) : s.nothing;
     }
-    Vec products[4][kPairs<C>] = {};
-    for (int64_t i = 0; i < s.K; i += kLanes) {
-      Vec read[C] = {}, erase[C] = {}, write[C] = {}, twice[C] = {}, decay[C];
+    Vec products[kKinds][kPairs<C>] = {};
+    const auto stage = [&](int64_t i, auto get) __attribute__((always_inline)) {
+      Vec read[C], erase[C], write[C], twice[C] = {}, decay[C];
       // The compiler must see loops of constant length to keep these arrays in registers.
 #pragma GCC unroll 4
       for (int c = 0; c < C; c++) {
-        decay[c] = splat(1);
-        if (c >= tokens) continue;
-        read[c] = load_row(q[c], i, p.K), write[c] = load_row(w[c], i, p.K);
-        if (p.erase) erase[c] = own_erase ? load_row(e[c], i, p.K) : write[c];
-        if (second) twice[c] = load_row(k[c], i, p.K);
-        if (VectorGate) decay[c] = vexp(load_row(gate[c], i, p.K));
-        if (bonus) products[kReadSecond][pair(c, c)] += read[c] * load_row(bonus, i, p.K) * load_row(k[c], i, p.K);
+        read[c] = get(q[c]), write[c] = get(w[c]);
+        erase[c] = own_erase ? get(e[c]) : erases ? write[c] : Vec{};
+        if (second) twice[c] = get(k[c]);
+        if (VectorGate) decay[c] = vexp(get(gate[c]));
+        if (bonus) products[kKinds > 2 ? kReadSecond : 0][pair(c, c)] += read[c] * get(bonus) * get(k[c]);
       }
       // What token j writes, decayed on its way to each later token c.
 #pragma GCC unroll 4
       for (int j = 0; j < C; j++) {
-        if (!p.read_before) {
+        if (!read_before) {
           products[kReadWrite][pair(j, j)] += read[j] * write[j];
-          if (second) products[kReadSecond][pair(j, j)] += read[j] * twice[j];
+          if (second) products[kKinds > 2 ? kReadSecond : 0][pair(j, j)] += read[j] * twice[j];
         }
 #pragma GCC unroll 4
         for (int c = j + 1; c < C; c++) {
-          const Vec before = write[j], before_twice = twice[j];
-          if (VectorGate) write[j] *= decay[c], twice[j] *= decay[c];
-          const Vec r = p.read_before ? before : write[j], x = p.undecayed ? before : write[j];
-          products[kReadWrite][pair(c, j)] += read[c] * r;
-          if (p.erase) products[kEraseWrite][pair(c, j)] += erase[c] * x;
+          const Vec before = write[j];
+          if (VectorGate) write[j] *= decay[c];
+          products[kReadWrite][pair(c, j)] += read[c] * (read_before ? before : write[j]);
+          if (erases) products[kKinds > 1 ? kEraseWrite : 0][pair(c, j)] += erase[c] * (undecayed ? before : write[j]);
           if (!second) continue;
-          products[kReadSecond][pair(c, j)] += read[c] * (p.read_before ? before_twice : twice[j]);
-          products[kEraseSecond][pair(c, j)] += erase[c] * (p.undecayed ? before_twice : twice[j]);
+          const Vec before_twice = twice[j];
+          if (VectorGate) twice[j] *= decay[c];
+          products[kKinds > 2 ? kReadSecond : 0][pair(c, j)] += read[c] * (read_before ? before_twice : twice[j]);
+          products[kKinds > 2 ? kEraseSecond : 0][pair(c, j)] += erase[c] * (undecayed ? before_twice : twice[j]);
         }
       }
       Vec since = splat(1);
@@ -107,17 +117,23 @@ static void stage_rows(const Problem& p, Stage& s, int64_t t, int64_t count, int
         const int64_t at = (g * C + c) * s.K + i;
         const Vec before = since;
         if (VectorGate) since *= decay[c];
-        store(s.read + at, VectorGate ? read[c] * (p.read_before ? before : since) : read[c]);
+        store(s.read + at, VectorGate ? read[c] * (read_before ? before : since) : read[c]);
         store(s.write + at, write[c]);
-        if (own_erase) store(s.erase + at, VectorGate ? erase[c] * (p.undecayed ? before : since) : erase[c]);
+        if (own_erase) store(s.erase + at, VectorGate ? erase[c] * (undecayed ? before : since) : erase[c]);
         if (second) store(s.second + at, twice[c]);
       }
       if (VectorGate) store(s.decay + g * s.K + i, since);
-    }
+    };
+    int64_t i = 0;
+    if (!kAny)
+      for (; i + kLanes <= p.K; i += kLanes) stage(i, [i](const float* row) { return load(row + i); });
+    for (; i < p.K; i += kLanes) stage(i, [i, &p](const float* row) { return load_row(row, i, p.K); });
     float* out = s.products + g * s.pair_kinds * kPairs<C> * kLanes;
-    for (int kind = 0; kind < s.pair_kinds; kind++)
+#pragma GCC unroll 4
+    for (int kind = 0; kind < kKinds; kind++)
+      if (kind < s.pair_kinds)
 #pragma GCC unroll 10
-      for (int i = 0; i < kPairs<C>; i++) store(out + (kind * kPairs<C> + i) * kLanes, products[kind][i]);
+        for (int pair = 0; pair < kPairs<C>; pair++) store(out + (kind * kPairs<C> + pair) * kLanes, products[kind][pair]);
   }
   const int64_t used = groups * s.pair_kinds * kPairs<C>, pairs = round_up(used, kLanes);
   for (int64_t i = used; i < pairs; i++) store(s.products + i * kLanes, Vec{});

@@ -15,10 +15,15 @@ struct ValueBlock {
   int64_t v_stride, beta_stride, output_stride, written_stride;
 };
 
-// Rows that will be needed next, fetched while the sweep computes.
+// Memory that comes next, one row per token, fetched while the sweep computes.
 struct Ahead {
-  const float *rows[2];
-  int64_t strides[2], lengths[2];
+  struct Row {
+    const float* data;
+    int64_t stride, length;
+  };
+  Row rows[8];
+  int count = 0;
+  void add(const float* data, int64_t stride, int64_t length) { rows[count++] = {data, stride, length}; }
 };
 
 template <int C, int NV, bool Erase, bool Second, bool Decay>
@@ -137,8 +142,7 @@ static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64
         store(b.output + t * b.output_stride + n * kLanes, y);
         if (b.written) store(b.written + t * b.written_stride + n * kLanes, write[c][n]);
       }
-      for (int i = 0; i < 2; i++)
-        if (ahead.rows[i]) prefetch_row(ahead.rows[i] + t * ahead.strides[i], ahead.lengths[i]);
+      for (int i = 0; i < ahead.count; i++) prefetch_row(ahead.rows[i].data + t * ahead.rows[i].stride, ahead.rows[i].length);
     }
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) {

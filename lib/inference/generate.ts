@@ -1,0 +1,61 @@
+// Generation: prompt in slices, then token by token, awaiting the device once for each.
+import { argumentError, checkInteger, FastWeightsError, generatorState, HostRandom, nextStream } from '../core';
+import { checkSampling, type SampledToken, sampleToken, type SamplingOptions } from './sampling';
+import type { Session } from './session';
+
+export interface GenerateOptions extends SamplingOptions {
+  /** 256 by default. */
+  maxNewTokens?: number;
+  /** Makes the drawn tokens repeatable; without it they come from the generator of `manualSeed`. */
+  seed?: number;
+  /** Tokens that end the text; they are yielded, too. By default those of the model's configuration. */
+  stopTokens?: readonly number[];
+  signal?: AbortSignal;
+}
+
+export type GeneratedToken = SampledToken;
+
+/** Tokens of a prompt that are read between two looks at the signal. */
+const SLICE = 512;
+
+function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new FastWeightsError('ABORTED', 'generate: aborted', { cause: signal.reason });
+}
+
+function randomOf(seed: number | undefined): HostRandom {
+  if (seed !== undefined) return new HostRandom(checkInteger('generate', 'seed', seed));
+  const { stream } = nextStream();
+  return new HostRandom(generatorState().seed, stream);
+}
+
+/** Continues a session of one sequence. The last token yielded has not been fed yet. */
+export async function* generate(
+  session: Session,
+  prompt: Int32Array,
+  options: GenerateOptions,
+): AsyncGenerator<GeneratedToken, void, undefined> {
+  const where = 'generate';
+  if (session.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${session.batch}`);
+  const limit = checkInteger(where, 'maxNewTokens', options.maxNewTokens ?? 256);
+  checkSampling(where, options);
+  const stop = new Set(options.stopTokens ?? session.stopTokens);
+  const random = randomOf(options.seed);
+  const read = async (ids: ArrayLike<number>): Promise<ArrayLike<number>> => {
+    checkSignal(options.signal);
+    const logits = session.feed(ids);
+    try {
+      return await logits.data();
+    } finally {
+      logits.dispose();
+    }
+  };
+  checkSignal(options.signal);
+  let logits: ArrayLike<number> = [];
+  for (let at = 0; at < prompt.length && limit > 0; at += SLICE) logits = await read(prompt.subarray(at, at + SLICE));
+  for (let count = 1; count <= limit; count++) {
+    const token = sampleToken(logits, options, random);
+    yield token;
+    if (stop.has(token.id) || count === limit) return;
+    logits = await read([token.id]);
+  }
+}

@@ -1,0 +1,177 @@
+// A conversation with a model: a state that tokens are fed into, and ways to copy it and to go back.
+import { noGrad } from '../autograd';
+import { argumentError, checkInteger, describe, FastWeightsError, formatShape, scope, Tensor } from '../core';
+import { tensor } from '../ops';
+import { generate, type GeneratedToken, type GenerateOptions } from './generate';
+import type { RecurrentModel, TokenIds } from './model';
+import { cloneState, disposeState, persistState, type State } from './state';
+
+/** The calls of `feed` that led to a state, last one first. */
+interface Fed {
+  readonly ids: Int32Array;
+  readonly before: Fed | null;
+}
+
+/** A copy of a session's state; `dispose` frees it. */
+export class Snapshot {
+  /** @internal */
+  constructor(
+    readonly state: State,
+    readonly fed: Fed | null,
+    readonly length: number,
+  ) {}
+
+  dispose(): void {
+    disposeState(this.state);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/**
+ * Reads tokens for a batch of sequences and keeps what the model remembers of them. A fast-weight state takes the same
+ * memory at every length; a key-value cache grows with it, or with its window. The session owns its state: `dispose` it.
+ */
+export class Session {
+  private fed: Fed | null = null;
+  private tokens = 0;
+  private state: State;
+
+  constructor(
+    private readonly model: RecurrentModel,
+    /** Number of sequences. */
+    readonly batch = 1,
+  ) {
+    checkInteger('createSession', 'batch', batch, 1);
+    this.state = persistState(noGrad(() => model.initialState(batch)));
+  }
+
+  /** Tokens read so far, per sequence. */
+  get length(): number {
+    return this.tokens;
+  }
+
+  /** Tokens that end a text of this model. */
+  get stopTokens(): readonly number[] {
+    return this.model.stopTokens;
+  }
+
+  /**
+   * Reads tokens (int32 [B, T], or a list for a batch of one) and returns the logits [B, vocabulary] after the last one.
+   * Several tokens go through the parallel form, a single one through the step form.
+   */
+  feed(tokens: TokenIds): Tensor {
+    const ids = this.checkedIds(tokens);
+    const logits = this.read(ids);
+    this.fed = { ids, before: this.fed };
+    this.tokens += ids.length / this.batch;
+    return logits;
+  }
+
+  /** Feeds a prompt and yields the tokens that follow, one by one; the session goes on behind the last one read. */
+  generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
+    return generate(this, this.checkedIds(prompt), options);
+  }
+
+  /** A copy of the present state, which `restore` takes any number of times. */
+  snapshot(): Snapshot {
+    return new Snapshot(cloneState(this.state), this.fed, this.tokens);
+  }
+
+  /** Goes back (or forth) to a snapshot of this session or of another one of the same model and batch. */
+  restore(snapshot: Snapshot): void {
+    if (!(snapshot instanceof Snapshot)) {
+      throw argumentError('INVALID_ARGUMENT', 'restore', 'snapshot', 'made by snapshot()', describe(snapshot));
+    }
+    this.replace(cloneState(snapshot.state));
+    this.fed = snapshot.fed;
+    this.tokens = snapshot.length;
+  }
+
+  /** A second session that goes on from here on its own. */
+  fork(): Session {
+    const other = new Session(this.model, this.batch);
+    other.replace(cloneState(this.state));
+    other.fed = this.fed;
+    other.tokens = this.tokens;
+    return other;
+  }
+
+  /**
+   * Forgets the last n tokens. A fast-weight update cannot be undone, so the tokens before them are read again, by the
+   * same calls and therefore with the same bits: no memory is kept for it but the ids, and the time is that of reading
+   * everything but the n tokens. Where going back is frequent, `snapshot` and `restore` cost one copy of the state.
+   */
+  rollback(n: number): void {
+    checkInteger('rollback', 'n', n, 0, this.tokens);
+    if (n === 0) return;
+    const { batch } = this;
+    let keep = this.tokens - n;
+    const calls: Int32Array[] = [];
+    for (let call = this.fed; call; call = call.before) calls.push(call.ids);
+    this.replace(noGrad(() => this.model.initialState(batch)));
+    this.fed = null;
+    this.tokens = 0;
+    while (keep > 0) {
+      const ids = calls.pop()!;
+      const T = ids.length / batch;
+      const kept = Math.min(T, keep);
+      this.feed(kept === T && batch === 1 ? ids : firstTokens(ids, batch, kept)).dispose();
+      keep -= kept;
+    }
+  }
+
+  /** Frees the state. */
+  dispose(): void {
+    disposeState(this.state);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  private read(ids: Int32Array): Tensor {
+    const { batch, model } = this;
+    const T = ids.length / batch;
+    return noGrad(() =>
+      scope(() => {
+        const on = (shape: number[]): Tensor => tensor(ids, { shape, dtype: 'int32', device: model.device });
+        if (T === 1) return model.step(on([batch]), this.state);
+        const { logits, state } = model.prefill(on([batch, T]), this.state);
+        this.replace(state);
+        return logits;
+      }),
+    );
+  }
+
+  private replace(state: State): void {
+    persistState(state);
+    disposeState(this.state);
+    this.state = state;
+  }
+
+  private checkedIds(tokens: TokenIds): Int32Array {
+    const where = 'feed';
+    const { batch, model } = this;
+    const shape = tokens instanceof Tensor ? tokens.shape : [1, tokens?.length];
+    if (tokens instanceof Tensor && tokens.dtype !== 'int32') {
+      throw argumentError('DTYPE', where, 'ids', 'int32', tokens.dtype);
+    }
+    if (shape.length !== 2 || shape[0] !== batch || typeof shape[1] !== 'number') {
+      const found = typeof shape[1] === 'number' ? formatShape(shape) : describe(tokens);
+      throw argumentError('SHAPE', where, 'ids', `[${batch}, T]${batch === 1 ? ' or a list of numbers' : ''}`, found);
+    }
+    if (shape[1] === 0) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+    const values = tokens instanceof Tensor ? tokens.dataSync() : tokens;
+    return Int32Array.from(values, (id) => checkInteger(where, 'an id', id, 0, model.vocabSize - 1));
+  }
+}
+
+/** The first `count` tokens of each of `batch` sequences, as [batch, count]. */
+function firstTokens(ids: Int32Array, batch: number, count: number): Tensor {
+  const T = ids.length / batch;
+  const kept = ids.filter((_, i) => i % T < count);
+  return tensor(kept, { shape: [batch, count], dtype: 'int32', device: 'js' });
+}

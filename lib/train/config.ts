@@ -1,0 +1,155 @@
+// What a run is made of, as plain JSON with every default filled in: a run repeats from it.
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  describe,
+  FastWeightsError,
+  type Device,
+} from '../core';
+import { isJsonObject } from '../io';
+import { createTask, type Dataset, type TaskName, tasks, textDataset, type TextDataset } from '../data';
+
+/** How to train. */
+export interface TrainingConfig {
+  /** Optimiser steps; null with `minutes`: as many as fit. */
+  steps: number | null;
+  /** Budget of the whole run, the final validation included; the schedule follows steps or time, whichever is further. */
+  minutes: number | null;
+  /** Sequences in a batch. */
+  batchSize: number;
+  /** Batches whose gradients are summed for one step. */
+  accumulate: number;
+  /** Peak step size of AdamW. */
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  /** On matrices only; vectors (norms, biases, gates) have none. */
+  weightDecay: number;
+  /** Steps of linear warm-up. */
+  warmup: number;
+  /** Where the cosine ends, as a share of the peak. */
+  floor: number;
+  /** Largest joint norm of the gradients. */
+  clip: number;
+  /** Of parameters, data and dropout. */
+  seed: number;
+  /** Steps between validations. */
+  validateEvery: number;
+  /** Batches of a validation on the way; the last one takes the whole set. */
+  validationBatches: number;
+  /** Steps between checkpoints. */
+  checkpointEvery: number;
+  /** Minutes after which a checkpoint is due in any case. */
+  checkpointMinutes: number;
+}
+
+/** A text file to learn from. */
+export interface TextData {
+  text: string;
+  tokens: 'bytes' | 'characters';
+  sequenceLength: number;
+  validationFraction: number;
+}
+
+/** A built-in task with its options. */
+export interface TaskData {
+  task: TaskName;
+  options: Record<string, number>;
+}
+
+/** Name and sizes of a model, as `createModel` takes them. */
+export interface ModelConfig {
+  name: string;
+  [option: string]: unknown;
+}
+
+/** Everything a run depends on. */
+export interface RunConfig {
+  model: ModelConfig;
+  data: TextData | TaskData;
+  training: TrainingConfig;
+  device: Device;
+}
+
+/** Defaults of everything but the length of the run. */
+const DEFAULTS: Omit<TrainingConfig, 'steps' | 'minutes' | 'warmup'> = {
+  batchSize: 8,
+  accumulate: 1,
+  learningRate: 2e-3,
+  beta1: 0.9,
+  beta2: 0.95,
+  weightDecay: 0.1,
+  floor: 0,
+  clip: 1,
+  seed: 0,
+  validateEvery: 250,
+  validationBatches: 16,
+  checkpointEvery: 500,
+  checkpointMinutes: 2,
+};
+
+/** Fills in what is missing and checks the rest; 1000 steps where no length is given. */
+export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfig {
+  const where = 'training';
+  const known = new Set([...Object.keys(DEFAULTS), 'steps', 'minutes', 'warmup']);
+  const stranger = Object.keys(given).find((key) => !known.has(key));
+  if (stranger !== undefined) {
+    throw new FastWeightsError('INVALID_ARGUMENT', `${where}: unknown option ${stranger}`, { argument: stranger });
+  }
+  const minutes = given.minutes ?? null;
+  const steps = given.steps ?? (minutes === null ? 1000 : null);
+  const warmup = Math.min(100, Math.floor((steps ?? 1000) / 10));
+  const config: TrainingConfig = { ...DEFAULTS, warmup, ...given, steps, minutes };
+  if (steps !== null) checkInteger(where, 'steps', steps);
+  if (minutes !== null) checkNumber(where, 'minutes', minutes, 0);
+  for (const key of ['batchSize', 'accumulate', 'validateEvery', 'validationBatches', 'checkpointEvery'] as const) {
+    checkInteger(where, key, config[key], 1);
+  }
+  for (const key of ['warmup', 'seed'] as const) checkInteger(where, key, config[key]);
+  for (const key of ['learningRate', 'weightDecay', 'clip', 'checkpointMinutes'] as const) {
+    checkNumber(where, key, config[key], 0);
+  }
+  for (const key of ['beta1', 'beta2', 'floor'] as const) checkNumber(where, key, config[key], 0, 1);
+  return config;
+}
+
+/** Opens the data set of a run. */
+export function openData(data: TextData | TaskData, seed: number): Dataset | TextDataset {
+  if ('task' in data) return createTask(data.task, { ...data.options, seed });
+  const { text, tokens, sequenceLength, validationFraction } = data;
+  return textDataset({ path: text, tokenizer: tokens, sequenceLength, validationFraction, seed });
+}
+
+/** Checks a configuration read from a file. */
+export function checkRunConfig(value: unknown, where: string): RunConfig {
+  const config = section(value, where, 'the file');
+  const model = section(config.model, where, 'model');
+  const data = section(config.data, where, 'data');
+  const training = fillTraining(section(config.training, where, 'training') as Partial<TrainingConfig>);
+  const device = checkChoice(where, 'device', config.device, ['cuda', 'cpu', 'js']);
+  if (typeof model.name !== 'string') {
+    throw argumentError('FORMAT', where, 'model.name', 'a string', describe(model.name));
+  }
+  return { model: model as ModelConfig, data: checkData(data, where), training, device };
+}
+
+function checkData(data: Record<string, unknown>, where: string): TextData | TaskData {
+  if (data.task !== undefined) {
+    const task = checkChoice(where, 'data.task', data.task, Object.keys(tasks) as TaskName[]);
+    return { task, options: section(data.options, where, 'data.options') as Record<string, number> };
+  }
+  if (typeof data.text !== 'string') throw argumentError('FORMAT', where, 'data.text', 'a path', describe(data.text));
+  return {
+    text: data.text,
+    tokens: checkChoice(where, 'data.tokens', data.tokens, ['bytes', 'characters']),
+    sequenceLength: checkInteger(where, 'data.sequenceLength', data.sequenceLength, 1),
+    validationFraction: checkNumber(where, 'data.validationFraction', data.validationFraction, 0, 1),
+  };
+}
+
+function section(value: unknown, where: string, name: string): Record<string, unknown> {
+  if (!isJsonObject(value as never)) throw argumentError('FORMAT', where, name, 'an object', describe(value));
+  return value as Record<string, unknown>;
+}

@@ -1,0 +1,88 @@
+// Loss and accuracy over the evaluation set of a data set.
+import { FastWeightsError, scope, type Tensor } from '../core';
+import { noGrad } from '../autograd';
+import { crossEntropy, tensor } from '../ops';
+import { Accuracy, type Batch, type Dataset, ratio } from '../data';
+
+/** What evaluation and training need of a model. */
+export interface TrainableModel {
+  /** ids int32 [B, T] -> logits [B, T, vocabulary] */
+  forward(ids: Tensor): { logits: Tensor };
+  namedParameters(): [string, Tensor][];
+  train(): unknown;
+  eval(): unknown;
+  savePretrained(dir: string): Promise<void>;
+}
+
+export interface Evaluation {
+  /** Mean over all counted labels, in nats. */
+  loss: number;
+  /** Share of labels predicted right. */
+  accuracy: number;
+  /** Share of sequences with every label right. */
+  sequences: number;
+  /** Accuracy by kind of label, for data sets that tell several apart. */
+  groups: Record<string, number>;
+  /** Counted labels. */
+  labels: number;
+}
+
+/** Lets timers and signals run between two pieces of work. */
+export function breathe(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+export function checkAborted(signal: AbortSignal | undefined, where: string): void {
+  if (signal?.aborted) throw new FastWeightsError('ABORTED', `${where}: stopped`, { cause: signal.reason });
+}
+
+/** Ids and labels of a batch as tensors on the model's device. */
+export function batchTensors(model: TrainableModel, batch: Batch): { ids: Tensor; labels: Tensor } {
+  const { device } = model.namedParameters()[0][1];
+  const options = { shape: [batch.batchSize, batch.sequenceLength], dtype: 'int32', device } as const;
+  return { ids: tensor(batch.inputs, options), labels: tensor(batch.labels, options) };
+}
+
+/** Evaluates a model in eval mode, and leaves it in train mode. */
+export async function evaluate(
+  model: TrainableModel,
+  data: Dataset,
+  options: { batchSize?: number; maxBatches?: number; signal?: AbortSignal } = {},
+): Promise<Evaluation> {
+  const { batchSize = 8, maxBatches = Infinity, signal } = options;
+  const accuracy = new Accuracy(data.groups);
+  let total = 0;
+  let labels = 0;
+  let batches = 0;
+  model.eval();
+  try {
+    for (const batch of data.evaluation(batchSize)) {
+      if (batches++ >= maxBatches) break;
+      checkAborted(signal, 'evaluate');
+      const { loss, predictions } = noGrad(() =>
+        scope(() => {
+          const { ids, labels: target } = batchTensors(model, batch);
+          const { logits } = model.forward(ids);
+          return { loss: crossEntropy(logits, target, { reduction: 'sum' }), predictions: logits.argmax(-1) };
+        }),
+      );
+      total += (await loss.data())[0];
+      labels += batch.labelCount;
+      accuracy.add(batch, await predictions.data());
+      loss.dispose();
+      predictions.dispose();
+      await breathe();
+    }
+  } finally {
+    model.train();
+  }
+  const several = data.groups.length > 1;
+  const groups = several ? Object.entries(accuracy.groups).map(([name, tally]) => [name, ratio(tally)]) : [];
+  return {
+    loss: total / labels,
+    accuracy: ratio(accuracy.labels),
+    sequences: ratio(accuracy.sequences),
+    groups: Object.fromEntries(groups) as Record<string, number>,
+    labels,
+  };
+}

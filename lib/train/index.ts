@@ -1,0 +1,17 @@
+// Training: the loop, its checkpoints, its metrics, its report.
+export { readTrainerState, type TrainerState } from './checkpoint';
+export {
+  checkRunConfig,
+  fillTraining,
+  type ModelConfig,
+  openData,
+  type RunConfig,
+  type TaskData,
+  type TextData,
+  type TrainingConfig,
+} from './config';
+export { evaluate, type Evaluation, type TrainableModel } from './evaluate';
+export { describeData, reportRun } from './report';
+export { resumeRun, type Run, startRun } from './run';
+export { bestOf, type CheckpointInfo, type Metrics, resolveCheckpoint, RunFolder } from './runFolder';
+export { Trainer, type TrainerOptions, type TrainingResult, type TrainOptions } from './trainer';

@@ -1,0 +1,93 @@
+// The report of a run from its folder: what was trained, how the curves went.
+import { formatCount, formatDuration, type LineChart, type ReportRun } from '../viz';
+import { checkRunConfig, type RunConfig } from './config';
+import type { Metrics, RunFolder } from './runFolder';
+
+/** One run as `renderReport` takes it; `name` defaults to that of its model. */
+export async function reportRun(folder: RunFolder, parameterCount: number, name?: string): Promise<ReportRun> {
+  const config = checkRunConfig(await folder.config(), `${folder.dir}/config.json`);
+  const metrics = await folder.metrics();
+  return {
+    name: name ?? config.model.name,
+    summary: summary(config, metrics, parameterCount),
+    charts: charts(metrics),
+  };
+}
+
+/** What the data of a run is, in a few words. */
+export function describeData({ data }: RunConfig): string {
+  return 'task' in data ? data.task : data.text;
+}
+
+function summary(config: RunConfig, metrics: readonly Metrics[], parameterCount: number): ReportRun['summary'] {
+  const steps = metrics.filter((m) => m.loss !== undefined);
+  const last = metrics.at(-1);
+  const validation = metrics.findLast((m) => m.validation)?.validation;
+  const { batchSize, accumulate, learningRate, seed } = config.training;
+  const groups = Object.entries(validation?.groups ?? {}).map(([group, share]) => [
+    `accuracy, ${group}`,
+    percent(share),
+  ]);
+  return {
+    data: describeData(config),
+    parameters: formatCount(parameterCount),
+    ...(validation && { 'validation loss (nats)': validation.loss, accuracy: percent(validation.accuracy) }),
+    ...Object.fromEntries(groups),
+    steps: last?.step ?? 0,
+    time: formatDuration(last?.seconds ?? 0),
+    'tokens per second': formatCount(median(steps.map((m) => m.tokensPerSecond!))),
+    'batch size': batchSize * accumulate,
+    'learning rate': learningRate,
+    device: config.device,
+    seed,
+  };
+}
+
+function charts(metrics: readonly Metrics[]): LineChart[] {
+  const steps = metrics.filter((m) => m.loss !== undefined);
+  const validations = metrics.filter((m) => m.validation);
+  const x = steps.map((m) => m.step);
+  const vx = validations.map((m) => m.step);
+  const xLabel = 'step';
+  const accuracies = ['accuracy', ...Object.keys(validations[0]?.validation?.groups ?? {})];
+  const accuracyOf = (m: Metrics, name: string): number =>
+    name === 'accuracy' ? m.validation!.accuracy : m.validation!.groups[name];
+  return [
+    {
+      title: 'Loss',
+      xLabel,
+      yLabel: 'nats',
+      series: [
+        { name: 'training', x, y: steps.map((m) => m.loss!), smoothing: 0.95 },
+        { name: 'validation', x: vx, y: validations.map((m) => m.validation!.loss) },
+      ],
+    },
+    {
+      title: 'Accuracy',
+      xLabel,
+      yLabel: 'share of labels',
+      series: accuracies.map((name) => ({ name, x: vx, y: validations.map((m) => accuracyOf(m, name)) })),
+    },
+    { title: 'Learning rate', xLabel, series: [{ name: 'learning rate', x, y: steps.map((m) => m.learningRate!) }] },
+    {
+      title: 'Gradient norm',
+      xLabel,
+      yScale: 'log',
+      series: [{ name: 'norm', x, y: steps.map((m) => m.gradNorm!), smoothing: 0.95 }],
+    },
+    {
+      title: 'Speed',
+      xLabel,
+      yLabel: 'tokens per second',
+      series: [{ name: 'speed', x, y: steps.map((m) => m.tokensPerSecond!) }],
+    },
+  ];
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1] ?? NaN;
+}

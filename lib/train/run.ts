@@ -1,0 +1,53 @@
+// A run from its configuration: model, data and folder, new or resumed.
+import { manualSeed } from '../core';
+import { AutoModelForCausalLM, createModel } from '../models';
+import { checkRunConfig, fillTraining, openData, type RunConfig, type TrainingConfig } from './config';
+import type { Dataset, TextDataset } from '../data';
+import { RunFolder } from './runFolder';
+import { Trainer } from './trainer';
+
+type LanguageModel = ReturnType<typeof createModel>;
+
+/** A trainer with the things it works on. */
+export interface Run {
+  config: RunConfig;
+  folder: RunFolder;
+  model: LanguageModel;
+  data: Dataset | TextDataset;
+  trainer: Trainer;
+}
+
+function assemble(config: RunConfig, folder: RunFolder, model: LanguageModel, data: Dataset | TextDataset): Run {
+  const tokenizer = 'tokenizer' in data ? data.tokenizer : undefined;
+  return {
+    config,
+    folder,
+    model,
+    data,
+    trainer: new Trainer({ model, data, folder, tokenizer, training: config.training }),
+  };
+}
+
+/** Makes data, run folder and model, in this order, so that nothing is written for a run that cannot begin. */
+export async function startRun(config: RunConfig, dir: string): Promise<Run> {
+  const data = openData(config.data, config.training.seed);
+  const folder = await RunFolder.create(dir, config);
+  const { name, ...options } = config.model;
+  manualSeed(config.training.seed);
+  const model = createModel(name, { ...options, vocabSize: data.vocabSize, device: config.device });
+  return assemble(config, folder, model, data);
+}
+
+/** Opens a run at its newest checkpoint; settings in `training` replace those of the run. */
+export async function resumeRun(dir: string, training: Partial<TrainingConfig> = {}): Promise<Run> {
+  const folder = await RunFolder.open(dir);
+  const before = checkRunConfig(await folder.config(), `${dir}/config.json`);
+  const config = { ...before, training: fillTraining({ ...before.training, ...training }) };
+  const checkpoint = (await folder.latest()).dir;
+  const data = openData(config.data, config.training.seed);
+  const model = await AutoModelForCausalLM.fromPretrained(checkpoint, { device: config.device });
+  if (Object.keys(training).length > 0) await folder.writeConfig(config);
+  const run = assemble(config, folder, model, data);
+  await run.trainer.restore(checkpoint);
+  return run;
+}

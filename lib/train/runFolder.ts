@@ -1,0 +1,186 @@
+// The folder of a run: its configuration, its metrics line by line, its checkpoints.
+//   config.json   metrics.jsonl   report.html   checkpoints/step-<n>/
+import { appendFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { FastWeightsError } from '../core';
+import { findFolder, isJsonObject, readJson, writeFileAtomic, writeJson } from '../io';
+import type { Evaluation } from './evaluate';
+
+/** One line of metrics.jsonl: a training step, or a validation after one. */
+export interface Metrics {
+  /** Steps done. */
+  step: number;
+  /** Seconds of work so far, over all resumed parts of the run. */
+  seconds: number;
+  loss?: number;
+  gradNorm?: number;
+  learningRate?: number;
+  tokensPerSecond?: number;
+  validation?: Evaluation;
+}
+
+/** A checkpoint on disk. */
+export interface CheckpointInfo {
+  dir: string;
+  step: number;
+  /** Of the validation made at this step, if there was one. */
+  validationLoss: number | null;
+}
+
+const KEPT = 2;
+
+export class RunFolder {
+  readonly dir: string;
+  private lines: string[] = [];
+
+  private constructor(dir: string) {
+    this.dir = resolve(dir);
+  }
+
+  /** Makes a new run folder; an existing run is not overwritten. Fails before any work if it cannot be written. */
+  static async create(dir: string, config: object): Promise<RunFolder> {
+    const folder = new RunFolder(dir);
+    await folder.attempt('create', () => mkdir(folder.checkpoints, { recursive: true }));
+    if ((await folder.attempt('create', () => readdir(folder.dir))).includes('config.json')) {
+      throw new FastWeightsError('IO', `${dir} already holds a run; resume it, or give another folder`, {
+        argument: dir,
+      });
+    }
+    await folder.writeConfig(config);
+    return folder;
+  }
+
+  static async open(dir: string): Promise<RunFolder> {
+    const folder = new RunFolder(dir);
+    const names = await folder.attempt('open', () => readdir(folder.dir));
+    if (!names.includes('config.json')) {
+      throw new FastWeightsError('IO', `${dir} holds no run: there is no config.json in it`, { argument: dir });
+    }
+    await folder.attempt('open', () => mkdir(folder.checkpoints, { recursive: true }));
+    return folder;
+  }
+
+  get checkpoints(): string {
+    return join(this.dir, 'checkpoints');
+  }
+
+  get report(): string {
+    return join(this.dir, 'report.html');
+  }
+
+  private get metricsPath(): string {
+    return join(this.dir, 'metrics.jsonl');
+  }
+
+  async config(): Promise<unknown> {
+    return readJson(join(this.dir, 'config.json'));
+  }
+
+  async writeConfig(config: object): Promise<void> {
+    await writeJson(join(this.dir, 'config.json'), config);
+  }
+
+  async writeReport(html: string): Promise<void> {
+    await writeFileAtomic(this.report, (file) => file.writeFile(html));
+  }
+
+  log(metrics: Metrics): void {
+    this.lines.push(`${JSON.stringify(metrics)}\n`);
+  }
+
+  /** Puts the lines logged since the last call into the file. */
+  async flush(): Promise<void> {
+    const text = this.lines.join('');
+    this.lines = [];
+    if (text) await this.attempt('write', () => appendFile(this.metricsPath, text));
+  }
+
+  /** All whole lines of the file; a last line cut short by a kill is none. */
+  async metrics(): Promise<Metrics[]> {
+    const names = await this.attempt('read', () => readdir(this.dir));
+    if (!names.includes('metrics.jsonl')) return [];
+    const text = await this.attempt('read', () => readFile(this.metricsPath, 'utf8'));
+    return text
+      .slice(0, text.lastIndexOf('\n') + 1)
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Metrics);
+  }
+
+  /** Forgets what was logged after `step`: a resumed run writes it anew. */
+  async truncateMetrics(step: number): Promise<void> {
+    const kept = (await this.metrics()).filter((line) => line.step <= step);
+    const text = kept.map((line) => `${JSON.stringify(line)}\n`).join('');
+    await writeFileAtomic(this.metricsPath, (file) => file.writeFile(text));
+  }
+
+  checkpointPath(step: number): string {
+    return join(this.checkpoints, `step-${step}`);
+  }
+
+  /** Complete checkpoints, the oldest first. */
+  async listCheckpoints(): Promise<CheckpointInfo[]> {
+    const names = await this.attempt('read', () => readdir(this.checkpoints));
+    // A folder moved aside by a save that was killed counts under its proper name.
+    const steps = new Set(names.flatMap((name) => /^step-(\d+)(?:\.old-.*)?$/.exec(name)?.[1] ?? []));
+    const found: CheckpointInfo[] = [];
+    for (const step of [...steps].map(Number).sort((a, b) => a - b)) {
+      const dir = await findFolder(this.checkpointPath(step));
+      const state = await readJson(join(dir, 'trainer.json'));
+      const loss = isJsonObject(state) ? state.validationLoss : null;
+      found.push({ dir, step, validationLoss: typeof loss === 'number' ? loss : null });
+    }
+    return found;
+  }
+
+  async latest(): Promise<CheckpointInfo> {
+    const last = (await this.listCheckpoints()).at(-1);
+    if (!last) throw new FastWeightsError('IO', `${this.dir} holds no checkpoint yet`, { argument: this.dir });
+    return last;
+  }
+
+  /** Deletes all checkpoints but the last two and the best, and what killed saves left behind. */
+  async prune(): Promise<void> {
+    const all = await this.listCheckpoints();
+    const best = bestOf(all);
+    await this.attempt('prune', async () => {
+      for (const { dir } of all.slice(0, -KEPT).filter((checkpoint) => checkpoint !== best)) {
+        await rename(dir, `${dir}.deleted`);
+      }
+      const doomed = (await readdir(this.checkpoints)).filter((name) => /\.(deleted|tmp-.*)$/.test(name));
+      for (const name of doomed) await rm(join(this.checkpoints, name), { recursive: true, force: true });
+    });
+  }
+
+  private async attempt<T>(what: string, operation: () => Promise<T>): Promise<T> {
+    try {
+      return await operation();
+    } catch (cause) {
+      if (cause instanceof FastWeightsError) throw cause;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new FastWeightsError('IO', `run folder ${basename(this.dir)}: cannot ${what}: ${reason}`, {
+        argument: this.dir,
+        cause,
+      });
+    }
+  }
+}
+
+export function bestOf(checkpoints: readonly CheckpointInfo[]): CheckpointInfo | undefined {
+  const measured = checkpoints.filter((c) => c.validationLoss !== null);
+  return measured.reduce<CheckpointInfo | undefined>(
+    (best, c) => (best && best.validationLoss! <= c.validationLoss! ? best : c),
+    undefined,
+  );
+}
+
+/** The model folder that a path means: a run's newest checkpoint, or the path itself. */
+export async function resolveCheckpoint(path: string): Promise<string> {
+  const names = await readdir(path).catch((cause: unknown) => {
+    throw new FastWeightsError('IO', `${path}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      argument: path,
+      cause,
+    });
+  });
+  return names.includes('checkpoints') ? (await (await RunFolder.open(path)).latest()).dir : path;
+}

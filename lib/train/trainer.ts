@@ -1,0 +1,300 @@
+// The training loop: batches, steps, validation, checkpoints, until the steps or the minutes are used up.
+import { FastWeightsError, generatorState, scope, setGeneratorState, type Tensor } from '../core';
+import { noGrad } from '../autograd';
+import { cat, checksEnabled, crossEntropy, setChecks } from '../ops';
+import type { Tokenizer } from '../io';
+import { AdamW, clipFactor, cosine, warmup } from '../optim';
+import type { Batch, Dataset } from '../data';
+import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
+import { fillTraining, type TrainingConfig } from './config';
+import { batchTensors, breathe, evaluate, type Evaluation, type TrainableModel } from './evaluate';
+import { type Metrics, type RunFolder } from './runFolder';
+
+export interface TrainerOptions {
+  model: TrainableModel;
+  data: Dataset;
+  folder: RunFolder;
+  training?: Partial<TrainingConfig>;
+  /** Saved beside the model in every checkpoint. */
+  tokenizer?: Tokenizer;
+}
+
+export interface TrainOptions {
+  /** Aborting it ends the run after the step at hand, with a checkpoint and an ABORTED error. */
+  signal?: AbortSignal;
+  /** Called with every line of metrics.jsonl. */
+  onMetrics?(metrics: Metrics): void;
+}
+
+export interface TrainingResult {
+  step: number;
+  seconds: number;
+  validation: Evaluation;
+  bestLoss: number;
+  /** The last checkpoint. */
+  checkpoint: string;
+}
+
+/** Steps after which the speed is known well enough to reckon the length of a run. */
+const SETTLED = 10;
+
+/** A step whose numbers are still on their way from the device. */
+interface Pending {
+  step: number;
+  learningRate: number;
+  values: Promise<ArrayLike<number>>;
+  tensor: Tensor;
+}
+
+export class Trainer {
+  readonly config: TrainingConfig;
+  /** Steps done. */
+  step = 0;
+  private secondsBefore = 0;
+  private begun = 0;
+  private bestLoss: number | null = null;
+  private validationLoss: number | null = null;
+  private validated = -1;
+  private saved = -1;
+  private savedAt = 0;
+  private secondsPerStep = NaN;
+  private arrivedAt = 0;
+  /** Seconds kept back for the validation at the end, which takes the whole set. */
+  private reserve = 0;
+  private readonly evaluationBatches: number;
+  private readonly optimizer: AdamW;
+  private readonly parameters: Tensor[];
+  private readonly schedule: (step: number, progress: number) => number;
+
+  constructor(private readonly options: TrainerOptions) {
+    this.config = fillTraining(options.training);
+    const { learningRate, beta1, beta2, weightDecay, floor } = this.config;
+    const named = options.model.namedParameters();
+    this.parameters = named.map(([, t]) => t);
+    this.optimizer = new AdamW(
+      [
+        { parameters: named.filter(([, t]) => isMatrix(t)) },
+        { parameters: named.filter(([, t]) => !isMatrix(t)), settings: { weightDecay: 0 } },
+      ],
+      { learningRate, beta1, beta2, weightDecay },
+    );
+    this.evaluationBatches = countBatches(options.data, this.config.batchSize);
+    const warm = warmup(this.config.warmup);
+    const decay = cosine(1, { floor });
+    this.schedule = (step, progress) => warm(step) * decay(progress);
+  }
+
+  /** Seconds of work so far, over all resumed parts of the run. */
+  get seconds(): number {
+    return this.secondsBefore + (this.begun > 0 ? (performance.now() - this.begun) / 1000 : 0);
+  }
+
+  /** How far the run is, 0 to 1, by steps or by time, whichever is further. */
+  get progress(): number {
+    const { steps, minutes } = this.config;
+    const bySteps = steps === null ? 0 : steps === 0 ? 1 : this.step / steps;
+    const byTime = minutes === null ? 0 : this.seconds / Math.max(1e-3, minutes * 60 - this.reserve);
+    return Math.min(1, Math.max(bySteps, byTime));
+  }
+
+  /** Steps of the whole run; reckoned from the speed where time limits it, undefined until that is known. */
+  get totalSteps(): number | undefined {
+    const { steps, minutes } = this.config;
+    if (minutes === null) return steps ?? undefined;
+    if (this.step < SETTLED || this.progress === 0) return undefined;
+    return Math.max(this.step, Math.round(this.step / this.progress));
+  }
+
+  /** Goes on from a checkpoint whose weights the model already has. */
+  async restore(checkpoint: string): Promise<void> {
+    const state = await readTrainerState(checkpoint);
+    await loadOptimizer(checkpoint, this.optimizer, this.parameters[0].device, state);
+    await this.options.folder.truncateMetrics(state.step);
+    setGeneratorState(state.generator);
+    this.step = this.saved = state.step;
+    this.secondsBefore = state.seconds;
+    this.bestLoss = state.bestLoss;
+    this.validationLoss = state.validationLoss;
+    if (state.validationLoss !== null) this.validated = state.step;
+  }
+
+  /** Trains to the end. What was reached is in the run folder whenever and however this ends. */
+  async run({ signal, onMetrics }: TrainOptions = {}): Promise<TrainingResult> {
+    const { validateEvery, validationBatches, checkpointEvery, checkpointMinutes } = this.config;
+    const report = (metrics: Metrics): void => {
+      this.options.folder.log(metrics);
+      onMetrics?.(metrics);
+    };
+    this.begun = this.arrivedAt = performance.now();
+    this.savedAt = this.seconds;
+    this.options.model.train();
+    let pending: Pending | undefined;
+    // The numbers of a step are read while the next one is under way, so that the device's queue never runs dry.
+    const settle = async (): Promise<void> => {
+      if (!pending) return;
+      const done = pending;
+      pending = undefined;
+      report(await this.collect(done));
+    };
+    try {
+      while (this.progress < 1 && !signal?.aborted) {
+        const next = this.takeStep();
+        await settle();
+        pending = next;
+        await breathe();
+        const validationDue = this.step % validateEvery === 0;
+        const checkpointDue = this.step % checkpointEvery === 0 || this.seconds - this.savedAt > checkpointMinutes * 60;
+        if (!validationDue && !checkpointDue) continue;
+        await settle();
+        if (validationDue && this.progress < 1) report(await this.validate(validationBatches, signal));
+        if (checkpointDue || this.validationLoss === this.bestLoss) await this.save();
+        this.arrivedAt = performance.now();
+      }
+      await settle();
+      if (signal?.aborted) throw new FastWeightsError('ABORTED', `train: stopped after step ${this.step}`);
+      const last = await this.validate(Infinity, signal);
+      report(last);
+      await this.save();
+      return {
+        step: this.step,
+        seconds: this.seconds,
+        validation: last.validation!,
+        bestLoss: this.bestLoss!,
+        checkpoint: this.options.folder.checkpointPath(this.step),
+      };
+    } catch (error) {
+      if (error instanceof FastWeightsError && error.code === 'ABORTED') {
+        await settle();
+        await this.save();
+      }
+      throw error;
+    } finally {
+      pending?.tensor.dispose();
+      await this.options.folder.flush();
+      this.secondsBefore = this.seconds;
+      this.begun = 0;
+    }
+  }
+
+  /** Frees the optimiser's memory; the model is the caller's. */
+  dispose(): void {
+    this.optimizer.zeroGrad();
+    this.optimizer.dispose();
+  }
+
+  /** Queues one step. The very first one runs with the checks of values on. */
+  private takeStep(): Pending {
+    const checked = checksEnabled();
+    if (this.step === 0) setChecks(true);
+    try {
+      return this.queueStep();
+    } finally {
+      if (this.step === 1) setChecks(checked);
+    }
+  }
+
+  private queueStep(): Pending {
+    const { model, data } = this.options;
+    const { accumulate, batchSize, clip } = this.config;
+    const learningRate = this.config.learningRate * this.schedule(this.step, this.progress);
+    const batches = Array.from({ length: accumulate }, (_, i) => data.batch(this.step * accumulate + i, batchSize));
+    const count = batches.reduce((n, batch) => n + batch.labelCount, 0);
+    const tensor = scope(() => {
+      const losses = batches.map((batch) => addGradients(model, batch, count));
+      const { factor, norm } = clipFactor(this.parameters, clip);
+      this.optimizer.learningRate = learningRate;
+      this.optimizer.step(factor);
+      this.optimizer.zeroGrad();
+      return noGrad(() => cat([...losses, norm], 0));
+    });
+    this.step++;
+    this.validationLoss = null;
+    return { step: this.step, learningRate, values: tensor.data(), tensor };
+  }
+
+  /** Waits for the numbers of a step; a run whose numbers are no longer finite ends, its last checkpoint untouched. */
+  private async collect({ step, learningRate, values, tensor }: Pending): Promise<Metrics> {
+    const numbers = Array.from(await values);
+    tensor.dispose();
+    const gradNorm = numbers.pop()!;
+    const loss = numbers.reduce((sum, x) => sum + x, 0);
+    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+      const [what, found] = Number.isFinite(loss) ? ['gradient norm', gradNorm] : ['loss', loss];
+      const kept = this.saved >= 0 ? `the checkpoint of step ${this.saved} is kept` : 'there is no checkpoint yet';
+      throw new FastWeightsError(
+        'INVALID_ARGUMENT',
+        `train: the ${what} of step ${step} is ${found}; ${kept}; try a lower learning rate`,
+        {
+          argument: 'learningRate',
+          expected: 'small enough that the loss stays finite',
+          found: String(found),
+        },
+      );
+    }
+    const now = performance.now();
+    const spent = (now - this.arrivedAt) / 1000;
+    this.arrivedAt = now;
+    this.secondsPerStep = Number.isNaN(this.secondsPerStep) ? spent : 0.9 * this.secondsPerStep + 0.1 * spent;
+    const { accumulate, batchSize } = this.config;
+    // Until a validation has been timed: a forward pass takes about a third of a step.
+    if (step === SETTLED && this.reserve === 0)
+      this.reserve = (0.4 * this.secondsPerStep * this.evaluationBatches) / accumulate;
+    const tokensPerSecond = (accumulate * batchSize * this.options.data.sequenceLength) / this.secondsPerStep;
+    return { step, seconds: this.seconds, loss, gradNorm, learningRate, tokensPerSecond };
+  }
+
+  private async validate(maxBatches: number, signal?: AbortSignal): Promise<Metrics> {
+    const { model, data } = this.options;
+    const { batchSize } = this.config;
+    const from = performance.now();
+    const validation = await evaluate(model, data, { batchSize, maxBatches, signal });
+    const all = this.evaluationBatches;
+    this.reserve = ((performance.now() - from) / 1000) * (all / Math.min(all, maxBatches));
+    this.validationLoss = validation.loss;
+    this.bestLoss = Math.min(this.bestLoss ?? Infinity, validation.loss);
+    this.validated = this.step;
+    return { step: this.step, seconds: this.seconds, validation };
+  }
+
+  private async save(): Promise<void> {
+    const { model, folder, tokenizer } = this.options;
+    const { optimizer, step, seconds, bestLoss, validationLoss } = this;
+    if (this.saved === step && this.validated !== step) return;
+    await folder.flush();
+    const { steps, learningRate } = optimizer;
+    await saveCheckpoint(
+      folder.checkpointPath(step),
+      { model, optimizer, tokenizer },
+      {
+        step,
+        seconds,
+        generator: generatorState(),
+        optimizer: { steps, learningRate },
+        bestLoss,
+        validationLoss,
+        config: await folder.config(),
+      },
+    );
+    this.saved = step;
+    this.savedAt = this.seconds;
+    await folder.prune();
+  }
+}
+
+/** Adds the gradients of one batch; the loss counts by its share of all labels of the step. */
+function addGradients(model: TrainableModel, batch: Batch, count: number): Tensor {
+  const { ids, labels } = batchTensors(model, batch);
+  const loss = crossEntropy(model.forward(ids).logits, labels, { reduction: 'sum' }).mul(1 / Math.max(1, count));
+  loss.backward();
+  return loss.detach();
+}
+
+function isMatrix(t: Tensor): boolean {
+  return t.shape.filter((d) => d > 1).length > 1;
+}
+
+function countBatches(data: Dataset, batchSize: number): number {
+  let count = 0;
+  for (const _ of data.evaluation(batchSize)) count++;
+  return count;
+}

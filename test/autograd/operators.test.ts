@@ -1,0 +1,123 @@
+// Every differentiable operator against central differences, in float64.
+import * as fw from '../../lib';
+
+const js = { device: 'js', dtype: 'float64' } as const;
+type Build = (...inputs: fw.Tensor[]) => fw.Tensor;
+
+/** A fixed random weighting makes the scalar that gradcheck wants, so that no gradient is uniform by accident. */
+function weighted(fn: Build): Build {
+  return (...inputs) => {
+    const y = fn(...inputs);
+    const w = fw.tensor(Float64Array.from({ length: y.size }, (_, i) => Math.sin(1 + 1.7 * i)), { shape: y.shape, ...js });
+    return y.mul(w).sum();
+  };
+}
+
+function draw(shape: number[], low = -2, high = 2): fw.Tensor {
+  return fw.rand(shape, { ...js, low, high });
+}
+
+const unary: [string, Build, number?, number?][] = [
+  ['exp', (x) => x.exp()],
+  ['log', (x) => x.log(), 0.2, 3],
+  ['sqrt', (x) => x.sqrt(), 0.2, 3],
+  ['rsqrt', (x) => x.rsqrt(), 0.2, 3],
+  ['reciprocal', (x) => x.reciprocal(), 0.3, 3],
+  ['abs', (x) => x.abs()],
+  ['square', (x) => x.square()],
+  ['sin', (x) => x.sin()],
+  ['cos', (x) => x.cos()],
+  ['tanh', (x) => x.tanh()],
+  ['sigmoid', (x) => x.sigmoid()],
+  ['logSigmoid', (x) => x.logSigmoid()],
+  ['silu', (x) => x.silu()],
+  ['gelu', (x) => x.gelu()],
+  ['gelu, tanh form', (x) => x.gelu('tanh')],
+  ['softplus', (x) => x.softplus()],
+  ['relu', (x) => x.relu()],
+  ['elu1', (x) => fw.elu1(x)],
+  ['pow 3', (x) => x.pow(3)],
+  ['pow 0.5', (x) => x.pow(0.5), 0.2, 3],
+  ['clamp', (x) => x.clamp(-1, 0.7)],
+  ['neg', (x) => x.neg()],
+  ['add a number', (x) => x.add(2)],
+  ['div by a number', (x) => x.div(3)],
+  ['softmax', (x) => x.softmax()],
+  ['softmax of the first dimension', (x) => x.softmax(0)],
+  ['logSoftmax', (x) => x.logSoftmax()],
+  ['sum', (x) => x.sum()],
+  ['sum of a dimension', (x) => x.sum(1, true)],
+  ['sum of two dimensions apart', (x) => x.sum([0, 2])],
+  ['mean', (x) => x.mean(-1)],
+  ['max', (x) => x.max(2)],
+  ['min of all', (x) => x.min()],
+  ['cumsum', (x) => x.cumsum(1)],
+  ['reshape', (x) => x.reshape(4, -1)],
+  ['permute', (x) => x.permute(2, 0, 1)],
+  ['slice', (x) => x.slice(2, 1, 3)],
+  ['expand', (x) => x.unsqueeze(0).expand(3, -1, -1, -1)],
+  ['contiguous of a transpose', (x) => x.transpose(0, 2).contiguous()],
+  ['reshape of a transpose', (x) => x.transpose(1, 2).reshape(-1)],
+  ['split and cat', (x) => fw.cat(fw.split(x, [1, 3], 2).reverse(), 2)],
+  ['stack', (x) => fw.stack([x, x.mul(2)], 1)],
+  ['layerNorm', (x) => fw.layerNorm(x)],
+  ['rmsNorm', (x) => fw.rmsNorm(x)],
+  ['l2Norm', (x) => fw.l2Norm(x)],
+  ['rope', (x) => fw.rope(x.unsqueeze(0), { dims: 2, offset: 3 })],
+  ['checkpoint', (x) => fw.checkpoint((y) => y.tanh().mul(y), x)],
+];
+
+const binary: [string, Build, number[], number[], number?, number?][] = [
+  ['add', (a, b) => a.add(b), [2, 3, 4], [3, 1]],
+  ['sub', (a, b) => a.sub(b), [3, 1], [2, 3, 4]],
+  ['mul', (a, b) => a.mul(b), [2, 3, 4], [4]],
+  ['div', (a, b) => a.div(b), [2, 3, 4], [2, 1, 4], 0.5, 2],
+  ['pow', (a, b) => a.pow(b), [2, 3], [3], 0.5, 2],
+  ['maximum', (a, b) => a.maximum(b), [2, 3], [2, 3]],
+  ['minimum', (a, b) => a.minimum(b), [2, 3], [3]],
+  ['matmul', (a, b) => a.matmul(b), [3, 4], [4, 5]],
+  ['matmul of a batch with a matrix', (a, b) => a.matmul(b), [2, 3, 4], [4, 5]],
+  ['matmul of two batches', (a, b) => a.matmul(b), [2, 1, 3, 4], [3, 4, 2]],
+  ['matmul of transposes', (a, b) => a.transpose(0, 1).matmul(b.transpose(0, 1)), [4, 3], [5, 4]],
+  ['matmul of vectors', (a, b) => a.matmul(b), [4], [4]],
+  ['linear', (x, w) => fw.linear(x, w), [2, 3, 4], [5, 4]],
+  ['layerNorm with weight', (x, w) => fw.layerNorm(x, w), [2, 3, 4], [4]],
+  ['rmsNormGated', (x, z) => fw.rmsNormGated(x, z, null), [2, 4], [2, 4]],
+  ['swiglu', (x, y) => fw.swiglu(x, y), [2, 5], [2, 5]],
+  ['shortConvolution', (x, w) => fw.shortConvolution(x, w, { activation: 'silu' }).output, [2, 5, 3], [3, 4]],
+];
+
+describe('gradients of operators', () => {
+  before(() => fw.manualSeed(1));
+
+  for (const [name, fn, low, high] of unary) {
+    it(name, () => fw.scope(() => void fw.gradcheck(weighted(fn), [draw([2, 3, 4], low, high)])));
+  }
+  for (const [name, fn, a, b, low, high] of binary) {
+    it(name, () => fw.scope(() => void fw.gradcheck(weighted(fn), [draw(a, low, high), draw(b, low, high)])));
+  }
+  it('embedding, with repeated indices', () =>
+    fw.scope(() => {
+      const ids = fw.tensor([2, 0, 2, 1], { device: 'js', dtype: 'int32' });
+      fw.gradcheck(weighted((w) => fw.embedding(w, ids)), [draw([4, 3])]);
+    }));
+  it('crossEntropy', () =>
+    fw.scope(() => {
+      const target = fw.tensor([1, -100, 3], { device: 'js', dtype: 'int32' });
+      fw.gradcheck((z) => fw.crossEntropy(z, target, { labelSmoothing: 0.1, zLoss: 0.01, logitSoftcap: 3 }), [draw([3, 4])]);
+    }));
+  it('dropout repeats its mask', () =>
+    fw.scope(() => {
+      fw.gradcheck(
+        weighted((x) => {
+          fw.manualSeed(5);
+          return fw.dropout(x, 0.4);
+        }),
+        [draw([4, 5])],
+      );
+    }));
+  it('softmaxAttention', () =>
+    fw.scope(() => {
+      fw.gradcheck(weighted((q, k, v) => fw.softmaxAttention(q, k, v, { window: 3 })), [draw([1, 5, 2, 3]), draw([1, 5, 1, 3]), draw([1, 5, 1, 2])]);
+    }));
+});
