@@ -78,10 +78,14 @@ function checkHeads({ shape, strides }: Tensor, dim: 1 | 2): void {
   const width = shape.length === dim + 1 || shape[dim + 1] <= 1 || strides[dim + 1] === 1;
   if (batches && width) return;
   const expected = formatShape(contiguousStrides(shape));
-  throw new FastWeightsError('BACKEND', `strides ${formatShape(strides)} of shape ${formatShape(shape)} are not one row of tokens`, {
-    expected,
-    found: formatShape(strides),
-  });
+  throw new FastWeightsError(
+    'BACKEND',
+    `strides ${formatShape(strides)} of shape ${formatShape(shape)} are not one row of tokens`,
+    {
+      expected,
+      found: formatShape(strides),
+    },
+  );
 }
 
 function encodeDims(command: Float64Array, at: number, value: unknown): number {
@@ -91,9 +95,12 @@ function encodeDims(command: Float64Array, at: number, value: unknown): number {
   return at + 1 + MAX_DIMS;
 }
 
-function encodeNumber(command: Float64Array, at: number, value: unknown): number {
-  command[at] = value as number;
-  return at + 1;
+/** Numbers are written without a call, so what comes here is none. */
+function refuseNumber(_command: Float64Array, _at: number, value: unknown): number {
+  throw new FastWeightsError('BACKEND', `a number is needed, got ${describe(value)}`, {
+    expected: 'a number',
+    found: describe(value),
+  });
 }
 
 function encoderOf(kernel: KernelName, kind: FieldKind): Encoder {
@@ -105,7 +112,7 @@ function encoderOf(kernel: KernelName, kind: FieldKind): Encoder {
       return encodeDims;
     case 'int':
     case 'float':
-      return encodeNumber;
+      return refuseNumber;
     default:
       return encodeBuffer;
   }
@@ -114,10 +121,14 @@ function encoderOf(kernel: KernelName, kind: FieldKind): Encoder {
 /** Refuses an addon that was built from another kernel table. */
 function checkSchema(addon: Addon): void {
   const differ = (expected: string, found: string): never => {
-    throw new FastWeightsError('BACKEND', `the native addon does not fit this version: expected ${expected}, found ${found}`, {
-      expected,
-      found,
-    });
+    throw new FastWeightsError(
+      'BACKEND',
+      `the native addon does not fit this version: expected ${expected}, found ${found}`,
+      {
+        expected,
+        found,
+      },
+    );
   };
   if (addon.abi !== ABI) differ(`ABI ${ABI}`, `ABI ${addon.abi}`);
   const names = Object.keys(KERNELS) as KernelName[];
@@ -126,7 +137,8 @@ function checkSchema(addon: Addon): void {
     if (name !== names[i]) differ(`kernel ${names[i] ?? 'no further kernel'}`, `kernel ${name}`);
     const expected = Object.entries<FieldKind>(KERNELS[names[i]]);
     for (let j = 0; j < Math.max(expected.length, found.length); j++) {
-      const line = (field?: readonly [string, string]): string => `${name}.${field ? `${field[0]}: ${field[1]}` : 'nothing'}`;
+      const line = (field?: readonly [string, string]): string =>
+        `${name}.${field ? `${field[0]}: ${field[1]}` : 'nothing'}`;
       if (line(expected[j]) !== line(found[j])) differ(line(expected[j]), line(found[j]));
     }
   }
@@ -155,7 +167,11 @@ function kernelFunctions(addon: Addon): KernelTable {
     const run = (args: Readonly<Record<string, unknown>>): void => {
       try {
         let at = 0;
-        for (let i = 0; i < names.length; i++) at = encoders[i](command, at, args[names[i]]);
+        for (let i = 0; i < names.length; i++) {
+          const value = args[names[i]];
+          if (typeof value === 'number') command[at++] = value;
+          else at = encoders[i](command, at, value);
+        }
         addon.submit(position);
       } catch (error) {
         throw backendError(name, error);

@@ -200,7 +200,10 @@ export const KERNELS = {
    * written: w's partner beta (u - ...) [all tokens, heads, valueDim], likewise.
    */
   recurrence: { ...recurrenceInputs, output: 'out', finalState: 'out?', states: 'out?', written: 'out?', ...recurrenceShape },
-  /** Gradients per head of the state: dq, dk, ... [all tokens, heads, width]; dbonus [sequences, heads, keyDim]. */
+  /**
+   * Gradients per head of the state: dq, dk, ... [all tokens, heads, width]; dbonus [sequences, heads, keyDim]. Given
+   * exactly where the operand is, except dinitialState. Without eraseKey and writeKey their gradients go into dk.
+   */
   recurrenceBackward: {
     ...recurrenceInputs, states: 'in', written: 'in', doutput: 'in', dfinalState: 'in?',
     dq: 'out', dk: 'out', dv: 'out', dgate: 'out?', dbeta: 'out?', deraseKey: 'out?', dwriteKey: 'out?', dbonus: 'out?', dinitialState: 'out?',

@@ -1,7 +1,14 @@
 // Generation: prompt in slices, then token by token, awaiting the device once for each.
-import { argumentError, checkInteger, FastWeightsError, generatorState, HostRandom, nextStream } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  FastWeightsError,
+  generatorState,
+  HostRandom,
+  nextStream,
+  type Tensor,
+} from '../core';
 import { checkSampling, type SampledToken, sampleToken, type SamplingOptions } from './sampling';
-import type { Session } from './session';
 
 export interface GenerateOptions extends SamplingOptions {
   /** 256 by default. */
@@ -14,6 +21,13 @@ export interface GenerateOptions extends SamplingOptions {
 }
 
 export type GeneratedToken = SampledToken;
+
+/** What is fed: a session. */
+interface Reader {
+  readonly batch: number;
+  readonly stopTokens: readonly number[];
+  feed(ids: ArrayLike<number>): Tensor;
+}
 
 /** Tokens of a prompt that are read between two looks at the signal. */
 const SLICE = 512;
@@ -30,7 +44,7 @@ function randomOf(seed: number | undefined): HostRandom {
 
 /** Continues a session of one sequence. The last token yielded has not been fed yet. */
 export async function* generate(
-  session: Session,
+  session: Reader,
   prompt: Int32Array,
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, void, undefined> {

@@ -1,6 +1,6 @@
 // A conversation with a model: a state that tokens are fed into, and ways to copy it and to go back.
 import { noGrad } from '../autograd';
-import { argumentError, checkInteger, describe, FastWeightsError, formatShape, scope, Tensor } from '../core';
+import { argumentError, checkInteger, describe, formatShape, scope, Tensor } from '../core';
 import { tensor } from '../ops';
 import { generate, type GeneratedToken, type GenerateOptions } from './generate';
 import type { RecurrentModel, TokenIds } from './model';
@@ -63,11 +63,7 @@ export class Session {
    * Several tokens go through the parallel form, a single one through the step form.
    */
   feed(tokens: TokenIds): Tensor {
-    const ids = this.checkedIds(tokens);
-    const logits = this.read(ids);
-    this.fed = { ids, before: this.fed };
-    this.tokens += ids.length / this.batch;
-    return logits;
+    return this.read(this.checkedIds(tokens));
   }
 
   /** Feeds a prompt and yields the tokens that follow, one by one; the session goes on behind the last one read. */
@@ -117,9 +113,8 @@ export class Session {
     while (keep > 0) {
       const ids = calls.pop()!;
       const T = ids.length / batch;
-      const kept = Math.min(T, keep);
-      this.feed(kept === T && batch === 1 ? ids : firstTokens(ids, batch, kept)).dispose();
-      keep -= kept;
+      this.read(keep < T ? ids.filter((_, i) => i % T < keep) : ids).dispose();
+      keep -= T;
     }
   }
 
@@ -135,7 +130,7 @@ export class Session {
   private read(ids: Int32Array): Tensor {
     const { batch, model } = this;
     const T = ids.length / batch;
-    return noGrad(() =>
+    const logits = noGrad(() =>
       scope(() => {
         const on = (shape: number[]): Tensor => tensor(ids, { shape, dtype: 'int32', device: model.device });
         if (T === 1) return model.step(on([batch]), this.state);
@@ -144,6 +139,9 @@ export class Session {
         return logits;
       }),
     );
+    this.fed = { ids, before: this.fed };
+    this.tokens += T;
+    return logits;
   }
 
   private replace(state: State): void {
@@ -167,11 +165,4 @@ export class Session {
     const values = tokens instanceof Tensor ? tokens.dataSync() : tokens;
     return Int32Array.from(values, (id) => checkInteger(where, 'an id', id, 0, model.vocabSize - 1));
   }
-}
-
-/** The first `count` tokens of each of `batch` sequences, as [batch, count]. */
-function firstTokens(ids: Int32Array, batch: number, count: number): Tensor {
-  const T = ids.length / batch;
-  const kept = ids.filter((_, i) => i % T < count);
-  return tensor(kept, { shape: [batch, count], dtype: 'int32', device: 'js' });
 }

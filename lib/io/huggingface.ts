@@ -6,9 +6,20 @@ import type { Tokenizer } from './tokenizer';
 
 const PACKAGE = '@huggingface/tokenizers';
 
-async function importPackage(): Promise<typeof import('@huggingface/tokenizers')> {
+/** The part of the package that is used. */
+interface Implementation {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[]; tokens: string[] };
+  decode(ids: number[], options: { skip_special_tokens: boolean }): string;
+  id_to_token(id: number): string | undefined;
+  get_vocab(withAddedTokens: boolean): Map<string, number>;
+}
+
+type ImplementationClass = new (definition: object, configuration: object) => Implementation;
+
+async function importPackage(): Promise<ImplementationClass> {
   try {
-    return await import('@huggingface/tokenizers');
+    const loaded = (await import('@huggingface/tokenizers')) as { Tokenizer: ImplementationClass };
+    return loaded.Tokenizer;
   } catch (cause) {
     const missing = ['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'].includes(systemCode(cause) ?? '');
     const remedy = missing ? `needs a package: npm install ${PACKAGE}` : `could not load ${PACKAGE}`;
@@ -21,9 +32,9 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
   if (!isJsonObject(definition) || !isJsonObject(configuration)) {
     throw formatError(`${path} and its tokenizer_config.json`, 'objects', 'other values');
   }
-  const { Tokenizer: Implementation } = await importPackage();
+  const Implementation = await importPackage();
   const files = { 'tokenizer.json': definition, 'tokenizer_config.json': configuration };
-  let tokenizer: InstanceType<typeof Implementation>;
+  let tokenizer: Implementation;
   let vocabSize = 0;
   try {
     // The package fills in what it misses in the objects it is given.
@@ -36,11 +47,10 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
     kind: 'huggingface',
     vocabSize,
     encode: (text, { addSpecialTokens = true } = {}) => {
-      const encoded = tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
-      const ids: (number | undefined)[] = encoded.ids;
+      const { ids, tokens } = tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
       const unknown = ids.indexOf(undefined);
       if (unknown < 0) return ids as number[];
-      const found = JSON.stringify(encoded.tokens[unknown]);
+      const found = JSON.stringify(tokens[unknown]);
       throw argumentError('INVALID_ARGUMENT', 'encode', 'text', 'made of tokens of the vocabulary', found);
     },
     // Models pad their vocabulary: an id that the tokenizer does not know is no text.

@@ -157,8 +157,8 @@ function apply(
         dq: heads(exchanged ? valueDim : keyDim),
         dk: heads(keyDim),
         dv: heads(valueDim),
-        dgate: needs[3] ? heads(numbers.gateWidth) : null,
-        dbeta: needs[4] ? heads(numbers.betaWidth) : null,
+        dgate: gate ? heads(numbers.gateWidth) : null,
+        dbeta: beta ? heads(numbers.betaWidth) : null,
         deraseKey: eraseKey ? heads(keyDim) : null,
         dwriteKey: writeKey ? heads(keyDim) : null,
         dbonus: bonus ? emptyLike(sq, [N, HV, keyDim]) : null,
@@ -167,7 +167,7 @@ function apply(
       kernelsOf(sq).recurrenceBackward({
         q: sq, k: sk, v: sv, gate, beta, eraseKey, writeKey, bonus, initialState, offsets: soffsets, states: ss, written: sw,
         doutput: doutput ? doutput.contiguous() : zerosLike(sq, output.shape),
-        dfinalState: dfinal && dfinal.contiguous(),
+        dfinalState: dfinal ? dfinal.contiguous() : null,
         ...gradients,
         ...numbers,
       });

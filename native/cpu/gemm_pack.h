@@ -100,10 +100,16 @@ static void pack_panel(const float* b, int64_t row, int64_t col, int64_t k, int6
   }
 }
 
-// packed[r, p] (or [p, r] when a runs along its rows' direction) = a[r * row + p * col] for r < rows, p < k.
-static void pack_rows(const float* a, int64_t row, int64_t col, int64_t rows, int64_t k, float* packed) {
+// packed[r, p] = a[r * row + p * col] for r < rows, p < k, or packed[p, r] unless rows are contiguous (col = 1). From a
+// on, `readable` >= rows rows exist; up to kLanes floats behind the block may be overwritten.
+static void pack_rows(const float* a, int64_t row, int64_t col, int64_t rows, int64_t readable, int64_t k,
+                      float* packed) {
+  const int64_t whole = (rows + kLanes - 1) / kLanes * kLanes;
   if (col == 1) {
     for (int64_t r = 0; r < rows; r++) memcpy(packed + r * k, a + r * row, k * sizeof(float));
+  } else if (row == 1 && whole <= readable) {
+    for (int64_t p = 0; p < k; p++)
+      for (int64_t r = 0; r < whole; r += kLanes) store(packed + p * rows + r, load(a + p * col + r));
   } else {
     for (int64_t p = 0; p < k; p++)
       for (int64_t r = 0; r < rows; r++) packed[p * rows + r] = a[r * row + p * col];

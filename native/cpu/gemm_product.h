@@ -197,7 +197,7 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
       if (pack_a)
         for (int64_t s = 0; s < strips; s++) {
           const int64_t r = s * rows / strips, count = (s + 1) * rows / strips - r;
-          pack_rows(a.at(i + r, p), a.row, a.col, count, depth, packed + r * depth);
+          pack_rows(a.at(i + r, p), a.row, a.col, count, m - i - r, depth, packed + r * depth);
         }
       for (int64_t j = 0; j < n; j += kPanel) {
         const int64_t width = n - j < kPanel ? n - j : kPanel, vectors = (width + kLanes - 1) / kLanes;

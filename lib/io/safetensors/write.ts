@@ -10,7 +10,7 @@ export type NamedTensors = Readonly<Record<string, Tensor>> | ReadonlyMap<string
 
 /** The pairs of a map or a plain object, checked. */
 export function namedTensors(where: string, tensors: NamedTensors): [string, Tensor][] {
-  const pairs = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
+  const pairs = (tensors instanceof Map ? [...tensors] : Object.entries(tensors)) as [string, Tensor][];
   for (const [name, tensor] of pairs as [unknown, unknown][]) {
     if (typeof name !== 'string' || name === '__metadata__') {
       throw argumentError('INVALID_ARGUMENT', where, 'a name', "a string other than '__metadata__'", describe(name));

@@ -26,7 +26,7 @@ class ChunkBackward {
   }
 
   ChunkBackward(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
-      : cx_(cx), args_(args), p_(p), h_(head), K_(round_up(p.K, kLanes)), V_(round_up(p.V, kLanes)),
+      : cx_(cx), args_(args), p_(p), x_(head_of(p, head)), h_(head), K_(round_up(p.K, kLanes)), V_(round_up(p.V, kLanes)),
         gated_(p.gate_width > 0) {
     Arena sizes(nullptr);
     lay_out(sizes);
@@ -79,7 +79,7 @@ class ChunkBackward {
   // The exponents b' of tokens t .. t + count for keys i ..., and b_middle.
   Vec exponents(int64_t t, int64_t count, int64_t i, Vec (&b)[kChunk]) const {
     const auto gate = [&](int64_t c) {
-      const float* row = p_.gate.at(begin_ + t + c, h_, p_.heads);
+      const float* row = x_.gate[begin_ + t + c];
       return p_.gate_width == 1 ? splat(row[0]) : load_row(row, i, p_.K);
     };
     Vec sum = b[0] = Vec{};
@@ -104,7 +104,7 @@ class ChunkBackward {
   // clears the state begins a chunk: its dgate is tiny, and no difference of larger numbers would be exact enough.
   int64_t tokens_together(int64_t t, int64_t count) {
     for (int64_t c = 0; c < count; c++) {
-      const float* gate = p_.gate.at(begin_ + t + c, h_, p_.heads);
+      const float* gate = x_.gate[begin_ + t + c];
       Vec strong{};
       for (int64_t i = 0; i < gate_rows(); i += kLanes)
         strong += select(load_row(gate, i, gate_rows()) < splat(kClearingGate), splat(1), Vec{});
@@ -180,7 +180,7 @@ class ChunkBackward {
         zero_row(write, K_), zero_row(state, K_), zero_row(written, V_);
         continue;
       }
-      const float* w = p_.write_key.at(begin_ + t + c, h_, p_.heads);
+      const float* w = x_.write_key[begin_ + t + c];
       stage_row(written, args_.written + ((begin_ + t + c) * p_.heads + h_) * p_.V, p_.V, V_);
       if (!gated_) {
         stage_row(write, w, p_.K, K_);
@@ -209,14 +209,14 @@ class ChunkBackward {
     stage_write(t, count);
     for (int64_t c = 0; c < rows; c++) {
       const int64_t at = begin_ + t + c;
-      beta_[c] = c < count && p_.beta_width ? p_.beta.at(at, h_, p_.heads)[0] : 1;
+      beta_[c] = c < count && p_.beta_width ? x_.beta[at][0] : 1;
       if (c < count) {
-        stage_read(c, c, p_.q.at(at, h_, p_.heads), p_.scale);
-        if (p_.erase) stage_read(rows + c, c, p_.erase_key.at(at, h_, p_.heads), 1);
+        stage_read(c, c, x_.q[at], p_.scale);
+        if (p_.erase) stage_read(rows + c, c, x_.erase_key[at], 1);
         stage_row(doutput_ + c * V_, args_.doutput + (at * p_.heads + h_) * p_.V, p_.V, V_);
         if (t < kChunk) continue;
-        prefetch_row(p_.q.at(at - kChunk, h_, p_.heads), p_.K);
-        prefetch_row(p_.write_key.at(at - kChunk, h_, p_.heads), p_.K);
+        prefetch_row(x_.q[at - kChunk], p_.K);
+        prefetch_row(x_.write_key[at - kChunk], p_.K);
         prefetch_row(args_.doutput + ((at - kChunk) * p_.heads + h_) * p_.V, p_.V);
         prefetch_row(args_.written + ((at - kChunk) * p_.heads + h_) * p_.V, p_.V);
         continue;
@@ -275,7 +275,7 @@ class ChunkBackward {
 
   // P . (v - a) of a token that wrote nothing.
   float error_product(int64_t t, int64_t c, int64_t rows, const float* state) const {
-    const float *value = p_.v.at(begin_ + t + c, h_, p_.heads), *dn = derror_ + c * V_;
+    const float *value = x_.v[begin_ + t + c], *dn = derror_ + c * V_;
     const float* weights = scores_ + (rows + c) * kChunk;
     Vec product{};
     for (int64_t v = 0; v < p_.V; v += kLanes) {
@@ -409,6 +409,7 @@ class ChunkBackward {
   const Context& cx_;
   const recurrenceBackwardArgs& args_;
   const Problem& p_;
+  const Head x_;
   const int64_t h_, K_, V_;  // K and V padded to whole vectors
   const bool gated_;
   int64_t begin_, chunks_, *chunk_starts_;

@@ -32,6 +32,7 @@ class TokenBackward {
   }
 
   void run(const Sequence& sequence, int64_t n, int64_t h) {
+    x_ = head_of(p_, h), h_ = h;
     const int64_t K = p_.K, V = p_.V, every = args_.checkpointEvery, state_at = (n * p_.heads + h) * K * V;
     if (args_.dfinalState.data) stage_rows(dstate_, columns_, args_.dfinalState + state_at, V, K, V);
     for (int64_t from = (sequence.length - 1) / every * every; from >= 0 && sequence.length > 0; from -= every) {
@@ -41,16 +42,16 @@ class TokenBackward {
       for (int64_t t = from; t + kStride < to; t += kStride) {
         float* next = stride_states_ + ((t - from) / kStride + 1) * size_;
         memcpy(next, next - size_, static_cast<size_t>(size_ * 4));
-        for (int64_t c = 0; c < kStride; c++) advance(next, next, sequence.begin + t + c, h);
+        for (int64_t c = 0; c < kStride; c++) advance(next, next, sequence.begin + t + c);
       }
       for (int64_t t = from + (to - from - 1) / kStride * kStride; t >= from; t -= kStride) {
         const int64_t count = least(kStride, to - t);
         memcpy(token_states_, stride_states_ + (t - from) / kStride * size_, static_cast<size_t>(size_ * 4));
         for (int64_t c = 0; c < count; c++)
-          advance(token_states_ + (c + 1) * size_, token_states_ + c * size_, sequence.begin + t + c, h);
+          advance(token_states_ + (c + 1) * size_, token_states_ + c * size_, sequence.begin + t + c);
         for (int64_t c = count - 1; c >= 0; c--) {
           const float* before = token_states_ + c * size_;
-          token(before, before + size_, sequence.begin + t + c, h);
+          token(before, before + size_, sequence.begin + t + c);
         }
       }
     }
@@ -71,20 +72,20 @@ class TokenBackward {
     sums_ = arena.floats(kParts * rows_);
   }
 
-  void stage_write(int64_t t, int64_t h) {
-    stage_row(write_, p_.write_key.at(t, h, p_.heads), p_.K, rows_);
-    stage_row(k_, p_.k.at(t, h, p_.heads), p_.K, rows_);
-    stage_row(v_, p_.v.at(t, h, p_.heads), p_.V, columns_);
-    stage_row(r_, args_.written + (t * p_.heads + h) * p_.V, p_.V, columns_);
-    const float* gate = p_.gate_width ? p_.gate.at(t, h, p_.heads) : nullptr;
+  void stage_write(int64_t t) {
+    stage_row(write_, x_.write_key[t], p_.K, rows_);
+    stage_row(k_, x_.k[t], p_.K, rows_);
+    stage_row(v_, x_.v[t], p_.V, columns_);
+    stage_row(r_, args_.written + (t * p_.heads + h_) * p_.V, p_.V, columns_);
+    const float* gate = p_.gate_width ? x_.gate[t] : nullptr;
     for (int64_t i = 0; i < rows_; i += kLanes)
       store(decay_ + i, p_.gate_width == 0 ? splat(1)
                                            : vexp(p_.gate_width == 1 ? splat(gate[0]) : load_row(gate, i, p_.K)));
   }
 
   // The state after token t from the state before it.
-  void advance(float* after, const float* before, int64_t t, int64_t h) {
-    stage_write(t, h);
+  void advance(float* after, const float* before, int64_t t) {
+    stage_write(t);
     for (int64_t i = 0; i < p_.K; i++)
       for (int64_t j = 0; j < columns_; j += kLanes) {
         Vec x = fma(load(r_ + j), splat(write_[i]), load(before + i * columns_ + j) * splat(decay_[i]));
@@ -93,22 +94,22 @@ class TokenBackward {
       }
   }
 
-  void token(const float* before, const float* after, int64_t t, int64_t h) {
-    const int64_t K = p_.K, V = p_.V, at = t * p_.heads + h;
-    stage_write(t, h);
-    stage_row(erase_, p_.erase_key.at(t, h, p_.heads), K, rows_, p_.erase ? 1 : 0);
+  void token(const float* before, const float* after, int64_t t) {
+    const int64_t K = p_.K, V = p_.V, at = t * p_.heads + h_;
+    stage_write(t);
+    stage_row(erase_, x_.erase_key[t], K, rows_, p_.erase ? 1 : 0);
     // The read is q^T S, or exchanged S q: either way dS += left right^T.
-    const float *q = p_.q.at(t, h, p_.heads), *dout = args_.doutput + at * (p_.exchanged ? K : V);
+    const float *q = x_.q[t], *dout = args_.doutput + at * (p_.exchanged ? K : V);
     stage_row(left_, p_.exchanged ? dout : q, K, rows_, p_.exchanged ? p_.scale : 1);
     stage_row(right_, p_.exchanged ? q : dout, V, columns_, p_.exchanged ? 1 : p_.scale);
-    const float* beta = p_.beta_width ? p_.beta.at(t, h, p_.heads) : nullptr;
+    const float* beta = p_.beta_width ? x_.beta[t] : nullptr;
     for (int64_t j = 0; j < columns_; j += kLanes)
       store(beta_ + j, p_.beta_width == 0 ? splat(1) : p_.beta_width == 1 ? splat(beta[0]) : load_row(beta, j, V));
 
     for (int64_t j = 0; j < columns_; j += kLanes) through_write(before, after, j);
     for (int64_t j = 0; j < columns_; j += kLanes) through_erase_and_decay(before, j);
     sum_vectors(sums_, parts_, kParts * rows_);
-    bonus(h);
+    bonus();
 
     Vec dbeta{};
     for (int64_t j = 0; j < columns_; j += kLanes) {
@@ -186,8 +187,8 @@ class TokenBackward {
   }
 
   // o += scale (q . (bonus k)) v, read before the update; otherwise clears what it adds to.
-  void bonus(int64_t h) {
-    const float* bonus = p_.bonus ? p_.bonus + h * p_.K : nullptr;
+  void bonus() {
+    const float* bonus = x_.bonus;
     Vec weight{}, dweight{};
     for (int64_t i = 0; bonus && i < rows_; i += kLanes)
       weight += load(left_ + i) * load(k_ + i) * load_row(bonus, i, p_.K);
@@ -210,7 +211,8 @@ class TokenBackward {
   const recurrenceBackwardArgs& args_;
   const Problem& p_;
   const int64_t rows_, columns_, size_;  // the padded state
-  int64_t bytes_;
+  int64_t bytes_, h_;
+  Head x_;
   float *states_, *stride_states_, *token_states_, *dstate_;
   float *k_, *erase_, *write_, *decay_, *left_, *dleft_, *dk_, *dbonus_;
   float *v_, *r_, *right_, *dright_, *dr_, *du_, *dv_, *error_, *beta_;

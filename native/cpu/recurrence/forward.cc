@@ -34,18 +34,19 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
   };
   auto save = [&](float* to_state) {
     for (int64_t b = 0; b < blocks; b++) {
-      const Values x = block_at(b);
-      unstage_rows(to_state + x.from, V, x.state, x.lanes, K, x.width);
+      const Values part = block_at(b);
+      unstage_rows(to_state + part.from, V, part.state, part.lanes, K, part.width);
     }
   };
 
+  const Head x = head_of(p, h);
   const int64_t state_at = (n * p.heads + h) * K * V;
   for (int64_t b = 0; b < blocks; b++) {
-    const Values x = block_at(b);
+    const Values part = block_at(b);
     if (args.initialState.data) {
-      stage_rows(x.state, x.lanes, args.initialState + state_at + x.from, V, K, x.width);
+      stage_rows(part.state, part.lanes, args.initialState + state_at + part.from, V, K, part.width);
     } else {
-      memset(x.state, 0, static_cast<size_t>(K * x.lanes * 4));
+      memset(part.state, 0, static_cast<size_t>(K * part.lanes * 4));
     }
   }
 
@@ -56,45 +57,45 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       save(args.states + ((sequence.checkpoint + t / every) * p.heads + h) * K * V);
     tokens = least(capacity, sequence.length - t);
     if (args.states.data) tokens = least(tokens, every - t % every);
-    stage_operands(p, stage, at, tokens, h);
-    stage_scalars<C>(p, stage, at, tokens, h);
+    stage_operands(p, x, stage, at, tokens);
+    stage_scalars<C>(p, x, stage, at, tokens);
     for (int64_t b = 0; b < blocks; b++) {
-      const Values x = block_at(b);
+      const Values part = block_at(b);
       ValueBlock block{};
-      block.state = x.state;
-      block.v = p.v.at(at, h, p.heads) + x.from, block.v_stride = p.v.token;
-      if (p.beta_width > 1) block.beta = p.beta.at(at, h, p.heads) + x.from, block.beta_stride = p.beta.token;
-      float* output = args.output + (at * p.heads + h) * V + x.from;
-      float* written = args.written.data ? args.written + (at * p.heads + h) * V + x.from : nullptr;
+      block.state = part.state;
+      block.v = x.v[at] + part.from, block.v_stride = p.v.token;
+      if (p.beta_width > 1) block.beta = x.beta[at] + part.from, block.beta_stride = p.beta.token;
+      float* output = args.output + (at * p.heads + h) * V + part.from;
+      float* written = args.written.data ? args.written + (at * p.heads + h) * V + part.from : nullptr;
       block.output = output, block.written = written;
       block.output_stride = block.written_stride = p.heads * V;
-      if (x.width < x.lanes) {
+      if (part.width < part.lanes) {
         float* rows = edge;
         auto piece = [&] {
           float* start = rows;
           rows += capacity * kBlock;
           return start;
         };
-        block.output = piece(), block.output_stride = x.lanes;
-        if (written) block.written = piece(), block.written_stride = x.lanes;
+        block.output = piece(), block.output_stride = part.lanes;
+        if (written) block.written = piece(), block.written_stride = part.lanes;
         float* v = piece();
-        stage_rows(v, x.lanes, block.v, block.v_stride, tokens, x.width);
-        block.v = v, block.v_stride = x.lanes;
+        stage_rows(v, part.lanes, block.v, block.v_stride, tokens, part.width);
+        block.v = v, block.v_stride = part.lanes;
         if (block.beta) {
           float* beta = piece();
-          stage_rows(beta, x.lanes, block.beta, block.beta_stride, tokens, x.width);
-          block.beta = beta, block.beta_stride = x.lanes;
+          stage_rows(beta, part.lanes, block.beta, block.beta_stride, tokens, part.width);
+          block.beta = beta, block.beta_stride = part.lanes;
         }
       }
       // Each block fetches its share of what the next stage reads and writes.
       Ahead ahead, share;
       if (t + 2 * tokens <= sequence.length) {
         const int64_t next = at + tokens;
-        ahead.add(p.k.at(next, h, p.heads), p.k.token, K);
-        ahead.add(p.q.at(next, h, p.heads), p.q.token, K);
-        ahead.add(p.v.at(next, h, p.heads) + from, p.v.token, to - from);
+        ahead.add(x.k[next], p.k.token, K);
+        ahead.add(x.q[next], p.q.token, K);
+        ahead.add(x.v[next] + from, p.v.token, to - from);
         ahead.add(args.output + (next * p.heads + h) * V + from, p.heads * V, to - from);
-        if (p.gate_width > 1) ahead.add(p.gate.at(next, h, p.heads), p.gate.token, K);
+        if (p.gate_width > 1) ahead.add(x.gate[next], p.gate.token, K);
         if (args.written.data) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
         if (args.states.data && (t + tokens) % every == 0)
           ahead.add(args.states + ((sequence.checkpoint + (t + tokens) / every) * p.heads + h) * K * V, K * V / tokens,
@@ -102,14 +103,14 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       }
       for (int i = 0; i < ahead.count; i++)
         if (i % blocks == b) share.rows[share.count++] = ahead.rows[i];
-      if (x.lanes == kBlock) {
+      if (part.lanes == kBlock) {
         run_block<C, 2, Erase, Second>(stage, K, tokens, block, share);
       } else {
         run_block<C, 1, Erase, Second>(stage, K, tokens, block, share);
       }
-      if (x.width < x.lanes) {
-        unstage_rows(output, p.heads * V, block.output, x.lanes, tokens, x.width);
-        if (written) unstage_rows(written, p.heads * V, block.written, x.lanes, tokens, x.width);
+      if (part.width < part.lanes) {
+        unstage_rows(output, p.heads * V, block.output, part.lanes, tokens, part.width);
+        if (written) unstage_rows(written, p.heads * V, block.written, part.lanes, tokens, part.width);
       }
     }
   }
@@ -125,6 +126,7 @@ static void forward_exchanged(const Context& cx, const recurrenceArgs& args, con
   float *decay = arena.floats(rows), *erase = arena.floats(rows), *write = arena.floats(rows);
   float *read = arena.floats(rows), *parts = arena.floats(rows * kLanes);
   float *q = arena.floats(columns), *r = arena.floats(columns), *v = arena.floats(columns), *beta = arena.floats(columns);
+  const Head x = head_of(p, h);
   const int64_t state_at = (n * p.heads + h) * K * V;
   memset(state, 0, static_cast<size_t>(rows * columns * 4));
   memset(parts, 0, static_cast<size_t>(rows * kLanes * 4));
@@ -133,18 +135,18 @@ static void forward_exchanged(const Context& cx, const recurrenceArgs& args, con
     const int64_t every = args.checkpointEvery, at = sequence.begin + t;
     if (args.states.data && t % every == 0)
       unstage_rows(args.states + ((sequence.checkpoint + t / every) * p.heads + h) * K * V, V, state, columns, K, V);
-    stage_row(q, p.q.at(at, h, p.heads), V, columns, p.scale);
-    stage_row(v, p.v.at(at, h, p.heads), V, columns);
-    stage_row(write, p.write_key.at(at, h, p.heads), K, rows);
-    stage_row(erase, p.erase_key.at(at, h, p.heads), K, rows, p.erase ? 1 : 0);
-    if (p.beta_width > 1) stage_row(beta, p.beta.at(at, h, p.heads), V, columns);
-    const float* gate = p.gate_width ? p.gate.at(at, h, p.heads) : nullptr;
+    stage_row(q, x.q[at], V, columns, p.scale);
+    stage_row(v, x.v[at], V, columns);
+    stage_row(write, x.write_key[at], K, rows);
+    stage_row(erase, x.erase_key[at], K, rows, p.erase ? 1 : 0);
+    if (p.beta_width > 1) stage_row(beta, x.beta[at], V, columns);
+    const float* gate = p.gate_width ? x.gate[at] : nullptr;
     for (int64_t i = 0; i < rows; i += kLanes) {
       const Vec d = p.gate_width == 0 ? splat(1) : vexp(p.gate_width == 1 ? splat(gate[0]) : load_row(gate, i, K));
       store(decay + i, d);
       if (!p.undecayed) store(erase + i, load(erase + i) * d);
     }
-    const Vec one_beta = splat(p.beta_width == 1 ? p.beta.at(at, h, p.heads)[0] : 1);
+    const Vec one_beta = splat(p.beta_width == 1 ? x.beta[at][0] : 1);
     for (int64_t j = 0; j < columns; j += kLanes) {
       Vec a{}, a2{};
       int64_t i = 0;

@@ -30,6 +30,24 @@ static Problem decode(const Args& args) {
   return p;
 }
 
+// One head's rows of an operand: row t is token t of all tokens.
+struct TokenRows {
+  const float* data;
+  int64_t stride;
+  const float* operator[](int64_t t) const { return data + t * stride; }
+};
+
+struct Head {
+  TokenRows q, k, v, gate, beta, erase_key, write_key;
+  const float* bonus;
+};
+
+static inline Head head_of(const Problem& p, int64_t h) {
+  const auto rows = [&](const Heads& x) { return x.data ? TokenRows{x.at(0, h, p.heads), x.token} : TokenRows{}; };
+  return {rows(p.q),    rows(p.k),         rows(p.v),         rows(p.gate),
+          rows(p.beta), rows(p.erase_key), rows(p.write_key), p.bonus ? p.bonus + h * p.K : nullptr};
+}
+
 // Tokens [begin, begin + length) of all tokens; its checkpoints start at row `checkpoint` of states.
 struct Sequence {
   int64_t begin, length, checkpoint;

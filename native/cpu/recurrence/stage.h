@@ -59,13 +59,13 @@ static Stage lay_out_stage(Arena& arena, const Problem& p, int64_t capacity) {
 // writes once; a general one finds out at run time.
 enum Form { kPlain, kPlainErase, kGeneral };
 
-// Tokens t .. t + count of head h; a group that reaches beyond them is filled with tokens that do nothing.
+// Tokens t .. t + count of a head; a group that reaches beyond them is filled with tokens that do nothing.
 template <int C, Form kForm, bool VectorGate>
-static __attribute__((noinline)) void stage_rows(const Problem& p, Stage& s, int64_t t, int64_t count, int64_t h) {
+static __attribute__((noinline)) void stage_rows(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
   constexpr bool kAny = kForm == kGeneral;
   constexpr int kKinds = kAny ? 4 : kForm == kPlainErase ? 2 : 1;
   const int64_t groups = (count + C - 1) / C;
-  const float* bonus = kAny && p.bonus ? p.bonus + h * p.K : nullptr;
+  const float* bonus = kAny ? x.bonus : nullptr;
   const bool erases = kAny ? p.erase : kForm == kPlainErase, own_erase = erases && s.erase != s.write;
   const bool second = kAny && s.second, read_before = kAny && p.read_before, undecayed = kAny && p.undecayed;
   for (int64_t g = 0; g < groups; g++) {
@@ -73,11 +73,11 @@ static __attribute__((noinline)) void stage_rows(const Problem& p, Stage& s, int
     for (int c = 0; c < C; c++) {
       const int64_t at = t + g * C + c;
       const bool real = g * C + c < count;
-      q[c] = real ? p.q.at(at, h, p.heads) : s.nothing;
-      w[c] = real ? p.write_key.at(at, h, p.heads) : s.nothing;
-      if (own_erase) e[c] = real ? p.erase_key.at(at, h, p.heads) : s.nothing;
-      if (kAny) k[c] = real ? p.k.at(at, h, p.heads) : s.nothing;
-      if (VectorGate) gate[c] = real ? p.gate.at(at, h, p.heads) : s.nothing;
+      q[c] = real ? x.q[at] : s.nothing;
+      w[c] = real ? x.write_key[at] : s.nothing;
+      if (own_erase) e[c] = real ? x.erase_key[at] : s.nothing;
+      if (kAny) k[c] = real ? x.k[at] : s.nothing;
+      if (VectorGate) gate[c] = real ? x.gate[at] : s.nothing;
     }
     Vec products[kKinds][kPairs<C>] = {};
     const auto stage = [&](int64_t i, auto get) __attribute__((always_inline)) {
@@ -142,7 +142,7 @@ static __attribute__((noinline)) void stage_rows(const Problem& p, Stage& s, int
 
 // The numbers beside each token: beta, the read's scale, and everything that a scalar gate does.
 template <int C>
-static void stage_scalars(const Problem& p, Stage& s, int64_t t, int64_t count, int64_t h) {
+static void stage_scalars(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
   // Within these bounds a state divided by its decay loses nothing.
   constexpr float kSmallest = 1e-12f, kLargest = 1e12f;
   const int64_t groups = (count + C - 1) / C;
@@ -150,10 +150,10 @@ static void stage_scalars(const Problem& p, Stage& s, int64_t t, int64_t count, 
   const bool gated = p.gate_width == 1;
   if (gated) {
     const int64_t padded = round_up(groups * C, kLanes);
-    for (int64_t c = 0; c < padded; c++) d[c] = c < count ? p.gate.at(t + c, h, p.heads)[0] : 0;
+    for (int64_t c = 0; c < padded; c++) d[c] = c < count ? x.gate[t + c][0] : 0;
     for (int64_t c = 0; c < padded; c += kLanes) store(d + c, vexp(load(d + c)));
   }
-  for (int64_t c = 0; c < count; c++) s.beta[c] = p.beta_width == 1 ? p.beta.at(t + c, h, p.heads)[0] : 1;
+  for (int64_t c = 0; c < count; c++) s.beta[c] = p.beta_width == 1 ? x.beta[t + c][0] : 1;
   float carried = 1;  // the state is `carried` times what the sweep holds
   for (int64_t g = 0; g < groups; g++) {
     float* pairs = s.pairs + g * s.pair_kinds * kPairs<C>;

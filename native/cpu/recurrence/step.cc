@@ -87,17 +87,17 @@ static inline float dot(const float* a, const float* b, int64_t n) {
 }
 
 // exp of a scalar gate, or of a vector gate into `row`.
-static float stage_decay(const Problem& p, int64_t t, int64_t h, float* row) {
+static float stage_decay(const Problem& p, const Head& x, int64_t t, float* row) {
   if (p.gate_width == 0) return 1;
-  const float* gate = p.gate.at(t, h, p.heads);
+  const float* gate = x.gate[t];
   if (p.gate_width == 1) return vexp(splat(gate[0]))[0];
   for (int64_t i = 0; i < p.K; i += kLanes) store(row + i, vexp(load_row(gate, i, p.K)));
   return 1;
 }
 
-static void step_head(const Context& cx, const Problem& p, int64_t t, int64_t h, float* state, float* output) {
+static void step_head(const Context& cx, const Problem& p, const Head& x, int64_t t, float* state, float* output) {
   const int64_t K = p.K, rows = round_up(K, kLanes);
-  const float *q = p.q.at(t, h, p.heads), *k = p.k.at(t, h, p.heads), *e = p.erase_key.at(t, h, p.heads);
+  const float *q = x.q[t], *k = x.k[t], *e = x.erase_key[t];
   const bool general = p.second_write || p.gate_width > 1;
   float *decay = nullptr, *read = nullptr, *erase = nullptr;
   if (general) {
@@ -105,10 +105,10 @@ static void step_head(const Context& cx, const Problem& p, int64_t t, int64_t h,
     read = decay + rows, erase = read + rows;
   }
   Token token;
-  token.write = p.write_key.at(t, h, p.heads), token.second = k, token.v = p.v.at(t, h, p.heads);
-  const float* beta = p.beta_width ? p.beta.at(t, h, p.heads) : nullptr;
+  token.write = x.write_key[t], token.second = k, token.v = x.v[t];
+  const float* beta = p.beta_width ? x.beta[t] : nullptr;
   token.beta = p.beta_width == 1 ? beta[0] : 1, token.betas = p.beta_width > 1 ? beta : nullptr;
-  token.state_scale = stage_decay(p, t, h, decay);
+  token.state_scale = stage_decay(p, x, t, decay);
   token.read_scale = p.scale * (p.read_before ? 1 : token.state_scale);
   token.erase_scale = p.undecayed ? 1 : token.state_scale;
   token.read = q, token.erase = e, token.decay = decay;
@@ -123,10 +123,10 @@ static void step_head(const Context& cx, const Problem& p, int64_t t, int64_t h,
   }
   token.read_write = p.read_before ? 0 : p.scale * dot(q, token.write, K);
   token.read_second = p.second_write && !p.read_before ? p.scale * dot(q, k, K) : 0;
-  if (p.bonus) {
+  if (x.bonus) {
     Vec y{};
     for (int64_t i = 0; i < K; i += kLanes)
-      y = fma(load_row(q, i, K) * load_row(p.bonus + h * K, i, K), load_row(k, i, K), y);
+      y = fma(load_row(q, i, K) * load_row(x.bonus, i, K), load_row(k, i, K), y);
     token.read_second += p.scale * sum(y);
   }
   const int gate = p.gate_width == 0 ? kNoDecay : p.gate_width == 1 ? kScalarDecay : kVectorDecay;
@@ -140,13 +140,13 @@ static void step_head(const Context& cx, const Problem& p, int64_t t, int64_t h,
   step(cx, token, K, p.V, state, output);
 }
 
-static void step_exchanged(const Context& cx, const Problem& p, int64_t t, int64_t h, float* state, float* output) {
+static void step_exchanged(const Context& cx, const Problem& p, const Head& x, int64_t t, float* state, float* output) {
   const int64_t K = p.K, V = p.V, columns = round_up(V, kLanes);
   float* decay = static_cast<float*>(cx.scratch(0, (round_up(K, kLanes) + columns) * 4));
   float* r = decay + round_up(K, kLanes);
-  const float *q = p.q.at(t, h, p.heads), *v = p.v.at(t, h, p.heads), *e = p.erase_key.at(t, h, p.heads);
-  const float *w = p.write_key.at(t, h, p.heads), *beta = p.beta_width ? p.beta.at(t, h, p.heads) : nullptr;
-  const float one_decay = stage_decay(p, t, h, decay);
+  const float *q = x.q[t], *v = x.v[t], *e = x.erase_key[t];
+  const float *w = x.write_key[t], *beta = p.beta_width ? x.beta[t] : nullptr;
+  const float one_decay = stage_decay(p, x, t, decay);
   if (p.gate_width < 2)
     for (int64_t i = 0; i < K; i++) decay[i] = one_decay;
   for (int64_t j = 0; j < V; j += kLanes) {
@@ -159,9 +159,9 @@ static void step_exchanged(const Context& cx, const Problem& p, int64_t t, int64
   for (int64_t i = 0; i < K; i++) {
     Vec y{};
     for (int64_t j = 0; j < V; j += kLanes) {
-      const Vec x = fma(load(r + j), splat(w[i]), load_row(state + i * V, j, V) * splat(decay[i]));
-      store_row(state + i * V, j, V, x);
-      y = fma(x, load_row(q, j, V), y);
+      const Vec next = fma(load(r + j), splat(w[i]), load_row(state + i * V, j, V) * splat(decay[i]));
+      store_row(state + i * V, j, V, next);
+      y = fma(next, load_row(q, j, V), y);
     }
     output[i] = p.scale * sum(y);
   }
@@ -175,7 +175,7 @@ void recurrenceStep(const Context& cx, const recurrenceStepArgs& args) {
   parallel_blocks(cx, heads, grain > 0 ? grain : 1, [&](int64_t from, int64_t to) {
     for (int64_t i = from; i < to; i++) {
       float *state = args.state + i * size, *output = args.output + i * (p.exchanged ? p.K : p.V);
-      (p.exchanged ? step_exchanged : step_head)(cx, p, i / p.heads, i % p.heads, state, output);
+      (p.exchanged ? step_exchanged : step_head)(cx, p, head_of(p, i % p.heads), i / p.heads, state, output);
     }
   });
 }

@@ -1,0 +1,68 @@
+// `evaluate`: loss and accuracy of a checkpoint on its run's data, or on another text.
+import { Command, Option } from 'commander';
+import { FastWeightsError } from '../core';
+import { isJsonObject, loadTokenizer } from '../io';
+import { AutoModelForCausalLM } from '../models';
+import { formatNumber, table } from '../viz';
+import { type Dataset, textDataset } from '../data';
+import { checkRunConfig, evaluate, type Evaluation, openData, readTrainerState, resolveCheckpoint } from '../train';
+import { withInterrupt } from './interrupt';
+import { addDeviceOptions, chooseDevice, type DeviceOptions, wholeNumber } from './options';
+
+interface EvaluateOptions extends DeviceOptions {
+  checkpoint: string;
+  text?: string;
+  length: number;
+  batch: number;
+  json?: boolean;
+}
+
+export function evaluateCommand(): Command {
+  const command = new Command('evaluate')
+    .description('Measures a checkpoint on the validation data of its run, or on all of another text.')
+    .requiredOption('--checkpoint <dir>', 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model')
+    .option('--text <file>', 'a text to measure on, all of it')
+    .addOption(new Option('--length <n>', 'tokens per window of that text').argParser(wholeNumber(1)).default(256))
+    .addOption(new Option('--batch <n>', 'sequences at a time').argParser(wholeNumber(1)).default(8))
+    .option('--json', 'print JSON');
+  return addDeviceOptions(command)
+    .addHelpText('after', '\nExamples:\n  fast-weights evaluate --checkpoint runs/deltanet\n  fast-weights evaluate --checkpoint model --text other.txt')
+    .action(run);
+}
+
+async function run(options: EvaluateOptions): Promise<void> {
+  const device = chooseDevice(options);
+  const dir = await resolveCheckpoint(options.checkpoint);
+  const data = await openFor(dir, options);
+  const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
+  const result = await withInterrupt((signal) => evaluate(model, data, { batchSize: options.batch, signal }));
+  console.log(options.json ? JSON.stringify({ checkpoint: dir, ...result }, null, 2) : resultTable(result));
+}
+
+async function openFor(dir: string, { text, length }: EvaluateOptions): Promise<Dataset> {
+  if (text !== undefined) {
+    // Half a token is left to train on, none of it used: everything else is validation.
+    return textDataset({ path: text, tokenizer: await loadTokenizer(dir), sequenceLength: length, validationFraction: 1 });
+  }
+  const { config } = await readTrainerState(dir).catch((cause: unknown) => {
+    throw new FastWeightsError('IO', `${dir} is no checkpoint of a run; give a --text to measure on`, { cause });
+  });
+  if (!isJsonObject(config as never)) throw new FastWeightsError('FORMAT', `${dir}/trainer.json holds no configuration`);
+  const { data, training } = checkRunConfig(config, `${dir}/trainer.json`);
+  return openData(data, training.seed);
+}
+
+export function resultTable(result: Evaluation): string {
+  const groups = Object.entries(result.groups);
+  const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
+  return table(
+    ['measure', 'value'],
+    [
+      ['loss (nats)', formatNumber(result.loss, 5)],
+      ['loss (bits)', formatNumber(result.loss / Math.LN2, 5)],
+      ['accuracy', percent(result.accuracy)],
+      ...groups.map(([name, share]) => [`accuracy, ${name}`, percent(share)]),
+      ['labels', String(result.labels)],
+    ],
+  );
+}

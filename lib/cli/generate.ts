@@ -1,0 +1,69 @@
+// `generate`: text from a checkpoint, token by token as it comes.
+import { Command, Option } from 'commander';
+import { FastWeightsError } from '../core';
+import { loadTokenizer, StreamDecoder } from '../io';
+import { AutoModelForCausalLM } from '../models';
+import { formatCount, formatDuration } from '../viz';
+import { resolveCheckpoint } from '../train';
+import { withInterrupt } from './interrupt';
+import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, wholeNumber } from './options';
+
+interface GenerateOptions extends DeviceOptions {
+  checkpoint: string;
+  prompt: string;
+  maxTokens: number;
+  temperature: number;
+  topK?: number;
+  topP: number;
+  seed?: number;
+}
+
+export function generateCommand(): Command {
+  const command = new Command('generate')
+    .description('Writes text with a trained model, one step at a time in constant memory.')
+    .requiredOption('--checkpoint <dir>', 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model')
+    .option('--prompt <text>', 'the beginning of the text', '\n')
+    .addOption(new Option('--max-tokens <n>', 'tokens to write').argParser(wholeNumber()).default(500))
+    .addOption(new Option('--temperature <x>', '0 takes the most probable token').argParser(decimal(0)).default(0.8))
+    .addOption(new Option('--top-k <n>', 'only the n most probable tokens').argParser(wholeNumber(1)))
+    .addOption(new Option('--top-p <p>', 'only the most probable tokens that add up to p').argParser(decimal(0, 1, true)).default(1))
+    .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()));
+  return addDeviceOptions(command)
+    .addHelpText('after', '\nExamples:\n  fast-weights generate --checkpoint runs/deltanet --prompt "ROMEO:"\n  fast-weights generate --checkpoint model --temperature 0 | head')
+    .action(run);
+}
+
+async function run(options: GenerateOptions): Promise<void> {
+  const device = chooseDevice(options);
+  const dir = await resolveCheckpoint(options.checkpoint);
+  const tokenizer = await loadTokenizer(dir);
+  const prompt = tokenizer.encode(options.prompt);
+  if (prompt.length === 0) {
+    throw new FastWeightsError('INVALID_ARGUMENT', 'generate: --prompt must hold at least one token', { argument: 'prompt' });
+  }
+  const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
+  const { maxTokens, temperature, topK, topP } = options;
+  const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
+  const decoder = new StreamDecoder(tokenizer);
+  let count = 0;
+  let first = 0;
+  await withInterrupt(async (signal) => {
+    process.stdout.write(options.prompt);
+    try {
+      for await (const { id } of model.generate(prompt, { maxNewTokens: maxTokens, temperature, topK, topP, seed, signal })) {
+        if (count++ === 0) first = performance.now();
+        await write(decoder.push(id));
+      }
+    } finally {
+      await write(`${decoder.flush()}\n`);
+      const seconds = (performance.now() - first) / 1000;
+      const speed = count > 1 ? ` (${formatCount((count - 1) / seconds)} tokens/s)` : '';
+      console.error(`${count} tokens in ${formatDuration(count > 0 ? seconds : 0)}${speed}`);
+    }
+  });
+}
+
+/** Waits where the reader is slower than the model. */
+function write(text: string): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(text, () => resolve()));
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env node
+// The command line. Standard output carries results, standard error progress and messages.
+import { Command, CommanderError } from 'commander';
+import '../ops';
+import { FastWeightsError } from '../core';
+import { demoCommand } from './demo';
+import { doctorCommand } from './doctor';
+import { evaluateCommand } from './evaluate';
+import { generateCommand } from './generate';
+import { trainCommand } from './train';
+import { version } from './version';
+
+const USAGE = 2;
+const FAILURE = 1;
+const INTERRUPTED = 130;
+
+function program(): Command {
+  const root = new Command('fast-weights')
+    .description('Trains and runs Fast Weight Programmers: DeltaNet, linear attention and their relatives.')
+    .version(version())
+    .option('--debug', 'show where an error comes from')
+    .addHelpText('after', `\nExamples:\n  fast-weights demo\n  fast-weights train --text book.txt\n  fast-weights doctor`);
+  for (const command of [trainCommand(), generateCommand(), evaluateCommand(), doctorCommand(), demoCommand()]) {
+    root.addCommand(command);
+  }
+  for (const command of [root, ...root.commands]) {
+    command.exitOverride().configureOutput({ outputError: (text, write) => write(text) });
+  }
+  return root;
+}
+
+/** The exit code that an error asks for, its message printed. */
+function explain(error: unknown, debug: boolean): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  if (debug) console.error(error);
+  else console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+  return error instanceof FastWeightsError && error.code === 'ABORTED' ? INTERRUPTED : FAILURE;
+}
+
+/** A reader that closes its end (`| head`) wants no more: that is no failure. */
+function endOnBrokenPipe(stream: NodeJS.WriteStream): void {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? 0 : FAILURE);
+  });
+}
+
+async function main(): Promise<void> {
+  endOnBrokenPipe(process.stdout);
+  endOnBrokenPipe(process.stderr);
+  const root = program();
+  try {
+    await root.parseAsync();
+  } catch (error) {
+    process.exitCode = explain(error, root.opts<{ debug?: boolean }>().debug ?? false);
+  }
+}
+
+void main();

@@ -1,0 +1,54 @@
+// Parsers of option values, options that several commands share, and what they set up.
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
+import type { Device } from '../core';
+
+/** A parser of whole numbers in [min, max]. */
+export function wholeNumber(min = 0, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
+    throw new InvalidArgumentError(`It must be a whole number ${range}.`);
+  };
+}
+
+/** A parser of numbers in [min, max], or above min with `open`. */
+export function decimal(min = 0, max = Infinity, open = false): (text: string) => number {
+  return (text) => {
+    const value = text.trim() === '' ? NaN : Number(text);
+    if (Number.isFinite(value) && value <= max && (open ? value > min : value >= min)) return value;
+    const lower = open ? `above ${min}` : `from ${min}`;
+    throw new InvalidArgumentError(`It must be a number ${lower}${max === Infinity ? '' : ` to ${max}`}.`);
+  };
+}
+
+/** A parser of `name=number` pairs: `pairs=16,replaced=8`. */
+export function assignments(text: string): Record<string, number> {
+  const pairs = text.split(',').map((part) => /^([A-Za-z]\w*)=(\d+)$/.exec(part.trim()));
+  if (pairs.some((pair) => !pair)) throw new InvalidArgumentError('It must look like pairs=16,replaced=8.');
+  return Object.fromEntries(pairs.map((pair) => [pair![1], Number(pair![2])]));
+}
+
+export interface DeviceOptions {
+  device?: Device;
+  threads?: number;
+}
+
+export function addDeviceOptions(command: Command): Command {
+  return command
+    .addOption(new Option('--device <name>', 'where to compute (default: the fastest there is)').choices(['cuda', 'cpu', 'js']))
+    .addOption(new Option('--threads <n>', 'CPU threads (default: all cores)').argParser(wholeNumber(1, 1024)));
+}
+
+/** Applies --device and --threads; returns the device. */
+export function chooseDevice({ device, threads }: DeviceOptions): Device {
+  if (device) setDefaultDevice(device);
+  if (threads) setNumThreads(threads);
+  return defaultDevice();
+}
+
+/** `cpu (AMD EPYC ... (avx512))` */
+export function describeDevice(device: Device): string {
+  return `${device} (${devices().find((d) => d.device === device)!.name})`;
+}

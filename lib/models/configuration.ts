@@ -1,0 +1,157 @@
+// Configurations: reading the values of a config.json with their defaults, and what every model's has in common.
+import { argumentError, checkChoice, checkInteger, checkNumber, describe, FastWeightsError } from '../core';
+import { isJsonObject, type Json } from '../io';
+
+export type JsonObject = { [key: string]: Json };
+
+/** A configuration as users and files write it: keys as in config.json, or the same in camelCase. */
+export type ConfigurationInput = Readonly<Record<string, unknown>>;
+
+/** What every configuration has. */
+export interface Configuration {
+  readonly modelType: string;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly numHiddenLayers: number;
+  /** Standard deviation of new weights. */
+  readonly initializerRange: number;
+  readonly tieWordEmbeddings: boolean;
+  /** Tokens that end a text. */
+  readonly eosTokenId: readonly number[];
+  /** Everything that was given, under the keys of config.json; saved again as it is. */
+  readonly source: Readonly<JsonObject>;
+}
+
+/** No published model is wider or deeper; larger numbers in a file would only exhaust the memory. */
+const MAX_WIDTH = 2 ** 20;
+const MAX_VOCABULARY = 2 ** 24;
+const MAX_LAYERS = 4096;
+
+/** hiddenSize -> hidden_size; keys of config.json stay. */
+function fileKey(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+function toJson(key: string, value: unknown): Json {
+  if (value === null || typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string') return value;
+  if (Array.isArray(value)) return value.map((item) => toJson(key, item));
+  if (typeof value === 'object' && value !== undefined) return withFileKeys(value as ConfigurationInput);
+  throw argumentError('INVALID_ARGUMENT', 'configuration', key, 'a JSON value', describe(value));
+}
+
+/** A configuration under the keys of config.json; undefined counts as not given. */
+export function withFileKeys(input: ConfigurationInput): JsonObject {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+    throw argumentError('INVALID_ARGUMENT', 'configuration', 'config', 'an object', describe(input));
+  }
+  const given = Object.entries(input).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given.map(([key, value]) => [fileKey(key), toJson(key, value)]));
+}
+
+/** Reads values with their defaults. A value of null counts as missing: it means "derive it". */
+export class ConfigurationReader {
+  readonly source: JsonObject;
+
+  constructor(
+    input: ConfigurationInput,
+    private readonly where: string,
+  ) {
+    this.source = withFileKeys(input);
+  }
+
+  private get(key: string): Json | undefined {
+    return Object.hasOwn(this.source, key) ? (this.source[key] ?? undefined) : undefined;
+  }
+
+  /** A size: a whole number from 1 on. */
+  size(key: string, fallback?: number, max = MAX_WIDTH): number {
+    return checkInteger(this.where, key, this.get(key) ?? fallback, 1, max);
+  }
+
+  optionalSize(key: string): number | null {
+    return this.get(key) === undefined ? null : this.size(key);
+  }
+
+  number(key: string, fallback: number, min = 0): number {
+    return checkNumber(this.where, key, this.get(key) ?? fallback, min);
+  }
+
+  optionalNumber(key: string): number | null {
+    return this.get(key) === undefined ? null : this.number(key, 0, -Infinity);
+  }
+
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.get(key) ?? fallback;
+    if (typeof value !== 'boolean') {
+      throw argumentError('INVALID_ARGUMENT', this.where, key, 'true or false', describe(value));
+    }
+    return value;
+  }
+
+  /** One of the values that the library computes; another is not supported. */
+  supported<T extends string | boolean | null>(key: string, fallback: T, values: readonly T[]): T {
+    const value = this.get(key) ?? fallback;
+    if (values.includes(value as T)) return value as T;
+    const expected = values.map(describe).join(' | ');
+    throw new FastWeightsError('UNSUPPORTED', `${this.where}: ${key} ${describe(value)} is not supported`, {
+      argument: key,
+      expected,
+      found: describe(value),
+    });
+  }
+
+  choice<T extends string>(key: string, fallback: T, values: readonly T[]): T {
+    return checkChoice(this.where, key, this.get(key) ?? fallback, values);
+  }
+
+  /** A nested object, itself a configuration. */
+  section(key: string): ConfigurationReader | null {
+    const value = this.get(key);
+    if (value === undefined) return null;
+    if (!isJsonObject(value)) throw argumentError('INVALID_ARGUMENT', this.where, key, 'an object', describe(value));
+    return new ConfigurationReader(value, `${this.where}: ${key}`);
+  }
+
+  /** One nested object or a list of them. */
+  sections(key: string): ConfigurationReader[] {
+    const value = this.get(key);
+    const list = value === undefined ? [] : Array.isArray(value) ? value : [value];
+    return list.map((item, i) => {
+      if (!isJsonObject(item)) throw argumentError('INVALID_ARGUMENT', this.where, key, 'objects', describe(item));
+      return new ConfigurationReader(item, `${this.where}: ${key}[${i}]`);
+    });
+  }
+
+  /** A whole number from 0 on, or a list of them. */
+  integers(key: string): number[] {
+    const value = this.get(key) ?? [];
+    return (Array.isArray(value) ? value : [value]).map((item) => checkInteger(this.where, key, item));
+  }
+
+  /** What every configuration has. */
+  common(modelType: string, defaults: { vocabSize: number; hiddenSize: number; numHiddenLayers: number }): Configuration {
+    return {
+      modelType,
+      vocabSize: this.size('vocab_size', defaults.vocabSize, MAX_VOCABULARY),
+      hiddenSize: this.size('hidden_size', defaults.hiddenSize),
+      numHiddenLayers: this.size('num_hidden_layers', defaults.numHiddenLayers, MAX_LAYERS),
+      initializerRange: this.number('initializer_range', 0.02),
+      tieWordEmbeddings: this.flag('tie_word_embeddings', false),
+      eosTokenId: this.integers('eos_token_id'),
+      source: this.source,
+    };
+  }
+
+  /** Requires that one size is a multiple of another. */
+  divides(value: number, key: string, by: number): number {
+    if (value % by !== 0 || value < by) {
+      throw argumentError('INVALID_ARGUMENT', this.where, key, `a divisor of ${value}`, String(by));
+    }
+    return value / by;
+  }
+
+  /** A width that a factor gives: hidden size times expansion. */
+  scaled(key: string, value: number): number {
+    return checkInteger(this.where, key, Math.floor(value + 1e-9), 1, MAX_WIDTH);
+  }
+}

@@ -1,0 +1,150 @@
+// The common part of the fast-weight mixers: from x to the operands of a rule, the rule, and its read-out, written once
+// for whole sequences and for single tokens.
+import type { Tensor } from '../core';
+import type { ShortConvolution } from '../nn';
+import { type CuSeqlens, rope, zeros } from '../ops';
+import { Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
+
+/** What a fast-weight mixer remembers. */
+export type FastWeightState = {
+  /** The fast weights [B, HV, K, V]. */
+  memory: Tensor;
+  /** Sum of the keys [B, HV, K], where the read-out is divided by it. */
+  normalizer: Tensor | null;
+  /** The last W - 1 inputs of each convolution [B, D, W - 1]. */
+  convolutions: { [name: string]: Tensor };
+  /** Tokens so far. */
+  position: number;
+};
+
+/** Operands of a rule, q [..., H, K], v [..., HV, V], and its options. */
+export interface RuleInputs {
+  q: Tensor;
+  k: Tensor;
+  v: Tensor;
+  gate?: Tensor | null;
+  beta?: Tensor | null;
+  qkL2Norm?: boolean;
+  sumNorm?: boolean;
+  normalize?: boolean;
+  normalizeEps?: number;
+  scale?: number;
+}
+
+type RuleOptions = Omit<RuleInputs, 'q' | 'k' | 'v'>;
+type SequenceRuleOptions = RuleOptions & {
+  initialState?: Tensor | null;
+  initialNormalizer?: Tensor | null;
+  outputFinalState?: boolean;
+  cuSeqlens?: CuSeqlens | null;
+};
+
+/** A rule of `rules/`, as far as a mixer uses it. */
+export interface MixerRule {
+  (
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: SequenceRuleOptions,
+  ): { output: Tensor; finalState?: Tensor; finalNormalizer?: Tensor };
+  step(q: Tensor, k: Tensor, v: Tensor, options: RuleOptions & { state: Tensor; normalizer?: Tensor }): Tensor;
+}
+
+/** How the inputs of a rule look back in time: over a sequence, or at the state of a step. */
+export interface Past {
+  /** x [..., D] through a causal convolution. */
+  convolve(name: string, convolution: ShortConvolution, x: Tensor): Tensor;
+  /** x [..., H, K] turned by its position. */
+  rotate(x: Tensor): Tensor;
+}
+
+/** Sizes of the fast weights. */
+export interface MemorySizes {
+  /** HV */
+  heads: number;
+  keyDim: number;
+  valueDim: number;
+}
+
+export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
+  protected abstract readonly rule: MixerRule;
+  /** Whether the state holds the sum of keys, too. */
+  protected readonly normalizes: boolean = false;
+
+  constructor(readonly sizes: MemorySizes) {
+    super();
+  }
+
+  /** The weight whose dtype and device the states follow. */
+  protected abstract get reference(): Tensor;
+
+  /** Convolutions by the name of their state. */
+  protected get convolutions(): Record<string, ShortConvolution | null> {
+    return {};
+  }
+
+  /** x [..., hidden] to the rule's operands. */
+  protected abstract inputs(x: Tensor, past: Past): RuleInputs;
+
+  /** The rule's output [..., HV, V] to [..., hidden]. */
+  protected abstract readout(output: Tensor, x: Tensor): Tensor;
+
+  forward(x: Tensor, options: SequenceOptions<FastWeightState> = {}): SequenceResult<FastWeightState> {
+    const { state = null, outputState = false, cuSeqlens = null } = options;
+    const convolutions: Record<string, Tensor> = {};
+    const position = state?.position ?? 0;
+    const { q, k, v, ...rest } = this.inputs(x, {
+      convolve: (name, convolution, input) => {
+        const initialState = state?.convolutions[name] ?? null;
+        const result = convolution.forward(input, { initialState, outputFinalState: outputState, cuSeqlens });
+        if (result.finalState) convolutions[name] = result.finalState.to(stateDType(this.reference));
+        return result.output;
+      },
+      rotate: (input) => rope(input, { offset: position, cuSeqlens }),
+    });
+    const { output, finalState, finalNormalizer } = this.rule(q, k, v, {
+      ...rest,
+      initialState: state?.memory ?? null,
+      initialNormalizer: state?.normalizer ?? null,
+      outputFinalState: outputState,
+      cuSeqlens,
+    });
+    const result = this.readout(output, x);
+    if (!finalState) return { output: result };
+    return {
+      output: result,
+      state: {
+        memory: finalState.contiguous(),
+        normalizer: finalNormalizer?.contiguous() ?? null,
+        convolutions,
+        position: position + x.shape[1],
+      },
+    };
+  }
+
+  step(x: Tensor, state: FastWeightState): Tensor {
+    const { q, k, v, ...rest } = this.inputs(x, {
+      convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
+      rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
+    });
+    const { memory, normalizer } = state;
+    const output = this.rule.step(q, k, v, { ...rest, state: memory, normalizer: normalizer ?? undefined });
+    state.position++;
+    return this.readout(output, x);
+  }
+
+  initialState(batch: number): FastWeightState {
+    const { heads, keyDim, valueDim } = this.sizes;
+    const where = { device: this.reference.device, dtype: stateDType(this.reference) };
+    const convolutions: Record<string, Tensor> = {};
+    for (const [name, convolution] of Object.entries(this.convolutions)) {
+      if (convolution) convolutions[name] = zeros([batch, convolution.dim, convolution.width - 1], where);
+    }
+    return {
+      memory: zeros([batch, heads, keyDim, valueDim], where),
+      normalizer: this.normalizes ? zeros([batch, heads, keyDim], where) : null,
+      convolutions,
+      position: 0,
+    };
+  }
+}
