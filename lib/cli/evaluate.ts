@@ -7,7 +7,7 @@ import { formatNumber, table } from '../viz';
 import { type Dataset, textDataset } from '../data';
 import { checkRunConfig, evaluate, type Evaluation, openData, readTrainerState, resolveCheckpoint } from '../train';
 import { withInterrupt } from './interrupt';
-import { addDeviceOptions, chooseDevice, type DeviceOptions, wholeNumber } from './options';
+import { addDeviceOptions, chooseDevice, type DeviceOptions, readText, wholeNumber } from './options';
 
 interface EvaluateOptions extends DeviceOptions {
   checkpoint: string;
@@ -19,9 +19,9 @@ interface EvaluateOptions extends DeviceOptions {
 
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
-    .description('Measures a checkpoint on the validation data of its run, or on all of another text.')
+    .description('Measures a checkpoint on the validation data of its run, or on another text.')
     .requiredOption('--checkpoint <dir>', 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model')
-    .option('--text <file>', 'a text to measure on, all of it')
+    .option('--text <file>', 'a text to measure on, all but its first window')
     .addOption(new Option('--length <n>', 'tokens per window of that text').argParser(wholeNumber(1)).default(256))
     .addOption(new Option('--batch <n>', 'sequences at a time').argParser(wholeNumber(1)).default(8))
     .option('--json', 'print JSON');
@@ -41,8 +41,10 @@ async function run(options: EvaluateOptions): Promise<void> {
 
 async function openFor(dir: string, { text, length }: EvaluateOptions): Promise<Dataset> {
   if (text !== undefined) {
-    // Half a token is left to train on, none of it used: everything else is validation.
-    return textDataset({ path: text, tokenizer: await loadTokenizer(dir), sequenceLength: length, validationFraction: 1 });
+    const tokenizer = await loadTokenizer(dir);
+    const content = await readText(text);
+    const count = tokenizer.encode(content).length;
+    return textDataset({ text: content, tokenizer, sequenceLength: length, validationFraction: Math.max(0, 1 - (length + 1) / count) });
   }
   const { config } = await readTrainerState(dir).catch((cause: unknown) => {
     throw new FastWeightsError('IO', `${dir} is no checkpoint of a run; give a --text to measure on`, { cause });

@@ -1,7 +1,8 @@
 // Parsers of option values, options that several commands share, and what they set up.
+import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
-import type { Device } from '../core';
+import { type Device, FastWeightsError } from '../core';
 
 /** A parser of whole numbers in [min, max]. */
 export function wholeNumber(min = 0, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
@@ -51,4 +52,16 @@ export function chooseDevice({ device, threads }: DeviceOptions): Device {
 /** `cpu (AMD EPYC ... (avx512))` */
 export function describeDevice(device: Device): string {
   return `${device} (${devices().find((d) => d.device === device)!.name})`;
+}
+
+export async function readText(path: string): Promise<string> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new FastWeightsError('IO', `cannot read ${path}: ${reason}`, { argument: path, cause });
+  }
+  if (text === '') throw new FastWeightsError('INVALID_ARGUMENT', `${path} is empty`, { argument: path });
+  return text;
 }

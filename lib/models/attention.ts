@@ -61,8 +61,8 @@ export class Attention extends Recurrent<KeyValueCache> {
     const offset = state?.position ?? 0;
     const q = this.turn(splitHeads(this.q_proj.forward(x), this.shape.numHeads), { offset, cuSeqlens });
     const [k, v] = this.keysAndValues(x, { offset, cuSeqlens });
-    const keys = state ? cat([seen(state.keys, state), k], 1) : k;
-    const values = state ? cat([seen(state.values, state), v], 1) : v;
+    const keys = state ? cat([seen(state.keys, state).to(k.dtype), k], 1) : k;
+    const values = state ? cat([seen(state.values, state).to(v.dtype), v], 1) : v;
     const output = softmaxAttention(q, keys, values, { window: this.shape.window, cuSeqlens });
     const result = this.o_proj.forward(mergeHeads(output));
     if (!outputState) return { output: result };

@@ -10,6 +10,8 @@ export type ConfigurationInput = Readonly<Record<string, unknown>>;
 /** What every configuration has. */
 export interface Configuration {
   readonly modelType: string;
+  /** The class's name in `architectures` of config.json. */
+  readonly architecture: string;
   readonly vocabSize: number;
   readonly hiddenSize: number;
   readonly numHiddenLayers: number;
@@ -129,9 +131,12 @@ export class ConfigurationReader {
   }
 
   /** What every configuration has. */
-  common(modelType: string, defaults: { vocabSize: number; hiddenSize: number; numHiddenLayers: number }): Configuration {
+  common(
+    names: { modelType: string; architecture: string },
+    defaults: { vocabSize: number; hiddenSize: number; numHiddenLayers: number },
+  ): Configuration {
     return {
-      modelType,
+      ...names,
       vocabSize: this.size('vocab_size', defaults.vocabSize, MAX_VOCABULARY),
       hiddenSize: this.size('hidden_size', defaults.hiddenSize),
       numHiddenLayers: this.size('num_hidden_layers', defaults.numHiddenLayers, MAX_LAYERS),

@@ -1,6 +1,6 @@
 // The common part of the fast-weight mixers: from x to the operands of a rule, the rule, and its read-out, written once
 // for whole sequences and for single tokens.
-import type { Tensor } from '../core';
+import { FastWeightsError, type Tensor } from '../core';
 import type { ShortConvolution } from '../nn';
 import { type CuSeqlens, rope, zeros } from '../ops';
 import { Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
@@ -100,7 +100,13 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
         if (result.finalState) convolutions[name] = result.finalState.to(stateDType(this.reference));
         return result.output;
       },
-      rotate: (input) => rope(input, { offset: position, cuSeqlens }),
+      rotate: (input) => {
+        if (cuSeqlens && (state || outputState)) {
+          const message = 'rotary positions: packed sequences have no common position to go on from';
+          throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
+        }
+        return rope(input, { offset: position, cuSeqlens });
+      },
     });
     const { output, finalState, finalNormalizer } = this.rule(q, k, v, {
       ...rest,

@@ -74,6 +74,7 @@ const powScalar = widening((x: Tensor, exponent: number): Tensor => applyUnary('
 function broadcastBinary(op: BinaryOp, a: Tensor, b: Tensor, y?: Tensor): Tensor {
   const target = broadcastShapes(op, a.shape, b.shape);
   const out = y ?? emptyLike(a, target);
+  if (out.size === 0) return out;
   const { shape, strides } = collapse(target, [
     broadcastStrides(a.shape, a.strides, target),
     broadcastStrides(b.shape, b.strides, target),

@@ -23,6 +23,7 @@ import { checkAlike, checkTensor, dtypeCodes, emptyLike, emptyOn, kernelsOf, zer
 
 /** y[i] = x[i] for every index of their common shape, both strided. */
 function copyInto(y: Tensor, x: Tensor): void {
+  if (x.size === 0) return;
   const { shape, strides } = collapse(x.shape, [x.strides, y.strides]);
   if (shape.length > MAX_DIMS) {
     throw new FastWeightsError('UNSUPPORTED', `copy: at most ${MAX_DIMS} strided dimensions, got ${shape.length}`);
@@ -31,8 +32,13 @@ function copyInto(y: Tensor, x: Tensor): void {
   kernelsOf(x).copy({ x, y, shape, xStrides, yStrides, bytes: bytesPerElement(x.dtype) });
 }
 
+/** Part of another tensor's memory; an empty one starts where that does, so that no offset leaves the block. */
+function part(x: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
+  return new Tensor(x.storage, shape, strides, sizeOf(shape) === 0 ? x.offset : offset);
+}
+
 function view(name: string, x: Tensor, shape: Shape, strides: Shape, offset: number, back: (g: Tensor) => Tensor): Tensor {
-  const y = new Tensor(x.storage, shape, strides, offset);
+  const y = part(x, shape, strides, offset);
   record(name, [x], [y], [], ([g]) => [g && back(g)]);
   return y;
 }
@@ -157,9 +163,9 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   let at = 0;
   const parts = sizes.map((size) => {
     const shape = x.shape.map((s, i) => (i === d ? size : s));
-    const part = new Tensor(x.storage, shape, x.strides, x.offset + at * x.strides[d]);
+    const piece = part(x, shape, x.strides, x.offset + at * x.strides[d]);
     at += size;
-    return part;
+    return piece;
   });
   const shapes = parts.map((p) => p.shape);
   record('split', [x], parts, [], (gradients) => {
@@ -187,7 +193,7 @@ export function cat(parts: readonly Tensor[], dim = 0): Tensor {
   const y = emptyLike(first, first.shape.map((s, i) => (i === d ? total : s)));
   let at = 0;
   for (const p of parts) {
-    copyInto(new Tensor(y.storage, p.shape, y.strides, at * y.strides[d]), p);
+    copyInto(part(y, p.shape, y.strides, at * y.strides[d]), p);
     at += p.shape[d];
   }
   record('cat', parts, [y], [], ([g]) => (g ? split(g, sizes, d) : []));

@@ -1,0 +1,132 @@
+// `doctor`: what this machine offers, what is missing and how to get it, and whether the kernels compute right.
+import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import { Command } from 'commander';
+import { devices, loadAttempts, type LoadAttempt } from '../backends';
+import { type Device, HostRandom, scope } from '../core';
+import { tensor } from '../ops';
+import { deltaRule } from '../rules';
+import { formatBytes } from '../viz';
+import { version } from './version';
+
+interface DeviceReport {
+  device: Device;
+  available: boolean;
+  name: string;
+  reason?: string;
+  /** Relative error of a delta rule over a short sequence against float64. */
+  selfTest?: { error: number; passed: boolean };
+}
+
+interface DoctorReport {
+  version: string;
+  node: string;
+  platform: string;
+  processor: string;
+  threads: number;
+  memory: { total: number; free: number };
+  devices: DeviceReport[];
+  loading: (LoadAttempt & { remedy?: string })[];
+}
+
+/** What to do about a step that failed; the chain goes on behind it, so only some of them need anything. */
+const REMEDIES: Record<LoadAttempt['step'], string> = {
+  override: 'set FAST_WEIGHTS_NATIVE_PATH to a .node file to force one; nothing to do otherwise',
+  'local build': 'in a clone, `npm run build:native` compiles it; it needs a C++ compiler, make and Python 3',
+  'cuda package': 'on a machine with an NVIDIA GPU, `npm install fast-weights-cuda-linux-x64`; nothing to do otherwise',
+  prebuild: 'reinstall the package; for a platform without a prebuilt addon, build one in a clone',
+  js: 'pure JavaScript always works; report this as a bug',
+};
+
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('Shows the devices, why one is missing, and whether each computes right.')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  fast-weights doctor\n  fast-weights doctor --json\n\nThe exit code is 1 if a self-test fails.')
+    .action(({ json }: { json?: boolean }) => {
+      const report = examine();
+      console.log(json ? JSON.stringify(report, null, 2) : render(report));
+      if (report.devices.some((d) => d.selfTest?.passed === false)) process.exitCode = 1;
+    });
+}
+
+function examine(): DoctorReport {
+  return {
+    version: version(),
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    processor: cpus()[0]?.model.trim() || process.arch,
+    threads: availableParallelism(),
+    memory: { total: totalmem(), free: freemem() },
+    devices: devices().map((d) => (d.available ? { ...d, selfTest: selfTest(d.device) } : d)),
+    loading: loadAttempts().map((attempt) => (attempt.ok ? attempt : { ...attempt, remedy: REMEDIES[attempt.step] })),
+  };
+}
+
+const [T, K, V] = [40, 16, 24];
+const TOLERANCE = 1e-5;
+
+/** A delta rule on random inputs, against a loop in float64. */
+function selfTest(device: Device): { error: number; passed: boolean } {
+  const random = new HostRandom(1);
+  const draw = (n: number): Float32Array => Float32Array.from({ length: n }, () => random.next() * 2 - 1);
+  const inputs = { q: draw(T * K), k: draw(T * K).map((x) => x / 4), v: draw(T * V), beta: draw(T).map(Math.abs) };
+  const expected = reference(inputs);
+  const found = scope(() => {
+    const on = (data: Float32Array, width: number): ReturnType<typeof tensor> => tensor(data, { shape: [1, T, 1, width], device });
+    const beta = tensor(inputs.beta, { shape: [1, T, 1], device });
+    return deltaRule(on(inputs.q, K), on(inputs.k, K), on(inputs.v, V), { beta }).output.dataSync();
+  });
+  const error = rms(expected.map((x, i) => x - found[i])) / rms(expected);
+  return { error, passed: error < TOLERANCE };
+}
+
+function reference({ q, k, v, beta }: Record<'q' | 'k' | 'v' | 'beta', Float32Array>): Float64Array {
+  const S = new Float64Array(K * V);
+  const output = new Float64Array(T * V);
+  for (let t = 0; t < T; t++) {
+    for (let j = 0; j < V; j++) {
+      let recalled = 0;
+      for (let i = 0; i < K; i++) recalled += S[i * V + j] * k[t * K + i];
+      const change = beta[t] * (v[t * V + j] - recalled);
+      for (let i = 0; i < K; i++) {
+        S[i * V + j] += k[t * K + i] * change;
+        output[t * V + j] += (S[i * V + j] * q[t * K + i]) / Math.sqrt(K);
+      }
+    }
+  }
+  return output;
+}
+
+function rms(x: Float64Array): number {
+  return Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length);
+}
+
+function render(report: DoctorReport): string {
+  const { memory } = report;
+  const lines = [
+    `fast-weights ${report.version}   Node ${report.node}   ${report.platform}`,
+    `processor    ${report.processor}, ${report.threads} threads`,
+    `memory       ${formatBytes(memory.free)} free of ${formatBytes(memory.total)}`,
+    '',
+    'devices',
+    ...report.devices.map(renderDevice),
+    '',
+    'where the native addon was looked for',
+    ...report.loading.flatMap(({ step, ok, reason, remedy }) => [
+      `  ${mark(ok)} ${step}${reason ? `: ${reason}` : ''}`,
+      ...(remedy ? [`      ${remedy}`] : []),
+    ]),
+  ];
+  return lines.join('\n');
+}
+
+function renderDevice({ device, available, name, reason, selfTest }: DeviceReport): string {
+  if (!available) return `  ${mark(false)} ${device}: ${reason ?? 'not available'}`;
+  const test = selfTest!;
+  const verdict = `self-test ${test.passed ? 'passed' : 'FAILED'} (error ${test.error.toExponential(1)})`;
+  return `  ${mark(test.passed)} ${device}: ${name}; ${verdict}`;
+}
+
+function mark(ok: boolean): string {
+  return ok ? '✓' : '–';
+}

@@ -1,0 +1,204 @@
+// `train`: a model on a text or a task, from the command line to the report.
+import { basename, join, parse, resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { Command, Option } from 'commander';
+import { FastWeightsError, type Device } from '../core';
+import { readJson } from '../io';
+import { modelNames } from '../models';
+import { renderReport, type ReportRun } from '../viz';
+import { type TaskName, tasks } from '../data';
+import {
+  checkRunConfig,
+  fillTraining,
+  resumeRun,
+  type RunConfig,
+  startRun,
+  type TaskData,
+  type TextData,
+  type TrainingConfig,
+} from '../train';
+import { withInterrupt } from './interrupt';
+import { addDeviceOptions, assignments, chooseDevice, decimal, describeDevice, type DeviceOptions, readText, wholeNumber } from './options';
+import { trainRun } from './trainRun';
+
+export interface TrainCommandOptions extends DeviceOptions {
+  text?: string;
+  tokens?: 'bytes' | 'characters';
+  task?: TaskName;
+  taskOptions?: Record<string, number>;
+  model: string;
+  hiddenSize?: number;
+  layers?: number;
+  heads?: number;
+  length?: number;
+  steps?: number;
+  minutes?: number;
+  batch?: number;
+  accumulate?: number;
+  lr?: number;
+  weightDecay?: number;
+  warmup?: number;
+  seed?: number;
+  validateEvery?: number;
+  checkpointEvery?: number;
+  out?: string;
+  resume?: string;
+  config?: string;
+  json?: boolean;
+}
+
+/** Of a text run whose length is not given: all of it, the final validation included, stays below ten minutes. */
+const TEXT_MINUTES = 9;
+
+export function trainCommand(): Command {
+  const number = (flags: string, description: string, parser: (text: string) => number): Option =>
+    new Option(flags, description).argParser(parser);
+  const command = new Command('train')
+    .description('Trains a model on a text or on a built-in task, with checkpoints and a report in a run folder.')
+    .option('--text <file>', 'a UTF-8 text; its last tenth is for validation')
+    .addOption(
+      new Option('--tokens <kind>', 'what a token is (default: characters if there are fewer than 256 different ones)').choices(['bytes', 'characters']),
+    )
+    .addOption(new Option('--task <name>', 'a built-in task').choices(Object.keys(tasks)))
+    .addOption(new Option('--task-options <list>', 'settings of the task, for example pairs=16,replaced=8').argParser(assignments))
+    .option('--model <name>', `${modelNames().join(', ')}; several, separated by commas, are compared`, 'deltanet')
+    .addOption(number('--hidden-size <n>', 'width (default: 256 for text, 128 for tasks; 64 on js)', wholeNumber(1)))
+    .addOption(number('--layers <n>', 'blocks (default: 4 for text, 2 for tasks and on js)', wholeNumber(1)))
+    .addOption(number('--heads <n>', 'heads (default: one for 64 of the width)', wholeNumber(1)))
+    .addOption(number('--length <n>', 'tokens of a training window (default: 256; 128 on js)', wholeNumber(1)))
+    .addOption(number('--steps <n>', 'optimiser steps (default: as many as fit in the minutes; 1000 for tasks)', wholeNumber()))
+    .addOption(number('--minutes <x>', `budget of the whole run (default: ${TEXT_MINUTES} for text without --steps)`, decimal(0, Infinity, true)))
+    .addOption(number('--batch <n>', 'sequences in a batch (default: 8 for text, 32 for tasks)', wholeNumber(1)))
+    .addOption(number('--accumulate <n>', 'batches per optimiser step (default: 1)', wholeNumber(1)))
+    .addOption(number('--lr <x>', 'peak learning rate of AdamW, cosine schedule (default: 0.002)', decimal(0, Infinity, true)))
+    .addOption(number('--weight-decay <x>', 'on matrices (default: 0.1)', decimal()))
+    .addOption(number('--warmup <n>', 'steps of linear warm-up (default: 100, or a tenth of the steps)', wholeNumber()))
+    .addOption(number('--seed <n>', 'of parameters and data (default: 0)', wholeNumber()))
+    .addOption(number('--validate-every <n>', 'steps between validations (default: 250)', wholeNumber(1)))
+    .addOption(number('--checkpoint-every <n>', 'steps between checkpoints (default: 500; also every 2 minutes)', wholeNumber(1)))
+    .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)')
+    .option('--resume <dir>', 'go on with a run that was stopped; --steps and --minutes may be given anew')
+    .option('--config <file>', 'repeat a run from its config.json')
+    .option('--json', 'print the result as JSON');
+  return addDeviceOptions(command)
+    .addHelpText(
+      'after',
+      `
+Ctrl-C saves a checkpoint and stops; --resume goes on from it with the same results as an uninterrupted run.
+
+Examples:
+  fast-weights train --text book.txt
+  fast-weights train --text book.txt --model deltanet,linear-attention --minutes 3
+  fast-weights train --task associativeRecall --task-options pairs=16,replaced=8 --steps 500
+  fast-weights train --resume runs/deltanet-book`,
+    )
+    .action(run);
+}
+
+async function run(options: TrainCommandOptions, command: Command): Promise<void> {
+  const sources = (['text', 'task', 'resume', 'config'] as const).filter((name) => options[name] !== undefined);
+  if (sources.length !== 1) command.error('error: give one of --text, --task, --resume and --config');
+  const device = chooseDevice(options);
+  await withInterrupt(async (signal) => {
+    if (options.resume !== undefined) return resume(options.resume, options, signal);
+    const configs = await configsOf(options, device, command);
+    return train(configs, options, signal);
+  }, 'saving a checkpoint');
+}
+
+async function resume(dir: string, options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
+  const { steps, minutes } = options;
+  const opened = await resumeRun(dir, { ...(steps !== undefined && { steps }), ...(minutes !== undefined && { minutes }) });
+  console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(opened.config.device)}`);
+  const outcome = await trainRun(opened, signal);
+  await finish(resolve(dir), [outcome.report], options, [outcome.json]);
+}
+
+async function train(configs: RunConfig[], options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
+  const out = resolve(options.out ?? freeFolder(configs));
+  const reports: ReportRun[] = [];
+  const results: object[] = [];
+  for (const config of configs) {
+    const opened = await startRun(config, configs.length > 1 ? join(out, config.model.name) : out);
+    const size = opened.model.parameterCount.toLocaleString('en');
+    console.error(`${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}`);
+    const outcome = await trainRun(opened, signal);
+    reports.push(outcome.report);
+    results.push(outcome.json);
+    opened.trainer.dispose();
+    opened.model.dispose();
+  }
+  await finish(out, reports, options, results);
+}
+
+/** Prints where everything is; several runs get a report that compares them. */
+async function finish(out: string, reports: ReportRun[], options: TrainCommandOptions, results: object[]): Promise<void> {
+  const path = join(out, 'report.html');
+  if (reports.length > 1) {
+    const title = reports.map((report) => report.name).join(' and ');
+    const { writeFile } = await import('node:fs/promises');
+    await writeFile(path, renderReport({ title, runs: reports }));
+  }
+  if (options.json) console.log(JSON.stringify(results.length > 1 ? results : results[0], null, 2));
+  else {
+    console.log(`report      ${path}`);
+    console.log(`checkpoint  ${out}`);
+  }
+}
+
+function freeFolder(configs: readonly RunConfig[]): string {
+  const [{ data }] = configs;
+  const source = 'task' in data ? data.task : parse(data.text).name;
+  const base = join('runs', `${configs.map((config) => config.model.name).join('-')}-${source}`);
+  for (let n = 1; ; n++) {
+    const dir = n === 1 ? base : `${base}-${n}`;
+    if (!existsSync(dir)) return dir;
+  }
+}
+
+/** One configuration per model, every default filled in. */
+async function configsOf(options: TrainCommandOptions, device: Device, command: Command): Promise<RunConfig[]> {
+  if (options.config !== undefined) return [{ ...checkRunConfig(await readJson(options.config), options.config), device }];
+  const names = options.model.split(',').map((name) => name.trim());
+  const stranger = names.find((name) => !modelNames().includes(name));
+  if (stranger !== undefined) {
+    command.error(`error: unknown model '${stranger}'; there are ${modelNames().join(', ')}`);
+  }
+  const data = options.task ? taskOf(options, options.task) : await textOf(options, device);
+  const training = trainingOf(options);
+  return names.map((name) => ({ model: modelOf(name, options, device), data, training, device }));
+}
+
+function taskOf(options: TrainCommandOptions, task: TaskName): TaskData {
+  return { task, options: options.taskOptions ?? {} };
+}
+
+async function textOf(options: TrainCommandOptions, device: Device): Promise<TextData> {
+  const path = resolve(options.text!);
+  const distinct = new Set(await readText(path)).size;
+  return {
+    text: path,
+    tokens: options.tokens ?? (distinct < 256 ? 'characters' : 'bytes'),
+    sequenceLength: options.length ?? (device === 'js' ? 128 : 256),
+    validationFraction: 0.1,
+  };
+}
+
+function modelOf(name: string, options: TrainCommandOptions, device: Device): RunConfig['model'] {
+  const js = device === 'js';
+  const hiddenSize = options.hiddenSize ?? (js ? 64 : options.task ? 128 : 256);
+  const numLayers = options.layers ?? (js || options.task ? 2 : 4);
+  return { name, hiddenSize, numLayers, numHeads: options.heads ?? Math.max(1, Math.floor(hiddenSize / 64)) };
+}
+
+function trainingOf(options: TrainCommandOptions): TrainingConfig {
+  const { steps, minutes, accumulate, warmup, seed, validateEvery, checkpointEvery, weightDecay } = options;
+  const given = {
+    steps: steps ?? (options.task && minutes === undefined ? 1000 : undefined),
+    minutes: minutes ?? (options.task || steps !== undefined ? undefined : TEXT_MINUTES),
+    batchSize: options.batch ?? (options.task ? 32 : 8),
+    learningRate: options.lr,
+    accumulate, warmup, seed, validateEvery, checkpointEvery, weightDecay,
+  };
+  return fillTraining(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
+}

@@ -1,0 +1,140 @@
+// The causal language model around a backbone: head, loss, sessions and generation.
+import { noGrad } from '../autograd';
+import { argumentError, formatShape, scope, type Tensor } from '../core';
+import {
+  type GeneratedToken,
+  type GenerateOptions,
+  type RecurrentModel,
+  Session,
+  type State,
+  type TokenIds,
+} from '../inference';
+import { Linear, Module } from '../nn';
+import { cat, checkIndices, checkShape, crossEntropy, type CuSeqlens, full, type TensorOptions } from '../ops';
+import type { Backbone } from './block';
+import type { Configuration } from './configuration';
+import { initializeNormal } from './initialize';
+import { type SaveOptions, savePretrained } from './pretrained';
+
+export interface ForwardOptions {
+  /** int32 like the ids: position t predicts the label of t + 1. -100 counts for nothing. */
+  labels?: Tensor | null;
+  /** The `state` of an earlier call, to go on from. */
+  state?: State | null;
+  outputState?: boolean;
+  /** Packed sequences: B = 1 and N + 1 offsets. */
+  cuSeqlens?: CuSeqlens | null;
+}
+
+export interface ForwardResult {
+  /** [B, T, vocabulary] */
+  logits: Tensor;
+  /** [1], the mean over the labels that count. */
+  loss?: Tensor;
+  /** When asked for, what the next tokens go on from. */
+  state?: State;
+}
+
+/** Labels that the loss leaves out. */
+const IGNORED = -100;
+
+export abstract class CausalLM<C extends Configuration = Configuration> extends Module implements RecurrentModel {
+  model: Backbone;
+  lm_head: Linear;
+
+  constructor(
+    readonly config: C,
+    backbone: Backbone,
+    options: TensorOptions,
+  ) {
+    super();
+    this.model = backbone;
+    this.lm_head = new Linear(config.hiddenSize, config.vocabSize, { bias: false, ...options });
+    if (config.tieWordEmbeddings) {
+      this.lm_head.weight.dispose();
+      this.lm_head.weight = backbone.tokens.weight;
+    }
+    initializeNormal(this, config.initializerRange);
+  }
+
+  get vocabSize(): number {
+    return this.config.vocabSize;
+  }
+
+  get stopTokens(): readonly number[] {
+    return this.config.eosTokenId;
+  }
+
+  /** ids int32 [B, T] to logits, and to the loss when labels are given. */
+  forward(ids: Tensor, options: ForwardOptions = {}): ForwardResult {
+    const { labels = null, state = null, outputState = false, cuSeqlens = null } = options;
+    this.checkIds('ids', ids);
+    if (labels) {
+      this.checkIds('labels', labels);
+      checkShape('forward', 'labels', labels, ids.shape, 'batch, time like ids');
+    }
+    return scope(() => {
+      const hidden = this.model.forward(ids, { state, outputState, cuSeqlens });
+      const logits = this.lm_head.forward(hidden.output);
+      const result: ForwardResult = { logits };
+      if (labels) result.loss = crossEntropy(logits, nextLabels(labels, cuSeqlens), { ignoreIndex: IGNORED });
+      if (outputState) result.state = hidden.state;
+      return result;
+    });
+  }
+
+  initialState(batch: number): State {
+    return this.model.initialState(batch);
+  }
+
+  prefill(ids: Tensor, state: State): { logits: Tensor; state: State } {
+    return noGrad(() =>
+      scope(() => {
+        const hidden = this.model.forward(ids, { state, outputState: true });
+        const last = hidden.output.slice(1, -1).squeeze(1);
+        return { logits: this.lm_head.forward(last), state: hidden.state! };
+      }),
+    );
+  }
+
+  step(ids: Tensor, state: State): Tensor {
+    return noGrad(() => scope(() => this.lm_head.forward(this.model.step(ids, state))));
+  }
+
+  /** A state that tokens are fed into; `dispose` it when it is done. */
+  createSession(options: { batch?: number } = {}): Session {
+    return new Session(this, options.batch);
+  }
+
+  /** Continues one sequence token by token. */
+  async *generate(ids: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
+    const session = this.createSession();
+    try {
+      yield* session.generate(ids, options);
+    } finally {
+      session.dispose();
+    }
+  }
+
+  /** Writes config.json, generation_config.json and the weights into a folder, as the Python libraries read them. */
+  savePretrained(dir: string, options: SaveOptions = {}): Promise<void> {
+    return savePretrained(dir, this.config, this.stateDict(), options);
+  }
+
+  private checkIds(argument: string, ids: Tensor): void {
+    checkIndices('forward', argument, ids, this.lm_head.weight);
+    if (ids.ndim !== 2) throw argumentError('SHAPE', 'forward', argument, '[B, T]', formatShape(ids.shape));
+  }
+}
+
+/** The label of the next token at every position, none at the end of a sequence. */
+function nextLabels(labels: Tensor, cuSeqlens: CuSeqlens | null): Tensor {
+  const [B, T] = labels.shape;
+  const bounds = cuSeqlens ?? [0, T];
+  const end = full([B, 1], IGNORED, { dtype: 'int32', device: labels.device });
+  const parts: Tensor[] = [];
+  for (let n = 0; n + 1 < bounds.length; n++) {
+    if (bounds[n + 1] > bounds[n]) parts.push(labels.slice(1, bounds[n] + 1, bounds[n + 1]), end);
+  }
+  return parts.length > 0 ? cat(parts, 1) : labels;
+}

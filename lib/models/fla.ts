@@ -1,0 +1,101 @@
+// The skeleton that the models of flash-linear-attention share: names, configuration, hybrid attention layers.
+import { Embedding, RMSNorm, SwiGLU } from '../nn';
+import type { TensorOptions } from '../ops';
+import { Attention, type AttentionShape, rotaryFrequencies } from './attention';
+import { Block, type BlockParts, Decoder } from './block';
+import type { Configuration, ConfigurationReader } from './configuration';
+import type { Recurrent } from './mixer';
+
+export interface FlaConfiguration extends Configuration {
+  readonly intermediateSize: number;
+  readonly normEps: number;
+  /** Softmax attention in place of the mixer, by layer. */
+  readonly attention: ReadonlyMap<number, AttentionShape>;
+}
+
+/** Width of the feed-forward when the configuration leaves it open. */
+function defaultIntermediate(hiddenSize: number, ratio: number): number {
+  return 256 * Math.ceil(Math.floor((hiddenSize * ratio * 2) / 3) / 256);
+}
+
+function readAttention(reader: ConfigurationReader, config: Configuration): Map<number, AttentionShape> {
+  const { hiddenSize } = config;
+  const shapes = new Map<number, AttentionShape>();
+  for (const spec of reader.sections('attn')) {
+    const numHeads = spec.size('num_heads');
+    const numKvHeads = spec.size('num_kv_heads', numHeads);
+    spec.divides(numHeads, 'num_kv_heads', numKvHeads);
+    const headDim = spec.divides(hiddenSize, 'num_heads', numHeads);
+    const shape = {
+      hiddenSize,
+      numHeads,
+      numKvHeads,
+      headDim,
+      qkvBias: spec.flag('qkv_bias', false),
+      outputBias: false,
+      window: spec.optionalSize('window_size'),
+      frequencies: rotaryFrequencies(spec.number('rope_theta', 10000), 2 * Math.floor(headDim / 2)),
+    };
+    for (const layer of spec.integers('layers')) shapes.set(layer, shape);
+  }
+  return shapes;
+}
+
+/** The keys that all of these models have. */
+export function readFla(
+  reader: ConfigurationReader,
+  names: { modelType: string; architecture: string },
+  hiddenRatio = 4,
+): FlaConfiguration {
+  const common = reader.common(names, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers: 24 });
+  reader.supported('attnres_block_size', null, [null]);
+  reader.supported('hidden_act', 'swish', ['swish', 'silu']);
+  reader.supported('elementwise_affine', true, [true]);
+  const ratio = reader.number('hidden_ratio', hiddenRatio);
+  return {
+    ...common,
+    intermediateSize: reader.size('intermediate_size', defaultIntermediate(common.hiddenSize, ratio)),
+    normEps: reader.number('norm_eps', 1e-6),
+    attention: readAttention(reader, common),
+  };
+}
+
+class FlaBlock extends Block {
+  attn_norm: RMSNorm;
+  attn: Recurrent;
+  mlp_norm: RMSNorm;
+  mlp: SwiGLU;
+
+  constructor({ hiddenSize, intermediateSize, normEps }: FlaConfiguration, mixer: Recurrent, options: TensorOptions) {
+    super();
+    this.attn_norm = new RMSNorm(hiddenSize, normEps, options);
+    this.attn = mixer;
+    this.mlp_norm = new RMSNorm(hiddenSize, normEps, options);
+    this.mlp = new SwiGLU(hiddenSize, intermediateSize, options);
+  }
+
+  protected get parts(): BlockParts {
+    return { mixerNorm: this.attn_norm, mixer: this.attn, feedForwardNorm: this.mlp_norm, feedForward: this.mlp };
+  }
+}
+
+export class FlaDecoder extends Decoder {
+  embeddings: Embedding;
+  layers: FlaBlock[];
+  norm: RMSNorm;
+
+  constructor(config: FlaConfiguration, makeMixer: () => Recurrent, options: TensorOptions) {
+    super();
+    const { vocabSize, hiddenSize, numHiddenLayers, normEps, attention } = config;
+    this.embeddings = new Embedding(vocabSize, hiddenSize, options);
+    this.layers = Array.from({ length: numHiddenLayers }, (_, i) => {
+      const shape = attention.get(i);
+      return new FlaBlock(config, shape ? new Attention(shape, options) : makeMixer(), options);
+    });
+    this.norm = new RMSNorm(hiddenSize, normEps, options);
+  }
+
+  get tokens(): Embedding {
+    return this.embeddings;
+  }
+}

@@ -1,0 +1,121 @@
+// Model folders in the layout of the Python libraries: config.json, generation_config.json, model.safetensors or shards.
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { noGrad } from '../autograd';
+import { argumentError, bytesPerElement, FastWeightsError, formatShape, sameShape, type Tensor } from '../core';
+import {
+  findFolder,
+  isJsonObject,
+  loadEntry,
+  readCheckpointFolder,
+  readJson,
+  type SafetensorsEntry,
+  saveShards,
+  writeJson,
+} from '../io';
+import type { Module } from '../nn';
+import type { Configuration, JsonObject } from './configuration';
+
+export interface SaveOptions {
+  /** A weight file holds at most this many bytes, 5e9 by default; a larger model is split. */
+  maxShardBytes?: number;
+}
+
+const CONFIG = 'config.json';
+const GENERATION = 'generation_config.json';
+const WHOLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+const WEIGHT_FILE = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
+
+/** Tensors of some published files that are no parameters. */
+const NO_WEIGHT = /(^|\.)rotary_emb\.inv_freq$/;
+const HEAD = 'lm_head.weight';
+
+async function onDisk<T>(where: string, dir: string, operation: Promise<T>): Promise<T> {
+  try {
+    return await operation;
+  } catch (cause) {
+    if (cause instanceof FastWeightsError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new FastWeightsError('IO', `${where}: ${dir}: ${reason}`, { argument: 'dir', found: dir, cause });
+  }
+}
+
+/**
+ * Replaces each file atomically, the weights first. Weight files of an earlier saving that would be read in place of the
+ * new ones are removed; other files stay. For a folder that is old or new as a whole, fill one of `writeFolderAtomic`.
+ */
+export async function savePretrained(
+  dir: string,
+  config: Configuration,
+  weights: Record<string, Tensor>,
+  { maxShardBytes = 5e9 }: SaveOptions,
+): Promise<void> {
+  const where = 'savePretrained';
+  await onDisk(where, dir, mkdir(dir, { recursive: true }));
+  await saveShards(dir, weights, { maxShardBytes });
+  const bytes = Object.values(weights).reduce((sum, t) => sum + t.size * bytesPerElement(t.dtype), 0);
+  const current = bytes > maxShardBytes ? [INDEX, ...(await shardNames(dir))] : [WHOLE];
+  for (const name of await onDisk(where, dir, readdir(dir))) {
+    if (WEIGHT_FILE.test(name) && !current.includes(name)) await onDisk(where, dir, rm(join(dir, name)));
+  }
+  const { dtype } = Object.values(weights)[0];
+  await writeJson(join(dir, CONFIG), {
+    ...config.source,
+    architectures: [config.architecture],
+    model_type: config.modelType,
+    tie_word_embeddings: config.tieWordEmbeddings,
+    dtype,
+    torch_dtype: dtype,
+  });
+  const { bos_token_id = null, eos_token_id = null, pad_token_id = null } = config.source;
+  await writeJson(join(dir, GENERATION), { _from_model_config: true, bos_token_id, eos_token_id, pad_token_id });
+}
+
+async function shardNames(dir: string): Promise<unknown[]> {
+  const index = (await readJson(join(dir, INDEX))) as { weight_map: JsonObject };
+  return Object.values(index.weight_map);
+}
+
+/** The configuration of a folder, as it stands there. */
+export async function readConfig(dir: string): Promise<JsonObject> {
+  const path = join(await findFolder(dir), CONFIG);
+  const config = await readJson(path);
+  if (isJsonObject(config)) return config;
+  throw argumentError('FORMAT', path, 'the file', 'an object', Array.isArray(config) ? 'a list' : String(config));
+}
+
+/**
+ * Fills every parameter from the weights of a folder, cast to its dtype, one tensor at a time. Nothing is read before all
+ * names and shapes are known to fit.
+ */
+export async function loadWeights(module: Module, dir: string): Promise<void> {
+  const { entries } = await readCheckpointFolder(dir);
+  const parameters = new Map(module.namedParameters());
+  const tied = !parameters.has(HEAD);
+  const unknown = [...entries.keys()].filter(
+    (name) => !parameters.has(name) && !NO_WEIGHT.test(name) && !(tied && name === HEAD),
+  );
+  const missing = [...parameters.keys()].filter((name) => !entries.has(name));
+  if (missing.length > 0 || unknown.length > 0) {
+    const list = (title: string, names: string[]): string =>
+      names.length === 0 ? '' : ` ${title} ${names.slice(0, 4).join(', ')}${names.length > 4 ? ', ...' : ''}`;
+    const message = `${dir}: the weights do not fit the configuration:${list('without', missing)}${list('with unknown', unknown)}`;
+    throw new FastWeightsError('FORMAT', message, { argument: dir, expected: `${parameters.size} weights` });
+  }
+  for (const [name, parameter] of parameters) checkEntry(dir, name, parameter, entries.get(name)!);
+  for (const [name, parameter] of parameters) {
+    const dtype = parameter.dtype as 'float32' | 'bfloat16' | 'float64';
+    const loaded = await loadEntry(entries.get(name)!, { device: parameter.device, dtype });
+    noGrad(() => parameter.copy_(loaded));
+    loaded.dispose();
+  }
+}
+
+function checkEntry(dir: string, name: string, parameter: Tensor, entry: SafetensorsEntry): void {
+  const where = `${dir}: ${name}`;
+  if (!sameShape(entry.shape, parameter.shape)) {
+    throw argumentError('FORMAT', where, 'shape', formatShape(parameter.shape), formatShape(entry.shape));
+  }
+  if (entry.nativeDType === 'int32') throw argumentError('FORMAT', where, 'dtype', 'floating-point', entry.dtype);
+}
