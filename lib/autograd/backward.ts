@@ -52,7 +52,8 @@ export function runBackward(roots: readonly Root[], retainGraph: boolean): void 
   const pending = new Map<Node, (Tensor | null)[]>();
   const leaves = new Set<Tensor>();
   for (const { tensor } of roots) collect(edgeOf(tensor), pending, leaves);
-  for (const { tensor, gradient } of roots) deliver(edgeOf(tensor), gradient, pending, leaves);
+  // The pass frees what it is given, so the caller's gradient goes in under a handle of its own.
+  for (const { tensor, gradient } of roots) deliver(edgeOf(tensor), gradient.detach(), pending, leaves);
   const order = [...pending.keys()].sort((a, b) => b.id - a.id);
   for (const node of order) {
     const gradients = pending.get(node)!;

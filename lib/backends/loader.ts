@@ -61,7 +61,7 @@ function openPrebuild(): Backend {
 /** The binary that node-gyp-build prefers: one of build/Release if there is any, else the fitting prebuild. */
 function findBinary(): { path: string; local: boolean } {
   const root = packageRoot();
-  const { resolve } = load('node-gyp-build') as { resolve(dir: string): string };
+  const { resolve } = load('node-gyp-build') as { resolve: (dir: string) => string };
   const path = resolve(root);
   return { path, local: path.startsWith(join(root, 'build') + sep) };
 }

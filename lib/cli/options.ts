@@ -1,4 +1,5 @@
 // Parsers of option values, options that several commands share, and what they set up.
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
@@ -64,4 +65,12 @@ export async function readText(path: string): Promise<string> {
   }
   if (text === '') throw new FastWeightsError('INVALID_ARGUMENT', `${path} is empty`, { argument: path });
   return text;
+}
+
+/** The first of base, base-2, base-3, ... that does not exist yet. */
+export function freeFolder(base: string): string {
+  for (let n = 1; ; n++) {
+    const dir = n === 1 ? base : `${base}-${n}`;
+    if (!existsSync(dir)) return dir;
+  }
 }

@@ -1,9 +1,8 @@
 // `train`: a model on a text or a task, from the command line to the report.
-import { basename, join, parse, resolve } from 'node:path';
-import { existsSync } from 'node:fs';
+import { join, parse, resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { FastWeightsError, type Device } from '../core';
-import { readJson } from '../io';
+import type { Device } from '../core';
+import { readJson, writeFileAtomic } from '../io';
 import { modelNames } from '../models';
 import { renderReport, type ReportRun } from '../viz';
 import { type TaskName, tasks } from '../data';
@@ -18,7 +17,7 @@ import {
   type TrainingConfig,
 } from '../train';
 import { withInterrupt } from './interrupt';
-import { addDeviceOptions, assignments, chooseDevice, decimal, describeDevice, type DeviceOptions, readText, wholeNumber } from './options';
+import { addDeviceOptions, assignments, chooseDevice, decimal, describeDevice, type DeviceOptions, freeFolder, readText, wholeNumber } from './options';
 import { trainRun } from './trainRun';
 
 export interface TrainCommandOptions extends DeviceOptions {
@@ -115,7 +114,7 @@ async function resume(dir: string, options: TrainCommandOptions, signal: AbortSi
 }
 
 async function train(configs: RunConfig[], options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
-  const out = resolve(options.out ?? freeFolder(configs));
+  const out = resolve(options.out ?? folderFor(configs));
   const reports: ReportRun[] = [];
   const results: object[] = [];
   for (const config of configs) {
@@ -136,8 +135,8 @@ async function finish(out: string, reports: ReportRun[], options: TrainCommandOp
   const path = join(out, 'report.html');
   if (reports.length > 1) {
     const title = reports.map((report) => report.name).join(' and ');
-    const { writeFile } = await import('node:fs/promises');
-    await writeFile(path, renderReport({ title, runs: reports }));
+    const html = renderReport({ title, runs: reports });
+    await writeFileAtomic(path, (file) => file.writeFile(html));
   }
   if (options.json) console.log(JSON.stringify(results.length > 1 ? results : results[0], null, 2));
   else {
@@ -146,14 +145,10 @@ async function finish(out: string, reports: ReportRun[], options: TrainCommandOp
   }
 }
 
-function freeFolder(configs: readonly RunConfig[]): string {
+function folderFor(configs: readonly RunConfig[]): string {
   const [{ data }] = configs;
   const source = 'task' in data ? data.task : parse(data.text).name;
-  const base = join('runs', `${configs.map((config) => config.model.name).join('-')}-${source}`);
-  for (let n = 1; ; n++) {
-    const dir = n === 1 ? base : `${base}-${n}`;
-    if (!existsSync(dir)) return dir;
-  }
+  return freeFolder(join('runs', `${configs.map((config) => config.model.name).join('-')}-${source}`));
 }
 
 /** One configuration per model, every default filled in. */

@@ -60,6 +60,36 @@ export function readFla(
   };
 }
 
+/** Heads of a layer whose widths are shares of the hidden size. */
+export interface HeadSizes {
+  readonly numHeads: number;
+  /** A divisor of numHeads; each serves consecutive heads. */
+  readonly numKvHeads: number;
+  /** K and V, per head. */
+  readonly keyDim: number;
+  readonly valueDim: number;
+}
+
+export function readHeads(
+  reader: ConfigurationReader,
+  hiddenSize: number,
+  defaults: { expandK: number; expandV: number },
+): HeadSizes {
+  const numHeads = reader.size('num_heads', 4);
+  const numKvHeads = reader.size('num_kv_heads', numHeads);
+  reader.divides(numHeads, 'num_kv_heads', numKvHeads);
+  const width = (key: string, fallback: number): number => {
+    const total = reader.scaled(key, hiddenSize * reader.number(key, fallback));
+    return reader.divides(total, 'num_heads', numHeads);
+  };
+  return {
+    numHeads,
+    numKvHeads,
+    keyDim: width('expand_k', defaults.expandK),
+    valueDim: width('expand_v', defaults.expandV),
+  };
+}
+
 class FlaBlock extends Block {
   attn_norm: RMSNorm;
   attn: Recurrent;

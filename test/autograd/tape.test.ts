@@ -41,6 +41,14 @@ for (const { device, available } of fw.devices()) {
       expectError('GRAPH', /already used/, () => y.backward());
     });
 
+    it("leaves the caller's gradient alone", () => {
+      const [x, g] = [leaf([1, 2]), fw.tensor([3, 4], { device })];
+      x.mul(2).backward(g);
+      x.backward(g);
+      expect([...g.dataSync()]).to.deep.equal([3, 4]);
+      expect([...x.grad!.dataSync()]).to.deep.equal([9, 12]);
+    });
+
     it('refuses what needs no gradient, and a missing or wrong gradient', () => {
       const x = leaf([1, 2]);
       expectError('GRAPH', /does not depend/, () => fw.zeros([1], { device }).backward());

@@ -145,9 +145,10 @@ ${TRAIN_ONE_STEP}`;
       const source = `typed.${extension}`;
       const folder = at('project', `out-${moduleResolution}`);
       writeFileSync(at('project', source), consumer);
-      const options = ['--strict', '--target', 'es2022', '--lib', 'es2022,esnext.disposable', '--types', '', '--outDir', folder];
-      const compiler = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-      succeed(at('project'), 'node', [compiler, source, '--module', module, '--moduleResolution', moduleResolution, ...options]);
+      const lib = ['es2022', 'esnext.disposable'];
+      const compilerOptions = { strict: true, target: 'es2022', lib, types: [], module, moduleResolution, outDir: folder };
+      writeFileSync(at('project', 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [source] }));
+      succeed(at('project'), 'node', [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc')]);
       const [output] = readdirSync(folder);
       // A bundler's output is a module whatever its name.
       const flags = moduleResolution === 'bundler' ? ['--experimental-default-type=module'] : [];

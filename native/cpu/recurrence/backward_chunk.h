@@ -55,20 +55,17 @@ class ChunkBackward {
  private:
   void lay_out(Arena& arena) {
     float** stacks[] = {&read_, &read_state_, &dread_};
-    float** chunks[] = {&write_, &write_state_, &dwrite_, &grow_, &shrink_};
-    float** rows[] = {&start_, &end_, &total_, &dgate_end_, &dgate_start_};
     dstate_ = arena.floats(K_ * V_), dstate_turned_ = arena.floats(V_ * K_);
     for (float** stack : stacks) *stack = arena.floats(2 * kChunk * K_);
-    for (float** chunk : chunks) *chunk = arena.floats(kChunk * K_);
-    for (float** row : rows) *row = arena.floats(K_);
+    dwrite_ = arena.floats(kChunk * K_), dgate_end_ = arena.floats(K_), dgate_start_ = arena.floats(K_);
     doutput_ = arena.floats(2 * kChunk * V_);
-    written_ = arena.floats(kChunk * V_), derror_ = arena.floats(kChunk * V_);
+    derror_ = arena.floats(kChunk * V_);
     write_turned_ = arena.floats(K_ * kChunk), written_turned_ = arena.floats(V_ * kChunk);
     scores_ = arena.floats(2 * kChunk * kChunk), dscores_ = arena.floats(2 * kChunk * kChunk);
     factors_ = arena.floats(kChunk * kChunk), beta_ = arena.floats(kChunk);
     parts_ = arena.floats(kChunk * kLanes), sums_ = arena.floats(kChunk);
     chunk_starts_ = reinterpret_cast<int64_t*>(arena.floats(2 * (args_.checkpointEvery + 1)));
-    if (!gated_) read_state_ = read_, write_state_ = write_;
+    if (!gated_) read_state_ = read_;
   }
 
   // S before chunk c of the checkpoint's tokens, transposed.
@@ -128,23 +125,40 @@ class ChunkBackward {
     chunk_starts_[chunks_] = to;
   }
 
-  // The states before all chunks, and after the last one when `with_end`.
+  // The states before all chunks, and after the last one when `with_end`; what was staged for them is kept.
   void recompute(const float* checkpoint, bool with_end) {
-    const int64_t bytes = (chunks_ + 1) * V_ * K_ * 4;
-    states_ = static_cast<float*>(cx_.scratch(0, bytes));
+    Arena sizes(nullptr);
+    keep(sizes);
+    kept_bytes_ = sizes.used;
+    const int64_t states_bytes = (chunks_ + 1) * V_ * K_ * 4;
+    states_ = static_cast<float*>(cx_.scratch(0, states_bytes + chunks_ * kept_bytes_));
+    kept_ = reinterpret_cast<char*>(states_) + states_bytes;
     float* padded = state_before(chunks_);  // overwritten by the last state, if at all
     memset(padded, 0, static_cast<size_t>(K_ * V_ * 4));
     stage_rows(padded, V_, checkpoint, p_.V, p_.K, p_.V);
     transpose_matrix(states_, K_, padded, V_, K_, V_);
-    for (int64_t c = 0; c + (with_end ? 0 : 1) < chunks_; c++) {
+    for (int64_t c = 0; c < chunks_; c++) {
       const int64_t t = chunk_starts_[c], count = chunk_starts_[c + 1] - t;
+      select_chunk(c);
       if (gated_) stage_gates(t, count);
       stage_write(t, count);
-      const float* before = state_before(c);
+      if (c + 1 == chunks_ && !with_end) break;
       float* after = state_before(c + 1);
-      memcpy(after, before, static_cast<size_t>(V_ * K_ * 4));
+      memcpy(after, state_before(c), static_cast<size_t>(V_ * K_ * 4));
       add_product(V_, K_, count, {written_, 1, V_}, {write_state_, K_}, {after, K_}, kScaledColumns);
     }
+  }
+
+  void keep(Arena& arena) {
+    write_ = arena.floats(kChunk * K_), written_ = arena.floats(kChunk * V_);
+    write_state_ = write_;
+    if (!gated_) return;
+    write_state_ = arena.floats(kChunk * K_), grow_ = arena.floats(kChunk * K_), shrink_ = arena.floats(kChunk * K_);
+    start_ = arena.floats(K_), end_ = arena.floats(K_), total_ = arena.floats(K_);
+  }
+  void select_chunk(int64_t c) {
+    Arena arena(kept_ + c * kept_bytes_);
+    keep(arena);
   }
 
   // C = total C + A B, with the decay of the whole chunk along the rows or the columns of C.
@@ -203,10 +217,8 @@ class ChunkBackward {
     }
   }
 
-  // All operands of a chunk; `rows` is its number of tokens as a multiple of four, filled up with zeros.
+  // What is read of a chunk; `rows` is its number of tokens as a multiple of four, filled up with zeros.
   void stage_chunk(int64_t t, int64_t count, int64_t rows) {
-    if (gated_) stage_gates(t, count);
-    stage_write(t, count);
     for (int64_t c = 0; c < rows; c++) {
       const int64_t at = begin_ + t + c;
       beta_[c] = c < count && p_.beta_width ? x_.beta[at][0] : 1;
@@ -214,6 +226,10 @@ class ChunkBackward {
         stage_read(c, c, x_.q[at], p_.scale);
         if (p_.erase) stage_read(rows + c, c, x_.erase_key[at], 1);
         stage_row(doutput_ + c * V_, args_.doutput + (at * p_.heads + h_) * p_.V, p_.V, V_);
+        const int64_t to = at * p_.heads + h_;
+        prefetch_row(args_.dq + to * p_.K, p_.K), prefetch_row(args_.dk + to * p_.K, p_.K);
+        prefetch_row(args_.dv + to * p_.V, p_.V);
+        if (p_.gate_width > 1) prefetch_row(args_.dgate + to * p_.K, p_.K);
         if (t < kChunk) continue;
         prefetch_row(x_.q[at - kChunk], p_.K);
         prefetch_row(x_.write_key[at - kChunk], p_.K);
@@ -240,15 +256,25 @@ class ChunkBackward {
   void solve(int64_t count, int64_t rows) {
     for (int64_t i = 0; i < count; i++)
       for (int64_t j = 0; j < i; j++) factors_[j * kChunk + i] = -beta_[i] * scores_[(rows + i) * kChunk + j];
-    for (int64_t v = 0; v < V_; v += kLanes)
-      for (int64_t j = count - 2; j >= 0; j--) {
-        Vec even = load(derror_ + j * V_ + v), odd{};
-        for (int64_t i = j + 1; i < count; i += 2) {
-          even = fma(splat(factors_[j * kChunk + i]), load(derror_ + i * V_ + v), even);
-          if (i + 1 < count) odd = fma(splat(factors_[j * kChunk + i + 1]), load(derror_ + (i + 1) * V_ + v), odd);
-        }
-        store(derror_ + j * V_ + v, even + odd);
+    int64_t v = 0;
+    for (; v + 4 * kLanes <= V_; v += 4 * kLanes) solve_columns<4>(count, v);
+    for (; v < V_; v += kLanes) solve_columns<1>(count, v);
+  }
+  template <int NV>
+  void solve_columns(int64_t count, int64_t v) {
+    for (int64_t j = count - 2; j >= 0; j--) {
+      float* row = derror_ + j * V_ + v;
+      Vec x[NV];
+#pragma GCC unroll 4
+      for (int n = 0; n < NV; n++) x[n] = load(row + n * kLanes);
+      for (int64_t i = j + 1; i < count; i++) {
+        const Vec factor = splat(factors_[j * kChunk + i]);
+#pragma GCC unroll 4
+        for (int n = 0; n < NV; n++) x[n] = fma(factor, load(derror_ + i * V_ + v + n * kLanes), x[n]);
       }
+#pragma GCC unroll 4
+      for (int n = 0; n < NV; n++) store(row + n * kLanes, x[n]);
+    }
   }
 
   // dR = beta P goes out as dv and, negated, below dO; dbeta = P . (v - a), where v - a = N / beta.
@@ -322,6 +348,7 @@ class ChunkBackward {
     const Rows scores{scores_, kChunk}, dscores{dscores_, kChunk}, doutput{doutput_, V_}, derror{derror_, V_};
     const Rows dread{dread_, K_}, dwrite{dwrite_, K_};
     const Onto kOnto = gated_ ? kScaledColumns : kMatrix;
+    select_chunk(c);
     stage_chunk(t, count, rows);
     transpose_matrix(write_turned_, kChunk, write_, K_, kChunk, K_);
     transpose_matrix(written_turned_, kChunk, written_, V_, kChunk, V_);
@@ -412,7 +439,8 @@ class ChunkBackward {
   const Head x_;
   const int64_t h_, K_, V_;  // K and V padded to whole vectors
   const bool gated_;
-  int64_t begin_, chunks_, *chunk_starts_;
+  int64_t begin_, chunks_, *chunk_starts_, kept_bytes_;
+  char* kept_;
   float *states_, *dstate_, *dstate_turned_;
   // Where erase keys are concerned, Q' lies above E', Q above E, dO above -dR, and so for what is computed from them.
   float *read_, *read_state_, *dread_, *doutput_, *scores_, *dscores_;

@@ -1,0 +1,51 @@
+// RetNet: linear attention with a fixed decay per head and rotary positions (Sun et al. 2023; spec 2.13.2).
+import type { Tensor } from '../core';
+import type { TensorOptions } from '../ops';
+import { retention } from '../rules';
+import { CausalLM } from './causalLM';
+import { type ConfigurationInput, ConfigurationReader } from './configuration';
+import type { Past, RuleInputs } from './fastWeightMixer';
+import { ACTIVATIONS } from './featureMaps';
+import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla';
+import { repeatHeads, splitHeads } from './mixer';
+import { GatedOutputMixer, type OutputGateConfiguration, readOutputGate } from './outputGate';
+
+export interface RetNetConfiguration extends FlaConfiguration, OutputGateConfiguration {
+  readonly featureMap: 'identity' | 'relu' | 'silu' | 'swish';
+}
+
+function readConfiguration(input: ConfigurationInput): RetNetConfiguration {
+  const reader = new ConfigurationReader(input, 'retnet');
+  const base = readFla(reader, { modelType: 'retnet', architecture: 'RetNetForCausalLM' }, 2);
+  return {
+    ...base,
+    ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 2 }),
+    ...readOutputGate(reader),
+    featureMap: reader.supported('feature_map', 'identity', ['identity', 'relu', 'silu', 'swish']),
+  };
+}
+
+export class Retention extends GatedOutputMixer<RetNetConfiguration> {
+  protected readonly rule = retention;
+
+  constructor(config: RetNetConfiguration, options: TensorOptions = {}) {
+    super(config, options);
+  }
+
+  protected inputs(x: Tensor, past: Past): RuleInputs {
+    const { numHeads, numKvHeads, featureMap } = this.config;
+    const groups = numHeads / numKvHeads;
+    const phi = ACTIVATIONS[featureMap];
+    const q = past.rotate(phi(splitHeads(this.q_proj.forward(x), numHeads)));
+    const k = past.rotate(phi(splitHeads(this.k_proj.forward(x), numKvHeads)));
+    const v = splitHeads(this.v_proj.forward(x), numKvHeads);
+    return { q, k: repeatHeads(k, groups), v: repeatHeads(v, groups) };
+  }
+}
+
+export class RetNetForCausalLM extends CausalLM<RetNetConfiguration> {
+  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+    const config = readConfiguration(input);
+    super(config, new FlaDecoder(config, () => new Retention(config, options), options), options);
+  }
+}
