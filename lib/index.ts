@@ -67,3 +67,19 @@ export {
 export * from './rules';
 export * as nn from './nn';
 export * as optim from './optim';
+export {
+  cloneState,
+  disposeState,
+  sampleToken,
+  Session,
+  Snapshot,
+  type GeneratedToken,
+  type GenerateOptions,
+  type RecurrentModel,
+  type SampledToken,
+  type SamplingOptions,
+  type State,
+  type TokenIds,
+} from './inference';
+export * as models from './models';
+export { AutoModelForCausalLM, createModel, type CreateOptions, type PretrainedOptions } from './models';

@@ -26,13 +26,14 @@ export interface DeltaNetConfiguration extends FlaConfiguration, HeadSizes {
 function readConfiguration(input: ConfigurationInput): DeltaNetConfiguration {
   const reader = new ConfigurationReader(input, 'delta_net');
   const base = readFla(reader, { modelType: 'delta_net', architecture: 'DeltaNetForCausalLM' });
+  const allowNegEigval = reader.flag('allow_neg_eigval', false);
   return {
     ...base,
     ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 1 }),
     qkActivation: reader.supported('qk_activation', 'silu', ['silu', 'relu', 'elu', 'identity']),
     qkNorm: reader.supported('qk_norm', 'l2', ['l2', 'sum']),
-    useBeta: reader.flag('use_beta', true),
-    allowNegEigval: reader.flag('allow_neg_eigval', false),
+    useBeta: reader.supported('use_beta', true, allowNegEigval ? [true] : [true, false]),
+    allowNegEigval,
     useGate: reader.flag('use_gate', false),
     convSize: reader.flag('use_short_conv', true) ? reader.size('conv_size', 4) : null,
   };

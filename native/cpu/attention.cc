@@ -54,7 +54,8 @@ void attention(const Context& cx, const attentionArgs& x) {
     const int64_t h = task % heads, kh = h * keyHeads / heads, sequence = task / heads % x.sequences;
     const Span span = span_of(x, sequence);
     // The last blocks of queries see the most keys: they go first.
-    const int64_t t = (blocks - 1 - task / (heads * x.sequences)) * kQueries, queries = least(span.queries - t, kQueries);
+    const int64_t t = (blocks - 1 - task / (heads * x.sequences)) * kQueries;
+    const int64_t queries = least(span.queries - t, kQueries);
     if (queries <= 0) return;
     float* scores = static_cast<float*>(
         cx.scratch(0, (kQueries * (kKeys + V + 2) + kPackedFloats) * int64_t(sizeof(float))));
@@ -126,7 +127,9 @@ void attentionBackward(const Context& cx, const attentionBackwardArgs& x) {
         const Matrix dy = view(x.dy + first * V, heads * V);
         for (int64_t i = 0; i < queries; i++) {
           const float *a = x.y + (first + i * heads) * V, *b = x.dy + (first + i * heads) * V;
-          deltas[i] = float(sum_of(V, [&](int64_t j, int64_t left) { return load_first(a + j, left) * load_first(b + j, left); }));
+          deltas[i] = float(sum_of(V, [&](int64_t j, int64_t left) {
+            return load_first(a + j, left) * load_first(b + j, left);
+          }));
           memset(dq.at(i, 0), 0, K * sizeof(float));
         }
         for (int64_t s = span.first_block(t); s < span.end(t + queries - 1); s += kKeys) {

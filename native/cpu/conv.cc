@@ -70,7 +70,8 @@ void shortConv(const Context& cx, const shortConvArgs& x) {
     const Chunk& chunk = chunks[task / strips];
     const int64_t c = task % strips * kChannels, channels = d - c < kChannels ? d - c : kChannels;
     const int64_t tokens = chunk.end - chunk.begin;
-    float* rows = static_cast<float*>(cx.scratch(1, (tokens + history + width + 1) * kChannels * int64_t(sizeof(float))));
+    float* rows =
+        static_cast<float*>(cx.scratch(1, (tokens + history + width + 1) * kChannels * int64_t(sizeof(float))));
     float* weights = rows + (tokens + history) * kChannels;
     gather_inputs(x.x, x.initialState, chunk, d, history, c, channels, tokens + history, rows);
     gather_weights(x.weight, x.bias, width, c, channels, weights);
@@ -119,7 +120,7 @@ void shortConvBackward(const Context& cx, const shortConvBackwardArgs& x) {
         store(slopes + t * kChannels + i, g);
       }
     }
-    // Input t feeds output t + lag through weight history - lag, and what is left of the sequence's end the final state.
+    // Input t feeds output t + lag through weight history - lag; the last inputs of the sequence are its final state.
     const auto input_gradient = [&](int64_t t, int64_t i) {
       Vec g{};
       const int64_t last = history < reached - 1 - t ? history : reached - 1 - t;
@@ -164,7 +165,8 @@ void shortConvBackward(const Context& cx, const shortConvBackwardArgs& x) {
     for (int64_t i = begin; i < end; i += kLanes)
       for (int64_t j = 0; j <= width; j++) {
         Vec total{};
-        for (int64_t chunk = 0; chunk < count; chunk++) total += load_first(partial + chunk * size + j * d + i, end - i);
+        for (int64_t chunk = 0; chunk < count; chunk++)
+          total += load_first(partial + chunk * size + j * d + i, end - i);
         if (j == width && x.dbias.data) store_first(x.dbias + i, total, end - i);
         for (int64_t l = 0; j < width && l < kLanes && i + l < end; l++) x.dweight[(i + l) * width + j] = total[l];
       }

@@ -36,7 +36,8 @@ void matmul(const Context& cx, const matmulArgs& x) {
   };
   parallel(cx, (batch + members - 1) / members * row_cuts * col_cuts, [&](int64_t task) {
     float* packed = static_cast<float*>(cx.scratch(3, kPackedFloats * sizeof(float)));
-    const int64_t first = task / (row_cuts * col_cuts) * members, last = first + members < batch ? first + members : batch;
+    const int64_t first = task / (row_cuts * col_cuts) * members;
+    const int64_t last = first + members < batch ? first + members : batch;
     const int64_t i = task / col_cuts % row_cuts * rows_each, j = task % col_cuts * cols_each;
     const int64_t rows = m - i < rows_each ? m - i : rows_each, cols = n - j < cols_each ? n - j : cols_each;
     for (int64_t z = first; z < last; z++) {

@@ -31,7 +31,8 @@ void crossEntropy(const Context& cx, const crossEntropyArgs& x) {
       }
       double loss = lse - (1 - smoothing) * capped(splat(row[target]), cap)[0] + x.zLoss * lse * lse;
       if (smoothing != 0)
-        loss -= smoothing / double(n) * sum_of(n, [&](int64_t i, int64_t left) { return capped(load_first(row + i, left), cap); });
+        loss -= smoothing / double(n) *
+                sum_of(n, [&](int64_t i, int64_t left) { return capped(load_first(row + i, left), cap); });
       x.loss[r] = float(loss);
     }
   });
@@ -47,7 +48,8 @@ void crossEntropyBackward(const Context& cx, const crossEntropyBackwardArgs& x) 
       const int32_t target = x.target.ints()[r];
       const bool ignored = target == x.ignoreIndex;
       const float dloss = ignored ? 0.0f : x.dloss[r], lse = x.lse[r];
-      const Vec weight = splat(float(dloss * (1 + 2 * x.zLoss * lse))), even = splat(float(dloss * x.smoothing / double(n)));
+      const Vec weight = splat(float(dloss * (1 + 2 * x.zLoss * lse)));
+      const Vec even = splat(float(dloss * x.smoothing / double(n)));
       const auto slope = [&](Vec z) {
         const Vec t = z * splat(cap > 0 ? 1 / cap : 0.0f);
         return splat(1.0f) - t * t;

@@ -16,7 +16,8 @@ void lstmCell(const Context& cx, const lstmCellArgs& x) {
       for (int64_t j = 0; j < d; j += kLanes) {
         const int64_t left = d - j;
         const Vec in = vsigmoid(load_first(gates + j, left)), forget = vsigmoid(load_first(gates + d + j, left));
-        const Vec update = vtanh(load_first(gates + 2 * d + j, left)), out = vsigmoid(load_first(gates + 3 * d + j, left));
+        const Vec update = vtanh(load_first(gates + 2 * d + j, left));
+        const Vec out = vsigmoid(load_first(gates + 3 * d + j, left));
         const Vec c = fma(forget, load_first(cell + j, left), in * update);
         store_first(next + j, c, left);
         store_first(hidden + j, out * vtanh(c), left);
@@ -36,7 +37,8 @@ void lstmCellBackward(const Context& cx, const lstmCellBackwardArgs& x) {
       for (int64_t j = 0; j < d; j += kLanes) {
         const int64_t left = d - j;
         const Vec in = vsigmoid(load_first(gates + j, left)), forget = vsigmoid(load_first(gates + d + j, left));
-        const Vec update = vtanh(load_first(gates + 2 * d + j, left)), out = vsigmoid(load_first(gates + 3 * d + j, left));
+        const Vec update = vtanh(load_first(gates + 2 * d + j, left));
+        const Vec out = vsigmoid(load_first(gates + 3 * d + j, left));
         const Vec t = vtanh(load_first(next + j, left)), dh = load_first(dhidden + j, left);
         const Vec through = dh * out * (one - t * t);
         const Vec dc = dnext ? through + load_first(dnext + j, left) : through;

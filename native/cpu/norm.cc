@@ -16,9 +16,10 @@ void norm(const Context& cx, const normArgs& x) {
       const float* weight = x.weight.data ? x.weight + r % groups * n : nullptr;
       const float* bias = x.bias.data ? x.bias + r % groups * n : nullptr;
       float* y = x.y + r * n;
-      const double total = x.kind == kLayer ? sum_of(n, [&](int64_t i, int64_t left) { return load_first(row + i, left); }) : 0;
-      const float mean = float(total / double(n));
-      const Vec shift = splat(x.kind == kLayer ? mean : 0.0f);
+      double mean = 0;
+      if (x.kind == kLayer)
+        mean = sum_of(n, [&](int64_t i, int64_t left) { return load_first(row + i, left); }) / double(n);
+      const Vec shift = splat(float(mean));
       const double squares = sum_of(n, [&](int64_t i, int64_t left) {
         const Vec d = keep_first(load_first(row + i, left) - shift, left);
         return d * d;

@@ -67,7 +67,8 @@ void reduce(const Context& cx, const reduceArgs& x) {
     const float* data = x.x;
     if (adds) {
       double* totals = row_totals(cx, x.outer, n);
-      sum_rows(cx, x.outer, n, [&](int64_t r, int64_t i, int64_t left) { return load_first(data + r * n + i, left); }, totals);
+      const auto term = [&](int64_t r, int64_t i, int64_t left) { return load_first(data + r * n + i, left); };
+      sum_rows(cx, x.outer, n, term, totals);
       for (int64_t r = 0; r < x.outer; r++) x.y[r] = float(n > 0 ? totals[r] * scale : x.op == kMean ? NAN : 0.0);
     } else {
       parallel_blocks(cx, x.outer, kChunk / (n + 1) + 1, [&](int64_t begin, int64_t end) {

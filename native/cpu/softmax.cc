@@ -23,7 +23,8 @@ void softmax(const Context& cx, const softmaxArgs& x) {
       const Vec scale = splat(float(1 / total)), shift = splat(float(log(total)));
       for (int64_t i = 0; i < n; i += kLanes) {
         const int64_t left = n - i;
-        store_first(y + i, x.log ? (load_first(row + i, left) - splat(top)) - shift : load_first(y + i, left) * scale, left);
+        const Vec v = x.log ? (load_first(row + i, left) - splat(top)) - shift : load_first(y + i, left) * scale;
+        store_first(y + i, v, left);
       }
     }
   });

@@ -5,7 +5,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import path from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
-import { copyTree, localBuild, readJson, root, run, succeed, temporaryFolder, TRAIN_ONE_STEP, type Training, training } from './sandbox';
+import { copyTree, localBuild, readJson, root, succeed, temporaryFolder, TRAIN_ONE_STEP, type Training, training } from './sandbox';
 
 interface Manifest {
   name: string;
@@ -128,7 +128,6 @@ describe('the package', function () {
 
   const consumer = `import * as fw from 'fast-weights';
 import { deltaRule, type RuleResult, type Tensor } from 'fast-weights';
-declare const console: { log(line: string): void };
 const unused: (q: Tensor) => RuleResult = (q) => deltaRule(q, q, q, { mode: 'chunk' });
 if (typeof unused !== 'function') throw new Error();
 // @ts-expect-error: there is no such device
@@ -145,8 +144,9 @@ ${TRAIN_ONE_STEP}`;
       const source = `typed.${extension}`;
       const folder = at('project', `out-${moduleResolution}`);
       writeFileSync(at('project', source), consumer);
-      const lib = ['es2022', 'esnext.disposable'];
-      const compilerOptions = { strict: true, target: 'es2022', lib, types: [], module, moduleResolution, outDir: folder };
+      const language = { strict: true, target: 'es2022', lib: ['es2022', 'esnext.disposable'], module, moduleResolution };
+      const types = { typeRoots: [path.join(root, 'node_modules', '@types')], types: ['node'] };
+      const compilerOptions = { ...language, ...types, outDir: folder };
       writeFileSync(at('project', 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [source] }));
       succeed(at('project'), 'node', [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc')]);
       const [output] = readdirSync(folder);
@@ -157,8 +157,6 @@ ${TRAIN_ONE_STEP}`;
   }
 
   it('has a command', () => {
-    expect(succeed(at('project'), 'npx', ['--no-install', 'fast-weights', '--help'])).to.match(/Usage: fast-weights/);
-    const { status, output } = run(at('project'), 'npx', ['--no-install', 'fast-weights', 'no-such-command']);
-    expect(status, output).to.be.greaterThan(0);
+    expect(succeed(at('project'), 'npx', ['--no-install', manifest.name, '--help'])).to.match(/Usage: fast-weights/);
   });
 });

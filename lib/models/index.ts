@@ -1,0 +1,20 @@
+// Language models of published architectures: their layers, configurations, checkpoint layouts, and how to make them.
+export { AutoModelForCausalLM, type PretrainedOptions } from './auto';
+export { Attention, type AttentionShape, type KeyValueCache } from './attention';
+export { Block, type BlockParts, Backbone, Decoder, type Pointwise } from './block';
+export { CausalLM, type ForwardOptions, type ForwardResult } from './causalLM';
+export type { Configuration, ConfigurationInput, JsonObject } from './configuration';
+export { createModel, modelFamilies, type CreateOptions, type ModelSizes } from './create';
+export { DeltaNet, DeltaNetForCausalLM, type DeltaNetConfiguration } from './deltaNet';
+export { DeltaNet2021, DeltaNet2021ForCausalLM, type DeltaNet2021Configuration } from './deltaNet2021';
+export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInputs } from './fastWeightMixer';
+export type { FlaConfiguration } from './fla';
+export { GatedDeltaNet, GatedDeltaNetForCausalLM, type GatedDeltaNetConfiguration } from './gatedDeltaNet';
+export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './gatedLinearAttention';
+export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './kimiDeltaAttention';
+export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './linearAttention';
+export { LlamaForCausalLM, type LlamaConfiguration } from './llama';
+export { LstmForCausalLM } from './lstm';
+export { Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
+export type { SaveOptions } from './pretrained';
+export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './retention';

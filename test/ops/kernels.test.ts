@@ -1,0 +1,93 @@
+// Operators on native devices against the same operators on `js` in float64, at odd sizes: values and gradients.
+import * as fw from '../../lib';
+import { targets } from '../support/golden';
+import { Draw } from '../support/ruleInputs';
+import { expectClose, rms, toleranceOf } from '../support/tolerance';
+
+type Build = (...inputs: fw.Tensor[]) => fw.Tensor;
+type Case = [name: string, build: Build, ...inputs: { shape: number[]; low?: number; high?: number }[]];
+
+const of = (shape: number[], low = -2, high = 2): { shape: number[]; low: number; high: number } => ({ shape, low, high });
+
+const UNARY = ['exp', 'tanh', 'sigmoid', 'logSigmoid', 'silu', 'gelu', 'softplus', 'relu', 'square', 'abs', 'sin', 'cos', 'neg'] as const;
+const POSITIVE = ['log', 'sqrt', 'rsqrt', 'reciprocal'] as const;
+const SIZES = [1, 15, 16, 17, 33, 1000, 40000];
+
+const CASES: Case[] = [
+  ...UNARY.flatMap((op) => SIZES.map((n): Case => [`${op} of ${n}`, (x) => x[op](), of([n], -3, 3)])),
+  ...POSITIVE.flatMap((op) => [17, 1000].map((n): Case => [`${op} of ${n}`, (x) => x[op](), of([n], 0.05, 9)])),
+  ['elu1', (x) => fw.elu1(x), of([333])],
+  ['pow 1.7', (x) => x.pow(1.7), of([333], 0.1, 3)],
+  ['clamp', (x) => x.clamp(-1, 1), of([333])],
+  ['add with broadcasting', (a, b) => a.add(b), of([3, 7, 33]), of([7, 1])],
+  ['mul of a transpose', (a, b) => a.transpose(0, 2).mul(b), of([5, 3, 17]), of([17, 3, 5])],
+  ['div', (a, b) => a.div(b), of([4, 33]), of([33], 0.5, 2)],
+  ['maximum', (a, b) => a.maximum(b), of([100]), of([100])],
+  ['sum of rows', (x) => x.sum(-1), of([7, 1001])],
+  ['sum of columns', (x) => x.sum(0), of([1001, 7])],
+  ['sum of the middle', (x) => x.sum(1), of([3, 130, 5])],
+  ['mean of all', (x) => x.mean(), of([100, 1000])],
+  ['max', (x) => x.max(-1), of([9, 77])],
+  ['cumsum', (x) => x.cumsum(1), of([3, 130, 5])],
+  ['softmax', (x) => x.softmax(), of([5, 77], -20, 20)],
+  ['logSoftmax of one column', (x) => x.logSoftmax(), of([5, 1])],
+  ['copy of a transpose', (x) => x.permute(2, 0, 1).contiguous(), of([33, 18, 47])],
+  ['copy of strided slices', (x) => x.slice(2, 3, 20).slice(0, 1, 4).contiguous(), of([5, 7, 23])],
+  ['layerNorm', (x, w, b) => fw.layerNorm(x, w, b), of([6, 130]), of([130]), of([130])],
+  ['rmsNorm', (x, w) => fw.rmsNorm(x, w), of([300, 33]), of([33])],
+  ['l2Norm', (x) => fw.l2Norm(x), of([9, 5])],
+  ['groupNorm', (x, w, b) => fw.groupNorm(x, 4, w, b), of([9, 28]), of([28]), of([28])],
+  ...[[1, 1, 1], [1, 64, 64], [5, 3, 7], [17, 31, 33], [64, 64, 64], [65, 130, 127], [200, 48, 300], [3, 500, 2], [130, 1, 257]].flatMap(([m, n, k]): Case[] => [
+    [`matmul ${m} x ${n} x ${k}`, (a, b) => a.matmul(b), of([m, k]), of([k, n])],
+    [`matmul with transposes ${m} x ${n} x ${k}`, (a, b) => a.transpose(0, 1).matmul(b.transpose(0, 1)), of([k, m]), of([n, k])],
+  ]),
+  ['batched matmul over heads', (a, b) => a.permute(0, 2, 1, 3).matmul(b.permute(0, 2, 3, 1)), of([2, 19, 3, 8]), of([2, 21, 3, 8])],
+  ['shortConvolution', (x, w, b) => fw.shortConvolution(x, w, { bias: b, activation: 'silu' }).output, of([3, 37, 21]), of([21, 4]), of([21])],
+  ['shortConvolution, width 7', (x, w) => fw.shortConvolution(x, w).output, of([2, 5, 16]), of([16, 7])],
+  ['swiglu', (x, y) => fw.swiglu(x, y), of([7, 33]), of([7, 33])],
+  ['rope', (x) => fw.rope(x, { dims: 6 }), of([2, 40, 3, 10])],
+  ['softmaxAttention', (q, k, v) => fw.softmaxAttention(q, k, v), of([2, 70, 4, 12]), of([2, 70, 2, 12]), of([2, 70, 2, 9])],
+  ['softmaxAttention with a window and past keys', (q, k, v) => fw.softmaxAttention(q, k, v, { window: 9 }), of([1, 20, 2, 8]), of([1, 50, 2, 8]), of([1, 50, 2, 8])],
+];
+
+function run(build: Build, inputs: Float64Array[], shapes: number[][], where: { device: fw.Device; dtype: fw.DType }) {
+  return fw.scope(() => {
+    const leaves = inputs.map((data, i) => fw.tensor(data, { shape: shapes[i], ...where, requiresGrad: true }));
+    const y = build(...leaves);
+    const cotangent = new Draw(5).uniform([...y.shape], -1, 1);
+    y.mul(fw.tensor(cotangent.data, { shape: y.shape, ...where })).sum().backward();
+    const gradients = leaves.map((t) => t.grad!.dataSync());
+    leaves.forEach((t) => t.grad!.dispose());
+    return { y: y.dataSync(), gradients };
+  });
+}
+
+/** Far from 0 a derivative may cancel in float32, but values stay right and finite. */
+const STABLE = ['sigmoid', 'logSigmoid', 'silu', 'softplus', 'tanh', 'gelu'] as const;
+
+for (const where of targets().filter((t) => t.dtype === 'float32')) {
+  describe(`operators on ${where.device}`, () => {
+    it('saturating functions are right and finite far from 0', () => {
+      const x = [-100, -50, -20, -9, 9, 20, 50, 100];
+      for (const op of STABLE) {
+        const value = (device: fw.Device, dtype: fw.DType) => fw.tensor(x, { device, dtype })[op]().dataSync();
+        const [actual, reference] = [value(where.device, where.dtype), value('js', 'float64')];
+        x.forEach((_, i) => expectClose(`${op}(${x[i]})`, [actual[i]], [reference[i]], 1e-5, 1e-30));
+      }
+    });
+
+    for (const [name, build, ...specs] of CASES) {
+      it(name, () => {
+        const draw = new Draw(3);
+        const shapes = specs.map((s) => s.shape);
+        const inputs = specs.map((s) => draw.uniform(s.shape, s.low!, s.high!).data);
+        const reference = run(build, inputs, shapes, { device: 'js', dtype: 'float64' });
+        const actual = run(build, inputs, shapes, where);
+        const tolerance = toleranceOf(where.dtype);
+        expectClose('value', actual.y, reference.y, tolerance.forward);
+        const floor = 1e-3 * Math.max(...reference.gradients.map(rms));
+        reference.gradients.forEach((g, i) => expectClose(`gradient ${i}`, actual.gradients[i], g, tolerance.gradient, floor));
+      });
+    }
+  });
+}
