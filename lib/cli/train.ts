@@ -3,7 +3,7 @@ import { join, parse, resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { Device } from '../core';
 import { readJson, writeFileAtomic } from '../io';
-import { modelNames } from '../models';
+import { modelFamilies } from '../models';
 import { renderReport, type ReportRun } from '../viz';
 import { type TaskName, tasks } from '../data';
 import {
@@ -46,6 +46,8 @@ export interface TrainCommandOptions extends DeviceOptions {
   json?: boolean;
 }
 
+const MODELS = modelFamilies.map(({ name }) => name);
+
 /** Of a text run whose length is not given: all of it, the final validation included, stays below ten minutes. */
 const TEXT_MINUTES = 9;
 
@@ -60,7 +62,7 @@ export function trainCommand(): Command {
     )
     .addOption(new Option('--task <name>', 'a built-in task').choices(Object.keys(tasks)))
     .addOption(new Option('--task-options <list>', 'settings of the task, for example pairs=16,replaced=8').argParser(assignments))
-    .option('--model <name>', `${modelNames().join(', ')}; several, separated by commas, are compared`, 'deltanet')
+    .option('--model <name>', `${MODELS.join(', ')}; several, separated by commas, are compared`, 'deltanet')
     .addOption(number('--hidden-size <n>', 'width (default: 256 for text, 128 for tasks; 64 on js)', wholeNumber(1)))
     .addOption(number('--layers <n>', 'blocks (default: 4 for text, 2 for tasks and on js)', wholeNumber(1)))
     .addOption(number('--heads <n>', 'heads (default: one for 64 of the width)', wholeNumber(1)))
@@ -87,7 +89,7 @@ Ctrl-C saves a checkpoint and stops; --resume goes on from it with the same resu
 
 Examples:
   fast-weights train --text book.txt
-  fast-weights train --text book.txt --model deltanet,linear-attention --minutes 3
+  fast-weights train --text book.txt --model deltanet,linear-transformer --minutes 3
   fast-weights train --task associativeRecall --task-options pairs=16,replaced=8 --steps 500
   fast-weights train --resume runs/deltanet-book`,
     )
@@ -155,9 +157,9 @@ function folderFor(configs: readonly RunConfig[]): string {
 async function configsOf(options: TrainCommandOptions, device: Device, command: Command): Promise<RunConfig[]> {
   if (options.config !== undefined) return [{ ...checkRunConfig(await readJson(options.config), options.config), device }];
   const names = options.model.split(',').map((name) => name.trim());
-  const stranger = names.find((name) => !modelNames().includes(name));
+  const stranger = names.find((name) => !MODELS.includes(name));
   if (stranger !== undefined) {
-    command.error(`error: unknown model '${stranger}'; there are ${modelNames().join(', ')}`);
+    command.error(`error: unknown model '${stranger}'; there are ${MODELS.join(', ')}`);
   }
   const data = options.task ? taskOf(options, options.task) : await textOf(options, device);
   const training = trainingOf(options);

@@ -36,14 +36,13 @@ export async function trainRun(run: Run, signal: AbortSignal): Promise<Outcome> 
 
 /** The progress bar, made as soon as the length of the run is known; before that, nothing is worth showing. */
 function progressOf({ trainer }: Run): { take(metrics: Metrics): void; done(): void } {
-  const start = trainer.step;
   let total: number | undefined;
   let progress: Progress | undefined;
   return {
     take({ step, loss, tokensPerSecond, validation }) {
       total ??= trainer.totalSteps;
       if (total === undefined) return;
-      progress ??= createProgress(process.stderr, { total, start: Math.min(start, total) });
+      progress ??= createProgress(process.stderr, { total, start: Math.min(step - 1, total) });
       progress.update({ step: Math.min(step, total), loss, tokensPerSecond, validationLoss: validation?.loss });
       if (validation && !process.stderr.isTTY) progress.note(`step ${step}: validation loss ${formatNumber(validation.loss)}`);
     },

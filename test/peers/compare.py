@@ -25,16 +25,39 @@ def plain_delta_rule(q, k, v, beta, scale=None, initial_state=None, output_final
     return torch.stack(outputs, 1), state if output_final_state else None
 
 
+def replace_kernels():
+    """Plain torch in place of every Triton kernel that a DeltaNet's forward pass uses; its own model and layer code runs."""
+    import fla.layers.delta_net as layer
+    import fla.modules as modules
+    import fla.modules.mlp as mlp
+    import torch.nn.functional as F
+
+    def rms_norm(self, x, residual=None, prenorm=False, **_):
+        total = x if residual is None else x + residual
+        y = total * (total.pow(2).mean(-1, keepdim=True) + self.eps).rsqrt() * self.weight
+        return (y, total) if prenorm else y
+
+    def convolution(self, x, *_, **__):
+        width = self.weight.shape[-1]
+        y = F.conv1d(F.pad(x.transpose(1, 2), (width - 1, 0)), self.weight, self.bias, groups=x.shape[-1])
+        return F.silu(y).transpose(1, 2), None
+
+    layer.chunk_delta_rule = layer.fused_recurrent_delta_rule = plain_delta_rule
+    modules.RMSNorm.forward = rms_norm
+    modules.ShortConvolution.forward = convolution
+    mlp.swiglu = lambda x, y: F.silu(x) * y
+    mlp.SwiGLULinear.forward = lambda self, x, y, weight, bias: F.linear(F.silu(x) * y, weight, bias)
+
+
 def load(name, folder):
     if name == "llama":
         from transformers import LlamaForCausalLM
 
         return LlamaForCausalLM.from_pretrained(folder)
-    import fla.layers.delta_net as layer
     from fla.models import DeltaNetForCausalLM
 
     if not torch.cuda.is_available():
-        layer.chunk_delta_rule = layer.fused_recurrent_delta_rule = plain_delta_rule
+        replace_kernels()
     return DeltaNetForCausalLM.from_pretrained(folder)
 
 
