@@ -66,6 +66,11 @@ export interface MemorySizes {
   valueDim: number;
 }
 
+/** Rules run in the precision of the state, float32 for bfloat16 models. */
+function wide<T extends Tensor | null | undefined>(t: T): T {
+  return (t?.dtype === 'bfloat16' ? t.to('float32') : t) as T;
+}
+
 export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   protected abstract readonly rule: MixerRule;
   /** Whether the state holds the sum of keys, too. */
@@ -93,7 +98,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const convolutions: Record<string, Tensor> = {};
     const position = state?.position ?? 0;
-    const { q, k, v, ...rest } = this.inputs(x, {
+    const { q, k, v, gate, beta, ...rest } = this.inputs(x, {
       convolve: (name, convolution, input) => {
         const initialState = state?.convolutions[name] ?? null;
         const result = convolution.forward(input, { initialState, outputFinalState: outputState, cuSeqlens });
@@ -108,14 +113,16 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
         return rope(input, { offset: position, cuSeqlens });
       },
     });
-    const { output, finalState, finalNormalizer } = this.rule(q, k, v, {
+    const { output, finalState, finalNormalizer } = this.rule(wide(q), wide(k), wide(v), {
       ...rest,
+      gate: wide(gate),
+      beta: wide(beta),
       initialState: state?.memory ?? null,
       initialNormalizer: state?.normalizer ?? null,
       outputFinalState: outputState,
       cuSeqlens,
     });
-    const result = this.readout(output, x);
+    const result = this.readout(output.to(x.dtype), x);
     if (!finalState) return { output: result };
     return {
       output: result,
@@ -129,14 +136,20 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   }
 
   step(x: Tensor, state: FastWeightState): Tensor {
-    const { q, k, v, ...rest } = this.inputs(x, {
+    const { q, k, v, gate, beta, ...rest } = this.inputs(x, {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
     });
     const { memory, normalizer } = state;
-    const output = this.rule.step(q, k, v, { ...rest, state: memory, normalizer: normalizer ?? undefined });
+    const output = this.rule.step(wide(q), wide(k), wide(v), {
+      ...rest,
+      gate: wide(gate),
+      beta: wide(beta),
+      state: memory,
+      normalizer: normalizer ?? undefined,
+    });
     state.position++;
-    return this.readout(output, x);
+    return this.readout(output.to(x.dtype), x);
   }
 
   initialState(batch: number): FastWeightState {
@@ -144,7 +157,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     const where = { device: this.reference.device, dtype: stateDType(this.reference) };
     const convolutions: Record<string, Tensor> = {};
     for (const [name, convolution] of Object.entries(this.convolutions)) {
-      if (convolution) convolutions[name] = zeros([batch, convolution.dim, convolution.width - 1], where);
+      if (convolution) convolutions[name] = convolution.initialState(batch);
     }
     return {
       memory: zeros([batch, heads, keyDim, valueDim], where),

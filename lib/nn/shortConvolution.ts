@@ -38,7 +38,8 @@ export class ShortConvolution extends Module {
   }
 
   initialState(batch: number): Tensor {
-    return zeros([batch, this.dim, this.width - 1], { device: this.weight.device });
+    const { device, dtype } = this.weight;
+    return zeros([batch, this.dim, this.width - 1], { device, dtype: dtype === 'float64' ? dtype : 'float32' });
   }
 
   private kernel(): Tensor {

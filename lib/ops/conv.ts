@@ -77,18 +77,26 @@ export const shortConvolution = widening((x: Tensor, weight: Tensor, options: Sh
 });
 
 /**
- * One token of `shortConvolution`, outside the tape: x [B, D] in, [B, D] out; the state [B, D, W - 1] is changed in place.
+ * One token of `shortConvolution`, outside the tape: x [B, D] in, [B, D] out; the state [B, D, W - 1], float32 also for
+ * bfloat16 inputs, is changed in place.
  */
 export function shortConvolutionStep(
   x: Tensor,
   weight: Tensor,
   options: { bias?: Tensor | null; activation?: 'silu' | null; state: Tensor },
 ): Tensor {
+  const { state } = options;
+  if (state.dtype === 'bfloat16') throw argumentError('DTYPE', 'shortConvolution.step', 'state', 'float32', 'bfloat16');
+  return stepOf(x, weight, options);
+}
+
+const stepOf = widening((x: Tensor, weight: Tensor, options: Parameters<typeof shortConvolutionStep>[2]): Tensor => {
   const where = 'shortConvolution.step';
   const { bias = null, state } = options;
   const { d, width } = check(where, x, weight, bias);
   if (x.ndim !== 2) throw argumentError('SHAPE', where, 'x', '[B, D]', formatShape(x.shape));
   checkState(where, state, [x.shape[0], d, width - 1], 'batch, channels, width - 1');
+  checkAlike(where, 'state', state, x, 'x');
   const y = emptyLike(x);
   kernelsOf(x).shortConvStep({
     x: contiguous(x), weight: contiguous(weight), bias, state, y, batch: x.shape[0], d, width,
@@ -96,4 +104,4 @@ export function shortConvolutionStep(
   });
   state.storage.version++;
   return y;
-}
+});

@@ -101,7 +101,7 @@ export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfi
   const minutes = given.minutes ?? null;
   const steps = given.steps ?? (minutes === null ? 1000 : null);
   const warmup = Math.min(100, Math.floor((steps ?? 1000) / 10));
-  const config: TrainingConfig = { steps, minutes, ...DEFAULTS, warmup, ...withoutNull(given) };
+  const config: TrainingConfig = { steps: null, minutes: null, ...DEFAULTS, warmup, ...given, steps, minutes };
   if (steps !== null) checkInteger(where, 'steps', steps);
   if (minutes !== null) checkNumber(where, 'minutes', minutes, 0);
   for (const key of ['batchSize', 'accumulate', 'validateEvery', 'validationBatches', 'checkpointEvery'] as const) {

@@ -30,7 +30,7 @@ static Span span_of(const Args& x, int64_t sequence) {
   return {start, start, length, length, x.window};
 }
 
-// p[i, j] = exp(s[i, j] - shift) for the keys that query t + i sees, 0 for the others; the row's sum is returned.
+// row[j] = exp(row[j] - shift) for from <= j < to, 0 elsewhere below width; the sum is returned.
 FW_INLINE float exponentials(float* row, int64_t from, int64_t to, int64_t width, float shift) {
   Vec total{};
   for (int64_t j = 0; j < kKeys; j += kLanes) {

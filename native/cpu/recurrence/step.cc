@@ -12,7 +12,6 @@ struct Token {
   const float *erase, *read, *write, *second, *decay;
   float erase_scale, read_scale, state_scale, read_write, read_second, beta;
   const float *v, *betas;  // betas is null unless beta is a vector
-  int64_t ahead;           // how far on the next state lies, to be fetched while this one is written
 };
 
 // Columns [0, NV * kLanes) of a state whose rows lie `stride` apart.
@@ -48,7 +47,6 @@ static void step_block(const Token& token, int64_t K, float* state, int64_t stri
 #pragma GCC unroll 4
     for (int n = 0; n < NV; n++) {
       float* s = state + i * stride + n * kLanes;
-      __builtin_prefetch(s + token.ahead, 1, 3);
       Vec x = load(s);
       if (Gate) x *= d;
       x = fma(write[n], w, x);
@@ -113,7 +111,7 @@ static void step_head(const Context& cx, const Problem& p, const Head& x, int64_
   token.state_scale = stage_decay(p, x, t, decay);
   token.read_scale = p.scale * (p.read_before ? 1 : token.state_scale);
   token.erase_scale = p.undecayed ? 1 : token.state_scale;
-  token.read = q, token.erase = e, token.decay = decay, token.ahead = K * p.V;
+  token.read = q, token.erase = e, token.decay = decay;
   if (general) {
     for (int64_t i = 0; i < rows; i += kLanes) {
       const Vec d = p.gate_width > 1 ? load(decay + i) : splat(1);

@@ -1,0 +1,225 @@
+// Runs, their folders and checkpoints.
+import { appendFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import '../../lib';
+import { devices } from '../../lib/backends';
+import { type FastWeightsError, manualSeed, memory, type Tensor } from '../../lib/core';
+import { type Batch, createTask, type Dataset } from '../../lib/data';
+import { createModel } from '../../lib/models';
+import {
+  checkRunConfig,
+  evaluate,
+  fillTraining,
+  resolveCheckpoint,
+  resumeRun,
+  RunFolder,
+  startRun,
+  Trainer,
+} from '../../lib/train';
+import { close, losses, tinyConfig, weights, withFolder } from './support';
+
+async function failure(promise: Promise<unknown>): Promise<FastWeightsError> {
+  return promise.then(
+    () => expect.fail('must fail'),
+    (error: FastWeightsError) => error,
+  );
+}
+
+describe('training', () => {
+  for (const { device, available } of devices().filter((d) => d.device !== 'cuda')) {
+    it(`resumes bit for bit on ${device}`, async function () {
+      if (!available) this.skip();
+      await withFolder(async (dir) => {
+        const whole = await startRun(tinyConfig({}, device), join(dir, 'whole'));
+        const expected = await losses(whole);
+        const first = await startRun(tinyConfig({}, device), join(dir, 'parts'));
+        await losses(first, 5);
+        const reached = first.trainer.step;
+        expect(reached).to.be.within(5, 6);
+        const second = await resumeRun(join(dir, 'parts'));
+        expect(second.trainer.step).to.equal(reached);
+        expect(await losses(second)).to.eql(expected.slice(reached));
+        expect(weights(second)).to.eql(weights(whole));
+        const logged = (run: typeof whole): Promise<unknown[]> =>
+          run.folder.metrics().then((lines) => lines.map(({ step, loss, validation }) => ({ step, loss, validation })));
+        expect(await logged(second)).to.eql(await logged(whole));
+        for (const run of [whole, first, second]) close(run);
+      });
+    });
+  }
+
+  it('repeats from its config.json', async () => {
+    await withFolder(async (dir) => {
+      const run = await startRun(tinyConfig({ steps: 4 }), join(dir, 'a'));
+      const saved = JSON.parse(readFileSync(join(dir, 'a', 'config.json'), 'utf8')) as unknown;
+      expect(checkRunConfig(saved, 'config')).to.eql(run.config);
+      const again = await startRun(checkRunConfig(saved, 'config'), join(dir, 'b'));
+      expect(await losses(again)).to.eql(await losses(run));
+      close(run);
+      close(again);
+    });
+  });
+
+  it('refuses configurations that make no sense, naming what is wrong', () => {
+    expect(() => fillTraining({ batchSize: 0 })).to.throw('batchSize');
+    expect(() => fillTraining({ lerningRate: 1 } as never)).to.throw('unknown option lerningRate');
+    expect(() => checkRunConfig([], 'file')).to.throw('an object');
+    expect(() => checkRunConfig({ ...tinyConfig(), device: 'tpu' }, 'file')).to.throw('device');
+    expect(() => checkRunConfig({ ...tinyConfig(), data: { task: 'nope' } }, 'file')).to.throw('data.task');
+  });
+
+  it('fails before any work where the folder cannot be written or holds a run', async () => {
+    await withFolder(async (dir) => {
+      writeFileSync(join(dir, 'file'), '');
+      expect((await failure(startRun(tinyConfig(), join(dir, 'file', 'run')))).code).to.equal('IO');
+      close(await startRun(tinyConfig(), join(dir, 'run')));
+      expect((await failure(startRun(tinyConfig(), join(dir, 'run')))).message).to.include('already holds a run');
+      expect((await failure(resumeRun(join(dir, 'nothing')))).code).to.equal('IO');
+      expect((await failure(resumeRun(join(dir, 'run')))).message).to.include('no checkpoint');
+    });
+  });
+
+  it('makes checkpoints that open as models, and keeps the last two and the best', async () => {
+    await withFolder(async (dir) => {
+      const run = await startRun(tinyConfig({ checkpointEvery: 2, validateEvery: 2 }), dir);
+      await losses(run);
+      const all = await run.folder.listCheckpoints();
+      const measured = (await run.folder.metrics()).filter((line) => line.validation);
+      const best = measured.reduce((a, b) => (b.validation!.loss < a.validation!.loss ? b : a)).step;
+      expect(all.map((c) => c.step)).to.eql([...new Set([best, 8, 10])].sort((a, b) => a - b));
+      expect(await resolveCheckpoint(dir)).to.equal(run.folder.checkpointPath(10));
+      close(run);
+    });
+  });
+
+  it('ends on a loss that is not finite, its last checkpoint untouched', async () => {
+    await withFolder(async (dir) => {
+      const run = await startRun(tinyConfig({ learningRate: 1e37, warmup: 0, checkpointEvery: 1 }), dir);
+      const error = await failure(run.trainer.run());
+      expect(error.argument).to.equal('learningRate');
+      expect(error.message).to.match(/the checkpoint of step \d+ is kept/);
+      close(await resumeRun(dir));
+      close(run);
+    });
+  });
+
+  it('names a damaged checkpoint', async () => {
+    await withFolder(async (dir) => {
+      const run = await startRun(tinyConfig({ steps: 2 }), dir);
+      await losses(run);
+      close(run);
+      const checkpoint = run.folder.checkpointPath(2);
+      truncateSync(join(checkpoint, 'optimizer.safetensors'), 1000);
+      expect((await failure(resumeRun(dir))).message).to.include('optimizer.safetensors');
+      truncateSync(join(checkpoint, 'model.safetensors'), 100);
+      expect((await failure(resumeRun(dir))).message).to.include('model.safetensors');
+    });
+  });
+
+  it('reads past a line of metrics that was cut short, and past folders that were never finished', async () => {
+    await withFolder(async (dir) => {
+      const run = await startRun(tinyConfig({ steps: 3 }), dir);
+      await losses(run);
+      const before = await run.folder.metrics();
+      appendFileSync(join(dir, 'metrics.jsonl'), '{"step":4,"lo');
+      expect(await run.folder.metrics()).to.eql(before);
+      close(run);
+      close(await resumeRun(dir, { steps: 4 }));
+      expect(readFileSync(join(dir, 'metrics.jsonl'), 'utf8').endsWith('}\n')).to.equal(true);
+      expect(readdirSync(join(dir, 'checkpoints'))).to.eql(['step-3']);
+    });
+  });
+
+  it('ends in time when time is the limit, and lets timers fire', async () => {
+    await withFolder(async (dir) => {
+      const run = await startRun(tinyConfig({ steps: null, minutes: 1 / 60, validateEvery: 1000 }), dir);
+      let ticks = 0;
+      const timer = setInterval(() => ticks++, 10);
+      const begun = performance.now();
+      const { step, seconds } = await run.trainer.run();
+      clearInterval(timer);
+      expect(performance.now() - begun).to.be.below(3000);
+      expect(seconds).to.be.above(0.5);
+      expect(run.trainer.totalSteps).to.equal(step);
+      expect(ticks).to.be.above(10);
+      const rates = (await run.folder.metrics()).flatMap((line) => line.learningRate ?? []);
+      expect(rates.at(-1)).to.be.below(0.2 * Math.max(...rates));
+      close(run);
+    });
+  });
+
+  it('holds memory flat', async () => {
+    await withFolder(async (dir) => {
+      const run = await startRun(tinyConfig({ steps: 300, validateEvery: 50 }), dir);
+      const live: number[] = [];
+      await run.trainer.run({
+        onMetrics: ({ step }) => {
+          if (step % 100 === 60) live.push(memory().devices.find((d) => d.device === 'js')!.bytes);
+        },
+      });
+      expect(new Set(live).size).to.equal(1);
+      close(run);
+    });
+  });
+
+  it('frees everything', async () => {
+    const bytes = (): number => memory().devices.find((d) => d.device === 'js')?.bytes ?? 0;
+    await withFolder(async (dir) => {
+      const before = bytes();
+      const run = await startRun(tinyConfig({ steps: 3 }), dir);
+      await losses(run);
+      close(run);
+      const resumed = await resumeRun(dir, { steps: 5 });
+      await losses(resumed);
+      close(resumed);
+      expect(bytes()).to.equal(before);
+    });
+  });
+
+  it('sums gradients over batches as one larger batch would', async () => {
+    await withFolder(async (dir) => {
+      const task = createTask('associativeRecall', { pairs: 4, evaluationSize: 4 });
+      const found: number[][] = [];
+      for (const accumulate of [1, 2]) {
+        // Step s of the larger batch is steps 2 s and 2 s + 1 of the smaller one.
+        const data: Dataset = { ...task, batch: (step) => (accumulate === 1 ? join2(task, step) : task.batch(step, 3)) };
+        manualSeed(1);
+        const model = createModel('deltanet', { vocabSize: task.vocabSize, hiddenSize: 16, numLayers: 1, numHeads: 2, device: 'js' });
+        const folder = await RunFolder.create(join(dir, String(accumulate)), {});
+        const trainer = new Trainer({ model, data, folder, training: { steps: 4, batchSize: 3, accumulate, warmup: 0 } });
+        await trainer.run();
+        found.push((await folder.metrics()).flatMap((line) => line.loss ?? []));
+        trainer.dispose();
+        model.dispose();
+      }
+      found[0].forEach((loss, i) => expect(loss).to.be.closeTo(found[1][i], 1e-5));
+    });
+  });
+
+  it('weights an evaluation by labels and tells groups apart', async () => {
+    const data = createTask('associativeRecall', { nKeys: 4, nValues: 4, pairs: 4, evaluationSize: 5 });
+    const first = { ...data, *evaluation(): Iterable<Batch> {
+      yield* data.evaluation(5);
+    } };
+    using model = createModel('deltanet', { vocabSize: data.vocabSize, hiddenSize: 16, numLayers: 1, numHeads: 2, device: 'js' });
+    const [one, two] = [await evaluate(model, first), await evaluate(model, data, { batchSize: 2 })];
+    expect(one.loss).to.be.closeTo(two.loss, 1e-5);
+    expect(one.groups).to.eql(two.groups).and.to.have.keys('fresh', 'replaced');
+    const aborted = AbortSignal.abort();
+    expect((await failure(evaluate(model, data, { signal: aborted }))).code).to.equal('ABORTED');
+    expect((model as unknown as { lm_head: { weight: Tensor } }).lm_head.weight.grad).to.equal(null);
+  });
+});
+
+function join2(task: Dataset, step: number): Batch {
+  const [a, b] = [task.batch(2 * step, 3), task.batch(2 * step + 1, 3)];
+  return {
+    ...a,
+    batchSize: 6,
+    inputs: Int32Array.from([...a.inputs, ...b.inputs]),
+    labels: Int32Array.from([...a.labels, ...b.labels]),
+    groups: Uint8Array.from([...a.groups!, ...b.groups!]),
+    labelCount: a.labelCount + b.labelCount,
+  };
+}
