@@ -34,6 +34,7 @@
         'native/binding/allocator.cc',
         'native/binding/environment.cc',
         'native/binding/instruction_sets.cc',
+        'native/binding/peak.cc',
         'native/binding/promises.cc',
         'native/binding/queue.cc',
         'native/binding/schema.cc',

@@ -3,9 +3,11 @@ import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device
 import type { Backend, DeviceInfo } from './backend';
 import { createJsBackend } from './js';
 import { loadAttempts, nativeBackend } from './loader';
+import type { MachineLimits } from './native';
 
 export type { Backend, DeviceInfo } from './backend';
 export { loadAttempts, type LoadAttempt } from './loader';
+export type { MachineLimits } from './native';
 export * from './table';
 
 const DEVICES: readonly Device[] = ['cuda', 'cpu', 'js'];
@@ -76,4 +78,9 @@ export function devices(): DeviceInfo[] {
 export function setNumThreads(n: number): void {
   checkInteger('setNumThreads', 'n', n, 1, 1024);
   nativeBackend()?.setNumThreads(n);
+}
+
+/** Measures the processor's limits on the compute threads, for the benchmarks; null without native kernels. */
+export function machineLimits(copyBytes = 0): MachineLimits | null {
+  return nativeBackend()?.measureLimits(copyBytes) ?? null;
 }

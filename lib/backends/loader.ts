@@ -4,8 +4,7 @@ import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { FastWeightsError } from '../core';
-import type { Backend } from './backend';
-import { createNativeBackend, type Addon } from './native';
+import { createNativeBackend, type Addon, type NativeBackend } from './native';
 
 /** One step of the chain. */
 export interface LoadAttempt {
@@ -17,7 +16,7 @@ export interface LoadAttempt {
 
 const load = createRequire(__filename);
 const attempts: LoadAttempt[] = [];
-let loaded: Backend | null | undefined;
+let loaded: NativeBackend | null | undefined;
 
 /** The nearest folder upwards with our package.json: the same from the compiled files and from the sources. */
 function packageRoot(): string {
@@ -35,7 +34,7 @@ function packageName(dir: string): unknown {
   }
 }
 
-function openAddon(path: string): Backend {
+function openAddon(path: string): NativeBackend {
   const processor = cpus()[0]?.model.trim() || process.arch;
   return createNativeBackend(load(path) as Addon, processor, process.env.FAST_WEIGHTS_ISA);
 }
@@ -44,16 +43,16 @@ function skip(reason: string): never {
   throw new FastWeightsError('BACKEND', reason);
 }
 
-function openOverride(): Backend {
+function openOverride(): NativeBackend {
   return openAddon(process.env.FAST_WEIGHTS_NATIVE_PATH || skip('FAST_WEIGHTS_NATIVE_PATH is not set'));
 }
 
-function openLocalBuild(): Backend {
+function openLocalBuild(): NativeBackend {
   const { path, local } = findBinary();
   return openAddon(local ? path : skip('build/Release has no addon; `npm run build:native` compiles one'));
 }
 
-function openPrebuild(): Backend {
+function openPrebuild(): NativeBackend {
   const { path, local } = findBinary();
   return openAddon(local ? skip('build/Release stands before it; remove the folder build to use the prebuild') : path);
 }
@@ -66,7 +65,7 @@ function findBinary(): { path: string; local: boolean } {
   return { path, local: path.startsWith(join(root, 'build') + sep) };
 }
 
-function attempt(step: LoadAttempt['step'], open: () => Backend): Backend | null {
+function attempt(step: LoadAttempt['step'], open: () => NativeBackend): NativeBackend | null {
   try {
     const backend = open();
     attempts.push({ step, ok: true });
@@ -79,9 +78,9 @@ function attempt(step: LoadAttempt['step'], open: () => Backend): Backend | null
 }
 
 /** The native CPU backend, or null; the chain runs once, when it is first needed. */
-export function nativeBackend(): Backend | null {
+export function nativeBackend(): NativeBackend | null {
   if (loaded !== undefined) return loaded;
-  const cuda = (): Backend => skip('fast-weights-cuda-linux-x64 is not installed');
+  const cuda = (): NativeBackend => skip('fast-weights-cuda-linux-x64 is not installed');
   loaded = attempt('override', openOverride) ?? attempt('local build', openLocalBuild);
   attempt('cuda package', cuda);
   loaded ??= attempt('prebuild', openPrebuild);

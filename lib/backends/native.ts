@@ -37,8 +37,20 @@ export interface Addon {
   submit(kernel: number): void;
   setNumThreads(n: number): void;
   numThreads(): number;
+  /** See native/binding/peak.h. */
+  peakFlops(): number;
+  copyBandwidth(bytes: number): number;
   trim(): void;
   memoryUsage(): { live: number; peak: number; cached: number };
+}
+
+/** What the processor can do on the threads that compute, for benchmarks to compare kernels with. */
+export interface MachineLimits {
+  readonly instructionSet: string;
+  /** float32 operations per second of multiply-adds on registers. */
+  readonly flops: number;
+  /** Bytes per second, read and written, of a copy within `copyBytes` bytes of memory. */
+  readonly copyBandwidth: number;
 }
 
 /** Writes one argument at `at` and returns where the next one goes. */
@@ -182,7 +194,7 @@ function kernelFunctions(addon: Addon): KernelTable {
   return Object.fromEntries(functions) as unknown as KernelTable;
 }
 
-class NativeBackend extends ThreadBound implements Backend {
+export class NativeBackend extends ThreadBound implements Backend {
   readonly device: Device = 'cpu';
   readonly kernels: KernelTable;
   readonly prefersTokenLoop = false;
@@ -252,13 +264,21 @@ class NativeBackend extends ThreadBound implements Backend {
   trimMemory(): void {
     this.#addon.trim();
   }
+
+  measureLimits(copyBytes: number): MachineLimits {
+    return {
+      instructionSet: this.#addon.instructionSet(),
+      flops: this.#addon.peakFlops(),
+      copyBandwidth: copyBytes > 0 ? this.#addon.copyBandwidth(copyBytes) : 0,
+    };
+  }
 }
 
 /**
  * The CPU device on a loaded addon. `instructionSet` forces one of those that the processor has; otherwise the widest
  * is taken.
  */
-export function createNativeBackend(addon: Addon, processor: string, instructionSet?: string): Backend {
+export function createNativeBackend(addon: Addon, processor: string, instructionSet?: string): NativeBackend {
   checkSchema(addon);
   if (instructionSet) guarded('FAST_WEIGHTS_ISA', () => addon.useInstructionSet(instructionSet));
   return new NativeBackend(addon, `${processor} (${addon.instructionSet()})`);

@@ -35,7 +35,8 @@ function fileKey(key: string): string {
 }
 
 function toJson(key: string, value: unknown): Json {
-  if (value === null || typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string') return value;
+  if (value === null || typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string')
+    return value;
   if (Array.isArray(value)) return value.map((item) => toJson(key, item));
   if (typeof value === 'object' && value !== undefined) return withFileKeys(value as ConfigurationInput);
   throw argumentError('INVALID_ARGUMENT', 'configuration', key, 'a JSON value', describe(value));

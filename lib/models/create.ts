@@ -82,7 +82,16 @@ export function createModel(name: string, options: CreateOptions): CausalLM {
     const expected = modelFamilies.map((family) => `'${family.name}'`).join(' | ');
     throw argumentError('INVALID_ARGUMENT', where, 'name', expected, JSON.stringify(name));
   }
-  const { vocabSize, hiddenSize = 256, numLayers = 4, numHeads = 4, intermediateSize, device, dtype, ...rest } = options;
+  const {
+    vocabSize,
+    hiddenSize = 256,
+    numLayers = 4,
+    numHeads = 4,
+    intermediateSize,
+    device,
+    dtype,
+    ...rest
+  } = options;
   for (const [key, value] of Object.entries({ vocabSize, hiddenSize, numLayers, numHeads })) {
     checkInteger(where, key, value, 1);
   }

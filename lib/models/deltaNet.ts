@@ -87,7 +87,12 @@ export class DeltaNet extends FastWeightMixer {
 
   protected inputs(x: Tensor, past: Past): RuleInputs {
     const { numHeads, qkActivation, qkNorm, allowNegEigval } = this.config;
-    const part = (name: string, proj: Linear, conv: ShortConvolution | null, activation: typeof qkActivation): Tensor => {
+    const part = (
+      name: string,
+      proj: Linear,
+      conv: ShortConvolution | null,
+      activation: typeof qkActivation,
+    ): Tensor => {
       const projected = proj.forward(x);
       if (!conv) return splitHeads(ACTIVATIONS[activation](projected), numHeads);
       const convolved = past.convolve(name, conv, projected);

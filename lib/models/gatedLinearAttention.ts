@@ -48,7 +48,8 @@ export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
   constructor(config: GlaConfiguration, options: TensorOptions = {}) {
     super(config, options);
     const { hiddenSize, numHeads, numKvHeads, keyDim, valueDim, convSize } = config;
-    const conv = (dim: number): ShortConvolution | null => convSize === null ? null : new ShortConvolution(dim, convSize, options);
+    const conv = (dim: number): ShortConvolution | null =>
+      convSize === null ? null : new ShortConvolution(dim, convSize, options);
     this.q_conv1d = conv(numHeads * keyDim);
     this.k_conv1d = conv(numKvHeads * keyDim);
     this.v_conv1d = conv(numKvHeads * valueDim);

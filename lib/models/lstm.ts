@@ -62,7 +62,11 @@ class LstmBackbone extends Backbone {
     }
     const x = this.embeddings.forward(ids);
     const initial = (options.state ?? this.initialState(ids.shape[0])) as LstmMemory;
-    const { output, finalState } = lstm(x, this.layers.map((layer) => layer.weights), initial);
+    const { output, finalState } = lstm(
+      x,
+      this.layers.map((layer) => layer.weights),
+      initial,
+    );
     return options.outputState ? { output, state: { ...finalState } } : { output };
   }
 

@@ -50,5 +50,8 @@ export function repeatHeads(x: Tensor, groups: number): Tensor {
   if (groups === 1) return x;
   const lead = x.shape.slice(0, -2);
   const [heads, D] = x.shape.slice(-2);
-  return x.unsqueeze(-2).expand([...lead, heads, groups, D]).reshape([...lead, heads * groups, D]);
+  return x
+    .unsqueeze(-2)
+    .expand([...lead, heads, groups, D])
+    .reshape([...lead, heads * groups, D]);
 }

@@ -101,7 +101,8 @@ export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfi
   const minutes = given.minutes ?? null;
   const steps = given.steps ?? (minutes === null ? 1000 : null);
   const warmup = Math.min(100, Math.floor((steps ?? 1000) / 10));
-  const config: TrainingConfig = { steps: null, minutes: null, ...DEFAULTS, warmup, ...given, steps, minutes };
+  const length = { steps, minutes };
+  const config: TrainingConfig = { ...length, ...DEFAULTS, warmup, ...given, ...length };
   if (steps !== null) checkInteger(where, 'steps', steps);
   if (minutes !== null) checkNumber(where, 'minutes', minutes, 0);
   for (const key of ['batchSize', 'accumulate', 'validateEvery', 'validationBatches', 'checkpointEvery'] as const) {

@@ -6,6 +6,7 @@
 
 #include "environment.h"
 #include "instruction_sets.h"
+#include "peak.h"
 #include "promises.h"
 #include "schema.h"
 
@@ -118,6 +119,17 @@ void set_threads(const Napi::CallbackInfo& info) { set_num_threads(static_cast<i
 
 Napi::Value threads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), num_threads()); }
 
+Napi::Value measure_flops(const Napi::CallbackInfo& info) {
+  Environment& environment = environment_of(info);
+  environment.queue().drain();
+  return Napi::Number::New(info.Env(), peak_flops(environment.instruction_set()));
+}
+
+Napi::Value measure_copy(const Napi::CallbackInfo& info) {
+  environment_of(info).queue().drain();
+  return Napi::Number::New(info.Env(), copy_bandwidth(whole(info[0])));
+}
+
 void trim(const Napi::CallbackInfo& info) { environment_of(info).trim(); }
 
 Napi::Value memory_usage(const Napi::CallbackInfo& info) {
@@ -158,6 +170,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("instructionSet", instruction_set);
   add("setNumThreads", set_threads);
   add("numThreads", threads);
+  add("peakFlops", measure_flops);
+  add("copyBandwidth", measure_copy);
   add("trim", trim);
   add("memoryUsage", memory_usage);
   napi_value submit_function;

@@ -91,7 +91,8 @@ if (goldenFolder) {
           model = await fw.AutoModelForCausalLM.fromPretrained(dir, { device });
         });
         after(() => model.dispose());
-        it(`logits, loss and gradients on ${device}`, () => fw.scope(() => checkForward(model, file, device, 'float32')));
+        it(`logits, loss and gradients on ${device}`, () =>
+          fw.scope(() => checkForward(model, file, device, 'float32')));
         it(`greedy tokens and logits step by step on ${device}`, () => checkInference(model, file));
         it(`saved and loaded: the same bits on ${device}`, async () => {
           await checkRoundTrip(model, file, device, 5e9);

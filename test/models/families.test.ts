@@ -1,0 +1,384 @@
+// Every model family without outside files: the parallel form against the step form, packed sequences, folders.
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { HostRandom } from '../../lib/core';
+import { expectClose } from '../support/tolerance';
+
+type Model = fw.models.CausalLM;
+type Where = { device: fw.Device; dtype: 'float32' | 'float64' };
+
+const VOCABULARY = 29;
+const available = fw.devices().flatMap(({ device, available }) => (available ? [device] : []));
+const targets: Where[] = [
+  { device: 'js', dtype: 'float64' },
+  ...available.map((device) => ({ device, dtype: 'float32' as const })),
+];
+
+/** Small sizes, and settings of each family that the golden checkpoints do not have. */
+const VARIANTS: [title: string, family: string, extra: fw.models.ConfigurationInput][] = [
+  ...fw.models.modelFamilies.map(({ name }): [string, string, fw.models.ConfigurationInput] => [name, name, {}]),
+  ['linear attention, hedgehog, grouped', 'linear-transformer', { featureMap: 'hedgehog', numKvHeads: 1, normQ: true }],
+  ['linear attention, dpfp', 'linear-transformer', { featureMap: 'dpfp', normK: true, normFeatureMap: false }],
+  ['linear attention, t2r', 'linear-transformer', { featureMap: 't2r' }],
+  ['retnet, grouped, norm apart', 'retnet', { numKvHeads: 1, fuseNorm: false, featureMap: 'relu' }],
+  ['gla, convolutions, grouped', 'gla', { useShortConv: true, numKvHeads: 1, clampMin: -0.05, useOutputGate: false }],
+  ['deltanet, sum-norm, gate', 'deltanet', { qkNorm: 'sum', qkActivation: 'elu', useGate: true, useBeta: false }],
+  ['deltanet, no convolutions', 'deltanet', { useShortConv: false, allowNegEigval: true }],
+  ['deltanet-2021, dpfp', 'deltanet-2021', { featureMap: 'dpfp', nu: 2 }],
+  ['gated-deltanet, no convolutions', 'gated-deltanet', { useShortConv: false, numVHeads: 4, expandV: 2 }],
+  [
+    'gated-deltanet, hybrid',
+    'gated-deltanet',
+    { attn: { layers: [1], num_heads: 4, num_kv_heads: 2, window_size: 5 } },
+  ],
+  ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],
+  ['transformer, biases, tied', 'transformer', { attentionBias: true, mlpBias: true, tieWordEmbeddings: true }],
+  ['transformer, partial rotary', 'transformer', { partialRotaryFactor: 0.5, headDim: 8, numKeyValueHeads: 1 }],
+];
+
+function make(family: string, extra: object, where: Where): Model {
+  fw.manualSeed(7);
+  // Large weights: with small ones every model is nearly linear and hides mistakes.
+  return fw.createModel(family, {
+    vocabSize: VOCABULARY,
+    hiddenSize: 24,
+    numLayers: 2,
+    numHeads: 2,
+    intermediateSize: 32,
+    initializerRange: 0.2,
+    ...where,
+    ...extra,
+  });
+}
+
+function randomIds(count: number, seed: number): number[] {
+  const random = new HostRandom(seed);
+  return Array.from({ length: count }, () => random.below(VOCABULARY));
+}
+
+function logitsOf(model: Model, ids: number[], options: { cuSeqlens?: number[] } = {}): Float64Array {
+  return fw.noGrad(() =>
+    fw.scope(() => {
+      const tokens = fw.tensor(ids, { shape: [1, ids.length], dtype: 'int32', device: model.device });
+      return Float64Array.from(model.forward(tokens, options).logits.dataSync());
+    }),
+  );
+}
+
+describe('model families', () => {
+  for (const [title, family, extra] of VARIANTS) {
+    for (const where of targets) {
+      const tolerance = where.dtype === 'float64' ? 1e-10 : 2e-5;
+
+      it(`${title}: fed in pieces as all at once on ${where.device}, ${where.dtype}`, () => {
+        const model = make(family, extra, where);
+        const T = 71;
+        const ids = randomIds(T, 3);
+        const whole = logitsOf(model, ids);
+        for (const cuts of [
+          [1, 2, 3, 67],
+          [64, 65],
+          [0, 5, 40, 41],
+        ]) {
+          const session = model.createSession();
+          const bounds = [...new Set([0, ...cuts, T])];
+          for (let n = 0; n + 1 < bounds.length; n++) {
+            const logits = fw.scope(() => session.feed(ids.slice(bounds[n], bounds[n + 1])).dataSync());
+            const end = bounds[n + 1] * VOCABULARY;
+            expectClose(`after ${bounds[n + 1]}`, logits, whole.slice(end - VOCABULARY, end), tolerance);
+          }
+          session.dispose();
+        }
+        model.dispose();
+      });
+    }
+
+    it(`${title}: saved and loaded`, async () => {
+      const model = make(family, extra, { device: available[0], dtype: 'float32' });
+      const dir = await mkdtemp(path.join(tmpdir(), 'fast-weights-model-'));
+      try {
+        await model.savePretrained(dir);
+        const again = await fw.AutoModelForCausalLM.fromPretrained(dir);
+        const ids = randomIds(9, 1);
+        expect(logitsOf(again, ids)).to.deep.equal(logitsOf(model, ids));
+        again.dispose();
+      } finally {
+        await rm(dir, { recursive: true });
+        model.dispose();
+      }
+    });
+  }
+
+  for (const { name } of fw.models.modelFamilies.filter(({ name }) => name !== 'lstm')) {
+    it(`${name}: packed sequences do not see each other`, () => {
+      const model = make(name, {}, { device: available[0], dtype: 'float32' });
+      const [a, b] = [randomIds(7, 1), randomIds(13, 2)];
+      const packed = logitsOf(model, [...a, ...b], { cuSeqlens: [0, 7, 7, 20] });
+      const apart = [...logitsOf(model, a), ...logitsOf(model, b)];
+      expectClose('packed', packed, apart, 2e-5);
+      model.dispose();
+    });
+  }
+
+  for (const { name } of fw.models.modelFamilies) {
+    it(`${name}: a training step frees what it made, and gradients reach every weight`, () => {
+      const model = make(name, {}, { device: available[0], dtype: 'float32' });
+      const storages = (): number => fw.memory().devices.reduce((sum, d) => sum + d.storages, 0);
+      const train = (): void =>
+        fw.scope(() => {
+          const ids = fw.tensor(randomIds(40, 5), { shape: [2, 20], dtype: 'int32' });
+          model.forward(ids, { labels: ids }).loss!.backward();
+        });
+      train();
+      for (const [weight, { grad }] of model.namedParameters()) {
+        expect(
+          grad!.dataSync().some((x) => x !== 0),
+          weight,
+        ).to.equal(true);
+      }
+      const before = storages();
+      train();
+      expect(storages()).to.equal(before);
+      model.dispose();
+    });
+  }
+
+  it('leaves ignored labels and the ends of packed sequences out of the loss', () => {
+    const model = make('deltanet', {}, { device: available[0], dtype: 'float32' });
+    const lossOf = (ids: number[], labels: number[], cuSeqlens?: number[]): number =>
+      fw.noGrad(() => {
+        const [x, y] = [ids, labels].map((list) => fw.tensor(list, { shape: [1, list.length], dtype: 'int32' }));
+        return model.forward(x, { labels: y, cuSeqlens }).loss!.item();
+      });
+    const [a, b] = [randomIds(5, 1), randomIds(4, 2)];
+    const apart = [lossOf(a, a), lossOf(b, b)];
+    const packed = lossOf([...a, ...b], [...a, ...b], [0, 5, 9]);
+    expect(packed).to.be.closeTo((4 * apart[0] + 3 * apart[1]) / 7, 1e-5);
+    const masked = a.map((id, t) => (t === 4 ? -100 : id));
+    expect(lossOf(a, masked)).to.be.closeTo(lossOf(a.slice(0, 4), a.slice(0, 4)), 1e-5);
+    model.dispose();
+  });
+
+  it('takes no tokens', () => {
+    const model = make('deltanet', {}, { device: available[0], dtype: 'float32' });
+    const { logits } = model.forward(fw.zeros([2, 0], { dtype: 'int32' }));
+    expect([...logits.shape]).to.deep.equal([2, 0, VOCABULARY]);
+    model.dispose();
+  });
+});
+
+describe('bfloat16 models', () => {
+  for (const { name } of fw.models.modelFamilies.filter(({ name }) => name !== 'lstm')) {
+    it(`${name}: fed in pieces as all at once`, () => {
+      const model = make(name, { initializerRange: 0.1 }, { device: available[0], dtype: 'float32' }).to('bfloat16');
+      const ids = randomIds(20, 3);
+      const whole = logitsOf(model, ids).slice(-VOCABULARY);
+      const session = model.createSession();
+      session.feed(ids.slice(0, 17)).dispose();
+      session.feed(ids.slice(17, 18)).dispose();
+      session.feed(ids.slice(18, 19)).dispose();
+      expectClose(
+        name,
+        fw.scope(() => session.feed(ids.slice(19)).dataSync()),
+        whole,
+        0.03,
+      );
+      session.dispose();
+      model.dispose();
+    });
+  }
+});
+
+describe('model folders and configurations', () => {
+  const code = async (run: () => unknown): Promise<string> => {
+    try {
+      await run();
+    } catch (error) {
+      if (error instanceof fw.FastWeightsError) return error.code;
+      throw error;
+    }
+    return 'none';
+  };
+  const config = {
+    model_type: 'delta_net',
+    vocab_size: 11,
+    hidden_size: 16,
+    num_heads: 2,
+    num_hidden_layers: 1,
+    intermediate_size: 16,
+  };
+
+  it('reads either spelling, derives null, keeps unknown keys, and names the class', async () => {
+    const model = fw.AutoModelForCausalLM.fromConfig({
+      ...config,
+      use_l2warp: false,
+      my_key: [1, null],
+      hidden_ratio: 4,
+      intermediate_size: null,
+    });
+    const dir = await mkdtemp(path.join(tmpdir(), 'fast-weights-model-'));
+    await model.savePretrained(dir);
+    const saved = JSON.parse(await readFile(path.join(dir, 'config.json'), 'utf8')) as Record<string, unknown>;
+    expect(saved).to.deep.include({
+      my_key: [1, null],
+      architectures: ['DeltaNetForCausalLM'],
+      model_type: 'delta_net',
+      tie_word_embeddings: false,
+      dtype: 'float32',
+      torch_dtype: 'float32',
+      intermediate_size: null,
+    });
+    const camel = fw.AutoModelForCausalLM.fromConfig({
+      modelType: 'delta_net',
+      vocabSize: 11,
+      hiddenSize: 16,
+      numHeads: 2,
+      numHiddenLayers: 1,
+    });
+    const shapes = (m: Model): object => m.namedParameters().map(([name, t]) => [name, t.shape]);
+    expect(shapes(camel)).to.deep.equal(shapes(model));
+    expect(
+      camel.namedParameters().find(([name]) => name === 'model.layers.0.mlp.gate_proj.weight')![1].shape[0],
+    ).to.equal(256);
+    await rm(dir, { recursive: true });
+    model.dispose();
+    camel.dispose();
+  });
+
+  it('refuses what it does not compute, by name', async () => {
+    const wrong: [object, string, string][] = [
+      [{ model_type: 'gpt2' }, 'UNSUPPORTED', 'model_type'],
+      [{ model_type: 'toString' }, 'UNSUPPORTED', 'model_type'],
+      [{ attnres_block_size: 4 }, 'UNSUPPORTED', 'attnres_block_size'],
+      [{ qk_norm: 'l3' }, 'UNSUPPORTED', 'qk_norm'],
+      [{ hidden_act: 'gelu' }, 'UNSUPPORTED', 'hidden_act'],
+      [{ model_type: 'linear_attn', feature_map: 'magic' }, 'UNSUPPORTED', 'feature_map'],
+      [
+        { model_type: 'llama', rope_scaling: { type: 'yarn', factor: 2 }, num_attention_heads: 2, hidden_act: 'silu' },
+        'UNSUPPORTED',
+        'type',
+      ],
+      [{ hidden_size: -1 }, 'INVALID_ARGUMENT', 'hidden_size'],
+      [{ hidden_size: '16' }, 'INVALID_ARGUMENT', 'hidden_size'],
+      [{ hidden_size: 2 ** 40 }, 'INVALID_ARGUMENT', 'hidden_size'],
+      [{ num_heads: 3 }, 'INVALID_ARGUMENT', 'num_heads'],
+      [{ norm_eps: -1 }, 'INVALID_ARGUMENT', 'norm_eps'],
+      [{ attn: { layers: [0] } }, 'INVALID_ARGUMENT', 'num_heads'],
+    ];
+    for (const [change, expected, argument] of wrong) {
+      try {
+        fw.AutoModelForCausalLM.fromConfig({ ...config, ...change });
+        expect.fail(JSON.stringify(change));
+      } catch (error) {
+        expect(error, JSON.stringify(change)).to.be.instanceOf(fw.FastWeightsError);
+        expect((error as fw.FastWeightsError).code, JSON.stringify(change)).to.equal(expected);
+        expect((error as fw.FastWeightsError).argument, JSON.stringify(change)).to.equal(argument);
+      }
+    }
+  });
+
+  it('refuses broken folders and leaks nothing', async () => {
+    const dir = await mkdtemp(path.join(tmpdir(), 'fast-weights-model-'));
+    const model = fw.AutoModelForCausalLM.fromConfig(config);
+    const storages = (): number => fw.memory().devices.reduce((sum, d) => sum + d.storages, 0);
+    const load = (): Promise<string> => code(() => fw.AutoModelForCausalLM.fromPretrained(dir));
+    const before = storages();
+    expect(await load()).to.equal('IO');
+    await model.savePretrained(dir);
+    const weights = path.join(dir, 'model.safetensors');
+    const whole = await readFile(weights);
+    for (const length of [0, 7, 100, whole.length - 1]) {
+      await writeFile(weights, whole.subarray(0, length));
+      expect(await load(), `${length} bytes`).to.equal('FORMAT');
+    }
+    await writeFile(weights, whole);
+    const configs: [object | string, string][] = [
+      ['{', 'FORMAT'],
+      ['[]', 'FORMAT'],
+      [{ ...config, hidden_size: 8 }, 'FORMAT'],
+      [{ ...config, num_hidden_layers: 2 }, 'FORMAT'],
+      [{ ...config, use_gate: true }, 'FORMAT'],
+      [{ ...config, num_heads: 0 }, 'FORMAT'],
+      [{ ...config, model_type: null }, 'UNSUPPORTED'],
+    ];
+    for (const [content, expected] of configs) {
+      await writeFile(path.join(dir, 'config.json'), typeof content === 'string' ? content : JSON.stringify(content));
+      expect(await load(), JSON.stringify(content)).to.equal(expected);
+    }
+    expect(storages()).to.equal(before);
+    model.dispose();
+    await rm(dir, { recursive: true });
+  });
+
+  it('saves over an earlier model, whole or in shards', async () => {
+    const dir = await mkdtemp(path.join(tmpdir(), 'fast-weights-model-'));
+    const ids = randomIds(5, 1).map((id) => id % 11);
+    await writeFile(path.join(dir, 'tokenizer.json'), '{}');
+    for (const maxShardBytes of [1e9, 2000, 4000, 1e9]) {
+      const model = fw.AutoModelForCausalLM.fromConfig(config);
+      await model.savePretrained(dir, { maxShardBytes });
+      const again = await fw.AutoModelForCausalLM.fromPretrained(dir);
+      expect(logitsOf(again, ids)).to.deep.equal(logitsOf(model, ids));
+      model.dispose();
+      again.dispose();
+    }
+    expect((await readdir(dir)).sort()).to.deep.equal([
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+      'tokenizer.json',
+    ]);
+    await rm(dir, { recursive: true });
+  });
+
+  it('scales rotary frequencies as Llama 3 does', () => {
+    const llama3 = {
+      rope_type: 'llama3',
+      rope_theta: 500000,
+      factor: 8,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 8192,
+    };
+    const base = {
+      model_type: 'llama',
+      vocab_size: 11,
+      hidden_size: 128,
+      num_attention_heads: 2,
+      num_hidden_layers: 1,
+      intermediate_size: 16,
+    };
+    const frequencies = (config: object): readonly number[] => {
+      const model = new fw.models.LlamaForCausalLM({ ...base, ...config });
+      model.dispose();
+      return model.config.attention.frequencies;
+    };
+    const plain = frequencies({ rope_theta: 500000 });
+    const scaled = frequencies({ rope_parameters: llama3 });
+    expect(frequencies({ rope_theta: 500000, rope_scaling: llama3 })).to.deep.equal(scaled);
+    expect(scaled[0]).to.equal(plain[0]);
+    expect(scaled[31]).to.be.closeTo(plain[31] / 8, 1e-15);
+    // Wavelengths between 2048 and 8192 are mixed.
+    const mixed = plain.map((f, i) => [f, scaled[i]]).filter(([f, s]) => s < f && s > (f / 8) * 1.0001);
+    expect(mixed.length).to.be.greaterThan(0);
+    for (const [f] of mixed) expect((2 * Math.PI) / f).to.be.within(2048, 8192);
+  });
+
+  it('refuses unfit ids', async () => {
+    const model = make('deltanet', {}, { device: 'js', dtype: 'float32' });
+    const on = (data: number[] | number[][], dtype: 'int32' | 'float32' = 'int32'): fw.Tensor =>
+      fw.tensor(data, { dtype, device: 'js' });
+    expect(await code(() => model.forward(on([[1, 2]], 'float32')))).to.equal('DTYPE');
+    expect(await code(() => model.forward(on([1, 2])))).to.equal('SHAPE');
+    expect(await code(() => model.forward(on([[1, VOCABULARY]])))).to.equal('INVALID_ARGUMENT');
+    expect(await code(() => model.forward(on([[1, -1]])))).to.equal('INVALID_ARGUMENT');
+    expect(await code(() => model.forward(on([[1, 2]]), { labels: on([[1]]) }))).to.equal('SHAPE');
+    if (available.includes('cpu')) {
+      expect(await code(() => model.forward(fw.tensor([[1]], { dtype: 'int32', device: 'cpu' })))).to.equal('DEVICE');
+    }
+    model.dispose();
+  });
+});
