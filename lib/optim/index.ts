@@ -1,6 +1,13 @@
 // Optimisers, schedules, gradient clipping.
 export * from './adam';
 export * from './clip';
-export { type OptimizerState, Optimizer, type ParameterGroup } from './optimizer';
+export {
+  Optimizer,
+  type CommonSettings,
+  type OptimizerState,
+  type Parameter,
+  type ParameterGroup,
+  type Parameters,
+} from './optimizer';
 export * from './schedules';
 export * from './sgd';

@@ -1,15 +1,25 @@
 // What optimisers share: groups of parameters, their state by name, one step.
-import { argumentError, describe, FastWeightsError, Tensor } from '../core';
+import { argumentError, checkNumber, describe, FastWeightsError, Tensor } from '../core';
 import { noGrad } from '../autograd';
 import { zerosLike } from '../ops';
 
-/** Parameters by name with settings of their own, for instance no weight decay for norms. */
-export interface ParameterGroup<S extends object> {
-  parameters: readonly (readonly [string, Tensor])[];
-  settings?: Partial<S>;
+/** A parameter, with the name under which its state is saved; its position when none is given. */
+export type Parameter = Tensor | readonly [name: string, parameter: Tensor];
+
+/** Parameters with settings of their own, for instance no weight decay for norms. */
+export type ParameterGroup<S extends object> = { params: Iterable<Parameter> } & Partial<S>;
+
+/** What optimisers take: `model.parameters()`, `model.namedParameters()`, or groups of either. */
+export type Parameters<S extends object> = Iterable<Parameter> | readonly ParameterGroup<S>[];
+
+/** Settings that every optimiser has. */
+export interface CommonSettings {
+  /** Step size. In a group it keeps its ratio to that of the optimiser when a schedule changes it. */
+  lr: number;
+  weightDecay: number;
 }
 
-interface Entry<S> {
+export interface Entry<S> {
   name: string;
   parameter: Tensor;
   settings: S;
@@ -19,35 +29,44 @@ interface Entry<S> {
 /** Numbers and tensors that let an optimiser go on exactly where it was. */
 export interface OptimizerState {
   steps: number;
-  learningRate: number;
+  lr: number;
   /** `<parameter>.<buffer>` */
   tensors: Record<string, Tensor>;
 }
 
-export abstract class Optimizer<S extends { weightDecay: number }> {
+function isGroup<S extends object>(item: Parameter | ParameterGroup<S>): item is ParameterGroup<S> {
+  return typeof item === 'object' && item !== null && 'params' in item;
+}
+
+export abstract class Optimizer<S extends CommonSettings> {
   /** Steps taken. */
   steps = 0;
-  protected readonly entries: Entry<S>[];
+  /** Step size; schedules set it before every step. */
+  lr: number;
+  protected readonly entries: Entry<S>[] = [];
   /** Names of the buffers that every parameter has. */
   protected abstract readonly buffers: readonly string[];
 
-  constructor(
-    where: string,
-    groups: readonly ParameterGroup<S>[] | readonly (readonly [string, Tensor])[],
-    /** Step size; schedules set it before every step. */
-    public learningRate: number,
-    settings: S,
-  ) {
-    const list = groups.length > 0 && Array.isArray(groups[0]) ? [{ parameters: groups as readonly (readonly [string, Tensor])[] }] : (groups as readonly ParameterGroup<S>[]);
-    this.entries = list.flatMap((group) =>
-      group.parameters.map(([name, parameter]) => {
-        if (!(parameter instanceof Tensor) || !parameter.requiresGrad) {
-          throw argumentError('INVALID_ARGUMENT', where, `parameter ${name}`, 'a tensor that requires a gradient', describe(parameter));
-        }
-        return { name, parameter, settings: { ...settings, ...(group as ParameterGroup<S>).settings }, state: {} };
-      }),
-    );
+  constructor(where: string, parameters: Parameters<S>, settings: S) {
+    this.lr = checkNumber(where, 'lr', settings.lr, 0);
+    const add = (item: Parameter, own: S): void => {
+      const [name, parameter] = item instanceof Tensor ? [String(this.entries.length), item] : item;
+      if (!(parameter instanceof Tensor) || !parameter.requiresGrad) {
+        throw argumentError('INVALID_ARGUMENT', where, `parameter ${name}`, 'a tensor that requires a gradient', describe(parameter));
+      }
+      this.entries.push({ name, parameter, settings: own, state: {} });
+    };
+    for (const item of parameters) {
+      if (!isGroup<S>(item)) add(item, settings);
+      else {
+        const { params, ...own } = item;
+        for (const parameter of params) add(parameter, { ...settings, ...own });
+      }
+    }
+    this.baseLr = settings.lr;
   }
+
+  private readonly baseLr: number;
 
   /** Updates every parameter that has a gradient. `gradientScale`, a tensor [1], multiplies gradients on the way. */
   step(gradientScale: Tensor | null = null): void {
@@ -60,12 +79,14 @@ export abstract class Optimizer<S extends { weightDecay: number }> {
           throw new FastWeightsError('SHAPE', `step: parameter ${entry.name} must be contiguous`);
         }
         this.ensureBuffers(entry);
-        this.update(entry, parameter.grad, gradientScale);
+        const lr = entry.settings.lr === this.baseLr ? this.lr : (this.lr * entry.settings.lr) / this.baseLr;
+        this.update({ ...entry, settings: { ...entry.settings, lr } }, parameter.grad, gradientScale);
         parameter.storage.version++;
       }
     });
   }
 
+  /** One parameter; `settings.lr` is the step size of now. */
   protected abstract update(entry: Entry<S>, gradient: Tensor, gradientScale: Tensor | null): void;
 
   private ensureBuffers(entry: Entry<S>): void {
@@ -81,7 +102,7 @@ export abstract class Optimizer<S extends { weightDecay: number }> {
 
   state(): OptimizerState {
     const tensors = this.entries.flatMap((e) => Object.entries(e.state).map(([b, t]) => [`${e.name}.${b}`, t] as const));
-    return { steps: this.steps, learningRate: this.learningRate, tensors: Object.fromEntries(tensors) };
+    return { steps: this.steps, lr: this.lr, tensors: Object.fromEntries(tensors) };
   }
 
   /** Takes over a state saved by an optimiser over the same parameters. */
@@ -100,7 +121,7 @@ export abstract class Optimizer<S extends { weightDecay: number }> {
       }
     });
     this.steps = state.steps;
-    this.learningRate = state.learningRate;
+    this.lr = state.lr;
   }
 
   /** Frees the buffers. */
@@ -108,5 +129,3 @@ export abstract class Optimizer<S extends { weightDecay: number }> {
     for (const { state } of this.entries) for (const t of Object.values(state)) t.dispose();
   }
 }
-
-export type { Entry };

@@ -23,7 +23,7 @@ export interface TrainerState {
   /** Seconds of work so far. */
   seconds: number;
   generator: GeneratorState;
-  optimizer: { steps: number; learningRate: number };
+  optimizer: { steps: number; lr: number };
   /** Best validation loss of the run. */
   bestLoss: number | null;
   /** Of a validation at this very step. */

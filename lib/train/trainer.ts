@@ -73,10 +73,10 @@ export class Trainer {
     this.parameters = named.map(([, t]) => t);
     this.optimizer = new AdamW(
       [
-        { parameters: named.filter(([, t]) => isMatrix(t)) },
-        { parameters: named.filter(([, t]) => !isMatrix(t)), settings: { weightDecay: 0 } },
+        { params: named.filter(([, t]) => isMatrix(t)) },
+        { params: named.filter(([, t]) => !isMatrix(t)), weightDecay: 0 },
       ],
-      { learningRate, beta1, beta2, weightDecay },
+      { lr: learningRate, betas: [beta1, beta2], weightDecay },
     );
     this.evaluationBatches = countBatches(options.data, this.config.batchSize);
     const warm = warmup(this.config.warmup);
@@ -202,7 +202,7 @@ export class Trainer {
     const tensor = scope(() => {
       const losses = batches.map((batch) => addGradients(model, batch, count));
       const { factor, norm } = clipFactor(this.parameters, clip);
-      this.optimizer.learningRate = learningRate;
+      this.optimizer.lr = learningRate;
       this.optimizer.step(factor);
       this.optimizer.zeroGrad();
       return noGrad(() => cat([...losses, norm], 0));
@@ -261,7 +261,7 @@ export class Trainer {
     const { optimizer, step, seconds, bestLoss, validationLoss } = this;
     if (this.saved === step && this.validated !== step) return;
     await folder.flush();
-    const { steps, learningRate } = optimizer;
+    const { steps, lr } = optimizer;
     await saveCheckpoint(
       folder.checkpointPath(step),
       { model, optimizer, tokenizer },
@@ -269,7 +269,7 @@ export class Trainer {
         step,
         seconds,
         generator: generatorState(),
-        optimizer: { steps, learningRate },
+        optimizer: { steps, lr },
         bestLoss,
         validationLoss,
         config: await folder.config(),

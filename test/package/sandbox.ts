@@ -59,7 +59,7 @@ export function succeed(cwd: string, command: string, args: readonly string[], s
 export const TRAIN_ONE_STEP = `
 const [q, k, v, target] = [1, 2, 3, 4].map((i) => fw.tensor(
   Array.from({ length: 5 * 2 * 4 }, (_, n) => Math.sin(i * n + i)), { shape: [1, 5, 2, 4], requiresGrad: i < 4 }));
-const optimizer = new fw.optim.AdamW([['q', q], ['k', k], ['v', v]], { learningRate: 0.01 });
+const optimizer = new fw.optim.AdamW([['q', q], ['k', k], ['v', v]], { lr: 0.01 });
 const loss = () => fw.deltaRule(q, k, v, { qkL2Norm: true }).output.sub(target).pow(2).mean();
 const first = loss();
 const before = first.item();
