@@ -68,10 +68,23 @@ function encodeBuffer(command: Float64Array, at: number, value: unknown): number
   return at + 2;
 }
 
+/** Kernels that know elements of 16 bits; to all others those would be half of what they expect. */
+const NARROW_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy'];
+
+function encodeWideBuffer(command: Float64Array, at: number, value: unknown): number {
+  if (value !== null && (value as Tensor).storage.dtype === 'bfloat16') {
+    throw new FastWeightsError('DTYPE', 'kernels of the cpu device compute in float32, got bfloat16', {
+      expected: 'float32',
+      found: 'bfloat16',
+    });
+  }
+  return encodeBuffer(command, at, value);
+}
+
 /** `dim` is where the heads stand: 2 of [B, T, H, D], or 1 of [B, H, D] in a kernel for one step. */
 function headsEncoder(dim: 1 | 2): Encoder {
   return (command, at, value) => {
-    encodeBuffer(command, at, value);
+    encodeWideBuffer(command, at, value);
     if (value !== null) {
       const tensor = value as Tensor;
       const { shape, strides } = tensor;
@@ -126,7 +139,7 @@ function encoderOf(kernel: KernelName, kind: FieldKind): Encoder {
     case 'float':
       return refuseNumber;
     default:
-      return encodeBuffer;
+      return NARROW_KERNELS.includes(kernel) ? encodeBuffer : encodeWideBuffer;
   }
 }
 

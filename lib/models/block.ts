@@ -1,7 +1,7 @@
 // Blocks and stacks of them: pre-norm residual blocks under the names that checkpoints use, and the decoder around them.
 import { scope, type Tensor } from '../core';
 import type { State } from '../inference';
-import { type Embedding, Module } from '../nn';
+import { type Embedding, type Module } from '../nn';
 import { Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
 
 /** A module from a tensor to a tensor of the same shape: a norm, a feed-forward. */

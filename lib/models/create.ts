@@ -20,7 +20,7 @@ export interface ModelSizes {
 /** Sizes and place, and any further key of the family's configuration, which goes before the default. */
 export type CreateOptions = ModelSizes & Pick<TensorOptions, 'device' | 'dtype'> & ConfigurationInput;
 
-type Sizes = Required<ModelSizes> & { headDim: number };
+type Sizes = Required<Omit<ModelSizes, 'intermediateSize'>> & { intermediateSize?: number; headDim: number };
 
 interface Family {
   description: string;
@@ -46,10 +46,10 @@ const FAMILIES: Record<string, Family> = {
   },
   'deltanet-2021': {
     description: 'the first DeltaNet: elu + 1 features with sum-norm, no convolutions (Schlag et al. 2021)',
-    configuration: ({ numHeads, hiddenSize }) => ({
+    configuration: ({ numHeads, hiddenSize, intermediateSize = 4 * hiddenSize }) => ({
       modelType: 'delta_net_2021',
       numHeads,
-      intermediateSize: 4 * hiddenSize,
+      intermediateSize,
     }),
   },
   'gated-deltanet': {
@@ -98,24 +98,15 @@ export function createModel(name: string, options: CreateOptions): CausalLM {
   if (hiddenSize % numHeads !== 0) {
     throw argumentError('INVALID_ARGUMENT', where, 'numHeads', `a divisor of ${hiddenSize}`, String(numHeads));
   }
-  const width = 64 * Math.ceil(hiddenSize / 24);
-  const sizes = {
-    vocabSize,
-    hiddenSize,
-    numLayers,
-    numHeads,
-    intermediateSize: intermediateSize ?? width,
-    headDim: hiddenSize / numHeads,
-  };
+  const sizes = { vocabSize, hiddenSize, numLayers, numHeads, intermediateSize, headDim: hiddenSize / numHeads };
   const config: ConfigurationInput = {
     vocabSize,
     hiddenSize,
     numHiddenLayers: numLayers,
-    intermediateSize: sizes.intermediateSize,
+    intermediateSize: intermediateSize ?? 64 * Math.ceil(hiddenSize / 24),
     bosTokenId: null,
     eosTokenId: null,
     ...FAMILIES[name].configuration(sizes),
-    ...(intermediateSize === undefined ? {} : { intermediateSize }),
     ...rest,
   };
   return AutoModelForCausalLM.fromConfig(config, { device, dtype });

@@ -48,7 +48,7 @@ for (const { device, available } of fw.devices()) {
         [[0, 2.5, 5], /whole numbers/],
         ['05', /a list of numbers/],
       ] as const) {
-        expectError('INVALID_ARGUMENT', pattern, () => fw.deltaRule(...one, { cuSeqlens: cuSeqlens as number[] }));
+        expectError('INVALID_ARGUMENT', pattern, () => fw.deltaRule(...one, { cuSeqlens: cuSeqlens as unknown as number[] }));
       }
       expectError('INVALID_ARGUMENT', /batch of 1/, () => fw.deltaRule(q, k, v, { cuSeqlens: [0, 5] }));
     });

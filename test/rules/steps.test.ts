@@ -8,7 +8,7 @@ import { expectClose, toleranceOf } from '../support/tolerance';
 type Inputs = Record<string, fw.Tensor>;
 
 /** Tokens [from, to) of every input that has a time dimension. */
-function tokens(rule: RuleCase, inputs: Inputs, T: number, from: number, to: number): Inputs {
+function tokens(inputs: Inputs, T: number, from: number, to: number): Inputs {
   return Object.fromEntries(
     Object.entries(inputs).map(([name, t]) => {
       if (name === 'bonus') return [name, t];
@@ -21,7 +21,7 @@ function tokens(rule: RuleCase, inputs: Inputs, T: number, from: number, to: num
 function oneToken(rule: RuleCase, inputs: Inputs, T: number, t: number): Inputs {
   const perToken = rule.perToken ?? 1;
   return Object.fromEntries(
-    Object.entries(tokens(rule, inputs, T, t, t + 1)).map(([name, x]) => {
+    Object.entries(tokens(inputs, T, t, t + 1)).map(([name, x]) => {
       if (name === 'bonus' || (perToken > 1 && ['k', 'v', 'beta'].includes(name))) return [name, x];
       return [name, x.squeeze(1)];
     }),
@@ -45,7 +45,7 @@ for (const where of targets()) {
               let state: fw.Tensor | undefined;
               for (let i = 0; i + 1 < bounds.length; i++) {
                 const mode = i % 2 === 0 ? 'recurrent' : 'chunk';
-                const part = tokens(rule, inputs, T, bounds[i], bounds[i + 1]);
+                const part = tokens(inputs, T, bounds[i], bounds[i + 1]);
                 const result = rule.call(part, { ...rule.options, mode, initialState: state, outputFinalState: true });
                 pieces.push(result.output);
                 state = result.finalState;

@@ -64,10 +64,12 @@ export class Draw {
 type Call = (q: fw.Tensor, k: fw.Tensor, v: fw.Tensor, options: object) => Result;
 type Step = (q: fw.Tensor, k: fw.Tensor, v: fw.Tensor, options: object) => fw.Tensor;
 
-function named(rule: Call & { step: Step }): Pick<RuleCase, 'call' | 'step'> {
+/** Rules differ in the gates they require; here they are called with whatever the case holds. */
+function named(rule: object): Pick<RuleCase, 'call' | 'step'> {
+  const { step } = rule as { step: Step };
   return {
-    call: ({ q, k, v, ...rest }, options) => (rule as Call)(q, k, v, { ...rest, ...options }),
-    step: ({ q, k, v, ...rest }, options) => rule.step(q, k, v, { ...rest, ...options }),
+    call: ({ q, k, v, ...rest }, options) => (rule as unknown as Call)(q, k, v, { ...rest, ...options }),
+    step: ({ q, k, v, ...rest }, options) => step(q, k, v, { ...rest, ...options }),
   };
 }
 
@@ -113,7 +115,7 @@ export const RULES: RuleCase[] = [
     perToken: 2,
     options: { numHouseholder: 2 },
     gates: (s, d) => ({ beta: d.uniform([s.B, 2 * s.T, s.HV], 0, 2), gate: d.uniform(scalar(s), -1, 0) }),
-    ...named(fw.deltaProduct as Call & { step: Step }),
+    ...named(fw.deltaProduct),
   },
   {
     name: 'generalizedDeltaRule',
@@ -122,7 +124,7 @@ export const RULES: RuleCase[] = [
       const b = { shape: a.shape, data: a.data.map((x, i) => Math.fround(-x * (0.5 + 0.4 * Math.sin(i)))) };
       return { a, b, gate: d.uniform(headKeys(s), -0.6, 0) };
     },
-    ...named(fw.generalizedDeltaRule as Call & { step: Step }),
+    ...named(fw.generalizedDeltaRule),
   },
   {
     name: 'ojaRule',
@@ -134,13 +136,13 @@ export const RULES: RuleCase[] = [
     name: 'comba',
     unit: 'k',
     gates: (s, d) => ({ p: d.unit(headKeys(s)), beta: d.uniform(scalar(s), 0, 1), gate: d.uniform(scalar(s), -1, 0) }),
-    ...named(fw.comba as Call & { step: Step }),
+    ...named(fw.comba),
   },
   {
     name: 'gatedDeltaRule2',
     unit: 'k',
     gates: (s, d) => ({ gate: d.uniform(keys(s), -1, 0), eraseGate: d.uniform(headKeys(s), 0, 1), writeGate: d.uniform(values(s), 0, 1) }),
-    ...named(fw.gatedDeltaRule2 as Call & { step: Step }),
+    ...named(fw.gatedDeltaRule2),
   },
   {
     name: 'rwkv6',
