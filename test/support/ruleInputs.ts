@@ -156,6 +156,30 @@ export const RULES: RuleCase[] = [
     ...general,
   },
   {
+    name: 'recurrence, read before',
+    options: { read: 'before' },
+    gates: () => ({}),
+    ...general,
+  },
+  {
+    name: 'recurrence, erase, read before, vector gate',
+    unit: 'k',
+    options: { eraseFrom: 'decayed', read: 'before' },
+    gates: (s, d) => ({ beta: d.uniform(scalar(s), 0, 1), gate: d.uniform(keys(s), -1, 0) }),
+    ...general,
+  },
+  {
+    name: 'recurrence, second write, scalar gate',
+    options: { eraseFrom: 'decayed', secondWrite: true },
+    gates: (s, d) => ({ eraseKey: d.unit(headKeys(s)), beta: d.uniform(scalar(s), 0, 0.5), gate: d.uniform(scalar(s), -1, 0) }),
+    ...general,
+  },
+  {
+    name: 'recurrence, values decay without erasing',
+    gates: (s, d) => ({ valueGate: d.uniform(values(s), -1, 0), beta: d.uniform(scalar(s), 0, 1) }),
+    ...general,
+  },
+  {
     name: 'recurrence, erase, read before with bonus',
     unit: 'k',
     options: { eraseFrom: 'undecayed', read: 'before' },

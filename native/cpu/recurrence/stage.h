@@ -37,7 +37,8 @@ static Stage lay_out_stage(Arena& arena, const Problem& p, int64_t capacity) {
   const int64_t groups = capacity / C;
   const bool vector_gate = p.gate_width > 1;
   s.K = round_up(p.K, kLanes), s.capacity = capacity;
-  s.pair_kinds = p.second_write ? 4 : p.bonus ? 3 : p.erase ? 2 : 1;
+  // A rule that reads before it writes takes the general form, which looks at erase products in any case.
+  s.pair_kinds = p.second_write ? 4 : p.bonus ? 3 : p.erase || p.read_before ? 2 : 1;
   s.read = arena.floats(capacity * s.K);
   s.write = arena.floats(capacity * s.K);
   s.erase = vector_gate || p.erase_key.data != p.write_key.data ? arena.floats(capacity * s.K) : s.write;
