@@ -1,6 +1,20 @@
 // The order of the rooms of lib/: a room imports only rooms that stand before it, through their index file.
 const rooms = [
-  'core', 'backends', 'io', 'autograd', 'ops', 'rules', 'nn', 'inference', 'models', 'viz', 'optim', 'data', 'train', 'server', 'cli',
+  'core',
+  'backends',
+  'io',
+  'autograd',
+  'ops',
+  'rules',
+  'nn',
+  'inference',
+  'models',
+  'viz',
+  'optim',
+  'data',
+  'train',
+  'server',
+  'cli',
 ];
 
 const order = rooms.map((room, i) => ({
@@ -28,5 +42,9 @@ module.exports = {
       to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
     },
   ],
-  options: { tsConfig: { fileName: 'tsconfig.json' }, tsPreCompilationDeps: true, doNotFollow: { path: 'node_modules' } },
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+  },
 };

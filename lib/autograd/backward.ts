@@ -1,14 +1,5 @@
 // The backward pass: nodes in reverse order of creation, each gradient freed as soon as it is used.
-import {
-  argumentError,
-  FastWeightsError,
-  formatShape,
-  operators,
-  sameShape,
-  scope,
-  Storage,
-  Tensor,
-} from '../core';
+import { argumentError, FastWeightsError, formatShape, operators, sameShape, scope, Storage, Tensor } from '../core';
 import { getBackend } from '../backends';
 import { noGrad } from './mode';
 import { type Edge, edgeOf, type Node } from './tape';
@@ -106,7 +97,10 @@ function deliver(edge: Edge, gradient: Tensor, pending: Map<Node, (Tensor | null
 
 function accumulate(leaf: Tensor, gradient: Tensor): void {
   if (!sameShape(leaf.shape, gradient.shape)) {
-    throw new FastWeightsError('GRAPH', `backward: a gradient of shape ${formatShape(gradient.shape)} reached a leaf of shape ${formatShape(leaf.shape)}`);
+    throw new FastWeightsError(
+      'GRAPH',
+      `backward: a gradient of shape ${formatShape(gradient.shape)} reached a leaf of shape ${formatShape(leaf.shape)}`,
+    );
   }
   if (leaf.grad) operators().addInPlace(leaf.grad, gradient);
   else {

@@ -22,7 +22,8 @@ export function checkpoint<R extends Tensor | Tensor[]>(fn: (...inputs: Tensor[]
     });
     enableGrad(() => {
       const again = fn(...leaves);
-      const roots = (Array.isArray(again) ? again : [again]).flatMap((tensor, i) => {
+      const results: Tensor[] = Array.isArray(again) ? again : [again];
+      const roots = results.flatMap((tensor, i) => {
         const gradient = gradients[i];
         return gradient && tensor.requiresGrad ? [{ tensor, gradient: gradient.detach() }] : [];
       });

@@ -56,7 +56,8 @@ export function gradcheck(
       const values = inputs[i].dataSync() as Float64Array;
       const { memory, handle } = inputs[i].storage;
       const put = (): void => memory.write(handle, inputs[i].offset, values);
-      if (!inputs[i].isContiguous) throw argumentError('SHAPE', 'gradcheck', `inputs[${i}]`, 'contiguous', 'a strided view');
+      if (!inputs[i].isContiguous)
+        throw argumentError('SHAPE', 'gradcheck', `inputs[${i}]`, 'contiguous', 'a strided view');
       for (let j = 0; j < values.length; j++) {
         const center = values[j];
         values[j] = center + eps;
@@ -70,11 +71,15 @@ export function gradcheck(
         const numeric = (above - below) / (2 * eps);
         const error = Math.abs(numeric - analytic[j]) / Math.max(1, Math.abs(numeric));
         if (!(error <= tolerance)) {
-          throw new FastWeightsError('GRAPH', `gradcheck: inputs[${i}] differs at element ${j}: backward ${analytic[j]}, differences ${numeric}`, {
-            argument: `inputs[${i}]`,
-            expected: String(numeric),
-            found: String(analytic[j]),
-          });
+          throw new FastWeightsError(
+            'GRAPH',
+            `gradcheck: inputs[${i}] differs at element ${j}: backward ${analytic[j]}, differences ${numeric}`,
+            {
+              argument: `inputs[${i}]`,
+              expected: String(numeric),
+              found: String(analytic[j]),
+            },
+          );
         }
       }
     });

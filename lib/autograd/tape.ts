@@ -91,7 +91,11 @@ export class Node implements GraphNode {
       );
     }
     const needs = this.edges.map((e) => e !== null);
-    return this.run(gradients, this.saved.map((s) => s!.restore(this.name)), needs);
+    return this.run(
+      gradients,
+      this.saved.map((s) => s!.restore(this.name)),
+      needs,
+    );
   }
 
   /** Lets go of the saved tensors and of the nodes before this one. */

@@ -9,7 +9,8 @@ import type { Tensor } from '../core';
  * [tokens, heads, width] whose last dimension is contiguous, taken from a tensor [B, T, H, D], [B, T, H], or for one
  * step [B, H, D], [B, H]. A question mark allows null. `dims`: up to 8 numbers. `int`, `float`: numbers.
  */
-export type FieldKind = 'in' | 'in?' | 'out' | 'out?' | 'inout' | 'inout?' | 'heads' | 'heads?' | 'dims' | 'int' | 'float';
+export type FieldKind =
+  'in' | 'in?' | 'out' | 'out?' | 'inout' | 'inout?' | 'heads' | 'heads?' | 'dims' | 'int' | 'float';
 
 export const MAX_DIMS = 8;
 
@@ -111,10 +112,30 @@ export const KERNELS = {
    * Normalises rows of x[rows, n]; row r uses weight and bias [groups, n] at r mod groups. stats[rows, 2] = mean and
    * reciprocal deviation. `rms`: 1/sqrt(mean x^2 + eps); `l2`: 1/sqrt(sum x^2 + eps); `layer`: mean removed.
    */
-  norm: { x: 'in', weight: 'in?', bias: 'in?', y: 'out', stats: 'out', rows: 'int', n: 'int', groups: 'int', kind: 'int', eps: 'float' },
+  norm: {
+    x: 'in',
+    weight: 'in?',
+    bias: 'in?',
+    y: 'out',
+    stats: 'out',
+    rows: 'int',
+    n: 'int',
+    groups: 'int',
+    kind: 'int',
+    eps: 'float',
+  },
   normBackward: {
-    x: 'in', weight: 'in?', stats: 'in', dy: 'in', dx: 'out', dweight: 'out?', dbias: 'out?',
-    rows: 'int', n: 'int', groups: 'int', kind: 'int',
+    x: 'in',
+    weight: 'in?',
+    stats: 'in',
+    dy: 'in',
+    dx: 'out',
+    dweight: 'out?',
+    dbias: 'out?',
+    rows: 'int',
+    n: 'int',
+    groups: 'int',
+    kind: 'int',
   },
   /** y[rows, d] = weight[indices[rows], d] */
   embedding: { weight: 'in', indices: 'in', y: 'out', rows: 'int', d: 'int' },
@@ -126,23 +147,67 @@ export const KERNELS = {
    * then `tokens` counts all of them.
    */
   shortConv: {
-    x: 'heads', weight: 'in', bias: 'in?', initialState: 'in?', offsets: 'in?', y: 'out', finalState: 'out?',
-    sequences: 'int', tokens: 'int', d: 'int', width: 'int', activation: 'int',
+    x: 'heads',
+    weight: 'in',
+    bias: 'in?',
+    initialState: 'in?',
+    offsets: 'in?',
+    y: 'out',
+    finalState: 'out?',
+    sequences: 'int',
+    tokens: 'int',
+    d: 'int',
+    width: 'int',
+    activation: 'int',
   },
   shortConvBackward: {
-    x: 'heads', weight: 'in', bias: 'in?', initialState: 'in?', offsets: 'in?', dy: 'in', dfinalState: 'in?',
-    dx: 'out', dweight: 'out', dbias: 'out?', dinitialState: 'out?',
-    sequences: 'int', tokens: 'int', d: 'int', width: 'int', activation: 'int',
+    x: 'heads',
+    weight: 'in',
+    bias: 'in?',
+    initialState: 'in?',
+    offsets: 'in?',
+    dy: 'in',
+    dfinalState: 'in?',
+    dx: 'out',
+    dweight: 'out',
+    dbias: 'out?',
+    dinitialState: 'out?',
+    sequences: 'int',
+    tokens: 'int',
+    d: 'int',
+    width: 'int',
+    activation: 'int',
   },
   /** One token: x and y [batch, d]; the state [batch, d, width - 1] moves on by one. */
-  shortConvStep: { x: 'in', weight: 'in', bias: 'in?', state: 'inout', y: 'out', batch: 'int', d: 'int', width: 'int', activation: 'int' },
+  shortConvStep: {
+    x: 'in',
+    weight: 'in',
+    bias: 'in?',
+    state: 'inout',
+    y: 'out',
+    batch: 'int',
+    d: 'int',
+    width: 'int',
+    activation: 'int',
+  },
   /**
    * c[i, j, m, n] = alpha sum_k a[i, j, m, k] b[i, j, k, n] (added to c when accumulate), over two batch dimensions.
    * The dims of each operand are its strides [batch1, batch2, row, column].
    */
   matmul: {
-    a: 'in', b: 'in', c: 'inout', batch1: 'int', batch2: 'int', m: 'int', n: 'int', k: 'int',
-    aStrides: 'dims', bStrides: 'dims', cStrides: 'dims', alpha: 'float', accumulate: 'int',
+    a: 'in',
+    b: 'in',
+    c: 'inout',
+    batch1: 'int',
+    batch2: 'int',
+    m: 'int',
+    n: 'int',
+    k: 'int',
+    aStrides: 'dims',
+    bStrides: 'dims',
+    cStrides: 'dims',
+    alpha: 'float',
+    accumulate: 'int',
   },
   /** Philox4x32-10 with key = seed and counter = (block, stream): kind 0 uniform in [a, b), 1 normal(mean a, deviation b). */
   random: { y: 'out', n: 'int', kind: 'int', seedLow: 'int', seedHigh: 'int', stream: 'int', a: 'float', b: 'float' },
@@ -153,20 +218,45 @@ export const KERNELS = {
    * + zLoss lse^2, z = cap tanh(logits / cap) when softcap > 0; 0 where target is ignoreIndex. lse[rows] is kept.
    */
   crossEntropy: {
-    logits: 'in', target: 'in', loss: 'out', lse: 'out', rows: 'int', n: 'int',
-    ignoreIndex: 'int', smoothing: 'float', zLoss: 'float', softcap: 'float',
+    logits: 'in',
+    target: 'in',
+    loss: 'out',
+    lse: 'out',
+    rows: 'int',
+    n: 'int',
+    ignoreIndex: 'int',
+    smoothing: 'float',
+    zLoss: 'float',
+    softcap: 'float',
   },
   crossEntropyBackward: {
-    logits: 'in', target: 'in', lse: 'in', dloss: 'in', dlogits: 'out', rows: 'int', n: 'int',
-    ignoreIndex: 'int', smoothing: 'float', zLoss: 'float', softcap: 'float',
+    logits: 'in',
+    target: 'in',
+    lse: 'in',
+    dloss: 'in',
+    dlogits: 'out',
+    rows: 'int',
+    n: 'int',
+    ignoreIndex: 'int',
+    smoothing: 'float',
+    zLoss: 'float',
+    softcap: 'float',
   },
   /**
    * Rotary positions: x and y [tokens, heads, width], the first 2 * pairs coordinates turned by
    * positions[tokens] (int32) * frequencies[pairs]; pairs are (i, i + pairs), or (2i, 2i + 1) when interleaved.
    */
   rope: {
-    x: 'in', y: 'out', positions: 'in', frequencies: 'in', tokens: 'int', heads: 'int', width: 'int', pairs: 'int',
-    interleaved: 'int', inverse: 'int',
+    x: 'in',
+    y: 'out',
+    positions: 'in',
+    frequencies: 'in',
+    tokens: 'int',
+    heads: 'int',
+    width: 'int',
+    pairs: 'int',
+    interleaved: 'int',
+    inverse: 'int',
   },
   /**
    * Causal softmax attention. q, y [sequences * tokens, heads, *], k, v [sequences * keys, keyHeads, *]; query t of a
@@ -174,18 +264,55 @@ export const KERNELS = {
    * offsets (then keys = tokens counts all). lse [sequences * tokens, heads].
    */
   attention: {
-    q: 'in', k: 'in', v: 'in', offsets: 'in?', y: 'out', lse: 'out', sequences: 'int', tokens: 'int', keys: 'int',
-    heads: 'int', keyHeads: 'int', keyDim: 'int', valueDim: 'int', scale: 'float', window: 'int',
+    q: 'in',
+    k: 'in',
+    v: 'in',
+    offsets: 'in?',
+    y: 'out',
+    lse: 'out',
+    sequences: 'int',
+    tokens: 'int',
+    keys: 'int',
+    heads: 'int',
+    keyHeads: 'int',
+    keyDim: 'int',
+    valueDim: 'int',
+    scale: 'float',
+    window: 'int',
   },
   attentionBackward: {
-    q: 'in', k: 'in', v: 'in', offsets: 'in?', y: 'in', lse: 'in', dy: 'in', dq: 'out', dk: 'out', dv: 'out',
-    sequences: 'int', tokens: 'int', keys: 'int', heads: 'int', keyHeads: 'int', keyDim: 'int', valueDim: 'int',
-    scale: 'float', window: 'int',
+    q: 'in',
+    k: 'in',
+    v: 'in',
+    offsets: 'in?',
+    y: 'in',
+    lse: 'in',
+    dy: 'in',
+    dq: 'out',
+    dk: 'out',
+    dv: 'out',
+    sequences: 'int',
+    tokens: 'int',
+    keys: 'int',
+    heads: 'int',
+    keyHeads: 'int',
+    keyDim: 'int',
+    valueDim: 'int',
+    scale: 'float',
+    window: 'int',
   },
   /** One LSTM step: gates [rows, 4 d] before activation in the order i, f, g, o; cells and hidden [rows, d]. */
   lstmCell: { gates: 'in', cell: 'in', newCell: 'out', hidden: 'out', rows: 'int', d: 'int' },
   lstmCellBackward: {
-    gates: 'in', cell: 'in', newCell: 'in', dhidden: 'in', dnewCell: 'in?', dgates: 'out', dcell: 'out', rows: 'int', d: 'int',
+    gates: 'in',
+    cell: 'in',
+    newCell: 'in',
+    dhidden: 'in',
+    dnewCell: 'in?',
+    dgates: 'out',
+    dcell: 'out',
+    rows: 'int',
+    d: 'int',
   },
   /**
    * The general recurrence (spec 4.1), per sequence and head, with state S [keyDim, valueDim]:
@@ -199,31 +326,87 @@ export const KERNELS = {
    * sequence, [sum over sequences of ceil(length / checkpointEvery), heads, keyDim, valueDim], for the backward pass;
    * written: w's partner beta (u - ...) [all tokens, heads, valueDim], likewise.
    */
-  recurrence: { ...recurrenceInputs, output: 'out', finalState: 'out?', states: 'out?', written: 'out?', ...recurrenceShape },
+  recurrence: {
+    ...recurrenceInputs,
+    output: 'out',
+    finalState: 'out?',
+    states: 'out?',
+    written: 'out?',
+    ...recurrenceShape,
+  },
   /**
    * Gradients per head of the state: dq, dk, ... [all tokens, heads, width]; dbonus [sequences, heads, keyDim]. Given
    * exactly where the operand is, except dinitialState. Without eraseKey and writeKey their gradients go into dk.
    */
   recurrenceBackward: {
-    ...recurrenceInputs, states: 'in', written: 'in', doutput: 'in', dfinalState: 'in?',
-    dq: 'out', dk: 'out', dv: 'out', dgate: 'out?', dbeta: 'out?', deraseKey: 'out?', dwriteKey: 'out?', dbonus: 'out?', dinitialState: 'out?',
+    ...recurrenceInputs,
+    states: 'in',
+    written: 'in',
+    doutput: 'in',
+    dfinalState: 'in?',
+    dq: 'out',
+    dk: 'out',
+    dv: 'out',
+    dgate: 'out?',
+    dbeta: 'out?',
+    deraseKey: 'out?',
+    dwriteKey: 'out?',
+    dbonus: 'out?',
+    dinitialState: 'out?',
     ...recurrenceShape,
   },
   /** One token of the same recurrence for `sequences` states at once; the state changes in place. */
   recurrenceStep: {
-    q: 'heads', k: 'heads', v: 'heads', gate: 'heads?', beta: 'heads?', eraseKey: 'heads?', writeKey: 'heads?', bonus: 'in?',
-    state: 'inout', output: 'out', sequences: 'int', heads: 'int', keyDim: 'int', valueDim: 'int', scale: 'float',
-    gateWidth: 'int', betaWidth: 'int', eraseFrom: 'int', secondWrite: 'int', readBefore: 'int', exchanged: 'int',
+    q: 'heads',
+    k: 'heads',
+    v: 'heads',
+    gate: 'heads?',
+    beta: 'heads?',
+    eraseKey: 'heads?',
+    writeKey: 'heads?',
+    bonus: 'in?',
+    state: 'inout',
+    output: 'out',
+    sequences: 'int',
+    heads: 'int',
+    keyDim: 'int',
+    valueDim: 'int',
+    scale: 'float',
+    gateWidth: 'int',
+    betaWidth: 'int',
+    eraseFrom: 'int',
+    secondWrite: 'int',
+    readBefore: 'int',
+    exchanged: 'int',
   },
   /** Adam with decoupled (or, with coupled = 1, ordinary) weight decay; step sizes already hold the bias corrections. */
   adam: {
-    parameter: 'inout', gradient: 'in', mean: 'inout', square: 'inout', gradientScale: 'in?', n: 'int', learningRate: 'float', beta1: 'float',
-    beta2: 'float', eps: 'float', weightDecay: 'float', coupled: 'int', correction1: 'float', correction2: 'float',
+    parameter: 'inout',
+    gradient: 'in',
+    mean: 'inout',
+    square: 'inout',
+    gradientScale: 'in?',
+    n: 'int',
+    learningRate: 'float',
+    beta1: 'float',
+    beta2: 'float',
+    eps: 'float',
+    weightDecay: 'float',
+    coupled: 'int',
+    correction1: 'float',
+    correction2: 'float',
   },
   /** parameter -= learningRate (gradient + weightDecay parameter), through a momentum buffer when given. */
   sgd: {
-    parameter: 'inout', gradient: 'in', momentumBuffer: 'inout?', gradientScale: 'in?', n: 'int', learningRate: 'float',
-    momentum: 'float', nesterov: 'int', weightDecay: 'float',
+    parameter: 'inout',
+    gradient: 'in',
+    momentumBuffer: 'inout?',
+    gradientScale: 'in?',
+    n: 'int',
+    learningRate: 'float',
+    momentum: 'float',
+    nesterov: 'int',
+    weightDecay: 'float',
   },
   /** y[0] = sum of squares of x[n], in blocks of fixed size, so that the order never depends on threads. */
   sumSquares: { x: 'in', y: 'out', n: 'int' },

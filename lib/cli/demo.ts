@@ -50,9 +50,19 @@ export function demoCommand(): Command {
   const command = new Command('demo')
     .description('Shows in under two minutes what the delta rule does that a sum of outer products cannot.')
     .option('--out <dir>', 'where the runs and the report go (default: runs/demo)')
-    .option('--steps <n>', `training steps of each model (default: ${NATIVE.steps}; ${SCRIPT.steps} on js)`, wholeNumber(1))
-    .option('--tokens <n>', `length of the stream (default: ${NATIVE.streamed}; ${SCRIPT.streamed} on js)`, wholeNumber(1));
-  return addDeviceOptions(command).addHelpText('after', '\nExamples:\n  fast-weights demo\n  fast-weights demo --device js').action(run);
+    .option(
+      '--steps <n>',
+      `training steps of each model (default: ${NATIVE.steps}; ${SCRIPT.steps} on js)`,
+      wholeNumber(1),
+    )
+    .option(
+      '--tokens <n>',
+      `length of the stream (default: ${NATIVE.streamed}; ${SCRIPT.streamed} on js)`,
+      wholeNumber(1),
+    );
+  return addDeviceOptions(command)
+    .addHelpText('after', '\nExamples:\n  fast-weights demo\n  fast-weights demo --device js')
+    .action(run);
 }
 
 async function run(options: DemoOptions): Promise<void> {
@@ -62,7 +72,10 @@ async function run(options: DemoOptions): Promise<void> {
   await withInterrupt(async (signal) => {
     introduce(device);
     const runs = await trainBoth(device, { ...scale, steps: options.steps ?? scale.steps }, out, signal);
-    const story = await tellStory(runs.map(({ model }, i) => ({ title: CONTESTANTS[i].title, model })), runs[0].data);
+    const story = await tellStory(
+      runs.map(({ model }, i) => ({ title: CONTESTANTS[i].title, model })),
+      runs[0].data,
+    );
     console.log(storyText(story));
     await report(runs, story, out);
     await stream(runs[0], options.tokens ?? scale.streamed, signal);
@@ -81,11 +94,21 @@ subtracts what the matrix holds for the key. Accuracy on keys whose value was re
 }
 
 /** A network with its data and its trainer; both networks start from the same weights. */
-async function prepare(rule: MemoryRule, device: Device, { width, steps, batchSize }: Scale, out: string): Promise<Contest> {
+async function prepare(
+  rule: MemoryRule,
+  device: Device,
+  { width, steps, batchSize }: Scale,
+  out: string,
+): Promise<Contest> {
   const training = fillTraining({ steps, batchSize, learningRate: 5e-3, validateEvery: 25, checkpointEvery: steps });
   const data = createTask('associativeRecall', { ...TASK, seed: training.seed });
   const model = { name: rule, hiddenSize: width };
-  const folder = await RunFolder.create(`${out}/${rule}`, { model, data: { task: data.name, options: TASK }, training, device });
+  const folder = await RunFolder.create(`${out}/${rule}`, {
+    model,
+    data: { task: data.name, options: TASK },
+    training,
+    device,
+  });
   manualSeed(training.seed);
   const network = new RecallNetwork(rule, data.vocabSize, width, { device });
   return { folder, data, model: network, trainer: new Trainer({ model: network, data, folder, training }) };
@@ -95,7 +118,11 @@ async function prepare(rule: MemoryRule, device: Device, { width, steps, batchSi
 async function trainBoth(device: Device, scale: Scale, out: string, signal: AbortSignal): Promise<Contest[]> {
   const runs: Contest[] = [];
   for (const { rule } of CONTESTANTS) runs.push(await prepare(rule, device, scale, out));
-  const bars = new LiveBars(process.stdout, CONTESTANTS.map(({ title }) => title), scale.steps);
+  const bars = new LiveBars(
+    process.stdout,
+    CONTESTANTS.map(({ title }) => title),
+    scale.steps,
+  );
   const begun = performance.now();
   await Promise.all(
     runs.map(({ trainer }, i) =>
@@ -140,7 +167,9 @@ async function stream({ model, data }: Contest, tokens: number, signal: AbortSig
     announced += tokens / 5;
     const speed = session.length / ((performance.now() - begun) / 1000);
     const memory = formatBytes(process.memoryUsage.rss());
-    console.log(`  ${String(session.length).padStart(9)} tokens  ${formatCount(speed).padStart(6)} tokens/s  resident memory ${memory}`);
+    console.log(
+      `  ${String(session.length).padStart(9)} tokens  ${formatCount(speed).padStart(6)} tokens/s  resident memory ${memory}`,
+    );
   }
 }
 

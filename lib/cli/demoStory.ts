@@ -83,7 +83,15 @@ export async function tellStory(contestants: readonly Contestant[], data: Datase
       if (labels[t] === IGNORED) continue;
       final.push({ key: name(inputs[t]), expected: name(labels[t]), replaced: groups?.[t] === 1, answer: token });
     }
-    accounts.push({ title, early, before, after, last, answers: { before: answersBefore, after: answersAfter }, final });
+    accounts.push({
+      title,
+      early,
+      before,
+      after,
+      last,
+      answers: { before: answersBefore, after: answersAfter },
+      final,
+    });
   }
   const sequence = data.decode(inputs.subarray(0, end));
   return { sequence, key: name(key), oldValue: name(oldValue), newValue: name(newValue), accounts };

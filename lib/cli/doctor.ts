@@ -41,7 +41,10 @@ export function doctorCommand(): Command {
   return new Command('doctor')
     .description('Shows the devices, why one is missing, and whether each computes right.')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  fast-weights doctor\n  fast-weights doctor --json\n\nThe exit code is 1 if a self-test fails.')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  fast-weights doctor\n  fast-weights doctor --json\n\nThe exit code is 1 if a self-test fails.',
+    )
     .action(({ json }: { json?: boolean }) => {
       const report = examine();
       console.log(json ? JSON.stringify(report, null, 2) : render(report));
@@ -72,7 +75,8 @@ function selfTest(device: Device): { error: number; passed: boolean } {
   const inputs = { q: draw(T * K), k: draw(T * K).map((x) => x / 4), v: draw(T * V), beta: draw(T).map(Math.abs) };
   const expected = reference(inputs);
   const found = scope(() => {
-    const on = (data: Float32Array, width: number): ReturnType<typeof tensor> => tensor(data, { shape: [1, T, 1, width], device });
+    const on = (data: Float32Array, width: number): ReturnType<typeof tensor> =>
+      tensor(data, { shape: [1, T, 1, width], device });
     const beta = tensor(inputs.beta, { shape: [1, T, 1], device });
     return deltaRule(on(inputs.q, K), on(inputs.k, K), on(inputs.v, V), { beta }).output.dataSync();
   });

@@ -26,7 +26,10 @@ export function evaluateCommand(): Command {
     .addOption(new Option('--batch <n>', 'sequences at a time').argParser(wholeNumber(1)).default(8))
     .option('--json', 'print JSON');
   return addDeviceOptions(command)
-    .addHelpText('after', '\nExamples:\n  fast-weights evaluate --checkpoint runs/deltanet\n  fast-weights evaluate --checkpoint model --text other.txt')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  fast-weights evaluate --checkpoint runs/deltanet\n  fast-weights evaluate --checkpoint model --text other.txt',
+    )
     .action(run);
 }
 
@@ -44,12 +47,18 @@ async function openFor(dir: string, { text, length }: EvaluateOptions): Promise<
     const tokenizer = await loadTokenizer(dir);
     const content = await readText(text);
     const count = tokenizer.encode(content).length;
-    return textDataset({ text: content, tokenizer, sequenceLength: length, validationFraction: Math.max(0, 1 - (length + 1) / count) });
+    return textDataset({
+      text: content,
+      tokenizer,
+      sequenceLength: length,
+      validationFraction: Math.max(0, 1 - (length + 1) / count),
+    });
   }
   const { config } = await readTrainerState(dir).catch((cause: unknown) => {
     throw new FastWeightsError('IO', `${dir} is no checkpoint of a run; give a --text to measure on`, { cause });
   });
-  if (!isJsonObject(config as never)) throw new FastWeightsError('FORMAT', `${dir}/trainer.json holds no configuration`);
+  if (!isJsonObject(config as never))
+    throw new FastWeightsError('FORMAT', `${dir}/trainer.json holds no configuration`);
   const { data, training } = checkRunConfig(config, `${dir}/trainer.json`);
   return openData(data, training.seed);
 }

@@ -13,7 +13,7 @@ function memoriesIn(state: State): Tensor[] {
   if (state === null || typeof state !== 'object' || state instanceof Tensor) return [];
   const { memory } = Array.isArray(state) ? { memory: null } : state;
   if (memory instanceof Tensor && memory.ndim === 4) return [memory];
-  return Object.values(state).flatMap((part) => memoriesIn(part as State));
+  return Object.values(state).flatMap((part) => memoriesIn(part));
 }
 
 /** The first head's matrix in every layer of a session, as it is now. */

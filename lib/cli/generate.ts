@@ -26,10 +26,17 @@ export function generateCommand(): Command {
     .addOption(new Option('--max-tokens <n>', 'tokens to write').argParser(wholeNumber()).default(500))
     .addOption(new Option('--temperature <x>', '0 takes the most probable token').argParser(decimal(0)).default(0.8))
     .addOption(new Option('--top-k <n>', 'only the n most probable tokens').argParser(wholeNumber(1)))
-    .addOption(new Option('--top-p <p>', 'only the most probable tokens that add up to p').argParser(decimal(0, 1, true)).default(1))
+    .addOption(
+      new Option('--top-p <p>', 'only the most probable tokens that add up to p')
+        .argParser(decimal(0, 1, true))
+        .default(1),
+    )
     .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()));
   return addDeviceOptions(command)
-    .addHelpText('after', '\nExamples:\n  fast-weights generate --checkpoint runs/deltanet --prompt "ROMEO:"\n  fast-weights generate --checkpoint model --temperature 0 | head')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  fast-weights generate --checkpoint runs/deltanet --prompt "ROMEO:"\n  fast-weights generate --checkpoint model --temperature 0 | head',
+    )
     .action(run);
 }
 
@@ -39,7 +46,9 @@ async function run(options: GenerateOptions): Promise<void> {
   const tokenizer = await loadTokenizer(dir);
   const prompt = tokenizer.encode(options.prompt);
   if (prompt.length === 0) {
-    throw new FastWeightsError('INVALID_ARGUMENT', 'generate: --prompt must hold at least one token', { argument: 'prompt' });
+    throw new FastWeightsError('INVALID_ARGUMENT', 'generate: --prompt must hold at least one token', {
+      argument: 'prompt',
+    });
   }
   const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
   const { maxTokens, temperature, topK, topP } = options;
@@ -50,7 +59,14 @@ async function run(options: GenerateOptions): Promise<void> {
   await withInterrupt(async (signal) => {
     process.stdout.write(options.prompt);
     try {
-      for await (const { id } of model.generate(prompt, { maxNewTokens: maxTokens, temperature, topK, topP, seed, signal })) {
+      for await (const { id } of model.generate(prompt, {
+        maxNewTokens: maxTokens,
+        temperature,
+        topK,
+        topP,
+        seed,
+        signal,
+      })) {
         if (count++ === 0) first = performance.now();
         await write(decoder.push(id));
       }

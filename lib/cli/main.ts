@@ -19,7 +19,10 @@ function program(): Command {
     .description('Trains and runs Fast Weight Programmers: DeltaNet, linear attention and their relatives.')
     .version(version())
     .option('--debug', 'show where an error comes from')
-    .addHelpText('after', `\nExamples:\n  fast-weights demo\n  fast-weights train --text book.txt\n  fast-weights doctor`);
+    .addHelpText(
+      'after',
+      `\nExamples:\n  fast-weights demo\n  fast-weights train --text book.txt\n  fast-weights doctor`,
+    );
   for (const command of [trainCommand(), generateCommand(), evaluateCommand(), doctorCommand(), demoCommand()]) {
     root.addCommand(command);
   }

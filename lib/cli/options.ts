@@ -39,7 +39,9 @@ export interface DeviceOptions {
 
 export function addDeviceOptions(command: Command): Command {
   return command
-    .addOption(new Option('--device <name>', 'where to compute (default: the fastest there is)').choices(['cuda', 'cpu', 'js']))
+    .addOption(
+      new Option('--device <name>', 'where to compute (default: the fastest there is)').choices(['cuda', 'cpu', 'js']),
+    )
     .addOption(new Option('--threads <n>', 'CPU threads (default: all cores)').argParser(wholeNumber(1, 1024)));
 }
 

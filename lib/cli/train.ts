@@ -17,7 +17,17 @@ import {
   type TrainingConfig,
 } from '../train';
 import { withInterrupt } from './interrupt';
-import { addDeviceOptions, assignments, chooseDevice, decimal, describeDevice, type DeviceOptions, freeFolder, readText, wholeNumber } from './options';
+import {
+  addDeviceOptions,
+  assignments,
+  chooseDevice,
+  decimal,
+  describeDevice,
+  type DeviceOptions,
+  freeFolder,
+  readText,
+  wholeNumber,
+} from './options';
 import { trainRun } from './trainRun';
 
 export interface TrainCommandOptions extends DeviceOptions {
@@ -58,25 +68,48 @@ export function trainCommand(): Command {
     .description('Trains a model on a text or on a built-in task, with checkpoints and a report in a run folder.')
     .option('--text <file>', 'a UTF-8 text; its last tenth is for validation')
     .addOption(
-      new Option('--tokens <kind>', 'what a token is (default: characters if there are fewer than 256 different ones)').choices(['bytes', 'characters']),
+      new Option(
+        '--tokens <kind>',
+        'what a token is (default: characters if there are fewer than 256 different ones)',
+      ).choices(['bytes', 'characters']),
     )
     .addOption(new Option('--task <name>', 'a built-in task').choices(Object.keys(tasks)))
-    .addOption(new Option('--task-options <list>', 'settings of the task, for example pairs=16,replaced=8').argParser(assignments))
+    .addOption(
+      new Option('--task-options <list>', 'settings of the task, for example pairs=16,replaced=8').argParser(
+        assignments,
+      ),
+    )
     .option('--model <name>', `${MODELS.join(', ')}; several, separated by commas, are compared`, 'deltanet')
     .addOption(number('--hidden-size <n>', 'width (default: 256 for text, 128 for tasks; 64 on js)', wholeNumber(1)))
     .addOption(number('--layers <n>', 'blocks (default: 4 for text, 2 for tasks and on js)', wholeNumber(1)))
     .addOption(number('--heads <n>', 'heads (default: one for 64 of the width)', wholeNumber(1)))
     .addOption(number('--length <n>', 'tokens of a training window (default: 256; 128 on js)', wholeNumber(1)))
-    .addOption(number('--steps <n>', 'optimiser steps (default: as many as fit in the minutes; 1000 for tasks)', wholeNumber()))
-    .addOption(number('--minutes <x>', `budget of the whole run (default: ${TEXT_MINUTES} for text without --steps)`, decimal(0, Infinity, true)))
+    .addOption(
+      number('--steps <n>', 'optimiser steps (default: as many as fit in the minutes; 1000 for tasks)', wholeNumber()),
+    )
+    .addOption(
+      number(
+        '--minutes <x>',
+        `budget of the whole run (default: ${TEXT_MINUTES} for text without --steps)`,
+        decimal(0, Infinity, true),
+      ),
+    )
     .addOption(number('--batch <n>', 'sequences in a batch (default: 8 for text, 32 for tasks)', wholeNumber(1)))
     .addOption(number('--accumulate <n>', 'batches per optimiser step (default: 1)', wholeNumber(1)))
-    .addOption(number('--lr <x>', 'peak learning rate of AdamW, cosine schedule (default: 0.002)', decimal(0, Infinity, true)))
+    .addOption(
+      number('--lr <x>', 'peak learning rate of AdamW, cosine schedule (default: 0.002)', decimal(0, Infinity, true)),
+    )
     .addOption(number('--weight-decay <x>', 'on matrices (default: 0.1)', decimal()))
     .addOption(number('--warmup <n>', 'steps of linear warm-up (default: 100, or a tenth of the steps)', wholeNumber()))
     .addOption(number('--seed <n>', 'of parameters and data (default: 0)', wholeNumber()))
     .addOption(number('--validate-every <n>', 'steps between validations (default: 250)', wholeNumber(1)))
-    .addOption(number('--checkpoint-every <n>', 'steps between checkpoints (default: 500; also every 2 minutes)', wholeNumber(1)))
+    .addOption(
+      number(
+        '--checkpoint-every <n>',
+        'steps between checkpoints (default: 500; also every 2 minutes)',
+        wholeNumber(1),
+      ),
+    )
     .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)')
     .option('--resume <dir>', 'go on with a run that was stopped; --steps and --minutes may be given anew')
     .option('--config <file>', 'repeat a run from its config.json')
@@ -109,7 +142,10 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
 
 async function resume(dir: string, options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
   const { steps, minutes } = options;
-  const opened = await resumeRun(dir, { ...(steps !== undefined && { steps }), ...(minutes !== undefined && { minutes }) });
+  const opened = await resumeRun(dir, {
+    ...(steps !== undefined && { steps }),
+    ...(minutes !== undefined && { minutes }),
+  });
   console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(opened.config.device)}`);
   const outcome = await trainRun(opened, signal);
   await finish(resolve(dir), [outcome.report], options, [outcome.json]);
@@ -122,7 +158,9 @@ async function train(configs: RunConfig[], options: TrainCommandOptions, signal:
   for (const config of configs) {
     const opened = await startRun(config, configs.length > 1 ? join(out, config.model.name) : out);
     const size = opened.model.parameterCount.toLocaleString('en');
-    console.error(`${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}`);
+    console.error(
+      `${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}`,
+    );
     const outcome = await trainRun(opened, signal);
     reports.push(outcome.report);
     results.push(outcome.json);
@@ -133,7 +171,12 @@ async function train(configs: RunConfig[], options: TrainCommandOptions, signal:
 }
 
 /** Prints where everything is; several runs get a report that compares them. */
-async function finish(out: string, reports: ReportRun[], options: TrainCommandOptions, results: object[]): Promise<void> {
+async function finish(
+  out: string,
+  reports: ReportRun[],
+  options: TrainCommandOptions,
+  results: object[],
+): Promise<void> {
   const path = join(out, 'report.html');
   if (reports.length > 1) {
     const title = reports.map((report) => report.name).join(' and ');
@@ -155,7 +198,8 @@ function folderFor(configs: readonly RunConfig[]): string {
 
 /** One configuration per model, every default filled in. */
 async function configsOf(options: TrainCommandOptions, device: Device, command: Command): Promise<RunConfig[]> {
-  if (options.config !== undefined) return [{ ...checkRunConfig(await readJson(options.config), options.config), device }];
+  if (options.config !== undefined)
+    return [{ ...checkRunConfig(await readJson(options.config), options.config), device }];
   const names = options.model.split(',').map((name) => name.trim());
   const stranger = names.find((name) => !MODELS.includes(name));
   if (stranger !== undefined) {
@@ -195,7 +239,12 @@ function trainingOf(options: TrainCommandOptions): TrainingConfig {
     minutes: minutes ?? (options.task || steps !== undefined ? undefined : TEXT_MINUTES),
     batchSize: options.batch ?? (options.task ? 32 : 8),
     learningRate: options.lr,
-    accumulate, warmup, seed, validateEvery, checkpointEvery, weightDecay,
+    accumulate,
+    warmup,
+    seed,
+    validateEvery,
+    checkpointEvery,
+    weightDecay,
   };
   return fillTraining(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
 }

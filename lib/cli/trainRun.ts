@@ -24,7 +24,11 @@ export async function trainRun(run: Run, signal: AbortSignal): Promise<Outcome> 
     show.done();
     await writeReport(run, []);
     if (!(error instanceof FastWeightsError) || error.code !== 'ABORTED') throw error;
-    throw new FastWeightsError('ABORTED', `stopped after step ${run.trainer.step}; go on with --resume ${run.folder.dir}`, { cause: error });
+    throw new FastWeightsError(
+      'ABORTED',
+      `stopped after step ${run.trainer.step}; go on with --resume ${run.folder.dir}`,
+      { cause: error },
+    );
   }
   show.done();
   console.error(resultTable(result.validation));
@@ -44,7 +48,8 @@ function progressOf({ trainer }: Run): { take(metrics: Metrics): void; done(): v
       if (total === undefined) return;
       progress ??= createProgress(process.stderr, { total, start: Math.min(step - 1, total) });
       progress.update({ step: Math.min(step, total), loss, tokensPerSecond, validationLoss: validation?.loss });
-      if (validation && !process.stderr.isTTY) progress.note(`step ${step}: validation loss ${formatNumber(validation.loss)}`);
+      if (validation && !process.stderr.isTTY)
+        progress.note(`step ${step}: validation loss ${formatNumber(validation.loss)}`);
     },
     done: () => progress?.done(),
   };
@@ -69,6 +74,7 @@ async function sample({ model, data, config }: Run): Promise<ReportSample> {
   const prompt = batch.inputs.subarray(0, PROMPT_TOKENS);
   const ids: number[] = [];
   const { seed } = config.training;
-  for await (const { id } of model.generate(prompt, { maxNewTokens: SAMPLE_TOKENS, temperature: 0.8, seed })) ids.push(id);
+  for await (const { id } of model.generate(prompt, { maxNewTokens: SAMPLE_TOKENS, temperature: 0.8, seed }))
+    ids.push(id);
   return { title: 'A sample', prompt: data.decode(prompt), text: data.decode(ids) };
 }

@@ -95,9 +95,13 @@ export class Tensor {
   /** Throws DISPOSED when the tensor was freed. */
   checkAlive(where: string): void {
     if (this.disposed) {
-      throw new FastWeightsError('DISPOSED', `${where}: a tensor of shape ${formatShape(this.shape)} was used after it was disposed`, {
-        found: 'a disposed tensor',
-      });
+      throw new FastWeightsError(
+        'DISPOSED',
+        `${where}: a tensor of shape ${formatShape(this.shape)} was used after it was disposed`,
+        {
+          found: 'a disposed tensor',
+        },
+      );
     }
   }
 
@@ -143,10 +147,14 @@ export class Tensor {
   /** The value of a tensor with one element. */
   item(): number {
     if (this.size !== 1) {
-      throw new FastWeightsError('SHAPE', `item: the tensor must have one element, got shape ${formatShape(this.shape)}`, {
-        expected: 'one element',
-        found: formatShape(this.shape),
-      });
+      throw new FastWeightsError(
+        'SHAPE',
+        `item: the tensor must have one element, got shape ${formatShape(this.shape)}`,
+        {
+          expected: 'one element',
+          found: formatShape(this.shape),
+        },
+      );
     }
     return this.dataSync()[0];
   }
@@ -406,5 +414,5 @@ export class Tensor {
 setTensorTest((value): value is Tensor => value instanceof Tensor);
 
 function list(args: number[] | [readonly number[]]): readonly number[] {
-  return Array.isArray(args[0]) ? args[0] : (args as number[]);
+  return typeof args[0] === 'object' ? args[0] : (args as number[]);
 }

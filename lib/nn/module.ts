@@ -87,13 +87,23 @@ export abstract class Module {
       const missing = [...own.keys()].filter((name) => !given.has(name));
       const unknown = [...given.keys()].filter((name) => !own.has(name));
       if (missing.length > 0 || unknown.length > 0) {
-        const found = [missing.length > 0 ? `without ${missing.join(', ')}` : '', unknown.length > 0 ? `with unknown ${unknown.join(', ')}` : ''];
-        throw argumentError('INVALID_ARGUMENT', where, 'state', `the ${own.size} names of the module`, found.filter(Boolean).join(' and '));
+        const found = [
+          missing.length > 0 ? `without ${missing.join(', ')}` : '',
+          unknown.length > 0 ? `with unknown ${unknown.join(', ')}` : '',
+        ];
+        throw argumentError(
+          'INVALID_ARGUMENT',
+          where,
+          'state',
+          `the ${own.size} names of the module`,
+          found.filter(Boolean).join(' and '),
+        );
       }
     }
     const pairs = [...own].flatMap(([name, t]) => (given.has(name) ? [{ name, t, source: given.get(name)! }] : []));
     for (const { name, t, source } of pairs) {
-      if (!sameShape(t.shape, source.shape)) throw argumentError('SHAPE', where, name, formatShape(t.shape), formatShape(source.shape));
+      if (!sameShape(t.shape, source.shape))
+        throw argumentError('SHAPE', where, name, formatShape(t.shape), formatShape(source.shape));
     }
     noGrad(() => {
       for (const { t, source } of pairs) {

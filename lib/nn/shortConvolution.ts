@@ -1,6 +1,14 @@
 // The causal depthwise convolution in front of q, k and v.
 import type { Tensor } from '../core';
-import { type CuSeqlens, rand, shortConvolution, type ShortConvolutionResult, shortConvolutionStep, type TensorOptions, zeros } from '../ops';
+import {
+  type CuSeqlens,
+  rand,
+  shortConvolution,
+  type ShortConvolutionResult,
+  shortConvolutionStep,
+  type TensorOptions,
+  zeros,
+} from '../ops';
 import { Module, parameter } from './module';
 
 /** Kernel of `width` tokens per channel; weight [D, 1, W] as in published checkpoints, uniform in +-1/sqrt(W). */

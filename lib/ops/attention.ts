@@ -20,19 +20,32 @@ export interface AttentionOptions {
  */
 export const softmaxAttention = widening((q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor => {
   const where = 'softmaxAttention';
-  for (const [name, t] of [['q', q], ['k', k], ['v', v]] as const) {
+  for (const [name, t] of [
+    ['q', q],
+    ['k', k],
+    ['v', v],
+  ] as const) {
     checkFloat(where, name, t);
     checkAlike(where, name, t, q, 'q');
     if (t.ndim !== 4) throw argumentError('SHAPE', where, name, '[B, T, H, D]', formatShape(t.shape));
   }
   const [batch, tokens, heads, keyDim] = q.shape;
   const [, keys, keyHeads, valueDim] = v.shape;
-  const fits = k.shape[0] === batch && k.shape[3] === keyDim && keys >= tokens && keyHeads > 0 && heads % keyHeads === 0;
-  if (!fits) throw argumentError('SHAPE', where, 'k', `[${batch}, S >= ${tokens}, a divisor of ${heads}, ${keyDim}]`, formatShape(k.shape));
+  const fits =
+    k.shape[0] === batch && k.shape[3] === keyDim && keys >= tokens && keyHeads > 0 && heads % keyHeads === 0;
+  if (!fits)
+    throw argumentError(
+      'SHAPE',
+      where,
+      'k',
+      `[${batch}, S >= ${tokens}, a divisor of ${heads}, ${keyDim}]`,
+      formatShape(k.shape),
+    );
   if (v.shape.slice(0, 3).some((d, i) => d !== k.shape[i])) {
     throw argumentError('SHAPE', where, 'v', `[${k.shape.slice(0, 3).join(', ')}, V] like k`, formatShape(v.shape));
   }
-  if (options.cuSeqlens && keys !== tokens) throw argumentError('SHAPE', where, 'k', `of ${tokens} tokens with cuSeqlens`, formatShape(k.shape));
+  if (options.cuSeqlens && keys !== tokens)
+    throw argumentError('SHAPE', where, 'k', `of ${tokens} tokens with cuSeqlens`, formatShape(k.shape));
   const window = options.window == null ? 0 : checkInteger(where, 'window', options.window, 1);
   const scale = checkNumber(where, 'scale', options.scale ?? keyDim ** -0.5);
   const { count: sequences, offsets } = sequencesOf(where, q, options.cuSeqlens);
@@ -46,7 +59,17 @@ export const softmaxAttention = widening((q: Tensor, k: Tensor, v: Tensor, optio
     if (!g) return [];
     const [dq, dk, dv] = [emptyLike(sq), emptyLike(sk), emptyLike(sv)];
     kernelsOf(sq).attentionBackward({
-      q: sq, k: sk, v: sv, offsets: soffsets ?? null, y: sy, lse: slse, dy: contiguous(g), dq, dk, dv, ...numbers,
+      q: sq,
+      k: sk,
+      v: sv,
+      offsets: soffsets ?? null,
+      y: sy,
+      lse: slse,
+      dy: contiguous(g),
+      dq,
+      dk,
+      dv,
+      ...numbers,
     });
     return [dq, dk, dv];
   });

@@ -24,7 +24,13 @@ export function checksValues(t: Tensor): boolean {
 }
 
 /** Requires every element to satisfy a test. */
-export function checkValues(where: string, argument: string, t: Tensor, expected: string, test: (x: number) => boolean): void {
+export function checkValues(
+  where: string,
+  argument: string,
+  t: Tensor,
+  expected: string,
+  test: (x: number) => boolean,
+): void {
   if (!checksValues(t)) return;
   const bad = t.dataSync().find((x) => !test(x));
   if (bad !== undefined) throw argumentError('INVALID_ARGUMENT', where, argument, expected, String(bad));

@@ -41,40 +41,67 @@ function check(where: string, x: Tensor, weight: Tensor, bias: Tensor | null): {
  * y_t = act(sum_j weight[:, W - 1 - j] x_{t-j} + bias) for x [B, T, D] and weight [D, W], whose last column is the
  * present token (spec 2.13, "conv4").
  */
-export const shortConvolution = widening((x: Tensor, weight: Tensor, options: ShortConvolutionOptions = {}): ShortConvolutionResult => {
-  const where = 'shortConvolution';
-  const { bias = null, initialState = null, outputFinalState = false, cuSeqlens } = options;
-  const { d, width } = check(where, x, weight, bias);
-  if (x.ndim !== 3) throw argumentError('SHAPE', where, 'x', '[B, T, D]', formatShape(x.shape));
-  const activation = ACTIVATIONS.indexOf(checkChoice(where, 'activation', options.activation ?? 'none', ACTIVATIONS));
-  const { count: sequences, tokens, offsets } = sequencesOf(where, x, cuSeqlens);
-  const stateShape = [sequences, d, width - 1];
-  if (initialState) {
-    checkAlike(where, 'initialState', initialState, x, 'x');
-    checkShape(where, 'initialState', initialState, stateShape, 'sequences, channels, width - 1');
-  }
-  const rows = x.strides[2] === 1 && (x.shape[0] === 1 || x.strides[0] === tokens * x.strides[1]) ? x : contiguous(x);
-  const [w, b, s] = [contiguous(weight), bias && contiguous(bias), initialState && contiguous(initialState)];
-  const output = emptyLike(x);
-  const finalState = outputFinalState ? emptyLike(x, stateShape) : undefined;
-  const numbers = { sequences, tokens, d, width, activation };
-  kernelsOf(x).shortConv({ x: rows, weight: w, bias: b, initialState: s, offsets, y: output, finalState: finalState ?? null, ...numbers });
-  const optional = [b, s, offsets];
-  const present = optional.filter((t) => t !== null);
-  record(where, [x, weight, bias, initialState], finalState ? [output, finalState] : [output], [rows, w, ...present], ([dy, dfinal], [sx, sw, ...rest], needs) => {
-    const [sb, ss, so] = optional.map((t) => (t ? rest.shift()! : null));
-    const dx = emptyLike(sx, sx.shape);
-    const dweight = emptyLike(sw);
-    const dbias = needs[2] ? emptyLike(sw, [d]) : null;
-    const dinitialState = needs[3] ? emptyLike(sw, stateShape) : null;
-    kernelsOf(sx).shortConvBackward({
-      x: sx, weight: sw, bias: sb, initialState: ss, offsets: so, dy: dy ? contiguous(dy) : zerosLike(sx, sx.shape),
-      dfinalState: dfinal ? contiguous(dfinal) : null, dx, dweight, dbias, dinitialState, ...numbers,
+export const shortConvolution = widening(
+  (x: Tensor, weight: Tensor, options: ShortConvolutionOptions = {}): ShortConvolutionResult => {
+    const where = 'shortConvolution';
+    const { bias = null, initialState = null, outputFinalState = false, cuSeqlens } = options;
+    const { d, width } = check(where, x, weight, bias);
+    if (x.ndim !== 3) throw argumentError('SHAPE', where, 'x', '[B, T, D]', formatShape(x.shape));
+    const activation = ACTIVATIONS.indexOf(checkChoice(where, 'activation', options.activation ?? 'none', ACTIVATIONS));
+    const { count: sequences, tokens, offsets } = sequencesOf(where, x, cuSeqlens);
+    const stateShape = [sequences, d, width - 1];
+    if (initialState) {
+      checkAlike(where, 'initialState', initialState, x, 'x');
+      checkShape(where, 'initialState', initialState, stateShape, 'sequences, channels, width - 1');
+    }
+    const rows = x.strides[2] === 1 && (x.shape[0] === 1 || x.strides[0] === tokens * x.strides[1]) ? x : contiguous(x);
+    const [w, b, s] = [contiguous(weight), bias && contiguous(bias), initialState && contiguous(initialState)];
+    const output = emptyLike(x);
+    const finalState = outputFinalState ? emptyLike(x, stateShape) : undefined;
+    const numbers = { sequences, tokens, d, width, activation };
+    kernelsOf(x).shortConv({
+      x: rows,
+      weight: w,
+      bias: b,
+      initialState: s,
+      offsets,
+      y: output,
+      finalState: finalState ?? null,
+      ...numbers,
     });
-    return [dx, dweight, dbias, dinitialState];
-  });
-  return { output, finalState };
-});
+    const optional = [b, s, offsets];
+    const present = optional.filter((t) => t !== null);
+    record(
+      where,
+      [x, weight, bias, initialState],
+      finalState ? [output, finalState] : [output],
+      [rows, w, ...present],
+      ([dy, dfinal], [sx, sw, ...rest], needs) => {
+        const [sb, ss, so] = optional.map((t) => (t ? rest.shift()! : null));
+        const dx = emptyLike(sx, sx.shape);
+        const dweight = emptyLike(sw);
+        const dbias = needs[2] ? emptyLike(sw, [d]) : null;
+        const dinitialState = needs[3] ? emptyLike(sw, stateShape) : null;
+        kernelsOf(sx).shortConvBackward({
+          x: sx,
+          weight: sw,
+          bias: sb,
+          initialState: ss,
+          offsets: so,
+          dy: dy ? contiguous(dy) : zerosLike(sx, sx.shape),
+          dfinalState: dfinal ? contiguous(dfinal) : null,
+          dx,
+          dweight,
+          dbias,
+          dinitialState,
+          ...numbers,
+        });
+        return [dx, dweight, dbias, dinitialState];
+      },
+    );
+    return { output, finalState };
+  },
+);
 
 /**
  * One token of `shortConvolution`, outside the tape: x [B, D] in, [B, D] out; the state [B, D, W - 1], float32 also for
@@ -99,7 +126,14 @@ const stepOf = widening((x: Tensor, weight: Tensor, options: Parameters<typeof s
   checkAlike(where, 'state', state, x, 'x');
   const y = emptyLike(x);
   kernelsOf(x).shortConvStep({
-    x: contiguous(x), weight: contiguous(weight), bias, state, y, batch: x.shape[0], d, width,
+    x: contiguous(x),
+    weight: contiguous(weight),
+    bias,
+    state,
+    y,
+    batch: x.shape[0],
+    d,
+    width,
     activation: ACTIVATIONS.indexOf(options.activation ?? 'none'),
   });
   state.storage.version++;

@@ -37,9 +37,9 @@ function finish(t: Tensor, options: TensorOptions): Tensor {
 }
 
 function checkedShape(where: string, shape: Shape): Shape {
-  if (!Array.isArray(shape)) throw argumentError('INVALID_ARGUMENT', where, 'shape', 'a list of sizes', describe(shape));
-  shape.forEach((d, i) => checkInteger(where, `shape[${i}]`, d));
-  return [...shape];
+  if (!Array.isArray(shape))
+    throw argumentError('INVALID_ARGUMENT', where, 'shape', 'a list of sizes', describe(shape));
+  return (shape as Shape).map((d, i) => checkInteger(where, `shape[${i}]`, d));
 }
 
 function empty(where: string, shape: Shape, options: TensorOptions): Tensor {
@@ -63,21 +63,28 @@ export function tensor(
   }
   const backend = backendFor(options);
   const t = emptyOn(backend, shape, dtype);
-  const direct = dtype !== 'bfloat16' && ArrayBuffer.isView(values) && values.constructor === encode(dtype, []).constructor;
+  const direct =
+    dtype !== 'bfloat16' && ArrayBuffer.isView(values) && values.constructor === encode(dtype, []).constructor;
   backend.write(t.storage.handle, 0, direct ? (values as Float32Array) : encode(dtype, values));
   return finish(t, options);
 }
 
 function flatten(data: NestedNumbers | ArrayLike<number>): { values: ArrayLike<number>; shape: number[] } {
   if (typeof data === 'number') return { values: [data], shape: [] };
-  if (ArrayBuffer.isView(data)) return { values: data as unknown as ArrayLike<number>, shape: [data.byteLength === 0 ? 0 : (data as Float32Array).length] };
-  if (!Array.isArray(data)) throw argumentError('INVALID_ARGUMENT', 'tensor', 'data', 'numbers, nested lists or a typed array', describe(data));
+  if (ArrayBuffer.isView(data))
+    return {
+      values: data as unknown as ArrayLike<number>,
+      shape: [data.byteLength === 0 ? 0 : (data as Float32Array).length],
+    };
+  if (!Array.isArray(data))
+    throw argumentError('INVALID_ARGUMENT', 'tensor', 'data', 'numbers, nested lists or a typed array', describe(data));
   const shape: number[] = [];
   for (let level: unknown = data; Array.isArray(level); level = level[0]) shape.push(level.length);
   const values: number[] = [];
   const walk = (level: unknown, dim: number): void => {
     if (dim === shape.length) {
-      if (typeof level !== 'number') throw argumentError('INVALID_ARGUMENT', 'tensor', 'data', 'numbers', describe(level));
+      if (typeof level !== 'number')
+        throw argumentError('INVALID_ARGUMENT', 'tensor', 'data', 'numbers', describe(level));
       values.push(level);
       return;
     }
@@ -113,9 +120,13 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   const [from, to] = end === undefined ? [0, start] : [start, end];
   checkNumber('arange', 'start', from);
   checkNumber('arange', 'end', to);
-  if (checkNumber('arange', 'step', step) === 0) throw argumentError('INVALID_ARGUMENT', 'arange', 'step', 'not 0', '0');
+  if (checkNumber('arange', 'step', step) === 0)
+    throw argumentError('INVALID_ARGUMENT', 'arange', 'step', 'not 0', '0');
   const n = Math.max(0, Math.ceil((to - from) / step));
-  return tensor(Float64Array.from({ length: n }, (_, i) => from + i * step), options);
+  return tensor(
+    Float64Array.from({ length: n }, (_, i) => from + i * step),
+    options,
+  );
 }
 
 function draw(where: string, shape: Shape, kind: 0 | 1, a: number, b: number, options: TensorOptions): Tensor {

@@ -8,7 +8,8 @@ import {
   FastWeightsError,
   formatShape,
   sameShape,
-  Tensor,
+  scope,
+  type Tensor,
 } from '../core';
 import { BINARY_OPS, type BinaryOp, MAX_DIMS, UNARY_OPS, type UnaryOp } from '../backends';
 import { gradEnabled, record } from '../autograd';
@@ -84,7 +85,16 @@ function broadcastBinary(op: BinaryOp, a: Tensor, b: Tensor, y?: Tensor): Tensor
     throw new FastWeightsError('UNSUPPORTED', `${op}: at most ${MAX_DIMS} strided dimensions, got ${shape.length}`);
   }
   const [aStrides, bStrides] = strides;
-  kernelsOf(a).binary({ a, b, y: out, shape, aStrides, bStrides, op: BINARY_OPS.indexOf(op), dtype: dtypeCodes[a.dtype] });
+  kernelsOf(a).binary({
+    a,
+    b,
+    y: out,
+    shape,
+    aStrides,
+    bStrides,
+    op: BINARY_OPS.indexOf(op),
+    dtype: dtypeCodes[a.dtype],
+  });
   return out;
 }
 
@@ -122,7 +132,10 @@ function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   const bShape = b.shape;
   record(op, [a, b], [y], rule.saves ? [a, b, y] : [], ([g], [sa, sb, sy], needs) => {
     if (!g) return [];
-    return [needs[0] ? sumTo(rule.a(g, sa, sb, sy), aShape) : null, needs[1] ? sumTo(rule.b(g, sa, sb, sy), bShape) : null];
+    return [
+      needs[0] ? sumTo(rule.a(g, sa, sb, sy), aShape) : null,
+      needs[1] ? sumTo(rule.b(g, sa, sb, sy), bShape) : null,
+    ];
   });
   return y;
 }
@@ -141,10 +154,14 @@ function binary(
   return widening((a: Tensor | number, b: Tensor | number): Tensor => {
     if (typeof b === 'number') {
       checkTensor(op, 'a', a);
-      return byNumber && a.dtype !== 'int32' ? byNumber(a, b) : applyBinary(op, a, scalarLike(a, b));
+      if (byNumber && a.dtype !== 'int32') return byNumber(a, b);
+      using number = scalarLike(a, b);
+      return applyBinary(op, a, number);
     }
     checkTensor(op, 'b', b);
-    return applyBinary(op, typeof a === 'number' ? scalarLike(b, a) : a, b);
+    if (typeof a !== 'number') return applyBinary(op, a, b);
+    using number = scalarLike(b, a);
+    return applyBinary(op, number, b);
   });
 }
 
@@ -172,10 +189,19 @@ function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
   checkTensor(`${op}_`, 'other', other);
   checkAlike(`${op}_`, 'other', other, x);
   if (!sameShape(broadcastShapes(`${op}_`, x.shape, other.shape), x.shape)) {
-    throw argumentError('SHAPE', `${op}_`, 'other', `one that broadcasts to ${formatShape(x.shape)}`, formatShape(other.shape));
+    throw argumentError(
+      'SHAPE',
+      `${op}_`,
+      'other',
+      `one that broadcasts to ${formatShape(x.shape)}`,
+      formatShape(other.shape),
+    );
   }
-  if (x.isContiguous && x.dtype !== 'bfloat16') broadcastBinary(op, x, other, x);
-  else assign(x, (op === 'add' ? add : mul)(x, other));
+  scope(() => {
+    if (x.isContiguous && x.dtype !== 'bfloat16') broadcastBinary(op, x, other, x);
+    else assign(x, (op === 'add' ? add : mul)(x, other));
+  });
+  if (other !== y) other.dispose();
   x.storage.version++;
   return x;
 }
@@ -201,6 +227,9 @@ export function fillInPlace(x: Tensor, value: number): Tensor {
   if (x.isContiguous) {
     fill(x, value);
     x.storage.version++;
-  } else assign(x, scalarLike(x, value));
+  } else {
+    using number = scalarLike(x, value);
+    assign(x, number);
+  }
   return x;
 }

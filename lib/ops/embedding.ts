@@ -9,7 +9,8 @@ import { contiguous } from './view';
 export const embedding = widening((weight: Tensor, indices: Tensor): Tensor => {
   checkFloat('embedding', 'weight', weight);
   checkIndices('embedding', 'indices', indices, weight);
-  if (weight.ndim !== 2) throw argumentError('SHAPE', 'embedding', 'weight', '[vocabulary, D]', formatShape(weight.shape));
+  if (weight.ndim !== 2)
+    throw argumentError('SHAPE', 'embedding', 'weight', '[vocabulary, D]', formatShape(weight.shape));
   const [vocabulary, d] = weight.shape;
   checkValues('embedding', 'indices', indices, `from 0 to ${vocabulary - 1}`, (i) => i >= 0 && i < vocabulary);
   const rows = indices.size;

@@ -9,7 +9,18 @@ import { softmax } from './softmax';
 import { cat, expand } from './view';
 import { ones } from './create';
 
-export const FEATURE_MAPS = ['identity', 'elu1', 'relu', 'dpfp', 'softmax', 'favor', 'hedgehog', 't2r', 'taylor', 'rebased'] as const;
+export const FEATURE_MAPS = [
+  'identity',
+  'elu1',
+  'relu',
+  'dpfp',
+  'softmax',
+  'favor',
+  'hedgehog',
+  't2r',
+  'taylor',
+  'rebased',
+] as const;
 export type FeatureMapName = (typeof FEATURE_MAPS)[number];
 
 /** Which map, and its parameters. */
@@ -49,7 +60,10 @@ const MAPS: Record<FeatureMapName, FeatureMap> = {
   taylor: (x) => {
     const d = x.shape[x.ndim - 1];
     const one = expand(ones([1], { dtype: x.dtype, device: x.device }), [...x.shape.slice(0, -1), 1]);
-    return cat([one, affine(x, d ** -0.25, 0), affine(square(x), (2 * d) ** -0.5, 0), affine(pairs(x), d ** -0.5, 0)], -1);
+    return cat(
+      [one, affine(x, d ** -0.25, 0), affine(square(x), (2 * d) ** -0.5, 0), affine(pairs(x), d ** -0.5, 0)],
+      -1,
+    );
   },
   rebased: (x, { weight, bias, normEps = 1e-5 }) => {
     const d = x.shape[x.ndim - 1];
@@ -69,7 +83,10 @@ function dpfp(x: Tensor, nu: number): Tensor {
   checkInteger('featureMap', 'nu', nu, 1, width - 1);
   const both = relu(cat([x, x.neg()], -1));
   const rolled = (j: number): Tensor => cat([both.slice(-1, width - j), both.slice(-1, 0, width - j)], -1);
-  return cat(Array.from({ length: nu }, (_, i) => mul(both, rolled(i + 1))), -1);
+  return cat(
+    Array.from({ length: nu }, (_, i) => mul(both, rolled(i + 1))),
+    -1,
+  );
 }
 
 /** (2 M)^-1/2 ([exp(x omega - |x|^2 / 2), exp(-x omega - |x|^2 / 2)] + eps) (Choromanski et al. 2021). */

@@ -61,7 +61,12 @@ installOperators({
 
 export { softmaxAttention, type AttentionOptions } from './attention';
 export { checkValues, checksEnabled, checksValues, setChecks } from './checks';
-export { shortConvolution, shortConvolutionStep, type ShortConvolutionOptions, type ShortConvolutionResult } from './conv';
+export {
+  shortConvolution,
+  shortConvolutionStep,
+  type ShortConvolutionOptions,
+  type ShortConvolutionResult,
+} from './conv';
 export * from './create';
 export { affine, elu1, gelu } from './elementwise';
 export { embedding } from './embedding';

@@ -57,7 +57,13 @@ export function checkFloat(where: string, argument: string, t: unknown): asserts
 }
 
 /** Requires the dtype and the device of another argument. */
-export function checkAlike(where: string, argument: string, t: Tensor, other: Tensor, otherName = 'the first argument'): void {
+export function checkAlike(
+  where: string,
+  argument: string,
+  t: Tensor,
+  other: Tensor,
+  otherName = 'the first argument',
+): void {
   if (t.device !== other.device) {
     throw argumentError('DEVICE', where, argument, `on '${other.device}' like ${otherName}`, `'${t.device}'`);
   }
@@ -70,13 +76,20 @@ export function checkAlike(where: string, argument: string, t: Tensor, other: Te
 export function checkIndices(where: string, argument: string, t: unknown, other: Tensor): asserts t is Tensor {
   checkTensor(where, argument, t);
   if (t.dtype !== 'int32') throw argumentError('DTYPE', where, argument, 'int32', t.dtype);
-  if (t.device !== other.device) throw argumentError('DEVICE', where, argument, `on '${other.device}'`, `'${t.device}'`);
+  if (t.device !== other.device)
+    throw argumentError('DEVICE', where, argument, `on '${other.device}'`, `'${t.device}'`);
 }
 
 /** Requires a shape; `meaning` names its dimensions. */
 export function checkShape(where: string, argument: string, t: Tensor, shape: Shape, meaning = ''): void {
   if (!sameShape(t.shape, shape)) {
-    throw argumentError('SHAPE', where, argument, formatShape(shape) + (meaning && ` (${meaning})`), formatShape(t.shape));
+    throw argumentError(
+      'SHAPE',
+      where,
+      argument,
+      formatShape(shape) + (meaning && ` (${meaning})`),
+      formatShape(t.shape),
+    );
   }
 }
 

@@ -33,7 +33,13 @@ export const crossEntropy = widening((logits: Tensor, target: Tensor, options: C
   if (logits.ndim < 1) throw argumentError('SHAPE', where, 'logits', '[..., V]', '[]');
   const n = logits.shape[logits.ndim - 1];
   checkShape(where, 'target', target, logits.shape.slice(0, -1), 'one class per row of logits');
-  checkValues(where, 'target', target, `from 0 to ${n - 1}, or ${ignoreIndex}`, (i) => i === ignoreIndex || (i >= 0 && i < n));
+  checkValues(
+    where,
+    'target',
+    target,
+    `from 0 to ${n - 1}, or ${ignoreIndex}`,
+    (i) => i === ignoreIndex || (i >= 0 && i < n),
+  );
   const rows = target.size;
   const numbers = { rows, n, ignoreIndex, smoothing: labelSmoothing, zLoss, softcap: options.logitSoftcap ?? 0 };
   const [z, ids] = [contiguous(logits), contiguous(target)];
@@ -43,7 +49,14 @@ export const crossEntropy = widening((logits: Tensor, target: Tensor, options: C
   record(where, [logits], [loss], [z, ids, lse], ([g], [sz, sids, slse]) => {
     if (!g) return [null];
     const dlogits = emptyLike(sz);
-    kernelsOf(sz).crossEntropyBackward({ logits: sz, target: sids, lse: slse, dloss: contiguous(g), dlogits, ...numbers });
+    kernelsOf(sz).crossEntropyBackward({
+      logits: sz,
+      target: sids,
+      lse: slse,
+      dloss: contiguous(g),
+      dlogits,
+      ...numbers,
+    });
     return [dlogits];
   });
   if (reduction === 'none') return reshape(loss, target.shape);

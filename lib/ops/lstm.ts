@@ -31,7 +31,15 @@ function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
     const dgates = emptyLike(sg);
     const dcell = emptyLike(sc);
     kernelsOf(sc).lstmCellBackward({
-      gates: sg, cell: sc, newCell: sn, dhidden: dh ? contiguous(dh) : zerosLike(sc), dnewCell: dc && contiguous(dc), dgates, dcell, rows, d,
+      gates: sg,
+      cell: sc,
+      newCell: sn,
+      dhidden: dh ? contiguous(dh) : zerosLike(sc),
+      dnewCell: dc && contiguous(dc),
+      dgates,
+      dcell,
+      rows,
+      d,
     });
     return [dgates, dcell];
   });
@@ -39,7 +47,11 @@ function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
 }
 
 /** Runs layers of LSTM over x [B, T, I]: output [B, T, D] of the last layer and the final states. */
-export function lstm(x: Tensor, layers: readonly LstmLayer[], initial?: LstmState): { output: Tensor; finalState: LstmState } {
+export function lstm(
+  x: Tensor,
+  layers: readonly LstmLayer[],
+  initial?: LstmState,
+): { output: Tensor; finalState: LstmState } {
   checkFloat('lstm', 'x', x);
   if (x.ndim !== 3) throw argumentError('SHAPE', 'lstm', 'x', '[B, T, I]', formatShape(x.shape));
   const [batch, tokens] = x.shape;
@@ -64,5 +76,8 @@ export function lstm(x: Tensor, layers: readonly LstmLayer[], initial?: LstmStat
     finals.push([hidden, cell]);
     sequence = tokens === 0 ? zerosLike(x, [batch, 0, d]) : stack(outputs, 1);
   });
-  return { output: sequence, finalState: { hidden: stack(finals.map((f) => f[0])), cell: stack(finals.map((f) => f[1])) } };
+  return {
+    output: sequence,
+    finalState: { hidden: stack(finals.map((f) => f[0])), cell: stack(finals.map((f) => f[1])) },
+  };
 }

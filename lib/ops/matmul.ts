@@ -1,5 +1,15 @@
 // Matrix products.
-import { argumentError, broadcastShapes, broadcastStrides, collapse, FastWeightsError, formatShape, sameShape, type Shape, Tensor } from '../core';
+import {
+  argumentError,
+  broadcastShapes,
+  broadcastStrides,
+  collapse,
+  FastWeightsError,
+  formatShape,
+  sameShape,
+  type Shape,
+  Tensor,
+} from '../core';
 import { record } from '../autograd';
 import { checkAlike, checkFloat, emptyLike, kernelsOf, widening } from './kernel';
 import { contiguous, expand, permute, reshape, sumTo } from './view';
@@ -9,7 +19,8 @@ import { add } from './elementwise';
 function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape): void {
   const parts = [a, b, c].map((t) => t.strides.slice(0, lead.length));
   const batch = collapse(lead, parts);
-  if (batch.shape.length > 2) throw new FastWeightsError('UNSUPPORTED', 'matmul: more than two strided batch dimensions');
+  if (batch.shape.length > 2)
+    throw new FastWeightsError('UNSUPPORTED', 'matmul: more than two strided batch dimensions');
   const [batch1, batch2] = [...new Array<number>(2 - batch.shape.length).fill(1), ...batch.shape];
   const strides = (t: Tensor, i: number): number[] => [
     ...new Array<number>(2 - batch.shape.length).fill(0),
@@ -42,7 +53,12 @@ function multiply(a: Tensor, b: Tensor): Tensor {
     return new Tensor(t.storage, target, broadcastStrides(t.shape, t.strides, target), t.offset);
   };
   let [wa, wb] = [whole(a), whole(b)];
-  if (collapse(lead, [wa, wb, c].map((t) => t.strides.slice(0, lead.length))).shape.length > 2) {
+  if (
+    collapse(
+      lead,
+      [wa, wb, c].map((t) => t.strides.slice(0, lead.length)),
+    ).shape.length > 2
+  ) {
     [wa, wb] = [contiguous(expand(a, wa.shape)), contiguous(expand(b, wb.shape))];
   }
   multiplyInto(wa, wb, c, lead);
@@ -64,7 +80,8 @@ export const matmul = widening((a: Tensor, b: Tensor): Tensor => {
   checkFloat('matmul', 'a', a);
   checkFloat('matmul', 'b', b);
   checkAlike('matmul', 'b', b, a, 'a');
-  if (a.ndim === 0 || b.ndim === 0) throw argumentError('SHAPE', 'matmul', 'a, b', 'of at least one dimension', 'a scalar');
+  if (a.ndim === 0 || b.ndim === 0)
+    throw argumentError('SHAPE', 'matmul', 'a, b', 'of at least one dimension', 'a scalar');
   if (a.ndim === 1) return matmul(a.unsqueeze(0), b).squeeze(b.ndim === 1 ? 0 : -2);
   if (b.ndim === 1) return matmul(a, b.unsqueeze(1)).squeeze(-1);
   const k = a.shape[a.ndim - 1];
@@ -89,7 +106,13 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
   checkFloat('linear', 'x', x);
   checkFloat('linear', 'weight', weight);
   if (weight.ndim !== 2 || x.shape[x.ndim - 1] !== weight.shape[1]) {
-    throw argumentError('SHAPE', 'linear', 'x', `[..., ${weight.shape[1]}] for weight ${formatShape(weight.shape)}`, formatShape(x.shape));
+    throw argumentError(
+      'SHAPE',
+      'linear',
+      'x',
+      `[..., ${weight.shape[1]}] for weight ${formatShape(weight.shape)}`,
+      formatShape(x.shape),
+    );
   }
   if (bias && !sameShape(bias.shape, [weight.shape[0]])) {
     throw argumentError('SHAPE', 'linear', 'bias', `[${weight.shape[0]}]`, formatShape(bias.shape));

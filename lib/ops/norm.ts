@@ -13,10 +13,19 @@ interface NormArguments {
   groups: number;
 }
 
-function normalize(name: string, x: Tensor, weight: Tensor | null, bias: Tensor | null, { kind, eps, groups }: NormArguments): Tensor {
+function normalize(
+  name: string,
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  { kind, eps, groups }: NormArguments,
+): Tensor {
   checkFloat(name, 'x', x);
   const n = x.shape[x.ndim - 1];
-  for (const [argument, t] of [['weight', weight], ['bias', bias]] as const) {
+  for (const [argument, t] of [
+    ['weight', weight],
+    ['bias', bias],
+  ] as const) {
     if (!t) continue;
     checkFloat(name, argument, t);
     checkAlike(name, argument, t, x, 'x');
@@ -28,7 +37,18 @@ function normalize(name: string, x: Tensor, weight: Tensor | null, bias: Tensor 
   const y = emptyLike(x);
   const stats = emptyLike(x, [rows, 2]);
   const code = NORM_KINDS.indexOf(kind);
-  kernelsOf(x).norm({ x: source, weight: scale, bias: bias && contiguous(bias), y, stats, rows, n, groups, kind: code, eps });
+  kernelsOf(x).norm({
+    x: source,
+    weight: scale,
+    bias: bias && contiguous(bias),
+    y,
+    stats,
+    rows,
+    n,
+    groups,
+    kind: code,
+    eps,
+  });
   const saved = scale ? [source, stats, scale] : [source, stats];
   record(name, [x, weight, bias], [y], saved, ([g], [sx, sstats, sweight], needs) => {
     if (!g) return [];
@@ -36,7 +56,17 @@ function normalize(name: string, x: Tensor, weight: Tensor | null, bias: Tensor 
     const dweight = needs[1] ? emptyLike(sx, [groups * n]) : null;
     const dbias = needs[2] ? emptyLike(sx, [groups * n]) : null;
     kernelsOf(sx).normBackward({
-      x: sx, weight: sweight ?? null, stats: sstats, dy: contiguous(g), dx, dweight, dbias, rows, n, groups, kind: code,
+      x: sx,
+      weight: sweight ?? null,
+      stats: sstats,
+      dy: contiguous(g),
+      dx,
+      dweight,
+      dbias,
+      rows,
+      n,
+      groups,
+      kind: code,
     });
     return [dx, dweight, dbias];
   });
@@ -51,29 +81,37 @@ export const layerNorm = widening(
 
 /** x / sqrt(mean x^2 + eps) * weight + bias over the last dimension; `residual` is added to x first. */
 export const rmsNorm = widening(
-  (x: Tensor, weight: Tensor | null = null, options: { eps?: number; bias?: Tensor | null; residual?: Tensor | null } = {}): Tensor => {
+  (
+    x: Tensor,
+    weight: Tensor | null = null,
+    options: { eps?: number; bias?: Tensor | null; residual?: Tensor | null } = {},
+  ): Tensor => {
     const { eps = 1e-6, bias = null, residual = null } = options;
     return normalize('rmsNorm', residual ? add(x, residual) : x, weight, bias, { kind: 'rms', eps, groups: 1 });
   },
 );
 
 /** x / sqrt(sum x^2 + eps) over the last dimension. */
-export const l2Norm = widening(
-  (x: Tensor, eps: number = 1e-6): Tensor => normalize('l2Norm', x, null, null, { kind: 'l2', eps, groups: 1 }),
+export const l2Norm = widening((x: Tensor, eps: number = 1e-6): Tensor =>
+  normalize('l2Norm', x, null, null, { kind: 'l2', eps, groups: 1 }),
 );
 
 /** Layer norm of each of `groups` equal parts of the last dimension; weight and bias run over all of it. */
 export const groupNorm = widening(
   (x: Tensor, groups: number, weight: Tensor | null = null, bias: Tensor | null = null, eps: number = 1e-5): Tensor => {
     checkFloat('groupNorm', 'x', x);
-    return reshape(normalize('groupNorm', grouped('groupNorm', x, groups), weight, bias, { kind: 'layer', eps, groups }), x.shape);
+    return reshape(
+      normalize('groupNorm', grouped('groupNorm', x, groups), weight, bias, { kind: 'layer', eps, groups }),
+      x.shape,
+    );
   },
 );
 
 function grouped(where: string, x: Tensor, groups: number): Tensor {
   const n = x.shape[x.ndim - 1];
   checkInteger(where, 'groups', groups, 1);
-  if (n % groups !== 0) throw argumentError('SHAPE', where, 'x', `[..., a multiple of ${groups}]`, formatShape(x.shape));
+  if (n % groups !== 0)
+    throw argumentError('SHAPE', where, 'x', `[..., a multiple of ${groups}]`, formatShape(x.shape));
   return reshape(x, [...x.shape.slice(0, -1), groups, n / groups]);
 }
 
@@ -88,15 +126,17 @@ export interface GatedNormOptions {
 }
 
 /** RMS norm with an output gate z; weight over the last dimension of x. */
-export const rmsNormGated = widening((x: Tensor, z: Tensor, weight: Tensor | null, options: GatedNormOptions = {}): Tensor => {
-  const { eps = 1e-5, activation = 'silu', normBeforeGate = true } = options;
-  checkFloat('rmsNormGated', 'x', x);
-  checkFloat('rmsNormGated', 'z', z);
-  checkAlike('rmsNormGated', 'z', z, x, 'x');
-  const n = x.shape[x.ndim - 1];
-  const groups = n / (options.groupSize ?? n);
-  const gate = activation === 'silu' ? silu(z) : sigmoid(z);
-  const source = grouped('rmsNormGated', normBeforeGate ? x : mul(x, gate), groups);
-  const y = reshape(normalize('rmsNormGated', source, weight, null, { kind: 'rms', eps, groups }), x.shape);
-  return normBeforeGate ? mul(y, gate) : y;
-});
+export const rmsNormGated = widening(
+  (x: Tensor, z: Tensor, weight: Tensor | null, options: GatedNormOptions = {}): Tensor => {
+    const { eps = 1e-5, activation = 'silu', normBeforeGate = true } = options;
+    checkFloat('rmsNormGated', 'x', x);
+    checkFloat('rmsNormGated', 'z', z);
+    checkAlike('rmsNormGated', 'z', z, x, 'x');
+    const n = x.shape[x.ndim - 1];
+    const groups = n / (options.groupSize ?? n);
+    const gate = activation === 'silu' ? silu(z) : sigmoid(z);
+    const source = grouped('rmsNormGated', normBeforeGate ? x : mul(x, gate), groups);
+    const y = reshape(normalize('rmsNormGated', source, weight, null, { kind: 'rms', eps, groups }), x.shape);
+    return normBeforeGate ? mul(y, gate) : y;
+  },
+);

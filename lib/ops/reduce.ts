@@ -33,7 +33,7 @@ export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdi
   checkFloat('sum', 'x', x);
   const dims = x.ndim === 0 ? [] : resolveDims('sum', x, dim);
   let y = x.detach();
-  for (let end = dims.length; end > 0; ) {
+  for (let end = dims.length; end > 0;) {
     let start = end - 1;
     while (start > 0 && dims[start - 1] === dims[start] - 1) start--;
     y = reduceRun('sum', y, dims[start], dims[end - 1] + 1);
@@ -41,7 +41,12 @@ export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdi
   }
   const kept = y.shape;
   const from = x.shape;
-  const out = keepdim ? y : reshape(y, x.shape.filter((_, i) => !dims.includes(i)));
+  const out = keepdim
+    ? y
+    : reshape(
+        y,
+        x.shape.filter((_, i) => !dims.includes(i)),
+      );
   record('sum', [x], [out], [], ([g]) => [g && expand(reshape(g, kept), from)]);
   return out;
 });
@@ -79,7 +84,11 @@ export const min = extreme('min');
 export const argmax = widening((x: Tensor, dim: number = -1): Tensor => {
   checkFloat('argmax', 'x', x);
   const d = resolveDim('argmax', dim, x.ndim);
-  const y = emptyLike(x, x.shape.filter((_, i) => i !== d), 'int32');
+  const y = emptyLike(
+    x,
+    x.shape.filter((_, i) => i !== d),
+    'int32',
+  );
   kernelsOf(x).argmax({ x: contiguous(x), y, ...around(x, d, d + 1) });
   return y;
 });

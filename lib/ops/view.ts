@@ -37,7 +37,14 @@ function part(x: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
   return new Tensor(x.storage, shape, strides, sizeOf(shape) === 0 ? x.offset : offset);
 }
 
-function view(name: string, x: Tensor, shape: Shape, strides: Shape, offset: number, back: (g: Tensor) => Tensor): Tensor {
+function view(
+  name: string,
+  x: Tensor,
+  shape: Shape,
+  strides: Shape,
+  offset: number,
+  back: (g: Tensor) => Tensor,
+): Tensor {
   const y = part(x, shape, strides, offset);
   record(name, [x], [y], [], ([g]) => [g && back(g)]);
   return y;
@@ -85,13 +92,19 @@ function reshapedStrides(x: Tensor, shape: Shape): number[] | undefined {
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor('reshape', 'x', x);
   const open = shape.indexOf(-1);
-  let target = [...shape];
+  const target = [...shape];
   if (open >= 0) {
     const known = sizeOf(shape.filter((_, i) => i !== open));
     target[open] = known === 0 ? 0 : x.size / known;
   }
   if (target.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(target) !== x.size) {
-    throw argumentError('SHAPE', 'reshape', 'shape', `of ${x.size} elements like ${formatShape(x.shape)}`, formatShape(shape));
+    throw argumentError(
+      'SHAPE',
+      'reshape',
+      'shape',
+      `of ${x.size} elements like ${formatShape(x.shape)}`,
+      formatShape(shape),
+    );
   }
   if (sameShape(target, x.shape)) return x;
   const strides = reshapedStrides(x, target);
@@ -107,7 +120,14 @@ export function permute(x: Tensor, dims: Shape): Tensor {
     throw argumentError('INVALID_ARGUMENT', 'permute', 'dims', `each of 0 to ${x.ndim - 1} once`, formatShape(dims));
   }
   const inverse = order.map((_, i) => order.indexOf(i));
-  return view('permute', x, order.map((d) => x.shape[d]), order.map((d) => x.strides[d]), x.offset, (g) => permute(g, inverse));
+  return view(
+    'permute',
+    x,
+    order.map((d) => x.shape[d]),
+    order.map((d) => x.strides[d]),
+    x.offset,
+    (g) => permute(g, inverse),
+  );
 }
 
 function bounds(size: number, start: number, end: number): [number, number] {
@@ -139,7 +159,8 @@ export function expand(x: Tensor, shape: Shape): Tensor {
   const lead = shape.length - x.ndim;
   const target = shape.map((d, i) => (d === -1 && i >= lead ? x.shape[i - lead] : d));
   const fits = lead >= 0 && x.shape.every((d, i) => d === target[i + lead] || d === 1);
-  if (!fits) throw argumentError('SHAPE', 'expand', 'shape', `one that ${formatShape(x.shape)} repeats to`, formatShape(shape));
+  if (!fits)
+    throw argumentError('SHAPE', 'expand', 'shape', `one that ${formatShape(x.shape)} repeats to`, formatShape(shape));
   const strides = target.map((d, i) => (i < lead || (x.shape[i - lead] === 1 && d !== 1) ? 0 : x.strides[i - lead]));
   const from = x.shape;
   return view('expand', x, target, strides, x.offset, (g) => sumTo(g, from));
@@ -170,7 +191,14 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   const shapes = parts.map((p) => p.shape);
   record('split', [x], parts, [], (gradients) => {
     const some = gradients.find((g) => g !== null);
-    return [some ? cat(gradients.map((g, i) => g ?? zerosLike(some, shapes[i])), d) : null];
+    return [
+      some
+        ? cat(
+            gradients.map((g, i) => g ?? zerosLike(some, shapes[i])),
+            d,
+          )
+        : null,
+    ];
   });
   return parts;
 }
@@ -185,12 +213,21 @@ export function cat(parts: readonly Tensor[], dim = 0): Tensor {
     checkTensor('cat', `parts[${i}]`, p);
     checkAlike('cat', `parts[${i}]`, p, first, 'parts[0]');
     if (p.ndim !== first.ndim || p.shape.some((s, j) => j !== d && s !== first.shape[j])) {
-      throw argumentError('SHAPE', 'cat', `parts[${i}]`, `${formatShape(first.shape)} except along dim ${d}`, formatShape(p.shape));
+      throw argumentError(
+        'SHAPE',
+        'cat',
+        `parts[${i}]`,
+        `${formatShape(first.shape)} except along dim ${d}`,
+        formatShape(p.shape),
+      );
     }
   });
   const sizes = parts.map((p) => p.shape[d]);
   const total = sizes.reduce((a, b) => a + b, 0);
-  const y = emptyLike(first, first.shape.map((s, i) => (i === d ? total : s)));
+  const y = emptyLike(
+    first,
+    first.shape.map((s, i) => (i === d ? total : s)),
+  );
   let at = 0;
   for (const p of parts) {
     copyInto(part(y, p.shape, y.strides, at * y.strides[d]), p);
@@ -202,7 +239,10 @@ export function cat(parts: readonly Tensor[], dim = 0): Tensor {
 
 /** Tensors of one shape side by side along a new dimension. */
 export function stack(parts: readonly Tensor[], dim = 0): Tensor {
-  return cat(parts.map((p) => p.unsqueeze(dim)), dim);
+  return cat(
+    parts.map((p) => p.unsqueeze(dim)),
+    dim,
+  );
 }
 
 function isDType(target: Device | DType): target is DType {
@@ -235,7 +275,8 @@ export function to(x: Tensor, target: Device | DType): Tensor {
 
 /** Overwrites `y` with `x`, which broadcasts. */
 export function assign(y: Tensor, x: Tensor): void {
-  copyInto(y, expand(x, y.shape));
+  const source = sameShape(x.shape, y.shape) ? x : expand(x, y.shape);
+  copyInto(y, source);
+  if (source !== x) source.dispose();
   y.storage.version++;
 }
-

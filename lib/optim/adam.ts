@@ -22,13 +22,28 @@ class AdamBase extends Optimizer<AdamSettings> {
     super(where, parameters, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay, ...settings });
   }
 
-  protected update({ parameter, settings, state }: Entry<AdamSettings>, gradient: Tensor, gradientScale: Tensor | null): void {
+  protected update(
+    { parameter, settings, state }: Entry<AdamSettings>,
+    gradient: Tensor,
+    gradientScale: Tensor | null,
+  ): void {
     const { lr, betas, eps, weightDecay } = settings;
     const [beta1, beta2] = betas;
     kernelsOf(parameter).adam({
-      parameter, gradient, mean: state.mean, square: state.square, gradientScale, n: parameter.size, learningRate: lr,
-      beta1, beta2, eps, weightDecay, coupled: this.coupled,
-      correction1: 1 - beta1 ** this.steps, correction2: 1 - beta2 ** this.steps,
+      parameter,
+      gradient,
+      mean: state.mean,
+      square: state.square,
+      gradientScale,
+      n: parameter.size,
+      learningRate: lr,
+      beta1,
+      beta2,
+      eps,
+      weightDecay,
+      coupled: this.coupled,
+      correction1: 1 - beta1 ** this.steps,
+      correction2: 1 - beta2 ** this.steps,
     });
   }
 }

@@ -52,7 +52,13 @@ export abstract class Optimizer<S extends CommonSettings> {
     const add = (item: Parameter, own: S): void => {
       const [name, parameter] = item instanceof Tensor ? [String(this.entries.length), item] : item;
       if (!(parameter instanceof Tensor) || !parameter.requiresGrad) {
-        throw argumentError('INVALID_ARGUMENT', where, `parameter ${name}`, 'a tensor that requires a gradient', describe(parameter));
+        throw argumentError(
+          'INVALID_ARGUMENT',
+          where,
+          `parameter ${name}`,
+          'a tensor that requires a gradient',
+          describe(parameter),
+        );
       }
       this.entries.push({ name, parameter, settings: own, state: {} });
     };
@@ -101,7 +107,9 @@ export abstract class Optimizer<S extends CommonSettings> {
   }
 
   state(): OptimizerState {
-    const tensors = this.entries.flatMap((e) => Object.entries(e.state).map(([b, t]) => [`${e.name}.${b}`, t] as const));
+    const tensors = this.entries.flatMap((e) =>
+      Object.entries(e.state).map(([b, t]) => [`${e.name}.${b}`, t] as const),
+    );
     return { steps: this.steps, lr: this.lr, tensors: Object.fromEntries(tensors) };
   }
 
@@ -111,7 +119,8 @@ export abstract class Optimizer<S extends CommonSettings> {
       this.entries.flatMap((e) => this.buffers.map((b) => [`${e.name}.${b}`, { e, b }] as const)),
     );
     for (const name of Object.keys(state.tensors)) {
-      if (!known.has(name)) throw argumentError('INVALID_ARGUMENT', 'loadState', 'tensors', 'buffers of the same parameters', name);
+      if (!known.has(name))
+        throw argumentError('INVALID_ARGUMENT', 'loadState', 'tensors', 'buffers of the same parameters', name);
     }
     noGrad(() => {
       for (const [name, source] of Object.entries(state.tensors)) {

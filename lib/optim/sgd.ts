@@ -18,11 +18,22 @@ export class SGD extends Optimizer<SgdSettings> {
     this.buffers = this.entries.some((e) => e.settings.momentum > 0) ? ['momentumBuffer'] : [];
   }
 
-  protected update({ parameter, settings, state }: Entry<SgdSettings>, gradient: Tensor, gradientScale: Tensor | null): void {
+  protected update(
+    { parameter, settings, state }: Entry<SgdSettings>,
+    gradient: Tensor,
+    gradientScale: Tensor | null,
+  ): void {
     const { lr, momentum, nesterov, weightDecay } = settings;
     kernelsOf(parameter).sgd({
-      parameter, gradient, momentumBuffer: state.momentumBuffer ?? null, gradientScale, n: parameter.size, learningRate: lr,
-      momentum, nesterov: Number(nesterov), weightDecay,
+      parameter,
+      gradient,
+      momentumBuffer: state.momentumBuffer ?? null,
+      gradientScale,
+      n: parameter.size,
+      learningRate: lr,
+      momentum,
+      nesterov: Number(nesterov),
+      weightDecay,
     });
   }
 }

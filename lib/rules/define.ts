@@ -24,7 +24,13 @@ export interface RuleDefinition<G extends object> {
 
 /** Makes the rule. */
 export function defineRule<G extends object>({ name, kind, lower }: RuleDefinition<G>): Rule<G> {
-  const prepared = (where: string, q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & Partial<G>): RecurrenceInputs => {
+  const prepared = (
+    where: string,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: CommonOptions & Partial<G>,
+  ): RecurrenceInputs => {
     checkFloat(where, 'q', q);
     checkFloat(where, 'k', k);
     checkFloat(where, 'v', v);
@@ -38,7 +44,12 @@ export function defineRule<G extends object>({ name, kind, lower }: RuleDefiniti
 }
 
 /** Requires a tensor of the shape [...lead, heads, width] of another; for gates that a rule multiplies in itself. */
-export function checkLike(where: string, argument: string, t: Tensor | null | undefined, other: Tensor): asserts t is Tensor {
+export function checkLike(
+  where: string,
+  argument: string,
+  t: Tensor | null | undefined,
+  other: Tensor,
+): asserts t is Tensor {
   checkFloat(where, argument, t);
   checkShape(where, argument, t, other.shape);
 }
@@ -50,12 +61,20 @@ export function checkLike(where: string, argument: string, t: Tensor | null | un
 export function stepBySequence(
   where: string,
   states: { state: Tensor; normalizer?: Tensor },
-  run: (initial: { initialState: Tensor; initialNormalizer?: Tensor; outputFinalState: true }) => RuleResult & { finalNormalizer?: Tensor },
+  run: (initial: {
+    initialState: Tensor;
+    initialNormalizer?: Tensor;
+    outputFinalState: true;
+  }) => RuleResult & { finalNormalizer?: Tensor },
   out?: Tensor,
 ): Tensor {
   const { state, normalizer } = states;
   checkState(where, state, state.shape, 'batch, heads, key width, value width');
-  const { output, finalState, finalNormalizer } = run({ initialState: state, initialNormalizer: normalizer, outputFinalState: true });
+  const { output, finalState, finalNormalizer } = run({
+    initialState: state,
+    initialNormalizer: normalizer,
+    outputFinalState: true,
+  });
   state.copy_(finalState!);
   if (normalizer) normalizer.copy_(finalNormalizer!);
   const token = output.squeeze(1);

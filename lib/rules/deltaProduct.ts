@@ -29,16 +29,26 @@ function spread(x: Tensor, n: number, at: 'first' | 'last'): Tensor {
 function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions): RuleResult {
   const where = 'deltaProduct';
   const n = checkInteger(where, 'numHouseholder', options?.numHouseholder, 1);
-  for (const [name, t] of [['q', q], ['k', k], ['v', v]] as const) {
+  for (const [name, t] of [
+    ['q', q],
+    ['k', k],
+    ['v', v],
+  ] as const) {
     checkFloat(where, name, t);
     if (t.ndim !== 4) throw argumentError('SHAPE', where, name, '[B, T, heads, width]', formatShape(t.shape));
   }
   const [B, T] = q.shape;
-  for (const [name, t] of [['k', k], ['v', v], ['beta', options.beta]] as const) {
-    if (t && t.shape[1] !== T * n) throw argumentError('SHAPE', where, name, `[${B}, ${T * n}, ...] (${n} steps per token)`, formatShape(t.shape));
+  for (const [name, t] of [
+    ['k', k],
+    ['v', v],
+    ['beta', options.beta],
+  ] as const) {
+    if (t && t.shape[1] !== T * n)
+      throw argumentError('SHAPE', where, name, `[${B}, ${T * n}, ...] (${n} steps per token)`, formatShape(t.shape));
   }
   const { gate } = options;
-  if (gate && (gate.ndim !== 3 || gate.shape[1] !== T)) throw argumentError('SHAPE', where, 'gate', `[${B}, ${T}, heads]`, formatShape(gate.shape));
+  if (gate && (gate.ndim !== 3 || gate.shape[1] !== T))
+    throw argumentError('SHAPE', where, 'gate', `[${B}, ${T}, heads]`, formatShape(gate.shape));
   const prepared = prepareKeys({ q, k }, options);
   const { output, finalState } = deltaRule(spread(prepared.q, n, 'last'), prepared.k, v, {
     ...options,
@@ -50,14 +60,22 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
     cuSeqlens: options.cuSeqlens && Array.from(options.cuSeqlens, (t) => t * n),
   });
   const [, , HV, V] = output.shape;
-  const last = output.reshape(B, T, n, HV, V).slice(2, n - 1).squeeze(2);
+  const last = output
+    .reshape(B, T, n, HV, V)
+    .slice(2, n - 1)
+    .squeeze(2);
   return { output: last, finalState };
 }
 
 /** One token: q [B, H, K]; k, v, beta [B, n, heads, *]; gate [B, HV]. */
 function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaProductOptions): Tensor {
   const gate = options.gate?.unsqueeze(1);
-  return stepBySequence('deltaProduct.step', options, (initial) => sequence(q.unsqueeze(1), k, v, { ...options, gate, ...initial }), options.out);
+  return stepBySequence(
+    'deltaProduct.step',
+    options,
+    (initial) => sequence(q.unsqueeze(1), k, v, { ...options, gate, ...initial }),
+    options.out,
+  );
 }
 
 /**

@@ -37,12 +37,21 @@ function normalized(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): Nor
   const { cuSeqlens } = options;
   const units = unitValues(keys, HV);
   const initialState = normalizerState(where, options);
-  const before = runRecurrence(where, { q: keys, k: keys, v: units }, { scale: 1, cuSeqlens, initialState }, { read: 'before' }).output;
+  const before = runRecurrence(
+    where,
+    { q: keys, k: keys, v: units },
+    { scale: 1, cuSeqlens, initialState },
+    { read: 'before' },
+  ).output;
   const d = initialState ? before : before.add(firstTokens(before, cuSeqlens ?? null));
   const beta = options.beta ?? units.reshape(units.shape.slice(0, 3));
   const strength = beta.mul(beta.ndim === 4 ? d : d.reshape(d.shape.slice(0, 3)));
   const { output, finalState } = plain(prepared.q, keys.div(d.add(options.normalizeEps ?? 1e-5)), v, {
-    ...options, beta: strength, featureMap: null, sumNorm: false, qkL2Norm: false,
+    ...options,
+    beta: strength,
+    featureMap: null,
+    sumNorm: false,
+    qkL2Norm: false,
   });
   const sums = { q: prepared.q, k: keys, v: units };
   const { outputFinalState } = options;
@@ -57,7 +66,12 @@ function normalized(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): Nor
 
 function repeatHeads(t: Tensor, HV: number): Tensor {
   const [B, T, H, D] = t.shape;
-  return H === HV ? t : t.reshape(B, T, H, 1, D).expand(B, T, H, HV / H, D).reshape(B, T, HV, D);
+  return H === HV
+    ? t
+    : t
+        .reshape(B, T, H, 1, D)
+        .expand(B, T, H, HV / H, D)
+        .reshape(B, T, HV, D);
 }
 
 /** 1 at the first token of every sequence, else 0: [1, T, 1, 1]. */
@@ -69,8 +83,14 @@ function firstTokens(like: Tensor, cuSeqlens: readonly number[] | null): Tensor 
 
 function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions = {}): NormalizedResult {
   if (!options.normalize) return plain(q, k, v, options);
-  for (const [name, t] of [['q', q], ['k', k], ['v', v]] as const) checkFloat('deltaRule', name, t);
-  if (options.beta) checkLike('deltaRule', 'beta', options.beta, options.beta.ndim === 4 ? v : v.slice(3, 0, 1).squeeze(3));
+  for (const [name, t] of [
+    ['q', q],
+    ['k', k],
+    ['v', v],
+  ] as const)
+    checkFloat('deltaRule', name, t);
+  if (options.beta)
+    checkLike('deltaRule', 'beta', options.beta, options.beta.ndim === 4 ? v : v.slice(3, 0, 1).squeeze(3));
   return normalized(q, k, v, options);
 }
 
@@ -78,7 +98,12 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaOptio
   if (!options.normalize) return plain.step(q, k, v, options);
   const [tq, tk, tv] = [q, k, v].map((t) => t.unsqueeze(1));
   const gates = { beta: options.beta?.unsqueeze(1), gate: options.gate?.unsqueeze(1) };
-  return stepBySequence('deltaRule.step', options, (initial) => sequence(tq, tk, tv, { ...options, ...gates, ...initial }), options.out);
+  return stepBySequence(
+    'deltaRule.step',
+    options,
+    (initial) => sequence(tq, tk, tv, { ...options, ...gates, ...initial }),
+    options.out,
+  );
 }
 
 /**

@@ -11,7 +11,12 @@ const plain = defineRule<object>({ name: 'linearAttention', kind: {}, lower: (in
 
 function sequence(q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & NormalizeOptions = {}): NormalizedResult {
   if (!options.normalize) return plain(q, k, v, options);
-  for (const [name, t] of [['q', q], ['k', k], ['v', v]] as const) checkFloat('linearAttention', name, t);
+  for (const [name, t] of [
+    ['q', q],
+    ['k', k],
+    ['v', v],
+  ] as const)
+    checkFloat('linearAttention', name, t);
   return normalizedAttention('linearAttention', prepareKeys({ q, k, v }, options), options);
 }
 
@@ -23,7 +28,12 @@ function step(
 ): Tensor {
   if (!options.normalize) return plain.step(q, k, v, options);
   const tokens = [q, k, v].map((t) => t.unsqueeze(1)) as [Tensor, Tensor, Tensor];
-  return stepBySequence('linearAttention.step', options, (initial) => sequence(...tokens, { ...options, ...initial }), options.out);
+  return stepBySequence(
+    'linearAttention.step',
+    options,
+    (initial) => sequence(...tokens, { ...options, ...initial }),
+    options.out,
+  );
 }
 
 /**

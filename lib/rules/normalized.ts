@@ -28,7 +28,9 @@ export function unitValues(like: Tensor, heads: number): Tensor {
 
 /** Numerator [.., V] over denominator [.., 1]. */
 export function divide(numerator: Tensor, denominator: Tensor, options: NormalizeOptions, eps: number): Tensor {
-  const quotient = numerator.div(denominator.add(checkNumber('normalize', 'normalizeEps', options.normalizeEps ?? eps, 0)));
+  const quotient = numerator.div(
+    denominator.add(checkNumber('normalize', 'normalizeEps', options.normalizeEps ?? eps, 0)),
+  );
   return options.outputScale == null ? quotient : quotient.mul(options.outputScale);
 }
 

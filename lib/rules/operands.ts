@@ -1,13 +1,6 @@
 // The arguments of a rule: what they are called, which shapes they may have, and how kernels take them.
 import { argumentError, FastWeightsError, formatShape, type Tensor } from '../core';
-import {
-  checkAlike,
-  checkFloat,
-  checkValues,
-  type CuSeqlens,
-  type FeatureMapOptions,
-  isNarrow,
-} from '../ops';
+import { checkAlike, checkFloat, checkValues, type CuSeqlens, type FeatureMapOptions, isNarrow } from '../ops';
 
 /** Tensors of the general recurrence (spec 4.1); [B, T, ...] in a sequence, [B, ...] in one step. */
 export interface RecurrenceInputs {
@@ -84,7 +77,11 @@ export function checkOperands(where: string, inputs: RecurrenceInputs, kind: Rec
   const { q, k, v } = inputs;
   const time = lead === 2 ? 'batch, time' : 'batch';
   const names = lead === 2 ? 'B, T' : 'B';
-  for (const [name, t] of [['q', q], ['k', k], ['v', v]] as const) {
+  for (const [name, t] of [
+    ['q', q],
+    ['k', k],
+    ['v', v],
+  ] as const) {
     checkFloat(where, name, t);
     checkAlike(where, name, t, q, 'q');
     if (t.ndim !== lead + 2) {
@@ -105,14 +102,38 @@ export function checkOperands(where: string, inputs: RecurrenceInputs, kind: Rec
   };
   expect('k', k, [[H, K]], 'heads, key width like q');
   if (H === 0 || HV % H !== 0 || v.shape.some((d, i) => i < lead && d !== front[i])) {
-    throw argumentError('SHAPE', where, 'v', `[${front.join(', ')}, a multiple of ${H}, V] (${time}, value heads, value width)`, formatShape(v.shape));
+    throw argumentError(
+      'SHAPE',
+      where,
+      'v',
+      `[${front.join(', ')}, a multiple of ${H}, V] (${time}, value heads, value width)`,
+      formatShape(v.shape),
+    );
   }
   const heads = H === HV ? [HV] : [HV, H];
-  if (inputs.gate) expect('gate', inputs.gate, heads.flatMap((h) => [[h], [h, K]]), 'heads, key width for one gate per channel');
+  if (inputs.gate)
+    expect(
+      'gate',
+      inputs.gate,
+      heads.flatMap((h) => [[h], [h, K]]),
+      'heads, key width for one gate per channel',
+    );
   if (inputs.valueGate) expect('valueGate', inputs.valueGate, [[HV, V]], 'heads, value width');
   if (inputs.beta) expect('beta', inputs.beta, [[HV], [HV, V]], 'heads');
-  if (inputs.eraseKey) expect('eraseKey', inputs.eraseKey, heads.map((h) => [h, K]), 'heads, key width');
-  if (inputs.writeKey) expect('writeKey', inputs.writeKey, heads.map((h) => [h, K]), 'heads, key width');
+  if (inputs.eraseKey)
+    expect(
+      'eraseKey',
+      inputs.eraseKey,
+      heads.map((h) => [h, K]),
+      'heads, key width',
+    );
+  if (inputs.writeKey)
+    expect(
+      'writeKey',
+      inputs.writeKey,
+      heads.map((h) => [h, K]),
+      'heads, key width',
+    );
   if (inputs.bonus) {
     checkFloat(where, 'bonus', inputs.bonus);
     checkAlike(where, 'bonus', inputs.bonus, q, 'q');
@@ -138,8 +159,10 @@ function checkKind(where: string, inputs: RecurrenceInputs, kind: RecurrenceKind
     throw new FastWeightsError('INVALID_ARGUMENT', `${where}: ${argument} ${reason}`, { argument });
   };
   if (inputs.bonus && kind.read !== 'before') clash('bonus', "needs read: 'before'");
-  if (inputs.eraseKey && (kind.eraseFrom ?? 'none') === 'none') clash('eraseKey', "needs eraseFrom 'decayed' or 'undecayed'");
-  if (kind.secondWrite && (kind.eraseFrom ?? 'none') === 'none') clash('secondWrite', "needs eraseFrom 'decayed' or 'undecayed'");
+  if (inputs.eraseKey && (kind.eraseFrom ?? 'none') === 'none')
+    clash('eraseKey', "needs eraseFrom 'decayed' or 'undecayed'");
+  if (kind.secondWrite && (kind.eraseFrom ?? 'none') === 'none')
+    clash('secondWrite', "needs eraseFrom 'decayed' or 'undecayed'");
   if (!inputs.valueGate) return;
   for (const name of ['gate', 'eraseKey', 'writeKey', 'bonus'] as const) {
     if (inputs[name]) clash('valueGate', `does not go with ${name}`);

@@ -3,7 +3,10 @@ import type { Tensor } from '../core';
 import { featureMap, type FeatureMapOptions, l2Norm } from '../ops';
 
 /** phi(q), phi(k), then x / sqrt(sum x^2 + 1e-6) when asked for. */
-export function prepareKeys<T extends { q: Tensor; k: Tensor }>(inputs: T, options: FeatureMapOptions & { qkL2Norm?: boolean }): T {
+export function prepareKeys<T extends { q: Tensor; k: Tensor }>(
+  inputs: T,
+  options: FeatureMapOptions & { qkL2Norm?: boolean },
+): T {
   let { q, k } = inputs;
   if (options.featureMap || options.sumNorm) [q, k] = [featureMap(q, options), featureMap(k, options)];
   if (options.qkL2Norm) [q, k] = [l2Norm(q), l2Norm(k)];

@@ -6,7 +6,10 @@ import { defineRule } from './define';
 /** log(1 - 2^(-5 - h)) for head h, repeated over the leading dimensions without memory. */
 function decay(k: Tensor): Tensor {
   const heads = k.shape[k.ndim - 2];
-  const gate = tensor(Float64Array.from({ length: heads }, (_, h) => Math.log1p(-(2 ** (-5 - h)))), { dtype: k.dtype, device: k.device });
+  const gate = tensor(
+    Float64Array.from({ length: heads }, (_, h) => Math.log1p(-(2 ** (-5 - h)))),
+    { dtype: k.dtype, device: k.device },
+  );
   return gate.expand(k.shape.slice(0, -1));
 }
 

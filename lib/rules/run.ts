@@ -27,7 +27,14 @@ export function kindNumbers(
   { gate, beta }: { gate?: Tensor | null; beta?: Tensor | null },
   kind: KernelKind,
   lead: number,
-): { gateWidth: number; betaWidth: number; eraseFrom: number; secondWrite: number; readBefore: number; exchanged: number } {
+): {
+  gateWidth: number;
+  betaWidth: number;
+  eraseFrom: number;
+  secondWrite: number;
+  readBefore: number;
+  exchanged: number;
+} {
   const width = (t: Tensor | null | undefined): number => (!t ? 0 : t.ndim === lead + 1 ? 1 : t.shape[lead + 1]);
   return {
     gateWidth: width(gate),
@@ -62,12 +69,23 @@ function checkInitialState(where: string, state: Tensor | null, q: Tensor, shape
   checkFloat(where, 'initialState', state);
   checkAlike(where, 'initialState', state, q, 'q');
   if (!sameShape(state.shape, shape)) {
-    throw argumentError('SHAPE', where, 'initialState', `${formatShape(shape)} (sequences, heads, key width, value width)`, formatShape(state.shape));
+    throw argumentError(
+      'SHAPE',
+      where,
+      'initialState',
+      `${formatShape(shape)} (sequences, heads, key width, value width)`,
+      formatShape(state.shape),
+    );
   }
 }
 
 /** Runs a checked recurrence. `kind.exchanged` swaps the roles of keys and values (see the kernel table). */
-export function runRecurrence(where: string, given: RecurrenceInputs, options: CommonOptions, kind: KernelKind): RuleResult {
+export function runRecurrence(
+  where: string,
+  given: RecurrenceInputs,
+  options: CommonOptions,
+  kind: KernelKind,
+): RuleResult {
   const inputs = widenInputs(given);
   const sizes = checkOperands(where, inputs, kind, 2);
   const { HV, K, V } = sizes;
@@ -75,7 +93,8 @@ export function runRecurrence(where: string, given: RecurrenceInputs, options: C
   const scale = checkNumber(where, 'scale', options.scale ?? K ** -0.5);
   const mode = checkChoice(where, 'mode', options.mode ?? 'auto', ['auto', 'chunk', 'recurrent']);
   const chunk = options.chunkSize ?? 64;
-  if (![16, 32, 64].includes(chunk)) throw argumentError('INVALID_ARGUMENT', where, 'chunkSize', '16, 32 or 64', String(chunk));
+  if (![16, 32, 64].includes(chunk))
+    throw argumentError('INVALID_ARGUMENT', where, 'chunkSize', '16, 32 or 64', String(chunk));
   checkInitialState(where, options.initialState ?? null, inputs.q, [N, HV, K, V]);
   const exchanged = kind.exchanged ?? false;
   const swap = (t: Tensor): Tensor => (exchanged ? t.transpose(2, 3) : t);
@@ -107,13 +126,24 @@ export function runRecurrence(where: string, given: RecurrenceInputs, options: C
     ? Array.from({ length: N }, (_, n) => options.cuSeqlens![n + 1] - options.cuSeqlens![n])
     : [];
   const checkpoints = offsets ? lengths.reduce((n, l) => n + Math.ceil(l / chunk), 0) : N * Math.ceil(tokens / chunk);
-  const { result, finalState } = apply(where, operands, offsets, numbers, checkpoints, options.outputFinalState ?? false);
+  const { result, finalState } = apply(
+    where,
+    operands,
+    offsets,
+    numbers,
+    checkpoints,
+    options.outputFinalState ?? false,
+  );
   const output = given.q.dtype === result.dtype ? result : result.to(given.q.dtype);
   return { output, finalState: finalState && swap(finalState) };
 }
 
 function expandBonus(bonus: Tensor, { H, HV, K }: Sizes): Tensor {
-  return bonus.reshape(H, 1, K).expand(H, HV / H, K).reshape(HV, K).contiguous();
+  return bonus
+    .reshape(H, 1, K)
+    .expand(H, HV / H, K)
+    .reshape(HV, K)
+    .contiguous();
 }
 
 type Numbers = {
@@ -145,36 +175,66 @@ function apply(
   const states = training ? emptyLike(q, [checkpoints, HV, keyDim, valueDim]) : null;
   const written = training ? emptyLike(q, [B, T, HV, valueDim]) : null;
   const required = { q, k: operands.k!, v: operands.v! };
-  kernelsOf(q).recurrence({ ...operands, ...required, offsets, output, finalState: finalState ?? null, states, written, ...numbers });
+  kernelsOf(q).recurrence({
+    ...operands,
+    ...required,
+    offsets,
+    output,
+    finalState: finalState ?? null,
+    states,
+    written,
+    ...numbers,
+  });
   if (training) {
     const inputs = OPERANDS.map((name) => operands[name]);
     const optional = [...inputs.slice(3), offsets];
     const saved = [...inputs.slice(0, 3), states, written, ...optional].filter((t) => t !== null);
-    record(where, inputs, finalState ? [output, finalState] : [output], saved, ([doutput, dfinal], [sq, sk, sv, ss, sw, ...rest], needs) => {
-      const [gate, beta, eraseKey, writeKey, bonus, initialState, soffsets] = optional.map((t) => (t ? rest.shift()! : null));
-      const heads = (width: number): Tensor => emptyLike(sq, [B, T, HV, width]);
-      const gradients = {
-        dq: heads(exchanged ? valueDim : keyDim),
-        dk: heads(keyDim),
-        dv: heads(valueDim),
-        dgate: gate ? heads(numbers.gateWidth) : null,
-        dbeta: beta ? heads(numbers.betaWidth) : null,
-        deraseKey: eraseKey ? heads(keyDim) : null,
-        dwriteKey: writeKey ? heads(keyDim) : null,
-        dbonus: bonus ? emptyLike(sq, [N, HV, keyDim]) : null,
-        dinitialState: needs[8] ? emptyLike(sq, [N, HV, keyDim, valueDim]) : null,
-      };
-      kernelsOf(sq).recurrenceBackward({
-        q: sq, k: sk, v: sv, gate, beta, eraseKey, writeKey, bonus, initialState, offsets: soffsets, states: ss, written: sw,
-        doutput: doutput ? doutput.contiguous() : zerosLike(sq, output.shape),
-        dfinalState: dfinal ? dfinal.contiguous() : null,
-        ...gradients,
-        ...numbers,
-      });
-      const { dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey, dbonus, dinitialState } = gradients;
-      const perHead = [dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey].map((g, i) => g && ungroup(g, inputs[i]!.shape));
-      return [...perHead, dbonus && sumTo(dbonus, [1, HV, keyDim]).reshape(HV, keyDim), dinitialState];
-    });
+    record(
+      where,
+      inputs,
+      finalState ? [output, finalState] : [output],
+      saved,
+      ([doutput, dfinal], [sq, sk, sv, ss, sw, ...rest], needs) => {
+        const [gate, beta, eraseKey, writeKey, bonus, initialState, soffsets] = optional.map((t) =>
+          t ? rest.shift()! : null,
+        );
+        const heads = (width: number): Tensor => emptyLike(sq, [B, T, HV, width]);
+        const gradients = {
+          dq: heads(exchanged ? valueDim : keyDim),
+          dk: heads(keyDim),
+          dv: heads(valueDim),
+          dgate: gate ? heads(numbers.gateWidth) : null,
+          dbeta: beta ? heads(numbers.betaWidth) : null,
+          deraseKey: eraseKey ? heads(keyDim) : null,
+          dwriteKey: writeKey ? heads(keyDim) : null,
+          dbonus: bonus ? emptyLike(sq, [N, HV, keyDim]) : null,
+          dinitialState: needs[8] ? emptyLike(sq, [N, HV, keyDim, valueDim]) : null,
+        };
+        kernelsOf(sq).recurrenceBackward({
+          q: sq,
+          k: sk,
+          v: sv,
+          gate,
+          beta,
+          eraseKey,
+          writeKey,
+          bonus,
+          initialState,
+          offsets: soffsets,
+          states: ss,
+          written: sw,
+          doutput: doutput ? doutput.contiguous() : zerosLike(sq, output.shape),
+          dfinalState: dfinal ? dfinal.contiguous() : null,
+          ...gradients,
+          ...numbers,
+        });
+        const { dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey, dbonus, dinitialState } = gradients;
+        const perHead = [dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey].map(
+          (g, i) => g && ungroup(g, inputs[i]!.shape),
+        );
+        return [...perHead, dbonus && sumTo(dbonus, [1, HV, keyDim]).reshape(HV, keyDim), dinitialState];
+      },
+    );
   }
   return { result: output, finalState };
 }

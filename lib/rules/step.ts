@@ -65,5 +65,8 @@ export function runStep(where: string, inputs: RecurrenceInputs, options: StepOp
 
 function repeatHeads(bonus: Tensor, HV: number): Tensor {
   const [H, K] = bonus.shape;
-  return bonus.reshape(H, 1, K).expand(H, HV / H, K).reshape(HV, K);
+  return bonus
+    .reshape(H, 1, K)
+    .expand(H, HV / H, K)
+    .reshape(HV, K);
 }

@@ -128,7 +128,7 @@ export function checkRunConfig(value: unknown, where: string): RunConfig {
   const config = section(value, where, 'the file');
   const model = section(config.model, where, 'model');
   const data = section(config.data, where, 'data');
-  const training = fillTraining(section(config.training, where, 'training') as Partial<TrainingConfig>);
+  const training = fillTraining(section(config.training, where, 'training'));
   const device = checkChoice(where, 'device', config.device, ['cuda', 'cpu', 'js']);
   if (typeof model.name !== 'string') {
     throw argumentError('FORMAT', where, 'model.name', 'a string', describe(model.name));

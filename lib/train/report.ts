@@ -24,10 +24,9 @@ function summary(config: RunConfig, metrics: readonly Metrics[], parameterCount:
   const last = metrics.at(-1);
   const validation = metrics.findLast((m) => m.validation)?.validation;
   const { batchSize, accumulate, learningRate, seed } = config.training;
-  const groups = Object.entries(validation?.groups ?? {}).map(([group, share]) => [
-    `accuracy, ${group}`,
-    percent(share),
-  ]);
+  const groups = Object.entries(validation?.groups ?? {}).map(
+    ([group, share]) => [`accuracy, ${group}`, percent(share)] as const,
+  );
   return {
     data: describeData(config),
     parameters: formatCount(parameterCount),

@@ -8,7 +8,10 @@ type Build = (...inputs: fw.Tensor[]) => fw.Tensor;
 function weighted(fn: Build): Build {
   return (...inputs) => {
     const y = fn(...inputs);
-    const w = fw.tensor(Float64Array.from({ length: y.size }, (_, i) => Math.sin(1 + 1.7 * i)), { shape: y.shape, ...js });
+    const w = fw.tensor(
+      Float64Array.from({ length: y.size }, (_, i) => Math.sin(1 + 1.7 * i)),
+      { shape: y.shape, ...js },
+    );
     return y.mul(w).sum();
   };
 }
@@ -99,12 +102,18 @@ describe('gradients of operators', () => {
   it('embedding, with repeated indices', () =>
     fw.scope(() => {
       const ids = fw.tensor([2, 0, 2, 1], { device: 'js', dtype: 'int32' });
-      fw.gradcheck(weighted((w) => fw.embedding(w, ids)), [draw([4, 3])]);
+      fw.gradcheck(
+        weighted((w) => fw.embedding(w, ids)),
+        [draw([4, 3])],
+      );
     }));
   it('crossEntropy', () =>
     fw.scope(() => {
       const target = fw.tensor([1, -100, 3], { device: 'js', dtype: 'int32' });
-      fw.gradcheck((z) => fw.crossEntropy(z, target, { labelSmoothing: 0.1, zLoss: 0.01, logitSoftcap: 3 }), [draw([3, 4])]);
+      fw.gradcheck(
+        (z) => fw.crossEntropy(z, target, { labelSmoothing: 0.1, zLoss: 0.01, logitSoftcap: 3 }),
+        [draw([3, 4])],
+      );
     }));
   it('dropout repeats its mask', () =>
     fw.scope(() => {
@@ -118,6 +127,9 @@ describe('gradients of operators', () => {
     }));
   it('softmaxAttention', () =>
     fw.scope(() => {
-      fw.gradcheck(weighted((q, k, v) => fw.softmaxAttention(q, k, v, { window: 3 })), [draw([1, 5, 2, 3]), draw([1, 5, 1, 3]), draw([1, 5, 1, 2])]);
+      fw.gradcheck(
+        weighted((q, k, v) => fw.softmaxAttention(q, k, v, { window: 3 })),
+        [draw([1, 5, 2, 3]), draw([1, 5, 1, 3]), draw([1, 5, 1, 2])],
+      );
     }));
 });

@@ -20,7 +20,12 @@ for (const { device, available } of fw.devices()) {
 
     it('gives every leaf of the graph a gradient, zero where nothing arrives', () => {
       const [x, y] = [leaf([1, 2]), leaf([3, 4])];
-      const { output, finalState } = fw.linearAttention(x.reshape(1, 1, 1, 2), y.reshape(1, 1, 1, 2), y.reshape(1, 1, 1, 2), { outputFinalState: true });
+      const { output, finalState } = fw.linearAttention(
+        x.reshape(1, 1, 1, 2),
+        y.reshape(1, 1, 1, 2),
+        y.reshape(1, 1, 1, 2),
+        { outputFinalState: true },
+      );
       expect(output.shape).to.deep.equal([1, 1, 1, 2]);
       finalState!.sum().backward();
       expect([...x.grad!.dataSync()]).to.deep.equal([0, 0]);
@@ -128,9 +133,13 @@ for (const { device, available } of fw.devices()) {
 describe('gradcheck', () => {
   it('finds a wrong gradient', () => {
     const x = fw.tensor([1, 2], { device: 'js', dtype: 'float64' });
-    expectError('GRAPH', /inputs\[0\] differs at element 0/, () => fw.gradcheck((t) => t.square().detach().add(t).sum(), [x]));
+    expectError('GRAPH', /inputs\[0\] differs at element 0/, () =>
+      fw.gradcheck((t) => t.square().detach().add(t).sum(), [x]),
+    );
   });
   it('wants float64', () => {
-    expectError('DTYPE', /inputs\[0\] must be float64/, () => fw.gradcheck((t) => t.sum(), [fw.zeros([2], { device: 'js' })]));
+    expectError('DTYPE', /inputs\[0\] must be float64/, () =>
+      fw.gradcheck((t) => t.sum(), [fw.zeros([2], { device: 'js' })]),
+    );
   });
 });

@@ -12,7 +12,15 @@ for (const { device, available } of fw.devices()) {
 
     it('takes numbers, nested lists and typed arrays; float32 unless told', async () => {
       expect(t(3).item()).to.equal(3);
-      expect(t([[1, 2], [3, 4]]).tolist()).to.deep.equal([[1, 2], [3, 4]]);
+      expect(
+        t([
+          [1, 2],
+          [3, 4],
+        ]).tolist(),
+      ).to.deep.equal([
+        [1, 2],
+        [3, 4],
+      ]);
       const ints = fw.tensor(new Int32Array([1, 2]), { device });
       expect(ints.dtype).to.equal('float32');
       expect(await fw.tensor([1.5, -2], { device, dtype: 'int32' }).data()).to.deep.equal(new Int32Array([1, -2]));
@@ -30,7 +38,16 @@ for (const { device, available } of fw.devices()) {
 
     it('views share memory; slices, permutations and reshapes read right', () => {
       const x = fw.arange(24, undefined, 1, { device }).reshape(2, 3, 4);
-      expect(x.slice(1, 1, 3).slice(2, -2).tolist()).to.deep.equal([[[6, 7], [10, 11]], [[18, 19], [22, 23]]]);
+      expect(x.slice(1, 1, 3).slice(2, -2).tolist()).to.deep.equal([
+        [
+          [6, 7],
+          [10, 11],
+        ],
+        [
+          [18, 19],
+          [22, 23],
+        ],
+      ]);
       expect(x.permute(2, 0, 1).shape).to.deep.equal([4, 2, 3]);
       expect(x.transpose(0, 2).reshape(-1).slice(0, 0, 4).tolist()).to.deep.equal([0, 12, 4, 16]);
       expect(x.slice(0, 1, 2).reshape(12).storage).to.equal(x.storage);
@@ -41,7 +58,14 @@ for (const { device, available } of fw.devices()) {
     });
 
     it('arithmetic broadcasts; dtypes and devices never mix silently', () => {
-      expect(t([[1], [2]]).add(t([10, 20])).tolist()).to.deep.equal([[11, 21], [12, 22]]);
+      expect(
+        t([[1], [2]])
+          .add(t([10, 20]))
+          .tolist(),
+      ).to.deep.equal([
+        [11, 21],
+        [12, 22],
+      ]);
       expectError('SHAPE', /do not broadcast/, () => t([1, 2]).add(t([1, 2, 3])));
       expectError('DTYPE', /b must be float32/, () => t([1]).add(fw.tensor([1], { device, dtype: 'int32' })));
       const other = fw.devices().find((d) => d.available && d.device !== device);
@@ -86,7 +110,12 @@ for (const { device, available } of fw.devices()) {
       expect(usage()).to.equal(before + 2);
       expect(kept.item() + list[0].item()).to.equal(5);
       [kept, ...list].forEach((x) => x.dispose());
-      expect(() => fw.scope(() => { t([1]); throw new Error('stop'); })).to.throw('stop');
+      expect(() =>
+        fw.scope(() => {
+          t([1]);
+          throw new Error('stop');
+        }),
+      ).to.throw('stop');
       expect(usage()).to.equal(before);
     });
 

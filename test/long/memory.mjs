@@ -5,7 +5,10 @@ const [FIRST, LAST] = [1000, 10_000];
 
 function step(model, optimizer, seed) {
   fw.scope(() => {
-    const ids = fw.tensor(Int32Array.from({ length: 4 * 32 }, (_, i) => (i * i + seed * 31 + i * seed) % 32), { shape: [4, 32], dtype: 'int32' });
+    const ids = fw.tensor(
+      Int32Array.from({ length: 4 * 32 }, (_, i) => (i * i + seed * 31 + i * seed) % 32),
+      { shape: [4, 32], dtype: 'int32' },
+    );
     const { loss } = model.forward(ids, { labels: ids });
     loss.backward();
     const { factor } = fw.optim.clipFactor(model.parameters(), 1);
@@ -16,7 +19,13 @@ function step(model, optimizer, seed) {
 
 async function main() {
   fw.setChecks(false);
-  const model = fw.createModel('deltanet', { vocabSize: 32, hiddenSize: 32, numLayers: 1, numHeads: 1, intermediateSize: 64 });
+  const model = fw.createModel('deltanet', {
+    vocabSize: 32,
+    hiddenSize: 32,
+    numLayers: 1,
+    numHeads: 1,
+    intermediateSize: 64,
+  });
   const optimizer = new fw.optim.AdamW(model.namedParameters());
   const resident = async () => {
     let least = Infinity;
@@ -32,7 +41,13 @@ async function main() {
     step(model, optimizer, i);
     if (i % 10 === 0) await model.parameters()[0].data();
     if (i === FIRST) first = await resident();
-    if (i % 1000 === 0) console.log(`step ${i}: ${((await resident()) / 2 ** 20).toFixed(1)} MiB, ${fw.memory().devices.map((d) => `${d.device} ${d.storages}`).join(', ')}`);
+    if (i % 1000 === 0)
+      console.log(
+        `step ${i}: ${((await resident()) / 2 ** 20).toFixed(1)} MiB, ${fw
+          .memory()
+          .devices.map((d) => `${d.device} ${d.storages}`)
+          .join(', ')}`,
+      );
   }
   const growth = (await resident()) / first - 1;
   console.log(`growth from step ${FIRST} to ${LAST}: ${(100 * growth).toFixed(2)} %`);

@@ -32,8 +32,12 @@ describe('modules', () => {
     expect(other.proj.weight.dataSync()).to.deep.equal(block.proj.weight.dataSync());
     const before = other.proj.bias!.dataSync();
     const { 'norms.0.weight': _, ...missing } = state;
-    expectError('INVALID_ARGUMENT', /without norms\.0\.weight and with unknown extra/, () => other.loadStateDict({ ...missing, extra: state['proj.bias'] }));
-    expectError('SHAPE', /norms\.1\.bias must be \[4\]/, () => other.loadStateDict({ ...state, 'proj.bias': fw.ones([4]), 'norms.1.bias': fw.ones([5]) }));
+    expectError('INVALID_ARGUMENT', /without norms\.0\.weight and with unknown extra/, () =>
+      other.loadStateDict({ ...missing, extra: state['proj.bias'] }),
+    );
+    expectError('SHAPE', /norms\.1\.bias must be \[4\]/, () =>
+      other.loadStateDict({ ...state, 'proj.bias': fw.ones([4]), 'norms.1.bias': fw.ones([5]) }),
+    );
     expect(other.proj.bias!.dataSync()).to.deep.equal(before);
     other.loadStateDict({ 'proj.bias': fw.ones([4]) }, { strict: false });
     expect(other.proj.bias!.tolist()).to.deep.equal([1, 1, 1, 1]);
@@ -63,7 +67,9 @@ describe('modules', () => {
     const x = fw.randn([2, 9, 6]);
     const { output, finalState } = conv.forward(x, { outputFinalState: true });
     const state = conv.initialState(2);
-    const steps = fw.noGrad(() => Array.from({ length: 9 }, (_, t) => conv.step(x.slice(1, t, t + 1).squeeze(1), state)));
+    const steps = fw.noGrad(() =>
+      Array.from({ length: 9 }, (_, t) => conv.step(x.slice(1, t, t + 1).squeeze(1), state)),
+    );
     const error = fw.stack(steps, 1).sub(output.detach()).abs().max().item();
     expect(error).to.be.lessThan(1e-6);
     expect(state.sub(finalState!.detach()).abs().max().item()).to.equal(0);

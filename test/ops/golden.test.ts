@@ -39,13 +39,25 @@ describeCases('golden/featureMaps', goldenCases('featureMaps'), featureMap);
 describeCases('golden/featureMaps2021', goldenCases('featureMaps2021'), featureMap);
 describeCases('golden/norms', goldenCases('norms'), norms);
 describeCases('golden/lstm', goldenCases('lstm'), lstm);
-describeCases('golden/shortConvolution', goldenCases('shortConvolution'), ({ x, weight, cuSeqlens, ...inputs }, options) => {
-  const { output, finalState } = fw.shortConvolution(x, weight, { ...options, ...inputs, cuSeqlens: list(cuSeqlens) });
-  return { output, finalState };
-});
-describeCases('golden/crossEntropy', goldenCases('crossEntropy'), ({ logits, hidden, weight, bias, target }, options) => ({
-  loss: fw.crossEntropy(logits ?? fw.linear(hidden, weight, bias), target, options),
-}));
+describeCases(
+  'golden/shortConvolution',
+  goldenCases('shortConvolution'),
+  ({ x, weight, cuSeqlens, ...inputs }, options) => {
+    const { output, finalState } = fw.shortConvolution(x, weight, {
+      ...options,
+      ...inputs,
+      cuSeqlens: list(cuSeqlens),
+    });
+    return { output, finalState };
+  },
+);
+describeCases(
+  'golden/crossEntropy',
+  goldenCases('crossEntropy'),
+  ({ logits, hidden, weight, bias, target }, options) => ({
+    loss: fw.crossEntropy(logits ?? fw.linear(hidden, weight, bias), target, options),
+  }),
+);
 describeCases('golden/softmaxAttention', goldenCases('softmaxAttention'), ({ q, k, v, cuSeqlens }, options) => ({
   output: fw.softmaxAttention(q, k, v, { ...options, cuSeqlens: list(cuSeqlens) }),
 }));

@@ -7,9 +7,27 @@ import { expectClose, rms, toleranceOf } from '../support/tolerance';
 type Build = (...inputs: fw.Tensor[]) => fw.Tensor;
 type Case = [name: string, build: Build, ...inputs: { shape: number[]; low?: number; high?: number }[]];
 
-const of = (shape: number[], low = -2, high = 2): { shape: number[]; low: number; high: number } => ({ shape, low, high });
+const of = (shape: number[], low = -2, high = 2): { shape: number[]; low: number; high: number } => ({
+  shape,
+  low,
+  high,
+});
 
-const UNARY = ['exp', 'tanh', 'sigmoid', 'logSigmoid', 'silu', 'gelu', 'softplus', 'relu', 'square', 'abs', 'sin', 'cos', 'neg'] as const;
+const UNARY = [
+  'exp',
+  'tanh',
+  'sigmoid',
+  'logSigmoid',
+  'silu',
+  'gelu',
+  'softplus',
+  'relu',
+  'square',
+  'abs',
+  'sin',
+  'cos',
+  'neg',
+] as const;
 const POSITIVE = ['log', 'sqrt', 'rsqrt', 'reciprocal'] as const;
 const SIZES = [1, 15, 16, 17, 33, 1000, 40000];
 
@@ -37,17 +55,55 @@ const CASES: Case[] = [
   ['rmsNorm', (x, w) => fw.rmsNorm(x, w), of([300, 33]), of([33])],
   ['l2Norm', (x) => fw.l2Norm(x), of([9, 5])],
   ['groupNorm', (x, w, b) => fw.groupNorm(x, 4, w, b), of([9, 28]), of([28]), of([28])],
-  ...[[1, 1, 1], [1, 64, 64], [5, 3, 7], [17, 31, 33], [64, 64, 64], [65, 130, 127], [200, 48, 300], [3, 500, 2], [130, 1, 257]].flatMap(([m, n, k]): Case[] => [
+  ...[
+    [1, 1, 1],
+    [1, 64, 64],
+    [5, 3, 7],
+    [17, 31, 33],
+    [64, 64, 64],
+    [65, 130, 127],
+    [200, 48, 300],
+    [3, 500, 2],
+    [130, 1, 257],
+  ].flatMap(([m, n, k]): Case[] => [
     [`matmul ${m} x ${n} x ${k}`, (a, b) => a.matmul(b), of([m, k]), of([k, n])],
-    [`matmul with transposes ${m} x ${n} x ${k}`, (a, b) => a.transpose(0, 1).matmul(b.transpose(0, 1)), of([k, m]), of([n, k])],
+    [
+      `matmul with transposes ${m} x ${n} x ${k}`,
+      (a, b) => a.transpose(0, 1).matmul(b.transpose(0, 1)),
+      of([k, m]),
+      of([n, k]),
+    ],
   ]),
-  ['batched matmul over heads', (a, b) => a.permute(0, 2, 1, 3).matmul(b.permute(0, 2, 3, 1)), of([2, 19, 3, 8]), of([2, 21, 3, 8])],
-  ['shortConvolution', (x, w, b) => fw.shortConvolution(x, w, { bias: b, activation: 'silu' }).output, of([3, 37, 21]), of([21, 4]), of([21])],
+  [
+    'batched matmul over heads',
+    (a, b) => a.permute(0, 2, 1, 3).matmul(b.permute(0, 2, 3, 1)),
+    of([2, 19, 3, 8]),
+    of([2, 21, 3, 8]),
+  ],
+  [
+    'shortConvolution',
+    (x, w, b) => fw.shortConvolution(x, w, { bias: b, activation: 'silu' }).output,
+    of([3, 37, 21]),
+    of([21, 4]),
+    of([21]),
+  ],
   ['shortConvolution, width 7', (x, w) => fw.shortConvolution(x, w).output, of([2, 5, 16]), of([16, 7])],
   ['swiglu', (x, y) => fw.swiglu(x, y), of([7, 33]), of([7, 33])],
   ['rope', (x) => fw.rope(x, { dims: 6 }), of([2, 40, 3, 10])],
-  ['softmaxAttention', (q, k, v) => fw.softmaxAttention(q, k, v), of([2, 70, 4, 12]), of([2, 70, 2, 12]), of([2, 70, 2, 9])],
-  ['softmaxAttention with a window and past keys', (q, k, v) => fw.softmaxAttention(q, k, v, { window: 9 }), of([1, 20, 2, 8]), of([1, 50, 2, 8]), of([1, 50, 2, 8])],
+  [
+    'softmaxAttention',
+    (q, k, v) => fw.softmaxAttention(q, k, v),
+    of([2, 70, 4, 12]),
+    of([2, 70, 2, 12]),
+    of([2, 70, 2, 9]),
+  ],
+  [
+    'softmaxAttention with a window and past keys',
+    (q, k, v) => fw.softmaxAttention(q, k, v, { window: 9 }),
+    of([1, 20, 2, 8]),
+    of([1, 50, 2, 8]),
+    of([1, 50, 2, 8]),
+  ],
 ];
 
 function run(build: Build, inputs: Float64Array[], shapes: number[][], where: { device: fw.Device; dtype: fw.DType }) {
@@ -55,7 +111,9 @@ function run(build: Build, inputs: Float64Array[], shapes: number[][], where: { 
     const leaves = inputs.map((data, i) => fw.tensor(data, { shape: shapes[i], ...where, requiresGrad: true }));
     const y = build(...leaves);
     const cotangent = new Draw(5).uniform([...y.shape], -1, 1);
-    y.mul(fw.tensor(cotangent.data, { shape: y.shape, ...where })).sum().backward();
+    y.mul(fw.tensor(cotangent.data, { shape: y.shape, ...where }))
+      .sum()
+      .backward();
     const gradients = leaves.map((t) => t.grad!.dataSync());
     leaves.forEach((t) => t.grad!.dispose());
     return { y: y.dataSync(), gradients };
@@ -86,7 +144,9 @@ for (const where of targets().filter((t) => t.dtype === 'float32')) {
         const tolerance = toleranceOf(where.dtype);
         expectClose('value', actual.y, reference.y, tolerance.forward);
         const floor = 1e-3 * Math.max(...reference.gradients.map(rms));
-        reference.gradients.forEach((g, i) => expectClose(`gradient ${i}`, actual.gradients[i], g, tolerance.gradient, floor));
+        reference.gradients.forEach((g, i) =>
+          expectClose(`gradient ${i}`, actual.gradients[i], g, tolerance.gradient, floor),
+        );
       });
     }
   });

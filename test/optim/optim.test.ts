@@ -9,8 +9,16 @@ const { Adam, AdamW, SGD, clipFactor, clipGradNorm, cosine, warmup } = fw.optim;
 /** Gradients of step s: a fixed function, so that the loops below can repeat them. */
 const gradientAt = (s: number, i: number): number => Math.sin(3 * s + i) + 0.1 * i;
 
-function adamLoop(n: number, steps: number, o: { lr: number; b1: number; b2: number; eps: number; wd: number; coupled: boolean }): number[] {
-  const [p, m, v] = [Array.from({ length: n }, (_, i) => 1 - i / n), new Array<number>(n).fill(0), new Array<number>(n).fill(0)];
+function adamLoop(
+  n: number,
+  steps: number,
+  o: { lr: number; b1: number; b2: number; eps: number; wd: number; coupled: boolean },
+): number[] {
+  const [p, m, v] = [
+    Array.from({ length: n }, (_, i) => 1 - i / n),
+    new Array<number>(n).fill(0),
+    new Array<number>(n).fill(0),
+  ];
   for (let s = 1; s <= steps; s++) {
     for (let i = 0; i < n; i++) {
       const g = gradientAt(s, i) + (o.coupled ? o.wd * p[i] : 0);
@@ -28,11 +36,21 @@ for (const { device, available } of fw.devices()) {
   describe(`optimisers on ${device}`, () => {
     const n = 37;
     const start = (): fw.Tensor =>
-      fw.nn.parameter(fw.tensor(Array.from({ length: n }, (_, i) => 1 - i / n), { device }));
+      fw.nn.parameter(
+        fw.tensor(
+          Array.from({ length: n }, (_, i) => 1 - i / n),
+          { device },
+        ),
+      );
     const run = (make: (p: fw.Tensor) => { step(): void }, p: fw.Tensor, steps: number): ArrayLike<number> => {
       const optimizer = make(p);
       for (let s = 1; s <= steps; s++) {
-        p.grad = fw.tensor(Array.from({ length: n }, (_, i) => gradientAt(s, i)), { device }).persist();
+        p.grad = fw
+          .tensor(
+            Array.from({ length: n }, (_, i) => gradientAt(s, i)),
+            { device },
+          )
+          .persist();
         optimizer.step();
         p.grad.dispose();
         p.grad = null;
@@ -42,7 +60,12 @@ for (const { device, available } of fw.devices()) {
 
     it('AdamW and Adam', () => {
       const w = run((p) => new AdamW([['p', p]], { lr: 0.01, weightDecay: 0.1 }), start(), 5);
-      expectClose('AdamW', w, adamLoop(n, 5, { lr: 0.01, b1: 0.9, b2: 0.999, eps: 1e-8, wd: 0.1, coupled: false }), 1e-6);
+      expectClose(
+        'AdamW',
+        w,
+        adamLoop(n, 5, { lr: 0.01, b1: 0.9, b2: 0.999, eps: 1e-8, wd: 0.1, coupled: false }),
+        1e-6,
+      );
       const a = run((p) => new Adam([['p', p]], { lr: 0.01, weightDecay: 0.1, betas: [0.9, 0.95] }), start(), 5);
       expectClose('Adam', a, adamLoop(n, 5, { lr: 0.01, b1: 0.9, b2: 0.95, eps: 1e-8, wd: 0.1, coupled: true }), 1e-6);
     });
@@ -57,13 +80,21 @@ for (const { device, available } of fw.devices()) {
         }
       }
       const settings = { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 0.05 };
-      expectClose('SGD', run((t) => new SGD([['p', t]], settings), start(), 4), p, 1e-6);
+      expectClose(
+        'SGD',
+        run((t) => new SGD([['p', t]], settings), start(), 4),
+        p,
+        1e-6,
+      );
     });
 
     it('groups have settings of their own; state goes out and in', () => {
       const [a, b] = [start(), start()];
       const groups = (x: fw.Tensor, y: fw.Tensor): fw.optim.AdamW =>
-        new AdamW([{ params: [['a', x]] }, { params: [['b', y]], weightDecay: 0, lr: 0.2 }], { weightDecay: 0.5, lr: 0.1 });
+        new AdamW([{ params: [['a', x]] }, { params: [['b', y]], weightDecay: 0, lr: 0.2 }], {
+          weightDecay: 0.5,
+          lr: 0.1,
+        });
       const first = groups(a, b);
       const give = (t: fw.Tensor): void => {
         t.grad = fw.ones([n], { device }).persist();
@@ -76,7 +107,9 @@ for (const { device, available } of fw.devices()) {
       second.loadState(first.state());
       expect(second.steps).to.equal(1);
       expect(second.state().tensors['a.mean'].dataSync()).to.deep.equal(first.state().tensors['a.mean'].dataSync());
-      expectError('INVALID_ARGUMENT', /buffers of the same parameters/, () => second.loadState({ ...first.state(), tensors: { 'c.mean': a } }));
+      expectError('INVALID_ARGUMENT', /buffers of the same parameters/, () =>
+        second.loadState({ ...first.state(), tensors: { 'c.mean': a } }),
+      );
     });
 
     it('clips the joint norm, on the device', () => {

@@ -2,7 +2,16 @@
 import { expect } from 'chai';
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { copyTree, linkModules, run, succeed, temporaryFolder, TRAIN_ONE_STEP, type Training, training } from './sandbox';
+import {
+  copyTree,
+  linkModules,
+  run,
+  succeed,
+  temporaryFolder,
+  TRAIN_ONE_STEP,
+  type Training,
+  training,
+} from './sandbox';
 
 describe('without a compiler', function () {
   this.timeout(60_000);
@@ -62,7 +71,9 @@ describe('without a compiler', function () {
     const program = "require('fast-weights').zeros([1], { device: 'cpu' })";
     const { status, output } = run(at('tree'), 'node', ['-e', program], { PATH: tools() });
     expect(status).to.equal(1);
-    expect(output).to.match(/FastWeightsError: the cpu device is not available \(override: FAST_WEIGHTS_NATIVE_PATH is not set; local build: /);
+    expect(output).to.match(
+      /FastWeightsError: the cpu device is not available \(override: FAST_WEIGHTS_NATIVE_PATH is not set; local build: /,
+    );
   });
 
   for (const [title, content] of [
@@ -81,7 +92,10 @@ describe('without a compiler', function () {
     const abi = /kAbiVersion = (\d+)/.exec(readFileSync(at('tree', 'native', 'kernels.h'), 'utf8'))![1];
     for (const [exported, message] of [
       ['{ abi: 0, kernels: [] }', /does not fit this version: expected ABI \d+, found ABI 0/],
-      [`{ abi: ${abi}, kernels: [["fill", [["y", "in"]]]] }`, /does not fit this version: expected fill\.y: out, found fill\.y: in/],
+      [
+        `{ abi: ${abi}, kernels: [["fill", [["y", "in"]]]] }`,
+        /does not fit this version: expected fill\.y: out, found fill\.y: in/,
+      ],
       ['{}', /does not fit this version: expected ABI \d+, found ABI undefined/],
     ] as const) {
       writeFileSync(at('other.js'), `module.exports = ${exported};\n`);

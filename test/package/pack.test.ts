@@ -5,7 +5,17 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import path from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
-import { copyTree, localBuild, readJson, root, succeed, temporaryFolder, TRAIN_ONE_STEP, type Training, training } from './sandbox';
+import {
+  copyTree,
+  localBuild,
+  readJson,
+  root,
+  succeed,
+  temporaryFolder,
+  TRAIN_ONE_STEP,
+  type Training,
+  training,
+} from './sandbox';
 
 interface Manifest {
   name: string;
@@ -47,10 +57,13 @@ describe('the package', function () {
     tarball = at(filename);
 
     mkdirSync(at('project'));
-    const registry = Object.keys(manifest.dependencies).map((name) => {
-      return [name, `file:${at(pack(path.join(root, 'node_modules', name)).filename)}`];
-    });
-    const dependencies = { [manifest.name]: `file:${tarball}`, ...Object.fromEntries(registry) };
+    const registry = Object.keys(manifest.dependencies).map(
+      (name) => [name, `file:${at(pack(path.join(root, 'node_modules', name)).filename)}`] as const,
+    );
+    const dependencies: Record<string, string> = {
+      [manifest.name]: `file:${tarball}`,
+      ...Object.fromEntries(registry),
+    };
     writeFileSync(at('project', 'package.json'), JSON.stringify({ name: 'consumer', private: true, dependencies }));
     succeed(at('project'), 'npm', ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund']);
   });
@@ -61,11 +74,21 @@ describe('the package', function () {
   }
 
   it('holds the library, its licence and the kernel sources, and nothing else', () => {
-    expect(packed).to.include.members(['LICENSE', 'package.json', 'dist/index.js', 'dist/index.mjs', 'dist/index.d.ts', 'dist/index.d.mts']);
+    expect(packed).to.include.members([
+      'LICENSE',
+      'package.json',
+      'dist/index.js',
+      'dist/index.mjs',
+      'dist/index.d.ts',
+      'dist/index.d.mts',
+    ]);
     expect(packed).to.include.members(['binding.gyp', 'CMakeLists.txt', 'native/kernels.h', 'native/cpu/table.cc']);
-    const known = /^(dist|lib|native|prebuilds|scripts)\/|^(package\.json|binding\.gyp|CMakeLists\.txt|(LICENSE|README\.md|CHANGELOG\.md))$/;
+    const known =
+      /^(dist|lib|native|prebuilds|scripts)\/|^(package\.json|binding\.gyp|CMakeLists\.txt|(LICENSE|README\.md|CHANGELOG\.md))$/;
     expect(packed.filter((file) => !known.test(file))).to.deep.equal([]);
-    expect(packed.filter((file) => /\.(o|a|d|tgz|log)$|\.test\.|(^|\/)(build|test|node_modules)\//.test(file))).to.deep.equal([]);
+    expect(
+      packed.filter((file) => /\.(o|a|d|tgz|log)$|\.test\.|(^|\/)(build|test|node_modules)\//.test(file)),
+    ).to.deep.equal([]);
   });
 
   it('names no folder of the machine that packed it', () => {
@@ -84,7 +107,11 @@ describe('the package', function () {
   });
 
   it('is what publint calls right', async () => {
-    const { messages, pkg } = await publint({ pkgDir: at('project', 'node_modules', manifest.name), pack: false, strict: true });
+    const { messages, pkg } = await publint({
+      pkgDir: at('project', 'node_modules', manifest.name),
+      pack: false,
+      strict: true,
+    });
     expect(messages.map((message) => formatMessage(message, pkg))).to.deep.equal([]);
   });
 
@@ -142,10 +169,19 @@ ${TRAIN_ONE_STEP}`;
     it(`trains from TypeScript under moduleResolution ${moduleResolution}`, () => {
       const files = extensions.map((extension) => `typed.${extension}`);
       for (const file of files) writeFileSync(at('project', file), consumer);
-      const language = { strict: true, target: 'es2022', lib: ['es2022', 'esnext.disposable'], module, moduleResolution };
+      const language = {
+        strict: true,
+        target: 'es2022',
+        lib: ['es2022', 'esnext.disposable'],
+        module,
+        moduleResolution,
+      };
       const types = { typeRoots: [path.join(root, 'node_modules', '@types')], types: ['node'] };
       const outDir = at('project', moduleResolution);
-      writeFileSync(at('project', 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...language, ...types, outDir }, files }));
+      writeFileSync(
+        at('project', 'tsconfig.json'),
+        JSON.stringify({ compilerOptions: { ...language, ...types, outDir }, files }),
+      );
       succeed(at('project'), 'node', [path.join(root, 'node_modules', 'typescript', 'bin', 'tsc')]);
       // A bundler's output is a module whatever its name.
       const flags = moduleResolution === 'bundler' ? ['--experimental-default-type=module'] : [];

@@ -16,14 +16,24 @@ async function main(root: string): Promise<void> {
       num_attention_heads: 4,
       num_key_value_heads: 2,
     },
-    delta_net: { model_type: 'delta_net', vocab_size: 97, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_heads: 2 },
+    delta_net: {
+      model_type: 'delta_net',
+      vocab_size: 97,
+      hidden_size: 32,
+      intermediate_size: 48,
+      num_hidden_layers: 2,
+      num_heads: 2,
+    },
   };
   for (const [name, configuration] of Object.entries(configurations)) {
     const model = fw.AutoModelForCausalLM.fromConfig(configuration).eval();
     const folder = path.join(root, name);
     await model.savePretrained(folder);
     const { logits } = fw.noGrad(() => model.forward(fw.tensor([ids], { dtype: 'int32' })));
-    writeFileSync(path.join(folder, 'logits.json'), JSON.stringify({ ids, shape: logits.shape, logits: [...(await logits.data())] }));
+    writeFileSync(
+      path.join(folder, 'logits.json'),
+      JSON.stringify({ ids, shape: logits.shape, logits: [...(await logits.data())] }),
+    );
     console.log(`${folder}: ${model.parameterCount} parameters`);
   }
 }

@@ -20,7 +20,11 @@ interface Variant {
 
 const base: Sizes = { B: 2, T: 33, H: 2, HV: 2, K: 8, V: 12 };
 const VARIANTS: Variant[] = [
-  ...[1, 2, 33, 63, 64, 65, 100, 127, 200].map((T) => ({ title: `T ${T}`, sizes: { ...base, B: 1, T }, initial: T % 2 === 0 })),
+  ...[1, 2, 33, 63, 64, 65, 100, 127, 200].map((T) => ({
+    title: `T ${T}`,
+    sizes: { ...base, B: 1, T },
+    initial: T % 2 === 0,
+  })),
   { title: 'T 0', sizes: { ...base, T: 0 }, initial: true },
   { title: 'batch of 2, value heads 4, key heads 2', sizes: { ...base, HV: 4 }, initial: true },
   { title: 'widths 5 and 3', sizes: { ...base, K: 5, V: 3 } },
@@ -36,14 +40,24 @@ const VARIANTS: Variant[] = [
 ];
 
 /** Cotangents come from the same seed in every run. */
-function evaluate(rule: RuleCase, variant: Variant, host: HostInputs, where: { device: fw.Device; dtype: fw.DType }, mode: string): Run {
+function evaluate(
+  rule: RuleCase,
+  variant: Variant,
+  host: HostInputs,
+  where: { device: fw.Device; dtype: fw.DType },
+  mode: string,
+): Run {
   return fw.scope(() => {
     const inputs = toDevice(host, where, { requiresGrad: true, strided: variant.strided });
     const { cuSeqlens } = variant;
     const { output, finalState } = rule.call(inputs, { ...rule.options, mode, cuSeqlens, outputFinalState: true });
     const draw = new Draw(99);
-    const cotangent = (t: fw.Tensor): fw.Tensor => fw.tensor(draw.uniform([...t.shape], -1, 1).data, { shape: t.shape, ...where });
-    const loss = output.mul(cotangent(output)).sum().add(finalState!.mul(cotangent(finalState!)).sum());
+    const cotangent = (t: fw.Tensor): fw.Tensor =>
+      fw.tensor(draw.uniform([...t.shape], -1, 1).data, { shape: t.shape, ...where });
+    const loss = output
+      .mul(cotangent(output))
+      .sum()
+      .add(finalState!.mul(cotangent(finalState!)).sum());
     loss.backward();
     const gradients = Object.fromEntries(Object.entries(inputs).map(([name, t]) => [name, t.grad!.dataSync()]));
     Object.values(inputs).forEach((t) => t.grad!.dispose());

@@ -12,15 +12,21 @@ for (const { device, available } of fw.devices()) {
     before(() => fw.setChecks(true));
 
     it('shapes', () => {
-      const error = expectError('SHAPE', /deltaRule: beta must be \[2, 5, 4\].*got \[2, 5\]/, () => fw.deltaRule(q, k, v, { beta: z(2, 5) }));
+      const error = expectError('SHAPE', /deltaRule: beta must be \[2, 5, 4\].*got \[2, 5\]/, () =>
+        fw.deltaRule(q, k, v, { beta: z(2, 5) }),
+      );
       expect(error.argument).to.equal('beta');
       expect(error.found).to.equal('[2, 5]');
       expectError('SHAPE', /k must be \[2, 5, 2, 4\]/, () => fw.deltaRule(q, z(2, 5, 2, 3), v));
       expectError('SHAPE', /v must be \[2, 5, a multiple of 2, V\]/, () => fw.deltaRule(q, k, z(2, 5, 3, 6)));
       expectError('SHAPE', /gate must be/, () => fw.gatedLinearAttention(q, k, v, { gate: z(2, 5, 4, 5) }));
-      expectError('SHAPE', /initialState must be \[2, 4, 4, 6\]/, () => fw.deltaRule(q, k, v, { initialState: z(2, 4, 6, 4) }));
+      expectError('SHAPE', /initialState must be \[2, 4, 4, 6\]/, () =>
+        fw.deltaRule(q, k, v, { initialState: z(2, 4, 6, 4) }),
+      );
       expectError('SHAPE', /p must be/, () => fw.comba(q, k, v, { p: z(2, 5, 2, 3) }));
-      expectError('INVALID_ARGUMENT', /a must be a Tensor/, () => fw.generalizedDeltaRule(q, k, z(2, 5, 2, 6), {} as never));
+      expectError('INVALID_ARGUMENT', /a must be a Tensor/, () =>
+        fw.generalizedDeltaRule(q, k, z(2, 5, 2, 6), {} as never),
+      );
     });
 
     it('dtypes, devices, and what is no tensor', () => {
@@ -28,15 +34,22 @@ for (const { device, available } of fw.devices()) {
       expectError('DTYPE', /q must be a floating-point tensor/, () => fw.deltaRule(q.to('int32'), k, v));
       expectError('INVALID_ARGUMENT', /q must be a Tensor, got \[1, 2\]/, () => fw.deltaRule([1, 2] as never, k, v));
       const other = fw.devices().find((d) => d.available && d.device !== device);
-      if (other) expectError('DEVICE', /beta must be on/, () => fw.deltaRule(q, k, v, { beta: fw.zeros([2, 5, 4], { device: other.device }) }));
+      if (other)
+        expectError('DEVICE', /beta must be on/, () =>
+          fw.deltaRule(q, k, v, { beta: fw.zeros([2, 5, 4], { device: other.device }) }),
+        );
       const gone = z(2, 5, 4);
       gone.dispose();
       expectError('DISPOSED', /disposed/, () => fw.deltaRule(q, k, v, { beta: gone }));
     });
 
     it('values: gates above 0, NaN', () => {
-      expectError('INVALID_ARGUMENT', /gate must be <= 0/, () => fw.deltaRule(q, k, v, { gate: fw.full([2, 5, 4], 0.1, { device }) }));
-      expectError('INVALID_ARGUMENT', /v must be free of NaN/, () => fw.deltaRule(q, k, fw.full([2, 5, 4, 6], NaN, { device })));
+      expectError('INVALID_ARGUMENT', /gate must be <= 0/, () =>
+        fw.deltaRule(q, k, v, { gate: fw.full([2, 5, 4], 0.1, { device }) }),
+      );
+      expectError('INVALID_ARGUMENT', /v must be free of NaN/, () =>
+        fw.deltaRule(q, k, fw.full([2, 5, 4, 6], NaN, { device })),
+      );
     });
 
     it('cuSeqlens', () => {
@@ -48,26 +61,38 @@ for (const { device, available } of fw.devices()) {
         [[0, 2.5, 5], /whole numbers/],
         ['05', /a list of numbers/],
       ] as const) {
-        expectError('INVALID_ARGUMENT', pattern, () => fw.deltaRule(...one, { cuSeqlens: cuSeqlens as unknown as number[] }));
+        expectError('INVALID_ARGUMENT', pattern, () =>
+          fw.deltaRule(...one, { cuSeqlens: cuSeqlens as unknown as number[] }),
+        );
       }
       expectError('INVALID_ARGUMENT', /batch of 1/, () => fw.deltaRule(q, k, v, { cuSeqlens: [0, 5] }));
     });
 
     it('options', () => {
       expectError('INVALID_ARGUMENT', /mode must be/, () => fw.deltaRule(q, k, v, { mode: 'fast' as never }));
-      expectError('INVALID_ARGUMENT', /chunkSize must be 16, 32 or 64/, () => fw.deltaRule(q, k, v, { chunkSize: 48 as never }));
-      expectError('INVALID_ARGUMENT', /featureMap must be/, () => fw.linearAttention(q, k, v, { featureMap: 'cosine' as never }));
+      expectError('INVALID_ARGUMENT', /chunkSize must be 16, 32 or 64/, () =>
+        fw.deltaRule(q, k, v, { chunkSize: 48 as never }),
+      );
+      expectError('INVALID_ARGUMENT', /featureMap must be/, () =>
+        fw.linearAttention(q, k, v, { featureMap: 'cosine' as never }),
+      );
       expectError('INVALID_ARGUMENT', /bonus needs read/, () => fw.recurrence({ q, k, v, bonus: z(2, 4) }, {}));
       expectError('INVALID_ARGUMENT', /eraseKey needs eraseFrom/, () => fw.recurrence({ q, k, v, eraseKey: k }));
-      expectError('INVALID_ARGUMENT', /valueGate does not go with gate/, () => fw.recurrence({ q, k, v, valueGate: z(2, 5, 4, 6), gate: z(2, 5, 4) }));
+      expectError('INVALID_ARGUMENT', /valueGate does not go with gate/, () =>
+        fw.recurrence({ q, k, v, valueGate: z(2, 5, 4, 6), gate: z(2, 5, 4) }),
+      );
     });
 
     it('steps: only outside recording, with a state of the right shape', () => {
       const [tq, tk, tv] = [z(2, 2, 4), z(2, 2, 4), z(2, 4, 6)];
       expectError('GRAPH', /only inside noGrad/, () => fw.deltaRule.step(tq, tk, tv, { state: z(2, 4, 4, 6) }));
       fw.noGrad(() => {
-        expectError('SHAPE', /state must be \[2, 4, 4, 6\]/, () => fw.deltaRule.step(tq, tk, tv, { state: z(2, 4, 6, 4) }));
-        expectError('SHAPE', /out must be/, () => fw.deltaRule.step(tq, tk, tv, { state: z(2, 4, 4, 6), out: z(2, 4, 4) }));
+        expectError('SHAPE', /state must be \[2, 4, 4, 6\]/, () =>
+          fw.deltaRule.step(tq, tk, tv, { state: z(2, 4, 6, 4) }),
+        );
+        expectError('SHAPE', /out must be/, () =>
+          fw.deltaRule.step(tq, tk, tv, { state: z(2, 4, 4, 6), out: z(2, 4, 4) }),
+        );
         expectError('INVALID_ARGUMENT', /state must be a Tensor/, () => fw.deltaRule.step(tq, tk, tv, {} as never));
       });
     });

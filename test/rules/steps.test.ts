@@ -34,35 +34,44 @@ for (const where of targets()) {
     for (const rule of RULES) {
       it(rule.name, () => {
         fc.assert(
-          fc.property(fc.integer({ min: 1, max: 90 }), fc.array(fc.integer({ min: 0, max: 90 }), { maxLength: 3 }), (T, cuts) => {
-            fw.scope(() => {
-              const sizes: Sizes = { B: 2, T, H: 2, HV: 2, K: 4, V: 6 };
-              const inputs = toDevice(hostInputs(rule, sizes, T), where);
-              const whole = rule.call(inputs, { ...rule.options, mode: 'chunk', outputFinalState: true });
+          fc.property(
+            fc.integer({ min: 1, max: 90 }),
+            fc.array(fc.integer({ min: 0, max: 90 }), { maxLength: 3 }),
+            (T, cuts) => {
+              fw.scope(() => {
+                const sizes: Sizes = { B: 2, T, H: 2, HV: 2, K: 4, V: 6 };
+                const inputs = toDevice(hostInputs(rule, sizes, T), where);
+                const whole = rule.call(inputs, { ...rule.options, mode: 'chunk', outputFinalState: true });
 
-              const bounds = [0, ...cuts.map((c) => c % (T + 1)).sort((a, b) => a - b), T];
-              const pieces: fw.Tensor[] = [];
-              let state: fw.Tensor | undefined;
-              for (let i = 0; i + 1 < bounds.length; i++) {
-                const mode = i % 2 === 0 ? 'recurrent' : 'chunk';
-                const part = tokens(inputs, T, bounds[i], bounds[i + 1]);
-                const result = rule.call(part, { ...rule.options, mode, initialState: state, outputFinalState: true });
-                pieces.push(result.output);
-                state = result.finalState;
-              }
-              expectClose('output in pieces', fw.cat(pieces, 1).dataSync(), whole.output.dataSync(), tolerance);
-              expectClose('state in pieces', state!.dataSync(), whole.finalState!.dataSync(), tolerance);
+                const bounds = [0, ...cuts.map((c) => c % (T + 1)).sort((a, b) => a - b), T];
+                const pieces: fw.Tensor[] = [];
+                let state: fw.Tensor | undefined;
+                for (let i = 0; i + 1 < bounds.length; i++) {
+                  const mode = i % 2 === 0 ? 'recurrent' : 'chunk';
+                  const part = tokens(inputs, T, bounds[i], bounds[i + 1]);
+                  const result = rule.call(part, {
+                    ...rule.options,
+                    mode,
+                    initialState: state,
+                    outputFinalState: true,
+                  });
+                  pieces.push(result.output);
+                  state = result.finalState;
+                }
+                expectClose('output in pieces', fw.cat(pieces, 1).dataSync(), whole.output.dataSync(), tolerance);
+                expectClose('state in pieces', state!.dataSync(), whole.finalState!.dataSync(), tolerance);
 
-              const stepState = fw.zeros([2, 2, 4, 6], where);
-              const steps = fw.noGrad(() =>
-                Array.from({ length: T }, (_, t) =>
-                  rule.step(oneToken(rule, inputs, T, t), { ...rule.options, state: stepState }).unsqueeze(1),
-                ),
-              );
-              expectClose('output in steps', fw.cat(steps, 1).dataSync(), whole.output.dataSync(), tolerance);
-              expectClose('state in steps', stepState.dataSync(), whole.finalState!.dataSync(), tolerance);
-            });
-          }),
+                const stepState = fw.zeros([2, 2, 4, 6], where);
+                const steps = fw.noGrad(() =>
+                  Array.from({ length: T }, (_, t) =>
+                    rule.step(oneToken(rule, inputs, T, t), { ...rule.options, state: stepState }).unsqueeze(1),
+                  ),
+                );
+                expectClose('output in steps', fw.cat(steps, 1).dataSync(), whole.output.dataSync(), tolerance);
+                expectClose('state in steps', stepState.dataSync(), whole.finalState!.dataSync(), tolerance);
+              });
+            },
+          ),
           { numRuns: 6, seed: 1 },
         );
       });

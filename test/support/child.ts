@@ -13,7 +13,11 @@ export interface Finished {
 
 /** Starts `node --import=tsx` with arguments. */
 export function start(args: string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  return spawn(process.execPath, ['--import=tsx', ...args], { cwd: repository, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  return spawn(process.execPath, ['--import=tsx', ...args], {
+    cwd: repository,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 }
 
 /** Waits for the end and collects what was printed. */
@@ -30,5 +34,10 @@ export function finish(child: ChildProcess): Promise<Finished> {
 /** Runs source text with the library as `fw`. */
 export function runSource(source: string, env: NodeJS.ProcessEnv = {}): Promise<Finished> {
   const text = `import * as fw from ${JSON.stringify(path.join(repository, 'lib/index.ts'))};\n${source}`;
-  return finish(start(['--input-type=commonjs', '--eval', text.replace(/^import \* as fw from (.*);/, 'const fw = require($1);')], env));
+  return finish(
+    start(
+      ['--input-type=commonjs', '--eval', text.replace(/^import \* as fw from (.*);/, 'const fw = require($1);')],
+      env,
+    ),
+  );
 }

@@ -24,16 +24,23 @@ export interface GoldenFile {
 export function readGolden(file: string): GoldenFile {
   const bytes = readFileSync(file);
   const length = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+  const header = JSON.parse(bytes.toString('utf8', 8, 8 + length)) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >;
   const tensors = new Map<string, Array64>();
   for (const [name, entry] of Object.entries(header)) {
     if (name === '__metadata__') continue;
     const [begin, end] = entry.data_offsets.map((o) => o + 8 + length);
     const part = bytes.subarray(begin, end);
-    const raw = part.buffer.slice(part.byteOffset, part.byteOffset + part.length) as ArrayBuffer;
+    const raw = part.buffer.slice(part.byteOffset, part.byteOffset + part.length);
     tensors.set(name, { shape: entry.shape, data: decode(entry.dtype, raw), integer: entry.dtype.startsWith('I') });
   }
-  return { name: path.basename(file, '.safetensors'), metadata: (header.__metadata__ ?? {}) as unknown as Record<string, string>, tensors };
+  return {
+    name: path.basename(file, '.safetensors'),
+    metadata: (header.__metadata__ ?? {}) as unknown as Record<string, string>,
+    tensors,
+  };
 }
 
 function decode(dtype: string, raw: ArrayBuffer): Float64Array {
@@ -73,5 +80,10 @@ export function targets(): { device: Device; dtype: DType }[] {
 
 /** A tensor from a stored array; integers stay int32. */
 export function toTensor(a: Array64, where: { device: Device; dtype: DType }, requiresGrad = false): Tensor {
-  return tensor(a.data, { shape: a.shape, device: where.device, dtype: a.integer ? 'int32' : where.dtype, requiresGrad });
+  return tensor(a.data, {
+    shape: a.shape,
+    device: where.device,
+    dtype: a.integer ? 'int32' : where.dtype,
+    requiresGrad,
+  });
 }

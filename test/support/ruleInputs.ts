@@ -74,7 +74,8 @@ function named(rule: object): Pick<RuleCase, 'call' | 'step'> {
 }
 
 const general: Pick<RuleCase, 'call' | 'step'> = {
-  call: ({ initialState, ...inputs }, options) => fw.recurrence(inputs as unknown as fw.RecurrenceInputs, { initialState, ...options }),
+  call: ({ initialState, ...inputs }, options) =>
+    fw.recurrence(inputs as unknown as fw.RecurrenceInputs, { initialState, ...options }),
   step: (inputs, options) => fw.recurrence.step(inputs as unknown as fw.RecurrenceInputs, options),
 };
 
@@ -86,11 +87,24 @@ const headKeys = ({ B, T, H, K }: Sizes): number[] => [B, T, H, K];
 export const RULES: RuleCase[] = [
   { name: 'linearAttention', gates: () => ({}), ...named(fw.linearAttention) },
   { name: 'retention', gates: () => ({}), ...named(fw.retention) },
-  { name: 'gatedLinearAttention, scalar gate', gates: (s, d) => ({ gate: d.uniform(scalar(s), -1, 0) }), ...named(fw.gatedLinearAttention) },
-  { name: 'gatedLinearAttention, vector gate', gates: (s, d) => ({ gate: d.uniform(keys(s), -3, 0) }), ...named(fw.gatedLinearAttention) },
+  {
+    name: 'gatedLinearAttention, scalar gate',
+    gates: (s, d) => ({ gate: d.uniform(scalar(s), -1, 0) }),
+    ...named(fw.gatedLinearAttention),
+  },
+  {
+    name: 'gatedLinearAttention, vector gate',
+    gates: (s, d) => ({ gate: d.uniform(keys(s), -3, 0) }),
+    ...named(fw.gatedLinearAttention),
+  },
   { name: 'deltaRule', unit: 'k', gates: (s, d) => ({ beta: d.uniform(scalar(s), 0, 1) }), ...named(fw.deltaRule) },
   { name: 'deltaRule, no beta', unit: 'k', gates: () => ({}), ...named(fw.deltaRule) },
-  { name: 'deltaRule, strength per channel', unit: 'k', gates: (s, d) => ({ beta: d.uniform(values(s), 0, 2) }), ...named(fw.deltaRule) },
+  {
+    name: 'deltaRule, strength per channel',
+    unit: 'k',
+    gates: (s, d) => ({ beta: d.uniform(values(s), 0, 2) }),
+    ...named(fw.deltaRule),
+  },
   {
     name: 'deltaRule, scalar gate',
     unit: 'k',
@@ -141,7 +155,11 @@ export const RULES: RuleCase[] = [
   {
     name: 'gatedDeltaRule2',
     unit: 'k',
-    gates: (s, d) => ({ gate: d.uniform(keys(s), -1, 0), eraseGate: d.uniform(headKeys(s), 0, 1), writeGate: d.uniform(values(s), 0, 1) }),
+    gates: (s, d) => ({
+      gate: d.uniform(keys(s), -1, 0),
+      eraseGate: d.uniform(headKeys(s), 0, 1),
+      writeGate: d.uniform(values(s), 0, 1),
+    }),
     ...named(fw.gatedDeltaRule2),
   },
   {
@@ -152,7 +170,12 @@ export const RULES: RuleCase[] = [
   {
     name: 'recurrence, all keys differ',
     options: { eraseFrom: 'decayed' },
-    gates: (s, d) => ({ eraseKey: d.unit(headKeys(s)), writeKey: d.unit(headKeys(s)), beta: d.uniform(scalar(s), 0, 1), gate: d.uniform(scalar(s), -1, 0) }),
+    gates: (s, d) => ({
+      eraseKey: d.unit(headKeys(s)),
+      writeKey: d.unit(headKeys(s)),
+      beta: d.uniform(scalar(s), 0, 1),
+      gate: d.uniform(scalar(s), -1, 0),
+    }),
     ...general,
   },
   {
@@ -171,7 +194,11 @@ export const RULES: RuleCase[] = [
   {
     name: 'recurrence, second write, scalar gate',
     options: { eraseFrom: 'decayed', secondWrite: true },
-    gates: (s, d) => ({ eraseKey: d.unit(headKeys(s)), beta: d.uniform(scalar(s), 0, 0.5), gate: d.uniform(scalar(s), -1, 0) }),
+    gates: (s, d) => ({
+      eraseKey: d.unit(headKeys(s)),
+      beta: d.uniform(scalar(s), 0, 0.5),
+      gate: d.uniform(scalar(s), -1, 0),
+    }),
     ...general,
   },
   {
@@ -183,7 +210,11 @@ export const RULES: RuleCase[] = [
     name: 'recurrence, erase, read before with bonus',
     unit: 'k',
     options: { eraseFrom: 'undecayed', read: 'before' },
-    gates: (s, d) => ({ beta: d.uniform(scalar(s), 0, 1), gate: d.uniform(keys(s), -1, 0), bonus: d.uniform([s.H, s.K], -1, 1) }),
+    gates: (s, d) => ({
+      beta: d.uniform(scalar(s), 0, 1),
+      gate: d.uniform(keys(s), -1, 0),
+      bonus: d.uniform([s.H, s.K], -1, 1),
+    }),
     ...general,
   },
 ];

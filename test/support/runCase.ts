@@ -9,7 +9,9 @@ export type Outputs = Record<string, Tensor | undefined>;
 export type CaseRunner = (inputs: Inputs, options: Record<string, unknown>, file: GoldenFile) => Outputs;
 
 function withPrefix(file: GoldenFile, prefix: string): [string, Array64][] {
-  return [...file.tensors].filter(([name]) => name.startsWith(prefix)).map(([name, a]) => [name.slice(prefix.length), a]);
+  return [...file.tensors]
+    .filter(([name]) => name.startsWith(prefix))
+    .map(([name, a]) => [name.slice(prefix.length), a]);
 }
 
 /** Options of the file; null counts as not given. */
@@ -54,7 +56,8 @@ export function describeCases(title: string, files: GoldenFile[], run: CaseRunne
   if (files.length === 0) return;
   describe(title, () => {
     for (const where of targets()) {
-      for (const file of files) it(`${file.name} on ${where.device}, ${where.dtype}`, () => checkCase(file, where, run));
+      for (const file of files)
+        it(`${file.name} on ${where.device}, ${where.dtype}`, () => checkCase(file, where, run));
     }
   });
 }

@@ -35,7 +35,13 @@ export function relativeRms(actual: ArrayLike<number>, reference: ArrayLike<numb
   return difference === 0 ? 0 : difference / (scale || 1);
 }
 
-export function expectClose(name: string, actual: ArrayLike<number>, reference: ArrayLike<number>, tolerance: number, floor = 0): void {
+export function expectClose(
+  name: string,
+  actual: ArrayLike<number>,
+  reference: ArrayLike<number>,
+  tolerance: number,
+  floor = 0,
+): void {
   const error = relativeRms(actual, reference, floor);
   expect(error, `${name}: relative RMS ${error.toExponential(2)}`).to.be.at.most(tolerance);
 }

@@ -46,6 +46,7 @@ export function close(run: Run): void {
 
 /** The weights as bytes by name. */
 export function weights({ model }: Run): Record<string, string> {
-  const bytes = (data: ArrayBufferView): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
+  const bytes = (data: ArrayBufferView): string =>
+    Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
   return Object.fromEntries(model.namedParameters().map(([name, t]) => [name, bytes(t.dataSync())]));
 }

@@ -67,7 +67,7 @@ static __attribute__((noinline)) void stage_rows(const Problem& p, const Head& x
   constexpr int kKinds = kAny ? 4 : kForm == kPlainErase ? 2 : 1;
   const int64_t groups = (count + C - 1) / C;
   const float* bonus = kAny ? x.bonus : nullptr;
-  const bool erases = kAny ? p.erase : kForm == kPlainErase, own_erase = erases && s.erase != s.write;
+  const bool erases = kAny ? p.erase : kForm == kPlainErase, own_erase = kForm != kPlain && s.erase != s.write;
   const bool second = kAny && s.second, read_before = kAny && p.read_before, undecayed = kAny && p.undecayed;
   for (int64_t g = 0; g < groups; g++) {
     const float *q[C], *e[C] = {}, *w[C], *k[C] = {}, *gate[C] = {};
@@ -76,7 +76,7 @@ static __attribute__((noinline)) void stage_rows(const Problem& p, const Head& x
       const bool real = g * C + c < count;
       q[c] = real ? x.q[at] : s.nothing;
       w[c] = real ? x.write_key[at] : s.nothing;
-      if (own_erase) e[c] = real ? x.erase_key[at] : s.nothing;
+      if (own_erase) e[c] = real && erases ? x.erase_key[at] : s.nothing;
       if (kAny) k[c] = real ? x.k[at] : s.nothing;
       if (VectorGate) gate[c] = real ? x.gate[at] : s.nothing;
     }
