@@ -83,3 +83,14 @@ export {
 } from './inference';
 export * as models from './models';
 export { AutoModelForCausalLM, createModel, type CreateOptions, type PretrainedOptions } from './models';
+export * as data from './data';
+export * as viz from './viz';
+export {
+  resumeRun,
+  startRun,
+  Trainer,
+  type TrainerOptions,
+  type TrainingConfig,
+  type TrainingResult,
+  type TrainOptions,
+} from './train';

@@ -1,6 +1,6 @@
 // The backward pass token by token, for every form of the recurrence. States are recomputed from the last checkpoint
-// with the values that the forward pass wrote: first at every kStride-th token of a checkpoint's tokens, then one by one
-// within each stride, so that few of them are held at a time.
+// with the values that the forward pass wrote: first at every kStride-th token, then one by one within each stride, so
+// that few of them are held at a time.
 //   S_t = D S_{t-1} + w r^T [+ k v^T],   g = scale do
 //   dS_t += q g^T      dr = dS_t^T w      dw = dS_t r      [dv = dS_t^T k, dk = dS_t v]
 //   du = beta dr       dbeta = (u - a) dr     da = -du     de = X S_{t-1} da

@@ -69,8 +69,8 @@ class ChunkOperands {
     return sum(beyond) == 0;
   }
 
-  // How many tokens from t on share a chunk, at most `count`. Besides tokens whose exponents do not fit, one that all but
-  // clears the state begins a chunk: its dgate is tiny, and no difference of larger numbers would be exact enough.
+  // How many tokens from t on share a chunk, at most `count`. Besides tokens whose exponents do not fit, one that all
+  // but clears the state begins a chunk: its dgate is tiny, and no difference of larger numbers would be exact enough.
   int64_t tokens_together(int64_t t, int64_t count) {
     for (int64_t c = 0; c < count; c++) {
       const float* gate = x_.gate[begin_ + t + c];

@@ -7,20 +7,20 @@ FW_NAMESPACE_BEGIN
 static constexpr int64_t kBlock = 2 * kLanes;  // values per block
 
 // Tokens per stage: their keys and queries should leave room for the state block in the first-level cache.
-static int64_t stage_tokens(int64_t K) { return K <= 64 ? 64 : K <= 128 ? 32 : 16; }
+static int64_t tokens_per_stage(int64_t K) { return K <= 64 ? 64 : K <= 128 ? 32 : 16; }
 
 // Values [from, to) of one head of one sequence; `from` is a multiple of kBlock.
 template <int C, Form kForm, bool Second>
 static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
                          int64_t n, int64_t h, int64_t from, int64_t to) {
   constexpr bool Erase = kForm != kPlain;
-  const int64_t K = p.K, V = p.V, capacity = stage_tokens(K), blocks = (to - from + kBlock - 1) / kBlock;
+  const int64_t K = p.K, V = p.V, capacity = tokens_per_stage(K), blocks = (to - from + kBlock - 1) / kBlock;
   Arena count(nullptr);
   lay_out_stage<C>(count, p, capacity);
   Arena arena(cx.scratch(0, count.used));
   Stage stage = lay_out_stage<C>(arena, p, capacity);
   zero_row(stage.nothing, stage.K);
-  const auto stage_operands = p.gate_width > 1 ? stage_rows<C, kForm, true> : stage_rows<C, kForm, false>;
+  const auto stage_operands = p.gate_width > 1 ? stage_tokens<C, kForm, true> : stage_tokens<C, kForm, false>;
   float* states = static_cast<float*>(cx.scratch(1, blocks * K * kBlock * 4));
   float* edge = static_cast<float*>(cx.scratch(2, 4 * capacity * kBlock * 4));  // rows of a block that V does not fill
 
@@ -125,7 +125,8 @@ static void forward_exchanged(const Context& cx, const recurrenceArgs& args, con
   Arena arena(cx.scratch(1, (rows * (4 + kLanes) + columns * 4) * 4 + 1024));
   float *decay = arena.floats(rows), *erase = arena.floats(rows), *write = arena.floats(rows);
   float *read = arena.floats(rows), *parts = arena.floats(rows * kLanes);
-  float *q = arena.floats(columns), *r = arena.floats(columns), *v = arena.floats(columns), *beta = arena.floats(columns);
+  float *q = arena.floats(columns), *r = arena.floats(columns), *v = arena.floats(columns);
+  float* beta = arena.floats(columns);
   const Head x = head_of(p, h);
   const int64_t state_at = (n * p.heads + h) * K * V;
   memset(state, 0, static_cast<size_t>(rows * columns * 4));
@@ -188,13 +189,14 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
     if (from >= p.V) return;
     const Sequence sequence = sequence_at(args.offsets.ints(), args.tokens, args.checkpointEvery, n);
     const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
-    const auto forward = p.exchanged      ? nullptr
-                         : plain          ? (p.erase ? forward_head<2, kPlainErase, false> : forward_head<4, kPlain, false>)
-                         : args.recurrent ? (p.second_write ? forward_head<1, kGeneral, true> : forward_head<1, kGeneral, false>)
-                         : p.second_write ? forward_head<2, kGeneral, true>
-                                          : forward_head<2, kGeneral, false>;
-    if (forward) return forward(cx, args, p, sequence, n, h, from, least(p.V, from + width));
-    forward_exchanged(cx, args, p, sequence, n, h);
+    if (p.exchanged) return forward_exchanged(cx, args, p, sequence, n, h);
+    const auto forward = plain && p.erase   ? forward_head<2, kPlainErase, false>
+                         : plain            ? forward_head<4, kPlain, false>
+                         : !args.recurrent  ? (p.second_write ? forward_head<2, kGeneral, true>
+                                                              : forward_head<2, kGeneral, false>)
+                         : p.second_write   ? forward_head<1, kGeneral, true>
+                                            : forward_head<1, kGeneral, false>;
+    forward(cx, args, p, sequence, n, h, from, least(p.V, from + width));
   });
 }
 

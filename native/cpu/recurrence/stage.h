@@ -56,13 +56,13 @@ static Stage lay_out_stage(Arena& arena, const Problem& p, int64_t capacity) {
   return s;
 }
 
-// What stage_rows must provide for: a plain rule reads after its update, erases (if at all) from the decayed state and
-// writes once; a general one finds out at run time.
+// What stage_tokens must provide for: a plain rule reads after its update, erases (if at all) from the decayed state
+// and writes once; a general one finds out at run time.
 enum Form { kPlain, kPlainErase, kGeneral };
 
 // Tokens t .. t + count of a head; a group that reaches beyond them is filled with tokens that do nothing.
 template <int C, Form kForm, bool VectorGate>
-static __attribute__((noinline)) void stage_rows(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
+static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
   constexpr bool kAny = kForm == kGeneral;
   constexpr int kKinds = kAny ? 4 : kForm == kPlainErase ? 2 : 1;
   const int64_t groups = (count + C - 1) / C;
@@ -134,7 +134,7 @@ static __attribute__((noinline)) void stage_rows(const Problem& p, const Head& x
     for (int kind = 0; kind < kKinds; kind++)
       if (kind < s.pair_kinds)
 #pragma GCC unroll 10
-        for (int pair = 0; pair < kPairs<C>; pair++) store(out + (kind * kPairs<C> + pair) * kLanes, products[kind][pair]);
+        for (int i = 0; i < kPairs<C>; i++) store(out + (kind * kPairs<C> + i) * kLanes, products[kind][i]);
   }
   const int64_t used = groups * s.pair_kinds * kPairs<C>, pairs = round_up(used, kLanes);
   for (int64_t i = used; i < pairs; i++) store(s.products + i * kLanes, Vec{});

@@ -142,7 +142,10 @@ static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64
         store(b.output + t * b.output_stride + n * kLanes, y);
         if (b.written) store(b.written + t * b.written_stride + n * kLanes, write[c][n]);
       }
-      for (int i = 0; i < ahead.count; i++) prefetch_row(ahead.rows[i].data + t * ahead.rows[i].stride, ahead.rows[i].length);
+      for (int i = 0; i < ahead.count; i++) {
+        const Ahead::Row& next = ahead.rows[i];
+        prefetch_row(next.data + t * next.stride, next.length);
+      }
     }
 #pragma GCC unroll 4
     for (int c = 0; c < C; c++) {
