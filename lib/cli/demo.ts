@@ -23,16 +23,16 @@ interface DemoOptions extends DeviceOptions {
 
 /** Sizes that end well below two minutes on two cores; pure JavaScript gets smaller ones. */
 interface Scale {
-  /** Of the network, and of its matrix of fast weights. */
-  width: number;
   steps: number;
   batchSize: number;
   streamed: number;
 }
 
-const NATIVE: Scale = { width: 64, steps: 600, batchSize: 64, streamed: 100_000 };
-const SCRIPT: Scale = { width: 32, steps: 300, batchSize: 32, streamed: 20_000 };
-const TASK = { nKeys: 16, nValues: 16, pairs: 12, replaced: 6 };
+const NATIVE: Scale = { steps: 500, batchSize: 64, streamed: 100_000 };
+const SCRIPT: Scale = { steps: 250, batchSize: 32, streamed: 20_000 };
+const TASK = { nKeys: 8, nValues: 8, pairs: 12, replaced: 8 };
+/** Of the networks, and of their matrices of fast weights. */
+const WIDTH = 32;
 
 const CONTESTANTS = [
   { rule: 'delta', title: 'delta rule (DeltaNet)' },
@@ -88,21 +88,16 @@ function introduce(device: Device): void {
 
 A sequence writes ${TASK.pairs} pairs of a key and a value, and ${TASK.replaced} of them give a key it has seen a new value.
 Then it asks for every key: only the last value counts. Two small networks learn it, alike but for
-the rule that writes their memory, a matrix of fast weights. The sum rule adds every pair. The delta rule first
-subtracts what the matrix holds for the key. Accuracy on keys whose value was replaced:
+the rule that writes their memory, a matrix of fast weights. The sum rule adds every pair. The delta
+rule first subtracts what the matrix holds for the key. Accuracy on keys whose value was replaced:
 `);
 }
 
 /** A network with its data and its trainer; both networks start from the same weights. */
-async function prepare(
-  rule: MemoryRule,
-  device: Device,
-  { width, steps, batchSize }: Scale,
-  out: string,
-): Promise<Contest> {
-  const training = fillTraining({ steps, batchSize, learningRate: 5e-3, validateEvery: 25, checkpointEvery: steps });
+async function prepare(rule: MemoryRule, device: Device, { steps, batchSize }: Scale, out: string): Promise<Contest> {
+  const training = fillTraining({ steps, batchSize, learningRate: 1e-2, validateEvery: 25, checkpointEvery: steps });
   const data = createTask('associativeRecall', { ...TASK, seed: training.seed });
-  const model = { name: rule, hiddenSize: width };
+  const model = { name: rule, hiddenSize: WIDTH };
   const folder = await RunFolder.create(`${out}/${rule}`, {
     model,
     data: { task: data.name, options: TASK },
@@ -110,7 +105,7 @@ async function prepare(
     device,
   });
   manualSeed(training.seed);
-  const network = new RecallNetwork(rule, data.vocabSize, width, { device });
+  const network = new RecallNetwork(rule, data.vocabSize, WIDTH, { device });
   return { folder, data, model: network, trainer: new Trainer({ model: network, data, folder, training }) };
 }
 

@@ -30,7 +30,7 @@ export class LiveBars {
     this.history[index].push(share);
     this.steps[index] = step;
     if (this.stream.isTTY) this.draw();
-    else if (step === this.total || (index === this.titles.length - 1 && step % 100 === 0)) this.line(step);
+    else if (this.steps.every((s) => s === step) && (step === this.total || step % 100 === 0)) this.line(step);
   }
 
   /** Ends the display. */

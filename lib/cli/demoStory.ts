@@ -17,12 +17,11 @@ interface Answer {
 /** What one model held and answered. */
 interface Account {
   title: string;
-  /** The first head's matrix half way to the second write, before it, after it, and at the end of the pairs. */
+  /** The first head's matrix half way to the write, before itand after it. */
   early: Matrix;
   before: Matrix;
   after: Matrix;
-  last: Matrix;
-  /** Asked before the second write, and after it. */
+  /** Asked before the write, and after it. */
   answers: { before: Answer[]; after: Answer[] };
   /** For every key asked at the end of the sequence. */
   final: { key: string; expected: string; replaced: boolean; answer: string }[];
@@ -39,22 +38,23 @@ export interface Story {
 const SEPARATOR = 0;
 const SHOWN = 2;
 
-/** Where a sequence writes a key for the second time, and the value it had. */
-function secondWrite(ids: Int32Array): { at: number; key: number; oldValue: number; newValue: number } {
+/** The last write of a sequence that gives a key a new value, and the value it had; the memory is fullest there. */
+function lastReplacement(ids: Int32Array): { at: number; key: number; oldValue: number; newValue: number } {
   const seen = new Map<number, number>();
-  const end = ids.indexOf(SEPARATOR);
-  for (let t = 0; t + 1 < end; t += 2) {
-    const oldValue = seen.get(ids[t]);
-    if (oldValue !== undefined) return { at: t, key: ids[t], oldValue, newValue: ids[t + 1] };
-    seen.set(ids[t], ids[t + 1]);
+  let found = { at: 0, key: ids[0], oldValue: ids[1], newValue: ids[1] };
+  for (let t = 0; ids[t] !== SEPARATOR; t += 2) {
+    const [key, newValue] = ids.subarray(t, t + 2);
+    const oldValue = seen.get(key);
+    if (oldValue !== undefined) found = { at: t, key, oldValue, newValue };
+    seen.set(key, newValue);
   }
-  return { at: 0, key: ids[0], oldValue: ids[1], newValue: ids[1] };
+  return found;
 }
 
 export async function tellStory(contestants: readonly Contestant[], data: Dataset): Promise<Story> {
   const [{ inputs, labels, groups }] = data.evaluation(1);
   const name = (id: number): string => data.decode([id]);
-  const { at, key, oldValue, newValue } = secondWrite(inputs);
+  const { at, key, oldValue, newValue } = lastReplacement(inputs);
   const end = inputs.indexOf(SEPARATOR);
   const accounts: Account[] = [];
   for (const { title, model } of contestants) {
@@ -74,8 +74,7 @@ export async function tellStory(contestants: readonly Contestant[], data: Datase
     const answersBefore = await ask();
     const after = await read(at, at + 2);
     const answersAfter = await ask();
-    const last = await read(at + 2, end);
-    session.feed([SEPARATOR]).dispose();
+    session.feed(inputs.subarray(at + 2, end + 1)).dispose();
     const final: Account['final'] = [];
     for (let t = end + 1; t < inputs.length; t++) {
       using logits = session.feed([inputs[t]]);
@@ -88,7 +87,6 @@ export async function tellStory(contestants: readonly Contestant[], data: Datase
       early,
       before,
       after,
-      last,
       answers: { before: answersBefore, after: answersAfter },
       final,
     });
@@ -118,7 +116,7 @@ export function storyText(story: Story): string {
     `A sequence it never trained on: ${story.sequence}`,
     `${key} was ${oldValue}, then it is written again as ${newValue}. Asked for ${key}:`,
     '',
-    table(['', `after ${key} ${oldValue}`, `after ${key} ${newValue}`], rows),
+    table(['', `before ${key} ${newValue}`, `after ${key} ${newValue}`], rows),
     '',
   ];
   if (process.stdout.isTTY && !process.env.NO_COLOR) lines.push(...accounts.flatMap(pictures));
@@ -138,17 +136,17 @@ function pictures({ title, before, after }: Account): string[] {
 /** What goes into the report of one contestant: its matrix along the sequence, and its answers. */
 export function storyReport(story: Story, index: number): { fastWeights: HeatmapGrid; samples: ReportSample[] } {
   const { key, oldValue, newValue } = story;
-  const { early, before, after, last, final, answers } = story.accounts[index];
+  const { early, before, after, final, answers } = story.accounts[index];
   const lines = final.map(({ key: asked, expected, replaced, answer }) => {
     const verdict = answer === expected ? 'right' : `wrong, it is ${expected}`;
     return `${asked} -> ${answer}  ${verdict}${replaced ? '  (replaced)' : ''}`;
   });
-  const asked = `Asked for ${key} before the second write: ${answerText(answers.before)}; after it: ${answerText(answers.after)}.`;
+  const asked = `Asked for ${key} before it is written again: ${answerText(answers.before)}; after it: ${answerText(answers.after)}.`;
   return {
     fastWeights: {
       title: `${key} was ${oldValue} and becomes ${newValue}`,
-      columnLabels: ['early', `before ${key} ${newValue}`, `after ${key} ${newValue}`, 'difference', 'at the end'],
-      rows: [{ label: 'head 1', cells: [early, before, after, difference(after, before), last] }],
+      columnLabels: ['early', `before ${key} ${newValue}`, `after ${key} ${newValue}`, 'difference'],
+      rows: [{ label: 'head 1', cells: [early, before, after, difference(after, before)] }],
     },
     samples: [{ title: 'A worked example', prompt: `${story.sequence} |\n`, text: `${lines.join('\n')}\n\n${asked}` }],
   };

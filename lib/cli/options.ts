@@ -20,8 +20,8 @@ export function decimal(min = 0, max = Infinity, open = false): (text: string) =
   return (text) => {
     const value = text.trim() === '' ? NaN : Number(text);
     if (Number.isFinite(value) && value <= max && (open ? value > min : value >= min)) return value;
-    const lower = open ? `above ${min}` : `from ${min}`;
-    throw new InvalidArgumentError(`It must be a number ${lower}${max === Infinity ? '' : ` to ${max}`}.`);
+    const upper = max === Infinity ? '' : open ? ` and at most ${max}` : ` to ${max}`;
+    throw new InvalidArgumentError(`It must be a number ${open ? 'above' : 'from'} ${min}${upper}.`);
   };
 }
 

@@ -1,6 +1,6 @@
 // One run at the terminal: progress while it trains, then a sample and the report.
 import { FastWeightsError } from '../core';
-import { createProgress, formatNumber, type Progress, renderReport, type ReportRun, type ReportSample } from '../viz';
+import { createProgress, type Progress, renderReport, type ReportRun, type ReportSample } from '../viz';
 import { describeData, type Metrics, reportRun, type Run, type TrainingResult } from '../train';
 import { resultTable } from './evaluate';
 import { fastWeightsOf } from './fastWeights';
@@ -14,7 +14,7 @@ export interface Outcome {
 const SAMPLE_TOKENS = 300;
 const PROMPT_TOKENS = 32;
 
-/** Trains to the end; the report is written in any case. */
+/** Trains to the end, or until it is stopped; both leave a report. */
 export async function trainRun(run: Run, signal: AbortSignal): Promise<Outcome> {
   const show = progressOf(run);
   let result: TrainingResult;
@@ -22,8 +22,8 @@ export async function trainRun(run: Run, signal: AbortSignal): Promise<Outcome> 
     result = await run.trainer.run({ signal, onMetrics: show.take });
   } catch (error) {
     show.done();
-    await writeReport(run, []);
     if (!(error instanceof FastWeightsError) || error.code !== 'ABORTED') throw error;
+    await writeReport(run, []);
     throw new FastWeightsError(
       'ABORTED',
       `stopped after step ${run.trainer.step}; go on with --resume ${run.folder.dir}`,
@@ -38,18 +38,15 @@ export async function trainRun(run: Run, signal: AbortSignal): Promise<Outcome> 
   return { report, json: { model: run.config.model.name, parameters: run.model.parameterCount, ...result } };
 }
 
-/** The progress bar, made as soon as the length of the run is known; before that, nothing is worth showing. */
+/** The progress bar, made as soon as the length of the run is known; where time limits it, that is reckoned anew. */
 function progressOf({ trainer }: Run): { take(metrics: Metrics): void; done(): void } {
-  let total: number | undefined;
   let progress: Progress | undefined;
   return {
     take({ step, loss, tokensPerSecond, validation }) {
-      total ??= trainer.totalSteps;
+      const total = trainer.totalSteps;
       if (total === undefined) return;
       progress ??= createProgress(process.stderr, { total, start: Math.min(step - 1, total) });
-      progress.update({ step: Math.min(step, total), loss, tokensPerSecond, validationLoss: validation?.loss });
-      if (validation && !process.stderr.isTTY)
-        progress.note(`step ${step}: validation loss ${formatNumber(validation.loss)}`);
+      progress.update({ step, total: Math.max(step, total), loss, tokensPerSecond, validationLoss: validation?.loss });
     },
     done: () => progress?.done(),
   };

@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { FastWeightsError } from '../core';
+import { createFolder } from './createFolder';
 import { ioError, systemCode } from './failure';
 
 type Role = 'tmp' | 'old';
@@ -112,7 +113,7 @@ export async function writeFolderAtomic(dir: string, fill: (folder: string) => P
   const target = resolve(dir);
   const temporary = claim(target, 'tmp');
   try {
-    await mkdir(dirname(target), { recursive: true });
+    await createFolder(dirname(target));
     await recover(target);
     await mkdir(temporary);
     await fill(temporary);

@@ -23,3 +23,4 @@ export {
   type EncodeOptions,
   type Tokenizer,
 } from './tokenizer';
+export { createFolder } from './createFolder';

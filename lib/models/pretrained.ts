@@ -1,5 +1,5 @@
 // Model folders in the layout of the Python libraries: config.json, generation_config.json, model.safetensors or shards.
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { noGrad } from '../autograd';
 import { argumentError, bytesPerElement, FastWeightsError, formatShape, sameShape, type Tensor } from '../core';
@@ -12,6 +12,7 @@ import {
   type SafetensorsEntry,
   saveShards,
   writeJson,
+  createFolder,
 } from '../io';
 import type { Module } from '../nn';
 import type { Configuration, JsonObject } from './configuration';
@@ -52,7 +53,7 @@ export async function savePretrained(
   { maxShardBytes = 5e9 }: SaveOptions,
 ): Promise<void> {
   const where = 'savePretrained';
-  await onDisk(where, dir, mkdir(dir, { recursive: true }));
+  await onDisk(where, dir, createFolder(dir));
   await saveShards(dir, weights, { maxShardBytes });
   const bytes = Object.values(weights).reduce((sum, t) => sum + t.size * bytesPerElement(t.dtype), 0);
   const current = bytes > maxShardBytes ? [INDEX, ...(await shardNames(dir))] : [WHOLE];

@@ -1,9 +1,9 @@
 // The folder of a run: its configuration, its metrics line by line, its checkpoints.
 //   config.json   metrics.jsonl   report.html   checkpoints/step-<n>/
-import { appendFile, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { FastWeightsError } from '../core';
-import { findFolder, isJsonObject, readJson, writeFileAtomic, writeJson } from '../io';
+import { createFolder, findFolder, isJsonObject, readJson, writeFileAtomic, writeJson } from '../io';
 import type { Evaluation } from './evaluate';
 
 /** One line of metrics.jsonl: a training step, or a validation after one. */
@@ -40,7 +40,7 @@ export class RunFolder {
   /** Makes a new run folder; an existing run is not overwritten. Fails before any work if it cannot be written. */
   static async create(dir: string, config: object): Promise<RunFolder> {
     const folder = new RunFolder(dir);
-    await folder.attempt('create', () => mkdir(folder.checkpoints, { recursive: true }));
+    await folder.attempt('create', () => createFolder(folder.checkpoints));
     if ((await folder.attempt('create', () => readdir(folder.dir))).includes('config.json')) {
       throw new FastWeightsError('IO', `${dir} already holds a run; resume it, or give another folder`, {
         argument: dir,
@@ -56,7 +56,7 @@ export class RunFolder {
     if (!names.includes('config.json')) {
       throw new FastWeightsError('IO', `${dir} holds no run: there is no config.json in it`, { argument: dir });
     }
-    await folder.attempt('open', () => mkdir(folder.checkpoints, { recursive: true }));
+    await folder.attempt('open', () => createFolder(folder.checkpoints));
     return folder;
   }
 

@@ -14,6 +14,8 @@ export interface ProgressStream {
 export interface ProgressFields {
   /** Steps done. */
   step: number;
+  /** Steps of the whole run, where the first guess has changed. */
+  total?: number;
   loss?: number;
   validationLoss?: number;
   tokensPerSecond?: number;
@@ -59,9 +61,11 @@ export function createProgress(stream: ProgressStream, options: ProgressOptions)
   const show = (): void => {
     shownAt = now();
     stale = false;
-    const parts = describeFields(fields, total, start, (shownAt - begun) / 1000);
+    const parts = describeFields({ total, ...fields }, start, (shownAt - begun) / 1000);
     stream.write(
-      terminal ? ERASE + fitLine(parts, fields.step / total, stream.columns || 80) : `${parts.join('  ')}\n`,
+      terminal
+        ? ERASE + fitLine(parts, fields.step / (fields.total ?? total), stream.columns || 80)
+        : `${parts.join('  ')}\n`,
     );
   };
 
@@ -87,8 +91,8 @@ export function createProgress(stream: ProgressStream, options: ProgressOptions)
 }
 
 /** In order of importance: a narrow terminal loses the last ones first. */
-function describeFields(fields: ProgressFields, total: number, start: number, elapsed: number): string[] {
-  const { step, loss, validationLoss, tokensPerSecond } = fields;
+function describeFields(fields: ProgressFields & { total: number }, start: number, elapsed: number): string[] {
+  const { step, total, loss, validationLoss, tokensPerSecond } = fields;
   const remaining = step >= total ? 0 : (elapsed / (step - start)) * (total - step);
   return [
     `${step}/${total}`,

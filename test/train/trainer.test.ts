@@ -152,11 +152,11 @@ describe('training', () => {
 
   it('holds memory flat', async () => {
     await withFolder(async (dir) => {
-      const run = await startRun(tinyConfig({ steps: 300, validateEvery: 50 }), dir);
+      const run = await startRun(tinyConfig({ steps: 120, validateEvery: 25 }), dir);
       const live: number[] = [];
       await run.trainer.run({
         onMetrics: ({ step }) => {
-          if (step % 100 === 60) live.push(memory().devices.find((d) => d.device === 'js')!.bytes);
+          if (step % 40 === 30) live.push(memory().devices.find((d) => d.device === 'js')!.bytes);
         },
       });
       expect(new Set(live).size).to.equal(1);

@@ -1,0 +1,195 @@
+// The commands: their help, their errors, and one small model from training to text.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { withFolder } from '../train/support';
+import { run, start, until } from './run';
+
+const SMALL = ['--hidden-size', '16', '--layers', '1', '--heads', '2', '--batch', '4'];
+const TASK = [
+  'train',
+  '--task',
+  'associativeRecall',
+  '--task-options',
+  'pairs=4,nKeys=4,nValues=4,evaluationSize=8',
+  ...SMALL,
+];
+
+describe('the command line', function () {
+  this.timeout(120_000);
+
+  it('has help for every command, with defaults and examples', async () => {
+    const commands = ['train', 'generate', 'evaluate', 'doctor', 'demo'];
+    const texts = await Promise.all([run('--help'), ...commands.map((command) => run(command, '--help'))]);
+    for (const { code, out } of texts) {
+      expect(code).to.equal(0);
+      expect(out).to.include('Examples:');
+    }
+    for (const command of commands) expect(texts[0].out).to.include(`  ${command}`);
+    expect(texts[1].out).to.include('(default:').and.to.include('--resume').and.to.include('gated-deltanet');
+    expect((await run('--version')).out).to.match(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  it('answers wrong usage with one line and code 2', async () => {
+    const cases: [string[], string][] = [
+      [['train', '--task', 'parity', '--stepps', '3'], 'stepps'],
+      [['train', '--task', 'parity', '--steps', 'many'], 'whole number'],
+      [['train', '--task', 'parity', '--model', 'deltanett'], 'deltanett'],
+      [['train'], '--text'],
+      [['generate', '--checkpoint', 'x', '--top-p', '2'], 'above 0 and at most 1'],
+      [['dance'], 'dance'],
+    ];
+    const found = await Promise.all(cases.map(([args]) => run(...args)));
+    found.forEach(({ code, err }, i) => {
+      expect(code, cases[i][0].join(' ')).to.equal(2);
+      expect(err).to.include(cases[i][1]).and.to.not.include('    at ');
+      expect(
+        err
+          .trim()
+          .split('\n')
+          .filter((line) => line.startsWith('error')),
+      ).to.have.lengthOf(1);
+    });
+  });
+
+  it('answers failures with one line and code 1, with --debug where it happened', async () => {
+    await withFolder(async (dir) => {
+      const file = (name: string, text: string): string => {
+        writeFileSync(join(dir, name), text);
+        return join(dir, name);
+      };
+      const text = file('text', 'to be or not to be, '.repeat(40));
+      const cases: [string[], string][] = [
+        [['train', '--text', join(dir, 'missing')], 'missing'],
+        [['train', '--text', file('empty', '')], 'empty'],
+        [['train', '--text', file('short', 'abc')], 'window'],
+        [['train', '--text', text, '--length', '16', '--out', join(text, 'run')], 'run'],
+        [['generate', '--checkpoint', dir], dir],
+        [['evaluate', '--checkpoint', join(dir, 'missing')], 'missing'],
+      ];
+      const found = await Promise.all(cases.map(([args]) => run(...args)));
+      found.forEach(({ code, err }, i) => {
+        expect(code, `${cases[i][0].join(' ')}: ${err}`).to.equal(1);
+        expect(err).to.include(cases[i][1]).and.to.not.include('    at ');
+      });
+      expect((await run('--debug', 'train', '--resume', dir)).err).to.include('    at ');
+    });
+  });
+
+  it('examines the machine', async () => {
+    const [text, json] = await Promise.all([run('doctor'), run('doctor', '--json')]);
+    expect(text.code).to.equal(0);
+    expect(text.out).to.match(/✓ js: .*self-test passed/);
+    const report = JSON.parse(json.out) as { devices: { device: string; selfTest?: { passed: boolean } }[] };
+    expect(report.devices.find((d) => d.device === 'js')!.selfTest!.passed).to.equal(true);
+  });
+
+  it('trains on a text, then evaluates, writes and goes on', async () => {
+    await withFolder(async (dir) => {
+      const text = join(dir, 'text.txt');
+      writeFileSync(text, 'the quick brown fox jumps over the lazy dog. '.repeat(30));
+      const out = join(dir, 'run');
+      const trained = await run(
+        'train',
+        '--text',
+        text,
+        ...SMALL,
+        '--length',
+        '16',
+        '--steps',
+        '8',
+        '--out',
+        out,
+        '--json',
+      );
+      expect(trained.code, trained.err).to.equal(0);
+      const result = JSON.parse(trained.out) as { step: number; validation: { loss: number } };
+      expect(result.step).to.equal(8);
+      expect(readFileSync(join(out, 'report.html'), 'utf8'))
+        .to.include('Loss')
+        .and.to.include('A sample');
+      const [evaluated, other, first, second, resumed] = await Promise.all([
+        run('evaluate', '--checkpoint', out, '--batch', '4', '--json'),
+        run('evaluate', '--checkpoint', out, '--text', text, '--length', '16'),
+        run('generate', '--checkpoint', out, '--prompt', 'the ', '--max-tokens', '12', '--seed', '3'),
+        run('generate', '--checkpoint', out, '--prompt', 'the ', '--max-tokens', '12', '--seed', '3'),
+        run('train', '--config', join(out, 'config.json'), '--out', join(dir, 'again'), '--json'),
+      ]);
+      expect((JSON.parse(evaluated.out) as { loss: number }).loss).to.be.closeTo(result.validation.loss, 1e-6);
+      expect(other.out, other.err).to.include('accuracy');
+      expect(first.out).to.have.lengthOf('the '.length + 12 + 1);
+      expect(first.out).to.equal(second.out);
+      expect(first.err).to.match(/^12 tokens in .*tokens\/s/);
+      expect((JSON.parse(resumed.out) as typeof result).validation).to.eql(result.validation);
+      const longer = await run('train', '--resume', out, '--steps', '10', '--json');
+      expect((JSON.parse(longer.out) as typeof result).step).to.equal(10);
+      expect(readdirSync(join(out, 'checkpoints'))).to.include('step-10');
+    });
+  });
+
+  it('compares several models in one report', async () => {
+    await withFolder(async (dir) => {
+      const { code, err } = await run(...TASK, '--model', 'deltanet,linear-transformer', '--steps', '3', '--out', dir);
+      expect(code, err).to.equal(0);
+      expect(readFileSync(join(dir, 'report.html'), 'utf8')).to.include('linear-transformer');
+      expect(existsSync(join(dir, 'deltanet', 'report.html'))).to.equal(true);
+    });
+  });
+
+  it('saves on Ctrl-C, says how to go on, and ends with 130', async () => {
+    await withFolder(async (dir) => {
+      const { child, finished } = start([
+        ...TASK,
+        '--steps',
+        '100000',
+        '--validate-every',
+        '5',
+        '--checkpoint-every',
+        '5',
+        '--out',
+        dir,
+      ]);
+      await until(child, () => existsSync(join(dir, 'checkpoints', 'step-5')));
+      child.kill('SIGINT');
+      const { code, err } = await finished;
+      expect(code, err).to.equal(130);
+      expect(err).to.include(`--resume ${dir}`);
+      const stopped = Number(/stopped after step (\d+)/.exec(err)![1]);
+      expect(readdirSync(join(dir, 'checkpoints'))).to.include(`step-${stopped}`);
+      const resumed = await run('train', '--resume', dir, '--steps', String(stopped + 2), '--json');
+      expect((JSON.parse(resumed.out) as { step: number }).step).to.equal(stopped + 2);
+    });
+  });
+
+  it('ends quietly when its reader wants no more', async () => {
+    await withFolder(async (dir) => {
+      const text = join(dir, 'text.txt');
+      writeFileSync(text, 'abcdefgh'.repeat(100));
+      await run('train', '--text', text, ...SMALL, '--length', '16', '--steps', '2', '--out', join(dir, 'run'));
+      const { child, finished } = start([
+        'generate',
+        '--checkpoint',
+        join(dir, 'run'),
+        '--prompt',
+        'ab',
+        '--max-tokens',
+        '1000000',
+      ]);
+      child.stdout!.once('data', () => child.stdout!.destroy());
+      const { code, err } = await finished;
+      expect(code).to.equal(0);
+      expect(err).to.equal('');
+    });
+  });
+
+  it('shows the difference between adding and replacing', async () => {
+    await withFolder(async (dir) => {
+      const { code, out, err } = await run('demo', '--steps', '5', '--tokens', '500', '--out', dir);
+      expect(code, err).to.equal(0);
+      expect(out).to.include('delta rule').and.to.include('resident memory');
+      expect(readFileSync(join(dir, 'report.html'), 'utf8'))
+        .to.include('A worked example')
+        .and.to.include('data:image/png');
+    });
+  });
+});

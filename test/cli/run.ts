@@ -1,0 +1,31 @@
+// The command line as a child process on the js device.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+
+const MAIN = join(__dirname, '..', '..', 'lib', 'cli', 'main.ts');
+
+export interface Finished {
+  code: number | null;
+  out: string;
+  err: string;
+}
+
+export function start(args: readonly string[]): { child: ChildProcess; finished: Promise<Finished> } {
+  const env = { ...process.env, FAST_WEIGHTS_DEVICE: 'js' };
+  const child = spawn(process.execPath, ['--import=tsx', MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let [out, err] = ['', ''];
+  child.stdout.on('data', (data: Buffer) => (out += data.toString()));
+  child.stderr.on('data', (data: Buffer) => (err += data.toString()));
+  const finished = once(child, 'close').then(([code]) => ({ code: code as number | null, out, err }));
+  return { child, finished };
+}
+
+export function run(...args: string[]): Promise<Finished> {
+  return start(args).finished;
+}
+
+/** Waits until a file or a condition is there, or the child has ended. */
+export async function until(child: ChildProcess, there: () => boolean): Promise<void> {
+  while (!there() && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 10));
+}
