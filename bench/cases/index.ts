@@ -1,0 +1,35 @@
+// The suites, and how this library solves their problems.
+import type { Contender, Prepared } from '../contender';
+import { fw } from '../library';
+import type { Case, Problem } from '../problem';
+import { languageModelCases, prepareLanguageModel } from './languageModel';
+import { matmulCases, prepareMatmul } from './matmul';
+import { prepareSequence, sequenceCases } from './sequence';
+import { prepareStep, stepCases } from './step';
+import { prepareStream, streamCases } from './stream';
+
+export const cpuSuite: Case[] = [...sequenceCases, ...stepCases, ...matmulCases, ...languageModelCases, ...streamCases];
+
+function prepare(problem: Problem): Prepared {
+  switch (problem.kind) {
+    case 'sequence':
+      return prepareSequence(problem);
+    case 'step':
+      return prepareStep(problem);
+    case 'matmul':
+      return prepareMatmul(problem);
+    case 'languageModel':
+      return prepareLanguageModel(problem);
+    case 'stream':
+      return prepareStream(problem);
+  }
+}
+
+export const ours: Contender = {
+  name: 'fast-weights',
+  supports: () => true,
+  async prepare(problem, threads) {
+    fw.setNumThreads(threads);
+    return prepare(problem);
+  },
+};

@@ -1,0 +1,11 @@
+// The peers in JavaScript; those in Python are reached through python.ts.
+import type { Contender } from '../contender';
+import { onnxruntime } from './onnxruntime';
+import { tfjs } from './tfjs';
+
+export interface JavaScriptPeer extends Contender {
+  /** The packages it needs. */
+  readonly packages: readonly string[];
+}
+
+export const javaScriptPeers: readonly JavaScriptPeer[] = [onnxruntime, tfjs];

@@ -1,0 +1,111 @@
+// What is measured, as plain data: every contender reads the same problem and solves it in its own way.
+
+/** delta: erases before it writes. gate: none, one per head, or one per key channel. */
+export interface Mixer {
+  delta: boolean;
+  gate: 'none' | 'scalar' | 'vector';
+}
+
+/** A whole sequence, q, k and v [B, T, H, D]. `training` is forward and backward together. */
+export interface SequenceProblem extends Mixer {
+  kind: 'sequence';
+  pass: 'forward' | 'backward' | 'training';
+  device: 'cpu' | 'js';
+  B: number;
+  T: number;
+  H: number;
+  D: number;
+}
+
+/** One token for B states in place. */
+export interface StepProblem extends Mixer {
+  kind: 'step';
+  B: number;
+  H: number;
+  D: number;
+}
+
+/** c[m, n] = a b, with a stored as [k, m] for TN and b as [n, k] for NT; `batch` of them. */
+export interface MatmulProblem {
+  kind: 'matmul';
+  form: 'NN' | 'NT' | 'TN';
+  batch: number;
+  m: number;
+  n: number;
+  k: number;
+}
+
+/** One optimiser step of the DeltaNet language model: forward, backward, AdamW. */
+export interface LanguageModelProblem {
+  kind: 'languageModel';
+  layers: number;
+  d: number;
+  heads: number;
+  hidden: number;
+  vocabulary: number;
+  B: number;
+  T: number;
+}
+
+/** A long sequence in pieces, or token by token when `piece` is 1; the state goes from one to the next. */
+export interface StreamProblem extends Mixer {
+  kind: 'stream';
+  piece: number;
+  T: number;
+  H: number;
+  D: number;
+}
+
+export type Problem = SequenceProblem | StepProblem | MatmulProblem | LanguageModelProblem | StreamProblem;
+
+export interface Case {
+  /** family/what/size; --filter looks for its text in it. */
+  name: string;
+  shape: string;
+  problem: Problem;
+  /** Runs on one thread whatever was asked for. */
+  serial?: boolean;
+}
+
+/** Useful work of one call. What a method does beyond it does not count. */
+export interface Work {
+  /** float32 operations. */
+  flops: number;
+  /** Bytes of state read and written, where they are the limit; how fast memory of that size can be copied is the peak. */
+  bytes?: number;
+  tokens?: number;
+}
+
+/** Beyond this a set of states no longer fits the second-level cache of one core. */
+const CACHE_BYTES = 2 ** 21;
+
+/** Per token and head: S^T k and S^T q read the state and the write updates it, 2 K V each. */
+function recurrenceFlops({ delta }: Mixer, K: number, V: number): number {
+  return (delta ? 6 : 4) * K * V;
+}
+
+export function workOf(problem: Problem): Work {
+  switch (problem.kind) {
+    case 'sequence': {
+      const { pass, B, T, H, D } = problem;
+      const passes = { forward: 1, backward: 2, training: 3 }[pass];
+      return { flops: passes * recurrenceFlops(problem, D, D) * B * T * H, tokens: B * T };
+    }
+    case 'step': {
+      const { B, H, D } = problem;
+      const state = 4 * B * H * D * D;
+      const flops = recurrenceFlops(problem, D, D) * B * H;
+      return state > CACHE_BYTES ? { flops, bytes: 2 * state } : { flops };
+    }
+    case 'matmul':
+      return { flops: 2 * problem.batch * problem.m * problem.n * problem.k };
+    case 'languageModel': {
+      const { layers, d, heads, hidden, vocabulary, B, T } = problem;
+      const weights = layers * (4 * d * d + d * heads + 3 * d * hidden) + d * vocabulary;
+      const mixers = layers * heads * recurrenceFlops({ delta: true, gate: 'none' }, d / heads, d / heads);
+      return { flops: 3 * B * T * (2 * weights + mixers), tokens: B * T };
+    }
+    case 'stream':
+      return { flops: recurrenceFlops(problem, problem.D, problem.D) * problem.T * problem.H, tokens: problem.T };
+  }
+}
