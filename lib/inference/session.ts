@@ -1,6 +1,6 @@
 // A conversation with a model: a state that tokens are fed into, and ways to copy it and to go back.
 import { noGrad } from '../autograd';
-import { argumentError, checkInteger, describe, formatShape, scope, Tensor } from '../core';
+import { argumentError, checkInteger, describe, FastWeightsError, formatShape, scope, Tensor } from '../core';
 import { tensor } from '../ops';
 import { generate, type GeneratedToken, type GenerateOptions } from './generate';
 import type { RecurrentModel, TokenIds } from './model';
@@ -43,6 +43,8 @@ export class Session {
     private readonly model: RecurrentModel,
     /** Number of sequences. */
     readonly batch = 1,
+    /** Whether `rollback` is wanted; it keeps the ids of all tokens read, 4 bytes and a list entry for each. */
+    private readonly history = true,
   ) {
     checkInteger('createSession', 'batch', batch, 1);
     this.state = persistState(noGrad(() => model.initialState(batch)));
@@ -88,7 +90,7 @@ export class Session {
 
   /** A second session that goes on from here on its own. */
   fork(): Session {
-    const other = new Session(this.model, this.batch);
+    const other = new Session(this.model, this.batch, this.history);
     other.replace(cloneState(this.state));
     other.fed = this.fed;
     other.tokens = this.tokens;
@@ -103,6 +105,9 @@ export class Session {
   rollback(n: number): void {
     checkInteger('rollback', 'n', n, 0, this.tokens);
     if (n === 0) return;
+    if (!this.history) {
+      throw new FastWeightsError('UNSUPPORTED', 'rollback: this session was made without history', { argument: 'n' });
+    }
     const { batch } = this;
     let keep = this.tokens - n;
     const calls: Int32Array[] = [];
@@ -139,7 +144,7 @@ export class Session {
         return logits;
       }),
     );
-    this.fed = { ids, before: this.fed };
+    if (this.history) this.fed = { ids, before: this.fed };
     this.tokens += T;
     return logits;
   }

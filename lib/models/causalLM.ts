@@ -101,14 +101,14 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return noGrad(() => scope(() => this.lm_head.forward(this.model.step(ids, state))));
   }
 
-  /** A state that tokens are fed into; `dispose` it when it is done. */
-  createSession(options: { batch?: number } = {}): Session {
-    return new Session(this, options.batch);
+  /** A state that tokens are fed into; `dispose` it when it is done. Without `history` nothing grows, but no `rollback`. */
+  createSession(options: { batch?: number; history?: boolean } = {}): Session {
+    return new Session(this, options.batch, options.history);
   }
 
   /** Continues one sequence token by token. */
   async *generate(ids: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
-    const session = this.createSession();
+    const session = this.createSession({ history: false });
     try {
       yield* session.generate(ids, options);
     } finally {
