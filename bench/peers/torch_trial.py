@@ -4,6 +4,7 @@ The counterpart of bench/trial.ts. Mixers: a chunkwise form written for PyTorch 
 compiled), and the one of Hugging Face's transformers.
 """
 
+import inspect
 import json
 import math
 import resource
@@ -62,9 +63,12 @@ def token_loop(q, k, v, beta, gate):
 def transformers_form():
     from transformers.models.qwen3_next.modeling_qwen3_next import torch_chunk_gated_delta_rule
 
+    # Its decorator prefers the kernels of flash-linear-attention where that is installed, which need a GPU.
+    form = inspect.unwrap(torch_chunk_gated_delta_rule)
+
     def run(q, k, v, beta, gate):
         q, k, v, beta, gate = (x.transpose(1, 2) for x in (q, k, v, beta, torch.zeros_like(beta) if gate is None else gate))
-        return torch_chunk_gated_delta_rule(q, k, v, gate, beta).transpose(1, 2)
+        return form(q, k, v, gate, beta)[0].transpose(1, 2)
 
     return run
 
