@@ -140,7 +140,7 @@ export async function runCase(
   const { name, shape, problem } = given;
   const own: TrialResult[] = [];
   const turns = peers.filter((peer) => peer.supports(problem, threads)).map((peer) => new Turns(peer));
-  for (let round = 0; round < effort.rounds; round++) {
+  for (let round = 0; round < (given.once ? 1 : effort.rounds); round++) {
     const job: Job = { contender: ours.name, problem, threads, seconds: effort.seconds, check: round === 0 };
     own.push(await startNode(job));
     const mistake = wrong(own[0].findings);

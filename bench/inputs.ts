@@ -32,14 +32,8 @@ export interface Operand {
   width: number;
 }
 
-export interface MixerInputs {
-  q: Operand;
-  k: Operand;
-  v: Operand;
-  /** Log of the decay: no more than 0. */
-  gate?: Operand;
-  beta?: Operand;
-}
+/** q, k, v, and as the mixer has them beta and gate, the log of the decay. */
+export type MixerInputs = Record<string, Operand>;
 
 /** Inputs of a mixer; `tokens` counts those of all sequences. */
 export function mixerInputs({ delta, gate }: Mixer, tokens: number, H: number, D: number): MixerInputs {

@@ -65,6 +65,8 @@ export interface Case {
   problem: Problem;
   /** Runs on one thread whatever was asked for. */
   serial?: boolean;
+  /** A single trial: its calls are long. */
+  once?: boolean;
 }
 
 /** Useful work of one call. What a method does beyond it does not count. */

@@ -43,7 +43,7 @@ export function tokenTensors(
   [B, H]: [number, number],
   options: { device: 'cpu' | 'js'; dtype?: 'float64' },
 ): Record<string, Tensor> {
-  const entries = Object.entries(inputs as unknown as Record<string, Operand>);
+  const entries = Object.entries(inputs);
   return Object.fromEntries(
     entries.map(([name, { data, width }]) => [
       name,
@@ -93,12 +93,12 @@ function checkHead(
 ): Finding[] {
   const { H, D } = problem;
   const where = { device: 'js', dtype: 'float64' } as const;
-  const entries = Object.entries(inputs as unknown as Record<string, Operand>);
+  const entries = Object.entries(inputs);
   const pick = ([name, operand]: [string, Operand]): [string, Operand] => [
     name,
     { data: headOf(operand, H, index % H, Math.floor(index / H), 1), width: operand.width },
   ];
-  const part = Object.fromEntries(entries.map(pick)) as unknown as MixerInputs;
+  const part = Object.fromEntries(entries.map(pick));
   const block = D * D;
   const state = fw.tensor(initial.slice(index * block, (index + 1) * block), { shape: [1, 1, D, D], ...where });
   const out = fw.zeros([1, 1, D], where);

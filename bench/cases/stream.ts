@@ -12,7 +12,13 @@ const LENGTHS = { '1k': 2 ** 10, '32k': 2 ** 15, '1M': 2 ** 20 };
 
 function stream(what: string, length: keyof typeof LENGTHS, piece: number): Case {
   const problem: StreamProblem = { kind: 'stream', ...MIXERS['gated-delta'], piece, T: LENGTHS[length], H: 8, D: 64 };
-  return { name: `long/${what}/${length}`, shape: `T${problem.T} H8 d64 by ${piece}`, problem };
+  return {
+    name: `long/${what}/${length}`,
+    shape: `T${problem.T} H8 d64 by ${piece}`,
+    problem,
+    serial: piece === 1,
+    once: true,
+  };
 }
 
 export const streamCases: Case[] = [

@@ -62,7 +62,7 @@ async function prepareMixer(problem: SequenceProblem | StepProblem, threads: num
     inputs: values,
     outputs: [rows('output', H * D), { name: 'newState', ...state }],
   };
-  const operands = Object.fromEntries(Object.entries(inputs).map(([name, { data }]) => [name, data as Float32Array]));
+  const operands = Object.fromEntries(Object.entries(inputs).map(([name, { data }]) => [name, data]));
   const call = await session(node, { ...operands, state: new Float32Array(B * H * D * D) }, threads);
   return {
     async run(calls) {
