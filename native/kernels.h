@@ -84,7 +84,15 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_FIELDS_shortConvStep(F) F(In, x) F(In, weight) F(InMaybe, bias) F(InOut, state) F(Out, y) \
   F(Int, batch) F(Int, d) F(Int, width) F(Int, activation)
 #define FW_FIELDS_matmul(F) F(In, a) F(In, b) F(InOut, c) F(Int, batch1) F(Int, batch2) F(Int, m) F(Int, n) \
-  F(Int, k) F(Dims, aStrides) F(Dims, bStrides) F(Dims, cStrides) F(Float, alpha) F(Int, accumulate)
+  F(Int, k) F(Dims, aStrides) F(Dims, bStrides) F(Dims, cStrides) F(Float, alpha) F(Int, accumulate) \
+  F(Int, precision)
+#define FW_FIELDS_linear(F) F(In, x) F(In, weight) F(InMaybe, bias) F(InMaybe, residual) F(Out, y) \
+  F(OutMaybe, preactivation) F(Int, rows) F(Int, n) F(Int, k) F(Int, activation) F(Int, precision)
+#define FW_FIELDS_feedForward(F) F(In, x) F(In, gateWeight) F(In, upWeight) F(In, downWeight) F(InMaybe, residual) \
+  F(Out, y) F(OutMaybe, gate) F(OutMaybe, up) F(Int, rows) F(Int, d) F(Int, hidden) F(Int, precision)
+#define FW_FIELDS_feedForwardBackward(F) F(In, gateWeight) F(In, upWeight) F(In, downWeight) F(In, gate) F(In, up) \
+  F(In, dy) F(Out, activated) F(Out, dgate) F(Out, dup) F(InOutMaybe, dx) F(Int, rows) F(Int, d) F(Int, hidden) \
+  F(Int, accumulate) F(Int, precision)
 #define FW_FIELDS_random(F) F(Out, y) F(Int, n) F(Int, kind) F(Int, seedLow) F(Int, seedHigh) F(Int, stream) \
   F(Float, a) F(Float, b)
 #define FW_FIELDS_dropout(F) F(In, x) F(Out, y) F(Int, n) F(Float, p) F(Int, seedLow) F(Int, seedHigh) \
@@ -132,7 +140,7 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_FIELDS_swigluBackward(F) F(In, gate) F(In, up) F(In, dy) F(Out, dgate) F(Out, dup) F(Int, n)
 #define FW_KERNELS(K) K(fill) K(cast) K(copy) K(unary) K(unaryBackward) K(binary) K(reduce) K(argmax) K(cumsum) \
   K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
-  K(shortConvBackward) K(shortConvStep) K(matmul) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
+  K(shortConvBackward) K(shortConvStep) K(matmul) K(linear) K(feedForward) K(feedForwardBackward) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
   K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) K(recurrence) K(recurrenceBackward) \
   K(recurrenceStep) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)
 // clang-format on

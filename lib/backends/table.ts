@@ -14,6 +14,13 @@ export type FieldKind =
 
 export const MAX_DIMS = 8;
 
+/**
+ * How matrix products of float32 multiply: as they are, or rounded to bfloat16 on devices that are faster so (sums are
+ * float32 either way; other devices, and products too small to gain, do not round).
+ */
+export const MATMUL_PRECISIONS = ['highest', 'medium'] as const;
+export type MatmulPrecision = (typeof MATMUL_PRECISIONS)[number];
+
 export const UNARY_OPS = [
   'affine', // a x + b
   'exp',
@@ -192,7 +199,7 @@ export const KERNELS = {
   },
   /**
    * c[i, j, m, n] = alpha sum_k a[i, j, m, k] b[i, j, k, n] (added to c when accumulate), over two batch dimensions.
-   * The dims of each operand are its strides [batch1, batch2, row, column].
+   * The dims of each operand are its strides [batch1, batch2, row, column]. `precision`: see MATMUL_PRECISIONS.
    */
   matmul: {
     a: 'in',
@@ -208,6 +215,63 @@ export const KERNELS = {
     cStrides: 'dims',
     alpha: 'float',
     accumulate: 'int',
+    precision: 'int',
+  },
+  /**
+   * y = activation(x W^T + bias) + residual for x [rows, k], W [n, k], bias [n]; preactivation receives x W^T + bias.
+   * `activation`: 0 none, 1 silu.
+   */
+  linear: {
+    x: 'in',
+    weight: 'in',
+    bias: 'in?',
+    residual: 'in?',
+    y: 'out',
+    preactivation: 'out?',
+    rows: 'int',
+    n: 'int',
+    k: 'int',
+    activation: 'int',
+    precision: 'int',
+  },
+  /**
+   * y = (silu(x Wg^T) * x Wu^T) Wd^T + residual for x [rows, d], Wg, Wu [hidden, d], Wd [d, hidden]. gate and up, both or
+   * neither, receive x Wg^T and x Wu^T [rows, hidden].
+   */
+  feedForward: {
+    x: 'in',
+    gateWeight: 'in',
+    upWeight: 'in',
+    downWeight: 'in',
+    residual: 'in?',
+    y: 'out',
+    gate: 'out?',
+    up: 'out?',
+    rows: 'int',
+    d: 'int',
+    hidden: 'int',
+    precision: 'int',
+  },
+  /**
+   * From dy: dgate, dup, dx = dgate Wg + dup Wu (added to dx when accumulate), and activated = silu(gate) up, which with
+   * dy, dgate, dup and x gives the gradients of the weights as matrix products.
+   */
+  feedForwardBackward: {
+    gateWeight: 'in',
+    upWeight: 'in',
+    downWeight: 'in',
+    gate: 'in',
+    up: 'in',
+    dy: 'in',
+    activated: 'out',
+    dgate: 'out',
+    dup: 'out',
+    dx: 'inout?',
+    rows: 'int',
+    d: 'int',
+    hidden: 'int',
+    accumulate: 'int',
+    precision: 'int',
   },
   /** Philox4x32-10 with key = seed and counter = (block, stream): kind 0 uniform in [a, b), 1 normal(mean a, deviation b). */
   random: { y: 'out', n: 'int', kind: 'int', seedLow: 'int', seedHigh: 'int', stream: 'int', a: 'float', b: 'float' },
