@@ -45,7 +45,10 @@ struct Activate : Finish {
   float* activated;
   int64_t gate_stride, stride;
   Activate(const float* gate, const float* up, int64_t gate_stride, float* activated, int64_t stride)
-      : Finish{run}, gate(gate), up(up), activated(activated), gate_stride(gate_stride), stride(stride) {}
+      : Finish{run, ahead}, gate(gate), up(up), activated(activated), gate_stride(gate_stride), stride(stride) {}
+
+  // gate was written just before.
+  static void ahead(const Finish&, int64_t, int64_t, int64_t, int64_t) {}
 
   static void run(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
     const Activate& x = static_cast<const Activate&>(self);
@@ -65,7 +68,14 @@ struct ActivateBackward : Finish {
   const feedForwardBackwardArgs& x;
   int64_t row, column;  // of the block in the whole
   ActivateBackward(const feedForwardBackwardArgs& x, int64_t row, int64_t column)
-      : Finish{run}, x(x), row(row), column(column) {}
+      : Finish{run, ahead}, x(x), row(row), column(column) {}
+
+  static void ahead(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
+    const ActivateBackward& at = static_cast<const ActivateBackward&>(self);
+    const int64_t hidden = at.x.hidden, from = (at.row + i) * hidden + at.column + j;
+    fetch_rows(at.x.gate + from, hidden, rows, cols);
+    fetch_rows(at.x.up + from, hidden, rows, cols);
+  }
 
   static void run(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
     const ActivateBackward& at = static_cast<const ActivateBackward&>(self);

@@ -9,7 +9,12 @@ namespace {
 
 struct LinearFinish : Finish {
   const linearArgs& x;
-  explicit LinearFinish(const linearArgs& x) : Finish{run}, x(x) {}
+  explicit LinearFinish(const linearArgs& x) : Finish{run, ahead}, x(x) {}
+
+  static void ahead(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
+    const linearArgs& x = static_cast<const LinearFinish&>(self).x;
+    if (x.residual.data) fetch_rows(x.residual + i * x.n + j, x.n, rows, cols);
+  }
 
   static void run(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
     const linearArgs& x = static_cast<const LinearFinish&>(self).x;

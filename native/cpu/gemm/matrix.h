@@ -38,9 +38,16 @@ FW_INLINE int64_t panels_of(int64_t n) { return (n + kPanel - 1) / kPanel; }
 FW_INLINE int64_t packed_floats(int64_t depth, int64_t n) { return panels_of(n) * kPanel * depth; }
 
 // What is done with rows [i, i + rows) and columns [j, j + cols) of c as soon as they are complete, while they are in
-// the first cache.
+// the first cache. `fetch` is called before they are computed, to bring near what `apply` will read besides.
 struct Finish {
   void (*apply)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols);
+  void (*fetch)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols);
 };
+
+// Fetches rows of `stride` floats for a `Finish`.
+FW_INLINE void fetch_rows(const float* data, int64_t stride, int64_t rows, int64_t cols) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < cols; j += 16) __builtin_prefetch(data + r * stride + j);
+}
 
 FW_NAMESPACE_END

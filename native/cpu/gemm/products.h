@@ -45,6 +45,7 @@ static void pack_panels(Matrix b, int64_t k, int64_t n, int64_t first, int64_t l
 template <class Products>
 static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, int64_t n, int64_t k, int64_t first,
                             int64_t last, float alpha, bool overwrite, const Finish* finish, float* scratch) {
+  constexpr int64_t kStepsAhead = 16;
   const Left left = Products::left(a, m, k, scratch);
   const Strips strips(m);
   Tile t{};
@@ -55,14 +56,18 @@ static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, 
     t.width = n - j < kPanel ? n - j : kPanel;
     const int64_t vectors = (t.width + kLanes - 1) / kLanes;
     t.b = packed + j * t.steps, t.b_step = vectors * kLanes;
-    t.ahead = t.b;
     for (int64_t s = 0; s < strips.count; s++) {
       const int64_t r = strips.begin(s), rows = strips.begin(s + 1) - r;
       t.a = left.data + r * left.row;
       t.c = c.from(r, j);
+      // The first panel finds a in far memory: the next rows are fetched, or further along these where they lie apart.
+      t.ahead = t.b, t.ahead_step = 0;
+      if (left.row == t.steps && r + rows < m && j == first * kPanel) t.ahead = t.a + rows * left.row, t.ahead_step = 16;
+      if (left.row == 1) t.ahead = t.a + kStepsAhead * left.step, t.ahead_step = left.step;
+      if (finish) finish->fetch(*finish, r, j, rows, t.width);
       tile_of<Products>(rows, vectors)(t);
+      if (finish) finish->apply(*finish, r, j, rows, t.width);
     }
-    if (finish) finish->apply(*finish, 0, j, m, t.width);
   }
 }
 

@@ -37,10 +37,14 @@ static inline void pack_shared(const Context& cx, const Gemm& gemm, Matrix b, in
 struct FinishAt : Finish {
   const Finish* inner;
   int64_t i, j;
-  FinishAt(const Finish* inner, int64_t i, int64_t j) : Finish{run}, inner(inner), i(i), j(j) {}
+  FinishAt(const Finish* inner, int64_t i, int64_t j) : Finish{run, ahead}, inner(inner), i(i), j(j) {}
   static void run(const Finish& self, int64_t row, int64_t col, int64_t rows, int64_t cols) {
     const FinishAt& at = static_cast<const FinishAt&>(self);
     at.inner->apply(*at.inner, at.i + row, at.j + col, rows, cols);
+  }
+  static void ahead(const Finish& self, int64_t row, int64_t col, int64_t rows, int64_t cols) {
+    const FinishAt& at = static_cast<const FinishAt&>(self);
+    at.inner->fetch(*at.inner, at.i + row, at.j + col, rows, cols);
   }
 };
 
