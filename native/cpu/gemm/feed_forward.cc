@@ -134,7 +134,7 @@ void forward_few(const Context& cx, const feedForwardArgs& x) {
 }  // namespace
 
 void feedForward(const Context& cx, const feedForwardArgs& x) {
-  const int64_t d = x.d, hidden = x.hidden, each = rows_per_task(x.rows, cx.threads);
+  const int64_t d = x.d, hidden = x.hidden, each = cut_rows(x.rows, 4 * cx.threads).each;
   if (x.rows <= 0 || d <= 0) return;
   if (hidden <= 0) return memset(x.y.data, 0, x.rows * d * sizeof(float)), start_rows(x, 0, x.rows);
   if (x.rows <= kBlockRows) return forward_few(cx, x);
@@ -166,7 +166,7 @@ void feedForward(const Context& cx, const feedForwardArgs& x) {
 }
 
 void feedForwardBackward(const Context& cx, const feedForwardBackwardArgs& x) {
-  const int64_t d = x.d, hidden = x.hidden, each = rows_per_task(x.rows, cx.threads);
+  const int64_t d = x.d, hidden = x.hidden, each = cut_rows(x.rows, 4 * cx.threads).each;
   if (x.rows <= 0) return;
   const Gemm& gemm = gemm_of(x.precision);
   if (hidden <= 0 && x.dx.data && !x.accumulate) memset(x.dx.data, 0, x.rows * d * sizeof(float));

@@ -12,17 +12,19 @@ static inline float* panel_memory(const Context& cx) {
   return static_cast<float*>(cx.scratch(3, kPanelFloats * int64_t(sizeof(float))));
 }
 
-// How many rows a task takes, so that there are enough tasks for the threads.
-static inline int64_t rows_per_task(int64_t m, int threads) {
-  int64_t rows = m / (4 * threads) / kRows * kRows;
-  if (rows < 4 * kRows) rows = 4 * kRows;
-  return rows < kBlockRows ? rows : kBlockRows;
-}
-
+// n cut into about `pieces` nearly equal ones, each but the last a multiple of `unit`.
 struct Cut {
   int64_t each, count;
-  Cut(int64_t n, int64_t pieces) : each((n + pieces - 1) / pieces), count((n + each - 1) / each) {}
+  Cut(int64_t n, int64_t pieces, int64_t unit = 1)
+      : each(((n + pieces - 1) / pieces + unit - 1) / unit * unit), count((n + each - 1) / each) {}
 };
+
+// Blocks of rows, `pieces` at least where that leaves them some height.
+static inline Cut cut_rows(int64_t m, int64_t pieces) {
+  const int64_t most = (m + 4 * kRows - 1) / (4 * kRows), needed = (m + kBlockRows - 1) / kBlockRows;
+  if (pieces > most) pieces = most;
+  return Cut(m, pieces > needed ? pieces : needed, kRows);
+}
 
 // Packs rows [p, p + depth) and n columns of b, on all threads.
 static inline void pack_shared(const Context& cx, const Gemm& gemm, Matrix b, int64_t depth, int64_t n, float* packed) {
@@ -53,21 +55,21 @@ static void multiply_shared(const Context& cx, const Gemm& gemm, Matrix a, Matri
                                    int64_t n, int64_t k, float alpha, bool overwrite, const Finish* finish) {
   const int64_t depth = depth_of(k), columns = n < kMaxColumns ? n : kMaxColumns;
   float* packed = static_cast<float*>(cx.scratch(3, packed_floats(depth, columns) * int64_t(sizeof(float))));
-  const int64_t rows = rows_per_task(m, cx.threads), row_tasks = (m + rows - 1) / rows;
+  const Cut rows = cut_rows(m, 1);
   for (int64_t j = 0; j < n; j += columns) {
     const int64_t width = n - j < columns ? n - j : columns;
-    const int64_t spread = row_tasks < 4 * cx.threads ? (4 * cx.threads + row_tasks - 1) / row_tasks : 1;
-    const Cut cut(panels_of(width), spread < panels_of(width) ? spread : panels_of(width));
+    const int64_t panels = panels_of(width), wanted = (4 * cx.threads + rows.count - 1) / rows.count;
+    const Cut cut(panels, wanted < panels ? wanted : panels);
     for (int64_t p = 0; p < k; p += depth) {
       const int64_t steps = k - p < depth ? k - p : depth;
       const bool last = p + steps == k;
       pack_shared(cx, gemm, b.from(p, j), steps, width, packed);
-      parallel(cx, row_tasks * cut.count, [&](int64_t task) {
+      parallel(cx, rows.count * cut.count, [&](int64_t task) {
         float* left = static_cast<float*>(cx.scratch(2, kLeftFloats * int64_t(sizeof(float))));
-        const int64_t i = task / cut.count * rows, from = task % cut.count * cut.each, to = from + cut.each;
+        const int64_t i = task / cut.count * rows.each, from = task % cut.count * cut.each, to = from + cut.each;
         const FinishAt at(finish, i, j);
-        gemm.multiply(a.from(i, p), packed, c.from(i, j), m - i < rows ? m - i : rows, width, steps, from,
-                      to < panels_of(width) ? to : panels_of(width), alpha, overwrite && p == 0,
+        gemm.multiply(a.from(i, p), packed, c.from(i, j), m - i < rows.each ? m - i : rows.each, width, steps,
+                      from, to < panels ? to : panels, alpha, overwrite && p == 0,
                       finish && last ? &at : nullptr, left);
       });
     }
