@@ -14,6 +14,28 @@ struct EachLane<0, I...> {
 };
 typedef EachLane<kLanes>::type AllLanes;
 
+// Calls f(Index<0>()) .. f(Index<N - 1>()): a loop whose counter is a constant from the start, so that arrays of vectors
+// indexed by it live in registers.
+template <int I>
+struct Index {
+  constexpr operator int() const { return I; }
+};
+template <int... I, class F>
+FW_INLINE void each_of(Lanes<I...>, const F& f) {
+  (f(Index<I>()), ...);
+}
+template <int N, class F>
+FW_INLINE void each(const F& f) {
+  each_of(typename EachLane<N>::type(), f);
+}
+
+// Whether every lane of a comparison holds.
+FW_INLINE bool all(VecInt mask) {
+  int32_t any_not = 0;
+  for (int i = 0; i < kLanes; i++) any_not |= ~mask[i];
+  return !any_not;
+}
+
 // Of a pair of vectors seen as 2 x 2 squares of Step lanes: the first and the second row of the transposed squares.
 template <int Step, int... I>
 FW_INLINE Vec first_row(Vec a, Vec b, Lanes<I...>) {

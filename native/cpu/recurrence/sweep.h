@@ -6,9 +6,11 @@
 
 FW_NAMESPACE_BEGIN
 
-// A block of NV vectors of the value dimension: the state [K, NV * kLanes], and rows of the operands at their strides.
+// A block of NV vectors of the value dimension: the state [K, NV * kLanes], what the last group of the stage before has
+// yet to write to it, and rows of the operands at their strides.
 struct ValueBlock {
   float* state;
+  float* pending;  // [C, NV] vectors that go with `write`, then those that go with `second`
   const float* v;
   const float* beta;  // null unless beta is a vector
   float *output, *written;  // written may be null
@@ -70,39 +72,25 @@ FW_INLINE void sweep(float* state, int64_t K, int64_t row, const float* decay, c
   }
 }
 
-// All staged tokens over one block of values. Afterwards the block holds the state after the last of them.
-template <int C, int NV, bool Erase, bool Second>
+// All staged tokens over one block of values. What the last group writes stays pending.
+template <int C, int NV, bool Erase, bool Second, bool Scaled>
 static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64_t count, const ValueBlock& b,
                                                 const Ahead& ahead) {
   const int64_t groups = (count + C - 1) / C;
   const bool use_second = s.pair_kinds > kReadSecond, use_beta = b.beta != nullptr;
-  Vec r[C][NV] = {}, v[C][NV] = {};
-  for (int64_t g = 0; g <= groups; g++) {
-    const bool last = g == groups;
-    // The first sweep of a block has nothing to write, the last one nothing to read.
-    const int64_t at = (last ? g - 1 : g) * C * s.K, before = (g > 0 ? g - 1 : 0) * C * s.K;
+  Vec r[C][NV], v[C][NV];
+#pragma GCC unroll 4
+  for (int c = 0; c < C; c++)
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; n++) {
+      r[c][n] = load(b.pending + (c * NV + n) * kLanes);
+      v[c][n] = Second ? load(b.pending + ((C + c) * NV + n) * kLanes) : Vec{};
+    }
+  for (int64_t g = 0; g < groups; g++) {
+    const int64_t at = g * C * s.K, before = at - C * s.K;
     const float* second = Second ? s.second + before : nullptr;
     Vec erased[C][NV] = {}, output[C][NV] = {};
-    if (last) {
-      const float* decay = s.decay + (g - 1) * s.K;
-#pragma GCC unroll 1
-      for (int64_t i = 0; i < K; i++) {
-        const Vec d = splat(s.decays[g - 1] ? decay[i] : 1.0f);
-#pragma GCC unroll 4
-        for (int n = 0; n < NV; n++) {
-          float* state = b.state + (i * NV + n) * kLanes;
-          Vec x = load(state) * d;
-#pragma GCC unroll 4
-          for (int c = 0; c < C; c++) {
-            x = fma(r[c][n], splat(s.write[before + c * s.K + i]), x);
-            if (Second) x = fma(v[c][n], splat(second[c * s.K + i]), x);
-          }
-          store(state, x);
-        }
-      }
-      return;
-    }
-    if (g > 0 && s.decays[g - 1]) {
+    if (s.decays[g - 1]) {
       sweep<C, NV, Erase, Second, true>(b.state, K, s.K, s.decay + (g - 1) * s.K, s.write + before, second,
                                         s.erase + at, s.read + at, r, v, erased, output);
     } else {
@@ -124,7 +112,7 @@ static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64
         value[c][n] = load(b.v + t * b.v_stride + n * kLanes);
         Vec error = Second ? Vec{} : value[c][n];
         if (Erase) {
-          error -= erase_scale * erased[c][n];
+          error -= Scaled ? erase_scale * erased[c][n] : erased[c][n];
 #pragma GCC unroll 4
           for (int j = 0; j < c; j++) {
             error -= splat(dots[kEraseWrite * kPairs<C> + j]) * write[j][n];
@@ -132,7 +120,7 @@ static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64
           }
         }
         write[c][n] = error * (use_beta ? load(b.beta + t * b.beta_stride + n * kLanes) : beta);
-        Vec y = read_scale * output[c][n];
+        Vec y = Scaled ? read_scale * output[c][n] : output[c][n];
 #pragma GCC unroll 4
         for (int j = 0; j <= c; j++) y = fma(splat(dots[j]), write[j][n], y);
         if (use_second) {
@@ -152,11 +140,37 @@ static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64
       const Vec scale = splat(s.write_scale[g * C + c]);
 #pragma GCC unroll 4
       for (int n = 0; n < NV; n++) {
-        r[c][n] = scale * write[c][n];
-        if (Second) v[c][n] = scale * value[c][n];
+        r[c][n] = Scaled ? scale * write[c][n] : write[c][n];
+        if (Second) v[c][n] = Scaled ? scale * value[c][n] : value[c][n];
       }
     }
   }
+#pragma GCC unroll 4
+  for (int c = 0; c < C; c++)
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; n++) {
+      store(b.pending + (c * NV + n) * kLanes, r[c][n]);
+      if (Second) store(b.pending + ((C + c) * NV + n) * kLanes, v[c][n]);
+    }
+}
+
+// Between two stages: forms the state itself, with nothing pending and nothing carried.
+template <int C, int NV, bool Second>
+static __attribute__((noinline)) void settle_block(const Stage& s, int64_t K, float* state, float* pending) {
+  for (int64_t i = 0; i < K; i++) {
+    const Vec decay = splat(s.decays[-1] ? s.decay[i - s.K] : 1), carried = splat(s.carried[i]);
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; n++) {
+      Vec x = load(state + (i * NV + n) * kLanes) * decay;
+#pragma GCC unroll 4
+      for (int c = 0; c < C; c++) {
+        x = fma(load(pending + (c * NV + n) * kLanes), splat(s.write[(c - C) * s.K + i]), x);
+        if (Second) x = fma(load(pending + ((C + c) * NV + n) * kLanes), splat(s.second[(c - C) * s.K + i]), x);
+      }
+      store(state + (i * NV + n) * kLanes, x * carried);
+    }
+  }
+  zero_row(pending, (Second ? 2 : 1) * C * NV * kLanes);
 }
 
 FW_NAMESPACE_END
