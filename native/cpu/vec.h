@@ -53,11 +53,13 @@ FW_INLINE float sum(Vec x) {
   return lanes[0];
 }
 
-// e^x to about 2 ulp; 0 below -87.3, finite up to 88.7. n = round(x / ln 2), then a polynomial on the remainder.
+// e^x to about 2 ulp; 0 below -87.3, finite up to 88.7. n = round(x / ln 2), then a polynomial on the remainder. The
+// comparisons are written so that NaN stays NaN.
 FW_INLINE Vec vexp(Vec x) {
-  const Vec clamped = vmin(vmax(x, splat(-87.33654f)), splat(88.72283f));
+  const Vec lowest = splat(-87.33654f), highest = splat(88.72283f);
+  const Vec above = lowest > x ? lowest : x, clamped = highest < above ? highest : above;
   const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
-  const Vec n = (clamped * splat(1.44269504f) + shift) - shift;
+  const Vec shifted = fma(clamped, splat(1.44269504f), shift), n = shifted - shift;
   Vec r = clamped - n * splat(0.693359375f);
   r = r - n * splat(-2.12194440e-4f);
   Vec p = splat(1.9875691500e-4f);
@@ -67,12 +69,10 @@ FW_INLINE Vec vexp(Vec x) {
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
   p = fma(p * r, r, r + splat(1.0f));
-  // 2^n in two factors, so that n = 128 is no infinity.
-  const VecInt whole = __builtin_convertvector(n, VecInt), half = whole >> 1;
-  const Vec low = reinterpret_cast<Vec>((half + 127) << 23), high = reinterpret_cast<Vec>((whole - half + 127) << 23);
-  const Vec y = p * low * high;
-  const Vec zeroed = select(x < splat(-87.33654f), Vec{}, y);
-  return select(x == x, zeroed, x);  // NaN stays NaN
+  // n stands in the lowest bits of `shifted`; adding it to the exponent of p in [0.7, 1.5) multiplies with 2^n, and no
+  // n between the bounds leaves the normal numbers.
+  const Vec y = reinterpret_cast<Vec>(reinterpret_cast<VecInt>(p) + (reinterpret_cast<VecInt>(shifted) << 23));
+  return x < lowest ? Vec{} : y;
 }
 
 // ln x to about 1 ulp, also of subnormal numbers; -infinity at 0, NaN below. x = m 2^e with m in [sqrt(1/2), sqrt(2)),

@@ -106,9 +106,11 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         ahead.add(args.output + (next * p.heads + h) * V + from, p.heads * V, to - from);
         if (p.gate_width > 1) ahead.add(x.gate[next], p.gate.token, K);
         if (args.written.data) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
-        if (args.states.data && (t + tokens) % every == 0)
-          ahead.add(args.states + ((sequence.checkpoint + (t + tokens) / every) * p.heads + h) * K * V, K * V / tokens,
-                    K * V / tokens);
+        if (args.states.data) {
+          const int64_t rows = (K * V + every - 1) / every;
+          ahead.add(args.states + ((sequence.checkpoint + t / every + 1) * p.heads + h) * K * V + t % every * rows, rows,
+                    rows);
+        }
       }
       for (int i = 0; i < ahead.count; i++)
         if (i % blocks == b) share.rows[share.count++] = ahead.rows[i];

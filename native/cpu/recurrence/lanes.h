@@ -29,12 +29,17 @@ FW_INLINE void each(const F& f) {
   each_of(typename EachLane<N>::type(), f);
 }
 
-// Whether every lane of a comparison holds.
-FW_INLINE bool all(VecInt mask) {
-  int32_t any_not = 0;
-  for (int i = 0; i < kLanes; i++) any_not |= ~mask[i];
-  return !any_not;
+template <int Step, int... I>
+FW_INLINE VecInt swapped(VecInt x, Lanes<I...>) {
+  return __builtin_shufflevector(x, x, (I ^ Step)...);
 }
+template <int Step>
+FW_INLINE VecInt and_level(VecInt x) {
+  if constexpr (Step < kLanes) return and_level<Step * 2>(x & swapped<Step>(x, AllLanes()));
+  return x;
+}
+// Whether every lane of a comparison holds.
+FW_INLINE bool all(VecInt mask) { return and_level<1>(mask)[0] != 0; }
 
 // Of a pair of vectors seen as 2 x 2 squares of Step lanes: the first and the second row of the transposed squares.
 template <int Step, int... I>

@@ -77,7 +77,7 @@ template <int C, int NV, bool Erase, bool Second, bool Scaled>
 static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64_t count, const ValueBlock& b,
                                                 const Ahead& ahead) {
   const int64_t groups = (count + C - 1) / C;
-  const bool use_second = s.pair_kinds > kReadSecond, use_beta = b.beta != nullptr;
+  const bool use_second = Scaled && s.pair_kinds > kReadSecond, use_beta = b.beta != nullptr;
   Vec r[C][NV], v[C][NV];
 #pragma GCC unroll 4
   for (int c = 0; c < C; c++)
@@ -86,6 +86,8 @@ static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64
       r[c][n] = load(b.pending + (c * NV + n) * kLanes);
       v[c][n] = Second ? load(b.pending + ((C + c) * NV + n) * kLanes) : Vec{};
     }
+  const float *v_row = b.v, *beta_row = b.beta, *pairs = s.pairs;
+  float *output_row = b.output, *written_row = b.written;
   for (int64_t g = 0; g < groups; g++) {
     const int64_t at = g * C * s.K, before = at - C * s.K;
     const float* second = Second ? s.second + before : nullptr;
@@ -97,53 +99,43 @@ static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64
       sweep<C, NV, Erase, Second, false>(b.state, K, s.K, nullptr, s.write + before, second, s.erase + at, s.read + at,
                                          r, v, erased, output);
     }
-    const float* pairs = s.pairs + g * s.pair_kinds * kPairs<C>;
     Vec write[C][NV], value[C][NV];
-#pragma GCC unroll 4
-    for (int c = 0; c < C; c++) {
+    each<C>([&](auto c) {
       const int64_t t = g * C + c;
-#pragma GCC unroll 4
-      for (int n = 0; n < NV; n++) write[c][n] = value[c][n] = Vec{};
-      if (t >= count) continue;
+      each<NV>([&](auto n) { write[c][n] = value[c][n] = Vec{}; });
+      if (t >= count) return;
       const float* dots = pairs + pair(c, 0);
-      const Vec erase_scale = splat(s.erase_scale[t]), read_scale = splat(s.read_scale[t]), beta = splat(s.beta[t]);
-#pragma GCC unroll 4
-      for (int n = 0; n < NV; n++) {
-        value[c][n] = load(b.v + t * b.v_stride + n * kLanes);
+      each<NV>([&](auto n) {
+        value[c][n] = load(v_row + n * kLanes);
         Vec error = Second ? Vec{} : value[c][n];
         if (Erase) {
-          error -= Scaled ? erase_scale * erased[c][n] : erased[c][n];
-#pragma GCC unroll 4
-          for (int j = 0; j < c; j++) {
+          error -= Scaled ? splat(s.erase_scale[t]) * erased[c][n] : erased[c][n];
+          each<c>([&](auto j) {
             error -= splat(dots[kEraseWrite * kPairs<C> + j]) * write[j][n];
             if (Second) error -= splat(dots[kEraseSecond * kPairs<C> + j]) * value[j][n];
-          }
+          });
         }
-        write[c][n] = error * (use_beta ? load(b.beta + t * b.beta_stride + n * kLanes) : beta);
-        Vec y = Scaled ? read_scale * output[c][n] : output[c][n];
-#pragma GCC unroll 4
-        for (int j = 0; j <= c; j++) y = fma(splat(dots[j]), write[j][n], y);
-        if (use_second) {
-#pragma GCC unroll 4
-          for (int j = 0; j <= c; j++) y = fma(splat(dots[kReadSecond * kPairs<C> + j]), value[j][n], y);
-        }
-        store(b.output + t * b.output_stride + n * kLanes, y);
-        if (b.written) store(b.written + t * b.written_stride + n * kLanes, write[c][n]);
-      }
+        write[c][n] = error * (use_beta ? load(beta_row + n * kLanes) : splat(s.beta[t]));
+        Vec y = Scaled ? splat(s.read_scale[t]) * output[c][n] : output[c][n];
+        each<c + 1>([&](auto j) { y = fma(splat(dots[j]), write[j][n], y); });
+        if (use_second) each<c + 1>([&](auto j) { y = fma(splat(dots[kReadSecond * kPairs<C> + j]), value[j][n], y); });
+        store(output_row + n * kLanes, y);
+      });
+      if (b.written) each<NV>([&](auto n) { store(written_row + n * kLanes, write[c][n]); });
+      v_row += b.v_stride, beta_row += b.beta_stride, output_row += b.output_stride, written_row += b.written_stride;
       for (int i = 0; i < ahead.count; i++) {
         const Ahead::Row& next = ahead.rows[i];
         prefetch_row(next.data + t * next.stride, next.length);
       }
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < C; c++) {
+    });
+    pairs += s.pair_kinds * kPairs<C>;
+    each<C>([&](auto c) {
       const Vec scale = splat(s.write_scale[g * C + c]);
-#pragma GCC unroll 4
-      for (int n = 0; n < NV; n++) {
+      each<NV>([&](auto n) {
         r[c][n] = Scaled ? scale * write[c][n] : write[c][n];
         if (Second) v[c][n] = Scaled ? scale * value[c][n] : value[c][n];
-      }
-    }
+      });
+    });
   }
 #pragma GCC unroll 4
   for (int c = 0; c < C; c++)
