@@ -6,15 +6,22 @@ FW_NAMESPACE_BEGIN
 
 static constexpr int64_t kBlock = 2 * kLanes;  // values per block
 
+// Tokens per sweep. More make fewer loads and stores of the state per token, while their sums, what they write and a
+// row of the state fit in the registers: 32 with AVX-512, else 16.
+constexpr int kErasing = kLanes == 16 ? 3 : 2, kAdding = 4;
+
 // Tokens per stage: their keys and queries should leave room for the state block in the first-level cache.
-static int64_t tokens_per_stage(int64_t K) { return K <= 64 ? 32 : 16; }
+template <int C>
+static int64_t tokens_per_stage(int64_t K) {
+  return round_up(K <= 128 ? 32 : 16, C);
+}
 
 // Values [from, to) of one head of one sequence; `from` is a multiple of kBlock.
 template <int C, Form kForm, bool Second, bool Scaled>
 static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
                          int64_t n, int64_t h, int64_t from, int64_t to) {
   constexpr bool Erase = kForm != kPlain;
-  const int64_t K = p.K, V = p.V, capacity = tokens_per_stage(K), blocks = (to - from + kBlock - 1) / kBlock;
+  const int64_t K = p.K, V = p.V, capacity = tokens_per_stage<C>(K), blocks = (to - from + kBlock - 1) / kBlock;
   Arena count(nullptr);
   lay_out_stage<C>(count, p, capacity);
   Arena arena(cx.scratch(0, count.used));
@@ -96,10 +103,11 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
           block.beta = beta, block.beta_stride = part.lanes;
         }
       }
-      // Each block fetches its share of what the next stage reads and writes.
+      // Each block fetches its share of what is read and written `capacity` tokens later.
       Ahead ahead, share;
-      if (t + 2 * tokens <= sequence.length) {
-        const int64_t next = at + tokens;
+      share.tokens = least(tokens, sequence.length - t - capacity);
+      if (share.tokens > 0) {
+        const int64_t next = at + capacity;
         ahead.add(x.k[next], p.k.token, K);
         ahead.add(x.q[next], p.q.token, K);
         ahead.add(x.v[next] + from, p.v.token, to - from);
@@ -204,8 +212,8 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
     if (p.exchanged) return forward_exchanged(cx, args, p, sequence, n, h);
     const bool scaled = p.gate_width == 1;
     const auto forward =
-        plain && p.erase   ? (scaled ? forward_head<2, kPlainErase, false, true> : forward_head<2, kPlainErase, false, false>)
-        : plain            ? (scaled ? forward_head<4, kPlain, false, true> : forward_head<4, kPlain, false, false>)
+        plain && p.erase   ? (scaled ? forward_head<kErasing, kPlainErase, false, true> : forward_head<kErasing, kPlainErase, false, false>)
+        : plain            ? (scaled ? forward_head<kAdding, kPlain, false, true> : forward_head<kAdding, kPlain, false, false>)
         : !args.recurrent  ? (p.second_write ? forward_head<2, kGeneral, true, true> : forward_head<2, kGeneral, false, true>)
         : p.second_write   ? forward_head<1, kGeneral, true, true>
                            : forward_head<1, kGeneral, false, true>;

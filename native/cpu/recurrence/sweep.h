@@ -17,7 +17,7 @@ struct ValueBlock {
   int64_t v_stride, beta_stride, output_stride, written_stride;
 };
 
-// Memory that comes next, one row per token, fetched while the sweep computes.
+// Memory that comes later, one row per token, fetched while the sweep computes.
 struct Ahead {
   struct Row {
     const float* data;
@@ -25,9 +25,11 @@ struct Ahead {
   };
   Row rows[8];
   int count = 0;
+  int64_t tokens = 0;
   void add(const float* data, int64_t stride, int64_t length) { rows[count++] = {data, stride, length}; }
   // Inlined by force: a call of a function that only prefetches counts as one without effect, and is dropped.
   __attribute__((always_inline)) void fetch(int64_t t) const {
+    if (t >= tokens) return;
     for (int i = 0; i < count; i++) prefetch_row(rows[i].data + t * rows[i].stride, rows[i].length);
   }
 };
