@@ -19,7 +19,7 @@ export interface DeltaGates {
 const plain = defineRule<DeltaGates>({
   name: 'deltaRule',
   kind: { eraseFrom: 'decayed' },
-  lower: (inputs, { beta, gate }) => ({ ...inputs, beta, gate }),
+  lower: ({ q, k, v }, { beta, gate }) => ({ q, k, v, beta, gate }),
 });
 
 type DeltaOptions = CommonOptions & DeltaGates & NormalizeOptions;
