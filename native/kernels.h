@@ -34,6 +34,18 @@ struct Heads {
 };
 struct HeadsMaybe : Heads {};
 
+// Any number of contiguous buffers of float32, with their numbers of elements.
+struct Span {
+  void* data;
+  int64_t size;
+  operator float*() const { return static_cast<float*>(data); }
+};
+struct List {
+  const Span* items = nullptr;
+  int64_t count = 0;
+  const Span& operator[](int64_t i) const { return items[i]; }
+};
+
 struct Dims {
   int64_t rank = 0;
   int64_t d[8] = {};
@@ -129,13 +141,13 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InOut, state) F(Out, output) \
   F(Int, sequences) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
   F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged)
-#define FW_FIELDS_adam(F) F(InOut, parameter) F(In, gradient) F(InOut, mean) F(InOut, square) \
-  F(InMaybe, gradientScale) F(Int, n) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
+#define FW_FIELDS_adam(F) F(List, parameters) F(List, gradients) F(List, means) F(List, squares) \
+  F(InMaybe, gradientScale) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
   F(Float, weightDecay) F(Int, coupled) F(Float, correction1) F(Float, correction2)
-#define FW_FIELDS_sgd(F) F(InOut, parameter) F(In, gradient) F(InOutMaybe, momentumBuffer) \
-  F(InMaybe, gradientScale) F(Int, n) F(Float, learningRate) F(Float, momentum) F(Int, nesterov) \
+#define FW_FIELDS_sgd(F) F(List, parameters) F(List, gradients) F(List, momentumBuffers) \
+  F(InMaybe, gradientScale) F(Float, learningRate) F(Float, momentum) F(Int, nesterov) \
   F(Float, weightDecay)
-#define FW_FIELDS_sumSquares(F) F(In, x) F(Out, y) F(Int, n)
+#define FW_FIELDS_sumSquares(F) F(List, x) F(Out, y)
 #define FW_FIELDS_swiglu(F) F(In, gate) F(In, up) F(Out, y) F(Int, n)
 #define FW_FIELDS_swigluBackward(F) F(In, gate) F(In, up) F(In, dy) F(Out, dgate) F(Out, dup) F(Int, n)
 #define FW_KERNELS(K) K(fill) K(cast) K(copy) K(unary) K(unaryBackward) K(binary) K(reduce) K(argmax) K(cumsum) \

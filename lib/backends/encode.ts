@@ -1,7 +1,7 @@
 // From a kernel's arguments to the doubles of the command array; native/binding/arguments.h reads them back.
 import { compileFunction } from 'node:vm';
 import { contiguousStrides, describe, FastWeightsError, formatShape, type Tensor } from '../core';
-import { KERNELS, MAX_DIMS, type FieldKind, type KernelName } from './table';
+import { KERNELS, MAX_DIMS, MAX_LIST, type FieldKind, type KernelName } from './table';
 
 /** Writes the arguments of one kernel. */
 export type Encoder = (args: Readonly<Record<string, unknown>>) => void;
@@ -10,7 +10,7 @@ export type Encoder = (args: Readonly<Record<string, unknown>>) => void;
 const BUFFER = 2;
 const HEADS = 5;
 const DIMS = 1 + MAX_DIMS;
-const PLACES: Record<FieldKind, number> = {
+const PLACES: Record<Exclude<FieldKind, 'list'>, number> = {
   in: BUFFER,
   'in?': BUFFER,
   out: BUFFER,
@@ -84,6 +84,25 @@ function refuseStrides(shape: readonly number[], strides: readonly number[]): ne
   });
 }
 
+/** [count, then id, byte offset and elements of each]; returns the place behind it. */
+function list(command: Float64Array, at: number, tensors: readonly Tensor[]): number {
+  if (tensors.length > MAX_LIST) refuseLength(tensors.length);
+  command[at++] = tensors.length;
+  for (const t of tensors) {
+    wideBuffer(command, at, t);
+    command[at + BUFFER] = t.size;
+    at += BUFFER + 1;
+  }
+  return at;
+}
+
+function refuseLength(length: number): never {
+  throw new FastWeightsError('BACKEND', `a kernel takes lists of at most ${MAX_LIST} tensors, got ${length}`, {
+    expected: `at most ${MAX_LIST}`,
+    found: String(length),
+  });
+}
+
 /** [rank, MAX_DIMS numbers] */
 function dims(command: Float64Array, at: number, sizes: readonly number[]): void {
   command[at] = sizes.length;
@@ -100,7 +119,7 @@ function refuseValue(value: unknown): never {
   throw new FastWeightsError('BACKEND', `a number is needed, got ${found}`, { expected: 'a number', found });
 }
 
-const WRITERS = { buffer, wideBuffer, heads, stepHeads, dims, number };
+const WRITERS = { buffer, wideBuffer, heads, stepHeads, list, dims, number };
 
 /** Kernels that know elements of 16 bits. */
 const NARROW_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy'];
@@ -110,8 +129,9 @@ function writerOf(kernel: KernelName, kind: FieldKind): keyof typeof WRITERS {
     case 'heads':
     case 'heads?':
       return kernel === 'recurrenceStep' ? 'stepHeads' : 'heads';
+    case 'list':
     case 'dims':
-      return 'dims';
+      return kind;
     case 'int':
     case 'float':
       return 'number';
@@ -126,11 +146,18 @@ function writerOf(kernel: KernelName, kind: FieldKind): keyof typeof WRITERS {
  * longer than all the rest of a small call.
  */
 export function compileEncoder(kernel: KernelName, command: Float64Array): Encoder {
-  let at = 0;
-  const lines: string[] = [];
+  // Places are known beforehand until the first list.
+  let [base, at] = ['', 0];
+  const lines: string[] = ['let end;'];
   for (const [field, kind] of Object.entries<FieldKind>(KERNELS[kernel])) {
-    lines.push(`${writerOf(kernel, kind)}(command, ${at}, args.${field});`);
-    at += PLACES[kind];
+    const call = `${writerOf(kernel, kind)}(command, ${base}${at}, args.${field});`;
+    if (kind === 'list') {
+      lines.push(`end = ${call}`);
+      [base, at] = ['end + ', 0];
+    } else {
+      lines.push(call);
+      at += PLACES[kind];
+    }
   }
   // Unlike `new Function`, this works where node runs with --disallow-code-generation-from-strings.
   const make = compileFunction(`return (args) => {\n${lines.join('\n')}\n};`, ['command', ...Object.keys(WRITERS)], {

@@ -7,12 +7,14 @@ import type { Tensor } from '../core';
  * Kinds of arguments.
  * `in`, `out`, `inout`: a contiguous buffer that is read, written, or both. `heads`: a strided operand
  * [tokens, heads, width] whose last dimension is contiguous, taken from a tensor [B, T, H, D], [B, T, H], or for one
- * step [B, H, D], [B, H]. A question mark allows null. `dims`: up to 8 numbers. `int`, `float`: numbers.
+ * step [B, H, D], [B, H]. A question mark allows null. `list`: any number of contiguous buffers
+ * (MAX_LIST at most), each with its number of elements. `dims`: up to 8 numbers. `int`, `float`: numbers.
  */
 export type FieldKind =
-  'in' | 'in?' | 'out' | 'out?' | 'inout' | 'inout?' | 'heads' | 'heads?' | 'dims' | 'int' | 'float';
+  'in' | 'in?' | 'out' | 'out?' | 'inout' | 'inout?' | 'heads' | 'heads?' | 'list' | 'dims' | 'int' | 'float';
 
 export const MAX_DIMS = 8;
+export const MAX_LIST = 512;
 
 /**
  * How matrix products of float32 multiply: as they are, or rounded to bfloat16 on devices that are faster so (sums are
@@ -443,14 +445,13 @@ export const KERNELS = {
     readBefore: 'int',
     exchanged: 'int',
   },
-  /** Adam with decoupled (or, with coupled = 1, ordinary) weight decay; step sizes already hold the bias corrections. */
+  /** Adam with decoupled (or, with coupled = 1, ordinary) weight decay; the corrections are those of the moments' bias. */
   adam: {
-    parameter: 'inout',
-    gradient: 'in',
-    mean: 'inout',
-    square: 'inout',
+    parameters: 'list',
+    gradients: 'list',
+    means: 'list',
+    squares: 'list',
     gradientScale: 'in?',
-    n: 'int',
     learningRate: 'float',
     beta1: 'float',
     beta2: 'float',
@@ -460,20 +461,19 @@ export const KERNELS = {
     correction1: 'float',
     correction2: 'float',
   },
-  /** parameter -= learningRate (gradient + weightDecay parameter), through a momentum buffer when given. */
+  /** parameter -= learningRate (gradient + weightDecay parameter), through momentum buffers unless that list is empty. */
   sgd: {
-    parameter: 'inout',
-    gradient: 'in',
-    momentumBuffer: 'inout?',
+    parameters: 'list',
+    gradients: 'list',
+    momentumBuffers: 'list',
     gradientScale: 'in?',
-    n: 'int',
     learningRate: 'float',
     momentum: 'float',
     nesterov: 'int',
     weightDecay: 'float',
   },
-  /** y[0] = sum of squares of x[n], in blocks of fixed size, so that the order never depends on threads. */
-  sumSquares: { x: 'in', y: 'out', n: 'int' },
+  /** y[0] = sum of squares of all x, in blocks of fixed size, so that the order never depends on threads. */
+  sumSquares: { x: 'list', y: 'out' },
   /** y = silu(gate) * up */
   swiglu: { gate: 'in', up: 'in', y: 'out', n: 'int' },
   swigluBackward: { gate: 'in', up: 'in', dy: 'in', dgate: 'out', dup: 'out', n: 'int' },
@@ -485,9 +485,11 @@ type FieldValue<K> = K extends 'int' | 'float'
   ? number
   : K extends 'dims'
     ? readonly number[]
-    : K extends `${string}?`
-      ? Tensor | null
-      : Tensor;
+    : K extends 'list'
+      ? readonly Tensor[]
+      : K extends `${string}?`
+        ? Tensor | null
+        : Tensor;
 
 export type KernelArguments<N extends KernelName> = {
   [F in keyof (typeof KERNELS)[N]]: FieldValue<(typeof KERNELS)[N][F]>;

@@ -78,7 +78,7 @@ export { feedForward, type FeedForwardWeights, linear, type LinearOptions } from
 export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision } from './matmul';
 export { groupNorm, l2Norm, layerNorm, rmsNorm, rmsNormGated, type GatedNormOptions } from './norm';
 export { dropout } from './random';
-export { sumSquares } from './reduce';
+export { chunks, sumSquares } from './reduce';
 export { rope, type RopeOptions } from './rope';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
 export { logSoftmax, softmax } from './softmax';

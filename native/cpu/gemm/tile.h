@@ -26,7 +26,7 @@ FW_INLINE Vec add_scaled(Vec c, Vec x, float alpha, VecInt keep) {
 }
 
 // Adds the products [rows, width], whose rows are `stride` floats, to a tile with partial vectors or strided columns.
-static __attribute__((noinline)) void add_tile(const Tile& t, const float* products, int64_t rows, int64_t stride) {
+static __attribute__((noinline, unused)) void add_tile(const Tile& t, const float* products, int64_t rows, int64_t stride) {
   const VecInt keep = VecInt{} - int32_t(!t.overwrite);
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < t.width; j += kLanes) {
