@@ -8,7 +8,7 @@ static constexpr int64_t kBlock = 2 * kLanes;  // values per block
 
 // Tokens per sweep. More make fewer loads and stores of the state per token, while their sums, what they write and a
 // row of the state fit in the registers: 32 with AVX-512, else 16.
-constexpr int kErasing = kLanes == 16 ? 3 : 2, kAdding = 4;
+constexpr int kErasing = kLanes == 16 ? 3 : 2, kAdding = kLanes == 16 ? 4 : 2;
 
 // Tokens per stage: their keys and queries should leave room for the state block in the first-level cache.
 template <int C>

@@ -95,7 +95,9 @@ static void stage_decays(const Problem& p, const Head& x, Stage& s, int64_t t, i
   for (int64_t c = 0; c < padded; c++) {
     float* decay = s.token_decay + c * s.K;
     const float* gate = c < count ? x.gate[t + c] : s.nothing;
-    for (int64_t i = 0; i < s.K; i += kLanes) store(decay + i, vexp(load_row(gate, i, p.K)));
+    int64_t i = 0;
+    for (; i + kLanes <= p.K; i += kLanes) store(decay + i, vexp(load(gate + i)));
+    if (i < p.K) store(decay + i, vexp(load_part(gate + i, p.K - i)));
   }
 }
 
