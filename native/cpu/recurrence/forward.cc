@@ -1,14 +1,19 @@
 // The recurrence forward: sequences x heads (and, where those are too few, blocks of the value dimension) in parallel;
-// within each, stages of up to 64 tokens whose keys and queries are laid out once for all blocks of values.
+// within each, stages of some 32 tokens whose keys and queries are laid out once for all blocks of values.
+#include "stage_tokens.h"
 #include "sweep.h"
 
 FW_NAMESPACE_BEGIN
 
 static constexpr int64_t kBlock = 2 * kLanes;  // values per block
 
-// Tokens per sweep. More make fewer loads and stores of the state per token, while their sums, what they write and a
-// row of the state fit in the registers: 32 with AVX-512, else 16.
-constexpr int kErasing = kLanes == 16 ? 3 : 2, kAdding = 4;
+// Tokens per sweep. More make fewer loads and stores of the state per token, as long as their sums, what they write and
+// a row of the state fit in the registers: 32 of them, else 16.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kGroup = 3;
+#else
+constexpr int kGroup = 2;
+#endif
 
 // Tokens per stage: their keys and queries should leave room for the state block in the first-level cache.
 template <int C>
@@ -115,9 +120,8 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         if (p.gate_width > 1) ahead.add(x.gate[next], p.gate.token, K);
         if (args.written.data) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
         if (args.states.data) {
-          const int64_t rows = (K * V + every - 1) / every;
-          ahead.add(args.states + ((sequence.checkpoint + t / every + 1) * p.heads + h) * K * V + t % every * rows, rows,
-                    rows);
+          const int64_t next_checkpoint = sequence.checkpoint + t / every + 1, each = (K * V + every - 1) / every;
+          ahead.add(args.states + (next_checkpoint * p.heads + h) * K * V + t % every * each, each, each);
         }
       }
       for (int i = 0; i < ahead.count; i++)
@@ -211,12 +215,14 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
     const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
     if (p.exchanged) return forward_exchanged(cx, args, p, sequence, n, h);
     const bool scaled = p.gate_width == 1;
-    const auto forward =
-        plain && p.erase   ? (scaled ? forward_head<kErasing, kPlainErase, false, true> : forward_head<kErasing, kPlainErase, false, false>)
-        : plain            ? (scaled ? forward_head<kAdding, kPlain, false, true> : forward_head<kAdding, kPlain, false, false>)
-        : !args.recurrent  ? (p.second_write ? forward_head<2, kGeneral, true, true> : forward_head<2, kGeneral, false, true>)
-        : p.second_write   ? forward_head<1, kGeneral, true, true>
-                           : forward_head<1, kGeneral, false, true>;
+    const auto forward = plain && p.erase  ? (scaled ? forward_head<kGroup, kPlainErase, false, true>
+                                                     : forward_head<kGroup, kPlainErase, false, false>)
+                         : plain           ? (scaled ? forward_head<kGroup, kPlain, false, true>
+                                                     : forward_head<kGroup, kPlain, false, false>)
+                         : !args.recurrent ? (p.second_write ? forward_head<2, kGeneral, true, true>
+                                                             : forward_head<2, kGeneral, false, true>)
+                         : p.second_write  ? forward_head<1, kGeneral, true, true>
+                                           : forward_head<1, kGeneral, false, true>;
     forward(cx, args, p, sequence, n, h, from, least(p.V, from + width));
   });
 }

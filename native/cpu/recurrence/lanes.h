@@ -14,8 +14,8 @@ struct EachLane<0, I...> {
 };
 typedef EachLane<kLanes>::type AllLanes;
 
-// Calls f(Index<0>()) .. f(Index<N - 1>()): a loop whose counter is a constant from the start, so that arrays of vectors
-// indexed by it live in registers.
+// Calls f(Index<0>()) ... f(Index<N - 1>()): a loop whose counter is a constant from the start, so that arrays of
+// vectors indexed by it live in registers.
 template <int I>
 struct Index {
   constexpr operator int() const { return I; }
