@@ -2,6 +2,9 @@
 // AVX-512 (16 lanes), AVX2 (8), and SSE2, NEON or plain code (4).
 #pragma once
 #include "isa.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 FW_NAMESPACE_BEGIN
 
@@ -105,7 +108,18 @@ FW_INLINE Vec vlog1p(Vec x) {
   return vlog(u) + (x - (u - splat(1.0f))) / u;
 }
 
-FW_INLINE Vec vsigmoid(Vec x) { return splat(1.0f) / (splat(1.0f) + vexp(-x)); }
+// 1 / x to about 1 ulp for x in [1, 2^127). Where the processor has an estimate of 14 bits, a Newton step on it takes a
+// third of a division's time.
+FW_INLINE Vec vreciprocal(Vec x) {
+#if defined(__AVX512F__)
+  const Vec y = reinterpret_cast<Vec>(_mm512_rcp14_ps(reinterpret_cast<__m512>(x)));
+  return fma(y, fma(-x, y, splat(1.0f)), y);
+#else
+  return splat(1.0f) / x;
+#endif
+}
+
+FW_INLINE Vec vsigmoid(Vec x) { return vreciprocal(splat(1.0f) + vexp(-x)); }
 
 // Near 0 a polynomial keeps the relative precision that 1 - 2 / (e^2|x| + 1) would lose.
 FW_INLINE Vec vtanh(Vec x) {
