@@ -53,12 +53,11 @@ FW_INLINE float sum(Vec x) {
   return lanes[0];
 }
 
-// e^x to about 2 ulp; 0 below -87.3, finite up to 88.7. n = round(x / ln 2), then a polynomial on the remainder.
-FW_INLINE Vec vexp(Vec x) {
-  const Vec clamped = vmin(vmax(x, splat(-87.33654f)), splat(88.72283f));
+// e^x = 2^n times what is returned, to about 2 ulp. n = round(x / ln 2), then a polynomial on the remainder.
+FW_INLINE Vec exp_fraction(Vec x, VecInt& whole) {
   const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
-  const Vec n = (clamped * splat(1.44269504f) + shift) - shift;
-  Vec r = clamped - n * splat(0.693359375f);
+  const Vec n = (x * splat(1.44269504f) + shift) - shift;
+  Vec r = x - n * splat(0.693359375f);
   r = r - n * splat(-2.12194440e-4f);
   Vec p = splat(1.9875691500e-4f);
   p = fma(p, r, splat(1.3981999507e-3f));
@@ -66,9 +65,23 @@ FW_INLINE Vec vexp(Vec x) {
   p = fma(p, r, splat(4.1665795894e-2f));
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
-  p = fma(p * r, r, r + splat(1.0f));
+  whole = __builtin_convertvector(n, VecInt);
+  return fma(p * r, r, r + splat(1.0f));
+}
+
+// e^x for |x| <= 87.
+FW_INLINE Vec vexp_bounded(Vec x) {
+  VecInt whole;
+  const Vec p = exp_fraction(x, whole);
+  return p * reinterpret_cast<Vec>((whole + 127) << 23);
+}
+
+// e^x; 0 below -87.3, finite up to 88.7.
+FW_INLINE Vec vexp(Vec x) {
+  VecInt whole;
+  const Vec p = exp_fraction(vmin(vmax(x, splat(-87.33654f)), splat(88.72283f)), whole);
   // 2^n in two factors, so that n = 128 is no infinity.
-  const VecInt whole = __builtin_convertvector(n, VecInt), half = whole >> 1;
+  const VecInt half = whole >> 1;
   const Vec low = reinterpret_cast<Vec>((half + 127) << 23), high = reinterpret_cast<Vec>((whole - half + 127) << 23);
   const Vec y = p * low * high;
   const Vec zeroed = select(x < splat(-87.33654f), Vec{}, y);
