@@ -56,14 +56,11 @@ FW_INLINE float sum(Vec x) {
   return lanes[0];
 }
 
-// e^x to about 2 ulp; 0 below -87.3, finite up to 88.7. n = round(x / ln 2), then a polynomial on the remainder. The
-// comparisons are written so that NaN stays NaN.
-FW_INLINE Vec vexp(Vec x) {
-  const Vec lowest = splat(-87.33654f), highest = splat(88.72283f);
-  const Vec above = lowest > x ? lowest : x, clamped = highest < above ? highest : above;
+// e^x to about 2 ulp for x in [-87.3, 88.7]. n = round(x / ln 2), then a polynomial on the remainder.
+FW_INLINE Vec vexp_bounded(Vec x) {
   const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
-  const Vec shifted = fma(clamped, splat(1.44269504f), shift), n = shifted - shift;
-  Vec r = clamped - n * splat(0.693359375f);
+  const Vec shifted = fma(x, splat(1.44269504f), shift), n = shifted - shift;
+  Vec r = x - n * splat(0.693359375f);
   r = r - n * splat(-2.12194440e-4f);
   Vec p = splat(1.9875691500e-4f);
   p = fma(p, r, splat(1.3981999507e-3f));
@@ -74,7 +71,14 @@ FW_INLINE Vec vexp(Vec x) {
   p = fma(p * r, r, r + splat(1.0f));
   // n stands in the lowest bits of `shifted`; adding it to the exponent of p in [0.7, 1.5) multiplies with 2^n, and no
   // n between the bounds leaves the normal numbers.
-  const Vec y = reinterpret_cast<Vec>(reinterpret_cast<VecInt>(p) + (reinterpret_cast<VecInt>(shifted) << 23));
+  return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(p) + (reinterpret_cast<VecInt>(shifted) << 23));
+}
+
+// e^x; 0 below -87.3, finite up to 88.7. The comparisons are written so that NaN stays NaN.
+FW_INLINE Vec vexp(Vec x) {
+  const Vec lowest = splat(-87.33654f), highest = splat(88.72283f);
+  const Vec above = lowest > x ? lowest : x;
+  const Vec y = vexp_bounded(highest < above ? highest : above);
   return x < lowest ? Vec{} : y;
 }
 
