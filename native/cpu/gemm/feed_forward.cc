@@ -45,20 +45,21 @@ struct Activate : Finish {
   float* activated;
   int64_t gate_stride, stride;
   Activate(const float* gate, const float* up, int64_t gate_stride, float* activated, int64_t stride)
-      : Finish{run, ahead}, gate(gate), up(up), activated(activated), gate_stride(gate_stride), stride(stride) {}
+      : Finish{run, close_by}, gate(gate), up(up), activated(activated), gate_stride(gate_stride), stride(stride) {}
 
-  // gate was written just before.
-  static void ahead(const Finish&, int64_t, int64_t, int64_t, int64_t) {}
+  static void close_by(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines& lines) {
+    const Activate& x = static_cast<const Activate&>(self);
+    lines.add(x.gate + i * x.gate_stride + j, x.gate_stride, rows, cols);
+  }
 
   static void run(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
     const Activate& x = static_cast<const Activate&>(self);
     for (int64_t r = i; r < i + rows; r++) {
-      const int64_t from = r * x.gate_stride + j;
-      for (int64_t s = 0; s < cols; s += kLanes) {
-        const int64_t left = cols - s;
-        store_first(x.activated + r * x.stride + j + s,
-                    gated(load_first(x.gate + from + s, left), load_first(x.up + from + s, left)), left);
-      }
+      const float *gate = x.gate + r * x.gate_stride + j, *up = x.up + r * x.gate_stride + j;
+      float* activated = x.activated + r * x.stride + j;
+      for_vectors(cols, [&](int64_t s, auto load_at, auto store_at) {
+        store_at(activated + s, gated(load_at(gate + s), load_at(up + s)));
+      });
     }
   }
 };
@@ -68,13 +69,13 @@ struct ActivateBackward : Finish {
   const feedForwardBackwardArgs& x;
   int64_t row, column;  // of the block in the whole
   ActivateBackward(const feedForwardBackwardArgs& x, int64_t row, int64_t column)
-      : Finish{run, ahead}, x(x), row(row), column(column) {}
+      : Finish{run, close_by}, x(x), row(row), column(column) {}
 
-  static void ahead(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
+  static void close_by(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines& lines) {
     const ActivateBackward& at = static_cast<const ActivateBackward&>(self);
     const int64_t hidden = at.x.hidden, from = (at.row + i) * hidden + at.column + j;
-    fetch_rows(at.x.gate + from, hidden, rows, cols);
-    fetch_rows(at.x.up + from, hidden, rows, cols);
+    const float* const touched[] = {at.x.gate, at.x.up, at.x.dgate, at.x.dup};
+    for (const float* data : touched) lines.add(data + from, hidden, rows, cols);
   }
 
   static void run(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
@@ -82,14 +83,14 @@ struct ActivateBackward : Finish {
     const feedForwardBackwardArgs& x = at.x;
     for (int64_t r = i; r < i + rows; r++) {
       const int64_t from = (at.row + r) * x.hidden + at.column + j;
-      for (int64_t s = 0; s < cols; s += kLanes) {
-        const int64_t left = cols - s;
-        const Gated g = gated_backward(load_first(x.gate + from + s, left), load_first(x.up + from + s, left),
-                                       load_first(x.activated + from + s, left));
-        store_first(x.activated + from + s, g.y, left);
-        store_first(x.dgate + from + s, g.dgate, left);
-        store_first(x.dup + from + s, g.dup, left);
-      }
+      const float *gate = x.gate + from, *up = x.up + from;
+      float *activated = x.activated + from, *dgate = x.dgate + from, *dup = x.dup + from;
+      for_vectors(cols, [&](int64_t s, auto load_at, auto store_at) {
+        const Gated g = gated_backward(load_at(gate + s), load_at(up + s), load_at(activated + s));
+        store_at(activated + s, g.y);
+        store_at(dgate + s, g.dgate);
+        store_at(dup + s, g.dup);
+      });
     }
   }
 };
@@ -134,7 +135,8 @@ void forward_few(const Context& cx, const feedForwardArgs& x) {
 }  // namespace
 
 void feedForward(const Context& cx, const feedForwardArgs& x) {
-  const int64_t d = x.d, hidden = x.hidden, each = cut_rows(x.rows, 4 * cx.threads).each;
+  const int64_t d = x.d, hidden = x.hidden;
+  const Cut blocks = cut_rows(x.rows, cx.threads);
   if (x.rows <= 0 || d <= 0) return;
   if (hidden <= 0) return memset(x.y.data, 0, x.rows * d * sizeof(float)), start_rows(x, 0, x.rows);
   if (x.rows <= kBlockRows) return forward_few(cx, x);
@@ -146,8 +148,8 @@ void feedForward(const Context& cx, const feedForwardArgs& x) {
     gate.pack(cx, row_major(x.gateWeight + h * d, d).transposed());
     up.pack(cx, row_major(x.upWeight + h * d, d).transposed());
     down.pack(cx, row_major(x.downWeight + h, hidden).transposed());
-    parallel_blocks(cx, x.rows, each, [&](int64_t row, int64_t end) {
-      const int64_t rows = end - row;
+    parallel(cx, blocks.count, [&](int64_t i) {
+      const int64_t row = blocks.begin(i), rows = blocks.size(i);
       float* left = left_memory(cx);
       float* own = static_cast<float*>(cx.scratch(1, 3 * rows * width * int64_t(sizeof(float))));
       const int64_t stride = x.gate.data ? hidden : width;
@@ -166,7 +168,8 @@ void feedForward(const Context& cx, const feedForwardArgs& x) {
 }
 
 void feedForwardBackward(const Context& cx, const feedForwardBackwardArgs& x) {
-  const int64_t d = x.d, hidden = x.hidden, each = cut_rows(x.rows, 4 * cx.threads).each;
+  const int64_t d = x.d, hidden = x.hidden;
+  const Cut blocks = cut_rows(x.rows, cx.threads);
   if (x.rows <= 0) return;
   const Gemm& gemm = gemm_of(x.precision);
   if (hidden <= 0 && x.dx.data && !x.accumulate) memset(x.dx.data, 0, x.rows * d * sizeof(float));
@@ -179,8 +182,8 @@ void feedForwardBackward(const Context& cx, const feedForwardBackwardArgs& x) {
       gate.pack(cx, row_major(x.gateWeight + h * d, d));
       up.pack(cx, row_major(x.upWeight + h * d, d));
     }
-    parallel_blocks(cx, x.rows, each, [&](int64_t row, int64_t end) {
-      const int64_t rows = end - row, from = row * hidden + h;
+    parallel(cx, blocks.count, [&](int64_t i) {
+      const int64_t row = blocks.begin(i), rows = blocks.size(i), from = row * hidden + h;
       float* left = left_memory(cx);
       const ActivateBackward finish(x, row, h);
       down.multiply(row_major(x.dy + row * d, d), row_major(x.activated + from, hidden), rows, true, &finish, left);

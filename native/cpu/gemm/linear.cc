@@ -9,27 +9,30 @@ namespace {
 
 struct LinearFinish : Finish {
   const linearArgs& x;
-  explicit LinearFinish(const linearArgs& x) : Finish{run, ahead}, x(x) {}
+  explicit LinearFinish(const linearArgs& x) : Finish{run, close_by}, x(x) {}
 
-  static void ahead(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
+  static void close_by(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines& lines) {
     const linearArgs& x = static_cast<const LinearFinish&>(self).x;
-    if (x.residual.data) fetch_rows(x.residual + i * x.n + j, x.n, rows, cols);
+    if (x.residual.data) lines.add(x.residual + i * x.n + j, x.n, rows, cols);
+    if (x.preactivation.data) lines.add(x.preactivation + i * x.n + j, x.n, rows, cols);
   }
 
   static void run(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
     const linearArgs& x = static_cast<const LinearFinish&>(self).x;
     const bool silu = x.activation == kSiluActivation;
+    const int64_t n = x.n;
     for (int64_t r = i; r < i + rows; r++) {
-      const int64_t row = r * x.n + j;
-      for (int64_t s = 0; s < cols; s += kLanes) {
-        const int64_t left = cols - s;
-        Vec y = load_first(x.y + row + s, left);
-        if (x.bias.data) y += load_first(x.bias + j + s, left);
-        if (x.preactivation.data) store_first(x.preactivation + row + s, y, left);
-        if (silu) y *= vsigmoid(y);
-        if (x.residual.data) y += load_first(x.residual + row + s, left);
-        store_first(x.y + row + s, y, left);
-      }
+      const int64_t at = r * n + j;
+      float *y = x.y + at, *z = x.preactivation.data ? x.preactivation + at : nullptr;
+      const float *bias = x.bias.data ? x.bias + j : nullptr, *residual = x.residual.data ? x.residual + at : nullptr;
+      for_vectors(cols, [&](int64_t s, auto load_at, auto store_at) {
+        Vec v = load_at(y + s);
+        if (bias) v += load_at(bias + s);
+        if (z) store_at(z + s, v);
+        if (silu) v *= vsigmoid(v);
+        if (residual) v += load_at(residual + s);
+        store_at(y + s, v);
+      });
     }
   }
 };

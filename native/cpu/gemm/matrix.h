@@ -37,17 +37,39 @@ FW_INLINE int64_t panels_of(int64_t n) { return (n + kPanel - 1) / kPanel; }
 // Floats that hold `depth` rows of all panels of n columns. (Pairs of bfloat16 take half of it.)
 FW_INLINE int64_t packed_floats(int64_t depth, int64_t n) { return panels_of(n) * kPanel * depth; }
 
-// What is done with rows [i, i + rows) and columns [j, j + cols) of c as soon as they are complete, while they are in
-// the first cache. `fetch` is called before they are computed, to bring near what `apply` will read besides.
-struct Finish {
-  void (*apply)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols);
-  void (*fetch)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols);
+// Lines of memory that are touched when a tile is complete. The tile fetches one per step, again and again: all at once
+// they would hold up its own loads, and what it streams through the first cache would push them out before their time.
+struct Lines {
+  static constexpr int64_t kMost = 128;
+  const float* at[kMost];
+  int64_t count = 0, mask = 0;  // mask + 1, a power of two, entries are in use
+  void add(const float* data, int64_t stride, int64_t rows, int64_t cols) {
+    for (int64_t r = 0; r < rows; r++)
+      for (int64_t j = 0; j < cols && count < kMost; j += 16) at[count++] = data + r * stride + j;
+  }
+  // Called after the last `add`, of which there was one at least.
+  void close() {
+    for (mask = 0; mask + 1 < count;) mask = 2 * mask + 1;
+    for (int64_t i = 0; count <= mask; i++) at[count++] = at[i];
+  }
 };
 
-// Fetches rows of `stride` floats for a `Finish`.
-FW_INLINE void fetch_rows(const float* data, int64_t stride, int64_t rows, int64_t cols) {
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t j = 0; j < cols; j += 16) __builtin_prefetch(data + r * stride + j);
+// What is done with rows [i, i + rows) and columns [j, j + cols) of c as soon as they are complete. `near` names the
+// lines that `apply` will touch besides those of c.
+struct Finish {
+  void (*apply)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols);
+  void (*near)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines&);
+};
+
+// body(i, load, store) for every vector of n numbers, the last of which may be a part of one.
+template <class Body>
+FW_INLINE void for_vectors(int64_t n, const Body& body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    body(i, [](const float* p) { return load(p); }, [](float* p, Vec x) { store(p, x); });
+  const int64_t left = n - i;
+  if (left > 0)
+    body(i, [=](const float* p) { return load_part(p, left); }, [=](float* p, Vec x) { store_part(p, x, left); });
 }
 
 FW_NAMESPACE_END

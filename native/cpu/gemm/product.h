@@ -43,7 +43,7 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
   const bool pack = b.col != 1 || m > kBlockRows;
   const int64_t depth = depth_of(k);
   for (int64_t p = 0; p < k; p += depth) {
-    Tile t{};
+    Tile t;
     t.steps = k - p < depth ? k - p : depth;
     t.a_row = a.row, t.a_step = a.col;
     t.alpha = alpha, t.overwrite = overwrite && p == 0;
@@ -61,6 +61,8 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
         t.a = a.at(r, p);
         t.c = c.from(r, j);
         ahead.take(t);
+        t.take_lines_of_c(strips.begin(s + 1) - r);
+        t.lines.close();
         tile_of<Float32Products>(strips.begin(s + 1) - r, vectors)(t);
       }
     }

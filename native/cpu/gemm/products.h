@@ -48,7 +48,7 @@ static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, 
   constexpr int64_t kStepsAhead = 16;
   const Left left = Products::left(a, m, k, scratch);
   const Strips strips(m);
-  Tile t{};
+  Tile t;
   t.steps = (k + Products::kPerStep - 1) / Products::kPerStep;
   t.a_row = left.row, t.a_step = left.step;
   t.alpha = alpha, t.overwrite = overwrite;
@@ -64,7 +64,9 @@ static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, 
       t.ahead = t.b, t.ahead_step = 0;
       if (left.row == t.steps && r + rows < m && j == first * kPanel) t.ahead = t.a + rows * left.row, t.ahead_step = 16;
       if (left.row == 1) t.ahead = t.a + kStepsAhead * left.step, t.ahead_step = left.step;
-      if (finish) finish->fetch(*finish, r, j, rows, t.width);
+      t.take_lines_of_c(rows);
+      if (finish) finish->near(*finish, r, j, rows, t.width, t.lines);
+      t.lines.close();
       tile_of<Products>(rows, vectors)(t);
       if (finish) finish->apply(*finish, r, j, rows, t.width);
     }

@@ -12,41 +12,39 @@ static inline float* panel_memory(const Context& cx) {
   return static_cast<float*>(cx.scratch(3, kPanelFloats * int64_t(sizeof(float))));
 }
 
-// n cut into about `pieces` nearly equal ones, each but the last a multiple of `unit`.
+// n cut into nearly equal pieces.
 struct Cut {
-  int64_t each, count;
-  Cut(int64_t n, int64_t pieces, int64_t unit = 1)
-      : each(((n + pieces - 1) / pieces + unit - 1) / unit * unit), count((n + each - 1) / each) {}
+  int64_t n, count;
+  int64_t begin(int64_t i) const { return i * n / count; }
+  int64_t size(int64_t i) const { return begin(i + 1) - begin(i); }
 };
+static inline Cut cut(int64_t n, int64_t pieces) { return {n, pieces < n ? pieces : n}; }
 
-// Blocks of rows, `pieces` at least where that leaves them some height.
-static inline Cut cut_rows(int64_t m, int64_t pieces) {
-  const int64_t most = (m + 4 * kRows - 1) / (4 * kRows), needed = (m + kBlockRows - 1) / kBlockRows;
-  if (pieces > most) pieces = most;
-  return Cut(m, pieces > needed ? pieces : needed, kRows);
+// Blocks of kBlockRows rows at most. The same number for every thread: they are few, and the slowest thread counts.
+static inline Cut cut_rows(int64_t m, int threads) {
+  constexpr int64_t kLeastRows = 4 * kRows;
+  const int64_t needed = (m + kBlockRows - 1) / kBlockRows, even = (needed + threads - 1) / threads * threads;
+  return {m, even * kLeastRows <= m ? even : needed};
 }
 
 // Packs rows [p, p + depth) and n columns of b, on all threads.
 static inline void pack_shared(const Context& cx, const Gemm& gemm, Matrix b, int64_t depth, int64_t n, float* packed) {
-  const Cut cut(panels_of(n), 2 * cx.threads);
-  parallel(cx, cut.count, [&](int64_t i) {
-    const int64_t last = (i + 1) * cut.each;
-    gemm.pack(b, depth, n, i * cut.each, last < panels_of(n) ? last : panels_of(n), packed);
-  });
+  const Cut panels = cut(panels_of(n), 2 * cx.threads);
+  parallel(cx, panels.count, [&](int64_t i) { gemm.pack(b, depth, n, panels.begin(i), panels.begin(i + 1), packed); });
 }
 
 // Tells another one positions in the whole of c.
 struct FinishAt : Finish {
   const Finish* inner;
   int64_t i, j;
-  FinishAt(const Finish* inner, int64_t i, int64_t j) : Finish{run, ahead}, inner(inner), i(i), j(j) {}
+  FinishAt(const Finish* inner, int64_t i, int64_t j) : Finish{run, close_by}, inner(inner), i(i), j(j) {}
   static void run(const Finish& self, int64_t row, int64_t col, int64_t rows, int64_t cols) {
     const FinishAt& at = static_cast<const FinishAt&>(self);
     at.inner->apply(*at.inner, at.i + row, at.j + col, rows, cols);
   }
-  static void ahead(const Finish& self, int64_t row, int64_t col, int64_t rows, int64_t cols) {
+  static void close_by(const Finish& self, int64_t row, int64_t col, int64_t rows, int64_t cols, Lines& lines) {
     const FinishAt& at = static_cast<const FinishAt&>(self);
-    at.inner->fetch(*at.inner, at.i + row, at.j + col, rows, cols);
+    at.inner->near(*at.inner, at.i + row, at.j + col, rows, cols, lines);
   }
 };
 
@@ -55,22 +53,20 @@ static void multiply_shared(const Context& cx, const Gemm& gemm, Matrix a, Matri
                                    int64_t n, int64_t k, float alpha, bool overwrite, const Finish* finish) {
   const int64_t depth = depth_of(k), columns = n < kMaxColumns ? n : kMaxColumns;
   float* packed = static_cast<float*>(cx.scratch(3, packed_floats(depth, columns) * int64_t(sizeof(float))));
-  const Cut rows = cut_rows(m, 1);
+  const Cut rows = cut_rows(m, cx.threads);
   for (int64_t j = 0; j < n; j += columns) {
     const int64_t width = n - j < columns ? n - j : columns;
-    const int64_t panels = panels_of(width), wanted = (4 * cx.threads + rows.count - 1) / rows.count;
-    const Cut cut(panels, wanted < panels ? wanted : panels);
+    const Cut panels = cut(panels_of(width), (4 * cx.threads + rows.count - 1) / rows.count);
     for (int64_t p = 0; p < k; p += depth) {
       const int64_t steps = k - p < depth ? k - p : depth;
       const bool last = p + steps == k;
       pack_shared(cx, gemm, b.from(p, j), steps, width, packed);
-      parallel(cx, rows.count * cut.count, [&](int64_t task) {
+      parallel(cx, rows.count * panels.count, [&](int64_t task) {
         float* left = static_cast<float*>(cx.scratch(2, kLeftFloats * int64_t(sizeof(float))));
-        const int64_t i = task / cut.count * rows.each, from = task % cut.count * cut.each, to = from + cut.each;
+        const int64_t r = task / panels.count, s = task % panels.count, i = rows.begin(r);
         const FinishAt at(finish, i, j);
-        gemm.multiply(a.from(i, p), packed, c.from(i, j), m - i < rows.each ? m - i : rows.each, width, steps,
-                      from, to < panels ? to : panels, alpha, overwrite && p == 0,
-                      finish && last ? &at : nullptr, left);
+        gemm.multiply(a.from(i, p), packed, c.from(i, j), rows.size(r), width, steps, panels.begin(s),
+                      panels.begin(s + 1), alpha, overwrite && p == 0, finish && last ? &at : nullptr, left);
       });
     }
   }

@@ -17,6 +17,13 @@ struct Tile {
   bool overwrite;
   const float* ahead;  // memory that is needed soon, fetched one line per step
   int64_t ahead_step;
+  Lines lines;
+
+  void take_lines_of_c(int64_t rows) {
+    lines.count = 0;
+    if (c.col == 1) lines.add(c.data, c.row, rows, width);
+    else lines.at[lines.count++] = b;
+  }
 };
 
 // c + alpha x, or alpha x alone. There is one formula, without a branch, so that the compiler contracts it in the same
@@ -47,18 +54,17 @@ static void multiply_tile(const Tile& t) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; v++) {
-      acc[r][v] = Vec{};
-      if (whole) __builtin_prefetch(t.c.at(r, v * kLanes), 1);
-    }
+    for (int v = 0; v < V; v++) acc[r][v] = Vec{};
   const float *a = t.a, *b = t.b, *ahead = t.ahead;
-  const int64_t a_row = t.a_row, a_step = t.a_step, b_step = t.b_step, ahead_step = t.ahead_step;
+  const float* const* const lines = t.lines.at;
+  const int64_t mask = t.lines.mask, a_row = t.a_row, a_step = t.a_step, b_step = t.b_step, ahead_step = t.ahead_step;
 #pragma GCC unroll 2
   for (int64_t p = 0; p < t.steps; p++) {
     Vec row[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; v++) row[v] = load(b + v * kLanes);
     __builtin_prefetch(ahead);
+    __builtin_prefetch(lines[p & mask]);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       const Vec x = splat(a[r * a_row]);
