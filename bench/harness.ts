@@ -6,7 +6,7 @@ import { ours } from './cases';
 import type { Finding } from './contender';
 import { javaScriptPeers } from './peers';
 import { INSTALL, isInstalled } from './peers/packages';
-import { pythonCommand, pythonEnvironment, pythonPeers } from './peers/python';
+import { pythonCommand, pythonPeers } from './peers/python';
 import { type Case, type Problem, workOf } from './problem';
 import { median, summarize, type Summary } from './statistics';
 import type { Job, TrialResult } from './trial';
@@ -88,12 +88,14 @@ export function findPeers(python: string | undefined): Peer[] {
     const missing = packages.every(isInstalled) ? undefined : `${name}: not installed; ${INSTALL}`;
     return { name, supports, missing, start: startNode };
   });
-  const inPython = pythonPeers.map(({ name, supports }): Peer => ({
+  if (!python) return inJavaScript;
+  const inPython = pythonPeers().map(({ peer: { name, contender, supports }, environment }): Peer => ({
     name,
     supports,
-    start: (job) => startProcess(...pythonCommand(python!, JSON.stringify(job)), pythonEnvironment(job.threads)),
+    start: (job) =>
+      startProcess(...pythonCommand(python, JSON.stringify({ ...job, contender })), environment(job.threads)),
   }));
-  return python ? [...inJavaScript, ...inPython] : inJavaScript;
+  return [...inJavaScript, ...inPython];
 }
 
 /** Findings beyond their tolerance. */

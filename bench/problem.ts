@@ -45,6 +45,8 @@ export interface LanguageModelProblem {
   vocabulary: number;
   B: number;
   T: number;
+  /** 'medium': products of bfloat16, sums of float32. */
+  precision: 'highest' | 'medium';
 }
 
 /** A long sequence in pieces, or token by token when `piece` is 1; the state goes from one to the next. */

@@ -1,13 +1,13 @@
 // Tables for people, JSON for later comparisons.
 import { execFileSync } from 'node:child_process';
-import { cpus, hostname, totalmem } from 'node:os';
+import { cpus, totalmem } from 'node:os';
 import type { CaseResult, PeerResult } from './harness';
 
 export interface Report {
   suite: string;
   date: string;
   commit: string;
-  machine: { name: string; processor: string; cores: number; memory: number; instructionSet: string; node: string };
+  machine: { processor: string; cores: number; memory: number; instructionSet: string; node: string };
   results: CaseResult[];
 }
 
@@ -31,7 +31,6 @@ export function makeReport(suite: string, results: CaseResult[]): Report {
     date: new Date().toISOString(),
     commit: commit(),
     machine: {
-      name: hostname(),
       processor: cpus()[0]?.model.trim() ?? 'unknown',
       cores: cpus().length,
       memory: totalmem(),

@@ -34,6 +34,18 @@ struct Heads {
 };
 struct HeadsMaybe : Heads {};
 
+// Any number of contiguous buffers of float32, with their numbers of elements.
+struct Span {
+  void* data;
+  int64_t size;
+  operator float*() const { return static_cast<float*>(data); }
+};
+struct List {
+  const Span* items = nullptr;
+  int64_t count = 0;
+  const Span& operator[](int64_t i) const { return items[i]; }
+};
+
 struct Dims {
   int64_t rank = 0;
   int64_t d[8] = {};
@@ -84,7 +96,15 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_FIELDS_shortConvStep(F) F(In, x) F(In, weight) F(InMaybe, bias) F(InOut, state) F(Out, y) \
   F(Int, batch) F(Int, d) F(Int, width) F(Int, activation)
 #define FW_FIELDS_matmul(F) F(In, a) F(In, b) F(InOut, c) F(Int, batch1) F(Int, batch2) F(Int, m) F(Int, n) \
-  F(Int, k) F(Dims, aStrides) F(Dims, bStrides) F(Dims, cStrides) F(Float, alpha) F(Int, accumulate)
+  F(Int, k) F(Dims, aStrides) F(Dims, bStrides) F(Dims, cStrides) F(Float, alpha) F(Int, accumulate) \
+  F(Int, precision)
+#define FW_FIELDS_linear(F) F(In, x) F(In, weight) F(InMaybe, bias) F(InMaybe, residual) F(Out, y) \
+  F(OutMaybe, preactivation) F(Int, rows) F(Int, n) F(Int, k) F(Int, activation) F(Int, precision)
+#define FW_FIELDS_feedForward(F) F(In, x) F(In, gateWeight) F(In, upWeight) F(In, downWeight) F(InMaybe, residual) \
+  F(Out, y) F(OutMaybe, gate) F(OutMaybe, up) F(Int, rows) F(Int, d) F(Int, hidden) F(Int, precision)
+#define FW_FIELDS_feedForwardBackward(F) F(In, gateWeight) F(In, upWeight) F(In, downWeight) F(In, gate) F(In, up) \
+  F(In, dy) F(Out, activated) F(Out, dgate) F(Out, dup) F(InOutMaybe, dx) F(Int, rows) F(Int, d) F(Int, hidden) \
+  F(Int, accumulate) F(Int, precision)
 #define FW_FIELDS_random(F) F(Out, y) F(Int, n) F(Int, kind) F(Int, seedLow) F(Int, seedHigh) F(Int, stream) \
   F(Float, a) F(Float, b)
 #define FW_FIELDS_dropout(F) F(In, x) F(Out, y) F(Int, n) F(Float, p) F(Int, seedLow) F(Int, seedHigh) \
@@ -121,18 +141,18 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InOut, state) F(Out, output) \
   F(Int, sequences) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
   F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged)
-#define FW_FIELDS_adam(F) F(InOut, parameter) F(In, gradient) F(InOut, mean) F(InOut, square) \
-  F(InMaybe, gradientScale) F(Int, n) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
+#define FW_FIELDS_adam(F) F(List, parameters) F(List, gradients) F(List, means) F(List, squares) \
+  F(InMaybe, gradientScale) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
   F(Float, weightDecay) F(Int, coupled) F(Float, correction1) F(Float, correction2)
-#define FW_FIELDS_sgd(F) F(InOut, parameter) F(In, gradient) F(InOutMaybe, momentumBuffer) \
-  F(InMaybe, gradientScale) F(Int, n) F(Float, learningRate) F(Float, momentum) F(Int, nesterov) \
+#define FW_FIELDS_sgd(F) F(List, parameters) F(List, gradients) F(List, momentumBuffers) \
+  F(InMaybe, gradientScale) F(Float, learningRate) F(Float, momentum) F(Int, nesterov) \
   F(Float, weightDecay)
-#define FW_FIELDS_sumSquares(F) F(In, x) F(Out, y) F(Int, n)
+#define FW_FIELDS_sumSquares(F) F(List, x) F(Out, y)
 #define FW_FIELDS_swiglu(F) F(In, gate) F(In, up) F(Out, y) F(Int, n)
 #define FW_FIELDS_swigluBackward(F) F(In, gate) F(In, up) F(In, dy) F(Out, dgate) F(Out, dup) F(Int, n)
 #define FW_KERNELS(K) K(fill) K(cast) K(copy) K(unary) K(unaryBackward) K(binary) K(reduce) K(argmax) K(cumsum) \
   K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
-  K(shortConvBackward) K(shortConvStep) K(matmul) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
+  K(shortConvBackward) K(shortConvStep) K(matmul) K(linear) K(feedForward) K(feedForwardBackward) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
   K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) K(recurrence) K(recurrenceBackward) \
   K(recurrenceStep) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)
 // clang-format on

@@ -50,9 +50,11 @@ export function runBackward(roots: readonly Root[], retainGraph: boolean): void 
     const gradients = pending.get(node)!;
     if (gradients.some((g) => g !== null)) {
       scope(() => {
-        node.apply(gradients).forEach((g, i) => {
-          if (g && node.edges[i]) deliver(node.edges[i], g, pending, leaves);
-        });
+        node
+          .apply(gradients, (i) => soFar(node.edges[i], pending))
+          .forEach((g, i) => {
+            if (g && node.edges[i]) deliver(node.edges[i], g, pending, leaves);
+          });
       });
       for (const g of gradients) g?.dispose();
     }
@@ -76,6 +78,14 @@ function collect(start: Edge, nodes: Map<Node, (Tensor | null)[]>, leaves: Set<T
       stack.push(...edge.node.edges);
     }
   }
+}
+
+/** What has arrived at an edge, if it may be added to in place. */
+function soFar(edge: Edge, pending: ReadonlyMap<Node, readonly (Tensor | null)[]>): Tensor | null {
+  const gradient = !edge ? null : 'leaf' in edge ? edge.leaf.grad : pending.get(edge.node)![edge.output];
+  if (!gradient?.isContiguous || !gradient.storage.isUnshared) return null;
+  gradient.storage.version++;
+  return gradient;
 }
 
 function deliver(edge: Edge, gradient: Tensor, pending: Map<Node, (Tensor | null)[]>, leaves: Set<Tensor>): void {

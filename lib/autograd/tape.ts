@@ -4,13 +4,20 @@ import { FastWeightsError, type GraphNode, type Storage, Tensor } from '../core'
 import { gradEnabled } from './mode';
 
 /**
+ * The gradient that input `i` has so far, where the operator may add its own to it in place, and then returns null for
+ * that input; null where there is none.
+ */
+export type Into = (i: number) => Tensor | null;
+
+/**
  * Gradients of the outputs (null where none arrived) and the saved tensors in, gradients of the inputs out, null where
- * there is none or `needs` says that nobody asks.
+ * there is none, `needs` says that nobody asks, or it was added to what `into` gave.
  */
 export type BackwardFunction = (
   gradients: (Tensor | null)[],
   saved: Tensor[],
   needs: boolean[],
+  into: Into,
 ) => (Tensor | null | undefined)[];
 
 /** Where a gradient goes: to an output of another node, or into a leaf. */
@@ -83,7 +90,7 @@ export class Node implements GraphNode {
   }
 
   /** Gradients of the inputs; the caller owns a scope around it. */
-  apply(gradients: (Tensor | null)[]): (Tensor | null | undefined)[] {
+  apply(gradients: (Tensor | null)[], into: Into): (Tensor | null | undefined)[] {
     if (!this.run || !this.saved) {
       throw new FastWeightsError(
         'GRAPH',
@@ -95,6 +102,7 @@ export class Node implements GraphNode {
       gradients,
       this.saved.map((s) => s!.restore(this.name)),
       needs,
+      into,
     );
   }
 

@@ -1,18 +1,16 @@
 // A native device: storages are numbers, a kernel call is its arguments in a shared command array and one call.
 import {
   bytesPerElement,
-  contiguousStrides,
   describe,
   FastWeightsError,
-  formatShape,
   type Device,
   type DType,
   type Handle,
-  type Tensor,
   type TypedArray,
 } from '../core';
 import type { Backend } from './backend';
-import { KERNELS, MAX_DIMS, type FieldKind, type KernelName, type KernelTable } from './table';
+import { compileEncoder } from './encode';
+import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './table';
 import { ThreadBound } from './threadBound';
 
 /** What changes its meaning without changing a name is counted here and in native/kernels.h. */
@@ -51,96 +49,6 @@ export interface MachineLimits {
   readonly flops: number;
   /** Bytes per second, read and written, of a copy within `copyBytes` bytes of memory. */
   readonly copyBandwidth: number;
-}
-
-/** Writes one argument at `at` and returns where the next one goes. */
-type Encoder = (command: Float64Array, at: number, value: unknown) => number;
-
-function encodeBuffer(command: Float64Array, at: number, value: unknown): number {
-  if (value === null) {
-    command[at] = 0;
-    command[at + 1] = 0;
-  } else {
-    const { storage, offset } = value as Tensor;
-    command[at] = storage.handle as number;
-    command[at + 1] = offset * bytesPerElement(storage.dtype);
-  }
-  return at + 2;
-}
-
-/** Kernels that know elements of 16 bits; to all others those would be half of what they expect. */
-const NARROW_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy'];
-
-function encodeWideBuffer(command: Float64Array, at: number, value: unknown): number {
-  if (value !== null && (value as Tensor).storage.dtype === 'bfloat16') {
-    throw new FastWeightsError('DTYPE', 'kernels of the cpu device compute in float32, got bfloat16', {
-      expected: 'float32',
-      found: 'bfloat16',
-    });
-  }
-  return encodeBuffer(command, at, value);
-}
-
-/** `dim` is where the heads stand: 2 of [B, T, H, D], or 1 of [B, H, D] in a kernel for one step. */
-function headsEncoder(dim: 1 | 2): Encoder {
-  return (command, at, value) => {
-    encodeWideBuffer(command, at, value);
-    if (value !== null) {
-      const tensor = value as Tensor;
-      const { shape, strides } = tensor;
-      checkHeads(tensor, dim);
-      command[at + 2] = strides[dim - 1];
-      command[at + 3] = strides[dim];
-      command[at + 4] = shape[dim];
-    }
-    return at + 5;
-  };
-}
-
-/** The kernel walks all tokens of all batches in one stride, and the last dimension in steps of one. */
-function checkHeads({ shape, strides }: Tensor, dim: 1 | 2): void {
-  const batches = dim === 1 || shape[0] <= 1 || shape[1] === 0 || strides[0] === shape[1] * strides[1];
-  const width = shape.length === dim + 1 || shape[dim + 1] <= 1 || strides[dim + 1] === 1;
-  if (batches && width) return;
-  const expected = formatShape(contiguousStrides(shape));
-  throw new FastWeightsError(
-    'BACKEND',
-    `strides ${formatShape(strides)} of shape ${formatShape(shape)} are not one row of tokens`,
-    {
-      expected,
-      found: formatShape(strides),
-    },
-  );
-}
-
-function encodeDims(command: Float64Array, at: number, value: unknown): number {
-  const dims = value as readonly number[];
-  command[at] = dims.length;
-  for (let i = 0; i < MAX_DIMS; i++) command[at + 1 + i] = i < dims.length ? dims[i] : 0;
-  return at + 1 + MAX_DIMS;
-}
-
-/** Numbers are written without a call, so what comes here is none. */
-function refuseNumber(_command: Float64Array, _at: number, value: unknown): number {
-  throw new FastWeightsError('BACKEND', `a number is needed, got ${describe(value)}`, {
-    expected: 'a number',
-    found: describe(value),
-  });
-}
-
-function encoderOf(kernel: KernelName, kind: FieldKind): Encoder {
-  switch (kind) {
-    case 'heads':
-    case 'heads?':
-      return headsEncoder(kernel === 'recurrenceStep' ? 1 : 2);
-    case 'dims':
-      return encodeDims;
-    case 'int':
-    case 'float':
-      return refuseNumber;
-    default:
-      return NARROW_KERNELS.includes(kernel) ? encodeBuffer : encodeWideBuffer;
-  }
 }
 
 /** Refuses an addon that was built from another kernel table. */
@@ -185,18 +93,11 @@ function backendError(what: string, error: unknown): FastWeightsError {
 }
 
 function kernelFunctions(addon: Addon): KernelTable {
-  const { command } = addon;
-  const functions = Object.entries<Record<string, FieldKind>>(KERNELS).map(([name, fields], position) => {
-    const names = Object.keys(fields);
-    const encoders = Object.values(fields).map((kind) => encoderOf(name as KernelName, kind));
+  const functions = (Object.keys(KERNELS) as KernelName[]).map((name, position) => {
+    const encode = compileEncoder(name, addon.command);
     const run = (args: Readonly<Record<string, unknown>>): void => {
       try {
-        let at = 0;
-        for (let i = 0; i < names.length; i++) {
-          const value = args[names[i]];
-          if (typeof value === 'number') command[at++] = value;
-          else at = encoders[i](command, at, value);
-        }
+        encode(args);
         addon.submit(position);
       } catch (error) {
         throw backendError(name, error);

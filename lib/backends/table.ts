@@ -7,12 +7,21 @@ import type { Tensor } from '../core';
  * Kinds of arguments.
  * `in`, `out`, `inout`: a contiguous buffer that is read, written, or both. `heads`: a strided operand
  * [tokens, heads, width] whose last dimension is contiguous, taken from a tensor [B, T, H, D], [B, T, H], or for one
- * step [B, H, D], [B, H]. A question mark allows null. `dims`: up to 8 numbers. `int`, `float`: numbers.
+ * step [B, H, D], [B, H]. A question mark allows null. `list`: any number of contiguous buffers
+ * (MAX_LIST at most), each with its number of elements. `dims`: up to 8 numbers. `int`, `float`: numbers.
  */
 export type FieldKind =
-  'in' | 'in?' | 'out' | 'out?' | 'inout' | 'inout?' | 'heads' | 'heads?' | 'dims' | 'int' | 'float';
+  'in' | 'in?' | 'out' | 'out?' | 'inout' | 'inout?' | 'heads' | 'heads?' | 'list' | 'dims' | 'int' | 'float';
 
 export const MAX_DIMS = 8;
+export const MAX_LIST = 512;
+
+/**
+ * How matrix products of float32 multiply: as they are, or rounded to bfloat16 on devices that are faster so (sums are
+ * float32 either way; other devices, and products too small to gain, do not round).
+ */
+export const MATMUL_PRECISIONS = ['highest', 'medium'] as const;
+export type MatmulPrecision = (typeof MATMUL_PRECISIONS)[number];
 
 export const UNARY_OPS = [
   'affine', // a x + b
@@ -192,7 +201,7 @@ export const KERNELS = {
   },
   /**
    * c[i, j, m, n] = alpha sum_k a[i, j, m, k] b[i, j, k, n] (added to c when accumulate), over two batch dimensions.
-   * The dims of each operand are its strides [batch1, batch2, row, column].
+   * The dims of each operand are its strides [batch1, batch2, row, column]. `precision`: see MATMUL_PRECISIONS.
    */
   matmul: {
     a: 'in',
@@ -208,6 +217,63 @@ export const KERNELS = {
     cStrides: 'dims',
     alpha: 'float',
     accumulate: 'int',
+    precision: 'int',
+  },
+  /**
+   * y = activation(x W^T + bias) + residual for x [rows, k], W [n, k], bias [n]; preactivation receives x W^T + bias.
+   * `activation`: 0 none, 1 silu.
+   */
+  linear: {
+    x: 'in',
+    weight: 'in',
+    bias: 'in?',
+    residual: 'in?',
+    y: 'out',
+    preactivation: 'out?',
+    rows: 'int',
+    n: 'int',
+    k: 'int',
+    activation: 'int',
+    precision: 'int',
+  },
+  /**
+   * y = (silu(x Wg^T) * x Wu^T) Wd^T + residual for x [rows, d], Wg, Wu [hidden, d], Wd [d, hidden]. gate and up, both or
+   * neither, receive x Wg^T and x Wu^T [rows, hidden].
+   */
+  feedForward: {
+    x: 'in',
+    gateWeight: 'in',
+    upWeight: 'in',
+    downWeight: 'in',
+    residual: 'in?',
+    y: 'out',
+    gate: 'out?',
+    up: 'out?',
+    rows: 'int',
+    d: 'int',
+    hidden: 'int',
+    precision: 'int',
+  },
+  /**
+   * From dy: dgate, dup, dx = dgate Wg + dup Wu (added to dx when accumulate), and activated = silu(gate) up, which with
+   * dy, dgate, dup and x gives the gradients of the weights as matrix products.
+   */
+  feedForwardBackward: {
+    gateWeight: 'in',
+    upWeight: 'in',
+    downWeight: 'in',
+    gate: 'in',
+    up: 'in',
+    dy: 'in',
+    activated: 'out',
+    dgate: 'out',
+    dup: 'out',
+    dx: 'inout?',
+    rows: 'int',
+    d: 'int',
+    hidden: 'int',
+    accumulate: 'int',
+    precision: 'int',
   },
   /** Philox4x32-10 with key = seed and counter = (block, stream): kind 0 uniform in [a, b), 1 normal(mean a, deviation b). */
   random: { y: 'out', n: 'int', kind: 'int', seedLow: 'int', seedHigh: 'int', stream: 'int', a: 'float', b: 'float' },
@@ -379,14 +445,13 @@ export const KERNELS = {
     readBefore: 'int',
     exchanged: 'int',
   },
-  /** Adam with decoupled (or, with coupled = 1, ordinary) weight decay; step sizes already hold the bias corrections. */
+  /** Adam with decoupled (or, with coupled = 1, ordinary) weight decay; the corrections are those of the moments' bias. */
   adam: {
-    parameter: 'inout',
-    gradient: 'in',
-    mean: 'inout',
-    square: 'inout',
+    parameters: 'list',
+    gradients: 'list',
+    means: 'list',
+    squares: 'list',
     gradientScale: 'in?',
-    n: 'int',
     learningRate: 'float',
     beta1: 'float',
     beta2: 'float',
@@ -396,20 +461,19 @@ export const KERNELS = {
     correction1: 'float',
     correction2: 'float',
   },
-  /** parameter -= learningRate (gradient + weightDecay parameter), through a momentum buffer when given. */
+  /** parameter -= learningRate (gradient + weightDecay parameter), through momentum buffers unless that list is empty. */
   sgd: {
-    parameter: 'inout',
-    gradient: 'in',
-    momentumBuffer: 'inout?',
+    parameters: 'list',
+    gradients: 'list',
+    momentumBuffers: 'list',
     gradientScale: 'in?',
-    n: 'int',
     learningRate: 'float',
     momentum: 'float',
     nesterov: 'int',
     weightDecay: 'float',
   },
-  /** y[0] = sum of squares of x[n], in blocks of fixed size, so that the order never depends on threads. */
-  sumSquares: { x: 'in', y: 'out', n: 'int' },
+  /** y[0] = sum of squares of all x, in blocks of fixed size, so that the order never depends on threads. */
+  sumSquares: { x: 'list', y: 'out' },
   /** y = silu(gate) * up */
   swiglu: { gate: 'in', up: 'in', y: 'out', n: 'int' },
   swigluBackward: { gate: 'in', up: 'in', dy: 'in', dgate: 'out', dup: 'out', n: 'int' },
@@ -421,9 +485,11 @@ type FieldValue<K> = K extends 'int' | 'float'
   ? number
   : K extends 'dims'
     ? readonly number[]
-    : K extends `${string}?`
-      ? Tensor | null
-      : Tensor;
+    : K extends 'list'
+      ? readonly Tensor[]
+      : K extends `${string}?`
+        ? Tensor | null
+        : Tensor;
 
 export type KernelArguments<N extends KernelName> = {
   [F in keyof (typeof KERNELS)[N]]: FieldValue<(typeof KERNELS)[N][F]>;

@@ -1,6 +1,7 @@
 // `train`: a model on a text or a task, from the command line to the report.
 import { join, parse, resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import type { Device } from '../core';
 import { readJson, writeFileAtomic } from '../io';
 import { modelFamilies } from '../models';
@@ -47,6 +48,7 @@ export interface TrainCommandOptions extends DeviceOptions {
   lr?: number;
   weightDecay?: number;
   warmup?: number;
+  matmulPrecision?: MatmulPrecision;
   seed?: number;
   validateEvery?: number;
   checkpointEvery?: number;
@@ -101,6 +103,12 @@ export function trainCommand(): Command {
     )
     .addOption(number('--weight-decay <x>', 'on matrices (default: 0.1)', decimal()))
     .addOption(number('--warmup <n>', 'steps of linear warm-up (default: 100, or a tenth of the steps)', wholeNumber()))
+    .addOption(
+      new Option(
+        '--matmul-precision <name>',
+        "of matrix products in steps: 'medium' rounds to bfloat16 where the processor multiplies that faster (default: highest)",
+      ).choices([...MATMUL_PRECISIONS]),
+    )
     .addOption(number('--seed <n>', 'of parameters and data (default: 0)', wholeNumber()))
     .addOption(number('--validate-every <n>', 'steps between validations (default: 250)', wholeNumber(1)))
     .addOption(
@@ -241,6 +249,7 @@ function trainingOf(options: TrainCommandOptions): TrainingConfig {
     learningRate: options.lr,
     accumulate,
     warmup,
+    matmulPrecision: options.matmulPrecision,
     seed,
     validateEvery,
     checkpointEvery,

@@ -4,7 +4,7 @@ export * from './errors';
 export * from './generator';
 export * from './operators';
 export * from './philox';
-export { Scope, scope } from './scope';
+export { Scope, scope, tidy } from './scope';
 export * from './shape';
 export * from './storage';
 export * from './tensor';

@@ -66,6 +66,11 @@ export function scope<T>(fn?: () => T): T | Scope {
   }
 }
 
+/** An operator that frees what it makes on the way, also where no scope is open. */
+export function tidy<A extends readonly unknown[], R>(operator: (...args: A) => R): (...args: A) => R {
+  return (...args) => (stack.length > 0 ? operator(...args) : scope(() => operator(...args)));
+}
+
 type IsTensor = (value: object) => value is Tensor;
 let isTensor: IsTensor;
 

@@ -41,6 +41,7 @@ export class Storage {
   readonly memory: DeviceMemory;
   readonly dtype: DType;
   readonly length: number;
+  readonly elementBytes: number;
   /** Grows with every write in place; saved tensors compare it (see autograd). */
   version = 0;
   private refs = 0;
@@ -51,6 +52,7 @@ export class Storage {
     this.memory = memory;
     this.dtype = dtype;
     this.length = length;
+    this.elementBytes = bytesPerElement(dtype);
     this.block = memory.allocate(dtype, length);
     totals(memory.device).add(this.bytes);
     if (recordSites) {
@@ -62,7 +64,7 @@ export class Storage {
   }
 
   get bytes(): number {
-    return this.length * bytesPerElement(this.dtype);
+    return this.length * this.elementBytes;
   }
 
   get freed(): boolean {

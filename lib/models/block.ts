@@ -4,9 +4,14 @@ import type { State } from '../inference';
 import { type Embedding, type Module } from '../nn';
 import { Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
 
-/** A module from a tensor to a tensor of the same shape: a norm, a feed-forward. */
+/** A module from a tensor to a tensor of the same shape. */
 export interface Pointwise extends Module {
   forward(x: Tensor): Tensor;
+}
+
+/** The feed-forward of a block; adds `residual` to its result. */
+export interface FeedForward extends Module {
+  forward(x: Tensor, residual: Tensor): Tensor;
 }
 
 /** The parts of a block, whatever they are called in the checkpoint. */
@@ -14,7 +19,7 @@ export interface BlockParts {
   mixerNorm: Pointwise;
   mixer: Recurrent;
   feedForwardNorm: Pointwise;
-  feedForward: Pointwise;
+  feedForward: FeedForward;
 }
 
 /** x + mixer(norm(x)), then x + feedForward(norm(x)). */
@@ -38,7 +43,7 @@ export abstract class Block extends Recurrent {
 
   private feedForward(x: Tensor): Tensor {
     const { feedForwardNorm, feedForward } = this.parts;
-    return x.add(feedForward.forward(feedForwardNorm.forward(x)));
+    return feedForward.forward(feedForwardNorm.forward(x), x);
   }
 }
 

@@ -93,6 +93,7 @@ export class DeltaNet extends FastWeightMixer {
       conv: ShortConvolution | null,
       activation: typeof qkActivation,
     ): Tensor => {
+      if (!conv && activation === 'silu') return splitHeads(proj.forward(x, { activation }), numHeads);
       const projected = proj.forward(x);
       if (!conv) return splitHeads(ACTIVATIONS[activation](projected), numHeads);
       const convolved = past.convolve(name, conv, projected);

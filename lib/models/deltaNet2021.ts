@@ -80,8 +80,9 @@ class ReluFeedForward extends Module {
     this.down_proj = new Linear(hidden, dim, options);
   }
 
-  forward(x: Tensor): Tensor {
-    return this.down_proj.forward(this.up_proj.forward(x).relu());
+  /** `residual` is added to the result. */
+  forward(x: Tensor, residual: Tensor): Tensor {
+    return this.down_proj.forward(this.up_proj.forward(x).relu(), { residual });
   }
 }
 

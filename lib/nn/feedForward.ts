@@ -1,6 +1,6 @@
 // Feed-forward parts of a block.
 import type { Tensor } from '../core';
-import { swiglu, type TensorOptions } from '../ops';
+import { feedForward, swiglu, type TensorOptions } from '../ops';
 import { Linear } from './layers';
 import { Module } from './module';
 
@@ -18,7 +18,12 @@ export class SwiGLU extends Module {
     this.down_proj = new Linear(hidden, dim, { bias, ...where });
   }
 
-  forward(x: Tensor): Tensor {
-    return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
+  /** `residual` is added to the result. */
+  forward(x: Tensor, residual: Tensor | null = null): Tensor {
+    const { gate_proj, up_proj, down_proj } = this;
+    if (gate_proj.bias || up_proj.bias || down_proj.bias) {
+      return down_proj.forward(swiglu(gate_proj.forward(x), up_proj.forward(x)), { residual });
+    }
+    return feedForward(x, { gate: gate_proj.weight, up: up_proj.weight, down: down_proj.weight }, residual);
   }
 }

@@ -6,6 +6,7 @@ import {
   full,
   layerNorm,
   linear,
+  type LinearOptions,
   ones,
   rand,
   randn,
@@ -29,8 +30,8 @@ export class Linear extends Module {
     this.bias = bias ? parameter(rand([outFeatures], { ...where, low: -bound, high: bound })) : null;
   }
 
-  forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias);
+  forward(x: Tensor, options: LinearOptions = {}): Tensor {
+    return linear(x, this.weight, this.bias, options);
   }
 }
 

@@ -2,7 +2,8 @@
 import { argumentError, checkChoice, checkInteger, formatShape, type Tensor } from '../core';
 import { add, affine, div, elu1, exp, mul, relu, square, sub } from './elementwise';
 import { checkFloat, checkTensor, widening } from './kernel';
-import { linear, matmul } from './matmul';
+import { linear } from './linear';
+import { matmul } from './matmul';
 import { layerNorm } from './norm';
 import { sum } from './reduce';
 import { softmax } from './softmax';

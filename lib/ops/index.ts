@@ -74,10 +74,11 @@ export { featureMap, FEATURE_MAPS, type FeatureMapName, type FeatureMapOptions }
 export * from './kernel';
 export { crossEntropy, type CrossEntropyOptions } from './loss';
 export { lstm, type LstmLayer, type LstmState } from './lstm';
-export { linear, matmul } from './matmul';
+export { feedForward, type FeedForwardWeights, linear, type LinearOptions } from './linear';
+export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision } from './matmul';
 export { groupNorm, l2Norm, layerNorm, rmsNorm, rmsNormGated, type GatedNormOptions } from './norm';
 export { dropout } from './random';
-export { sumSquares } from './reduce';
+export { chunks, sumSquares } from './reduce';
 export { rope, type RopeOptions } from './rope';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
 export { logSoftmax, softmax } from './softmax';

@@ -7,6 +7,7 @@ import {
   sameShape,
   Storage,
   Tensor,
+  tidy,
   type DType,
   type Shape,
 } from '../core';
@@ -112,15 +113,16 @@ type Arguments = readonly unknown[];
 
 /**
  * Lets an operator take bfloat16 tensors on devices whose kernels compute in float32: tensor arguments (also those one
- * level down, in an options object) are widened, tensor results narrowed again. Both casts are on the tape.
+ * level down, in an options object) are widened, tensor results narrowed again. Both casts are on the tape. What an
+ * operator makes on the way is freed.
  */
 export function widening<A extends Arguments, R>(operator: (...args: A) => R): (...args: A) => R {
-  return (...args) => {
+  return tidy((...args: A) => {
     if (!args.some((a) => a instanceof Tensor && isNarrow(a))) return operator(...args);
     const wide = args.map((a) => mapTensors(a, (t) => (t.dtype === 'bfloat16' ? t.to('float32') : t)));
     const result = operator(...(wide as unknown as A));
     return mapTensors(result, (t) => (t.dtype === 'float32' ? t.to('bfloat16') : t)) as R;
-  };
+  });
 }
 
 function mapTensors(value: unknown, f: (t: Tensor) => Tensor): unknown {

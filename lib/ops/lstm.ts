@@ -3,7 +3,7 @@ import { argumentError, formatShape, type Tensor } from '../core';
 import { record } from '../autograd';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, zerosLike } from './kernel';
 import { add } from './elementwise';
-import { linear } from './matmul';
+import { linear } from './linear';
 import { contiguous, split, stack } from './view';
 
 /** The weights of one layer: [4 D, I], [4 D, D], and biases [4 D]; gate order input, forget, cell, output. */

@@ -3,20 +3,42 @@ import {
   argumentError,
   broadcastShapes,
   broadcastStrides,
+  checkChoice,
   collapse,
   FastWeightsError,
   formatShape,
-  sameShape,
   type Shape,
   Tensor,
 } from '../core';
 import { record } from '../autograd';
+import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { checkAlike, checkFloat, emptyLike, kernelsOf, widening } from './kernel';
 import { contiguous, expand, permute, reshape, sumTo } from './view';
-import { add } from './elementwise';
 
-/** c (a view of a fresh or existing tensor) = a b for [..., m, k] and [..., k, n] with equal leading shapes. */
-function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape): void {
+/** How operators of this module multiply float32 numbers; MATMUL_PRECISIONS says what the words mean. */
+let precision: MatmulPrecision = 'highest';
+
+/**
+ * 'medium' rounds the operands of matrix products to bfloat16 on processors that multiply those at twice the rate (x86-64
+ * with AVX512_BF16; `float32MatmulPrecision` 'highest' everywhere by default). Sums, results, weights and everything else
+ * stay float32; other processors and the `js` device ignore it. After `torch.set_float32_matmul_precision`.
+ */
+export function setFloat32MatmulPrecision(value: MatmulPrecision): void {
+  precision = checkChoice('setFloat32MatmulPrecision', 'precision', value, MATMUL_PRECISIONS);
+}
+
+export function float32MatmulPrecision(): MatmulPrecision {
+  return precision;
+}
+
+/** The kernels' number for it. */
+export const precisionCode = (): number => MATMUL_PRECISIONS.indexOf(precision);
+
+/**
+ * c (a view of a fresh or existing tensor) = a b for [..., m, k] and [..., k, n] with equal leading shapes, added to what c
+ * holds when `accumulate`.
+ */
+export function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape = [], accumulate = false): void {
   const parts = [a, b, c].map((t) => t.strides.slice(0, lead.length));
   const batch = collapse(lead, parts);
   if (batch.shape.length > 2)
@@ -40,7 +62,8 @@ function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape): void {
     bStrides: strides(b, 1),
     cStrides: strides(c, 2),
     alpha: 1,
-    accumulate: 0,
+    accumulate: Number(accumulate),
+    precision: precisionCode(),
   });
 }
 
@@ -66,11 +89,18 @@ function multiply(a: Tensor, b: Tensor): Tensor {
 }
 
 /** Leading dimensions folded into rows: [..., m, k] -> [rows, k]. */
-function fold(t: Tensor): Tensor {
+export function fold(t: Tensor): Tensor {
   return t.ndim === 2 ? t : reshape(t, [-1, t.shape[t.ndim - 1]]);
 }
 
-const swap = (t: Tensor): Tensor => permute(t, [...t.shape.keys()].slice(0, -2).concat(t.ndim - 1, t.ndim - 2));
+export const swap = (t: Tensor): Tensor => permute(t, [...t.shape.keys()].slice(0, -2).concat(t.ndim - 1, t.ndim - 2));
+
+/** a b for two matrices in `shape`, or null where it was added to `sum`. */
+export function gradientProduct(sum: Tensor | null, a: Tensor, b: Tensor, shape: Shape): Tensor | null {
+  const c = sum ?? emptyLike(a, shape);
+  multiplyInto(a, b, c.detach().reshape(a.shape[0], b.shape[1]), [], sum !== null);
+  return sum ? null : c;
+}
 
 /**
  * Matrix product with PyTorch's rules: [..., m, k] x [..., k, n] with broadcasting leading dimensions; one-dimensional
@@ -92,31 +122,15 @@ export const matmul = widening((a: Tensor, b: Tensor): Tensor => {
   const left = shared ? fold(a.detach()) : a.detach();
   const product = multiply(left, b.detach());
   const c = shared && a.ndim > 2 ? reshape(product, [...a.shape.slice(0, -1), b.shape[1]]) : product;
-  record('matmul', [a, b], [c], [a, b], ([g], [sa, sb], needs) => {
+  record('matmul', [a, b], [c], [a, b], ([g], [sa, sb], needs, into) => {
     if (!g) return [];
+    if (shared) {
+      const da = needs[0] && gradientProduct(into(0), fold(g), swap(sb), sa.shape);
+      return [da, needs[1] && gradientProduct(into(1), swap(fold(sa)), fold(g), sb.shape)].map((t) => t || null);
+    }
     const da = needs[0] ? matmul(g, swap(sb)) : null;
-    const db = !needs[1] ? null : shared ? multiply(swap(fold(sa)), fold(g)) : multiply(swap(sa), g);
+    const db = needs[1] ? multiply(swap(sa), g) : null;
     return [da && sumTo(da, sa.shape), db && sumTo(db, sb.shape)];
   });
   return c;
 });
-
-/** x W^T + b over the last dimension: weight [out, in], bias [out] or null. */
-export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
-  checkFloat('linear', 'x', x);
-  checkFloat('linear', 'weight', weight);
-  if (weight.ndim !== 2 || x.shape[x.ndim - 1] !== weight.shape[1]) {
-    throw argumentError(
-      'SHAPE',
-      'linear',
-      'x',
-      `[..., ${weight.shape[1]}] for weight ${formatShape(weight.shape)}`,
-      formatShape(x.shape),
-    );
-  }
-  if (bias && !sameShape(bias.shape, [weight.shape[0]])) {
-    throw argumentError('SHAPE', 'linear', 'bias', `[${weight.shape[0]}]`, formatShape(bias.shape));
-  }
-  const y = matmul(x, permute(weight, [1, 0]));
-  return bias ? add(y, bias) : y;
-}

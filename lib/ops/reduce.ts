@@ -1,10 +1,10 @@
 // Reductions and scans along dimensions.
 import { checkInteger, resolveDim, sizeOf, type Tensor } from '../core';
-import { REDUCE_OPS, type ReduceOp } from '../backends';
+import { MAX_LIST, REDUCE_OPS, type ReduceOp } from '../backends';
 import { record } from '../autograd';
 import { checkFloat, checkTensor, emptyLike, kernelsOf, widening } from './kernel';
 import { affine, div, eq, mul } from './elementwise';
-import { contiguous, expand, reshape } from './view';
+import { contiguous, expand, reshape, stack } from './view';
 
 /** The three parts of a shape around dimensions [from, to). */
 function around(x: Tensor, from: number, to: number): { outer: number; n: number; inner: number } {
@@ -107,11 +107,19 @@ export const cumsum = widening((x: Tensor, dim: number): Tensor => {
   return scan(x, resolveDim('cumsum', dim, x.ndim), false);
 });
 
-/** Sum of squares of all elements, shape [1], off the tape: for gradient norms. */
-export function sumSquares(x: Tensor): Tensor {
-  checkTensor('sumSquares', 'x', x);
-  const source = x.dtype === 'bfloat16' ? x.to('float32') : contiguous(x);
-  const y = emptyLike(source, [1]);
-  kernelsOf(source).sumSquares({ x: source, y, n: x.size });
-  return y;
+/** Sum of squares of all elements of some tensors of one device, shape [1], off the tape: for gradient norms. */
+export function sumSquares(tensors: readonly Tensor[]): Tensor {
+  tensors.forEach((t) => checkTensor('sumSquares', 'tensors', t));
+  const sources = tensors.map((t) => (t.dtype === 'bfloat16' ? t.to('float32') : contiguous(t)));
+  const parts = chunks(sources, MAX_LIST).map((x) => {
+    const y = emptyLike(x[0], [1]);
+    kernelsOf(y).sumSquares({ x, y });
+    return y;
+  });
+  return parts.length === 1 ? parts[0] : sum(stack(parts)).reshape(1);
+}
+
+/** Pieces of at most `size` items. */
+export function chunks<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size));
 }

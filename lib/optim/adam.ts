@@ -23,19 +23,17 @@ class AdamBase extends Optimizer<AdamSettings> {
   }
 
   protected update(
-    { parameter, settings, state }: Entry<AdamSettings>,
-    gradient: Tensor,
+    entries: readonly Entry<AdamSettings>[],
+    { lr, betas, eps, weightDecay }: AdamSettings,
     gradientScale: Tensor | null,
   ): void {
-    const { lr, betas, eps, weightDecay } = settings;
     const [beta1, beta2] = betas;
-    kernelsOf(parameter).adam({
-      parameter,
-      gradient,
-      mean: state.mean,
-      square: state.square,
+    kernelsOf(entries[0].parameter).adam({
+      parameters: entries.map((e) => e.parameter),
+      gradients: entries.map((e) => e.parameter.grad!),
+      means: entries.map((e) => e.state.mean),
+      squares: entries.map((e) => e.state.square),
       gradientScale,
-      n: parameter.size,
       learningRate: lr,
       beta1,
       beta2,

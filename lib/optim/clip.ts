@@ -1,7 +1,7 @@
 // Gradient clipping.
 import { checkNumber, type Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { stack, sumSquares } from '../ops';
+import { sumSquares } from '../ops';
 
 /**
  * The factor, a tensor [1], that brings the joint norm of all gradients to at most `maxNorm`; hand it to `step`. `norm` is
@@ -10,8 +10,7 @@ import { stack, sumSquares } from '../ops';
 export function clipFactor(parameters: readonly Tensor[], maxNorm: number): { factor: Tensor; norm: Tensor } {
   checkNumber('clipFactor', 'maxNorm', maxNorm, 0);
   return noGrad(() => {
-    const squares = parameters.flatMap((t) => (t.grad ? [sumSquares(t.grad)] : []));
-    const norm = stack(squares).sum().reshape(1).sqrt();
+    const norm = sumSquares(parameters.flatMap((t) => t.grad ?? [])).sqrt();
     return { factor: norm.add(1e-6).reciprocal().mul(maxNorm).minimum(1), norm };
   });
 }

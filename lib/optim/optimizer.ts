@@ -1,7 +1,8 @@
 // What optimisers share: groups of parameters, their state by name, one step.
 import { argumentError, checkNumber, describe, FastWeightsError, Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { zerosLike } from '../ops';
+import { MAX_LIST } from '../backends';
+import { chunks, zerosLike } from '../ops';
 
 /** A parameter, with the name under which its state is saved; its position when none is given. */
 export type Parameter = Tensor | readonly [name: string, parameter: Tensor];
@@ -66,7 +67,8 @@ export abstract class Optimizer<S extends CommonSettings> {
       if (!isGroup<S>(item)) add(item, settings);
       else {
         const { params, ...own } = item;
-        for (const parameter of params) add(parameter, { ...settings, ...own });
+        const group = { ...settings, ...own };
+        for (const parameter of params) add(parameter, group);
       }
     }
     this.baseLr = settings.lr;
@@ -77,23 +79,33 @@ export abstract class Optimizer<S extends CommonSettings> {
   /** Updates every parameter that has a gradient. `gradientScale`, a tensor [1], multiplies gradients on the way. */
   step(gradientScale: Tensor | null = null): void {
     this.steps++;
+    // What can share a call: the same settings, the same device.
+    const groups: Entry<S>[][] = [];
+    for (const entry of this.entries) {
+      const { parameter, settings, name } = entry;
+      if (!parameter.grad) continue;
+      if (!parameter.isContiguous || !parameter.grad.isContiguous) {
+        throw new FastWeightsError('SHAPE', `step: parameter ${name} must be contiguous`);
+      }
+      const group = groups.find(([e]) => e.settings === settings && e.parameter.device === parameter.device);
+      if (group) group.push(entry);
+      else groups.push([entry]);
+    }
     noGrad(() => {
-      for (const entry of this.entries) {
-        const { parameter } = entry;
-        if (!parameter.grad) continue;
-        if (!parameter.isContiguous || !parameter.grad.isContiguous) {
-          throw new FastWeightsError('SHAPE', `step: parameter ${entry.name} must be contiguous`);
+      for (const group of groups) {
+        const { settings } = group[0];
+        const lr = settings.lr === this.baseLr ? this.lr : (this.lr * settings.lr) / this.baseLr;
+        for (const part of chunks(group, MAX_LIST)) {
+          part.forEach((entry) => this.ensureBuffers(entry));
+          this.update(part, { ...settings, lr }, gradientScale);
+          for (const { parameter } of part) parameter.storage.version++;
         }
-        this.ensureBuffers(entry);
-        const lr = entry.settings.lr === this.baseLr ? this.lr : (this.lr * entry.settings.lr) / this.baseLr;
-        this.update({ ...entry, settings: { ...entry.settings, lr } }, parameter.grad, gradientScale);
-        parameter.storage.version++;
       }
     });
   }
 
-  /** One parameter; `settings.lr` is the step size of now. */
-  protected abstract update(entry: Entry<S>, gradient: Tensor, gradientScale: Tensor | null): void;
+  /** Parameters with the same settings, in one call; `settings.lr` is the step size of now. */
+  protected abstract update(entries: readonly Entry<S>[], settings: S, gradientScale: Tensor | null): void;
 
   private ensureBuffers(entry: Entry<S>): void {
     for (const buffer of this.buffers) entry.state[buffer] ??= zerosLike(entry.parameter).persist();

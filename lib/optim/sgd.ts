@@ -19,17 +19,15 @@ export class SGD extends Optimizer<SgdSettings> {
   }
 
   protected update(
-    { parameter, settings, state }: Entry<SgdSettings>,
-    gradient: Tensor,
+    entries: readonly Entry<SgdSettings>[],
+    { lr, momentum, nesterov, weightDecay }: SgdSettings,
     gradientScale: Tensor | null,
   ): void {
-    const { lr, momentum, nesterov, weightDecay } = settings;
-    kernelsOf(parameter).sgd({
-      parameter,
-      gradient,
-      momentumBuffer: state.momentumBuffer ?? null,
+    kernelsOf(entries[0].parameter).sgd({
+      parameters: entries.map((e) => e.parameter),
+      gradients: entries.map((e) => e.parameter.grad!),
+      momentumBuffers: entries.flatMap((e) => e.state.momentumBuffer ?? []),
       gradientScale,
-      n: parameter.size,
       learningRate: lr,
       momentum,
       nesterov: Number(nesterov),

@@ -6,8 +6,8 @@ import { checkLike, defineRule } from './define';
 export const comba = defineRule<{ p: Tensor; beta?: Tensor | null; gate?: Tensor | null }>({
   name: 'comba',
   kind: { eraseFrom: 'undecayed' },
-  lower: (inputs, { p, beta, gate }) => {
-    checkLike('comba', 'p', p, inputs.k);
-    return { ...inputs, eraseKey: p, beta, gate };
+  lower: ({ q, k, v }, { p, beta, gate }) => {
+    checkLike('comba', 'p', p, k);
+    return { q, k, v, eraseKey: p, beta, gate };
   },
 });

@@ -1,6 +1,6 @@
 // How a named rule is made: from a description of its inputs in terms of the general recurrence come the form for
 // whole sequences and the one for a single token.
-import type { Tensor } from '../core';
+import { type Tensor, tidy } from '../core';
 import { checkFloat, checkShape, checkState } from '../ops';
 import type { CommonOptions, RecurrenceInputs, RuleResult } from './operands';
 import { prepareKeys } from './prepare';
@@ -40,7 +40,7 @@ export function defineRule<G extends object>({ name, kind, lower }: RuleDefiniti
     runRecurrence(name, prepared(name, q, k, v, options), options, kind);
   const step = (q: Tensor, k: Tensor, v: Tensor, options: StepOptions & CommonOptions & Partial<G>): Tensor =>
     runStep(`${name}.step`, prepared(`${name}.step`, q, k, v, options), options, kind);
-  return Object.assign(rule, { step });
+  return Object.assign(tidy(rule), { step });
 }
 
 /** Requires a tensor of the shape [...lead, heads, width] of another; for gates that a rule multiplies in itself. */

@@ -1,5 +1,5 @@
 // DeltaProduct: several delta steps per token (Siems et al. 2025; spec 2.13.12, 2.14 i).
-import { argumentError, checkInteger, formatShape, type Tensor } from '../core';
+import { argumentError, checkInteger, formatShape, type Tensor, tidy } from '../core';
 import { cat, checkFloat, zerosLike } from '../ops';
 import { deltaRule } from './deltaRule';
 import { stepBySequence } from './define';
@@ -82,4 +82,4 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaProdu
  * For each token the decay exp(gate), then n delta steps S += beta_i k_i (v_i - S^T k_i)^T, then the read. beta in (0, 2)
  * makes each step a generalised Householder reflection. cuSeqlens counts tokens.
  */
-export const deltaProduct = Object.assign(sequence, { step });
+export const deltaProduct = Object.assign(tidy(sequence), { step });

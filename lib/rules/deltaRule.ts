@@ -1,5 +1,5 @@
 // The delta rule: DeltaNet (Schlag et al. 2021; Yang et al. 2024), Gated DeltaNet, KDA (spec 2.3, 2.13.9, 2.13.10).
-import type { Tensor } from '../core';
+import { type Tensor, tidy } from '../core';
 import { checkFloat, tensor } from '../ops';
 import { checkLike, defineRule, stepBySequence } from './define';
 import { divide, type NormalizedResult, normalizerState, type NormalizeOptions, unitValues } from './normalized';
@@ -19,7 +19,7 @@ export interface DeltaGates {
 const plain = defineRule<DeltaGates>({
   name: 'deltaRule',
   kind: { eraseFrom: 'decayed' },
-  lower: (inputs, { beta, gate }) => ({ ...inputs, beta, gate }),
+  lower: ({ q, k, v }, { beta, gate }) => ({ q, k, v, beta, gate }),
 });
 
 type DeltaOptions = CommonOptions & DeltaGates & NormalizeOptions;
@@ -110,4 +110,4 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaOptio
  * S~ = exp(gate_t) S_{t-1},  S_t = S~ + beta_t k_t (v_t - S~^T k_t)^T,  o_t = scale S_t^T q_t. Keys should have unit length
  * (`qkL2Norm`) or features that sum to 1. A step with `normalize` takes the sum of keys [B, HV, K] as `normalizer`.
  */
-export const deltaRule = Object.assign(sequence, { step });
+export const deltaRule = Object.assign(tidy(sequence), { step });

@@ -6,5 +6,5 @@ import { defineRule } from './define';
 export const gatedLinearAttention = defineRule<{ gate?: Tensor | null }>({
   name: 'gatedLinearAttention',
   kind: {},
-  lower: (inputs, { gate }) => ({ ...inputs, gate }),
+  lower: ({ q, k, v }, { gate }) => ({ q, k, v, gate }),
 });

@@ -1,5 +1,5 @@
 // Linear attention: the additive fast weight programmer (Schmidhuber 1991; Katharopoulos et al. 2020; spec 2.2).
-import type { Tensor } from '../core';
+import { type Tensor, tidy } from '../core';
 import { checkFloat } from '../ops';
 import { defineRule, stepBySequence } from './define';
 import { normalizedAttention, type NormalizedResult, type NormalizeOptions } from './normalized';
@@ -40,4 +40,4 @@ function step(
  * S_t = S_{t-1} + k_t v_t^T,  o_t = scale S_t^T q_t; with `normalize` divided by scale q_t . (sum of keys) + 1e-10. q and k
  * may be given a feature map. A step with `normalize` takes the sum of keys [B, HV, K] as `normalizer`.
  */
-export const linearAttention = Object.assign(sequence, { step });
+export const linearAttention = Object.assign(tidy(sequence), { step });

@@ -6,5 +6,5 @@ import { defineRule } from './define';
 export const ojaRule = defineRule<{ beta?: Tensor | null; gate?: Tensor | null }>({
   name: 'ojaRule',
   kind: { eraseFrom: 'decayed', exchanged: true },
-  lower: (inputs, { beta, gate }) => ({ ...inputs, beta, valueGate: gate }),
+  lower: ({ q, k, v }, { beta, gate }) => ({ q, k, v, beta, valueGate: gate }),
 });

@@ -1,5 +1,5 @@
 // The general recurrence itself, for a rule that nobody has published yet.
-import { checkChoice, type Tensor } from '../core';
+import { checkChoice, type Tensor, tidy } from '../core';
 import { ERASE_FROM } from '../backends';
 import { checkFloat } from '../ops';
 import type { CommonOptions, RecurrenceInputs, RecurrenceKind, RuleResult } from './operands';
@@ -38,4 +38,4 @@ function step(inputs: RecurrenceInputs, options: RecurrenceOptions & StepOptions
   return runStep('recurrence.step', prepareKeys(inputs, options), options, kind);
 }
 
-export const recurrence = Object.assign(sequence, { step });
+export const recurrence = Object.assign(tidy(sequence), { step });

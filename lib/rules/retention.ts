@@ -17,5 +17,5 @@ function decay(k: Tensor): Tensor {
 export const retention = defineRule<object>({
   name: 'retention',
   kind: {},
-  lower: (inputs) => ({ ...inputs, gate: decay(inputs.k) }),
+  lower: ({ q, k, v }) => ({ q, k, v, gate: decay(k) }),
 });

@@ -3,14 +3,13 @@ import { argumentError, checkChoice, checkNumber, formatShape, sameShape, type T
 import { ERASE_FROM, getBackend } from '../backends';
 import { record, recording } from '../autograd';
 import { checkAlike, checkFloat, emptyLike, kernelsOf, sequencesOf, sumTo, zerosLike } from '../ops';
+import { checkOperands, type Sizes } from './checks';
 import {
-  checkOperands,
   widenInputs,
   type CommonOptions,
   type RecurrenceInputs,
   type RecurrenceKind,
   type RuleResult,
-  type Sizes,
 } from './operands';
 
 /** Names of the kernel's operands, in the order in which they are recorded. */
@@ -22,23 +21,21 @@ export interface KernelKind extends RecurrenceKind {
   exchanged?: boolean;
 }
 
-/** The numbers that both the sequence kernels and the step kernel take. */
-export function kindNumbers(
-  { gate, beta }: { gate?: Tensor | null; beta?: Tensor | null },
-  kind: KernelKind,
-  lead: number,
-): {
-  gateWidth: number;
-  betaWidth: number;
+/** Width of a gate as kernels take it: 0 for none, 1 for one number per head. */
+export function gateWidth(t: Tensor | null, lead: number): number {
+  return !t ? 0 : t.ndim === lead + 1 ? 1 : t.shape[lead + 1];
+}
+
+/** A kind as kernels take it. */
+export interface KindNumbers {
   eraseFrom: number;
   secondWrite: number;
   readBefore: number;
   exchanged: number;
-} {
-  const width = (t: Tensor | null | undefined): number => (!t ? 0 : t.ndim === lead + 1 ? 1 : t.shape[lead + 1]);
+}
+
+export function kindNumbers(kind: KernelKind): KindNumbers {
   return {
-    gateWidth: width(gate),
-    betaWidth: width(beta),
     eraseFrom: ERASE_FROM.indexOf(kind.eraseFrom ?? 'none'),
     secondWrite: Number(kind.secondWrite ?? false),
     readBefore: Number(kind.read === 'before'),
@@ -90,7 +87,7 @@ export function runRecurrence(
   const sizes = checkOperands(where, inputs, kind, 2);
   const { HV, K, V } = sizes;
   const { count: N, tokens, offsets } = sequencesOf(where, inputs.q, options.cuSeqlens);
-  const scale = checkNumber(where, 'scale', options.scale ?? K ** -0.5);
+  const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(K));
   const mode = checkChoice(where, 'mode', options.mode ?? 'auto', ['auto', 'chunk', 'recurrent']);
   const chunk = options.chunkSize ?? 64;
   if (![16, 32, 64].includes(chunk))
@@ -118,7 +115,9 @@ export function runRecurrence(
     keyDim: exchanged ? V : K,
     valueDim: exchanged ? K : V,
     scale,
-    ...kindNumbers(operands, kind, 2),
+    gateWidth: gateWidth(operands.gate, 2),
+    betaWidth: gateWidth(operands.beta, 2),
+    ...kindNumbers(kind),
     recurrent: Number(mode === 'recurrent' || (mode === 'auto' && getBackend(inputs.q.device).prefersTokenLoop)),
     checkpointEvery: chunk,
   };
@@ -153,9 +152,11 @@ type Numbers = {
   keyDim: number;
   valueDim: number;
   scale: number;
+  gateWidth: number;
+  betaWidth: number;
   recurrent: number;
   checkpointEvery: number;
-} & ReturnType<typeof kindNumbers>;
+} & KindNumbers;
 
 /** The kernel and its record. */
 function apply(

@@ -6,5 +6,5 @@ import { defineRule } from './define';
 export const rwkv6 = defineRule<{ gate?: Tensor | null; bonus?: Tensor | null }>({
   name: 'rwkv6',
   kind: { read: 'before' },
-  lower: (inputs, { gate, bonus }) => ({ ...inputs, gate, bonus }),
+  lower: ({ q, k, v }, { gate, bonus }) => ({ q, k, v, gate, bonus }),
 });

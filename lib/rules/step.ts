@@ -1,8 +1,9 @@
 // One token of the general recurrence, its state changed in place.
 import { checkNumber, type Tensor } from '../core';
 import { checkAlike, checkShape, checkState, checkTensor, emptyLike, kernelsOf } from '../ops';
-import { checkOperands, type RecurrenceInputs } from './operands';
-import { type KernelKind, kindNumbers } from './run';
+import { checkOperands } from './checks';
+import type { RecurrenceInputs } from './operands';
+import { gateWidth, type KernelKind, kindNumbers } from './run';
 
 /** Options of every rule's `step`, beside its gates. */
 export interface StepOptions {
@@ -27,7 +28,7 @@ export function runStep(where: string, inputs: RecurrenceInputs, options: StepOp
   const B = q.shape[0];
   checkState(where, state, [B, HV, K, V], 'batch, heads, key width, value width');
   checkAlike(where, 'state', state, q, 'q');
-  const scale = checkNumber(where, 'scale', options.scale ?? K ** -0.5);
+  const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(K));
   const output = options.out ?? emptyLike(q, [B, HV, V]);
   if (options.out) {
     checkTensor(where, 'out', output);
@@ -40,6 +41,7 @@ export function runStep(where: string, inputs: RecurrenceInputs, options: StepOp
   // The exchanged kernel keeps its state as [values, keys].
   const inner = exchanged ? state.transpose(2, 3).contiguous() : state;
   const bonus = inputs.bonus && inputs.bonus.shape[0] !== HV ? repeatHeads(inputs.bonus, HV) : inputs.bonus;
+  const { eraseFrom, secondWrite, readBefore, exchanged: swapped } = kindNumbers(kind);
   kernelsOf(q).recurrenceStep({
     q: dense(q),
     k: dense(exchanged ? inputs.v : inputs.k),
@@ -56,7 +58,12 @@ export function runStep(where: string, inputs: RecurrenceInputs, options: StepOp
     keyDim: exchanged ? V : K,
     valueDim: exchanged ? K : V,
     scale,
-    ...kindNumbers({ gate, beta }, kind, 1),
+    gateWidth: gateWidth(gate, 1),
+    betaWidth: gateWidth(beta, 1),
+    eraseFrom,
+    secondWrite,
+    readBefore,
+    exchanged: swapped,
   });
   state.storage.version++;
   if (exchanged) state.copy_(inner.transpose(2, 3));

@@ -8,6 +8,7 @@ import {
   FastWeightsError,
   type Device,
 } from '../core';
+import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { isJsonObject } from '../io';
 import { createTask, type Dataset, type TaskName, tasks, textDataset, type TextDataset } from '../data';
 
@@ -33,6 +34,8 @@ export interface TrainingConfig {
   floor: number;
   /** Largest joint norm of the gradients. */
   clip: number;
+  /** Of matrix products in steps, see `setFloat32MatmulPrecision`; validation is always exact. */
+  matmulPrecision: MatmulPrecision;
   /** Of parameters, data and dropout. */
   seed: number;
   /** Steps between validations. */
@@ -83,6 +86,7 @@ const DEFAULTS: Omit<TrainingConfig, 'steps' | 'minutes' | 'warmup'> = {
   weightDecay: 0.1,
   floor: 0,
   clip: 1,
+  matmulPrecision: 'highest',
   seed: 0,
   validateEvery: 250,
   validationBatches: 16,
@@ -113,6 +117,7 @@ export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfi
     checkNumber(where, key, config[key], 0);
   }
   for (const key of ['beta1', 'beta2', 'floor'] as const) checkNumber(where, key, config[key], 0, 1);
+  checkChoice(where, 'matmulPrecision', config.matmulPrecision, MATMUL_PRECISIONS);
   return config;
 }
 

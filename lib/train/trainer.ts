@@ -1,7 +1,7 @@
 // The training loop: batches, steps, validation, checkpoints, until the steps or the minutes are used up.
 import { FastWeightsError, generatorState, scope, setGeneratorState, type Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { cat, checksEnabled, crossEntropy, setChecks } from '../ops';
+import { cat, checksEnabled, crossEntropy, float32MatmulPrecision, setChecks, setFloat32MatmulPrecision } from '../ops';
 import type { Tokenizer } from '../io';
 import { AdamW, clipFactor, cosine, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
@@ -184,11 +184,13 @@ export class Trainer {
 
   /** Queues one step. The very first one runs with the checks of values on. */
   private takeStep(): Pending {
-    const checked = checksEnabled();
+    const [checked, precision] = [checksEnabled(), float32MatmulPrecision()];
     if (this.step === 0) setChecks(true);
+    setFloat32MatmulPrecision(this.config.matmulPrecision);
     try {
       return this.queueStep();
     } finally {
+      setFloat32MatmulPrecision(precision);
       if (this.step === 1) setChecks(checked);
     }
   }

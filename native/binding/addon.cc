@@ -14,7 +14,7 @@
 namespace fw {
 namespace {
 
-constexpr size_t kCommandDoubles = 512;
+constexpr size_t kCommandDoubles = 8192;
 // Copies up to this size happen at once when nothing is queued.
 constexpr int64_t kInlineCopy = 1 << 20;
 
@@ -101,7 +101,7 @@ napi_value submit(napi_env env, napi_callback_info info) {
   Instance& instance = *static_cast<Instance*>(data);
   try {
     if (kernel < 0 || kernel >= kKernelCount) throw std::out_of_range("no such kernel");
-    kKernels[kernel].launch(instance.environment, instance.command);
+    kKernels[kernel].launch(instance.environment, instance.command, kCommandDoubles);
   } catch (const std::exception& error) {
     napi_throw_error(env, nullptr, error.what());
   }

@@ -1,8 +1,10 @@
 // Decodes a kernel's arguments from the doubles that JavaScript wrote, in the order of the kernel's fields:
-// buffers as [id, byte offset] with id 0 for null, heads as [id, byte offset, token stride, head stride, count],
+// buffers as [id, byte offset] with id 0 for null, lists as [count, then id, byte offset, elements of each], heads as [id, byte offset, token stride, head stride, count],
 // dims as [rank, 8 numbers], numbers as themselves.
 #pragma once
+#include <memory>
 #include <stdexcept>
+#include <vector>
 
 #include "allocator.h"
 #include "../kernels.h"
@@ -11,7 +13,8 @@ namespace fw {
 
 class Arguments {
  public:
-  Arguments(const double* at, const Allocator& blocks) : at_(at), blocks_(blocks) {}
+  Arguments(const double* at, int64_t doubles, const Allocator& blocks)
+      : at_(at), end_(at + doubles), blocks_(blocks) {}
 
   void read(In& x) { x.data = required(); }
   void read(InMaybe& x) { x.data = optional(); }
@@ -26,8 +29,22 @@ class Arguments {
     if (x.rank < 0 || x.rank > 8) throw std::invalid_argument("dims have at most 8 numbers");
     for (int64_t i = 0; i < 8; i++) x.d[i] = whole();
   }
+  void read(List& x) {
+    x.count = whole();
+    if (x.count < 0 || x.count > (end_ - at_) / 3) throw std::invalid_argument("a list is longer than the command");
+    lists_.push_back(std::make_unique<Span[]>(x.count));
+    Span* const items = lists_.back().get();
+    x.items = items;
+    for (int64_t i = 0; i < x.count; i++) {
+      char* const data = required();
+      items[i] = {data, whole()};
+    }
+  }
   void read(Int& x) { x = whole(); }
   void read(Float& x) { x = *at_++; }
+
+  // The memory of lists; it must live as long as the arguments are used.
+  std::vector<std::unique_ptr<Span[]>> take_lists() { return std::move(lists_); }
 
  private:
   int64_t whole() { return static_cast<int64_t>(*at_++); }
@@ -55,6 +72,8 @@ class Arguments {
   }
 
   const double* at_;
+  const double* const end_;
+  std::vector<std::unique_ptr<Span[]>> lists_;
   const Allocator& blocks_;
 };
 

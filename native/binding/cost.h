@@ -14,6 +14,12 @@ inline double elements(const Dims& shape) {
   return n;
 }
 
+inline double elements(const List& list) {
+  double n = 0;
+  for (int64_t i = 0; i < list.count; i++) n += static_cast<double>(list[i].size);
+  return n;
+}
+
 inline double cost(const fillArgs& a) { return 4.0 * a.n; }
 inline double cost(const castArgs& a) { return 8.0 * a.n; }
 inline double cost(const copyArgs& a) { return 8 * elements(a.shape); }
@@ -37,6 +43,9 @@ inline double cost(const shortConvBackwardArgs& a) {
 }
 inline double cost(const shortConvStepArgs& a) { return (16.0 + 4 * a.width) * a.batch * a.d; }
 inline double cost(const matmulArgs& a) { return 2.0 * a.batch1 * a.batch2 * a.m * a.n * a.k; }
+inline double cost(const linearArgs& a) { return 2.0 * a.rows * a.n * a.k; }
+inline double cost(const feedForwardArgs& a) { return 6.0 * a.rows * a.d * a.hidden; }
+inline double cost(const feedForwardBackwardArgs& a) { return 6.0 * a.rows * a.d * a.hidden; }
 inline double cost(const randomArgs& a) { return 64.0 * a.n; }
 inline double cost(const dropoutArgs& a) { return 64.0 * a.n; }
 inline double cost(const crossEntropyArgs& a) { return 24.0 * a.rows * a.n; }
@@ -57,9 +66,9 @@ inline double cost(const recurrenceBackwardArgs& a) {
   return 24.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.keyDim * a.valueDim;
 }
 inline double cost(const recurrenceStepArgs& a) { return 6.0 * a.sequences * a.heads * a.keyDim * a.valueDim; }
-inline double cost(const adamArgs& a) { return 24.0 * a.n; }
-inline double cost(const sgdArgs& a) { return 16.0 * a.n; }
-inline double cost(const sumSquaresArgs& a) { return 4.0 * a.n; }
+inline double cost(const adamArgs& a) { return 24 * elements(a.parameters); }
+inline double cost(const sgdArgs& a) { return 16 * elements(a.parameters); }
+inline double cost(const sumSquaresArgs& a) { return 4 * elements(a.x); }
 inline double cost(const swigluArgs& a) { return 24.0 * a.n; }
 inline double cost(const swigluBackwardArgs& a) { return 32.0 * a.n; }
 

@@ -34,10 +34,11 @@ class Environment {
   void trim();
 
   // Small work on an idle queue runs here and now; the rest in order on the dispatcher.
-  template <class Args>
-  void launch(void (*kernel)(const Context&, const Args&), const Args& args) {
+  // `owned` is memory that the arguments point into.
+  template <class Args, class Owned>
+  void launch(void (*kernel)(const Context&, const Args&), const Args& args, Owned owned) {
     if (queue_.idle() && cost(args) < kInlineCost) kernel(pool_context(), args);
-    else queue_.push([kernel, args] { kernel(pool_context(), args); });
+    else queue_.push([kernel, args, owned = std::move(owned)] { kernel(pool_context(), args); });
   }
 
   // The block's memory from `offset` on; throws when `bytes` do not fit there.

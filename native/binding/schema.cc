@@ -17,6 +17,7 @@ FW_KIND(InOut, "inout")
 FW_KIND(InOutMaybe, "inout?")
 FW_KIND(Heads, "heads")
 FW_KIND(HeadsMaybe, "heads?")
+FW_KIND(List, "list")
 FW_KIND(Dims, "dims")
 FW_KIND(Int, "int")
 FW_KIND(Float, "float")
@@ -43,11 +44,11 @@ Napi::Array describe(Napi::Env env, const char* name, std::initializer_list<Fiel
 }
 
 #define FW_READ(kind, field) reader.read(args.field);
-#define FW_LAUNCH(kernel)                                                      \
-  void launch_##kernel(Environment& environment, const double* command) {      \
-    kernel##Args args;                                                         \
-    Arguments reader(command, environment.memory());                           \
-    FW_FIELDS_##kernel(FW_READ) environment.launch(environment.table().kernel, args); \
+#define FW_LAUNCH(kernel)                                                                    \
+  void launch_##kernel(Environment& environment, const double* command, int64_t doubles) {   \
+    kernel##Args args;                                                                       \
+    Arguments reader(command, doubles, environment.memory());                                \
+    FW_FIELDS_##kernel(FW_READ) environment.launch(environment.table().kernel, args, reader.take_lists()); \
   }
 FW_KERNELS(FW_LAUNCH)
 #undef FW_LAUNCH

@@ -11,7 +11,7 @@ namespace fw {
 struct Kernel {
   const char* name;
   // Decodes the command and runs or queues it.
-  void (*launch)(Environment&, const double* command);
+  void (*launch)(Environment&, const double* command, int64_t doubles);
 };
 
 // In the order of FW_KERNELS.

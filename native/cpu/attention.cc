@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "gemm_product.h"
+#include "gemm/product.h"
 #include "sums.h"
 
 FW_NAMESPACE_BEGIN
@@ -12,7 +12,6 @@ constexpr int64_t kQueries = 64, kKeys = 64;
 FW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 FW_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static Matrix view(const float* data, int64_t row) { return {const_cast<float*>(data), row, 1}; }
 
 // One sequence: where its queries and keys begin, how many there are, and which keys a query sees.
 struct Span {
@@ -58,9 +57,9 @@ void attention(const Context& cx, const attentionArgs& x) {
     const int64_t queries = least(span.queries - t, kQueries);
     if (queries <= 0) return;
     float* scores = static_cast<float*>(
-        cx.scratch(0, (kQueries * (kKeys + V + 2) + kPackedFloats) * int64_t(sizeof(float))));
+        cx.scratch(0, (kQueries * (kKeys + V + 2) + kPanelFloats) * int64_t(sizeof(float))));
     float* packed = scores + kQueries * kKeys;
-    float* sums = packed + kPackedFloats;
+    float* sums = packed + kPanelFloats;
     float* tops = sums + kQueries;
     float* out = tops + kQueries;
     memset(out, 0, queries * V * sizeof(float));
@@ -73,7 +72,7 @@ void attention(const Context& cx, const attentionArgs& x) {
       const int64_t keys = least(span.keys - s, kKeys);
       const float* k = x.k + ((span.key + s) * keyHeads + kh) * K;
       const float* v = x.v + ((span.key + s) * keyHeads + kh) * V;
-      product(view(q, heads * K), view(k, keyHeads * K).transposed(), view(scores, kKeys), queries, keys, K,
+      product(row_major(q, heads * K), row_major(k, keyHeads * K).transposed(), row_major(scores, kKeys), queries, keys, K,
               float(x.scale), true, packed);
       for (int64_t i = 0; i < queries; i++) {
         const int64_t from = most(span.begin(t + i) - s, 0), to = least(span.end(t + i) - s, keys);
@@ -92,7 +91,7 @@ void attention(const Context& cx, const attentionArgs& x) {
         }
         sums[i] += exponentials(row, from, to, keys, tops[i]);
       }
-      product(view(scores, kKeys), view(v, keyHeads * V), view(out, V), queries, V, keys, 1.0f, false, packed);
+      product(row_major(scores, kKeys), row_major(v, keyHeads * V), row_major(out, V), queries, V, keys, 1.0f, false, packed);
     }
     for (int64_t i = 0; i < queries; i++) {
       const int64_t row = (span.query + t + i) * heads + h;
@@ -112,10 +111,10 @@ void attentionBackward(const Context& cx, const attentionBackwardArgs& x) {
     const int64_t kh = task % keyHeads;
     const Span span = span_of(x, task / keyHeads);
     float* scores = static_cast<float*>(
-        cx.scratch(0, (2 * kQueries * kKeys + kQueries + kPackedFloats) * int64_t(sizeof(float))));
+        cx.scratch(0, (2 * kQueries * kKeys + kQueries + kPanelFloats) * int64_t(sizeof(float))));
     float* dscores = scores + kQueries * kKeys;
     float* packed = dscores + kQueries * kKeys;
-    float* deltas = packed + kPackedFloats;
+    float* deltas = packed + kPanelFloats;
     for (int64_t s = 0; s < span.keys; s++) {
       memset(x.dk + ((span.key + s) * keyHeads + kh) * K, 0, K * sizeof(float));
       memset(x.dv + ((span.key + s) * keyHeads + kh) * V, 0, V * sizeof(float));
@@ -123,8 +122,8 @@ void attentionBackward(const Context& cx, const attentionBackwardArgs& x) {
     for (int64_t h = kh * group; h < (kh + 1) * group; h++)
       for (int64_t t = 0; t < span.queries; t += kQueries) {
         const int64_t queries = least(span.queries - t, kQueries), first = (span.query + t) * heads + h;
-        const Matrix q = view(x.q + first * K, heads * K), dq = view(x.dq + first * K, heads * K);
-        const Matrix dy = view(x.dy + first * V, heads * V);
+        const Matrix q = row_major(x.q + first * K, heads * K), dq = row_major(x.dq + first * K, heads * K);
+        const Matrix dy = row_major(x.dy + first * V, heads * V);
         for (int64_t i = 0; i < queries; i++) {
           const float *a = x.y + (first + i * heads) * V, *b = x.dy + (first + i * heads) * V;
           deltas[i] = float(sum_of(V, [&](int64_t j, int64_t left) {
@@ -134,20 +133,20 @@ void attentionBackward(const Context& cx, const attentionBackwardArgs& x) {
         }
         for (int64_t s = span.first_block(t); s < span.end(t + queries - 1); s += kKeys) {
           const int64_t keys = least(span.keys - s, kKeys), key = (span.key + s) * keyHeads + kh;
-          const Matrix k = view(x.k + key * K, keyHeads * K), v = view(x.v + key * V, keyHeads * V);
-          const Matrix p = view(scores, kKeys), dp = view(dscores, kKeys);
+          const Matrix k = row_major(x.k + key * K, keyHeads * K), v = row_major(x.v + key * V, keyHeads * V);
+          const Matrix p = row_major(scores, kKeys), dp = row_major(dscores, kKeys);
           product(q, k.transposed(), p, queries, keys, K, scale, true, packed);
           product(dy, v.transposed(), dp, queries, keys, V, 1.0f, true, packed);
           for (int64_t i = 0; i < queries; i++) {
             const int64_t from = most(span.begin(t + i) - s, 0), to = least(span.end(t + i) - s, keys);
             exponentials(p.at(i, 0), from, to, keys, x.lse[first + i * heads]);
           }
-          product(p.transposed(), dy, view(x.dv + key * V, keyHeads * V), keys, V, queries, 1.0f, false, packed);
+          product(p.transposed(), dy, row_major(x.dv + key * V, keyHeads * V), keys, V, queries, 1.0f, false, packed);
           for (int64_t i = 0; i < queries; i++)
             for (int64_t j = 0; j < keys; j += kLanes)
               store(dp.at(i, j), load(p.at(i, j)) * (load(dp.at(i, j)) - splat(deltas[i])) * splat(scale));
           product(dp, k, dq, queries, K, keys, 1.0f, false, packed);
-          product(dp.transposed(), q, view(x.dk + key * K, keyHeads * K), keys, K, queries, 1.0f, false, packed);
+          product(dp.transposed(), q, row_major(x.dk + key * K, keyHeads * K), keys, K, queries, 1.0f, false, packed);
         }
       }
   });

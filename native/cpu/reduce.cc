@@ -164,13 +164,18 @@ void cumsum(const Context& cx, const cumsumArgs& x) {
 }
 
 void sumSquares(const Context& cx, const sumSquaresArgs& x) {
-  const float* data = x.x;
-  double* total = row_totals(cx, 1, x.n);
-  sum_rows(cx, 1, x.n, [&](int64_t, int64_t i, int64_t left) {
-    const Vec v = load_first(data + i, left);
-    return v * v;
-  }, total);
-  x.y[0] = float(total[0]);
+  double all = 0;
+  for (int64_t item = 0; item < x.x.count; item++) {
+    const float* data = x.x[item];
+    const int64_t n = x.x[item].size;
+    double* total = row_totals(cx, 1, n);
+    sum_rows(cx, 1, n, [&](int64_t, int64_t i, int64_t left) {
+      const Vec v = load_first(data + i, left);
+      return v * v;
+    }, total);
+    all += total[0];
+  }
+  x.y[0] = float(all);
 }
 
 FW_NAMESPACE_END

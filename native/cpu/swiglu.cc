@@ -1,5 +1,5 @@
 // y = silu(gate) up, and its gradients.
-#include "vec.h"
+#include "swiglu.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -11,8 +11,7 @@ void swiglu(const Context& cx, const swigluArgs& x) {
   parallel_blocks(cx, x.n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += kLanes) {
       const int64_t left = end - i;
-      const Vec g = load_first(gate + i, left);
-      store_first(y + i, g * vsigmoid(g) * load_first(up + i, left), left);
+      store_first(y + i, gated(load_first(gate + i, left), load_first(up + i, left)), left);
     }
   });
 }
@@ -23,9 +22,9 @@ void swigluBackward(const Context& cx, const swigluBackwardArgs& x) {
   parallel_blocks(cx, x.n, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += kLanes) {
       const int64_t left = end - i;
-      const Vec g = load_first(gate + i, left), s = vsigmoid(g), d = load_first(dy + i, left);
-      store_first(dup + i, d * g * s, left);
-      store_first(dgate + i, d * load_first(up + i, left) * s * fma(g, splat(1.0f) - s, splat(1.0f)), left);
+      const Gated g = gated_backward(load_first(gate + i, left), load_first(up + i, left), load_first(dy + i, left));
+      store_first(dgate + i, g.dgate, left);
+      store_first(dup + i, g.dup, left);
     }
   });
 }

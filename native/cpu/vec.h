@@ -2,6 +2,9 @@
 // AVX-512 (16 lanes), AVX2 (8), and SSE2, NEON or plain code (4).
 #pragma once
 #include "isa.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 FW_NAMESPACE_BEGIN
 
@@ -53,12 +56,11 @@ FW_INLINE float sum(Vec x) {
   return lanes[0];
 }
 
-// e^x to about 2 ulp; 0 below -87.3, finite up to 88.7. n = round(x / ln 2), then a polynomial on the remainder.
-FW_INLINE Vec vexp(Vec x) {
-  const Vec clamped = vmin(vmax(x, splat(-87.33654f)), splat(88.72283f));
+// e^x to about 2 ulp for x in [-87.3, 88.7]. n = round(x / ln 2), then a polynomial on the remainder.
+FW_INLINE Vec vexp_bounded(Vec x) {
   const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
-  const Vec n = (clamped * splat(1.44269504f) + shift) - shift;
-  Vec r = clamped - n * splat(0.693359375f);
+  const Vec shifted = fma(x, splat(1.44269504f), shift), n = shifted - shift;
+  Vec r = x - n * splat(0.693359375f);
   r = r - n * splat(-2.12194440e-4f);
   Vec p = splat(1.9875691500e-4f);
   p = fma(p, r, splat(1.3981999507e-3f));
@@ -67,12 +69,17 @@ FW_INLINE Vec vexp(Vec x) {
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
   p = fma(p * r, r, r + splat(1.0f));
-  // 2^n in two factors, so that n = 128 is no infinity.
-  const VecInt whole = __builtin_convertvector(n, VecInt), half = whole >> 1;
-  const Vec low = reinterpret_cast<Vec>((half + 127) << 23), high = reinterpret_cast<Vec>((whole - half + 127) << 23);
-  const Vec y = p * low * high;
-  const Vec zeroed = select(x < splat(-87.33654f), Vec{}, y);
-  return select(x == x, zeroed, x);  // NaN stays NaN
+  // n stands in the lowest bits of `shifted`; adding it to the exponent of p in [0.7, 1.5) multiplies with 2^n, and no
+  // n between the bounds leaves the normal numbers.
+  return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(p) + (reinterpret_cast<VecInt>(shifted) << 23));
+}
+
+// e^x; 0 below -87.3, finite up to 88.7. The comparisons are written so that NaN stays NaN.
+FW_INLINE Vec vexp(Vec x) {
+  const Vec lowest = splat(-87.33654f), highest = splat(88.72283f);
+  const Vec above = lowest > x ? lowest : x;
+  const Vec y = vexp_bounded(highest < above ? highest : above);
+  return x < lowest ? Vec{} : y;
 }
 
 // ln x to about 1 ulp, also of subnormal numbers; -infinity at 0, NaN below. x = m 2^e with m in [sqrt(1/2), sqrt(2)),
@@ -105,7 +112,18 @@ FW_INLINE Vec vlog1p(Vec x) {
   return vlog(u) + (x - (u - splat(1.0f))) / u;
 }
 
-FW_INLINE Vec vsigmoid(Vec x) { return splat(1.0f) / (splat(1.0f) + vexp(-x)); }
+// 1 / x to about 1 ulp for x in [1, 2^127). Where the processor has an estimate of 14 bits, a Newton step on it takes a
+// third of a division's time.
+FW_INLINE Vec vreciprocal(Vec x) {
+#if defined(__AVX512F__)
+  const Vec y = reinterpret_cast<Vec>(_mm512_rcp14_ps(reinterpret_cast<__m512>(x)));
+  return fma(y, fma(-x, y, splat(1.0f)), y);
+#else
+  return splat(1.0f) / x;
+#endif
+}
+
+FW_INLINE Vec vsigmoid(Vec x) { return vreciprocal(splat(1.0f) + vexp(-x)); }
 
 // Near 0 a polynomial keeps the relative precision that 1 - 2 / (e^2|x| + 1) would lose.
 FW_INLINE Vec vtanh(Vec x) {

@@ -99,6 +99,20 @@ describe('gradients of operators', () => {
   for (const [name, fn, a, b, low, high] of binary) {
     it(name, () => fw.scope(() => void fw.gradcheck(weighted(fn), [draw(a, low, high), draw(b, low, high)])));
   }
+  it('linear with an activation, a bias and a residual', () =>
+    fw.scope(() => {
+      fw.gradcheck(
+        weighted((x, w, b, r) => fw.linear(x, w, b, { activation: 'silu', residual: r })),
+        [draw([2, 3, 4]), draw([5, 4]), draw([5]), draw([2, 3, 5])],
+      );
+    }));
+  it('feedForward', () =>
+    fw.scope(() => {
+      fw.gradcheck(
+        weighted((x, gate, up, down) => fw.feedForward(x, { gate, up, down }, x)),
+        [draw([2, 3, 4]), draw([5, 4]), draw([5, 4]), draw([4, 5])],
+      );
+    }));
   it('embedding, with repeated indices', () =>
     fw.scope(() => {
       const ids = fw.tensor([2, 0, 2, 1], { device: 'js', dtype: 'int32' });

@@ -65,6 +65,7 @@ const CASES: Case[] = [
     [200, 48, 300],
     [3, 500, 2],
     [130, 1, 257],
+    [211, 77, 1100],
   ].flatMap(([m, n, k]): Case[] => [
     [`matmul ${m} x ${n} x ${k}`, (a, b) => a.matmul(b), of([m, k]), of([k, n])],
     [
@@ -88,6 +89,42 @@ const CASES: Case[] = [
     of([21]),
   ],
   ['shortConvolution, width 7', (x, w) => fw.shortConvolution(x, w).output, of([2, 5, 16]), of([16, 7])],
+  // Few rows and many; more columns, depth and hidden units than are taken at once.
+  ...[
+    [1, 5, 7],
+    [9, 130, 66],
+    [97, 100, 33],
+    [130, 33, 1100],
+    [101, 1100, 40],
+    [250, 3, 20],
+  ].flatMap(([rows, n, k]): Case[] => [
+    [`linear ${rows} x ${n} x ${k}`, (x, w) => fw.linear(x, w), of([rows, k]), of([n, k])],
+    [
+      `linear with all that may follow ${rows} x ${n} x ${k}`,
+      (x, w, b, r) => fw.linear(x, w, b, { activation: 'silu', residual: r }),
+      of([rows, k], -0.5, 0.5),
+      of([n, k], -0.5, 0.5),
+      of([n]),
+      of([rows, n]),
+    ],
+    [
+      `feedForward ${rows} x ${k}, hidden ${n}`,
+      (x, gate, up, down, r) => fw.feedForward(x, { gate, up, down }, r),
+      of([rows, k]),
+      of([n, k], -0.2, 0.2),
+      of([n, k], -0.2, 0.2),
+      of([k, n], -0.2, 0.2),
+      of([rows, k]),
+    ],
+  ]),
+  [
+    'feedForward of a frozen x',
+    (gate, up, down) =>
+      fw.feedForward(fw.full([100, 9], 0.3, { device: gate.device, dtype: gate.dtype }), { gate, up, down }),
+    of([20, 9]),
+    of([20, 9]),
+    of([9, 20]),
+  ],
   ['swiglu', (x, y) => fw.swiglu(x, y), of([7, 33]), of([7, 33])],
   ['rope', (x) => fw.rope(x, { dims: 6 }), of([2, 40, 3, 10])],
   [

@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import '../../lib';
 import { devices } from '../../lib/backends';
 import { type FastWeightsError, manualSeed, memory, type Tensor } from '../../lib/core';
-import { setChecks } from '../../lib/ops';
+import { float32MatmulPrecision, setChecks } from '../../lib/ops';
 import { type Batch, createTask, type Dataset } from '../../lib/data';
 import { createModel } from '../../lib/models';
 import {
@@ -48,6 +48,19 @@ describe('training', () => {
       });
     });
   }
+
+  it("trains with matmulPrecision 'medium' to nearly the same losses, and leaves the setting as it was", async () => {
+    await withFolder(async (dir) => {
+      const [exact, rounded] = [{}, { matmulPrecision: 'medium' as const }].map((t) => tinyConfig(t));
+      const first = await startRun(exact, join(dir, 'a'));
+      const second = await startRun(rounded, join(dir, 'b'));
+      const [a, b] = [await losses(first), await losses(second)];
+      a.forEach((loss, i) => expect(b[i]).to.be.closeTo(loss, 0.02 * loss));
+      expect(float32MatmulPrecision()).to.equal('highest');
+      expect(() => fillTraining({ matmulPrecision: 'low' as 'medium' })).to.throw(/training: matmulPrecision/);
+      for (const run of [first, second]) close(run);
+    });
+  });
 
   it('repeats from its config.json', async () => {
     await withFolder(async (dir) => {

@@ -6,6 +6,7 @@ import { shortConv, shortConvBackward, shortConvStep } from './conv';
 import { cast, copy, fill } from './copy';
 import { binary, swiglu, swigluBackward, unary, unaryBackward } from './elementwise';
 import { embedding, embeddingBackward } from './embedding';
+import { feedForward, feedForwardBackward, linear } from './linear';
 import { crossEntropy, crossEntropyBackward } from './loss';
 import { lstmCell, lstmCellBackward } from './lstm';
 import { matmul } from './matmul';
@@ -38,6 +39,9 @@ const kernels: KernelTable = {
   shortConvBackward,
   shortConvStep,
   matmul,
+  linear,
+  feedForward,
+  feedForwardBackward,
   random,
   dropout,
   crossEntropy,

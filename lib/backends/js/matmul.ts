@@ -1,4 +1,5 @@
 // Batched matrix product: blocks of both operands are packed into rows along k, multiplied, and stored.
+import type { Tensor } from '../../core';
 import type { KernelArguments } from '../table';
 import { COLUMNS, rowProducts, ROWS } from './product';
 import { floats, type Floats } from './view';
@@ -7,36 +8,60 @@ import { floats, type Floats } from './view';
 const M_BLOCK = 64;
 const N_BLOCK = 64;
 
-export function matmul(args: KernelArguments<'matmul'>): void {
-  const { batch1, batch2, m, n, k, aStrides, bStrides, cStrides, alpha, accumulate } = args;
-  const a = floats(args.a);
-  const b = floats(args.b);
-  const c = floats(args.c);
+/** Element (i, j) at data[at + i * row + j * column]. */
+export interface Matrix {
+  data: Floats;
+  at: number;
+  row: number;
+  column: number;
+}
+
+export const rowMajor = (data: Floats, row: number): Matrix => ({ data, at: 0, row, column: 1 });
+export const transposed = ({ data, at, row, column }: Matrix): Matrix => ({ data, at, row: column, column: row });
+
+/** c[m, n] = alpha a[m, k] b[k, n], added to c when `accumulate`. */
+export function multiply(
+  a: Matrix,
+  b: Matrix,
+  c: Matrix,
+  [m, n, k]: readonly [number, number, number],
+  { alpha = 1, accumulate = false } = {},
+): void {
   const aBlock = new Float64Array(roundUp(Math.min(m, M_BLOCK), ROWS) * k);
   const bBlock = new Float64Array(roundUp(Math.min(n, N_BLOCK), COLUMNS) * k);
   const product = new Float64Array(M_BLOCK * N_BLOCK);
-  for (let i = 0; i < batch1; i++) {
-    for (let j = 0; j < batch2; j++) {
-      const aAt = i * aStrides[0] + j * aStrides[1];
-      const bAt = i * bStrides[0] + j * bStrides[1];
-      const cAt = i * cStrides[0] + j * cStrides[1];
-      for (let column = 0; column < n; column += N_BLOCK) {
-        const columns = Math.min(N_BLOCK, n - column);
-        const width = roundUp(columns, COLUMNS);
-        pack(b, bAt + column * bStrides[3], bStrides[3], bStrides[2], columns, k, bBlock);
-        for (let row = 0; row < m; row += M_BLOCK) {
-          const rows = Math.min(M_BLOCK, m - row);
-          pack(a, aAt + row * aStrides[2], aStrides[2], aStrides[3], rows, k, aBlock);
-          rowProducts(aBlock, bBlock, product, roundUp(rows, ROWS), width, k);
-          for (let r = 0; r < rows; r++) {
-            let at = cAt + (row + r) * cStrides[2] + column * cStrides[3];
-            for (let s = 0; s < columns; s++, at += cStrides[3]) {
-              const value = alpha * product[r * width + s];
-              c[at] = accumulate ? c[at] + value : value;
-            }
-          }
+  for (let column = 0; column < n; column += N_BLOCK) {
+    const columns = Math.min(N_BLOCK, n - column);
+    const width = roundUp(columns, COLUMNS);
+    pack(b.data, b.at + column * b.column, b.column, b.row, columns, k, bBlock);
+    for (let row = 0; row < m; row += M_BLOCK) {
+      const rows = Math.min(M_BLOCK, m - row);
+      pack(a.data, a.at + row * a.row, a.row, a.column, rows, k, aBlock);
+      rowProducts(aBlock, bBlock, product, roundUp(rows, ROWS), width, k);
+      for (let r = 0; r < rows; r++) {
+        let at = c.at + (row + r) * c.row + column * c.column;
+        for (let s = 0; s < columns; s++, at += c.column) {
+          const value = alpha * product[r * width + s];
+          c.data[at] = accumulate ? c.data[at] + value : value;
         }
       }
+    }
+  }
+}
+
+export function matmul(args: KernelArguments<'matmul'>): void {
+  const { batch1, batch2, m, n, k, aStrides, bStrides, cStrides, alpha, accumulate } = args;
+  const member = (t: Tensor, strides: readonly number[], i: number, j: number): Matrix => {
+    return { data: floats(t), at: i * strides[0] + j * strides[1], row: strides[2], column: strides[3] };
+  };
+  for (let i = 0; i < batch1; i++) {
+    for (let j = 0; j < batch2; j++) {
+      const [a, b, c] = [
+        member(args.a, aStrides, i, j),
+        member(args.b, bStrides, i, j),
+        member(args.c, cStrides, i, j),
+      ];
+      multiply(a, b, c, [m, n, k], { alpha, accumulate: accumulate !== 0 });
     }
   }
 }

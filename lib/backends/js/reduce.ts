@@ -68,9 +68,11 @@ export function cumsum({ x, y, outer, n, inner, reverse }: KernelArguments<'cums
   }
 }
 
-export function sumSquares({ x, y, n }: KernelArguments<'sumSquares'>): void {
-  const source = floats(x);
+export function sumSquares({ x, y }: KernelArguments<'sumSquares'>): void {
   let total = 0;
-  for (let i = 0; i < n; i++) total += source[i] * source[i];
+  for (const t of x) {
+    const source = floats(t);
+    for (let i = 0; i < t.size; i++) total += source[i] * source[i];
+  }
   floats(y)[0] = total;
 }

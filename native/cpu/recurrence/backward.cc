@@ -4,12 +4,19 @@
 
 FW_NAMESPACE_BEGIN
 
+static void chunk_backward(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head,
+                           const Sequence& sequence, int64_t n) {
+  if (p.gate_width == 0) return ChunkBackward<kUngated>(cx, args, p, head).run(sequence, n);
+  if (p.gate_width == 1) return ChunkBackward<kPerToken>(cx, args, p, head).run(sequence, n);
+  ChunkBackward<kPerKey>(cx, args, p, head).run(sequence, n);
+}
+
 void recurrenceBackward(const Context& cx, const recurrenceBackwardArgs& args) {
   const Problem p = decode(args);
   parallel(cx, p.sequences * p.heads, [&](int64_t task) {
     const int64_t n = task / p.heads, h = task % p.heads;
     const Sequence sequence = sequence_at(args.offsets.ints(), args.tokens, args.checkpointEvery, n);
-    if (!args.recurrent && ChunkBackward::covers(p)) return ChunkBackward(cx, args, p, h).run(sequence, n);
+    if (!args.recurrent && chunks_cover(p)) return chunk_backward(cx, args, p, h, sequence, n);
     TokenBackward(cx, args, p).run(sequence, n, h);
   });
 }

@@ -1,10 +1,10 @@
 // The operands of the backward pass in chunks: which tokens share a chunk, and their rows laid out and scaled by the
 // gates. With b_i the sum of log gates up to token i of the chunk, and b' = b - b_middle:
-//   read = Q' above E' = scale q e^b' and e e^b'       read_state: the same with b in the place of b'
-//   write = W' = w e^-b'                               write_state = w e^(b_C - b)
+//   read = Q' above E' = scale q e^b' and e e^b'       write = W' = w e^-b'
 // Only ratios matter between tokens of a chunk, hence b'. A chunk ends early where |b'| would exceed kLargestExponent;
 // what its first gate does is never part of b'.
 #pragma once
+#include "ahead.h"
 #include "lanes.h"
 #include "problem.h"
 
@@ -12,44 +12,172 @@ FW_NAMESPACE_BEGIN
 
 constexpr int64_t kChunk = 16;
 
+// No gate, one per token or one per token and key.
+enum Gate { kUngated, kPerToken, kPerKey };
+
+// What is kept of a chunk from the recomputation of the states to the gradients.
+struct Kept {
+  float *write, *written;  // whole chunks, filled up with zeros
+  float *grow, *shrink;    // e^b' and e^-b', per token or per token and key
+  float *start, *end;      // e^b_middle and e^(b_last - b_middle), per key
+};
+
+template <Gate kGate>
 class ChunkOperands {
  protected:
+  static constexpr bool kGated = kGate != kUngated;
+
   ChunkOperands(const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
-      : args_(args),
-        p_(p),
-        x_(head_of(p, head)),
-        h_(head),
-        K_(round_up(p.K, kLanes)),
-        V_(round_up(p.V, kLanes)),
-        gated_(p.gate_width > 0) {}
+      : args_(args), p_(p), x_(head_of(p, head)), h_(head), K_(round_up(p.K, kLanes)), V_(round_up(p.V, kLanes)) {}
 
   void lay_out_operands(Arena& arena) {
-    read_ = arena.floats(2 * kChunk * K_);
-    read_state_ = gated_ ? arena.floats(2 * kChunk * K_) : read_;
-    doutput_ = arena.floats(2 * kChunk * V_), beta_ = arena.floats(kChunk);
+    read_ = arena.floats(2 * kChunk * K_), doutput_ = arena.floats(2 * kChunk * V_), beta_ = arena.floats(kChunk);
     parts_ = arena.floats(kChunk * kLanes), sums_ = arena.floats(kChunk);
+    ones_ = arena.floats(K_);
     chunk_starts_ = reinterpret_cast<int64_t*>(arena.floats(2 * (args_.checkpointEvery + 1)));
   }
 
-  int64_t kept_bytes() {
+  Kept lay_out_kept(Arena& arena) const {
+    Kept kept;
+    kept.write = arena.floats(kChunk * K_), kept.written = arena.floats(kChunk * V_);
+    const int64_t factors = kGate == kPerKey ? kChunk * K_ : kChunk;
+    kept.grow = kGated ? arena.floats(factors) : ones_, kept.shrink = kGated ? arena.floats(factors) : ones_;
+    kept.start = kGated ? arena.floats(K_) : ones_, kept.end = kGated ? arena.floats(K_) : ones_;
+    return kept;
+  }
+  int64_t kept_bytes() const {
     Arena arena(nullptr);
-    keep(arena);
+    lay_out_kept(arena);
     return arena.used;
   }
-
-  // What belongs to chunk c is found at its place from here on.
-  void select_chunk(int64_t c) {
+  Kept kept(int64_t c) const {
     Arena arena(kept_ + c * kept_bytes_);
-    keep(arena);
+    return lay_out_kept(arena);
+  }
+  int64_t start_of(int64_t c) const { return chunk_starts_[c]; }
+  int64_t length_of(int64_t c) const { return chunk_starts_[c + 1] - chunk_starts_[c]; }
+
+  // Where token t of the sequence stands in an array [tokens, heads, ...].
+  int64_t place(int64_t t) const { return (begin_ + t) * p_.heads + h_; }
+
+  static Vec factor(const float* factors, int64_t c, int64_t i, int64_t K) {
+    if constexpr (kGate == kUngated) return splat(1);
+    if constexpr (kGate == kPerToken) return splat(factors[c]);
+    return load(factors + c * K + i);
   }
 
-  int64_t gate_rows() const { return p_.gate_width == 1 ? 1 : p_.K; }
+  // Whether token t all but clears the state. It begins a chunk: its dgate is tiny, and no difference of larger numbers
+  // would be exact enough.
+  bool clears(int64_t t) const {
+    if (kGate == kUngated) return false;
+    const float* gate = x_.gate[begin_ + t];
+    int64_t i = 0;
+    while (i < p_.gate_width && gate[i] < kClearingGate) i++;
+    return i == p_.gate_width;
+  }
+
+  // Divides tokens [from, to) of the sequence into chunks.
+  void plan(int64_t from, int64_t to) {
+    chunks_ = 0;
+    for (int64_t t = from, count; t < to; t += count) {
+      count = least(kChunk, to - t);
+      if (kGated) count = tokens_together(t, count);
+      chunk_starts_[chunks_++] = t;
+    }
+    chunk_starts_[chunks_] = to;
+  }
+
+  void stage_gates(const Kept& kept, int64_t t, int64_t count) const {
+    Vec b[kChunk];
+    if constexpr (kGate == kPerToken) {
+      const Vec start = vexp(exponents(t, count, 0, b));
+      for (int64_t c = 0; c < count; c++) kept.grow[c] = b[c][0];
+      for (int64_t c = count; c < kChunk; c++) kept.grow[c] = 0;
+      for (int64_t c = 0; c < kChunk; c += kLanes) stage_factors(kept, c, load(kept.grow + c));
+      const Vec end = splat(kept.grow[count - 1]);
+      for (int64_t i = 0; i < K_; i += kLanes) store(kept.start + i, start), store(kept.end + i, end);
+    } else {
+      for (int64_t i = 0; i < K_; i += kLanes) {
+        store(kept.start + i, vexp(exponents(t, count, i, b)));
+        for (int64_t c = 0; c < count; c++) stage_factors(kept, c * K_ + i, b[c]);
+        store(kept.end + i, load(kept.grow + (count - 1) * K_ + i));
+      }
+    }
+  }
+  // W' and the written values.
+  void stage_write(const Kept& kept, int64_t t, int64_t count) const {
+    for (int64_t c = 0; c < kChunk; c++) {
+      float *write = kept.write + c * K_, *written = kept.written + c * V_;
+      if (c >= count) {
+        zero_row(write, K_), zero_row(written, V_);
+        continue;
+      }
+      stage_row(written, args_.written + place(t + c) * p_.V, p_.V, V_);
+      const float* w = x_.write_key[begin_ + t + c];
+      for (int64_t i = 0; i < K_; i += kLanes) store(write + i, load_row(w, i, p_.K) * factor(kept.shrink, c, i, K_));
+    }
+  }
+
+  // What is read of a chunk; `rows` is its number of tokens as a multiple of four, filled up with zeros.
+  void stage_read(const Kept& kept, int64_t t, int64_t count, int64_t rows) {
+    for (int64_t c = 0; c < rows; c++) {
+      beta_[c] = c < count && p_.beta_width ? x_.beta[begin_ + t + c][0] : 1;
+      if (c >= count) {
+        for (int64_t row = c; row < 2 * rows; row += rows)
+          zero_row(read_ + row * K_, K_), zero_row(doutput_ + row * V_, V_);
+        continue;
+      }
+      stage_row(doutput_ + c * V_, args_.doutput + place(t + c) * p_.V, p_.V, V_);
+      const float *q = x_.q[begin_ + t + c], *e = x_.erase_key[begin_ + t + c];
+      for (int64_t i = 0; i < K_; i += kLanes) {
+        const Vec grow = factor(kept.grow, c, i, K_);
+        store(read_ + c * K_ + i, load_row(q, i, p_.K) * splat(p_.scale) * grow);
+        if (p_.erase) store(read_ + (rows + c) * K_ + i, load_row(e, i, p_.K) * grow);
+      }
+    }
+  }
+
+  // What stage_gates and stage_write, or stage_read and the gradients, touch of tokens t .. t + count.
+  void fetch_written(Ahead& ahead, int64_t t, int64_t count) const {
+    ahead.add(x_.write_key[begin_ + t], x_.write_key.stride, count, p_.K);
+    ahead.add(args_.written + place(t) * p_.V, p_.heads * p_.V, count, p_.V);
+    if (kGated) ahead.add(x_.gate[begin_ + t], x_.gate.stride, count, p_.gate_width);
+  }
+  void fetch_read(Ahead& ahead, int64_t t, int64_t count) const {
+    const int64_t row = p_.heads * p_.K, key = place(t) * p_.K;
+    ahead.add(x_.q[begin_ + t], x_.q.stride, count, p_.K);
+    if (p_.erase) ahead.add(x_.erase_key[begin_ + t], x_.erase_key.stride, count, p_.K);
+    if (p_.beta_width) ahead.add(x_.beta[begin_ + t], x_.beta.stride, count, 1);
+    ahead.add(args_.doutput + place(t) * p_.V, p_.heads * p_.V, count, p_.V);
+    ahead.add(args_.dv + place(t) * p_.V, p_.heads * p_.V, count, p_.V);
+    ahead.add(args_.dq + key, row, count, p_.K), ahead.add(args_.dk + key, row, count, p_.K);
+    if (args_.dwriteKey.data) ahead.add(args_.dwriteKey + key, row, count, p_.K);
+    if (args_.deraseKey.data) ahead.add(args_.deraseKey + key, row, count, p_.K);
+    if (kGate == kPerKey) ahead.add(args_.dgate + key, row, count, p_.K);
+  }
+
+  const recurrenceBackwardArgs& args_;
+  const Problem& p_;
+  const Head x_;
+  const int64_t h_, K_, V_;  // K and V padded to whole vectors
+  int64_t begin_, chunks_, *chunk_starts_;
+  char* kept_;
+  int64_t kept_bytes_;
+  // Of the chunk at hand; dO lies above -dR where keys are erased, as Q' above E'.
+  float *read_, *doutput_, *beta_;
+  float *parts_, *sums_, *ones_;
+
+ private:
+  static void stage_factors(const Kept& kept, int64_t at, Vec b) {
+    const Vec grow = vexp_bounded(b);
+    store(kept.grow + at, grow), store(kept.shrink + at, splat(1) / grow);
+  }
 
   // The exponents b' of tokens t .. t + count for keys i ..., and b_middle.
   Vec exponents(int64_t t, int64_t count, int64_t i, Vec (&b)[kChunk]) const {
     const auto gate = [&](int64_t c) {
       const float* row = x_.gate[begin_ + t + c];
-      return p_.gate_width == 1 ? splat(row[0]) : load_row(row, i, p_.K);
+      return kGate == kPerKey ? load_row(row, i, p_.K) : splat(row[0]);
     };
     Vec sum = b[0] = Vec{};
     for (int64_t c = 1; c < count; c++) b[c] = sum += gate(c);
@@ -61,143 +189,34 @@ class ChunkOperands {
   bool exponents_fit(int64_t t, int64_t count) const {
     const Vec limit = splat(kLargestExponent);
     Vec beyond{};
-    for (int64_t i = 0; i < gate_rows(); i += kLanes) {
-      Vec b[kChunk] = {};
+    for (int64_t i = 0; i < p_.gate_width; i += kLanes) {  // no |b'| can exceed the sum of all |gate|
+      Vec size{};
+      for (int64_t c = 1; c < count; c++) {
+        const Vec gate = load_row(x_.gate[begin_ + t + c], i, p_.gate_width);
+        size += vmax(gate, -gate);
+      }
+      beyond += select(size <= limit, Vec{}, splat(1));
+    }
+    if (sum(beyond) == 0) return true;
+    beyond = Vec{};
+    for (int64_t i = 0; i < p_.gate_width; i += kLanes) {
+      Vec b[kChunk];
       exponents(t, count, i, b);
       for (int64_t c = 0; c < count; c++) beyond += select((b[c] <= limit) & (b[c] >= -limit), Vec{}, splat(1));
     }
     return sum(beyond) == 0;
   }
 
-  // How many tokens from t on share a chunk, at most `count`. Besides tokens whose exponents do not fit, one that all
-  // but clears the state begins a chunk: its dgate is tiny, and no difference of larger numbers would be exact enough.
-  int64_t tokens_together(int64_t t, int64_t count) {
-    for (int64_t c = 0; c < count; c++) {
-      const float* gate = x_.gate[begin_ + t + c];
-      Vec strong{};
-      for (int64_t i = 0; i < gate_rows(); i += kLanes)
-        strong += select(load_row(gate, i, gate_rows()) < splat(kClearingGate), splat(1), Vec{});
-      store(parts_ + c * kLanes, strong);
-    }
-    sum_vectors(sums_, parts_, kChunk);
+  // How many tokens from t on share a chunk, at most `count`.
+  int64_t tokens_together(int64_t t, int64_t count) const {
     for (int64_t c = 1; c < count; c++)
-      if (sums_[c] == static_cast<float>(gate_rows())) count = c;
+      if (clears(t + c)) count = c;
     while (count > 1 && !exponents_fit(t, count)) count = (count + 1) / 2;
     return count;
   }
 
-  // Divides tokens [from, to) of the sequence into chunks.
-  void plan(int64_t from, int64_t to) {
-    chunks_ = 0;
-    for (int64_t t = from, count; t < to; t += count) {
-      count = least(kChunk, to - t);
-      if (gated_) count = tokens_together(t, count);
-      chunk_starts_[chunks_++] = t;
-    }
-    chunk_starts_[chunks_] = to;
-  }
-
-  // grow = e^b', shrink = e^-b', start = e^b_middle, end = e^(b_C - b_middle), total = e^b_C.
-  void stage_gates(int64_t t, int64_t count) {
-    for (int64_t i = 0; i < K_; i += kLanes) {
-      if (i > 0 && p_.gate_width == 1) {
-        for (int64_t c = 0; c < count; c++)
-          store(grow_ + c * K_ + i, load(grow_ + c * K_)), store(shrink_ + c * K_ + i, load(shrink_ + c * K_));
-        store(start_ + i, load(start_)), store(end_ + i, load(end_)), store(total_ + i, load(total_));
-        continue;
-      }
-      Vec b[kChunk] = {};
-      const Vec start = vexp(exponents(t, count, i, b));
-      for (int64_t c = 0; c < count; c++)
-        store(grow_ + c * K_ + i, vexp(b[c])), store(shrink_ + c * K_ + i, vexp(-b[c]));
-      const Vec end = load(grow_ + (count - 1) * K_ + i);
-      store(start_ + i, start), store(end_ + i, end), store(total_ + i, start * end);
-    }
-  }
-
-  // W' and W, and the written values; whole chunks, filled up with zeros.
-  void stage_write(int64_t t, int64_t count) {
-    for (int64_t c = 0; c < kChunk; c++) {
-      float *write = write_ + c * K_, *state = write_state_ + c * K_, *written = written_ + c * V_;
-      if (c >= count) {
-        zero_row(write, K_), zero_row(state, K_), zero_row(written, V_);
-        continue;
-      }
-      const float* w = x_.write_key[begin_ + t + c];
-      stage_row(written, args_.written + ((begin_ + t + c) * p_.heads + h_) * p_.V, p_.V, V_);
-      if (!gated_) {
-        stage_row(write, w, p_.K, K_);
-        continue;
-      }
-      for (int64_t i = 0; i < K_; i += kLanes) {
-        const Vec x = load_row(w, i, p_.K) * load(shrink_ + c * K_ + i);
-        store(write + i, x), store(state + i, x * load(end_ + i));
-      }
-    }
-  }
-
-  // One row of Q' and Q, or of E' and E.
-  void stage_read(int64_t row, int64_t c, const float* x, float scale) {
-    float *read = read_ + row * K_, *state = read_state_ + row * K_;
-    if (!gated_) return stage_row(read, x, p_.K, K_, scale);
-    for (int64_t i = 0; i < K_; i += kLanes) {
-      const Vec y = load_row(x, i, p_.K) * splat(scale) * load(grow_ + c * K_ + i);
-      store(read + i, y), store(state + i, y * load(start_ + i));
-    }
-  }
-
-  // What is read of a chunk; `rows` is its number of tokens as a multiple of four, filled up with zeros.
-  void stage_chunk(int64_t t, int64_t count, int64_t rows) {
-    for (int64_t c = 0; c < rows; c++) {
-      const int64_t at = begin_ + t + c;
-      beta_[c] = c < count && p_.beta_width ? x_.beta[at][0] : 1;
-      if (c < count) {
-        stage_read(c, c, x_.q[at], p_.scale);
-        if (p_.erase) stage_read(rows + c, c, x_.erase_key[at], 1);
-        stage_row(doutput_ + c * V_, args_.doutput + (at * p_.heads + h_) * p_.V, p_.V, V_);
-        const int64_t to = at * p_.heads + h_;
-        prefetch_row(args_.dq + to * p_.K, p_.K), prefetch_row(args_.dk + to * p_.K, p_.K);
-        prefetch_row(args_.dv + to * p_.V, p_.V);
-        if (p_.gate_width > 1) prefetch_row(args_.dgate + to * p_.K, p_.K);
-        if (t < kChunk) continue;
-        prefetch_row(x_.q[at - kChunk], p_.K);
-        prefetch_row(x_.write_key[at - kChunk], p_.K);
-        prefetch_row(args_.doutput + ((at - kChunk) * p_.heads + h_) * p_.V, p_.V);
-        prefetch_row(args_.written + ((at - kChunk) * p_.heads + h_) * p_.V, p_.V);
-        continue;
-      }
-      for (int64_t row = c; row < 2 * rows; row += rows) {
-        zero_row(read_ + row * K_, K_), zero_row(read_state_ + row * K_, K_);
-        zero_row(doutput_ + row * V_, V_);
-      }
-    }
-  }
-
   static constexpr float kLargestExponent = 60;
   static constexpr float kClearingGate = -6;
-
-  const recurrenceBackwardArgs& args_;
-  const Problem& p_;
-  const Head x_;
-  const int64_t h_, K_, V_;  // K and V padded to whole vectors
-  const bool gated_;
-  int64_t begin_, chunks_, *chunk_starts_;
-  // Kept for each chunk from the recomputation of the states to the gradients.
-  char* kept_;
-  int64_t kept_bytes_;
-  float *write_, *write_state_, *written_, *grow_, *shrink_, *start_, *end_, *total_;
-  // Of the chunk at hand; dO lies above -dR where keys are erased, as Q' above E'.
-  float *read_, *read_state_, *doutput_, *beta_;
-  float *parts_, *sums_;
-
- private:
-  void keep(Arena& arena) {
-    write_ = arena.floats(kChunk * K_), written_ = arena.floats(kChunk * V_);
-    write_state_ = write_;
-    if (!gated_) return;
-    write_state_ = arena.floats(kChunk * K_), grow_ = arena.floats(kChunk * K_), shrink_ = arena.floats(kChunk * K_);
-    start_ = arena.floats(K_), end_ = arena.floats(K_), total_ = arena.floats(K_);
-  }
 };
 
 FW_NAMESPACE_END

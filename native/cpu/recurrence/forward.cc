@@ -1,48 +1,69 @@
 // The recurrence forward: sequences x heads (and, where those are too few, blocks of the value dimension) in parallel;
-// within each, stages of up to 64 tokens whose keys and queries are laid out once for all blocks of values.
+// within each, stages of some 32 tokens whose keys and queries are laid out once for all blocks of values.
+#include "stage_tokens.h"
 #include "sweep.h"
 
 FW_NAMESPACE_BEGIN
 
 static constexpr int64_t kBlock = 2 * kLanes;  // values per block
 
+// Tokens per sweep. More make fewer loads and stores of the state per token, as long as their sums, what they write and
+// a row of the state fit in the registers: 32 of them, else 16.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kGroup = 3;
+#else
+constexpr int kGroup = 2;
+#endif
+
 // Tokens per stage: their keys and queries should leave room for the state block in the first-level cache.
-static int64_t tokens_per_stage(int64_t K) { return K <= 64 ? 64 : K <= 128 ? 32 : 16; }
+template <int C>
+static int64_t tokens_per_stage(int64_t K) {
+  return round_up(K <= 128 ? 32 : 16, C);
+}
 
 // Values [from, to) of one head of one sequence; `from` is a multiple of kBlock.
-template <int C, Form kForm, bool Second>
+template <int C, Form kForm, bool Second, bool Scaled>
 static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
                          int64_t n, int64_t h, int64_t from, int64_t to) {
   constexpr bool Erase = kForm != kPlain;
-  const int64_t K = p.K, V = p.V, capacity = tokens_per_stage(K), blocks = (to - from + kBlock - 1) / kBlock;
+  const int64_t K = p.K, V = p.V, capacity = tokens_per_stage<C>(K), blocks = (to - from + kBlock - 1) / kBlock;
   Arena count(nullptr);
   lay_out_stage<C>(count, p, capacity);
   Arena arena(cx.scratch(0, count.used));
   Stage stage = lay_out_stage<C>(arena, p, capacity);
-  zero_row(stage.nothing, stage.K);
+  start_stages<C>(stage);
   const auto stage_operands = p.gate_width > 1 ? stage_tokens<C, kForm, true> : stage_tokens<C, kForm, false>;
-  float* states = static_cast<float*>(cx.scratch(1, blocks * K * kBlock * 4));
+  const int64_t state_size = K * kBlock, pending_size = 2 * C * kBlock;
+  float* states = static_cast<float*>(cx.scratch(1, blocks * (state_size + pending_size) * 4));
   float* edge = static_cast<float*>(cx.scratch(2, 4 * capacity * kBlock * 4));  // rows of a block that V does not fill
 
   struct Values {
     int64_t from, width, lanes;
-    float* state;
+    float *state, *pending;
   };
   auto block_at = [&](int64_t b) {
     const int64_t start = from + b * kBlock, width = least(kBlock, to - start);
-    return Values{start, width, width <= kLanes ? int64_t(kLanes) : kBlock, states + b * K * kBlock};
+    return Values{start, width, width <= kLanes ? int64_t(kLanes) : kBlock, states + b * state_size,
+                  states + blocks * state_size + b * pending_size};
   };
   auto save = [&](float* to_state) {
     for (int64_t b = 0; b < blocks; b++) {
       const Values part = block_at(b);
+      if (part.lanes == kBlock) {
+        settle_block<C, 2, Second>(stage, K, part.state, part.pending);
+      } else {
+        settle_block<C, 1, Second>(stage, K, part.state, part.pending);
+      }
       unstage_rows(to_state + part.from, V, part.state, part.lanes, K, part.width);
     }
+    start_stages<C>(stage);
   };
 
   const Head x = head_of(p, h);
   const int64_t state_at = (n * p.heads + h) * K * V;
   for (int64_t b = 0; b < blocks; b++) {
     const Values part = block_at(b);
+    zero_row(part.pending, pending_size);
     if (args.initialState.data) {
       stage_rows(part.state, part.lanes, args.initialState + state_at + part.from, V, K, part.width);
     } else {
@@ -62,7 +83,7 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
     for (int64_t b = 0; b < blocks; b++) {
       const Values part = block_at(b);
       ValueBlock block{};
-      block.state = part.state;
+      block.state = part.state, block.pending = part.pending;
       block.v = x.v[at] + part.from, block.v_stride = p.v.token;
       if (p.beta_width > 1) block.beta = x.beta[at] + part.from, block.beta_stride = p.beta.token;
       float* output = args.output + (at * p.heads + h) * V + part.from;
@@ -87,32 +108,35 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
           block.beta = beta, block.beta_stride = part.lanes;
         }
       }
-      // Each block fetches its share of what the next stage reads and writes.
+      // Each block fetches its share of what is read and written `capacity` tokens later.
       Ahead ahead, share;
-      if (t + 2 * tokens <= sequence.length) {
-        const int64_t next = at + tokens;
+      share.tokens = least(tokens, sequence.length - t - capacity);
+      if (share.tokens > 0) {
+        const int64_t next = at + capacity;
         ahead.add(x.k[next], p.k.token, K);
         ahead.add(x.q[next], p.q.token, K);
         ahead.add(x.v[next] + from, p.v.token, to - from);
         ahead.add(args.output + (next * p.heads + h) * V + from, p.heads * V, to - from);
         if (p.gate_width > 1) ahead.add(x.gate[next], p.gate.token, K);
         if (args.written.data) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
-        if (args.states.data && (t + tokens) % every == 0)
-          ahead.add(args.states + ((sequence.checkpoint + (t + tokens) / every) * p.heads + h) * K * V, K * V / tokens,
-                    K * V / tokens);
+        if (args.states.data) {
+          const int64_t next_checkpoint = sequence.checkpoint + t / every + 1, each = (K * V + every - 1) / every;
+          ahead.add(args.states + (next_checkpoint * p.heads + h) * K * V + t % every * each, each, each);
+        }
       }
       for (int i = 0; i < ahead.count; i++)
         if (i % blocks == b) share.rows[share.count++] = ahead.rows[i];
       if (part.lanes == kBlock) {
-        run_block<C, 2, Erase, Second>(stage, K, tokens, block, share);
+        run_block<C, 2, Erase, Second, Scaled>(stage, K, tokens, block, share);
       } else {
-        run_block<C, 1, Erase, Second>(stage, K, tokens, block, share);
+        run_block<C, 1, Erase, Second, Scaled>(stage, K, tokens, block, share);
       }
       if (part.width < part.lanes) {
         unstage_rows(output, p.heads * V, block.output, part.lanes, tokens, part.width);
         if (written) unstage_rows(written, p.heads * V, block.written, part.lanes, tokens, part.width);
       }
     }
+    keep_last_group<C>(stage, (tokens + C - 1) / C);
   }
   if (args.finalState.data) save(args.finalState + state_at);
 }
@@ -190,12 +214,15 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
     const Sequence sequence = sequence_at(args.offsets.ints(), args.tokens, args.checkpointEvery, n);
     const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
     if (p.exchanged) return forward_exchanged(cx, args, p, sequence, n, h);
-    const auto forward = plain && p.erase   ? forward_head<2, kPlainErase, false>
-                         : plain            ? forward_head<4, kPlain, false>
-                         : !args.recurrent  ? (p.second_write ? forward_head<2, kGeneral, true>
-                                                              : forward_head<2, kGeneral, false>)
-                         : p.second_write   ? forward_head<1, kGeneral, true>
-                                            : forward_head<1, kGeneral, false>;
+    const bool scaled = p.gate_width == 1;
+    const auto forward = plain && p.erase  ? (scaled ? forward_head<kGroup, kPlainErase, false, true>
+                                                     : forward_head<kGroup, kPlainErase, false, false>)
+                         : plain           ? (scaled ? forward_head<kGroup, kPlain, false, true>
+                                                     : forward_head<kGroup, kPlain, false, false>)
+                         : !args.recurrent ? (p.second_write ? forward_head<2, kGeneral, true, true>
+                                                             : forward_head<2, kGeneral, false, true>)
+                         : p.second_write  ? forward_head<1, kGeneral, true, true>
+                                           : forward_head<1, kGeneral, false, true>;
     forward(cx, args, p, sequence, n, h, from, least(p.V, from + width));
   });
 }

@@ -14,6 +14,33 @@ struct EachLane<0, I...> {
 };
 typedef EachLane<kLanes>::type AllLanes;
 
+// Calls f(Index<0>()) ... f(Index<N - 1>()): a loop whose counter is a constant from the start, so that arrays of
+// vectors indexed by it live in registers.
+template <int I>
+struct Index {
+  constexpr operator int() const { return I; }
+};
+template <int... I, class F>
+FW_INLINE void each_of(Lanes<I...>, const F& f) {
+  (f(Index<I>()), ...);
+}
+template <int N, class F>
+FW_INLINE void each(const F& f) {
+  each_of(typename EachLane<N>::type(), f);
+}
+
+template <int Step, int... I>
+FW_INLINE VecInt swapped(VecInt x, Lanes<I...>) {
+  return __builtin_shufflevector(x, x, (I ^ Step)...);
+}
+template <int Step>
+FW_INLINE VecInt and_level(VecInt x) {
+  if constexpr (Step < kLanes) return and_level<Step * 2>(x & swapped<Step>(x, AllLanes()));
+  return x;
+}
+// Whether every lane of a comparison holds.
+FW_INLINE bool all(VecInt mask) { return and_level<1>(mask)[0] != 0; }
+
 // Of a pair of vectors seen as 2 x 2 squares of Step lanes: the first and the second row of the transposed squares.
 template <int Step, int... I>
 FW_INLINE Vec first_row(Vec a, Vec b, Lanes<I...>) {

@@ -78,6 +78,9 @@ FW_INLINE void stage_row(float* y, const float* x, int64_t n, int64_t padded, fl
 FW_INLINE void zero_row(float* y, int64_t padded) {
   for (int64_t i = 0; i < padded; i += kLanes) store(y + i, Vec{});
 }
+FW_INLINE void scale_row(float* y, int64_t padded, float factor) {
+  for (int64_t i = 0; i < padded; i += kLanes) store(y + i, load(y + i) * splat(factor));
+}
 // [rows, n] at any stride, into or out of rows of `padded` elements.
 static inline void stage_rows(float* y, int64_t padded, const float* x, int64_t stride, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; r++) stage_row(y + r * padded, x + r * stride, n, padded);
@@ -88,7 +91,14 @@ static inline void unstage_rows(float* y, int64_t stride, const float* x, int64_
 }
 
 FW_INLINE void prefetch_row(const float* row, int64_t n) {
-  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(row + i, 0, 2);
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    __builtin_prefetch(row + i, 0, 2);
+    __builtin_prefetch(row + i + 16, 0, 2);
+    __builtin_prefetch(row + i + 32, 0, 2);
+    __builtin_prefetch(row + i + 48, 0, 2);
+  }
+  for (; i < n; i += 16) __builtin_prefetch(row + i, 0, 2);
   __builtin_prefetch(row + n - 1, 0, 2);  // an unaligned row straddles one more line
 }
 

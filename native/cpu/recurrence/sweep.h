@@ -6,16 +6,18 @@
 
 FW_NAMESPACE_BEGIN
 
-// A block of NV vectors of the value dimension: the state [K, NV * kLanes], and rows of the operands at their strides.
+// A block of NV vectors of the value dimension: the state [K, NV * kLanes], what the last group of the stage before has
+// yet to write to it, and rows of the operands at their strides.
 struct ValueBlock {
   float* state;
+  float* pending;  // [C, NV] vectors that go with `write`, then those that go with `second`
   const float* v;
   const float* beta;  // null unless beta is a vector
   float *output, *written;  // written may be null
   int64_t v_stride, beta_stride, output_stride, written_stride;
 };
 
-// Memory that comes next, one row per token, fetched while the sweep computes.
+// Memory that comes later, one row per token, fetched while the sweep computes.
 struct Ahead {
   struct Row {
     const float* data;
@@ -23,7 +25,13 @@ struct Ahead {
   };
   Row rows[8];
   int count = 0;
+  int64_t tokens = 0;
   void add(const float* data, int64_t stride, int64_t length) { rows[count++] = {data, stride, length}; }
+  // Inlined by force: a call of a function that only prefetches counts as one without effect, and is dropped.
+  __attribute__((always_inline)) void fetch(int64_t t) const {
+    if (t >= tokens) return;
+    for (int i = 0; i < count; i++) prefetch_row(rows[i].data + t * rows[i].stride, rows[i].length);
+  }
 };
 
 template <int C, int NV, bool Erase, bool Second, bool Decay>
@@ -70,93 +78,95 @@ FW_INLINE void sweep(float* state, int64_t K, int64_t row, const float* decay, c
   }
 }
 
-// All staged tokens over one block of values. Afterwards the block holds the state after the last of them.
-template <int C, int NV, bool Erase, bool Second>
+// All staged tokens over one block of values. What the last group writes stays pending.
+template <int C, int NV, bool Erase, bool Second, bool Scaled>
 static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64_t count, const ValueBlock& b,
                                                 const Ahead& ahead) {
   const int64_t groups = (count + C - 1) / C;
-  const bool use_second = s.pair_kinds > kReadSecond, use_beta = b.beta != nullptr;
-  Vec r[C][NV] = {}, v[C][NV] = {};
-  for (int64_t g = 0; g <= groups; g++) {
-    const bool last = g == groups;
-    // The first sweep of a block has nothing to write, the last one nothing to read.
-    const int64_t at = (last ? g - 1 : g) * C * s.K, before = (g > 0 ? g - 1 : 0) * C * s.K;
+  const bool use_second = Scaled && s.pair_kinds > kReadSecond, use_beta = b.beta != nullptr;
+  Vec r[C][NV], v[C][NV];
+#pragma GCC unroll 4
+  for (int c = 0; c < C; c++)
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; n++) {
+      r[c][n] = load(b.pending + (c * NV + n) * kLanes);
+      v[c][n] = Second ? load(b.pending + ((C + c) * NV + n) * kLanes) : Vec{};
+    }
+  const float *v_row = b.v, *beta_row = b.beta, *pairs = s.pairs;
+  float *output_row = b.output, *written_row = b.written;
+  for (int64_t g = 0; g < groups; g++) {
+    const int64_t at = g * C * s.K, before = at - C * s.K;
     const float* second = Second ? s.second + before : nullptr;
     Vec erased[C][NV] = {}, output[C][NV] = {};
-    if (last) {
-      const float* decay = s.decay + (g - 1) * s.K;
-#pragma GCC unroll 1
-      for (int64_t i = 0; i < K; i++) {
-        const Vec d = splat(s.decays[g - 1] ? decay[i] : 1.0f);
-#pragma GCC unroll 4
-        for (int n = 0; n < NV; n++) {
-          float* state = b.state + (i * NV + n) * kLanes;
-          Vec x = load(state) * d;
-#pragma GCC unroll 4
-          for (int c = 0; c < C; c++) {
-            x = fma(r[c][n], splat(s.write[before + c * s.K + i]), x);
-            if (Second) x = fma(v[c][n], splat(second[c * s.K + i]), x);
-          }
-          store(state, x);
-        }
-      }
-      return;
-    }
-    if (g > 0 && s.decays[g - 1]) {
+    if (s.decays[g - 1]) {
       sweep<C, NV, Erase, Second, true>(b.state, K, s.K, s.decay + (g - 1) * s.K, s.write + before, second,
                                         s.erase + at, s.read + at, r, v, erased, output);
     } else {
       sweep<C, NV, Erase, Second, false>(b.state, K, s.K, nullptr, s.write + before, second, s.erase + at, s.read + at,
                                          r, v, erased, output);
     }
-    const float* pairs = s.pairs + g * s.pair_kinds * kPairs<C>;
+    // Before what follows has to wait for the last sums.
+    for (int c = 0; c < C; c++) ahead.fetch(g * C + c);
     Vec write[C][NV], value[C][NV];
-#pragma GCC unroll 4
-    for (int c = 0; c < C; c++) {
+    each<C>([&](auto c) {
       const int64_t t = g * C + c;
-#pragma GCC unroll 4
-      for (int n = 0; n < NV; n++) write[c][n] = value[c][n] = Vec{};
-      if (t >= count) continue;
+      each<NV>([&](auto n) { write[c][n] = value[c][n] = Vec{}; });
+      if (t >= count) return;
       const float* dots = pairs + pair(c, 0);
-      const Vec erase_scale = splat(s.erase_scale[t]), read_scale = splat(s.read_scale[t]), beta = splat(s.beta[t]);
-#pragma GCC unroll 4
-      for (int n = 0; n < NV; n++) {
-        value[c][n] = load(b.v + t * b.v_stride + n * kLanes);
+      each<NV>([&](auto n) {
+        value[c][n] = load(v_row + n * kLanes);
         Vec error = Second ? Vec{} : value[c][n];
         if (Erase) {
-          error -= erase_scale * erased[c][n];
-#pragma GCC unroll 4
-          for (int j = 0; j < c; j++) {
+          error -= Scaled ? splat(s.erase_scale[t]) * erased[c][n] : erased[c][n];
+          each<c>([&](auto j) {
             error -= splat(dots[kEraseWrite * kPairs<C> + j]) * write[j][n];
             if (Second) error -= splat(dots[kEraseSecond * kPairs<C> + j]) * value[j][n];
-          }
+          });
         }
-        write[c][n] = error * (use_beta ? load(b.beta + t * b.beta_stride + n * kLanes) : beta);
-        Vec y = read_scale * output[c][n];
-#pragma GCC unroll 4
-        for (int j = 0; j <= c; j++) y = fma(splat(dots[j]), write[j][n], y);
-        if (use_second) {
-#pragma GCC unroll 4
-          for (int j = 0; j <= c; j++) y = fma(splat(dots[kReadSecond * kPairs<C> + j]), value[j][n], y);
-        }
-        store(b.output + t * b.output_stride + n * kLanes, y);
-        if (b.written) store(b.written + t * b.written_stride + n * kLanes, write[c][n]);
-      }
-      for (int i = 0; i < ahead.count; i++) {
-        const Ahead::Row& next = ahead.rows[i];
-        prefetch_row(next.data + t * next.stride, next.length);
-      }
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < C; c++) {
+        write[c][n] = error * (use_beta ? load(beta_row + n * kLanes) : splat(s.beta[t]));
+        Vec y = Scaled ? splat(s.read_scale[t]) * output[c][n] : output[c][n];
+        each<c + 1>([&](auto j) { y = fma(splat(dots[j]), write[j][n], y); });
+        if (use_second) each<c + 1>([&](auto j) { y = fma(splat(dots[kReadSecond * kPairs<C> + j]), value[j][n], y); });
+        store(output_row + n * kLanes, y);
+      });
+      if (b.written) each<NV>([&](auto n) { store(written_row + n * kLanes, write[c][n]); });
+      v_row += b.v_stride, beta_row += b.beta_stride, output_row += b.output_stride, written_row += b.written_stride;
+    });
+    pairs += s.pair_kinds * kPairs<C>;
+    each<C>([&](auto c) {
       const Vec scale = splat(s.write_scale[g * C + c]);
+      each<NV>([&](auto n) {
+        r[c][n] = Scaled ? scale * write[c][n] : write[c][n];
+        if (Second) v[c][n] = Scaled ? scale * value[c][n] : value[c][n];
+      });
+    });
+  }
 #pragma GCC unroll 4
-      for (int n = 0; n < NV; n++) {
-        r[c][n] = scale * write[c][n];
-        if (Second) v[c][n] = scale * value[c][n];
+  for (int c = 0; c < C; c++)
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; n++) {
+      store(b.pending + (c * NV + n) * kLanes, r[c][n]);
+      if (Second) store(b.pending + ((C + c) * NV + n) * kLanes, v[c][n]);
+    }
+}
+
+// Between two stages: forms the state itself, with nothing pending and nothing carried.
+template <int C, int NV, bool Second>
+static __attribute__((noinline)) void settle_block(const Stage& s, int64_t K, float* state, float* pending) {
+  for (int64_t i = 0; i < K; i++) {
+    const Vec decay = splat(s.decays[-1] ? s.decay[i - s.K] : 1), carried = splat(s.carried[i]);
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; n++) {
+      Vec x = load(state + (i * NV + n) * kLanes) * decay;
+#pragma GCC unroll 4
+      for (int c = 0; c < C; c++) {
+        x = fma(load(pending + (c * NV + n) * kLanes), splat(s.write[(c - C) * s.K + i]), x);
+        if (Second) x = fma(load(pending + ((C + c) * NV + n) * kLanes), splat(s.second[(c - C) * s.K + i]), x);
       }
+      store(state + (i * NV + n) * kLanes, x * carried);
     }
   }
+  zero_row(pending, (Second ? 2 : 1) * C * NV * kLanes);
 }
 
 FW_NAMESPACE_END

@@ -21,7 +21,7 @@ describe('js kernels', () => {
         return value + 0.5 * sum;
       });
       const strides = { aStrides: [k * m, 0, 1, m], bStrides: [0, 0, 1, k], cStrides: [m * n, 0, n, 1] };
-      kernels.matmul({ a, b, c, batch1: 2, batch2: 1, m, n, k, ...strides, alpha: 0.5, accumulate: 1 });
+      kernels.matmul({ a, b, c, batch1: 2, batch2: 1, m, n, k, ...strides, alpha: 0.5, accumulate: 1, precision: 0 });
       expectClose(array(c), expected, 1e-13, `${m} x ${n} x ${k}`);
     }
   });

@@ -1,8 +1,6 @@
-// Copies the operands of a matrix product into the order in which the tiles of gemm_product.h read them.
+// Copies b into panels, the order in which the tiles of a product read it.
 #pragma once
-#include <string.h>
-
-#include "vec.h"
+#include "matrix.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -76,6 +74,17 @@ FW_INLINE void transpose_block(const float* p, int64_t stride, Vec columns[kLane
 
 // panel[p, j] = b[p * row + j * col] for p < k, j < n; rows of the panel are `width` floats, zeros beyond n.
 static void pack_panel(const float* b, int64_t row, int64_t col, int64_t k, int64_t n, int64_t width, float* panel) {
+  if (col == 1 && n == kPanel) {
+    for (int64_t p = 0; p < k; p++) {
+      const float* from = b + p * row;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v++) {
+        __builtin_prefetch(from + 8 * row + v * kLanes);
+        store(panel + p * kPanel + v * kLanes, load(from + v * kLanes));
+      }
+    }
+    return;
+  }
   for (int64_t j = 0; j < width; j += kLanes) {
     const float* from = b + j * col;
     float* to = panel + j;
@@ -97,22 +106,6 @@ static void pack_panel(const float* b, int64_t row, int64_t col, int64_t k, int6
       for (int64_t i = 0; i < lanes; i++) to[p * width + i] = from[p * row + i * col];
       for (int64_t i = lanes; i < kLanes; i++) to[p * width + i] = 0;
     }
-  }
-}
-
-// packed[r, p] = a[r * row + p * col] for r < rows, p < k, or packed[p, r] unless rows are contiguous (col = 1). From a
-// on, `readable` >= rows rows exist; up to kLanes floats behind the block may be overwritten.
-static void pack_rows(const float* a, int64_t row, int64_t col, int64_t rows, int64_t readable, int64_t k,
-                      float* packed) {
-  const int64_t whole = (rows + kLanes - 1) / kLanes * kLanes;
-  if (col == 1) {
-    for (int64_t r = 0; r < rows; r++) memcpy(packed + r * k, a + r * row, k * sizeof(float));
-  } else if (row == 1 && whole <= readable) {
-    for (int64_t p = 0; p < k; p++)
-      for (int64_t r = 0; r < whole; r += kLanes) store(packed + p * rows + r, load(a + p * col + r));
-  } else {
-    for (int64_t p = 0; p < k; p++)
-      for (int64_t r = 0; r < rows; r++) packed[p * rows + r] = a[r * row + p * col];
   }
 }
 

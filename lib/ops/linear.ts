@@ -1,0 +1,166 @@
+// Projections: a matrix product with what usually follows it, in one kernel.
+import { argumentError, formatShape, sameShape, type Shape, type Tensor } from '../core';
+import { record, recording } from '../autograd';
+import { UNARY_OPS } from '../backends';
+import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widening } from './kernel';
+import { fold, gradientProduct, precisionCode, swap } from './matmul';
+import { sum } from './reduce';
+import { contiguous } from './view';
+
+export interface LinearOptions {
+  /** Applied to x W^T + bias. */
+  activation?: 'silu' | null;
+  /** Added at the end; of the result's shape. */
+  residual?: Tensor | null;
+}
+
+/** Requires [out, in] for an x of [..., in]. */
+function checkWeight(where: string, argument: string, weight: Tensor, x: Tensor, shape: Shape): void {
+  checkFloat(where, argument, weight);
+  checkAlike(where, argument, weight, x, 'x');
+  checkShape(where, argument, weight, shape, 'out, in');
+}
+
+function checkResidual(where: string, residual: Tensor | null, x: Tensor, shape: Shape): void {
+  if (!residual) return;
+  checkFloat(where, 'residual', residual);
+  checkAlike(where, 'residual', residual, x, 'x');
+  checkShape(where, 'residual', residual, shape, 'like the result');
+}
+
+/** dz for y = silu(z). */
+function siluGradient(z: Tensor, dy: Tensor): Tensor {
+  const dx = emptyLike(z);
+  kernelsOf(z).unaryBackward({ x: z, y: z, dy, dx, n: z.size, op: UNARY_OPS.indexOf('silu'), a: 0, b: 0 });
+  return dx;
+}
+
+/** activation(x W^T + bias) + residual over the last dimension: weight [out, in], bias [out] or null. */
+export const linear = widening(
+  (x: Tensor, weight: Tensor, bias: Tensor | null = null, options: LinearOptions = {}): Tensor => {
+    const { activation = null, residual = null } = options;
+    checkFloat('linear', 'x', x);
+    checkFloat('linear', 'weight', weight);
+    if (weight.ndim !== 2 || x.ndim === 0 || x.shape[x.ndim - 1] !== weight.shape[1]) {
+      throw argumentError(
+        'SHAPE',
+        'linear',
+        'x',
+        `[..., ${weight.ndim === 2 ? weight.shape[1] : 'in'}] for weight ${formatShape(weight.shape)}`,
+        formatShape(x.shape),
+      );
+    }
+    checkAlike('linear', 'weight', weight, x, 'x');
+    const [n, k] = weight.shape;
+    if (bias) {
+      checkFloat('linear', 'bias', bias);
+      checkAlike('linear', 'bias', bias, x, 'x');
+      if (!sameShape(bias.shape, [n]))
+        throw argumentError('SHAPE', 'linear', 'bias', `[${n}]`, formatShape(bias.shape));
+    }
+    const shape = [...x.shape.slice(0, -1), n];
+    checkResidual('linear', residual, x, shape);
+    const y = emptyLike(x, shape);
+    const input = contiguous(x);
+    const z = activation && recording(x, weight, bias) ? emptyLike(y) : null;
+    kernelsOf(x).linear({
+      x: input,
+      weight: contiguous(weight),
+      bias: bias && contiguous(bias),
+      residual: residual && contiguous(residual),
+      y,
+      preactivation: z,
+      rows: n === 0 ? 0 : y.size / n,
+      n,
+      k,
+      activation: Number(activation === 'silu'),
+      precision: precisionCode(),
+    });
+    const saved = z ? [input, weight, z] : [input, weight];
+    record('linear', [x, weight, bias, residual], [y], saved, ([g], [sx, sw, sz], needs, into) => {
+      if (!g) return [];
+      const dz = fold(sz && (needs[0] || needs[1] || needs[2]) ? siluGradient(sz, contiguous(g)) : g);
+      return [
+        needs[0] ? gradientProduct(into(0), dz, sw, sx.shape) : null,
+        needs[1] ? gradientProduct(into(1), swap(dz), fold(sx), sw.shape) : null,
+        needs[2] ? sum(dz, 0) : null,
+        needs[3] ? g : null,
+      ];
+    });
+    return y;
+  },
+);
+
+/** Weights of a gated feed-forward: gate and up [hidden, D], down [D, hidden]. */
+export interface FeedForwardWeights {
+  gate: Tensor;
+  up: Tensor;
+  down: Tensor;
+}
+
+/**
+ * (silu(x Wg^T) * x Wu^T) Wd^T + residual for x [..., D] (Shazeer 2020). Blocks of rows go through all projections at
+ * once, so that the hidden layer need not leave the processor's cache.
+ */
+export const feedForward = widening(
+  (x: Tensor, { gate, up, down }: FeedForwardWeights, residual: Tensor | null = null): Tensor => {
+    const where = 'feedForward';
+    checkFloat(where, 'x', x);
+    checkFloat(where, 'gate', gate);
+    if (x.ndim === 0) throw argumentError('SHAPE', where, 'x', '[..., D]', '[]');
+    const d = x.shape[x.ndim - 1];
+    const hidden = gate.shape[0];
+    checkWeight(where, 'gate', gate, x, [hidden, d]);
+    checkWeight(where, 'up', up, x, [hidden, d]);
+    checkWeight(where, 'down', down, x, [d, hidden]);
+    checkResidual(where, residual, x, x.shape);
+    const rows = d === 0 ? 0 : x.size / d;
+    const input = contiguous(x);
+    const weights = { gateWeight: contiguous(gate), upWeight: contiguous(up), downWeight: contiguous(down) };
+    const numbers = { rows, d, hidden, precision: precisionCode() };
+    const training = recording(x, gate, up, down);
+    const gates = training ? emptyLike(x, [rows, hidden]) : null;
+    const ups = training ? emptyLike(x, [rows, hidden]) : null;
+    const y = emptyLike(x);
+    kernelsOf(x).feedForward({
+      x: input,
+      ...weights,
+      residual: residual && contiguous(residual),
+      y,
+      gate: gates,
+      up: ups,
+      ...numbers,
+    });
+    const saved = [input, ...Object.values(weights), ...(gates && ups ? [gates, ups] : [])];
+    record(where, [x, gate, up, down, residual], [y], saved, ([g], [sx, wg, wu, wd, sg, su], needs, into) => {
+      if (!g) return [];
+      if (!sg) return [null, null, null, null, needs[4] ? g : null];
+      const dy = contiguous(g);
+      const [activated, dgate, dup] = [emptyLike(sg), emptyLike(sg), emptyLike(sg)];
+      const sum = needs[0] ? into(0) : null;
+      const dx = needs[0] ? (sum ?? emptyLike(sx)) : null;
+      kernelsOf(sx).feedForwardBackward({
+        gateWeight: wg,
+        upWeight: wu,
+        downWeight: wd,
+        gate: sg,
+        up: su,
+        dy,
+        activated,
+        dgate,
+        dup,
+        dx,
+        ...numbers,
+        accumulate: Number(sum !== null),
+      });
+      return [
+        sum ? null : dx,
+        needs[1] ? gradientProduct(into(1), swap(dgate), fold(sx), wg.shape) : null,
+        needs[2] ? gradientProduct(into(2), swap(dup), fold(sx), wu.shape) : null,
+        needs[3] ? gradientProduct(into(3), swap(fold(dy)), activated, wd.shape) : null,
+        needs[4] ? g : null,
+      ];
+    });
+    return y;
+  },
+);

@@ -1,0 +1,53 @@
+// What the files of this folder share: strided matrices, the sizes of tiles and blocks, and what follows a product.
+#pragma once
+#include "../vec.h"
+
+FW_NAMESPACE_BEGIN
+
+// A tile of c holds kRows x kVectors accumulators, beside kVectors registers for b and one or two for a.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kVectors = 4;
+#else
+constexpr int kVectors = 2;
+#endif
+constexpr int kRows = 6;
+constexpr int kPanel = kVectors * kLanes;  // columns of b that are packed side by side
+constexpr int64_t kMaxDepth = 1024;        // rows of a panel: it streams from the second cache, a's rows from the first
+constexpr int64_t kBlockRows = 96;         // rows of a that meet all panels; they stay in the second cache
+
+// Element (i, j) at data[i * row + j * col].
+struct Matrix {
+  float* data;
+  int64_t row, col;
+  float* at(int64_t i, int64_t j) const { return data + i * row + j * col; }
+  Matrix from(int64_t i, int64_t j) const { return {at(i, j), row, col}; }
+  bool has_lines() const { return row == 1 || col == 1; }
+  Matrix transposed() const { return {data, col, row}; }
+};
+FW_INLINE Matrix row_major(const float* data, int64_t row) { return {const_cast<float*>(data), row, 1}; }
+
+// Every element of a product is one chain of multiply-adds over each block of `depth_of(k)` terms, the blocks added in
+// order: its bits depend on k only, never on m, n, the tile that holds it or the path taken.
+FW_INLINE int64_t depth_of(int64_t k) {
+  const int64_t blocks = (k + kMaxDepth - 1) / kMaxDepth;
+  return blocks <= 1 ? k : ((k + blocks - 1) / blocks + 15) / 16 * 16;
+}
+
+FW_INLINE int64_t panels_of(int64_t n) { return (n + kPanel - 1) / kPanel; }
+// Floats that hold `depth` rows of all panels of n columns. (Pairs of bfloat16 take half of it.)
+FW_INLINE int64_t packed_floats(int64_t depth, int64_t n) { return panels_of(n) * kPanel * depth; }
+
+// What is done with rows [i, i + rows) and columns [j, j + cols) of c as soon as they are complete, while they are in
+// the first cache. `fetch` is called before they are computed, to bring near what `apply` will read besides.
+struct Finish {
+  void (*apply)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols);
+  void (*fetch)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols);
+};
+
+// Fetches rows of `stride` floats for a `Finish`.
+FW_INLINE void fetch_rows(const float* data, int64_t stride, int64_t rows, int64_t cols) {
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t j = 0; j < cols; j += 16) __builtin_prefetch(data + r * stride + j);
+}
+
+FW_NAMESPACE_END

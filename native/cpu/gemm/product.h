@@ -1,0 +1,70 @@
+// A product on one thread, for matrices that are too small to share.
+#pragma once
+#include "few_rows.h"
+#include "products.h"
+
+FW_NAMESPACE_BEGIN
+
+constexpr int64_t kPanelFloats = kPanel * kMaxDepth;
+
+// Up to three pieces of memory that the next product reads or writes, fetched while this one runs.
+struct Ahead {
+  struct Piece {
+    const float* data;
+    int64_t lines;
+  };
+  Piece pieces[3];
+  int count = 0;
+  void add(const float* data, int64_t floats) { pieces[count++] = {data, floats / 16}; }
+  // The next `steps` lines at most, or those of a piece that are left.
+  void take(Tile& t) {
+    while (count > 0 && pieces[count - 1].lines <= 0) count--;
+    if (count == 0) {
+      t.ahead = t.b, t.ahead_step = 0;
+      return;
+    }
+    Piece& piece = pieces[count - 1];
+    t.ahead = piece.data, t.ahead_step = 16;
+    piece.data += 16 * t.steps, piece.lines -= t.steps;
+  }
+};
+
+// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n], k > 0. `panel` holds kPanelFloats.
+static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k, float alpha, bool overwrite,
+                    float* panel, Ahead ahead = {}) {
+  if (m <= kFewRows && b.row == 1 && b.col != 1) {
+    for (; n >= kLanes; n -= kLanes) {
+      multiply_few[m - 1](a, b, c, k, alpha, overwrite);
+      b.data += kLanes * b.col;
+      c.data += kLanes * c.col;
+    }
+  }
+  const Strips strips(m);
+  const bool pack = b.col != 1 || m > kBlockRows;
+  const int64_t depth = depth_of(k);
+  for (int64_t p = 0; p < k; p += depth) {
+    Tile t{};
+    t.steps = k - p < depth ? k - p : depth;
+    t.a_row = a.row, t.a_step = a.col;
+    t.alpha = alpha, t.overwrite = overwrite && p == 0;
+    for (int64_t j = 0; j < n; j += kPanel) {
+      t.width = n - j < kPanel ? n - j : kPanel;
+      const int64_t vectors = (t.width + kLanes - 1) / kLanes;
+      if (pack || t.width % kLanes) {
+        pack_panel(b.at(p, j), b.row, b.col, t.steps, t.width, vectors * kLanes, panel);
+        t.b = panel, t.b_step = vectors * kLanes;
+      } else {
+        t.b = b.at(p, j), t.b_step = b.row;
+      }
+      for (int64_t s = 0; s < strips.count; s++) {
+        const int64_t r = strips.begin(s);
+        t.a = a.at(r, p);
+        t.c = c.from(r, j);
+        ahead.take(t);
+        tile_of<Float32Products>(strips.begin(s + 1) - r, vectors)(t);
+      }
+    }
+  }
+}
+
+FW_NAMESPACE_END

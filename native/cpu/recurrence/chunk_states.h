@@ -1,0 +1,82 @@
+// The states before the chunks between two checkpoints, recomputed with the values that the forward pass wrote:
+//   S <- e^b_last S + W^T N     with W = w e^(b_last - b)
+// They are kept transposed, [V, K], and multiplied by e^b_middle of the chunk that they precede, so that the products
+// of the chunk need no other form of the keys than the primed ones (chunk_operands.h).
+#pragma once
+#include "chunk_operands.h"
+#include "tile.h"
+
+FW_NAMESPACE_BEGIN
+
+template <Gate kGate>
+class ChunkStates : protected ChunkOperands<kGate> {
+  using Operands = ChunkOperands<kGate>;
+
+ protected:
+  using Operands::kGated, Operands::args_, Operands::p_, Operands::K_, Operands::V_, Operands::chunks_, Operands::kept_,
+      Operands::kept_bytes_, Operands::kept, Operands::start_of, Operands::length_of;
+
+  ChunkStates(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
+      : Operands(args, p, head), cx_(cx) {}
+
+  void lay_out_states(Arena& arena) {
+    this->lay_out_operands(arena);
+    padded_ = arena.floats(K_ * V_);
+  }
+
+  // Before chunk c; after the last one it is not scaled.
+  float* state_before(int64_t c) const { return states_ + c * V_ * K_; }
+
+  const float* checkpoint(const Sequence& sequence, int64_t t) const {
+    return args_.states + ((sequence.checkpoint + t / args_.checkpointEvery) * p_.heads + this->h_) * p_.K * p_.V;
+  }
+
+  // Stages what is kept of every chunk; the state after the last one is computed when `with_end`.
+  void recompute(const float* checkpoint, bool with_end) {
+    kept_bytes_ = this->kept_bytes();
+    const int64_t states_bytes = (chunks_ + 1) * V_ * K_ * 4;
+    states_ = static_cast<float*>(cx_.scratch(0, states_bytes + chunks_ * kept_bytes_));
+    kept_ = reinterpret_cast<char*>(states_) + states_bytes;
+    this->fetch_read(ahead_, start_of(chunks_ - 1), length_of(chunks_ - 1));
+    for (int64_t c = 0; c < chunks_; c++) {
+      const Kept now = kept(c);
+      if (kGated) this->stage_gates(now, start_of(c), length_of(c));
+      this->stage_write(now, start_of(c), length_of(c));
+      if (c > 0) {
+        advance(c - 1, now.start);
+      } else {
+        stage_checkpoint(checkpoint, now.start);
+      }
+    }
+    if (with_end) advance(chunks_ - 1, this->ones_);
+    ahead_.finish();
+  }
+
+  // What the recomputation from the checkpoint at token t will touch, in `shares` parts.
+  void fetch_segment(const Sequence& sequence, int64_t t, int64_t part, int64_t shares) {
+    const int64_t tokens = (args_.checkpointEvery + shares - 1) / shares, rows = (p_.K + shares - 1) / shares;
+    const int64_t from = part * tokens, row = part * rows;
+    this->fetch_written(ahead_, t + from, least(tokens, args_.checkpointEvery - from));
+    ahead_.add(checkpoint(sequence, t) + row * p_.V, p_.V, least(rows, p_.K - row), p_.V);
+  }
+
+  const Context& cx_;
+  Ahead ahead_;
+  float *states_, *padded_;
+
+ private:
+  void stage_checkpoint(const float* checkpoint, const float* start) {
+    stage_rows(padded_, V_, checkpoint, p_.V, p_.K, p_.V);
+    for (int64_t i = 0; kGated && i < p_.K; i++) scale_row(padded_ + i * V_, V_, start[i]);
+    transpose_matrix(states_, K_, padded_, V_, K_, V_);
+  }
+
+  // The state before chunk c + 1, whose e^b_middle is `start`.
+  void advance(int64_t c, const float* start) {
+    const Kept chunk = kept(c);
+    multiply<kScaledColumns>(ahead_, V_, K_, {state_before(c + 1), K_, 0, state_before(c), chunk.end, start},
+                             Term{chunk.written, 1, V_, chunk.write, K_, length_of(c)});
+  }
+};
+
+FW_NAMESPACE_END

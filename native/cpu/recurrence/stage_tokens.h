@@ -1,0 +1,179 @@
+// Fills a stage from the operands: the rows that the sweep reads, the dot products of the tokens of a group, and the
+// numbers beside each token. Done once for all blocks of values.
+#pragma once
+#include "stage.h"
+
+FW_NAMESPACE_BEGIN
+
+// What stage_tokens must provide for: a plain rule reads after its update, erases (if at all) from the decayed state
+// and writes once; a general one finds out at run time.
+enum Form { kPlain, kPlainErase, kGeneral };
+
+// The factors of a vector gate, e^gate; 1 for the tokens that fill the last group.
+static void stage_decays(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count, int64_t padded) {
+  for (int64_t c = 0; c < padded; c++) {
+    float* decay = s.token_decay + c * s.K;
+    const float* gate = c < count ? x.gate[t + c] : s.nothing;
+    int64_t i = 0;
+    for (; i + kLanes <= p.K; i += kLanes) store(decay + i, vexp(load(gate + i)));
+    if (i < p.K) store(decay + i, vexp(load_part(gate + i, p.K - i)));
+  }
+}
+
+// A group whose decay left the bounds: the sweep multiplies the state with it, and what the group writes is decayed to
+// its end instead of divided by the decay up to it.
+template <int C>
+static void rescale_group(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count, int64_t g) {
+  for (int64_t i = 0; i < s.K; i += kLanes) {
+    Vec after = splat(1);
+    for (int64_t c = g * C + C - 1; c >= g * C; c--) {
+      const bool real = c < count;
+      store(s.write + c * s.K + i, load_row(real ? x.write_key[t + c] : s.nothing, i, p.K) * after);
+      if (s.second) store(s.second + c * s.K + i, load_row(real ? x.k[t + c] : s.nothing, i, p.K) * after);
+      after *= load(s.token_decay + c * s.K + i);
+    }
+    store(s.decay + g * s.K + i, load(s.carried + i));
+    store(s.carried + i, splat(1));
+  }
+  s.decays[g] = 1;
+}
+
+// Tokens t .. t + count of a head; a group that reaches beyond them is filled with tokens that do nothing.
+template <int C, Form kForm, bool VectorGate>
+static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
+  constexpr bool kAny = kForm == kGeneral;
+  constexpr int kKinds = kAny ? 4 : kForm == kPlainErase ? 2 : 1;
+  const int64_t groups = (count + C - 1) / C;
+  const float* bonus = kAny ? x.bonus : nullptr;
+  const bool erases = kAny ? p.erase : kForm == kPlainErase, own_erase = kForm != kPlain && s.erase != s.write;
+  const bool second = kAny && s.second, read_before = kAny && p.read_before, undecayed = kAny && p.undecayed;
+  const Vec scale = splat(p.scale);
+  if (VectorGate) stage_decays(p, x, s, t, count, groups * C);
+  for (int64_t g = 0; g < groups; g++) {
+    const float *q[C], *e[C] = {}, *w[C], *k[C] = {};
+    for (int c = 0; c < C; c++) {
+      const int64_t at = t + g * C + c;
+      const bool real = g * C + c < count;
+      q[c] = real ? x.q[at] : s.nothing;
+      w[c] = real ? x.write_key[at] : s.nothing;
+      if (own_erase) e[c] = real && erases ? x.erase_key[at] : s.nothing;
+      if (kAny) k[c] = real ? x.k[at] : s.nothing;
+    }
+    Vec products[kKinds][kPairs<C>] = {};
+    VecInt kept = Vec{} == Vec{};
+    const auto stage = [&](int64_t i, auto get) __attribute__((always_inline)) {
+      Vec read[C], erase[C], write[C], twice[C] = {}, decay[C];
+      each<C>([&](auto c) {
+        read[c] = get(q[c]) * scale, write[c] = get(w[c]);
+        erase[c] = own_erase ? get(e[c]) : erases ? write[c] : Vec{};
+        if (second) twice[c] = get(k[c]);
+        if (VectorGate) decay[c] = load(s.token_decay + (g * C + c) * s.K + i);
+        if (bonus) products[kKinds > 2 ? kReadSecond : 0][pair(c, c)] += read[c] * get(bonus) * get(k[c]);
+      });
+      // What token j writes, decayed on its way to each later token c.
+      each<C>([&](auto j) {
+        if (!read_before) {
+          products[kReadWrite][pair(j, j)] += read[j] * write[j];
+          if (second) products[kKinds > 2 ? kReadSecond : 0][pair(j, j)] += read[j] * twice[j];
+        }
+        each<C>([&](auto c) {
+          if constexpr (c > j) {
+            const Vec before = write[j];
+            if (VectorGate) write[j] *= decay[c];
+            products[kReadWrite][pair(c, j)] += read[c] * (read_before ? before : write[j]);
+            if (erases)
+              products[kKinds > 1 ? kEraseWrite : 0][pair(c, j)] += erase[c] * (undecayed ? before : write[j]);
+            if (!second) return;
+            const Vec before_twice = twice[j];
+            if (VectorGate) twice[j] *= decay[c];
+            products[kKinds > 2 ? kReadSecond : 0][pair(c, j)] += read[c] * (read_before ? before_twice : twice[j]);
+            products[kKinds > 2 ? kEraseSecond : 0][pair(c, j)] += erase[c] * (undecayed ? before_twice : twice[j]);
+          }
+        });
+      });
+      Vec since = VectorGate ? load(s.carried + i) : splat(1);
+      each<C>([&](auto c) {
+        const int64_t at = (g * C + c) * s.K + i;
+        const Vec before = since;
+        if (VectorGate) since *= decay[c];
+        store(s.read + at, VectorGate ? read[c] * (read_before ? before : since) : read[c]);
+        if (own_erase) store(s.erase + at, VectorGate ? erase[c] * (undecayed ? before : since) : erase[c]);
+      });
+      const Vec inverse = VectorGate ? splat(1) / since : splat(1);
+      each<C>([&](auto c) {
+        const int64_t at = (g * C + c) * s.K + i;
+        store(s.write + at, VectorGate ? write[c] * inverse : write[c]);
+        if (second) store(s.second + at, VectorGate ? twice[c] * inverse : twice[c]);
+      });
+      if (VectorGate) {
+        store(s.carried + i, since);
+        kept &= (since > splat(kSmallest)) & (since < splat(kLargest));
+      }
+    };
+    int64_t i = 0;
+    if (!kAny)
+      for (; i + kLanes <= p.K; i += kLanes) stage(i, [i](const float* row) { return load(row + i); });
+    for (; i < p.K; i += kLanes) stage(i, [i, &p](const float* row) { return load_row(row, i, p.K); });
+    s.decays[g] = 0;
+    if (VectorGate && !all(kept)) rescale_group<C>(p, x, s, t, count, g);
+    float* out = s.products + g * s.pair_kinds * kPairs<C> * kLanes;
+    each<kKinds>([&](auto kind) {
+      if (kind < s.pair_kinds)
+        each<kPairs<C>>([&](auto i) { store(out + (kind * kPairs<C> + i) * kLanes, products[kind][i]); });
+    });
+  }
+  const int64_t used = groups * s.pair_kinds * kPairs<C>, pairs = round_up(used, kLanes);
+  for (int64_t i = used; i < pairs; i++) store(s.products + i * kLanes, Vec{});
+  sum_vectors(s.pairs, s.products, pairs);
+}
+
+// The numbers beside each token: beta, and everything that a scalar gate does.
+template <int C>
+static void stage_scalars(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
+  const int64_t groups = (count + C - 1) / C, padded = round_up(groups * C, kLanes);
+  for (int64_t c = 0; c < count; c++) s.beta[c] = p.beta_width == 1 ? x.beta[t + c][0] : 1;
+  if (p.gate_width != 1) {
+    for (int64_t c = 0; c < padded; c += kLanes) {
+      store(s.read_scale + c, splat(1));
+      store(s.erase_scale + c, splat(p.erase ? 1 : 0));
+      store(s.write_scale + c, splat(1));
+    }
+    return;
+  }
+  float* d = s.token_decay;
+  for (int64_t c = 0; c < padded; c++) d[c] = c < count ? x.gate[t + c][0] : 0;
+  for (int64_t c = 0; c < padded; c += kLanes) store(d + c, vexp(load(d + c)));
+  float carried = s.carried[0];
+  for (int64_t g = 0; g < groups; g++) {
+    float* pairs = s.pairs + g * s.pair_kinds * kPairs<C>;
+    const float* decay = d + g * C;
+    float since = carried;
+    for (int c = 0; c < C; c++) {
+      const float before = since;
+      since *= decay[c];
+      s.read_scale[g * C + c] = p.read_before ? before : since;
+      s.erase_scale[g * C + c] = !p.erase ? 0 : p.undecayed ? before : since;
+      s.write_scale[g * C + c] = 1 / since;
+      float factor = 1, factor_before = 1;
+      for (int j = c; j >= 0; j--) {
+        const float read = p.read_before ? factor_before : factor, erase = p.undecayed ? factor_before : factor;
+        pairs[kReadWrite * kPairs<C> + pair(c, j)] *= read;
+        if (s.pair_kinds > kEraseWrite) pairs[kEraseWrite * kPairs<C> + pair(c, j)] *= erase;
+        if (s.pair_kinds > kReadSecond) pairs[kReadSecond * kPairs<C> + pair(c, j)] *= read;
+        if (s.pair_kinds > kEraseSecond) pairs[kEraseSecond * kPairs<C> + pair(c, j)] *= erase;
+        factor *= decay[j], factor_before = j == c ? 1 : factor_before * decay[j];
+      }
+    }
+    carried = since;
+    if (!(since > kSmallest && since < kLargest)) {
+      float after = 1;
+      for (int c = C - 1; c >= 0; c--) s.write_scale[g * C + c] = after, after *= decay[c];
+      for (int64_t i = 0; i < s.K; i++) s.decay[g * s.K + i] = since;
+      s.decays[g] = 1;
+      carried = 1;
+    }
+  }
+  for (int64_t i = 0; i < s.K; i += kLanes) store(s.carried + i, splat(carried));
+}
+
+FW_NAMESPACE_END

@@ -1,0 +1,17 @@
+// silu(gate) up on vectors, and its gradients.
+#pragma once
+#include "vec.h"
+
+FW_NAMESPACE_BEGIN
+
+FW_INLINE Vec gated(Vec gate, Vec up) { return gate * vsigmoid(gate) * up; }
+
+struct Gated {
+  Vec y, dgate, dup;
+};
+FW_INLINE Gated gated_backward(Vec gate, Vec up, Vec dy) {
+  const Vec s = vsigmoid(gate), activated = gate * s;
+  return {activated * up, dy * up * s * fma(gate, splat(1.0f) - s, splat(1.0f)), dy * activated};
+}
+
+FW_NAMESPACE_END

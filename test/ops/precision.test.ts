@@ -1,0 +1,86 @@
+// Matrix products of bfloat16 pairs: as exact as their operands, and the same bits for any number of threads.
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { targets } from '../support/golden';
+import { Draw } from '../support/ruleInputs';
+import { relativeRms, TOLERANCE } from '../support/tolerance';
+
+describe('float32 matrix products', () => {
+  afterEach(() => {
+    fw.setFloat32MatmulPrecision('highest');
+    fw.setNumThreads(2);
+  });
+
+  it('are exact by default, and an unknown precision is refused', () => {
+    expect(fw.float32MatmulPrecision()).to.equal('highest');
+    expect(() => fw.setFloat32MatmulPrecision('low' as 'medium')).to.throw(/setFloat32MatmulPrecision: precision/);
+  });
+
+  for (const where of targets().filter((t) => t.dtype === 'float32')) {
+    // Odd depths, depths of more than one block, every orientation of both operands.
+    const sizes = [
+      [97, 5, 1],
+      [130, 33, 7],
+      [128, 64, 64],
+      [200, 130, 257],
+      [150, 70, 1111],
+    ];
+    for (const [m, n, k] of sizes) {
+      it(`'medium' ${m} x ${n} x ${k} on ${where.device}`, () => {
+        fw.scope(() => {
+          const draw = new Draw(m);
+          const [a, b] = [draw.uniform([m, k], -1, 1).data, draw.uniform([k, n], -1, 1).data];
+          const make = (data: Float64Array, shape: number[], turned: boolean, to: typeof where): fw.Tensor => {
+            const t = fw.tensor(data, { shape, ...to, dtype: to.dtype });
+            return turned ? t.transpose(0, 1).contiguous().transpose(0, 1) : t;
+          };
+          const reference = make(a, [m, k], false, { device: 'js', dtype: 'float64' })
+            .matmul(make(b, [k, n], false, { device: 'js', dtype: 'float64' }))
+            .dataSync();
+          for (const [ta, tb] of [
+            [false, false],
+            [false, true],
+            [true, false],
+            [true, true],
+          ]) {
+            fw.setFloat32MatmulPrecision('medium');
+            const product = (): ArrayLike<number> =>
+              make(a, [m, k], ta, where)
+                .matmul(make(b, [k, n], tb, where))
+                .dataSync();
+            const y = product();
+            expect(relativeRms(y, reference)).to.be.at.most(TOLERANCE.bfloat16.forward);
+            fw.setNumThreads(1);
+            expect(product()).to.deep.equal(y);
+            fw.setNumThreads(2);
+          }
+        });
+      });
+    }
+
+    it(`'medium' gradients of a feed-forward on ${where.device}`, () => {
+      const gradients = (to: { device: fw.Device; dtype: fw.DType }): ArrayLike<number>[] =>
+        fw.scope(() => {
+          const draw = new Draw(9);
+          const shapes = [
+            [200, 40],
+            [77, 40],
+            [77, 40],
+            [40, 77],
+          ];
+          const leaves = shapes.map((shape) =>
+            fw.tensor(draw.uniform(shape, -0.5, 0.5).data, { shape, ...to, requiresGrad: true }),
+          );
+          const [x, gate, up, down] = leaves;
+          fw.feedForward(x, { gate, up, down }, x).square().sum().backward();
+          return leaves.map((t) => t.grad!.dataSync());
+        });
+      fw.setFloat32MatmulPrecision('medium');
+      const actual = gradients(where);
+      fw.setFloat32MatmulPrecision('highest');
+      gradients({ device: 'js', dtype: 'float64' }).forEach((g, i) =>
+        expect(relativeRms(actual[i], g), `gradient ${i}`).to.be.at.most(TOLERANCE.bfloat16.gradient),
+      );
+    });
+  }
+});
