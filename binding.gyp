@@ -2,7 +2,7 @@
 {
   'variables': {
     'kernels': [
-      '<!@(node -p "require(\'fs\').readdirSync(\'native/cpu\', { recursive: true }).filter((f) => f.endsWith(\'.cc\') && f !== \'pool.cc\').sort().map((f) => \'native/cpu/\' + f).join(\' \')")',
+      '<!@(node -p "require(\'fs\').readdirSync(\'native/cpu\', { recursive: true }).filter((f) => f.endsWith(\'.cc\') && f !== \'pool.cc\' && f !== \'cores.cc\').sort().map((f) => \'native/cpu/\' + f).join(\' \')")',
     ],
     # No -ffast-math: NaN and infinities count, and the order of a sum is part of the result.
     'kernel_flags': [
@@ -29,6 +29,7 @@
     {
       'target_name': 'fast_weights',
       'sources': [
+        'native/cpu/cores.cc',
         'native/cpu/pool.cc',
         'native/binding/addon.cc',
         'native/binding/allocator.cc',

@@ -15,6 +15,8 @@ export interface Prepared {
   setup?(): void | Promise<void>;
   /** Solves the problem so many times; the work is done when it returns or resolves. */
   run(calls: number): void | Promise<void>;
+  /** Milliseconds of one sample, where it is not the time of a call that counts. */
+  sample?(): Promise<number>;
   /** Compares results with the reference. */
   check(): Finding[] | Promise<Finding[]>;
 }

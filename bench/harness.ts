@@ -7,7 +7,7 @@ import type { Finding } from './contender';
 import { javaScriptPeers } from './peers';
 import { INSTALL, isInstalled } from './peers/packages';
 import { pythonCommand, pythonPeers } from './peers/python';
-import { type Case, type Problem, workOf } from './problem';
+import { type Case, type Problem, type Work, workOf } from './problem';
 import { median, summarize, type Summary } from './statistics';
 import type { Job, TrialResult } from './trial';
 
@@ -40,8 +40,8 @@ export interface CaseResult extends Summary {
   name: string;
   shape: string;
   threads: number;
-  /** GFLOP/s, or GB/s where memory is the limit. */
-  rate: number;
+  /** GFLOP/s, or GB/s where memory is the limit; null where nothing is computed but waited for. */
+  rate: number | null;
   unit: 'GFLOP/s' | 'GB/s';
   /** The limit of the same unit, measured in the same processes on the same threads. */
   limit: number | null;
@@ -150,12 +150,13 @@ export async function runCase(
     for (const turn of turns) await turn.take(job);
   }
   const summary = summarize(own.flatMap(({ samples }) => samples));
-  const { flops, bytes, tokens } = workOf(problem);
-  const rate = (bytes ?? flops) / summary.median / 1e6;
+  const { flops, bytes, tokens }: Partial<Work> = workOf(problem) ?? {};
+  const work = bytes ?? flops;
+  const rate = work === undefined ? null : work / summary.median / 1e6;
   const limits = own.flatMap(({ limits }) =>
     limits ? [bytes === undefined ? limits.flops : limits.copyBandwidth] : [],
   );
-  const limit = limits.length > 0 ? median(limits) / 1e9 : null;
+  const limit = rate !== null && limits.length > 0 ? median(limits) / 1e9 : null;
   const findings = [...own[0].findings!].sort((a, b) => b.error / b.tolerance - a.error / a.tolerance);
   return {
     name,
@@ -165,7 +166,7 @@ export async function runCase(
     rate,
     unit: bytes === undefined ? 'GFLOP/s' : 'GB/s',
     limit,
-    share: limit === null ? null : rate / limit,
+    share: rate === null || limit === null ? null : rate / limit,
     tokensPerSecond: tokens && (1000 * tokens) / summary.median,
     instructionSet: own[0].limits?.instructionSet,
     memory: Math.max(...own.map((trial) => trial.memory)),

@@ -58,7 +58,14 @@ export interface StreamProblem extends Mixer {
   D: number;
 }
 
-export type Problem = SequenceProblem | StepProblem | MatmulProblem | LanguageModelProblem | StreamProblem;
+/** How late a timer is while something else is computed and awaited, over and over. */
+export interface EventLoopProblem {
+  kind: 'eventLoop';
+  during: LanguageModelProblem | SequenceProblem;
+}
+
+export type Problem =
+  SequenceProblem | StepProblem | MatmulProblem | LanguageModelProblem | StreamProblem | EventLoopProblem;
 
 export interface Case {
   /** family/what/size; --filter looks for its text in it. */
@@ -88,7 +95,8 @@ function recurrenceFlops({ delta }: Mixer, K: number, V: number): number {
   return (delta ? 6 : 4) * K * V;
 }
 
-export function workOf(problem: Problem): Work {
+/** Undefined where the time does not tell of work. */
+export function workOf(problem: Problem): Work | undefined {
   switch (problem.kind) {
     case 'sequence': {
       const { pass, B, T, H, D } = problem;
@@ -111,5 +119,7 @@ export function workOf(problem: Problem): Work {
     }
     case 'stream':
       return { flops: recurrenceFlops(problem, problem.D, problem.D) * problem.T * problem.H, tokens: problem.T };
+    case 'eventLoop':
+      return undefined;
   }
 }

@@ -93,7 +93,7 @@ export function table(results: readonly CaseResult[]): string {
     String(result.threads),
     duration(result.median),
     spread(result),
-    `${result.rate.toFixed(1)} ${result.unit}`,
+    result.rate === null ? '-' : `${result.rate.toFixed(1)} ${result.unit}`,
     result.share === null ? '-' : percent(result.share),
     result.tokensPerSecond === undefined ? '-' : result.tokensPerSecond.toExponential(2),
     `${(result.memory / 2 ** 20).toFixed(0)} MiB`,

@@ -1,7 +1,7 @@
 // Medians and quartiles.
 
 /** The value below which a share `p` of the sorted numbers lies, interpolated. */
-function quantile(sorted: readonly number[], p: number): number {
+export function quantile(sorted: readonly number[], p: number): number {
   const at = p * (sorted.length - 1);
   const low = Math.floor(at);
   const high = Math.min(low + 1, sorted.length - 1);

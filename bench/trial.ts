@@ -51,9 +51,10 @@ async function warmUp(prepared: Prepared, seconds: number): Promise<number> {
 
 async function measure(prepared: Prepared, seconds: number): Promise<number[]> {
   const calls = await warmUp(prepared, seconds);
+  const sample = prepared.sample ?? (async () => (await timed(prepared, calls)) / calls);
   const samples: number[] = [];
   const end = performance.now() + 1000 * seconds;
-  while (performance.now() < end || samples.length === 0) samples.push((await timed(prepared, calls)) / calls);
+  while (performance.now() < end || samples.length === 0) samples.push(await sample());
   return samples;
 }
 
@@ -76,7 +77,7 @@ async function runJob({ contender: name, problem, threads, seconds, check }: Job
   const before = measured ? machineLimits() : null;
   const samples = await measure(prepared, seconds);
   const memory = process.resourceUsage().maxRSS * 1024;
-  const after = measured ? machineLimits((workOf(problem).bytes ?? 0) / 2) : null;
+  const after = measured ? machineLimits((workOf(problem)?.bytes ?? 0) / 2) : null;
   const result: TrialResult = { samples, memory };
   if (before && after) result.limits = best(before, after);
   if (check) result.findings = await prepared.check();

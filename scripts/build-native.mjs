@@ -17,24 +17,29 @@ function headers() {
 }
 
 /** Runs a tool of node_modules; returns its exit status and what it printed (nothing when `show`). */
-function run(script, args, show) {
+function run(script, args, { show, cwd = root, tools }) {
   const nodedir = headers();
-  const env = { ...process.env, ...(nodedir && { npm_package_config_node_gyp_nodedir: nodedir }) };
+  const env = { ...process.env, ...(nodedir && { npm_package_config_node_gyp_nodedir: nodedir }), ...tools };
   const stdio = show ? 'inherit' : 'pipe';
-  const result = spawnSync(process.execPath, [script, ...args], { cwd: root, env, stdio, encoding: 'utf8' });
+  const result = spawnSync(process.execPath, [script, ...args], { cwd, env, stdio, encoding: 'utf8' });
   return { status: result.status ?? 1, output: `${result.stdout ?? ''}${result.stderr ?? ''}` };
 }
 
-/** Compiles what changed into build/Release. */
-export function buildNative({ jobs = 2, show = true } = {}) {
+/**
+ * Compiles what changed into build/Release. `cross` is another processor: `arch` as Node.js calls it, `nodedir` with
+ * its headers, `tools` as environment variables, and a `directory` with binding.gyp and what that names.
+ */
+export function buildNative({ jobs = 2, show = true, cross } = {}) {
   const nodeGyp = require.resolve('node-gyp/bin/node-gyp.js');
-  const nodedir = headers();
-  const location = nodedir ? [`--nodedir=${nodedir}`] : [];
-  return run(nodeGyp, ['configure', 'build', `--jobs=${jobs}`, ...location], show);
+  const nodedir = cross ? cross.nodedir : headers();
+  const options = [`--jobs=${jobs}`];
+  if (nodedir) options.push(`--nodedir=${nodedir}`);
+  if (cross) options.push(`--arch=${cross.arch}`);
+  return run(nodeGyp, ['configure', 'build', ...options], { show, cwd: cross?.directory, tools: cross?.tools });
 }
 
 function prebuild() {
-  return run(require.resolve('prebuildify/bin.js'), ['--napi', '--strip', '--tag-libc'], true);
+  return run(require.resolve('prebuildify/bin.js'), ['--napi', '--strip', '--tag-libc'], { show: true });
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.argv[1])).href) {

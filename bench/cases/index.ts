@@ -2,13 +2,21 @@
 import type { Contender, Prepared } from '../contender';
 import { fw } from '../library';
 import type { Case, Problem } from '../problem';
+import { eventLoopCases, prepareEventLoop } from './eventLoop';
 import { languageModelCases, prepareLanguageModel } from './languageModel';
 import { matmulCases, prepareMatmul } from './matmul';
 import { prepareSequence, sequenceCases } from './sequence';
 import { prepareStep, stepCases } from './step';
 import { prepareStream, streamCases } from './stream';
 
-export const cpuSuite: Case[] = [...sequenceCases, ...stepCases, ...matmulCases, ...languageModelCases, ...streamCases];
+export const cpuSuite: Case[] = [
+  ...sequenceCases,
+  ...stepCases,
+  ...matmulCases,
+  ...languageModelCases,
+  ...streamCases,
+  ...eventLoopCases,
+];
 
 function prepare(problem: Problem): Prepared {
   switch (problem.kind) {
@@ -22,6 +30,8 @@ function prepare(problem: Problem): Prepared {
       return prepareLanguageModel(problem);
     case 'stream':
       return prepareStream(problem);
+    case 'eventLoop':
+      return prepareEventLoop(problem);
   }
 }
 

@@ -64,7 +64,7 @@ function gradients(
 }
 
 /** The same weights on both devices; the js device's float32 sums stand for float64, the tolerance for both. */
-function checkModel(model: Model, problem: LanguageModelProblem): Finding[] {
+export function checkModel(model: Model, problem: LanguageModelProblem): Finding[] {
   const other = makeModel(problem, { device: 'js' });
   other.loadStateDict(Object.fromEntries(model.namedParameters().map(([name, t]) => [name, t.detach().to('js')])));
   const expected = gradients(other, problem, 'js');
@@ -77,24 +77,30 @@ function checkModel(model: Model, problem: LanguageModelProblem): Finding[] {
   }));
 }
 
-export function prepareLanguageModel(problem: LanguageModelProblem): Prepared {
+/** A model, and a step of its training that queues all of its work and returns the loss. */
+export function makeTraining(problem: LanguageModelProblem): { model: Model; step: () => Tensor } {
   const { vocabulary, B, T } = problem;
   fw.manualSeed(1);
   fw.setFloat32MatmulPrecision(problem.precision);
   const model = makeModel(problem, { device: 'cpu' });
   const optimizer = new fw.optim.AdamW(model.namedParameters(), { lr: 3e-4 });
   const ids = tokens(B, T, vocabulary, 'cpu');
+  const step = (): Tensor =>
+    fw.scope(() => {
+      const loss = model.forward(ids, { labels: ids }).loss!;
+      loss.backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+      return loss.detach();
+    });
+  return { model, step };
+}
+
+export function prepareLanguageModel(problem: LanguageModelProblem): Prepared {
+  const { model, step } = makeTraining(problem);
   return {
     run(calls) {
-      for (let i = 0; i < calls; i++) {
-        fw.scope(() => {
-          const loss = model.forward(ids, { labels: ids }).loss!;
-          loss.backward();
-          optimizer.step();
-          optimizer.zeroGrad();
-          loss.item();
-        });
-      }
+      for (let i = 0; i < calls; i++) fw.scope(() => void step().item());
     },
     check: () => checkModel(model, problem),
   };

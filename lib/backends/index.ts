@@ -6,7 +6,7 @@ import { loadAttempts, nativeBackend } from './loader';
 import type { MachineLimits } from './native';
 
 export type { Backend, DeviceInfo } from './backend';
-export { loadAttempts, type LoadAttempt } from './loader';
+export { loadAttempts, processorName, type LoadAttempt } from './loader';
 export type { MachineLimits } from './native';
 export * from './table';
 

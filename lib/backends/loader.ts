@@ -35,8 +35,13 @@ function packageName(dir: string): unknown {
 }
 
 function openAddon(path: string): NativeBackend {
-  const processor = cpus()[0]?.model.trim() || process.arch;
-  return createNativeBackend(load(path) as Addon, processor, process.env.FAST_WEIGHTS_ISA);
+  return createNativeBackend(load(path) as Addon, processorName(), process.env.FAST_WEIGHTS_ISA);
+}
+
+/** Linux on ARM tells no model of its processors. */
+export function processorName(): string {
+  const model = cpus()[0]?.model.trim() ?? '';
+  return model === '' || model === 'unknown' ? process.arch : model;
 }
 
 function skip(reason: string): never {

@@ -1,7 +1,7 @@
 // `doctor`: what this machine offers, what is missing and how to get it, and whether the kernels compute right.
-import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+import { availableParallelism, freemem, totalmem } from 'node:os';
 import { Command } from 'commander';
-import { devices, loadAttempts, type LoadAttempt } from '../backends';
+import { devices, loadAttempts, processorName, type LoadAttempt } from '../backends';
 import { type Device, HostRandom, scope } from '../core';
 import { tensor } from '../ops';
 import { deltaRule } from '../rules';
@@ -57,7 +57,7 @@ function examine(): DoctorReport {
     version: version(),
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
-    processor: cpus()[0]?.model.trim() || process.arch,
+    processor: processorName(),
     threads: availableParallelism(),
     memory: { total: totalmem(), free: freemem() },
     devices: devices().map((d) => (d.available ? { ...d, selfTest: selfTest(d.device) } : d)),

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "../cpu/cores.h"
 #include "environment.h"
 #include "instruction_sets.h"
 #include "peak.h"
@@ -119,6 +120,10 @@ void set_threads(const Napi::CallbackInfo& info) { set_num_threads(static_cast<i
 
 Napi::Value threads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), num_threads()); }
 
+Napi::Value granted_cores(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), cgroup_cores(info[0].As<Napi::String>().Utf8Value()));
+}
+
 Napi::Value measure_flops(const Napi::CallbackInfo& info) {
   Environment& environment = environment_of(info);
   environment.queue().drain();
@@ -170,6 +175,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("instructionSet", instruction_set);
   add("setNumThreads", set_threads);
   add("numThreads", threads);
+  add("cgroupCores", granted_cores);
   add("peakFlops", measure_flops);
   add("copyBandwidth", measure_copy);
   add("trim", trim);

@@ -1,4 +1,4 @@
-// A ring of commands; both ends spin briefly before they sleep.
+// A chain of segments of commands; both ends spin briefly before they sleep.
 #include "queue.h"
 
 #include <chrono>
@@ -22,12 +22,24 @@ bool spin(const Ready& ready) {
 }  // namespace
 
 Queue::Slot& Queue::next_slot() {
-  if (!slots_) {
-    slots_ = std::make_unique<Slot[]>(kSlots);
-    dispatcher_ = std::thread([this] { serve(); });
+  if (!dispatcher_.joinable()) dispatcher_ = std::thread([this] { serve(); });
+  if (pushed_ >= kMostPending) wait_done(pushed_ - kMostPending + 1);
+  if (pushed_ % kSegmentSlots == 0) append_segment();
+  return filling_->slots[pushed_ % kSegmentSlots];
+}
+
+void Queue::append_segment() {
+  std::unique_ptr<Segment> segment;
+  // One command beyond its end has run: the dispatcher has gone on to the next segment and never looks back.
+  while (oldest_ && done_ > oldest_->end) {
+    segment = std::move(oldest_);
+    oldest_ = std::move(segment->next);
   }
-  if (pushed_ >= kSlots) wait_done(pushed_ - kSlots + 1);
-  return slots_[pushed_ % kSlots];
+  if (!segment) segment.reset(new Segment);
+  segment->end = pushed_ + kSegmentSlots;
+  Segment* const appended = segment.get();
+  (oldest_ ? filling_->next : oldest_) = std::move(segment);
+  filling_ = appended;
 }
 
 void Queue::publish() {
@@ -66,9 +78,14 @@ bool Queue::wait_work(uint64_t taken) {
   return !stop_;
 }
 
+Queue::Slot& Queue::slot_to_run(uint64_t command) {
+  if (command % kSegmentSlots == 0) running_ = running_ ? running_->next.get() : oldest_.get();
+  return running_->slots[command % kSegmentSlots];
+}
+
 void Queue::serve() {
   for (uint64_t taken = 0; wait_work(taken); taken++) {
-    Slot& slot = slots_[taken % kSlots];
+    Slot& slot = slot_to_run(taken);
     try {
       slot.run(slot.storage);
     } catch (...) {
@@ -91,7 +108,10 @@ void Queue::stop() {
   { std::lock_guard<std::mutex> lock(mutex_); }
   work_.notify_one();
   dispatcher_.join();
-  for (uint64_t i = done_; i < pushed_; i++) slots_[i % kSlots].destroy(slots_[i % kSlots].storage);
+  for (uint64_t i = done_; i < pushed_; i++) {
+    Slot& slot = slot_to_run(i);
+    slot.destroy(slot.storage);
+  }
   done_ = pushed_;
 }
 

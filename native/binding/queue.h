@@ -25,7 +25,8 @@ class Queue {
   // Everything pushed has run. Only the producer may ask.
   bool idle() const { return done_.load(std::memory_order_acquire) == pushed_; }
 
-  // Waits while the ring is full.
+  // Waits only when nobody has read anything for so long that kMostPending commands are waiting: a training step is
+  // thousands, and must not hold the event loop up.
   template <class Command>
   void push(Command command) {
     static_assert(sizeof(Command) <= kCommandBytes && alignof(Command) <= alignof(std::max_align_t), "command");
@@ -46,20 +47,32 @@ class Queue {
 
  private:
   static constexpr size_t kCommandBytes = 768;
-  static constexpr uint64_t kSlots = 256;
+  static constexpr uint64_t kMostPending = 1 << 16;
+  static constexpr uint64_t kSegmentSlots = 64;
   struct Slot {
     void (*run)(void*);
     void (*destroy)(void*);
     alignas(std::max_align_t) unsigned char storage[kCommandBytes];
   };
+  struct Segment {
+    Slot slots[kSegmentSlots];
+    std::unique_ptr<Segment> next;
+    uint64_t end;  // how many commands there are up to its last slot
+  };
 
   Slot& next_slot();
+  void append_segment();
+  Slot& slot_to_run(uint64_t command);
   void publish();
   void wait_done(uint64_t count);
   void serve();
   bool wait_work(uint64_t taken);
 
-  std::unique_ptr<Slot[]> slots_;
+  // A chain from the oldest segment in use to the one being filled. The producer links and frees, the dispatcher
+  // follows; commands are counted from 0, kSegmentSlots of them to a segment.
+  std::unique_ptr<Segment> oldest_;
+  Segment* filling_ = nullptr;  // the producer's
+  Segment* running_ = nullptr;  // the dispatcher's
   std::thread dispatcher_;
   uint64_t pushed_ = 0;  // the producer's
   alignas(64) std::atomic<uint64_t> published_{0};

@@ -4,16 +4,14 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <new>
 #include <thread>
 #include <vector>
-#ifdef __linux__
-#include <sched.h>
-#endif
+
+#include "cores.h"
 
 namespace fw {
 namespace {
@@ -30,6 +28,8 @@ void relax() {
 
 class Pool {
  public:
+  explicit Pool(int threads) : threads_(threads) {}
+
   int threads() const { return threads_.load(std::memory_order_relaxed); }
 
   void resize(int n) {
@@ -140,7 +140,7 @@ class Pool {
     return !stop_;
   }
 
-  std::atomic<int> threads_{default_threads()};
+  std::atomic<int> threads_;
   int users_ = 0;
   std::vector<std::thread> workers_;
   std::mutex lifecycle_, region_, sleep_;
@@ -163,7 +163,7 @@ thread_local bool Pool::inside_ = false;
 
 // Never destroyed: threads may still run while the process exits.
 Pool& pool() {
-  static Pool* const instance = new Pool;
+  static Pool* const instance = new Pool(available_cores());
   return *instance;
 }
 
@@ -203,41 +203,7 @@ void* scratch(int slot, int64_t bytes) {
   return own.get(slot, bytes);
 }
 
-#ifdef __linux__
-// Cores' worth of time that a cgroup grants, or 0 when it sets no limit.
-int cgroup_cores() {
-  long long quota = 0, period = 0;
-  int found = 0;
-  if (FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-    found = std::fscanf(file, "%lld %lld", &quota, &period);
-    std::fclose(file);
-  } else {
-    const char* const names[] = {"/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
-    long long* const values[] = {&quota, &period};
-    for (int i = 0; i < 2; i++) {
-      if (FILE* v1 = std::fopen(names[i], "r")) {
-        found += std::fscanf(v1, "%lld", values[i]) == 1;
-        std::fclose(v1);
-      }
-    }
-  }
-  if (found != 2 || quota <= 0 || period <= 0) return 0;
-  return static_cast<int>((quota + period - 1) / period);
-}
-#endif
-
 }  // namespace
-
-int default_threads() {
-  int cores = static_cast<int>(std::thread::hardware_concurrency());
-#ifdef __linux__
-  cpu_set_t mask;
-  if (sched_getaffinity(0, sizeof mask, &mask) == 0) cores = CPU_COUNT(&mask);
-  const int granted = cgroup_cores();
-  if (granted > 0 && granted < cores) cores = granted;
-#endif
-  return cores > 0 ? cores : 1;
-}
 
 int num_threads() { return pool().threads(); }
 void set_num_threads(int n) { pool().resize(n); }

@@ -4,9 +4,7 @@
 
 namespace fw {
 
-// Cores that this process may use, by its affinity mask and its cgroup's quota.
-int default_threads();
-
+// At first as many as there are cores to use.
 int num_threads();
 // 1 means serial. Must not be called from inside a task.
 void set_num_threads(int n);
