@@ -30,7 +30,9 @@ struct InOutMaybe : Out {};
 struct Heads {
   const float* data = nullptr;
   int64_t token = 0, head = 0, count = 0;
-  const float* at(int64_t t, int64_t h, int64_t heads) const { return data + t * token + h * count / heads * head; }
+  const float* at(int64_t t, int64_t h, int64_t heads) const {
+    return data + t * token + (count == heads ? h : h * count / heads) * head;
+  }
 };
 struct HeadsMaybe : Heads {};
 

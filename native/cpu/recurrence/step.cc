@@ -14,71 +14,136 @@ struct Token {
   const float *v, *betas;  // betas is null unless beta is a vector
 };
 
-// Columns [0, NV * kLanes) of a state whose rows lie `stride` apart.
-template <int NV, bool Erase, int Gate, bool Second>
-static void step_block(const Token& token, int64_t K, float* state, int64_t stride, const float* v, const float* betas,
-                       float* output) {
-  Vec erased[NV] = {}, read[NV] = {};
-#pragma GCC unroll 2
-  for (int64_t i = 0; i < K; i++) {
-    const Vec e = Erase ? splat(token.erase[i]) : Vec{}, q = splat(token.read[i]);
-#pragma GCC unroll 4
-    for (int n = 0; n < NV; n++) {
-      const Vec s = load(state + i * stride + n * kLanes);
-      if (Erase) erased[n] = fma(s, e, erased[n]);
-      read[n] = fma(s, q, read[n]);
-    }
-  }
+// Reading keeps the multipliers busy and updating the stores, so a block of columns is updated beside the read of the
+// next one, where both blocks fit the first cache and their sums the registers.
+constexpr bool kBeside = kLanes == 16;
+constexpr int kBlock = kBeside ? 2 : 4;  // vectors
+
+// States of a call that stay in the second cache, in bytes; larger ones are prefetched a head ahead.
+constexpr int64_t kCached = 1 << 20;
+
+// NV vectors of columns of a state whose rows lie `stride` apart, read but not updated yet.
+template <int NV>
+struct Columns {
+  const Token* token;
+  float* state;
+  int64_t stride;
   Vec write[NV], value[NV];
+};
+
+template <int NV, int Gate, bool Second>
+FW_INLINE void update_row(const Columns<NV>& x, const Token& token, int64_t i) {
+  const Vec w = splat(token.write[i]), k = Second ? splat(token.second[i]) : Vec{};
+  const Vec d = Gate == kVectorDecay ? splat(token.decay[i]) : splat(token.state_scale);
 #pragma GCC unroll 4
   for (int n = 0; n < NV; n++) {
-    value[n] = load(v + n * kLanes);
-    Vec error = Second ? Vec{} : value[n];
-    if (Erase) error -= splat(token.erase_scale) * erased[n];
-    write[n] = error * (betas ? load(betas + n * kLanes) : splat(token.beta));
-    Vec y = fma(splat(token.read_write), write[n], splat(token.read_scale) * read[n]);
-    y = fma(splat(token.read_second), value[n], y);
-    store(output + n * kLanes, y);
-  }
-#pragma GCC unroll 2
-  for (int64_t i = 0; i < K; i++) {
-    const Vec w = splat(token.write[i]), k = Second ? splat(token.second[i]) : Vec{};
-    const Vec d = Gate == kVectorDecay ? splat(token.decay[i]) : splat(token.state_scale);
-#pragma GCC unroll 4
-    for (int n = 0; n < NV; n++) {
-      float* s = state + i * stride + n * kLanes;
-      Vec x = load(s);
-      if (Gate) x *= d;
-      x = fma(write[n], w, x);
-      if (Second) x = fma(value[n], k, x);
-      store(s, x);
-    }
+    float* s = x.state + i * x.stride + n * kLanes;
+    Vec y = load(s);
+    if (Gate) y *= d;
+    y = fma(x.write[n], w, y);
+    if (Second) y = fma(x.value[n], k, y);
+    store(s, y);
   }
 }
 
-template <bool Erase, int Gate, bool Second>
-static void step_state(const Context& cx, const Token& token, int64_t K, int64_t V, float* state, float* output) {
-  int64_t j = 0;
-  const auto betas = [&](int64_t at) { return token.betas ? token.betas + at : nullptr; };
-  const auto block = [&](auto step, int vectors) {
-    step(token, K, state + j, V, token.v + j, betas(j), output + j);
-    j += vectors * kLanes;
-  };
-  while (j + 4 * kLanes <= V) block(step_block<4, Erase, Gate, Second>, 4);
-  if (j + 2 * kLanes <= V) block(step_block<2, Erase, Gate, Second>, 2);
-  if (j + kLanes <= V) block(step_block<1, Erase, Gate, Second>, 1);
-  if (j == V) return;
-  // The columns that fill no vector, through a padded copy.
-  const int64_t width = V - j;
-  float* columns = static_cast<float*>(cx.scratch(1, (K + 3) * kLanes * 4));
-  float *v = columns + K * kLanes, *beta = v + kLanes, *y = beta + kLanes;
-  stage_rows(columns, kLanes, state + j, V, K, width);
-  stage_row(v, token.v + j, width, kLanes);
-  if (token.betas) stage_row(beta, token.betas + j, width, kLanes);
-  step_block<1, Erase, Gate, Second>(token, K, columns, kLanes, v, token.betas ? beta : nullptr, y);
-  unstage_rows(state + j, V, columns, kLanes, K, width);
-  store_row(output + j, 0, width, load(y));
+template <int NV, int Gate, bool Second>
+static void update(const Columns<NV>& columns, int64_t K) {
+  // Copies that no store can change stay in registers.
+  const Columns<NV> x = columns;
+  const Token token = *x.token;
+#pragma GCC unroll 2
+  for (int64_t i = 0; i < K; i++) update_row<NV, Gate, Second>(x, token, i);
 }
+
+// Reads the columns of `state`, which are those of the token's values from `column` on, and writes their output. With
+// Update, `columns` still waits and is updated meanwhile; then it becomes what was read. `ahead` is 0 or how far away
+// the state to prefetch lies.
+template <int NV, bool Erase, int Gate, bool Second, bool Update>
+static void read(Columns<NV>& columns, const Token& next, float* state, int64_t stride, int64_t column, int64_t K,
+                 float* output, int64_t ahead) {
+  const Columns<NV> before = columns;
+  const Token old = Update ? *before.token : Token{}, token = next;
+  Vec erased[NV] = {}, read[NV] = {};
+#pragma GCC unroll 2
+  for (int64_t i = 0; i < K; i++) {
+    const float* row = state + i * stride;
+    const Vec e = Erase ? splat(token.erase[i]) : Vec{}, q = splat(token.read[i]);
+    if (ahead)
+      for (int n = 0; n < NV; n++) __builtin_prefetch(row + ahead + n * kLanes, 1, 2);
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; n++) {
+      const Vec s = load(row + n * kLanes);
+      if (Erase) erased[n] = fma(s, e, erased[n]);
+      read[n] = fma(s, q, read[n]);
+    }
+    if (Update) update_row<NV, Gate, Second>(before, old, i);
+  }
+  columns.token = &next, columns.state = state, columns.stride = stride;
+#pragma GCC unroll 4
+  for (int n = 0; n < NV; n++) {
+    const int64_t at = column + n * kLanes;
+    const Vec value = load(token.v + at);
+    Vec error = Second ? Vec{} : value;
+    if (Erase) error -= splat(token.erase_scale) * erased[n];
+    const Vec write = error * (token.betas ? load(token.betas + at) : splat(token.beta));
+    const Vec y = fma(splat(token.read_write), write, splat(token.read_scale) * read[n]);
+    store(output + at, fma(splat(token.read_second), value, y));
+    columns.write[n] = write, columns.value[n] = value;
+  }
+}
+
+// Walks the states of neighbouring heads in blocks of columns, the last of which may wait for its update.
+template <bool Erase, int Gate, bool Second>
+struct Walk {
+  const Context& cx;
+  int64_t K, V;
+  Columns<kBlock> block;
+  bool waiting;
+
+  // The token must live until the next one or the end of the walk is done.
+  void head(const Token& token, float* state, float* output, int64_t ahead) {
+    int64_t j = 0;
+    for (; j + kBlock * kLanes <= V; j += kBlock * kLanes) {
+      if (kBeside && waiting) read<kBlock, Erase, Gate, Second, kBeside>(block, token, state + j, V, j, K, output, ahead);
+      else read<kBlock, Erase, Gate, Second, false>(block, token, state + j, V, j, K, output, ahead);
+      waiting = true;
+      if (!kBeside) finish();
+    }
+    if (kBlock > 2 && j + 2 * kLanes <= V) j = alone<2>(token, state, j, output, ahead);
+    if (j + kLanes <= V) j = alone<1>(token, state, j, output, ahead);
+    if (j < V) last_columns(token, state, j, output);
+  }
+
+  void finish() {
+    if (waiting) update<kBlock, Gate, Second>(block, K);
+    waiting = false;
+  }
+
+ private:
+  template <int NV>
+  int64_t alone(const Token& token, float* state, int64_t j, float* output, int64_t ahead) {
+    Columns<NV> x;
+    read<NV, Erase, Gate, Second, false>(x, token, state + j, V, j, K, output, ahead);
+    update<NV, Gate, Second>(x, K);
+    return j + NV * kLanes;
+  }
+
+  // The columns that fill no vector, through a padded copy.
+  void last_columns(Token token, float* state, int64_t j, float* output) {
+    const int64_t width = V - j;
+    float* columns = static_cast<float*>(cx.scratch(1, (K + 3) * kLanes * 4));
+    float *v = columns + K * kLanes, *beta = v + kLanes, *y = beta + kLanes;
+    stage_rows(columns, kLanes, state + j, V, K, width);
+    stage_row(v, token.v + j, width, kLanes);
+    if (token.betas) stage_row(beta, token.betas + j, width, kLanes);
+    token.v = v, token.betas = token.betas ? beta : nullptr;
+    Columns<1> x;
+    read<1, Erase, Gate, Second, false>(x, token, columns, kLanes, 0, K, y, 0);
+    update<1, Gate, Second>(x, K);
+    unstage_rows(state + j, V, columns, kLanes, K, width);
+    store_row(output + j, 0, width, load(y));
+  }
+};
 
 static inline float dot(const float* a, const float* b, int64_t n) {
   Vec y{};
@@ -95,15 +160,11 @@ static float stage_decay(const Problem& p, const Head& x, int64_t t, float* row)
   return 1;
 }
 
-static void step_head(const Context& cx, const Problem& p, const Head& x, int64_t t, float* state, float* output) {
-  const int64_t K = p.K, rows = round_up(K, kLanes);
+// `rows` has space for three rows of K numbers, which the token may point to.
+static Token token_of(const Problem& p, const Head& x, int64_t t, float* rows) {
+  const int64_t K = p.K, padded = round_up(K, kLanes);
   const float *q = x.q[t], *k = x.k[t], *e = x.erase_key[t];
-  const bool general = p.second_write || p.gate_width > 1;
-  float *decay = nullptr, *read = nullptr, *erase = nullptr;
-  if (general) {
-    decay = static_cast<float*>(cx.scratch(0, 3 * rows * 4));
-    read = decay + rows, erase = read + rows;
-  }
+  float *decay = rows, *read = decay + padded, *erase = read + padded;
   Token token;
   token.write = x.write_key[t], token.second = k, token.v = x.v[t];
   const float* beta = p.beta_width ? x.beta[t] : nullptr;
@@ -112,8 +173,8 @@ static void step_head(const Context& cx, const Problem& p, const Head& x, int64_
   token.read_scale = p.scale * (p.read_before ? 1 : token.state_scale);
   token.erase_scale = p.undecayed ? 1 : token.state_scale;
   token.read = q, token.erase = e, token.decay = decay;
-  if (general) {
-    for (int64_t i = 0; i < rows; i += kLanes) {
+  if (p.second_write || p.gate_width > 1) {
+    for (int64_t i = 0; i < padded; i += kLanes) {
       const Vec d = p.gate_width > 1 ? load(decay + i) : splat(1);
       store(read + i, load_row(q, i, K) * (p.read_before ? splat(1) : d));
       store(erase + i, p.erase ? load_row(e, i, K) * (p.undecayed ? splat(1) : d) : Vec{});
@@ -129,15 +190,23 @@ static void step_head(const Context& cx, const Problem& p, const Head& x, int64_
       y = fma(load_row(q, i, K) * load_row(x.bonus, i, K), load_row(k, i, K), y);
     token.read_second += p.scale * sum(y);
   }
-  const int gate = p.gate_width == 0 ? kNoDecay : p.gate_width == 1 ? kScalarDecay : kVectorDecay;
-  const auto step = p.second_write ? step_state<true, kVectorDecay, true>
-                    : p.erase      ? (gate == kNoDecay       ? step_state<true, kNoDecay, false>
-                                      : gate == kScalarDecay ? step_state<true, kScalarDecay, false>
-                                                             : step_state<true, kVectorDecay, false>)
-                                   : (gate == kNoDecay       ? step_state<false, kNoDecay, false>
-                                      : gate == kScalarDecay ? step_state<false, kScalarDecay, false>
-                                                             : step_state<false, kVectorDecay, false>);
-  step(cx, token, K, p.V, state, output);
+  return token;
+}
+
+// States [from, to) of all sequences and heads.
+template <bool Erase, int Gate, bool Second>
+static void step_states(const Context& cx, const Problem& p, int64_t from, int64_t to, float* states, float* output) {
+  const int64_t size = p.K * p.V, row_space = 3 * round_up(p.K, kLanes);
+  const bool cached = p.sequences * p.heads * size * 4 <= kCached;
+  // Two tokens: a block may still wait for its update when the next head begins.
+  float* rows = static_cast<float*>(cx.scratch(0, 2 * row_space * 4));
+  Token tokens[2];
+  Walk<Erase, Gate, Second> walk{cx, p.K, p.V, {}, false};
+  for (int64_t i = from; i < to; i++) {
+    tokens[i % 2] = token_of(p, head_of(p, i % p.heads), i / p.heads, rows + i % 2 * row_space);
+    walk.head(tokens[i % 2], states + i * size, output + i * p.V, cached || i + 1 == to ? 0 : size);
+  }
+  walk.finish();
 }
 
 static void step_exchanged(const Context& cx, const Problem& p, const Head& x, int64_t t, float* state, float* output) {
@@ -167,17 +236,30 @@ static void step_exchanged(const Context& cx, const Problem& p, const Head& x, i
   }
 }
 
+static void step_exchanged_states(const Context& cx, const Problem& p, int64_t from, int64_t to, float* states,
+                                  float* output) {
+  for (int64_t i = from; i < to; i++)
+    step_exchanged(cx, p, head_of(p, i % p.heads), i / p.heads, states + i * p.K * p.V, output + i * p.K);
+}
+
 void recurrenceStep(const Context& cx, const recurrenceStepArgs& args) {
   constexpr int64_t kWorthAThread = 32 * 1024;  // numbers of state
   const Problem p = decode(args);
+  const int gate = p.gate_width == 0 ? kNoDecay : p.gate_width == 1 ? kScalarDecay : kVectorDecay;
+  const auto step = p.exchanged      ? step_exchanged_states
+                    : p.second_write ? step_states<true, kVectorDecay, true>
+                    : p.erase        ? (gate == kNoDecay       ? step_states<true, kNoDecay, false>
+                                        : gate == kScalarDecay ? step_states<true, kScalarDecay, false>
+                                                               : step_states<true, kVectorDecay, false>)
+                                     : (gate == kNoDecay       ? step_states<false, kNoDecay, false>
+                                        : gate == kScalarDecay ? step_states<false, kScalarDecay, false>
+                                                               : step_states<false, kVectorDecay, false>);
   const int64_t size = p.K * p.V, heads = p.sequences * p.heads;
-  const int64_t grain = size > 0 ? (kWorthAThread + size - 1) / size : heads;
-  parallel_blocks(cx, heads, grain > 0 ? grain : 1, [&](int64_t from, int64_t to) {
-    for (int64_t i = from; i < to; i++) {
-      float *state = args.state + i * size, *output = args.output + i * (p.exchanged ? p.K : p.V);
-      (p.exchanged ? step_exchanged : step_head)(cx, p, head_of(p, i % p.heads), i / p.heads, state, output);
-    }
-  });
+  // Long runs of heads, so that most are prefetched by the thread that needs them, but several for each thread.
+  const int64_t least_run = size > 0 ? (kWorthAThread + size - 1) / size : heads;
+  const int64_t share = heads / (4 * cx.threads), grain = share > least_run ? share : least_run;
+  parallel_blocks(cx, heads, grain > 0 ? grain : 1,
+                  [&](int64_t from, int64_t to) { step(cx, p, from, to, args.state, args.output); });
 }
 
 FW_NAMESPACE_END
