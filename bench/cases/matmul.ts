@@ -6,12 +6,15 @@ import type { Case, MatmulProblem } from '../problem';
 import { relativeError, TOLERANCE } from '../reference';
 import { finishQueue } from './queue';
 
+/** Small products whose operands stay in the second-level cache; 512 of them come from beyond it. */
+const HOT = 16;
+
 const FORMS = ['NN', 'NT', 'TN'] as const;
 
 function matmul(form: MatmulProblem['form'], m: number, n: number, k: number, batch = 1): Case {
   const size = `${m}x${n}x${k}`;
   return {
-    name: `matmul/${form}/${size}`,
+    name: `matmul/${form}/${size}${batch === HOT ? '/hot' : ''}`,
     shape: batch === 1 ? size : `${batch} of ${size}`,
     problem: { kind: 'matmul', form, batch, m, n, k },
   };
@@ -21,6 +24,7 @@ export const matmulCases: Case[] = [
   ...FORMS.map((form) => matmul(form, 2048, 1024, 1024)),
   ...FORMS.map((form) => matmul(form, 2048, 256, 1024)),
   ...FORMS.map((form) => matmul(form, 64, 64, 64, 512)),
+  ...FORMS.map((form) => matmul(form, 64, 64, 64, HOT)),
 ];
 
 /** The operands as stored: a [batch, m, k], or [batch, k, m] for TN; b [batch, k, n], or [batch, n, k] for NT. */

@@ -45,7 +45,6 @@ static void pack_panels(Matrix b, int64_t k, int64_t n, int64_t first, int64_t l
 template <class Products>
 static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, int64_t n, int64_t k, int64_t first,
                             int64_t last, float alpha, bool overwrite, const Finish* finish, float* scratch) {
-  constexpr int64_t kStepsAhead = 16;
   const Left left = Products::left(a, m, k, scratch);
   const Strips strips(m);
   Tile t;
@@ -60,10 +59,9 @@ static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, 
       const int64_t r = strips.begin(s), rows = strips.begin(s + 1) - r;
       t.a = left.data + r * left.row;
       t.c = c.from(r, j);
-      // The first panel finds a in far memory: the next rows are fetched, or further along these where they lie apart.
+      // The first panel finds a in far memory: the next rows are fetched, where one follows the other.
       t.ahead = t.b, t.ahead_step = 0;
       if (left.row == t.steps && r + rows < m && j == first * kPanel) t.ahead = t.a + rows * left.row, t.ahead_step = 16;
-      if (left.row == 1) t.ahead = t.a + kStepsAhead * left.step, t.ahead_step = left.step;
       t.take_lines_of_c(rows);
       if (finish) finish->near(*finish, r, j, rows, t.width, t.lines);
       t.lines.close();
