@@ -84,8 +84,8 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_FIELDS_softmaxBackward(F) F(In, y) F(In, dy) F(Out, dx) F(Int, rows) F(Int, n) F(Int, log)
 #define FW_FIELDS_norm(F) F(In, x) F(InMaybe, weight) F(InMaybe, bias) F(Out, y) F(Out, stats) F(Int, rows) \
   F(Int, n) F(Int, groups) F(Int, kind) F(Float, eps)
-#define FW_FIELDS_normBackward(F) F(In, x) F(InMaybe, weight) F(In, stats) F(In, dy) F(Out, dx) \
-  F(OutMaybe, dweight) F(OutMaybe, dbias) F(Int, rows) F(Int, n) F(Int, groups) F(Int, kind)
+#define FW_FIELDS_normBackward(F) F(In, x) F(InMaybe, weight) F(In, stats) F(In, dy) F(InOut, dx) \
+  F(OutMaybe, dweight) F(OutMaybe, dbias) F(Int, rows) F(Int, n) F(Int, groups) F(Int, kind) F(Int, accumulate)
 #define FW_FIELDS_embedding(F) F(In, weight) F(In, indices) F(Out, y) F(Int, rows) F(Int, d)
 #define FW_FIELDS_embeddingBackward(F) F(In, indices) F(In, dy) F(Out, dweight) F(Int, rows) F(Int, d) \
   F(Int, vocabulary)

@@ -133,18 +133,20 @@ export const KERNELS = {
     kind: 'int',
     eps: 'float',
   },
+  /** Gradients from dy and what the norm kept; added to dx when accumulate. */
   normBackward: {
     x: 'in',
     weight: 'in?',
     stats: 'in',
     dy: 'in',
-    dx: 'out',
+    dx: 'inout',
     dweight: 'out?',
     dbias: 'out?',
     rows: 'int',
     n: 'int',
     groups: 'int',
     kind: 'int',
+    accumulate: 'int',
   },
   /** y[rows, d] = weight[indices[rows], d] */
   embedding: { weight: 'in', indices: 'in', y: 'out', rows: 'int', d: 'int' },

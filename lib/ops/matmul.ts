@@ -34,11 +34,8 @@ export function float32MatmulPrecision(): MatmulPrecision {
 /** The kernels' number for it. */
 export const precisionCode = (): number => MATMUL_PRECISIONS.indexOf(precision);
 
-/**
- * c (a view of a fresh or existing tensor) = a b for [..., m, k] and [..., k, n] with equal leading shapes, added to what c
- * holds when `accumulate`.
- */
-export function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape = [], accumulate = false): void {
+/** c (a view of a fresh or existing tensor) = a b for [..., m, k] and [..., k, n] with equal leading shapes. */
+function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape): void {
   const parts = [a, b, c].map((t) => t.strides.slice(0, lead.length));
   const batch = collapse(lead, parts);
   if (batch.shape.length > 2)
@@ -62,7 +59,7 @@ export function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape = [], 
     bStrides: strides(b, 1),
     cStrides: strides(c, 2),
     alpha: 1,
-    accumulate: Number(accumulate),
+    accumulate: 0,
     precision: precisionCode(),
   });
 }
@@ -98,7 +95,24 @@ export const swap = (t: Tensor): Tensor => permute(t, [...t.shape.keys()].slice(
 /** a b for two matrices in `shape`, or null where it was added to `sum`. */
 export function gradientProduct(sum: Tensor | null, a: Tensor, b: Tensor, shape: Shape): Tensor | null {
   const c = sum ?? emptyLike(a, shape);
-  multiplyInto(a, b, c.detach().reshape(a.shape[0], b.shape[1]), [], sum !== null);
+  const [m, k] = a.shape;
+  const n = b.shape[1];
+  kernelsOf(a).matmul({
+    a,
+    b,
+    c,
+    batch1: 1,
+    batch2: 1,
+    m,
+    n,
+    k,
+    aStrides: [0, 0, ...a.strides],
+    bStrides: [0, 0, ...b.strides],
+    cStrides: [0, 0, n, 1],
+    alpha: 1,
+    accumulate: Number(sum !== null),
+    precision: precisionCode(),
+  });
   return sum ? null : c;
 }
 

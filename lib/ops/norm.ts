@@ -50,9 +50,10 @@ function normalize(
     eps,
   });
   const saved = scale ? [source, stats, scale] : [source, stats];
-  record(name, [x, weight, bias], [y], saved, ([g], [sx, sstats, sweight], needs) => {
+  record(name, [x, weight, bias], [y], saved, ([g], [sx, sstats, sweight], needs, into) => {
     if (!g) return [];
-    const dx = emptyLike(sx);
+    const sum = needs[0] ? into(0) : null;
+    const dx = sum ?? emptyLike(sx);
     const dweight = needs[1] ? emptyLike(sx, [groups * n]) : null;
     const dbias = needs[2] ? emptyLike(sx, [groups * n]) : null;
     kernelsOf(sx).normBackward({
@@ -67,8 +68,9 @@ function normalize(
       n,
       groups,
       kind: code,
+      accumulate: Number(sum !== null),
     });
-    return [dx, dweight, dbias];
+    return [sum ? null : dx, dweight, dbias];
   });
   return y;
 }

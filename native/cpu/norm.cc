@@ -74,7 +74,8 @@ void normBackward(const Context& cx, const normBackwardArgs& x) {
       for (int64_t i = 0; i < n; i += kLanes) {
         const int64_t left = n - i;
         const Vec h = normal(i, left), d = load_first(dy + i, left);
-        store_first(dx + i, rstd * ((slope(i, left) - lower) - h * remove), left);
+        const Vec y = rstd * ((slope(i, left) - lower) - h * remove);
+        store_first(dx + i, x.accumulate ? load_first(dx + i, left) + y : y, left);
         if (dweight) store_first(dweight + i, fma(d, h, load_first(dweight + i, left)), left);
         if (dbias) store_first(dbias + i, load_first(dbias + i, left) + d, left);
       }

@@ -24,17 +24,19 @@ for (const where of targets()) {
     const model = (x: fw.Tensor, w: fw.Tensor, gate: fw.Tensor, up: fw.Tensor, down: fw.Tensor): fw.Tensor => {
       const h = x.mul(1.5);
       const a = fw.linear(h, w).add(fw.linear(h, w, null, { activation: 'silu', residual: h }));
-      return fw.feedForward(h, { gate, up, down }, a).add(h.matmul(w)).square().sum();
+      return fw.feedForward(h, { gate, up, down }, a).add(h.matmul(w)).add(fw.rmsNorm(h)).square().sum();
     };
     /** The same out of operators that make every gradient anew. */
     const plain = (x: fw.Tensor, w: fw.Tensor, gate: fw.Tensor, up: fw.Tensor, down: fw.Tensor): fw.Tensor => {
       const h = x.mul(1.5);
       const times = (y: fw.Tensor, weight: fw.Tensor): fw.Tensor => y.unsqueeze(1).mul(weight.unsqueeze(0)).sum(2);
       const a = times(h, w).add(times(h, w).silu().add(h));
+      const normal = h.div(h.square().mean(-1, true).add(1e-6).sqrt());
       const fed = times(times(h, gate).silu().mul(times(h, up)), down);
       return a
         .add(fed)
         .add(times(h, w.transpose(0, 1)))
+        .add(normal)
         .square()
         .sum();
     };

@@ -61,7 +61,10 @@ export function normBackward(args: KernelArguments<'normBackward'>): void {
     }
     const shift = kind === 'layer' ? gSum / n : 0;
     const along = kind === 'l2' ? zgSum : zgSum / n;
-    for (let i = 0; i < n; i++) dx[at + i] = reciprocal * (g[i] - shift - z[i] * along);
+    for (let i = 0; i < n; i++) {
+      const value = reciprocal * (g[i] - shift - z[i] * along);
+      dx[at + i] = args.accumulate ? dx[at + i] + value : value;
+    }
   }
   maybe(args.dweight)?.set(dweight);
   maybe(args.dbias)?.set(dbias);
