@@ -1,7 +1,7 @@
 // Arguments of kernels as the doubles that the addon reads.
 import { expect } from 'chai';
 import { compileEncoder } from '../../../lib/backends/encode';
-import { type DeviceMemory, type DType, FastWeightsError, Storage, Tensor } from '../../../lib/core';
+import { type DeviceMemory, type DType, type FastWeightsError, Storage, Tensor } from '../../../lib/core';
 
 /** Memory that holds nothing: every block is number 7. */
 const memory: DeviceMemory = {
@@ -17,7 +17,11 @@ function blank(shape: number[], dtype: DType = 'float32', strides?: number[], of
   return new Tensor(new Storage(memory, dtype, 1000), shape, strides, offset);
 }
 
-function encoded(kernel: Parameters<typeof compileEncoder>[0], args: Record<string, unknown>, length: number): number[] {
+function encoded(
+  kernel: Parameters<typeof compileEncoder>[0],
+  args: Record<string, unknown>,
+  length: number,
+): number[] {
   const command = new Float64Array(512).fill(NaN);
   compileEncoder(kernel, command)(args);
   expect([...command.slice(length)].every(Number.isNaN), 'nothing beyond the end').to.equal(true);
@@ -39,7 +43,11 @@ describe('encoded arguments', () => {
   it('dims are a rank and eight numbers', () => {
     const x = blank([2, 3]);
     const args = { x, y: x, shape: [2, 3], xStrides: [3, 1], yStrides: [1, 2], bytes: 4 };
-    const row = (...sizes: number[]): number[] => [sizes.length, ...sizes, ...new Array<number>(8 - sizes.length).fill(0)];
+    const row = (...sizes: number[]): number[] => [
+      sizes.length,
+      ...sizes,
+      ...new Array<number>(8 - sizes.length).fill(0),
+    ];
     expect(encoded('copy', args, 32)).to.deep.equal([7, 0, 7, 0, ...row(2, 3), ...row(3, 1), ...row(1, 2), 4]);
   });
 
@@ -68,7 +76,9 @@ describe('encoded arguments', () => {
     };
     expect(refusal('fill', { y: blank([4]), n: '4', value: 0, dtype: 0 }).message).to.match(/a number is needed/);
     expect(refusal('sumSquares', { x: blank([4], 'bfloat16'), y: blank([1]), n: 4 }).code).to.equal('DTYPE');
-    expect(refusal('shortConv', { x: blank([2, 3, 2, 4], 'float32', [60, 10, 5, 1]) }).message).to.match(/one row of tokens/);
+    expect(refusal('shortConv', { x: blank([2, 3, 2, 4], 'float32', [60, 10, 5, 1]) }).message).to.match(
+      /one row of tokens/,
+    );
     const gone = blank([4]);
     gone.dispose();
     expect(refusal('fill', { y: gone, n: 4, value: 0, dtype: 0 }).code).to.equal('DISPOSED');
