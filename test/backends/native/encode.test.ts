@@ -1,6 +1,7 @@
 // Arguments of kernels as the doubles that the addon reads.
 import { expect } from 'chai';
 import { compileEncoder } from '../../../lib/backends/encode';
+import { MAX_LIST } from '../../../lib/backends/table';
 import { type DeviceMemory, type DType, type FastWeightsError, Storage, Tensor } from '../../../lib/core';
 
 /** Memory that holds nothing: every block is number 7. */
@@ -65,6 +66,12 @@ describe('encoded arguments', () => {
     expect(encoded('recurrenceStep', args, 52).slice(0, 5)).to.deep.equal([7, 0, 20, 5, 2]);
   });
 
+  it('lists are a count and every buffer with its number of elements, and move what follows', () => {
+    const [a, b] = [blank([2, 3]), blank([4], 'float32', [1], 2)];
+    expect(encoded('sumSquares', { x: [a, b], y: a }, 9)).to.deep.equal([2, 7, 0, 6, 7, 8, 4, 7, 0]);
+    expect(encoded('sumSquares', { x: [], y: a }, 3)).to.deep.equal([0, 7, 0]);
+  });
+
   it('refuses what a kernel cannot take', () => {
     const refusal = (kernel: 'fill' | 'sumSquares' | 'shortConv', args: Record<string, unknown>): FastWeightsError => {
       try {
@@ -75,7 +82,9 @@ describe('encoded arguments', () => {
       throw new Error('nothing was thrown');
     };
     expect(refusal('fill', { y: blank([4]), n: '4', value: 0, dtype: 0 }).message).to.match(/a number is needed/);
-    expect(refusal('sumSquares', { x: blank([4], 'bfloat16'), y: blank([1]), n: 4 }).code).to.equal('DTYPE');
+    expect(refusal('sumSquares', { x: [blank([4], 'bfloat16')], y: blank([1]) }).code).to.equal('DTYPE');
+    const many = new Array<Tensor>(MAX_LIST + 1).fill(blank([4]));
+    expect(refusal('sumSquares', { x: many, y: blank([1]) }).message).to.match(/at most 512 tensors, got 513/);
     expect(refusal('shortConv', { x: blank([2, 3, 2, 4], 'float32', [60, 10, 5, 1]) }).message).to.match(
       /one row of tokens/,
     );
