@@ -82,10 +82,17 @@ function collect(start: Edge, nodes: Map<Node, (Tensor | null)[]>, leaves: Set<T
 
 /** What has arrived at an edge, if it may be added to in place. */
 function soFar(edge: Edge, pending: ReadonlyMap<Node, readonly (Tensor | null)[]>): Tensor | null {
-  const gradient = !edge ? null : 'leaf' in edge ? edge.leaf.grad : pending.get(edge.node)![edge.output];
+  const gradient = !edge ? null : 'leaf' in edge ? gradOf(edge.leaf) : pending.get(edge.node)![edge.output];
   if (!gradient?.isContiguous || !gradient.storage.isUnshared) return null;
   gradient.storage.version++;
   return gradient;
+}
+
+/** The `.grad` of a leaf where it is what a backward pass would have put there; anybody may have set it. */
+function gradOf(leaf: Tensor): Tensor | null {
+  const { grad } = leaf;
+  const fits = grad && sameShape(grad.shape, leaf.shape) && grad.dtype === leaf.dtype && grad.device === leaf.device;
+  return fits ? grad : null;
 }
 
 function deliver(edge: Edge, gradient: Tensor, pending: Map<Node, (Tensor | null)[]>, leaves: Set<Tensor>): void {
@@ -111,6 +118,10 @@ function accumulate(leaf: Tensor, gradient: Tensor): void {
       'GRAPH',
       `backward: a gradient of shape ${formatShape(gradient.shape)} reached a leaf of shape ${formatShape(leaf.shape)}`,
     );
+  }
+  if (leaf.grad && gradOf(leaf) === null) {
+    const describe = (t: Tensor): string => `${t.dtype} ${formatShape(t.shape)} on ${t.device}`;
+    throw argumentError('GRAPH', 'backward', 'grad', `${describe(leaf)} like its leaf`, describe(leaf.grad));
   }
   if (leaf.grad) operators().addInPlace(leaf.grad, gradient);
   else {

@@ -18,7 +18,7 @@ export const MAX_LIST = 512;
 
 /**
  * How matrix products of float32 multiply: as they are, or rounded to bfloat16 on devices that are faster so (sums are
- * float32 either way; other devices, and products too small to gain, do not round).
+ * float32 either way; other devices, products of 96 rows or fewer and those in batches do not round).
  */
 export const MATMUL_PRECISIONS = ['highest', 'medium'] as const;
 export type MatmulPrecision = (typeof MATMUL_PRECISIONS)[number];

@@ -4,6 +4,7 @@ import type { Tensor } from './tensor';
 /** Frees, when disposed, every tensor made since it was opened that was not kept. */
 export class Scope {
   private tensors: Tensor[] = [];
+  private readonly kept = new Set<Tensor>();
   private closed = false;
 
   /** @internal */
@@ -13,7 +14,7 @@ export class Scope {
 
   /** Hands the tensors of `value` (a tensor, or arrays and plain objects of them) to the enclosing scope. */
   keep<T>(value: T): T {
-    for (const tensor of tensorsIn(value)) tensor.escape = true;
+    for (const tensor of tensorsIn(value)) this.kept.add(tensor);
     return value;
   }
 
@@ -32,10 +33,8 @@ export class Scope {
     this.closed = true;
     for (const tensor of this.tensors) {
       if (tensor.persistent) continue;
-      if (tensor.escape) {
-        tensor.escape = false;
-        outer?.track(tensor);
-      } else tensor.dispose();
+      if (this.kept.has(tensor)) outer?.track(tensor);
+      else tensor.dispose();
     }
     this.tensors = [];
   }

@@ -33,8 +33,6 @@ export class Tensor {
   nodeOutput = 0;
   /** @internal Scopes leave it alone (parameters, gradients, optimiser state). */
   persistent = false;
-  /** @internal The innermost scope hands it to the outer one when it closes. */
-  escape = false;
   private leafRequiresGrad = false;
   private disposed = false;
 

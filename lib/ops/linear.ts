@@ -1,5 +1,5 @@
 // Projections: a matrix product with what usually follows it, in one kernel.
-import { argumentError, formatShape, sameShape, type Shape, type Tensor } from '../core';
+import { argumentError, checkChoice, formatShape, sameShape, type Shape, type Tensor } from '../core';
 import { record, recording } from '../autograd';
 import { UNARY_OPS } from '../backends';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widening } from './kernel';
@@ -39,6 +39,7 @@ function siluGradient(z: Tensor, dy: Tensor): Tensor {
 export const linear = widening(
   (x: Tensor, weight: Tensor, bias: Tensor | null = null, options: LinearOptions = {}): Tensor => {
     const { activation = null, residual = null } = options;
+    if (activation !== null) checkChoice('linear', 'activation', activation, ['silu']);
     checkFloat('linear', 'x', x);
     checkFloat('linear', 'weight', weight);
     if (weight.ndim !== 2 || x.ndim === 0 || x.shape[x.ndim - 1] !== weight.shape[1]) {

@@ -1,5 +1,5 @@
 // Adam and AdamW.
-import type { Tensor } from '../core';
+import { argumentError, describe, type Tensor } from '../core';
 import { kernelsOf } from '../ops';
 import { type CommonSettings, type Entry, Optimizer, type Parameters } from './optimizer';
 
@@ -7,6 +7,12 @@ import { type CommonSettings, type Entry, Optimizer, type Parameters } from './o
 export interface AdamSettings extends CommonSettings {
   betas: readonly [number, number];
   eps: number;
+}
+
+function checkBetas(where: string, betas: unknown): void {
+  const valid =
+    Array.isArray(betas) && betas.length === 2 && betas.every((b) => typeof b === 'number' && b >= 0 && b < 1);
+  if (!valid) throw argumentError('INVALID_ARGUMENT', where, 'betas', 'two numbers from 0 to below 1', describe(betas));
 }
 
 class AdamBase extends Optimizer<AdamSettings> {
@@ -20,6 +26,7 @@ class AdamBase extends Optimizer<AdamSettings> {
     private readonly coupled: number,
   ) {
     super(where, parameters, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay, ...settings });
+    for (const { settings: own } of this.entries) checkBetas(where, own.betas);
   }
 
   protected update(

@@ -1,8 +1,8 @@
 // What optimisers share: groups of parameters, their state by name, one step.
-import { argumentError, checkNumber, describe, FastWeightsError, Tensor } from '../core';
+import { argumentError, checkNumber, describe, formatShape, Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { MAX_LIST } from '../backends';
-import { chunks, zerosLike } from '../ops';
+import { getBackend, MAX_LIST } from '../backends';
+import { checkAlike, checkShape, checkTensor, chunks, zerosLike } from '../ops';
 
 /** A parameter, with the name under which its state is saved; its position when none is given. */
 export type Parameter = Tensor | readonly [name: string, parameter: Tensor];
@@ -49,7 +49,9 @@ export abstract class Optimizer<S extends CommonSettings> {
   protected abstract readonly buffers: readonly string[];
 
   constructor(where: string, parameters: Parameters<S>, settings: S) {
+    this.where = where;
     this.lr = checkNumber(where, 'lr', settings.lr, 0);
+    const seen = new Set<Tensor>();
     const add = (item: Parameter, own: S): void => {
       const [name, parameter] = item instanceof Tensor ? [String(this.entries.length), item] : item;
       if (!(parameter instanceof Tensor) || !parameter.requiresGrad) {
@@ -61,6 +63,10 @@ export abstract class Optimizer<S extends CommonSettings> {
           describe(parameter),
         );
       }
+      if (seen.has(parameter)) {
+        throw argumentError('INVALID_ARGUMENT', where, `parameter ${name}`, 'given once', 'a parameter given before');
+      }
+      seen.add(parameter);
       this.entries.push({ name, parameter, settings: own, state: {} });
     };
     for (const item of parameters) {
@@ -68,33 +74,34 @@ export abstract class Optimizer<S extends CommonSettings> {
       else {
         const { params, ...own } = item;
         const group = { ...settings, ...own };
+        checkNumber(where, 'lr', group.lr, 0);
         for (const parameter of params) add(parameter, group);
       }
     }
     this.baseLr = settings.lr;
   }
 
+  private readonly where: string;
   private readonly baseLr: number;
 
   /** Updates every parameter that has a gradient. `gradientScale`, a tensor [1], multiplies gradients on the way. */
   step(gradientScale: Tensor | null = null): void {
-    this.steps++;
+    if (gradientScale) this.checkScale(gradientScale);
     // What can share a call: the same settings, the same device.
     const groups: Entry<S>[][] = [];
     for (const entry of this.entries) {
-      const { parameter, settings, name } = entry;
+      const { parameter, settings } = entry;
       if (!parameter.grad) continue;
-      if (!parameter.isContiguous || !parameter.grad.isContiguous) {
-        throw new FastWeightsError('SHAPE', `step: parameter ${name} must be contiguous`);
-      }
+      this.checkEntry(entry, parameter.grad);
       const group = groups.find(([e]) => e.settings === settings && e.parameter.device === parameter.device);
       if (group) group.push(entry);
       else groups.push([entry]);
     }
+    this.steps++;
     noGrad(() => {
       for (const group of groups) {
         const { settings } = group[0];
-        const lr = settings.lr === this.baseLr ? this.lr : (this.lr * settings.lr) / this.baseLr;
+        const lr = settings.lr === this.baseLr ? this.lr : (this.lr / (this.baseLr || this.lr || 1)) * settings.lr;
         for (const part of chunks(group, MAX_LIST)) {
           part.forEach((entry) => this.ensureBuffers(entry));
           this.update(part, { ...settings, lr }, gradientScale);
@@ -102,6 +109,30 @@ export abstract class Optimizer<S extends CommonSettings> {
         }
       }
     });
+  }
+
+  /** Anybody may have set `.grad`, and a kernel takes sizes and dtypes as they are said. */
+  private checkEntry({ name, parameter }: Entry<S>, grad: Tensor): void {
+    const where = `${this.where}.step`;
+    parameter.checkAlive(where);
+    grad.checkAlive(where);
+    const describeTensor = (t: Tensor): string => `${t.dtype} ${formatShape(t.shape)} on ${t.device}`;
+    if (describeTensor(grad) !== describeTensor(parameter)) {
+      throw argumentError('SHAPE', where, `gradient of ${name}`, describeTensor(parameter), describeTensor(grad));
+    }
+    const strided = !parameter.isContiguous ? `parameter ${name}` : grad.isContiguous ? null : `gradient of ${name}`;
+    if (strided) throw argumentError('SHAPE', where, strided, 'contiguous', 'a strided view');
+    if (!getBackend(parameter.device).computes.includes(parameter.dtype)) {
+      throw argumentError('DTYPE', where, `parameter ${name}`, 'a dtype that the device computes in', parameter.dtype);
+    }
+  }
+
+  private checkScale(scale: Tensor): void {
+    const where = `${this.where}.step`;
+    const first = this.entries[0]?.parameter;
+    checkTensor(where, 'gradientScale', scale);
+    checkShape(where, 'gradientScale', scale, [1]);
+    if (first) checkAlike(where, 'gradientScale', scale, first, 'the parameters');
   }
 
   /** Parameters with the same settings, in one call; `settings.lr` is the step size of now. */

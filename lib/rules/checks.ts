@@ -24,10 +24,13 @@ const FORMS = {
   k: { heads: 'H', width: 'K', scalar: false, meaning: 'heads, key width like q' },
   gate: { heads: 'HV or H', width: 'K', scalar: true, meaning: 'heads, key width for one gate per channel' },
   valueGate: { heads: 'HV', width: 'V', scalar: false, meaning: 'heads, value width' },
-  beta: { heads: 'HV', width: 'V', scalar: true, meaning: 'heads' },
+  beta: { heads: 'HV', width: 'V', scalar: true, meaning: 'heads, value width for one strength per channel' },
   eraseKey: { heads: 'HV or H', width: 'K', scalar: false, meaning: 'heads, key width' },
   writeKey: { heads: 'HV or H', width: 'K', scalar: false, meaning: 'heads, key width' },
 } satisfies Record<string, Form>;
+
+/** Where keys and values change places, strengths belong to the keys. */
+const EXCHANGED_BETA: Form = { ...FORMS.beta, width: 'K', meaning: 'heads, key width for one strength per channel' };
 
 /** Leading dimensions: [B, T] in a sequence, [B] in a step. */
 type Lead = 1 | 2;
@@ -36,7 +39,12 @@ type Lead = 1 | 2;
  * Checks every operand against q and v and returns the sizes. It runs for every token of a generation: nothing is
  * allocated and no message built unless a check fails.
  */
-export function checkOperands(where: string, inputs: RecurrenceInputs, kind: RecurrenceKind, lead: Lead): Sizes {
+export function checkOperands(
+  where: string,
+  inputs: RecurrenceInputs,
+  kind: RecurrenceKind & { exchanged?: boolean },
+  lead: Lead,
+): Sizes {
   const { q, k, v, gate, valueGate, beta, eraseKey, writeKey, bonus } = inputs;
   checkPresent(where, 'q', q, q, lead);
   checkPresent(where, 'k', k, q, lead);
@@ -50,7 +58,8 @@ export function checkOperands(where: string, inputs: RecurrenceInputs, kind: Rec
   }
   if (gate) checkOptional(where, 'gate', gate, q, sizes, lead);
   if (valueGate) checkOptional(where, 'valueGate', valueGate, q, sizes, lead);
-  if (beta) checkOptional(where, 'beta', beta, q, sizes, lead);
+  if (beta)
+    checkOptional(where, 'beta', beta, q, sizes, lead, kind.exchanged || valueGate ? EXCHANGED_BETA : FORMS.beta);
   if (eraseKey) checkOptional(where, 'eraseKey', eraseKey, q, sizes, lead);
   if (writeKey) checkOptional(where, 'writeKey', writeKey, q, sizes, lead);
   if (bonus) checkBonus(where, bonus, q, sizes);
@@ -68,10 +77,18 @@ function checkPresent(where: string, name: string, t: Tensor, q: Tensor, lead: L
   }
 }
 
-function checkOptional(where: string, name: keyof typeof FORMS, t: Tensor, q: Tensor, sizes: Sizes, lead: Lead): void {
+function checkOptional(
+  where: string,
+  name: keyof typeof FORMS,
+  t: Tensor,
+  q: Tensor,
+  sizes: Sizes,
+  lead: Lead,
+  form: Form = FORMS[name],
+): void {
   checkFloat(where, name, t);
   checkAlike(where, name, t, q, 'q');
-  checkForm(where, name, t, q, sizes, lead);
+  checkForm(where, name, t, q, sizes, lead, form);
 }
 
 function checkForm(
@@ -81,8 +98,8 @@ function checkForm(
   q: Tensor,
   sizes: Sizes,
   lead: Lead,
+  form: Form = FORMS[name],
 ): void {
-  const form: Form = FORMS[name];
   const heads = shape[lead];
   const headsFit =
     heads === (form.heads === 'H' ? sizes.H : sizes.HV) || (form.heads === 'HV or H' && heads === sizes.H);

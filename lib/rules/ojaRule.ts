@@ -2,7 +2,10 @@
 import type { Tensor } from '../core';
 import { defineRule } from './define';
 
-/** S~ = S_{t-1} diag(exp(gate_t)),  S_t = S~ + beta_t (k_t - S~ v_t) v_t^T,  o_t = scale S_t^T q_t; gate [B, T, HV, V]. v of unit length. */
+/**
+ * S~ = S_{t-1} diag(exp(gate_t)),  S_t = S~ + beta_t (k_t - S~ v_t) v_t^T,  o_t = scale S_t^T q_t; gate [B, T, HV, V], beta
+ * [B, T, HV] or [B, T, HV, K]. v of unit length.
+ */
 export const ojaRule = defineRule<{ beta?: Tensor | null; gate?: Tensor | null }>({
   name: 'ojaRule',
   kind: { eraseFrom: 'decayed', exchanged: true },

@@ -36,8 +36,12 @@ class Arguments {
     Span* const items = lists_.back().get();
     x.items = items;
     for (int64_t i = 0; i < x.count; i++) {
+      const uint64_t id = static_cast<uint64_t>(*at_);
+      const int64_t offset = static_cast<int64_t>(at_[1]);
       char* const data = required();
       items[i] = {data, whole()};
+      if (items[i].size < 0 || items[i].size > (blocks_.find(id).bytes - offset) / 4)
+        throw std::out_of_range("an item of a list ends outside its block");
     }
   }
   void read(Int& x) { x = whole(); }

@@ -137,7 +137,7 @@ FW_INLINE Vec value(Vec x, float a, float b) {
   if constexpr (op == kTanh) return vtanh(x);
   if constexpr (op == kSigmoid) return sigmoid_of(x);
   if constexpr (op == kLogSigmoid) return -softplus_of(-x);
-  if constexpr (op == kSilu) return x * sigmoid_of(x);
+  if constexpr (op == kSilu) return select(x < splat(-104.0f), Vec{}, x * sigmoid_of(x));
   if constexpr (op == kGelu) return x * normal_below(x);
   if constexpr (op == kGeluTanh) return x * sigmoid_of(gelu_argument(x));
   if constexpr (op == kSoftplus) return softplus_of(x);

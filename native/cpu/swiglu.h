@@ -4,13 +4,13 @@
 
 FW_NAMESPACE_BEGIN
 
-FW_INLINE Vec gated(Vec gate, Vec up) { return gate * vsigmoid(gate) * up; }
+FW_INLINE Vec gated(Vec gate, Vec up) { return vsilu(gate) * up; }
 
 struct Gated {
   Vec y, dgate, dup;
 };
 FW_INLINE Gated gated_backward(Vec gate, Vec up, Vec dy) {
-  const Vec s = vsigmoid(gate), activated = gate * s;
+  const Vec s = vsigmoid(gate), activated = vsilu(gate);
   return {activated * up, dy * up * s * fma(gate, splat(1.0f) - s, splat(1.0f)), dy * activated};
 }
 

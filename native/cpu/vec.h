@@ -124,6 +124,11 @@ FW_INLINE Vec vreciprocal(Vec x) {
 }
 
 FW_INLINE Vec vsigmoid(Vec x) { return vreciprocal(splat(1.0f) + vexp(-x)); }
+// x sigmoid(x), which is 0 as far as floats go where the exponential has reached its bound.
+FW_INLINE Vec vsilu(Vec x) {
+  const Vec y = x * vsigmoid(x);
+  return x < splat(-104.0f) ? Vec{} : y;
+}
 
 // Near 0 a polynomial keeps the relative precision that 1 - 2 / (e^2|x| + 1) would lose.
 FW_INLINE Vec vtanh(Vec x) {

@@ -60,6 +60,20 @@ for (const where of targets()) {
       });
     });
 
+    it('refuse a gradient that somebody set to something else', () => {
+      fw.scope(() => {
+        const [x, w] = [make([120, 6], 1), make([5, 6], 2)];
+        for (const grad of [
+          fw.ones([2], where),
+          fw.ones([6, 5], where),
+          fw.zeros([5, 6], { ...where, dtype: 'int32' }),
+        ]) {
+          w.grad = grad;
+          expect(() => fw.linear(x, w).sum().backward()).to.throw(fw.FastWeightsError, /backward: grad must be/);
+        }
+      });
+    });
+
     it('leave a gradient alone that somebody else holds', () => {
       fw.scope(() => {
         const [x, w] = [make([120, 6], 1), make([5, 6], 2)];

@@ -23,6 +23,16 @@ describe('temporaries', () => {
     expect(x.tolist()).to.deep.equal(Array.from({ length: 3 }, () => [1, 1, 3, 3]));
   });
 
+  it('pass through inner scopes without escaping from their own', () => {
+    const before = storages();
+    fw.scope(() => {
+      const x = fw.rand([10]);
+      expect(fw.scope(() => ({ x })).x).to.equal(x);
+      x.sum().dispose();
+    });
+    expect(storages()).to.equal(before);
+  });
+
   it('of operators and rules are freed when their backward pass has run', () => {
     const leaf = (shape: number[]): fw.Tensor => fw.rand(shape, { requiresGrad: true });
     const [q, k, v, beta, gate] = [

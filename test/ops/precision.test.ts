@@ -58,6 +58,26 @@ describe('float32 matrix products', () => {
       });
     }
 
+    it(`'highest': a row of a feed-forward has the same bits beside any number of rows on ${where.device}`, () => {
+      fw.scope(() => {
+        for (const hidden of [40, 1025, 1368]) {
+          const draw = new Draw(hidden);
+          const make = (shape: number[]): fw.Tensor => fw.tensor(draw.uniform(shape, -1, 1).data, { shape, ...where });
+          const [x, gate, up, down] = [
+            [200, 24],
+            [hidden, 24],
+            [hidden, 24],
+            [24, hidden],
+          ].map(make);
+          const all = fw.feedForward(x, { gate, up, down });
+          for (const rows of [1, 8, 9, 96, 97, 193]) {
+            const some = fw.feedForward(x.slice(0, 0, rows), { gate, up, down });
+            expect(some.dataSync(), `${rows} rows`).to.deep.equal(all.slice(0, 0, rows).dataSync());
+          }
+        }
+      });
+    });
+
     it(`'medium' gradients of a feed-forward on ${where.device}`, () => {
       const gradients = (to: { device: fw.Device; dtype: fw.DType }): ArrayLike<number>[] =>
         fw.scope(() => {

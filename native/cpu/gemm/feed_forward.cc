@@ -1,5 +1,6 @@
 // The gated feed-forward, y = (silu(x Wg^T) * x Wu^T) Wd^T + residual (Shazeer 2020), and its backward pass. Blocks of
-// rows go through all projections at once, so that the hidden layer stays in the second cache.
+// rows go through all projections at once, so that the hidden layer stays in the second cache. Its units are taken in
+// slices of the blocks in which a product adds its terms: so many rows have the bits of few.
 #include <string.h>
 
 #include "../swiglu.h"
@@ -8,8 +9,6 @@
 FW_NAMESPACE_BEGIN
 
 namespace {
-
-constexpr int64_t kMaxHidden = 1024;  // units of the hidden layer that are taken at once
 
 // A whole weight b[k, n] in panels, one after the other for every depth of a product.
 struct PackedWeight {
@@ -22,11 +21,11 @@ struct PackedWeight {
   void pack(const Context& cx, Matrix b) {
     for_depths([&](int64_t p, int64_t depth, float* at) { pack_shared(cx, gemm, b.from(p, 0), depth, n, at); });
   }
-  // c[m, n] = (overwrite ? 0 : c) + a[m, k] b for m <= kBlockRows, then `finish` (null for none).
-  void multiply(Matrix a, Matrix c, int64_t m, bool overwrite, const Finish* finish, float* left) {
+  // c[m, n] = (overwrite ? 0 : c) + a[m, k] b for m <= kBlockRows, then `epilogue` (null for none).
+  void multiply(Matrix a, Matrix c, int64_t m, bool overwrite, const Epilogue* epilogue, float* left) {
     for_depths([&](int64_t p, int64_t depth, float* at) {
       gemm.multiply(a.from(0, p), at, c, m, n, depth, 0, panels_of(n), 1, overwrite && p == 0,
-                    p + depth == k ? finish : nullptr, left);
+                    p + depth == k ? epilogue : nullptr, left);
     });
   }
 
@@ -40,19 +39,19 @@ struct PackedWeight {
 };
 
 // silu(gate) up, as soon as a piece of up is there. The three lie in rows of `stride`.
-struct Activate : Finish {
+struct Activate : Epilogue {
   const float *gate, *up;
   float* activated;
   int64_t gate_stride, stride;
   Activate(const float* gate, const float* up, int64_t gate_stride, float* activated, int64_t stride)
-      : Finish{run, close_by}, gate(gate), up(up), activated(activated), gate_stride(gate_stride), stride(stride) {}
+      : Epilogue{run, close_by}, gate(gate), up(up), activated(activated), gate_stride(gate_stride), stride(stride) {}
 
-  static void close_by(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines& lines) {
+  static void close_by(const Epilogue& self, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines& lines) {
     const Activate& x = static_cast<const Activate&>(self);
     lines.add(x.gate + i * x.gate_stride + j, x.gate_stride, rows, cols);
   }
 
-  static void run(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
+  static void run(const Epilogue& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
     const Activate& x = static_cast<const Activate&>(self);
     for (int64_t r = i; r < i + rows; r++) {
       const float *gate = x.gate + r * x.gate_stride + j, *up = x.up + r * x.gate_stride + j;
@@ -65,20 +64,20 @@ struct Activate : Finish {
 };
 
 // From d(activated), where it lies in `activated`, to its own value and the gradients of gate and up.
-struct ActivateBackward : Finish {
+struct ActivateBackward : Epilogue {
   const feedForwardBackwardArgs& x;
   int64_t row, column;  // of the block in the whole
   ActivateBackward(const feedForwardBackwardArgs& x, int64_t row, int64_t column)
-      : Finish{run, close_by}, x(x), row(row), column(column) {}
+      : Epilogue{run, close_by}, x(x), row(row), column(column) {}
 
-  static void close_by(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines& lines) {
+  static void close_by(const Epilogue& self, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines& lines) {
     const ActivateBackward& at = static_cast<const ActivateBackward&>(self);
     const int64_t hidden = at.x.hidden, from = (at.row + i) * hidden + at.column + j;
     const float* const touched[] = {at.x.gate, at.x.up, at.x.dgate, at.x.dup};
     for (const float* data : touched) lines.add(data + from, hidden, rows, cols);
   }
 
-  static void run(const Finish& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
+  static void run(const Epilogue& self, int64_t i, int64_t j, int64_t rows, int64_t cols) {
     const ActivateBackward& at = static_cast<const ActivateBackward&>(self);
     const feedForwardBackwardArgs& x = at.x;
     for (int64_t r = i; r < i + rows; r++) {
@@ -122,11 +121,11 @@ void forward_few(const Context& cx, const feedForwardArgs& x) {
   float* up = x.up.data ? x.up : memory + size;
   float* activated = memory + 2 * size;
   const Gemm& gemm = gemm_of(kFloat32Products);
-  const Activate finish(gate, up, hidden, activated, hidden);
+  const Activate epilogue(gate, up, hidden, activated, hidden);
   multiply(cx, gemm, row_major(x.x, d), row_major(x.gateWeight, d).transposed(), row_major(gate, hidden), rows, hidden,
            d, 1, true);
   multiply(cx, gemm, row_major(x.x, d), row_major(x.upWeight, d).transposed(), row_major(up, hidden), rows, hidden, d,
-           1, true, &finish);
+           1, true, &epilogue);
   start_rows(x, 0, rows);
   multiply(cx, gemm, row_major(activated, hidden), row_major(x.downWeight, hidden).transposed(), row_major(x.y, d),
            rows, d, hidden, 1, !x.residual.data);
@@ -141,9 +140,10 @@ void feedForward(const Context& cx, const feedForwardArgs& x) {
   if (hidden <= 0) return memset(x.y.data, 0, x.rows * d * sizeof(float)), start_rows(x, 0, x.rows);
   if (x.rows <= kBlockRows) return forward_few(cx, x);
   const Gemm& gemm = gemm_of(x.precision);
-  const Weights memory(cx, d, hidden < kMaxHidden ? hidden : kMaxHidden);
-  for (int64_t h = 0; h < hidden; h += kMaxHidden) {
-    const int64_t width = hidden - h < kMaxHidden ? hidden - h : kMaxHidden;
+  const int64_t slice = depth_of(hidden);
+  const Weights memory(cx, d, slice);
+  for (int64_t h = 0; h < hidden; h += slice) {
+    const int64_t width = hidden - h < slice ? hidden - h : slice;
     PackedWeight gate{gemm, memory.gate, d, width}, up{gemm, memory.up, d, width}, down{gemm, memory.down, width, d};
     gate.pack(cx, row_major(x.gateWeight + h * d, d).transposed());
     up.pack(cx, row_major(x.upWeight + h * d, d).transposed());
@@ -156,11 +156,11 @@ void feedForward(const Context& cx, const feedForwardArgs& x) {
       float* g = x.gate.data ? x.gate + row * hidden + h : own;
       float* u = x.gate.data ? x.up + row * hidden + h : own + rows * width;
       float* activated = own + 2 * rows * width;
-      const Activate finish(g, u, stride, activated, width);
+      const Activate epilogue(g, u, stride, activated, width);
       if (h == 0) start_rows(x, row, rows);
       const Matrix in = row_major(x.x + row * d, d);
       gate.multiply(in, row_major(g, stride), rows, true, nullptr, left);
-      up.multiply(in, row_major(u, stride), rows, true, &finish, left);
+      up.multiply(in, row_major(u, stride), rows, true, &epilogue, left);
       down.multiply(row_major(activated, width), row_major(x.y + row * d, d), rows, h == 0 && !x.residual.data, nullptr,
                     left);
     });
@@ -171,11 +171,12 @@ void feedForwardBackward(const Context& cx, const feedForwardBackwardArgs& x) {
   const int64_t d = x.d, hidden = x.hidden;
   const Cut blocks = cut_rows(x.rows, cx.threads);
   if (x.rows <= 0) return;
-  const Gemm& gemm = gemm_of(x.precision);
+  const Gemm& gemm = gemm_of(x.rows <= kBlockRows ? int64_t(kFloat32Products) : x.precision);
   if (hidden <= 0 && x.dx.data && !x.accumulate) memset(x.dx.data, 0, x.rows * d * sizeof(float));
-  const Weights memory(cx, d, hidden < kMaxHidden ? hidden : kMaxHidden);
-  for (int64_t h = 0; h < hidden; h += kMaxHidden) {
-    const int64_t width = hidden - h < kMaxHidden ? hidden - h : kMaxHidden;
+  const int64_t slice = depth_of(hidden);
+  const Weights memory(cx, d, slice);
+  for (int64_t h = 0; h < hidden; h += slice) {
+    const int64_t width = hidden - h < slice ? hidden - h : slice;
     PackedWeight gate{gemm, memory.gate, width, d}, up{gemm, memory.up, width, d}, down{gemm, memory.down, d, width};
     down.pack(cx, row_major(x.downWeight + h, hidden));
     if (x.dx.data) {
@@ -185,8 +186,8 @@ void feedForwardBackward(const Context& cx, const feedForwardBackwardArgs& x) {
     parallel(cx, blocks.count, [&](int64_t i) {
       const int64_t row = blocks.begin(i), rows = blocks.size(i), from = row * hidden + h;
       float* left = left_memory(cx);
-      const ActivateBackward finish(x, row, h);
-      down.multiply(row_major(x.dy + row * d, d), row_major(x.activated + from, hidden), rows, true, &finish, left);
+      const ActivateBackward epilogue(x, row, h);
+      down.multiply(row_major(x.dy + row * d, d), row_major(x.activated + from, hidden), rows, true, &epilogue, left);
       if (!x.dx.data) return;
       const Matrix dx = row_major(x.dx + row * d, d);
       gate.multiply(row_major(x.dgate + from, hidden), dx, rows, h == 0 && !x.accumulate, nullptr, left);

@@ -37,7 +37,7 @@ static void multiply_members(const Context& cx, const matmulArgs& x, int64_t fir
   float* panel = panel_memory(cx);
   for (int64_t z = first; z < last; z++) {
     const Matrix a = a_of(x, z), b = b_of(x, z), c = c_of(x, z);
-    Ahead ahead;
+    Upcoming ahead;
     if (z + 1 < last && dense(a, x.m, x.k) && dense(b, x.k, x.n) && dense(c, x.m, x.n)) {
       ahead.add(c_of(x, z + 1).data, x.m * x.n);
       ahead.add(b_of(x, z + 1).data, x.k * x.n);
@@ -62,9 +62,11 @@ void matmul(const Context& cx, const matmulArgs& args) {
     return parallel_blocks(cx, batch, cx.threads == 1 ? batch : least > even ? least : even,
                            [&](int64_t first, int64_t last) { multiply_members(cx, x, first, last); });
   }
+  // Whether operands are rounded never depends on the number of threads.
+  const bool rounds = batch == 1 && a_of(x, 0).has_lines() && b_of(x, 0).has_lines();
+  const Gemm& gemm = gemm_of(rounds ? x.precision : int64_t(kFloat32Products));
   for (int64_t z = 0; z < batch; z++) {
     const Matrix a = a_of(x, z), b = b_of(x, z);
-    const Gemm& gemm = gemm_of(a.has_lines() && b.has_lines() ? x.precision : int64_t(kFloat32Products));
     multiply(cx, gemm, a, b, c_of(x, z), x.m, x.n, x.k, float(x.alpha), !x.accumulate);
   }
 }

@@ -56,9 +56,9 @@ struct Lines {
 
 // What is done with rows [i, i + rows) and columns [j, j + cols) of c as soon as they are complete. `near` names the
 // lines that `apply` will touch besides those of c.
-struct Finish {
-  void (*apply)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols);
-  void (*near)(const Finish&, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines&);
+struct Epilogue {
+  void (*apply)(const Epilogue&, int64_t i, int64_t j, int64_t rows, int64_t cols);
+  void (*near)(const Epilogue&, int64_t i, int64_t j, int64_t rows, int64_t cols, Lines&);
 };
 
 // body(i, load, store) for every vector of n numbers, the last of which may be a part of one.

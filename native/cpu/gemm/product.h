@@ -8,7 +8,7 @@ FW_NAMESPACE_BEGIN
 constexpr int64_t kPanelFloats = kPanel * kMaxDepth;
 
 // Up to three pieces of memory that the next product reads or writes, fetched while this one runs.
-struct Ahead {
+struct Upcoming {
   struct Piece {
     const float* data;
     int64_t lines;
@@ -31,7 +31,7 @@ struct Ahead {
 
 // c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n], k > 0. `panel` holds kPanelFloats.
 static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k, float alpha, bool overwrite,
-                    float* panel, Ahead ahead = {}) {
+                    float* panel, Upcoming ahead = {}) {
   if (m <= kFewRows && b.row == 1 && b.col != 1) {
     for (; n >= kLanes; n -= kLanes) {
       multiply_few[m - 1](a, b, c, k, alpha, overwrite);

@@ -27,10 +27,10 @@ constexpr int64_t kLeftFloats = (kBlockRows + kLanes) * kMaxDepth / 2;
 struct Gemm {
   // Panels [first, last) of b[k, n], k <= kMaxDepth, to where they belong in `packed`.
   void (*pack)(Matrix b, int64_t k, int64_t n, int64_t first, int64_t last, float* packed);
-  // c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n] for m <= kBlockRows, panels [first, last) only; `finish`
+  // c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n] for m <= kBlockRows, panels [first, last) only; `epilogue`
   // (null for none) is told positions in c.
   void (*multiply)(Matrix a, const float* packed, Matrix c, int64_t m, int64_t n, int64_t k, int64_t first,
-                   int64_t last, float alpha, bool overwrite, const Finish* finish, float* left);
+                   int64_t last, float alpha, bool overwrite, const Epilogue* epilogue, float* left);
 };
 
 template <class Products>
@@ -44,7 +44,7 @@ static void pack_panels(Matrix b, int64_t k, int64_t n, int64_t first, int64_t l
 
 template <class Products>
 static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, int64_t n, int64_t k, int64_t first,
-                            int64_t last, float alpha, bool overwrite, const Finish* finish, float* scratch) {
+                            int64_t last, float alpha, bool overwrite, const Epilogue* epilogue, float* scratch) {
   const Left left = Products::left(a, m, k, scratch);
   const Strips strips(m);
   Tile t;
@@ -63,10 +63,10 @@ static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, 
       t.ahead = t.b, t.ahead_step = 0;
       if (left.row == t.steps && r + rows < m && j == first * kPanel) t.ahead = t.a + rows * left.row, t.ahead_step = 16;
       t.take_lines_of_c(rows);
-      if (finish) finish->near(*finish, r, j, rows, t.width, t.lines);
+      if (epilogue) epilogue->near(*epilogue, r, j, rows, t.width, t.lines);
       t.lines.close();
       tile_of<Products>(rows, vectors)(t);
-      if (finish) finish->apply(*finish, r, j, rows, t.width);
+      if (epilogue) epilogue->apply(*epilogue, r, j, rows, t.width);
     }
   }
 }

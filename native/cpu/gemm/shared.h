@@ -34,23 +34,23 @@ static inline void pack_shared(const Context& cx, const Gemm& gemm, Matrix b, in
 }
 
 // Tells another one positions in the whole of c.
-struct FinishAt : Finish {
-  const Finish* inner;
+struct EpilogueAt : Epilogue {
+  const Epilogue* inner;
   int64_t i, j;
-  FinishAt(const Finish* inner, int64_t i, int64_t j) : Finish{run, close_by}, inner(inner), i(i), j(j) {}
-  static void run(const Finish& self, int64_t row, int64_t col, int64_t rows, int64_t cols) {
-    const FinishAt& at = static_cast<const FinishAt&>(self);
+  EpilogueAt(const Epilogue* inner, int64_t i, int64_t j) : Epilogue{run, close_by}, inner(inner), i(i), j(j) {}
+  static void run(const Epilogue& self, int64_t row, int64_t col, int64_t rows, int64_t cols) {
+    const EpilogueAt& at = static_cast<const EpilogueAt&>(self);
     at.inner->apply(*at.inner, at.i + row, at.j + col, rows, cols);
   }
-  static void close_by(const Finish& self, int64_t row, int64_t col, int64_t rows, int64_t cols, Lines& lines) {
-    const FinishAt& at = static_cast<const FinishAt&>(self);
+  static void close_by(const Epilogue& self, int64_t row, int64_t col, int64_t rows, int64_t cols, Lines& lines) {
+    const EpilogueAt& at = static_cast<const EpilogueAt&>(self);
     at.inner->near(*at.inner, at.i + row, at.j + col, rows, cols, lines);
   }
 };
 
-// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n], then `finish`, if any.
+// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n], then `epilogue`, if any.
 static void multiply_shared(const Context& cx, const Gemm& gemm, Matrix a, Matrix b, Matrix c, int64_t m,
-                                   int64_t n, int64_t k, float alpha, bool overwrite, const Finish* finish) {
+                                   int64_t n, int64_t k, float alpha, bool overwrite, const Epilogue* epilogue) {
   const int64_t depth = depth_of(k), columns = n < kMaxColumns ? n : kMaxColumns;
   float* packed = static_cast<float*>(cx.scratch(3, packed_floats(depth, columns) * int64_t(sizeof(float))));
   const Cut rows = cut_rows(m, cx.threads);
@@ -64,9 +64,9 @@ static void multiply_shared(const Context& cx, const Gemm& gemm, Matrix a, Matri
       parallel(cx, rows.count * panels.count, [&](int64_t task) {
         float* left = static_cast<float*>(cx.scratch(2, kLeftFloats * int64_t(sizeof(float))));
         const int64_t r = task / panels.count, s = task % panels.count, i = rows.begin(r);
-        const FinishAt at(finish, i, j);
+        const EpilogueAt at(epilogue, i, j);
         gemm.multiply(a.from(i, p), packed, c.from(i, j), rows.size(r), width, steps, panels.begin(s),
-                      panels.begin(s + 1), alpha, overwrite && p == 0, finish && last ? &at : nullptr, left);
+                      panels.begin(s + 1), alpha, overwrite && p == 0, epilogue && last ? &at : nullptr, left);
       });
     }
   }
@@ -74,21 +74,21 @@ static void multiply_shared(const Context& cx, const Gemm& gemm, Matrix a, Matri
 
 // The same for few rows; each thread packs its own columns.
 static void multiply_apart(const Context& cx, Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k,
-                           float alpha, bool overwrite, const Finish* finish) {
+                           float alpha, bool overwrite, const Epilogue* epilogue) {
   const int64_t least = (kTaskWork + m * k - 1) / (m * k), even = (n + cx.threads - 1) / cx.threads;
   const int64_t columns = ((least > even ? least : even) + kPanel - 1) / kPanel * kPanel;
   parallel_blocks(cx, n, columns, [&](int64_t j, int64_t end) {
     product(a, b.from(0, j), c.from(0, j), m, end - j, k, alpha, overwrite, panel_memory(cx));
-    if (finish) finish->apply(*finish, 0, j, m, end - j);
+    if (epilogue) epilogue->apply(*epilogue, 0, j, m, end - j);
   });
 }
 
-// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n] for k > 0, then `finish` (null for none). Uses scratch memory 2
+// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n] for k > 0, then `epilogue` (null for none). Uses scratch memory 2
 // and 3.
 static inline void multiply(const Context& cx, const Gemm& gemm, Matrix a, Matrix b, Matrix c, int64_t m, int64_t n,
-                            int64_t k, float alpha, bool overwrite, const Finish* finish = nullptr) {
-  if (m <= kBlockRows) return multiply_apart(cx, a, b, c, m, n, k, alpha, overwrite, finish);
-  multiply_shared(cx, gemm, a, b, c, m, n, k, alpha, overwrite, finish);
+                            int64_t k, float alpha, bool overwrite, const Epilogue* epilogue = nullptr) {
+  if (m <= kBlockRows) return multiply_apart(cx, a, b, c, m, n, k, alpha, overwrite, epilogue);
+  multiply_shared(cx, gemm, a, b, c, m, n, k, alpha, overwrite, epilogue);
 }
 
 FW_NAMESPACE_END

@@ -109,7 +109,7 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         }
       }
       // Each block fetches its share of what is read and written `capacity` tokens later.
-      Ahead ahead, share;
+      RowsAhead ahead, share;
       share.tokens = least(tokens, sequence.length - t - capacity);
       if (share.tokens > 0) {
         const int64_t next = at + capacity;

@@ -18,7 +18,7 @@ struct ValueBlock {
 };
 
 // Memory that comes later, one row per token, fetched while the sweep computes.
-struct Ahead {
+struct RowsAhead {
   struct Row {
     const float* data;
     int64_t stride, length;
@@ -81,7 +81,7 @@ FW_INLINE void sweep(float* state, int64_t K, int64_t row, const float* decay, c
 // All staged tokens over one block of values. What the last group writes stays pending.
 template <int C, int NV, bool Erase, bool Second, bool Scaled>
 static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64_t count, const ValueBlock& b,
-                                                const Ahead& ahead) {
+                                                const RowsAhead& ahead) {
   const int64_t groups = (count + C - 1) / C;
   const bool use_second = Scaled && s.pair_kinds > kReadSecond, use_beta = b.beta != nullptr;
   Vec r[C][NV], v[C][NV];
