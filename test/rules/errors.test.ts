@@ -23,6 +23,9 @@ for (const { device, available } of fw.devices()) {
       expectError('SHAPE', /initialState must be \[2, 4, 4, 6\]/, () =>
         fw.deltaRule(q, k, v, { initialState: z(2, 4, 6, 4) }),
       );
+      expectError('SHAPE', /beta must be \[2, 5, 2\].* or \[2, 5, 2, 4\]/, () =>
+        fw.ojaRule(q, k, z(2, 5, 2, 6), { beta: z(2, 5, 2, 6), gate: z(2, 5, 2, 6) }),
+      );
       expectError('SHAPE', /p must be/, () => fw.comba(q, k, v, { p: z(2, 5, 2, 3) }));
       expectError('INVALID_ARGUMENT', /a must be a Tensor/, () =>
         fw.generalizedDeltaRule(q, k, z(2, 5, 2, 6), {} as never),
