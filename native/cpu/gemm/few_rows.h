@@ -9,7 +9,7 @@ FW_NAMESPACE_BEGIN
 template <int R>
 static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, int64_t k, float alpha,
                              bool overwrite) {
-  const VecInt keep = VecInt{} - int32_t(!overwrite);
+  const VecInt keep = keep_mask(overwrite);
   Vec total[R];
   for (int r = 0; r < R; r++) {
     float lanes[kLanes];

@@ -32,9 +32,12 @@ FW_INLINE Vec add_scaled(Vec c, Vec x, float alpha, VecInt keep) {
   return fma(splat(alpha), x, reinterpret_cast<Vec>(reinterpret_cast<VecInt>(c) & keep));
 }
 
+// All bits set to keep c, none to overwrite it.
+FW_INLINE VecInt keep_mask(bool overwrite) { return VecInt{} - int32_t(!overwrite); }
+
 // Adds the products [rows, width], whose rows are `stride` floats, to a tile with partial vectors or strided columns.
 static __attribute__((noinline, unused)) void add_tile(const Tile& t, const float* products, int64_t rows, int64_t stride) {
-  const VecInt keep = VecInt{} - int32_t(!t.overwrite);
+  const VecInt keep = keep_mask(t.overwrite);
   for (int64_t r = 0; r < rows; r++)
     for (int64_t j = 0; j < t.width; j += kLanes) {
       const int64_t n = t.width - j < kLanes ? t.width - j : kLanes;
@@ -76,7 +79,7 @@ static void multiply_tile(const Tile& t) {
     ahead += ahead_step;
   }
   if (whole) {
-    const VecInt keep = VecInt{} - int32_t(!t.overwrite);
+    const VecInt keep = keep_mask(t.overwrite);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
