@@ -61,13 +61,13 @@ async function timerDelay(work: () => Promise<void>): Promise<number> {
 /** Work that is awaited as a program would, and the check of its results. */
 function prepareWork(problem: EventLoopProblem['during']): { work: () => Promise<void>; check: Prepared['check'] } {
   if (problem.kind === 'languageModel') {
-    const { model, step } = makeTraining(problem);
+    const { step } = makeTraining(problem);
     const work = async (): Promise<void> => {
       const loss = step();
       await loss.data();
       loss.dispose();
     };
-    return { work, check: () => checkModel(model, problem) };
+    return { work, check: () => checkModel(problem) };
   }
   const { B, T, H, D, delta } = problem;
   const operands = operandTensors(mixerInputs(problem, B * T, H, D), [B, T, H], { device: 'cpu' });
