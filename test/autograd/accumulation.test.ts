@@ -79,7 +79,7 @@ for (const where of targets()) {
     it('leave alone a gradient that another operator was given, too', () => {
       fw.scope(() => {
         const [x, w, b] = [make([120, 6], 1), make([6, 6], 2), make([120, 6], 3)];
-        const h = x.mul(1.5);
+        const [h, other] = [x.mul(1.5), b.mul(2)];
         const projected = fw.linear(h, w);
         // The gradient of the sum goes to both of its terms; that of the projection comes to one of them afterwards.
         h.add(b.mul(2))
