@@ -82,7 +82,7 @@ for (const where of targets()) {
         const [h, other] = [x.mul(1.5), b.mul(2)];
         const projected = fw.linear(h, w);
         // The gradient of the sum goes to both of its terms; that of the projection comes to one of them afterwards.
-        h.add(b.mul(2))
+        h.add(other)
           .mul(fw.full([120, 6], 3, where))
           .sum()
           .add(projected.sum())
