@@ -9,14 +9,19 @@ namespace fw {
 // Raised whenever a field changes its meaning without changing its name or kind.
 constexpr int kAbiVersion = 1;
 
-// Contiguous buffers. `Maybe` ones are null when absent.
+// The orders of these lists are those of lib/backends/table.ts.
+enum DType { kFloat32, kBfloat16, kInt32, kFloat64 };
+
+// Contiguous buffers. `Maybe` ones are null when absent. Kernels of the CPU take float32 where they take a float.
 struct In {
   const void* data = nullptr;
+  DType dtype = kFloat32;
   operator const float*() const { return static_cast<const float*>(data); }
   const int32_t* ints() const { return static_cast<const int32_t*>(data); }
 };
 struct Out {
   void* data = nullptr;
+  DType dtype = kFloat32;
   operator float*() const { return static_cast<float*>(data); }
   int32_t* ints() const { return static_cast<int32_t*>(data); }
 };
@@ -29,6 +34,7 @@ struct InOutMaybe : Out {};
 // number of heads: head h of a kernel with `heads` heads reads h * count / heads.
 struct Heads {
   const float* data = nullptr;
+  DType dtype = kFloat32;
   int64_t token = 0, head = 0, count = 0;
   const float* at(int64_t t, int64_t h, int64_t heads) const {
     return data + t * token + (count == heads ? h : h * count / heads) * head;
@@ -36,9 +42,10 @@ struct Heads {
 };
 struct HeadsMaybe : Heads {};
 
-// Any number of contiguous buffers of float32, with their numbers of elements.
+// Any number of contiguous buffers, with their numbers of elements.
 struct Span {
   void* data;
+  DType dtype;
   int64_t size;
   operator float*() const { return static_cast<float*>(data); }
 };
@@ -56,8 +63,6 @@ struct Dims {
 using Int = int64_t;
 using Float = double;
 
-// The orders of these lists are those of lib/backends/table.ts.
-enum DType { kFloat32, kBfloat16, kInt32, kFloat64 };
 enum UnaryOp {
   kAffine, kExp, kLog, kSqrt, kRsqrt, kReciprocal, kAbs, kSquare, kSin, kCos, kTanh, kSigmoid, kLogSigmoid, kSilu,
   kGelu, kGeluTanh, kSoftplus, kRelu, kElu1, kPowScalar, kClamp
@@ -168,7 +173,7 @@ FW_KERNELS(FW_STRUCT)
 #undef FW_STRUCT
 #undef FW_MEMBER
 
-// What a kernel gets from whoever runs it: threads and scratch memory.
+// What a kernel of the CPU gets from whoever runs it: threads and scratch memory.
 struct Context {
   // Threads that `run` may use; results never depend on it.
   int threads;
@@ -179,10 +184,14 @@ struct Context {
   void* (*scratch)(int slot, int64_t bytes);
 };
 
-struct KernelTable {
+// What a device fills; its context is whatever its kernels need to run.
+template <class Context>
+struct Kernels {
 #define FW_ENTRY(kernel) void (*kernel)(const Context&, const kernel##Args&);
   FW_KERNELS(FW_ENTRY)
 #undef FW_ENTRY
 };
+
+using KernelTable = Kernels<Context>;
 
 }  // namespace fw

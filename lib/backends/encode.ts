@@ -7,8 +7,8 @@ import { KERNELS, MAX_DIMS, MAX_LIST, type FieldKind, type KernelName } from './
 export type Encoder = (args: Readonly<Record<string, unknown>>) => void;
 
 /** Doubles that an argument takes. */
-const BUFFER = 2;
-const HEADS = 5;
+const BUFFER = 3;
+const HEADS = BUFFER + 3;
 const DIMS = 1 + MAX_DIMS;
 const PLACES: Record<Exclude<FieldKind, 'list'>, number> = {
   in: BUFFER,
@@ -24,21 +24,27 @@ const PLACES: Record<Exclude<FieldKind, 'list'>, number> = {
   float: 1,
 };
 
-/** [id, byte offset] */
+/** [id, byte offset, dtype] */
 function buffer(command: Float64Array, at: number, t: Tensor | null): void {
   if (t === null) {
     command[at] = 0;
     command[at + 1] = 0;
+    command[at + 2] = 0;
   } else {
     const { storage } = t;
     command[at] = storage.handle as number;
     command[at + 1] = t.offset * storage.elementBytes;
+    command[at + 2] = storage.dtypeCode;
   }
 }
 
-/** A buffer of anything but bfloat16: to most kernels its elements would be half of what they expect. */
-function wideBuffer(command: Float64Array, at: number, t: Tensor | null): void {
+/** Elements of bfloat16 are half of what most kernels of the CPU expect. */
+function requireWide(t: Tensor | null): void {
   if (t !== null && t.storage.dtype === 'bfloat16') refuseBfloat16();
+}
+
+function wideBuffer(command: Float64Array, at: number, t: Tensor | null): void {
+  requireWide(t);
   buffer(command, at, t);
 }
 
@@ -49,15 +55,15 @@ function refuseBfloat16(): never {
   });
 }
 
-/** [id, byte offset, token stride, head stride, heads]; `dim` is where the heads stand. */
+/** [id, byte offset, dtype, token stride, head stride, heads]; `dim` is where the heads stand. */
 function headsAt(command: Float64Array, at: number, t: Tensor | null, dim: 1 | 2): void {
-  wideBuffer(command, at, t);
+  buffer(command, at, t);
   if (t === null) return;
   const { shape, strides } = t;
   if (!isOneRow(shape, strides, dim)) refuseStrides(shape, strides);
-  command[at + 2] = strides[dim - 1];
-  command[at + 3] = strides[dim];
-  command[at + 4] = shape[dim];
+  command[at + BUFFER] = strides[dim - 1];
+  command[at + BUFFER + 1] = strides[dim];
+  command[at + BUFFER + 2] = shape[dim];
 }
 
 /** Of [B, T, H, D] or [B, T, H]. */
@@ -67,6 +73,16 @@ function heads(command: Float64Array, at: number, t: Tensor | null): void {
 
 /** Of [B, H, D] or [B, H], in a kernel for one step. */
 function stepHeads(command: Float64Array, at: number, t: Tensor | null): void {
+  headsAt(command, at, t, 1);
+}
+
+function wideHeads(command: Float64Array, at: number, t: Tensor | null): void {
+  requireWide(t);
+  headsAt(command, at, t, 2);
+}
+
+function wideStepHeads(command: Float64Array, at: number, t: Tensor | null): void {
+  requireWide(t);
   headsAt(command, at, t, 1);
 }
 
@@ -84,16 +100,21 @@ function refuseStrides(shape: readonly number[], strides: readonly number[]): ne
   });
 }
 
-/** [count, then id, byte offset and elements of each]; returns the place behind it. */
+/** [count, then id, byte offset, dtype and elements of each]; returns the place behind it. */
 function list(command: Float64Array, at: number, tensors: readonly Tensor[]): number {
   if (tensors.length > MAX_LIST) refuseLength(tensors.length);
   command[at++] = tensors.length;
   for (const t of tensors) {
-    wideBuffer(command, at, t);
+    buffer(command, at, t);
     command[at + BUFFER] = t.size;
     at += BUFFER + 1;
   }
   return at;
+}
+
+function wideList(command: Float64Array, at: number, tensors: readonly Tensor[]): number {
+  tensors.forEach(requireWide);
+  return list(command, at, tensors);
 }
 
 function refuseLength(length: number): never {
@@ -119,38 +140,39 @@ function refuseValue(value: unknown): never {
   throw new FastWeightsError('BACKEND', `a number is needed, got ${found}`, { expected: 'a number', found });
 }
 
-const WRITERS = { buffer, wideBuffer, heads, stepHeads, list, dims, number };
+const WRITERS = { buffer, wideBuffer, heads, wideHeads, stepHeads, wideStepHeads, list, wideList, dims, number };
 
-/** Kernels that know elements of 16 bits. */
+/** Kernels that know elements of 16 bits on every device. */
 const NARROW_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy'];
 
-function writerOf(kernel: KernelName, kind: FieldKind): keyof typeof WRITERS {
+function writerOf(kernel: KernelName, kind: FieldKind, narrow: boolean): keyof typeof WRITERS {
   switch (kind) {
     case 'heads':
     case 'heads?':
-      return kernel === 'recurrenceStep' ? 'stepHeads' : 'heads';
+      return kernel === 'recurrenceStep' ? (narrow ? 'stepHeads' : 'wideStepHeads') : narrow ? 'heads' : 'wideHeads';
     case 'list':
+      return narrow ? 'list' : 'wideList';
     case 'dims':
       return kind;
     case 'int':
     case 'float':
       return 'number';
     default:
-      return NARROW_KERNELS.includes(kernel) ? 'buffer' : 'wideBuffer';
+      return narrow || NARROW_KERNELS.includes(kernel) ? 'buffer' : 'wideBuffer';
   }
 }
 
 /**
  * A function of its own for each kernel, compiled from the table: straight-line code in which every property is read
  * at one place. A loop over field names that all kernels share would look every property up by name, which takes
- * longer than all the rest of a small call.
+ * longer than all the rest of a small call. Unless the device is `narrow`, it refuses bfloat16.
  */
-export function compileEncoder(kernel: KernelName, command: Float64Array): Encoder {
+export function compileEncoder(kernel: KernelName, command: Float64Array, narrow = false): Encoder {
   // Places are known beforehand until the first list.
   let [base, at] = ['', 0];
   const lines: string[] = ['let end;'];
   for (const [field, kind] of Object.entries<FieldKind>(KERNELS[kernel])) {
-    const call = `${writerOf(kernel, kind)}(command, ${base}${at}, args.${field});`;
+    const call = `${writerOf(kernel, kind, narrow)}(command, ${base}${at}, args.${field});`;
     if (kind === 'list') {
       lines.push(`end = ${call}`);
       [base, at] = ['end + ', 0];

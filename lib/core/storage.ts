@@ -1,5 +1,5 @@
 // A storage is a reference-counted block of device memory; tensors are views of one.
-import { bytesPerElement, type DType, type TypedArray } from './dtype';
+import { bytesPerElement, type DType, dtypeCode, type TypedArray } from './dtype';
 import { FastWeightsError } from './errors';
 
 export type Device = 'cuda' | 'cpu' | 'js';
@@ -41,6 +41,7 @@ export class Storage {
   readonly memory: DeviceMemory;
   readonly dtype: DType;
   readonly length: number;
+  readonly dtypeCode: number;
   readonly elementBytes: number;
   /** Grows with every write in place; saved tensors compare it (see autograd). */
   version = 0;
@@ -52,6 +53,7 @@ export class Storage {
     this.memory = memory;
     this.dtype = dtype;
     this.length = length;
+    this.dtypeCode = dtypeCode(dtype);
     this.elementBytes = bytesPerElement(dtype);
     this.block = memory.allocate(dtype, length);
     totals(memory.device).add(this.bytes);

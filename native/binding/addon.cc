@@ -14,7 +14,7 @@
 namespace fw {
 namespace {
 
-constexpr size_t kCommandDoubles = 8192;
+constexpr size_t kCommandDoubles = 16384;
 // Copies up to this size happen at once when nothing is queued.
 constexpr int64_t kInlineCopy = 1 << 20;
 

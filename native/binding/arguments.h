@@ -1,6 +1,6 @@
 // Decodes a kernel's arguments from the doubles that JavaScript wrote, in the order of the kernel's fields:
-// buffers as [id, byte offset] with id 0 for null, lists as [count, then id, byte offset, elements of each], heads as [id, byte offset, token stride, head stride, count],
-// dims as [rank, 8 numbers], numbers as themselves.
+// buffers as [id, byte offset, dtype] with id 0 for null, lists as [count, then a buffer and its elements for each], heads
+// as [buffer, token stride, head stride, count], dims as [rank, 8 numbers], numbers as themselves.
 #pragma once
 #include <memory>
 #include <stdexcept>
@@ -16,14 +16,20 @@ class Arguments {
   Arguments(const double* at, int64_t doubles, const Allocator& blocks)
       : at_(at), end_(at + doubles), blocks_(blocks) {}
 
-  void read(In& x) { x.data = required(); }
-  void read(InMaybe& x) { x.data = optional(); }
-  void read(Out& x) { x.data = required(); }
-  void read(OutMaybe& x) { x.data = optional(); }
-  void read(InOut& x) { x.data = required(); }
-  void read(InOutMaybe& x) { x.data = optional(); }
-  void read(Heads& x) { heads(x, required()); }
-  void read(HeadsMaybe& x) { heads(x, optional()); }
+  void read(In& x) { required(x); }
+  void read(InMaybe& x) { optional(x); }
+  void read(Out& x) { required(x); }
+  void read(OutMaybe& x) { optional(x); }
+  void read(InOut& x) { required(x); }
+  void read(InOutMaybe& x) { optional(x); }
+  void read(Heads& x) {
+    required(x);
+    strides(x);
+  }
+  void read(HeadsMaybe& x) {
+    optional(x);
+    strides(x);
+  }
   void read(Dims& x) {
     x.rank = whole();
     if (x.rank < 0 || x.rank > 8) throw std::invalid_argument("dims have at most 8 numbers");
@@ -38,9 +44,10 @@ class Arguments {
     for (int64_t i = 0; i < x.count; i++) {
       const uint64_t id = static_cast<uint64_t>(*at_);
       const int64_t offset = static_cast<int64_t>(at_[1]);
-      char* const data = required();
-      items[i] = {data, whole()};
-      if (items[i].size < 0 || items[i].size > (blocks_.find(id).bytes - offset) / 4)
+      required(items[i]);
+      items[i].size = whole();
+      const int64_t width = items[i].dtype == kBfloat16 ? 2 : 4;
+      if (items[i].size < 0 || items[i].size > (blocks_.find(id).bytes - offset) / width)
         throw std::out_of_range("an item of a list ends outside its block");
     }
   }
@@ -53,23 +60,24 @@ class Arguments {
  private:
   int64_t whole() { return static_cast<int64_t>(*at_++); }
 
-  char* optional() {
+  template <class Operand>
+  void optional(Operand& x) {
     const uint64_t id = static_cast<uint64_t>(whole());
     const int64_t offset = whole();
-    if (id == 0) return nullptr;
+    x.dtype = static_cast<DType>(whole());
+    if (id == 0) return;
     const Allocator::Block& block = blocks_.find(id);
     if (offset < 0 || offset > block.bytes) throw std::out_of_range("an operand starts outside its block");
-    return block.data + offset;
+    x.data = reinterpret_cast<decltype(x.data)>(block.data + offset);
   }
 
-  char* required() {
-    char* const data = optional();
-    if (!data) throw std::invalid_argument("an operand that must be given is null");
-    return data;
+  template <class Operand>
+  void required(Operand& x) {
+    optional(x);
+    if (!x.data) throw std::invalid_argument("an operand that must be given is null");
   }
 
-  void heads(Heads& x, const char* data) {
-    x.data = reinterpret_cast<const float*>(data);
+  void strides(Heads& x) {
     x.token = whole();
     x.head = whole();
     x.count = whole();

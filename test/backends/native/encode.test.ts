@@ -30,15 +30,15 @@ function encoded(
 }
 
 describe('encoded arguments', () => {
-  it('buffers are a block and an offset in bytes, numbers themselves', () => {
+  it('buffers are a block, an offset in bytes and a dtype, numbers themselves', () => {
     const args = { y: blank([4], 'bfloat16', [1], 5), n: 4, value: 0.5, dtype: 1 };
-    expect(encoded('fill', args, 5)).to.deep.equal([7, 10, 4, 0.5, 1]);
+    expect(encoded('fill', args, 6)).to.deep.equal([7, 10, 1, 4, 0.5, 1]);
   });
 
   it('absent buffers are zeros', () => {
     const x = blank([2, 3]);
     const args = { x, weight: null, bias: null, y: x, stats: x, rows: 2, n: 3, groups: 1, kind: 0, eps: 1e-5 };
-    expect(encoded('norm', args, 15)).to.deep.equal([7, 0, 0, 0, 0, 0, 7, 0, 7, 0, 2, 3, 1, 0, 1e-5]);
+    expect(encoded('norm', args, 20)).to.deep.equal([7, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 7, 0, 0, 2, 3, 1, 0, 1e-5]);
   });
 
   it('dims are a rank and eight numbers', () => {
@@ -49,27 +49,27 @@ describe('encoded arguments', () => {
       ...sizes,
       ...new Array<number>(8 - sizes.length).fill(0),
     ];
-    expect(encoded('copy', args, 32)).to.deep.equal([7, 0, 7, 0, ...row(2, 3), ...row(3, 1), ...row(1, 2), 4]);
+    expect(encoded('copy', args, 34)).to.deep.equal([7, 0, 0, 7, 0, 0, ...row(2, 3), ...row(3, 1), ...row(1, 2), 4]);
   });
 
   it('heads carry the strides of tokens and heads, in a sequence and in a step', () => {
     const conv = { weight: blank([8, 4]), bias: null, initialState: null, offsets: null, y: blank([6, 8]) };
     const numbers = { finalState: null, sequences: 2, tokens: 3, d: 8, width: 4, activation: 0 };
     const x = blank([2, 3, 2, 4], 'float32', [60, 20, 5, 1], 3);
-    expect(encoded('shortConv', { x, ...conv, ...numbers }, 22).slice(0, 5)).to.deep.equal([7, 12, 20, 5, 2]);
+    expect(encoded('shortConv', { x, ...conv, ...numbers }, 29).slice(0, 6)).to.deep.equal([7, 12, 0, 20, 5, 2]);
 
     const token = blank([2, 2, 4], 'float32', [20, 5, 1]);
     const none = { gate: null, beta: null, eraseKey: null, writeKey: null, bonus: null };
     const kind = { gateWidth: 0, betaWidth: 0, eraseFrom: 0, secondWrite: 0, readBefore: 0, exchanged: 0 };
     const sizes = { sequences: 2, heads: 2, keyDim: 4, valueDim: 4, scale: 1 };
     const args = { q: token, k: token, v: token, ...none, state: x, output: x, ...sizes, ...kind };
-    expect(encoded('recurrenceStep', args, 52).slice(0, 5)).to.deep.equal([7, 0, 20, 5, 2]);
+    expect(encoded('recurrenceStep', args, 62).slice(0, 6)).to.deep.equal([7, 0, 0, 20, 5, 2]);
   });
 
   it('lists are a count and every buffer with its number of elements, and move what follows', () => {
     const [a, b] = [blank([2, 3]), blank([4], 'float32', [1], 2)];
-    expect(encoded('sumSquares', { x: [a, b], y: a }, 9)).to.deep.equal([2, 7, 0, 6, 7, 8, 4, 7, 0]);
-    expect(encoded('sumSquares', { x: [], y: a }, 3)).to.deep.equal([0, 7, 0]);
+    expect(encoded('sumSquares', { x: [a, b], y: a }, 12)).to.deep.equal([2, 7, 0, 0, 6, 7, 8, 0, 4, 7, 0, 0]);
+    expect(encoded('sumSquares', { x: [], y: a }, 4)).to.deep.equal([0, 7, 0, 0]);
   });
 
   it('refuses what a kernel cannot take', () => {
