@@ -6,14 +6,14 @@
 #include <stdexcept>
 #include <vector>
 
-#include "allocator.h"
 #include "../kernels.h"
+#include "blocks.h"
 
 namespace fw {
 
 class Arguments {
  public:
-  Arguments(const double* at, int64_t doubles, const Allocator& blocks)
+  Arguments(const double* at, int64_t doubles, const Blocks& blocks)
       : at_(at), end_(at + doubles), blocks_(blocks) {}
 
   void read(In& x) { required(x); }
@@ -66,7 +66,7 @@ class Arguments {
     const int64_t offset = whole();
     x.dtype = static_cast<DType>(whole());
     if (id == 0) return;
-    const Allocator::Block& block = blocks_.find(id);
+    const Block& block = blocks_.find(id);
     if (offset < 0 || offset > block.bytes) throw std::out_of_range("an operand starts outside its block");
     x.data = reinterpret_cast<decltype(x.data)>(block.data + offset);
   }
@@ -86,7 +86,7 @@ class Arguments {
   const double* at_;
   const double* const end_;
   std::vector<std::unique_ptr<Span[]>> lists_;
-  const Allocator& blocks_;
+  const Blocks& blocks_;
 };
 
 }  // namespace fw

@@ -47,8 +47,9 @@ Napi::Array describe(Napi::Env env, const char* name, std::initializer_list<Fiel
 #define FW_LAUNCH(kernel)                                                                    \
   void launch_##kernel(Environment& environment, const double* command, int64_t doubles) {   \
     kernel##Args args;                                                                       \
-    Arguments reader(command, doubles, environment.memory());                                \
-    FW_FIELDS_##kernel(FW_READ) environment.launch(environment.table().kernel, args, reader.take_lists()); \
+    Arguments reader(command, doubles, environment.blocks());                                \
+    FW_FIELDS_##kernel(FW_READ)                                                              \
+    environment.launch(#kernel, environment.table().kernel, args, reader.take_lists());      \
   }
 FW_KERNELS(FW_LAUNCH)
 #undef FW_LAUNCH

@@ -1,11 +1,9 @@
-// Size classes, free lists and the table of live blocks.
+// Size classes and free lists.
 #include "allocator.h"
 
 #include <sys/mman.h>
 
 #include <cstdlib>
-#include <stdexcept>
-#include <string>
 
 namespace fw {
 namespace {
@@ -13,9 +11,6 @@ namespace {
 constexpr int64_t kAlign = 64;
 constexpr int64_t kHugePage = 2 << 20;
 constexpr int64_t kMaxBytes = int64_t(1) << 46;
-constexpr int kIndexBits = 28;
-constexpr uint64_t kIndexMask = (uint64_t(1) << kIndexBits) - 1;
-constexpr uint64_t kMaxGeneration = (uint64_t(1) << 24) - 1;  // ids stay below 2^52
 
 // Eight classes per power of two from 512 bytes on, every 64 bytes below.
 int class_of(int64_t bytes) {
@@ -55,15 +50,10 @@ char* obtain(int64_t bytes) {
 
 }  // namespace
 
-Allocator::~Allocator() {
-  release(take_cached());
-  for (const Entry& entry : entries_) {
-    if (entry.live) release({entry.block});
-  }
-}
+Allocator::~Allocator() { release(take_cached()); }
 
-uint64_t Allocator::allocate(int64_t bytes) {
-  if (bytes > kMaxBytes) return 0;
+Block Allocator::allocate(int64_t bytes) {
+  if (bytes > kMaxBytes) return {nullptr, 0};
   const int size_class = class_of(bytes);
   const int64_t capacity = class_bytes(size_class);
   if (cached_.size() <= static_cast<size_t>(size_class)) cached_.resize(size_class + 1);
@@ -75,41 +65,20 @@ uint64_t Allocator::allocate(int64_t bytes) {
     usage_.cached -= capacity;
   } else {
     data = obtain(capacity);
-    if (!data) return 0;
+    if (!data) return {nullptr, 0};
   }
   usage_.live += capacity;
   if (usage_.live > usage_.peak) usage_.peak = usage_.live;
-  if (vacant_.empty()) {
-    vacant_.push_back(static_cast<uint32_t>(entries_.size()));
-    entries_.push_back({{nullptr, 0}, 0, 0, false});
-  }
-  const uint32_t index = vacant_.back();
-  vacant_.pop_back();
-  Entry& entry = entries_[index];
-  entry = {{data, capacity}, size_class, entry.generation % kMaxGeneration + 1, true};
-  return entry.generation << kIndexBits | index;
+  return {data, capacity};
 }
 
-const Allocator::Block& Allocator::find(uint64_t id) const {
-  const uint64_t index = id & kIndexMask;
-  if (index >= entries_.size() || !entries_[index].live || entries_[index].generation != id >> kIndexBits) {
-    throw std::invalid_argument("no live block has the number " + std::to_string(id));
-  }
-  return entries_[index].block;
+void Allocator::free(Block block) {
+  cached_[class_of(block.bytes)].push_back(block.data);
+  usage_.live -= block.bytes;
+  usage_.cached += block.bytes;
 }
 
-void Allocator::free(uint64_t id) {
-  find(id);
-  const uint32_t index = static_cast<uint32_t>(id & kIndexMask);
-  Entry& entry = entries_[index];
-  entry.live = false;
-  cached_[entry.size_class].push_back(entry.block.data);
-  vacant_.push_back(index);
-  usage_.live -= entry.block.bytes;
-  usage_.cached += entry.block.bytes;
-}
-
-std::vector<Allocator::Block> Allocator::take_cached() {
+std::vector<Block> Allocator::take_cached() {
   std::vector<Block> blocks;
   for (size_t size_class = 0; size_class < cached_.size(); size_class++) {
     for (char* data : cached_[size_class]) blocks.push_back({data, class_bytes(static_cast<int>(size_class))});

@@ -2,7 +2,7 @@
 #pragma once
 #include <vector>
 
-#include "../kernels.h"
+#include "../../kernels.h"
 
 namespace fw {
 

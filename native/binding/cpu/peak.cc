@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../cpu/pool.h"
+#include "../../cpu/pool.h"
 
 namespace fw {
 namespace {

@@ -1,7 +1,7 @@
 // How much work a call is, in floating-point operations as far as a processor sees them: it decides whether the call
 // runs at once on the calling thread or goes to the queue. Only the order of magnitude matters.
 #pragma once
-#include "../kernels.h"
+#include "../../kernels.h"
 
 namespace fw {
 

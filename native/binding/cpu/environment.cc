@@ -9,6 +9,12 @@
 #include "instruction_sets.h"
 
 namespace fw {
+namespace {
+
+// Copies up to this size happen at once when nothing is queued.
+constexpr int64_t kInlineCopy = 1 << 20;
+
+}  // namespace
 
 Environment::Environment() : poison_(std::getenv("FAST_WEIGHTS_POISON") != nullptr) {
   for (const InstructionSet& set : instruction_sets()) {
@@ -25,6 +31,7 @@ void Environment::close() {
   closed_ = true;
   queue_.stop();
   pool_leave();
+  for (Block block : blocks_.remove_all()) memory_.free(block);
 }
 
 void Environment::use_instruction_set(const std::string& name) {
@@ -42,26 +49,25 @@ void Environment::use_instruction_set(const std::string& name) {
 }
 
 uint64_t Environment::allocate(int64_t bytes) {
-  uint64_t id = memory_.allocate(bytes);
-  if (id == 0) {
+  Block block = memory_.allocate(bytes);
+  if (!block.data) {
     trim();
     queue_.drain();
-    id = memory_.allocate(bytes);
-    if (id == 0) return 0;
+    block = memory_.allocate(bytes);
+    if (!block.data) return 0;
   } else if (memory_.bloated()) {
     trim();
   }
   if (poison_) {
-    const Allocator::Block block = memory_.find(id);
     // All ones is NaN in every floating-point format. A reused block may still serve a queued kernel.
     if (queue_.idle()) std::memset(block.data, 0xff, block.bytes);
     else queue_.push([block] { std::memset(block.data, 0xff, block.bytes); });
   }
-  return id;
+  return blocks_.add(block);
 }
 
 char* Environment::range(uint64_t id, int64_t offset, int64_t bytes) const {
-  const Allocator::Block& block = memory_.find(id);
+  const Block& block = blocks_.find(id);
   if (offset < 0 || bytes < 0 || offset > block.bytes - bytes) throw std::out_of_range("a copy outside its block");
   return block.data + offset;
 }
@@ -85,10 +91,32 @@ void Environment::read(uint64_t id, int64_t offset, void* data, int64_t bytes) {
   if (bytes > 0) std::memcpy(data, from, bytes);
 }
 
+Napi::Value Environment::read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data,
+                                    int64_t bytes) {
+  const char* const from = range(id, offset, bytes);
+  const auto copy = [data, from, bytes] {
+    if (bytes > 0) std::memcpy(data, from, bytes);
+  };
+  if (!queue_.idle() || bytes > kInlineCopy) return promises.after(keep.Env(), queue_, keep, copy);
+  copy();
+  return promises.settled(keep.Env(), queue_.take_failure());
+}
+
+Napi::Value Environment::synchronize(Napi::Env env, Promises& promises) {
+  if (queue_.idle()) return promises.settled(env, queue_.take_failure());
+  return promises.after(env, queue_, env.Undefined(), [] {});
+}
+
 void Environment::trim() {
-  std::vector<Allocator::Block> blocks = memory_.take_cached();
+  std::vector<Block> blocks = memory_.take_cached();
   if (queue_.idle()) Allocator::release(blocks);
   else queue_.push([blocks = std::move(blocks)] { Allocator::release(blocks); });
+}
+
+void Environment::report_memory(Napi::Object report) const {
+  report["live"] = static_cast<double>(memory_.usage().live);
+  report["peak"] = static_cast<double>(memory_.usage().peak);
+  report["cached"] = static_cast<double>(memory_.usage().cached);
 }
 
 }  // namespace fw

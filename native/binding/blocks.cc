@@ -1,0 +1,55 @@
+// A table of entries with a list of vacant places.
+#include "blocks.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace fw {
+namespace {
+
+constexpr int kIndexBits = 28;
+constexpr uint64_t kIndexMask = (uint64_t(1) << kIndexBits) - 1;
+constexpr uint64_t kMaxGeneration = (uint64_t(1) << 24) - 1;  // ids stay below 2^52
+
+}  // namespace
+
+uint64_t Blocks::add(Block block) {
+  if (vacant_.empty()) {
+    vacant_.push_back(static_cast<uint32_t>(entries_.size()));
+    entries_.push_back({{nullptr, 0}, 0, false});
+  }
+  const uint32_t index = vacant_.back();
+  vacant_.pop_back();
+  Entry& entry = entries_[index];
+  entry = {block, entry.generation % kMaxGeneration + 1, true};
+  return entry.generation << kIndexBits | index;
+}
+
+const Block& Blocks::find(uint64_t id) const {
+  const uint64_t index = id & kIndexMask;
+  if (index >= entries_.size() || !entries_[index].live || entries_[index].generation != id >> kIndexBits) {
+    throw std::invalid_argument("no live block has the number " + std::to_string(id));
+  }
+  return entries_[index].block;
+}
+
+Block Blocks::remove(uint64_t id) {
+  const Block block = find(id);
+  const uint32_t index = static_cast<uint32_t>(id & kIndexMask);
+  entries_[index].live = false;
+  vacant_.push_back(index);
+  return block;
+}
+
+std::vector<Block> Blocks::remove_all() {
+  std::vector<Block> blocks;
+  for (uint32_t index = 0; index < entries_.size(); index++) {
+    if (!entries_[index].live) continue;
+    blocks.push_back(entries_[index].block);
+    entries_[index].live = false;
+    vacant_.push_back(index);
+  }
+  return blocks;
+}
+
+}  // namespace fw

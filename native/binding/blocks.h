@@ -1,0 +1,35 @@
+// The blocks of device memory that one environment holds, known to JavaScript by numbers. A number is never used twice
+// while 2^24 others of its place lie between, so that a stale one is found out.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace fw {
+
+struct Block {
+  char* data;
+  int64_t bytes;  // capacity
+};
+
+class Blocks {
+ public:
+  // A number that fits a double.
+  uint64_t add(Block block);
+  // Throws std::invalid_argument for a number that names no live block.
+  const Block& find(uint64_t id) const;
+  // Forgets the block and returns it.
+  Block remove(uint64_t id);
+  std::vector<Block> remove_all();
+
+ private:
+  struct Entry {
+    Block block;
+    uint64_t generation;
+    bool live;
+  };
+
+  std::vector<Entry> entries_;
+  std::vector<uint32_t> vacant_;
+};
+
+}  // namespace fw
