@@ -2,6 +2,7 @@
 // command array (see arguments.h) and then `submit(position of the kernel in the table)`.
 #include <napi.h>
 
+#include "errors.h"
 #include "instance.h"
 #include "schema.h"
 
@@ -78,7 +79,7 @@ napi_value submit(napi_env env, napi_callback_info info) {
     if (kernel < 0 || kernel >= kKernelCount) throw std::out_of_range("no such kernel");
     kKernels[kernel].launch(instance.environment, instance.command, kCommandDoubles);
   } catch (const std::exception& error) {
-    napi_throw_error(env, nullptr, error.what());
+    napi_throw_error(env, code_of(error), error.what());
   }
   return nullptr;
 }

@@ -1,6 +1,8 @@
 // The way back from the dispatcher to the event loop: one thread-safe function per environment.
 #include "promises.h"
 
+#include "errors.h"
+
 namespace fw {
 
 Promises::Promises(Napi::Env env) {
@@ -54,13 +56,14 @@ void Promises::settle(napi_env env, Pending& pending) {
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
   napi_value value = nullptr;
   if (pending.failure) {
-    napi_value message = nullptr;
+    napi_value message = nullptr, code = nullptr;
     try {
       std::rethrow_exception(pending.failure);
     } catch (const std::exception& error) {
       napi_create_string_utf8(env, error.what(), NAPI_AUTO_LENGTH, &message);
+      if (code_of(error)) napi_create_string_utf8(env, code_of(error), NAPI_AUTO_LENGTH, &code);
     }
-    napi_create_error(env, nullptr, message, &value);
+    napi_create_error(env, code, message, &value);
     napi_reject_deferred(env, pending.deferred, value);
   } else {
     napi_get_undefined(env, &value);

@@ -23,8 +23,12 @@ class Promises {
     if (!keep.IsUndefined()) pending->keep = Napi::Reference<Napi::Value>::New(keep, 1);
     hold(env);
     queue.push([this, &queue, before, pending = std::move(pending)]() mutable {
-      before();
-      pending->failure = queue.take_failure();
+      try {
+        before();
+        pending->failure = queue.take_failure();
+      } catch (...) {
+        pending->failure = std::current_exception();
+      }
       post(std::move(pending));
     });
     return promise;

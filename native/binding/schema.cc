@@ -49,7 +49,7 @@ Napi::Array describe(Napi::Env env, const char* name, std::initializer_list<Fiel
     kernel##Args args;                                                                       \
     Arguments reader(command, doubles, environment.blocks());                                \
     FW_FIELDS_##kernel(FW_READ)                                                              \
-    environment.launch(#kernel, environment.table().kernel, args, reader.take_lists());      \
+    environment.launch(environment.table().kernel, args, reader.take_lists());      \
   }
 FW_KERNELS(FW_LAUNCH)
 #undef FW_LAUNCH

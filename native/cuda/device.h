@@ -12,10 +12,7 @@
 // Not used: <<<>>>, static __shared__ variables, __constant__, float atomics, memcpy in device code, work that waits for
 // another block.
 #pragma once
-#include <stdexcept>
-#include <string>
-
-#include "../kernels.h"
+#include "context.h"
 
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
@@ -26,32 +23,6 @@
 #endif
 
 namespace fw::cuda {
-
-// What a function of the kernel table gets to run with.
-struct Context {
-  cudaStream_t stream;
-  // Device memory, aligned to 256 bytes and uninitialised, for the kernels that the present call starts.
-  void* (*scratch)(const Context&, int64_t bytes);
-
-  template <class T>
-  T* scratch_of(int64_t count) const {
-    return static_cast<T*>(scratch(*this, count * static_cast<int64_t>(sizeof(T))));
-  }
-};
-
-using KernelTable = Kernels<Context>;
-
-// A failed call of the runtime.
-class CudaError : public std::runtime_error {
- public:
-  CudaError(const char* what, cudaError_t code)
-      : std::runtime_error(std::string(what) + ": " + cudaGetErrorString(code)), code(code) {}
-  cudaError_t code;
-};
-
-inline void check(const char* what, cudaError_t code) {
-  if (code != cudaSuccess) throw CudaError(what, code);
-}
 
 constexpr int kWarp = 32;
 

@@ -44,7 +44,7 @@ class Environment {
   // Small work on an idle queue runs here and now; the rest in order on the dispatcher.
   // `owned` is memory that the arguments point into.
   template <class Args, class Owned>
-  void launch(const char*, void (*kernel)(const Context&, const Args&), const Args& args, Owned owned) {
+  void launch(void (*kernel)(const Context&, const Args&), const Args& args, Owned owned) {
     if (queue_.idle() && cost(args) < kInlineCost) kernel(pool_context(), args);
     else queue_.push([kernel, args, owned = std::move(owned)] { kernel(pool_context(), args); });
   }

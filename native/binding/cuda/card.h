@@ -1,0 +1,95 @@
+// The graphics card, one for the whole process: its stream, its memory, and whether it is still well. Every call takes
+// its mutex, so that environments of several threads put their work onto the one stream in turn.
+#pragma once
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "../../cuda/context.h"
+#include "../errors.h"
+#include "launches.h"
+#include "memory.h"
+#include "staging.h"
+
+namespace fw {
+
+struct CardFacts {
+  std::string reason;  // why there is none to use; empty when there is
+  std::string name;
+  int major = 0, minor = 0, multiprocessors = 0;
+  int driver = 0, runtime = 0;  // 13000 is CUDA 13.0; driver 0: none
+  int64_t memory = 0;
+};
+
+class Card {
+ public:
+  // Looks once, at the first call.
+  static const CardFacts& facts();
+  // Throws std::runtime_error with the reason when there is no card to use.
+  static Card& get();
+
+  // One without data when there is no room.
+  Block allocate(int64_t bytes, bool poison);
+  void free(Block block);
+  void trim();
+  void write(void* to, const void* from, int64_t bytes);
+
+  // A copy to the host on its way; `finish` waits for it and puts it where it belongs.
+  struct Download {
+    struct Piece {
+      Staging::Pinned pinned;
+      char* to;
+      int64_t bytes;
+    };
+    std::vector<Piece> pieces;
+  };
+  // An empty one ends when everything before it has.
+  Download start_download(char* to, const void* from, int64_t bytes);
+  void finish(const Download& download);
+
+  template <class Args>
+  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    require_well();
+    launches_.add(args);
+    attempt([&] { kernel(context_, args); });
+    for (Block block : scratch_) memory_.free(block);
+    scratch_.clear();
+    if (synchronous_) attempt([&] { cuda::check("kernel", cudaStreamSynchronize(context_.stream)); });
+  }
+
+  struct Usage {
+    int64_t live, peak, cached, free, total;
+  };
+  Usage usage();
+
+ private:
+  struct CardContext : cuda::Context {
+    Card* card;
+  };
+
+  Card();
+  void require_well() const;
+  // After an error that ends the card's context nothing works any more: says so from then on, with the last launches.
+  template <class Action>
+  void attempt(const Action& action) {
+    try {
+      action();
+    } catch (const cuda::CudaError& error) {
+      fail(error);
+      throw;
+    }
+  }
+  void fail(const cuda::CudaError& error);
+
+  std::mutex mutex_;
+  CardContext context_;
+  CudaMemory memory_;
+  Staging staging_;
+  Launches launches_;
+  std::vector<Block> scratch_;
+  std::string failure_;
+  bool synchronous_;
+};
+
+}  // namespace fw

@@ -1,0 +1,64 @@
+// Blocks and copies of one environment.
+#include "environment.h"
+
+#include <cstdlib>
+#include <stdexcept>
+
+namespace fw {
+
+namespace cuda {
+extern const KernelTable table;
+}
+
+Environment::Environment() : poison_(std::getenv("FAST_WEIGHTS_POISON") != nullptr) {}
+
+void Environment::close() {
+  completions_.stop();
+  for (Block block : blocks_.remove_all()) Card::get().free(block);
+}
+
+const cuda::KernelTable& Environment::table() const { return cuda::table; }
+
+uint64_t Environment::allocate(int64_t bytes) {
+  const Block block = Card::get().allocate(bytes, poison_);
+  return block.data ? blocks_.add(block) : 0;
+}
+
+char* Environment::range(uint64_t id, int64_t offset, int64_t bytes) const {
+  const Block& block = blocks_.find(id);
+  if (offset < 0 || bytes < 0 || offset > block.bytes - bytes) throw std::out_of_range("a copy outside its block");
+  return block.data + offset;
+}
+
+void Environment::write(uint64_t id, int64_t offset, const void* data, int64_t bytes) {
+  Card::get().write(range(id, offset, bytes), data, bytes);
+}
+
+void Environment::read(uint64_t id, int64_t offset, void* data, int64_t bytes) {
+  Card& card = Card::get();
+  card.finish(card.start_download(static_cast<char*>(data), range(id, offset, bytes), bytes));
+}
+
+Napi::Value Environment::read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data,
+                                    int64_t bytes) {
+  Card& card = Card::get();
+  const auto download = card.start_download(static_cast<char*>(data), range(id, offset, bytes), bytes);
+  return promises.after(keep.Env(), completions_, keep, [&card, download] { card.finish(download); });
+}
+
+Napi::Value Environment::synchronize(Napi::Env env, Promises& promises) {
+  Card& card = Card::get();
+  const auto end = card.start_download(nullptr, nullptr, 0);
+  return promises.after(env, completions_, env.Undefined(), [&card, end] { card.finish(end); });
+}
+
+void Environment::report_memory(Napi::Object report) const {
+  const Card::Usage usage = Card::get().usage();
+  report["live"] = static_cast<double>(usage.live);
+  report["peak"] = static_cast<double>(usage.peak);
+  report["cached"] = static_cast<double>(usage.cached);
+  report["free"] = static_cast<double>(usage.free);
+  report["total"] = static_cast<double>(usage.total);
+}
+
+}  // namespace fw

@@ -1,0 +1,50 @@
+// What one JavaScript environment (the main thread, a worker) owns of the card: its blocks, and the thread that waits for
+// what it reads.
+#pragma once
+#include <napi.h>
+
+#include "../blocks.h"
+#include "../promises.h"
+#include "../queue.h"
+#include "card.h"
+
+namespace fw {
+
+class Environment {
+ public:
+  Environment();
+  ~Environment() { close(); }
+
+  // Gives its blocks back. Later calls throw.
+  void close();
+
+  const cuda::KernelTable& table() const;
+  const Blocks& blocks() const { return blocks_; }
+
+  // 0 when there is no memory left, not even after the cache was given back.
+  uint64_t allocate(int64_t bytes);
+  void free(uint64_t id) { Card::get().free(blocks_.remove(id)); }
+  void write(uint64_t id, int64_t offset, const void* data, int64_t bytes);
+  void read(uint64_t id, int64_t offset, void* data, int64_t bytes);
+  // The promise resolves when the bytes are in `data`, which `keep` keeps alive.
+  Napi::Value read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data, int64_t bytes);
+  // The promise resolves when everything queued so far has run.
+  Napi::Value synchronize(Napi::Env env, Promises& promises);
+  void trim() { Card::get().trim(); }
+  void report_memory(Napi::Object report) const;
+
+  // `owned` is memory that the arguments point into; kernels take it along by value.
+  template <class Args, class Owned>
+  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, Owned) {
+    Card::get().launch(kernel, args);
+  }
+
+ private:
+  char* range(uint64_t id, int64_t offset, int64_t bytes) const;
+
+  bool poison_;
+  Blocks blocks_;
+  Queue completions_;  // its commands wait for downloads, in their order
+};
+
+}  // namespace fw

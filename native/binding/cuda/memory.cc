@@ -1,0 +1,117 @@
+// Best fit over free pieces; small blocks in segments of their own, so that they do not break up large ones.
+#include "memory.h"
+
+#include <algorithm>
+
+#include "emulated.h"
+
+namespace fw {
+namespace {
+
+constexpr int64_t kAlign = 512;
+constexpr int64_t kSmall = 1 << 20;
+constexpr int64_t kSegment = 2 << 20;
+constexpr int64_t kMaxBytes = int64_t(1) << 46;
+
+int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace
+
+CudaMemory::Piece* CudaMemory::take(int64_t bytes, bool small) {
+  Pieces& pieces = free_[small ? 0 : 1];
+  Piece least{nullptr, bytes, small, true, nullptr, nullptr};
+  const auto found = pieces.lower_bound(&least);
+  if (found == pieces.end()) return nullptr;
+  Piece* const piece = *found;
+  pieces.erase(found);
+  if (piece->bytes > bytes) {
+    Piece* const rest = new Piece{piece->data + bytes, piece->bytes - bytes, small, true, piece, piece->after};
+    if (rest->after) rest->after->before = rest;
+    piece->after = rest;
+    piece->bytes = bytes;
+    pieces.insert(rest);
+  }
+  piece->free = false;
+  return piece;
+}
+
+CudaMemory::Piece* CudaMemory::add_segment(int64_t bytes, bool small) {
+  void* data = nullptr;
+  if (cudaMalloc(&data, static_cast<size_t>(bytes)) != cudaSuccess) {
+    cudaGetLastError();  // no memory is not an error that stays
+    return nullptr;
+  }
+  Piece* const piece = new Piece{static_cast<char*>(data), bytes, small, true, nullptr, nullptr};
+  free_[small ? 0 : 1].insert(piece);
+  cached_ += bytes;
+  return piece;
+}
+
+Block CudaMemory::allocate(int64_t asked, cudaStream_t stream) {
+  if (asked > kMaxBytes) return {nullptr, 0};
+  const int64_t bytes = round_up(std::max<int64_t>(asked, 1), kAlign);
+  const bool small = bytes < kSmall;
+  Piece* piece = take(bytes, small);
+  if (!piece) {
+    const int64_t segment = round_up(bytes, kSegment);
+    if (!add_segment(segment, small)) {
+      trim(stream);
+      if (!add_segment(segment, small)) return {nullptr, 0};
+    }
+    piece = take(bytes, small);
+  }
+  used_[piece->data] = piece;
+  cached_ -= bytes;
+  live_ += bytes;
+  peak_ = std::max(peak_, live_);
+  note_block(piece->data, asked);
+  return {piece->data, bytes};
+}
+
+// `after` disappears in `piece`.
+void CudaMemory::join(Piece* piece, Piece* after) {
+  piece->bytes += after->bytes;
+  piece->after = after->after;
+  if (after->after) after->after->before = piece;
+  delete after;
+}
+
+void CudaMemory::free(Block block) {
+  note_block_freed(block.data);
+  const auto found = used_.find(block.data);
+  Piece* piece = found->second;
+  used_.erase(found);
+  live_ -= piece->bytes;
+  cached_ += piece->bytes;
+  piece->free = true;
+  Pieces& pieces = free_[piece->small ? 0 : 1];
+  if (Piece* const after = piece->after; after && after->free) {
+    pieces.erase(after);
+    join(piece, after);
+  }
+  if (Piece* const before = piece->before; before && before->free) {
+    pieces.erase(before);
+    join(before, piece);
+    piece = before;
+  }
+  pieces.insert(piece);
+}
+
+void CudaMemory::trim(cudaStream_t stream) {
+  if (cudaStreamSynchronize(stream) != cudaSuccess) return;
+  for (Pieces& pieces : free_) {
+    for (auto it = pieces.begin(); it != pieces.end();) {
+      Piece* const piece = *it;
+      if (piece->before || piece->after) {
+        ++it;
+        continue;
+      }
+      it = pieces.erase(it);
+      cudaFree(piece->data);
+      cached_ -= piece->bytes;
+      delete piece;
+    }
+  }
+}
+
+}  // namespace fw

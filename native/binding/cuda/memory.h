@@ -1,0 +1,51 @@
+// The caching allocator of a card: segments from cudaMalloc, split on demand and joined again when neighbours are free.
+// All kernels and copies run on one stream, so a freed block may serve again at once: what uses it next is ordered
+// behind what used it last.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <set>
+#include <unordered_map>
+
+#include "../blocks.h"
+
+namespace fw {
+
+class CudaMemory {
+ public:
+  // A block of `bytes` or a little more; one without data when neither the cache nor the card has room. May wait for
+  // `stream`, to give what is cached back to the card.
+  Block allocate(int64_t bytes, cudaStream_t stream);
+  void free(Block block);
+  // Returns wholly free segments to the card, once the stream is through with them.
+  void trim(cudaStream_t stream);
+
+  int64_t live() const { return live_; }
+  int64_t peak() const { return peak_; }
+  int64_t cached() const { return cached_; }
+
+ private:
+  struct Piece {
+    char* data;
+    int64_t bytes;
+    bool small, free;
+    Piece *before, *after;  // neighbours in the segment
+  };
+  struct BySize {
+    bool operator()(const Piece* a, const Piece* b) const {
+      return a->bytes != b->bytes ? a->bytes < b->bytes : a->data < b->data;
+    }
+  };
+  using Pieces = std::set<Piece*, BySize>;
+
+  Piece* take(int64_t bytes, bool small);
+  Piece* add_segment(int64_t bytes, bool small);
+  void join(Piece* piece, Piece* after);
+
+  Pieces free_[2];  // of segments for small blocks, and for others
+  std::unordered_map<char*, Piece*> used_;
+  int64_t live_ = 0, peak_ = 0, cached_ = 0;
+};
+
+}  // namespace fw

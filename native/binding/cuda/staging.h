@@ -1,0 +1,34 @@
+// Pinned memory of the host for copies to and from the card, in blocks whose sizes are powers of two. A block comes
+// back with its event recorded behind the copy, and serves again when that has happened.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace fw {
+
+class Staging {
+ public:
+  // Larger copies are made in pieces of this size.
+  static constexpr int64_t kPiece = 32 << 20;
+
+  struct Pinned {
+    char* data;
+    int64_t bytes;
+    cudaEvent_t done;
+  };
+
+  // At least `bytes`, which kPiece bounds. Throws CudaError.
+  Pinned take(int64_t bytes);
+  void give_back(Pinned pinned);
+
+ private:
+  // What stays pinned at most; blocks beyond it are freed when they come back.
+  static constexpr int64_t kMostKept = 256 << 20;
+
+  std::vector<Pinned> kept_;
+  int64_t bytes_kept_ = 0;
+};
+
+}  // namespace fw

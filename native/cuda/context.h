@@ -1,0 +1,39 @@
+// What functions of the kernel table run with, and failed calls of the CUDA runtime as exceptions: all that host code
+// knows of kernels.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "../kernels.h"
+
+namespace fw::cuda {
+
+// What a function of the kernel table gets to run with.
+struct Context {
+  cudaStream_t stream;
+  // Device memory, aligned to 256 bytes and uninitialised, for the kernels that the present call starts.
+  void* (*scratch)(const Context&, int64_t bytes);
+
+  template <class T>
+  T* scratch_of(int64_t count) const {
+    return static_cast<T*>(scratch(*this, count * static_cast<int64_t>(sizeof(T))));
+  }
+};
+
+using KernelTable = Kernels<Context>;
+
+// A failed call of the runtime.
+class CudaError : public std::runtime_error {
+ public:
+  CudaError(const char* what, cudaError_t code)
+      : std::runtime_error(std::string(what) + ": " + cudaGetErrorString(code)), code(code) {}
+  cudaError_t code;
+};
+
+inline void check(const char* what, cudaError_t code) {
+  if (code != cudaSuccess) throw CudaError(what, code);
+}
+
+}  // namespace fw::cuda
