@@ -78,8 +78,10 @@ napi_value submit(napi_env env, napi_callback_info info) {
   try {
     if (kernel < 0 || kernel >= kKernelCount) throw std::out_of_range("no such kernel");
     kKernels[kernel].launch(instance.environment, instance.command, kCommandDoubles);
+  } catch (const CodedError& error) {
+    napi_throw_error(env, error.code, error.what());
   } catch (const std::exception& error) {
-    napi_throw_error(env, code_of(error), error.what());
+    napi_throw_error(env, nullptr, error.what());
   }
   return nullptr;
 }

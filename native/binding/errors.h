@@ -5,14 +5,15 @@
 
 namespace fw {
 
-class OutOfMemory : public std::runtime_error {
+class CodedError : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  CodedError(const char* code, const std::string& message) : std::runtime_error(message), code(code) {}
+  const char* const code;
 };
 
-// What napi_throw_error gets as the code; null for everything else.
-inline const char* code_of(const std::exception& error) {
-  return dynamic_cast<const OutOfMemory*>(&error) ? "OUT_OF_MEMORY" : nullptr;
-}
+class OutOfMemory : public CodedError {
+ public:
+  explicit OutOfMemory(const std::string& message) : CodedError("OUT_OF_MEMORY", message) {}
+};
 
 }  // namespace fw

@@ -59,9 +59,11 @@ void Promises::settle(napi_env env, Pending& pending) {
     napi_value message = nullptr, code = nullptr;
     try {
       std::rethrow_exception(pending.failure);
+    } catch (const CodedError& error) {
+      napi_create_string_utf8(env, error.code, NAPI_AUTO_LENGTH, &code);
+      napi_create_string_utf8(env, error.what(), NAPI_AUTO_LENGTH, &message);
     } catch (const std::exception& error) {
       napi_create_string_utf8(env, error.what(), NAPI_AUTO_LENGTH, &message);
-      if (code_of(error)) napi_create_string_utf8(env, code_of(error), NAPI_AUTO_LENGTH, &code);
     }
     napi_create_error(env, code, message, &value);
     napi_reject_deferred(env, pending.deferred, value);
