@@ -2,15 +2,24 @@
 import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device } from '../core';
 import type { Backend, DeviceInfo } from './backend';
 import { createJsBackend } from './js';
-import { loadAttempts, nativeBackend } from './loader';
-import type { MachineLimits } from './native';
+import { cpuBackend, cudaBackend, emulationBackend, loadAttempts } from './loader';
+import type { CardFacts } from './cuda';
+import type { MachineLimits } from './cpu';
 
 export type { Backend, DeviceInfo } from './backend';
 export { loadAttempts, processorName, type LoadAttempt } from './loader';
-export type { MachineLimits } from './native';
+export type { CardFacts } from './cuda';
+export type { MachineLimits } from './cpu';
 export * from './table';
 
-const DEVICES: readonly Device[] = ['cuda', 'cpu', 'js'];
+const EMULATION = 'cuda-emulation';
+/** The emulated card shows itself only to those who ask for it by name. */
+const DEVICES: readonly Device[] = [
+  ...(process.env.FAST_WEIGHTS_DEVICE === EMULATION ? ([EMULATION] as const) : []),
+  'cuda',
+  'cpu',
+  'js',
+];
 
 let js: Backend | undefined;
 let chosen: Device | undefined;
@@ -20,9 +29,11 @@ function find(device: Device): Backend | null {
     case 'js':
       return (js ??= createJsBackend());
     case 'cpu':
-      return nativeBackend();
+      return cpuBackend();
     case 'cuda':
-      return null;
+      return cudaBackend();
+    case EMULATION:
+      return emulationBackend();
   }
 }
 
@@ -77,10 +88,15 @@ export function devices(): DeviceInfo[] {
 /** How many threads compute on the CPU, in the whole process; 1 means serial. Results do not depend on it. */
 export function setNumThreads(n: number): void {
   checkInteger('setNumThreads', 'n', n, 1, 1024);
-  nativeBackend()?.setNumThreads(n);
+  cpuBackend()?.setNumThreads(n);
 }
 
 /** Measures the processor's limits on the compute threads, for the benchmarks; null without native kernels. */
 export function machineLimits(copyBytes = 0): MachineLimits | null {
-  return nativeBackend()?.measureLimits(copyBytes) ?? null;
+  return cpuBackend()?.measureLimits(copyBytes) ?? null;
+}
+
+/** The graphics card in use; null when there is none. */
+export function cardFacts(): CardFacts | null {
+  return cudaBackend()?.card ?? null;
 }

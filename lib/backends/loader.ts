@@ -1,10 +1,11 @@
-// Finds the native addon: a chain of places, each with the reason why it was passed over.
-import { readFileSync } from 'node:fs';
+// Finds the native addons: a chain of places, each with the reason why it was passed over.
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { FastWeightsError } from '../core';
-import { createNativeBackend, type Addon, type NativeBackend } from './native';
+import { CpuBackend, type CpuAddon } from './cpu';
+import { CudaBackend, type CudaAddon } from './cuda';
 
 /** One step of the chain. */
 export interface LoadAttempt {
@@ -16,7 +17,9 @@ export interface LoadAttempt {
 
 const load = createRequire(__filename);
 const attempts: LoadAttempt[] = [];
-let loaded: NativeBackend | null | undefined;
+let cpu: CpuBackend | null | undefined;
+let cuda: CudaBackend | null | undefined;
+let emulation: CudaBackend | undefined;
 
 /** The nearest folder upwards with our package.json: the same from the compiled files and from the sources. */
 function packageRoot(): string {
@@ -34,8 +37,8 @@ function packageName(dir: string): unknown {
   }
 }
 
-function openAddon(path: string): NativeBackend {
-  return createNativeBackend(load(path) as Addon, processorName(), process.env.FAST_WEIGHTS_ISA);
+function openAddon(path: string): CpuBackend {
+  return new CpuBackend(load(path) as CpuAddon, processorName(), process.env.FAST_WEIGHTS_ISA);
 }
 
 /** Linux on ARM tells no model of its processors. */
@@ -48,16 +51,16 @@ function skip(reason: string): never {
   throw new FastWeightsError('BACKEND', reason);
 }
 
-function openOverride(): NativeBackend {
+function openOverride(): CpuBackend {
   return openAddon(process.env.FAST_WEIGHTS_NATIVE_PATH || skip('FAST_WEIGHTS_NATIVE_PATH is not set'));
 }
 
-function openLocalBuild(): NativeBackend {
+function openLocalBuild(): CpuBackend {
   const { path, local } = findBinary();
   return openAddon(local ? path : skip('build/Release has no addon; `npm run build:native` compiles one'));
 }
 
-function openPrebuild(): NativeBackend {
+function openPrebuild(): CpuBackend {
   const { path, local } = findBinary();
   return openAddon(local ? skip('build/Release stands before it; remove the folder build to use the prebuild') : path);
 }
@@ -70,7 +73,25 @@ function findBinary(): { path: string; local: boolean } {
   return { path, local: path.startsWith(join(root, 'build') + sep) };
 }
 
-function attempt(step: LoadAttempt['step'], open: () => NativeBackend): NativeBackend | null {
+const CUDA_PACKAGE = 'fast-weights-cuda-linux-x64';
+
+/** What `npm run build:cuda` left in a clone, else the package. */
+function openCuda(): CudaBackend {
+  const local = join(packageRoot(), 'build-cuda', 'Release', 'fast_weights_cuda.node');
+  if (existsSync(local)) return new CudaBackend(load(local) as CudaAddon, 'cuda');
+  const found = findPackage(CUDA_PACKAGE) ?? skip(`${CUDA_PACKAGE} is not installed`);
+  return new CudaBackend(load(found) as CudaAddon, 'cuda');
+}
+
+function findPackage(name: string): string | undefined {
+  try {
+    return load.resolve(name);
+  } catch {
+    return undefined;
+  }
+}
+
+function attempt<B>(step: LoadAttempt['step'], open: () => B): B | null {
   try {
     const backend = open();
     attempts.push({ step, ok: true });
@@ -82,19 +103,35 @@ function attempt(step: LoadAttempt['step'], open: () => NativeBackend): NativeBa
   }
 }
 
-/** The native CPU backend, or null; the chain runs once, when it is first needed. */
-export function nativeBackend(): NativeBackend | null {
-  if (loaded !== undefined) return loaded;
-  const cuda = (): NativeBackend => skip('fast-weights-cuda-linux-x64 is not installed');
-  loaded = attempt('override', openOverride) ?? attempt('local build', openLocalBuild);
-  attempt('cuda package', cuda);
-  loaded ??= attempt('prebuild', openPrebuild);
+/** Runs the chain, once. */
+function loadAll(): void {
+  if (cpu !== undefined) return;
+  cpu = attempt('override', openOverride) ?? attempt('local build', openLocalBuild);
+  cuda = attempt('cuda package', openCuda);
+  cpu ??= attempt('prebuild', openPrebuild);
   attempts.push({ step: 'js', ok: true });
-  return loaded;
+}
+
+/** The native CPU backend, or null. */
+export function cpuBackend(): CpuBackend | null {
+  loadAll();
+  return cpu!;
+}
+
+/** The backend of the graphics card, or null. */
+export function cudaBackend(): CudaBackend | null {
+  loadAll();
+  return cuda!;
+}
+
+/** The emulated card: what `npm run build:emulation` made in a clone. */
+export function emulationBackend(): CudaBackend {
+  const path = join(packageRoot(), 'build-emulation', 'fast_weights_emulation.node');
+  return (emulation ??= new CudaBackend(load(path) as CudaAddon, 'cuda-emulation'));
 }
 
 /** What the chain tried, in order. */
 export function loadAttempts(): readonly LoadAttempt[] {
-  nativeBackend();
+  loadAll();
   return attempts;
 }

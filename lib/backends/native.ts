@@ -16,15 +16,11 @@ import { ThreadBound } from './threadBound';
 /** What changes its meaning without changing a name is counted here and in native/kernels.h. */
 const ABI = 1;
 
-/** The surface of native/binding/addon.cc. */
+/** The surface of native/binding/addon.cc, which every device's addon has. */
 export interface Addon {
   readonly abi: number;
   readonly kernels: readonly (readonly [string, readonly (readonly [string, string])[]])[];
   readonly command: Float64Array;
-  /** What this processor has, the widest last. */
-  readonly instructionSets: readonly string[];
-  instructionSet(): string;
-  useInstructionSet(name: string): void;
   /** 0 when there is no memory. */
   allocate(bytes: number): number;
   free(id: number): void;
@@ -33,26 +29,21 @@ export interface Addon {
   readAsync(id: number, byteOffset: number, out: TypedArray): Promise<void>;
   synchronize(): Promise<void>;
   submit(kernel: number): void;
-  setNumThreads(n: number): void;
-  numThreads(): number;
-  /** See native/binding/peak.h. */
-  peakFlops(): number;
-  copyBandwidth(bytes: number): number;
   trim(): void;
-  memoryUsage(): { live: number; peak: number; cached: number };
+  memoryUsage(): MemoryUsage;
 }
 
-/** What the processor can do on the threads that compute, for benchmarks to compare kernels with. */
-export interface MachineLimits {
-  readonly instructionSet: string;
-  /** float32 operations per second of multiply-adds on registers. */
-  readonly flops: number;
-  /** Bytes per second, read and written, of a copy within `copyBytes` bytes of memory. */
-  readonly copyBandwidth: number;
+/** Bytes handed out, the most that ever were, and kept for reuse; on a card also what is free of how many. */
+export interface MemoryUsage {
+  readonly live: number;
+  readonly peak: number;
+  readonly cached: number;
+  readonly free?: number;
+  readonly total?: number;
 }
 
 /** Refuses an addon that was built from another kernel table. */
-function checkSchema(addon: Addon): void {
+export function checkSchema(addon: Addon): void {
   const differ = (expected: string, found: string): never => {
     throw new FastWeightsError(
       'BACKEND',
@@ -78,7 +69,7 @@ function checkSchema(addon: Addon): void {
 }
 
 /** Runs a call of the addon; what it throws becomes a typed error. */
-function guarded<T>(what: string, call: () => T): T {
+export function guarded<T>(what: string, call: () => T): T {
   try {
     return call();
   } catch (error) {
@@ -89,12 +80,13 @@ function guarded<T>(what: string, call: () => T): T {
 function backendError(what: string, error: unknown): FastWeightsError {
   if (error instanceof FastWeightsError) return error;
   const message = error instanceof Error ? error.message : describe(error);
-  return new FastWeightsError('BACKEND', `${what}: ${message}`, { cause: error });
+  const outOfMemory = (error as { code?: unknown } | null)?.code === 'OUT_OF_MEMORY';
+  return new FastWeightsError(outOfMemory ? 'OUT_OF_MEMORY' : 'BACKEND', `${what}: ${message}`, { cause: error });
 }
 
-function kernelFunctions(addon: Addon): KernelTable {
+function kernelFunctions(addon: Addon, narrow: boolean): KernelTable {
   const functions = (Object.keys(KERNELS) as KernelName[]).map((name, position) => {
-    const encode = compileEncoder(name, addon.command);
+    const encode = compileEncoder(name, addon.command, narrow);
     const run = (args: Readonly<Record<string, unknown>>): void => {
       try {
         encode(args);
@@ -108,20 +100,18 @@ function kernelFunctions(addon: Addon): KernelTable {
   return Object.fromEntries(functions) as unknown as KernelTable;
 }
 
-export class NativeBackend extends ThreadBound implements Backend {
-  readonly device: Device = 'cpu';
+export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound implements Backend {
   readonly kernels: KernelTable;
   readonly prefersTokenLoop = false;
-  readonly computes: readonly DType[] = ['float32'];
-  readonly #addon: Addon;
 
-  constructor(
-    addon: Addon,
+  protected constructor(
+    protected readonly addon: A,
+    readonly device: Device,
     readonly name: string,
+    readonly computes: readonly DType[],
   ) {
     super();
-    this.#addon = addon;
-    this.kernels = kernelFunctions(addon);
+    this.kernels = kernelFunctions(addon, computes.includes('bfloat16'));
   }
 
   allocate(dtype: DType, length: number): Handle {
@@ -133,67 +123,50 @@ export class NativeBackend extends ThreadBound implements Backend {
       });
     }
     const bytes = length * bytesPerElement(dtype);
-    const id = guarded('allocate', () => this.#addon.allocate(bytes));
+    const id = guarded('allocate', () => this.addon.allocate(bytes));
     if (id === 0) {
-      throw new FastWeightsError('OUT_OF_MEMORY', `the ${this.device} device has no room for ${bytes} bytes more`, {
-        expected: `${bytes} bytes`,
-        found: `${this.#addon.memoryUsage().live} bytes in use`,
-      });
+      const { live, free } = this.addon.memoryUsage();
+      const found = `${free === undefined ? '' : `${free} bytes free, `}${live} bytes in use`;
+      throw new FastWeightsError(
+        'OUT_OF_MEMORY',
+        `the ${this.device} device has no room for ${bytes} bytes more: ${found}`,
+        { expected: `${bytes} bytes`, found },
+      );
     }
     return id;
   }
 
   free(handle: Handle): void {
-    guarded('free', () => this.#addon.free(handle as number));
+    guarded('free', () => this.addon.free(handle as number));
   }
 
   write(handle: Handle, offset: number, data: TypedArray): void {
-    guarded('write', () => this.#addon.write(handle as number, offset * data.BYTES_PER_ELEMENT, data));
+    guarded('write', () => this.addon.write(handle as number, offset * data.BYTES_PER_ELEMENT, data));
   }
 
   read(handle: Handle, offset: number, out: TypedArray): void {
-    guarded('read', () => this.#addon.read(handle as number, offset * out.BYTES_PER_ELEMENT, out));
+    guarded('read', () => this.addon.read(handle as number, offset * out.BYTES_PER_ELEMENT, out));
   }
 
   async readAsync(handle: Handle, offset: number, out: TypedArray): Promise<void> {
     try {
-      await this.#addon.readAsync(handle as number, offset * out.BYTES_PER_ELEMENT, out);
+      await this.addon.readAsync(handle as number, offset * out.BYTES_PER_ELEMENT, out);
     } catch (error) {
       throw backendError('read', error);
     }
   }
 
-  setNumThreads(n: number): void {
-    this.#addon.setNumThreads(n);
-  }
-
   async synchronize(): Promise<void> {
     try {
-      await this.#addon.synchronize();
+      await this.addon.synchronize();
     } catch (error) {
       throw backendError('synchronize', error);
     }
   }
 
   trimMemory(): void {
-    this.#addon.trim();
+    this.addon.trim();
   }
 
-  measureLimits(copyBytes: number): MachineLimits {
-    return {
-      instructionSet: this.#addon.instructionSet(),
-      flops: this.#addon.peakFlops(),
-      copyBandwidth: copyBytes > 0 ? this.#addon.copyBandwidth(copyBytes) : 0,
-    };
-  }
-}
-
-/**
- * The CPU device on a loaded addon. `instructionSet` forces one of those that the processor has; otherwise the widest
- * is taken.
- */
-export function createNativeBackend(addon: Addon, processor: string, instructionSet?: string): NativeBackend {
-  checkSchema(addon);
-  if (instructionSet) guarded('FAST_WEIGHTS_ISA', () => addon.useInstructionSet(instructionSet));
-  return new NativeBackend(addon, `${processor} (${addon.instructionSet()})`);
+  abstract setNumThreads(n: number): void;
 }

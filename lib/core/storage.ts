@@ -2,7 +2,8 @@
 import { bytesPerElement, type DType, dtypeCode, type TypedArray } from './dtype';
 import { FastWeightsError } from './errors';
 
-export type Device = 'cuda' | 'cpu' | 'js';
+/** `cuda-emulation` runs the kernels of `cuda` on the processor, to test them without a card. */
+export type Device = 'cuda' | 'cpu' | 'js' | 'cuda-emulation';
 
 /** Opaque to everyone but the memory that made it: a typed array on `js`, a number on native devices. */
 export type Handle = TypedArray | number;

@@ -1,0 +1,39 @@
+// The CUDA device: a graphics card, or the emulation of one that tests run kernels on.
+import { FastWeightsError } from '../core';
+import { checkSchema, NativeBackend, type Addon } from './native';
+
+/** What the addon says of the card. */
+export interface CardFacts {
+  /** Why there is none to use. */
+  readonly reason?: string;
+  readonly name: string;
+  /** Compute capability, such as 9.0. */
+  readonly capability: string;
+  readonly multiprocessors: number;
+  /** Bytes. */
+  readonly memory: number;
+  /** Version of CUDA that the driver supports and that the addon was built with: 13000 is 13.0; 0 without a driver. */
+  readonly driver: number;
+  readonly runtime: number;
+}
+
+/** The surface of native/binding/cuda/device.cc. */
+export interface CudaAddon extends Addon {
+  card(): CardFacts;
+}
+
+export class CudaBackend extends NativeBackend<CudaAddon> {
+  readonly card: CardFacts;
+
+  /** BACKEND with the reason when there is no card to use. */
+  constructor(addon: CudaAddon, device: 'cuda' | 'cuda-emulation') {
+    checkSchema(addon);
+    const card = addon.card();
+    if (card.reason) throw new FastWeightsError('BACKEND', card.reason);
+    super(addon, device, `${card.name} (compute capability ${card.capability})`, ['float32']);
+    this.card = card;
+  }
+
+  /** The card has its own. */
+  setNumThreads(): void {}
+}
