@@ -1,0 +1,29 @@
+// The state of the emulated device as its runtime sees it: the error it has died of, and the queue of its work.
+#pragma once
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+
+#include <functional>
+#include <string>
+
+namespace emulation {
+
+// Ends a call of the runtime: remembers `code` for cudaGetLastError, and returns it.
+cudaError_t done(cudaError_t code);
+// Why no call can succeed: no driver, no card, or an earlier launch that failed; or cudaSuccess.
+cudaError_t unusable();
+
+// After it every call fails with `code`. The message tells what happened.
+void die(cudaError_t code, const std::string& message);
+bool is_dead();
+// What the device died of, or ""; and makes it usable again.
+std::string cause_of_death();
+void revive();
+
+// Appends a command to a stream; null is the stream created first. Commands of all streams run one at a time, and are
+// skipped on a dead device.
+void submit(cudaStream_t stream, std::function<void()> command, bool even_if_dead = false);
+void wait_for(cudaStream_t stream);
+void wait_for_all();
+
+}  // namespace emulation

@@ -1,0 +1,43 @@
+// What native/cuda/device.h needs to start kernels on the emulated device.
+#pragma once
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+
+#include <emulation/intrinsics.h>
+#include <memory>
+
+#define FW_DEVICE inline
+#define FW_UNROLL
+
+namespace emulation {
+
+struct Launch {
+  const char* kernel;  // a name that contains the kernel's
+  int64_t blocks;
+  int threads;
+  int64_t bytes;
+  std::shared_ptr<const void> args;
+  void (*run)(const void* args, void* shared);
+};
+
+// Puts it into the queue of a stream. What goes wrong when it runs is told by later calls, as on a real device.
+cudaError_t enqueue(cudaStream_t stream, Launch launch);
+
+template <class Kernel>
+const char* name_of() {
+  return __PRETTY_FUNCTION__;
+}
+
+template <class Kernel>
+cudaError_t launch(cudaStream_t stream, int64_t blocks, int threads, int64_t bytes,
+                   const typename Kernel::Args& args) {
+  using Args = typename Kernel::Args;
+  using Shared = typename Kernel::Shared;
+  static_assert(std::is_trivially_copyable<Args>::value, "arguments are copied bytewise");
+  return enqueue(stream, {name_of<Kernel>(), blocks, threads, bytes, std::make_shared<const Args>(args),
+                          [](const void* args, void* shared) {
+                            Kernel::run(*static_cast<const Args*>(args), *static_cast<Shared*>(shared));
+                          }});
+}
+
+}  // namespace emulation

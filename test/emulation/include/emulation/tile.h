@@ -1,0 +1,51 @@
+// The device layer of native/cuda/tile.cuh on the emulated device. Each primitive knows where it was called from: places
+// where threads wait for each other or for a copy are the sites of control.h.
+#pragma once
+#include <stdint.h>
+
+namespace emulation {
+// The bits of conversions are the device's: see tile.cuh.
+uint32_t to_tf32(float x) noexcept;
+uint32_t to_bits(float x) noexcept;
+float from_bits(uint32_t x) noexcept;
+uint16_t to_bfloat16(float x) noexcept;
+void copy_wait(int pending, int line, const char* file);
+}  // namespace emulation
+
+// The caller's place.
+#define FW_LINE int line = __builtin_LINE()
+#define FW_FILE const char* file = __builtin_FILE()
+
+namespace fw::cuda {
+
+// The same for the whole of a thread's run.
+int thread() noexcept __attribute__((const));
+int64_t block() noexcept __attribute__((const));
+int64_t blocks() noexcept __attribute__((const));
+
+void barrier(FW_LINE, FW_FILE);
+void warpSync(FW_LINE, FW_FILE);
+float shuffle(float x, int from, FW_LINE, FW_FILE);
+float shuffleXor(float x, int mask, FW_LINE, FW_FILE);
+void loadMatrix(uint32_t (&r)[4], const void* row, FW_LINE, FW_FILE);
+void loadMatrixT(uint32_t (&r)[4], const void* row, FW_LINE, FW_FILE);
+void mmaBfloat16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], FW_LINE, FW_FILE);
+void mmaTf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], FW_LINE, FW_FILE);
+
+inline uint32_t toTf32(float x) { return emulation::to_tf32(x); }
+inline uint32_t toBits(float x) { return emulation::to_bits(x); }
+inline float fromBits(uint32_t x) { return emulation::from_bits(x); }
+inline uint16_t toBfloat16(float x) { return emulation::to_bfloat16(x); }
+inline float fromBfloat16(uint16_t x) { return emulation::from_bits(uint32_t{x} << 16); }
+
+void copyAsync16(void* to, const void* from, bool valid = true, FW_LINE, FW_FILE);
+void copyCommit(FW_LINE, FW_FILE);
+template <int n>
+inline void copyWait(FW_LINE, FW_FILE) {
+  emulation::copy_wait(n, line, file);
+}
+
+}  // namespace fw::cuda
+
+#undef FW_LINE
+#undef FW_FILE

@@ -1,0 +1,15 @@
+// The arithmetic of a tensor core: c += a b for a 16 x 8 tile, in one of two orders. How a card adds is not documented;
+// what passes with both does not depend on it.
+#pragma once
+
+namespace emulation {
+
+// One fused sum after another in float32; or sums of eight products and c, aligned to the largest and cut to 24 bits.
+enum class Accumulation { kSequential, kTruncated };
+void set_accumulation(Accumulation accumulation);
+
+// out[lane] is the fragment of c of a lane.
+template <int depth>
+void multiply_add(const float (&a)[16][depth], const float (&b)[depth][8], void* const* out);
+
+}  // namespace emulation

@@ -1,0 +1,18 @@
+// Small kernels, right and wrong, by which the emulation is tested. The wrong ones differ from the right in one thing.
+#pragma once
+#include <cuda_runtime_api.h>
+#include <stdint.h>
+
+namespace toys {
+
+// y[block] = sum of 256 elements of x.
+void reduce(cudaStream_t stream, const float* x, float* y, int64_t blocks);
+// y = x^T, 16 x 16 of bfloat16, by one warp.
+void transpose(cudaStream_t stream, const uint16_t* x, uint16_t* y);
+// c = a b, a [16, depth], b [depth, 8] of float32 on tensor cores; depth a multiple of 8.
+void product(cudaStream_t stream, const float* a, const float* b, float* c, int depth);
+// y = x + 1, n a multiple of 512, through shared memory in two stages.
+void pipeline(cudaStream_t stream, const float* x, float* y, int64_t n);
+
+
+}  // namespace toys

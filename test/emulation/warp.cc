@@ -1,0 +1,149 @@
+// The collectives of a warp, by the maps of native/cuda/tile.cuh, and the numbers of the device.
+#include <string.h>
+
+#include "block.h"
+#include "mma.h"
+#include <emulation/tile.h>
+
+namespace emulation {
+
+namespace {
+template <class T>
+const T& given(const void* const* in, int lane) {
+  return *static_cast<const T*>(in[lane]);
+}
+
+struct Shuffled {
+  float value;
+  int from;
+};
+void shuffle_all(const void* const* in, void* const* out) {
+  float results[kLanes];
+  for (int i = 0; i < kLanes; i++) results[i] = given<Shuffled>(in, given<Shuffled>(in, i).from & 31).value;
+  for (int i = 0; i < kLanes; i++) *static_cast<float*>(out[i]) = results[i];
+}
+
+template <bool transposed>
+void load_matrices(const void* const* in, void* const* out) {
+  constexpr int kRows = 8;
+  for (int matrix = 0; matrix < 4; matrix++) {
+    const void* const* rows = in + kRows * matrix;
+    for (int i = 0; i < kLanes; i++) {
+      const int row = i / 4, column = 2 * (i % 4);
+      const auto element = [&](int r, int c) -> uint32_t { return static_cast<const uint16_t*>(rows[r])[c]; };
+      const uint32_t first = transposed ? element(column, row) : element(row, column);
+      const uint32_t second = transposed ? element(column + 1, row) : element(row, column + 1);
+      static_cast<uint32_t*>(out[i])[matrix] = first | second << 16;
+    }
+  }
+}
+
+void check_row(const Place& place, const void* row) {
+  const auto offset = static_cast<size_t>(static_cast<const unsigned char*>(row) - block.shared);
+  if (offset > block.shared_bytes || block.shared_bytes - offset < 16) {
+    fail(cudaErrorIllegalAddress, text_of(place) + ": a row outside the block's shared memory");
+  }
+  if (offset % 16 != 0) fail(cudaErrorMisalignedAddress, text_of(place) + ": a row that is not aligned to 16 bytes");
+}
+
+struct Fragments {
+  const uint32_t *a, *b;
+};
+
+void mma_bfloat16(const void* const* in, void* const* out) {
+  constexpr int kDepth = 16;
+  float a[16][kDepth], b[kDepth][8];
+  for (int i = 0; i < kLanes; i++) {
+    const Fragments& x = given<Fragments>(in, i);
+    const int g = i / 4, t = i % 4;
+    for (int half = 0; half < 2; half++) {
+      const auto part = [&](uint32_t pair) { return from_bits(half ? pair & 0xffff0000u : pair << 16); };
+      for (int r = 0; r < 4; r++) a[g + 8 * (r % 2)][2 * t + half + 8 * (r / 2)] = part(x.a[r]);
+      for (int r = 0; r < 2; r++) b[2 * t + half + 8 * r][g] = part(x.b[r]);
+    }
+  }
+  multiply_add<kDepth>(a, b, out);
+}
+
+void mma_tf32(const void* const* in, void* const* out) {
+  constexpr int kDepth = 8;
+  constexpr uint32_t kUsed = 0xffffe000u;
+  float a[16][kDepth], b[kDepth][8];
+  for (int i = 0; i < kLanes; i++) {
+    const Fragments& x = given<Fragments>(in, i);
+    const int g = i / 4, t = i % 4;
+    for (int r = 0; r < 4; r++) a[g + 8 * (r % 2)][t + 4 * (r / 2)] = from_bits(x.a[r] & kUsed);
+    for (int r = 0; r < 2; r++) b[t + 4 * r][g] = from_bits(x.b[r] & kUsed);
+  }
+  multiply_add<kDepth>(a, b, out);
+}
+}  // namespace
+
+uint32_t to_bits(float x) noexcept {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+float from_bits(uint32_t bits) noexcept {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+uint32_t to_tf32(float x) noexcept {
+  const uint32_t bits = to_bits(x);
+  const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+  return finite ? (bits + 0x1000u) & 0xffffe000u : bits;
+}
+uint16_t to_bfloat16(float x) noexcept {
+  const uint32_t bits = to_bits(x);
+  if (x != x) return 0x7fff;
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+}  // namespace emulation
+
+namespace fw::cuda {
+
+using namespace emulation;
+
+int thread() noexcept { return emulation::block.current; }
+int64_t block() noexcept { return emulation::block.index; }
+int64_t blocks() noexcept { return emulation::block.blocks; }
+
+void barrier(int line, const char* file) { meet_block({"barrier", file, line}); }
+void warpSync(int line, const char* file) { meet({"warpSync", file, line}, nullptr, nullptr, nullptr); }
+
+float shuffle(float x, int from, int line, const char* file) {
+  const Shuffled shuffled = {x, from};
+  float result;
+  meet({"shuffle", file, line}, &shuffled, &result, shuffle_all);
+  return result;
+}
+float shuffleXor(float x, int mask, int line, const char* file) {
+  const Shuffled shuffled = {x, (emulation::block.current % kLanes) ^ mask};
+  float result;
+  meet({"shuffle", file, line}, &shuffled, &result, shuffle_all);
+  return result;
+}
+
+void loadMatrix(uint32_t (&r)[4], const void* row, int line, const char* file) {
+  const Place place = {"loadMatrix", file, line};
+  check_row(place, row);
+  meet(place, row, r, load_matrices<false>);
+}
+void loadMatrixT(uint32_t (&r)[4], const void* row, int line, const char* file) {
+  const Place place = {"loadMatrixT", file, line};
+  check_row(place, row);
+  meet(place, row, r, load_matrices<true>);
+}
+
+void mmaBfloat16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], int line, const char* file) {
+  const Fragments fragments = {a, b};
+  meet({"mma", file, line}, &fragments, c, mma_bfloat16);
+}
+void mmaTf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], int line, const char* file) {
+  const Fragments fragments = {a, b};
+  meet({"mma", file, line}, &fragments, c, mma_tf32);
+}
+
+}  // namespace fw::cuda
