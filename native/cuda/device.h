@@ -17,9 +17,11 @@
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 #define FW_DEVICE __device__ __forceinline__
+#define FW_HOST_DEVICE __host__ __device__ __forceinline__
 #define FW_UNROLL _Pragma("unroll")
 #else
 #include <emulation/device.h>
+#define FW_HOST_DEVICE inline
 #endif
 
 namespace fw::cuda {

@@ -1,0 +1,87 @@
+// The operands of one chunk and head in shared memory, scaled by the gates. Rows have strides that keep the fragments of
+// the tensor cores free of bank conflicts.
+#pragma once
+#include "problem.cuh"
+
+namespace fw::cuda {
+
+// Values of the state that one block holds: fewer where there are more keys, so that it fits the shared memory of
+// every card.
+FW_HOST_DEVICE constexpr int columns_for(int K) { return K <= 64 ? 64 : K <= 128 ? 32 : 16; }
+
+// Hands out pieces of the shared memory of a block, each aligned to 16 bytes; over no memory it only counts.
+struct SharedArena {
+  unsigned char* base;
+  int64_t used;
+  FW_HOST_DEVICE float* floats(int64_t n) {
+    float* const piece = reinterpret_cast<float*>(base + used);
+    used += (n * 4 + 15) / 16 * 16;
+    return piece;
+  }
+};
+
+// Whose first bytes are what a kernel calls its shared memory; launches say how much there is.
+struct SharedBytes {
+  alignas(16) unsigned char first[16];
+};
+
+// With b_t the sum of the log gates up to token t of the chunk, each [kChunk, keys] with row stride keys + 4:
+//   left = left_t e^b_t     erase = e_t e^b_t     (one gate less where the problem says so)
+//   write = w_t e^(b_last - b_t)     second = k_t e^(b_last - b_t)     decay[keys] = e^b_last
+struct ChunkKeys {
+  float *left, *erase, *write, *second, *decay;
+  int keys, stride;  // K padded to a multiple of 16
+
+  FW_HOST_DEVICE void lay_out(SharedArena& arena, const Problem& p) {
+    keys = round_up(p.K, 16), stride = keys + 4;
+    left = p.left.data ? arena.floats(kChunk * stride) : nullptr;
+    erase = p.erase ? arena.floats(kChunk * stride) : nullptr;
+    write = arena.floats(kChunk * stride);
+    second = p.secondWrite ? arena.floats(kChunk * stride) : nullptr;
+    decay = arena.floats(keys);
+  }
+
+  // Rows beyond the last token and columns beyond K are zero.
+  template <int kThreads>
+  FW_DEVICE void stage(const Problem& p, const Chunk& chunk, int64_t h) const {
+    for (int i = thread(); i < keys; i += kThreads) {
+      float sum = 0, rest = 0;
+      for (int t = 0; t < kChunk; t++) {
+        const bool live = i < p.K && t < chunk.count;
+        const int64_t token = chunk.begin + t;
+        const float before = expf(sum);
+        if (live) sum += gate_at(p, token, h, i);
+        const float after = expf(sum);
+        if (left) {
+          left[t * stride + i] =
+              live ? load(p.left, token, h, p.heads, i) * p.leftScale * (p.readBefore ? before : after) : 0;
+        }
+        if (erase) {
+          erase[t * stride + i] =
+              live ? load(p.eraseKey, token, h, p.heads, i) * (p.undecayed ? before : after) : 0;
+        }
+      }
+      decay[i] = expf(sum);
+      for (int t = kChunk - 1; t >= 0; t--) {
+        const bool live = i < p.K && t < chunk.count;
+        const int64_t token = chunk.begin + t;
+        const float factor = expf(rest);
+        write[t * stride + i] = live ? load(p.writeKey, token, h, p.heads, i) * factor : 0;
+        if (second) second[t * stride + i] = live ? load(p.k, token, h, p.heads, i) * factor : 0;
+        if (live) rest += gate_at(p, token, h, i);
+      }
+    }
+  }
+};
+
+// Rows [kChunk, columns] of an operand over values, from column `first` on, zero beyond the last token and beyond V.
+template <int kThreads, class At>
+FW_DEVICE void stage_values(float* rows, int stride, int columns, const Problem& p, const Chunk& chunk, int first,
+                            const At& at) {
+  for (int n = thread(); n < kChunk * columns; n += kThreads) {
+    const int t = n / columns, j = n % columns;
+    rows[t * stride + j] = t < chunk.count && first + j < p.V ? at(chunk.begin + t, first + j) : 0;
+  }
+}
+
+}  // namespace fw::cuda

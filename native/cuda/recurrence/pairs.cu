@@ -1,0 +1,125 @@
+// Scores of pairs of tokens within a chunk, which do not depend on the state. With b_t the sum of the log gates up to
+// token t:
+//   read(t, j) = sum_i left_ti e^(b_ti - b_ji) w_ji for j <= t          erase(t, j): with the erase key, for j < t
+// and the same with k for a second write. A read before the update, and an erase from the undecayed state, stop one gate
+// short of t. Every exponent is a sum of the gates between the two tokens, never a difference of longer sums.
+#include "problem.cuh"
+
+namespace fw::cuda {
+namespace {
+
+constexpr int kLaneKeys = 8;  // keys of a lane: K <= 256
+
+struct FirstChunks {
+  static constexpr int kThreads = 32;
+  struct Args {
+    const int32_t* offsets;
+    int32_t* first;
+    int64_t sequences;
+  };
+  struct Shared {};
+  static FW_DEVICE void run(const Args& args, Shared&) {
+    if (thread() > 0) return;
+    int32_t total = 0;
+    for (int64_t n = 0; n < args.sequences; n++) {
+      args.first[n] = total;
+      total += static_cast<int32_t>(chunks_of(args.offsets[n + 1] - args.offsets[n]));
+    }
+    args.first[args.sequences] = total;
+  }
+};
+
+// A block for each chunk and head; its warps take turns at the columns j.
+struct Pairs {
+  static constexpr int kThreads = 128;
+  struct Args {
+    Problem p;
+    float* scores;
+  };
+  struct Shared {};
+
+  static FW_DEVICE void run(const Args& args, Shared&) {
+    const Problem& p = args.p;
+    const int64_t h = block() % p.heads;
+    const Chunk chunk = chunk_at(p, block() / p.heads);
+    float* const scores = args.scores + block() * kPairFloats;
+    for (int j = warp(); j < kChunk; j += kThreads / kWarp) {
+      column(p, chunk, h, j, scores);
+      float weight = 0;
+      if (p.bonus.data && j < chunk.count) {
+        for (int i = lane(); i < p.K; i += kWarp) {
+          weight += load(p.left, chunk.begin + j, h, p.heads, i) * load(p.k, chunk.begin + j, h, p.heads, i) *
+                    load(p.bonus, h * p.K + i);
+        }
+      }
+      weight = p.leftScale * warpSum(weight);
+      if (lane() == 0) scores[kPairMatrices * kChunk * kChunk + j] = weight;
+    }
+  }
+
+  static FW_DEVICE void column(const Problem& p, const Chunk& chunk, int64_t h, int j, float* scores) {
+    float between[kLaneKeys] = {}, write[kLaneKeys], second[kLaneKeys];
+    FW_UNROLL
+    for (int c = 0; c < kLaneKeys; c++) {
+      const int i = lane() + c * kWarp;
+      const bool live = i < p.K && j < chunk.count;
+      write[c] = live ? load(p.writeKey, chunk.begin + j, h, p.heads, i) : 0;
+      second[c] = live && p.secondWrite ? load(p.k, chunk.begin + j, h, p.heads, i) : 0;
+    }
+    for (int t = 0; t < kChunk; t++) {
+      float sums[kPairMatrices] = {};
+      if (t >= j && t < chunk.count) {
+        FW_UNROLL
+        for (int c = 0; c < kLaneKeys; c++) {
+          const int i = lane() + c * kWarp;
+          if (i >= p.K) break;
+          const int64_t token = chunk.begin + t;
+          const float before = expf(between[c]);
+          if (t > j) between[c] += gate_at(p, token, h, i);
+          const float after = expf(between[c]);
+          if (p.left.data) {
+            const float left = load(p.left, token, h, p.heads, i) * p.leftScale * (p.readBefore ? before : after);
+            sums[kRead] += left * write[c];
+            sums[kReadSecond] += left * second[c];
+          }
+          if (p.erase) {
+            const float erase = load(p.eraseKey, token, h, p.heads, i) * (p.undecayed ? before : after);
+            sums[kErase] += erase * write[c];
+            sums[kEraseSecond] += erase * second[c];
+          }
+        }
+      }
+      for (int m = 0; m < kPairMatrices; m++) {
+        const bool erases = m == kErase || m == kEraseSecond, seconds = m == kReadSecond || m == kEraseSecond;
+        const bool given = (erases ? p.erase : p.left.data != nullptr) && (!seconds || p.secondWrite);
+        const bool acts = t > j || (t == j && !erases && !p.readBefore);
+        const float sum = given && acts ? warpSum(sums[m]) : 0;
+        if (lane() == 0) scores[(m * kChunk + t) * kChunk + j] = sum;
+      }
+    }
+  }
+};
+
+}  // namespace
+
+Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every) {
+  p.tokens = tokens;
+  p.every = static_cast<int>(every);
+  if (!offsets.data) {
+    p.chunks = p.sequences * ((tokens + kChunk - 1) / kChunk);
+    return p;
+  }
+  int32_t* const first = cx.scratch_of<int32_t>(p.sequences + 1);
+  launch<FirstChunks>(cx, 1, {offsets.ints(), first, p.sequences});
+  p.offsets = offsets.ints(), p.first_chunk = first;
+  p.chunks = tokens / kChunk + p.sequences;
+  return p;
+}
+
+const float* pair_scores(const Context& cx, const Problem& p) {
+  float* const scores = cx.scratch_of<float>(p.chunks * p.heads * kPairFloats);
+  launch<Pairs>(cx, p.chunks * p.heads, {p, scores});
+  return scores;
+}
+
+}  // namespace fw::cuda

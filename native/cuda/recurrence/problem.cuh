@@ -1,0 +1,107 @@
+// What the kernels of the recurrence share: the decoded arguments and the chunks of kChunk tokens into which every
+// sequence is divided from its own start, so that a sequence never depends on what it is batched with.
+//
+// The gradient of a state gains left right^T from the read of a token: `left` runs over keys and `right` over values. Of
+// the output o = scale S^T q, left is scale q and right the gradient of o; exchanged, o = scale S q, it is the other way
+// round, and the forward pass has no left.
+#pragma once
+#include "../operand.cuh"
+
+namespace fw::cuda {
+
+constexpr int kChunk = 16;
+
+struct Problem {
+  Heads q, k, v, gate, beta, eraseKey, writeKey, left, right;
+  InMaybe bonus, initialState;
+  const int32_t* offsets;      // of packed sequences, else null
+  const int32_t* first_chunk;  // [sequences + 1], likewise
+  int64_t sequences, tokens, heads, chunks;  // tokens of each sequence, or of all when packed; chunks: at most
+  int K, V, gateWidth, betaWidth, every;
+  float leftScale, scale;
+  bool erase, undecayed, secondWrite, readBefore, exchanged;
+};
+
+// `every` tokens there is a checkpoint.
+template <class Args>
+Problem decode(const Args& args) {
+  Problem p{};
+  p.q = args.q, p.k = args.k, p.v = args.v, p.gate = args.gate, p.beta = args.beta;
+  p.eraseKey = args.eraseKey.data ? static_cast<const Heads&>(args.eraseKey) : args.k;
+  p.writeKey = args.writeKey.data ? static_cast<const Heads&>(args.writeKey) : args.k;
+  p.left = args.q, p.leftScale = p.scale = static_cast<float>(args.scale);
+  p.bonus = args.bonus;
+  p.sequences = args.sequences, p.heads = args.heads;
+  p.K = static_cast<int>(args.keyDim), p.V = static_cast<int>(args.valueDim);
+  p.gateWidth = static_cast<int>(args.gateWidth), p.betaWidth = static_cast<int>(args.betaWidth);
+  p.erase = args.eraseFrom != kEraseNone, p.undecayed = args.eraseFrom == kEraseUndecayed;
+  p.secondWrite = args.secondWrite != 0, p.readBefore = args.readBefore != 0, p.exchanged = args.exchanged != 0;
+  return p;
+}
+
+// The tokens of one chunk among all tokens; `index` counts the chunks of all sequences.
+struct Chunk {
+  int64_t sequence, begin, index;
+  int count;
+};
+
+FW_DEVICE int64_t chunks_of(int64_t tokens) { return (tokens + kChunk - 1) / kChunk; }
+
+// Sequence n: its first token, its length, and its first chunk.
+struct Sequence {
+  int64_t begin, length, chunk;
+};
+FW_DEVICE Sequence sequence_at(const Problem& p, int64_t n) {
+  if (!p.offsets) return {n * p.tokens, p.tokens, n * chunks_of(p.tokens)};
+  return {p.offsets[n], p.offsets[n + 1] - p.offsets[n], p.first_chunk[n]};
+}
+
+// Where checkpoint c of sequence n stands among those of all sequences.
+FW_DEVICE int64_t checkpoint_row(const Problem& p, int64_t n, int64_t c) {
+  if (!p.offsets) return n * ((p.tokens + p.every - 1) / p.every) + c;
+  int64_t row = c;
+  for (int64_t i = 0; i < n; i++) row += (p.offsets[i + 1] - p.offsets[i] + p.every - 1) / p.every;
+  return row;
+}
+
+FW_DEVICE Chunk chunk_of(const Sequence& sequence, int64_t n, int64_t c) {
+  const int64_t left = sequence.length - c * kChunk;
+  return {n, sequence.begin + c * kChunk, sequence.chunk + c, static_cast<int>(left < kChunk ? left : kChunk)};
+}
+
+// The chunk at a place among those of all sequences; count 0 beyond the last.
+FW_DEVICE Chunk chunk_at(const Problem& p, int64_t index) {
+  if (!p.offsets) {
+    const int64_t each = chunks_of(p.tokens);
+    return chunk_of(sequence_at(p, index / each), index / each, index % each);
+  }
+  if (index >= p.first_chunk[p.sequences]) return {0, 0, 0, 0};
+  int64_t low = 0, high = p.sequences;  // first_chunk[low] <= index < first_chunk[high]
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    if (p.first_chunk[middle] <= index) low = middle;
+    else high = middle;
+  }
+  // Empty sequences share their first chunk with the next one; this is the last that begins here, so it has some.
+  return chunk_of(sequence_at(p, low), low, index - p.first_chunk[low]);
+}
+
+FW_DEVICE float gate_at(const Problem& p, int64_t token, int64_t h, int i) {
+  return p.gateWidth == 0 ? 0.0f : load(p.gate, token, h, p.heads, p.gateWidth == 1 ? 0 : i);
+}
+FW_DEVICE float beta_at(const Problem& p, int64_t token, int64_t h, int j) {
+  return p.betaWidth == 0 ? 1.0f : load(p.beta, token, h, p.heads, p.betaWidth == 1 ? 0 : j);
+}
+
+FW_HOST_DEVICE constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
+// Fills in what depends on where the chunks lie. `every` as in the arguments.
+Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every);
+
+// Scores of the pairs of tokens of every chunk and head (pairs.cu), [chunks, heads, kPairFloats]: five matrices
+// [kChunk, kChunk], row t and column j, zero where j may not act on t, and the weight of the bonus per token.
+enum PairMatrix { kRead, kErase, kReadSecond, kEraseSecond, kPairMatrices };
+constexpr int kPairFloats = kPairMatrices * kChunk * kChunk + kChunk;
+const float* pair_scores(const Context& cx, const Problem& p);
+
+}  // namespace fw::cuda
