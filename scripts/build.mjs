@@ -1,36 +1,11 @@
 // Sets a clone up: the native addon where a compiler is there for it, then the TypeScript. Does nothing that is done.
-import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { utimesSync } from 'node:fs';
+import { join } from 'node:path';
 import { buildNative } from './build-native.mjs';
 import { buildTypeScript } from './build-ts.mjs';
+import { current, root, works } from './support.mjs';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const addon = join('build', 'Release', 'fast_weights.node');
-
-/** The newest change to any of these files or the files below these folders, in milliseconds; 0 for none. */
-function newest(...paths) {
-  const times = paths.map((path) => {
-    const at = join(root, path);
-    if (!existsSync(at)) return 0;
-    const stat = statSync(at);
-    if (!stat.isDirectory()) return stat.mtimeMs;
-    // The folder's own time tells of files that were removed.
-    return Math.max(stat.mtimeMs, newest(...readdirSync(at).map((name) => join(path, name))));
-  });
-  return Math.max(0, ...times);
-}
-
-/** Whether `output` exists and nothing it is made from changed since. */
-function current(output, ...inputs) {
-  const made = newest(output);
-  return made > 0 && made >= newest(...inputs);
-}
-
-function works(command, ...args) {
-  return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
-}
 
 /** Why the addon cannot be compiled here, or undefined. */
 function missingTool() {
