@@ -4,6 +4,13 @@
 #pragma once
 #include <stdint.h>
 
+// Before what code of the GPU calls, too.
+#ifdef __CUDACC__
+#define FW_ANYWHERE __host__ __device__
+#else
+#define FW_ANYWHERE
+#endif
+
 namespace fw {
 
 // Raised whenever a field changes its meaning without changing its name or kind.
@@ -17,13 +24,13 @@ struct In {
   const void* data = nullptr;
   DType dtype = kFloat32;
   operator const float*() const { return static_cast<const float*>(data); }
-  const int32_t* ints() const { return static_cast<const int32_t*>(data); }
+  FW_ANYWHERE const int32_t* ints() const { return static_cast<const int32_t*>(data); }
 };
 struct Out {
   void* data = nullptr;
   DType dtype = kFloat32;
   operator float*() const { return static_cast<float*>(data); }
-  int32_t* ints() const { return static_cast<int32_t*>(data); }
+  FW_ANYWHERE int32_t* ints() const { return static_cast<int32_t*>(data); }
 };
 struct InMaybe : In {};
 struct OutMaybe : Out {};
