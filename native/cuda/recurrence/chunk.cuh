@@ -9,6 +9,9 @@ namespace fw::cuda {
 // every card.
 FW_HOST_DEVICE constexpr int columns_for(int K) { return K <= 64 ? 64 : K <= 128 ? 32 : 16; }
 
+// Threads of a block that works on a state.
+constexpr int kStateThreads = 128;
+
 // Hands out pieces of the shared memory of a block, each aligned to 16 bytes; over no memory it only counts.
 struct SharedArena {
   unsigned char* base;
@@ -42,9 +45,8 @@ struct ChunkKeys {
   }
 
   // Rows beyond the last token and columns beyond K are zero.
-  template <int kThreads>
   FW_DEVICE void stage(const Problem& p, const Chunk& chunk, int64_t h) const {
-    for (int i = thread(); i < keys; i += kThreads) {
+    for (int i = thread(); i < keys; i += kStateThreads) {
       float sum = 0, rest = 0;
       for (int t = 0; t < kChunk; t++) {
         const bool live = i < p.K && t < chunk.count;
@@ -75,10 +77,10 @@ struct ChunkKeys {
 };
 
 // Rows [kChunk, columns] of an operand over values, from column `first` on, zero beyond the last token and beyond V.
-template <int kThreads, class At>
+template <class At>
 FW_DEVICE void stage_values(float* rows, int stride, int columns, const Problem& p, const Chunk& chunk, int first,
                             const At& at) {
-  for (int n = thread(); n < kChunk * columns; n += kThreads) {
+  for (int n = thread(); n < kChunk * columns; n += kStateThreads) {
     const int t = n / columns, j = n % columns;
     rows[t * stride + j] = t < chunk.count && first + j < p.V ? at(chunk.begin + t, first + j) : 0;
   }

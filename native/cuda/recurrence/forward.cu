@@ -1,18 +1,21 @@
 // The recurrence in chunks: a block walks through one head of one sequence with some columns of the state, which it keeps
 // in shared memory. Per chunk, with the scaled keys of chunk.cuh and the scores of pairs.cu (spec 2.14):
 //   R = beta (U - E S - erase R [- erase2 V])      O = Q S + read R [+ read2 V + bonus V]      S <- decay S + W^T R [+ K^T V]
-// R is solved for token by token, each column by itself. A warp owns its columns: no other reads or writes them.
+// R is solved for token by token, each column by itself. A warp owns its columns: no other reads or writes them, but for
+// the exchanged read O = S Q^T, a sum over columns: blocks leave their parts of it to be added up in order.
 #include "chunk.cuh"
 
 namespace fw::cuda {
 namespace {
 
+template <bool kExchanged>
 struct Forward {
-  static constexpr int kThreads = 128;
+  static constexpr int kThreads = kStateThreads;
   struct Args {
     Problem p;
     const float* scores;
-    Out output;
+    Out output;    // of the ordinary read
+    float* parts;  // of the exchanged read [blocks of values, all tokens, heads, K], without the scale
     OutMaybe finalState, states, written;
   };
   using Shared = SharedBytes;
@@ -21,12 +24,17 @@ struct Forward {
     ChunkKeys keys;
     int columns, stride;  // of the state [keys, columns] and of rows over values [kChunk, columns]
     float *state, *values, *written, *scores;
+    float *queries, *read, *products;  // exchanged: rows over values, S Q^T [keys, kChunk + 4], R Q^T [kChunk, kChunk]
     FW_HOST_DEVICE int64_t lay_out(SharedArena arena, const Problem& p) {
       keys.lay_out(arena, p);
       columns = columns_for(p.K), stride = columns + 8;
       state = arena.floats(keys.keys * stride);
       values = arena.floats(kChunk * stride), written = arena.floats(kChunk * stride);
       scores = arena.floats(kPairFloats);
+      if (kExchanged) {
+        queries = arena.floats(kChunk * stride);
+        read = arena.floats(keys.keys * (kChunk + 4)), products = arena.floats(kChunk * kChunk);
+      }
       return arena.used;
     }
   };
@@ -48,19 +56,31 @@ struct Forward {
     for (int64_t c = 0; c < chunks_of(sequence.length); c++) {
       const Chunk chunk = chunk_of(sequence, n, c);
       barrier();
-      x.keys.stage<kThreads>(p, chunk, h);
-      stage_values<kThreads>(x.values, x.stride, x.columns, p, chunk, first,
+      x.keys.stage(p, chunk, h);
+      stage_values(x.values, x.stride, x.columns, p, chunk, first,
                              [&](int64_t token, int j) { return load(p.v, token, h, p.heads, j); });
       const float* scores = args.scores + (chunk.index * p.heads + h) * kPairFloats;
       for (int i = thread(); i < kPairFloats; i += kThreads) x.scores[i] = scores[i];
+      if constexpr (kExchanged) {
+        stage_values(x.queries, x.stride, x.columns, p, chunk, first,
+                               [&](int64_t token, int j) { return load(p.q, token, h, p.heads, j); });
+      }
       if (args.states.data && c * kChunk % p.every == 0) {
         const int64_t row = checkpoint_row(p, n, c * kChunk / p.every) * p.heads + h;
         put_state(args.states, row * p.K * p.V, p, x, first);
       }
       barrier();
-      for (int tile = warp(); tile < x.columns / 8; tile += kThreads / kWarp) {
-        through_tile(args, x, chunk, h, first, 8 * tile);
+      eachTile(x, [&](int at) { solve_tile(args, x, chunk, h, first, at); });
+      if constexpr (kExchanged) {
+        barrier();
+        multiply_queries(x);
+        barrier();
+        read_along_values(args, x, chunk, h, block() % blocks_of_values);
+      } else {
+        eachTile(x, [&](int at) { read_tile(args, x, chunk, h, first, at); });
       }
+      warpSync();
+      eachTile(x, [&](int at) { update_tile(p, x, at); });
     }
     barrier();
     if (args.finalState.data) put_state(args.finalState, state_at, p, x, first);
@@ -73,24 +93,30 @@ struct Forward {
     }
   }
 
-  // Eight columns from column `at` of the block on, by one warp.
-  static FW_DEVICE void through_tile(const Args& args, const Layout& x, const Chunk& chunk, int64_t h, int first,
-                                     int at) {
-    const Problem& p = args.p;
-    const ChunkKeys& keys = x.keys;
-    float* const state = x.state + at;
-    float* const values = x.values + at;
-    float* const written = x.written + at;
-    const auto rows_of = [&](const float* rows, int stride) {
-      return [=](int t, int k) { return rows[t * stride + k]; };
-    };
-    const auto scores_of = [&](int matrix) { return rows_of(x.scores + matrix * kChunk * kChunk, kChunk); };
-    const auto columns_of = [&](const float* rows) { return [=](int k, int j) { return rows[k * x.stride + j]; }; };
+  // Calls tile(column) for every eight columns of this warp.
+  template <class Tile>
+  static FW_DEVICE void eachTile(const Layout& x, const Tile& tile) {
+    for (int at = 8 * warp(); at < x.columns; at += 8 * (kThreads / kWarp)) tile(at);
+  }
 
+  // How tiles read rows over keys or tokens, and columns of the state or of rows over values.
+  static FW_DEVICE auto rows_of(const float* rows, int stride) {
+    return [=](int t, int k) { return rows[t * stride + k]; };
+  }
+  static FW_DEVICE auto scores_of(const Layout& x, int matrix) {
+    return rows_of(x.scores + matrix * kChunk * kChunk, kChunk);
+  }
+
+  // R for eight columns from column `at` of the block on.
+  static FW_DEVICE void solve_tile(const Args& args, const Layout& x, const Chunk& chunk, int64_t h, int first,
+                                   int at) {
+    const Problem& p = args.p;
+    const float* const values = x.values + at;
+    float* const written = x.written + at;
     float error[4] = {};
     if (p.erase) {
-      multiply(error, keys.keys, rows_of(keys.erase, keys.stride), columns_of(state));
-      if (p.secondWrite) multiply(error, kChunk, scores_of(kEraseSecond), columns_of(values));
+      multiply(error, x.keys.keys, rows_of(x.keys.erase, x.keys.stride), rows_of(x.state + at, x.stride));
+      if (p.secondWrite) multiply(error, kChunk, scores_of(x, kEraseSecond), rows_of(values, x.stride));
     }
     eachElement(error, [&](int t, int j, float& e) {
       written[t * x.stride + j] = (p.secondWrite ? 0 : values[t * x.stride + j]) - e;
@@ -98,26 +124,68 @@ struct Forward {
     warpSync();
     if (lane() < 8) solve(args, x, chunk, h, first + at + lane(), written + lane());
     warpSync();
+  }
 
+  static FW_DEVICE void read_tile(const Args& args, const Layout& x, const Chunk& chunk, int64_t h, int first, int at) {
+    const Problem& p = args.p;
+    const float* const values = x.values + at;
     float output[4] = {};
-    multiply(output, keys.keys, rows_of(keys.left, keys.stride), columns_of(state));
-    multiply(output, kChunk, scores_of(kRead), columns_of(written));
-    if (p.secondWrite) multiply(output, kChunk, scores_of(kReadSecond), columns_of(values));
+    multiply(output, x.keys.keys, rows_of(x.keys.left, x.keys.stride), rows_of(x.state + at, x.stride));
+    multiply(output, kChunk, scores_of(x, kRead), rows_of(x.written + at, x.stride));
+    if (p.secondWrite) multiply(output, kChunk, scores_of(x, kReadSecond), rows_of(values, x.stride));
     eachElement(output, [&](int t, int j, float& o) {
       if (t >= chunk.count || first + at + j >= p.V) return;
       const float weight = x.scores[kPairMatrices * kChunk * kChunk + t];
       store(args.output, ((chunk.begin + t) * p.heads + h) * p.V + first + at + j, o + weight * values[t * x.stride + j]);
     });
-    warpSync();
+  }
+
+  static FW_DEVICE void update_tile(const Problem& p, const Layout& x, int at) {
+    const ChunkKeys& keys = x.keys;
+    float* const state = x.state + at;
     for (int i = 0; i < keys.keys; i += 16) {
       float tile[4];
       eachElement(tile, [&](int r, int j, float& s) { s = keys.decay[i + r] * state[(i + r) * x.stride + j]; });
       const auto turned = [&](const float* rows) {
         return [=](int r, int t) { return rows[t * keys.stride + i + r]; };
       };
-      multiply(tile, kChunk, turned(keys.write), columns_of(written));
-      if (p.secondWrite) multiply(tile, kChunk, turned(keys.second), columns_of(values));
+      multiply(tile, kChunk, turned(keys.write), rows_of(x.written + at, x.stride));
+      if (p.secondWrite) multiply(tile, kChunk, turned(keys.second), rows_of(x.values + at, x.stride));
       eachElement(tile, [&](int r, int j, float& s) { state[(i + r) * x.stride + j] = s; });
+    }
+  }
+
+  // S Q^T and R Q^T over the columns of the block.
+  static FW_DEVICE void multiply_queries(const Layout& x) {
+    const int stride = kChunk + 4, rows = x.keys.keys / 16;
+    for (int tile = warp(); tile < 2 * (rows + 1); tile += kThreads / kWarp) {
+      const int i = tile / 2 * 16, t = tile % 2 * 8;
+      const auto queries = [&](int k, int j) { return x.queries[(t + j) * x.stride + k]; };
+      float c[4] = {};
+      if (tile / 2 < rows) {
+        multiply(c, x.columns, rows_of(x.state + i * x.stride, x.stride), queries);
+        eachElement(c, [&](int r, int j, float& s) { x.read[(i + r) * stride + t + j] = s; });
+      } else {
+        multiply(c, x.columns, rows_of(x.written, x.stride), queries);
+        eachElement(c, [&](int r, int j, float& s) { x.products[r * kChunk + t + j] = s; });
+      }
+    }
+  }
+
+  // o_ti = e^b_ti (S q_t)_i + sum over j <= t of e^(b_ti - b_ji) w_ji (r_j . q_t)
+  static FW_DEVICE void read_along_values(const Args& args, const Layout& x, const Chunk& chunk, int64_t h, int64_t part) {
+    const Problem& p = args.p;
+    const int64_t all = (p.offsets ? 1 : p.sequences) * p.tokens;
+    for (int i = thread(); i < p.K; i += kThreads) {
+      for (int t = 0; t < chunk.count; t++) {
+        float sum = 0, between = 0;
+        for (int j = t; j >= 0; j--) {
+          sum += expf(between) * load(p.writeKey, chunk.begin + j, h, p.heads, i) * x.products[j * kChunk + t];
+          between += gate_at(p, chunk.begin + j, h, i);
+        }
+        sum += expf(between) * x.read[i * (kChunk + 4) + t];
+        args.parts[((part * all + chunk.begin + t) * p.heads + h) * p.K + i] = sum;
+      }
     }
   }
 
@@ -140,19 +208,45 @@ struct Forward {
   }
 };
 
-void read_along_keys(const Context& cx, const recurrenceArgs& args, const Problem& p) {
-  Forward::Layout layout;
+// y[n] = scale * sum over parts, in their order.
+struct AddParts {
+  static constexpr int kThreads = 256;
+  struct Args {
+    const float* parts;
+    Out y;
+    int64_t n, count;
+    float scale;
+  };
+  struct Shared {};
+  static FW_DEVICE void run(const Args& args, Shared&) {
+    const int64_t i = block() * kThreads + thread();
+    if (i >= args.n) return;
+    float sum = 0;
+    for (int64_t part = 0; part < args.count; part++) sum += args.parts[part * args.n + i];
+    store(args.y, i, args.scale * sum);
+  }
+};
+
+template <bool kExchanged>
+void walk(const Context& cx, const recurrenceArgs& args, const Problem& p, int64_t blocks, float* parts) {
+  typename Forward<kExchanged>::Layout layout;
   const int64_t bytes = layout.lay_out({nullptr, 0}, p);
-  const int64_t columns = columns_for(p.K), blocks = (p.V + columns - 1) / columns;
-  launch<Forward>(cx, p.sequences * p.heads * blocks,
-                  {p, pair_scores(cx, p), args.output, args.finalState, args.states, args.written}, bytes);
+  launch<Forward<kExchanged>>(
+      cx, p.sequences * p.heads * blocks,
+      {p, pair_scores(cx, p), args.output, parts, args.finalState, args.states, args.written}, bytes);
 }
 
 }  // namespace
 
 void recurrence(const Context& cx, const recurrenceArgs& args) {
-  const Problem p = with_chunks(cx, decode(args), args.offsets, args.tokens, args.checkpointEvery);
-  read_along_keys(cx, args, p);
+  Problem p = with_chunks(cx, decode(args), args.offsets, args.tokens, args.checkpointEvery);
+  const int64_t columns = columns_for(p.K), blocks = (p.V + columns - 1) / columns;
+  if (!p.exchanged) return walk<false>(cx, args, p, blocks, nullptr);
+  p.left = Heads{};
+  const int64_t n = (args.offsets.data ? 1 : p.sequences) * p.tokens * p.heads * p.K;
+  float* const parts = cx.scratch_of<float>(blocks * n);
+  walk<true>(cx, args, p, blocks, parts);
+  launch<AddParts>(cx, (n + AddParts::kThreads - 1) / AddParts::kThreads, {parts, args.output, n, blocks, p.scale});
 }
 
 }  // namespace fw::cuda
