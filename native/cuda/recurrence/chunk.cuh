@@ -76,6 +76,14 @@ struct ChunkKeys {
   }
 };
 
+// How products read rows: row r, column k of [rows, stride], or of its transpose.
+FW_DEVICE auto rows_of(const float* rows, int stride) {
+  return [=](int r, int k) { return rows[r * stride + k]; };
+}
+FW_DEVICE auto turned(const float* rows, int stride) {
+  return [=](int r, int k) { return rows[k * stride + r]; };
+}
+
 // Rows [kChunk, columns] of an operand over values, from column `first` on, zero beyond the last token and beyond V.
 template <class At>
 FW_DEVICE void stage_values(float* rows, int stride, int columns, const Problem& p, const Chunk& chunk, int first,

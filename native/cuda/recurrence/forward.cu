@@ -59,7 +59,7 @@ struct Forward {
       x.keys.stage(p, chunk, h);
       stage_values(x.values, x.stride, x.columns, p, chunk, first,
                              [&](int64_t token, int j) { return load(p.v, token, h, p.heads, j); });
-      const float* scores = args.scores + (chunk.index * p.heads + h) * kPairFloats;
+      const float* scores = args.scores + place_of(p, chunk, h) * kPairFloats;
       for (int i = thread(); i < kPairFloats; i += kThreads) x.scores[i] = scores[i];
       if constexpr (kExchanged) {
         stage_values(x.queries, x.stride, x.columns, p, chunk, first,
@@ -99,10 +99,6 @@ struct Forward {
     for (int at = 8 * warp(); at < x.columns; at += 8 * (kThreads / kWarp)) tile(at);
   }
 
-  // How tiles read rows over keys or tokens, and columns of the state or of rows over values.
-  static FW_DEVICE auto rows_of(const float* rows, int stride) {
-    return [=](int t, int k) { return rows[t * stride + k]; };
-  }
   static FW_DEVICE auto scores_of(const Layout& x, int matrix) {
     return rows_of(x.scores + matrix * kChunk * kChunk, kChunk);
   }
@@ -146,11 +142,10 @@ struct Forward {
     for (int i = 0; i < keys.keys; i += 16) {
       float tile[4];
       eachElement(tile, [&](int r, int j, float& s) { s = keys.decay[i + r] * state[(i + r) * x.stride + j]; });
-      const auto turned = [&](const float* rows) {
-        return [=](int r, int t) { return rows[t * keys.stride + i + r]; };
-      };
-      multiply(tile, kChunk, turned(keys.write), rows_of(x.written + at, x.stride));
-      if (p.secondWrite) multiply(tile, kChunk, turned(keys.second), rows_of(x.values + at, x.stride));
+      multiply(tile, kChunk, turned(keys.write + i, keys.stride), rows_of(x.written + at, x.stride));
+      if (p.secondWrite) {
+        multiply(tile, kChunk, turned(keys.second + i, keys.stride), rows_of(x.values + at, x.stride));
+      }
       eachElement(tile, [&](int r, int j, float& s) { state[(i + r) * x.stride + j] = s; });
     }
   }
@@ -160,7 +155,7 @@ struct Forward {
     const int stride = kChunk + 4, rows = x.keys.keys / 16;
     for (int tile = warp(); tile < 2 * (rows + 1); tile += kThreads / kWarp) {
       const int i = tile / 2 * 16, t = tile % 2 * 8;
-      const auto queries = [&](int k, int j) { return x.queries[(t + j) * x.stride + k]; };
+      const auto queries = turned(x.queries + t * x.stride, x.stride);
       float c[4] = {};
       if (tile / 2 < rows) {
         multiply(c, x.columns, rows_of(x.state + i * x.stride, x.stride), queries);

@@ -40,8 +40,8 @@ struct Pairs {
 
   static FW_DEVICE void run(const Args& args, Shared&) {
     const Problem& p = args.p;
-    const int64_t h = block() % p.heads;
-    const Chunk chunk = chunk_at(p, block() / p.heads);
+    const int64_t h = p.firstHead + block() % p.groupHeads;
+    const Chunk chunk = chunk_at(p, block() / p.groupHeads);
     float* const scores = args.scores + block() * kPairFloats;
     for (int j = warp(); j < kChunk; j += kThreads / kWarp) {
       column(p, chunk, h, j, scores);
@@ -117,8 +117,8 @@ Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_
 }
 
 const float* pair_scores(const Context& cx, const Problem& p) {
-  float* const scores = cx.scratch_of<float>(p.chunks * p.heads * kPairFloats);
-  launch<Pairs>(cx, p.chunks * p.heads, {p, scores});
+  float* const scores = cx.scratch_of<float>(p.chunks * p.groupHeads * kPairFloats);
+  launch<Pairs>(cx, p.chunks * p.groupHeads, {p, scores});
   return scores;
 }
 

@@ -17,6 +17,7 @@ struct Problem {
   const int32_t* offsets;      // of packed sequences, else null
   const int32_t* first_chunk;  // [sequences + 1], likewise
   int64_t sequences, tokens, heads, chunks;  // tokens of each sequence, or of all when packed; chunks: at most
+  int64_t firstHead, groupHeads;             // the heads that are worked on at a time
   int K, V, gateWidth, betaWidth, every;
   float leftScale, scale;
   bool erase, undecayed, secondWrite, readBefore, exchanged;
@@ -31,7 +32,7 @@ Problem decode(const Args& args) {
   p.writeKey = args.writeKey.data ? static_cast<const Heads&>(args.writeKey) : args.k;
   p.left = args.q, p.leftScale = p.scale = static_cast<float>(args.scale);
   p.bonus = args.bonus;
-  p.sequences = args.sequences, p.heads = args.heads;
+  p.sequences = args.sequences, p.heads = p.groupHeads = args.heads;
   p.K = static_cast<int>(args.keyDim), p.V = static_cast<int>(args.valueDim);
   p.gateWidth = static_cast<int>(args.gateWidth), p.betaWidth = static_cast<int>(args.betaWidth);
   p.erase = args.eraseFrom != kEraseNone, p.undecayed = args.eraseFrom == kEraseUndecayed;
@@ -69,6 +70,11 @@ FW_DEVICE Chunk chunk_of(const Sequence& sequence, int64_t n, int64_t c) {
   return {n, sequence.begin + c * kChunk, sequence.chunk + c, static_cast<int>(left < kChunk ? left : kChunk)};
 }
 
+// Where the results of a chunk and a head stand in scratch memory.
+FW_DEVICE int64_t place_of(const Problem& p, const Chunk& chunk, int64_t h) {
+  return chunk.index * p.groupHeads + h - p.firstHead;
+}
+
 // The chunk at a place among those of all sequences; count 0 beyond the last.
 FW_DEVICE Chunk chunk_at(const Problem& p, int64_t index) {
   if (!p.offsets) {
@@ -98,7 +104,7 @@ FW_HOST_DEVICE constexpr int round_up(int n, int to) { return (n + to - 1) / to 
 // Fills in what depends on where the chunks lie. `every` as in the arguments.
 Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every);
 
-// Scores of the pairs of tokens of every chunk and head (pairs.cu), [chunks, heads, kPairFloats]: five matrices
+// Scores of the pairs of tokens of every chunk and head of the group (pairs.cu), [chunks, heads, kPairFloats]: four matrices
 // [kChunk, kChunk], row t and column j, zero where j may not act on t, and the weight of the bonus per token.
 enum PairMatrix { kRead, kErase, kReadSecond, kEraseSecond, kPairMatrices };
 constexpr int kPairFloats = kPairMatrices * kChunk * kChunk + kChunk;
