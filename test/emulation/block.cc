@@ -3,8 +3,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "banks.h"
+#include "copies.h"
 #include "device.h"
-#include "memory.h"
+#include "findings.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -21,121 +23,126 @@ constexpr size_t kStack = 64 << 10;
 constexpr size_t kPage = 4096;
 
 Fibre scheduler;
+Work work;
 bool failed;
 uint64_t seed = 0, random_state = 1;
-struct {
-  const void* args;
-  void (*run)(const void* args, void* shared);
-} work;
 
 // The stacks lie one after another, each with a page below it that must not be touched. Their tops differ in their
 // position in a page, lest they all meet in the same sets of the cache.
-unsigned char* stacks() {
+unsigned char* stack_of(int thread) {
   static unsigned char* const base = [] {
     unsigned char* data = reserve(kMostThreads * kStack);
     for (int i = 0; i < kMostThreads; i++) mprotect(data + i * kStack, kPage, PROT_NONE);
     return data;
   }();
-  return base;
+  return base + thread * kStack + kPage;
 }
-unsigned char* stack_of(int thread) { return stacks() + thread * kStack + kPage; }
 size_t stack_bytes(int thread) { return kStack - kPage - static_cast<size_t>(thread * 5 % 16) * 256; }
 
-int lowest(uint32_t mask) { return __builtin_ctz(mask); }
+uint32_t all_warps() { return block.warps == 32 ? ~0u : (1u << block.warps) - 1; }
 
 // A set bit of a mask: the first, or with a seed a random one.
 int choose(uint32_t mask) {
-  if (seed == 0) return lowest(mask);
+  if (seed == 0) return __builtin_ctz(mask);
   const uint32_t shift = random_below(32), rotated = mask >> shift | mask << (-shift & 31);
-  return static_cast<int>((lowest(rotated) + shift) & 31);
+  return static_cast<int>((static_cast<uint32_t>(__builtin_ctz(rotated)) + shift) & 31);
+}
+int choose_thread(uint32_t warps) {
+  const int w = choose(warps);
+  return w * kLanes + choose(block.warp[w].ready);
 }
 
-void go_to(int thread) {
-  Thread& from = block.running();
+void set_ready(int thread) {
+  block.warp[thread / kLanes].ready |= 1u << thread % kLanes;
+  block.ready |= 1u << thread / kLanes;
+}
+
+void go_to(int thread, Fibre& from) {
   block.current = thread;
+  block.stack = stack_of(thread);
+  block.stack_bytes = kStack - kPage;
   Warp& warp = block.running_warp();
   warp.ready &= ~(1u << thread % kLanes);
   if (warp.ready == 0) block.ready &= ~(1u << thread / kLanes);
-  block.thread[thread].fibre.enter(from.fibre);
+  block.fibre[thread].enter(from);
 }
 
 [[noreturn]] void deadlock() {
-  std::string message = "deadlock:";
-  for (int w = 0; w < block.warps; w++) {
+  constexpr size_t kLong = 400;
+  std::string text;
+  for (int w = 0; w < block.warps && text.size() < kLong; w++) {
     const Warp& warp = block.warp[w];
-    message += " warp " + std::to_string(w) + " has";
-    if (warp.arrived) message += " " + std::to_string(warp.arrived) + " lanes at " + text_of(warp.place);
-    const int at_barrier = __builtin_popcount(warp.at_barrier), exited = __builtin_popcount(warp.exited);
-    if (at_barrier) message += " " + std::to_string(at_barrier) + " lanes at " + text_of(block.place);
-    if (exited) message += " " + std::to_string(exited) + " lanes that have returned";
-    message += ";";
-    if (message.size() > 600) break;
+    const auto lanes = [&](int count, const std::string& where) {
+      if (count) text += (text.empty() ? "" : ", ") + std::to_string(count) + " lanes of warp " + std::to_string(w) + where;
+    };
+    lanes(warp.arrived, " at " + text_of(warp.place));
+    lanes(__builtin_popcount(warp.at_barrier), " at " + text_of(block.place));
+    lanes(__builtin_popcount(warp.returned), " have returned");
   }
-  fail(cudaErrorLaunchFailure, message);
+  fail(cudaErrorLaunchFailure, "deadlock", text);
 }
 
 // Leaves the running thread, which waits, for another: of the same warp if there is one.
 void leave() {
-  const Warp& warp = block.running_warp();
-  if (warp.ready) return go_to(block.current / kLanes * kLanes + choose(warp.ready));
+  const uint32_t own = block.running_warp().ready;
+  Fibre& from = block.fibre[block.current];
+  if (own) return go_to(block.current / kLanes * kLanes + choose(own), from);
   if (!block.ready) deadlock();
-  const int w = choose(block.ready);
-  go_to(w * kLanes + choose(block.warp[w].ready));
+  go_to(choose_thread(block.ready), from);
 }
 
 // With a seed, now and then another warp goes on.
 void maybe_turn() {
   constexpr uint32_t kBurst = 24;
   if (seed == 0 || random_below(kBurst) != 0) return;
-  const int own = block.current / kLanes;
-  block.running_warp().ready |= 1u << block.current % kLanes;
-  block.ready |= 1u << own;
-  const int w = choose(block.ready), lane = choose(block.warp[w].ready);
-  if (w * kLanes + lane != block.current) return go_to(w * kLanes + lane);
-  block.running_warp().ready &= ~(1u << lane);
-  if (block.running_warp().ready == 0) block.ready &= ~(1u << own);
+  const int own = block.current;
+  set_ready(own);
+  const int other = choose_thread(block.ready);
+  if (other != own) return go_to(other, block.fibre[own]);
+  block.running_warp().ready &= ~(1u << own % kLanes);
+  if (block.running_warp().ready == 0) block.ready &= ~(1u << own / kLanes);
 }
 
 void thread_entry() {
   Fibre::entered();
   work.run(work.args, block.shared);
-  Thread& thread = block.running();
-  block.running_warp().exited |= 1u << block.current % kLanes;
-  if (++block.exited == block.threads) scheduler.enter(thread.fibre);
+  end_copies(block.current);
+  block.running_warp().returned |= 1u << block.current % kLanes;
+  if (++block.returned == block.threads) scheduler.enter(block.fibre[block.current]);
   leave();
   __builtin_unreachable();
 }
 
+void next_epoch() {
+  block.epoch++;
+  for (int w = 0; w < block.warps; w++) {
+    block.warp[w].within = 0;
+    if (count_banks) settle_accesses(w);
+  }
+}
+
 void run_block(int64_t index) {
   block.index = index;
-  block.arrived = block.exited = 0;
+  block.arrived = block.returned = 0;
+  next_epoch();
+  block.first_epoch = block.epoch;
   memset(block.shared, kPoison, block.shared_bytes);
   for (int t = 0; t < block.threads; t++) {
-    block.thread[t].fibre.prepare(stack_of(t), stack_bytes(t), thread_entry);
-    block.thread[t].groups.clear();
-    block.thread[t].open.clear();
+    block.fibre[t].prepare(stack_of(t), stack_bytes(t), thread_entry);
+    forget_copies(t);
   }
   for (int w = 0; w < block.warps; w++) {
     Warp& warp = block.warp[w];
     warp.ready = ~0u;
     warp.arrived = 0;
-    warp.exited = warp.at_barrier = 0;
+    warp.returned = warp.at_barrier = 0;
   }
-  block.ready = block.warps == 32 ? ~0u : (1u << block.warps) - 1;
-  block.current = choose(block.ready) * kLanes;
-  block.running_warp().ready &= ~1u;
-  block.running().fibre.enter(scheduler);
+  block.ready = all_warps();
+  go_to(choose_thread(block.ready), scheduler);
 }
 }  // namespace
 
-Block& block = *new Block();
-
-bool operator==(const Place& a, const Place& b) {
-  return a.line == b.line && a.primitive == b.primitive && (a.file == b.file || strcmp(a.file, b.file) == 0);
-}
-std::string text_of(const Place& place) {
-  return std::string(place.primitive) + " " + place.file + ":" + std::to_string(place.line);
-}
+Block block;
 
 void set_seed(uint64_t value) { seed = value; }
 uint32_t random_below(uint32_t n) {
@@ -145,65 +152,74 @@ uint32_t random_below(uint32_t n) {
   return static_cast<uint32_t>((random_state >> 32) * n >> 32);
 }
 
-bool run_blocks(int64_t blocks, int threads, size_t shared_bytes, const void* args,
-                void (*run)(const void* args, void* shared)) {
+void run_blocks(const Work& given) {
   static unsigned char* const shared = reserve(kMostShared);
-  work = {args, run};
+  work = given;
   failed = false;
-  random_state = seed * 0x9E3779B97F4A7C15u | 1;
-  block.blocks = blocks;
-  block.threads = threads;
-  block.warps = threads / kLanes;
+  random_state = (seed + 1) * 0x9E3779B97F4A7C15u | 1;
+  block.blocks = work.blocks;
+  block.threads = work.threads;
+  block.warps = work.threads / kLanes;
   block.shared = shared;
-  block.shared_bytes = shared_bytes;
+  block.shared_bytes = work.shared_bytes;
+  block.args = static_cast<const unsigned char*>(work.args);
+  block.args_bytes = work.args_bytes;
+  block.memory = device_memory();
+  block.launch_epoch = block.epoch + 1;
 #ifdef __SANITIZE_ADDRESS__
-  __asan_unpoison_memory_region(shared, shared_bytes);
-  __asan_poison_memory_region(shared + shared_bytes, kMostShared - shared_bytes);
+  __asan_unpoison_memory_region(shared, work.shared_bytes);
+  __asan_poison_memory_region(shared + work.shared_bytes, kMostShared - work.shared_bytes);
 #endif
-  for (int64_t i = 0; i < blocks && !failed; i++) run_block(i);
-  return !failed;
+  for (int64_t i = 0; i < work.blocks && !failed; i++) run_block(i);
+  next_epoch();
+  block.shared_bytes = block.args_bytes = block.stack_bytes = 0;
 }
 
-void fail(cudaError_t code, const std::string& message) {
-  die(code, message);
+void fail(cudaError_t code, const char* kind, const std::string& text, PlaceId place) {
+  add_fact(kind, text, place);
+  die(code);
   failed = true;
-  scheduler.enter(block.running().fibre);
+  scheduler.enter(block.fibre[block.current]);
   __builtin_unreachable();
 }
 
 void meet(const Place& place, const void* in, void* out, void (*act)(const void* const* in, void* const* out)) {
   Warp& warp = block.running_warp();
-  const int lane = block.current % kLanes;
+  const int own = block.current, lane = own % kLanes;
   if (warp.arrived == 0) warp.place = place;
   else if (!(warp.place == place)) {
-    fail(cudaErrorLaunchFailure, "divergence: lanes of warp " + std::to_string(block.current / kLanes) + " are at " +
-                                     text_of(warp.place) + " and at " + text_of(place));
+    fail(cudaErrorLaunchFailure, "divergence", "lanes of warp " + std::to_string(own / kLanes) + " at " +
+                                                   text_of(warp.place) + " and at " + text_of(place));
   }
   warp.in[lane] = in;
   warp.out[lane] = out;
   if (++warp.arrived < kLanes) return leave();
   warp.arrived = 0;
-  if (act) act(warp.in, warp.out);
+  site_at(place).reached++;
+  if (count_banks) settle_accesses(own / kLanes);
+  act(warp.in, warp.out);
   warp.ready = ~(1u << lane);
-  block.ready |= 1u << block.current / kLanes;
+  block.ready |= 1u << own / kLanes;
   maybe_turn();
 }
 
 void meet_block(const Place& place) {
   if (block.arrived == 0) block.place = place;
   else if (!(block.place == place)) {
-    fail(cudaErrorLaunchFailure, "divergence: threads are at " + text_of(block.place) + " and at " + text_of(place));
+    fail(cudaErrorLaunchFailure, "divergence", "threads at " + text_of(block.place) + " and at " + text_of(place));
   }
-  Warp& own = block.running_warp();
-  own.at_barrier |= 1u << block.current % kLanes;
+  const int own = block.current;
+  block.running_warp().at_barrier |= 1u << own % kLanes;
   if (++block.arrived < block.threads) return leave();
   block.arrived = 0;
+  site_at(place).reached++;
+  next_epoch();
   for (int w = 0; w < block.warps; w++) {
     block.warp[w].ready = ~0u;
     block.warp[w].at_barrier = 0;
   }
-  own.ready &= ~(1u << block.current % kLanes);
-  block.ready = block.warps == 32 ? ~0u : (1u << block.warps) - 1;
+  block.running_warp().ready &= ~(1u << own % kLanes);
+  block.ready = all_warps();
   maybe_turn();
 }
 

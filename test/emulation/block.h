@@ -5,42 +5,21 @@
 #include <stdint.h>
 
 #include <string>
-#include <vector>
 
 #include "fibre.h"
+#include "memory.h"
+#include "places.h"
 
 namespace emulation {
 
 constexpr int kLanes = 32, kMostThreads = 1024, kMostWarps = kMostThreads / kLanes;
 constexpr size_t kMostShared = 228 << 10;
 
-// A call of a synchronising primitive.
-struct Place {
-  const char* primitive;
-  const char* file;
-  int line;
-};
-bool operator==(const Place& a, const Place& b);
-std::string text_of(const Place& place);
-
-// 16 bytes on their way into shared memory.
-struct Copy {
-  unsigned char* to;
-  const unsigned char* from;
-  bool taken;  // the bytes were read when the copy was issued; otherwise they are when it is waited for
-  unsigned char bytes[16];
-};
-
-struct Thread {
-  Fibre fibre;
-  std::vector<std::vector<Copy>> groups;  // committed, in order
-  std::vector<Copy> open;
-};
-
 struct Warp {
   uint32_t ready;  // lanes that could run but do not
-  uint32_t exited, at_barrier;
-  int arrived;     // lanes at the collective `place`
+  uint32_t at_barrier, returned;
+  int arrived;      // lanes at the collective `place`
+  uint32_t within;  // warpSyncs since the last barrier
   Place place;
   const void* in[kLanes];
   void* out[kLanes];
@@ -49,25 +28,42 @@ struct Warp {
 struct Block {
   int64_t index, blocks;
   int threads, warps;
-  int current;  // the running thread
+  int current;  // the running thread, and its stack
+  const unsigned char* stack;
+  size_t stack_bytes;
   unsigned char* shared;
   size_t shared_bytes;
+  const unsigned char* args;
+  size_t args_bytes;
+  DeviceMemory memory;
+  // Counts blocks and barriers on and on; its values when the block and the launch began.
+  uint32_t epoch, first_epoch, launch_epoch;
   uint32_t ready;  // warps with lanes that could run
   int arrived;     // threads at the barrier `place`
-  int exited;
+  int returned;
   Place place;
-  Thread thread[kMostThreads];
+  Fibre fibre[kMostThreads];
   Warp warp[kMostWarps];
 
-  Thread& running() { return thread[current]; }
   Warp& running_warp() { return warp[current / kLanes]; }
 };
 // The device runs one block at a time.
-extern Block& block;
+extern Block block;
 
-// Runs `run` by each thread of each block; false if it failed, of what the device has died.
-bool run_blocks(int64_t blocks, int threads, size_t shared_bytes, const void* args,
-                void (*run)(const void* args, void* shared));
+inline size_t offset_in_shared(const void* data) {
+  return static_cast<size_t>(static_cast<const unsigned char*>(data) - block.shared);
+}
+
+struct Work {
+  int64_t blocks;
+  int threads;
+  size_t shared_bytes;
+  const void* args;
+  size_t args_bytes;
+  void (*run)(const void* args, void* shared);
+};
+// Runs all blocks, or those before one that fails.
+void run_blocks(const Work& work);
 
 // Waits until all lanes of the warp have called with the same place; the last one calls `act` for all, with what each
 // has given.
@@ -75,11 +71,9 @@ void meet(const Place& place, const void* in, void* out, void (*act)(const void*
 // The same for the threads of the block.
 void meet_block(const Place& place);
 
-// Ends the launch that runs.
-[[noreturn]] void fail(cudaError_t code, const std::string& message);
+// Ends the launch that runs, and the device with it; as add_fact of findings.h.
+[[noreturn]] void fail(cudaError_t code, const char* kind, const std::string& text, PlaceId place = 0);
 
-// The schedule: 0 runs warps in order, each as far as it gets; with others a random warp runs ahead in bursts.
-void set_seed(uint64_t seed);
 uint32_t random_below(uint32_t n);
 
 }  // namespace emulation

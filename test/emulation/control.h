@@ -1,21 +1,59 @@
-// How tests steer the emulated device and learn what it has seen. To be called when the device is idle
-// (cudaDeviceSynchronize), except for launches().
+// How tests steer the emulated device and learn what it has seen. Settings are to be changed, and sites listed, while the
+// device is idle (after cudaDeviceSynchronize).
 #pragma once
 #include <stdint.h>
 
 #include <string>
+#include <vector>
 
 namespace emulation {
 
 // Launches since the process began.
 int64_t launches();
 
-// What the device has died of, with file and line, or "".
-std::string cause_of_death();
-// Makes a device that has died usable again.
+// Of these kinds:
+//   race        two accesses without the barrier or warpSync that would order them
+//   blocks      two blocks of a launch use the same global memory, one of them to write
+//   copy        a copy's bytes used before copyWait, a source that changed, a copy that was never waited for
+//   bounds      an address that is not in use or not aligned; the launch fails
+//   divergence  lanes or threads that wait for each other at different places; the launch fails
+//   deadlock    threads that wait for others that will not come; the launch fails
+struct Finding {
+  std::string kind;
+  std::string text;  // kernel, what happened, file:line
+  int64_t count;
+};
+// What was found since the last call. Only kernels compiled with -fsanitize=thread tell of their accesses.
+std::vector<Finding> take_findings();
+int64_t finding_count();
+
+// A launch that fails leaves a device that refuses all calls; this makes it usable again.
 void revive();
+
+// Calls of primitives at which threads wait, in the order in which kernels have first reached them.
+struct SiteInfo {
+  std::string file;
+  int line;
+  std::string primitive;
+  bool can_mute;  // barrier, warpSync, copyCommit, copyWait
+  int64_t reached;
+};
+std::vector<SiteInfo> sites();
+// A muted site does nothing. `site` is a position in the list.
+void mute(int site, bool muted);
 
 // 0: warps run in order, each as far as it gets. Others: a random warp runs ahead in bursts.
 void set_seed(uint64_t seed);
+// Whether sums of tensor cores are cut to 24 bits where they meet the largest term, rather than rounded one by one.
+void set_truncated_sums(bool truncated);
+
+// Shared memory's 32 banks of 4 bytes: how often a line's accesses had to be repeated for a warp, if asked to count.
+struct BankConflicts {
+  std::string place;
+  int64_t accesses;  // of warps
+  int64_t extra;     // passes beyond those that the number of bytes needs
+};
+void count_bank_conflicts(bool count);
+std::vector<BankConflicts> take_bank_conflicts();
 
 }  // namespace emulation

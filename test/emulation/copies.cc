@@ -1,26 +1,80 @@
-// Asynchronous copies. Until the thread that issued one has waited for it, its destination is NaN; the source is read at
-// once or at the wait, as chance has it.
+// Until the thread that issued a copy has waited for it, its destination is NaN; the source is read at once or at the
+// wait, as chance has it, and must be the same at both.
+#include "copies.h"
+
 #include <string.h>
 
 #include <emulation/tile.h>
+#include <vector>
 
 #include "block.h"
-#include "memory.h"
+#include "findings.h"
+#include "shadow.h"
 
 namespace emulation {
 
 namespace {
-void finish(const Copy& copy) { memcpy(copy.to, copy.taken ? copy.bytes : copy.from, sizeof copy.bytes); }
+constexpr size_t kBytes = 16;
+
+struct Copy {
+  unsigned char* to;
+  const unsigned char* from;  // null for zeros
+  PlaceId place;
+  int group;
+  unsigned char at_issue[kBytes];
+};
+struct Copies {
+  std::vector<Copy> pending;
+  int committed = 0;
+};
+auto& copies = *new std::vector<Copies>(kMostThreads);
+
+void check_addresses(const Place& place, const void* to, const void* from) {
+  const auto bad = [&](cudaError_t code, const char* what) { fail(code, "bounds", text_of(place) + what); };
+  const size_t offset = offset_in_shared(to);
+  if (offset > block.shared_bytes || block.shared_bytes - offset < kBytes) {
+    bad(cudaErrorIllegalAddress, ": to an address outside the block's shared memory");
+  }
+  if (from && (!block.memory.contains(from) || !block.memory.allows(from, kBytes))) {
+    bad(cudaErrorIllegalAddress, ": from bytes of the device that are not in use");
+  }
+  if (offset % kBytes != 0 || reinterpret_cast<uintptr_t>(from) % kBytes != 0) {
+    bad(cudaErrorMisalignedAddress, ": an address that is not aligned to 16 bytes");
+  }
+}
+
+void finish(const Copy& copy) {
+  const unsigned char* bytes = copy.at_issue;
+  if (copy.from) {
+    track(copy.from, kBytes, false, copy.place);
+    if (memcmp(copy.from, copy.at_issue, kBytes) != 0 && !count_known("copy", copy.place, 0)) {
+      add_fact("copy", "the source of $1 changes before the copy is waited for", copy.place);
+    }
+    if (random_below(2) == 0) bytes = copy.from;
+  }
+  memcpy(copy.to, bytes, kBytes);
+  end_copy(copy.to, copy.place);
+}
 }  // namespace
 
-void copy_wait(int pending, int line, const char* file) {
-  (void)line;
-  (void)file;
-  auto& groups = block.running().groups;
-  while (groups.size() > static_cast<size_t>(pending)) {
-    for (const Copy& copy : groups.front()) finish(copy);
-    groups.erase(groups.begin());
+void forget_copies(int thread) {
+  copies[static_cast<size_t>(thread)].pending.clear();
+  copies[static_cast<size_t>(thread)].committed = 0;
+}
+void end_copies(int thread) {
+  for (const Copy& copy : copies[static_cast<size_t>(thread)].pending) {
+    if (!count_known("copy", 0, copy.place)) add_fact("copy", "$2 is never waited for", 0, copy.place);
   }
+}
+
+void copy_wait(int groups, int line, const char* file) {
+  Site& site = site_at({"copyWait", file, line});
+  site.reached++;
+  if (site.muted) return;
+  Copies& own = copies[static_cast<size_t>(block.current)];
+  size_t done = 0;
+  while (done < own.pending.size() && own.pending[done].group < own.committed - groups) finish(own.pending[done++]);
+  own.pending.erase(own.pending.begin(), own.pending.begin() + static_cast<ptrdiff_t>(done));
 }
 
 }  // namespace emulation
@@ -31,31 +85,24 @@ using namespace emulation;
 
 void copyAsync16(void* to, const void* from, bool valid, int line, const char* file) {
   const Place place = {"copyAsync16", file, line};
-  Copy copy = {static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), true, {}};
-  const auto offset = static_cast<size_t>(copy.to - emulation::block.shared);
-  if (offset > emulation::block.shared_bytes || emulation::block.shared_bytes - offset < 16) {
-    fail(cudaErrorIllegalAddress, text_of(place) + ": to an address outside the block's shared memory");
+  if (!valid) from = nullptr;
+  check_addresses(place, to, from);
+  Copies& own = copies[static_cast<size_t>(emulation::block.current)];
+  const PlaceId id = id_of(site_at(place));
+  Copy copy = {static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), id, own.committed, {}};
+  if (from) {
+    track(from, kBytes, false, id);
+    memcpy(copy.at_issue, from, kBytes);
   }
-  if (offset % 16 != 0) fail(cudaErrorMisalignedAddress, text_of(place) + ": to an address not aligned to 16 bytes");
-  if (valid) {
-    const DeviceMemory& memory = device_memory();
-    if (!memory.contains(from) || !memory.allows(from, 16)) {
-      fail(cudaErrorIllegalAddress, text_of(place) + ": from an address outside the device's memory");
-    }
-    if (memory.offset(from) % 16 != 0) {
-      fail(cudaErrorMisalignedAddress, text_of(place) + ": from an address not aligned to 16 bytes");
-    }
-    copy.taken = random_below(2) == 0;
-    if (copy.taken) memcpy(copy.bytes, from, sizeof copy.bytes);
-  }
-  memset(to, kPoison, sizeof copy.bytes);
-  emulation::block.running().open.push_back(copy);
+  begin_copy(to, id);
+  memset(to, kPoison, kBytes);
+  own.pending.push_back(copy);
 }
 
-void copyCommit(int, const char*) {
-  Thread& thread = emulation::block.running();
-  thread.groups.push_back(std::move(thread.open));
-  thread.open.clear();
+void copyCommit(int line, const char* file) {
+  Site& site = site_at({"copyCommit", file, line});
+  site.reached++;
+  if (!site.muted) copies[static_cast<size_t>(emulation::block.current)].committed++;
 }
 
 }  // namespace fw::cuda

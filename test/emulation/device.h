@@ -1,10 +1,8 @@
 // The state of the emulated device as its runtime sees it: the error it has died of, and the queue of its work.
 #pragma once
 #include <cuda_runtime_api.h>
-#include <stdint.h>
 
 #include <functional>
-#include <string>
 
 namespace emulation {
 
@@ -13,12 +11,9 @@ cudaError_t done(cudaError_t code);
 // Why no call can succeed: no driver, no card, or an earlier launch that failed; or cudaSuccess.
 cudaError_t unusable();
 
-// After it every call fails with `code`. The message tells what happened.
-void die(cudaError_t code, const std::string& message);
+// After it every call fails with `code`, until control.h's revive().
+void die(cudaError_t code);
 bool is_dead();
-// What the device died of, or ""; and makes it usable again.
-std::string cause_of_death();
-void revive();
 
 // Appends a command to a stream; null is the stream created first. Commands of all streams run one at a time, and are
 // skipped on a dead device.

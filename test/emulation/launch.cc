@@ -7,26 +7,29 @@
 #include "card.h"
 #include "control.h"
 #include "device.h"
+#include "findings.h"
 
 namespace emulation {
 
 namespace {
 std::atomic<int64_t> count{0};
 
-// "... [with Kernel = fw::cuda::Add]": the kernel's own name.
-std::string short_name(const std::string& name) {
+// "... [with Kernel = fw::cuda::{anonymous}::Add]": the kernel's own name.
+std::string short_name(const std::string& text) {
   const std::string mark = "Kernel = ";
-  const size_t begin = name.find(mark), from = begin == std::string::npos ? 0 : begin + mark.size();
-  return name.substr(from, name.find_last_of(']') - from);
+  std::string name = text.substr(text.find(mark) + mark.size());
+  name.erase(name.find_last_of(']'));
+  for (const std::string scope : {"fw::cuda::", "{anonymous}::"}) {
+    if (name.rfind(scope, 0) == 0) name.erase(0, scope.size());
+  }
+  return name;
 }
 
 void run(const Launch& launch) {
-  const int64_t number = ++count;
-  if (number == card().fail_launch) {
-    return die(cudaErrorIllegalAddress, short_name(launch.kernel) + ": launch " + std::to_string(number) +
-                                            " fails because FAST_WEIGHTS_EMULATED_CARD says so");
-  }
-  run_blocks(launch.blocks, launch.threads, static_cast<size_t>(launch.bytes), launch.args.get(), launch.run);
+  if (++count == card().fail_launch) return die(cudaErrorIllegalAddress);
+  set_kernel(short_name(launch.kernel));
+  run_blocks({launch.blocks, launch.threads, static_cast<size_t>(launch.bytes), launch.args.get(), launch.args_bytes,
+              launch.run});
 }
 }  // namespace
 
@@ -36,7 +39,6 @@ cudaError_t enqueue(cudaStream_t stream, Launch launch) {
   int most = 0;
   cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
   if (launch.bytes > most) return done(cudaErrorInvalidValue);
-  if (launch.threads > kMostThreads || launch.threads % kLanes != 0) return done(cudaErrorInvalidConfiguration);
   submit(stream, [launch = std::move(launch)] { run(launch); });
   return cudaSuccess;
 }

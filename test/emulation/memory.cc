@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <new>
@@ -179,8 +180,16 @@ cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t st
   const cudaError_t code = unusable();
   if (code != cudaSuccess || bytes == 0) return done(code);
   {
+    // The host may set more than the block has, up to its allocator's alignment: only the block's bytes are set.
+    unsigned char* begin = bytes_at(data);
     const std::lock_guard<std::mutex> lock(mutex);
-    if (!device_memory().contains(data) || !may_copy(data, bytes)) return done(cudaErrorInvalidValue);
+    const auto block = covering(blocks, begin);
+    const auto region = covering(regions, begin);
+    if (block == blocks.end() || begin >= block->first + block->second ||
+        begin + bytes > region->first + region->second.bytes) {
+      return done(cudaErrorInvalidValue);
+    }
+    bytes = std::min(bytes, static_cast<size_t>(block->first + block->second - begin));
   }
   submit(stream, [=] { memset(data, value, bytes); });
   return cudaSuccess;

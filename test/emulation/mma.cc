@@ -4,11 +4,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "control.h"
+
 namespace emulation {
 
 namespace {
 constexpr int kRows = 16, kColumns = 8, kLanes = 32;
-Accumulation mode = Accumulation::kSequential;
+bool truncated = false;
 
 // Columns innermost: the compiler makes vectors of them without changing the order of any sum.
 template <int depth>
@@ -51,7 +53,7 @@ void add_truncated(const float (&a)[kRows][depth], const float (&b)[depth][kColu
 }
 }  // namespace
 
-void set_accumulation(Accumulation accumulation) { mode = accumulation; }
+void set_truncated_sums(bool value) { truncated = value; }
 
 template <int depth>
 void multiply_add(const float (&a)[kRows][depth], const float (&b)[depth][kColumns], void* const* out) {
@@ -61,8 +63,8 @@ void multiply_add(const float (&a)[kRows][depth], const float (&b)[depth][kColum
     memcpy(&c[i / 4][2 * (i % 4)], fragment, 2 * sizeof(float));
     memcpy(&c[i / 4 + 8][2 * (i % 4)], fragment + 2, 2 * sizeof(float));
   }
-  if (mode == Accumulation::kSequential) add_in_order(a, b, c);
-  else add_truncated(a, b, c);
+  if (truncated) add_truncated(a, b, c);
+  else add_in_order(a, b, c);
   for (int i = 0; i < kLanes; i++) {
     float* fragment = static_cast<float*>(out[i]);
     memcpy(fragment, &c[i / 4][2 * (i % 4)], 2 * sizeof(float));

@@ -1,12 +1,9 @@
-// The arithmetic of a tensor core: c += a b for a 16 x 8 tile, in one of two orders. How a card adds is not documented;
-// what passes with both does not depend on it.
+// The arithmetic of a tensor core: c += a b for a 16 x 8 tile, in one of two ways: one sum after another in
+// float32; or eight products and c at a time, cut to 24 bits where the largest has its first. How a card adds is not
+// documented; what passes with both does not depend on it.
 #pragma once
 
 namespace emulation {
-
-// One fused sum after another in float32; or sums of eight products and c, aligned to the largest and cut to 24 bits.
-enum class Accumulation { kSequential, kTruncated };
-void set_accumulation(Accumulation accumulation);
 
 // out[lane] is the fragment of c of a lane.
 template <int depth>

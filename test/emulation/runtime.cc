@@ -11,9 +11,8 @@ namespace emulation {
 
 namespace {
 thread_local cudaError_t last = cudaSuccess;
-std::mutex mutex;
+auto& mutex = *new std::mutex;
 cudaError_t death = cudaSuccess;
-std::string cause;
 
 Card read_card() {
   Card card;
@@ -47,6 +46,7 @@ constexpr Names kNames[] = {
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {cudaErrorMisalignedAddress, "cudaErrorMisalignedAddress", "misaligned address"},
+    {cudaErrorLaunchOutOfResources, "cudaErrorLaunchOutOfResources", "too many resources requested for launch"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
 };
 const Names& names_of(cudaError_t code) {
@@ -87,24 +87,17 @@ cudaError_t unusable() {
   return death;
 }
 
-void die(cudaError_t code, const std::string& message) {
+void die(cudaError_t code) {
   const std::lock_guard<std::mutex> lock(mutex);
-  if (death != cudaSuccess) return;
-  death = code;
-  cause = message;
+  if (death == cudaSuccess) death = code;
 }
 bool is_dead() {
   const std::lock_guard<std::mutex> lock(mutex);
   return death != cudaSuccess;
 }
-std::string cause_of_death() {
-  const std::lock_guard<std::mutex> lock(mutex);
-  return cause;
-}
 void revive() {
   const std::lock_guard<std::mutex> lock(mutex);
   death = cudaSuccess;
-  cause.clear();
   last = cudaSuccess;
 }
 

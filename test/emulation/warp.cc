@@ -1,9 +1,13 @@
 // The collectives of a warp, by the maps of native/cuda/tile.cuh, and the numbers of the device.
 #include <string.h>
 
-#include "block.h"
-#include "mma.h"
 #include <emulation/tile.h>
+
+#include "banks.h"
+#include "block.h"
+#include "findings.h"
+#include "mma.h"
+#include "shadow.h"
 
 namespace emulation {
 
@@ -11,6 +15,12 @@ namespace {
 template <class T>
 const T& given(const void* const* in, int lane) {
   return *static_cast<const T*>(in[lane]);
+}
+
+void sync_warp(const void* const*, void* const*) {
+  constexpr uint32_t kMost = (1 << 20) - 1;  // shadow.cc's stamps have room for no more
+  uint32_t& within = block.running_warp().within;
+  if (within < kMost) within++;
 }
 
 struct Shuffled {
@@ -23,9 +33,13 @@ void shuffle_all(const void* const* in, void* const* out) {
   for (int i = 0; i < kLanes; i++) *static_cast<float*>(out[i]) = results[i];
 }
 
+constexpr size_t kRowBytes = 16;
+
 template <bool transposed>
 void load_matrices(const void* const* in, void* const* out) {
   constexpr int kRows = 8;
+  const PlaceId place = id_of(site_at(block.running_warp().place));
+  for (int i = 0; i < kLanes; i++) track_by_warp(in[i], kRowBytes, place);
   for (int matrix = 0; matrix < 4; matrix++) {
     const void* const* rows = in + kRows * matrix;
     for (int i = 0; i < kLanes; i++) {
@@ -39,11 +53,20 @@ void load_matrices(const void* const* in, void* const* out) {
 }
 
 void check_row(const Place& place, const void* row) {
-  const auto offset = static_cast<size_t>(static_cast<const unsigned char*>(row) - block.shared);
-  if (offset > block.shared_bytes || block.shared_bytes - offset < 16) {
-    fail(cudaErrorIllegalAddress, text_of(place) + ": a row outside the block's shared memory");
+  const size_t offset = offset_in_shared(row);
+  if (offset > block.shared_bytes || block.shared_bytes - offset < kRowBytes) {
+    fail(cudaErrorIllegalAddress, "bounds", text_of(place) + ": a row outside the block's shared memory");
   }
-  if (offset % 16 != 0) fail(cudaErrorMisalignedAddress, text_of(place) + ": a row that is not aligned to 16 bytes");
+  if (offset % kRowBytes != 0) {
+    fail(cudaErrorMisalignedAddress, "bounds", text_of(place) + ": a row that is not aligned to 16 bytes");
+  }
+}
+
+template <bool transposed>
+void load_rows(uint32_t (&r)[4], const void* row, const Place& place) {
+  check_row(place, row);
+  if (count_banks) log_access(offset_in_shared(row), kRowBytes, id_of(site_at(place)));
+  meet(place, row, r, load_matrices<transposed>);
 }
 
 struct Fragments {
@@ -110,8 +133,14 @@ int thread() noexcept { return emulation::block.current; }
 int64_t block() noexcept { return emulation::block.index; }
 int64_t blocks() noexcept { return emulation::block.blocks; }
 
-void barrier(int line, const char* file) { meet_block({"barrier", file, line}); }
-void warpSync(int line, const char* file) { meet({"warpSync", file, line}, nullptr, nullptr, nullptr); }
+void barrier(int line, const char* file) {
+  const Place place = {"barrier", file, line};
+  if (!site_at(place).muted) meet_block(place);
+}
+void warpSync(int line, const char* file) {
+  const Place place = {"warpSync", file, line};
+  if (!site_at(place).muted) meet(place, nullptr, nullptr, sync_warp);
+}
 
 float shuffle(float x, int from, int line, const char* file) {
   const Shuffled shuffled = {x, from};
@@ -127,14 +156,10 @@ float shuffleXor(float x, int mask, int line, const char* file) {
 }
 
 void loadMatrix(uint32_t (&r)[4], const void* row, int line, const char* file) {
-  const Place place = {"loadMatrix", file, line};
-  check_row(place, row);
-  meet(place, row, r, load_matrices<false>);
+  load_rows<false>(r, row, {"loadMatrix", file, line});
 }
 void loadMatrixT(uint32_t (&r)[4], const void* row, int line, const char* file) {
-  const Place place = {"loadMatrixT", file, line};
-  check_row(place, row);
-  meet(place, row, r, load_matrices<true>);
+  load_rows<true>(r, row, {"loadMatrixT", file, line});
 }
 
 void mmaBfloat16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], int line, const char* file) {

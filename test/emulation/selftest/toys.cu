@@ -89,7 +89,7 @@ struct Pipeline {
       copyWait<1>();
       barrier();
       for (int i = thread(); i < kTile; i += kThreads) {
-        args.y[tile * kTile + i] = shared.tiles[tile % 2][(i * 4 + i / kThreads) % kTile] + 1;
+        args.y[tile * kTile + i] = shared.tiles[tile % 2][kTile - 1 - i] + 1;
       }
       barrier();
     }

@@ -11,7 +11,7 @@ void reduce(cudaStream_t stream, const float* x, float* y, int64_t blocks);
 void transpose(cudaStream_t stream, const uint16_t* x, uint16_t* y);
 // c = a b, a [16, depth], b [depth, 8] of float32 on tensor cores; depth a multiple of 8.
 void product(cudaStream_t stream, const float* a, const float* b, float* c, int depth);
-// y = x + 1, n a multiple of 512, through shared memory in two stages.
+// y = x + 1, every 512 elements in reverse, through shared memory in two stages; n a multiple of 512.
 void pipeline(cudaStream_t stream, const float* x, float* y, int64_t n);
 
 

@@ -5,6 +5,7 @@
 
 #include <emulation/intrinsics.h>
 #include <memory>
+#include <type_traits>
 
 #define FW_DEVICE inline
 #define FW_UNROLL
@@ -17,6 +18,7 @@ struct Launch {
   int threads;
   int64_t bytes;
   std::shared_ptr<const void> args;
+  size_t args_bytes;
   void (*run)(const void* args, void* shared);
 };
 
@@ -34,7 +36,8 @@ cudaError_t launch(cudaStream_t stream, int64_t blocks, int threads, int64_t byt
   using Args = typename Kernel::Args;
   using Shared = typename Kernel::Shared;
   static_assert(std::is_trivially_copyable<Args>::value, "arguments are copied bytewise");
-  return enqueue(stream, {name_of<Kernel>(), blocks, threads, bytes, std::make_shared<const Args>(args),
+  static_assert(sizeof(Args) <= 4096, "arguments of a kernel take at most 4 KB");
+  return enqueue(stream, {name_of<Kernel>(), blocks, threads, bytes, std::make_shared<const Args>(args), sizeof(Args),
                           [](const void* args, void* shared) {
                             Kernel::run(*static_cast<const Args*>(args), *static_cast<Shared*>(shared));
                           }});

@@ -1,0 +1,174 @@
+#include <math.h>
+
+#include <fstream>
+
+#include "../control.h"
+#include "support.h"
+#include "toys.h"
+#include "wrong.h"
+
+namespace selftest {
+
+namespace {
+using emulation::Finding;
+
+std::vector<Finding> findings() {
+  cudaDeviceSynchronize();
+  return emulation::take_findings();
+}
+
+std::vector<float> ramp(size_t count) {
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; i++) values[i] = static_cast<float>(i * 37 % 101) / 16;
+  return values;
+}
+
+bool reduce_is_right() {
+  const std::vector<float> x = ramp(3 * 256);
+  const Buffer<float> dx(x), dy(3);
+  toys::reduce(stream(), dx.data(), dy.data(), 3);
+  const std::vector<float> y = dy.values();
+  for (size_t b = 0; b < 3; b++) {
+    float sum = 0;
+    for (size_t i = 0; i < 256; i++) sum += x[b * 256 + i];
+    if (y[b] != sum) return false;
+  }
+  return true;
+}
+
+bool transpose_is_right() {
+  std::vector<uint16_t> x(256);
+  for (size_t i = 0; i < x.size(); i++) x[i] = static_cast<uint16_t>(i);
+  const Buffer<uint16_t> dx(x), dy(256);
+  toys::transpose(stream(), dx.data(), dy.data());
+  const std::vector<uint16_t> y = dy.values();
+  for (size_t i = 0; i < 256; i++) {
+    if (y[i] != x[i % 16 * 16 + i / 16]) return false;
+  }
+  return true;
+}
+
+bool product_is_right() {
+  constexpr size_t kDepth = 24;
+  const std::vector<float> a = ramp(16 * kDepth), b = ramp(kDepth * 8);
+  const Buffer<float> da(a), db(b), dc(128);
+  toys::product(stream(), da.data(), db.data(), dc.data(), kDepth);
+  const std::vector<float> c = dc.values();
+  for (size_t i = 0; i < 128; i++) {
+    double sum = 0;
+    for (size_t k = 0; k < kDepth; k++) sum += static_cast<double>(a[i / 8 * kDepth + k]) * b[k * 8 + i % 8];
+    if (!(fabs(c[i] - sum) <= 1e-5 * fabs(sum))) return false;
+  }
+  return true;
+}
+
+bool pipeline_is_right() {
+  const std::vector<float> x = ramp(4 * 512);
+  const Buffer<float> dx(x), dy(x.size());
+  toys::pipeline(stream(), dx.data(), dy.data(), static_cast<int64_t>(x.size()));
+  const std::vector<float> y = dy.values();
+  for (size_t i = 0; i < x.size(); i++) {
+    const size_t tile = i / 512 * 512, j = i % 512;
+    if (y[i] != x[tile + 511 - j] + 1) return false;
+  }
+  return true;
+}
+
+struct Toy {
+  const char* name;
+  bool (*is_right)();
+};
+constexpr Toy kToys[] = {{"reduce", reduce_is_right},
+                         {"transpose", transpose_is_right},
+                         {"product", product_is_right},
+                         {"pipeline", pipeline_is_right}};
+
+std::string shown(const std::vector<Finding>& list) {
+  std::string text;
+  for (const Finding& finding : list) {
+    text += "\n    " + finding.kind + ": " + finding.text + " (" + std::to_string(finding.count) + ")";
+  }
+  return text;
+}
+
+int line_of(const std::string& mark) {
+  std::ifstream source(wrong::kSource);
+  std::string text;
+  for (int line = 1; std::getline(source, text); line++) {
+    const size_t at = text.find("// " + mark);
+    if (at != std::string::npos && text.substr(at + 3) == mark) return line;
+  }
+  return 0;
+}
+}  // namespace
+
+void test_toys() {
+  for (const uint64_t seed : {0, 1, 2, 3}) {
+    for (const bool truncated : {false, true}) {
+      emulation::set_seed(seed);
+      emulation::set_truncated_sums(truncated);
+      for (const Toy& toy : kToys) {
+        const std::string name = std::string(toy.name) + ", seed " + std::to_string(seed);
+        expect(toy.is_right(), name + ": the result");
+        const std::vector<Finding> list = findings();
+        expect(list.empty(), name + ": no findings, but" + shown(list));
+      }
+    }
+  }
+  emulation::set_seed(0);
+  emulation::set_truncated_sums(false);
+}
+
+void test_mutations() {
+  int muted = 0;
+  for (const Toy& toy : kToys) {
+    const std::vector<emulation::SiteInfo> before = emulation::sites();
+    toy.is_right();
+    const std::vector<emulation::SiteInfo> after = emulation::sites();
+    for (size_t i = 0; i < after.size(); i++) {
+      if (!after[i].can_mute || (i < before.size() && after[i].reached == before[i].reached)) continue;
+      muted++;
+      emulation::mute(static_cast<int>(i), true);
+      toy.is_right();
+      expect(!findings().empty(), std::string(toy.name) + " without " + after[i].primitive + " of line " +
+                                      std::to_string(after[i].line) + ": a finding");
+      emulation::revive();
+      emulation::mute(static_cast<int>(i), false);
+    }
+  }
+  expect(muted == 6, "six sites of toys.cu, not " + std::to_string(muted));
+}
+
+void test_wrong() {
+  for (const uint64_t seed : {0, 1}) {
+    emulation::set_seed(seed);
+    for (int i = 0; i < wrong::kCount; i++) {
+      const wrong::Kernel& kernel = wrong::kKernels[i];
+      {
+        const Buffer<float> x(ramp(256)), y(256);
+        kernel.start(stream(), x.data(), y.data());
+        cudaDeviceSynchronize();
+      }
+      const std::vector<Finding> list = findings();
+      bool found = false, other = false;
+      for (const Finding& finding : list) {
+        bool here = finding.text.find(kernel.name) != std::string::npos && finding.kind == kernel.kind;
+        other = other || !here;
+        for (const char* mark : kernel.marks) {
+          if (!mark) continue;
+          expect(line_of(mark) != 0, std::string(mark) + ": the mark");
+          here = here && finding.text.find("wrong.cu:" + std::to_string(line_of(mark))) != std::string::npos;
+        }
+        found = found || here;
+      }
+      expect(found && !other, std::string(kernel.name) + ": one " + kernel.kind + ", not" + shown(list));
+      const std::string kind = kernel.kind;
+      const bool ends = kind == "bounds" || kind == "divergence" || kind == "deadlock";
+      expect((cudaGetLastError() != cudaSuccess) == ends, std::string(kernel.name) + ": whether the launch fails");
+      emulation::revive();
+    }
+  }
+  emulation::set_seed(0);
+}
+
+}  // namespace selftest
