@@ -68,8 +68,13 @@ export function goldenCases(folder: string): GoldenFile[] {
     .map((f) => readGolden(path.join(dir, f)));
 }
 
-/** Where and in which precision vectors are tested: float64 and float32 on `js`, float32 on every native device. */
+/**
+ * Where and in which precision vectors are tested: float64 and float32 on `js`, float32 on every native device; with
+ * FAST_WEIGHTS_DEVICE=cuda or cuda-emulation there only.
+ */
 export function targets(): { device: Device; dtype: DType }[] {
+  const card = devices().find(({ device }) => device === process.env.FAST_WEIGHTS_DEVICE && device.startsWith('cuda'));
+  if (card) return [{ device: card.device, dtype: 'float32' }];
   const native = devices().filter((d) => d.available && d.device !== 'js');
   return [
     { device: 'js', dtype: 'float64' },

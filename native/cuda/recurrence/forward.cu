@@ -235,6 +235,7 @@ void walk(const Context& cx, const recurrenceArgs& args, const Problem& p, int64
 
 void recurrence(const Context& cx, const recurrenceArgs& args) {
   Problem p = with_chunks(cx, decode(args), args.offsets, args.tokens, args.checkpointEvery);
+  p.initialState = args.initialState;
   const int64_t columns = columns_for(p.K), blocks = (p.V + columns - 1) / columns;
   if (!p.exchanged) return walk<false>(cx, args, p, blocks, nullptr);
   p.left = Heads{};
