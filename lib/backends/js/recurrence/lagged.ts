@@ -46,7 +46,7 @@ export function runLagged(
 
 function stage({ K, erase, readBefore }: Plan, { q, e, w, decay }: Operands, n: number): void {
   const size = n * K;
-  // The row before the first token's, of ones and zeros: the state is already there.
+  // Nothing comes before the first token; what an earlier call left there may be NaN, even times 0.
   decays.fill(1, 0, decay ? K : size + K);
   writes.fill(0, 0, K);
   writes.set(w.subarray(0, size), K);
