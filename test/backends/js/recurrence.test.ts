@@ -67,7 +67,11 @@ function expectAllEqual(args: Arguments, tolerance: number): void {
 }
 
 describe('js recurrence', () => {
-  for (const [name, c] of Object.entries(CASES)) {
+  // The token loop takes odd and even widths of keys in different ways.
+  const cases = Object.entries(CASES).flatMap(([name, c]) =>
+    [5, 6].map((K) => [`${name}, K ${K}`, { ...c, K }] as const),
+  );
+  for (const [name, c] of cases) {
     it(`chunk = recurrent = step: ${name}`, () => {
       for (const length of [0, 1, 15, 16, 17, 33, 65]) {
         expectAllEqual(recurrenceArguments({ ...c, lengths: [3, length, 0] }, length + 1), 1e-12);
@@ -122,5 +126,17 @@ describe('js recurrence', () => {
     }
     kernels.recurrence(alone);
     expect([...array(alone.output)]).to.deep.equal([...first]);
+  });
+
+  it('leaves nothing of a call to the next', () => {
+    const gates = { gate: 'vector', beta: 'scalar', erase: 1 } as const;
+    const args = recurrenceArguments({ lengths: [40], K: 6, ...gates });
+    kernels.recurrence(args);
+    const output = array(args.output).slice();
+    const narrow = recurrenceArguments({ lengths: [40], K: 4, ...gates });
+    for (const key of ['q', 'k', 'v', 'gate', 'beta'] as const) array(narrow[key]!).fill(NaN);
+    kernels.recurrence(narrow);
+    kernels.recurrence(args);
+    expect([...array(args.output)]).to.deep.equal([...output]);
   });
 });

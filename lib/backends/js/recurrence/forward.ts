@@ -2,12 +2,9 @@
 import type { KernelArguments } from '../../table';
 import { floats, maybe, sequenceStarts } from '../view';
 import { ChunkForm, CHUNK } from './chunk';
-import { LaggedForm, runsLagged } from './lagged';
+import { isLagged, runLagged } from './lagged';
 import { loadState, Operands, planOf, storeRows, storeState } from './operands';
-import { scan } from './scan';
-
-/** Tokens whose operands are staged at once by the token loop: they stay in the cache for all value lanes. */
-const BLOCK = 64;
+import { BLOCK, scan } from './scan';
 
 export function recurrence(args: KernelArguments<'recurrence'>): void {
   const plan = planOf(args);
@@ -18,7 +15,7 @@ export function recurrence(args: KernelArguments<'recurrence'>): void {
   const capacity = chunked ? CHUNK : BLOCK;
   const x = new Operands(plan, args, capacity);
   const chunk = chunked ? new ChunkForm(plan, x) : null;
-  const lagged = !chunked && runsLagged(plan, capacity) ? new LaggedForm(plan, x) : null;
+  const run = isLagged(plan) ? runLagged : scan;
   const initial = maybe(args.initialState);
   const final = maybe(args.finalState);
   const states = maybe(args.states);
@@ -47,8 +44,7 @@ export function recurrence(args: KernelArguments<'recurrence'>): void {
         const count = end - t;
         x.load(token, count, h);
         if (chunk) chunk.run(count, S, o, r);
-        else if (lagged) lagged.run(count, S, o, r);
-        else scan(plan, x, count, S, o, r);
+        else run(plan, x, count, S, o, r);
         storeRows(o, x.outWidth, output, token, count, h, heads, plan.exchanged ? K : V);
         if (written) storeRows(r, lanes, written, token, count, h, heads, V);
         t = end;

@@ -2,6 +2,9 @@
 import { add4, addDot4, dot4, gather4, LANES, scale4 } from './lanes';
 import type { Operands, Plan } from './operands';
 
+/** Tokens whose operands are staged at once: they stay in the cache for all value lanes. */
+export const BLOCK = 32;
+
 /** Runs n tokens through the state S [lanes, K], which moves on; output [n, outWidth] and written [n, lanes]. */
 export function scan(
   plan: Plan,
