@@ -119,7 +119,9 @@ async function sanitize(context, deadline, tool, [file, pattern]) {
   const log = join(context.out, `sanitizer-${tool}-${file.replace('/', '-')}.log`);
   const options = [`--tool=${tool}`, '--error-exitcode=86', `--log-file=${log}`, '--print-limit=50'];
   const selection = [`--grep=${pattern.replace('DEVICE', context.device)}`];
-  return runTests(context, deadline, file, selection, [sanitizer, ...options]);
+  const result = await runTests(context, deadline, file, selection, [sanitizer, ...options]);
+  const said = result.status !== 'passed' && existsSync(log) ? readFileSync(log, 'utf8').slice(0, 8000) : undefined;
+  return { ...result, sanitizer: said };
 }
 
 async function bench(context, deadline) {
@@ -161,9 +163,8 @@ function examine(device) {
   const report = JSON.parse(doctor.stdout);
   const found = report.devices.find((each) => each.device === device);
   if (!found?.available) {
-    const reasons = report.loading.filter((step) => !step.ok).map((step) => `${step.step}: ${step.reason}`);
-    const lines = [`no GPU: the ${device} device is not available`, `driver: ${driver}`, found?.reason, ...reasons];
-    throw new Failure(lines.filter(Boolean).join('\n'));
+    const reason = found?.reason ?? 'the library has no such device';
+    throw new Failure(`no GPU: the ${device} device is not available\ndriver: ${driver}\n${reason}`);
   }
   return { driver, ...report };
 }

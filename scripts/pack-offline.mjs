@@ -2,7 +2,17 @@
 // packages that its tests use, tests, benchmarks, and test vectors where they lie beside the clone.
 // Usage: npm run pack:offline; then copy the folder build-offline/ and run its run.sh
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -14,6 +24,7 @@ const PACKAGES = ['commander', 'node-gyp-build', '@huggingface/tokenizers', 'moc
 const CPU_ADDON = join('build', 'Release', 'fast_weights.node');
 const out = join(root, 'build-offline');
 const stage = join(out, 'stage');
+const archiveOf = (name) => join(out, `${name}.tar.xz`);
 
 const RUN = `#!/bin/sh
 # Unpacks into the folder UNPACK_TO (default: unpacked, beside this file), once, and runs gpu-check with the arguments.
@@ -74,25 +85,35 @@ const PARTS = {
     cpSync(process.execPath, join(stage, 'node', 'bin', 'node'), { dereference: true });
     strip(join(stage, 'node', 'bin', 'node'));
   },
-  packages: () => copy(dependencies(PACKAGES), { without: /\.(map|md|d\.[cm]?ts)$/ }),
+  // esbuild has a second copy of its binary.
+  packages: () => copy(dependencies(PACKAGES), { without: /\.(map|md|d\.[cm]?ts)$|\/esbuild\/bin\// }),
   addons: () => {
     copy([addon, CPU_ADDON]);
     strip(join(stage, 'fast-weights', CPU_ADDON));
   },
   library: () => copy(['package.json', 'tsconfig.json', 'dist', 'lib', 'scripts'], { without: /\.(map|d\.[cm]?ts)$/ }),
   tests: () => copy(['test', 'bench'], { without: /\/node_modules|\/results|\/emulation/ }),
-  vectors: () => {
-    const golden = join(dirname(root), 'shared', 'golden');
-    if (existsSync(golden)) cpSync(golden, join(stage, 'shared', 'golden'), { recursive: true });
-  },
+  vectors: () => copyVectors((name) => !name.startsWith('models')),
+  models: () => copyVectors((name) => name.startsWith('models')),
 };
+
+/** What is left out where there would be too much. */
+const OPTIONAL = 'models';
+
+function copyVectors(wanted) {
+  const golden = join(dirname(root), 'shared', 'golden');
+  if (!existsSync(golden)) return;
+  for (const name of readdirSync(golden).filter(wanted)) {
+    cpSync(join(golden, name), join(stage, 'shared', 'golden', name), { recursive: true });
+  }
+}
 
 /** Fills an archive; returns its size. */
 function pack(name, fill) {
   rmSync(stage, { recursive: true, force: true });
   mkdirSync(stage, { recursive: true });
   fill();
-  const archive = join(out, `${name}.tar.xz`);
+  const archive = archiveOf(name);
   const environment = { ...process.env, XZ_OPT: `-6 -T${availableParallelism()}` };
   const { status, stderr } = spawnSync('tar', ['-cJf', archive, '-C', stage, '.'], {
     env: environment,
@@ -111,8 +132,10 @@ function main() {
   let total = 0;
   for (const [name, fill] of Object.entries(PARTS)) {
     const size = pack(name, fill);
-    total += size;
-    console.log(`${mebibytes(size).padStart(10)}  ${name}`);
+    const left = name === OPTIONAL && total + size > LIMIT;
+    if (left) rmSync(archiveOf(name));
+    else total += size;
+    console.log(`${mebibytes(size).padStart(10)}  ${name}${left ? ': left out' : ''}`);
   }
   rmSync(stage, { recursive: true, force: true });
   writeFileSync(join(out, 'run.sh'), RUN);
