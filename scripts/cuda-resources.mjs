@@ -48,7 +48,7 @@ function readLogs() {
   return { reports: logs.flatMap((log) => log.reports), seconds: logs.reduce((sum, log) => sum + log.seconds, 0) };
 }
 
-/** Readable names: fw::cuda::entry<kernel, threads, shared bytes>, without our namespaces. */
+/** What the symbols of fw::cuda::entry<kernel, threads, shared bytes> say. */
 function demangle(symbols) {
   const { status, stdout } = spawnSync('c++filt', ['-p'], { input: symbols.join('\n'), encoding: 'utf8' });
   if (status !== 0) throw new Missing('no c++filt found (binutils)');
@@ -59,7 +59,8 @@ function parseName(name) {
   const [, kernel, threads, shared] = /^fw::cuda::entry<(.*), (\d+), (\d+)ul>$/.exec(name) ?? [];
   if (!kernel) throw new Failure(`${name} is not started by launch<Kernel>`);
   return {
-    kernel: kernel.replaceAll(/fw::cuda::|\(anonymous namespace\)::/g, ''),
+    // Without our namespaces and the types of enumerators.
+    kernel: kernel.replaceAll(/fw::cuda::|\(anonymous namespace\)::|\([\w:]+\)(?=\d)/g, ''),
     threads: Number(threads),
     shared: Number(shared),
   };
@@ -82,15 +83,24 @@ export function tabulate(reports) {
   return { architectures, kernels };
 }
 
+/** The version of the compiler that CMake found. */
+function compilerVersion() {
+  const settings = join(root, 'build-cuda', 'CMakeFiles');
+  const [file] = readdirSync(settings, { recursive: true }).filter((name) => name.endsWith('CMakeCUDACompiler.cmake'));
+  const text = readFileSync(join(settings, file), 'utf8');
+  return /CMAKE_CUDA_COMPILER_VERSION "([\d.]+)"/.exec(text)[1];
+}
+
 /** A line per kernel, so that a change reads well. */
-function format({ architectures, kernels }) {
+function format({ compiler, architectures, kernels }) {
   const names = Object.keys(kernels).sort();
   const lines = names.map((name) => {
     const fields = Object.entries(kernels[name]).map(([key, value]) => `"${key}": ${JSON.stringify(value)}`);
     return `    ${JSON.stringify(name)}: { ${fields.join(', ')} }`;
   });
-  const head = `  "architectures": ${JSON.stringify(architectures)},\n  "count": ${names.length},\n`;
-  return `{\n${head}  "kernels": {\n${lines.join(',\n')}\n  }\n}\n`;
+  const head = Object.entries({ compiler, architectures, count: names.length });
+  const settings = head.map(([key, value]) => `  "${key}": ${JSON.stringify(value)},\n`);
+  return `{\n${settings.join('')}  "kernels": {\n${lines.join(',\n')}\n  }\n}\n`;
 }
 
 /** What a row says, by a readable key. */
@@ -121,7 +131,7 @@ function summary({ architectures, kernels }, seconds) {
   const most = Math.max(0, ...rows.flatMap((row) => row.registers));
   const spilling = rows.filter((row) => row.spills.some((bytes) => bytes > 0)).length;
   const where = architectures.map((name) => `sm_${name}`).join(' ');
-  return `${rows.length} kernels for ${where}: up to ${most} registers, ${spilling} spill; nvcc took ${seconds.toFixed(0)} s of one core`;
+  return `${rows.length} kernels for ${where}: up to ${most} registers, ${spilling} spill; nvcc took ${seconds.toFixed(0)} s in all`;
 }
 
 function main() {
@@ -134,9 +144,12 @@ function main() {
   if (!values.built) buildCuda();
   else if (!isCurrent()) throw new Missing('the CUDA addon is out of date: npm run build:cuda');
   const { reports, seconds } = readLogs();
-  const table = tabulate(reports);
+  const table = { compiler: `nvcc ${compilerVersion()}`, ...tabulate(reports) };
   const path = join(root, TABLE);
-  const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : { architectures: [], kernels: {} };
+  const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : { ...table, kernels: {} };
+  if (before.compiler !== table.compiler && !values.update) {
+    throw new Missing(`${TABLE} is for ${before.compiler}, the addon was built by ${table.compiler}`);
+  }
   const { grown, other } = compare(before, table);
   console.log([...grown, ...other, summary(table, seconds)].join('\n'));
   if (values.update) {

@@ -7,7 +7,10 @@ import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import {
   copyTree,
+  install,
   localBuild,
+  pack,
+  packDependencies,
   readJson,
   root,
   succeed,
@@ -21,7 +24,6 @@ interface Manifest {
   name: string;
   version: string;
   files: string[];
-  dependencies: Record<string, string>;
 }
 
 const manifest = readJson<Manifest>(path.join(root, 'package.json'));
@@ -31,13 +33,6 @@ describe('the package', function () {
   const at = temporaryFolder();
   const prebuilt = existsSync(localBuild);
   let packed: string[];
-  let tarball: string;
-
-  function pack(folder: string): { filename: string; files: { path: string }[] } {
-    const args = ['pack', folder, '--json', '--ignore-scripts', '--pack-destination', at()];
-    const [result] = JSON.parse(succeed(at(), 'npm', args)) as { filename: string; files: { path: string }[] }[];
-    return result;
-  }
 
   /** The local build under the name that prebuildify gives it. */
   function stagePrebuild(): void {
@@ -52,20 +47,9 @@ describe('the package', function () {
     const names = manifest.files.filter((name) => name !== 'prebuilds');
     copyTree(at('stage'), ['package.json', 'LICENSE', 'README.md', ...names, 'test', '.gitignore']);
     if (prebuilt) stagePrebuild();
-    const { filename, files } = pack(at('stage'));
+    const { filename, files } = pack(at('stage'), at());
     packed = files.map((file) => file.path);
-    tarball = at(filename);
-
-    mkdirSync(at('project'));
-    const registry = Object.keys(manifest.dependencies).map(
-      (name) => [name, `file:${at(pack(path.join(root, 'node_modules', name)).filename)}`] as const,
-    );
-    const dependencies: Record<string, string> = {
-      [manifest.name]: `file:${tarball}`,
-      ...Object.fromEntries(registry),
-    };
-    writeFileSync(at('project', 'package.json'), JSON.stringify({ name: 'consumer', private: true, dependencies }));
-    succeed(at('project'), 'npm', ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund']);
+    install(at('project'), { [manifest.name]: at(filename), ...packDependencies(at()) });
   });
 
   function train(file: string, program: string, settings: Record<string, string> = {}): Training {

@@ -1,7 +1,17 @@
 // Temporary folders, and programs run in them without the npm and library settings of this process.
 import { expect } from 'chai';
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -53,6 +63,36 @@ export function succeed(cwd: string, command: string, args: readonly string[], s
   const { status, stdout, output } = run(cwd, command, args, settings);
   expect(status, `${command} ${args.join(' ')}\n${output}`).to.equal(0);
   return stdout;
+}
+
+interface Packed {
+  filename: string;
+  files: { path: string }[];
+}
+
+/** Makes the tarball of a package; says its name and what it holds. */
+export function pack(folder: string, destination: string): Packed {
+  const args = ['pack', folder, '--json', '--ignore-scripts', '--pack-destination', destination];
+  return (JSON.parse(succeed(destination, 'npm', args)) as Packed[])[0];
+}
+
+/** Makes a project that depends on tarballs, by package name, and installs them without a network. */
+export function install(project: string, tarballs: Record<string, string>): void {
+  mkdirSync(project);
+  const dependencies = Object.fromEntries(Object.entries(tarballs).map(([name, file]) => [name, `file:${file}`]));
+  writeFileSync(path.join(project, 'package.json'), JSON.stringify({ name: 'consumer', private: true, dependencies }));
+  succeed(project, 'npm', ['install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund']);
+}
+
+/** Tarballs of what the library depends on, from the packages of this clone. */
+export function packDependencies(destination: string): Record<string, string> {
+  const { dependencies } = readJson<{ dependencies: Record<string, string> }>(path.join(root, 'package.json'));
+  return Object.fromEntries(
+    Object.keys(dependencies).map((name) => {
+      const { filename } = pack(path.join(root, 'node_modules', name), destination);
+      return [name, path.join(destination, filename)];
+    }),
+  );
 }
 
 /** Statements that train one step on the default device and print what happened as JSON; `fw` is the library. */
