@@ -76,10 +76,11 @@ Card& Card::get() {
 Card::Card() : synchronous_(std::getenv("FAST_WEIGHTS_CUDA_SYNC") != nullptr) {
   cuda::check("device", cudaSetDevice(0));
   cuda::check("stream", cudaStreamCreateWithFlags(&context_.stream, cudaStreamNonBlocking));
+  memory_.attach(context_.stream);
   context_.card = this;
   context_.scratch = [](const cuda::Context& cx, int64_t bytes) -> void* {
     Card& card = *static_cast<const CardContext&>(cx).card;
-    const Block block = card.memory_.allocate(bytes, card.context_.stream);
+    const Block block = card.memory_.allocate(bytes);
     if (!block.data) {
       size_t free = 0, total = 0;
       cudaMemGetInfo(&free, &total);
@@ -107,7 +108,7 @@ void Card::fail(const cuda::CudaError& error) {
 Block Card::allocate(int64_t bytes, bool poison) {
   std::lock_guard<std::mutex> lock(mutex_);
   require_well();
-  const Block block = memory_.allocate(bytes, context_.stream);
+  const Block block = memory_.allocate(bytes);
   if (block.data && poison) {
     attempt([&] { cuda::check("poison", cudaMemsetAsync(block.data, 0xff, block.bytes, context_.stream)); });
   }
@@ -121,7 +122,7 @@ void Card::free(Block block) {
 
 void Card::trim() {
   std::lock_guard<std::mutex> lock(mutex_);
-  memory_.trim(context_.stream);
+  memory_.trim();
 }
 
 void Card::write(void* to, const void* from, int64_t bytes) {

@@ -1,5 +1,6 @@
 // What the CUDA addon offers beside its kernels: the facts of the card, or why there is none.
 #include "../instance.h"
+#include "emulated.h"
 
 namespace fw {
 namespace {
@@ -19,6 +20,9 @@ Napi::Value card(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void add_device_functions(Napi::Object exports, Instance& instance) { add_function(exports, instance, "card", card); }
+void add_device_functions(Napi::Object exports, Instance& instance) {
+  add_function(exports, instance, "card", card);
+  add_emulation_functions(exports);
+}
 
 }  // namespace fw

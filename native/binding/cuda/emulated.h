@@ -1,18 +1,23 @@
 // Where the card is emulated, it is told of the blocks that the allocator hands out, and checks every access against
-// them; a real one is not.
+// them, and tests may steer it; a real one knows of neither.
 #pragma once
 #include <cuda_runtime_api.h>
+#include <napi.h>
 
 #include <cstdint>
 
 namespace fw {
 
 #ifdef FW_EMULATION
-inline void note_block(void* data, int64_t bytes) { emulation_block(data, static_cast<size_t>(bytes)); }
-inline void note_block_freed(void* data) { emulation_block_free(data); }
+inline void note_block(void* data, int64_t bytes, cudaStream_t stream) {
+  emulation_block(data, static_cast<size_t>(bytes), stream);
+}
+inline void note_block_freed(void* data, cudaStream_t stream) { emulation_block_free(data, stream); }
+void add_emulation_functions(Napi::Object exports);
 #else
-inline void note_block(void*, int64_t) {}
-inline void note_block_freed(void*) {}
+inline void note_block(void*, int64_t, cudaStream_t) {}
+inline void note_block_freed(void*, cudaStream_t) {}
+inline void add_emulation_functions(Napi::Object) {}
 #endif
 
 }  // namespace fw

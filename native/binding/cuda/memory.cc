@@ -47,7 +47,7 @@ CudaMemory::Piece* CudaMemory::add_segment(int64_t bytes, bool small) {
   return piece;
 }
 
-Block CudaMemory::allocate(int64_t asked, cudaStream_t stream) {
+Block CudaMemory::allocate(int64_t asked) {
   if (asked > kMaxBytes) return {nullptr, 0};
   const int64_t bytes = round_up(std::max<int64_t>(asked, 1), kAlign);
   const bool small = bytes < kSmall;
@@ -55,7 +55,7 @@ Block CudaMemory::allocate(int64_t asked, cudaStream_t stream) {
   if (!piece) {
     const int64_t segment = round_up(bytes, kSegment);
     if (!add_segment(segment, small)) {
-      trim(stream);
+      trim();
       if (!add_segment(segment, small)) return {nullptr, 0};
     }
     piece = take(bytes, small);
@@ -64,7 +64,7 @@ Block CudaMemory::allocate(int64_t asked, cudaStream_t stream) {
   cached_ -= bytes;
   live_ += bytes;
   peak_ = std::max(peak_, live_);
-  note_block(piece->data, asked);
+  note_block(piece->data, asked, stream_);
   return {piece->data, bytes};
 }
 
@@ -77,7 +77,7 @@ void CudaMemory::join(Piece* piece, Piece* after) {
 }
 
 void CudaMemory::free(Block block) {
-  note_block_freed(block.data);
+  note_block_freed(block.data, stream_);
   const auto found = used_.find(block.data);
   Piece* piece = found->second;
   used_.erase(found);
@@ -97,8 +97,8 @@ void CudaMemory::free(Block block) {
   pieces.insert(piece);
 }
 
-void CudaMemory::trim(cudaStream_t stream) {
-  if (cudaStreamSynchronize(stream) != cudaSuccess) return;
+void CudaMemory::trim() {
+  if (cudaStreamSynchronize(stream_) != cudaSuccess) return;
   for (Pieces& pieces : free_) {
     for (auto it = pieces.begin(); it != pieces.end();) {
       Piece* const piece = *it;

@@ -14,12 +14,14 @@ namespace fw {
 
 class CudaMemory {
  public:
-  // A block of `bytes` or a little more; one without data when neither the cache nor the card has room. May wait for
-  // `stream`, to give what is cached back to the card.
-  Block allocate(int64_t bytes, cudaStream_t stream);
+  // Before anything else.
+  void attach(cudaStream_t stream) { stream_ = stream; }
+  // A block of `bytes` or a little more; one without data when neither the cache nor the card has room. May wait for the
+  // stream, to give what is cached back to the card.
+  Block allocate(int64_t bytes);
   void free(Block block);
   // Returns wholly free segments to the card, once the stream is through with them.
-  void trim(cudaStream_t stream);
+  void trim();
 
   int64_t live() const { return live_; }
   int64_t peak() const { return peak_; }
@@ -43,6 +45,7 @@ class CudaMemory {
   Piece* add_segment(int64_t bytes, bool small);
   void join(Piece* piece, Piece* after);
 
+  cudaStream_t stream_ = nullptr;
   Pieces free_[2];  // of segments for small blocks, and for others
   std::unordered_map<char*, Piece*> used_;
   int64_t live_ = 0, peak_ = 0, cached_ = 0;

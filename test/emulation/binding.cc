@@ -1,0 +1,65 @@
+// What the emulated addon offers to tests beside the card's own functions: exports.emulation.
+#include "../../native/binding/cuda/emulated.h"
+#include "control.h"
+
+namespace fw {
+namespace {
+
+Napi::Value findings(const Napi::CallbackInfo& info) {
+  Napi::Array list = Napi::Array::New(info.Env());
+  for (const emulation::Finding& finding : emulation::take_findings()) {
+    Napi::Object entry = Napi::Object::New(info.Env());
+    entry["kind"] = finding.kind;
+    entry["text"] = finding.text;
+    entry["count"] = static_cast<double>(finding.count);
+    list[list.Length()] = entry;
+  }
+  return list;
+}
+
+Napi::Value sites(const Napi::CallbackInfo& info) {
+  Napi::Array list = Napi::Array::New(info.Env());
+  for (const emulation::SiteInfo& site : emulation::sites()) {
+    Napi::Object entry = Napi::Object::New(info.Env());
+    entry["file"] = site.file;
+    entry["line"] = site.line;
+    entry["primitive"] = site.primitive;
+    entry["canMute"] = site.can_mute;
+    entry["reached"] = static_cast<double>(site.reached);
+    list[list.Length()] = entry;
+  }
+  return list;
+}
+
+void mute(const Napi::CallbackInfo& info) {
+  emulation::mute(info[0].As<Napi::Number>().Int32Value(), info[1].As<Napi::Boolean>().Value());
+}
+
+void set_seed(const Napi::CallbackInfo& info) {
+  emulation::set_seed(static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value()));
+}
+
+void set_truncated_sums(const Napi::CallbackInfo& info) {
+  emulation::set_truncated_sums(info[0].As<Napi::Boolean>().Value());
+}
+
+Napi::Value launches(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(emulation::launches()));
+}
+
+}  // namespace
+
+void add_emulation_functions(Napi::Object exports) {
+  const Napi::Env env = exports.Env();
+  Napi::Object functions = Napi::Object::New(env);
+  const auto add = [&](const char* name, auto function) { functions[name] = Napi::Function::New(env, function, name); };
+  add("findings", findings);
+  add("sites", sites);
+  add("mute", mute);
+  add("setSeed", set_seed);
+  add("setTruncatedSums", set_truncated_sums);
+  add("launches", launches);
+  exports["emulation"] = functions;
+}
+
+}  // namespace fw
