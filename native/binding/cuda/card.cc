@@ -109,8 +109,8 @@ Block Card::allocate(int64_t bytes, bool poison) {
   std::lock_guard<std::mutex> lock(mutex_);
   require_well();
   const Block block = memory_.allocate(bytes);
-  if (block.data && poison) {
-    attempt([&] { cuda::check("poison", cudaMemsetAsync(block.data, 0xff, block.bytes, context_.stream)); });
+  if (block.data && poison && bytes > 0) {
+    attempt([&] { cuda::check("poison", cudaMemsetAsync(block.data, 0xff, static_cast<size_t>(bytes), context_.stream)); });
   }
   return block;
 }

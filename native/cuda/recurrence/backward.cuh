@@ -21,7 +21,7 @@ struct Parts {
   FW_HOST_DEVICE static Parts of(const Problem& p) {
     Parts parts;
     parts.keys = round_up(p.K, 16);
-    parts.matrices = p.secondWrite ? kPairMatrices : 2;
+    parts.matrices = p.secondWrite ? 4 : 2;
     parts.gate = parts.matrices * kChunk * kChunk + (p.secondWrite ? 4 : 3) * kChunk * parts.keys;
     parts.dbeta = parts.gate + parts.keys;
     parts.dbonus = parts.dbeta + kChunk;

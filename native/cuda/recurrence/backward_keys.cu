@@ -17,7 +17,7 @@ struct BackwardKeys {
     float* dbonus;  // [chunks, heads of the group, K]
   };
   struct Shared {
-    float pairs[kPairMatrices * kChunk * kChunk];
+    float pairs[4 * kChunk * kChunk];
     float dbonus[kChunk];
     float dgate[kThreads / kWarp][kChunk];
   };

@@ -210,6 +210,7 @@ struct BackwardValues {
     const Problem& p = args.p;
     const Layout& x = w.x;
     const float* const erase = x.scores + kErase * kChunk * kChunk;
+    const float* const low = x.scores + kEraseLow * kChunk * kChunk;
     const float* const erase_second = x.scores + kEraseSecond * kChunk * kChunk;
     const float* const bonus = x.scores + kPairMatrices * kChunk * kChunk;
     const int j = w.first + column;
@@ -222,7 +223,10 @@ struct BackwardValues {
       const bool live = t < chunk.count && j < p.V;
       dr[t] = live ? beta_at(p, token, w.h, j) * dn[t] : 0;
       FW_UNROLL
-      for (int earlier = 0; earlier < t; earlier++) dn[earlier] -= erase[t * kChunk + earlier] * dr[t];
+      for (int earlier = 0; earlier < t; earlier++) {
+        const int pair = t * kChunk + earlier;
+        dn[earlier] = fmaf(-low[pair], dr[t], fmaf(-erase[pair], dr[t], dn[earlier]));
+      }
       x.dwritten[t * x.stride + column] = -dr[t];
       float dv = dr[t];
       if (p.secondWrite) {

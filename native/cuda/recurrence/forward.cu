@@ -189,12 +189,13 @@ struct Forward {
                               float* written) {
     const Problem& p = args.p;
     const float* const erase = x.scores + kErase * kChunk * kChunk;
+    const float* const low = x.scores + kEraseLow * kChunk * kChunk;
     float r[kChunk];
     FW_UNROLL
     for (int t = 0; t < kChunk; t++) {
       float sum = written[t * x.stride];
       FW_UNROLL
-      for (int j = 0; j < t; j++) sum -= erase[t * kChunk + j] * r[j];
+      for (int j = 0; j < t; j++) sum = fmaf(-low[t * kChunk + j], r[j], fmaf(-erase[t * kChunk + j], r[j], sum));
       const bool live = t < chunk.count && column < p.V;
       r[t] = live ? beta_at(p, chunk.begin + t, h, column) * sum : 0;
       written[t * x.stride] = r[t];

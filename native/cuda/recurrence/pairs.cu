@@ -3,12 +3,37 @@
 //   read(t, j) = sum_i left_ti e^(b_ti - b_ji) w_ji for j <= t          erase(t, j): with the erase key, for j < t
 // and the same with k for a second write. A read before the update, and an erase from the undecayed state, stop one gate
 // short of t. Every exponent is a sum of the gates between the two tokens, never a difference of longer sums.
+//
+// Scores of erases are kept to twice the digits of float32. With beta 2, keys that return and no decay, the solution for
+// a chunk's written values multiplies an error in them by the square of its length, where a token loop would not.
 #include "problem.cuh"
 
 namespace fw::cuda {
 namespace {
 
 constexpr int kLaneKeys = 8;  // keys of a lane: K <= 256
+
+// high + low, low the rounding error of high.
+struct Exact {
+  float high = 0, low = 0;
+
+  FW_DEVICE void add(float x, float error) {
+    const float sum = high + x, kept = sum - high;
+    low += (high - (sum - kept)) + (x - kept) + error;
+    high = sum;
+  }
+  FW_DEVICE void add_product(float a, float b) {
+    const float product = a * b;
+    add(product, fmaf(a, b, -product));
+  }
+};
+FW_DEVICE Exact warpSum(Exact x) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    const float high = shuffleXor(x.high, mask), low = shuffleXor(x.low, mask);
+    x.add(high, low);
+  }
+  return x;
+}
 
 struct FirstChunks {
   static constexpr int kThreads = 32;
@@ -52,7 +77,7 @@ struct Pairs {
                     load(p.bonus, h * p.K + i);
         }
       }
-      weight = p.leftScale * warpSum(weight);
+      weight = p.leftScale * cuda::warpSum(weight);
       if (lane() == 0) scores[kPairMatrices * kChunk * kChunk + j] = weight;
     }
   }
@@ -67,7 +92,7 @@ struct Pairs {
       second[c] = live && p.secondWrite ? load(p.k, chunk.begin + j, h, p.heads, i) : 0;
     }
     for (int t = 0; t < kChunk; t++) {
-      float sums[kPairMatrices] = {};
+      Exact sums[kEraseLow];
       if (t >= j && t < chunk.count) {
         FW_UNROLL
         for (int c = 0; c < kLaneKeys; c++) {
@@ -79,22 +104,24 @@ struct Pairs {
           const float after = expf(between[c]);
           if (p.left.data) {
             const float left = load(p.left, token, h, p.heads, i) * p.leftScale * (p.readBefore ? before : after);
-            sums[kRead] += left * write[c];
-            sums[kReadSecond] += left * second[c];
+            sums[kRead].add_product(left, write[c]);
+            sums[kReadSecond].add_product(left, second[c]);
           }
           if (p.erase) {
             const float erase = load(p.eraseKey, token, h, p.heads, i) * (p.undecayed ? before : after);
-            sums[kErase] += erase * write[c];
-            sums[kEraseSecond] += erase * second[c];
+            sums[kErase].add_product(erase, write[c]);
+            sums[kEraseSecond].add_product(erase, second[c]);
           }
         }
       }
-      for (int m = 0; m < kPairMatrices; m++) {
+      for (int m = 0; m < kEraseLow; m++) {
         const bool erases = m == kErase || m == kEraseSecond, seconds = m == kReadSecond || m == kEraseSecond;
         const bool given = (erases ? p.erase : p.left.data != nullptr) && (!seconds || p.secondWrite);
         const bool acts = t > j || (t == j && !erases && !p.readBefore);
-        const float sum = given && acts ? warpSum(sums[m]) : 0;
-        if (lane() == 0) scores[(m * kChunk + t) * kChunk + j] = sum;
+        const Exact sum = given && acts ? warpSum(sums[m]) : Exact{};
+        if (lane() > 0) continue;
+        scores[(m * kChunk + t) * kChunk + j] = sum.high;
+        if (m == kErase) scores[(kEraseLow * kChunk + t) * kChunk + j] = sum.low;
       }
     }
   }

@@ -104,9 +104,9 @@ FW_HOST_DEVICE constexpr int round_up(int n, int to) { return (n + to - 1) / to 
 // Fills in what depends on where the chunks lie. `every` as in the arguments.
 Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every);
 
-// Scores of the pairs of tokens of every chunk and head of the group (pairs.cu), [chunks, heads, kPairFloats]: four matrices
+// Scores of the pairs of tokens of every chunk and head of the group (pairs.cu), [chunks, heads, kPairFloats]: matrices
 // [kChunk, kChunk], row t and column j, zero where j may not act on t, and the weight of the bonus per token.
-enum PairMatrix { kRead, kErase, kReadSecond, kEraseSecond, kPairMatrices };
+enum PairMatrix { kRead, kErase, kReadSecond, kEraseSecond, kEraseLow, kPairMatrices };
 constexpr int kPairFloats = kPairMatrices * kChunk * kChunk + kChunk;
 const float* pair_scores(const Context& cx, const Problem& p);
 
