@@ -50,7 +50,14 @@ void Queue::publish() {
   }
 }
 
-void Queue::drain() { wait_done(pushed_); }
+void Queue::drain() {
+  // The producer has nothing else to do, and runs at once what the dispatcher would first have to wake up for.
+  if (!busy_.exchange(true)) {
+    run_published();
+    busy_ = false;
+  }
+  wait_done(pushed_);
+}
 
 void Queue::wait_done(uint64_t count) {
   if (spin([&] { return done_ >= count; })) return;
@@ -69,11 +76,11 @@ void Queue::rethrow() {
   if (std::exception_ptr failure = take_failure()) std::rethrow_exception(failure);
 }
 
-bool Queue::wait_work(uint64_t taken) {
-  if (spin([&] { return stop_ || published_ > taken; })) return !stop_;
+bool Queue::wait_work(uint64_t seen) {
+  if (spin([&] { return stop_ || published_ > seen; })) return !stop_;
   std::unique_lock<std::mutex> lock(mutex_);
   asleep_ = true;
-  work_.wait(lock, [&] { return stop_ || published_ > taken; });
+  work_.wait(lock, [&] { return stop_ || published_ > seen; });
   asleep_ = false;
   return !stop_;
 }
@@ -83,9 +90,9 @@ Queue::Slot& Queue::slot_to_run(uint64_t command) {
   return running_->slots[command % kSegmentSlots];
 }
 
-void Queue::serve() {
-  for (uint64_t taken = 0; wait_work(taken); taken++) {
-    Slot& slot = slot_to_run(taken);
+void Queue::run_published() {
+  while (!stop_ && done_ < published_) {
+    Slot& slot = slot_to_run(done_);
     try {
       slot.run(slot.storage);
     } catch (...) {
@@ -93,12 +100,21 @@ void Queue::serve() {
       if (!failure_) failure_ = std::current_exception();
     }
     slot.destroy(slot.storage);
-    done_ = taken + 1;
-    const uint64_t awaited = awaited_;
-    if (awaited != 0 && done_ >= awaited) {
+    const uint64_t done = ++done_, awaited = awaited_;
+    if (awaited != 0 && done >= awaited) {
       { std::lock_guard<std::mutex> lock(mutex_); }
       progress_.notify_one();
     }
+  }
+}
+
+void Queue::serve() {
+  for (uint64_t seen = 0; wait_work(seen);) {
+    // Read first: a producer that is busy after this runs everything up to here.
+    seen = published_;
+    if (busy_.exchange(true)) continue;
+    run_published();
+    busy_ = false;
   }
 }
 

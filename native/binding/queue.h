@@ -1,4 +1,5 @@
-// The command queue of one environment: one producer (its JavaScript thread), one dispatcher thread, strict order.
+// The command queue of one environment: one producer (its JavaScript thread), one dispatcher thread, strict order. A
+// producer that waits for everything runs it itself unless the dispatcher does already.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -37,7 +38,7 @@ class Queue {
     publish();
   }
 
-  // Blocks until everything pushed so far has run.
+  // Returns when everything pushed so far has run.
   void drain();
   // Throws what a command threw since the last call, once.
   void rethrow();
@@ -66,17 +67,18 @@ class Queue {
   void publish();
   void wait_done(uint64_t count);
   void serve();
-  bool wait_work(uint64_t taken);
+  void run_published();  // only who set busy_
+  bool wait_work(uint64_t seen);
 
-  // A chain from the oldest segment in use to the one being filled. The producer links and frees, the dispatcher
+  // A chain from the oldest segment in use to the one being filled. The producer links and frees, whoever runs commands
   // follows; commands are counted from 0, kSegmentSlots of them to a segment.
   std::unique_ptr<Segment> oldest_;
   Segment* filling_ = nullptr;  // the producer's
-  Segment* running_ = nullptr;  // the dispatcher's
+  Segment* running_ = nullptr;  // of who set busy_
   std::thread dispatcher_;
   uint64_t pushed_ = 0;  // the producer's
   alignas(64) std::atomic<uint64_t> published_{0};
-  std::atomic<bool> stop_{false}, asleep_{false};
+  std::atomic<bool> stop_{false}, asleep_{false}, busy_{false};
   alignas(64) std::atomic<uint64_t> done_{0};
   std::atomic<uint64_t> awaited_{0};  // the producer sleeps until done_ reaches it
   std::mutex mutex_;
