@@ -1,0 +1,90 @@
+// The inner products of a warp: sums over the terms of a pair of tiles, on tensor cores.
+#pragma once
+#include "factor.cuh"
+
+namespace fw::cuda::gemm {
+
+// 16 kM rows and 8 kN columns of a product, spread over a warp.
+template <int kM, int kN>
+struct Sums {
+  float at[kM][kN][4];
+
+  FW_DEVICE void clear() {
+    FW_UNROLL for (int i = 0; i < kM; i++)
+      FW_UNROLL for (int j = 0; j < kN; j++)
+        FW_UNROLL for (int e = 0; e < 4; e++) at[i][j][e] = 0;
+  }
+  FW_DEVICE void add(const Sums& other) {
+    FW_UNROLL for (int i = 0; i < kM; i++)
+      FW_UNROLL for (int j = 0; j < kN; j++)
+        FW_UNROLL for (int e = 0; e < 4; e++) at[i][j][e] += other.at[i][j][e];
+  }
+};
+
+// float32 as three products of TF32 (cuda.md 6.9). Tensor cores add without rounding to nearest, so their chains are
+// kept short: a tile's sum is added to the sums by itself.
+struct Float32Products {
+  using Element = float;
+
+  template <class A, class B, int kM, int kN>
+  static FW_DEVICE void multiply(Sums<kM, kN>& sums, const float* a, int row, const float* b, int column) {
+    const int g = lane() / 4, t = lane() % 4;
+    Sums<kM, kN> tile;
+    tile.clear();
+    FW_UNROLL for (int k = 0; k < A::kDepth; k += 8) {
+      uint32_t high[kM][4], low[kM][4], bHigh[kN][2], bLow[kN][2];
+      FW_UNROLL for (int i = 0; i < kM; i++)
+        FW_UNROLL for (int e = 0; e < 4; e++) {
+          const Split x = split(a[A::at(row + 16 * i + g + 8 * (e % 2), k + t + 4 * (e / 2))]);
+          high[i][e] = x.high, low[i][e] = x.low;
+        }
+      FW_UNROLL for (int j = 0; j < kN; j++)
+        FW_UNROLL for (int e = 0; e < 2; e++) {
+          const Split x = split(b[B::at(column + 8 * j + g, k + t + 4 * e)]);
+          bHigh[j][e] = x.high, bLow[j][e] = x.low;
+        }
+      multiplyAll(tile, low, bHigh);
+      multiplyAll(tile, high, bLow);
+      multiplyAll(tile, high, bHigh);
+    }
+    sums.add(tile);
+  }
+
+ private:
+  template <int kM, int kN>
+  static FW_DEVICE void multiplyAll(Sums<kM, kN>& sums, const uint32_t (&a)[kM][4], const uint32_t (&b)[kN][2]) {
+    FW_UNROLL for (int i = 0; i < kM; i++)
+      FW_UNROLL for (int j = 0; j < kN; j++) mmaTf32(sums.at[i][j], a[i], b[j]);
+  }
+};
+
+struct Bfloat16Products {
+  using Element = uint16_t;
+
+  template <class A, class B, int kM, int kN>
+  static FW_DEVICE void multiply(Sums<kM, kN>& sums, const uint16_t* a, int row, const uint16_t* b, int column) {
+    static_assert(kN % 2 == 0, "columns are loaded by sixteen");
+    FW_UNROLL for (int k = 0; k < A::kDepth; k += 16) {
+      uint32_t left[kM][4], right[kN / 2][4];
+      FW_UNROLL for (int i = 0; i < kM; i++) load<A>(left[i], a, row + 16 * i, k, 8, 16);
+      FW_UNROLL for (int j = 0; j < kN / 2; j++) load<B>(right[j], b, column + 16 * j, k, 16, 8);
+      FW_UNROLL for (int i = 0; i < kM; i++)
+        FW_UNROLL for (int j = 0; j < kN; j++) {
+          const uint32_t pair[2] = {right[j / 2][2 * (j % 2)], right[j / 2][2 * (j % 2) + 1]};
+          mmaBfloat16(sums.at[i][j], left[i], pair);
+        }
+    }
+  }
+
+ private:
+  // 16 lines and 16 terms as four matrices of 8 x 8, (line, k) in the order of the operands of mmaBfloat16: the second
+  // eight lines come with those lanes that have the bit `lines` set, the second eight terms with `terms`.
+  template <class Tile>
+  static FW_DEVICE void load(uint32_t (&r)[4], const uint16_t* tile, int line, int k, int lines, int terms) {
+    const int l = lane(), second = (l & lines) != 0 ? 8 : 0, later = (l & terms) != 0 ? 8 : 0;
+    if (Tile::kLayout == kAlongK) loadMatrix(r, tile + Tile::at(line + second + l % 8, k + later));
+    else loadMatrixT(r, tile + Tile::at(line + second, k + later + l % 8));
+  }
+};
+
+}  // namespace fw::cuda::gemm
