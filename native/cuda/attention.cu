@@ -10,8 +10,8 @@ namespace {
 // Rows and columns of a tile, threads of a block, and columns of a result that a block accumulates in registers: a
 // wider result is divided among blocks, which compute the scores again.
 constexpr int kTile = 64, kTileThreads = 2 * kTile, kFragments = kTile / 8, kWide = 128;
-// Fragments that are multiplied at once.
-constexpr int kGroup = 4;
+// Fragments that are multiplied at once; with more, the accumulators leave no registers for them.
+constexpr int kGroup = 2;
 // Rows of shared memory are padded, so that the lanes of a fragment use different banks.
 constexpr int kRow = kTile + 4;
 

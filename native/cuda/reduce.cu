@@ -100,7 +100,7 @@ struct ScanChunks {
       Sum own;
       if (i < to) own = x.line(output, i);
       for (int distance = 1; distance < kTeam; distance *= 2) {
-        const Sum left = shuffle(own, lane() - distance);
+        const Sum left = shuffle(own, lane() >= distance ? lane() - distance : 0);
         if (lane() >= distance) own.add(left);
       }
       Sum running = before;
