@@ -1,6 +1,6 @@
 // Causal softmax attention in tiles of queries and keys: scores exist for one pair of tiles at a time. A block owns a
-// tile of rows (of queries, or for the gradients of keys and values of keys) and walks over the tiles that those meet; a
-// warp owns 16 of the rows. Products are those of tile.cuh, exact to float32.
+// tile of rows (of queries, or of keys for the gradients of keys and values) and walks over the tiles that those meet; a
+// warp owns 16 of the rows. Products are exact to float32, in three parts as in tile.cuh.
 #include "fold.cuh"
 #include "sequences.cuh"
 
@@ -10,8 +10,8 @@ namespace {
 // Rows and columns of a tile, threads of a block, and columns of a result that a block accumulates in registers: a
 // wider result is divided among blocks, which compute the scores again.
 constexpr int kTile = 64, kTileThreads = 2 * kTile, kFragments = kTile / 8, kWide = 128;
-// Fragments that are multiplied at once.
-constexpr int kGroup = 4;
+// Fragments that are multiplied at once; with more, the accumulators leave no registers for them.
+constexpr int kGroup = 2;
 // Rows of shared memory are padded, so that the lanes of a fragment use different banks.
 constexpr int kRow = kTile + 4;
 
@@ -132,9 +132,7 @@ struct Shape {
   float scale;
 
   // Tiles of all sequences: those of sequence s begin at start / kTile + s, which leaves room for its last, ragged one.
-  static int64_t tiles(const Sequences& sequences) {
-    return sequences.total() / kTile + sequences.count;
-  }
+  static int64_t tiles(const Sequences& sequences) { return sequences.total() / kTile + sequences.count; }
   // Sequence and first row of a tile; false where the sequence has no such rows.
   static FW_DEVICE bool find(const Sequences& sequences, int64_t tile, int64_t& s, int64_t& first) {
     const auto begin = [&](int64_t i) { return sequences.start(i) / kTile + i; };
@@ -341,6 +339,7 @@ struct KeyGradients {
             p[j][e] = pair.sees(column, scores_row(e)) ? expf(shape.scale * p[j][e] - shared.lse[column]) : 0.0f;
           }
         add_weighted(dv, p, dy, first, shared.tiles);
+        if (first >= shape.keyDim) continue;
         multiply_rows(p, v, dy, shared.tiles);
         FW_UNROLL for (int j = 0; j < kFragments; j++)
           FW_UNROLL for (int e = 0; e < 4; e++) {
@@ -380,12 +379,12 @@ void attentionBackward(const Context& cx, const attentionBackwardArgs& x) {
   Out deltas;
   deltas.data = cx.scratch_of<float>(rows);
   fold<kWarp>(cx, DeltaTerm{x.y, x.dy, x.valueDim}, rows, x.valueDim, kSum, 1, deltas);
-  const int64_t slices = ceil_div(x.keyDim, kWide), wider = ceil_div(x.keyDim > x.valueDim ? x.keyDim : x.valueDim, kWide);
+  const int64_t slices = ceil_div(x.keyDim, kWide), of_values = ceil_div(x.valueDim, kWide);
   BackwardArgs args{x.q, x.k, x.v, x.dy, x.lse, {}, x.dq, x.dk, x.dv, shape, slices};
   args.deltas.data = deltas.data;
   launch<QueryGradients>(cx, Shape::tiles(shape.queries) * x.heads * slices, args);
-  args.slices = wider;
-  launch<KeyGradients>(cx, Shape::tiles(shape.keys) * x.keyHeads * wider, args);
+  args.slices = slices > of_values ? slices : of_values;
+  launch<KeyGradients>(cx, Shape::tiles(shape.keys) * x.keyHeads * args.slices, args);
 }
 
 }  // namespace fw::cuda

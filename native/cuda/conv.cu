@@ -1,5 +1,6 @@
 // Causal depthwise convolution over time: whole sequences, their gradients, and one token.
 #include "fold.cuh"
+#include "math.cuh"
 #include "sequences.cuh"
 
 namespace fw::cuda {
@@ -8,13 +9,6 @@ namespace {
 // A block owns kThreads channels of kTokens tokens.
 constexpr int kChannels = 256;
 constexpr int64_t kTokens = 16;
-
-FW_DEVICE float sigmoid(float x) { return 1 / (1 + expf(-x)); }
-FW_DEVICE float silu(float x) { return x == -INFINITY ? 0.0f : x * sigmoid(x); }
-FW_DEVICE float silu_slope(float x) {
-  const float s = sigmoid(x);
-  return s + (fabsf(x) < INFINITY ? x * s * (1 - s) : 0.0f);
-}
 
 // A sequence's inputs x [tokens, d], preceded by its state [sequences, d, history] where there is one.
 struct Inputs {
@@ -36,9 +30,9 @@ struct Filter {
   In weight, bias;
 
   FW_DEVICE float operator()(int64_t s, int64_t t, int64_t c) const {
-    const int64_t history = inputs.history;
+    const int64_t history = inputs.history, row = c * (history + 1);
     float y = bias.data ? load(bias, c) : 0.0f;
-    for (int64_t j = 0; j <= history; j++) y = fmaf(load(weight, c * (history + 1) + j), inputs.at(s, t - history + j, c), y);
+    for (int64_t j = 0; j <= history; j++) y = fmaf(load(weight, row + j), inputs.at(s, t - history + j, c), y);
     return y;
   }
 };
@@ -54,9 +48,10 @@ FW_DEVICE void each_place(const Sequences& sequences, int64_t total, int64_t d, 
   const int64_t strips = (d + kChannels - 1) / kChannels, c = block() % strips * kChannels + thread();
   const int64_t begin = block() / strips * kTokens, end = begin + kTokens < total ? begin + kTokens : total;
   if (c >= d) return;
+  int64_t s = sequences.of(begin);
   for (int64_t token = begin; token < end; token++) {
-    const int64_t s = sequences.of(token), start = sequences.start(s);
-    body(s, start, token - start, c);
+    while (token >= sequences.start(s + 1)) s++;
+    body(s, sequences.start(s), token - sequences.start(s), c);
   }
 }
 
@@ -128,7 +123,7 @@ struct Slopes {
     const Inputs& inputs = x.filter.inputs;
     each_place(inputs.sequences, x.total, inputs.d, [&](int64_t s, int64_t start, int64_t t, int64_t c) {
       const int64_t at = (start + t) * inputs.d + c;
-      store(x.slopes, at, load(x.dy, at) * silu_slope(x.filter(s, t, c)));
+      store(x.slopes, at, load(x.dy, at) * siluSlope(x.filter(s, t, c)));
     });
   }
 };
@@ -182,14 +177,31 @@ struct StateGradients {
   }
 };
 
+// sequence_of[token]: a search for each token, not for each element of the weights' gradients.
+struct SequenceOfTokens {
+  static constexpr int kThreads = kChannels;
+  struct Args {
+    Sequences sequences;
+    int32_t* sequence_of;
+    int64_t total;
+  };
+  struct Shared {};
+
+  static FW_DEVICE void run(const Args& x, Shared&) {
+    const int64_t token = block() * kChannels + thread();
+    if (token < x.total) x.sequence_of[token] = static_cast<int32_t>(x.sequences.of(token));
+  }
+};
+
 // What a token adds to the gradient of weight[c, j], output c * width + j.
 struct WeightTerm {
   Inputs inputs;
   In slopes;
+  const int32_t* sequence_of;
 
   FW_DEVICE Sum operator()(int64_t output, int64_t token) const {
     const int64_t width = inputs.history + 1, c = output / width, j = output % width;
-    const int64_t s = inputs.sequences.of(token), t = token - inputs.sequences.start(s);
+    const int64_t s = sequence_of[token], t = token - inputs.sequences.start(s);
     return {load(slopes, token * inputs.d + c) * inputs.at(s, t - inputs.history + j, c), 0.0f};
   }
 };
@@ -245,7 +257,9 @@ void shortConvBackward(const Context& cx, const shortConvBackwardArgs& x) {
   launch_places<InputGradients>(cx, {gradient, x.dx, total}, sequences, x.d);
   if (x.dinitialState.data)
     launch_states<StateGradients>(cx, {gradient, filter.inputs, x.dinitialState}, filter.inputs);
-  fold<1>(cx, WeightTerm{filter.inputs, slopes}, x.d * x.width, total, kSum, 1, x.dweight);
+  int32_t* sequence_of = cx.scratch_of<int32_t>(total);
+  launch<SequenceOfTokens>(cx, ceil_div(total, kChannels), {sequences, sequence_of, total});
+  fold<1>(cx, WeightTerm{filter.inputs, slopes, sequence_of}, x.d * x.width, total, kSum, 1, x.dweight);
   if (x.dbias.data) fold<1>(cx, BiasTerm{slopes, x.d}, x.d, total, kSum, 1, x.dbias);
 }
 

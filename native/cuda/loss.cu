@@ -37,7 +37,7 @@ struct CrossEntropy {
     // In double: a small loss is the difference of large numbers.
     const double lse = static_cast<double>(top) + total.log();
     store(x.lse, row, static_cast<float>(lse));
-    const int32_t target = load_int(x.target, row);
+    const int32_t target = x.target.ints()[row];
     if (target == x.ignoreIndex) return store(x.loss, row, 0.0f);
     double loss = lse - (1 - x.smoothing) * capped(load(x.logits, at + target), cap) + x.zLoss * lse * lse;
     if (x.smoothing > 0) loss -= x.smoothing * level.total() / static_cast<double>(n);
@@ -55,7 +55,7 @@ struct CrossEntropyBackward {
     const int64_t row = team_line<kTeam>(), n = x.n, at = row * n;
     if (row >= x.rows) return;
     const float cap = static_cast<float>(x.softcap), lse = load(x.lse, row);
-    const int32_t target = load_int(x.target, row);
+    const int32_t target = x.target.ints()[row];
     const bool ignored = target == x.ignoreIndex;
     const float dloss = ignored ? 0.0f : load(x.dloss, row), hit = static_cast<float>(1 - x.smoothing);
     const float towards = 1 + 2 * static_cast<float>(x.zLoss) * lse;

@@ -66,8 +66,8 @@ struct NormBackward {
       along.add(slope(i) * normal(i));
       level.add(slope(i));
     }
-    const float remove = gather<kTeam>(along, shared.along, Added{}).total() / (x.kind == kL2 ? 1 : static_cast<float>(n));
-    float lower = 0;
+    float remove = gather<kTeam>(along, shared.along, Added{}).total(), lower = 0;
+    if (x.kind != kL2) remove /= static_cast<float>(n);
     if (x.kind == kLayer) lower = gather<kTeam>(level, shared.levels, Added{}).total() / static_cast<float>(n);
     for (int64_t i = first; i < n; i += kTeam) {
       const float dx = rstd * ((slope(i) - lower) - normal(i) * remove);

@@ -18,7 +18,6 @@ FW_DEVICE float load(const Out& x, int64_t i) { return element(x.data, x.dtype, 
 FW_DEVICE void store(const Out& x, int64_t i, float value) { set_element(x.data, x.dtype, i, value); }
 FW_DEVICE float load(const Span& x, int64_t i) { return element(x.data, x.dtype, i); }
 FW_DEVICE void store(const Span& x, int64_t i, float value) { set_element(x.data, x.dtype, i, value); }
-FW_DEVICE int32_t load_int(const In& x, int64_t i) { return static_cast<const int32_t*>(x.data)[i]; }
 
 // Element i of token t and head h, in a kernel with `heads` heads; fewer in the operand serve neighbouring ones each.
 FW_DEVICE float load(const Heads& x, int64_t t, int64_t h, int64_t heads, int64_t i) {

@@ -53,7 +53,7 @@ struct Argmax {
     for (int64_t i = team_member<kTeam>(); i < n; i += kTeam)
       best = Better{}(best, {x.line(output, i).value, static_cast<int32_t>(i)});
     best = gather<kTeam>(best, shared.slots, Better{});
-    if (team_member<kTeam>() == 0) static_cast<int32_t*>(x.y.data)[output] = n > 0 ? best.at : 0;
+    if (team_member<kTeam>() == 0) x.y.ints()[output] = n > 0 ? best.at : 0;
   }
 };
 
@@ -100,7 +100,7 @@ struct ScanChunks {
       Sum own;
       if (i < to) own = x.line(output, i);
       for (int distance = 1; distance < kTeam; distance *= 2) {
-        const Sum left = shuffle(own, lane() - distance);
+        const Sum left = shuffle(own, lane() >= distance ? lane() - distance : 0);
         if (lane() >= distance) own.add(left);
       }
       Sum running = before;

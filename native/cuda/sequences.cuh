@@ -8,7 +8,7 @@ struct Sequences {
   In offsets;      // null when all have `tokens`
   int64_t count, tokens;
 
-  FW_DEVICE int64_t start(int64_t s) const { return offsets.data ? load_int(offsets, s) : s * tokens; }
+  FW_DEVICE int64_t start(int64_t s) const { return offsets.data ? offsets.ints()[s] : s * tokens; }
   FW_DEVICE int64_t length(int64_t s) const { return start(s + 1) - start(s); }
 
   // The last sequence s with place(s) <= x, where place never falls from one sequence to the next.
