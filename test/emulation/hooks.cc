@@ -20,6 +20,11 @@ bool in_own_stack(const void* data) {
   fail(cudaErrorIllegalAddress, "bounds", text, id_of(place));
 }
 
+void by_host(const void* place) {
+  const PlaceId id = id_of(place);
+  if (!count_known("bounds", id, 0)) add_fact("bounds", "an access to the device's memory by the host ($1)", id);
+}
+
 // Neither the thread's own memory, nor shared, nor the device's.
 void elsewhere(const void* data, size_t bytes, bool write, const void* place) {
   if (!in_own_stack(__builtin_frame_address(0))) return;  // code of the host
@@ -34,23 +39,21 @@ void elsewhere(const void* data, size_t bytes, bool write, const void* place) {
 
 inline void access(const void* data, size_t bytes, bool write, bool aligned, const void* place) {
   if (in_own_stack(data)) return;
-  const size_t shared = offset_in_shared(data);
+  const size_t shared = offset_in_shared(data), global = block.memory.offset(data);
+  const bool is_aligned = !aligned || (reinterpret_cast<uintptr_t>(data) & (bytes - 1)) == 0;
   if (shared < block.shared_bytes) {
     if (bytes > block.shared_bytes - shared) bad("across the end of shared memory", place, bytes, write);
+    if (!is_aligned) bad("that is not aligned", place, bytes, write);
     if (count_banks) log_access(shared, bytes, id_of(place));
-  } else if (block.memory.contains(data)) {
-    if (!in_own_stack(__builtin_frame_address(0))) {
-      if (!count_known("bounds", id_of(place), 0)) {
-        add_fact("bounds", "an access to the device's memory by the host ($1)", id_of(place));
-      }
-      return;
-    }
+    track_shared(shared, bytes, write, id_of(place));
+  } else if (global < block.memory.bytes) {
+    if (!in_own_stack(__builtin_frame_address(0))) return by_host(place);
     if (!block.memory.allows(data, bytes)) bad("at bytes of the device that are not in use", place, bytes, write);
+    if (!is_aligned) bad("that is not aligned", place, bytes, write);
+    track_global(global, bytes, write, id_of(place));
   } else {
-    return elsewhere(data, bytes, write, place);
+    elsewhere(data, bytes, write, place);
   }
-  if (aligned && reinterpret_cast<uintptr_t>(data) % bytes != 0) bad("that is not aligned", place, bytes, write);
-  track(data, bytes, write, id_of(place));
 }
 }  // namespace
 
