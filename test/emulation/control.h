@@ -24,9 +24,11 @@ struct Finding {
   std::string text;  // kernel, what happened, file:line
   int64_t count;
 };
-// What was found since the last call. Only kernels compiled with -fsanitize=thread tell of their accesses.
+// What was found since the last call.
 std::vector<Finding> take_findings();
 int64_t finding_count();
+// Whether kernels tell of their accesses: not in a build with other sanitizers, which find no races.
+bool sees_accesses();
 
 // A launch that fails leaves a device that refuses all calls; this makes it usable again.
 void revive();

@@ -10,6 +10,8 @@
 namespace emulation {
 
 namespace {
+bool instrumented = false;
+
 bool in_own_stack(const void* data) {
   return reinterpret_cast<uintptr_t>(data) - reinterpret_cast<uintptr_t>(block.stack) < block.stack_bytes;
 }
@@ -57,8 +59,11 @@ inline void access(const void* data, size_t bytes, bool write, bool aligned, con
 }
 }  // namespace
 
+bool sees_accesses() { return instrumented; }
+
 }  // namespace emulation
 
+#ifndef __SANITIZE_ADDRESS__
 using emulation::access;
 
 #define FW_HERE __builtin_return_address(0)
@@ -92,7 +97,7 @@ FW_HOOKS(8)
 FW_HOOKS(16)
 void __tsan_read_range(void* data, size_t bytes) { access(data, bytes, false, false, FW_HERE); }
 void __tsan_write_range(void* data, size_t bytes) { access(data, bytes, true, false, FW_HERE); }
-void __tsan_init() {}
+void __tsan_init() { emulation::instrumented = true; }
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_vptr_update(void**, void*) {}
@@ -104,3 +109,4 @@ FW_ATOMICS(16, uint16_t)
 FW_ATOMICS(32, uint32_t)
 FW_ATOMICS(64, uint64_t)
 }
+#endif
