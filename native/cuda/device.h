@@ -55,7 +55,7 @@ void launch(const Context& cx, int64_t blocks, const typename Kernel::Args& args
   entry<Kernel><<<static_cast<unsigned>(blocks), Kernel::kThreads, static_cast<size_t>(bytes), cx.stream>>>(args);
   check("launch", cudaGetLastError());
 #else
-  emulation::launch<Kernel>(cx.stream, blocks, Kernel::kThreads, bytes, args);
+  check("launch", emulation::launch<Kernel>(cx.stream, blocks, Kernel::kThreads, bytes, args));
 #endif
 }
 

@@ -7,6 +7,7 @@
 #include "copies.h"
 #include "device.h"
 #include "findings.h"
+#include "shadow.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -29,14 +30,13 @@ uint64_t seed = 0, random_state = 1;
 
 // The stacks lie one after another, each with a page below it that must not be touched. Their tops differ in their
 // position in a page, lest they all meet in the same sets of the cache.
-unsigned char* stack_of(int thread) {
-  static unsigned char* const base = [] {
-    unsigned char* data = reserve(kMostThreads * kStack);
-    for (int i = 0; i < kMostThreads; i++) mprotect(data + i * kStack, kPage, PROT_NONE);
-    return data;
-  }();
-  return base + thread * kStack + kPage;
+unsigned char* stacks = nullptr;
+void prepare_stacks() {
+  if (stacks) return;
+  stacks = reserve(kMostThreads * kStack);
+  for (int i = 0; i < kMostThreads; i++) mprotect(stacks + i * kStack, kPage, PROT_NONE);
 }
+unsigned char* stack_of(int thread) { return stacks + thread * kStack + kPage; }
 size_t stack_bytes(int thread) { return kStack - kPage - static_cast<size_t>(thread * 5 % 16) * 256; }
 
 uint32_t all_warps() { return block.warps == 32 ? ~0u : (1u << block.warps) - 1; }
@@ -154,6 +154,8 @@ uint32_t random_below(uint32_t n) {
 
 void run_blocks(const Work& given) {
   static unsigned char* const shared = reserve(kMostShared);
+  prepare_stacks();
+  prepare_shadow();
   work = given;
   failed = false;
   random_state = (seed + 1) * 0x9E3779B97F4A7C15u | 1;

@@ -2,8 +2,6 @@
 //   FAST_WEIGHTS_EMULATED_CARD="memory=67108864,capability=7.5,driver=12040,none,failLaunch=37"
 // bytes of memory, the compute capability, the driver's version (0: no driver), a driver without a card, and the launch,
 // counted from 1, that ends with an illegal address.
-//   FAST_WEIGHTS_EMULATION="seed=3,mma=truncate,banks"
-// where control.h's settings begin.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

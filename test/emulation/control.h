@@ -1,5 +1,6 @@
 // How tests steer the emulated device and learn what it has seen. Settings are to be changed, and sites listed, while the
-// device is idle (after cudaDeviceSynchronize).
+// device is idle (after cudaDeviceSynchronize). FAST_WEIGHTS_EMULATION="seed=3,truncate,banks" sets them from the beginning.
+// Findings that nobody has taken are printed when the process ends.
 #pragma once
 #include <stdint.h>
 
@@ -23,9 +24,11 @@ struct Finding {
   std::string text;  // kernel, what happened, file:line
   int64_t count;
 };
-// What was found since the last call. Only kernels compiled with -fsanitize=thread tell of their accesses.
+// What was found since the last call.
 std::vector<Finding> take_findings();
 int64_t finding_count();
+// Whether kernels tell of their accesses: not in a build with other sanitizers, which find no races.
+bool sees_accesses();
 
 // A launch that fails leaves a device that refuses all calls; this makes it usable again.
 void revive();

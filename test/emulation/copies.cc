@@ -46,14 +46,14 @@ void check_addresses(const Place& place, const void* to, const void* from) {
 void finish(const Copy& copy) {
   const unsigned char* bytes = copy.at_issue;
   if (copy.from) {
-    track(copy.from, kBytes, false, copy.place);
+    track_global(block.memory.offset(copy.from), kBytes, false, copy.place);
     if (memcmp(copy.from, copy.at_issue, kBytes) != 0 && !count_known("copy", copy.place, 0)) {
       add_fact("copy", "the source of $1 changes before the copy is waited for", copy.place);
     }
     if (random_below(2) == 0) bytes = copy.from;
   }
   memcpy(copy.to, bytes, kBytes);
-  end_copy(copy.to, copy.place);
+  end_copy(offset_in_shared(copy.to), copy.place);
 }
 }  // namespace
 
@@ -91,10 +91,10 @@ void copyAsync16(void* to, const void* from, bool valid, int line, const char* f
   const PlaceId id = id_of(site_at(place));
   Copy copy = {static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), id, own.committed, {}};
   if (from) {
-    track(from, kBytes, false, id);
+    track_global(emulation::block.memory.offset(from), kBytes, false, id);
     memcpy(copy.at_issue, from, kBytes);
   }
-  begin_copy(to, id);
+  begin_copy(offset_in_shared(to), id);
   memset(to, kPoison, kBytes);
   own.pending.push_back(copy);
 }

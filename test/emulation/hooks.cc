@@ -10,6 +10,8 @@
 namespace emulation {
 
 namespace {
+bool instrumented = false;
+
 bool in_own_stack(const void* data) {
   return reinterpret_cast<uintptr_t>(data) - reinterpret_cast<uintptr_t>(block.stack) < block.stack_bytes;
 }
@@ -18,6 +20,11 @@ bool in_own_stack(const void* data) {
   const std::string text = std::string(write ? "write" : "read") + " of " + std::to_string(bytes) + " bytes by thread " +
                            std::to_string(block.current) + " of block " + std::to_string(block.index) + " ($1) " + what;
   fail(cudaErrorIllegalAddress, "bounds", text, id_of(place));
+}
+
+void by_host(const void* place) {
+  const PlaceId id = id_of(place);
+  if (!count_known("bounds", id, 0)) add_fact("bounds", "an access to the device's memory by the host ($1)", id);
 }
 
 // Neither the thread's own memory, nor shared, nor the device's.
@@ -34,28 +41,29 @@ void elsewhere(const void* data, size_t bytes, bool write, const void* place) {
 
 inline void access(const void* data, size_t bytes, bool write, bool aligned, const void* place) {
   if (in_own_stack(data)) return;
-  const size_t shared = offset_in_shared(data);
+  const size_t shared = offset_in_shared(data), global = block.memory.offset(data);
+  const bool is_aligned = !aligned || (reinterpret_cast<uintptr_t>(data) & (bytes - 1)) == 0;
   if (shared < block.shared_bytes) {
     if (bytes > block.shared_bytes - shared) bad("across the end of shared memory", place, bytes, write);
+    if (!is_aligned) bad("that is not aligned", place, bytes, write);
     if (count_banks) log_access(shared, bytes, id_of(place));
-  } else if (block.memory.contains(data)) {
-    if (!in_own_stack(__builtin_frame_address(0))) {
-      if (!count_known("bounds", id_of(place), 0)) {
-        add_fact("bounds", "an access to the device's memory by the host ($1)", id_of(place));
-      }
-      return;
-    }
+    track_shared(shared, bytes, write, id_of(place));
+  } else if (global < block.memory.bytes) {
+    if (!in_own_stack(__builtin_frame_address(0))) return by_host(place);
     if (!block.memory.allows(data, bytes)) bad("at bytes of the device that are not in use", place, bytes, write);
+    if (!is_aligned) bad("that is not aligned", place, bytes, write);
+    track_global(global, bytes, write, id_of(place));
   } else {
-    return elsewhere(data, bytes, write, place);
+    elsewhere(data, bytes, write, place);
   }
-  if (aligned && reinterpret_cast<uintptr_t>(data) % bytes != 0) bad("that is not aligned", place, bytes, write);
-  track(data, bytes, write, id_of(place));
 }
 }  // namespace
 
+bool sees_accesses() { return instrumented; }
+
 }  // namespace emulation
 
+#ifndef __SANITIZE_ADDRESS__
 using emulation::access;
 
 #define FW_HERE __builtin_return_address(0)
@@ -89,7 +97,7 @@ FW_HOOKS(8)
 FW_HOOKS(16)
 void __tsan_read_range(void* data, size_t bytes) { access(data, bytes, false, false, FW_HERE); }
 void __tsan_write_range(void* data, size_t bytes) { access(data, bytes, true, false, FW_HERE); }
-void __tsan_init() {}
+void __tsan_init() { emulation::instrumented = true; }
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
 void __tsan_vptr_update(void**, void*) {}
@@ -101,3 +109,4 @@ FW_ATOMICS(16, uint16_t)
 FW_ATOMICS(32, uint32_t)
 FW_ATOMICS(64, uint64_t)
 }
+#endif

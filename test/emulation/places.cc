@@ -95,6 +95,8 @@ std::string text_of(const Place& place) {
   return std::string(place.primitive) + " at " + last_part(place.file) + ":" + std::to_string(place.line);
 }
 
+const uintptr_t module_base = module().base;
+
 std::vector<Site>& all_sites() {
   static auto& sites = *new std::vector<Site>;
   return sites;
@@ -129,11 +131,6 @@ Site& site_at(const Place& place) {
 }
 
 PlaceId id_of(const Site& site) { return kSite | static_cast<PlaceId>(&site - all_sites().data()); }
-PlaceId id_of(const void* return_address) {
-  static const uintptr_t base = module().base;
-  return static_cast<PlaceId>(reinterpret_cast<uintptr_t>(return_address) - 1 - base);
-}
-
 std::vector<std::string> texts_of(const std::vector<PlaceId>& places) {
   std::vector<PlaceId> offsets;
   for (const PlaceId place : places) {

@@ -30,7 +30,10 @@ std::vector<Site>& all_sites();
 using PlaceId = uint32_t;
 PlaceId id_of(const Site& site);
 // Of the code before a return address in this module.
-PlaceId id_of(const void* return_address);
+extern const uintptr_t module_base;
+inline PlaceId id_of(const void* return_address) {
+  return static_cast<PlaceId>(reinterpret_cast<uintptr_t>(return_address) - 1 - module_base);
+}
 // "file:line", with the lines it was inlined into; the debug information is read once for all of them.
 std::vector<std::string> texts_of(const std::vector<PlaceId>& places);
 

@@ -24,14 +24,8 @@ Stamp stamp_now(Several several = kOneThread) {
   return stamp_of(block.epoch, block.running_warp().within, several, block.current);
 }
 
-Cell* shared_cells() {
-  static Cell* const cells = reinterpret_cast<Cell*>(reserve(kMostShared / kGranule * sizeof(Cell)));
-  return cells;
-}
-Cell* global_cells() {
-  static Cell* const cells = reinterpret_cast<Cell*>(reserve(device_memory().bytes / kGranule * sizeof(Cell)));
-  return cells;
-}
+Cell *cells_of_shared = nullptr, *cells_of_device = nullptr;
+Cell* cells_for(size_t bytes) { return reinterpret_cast<Cell*>(reserve(bytes / kGranule * sizeof(Cell))); }
 
 // Whether an earlier access comes before one with the stamp `now`.
 template <bool global>
@@ -77,52 +71,69 @@ void report(const char* memory, Stamp earlier, bool earlier_write, PlaceId earli
 }
 
 template <bool global>
-void track_cells(Cell* cell, size_t count, bool write, Stamp now, PlaceId place) {
+void track_one(Cell& cell, bool write, Stamp now, PlaceId place) {
   const char* memory = global ? "global" : "shared";
-  for (const Cell* end = cell + count; cell < end; cell++) {
-    if (!comes_before<global>(cell->write, now)) report(memory, cell->write, true, cell->writer, write, place);
-    if (write) {
-      if (!comes_before<global>(cell->read, now)) report(memory, cell->read, false, cell->reader, true, place);
-      if (epoch_of(cell->write) != kInFlight) cell->write = now;
-      cell->writer = place;
-    } else {
-      const Stamp read = joined<global>(cell->read, now);
-      if (read != cell->read) cell->reader = place;
-      cell->read = read;
-    }
+  if (!comes_before<global>(cell.write, now)) report(memory, cell.write, true, cell.writer, write, place);
+  if (write) {
+    if (!comes_before<global>(cell.read, now)) report(memory, cell.read, false, cell.reader, true, place);
+    if (epoch_of(cell.write) != kInFlight) cell.write = now;
+    cell.writer = place;
+  } else {
+    const Stamp read = joined<global>(cell.read, now);
+    if (read != cell.read) cell.reader = place;
+    cell.read = read;
   }
 }
 
-void track_with(const void* data, size_t bytes, bool write, Stamp now, PlaceId place) {
-  const size_t shared = offset_in_shared(data);
-  const bool is_shared = shared < kMostShared;
-  const size_t offset = is_shared ? shared : device_memory().offset(data);
-  const size_t first = offset / kGranule, count = (offset + bytes + kGranule - 1) / kGranule - first;
-  if (is_shared) track_cells<false>(shared_cells() + first, count, write, now, place);
-  else track_cells<true>(global_cells() + first, count, write, now, place);
+// Most cells were last used before the launch, or before the last barrier if they are shared: those stamps are below
+// all that matter.
+template <bool global>
+void track_cells(Cell* cells, size_t offset, size_t bytes, bool write, Stamp now, PlaceId place) {
+  const Stamp floor = Stamp{global ? block.launch_epoch : block.epoch} << kEpochShift;
+  Cell* const end = cells + (offset + bytes + kGranule - 1) / kGranule;
+  for (Cell* cell = cells + offset / kGranule; cell < end; cell++) {
+    if (cell->write >= floor || cell->read >= floor) {
+      track_one<global>(*cell, write, now, place);
+    } else if (write) {
+      cell->write = now;
+      cell->writer = place;
+    } else {
+      cell->read = now;
+      cell->reader = place;
+    }
+  }
 }
 
 constexpr size_t kCopied = 16;
 }  // namespace
 
-void track(const void* data, size_t bytes, bool write, PlaceId place) {
-  track_with(data, bytes, write, stamp_now(), place);
+void track_shared(size_t offset, size_t bytes, bool write, PlaceId place) {
+  track_cells<false>(cells_of_shared, offset, bytes, write, stamp_now(), place);
 }
-void track_by_warp(const void* data, size_t bytes, PlaceId place) {
-  track_with(data, bytes, false, stamp_now(kLanes_), place);
+void track_global(size_t offset, size_t bytes, bool write, PlaceId place) {
+  track_cells<true>(cells_of_device, offset, bytes, write, stamp_now(), place);
+}
+void track_by_warp(size_t offset, size_t bytes, PlaceId place) {
+  track_cells<false>(cells_of_shared, offset, bytes, false, stamp_now(kLanes_), place);
 }
 
-void begin_copy(const void* to, PlaceId place) {
-  track(to, kCopied, true, place);
-  Cell* cells = shared_cells() + offset_in_shared(to) / kGranule;
-  for (size_t i = 0; i < kCopied / kGranule; i++) cells[i].write = stamp_of(kInFlight, 0, kOneThread, block.current);
-}
-void end_copy(const void* to, PlaceId place) {
-  Cell* cells = shared_cells() + offset_in_shared(to) / kGranule;
+void begin_copy(size_t to, PlaceId place) {
+  track_shared(to, kCopied, true, place);
   for (size_t i = 0; i < kCopied / kGranule; i++) {
-    cells[i].write = stamp_now();
-    cells[i].writer = place;
+    cells_of_shared[to / kGranule + i].write = stamp_of(kInFlight, 0, kOneThread, block.current);
   }
+}
+void end_copy(size_t to, PlaceId place) {
+  for (size_t i = 0; i < kCopied / kGranule; i++) {
+    cells_of_shared[to / kGranule + i].write = stamp_now();
+    cells_of_shared[to / kGranule + i].writer = place;
+  }
+}
+
+void prepare_shadow() {
+  if (cells_of_shared) return;
+  cells_of_shared = cells_for(kMostShared);
+  cells_of_device = cells_for(device_memory().bytes);
 }
 
 }  // namespace emulation

@@ -22,13 +22,16 @@ struct Cell {
   PlaceId writer, reader;
 };
 
-// Checks and remembers an access by the running thread. The bytes must lie in shared memory or in the device's.
-void track(const void* data, size_t bytes, bool write, PlaceId place);
-// A read by all lanes of the running warp, since loadMatrix hands each row to all.
-void track_by_warp(const void* data, size_t bytes, PlaceId place);
+// Before any of these.
+void prepare_shadow();
+// Checks and remembers an access by the running thread; offsets are those of block.h and memory.h.
+void track_shared(size_t offset, size_t bytes, bool write, PlaceId place);
+void track_global(size_t offset, size_t bytes, bool write, PlaceId place);
+// A read of shared memory by all lanes of the running warp, since loadMatrix hands each row to all.
+void track_by_warp(size_t offset, size_t bytes, PlaceId place);
 // Shared memory that the running thread's copy will write: from now on any access is an error.
-void begin_copy(const void* to, PlaceId place);
+void begin_copy(size_t to, PlaceId place);
 // From now on it counts as written by the running thread.
-void end_copy(const void* to, PlaceId place);
+void end_copy(size_t to, PlaceId place);
 
 }  // namespace emulation

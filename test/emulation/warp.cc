@@ -1,6 +1,4 @@
-// The collectives of a warp, by the maps of native/cuda/tile.cuh, and the numbers of the device.
-#include <string.h>
-
+// The collectives of a warp, by the maps of native/cuda/tile.cuh.
 #include <emulation/tile.h>
 
 #include "banks.h"
@@ -39,7 +37,7 @@ template <bool transposed>
 void load_matrices(const void* const* in, void* const* out) {
   constexpr int kRows = 8;
   const PlaceId place = id_of(site_at(block.running_warp().place));
-  for (int i = 0; i < kLanes; i++) track_by_warp(in[i], kRowBytes, place);
+  for (int i = 0; i < kLanes; i++) track_by_warp(offset_in_shared(in[i]), kRowBytes, place);
   for (int matrix = 0; matrix < 4; matrix++) {
     const void* const* rows = in + kRows * matrix;
     for (int i = 0; i < kLanes; i++) {
@@ -80,7 +78,7 @@ void mma_bfloat16(const void* const* in, void* const* out) {
     const Fragments& x = given<Fragments>(in, i);
     const int g = i / 4, t = i % 4;
     for (int half = 0; half < 2; half++) {
-      const auto part = [&](uint32_t pair) { return from_bits(half ? pair & 0xffff0000u : pair << 16); };
+      const auto part = [&](uint32_t pair) { return fw::cuda::fromBits(half ? pair & 0xffff0000u : pair << 16); };
       for (int r = 0; r < 4; r++) a[g + 8 * (r % 2)][2 * t + half + 8 * (r / 2)] = part(x.a[r]);
       for (int r = 0; r < 2; r++) b[2 * t + half + 8 * r][g] = part(x.b[r]);
     }
@@ -95,33 +93,12 @@ void mma_tf32(const void* const* in, void* const* out) {
   for (int i = 0; i < kLanes; i++) {
     const Fragments& x = given<Fragments>(in, i);
     const int g = i / 4, t = i % 4;
-    for (int r = 0; r < 4; r++) a[g + 8 * (r % 2)][t + 4 * (r / 2)] = from_bits(x.a[r] & kUsed);
-    for (int r = 0; r < 2; r++) b[t + 4 * r][g] = from_bits(x.b[r] & kUsed);
+    for (int r = 0; r < 4; r++) a[g + 8 * (r % 2)][t + 4 * (r / 2)] = fw::cuda::fromBits(x.a[r] & kUsed);
+    for (int r = 0; r < 2; r++) b[t + 4 * r][g] = fw::cuda::fromBits(x.b[r] & kUsed);
   }
   multiply_add<kDepth>(a, b, out);
 }
 }  // namespace
-
-uint32_t to_bits(float x) noexcept {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-float from_bits(uint32_t bits) noexcept {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-uint32_t to_tf32(float x) noexcept {
-  const uint32_t bits = to_bits(x);
-  const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
-  return finite ? (bits + 0x1000u) & 0xffffe000u : bits;
-}
-uint16_t to_bfloat16(float x) noexcept {
-  const uint32_t bits = to_bits(x);
-  if (x != x) return 0x7fff;
-  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
-}
 
 }  // namespace emulation
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../control.h"
 #include "support.h"
 
 namespace selftest {
@@ -34,14 +35,22 @@ int main(int count, char** arguments) {
     measure();
     return 0;
   }
-  const struct {
-    const char* name;
-    void (*run)();
-  } tests[] = {{"toys", test_toys}, {"mutations", test_mutations}, {"wrong kernels", test_wrong}};
-  for (const auto& test : tests) {
-    printf("%s\n", test.name);
-    test.run();
+  if (count > 2 && strcmp(arguments[1], "card") == 0) {
+    test_card(arguments[2]);
+    return failures() ? 1 : 0;
   }
+  const auto test = [](const char* name, const auto& run) {
+    printf("%s\n", name);
+    fflush(stdout);
+    run();
+  };
+  test("right kernels", test_toys);
+  if (emulation::sees_accesses()) {
+    test("mutations", test_mutations);
+    test("wrong kernels", test_wrong);
+  }
+  test("numbers", test_numbers);
+  test("runtime", [&] { test_runtime(arguments[0]); });
   printf(failures() ? "%d failed\n" : "all passed\n", failures());
   return failures() ? 1 : 0;
 }

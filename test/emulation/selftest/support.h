@@ -39,11 +39,12 @@ class Buffer {
 };
 
 // Each is in a source of its own.
-void test_toys();        // right kernels: results under all schedules, and no findings
-void test_mutations();   // each synchronisation of theirs switched off is missed
-void test_wrong();       // wrong kernels: what is found, and where
-void test_runtime();     // streams, events, memory, errors
-void test_numbers();     // conversions and tensor cores
+void test_toys();       // right kernels: results under all schedules, and no findings
+void test_mutations();  // each synchronisation of theirs switched off is missed
+void test_wrong();      // wrong kernels: what is found, and where
+void test_numbers();    // conversions, tensor cores, fast functions, bank conflicts
+void test_runtime(const char* program);  // streams, events, memory, errors; starts the program again
+void test_card(const std::string& card);
 void measure();
 
 }  // namespace selftest

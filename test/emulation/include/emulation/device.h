@@ -31,8 +31,8 @@ const char* name_of() {
 }
 
 template <class Kernel>
-cudaError_t launch(cudaStream_t stream, int64_t blocks, int threads, int64_t bytes,
-                   const typename Kernel::Args& args) {
+[[nodiscard]] cudaError_t launch(cudaStream_t stream, int64_t blocks, int threads, int64_t bytes,
+                                 const typename Kernel::Args& args) {
   using Args = typename Kernel::Args;
   using Shared = typename Kernel::Shared;
   static_assert(std::is_trivially_copyable<Args>::value, "arguments are copied bytewise");

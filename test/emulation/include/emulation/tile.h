@@ -4,13 +4,8 @@
 #include <stdint.h>
 
 namespace emulation {
-// The bits of conversions are the device's: see tile.cuh.
-uint32_t to_tf32(float x) noexcept;
-uint32_t to_bits(float x) noexcept;
-float from_bits(uint32_t x) noexcept;
-uint16_t to_bfloat16(float x) noexcept;
 void copy_wait(int pending, int line, const char* file);
-}  // namespace emulation
+}
 
 // The caller's place.
 #define FW_LINE int line = __builtin_LINE()
@@ -32,11 +27,27 @@ void loadMatrixT(uint32_t (&r)[4], const void* row, FW_LINE, FW_FILE);
 void mmaBfloat16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], FW_LINE, FW_FILE);
 void mmaTf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], FW_LINE, FW_FILE);
 
-inline uint32_t toTf32(float x) { return emulation::to_tf32(x); }
-inline uint32_t toBits(float x) { return emulation::to_bits(x); }
-inline float fromBits(uint32_t x) { return emulation::from_bits(x); }
-inline uint16_t toBfloat16(float x) { return emulation::to_bfloat16(x); }
-inline float fromBfloat16(uint16_t x) { return emulation::from_bits(uint32_t{x} << 16); }
+inline uint32_t toBits(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+inline float fromBits(uint32_t bits) {
+  float x;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
+}
+inline uint32_t toTf32(float x) {
+  const uint32_t bits = toBits(x);
+  const bool finite = (bits & 0x7f800000u) != 0x7f800000u;
+  return finite ? (bits + 0x1000u) & 0xffffe000u : bits;
+}
+inline float fromBfloat16(uint16_t x) { return fromBits(uint32_t{x} << 16); }
+inline uint16_t toBfloat16(float x) {
+  const uint32_t bits = toBits(x);
+  if (x != x) return 0x7fff;
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
 
 void copyAsync16(void* to, const void* from, bool valid = true, FW_LINE, FW_FILE);
 void copyCommit(FW_LINE, FW_FILE);
