@@ -23,10 +23,11 @@ struct Term {
 
 // What becomes of the sum P of all terms:
 //   kStore          C = P
+//   kAdd            C = from + P
 //   kTriangles      C = P where column <= row in the first `height` rows, column < row - height in the others
 //   kScaledRows     C = (from + P) first then, two factors per row, whose product might be too small for a number
 //   kScaledColumns  the same with factors per column
-enum Finish { kStore, kTriangles, kScaledRows, kScaledColumns };
+enum Finish { kStore, kAdd, kTriangles, kScaledRows, kScaledColumns };
 struct Target {
   float* c;
   int64_t stride;
@@ -69,7 +70,7 @@ FW_INLINE Vec keep_columns(Vec x, int64_t column, int64_t last) {
 template <int M, int NV, Finish kFinish, class... Terms>
 FW_INLINE void tile(Ahead& ahead, int64_t row, int64_t column, const Target& to, const Terms&... terms) {
   Vec sum[M][NV];
-  constexpr bool kAdds = kFinish == kScaledRows || kFinish == kScaledColumns;
+  constexpr bool kAdds = kFinish == kAdd || kFinish == kScaledRows || kFinish == kScaledColumns;
   float* c = to.c + row * to.stride + column;
   const float* from = kAdds ? to.from + row * to.stride + column : nullptr;
 #pragma GCC unroll 16
