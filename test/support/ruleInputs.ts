@@ -84,6 +84,13 @@ const keys = ({ B, T, HV, K }: Sizes): number[] => [B, T, HV, K];
 const values = ({ B, T, HV, V }: Sizes): number[] => [B, T, HV, V];
 const headKeys = ({ B, T, H, K }: Sizes): number[] => [B, T, H, K];
 
+/** The same key of unit length at every token. */
+function repeated(s: Sizes, d: Draw): HostTensor {
+  const shape = headKeys(s);
+  const { data } = d.unit([s.H, s.K]);
+  return { shape, data: Float64Array.from({ length: s.B * s.T * data.length }, (_, i) => data[i % data.length]) };
+}
+
 export const RULES: RuleCase[] = [
   { name: 'linearAttention', gates: () => ({}), ...named(fw.linearAttention) },
   { name: 'retention', gates: () => ({}), ...named(fw.retention) },
@@ -121,6 +128,16 @@ export const RULES: RuleCase[] = [
     name: 'deltaRule, strong vector gate',
     unit: 'k',
     gates: (s, d) => ({ beta: d.uniform(scalar(s), 0, 1), gate: d.uniform(keys(s), -22, 0) }),
+    ...named(fw.deltaRule),
+  },
+  {
+    name: 'deltaRule, one key, beta near 2, strong scalar gate',
+    gates: (s, d) => ({ k: repeated(s, d), beta: d.uniform(scalar(s), 1.9, 2), gate: d.uniform(scalar(s), -5.9, -5) }),
+    ...named(fw.deltaRule),
+  },
+  {
+    name: 'deltaRule, one key, beta near 2, strong vector gate',
+    gates: (s, d) => ({ k: repeated(s, d), beta: d.uniform(scalar(s), 1.9, 2), gate: d.uniform(keys(s), -5.9, -5) }),
     ...named(fw.deltaRule),
   },
   {

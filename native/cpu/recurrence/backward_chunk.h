@@ -6,8 +6,9 @@
 //   dA = tril(dO N^T)      X = stril(-dR N^T)
 //   [dq; de] = ([dO; -dR] S^T + [dA; X] W') e^b'       dw = (N D^T + [dA; X]^T [Q'; E']) e^-b'
 //   gradient of the state before it = (D + [Q'; E']^T [dO; -dR]) e^b_middle
-// The gradient of a gate is that of the next token's plus q dq + e de - w dw; it starts from sum_v S dS at the end of
-// every segment between checkpoints and wherever a gate clears the state.
+// The gradient of a gate per token and key is that of the next token's plus q dq + e de - w dw; it starts from
+// sum_v S dS at the end of every segment between checkpoints and wherever a gate clears the state. In one gate per
+// token these differences would cancel: it gets the sum of what was written before it and is read after it (cross).
 #pragma once
 #include "chunk_states.h"
 
@@ -45,13 +46,20 @@ class ChunkBackward : ChunkStates<kGate> {
       this->plan(from, to);
       const bool needs_end = to == sequence.length && kGated && args_.dfinalState.data;
       this->recompute(this->checkpoint(sequence, from), needs_end);
-      if (needs_end) anchor(state_before(chunks_));
+      if (needs_end) {
+        anchor(state_before(chunks_));
+        store(first_dgate_, anchored());
+      }
       scale_rows(this->kept(chunks_ - 1).end);
       for (int64_t c = chunks_ - 1; c >= 0; c--) {
         if (c > 0) this->fetch_read(ahead_, this->start_of(c - 1), this->length_of(c - 1));
         if (from > 0) this->fetch_segment(sequence, from - every, c, chunks_);
         chunk(c);
         ahead_.finish();
+      }
+      if (kGate == kPerToken) {
+        store(first_dgate_, anchored(this->checkpoint(sequence, from)));
+        args_.dgate[place(from)] = sum(load(first_dgate_));
       }
     }
     if (args_.dinitialState.data) unstage_rows(args_.dinitialState + state_at, V, dstate_, V_, K, V);
@@ -65,7 +73,7 @@ class ChunkBackward : ChunkStates<kGate> {
     dwrite_turned_ = arena.floats(K_ * kChunk);
     write_turned_ = arena.floats(K_ * kChunk), written_turned_ = arena.floats(V_ * kChunk);
     scores_ = arena.floats(2 * kChunk * kChunk), dscores_ = arena.floats(2 * kChunk * kChunk);
-    dgate_ = arena.floats(K_);
+    dgate_ = arena.floats(K_), first_dgate_ = arena.floats(kLanes);
   }
 
   void scale_rows(const float* factors) {
@@ -92,6 +100,23 @@ class ChunkBackward : ChunkStates<kGate> {
     }
   }
 
+  // Their sum, in lanes that are yet to be summed; and the same at a checkpoint.
+  Vec anchored() const {
+    Vec total{};
+    for (int64_t i = 0; i < K_; i += kLanes) total += load(dgate_ + i);
+    return total;
+  }
+  Vec anchored(const float* checkpoint) const {
+    Vec total{};
+    for (int64_t i = 0; i < p_.K; i++) {
+      Vec row{};
+      for (int64_t v = 0; v < V_; v += kLanes)
+        row = fma(load(dstate_ + i * V_ + v), load_row(checkpoint + i * p_.V, v, p_.V), row);
+      total += row;
+    }
+    return total;
+  }
+
   void chunk(int64_t c) {
     const int64_t t = this->start_of(c), count = this->length_of(c), rows = round_up(count, 4);
     const int64_t stack = p_.erase ? 2 * rows : rows;
@@ -108,20 +133,73 @@ class ChunkBackward : ChunkStates<kGate> {
     through_error(kept, t, count, rows, state);
     multiply<kTriangles>(ahead_, stack, kChunk, {dscores_, kChunk, rows},
                          Term{doutput_, V_, 1, written_turned_, kChunk, p_.V});
-    multiply<kStore>(ahead_, stack, K_, {dread_, K_}, Term{doutput_, V_, 1, state, K_, p_.V},
-                     Term{dscores, kChunk, 1, kept.write, K_, count, kLower, rows});
-    multiply<kStore>(ahead_, K_, kChunk, {dwrite_turned_, kChunk}, Term{dstate_, V_, 1, written_turned_, kChunk, p_.V},
-                     Term{read_, 1, K_, dscores, kChunk, count},
-                     Term{erase_read, 1, K_, erase_scores, kChunk, p_.erase ? count : 0});
+    const Target dread{dread_, K_, 0, dread_}, dwrite{dwrite_turned_, kChunk, 0, dwrite_turned_};
+    const Term dread_state{doutput_, V_, 1, state, K_, p_.V};
+    const Term dwrite_state{dstate_, V_, 1, written_turned_, kChunk, p_.V};
+    const Term dread_scores{dscores, kChunk, 1, kept.write, K_, count, kLower, rows};
+    const Term dwrite_scores{read_, 1, K_, dscores, kChunk, count};
+    const Term dwrite_erase{erase_read, 1, K_, erase_scores, kChunk, p_.erase ? count : 0};
+    if (kGate == kPerToken) {
+      multiply<kStore>(ahead_, stack, K_, dread, dread_state);
+      multiply<kStore>(ahead_, K_, kChunk, dwrite, dwrite_state);
+      cross(kept, c, count, rows);
+      multiply<kAdd>(ahead_, stack, K_, dread, dread_scores);
+      multiply<kAdd>(ahead_, K_, kChunk, dwrite, dwrite_scores, dwrite_erase);
+    } else {
+      multiply<kStore>(ahead_, stack, K_, dread, dread_state, dread_scores);
+      multiply<kStore>(ahead_, K_, kChunk, dwrite, dwrite_state, dwrite_scores, dwrite_erase);
+    }
     transpose_matrix(dwrite_, K_, dwrite_turned_, kChunk, K_, kChunk);
-    const bool joins = c > 0 && !this->clears(t);
-    const float *first = joins ? kept.start : this->ones_, *then = joins ? this->kept(c - 1).end : this->ones_;
+    const bool anchors = kGate == kPerKey && (c == 0 || this->clears(t));
+    const float* first = anchors ? this->ones_ : kept.start;
+    const float* then = anchors || c == 0 ? this->ones_ : this->kept(c - 1).end;
     multiply<kScaledRows>(ahead_, round_up(p_.K, 4), V_, {dstate_, V_, 0, dstate_, first, then},
                           Term{read_, 1, K_, doutput_, V_, stack});
-    write_keys(kept, t, count, rows, joins ? nullptr : state);
-    if (joins) return;
+    write_keys(kept, t, count, rows, anchors ? state : nullptr);
+    if (!anchors) return;
     scale_rows(kept.start);
     if (c > 0) scale_rows(this->kept(c - 1).end);
+  }
+
+  // dgate of a chunk's tokens, before dread and dwrite have what goes through the scores R = [Q'; E'] W'^T:
+  //   dgate_t = S . D + sum_{i >= t} [Q'; E']_i . [dq; de]_i + sum_{j < t} W'_j . dw_j + sum_{j < t <= i} R_ij dR_ij
+  // The next chunk's first dgate is S . D with all terms j, which would cancel in S . D after a strong decay.
+  __attribute__((noinline)) void cross(const Kept& kept, int64_t c, int64_t count, int64_t rows) {
+    constexpr int kVectors = kChunk / kLanes;
+    Vec before[kVectors], all{};
+    each<kVectors>([&](auto n) {
+      Vec even{}, odd{};
+      for (int64_t at = n * kLanes; at < K_ * kChunk; at += 2 * kChunk) {
+        even = fma(load(write_turned_ + at), load(dwrite_turned_ + at), even);
+        odd = fma(load(write_turned_ + at + kChunk), load(dwrite_turned_ + at + kChunk), odd);
+      }
+      all += before[n] = even + odd;
+    });
+    Vec after = load(first_dgate_) - all;
+    if (kept.start[0] * kept.end[0] < kStrongDecay) {
+      anchor(state_before(c));
+      after = anchored();
+    }
+    const int64_t below = rows * K_;
+    for (int64_t t = rows - 1; t >= 0; t--) {
+      Vec read{}, erased{};
+      for (int64_t at = t * K_; at < (t + 1) * K_; at += kLanes) {
+        read = fma(load(read_ + at), load(dread_ + at), read);
+        if (p_.erase) erased = fma(load(read_ + below + at), load(dread_ + below + at), erased);
+      }
+      after += read + erased;
+      each<kVectors>([&](auto n) {
+        const int64_t at = t * kChunk + n * kLanes, erase_at = at + rows * kChunk;
+        before[n] = fma(load(scores_ + at), load(dscores_ + at), before[n]);
+        if (p_.erase) before[n] = fma(load(scores_ + erase_at), load(dscores_ + erase_at), before[n]);
+      });
+      Vec dgate = after;
+      each<kVectors>([&](auto n) { dgate += keep_columns(before[n], n * kLanes, t - 1); });
+      store(parts_ + t * kLanes, dgate);
+    }
+    store(first_dgate_, after);
+    sum_vectors(this->sums_, parts_, kChunk);
+    for (int64_t t = 0; t < count; t++) args_.dgate[place(this->start_of(c) + t)] = this->sums_[t];
   }
 
   // P, dR = beta P, which goes out as dv and, negated, below dO; dbeta = P . (v - a), where v - a = N / beta.
@@ -191,7 +269,7 @@ class ChunkBackward : ChunkStates<kGate> {
     return sum(product);
   }
 
-  // dq, dk and their like, and dgate, whose first token's follows from the state where it is given.
+  // dq, dk and their like, and dgate per key, whose first token's follows from the state where it is given.
   void write_keys(const Kept& kept, int64_t t, int64_t count, int64_t rows, const float* state) {
     for (int64_t i = 0; i < K_; i += kLanes) {
       if (i + kLanes <= p_.K) {
@@ -200,17 +278,9 @@ class ChunkBackward : ChunkStates<kGate> {
         write_key_columns<false>(kept, t, count, rows, i);
       }
     }
-    if (kGate == kUngated) return;
-    if (state) anchor(state);
-    if (kGate == kPerToken) {
-      sum_vectors(this->sums_, parts_, kChunk);
-      for (int64_t c = 0; c < count; c++) args_.dgate[place(t + c)] = this->sums_[c];
-    }
     if (!state) return;
-    if (kGate == kPerKey) return unstage_rows(args_.dgate + place(t) * p_.K, p_.K, dgate_, K_, 1, p_.K);
-    Vec total{};
-    for (int64_t i = 0; i < K_; i += kLanes) total += load(dgate_ + i);
-    args_.dgate[place(t)] = sum(total);
+    anchor(state);
+    unstage_rows(args_.dgate + place(t) * p_.K, p_.K, dgate_, K_, 1, p_.K);
   }
 
   // Keys i ..., a whole vector of them or not.
@@ -225,13 +295,12 @@ class ChunkBackward : ChunkStates<kGate> {
       };
       const Vec dread = load(dread_ + at), dwrite = load(dwrite_ + at);
       const Vec derase = p_.erase ? load(dread_ + erase_at) : Vec{};
-      if (kGated) {
+      if (kGate == kPerKey) {
         dgate = fma(load(read_ + at), dread, dgate);
         if (p_.erase) dgate = fma(load(read_ + erase_at), derase, dgate);
         dgate -= load(kept.write + at) * dwrite;
+        put(args_.dgate, dgate);
       }
-      if (kGate == kPerKey) put(args_.dgate, dgate);
-      if (kGate == kPerToken) store(parts_ + c * kLanes, i == 0 ? dgate : dgate + load(parts_ + c * kLanes));
       const Vec grow = States::factor(kept.grow, c, i, K_), shrink = States::factor(kept.shrink, c, i, K_);
       const Vec erase = derase * grow, write = dwrite * shrink;
       put(args_.dq, dread * grow * splat(p_.scale));
@@ -243,10 +312,12 @@ class ChunkBackward : ChunkStates<kGate> {
   }
 
   static constexpr float kSmallestBeta = 1e-30f;
+  static constexpr float kStrongDecay = 0.1f;
 
   float* dstate_;
   float *dread_, *dwrite_, *derror_, *scores_, *dscores_;  // dread_ and the scores stacked like read_
-  float *dwrite_turned_, *write_turned_, *written_turned_, *dgate_;
+  float *dwrite_turned_, *write_turned_, *written_turned_;
+  float *dgate_, *first_dgate_;  // the latter in lanes yet to be summed
 };
 
 FW_NAMESPACE_END

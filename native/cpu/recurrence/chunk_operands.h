@@ -66,13 +66,13 @@ class ChunkOperands {
     return load(factors + c * K + i);
   }
 
-  // Whether token t all but clears the state. It begins a chunk: its dgate is tiny, and no difference of larger numbers
-  // would be exact enough.
+  // Whether token t all but clears the state. It begins a chunk: no chunk has room for more than the largest exponent,
+  // and per key a dgate so much smaller than the terms that it is the difference of would not be exact enough.
   bool clears(int64_t t) const {
     if (kGate == kUngated) return false;
     const float* gate = x_.gate[begin_ + t];
     int64_t i = 0;
-    while (i < p_.gate_width && gate[i] < kClearingGate) i++;
+    while (i < p_.gate_width && gate[i] < (kGate == kPerKey ? kSmallestGate : -kLargestExponent)) i++;
     return i == p_.gate_width;
   }
 
@@ -216,7 +216,7 @@ class ChunkOperands {
   }
 
   static constexpr float kLargestExponent = 60;
-  static constexpr float kClearingGate = -6;
+  static constexpr float kSmallestGate = -2;
 };
 
 FW_NAMESPACE_END

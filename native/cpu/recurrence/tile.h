@@ -23,10 +23,11 @@ struct Term {
 
 // What becomes of the sum P of all terms:
 //   kStore          C = P
+//   kAdd            C = from + P
 //   kTriangles      C = P where column <= row in the first `height` rows, column < row - height in the others
 //   kScaledRows     C = (from + P) first then, two factors per row, whose product might be too small for a number
 //   kScaledColumns  the same with factors per column
-enum Finish { kStore, kTriangles, kScaledRows, kScaledColumns };
+enum Finish { kStore, kAdd, kTriangles, kScaledRows, kScaledColumns };
 struct Target {
   float* c;
   int64_t stride;
@@ -35,13 +36,18 @@ struct Target {
   const float *first = nullptr, *then = nullptr;
 };
 
-template <int M, int NV>
+template <bool kParts, int M, int NV>
 FW_INLINE void accumulate(Ahead& ahead, Vec (&sum)[M][NV], const Term& t, int64_t row, int64_t column) {
   const int64_t inner = row < t.height ? row : row - t.height;
   const int64_t begin = t.band == kUpper ? row : 0, end = t.band == kLower ? least(t.depth, inner + M) : t.depth;
   const float *a = t.a + row * t.row, *b = t.b + column;
   for (int64_t k = begin; k < end;) {
     const int64_t stop = least(end, k + 16);
+    Vec part[M][NV];  // sums of sums round less than one long sum
+#pragma GCC unroll 16
+    for (int m = 0; m < M; m++)
+#pragma GCC unroll 4
+      for (int n = 0; n < NV; n++) part[m][n] = kParts ? Vec{} : sum[m][n];
 #pragma GCC unroll 1
     for (; k < stop; k++) {
       Vec x[NV];
@@ -51,9 +57,13 @@ FW_INLINE void accumulate(Ahead& ahead, Vec (&sum)[M][NV], const Term& t, int64_
       for (int m = 0; m < M; m++) {
         const Vec y = splat(a[m * t.row + k * t.column]);
 #pragma GCC unroll 4
-        for (int n = 0; n < NV; n++) sum[m][n] = fma(y, x[n], sum[m][n]);
+        for (int n = 0; n < NV; n++) part[m][n] = fma(y, x[n], part[m][n]);
       }
     }
+#pragma GCC unroll 16
+    for (int m = 0; m < M; m++)
+#pragma GCC unroll 4
+      for (int n = 0; n < NV; n++) sum[m][n] = kParts ? sum[m][n] + part[m][n] : part[m][n];
     ahead.fetch(16 * M * NV);
   }
 }
@@ -69,14 +79,14 @@ FW_INLINE Vec keep_columns(Vec x, int64_t column, int64_t last) {
 template <int M, int NV, Finish kFinish, class... Terms>
 FW_INLINE void tile(Ahead& ahead, int64_t row, int64_t column, const Target& to, const Terms&... terms) {
   Vec sum[M][NV];
-  constexpr bool kAdds = kFinish == kScaledRows || kFinish == kScaledColumns;
+  constexpr bool kAdds = kFinish == kAdd || kFinish == kScaledRows || kFinish == kScaledColumns;
   float* c = to.c + row * to.stride + column;
   const float* from = kAdds ? to.from + row * to.stride + column : nullptr;
 #pragma GCC unroll 16
   for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
     for (int n = 0; n < NV; n++) sum[m][n] = kAdds ? load(from + m * to.stride + n * kLanes) : Vec{};
-  (accumulate(ahead, sum, terms, row, column), ...);
+  (accumulate<kFinish == kTriangles>(ahead, sum, terms, row, column), ...);
 #pragma GCC unroll 16
   for (int m = 0; m < M; m++)
 #pragma GCC unroll 4
