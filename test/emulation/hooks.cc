@@ -27,11 +27,9 @@ void by_host(const void* place) {
   if (!count_known("bounds", id, 0)) add_fact("bounds", "an access to the device's memory by the host ($1)", id);
 }
 
-// Neither the thread's own memory, nor shared, nor the device's.
+// Memory that is neither shared nor the device's.
 void elsewhere(const void* data, size_t bytes, bool write, const void* place) {
   if (!in_own_stack(__builtin_frame_address(0))) return;  // code of the host
-  const auto argument = static_cast<size_t>(static_cast<const unsigned char*>(data) - block.args);
-  if (!write && argument < block.args_bytes) return;
   if (is_in_module(data)) {
     if (write) bad("at a static variable", place, bytes, write);
     return;
@@ -39,8 +37,8 @@ void elsewhere(const void* data, size_t bytes, bool write, const void* place) {
   bad("at an address that is not the device's", place, bytes, write);
 }
 
-inline void access(const void* data, size_t bytes, bool write, bool aligned, const void* place) {
-  if (in_own_stack(data)) return;
+// An access that is not to the thread's own memory.
+void check(const void* data, size_t bytes, bool write, bool aligned, const void* place) {
   const size_t shared = offset_in_shared(data), global = block.memory.offset(data);
   const bool is_aligned = !aligned || (reinterpret_cast<uintptr_t>(data) & (bytes - 1)) == 0;
   if (shared < block.shared_bytes) {
@@ -56,6 +54,12 @@ inline void access(const void* data, size_t bytes, bool write, bool aligned, con
   } else {
     elsewhere(data, bytes, write, place);
   }
+}
+
+inline void access(const void* data, size_t bytes, bool write, bool aligned, const void* place) {
+  const auto argument = static_cast<size_t>(static_cast<const unsigned char*>(data) - block.args);
+  if (in_own_stack(data) || (!write && argument < block.args_bytes)) return;
+  check(data, bytes, write, aligned, place);
 }
 }  // namespace
 

@@ -185,7 +185,7 @@ cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t st
     const std::lock_guard<std::mutex> lock(mutex);
     const auto block = covering(blocks, begin);
     const auto region = covering(regions, begin);
-    if (block == blocks.end() || begin >= block->first + block->second ||
+    if (block == blocks.end() || begin > block->first + block->second ||
         begin + bytes > region->first + region->second.bytes) {
       return done(cudaErrorInvalidValue);
     }

@@ -46,6 +46,8 @@ void test_blocks() {
   auto* y = reinterpret_cast<float*>(region + 8192);
   emulation_block(x, 256 * sizeof(float));
   emulation_block(y, sizeof(float));
+  emulation_block(region, 0);
+  expect(cudaMemsetAsync(region, 0, 256, stream()) == cudaSuccess, "setting what an allocator has rounded up");
   toys::reduce(stream(), x, y, 1);
   // Freed and handed out again in the order of the stream, before the kernel has run.
   emulation_block_free(x);
