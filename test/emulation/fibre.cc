@@ -7,7 +7,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#if defined(__x86_64__)
+#ifndef FW_UCONTEXT
 // Saves what a call must preserve on the stack that is left, its top in *from, and does the reverse with the other.
 extern "C" void fw_emulation_switch(void** from, void* to);
 asm(R"(
@@ -42,7 +42,7 @@ void Fibre::prepare(unsigned char* stack, size_t bytes, void (*entry)()) {
 #ifdef __SANITIZE_ADDRESS__
   __asan_unpoison_memory_region(stack, bytes);
 #endif
-#if defined(__x86_64__)
+#ifndef FW_UCONTEXT
   // Entered by `ret`, after six pops; a function finds the stack 8 bytes off a multiple of 16.
   constexpr int kSaved = 6;
   uint64_t* top = reinterpret_cast<uint64_t*>(stack + bytes) - 2 - kSaved;
@@ -63,7 +63,7 @@ void Fibre::enter(Fibre& from) {
   left_ = &from;
   __sanitizer_start_switch_fiber(&from.fake_stack_, stack_, bytes_);
 #endif
-#if defined(__x86_64__)
+#ifndef FW_UCONTEXT
   fw_emulation_switch(&from.top_, top_);
 #else
   swapcontext(&from.context_, &context_);

@@ -2,7 +2,8 @@
 #pragma once
 #include <stddef.h>
 
-#if !defined(__x86_64__)
+#if !defined(__x86_64__) || defined(FW_EMULATION_UCONTEXT)
+#define FW_UCONTEXT
 #include <ucontext.h>
 #endif
 
@@ -18,7 +19,7 @@ class Fibre {
   static void entered();
 
  private:
-#if defined(__x86_64__)
+#ifndef FW_UCONTEXT
   void* top_ = nullptr;
 #else
   ucontext_t context_;

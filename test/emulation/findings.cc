@@ -4,6 +4,8 @@
 
 #include <mutex>
 
+#include "device.h"
+
 namespace emulation {
 
 namespace {
@@ -37,7 +39,7 @@ void add_fact(const char* kind, const std::string& text, PlaceId first, PlaceId 
   facts.push_back({kind, kernel, text, first, second, 1});
 }
 
-std::vector<Finding> take_findings() {
+std::vector<Finding> findings_so_far() {
   std::vector<Fact> taken;
   {
     const std::lock_guard<std::mutex> lock(mutex);
@@ -59,7 +61,12 @@ std::vector<Finding> take_findings() {
   return findings;
 }
 
+std::vector<Finding> take_findings() {
+  wait_for_all();
+  return findings_so_far();
+}
 int64_t finding_count() {
+  wait_for_all();
   const std::lock_guard<std::mutex> lock(mutex);
   return static_cast<int64_t>(facts.size());
 }

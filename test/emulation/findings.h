@@ -19,6 +19,8 @@ struct Fact {
 void add_fact(const char* kind, const std::string& text, PlaceId first = 0, PlaceId second = 0);
 // Whether that has been found already; if so it is counted.
 bool count_known(const char* kind, PlaceId first, PlaceId second);
+// Takes them, without waiting for what still runs.
+std::vector<Finding> findings_so_far();
 // The kernel that runs from now on.
 void set_kernel(const std::string& name);
 

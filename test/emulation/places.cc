@@ -8,6 +8,7 @@
 #include <map>
 
 #include "control.h"
+#include "device.h"
 
 namespace emulation {
 
@@ -103,6 +104,7 @@ std::vector<Site>& all_sites() {
 }
 
 std::vector<SiteInfo> sites() {
+  wait_for_all();
   std::vector<SiteInfo> list;
   for (const Site& site : all_sites()) {
     const std::string primitive = site.place.primitive;
@@ -112,7 +114,10 @@ std::vector<SiteInfo> sites() {
   }
   return list;
 }
-void mute(int site, bool muted) { all_sites().at(static_cast<size_t>(site)).muted = muted; }
+void mute(int site, bool muted) {
+  wait_for_all();
+  all_sites().at(static_cast<size_t>(site)).muted = muted;
+}
 
 Site& site_at(const Place& place) {
   std::vector<Site>& sites = all_sites();

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "card.h"
-#include "control.h"
+#include "findings.h"
 
 namespace emulation {
 
@@ -18,7 +18,7 @@ class Session {
     });
   }
   ~Session() {
-    for (const Finding& finding : take_findings()) {
+    for (const Finding& finding : findings_so_far()) {
       fprintf(stderr, "emulation: %s: %s, %lld times\n", finding.kind.c_str(), finding.text.c_str(),
               static_cast<long long>(finding.count));
     }
