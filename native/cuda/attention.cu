@@ -48,24 +48,6 @@ FW_DEVICE void stage(float (&to)[kTile][kRow], const Rows& rows, int64_t from) {
 FW_DEVICE int scores_row(int e) { return 16 * warp() + lane() / 4 + 8 * (e / 2); }
 FW_DEVICE int scores_column(int j, int e) { return 8 * j + 2 * (lane() % 4) + e % 2; }
 
-// c += a b for kGroup neighbouring tiles of 16 x 8, as `multiply` of tile.cuh does for one: a is split once for all.
-template <class A, class B>
-FW_DEVICE void multiply_group(float (&c)[kGroup][4], int depth, const A& a, const B& b) {
-  const int g = lane() / 4, t = lane() % 4;
-  for (int k = 0; k < depth; k += 8) {
-    const Split a0 = split(a(g, k + t)), a1 = split(a(g + 8, k + t)), a2 = split(a(g, k + t + 4)),
-                a3 = split(a(g + 8, k + t + 4));
-    const uint32_t a_high[4] = {a0.high, a1.high, a2.high, a3.high}, a_low[4] = {a0.low, a1.low, a2.low, a3.low};
-    FW_UNROLL for (int j = 0; j < kGroup; j++) {
-      const Split b0 = split(b(k + t, 8 * j + g)), b1 = split(b(k + t + 4, 8 * j + g));
-      const uint32_t b_high[2] = {b0.high, b1.high}, b_low[2] = {b0.low, b1.low};
-      mmaTf32(c[j], a_low, b_high);
-      mmaTf32(c[j], a_high, b_low);
-      mmaTf32(c[j], a_high, b_high);
-    }
-  }
-}
-
 // A depth in whole steps of a fragment.
 FW_DEVICE int depth_of(int64_t n) { return static_cast<int>(least(kTile, (n + 7) / 8 * 8)); }
 
@@ -81,7 +63,7 @@ FW_DEVICE void multiply_rows(Scores& scores, const Rows& a, const Rows& b, Tiles
     const int depth = depth_of(a.width - from), row = 16 * warp();
     FW_UNROLL for (int first = 0; first < kFragments; first += kGroup) {
       float part[kGroup][4] = {};
-      multiply_group(part, depth, [&](int i, int k) { return tiles.left[row + i][k]; },
+      multiply(part, depth, [&](int i, int k) { return tiles.left[row + i][k]; },
                      [&](int k, int i) { return tiles.right[8 * first + i][k]; });
       FW_UNROLL for (int j = 0; j < kGroup; j++)
         FW_UNROLL for (int e = 0; e < 4; e++) scores[first + j][e] += part[j][e];
@@ -101,7 +83,7 @@ FW_DEVICE void add_weighted(Result& result, const Scores& scores, const Rows& b,
     const int depth = depth_of(b.count), row = 16 * warp();
     FW_UNROLL for (int group = 0; group < kTile; group += 8 * kGroup) {
       float part[kGroup][4] = {};
-      multiply_group(part, depth, [&](int i, int k) { return tiles.weights[row + i][k]; },
+      multiply(part, depth, [&](int i, int k) { return tiles.weights[row + i][k]; },
                      [&](int k, int i) { return tiles.right[k][group + i]; });
       FW_UNROLL for (int j = 0; j < kGroup; j++)
         FW_UNROLL for (int e = 0; e < 4; e++) result[(from + group) / 8 + j][e] += part[j][e];

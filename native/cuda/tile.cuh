@@ -116,23 +116,34 @@ FW_DEVICE Split split(float x) {
   return {high, toTf32(x - fromBits(high))};
 }
 
-// c += a b for the 16 x 8 tile of a warp, in the layout of mmaTf32: a(row, k) and b(k, column) give the elements, k
-// < depth, a multiple of 8. Exact to float32; a value beyond TF32's split (infinite, NaN) spoils what it touches.
-template <class A, class B>
-FW_DEVICE void multiply(float (&c)[4], int depth, const A& a, const B& b) {
+// c += a b for n neighbouring 16 x 8 tiles of a warp, each in the layout of mmaTf32: a(row, k) and b(k, column) give the
+// elements, k < depth, a multiple of 8. Exact to float32.
+template <int n, class A, class B>
+FW_DEVICE void multiply(float (&c)[n][4], int depth, const A& a, const B& b) {
   const int g = lane() / 4, t = lane() % 4;
-  float small[4] = {};  // sums of the products with low parts, which would be rounded away beside the others
+  float small[n][4] = {};  // sums of the products with low parts, which would be rounded away beside the others
   for (int k = 0; k < depth; k += 8) {
     const Split a0 = split(a(g, k + t)), a1 = split(a(g + 8, k + t)), a2 = split(a(g, k + t + 4)),
-                a3 = split(a(g + 8, k + t + 4)), b0 = split(b(k + t, g)), b1 = split(b(k + t + 4, g));
+                a3 = split(a(g + 8, k + t + 4));
     const uint32_t a_high[4] = {a0.high, a1.high, a2.high, a3.high}, a_low[4] = {a0.low, a1.low, a2.low, a3.low};
-    const uint32_t b_high[2] = {b0.high, b1.high}, b_low[2] = {b0.low, b1.low};
-    mmaTf32(small, a_low, b_high);
-    mmaTf32(small, a_high, b_low);
-    mmaTf32(c, a_high, b_high);
+    FW_UNROLL
+    for (int j = 0; j < n; j++) {
+      const Split b0 = split(b(k + t, 8 * j + g)), b1 = split(b(k + t + 4, 8 * j + g));
+      const uint32_t b_high[2] = {b0.high, b1.high}, b_low[2] = {b0.low, b1.low};
+      mmaTf32(small[j], a_low, b_high);
+      mmaTf32(small[j], a_high, b_low);
+      mmaTf32(c[j], a_high, b_high);
+    }
   }
   FW_UNROLL
-  for (int i = 0; i < 4; i++) c[i] += small[i];
+  for (int j = 0; j < n; j++) {
+    FW_UNROLL
+    for (int e = 0; e < 4; e++) c[j][e] += small[j][e];
+  }
+}
+template <class A, class B>
+FW_DEVICE void multiply(float (&c)[4], int depth, const A& a, const B& b) {
+  multiply(reinterpret_cast<float (&)[1][4]>(c), depth, a, b);
 }
 
 // Calls visit(row, column, element) for this lane's four elements of such a tile.
