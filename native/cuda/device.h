@@ -19,6 +19,7 @@
 #define FW_DEVICE __device__ __forceinline__
 #define FW_HOST_DEVICE __host__ __device__ __forceinline__
 #define FW_UNROLL _Pragma("unroll")
+#define FW_ROLLED _Pragma("unroll 1")
 #else
 #include <emulation/device.h>
 #define FW_HOST_DEVICE inline

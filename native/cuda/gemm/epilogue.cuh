@@ -1,18 +1,9 @@
 // What is done with the elements of a product before they are stored.
 #pragma once
+#include "../math.cuh"
 #include "../operand.cuh"
 
 namespace fw::cuda::gemm {
-
-FW_DEVICE float sigmoid(float x) {
-  const float e = expf(-fabsf(x));
-  return (x < 0 ? e : 1.0f) / (1.0f + e);
-}
-// 0 at -infinity, where the sigmoid falls faster than x grows.
-FW_DEVICE float silu(float x) {
-  const float s = sigmoid(x);
-  return s == 0 ? 0.0f : x * s;
-}
 
 enum Finish {
   kScale,         // y = alpha sum, added to what is there when `accumulate`
@@ -21,13 +12,13 @@ enum Finish {
   kGateBackward,  // sum is the gradient of y = silu(gate) up, which is made again
 };
 
-// y is strided; the others are [rows, columns] or, the bias, [columns]. Those that `finish` does not need may be absent.
+// y is strided; the others are [rows, columns] or, the bias, [columns]. What `finish` does not need may be absent.
 struct Epilogue {
   Finish finish = kScale;
   Out y;
   int64_t batch1 = 0, batch2 = 0, row = 0, column = 1;
   float alpha = 1;
-  bool accumulate = false, silu = false;
+  bool accumulate = false, activate = false;
   In bias, residual, gate, upIn;
   Out preactivation, up, dgate, dup;
 
@@ -58,16 +49,16 @@ struct Epilogue {
     switch (finish) {
       case kScale: return store(y, e.to, accumulate ? e.first + alpha * sum : alpha * sum);
       case kActivate: {
-        const float z = bias.data ? sum + e.first : sum, x = silu ? gemm::silu(z) : z;
+        const float z = bias.data ? sum + e.first : sum, x = activate ? silu(z) : z;
         if (preactivation.data) store(preactivation, e.at, z);
         return store(y, e.to, residual.data ? x + e.second : x);
       }
       case kGate:
         if (up.data) store(up, e.at, sum);
-        return store(y, e.to, gemm::silu(e.first) * sum);
+        return store(y, e.to, silu(e.first) * sum);
       case kGateBackward: {
-        const float gate = e.first, up = e.second, s = sigmoid(gate), activated = gemm::silu(gate);
-        store(dgate, e.at, sum * up * s * (1.0f + gate * (1.0f - s)));
+        const float gate = e.first, up = e.second, activated = silu(gate);
+        store(dgate, e.at, sum * up * siluSlope(gate));
         store(dup, e.at, sum * activated);
         return store(y, e.to, activated * up);
       }

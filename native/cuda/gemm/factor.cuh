@@ -22,8 +22,8 @@ struct Factor {
 template <class Element>
 constexpr int kChunk = 16 / sizeof(Element);
 
-// 128 bytes of each of some lines. Rows are padded so that the fragments of a warp, and the rows of the matrices that it
-// loads, lie in different banks.
+// 128 bytes of each of some lines. Rows are padded so that the fragments of a warp, and the rows of the matrices that
+// it loads, lie in different banks.
 template <class E, int kLines, Layout layout>
 struct Tile {
   using Element = E;

@@ -28,7 +28,8 @@ void feedForward(const Context& cx, const feedForwardArgs& x) {
   // What the caller does not keep has the dtype that it would have, so that the result is the same.
   const auto like_x = [&] { return Out{cx.scratch(cx, rows * hidden * (x.x.dtype == kBfloat16 ? 2 : 4)), x.x.dtype}; };
   const Out gate = x.gate.data ? Out(x.gate) : like_x(), activated = like_x();
-  gemm::multiply(cx, product(rowsOf(x.x, d), rowsOf(x.gateWeight, d), rows, hidden, d, gemm::kScale, gate), x.precision);
+  const Problem first = product(rowsOf(x.x, d), rowsOf(x.gateWeight, d), rows, hidden, d, gemm::kScale, gate);
+  gemm::multiply(cx, first, x.precision);
   Problem up = product(rowsOf(x.x, d), rowsOf(x.upWeight, d), rows, hidden, d, gemm::kGate, activated);
   up.epilogue.gate = asInput(gate), up.epilogue.up = x.up;
   gemm::multiply(cx, up, x.precision);
@@ -45,7 +46,8 @@ void feedForwardBackward(const Context& cx, const feedForwardBackwardArgs& x) {
   down.epilogue.gate = x.gate, down.epilogue.upIn = x.up, down.epilogue.dgate = x.dgate, down.epilogue.dup = x.dup;
   gemm::multiply(cx, down, x.precision);
   if (!x.dx.data) return;
-  Problem dx = product(rowsOf(asInput(x.dgate), hidden), columnsOf(x.gateWeight, d), rows, d, hidden, gemm::kScale, x.dx);
+  Problem dx = product(rowsOf(asInput(x.dgate), hidden), columnsOf(x.gateWeight, d), rows, d, hidden, gemm::kScale,
+                       x.dx);
   dx.terms = 2, dx.a[1] = rowsOf(asInput(x.dup), hidden), dx.b[1] = columnsOf(x.upWeight, d);
   dx.epilogue.accumulate = x.accumulate != 0;
   gemm::multiply(cx, dx, x.precision);

@@ -8,8 +8,8 @@ namespace fw::cuda::gemm {
 // Enough blocks to keep any card busy.
 constexpr int64_t kBusy = 128;
 
-// Stretches of a sum: few columns need several for that, as far as each is long enough to be worth it. Rows do not count
-// (see multiply.cuh).
+// Stretches of a sum: few columns need several for that, as far as each is long enough to be worth it. Rows do not
+// count (see multiply.cuh).
 inline int64_t partsOf(int64_t n, int64_t k) {
   int64_t parts = 1;
   while (parts < 8 && parts * n < 32 * kBusy && k >= 512 * parts) parts *= 2;
@@ -22,7 +22,8 @@ void launchTiles(const Context& cx, const Problem& x) {
   const int64_t steps = divideUp(x.k, Kernel::A::kDepth), all = x.terms * steps;
   const int64_t stretch = all == 0 ? 1 : divideUp(all, partsOf(x.n, x.terms * x.k)), parts = divideUp(all, stretch);
   const int64_t blocks = x.batch1 * x.batch2 * divideUp(x.m, Shape::kM) * divideUp(x.n, Shape::kN);
-  typename Kernel::Args args = {x, static_cast<int>(steps), static_cast<int>(parts), static_cast<int>(stretch), nullptr};
+  typename Kernel::Args args = {x, static_cast<int>(steps), static_cast<int>(parts), static_cast<int>(stretch),
+                                nullptr};
   if (parts <= 1 || blocks >= kBusy) return launch<Kernel>(cx, blocks, args);
   const int64_t size = x.batch1 * x.batch2 * x.m * x.n;
   args.partials = cx.scratch_of<float>(parts * size);

@@ -10,7 +10,7 @@ void linear(const Context& cx, const linearArgs& x) {
   gemm::Epilogue& e = p.epilogue;
   e.finish = gemm::kActivate, e.y = x.y, e.row = x.n;
   e.bias = x.bias, e.residual = x.residual, e.preactivation = x.preactivation;
-  e.silu = x.activation == kSiluActivation;
+  e.activate = x.activation == kSiluActivation;
   gemm::multiply(cx, p, x.precision);
 }
 

@@ -2,9 +2,10 @@
 // memory some steps ahead.
 //
 // The order of a sum depends on its length and on the number of columns only: terms go to the tensor cores in steps of
-// 128 bytes, in order, and the sums of `parts` stretches are added, in order. So the bits of a row are the same
-// whatever other rows there are, in every shape of tiles, whether or not the stretches are shared out to several blocks.
+// 128 bytes, in order, and the sums of some stretches are added, in order. So the bits of a row are the same whatever
+// other rows there are, in every shape of tiles, whether or not the stretches are shared out to several blocks.
 #pragma once
+#include "../flat.cuh"
 #include "problem.cuh"
 #include "sums.cuh"
 
@@ -63,11 +64,7 @@ struct Multiply {
       }
     }
     barrier();
-    FW_UNROLL for (int i = 0; i < Shape::kWarpM / 16; i++)
-      FW_UNROLL for (int j = 0; j < Shape::kWarpN / 8; j++)
-        eachElement(total.at[i][j], [&](int r, int c, float sum) {
-          shared.sums[(row + 16 * i + r) * kRow + column + 8 * j + c] = sum;
-        });
+    total.each([&](int r, int c, float sum) { shared.sums[(row + r) * kRow + column + c] = sum; });
     barrier();
     finish(args, at, shared);
   }
@@ -145,8 +142,8 @@ struct AddParts {
     if (i >= count) return;
     float sum = 0;
     for (int64_t p = 0; p < args.parts; p++) sum += args.partials[p * count + i];
-    const int64_t row = i / x.n, member = row / x.m;
-    x.epilogue.write(x.epilogue.read(member / x.batch2, member % x.batch2, row % x.m, i % x.n, x.n), sum);
+    const Division row = divide(i, x.n), member = divide(row.quotient, x.m), batch = divide(member.quotient, x.batch2);
+    x.epilogue.write(x.epilogue.read(batch.quotient, batch.rest, member.rest, row.rest, x.n), sum);
   }
 };
 

@@ -1,5 +1,6 @@
 // Factors as the kernel of the products takes them: of its dtype, in chunks that are aligned and whole.
 #pragma once
+#include "../flat.cuh"
 #include "problem.cuh"
 
 namespace fw::cuda::gemm {
@@ -26,9 +27,10 @@ struct Pack {
   static FW_DEVICE void run(const Args& args, Shared&) {
     const int64_t i = block() * kThreads + thread();
     if (i >= args.count) return;
-    const int64_t row = i / args.perRow, inner = i % args.perRow * kChunk<Element>;
-    const int64_t member = row / args.outer, outer = row % args.outer;
-    const int64_t base = args.x.member(member / args.batch2, member % args.batch2);
+    const Division row = divide(i, args.perRow), member = divide(row.quotient, args.outer);
+    const Division batch = divide(member.quotient, args.batch2);
+    const int64_t inner = row.rest * kChunk<Element>, outer = member.rest;
+    const int64_t base = args.x.member(batch.quotient, batch.rest);
     Chunk chunk;
     FW_UNROLL for (int j = 0; j < kChunk<Element>; j++) {
       const int64_t l = args.layout == kAlongK ? outer : inner + j, p = args.layout == kAlongK ? inner + j : outer;

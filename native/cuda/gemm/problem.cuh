@@ -16,8 +16,8 @@ struct Problem {
 inline Factor rowsOf(const In& x, int64_t width) { return {x.data, x.dtype, 0, 0, width, 1}; }
 inline Factor columnsOf(const In& x, int64_t width) { return {x.data, x.dtype, 0, 0, 1, width}; }
 
-// Factors of float32 as they are or, with `precision` 1, rounded to bfloat16 (MATMUL_PRECISIONS); of one float32 and one
-// bfloat16 factor, the second is widened.
+// Factors of float32 are multiplied as they are or, with `precision` 1, rounded to bfloat16 (MATMUL_PRECISIONS); where
+// only some are float32 the others are widened.
 void multiply(const Context& cx, const Problem& problem, int64_t precision);
 
 template <class Products>

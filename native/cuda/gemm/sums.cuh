@@ -19,6 +19,13 @@ struct Sums {
       FW_UNROLL for (int j = 0; j < kN; j++)
         FW_UNROLL for (int e = 0; e < 4; e++) at[i][j][e] += other.at[i][j][e];
   }
+  // Calls visit(row, column, sum) for what this lane holds.
+  template <class Visit>
+  FW_DEVICE void each(const Visit& visit) {
+    FW_UNROLL for (int i = 0; i < kM; i++)
+      FW_UNROLL for (int j = 0; j < kN; j++)
+        eachElement(at[i][j], [&](int r, int c, float& sum) { visit(16 * i + r, 8 * j + c, sum); });
+  }
 };
 
 // float32 as three products of TF32 (cuda.md 6.9). Tensor cores add without rounding to nearest, so their chains are
@@ -47,10 +54,24 @@ struct Float32Products {
       multiplyAll(tile, high, bLow);
       multiplyAll(tile, high, bHigh);
     }
+    repair<A, B>(tile, a, row, b, column);
     sums.add(tile);
   }
 
  private:
+  // An infinity, or what TF32 rounds to one, is no sum of two parts: sums that it has spoilt are made again without.
+  template <class A, class B, int kM, int kN>
+  static FW_DEVICE void repair(Sums<kM, kN>& tile, const float* a, int row, const float* b, int column) {
+    float zero = 0;
+    tile.each([&](int, int, float& sum) { zero = fmaf(sum, 0, zero); });
+    if (zero == 0) return;
+    tile.each([&](int r, int c, float& sum) {
+      if (sum - sum == 0) return;
+      sum = 0;
+      FW_ROLLED for (int k = 0; k < A::kDepth; k++) sum = fmaf(a[A::at(row + r, k)], b[B::at(column + c, k)], sum);
+    });
+  }
+
   template <int kM, int kN>
   static FW_DEVICE void multiplyAll(Sums<kM, kN>& sums, const uint32_t (&a)[kM][4], const uint32_t (&b)[kN][2]) {
     FW_UNROLL for (int i = 0; i < kM; i++)

@@ -9,6 +9,7 @@
 
 #define FW_DEVICE inline
 #define FW_UNROLL
+#define FW_ROLLED
 
 namespace emulation {
 
