@@ -28,13 +28,15 @@ export const addon = join('build-cuda', 'Release', 'fast_weights_cuda.node');
 const toolchain = join(root, 'build-toolchain');
 const require = createRequire(import.meta.url);
 
+const SOURCES = ['native/kernels.h', 'native/binding', 'native/cuda', 'CMakeLists.txt', 'scripts/nvcc-log.mjs'];
+
 const WHEELS = ['nvidia-cuda-nvcc', 'nvidia-cuda-crt', 'nvidia-nvvm', 'nvidia-cuda-runtime', 'nvidia-cuda-cccl'];
 const WHEEL_VERSION = '13.0.*';
 
 /** Whether the built addon is newer than its sources and made for these architectures. */
 export function isCurrent(options = {}) {
   const settings = join(root, 'build-cuda', 'CMakeCache.txt');
-  if (!current(addon, 'native', 'CMakeLists.txt', 'scripts/nvcc-log.mjs') || !existsSync(settings)) return false;
+  if (!current(addon, ...SOURCES) || !existsSync(settings)) return false;
   const cache = readFileSync(settings, 'utf8');
   return definitions(options).every(([name, value]) => new RegExp(`^${name}:\\w+=${value}$`, 'm').test(cache));
 }
