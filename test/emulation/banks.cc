@@ -27,9 +27,9 @@ struct Sum {
 };
 auto& sums = *new std::map<PlaceId, Sum>;
 
-// How many passes the accesses take. Those of 8 and 16 bytes are served for half and a quarter of the warp at a time; the
-// lanes of a group that read the same word share it.
-int64_t passes(const std::vector<Access>& accesses) {
+// How many passes the accesses take beyond the least. Those of 8 and 16 bytes are served for half and a quarter of the
+// warp at a time; the lanes of a group that use the same word share it.
+int64_t extra_passes(const std::vector<Access>& accesses) {
   std::map<int, std::set<size_t>> groups;
   for (const Access& access : accesses) {
     const size_t lanes = access.bytes <= kBank ? kLanes : kPass / access.bytes;
@@ -63,7 +63,7 @@ void settle_accesses(int warp) {
   for (const auto& [key, accesses] : log.accesses) {
     Sum& sum = sums[key.first];
     sum.accesses++;
-    sum.extra += passes(accesses);
+    sum.extra += extra_passes(accesses);
   }
   log.accesses.clear();
   log.times.clear();

@@ -1,5 +1,5 @@
-// Bank conflicts. Lanes run one after another: the accesses of one instruction are those of the same code, the same time
-// since the warp last met.
+// Bank conflicts. Lanes run one after another: the accesses of one instruction are those of the same code, the same
+// time since the warp last met.
 #pragma once
 #include <stddef.h>
 

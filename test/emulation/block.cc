@@ -73,7 +73,8 @@ void go_to(int thread, Fibre& from) {
   for (int w = 0; w < block.warps && text.size() < kLong; w++) {
     const Warp& warp = block.warp[w];
     const auto lanes = [&](int count, const std::string& where) {
-      if (count) text += (text.empty() ? "" : ", ") + std::to_string(count) + " lanes of warp " + std::to_string(w) + where;
+      if (count == 0) return;
+      text += (text.empty() ? "" : ", ") + std::to_string(count) + " lanes of warp " + std::to_string(w) + where;
     };
     lanes(warp.arrived, " at " + text_of(warp.place));
     lanes(__builtin_popcount(warp.at_barrier), " at " + text_of(block.place));

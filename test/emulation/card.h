@@ -1,7 +1,7 @@
 // What the emulated card is, from the environment:
 //   FAST_WEIGHTS_EMULATED_CARD="memory=67108864,capability=7.5,driver=12040,none,failLaunch=37"
-// bytes of memory, the compute capability, the driver's version (0: no driver), a driver without a card, and the launch,
-// counted from 1, that ends with an illegal address.
+// bytes of memory, the compute capability, the driver's version (0: no driver), a driver without a card, and the
+// launch, counted from 1, that ends with an illegal address.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

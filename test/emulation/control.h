@@ -1,6 +1,6 @@
-// How tests steer the emulated device and learn what it has seen. What is found, and sites, wait for the kernels that have
-// been started; settings are to be changed when the device is idle. FAST_WEIGHTS_EMULATION="seed=3,truncate,banks" sets
-// them from the beginning. Findings that nobody has taken are printed when the process ends.
+// How tests steer the emulated device and learn what it has seen. Calls about findings and sites wait for the kernels
+// that have been started; settings are to be changed when the device is idle. FAST_WEIGHTS_EMULATION="seed=3,truncate,
+// banks" sets them from the beginning. Findings that nobody has taken are printed when the process ends.
 #pragma once
 #include <stdint.h>
 

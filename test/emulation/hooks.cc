@@ -1,5 +1,5 @@
-// The functions that g++ -fsanitize=thread calls before each access to memory. ThreadSanitizer's own library, which would
-// define them, is not linked.
+// The functions that g++ -fsanitize=thread calls before each access to memory. ThreadSanitizer's own library, which
+// would define them, is not linked.
 #include <stdint.h>
 
 #include "banks.h"
@@ -17,8 +17,9 @@ bool in_own_stack(const void* data) {
 }
 
 [[noreturn]] void bad(const char* what, const void* place, size_t bytes, bool write) {
-  const std::string text = std::string(write ? "write" : "read") + " of " + std::to_string(bytes) + " bytes by thread " +
-                           std::to_string(block.current) + " of block " + std::to_string(block.index) + " ($1) " + what;
+  const std::string text = std::string(write ? "write" : "read") + " of " + std::to_string(bytes) +
+                           " bytes by thread " + std::to_string(block.current) + " of block " +
+                           std::to_string(block.index) + " ($1) " + what;
   fail(cudaErrorIllegalAddress, "bounds", text, id_of(place));
 }
 

@@ -17,7 +17,8 @@ struct Place {
 bool operator==(const Place& a, const Place& b);
 std::string text_of(const Place& place);
 
-// Every place of a primitive that a kernel has reached. A muted one does nothing: what it was for should then be missed.
+// Every place of a primitive that a kernel has reached. A muted one does nothing: what it was for should then be
+// missed.
 struct Site {
   Place place;
   int64_t reached;

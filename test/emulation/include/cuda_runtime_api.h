@@ -1,5 +1,5 @@
-// The part of the CUDA runtime that the host code of native/cuda uses, for the emulated device. Numbers and meanings are
-// the real runtime's.
+// The part of the CUDA runtime that the host code of native/cuda uses, for the emulated device. Numbers and meanings
+// are the real runtime's.
 #pragma once
 #include <stddef.h>
 

@@ -82,7 +82,7 @@ void test_banks() {
     else stores += line.extra;
   }
   // Rows of 32 bytes: the eight rows of a matrix lie in two banks' width each, at every second place.
-  expect(extra == 4, "loadMatrix of rows 32 bytes apart takes twice the passes, not " + std::to_string(extra) + " more");
+  expect(extra == 4, "loadMatrix of rows 32 bytes apart takes 4 more passes, not " + std::to_string(extra));
   expect(stores == 0, "stores side by side are in different banks");
 }
 }  // namespace

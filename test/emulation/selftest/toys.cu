@@ -98,7 +98,9 @@ struct Pipeline {
 }  // namespace
 
 namespace toys {
-void reduce(cudaStream_t stream, const float* x, float* y, int64_t blocks) { launch<Reduce>(on(stream), blocks, {x, y}); }
+void reduce(cudaStream_t stream, const float* x, float* y, int64_t blocks) {
+  launch<Reduce>(on(stream), blocks, {x, y});
+}
 void transpose(cudaStream_t stream, const uint16_t* x, uint16_t* y) { launch<Transpose>(on(stream), 1, {x, y}); }
 void product(cudaStream_t stream, const float* a, const float* b, float* c, int depth) {
   launch<Product>(on(stream), 1, {a, b, c, depth});

@@ -1,5 +1,5 @@
-// The device layer of native/cuda/tile.cuh on the emulated device. Each primitive knows where it was called from: places
-// where threads wait for each other or for a copy are the sites of control.h.
+// The device layer of native/cuda/tile.cuh on the emulated device. Each primitive knows where it was called from:
+// places where threads wait for each other or for a copy are the sites of control.h.
 #pragma once
 #include <stdint.h>
 
