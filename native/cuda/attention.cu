@@ -226,7 +226,7 @@ struct Forward {
 };
 
 struct BackwardArgs {
-  In q, k, v, dy, lse, deltas;  // deltas [tokens, heads] = y . dy
+  In q, k, v, dy, lse, deltas;  // deltas [tokens, heads]: see Deltas
   Out dq, dk, dv;
   Shape shape;
   int64_t slices;
@@ -234,6 +234,51 @@ struct BackwardArgs {
 
 // The gradient of the score with probability p, whose output's gradient along the value is `along`.
 FW_DEVICE float slope(float p, float along, float delta, float scale) { return scale * p * (along - delta); }
+
+// delta = sum over the keys of p dp, which equals y . dy, from the very numbers it is taken off: where one key has all the
+// probability nothing but zero may be left of dp - delta.
+struct Deltas {
+  static constexpr int kThreads = kTileThreads;
+  struct Args {
+    In q, k, v, dy, lse;
+    float* deltas;
+    Shape shape;
+  };
+  using Shared = Tiles;
+
+  static FW_DEVICE void run(const Args& x, Shared& tiles) {
+    const Shape& shape = x.shape;
+    const auto [tile, h, first] = place_of(shape.heads, 1);
+    int64_t s, t;
+    if (!Shape::find(shape.queries, tile, s, t)) return;
+    const int64_t kh = h * shape.keyHeads / shape.heads, count = least(shape.queries.length(s) - t, kTile);
+    const int64_t query = shape.queries.start(s) + t;
+    const Rows q = rows_of(x.q, query, count, h, shape.heads, shape.keyDim);
+    const Rows dy = rows_of(x.dy, query, count, h, shape.heads, shape.valueDim);
+    float lse[2] = {}, delta[2] = {};
+    FW_UNROLL for (int half = 0; half < 2; half++) {
+      const int64_t row = scores_row(2 * half);
+      if (row < count) lse[half] = load(x.lse, (query + row) * shape.heads + h);
+    }
+    for (int64_t key = shape.begin(s, t) / kTile * kTile; key < shape.end(s, t + count - 1); key += kTile) {
+      const Pair pair = pair_of(shape, s, t, key);
+      Scores p, dp;
+      multiply_rows(p, q, rows_of(x.k, pair.key, pair.keys, kh, shape.keyHeads, shape.keyDim), tiles);
+      multiply_rows(dp, dy, rows_of(x.v, pair.key, pair.keys, kh, shape.keyHeads, shape.valueDim), tiles);
+      FW_UNROLL for (int j = 0; j < kFragments; j++)
+        FW_UNROLL for (int e = 0; e < 4; e++) {
+          if (!pair.sees(scores_row(e), scores_column(j, e))) continue;
+          delta[e / 2] += expf(shape.scale * p[j][e] - lse[e / 2]) * dp[j][e];
+        }
+    }
+    FW_UNROLL for (int half = 0; half < 2; half++) {
+      delta[half] += shuffleXor(delta[half], 1);
+      delta[half] += shuffleXor(delta[half], 2);
+      const int64_t row = scores_row(2 * half);
+      if (lane() % 4 == 0 && row < count) x.deltas[(query + row) * shape.heads + h] = delta[half];
+    }
+  }
+};
 
 struct QueryGradients {
   static constexpr int kThreads = kTileThreads;
@@ -339,13 +384,6 @@ struct KeyGradients {
 };
 
 // Element i of y . dy of a row.
-struct DeltaTerm {
-  In y, dy;
-  int64_t width;
-  FW_DEVICE Sum operator()(int64_t row, int64_t i) const {
-    return {load(y, row * width + i) * load(dy, row * width + i), 0.0f};
-  }
-};
 
 }  // namespace
 
@@ -357,13 +395,11 @@ void attention(const Context& cx, const attentionArgs& x) {
 
 void attentionBackward(const Context& cx, const attentionBackwardArgs& x) {
   const Shape shape = shape_of(x);
-  const int64_t rows = shape.queries.total() * x.heads;
-  Out deltas;
-  deltas.data = cx.scratch_of<float>(rows);
-  fold<kWarp>(cx, DeltaTerm{x.y, x.dy, x.valueDim}, rows, x.valueDim, kSum, 1, deltas);
+  float* const deltas = cx.scratch_of<float>(shape.queries.total() * x.heads);
+  launch<Deltas>(cx, Shape::tiles(shape.queries) * x.heads, {x.q, x.k, x.v, x.dy, x.lse, deltas, shape});
   const int64_t slices = ceil_div(x.keyDim, kWide), of_values = ceil_div(x.valueDim, kWide);
   BackwardArgs args{x.q, x.k, x.v, x.dy, x.lse, {}, x.dq, x.dk, x.dv, shape, slices};
-  args.deltas.data = deltas.data;
+  args.deltas.data = deltas;
   launch<QueryGradients>(cx, Shape::tiles(shape.queries) * x.heads * slices, args);
   args.slices = slices > of_values ? slices : of_values;
   launch<KeyGradients>(cx, Shape::tiles(shape.keys) * x.keyHeads * args.slices, args);
