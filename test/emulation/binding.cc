@@ -1,8 +1,18 @@
 // What the emulated addon offers to tests beside the card's own functions: exports.emulation.
+#include "../../native/binding/cuda/card.h"
 #include "../../native/binding/cuda/emulated.h"
 #include "control.h"
 
 namespace fw {
+
+struct RevivedCard {
+  static void revive(Card& card) {
+    emulation::revive();
+    std::lock_guard<std::mutex> lock(card.mutex_);
+    card.failure_.clear();
+  }
+};
+
 namespace {
 
 Napi::Value findings(const Napi::CallbackInfo& info) {
@@ -43,6 +53,9 @@ void set_truncated_sums(const Napi::CallbackInfo& info) {
   emulation::set_truncated_sums(info[0].As<Napi::Boolean>().Value());
 }
 
+// After a launch that failed.
+void revive(const Napi::CallbackInfo&) { RevivedCard::revive(Card::get()); }
+
 Napi::Value launches(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::launches()));
 }
@@ -58,6 +71,7 @@ void add_emulation_functions(Napi::Object exports) {
   add("mute", mute);
   add("setSeed", set_seed);
   add("setTruncatedSums", set_truncated_sums);
+  add("revive", revive);
   add("launches", launches);
   exports["emulation"] = functions;
 }

@@ -64,6 +64,8 @@ class Card {
   Usage usage();
 
  private:
+  friend struct RevivedCard;  // of the emulation, whose card can be made whole again
+
   struct CardContext : cuda::Context {
     Card* card;
   };

@@ -1,0 +1,192 @@
+// A short run of every kernel that synchronises: two chunks or tiles and more, ragged, packed.
+import * as fw from '../../lib';
+
+/** Runs kernels, and reads something that depends on all of them. */
+export type Scenario = () => void;
+
+const leaf = (shape: number[], scale = 1): fw.Tensor => {
+  const t = fw.randn(shape).mul(scale).detach();
+  t.requiresGrad = true;
+  return t;
+};
+
+/** Forward and backward of a function of leaves of these shapes. */
+function both(build: (...x: fw.Tensor[]) => fw.Tensor, ...shapes: number[][]): Scenario {
+  return () => {
+    const leaves = shapes.map((shape) => leaf(shape));
+    build(...leaves)
+      .square()
+      .sum()
+      .backward();
+    for (const { grad } of leaves) {
+      grad!.dataSync();
+      grad!.dispose();
+    }
+  };
+}
+
+const packed = { cuSeqlens: [0, 0, 1, 19, 53], outputFinalState: true };
+const unit = { qkL2Norm: true };
+const [T, H, K, V] = [53, 2, 20, 24];
+const q = [1, T, H, K];
+const v = [1, T, H, V];
+const scalar = [1, T, H];
+
+const total = ({ output, finalState }: { output: fw.Tensor; finalState?: fw.Tensor }): fw.Tensor =>
+  finalState ? output.sum().add(finalState.sum()) : output;
+
+/** Like a matrix product's, but in one of the precisions. */
+function rounded(scenario: Scenario): Scenario {
+  return () => {
+    fw.setFloat32MatmulPrecision('medium');
+    try {
+      scenario();
+    } finally {
+      fw.setFloat32MatmulPrecision('highest');
+    }
+  };
+}
+
+const product = (m: number, n: number, k: number): Scenario => both((a, b) => a.matmul(b), [m, k], [k, n]);
+
+export const SCENARIOS: Record<string, Scenario> = {
+  'delta rule': both(
+    (a, b, c, beta, initialState) =>
+      total(fw.deltaRule(a, b, c, { beta: beta.sigmoid(), initialState, ...packed, ...unit })),
+    q,
+    q,
+    v,
+    scalar,
+    [4, H, K, V],
+  ),
+  'gated delta rule': both(
+    (a, b, c, beta, gate) =>
+      total(fw.deltaRule(a, b, c, { beta: beta.sigmoid(), gate: gate.abs().neg(), ...packed, ...unit })),
+    q,
+    q,
+    v,
+    scalar,
+    scalar,
+  ),
+  'delta rule, vector gate, wide': both(
+    (a, b, c, gate) =>
+      total(fw.deltaRule(a, b, c, { beta: gate.slice(3, 0, 1).squeeze(3).sigmoid(), gate: gate.abs().neg(), ...unit })),
+    [1, 40, 1, 64],
+    [1, 40, 1, 64],
+    [1, 40, 1, 65],
+    [1, 40, 1, 64],
+  ),
+  DPLR: both(
+    (a, b, c, e) =>
+      total(
+        fw.generalizedDeltaRule(a, b, c, {
+          a: fw.l2Norm(e),
+          b: fw.l2Norm(e).mul(-0.5),
+          gate: e.abs().neg(),
+          ...packed,
+        }),
+      ),
+    q,
+    q,
+    v,
+    q,
+  ),
+  Oja: both(
+    (a, b, c, gate) =>
+      total(
+        fw.ojaRule(a, b, fw.l2Norm(c), {
+          beta: gate.slice(3, 0, 1).squeeze(3).sigmoid(),
+          gate: gate.abs().neg(),
+          ...packed,
+        }),
+      ),
+    q,
+    q,
+    v,
+    v,
+  ),
+  'RWKV-6': both(
+    (a, b, c, gate, bonus) => total(fw.rwkv6(a, b, c, { gate: gate.abs().neg(), bonus, ...packed })),
+    q,
+    q,
+    v,
+    q,
+    [H, K],
+  ),
+  steps: () => {
+    fw.noGrad(() => {
+      const state = fw.randn([2, H, K, V]);
+      const row = (width: number): fw.Tensor => fw.randn([2, H, width]);
+      fw.deltaRule.step(row(K), row(K), row(V), { beta: fw.randn([2, H]), state }).dataSync();
+      fw.ojaRule.step(row(K), row(K), row(V), { beta: fw.randn([2, H]), gate: row(V).abs().neg(), state }).dataSync();
+      state.dataSync();
+    });
+  },
+  reductions: () => {
+    const x = fw.randn([3, 1500, 5]);
+    for (const y of [
+      x.sum(),
+      x.sum(1),
+      x.reshape(-1).max(0),
+      x.argmax(1),
+      x.reshape(-1).argmax(0),
+      x.cumsum(1),
+      x.reshape(-1).cumsum(0),
+    ])
+      y.dataSync();
+  },
+  softmax: both((x) => x.softmax().add(x.logSoftmax()), [3, 70]),
+  'softmax of long rows': both((x) => x.softmax().add(x.logSoftmax()), [2, 3000]),
+  norms: both((x, w, b) => fw.layerNorm(x, w, b).add(fw.rmsNorm(x, w)), [40, 70], [70], [70]),
+  'norms of long rows': both((x, w) => fw.rmsNorm(x, w), [3, 3000], [3000]),
+  'cross entropy': () => {
+    for (const n of [77, 3000]) {
+      const logits = leaf([5, n]);
+      fw.crossEntropy(logits, fw.tensor([0, 1, 2, 3, 76], { dtype: 'int32' })).backward();
+      logits.grad!.dataSync();
+      logits.grad!.dispose();
+    }
+  },
+  'short convolution': both(
+    (x, w, b) => total(fw.shortConvolution(x, w, { bias: b, activation: 'silu', ...packed })),
+    [1, T, 40],
+    [40, 4],
+    [40],
+  ),
+  attention: both((a, b, c) => fw.softmaxAttention(a, b, c), [1, 130, 2, 20], [1, 130, 1, 20], [1, 130, 1, 136]),
+  products: product(65, 130, 127),
+  'products of aligned rows': product(136, 64, 160),
+  'products of few rows': product(3, 200, 512),
+  'rounded products': rounded(product(136, 64, 160)),
+  'rounded products of few rows': rounded(product(3, 200, 512)),
+  'batched products': both((a, b) => a.matmul(b), [2, 3, 70, 33], [2, 3, 33, 40]),
+  'long sums of products': product(8, 8, 4000),
+  'gated feed-forward': both(
+    (x, gate, up, down) => fw.feedForward(x, { gate, up, down }, x),
+    [70, 32],
+    [48, 32],
+    [48, 32],
+    [32, 48],
+  ),
+  'turned copies': () => void fw.randn([33, 18, 47]).permute(2, 0, 1).contiguous().dataSync(),
+  embedding: () => {
+    const weight = leaf([37, 300]);
+    const ids = Int32Array.from({ length: 1500 }, (_, i) => (i * i) % 37);
+    fw.embedding(weight, fw.tensor(ids, { dtype: 'int32' }))
+      .sum()
+      .backward();
+    weight.grad!.dataSync();
+    weight.grad!.dispose();
+  },
+  optimisers: () => {
+    const parameters = [leaf([50, 70]), leaf([70])];
+    parameters.forEach((p) => p.square().sum().backward());
+    const optimizer = new fw.optim.AdamW(parameters);
+    optimizer.step(fw.optim.clipFactor(parameters, 1).factor);
+    parameters.forEach((p) => {
+      p.dataSync();
+      p.grad!.dispose();
+    });
+    optimizer.dispose();
+  },
+};
