@@ -1,13 +1,12 @@
 // Builds the emulated card and runs the tests of its kernels there: those made for it, and the library's own suites that
-// reach every kernel. Says what is missing where it cannot be built.
-// Usage: node scripts/test-emulation.mjs [options of mocha]
+// reach every kernel; and once more with the sanitizers of addresses and of undefined behaviour instead of the search for
+// races. Says what is missing where it cannot be built.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { Failure, isMain, Missing, root, runMain, works } from './support.mjs';
+import { Failure, isMain, root, runMain, works } from './support.mjs';
 
 const require = createRequire(import.meta.url);
-const folder = join(root, 'build-emulation');
+const compiler = process.env.CXX || 'g++';
 
 /** The modes 'chunk' and 'recurrent' of a rule are one on the card. */
 const SUITES = [
@@ -24,12 +23,11 @@ const SUITES = [
   ],
 ];
 
-function buildEmulation() {
-  if (!works('cmake', '--version')) throw new Missing('cmake is not installed: the emulated card cannot be built');
-  if (!works(process.env.CXX || 'g++', '--version'))
-    throw new Missing('g++ is not installed: the emulated card cannot be built');
+const SANITIZED = [['test/ops/kernels.test.ts'], ['test/rules/conformance.test.ts', '--grep', 'packed.*chunk']];
+
+function build(folder, ...definitions) {
   for (const args of [
-    ['-B', folder, '-DFAST_WEIGHTS_EMULATION=ON'],
+    ['-B', folder, '-DFAST_WEIGHTS_EMULATION=ON', ...definitions],
     ['--build', folder, '--parallel', '2'],
   ]) {
     const { status, stdout, stderr } = spawnSync('cmake', args, { cwd: root, encoding: 'utf8' });
@@ -37,22 +35,36 @@ function buildEmulation() {
   }
 }
 
-function main() {
-  console.log('building the emulated card (about a minute the first time)');
-  try {
-    buildEmulation();
-  } catch (error) {
-    if (!(error instanceof Missing)) throw error;
-    console.log(`NOT tested: ${error.message}`);
-    return;
-  }
-  const env = { ...process.env, FAST_WEIGHTS_DEVICE: 'cuda-emulation' };
+/** Runs suites of tests, each in a process; returns the first files of those that failed. */
+function run(suites, env) {
   const mocha = require.resolve('mocha/bin/mocha.js');
-  const failed = SUITES.filter((suite) => {
-    const args = [mocha, '--timeout', '120000', '--reporter', 'dot', ...suite, ...process.argv.slice(2)];
-    return spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' }).status !== 0;
+  const failed = suites.filter((suite) => {
+    const args = [mocha, '--timeout', '120000', '--reporter', 'dot', ...suite];
+    const options = { cwd: root, env: { ...process.env, FAST_WEIGHTS_DEVICE: 'cuda-emulation', ...env } };
+    return spawnSync(process.execPath, args, { ...options, stdio: 'inherit' }).status !== 0;
   });
-  if (failed.length > 0) throw new Failure(`failed on the emulated card: ${failed.map(([files]) => files).join(', ')}`);
+  return failed.map(([files]) => files);
 }
 
-if (isMain(import.meta.url)) runMain(main);
+function main() {
+  for (const tool of ['cmake', compiler]) {
+    if (works(tool, '--version')) continue;
+    console.log(`NOT tested on the emulated card: ${tool} is not installed`);
+    return;
+  }
+  console.log('building the emulated card (about a minute the first time)');
+  build('build-emulation');
+  const failed = run(SUITES, {});
+  console.log('building it with sanitizers');
+  build('build-emulation-sanitized', '-DFAST_WEIGHTS_SANITIZE=address,undefined');
+  const { stdout } = spawnSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' });
+  const env = {
+    LD_PRELOAD: stdout.trim(),
+    ASAN_OPTIONS: 'detect_leaks=0',
+    FAST_WEIGHTS_EMULATION_BUILD: 'build-emulation-sanitized',
+  };
+  failed.push(...run(SANITIZED, env));
+  if (failed.length > 0) throw new Failure(`failed on the emulated card: ${failed.join(', ')}`);
+}
+
+if (isMain(import.meta.url)) await runMain(main);

@@ -124,9 +124,10 @@ export function cudaBackend(): CudaBackend | null {
   return cuda!;
 }
 
-/** The emulated card: what `npm run build:emulation` made in a clone. */
+/** The emulated card: what `npm run build:emulation` made in a clone; FAST_WEIGHTS_EMULATION_BUILD names another folder. */
 export function emulationBackend(): CudaBackend {
-  const path = join(packageRoot(), 'build-emulation', 'fast_weights_emulation.node');
+  const folder = process.env.FAST_WEIGHTS_EMULATION_BUILD ?? 'build-emulation';
+  const path = join(packageRoot(), folder, 'fast_weights_emulation.node');
   return (emulation ??= new CudaBackend(load(path) as CudaAddon, 'cuda-emulation'));
 }
 

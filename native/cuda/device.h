@@ -33,9 +33,10 @@ constexpr int kWarp = 32;
 // A launch that may not use more shared memory than this need not ask for it.
 constexpr int64_t kPlainSharedBytes = 48 << 10;
 
-// Threads and shared memory stand in the name, for native/cuda/resources.json.
+// Threads and shared memory stand in the name, for native/cuda/resources.json. One block per multiprocessor is enough for
+// the compiler: left to itself it would spill registers to fit more of them than shared memory lets in.
 template <class Kernel, int threads = Kernel::kThreads, size_t shared = sizeof(typename Kernel::Shared)>
-__global__ void __launch_bounds__(threads) entry(const __grid_constant__ typename Kernel::Args args) {
+__global__ void __launch_bounds__(threads, 1) entry(const __grid_constant__ typename Kernel::Args args) {
   extern __shared__ __align__(128) unsigned char memory[];
   Kernel::run(args, *reinterpret_cast<typename Kernel::Shared*>(memory));
 }
