@@ -27,7 +27,9 @@ export interface TrialResult {
   version?: string;
 }
 
+/** Until then V8 has compiled what runs often, threads have found their cores, and clocks have settled. */
 const WARM_CALLS = 3;
+const WARM_MS = 200;
 /** A sample of many short calls is at least this long, so that the clock's own cost does not show. */
 const MIN_SAMPLE_MS = 2;
 
@@ -41,11 +43,12 @@ async function timed({ setup, run }: Prepared, calls: number): Promise<number> {
 
 /** Warms up and finds how many calls a sample takes. */
 async function warmUp(prepared: Prepared, seconds: number): Promise<number> {
-  const end = performance.now() + 1000 * seconds;
+  const begin = performance.now();
   for (let calls = 1, i = 1; ; i++) {
     const long = (await timed(prepared, calls)) >= MIN_SAMPLE_MS || prepared.setup !== undefined;
     if (!long) calls *= 2;
-    else if (i >= WARM_CALLS || performance.now() > end) return calls;
+    const spent = performance.now() - begin;
+    if (long && ((i >= WARM_CALLS && spent > WARM_MS) || spent > 1000 * seconds)) return calls;
   }
 }
 
