@@ -77,11 +77,14 @@ export function guarded<T>(what: string, call: () => T): T {
   }
 }
 
+/** Codes that addons give their errors; see native/binding/errors.h. */
+const CODES = ['OUT_OF_MEMORY', 'UNSUPPORTED'] as const;
+
 function backendError(what: string, error: unknown): FastWeightsError {
   if (error instanceof FastWeightsError) return error;
   const message = error instanceof Error ? error.message : describe(error);
-  const outOfMemory = (error as { code?: unknown } | null)?.code === 'OUT_OF_MEMORY';
-  return new FastWeightsError(outOfMemory ? 'OUT_OF_MEMORY' : 'BACKEND', `${what}: ${message}`, { cause: error });
+  const code = CODES.find((known) => (error as { code?: unknown } | null)?.code === known);
+  return new FastWeightsError(code ?? 'BACKEND', `${what}: ${message}`, { cause: error });
 }
 
 function kernelFunctions(addon: Addon, narrow: boolean): KernelTable {

@@ -32,6 +32,12 @@ class CudaError : public std::runtime_error {
   cudaError_t code;
 };
 
+// What a kernel of the card does not do, though other devices may.
+class Unsupported : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 inline void check(const char* what, cudaError_t code) {
   if (code != cudaSuccess) throw CudaError(what, code);
 }

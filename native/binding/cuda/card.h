@@ -80,6 +80,8 @@ class Card {
     } catch (const cuda::CudaError& error) {
       fail(error);
       throw;
+    } catch (const cuda::Unsupported& error) {
+      throw CodedError("UNSUPPORTED", error.what());
     }
   }
   void fail(const cuda::CudaError& error);

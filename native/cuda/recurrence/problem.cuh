@@ -9,7 +9,7 @@
 
 namespace fw::cuda {
 
-constexpr int kChunk = 16;
+constexpr int kChunk = 16, kMostKeys = 256;
 
 struct Problem {
   Heads q, k, v, gate, beta, eraseKey, writeKey, left, right;
@@ -18,14 +18,17 @@ struct Problem {
   const int32_t* first_chunk;  // [sequences + 1], likewise
   int64_t sequences, tokens, heads, chunks;  // tokens of each sequence, or of all when packed; chunks: at most
   int64_t firstHead, groupHeads;             // the heads that are worked on at a time
-  int K, V, gateWidth, betaWidth, every;
+  int K, V, gateWidth, betaWidth, every;  // every: tokens from one checkpoint to the next
   float leftScale, scale;
   bool erase, undecayed, secondWrite, readBefore, exchanged;
 };
 
-// `every` tokens there is a checkpoint.
 template <class Args>
 Problem decode(const Args& args) {
+  if (args.keyDim > kMostKeys) {
+    throw Unsupported("keys of " + std::to_string(args.keyDim) + " numbers; on a card they have at most " +
+                      std::to_string(kMostKeys));
+  }
   Problem p{};
   p.q = args.q, p.k = args.k, p.v = args.v, p.gate = args.gate, p.beta = args.beta;
   p.eraseKey = args.eraseKey.data ? static_cast<const Heads&>(args.eraseKey) : args.k;
