@@ -1,6 +1,5 @@
 // The CUDA device: a graphics card, or the emulation of one that tests run kernels on.
-import { FastWeightsError } from '../core';
-import { checkSchema, NativeBackend, type Addon } from './native';
+import { guarded, NativeBackend, type Addon } from './native';
 
 /** What the addon says of the card. */
 export interface CardFacts {
@@ -23,15 +22,13 @@ export interface CudaAddon extends Addon {
 }
 
 export class CudaBackend extends NativeBackend<CudaAddon> {
-  readonly card: CardFacts;
+  constructor(addon: CudaAddon, device: 'cuda' | 'cuda-emulation', { name, capability }: CardFacts) {
+    super(addon, device, `${name} (compute capability ${capability})`, ['float32', 'bfloat16']);
+  }
 
-  /** BACKEND with the reason when there is no card to use. */
-  constructor(addon: CudaAddon, device: 'cuda' | 'cuda-emulation') {
-    checkSchema(addon);
-    const card = addon.card();
-    if (card.reason) throw new FastWeightsError('BACKEND', card.reason);
-    super(addon, device, `${card.name} (compute capability ${card.capability})`, ['float32']);
-    this.card = card;
+  /** Bytes of the card's memory that no program uses. */
+  freeMemory(): number | undefined {
+    return guarded('memoryUsage', () => this.addon.memoryUsage()).free;
   }
 
   /** The card has its own. */

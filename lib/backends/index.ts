@@ -2,7 +2,7 @@
 import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device } from '../core';
 import type { Backend, DeviceInfo } from './backend';
 import { createJsBackend } from './js';
-import { cpuBackend, cudaBackend, emulationBackend, loadAttempts } from './loader';
+import { cpuBackend, cudaBackend, emulationBackend, foundCard, loadAttempts, type LoadAttempt } from './loader';
 import type { CardFacts } from './cuda';
 import type { MachineLimits } from './cpu';
 
@@ -13,7 +13,6 @@ export type { MachineLimits } from './cpu';
 export * from './table';
 
 const EMULATION = 'cuda-emulation';
-/** The emulated card shows itself only to those who ask for it by name. */
 const DEVICES: readonly Device[] = [
   ...(process.env.FAST_WEIGHTS_DEVICE === EMULATION ? ([EMULATION] as const) : []),
   'cuda',
@@ -37,9 +36,15 @@ function find(device: Device): Backend | null {
   }
 }
 
+/** Steps of the loader that make a device of their own. */
+const STEPS: Partial<Record<Device, LoadAttempt['step']>> = { cuda: 'cuda package', [EMULATION]: 'emulation' };
+
 /** Why a device is not there. */
 function reasonFor(device: Device): string {
-  const failed = loadAttempts().filter(({ ok, step }) => !ok && (device === 'cuda') === (step === 'cuda package'));
+  const own = Object.values(STEPS);
+  const failed = loadAttempts().filter(
+    ({ ok, step }) => !ok && (STEPS[device] ? step === STEPS[device] : !own.includes(step)),
+  );
   return failed.map(({ step, reason }) => `${step}: ${reason}`).join('; ');
 }
 
@@ -96,7 +101,9 @@ export function machineLimits(copyBytes = 0): MachineLimits | null {
   return cpuBackend()?.measureLimits(copyBytes) ?? null;
 }
 
-/** The graphics card in use; null when there is none. */
-export function cardFacts(): CardFacts | null {
-  return cudaBackend()?.card ?? null;
+/** The graphics card, usable or not (then with the reason); null when no CUDA addon could be loaded. */
+export function cardFacts(): (CardFacts & { readonly free?: number }) | null {
+  const facts = foundCard();
+  const free = (emulationBackend() ?? cudaBackend())?.freeMemory();
+  return facts && { ...facts, ...(free !== undefined && { free }) };
 }

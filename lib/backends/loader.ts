@@ -5,11 +5,12 @@ import { cpus } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { FastWeightsError } from '../core';
 import { CpuBackend, type CpuAddon } from './cpu';
-import { CudaBackend, type CudaAddon } from './cuda';
+import { type CardFacts, CudaBackend, type CudaAddon } from './cuda';
+import { checkSchema } from './native';
 
 /** One step of the chain. */
 export interface LoadAttempt {
-  step: 'override' | 'local build' | 'cuda package' | 'prebuild' | 'js';
+  step: 'override' | 'local build' | 'cuda package' | 'emulation' | 'prebuild' | 'js';
   ok: boolean;
   /** Why the step was passed over. */
   reason?: string;
@@ -19,7 +20,8 @@ const load = createRequire(__filename);
 const attempts: LoadAttempt[] = [];
 let cpu: CpuBackend | null | undefined;
 let cuda: CudaBackend | null | undefined;
-let emulation: CudaBackend | undefined;
+let emulation: CudaBackend | null = null;
+let facts: CardFacts | null = null;
 
 /** The nearest folder upwards with our package.json: the same from the compiled files and from the sources. */
 function packageRoot(): string {
@@ -78,9 +80,22 @@ const CUDA_PACKAGE = 'fast-weights-cuda-linux-x64';
 /** What `npm run build:cuda` left in a clone, else the package. */
 function openCuda(): CudaBackend {
   const local = join(packageRoot(), 'build-cuda', 'Release', 'fast_weights_cuda.node');
-  if (existsSync(local)) return new CudaBackend(load(local) as CudaAddon, 'cuda');
-  const found = findPackage(CUDA_PACKAGE) ?? skip(`${CUDA_PACKAGE} is not installed`);
-  return new CudaBackend(load(found) as CudaAddon, 'cuda');
+  if (existsSync(local)) return openCard(local, 'cuda');
+  return openCard(findPackage(CUDA_PACKAGE) ?? skip(`${CUDA_PACKAGE} is not installed`), 'cuda');
+}
+
+/** The emulated card: what `npm run build:emulation` made in a clone; FAST_WEIGHTS_EMULATION_BUILD names another folder. */
+function openEmulation(): CudaBackend {
+  const folder = process.env.FAST_WEIGHTS_EMULATION_BUILD ?? 'build-emulation';
+  const path = join(packageRoot(), folder, 'fast_weights_emulation.node');
+  return openCard(existsSync(path) ? path : skip('`npm run build:emulation` makes it in a clone'), 'cuda-emulation');
+}
+
+function openCard(path: string, device: 'cuda' | 'cuda-emulation'): CudaBackend {
+  const addon = load(path) as CudaAddon;
+  checkSchema(addon);
+  facts = addon.card();
+  return facts.reason ? skip(facts.reason) : new CudaBackend(addon, device, facts);
 }
 
 function findPackage(name: string): string | undefined {
@@ -108,6 +123,8 @@ function loadAll(): void {
   if (cpu !== undefined) return;
   cpu = attempt('override', openOverride) ?? attempt('local build', openLocalBuild);
   cuda = attempt('cuda package', openCuda);
+  // It shows itself only to those who ask for it by name.
+  if (process.env.FAST_WEIGHTS_DEVICE === 'cuda-emulation') emulation = attempt('emulation', openEmulation);
   cpu ??= attempt('prebuild', openPrebuild);
   attempts.push({ step: 'js', ok: true });
 }
@@ -124,11 +141,16 @@ export function cudaBackend(): CudaBackend | null {
   return cuda!;
 }
 
-/** The emulated card: what `npm run build:emulation` made in a clone; FAST_WEIGHTS_EMULATION_BUILD names another folder. */
-export function emulationBackend(): CudaBackend {
-  const folder = process.env.FAST_WEIGHTS_EMULATION_BUILD ?? 'build-emulation';
-  const path = join(packageRoot(), folder, 'fast_weights_emulation.node');
-  return (emulation ??= new CudaBackend(load(path) as CudaAddon, 'cuda-emulation'));
+/** The backend of the emulated card, or null. */
+export function emulationBackend(): CudaBackend | null {
+  loadAll();
+  return emulation;
+}
+
+/** What a CUDA addon says of the card, usable or not; null when none could be loaded. */
+export function foundCard(): CardFacts | null {
+  loadAll();
+  return facts;
 }
 
 /** What the chain tried, in order. */

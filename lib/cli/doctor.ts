@@ -6,6 +6,7 @@ import { type Device, HostRandom, scope } from '../core';
 import { tensor } from '../ops';
 import { deltaRule } from '../rules';
 import { formatBytes } from '../viz';
+import { type CardReport, examineCard, renderCard } from './doctorCard';
 import { version } from './version';
 
 interface DeviceReport {
@@ -24,6 +25,7 @@ interface DoctorReport {
   processor: string;
   threads: number;
   memory: { total: number; free: number };
+  card: CardReport;
   devices: DeviceReport[];
   loading: (LoadAttempt & { remedy?: string })[];
 }
@@ -32,7 +34,8 @@ interface DoctorReport {
 const REMEDIES: Record<LoadAttempt['step'], string> = {
   override: 'set FAST_WEIGHTS_NATIVE_PATH to a .node file to force one; nothing to do otherwise',
   'local build': 'in a clone, `npm run build:native` compiles it; it needs a C++ compiler, make and Python 3',
-  'cuda package': 'on a machine with an NVIDIA GPU, `npm install fast-weights-cuda-linux-x64`; nothing to do otherwise',
+  'cuda package': 'see the card above',
+  emulation: 'for tests of this library only',
   prebuild: 'reinstall the package; for a platform without a prebuilt addon, build one in a clone',
   js: 'pure JavaScript always works; report this as a bug',
 };
@@ -60,6 +63,7 @@ function examine(): DoctorReport {
     processor: processorName(),
     threads: availableParallelism(),
     memory: { total: totalmem(), free: freemem() },
+    card: examineCard(),
     devices: devices().map((d) => (d.available ? { ...d, selfTest: selfTest(d.device) } : d)),
     loading: loadAttempts().map((attempt) => (attempt.ok ? attempt : { ...attempt, remedy: REMEDIES[attempt.step] })),
   };
@@ -111,6 +115,7 @@ function render(report: DoctorReport): string {
     `fast-weights ${report.version}   Node ${report.node}   ${report.platform}`,
     `processor    ${report.processor}, ${report.threads} threads`,
     `memory       ${formatBytes(memory.free)} free of ${formatBytes(memory.total)}`,
+    ...renderCard(report.card),
     '',
     'devices',
     ...report.devices.map(renderDevice),

@@ -11,7 +11,9 @@ import {
   checkRunConfig,
   fillTraining,
   resumeRun,
+  RUN_DTYPES,
   type RunConfig,
+  type RunDtype,
   startRun,
   type TaskData,
   type TextData,
@@ -49,6 +51,7 @@ export interface TrainCommandOptions extends DeviceOptions {
   weightDecay?: number;
   warmup?: number;
   matmulPrecision?: MatmulPrecision;
+  dtype?: RunDtype;
   seed?: number;
   validateEvery?: number;
   checkpointEvery?: number;
@@ -109,6 +112,12 @@ export function trainCommand(): Command {
         "of matrix products in steps: 'medium' rounds to bfloat16 where the processor multiplies that faster (default: highest)",
       ).choices([...MATMUL_PRECISIONS]),
     )
+    .addOption(
+      new Option(
+        '--dtype <name>',
+        'of weights and activations: bfloat16 takes half the memory; the optimiser keeps float32 weights beside it (default: float32)',
+      ).choices([...RUN_DTYPES]),
+    )
     .addOption(number('--seed <n>', 'of parameters and data (default: 0)', wholeNumber()))
     .addOption(number('--validate-every <n>', 'steps between validations (default: 250)', wholeNumber(1)))
     .addOption(
@@ -119,7 +128,7 @@ export function trainCommand(): Command {
       ),
     )
     .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)')
-    .option('--resume <dir>', 'go on with a run that was stopped; --steps and --minutes may be given anew')
+    .option('--resume <dir>', 'go on with a run that was stopped; --steps, --minutes and --device may be given anew')
     .option('--config <file>', 'repeat a run from its config.json')
     .option('--json', 'print the result as JSON');
   return addDeviceOptions(command)
@@ -131,6 +140,7 @@ Ctrl-C saves a checkpoint and stops; --resume goes on from it with the same resu
 Examples:
   fast-weights train --text book.txt
   fast-weights train --text book.txt --model deltanet,linear-transformer --minutes 3
+  fast-weights train --text book.txt --device cuda --dtype bfloat16
   fast-weights train --task associativeRecall --task-options pairs=16,replaced=8 --steps 500
   fast-weights train --resume runs/deltanet-book`,
     )
@@ -149,11 +159,9 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
 }
 
 async function resume(dir: string, options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
-  const { steps, minutes } = options;
-  const opened = await resumeRun(dir, {
-    ...(steps !== undefined && { steps }),
-    ...(minutes !== undefined && { minutes }),
-  });
+  const { steps, minutes, device } = options;
+  const length = { ...(steps !== undefined && { steps }), ...(minutes !== undefined && { minutes }) };
+  const opened = await resumeRun(dir, length, { device });
   console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(opened.config.device)}`);
   const outcome = await trainRun(opened, signal);
   await finish(resolve(dir), [outcome.report], options, [outcome.json]);
@@ -167,7 +175,7 @@ async function train(configs: RunConfig[], options: TrainCommandOptions, signal:
     const opened = await startRun(config, configs.length > 1 ? join(out, config.model.name) : out);
     const size = opened.model.parameterCount.toLocaleString('en');
     console.error(
-      `${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}`,
+      `${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}${config.dtype === 'bfloat16' ? ', bfloat16' : ''}`,
     );
     const outcome = await trainRun(opened, signal);
     reports.push(outcome.report);
@@ -215,7 +223,8 @@ async function configsOf(options: TrainCommandOptions, device: Device, command: 
   }
   const data = options.task ? taskOf(options, options.task) : await textOf(options, device);
   const training = trainingOf(options);
-  return names.map((name) => ({ model: modelOf(name, options, device), data, training, device }));
+  const { dtype = 'float32' } = options;
+  return names.map((name) => ({ model: modelOf(name, options, device), data, training, device, dtype }));
 }
 
 function taskOf(options: TrainCommandOptions, task: TaskName): TaskData {

@@ -1,7 +1,7 @@
 // DeltaNet with short convolutions and normalised keys (Yang et al. 2024; spec 2.3.5).
 import type { Tensor } from '../core';
 import { GatedRMSNorm, Linear, RMSNorm, ShortConvolution } from '../nn';
-import type { TensorOptions } from '../ops';
+import { type TensorOptions, widen } from '../ops';
 import { deltaRule } from '../rules';
 import { CausalLM } from './causalLM';
 import { type ConfigurationInput, ConfigurationReader } from './configuration';
@@ -99,7 +99,7 @@ export class DeltaNet extends FastWeightMixer {
       const convolved = past.convolve(name, conv, projected);
       return splitHeads(conv.activation ? convolved : ACTIVATIONS[activation](convolved), numHeads);
     };
-    const beta = this.b_proj?.forward(x).sigmoid();
+    const beta = widen(this.b_proj?.forward(x))?.sigmoid();
     return {
       q: part('q', this.q_proj, this.q_conv1d, qkActivation),
       k: part('k', this.k_proj, this.k_conv1d, qkActivation),

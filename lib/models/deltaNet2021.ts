@@ -1,7 +1,7 @@
 // DeltaNet of 2021: one slow projection, feature map and sum-norm, pre-norm blocks (Schlag et al. 2021; spec 2.3.1, 2.3.3).
 import type { Tensor } from '../core';
 import { Embedding, LayerNorm, Linear, Module } from '../nn';
-import { featureMap, split, type TensorOptions } from '../ops';
+import { featureMap, split, type TensorOptions, widen } from '../ops';
 import { deltaRule } from '../rules';
 import { Block, type BlockParts, Decoder } from './block';
 import { CausalLM } from './causalLM';
@@ -61,7 +61,7 @@ export class DeltaNet2021 extends FastWeightMixer {
     const heads = splitHeads(this.slow_net.forward(x), numHeads);
     const [q, k, v, beta] = split(heads, [headDim, headDim, headDim, 1], -1);
     const phi = (t: Tensor): Tensor => featureMap(t, { featureMap: map, nu, sumNorm: true });
-    return { q: phi(q), k: phi(k), v, beta: beta.squeeze(-1).sigmoid(), scale: 1 };
+    return { q: phi(q), k: phi(k), v, beta: widen(beta.squeeze(-1)).sigmoid(), scale: 1 };
   }
 
   protected readout(output: Tensor): Tensor {

@@ -2,7 +2,7 @@
 // for whole sequences and for single tokens.
 import { FastWeightsError, type Tensor } from '../core';
 import type { ShortConvolution } from '../nn';
-import { type CuSeqlens, rope, zeros } from '../ops';
+import { type CuSeqlens, isNarrow, rope, widen, zeros } from '../ops';
 import { Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
 
 /** What a fast-weight mixer remembers. */
@@ -22,6 +22,7 @@ export interface RuleInputs {
   q: Tensor;
   k: Tensor;
   v: Tensor;
+  /** float32 in bfloat16 models, too, like the strength. */
   gate?: Tensor | null;
   beta?: Tensor | null;
   qkL2Norm?: boolean;
@@ -66,9 +67,9 @@ export interface MemorySizes {
   valueDim: number;
 }
 
-/** Rules run in the precision of the state, float32 for bfloat16 models. */
-function wide<T extends Tensor | null | undefined>(t: T): T {
-  return (t?.dtype === 'bfloat16' ? t.to('float32') : t) as T;
+/** Where the device does not compute in bfloat16, the norms of a rule need not round either. */
+function wide(t: Tensor): Tensor {
+  return isNarrow(t) ? widen(t) : t;
 }
 
 export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
@@ -98,7 +99,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const convolutions: Record<string, Tensor> = {};
     const position = state?.position ?? 0;
-    const { q, k, v, gate, beta, ...rest } = this.inputs(x, {
+    const { q, k, v, ...rest } = this.inputs(x, {
       convolve: (name, convolution, input) => {
         const initialState = state?.convolutions[name] ?? null;
         const result = convolution.forward(input, { initialState, outputFinalState: outputState, cuSeqlens });
@@ -115,8 +116,6 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     });
     const { output, finalState, finalNormalizer } = this.rule(wide(q), wide(k), wide(v), {
       ...rest,
-      gate: wide(gate),
-      beta: wide(beta),
       initialState: state?.memory ?? null,
       initialNormalizer: state?.normalizer ?? null,
       outputFinalState: outputState,
@@ -136,15 +135,13 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   }
 
   step(x: Tensor, state: FastWeightState): Tensor {
-    const { q, k, v, gate, beta, ...rest } = this.inputs(x, {
+    const { q, k, v, ...rest } = this.inputs(x, {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
     });
     const { memory, normalizer } = state;
     const output = this.rule.step(wide(q), wide(k), wide(v), {
       ...rest,
-      gate: wide(gate),
-      beta: wide(beta),
       state: memory,
       normalizer: normalizer ?? undefined,
     });

@@ -1,7 +1,7 @@
 // What Gated DeltaNet and Kimi Delta Attention have in common: convolved q, k, v, strengths, and a learned decay.
 import type { Tensor } from '../core';
 import { type GatedRMSNorm, Linear, type RMSNorm, ShortConvolution } from '../nn';
-import type { TensorOptions } from '../ops';
+import { type TensorOptions, widen } from '../ops';
 import { deltaRule } from '../rules';
 import type { ConfigurationReader } from './configuration';
 import { FastWeightMixer, type Past, type RuleInputs } from './fastWeightMixer';
@@ -92,7 +92,7 @@ export abstract class GatedDeltaMixer<C extends GatedDeltaConfiguration> extends
       const projected = proj.forward(x);
       return splitHeads(conv ? past.convolve(name, conv, projected) : projected.silu(), heads);
     };
-    const beta = this.b_proj.forward(x).sigmoid();
+    const beta = widen(this.b_proj.forward(x)).sigmoid();
     return {
       q: part('q', this.q_proj, this.q_conv1d, numHeads),
       k: part('k', this.k_proj, this.k_conv1d, numHeads),

@@ -1,7 +1,7 @@
 // Gated DeltaNet: the delta rule with one decay per head and token (Yang et al. 2024; spec 2.13.9).
 import type { Tensor } from '../core';
 import { GatedRMSNorm, Linear, RMSNorm } from '../nn';
-import type { TensorOptions } from '../ops';
+import { type TensorOptions, widen } from '../ops';
 import { CausalLM } from './causalLM';
 import { type ConfigurationInput, ConfigurationReader } from './configuration';
 import { FlaDecoder } from './fla';
@@ -45,7 +45,8 @@ export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
 
   /** -exp(A_log) softplus(a + dt_bias), [..., HV] */
   protected decay(x: Tensor): Tensor {
-    return this.a_proj.forward(x).add(this.dt_bias).softplus().mul(this.A_log.exp().neg());
+    const rate = widen(this.A_log).exp();
+    return widen(this.a_proj.forward(x)).add(widen(this.dt_bias)).softplus().mul(rate.neg());
   }
 
   protected readout(output: Tensor, x: Tensor): Tensor {

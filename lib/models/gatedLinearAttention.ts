@@ -1,7 +1,7 @@
 // GLA: linear attention with a learned decay per key channel (Yang et al. 2023; spec 2.13.4).
 import type { Tensor } from '../core';
 import { Linear, ShortConvolution } from '../nn';
-import type { TensorOptions } from '../ops';
+import { type TensorOptions, widen } from '../ops';
 import { gatedLinearAttention } from '../rules';
 import { CausalLM } from './causalLM';
 import { type ConfigurationInput, ConfigurationReader } from './configuration';
@@ -75,7 +75,9 @@ export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
     const k = part('k', this.k_proj, this.k_conv1d, numKvHeads);
     const v = part('v', this.v_proj, this.v_conv1d, numKvHeads);
     const [down, up] = this.gk_proj;
-    const gate = up.forward(down.forward(x)).logSigmoid().div(GATE_NORMALIZER);
+    const gate = widen(up.forward(down.forward(x)))
+      .logSigmoid()
+      .div(GATE_NORMALIZER);
     const bounded = clampMin === null ? gate : gate.maximum(clampMin);
     return {
       q: phi(q),

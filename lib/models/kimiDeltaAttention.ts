@@ -2,7 +2,7 @@
 import type { Tensor } from '../core';
 import { noGrad } from '../autograd';
 import { GatedRMSNorm, Linear } from '../nn';
-import type { TensorOptions } from '../ops';
+import { type TensorOptions, widen } from '../ops';
 import { CausalLM } from './causalLM';
 import { type ConfigurationInput, ConfigurationReader } from './configuration';
 import { FlaDecoder } from './fla';
@@ -46,8 +46,9 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
   /** -exp(A_log) softplus(f + dt_bias), or lowerBound sigmoid(exp(A_log) (f + dt_bias)); [..., HV, K] */
   protected decay(x: Tensor): Tensor {
     const [down, up] = this.f_proj;
-    const f = splitHeads(up.forward(down.forward(x)).add(this.dt_bias), this.config.numValueHeads);
-    const rate = this.A_log.exp().unsqueeze(1);
+    const projected = widen(up.forward(down.forward(x)));
+    const f = splitHeads(projected.add(widen(this.dt_bias)), this.config.numValueHeads);
+    const rate = widen(this.A_log).exp().unsqueeze(1);
     const { lowerBound } = this.config;
     return lowerBound === null ? f.softplus().mul(rate.neg()) : f.mul(rate).sigmoid().mul(lowerBound);
   }

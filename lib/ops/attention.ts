@@ -1,7 +1,7 @@
 // Causal softmax attention, the baseline with unbounded memory.
 import { argumentError, checkInteger, checkNumber, formatShape, type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, emptyLike, kernelsOf, widening } from './kernel';
+import { checkAlike, checkFloat, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
 import { contiguous } from './view';
 import { type CuSeqlens, sequencesOf } from './sequences';
 
@@ -52,7 +52,7 @@ export const softmaxAttention = widening((q: Tensor, k: Tensor, v: Tensor, optio
   const numbers = { sequences, tokens, keys, heads, keyHeads, keyDim, valueDim, scale, window };
   const inputs = { q: contiguous(q), k: contiguous(k), v: contiguous(v) };
   const y = emptyLike(q, [batch, tokens, heads, valueDim]);
-  const lse = emptyLike(q, [batch * tokens, heads]);
+  const lse = emptyLike(q, [batch * tokens, heads], statisticsDtype(q));
   kernelsOf(q).attention({ ...inputs, offsets, y, lse, ...numbers });
   const saved = [inputs.q, inputs.k, inputs.v, y, lse];
   record(where, [q, k, v], [y], offsets ? [...saved, offsets] : saved, ([g], [sq, sk, sv, sy, slse, soffsets]) => {

@@ -2,7 +2,18 @@
 import { argumentError, checkChoice, formatShape, type Tensor } from '../core';
 import { ACTIVATIONS } from '../backends';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, checkShape, checkState, emptyLike, kernelsOf, widening, zerosLike } from './kernel';
+import {
+  checkAlike,
+  checkAlikeOrWider,
+  checkFloat,
+  checkShape,
+  checkState,
+  emptyLike,
+  kernelsOf,
+  statisticsDtype,
+  widening,
+  zerosLike,
+} from './kernel';
 import { contiguous } from './view';
 import { type CuSeqlens, sequencesOf } from './sequences';
 
@@ -16,7 +27,7 @@ export interface ShortConvolutionOptions {
   cuSeqlens?: CuSeqlens | null;
 }
 
-/** What `shortConvolution` returns: output [B, T, D], finalState [N, D, W - 1] when asked for. */
+/** What `shortConvolution` returns: output [B, T, D], finalState [N, D, W - 1] when asked for, float32 also for bfloat16. */
 export interface ShortConvolutionResult {
   output: Tensor;
   finalState?: Tensor;
@@ -51,13 +62,13 @@ export const shortConvolution = widening(
     const { count: sequences, tokens, offsets } = sequencesOf(where, x, cuSeqlens);
     const stateShape = [sequences, d, width - 1];
     if (initialState) {
-      checkAlike(where, 'initialState', initialState, x, 'x');
+      checkAlikeOrWider(where, 'initialState', initialState, x, 'x');
       checkShape(where, 'initialState', initialState, stateShape, 'sequences, channels, width - 1');
     }
     const rows = x.strides[2] === 1 && (x.shape[0] === 1 || x.strides[0] === tokens * x.strides[1]) ? x : contiguous(x);
     const [w, b, s] = [contiguous(weight), bias && contiguous(bias), initialState && contiguous(initialState)];
     const output = emptyLike(x);
-    const finalState = outputFinalState ? emptyLike(x, stateShape) : undefined;
+    const finalState = outputFinalState ? emptyLike(x, stateShape, statisticsDtype(x)) : undefined;
     const numbers = { sequences, tokens, d, width, activation };
     kernelsOf(x).shortConv({
       x: rows,
@@ -81,7 +92,7 @@ export const shortConvolution = widening(
         const dx = emptyLike(sx, sx.shape);
         const dweight = emptyLike(sw);
         const dbias = needs[2] ? emptyLike(sw, [d]) : null;
-        const dinitialState = needs[3] ? emptyLike(sw, stateShape) : null;
+        const dinitialState = needs[3] ? emptyLike(ss!, stateShape) : null;
         kernelsOf(sx).shortConvBackward({
           x: sx,
           weight: sw,
@@ -101,6 +112,7 @@ export const shortConvolution = widening(
     );
     return { output, finalState };
   },
+  ({ output, finalState }) => ({ output: output.to('bfloat16'), finalState }),
 );
 
 /**
@@ -123,7 +135,7 @@ const stepOf = widening((x: Tensor, weight: Tensor, options: Parameters<typeof s
   const { d, width } = check(where, x, weight, bias);
   if (x.ndim !== 2) throw argumentError('SHAPE', where, 'x', '[B, D]', formatShape(x.shape));
   checkState(where, state, [x.shape[0], d, width - 1], 'batch, channels, width - 1');
-  checkAlike(where, 'state', state, x, 'x');
+  checkAlikeOrWider(where, 'state', state, x, 'x');
   const y = emptyLike(x);
   kernelsOf(x).shortConvStep({
     x: contiguous(x),

@@ -13,7 +13,18 @@ import {
 } from '../core';
 import { BINARY_OPS, type BinaryOp, MAX_DIMS, UNARY_OPS, type UnaryOp } from '../backends';
 import { gradEnabled, record } from '../autograd';
-import { checkAlike, checkFloat, checkTensor, dtypeCodes, emptyLike, fill, kernelsOf, widening } from './kernel';
+import {
+  checkAlike,
+  checkFloat,
+  checkTensor,
+  dtypeCodes,
+  emptyLike,
+  fill,
+  inFloat32,
+  isNarrow,
+  kernelsOf,
+  widening,
+} from './kernel';
 import { assign, contiguous, sumTo } from './view';
 
 function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
@@ -146,7 +157,13 @@ function scalarLike(t: Tensor, value: number): Tensor {
   return s;
 }
 
-/** Numbers take the tensor's dtype; `byNumber` is a shorter way for a number on the right. */
+/** A number takes the tensor's dtype, or float32 where that would round it to bfloat16. */
+const applyWithNumber = inFloat32((op: BinaryOp, a: Tensor | number, b: Tensor | number): Tensor => {
+  using number = typeof a === 'number' ? scalarLike(b as Tensor, a) : scalarLike(a, b as number);
+  return typeof a === 'number' ? applyBinary(op, number, b as Tensor) : applyBinary(op, a, number);
+});
+
+/** `byNumber` is a shorter way for a number on the right. */
 function binary(
   op: BinaryOp,
   byNumber?: (a: Tensor, b: number) => Tensor,
@@ -154,14 +171,10 @@ function binary(
   return widening((a: Tensor | number, b: Tensor | number): Tensor => {
     if (typeof b === 'number') {
       checkTensor(op, 'a', a);
-      if (byNumber && a.dtype !== 'int32') return byNumber(a, b);
-      using number = scalarLike(a, b);
-      return applyBinary(op, a, number);
+      return byNumber && a.dtype !== 'int32' ? byNumber(a, b) : applyWithNumber(op, a, b);
     }
     checkTensor(op, 'b', b);
-    if (typeof a !== 'number') return applyBinary(op, a, b);
-    using number = scalarLike(b, a);
-    return applyBinary(op, number, b);
+    return typeof a === 'number' ? applyWithNumber(op, a, b) : applyBinary(op, a, b);
   });
 }
 
@@ -198,8 +211,9 @@ function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
     );
   }
   scope(() => {
-    if (x.isContiguous && x.dtype !== 'bfloat16') broadcastBinary(op, x, other, x);
-    else assign(x, (op === 'add' ? add : mul)(x, other));
+    const rounds = typeof y === 'number' && x.dtype === 'bfloat16';
+    if (x.isContiguous && !rounds && !isNarrow(x)) broadcastBinary(op, x, other, x);
+    else assign(x, (op === 'add' ? add : mul)(x, y));
   });
   if (other !== y) other.dispose();
   x.storage.version++;

@@ -1,7 +1,7 @@
 // Feature maps phi of keys and queries (spec 0.1).
 import { argumentError, checkChoice, checkInteger, formatShape, type Tensor } from '../core';
 import { add, affine, div, elu1, exp, mul, relu, square, sub } from './elementwise';
-import { checkFloat, checkTensor, widening } from './kernel';
+import { checkFloat, checkTensor, inFloat32, widening } from './kernel';
 import { linear } from './linear';
 import { matmul } from './matmul';
 import { layerNorm } from './norm';
@@ -52,11 +52,12 @@ const MAPS: Record<FeatureMapName, FeatureMap> = {
   relu: (x) => relu(x),
   softmax: (x) => softmax(x),
   dpfp: (x, { nu = 1 }) => dpfp(x, nu),
-  favor: (x, { omega, featureEps = 0 }) => favor(x, required('omega', omega), featureEps),
-  hedgehog: (x, { weight, bias }) => {
+  // These exponentiate what a chain of operators gives.
+  favor: inFloat32((x, { omega, featureEps = 0 }) => favor(x, required('omega', omega), featureEps)),
+  hedgehog: inFloat32((x, { weight, bias }) => {
     const u = affine(linear(x, required('weight', weight), bias ?? null), 2, 0);
     return softmax(cat([u, u.neg()], -1));
-  },
+  }),
   t2r: (x, { weight, bias }) => relu(linear(x, required('weight', weight), bias ?? null)),
   taylor: (x) => {
     const d = x.shape[x.ndim - 1];

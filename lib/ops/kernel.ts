@@ -73,6 +73,12 @@ export function checkAlike(
   }
 }
 
+/** Like checkAlike, but float32 may stand beside bfloat16: for gates and states, which lose more when they are rounded. */
+export function checkAlikeOrWider(where: string, argument: string, t: Tensor, other: Tensor, otherName?: string): void {
+  if (t.dtype === 'float32' && other.dtype === 'bfloat16' && t.device === other.device) return;
+  checkAlike(where, argument, t, other, otherName);
+}
+
 /** Requires an int32 tensor on the device of another argument. */
 export function checkIndices(where: string, argument: string, t: unknown, other: Tensor): asserts t is Tensor {
   checkTensor(where, argument, t);
@@ -104,25 +110,52 @@ export function checkState(where: string, state: unknown, shape: Shape, meaning:
   }
 }
 
-/** Whether some device kernels cannot compute in this dtype and operands must be widened to float32 first. */
+/** Whether the kernels of its device cannot compute in this dtype, so that operands are widened to float32 first. */
 export function isNarrow(t: Tensor): boolean {
   return t.dtype === 'bfloat16' && !getBackend(t.device).computes.includes('bfloat16');
+}
+
+/** The dtype of what must not be rounded beside `t`: statistics, states, losses. float32, beside float64 float64. */
+export function statisticsDtype(t: Tensor): DType {
+  return t.dtype === 'bfloat16' ? 'float32' : t.dtype;
+}
+
+/** `t` itself, or in float32 when it is bfloat16. On the tape. */
+export function widen<T extends Tensor | null | undefined>(t: T): T {
+  return (t?.dtype === 'bfloat16' ? t.to('float32') : t) as T;
 }
 
 type Arguments = readonly unknown[];
 
 /**
  * Lets an operator take bfloat16 tensors on devices whose kernels compute in float32: tensor arguments (also those one
- * level down, in an options object) are widened, tensor results narrowed again. Both casts are on the tape. What an
- * operator makes on the way is freed.
+ * level down, in an options object) are widened, tensor results narrowed again, or only what `narrow` says. Both casts
+ * are on the tape. What an operator makes on the way is freed.
  */
-export function widening<A extends Arguments, R>(operator: (...args: A) => R): (...args: A) => R {
-  return tidy((...args: A) => {
-    if (!args.some((a) => a instanceof Tensor && isNarrow(a))) return operator(...args);
-    const wide = args.map((a) => mapTensors(a, (t) => (t.dtype === 'bfloat16' ? t.to('float32') : t)));
-    const result = operator(...(wide as unknown as A));
-    return mapTensors(result, (t) => (t.dtype === 'float32' ? t.to('bfloat16') : t)) as R;
-  });
+export function widening<A extends Arguments, R>(
+  operator: (...args: A) => R,
+  narrow: (result: R) => R = narrowed,
+): (...args: A) => R {
+  return tidy((...args: A) =>
+    args.some((a) => a instanceof Tensor && isNarrow(a)) ? wide(operator, args, narrow) : operator(...args),
+  );
+}
+
+/** The same on every device, for chains of operators between which nothing may be rounded. */
+export function inFloat32<A extends Arguments, R>(
+  operator: (...args: A) => R,
+  narrow: (result: R) => R = narrowed,
+): (...args: A) => R {
+  const rounds = (t: unknown): boolean => t instanceof Tensor && t.dtype === 'bfloat16';
+  return tidy((...args: A) => (args.some(rounds) ? wide(operator, args, narrow) : operator(...args)));
+}
+
+function wide<A extends Arguments, R>(operator: (...args: A) => R, args: A, narrow: (result: R) => R): R {
+  return narrow(operator(...(args.map((a) => mapTensors(a, widen)) as unknown as A)));
+}
+
+function narrowed<R>(result: R): R {
+  return mapTensors(result, (t) => (t.dtype === 'float32' ? t.to('bfloat16') : t)) as R;
 }
 
 function mapTensors(value: unknown, f: (t: Tensor) => Tensor): unknown {

@@ -2,7 +2,7 @@
 import { argumentError, checkInteger, checkNumber, type Tensor } from '../core';
 import { record } from '../autograd';
 import { checkValues } from './checks';
-import { checkFloat, checkIndices, checkShape, emptyLike, kernelsOf, widening } from './kernel';
+import { checkFloat, checkIndices, checkShape, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
 import { contiguous, reshape } from './view';
 
 /** Options of `crossEntropy`. */
@@ -19,11 +19,7 @@ export interface CrossEntropyOptions {
   logitSoftcap?: number | null;
 }
 
-/**
- * -log softmax(logits)[target] for logits [..., V] and int32 targets [...]; shape [1], or that of the targets with
- * reduction 'none'.
- */
-export const crossEntropy = widening((logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
+const entropyOf = (logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
   const where = 'crossEntropy';
   const { ignoreIndex = -100, reduction = 'mean', labelSmoothing = 0, zLoss = 0 } = options;
   checkFloat(where, 'logits', logits);
@@ -43,8 +39,7 @@ export const crossEntropy = widening((logits: Tensor, target: Tensor, options: C
   const rows = target.size;
   const numbers = { rows, n, ignoreIndex, smoothing: labelSmoothing, zLoss, softcap: options.logitSoftcap ?? 0 };
   const [z, ids] = [contiguous(logits), contiguous(target)];
-  const loss = emptyLike(logits, [rows]);
-  const lse = emptyLike(logits, [rows]);
+  const [loss, lse] = [0, 1].map(() => emptyLike(logits, [rows], statisticsDtype(logits)));
   kernelsOf(logits).crossEntropy({ logits: z, target: ids, loss, lse, ...numbers });
   record(where, [logits], [loss], [z, ids, lse], ([g], [sz, sids, slse]) => {
     if (!g) return [null];
@@ -61,8 +56,14 @@ export const crossEntropy = widening((logits: Tensor, target: Tensor, options: C
   });
   if (reduction === 'none') return reshape(loss, target.shape);
   const total = loss.sum(0, true);
-  return reduction === 'sum' ? total : total.div(countRows(reshape(ids, [rows]), ignoreIndex).to(logits.dtype));
-});
+  return reduction === 'sum' ? total : total.div(countRows(reshape(ids, [rows]), ignoreIndex).to(total.dtype));
+};
+
+/**
+ * -log softmax(logits)[target] for logits [..., V] and int32 targets [...]; shape [1], or that of the targets with
+ * reduction 'none'. float32 also for bfloat16 logits.
+ */
+export const crossEntropy = widening(entropyOf, (loss) => loss);
 
 /** How many targets count, float32 [1]. */
 function countRows(target: Tensor, ignoreIndex: number): Tensor {

@@ -1,7 +1,7 @@
 // The LSTM baseline (PyTorch's equations and weight layout).
 import { argumentError, formatShape, type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, zerosLike } from './kernel';
+import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widen, zerosLike } from './kernel';
 import { add } from './elementwise';
 import { linear } from './linear';
 import { contiguous, split, stack } from './view';
@@ -46,7 +46,10 @@ function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
   return [hidden, newCell];
 }
 
-/** Runs layers of LSTM over x [B, T, I]: output [B, T, D] of the last layer and the final states. */
+/**
+ * Runs layers of LSTM over x [B, T, I]: output [B, T, D] of the last layer and the final states, which are float32 also
+ * for bfloat16: what a cell sums up over time is not rounded on the way.
+ */
 export function lstm(
   x: Tensor,
   layers: readonly LstmLayer[],
@@ -56,28 +59,31 @@ export function lstm(
   if (x.ndim !== 3) throw argumentError('SHAPE', 'lstm', 'x', '[B, T, I]', formatShape(x.shape));
   const [batch, tokens] = x.shape;
   const finals: [Tensor, Tensor][] = [];
-  let sequence = x;
+  let sequence = widen(x);
   layers.forEach((layer, l) => {
     const d = layer.weightHh.shape[1];
     checkAlike('lstm', `weightIh${l}`, layer.weightIh, x, 'x');
+    const weightHh = widen(layer.weightHh);
+    const biasHh = widen(layer.biasHh ?? null);
     checkShape('lstm', `weightHh${l}`, layer.weightHh, [4 * d, d], '4 D, D');
     for (const part of ['hidden', 'cell'] as const) {
       if (initial) checkShape('lstm', `initial ${part}`, initial[part], [layers.length, batch, d], 'layers, batch, D');
     }
-    const fromInput = linear(sequence, layer.weightIh, layer.biasIh ?? null);
-    let hidden = initial ? initial.hidden.slice(0, l, l + 1).squeeze(0) : zerosLike(x, [batch, d]);
-    let cell = initial ? initial.cell.slice(0, l, l + 1).squeeze(0) : zerosLike(x, [batch, d]);
+    const fromInput = linear(sequence, widen(layer.weightIh), widen(layer.biasIh ?? null));
+    let [hidden, cell] = (['hidden', 'cell'] as const).map((part) =>
+      initial ? widen(initial[part].slice(0, l, l + 1).squeeze(0)) : zerosLike(sequence, [batch, d]),
+    );
     const outputs: Tensor[] = [];
     for (const step of split(fromInput, new Array<number>(tokens).fill(1), 1)) {
-      const gates = add(step.squeeze(1), linear(hidden, layer.weightHh, layer.biasHh ?? null));
+      const gates = add(step.squeeze(1), linear(hidden, weightHh, biasHh));
       [hidden, cell] = cellStep(gates, cell);
       outputs.push(hidden);
     }
     finals.push([hidden, cell]);
-    sequence = tokens === 0 ? zerosLike(x, [batch, 0, d]) : stack(outputs, 1);
+    sequence = tokens === 0 ? zerosLike(sequence, [batch, 0, d]) : stack(outputs, 1);
   });
   return {
-    output: sequence,
+    output: sequence.to(x.dtype),
     finalState: { hidden: stack(finals.map((f) => f[0])), cell: stack(finals.map((f) => f[1])) },
   };
 }

@@ -2,7 +2,7 @@
 import { argumentError, checkInteger, formatShape, type Tensor } from '../core';
 import { NORM_KINDS, type NormKind } from '../backends';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widening } from './kernel';
+import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
 import { add, mul, sigmoid, silu } from './elementwise';
 import { contiguous, reshape } from './view';
 
@@ -35,7 +35,7 @@ function normalize(
   const scale = weight && contiguous(weight);
   const rows = n === 0 ? 0 : x.size / n;
   const y = emptyLike(x);
-  const stats = emptyLike(x, [rows, 2]);
+  const stats = emptyLike(x, [rows, 2], statisticsDtype(x));
   const code = NORM_KINDS.indexOf(kind);
   kernelsOf(x).norm({
     x: source,

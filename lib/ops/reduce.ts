@@ -2,7 +2,7 @@
 import { checkInteger, resolveDim, sizeOf, type Tensor } from '../core';
 import { MAX_LIST, REDUCE_OPS, type ReduceOp } from '../backends';
 import { record } from '../autograd';
-import { checkFloat, checkTensor, emptyLike, kernelsOf, widening } from './kernel';
+import { checkFloat, checkTensor, emptyLike, isNarrow, kernelsOf, statisticsDtype, widen, widening } from './kernel';
 import { affine, div, eq, mul } from './elementwise';
 import { contiguous, expand, reshape, stack } from './view';
 
@@ -110,9 +110,9 @@ export const cumsum = widening((x: Tensor, dim: number): Tensor => {
 /** Sum of squares of all elements of some tensors of one device, shape [1], off the tape: for gradient norms. */
 export function sumSquares(tensors: readonly Tensor[]): Tensor {
   tensors.forEach((t) => checkTensor('sumSquares', 'tensors', t));
-  const sources = tensors.map((t) => (t.dtype === 'bfloat16' ? t.to('float32') : contiguous(t)));
+  const sources = tensors.map((t) => contiguous(isNarrow(t) ? widen(t) : t));
   const parts = chunks(sources, MAX_LIST).map((x) => {
-    const y = emptyLike(x[0], [1]);
+    const y = emptyLike(x[0], [1], statisticsDtype(x[0]));
     kernelsOf(y).sumSquares({ x, y });
     return y;
   });

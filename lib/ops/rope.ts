@@ -1,7 +1,7 @@
 // Rotary position embedding.
 import { argumentError, checkInteger, checkNumber, formatShape, type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkFloat, emptyLike, kernelsOf, widening } from './kernel';
+import { checkFloat, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
 import { contiguous } from './view';
 import { type CuSeqlens, positionsOf } from './sequences';
 
@@ -35,7 +35,7 @@ export const rope = widening((x: Tensor, options: RopeOptions = {}): Tensor => {
   const pairs = dims / 2;
   const angles = options.frequencies ?? Array.from({ length: pairs }, (_, i) => base ** (-i / pairs));
   if (angles.length !== pairs) throw argumentError('SHAPE', 'rope', 'frequencies', `[${pairs}]`, `[${angles.length}]`);
-  const frequencies = emptyLike(x, [pairs]);
+  const frequencies = emptyLike(x, [pairs], statisticsDtype(x));
   const packed = x.dtype === 'float64' ? Float64Array.from(angles) : Float32Array.from(angles);
   frequencies.storage.memory.write(frequencies.storage.handle, 0, packed);
   const positions = positionsOf('rope', x, offset, options.cuSeqlens, modulo);

@@ -1,7 +1,7 @@
 // Softmax and its logarithm.
 import { resolveDim, type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkFloat, emptyLike, kernelsOf, widening } from './kernel';
+import { checkFloat, emptyLike, inFloat32, kernelsOf, widening } from './kernel';
 import { contiguous } from './view';
 
 function overRows(name: string, x: Tensor, log: number): Tensor {
@@ -19,16 +19,18 @@ function overRows(name: string, x: Tensor, log: number): Tensor {
   return y;
 }
 
-function alongDim(name: string, log: number): (x: Tensor, dim?: number) => Tensor {
-  return widening((x: Tensor, dim: number = -1): Tensor => {
+type AlongDim = (x: Tensor, dim?: number) => Tensor;
+
+function alongDim(name: string, log: number): AlongDim {
+  return (x, dim = -1) => {
     checkFloat(name, 'x', x);
     const d = resolveDim(name, dim, x.ndim);
     if (d === x.ndim - 1) return overRows(name, x, log);
     return overRows(name, x.transpose(d, -1), log).transpose(d, -1);
-  });
+  };
 }
 
 /** e^x / sum e^x along a dimension, the last one by default. */
-export const softmax = alongDim('softmax', 0);
-/** Logarithm of the softmax. */
-export const logSoftmax = alongDim('logSoftmax', 1);
+export const softmax: AlongDim = widening(alongDim('softmax', 0));
+/** Logarithm of the softmax. The backward pass exponentiates what it has kept, which is float32 therefore. */
+export const logSoftmax: AlongDim = inFloat32(alongDim('logSoftmax', 1));

@@ -249,6 +249,11 @@ function isDType(target: Device | DType): target is DType {
   return (DTYPES as readonly string[]).includes(target);
 }
 
+/** Overwrites `y` with the elements of `x` in the dtype of `y`; both contiguous, off the tape. */
+export function castInto(x: Tensor, y: Tensor): void {
+  kernelsOf(x).cast({ x, y, n: x.size, from: dtypeCodes[x.dtype], to: dtypeCodes[y.dtype] });
+}
+
 /** To another dtype or device; the tensor itself when it is there already. Moving between devices blocks. */
 export function to(x: Tensor, target: Device | DType): Tensor {
   checkTensor('to', 'x', x);
@@ -256,7 +261,7 @@ export function to(x: Tensor, target: Device | DType): Tensor {
     if (target === x.dtype) return x;
     const source = contiguous(x);
     const y = emptyLike(x, x.shape, target);
-    kernelsOf(x).cast({ x: source, y, n: x.size, from: dtypeCodes[x.dtype], to: dtypeCodes[target] });
+    castInto(source, y);
     const from = x.dtype;
     if (target !== 'int32') record('to', [x], [y], [], ([g]) => [g && to(g, from)]);
     return y;

@@ -1,7 +1,7 @@
 // Adam and AdamW.
 import { argumentError, describe, type Tensor } from '../core';
 import { kernelsOf } from '../ops';
-import { type CommonSettings, type Entry, Optimizer, type Parameters } from './optimizer';
+import { type CommonSettings, Optimizer, type Parameters, type Updated } from './optimizer';
 
 /** Settings of Adam: lr 1e-3, betas [0.9, 0.999] and eps 1e-8 by default. */
 export interface AdamSettings extends CommonSettings {
@@ -30,14 +30,14 @@ class AdamBase extends Optimizer<AdamSettings> {
   }
 
   protected update(
-    entries: readonly Entry<AdamSettings>[],
+    entries: readonly Updated[],
     { lr, betas, eps, weightDecay }: AdamSettings,
     gradientScale: Tensor | null,
   ): void {
     const [beta1, beta2] = betas;
-    kernelsOf(entries[0].parameter).adam({
-      parameters: entries.map((e) => e.parameter),
-      gradients: entries.map((e) => e.parameter.grad!),
+    kernelsOf(entries[0].target).adam({
+      parameters: entries.map((e) => e.target),
+      gradients: entries.map((e) => e.gradient),
       means: entries.map((e) => e.state.mean),
       squares: entries.map((e) => e.state.square),
       gradientScale,

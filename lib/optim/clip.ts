@@ -1,7 +1,7 @@
 // Gradient clipping.
-import { checkNumber, type Tensor } from '../core';
+import { checkNumber, scope, type Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { sumSquares } from '../ops';
+import { sumSquares, widen } from '../ops';
 
 /**
  * The factor, a tensor [1], that brings the joint norm of all gradients to at most `maxNorm`; hand it to `step`. `norm` is
@@ -18,6 +18,13 @@ export function clipFactor(parameters: readonly Tensor[], maxNorm: number): { fa
 /** Scales all gradients in place so that their joint norm is at most `maxNorm`; returns the norm before, a tensor [1]. */
 export function clipGradNorm(parameters: readonly Tensor[], maxNorm: number): Tensor {
   const { factor, norm } = clipFactor(parameters, maxNorm);
-  noGrad(() => parameters.forEach((t) => t.grad?.mul_(factor)));
+  noGrad(() =>
+    scope(() => {
+      for (const { grad } of parameters) {
+        if (grad?.dtype === 'bfloat16') grad.copy_(widen(grad).mul(factor).to('bfloat16'));
+        else grad?.mul_(factor);
+      }
+    }),
+  );
   return norm;
 }

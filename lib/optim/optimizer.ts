@@ -1,8 +1,18 @@
 // What optimisers share: groups of parameters, their state by name, one step.
-import { argumentError, checkNumber, describe, formatShape, Tensor } from '../core';
+import { argumentError, checkNumber, describe, formatShape, scope, Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { getBackend, MAX_LIST } from '../backends';
-import { checkAlike, checkShape, checkTensor, chunks, zerosLike } from '../ops';
+import { MAX_LIST } from '../backends';
+import {
+  castInto,
+  checkAlikeOrWider,
+  checkShape,
+  checkTensor,
+  chunks,
+  isNarrow,
+  statisticsDtype,
+  widen,
+  zerosLike,
+} from '../ops';
 
 /** A parameter, with the name under which its state is saved; its position when none is given. */
 export type Parameter = Tensor | readonly [name: string, parameter: Tensor];
@@ -24,8 +34,20 @@ export interface Entry<S> {
   name: string;
   parameter: Tensor;
   settings: S;
+  /** Buffers of the dtype of statistics; of a bfloat16 parameter also its `master`, the value before rounding. */
   state: Record<string, Tensor>;
+  /** Of the parameter's storage when its master was right. */
+  version: number;
 }
+
+/** What a kernel updates, and by which gradient. */
+export interface Updated {
+  target: Tensor;
+  gradient: Tensor;
+  state: Readonly<Record<string, Tensor>>;
+}
+
+const MASTER = 'master';
 
 /** Numbers and tensors that let an optimiser go on exactly where it was. */
 export interface OptimizerState {
@@ -67,7 +89,7 @@ export abstract class Optimizer<S extends CommonSettings> {
         throw argumentError('INVALID_ARGUMENT', where, `parameter ${name}`, 'given once', 'a parameter given before');
       }
       seen.add(parameter);
-      this.entries.push({ name, parameter, settings: own, state: {} });
+      this.entries.push({ name, parameter, settings: own, state: {}, version: -1 });
     };
     for (const item of parameters) {
       if (!isGroup<S>(item)) add(item, settings);
@@ -84,7 +106,10 @@ export abstract class Optimizer<S extends CommonSettings> {
   private readonly where: string;
   private readonly baseLr: number;
 
-  /** Updates every parameter that has a gradient. `gradientScale`, a tensor [1], multiplies gradients on the way. */
+  /**
+   * Updates every parameter that has a gradient. `gradientScale`, a tensor [1], multiplies gradients on the way. Of a
+   * bfloat16 parameter the optimiser keeps the value in float32, updates that, and rounds it into the parameter.
+   */
   step(gradientScale: Tensor | null = null): void {
     if (gradientScale) this.checkScale(gradientScale);
     // What can share a call: the same settings, the same device.
@@ -104,8 +129,8 @@ export abstract class Optimizer<S extends CommonSettings> {
         const lr = settings.lr === this.baseLr ? this.lr : (this.lr / (this.baseLr || this.lr || 1)) * settings.lr;
         for (const part of chunks(group, MAX_LIST)) {
           part.forEach((entry) => this.ensureBuffers(entry));
-          this.update(part, { ...settings, lr }, gradientScale);
-          for (const { parameter } of part) parameter.storage.version++;
+          scope(() => this.update(part.map(updated), { ...settings, lr }, gradientScale));
+          for (const entry of part) settle(entry);
         }
       }
     });
@@ -122,9 +147,6 @@ export abstract class Optimizer<S extends CommonSettings> {
     }
     const strided = !parameter.isContiguous ? `parameter ${name}` : grad.isContiguous ? null : `gradient of ${name}`;
     if (strided) throw argumentError('SHAPE', where, strided, 'contiguous', 'a strided view');
-    if (!getBackend(parameter.device).computes.includes(parameter.dtype)) {
-      throw argumentError('DTYPE', where, `parameter ${name}`, 'a dtype that the device computes in', parameter.dtype);
-    }
   }
 
   private checkScale(scale: Tensor): void {
@@ -132,14 +154,23 @@ export abstract class Optimizer<S extends CommonSettings> {
     const first = this.entries[0]?.parameter;
     checkTensor(where, 'gradientScale', scale);
     checkShape(where, 'gradientScale', scale, [1]);
-    if (first) checkAlike(where, 'gradientScale', scale, first, 'the parameters');
+    if (!first) return;
+    if (scale.dtype === 'bfloat16') throw argumentError('DTYPE', where, 'gradientScale', 'float32', 'bfloat16');
+    checkAlikeOrWider(where, 'gradientScale', scale, first, 'the parameters');
   }
 
   /** Parameters with the same settings, in one call; `settings.lr` is the step size of now. */
-  protected abstract update(entries: readonly Entry<S>[], settings: S, gradientScale: Tensor | null): void;
+  protected abstract update(entries: readonly Updated[], settings: S, gradientScale: Tensor | null): void;
 
-  private ensureBuffers(entry: Entry<S>): void {
-    for (const buffer of this.buffers) entry.state[buffer] ??= zerosLike(entry.parameter).persist();
+  private ensureBuffers({ parameter, state }: Entry<S>): void {
+    const dtype = statisticsDtype(parameter);
+    for (const buffer of this.buffersOf(parameter)) {
+      state[buffer] ??= zerosLike(parameter, parameter.shape, dtype).persist();
+    }
+  }
+
+  private buffersOf(parameter: Tensor): readonly string[] {
+    return parameter.dtype === 'bfloat16' ? [...this.buffers, MASTER] : this.buffers;
   }
 
   zeroGrad(): void {
@@ -156,10 +187,10 @@ export abstract class Optimizer<S extends CommonSettings> {
     return { steps: this.steps, lr: this.lr, tensors: Object.fromEntries(tensors) };
   }
 
-  /** Takes over a state saved by an optimiser over the same parameters. */
+  /** Takes over a state saved by an optimiser over the same parameters, which must have their values already. */
   loadState(state: OptimizerState): void {
     const known = new Map<string, { e: Entry<S>; b: string }>(
-      this.entries.flatMap((e) => this.buffers.map((b) => [`${e.name}.${b}`, { e, b }] as const)),
+      this.entries.flatMap((e) => this.buffersOf(e.parameter).map((b) => [`${e.name}.${b}`, { e, b }] as const)),
     );
     for (const name of Object.keys(state.tensors)) {
       if (!known.has(name))
@@ -170,6 +201,7 @@ export abstract class Optimizer<S extends CommonSettings> {
         const { e, b } = known.get(name)!;
         this.ensureBuffers(e);
         e.state[b].copy_(source);
+        if (b === MASTER) e.version = e.parameter.storage.version;
       }
     });
     this.steps = state.steps;
@@ -180,4 +212,19 @@ export abstract class Optimizer<S extends CommonSettings> {
   dispose(): void {
     for (const { state } of this.entries) for (const t of Object.values(state)) t.dispose();
   }
+}
+
+/** Anybody may change a parameter between two steps: its master then begins anew. */
+function updated<S>(entry: Entry<S>): Updated {
+  const { parameter, state } = entry;
+  const gradient = isNarrow(parameter) ? widen(parameter.grad!) : parameter.grad!;
+  if (parameter.dtype !== 'bfloat16') return { target: parameter, gradient, state };
+  if (entry.version !== parameter.storage.version) castInto(parameter, state[MASTER]);
+  return { target: state[MASTER], gradient, state };
+}
+
+function settle<S>(entry: Entry<S>): void {
+  const { parameter, state } = entry;
+  if (parameter.dtype === 'bfloat16') castInto(state[MASTER], parameter);
+  entry.version = ++parameter.storage.version;
 }

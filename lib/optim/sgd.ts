@@ -1,7 +1,7 @@
 // Stochastic gradient descent.
 import type { Tensor } from '../core';
 import { kernelsOf } from '../ops';
-import { type CommonSettings, type Entry, Optimizer, type Parameters } from './optimizer';
+import { type CommonSettings, Optimizer, type Parameters, type Updated } from './optimizer';
 
 /** Settings of SGD: lr 1e-2 by default, everything else off. */
 export interface SgdSettings extends CommonSettings {
@@ -19,13 +19,13 @@ export class SGD extends Optimizer<SgdSettings> {
   }
 
   protected update(
-    entries: readonly Entry<SgdSettings>[],
+    entries: readonly Updated[],
     { lr, momentum, nesterov, weightDecay }: SgdSettings,
     gradientScale: Tensor | null,
   ): void {
-    kernelsOf(entries[0].parameter).sgd({
-      parameters: entries.map((e) => e.parameter),
-      gradients: entries.map((e) => e.parameter.grad!),
+    kernelsOf(entries[0].target).sgd({
+      parameters: entries.map((e) => e.target),
+      gradients: entries.map((e) => e.gradient),
       momentumBuffers: entries.flatMap((e) => e.state.momentumBuffer ?? []),
       gradientScale,
       learningRate: lr,

@@ -1,6 +1,6 @@
 // Checks of a rule's operands: their shapes against those of q and v, and the combinations that a recurrence has.
 import { argumentError, FastWeightsError, formatShape, type Tensor } from '../core';
-import { checkAlike, checkFloat, checksValues, checkValues } from '../ops';
+import { checkAlikeOrWider, checkFloat, checksValues, checkValues } from '../ops';
 import type { RecurrenceInputs, RecurrenceKind } from './operands';
 
 /** Sizes that the operands agree on. */
@@ -70,7 +70,7 @@ export function checkOperands(
 
 function checkPresent(where: string, name: string, t: Tensor, q: Tensor, lead: Lead): void {
   checkFloat(where, name, t);
-  checkAlike(where, name, t, q, 'q');
+  checkAlikeOrWider(where, name, t, q, 'q');
   if (t.shape.length !== lead + 2) {
     const names = lead === 2 ? 'B, T' : 'B';
     throw argumentError('SHAPE', where, name, `[${names}, heads, width]`, formatShape(t.shape));
@@ -87,7 +87,7 @@ function checkOptional(
   form: Form = FORMS[name],
 ): void {
   checkFloat(where, name, t);
-  checkAlike(where, name, t, q, 'q');
+  checkAlikeOrWider(where, name, t, q, 'q');
   checkForm(where, name, t, q, sizes, lead, form);
 }
 
@@ -129,7 +129,7 @@ function leadMeaning(lead: Lead): string {
 
 function checkBonus(where: string, bonus: Tensor, q: Tensor, { H, K }: Sizes): void {
   checkFloat(where, 'bonus', bonus);
-  checkAlike(where, 'bonus', bonus, q, 'q');
+  checkAlikeOrWider(where, 'bonus', bonus, q, 'q');
   if (bonus.ndim !== 2 || bonus.shape[0] !== H || bonus.shape[1] !== K) {
     throw argumentError('SHAPE', where, 'bonus', `[${H}, ${K}] (heads, key width)`, formatShape(bonus.shape));
   }

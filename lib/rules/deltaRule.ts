@@ -2,7 +2,14 @@
 import { type Tensor, tidy } from '../core';
 import { checkFloat, tensor } from '../ops';
 import { checkLike, defineRule, stepBySequence } from './define';
-import { divide, type NormalizedResult, normalizerState, type NormalizeOptions, unitValues } from './normalized';
+import {
+  divide,
+  dividing,
+  type NormalizedResult,
+  normalizerState,
+  type NormalizeOptions,
+  unitValues,
+} from './normalized';
 import type { CommonOptions } from './operands';
 import { prepareKeys } from './prepare';
 import { runRecurrence } from './run';
@@ -28,7 +35,7 @@ type DeltaOptions = CommonOptions & DeltaGates & NormalizeOptions;
  * With `normalize` (Schlag et al. 2021, eqs. 26 to 28): key k / (d + eps) and strength beta d, d = z_{t-1} . k (1 at the
  * first token when no state is given), then the output over z_t . q.
  */
-function normalized(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): NormalizedResult {
+const normalized = dividing((q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): NormalizedResult => {
   const where = 'deltaRule';
   const HV = v.shape[2];
   const repeat = (t: Tensor): Tensor => repeatHeads(t, HV);
@@ -62,7 +69,7 @@ function normalized(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): Nor
     finalState,
     finalNormalizer: denominator.finalState?.squeeze(3),
   };
-}
+});
 
 function repeatHeads(t: Tensor, HV: number): Tensor {
   const [B, T, H, D] = t.shape;

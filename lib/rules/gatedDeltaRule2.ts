@@ -1,5 +1,6 @@
 // Gated DeltaNet-2: erase and write strengths of their own, per channel (spec 2.13.12).
 import type { Tensor } from '../core';
+import { widen } from '../ops';
 import { checkLike, defineRule } from './define';
 
 /** Gates of the rule. */
@@ -21,6 +22,7 @@ export const gatedDeltaRule2 = defineRule<GatedDelta2Gates>({
   lower: ({ q, k, v }, { gate, eraseGate, writeGate }) => {
     checkLike(name, 'eraseGate', eraseGate, k);
     checkLike(name, 'writeGate', writeGate, v);
-    return { q, k, v: v.mul(writeGate), gate, eraseKey: k.mul(eraseGate) };
+    const product = (a: Tensor, b: Tensor): Tensor => widen(a).mul(widen(b));
+    return { q, k, v: product(v, writeGate), gate, eraseKey: product(k, eraseGate) };
   },
 });

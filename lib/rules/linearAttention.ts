@@ -2,12 +2,16 @@
 import { type Tensor, tidy } from '../core';
 import { checkFloat } from '../ops';
 import { defineRule, stepBySequence } from './define';
-import { normalizedAttention, type NormalizedResult, type NormalizeOptions } from './normalized';
+import { dividing, normalizedAttention, type NormalizedResult, type NormalizeOptions } from './normalized';
 import type { CommonOptions } from './operands';
 import { prepareKeys } from './prepare';
 import type { StepOptions } from './step';
 
 const plain = defineRule<object>({ name: 'linearAttention', kind: {}, lower: (inputs) => inputs });
+
+const normalized = dividing((q, k, v, options: CommonOptions & NormalizeOptions) =>
+  normalizedAttention('linearAttention', prepareKeys({ q, k, v }, options), options),
+);
 
 function sequence(q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & NormalizeOptions = {}): NormalizedResult {
   if (!options.normalize) return plain(q, k, v, options);
@@ -17,7 +21,7 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & Norm
     ['v', v],
   ] as const)
     checkFloat('linearAttention', name, t);
-  return normalizedAttention('linearAttention', prepareKeys({ q, k, v }, options), options);
+  return normalized(q, k, v, options);
 }
 
 function step(

@@ -1,6 +1,6 @@
 // Attention normalisation (spec 0.2): the sum z of keys, kept as a state whose values are all 1.
 import { checkNumber, type Tensor } from '../core';
-import { cat, checkFloat, ones, zerosLike } from '../ops';
+import { cat, checkFloat, inFloat32, ones, zerosLike } from '../ops';
 import type { CommonOptions, RuleResult } from './operands';
 import { runRecurrence } from './run';
 
@@ -18,6 +18,13 @@ export interface NormalizeOptions {
 /** With `normalize`, the final sum of keys [N, HV, K] when the final state is asked for. */
 export interface NormalizedResult extends RuleResult {
   finalNormalizer?: Tensor;
+}
+
+/** A normalised rule for bfloat16: all of it in float32, since it divides; its states stay float32. */
+export function dividing<O extends object>(
+  rule: (q: Tensor, k: Tensor, v: Tensor, options: O) => NormalizedResult,
+): typeof rule {
+  return inFloat32(rule, ({ output, ...states }) => ({ output: output.to('bfloat16'), ...states }));
 }
 
 /** Ones [B, T, heads, 1] beside `like`, without memory for each token. */

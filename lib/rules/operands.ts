@@ -1,8 +1,11 @@
 // The arguments of a rule: what they are called and which shapes they have.
 import type { Tensor } from '../core';
-import { type CuSeqlens, type FeatureMapOptions, isNarrow } from '../ops';
+import { type CuSeqlens, type FeatureMapOptions, isNarrow, widen } from '../ops';
 
-/** Tensors of the general recurrence (spec 4.1); [B, T, ...] in a sequence, [B, ...] in one step. */
+/**
+ * Tensors of the general recurrence (spec 4.1); [B, T, ...] in a sequence, [B, ...] in one step. All have the dtype of q;
+ * beside bfloat16 they may be float32, which gates and strengths are better for.
+ */
 export interface RecurrenceInputs {
   /** [B, T, H, K] */
   q: Tensor;
@@ -28,7 +31,7 @@ export interface RecurrenceInputs {
 export interface CommonOptions extends FeatureMapOptions {
   /** Multiplies the output; K ** -0.5 by default, K being the width of the mapped key. */
   scale?: number | null;
-  /** [N, HV, K, V] float32; zeros by default. */
+  /** [N, HV, K, V] float32, beside bfloat16 inputs bfloat16, too; zeros by default. */
   initialState?: Tensor | null;
   /** Also return the state after the last token. */
   outputFinalState?: boolean;
@@ -61,9 +64,6 @@ export interface RuleResult {
 /** Widens bfloat16 operands where the device computes in float32. */
 export function widenInputs(inputs: RecurrenceInputs): RecurrenceInputs {
   if (!isNarrow(inputs.q)) return inputs;
-  const wide = Object.entries(inputs).map(([name, t]: [string, Tensor | null | undefined]) => [
-    name,
-    t?.dtype === 'bfloat16' ? t.to('float32') : t,
-  ]);
+  const wide = Object.entries(inputs).map(([name, t]: [string, Tensor | null | undefined]) => [name, widen(t)]);
   return Object.fromEntries(wide) as RecurrenceInputs;
 }

@@ -1,6 +1,6 @@
 // Retention: linear attention with a fixed decay per head (Sun et al. 2023; spec 2.13.2).
 import type { Tensor } from '../core';
-import { tensor } from '../ops';
+import { statisticsDtype, tensor } from '../ops';
 import { defineRule } from './define';
 
 /** log(1 - 2^(-5 - h)) for head h, repeated over the leading dimensions without memory. */
@@ -8,7 +8,7 @@ function decay(k: Tensor): Tensor {
   const heads = k.shape[k.ndim - 2];
   const gate = tensor(
     Float64Array.from({ length: heads }, (_, h) => Math.log1p(-(2 ** (-5 - h)))),
-    { dtype: k.dtype, device: k.device },
+    { dtype: statisticsDtype(k), device: k.device },
   );
   return gate.expand(k.shape.slice(0, -1));
 }

@@ -2,7 +2,18 @@
 import { argumentError, checkChoice, checkNumber, formatShape, sameShape, type Tensor } from '../core';
 import { ERASE_FROM, getBackend } from '../backends';
 import { record, recording } from '../autograd';
-import { checkAlike, checkFloat, emptyLike, kernelsOf, sequencesOf, sumTo, zerosLike } from '../ops';
+import {
+  checkAlikeOrWider,
+  checkFloat,
+  emptyLike,
+  isNarrow,
+  kernelsOf,
+  sequencesOf,
+  statisticsDtype,
+  sumTo,
+  widen,
+  zerosLike,
+} from '../ops';
 import { checkOperands, type Sizes } from './checks';
 import {
   widenInputs,
@@ -64,7 +75,7 @@ function ungroup(g: Tensor, shape: readonly number[]): Tensor {
 function checkInitialState(where: string, state: Tensor | null, q: Tensor, shape: number[]): void {
   if (!state) return;
   checkFloat(where, 'initialState', state);
-  checkAlike(where, 'initialState', state, q, 'q');
+  checkAlikeOrWider(where, 'initialState', state, q, 'q');
   if (!sameShape(state.shape, shape)) {
     throw argumentError(
       'SHAPE',
@@ -92,7 +103,8 @@ export function runRecurrence(
   const chunk = options.chunkSize ?? 64;
   if (![16, 32, 64].includes(chunk))
     throw argumentError('INVALID_ARGUMENT', where, 'chunkSize', '16, 32 or 64', String(chunk));
-  checkInitialState(where, options.initialState ?? null, inputs.q, [N, HV, K, V]);
+  checkInitialState(where, options.initialState ?? null, given.q, [N, HV, K, V]);
+  const initialState = isNarrow(given.q) ? widen(options.initialState) : options.initialState;
   const exchanged = kind.exchanged ?? false;
   const swap = (t: Tensor): Tensor => (exchanged ? t.transpose(2, 3) : t);
   const [k, v] = exchanged ? [inputs.v, inputs.k] : [inputs.k, inputs.v];
@@ -106,7 +118,7 @@ export function runRecurrence(
     eraseKey: operand(inputs.eraseKey ?? null),
     writeKey: operand(inputs.writeKey ?? null),
     bonus: bonus ?? null,
-    initialState: options.initialState ? swap(options.initialState).contiguous() : null,
+    initialState: initialState ? swap(initialState).contiguous() : null,
   };
   const numbers = {
     sequences: N,
@@ -172,9 +184,10 @@ function apply(
   const { sequences: N, heads: HV, keyDim, valueDim, exchanged } = numbers;
   const training = recording(...Object.values(operands));
   const output = emptyLike(q, [B, T, HV, exchanged ? keyDim : valueDim]);
-  const finalState = outputFinalState ? emptyLike(q, [N, HV, keyDim, valueDim]) : undefined;
-  const states = training ? emptyLike(q, [checkpoints, HV, keyDim, valueDim]) : null;
-  const written = training ? emptyLike(q, [B, T, HV, valueDim]) : null;
+  const exact = (shape: readonly number[]): Tensor => emptyLike(q, shape, statisticsDtype(q));
+  const finalState = outputFinalState ? exact([N, HV, keyDim, valueDim]) : undefined;
+  const states = training ? exact([checkpoints, HV, keyDim, valueDim]) : null;
+  const written = training ? exact([B, T, HV, valueDim]) : null;
   const required = { q, k: operands.k!, v: operands.v! };
   kernelsOf(q).recurrence({
     ...operands,
@@ -199,17 +212,19 @@ function apply(
         const [gate, beta, eraseKey, writeKey, bonus, initialState, soffsets] = optional.map((t) =>
           t ? rest.shift()! : null,
         );
-        const heads = (width: number): Tensor => emptyLike(sq, [B, T, HV, width]);
+        // What is still to be summed is not rounded before.
+        const heads = <T extends Tensor | null>(of: T, width: number): T =>
+          (of && emptyLike(of, [B, T, HV, width], of.shape[2] === HV ? of.dtype : statisticsDtype(of))) as T;
         const gradients = {
-          dq: heads(exchanged ? valueDim : keyDim),
-          dk: heads(keyDim),
-          dv: heads(valueDim),
-          dgate: gate ? heads(numbers.gateWidth) : null,
-          dbeta: beta ? heads(numbers.betaWidth) : null,
-          deraseKey: eraseKey ? heads(keyDim) : null,
-          dwriteKey: writeKey ? heads(keyDim) : null,
-          dbonus: bonus ? emptyLike(sq, [N, HV, keyDim]) : null,
-          dinitialState: needs[8] ? emptyLike(sq, [N, HV, keyDim, valueDim]) : null,
+          dq: heads(sq, exchanged ? valueDim : keyDim),
+          dk: heads(sk, keyDim),
+          dv: heads(sv, valueDim),
+          dgate: heads(gate, numbers.gateWidth),
+          dbeta: heads(beta, numbers.betaWidth),
+          deraseKey: heads(eraseKey, keyDim),
+          dwriteKey: heads(writeKey, keyDim),
+          dbonus: bonus && emptyLike(bonus, [N, HV, keyDim], statisticsDtype(bonus)),
+          dinitialState: needs[8] ? emptyLike(initialState!, [N, HV, keyDim, valueDim]) : null,
         };
         kernelsOf(sq).recurrenceBackward({
           q: sq,
@@ -231,9 +246,10 @@ function apply(
         });
         const { dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey, dbonus, dinitialState } = gradients;
         const perHead = [dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey].map(
-          (g, i) => g && ungroup(g, inputs[i]!.shape),
+          (g, i) => g && ungroup(g, inputs[i]!.shape).to(inputs[i]!.dtype),
         );
-        return [...perHead, dbonus && sumTo(dbonus, [1, HV, keyDim]).reshape(HV, keyDim), dinitialState];
+        const bonusGradient = dbonus && sumTo(dbonus, [1, HV, keyDim]).reshape(HV, keyDim).to(bonus!.dtype);
+        return [...perHead, bonusGradient, dinitialState];
       },
     );
   }

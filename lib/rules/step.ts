@@ -1,8 +1,8 @@
 // One token of the general recurrence, its state changed in place.
-import { checkNumber, type Tensor } from '../core';
-import { checkAlike, checkShape, checkState, checkTensor, emptyLike, kernelsOf } from '../ops';
+import { argumentError, checkNumber, type Tensor } from '../core';
+import { checkAlike, checkAlikeOrWider, checkShape, checkState, checkTensor, emptyLike, kernelsOf } from '../ops';
 import { checkOperands } from './checks';
-import type { RecurrenceInputs } from './operands';
+import { type RecurrenceInputs, widenInputs } from './operands';
 import { gateWidth, type KernelKind, kindNumbers } from './run';
 
 /** Options of every rule's `step`, beside its gates. */
@@ -21,20 +21,23 @@ function dense<T extends Tensor | null | undefined>(t: T): T {
 }
 
 /** Runs one token for B states at once; only outside recording. */
-export function runStep(where: string, inputs: RecurrenceInputs, options: StepOptions, kind: KernelKind): Tensor {
+export function runStep(where: string, given: RecurrenceInputs, options: StepOptions, kind: KernelKind): Tensor {
+  const inputs = widenInputs(given);
   const { HV, K, V } = checkOperands(where, inputs, kind, 1);
   const { q } = inputs;
   const { state } = options;
   const B = q.shape[0];
   checkState(where, state, [B, HV, K, V], 'batch, heads, key width, value width');
-  checkAlike(where, 'state', state, q, 'q');
+  if (state.dtype === 'bfloat16') throw argumentError('DTYPE', where, 'state', 'float32', 'bfloat16');
+  checkAlikeOrWider(where, 'state', state, q, 'q');
   const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(K));
-  const output = options.out ?? emptyLike(q, [B, HV, V]);
-  if (options.out) {
-    checkTensor(where, 'out', output);
-    checkShape(where, 'out', output, [B, HV, V], 'batch, heads, value width');
-    checkAlike(where, 'out', output, q, 'q');
+  const { out } = options;
+  if (out !== undefined) {
+    checkTensor(where, 'out', out);
+    checkShape(where, 'out', out, [B, HV, V], 'batch, heads, value width');
+    checkAlike(where, 'out', out, given.q, 'q');
   }
+  const output = out && q === given.q ? out : emptyLike(q, [B, HV, V]);
   const exchanged = kind.exchanged ?? false;
   const gate = (exchanged ? inputs.valueGate : inputs.gate) ?? null;
   const beta = inputs.beta ?? null;
@@ -67,7 +70,9 @@ export function runStep(where: string, inputs: RecurrenceInputs, options: StepOp
   });
   state.storage.version++;
   if (exchanged) state.copy_(inner.transpose(2, 3));
-  return output;
+  if (q === given.q) return output;
+  const result = output.to(given.q.dtype);
+  return out ? out.copy_(result) : result;
 }
 
 function repeatHeads(bonus: Tensor, HV: number): Tensor {

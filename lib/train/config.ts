@@ -8,7 +8,7 @@ import {
   FastWeightsError,
   type Device,
 } from '../core';
-import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
+import { devices, MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { isJsonObject } from '../io';
 import { createTask, type Dataset, type TaskName, tasks, textDataset, type TextDataset } from '../data';
 
@@ -68,12 +68,18 @@ export interface ModelConfig {
   [option: string]: unknown;
 }
 
+/** What weights and activations are stored in. With bfloat16 the optimiser and all states stay float32. */
+export const RUN_DTYPES = ['float32', 'bfloat16'] as const;
+export type RunDtype = (typeof RUN_DTYPES)[number];
+
 /** Everything a run depends on. */
 export interface RunConfig {
   model: ModelConfig;
   data: TextData | TaskData;
   training: TrainingConfig;
   device: Device;
+  /** float32 by default. */
+  dtype?: RunDtype;
 }
 
 /** Defaults of everything but the length of the run. */
@@ -134,11 +140,17 @@ export function checkRunConfig(value: unknown, where: string): RunConfig {
   const model = section(config.model, where, 'model');
   const data = section(config.data, where, 'data');
   const training = fillTraining(section(config.training, where, 'training'));
-  const device = checkChoice(where, 'device', config.device, ['cuda', 'cpu', 'js']);
+  const device = checkChoice(
+    where,
+    'device',
+    config.device,
+    devices().map((d) => d.device),
+  );
+  const dtype = checkChoice(where, 'dtype', config.dtype ?? 'float32', RUN_DTYPES);
   if (typeof model.name !== 'string') {
     throw argumentError('FORMAT', where, 'model.name', 'a string', describe(model.name));
   }
-  return { model: model as ModelConfig, data: checkData(data, where), training, device };
+  return { model: model as ModelConfig, data: checkData(data, where), training, device, dtype };
 }
 
 function checkData(data: Record<string, unknown>, where: string): TextData | TaskData {

@@ -1,5 +1,5 @@
 // A run from its configuration: model, data and folder, new or resumed.
-import { manualSeed } from '../core';
+import { type Device, manualSeed } from '../core';
 import { AutoModelForCausalLM, createModel } from '../models';
 import { checkRunConfig, fillTraining, openData, type RunConfig, type TrainingConfig } from './config';
 import type { Dataset, TextDataset } from '../data';
@@ -34,19 +34,28 @@ export async function startRun(config: RunConfig, dir: string): Promise<Run> {
   const folder = await RunFolder.create(dir, config);
   const { name, ...options } = config.model;
   manualSeed(config.training.seed);
-  const model = createModel(name, { ...options, vocabSize: data.vocabSize, device: config.device });
+  const { device, dtype = 'float32' } = config;
+  const model = createModel(name, { ...options, vocabSize: data.vocabSize, device, dtype });
   return assemble(config, folder, model, data);
 }
 
-/** Opens a run at its newest checkpoint; settings in `training` replace those of the run. */
-export async function resumeRun(dir: string, training: Partial<TrainingConfig> = {}): Promise<Run> {
+/**
+ * Opens a run at its newest checkpoint; settings in `training` replace those of the run, and it may go on on another
+ * device.
+ */
+export async function resumeRun(
+  dir: string,
+  training: Partial<TrainingConfig> = {},
+  options: { device?: Device } = {},
+): Promise<Run> {
   const folder = await RunFolder.open(dir);
   const before = checkRunConfig(await folder.config(), `${dir}/config.json`);
-  const config = { ...before, training: fillTraining({ ...before.training, ...training }) };
+  const { device = before.device } = options;
+  const config = { ...before, device, training: fillTraining({ ...before.training, ...training }) };
   const checkpoint = (await folder.latest()).dir;
   const data = openData(config.data, config.training.seed);
-  const model = await AutoModelForCausalLM.fromPretrained(checkpoint, { device: config.device });
-  if (Object.keys(training).length > 0) await folder.writeConfig(config);
+  const model = await AutoModelForCausalLM.fromPretrained(checkpoint, { device, dtype: config.dtype });
+  if (Object.keys(training).length > 0 || device !== before.device) await folder.writeConfig(config);
   const run = assemble(config, folder, model, data);
   await run.trainer.restore(checkpoint);
   return run;

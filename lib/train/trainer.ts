@@ -130,17 +130,14 @@ export class Trainer {
     this.options.model.train();
     let pending: Pending | undefined;
     // The numbers of a step are read while the next one is under way, so that the device's queue never runs dry.
-    const settle = async (): Promise<void> => {
-      if (!pending) return;
+    const settle = async (next?: Pending): Promise<void> => {
       const done = pending;
-      pending = undefined;
-      report(await this.collect(done));
+      pending = next;
+      if (done) report(await this.collect(done));
     };
     try {
       while (this.progress < 1 && !signal?.aborted) {
-        const next = this.takeStep();
-        await settle();
-        pending = next;
+        await settle(this.takeStep());
         await breathe();
         const validationDue = this.step % validateEvery === 0;
         const checkpointDue = this.step % checkpointEvery === 0 || this.seconds - this.savedAt > checkpointMinutes * 60;
@@ -211,7 +208,10 @@ export class Trainer {
     });
     this.step++;
     this.validationLoss = null;
-    return { step: this.step, learningRate, values: tensor.data(), tensor };
+    const values = tensor.data();
+    // Whoever awaits them sees why they failed; a step that throws before that is reason enough for the run to end.
+    values.catch(() => undefined);
+    return { step: this.step, learningRate, values, tensor };
   }
 
   /** Waits for the numbers of a step; a run whose numbers are no longer finite ends, its last checkpoint untouched. */

@@ -68,13 +68,21 @@ export function goldenCases(folder: string): GoldenFile[] {
     .map((f) => readGolden(path.join(dir, f)));
 }
 
+export interface Target {
+  device: Device;
+  dtype: DType;
+}
+
 /**
  * Where and in which precision vectors are tested: float64 and float32 on `js`, float32 on every native device; with
- * FAST_WEIGHTS_DEVICE=cuda or cuda-emulation there only.
+ * FAST_WEIGHTS_DEVICE=cuda or cuda-emulation there only. With `bfloat16` also that, on devices that compute in it.
  */
-export function targets(): { device: Device; dtype: DType }[] {
+export function targets({ bfloat16 = false } = {}): Target[] {
   const card = devices().find(({ device }) => device === process.env.FAST_WEIGHTS_DEVICE && device.startsWith('cuda'));
-  if (card) return [{ device: card.device, dtype: 'float32' }];
+  if (card) {
+    const dtypes = bfloat16 ? (['float32', 'bfloat16'] as const) : (['float32'] as const);
+    return dtypes.map((dtype) => ({ device: card.device, dtype }));
+  }
   const native = devices().filter((d) => d.available && d.device !== 'js');
   return [
     { device: 'js', dtype: 'float64' },

@@ -1,6 +1,6 @@
 // One description of every rule for the tests: which inputs it takes, with random values that the rule is made for.
 import * as fw from '../../lib';
-import { HostRandom } from '../../lib/core';
+import { fromBfloat16, HostRandom, toBfloat16 } from '../../lib/core';
 
 export interface Sizes {
   B: number;
@@ -248,6 +248,16 @@ export function hostInputs(rule: RuleCase, s: Sizes, seed: number): HostInputs {
     v: rule.unit === 'v' ? draw.unit(vShape) : draw.uniform(vShape, -1, 1),
     ...rule.gates(s, draw),
   };
+}
+
+/** The numbers that bfloat16 holds in their place, so that a reference starts where a device starts. */
+export function rounded(host: HostInputs): HostInputs {
+  return Object.fromEntries(
+    Object.entries(host).map(([name, { shape, data }]) => [
+      name,
+      { shape, data: data.map((x) => fromBfloat16(toBfloat16(x))) },
+    ]),
+  );
 }
 
 /** On a device; `strided` puts the values into every other column of a wider tensor, so that nothing is contiguous. */

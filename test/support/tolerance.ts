@@ -6,17 +6,27 @@ import type { DType } from '../../lib';
 export interface Tolerance {
   forward: number;
   gradient: number;
+  /** Of the gradients of gates and strengths, which sum up over the width of a head. */
+  gateGradient: number;
 }
 
 export const TOLERANCE: Record<'float32' | 'float64' | 'bfloat16', Tolerance> = {
-  float64: { forward: 1e-10, gradient: 1e-9 },
-  float32: { forward: 1e-5, gradient: 1e-4 },
-  bfloat16: { forward: 0.005, gradient: 0.008 },
+  float64: { forward: 1e-10, gradient: 1e-9, gateGradient: 1e-9 },
+  float32: { forward: 1e-5, gradient: 1e-4, gateGradient: 1e-4 },
+  bfloat16: { forward: 0.005, gradient: 0.008, gateGradient: 0.02 },
 };
 
 export function toleranceOf(dtype: DType): Tolerance {
   if (dtype === 'int32') throw new Error('int32 has no tolerance');
   return TOLERANCE[dtype];
+}
+
+const GATE = /^(gate|valueGate|beta)$/;
+
+/** Of the gradient of a rule's input. */
+export function gradientTolerance(dtype: DType, input: string): number {
+  const { gradient, gateGradient } = toleranceOf(dtype);
+  return GATE.test(input) ? gateGradient : gradient;
 }
 
 export function rms(x: ArrayLike<number>): number {

@@ -3,14 +3,26 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Device } from '../../lib/core';
-import { fillTraining, type Metrics, type Run, type RunConfig, type TrainingConfig } from '../../lib/train';
+import {
+  fillTraining,
+  type Metrics,
+  type Run,
+  type RunConfig,
+  type RunDtype,
+  type TrainingConfig,
+} from '../../lib/train';
 
-export function tinyConfig(training: Partial<TrainingConfig> = {}, device: Device = 'js'): RunConfig {
+export function tinyConfig(
+  training: Partial<TrainingConfig> = {},
+  device: Device = 'js',
+  dtype: RunDtype = 'float32',
+): RunConfig {
   return {
     model: { name: 'deltanet', hiddenSize: 16, numLayers: 1, numHeads: 2 },
     data: { task: 'associativeRecall', options: { nKeys: 4, nValues: 4, pairs: 4, evaluationSize: 8 } },
     training: fillTraining({ steps: 10, batchSize: 4, validateEvery: 4, checkpointEvery: 100, ...training }),
     device,
+    dtype,
   };
 }
 

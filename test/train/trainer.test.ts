@@ -14,6 +14,7 @@ import {
   fillTraining,
   resolveCheckpoint,
   resumeRun,
+  RUN_DTYPES,
   RunFolder,
   startRun,
   Trainer,
@@ -28,12 +29,13 @@ async function failure(promise: Promise<unknown>): Promise<FastWeightsError> {
 }
 
 describe('training', () => {
-  for (const { device } of devices().filter((d) => d.available)) {
-    it(`resumes bit for bit on ${device}`, async () => {
+  const places = devices().filter((d) => d.available);
+  for (const { device, dtype } of places.flatMap(({ device }) => RUN_DTYPES.map((dtype) => ({ device, dtype })))) {
+    it(`resumes bit for bit on ${device} in ${dtype}`, async () => {
       await withFolder(async (dir) => {
-        const whole = await startRun(tinyConfig({}, device), join(dir, 'whole'));
+        const whole = await startRun(tinyConfig({}, device, dtype), join(dir, 'whole'));
         const expected = await losses(whole);
-        const first = await startRun(tinyConfig({}, device), join(dir, 'parts'));
+        const first = await startRun(tinyConfig({}, device, dtype), join(dir, 'parts'));
         await losses(first, 5);
         const reached = first.trainer.step;
         expect(reached).to.be.within(5, 6);

@@ -1,0 +1,72 @@
+// What `doctor` says of the graphics card: what it is, or what is missing and how to get it.
+import { type CardFacts, cardFacts, loadAttempts } from '../backends';
+import { formatBytes } from '../viz';
+
+/** What a machine may lack. */
+type Missing = 'package' | 'driver' | 'newer driver' | 'card' | 'newer card';
+
+export interface CardReport {
+  available: boolean;
+  missing?: Missing;
+  reason?: string;
+  remedy?: string;
+  name?: string;
+  /** Compute capability. */
+  capability?: string;
+  multiprocessors?: number;
+  /** Bytes. */
+  memory?: { total: number; free?: number };
+  /** Versions of CUDA: the newest that the driver supports, and the one that the addon was built with. */
+  driver?: string;
+  runtime?: string;
+}
+
+const REMEDIES: Record<Missing, string> = {
+  package: 'on Linux x64 with an NVIDIA GPU, `npm install fast-weights-cuda-linux-x64`; nothing to do otherwise',
+  driver: 'install the NVIDIA driver, 580 or newer; in a container, start it with access to the GPU',
+  'newer driver': 'update the NVIDIA driver to 580 or newer',
+  card: '`nvidia-smi` should list a card; in a container or virtual machine, hand one through to it',
+  'newer card': 'a card of the generation Ampere (2020) or newer is needed; the cpu device works without one',
+};
+
+function missingOf({ driver, runtime, name }: CardFacts): Missing {
+  if (driver === 0) return 'driver';
+  if (Math.floor(driver / 1000) < Math.floor(runtime / 1000)) return 'newer driver';
+  return name === '' ? 'card' : 'newer card';
+}
+
+/** 13000 is 13.0. */
+function version(number: number): string {
+  return `${Math.floor(number / 1000)}.${Math.floor((number % 1000) / 10)}`;
+}
+
+export function examineCard(): CardReport {
+  const facts = cardFacts();
+  if (!facts) {
+    const attempt = loadAttempts().find(({ step, ok }) => step === 'cuda package' && !ok);
+    return { available: false, missing: 'package', reason: attempt?.reason, remedy: REMEDIES.package };
+  }
+  const { reason, name, capability, multiprocessors, memory, driver, runtime, free } = facts;
+  const missing = reason === undefined ? undefined : missingOf(facts);
+  return {
+    available: reason === undefined,
+    ...(missing && { missing, reason, remedy: REMEDIES[missing] }),
+    ...(name !== '' && { name, capability, multiprocessors, memory: { total: memory, free } }),
+    ...(driver > 0 && { driver: version(driver) }),
+    runtime: version(runtime),
+  };
+}
+
+export function renderCard(report: CardReport): string[] {
+  const { name, capability, multiprocessors, memory, driver, runtime, reason, remedy } = report;
+  const lines = [
+    name && `${name}, compute capability ${capability}, ${multiprocessors} multiprocessors`,
+    memory && `${memory.free === undefined ? '' : `${formatBytes(memory.free)} free of `}${formatBytes(memory.total)}`,
+    driver && `driver for CUDA ${driver}, addon for CUDA ${runtime}`,
+    reason && `not usable: ${reason}`,
+    remedy,
+  ];
+  return lines
+    .filter((line) => typeof line === 'string')
+    .map((line, i) => `${i === 0 ? 'card' : ''}`.padEnd(13) + line);
+}
