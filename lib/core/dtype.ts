@@ -1,6 +1,9 @@
 // Element types: their sizes and the typed arrays that carry them between JavaScript and a device.
 
-/** float32 is the default everywhere; float64 exists on the `js` device only; bfloat16 is a storage format. */
+/**
+ * float32 is the default everywhere; float64 exists on the `js` device only; bfloat16 is computed in on graphics
+ * cards and a storage format elsewhere.
+ */
 export type DType = 'float32' | 'bfloat16' | 'int32' | 'float64';
 
 /** Position in this list is the code that kernels receive. */

@@ -2,6 +2,8 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { devices } from '../../lib/backends';
+import type { CardReport } from '../../lib/cli/doctorCard';
 import { withFolder } from '../train/support';
 import { run, start, until } from './run';
 
@@ -27,6 +29,9 @@ describe('the command line', function () {
     }
     for (const command of commands) expect(texts[0].out).to.include(`  ${command}`);
     expect(texts[1].out).to.include('(default:').and.to.include('--resume').and.to.include('gated-deltanet');
+    expect(texts[1].out)
+      .to.match(/--dtype <name> .*bfloat16/s)
+      .and.to.match(/--device <name> .*"cuda"/s);
     expect((await run('--version')).out).to.match(/^\d+\.\d+\.\d+\n$/);
   });
 
@@ -36,6 +41,7 @@ describe('the command line', function () {
       [['train', '--task', 'parity', '--steps', 'many'], 'whole number'],
       [['train', '--task', 'parity', '--model', 'deltanett'], 'deltanett'],
       [['train'], '--text'],
+      [['train', '--task', 'parity', '--dtype', 'float16'], 'bfloat16'],
       [['generate', '--checkpoint', 'x', '--top-p', '2'], 'above 0 and at most 1'],
       [['dance'], 'dance'],
     ];
@@ -67,6 +73,9 @@ describe('the command line', function () {
         [['generate', '--checkpoint', dir], dir],
         [['evaluate', '--checkpoint', join(dir, 'missing')], 'missing'],
       ];
+      if (!devices().some(({ device, available }) => device === 'cuda' && available)) {
+        cases.push([[...TASK, '--device', 'cuda'], 'the cuda device is not available (cuda package: ']);
+      }
       const found = await Promise.all(cases.map(([args]) => run(...args)));
       found.forEach(({ code, err }, i) => {
         expect(code, `${cases[i][0].join(' ')}: ${err}`).to.equal(1);
@@ -82,6 +91,8 @@ describe('the command line', function () {
     expect(text.out).to.match(/✓ js: .*self-test passed/);
     const report = JSON.parse(json.out) as { devices: { device: string; selfTest?: { passed: boolean } }[] };
     expect(report.devices.find((d) => d.device === 'js')!.selfTest!.passed).to.equal(true);
+    const { card } = JSON.parse(json.out) as { card: CardReport };
+    if (!card.available) expect(text.out).to.include(card.reason).and.to.include(card.remedy);
   });
 
   it('trains on a text, then evaluates, writes and goes on', async () => {
@@ -124,6 +135,24 @@ describe('the command line', function () {
       const longer = await run('train', '--resume', out, '--steps', '10', '--json');
       expect((JSON.parse(longer.out) as typeof result).step).to.equal(10);
       expect(readdirSync(join(out, 'checkpoints'))).to.include('step-10');
+    });
+  });
+
+  it('trains in bfloat16, which the run remembers, and goes on on another device', async () => {
+    await withFolder(async (dir) => {
+      const out = join(dir, 'run');
+      const trained = await run(...TASK, '--dtype', 'bfloat16', '--steps', '4', '--out', out);
+      expect(trained.code, trained.err).to.equal(0);
+      expect(trained.err).to.include('bfloat16');
+      const config = (): unknown => JSON.parse(readFileSync(join(out, 'config.json'), 'utf8'));
+      expect(config()).to.deep.include({ device: 'js', dtype: 'bfloat16' });
+      const weights = JSON.parse(readFileSync(join(out, 'checkpoints', 'step-4', 'config.json'), 'utf8')) as object;
+      expect(weights).to.deep.include({ dtype: 'bfloat16' });
+      const other = devices().find(({ device, available }) => available && device !== 'js');
+      const resumed = await run('train', '--resume', out, '--steps', '6', ...(other ? ['--device', other.device] : []));
+      expect(resumed.code, resumed.err).to.equal(0);
+      expect(config()).to.deep.include({ device: other?.device ?? 'js', dtype: 'bfloat16' });
+      expect(readdirSync(join(out, 'checkpoints'))).to.include('step-6');
     });
   });
 

@@ -112,6 +112,66 @@ for (const { device, available } of fw.devices()) {
       );
     });
 
+    const bfloat16 = (): fw.Tensor => fw.nn.parameter(fw.full([n], 1, { device, dtype: 'bfloat16' }));
+    const step = (optimizer: { step(): void }, p: fw.Tensor, gradient: number): void => {
+      p.grad = fw.full([n], gradient, { device, dtype: 'bfloat16' }).persist();
+      optimizer.step();
+      p.grad.dispose();
+      p.grad = null;
+    };
+    const makers: [string, (p: fw.Tensor) => fw.optim.AdamW | fw.optim.Adam | fw.optim.SGD][] = [
+      ['AdamW', (p) => new AdamW([['p', p]], { lr: 1e-3, weightDecay: 0 })],
+      ['Adam', (p) => new Adam([['p', p]], { lr: 1e-3 })],
+      ['SGD', (p) => new SGD([['p', p]], { lr: 1e-3, momentum: 0.5 })],
+    ];
+
+    for (const [name, make] of makers) {
+      it(`${name}: small steps of bfloat16 parameters add up, also over a saved state`, () => {
+        const [p, q, exact] = [bfloat16(), bfloat16(), fw.nn.parameter(fw.ones([n], { device }))];
+        const [optimizer, reference] = [make(p), make(exact)];
+        for (let s = 0; s < 20; s++) {
+          step(optimizer, p, 1);
+          exact.grad = fw.ones([n], { device }).persist();
+          reference.step();
+          exact.grad.dispose();
+          exact.grad = null;
+        }
+        const { tensors } = optimizer.state();
+        for (const t of Object.values(tensors)) expect(t.dtype).to.equal('float32');
+        expect(tensors['p.master'].dataSync()).to.deep.equal(exact.dataSync());
+        expect(p.dataSync()).to.deep.equal(exact.to('bfloat16').dataSync());
+        expect(p.dataSync()[0]).to.be.below(0.99);
+
+        fw.noGrad(() => q.copy_(p));
+        const resumed = make(q);
+        resumed.loadState(optimizer.state());
+        [step(optimizer, p, 1), step(resumed, q, 1)];
+        expect(resumed.state().tensors['p.master'].dataSync()).to.deep.equal(tensors['p.master'].dataSync());
+      });
+    }
+
+    it('a bfloat16 parameter that somebody changed goes on from its new value', () => {
+      const p = bfloat16();
+      const optimizer = new SGD([p], { lr: 0.5 });
+      step(optimizer, p, 1);
+      expect(p.dataSync()[0]).to.equal(0.5);
+      fw.noGrad(() => p.fill_(3));
+      step(optimizer, p, 1);
+      expect(p.dataSync()[0]).to.equal(2.5);
+    });
+
+    it('clips bfloat16 gradients by a factor in float32', () => {
+      const p = bfloat16();
+      p.grad = fw.full([n], 3, { device, dtype: 'bfloat16' }).persist();
+      const { factor, norm } = clipFactor([p], 1);
+      expect([factor.dtype, norm.dtype]).to.deep.equal(['float32', 'float32']);
+      expect(norm.item()).to.be.closeTo(3 * Math.sqrt(n), 1e-3);
+      clipGradNorm([p], 1);
+      expect(p.grad.dataSync()[0]).to.be.closeTo(1 / Math.sqrt(n), 2 ** -9);
+      const scale = fw.ones([1], { device, dtype: 'bfloat16' });
+      expectError('DTYPE', /gradientScale must be float32/, () => new SGD([p]).step(scale));
+    });
+
     it('clips the joint norm, on the device', () => {
       const [a, b] = [start(), start()];
       a.grad = fw.full([n], 3, { device }).persist();
