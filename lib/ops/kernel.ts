@@ -130,14 +130,17 @@ type Arguments = readonly unknown[];
 /**
  * Lets an operator take bfloat16 tensors on devices whose kernels compute in float32: tensor arguments (also those one
  * level down, in an options object) are widened, tensor results narrowed again, or only what `narrow` says. Both casts
- * are on the tape. What an operator makes on the way is freed.
+ * are on the tape. What an operator makes on the way is freed. Where float32 stands beside bfloat16 the operator itself
+ * refuses that, as it does on devices that compute in both.
  */
 export function widening<A extends Arguments, R>(
   operator: (...args: A) => R,
   narrow: (result: R) => R = narrowed,
 ): (...args: A) => R {
+  const rounds = (a: unknown): boolean => a instanceof Tensor && isNarrow(a);
+  const mixes = (a: unknown): boolean => a instanceof Tensor && a.dtype === 'float32';
   return tidy((...args: A) =>
-    args.some((a) => a instanceof Tensor && isNarrow(a)) ? wide(operator, args, narrow) : operator(...args),
+    args.some(rounds) && !args.some(mixes) ? wide(operator, args, narrow) : operator(...args),
   );
 }
 

@@ -145,6 +145,24 @@ for (const { device, available } of fw.devices()) {
       });
     });
 
+    it('operators refuse float32 beside it', () => {
+      fw.scope(() => {
+        const [x, y, w] = [fw.ones([3, 3], where), fw.ones([3, 3], { device }), fw.ones([3], { device })];
+        const mixed: (() => fw.Tensor)[] = [
+          () => x.add(y),
+          () => y.maximum(x),
+          () => x.matmul(y),
+          () => fw.linear(x, y),
+          () => fw.rmsNorm(x, w),
+          () => fw.layerNorm(x, x.slice(0, 0, 1).squeeze(0), w),
+          () => fw.swiglu(x, y),
+          () => fw.shortConvolution(x.unsqueeze(0), y).output,
+          () => fw.rmsNormGated(x, y, null),
+        ];
+        for (const use of mixed) expectError('DTYPE', /must be (bfloat16|float32)/, use);
+      });
+    });
+
     it('numbers beside it are not rounded', () => {
       fw.scope(() => {
         const x = fw.ones([3], where);

@@ -16,6 +16,9 @@ export const TOLERANCE: Record<'float32' | 'float64' | 'bfloat16', Tolerance> = 
   bfloat16: { forward: 0.005, gradient: 0.008, gateGradient: 0.02 },
 };
 
+/** Whole models in bfloat16 against float32 on the same weights: every activation is rounded. */
+export const BFLOAT16_MODEL = { loss: 0.002, gradients: 0.12 };
+
 export function toleranceOf(dtype: DType): Tolerance {
   if (dtype === 'int32') throw new Error('int32 has no tolerance');
   return TOLERANCE[dtype];
