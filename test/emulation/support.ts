@@ -1,14 +1,11 @@
 // Child processes with the emulated card, which shows itself only to those who ask for it by name.
-import { existsSync } from 'node:fs';
-import path from 'node:path';
-import { finish, type Finished, repository, runSource, start } from '../support/child';
+import { finish, type Finished, runSource, start } from '../support/child';
+import { onEmulation } from './device';
 
-const built = existsSync(path.join(repository, 'build-emulation', 'fast_weights_emulation.node'));
-
-/** A describe block; skipped where `npm run build:emulation` has not been run. */
+/** A describe block for `npm run test:emulation`, which builds the card first. */
 export function describeEmulated(title: string, body: (this: Mocha.Suite) => void): void {
-  if (built) describe(title, body);
-  else describe.skip(`${title} (not built: npm run build:emulation)`, body);
+  if (onEmulation) describe(title, body);
+  else describe.skip(`${title} (npm run test:emulation)`, body);
 }
 
 function environment(card: string): NodeJS.ProcessEnv {
