@@ -165,7 +165,7 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
   }
 
   trimMemory(): void {
-    this.addon.trim();
+    guarded('trim', () => this.addon.trim());
   }
 
   abstract setNumThreads(n: number): void;

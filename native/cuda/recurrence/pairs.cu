@@ -11,7 +11,7 @@
 namespace fw::cuda {
 namespace {
 
-constexpr int kLaneKeys = 8;  // keys of a lane: K <= 256
+constexpr int kLaneKeys = kMostKeys / kWarp;  // of a lane
 
 // high + low, low the rounding error of high.
 struct Exact {

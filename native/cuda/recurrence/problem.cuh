@@ -5,11 +5,15 @@
 // the output o = scale S^T q, left is scale q and right the gradient of o; exchanged, o = scale S q, it is the other way
 // round, and the forward pass has no left.
 #pragma once
+#include <stdexcept>
+#include <string>
+
 #include "../operand.cuh"
 
 namespace fw::cuda {
 
 constexpr int kChunk = 16;
+constexpr int64_t kMostKeys = 256;
 
 struct Problem {
   Heads q, k, v, gate, beta, eraseKey, writeKey, left, right;
@@ -26,6 +30,10 @@ struct Problem {
 // `every` tokens there is a checkpoint.
 template <class Args>
 Problem decode(const Args& args) {
+  if (args.keyDim > kMostKeys) {
+    throw std::invalid_argument("a recurrence on a card has a state of at most " + std::to_string(kMostKeys) +
+                                (args.exchanged ? " values" : " keys") + " per head, got " + std::to_string(args.keyDim));
+  }
   Problem p{};
   p.q = args.q, p.k = args.k, p.v = args.v, p.gate = args.gate, p.beta = args.beta;
   p.eraseKey = args.eraseKey.data ? static_cast<const Heads&>(args.eraseKey) : args.k;

@@ -6,8 +6,6 @@
 namespace fw::cuda {
 namespace {
 
-constexpr int kMostKeys = 256;
-
 struct Step {
   static constexpr int kThreads = 128, kWarps = kThreads / kWarp;
   struct Args {
