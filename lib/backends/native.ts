@@ -168,7 +168,7 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
   }
 
   trimMemory(): void {
-    this.addon.trim();
+    guarded('trim', () => this.addon.trim());
   }
 
   abstract setNumThreads(n: number): void;

@@ -37,7 +37,7 @@ class Arguments {
   }
   void read(List& x) {
     x.count = whole();
-    if (x.count < 0 || x.count > (end_ - at_) / 3) throw std::invalid_argument("a list is longer than the command");
+    if (x.count < 0 || x.count > (end_ - at_) / 4) throw std::invalid_argument("a list is longer than the command");
     lists_.push_back(std::make_unique<Span[]>(x.count));
     Span* const items = lists_.back().get();
     x.items = items;

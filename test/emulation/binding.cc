@@ -60,6 +60,10 @@ Napi::Value launches(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::launches()));
 }
 
+Napi::Value pinned_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(emulation::pinned_bytes()));
+}
+
 }  // namespace
 
 void add_emulation_functions(Napi::Object exports) {
@@ -73,6 +77,7 @@ void add_emulation_functions(Napi::Object exports) {
   add("setTruncatedSums", set_truncated_sums);
   add("revive", revive);
   add("launches", launches);
+  add("pinnedBytes", pinned_bytes);
   exports["emulation"] = functions;
 }
 

@@ -11,6 +11,8 @@ namespace emulation {
 
 // Launches since the process began.
 int64_t launches();
+// Bytes of the host that are pinned.
+int64_t pinned_bytes();
 
 // Of these kinds:
 //   race        two accesses without the barrier or warpSync that would order them

@@ -29,6 +29,8 @@ export interface Emulation {
   /** Makes a card usable again after a launch that failed. */
   revive(): void;
   launches(): number;
+  /** Of the host. */
+  pinnedBytes(): number;
 }
 
 export function emulation(): Emulation {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "card.h"
+#include "control.h"
 #include "device.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -67,6 +68,13 @@ bool is_pinned(const void* data) {
   return found != pinned.end() && data < bytes_at(found->first) + found->second;
 }
 }  // namespace
+
+int64_t pinned_bytes() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  int64_t sum = 0;
+  for (const auto& [data, bytes] : pinned) sum += static_cast<int64_t>(bytes);
+  return sum;
+}
 
 unsigned char* reserve(size_t bytes) {
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

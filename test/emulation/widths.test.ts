@@ -40,7 +40,7 @@ if (onEmulation) {
     }
 
     it('refuses wider keys', () => {
-      expectError('UNSUPPORTED', /keys of 257 numbers; on a card they have at most 256/, () =>
+      expectError('UNSUPPORTED', /at most 256 keys per head, got 257/, () =>
         run('cuda-emulation', 'float32', 257, 4),
       );
     });

@@ -108,10 +108,12 @@ void Card::fail(const cuda::CudaError& error) {
 Block Card::allocate(int64_t bytes, bool poison) {
   std::lock_guard<std::mutex> lock(mutex_);
   require_well();
-  const Block block = memory_.allocate(bytes);
-  if (block.data && poison && bytes > 0) {
-    attempt([&] { cuda::check("poison", cudaMemsetAsync(block.data, 0xff, static_cast<size_t>(bytes), context_.stream)); });
-  }
+  Block block{};
+  attempt([&] {
+    block = memory_.allocate(bytes);
+    if (!block.data || !poison || bytes == 0) return;
+    cuda::check("poison", cudaMemsetAsync(block.data, 0xff, static_cast<size_t>(bytes), context_.stream));
+  });
   return block;
 }
 
@@ -122,7 +124,8 @@ void Card::free(Block block) {
 
 void Card::trim() {
   std::lock_guard<std::mutex> lock(mutex_);
-  memory_.trim();
+  require_well();
+  attempt([&] { memory_.trim(); });
 }
 
 void Card::write(void* to, const void* from, int64_t bytes) {
@@ -133,45 +136,53 @@ void Card::write(void* to, const void* from, int64_t bytes) {
       const size_t size = static_cast<size_t>(std::min(Staging::kPiece, bytes - at));
       const Staging::Pinned pinned = staging_.take(static_cast<int64_t>(size));
       std::memcpy(pinned.data, static_cast<const char*>(from) + at, size);
-      cuda::check("copy to the card", cudaMemcpyAsync(static_cast<char*>(to) + at, pinned.data, size,
-                                                      cudaMemcpyHostToDevice, context_.stream));
-      cuda::check("event", cudaEventRecord(pinned.done, context_.stream));
+      const cudaError_t copied = cudaMemcpyAsync(static_cast<char*>(to) + at, pinned.data, size, cudaMemcpyHostToDevice,
+                                                 context_.stream);
+      const cudaError_t recorded = cudaEventRecord(pinned.done, context_.stream);
       staging_.give_back(pinned);
+      cuda::check("copy to the card", copied);
+      cuda::check("event", recorded);
     }
   });
 }
 
-Card::Download Card::start_download(char* to, const void* from, int64_t bytes) {
+std::shared_ptr<const Card::Download> Card::start_download(char* to, const void* from, int64_t bytes) {
+  const auto download = std::make_shared<Download>(*this);  // before the lock, which its end takes too
   std::lock_guard<std::mutex> lock(mutex_);
   require_well();
-  Download download;
   attempt([&] {
     int64_t at = 0;
     do {
       const int64_t size = std::min(Staging::kPiece, bytes - at);
       const Staging::Pinned pinned = staging_.take(size);
+      download->pieces_.push_back({pinned, to + at, size});
       if (size > 0) {
         cuda::check("copy from the card",
                     cudaMemcpyAsync(pinned.data, static_cast<const char*>(from) + at, static_cast<size_t>(size),
                                     cudaMemcpyDeviceToHost, context_.stream));
       }
       cuda::check("event", cudaEventRecord(pinned.done, context_.stream));
-      download.pieces.push_back({pinned, to + at, size});
       at += size;
     } while (at < bytes);
   });
   return download;
 }
 
-void Card::finish(const Download& download) {
+Card::Download::~Download() {
+  std::lock_guard<std::mutex> lock(card_.mutex_);
+  for (const Piece& piece : pieces_) card_.staging_.give_back(piece.pinned);
+}
+
+void Card::Download::finish() const {
   cudaError_t failed = cudaSuccess;
-  for (const Download::Piece& piece : download.pieces) {
-    if (failed == cudaSuccess) failed = cudaEventSynchronize(piece.pinned.done);
-    if (failed == cudaSuccess && piece.bytes > 0) std::memcpy(piece.to, piece.pinned.data, static_cast<size_t>(piece.bytes));
+  for (const Piece& piece : pieces_) {
+    failed = cudaEventSynchronize(piece.pinned.done);
+    if (failed != cudaSuccess) break;
+    if (piece.bytes > 0) std::memcpy(piece.to, piece.pinned.data, static_cast<size_t>(piece.bytes));
   }
-  std::lock_guard<std::mutex> lock(mutex_);
-  for (const Download::Piece& piece : download.pieces) staging_.give_back(piece.pinned);
-  attempt([&] { cuda::check("kernel", failed); });
+  if (failed == cudaSuccess) return;
+  std::lock_guard<std::mutex> lock(card_.mutex_);
+  card_.attempt([&] { cuda::check("kernel", failed); });
 }
 
 Card::Usage Card::usage() {

@@ -1,6 +1,7 @@
 // The graphics card, one for the whole process: its stream, its memory, and whether it is still well. Every call takes
 // its mutex, so that environments of several threads put their work onto the one stream in turn.
 #pragma once
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -34,27 +35,34 @@ class Card {
   void trim();
   void write(void* to, const void* from, int64_t bytes);
 
-  // A copy to the host on its way; `finish` waits for it and puts it where it belongs.
-  struct Download {
+  // A copy to the host on its way: `finish` waits for it and puts it where it belongs. It may as well be dropped.
+  class Download {
+   public:
+    explicit Download(Card& card) : card_(card) {}
+    Download(const Download&) = delete;
+    ~Download();
+    void finish() const;
+
+   private:
+    friend class Card;
     struct Piece {
       Staging::Pinned pinned;
       char* to;
       int64_t bytes;
     };
-    std::vector<Piece> pieces;
+    Card& card_;
+    std::vector<Piece> pieces_;
   };
   // An empty one ends when everything before it has.
-  Download start_download(char* to, const void* from, int64_t bytes);
-  void finish(const Download& download);
+  std::shared_ptr<const Download> start_download(char* to, const void* from, int64_t bytes);
 
   template <class Args>
   void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args) {
     std::lock_guard<std::mutex> lock(mutex_);
     require_well();
     launches_.add(args);
+    const ScratchOfCall scratch{*this};
     attempt([&] { kernel(context_, args); });
-    for (Block block : scratch_) memory_.free(block);
-    scratch_.clear();
     if (synchronous_) attempt([&] { cuda::check("kernel", cudaStreamSynchronize(context_.stream)); });
   }
 
@@ -68,6 +76,14 @@ class Card {
 
   struct CardContext : cuda::Context {
     Card* card;
+  };
+  // Frees what a call has asked for, however the call ends.
+  struct ScratchOfCall {
+    Card& card;
+    ~ScratchOfCall() {
+      for (Block block : card.scratch_) card.memory_.free(block);
+      card.scratch_.clear();
+    }
   };
 
   Card();

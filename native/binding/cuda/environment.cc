@@ -35,21 +35,18 @@ void Environment::write(uint64_t id, int64_t offset, const void* data, int64_t b
 }
 
 void Environment::read(uint64_t id, int64_t offset, void* data, int64_t bytes) {
-  Card& card = Card::get();
-  card.finish(card.start_download(static_cast<char*>(data), range(id, offset, bytes), bytes));
+  Card::get().start_download(static_cast<char*>(data), range(id, offset, bytes), bytes)->finish();
 }
 
 Napi::Value Environment::read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data,
                                     int64_t bytes) {
-  Card& card = Card::get();
-  const auto download = card.start_download(static_cast<char*>(data), range(id, offset, bytes), bytes);
-  return promises.after(keep.Env(), completions_, keep, [&card, download] { card.finish(download); });
+  const auto download = Card::get().start_download(static_cast<char*>(data), range(id, offset, bytes), bytes);
+  return promises.after(keep.Env(), completions_, keep, [download] { download->finish(); });
 }
 
 Napi::Value Environment::synchronize(Napi::Env env, Promises& promises) {
-  Card& card = Card::get();
-  const auto end = card.start_download(nullptr, nullptr, 0);
-  return promises.after(env, completions_, env.Undefined(), [&card, end] { card.finish(end); });
+  const auto end = Card::get().start_download(nullptr, nullptr, 0);
+  return promises.after(env, completions_, env.Undefined(), [end] { end->finish(); });
 }
 
 void Environment::report_memory(Napi::Object report) const {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../../cuda/context.h"
 #include "emulated.h"
 
 namespace fw {
@@ -37,10 +38,12 @@ CudaMemory::Piece* CudaMemory::take(int64_t bytes, bool small) {
 
 CudaMemory::Piece* CudaMemory::add_segment(int64_t bytes, bool small) {
   void* data = nullptr;
-  if (cudaMalloc(&data, static_cast<size_t>(bytes)) != cudaSuccess) {
+  const cudaError_t code = cudaMalloc(&data, static_cast<size_t>(bytes));
+  if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // no memory is not an error that stays
     return nullptr;
   }
+  cuda::check("memory", code);  // what earlier kernels have done may be told here
   Piece* const piece = new Piece{static_cast<char*>(data), bytes, small, true, nullptr, nullptr};
   free_[small ? 0 : 1].insert(piece);
   cached_ += bytes;
@@ -98,7 +101,7 @@ void CudaMemory::free(Block block) {
 }
 
 void CudaMemory::trim() {
-  if (cudaStreamSynchronize(stream_) != cudaSuccess) return;
+  cuda::check("kernel", cudaStreamSynchronize(stream_));
   for (Pieces& pieces : free_) {
     for (auto it = pieces.begin(); it != pieces.end();) {
       Piece* const piece = *it;

@@ -17,7 +17,7 @@ class CudaMemory {
   // Before anything else.
   void attach(cudaStream_t stream) { stream_ = stream; }
   // A block of `bytes` or a little more; one without data when neither the cache nor the card has room. May wait for the
-  // stream, to give what is cached back to the card.
+  // stream, to give what is cached back to the card. Throws CudaError, as `trim` does.
   Block allocate(int64_t bytes);
   void free(Block block);
   // Returns wholly free segments to the card, once the stream is through with them.

@@ -1,7 +1,10 @@
 // A list of blocks, searched for one that fits and whose copy is through.
 #include "staging.h"
 
+#include <string>
+
 #include "../../cuda/context.h"
+#include "../errors.h"
 
 namespace fw {
 
@@ -14,21 +17,28 @@ Staging::Pinned Staging::take(int64_t bytes) {
     const Pinned found = kept_[i];
     kept_[i] = kept_.back();
     kept_.pop_back();
-    bytes_kept_ -= size;
+    bytes_kept_[is_small(size)] -= size;
     return found;
   }
   cudaGetLastError();  // an event that has not happened yet is no error
+  cudaEvent_t done = nullptr;
+  cuda::check("event", cudaEventCreateWithFlags(&done, cudaEventBlockingSync | cudaEventDisableTiming));
   void* data = nullptr;
-  cuda::check("pinned memory", cudaMallocHost(&data, static_cast<size_t>(size)));
-  Pinned pinned{static_cast<char*>(data), size, nullptr};
-  cuda::check("event", cudaEventCreateWithFlags(&pinned.done, cudaEventBlockingSync | cudaEventDisableTiming));
-  return pinned;
+  const cudaError_t code = cudaMallocHost(&data, static_cast<size_t>(size));
+  if (code == cudaSuccess) return {static_cast<char*>(data), size, done};
+  cudaEventDestroy(done);
+  cudaGetLastError();
+  if (code == cudaErrorMemoryAllocation) {
+    throw OutOfMemory("the host has no room to pin " + std::to_string(size) + " bytes for a copy");
+  }
+  throw cuda::CudaError("pinned memory", code);
 }
 
 void Staging::give_back(Pinned pinned) {
-  if (bytes_kept_ + pinned.bytes <= kMostKept) {
+  const bool small = is_small(pinned.bytes);
+  if (bytes_kept_[small] + pinned.bytes <= kMostKept[small]) {
     kept_.push_back(pinned);
-    bytes_kept_ += pinned.bytes;
+    bytes_kept_[small] += pinned.bytes;
     return;
   }
   cudaEventSynchronize(pinned.done);

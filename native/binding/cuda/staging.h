@@ -19,16 +19,20 @@ class Staging {
     cudaEvent_t done;
   };
 
-  // At least `bytes`, which kPiece bounds. Throws CudaError.
+  // At least `bytes`, which kPiece bounds. Throws CudaError and OutOfMemory.
   Pinned take(int64_t bytes);
   void give_back(Pinned pinned);
 
  private:
-  // What stays pinned at most; blocks beyond it are freed when they come back.
-  static constexpr int64_t kMostKept = 256 << 20;
+  // What stays pinned at most; blocks beyond it are freed when they come back, which waits for the card. Small blocks are
+  // counted by themselves: after large copies the many small ones must not wait.
+  static constexpr int64_t kSmall = 1 << 20;
+  static constexpr int64_t kMostKept[] = {256 << 20, 32 << 20};
+
+  static bool is_small(int64_t bytes) { return bytes <= kSmall; }
 
   std::vector<Pinned> kept_;
-  int64_t bytes_kept_ = 0;
+  int64_t bytes_kept_[2] = {};  // of large blocks and of small ones
 };
 
 }  // namespace fw

@@ -5,6 +5,9 @@
 // the output o = scale S^T q, left is scale q and right the gradient of o; exchanged, o = scale S q, it is the other way
 // round, and the forward pass has no left.
 #pragma once
+#include <stdexcept>
+#include <string>
+
 #include "../operand.cuh"
 
 namespace fw::cuda {
@@ -26,8 +29,8 @@ struct Problem {
 template <class Args>
 Problem decode(const Args& args) {
   if (args.keyDim > kMostKeys) {
-    throw Unsupported("keys of " + std::to_string(args.keyDim) + " numbers; on a card they have at most " +
-                      std::to_string(kMostKeys));
+    throw Unsupported("a recurrence on a card has a state of at most " + std::to_string(kMostKeys) +
+                      (args.exchanged ? " values" : " keys") + " per head, got " + std::to_string(args.keyDim));
   }
   Problem p{};
   p.q = args.q, p.k = args.k, p.v = args.v, p.gate = args.gate, p.beta = args.beta;

@@ -1,0 +1,212 @@
+// The host's side of the card: order, memory, errors, threads, and how processes and workers end.
+import { expect } from 'chai';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import * as fw from '../../lib';
+import { getBackend } from '../../lib/backends';
+import { runSource } from '../support/child';
+import { emulation, onEmulation } from './device';
+
+const MiB = 1 << 20;
+
+if (onEmulation) {
+  const card = emulation();
+  const device = 'cuda-emulation';
+  const file = path.resolve(__dirname, '../../build-emulation/fast_weights_emulation.node');
+  const addon = JSON.stringify(file);
+  const { memoryUsage } = createRequire(__filename)(file) as { memoryUsage(): { live: number; cached: number } };
+  /** Work for some tenths of a second. */
+  const burden = (): fw.Tensor => fw.noGrad(() => fw.scope(() => fw.rand([200, 200]).matmul(fw.rand([200, 200]))));
+  const burdenSource = `
+    const burden = () => fw.noGrad(() => fw.scope(() => fw.rand([200, 200]).matmul(fw.rand([200, 200]))));`;
+
+  /** Prints what `source` returns as JSON; stderr must stay empty, and the process must end well. */
+  async function inChild(source: string, env: NodeJS.ProcessEnv = {}): Promise<unknown> {
+    const text = `const addon = require(${addon}); const { Worker } = require('node:worker_threads'); ${burdenSource}
+      (async () => { ${source} })().then((value) => console.log(JSON.stringify(value)));`;
+    const { code, stdout, stderr } = await runSource(text, env);
+    expect(stderr).to.equal('');
+    expect(code).to.equal(0);
+    return stdout === '' ? undefined : JSON.parse(stdout);
+  }
+
+  describe('the host of the emulated card', function () {
+    this.timeout(120_000);
+
+    it('reads keep their place: later writes and frees do not reach them', async () => {
+      const x = fw.full([1000], 1);
+      burden();
+      const before = x.data();
+      fw.noGrad(() => x.add_(5));
+      const after = x.data();
+      x.dispose();
+      fw.full([1000], 9);
+      expect((await before)[999]).to.equal(1);
+      expect((await after)[999]).to.equal(6);
+    });
+
+    it('leaves the event loop free while the card computes', async () => {
+      let ticks = 0;
+      const timer = setInterval(() => ticks++, 1);
+      await burden().data();
+      clearInterval(timer);
+      expect(ticks).to.be.greaterThan(3);
+    });
+
+    it('copies nothing, and more than one piece', async () => {
+      expect(await fw.zeros([0, 3]).data()).to.have.length(0);
+      expect(fw.zeros([0]).dataSync()).to.have.length(0);
+      const n = 70 * (MiB / 4) + 3;
+      const values = Float32Array.from({ length: n }, (_, i) => i % 65521);
+      const t = fw.tensor(values);
+      const [slow, fast] = [await t.data(), t.dataSync()];
+      t.dispose();
+      for (const copy of [slow, fast])
+        expect(Buffer.compare(Buffer.from(copy.buffer), Buffer.from(values.buffer))).to.equal(0);
+    });
+
+    it('small blocks stay pinned after large copies, too', async () => {
+      const backend = getBackend(device);
+      const large = backend.allocate('float32', 300 * (MiB / 4));
+      backend.read(large, 0, new Float32Array(300 * (MiB / 4)));
+      backend.free(large);
+      const small = fw.ones([1]);
+      const before = card.pinnedBytes();
+      for (let i = 0; i < 3; i++) {
+        burden();
+        await Promise.all(Array.from({ length: 20 }, () => small.data()));
+      }
+      expect(card.pinnedBytes() - before).to.be.within(10 << 16, 25 << 16);
+    });
+
+    it('memory does not grow over steps', () => {
+      const w = fw.rand([24, 24], { requiresGrad: true });
+      const step = (): void =>
+        fw.scope(() => {
+          fw.rand([1, 20, 1, 24]).matmul(w).square().sum().backward();
+          w.grad!.dispose();
+          w.grad = null;
+        });
+      const usage = (): number[] => {
+        const { live, cached } = memoryUsage();
+        return [live, live + cached, card.pinnedBytes()];
+      };
+      for (let i = 0; i < 5; i++) step();
+      const before = usage();
+      for (let i = 0; i < 300; i++) step();
+      expect(usage()).to.deep.equal(before);
+    });
+
+    it('a call that finds no working memory is a typed error and leaves nothing behind', async () => {
+      const result = await inChild(
+        `const row = () => fw.zeros([1, 4096, 16, 16]);
+        const [q, k, v, g] = [row(), row(), row(), row()];
+        const ballast = fw.zeros([24 << 18]);
+        const run = () => fw.scope(() => fw.noGrad(() => fw.recurrence({ q, k, v, valueGate: g })));
+        const before = addon.memoryUsage().live;
+        let failure;
+        try { run(); } catch (error) { failure = error; }
+        return [failure.code, failure.message, addon.memoryUsage().live - before];`,
+        { FAST_WEIGHTS_EMULATED_CARD: `memory=${64 * MiB}`, FAST_WEIGHTS_CHECK: '0' },
+      );
+      const [code, message, left] = result as [string, string, number];
+      expect(code).to.equal('OUT_OF_MEMORY');
+      expect(message).to.match(/\d+ bytes.*\d+ are free/);
+      expect(left).to.equal(0);
+    });
+
+    it('no room for a tensor: the error says how much was asked for and how much is free', () => {
+      expect(() => fw.zeros([1 << 30])).to.throw(/no room for 4294967296 bytes more: \d+ bytes free, \d+ bytes in use/);
+    });
+
+    it('a card that has failed is not one without memory', async () => {
+      const result = await inChild(
+        `fw.zeros([10]);
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        const codes = [];
+        for (const call of [() => fw.zeros([8 << 20]), () => fw.zeros([10])]) {
+          try { call(); } catch (error) { codes.push(error.code, /the card failed|illegal/.test(error.message)); }
+        }
+        return codes;`,
+        { FAST_WEIGHTS_EMULATED_CARD: 'failLaunch=1', FAST_WEIGHTS_POISON: '' },
+      );
+      expect(result).to.deep.equal(['BACKEND', true, 'BACKEND', true]);
+    });
+
+    it('reads that are under way when the card fails are rejected', async () => {
+      const result = await inChild(
+        `const x = fw.tensor([1, 2, 3]);
+        const settled = await Promise.allSettled([fw.noGrad(() => x.add(1)).data(), x.data(), x.data()]);
+        return settled.map(({ status, reason }) => status === 'fulfilled' || reason.code);`,
+        { FAST_WEIGHTS_EMULATED_CARD: 'failLaunch=1' },
+      );
+      expect(result).to.deep.equal(['BACKEND', 'BACKEND', 'BACKEND']);
+    });
+
+    it('the process ends well with work still queued', async () => {
+      const result = await inChild(`for (let i = 0; i < 10; i++) burden().data(); process.exit(0);`);
+      expect(result).to.equal(undefined);
+    });
+
+    it('workers that end with reads under way leave nothing pinned or allocated', async () => {
+      const result = await inChild(`
+        const body = \`
+          const addon = require(${addon});
+          const [id, out] = [addon.allocate(16 << 20), new Float32Array(4 << 20)];
+          for (let i = 0; i < 10; i++) addon.readAsync(id, 0, out);
+          require('node:worker_threads').parentPort.postMessage(0);
+        \`;
+        const before = addon.memoryUsage().live;
+        for (let i = 0; i < 5; i++) {
+          const work = burden();
+          const worker = new Worker(body, { eval: true });
+          await new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject));
+          await worker.terminate();
+          work.dispose();
+        }
+        await fw.zeros([1]).data();
+        return [addon.emulation.pinnedBytes() <= ${300 * MiB}, addon.memoryUsage().live - before < 1 << 20];`);
+      expect(result).to.deep.equal([true, true]);
+    });
+
+    it('a worker that used the card alone may end', async () => {
+      const { code, stdout } = await runSource(
+        `
+        const { Worker } = require('node:worker_threads');
+        const body = \`
+          const addon = require(${addon});
+          const out = new Float32Array(16);
+          addon.readAsync(addon.allocate(64), 0, out);
+          require('node:worker_threads').parentPort.postMessage(addon.memoryUsage().live + addon.memoryUsage().cached);
+        \`;
+        (async () => {
+          for (let i = 0; i < 3; i++) {
+            const worker = new Worker(body, { eval: true });
+            console.log(await new Promise((resolve, reject) => worker.on('message', resolve).on('error', reject)));
+            await worker.terminate();
+          }
+        })();`.replace(/^/, 'delete process.env.FAST_WEIGHTS_DEVICE;'),
+      );
+      expect(code).to.equal(0);
+      expect(stdout.trim().split('\n')).to.deep.equal(['2097152', '2097152', '2097152']);
+    });
+
+    it('several threads compute at once, with the same results', async () => {
+      const result = await inChild(`
+        const body = \`
+          require('tsx/cjs');
+          const fw = require(\${JSON.stringify(require.resolve('./lib/index.ts'))});
+          const { parentPort } = require('node:worker_threads');
+          fw.manualSeed(1);
+          const q = fw.rand([2, 40, 2, 16], { requiresGrad: true, low: -0.2, high: 0.2 });
+          for (let i = 0; i < 3; i++) fw.scope(() => fw.deltaRule(q, q, q).output.sum().backward());
+          parentPort.postMessage([...q.grad.dataSync()].join());
+        \`;
+        const workers = [0, 1, 2].map(() => new Worker(body, { eval: true }));
+        const values = await Promise.all(
+          workers.map((w) => new Promise((resolve, reject) => w.on('message', resolve).on('error', reject))));
+        return [new Set(values).size, addon.emulation.findings().length];`);
+      expect(result).to.deep.equal([1, 0]);
+    });
+  });
+}
