@@ -3,6 +3,7 @@
 // races. Says what is missing where it cannot be built.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { Failure, isMain, root, runMain, works } from './support.mjs';
 
 const require = createRequire(import.meta.url);
@@ -26,9 +27,9 @@ const SUITES = [
 
 const SANITIZED = [['test/ops/kernels.test.ts'], ['test/rules/conformance.test.ts', '--grep', 'packed.*chunk']];
 
-function build(folder, ...definitions) {
+function build(folder, ...options) {
   for (const args of [
-    ['-B', folder, '-DFAST_WEIGHTS_EMULATION=ON', ...definitions],
+    ['-B', folder, ...options],
     ['--build', folder, '--parallel', '2'],
   ]) {
     const { status, stdout, stderr } = spawnSync('cmake', args, { cwd: root, encoding: 'utf8' });
@@ -53,11 +54,15 @@ function main() {
     console.log(`NOT tested on the emulated card: ${tool} is not installed`);
     return;
   }
+  console.log('testing the emulation itself');
+  build('build-selftest', '-S', 'test/emulation');
+  const selftest = spawnSync(join(root, 'build-selftest', 'selftest'), { stdio: 'inherit' });
+  const failed = selftest.status === 0 ? [] : ['build-selftest/selftest'];
   console.log('building the emulated card (about a minute the first time)');
-  build('build-emulation');
-  const failed = run(SUITES, {});
+  build('build-emulation', '-DFAST_WEIGHTS_EMULATION=ON');
+  failed.push(...run(SUITES, {}));
   console.log('building it with sanitizers');
-  build('build-emulation-sanitized', '-DFAST_WEIGHTS_SANITIZE=address,undefined');
+  build('build-emulation-sanitized', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_SANITIZE=address,undefined');
   const { stdout } = spawnSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' });
   const env = {
     LD_PRELOAD: stdout.trim(),
