@@ -1,6 +1,6 @@
 // The CUDA device: a graphics card, or the emulation of one that tests run kernels on.
 import { FastWeightsError } from '../core';
-import { checkSchema, NativeBackend, type Addon } from './native';
+import { checkSchema, guarded, NativeBackend, type Addon } from './native';
 
 /** What the addon says of the card. */
 export interface CardFacts {
@@ -17,13 +17,23 @@ export interface CardFacts {
   readonly runtime: number;
 }
 
+/** What multiplies matrices in a training step. */
+export interface ProductLibrary {
+  /** 'cublas 13.1', or 'own' for the kernels that everything else is computed with. */
+  readonly library: string;
+  /** Why it is 'own'. */
+  readonly libraryReason?: string;
+}
+
 /** The surface of native/binding/cuda/device.cc. */
 export interface CudaAddon extends Addon {
   card(): CardFacts;
+  library(): ProductLibrary;
+  useCublas(on: boolean): void;
 }
 
 export class CudaBackend extends NativeBackend<CudaAddon> {
-  readonly card: CardFacts;
+  private readonly facts: CardFacts;
 
   /** BACKEND with the reason when there is no card to use. */
   constructor(addon: CudaAddon, device: 'cuda' | 'cuda-emulation') {
@@ -31,7 +41,16 @@ export class CudaBackend extends NativeBackend<CudaAddon> {
     const card = addon.card();
     if (card.reason) throw new FastWeightsError('BACKEND', card.reason);
     super(addon, device, `${card.name} (compute capability ${card.capability})`, ['float32']);
-    this.card = card;
+    this.facts = card;
+  }
+
+  /** Opens the library of matrix products to say what it is. */
+  get card(): CardFacts & ProductLibrary {
+    return { ...this.facts, ...guarded('card', () => this.addon.library()) };
+  }
+
+  useProductLibrary(on: boolean): void {
+    guarded('useProductLibrary', () => this.addon.useCublas(on));
   }
 
   /** The card has its own. */

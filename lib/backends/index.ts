@@ -3,12 +3,12 @@ import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device
 import type { Backend, DeviceInfo } from './backend';
 import { createJsBackend } from './js';
 import { cpuBackend, cudaBackend, emulationBackend, loadAttempts } from './loader';
-import type { CardFacts } from './cuda';
+import type { CardFacts, ProductLibrary } from './cuda';
 import type { MachineLimits } from './cpu';
 
 export type { Backend, DeviceInfo } from './backend';
 export { loadAttempts, processorName, type LoadAttempt } from './loader';
-export type { CardFacts } from './cuda';
+export type { CardFacts, ProductLibrary } from './cuda';
 export type { MachineLimits } from './cpu';
 export * from './table';
 
@@ -96,7 +96,8 @@ export function machineLimits(copyBytes = 0): MachineLimits | null {
   return cpuBackend()?.measureLimits(copyBytes) ?? null;
 }
 
-/** The graphics card in use; null when there is none. */
-export function cardFacts(): CardFacts | null {
-  return cudaBackend()?.card ?? null;
+/** The graphics card, or the emulated one where that was asked for; null when there is none. */
+export function cardFacts(): (CardFacts & ProductLibrary) | null {
+  const backend = DEVICES[0] === EMULATION ? emulationBackend() : cudaBackend();
+  return backend?.card ?? null;
 }

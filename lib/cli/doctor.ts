@@ -1,7 +1,7 @@
 // `doctor`: what this machine offers, what is missing and how to get it, and whether the kernels compute right.
 import { availableParallelism, freemem, totalmem } from 'node:os';
 import { Command } from 'commander';
-import { devices, loadAttempts, processorName, type LoadAttempt } from '../backends';
+import { cardFacts, devices, loadAttempts, processorName, type LoadAttempt } from '../backends';
 import { type Device, HostRandom, scope } from '../core';
 import { tensor } from '../ops';
 import { deltaRule } from '../rules';
@@ -13,6 +13,9 @@ interface DeviceReport {
   available: boolean;
   name: string;
   reason?: string;
+  /** Of a card: what multiplies matrices in training, 'cublas 13.1' or 'own', and why. */
+  library?: string;
+  libraryReason?: string;
   /** Relative error of a delta rule over a short sequence against float64. */
   selfTest?: { error: number; passed: boolean };
 }
@@ -60,9 +63,16 @@ function examine(): DoctorReport {
     processor: processorName(),
     threads: availableParallelism(),
     memory: { total: totalmem(), free: freemem() },
-    devices: devices().map((d) => (d.available ? { ...d, selfTest: selfTest(d.device) } : d)),
+    devices: devices().map((d) =>
+      d.available ? { ...d, ...productLibrary(d.device), selfTest: selfTest(d.device) } : d,
+    ),
     loading: loadAttempts().map((attempt) => (attempt.ok ? attempt : { ...attempt, remedy: REMEDIES[attempt.step] })),
   };
+}
+
+function productLibrary(device: Device): Pick<DeviceReport, 'library' | 'libraryReason'> {
+  const facts = device.startsWith('cuda') ? cardFacts() : null;
+  return facts ? { library: facts.library, libraryReason: facts.libraryReason } : {};
 }
 
 const [T, K, V] = [40, 16, 24];
@@ -124,11 +134,12 @@ function render(report: DoctorReport): string {
   return lines.join('\n');
 }
 
-function renderDevice({ device, available, name, reason, selfTest }: DeviceReport): string {
+function renderDevice({ device, available, name, reason, library, libraryReason, selfTest }: DeviceReport): string {
   if (!available) return `  ${mark(false)} ${device}: ${reason ?? 'not available'}`;
   const test = selfTest!;
   const verdict = `self-test ${test.passed ? 'passed' : 'FAILED'} (error ${test.error.toExponential(1)})`;
-  return `  ${mark(test.passed)} ${device}: ${name}; ${verdict}`;
+  const products = library ? `; products of training: ${library}${libraryReason ? ` (${libraryReason})` : ''}` : '';
+  return `  ${mark(test.passed)} ${device}: ${name}; ${verdict}${products}`;
 }
 
 function mark(ok: boolean): string {

@@ -29,6 +29,8 @@ export interface Emulation {
   /** Makes a card usable again after a launch that failed. */
   revive(): void;
   launches(): number;
+  /** Products of the emulated cuBLAS, which nothing else calls. */
+  hostFunctions(): number;
 }
 
 export function emulation(): Emulation {

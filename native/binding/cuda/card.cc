@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cublas.h"
+
 namespace fw {
 namespace {
 
@@ -172,6 +174,14 @@ void Card::finish(const Download& download) {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const Download::Piece& piece : download.pieces) staging_.give_back(piece.pinned);
   attempt([&] { cuda::check("kernel", failed); });
+}
+
+Card::Library Card::library() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  require_well();
+  if (!cublas_.handle && cublas_.failure.empty()) open_cublas(cublas_, context_.stream, memory_);
+  if (!cublas_.usable()) return {"own", cublas_.failure};
+  return {"cublas " + std::to_string(cublas_.major) + "." + std::to_string(cublas_.minor), ""};
 }
 
 Card::Usage Card::usage() {

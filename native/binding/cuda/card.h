@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "../../cuda/context.h"
+#include "../../cuda/cublas.h"
 #include "../errors.h"
 #include "launches.h"
 #include "memory.h"
@@ -47,11 +48,20 @@ class Card {
   Download start_download(char* to, const void* from, int64_t bytes);
   void finish(const Download& download);
 
+  // Opens cuBLAS, once, and says what it is or why there is none.
+  struct Library {
+    std::string name;  // "cublas 13.1", or "own": the kernels of native/cuda
+    std::string reason;
+  };
+  Library library();
+
+  // `training`: products may go through cuBLAS.
   template <class Args>
-  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args) {
+  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, bool training) {
     std::lock_guard<std::mutex> lock(mutex_);
     require_well();
     launches_.add(args);
+    context_.cublas = training && cublas_.usable() ? &cublas_ : nullptr;
     attempt([&] { kernel(context_, args); });
     for (Block block : scratch_) memory_.free(block);
     scratch_.clear();
@@ -86,6 +96,7 @@ class Card {
 
   std::mutex mutex_;
   CardContext context_;
+  cuda::Cublas cublas_{};
   CudaMemory memory_;
   Staging staging_;
   Launches launches_;
