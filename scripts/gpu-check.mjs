@@ -26,7 +26,7 @@ const TESTS = [
   ...['rules/golden', 'rules/conformance', 'ops/kernels', 'ops/golden', 'rules/steps', 'ops/indices'],
   ...['optim/optim', 'autograd/accumulation', 'models/golden', 'models/families', 'inference/session'],
   ...['core/tensor', 'autograd/tape', 'ops/precision', 'autograd/operators', 'nn/module', 'core/temporaries'],
-  ...['rules/errors', 'optim/errors', 'inference/history', 'train/trainer'],
+  ...['rules/errors', 'optim/errors', 'inference/history', 'train/trainer', 'ops/cublas'],
 ];
 
 /** What the sanitizer looks at, since it makes kernels some hundred times slower: a file and names of its tests. */

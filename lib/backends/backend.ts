@@ -11,6 +11,11 @@ export interface Backend extends DeviceMemory {
   /** Dtypes that kernels compute in; others are storage formats and get widened to float32 first. */
   readonly computes: readonly DType[];
   setNumThreads(n: number): void;
+  /**
+   * Whether matrix products may go through a library in which the bits of a row depend on the rows beside it: for
+   * training steps only, off at first. Devices without one have no such function.
+   */
+  useProductLibrary?(on: boolean): void;
   /** Resolves when everything queued so far has run. */
   synchronize(): Promise<void>;
   /** Returns cached, unused memory to the system. */

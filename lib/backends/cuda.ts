@@ -16,9 +16,19 @@ export interface CardFacts {
   readonly runtime: number;
 }
 
+/** What multiplies matrices in a training step. */
+export interface ProductLibrary {
+  /** 'cublas 13.1', or 'own' for the kernels that everything else is computed with. */
+  readonly library: string;
+  /** Why it is 'own'. */
+  readonly libraryReason?: string;
+}
+
 /** The surface of native/binding/cuda/device.cc. */
 export interface CudaAddon extends Addon {
   card(): CardFacts;
+  library(): ProductLibrary;
+  useCublas(on: boolean): void;
 }
 
 export class CudaBackend extends NativeBackend<CudaAddon> {
@@ -29,6 +39,15 @@ export class CudaBackend extends NativeBackend<CudaAddon> {
   /** Bytes of the card's memory that no program uses. */
   freeMemory(): number | undefined {
     return guarded('memoryUsage', () => this.addon.memoryUsage()).free;
+  }
+
+  /** What computes products of matrices in training; opens it to say so. */
+  library(): ProductLibrary {
+    return guarded('library', () => this.addon.library());
+  }
+
+  useProductLibrary(on: boolean): void {
+    guarded('useProductLibrary', () => this.addon.useCublas(on));
   }
 
   /** The card has its own. */

@@ -3,12 +3,12 @@ import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device
 import type { Backend, DeviceInfo } from './backend';
 import { createJsBackend } from './js';
 import { cpuBackend, cudaBackend, emulationBackend, foundCard, loadAttempts, type LoadAttempt } from './loader';
-import type { CardFacts } from './cuda';
+import type { CardFacts, ProductLibrary } from './cuda';
 import type { MachineLimits } from './cpu';
 
 export type { Backend, DeviceInfo } from './backend';
 export { loadAttempts, processorName, type LoadAttempt } from './loader';
-export type { CardFacts } from './cuda';
+export type { CardFacts, ProductLibrary } from './cuda';
 export type { MachineLimits } from './cpu';
 export * from './table';
 
@@ -102,8 +102,8 @@ export function machineLimits(copyBytes = 0): MachineLimits | null {
 }
 
 /** The graphics card, usable or not (then with the reason); null when no CUDA addon could be loaded. */
-export function cardFacts(): (CardFacts & { readonly free?: number }) | null {
+export function cardFacts(): (CardFacts & Partial<ProductLibrary> & { readonly free?: number }) | null {
   const facts = foundCard();
-  const free = (emulationBackend() ?? cudaBackend())?.freeMemory();
-  return facts && { ...facts, ...(free !== undefined && { free }) };
+  const backend = emulationBackend() ?? cudaBackend();
+  return facts && { ...facts, ...(backend && { free: backend.freeMemory(), ...backend.library() }) };
 }

@@ -19,6 +19,9 @@ export interface CardReport {
   /** Versions of CUDA: the newest that the driver supports, and the one that the addon was built with. */
   driver?: string;
   runtime?: string;
+  /** What multiplies matrices in training: 'cublas 13.1', or 'own' and why. */
+  library?: string;
+  libraryReason?: string;
 }
 
 const REMEDIES: Record<Missing, string> = {
@@ -46,7 +49,7 @@ export function examineCard(): CardReport {
     const attempt = loadAttempts().find(({ step, ok }) => step === 'cuda package' && !ok);
     return { available: false, missing: 'package', reason: attempt?.reason, remedy: REMEDIES.package };
   }
-  const { reason, name, capability, multiprocessors, memory, driver, runtime, free } = facts;
+  const { reason, name, capability, multiprocessors, memory, driver, runtime, free, library, libraryReason } = facts;
   const missing = reason === undefined ? undefined : missingOf(facts);
   return {
     available: reason === undefined,
@@ -54,15 +57,17 @@ export function examineCard(): CardReport {
     ...(name !== '' && { name, capability, multiprocessors, memory: { total: memory, free } }),
     ...(driver > 0 && { driver: version(driver) }),
     runtime: version(runtime),
+    ...(library && { library, libraryReason }),
   };
 }
 
 export function renderCard(report: CardReport): string[] {
-  const { name, capability, multiprocessors, memory, driver, runtime, reason, remedy } = report;
+  const { name, capability, multiprocessors, memory, driver, runtime, library, libraryReason, reason, remedy } = report;
   const lines = [
     name && `${name}, compute capability ${capability}, ${multiprocessors} multiprocessors`,
     memory && `${memory.free === undefined ? '' : `${formatBytes(memory.free)} free of `}${formatBytes(memory.total)}`,
     driver && `driver for CUDA ${driver}, addon for CUDA ${runtime}`,
+    library && `products of matrices in training: ${library}${libraryReason ? ` (${libraryReason})` : ''}`,
     reason && `not usable: ${reason}`,
     remedy,
   ];

@@ -1,5 +1,6 @@
 // The training loop: batches, steps, validation, checkpoints, until the steps or the minutes are used up.
 import { FastWeightsError, generatorState, scope, setGeneratorState, type Tensor } from '../core';
+import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
 import { cat, checksEnabled, crossEntropy, float32MatmulPrecision, setChecks, setFloat32MatmulPrecision } from '../ops';
 import type { Tokenizer } from '../io';
@@ -182,11 +183,14 @@ export class Trainer {
   /** Queues one step. The very first one runs with the checks of values on. */
   private takeStep(): Pending {
     const [checked, precision] = [checksEnabled(), float32MatmulPrecision()];
+    const backend = getBackend(this.parameters[0].device);
     if (this.step === 0) setChecks(true);
     setFloat32MatmulPrecision(this.config.matmulPrecision);
     try {
+      backend.useProductLibrary?.(true);
       return this.queueStep();
     } finally {
+      backend.useProductLibrary?.(false);
       setFloat32MatmulPrecision(precision);
       if (this.step === 1) setChecks(checked);
     }

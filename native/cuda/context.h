@@ -10,9 +10,13 @@
 
 namespace fw::cuda {
 
+struct Cublas;
+
 // What a function of the kernel table gets to run with.
 struct Context {
   cudaStream_t stream;
+  // For products of a training step, where it is in use.
+  Cublas* cublas = nullptr;
   // Device memory, aligned to 256 bytes and uninitialised, for the kernels that the present call starts.
   void* (*scratch)(const Context&, int64_t bytes);
 

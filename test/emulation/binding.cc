@@ -1,4 +1,6 @@
 // What the emulated addon offers to tests beside the card's own functions: exports.emulation.
+#include <dlfcn.h>
+
 #include "../../native/binding/cuda/card.h"
 #include "../../native/binding/cuda/emulated.h"
 #include "control.h"
@@ -62,6 +64,16 @@ Napi::Value launches(const Napi::CallbackInfo& info) {
 
 Napi::Value pinned_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::pinned_bytes()));
+Napi::Value host_functions(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(emulation::host_functions()));
+}
+
+// The emulated cuBLAS finds the emulated runtime in this addon, which Node.js has loaded for itself only.
+void show_to_libraries() {
+  Dl_info here;
+  if (dladdr(reinterpret_cast<const void*>(&cudaLaunchHostFunc), &here) != 0) {
+    dlopen(here.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_GLOBAL);
+  }
 }
 
 }  // namespace
@@ -78,6 +90,8 @@ void add_emulation_functions(Napi::Object exports) {
   add("revive", revive);
   add("launches", launches);
   add("pinnedBytes", pinned_bytes);
+  add("hostFunctions", host_functions);
+  show_to_libraries();
   exports["emulation"] = functions;
 }
 

@@ -9,10 +9,11 @@
 
 namespace emulation {
 
-// Launches since the process began.
+// Launches of kernels and calls of host functions that have run since the process began.
 int64_t launches();
 // Bytes of the host that are pinned.
 int64_t pinned_bytes();
+int64_t host_functions();
 
 // Of these kinds:
 //   race        two accesses without the barrier or warpSync that would order them

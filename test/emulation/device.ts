@@ -31,6 +31,8 @@ export interface Emulation {
   launches(): number;
   /** Of the host. */
   pinnedBytes(): number;
+  /** Products of the emulated cuBLAS, which nothing else calls. */
+  hostFunctions(): number;
 }
 
 export function emulation(): Emulation {

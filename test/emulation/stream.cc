@@ -1,4 +1,5 @@
 // Streams and events: a stream is a thread that runs its commands in order.
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -6,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "control.h"
 #include "device.h"
 
 namespace {
@@ -52,6 +54,7 @@ struct CUevent_st {
 namespace emulation {
 
 namespace {
+std::atomic<int64_t> host_function_count{0};
 // In the order of their creation.
 auto& streams = *new std::deque<cudaStream_t>;
 
@@ -90,6 +93,7 @@ void wait_for(cudaStream_t stream) {
   std::unique_lock<std::mutex> lock(mutex);
   wait(lock, resolve(stream));
 }
+int64_t host_functions() { return host_function_count; }
 void wait_for_all() {
   std::unique_lock<std::mutex> lock(mutex);
   for (const cudaStream_t stream : std::deque<cudaStream_t>(streams)) wait(lock, stream);
@@ -133,6 +137,16 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 cudaError_t cudaDeviceSynchronize() {
   wait_for_all();
   return done(unusable());
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t run, void* data) {
+  const cudaError_t code = unusable();
+  if (code != cudaSuccess) return done(code);
+  submit(stream, [=] {
+    host_function_count++;
+    run(data);
+  });
+  return cudaSuccess;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {

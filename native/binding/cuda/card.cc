@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cublas.h"
+
 namespace fw {
 namespace {
 
@@ -183,6 +185,14 @@ void Card::Download::finish() const {
   if (failed == cudaSuccess) return;
   std::lock_guard<std::mutex> lock(card_.mutex_);
   card_.attempt([&] { cuda::check("kernel", failed); });
+}
+
+Card::Library Card::library() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  require_well();
+  if (!cublas_.handle && cublas_.failure.empty()) open_cublas(cublas_, context_.stream, memory_);
+  if (!cublas_.usable()) return {"own", cublas_.failure};
+  return {"cublas " + std::to_string(cublas_.major) + "." + std::to_string(cublas_.minor), ""};
 }
 
 Card::Usage Card::usage() {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../../cuda/context.h"
+#include "../../cuda/cublas.h"
 #include "../errors.h"
 #include "launches.h"
 #include "memory.h"
@@ -56,12 +57,21 @@ class Card {
   // An empty one ends when everything before it has.
   std::shared_ptr<const Download> start_download(char* to, const void* from, int64_t bytes);
 
+  // Opens cuBLAS, once, and says what it is or why there is none.
+  struct Library {
+    std::string name;  // "cublas 13.1", or "own": the kernels of native/cuda
+    std::string reason;
+  };
+  Library library();
+
+  // `training`: products may go through cuBLAS.
   template <class Args>
-  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args) {
+  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, bool training) {
     std::lock_guard<std::mutex> lock(mutex_);
     require_well();
     launches_.add(args);
     const ScratchOfCall scratch{*this};
+    context_.cublas = training && cublas_.usable() ? &cublas_ : nullptr;
     attempt([&] { kernel(context_, args); });
     if (synchronous_) attempt([&] { cuda::check("kernel", cudaStreamSynchronize(context_.stream)); });
   }
@@ -104,6 +114,7 @@ class Card {
 
   std::mutex mutex_;
   CardContext context_;
+  cuda::Cublas cublas_{};
   CudaMemory memory_;
   Staging staging_;
   Launches launches_;

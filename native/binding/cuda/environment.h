@@ -31,18 +31,23 @@ class Environment {
   // The promise resolves when everything queued so far has run.
   Napi::Value synchronize(Napi::Env env, Promises& promises);
   void trim() { Card::get().trim(); }
+  // For the kernels that are called from now on.
+  void use_cublas(bool training) {
+    if (training) Card::get().library();
+    training_ = training;
+  }
   void report_memory(Napi::Object report) const;
 
   // `owned` is memory that the arguments point into; kernels take it along by value.
   template <class Args, class Owned>
   void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, Owned) {
-    Card::get().launch(kernel, args);
+    Card::get().launch(kernel, args, training_);
   }
 
  private:
   char* range(uint64_t id, int64_t offset, int64_t bytes) const;
 
-  bool poison_;
+  bool poison_, training_ = false;
   Blocks blocks_;
   Queue completions_;  // its commands wait for downloads, in their order
 };

@@ -1,11 +1,25 @@
 // Batched matrix products over strided operands.
-#include "problem.cuh"
+#include "library.cuh"
 #include "sums.cuh"
 
 namespace fw::cuda {
 
 void gemm::multiply(const Context& cx, const Problem& problem, int64_t precision) {
   if (problem.batch1 <= 0 || problem.batch2 <= 0 || problem.m <= 0 || problem.n <= 0) return;
+  if (cx.cublas && cx.cublas->usable()) {
+    if (problem.terms == 1 && multiplyByLibrary(*cx.cublas, problem, precision)) return;
+    // Terms by themselves, so that each may go either way.
+    if (problem.terms > 1 && problem.epilogue.finish == kScale) {
+      Problem term = problem;
+      term.terms = 1;
+      for (int i = 0; i < problem.terms; i++) {
+        term.a[0] = problem.a[i], term.b[0] = problem.b[i];
+        term.epilogue.accumulate = problem.epilogue.accumulate || i > 0;
+        multiply(cx, term, precision);
+      }
+      return;
+    }
+  }
   bool narrow = true;
   for (int i = 0; i < problem.terms; i++) {
     narrow = narrow && problem.a[i].dtype == kBfloat16 && problem.b[i].dtype == kBfloat16;
