@@ -40,9 +40,7 @@ if (onEmulation) {
     }
 
     it('refuses wider keys', () => {
-      expectError('UNSUPPORTED', /at most 256 keys per head, got 257/, () =>
-        run('cuda-emulation', 'float32', 257, 4),
-      );
+      expectError('UNSUPPORTED', /at most 256 keys per head, got 257/, () => run('cuda-emulation', 'float32', 257, 4));
     });
   });
 }
