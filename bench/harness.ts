@@ -136,7 +136,7 @@ class Turns {
   failure?: string;
 
   constructor(readonly peer: Peer) {
-    if (peer.missing) this.failure = 'not installed';
+    if (peer.missing) this.failure = 'missing';
   }
 
   async take(job: Job): Promise<void> {

@@ -133,7 +133,7 @@ export function peerNotes(results: readonly CaseResult[]): string[] {
     Object.entries(peers).flatMap(([peer, { absent, version }]) => {
       if (version) return [`${peer}: ${version}`];
       const where = threads === undefined ? name : `${name}, ${threads} threads`;
-      return absent && absent !== 'not installed' ? [`${peer} on ${where}: ${absent}`] : [];
+      return absent && absent !== 'missing' ? [`${peer} on ${where}: ${absent}`] : [];
     }),
   );
   return [...new Set(notes)];
