@@ -6,8 +6,8 @@ import { ours } from './cases';
 import type { Finding } from './contender';
 import { javaScriptPeers } from './peers';
 import { INSTALL, isInstalled } from './peers/packages';
-import { pythonCommand, pythonPeers } from './peers/python';
-import { type Case, type Problem, type Work, workOf } from './problem';
+import { cardPeers, missingModules, processorPeers, pythonCommand, type PythonPeer } from './peers/python';
+import { type Case, isCard, type Problem, type Work, workOf } from './problem';
 import { median, summarize, type Summary } from './statistics';
 import type { Job, TrialResult } from './trial';
 
@@ -39,7 +39,10 @@ export interface PeerResult extends Partial<Summary> {
 export interface CaseResult extends Summary {
   name: string;
   shape: string;
-  threads: number;
+  /** Of the processor, where it computes. */
+  threads?: number;
+  /** How a card stores and multiplies numbers. */
+  numbers?: string;
   /** GFLOP/s, or GB/s where memory is the limit; null where nothing is computed but waited for. */
   rate: number | null;
   unit: 'GFLOP/s' | 'GB/s';
@@ -54,6 +57,12 @@ export interface CaseResult extends Summary {
   /** The largest error over its tolerance. */
   worst: Finding;
   peers: Record<string, PeerResult>;
+}
+
+/** How the tensors of a problem are stored, and how their products multiply where that differs. */
+function numbersOf(problem: Problem): string {
+  const dtype = 'dtype' in problem ? problem.dtype : 'float32';
+  return 'precision' in problem && problem.precision !== 'highest' ? `${dtype}, ${problem.precision}` : dtype;
 }
 
 /** Any trial that ended without a result. */
@@ -84,20 +93,35 @@ function startNode(job: Job): Promise<TrialResult> {
   return startProcess(process.execPath, [...preload, '--import=tsx', script, JSON.stringify(job)], process.env);
 }
 
-/** Every peer, those that are not installed with the reason. */
+function startPython(python: string, { contender, environment }: PythonPeer, job: Job): Promise<TrialResult> {
+  return startProcess(...pythonCommand(python, JSON.stringify({ ...job, contender })), environment(job.threads));
+}
+
+/** Every peer on the processor, those that are not installed with the reason. */
 export function findPeers(python: string | undefined): Peer[] {
   const inJavaScript = javaScriptPeers.map(({ name, packages, supports }): Peer => {
     const missing = packages.every(isInstalled) ? undefined : `${name}: not installed; ${INSTALL}`;
     return { name, supports, missing, start: startNode };
   });
   if (!python) return inJavaScript;
-  const inPython = pythonPeers().map(({ peer: { name, contender, supports }, environment }): Peer => ({
-    name,
-    supports,
-    start: (job) =>
-      startProcess(...pythonCommand(python, JSON.stringify({ ...job, contender })), environment(job.threads)),
+  const inPython = processorPeers().map((peer): Peer => ({
+    name: peer.name,
+    supports: peer.supports,
+    start: (job) => startPython(python, peer, job),
   }));
   return [...inJavaScript, ...inPython];
+}
+
+/** Every peer on the card, those that cannot run with the reason. */
+export function findCardPeers(python: string | undefined): Peer[] {
+  if (!python) return [];
+  const missing = missingModules(python);
+  return cardPeers.map((peer): Peer => ({
+    name: peer.name,
+    supports: peer.supports,
+    missing: peer.modules.flatMap((module) => missing[module] ?? []).map((reason) => `${peer.name}: ${reason}`)[0],
+    start: (job) => startPython(python, peer, job),
+  }));
 }
 
 /** Findings beyond their tolerance. */
@@ -112,7 +136,7 @@ class Turns {
   failure?: string;
 
   constructor(readonly peer: Peer) {
-    if (peer.missing) this.failure = 'not installed';
+    if (peer.missing) this.failure = 'missing';
   }
 
   async take(job: Job): Promise<void> {
@@ -163,7 +187,7 @@ export async function runCase(
   return {
     name,
     shape,
-    threads,
+    ...('device' in problem && isCard(problem.device) ? { numbers: numbersOf(problem) } : { threads }),
     ...summary,
     rate,
     unit: bytes === undefined ? 'GFLOP/s' : 'GB/s',

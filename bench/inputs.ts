@@ -1,8 +1,24 @@
 // Inputs from a seed: the same numbers for every contender in JavaScript.
 import type { Mixer } from './problem';
 
-/** Uniform numbers in [low, high) (mulberry32). */
+/** Larger arrays repeat after so many numbers, which cards would wait for. */
+const DISTINCT = 2 ** 24;
+
+function repeated(count: number, make: (count: number) => Float32Array): Float32Array {
+  const part = make(Math.min(count, DISTINCT));
+  if (count <= DISTINCT) return part;
+  const out = new Float32Array(count);
+  for (let at = 0; at < count; at += DISTINCT) out.set(part.subarray(0, count - at), at);
+  return out;
+}
+
+/** Uniform numbers in [low, high). */
 export function uniform(count: number, low: number, high: number, seed: number): Float32Array {
+  return repeated(count, (distinct) => draw(distinct, low, high, seed));
+}
+
+/** The generator mulberry32. */
+function draw(count: number, low: number, high: number, seed: number): Float32Array {
   const out = new Float32Array(count);
   let a = seed >>> 0;
   for (let i = 0; i < count; i++) {
@@ -14,9 +30,12 @@ export function uniform(count: number, low: number, high: number, seed: number):
   return out;
 }
 
-/** Rows of length 1. */
-function unitRows(count: number, width: number, seed: number): Float32Array {
-  const out = uniform(count * width, -1, 1, seed);
+/** Rows of length 1; the width divides DISTINCT. */
+function unitRows(rows: number, width: number, seed: number): Float32Array {
+  return repeated(rows * width, (count) => normalized(draw(count, -1, 1, seed), width));
+}
+
+function normalized(out: Float32Array, width: number): Float32Array {
   for (let i = 0; i < out.length; i += width) {
     let sum = 0;
     for (let j = 0; j < width; j++) sum += out[i + j] ** 2;

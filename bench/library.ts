@@ -8,6 +8,6 @@ const load = createRequire(__filename);
 const dist = path.resolve(__dirname, '../dist');
 
 export const fw = load(dist) as typeof Library;
-export const { machineLimits } = load(path.join(dist, 'backends')) as typeof Backends;
-export type { MachineLimits } from '../lib/backends';
+export const { cardFacts, getBackend, machineLimits } = load(path.join(dist, 'backends')) as typeof Backends;
+export type { CardFacts, MachineLimits } from '../lib/backends';
 export type { Device, Tensor } from '../lib';

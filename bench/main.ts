@@ -1,11 +1,11 @@
-// `npm run bench -- <suite>`: measures, checks, prints a table; exit code 1 when a result is wrong.
+// `npm run bench -- <suite>`: measures, checks, prints a table; exit code 1 when a result is wrong, 2 when time ran out.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
-import { cpuSuite } from './cases';
-import { type CaseResult, type Effort, findPeers, type Peer, runCase } from './harness';
+import { type CaseResult, type Effort, runCase } from './harness';
 import type { Case } from './problem';
-import { comparison, makeReport, peerNotes, type Report, table } from './report';
+import { comparison, machineOf, makeReport, peerNotes, type Report, table } from './report';
+import { type Suite, suites } from './suite';
 
 const FULL: Effort = { rounds: 3, seconds: 0.25 };
 const QUICK: Effort = { rounds: 1, seconds: 0.1 };
@@ -14,6 +14,7 @@ interface Options {
   filter?: string;
   threads: number[];
   quick?: boolean;
+  minutes?: number;
   peers: boolean;
   python?: string;
   json?: string;
@@ -26,67 +27,101 @@ function parseThreads(text: string): number[] {
   return counts;
 }
 
-/** Runs the cases in order and returns the results and what failed. */
-async function runAll(
-  cases: readonly Case[],
-  peers: readonly Peer[],
-  options: Options,
-): Promise<[CaseResult[], string[]]> {
-  const jobs = cases.flatMap((each) => (each.serial ? [1] : options.threads).map((threads) => ({ each, threads })));
+function parseMinutes(text: string): number {
+  if (!(Number(text) >= 0)) throw new InvalidArgumentError('expected a number such as 5');
+  return Number(text);
+}
+
+interface Run {
+  each: Case;
+  title: string;
+  threads: number;
+}
+
+/** Every case on every number of threads. */
+function runsOf(cases: readonly Case[], suite: Suite, threads: readonly number[]): Run[] {
+  if (!suite.threads) return cases.map((each) => ({ each, title: each.name, threads: availableParallelism() }));
+  return cases.flatMap((each) =>
+    (each.serial ? [1] : threads).map((n) => ({
+      each,
+      title: `${each.name}, ${n} ${n === 1 ? 'thread' : 'threads'}`,
+      threads: n,
+    })),
+  );
+}
+
+async function runSuite(suite: Suite, options: Options): Promise<void> {
+  const started = Date.now();
+  const { filter = '', json, compare, python, minutes = Infinity } = options;
+  const wanted = ({ name }: Case): boolean => name.includes(filter);
+  if (!suite.cases.some(wanted))
+    throw new Error(`no case has '${filter}' in its name; the cases: ${suite.cases.map((c) => c.name).join(' ')}`);
+  const old = compare === undefined ? undefined : (JSON.parse(readFileSync(compare, 'utf8')) as Report);
+  const { cases, card, notes } = suite.select(wanted);
+  if (cases.length === 0) throw new Error(notes.join('\n'));
+  const peers = options.peers ? suite.peers(python) : [];
   const results: CaseResult[] = [];
   const failures: string[] = [];
-  for (const [i, { each, threads }] of jobs.entries()) {
-    const title = `${each.name}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`;
-    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${i + 1}/${jobs.length} ${title}`);
+  const report = (): Report => makeReport(suite.name, results, { card, notes });
+  // After every case: what ends a run early leaves what there is.
+  const save = (): void => {
+    if (json !== undefined) writeFileSync(json, `${JSON.stringify(report(), null, 2)}\n`);
+  };
+  save();
+
+  const runs = runsOf(cases, suite, options.threads);
+  const late: string[] = [];
+  for (const [i, { each, title, threads }] of runs.entries()) {
+    if (Date.now() - started > minutes * 60_000) {
+      late.push(title);
+      continue;
+    }
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${i + 1}/${runs.length} ${title}`);
     try {
       results.push(await runCase(each, threads, peers, options.quick ? QUICK : FULL));
     } catch (error) {
       failures.push(`${title}: ${error instanceof Error ? error.message : String(error)}`);
     }
+    save();
   }
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
-  return [results, failures];
-}
 
-async function runSuite(name: string, suite: readonly Case[], options: Options): Promise<void> {
-  const { filter, json, compare, python } = options;
-  const cases = suite.filter((each) => !filter || each.name.includes(filter));
-  if (cases.length === 0)
-    throw new Error(`no case has '${filter}' in its name; the cases: ${suite.map((each) => each.name).join(' ')}`);
-  const old = compare === undefined ? undefined : (JSON.parse(readFileSync(compare, 'utf8')) as Report);
-  const peers = options.peers ? findPeers(python) : [];
-  const [results, failures] = await runAll(cases, peers, options);
-  const report = makeReport(name, results);
-  const { processor, instructionSet, node } = report.machine;
-  console.log(`${processor} (${instructionSet}), Node.js ${node}, commit ${report.commit}\n`);
+  console.log(`${machineOf(report())}\n`);
   if (results.length > 0) console.log(table(results));
   const missing = peers.flatMap((peer) => peer.missing ?? []);
-  const notes = [...peerNotes(results), ...missing];
-  if (notes.length > 0) console.log(`\n${notes.join('\n')}`);
-  if (old) console.log(`\n${comparison(old, report)}`);
-  if (json !== undefined) writeFileSync(json, `${JSON.stringify(report, null, 2)}\n`);
+  const unmeasured = late.length > 0 ? [`no time was left for ${late.length} cases, ${late[0]} the first`] : [];
+  const remarks = [...notes, ...peerNotes(results), ...missing, ...unmeasured];
+  if (remarks.length > 0) console.log(`\n${remarks.join('\n')}`);
+  if (old) console.log(`\n${comparison(old, report())}`);
   for (const failure of failures) console.error(`FAILED ${failure}`);
   if (failures.length > 0) process.exitCode = 1;
+  else if (late.length > 0) process.exitCode = 2;
 }
 
-function suiteCommand(name: string, description: string, suite: readonly Case[]): Command {
-  const cores = availableParallelism();
-  return new Command(name)
-    .description(description)
+const caseList = ({ name, cases }: Suite): string =>
+  `\nCases of ${name}:\n${cases.map((each) => `  ${each.name}`).join('\n')}`;
+
+function suiteCommand(suite: Suite): Command {
+  const command = new Command(suite.name)
+    .description(suite.description)
     .option('--filter <text>', 'only cases with this text in their name')
-    .addHelpText('after', `\nCases:\n${suite.map((each) => `  ${each.name}`).join('\n')}`)
-    .option('--threads <list>', 'numbers of threads', parseThreads, cores > 1 ? [1, cores] : [1])
+    .addHelpText('after', caseList(suite))
     .option('--quick', 'one short trial instead of three')
+    .option('--minutes <n>', 'start no case after this time', parseMinutes)
     .option('--no-peers', 'this library alone')
-    .option('--python <path>', 'a Python with torch, and transformers for one of the peers')
+    .option('--python <path>', 'a Python with the peers that are written in it')
     .option('--json <file>', 'write every figure to a file')
     .option('--compare <file>', 'show the changes since a file that --json wrote')
-    .action((options: Options) => runSuite(name, suite, options));
+    .action((options: Options) => runSuite(suite, options));
+  return suite.threads
+    ? command.option('--threads <list>', 'numbers of threads', parseThreads, suite.threads)
+    : command;
 }
 
 const program = new Command('bench')
   .description('Measures the library beside its peers.')
-  .addCommand(suiteCommand('cpu', 'kernels and training on the CPU', cpuSuite));
+  .addHelpText('after', suites.map(caseList).join('\n'));
+for (const suite of suites) program.addCommand(suiteCommand(suite));
 
 program.parseAsync().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error);

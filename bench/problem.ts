@@ -1,4 +1,14 @@
 // What is measured, as plain data: every contender reads the same problem and solves it in its own way.
+import type { Device } from './library';
+
+/** Where a problem is solved, and in what its tensors are stored; states and gates are float32. */
+export interface Place {
+  device: Device;
+  dtype: 'float32' | 'bfloat16';
+}
+
+/** How products of float32 multiply: 'medium' rounds to bfloat16, sums stay float32. */
+export type Precision = 'highest' | 'medium';
 
 /** delta: erases before it writes. gate: none, one per head, or one per key channel. */
 export interface Mixer {
@@ -7,10 +17,9 @@ export interface Mixer {
 }
 
 /** A whole sequence, q, k and v [B, T, H, D]. `training` is forward and backward together. */
-export interface SequenceProblem extends Mixer {
+export interface SequenceProblem extends Mixer, Place {
   kind: 'sequence';
   pass: 'forward' | 'backward' | 'training';
-  device: 'cpu' | 'js';
   B: number;
   T: number;
   H: number;
@@ -18,7 +27,7 @@ export interface SequenceProblem extends Mixer {
 }
 
 /** One token for B states in place. */
-export interface StepProblem extends Mixer {
+export interface StepProblem extends Mixer, Place {
   kind: 'step';
   B: number;
   H: number;
@@ -26,8 +35,9 @@ export interface StepProblem extends Mixer {
 }
 
 /** c[m, n] = a b, with a stored as [k, m] for TN and b as [n, k] for NT; `batch` of them. */
-export interface MatmulProblem {
+export interface MatmulProblem extends Place {
   kind: 'matmul';
+  precision: Precision;
   form: 'NN' | 'NT' | 'TN';
   batch: number;
   m: number;
@@ -36,7 +46,7 @@ export interface MatmulProblem {
 }
 
 /** One optimiser step of the DeltaNet language model: forward, backward, AdamW. */
-export interface LanguageModelProblem {
+export interface LanguageModelProblem extends Place {
   kind: 'languageModel';
   layers: number;
   d: number;
@@ -45,8 +55,7 @@ export interface LanguageModelProblem {
   vocabulary: number;
   B: number;
   T: number;
-  /** 'medium': products of bfloat16, sums of float32. */
-  precision: 'highest' | 'medium';
+  precision: Precision;
 }
 
 /** A long sequence in pieces, or token by token when `piece` is 1; the state goes from one to the next. */
@@ -64,8 +73,20 @@ export interface EventLoopProblem {
   during: LanguageModelProblem | SequenceProblem;
 }
 
+/** The least that can be asked of a device, one number set; `awaited` is there and back, else one of many in a row. */
+export interface LaunchProblem extends Place {
+  kind: 'launch';
+  awaited: boolean;
+}
+
 export type Problem =
-  SequenceProblem | StepProblem | MatmulProblem | LanguageModelProblem | StreamProblem | EventLoopProblem;
+  | SequenceProblem
+  | StepProblem
+  | MatmulProblem
+  | LanguageModelProblem
+  | StreamProblem
+  | EventLoopProblem
+  | LaunchProblem;
 
 export interface Case {
   /** family/what/size; --filter looks for its text in it. */
@@ -76,11 +97,13 @@ export interface Case {
   serial?: boolean;
   /** A single trial: its calls are long. */
   once?: boolean;
+  /** Bytes of memory that a card must have. */
+  needs?: number;
 }
 
 /** Useful work of one call. What a method does beyond it does not count. */
 export interface Work {
-  /** float32 operations. */
+  /** Operations on numbers. */
   flops: number;
   /** Bytes of state read and written, where they are the limit; how fast memory of that size can be copied is the peak. */
   bytes?: number;
@@ -89,6 +112,9 @@ export interface Work {
 
 /** Beyond this a set of states no longer fits the second-level cache of one core. */
 const CACHE_BYTES = 2 ** 21;
+
+/** A graphics card, real or emulated. */
+export const isCard = (device: Device): boolean => device.startsWith('cuda');
 
 /** Per token and head: S^T k and S^T q read the state and the write updates it, 2 K V each. */
 function recurrenceFlops({ delta }: Mixer, K: number, V: number): number {
@@ -104,10 +130,10 @@ export function workOf(problem: Problem): Work | undefined {
       return { flops: passes * recurrenceFlops(problem, D, D) * B * T * H, tokens: B * T };
     }
     case 'step': {
-      const { B, H, D } = problem;
+      const { device, B, H, D } = problem;
       const state = 4 * B * H * D * D;
       const flops = recurrenceFlops(problem, D, D) * B * H;
-      return state > CACHE_BYTES ? { flops, bytes: 2 * state } : { flops };
+      return state > CACHE_BYTES || isCard(device) ? { flops, bytes: 2 * state } : { flops };
     }
     case 'matmul':
       return { flops: 2 * problem.batch * problem.m * problem.n * problem.k };
@@ -120,6 +146,7 @@ export function workOf(problem: Problem): Work | undefined {
     case 'stream':
       return { flops: recurrenceFlops(problem, problem.D, problem.D) * problem.T * problem.H, tokens: problem.T };
     case 'eventLoop':
+    case 'launch':
       return undefined;
   }
 }

@@ -1,11 +1,28 @@
 // The float64 references: the library's own kernels in JavaScript, on the parts of a problem that stand for all of it.
 import type { Finding } from './contender';
 import { headOf, type MixerInputs, type Operand } from './inputs';
-import { fw, type Tensor } from './library';
+import { type Device, fw, type Tensor } from './library';
 import type { SequenceProblem } from './problem';
 
-/** Design tolerances of float32 against float64. */
-export const TOLERANCE = { forward: 1e-5, gradient: 1e-4 };
+/** Design tolerances against float64, by the dtype of the tensors; those of bfloat16 are for rounded operands. */
+export const TOLERANCE = {
+  float32: { forward: 1e-5, gradient: 1e-4, gateGradient: 1e-4 },
+  bfloat16: { forward: 0.005, gradient: 0.008, gateGradient: 0.02 },
+};
+
+export type Where = { device: Device; dtype?: 'float32' | 'bfloat16' | 'float64' };
+
+/** The dtype of an operand: gates stay float32 beside bfloat16. */
+export function dtypeOf(operand: string, dtype: Where['dtype']): Where['dtype'] {
+  return operand === 'gate' && dtype === 'bfloat16' ? 'float32' : dtype;
+}
+
+/** The numbers that a tensor of this dtype holds. */
+export function stored(data: Float32Array, dtype: Where['dtype']): Float32Array {
+  return dtype === 'bfloat16'
+    ? fw.scope(() => fw.tensor(data, { dtype, device: 'js' }).dataSync() as Float32Array)
+    : data;
+}
 
 /** RMS(x - reference) / RMS(reference); infinite when it is no number. */
 export function relativeError(x: ArrayLike<number>, reference: ArrayLike<number>): number {
@@ -32,14 +49,14 @@ export function mix(
 export function operandTensors(
   inputs: MixerInputs,
   [B, T, H]: [number, number, number],
-  options: { device: 'cpu' | 'js'; dtype?: 'float64'; requiresGrad?: boolean },
+  { device, dtype, requiresGrad }: Where & { requiresGrad?: boolean },
 ): Record<string, Tensor> {
   const entries = Object.entries(inputs);
   return Object.fromEntries(
     entries.map(([name, { data, width }]) => {
       const shape =
         name === 'gate' || name === 'beta' ? (width === 1 ? [B, T, H] : [B, T, H, width]) : [B, T, H, width];
-      return [name, fw.tensor(data, { shape, ...options })];
+      return [name, fw.tensor(data, { shape, device, dtype: dtypeOf(name, dtype), requiresGrad })];
     }),
   );
 }
@@ -49,7 +66,7 @@ export function operandTensors(
  * know nothing of each other, so the last one of the last sequence stands for all.
  */
 export function checkSequence(
-  { delta, B, T, H }: SequenceProblem,
+  { delta, dtype, B, T, H }: SequenceProblem,
   inputs: MixerInputs,
   results: Readonly<Record<string, Float32Array>>,
   doutput?: Operand,
@@ -58,20 +75,26 @@ export function checkSequence(
     data: headOf({ data, width }, H, H - 1, (B - 1) * T, T),
     width,
   });
-  const part = Object.fromEntries(Object.entries(inputs).map(([name, operand]) => [name, pick(operand)]));
+  const pickStored = ([name, operand]: [string, Operand]): [string, Operand] => {
+    const { data, width } = pick(operand);
+    return [name, { data: stored(data, dtypeOf(name, dtype)), width }];
+  };
+  const part = Object.fromEntries(Object.entries(inputs).map(pickStored));
   const where = { device: 'js', dtype: 'float64' } as const;
   return fw.scope(() => {
     const operands = operandTensors(part, [1, T, 1], { ...where, requiresGrad: doutput !== undefined });
     const { output } = mix(delta, operands);
     const expected: Record<string, Tensor> = { output };
     if (doutput) {
-      output.backward(operandTensors({ output: pick(doutput) }, [1, T, 1], where).output);
+      output.backward(operandTensors(Object.fromEntries([pickStored(['output', doutput])]), [1, T, 1], where).output);
       for (const [name, t] of Object.entries(operands)) expected[`d${name}`] = t.grad!;
     }
     return Object.entries(results).map(([quantity, data]) => {
       const reference = expected[quantity].detach().dataSync();
       const found = pick({ data, width: reference.length / T }).data;
-      const tolerance = quantity === 'output' ? TOLERANCE.forward : TOLERANCE.gradient;
+      const { forward, gradient, gateGradient } = TOLERANCE[dtype];
+      const ofGate = quantity === 'dgate' || quantity === 'dbeta';
+      const tolerance = quantity === 'output' ? forward : ofGate ? gateGradient : gradient;
       return { quantity, error: relativeError(found, reference), tolerance };
     });
   });

@@ -2,12 +2,22 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
 import type { CaseResult, PeerResult } from './harness';
+import type { Selection } from './suite';
 
 export interface Report {
   suite: string;
   date: string;
   commit: string;
-  machine: { processor: string; cores: number; memory: number; instructionSet: string; node: string };
+  machine: {
+    processor: string;
+    cores: number;
+    memory: number;
+    instructionSet: string;
+    node: string;
+    card?: Selection['card'];
+  };
+  /** How to read the figures. */
+  notes?: string[];
   results: CaseResult[];
 }
 
@@ -24,7 +34,7 @@ function commit(): string {
   }
 }
 
-export function makeReport(suite: string, results: CaseResult[]): Report {
+export function makeReport(suite: string, results: CaseResult[], { card, notes }: Omit<Selection, 'cases'>): Report {
   const instructionSet = results.find((result) => result.instructionSet)?.instructionSet ?? 'none';
   return {
     suite,
@@ -36,9 +46,17 @@ export function makeReport(suite: string, results: CaseResult[]): Report {
       memory: totalmem(),
       instructionSet,
       node: process.version,
+      card,
     },
+    notes: notes.length > 0 ? notes : undefined,
     results,
   };
+}
+
+/** What computes, and the software. */
+export function machineOf({ machine: { processor, instructionSet, card, node }, commit }: Report): string {
+  const device = card ? card.name : `${processor} (${instructionSet})`;
+  return `${device}, Node.js ${node}, commit ${commit}`;
 }
 
 function duration(ms: number): string {
@@ -53,6 +71,11 @@ const signed = (x: number): string => `${x < 0 ? '-' : '+'}${(100 * Math.abs(x))
 function spread({ median, quartiles, samples }: CaseResult): string {
   if (samples === 1) return '1 sample';
   return quartiles.map((q) => signed(q / median - 1)).join(' ');
+}
+
+function rate({ rate, unit }: CaseResult): string {
+  if (rate === null) return '-';
+  return unit === 'GFLOP/s' && rate >= 1000 ? `${(rate / 1000).toFixed(1)} TFLOP/s` : `${rate.toFixed(1)} ${unit}`;
 }
 
 function ratio(peer: PeerResult | undefined): string {
@@ -74,10 +97,11 @@ function align(rows: readonly (readonly string[])[]): string[] {
 /** The table of a run; a column for every peer that has something to say. */
 export function table(results: readonly CaseResult[]): string {
   const peers = [...new Set(results.flatMap((result) => Object.keys(result.peers)))];
+  const onCard = results.some((result) => result.numbers);
   const header = [
     'case',
     'shape',
-    'threads',
+    ...(onCard ? ['numbers'] : ['threads']),
     'median',
     'spread',
     'rate',
@@ -90,10 +114,10 @@ export function table(results: readonly CaseResult[]): string {
   const rows = results.map((result) => [
     result.name,
     result.shape,
-    String(result.threads),
+    result.numbers ?? String(result.threads),
     duration(result.median),
     spread(result),
-    result.rate === null ? '-' : `${result.rate.toFixed(1)} ${result.unit}`,
+    rate(result),
     result.share === null ? '-' : percent(result.share),
     result.tokensPerSecond === undefined ? '-' : result.tokensPerSecond.toExponential(2),
     `${(result.memory / 2 ** 20).toFixed(0)} MiB`,
@@ -108,7 +132,8 @@ export function peerNotes(results: readonly CaseResult[]): string[] {
   const notes = results.flatMap(({ name, threads, peers }) =>
     Object.entries(peers).flatMap(([peer, { absent, version }]) => {
       if (version) return [`${peer}: ${version}`];
-      return absent && absent !== 'not installed' ? [`${peer} on ${name}, ${threads} threads: ${absent}`] : [];
+      const where = threads === undefined ? name : `${name}, ${threads} threads`;
+      return absent && absent !== 'missing' ? [`${peer} on ${where}: ${absent}`] : [];
     }),
   );
   return [...new Set(notes)];
@@ -123,9 +148,20 @@ export function comparison(old: Report, now: Report): string {
     if (!before) return [];
     const share = (x: CaseResult): string => (x.share === null ? '-' : percent(x.share));
     const cells = [duration(before.median), duration(result.median), signed(result.median / before.median - 1)];
-    return [[result.name, result.shape, String(result.threads), ...cells, share(before), share(result)]];
+    return [
+      [result.name, result.shape, result.numbers ?? String(result.threads), ...cells, share(before), share(result)],
+    ];
   });
-  const header = ['case', 'shape', 'threads', 'before', 'now', 'time', 'of peak before', 'of peak now'];
-  const title = `against ${old.commit}, ${old.date.slice(0, 10)}, ${old.machine.processor} (${old.machine.instructionSet})`;
+  const header = [
+    'case',
+    'shape',
+    now.machine.card ? 'numbers' : 'threads',
+    'before',
+    'now',
+    'time',
+    'of peak before',
+    'of peak now',
+  ];
+  const title = `against ${old.date.slice(0, 10)}, ${machineOf(old)}`;
   return [title, ...(rows.length > 0 ? align([header, ...rows]) : ['no case in common'])].join('\n');
 }

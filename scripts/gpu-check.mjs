@@ -17,6 +17,7 @@ const HELP = `Usage: npm run gpu-check -- [options]
   --only <text>      only steps with this text in their name
   --fresh            forget earlier results
   --device <name>    another device, to try this script without a GPU
+  --python <path>    a Python with torch and fla on the GPU: the benchmark runs them beside the library
   --help
 
 Exit code 0: everything ran and passed; 1: something failed, or there is no GPU; 2: nothing failed, but time ran out.`;
@@ -35,6 +36,9 @@ const SANITIZED = {
   ops: ['ops/kernels', '^operators on DEVICE\\b(?!.* of \\d+$)(?!.*(300|\\d{4}))'],
 };
 const SANITIZERS = ['memcheck', 'racecheck', 'synccheck'];
+
+/** Minutes that one case of the benchmark may take. */
+const LONGEST_CASE = 0.5;
 
 /** Shares of the time after which no further step of a phase starts. */
 const UNTIL = { conformance: 0.6, sanitizer: 0.8, bench: 1 };
@@ -129,10 +133,17 @@ async function sanitize(context, deadline, tool, [file, pattern]) {
 async function bench(context, deadline) {
   const command = [process.execPath, '--import=tsx', join('bench', 'main.ts')];
   const { stdout: help } = await run([...command, '--help'], { deadline });
-  if (!/^ +cuda /m.test(help)) return { status: 'skipped', reason: 'there is no benchmark of cuda' };
+  if (!/^ +cuda /m.test(help) || !context.device.startsWith('cuda'))
+    return { status: 'skipped', reason: `there is no benchmark of ${context.device}` };
   const figures = join(context.out, 'bench-figures.json');
-  const { code, late, stdout, stderr } = await run([...command, 'cuda', `--json=${figures}`], { deadline });
-  return { status: code === 0 ? 'passed' : late ? 'out of time' : 'failed', code, output: `${stdout}${stderr}` };
+  // It starts no case that could not end.
+  const minutes = Math.max(0, deadline - Date.now()) / 60_000 - LONGEST_CASE;
+  const options = ['--quick', `--json=${figures}`, `--minutes=${Math.max(0, minutes)}`];
+  if (context.python) options.push(`--python=${context.python}`);
+  const environment = { FAST_WEIGHTS_DEVICE: context.device };
+  const { code, late, stdout, stderr } = await run([...command, 'cuda', ...options], { environment, deadline });
+  const status = code === 0 ? 'passed' : late || code === 2 ? 'out of time' : 'failed';
+  return { status, code, output: `${stdout}${stderr}` };
 }
 
 const STEPS = [
@@ -222,6 +233,7 @@ function readOptions() {
       jobs: { ...text, default: String(Math.max(1, Math.min(8, Math.floor(availableParallelism() / 2)))) },
       only: { ...text, default: '' },
       device: { ...text, default: 'cuda' },
+      python: text,
       fresh: flag,
       help: flag,
     },
@@ -246,8 +258,8 @@ async function main() {
 
   const binary = join(root, addon);
   const build = existsSync(binary) ? createHash('sha256').update(readFileSync(binary)).digest('hex') : 'none';
-  const { device, minutes, jobs } = options;
-  const context = { out, device, build, started, time: Number(minutes) * 60_000, jobs: Number(jobs) };
+  const { device, minutes, jobs, python } = options;
+  const context = { out, device, python, build, started, time: Number(minutes) * 60_000, jobs: Number(jobs) };
   const results = {};
   const record = (name, result, old) => {
     if (!old && result.step) save(out, name, result);

@@ -13,6 +13,7 @@ const prefill: SequenceProblem = {
   kind: 'sequence',
   pass: 'forward',
   device: 'cpu',
+  dtype: 'float32',
   ...MIXERS['gated-delta'],
   B: 1,
   T: 2 ** 15,

@@ -4,10 +4,13 @@ import { fw } from '../library';
 import type { Case, Problem } from '../problem';
 import { eventLoopCases, prepareEventLoop } from './eventLoop';
 import { languageModelCases, prepareLanguageModel } from './languageModel';
+import { prepareLaunch } from './launch';
 import { matmulCases, prepareMatmul } from './matmul';
 import { prepareSequence, sequenceCases } from './sequence';
 import { prepareStep, stepCases } from './step';
 import { prepareStream, streamCases } from './stream';
+
+export { cudaSuite } from './cuda';
 
 export const cpuSuite: Case[] = [
   ...sequenceCases,
@@ -32,6 +35,8 @@ function prepare(problem: Problem): Prepared {
       return prepareStream(problem);
     case 'eventLoop':
       return prepareEventLoop(problem);
+    case 'launch':
+      return prepareLaunch(problem);
   }
 }
 

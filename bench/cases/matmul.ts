@@ -3,7 +3,7 @@ import type { Finding, Prepared } from '../contender';
 import { uniform } from '../inputs';
 import { fw } from '../library';
 import type { Case, MatmulProblem } from '../problem';
-import { relativeError, TOLERANCE } from '../reference';
+import { relativeError, stored, TOLERANCE } from '../reference';
 import { finishQueue } from './queue';
 
 /** Small products whose operands stay in the second-level cache; 512 of them come from beyond it. */
@@ -16,7 +16,7 @@ function matmul(form: MatmulProblem['form'], m: number, n: number, k: number, ba
   return {
     name: `matmul/${form}/${size}${batch === HOT ? '/hot' : ''}`,
     shape: batch === 1 ? size : `${batch} of ${size}`,
-    problem: { kind: 'matmul', form, batch, m, n, k },
+    problem: { kind: 'matmul', device: 'cpu', dtype: 'float32', precision: 'highest', form, batch, m, n, k },
   };
 }
 
@@ -43,8 +43,10 @@ export function matmulOperands({
 
 /** Compares rows spread over all of c with float64 sums. */
 export function checkMatmul(problem: MatmulProblem, c: Float32Array): Finding[] {
-  const { form, batch, m, n, k } = problem;
-  const { a, b } = matmulOperands(problem);
+  const { dtype, precision, form, batch, m, n, k } = problem;
+  const operands = matmulOperands(problem);
+  const rounded = dtype === 'bfloat16' || precision === 'medium';
+  const [a, b] = [operands.a, operands.b].map(({ data }) => stored(data, dtype));
   const rows = 37;
   const found = new Float32Array(rows * n);
   const reference = new Float64Array(rows * n);
@@ -53,30 +55,32 @@ export function checkMatmul(problem: MatmulProblem, c: Float32Array): Finding[] 
     const [i, j] = [Math.floor(row / m), row % m];
     found.set(c.subarray(row * n, (row + 1) * n), r * n);
     for (let l = 0; l < k; l++) {
-      const x = a.data[form === 'TN' ? (i * k + l) * m + j : (i * m + j) * k + l];
+      const x = a[form === 'TN' ? (i * k + l) * m + j : (i * m + j) * k + l];
       for (let o = 0; o < n; o++)
-        reference[r * n + o] += x * b.data[form === 'NT' ? (i * n + o) * k + l : (i * k + l) * n + o];
+        reference[r * n + o] += x * b[form === 'NT' ? (i * n + o) * k + l : (i * k + l) * n + o];
     }
   }
-  return [{ quantity: 'product', error: relativeError(found, reference), tolerance: TOLERANCE.forward }];
+  const { forward } = TOLERANCE[rounded ? 'bfloat16' : 'float32'];
+  return [{ quantity: 'product', error: relativeError(found, reference), tolerance: forward }];
 }
 
 export function prepareMatmul(problem: MatmulProblem): Prepared {
-  const { form, batch, m, n } = problem;
+  const { device, dtype, precision, form, batch, m, n } = problem;
+  fw.setFloat32MatmulPrecision(precision);
   const { a, b } = matmulOperands(problem);
   const tensors = [a, b].map(({ data, shape }) =>
-    fw.tensor(data, { shape: batch === 1 ? shape.slice(1) : shape, device: 'cpu' }),
+    fw.tensor(data, { shape: batch === 1 ? shape.slice(1) : shape, device, dtype }),
   );
   const dim = batch === 1 ? 0 : 1;
   const left = form === 'TN' ? tensors[0].transpose(dim, dim + 1) : tensors[0];
   const right = form === 'NT' ? tensors[1].transpose(dim, dim + 1) : tensors[1];
-  const finish = finishQueue('cpu');
+  const finish = finishQueue(device);
   return {
     run(calls) {
       fw.noGrad(() => {
         for (let i = 0; i < calls; i++) fw.scope(() => void fw.matmul(left, right));
       });
-      finish();
+      return finish();
     },
     check: () =>
       checkMatmul(

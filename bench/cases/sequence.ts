@@ -15,12 +15,13 @@ export const MIXERS: Readonly<Record<string, Mixer>> = {
   kda: { delta: true, gate: 'vector' },
 };
 
-function sequence(what: string, mixer: string, problem: Omit<SequenceProblem, 'kind' | keyof Mixer>): Case {
+function sequence(what: string, mixer: string, given: Omit<SequenceProblem, 'kind' | 'dtype' | keyof Mixer>): Case {
+  const problem: SequenceProblem = { kind: 'sequence', ...MIXERS[mixer], dtype: 'float32', ...given };
   const { B, T, H, D, device } = problem;
   return {
     name: `${what}/${mixer}/d${D}`,
     shape: `B${B} T${T} H${H} d${D}`,
-    problem: { kind: 'sequence', ...MIXERS[mixer], ...problem },
+    problem,
     serial: device === 'js',
   };
 }
@@ -38,12 +39,12 @@ export const sequenceCases: Case[] = [
 ];
 
 export function prepareSequence(problem: SequenceProblem): Prepared {
-  const { device, delta, pass, B, T, H, D } = problem;
+  const { device, dtype, delta, pass, B, T, H, D } = problem;
   const training = pass !== 'forward';
   const inputs = mixerInputs(problem, B * T, H, D);
-  const operands = operandTensors(inputs, [B, T, H], { device, requiresGrad: training });
+  const operands = operandTensors(inputs, [B, T, H], { device, dtype, requiresGrad: training });
   const direction: Operand = { data: uniform(B * T * H * D, -1, 1, 6), width: D };
-  const doutput = fw.tensor(direction.data, { shape: [B, T, H, D], device });
+  const doutput = fw.tensor(direction.data, { shape: [B, T, H, D], device, dtype });
   const finish = finishQueue(device);
   const forward = (): Tensor => mix(delta, operands).output;
   const dropGradients = (): void => {
@@ -59,7 +60,7 @@ export function prepareSequence(problem: SequenceProblem): Prepared {
         fw.noGrad(() => {
           for (let i = 0; i < calls; i++) fw.scope(() => void forward());
         });
-        finish();
+        return finish();
       },
       check: () => checkSequence(problem, inputs, { output: fw.noGrad(forward).dataSync() as Float32Array }),
     };
@@ -73,16 +74,23 @@ export function prepareSequence(problem: SequenceProblem): Prepared {
     output!.dispose();
   };
   const read = (t: Tensor): Float32Array => t.detach().dataSync() as Float32Array;
+  const step = (): void => {
+    dropGradients();
+    record();
+    backward();
+  };
   return {
-    setup() {
-      dropGradients();
-      if (pass === 'backward') record();
-      finish();
-    },
-    run() {
-      if (pass === 'training') record();
-      backward();
-      finish();
+    ...(pass === 'backward' && {
+      setup() {
+        dropGradients();
+        record();
+        return finish();
+      },
+    }),
+    run(calls) {
+      if (pass === 'backward') backward();
+      else for (let i = 0; i < calls; i++) step();
+      return finish();
     },
     check() {
       dropGradients();

@@ -3,12 +3,12 @@ import type { Finding, Prepared } from '../contender';
 import { headOf, mixerInputs, type MixerInputs, type Operand, uniform } from '../inputs';
 import { fw, type Tensor } from '../library';
 import type { Case, Mixer, StepProblem } from '../problem';
-import { relativeError, TOLERANCE } from '../reference';
+import { dtypeOf, relativeError, stored, TOLERANCE, type Where } from '../reference';
 import { finishQueue } from './queue';
 import { MIXERS } from './sequence';
 
 function step(what: string, mixer: string, B: number, H: number, D: number): Case {
-  const problem: StepProblem = { kind: 'step', ...MIXERS[mixer], B, H, D };
+  const problem: StepProblem = { kind: 'step', ...MIXERS[mixer], device: 'cpu', dtype: 'float32', B, H, D };
   return { name: `${what}/${mixer}/d${D}`, shape: `B${B} H${H} d${D}`, problem };
 }
 
@@ -41,25 +41,24 @@ export function stepper({ delta }: Mixer, inputs: Record<string, Tensor>, state:
 export function tokenTensors(
   inputs: MixerInputs,
   [B, H]: [number, number],
-  options: { device: 'cpu' | 'js'; dtype?: 'float64' },
+  { device, dtype }: Where,
 ): Record<string, Tensor> {
   const entries = Object.entries(inputs);
   return Object.fromEntries(
     entries.map(([name, { data, width }]) => [
       name,
-      fw.tensor(data, { shape: width === 1 ? [B, H] : [B, H, width], ...options }),
+      fw.tensor(data, { shape: width === 1 ? [B, H] : [B, H, width], device, dtype: dtypeOf(name, dtype) }),
     ]),
   );
 }
 
 export function prepareStep(problem: StepProblem): Prepared {
-  const { B, H, D } = problem;
-  const device = 'cpu';
+  const { device, dtype, B, H, D } = problem;
   const inputs = mixerInputs(problem, B, H, D);
-  const operands = tokenTensors(inputs, [B, H], { device });
+  const operands = tokenTensors(inputs, [B, H], { device, dtype });
   const initial = uniform(B * H * D * D, -0.1, 0.1, 6);
   const state = fw.tensor(initial, { shape: [B, H, D, D], device });
-  const out = fw.zeros([B, H, D], { device });
+  const out = fw.zeros([B, H, D], { device, dtype });
   const one = stepper(problem, operands, state, out);
   const finish = finishQueue(device);
   return {
@@ -67,7 +66,7 @@ export function prepareStep(problem: StepProblem): Prepared {
       fw.noGrad(() => {
         for (let i = 0; i < calls; i++) one();
       });
-      finish();
+      return finish();
     },
     check: () =>
       fw.noGrad(() => {
@@ -91,12 +90,15 @@ function checkHead(
   output: Float32Array,
   after: Float32Array,
 ): Finding[] {
-  const { H, D } = problem;
+  const { dtype, H, D } = problem;
   const where = { device: 'js', dtype: 'float64' } as const;
   const entries = Object.entries(inputs);
   const pick = ([name, operand]: [string, Operand]): [string, Operand] => [
     name,
-    { data: headOf(operand, H, index % H, Math.floor(index / H), 1), width: operand.width },
+    {
+      data: stored(headOf(operand, H, index % H, Math.floor(index / H), 1), dtypeOf(name, dtype)),
+      width: operand.width,
+    },
   ];
   const part = Object.fromEntries(entries.map(pick));
   const block = D * D;
@@ -106,7 +108,7 @@ function checkHead(
   const compare = (quantity: string, x: Float32Array, reference: ArrayLike<number>): Finding => ({
     quantity,
     error: relativeError(x, reference),
-    tolerance: TOLERANCE.forward,
+    tolerance: TOLERANCE[dtype].forward,
   });
   return [
     compare('output', output.subarray(index * D, (index + 1) * D), out.dataSync()),

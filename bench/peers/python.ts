@@ -12,34 +12,24 @@ export interface PythonPeer {
   readonly name: string;
   /** What torch_trial.py calls it. */
   readonly contender: string;
-  /** With MKL made to use AVX-512. */
-  readonly forced: boolean;
   supports(problem: Problem): boolean;
+  environment(threads: number): NodeJS.ProcessEnv;
 }
 
 const supportsDelta = (problem: Problem): boolean =>
   problem.kind === 'sequence' &&
-  problem.device === 'cpu' &&
+  problem.device !== 'js' &&
+  problem.dtype === 'float32' &&
   problem.pass !== 'backward' &&
   problem.delta &&
   problem.gate !== 'vector';
 
 const supportsProducts = (problem: Problem): boolean => problem.kind === 'matmul' || problem.kind === 'languageModel';
 
-const peer = (contender: string, supports: PythonPeer['supports'], forced = false): PythonPeer => {
-  return { name: forced ? `${contender}, MKL AVX-512` : contender, contender, forced, supports };
-};
-
 /** Compiled: no case that is a single product. */
 const supportsGraph = (problem: Problem): boolean => supportsDelta(problem) || problem.kind === 'languageModel';
 
-const PEERS: readonly PythonPeer[] = [
-  peer('torch', (problem) => supportsDelta(problem) || supportsProducts(problem)),
-  peer('torch', (problem) => supportsDelta(problem) || supportsProducts(problem), true),
-  peer('torch compiled', supportsGraph),
-  peer('torch compiled', supportsGraph, true),
-  peer('transformers', supportsDelta),
-];
+const supportsTorch = (problem: Problem): boolean => supportsDelta(problem) || supportsProducts(problem);
 
 /** MKL takes 256-bit vectors on processors that are not Intel's, whatever they have. */
 function heldBack(): boolean {
@@ -57,19 +47,64 @@ function avx512Library(): string | undefined {
   return status === 0 ? library : undefined;
 }
 
-/** Peers with their environments: without what holds BLAS libraries back, and with OpenMP on as many threads as ours. */
-export function pythonPeers(): { peer: PythonPeer; environment(threads: number): NodeJS.ProcessEnv }[] {
+/** Without what holds BLAS libraries back, and with OpenMP on as many threads as ours. */
+function processorEnvironment(threads: number, preload?: string): NodeJS.ProcessEnv {
+  const counts = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
+  const env: NodeJS.ProcessEnv = { ...process.env, ...counts };
+  for (const name of ['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_NUM_THREADS', 'ATEN_CPU_CAPABILITY'])
+    delete env[name];
+  return preload === undefined ? env : { ...env, LD_PRELOAD: preload };
+}
+
+/** Peers on the processor; those that profit also with MKL made to use AVX-512. */
+export function processorPeers(): PythonPeer[] {
   const library = avx512Library();
-  return PEERS.filter(({ forced }) => !forced || library !== undefined).map((peer) => ({
-    peer,
-    environment(threads) {
-      const counts = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
-      const env: NodeJS.ProcessEnv = { ...process.env, ...counts };
-      for (const name of ['OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_NUM_THREADS', 'ATEN_CPU_CAPABILITY'])
-        delete env[name];
-      return peer.forced ? { ...env, LD_PRELOAD: library } : env;
-    },
-  }));
+  const peers = (contender: string, supports: PythonPeer['supports']): PythonPeer[] => [
+    { name: contender, contender, supports, environment: processorEnvironment },
+    ...(library === undefined
+      ? []
+      : [
+          {
+            name: `${contender}, MKL AVX-512`,
+            contender,
+            supports,
+            environment: (threads: number) => processorEnvironment(threads, library),
+          },
+        ]),
+  ];
+  return [
+    ...peers('torch', supportsTorch),
+    ...peers('torch compiled', supportsGraph),
+    { name: 'transformers', contender: 'transformers', supports: supportsDelta, environment: processorEnvironment },
+  ];
+}
+
+/** flash-linear-attention has every mixer of the suite of a card, in bfloat16 only. */
+function supportsFla(problem: Problem): boolean {
+  if (problem.kind === 'languageModel') return problem.precision === 'medium' || problem.dtype === 'bfloat16';
+  return problem.kind === 'sequence' || problem.kind === 'step';
+}
+
+/** Peers on the card, with the modules of Python that they need. */
+export const cardPeers: readonly (PythonPeer & { modules: readonly string[] })[] = [
+  { name: 'torch', supports: supportsTorch, modules: ['torch'] },
+  { name: 'fla bfloat16', supports: supportsFla, modules: ['torch', 'fla'] },
+].map((peer) => ({ ...peer, contender: peer.name, environment: () => process.env }));
+
+/** Why modules that peers on a card need are not there, with the remedy. */
+export function missingModules(python: string): Record<string, string> {
+  const script =
+    'import importlib.util as u, json\n' +
+    'cuda = bool(u.find_spec("torch")) and __import__("torch").cuda.is_available()\n' +
+    'print(json.dumps({"torch": cuda, "fla": bool(u.find_spec("fla"))}))';
+  const { status, stdout, stderr, error } = spawnSync(python, ['-c', script], { encoding: 'utf8' });
+  if (status !== 0) return { torch: `${python} does not run: ${error?.message ?? stderr.trim()}` };
+  const found = JSON.parse(stdout) as Record<string, boolean>;
+  const remedies = {
+    torch: 'no torch that finds a card; pip install torch',
+    fla: 'not installed; pip install flash-linear-attention',
+  };
+  return Object.fromEntries(Object.entries(remedies).filter(([module]) => !found[module]));
 }
 
 export function pythonCommand(python: string, job: string): [string, string[]] {

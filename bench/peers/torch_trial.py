@@ -1,9 +1,10 @@
 """One trial in PyTorch: reads a job as JSON, solves its problem, prints the samples and checks as JSON.
 
 The counterpart of bench/trial.ts. Mixers: a chunkwise form written for PyTorch (the fastest of a few chunk sizes, or
-compiled), and the one of Hugging Face's transformers.
+compiled), the one of Hugging Face's transformers, and on a card the kernels of flash-linear-attention.
 """
 
+import importlib
 import inspect
 import json
 import math
@@ -14,7 +15,15 @@ import time
 import torch
 import torch.nn.functional as F
 
-FORWARD, GRADIENT = 1e-5, 1e-4
+FLA = "fla bfloat16"
+TOLERANCE = {torch.float32: (1e-5, 1e-4, 1e-4), torch.bfloat16: (0.005, 0.008, 0.02)}
+"""Of the output, of gradients, of those of gates and strengths."""
+
+WARM_SECONDS = 0.2
+"""As long as the library's own trials."""
+
+SAMPLE_MS = 20
+"""Events of a card stand this far apart, so that launches do not show."""
 
 
 def chunkwise(q, k, v, beta, gate, chunk):
@@ -47,15 +56,17 @@ def chunkwise(q, k, v, beta, gate, chunk):
     return torch.stack(outputs, 2).reshape(B, H, T, D)
 
 
-def token_loop(q, k, v, beta, gate):
-    """The same rule token by token: the reference."""
-    state = q.new_zeros(*q.shape[:2], q.shape[3], v.shape[3])
+def token_loop(q, k, v, beta, gate, state=None):
+    """The reference, token by token: a delta rule, or without beta one that only writes; a gate per head or per key."""
+    state = q.new_zeros(*q.shape[:2], q.shape[3], v.shape[3]) if state is None else state
     outputs = []
     for t in range(q.shape[2]):
         if gate is not None:
-            state = state * gate[:, :, t, None, None].exp()
-        error = v[:, :, t] - (state * k[:, :, t, :, None]).sum(-2)
-        state = state + k[:, :, t, :, None] * (beta[:, :, t, None] * error)[:, :, None]
+            state = state * gate[:, :, t].reshape(*gate.shape[:2], -1, 1).exp()
+        written = v[:, :, t]
+        if beta is not None:
+            written = beta[:, :, t, None] * (written - (state * k[:, :, t, :, None]).sum(-2))
+        state = state + k[:, :, t, :, None] * written[:, :, None]
         outputs.append((state * q[:, :, t, :, None]).sum(-2) * q.shape[3] ** -0.5)
     return torch.stack(outputs, 2)
 
@@ -73,6 +84,28 @@ def transformers_form():
     return run
 
 
+def fla_form(problem, single):
+    """The kernel of flash-linear-attention for a mixer, on [B, T, H, D]."""
+    name = {"none": "delta_rule", "scalar": "gated_delta_rule"}.get(problem["gate"], "kda" if problem["delta"] else "gla")
+    kernel = getattr(importlib.import_module(f"fla.ops.{name}"), f"{'fused_recurrent' if single else 'chunk'}_{name}")
+
+    def run(q, k, v, beta, gate, **states):
+        given = {name: x for name, x in {"g": gate, "beta": beta}.items() if x is not None}
+        return kernel(q, k, v, **given, **states)
+
+    return run
+
+
+def mixer_inputs(problem, B, T, dtype):
+    """As bench/inputs.ts: [B, T, H, D], gates in float32, what a mixer does not have is None."""
+    H, D = problem["H"], problem["D"]
+    unit = lambda: F.normalize(torch.randn(B, T, H, D), dim=-1).to(dtype)
+    q, k, v = unit(), unit(), (torch.rand(B, T, H, D) * 2 - 1).to(dtype)
+    beta = (torch.rand(B, T, H) * 0.9 + 0.05).to(dtype) if problem["delta"] else None
+    width = {"none": None, "scalar": (), "vector": (D,)}[problem["gate"]]
+    return {"q": q, "k": k, "v": v, "beta": beta, "gate": None if width is None else -0.1 * torch.rand(B, T, H, *width)}
+
+
 def finding(quantity, x, reference, tolerance):
     error = ((x.double() - reference).pow(2).mean() / reference.pow(2).mean()).sqrt().item()
     return {"quantity": quantity, "error": error if math.isfinite(error) else 1e30, "tolerance": tolerance}
@@ -82,18 +115,21 @@ class Sequence:
     def __init__(self, problem, contender):
         B, T, H, D = (problem[name] for name in "BTHD")
         self.training = problem["pass"] == "training"
-        unit = lambda: F.normalize(torch.randn(B, H, T, D), dim=-1)
-        self.inputs = {"q": unit(), "k": unit(), "v": torch.rand(B, H, T, D) * 2 - 1, "beta": torch.rand(B, H, T) * 0.9 + 0.05}
-        self.inputs["gate"] = None if problem["gate"] == "none" else -0.1 * torch.rand(B, H, T)
-        for x in self.inputs.values():
-            if x is not None:
-                x.requires_grad_(self.training)
-        self.direction = torch.rand(B, H, T, D) * 2 - 1
-        self.form = self.choose(contender)
+        self.dtype = torch.bfloat16 if contender == FLA else getattr(torch, problem["dtype"])
+        # Each in its own layout: [B, T, H, D], or [B, H, T, D] for what is written in PyTorch.
+        self.heads_first = (lambda x: x) if contender != FLA else (lambda x: x.transpose(1, 2))
+        layout = (lambda x: x) if contender == FLA else (lambda x: x.transpose(1, 2).contiguous())
+        made = mixer_inputs(problem, B, T, self.dtype)
+        self.inputs = {name: x if x is None else layout(x).requires_grad_(self.training) for name, x in made.items()}
+        self.direction = layout((torch.rand(B, T, H, D) * 2 - 1).to(self.dtype))
+        self.form = self.choose(problem, contender)
 
-    def choose(self, contender):
+    def choose(self, problem, contender):
         if contender == "transformers":
             return transformers_form()
+        if contender == FLA:
+            kernel = fla_form(problem, single=False)
+            return lambda **inputs: kernel(**inputs)[0]
         form = lambda chunk: lambda **inputs: chunkwise(chunk=chunk, **inputs)
         if contender == "torch compiled":
             return torch.compile(form(64))
@@ -106,6 +142,7 @@ class Sequence:
             self.setup()
             begin = time.perf_counter()
             self.run()
+            finish()
             times.append(time.perf_counter() - begin)
         return min(times)
 
@@ -123,23 +160,51 @@ class Sequence:
     def check(self):
         self.setup()
         self.run()
-        head = lambda x: x.detach()[-1:, -1:].double()
+        head = lambda x: self.heads_first(x.detach())[-1:, -1:].double()
         part = {name: x if x is None else head(x).requires_grad_(self.training) for name, x in self.inputs.items()}
         reference = token_loop(**part)
-        findings = [finding("output", head(self.output), reference.detach(), FORWARD)]
+        forward, gradient, of_gates = TOLERANCE[self.dtype]
+        findings = [finding("output", head(self.output), reference.detach(), forward)]
         if self.training:
             reference.backward(head(self.direction))
             for name, x in self.inputs.items():
                 if x is not None:
-                    findings.append(finding(f"d{name}", head(x.grad), part[name].grad, GRADIENT))
+                    tolerance = of_gates if name in ("beta", "gate") else gradient
+                    findings.append(finding(f"d{name}", head(x.grad), part[name].grad, tolerance))
         return findings
+
+
+class Step:
+    """One token of flash-linear-attention; its kernel writes the new states beside the old."""
+
+    def __init__(self, problem, _):
+        B, H, D = (problem[name] for name in "BHD")
+        self.inputs = mixer_inputs(problem, B, 1, torch.bfloat16)
+        self.state = torch.rand(B, H, D, D) * 0.2 - 0.1
+        self.kernel = fla_form(problem, single=True)
+
+    def setup(self):
+        pass
+
+    def run(self):
+        with torch.no_grad():
+            self.output, _ = self.kernel(**self.inputs, initial_state=self.state, output_final_state=True)
+
+    def check(self):
+        head = lambda x: x.transpose(1, 2)[-1:, -1:].double()
+        part = {name: x if x is None else head(x) for name, x in self.inputs.items()}
+        reference = token_loop(**part, state=self.state[-1:, -1:].double())
+        return [finding("output", head(self.output), reference, TOLERANCE[torch.bfloat16][0])]
 
 
 class Matmul:
     def __init__(self, problem, _):
         batch, m, n, k, form = (problem[name] for name in ("batch", "m", "n", "k", "form"))
+        self.dtype = getattr(torch, problem["dtype"])
+        self.tolerance = TOLERANCE[torch.bfloat16 if problem["precision"] == "medium" else self.dtype][0]
         lead = () if batch == 1 else (batch,)
         a, b = torch.randn(*lead, *((k, m) if form == "TN" else (m, k))), torch.randn(*lead, *((n, k) if form == "NT" else (k, n)))
+        a, b = a.to(self.dtype), b.to(self.dtype)
         self.a, self.b = a.transpose(-1, -2) if form == "TN" else a, b.transpose(-1, -2) if form == "NT" else b
 
     def setup(self):
@@ -151,7 +216,8 @@ class Matmul:
 
     def check(self):
         rows = slice(0, 16)
-        return [finding("product", self.product[..., rows, :], self.a[..., rows, :].double() @ self.b.double(), FORWARD)]
+        reference = self.a[..., rows, :].double() @ self.b.double()
+        return [finding("product", self.product[..., rows, :], reference, self.tolerance)]
 
 
 class Norm(torch.nn.Module):
@@ -174,21 +240,31 @@ class Block(torch.nn.Module):
         self.q, self.k, self.v, self.o, self.b = linear(d, d), linear(d, d), linear(d, d), linear(d, d), linear(d, heads)
         self.gate, self.up, self.down = linear(d, hidden), linear(d, hidden), linear(hidden, d)
 
-    def forward(self, x, chunk):
+    def forward(self, x, mix):
         h = self.norm(x)
-        q, k, v = (F.silu(p(h)).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (self.q, self.k, self.v))
+        q, k, v = (F.silu(p(h)).unflatten(-1, (self.heads, -1)) for p in (self.q, self.k, self.v))
         q, k = (y * (y.pow(2).sum(-1, keepdim=True) + 1e-6).rsqrt() for y in (q, k))
-        mixed = chunkwise(q, k, v, self.b(h).sigmoid().transpose(1, 2), None, chunk)
-        x = x + self.o(self.o_norm(mixed).transpose(1, 2).flatten(2))
+        x = x + self.o(self.o_norm(mix(q, k, v, self.b(h).sigmoid())).flatten(2))
         h = self.mlp_norm(x)
         return x + self.down(F.silu(self.gate(h)) * self.up(h))
 
 
+def mix_in_torch(*inputs):
+    # A triangular solve has no bfloat16.
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        return chunkwise(*(x.transpose(1, 2).float() for x in inputs), None, 32).transpose(1, 2)
+
+
+def mix_in_fla(*inputs):
+    kernel = importlib.import_module("fla.ops.delta_rule").chunk_delta_rule
+    return kernel(*(x.to(torch.bfloat16) for x in inputs))[0]
+
+
 class LanguageModel(torch.nn.Module):
-    def __init__(self, problem):
+    def __init__(self, problem, mix):
         super().__init__()
         d, vocabulary = problem["d"], problem["vocabulary"]
-        self.chunk = 32
+        self.mix = mix
         self.embedding = torch.nn.Embedding(vocabulary, d)
         self.blocks = torch.nn.ModuleList(Block(d, problem["heads"], problem["hidden"]) for _ in range(problem["layers"]))
         self.norm, self.head = Norm(d), torch.nn.Linear(d, vocabulary, bias=False)
@@ -196,66 +272,109 @@ class LanguageModel(torch.nn.Module):
     def forward(self, ids):
         x = self.embedding(ids)
         for block in self.blocks:
-            x = block(x, self.chunk)
+            x = block(x, self.mix)
         return F.cross_entropy(self.head(self.norm(x))[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
 
 
 class Training:
     def __init__(self, problem, contender):
-        self.model = LanguageModel(problem)
+        # Of a card the usual way to bfloat16: float32 weights, products in bfloat16.
+        narrow = CARD and (problem["precision"] == "medium" or problem["dtype"] == "bfloat16")
+        self.autocast = lambda: torch.autocast("cuda", torch.bfloat16, enabled=narrow)
+        self.model = LanguageModel(problem, mix_in_fla if contender == FLA else mix_in_torch)
         self.ids = torch.randint(problem["vocabulary"], (problem["B"], problem["T"]))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4, fused=True)
-        self.first = self.model(self.ids).item()
+        with self.autocast():
+            self.first = self.model(self.ids).item()
         self.forward = torch.compile(self.model) if contender == "torch compiled" else self.model
 
     def setup(self):
         pass
 
     def run(self):
-        loss = self.forward(self.ids)
+        with self.autocast():
+            loss = self.forward(self.ids)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.last = loss.item()
+        self.last = loss.detach()
 
     def check(self):
         """It learns the batch it is shown; infinity when it does not."""
-        return [{"quantity": "loss after / before", "error": self.last / self.first, "tolerance": 1}]
+        return [{"quantity": "loss after / before", "error": self.last.item() / self.first, "tolerance": 1}]
 
 
-# As long as the library's own trials.
-WARM_SECONDS = 0.2
+def finish():
+    if CARD:
+        torch.cuda.synchronize()
+
+
+def clock(trial, _):
+    trial.setup()
+    begin = time.perf_counter()
+    trial.run()
+    return (time.perf_counter() - begin) * 1e3
+
+
+def card_clock(trial, calls):
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    for _ in range(calls):
+        trial.setup()
+        trial.run()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / calls
+
+
+def measure(trial, seconds):
+    """Milliseconds of calls, when warm; on a card of batches."""
+    timed = card_clock if CARD else clock
+    calls, warm = 1, []
+    end = time.perf_counter() + WARM_SECONDS
+    while len(warm) < 3 or time.perf_counter() < end:
+        warm.append(timed(trial, calls))
+    if CARD:
+        calls = max(1, math.ceil(SAMPLE_MS / min(warm)))
+    samples = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or not samples:
+        samples.append(timed(trial, calls))
+    return samples
+
+
+def version(contender):
+    if not CARD:
+        return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, MKL {torch.backends.mkl.is_available()}"
+    own = f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
+    if contender != FLA:
+        return own
+    import fla
+
+    return f"flash-linear-attention {fla.__version__}, {own}"
+
+
+def memory():
+    if CARD:
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main(job):
+    problem, contender = job["problem"], job["contender"]
     torch.manual_seed(0)
     torch.set_num_threads(job["threads"])
-    kinds = {"sequence": Sequence, "matmul": Matmul, "languageModel": Training}
-    trial = kinds[job["problem"]["kind"]](job["problem"], job["contender"])
-    samples = []
-
-    def timed():
-        trial.setup()
-        begin = time.perf_counter()
-        trial.run()
-        return (time.perf_counter() - begin) * 1e3
-
-    warm = time.perf_counter() + WARM_SECONDS
-    calls = 0
-    while calls < 3 or time.perf_counter() < warm:
-        timed()
-        calls += 1
-    end = time.perf_counter() + job["seconds"]
-    while time.perf_counter() < end or not samples:
-        samples.append(timed())
-    result = {
-        "samples": samples,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        "version": f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, MKL {torch.backends.mkl.is_available()}",
-    }
+    if CARD:
+        torch.set_default_device("cuda")
+        torch.set_float32_matmul_precision(problem.get("precision", "highest"))
+    kinds = {"sequence": Sequence, "step": Step, "matmul": Matmul, "languageModel": Training}
+    trial = kinds[problem["kind"]](problem, contender)
+    result = {"samples": measure(trial, job["seconds"]), "memory": memory(), "version": version(contender)}
     if job["check"]:
         result["findings"] = trial.check()
     print(json.dumps(result))
 
 
-main(json.loads(sys.argv[1]))
+JOB = json.loads(sys.argv[1])
+CARD = JOB["problem"]["device"] == "cuda"
+main(JOB)
