@@ -39,6 +39,7 @@ const LAYOUTS = {
   'columns apart': (r, c) => [(r + 2) * c, 1, r + 2],
   'batches between': (_, c, batch) => [c, batch * c, 1],
   neither: (r, c) => [2 * r * c, 2 * c, 2],
+  overlapping: (r, c) => [2 * r + c, 2, 1],
 } satisfies Record<string, (r: number, c: number, batch: number) => number[]>;
 type Layout = keyof typeof LAYOUTS;
 
@@ -250,15 +251,19 @@ const PROGRAMS = {
       ...(addon.emulation ? [] : [[1, 512, 384, 2048]]),
     ]),
   }),
-  scattered: () =>
-    compareAll(
+  scattered: () => ({
+    results: compareAll(
       [
         ['neither', 'rows', 'rows'],
         ['rows', 'neither', 'rows'],
         ['rows', 'rows', 'neither'],
+        ['overlapping', 'rows', 'rows'],
+        ['rows', 'overlapping', 'rows'],
       ],
       [[2, 5, 7, 3]],
     ),
+    library: cardFacts()!.library,
+  }),
   operators,
   gradients,
   training,
