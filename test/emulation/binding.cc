@@ -64,6 +64,8 @@ Napi::Value launches(const Napi::CallbackInfo& info) {
 
 Napi::Value pinned_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::pinned_bytes()));
+}
+
 Napi::Value host_functions(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::host_functions()));
 }
