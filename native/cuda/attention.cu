@@ -383,8 +383,6 @@ struct KeyGradients {
   }
 };
 
-// Element i of y . dy of a row.
-
 }  // namespace
 
 void attention(const Context& cx, const attentionArgs& x) {

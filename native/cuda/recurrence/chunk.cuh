@@ -84,6 +84,20 @@ FW_DEVICE auto turned(const float* rows, int stride) {
   return [=](int r, int k) { return rows[k * stride + r]; };
 }
 
+// c += a b over as many terms as there are keys. Tensor cores may cut what they add instead of rounding it, and a strength
+// near 2 forgets no error: a few terms at a time have their own sum (cuda.md 6.9).
+template <class A, class B>
+FW_DEVICE void multiply_keys(float (&c)[4], int keys, const A& a, const B& b) {
+  constexpr int kAtOnce = 32;
+  for (int from = 0; from < keys; from += kAtOnce) {
+    float part[4] = {};
+    multiply(part, keys - from < kAtOnce ? keys - from : kAtOnce, [&](int r, int k) { return a(r, from + k); },
+             [&](int k, int j) { return b(from + k, j); });
+    FW_UNROLL
+    for (int e = 0; e < 4; e++) c[e] += part[e];
+  }
+}
+
 // Rows [kChunk, columns] of an operand over values, from column `first` on, zero beyond the last token and beyond V.
 template <class At>
 FW_DEVICE void stage_values(float* rows, int stride, int columns, const Problem& p, const Chunk& chunk, int first,

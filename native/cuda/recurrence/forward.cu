@@ -111,7 +111,7 @@ struct Forward {
     float* const written = x.written + at;
     float error[4] = {};
     if (p.erase) {
-      multiply(error, x.keys.keys, rows_of(x.keys.erase, x.keys.stride), rows_of(x.state + at, x.stride));
+      multiply_keys(error, x.keys.keys, rows_of(x.keys.erase, x.keys.stride), rows_of(x.state + at, x.stride));
       if (p.secondWrite) multiply(error, kChunk, scores_of(x, kEraseSecond), rows_of(values, x.stride));
     }
     eachElement(error, [&](int t, int j, float& e) {
@@ -126,7 +126,7 @@ struct Forward {
     const Problem& p = args.p;
     const float* const values = x.values + at;
     float output[4] = {};
-    multiply(output, x.keys.keys, rows_of(x.keys.left, x.keys.stride), rows_of(x.state + at, x.stride));
+    multiply_keys(output, x.keys.keys, rows_of(x.keys.left, x.keys.stride), rows_of(x.state + at, x.stride));
     multiply(output, kChunk, scores_of(x, kRead), rows_of(x.written + at, x.stride));
     if (p.secondWrite) multiply(output, kChunk, scores_of(x, kReadSecond), rows_of(values, x.stride));
     eachElement(output, [&](int t, int j, float& o) {
