@@ -17,8 +17,9 @@ export const MAX_DIMS = 8;
 export const MAX_LIST = 512;
 
 /**
- * How matrix products of float32 multiply: as they are, or rounded to bfloat16 on devices that are faster so (sums are
- * float32 either way; other devices, products of 96 rows or fewer and those in batches do not round).
+ * How matrix products of float32 multiply: as they are, or rounded to bfloat16 on devices that are faster so. Sums are
+ * float32 either way. A card rounds all products, so that a row never depends on how many there are; a processor rounds
+ * none of 96 rows or fewer and none in batches.
  */
 export const MATMUL_PRECISIONS = ['highest', 'medium'] as const;
 export type MatmulPrecision = (typeof MATMUL_PRECISIONS)[number];

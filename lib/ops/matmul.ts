@@ -19,10 +19,10 @@ import { contiguous, expand, permute, reshape, sumTo } from './view';
 let precision: MatmulPrecision = 'highest';
 
 /**
- * 'medium' rounds the operands of matrix products to bfloat16 on processors that multiply those at twice the rate (x86-64
- * with AVX512_BF16, in addons built by gcc; 'highest' everywhere by default). Sums, results, weights and everything else
- * stay float32; other processors and the `js` device ignore it, and so do products of 96 rows or fewer and those in
- * batches: with 'medium' the bits of a row may depend on how many rows are beside it. After
+ * 'medium' rounds the operands of matrix products to bfloat16 on graphics cards, and on processors that multiply those at
+ * twice the rate (x86-64 with AVX512_BF16, in addons built by gcc); 'highest' everywhere by default. Sums, results, weights
+ * and everything else stay float32. Other processors and the `js` device ignore it, and on `cpu` so do products of 96 rows
+ * or fewer and those in batches: there the bits of a row may depend on how many rows are beside it. After
  * `torch.set_float32_matmul_precision`.
  */
 export function setFloat32MatmulPrecision(value: MatmulPrecision): void {
