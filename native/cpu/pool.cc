@@ -56,15 +56,18 @@ class Pool {
     std::unique_lock<std::mutex> region(region_, std::try_to_lock);
     if (!region.owns_lock()) return run_alone(tasks, task, data);
     start();
-    tasks_ = tasks;
     task_ = task;
     data_ = data;
     failed_ = false;
-    next_ = 0;
+    const int64_t shares = static_cast<int64_t>(shares_.size());
+    for (int64_t i = 0; i < shares; i++) {
+      shares_[i].next = i * tasks / shares;
+      shares_[i].end = (i + 1) * tasks / shares;
+    }
     open_ = true;
     epoch_++;
     wake(tasks - 1);
-    work();
+    work(0);
     // A worker enters before it looks at `open_`, so after this wait none is inside or will come in.
     open_ = false;
     while (inside_count_ > 0) relax();
@@ -76,13 +79,18 @@ class Pool {
     for (int64_t i = 0; i < tasks; i++) task(data, i);
   }
 
-  void work() {
+  // Each thread has a share of the tasks, the same for the same number of them, so that what one kernel left in its
+  // cache the next one finds there, and what two threads write at a time lies apart. Then it helps the others.
+  void work(size_t own) {
     inside_ = true;
     try {
-      for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) task_(data_, i);
+      for (size_t i = 0; i < shares_.size(); i++) {
+        Share& share = shares_[(own + i) % shares_.size()];
+        for (int64_t at; (at = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) task_(data_, at);
+      }
     } catch (...) {
       failed_ = true;
-      next_ = tasks_;
+      for (Share& share : shares_) share.next = share.end;
     }
     inside_ = false;
   }
@@ -98,8 +106,9 @@ class Pool {
   void start() {
     if (!workers_.empty()) return;
     stop_ = false;
+    if (shares_.size() != static_cast<size_t>(threads())) shares_ = std::vector<Share>(threads());
     try {
-      for (int i = 1; i < threads(); i++) workers_.emplace_back([this] { serve(); });
+      for (int i = 1; i < threads(); i++) workers_.emplace_back([this, i] { serve(i); });
     } catch (const std::system_error&) {
       // The system gives no more threads: the caller and those that started do the work.
     }
@@ -113,12 +122,12 @@ class Pool {
     workers_.clear();
   }
 
-  void serve() {
+  void serve(size_t own) {
     uint64_t seen = 0;
     while (wait(seen)) {
       seen = epoch_;
       inside_count_++;
-      if (open_) work();
+      if (open_) work(own);
       inside_count_--;
     }
   }
@@ -147,10 +156,13 @@ class Pool {
   std::condition_variable awake_;
 
   // The region being run. `epoch_`, `open_` and `inside_count_` are sequentially consistent: see `run` and `wake`.
-  int64_t tasks_ = 0;
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+  std::vector<Share> shares_;
   void (*task_)(void*, int64_t) = nullptr;
   void* data_ = nullptr;
-  alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<uint64_t> epoch_{0};
   std::atomic<bool> open_{false}, stop_{false}, failed_{false};
   alignas(64) std::atomic<int> inside_count_{0};
