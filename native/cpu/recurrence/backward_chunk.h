@@ -153,8 +153,8 @@ class ChunkBackward : ChunkStates<kGate> {
     const bool anchors = kGate == kPerKey && (c == 0 || this->clears(t));
     const float* first = anchors ? this->ones_ : kept.start;
     const float* then = anchors || c == 0 ? this->ones_ : this->kept(c - 1).end;
-    multiply<kScaledRows>(ahead_, round_up(p_.K, 4), V_, {dstate_, V_, 0, dstate_, first, then},
-                          Term{read_, 1, K_, doutput_, V_, stack});
+    multiply<kGated ? kScaledRows : kAdd>(ahead_, round_up(p_.K, 4), V_, {dstate_, V_, 0, dstate_, first, then},
+                                          Term{read_, 1, K_, doutput_, V_, stack});
     write_keys(kept, t, count, rows, anchors ? state : nullptr);
     if (!anchors) return;
     scale_rows(kept.start);
@@ -269,46 +269,42 @@ class ChunkBackward : ChunkStates<kGate> {
     return sum(product);
   }
 
-  // dq, dk and their like, and dgate per key, whose first token's follows from the state where it is given.
+  // dq, dk and their like, and dgate per key, whose first token's follows from the state where it is given. A token at a
+  // time: the rows of tokens may all fall on the same sets of the first-level cache.
   void write_keys(const Kept& kept, int64_t t, int64_t count, int64_t rows, const float* state) {
-    for (int64_t i = 0; i < K_; i += kLanes) {
-      if (i + kLanes <= p_.K) {
-        write_key_columns<true>(kept, t, count, rows, i);
-      } else {
-        write_key_columns<false>(kept, t, count, rows, i);
-      }
+    for (int64_t c = count - 1; c >= 0; c--) {
+      int64_t i = 0;
+      for (; i + kLanes <= p_.K; i += kLanes) write_key_columns<true>(kept, t, c, rows, i);
+      if (i < p_.K) write_key_columns<false>(kept, t, c, rows, i);
     }
     if (!state) return;
     anchor(state);
     unstage_rows(args_.dgate + place(t) * p_.K, p_.K, dgate_, K_, 1, p_.K);
   }
 
-  // Keys i ..., a whole vector of them or not.
+  // Keys i ... of token t + c, a whole vector of them or not.
   template <bool kWhole>
-  void write_key_columns(const Kept& kept, int64_t t, int64_t count, int64_t rows, int64_t i) {
+  __attribute__((always_inline)) void write_key_columns(const Kept& kept, int64_t t, int64_t c, int64_t rows, int64_t i) {
     const bool own_erase = args_.deraseKey.data, own_write = args_.dwriteKey.data;
-    Vec dgate = load(dgate_ + i);
-    for (int64_t c = count - 1; c >= 0; c--) {
-      const int64_t at = c * K_ + i, erase_at = at + rows * K_, to = place(t + c) * p_.K;
-      const auto put = [&](float* rows, Vec x) {
-        return kWhole ? store(rows + to + i, x) : store_row(rows + to, i, p_.K, x);
-      };
-      const Vec dread = load(dread_ + at), dwrite = load(dwrite_ + at);
-      const Vec derase = p_.erase ? load(dread_ + erase_at) : Vec{};
-      if (kGate == kPerKey) {
-        dgate = fma(load(read_ + at), dread, dgate);
-        if (p_.erase) dgate = fma(load(read_ + erase_at), derase, dgate);
-        dgate -= load(kept.write + at) * dwrite;
-        put(args_.dgate, dgate);
-      }
-      const Vec grow = States::factor(kept.grow, c, i, K_), shrink = States::factor(kept.shrink, c, i, K_);
-      const Vec erase = derase * grow, write = dwrite * shrink;
-      put(args_.dq, dread * grow * splat(p_.scale));
-      put(args_.dk, own_erase ? (own_write ? Vec{} : write) : own_write ? erase : erase + write);
-      if (own_erase) put(args_.deraseKey, erase);
-      if (own_write) put(args_.dwriteKey, write);
+    const int64_t at = c * K_ + i, erase_at = at + rows * K_, to = place(t + c) * p_.K;
+    const auto put = [&](float* rows, Vec x) {
+      return kWhole ? store(rows + to + i, x) : store_row(rows + to, i, p_.K, x);
+    };
+    const Vec dread = load(dread_ + at), dwrite = load(dwrite_ + at);
+    const Vec derase = p_.erase ? load(dread_ + erase_at) : Vec{};
+    if (kGate == kPerKey) {
+      Vec dgate = fma(load(read_ + at), dread, load(dgate_ + i));
+      if (p_.erase) dgate = fma(load(read_ + erase_at), derase, dgate);
+      dgate -= load(kept.write + at) * dwrite;
+      store(dgate_ + i, dgate);
+      put(args_.dgate, dgate);
     }
-    store(dgate_ + i, dgate);
+    const Vec grow = States::factor(kept.grow, c, i, K_), shrink = States::factor(kept.shrink, c, i, K_);
+    const Vec erase = derase * grow, write = dwrite * shrink;
+    put(args_.dq, dread * grow * splat(p_.scale));
+    put(args_.dk, own_erase ? (own_write ? Vec{} : write) : own_write ? erase : erase + write);
+    if (own_erase) put(args_.deraseKey, erase);
+    if (own_write) put(args_.dwriteKey, write);
   }
 
   static constexpr float kSmallestBeta = 1e-30f;

@@ -74,7 +74,7 @@ class ChunkStates : protected ChunkOperands<kGate> {
   // The state before chunk c + 1, whose e^b_middle is `start`.
   void advance(int64_t c, const float* start) {
     const Kept chunk = kept(c);
-    multiply<kScaledColumns>(ahead_, V_, K_, {state_before(c + 1), K_, 0, state_before(c), chunk.end, start},
+    multiply<kGated ? kScaledColumns : kAdd>(ahead_, V_, K_, {state_before(c + 1), K_, 0, state_before(c), chunk.end, start},
                              Term{chunk.written, 1, V_, chunk.write, K_, length_of(c)});
   }
 };

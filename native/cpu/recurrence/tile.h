@@ -119,8 +119,11 @@ template <Finish kFinish, class... Terms>
 static __attribute__((noinline)) void multiply(Ahead& ahead, int64_t rows, int64_t columns, const Target& to,
                                                const Terms&... terms) {
   int64_t column = 0;
-  if constexpr (kLanes == 16)  // the other instruction sets have registers for two vectors by four rows
-    tile_columns<4, kFinish>(ahead, rows, column, columns, to, terms...);
+  // Wider tiles load fewer elements of A, as long as the columns of B stay in the first-level cache. The other
+  // instruction sets have registers for two vectors by four rows.
+  if constexpr (kLanes == 16) {
+    if (((terms.depth <= 64) && ...)) tile_columns<4, kFinish>(ahead, rows, column, columns, to, terms...);
+  }
   tile_columns<2, kFinish>(ahead, rows, column, columns, to, terms...);
   tile_columns<1, kFinish>(ahead, rows, column, columns, to, terms...);
 }
