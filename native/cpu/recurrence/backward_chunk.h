@@ -133,23 +133,22 @@ class ChunkBackward : ChunkStates<kGate> {
     through_error(kept, t, count, rows, state);
     multiply<kTriangles>(ahead_, stack, kChunk, {dscores_, kChunk, rows},
                          Term{doutput_, V_, 1, written_turned_, kChunk, p_.V});
-    const Target dread{dread_, K_, 0, dread_}, dwrite{dwrite_turned_, kChunk, 0, dwrite_turned_};
+    const Target dread{dread_, K_, 0, dread_}, dwrite{dwrite_, K_, 0, dwrite_};
     const Term dread_state{doutput_, V_, 1, state, K_, p_.V};
-    const Term dwrite_state{dstate_, V_, 1, written_turned_, kChunk, p_.V};
     const Term dread_scores{dscores, kChunk, 1, kept.write, K_, count, kLower, rows};
-    const Term dwrite_scores{read_, 1, K_, dscores, kChunk, count};
-    const Term dwrite_erase{erase_read, 1, K_, erase_scores, kChunk, p_.erase ? count : 0};
     if (kGate == kPerToken) {
       multiply<kStore>(ahead_, stack, K_, dread, dread_state);
-      multiply<kStore>(ahead_, K_, kChunk, dwrite, dwrite_state);
-      cross(kept, c, count, rows);
-      multiply<kAdd>(ahead_, stack, K_, dread, dread_scores);
-      multiply<kAdd>(ahead_, K_, kChunk, dwrite, dwrite_scores, dwrite_erase);
     } else {
       multiply<kStore>(ahead_, stack, K_, dread, dread_state, dread_scores);
-      multiply<kStore>(ahead_, K_, kChunk, dwrite, dwrite_state, dwrite_scores, dwrite_erase);
+    }
+    multiply<kStore>(ahead_, K_, kChunk, {dwrite_turned_, kChunk}, Term{dstate_, V_, 1, written_turned_, kChunk, p_.V});
+    if (kGate == kPerToken) {
+      cross(kept, c, count, rows);
+      multiply<kAdd>(ahead_, stack, K_, dread, dread_scores);
     }
     transpose_matrix(dwrite_, K_, dwrite_turned_, kChunk, K_, kChunk);
+    multiply<kAdd>(ahead_, rows, K_, dwrite, Term{dscores, 1, kChunk, read_, K_, count, kUpper},
+                   Term{erase_scores, 1, kChunk, erase_read, K_, p_.erase ? count : 0, kUpper});
     const bool anchors = kGate == kPerKey && (c == 0 || this->clears(t));
     const float* first = anchors ? this->ones_ : kept.start;
     const float* then = anchors || c == 0 ? this->ones_ : this->kept(c - 1).end;
