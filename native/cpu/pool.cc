@@ -75,12 +75,19 @@ class Pool {
   }
 
  private:
+  // Tasks [next, end).
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
   static void run_alone(int64_t tasks, void (*task)(void*, int64_t), void* data) {
     for (int64_t i = 0; i < tasks; i++) task(data, i);
   }
 
-  // Each thread has a share of the tasks, the same for the same number of them, so that what one kernel left in its
-  // cache the next one finds there, and what two threads write at a time lies apart. Then it helps the others.
+  // Each thread has a share of the tasks that lie together, then helps the others. Handing out one task after another
+  // would have two threads work on neighbouring heads, whose rows share pages and what processors fetch ahead: backward
+  // took 4 % longer, and 13 % where the two cores share no third-level cache.
   void work(size_t own) {
     inside_ = true;
     try {
@@ -156,11 +163,7 @@ class Pool {
   std::condition_variable awake_;
 
   // The region being run. `epoch_`, `open_` and `inside_count_` are sequentially consistent: see `run` and `wake`.
-  struct alignas(64) Share {
-    std::atomic<int64_t> next{0};
-    int64_t end = 0;
-  };
-  std::vector<Share> shares_;
+  std::vector<Share> shares_;  // one per thread, the caller's first
   void (*task_)(void*, int64_t) = nullptr;
   void* data_ = nullptr;
   alignas(64) std::atomic<uint64_t> epoch_{0};
