@@ -283,7 +283,8 @@ class ChunkBackward : ChunkStates<kGate> {
 
   // Keys i ... of token t + c, a whole vector of them or not.
   template <bool kWhole>
-  __attribute__((always_inline)) void write_key_columns(const Kept& kept, int64_t t, int64_t c, int64_t rows, int64_t i) {
+  __attribute__((always_inline)) void write_key_columns(const Kept& kept, int64_t t, int64_t c, int64_t rows,
+                                                        int64_t i) {
     const bool own_erase = args_.deraseKey.data, own_write = args_.dwriteKey.data;
     const int64_t at = c * K_ + i, erase_at = at + rows * K_, to = place(t + c) * p_.K;
     const auto put = [&](float* rows, Vec x) {

@@ -74,8 +74,9 @@ class ChunkStates : protected ChunkOperands<kGate> {
   // The state before chunk c + 1, whose e^b_middle is `start`.
   void advance(int64_t c, const float* start) {
     const Kept chunk = kept(c);
-    multiply<kGated ? kScaledColumns : kAdd>(ahead_, V_, K_, {state_before(c + 1), K_, 0, state_before(c), chunk.end, start},
-                             Term{chunk.written, 1, V_, chunk.write, K_, length_of(c)});
+    const Target next{state_before(c + 1), K_, 0, state_before(c), chunk.end, start};
+    multiply<kGated ? kScaledColumns : kAdd>(ahead_, V_, K_, next,
+                                             Term{chunk.written, 1, V_, chunk.write, K_, length_of(c)});
   }
 };
 
