@@ -35,7 +35,10 @@
       ],
       'include_dirs': ['native/binding/cpu'],
       'dependencies': ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
-      'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS_ALL'],
+      # The last one: while a worker is terminated nothing can be thrown into it, and trying to would end the process.
+      'defines': [
+        'NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS_ALL', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+      ],
       'cflags_cc': ['-O2', '-std=c++17', '-fvisibility=hidden', '-Wall', '-Wextra'],
       'xcode_settings': {
         'OTHER_CPLUSPLUSFLAGS': ['-O2', '-std=c++17', '-fvisibility=hidden'],

@@ -47,6 +47,26 @@ function inWorker(body) {
   return { worker, message: new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject)) };
 }`;
 
+/** A program that terminates 100 workers, each a little later than the last, once they load the addon it is given. */
+const TERMINATE_LOADING = `
+  const { Worker } = require('node:worker_threads');
+  const addon = process.argv[1];
+  const body = "const { flag, addon } = require('node:worker_threads').workerData; Atomics.store(flag, 0, 1);" +
+    "process.dlopen({ exports: {} }, addon); Atomics.store(flag, 0, 2); for (;;);";
+  (async () => {
+    require(addon);
+    let loading = 0;
+    for (let i = 0; i < 100; i++) {
+      const flag = new Int32Array(new SharedArrayBuffer(4));
+      const worker = new Worker(body, { eval: true, workerData: { flag, addon } });
+      while (Atomics.load(flag, 0) === 0) await new Promise((resolve) => setImmediate(resolve));
+      for (const end = performance.now() + i / 200; performance.now() < end; );
+      if (Atomics.load(flag, 0) === 1) loading++;
+      await worker.terminate();
+    }
+    console.log(loading);
+  })();`;
+
 if (fw.devices().some((d) => d.device === 'cpu' && d.available)) {
   describe('threads of the native device', () => {
     it('train in several workers at once with the bits of one alone, on any number of threads', async () => {
@@ -82,6 +102,15 @@ if (fw.devices().some((d) => d.device === 'cpu' && d.available)) {
         })();`);
       expect(stderr).to.equal('');
       expect(stdout.trim().split('\n')).to.deep.equal(['64', '64', '64']);
+      expect(code).to.equal(0);
+    });
+
+    it('outlive workers that are terminated while they load the addon', async () => {
+      const { code, stdout, stderr } = await finish(
+        spawn(process.execPath, ['-e', TERMINATE_LOADING, addonPath()], { cwd: repository }),
+      );
+      expect(stderr).to.equal('');
+      expect(Number(stdout), 'workers of 100 that were still loading').to.be.greaterThan(0);
       expect(code).to.equal(0);
     });
 
