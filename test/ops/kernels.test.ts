@@ -76,6 +76,31 @@ const CASES: Case[] = [
       of([n, k]),
     ],
   ]),
+  // Over many terms: slices that end with and within a depth, panels that are parts, operands with gaps.
+  ...[
+    [97, 16, 512],
+    [131, 80, 1300],
+    [210, 48, 2090],
+  ].flatMap(([m, n, k]): Case[] => [
+    [`matmul over many terms ${m} x ${n} x ${k}`, (a, b) => a.transpose(0, 1).matmul(b), of([k, m]), of([k, n])],
+    [
+      `matmul over many terms with gaps ${m} x ${n} x ${k}`,
+      (a, b) =>
+        a
+          .slice(1, 2, m + 2)
+          .transpose(0, 1)
+          .matmul(b.slice(1, 16, n + 16)),
+      of([k, m + 3]),
+      of([k, n + 19]),
+    ],
+  ]),
+  [
+    'gradients of many rows that add up',
+    (x, y, w) => fw.linear(x, w).add(fw.linear(y, w).mul(0.5)),
+    of([700, 32]),
+    of([700, 32]),
+    of([110, 32]),
+  ],
   [
     'batched matmul over heads',
     (a, b) => a.permute(0, 2, 1, 3).matmul(b.permute(0, 2, 3, 1)),

@@ -78,6 +78,24 @@ describe('float32 matrix products', () => {
       });
     });
 
+    it(`'highest': columns of the left side have the same bits beside any number of them on ${where.device}`, () => {
+      fw.scope(() => {
+        const [n, k] = [48, 1300];
+        const draw = new Draw(k);
+        const make = (shape: number[]): fw.Tensor => fw.tensor(draw.uniform(shape, -1, 1).data, { shape, ...where });
+        const [a, b] = [make([k, 800]), make([k, n])];
+        const product = (columns: number): number[] =>
+          Array.from(a.slice(1, 0, columns).transpose(0, 1).matmul(b).dataSync());
+        const all = product(800);
+        for (const threads of [1, 2, 3]) {
+          fw.setNumThreads(threads);
+          for (const columns of [1, 96, 97, 131, 768, 769, 800]) {
+            expect(product(columns), `${columns} columns`).to.deep.equal(all.slice(0, columns * n));
+          }
+        }
+      });
+    });
+
     it(`'medium' gradients of a feed-forward on ${where.device}`, () => {
       const gradients = (to: { device: fw.Device; dtype: fw.DType }): ArrayLike<number>[] =>
         fw.scope(() => {

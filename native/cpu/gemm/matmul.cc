@@ -1,5 +1,5 @@
 // Batched matrix products over strided operands.
-#include "shared.h"
+#include "tall.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -66,8 +66,12 @@ void matmul(const Context& cx, const matmulArgs& args) {
   const bool rounds = batch == 1 && a_of(x, 0).has_lines() && b_of(x, 0).has_lines();
   const Gemm& gemm = gemm_of(rounds ? x.precision : int64_t(kFloat32Products));
   for (int64_t z = 0; z < batch; z++) {
-    const Matrix a = a_of(x, z), b = b_of(x, z);
-    multiply(cx, gemm, a, b, c_of(x, z), x.m, x.n, x.k, float(x.alpha), !x.accumulate);
+    const Matrix a = a_of(x, z), b = b_of(x, z), c = c_of(x, z);
+    if (&gemm == &float32_gemm && is_tall(a, b, c, x.m, x.n, x.k)) {
+      multiply_tall(cx, a, b, c, x.m, x.n, x.k, float(x.alpha), !x.accumulate);
+    } else {
+      multiply(cx, gemm, a, b, c, x.m, x.n, x.k, float(x.alpha), !x.accumulate);
+    }
   }
 }
 

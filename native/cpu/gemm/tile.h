@@ -17,6 +17,8 @@ struct Tile {
   bool overwrite;
   const float* ahead;  // memory that is needed soon, fetched one line per step
   int64_t ahead_step;
+  float* sums = nullptr;  // [R, V * kLanes], what terms before these came to, where these do not start or end them
+  bool starts = true, ends = true;
   Lines lines;
 
   void take_lines_of_c(int64_t rows) {
@@ -57,7 +59,7 @@ static void multiply_tile(const Tile& t) {
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; v++) acc[r][v] = Vec{};
+    for (int v = 0; v < V; v++) acc[r][v] = t.starts ? Vec{} : load(t.sums + (r * V + v) * kLanes);
   const float *a = t.a, *b = t.b, *ahead = t.ahead;
   const float* const* const lines = t.lines.at;
   const int64_t mask = t.lines.mask, a_row = t.a_row, a_step = t.a_step, b_step = t.b_step, ahead_step = t.ahead_step;
@@ -78,7 +80,12 @@ static void multiply_tile(const Tile& t) {
     b += b_step;
     ahead += ahead_step;
   }
-  if (whole) {
+  if (!t.ends) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) store(t.sums + (r * V + v) * kLanes, acc[r][v]);
+  } else if (whole) {
     const VecInt keep = keep_mask(t.overwrite);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
