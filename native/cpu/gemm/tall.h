@@ -6,29 +6,29 @@
 
 FW_NAMESPACE_BEGIN
 
-constexpr int64_t kSliceTerms = 128;                // a slice of b and its sums stay in the second cache
+constexpr int64_t kSliceTerms = 128;           // a slice of b and the sums of its products stay in the second cache
 constexpr int64_t kLeastTerms = 4 * kSliceTerms;
-constexpr int64_t kTallRows = 8 * kBlockRows;       // with more of them panels of b pay
+constexpr int64_t kTallRows = 8 * kBlockRows;  // with more of them panels of b pay
+constexpr int64_t kMostAtOnce = 4;             // depths whose products are kept
 
 static inline bool is_tall(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k) {
   return a.row == 1 && b.col == 1 && c.col == 1 && n % kLanes == 0 && n <= kMaxColumns && k >= kLeastTerms &&
          m > kBlockRows && m <= kTallRows;
 }
 
-// Rows [0, m) of c, for m <= kBlockRows. `sums` holds m n floats: what an element adds up from slice to slice, tile
-// after tile, so that it is one chain over the terms of a depth as in any other product.
+// Rows [0, m) of c over one depth, for m <= kBlockRows and k <= kMaxDepth. `sums` holds m n floats: what an element
+// adds up from slice to slice, tile after tile, so that it is one chain over the terms as in any other product.
 static void multiply_slices(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k, float alpha, bool overwrite,
                             float* sums) {
   const Strips strips(m);
-  const int64_t depth = depth_of(k), tiles = strips.count * panels_of(n);
+  const int64_t tiles = strips.count * panels_of(n);
   Tile t;
-  t.a_row = 1, t.a_step = a.col, t.b_step = b.row, t.alpha = alpha;
+  t.a_row = 1, t.a_step = a.col, t.b_step = b.row;
+  t.alpha = alpha, t.overwrite = overwrite;
   for (int64_t p = 0, end; p < k; p = end) {
-    const int64_t begin = p / depth * depth, next = begin + depth < k ? begin + depth : k;
-    end = p + kSliceTerms < next ? p + kSliceTerms : next;
+    end = p + kSliceTerms < k ? p + kSliceTerms : k;
     t.steps = end - p;
-    t.sums = sums, t.starts = p == begin, t.ends = end == next;
-    t.overwrite = overwrite && begin == 0;
+    t.sums = sums, t.starts = p == 0, t.ends = end == k;
     // What each tile fetches of the slice that follows: a line of b per step, and its share of the columns of a.
     const int64_t following = k - end < kSliceTerms ? k - end : kSliceTerms, share = (following + tiles - 1) / tiles;
     const float* ahead = b.at(end, 0);
@@ -56,15 +56,37 @@ static void multiply_slices(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, 
   }
 }
 
-// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n] where `is_tall`. Uses scratch memory 2.
-static inline void multiply_tall(const Context& cx, Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k,
-                                 float alpha, bool overwrite) {
-  const Cut rows = cut_rows(m, cx.threads);
-  parallel(cx, rows.count, [&](int64_t i) {
-    float* sums = static_cast<float*>(cx.scratch(2, kBlockRows * n * int64_t(sizeof(float))));
-    const int64_t r = rows.begin(i);
-    multiply_slices(a.from(r, 0), b, c.from(r, 0), rows.size(i), n, k, alpha, overwrite, sums);
-  });
+// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n] where `is_tall`. Threads take different terms as long as there
+// are depths to share out: what two of them have read is slow to write for either, and terms are often tokens whose
+// memory the next operator writes. Uses scratch memory 2 and 3.
+static void multiply_tall(const Context& cx, Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k, float alpha,
+                          bool overwrite) {
+  const int64_t depth = depth_of(k), depths = (k + depth - 1) / depth;
+  const int64_t threads = cx.threads < kMostAtOnce ? cx.threads : kMostAtOnce;
+  const int64_t most = threads < depths ? threads : depths;
+  const Cut rows = cut_rows(m, int((cx.threads + most - 1) / most));
+  float* products = static_cast<float*>(cx.scratch(3, (most - 1) * m * n * int64_t(sizeof(float))));
+  for (int64_t first = 0; first < depths; first += most) {
+    const int64_t count = depths - first < most ? depths - first : most;
+    parallel(cx, count * rows.count, [&](int64_t task) {
+      float* sums = static_cast<float*>(cx.scratch(2, kBlockRows * n * int64_t(sizeof(float))));
+      const int64_t i = task / rows.count, r = rows.begin(task % rows.count), p = (first + i) * depth;
+      const Matrix to = i == 0 ? c : row_major(products + (i - 1) * m * n, n);
+      multiply_slices(a.from(r, p), b.from(p, 0), to.from(r, 0), rows.size(task % rows.count), n,
+                      k - p < depth ? k - p : depth, i == 0 ? alpha : 1, i > 0 || (overwrite && p == 0), sums);
+    });
+    if (count == 1) continue;
+    parallel_blocks(cx, m, kTaskWork / (count * n) + 1, [&](int64_t begin, int64_t end) {
+      const VecInt keep = keep_mask(false);
+      for (int64_t r = begin; r < end; r++)
+        for (int64_t j = 0; j < n; j += kLanes) {
+          Vec sum = load(c.at(r, j));
+          for (int64_t i = 0; i < count - 1; i++)
+            sum = add_scaled(sum, load(products + (i * m + r) * n + j), alpha, keep);
+          store(c.at(r, j), sum);
+        }
+    });
+  }
 }
 
 FW_NAMESPACE_END
