@@ -1,6 +1,8 @@
-// Matrix products of bfloat16 pairs: as exact as their operands, and the same bits for any number of threads.
+// Matrix products: what a factor does to them, and the same bits beside any others, on any number of threads. Those of
+// bfloat16 pairs are as exact as their operands.
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { kernelsOf } from '../../lib/ops/kernel';
 import { targets } from '../support/golden';
 import { Draw } from '../support/ruleInputs';
 import { relativeRms, TOLERANCE } from '../support/tolerance';
@@ -94,6 +96,30 @@ describe('float32 matrix products', () => {
           }
         }
       });
+    });
+
+    it(`a factor, and what is added to, on ${where.device}`, () => {
+      for (const [m, n, k] of [
+        [5, 33, 20],
+        [130, 48, 70],
+        [130, 48, 1300],
+      ]) {
+        const product = (to: { device: fw.Device; dtype: fw.DType }): ArrayLike<number> =>
+          fw.scope(() => {
+            const draw = new Draw(k);
+            const [a, b, c] = [
+              [k, m],
+              [k, n],
+              [m, n],
+            ].map((shape) => fw.tensor(draw.uniform(shape, -1, 1).data, { shape, ...to }));
+            const strides = { aStrides: [0, 0, 1, m], bStrides: [0, 0, n, 1], cStrides: [0, 0, n, 1] };
+            const rest = { batch1: 1, batch2: 1, m, n, k, ...strides, alpha: 0.37, accumulate: 1, precision: 0 };
+            kernelsOf(a).matmul({ a, b, c, ...rest });
+            return c.dataSync();
+          });
+        const error = relativeRms(product(where), product({ device: 'js', dtype: 'float64' }));
+        expect(error, `${m} x ${n} x ${k}`).to.be.at.most(TOLERANCE.float32.forward);
+      }
     });
 
     it(`'medium' gradients of a feed-forward on ${where.device}`, () => {
