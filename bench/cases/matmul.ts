@@ -1,4 +1,5 @@
-// Matrix products of the sizes of a training step, as stored for forward (NT) and the two backward products (NN, TN).
+// Matrix products of the sizes of a training step, as stored for forward (NT) and the two backward products (NN, TN);
+// among the last the gradients of its weights, sums over 2048 tokens.
 import type { Finding, Prepared } from '../contender';
 import { uniform } from '../inputs';
 import { fw } from '../library';
@@ -23,6 +24,11 @@ function matmul(form: MatmulProblem['form'], m: number, n: number, k: number, ba
 export const matmulCases: Case[] = [
   ...FORMS.map((form) => matmul(form, 2048, 1024, 1024)),
   ...FORMS.map((form) => matmul(form, 2048, 256, 1024)),
+  ...[
+    [256, 256],
+    [704, 256],
+    [256, 704],
+  ].map(([m, n]) => matmul('TN', m, n, 2048)),
   ...FORMS.map((form) => matmul(form, 64, 64, 64, 512)),
   ...FORMS.map((form) => matmul(form, 64, 64, 64, HOT)),
 ];

@@ -6,18 +6,19 @@
 
 FW_NAMESPACE_BEGIN
 
-constexpr int64_t kSliceTerms = 128;           // a slice of b and the sums of its products stay in the second cache
+constexpr int64_t kSliceTerms = 128;           // a slice of b and the sums of its products stay near
 constexpr int64_t kLeastTerms = 4 * kSliceTerms;
 constexpr int64_t kTallRows = 8 * kBlockRows;  // with more of them panels of b pay
-constexpr int64_t kMostAtOnce = 4;             // depths whose products are kept
+constexpr int64_t kMostAtOnce = 4;             // depths that threads share out
 
 static inline bool is_tall(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k) {
   return a.row == 1 && b.col == 1 && c.col == 1 && n % kLanes == 0 && n <= kMaxColumns && k >= kLeastTerms &&
          m > kBlockRows && m <= kTallRows;
 }
 
-// Rows [0, m) of c over one depth, for m <= kBlockRows and k <= kMaxDepth. `sums` holds m n floats: what an element
-// adds up from slice to slice, tile after tile, so that it is one chain over the terms as in any other product.
+// Rows [0, m) of c over one depth, for m <= kBlockRows, k <= kMaxDepth and whole vectors of columns. `sums` holds m n
+// floats: what an element adds up from slice to slice, tile after tile, so that it is one chain over the terms as in any
+// other product.
 static void multiply_slices(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k, float alpha, bool overwrite,
                             float* sums) {
   const Strips strips(m);
@@ -29,7 +30,8 @@ static void multiply_slices(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, 
     end = p + kSliceTerms < k ? p + kSliceTerms : k;
     t.steps = end - p;
     t.sums = sums, t.starts = p == 0, t.ends = end == k;
-    // What each tile fetches of the slice that follows: a line of b per step, and its share of the columns of a.
+    // What each tile fetches of the slice that follows: a line of b per step, where b has no gaps, and its share of the
+    // columns of a.
     const int64_t following = k - end < kSliceTerms ? k - end : kSliceTerms, share = (following + tiles - 1) / tiles;
     const float* ahead = b.at(end, 0);
     int64_t lines = b.row == n ? following * n / 16 : 0, column = end;
@@ -64,10 +66,10 @@ static void multiply_tall(const Context& cx, Matrix a, Matrix b, Matrix c, int64
   const int64_t depth = depth_of(k), depths = (k + depth - 1) / depth;
   const int64_t threads = cx.threads < kMostAtOnce ? cx.threads : kMostAtOnce;
   const int64_t most = threads < depths ? threads : depths;
-  const Cut rows = cut_rows(m, int((cx.threads + most - 1) / most));
   float* products = static_cast<float*>(cx.scratch(3, (most - 1) * m * n * int64_t(sizeof(float))));
   for (int64_t first = 0; first < depths; first += most) {
     const int64_t count = depths - first < most ? depths - first : most;
+    const Cut rows = cut_rows(m, int((cx.threads + count - 1) / count));
     parallel(cx, count * rows.count, [&](int64_t task) {
       float* sums = static_cast<float*>(cx.scratch(2, kBlockRows * n * int64_t(sizeof(float))));
       const int64_t i = task / rows.count, r = rows.begin(task % rows.count), p = (first + i) * depth;

@@ -17,8 +17,8 @@ struct Tile {
   bool overwrite;
   const float* ahead;  // memory that is needed soon, fetched one line per step
   int64_t ahead_step;
-  float* sums = nullptr;  // [R, V * kLanes], what terms before these came to, where these do not start or end them
-  bool starts = true, ends = true;
+  bool starts = true, ends = true;  // whether these are the first and the last terms of an element of c
+  float* sums = nullptr;            // [R, V * kLanes]: what others came to; read unless `starts`, written unless `ends`
   Lines lines;
 
   void take_lines_of_c(int64_t rows) {
@@ -28,10 +28,11 @@ struct Tile {
   }
 };
 
-// c + alpha x, or alpha x alone. There is one formula, without a branch, so that the compiler contracts it in the same
-// way for every tile.
+// c + alpha x, or alpha x alone, which is -0 + alpha x down to the sign of a zero. There is one formula, without a
+// branch, so that the compiler contracts it in the same way for every tile.
 FW_INLINE Vec add_scaled(Vec c, Vec x, float alpha, VecInt keep) {
-  return fma(splat(alpha), x, reinterpret_cast<Vec>(reinterpret_cast<VecInt>(c) & keep));
+  const VecInt none = ~keep & (VecInt{} + int32_t(0x80000000));
+  return fma(splat(alpha), x, reinterpret_cast<Vec>((reinterpret_cast<VecInt>(c) & keep) | none));
 }
 
 // All bits set to keep c, none to overwrite it.
