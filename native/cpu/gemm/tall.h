@@ -17,8 +17,8 @@ static inline bool is_tall(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, i
 }
 
 // Rows [0, m) of c over one depth, for m <= kBlockRows, k <= kMaxDepth and whole vectors of columns. `sums` holds m n
-// floats: what an element adds up from slice to slice, tile after tile, so that it is one chain over the terms as in any
-// other product.
+// floats: what an element adds up from slice to slice, tile after tile, so that it is one chain over the terms as in
+// any other product.
 static void multiply_slices(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k, float alpha, bool overwrite,
                             float* sums) {
   const Strips strips(m);
