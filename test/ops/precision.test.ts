@@ -122,6 +122,21 @@ describe('float32 matrix products', () => {
       }
     });
 
+    it(`what comes to a zero has the same sign on any number of threads on ${where.device}`, () => {
+      const [m, n, k] = [128, 16, 2048];
+      const product = (threads: number): ArrayLike<number> =>
+        fw.scope(() => {
+          fw.setNumThreads(threads);
+          const [a, b] = [fw.full([k, m], 1e-30, where), fw.full([k, n], -1e-30, where)];
+          const c = fw.full([m, n], -0, where);
+          const strides = { aStrides: [0, 0, 1, m], bStrides: [0, 0, n, 1], cStrides: [0, 0, n, 1] };
+          const rest = { batch1: 1, batch2: 1, m, n, k, ...strides, alpha: 1, accumulate: 1, precision: 0 };
+          kernelsOf(a).matmul({ a, b, c, ...rest });
+          return c.dataSync();
+        });
+      expect(product(2)).to.deep.equal(product(1));
+    });
+
     it(`'medium' gradients of a feed-forward on ${where.device}`, () => {
       const gradients = (to: { device: fw.Device; dtype: fw.DType }): ArrayLike<number>[] =>
         fw.scope(() => {
