@@ -3,6 +3,7 @@ export * from './dtype';
 export * from './errors';
 export * from './generator';
 export * from './operators';
+export * from './options';
 export * from './philox';
 export { Scope, scope, tidy } from './scope';
 export * from './shape';
