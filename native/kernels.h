@@ -14,21 +14,24 @@
 namespace fw {
 
 // Raised whenever a field changes its meaning without changing its name or kind.
-constexpr int kAbiVersion = 1;
+constexpr int kAbiVersion = 2;
 
 // The orders of these lists are those of lib/backends/table.ts.
 enum DType { kFloat32, kBfloat16, kInt32, kFloat64 };
 
-// Contiguous buffers. `Maybe` ones are null when absent. Kernels of the CPU take float32 where they take a float.
+// Contiguous buffers. `Maybe` ones are null when absent. Kernels of the CPU take float32 where they take a float. `size`
+// counts the elements that the tensor reaches over; native/extents.h compares it with what the kernel will touch.
 struct In {
   const void* data = nullptr;
   DType dtype = kFloat32;
+  int64_t size = 0;
   operator const float*() const { return static_cast<const float*>(data); }
   FW_ANYWHERE const int32_t* ints() const { return static_cast<const int32_t*>(data); }
 };
 struct Out {
   void* data = nullptr;
   DType dtype = kFloat32;
+  int64_t size = 0;
   operator float*() const { return static_cast<float*>(data); }
   FW_ANYWHERE int32_t* ints() const { return static_cast<int32_t*>(data); }
 };
@@ -42,14 +45,14 @@ struct InOutMaybe : Out {};
 struct Heads {
   const float* data = nullptr;
   DType dtype = kFloat32;
-  int64_t token = 0, head = 0, count = 0;
+  int64_t size = 0, token = 0, head = 0, count = 0;
   const float* at(int64_t t, int64_t h, int64_t heads) const {
     return data + t * token + (count == heads ? h : h * count / heads) * head;
   }
 };
 struct HeadsMaybe : Heads {};
 
-// Any number of contiguous buffers, with their numbers of elements.
+// Any number of contiguous buffers, with their numbers of elements; those of an InOutList are written.
 struct Span {
   void* data;
   DType dtype;
@@ -61,6 +64,7 @@ struct List {
   int64_t count = 0;
   const Span& operator[](int64_t i) const { return items[i]; }
 };
+struct InOutList : List {};
 
 struct Dims {
   int64_t rank = 0;
@@ -98,7 +102,7 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(Int, n) F(Int, groups) F(Int, kind) F(Float, eps)
 #define FW_FIELDS_normBackward(F) F(In, x) F(InMaybe, weight) F(In, stats) F(In, dy) F(InOut, dx) \
   F(OutMaybe, dweight) F(OutMaybe, dbias) F(Int, rows) F(Int, n) F(Int, groups) F(Int, kind) F(Int, accumulate)
-#define FW_FIELDS_embedding(F) F(In, weight) F(In, indices) F(Out, y) F(Int, rows) F(Int, d)
+#define FW_FIELDS_embedding(F) F(In, weight) F(In, indices) F(Out, y) F(Int, rows) F(Int, d) F(Int, vocabulary)
 #define FW_FIELDS_embeddingBackward(F) F(In, indices) F(In, dy) F(Out, dweight) F(Int, rows) F(Int, d) \
   F(Int, vocabulary)
 #define FW_FIELDS_shortConv(F) F(Heads, x) F(In, weight) F(InMaybe, bias) F(InMaybe, initialState) \
@@ -155,10 +159,10 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InOut, state) F(Out, output) \
   F(Int, sequences) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
   F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged)
-#define FW_FIELDS_adam(F) F(List, parameters) F(List, gradients) F(List, means) F(List, squares) \
+#define FW_FIELDS_adam(F) F(InOutList, parameters) F(List, gradients) F(InOutList, means) F(InOutList, squares) \
   F(InMaybe, gradientScale) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
   F(Float, weightDecay) F(Int, coupled) F(Float, correction1) F(Float, correction2)
-#define FW_FIELDS_sgd(F) F(List, parameters) F(List, gradients) F(List, momentumBuffers) \
+#define FW_FIELDS_sgd(F) F(InOutList, parameters) F(List, gradients) F(InOutList, momentumBuffers) \
   F(InMaybe, gradientScale) F(Float, learningRate) F(Float, momentum) F(Int, nesterov) \
   F(Float, weightDecay)
 #define FW_FIELDS_sumSquares(F) F(List, x) F(Out, y)
@@ -187,8 +191,10 @@ struct Context {
   // Calls task(data, i) for every i < tasks, on several threads, and returns when all are done.
   void (*run)(const Context&, int64_t tasks, void (*task)(void* data, int64_t i), void* data);
   // Memory of the calling thread, aligned to 64 bytes, uninitialised, valid until the same thread asks for the same
-  // slot (0 to 3) again.
+  // slot (0 to 3) again. Fails when there is none left.
   void* (*scratch)(int slot, int64_t bytes);
+  // Gives the call up, on any of its threads: it throws what the reads of the call's results will throw.
+  [[noreturn]] void (*fail)(const char* reason);
 };
 
 // What a device fills; its context is whatever its kernels need to run.

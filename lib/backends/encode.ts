@@ -1,16 +1,24 @@
 // From a kernel's arguments to the doubles of the command array; native/binding/arguments.h reads them back.
 import { compileFunction } from 'node:vm';
-import { contiguousStrides, describe, FastWeightsError, formatShape, type Tensor } from '../core';
+import {
+  contiguousStrides,
+  describe,
+  type DeviceMemory,
+  FastWeightsError,
+  formatShape,
+  type Shape,
+  type Tensor,
+} from '../core';
 import { KERNELS, MAX_DIMS, MAX_LIST, type FieldKind, type KernelName } from './table';
 
 /** Writes the arguments of one kernel. */
 export type Encoder = (args: Readonly<Record<string, unknown>>) => void;
 
 /** Doubles that an argument takes. */
-const BUFFER = 3;
+const BUFFER = 4;
 const HEADS = BUFFER + 3;
 const DIMS = 1 + MAX_DIMS;
-const PLACES: Record<Exclude<FieldKind, 'list'>, number> = {
+const PLACES: Record<Exclude<FieldKind, 'list' | 'inoutList'>, number> = {
   in: BUFFER,
   'in?': BUFFER,
   out: BUFFER,
@@ -24,18 +32,72 @@ const PLACES: Record<Exclude<FieldKind, 'list'>, number> = {
   float: 1,
 };
 
-/** [id, byte offset, dtype] */
-function buffer(command: Float64Array, at: number, t: Tensor | null): void {
+/** [id, byte offset, dtype, elements that the tensor reaches over]; absent ones are zeros. */
+function place(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory, elements: number): void {
   if (t === null) {
     command[at] = 0;
     command[at + 1] = 0;
     command[at + 2] = 0;
+    command[at + 3] = 0;
   } else {
     const { storage } = t;
+    if (storage.memory !== memory) refuseDevice(t, memory);
     command[at] = storage.handle as number;
     command[at + 1] = t.offset * storage.elementBytes;
     command[at + 2] = storage.dtypeCode;
+    command[at + 3] = elements;
   }
+}
+
+/** A contiguous operand. */
+function buffer(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
+  place(command, at, t, memory, t === null ? 0 : denseSize(t.shape, t.strides));
+}
+
+/** An operand whose strides are arguments of their own. */
+function strided(command: Float64Array, at: number, t: Tensor, memory: DeviceMemory): void {
+  place(command, at, t, memory, reach(t.shape, t.strides));
+}
+
+/** Number of elements of what lies in row-major order without gaps. */
+function denseSize(shape: Shape, strides: Shape): number {
+  let size = 1;
+  let dense = true;
+  for (let i = shape.length - 1; i >= 0; i--) {
+    if (shape[i] !== 1 && strides[i] !== size) dense = false;
+    size *= shape[i];
+  }
+  if (!dense && size !== 0) refuseGaps(shape, strides);
+  return size;
+}
+
+/** Number of elements from the first of a view to its last. */
+function reach(shape: Shape, strides: Shape): number {
+  let last = 0;
+  for (let i = 0; i < shape.length; i++) {
+    if (shape[i] === 0) return 0;
+    last += (shape[i] - 1) * strides[i];
+  }
+  return last + 1;
+}
+
+function refuseGaps(shape: Shape, strides: Shape): never {
+  const found = formatShape(strides);
+  throw new FastWeightsError('BACKEND', `strides ${found} of shape ${formatShape(shape)} are not contiguous`, {
+    expected: formatShape(contiguousStrides(shape)),
+    found,
+  });
+}
+
+function refuseDevice(t: Tensor, { device }: DeviceMemory): never {
+  throw new FastWeightsError(
+    'DEVICE',
+    `a kernel of the ${device} device takes tensors on it, got one on '${t.device}'`,
+    {
+      expected: `on '${device}'`,
+      found: `'${t.device}'`,
+    },
+  );
 }
 
 /** Elements of bfloat16 are half of what most kernels of the CPU expect. */
@@ -43,9 +105,14 @@ function requireWide(t: Tensor | null): void {
   if (t !== null && t.storage.dtype === 'bfloat16') refuseBfloat16();
 }
 
-function wideBuffer(command: Float64Array, at: number, t: Tensor | null): void {
+function wideBuffer(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
   requireWide(t);
-  buffer(command, at, t);
+  buffer(command, at, t, memory);
+}
+
+function wideStrided(command: Float64Array, at: number, t: Tensor, memory: DeviceMemory): void {
+  requireWide(t);
+  strided(command, at, t, memory);
 }
 
 function refuseBfloat16(): never {
@@ -55,11 +122,14 @@ function refuseBfloat16(): never {
   });
 }
 
-/** [id, byte offset, dtype, token stride, head stride, heads]; `dim` is where the heads stand. */
-function headsAt(command: Float64Array, at: number, t: Tensor | null, dim: 1 | 2): void {
-  buffer(command, at, t);
-  if (t === null) return;
+/** [buffer, token stride, head stride, heads]; `dim` is where the heads stand. */
+function headsAt(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory, dim: 1 | 2): void {
+  if (t === null) {
+    place(command, at, t, memory, 0);
+    return;
+  }
   const { shape, strides } = t;
+  place(command, at, t, memory, reach(shape, strides));
   if (!isOneRow(shape, strides, dim)) refuseStrides(shape, strides);
   command[at + BUFFER] = strides[dim - 1];
   command[at + BUFFER + 1] = strides[dim];
@@ -67,23 +137,23 @@ function headsAt(command: Float64Array, at: number, t: Tensor | null, dim: 1 | 2
 }
 
 /** Of [B, T, H, D] or [B, T, H]. */
-function heads(command: Float64Array, at: number, t: Tensor | null): void {
-  headsAt(command, at, t, 2);
+function heads(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
+  headsAt(command, at, t, memory, 2);
 }
 
 /** Of [B, H, D] or [B, H], in a kernel for one step. */
-function stepHeads(command: Float64Array, at: number, t: Tensor | null): void {
-  headsAt(command, at, t, 1);
+function stepHeads(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
+  headsAt(command, at, t, memory, 1);
 }
 
-function wideHeads(command: Float64Array, at: number, t: Tensor | null): void {
+function wideHeads(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
   requireWide(t);
-  headsAt(command, at, t, 2);
+  headsAt(command, at, t, memory, 2);
 }
 
-function wideStepHeads(command: Float64Array, at: number, t: Tensor | null): void {
+function wideStepHeads(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
   requireWide(t);
-  headsAt(command, at, t, 1);
+  headsAt(command, at, t, memory, 1);
 }
 
 /** The kernel walks all tokens of all batches in one stride, and the last dimension in steps of one. */
@@ -100,21 +170,20 @@ function refuseStrides(shape: readonly number[], strides: readonly number[]): ne
   });
 }
 
-/** [count, then id, byte offset, dtype and elements of each]; returns the place behind it. */
-function list(command: Float64Array, at: number, tensors: readonly Tensor[]): number {
+/** [count, then each buffer]; returns the place behind it. */
+function list(command: Float64Array, at: number, tensors: readonly Tensor[], memory: DeviceMemory): number {
   if (tensors.length > MAX_LIST) refuseLength(tensors.length);
   command[at++] = tensors.length;
   for (const t of tensors) {
-    buffer(command, at, t);
-    command[at + BUFFER] = t.size;
-    at += BUFFER + 1;
+    buffer(command, at, t, memory);
+    at += BUFFER;
   }
   return at;
 }
 
-function wideList(command: Float64Array, at: number, tensors: readonly Tensor[]): number {
+function wideList(command: Float64Array, at: number, tensors: readonly Tensor[], memory: DeviceMemory): number {
   tensors.forEach(requireWide);
-  return list(command, at, tensors);
+  return list(command, at, tensors, memory);
 }
 
 function refuseLength(length: number): never {
@@ -140,17 +209,39 @@ function refuseValue(value: unknown): never {
   throw new FastWeightsError('BACKEND', `a number is needed, got ${found}`, { expected: 'a number', found });
 }
 
-const WRITERS = { buffer, wideBuffer, heads, wideHeads, stepHeads, wideStepHeads, list, wideList, dims, number };
+const WRITERS = {
+  buffer,
+  wideBuffer,
+  strided,
+  wideStrided,
+  heads,
+  wideHeads,
+  stepHeads,
+  wideStepHeads,
+  list,
+  wideList,
+  dims,
+  number,
+};
 
 /** Kernels that know elements of 16 bits on every device. */
 const NARROW_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy'];
 
-function writerOf(kernel: KernelName, kind: FieldKind, narrow: boolean): keyof typeof WRITERS {
+/** Operands whose strides are arguments of their own. */
+const STRIDED: Partial<Record<KernelName, readonly string[]>> = {
+  copy: ['x', 'y'],
+  binary: ['a', 'b'],
+  matmul: ['a', 'b', 'c'],
+};
+
+function writerOf(kernel: KernelName, field: string, kind: FieldKind, deviceIsNarrow: boolean): keyof typeof WRITERS {
+  const narrow = deviceIsNarrow || NARROW_KERNELS.includes(kernel);
   switch (kind) {
     case 'heads':
     case 'heads?':
       return kernel === 'recurrenceStep' ? (narrow ? 'stepHeads' : 'wideStepHeads') : narrow ? 'heads' : 'wideHeads';
     case 'list':
+    case 'inoutList':
       return narrow ? 'list' : 'wideList';
     case 'dims':
       return kind;
@@ -158,22 +249,31 @@ function writerOf(kernel: KernelName, kind: FieldKind, narrow: boolean): keyof t
     case 'float':
       return 'number';
     default:
-      return narrow || NARROW_KERNELS.includes(kernel) ? 'buffer' : 'wideBuffer';
+      if (STRIDED[kernel]?.includes(field)) return narrow ? 'strided' : 'wideStrided';
+      return narrow ? 'buffer' : 'wideBuffer';
   }
 }
 
 /**
  * A function of its own for each kernel, compiled from the table: straight-line code in which every property is read
  * at one place. A loop over field names that all kernels share would look every property up by name, which takes
- * longer than all the rest of a small call. Unless the device is `narrow`, it refuses bfloat16.
+ * longer than all the rest of a small call. It takes tensors of `memory` only and, unless the device is `narrow`, refuses
+ * bfloat16.
  */
-export function compileEncoder(kernel: KernelName, command: Float64Array, narrow = false): Encoder {
+export function compileEncoder(
+  kernel: KernelName,
+  command: Float64Array,
+  memory: DeviceMemory,
+  narrow = false,
+): Encoder {
   // Places are known beforehand until the first list.
   let [base, at] = ['', 0];
   const lines: string[] = ['let end;'];
   for (const [field, kind] of Object.entries<FieldKind>(KERNELS[kernel])) {
-    const call = `${writerOf(kernel, kind, narrow)}(command, ${base}${at}, args.${field});`;
-    if (kind === 'list') {
+    const writer = writerOf(kernel, field, kind, narrow);
+    const where = kind === 'dims' || kind === 'int' || kind === 'float' ? '' : ', memory';
+    const call = `${writer}(command, ${base}${at}, args.${field}${where});`;
+    if (kind === 'list' || kind === 'inoutList') {
       lines.push(`end = ${call}`);
       [base, at] = ['end + ', 0];
     } else {
@@ -181,9 +281,10 @@ export function compileEncoder(kernel: KernelName, command: Float64Array, narrow
       at += PLACES[kind];
     }
   }
+  const names = ['command', 'memory', ...Object.keys(WRITERS)];
   // Unlike `new Function`, this works where node runs with --disallow-code-generation-from-strings.
-  const make = compileFunction(`return (args) => {\n${lines.join('\n')}\n};`, ['command', ...Object.keys(WRITERS)], {
+  const make = compileFunction(`return (args) => {\n${lines.join('\n')}\n};`, names, {
     filename: `fast-weights/encode-${kernel}`,
   });
-  return (make as (...values: unknown[]) => Encoder)(command, ...Object.values(WRITERS));
+  return (make as (...values: unknown[]) => Encoder)(command, memory, ...Object.values(WRITERS));
 }

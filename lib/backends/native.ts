@@ -4,6 +4,7 @@ import {
   describe,
   FastWeightsError,
   type Device,
+  type DeviceMemory,
   type DType,
   type Handle,
   type TypedArray,
@@ -14,7 +15,7 @@ import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './ta
 import { ThreadBound } from './threadBound';
 
 /** What changes its meaning without changing a name is counted here and in native/kernels.h. */
-const ABI = 1;
+const ABI = 2;
 
 /** The surface of native/binding/addon.cc, which every device's addon has. */
 export interface Addon {
@@ -78,18 +79,29 @@ export function guarded<T>(what: string, call: () => T): T {
 }
 
 /** Codes that addons give their errors; see native/binding/errors.h. */
-const CODES = ['OUT_OF_MEMORY', 'UNSUPPORTED'] as const;
+const CODES = ['OUT_OF_MEMORY', 'UNSUPPORTED', 'INVALID_ARGUMENT'] as const;
+
+/** What an addon's error says beside its message, where it is about an argument of a kernel. */
+interface AddonError {
+  readonly code?: unknown;
+  readonly argument?: string;
+  readonly expected?: string;
+  readonly found?: string;
+}
 
 function backendError(what: string, error: unknown): FastWeightsError {
   if (error instanceof FastWeightsError) return error;
   const message = error instanceof Error ? error.message : describe(error);
-  const code = CODES.find((known) => (error as { code?: unknown } | null)?.code === known);
-  return new FastWeightsError(code ?? 'BACKEND', `${what}: ${message}`, { cause: error });
+  const { code, argument, expected, found } = (error ?? {}) as AddonError;
+  const details = { argument, expected, found, cause: error };
+  const named = argument !== undefined || message.startsWith(`${what}: `);
+  const text = named ? message : `${what}: ${message}`;
+  return new FastWeightsError(CODES.find((known) => known === code) ?? 'BACKEND', text, details);
 }
 
-function kernelFunctions(addon: Addon, narrow: boolean): KernelTable {
+function kernelFunctions(addon: Addon, memory: DeviceMemory, narrow: boolean): KernelTable {
   const functions = (Object.keys(KERNELS) as KernelName[]).map((name, position) => {
-    const encode = compileEncoder(name, addon.command, narrow);
+    const encode = compileEncoder(name, addon.command, memory, narrow);
     const run = (args: Readonly<Record<string, unknown>>): void => {
       try {
         encode(args);
@@ -103,6 +115,21 @@ function kernelFunctions(addon: Addon, narrow: boolean): KernelTable {
   return Object.fromEntries(functions) as unknown as KernelTable;
 }
 
+function refuseBytes(bytes: number, device: Device): never {
+  throw new FastWeightsError('OUT_OF_MEMORY', `the ${device} device has no room for ${bytes} bytes more`, {
+    expected: `${bytes} bytes`,
+  });
+}
+
+/** Handles of native devices are numbers; a typed array is one of `js`. */
+function idOf(handle: Handle): number {
+  if (typeof handle === 'number') return handle;
+  throw new FastWeightsError('DEVICE', 'a native device takes handles of its own memory', {
+    expected: 'a number',
+    found: describe(handle),
+  });
+}
+
 export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound implements Backend {
   readonly kernels: KernelTable;
   readonly prefersTokenLoop = false;
@@ -114,7 +141,7 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
     readonly computes: readonly DType[],
   ) {
     super();
-    this.kernels = kernelFunctions(addon, computes.includes('bfloat16'));
+    this.kernels = kernelFunctions(addon, this, computes.includes('bfloat16'));
   }
 
   allocate(dtype: DType, length: number): Handle {
@@ -126,6 +153,7 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
       });
     }
     const bytes = length * bytesPerElement(dtype);
+    if (!Number.isSafeInteger(bytes)) refuseBytes(bytes, this.device);
     const id = guarded('allocate', () => this.addon.allocate(bytes));
     if (id === 0) {
       const { live, free } = this.addon.memoryUsage();
@@ -140,20 +168,20 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
   }
 
   free(handle: Handle): void {
-    guarded('free', () => this.addon.free(handle as number));
+    guarded('free', () => this.addon.free(idOf(handle)));
   }
 
   write(handle: Handle, offset: number, data: TypedArray): void {
-    guarded('write', () => this.addon.write(handle as number, offset * data.BYTES_PER_ELEMENT, data));
+    guarded('write', () => this.addon.write(idOf(handle), offset * data.BYTES_PER_ELEMENT, data));
   }
 
   read(handle: Handle, offset: number, out: TypedArray): void {
-    guarded('read', () => this.addon.read(handle as number, offset * out.BYTES_PER_ELEMENT, out));
+    guarded('read', () => this.addon.read(idOf(handle), offset * out.BYTES_PER_ELEMENT, out));
   }
 
   async readAsync(handle: Handle, offset: number, out: TypedArray): Promise<void> {
     try {
-      await this.addon.readAsync(handle as number, offset * out.BYTES_PER_ELEMENT, out);
+      await this.addon.readAsync(idOf(handle), offset * out.BYTES_PER_ELEMENT, out);
     } catch (error) {
       throw backendError('read', error);
     }

@@ -7,11 +7,24 @@ import type { Tensor } from '../core';
  * Kinds of arguments.
  * `in`, `out`, `inout`: a contiguous buffer that is read, written, or both. `heads`: a strided operand
  * [tokens, heads, width] whose last dimension is contiguous, taken from a tensor [B, T, H, D], [B, T, H], or for one
- * step [B, H, D], [B, H]. A question mark allows null. `list`: any number of contiguous buffers
- * (MAX_LIST at most), each with its number of elements. `dims`: up to 8 numbers. `int`, `float`: numbers.
+ * step [B, H, D], [B, H]. A question mark allows null. `list`, `inoutList`: any number of contiguous buffers (MAX_LIST
+ * at most) that are read, or read and written. `dims`: up to 8 numbers. `int`, `float`: numbers. Every buffer crosses to
+ * a native device with the number of elements it reaches over.
  */
 export type FieldKind =
-  'in' | 'in?' | 'out' | 'out?' | 'inout' | 'inout?' | 'heads' | 'heads?' | 'list' | 'dims' | 'int' | 'float';
+  | 'in'
+  | 'in?'
+  | 'out'
+  | 'out?'
+  | 'inout'
+  | 'inout?'
+  | 'heads'
+  | 'heads?'
+  | 'list'
+  | 'inoutList'
+  | 'dims'
+  | 'int'
+  | 'float';
 
 export const MAX_DIMS = 8;
 export const MAX_LIST = 512;
@@ -150,7 +163,7 @@ export const KERNELS = {
     accumulate: 'int',
   },
   /** y[rows, d] = weight[indices[rows], d] */
-  embedding: { weight: 'in', indices: 'in', y: 'out', rows: 'int', d: 'int' },
+  embedding: { weight: 'in', indices: 'in', y: 'out', rows: 'int', d: 'int', vocabulary: 'int' },
   /** dweight[vocabulary, d] = sum of dy[rows, d] by index, in row order */
   embeddingBackward: { indices: 'in', dy: 'in', dweight: 'out', rows: 'int', d: 'int', vocabulary: 'int' },
   /**
@@ -450,10 +463,10 @@ export const KERNELS = {
   },
   /** Adam with decoupled (or, with coupled = 1, ordinary) weight decay; the corrections are those of the moments' bias. */
   adam: {
-    parameters: 'list',
+    parameters: 'inoutList',
     gradients: 'list',
-    means: 'list',
-    squares: 'list',
+    means: 'inoutList',
+    squares: 'inoutList',
     gradientScale: 'in?',
     learningRate: 'float',
     beta1: 'float',
@@ -466,9 +479,9 @@ export const KERNELS = {
   },
   /** parameter -= learningRate (gradient + weightDecay parameter), through momentum buffers unless that list is empty. */
   sgd: {
-    parameters: 'list',
+    parameters: 'inoutList',
     gradients: 'list',
-    momentumBuffers: 'list',
+    momentumBuffers: 'inoutList',
     gradientScale: 'in?',
     learningRate: 'float',
     momentum: 'float',
@@ -488,7 +501,7 @@ type FieldValue<K> = K extends 'int' | 'float'
   ? number
   : K extends 'dims'
     ? readonly number[]
-    : K extends 'list'
+    : K extends 'list' | 'inoutList'
       ? readonly Tensor[]
       : K extends `${string}?`
         ? Tensor | null

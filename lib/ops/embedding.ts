@@ -1,22 +1,23 @@
 // Rows of a table by index.
 import { argumentError, formatShape, type Tensor } from '../core';
-import { checkValues } from './checks';
 import { record } from '../autograd';
 import { checkFloat, checkIndices, emptyLike, kernelsOf, widening } from './kernel';
 import { contiguous } from './view';
 
-/** weight[indices]: weight [vocabulary, D], indices int32 of any shape; result [...indices, D]. */
+/**
+ * weight[indices]: weight [vocabulary, D], indices int32 of any shape; result [...indices, D]. An index outside the
+ * vocabulary is INVALID_ARGUMENT, thrown here or by what reads the result.
+ */
 export const embedding = widening((weight: Tensor, indices: Tensor): Tensor => {
   checkFloat('embedding', 'weight', weight);
   checkIndices('embedding', 'indices', indices, weight);
   if (weight.ndim !== 2)
     throw argumentError('SHAPE', 'embedding', 'weight', '[vocabulary, D]', formatShape(weight.shape));
   const [vocabulary, d] = weight.shape;
-  checkValues('embedding', 'indices', indices, `from 0 to ${vocabulary - 1}`, (i) => i >= 0 && i < vocabulary);
   const rows = indices.size;
   const ids = contiguous(indices);
   const y = emptyLike(weight, [...indices.shape, d]);
-  kernelsOf(weight).embedding({ weight: contiguous(weight), indices: ids, y, rows, d });
+  kernelsOf(weight).embedding({ weight: contiguous(weight), indices: ids, y, rows, d, vocabulary });
   record('embedding', [weight], [y], [ids], ([g], [sids]) => {
     if (!g) return [null];
     const dweight = emptyLike(g, [vocabulary, d]);

@@ -1,7 +1,6 @@
 // Cross entropy, fused with its softmax.
 import { argumentError, checkInteger, checkNumber, type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkValues } from './checks';
 import { checkFloat, checkIndices, checkShape, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
 import { contiguous, reshape } from './view';
 
@@ -29,13 +28,6 @@ const entropyOf = (logits: Tensor, target: Tensor, options: CrossEntropyOptions 
   if (logits.ndim < 1) throw argumentError('SHAPE', where, 'logits', '[..., V]', '[]');
   const n = logits.shape[logits.ndim - 1];
   checkShape(where, 'target', target, logits.shape.slice(0, -1), 'one class per row of logits');
-  checkValues(
-    where,
-    'target',
-    target,
-    `from 0 to ${n - 1}, or ${ignoreIndex}`,
-    (i) => i === ignoreIndex || (i >= 0 && i < n),
-  );
   const rows = target.size;
   const numbers = { rows, n, ignoreIndex, smoothing: labelSmoothing, zLoss, softcap: options.logitSoftcap ?? 0 };
   const [z, ids] = [contiguous(logits), contiguous(target)];
@@ -61,7 +53,8 @@ const entropyOf = (logits: Tensor, target: Tensor, options: CrossEntropyOptions 
 
 /**
  * -log softmax(logits)[target] for logits [..., V] and int32 targets [...]; shape [1], or that of the targets with
- * reduction 'none'. float32 also for bfloat16 logits.
+ * reduction 'none'. float32 also for bfloat16 logits. A target that is neither a class nor `ignoreIndex` is
+ * INVALID_ARGUMENT, thrown here or by what reads the loss.
  */
 export const crossEntropy = widening(entropyOf, (loss) => loss);
 

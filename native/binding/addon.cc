@@ -34,9 +34,15 @@ struct Bytes {
   int64_t size;
 };
 Bytes bytes_of(const Napi::Value& value) {
-  if (!value.IsTypedArray()) throw std::invalid_argument("a typed array is needed");
-  Napi::TypedArray array = value.As<Napi::TypedArray>();
-  return {static_cast<char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), static_cast<int64_t>(array.ByteLength())};
+  napi_typedarray_type type;
+  size_t length = 0;
+  void* data = nullptr;
+  if (!value.IsTypedArray() ||
+      napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok) {
+    throw std::invalid_argument("a typed array is needed");
+  }
+  const Napi::TypedArray array = value.As<Napi::TypedArray>();
+  return {static_cast<char*>(data), static_cast<int64_t>(length * array.ElementSize())};
 }
 
 Napi::Value allocate(const Napi::CallbackInfo& info) {
@@ -78,10 +84,8 @@ napi_value submit(napi_env env, napi_callback_info info) {
   try {
     if (kernel < 0 || kernel >= kKernelCount) throw std::out_of_range("no such kernel");
     kKernels[kernel].launch(instance.environment, instance.command, kCommandDoubles);
-  } catch (const CodedError& error) {
-    napi_throw_error(env, error.code, error.what());
-  } catch (const std::exception& error) {
-    napi_throw_error(env, nullptr, error.what());
+  } catch (const std::exception&) {
+    napi_throw(env, error_value(env, std::current_exception()));
   }
   return nullptr;
 }

@@ -1,6 +1,7 @@
 // Decodes a kernel's arguments from the doubles that JavaScript wrote, in the order of the kernel's fields:
-// buffers as [id, byte offset, dtype] with id 0 for null, lists as [count, then a buffer and its elements for each], heads
-// as [buffer, token stride, head stride, count], dims as [rank, 8 numbers], numbers as themselves.
+// buffers as [id, byte offset, dtype, elements] with id 0 for null, lists as [count, then each buffer], heads as [buffer,
+// token stride, head stride, count], dims as [rank, 8 numbers], numbers as themselves. Nothing is taken that leaves its
+// block.
 #pragma once
 #include <memory>
 #include <stdexcept>
@@ -8,6 +9,7 @@
 
 #include "../kernels.h"
 #include "blocks.h"
+#include "uses.h"
 
 namespace fw {
 
@@ -16,18 +18,18 @@ class Arguments {
   Arguments(const double* at, int64_t doubles, const Blocks& blocks)
       : at_(at), end_(at + doubles), blocks_(blocks) {}
 
-  void read(In& x) { required(x); }
-  void read(InMaybe& x) { optional(x); }
-  void read(Out& x) { required(x); }
-  void read(OutMaybe& x) { optional(x); }
-  void read(InOut& x) { required(x); }
-  void read(InOutMaybe& x) { optional(x); }
+  void read(In& x) { required(x, kReads); }
+  void read(InMaybe& x) { optional(x, kReads); }
+  void read(Out& x) { required(x, kWrites); }
+  void read(OutMaybe& x) { optional(x, kWrites); }
+  void read(InOut& x) { required(x, kUpdates); }
+  void read(InOutMaybe& x) { optional(x, kUpdates); }
   void read(Heads& x) {
-    required(x);
+    required(x, kReads);
     strides(x);
   }
   void read(HeadsMaybe& x) {
-    optional(x);
+    optional(x, kReads);
     strides(x);
   }
   void read(Dims& x) {
@@ -35,46 +37,56 @@ class Arguments {
     if (x.rank < 0 || x.rank > 8) throw std::invalid_argument("dims have at most 8 numbers");
     for (int64_t i = 0; i < 8; i++) x.d[i] = whole();
   }
-  void read(List& x) {
-    x.count = whole();
-    if (x.count < 0 || x.count > (end_ - at_) / 4) throw std::invalid_argument("a list is longer than the command");
-    lists_.push_back(std::make_unique<Span[]>(x.count));
-    Span* const items = lists_.back().get();
-    x.items = items;
-    for (int64_t i = 0; i < x.count; i++) {
-      const uint64_t id = static_cast<uint64_t>(*at_);
-      const int64_t offset = static_cast<int64_t>(at_[1]);
-      required(items[i]);
-      items[i].size = whole();
-      const int64_t width = items[i].dtype == kBfloat16 ? 2 : 4;
-      if (items[i].size < 0 || items[i].size > (blocks_.find(id).bytes - offset) / width)
-        throw std::out_of_range("an item of a list ends outside its block");
-    }
-  }
+  void read(List& x) { list(x, kReads); }
+  void read(InOutList& x) { list(x, kUpdates); }
   void read(Int& x) { x = whole(); }
   void read(Float& x) { x = *at_++; }
 
   // The memory of lists; it must live as long as the arguments are used.
   std::vector<std::unique_ptr<Span[]>> take_lists() { return std::move(lists_); }
+  const Uses& uses() const { return uses_; }
 
  private:
-  int64_t whole() { return static_cast<int64_t>(*at_++); }
+  static constexpr Use kReads{0, true, false, false}, kWrites{0, false, true, true}, kUpdates{0, true, true, false};
 
-  template <class Operand>
-  void optional(Operand& x) {
-    const uint64_t id = static_cast<uint64_t>(whole());
-    const int64_t offset = whole();
-    x.dtype = static_cast<DType>(whole());
-    if (id == 0) return;
-    const Block& block = blocks_.find(id);
-    if (offset < 0 || offset > block.bytes) throw std::out_of_range("an operand starts outside its block");
-    x.data = reinterpret_cast<decltype(x.data)>(block.data + offset);
+  // Exact up to 2^53, which no size reaches.
+  int64_t whole() {
+    const double value = *at_++;
+    if (!(value > -9007199254740992.0 && value < 9007199254740992.0)) throw std::invalid_argument("a whole number is needed");
+    return static_cast<int64_t>(value);
   }
 
   template <class Operand>
-  void required(Operand& x) {
-    optional(x);
+  void optional(Operand& x, Use use) {
+    const int64_t id = whole(), offset = whole(), dtype = whole(), size = whole();
+    if (dtype < kFloat32 || dtype > kInt32) throw std::invalid_argument("an operand of a dtype that no kernel knows");
+    x.dtype = static_cast<DType>(dtype);
+    if (id == 0) return;
+    use.id = static_cast<uint64_t>(id);
+    const Block& block = blocks_.find(use.id);
+    const int64_t width = x.dtype == kBfloat16 ? 2 : 4;
+    if (offset < 0 || offset > block.size || offset % width != 0 || size < 0 || size > (block.size - offset) / width)
+      throw std::out_of_range("an operand reaches outside its block");
+    x.size = size;
+    x.data = reinterpret_cast<decltype(x.data)>(block.data + offset);
+    use.whole = use.whole && size * width == block.size;
+    uses_.add(use);
+  }
+
+  template <class Operand>
+  void required(Operand& x, Use use) {
+    optional(x, use);
     if (!x.data) throw std::invalid_argument("an operand that must be given is null");
+  }
+
+  void list(List& x, Use use) {
+    constexpr int64_t kDoubles = 4;
+    x.count = whole();
+    if (x.count < 0 || x.count > (end_ - at_) / kDoubles) throw std::invalid_argument("a list is longer than the command");
+    lists_.push_back(std::make_unique<Span[]>(x.count));
+    Span* const items = lists_.back().get();
+    x.items = items;
+    for (int64_t i = 0; i < x.count; i++) required(items[i], use);
   }
 
   void strides(Heads& x) {
@@ -87,6 +99,7 @@ class Arguments {
   const double* const end_;
   std::vector<std::unique_ptr<Span[]>> lists_;
   const Blocks& blocks_;
+  Uses uses_;
 };
 
 }  // namespace fw

@@ -25,12 +25,23 @@ uint64_t Blocks::add(Block block) {
   return entry.generation << kIndexBits | index;
 }
 
-const Block& Blocks::find(uint64_t id) const {
+bool Blocks::live(uint64_t id) const {
   const uint64_t index = id & kIndexMask;
-  if (index >= entries_.size() || !entries_[index].live || entries_[index].generation != id >> kIndexBits) {
-    throw std::invalid_argument("no live block has the number " + std::to_string(id));
+  return index < entries_.size() && entries_[index].live && entries_[index].generation == id >> kIndexBits;
+}
+
+const Block& Blocks::find(uint64_t id) const {
+  if (!live(id)) throw std::invalid_argument("no live block has the number " + std::to_string(id));
+  return entries_[id & kIndexMask].block;
+}
+
+char* Blocks::range(uint64_t id, int64_t offset, int64_t bytes) const {
+  const Block& block = find(id);
+  if (offset < 0 || bytes < 0 || offset > block.size - bytes) {
+    throw std::out_of_range(std::to_string(bytes) + " bytes from " + std::to_string(offset) + " on leave a block of " +
+                            std::to_string(block.size));
   }
-  return entries_[index].block;
+  return block.data + offset;
 }
 
 Block Blocks::remove(uint64_t id) {

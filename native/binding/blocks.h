@@ -8,7 +8,8 @@ namespace fw {
 
 struct Block {
   char* data;
-  int64_t bytes;  // capacity
+  int64_t bytes;     // capacity
+  int64_t size = 0;  // what was asked for, and all that may be touched
 };
 
 class Blocks {
@@ -17,6 +18,9 @@ class Blocks {
   uint64_t add(Block block);
   // Throws std::invalid_argument for a number that names no live block.
   const Block& find(uint64_t id) const;
+  bool live(uint64_t id) const;
+  // The memory of a live block from `offset` on. Throws std::out_of_range when `bytes` do not fit there.
+  char* range(uint64_t id, int64_t offset, int64_t bytes) const;
   // Forgets the block and returns it.
   Block remove(uint64_t id);
   std::vector<Block> remove_all();

@@ -2,7 +2,11 @@
 #pragma once
 #include <napi.h>
 
+#include <cmath>
+#include <stdexcept>
+
 #include "environment.h"  // of the device: see the include path of the target
+#include "errors.h"
 #include "promises.h"
 
 namespace fw {
@@ -18,14 +22,28 @@ struct Instance {
 
 inline Instance& instance_of(const Napi::CallbackInfo& info) { return *static_cast<Instance*>(info.Data()); }
 inline Environment& environment_of(const Napi::CallbackInfo& info) { return instance_of(info).environment; }
-inline int64_t whole(const Napi::Value& value) { return value.As<Napi::Number>().Int64Value(); }
+inline int64_t whole(const Napi::Value& value) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+  if (!(number > -9007199254740992.0 && number < 9007199254740992.0)) throw std::invalid_argument("a number is needed");
+  return static_cast<int64_t>(number);
+}
 
 // Defined by each device.
 void add_device_functions(Napi::Object exports, Instance& instance);
 
+// What the function throws becomes a JavaScript error with its code.
 template <class Function>
 void add_function(Napi::Object exports, Instance& instance, const char* name, Function function) {
-  exports[name] = Napi::Function::New(exports.Env(), function, name, &instance);
+  const auto guarded = [function](const Napi::CallbackInfo& info) {
+    try {
+      return function(info);
+    } catch (const Napi::Error&) {
+      throw;
+    } catch (const std::exception&) {
+      throw Napi::Error(info.Env(), error_value(info.Env(), std::current_exception()));
+    }
+  };
+  exports[name] = Napi::Function::New(exports.Env(), guarded, name, &instance);
 }
 
 }  // namespace fw

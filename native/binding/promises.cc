@@ -56,16 +56,7 @@ void Promises::settle(napi_env env, Pending& pending) {
   if (napi_open_handle_scope(env, &scope) != napi_ok) return;
   napi_value value = nullptr;
   if (pending.failure) {
-    napi_value message = nullptr, code = nullptr;
-    try {
-      std::rethrow_exception(pending.failure);
-    } catch (const CodedError& error) {
-      napi_create_string_utf8(env, error.code, NAPI_AUTO_LENGTH, &code);
-      napi_create_string_utf8(env, error.what(), NAPI_AUTO_LENGTH, &message);
-    } catch (const std::exception& error) {
-      napi_create_string_utf8(env, error.what(), NAPI_AUTO_LENGTH, &message);
-    }
-    napi_create_error(env, code, message, &value);
+    value = error_value(env, pending.failure);
     napi_reject_deferred(env, pending.deferred, value);
   } else {
     napi_get_undefined(env, &value);

@@ -14,18 +14,17 @@ class Promises {
   // The environment's cleanup hook that stops the queue must be added after this is made: hooks run in reverse.
   explicit Promises(Napi::Env env);
 
-  // Resolves once `queue` has come here and run `before`; rejects with what failed in the queue until then. `keep`
-  // stays alive meanwhile. The event loop stays alive too.
+  // Resolves once `queue` has come here and run `before`; rejects with what that throws. `keep` stays alive meanwhile. The
+  // event loop stays alive too.
   template <class Before>
   Napi::Value after(Napi::Env env, Queue& queue, Napi::Value keep, Before before) {
     std::unique_ptr<Pending> pending(new Pending);
     Napi::Value promise = open(env, *pending);
     if (!keep.IsUndefined()) pending->keep = Napi::Reference<Napi::Value>::New(keep, 1);
     hold(env);
-    queue.push([this, &queue, before, pending = std::move(pending)]() mutable {
+    queue.push([this, before, pending = std::move(pending)]() mutable {
       try {
         before();
-        pending->failure = queue.take_failure();
       } catch (...) {
         pending->failure = std::current_exception();
       }

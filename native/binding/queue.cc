@@ -2,6 +2,8 @@
 #include "queue.h"
 
 #include <chrono>
+#include <stdexcept>
+#include <system_error>
 
 namespace fw {
 namespace {
@@ -21,8 +23,19 @@ bool spin(const Ready& ready) {
 
 }  // namespace
 
+// Whether there is a dispatcher; it is started when first needed, and asked for again where there was no thread to be had.
+bool Queue::serving() {
+  if (dispatcher_.joinable()) return true;
+  try {
+    dispatcher_ = std::thread([this] { serve(); });
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
+}
+
 Queue::Slot& Queue::next_slot() {
-  if (!dispatcher_.joinable()) dispatcher_ = std::thread([this] { serve(); });
+  if (stop_) throw std::logic_error("the environment has ended");
   if (pushed_ >= kMostPending) wait_done(pushed_ - kMostPending + 1);
   if (pushed_ % kSegmentSlots == 0) append_segment();
   return filling_->slots[pushed_ % kSegmentSlots];
@@ -48,6 +61,7 @@ void Queue::publish() {
     { std::lock_guard<std::mutex> lock(mutex_); }
     work_.notify_one();
   }
+  if (!serving()) drain();
 }
 
 void Queue::drain() {
@@ -67,15 +81,6 @@ void Queue::wait_done(uint64_t count) {
   awaited_ = 0;
 }
 
-std::exception_ptr Queue::take_failure() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return std::exchange(failure_, nullptr);
-}
-
-void Queue::rethrow() {
-  if (std::exception_ptr failure = take_failure()) std::rethrow_exception(failure);
-}
-
 bool Queue::wait_work(uint64_t seen) {
   if (spin([&] { return stop_ || published_ > seen; })) return !stop_;
   std::unique_lock<std::mutex> lock(mutex_);
@@ -93,12 +98,7 @@ Queue::Slot& Queue::slot_to_run(uint64_t command) {
 void Queue::run_published() {
   while (!stop_ && done_ < published_) {
     Slot& slot = slot_to_run(done_);
-    try {
-      slot.run(slot.storage);
-    } catch (...) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      if (!failure_) failure_ = std::current_exception();
-    }
+    slot.run(slot.storage);
     slot.destroy(slot.storage);
     const uint64_t done = ++done_, awaited = awaited_;
     if (awaited != 0 && done >= awaited) {
@@ -119,11 +119,10 @@ void Queue::serve() {
 }
 
 void Queue::stop() {
-  if (!dispatcher_.joinable()) return;
   stop_ = true;
   { std::lock_guard<std::mutex> lock(mutex_); }
   work_.notify_one();
-  dispatcher_.join();
+  if (dispatcher_.joinable()) dispatcher_.join();
   for (uint64_t i = done_; i < pushed_; i++) {
     Slot& slot = slot_to_run(i);
     slot.destroy(slot.storage);

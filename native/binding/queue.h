@@ -1,15 +1,14 @@
 // The command queue of one environment: one producer (its JavaScript thread), one dispatcher thread, strict order. A
-// producer that waits for everything runs it itself unless the dispatcher does already.
+// producer that waits for everything runs it itself unless the dispatcher does already, and so it does with every command
+// where the system gives no thread. Commands throw nothing.
 #pragma once
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <new>
-#include <string>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -27,7 +26,7 @@ class Queue {
   bool idle() const { return done_.load(std::memory_order_acquire) == pushed_; }
 
   // Waits only when nobody has read anything for so long that kMostPending commands are waiting: a training step is
-  // thousands, and must not hold the event loop up.
+  // thousands, and must not hold the event loop up. Throws std::logic_error after `stop`.
   template <class Command>
   void push(Command command) {
     static_assert(sizeof(Command) <= kCommandBytes && alignof(Command) <= alignof(std::max_align_t), "command");
@@ -40,14 +39,10 @@ class Queue {
 
   // Returns when everything pushed so far has run.
   void drain();
-  // Throws what a command threw since the last call, once.
-  void rethrow();
-  // What `rethrow` would throw, cleared; null when nothing failed. Any thread.
-  std::exception_ptr take_failure();
   void stop();
 
  private:
-  static constexpr size_t kCommandBytes = 768;
+  static constexpr size_t kCommandBytes = 1024;
   static constexpr uint64_t kMostPending = 1 << 16;
   static constexpr uint64_t kSegmentSlots = 64;
   struct Slot {
@@ -61,6 +56,7 @@ class Queue {
     uint64_t end;  // how many commands there are up to its last slot
   };
 
+  bool serving();
   Slot& next_slot();
   void append_segment();
   Slot& slot_to_run(uint64_t command);
@@ -83,7 +79,6 @@ class Queue {
   std::atomic<uint64_t> awaited_{0};  // the producer sleeps until done_ reaches it
   std::mutex mutex_;
   std::condition_variable work_, progress_;
-  std::exception_ptr failure_;
 };
 
 }  // namespace fw

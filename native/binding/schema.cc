@@ -3,6 +3,8 @@
 
 #include <initializer_list>
 
+#include "extents.h"
+
 namespace fw {
 namespace {
 
@@ -18,6 +20,7 @@ FW_KIND(InOutMaybe, "inout?")
 FW_KIND(Heads, "heads")
 FW_KIND(HeadsMaybe, "heads?")
 FW_KIND(List, "list")
+FW_KIND(InOutList, "inoutList")
 FW_KIND(Dims, "dims")
 FW_KIND(Int, "int")
 FW_KIND(Float, "float")
@@ -49,7 +52,8 @@ Napi::Array describe(Napi::Env env, const char* name, std::initializer_list<Fiel
     kernel##Args args;                                                                       \
     Arguments reader(command, doubles, environment.blocks());                                \
     FW_FIELDS_##kernel(FW_READ)                                                              \
-    environment.launch(environment.table().kernel, args, reader.take_lists());      \
+    check_extents(args);                                                                     \
+    environment.launch(environment.table().kernel, args, reader.take_lists(), reader.uses()); \
   }
 FW_KERNELS(FW_LAUNCH)
 #undef FW_LAUNCH

@@ -5,10 +5,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <stdexcept>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cores.h"
@@ -58,7 +62,6 @@ class Pool {
     start();
     task_ = task;
     data_ = data;
-    failed_ = false;
     const int64_t shares = static_cast<int64_t>(shares_.size());
     for (int64_t i = 0; i < shares; i++) {
       shares_[i].next = i * tasks / shares;
@@ -71,7 +74,7 @@ class Pool {
     // A worker enters before it looks at `open_`, so after this wait none is inside or will come in.
     open_ = false;
     while (inside_count_ > 0) relax();
-    if (failed_) throw std::bad_alloc();
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
  private:
@@ -96,7 +99,10 @@ class Pool {
         for (int64_t at; (at = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) task_(data_, at);
       }
     } catch (...) {
-      failed_ = true;
+      {
+        std::lock_guard<std::mutex> lock(sleep_);
+        if (!failure_) failure_ = std::current_exception();
+      }
       for (Share& share : shares_) share.next = share.end;
     }
     inside_ = false;
@@ -166,8 +172,9 @@ class Pool {
   std::vector<Share> shares_;  // one per thread, the caller's first
   void (*task_)(void*, int64_t) = nullptr;
   void* data_ = nullptr;
+  std::exception_ptr failure_;  // the first that a task threw
   alignas(64) std::atomic<uint64_t> epoch_{0};
-  std::atomic<bool> open_{false}, stop_{false}, failed_{false};
+  std::atomic<bool> open_{false}, stop_{false};
   alignas(64) std::atomic<int> inside_count_{0};
   std::atomic<int> asleep_{0};
 
@@ -218,12 +225,14 @@ void* scratch(int slot, int64_t bytes) {
   return own.get(slot, bytes);
 }
 
+[[noreturn]] void fail(const char* reason) { throw std::invalid_argument(reason); }
+
 }  // namespace
 
 int num_threads() { return pool().threads(); }
 void set_num_threads(int n) { pool().resize(n); }
 void pool_enter() { pool().enter(); }
 void pool_leave() { pool().leave(); }
-Context pool_context() { return {pool().threads(), run, scratch}; }
+Context pool_context() { return {pool().threads(), run, scratch, fail}; }
 
 }  // namespace fw

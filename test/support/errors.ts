@@ -11,8 +11,21 @@ export function expectError(code: ErrorCode, pattern: RegExp, fn: () => unknown)
     caught = error;
   }
   expect(caught, `expected ${code}`).to.be.instanceOf(FastWeightsError);
-  const error = caught as FastWeightsError;
-  expect(error.code).to.equal(code);
+  return checked(code, pattern, caught as FastWeightsError);
+}
+
+/** Waits for a promise that must be rejected so. */
+export async function expectRejection(code: ErrorCode, pattern: RegExp, promise: Promise<unknown>) {
+  const caught = await promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  expect(caught, `expected ${code}`).to.be.instanceOf(FastWeightsError);
+  return checked(code, pattern, caught as FastWeightsError);
+}
+
+function checked(code: ErrorCode, pattern: RegExp, error: FastWeightsError): FastWeightsError {
   expect(error.message).to.match(pattern);
+  expect(error.code).to.equal(code);
   return error;
 }

@@ -52,7 +52,7 @@ export interface ProductResult {
 }
 
 const [encode, position] = [
-  compileEncoder('matmul', addon.command, true),
+  compileEncoder('matmul', addon.command, backend, true),
   addon.kernels.findIndex(([name]) => name === 'matmul'),
 ];
 

@@ -1,5 +1,6 @@
 // Cross entropy with label smoothing, z-loss and a soft cap on the logits.
 import type { KernelArguments } from '../table';
+import { checkIndices } from './indices';
 import { floats, ints } from './view';
 
 const capped = (x: number, softcap: number) => (softcap > 0 ? softcap * Math.tanh(x / softcap) : x);
@@ -8,6 +9,7 @@ export function crossEntropy(args: KernelArguments<'crossEntropy'>): void {
   const { rows, n, ignoreIndex, smoothing, zLoss, softcap } = args;
   const logits = floats(args.logits);
   const target = ints(args.target);
+  checkIndices('crossEntropy', 'target', target, rows, n, ignoreIndex);
   const loss = floats(args.loss);
   const lse = floats(args.lse);
   const z = new Float64Array(n);
@@ -37,6 +39,7 @@ export function crossEntropyBackward(args: KernelArguments<'crossEntropyBackward
   const { rows, n, ignoreIndex, smoothing, zLoss, softcap } = args;
   const logits = floats(args.logits);
   const target = ints(args.target);
+  checkIndices('crossEntropy', 'target', target, rows, n, ignoreIndex);
   const lse = floats(args.lse);
   const dloss = floats(args.dloss);
   const dlogits = floats(args.dlogits);

@@ -1,6 +1,23 @@
 // Memory of the js device: a handle is a typed array, and the garbage collector is the allocator.
-import { newArray, type DeviceMemory, type DType, type Handle, type TypedArray } from '../../core';
+import {
+  describe,
+  type DeviceMemory,
+  type DType,
+  FastWeightsError,
+  type Handle,
+  newArray,
+  type TypedArray,
+} from '../../core';
 import { ThreadBound } from '../threadBound';
+
+/** The array behind a handle; native devices have numbers for handles. */
+export function arrayOf(handle: Handle): TypedArray {
+  if (typeof handle === 'object') return handle;
+  throw new FastWeightsError('DEVICE', 'the js device takes handles of its own memory', {
+    expected: 'a typed array',
+    found: describe(handle),
+  });
+}
 
 export class JsMemory extends ThreadBound implements DeviceMemory {
   readonly device = 'js';
@@ -13,11 +30,11 @@ export class JsMemory extends ThreadBound implements DeviceMemory {
   free(): void {}
 
   write(handle: Handle, offset: number, data: TypedArray): void {
-    (handle as TypedArray).set(data, offset);
+    arrayOf(handle).set(data, offset);
   }
 
   read(handle: Handle, offset: number, out: TypedArray): void {
-    out.set((handle as TypedArray).subarray(offset, offset + out.length));
+    out.set(arrayOf(handle).subarray(offset, offset + out.length));
   }
 
   readAsync(handle: Handle, offset: number, out: TypedArray): Promise<void> {

@@ -1,12 +1,13 @@
 // Tensors as the typed arrays that JavaScript kernels work on.
 import type { Tensor, TypedArray } from '../../core';
+import { arrayOf } from './memory';
 
 /** float32 or float64; kernels compute in double precision and round once, when they store. */
 export type Floats = Float32Array | Float64Array;
 
 /** The elements from the tensor's first one on. */
 export function elements(t: Tensor): TypedArray {
-  const data = t.storage.handle as TypedArray;
+  const data = arrayOf(t.storage.handle);
   return t.offset === 0 ? data : data.subarray(t.offset);
 }
 

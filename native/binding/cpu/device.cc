@@ -15,7 +15,11 @@ Napi::Value instruction_set(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), environment_of(info).instruction_set());
 }
 
-void set_threads(const Napi::CallbackInfo& info) { set_num_threads(static_cast<int>(whole(info[0]))); }
+void set_threads(const Napi::CallbackInfo& info) {
+  const int64_t n = whole(info[0]);
+  if (n < 1 || n > 1024) throw std::invalid_argument("threads must be from 1 to 1024");
+  set_num_threads(static_cast<int>(n));
+}
 
 Napi::Value threads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), num_threads()); }
 

@@ -49,6 +49,7 @@ void Environment::use_instruction_set(const std::string& name) {
 }
 
 uint64_t Environment::allocate(int64_t bytes) {
+  if (bytes < 0) throw std::invalid_argument("a block of less than nothing");
   Block block = memory_.allocate(bytes);
   if (!block.data) {
     trim();
@@ -58,59 +59,70 @@ uint64_t Environment::allocate(int64_t bytes) {
   } else if (memory_.bloated()) {
     trim();
   }
-  if (poison_) {
-    // All ones is NaN in every floating-point format. A reused block may still serve a queued kernel.
-    if (queue_.idle()) std::memset(block.data, 0xff, block.bytes);
-    else queue_.push([block] { std::memset(block.data, 0xff, block.bytes); });
-  }
+  // All ones is NaN in every floating-point format. A reused block may still serve a queued kernel.
+  if (poison_) in_order([block] { std::memset(block.data, 0xff, block.bytes); });
+  block.size = bytes;
   return blocks_.add(block);
 }
 
-char* Environment::range(uint64_t id, int64_t offset, int64_t bytes) const {
-  const Block& block = blocks_.find(id);
-  if (offset < 0 || bytes < 0 || offset > block.bytes - bytes) throw std::out_of_range("a copy outside its block");
-  return block.data + offset;
+void Environment::free(uint64_t id) {
+  memory_.free(blocks_.remove(id));
+  if (failures_.any()) in_order([this, id] { failures_.forget(id); });
 }
 
 void Environment::write(uint64_t id, int64_t offset, const void* data, int64_t bytes) {
-  char* const to = range(id, offset, bytes);
-  if (bytes == 0) return;
+  char* const to = blocks_.range(id, offset, bytes);
+  const bool whole = bytes == blocks_.find(id).size;
   if (queue_.idle()) {
-    std::memcpy(to, data, bytes);
+    if (bytes > 0) std::memcpy(to, data, bytes);
+    if (whole && failures_.any()) failures_.forget(id);
     return;
   }
   std::unique_ptr<char[]> staged(new char[bytes]);
-  std::memcpy(staged.get(), data, bytes);
-  queue_.push([to, bytes, staged = std::move(staged)] { std::memcpy(to, staged.get(), bytes); });
+  if (bytes > 0) std::memcpy(staged.get(), data, bytes);
+  queue_.push([this, id, to, bytes, whole, staged = std::move(staged)] {
+    if (bytes > 0) std::memcpy(to, staged.get(), bytes);
+    if (whole && failures_.any()) failures_.forget(id);
+  });
 }
 
 void Environment::read(uint64_t id, int64_t offset, void* data, int64_t bytes) {
-  const char* const from = range(id, offset, bytes);
+  const char* const from = blocks_.range(id, offset, bytes);
   queue_.drain();
-  queue_.rethrow();
+  if (failures_.any()) forget_freed();
+  failures_.rethrow(id);
   if (bytes > 0) std::memcpy(data, from, bytes);
+}
+
+// What failed after its block was freed.
+void Environment::forget_freed() {
+  failures_.forget_if([this](uint64_t id) { return !blocks_.live(id); });
 }
 
 Napi::Value Environment::read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data,
                                     int64_t bytes) {
-  const char* const from = range(id, offset, bytes);
-  const auto copy = [data, from, bytes] {
+  const char* const from = blocks_.range(id, offset, bytes);
+  const auto copy = [this, id, data, from, bytes] {
+    failures_.rethrow(id);
     if (bytes > 0) std::memcpy(data, from, bytes);
   };
   if (!queue_.idle() || bytes > kInlineCopy) return promises.after(keep.Env(), queue_, keep, copy);
-  copy();
-  return promises.settled(keep.Env(), queue_.take_failure());
+  if (failures_.any()) forget_freed();
+  try {
+    copy();
+  } catch (...) {
+    return promises.settled(keep.Env(), std::current_exception());
+  }
+  return promises.settled(keep.Env(), nullptr);
 }
 
 Napi::Value Environment::synchronize(Napi::Env env, Promises& promises) {
-  if (queue_.idle()) return promises.settled(env, queue_.take_failure());
+  if (queue_.idle()) return promises.settled(env, nullptr);
   return promises.after(env, queue_, env.Undefined(), [] {});
 }
 
 void Environment::trim() {
-  std::vector<Block> blocks = memory_.take_cached();
-  if (queue_.idle()) Allocator::release(blocks);
-  else queue_.push([blocks = std::move(blocks)] { Allocator::release(blocks); });
+  in_order([blocks = memory_.take_cached()] { Allocator::release(blocks); });
 }
 
 void Environment::report_memory(Napi::Object report) const {

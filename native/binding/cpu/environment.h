@@ -5,9 +5,11 @@
 #include <string>
 
 #include "../../cpu/pool.h"
+#include "../failures.h"
 #include "../promises.h"
 #include "../queue.h"
 #include "allocator.h"
+#include "contents.h"
 #include "cost.h"
 
 namespace fw {
@@ -30,7 +32,7 @@ class Environment {
 
   // 0 when there is no memory left, not even after the cache was given back.
   uint64_t allocate(int64_t bytes);
-  void free(uint64_t id) { memory_.free(blocks_.remove(id)); }
+  void free(uint64_t id);
   void write(uint64_t id, int64_t offset, const void* data, int64_t bytes);
   void read(uint64_t id, int64_t offset, void* data, int64_t bytes);
   // The promise resolves when the bytes are in `data`, which `keep` keeps alive.
@@ -41,17 +43,49 @@ class Environment {
   void trim();
   void report_memory(Napi::Object report) const;
 
-  // Small work on an idle queue runs here and now; the rest in order on the dispatcher.
-  // `owned` is memory that the arguments point into.
+  // Small work on an idle queue runs here and now, and throws here and now; the rest runs in order on the dispatcher, and
+  // its failure is thrown by the reads that depend on it. `owned` is memory that the arguments point into.
   template <class Args, class Owned>
-  void launch(void (*kernel)(const Context&, const Args&), const Args& args, Owned owned) {
-    if (queue_.idle() && cost(args) < kInlineCost) kernel(pool_context(), args);
-    else queue_.push([kernel, args, owned = std::move(owned)] { kernel(pool_context(), args); });
+  void launch(void (*kernel)(const Context&, const Args&), const Args& args, Owned owned, const Uses& uses) {
+    if (queue_.idle() && cost(args) < kInlineCost) {
+      if (const std::exception_ptr failure = run(kernel, args, uses)) std::rethrow_exception(failure);
+    } else {
+      queue_.push([this, kernel, args, owned = std::move(owned), uses = uses.list()] { run(kernel, args, uses); });
+    }
   }
 
  private:
-  // The block's memory from `offset` on; throws when `bytes` do not fit there.
-  char* range(uint64_t id, int64_t offset, int64_t bytes) const;
+  // Returns what the call failed with, and marks what it should have written. A call on failed operands does not run.
+  template <class Args, class List>
+  std::exception_ptr run(void (*kernel)(const Context&, const Args&), const Args& args, const List& uses) {
+    if (failures_.any() && failures_.inherit(uses)) return nullptr;
+    const std::exception_ptr failure = attempt(kernel, args);
+    if (failure) failures_.record(uses, failure);
+    else if (failures_.any() && writes_all(args)) failures_.heal(uses);
+    return failure;
+  }
+  template <class Args>
+  static std::exception_ptr attempt(void (*kernel)(const Context&, const Args&), const Args& args) {
+    try {
+      check_contents(args);
+      kernel(pool_context(), args);
+      return nullptr;
+    } catch (const std::bad_alloc&) {
+      return std::make_exception_ptr(OutOfMemory(std::string(name_of(args)) + ": the system has no memory left"));
+    } catch (const std::invalid_argument& error) {
+      return std::make_exception_ptr(std::invalid_argument(std::string(name_of(args)) + ": " + error.what()));
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+  // Runs `action`, which throws nothing, at once on an idle queue, else in its order.
+  template <class Action>
+  void in_order(Action action) {
+    if (queue_.idle()) action();
+    else queue_.push(std::move(action));
+  }
+
+  void forget_freed();
 
   bool closed_ = false;
   bool poison_;
@@ -59,7 +93,8 @@ class Environment {
   const KernelTable* table_;
   Allocator memory_;
   Blocks blocks_;
-  Queue queue_;  // destroyed before the memory that its commands use
+  Failures failures_;
+  Queue queue_;  // destroyed before what its commands use
 };
 
 }  // namespace fw

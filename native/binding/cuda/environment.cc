@@ -20,27 +20,23 @@ void Environment::close() {
 const cuda::KernelTable& Environment::table() const { return cuda::table; }
 
 uint64_t Environment::allocate(int64_t bytes) {
-  const Block block = Card::get().allocate(bytes, poison_);
+  if (bytes < 0) throw std::invalid_argument("a block of less than nothing");
+  Block block = Card::get().allocate(bytes, poison_);
+  block.size = bytes;
   return block.data ? blocks_.add(block) : 0;
 }
 
-char* Environment::range(uint64_t id, int64_t offset, int64_t bytes) const {
-  const Block& block = blocks_.find(id);
-  if (offset < 0 || bytes < 0 || offset > block.bytes - bytes) throw std::out_of_range("a copy outside its block");
-  return block.data + offset;
-}
-
 void Environment::write(uint64_t id, int64_t offset, const void* data, int64_t bytes) {
-  Card::get().write(range(id, offset, bytes), data, bytes);
+  Card::get().write(blocks_.range(id, offset, bytes), data, bytes);
 }
 
 void Environment::read(uint64_t id, int64_t offset, void* data, int64_t bytes) {
-  Card::get().start_download(static_cast<char*>(data), range(id, offset, bytes), bytes)->finish();
+  Card::get().start_download(static_cast<char*>(data), blocks_.range(id, offset, bytes), bytes)->finish();
 }
 
 Napi::Value Environment::read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data,
                                     int64_t bytes) {
-  const auto download = Card::get().start_download(static_cast<char*>(data), range(id, offset, bytes), bytes);
+  const auto download = Card::get().start_download(static_cast<char*>(data), blocks_.range(id, offset, bytes), bytes);
   return promises.after(keep.Env(), completions_, keep, [download] { download->finish(); });
 }
 

@@ -6,6 +6,7 @@
 #include "../blocks.h"
 #include "../promises.h"
 #include "../queue.h"
+#include "../uses.h"
 #include "card.h"
 
 namespace fw {
@@ -40,13 +41,11 @@ class Environment {
 
   // `owned` is memory that the arguments point into; kernels take it along by value.
   template <class Args, class Owned>
-  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, Owned) {
+  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, Owned, const Uses&) {
     Card::get().launch(kernel, args, training_);
   }
 
  private:
-  char* range(uint64_t id, int64_t offset, int64_t bytes) const;
-
   bool poison_, training_ = false;
   Blocks blocks_;
   Queue completions_;  // its commands wait for downloads, in their order

@@ -50,7 +50,7 @@ class Launches {
 
  private:
   static constexpr uint64_t kKept = 16;
-  static constexpr size_t kBytes = 768;
+  static constexpr size_t kBytes = 1024;
   struct Launch {
     std::string (*describe)(const void* args);
     alignas(8) unsigned char args[kBytes];

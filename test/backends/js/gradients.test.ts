@@ -145,7 +145,7 @@ describe('js gradients', () => {
     const indices = int32([1, 3, 1, 0, 1]);
     const [y, dweight] = [like(dy), like(weight)];
     kernels.embeddingBackward({ indices, dy, dweight, rows: 5, d: 3, vocabulary: 4 });
-    checkGradients(() => (kernels.embedding({ weight, indices, y, rows: 5, d: 3 }), [[y, dy]]), {
+    checkGradients(() => (kernels.embedding({ weight, indices, y, rows: 5, d: 3, vocabulary: 4 }), [[y, dy]]), {
       weight: [weight, dweight],
     });
   });

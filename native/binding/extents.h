@@ -1,0 +1,418 @@
+// What each kernel touches of its operands, in elements, compared with what they hold: a call whose numbers and buffers do
+// not fit is refused before it is queued. The shapes stand in lib/backends/table.ts. What depends on the contents of a
+// buffer (indices, offsets of packed sequences) is checked in the queue; see contents.h.
+#pragma once
+#include <initializer_list>
+#include <stdexcept>
+#include <string>
+
+#include "../kernels.h"
+
+namespace fw {
+
+class Extents {
+ public:
+  // Of sizes, none of them negative; what no memory holds is refused.
+  int64_t product(std::initializer_list<int64_t> sizes) const {
+    int64_t n = 1;
+    for (const int64_t size : sizes) {
+      if (size < 0) refuse("a size", "is negative");
+      if (__builtin_mul_overflow(n, size, &n)) refuse("a size", "is larger than any memory");
+    }
+    return n;
+  }
+
+  // From the first to the last element of a strided view.
+  int64_t reach(const Dims& shape, const Dims& strides) const {
+    if (shape.rank != strides.rank) refuse("shape", "has another rank than its strides");
+    int64_t last = 0;
+    for (int64_t i = 0; i < shape.rank; i++) {
+      if (shape[i] == 0) return 0;
+      if (__builtin_add_overflow(last, product({shape[i] - 1, strides[i]}), &last)) refuse("strides", "overflow");
+    }
+    return last + 1;
+  }
+
+  // Absent operands of `Maybe` fit everything.
+  template <class Operand>
+  void holds(const char* name, const Operand& x, int64_t count) const {
+    if (x.data && x.size < count) {
+      refuse(name, "holds " + std::to_string(x.size) + " elements of the " + std::to_string(count) + " that are used");
+    }
+  }
+  template <class Operand>
+  void floats(const char* name, const Operand& x, int64_t count) const {
+    typed(name, x, x.dtype != kInt32);
+    holds(name, x, count);
+  }
+  template <class Operand>
+  void ints(const char* name, const Operand& x, int64_t count) const {
+    typed(name, x, x.dtype == kInt32);
+    holds(name, x, count);
+  }
+  // float32 where the kernel rounds nothing.
+  template <class Operand>
+  void singles(const char* name, const Operand& x, int64_t count) const {
+    typed(name, x, x.dtype == kFloat32);
+    holds(name, x, count);
+  }
+
+  // [tokens, heads, width] for a kernel with `heads` heads, a multiple of the operand's own.
+  void heads(const char* name, const Heads& x, int64_t tokens, int64_t heads, int64_t width) const {
+    if (!x.data || product({tokens, heads, width}) == 0) return;
+    if (x.count <= 0 || heads % x.count != 0) refuse(name, "has heads that do not divide those of the kernel");
+    Dims shape{3, {tokens, x.count, width}}, strides{3, {x.token, x.head, 1}};
+    floats(name, x, reach(shape, strides));
+  }
+
+  void dtype(const char* name, int64_t code) const { within(name, code, kInt32); }
+  void within(const char* name, int64_t code, int64_t most) const {
+    if (code < 0 || code > most) refuse(name, "is " + std::to_string(code) + ", which names nothing");
+  }
+
+  void same_lengths(const char* name, const List& a, const List& b) const {
+    if (a.count != b.count) refuse(name, "is a list of another length");
+    for (int64_t i = 0; i < a.count; i++) {
+      if (a[i].size != b[i].size) refuse(name, "has an item of another size");
+    }
+  }
+
+  [[noreturn]] void refuse(const char* name, const std::string& reason) const {
+    throw std::invalid_argument(std::string(name) + " " + reason);
+  }
+
+ private:
+  template <class Operand>
+  void typed(const char* name, const Operand& x, bool fits) const {
+    if (x.data && !fits) refuse(name, "has a dtype that the kernel does not take");
+  }
+};
+
+#define FW_CHECK(kernel) inline void check_extents(const kernel##Args& a, const Extents& e = {})
+#define FW_FLOATS(field, ...) e.floats(#field, a.field, e.product({__VA_ARGS__}))
+#define FW_SINGLES(field, ...) e.singles(#field, a.field, e.product({__VA_ARGS__}))
+#define FW_INTS(field, ...) e.ints(#field, a.field, e.product({__VA_ARGS__}))
+#define FW_HEADS(field, tokens, width) e.heads(#field, a.field, tokens, a.heads, width)
+
+FW_CHECK(fill) {
+  e.dtype("dtype", a.dtype);
+  if (a.y.dtype != a.dtype) e.refuse("dtype", "is not that of y");
+  e.holds("y", a.y, e.product({a.n}));
+}
+FW_CHECK(cast) {
+  if (a.x.dtype != a.from || a.y.dtype != a.to) e.refuse("from, to", "are not the dtypes of x and y");
+  e.holds("x", a.x, e.product({a.n}));
+  e.holds("y", a.y, a.n);
+}
+FW_CHECK(copy) {
+  if (a.x.dtype != a.y.dtype || a.bytes != (a.x.dtype == kBfloat16 ? 2 : 4)) e.refuse("bytes", "are not those of x and y");
+  e.holds("x", a.x, e.reach(a.shape, a.xStrides));
+  e.holds("y", a.y, e.reach(a.shape, a.yStrides));
+}
+FW_CHECK(unary) {
+  e.within("op", a.op, kClamp);
+  FW_FLOATS(x, a.n);
+  FW_FLOATS(y, a.n);
+}
+FW_CHECK(unaryBackward) {
+  e.within("op", a.op, kClamp);
+  FW_FLOATS(x, a.n);
+  FW_FLOATS(y, a.n);
+  FW_FLOATS(dy, a.n);
+  FW_FLOATS(dx, a.n);
+}
+FW_CHECK(binary) {
+  e.dtype("dtype", a.dtype);
+  e.within("op", a.op, kGt);
+  if (a.a.dtype != a.dtype || a.b.dtype != a.dtype) e.refuse("dtype", "is not that of a and b");
+  e.holds("a", a.a, e.reach(a.shape, a.aStrides));
+  e.holds("b", a.b, e.reach(a.shape, a.bStrides));
+  int64_t n = 1;
+  for (int64_t i = 0; i < a.shape.rank; i++) n = e.product({n, a.shape[i]});
+  e.holds("y", a.y, n);
+}
+FW_CHECK(reduce) {
+  e.within("op", a.op, kMin);
+  FW_FLOATS(x, a.outer, a.n, a.inner);
+  FW_FLOATS(y, a.outer, a.inner);
+}
+FW_CHECK(argmax) {
+  FW_FLOATS(x, a.outer, a.n, a.inner);
+  FW_INTS(y, a.outer, a.inner);
+}
+FW_CHECK(cumsum) {
+  FW_FLOATS(x, a.outer, a.n, a.inner);
+  FW_FLOATS(y, a.outer, a.n, a.inner);
+}
+FW_CHECK(softmax) {
+  FW_FLOATS(x, a.rows, a.n);
+  FW_FLOATS(y, a.rows, a.n);
+}
+FW_CHECK(softmaxBackward) {
+  FW_FLOATS(y, a.rows, a.n);
+  FW_FLOATS(dy, a.rows, a.n);
+  FW_FLOATS(dx, a.rows, a.n);
+}
+FW_CHECK(norm) {
+  e.within("kind", a.kind, kL2);
+  if (a.groups < 1) e.refuse("groups", "is less than 1");
+  FW_FLOATS(x, a.rows, a.n);
+  FW_FLOATS(weight, a.groups, a.n);
+  FW_FLOATS(bias, a.groups, a.n);
+  FW_FLOATS(y, a.rows, a.n);
+  FW_SINGLES(stats, a.rows, 2);
+}
+FW_CHECK(normBackward) {
+  e.within("kind", a.kind, kL2);
+  if (a.groups < 1) e.refuse("groups", "is less than 1");
+  FW_FLOATS(x, a.rows, a.n);
+  FW_FLOATS(weight, a.groups, a.n);
+  FW_SINGLES(stats, a.rows, 2);
+  FW_FLOATS(dy, a.rows, a.n);
+  FW_FLOATS(dx, a.rows, a.n);
+  FW_FLOATS(dweight, a.groups, a.n);
+  FW_FLOATS(dbias, a.groups, a.n);
+}
+FW_CHECK(embedding) {
+  FW_FLOATS(weight, a.vocabulary, a.d);
+  FW_INTS(indices, a.rows);
+  FW_FLOATS(y, a.rows, a.d);
+}
+FW_CHECK(embeddingBackward) {
+  FW_INTS(indices, a.rows);
+  FW_FLOATS(dy, a.rows, a.d);
+  FW_FLOATS(dweight, a.vocabulary, a.d);
+}
+
+// Packed sequences: `tokens` counts all of them.
+template <class Args>
+int64_t all_tokens(const Extents& e, const Args& a) {
+  e.ints("offsets", a.offsets, e.product({a.sequences}) + 1);
+  return a.offsets.data ? e.product({a.tokens}) : e.product({a.sequences, a.tokens});
+}
+
+template <class Args>
+int64_t conv_sizes(const Extents& e, const Args& a) {
+  e.within("activation", a.activation, kSiluActivation);
+  if (a.width < 1) e.refuse("width", "is less than 1");
+  const int64_t tokens = all_tokens(e, a);
+  if (a.d > 1 && (a.x.count != a.d || a.x.head != 1)) e.refuse("x", "has channels that are not side by side");
+  e.floats("x", a.x, e.reach({2, {tokens, a.d}}, {2, {a.x.token, 1}}));
+  FW_FLOATS(weight, a.d, a.width);
+  FW_FLOATS(bias, a.d);
+  FW_FLOATS(initialState, a.sequences, a.d, a.width - 1);
+  return tokens;
+}
+FW_CHECK(shortConv) {
+  const int64_t tokens = conv_sizes(e, a);
+  FW_FLOATS(y, tokens, a.d);
+  FW_FLOATS(finalState, a.sequences, a.d, a.width - 1);
+}
+FW_CHECK(shortConvBackward) {
+  const int64_t tokens = conv_sizes(e, a);
+  FW_FLOATS(dy, tokens, a.d);
+  FW_FLOATS(dfinalState, a.sequences, a.d, a.width - 1);
+  FW_FLOATS(dx, tokens, a.d);
+  FW_FLOATS(dweight, a.d, a.width);
+  FW_FLOATS(dbias, a.d);
+  FW_FLOATS(dinitialState, a.sequences, a.d, a.width - 1);
+}
+FW_CHECK(shortConvStep) {
+  e.within("activation", a.activation, kSiluActivation);
+  if (a.width < 1) e.refuse("width", "is less than 1");
+  FW_FLOATS(x, a.batch, a.d);
+  FW_FLOATS(weight, a.d, a.width);
+  FW_FLOATS(bias, a.d);
+  FW_FLOATS(state, a.batch, a.d, a.width - 1);
+  FW_FLOATS(y, a.batch, a.d);
+}
+FW_CHECK(matmul) {
+  const auto view = [&](int64_t rows, int64_t columns, const Dims& strides) {
+    return e.reach({4, {a.batch1, a.batch2, rows, columns}}, strides);
+  };
+  e.floats("a", a.a, view(a.m, a.k, a.aStrides));
+  e.floats("b", a.b, view(a.k, a.n, a.bStrides));
+  e.floats("c", a.c, view(a.m, a.n, a.cStrides));
+}
+FW_CHECK(linear) {
+  e.within("activation", a.activation, kSiluActivation);
+  FW_FLOATS(x, a.rows, a.k);
+  FW_FLOATS(weight, a.n, a.k);
+  FW_FLOATS(bias, a.n);
+  FW_FLOATS(residual, a.rows, a.n);
+  FW_FLOATS(y, a.rows, a.n);
+  FW_FLOATS(preactivation, a.rows, a.n);
+}
+FW_CHECK(feedForward) {
+  FW_FLOATS(x, a.rows, a.d);
+  FW_FLOATS(gateWeight, a.hidden, a.d);
+  FW_FLOATS(upWeight, a.hidden, a.d);
+  FW_FLOATS(downWeight, a.d, a.hidden);
+  FW_FLOATS(residual, a.rows, a.d);
+  FW_FLOATS(y, a.rows, a.d);
+  if ((a.gate.data == nullptr) != (a.up.data == nullptr)) e.refuse("gate, up", "are to be given together");
+  FW_FLOATS(gate, a.rows, a.hidden);
+  FW_FLOATS(up, a.rows, a.hidden);
+}
+FW_CHECK(feedForwardBackward) {
+  FW_FLOATS(gateWeight, a.hidden, a.d);
+  FW_FLOATS(upWeight, a.hidden, a.d);
+  FW_FLOATS(downWeight, a.d, a.hidden);
+  FW_FLOATS(gate, a.rows, a.hidden);
+  FW_FLOATS(up, a.rows, a.hidden);
+  FW_FLOATS(dy, a.rows, a.d);
+  FW_FLOATS(activated, a.rows, a.hidden);
+  FW_FLOATS(dgate, a.rows, a.hidden);
+  FW_FLOATS(dup, a.rows, a.hidden);
+  FW_FLOATS(dx, a.rows, a.d);
+}
+FW_CHECK(random) {
+  e.within("kind", a.kind, 1);
+  FW_FLOATS(y, a.n);
+}
+FW_CHECK(dropout) {
+  FW_FLOATS(x, a.n);
+  FW_FLOATS(y, a.n);
+}
+FW_CHECK(crossEntropy) {
+  FW_FLOATS(logits, a.rows, a.n);
+  FW_INTS(target, a.rows);
+  FW_SINGLES(loss, a.rows);
+  FW_SINGLES(lse, a.rows);
+}
+FW_CHECK(crossEntropyBackward) {
+  FW_FLOATS(logits, a.rows, a.n);
+  FW_INTS(target, a.rows);
+  FW_SINGLES(lse, a.rows);
+  FW_SINGLES(dloss, a.rows);
+  FW_FLOATS(dlogits, a.rows, a.n);
+}
+FW_CHECK(rope) {
+  if (e.product({a.pairs, 2}) > a.width) e.refuse("pairs", "are more than half of the width");
+  FW_FLOATS(x, a.tokens, a.heads, a.width);
+  FW_FLOATS(y, a.tokens, a.heads, a.width);
+  FW_INTS(positions, a.tokens);
+  FW_SINGLES(frequencies, a.pairs);
+}
+
+// Returns the rows of queries.
+template <class Args>
+int64_t attention_sizes(const Extents& e, const Args& a) {
+  if (a.heads < 1 || a.keyHeads < 1 || a.heads % a.keyHeads != 0) e.refuse("keyHeads", "do not divide heads");
+  const int64_t tokens = all_tokens(e, a), keys = a.offsets.data ? tokens : e.product({a.sequences, a.keys});
+  if (a.offsets.data ? a.keys != a.tokens : a.keys < a.tokens) e.refuse("keys", "are fewer than tokens, or packed apart");
+  FW_FLOATS(q, tokens, a.heads, a.keyDim);
+  FW_FLOATS(k, keys, a.keyHeads, a.keyDim);
+  FW_FLOATS(v, keys, a.keyHeads, a.valueDim);
+  FW_FLOATS(y, tokens, a.heads, a.valueDim);
+  FW_SINGLES(lse, tokens, a.heads);
+  return tokens;
+}
+FW_CHECK(attention) { attention_sizes(e, a); }
+FW_CHECK(attentionBackward) {
+  const int64_t tokens = attention_sizes(e, a), keys = a.offsets.data ? tokens : a.sequences * a.keys;
+  FW_FLOATS(dy, tokens, a.heads, a.valueDim);
+  FW_FLOATS(dq, tokens, a.heads, a.keyDim);
+  FW_FLOATS(dk, keys, a.keyHeads, a.keyDim);
+  FW_FLOATS(dv, keys, a.keyHeads, a.valueDim);
+}
+FW_CHECK(lstmCell) {
+  FW_FLOATS(gates, a.rows, 4, a.d);
+  FW_FLOATS(cell, a.rows, a.d);
+  FW_FLOATS(newCell, a.rows, a.d);
+  FW_FLOATS(hidden, a.rows, a.d);
+}
+FW_CHECK(lstmCellBackward) {
+  FW_FLOATS(gates, a.rows, 4, a.d);
+  FW_FLOATS(cell, a.rows, a.d);
+  FW_FLOATS(newCell, a.rows, a.d);
+  FW_FLOATS(dhidden, a.rows, a.d);
+  FW_FLOATS(dnewCell, a.rows, a.d);
+  FW_FLOATS(dgates, a.rows, 4, a.d);
+  FW_FLOATS(dcell, a.rows, a.d);
+}
+
+// The operands that sequences and steps share. `tokens` are those of all sequences.
+template <class Args>
+void recurrence_operands(const Extents& e, const Args& a, int64_t tokens) {
+  e.within("eraseFrom", a.eraseFrom, kEraseUndecayed);
+  if (a.gate.data && a.gateWidth != 1 && a.gateWidth != a.keyDim) e.refuse("gateWidth", "is neither 1 nor keyDim");
+  if (a.beta.data && a.betaWidth != 1 && a.betaWidth != a.valueDim) e.refuse("betaWidth", "is neither 1 nor valueDim");
+  if ((a.gateWidth != 0) != (a.gate.data != nullptr)) e.refuse("gateWidth", "is not that of the gate");
+  if ((a.betaWidth != 0) != (a.beta.data != nullptr)) e.refuse("betaWidth", "is not that of beta");
+  FW_HEADS(q, tokens, a.exchanged ? a.valueDim : a.keyDim);
+  FW_HEADS(k, tokens, a.keyDim);
+  FW_HEADS(v, tokens, a.valueDim);
+  FW_HEADS(gate, tokens, a.gateWidth);
+  FW_HEADS(beta, tokens, a.betaWidth);
+  FW_HEADS(eraseKey, tokens, a.keyDim);
+  FW_HEADS(writeKey, tokens, a.keyDim);
+  FW_FLOATS(bonus, a.heads, a.keyDim);
+}
+template <class Args>
+int64_t recurrence_sizes(const Extents& e, const Args& a) {
+  const int64_t tokens = all_tokens(e, a);
+  if (a.checkpointEvery < 1) e.refuse("checkpointEvery", "is less than 1");
+  recurrence_operands(e, a, tokens);
+  FW_FLOATS(initialState, a.sequences, a.heads, a.keyDim, a.valueDim);
+  const int64_t checkpoints = a.tokens / a.checkpointEvery + (a.tokens % a.checkpointEvery != 0);
+  if (!a.offsets.data) FW_FLOATS(states, a.sequences, checkpoints, a.heads, a.keyDim, a.valueDim);
+  FW_FLOATS(written, tokens, a.heads, a.valueDim);
+  return tokens;
+}
+FW_CHECK(recurrence) {
+  const int64_t tokens = recurrence_sizes(e, a);
+  FW_FLOATS(output, tokens, a.heads, a.exchanged ? a.keyDim : a.valueDim);
+  FW_FLOATS(finalState, a.sequences, a.heads, a.keyDim, a.valueDim);
+}
+FW_CHECK(recurrenceBackward) {
+  const int64_t tokens = recurrence_sizes(e, a);
+  FW_FLOATS(doutput, tokens, a.heads, a.exchanged ? a.keyDim : a.valueDim);
+  FW_FLOATS(dfinalState, a.sequences, a.heads, a.keyDim, a.valueDim);
+  FW_FLOATS(dq, tokens, a.heads, a.exchanged ? a.valueDim : a.keyDim);
+  FW_FLOATS(dk, tokens, a.heads, a.keyDim);
+  FW_FLOATS(dv, tokens, a.heads, a.valueDim);
+  FW_FLOATS(dgate, tokens, a.heads, a.gateWidth);
+  FW_FLOATS(dbeta, tokens, a.heads, a.betaWidth);
+  FW_FLOATS(deraseKey, tokens, a.heads, a.keyDim);
+  FW_FLOATS(dwriteKey, tokens, a.heads, a.keyDim);
+  FW_FLOATS(dbonus, a.sequences, a.heads, a.keyDim);
+  FW_FLOATS(dinitialState, a.sequences, a.heads, a.keyDim, a.valueDim);
+}
+FW_CHECK(recurrenceStep) {
+  recurrence_operands(e, a, e.product({a.sequences}));
+  FW_SINGLES(state, a.sequences, a.heads, a.keyDim, a.valueDim);
+  FW_FLOATS(output, a.sequences, a.heads, a.exchanged ? a.keyDim : a.valueDim);
+}
+FW_CHECK(adam) {
+  e.same_lengths("gradients", a.parameters, a.gradients);
+  e.same_lengths("means", a.parameters, a.means);
+  e.same_lengths("squares", a.parameters, a.squares);
+  FW_FLOATS(gradientScale, 1);
+}
+FW_CHECK(sgd) {
+  e.same_lengths("gradients", a.parameters, a.gradients);
+  if (a.momentumBuffers.count > 0) e.same_lengths("momentumBuffers", a.parameters, a.momentumBuffers);
+  FW_FLOATS(gradientScale, 1);
+}
+FW_CHECK(sumSquares) { FW_SINGLES(y, 1); }
+FW_CHECK(swiglu) {
+  FW_FLOATS(gate, a.n);
+  FW_FLOATS(up, a.n);
+  FW_FLOATS(y, a.n);
+}
+FW_CHECK(swigluBackward) {
+  FW_FLOATS(gate, a.n);
+  FW_FLOATS(up, a.n);
+  FW_FLOATS(dy, a.n);
+  FW_FLOATS(dgate, a.n);
+  FW_FLOATS(dup, a.n);
+}
+
+#undef FW_CHECK
+#undef FW_FLOATS
+#undef FW_SINGLES
+#undef FW_INTS
+#undef FW_HEADS
+
+}  // namespace fw
