@@ -44,7 +44,7 @@ class Arguments {
 
   // The memory of lists; it must live as long as the arguments are used.
   std::vector<std::unique_ptr<Span[]>> take_lists() { return std::move(lists_); }
-  const Uses& uses() const { return uses_; }
+  Uses& uses() { return uses_; }
 
  private:
   static constexpr Use kReads{0, true, false, false}, kWrites{0, false, true, true}, kUpdates{0, true, true, false};

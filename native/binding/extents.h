@@ -409,6 +409,17 @@ FW_CHECK(swigluBackward) {
   FW_FLOATS(dup, a.n);
 }
 
+// Whether the call writes every element of its outputs; a strided copy need not.
+template <class Args>
+bool writes_all(const Args&) {
+  return true;
+}
+inline bool writes_all(const copyArgs& a) {
+  int64_t n = 1;
+  for (int64_t i = 0; i < a.shape.rank; i++) n *= a.shape[i];
+  return n == a.y.size;
+}
+
 #undef FW_CHECK
 #undef FW_FLOATS
 #undef FW_SINGLES

@@ -21,7 +21,6 @@ class Promises {
     std::unique_ptr<Pending> pending(new Pending);
     Napi::Value promise = open(env, *pending);
     if (!keep.IsUndefined()) pending->keep = Napi::Reference<Napi::Value>::New(keep, 1);
-    hold(env);
     queue.push([this, before, pending = std::move(pending)]() mutable {
       try {
         before();
@@ -30,6 +29,7 @@ class Promises {
       }
       post(std::move(pending));
     });
+    hold(env);  // in time: what is posted is received by this thread
     return promise;
   }
 

@@ -19,6 +19,11 @@ class Uses {
     else far_.push_back(use);
   }
 
+  // Of a call that leaves gaps in what it writes.
+  void leave_gaps() {
+    for (int i = 0; i < count_; i++) near_[i].whole = false;
+  }
+
   std::vector<Use> list() const {
     std::vector<Use> all(near_, near_ + count_);
     all.insert(all.end(), far_.begin(), far_.end());

@@ -12,11 +12,18 @@ namespace fw::cuda {
 
 struct Cublas;
 
+// In the card's memory: what a call has found of an index outside its table.
+struct IndexFault {
+  int64_t found, position, value, limit;
+};
+
 // What a function of the kernel table gets to run with.
 struct Context {
   cudaStream_t stream;
   // For products of a training step, where it is in use.
   Cublas* cublas = nullptr;
+  // Where a call that follows indices says which one it could not follow.
+  IndexFault* fault = nullptr;
   // Device memory, aligned to 256 bytes and uninitialised, for the kernels that the present call starts.
   void* (*scratch)(const Context&, int64_t bytes);
 

@@ -1,5 +1,6 @@
 // Rows of a table by index, and the gradient of the table.
 #include "flat.cuh"
+#include "indices.cuh"
 
 namespace fw::cuda {
 
@@ -10,12 +11,16 @@ struct Embedding {
   static FW_DEVICE void run(const Args& a, Shared&) {
     const auto [row, column] = placeOf(a.d);
     if (row >= a.rows) return;
-    const int64_t left = a.d - column;
-    storeRun(a.y, row * a.d + column, left, loadRun(a.weight, a.indices.ints()[row] * a.d + column, left));
+    const int64_t left = a.d - column, index = a.indices.ints()[row];
+    const Run<float> run = inside(index, a.vocabulary) ? loadRun(a.weight, index * a.d + column, left) : Run<float>{};
+    storeRun(a.y, row * a.d + column, left, run);
   }
 };
 
-void embedding(const Context& cx, const embeddingArgs& a) { launch<Embedding>(cx, flatBlocks(a.d, a.rows), a); }
+void embedding(const Context& cx, const embeddingArgs& a) {
+  check_indices(cx, a.indices, a.rows, a.vocabulary);
+  launch<Embedding>(cx, flatBlocks(a.d, a.rows), a);
+}
 
 // A block owns kOwned rows of the table and kThreads columns, and meets the rows of dy in their order. It takes the
 // indices in groups: each warp lists those of its share that fall into the block's range; then every thread adds what
@@ -75,6 +80,7 @@ struct EmbeddingBackward {
 
 void embeddingBackward(const Context& cx, const embeddingBackwardArgs& a) {
   using Kernel = EmbeddingBackward;
+  check_indices(cx, a.indices, a.rows, a.vocabulary);
   const int64_t ranges = (a.vocabulary + Kernel::kOwned - 1) / Kernel::kOwned;
   launch<Kernel>(cx, ranges * ((a.d + Kernel::kThreads - 1) / Kernel::kThreads), a);
 }

@@ -1,4 +1,5 @@
 // Cross entropy of rows of logits with integer targets.
+#include "indices.cuh"
 #include "team.cuh"
 
 namespace fw::cuda {
@@ -38,7 +39,7 @@ struct CrossEntropy {
     const double lse = static_cast<double>(top) + total.log();
     store(x.lse, row, static_cast<float>(lse));
     const int32_t target = x.target.ints()[row];
-    if (target == x.ignoreIndex) return store(x.loss, row, 0.0f);
+    if (target == x.ignoreIndex || !inside(target, n)) return store(x.loss, row, 0.0f);
     double loss = lse - (1 - x.smoothing) * capped(load(x.logits, at + target), cap) + x.zLoss * lse * lse;
     if (x.smoothing > 0) loss -= x.smoothing * level.total() / static_cast<double>(n);
     store(x.loss, row, static_cast<float>(loss));
@@ -70,8 +71,12 @@ struct CrossEntropyBackward {
 
 }  // namespace
 
-void crossEntropy(const Context& cx, const crossEntropyArgs& x) { launch_rows<CrossEntropy>(cx, x.rows, x.n, x); }
+void crossEntropy(const Context& cx, const crossEntropyArgs& x) {
+  check_indices(cx, x.target, x.rows, x.n, x.ignoreIndex, true);
+  launch_rows<CrossEntropy>(cx, x.rows, x.n, x);
+}
 void crossEntropyBackward(const Context& cx, const crossEntropyBackwardArgs& x) {
+  check_indices(cx, x.target, x.rows, x.n, x.ignoreIndex, true);
   launch_rows<CrossEntropyBackward>(cx, x.rows, x.n, x);
 }
 

@@ -1,6 +1,7 @@
 // Kernels with indices or random numbers on native devices, and the LSTM cell, against `js` in float64.
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { expectError } from '../support/errors';
 import { targets } from '../support/golden';
 import { Draw } from '../support/ruleInputs';
 import { expectClose, rms, toleranceOf } from '../support/tolerance';
@@ -22,6 +23,15 @@ const labels = (rows: number, classes: number, { device }: Where): fw.Tensor => 
   const data = Int32Array.from({ length: rows }, (_, i) => (i % 5 === 2 ? -100 : (7 * i) % classes));
   return fw.tensor(data, { shape: [rows], dtype: 'int32', device });
 };
+
+/** What `fn` returns, or null where it throws. */
+function attempt<T>(fn: () => T): T | null {
+  try {
+    return fn();
+  } catch {
+    return null;
+  }
+}
 
 function lstm([x, weightIh, weightHh, biasIh, hidden, cell]: fw.Tensor[]): fw.Tensor {
   const { output, finalState } = fw.lstm(x, [{ weightIh, weightHh, biasIh }], { hidden, cell });
@@ -69,6 +79,72 @@ for (const where of targets().filter((t) => t.dtype === 'float32')) {
           expectClose(`gradient ${i - 1}`, found[i], expected[i], tolerance.gradient, floor);
       });
     }
+
+    describe('outside their table', () => {
+      const int32 = (data: number[]): fw.Tensor => fw.tensor(data, { dtype: 'int32', device: where.device });
+      const weight = (): fw.Tensor => fw.ones([19, 3], { ...where, requiresGrad: true });
+
+      for (const index of [-1, 19, 1e9, -(2 ** 31)]) {
+        it(`${index}: an error that names the argument, the index and the range, and nothing else fails`, () => {
+          const bystander = fw.ones([5], where);
+          const w = weight();
+          const message = `embedding: indices must be from 0 to 18, got ${index} at position 2`;
+          const run = (): fw.Tensor => fw.embedding(w, int32([3, 18, index, index])).sum();
+          const error = expectError('INVALID_ARGUMENT', new RegExp(message), () => run().dataSync());
+          expect(error).to.deep.include({ argument: 'indices', expected: 'from 0 to 18' });
+          expectError('INVALID_ARGUMENT', new RegExp(message), () => {
+            run().backward();
+            w.grad!.dataSync();
+          });
+          const logits = fw.ones([3, 19], { ...where, requiresGrad: true });
+          const loss = (): fw.Tensor => fw.crossEntropy(logits, int32([0, -100, index]));
+          const classes = new RegExp(`crossEntropy: target must be from 0 to 18, got ${index} at position 2`);
+          expectError('INVALID_ARGUMENT', classes, () => loss().dataSync());
+          expectError('INVALID_ARGUMENT', classes, () => {
+            loss().backward();
+            logits.grad!.dataSync();
+          });
+          expect([...bystander.add(1).dataSync()]).to.deep.equal([2, 2, 2, 2, 2]);
+        });
+      }
+
+      it('the label to ignore is let through, and only that one', () => {
+        const logits = fw.zeros([3, 4], where);
+        const loss = (ignoreIndex: number): fw.Tensor =>
+          fw.crossEntropy(logits, int32([1, 9, 2]), { ignoreIndex, reduction: 'none' });
+        expectClose('loss', loss(9).dataSync(), [Math.log(4), 0, Math.log(4)], 1e-6);
+        expectError('INVALID_ARGUMENT', /got 9 at position 1/, () => loss(-100).dataSync());
+      });
+
+      it('a model names the id and the label', () => {
+        const model = fw.createModel('deltanet', {
+          vocabSize: 10,
+          hiddenSize: 16,
+          numLayers: 1,
+          numHeads: 1,
+          device: where.device,
+        });
+        const ids = fw.tensor([[1, 2, 9]], { dtype: 'int32', device: where.device });
+        const wrong = fw.tensor([[1, 2, 10]], { dtype: 'int32', device: where.device });
+        expectError('INVALID_ARGUMENT', /from 0 to 9, got 10 at position 2/, () =>
+          model.forward(wrong).logits.dataSync(),
+        );
+        expectError('INVALID_ARGUMENT', /target must be from 0 to 9, got 10 at position 1/, () =>
+          model.forward(ids, { labels: wrong }).loss!.dataSync(),
+        );
+        expect(model.forward(ids, { labels: ids }).loss!.item()).to.be.greaterThan(0);
+      });
+
+      it('what is written anew is well again', () => {
+        const state = fw.zeros([4, 3], where);
+        const bad = fw.scope(() => fw.noGrad(() => attempt(() => fw.embedding(weight(), int32([0, 1, 2, 19])))));
+        if (!bad) return; // the call itself has thrown
+        fw.noGrad(() => state.add_(bad));
+        expectError('INVALID_ARGUMENT', /got 19/, () => state.dataSync());
+        fw.noGrad(() => state.copy_(fw.ones([4, 3], where)));
+        expect(state.sum().item()).to.equal(12);
+      });
+    });
 
     it('argmax: the first of the largest, along any dimension', () => {
       for (const [shape, dim] of [

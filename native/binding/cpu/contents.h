@@ -72,15 +72,4 @@ inline void check_contents(const recurrenceBackwardArgs& a) { check_recurrence("
 FW_KERNELS(FW_NAME)
 #undef FW_NAME
 
-// Whether the call writes every element of its outputs; a strided copy need not.
-template <class Args>
-bool writes_all(const Args&) {
-  return true;
-}
-inline bool writes_all(const copyArgs& a) {
-  int64_t n = 1;
-  for (int64_t i = 0; i < a.shape.rank; i++) n *= a.shape[i];
-  return n == a.y.size;
-}
-
 }  // namespace fw

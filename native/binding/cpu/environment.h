@@ -61,7 +61,7 @@ class Environment {
     if (failures_.any() && failures_.inherit(uses)) return nullptr;
     const std::exception_ptr failure = attempt(kernel, args);
     if (failure) failures_.record(uses, failure);
-    else if (failures_.any() && writes_all(args)) failures_.heal(uses);
+    else if (failures_.any()) failures_.heal(uses);
     return failure;
   }
   template <class Args>

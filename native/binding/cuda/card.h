@@ -64,13 +64,15 @@ class Card {
   };
   Library library();
 
-  // `training`: products may go through cuBLAS.
+  // `training`: products may go through cuBLAS. `fault` is for what the kernel finds of its indices.
   template <class Args>
-  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, bool training) {
+  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, bool training,
+              cuda::IndexFault* fault) {
     std::lock_guard<std::mutex> lock(mutex_);
     require_well();
     launches_.add(args);
     const ScratchOfCall scratch{*this};
+    context_.fault = fault;
     context_.cublas = training && cublas_.usable() ? &cublas_ : nullptr;
     attempt([&] { kernel(context_, args); });
     if (synchronous_) attempt([&] { cuda::check("kernel", cudaStreamSynchronize(context_.stream)); });

@@ -14,6 +14,7 @@ Environment::Environment() : poison_(std::getenv("FAST_WEIGHTS_POISON") != nullp
 
 void Environment::close() {
   completions_.stop();
+  faults_.close();
   for (Block block : blocks_.remove_all()) Card::get().free(block);
 }
 
@@ -26,18 +27,31 @@ uint64_t Environment::allocate(int64_t bytes) {
   return block.data ? blocks_.add(block) : 0;
 }
 
+void Environment::free(uint64_t id) {
+  Card::get().free(blocks_.remove(id));
+  faults_.forget(id);
+}
+
 void Environment::write(uint64_t id, int64_t offset, const void* data, int64_t bytes) {
   Card::get().write(blocks_.range(id, offset, bytes), data, bytes);
+  if (bytes == blocks_.find(id).size) faults_.forget(id);
 }
 
 void Environment::read(uint64_t id, int64_t offset, void* data, int64_t bytes) {
-  Card::get().start_download(static_cast<char*>(data), blocks_.range(id, offset, bytes), bytes)->finish();
+  const auto download = Card::get().start_download(static_cast<char*>(data), blocks_.range(id, offset, bytes), bytes);
+  const auto question = faults_.ask(id);
+  download->finish();
+  faults_.answer(*question);
 }
 
 Napi::Value Environment::read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data,
                                     int64_t bytes) {
   const auto download = Card::get().start_download(static_cast<char*>(data), blocks_.range(id, offset, bytes), bytes);
-  return promises.after(keep.Env(), completions_, keep, [download] { download->finish(); });
+  const auto question = faults_.ask(id);
+  return promises.after(keep.Env(), completions_, keep, [this, download, question] {
+    download->finish();
+    faults_.answer(*question);
+  });
 }
 
 Napi::Value Environment::synchronize(Napi::Env env, Promises& promises) {

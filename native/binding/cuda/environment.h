@@ -8,6 +8,7 @@
 #include "../queue.h"
 #include "../uses.h"
 #include "card.h"
+#include "index_faults.h"
 
 namespace fw {
 
@@ -24,7 +25,7 @@ class Environment {
 
   // 0 when there is no memory left, not even after the cache was given back.
   uint64_t allocate(int64_t bytes);
-  void free(uint64_t id) { Card::get().free(blocks_.remove(id)); }
+  void free(uint64_t id);
   void write(uint64_t id, int64_t offset, const void* data, int64_t bytes);
   void read(uint64_t id, int64_t offset, void* data, int64_t bytes);
   // The promise resolves when the bytes are in `data`, which `keep` keeps alive.
@@ -41,13 +42,14 @@ class Environment {
 
   // `owned` is memory that the arguments point into; kernels take it along by value.
   template <class Args, class Owned>
-  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, Owned, const Uses&) {
-    Card::get().launch(kernel, args, training_);
+  void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, Owned, const Uses& uses) {
+    faults_.call<Args>(uses, [&](cuda::IndexFault* fault) { Card::get().launch(kernel, args, training_, fault); });
   }
 
  private:
   bool poison_, training_ = false;
   Blocks blocks_;
+  IndexFaults faults_;
   Queue completions_;  // its commands wait for downloads, in their order
 };
 
