@@ -78,7 +78,7 @@ enum UnaryOp {
   kAffine, kExp, kLog, kSqrt, kRsqrt, kReciprocal, kAbs, kSquare, kSin, kCos, kTanh, kSigmoid, kLogSigmoid, kSilu,
   kGelu, kGeluTanh, kSoftplus, kRelu, kElu1, kPowScalar, kClamp
 };
-enum BinaryOp { kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kEq, kLt, kGt };
+enum BinaryOp { kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kEq, kLt, kGt, kFloorDivide, kRemainder };
 enum ReduceOp { kSum, kMean, kMax, kMin };
 enum NormKind { kLayer, kRms, kL2 };
 enum Activation { kNoActivation, kSiluActivation };

@@ -75,7 +75,7 @@ function collect(start: Edge, nodes: Map<Node, (Tensor | null)[]>, leaves: Set<T
       // Held until its turn: freeing the node after it would otherwise free this one when no tensor leads to it.
       edge.node.retain();
       nodes.set(edge.node, new Array<Tensor | null>(edge.node.outputs).fill(null));
-      stack.push(...edge.node.edges);
+      for (const before of edge.node.edges) stack.push(before);
     }
   }
 }

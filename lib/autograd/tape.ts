@@ -106,13 +106,18 @@ export class Node implements GraphNode {
     );
   }
 
-  /** Lets go of the saved tensors and of the nodes before this one. */
+  /** Lets go of the saved tensors and of the nodes before this one, and so on: a list of them, for a graph may be deep. */
   free(): void {
-    if (!this.saved) return;
-    for (const s of this.saved) s?.release();
-    this.saved = null;
-    this.run = null;
-    for (const edge of this.edges) if (edge && 'node' in edge) edge.node.release();
+    const unused: Node[] = [this];
+    for (let node = unused.pop(); node; node = unused.pop()) {
+      if (!node.saved) continue;
+      for (const s of node.saved) s?.release();
+      node.saved = null;
+      node.run = null;
+      for (const edge of node.edges) {
+        if (edge && 'node' in edge && --edge.node.refs === 0) unused.push(edge.node);
+      }
+    }
   }
 }
 
@@ -140,7 +145,7 @@ export function record(
   saved: readonly Tensor[],
   backward: BackwardFunction,
 ): void {
-  if (recording(...inputs)) recordAlways(name, inputs, outputs, saved, backward);
+  if (recording(inputs)) recordAlways(name, inputs, outputs, saved, backward);
 }
 
 /** Like `record`, also when no input needs a gradient: for functions with parameters of their own. */
@@ -159,6 +164,6 @@ export function recordAlways(
 }
 
 /** Whether `record` would keep anything; lets an operator skip work that only its backward pass needs. */
-export function recording(...inputs: (Tensor | null | undefined)[]): boolean {
+export function recording(inputs: readonly (Tensor | null | undefined)[]): boolean {
   return gradEnabled() && inputs.some((t) => t?.requiresGrad);
 }

@@ -62,7 +62,21 @@ export const UNARY_OPS = [
 ] as const;
 export type UnaryOp = (typeof UNARY_OPS)[number];
 
-export const BINARY_OPS = ['add', 'sub', 'mul', 'div', 'pow', 'maximum', 'minimum', 'eq', 'lt', 'gt'] as const;
+/** Of int32 add, sub, mul and pow wrap, floorDivide and remainder by 0 are 0, and there is no div. */
+export const BINARY_OPS = [
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'pow',
+  'maximum',
+  'minimum',
+  'eq',
+  'lt',
+  'gt',
+  'floorDivide', // floor(a / b)
+  'remainder', // a - b floor(a / b), of the sign of b
+] as const;
 export type BinaryOp = (typeof BINARY_OPS)[number];
 
 export const REDUCE_OPS = ['sum', 'mean', 'max', 'min'] as const;
@@ -122,11 +136,11 @@ export const KERNELS = {
   unaryBackward: { x: 'in', y: 'in', dy: 'in', dx: 'out', n: 'int', op: 'int', a: 'float', b: 'float' },
   /** y = a op b over shape; y contiguous, a and b strided (0 repeats). */
   binary: { a: 'in', b: 'in', y: 'out', shape: 'dims', aStrides: 'dims', bStrides: 'dims', op: 'int', dtype: 'int' },
-  /** y[outer, inner] = op over n of x[outer, n, inner] */
+  /** y[outer, inner] = op over n of x[outer, n, inner]; of int32 sums wrap, and there is no mean. */
   reduce: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int', op: 'int' },
   /** y[outer, inner] (int32) = first position of the largest of x[outer, n, inner] */
   argmax: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int' },
-  /** Running sum along n of x[outer, n, inner], from the end when reverse. */
+  /** Running sum along n of x[outer, n, inner], from the end when reverse; of int32 it wraps. */
   cumsum: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int', reverse: 'int' },
   /** Softmax, or its logarithm, of each row of x[rows, n]. */
   softmax: { x: 'in', y: 'out', rows: 'int', n: 'int', log: 'int' },

@@ -39,6 +39,11 @@ export function newArray(dtype: DType, length: number): TypedArray {
   }
 }
 
+/** Towards zero; what does not fit becomes the nearest that does, NaN 0: as kernels cast. */
+export function toInt32(value: number): number {
+  return Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, value)) | 0;
+}
+
 const floatBits = new Float32Array(1);
 const wordBits = new Uint32Array(floatBits.buffer);
 
@@ -68,6 +73,7 @@ export function readable(dtype: DType, data: TypedArray): Float32Array | Float64
 export function encode(dtype: DType, data: ArrayLike<number>): TypedArray {
   const out = newArray(dtype, data.length);
   if (dtype === 'bfloat16') for (let i = 0; i < out.length; i++) out[i] = toBfloat16(data[i]);
+  else if (dtype === 'int32') for (let i = 0; i < out.length; i++) out[i] = toInt32(data[i]);
   else out.set(data);
   return out;
 }

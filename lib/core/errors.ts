@@ -56,9 +56,13 @@ export function argumentError(
   });
 }
 
-/** A short rendering of any value for messages. */
-export function describe(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(describe).join(', ')}]`;
+/** A short rendering of any value for messages; long lists and deep ones, which may hold themselves, are cut. */
+export function describe(value: unknown, depth = 3): string {
+  if (Array.isArray(value)) {
+    if (depth === 0) return '[...]';
+    const shown = value.slice(0, 16).map((item) => describe(item, depth - 1));
+    return `[${shown.join(', ')}${value.length > shown.length ? ', ...' : ''}]`;
+  }
   if (typeof value === 'string') return JSON.stringify(value);
   if (value === null || typeof value !== 'object') return String(value);
   return value.constructor?.name ?? 'object';

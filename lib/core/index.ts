@@ -4,6 +4,7 @@ export * from './errors';
 export * from './generator';
 export * from './operators';
 export * from './options';
+export * from './overlap';
 export * from './philox';
 export { Scope, scope, tidy } from './scope';
 export * from './shape';

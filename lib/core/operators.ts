@@ -13,6 +13,8 @@ export interface Operators {
   mul: Binary;
   div: Binary;
   pow: Binary;
+  floorDivide: Binary;
+  remainder: Binary;
   maximum: Binary;
   minimum: Binary;
   eq: Binary;

@@ -12,9 +12,9 @@ export class Scope {
     this.tensors.push(tensor);
   }
 
-  /** Hands the tensors of `value` (a tensor, or arrays and plain objects of them) to the enclosing scope. */
+  /** Hands the tensors of `value` (a tensor, or arrays, sets, maps and objects of them) to the enclosing scope. */
   keep<T>(value: T): T {
-    for (const tensor of tensorsIn(value)) this.kept.add(tensor);
+    forEachTensor(value, (tensor) => this.kept.add(tensor));
     return value;
   }
 
@@ -47,8 +47,8 @@ export function trackInScope(tensor: Tensor): void {
 }
 
 /**
- * Runs `fn` and frees every tensor made inside, except what it returns (looked for in arrays and plain
- * objects), parameters, `.grad` and optimiser state. What the tape still needs for a backward pass stays alive
+ * Runs `fn` and frees every tensor made inside, except what it returns (looked for in arrays, sets, maps and the
+ * properties of objects), parameters, `.grad` and optimiser state. What the tape still needs for a backward pass stays alive
  * until the pass has used it. Without a function: `using s = scope()` frees at the end of the block, also in
  * asynchronous code; `s.keep(tensor)` lets one leave.
  */
@@ -78,11 +78,31 @@ export function setTensorTest(test: IsTensor): void {
   isTensor = test;
 }
 
-function* tensorsIn(value: unknown): Generator<Tensor> {
-  if (value === null || typeof value !== 'object') return;
-  if (isTensor(value)) yield value;
-  else if (Array.isArray(value) || value instanceof Map) for (const item of value) yield* tensorsIn(item);
-  else if (Object.getPrototypeOf(value) === Object.prototype) {
-    for (const item of Object.values(value)) yield* tensorsIn(item);
+/** Visits the tensors that a value holds, however deep, each object once; a worklist, since lists may hold themselves. */
+function forEachTensor(value: unknown, visit: (tensor: Tensor) => void): void {
+  if (!isObject(value)) return;
+  if (isTensor(value)) return visit(value);
+  const seen = new Set<object>([value]);
+  const add = (item: unknown): void => {
+    if (isObject(item)) seen.add(item);
+  };
+  // A set may grow while it is walked.
+  for (const item of seen) {
+    if (isTensor(item)) visit(item);
+    else if (ArrayBuffer.isView(item)) continue;
+    else if (Array.isArray(item) || item instanceof Set) item.forEach(add);
+    else {
+      if (item instanceof Map) {
+        for (const [key, held] of item) {
+          add(key);
+          add(held);
+        }
+      }
+      Object.values(item).forEach(add);
+    }
   }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }

@@ -1,12 +1,68 @@
 // Shapes and strides: pure functions on lists of numbers.
-import { FastWeightsError } from './errors';
+import { argumentError, checkInteger, describe, FastWeightsError } from './errors';
 
 export type Shape = readonly number[];
+
+/** No tensor has more dimensions. */
+export const MAX_RANK = 64;
 
 export function sizeOf(shape: Shape): number {
   let size = 1;
   for (const d of shape) size *= d;
   return size;
+}
+
+/** Requires a list of whole numbers >= min, and returns a copy of it. */
+export function checkSizes(where: string, argument: string, sizes: unknown, min = 0): number[] {
+  if (!Array.isArray(sizes)) {
+    throw argumentError('INVALID_ARGUMENT', where, argument, 'a list of whole numbers', describe(sizes));
+  }
+  if (sizes.length > MAX_RANK) {
+    throw argumentError('SHAPE', where, argument, `of at most ${MAX_RANK} dimensions`, String(sizes.length));
+  }
+  const out = new Array<number>(sizes.length);
+  for (let i = 0; i < out.length; i++) {
+    const size: unknown = sizes[i];
+    if (!Number.isSafeInteger(size) || (size as number) < min) checkInteger(where, `${argument}[${i}]`, size, min);
+    out[i] = size as number;
+  }
+  return out;
+}
+
+/** The number of elements; SHAPE where the sizes that are not 0 multiply to more than can be counted. */
+export function countElements(where: string, shape: Shape): number {
+  let count = 1;
+  let empty = false;
+  for (const d of shape) {
+    if (d === 0) empty = true;
+    else count *= d;
+  }
+  if (!(count <= Number.MAX_SAFE_INTEGER)) {
+    throw argumentError('SHAPE', where, 'shape', 'of at most 2^53 - 1 elements', formatShape(shape));
+  }
+  return empty ? 0 : count;
+}
+
+/**
+ * Requires that a view reads nothing outside a storage of `length` elements: the one check that every tensor passes,
+ * whoever made its sizes and strides.
+ */
+export function checkExtent(shape: Shape, strides: Shape, offset: number, length: number): void {
+  let count = 1;
+  let empty = false;
+  let last = offset;
+  let whole = strides.length === shape.length && Number.isSafeInteger(offset) && offset >= 0;
+  for (let i = 0; i < shape.length; i++) {
+    const d = shape[i];
+    const stride = strides[i];
+    whole &&= Number.isInteger(d) && d >= 0 && Number.isInteger(stride) && stride >= 0;
+    last += (d - 1) * stride;
+    if (d === 0) empty = true;
+    else count *= d;
+  }
+  if (whole && count <= Number.MAX_SAFE_INTEGER && (empty ? offset <= length : last < length)) return;
+  const found = `${formatShape(shape)} with strides ${formatShape(strides)} from element ${offset}`;
+  throw argumentError('SHAPE', 'view', 'shape', `within a storage of ${length} elements`, found);
 }
 
 /** Row-major strides, in elements. */
@@ -41,15 +97,12 @@ export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;
 }
 
-/** Index of a dimension, negative counted from the end. */
+/** Index of a dimension, negative counted from the end. A scalar counts as having one. */
 export function resolveDim(where: string, dim: number, rank: number): number {
-  const resolved = dim < 0 ? dim + rank : dim;
-  if (!Number.isInteger(resolved) || resolved < 0 || resolved >= Math.max(rank, 1)) {
-    throw new FastWeightsError('INVALID_ARGUMENT', `${where}: dim must be from ${-rank} to ${rank - 1}, got ${dim}`, {
-      argument: 'dim',
-      expected: `${-rank} to ${rank - 1}`,
-      found: String(dim),
-    });
+  const count = Math.max(rank, 1);
+  const resolved = dim < 0 ? dim + count : dim;
+  if (!Number.isInteger(resolved) || resolved < 0 || resolved >= count) {
+    throw argumentError('INVALID_ARGUMENT', where, 'dim', `from ${-count} to ${count - 1}`, describe(dim));
   }
   return resolved;
 }

@@ -1,6 +1,6 @@
 // A storage is a reference-counted block of device memory; tensors are views of one.
 import { bytesPerElement, type DType, dtypeCode, type TypedArray } from './dtype';
-import { FastWeightsError } from './errors';
+import { argumentError, describe, FastWeightsError } from './errors';
 
 /** `cuda-emulation` runs the kernels of `cuda` on the processor, to test them without a card. */
 export type Device = 'cuda' | 'cpu' | 'js' | 'cuda-emulation';
@@ -51,6 +51,9 @@ export class Storage {
   private record: StorageRecord | undefined;
 
   constructor(memory: DeviceMemory, dtype: DType, length: number) {
+    if (!Number.isSafeInteger(length) || length < 0) {
+      throw argumentError('SHAPE', 'storage', 'length', 'a whole number of elements', describe(length));
+    }
     this.memory = memory;
     this.dtype = dtype;
     this.length = length;

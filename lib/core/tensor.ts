@@ -4,7 +4,7 @@ import { readable, type DType, newArray } from './dtype';
 import { FastWeightsError } from './errors';
 import { operators } from './operators';
 import { setTensorTest, trackInScope } from './scope';
-import { formatShape, isContiguous, resolveDim, sizeOf, contiguousStrides } from './shape';
+import { checkExtent, contiguousStrides, formatShape, isContiguous, resolveDim, type Shape, sizeOf } from './shape';
 import type { Device, Storage } from './storage';
 
 /** A node of the autograd graph, as far as a tensor needs to know it. */
@@ -36,11 +36,12 @@ export class Tensor {
   private leafRequiresGrad = false;
   private disposed = false;
 
-  /** @internal Use `tensor`, `zeros`, ... to make one. */
-  constructor(storage: Storage, shape: readonly number[], strides?: readonly number[], offset = 0) {
+  /** @internal Use `tensor`, `zeros`, ... to make one. No tensor reaches outside its storage. */
+  constructor(storage: Storage, shape: Shape, strides: Shape = contiguousStrides(shape), offset = 0) {
+    checkExtent(shape, strides, offset, storage.length);
     this.storage = storage;
     this.shape = shape;
-    this.strides = strides ?? contiguousStrides(shape);
+    this.strides = strides;
     this.offset = offset;
     storage.retain();
     trackInScope(this);
@@ -199,7 +200,7 @@ export class Tensor {
     const dims = this.shape.map((_, i) => i);
     const a = resolveDim('transpose', dim0, this.ndim);
     const b = resolveDim('transpose', dim1, this.ndim);
-    [dims[a], dims[b]] = [dims[b], dims[a]];
+    if (a !== b) [dims[a], dims[b]] = [dims[b], dims[a]];
     return operators().permute(this, dims);
   }
 
@@ -243,8 +244,19 @@ export class Tensor {
     return operators().mul(this, other);
   }
 
+  /** The quotient, float32 also for int32. */
   div(other: Tensor | number): Tensor {
     return operators().div(this, other);
+  }
+
+  /** The largest whole number not above the quotient; without a gradient. 0 where an int32 divisor is 0. */
+  floorDivide(other: Tensor | number): Tensor {
+    return operators().floorDivide(this, other);
+  }
+
+  /** What `floorDivide` leaves, of the sign of the divisor. 0 where an int32 divisor is 0. */
+  remainder(other: Tensor | number): Tensor {
+    return operators().remainder(this, other);
   }
 
   pow(exponent: Tensor | number): Tensor {
@@ -412,5 +424,5 @@ export class Tensor {
 setTensorTest((value): value is Tensor => value instanceof Tensor);
 
 function list(args: number[] | [readonly number[]]): readonly number[] {
-  return typeof args[0] === 'object' ? args[0] : (args as number[]);
+  return args.length === 1 && typeof args[0] !== 'number' ? args[0] : (args as number[]);
 }

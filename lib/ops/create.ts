@@ -1,8 +1,8 @@
 // Making tensors: from data, filled, counted, drawn.
 import {
   argumentError,
-  checkInteger,
   checkNumber,
+  checkSizes,
   describe,
   type Device,
   type DType,
@@ -11,6 +11,7 @@ import {
   encode,
   FastWeightsError,
   formatShape,
+  MAX_RANK,
   nextStream,
   sizeOf,
   type NestedNumbers,
@@ -18,7 +19,7 @@ import {
   type Tensor,
 } from '../core';
 import { type Backend, defaultDevice, getBackend } from '../backends';
-import { emptyOn, fill } from './kernel';
+import { checkScalar, emptyOn, fill } from './kernel';
 
 /** Where and how a new tensor lives. dtype float32 and the default device unless given. */
 export interface TensorOptions {
@@ -36,15 +37,9 @@ function finish(t: Tensor, options: TensorOptions): Tensor {
   return t;
 }
 
-function checkedShape(where: string, shape: Shape): Shape {
-  if (!Array.isArray(shape))
-    throw argumentError('INVALID_ARGUMENT', where, 'shape', 'a list of sizes', describe(shape));
-  return (shape as Shape).map((d, i) => checkInteger(where, `shape[${i}]`, d));
-}
-
 function empty(where: string, shape: Shape, options: TensorOptions): Tensor {
   const dtype = checkChoice(where, 'dtype', options.dtype ?? 'float32', DTYPES);
-  return emptyOn(backendFor(options), checkedShape(where, shape), dtype);
+  return emptyOn(backendFor(options), checkSizes(where, 'shape', shape), dtype);
 }
 
 /**
@@ -57,7 +52,7 @@ export function tensor(
 ): Tensor {
   const dtype = checkChoice('tensor', 'dtype', options.dtype ?? 'float32', DTYPES);
   const { values, shape: own } = flatten(data);
-  const shape = options.shape ? checkedShape('tensor', options.shape) : own;
+  const shape = options.shape ? checkSizes('tensor', 'shape', options.shape) : own;
   if (sizeOf(shape) !== values.length) {
     throw argumentError('SHAPE', 'tensor', 'shape', `of ${values.length} elements like the data`, formatShape(shape));
   }
@@ -70,38 +65,41 @@ export function tensor(
 }
 
 function flatten(data: NestedNumbers | ArrayLike<number>): { values: ArrayLike<number>; shape: number[] } {
-  if (typeof data === 'number') return { values: [data], shape: [] };
-  if (ArrayBuffer.isView(data))
-    return {
-      values: data as unknown as ArrayLike<number>,
-      shape: [data.byteLength === 0 ? 0 : (data as Float32Array).length],
-    };
-  if (!Array.isArray(data))
-    throw argumentError('INVALID_ARGUMENT', 'tensor', 'data', 'numbers, nested lists or a typed array', describe(data));
-  const shape: number[] = [];
-  for (let level: unknown = data; Array.isArray(level); level = level[0]) shape.push(level.length);
-  const values: number[] = [];
-  const walk = (level: unknown, dim: number): void => {
-    if (dim === shape.length) {
-      if (typeof level !== 'number')
-        throw argumentError('INVALID_ARGUMENT', 'tensor', 'data', 'numbers', describe(level));
-      values.push(level);
-      return;
-    }
-    if (!Array.isArray(level) || level.length !== shape[dim]) {
-      throw new FastWeightsError('SHAPE', `tensor: data must be a full grid of shape ${formatShape(shape)}`, {
-        argument: 'data',
-        expected: formatShape(shape),
-        found: 'lists of different lengths',
-      });
-    }
-    for (const item of level) walk(item, dim + 1);
+  const refuse = (expected: string, found: unknown): never => {
+    throw argumentError('INVALID_ARGUMENT', 'tensor', 'data', expected, describe(found));
   };
-  walk(data, 0);
-  return { values, shape };
+  if (typeof data === 'number') return { values: [data], shape: [] };
+  if (ArrayBuffer.isView(data)) {
+    const values = data as Float32Array;
+    if (values.length === undefined || typeof values[0] === 'bigint') refuse('an array of numbers', data);
+    return { values, shape: [values.length] };
+  }
+  if (!Array.isArray(data)) refuse('numbers, nested lists or a typed array', data);
+  const shape: number[] = [];
+  for (let level: unknown = data; Array.isArray(level); level = level[0]) {
+    if (shape.push(level.length) > MAX_RANK) refuse(`lists nested at most ${MAX_RANK} deep`, data);
+  }
+  let values: unknown[] = [data];
+  for (const length of shape) {
+    const items: unknown[] = [];
+    for (const list of values) {
+      if (!Array.isArray(list) || list.length !== length) {
+        throw new FastWeightsError('SHAPE', `tensor: data must be a full grid of shape ${formatShape(shape)}`, {
+          argument: 'data',
+          expected: formatShape(shape),
+          found: 'lists of different lengths',
+        });
+      }
+      for (const item of list) items.push(item);
+    }
+    values = items;
+  }
+  for (const value of values) if (typeof value !== 'number') refuse('numbers', value);
+  return { values: values as number[], shape };
 }
 
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  checkScalar('full', 'value', value, options.dtype ?? 'float32');
   const t = empty('full', shape, options);
   fill(t, value);
   return finish(t, options);
@@ -122,11 +120,11 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   checkNumber('arange', 'end', to);
   if (checkNumber('arange', 'step', step) === 0)
     throw argumentError('INVALID_ARGUMENT', 'arange', 'step', 'not 0', '0');
-  const n = Math.max(0, Math.ceil((to - from) / step));
-  return tensor(
-    Float64Array.from({ length: n }, (_, i) => from + i * step),
-    options,
-  );
+  const t = empty('arange', [Math.max(0, Math.ceil((to - from) / step))], options);
+  const values = new Float64Array(t.size);
+  for (let i = 0; i < values.length; i++) values[i] = from + i * step;
+  getBackend(t.device).write(t.storage.handle, 0, encode(t.dtype, values));
+  return finish(t, options);
 }
 
 function draw(where: string, shape: Shape, kind: 0 | 1, a: number, b: number, options: TensorOptions): Tensor {

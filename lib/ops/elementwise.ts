@@ -3,20 +3,24 @@ import {
   argumentError,
   broadcastShapes,
   broadcastStrides,
-  checkNumber,
+  checkInteger,
   collapse,
   FastWeightsError,
   formatShape,
+  isSameView,
   sameShape,
   scope,
-  type Tensor,
+  Tensor,
+  tidy,
 } from '../core';
 import { BINARY_OPS, type BinaryOp, MAX_DIMS, UNARY_OPS, type UnaryOp } from '../backends';
 import { gradEnabled, record } from '../autograd';
 import {
   checkAlike,
   checkFloat,
+  checkScalar,
   checkTensor,
+  checkWritable,
   dtypeCodes,
   emptyLike,
   fill,
@@ -25,7 +29,7 @@ import {
   kernelsOf,
   widening,
 } from './kernel';
-import { assign, contiguous, sumTo } from './view';
+import { apart, assign, contiguous, sumTo, to } from './view';
 
 function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
   checkFloat(op, 'x', x);
@@ -49,8 +53,6 @@ export const log = unary('log');
 export const sqrt = unary('sqrt');
 export const rsqrt = unary('rsqrt');
 export const reciprocal = unary('reciprocal');
-export const abs = unary('abs');
-export const square = unary('square');
 export const sin = unary('sin');
 export const cos = unary('cos');
 export const tanh = unary('tanh');
@@ -73,12 +75,29 @@ export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
 /** a x + b */
 export const affine = widening((x: Tensor, a: number, b: number): Tensor => applyUnary('affine', x, a, b));
 
+const isWhole = (x: unknown): boolean => x instanceof Tensor && x.dtype === 'int32';
+
+// Of whole numbers the simplest functions are chains of binary operators, which wrap; all others need floats.
+const unaryAbs = unary('abs');
+const unarySquare = unary('square');
+const unaryClamp = widening((x: Tensor, min: number, max: number): Tensor => applyUnary('clamp', x, min, max));
+
 export function neg(x: Tensor): Tensor {
-  return affine(x, -1, 0);
+  return isWhole(x) ? sub(0, x) : affine(x, -1, 0);
+}
+
+export const abs = tidy((x: Tensor): Tensor => (isWhole(x) ? maximum(x, neg(x)) : unaryAbs(x)));
+
+export function square(x: Tensor): Tensor {
+  return isWhole(x) ? mul(x, x) : unarySquare(x);
 }
 
 /** Limits to [min, max]; the gradient is 0 outside. */
-export const clamp = widening((x: Tensor, min: number, max: number): Tensor => applyUnary('clamp', x, min, max));
+export const clamp = tidy((x: Tensor, min: number, max: number): Tensor => {
+  if (!isWhole(x)) return unaryClamp(x, min, max);
+  const above = min === -Infinity ? x : maximum(x, min);
+  return max === Infinity ? above : minimum(above, max);
+});
 
 const powScalar = widening((x: Tensor, exponent: number): Tensor => applyUnary('pow', x, exponent));
 
@@ -129,6 +148,7 @@ const BINARY_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
     b: (g, a, _, y) => mul(g, mul(y, log(a))),
   },
   maximum: { saves: true, a: (g, a, b) => mul(g, sub(1, lt(a, b))), b: (g, a, b) => mul(g, lt(a, b)) },
+  remainder: { saves: true, a: (g) => g, b: (g, a, b) => neg(mul(g, floorDivide(a, b))) },
   minimum: { saves: true, a: (g, a, b) => mul(g, sub(1, gt(a, b))), b: (g, a, b) => mul(g, gt(a, b)) },
 };
 
@@ -151,7 +171,9 @@ function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   return y;
 }
 
-function scalarLike(t: Tensor, value: number): Tensor {
+/** A number beside a tensor, in its dtype. */
+function scalarLike(op: string, t: Tensor, value: number): Tensor {
+  checkScalar(op, 'number', value, t.dtype);
   const s = emptyLike(t, []);
   fill(s, value);
   return s;
@@ -159,7 +181,7 @@ function scalarLike(t: Tensor, value: number): Tensor {
 
 /** A number takes the tensor's dtype, or float32 where that would round it to bfloat16. */
 const applyWithNumber = inFloat32((op: BinaryOp, a: Tensor | number, b: Tensor | number): Tensor => {
-  using number = typeof a === 'number' ? scalarLike(b as Tensor, a) : scalarLike(a, b as number);
+  using number = typeof a === 'number' ? scalarLike(op, b as Tensor, a) : scalarLike(op, a, b as number);
   return typeof a === 'number' ? applyBinary(op, number, b as Tensor) : applyBinary(op, a, number);
 });
 
@@ -181,8 +203,28 @@ function binary(
 export const add = binary('add', (a, b) => affine(a, 1, b));
 export const sub = binary('sub', (a, b) => affine(a, 1, -b));
 export const mul = binary('mul', (a, b) => affine(a, b, 0));
-export const div = binary('div');
-export const pow = binary('pow', (a, b) => powScalar(a, b));
+const divide = binary('div');
+/** a / b; float32 also for int32. */
+export const div = tidy((a: Tensor | number, b: Tensor | number): Tensor => {
+  const whole = isWhole(a) ? a : isWhole(b) ? b : null;
+  if (!whole) return divide(a, b);
+  const floatOf = (x: Tensor | number): Tensor | number => {
+    if (typeof x === 'number') return checkScalar('div', 'number', x, 'int32');
+    return isWhole(x) ? to(x, 'float32') : x;
+  };
+  if (typeof a !== 'number' && typeof b !== 'number') checkAlike('div', 'b', b, a);
+  return divide(floatOf(a), floatOf(b));
+});
+/** The largest whole number not above a / b; no gradient. Of int32 it is 0 where b is 0. */
+export const floorDivide = binary('floorDivide');
+/** a - b floorDivide(a, b), of the sign of b. Of int32 it is 0 where b is 0. */
+export const remainder = binary('remainder');
+const power = binary('pow', (a, b) => powScalar(a, b));
+/** a^b. Of int32 it wraps, and 1 / a^-b is rounded towards zero. */
+export const pow = (a: Tensor | number, b: Tensor | number): Tensor => {
+  if (isWhole(a) && typeof b === 'number') checkInteger('pow', 'exponent', b, 0, 2 ** 31 - 1);
+  return power(a, b);
+};
 /** Larger of the two; where they are equal the gradient goes to the first. */
 export const maximum = binary('maximum');
 /** Smaller of the two; where they are equal the gradient goes to the first. */
@@ -193,12 +235,13 @@ export const gt = binary('gt');
 
 function checkInPlace(where: string, x: Tensor): void {
   checkTensor(where, 'x', x);
+  checkWritable(where, 'x', x);
   if (gradEnabled()) throw new FastWeightsError('GRAPH', `${where}: operators in place are allowed only inside noGrad`);
 }
 
 function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
   checkInPlace(`${op}_`, x);
-  const other = typeof y === 'number' ? scalarLike(x, checkNumber(`${op}_`, 'other', y)) : y;
+  const other = typeof y === 'number' ? scalarLike(`${op}_`, x, y) : y;
   checkTensor(`${op}_`, 'other', other);
   checkAlike(`${op}_`, 'other', other, x);
   if (!sameShape(broadcastShapes(`${op}_`, x.shape, other.shape), x.shape)) {
@@ -212,7 +255,8 @@ function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
   }
   scope(() => {
     const rounds = typeof y === 'number' && x.dtype === 'bfloat16';
-    if (x.isContiguous && !rounds && !isNarrow(x)) broadcastBinary(op, x, other, x);
+    if (x.isContiguous && !rounds && !isNarrow(x))
+      broadcastBinary(op, x, isSameView(other, x) ? other : apart(other, x), x);
     else assign(x, (op === 'add' ? add : mul)(x, y));
   });
   if (other !== y) other.dispose();
@@ -238,11 +282,12 @@ export function copyInPlace(x: Tensor, y: Tensor): Tensor {
 
 export function fillInPlace(x: Tensor, value: number): Tensor {
   checkInPlace('fill_', x);
+  checkScalar('fill_', 'value', value, x.dtype);
   if (x.isContiguous) {
     fill(x, value);
     x.storage.version++;
   } else {
-    using number = scalarLike(x, value);
+    using number = scalarLike('fill_', x, value);
     assign(x, number);
   }
   return x;

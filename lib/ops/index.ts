@@ -13,6 +13,8 @@ installOperators({
   mul: elementwise.mul,
   div: elementwise.div,
   pow: elementwise.pow,
+  floorDivide: elementwise.floorDivide,
+  remainder: elementwise.remainder,
   maximum: elementwise.maximum,
   minimum: elementwise.minimum,
   eq: elementwise.eq,
@@ -83,4 +85,4 @@ export { rope, type RopeOptions } from './rope';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
 export { logSoftmax, softmax } from './softmax';
 export { swiglu } from './swiglu';
-export { castInto, cat, split, stack, sumTo } from './view';
+export { apart, castInto, cat, split, stack, sumTo } from './view';

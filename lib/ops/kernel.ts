@@ -1,9 +1,12 @@
 // What every operator needs: output tensors, argument checks, and the way to a kernel.
 import {
   argumentError,
+  checkInteger,
+  countElements,
   describe,
   FastWeightsError,
   formatShape,
+  overlapsItself,
   sameShape,
   Storage,
   Tensor,
@@ -25,9 +28,7 @@ export function emptyLike(t: Tensor, shape: Shape = t.shape, dtype: DType = t.dt
 }
 
 export function emptyOn(backend: Backend, shape: Shape, dtype: DType): Tensor {
-  let size = 1;
-  for (const d of shape) size *= d;
-  return new Tensor(new Storage(backend, dtype, size), shape);
+  return new Tensor(new Storage(backend, dtype, countElements('tensor', shape)), shape);
 }
 
 /** A new tensor of zeros beside `t`. */
@@ -98,6 +99,27 @@ export function checkShape(where: string, argument: string, t: Tensor, shape: Sh
       formatShape(t.shape),
     );
   }
+}
+
+/** Requires a tensor that may be written to: no element of it stands at two places. */
+export function checkWritable(where: string, argument: string, t: Tensor): void {
+  if (overlapsItself(t)) {
+    throw argumentError('SHAPE', where, argument, 'without elements at two places', 'an expanded view');
+  }
+}
+
+/** Requires a tensor for a result of this shape, beside `like`; it need not be contiguous. */
+export function checkOut(where: string, out: unknown, shape: Shape, meaning: string, like: Tensor): void {
+  checkTensor(where, 'out', out);
+  checkShape(where, 'out', out, shape, meaning);
+  checkAlike(where, 'out', out, like, 'q');
+  checkWritable(where, 'out', out);
+}
+
+/** Requires a number; beside int32 a whole one in its range. */
+export function checkScalar(where: string, argument: string, value: unknown, dtype: DType): number {
+  if (typeof value !== 'number') throw argumentError('INVALID_ARGUMENT', where, argument, 'a number', describe(value));
+  return dtype === 'int32' ? checkInteger(where, argument, value, -(2 ** 31), 2 ** 31 - 1) : value;
 }
 
 /** Requires a state that a step may change in place: contiguous, of one shape, and recording off. */

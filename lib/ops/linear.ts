@@ -63,7 +63,7 @@ export const linear = widening(
     checkResidual('linear', residual, x, shape);
     const y = emptyLike(x, shape);
     const input = contiguous(x);
-    const z = activation && recording(x, weight, bias) ? emptyLike(y) : null;
+    const z = activation && recording([x, weight, bias]) ? emptyLike(y) : null;
     kernelsOf(x).linear({
       x: input,
       weight: contiguous(weight),
@@ -119,7 +119,7 @@ export const feedForward = widening(
     const input = contiguous(x);
     const weights = { gateWeight: contiguous(gate), upWeight: contiguous(up), downWeight: contiguous(down) };
     const numbers = { rows, d, hidden, precision: precisionCode() };
-    const training = recording(x, gate, up, down);
+    const training = recording([x, gate, up, down]);
     const gates = training ? emptyLike(x, [rows, hidden]) : null;
     const ups = training ? emptyLike(x, [rows, hidden]) : null;
     const y = emptyLike(x);

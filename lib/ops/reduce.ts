@@ -1,5 +1,5 @@
 // Reductions and scans along dimensions.
-import { checkInteger, resolveDim, sizeOf, type Tensor } from '../core';
+import { checkSizes, resolveDim, sizeOf, type Tensor } from '../core';
 import { MAX_LIST, REDUCE_OPS, type ReduceOp } from '../backends';
 import { record } from '../autograd';
 import { checkFloat, checkTensor, emptyLike, isNarrow, kernelsOf, statisticsDtype, widen, widening } from './kernel';
@@ -24,14 +24,18 @@ function reduceRun(op: ReduceOp, x: Tensor, from: number, to: number): Tensor {
 }
 
 function resolveDims(where: string, x: Tensor, dim: number | readonly number[] | undefined): number[] {
-  const dims = dim === undefined ? x.shape.map((_, i) => i) : typeof dim === 'number' ? [dim] : dim;
-  return [...new Set(dims.map((d) => resolveDim(where, d, x.ndim)))].sort((a, b) => a - b);
+  const all = x.shape.map((_, i) => i);
+  if (dim === undefined) return all;
+  const dims = (typeof dim === 'number' ? [dim] : checkSizes(where, 'dim', dim, -x.ndim)).map((d) =>
+    resolveDim(where, d, x.ndim),
+  );
+  return all.filter((i) => dims.includes(i));
 }
 
-/** Sums over dimensions (all by default); with keepdim they stay as size 1. */
+/** Sums over dimensions (all by default); with keepdim they stay as size 1. Of int32 they wrap. */
 export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
-  checkFloat('sum', 'x', x);
-  const dims = x.ndim === 0 ? [] : resolveDims('sum', x, dim);
+  checkTensor('sum', 'x', x);
+  const dims = resolveDims('sum', x, dim);
   let y = x.detach();
   for (let end = dims.length; end > 0;) {
     let start = end - 1;
@@ -51,7 +55,7 @@ export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdi
   return out;
 });
 
-/** The arithmetic mean; see `sum`. */
+/** The arithmetic mean of floats; see `sum`. */
 export function mean(x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor {
   checkFloat('mean', 'x', x);
   const count = resolveDims('mean', x, dim).reduce((n, d) => n * x.shape[d], 1);
@@ -60,8 +64,9 @@ export function mean(x: Tensor, dim?: number | readonly number[], keepdim = fals
 
 function extreme(op: 'max' | 'min'): (x: Tensor, dim?: number, keepdim?: boolean) => Tensor {
   return widening((x: Tensor, dim?: number, keepdim = false): Tensor => {
-    checkFloat(op, 'x', x);
-    const [from, to] = dim === undefined ? [0, x.ndim] : [resolveDim(op, dim, x.ndim), resolveDim(op, dim, x.ndim) + 1];
+    checkTensor(op, 'x', x);
+    const from = dim === undefined ? 0 : resolveDim(op, dim, x.ndim);
+    const to = dim === undefined ? x.ndim : Math.min(from + 1, x.ndim);
     const y = reduceRun(op, x.detach(), from, to);
     const kept = y.shape;
     const out = keepdim ? y : reshape(y, [...x.shape.slice(0, from), ...x.shape.slice(to)]);
@@ -82,7 +87,7 @@ export const min = extreme('min');
 
 /** Position (int32) of the first largest element of a dimension, the last one by default. */
 export const argmax = widening((x: Tensor, dim: number = -1): Tensor => {
-  checkFloat('argmax', 'x', x);
+  checkTensor('argmax', 'x', x);
   const d = resolveDim('argmax', dim, x.ndim);
   const y = emptyLike(
     x,
@@ -102,8 +107,7 @@ function scan(x: Tensor, d: number, reverse: boolean): Tensor {
 
 /** Running sum along a dimension. */
 export const cumsum = widening((x: Tensor, dim: number): Tensor => {
-  checkFloat('cumsum', 'x', x);
-  checkInteger('cumsum', 'dim', dim, -x.ndim, x.ndim - 1);
+  checkTensor('cumsum', 'x', x);
   return scan(x, resolveDim('cumsum', dim, x.ndim), false);
 });
 

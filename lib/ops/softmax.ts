@@ -7,7 +7,7 @@ import { contiguous } from './view';
 function overRows(name: string, x: Tensor, log: number): Tensor {
   const source = contiguous(x);
   const y = emptyLike(x);
-  const n = x.shape[x.ndim - 1];
+  const n = x.shape[x.ndim - 1] ?? 1;
   const rows = n === 0 ? 0 : x.size / n;
   kernelsOf(x).softmax({ x: source, y, rows, n, log });
   record(name, [x], [y], [y], ([g], [sy]) => {

@@ -2,17 +2,23 @@
 import {
   argumentError,
   checkInteger,
+  checkSizes,
   collapse,
+  countElements,
   contiguousStrides,
   bytesPerElement,
   type Device,
   type DType,
+  describe,
   DTYPES,
   FastWeightsError,
   formatShape,
+  isSameView,
   newArray,
+  overlaps,
   resolveDim,
   sameShape,
+  scope,
   sizeOf,
   type Shape,
   Tensor,
@@ -91,10 +97,10 @@ function reshapedStrides(x: Tensor, shape: Shape): number[] | undefined {
 /** Another shape of as many elements; one size may be -1. A view when the strides allow it. */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   checkTensor('reshape', 'x', x);
-  const open = shape.indexOf(-1);
-  const target = [...shape];
+  const target = checkSizes('reshape', 'shape', shape, -1);
+  const open = target.indexOf(-1);
   if (open >= 0) {
-    const known = sizeOf(shape.filter((_, i) => i !== open));
+    const known = sizeOf(target.filter((_, i) => i !== open));
     target[open] = known === 0 ? 0 : x.size / known;
   }
   if (target.some((d) => !Number.isInteger(d) || d < 0) || sizeOf(target) !== x.size) {
@@ -115,7 +121,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 
 export function permute(x: Tensor, dims: Shape): Tensor {
   checkTensor('permute', 'x', x);
-  const order = dims.map((d) => resolveDim('permute', d, x.ndim));
+  const order = checkSizes('permute', 'dims', dims, -x.ndim).map((d) => resolveDim('permute', d, x.ndim));
   if (new Set(order).size !== x.ndim || order.length !== x.ndim) {
     throw argumentError('INVALID_ARGUMENT', 'permute', 'dims', `each of 0 to ${x.ndim - 1} once`, formatShape(dims));
   }
@@ -130,6 +136,11 @@ export function permute(x: Tensor, dims: Shape): Tensor {
   );
 }
 
+/** Requires a dimension to take a part of. */
+function checkDivisible(where: string, argument: string, x: Tensor): void {
+  if (x.ndim === 0) throw argumentError('SHAPE', where, argument, 'of at least one dimension', 'a scalar');
+}
+
 function bounds(size: number, start: number, end: number): [number, number] {
   const from = Math.min(Math.max(start < 0 ? start + size : start, 0), size);
   const to = Math.min(Math.max(end < 0 ? end + size : end, from), size);
@@ -139,6 +150,7 @@ function bounds(size: number, start: number, end: number): [number, number] {
 /** Positions `start` to `end` of one dimension, clipped to its size as in JavaScript's slice. */
 export function slice(x: Tensor, dim: number, start: number, end: number): Tensor {
   checkTensor('slice', 'x', x);
+  checkDivisible('slice', 'x', x);
   const d = resolveDim('slice', dim, x.ndim);
   checkInteger('slice', 'start', start, -Number.MAX_SAFE_INTEGER);
   checkInteger('slice', 'end', end, -Number.MAX_SAFE_INTEGER);
@@ -156,11 +168,13 @@ export function slice(x: Tensor, dim: number, start: number, end: number): Tenso
 /** Repeats dimensions of size 1 (and new leading ones) without copying; -1 keeps a size. */
 export function expand(x: Tensor, shape: Shape): Tensor {
   checkTensor('expand', 'x', x);
-  const lead = shape.length - x.ndim;
-  const target = shape.map((d, i) => (d === -1 && i >= lead ? x.shape[i - lead] : d));
-  const fits = lead >= 0 && x.shape.every((d, i) => d === target[i + lead] || d === 1);
+  const sizes = checkSizes('expand', 'shape', shape, -1);
+  const lead = sizes.length - x.ndim;
+  const target = sizes.map((d, i) => (d === -1 && i >= lead ? x.shape[i - lead] : d));
+  const fits = lead >= 0 && x.shape.every((d, i) => d === target[i + lead] || d === 1) && !target.includes(-1);
   if (!fits)
     throw argumentError('SHAPE', 'expand', 'shape', `one that ${formatShape(x.shape)} repeats to`, formatShape(shape));
+  countElements('expand', target);
   const strides = target.map((d, i) => (i < lead || (x.shape[i - lead] === 1 && d !== 1) ? 0 : x.strides[i - lead]));
   const from = x.shape;
   return view('expand', x, target, strides, x.offset, (g) => sumTo(g, from));
@@ -177,12 +191,17 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
 /** Consecutive pieces of one dimension, as views with one backward pass between them. */
 export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   checkTensor('split', 'x', x);
+  checkDivisible('split', 'x', x);
   const d = resolveDim('split', dim, x.ndim);
-  if (sizes.reduce((a, b) => a + b, 0) !== x.shape[d]) {
+  if (!Array.isArray(sizes)) {
+    throw argumentError('INVALID_ARGUMENT', 'split', 'sizes', 'a list of whole numbers', describe(sizes));
+  }
+  const total = sizes.reduce((sum: number, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
+  if (total !== x.shape[d]) {
     throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(sizes));
   }
   let at = 0;
-  const parts = sizes.map((size) => {
+  const parts = (sizes as Shape).map((size) => {
     const shape = x.shape.map((s, i) => (i === d ? size : s));
     const piece = part(x, shape, x.strides, x.offset + at * x.strides[d]);
     at += size;
@@ -205,9 +224,12 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
 
 /** Tensors one after the other along a dimension. */
 export function cat(parts: readonly Tensor[], dim = 0): Tensor {
-  if (parts.length === 0) throw argumentError('INVALID_ARGUMENT', 'cat', 'parts', 'at least one tensor', 'none');
-  const first = parts[0];
+  if (!Array.isArray(parts) || parts.length === 0) {
+    throw argumentError('INVALID_ARGUMENT', 'cat', 'parts', 'a list of at least one tensor', describe(parts));
+  }
+  const first = parts[0] as unknown;
   checkTensor('cat', 'parts[0]', first);
+  checkDivisible('cat', 'parts[0]', first);
   const d = resolveDim('cat', dim, first.ndim);
   parts.forEach((p, i) => {
     checkTensor('cat', `parts[${i}]`, p);
@@ -239,8 +261,12 @@ export function cat(parts: readonly Tensor[], dim = 0): Tensor {
 
 /** Tensors of one shape side by side along a new dimension. */
 export function stack(parts: readonly Tensor[], dim = 0): Tensor {
+  if (!Array.isArray(parts) || parts.length === 0) {
+    throw argumentError('INVALID_ARGUMENT', 'stack', 'parts', 'a list of at least one tensor', describe(parts));
+  }
+  parts.forEach((p, i) => checkTensor('stack', `parts[${i}]`, p));
   return cat(
-    parts.map((p) => p.unsqueeze(dim)),
+    (parts as Tensor[]).map((p) => p.unsqueeze(dim)),
     dim,
   );
 }
@@ -278,10 +304,16 @@ export function to(x: Tensor, target: Device | DType): Tensor {
   return y;
 }
 
-/** Overwrites `y` with `x`, which broadcasts. */
+/** Overwrites `y` with `x`, which broadcasts, as if `x` had been copied first: it may share the memory of `y`. */
 export function assign(y: Tensor, x: Tensor): void {
-  const source = sameShape(x.shape, y.shape) ? x : expand(x, y.shape);
-  copyInto(y, source);
-  if (source !== x) source.dispose();
+  scope(() => {
+    const source = sameShape(x.shape, y.shape) ? x : expand(x, y.shape);
+    if (!isSameView(source, y)) copyInto(y, apart(source, y));
+  });
   y.storage.version++;
+}
+
+/** `x` for a kernel that writes to `y`: a copy where the two share memory. */
+export function apart<T extends Tensor | null | undefined>(x: T, y: Tensor): T {
+  return (x && overlaps(y, x) ? clone(x) : x) as T;
 }

@@ -123,8 +123,11 @@ FW_CHECK(unaryBackward) {
 }
 FW_CHECK(binary) {
   e.dtype("dtype", a.dtype);
-  e.within("op", a.op, kGt);
-  if (a.a.dtype != a.dtype || a.b.dtype != a.dtype) e.refuse("dtype", "is not that of a and b");
+  e.within("op", a.op, kRemainder);
+  if (a.dtype == kInt32 && a.op == kDiv) e.refuse("op", "is div, which int32 has not");
+  for (const DType dtype : {a.a.dtype, a.b.dtype, a.y.dtype}) {
+    if (dtype != a.dtype) e.refuse("dtype", "is not that of a, b and y");
+  }
   e.holds("a", a.a, e.reach(a.shape, a.aStrides));
   e.holds("b", a.b, e.reach(a.shape, a.bStrides));
   int64_t n = 1;
@@ -133,16 +136,19 @@ FW_CHECK(binary) {
 }
 FW_CHECK(reduce) {
   e.within("op", a.op, kMin);
-  FW_FLOATS(x, a.outer, a.n, a.inner);
-  FW_FLOATS(y, a.outer, a.inner);
+  if (a.x.dtype == kInt32 && a.op == kMean) e.refuse("op", "is mean, which int32 has not");
+  if (a.x.dtype != a.y.dtype) e.refuse("y", "is not of the dtype of x");
+  e.holds("x", a.x, e.product({a.outer, a.n, a.inner}));
+  e.holds("y", a.y, e.product({a.outer, a.inner}));
 }
 FW_CHECK(argmax) {
-  FW_FLOATS(x, a.outer, a.n, a.inner);
+  e.holds("x", a.x, e.product({a.outer, a.n, a.inner}));
   FW_INTS(y, a.outer, a.inner);
 }
 FW_CHECK(cumsum) {
-  FW_FLOATS(x, a.outer, a.n, a.inner);
-  FW_FLOATS(y, a.outer, a.n, a.inner);
+  if (a.x.dtype != a.y.dtype) e.refuse("y", "is not of the dtype of x");
+  e.holds("x", a.x, e.product({a.outer, a.n, a.inner}));
+  e.holds("y", a.y, e.product({a.outer, a.n, a.inner}));
 }
 FW_CHECK(softmax) {
   FW_FLOATS(x, a.rows, a.n);

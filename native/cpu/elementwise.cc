@@ -1,6 +1,7 @@
 // fill, cast, unary functions and their derivatives. binary and copy, which walk strides, stand in strided.cc.
 #include <math.h>
 
+#include "../whole.h"
 #include "vec.h"
 
 FW_NAMESPACE_BEGIN
@@ -31,22 +32,15 @@ FW_INLINE uint16_t to_bfloat16(float x) {
   return uint16_t((word & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
 }
 
-// Towards zero; what does not fit becomes the nearest that does, NaN 0.
-FW_INLINE int32_t to_int32(float x) {
-  if (x != x) return 0;
-  if (x >= 2147483648.0f) return INT32_MAX;
-  return x <= -2147483648.0f ? INT32_MIN : int32_t(x);
-}
-
 struct Bfloat16 {
   uint16_t bits;
 };
 FW_INLINE void convert(float x, float& y) { y = x; }
 FW_INLINE void convert(float x, Bfloat16& y) { y.bits = to_bfloat16(x); }
-FW_INLINE void convert(float x, int32_t& y) { y = to_int32(x); }
+FW_INLINE void convert(float x, int32_t& y) { y = saturated(x); }
 FW_INLINE void convert(Bfloat16 x, float& y) { y = from_bfloat16(x.bits); }
 FW_INLINE void convert(Bfloat16 x, Bfloat16& y) { y = x; }
-FW_INLINE void convert(Bfloat16 x, int32_t& y) { y = to_int32(from_bfloat16(x.bits)); }
+FW_INLINE void convert(Bfloat16 x, int32_t& y) { y = saturated(from_bfloat16(x.bits)); }
 FW_INLINE void convert(int32_t x, float& y) { y = float(x); }
 FW_INLINE void convert(int32_t x, Bfloat16& y) { y.bits = to_bfloat16(float(x)); }
 FW_INLINE void convert(int32_t x, int32_t& y) { y = x; }
@@ -66,6 +60,7 @@ static void cast_from(const Context& cx, const castArgs& a) {
     case kFloat32: return cast_between<From, float>(cx, a.x.data, a.y.data, a.n);
     case kBfloat16: return cast_between<From, Bfloat16>(cx, a.x.data, a.y.data, a.n);
     case kInt32: return cast_between<From, int32_t>(cx, a.x.data, a.y.data, a.n);
+    default: return cx.fail("cast: unknown dtype");
   }
 }
 
@@ -73,7 +68,8 @@ void fill(const Context& cx, const fillArgs& a) {
   switch (a.dtype) {
     case kFloat32: return fill_with(cx, static_cast<float*>(a.y.data), a.n, float(a.value));
     case kBfloat16: return fill_with(cx, static_cast<uint16_t*>(a.y.data), a.n, to_bfloat16(float(a.value)));
-    case kInt32: return fill_with(cx, static_cast<int32_t*>(a.y.data), a.n, int32_t(a.value));
+    case kInt32: return fill_with(cx, static_cast<int32_t*>(a.y.data), a.n, saturated(a.value));
+    default: return cx.fail("fill: unknown dtype");
   }
 }
 
@@ -82,6 +78,7 @@ void cast(const Context& cx, const castArgs& a) {
     case kFloat32: return cast_from<float>(cx, a);
     case kBfloat16: return cast_from<Bfloat16>(cx, a);
     case kInt32: return cast_from<int32_t>(cx, a);
+    default: return cx.fail("cast: unknown dtype");
   }
 }
 
@@ -211,6 +208,7 @@ void unary(const Context& cx, const unaryArgs& a) {
 #define FW_CASE(op) case op: return apply<op>(cx, a);
     FW_UNARY_OPS(FW_CASE)
 #undef FW_CASE
+    default: return cx.fail("unary: unknown operation");
   }
 }
 
@@ -219,6 +217,7 @@ void unaryBackward(const Context& cx, const unaryBackwardArgs& a) {
 #define FW_CASE(op) case op: return apply_backward<op>(cx, a);
     FW_UNARY_OPS(FW_CASE)
 #undef FW_CASE
+    default: return cx.fail("unary: unknown operation");
   }
 }
 

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "sums.h"
+#include "whole_lines.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -59,9 +60,11 @@ static float extreme_of(const float* x, int64_t n, bool smallest) {
 }
 
 void reduce(const Context& cx, const reduceArgs& x) {
+  if (x.x.dtype == kInt32) return reduce_whole(cx, x);
   const int64_t n = x.n, inner = x.inner;
   const bool adds = x.op == kSum || x.op == kMean, smallest = x.op == kMin;
   const double scale = x.op == kMean ? 1.0 / double(n) : 1.0;
+  if (!adds && !smallest && x.op != kMax) return cx.fail("reduce: unknown operation");
   if (x.outer * inner <= 0) return;
   if (inner == 1) {
     const float* data = x.x;
@@ -108,6 +111,7 @@ void reduce(const Context& cx, const reduceArgs& x) {
 }
 
 void argmax(const Context& cx, const argmaxArgs& x) {
+  if (x.x.dtype == kInt32) return argmax_whole(cx, x);
   const int64_t n = x.n, inner = x.inner;
   const auto first_largest = [&](const float* p, int64_t stride) {
     int64_t best = 0;
@@ -135,6 +139,7 @@ void argmax(const Context& cx, const argmaxArgs& x) {
 }
 
 void cumsum(const Context& cx, const cumsumArgs& x) {
+  if (x.x.dtype == kInt32) return cumsum_whole(cx, x);
   const int64_t n = x.n, inner = x.inner;
   if (inner == 1) {
     parallel_blocks(cx, x.outer, kChunk / (n + 1) + 1, [&](int64_t begin, int64_t end) {

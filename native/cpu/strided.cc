@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../whole.h"
 #include "vec.h"
 
 FW_NAMESPACE_BEGIN
@@ -122,8 +123,11 @@ static void copy_elements(const Context& cx, const copyArgs& a) {
 }
 
 void copy(const Context& cx, const copyArgs& a) {
-  if (a.bytes == 2) copy_elements<uint16_t>(cx, a);
-  else copy_elements<uint32_t>(cx, a);
+  switch (a.bytes) {
+    case 2: return copy_elements<uint16_t>(cx, a);
+    case 4: return copy_elements<uint32_t>(cx, a);
+    default: return cx.fail("copy: unknown size of elements");
+  }
 }
 
 // ---- binary --------------------------------------------------------------------------------------------------------
@@ -136,9 +140,13 @@ struct Floats {
   typedef Vec Lanes;
   FW_INLINE Vec read(const float* p, int64_t n) { return load_first(p, n); }
   FW_INLINE void write(float* p, Vec x, int64_t n) { store_first(p, x, n); }
+  FW_INLINE Vec arithmetic(Vec x) { return x; }
+  FW_INLINE float power(float x, float exponent) { return powf(x, exponent); }
   FW_INLINE Vec all(float x) { return splat(x); }
   FW_INLINE Vec choose(VecInt mask, Vec a, Vec b) { return select(mask, a, b); }
 };
+typedef uint32_t VecWrapped __attribute__((vector_size(kLanes * 4)));
+
 struct Ints {
   typedef int32_t Element;
   typedef VecInt Lanes;
@@ -152,6 +160,9 @@ struct Ints {
     if (n >= kLanes) *reinterpret_cast<VecIntUnaligned*>(p) = x;
     else for (int64_t i = 0; i < n; i++) p[i] = x[i];
   }
+  // Unsigned numbers wrap.
+  FW_INLINE VecWrapped arithmetic(VecInt x) { return reinterpret_cast<VecWrapped>(x); }
+  FW_INLINE int32_t power(int32_t x, int32_t exponent) { return wholePower(x, exponent); }
   FW_INLINE VecInt all(int32_t x) { return x - VecInt{}; }
   FW_INLINE VecInt choose(VecInt mask, VecInt a, VecInt b) { return (a & mask) | (b & ~mask); }
 };
@@ -159,12 +170,16 @@ struct Ints {
 template <class T, int op>
 FW_INLINE typename T::Lanes combine(typename T::Lanes a, typename T::Lanes b) {
   typedef typename T::Lanes Lanes;
-  if constexpr (op == kAdd) return a + b;
-  if constexpr (op == kSub) return a - b;
-  if constexpr (op == kMul) return a * b;
+  if constexpr (op == kAdd) return Lanes(T::arithmetic(a) + T::arithmetic(b));
+  if constexpr (op == kSub) return Lanes(T::arithmetic(a) - T::arithmetic(b));
+  if constexpr (op == kMul) return Lanes(T::arithmetic(a) * T::arithmetic(b));
   if constexpr (op == kDiv) return a / b;
-  if constexpr (op == kPow) {
-    for (int i = 0; i < kLanes; i++) a[i] = powf(a[i], b[i]);
+  if constexpr (op == kPow || op == kFloorDivide || op == kRemainder) {
+    for (int i = 0; i < kLanes; i++) {
+      if constexpr (op == kPow) a[i] = T::power(a[i], b[i]);
+      if constexpr (op == kFloorDivide) a[i] = floorQuotient(a[i], b[i]);
+      if constexpr (op == kRemainder) a[i] = floorRemainder(a[i], b[i]);
+    }
     return a;
   }
   // NaN where either operand is.
@@ -222,13 +237,16 @@ void binary(const Context& cx, const binaryArgs& a) {
   if (a.dtype == kInt32) {
     switch (a.op) {
       FW_CASE(Ints, kAdd) FW_CASE(Ints, kSub) FW_CASE(Ints, kMul) FW_CASE(Ints, kMaximum) FW_CASE(Ints, kMinimum)
-      FW_CASE(Ints, kEq) FW_CASE(Ints, kLt) FW_CASE(Ints, kGt)
+      FW_CASE(Ints, kEq) FW_CASE(Ints, kLt) FW_CASE(Ints, kGt) FW_CASE(Ints, kPow) FW_CASE(Ints, kFloorDivide)
+      FW_CASE(Ints, kRemainder)
+      default: return cx.fail("binary: unknown operation of int32");
     }
   } else {
     switch (a.op) {
       FW_CASE(Floats, kAdd) FW_CASE(Floats, kSub) FW_CASE(Floats, kMul) FW_CASE(Floats, kDiv) FW_CASE(Floats, kPow)
       FW_CASE(Floats, kMaximum) FW_CASE(Floats, kMinimum) FW_CASE(Floats, kEq) FW_CASE(Floats, kLt)
-      FW_CASE(Floats, kGt)
+      FW_CASE(Floats, kGt) FW_CASE(Floats, kFloorDivide) FW_CASE(Floats, kRemainder)
+      default: return cx.fail("binary: unknown operation");
     }
   }
 #undef FW_CASE

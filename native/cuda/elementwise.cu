@@ -1,4 +1,5 @@
 // fill, cast, unary functions and their derivatives. binary and copy, which walk strides, stand in strided.cu.
+#include "../whole.h"
 #include "flat.cuh"
 #include "math.cuh"
 
@@ -28,14 +29,7 @@ struct Fill {
 void fill(const Context& cx, const fillArgs& a) {
   const bool whole = a.y.dtype == kInt32;
   launch<Fill>(cx, flatBlocks(a.n),
-               {a.y, a.n, whole ? 0 : static_cast<float>(a.value), whole ? static_cast<int32_t>(a.value) : 0});
-}
-
-// Towards zero; what does not fit becomes the nearest that does, NaN 0.
-FW_DEVICE int32_t toInt32(float x) {
-  if (x != x) return 0;
-  if (x >= 2147483648.0f) return INT32_MAX;
-  return x <= -2147483648.0f ? INT32_MIN : static_cast<int32_t>(x);
+               {a.y, a.n, whole ? 0 : static_cast<float>(a.value), whole ? saturated(a.value) : 0});
 }
 
 struct Cast {
@@ -49,7 +43,7 @@ struct Cast {
       const Run<float> x = loadRun(a.x, i, left);
       if (a.y.dtype != kInt32) return storeRun(a.y, i, left, x);
       Run<int32_t> y;
-      FW_UNROLL for (int j = 0; j < kRun; j++) y.at[j] = toInt32(x.at[j]);
+      FW_UNROLL for (int j = 0; j < kRun; j++) y.at[j] = saturated(x.at[j]);
       storeRun(a.y.ints() + i, left, y);
     } else {
       const Run<int32_t> x = loadRun(a.x.ints() + i, left);

@@ -1,5 +1,6 @@
 // Sums, extrema, their positions and running sums along one dimension of [outer, n, inner].
 #include "fold.cuh"
+#include "whole_lines.cuh"
 
 namespace fw::cuda {
 namespace {
@@ -128,6 +129,7 @@ void scan(const Context& cx, const Line& line, int64_t outputs, const Out& y) {
 }  // namespace
 
 void reduce(const Context& cx, const reduceArgs& x) {
+  if (x.x.dtype == kInt32) return reduceWhole(cx, x);
   const Line line{x.x, x.n, x.inner, false};
   const int64_t outputs = x.outer * x.inner;
   const int op = static_cast<int>(x.op);
@@ -137,6 +139,7 @@ void reduce(const Context& cx, const reduceArgs& x) {
 }
 
 void argmax(const Context& cx, const argmaxArgs& x) {
+  if (x.x.dtype == kInt32) return argmaxWhole(cx, x);
   const Line line{x.x, x.n, x.inner, false};
   const int64_t outputs = x.outer * x.inner;
   if (x.inner != 1) launch_teams<Argmax<1>, 1>(cx, outputs, {line, outputs, x.y});
@@ -145,6 +148,7 @@ void argmax(const Context& cx, const argmaxArgs& x) {
 }
 
 void cumsum(const Context& cx, const cumsumArgs& x) {
+  if (x.x.dtype == kInt32) return cumsumWhole(cx, x);
   const Line line{x.x, x.n, x.inner, x.reverse != 0};
   const int64_t outputs = x.outer * x.inner;
   if (outputs <= 0) return;

@@ -1,4 +1,5 @@
 // copy and binary: operands with any strides, walked in runs along the last dimension.
+#include "../whole.h"
 #include "flat.cuh"
 
 namespace fw::cuda {
@@ -122,8 +123,11 @@ static void copyElements(const Context& cx, const copyArgs& a) {
 }
 
 void copy(const Context& cx, const copyArgs& a) {
-  if (a.bytes == 2) copyElements<uint16_t>(cx, a);
-  else copyElements<uint32_t>(cx, a);
+  switch (a.bytes) {
+    case 2: return copyElements<uint16_t>(cx, a);
+    case 4: return copyElements<uint32_t>(cx, a);
+    default: throw Unsupported("copy: unknown size of elements");
+  }
 }
 
 // ---- binary --------------------------------------------------------------------------------------------------------
@@ -133,13 +137,12 @@ FW_DEVICE void combineEach(Run<T>& x, const Run<T>& y, const F& f) {
   FW_UNROLL for (int j = 0; j < kRun; j++) x.at[j] = static_cast<T>(f(x.at[j], y.at[j]));
 }
 
-// What both element types have; sums and products are those of Wide, which cannot overflow.
-template <class Wide, class T>
+// What both element types have.
+template <class T>
 FW_DEVICE void combineCommon(int64_t op, Run<T>& x, const Run<T>& y) {
   switch (op) {
-    case kAdd: return combineEach(x, y, [](Wide a, Wide b) { return a + b; });
-    case kSub: return combineEach(x, y, [](Wide a, Wide b) { return a - b; });
-    case kMul: return combineEach(x, y, [](Wide a, Wide b) { return a * b; });
+    case kFloorDivide: return combineEach(x, y, [](T a, T b) { return floorQuotient(a, b); });
+    case kRemainder: return combineEach(x, y, [](T a, T b) { return floorRemainder(a, b); });
     // NaN where either operand is.
     case kMaximum: return combineEach(x, y, [](T a, T b) { return a > b || a != a ? a : b; });
     case kMinimum: return combineEach(x, y, [](T a, T b) { return a < b || a != a ? a : b; });
@@ -148,12 +151,23 @@ FW_DEVICE void combineCommon(int64_t op, Run<T>& x, const Run<T>& y) {
     case kGt: return combineEach(x, y, [](T a, T b) { return a > b; });
   }
 }
-FW_DEVICE void combine(int64_t op, Run<int32_t>& x, const Run<int32_t>& y) { combineCommon<int64_t>(op, x, y); }
+FW_DEVICE void combine(int64_t op, Run<int32_t>& x, const Run<int32_t>& y) {
+  switch (op) {
+    case kAdd: return combineEach(x, y, wrappedSum);
+    case kSub: return combineEach(x, y, wrappedDifference);
+    case kMul: return combineEach(x, y, wrappedProduct);
+    case kPow: return combineEach(x, y, wholePower);
+    default: return combineCommon(op, x, y);
+  }
+}
 FW_DEVICE void combine(int64_t op, Run<float>& x, const Run<float>& y) {
   switch (op) {
+    case kAdd: return combineEach(x, y, [](float a, float b) { return a + b; });
+    case kSub: return combineEach(x, y, [](float a, float b) { return a - b; });
+    case kMul: return combineEach(x, y, [](float a, float b) { return a * b; });
     case kDiv: return combineEach(x, y, [](float a, float b) { return a / b; });
     case kPow: return combineEach(x, y, [](float a, float b) { return powf(a, b); });
-    default: return combineCommon<float>(op, x, y);
+    default: return combineCommon(op, x, y);
   }
 }
 

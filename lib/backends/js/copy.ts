@@ -1,21 +1,25 @@
 // Kernels that move elements: fill, conversion between dtypes, strided copies.
-import { dtypeCode, fromBfloat16, toBfloat16, type TypedArray } from '../../core';
+import { dtypeCode, fromBfloat16, toBfloat16, toInt32, type TypedArray } from '../../core';
 import type { KernelArguments } from '../table';
 import { elements, forEachRow } from './view';
 
 const BFLOAT16 = dtypeCode('bfloat16');
+const INT32 = dtypeCode('int32');
 
-export function fill({ y, n, value, dtype }: KernelArguments<'fill'>): void {
-  elements(y).fill(dtype === BFLOAT16 ? toBfloat16(value) : value, 0, n);
+/** A number as an element of a dtype; typed arrays round to float32 themselves. */
+function stored(dtype: number, value: number): number {
+  return dtype === BFLOAT16 ? toBfloat16(value) : dtype === INT32 ? toInt32(value) : value;
 }
 
-/** Storing truncates to int32 and rounds to float32; only bfloat16 needs work of its own. */
+export function fill({ y, n, value, dtype }: KernelArguments<'fill'>): void {
+  elements(y).fill(stored(dtype, value), 0, n);
+}
+
 export function cast({ x, y, n, from, to }: KernelArguments<'cast'>): void {
   const source: TypedArray = elements(x);
   const target: TypedArray = elements(y);
   for (let i = 0; i < n; i++) {
-    const value = from === BFLOAT16 ? fromBfloat16(source[i]) : source[i];
-    target[i] = to === BFLOAT16 ? toBfloat16(value) : value;
+    target[i] = stored(to, from === BFLOAT16 ? fromBfloat16(source[i]) : source[i]);
   }
 }
 

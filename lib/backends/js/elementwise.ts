@@ -1,6 +1,7 @@
 // Elementwise kernels: functions of one and of two arguments, their derivatives, and the gated unit.
+import { dtypeCode } from '../../core';
 import { BINARY_OPS, UNARY_OPS, type BinaryOp, type KernelArguments, type UnaryOp } from '../table';
-import { erfc, sigmoid, silu, siluDerivative, softplus } from './special';
+import { erfc, floorQuotient, floorRemainder, sigmoid, silu, siluDerivative, softplus, wholePower } from './special';
 import { elements, floats, forEachRow } from './view';
 
 interface Unary {
@@ -9,6 +10,7 @@ interface Unary {
   derivative(x: number, y: number, a: number, b: number): number;
 }
 
+const INT32 = dtypeCode('int32');
 const SQRT_HALF = Math.SQRT1_2;
 const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
 const INVERSE_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
@@ -65,6 +67,16 @@ const BINARY: Record<BinaryOp, (a: number, b: number) => number> = {
   eq: (a, b) => (a === b ? 1 : 0),
   lt: (a, b) => (a < b ? 1 : 0),
   gt: (a, b) => (a > b ? 1 : 0),
+  floorDivide: floorQuotient,
+  remainder: floorRemainder,
+};
+
+/** Of int32, where it differs; storing wraps what a double holds exactly. */
+const WHOLE: Partial<typeof BINARY> = {
+  mul: Math.imul,
+  pow: wholePower,
+  floorDivide: (a, b) => (b === 0 ? 0 : Math.floor(a / b)),
+  remainder: (a, b) => (b === 0 ? 0 : floorRemainder(a, b)),
 };
 
 export function unary({ x, y, n, op, a, b }: KernelArguments<'unary'>): void {
@@ -83,8 +95,9 @@ export function unaryBackward({ x, y, dy, dx, n, op, a, b }: KernelArguments<'un
   for (let i = 0; i < n; i++) target[i] = upstream[i] * derivative(source[i], result[i], a, b);
 }
 
-export function binary({ a, b, y, shape, aStrides, bStrides, op }: KernelArguments<'binary'>): void {
-  const apply = BINARY[BINARY_OPS[op]];
+export function binary({ a, b, y, shape, aStrides, bStrides, op, dtype }: KernelArguments<'binary'>): void {
+  const name = BINARY_OPS[op];
+  const apply = (dtype === INT32 && WHOLE[name]) || BINARY[name];
   const left = elements(a);
   const right = elements(b);
   const target = elements(y);

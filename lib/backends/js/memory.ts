@@ -1,5 +1,6 @@
 // Memory of the js device: a handle is a typed array, and the garbage collector is the allocator.
 import {
+  bytesPerElement,
   describe,
   type DeviceMemory,
   type DType,
@@ -23,7 +24,12 @@ export class JsMemory extends ThreadBound implements DeviceMemory {
   readonly device = 'js';
 
   allocate(dtype: DType, length: number): Handle {
-    return newArray(dtype, length);
+    try {
+      return newArray(dtype, length);
+    } catch (cause) {
+      const bytes = length * bytesPerElement(dtype);
+      throw new FastWeightsError('OUT_OF_MEMORY', `the js device has no room for ${bytes} bytes more`, { cause });
+    }
   }
 
   /** The storage drops its reference; nothing else is left to do. */

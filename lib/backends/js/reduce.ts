@@ -1,4 +1,5 @@
 // Reductions and running sums along one dimension of [outer, n, inner], each accumulated in order.
+import type { Tensor } from '../../core';
 import { REDUCE_OPS, type KernelArguments, type ReduceOp } from '../table';
 import { floats, ints, type Floats } from './view';
 
@@ -26,8 +27,21 @@ const FOLDS: Record<ReduceOp, Fold> = {
   },
 };
 
+/** Of int32: sums wrap, extrema are in its range. */
+const WHOLE_FOLDS: Partial<Record<ReduceOp, Fold>> = {
+  sum: (x, at, step, n) => {
+    let total = 0;
+    for (let i = 0; i < n; i++) total = (total + x[at + i * step]) | 0;
+    return total;
+  },
+  max: (x, at, step, n) => Math.max(-(2 ** 31), FOLDS.max(x, at, step, n)),
+  min: (x, at, step, n) => Math.min(2 ** 31 - 1, FOLDS.min(x, at, step, n)),
+};
+
+const isWhole = (t: Tensor): boolean => t.dtype === 'int32';
+
 export function reduce({ x, y, outer, n, inner, op }: KernelArguments<'reduce'>): void {
-  const fold = FOLDS[REDUCE_OPS[op]];
+  const fold = (isWhole(x) ? WHOLE_FOLDS : FOLDS)[REDUCE_OPS[op]]!;
   const source = floats(x);
   const target = floats(y);
   for (let o = 0; o < outer; o++) {
@@ -56,12 +70,14 @@ export function argmax({ x, y, outer, n, inner }: KernelArguments<'argmax'>): vo
 export function cumsum({ x, y, outer, n, inner, reverse }: KernelArguments<'cumsum'>): void {
   const source = floats(x);
   const target = floats(y);
+  const whole = isWhole(x);
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {
       let total = 0;
       for (let j = 0; j < n; j++) {
         const at = (o * n + (reverse ? n - 1 - j : j)) * inner + i;
         total += source[at];
+        if (whole) total |= 0;
         target[at] = total;
       }
     }

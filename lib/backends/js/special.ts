@@ -19,6 +19,32 @@ export function siluDerivative(x: number): number {
   return s + (Number.isFinite(x) ? x * s * (1 - s) : 0);
 }
 
+/** floor(a / b) by what `%` leaves exactly, so that no quotient just below a whole number is rounded up to it. */
+export function floorQuotient(a: number, b: number): number {
+  if (b === 0) return a / b;
+  const rest = a % b;
+  const quotient = (a - rest) / b - (rest !== 0 && rest < 0 !== b < 0 ? 1 : 0);
+  if (quotient === 0) return (a / b) * 0;
+  const whole = Math.floor(quotient);
+  return quotient - whole > 0.5 ? whole + 1 : whole;
+}
+
+/** a - b floor(a / b), of the sign of b. */
+export function floorRemainder(a: number, b: number): number {
+  const rest = a % b;
+  return rest !== 0 && rest < 0 !== b < 0 ? rest + b : rest;
+}
+
+/** base^exponent of whole numbers of 32 bits, which wraps; of a negative exponent what is left of 1 / base^-exponent. */
+export function wholePower(base: number, exponent: number): number {
+  if (exponent < 0) return base === 1 ? 1 : base === -1 ? (exponent % 2 === 0 ? 1 : -1) : 0;
+  let power = 1;
+  for (let [square, left] = [base, exponent]; left > 0; left >>>= 1, square = Math.imul(square, square)) {
+    if (left & 1) power = Math.imul(power, square);
+  }
+  return power;
+}
+
 // Rational approximations of W. J. Cody, "Rational Chebyshev approximation for the error function" (1969).
 const A = [
   3.1611237438705656, 1.13864154151050156e2, 3.77485237685302021e2, 3.20937758913846947e3, 1.85777706184603153e-1,
