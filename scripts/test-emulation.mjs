@@ -14,7 +14,7 @@ const SUITES = [
   ['test/emulation/**/*.test.ts'],
   ['test/rules/conformance.test.ts', '--grep', 'recurrent on', '--invert'],
   ['test/rules/golden.test.ts', '--grep', 'mode recurrent', '--invert'],
-  ['test/rules/steps.test.ts', 'test/rules/bfloat16.test.ts', 'test/rules/extremes.test.ts'],
+  ['test/rules/steps.test.ts', 'test/rules/out.test.ts', 'test/rules/bfloat16.test.ts', 'test/rules/extremes.test.ts'],
   ['test/models/families.test.ts', '--grep', 'bfloat16'],
   [
     'test/ops/*.test.ts',

@@ -14,7 +14,7 @@ import {
   widening,
   zerosLike,
 } from './kernel';
-import { contiguous } from './view';
+import { apart, contiguous } from './view';
 import { type CuSeqlens, sequencesOf } from './sequences';
 
 /** Options of `shortConvolution`. */
@@ -138,15 +138,15 @@ const stepOf = widening((x: Tensor, weight: Tensor, options: Parameters<typeof s
   checkAlikeOrWider(where, 'state', state, x, 'x');
   const y = emptyLike(x);
   kernelsOf(x).shortConvStep({
-    x: contiguous(x),
-    weight: contiguous(weight),
-    bias,
+    x: contiguous(apart(x, state)),
+    weight: contiguous(apart(weight, state)),
+    bias: bias && contiguous(apart(bias, state)),
     state,
     y,
     batch: x.shape[0],
     d,
     width,
-    activation: ACTIVATIONS.indexOf(options.activation ?? 'none'),
+    activation: ACTIVATIONS.indexOf(checkChoice(where, 'activation', options.activation ?? 'none', ACTIVATIONS)),
   });
   state.storage.version++;
   return y;

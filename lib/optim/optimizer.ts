@@ -1,5 +1,5 @@
 // What optimisers share: groups of parameters, their state by name, one step.
-import { argumentError, checkNumber, describe, formatShape, scope, Tensor } from '../core';
+import { argumentError, checkNumber, describe, formatShape, overlaps, scope, Tensor } from '../core';
 import { noGrad } from '../autograd';
 import { MAX_LIST } from '../backends';
 import {
@@ -88,6 +88,9 @@ export abstract class Optimizer<S extends CommonSettings> {
       if (seen.has(parameter)) {
         throw argumentError('INVALID_ARGUMENT', where, `parameter ${name}`, 'given once', 'a parameter given before');
       }
+      for (const other of seen) {
+        if (overlaps(parameter, other)) this.refuseShared(where, `parameter ${name}`);
+      }
       seen.add(parameter);
       this.entries.push({ name, parameter, settings: own, state: {}, version: -1 });
     };
@@ -145,8 +148,22 @@ export abstract class Optimizer<S extends CommonSettings> {
     if (describeTensor(grad) !== describeTensor(parameter)) {
       throw argumentError('SHAPE', where, `gradient of ${name}`, describeTensor(parameter), describeTensor(grad));
     }
+    // A gradient from a backward pass is the only one to hold its memory.
+    if (!grad.storage.isUnshared && this.entries.some((e) => overlaps(e.parameter, grad))) {
+      this.refuseShared(where, `gradient of ${name}`);
+    }
     const strided = !parameter.isContiguous ? `parameter ${name}` : grad.isContiguous ? null : `gradient of ${name}`;
     if (strided) throw argumentError('SHAPE', where, strided, 'contiguous', 'a strided view');
+  }
+
+  private refuseShared(where: string, argument: string): never {
+    throw argumentError(
+      'INVALID_ARGUMENT',
+      where,
+      argument,
+      'apart from the parameters',
+      "one that shares a parameter's memory",
+    );
   }
 
   private checkScale(scale: Tensor): void {

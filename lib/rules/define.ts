@@ -1,11 +1,11 @@
 // How a named rule is made: from a description of its inputs in terms of the general recurrence come the form for
 // whole sequences and the one for a single token.
 import { type Tensor, tidy } from '../core';
-import { checkFloat, checkShape, checkState } from '../ops';
+import { checkFloat, checkOut, checkShape, checkState, checkTensor, checkWritable } from '../ops';
 import type { CommonOptions, RecurrenceInputs, RuleResult } from './operands';
 import { prepareKeys } from './prepare';
 import { type KernelKind, runRecurrence } from './run';
-import { runStep, type StepOptions } from './step';
+import { checkApart, runStep, type StepOptions } from './step';
 
 /** A rule: over a sequence, and one token at a time. G are its gates. */
 export interface Rule<G extends object> {
@@ -56,10 +56,11 @@ export function checkLike(
 
 /**
  * One token through a form for sequences, for rules whose step is no single kernel: `run` gets the states to start from
- * and returns the new ones under `final...`, which overwrite them.
+ * and returns the new ones under `final...`, which overwrite them. `like` is an input of the dtype of the output.
  */
 export function stepBySequence(
   where: string,
+  like: Tensor,
   states: { state: Tensor; normalizer?: Tensor },
   run: (initial: {
     initialState: Tensor;
@@ -69,7 +70,18 @@ export function stepBySequence(
   out?: Tensor,
 ): Tensor {
   const { state, normalizer } = states;
-  checkState(where, state, state.shape, 'batch, heads, key width, value width');
+  checkState(where, state, state?.shape, 'batch, heads, key width, value width');
+  if (normalizer) {
+    checkTensor(where, 'normalizer', normalizer);
+    checkWritable(where, 'normalizer', normalizer);
+    checkApart(where, 'normalizer', normalizer, state);
+  }
+  if (out) {
+    const [B, HV, , V] = state.shape;
+    checkOut(where, out, [B, HV, V], 'batch, heads, value width', like);
+    checkApart(where, 'out', out, state);
+    if (normalizer) checkApart(where, 'out', out, normalizer);
+  }
   const { output, finalState, finalNormalizer } = run({
     initialState: state,
     initialNormalizer: normalizer,

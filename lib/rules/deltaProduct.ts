@@ -72,6 +72,7 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaProdu
   const gate = options.gate?.unsqueeze(1);
   return stepBySequence(
     'deltaProduct.step',
+    q,
     options,
     (initial) => sequence(q.unsqueeze(1), k, v, { ...options, gate, ...initial }),
     options.out,

@@ -107,6 +107,7 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaOptio
   const gates = { beta: options.beta?.unsqueeze(1), gate: options.gate?.unsqueeze(1) };
   return stepBySequence(
     'deltaRule.step',
+    q,
     options,
     (initial) => sequence(tq, tk, tv, { ...options, ...gates, ...initial }),
     options.out,

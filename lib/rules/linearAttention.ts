@@ -34,6 +34,7 @@ function step(
   const tokens = [q, k, v].map((t) => t.unsqueeze(1)) as [Tensor, Tensor, Tensor];
   return stepBySequence(
     'linearAttention.step',
+    q,
     options,
     (initial) => sequence(...tokens, { ...options, ...initial }),
     options.out,

@@ -182,7 +182,7 @@ function apply(
   const q = operands.q!;
   const [B, T] = q.shape;
   const { sequences: N, heads: HV, keyDim, valueDim, exchanged } = numbers;
-  const training = recording(...Object.values(operands));
+  const training = recording(Object.values(operands));
   const output = emptyLike(q, [B, T, HV, exchanged ? keyDim : valueDim]);
   const exact = (shape: readonly number[]): Tensor => emptyLike(q, shape, statisticsDtype(q));
   const finalState = outputFinalState ? exact([N, HV, keyDim, valueDim]) : undefined;

@@ -1,6 +1,6 @@
 // One token of the general recurrence, its state changed in place.
-import { argumentError, checkNumber, type Tensor } from '../core';
-import { checkAlike, checkAlikeOrWider, checkShape, checkState, checkTensor, emptyLike, kernelsOf } from '../ops';
+import { argumentError, checkNumber, overlaps, type Tensor } from '../core';
+import { apart, checkAlikeOrWider, checkOut, checkState, emptyLike, kernelsOf } from '../ops';
 import { checkOperands } from './checks';
 import { type RecurrenceInputs, widenInputs } from './operands';
 import { gateWidth, type KernelKind, kindNumbers } from './run';
@@ -9,15 +9,41 @@ import { gateWidth, type KernelKind, kindNumbers } from './run';
 export interface StepOptions {
   /** [B, HV, K, V] float32, updated in place. */
   state: Tensor;
-  /** [B, HV, V]; a new tensor by default. */
+  /** [B, HV, V], of any strides, apart from the state; a new tensor by default. */
   out?: Tensor;
   scale?: number | null;
   qkL2Norm?: boolean;
 }
 
-/** Operands as [B, heads, width]; width dense. */
-function dense<T extends Tensor | null | undefined>(t: T): T {
-  return (!t || t.ndim < 3 || t.shape[2] <= 1 || t.strides[2] === 1 ? t : t.contiguous()) as T;
+/** Operands as [B, heads, width]; width dense, and apart from the state, which is written. */
+function operand<T extends Tensor | null | undefined>(t: T, state: Tensor): T {
+  if (!t) return t;
+  const own = t.storage === state.storage ? apart(t, state) : t;
+  return (own.ndim < 3 || own.shape[2] <= 1 || own.strides[2] === 1 ? own : own.contiguous()) as T;
+}
+
+/** Whether a kernel may write to `out` while it reads the inputs. */
+function isDirect(
+  out: Tensor,
+  { q, k, v, gate, valueGate, beta, eraseKey, writeKey, bonus }: RecurrenceInputs,
+): boolean {
+  const shares =
+    overlaps(out, q) ||
+    overlaps(out, k) ||
+    overlaps(out, v) ||
+    overlaps(out, gate) ||
+    overlaps(out, valueGate) ||
+    overlaps(out, beta) ||
+    overlaps(out, eraseKey) ||
+    overlaps(out, writeKey) ||
+    overlaps(out, bonus);
+  return !shares && out.isContiguous;
+}
+
+/** Requires what a step writes to be apart from the state that it changes. */
+export function checkApart(where: string, argument: string, t: Tensor, state: Tensor): void {
+  if (!overlaps(t, state)) return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, 'apart from the state', 'a tensor that shares its memory');
 }
 
 /** Runs one token for B states at once; only outside recording. */
@@ -33,11 +59,10 @@ export function runStep(where: string, given: RecurrenceInputs, options: StepOpt
   const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(K));
   const { out } = options;
   if (out !== undefined) {
-    checkTensor(where, 'out', out);
-    checkShape(where, 'out', out, [B, HV, V], 'batch, heads, value width');
-    checkAlike(where, 'out', out, given.q, 'q');
+    checkOut(where, out, [B, HV, V], 'batch, heads, value width', given.q);
+    checkApart(where, 'out', out, state);
   }
-  const output = out && q === given.q ? out : emptyLike(q, [B, HV, V]);
+  const output = out && q === given.q && isDirect(out, inputs) ? out : emptyLike(q, [B, HV, V]);
   const exchanged = kind.exchanged ?? false;
   const gate = (exchanged ? inputs.valueGate : inputs.gate) ?? null;
   const beta = inputs.beta ?? null;
@@ -46,14 +71,14 @@ export function runStep(where: string, given: RecurrenceInputs, options: StepOpt
   const bonus = inputs.bonus && inputs.bonus.shape[0] !== HV ? repeatHeads(inputs.bonus, HV) : inputs.bonus;
   const { eraseFrom, secondWrite, readBefore, exchanged: swapped } = kindNumbers(kind);
   kernelsOf(q).recurrenceStep({
-    q: dense(q),
-    k: dense(exchanged ? inputs.v : inputs.k),
-    v: dense(exchanged ? inputs.k : inputs.v),
-    gate: dense(gate),
-    beta: dense(beta),
-    eraseKey: dense(inputs.eraseKey ?? null),
-    writeKey: dense(inputs.writeKey ?? null),
-    bonus: bonus?.contiguous() ?? null,
+    q: operand(q, state),
+    k: operand(exchanged ? inputs.v : inputs.k, state),
+    v: operand(exchanged ? inputs.k : inputs.v, state),
+    gate: operand(gate, state),
+    beta: operand(beta, state),
+    eraseKey: operand(inputs.eraseKey ?? null, state),
+    writeKey: operand(inputs.writeKey ?? null, state),
+    bonus: apart(bonus?.contiguous() ?? null, state),
     state: inner,
     output,
     sequences: B,
@@ -70,9 +95,13 @@ export function runStep(where: string, given: RecurrenceInputs, options: StepOpt
   });
   state.storage.version++;
   if (exchanged) state.copy_(inner.transpose(2, 3));
-  if (q === given.q) return output;
-  const result = output.to(given.q.dtype);
-  return out ? out.copy_(result) : result;
+  if (!out) return q === given.q ? output : output.to(given.q.dtype);
+  if (output === out) out.storage.version++;
+  else {
+    out.copy_(output.to(given.q.dtype));
+    output.dispose();
+  }
+  return out;
 }
 
 function repeatHeads(bonus: Tensor, HV: number): Tensor {
