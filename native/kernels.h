@@ -194,7 +194,7 @@ struct Context {
   // slot (0 to 3) again. Fails when there is none left.
   void* (*scratch)(int slot, int64_t bytes);
   // Gives the call up, on any of its threads: it throws what the reads of the call's results will throw.
-  [[noreturn]] void (*fail)(const char* reason);
+  void (*fail)(const char* reason);
 };
 
 // What a device fills; its context is whatever its kernels need to run.
