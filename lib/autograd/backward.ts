@@ -42,7 +42,12 @@ export function backward(root: Tensor, gradient?: Tensor, options: { retainGraph
 export function runBackward(roots: readonly Root[], retainGraph: boolean): void {
   const pending = new Map<Node, (Tensor | null)[]>();
   const leaves = new Set<Tensor>();
-  for (const { tensor } of roots) collect(edgeOf(tensor), pending, leaves);
+  try {
+    for (const { tensor } of roots) collect(edgeOf(tensor), pending, leaves);
+  } catch (error) {
+    for (const node of pending.keys()) node.release();
+    throw error;
+  }
   // The pass frees what it is given, so the caller's gradient goes in under a handle of its own.
   for (const { tensor, gradient } of roots) deliver(edgeOf(tensor), gradient.detach(), pending, leaves);
   const order = [...pending.keys()].sort((a, b) => b.id - a.id);
@@ -70,7 +75,7 @@ function collect(start: Edge, nodes: Map<Node, (Tensor | null)[]>, leaves: Set<T
   const stack: Edge[] = [start];
   for (let edge = stack.pop(); edge !== undefined; edge = stack.pop()) {
     if (!edge) continue;
-    if ('leaf' in edge) leaves.add(edge.leaf);
+    if ('leaf' in edge) leaves.add(unmoved(edge));
     else if (!nodes.has(edge.node)) {
       // Held until its turn: freeing the node after it would otherwise free this one when no tensor leads to it.
       edge.node.retain();
@@ -78,6 +83,16 @@ function collect(start: Edge, nodes: Map<Node, (Tensor | null)[]>, leaves: Set<T
       for (const before of edge.node.edges) stack.push(before);
     }
   }
+}
+
+/** A gradient of memory that the leaf has left would have another dtype or device. */
+function unmoved({ leaf, storage }: { leaf: Tensor; storage: Storage }): Tensor {
+  if (leaf.storage === storage) return leaf;
+  throw new FastWeightsError(
+    'GRAPH',
+    `backward: a parameter of shape ${formatShape(leaf.shape)} was moved by to() after it was used`,
+    { expected: `${storage.dtype} on ${storage.memory.device}`, found: `${leaf.dtype} on ${leaf.device}` },
+  );
 }
 
 /** What has arrived at an edge, if it may be added to in place. */

@@ -20,8 +20,8 @@ export type BackwardFunction = (
   into: Into,
 ) => (Tensor | null | undefined)[];
 
-/** Where a gradient goes: to an output of another node, or into a leaf. */
-export type Edge = { node: Node; output: number } | { leaf: Tensor } | null;
+/** Where a gradient goes: to an output of another node, or into a leaf, with the memory it had when it was used. */
+export type Edge = { node: Node; output: number } | { leaf: Tensor; storage: Storage } | null;
 
 /** A tensor that a node keeps, as a reference to its storage. */
 class Saved {
@@ -123,7 +123,7 @@ export class Node implements GraphNode {
 
 function edgeTo(t: Tensor | null): Edge {
   if (!t?.requiresGrad) return null;
-  if (!t.node) return { leaf: t };
+  if (!t.node) return { leaf: t, storage: t.storage };
   const node = t.node as Node;
   node.retain();
   return { node, output: t.nodeOutput };
@@ -131,7 +131,7 @@ function edgeTo(t: Tensor | null): Edge {
 
 /** Where the gradient of `t` goes, without holding on to it. */
 export function edgeOf(t: Tensor): Edge {
-  return t.node ? { node: t.node as Node, output: t.nodeOutput } : { leaf: t };
+  return t.node ? { node: t.node as Node, output: t.nodeOutput } : { leaf: t, storage: t.storage };
 }
 
 /**

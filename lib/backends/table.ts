@@ -475,7 +475,10 @@ export const KERNELS = {
     readBefore: 'int',
     exchanged: 'int',
   },
-  /** Adam with decoupled (or, with coupled = 1, ordinary) weight decay; the corrections are those of the moments' bias. */
+  /**
+   * Adam with decoupled (or, with coupled = 1, ordinary) weight decay; the corrections are those of the moments' bias. A
+   * gradientScale of NaN changes nothing, so that a step whose gradients are not finite can be skipped on the device.
+   */
   adam: {
     parameters: 'inoutList',
     gradients: 'list',
@@ -491,7 +494,8 @@ export const KERNELS = {
     correction1: 'float',
     correction2: 'float',
   },
-  /** parameter -= learningRate (gradient + weightDecay parameter), through momentum buffers unless that list is empty. */
+  /** parameter -= learningRate (gradient + weightDecay parameter), through momentum buffers unless that list is empty;
+   * a gradientScale of NaN changes nothing. */
   sgd: {
     parameters: 'inoutList',
     gradients: 'list',

@@ -49,6 +49,7 @@ export interface TrainCommandOptions extends DeviceOptions {
   accumulate?: number;
   lr?: number;
   weightDecay?: number;
+  clip?: number | 'none';
   warmup?: number;
   matmulPrecision?: MatmulPrecision;
   dtype?: RunDtype;
@@ -105,6 +106,11 @@ export function trainCommand(): Command {
       number('--lr <x>', 'peak learning rate of AdamW, cosine schedule (default: 0.002)', decimal(0, Infinity, true)),
     )
     .addOption(number('--weight-decay <x>', 'on matrices (default: 0.1)', decimal()))
+    .addOption(
+      new Option('--clip <x>', "largest joint norm of the gradients, or 'none' (default: 1)").argParser(
+        (text: string): number | 'none' => (text === 'none' ? text : decimal(0, Infinity, true)(text)),
+      ),
+    )
     .addOption(number('--warmup <n>', 'steps of linear warm-up (default: 100, or a tenth of the steps)', wholeNumber()))
     .addOption(
       new Option(
@@ -128,7 +134,10 @@ export function trainCommand(): Command {
       ),
     )
     .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)')
-    .option('--resume <dir>', 'go on with a run that was stopped; --steps, --minutes and --device may be given anew')
+    .option(
+      '--resume <dir>',
+      'go on with a run that was stopped; --steps, --minutes, --clip and --device may be given anew',
+    )
     .option('--config <file>', 'repeat a run from its config.json')
     .option('--json', 'print the result as JSON');
   return addDeviceOptions(command)
@@ -159,9 +168,11 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
 }
 
 async function resume(dir: string, options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
-  const { steps, minutes, device } = options;
-  const length = { ...(steps !== undefined && { steps }), ...(minutes !== undefined && { minutes }) };
-  const opened = await resumeRun(dir, length, { device });
+  const { steps, minutes, clip, device } = options;
+  const given = Object.entries({ steps, minutes, clip: clip === 'none' ? null : clip }).filter(
+    ([, value]) => value !== undefined,
+  );
+  const opened = await resumeRun(dir, Object.fromEntries(given), { device });
   console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(opened.config.device)}`);
   const outcome = await trainRun(opened, signal);
   await finish(resolve(dir), [outcome.report], options, [outcome.json]);
@@ -250,13 +261,14 @@ function modelOf(name: string, options: TrainCommandOptions, device: Device): Ru
 }
 
 function trainingOf(options: TrainCommandOptions): TrainingConfig {
-  const { steps, minutes, accumulate, warmup, seed, validateEvery, checkpointEvery, weightDecay } = options;
+  const { steps, minutes, accumulate, clip, warmup, seed, validateEvery, checkpointEvery, weightDecay } = options;
   const given = {
     steps: steps ?? (options.task && minutes === undefined ? 1000 : undefined),
     minutes: minutes ?? (options.task || steps !== undefined ? undefined : TEXT_MINUTES),
     batchSize: options.batch ?? (options.task ? 32 : 8),
     learningRate: options.lr,
     accumulate,
+    clip: clip === 'none' ? null : clip,
     warmup,
     matmulPrecision: options.matmulPrecision,
     seed,

@@ -174,6 +174,20 @@ export class Tensor {
     return new Tensor(this.storage, this.shape, this.strides, this.offset);
   }
 
+  /**
+   * @internal Lays the tensor on other memory, of the same number of elements: the object, its shape and
+   * `requiresGrad` stay, views made before keep the memory they have. A cast counts as a change of the values.
+   */
+  moveTo(storage: Storage): void {
+    this.checkAlive('moveTo');
+    if (this.node) throw new FastWeightsError('GRAPH', 'moveTo: only leaves can be moved, not results');
+    const before = this.storage;
+    storage.version = before.version + Number(storage.dtype !== before.dtype);
+    storage.retain();
+    (this as { storage: Storage }).storage = storage;
+    before.release();
+  }
+
   /** @internal Marks the tensor as owned by a module, an optimiser or `.grad`. */
   persist(): this {
     this.persistent = true;

@@ -4,7 +4,7 @@ import { argumentError, checkInteger, describe, FastWeightsError, formatShape, s
 import { tensor } from '../ops';
 import { generate, type GeneratedToken, type GenerateOptions } from './generate';
 import type { RecurrentModel, TokenIds } from './model';
-import { cloneState, disposeState, persistState, type State } from './state';
+import { cloneState, deviceOf, disposeState, persistState, type State } from './state';
 
 /** The calls of `feed` that led to a state, last one first. */
 interface Fed {
@@ -135,9 +135,15 @@ export class Session {
   private read(ids: Int32Array): Tensor {
     const { batch, model } = this;
     const T = ids.length / batch;
+    const { device } = model;
+    const lies = deviceOf(this.state) ?? device;
+    if (lies !== device) {
+      const message = `feed: the session's state is on '${lies}', but its model was moved to '${device}'; make a new one`;
+      throw new FastWeightsError('DEVICE', message, { argument: 'session', expected: device, found: lies });
+    }
     const logits = noGrad(() =>
       scope(() => {
-        const on = (shape: number[]): Tensor => tensor(ids, { shape, dtype: 'int32', device: model.device });
+        const on = (shape: number[]): Tensor => tensor(ids, { shape, dtype: 'int32', device });
         if (T === 1) return model.step(on([batch]), this.state);
         const { logits, state } = model.prefill(on([batch, T]), this.state);
         this.replace(state);

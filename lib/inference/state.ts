@@ -1,6 +1,6 @@
 // What a model remembers between tokens: nested arrays and objects of tensors, and numbers such as a position.
 import { noGrad } from '../autograd';
-import { Tensor } from '../core';
+import { type Device, Tensor } from '../core';
 
 export type State = Tensor | number | null | State[] | { [name: string]: State };
 
@@ -20,6 +20,17 @@ export function cloneState<S extends State>(state: S): S {
 export function persistState<S extends State>(state: S): S {
   mapTensors(state, (t) => t.persist());
   return state;
+}
+
+/** Where a state lies; undefined where it holds no tensor. */
+export function deviceOf(state: State): Device | undefined {
+  if (state instanceof Tensor) return state.device;
+  if (state === null || typeof state !== 'object') return undefined;
+  for (const part of Object.values(state)) {
+    const device = deviceOf(part);
+    if (device) return device;
+  }
+  return undefined;
 }
 
 export function disposeState(state: State): void {

@@ -83,6 +83,10 @@ export abstract class GatedDeltaMixer<C extends GatedDeltaConfiguration> extends
     return { q: this.q_conv1d, k: this.k_conv1d, v: this.v_conv1d };
   }
 
+  protected override get keptInFloat32(): readonly string[] {
+    return ['A_log', 'dt_bias'];
+  }
+
   /** The log decay, [..., HV] or [..., HV, K]. */
   protected abstract decay(x: Tensor): Tensor;
 

@@ -1,6 +1,22 @@
 // Modules: trees of parameters whose property names are the names in the weight file.
-import { type Device, type DType, FastWeightsError, argumentError, formatShape, sameShape, Tensor } from '../core';
+import {
+  argumentError,
+  checkOptions,
+  describe,
+  type Device,
+  type DType,
+  FastWeightsError,
+  formatShape,
+  sameShape,
+  scope,
+  type Storage,
+  Tensor,
+} from '../core';
+import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
+import { convert } from '../ops';
+
+const FLOATS = ['float32', 'bfloat16', 'float64'] as const satisfies readonly DType[];
 
 /** Marks a tensor as trained: it requires a gradient and no scope frees it. */
 export function parameter(t: Tensor): Tensor {
@@ -76,63 +92,75 @@ export abstract class Module {
   }
 
   /**
-   * Copies tensors into the parameters of the same name, cast and moved as needed. Nothing is changed unless every name
-   * and shape fits; with `strict: false` missing and unknown names are skipped.
+   * Copies tensors into the parameters of the same name, cast and moved as needed. Nothing is changed unless every name,
+   * shape and kind of number fits; with `strict: false` missing and unknown names are skipped.
    */
   loadStateDict(state: Readonly<Record<string, Tensor>>, options: { strict?: boolean } = {}): void {
     const where = 'loadStateDict';
+    checkOptions(where, options, { strict: true });
+    if (typeof state !== 'object' || state === null) {
+      throw argumentError('INVALID_ARGUMENT', where, 'state', 'tensors by name', describe(state));
+    }
     const own = new Map(this.namedParameters());
     const given = new Map(Object.entries(state));
-    if (options.strict ?? true) {
-      const missing = [...own.keys()].filter((name) => !given.has(name));
-      const unknown = [...given.keys()].filter((name) => !own.has(name));
-      if (missing.length > 0 || unknown.length > 0) {
-        const found = [
-          missing.length > 0 ? `without ${missing.join(', ')}` : '',
-          unknown.length > 0 ? `with unknown ${unknown.join(', ')}` : '',
-        ];
-        throw argumentError(
-          'INVALID_ARGUMENT',
-          where,
-          'state',
-          `the ${own.size} names of the module`,
-          found.filter(Boolean).join(' and '),
-        );
-      }
-    }
+    if (options.strict ?? true) checkNames(where, [...own.keys()], [...given.keys()]);
     const pairs = [...own].flatMap(([name, t]) => (given.has(name) ? [{ name, t, source: given.get(name)! }] : []));
-    for (const { name, t, source } of pairs) {
-      if (!sameShape(t.shape, source.shape))
-        throw argumentError('SHAPE', where, name, formatShape(t.shape), formatShape(source.shape));
-    }
-    noGrad(() => {
-      for (const { t, source } of pairs) {
-        const cast = source.to(t.dtype);
-        const moved = cast.to(t.device);
-        t.copy_(moved);
-        if (moved !== cast) moved.dispose();
-        if (cast !== source) cast.dispose();
-      }
-    });
+    for (const { name, t, source } of pairs) checkSource(where, name, t, source);
+    const written = pairs.filter(({ t, source }) => source !== t);
+    const overwritten = new Set(written.map(({ t }) => t.storage));
+    noGrad(() =>
+      scope(() => {
+        // What lies in memory that is written here is read before.
+        const sources = written.map(({ source }) => (overwritten.has(source.storage) ? source.clone() : source));
+        for (const [i, { t }] of written.entries()) scope(() => t.copy_(convert(sources[i], t.device, t.dtype)));
+      }),
+    );
   }
 
-  /** Moves or casts every parameter; gradients are dropped. */
+  /** Own parameters, by property name, that stay float32 where the module is cast to bfloat16. */
+  protected get keptInFloat32(): readonly string[] {
+    return [];
+  }
+
+  /**
+   * Moves every parameter and its gradient to a device, or casts them; integers stay integers, and what published
+   * programs keep in float32 stays that in bfloat16. The tensors stay the objects they are: an optimiser goes on with
+   * them, what shares memory goes on sharing it. Nothing is changed unless everything can be moved.
+   */
   to(target: Device | DType): this {
-    const moved = new Map<Tensor, Tensor>();
+    const where = 'Module.to';
+    const dtype = FLOATS.find((name) => name === target);
+    if (target === 'int32') {
+      throw argumentError('DTYPE', where, 'target', "'float32' | 'bfloat16' | 'float64' or a device", "'int32'");
+    }
+    const device = dtype ? null : getBackend(target as Device).device;
+    const kept = new Set<Tensor>();
     for (const [, module] of this.namedModules()) {
       for (const [name, member] of module.members()) {
-        if (!(member instanceof Tensor)) continue;
-        let next = moved.get(member);
-        if (!next) {
-          next = noGrad(() => member.detach().to(target));
-          if (next.storage === member.storage) next = member;
-          moved.set(member, next);
-        }
-        if (next === member) continue;
-        (module as unknown as Record<string, Tensor>)[name] = next.persistent ? next : parameter(next);
+        if (member instanceof Tensor && module.keptInFloat32.includes(name)) kept.add(member);
       }
     }
-    for (const [before, after] of moved) if (before !== after) before.dispose();
+    const moves = new Map<Storage, Tensor>();
+    const members = new Set<Tensor>();
+    const add = (t: Tensor, cast: DType | undefined): void => {
+      t.checkAlive(where);
+      if (t.node) throw new FastWeightsError('GRAPH', `${where}: a result of the graph cannot be moved; detach() it`);
+      if (device ? t.device === device : t.dtype === 'int32' || t.dtype === cast) return;
+      members.add(t);
+      if (moves.has(t.storage)) return;
+      const whole = new Tensor(t.storage, [t.storage.length]);
+      moves.set(t.storage, whole.to(device ?? cast!));
+    };
+    noGrad(() =>
+      scope(() => {
+        for (const t of this.parameters()) {
+          const cast = dtype === 'bfloat16' && kept.has(t) ? 'float32' : dtype;
+          add(t, cast);
+          if (t.grad) add(t.grad, cast);
+        }
+        for (const t of members) t.moveTo(moves.get(t.storage)!.storage);
+      }),
+    );
     return this;
   }
 
@@ -151,5 +179,30 @@ export abstract class Module {
     const first = this.parameters()[0];
     if (!first) throw new FastWeightsError('INVALID_ARGUMENT', 'device: the module has no parameters');
     return first.device;
+  }
+}
+
+function checkNames(where: string, own: readonly string[], given: readonly string[]): void {
+  const missing = own.filter((name) => !given.includes(name));
+  const unknown = given.filter((name) => !own.includes(name));
+  if (missing.length === 0 && unknown.length === 0) return;
+  const found = [
+    missing.length > 0 ? `without ${missing.join(', ')}` : '',
+    unknown.length > 0 ? `with unknown ${unknown.join(', ')}` : '',
+  ];
+  const expected = `the ${own.length} names of the module`;
+  throw argumentError('INVALID_ARGUMENT', where, 'state', expected, found.filter(Boolean).join(' and '));
+}
+
+function checkSource(where: string, name: string, t: Tensor, source: unknown): void {
+  t.checkAlive(where);
+  if (!(source instanceof Tensor)) throw argumentError('INVALID_ARGUMENT', where, name, 'a tensor', describe(source));
+  source.checkAlive(where);
+  if (!sameShape(t.shape, source.shape)) {
+    throw argumentError('SHAPE', where, name, formatShape(t.shape), formatShape(source.shape));
+  }
+  if ((t.dtype === 'int32') !== (source.dtype === 'int32')) {
+    const expected = t.dtype === 'int32' ? 'int32' : 'of a floating-point dtype';
+    throw argumentError('DTYPE', where, name, expected, source.dtype);
   }
 }

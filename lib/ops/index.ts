@@ -85,4 +85,4 @@ export { rope, type RopeOptions } from './rope';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
 export { logSoftmax, softmax } from './softmax';
 export { swiglu } from './swiglu';
-export { apart, castInto, cat, split, stack, sumTo } from './view';
+export { apart, castInto, cat, convert, split, stack, sumTo } from './view';

@@ -304,6 +304,11 @@ export function to(x: Tensor, target: Device | DType): Tensor {
   return y;
 }
 
+/** To a dtype on a device; float64 exists on `js` only, so that the order depends on where it goes. */
+export function convert(x: Tensor, device: Device, dtype: DType): Tensor {
+  return dtype === 'float64' ? to(to(x, device), dtype) : to(to(x, dtype), device);
+}
+
 /** Overwrites `y` with `x`, which broadcasts, as if `x` had been copied first: it may share the memory of `y`. */
 export function assign(y: Tensor, x: Tensor): void {
   scope(() => {

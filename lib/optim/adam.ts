@@ -1,7 +1,8 @@
 // Adam and AdamW.
-import { argumentError, describe, type Tensor } from '../core';
+import { argumentError, checkNumber, describe, type Tensor } from '../core';
 import { kernelsOf } from '../ops';
-import { type CommonSettings, Optimizer, type Parameters, type Updated } from './optimizer';
+import { Optimizer, type Updated } from './optimizer';
+import type { CommonSettings, Parameters, SettingsKind } from './parameters';
 
 /** Settings of Adam: lr 1e-3, betas [0.9, 0.999] and eps 1e-8 by default. */
 export interface AdamSettings extends CommonSettings {
@@ -9,29 +10,33 @@ export interface AdamSettings extends CommonSettings {
   eps: number;
 }
 
-function checkBetas(where: string, betas: unknown): void {
+function check(where: string, { betas, eps }: AdamSettings): void {
   const valid =
     Array.isArray(betas) && betas.length === 2 && betas.every((b) => typeof b === 'number' && b >= 0 && b < 1);
   if (!valid) throw argumentError('INVALID_ARGUMENT', where, 'betas', 'two numbers from 0 to below 1', describe(betas));
+  checkNumber(where, 'eps', eps, 0);
+}
+
+function kindOf(where: string, weightDecay: number): SettingsKind<AdamSettings> {
+  return { where, defaults: { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay }, check };
 }
 
 class AdamBase extends Optimizer<AdamSettings> {
   protected readonly buffers = ['mean', 'square'];
 
   constructor(
-    where: string,
+    kind: SettingsKind<AdamSettings>,
     parameters: Parameters<AdamSettings>,
     settings: Partial<AdamSettings>,
-    weightDecay: number,
     private readonly coupled: number,
   ) {
-    super(where, parameters, { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay, ...settings });
-    for (const { settings: own } of this.entries) checkBetas(where, own.betas);
+    super(kind, parameters, settings);
   }
 
   protected update(
     entries: readonly Updated[],
     { lr, betas, eps, weightDecay }: AdamSettings,
+    steps: number,
     gradientScale: Tensor | null,
   ): void {
     const [beta1, beta2] = betas;
@@ -47,8 +52,8 @@ class AdamBase extends Optimizer<AdamSettings> {
       eps,
       weightDecay,
       coupled: this.coupled,
-      correction1: 1 - beta1 ** this.steps,
-      correction2: 1 - beta2 ** this.steps,
+      correction1: 1 - beta1 ** steps,
+      correction2: 1 - beta2 ** steps,
     });
   }
 }
@@ -56,13 +61,13 @@ class AdamBase extends Optimizer<AdamSettings> {
 /** Adam (Kingma & Ba 2015); weight decay, 0 by default, is added to the gradient. */
 export class Adam extends AdamBase {
   constructor(parameters: Parameters<AdamSettings>, settings: Partial<AdamSettings> = {}) {
-    super('Adam', parameters, settings, 0, 1);
+    super(kindOf('Adam', 0), parameters, settings, 1);
   }
 }
 
 /** AdamW (Loshchilov & Hutter 2019); weight decay, 0.01 by default, acts on the parameter itself. */
 export class AdamW extends AdamBase {
   constructor(parameters: Parameters<AdamSettings>, settings: Partial<AdamSettings> = {}) {
-    super('AdamW', parameters, settings, 0.01, 0);
+    super(kindOf('AdamW', 0.01), parameters, settings, 0);
   }
 }

@@ -1,13 +1,8 @@
 // Optimisers, schedules, gradient clipping.
 export * from './adam';
 export * from './clip';
-export {
-  Optimizer,
-  type CommonSettings,
-  type OptimizerState,
-  type Parameter,
-  type ParameterGroup,
-  type Parameters,
-} from './optimizer';
+export { Optimizer } from './optimizer';
+export type { CommonSettings, Parameter, ParameterGroup, Parameters } from './parameters';
 export * from './schedules';
 export * from './sgd';
+export type { OptimizerState } from './state';

@@ -1,5 +1,5 @@
 // Learning-rate schedules: pure functions of the step, so that resuming needs nothing but its number.
-import { checkInteger, checkNumber } from '../core';
+import { checkInteger, checkNumber, checkOptions } from '../core';
 
 /** Factor of the base learning rate at a step counted from 0. */
 export type Schedule = (step: number) => number;
@@ -7,7 +7,9 @@ export type Schedule = (step: number) => number;
 export const constant: Schedule = () => 1;
 
 /** Linear from 1 / warmup to 1 over `warmup` steps, then half a cosine from 1 to `floor` at step `total`. */
-export function cosine(total: number, { warmup = 0, floor = 0 }: { warmup?: number; floor?: number } = {}): Schedule {
+export function cosine(total: number, options: { warmup?: number; floor?: number } = {}): Schedule {
+  checkOptions('cosine', options, { warmup: true, floor: true });
+  const { warmup = 0, floor = 0 } = options;
   checkInteger('cosine', 'total', total, 1);
   checkInteger('cosine', 'warmup', warmup, 0, total);
   checkNumber('cosine', 'floor', floor, 0, 1);

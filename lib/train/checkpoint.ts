@@ -1,7 +1,16 @@
 // A checkpoint: the model as `fromPretrained` opens it, and beside it all that training needs to go on bit for bit.
 //   model.safetensors config.json [tokenizer]   optimizer.safetensors trainer.json
 import { join } from 'node:path';
-import { FastWeightsError, type GeneratorState, scope, type Tensor } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  describe,
+  FastWeightsError,
+  type GeneratorState,
+  scope,
+  type Tensor,
+} from '../core';
 import {
   findFolder,
   isJsonObject,
@@ -13,7 +22,7 @@ import {
   writeFolderAtomic,
   writeJson,
 } from '../io';
-import type { AdamW } from '../optim';
+import type { AdamW, OptimizerState } from '../optim';
 import type { TrainableModel } from './evaluate';
 
 /** trainer.json */
@@ -23,7 +32,7 @@ export interface TrainerState {
   /** Seconds of work so far. */
   seconds: number;
   generator: GeneratorState;
-  optimizer: { steps: number; lr: number };
+  optimizer: Omit<OptimizerState, 'tensors'>;
   /** Best validation loss of the run. */
   bestLoss: number | null;
   /** Of a validation at this very step. */
@@ -53,14 +62,21 @@ export async function saveCheckpoint(dir: string, parts: TrainingParts, state: T
 export async function readTrainerState(dir: string): Promise<TrainerState> {
   const path = join(await findFolder(dir), 'trainer.json');
   const state = await readJson(path);
-  if (
-    !isJsonObject(state) ||
-    typeof state.step !== 'number' ||
-    !isJsonObject(state.generator) ||
-    !isJsonObject(state.optimizer)
-  ) {
+  if (!isJsonObject(state) || !isJsonObject(state.generator) || !isJsonObject(state.optimizer)) {
     throw new FastWeightsError('FORMAT', `${path} must be the state of a trainer`, { argument: path });
   }
+  const { step, seconds, generator, bestLoss, validationLoss } = state;
+  asFormat(path, () => {
+    checkInteger('the file', 'step', step);
+    checkNumber('the file', 'seconds', seconds, 0);
+    checkInteger('the file', 'generator.seed', generator.seed);
+    checkInteger('the file', 'generator.stream', generator.stream);
+    for (const [name, loss] of Object.entries({ bestLoss, validationLoss })) {
+      if ((loss ?? null) !== null && typeof loss !== 'number') {
+        throw argumentError('FORMAT', 'the file', name, 'a number or null', describe(loss));
+      }
+    }
+  });
   return state as unknown as TrainerState;
 }
 
@@ -72,6 +88,20 @@ export async function loadOptimizer(
   state: TrainerState,
 ): Promise<void> {
   const tensors = await loadSafetensors(join(await findFolder(dir), 'optimizer.safetensors'), { device });
-  scope(() => optimizer.loadState({ ...state.optimizer, tensors }));
-  for (const t of Object.values(tensors)) t.dispose();
+  try {
+    asFormat(dir, () => scope(() => optimizer.loadState({ ...state.optimizer, tensors })));
+  } finally {
+    for (const t of Object.values(tensors)) t.dispose();
+  }
+}
+
+/** A bad value in a file is an error of the file. */
+function asFormat(path: string, read: () => void): void {
+  try {
+    read();
+  } catch (cause) {
+    if (!(cause instanceof FastWeightsError)) throw cause;
+    const { argument, expected, found } = cause;
+    throw new FastWeightsError('FORMAT', `${path}: ${cause.message}`, { argument, expected, found, cause });
+  }
 }

@@ -32,8 +32,8 @@ export interface TrainingConfig {
   warmup: number;
   /** Where the cosine ends, as a share of the peak. */
   floor: number;
-  /** Largest joint norm of the gradients. */
-  clip: number;
+  /** Largest joint norm of the gradients, above 0; null for none. */
+  clip: number | null;
   /** Of matrix products in steps, see `setFloat32MatmulPrecision`; validation is always exact. */
   matmulPrecision: MatmulPrecision;
   /** Of parameters, data and dropout. */
@@ -119,8 +119,12 @@ export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfi
     checkInteger(where, key, config[key], 1);
   }
   for (const key of ['warmup', 'seed'] as const) checkInteger(where, key, config[key]);
-  for (const key of ['learningRate', 'weightDecay', 'clip', 'checkpointMinutes'] as const) {
+  for (const key of ['learningRate', 'weightDecay', 'checkpointMinutes'] as const) {
     checkNumber(where, key, config[key], 0);
+  }
+  const { clip } = config;
+  if (clip !== null && !(typeof clip === 'number' && clip > 0 && clip < Infinity)) {
+    throw argumentError('INVALID_ARGUMENT', where, 'clip', 'a number above 0, or null for none', describe(clip));
   }
   for (const key of ['beta1', 'beta2', 'floor'] as const) checkNumber(where, key, config[key], 0, 1);
   checkChoice(where, 'matmulPrecision', config.matmulPrecision, MATMUL_PRECISIONS);
@@ -134,12 +138,12 @@ export function openData(data: TextData | TaskData, seed: number): Dataset | Tex
   return textDataset({ path: text, tokenizer: tokens, sequenceLength, validationFraction, seed });
 }
 
-/** Checks a configuration read from a file. */
-export function checkRunConfig(value: unknown, where: string): RunConfig {
+/** Checks a configuration read from a file; settings in `replaced` go before those of the file. */
+export function checkRunConfig(value: unknown, where: string, replaced: Partial<TrainingConfig> = {}): RunConfig {
   const config = section(value, where, 'the file');
   const model = section(config.model, where, 'model');
   const data = section(config.data, where, 'data');
-  const training = fillTraining(section(config.training, where, 'training'));
+  const training = fillTraining({ ...section(config.training, where, 'training'), ...replaced });
   const device = checkChoice(
     where,
     'device',

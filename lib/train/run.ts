@@ -1,7 +1,7 @@
 // A run from its configuration: model, data and folder, new or resumed.
 import { type Device, manualSeed } from '../core';
 import { AutoModelForCausalLM, createModel } from '../models';
-import { checkRunConfig, fillTraining, openData, type RunConfig, type TrainingConfig } from './config';
+import { checkRunConfig, openData, type RunConfig, type TrainingConfig } from './config';
 import type { Dataset, TextDataset } from '../data';
 import { RunFolder } from './runFolder';
 import { Trainer } from './trainer';
@@ -49,9 +49,9 @@ export async function resumeRun(
   options: { device?: Device } = {},
 ): Promise<Run> {
   const folder = await RunFolder.open(dir);
-  const before = checkRunConfig(await folder.config(), `${dir}/config.json`);
+  const before = checkRunConfig(await folder.config(), `${dir}/config.json`, training);
   const { device = before.device } = options;
-  const config = { ...before, device, training: fillTraining({ ...before.training, ...training }) };
+  const config = { ...before, device };
   const checkpoint = (await folder.latest()).dir;
   const data = openData(config.data, config.training.seed);
   const model = await AutoModelForCausalLM.fromPretrained(checkpoint, { device, dtype: config.dtype });

@@ -9,6 +9,7 @@ import type { Batch, Dataset } from '../data';
 import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
 import { fillTraining, type TrainingConfig } from './config';
 import { batchTensors, breathe, evaluate, type Evaluation, type TrainableModel } from './evaluate';
+import { causeOf, checkParameters, explained } from './finite';
 import { type Metrics, type RunFolder } from './runFolder';
 
 export interface TrainerOptions {
@@ -62,6 +63,8 @@ export class Trainer {
   private arrivedAt = 0;
   /** Seconds kept back for the validation at the end, which takes the whole set. */
   private reserve = 0;
+  /** [1]: 0, and NaN from the first step on whose loss or gradients are not finite, so that nothing changes any more. */
+  private health: Tensor | null = null;
   private readonly evaluationBatches: number;
   private readonly optimizer: AdamW;
   private readonly parameters: Tensor[];
@@ -128,6 +131,8 @@ export class Trainer {
     };
     this.begun = this.arrivedAt = performance.now();
     this.savedAt = this.seconds;
+    this.health?.dispose();
+    this.health = null;
     this.options.model.train();
     let pending: Pending | undefined;
     // The numbers of a step are read while the next one is under way, so that the device's queue never runs dry.
@@ -136,9 +141,19 @@ export class Trainer {
       pending = next;
       if (done) report(await this.collect(done));
     };
+    const begin = async (): Promise<Pending> => {
+      try {
+        return this.takeStep();
+      } catch (error) {
+        // What went wrong in the step before is the cause.
+        await settle();
+        throw await explained(error, this.options.model, `step ${this.step + 1}`, this.lastCheckpoint());
+      }
+    };
     try {
+      await checkParameters('train', this.options.model.namedParameters());
       while (this.progress < 1 && !signal?.aborted) {
-        await settle(this.takeStep());
+        await settle(await begin());
         await breathe();
         const validationDue = this.step % validateEvery === 0;
         const checkpointDue = this.step % checkpointEvery === 0 || this.seconds - this.savedAt > checkpointMinutes * 60;
@@ -178,35 +193,40 @@ export class Trainer {
   dispose(): void {
     this.optimizer.zeroGrad();
     this.optimizer.dispose();
+    this.health?.dispose();
+    this.health = null;
   }
 
-  /** Queues one step. The very first one runs with the checks of values on. */
+  /** Queues one step. */
   private takeStep(): Pending {
+    return this.asStep(() => this.queueStep());
+  }
+
+  /** Runs `fn` with the settings that steps have; the very first one with the checks of values on. */
+  private asStep<T>(fn: () => T): T {
     const [checked, precision] = [checksEnabled(), float32MatmulPrecision()];
     const backend = getBackend(this.parameters[0].device);
-    if (this.step === 0) setChecks(true);
+    const first = this.step === 0;
+    if (first) setChecks(true);
     setFloat32MatmulPrecision(this.config.matmulPrecision);
     try {
       backend.useProductLibrary?.(true);
-      return this.queueStep();
+      return fn();
     } finally {
       backend.useProductLibrary?.(false);
       setFloat32MatmulPrecision(precision);
-      if (this.step === 1) setChecks(checked);
+      if (first) setChecks(checked);
     }
   }
 
   private queueStep(): Pending {
-    const { model, data } = this.options;
-    const { accumulate, batchSize, clip } = this.config;
+    const { clip } = this.config;
     const learningRate = this.config.learningRate * this.schedule(this.step, this.progress);
-    const batches = Array.from({ length: accumulate }, (_, i) => data.batch(this.step * accumulate + i, batchSize));
-    const count = batches.reduce((n, batch) => n + batch.labelCount, 0);
     const tensor = scope(() => {
-      const losses = batches.map((batch) => addGradients(model, batch, count));
+      const losses = this.addGradients(this.step);
       const { factor, norm } = clipFactor(this.parameters, clip);
       this.optimizer.lr = learningRate;
-      this.optimizer.step(factor);
+      this.optimizer.step(noGrad(() => factor.add(this.healthAfter([...losses, norm]))));
       this.optimizer.zeroGrad();
       return noGrad(() => cat([...losses, norm], 0));
     });
@@ -218,6 +238,27 @@ export class Trainer {
     return { step: this.step, learningRate, values, tensor };
   }
 
+  /** Adds the gradients of a step, counted from 0; the loss of each batch counts by its share of all labels. */
+  private addGradients(step: number): Tensor[] {
+    const { model, data } = this.options;
+    const { accumulate, batchSize } = this.config;
+    const batches = Array.from({ length: accumulate }, (_, i) => data.batch(step * accumulate + i, batchSize));
+    const count = batches.reduce((n, batch) => n + batch.labelCount, 0);
+    return batches.map((batch) => addGradients(model, batch, count));
+  }
+
+  private healthAfter(numbers: readonly Tensor[]): Tensor {
+    const before = this.health;
+    const sum = numbers.reduce((a, b) => a.add(b)).mul(0);
+    this.health = (before ? sum.add(before) : sum).persist();
+    before?.dispose();
+    return this.health;
+  }
+
+  private lastCheckpoint(): string {
+    return this.saved >= 0 ? `the checkpoint of step ${this.saved} is kept` : 'there is no checkpoint yet';
+  }
+
   /** Waits for the numbers of a step; a run whose numbers are no longer finite ends, its last checkpoint untouched. */
   private async collect({ step, learningRate, values, tensor }: Pending): Promise<Metrics> {
     const numbers = Array.from(await values);
@@ -226,10 +267,10 @@ export class Trainer {
     const loss = numbers.reduce((sum, x) => sum + x, 0);
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
       const [what, found] = Number.isFinite(loss) ? ['gradient norm', gradNorm] : ['loss', loss];
-      const kept = this.saved >= 0 ? `the checkpoint of step ${this.saved} is kept` : 'there is no checkpoint yet';
+      const cause = await causeOf(this.options.model, loss, () => this.asStep(() => this.addGradients(step - 1)));
       throw new FastWeightsError(
         'INVALID_ARGUMENT',
-        `train: the ${what} of step ${step} is ${found}; ${kept}; try a lower learning rate`,
+        `train: the ${what} of step ${step} is ${found}${cause}; ${this.lastCheckpoint()}; try a lower learning rate`,
         {
           argument: 'learningRate',
           expected: 'small enough that the loss stays finite',
@@ -267,7 +308,7 @@ export class Trainer {
     const { optimizer, step, seconds, bestLoss, validationLoss } = this;
     if (this.saved === step && this.validated !== step) return;
     await folder.flush();
-    const { steps, lr } = optimizer;
+    const { tensors: _, ...counts } = optimizer.state();
     await saveCheckpoint(
       folder.checkpointPath(step),
       { model, optimizer, tokenizer },
@@ -275,7 +316,7 @@ export class Trainer {
         step,
         seconds,
         generator: generatorState(),
-        optimizer: { steps, lr },
+        optimizer: counts,
         bestLoss,
         validationLoss,
         config: await folder.config(),

@@ -28,6 +28,7 @@ static void for_blocks(const Context& cx, const List& list, const Body& body) {
 }
 
 void adam(const Context& cx, const adamArgs& x) {
+  if (x.gradientScale.data && __builtin_isnan(x.gradientScale[0])) return;
   const Vec scale = splat(x.gradientScale.data ? x.gradientScale[0] : 1.0f);
   const Vec beta1 = splat(float(x.beta1)), rest1 = splat(float(1 - x.beta1));
   const Vec beta2 = splat(float(x.beta2)), rest2 = splat(float(1 - x.beta2));
@@ -52,6 +53,7 @@ void adam(const Context& cx, const adamArgs& x) {
 }
 
 void sgd(const Context& cx, const sgdArgs& x) {
+  if (x.gradientScale.data && __builtin_isnan(x.gradientScale[0])) return;
   const Vec scale = splat(x.gradientScale.data ? x.gradientScale[0] : 1.0f);
   const Vec rate = splat(float(x.learningRate)), momentum = splat(float(x.momentum));
   const Vec decay = splat(float(x.weightDecay));

@@ -53,6 +53,7 @@ struct Adam {
 
   static FW_DEVICE void run(const Args& x, Shared&) {
     const float scale = x.gradientScale.data ? load(x.gradientScale, 0) : 1.0f;
+    if (scale != scale) return;
     x.items.each([&](int item, int64_t i) {
       const auto& [parameters, gradients, means, squares] = x.items.tensors;
       const float p = load(parameters[item], i), g = fmaf(x.coupled, p, scale * load(gradients[item], i));
@@ -77,6 +78,7 @@ struct Sgd {
 
   static FW_DEVICE void run(const Args& x, Shared&) {
     const float scale = x.gradientScale.data ? load(x.gradientScale, 0) : 1.0f;
+    if (scale != scale) return;
     x.items.each([&](int item, int64_t i) {
       const auto& [parameters, gradients, buffers] = x.items.tensors;
       const float p = load(parameters[item], i);

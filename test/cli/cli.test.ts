@@ -42,6 +42,7 @@ describe('the command line', function () {
       [['train', '--task', 'parity', '--model', 'deltanett'], 'deltanett'],
       [['train'], '--text'],
       [['train', '--task', 'parity', '--dtype', 'float16'], 'bfloat16'],
+      [['train', '--task', 'parity', '--clip', '0'], 'above 0'],
       [['generate', '--checkpoint', 'x', '--top-p', '2'], 'above 0 and at most 1'],
       [['dance'], 'dance'],
     ];
@@ -156,12 +157,15 @@ describe('the command line', function () {
     });
   });
 
-  it('compares several models in one report', async () => {
+  it('compares several models in one report, in bfloat16 and unclipped', async () => {
     await withFolder(async (dir) => {
-      const { code, err } = await run(...TASK, '--model', 'deltanet,linear-transformer', '--steps', '3', '--out', dir);
+      const settings = ['--dtype', 'bfloat16', '--clip', 'none', '--steps', '3', '--out', dir];
+      const { code, err } = await run(...TASK, '--model', 'gated-deltanet,kda', ...settings);
       expect(code, err).to.equal(0);
-      expect(readFileSync(join(dir, 'report.html'), 'utf8')).to.include('linear-transformer');
-      expect(existsSync(join(dir, 'deltanet', 'report.html'))).to.equal(true);
+      expect(readFileSync(join(dir, 'report.html'), 'utf8')).to.include('gated-deltanet');
+      const config = JSON.parse(readFileSync(join(dir, 'kda', 'config.json'), 'utf8')) as { training: object };
+      expect(config.training).to.deep.include({ clip: null });
+      expect(existsSync(join(dir, 'kda', 'report.html'))).to.equal(true);
     });
   });
 

@@ -40,6 +40,27 @@ for (const device of available) {
       });
       after(() => model.dispose());
 
+      it('goes on when its model is cast, and says so when it was moved', async () => {
+        const session = model.createSession();
+        read(session.feed([1, 2, 3, 4]));
+        const weights = Object.entries(model.stateDict()).map(([name, t]) => [name, t.clone()] as const);
+        const exact = read(session.fork().feed([5]));
+        model.to('bfloat16');
+        const rounded = Array.from(read(session.feed([5])));
+        rounded.forEach((x, i) => expect(x).to.be.closeTo(exact[i], 0.1));
+        const elsewhere = device === 'js' ? available[0] : 'js';
+        if (elsewhere !== device) {
+          model.to(elsewhere);
+          const feed = (ids: number[]): Promise<string> => codeOf(() => session.feed(ids));
+          expect([await feed([6]), await feed([6, 7]), session.length]).to.eql(['DEVICE', 'DEVICE', 5]);
+          expect(() => session.feed([6])).to.throw(/the session's state is on '.*', but its model was moved to/);
+          model.to(device);
+        }
+        read(session.feed([6, 7]));
+        model.to('float32').loadStateDict(Object.fromEntries(weights));
+        session.dispose();
+      });
+
       it('goes back to a snapshot and on from a fork with the same bits', () => {
         const session = model.createSession();
         read(session.feed([1, 2, 3, 4]));

@@ -43,6 +43,33 @@ describe('modules', () => {
     expect(other.proj.bias!.tolist()).to.deep.equal([1, 1, 1, 1]);
   });
 
+  it('load what lies in their own memory as it was before, and refuse what is no float', () => {
+    const block = new Block();
+    const [first, second] = [block.norms[0].weight, block.norms[1].weight];
+    fw.noGrad(() => [first.fill_(2), second.fill_(3)]);
+    block.loadStateDict({ 'norms.0.weight': second, 'norms.1.weight': first.detach() }, { strict: false });
+    expect([first.tolist(), second.tolist()]).to.deep.equal([
+      [3, 3, 3, 3],
+      [2, 2, 2, 2],
+    ]);
+    const gone = fw.ones([4]);
+    gone.dispose();
+    const wrong: [fw.ErrorCode, unknown][] = [
+      ['DTYPE', fw.ones([4], { dtype: 'int32' })],
+      ['DISPOSED', gone],
+      ['SHAPE', fw.ones([1])],
+      ['INVALID_ARGUMENT', [1, 1, 1, 1]],
+      ['INVALID_ARGUMENT', undefined],
+    ];
+    for (const [code, source] of wrong) {
+      const state = { 'norms.0.weight': fw.ones([4]), 'norms.1.weight': source } as Record<string, fw.Tensor>;
+      expectError(code, /./, () => block.loadStateDict(state, { strict: false }));
+      expect(first.tolist()).to.deep.equal([3, 3, 3, 3]);
+    }
+    expectError('INVALID_ARGUMENT', /did you mean strict/, () => block.loadStateDict({}, { stirct: false } as never));
+    expectError('INVALID_ARGUMENT', /state/, () => block.loadStateDict(null as never));
+  });
+
   it('move and cast, keeping ties, and survive scopes', () => {
     const block = fw.scope(() => new Block());
     block.to('js').to('bfloat16');
@@ -73,5 +100,143 @@ describe('modules', () => {
     const error = fw.stack(steps, 1).sub(output.detach()).abs().max().item();
     expect(error).to.be.lessThan(1e-6);
     expect(state.sub(finalState!.detach()).abs().max().item()).to.equal(0);
+  });
+});
+
+class Counted extends nn.Module {
+  weight = nn.parameter(fw.tensor([1, 2, 3, 4, 5, 6], { shape: [2, 3] }));
+  row = nn.parameter(this.weight.detach().slice(0, 1));
+  frozen = fw.ones([3]).persist();
+  count = fw.tensor([7, 300], { dtype: 'int32' }).persist();
+  empty = nn.parameter(fw.zeros([0, 3]));
+}
+
+for (const target of [...fw.devices().flatMap((d) => (d.available ? [d.device] : [])), 'bfloat16'] as const) {
+  describe(`modules to ${target}`, () => {
+    const isDevice = target !== 'bfloat16';
+    const make = (): Counted => {
+      const module = new Counted();
+      return isDevice && target === module.device ? module.to('js') : module;
+    };
+
+    it('keep their tensors, values, gradients, and what shares memory', () => {
+      const module = make();
+      const before = module.namedParameters();
+      const view = module.weight.detach();
+      const device = module.device;
+      module.weight.grad = fw.full([2, 3], 0.5, { device }).persist();
+      const { grad } = module.weight;
+      expect(module.to(target)).to.equal(module);
+      expect(module.namedParameters()).to.deep.equal(before);
+      for (const [name, t] of before) {
+        expect(t.device, name).to.equal(isDevice ? target : device);
+        expect(t.dtype, name).to.equal(name === 'count' ? 'int32' : isDevice ? 'float32' : target);
+      }
+      expect([module.weight.requiresGrad, module.row.requiresGrad, module.frozen.requiresGrad]).to.eql([
+        true,
+        true,
+        false,
+      ]);
+      expect(module.weight.grad).to.equal(grad);
+      expect([grad.device, grad.dtype]).to.eql([module.weight.device, module.weight.dtype]);
+      expect(grad.tolist()).to.eql([
+        [0.5, 0.5, 0.5],
+        [0.5, 0.5, 0.5],
+      ]);
+      expect(module.count.tolist()).to.eql([7, 300]);
+      fw.noGrad(() => module.weight.fill_(9));
+      expect(module.row.tolist()).to.eql([[9, 9, 9]]);
+      // A view made before keeps the memory it had.
+      expect([view.device, view.dtype, view.tolist()]).to.eql([
+        device,
+        'float32',
+        [
+          [1, 2, 3],
+          [4, 5, 6],
+        ],
+      ]);
+      module.dispose();
+    });
+
+    it('an optimiser goes on with them, its state with it', () => {
+      const run = (move: boolean): { module: Counted; optimizer: fw.optim.AdamW; values: number[] } => {
+        const module = make();
+        module.frozen.requiresGrad = true;
+        const named = module.namedParameters().filter(([name]) => name === 'frozen');
+        const optimizer = new fw.optim.AdamW(named, { lr: 0.125, weightDecay: 0 });
+        for (let step = 0; step < 6; step++) {
+          if (step === 3 && move) module.to(target);
+          const { device, dtype } = module.frozen;
+          module.frozen.grad = fw.tensor([1, -0.5, step], { device, dtype });
+          optimizer.step();
+        }
+        return { module, optimizer, values: Array.from(module.frozen.to('float32').dataSync()) };
+      };
+      const [stayed, moved] = [run(false), run(true)];
+      moved.values.forEach((x, i) => expect(x).to.be.closeTo(stayed.values[i], isDevice ? 1e-6 : 2e-2));
+      const { tensors, steps, parameterSteps } = moved.optimizer.state();
+      expect([steps, parameterSteps]).to.eql([6, { frozen: 6 }]);
+      expect(Object.keys(tensors).sort()).to.eql(
+        ['frozen.mean', ...(isDevice ? [] : ['frozen.master']), 'frozen.square'].sort(),
+      );
+      for (const t of Object.values(tensors)) expect([t.dtype, t.device]).to.eql(['float32', moved.module.device]);
+      // Back in float32 there is nothing to round.
+      moved.module.to('float32');
+      expect(Object.keys(moved.optimizer.state().tensors)).to.eql(['frozen.mean', 'frozen.square']);
+    });
+
+    it('cannot be moved between a forward and its backward pass', () => {
+      const module = make();
+      const loss = module.weight.square().sum();
+      module.to(target);
+      expectError('GRAPH', /a parameter of shape \[2, 3\] was moved by to\(\)/, () => loss.backward());
+      expect(module.weight.grad).to.equal(null);
+      module.weight.square().sum().backward();
+      expect(module.weight.grad!.dtype).to.equal(module.weight.dtype);
+    });
+
+    it('are moved whole or not at all', () => {
+      const module = make();
+      const { device } = module;
+      for (const [code, last] of [
+        ['GRAPH', module.weight.mul(2)],
+        ['DISPOSED', fw.ones([1], { device })],
+      ] as const) {
+        if (code === 'DISPOSED') last.dispose();
+        Object.assign(module, { last });
+        expectError(code, /Module.to/, () => module.to(target));
+        expect([module.weight.device, module.weight.dtype]).to.eql([device, 'float32']);
+      }
+    });
+  });
+}
+
+describe('modules to what is no place for them', () => {
+  it('is refused', () => {
+    const module = new Counted();
+    expectError('DTYPE', /Module.to: target must be 'float32'/, () => module.to('int32'));
+    for (const target of ['tpu', undefined, 3])
+      expectError('INVALID_ARGUMENT', /device/, () => module.to(target as never));
+    if (module.device !== 'js') expectError('DTYPE', /float64/, () => module.to('float64'));
+    expect(module.weight.dtype).to.equal('float32');
+  });
+
+  it('leaves a master in float32 where a bfloat16 module changes its device', () => {
+    const module = new Counted().to('js').to('bfloat16');
+    const optimizer = new fw.optim.SGD([['w', module.weight]], { lr: 1e-3 });
+    const step = (): void => {
+      const { device, dtype, shape } = module.weight;
+      module.weight.grad = fw.ones(shape, { device, dtype });
+      optimizer.step();
+    };
+    step();
+    const [{ device }] = fw.devices().filter((d) => d.available);
+    module.to(device);
+    step();
+    const expected = Float32Array.from([1, 2, 3, 4, 5, 6], (x) => Math.fround(Math.fround(x - 1e-3) - 1e-3));
+    optimizer
+      .state()
+      .tensors['w.master'].dataSync()
+      .forEach((x, i) => expect(x).to.be.closeTo(expected[i], 1e-6));
   });
 });

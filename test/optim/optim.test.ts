@@ -1,6 +1,7 @@
 // Optimisers against the published formulas in float64, schedules, clipping.
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { getBackend } from '../../lib/backends';
 import { expectError } from '../support/errors';
 import { expectClose } from '../support/tolerance';
 
@@ -112,6 +113,185 @@ for (const { device, available } of fw.devices()) {
       );
     });
 
+    /** One step with these gradients; parameters without one sit it out. */
+    const stepWith = (optimizer: { step(): void }, gradients: [fw.Tensor, number | number[]][]): void => {
+      for (const [t, g] of gradients) {
+        t.grad = (typeof g === 'number' ? fw.full(t.shape, g, { device }) : fw.tensor(g, { device })).persist();
+      }
+      optimizer.step();
+      for (const [t] of gradients) {
+        t.grad!.dispose();
+        t.grad = null;
+      }
+    };
+
+    it('a parameter that joins later starts its own count, and keeps it over a saved state', () => {
+      const gradients = Array.from({ length: 5 }, (_, s) => Array.from({ length: n }, (_, i) => gradientAt(s + 1, i)));
+      const expected = adamLoop(n, 5, { lr: 0.01, b1: 0.9, b2: 0.999, eps: 1e-8, wd: 0, coupled: true });
+      const make = (...named: [string, fw.Tensor][]): fw.optim.Adam => new Adam(named, { lr: 0.01 });
+      const [a, b] = [start(), start()];
+      const optimizer = make(['a', a], ['b', b]);
+      for (let s = 0; s < 40; s++) stepWith(optimizer, [[a, 1]]);
+      for (const g of gradients.slice(0, 2)) {
+        stepWith(optimizer, [
+          [a, 1],
+          [b, g],
+        ]);
+      }
+      const [c, d] = [a, b].map((t) => fw.nn.parameter(t.detach().clone()));
+      const resumed = make(['a', c], ['b', d]);
+      const saved = optimizer.state();
+      expect([saved.steps, saved.parameterSteps]).to.eql([42, { a: 42, b: 2 }]);
+      resumed.loadState(saved);
+      for (const g of gradients.slice(2)) {
+        stepWith(optimizer, [
+          [a, 1],
+          [b, g],
+        ]);
+        stepWith(resumed, [
+          [c, 1],
+          [d, g],
+        ]);
+      }
+      expectClose('late', b.dataSync(), expected, 1e-6);
+      expect([c.dataSync(), d.dataSync()]).to.eql([a.dataSync(), b.dataSync()]);
+      expect(resumed.state().parameterSteps).to.eql({ a: 45, b: 5 });
+    });
+
+    it('loads a state without counts of parameters: each with buffers has taken every step', () => {
+      const [a, b] = [start(), start()];
+      const first = new Adam([['a', a]], { lr: 0.01 });
+      for (let s = 0; s < 7; s++) stepWith(first, [[a, 1]]);
+      const { steps, lr, tensors } = first.state();
+      const second = new Adam(
+        [
+          ['a', a],
+          ['b', b],
+        ],
+        { lr: 0.01 },
+      );
+      second.loadState({ steps, lr, tensors });
+      expect(second.state().parameterSteps).to.eql({ a: 7 });
+      const sgd = new SGD([['a', a]]);
+      sgd.loadState({ steps, lr, tensors: {} });
+      expect(sgd.state().parameterSteps).to.eql({ a: 7 });
+    });
+
+    it('one call updates all parameters of one count, dtype and group', () => {
+      const kernels = getBackend(device).kernels;
+      const { adam } = kernels;
+      const counts: number[] = [];
+      try {
+        kernels.adam = (args) => {
+          counts.push(args.parameters.length);
+          adam(args);
+        };
+        const all = Array.from({ length: 6 }, start);
+        all.push(fw.nn.parameter(start().detach().to('bfloat16')));
+        const optimizer = new AdamW(all);
+        const step = (...which: number[]): number[] => {
+          for (const i of which) all[i].grad = fw.ones([n], { device, dtype: all[i].dtype });
+          optimizer.step();
+          for (const t of all) t.grad = null;
+          return counts.splice(0);
+        };
+        expect(step(0, 1, 2)).to.eql([3]);
+        expect(step(0, 1, 2, 3, 4, 5)).to.eql([3, 3]);
+        expect(step(0, 6, 1, 3)).to.eql([2, 1, 1]);
+        expect(step()).to.eql([]);
+      } finally {
+        kernels.adam = adam;
+      }
+    });
+
+    it('leaves frozen parameters as they are, and goes on with them when they are thawed', () => {
+      const [p, q] = [start(), start()];
+      q.requiresGrad = false;
+      const optimizer = new SGD([p, q], { lr: 0.5 });
+      stepWith(optimizer, [
+        [p, 1],
+        [q, 1],
+      ]);
+      expect([p.dataSync()[0], q.dataSync()[0]]).to.eql([0.5, 1]);
+      q.requiresGrad = true;
+      stepWith(optimizer, [[q, 1]]);
+      expect(q.dataSync()[0]).to.equal(0.5);
+      expect(optimizer.state().parameterSteps).to.eql({ 0: 1, 1: 1 });
+    });
+
+    it('a scale of NaN changes nothing', () => {
+      for (const make of [AdamW, SGD]) {
+        const p = start();
+        const before = p.dataSync();
+        const optimizer = new make([p], { lr: 0.5 });
+        p.grad = fw.ones([n], { device });
+        optimizer.step(fw.full([1], NaN, { device }));
+        expect(p.dataSync()).to.eql(before);
+        for (const t of Object.values(optimizer.state().tensors)) expect(t.abs().max().item()).to.equal(0);
+      }
+    });
+
+    it('takes over a state only when all of it fits', () => {
+      const [a, b] = [start(), start()];
+      const named: [string, fw.Tensor][] = [
+        ['a', a],
+        ['b', b],
+      ];
+      const source = new AdamW(named, { lr: 0.25 });
+      stepWith(source, [
+        [a, 1],
+        [b, 2],
+      ]);
+      const good = source.state();
+      const target = new AdamW(named, { lr: 0.5 });
+      stepWith(target, [[b, 3]]);
+      const picture = (): unknown => {
+        const { tensors, ...numbers } = target.state();
+        return [numbers, Object.entries(tensors).map(([name, t]) => [name, t.tolist()])];
+      };
+      const before = picture();
+      const gone = fw.zeros([n], { device });
+      gone.dispose();
+      const elsewhere: fw.Device = device === 'js' ? 'cpu' : 'js';
+      const other = fw.devices().some((d) => d.device === elsewhere && d.available);
+      const put = (name: string, t: unknown): object => ({ ...good, tensors: { ...good.tensors, [name]: t } });
+      const { 'b.mean': _, ...withoutMean } = good.tensors;
+      const wrong: [fw.ErrorCode, RegExp, unknown][] = [
+        ['SHAPE', /b.mean must be \[37\], got \[1\]/, put('b.mean', fw.zeros([1], { device }))],
+        ['SHAPE', /b.mean/, put('b.mean', fw.zeros([1, n], { device }))],
+        [
+          'DTYPE',
+          /b.square must be float32, got bfloat16/,
+          put('b.square', fw.zeros([n], { device, dtype: 'bfloat16' })),
+        ],
+        ['DTYPE', /b.square/, put('b.square', fw.zeros([n], { device, dtype: 'int32' }))],
+        ['DISPOSED', /loadState/, put('b.mean', gone)],
+        ['INVALID_ARGUMENT', /b.mean must be a tensor/, put('b.mean', [1])],
+        ['INVALID_ARGUMENT', /c.mean/, put('c.mean', fw.zeros([n], { device }))],
+        ['INVALID_ARGUMENT', /parameter b is without mean/, { ...good, tensors: withoutMean }],
+        ['INVALID_ARGUMENT', /parameter a is without mean, square/, { ...good, tensors: {} }],
+        ['INVALID_ARGUMENT', /loadState: steps/, { ...good, steps: -1 }],
+        ['INVALID_ARGUMENT', /loadState: steps/, { ...good, steps: 1.5 }],
+        ['INVALID_ARGUMENT', /loadState: lr/, { ...good, lr: NaN }],
+        ['INVALID_ARGUMENT', /parameterSteps.b/, { ...good, parameterSteps: { a: 1, b: 2 } }],
+        ['INVALID_ARGUMENT', /parameterSteps.b/, { ...good, parameterSteps: { a: 1, b: '1' } }],
+        ['INVALID_ARGUMENT', /parameterSteps/, { ...good, parameterSteps: { a: 1, b: 1, c: 1 } }],
+        ['INVALID_ARGUMENT', /did you mean tensors/, { ...good, tensor: {} }],
+        ['INVALID_ARGUMENT', /tensors/, { steps: 1, lr: 1 }],
+        ['INVALID_ARGUMENT', /state/, null],
+      ];
+      if (other) wrong.push(['DEVICE', /b.mean/, put('b.mean', fw.zeros([n], { device: elsewhere }))]);
+      for (const [code, message, state] of wrong) {
+        expectError(code, message, () => target.loadState(state as fw.optim.OptimizerState));
+        expect(picture()).to.eql(before);
+      }
+      target.loadState(good);
+      expect(target.state().tensors['b.mean'].tolist()).to.eql(good.tensors['b.mean'].tolist());
+      // What the state does not hold is no longer there.
+      target.loadState({ steps: 0, lr: 0.5, parameterSteps: {}, tensors: {} });
+      expect([target.state().tensors, target.lr]).to.eql([{}, 0.5]);
+    });
+
     const bfloat16 = (): fw.Tensor => fw.nn.parameter(fw.full([n], 1, { device, dtype: 'bfloat16' }));
     const step = (optimizer: { step(): void }, p: fw.Tensor, gradient: number): void => {
       p.grad = fw.full([n], gradient, { device, dtype: 'bfloat16' }).persist();
@@ -170,6 +350,19 @@ for (const { device, available } of fw.devices()) {
       expect(p.grad.dataSync()[0]).to.be.closeTo(1 / Math.sqrt(n), 2 ** -9);
       const scale = fw.ones([1], { device, dtype: 'bfloat16' });
       expectError('DTYPE', /gradientScale must be float32/, () => new SGD([p]).step(scale));
+    });
+
+    it('clips gradients of several dtypes together', () => {
+      const [p, q] = [bfloat16(), start()];
+      p.grad = fw.full([n], 3, { device, dtype: 'bfloat16' }).persist();
+      q.grad = fw.full([n], 4, { device }).persist();
+      const { factor, norm } = clipFactor([p, q], null);
+      expect(norm.item()).to.be.closeTo(5 * Math.sqrt(n), 1e-3);
+      expect(factor.tolist()).to.eql([1]);
+      clipGradNorm([p, q], 1);
+      expect(q.grad.dataSync()[0]).to.be.closeTo(4 / 5 / Math.sqrt(n), 1e-6);
+      expect(p.grad.dataSync()[0]).to.be.closeTo(3 / 5 / Math.sqrt(n), 2 ** -10);
+      new AdamW([p, q]).step(factor);
     });
 
     it('clips the joint norm, on the device', () => {

@@ -5,6 +5,7 @@ import { floats, maybe } from './view';
 export function adam(args: KernelArguments<'adam'>): void {
   const { learningRate, beta1, beta2, eps, weightDecay, coupled, correction1, correction2 } = args;
   const scale = maybe(args.gradientScale)?.[0] ?? 1;
+  if (Number.isNaN(scale)) return;
   args.parameters.forEach(({ size }, item) => {
     const [parameter, gradient] = [floats(args.parameters[item]), floats(args.gradients[item])];
     const [mean, square] = [floats(args.means[item]), floats(args.squares[item])];
@@ -25,6 +26,7 @@ export function adam(args: KernelArguments<'adam'>): void {
 export function sgd(args: KernelArguments<'sgd'>): void {
   const { learningRate, momentum, nesterov, weightDecay } = args;
   const scale = maybe(args.gradientScale)?.[0] ?? 1;
+  if (Number.isNaN(scale)) return;
   args.parameters.forEach(({ size }, item) => {
     const [parameter, gradient] = [floats(args.parameters[item]), floats(args.gradients[item])];
     const buffer = maybe(args.momentumBuffers[item] ?? null);

@@ -1,0 +1,98 @@
+// The saved state of an optimiser: numbers and tensors, and the check that all of it fits before any is taken over.
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describe,
+  FastWeightsError,
+  formatShape,
+  Tensor,
+} from '../core';
+import { statisticsDtype } from '../ops';
+import type { Entry } from './parameters';
+
+/** Numbers and tensors that let an optimiser go on exactly where it was. */
+export interface OptimizerState {
+  steps: number;
+  lr: number;
+  /** Steps of each parameter; where it is missing, each with buffers has taken part in all of them. */
+  parameterSteps?: Record<string, number>;
+  /** `<parameter>.<buffer>` */
+  tensors: Record<string, Tensor>;
+}
+
+/** What a state holds for one parameter. */
+export interface LoadedEntry<S> {
+  entry: Entry<S>;
+  steps: number;
+  buffers: Record<string, Tensor>;
+}
+
+/** The value of a bfloat16 parameter before rounding. */
+export const MASTER = 'master';
+
+/** Matches a state with the parameters that it is for; throws, and has changed nothing, where anything does not fit. */
+export function checkState<S>(
+  state: OptimizerState,
+  entries: readonly Entry<S>[],
+  buffers: readonly string[],
+): LoadedEntry<S>[] {
+  const where = 'loadState';
+  if (typeof state !== 'object' || state === null) {
+    throw argumentError('INVALID_ARGUMENT', where, 'state', 'made by state()', describe(state));
+  }
+  checkOptions<OptimizerState>(where, state, { steps: true, lr: true, parameterSteps: true, tensors: true });
+  const { parameterSteps: counts, tensors } = state;
+  checkInteger(where, 'steps', state.steps);
+  checkNumber(where, 'lr', state.lr, 0);
+  const loaded = new Map<string, LoadedEntry<S>>(
+    entries.map((entry) => [entry.name, { entry, steps: 0, buffers: {} }]),
+  );
+  const owners = new Map(
+    [...loaded.values()].flatMap((l) => [...buffers, MASTER].map((b) => [`${l.entry.name}.${b}`, [l, b] as const])),
+  );
+  for (const [name, tensor] of Object.entries(section(where, 'tensors', tensors))) {
+    const owner = owners.get(name);
+    if (!owner) {
+      throw argumentError('INVALID_ARGUMENT', where, 'tensors', 'buffers of the same parameters', name);
+    }
+    const [{ entry, buffers: own }, buffer] = owner;
+    checkBuffer(where, name, tensor, entry.parameter);
+    own[buffer] = tensor;
+  }
+  const stranger = Object.keys(counts ? section(where, 'parameterSteps', counts) : {}).find((n) => !loaded.has(n));
+  if (stranger !== undefined) {
+    throw argumentError('INVALID_ARGUMENT', where, 'parameterSteps', 'counts of the same parameters', stranger);
+  }
+  for (const { entry, buffers: own } of loaded.values()) {
+    const missing = buffers.filter((b) => !(b in own));
+    const begun = buffers.length === 0 || missing.length < buffers.length;
+    const fallback = begun && !counts ? state.steps : 0;
+    const steps = checkInteger(where, `parameterSteps.${entry.name}`, counts?.[entry.name] ?? fallback, 0, state.steps);
+    if (missing.length > 0 && (begun || steps > 0 || MASTER in own)) {
+      const message = `${where}: parameter ${entry.name} is without ${missing.join(', ')}`;
+      throw new FastWeightsError('INVALID_ARGUMENT', message, { argument: `${entry.name}.${missing[0]}` });
+    }
+    loaded.get(entry.name)!.steps = steps;
+  }
+  return [...loaded.values()];
+}
+
+function section<T>(where: string, argument: string, value: Record<string, T>): Record<string, T> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw argumentError('INVALID_ARGUMENT', where, argument, 'an object', describe(value));
+}
+
+function checkBuffer(where: string, name: string, tensor: unknown, parameter: Tensor): void {
+  if (!(tensor instanceof Tensor)) throw argumentError('INVALID_ARGUMENT', where, name, 'a tensor', describe(tensor));
+  tensor.checkAlive(where);
+  const [dtype, shape] = [statisticsDtype(parameter), formatShape(parameter.shape)];
+  if (formatShape(tensor.shape) !== shape) {
+    throw argumentError('SHAPE', where, name, shape, formatShape(tensor.shape));
+  }
+  if (tensor.dtype !== dtype) throw argumentError('DTYPE', where, name, dtype, tensor.dtype);
+  if (tensor.device !== parameter.device) {
+    throw argumentError('DEVICE', where, name, `on '${parameter.device}' like its parameter`, `'${tensor.device}'`);
+  }
+}
