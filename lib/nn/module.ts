@@ -1,6 +1,23 @@
 // Modules: trees of parameters whose property names are the names in the weight file.
-import { type Device, type DType, FastWeightsError, argumentError, formatShape, sameShape, Tensor } from '../core';
+import {
+  argumentError,
+  checkOptions,
+  type Device,
+  type DType,
+  FastWeightsError,
+  formatShape,
+  type OptionNames,
+  sameShape,
+  Tensor,
+} from '../core';
 import { noGrad } from '../autograd';
+
+export interface LoadStateOptions {
+  /** Whether the names must be those of the module, true by default. */
+  strict?: boolean;
+}
+
+const LOAD: OptionNames<LoadStateOptions> = { strict: 'flag' };
 
 /** Marks a tensor as trained: it requires a gradient and no scope frees it. */
 export function parameter(t: Tensor): Tensor {
@@ -79,8 +96,9 @@ export abstract class Module {
    * Copies tensors into the parameters of the same name, cast and moved as needed. Nothing is changed unless every name
    * and shape fits; with `strict: false` missing and unknown names are skipped.
    */
-  loadStateDict(state: Readonly<Record<string, Tensor>>, options: { strict?: boolean } = {}): void {
+  loadStateDict(state: Readonly<Record<string, Tensor>>, options: LoadStateOptions = {}): void {
     const where = 'loadStateDict';
+    checkOptions(where, options, LOAD);
     const own = new Map(this.namedParameters());
     const given = new Map(Object.entries(state));
     if (options.strict ?? true) {
