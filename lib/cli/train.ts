@@ -228,7 +228,7 @@ async function configsOf(options: TrainCommandOptions, device: Device, command: 
 }
 
 function taskOf(options: TrainCommandOptions, task: TaskName): TaskData {
-  return { task, options: options.taskOptions ?? {} } as TaskData;
+  return { task, options: options.taskOptions ?? {} };
 }
 
 async function textOf(options: TrainCommandOptions, device: Device): Promise<TextData> {

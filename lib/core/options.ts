@@ -6,8 +6,10 @@ import { argumentError, describe, FastWeightsError } from './errors';
  * option cannot be left out.
  */
 export type OptionNames<O extends object> = {
-  readonly [K in keyof O]-?: [Exclude<O[K], null | undefined>] extends [boolean] ? 'flag' : true;
+  readonly [K in keyof O]-?: IsFlag<Exclude<O[K], null | undefined>> extends true ? 'flag' : true;
 };
+
+type IsFlag<T> = [T] extends [never] ? false : [T] extends [boolean] ? true : false;
 
 /**
  * Requires a plain options object whose keys are all known and whose flags are true, false or not given. It runs for

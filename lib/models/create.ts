@@ -166,7 +166,7 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
     device,
     dtype,
     ...rest
-  } = options as CreateOptions;
+  } = options;
   for (const [key, value] of Object.entries({ vocabSize, hiddenSize, numLayers, numHeads })) {
     checkInteger(where, key, value, 1);
   }

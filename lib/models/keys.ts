@@ -86,7 +86,7 @@ const FLA: OptionNames<FlaKeys> = {
   hiddenAct: true,
   normEps: true,
   elementwiseAffine: 'flag',
-  attnresBlockSize: 'flag',
+  attnresBlockSize: true,
   attn: true,
   fuseNorm: 'flag',
   attnMode: true,

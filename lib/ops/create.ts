@@ -21,6 +21,7 @@ import {
   type Tensor,
 } from '../core';
 import { type Backend, defaultDevice, getBackend } from '../backends';
+import { checksEnabled } from './checks';
 import { checkScalar, emptyOn, fill } from './kernel';
 
 /** Where and how a new tensor lives. dtype float32 and the default device unless given. */
@@ -38,6 +39,8 @@ export function checkTensorOptions(where: string, options: TensorOptions): void 
 }
 
 function backendFor(options: TensorOptions): Backend {
+  // With the checks on, the places where tensors are made are recorded from the first one on.
+  checksEnabled();
   return getBackend(options.device ?? defaultDevice());
 }
 
