@@ -77,7 +77,9 @@ export function lstm(
     const biasHh = widen(layer.biasHh ?? null);
     checkShape('lstm', `weightHh${l}`, layer.weightHh, [4 * d, d], '4 D, D');
     for (const part of ['hidden', 'cell'] as const) {
-      if (initial) checkShape('lstm', `initial ${part}`, initial[part], [layers.length, batch, d], 'layers, batch, D');
+      if (!initial) continue;
+      checkFloat('lstm', `initial ${part}`, initial[part]);
+      checkShape('lstm', `initial ${part}`, initial[part], [layers.length, batch, d], 'layers, batch, D');
     }
     const fromInput = linear(sequence, widen(layer.weightIh), widen(layer.biasIh ?? null));
     let [hidden, cell] = (['hidden', 'cell'] as const).map((part) =>
