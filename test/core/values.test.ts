@@ -90,7 +90,11 @@ for (const { device, available } of fw.devices()) {
       ],
       ['layers', /at least one layer/, () => fw.lstm(z(1, 2, 4), [])],
       ['weightHh0', /weightHh0 must be a Tensor/, () => fw.lstm(z(1, 2, 4), [{ weightIh: z(8, 4) } as never])],
-      ['initial hidden', /initial hidden must be a Tensor/, () => fw.lstm(z(1, 2, 4), layers, { cell: z(1, 1, 2) } as never)],
+      [
+        'initial hidden',
+        /initial hidden must be a Tensor/,
+        () => fw.lstm(z(1, 2, 4), layers, { cell: z(1, 1, 2) } as never),
+      ],
       [
         'gradient',
         /gradient must be a Tensor/,
