@@ -16,15 +16,20 @@ type IsFlag<T> = [T] extends [never] ? false : [T] extends [boolean] ? true : fa
  * every token of a generation: one look at the record for each key, and no message unless something is wrong.
  */
 export function checkOptions<O extends object>(where: string, options: O, known: OptionNames<O>): void {
-  if (options?.constructor !== Object) checkObject(where, 'options', options);
+  let empty = true;
   for (const key in options) {
+    empty = false;
     const kind: unknown = known[key];
     if (kind === true) continue;
-    if (kind !== 'flag') refuseKey(where, key, Object.keys(known));
+    if (kind !== 'flag') {
+      checkObject(where, 'options', options);
+      refuseKey(where, key, Object.keys(known));
+    }
     const value: unknown = options[key];
     if (typeof value === 'boolean' || value === undefined || value === null) continue;
     throw argumentError('INVALID_ARGUMENT', where, key, 'true or false', describe(value));
   }
+  if (empty) checkObject(where, 'options', options);
 }
 
 /** Objects of other realms and of classes are fine; lists, maps, buffers and what is no object are not. */

@@ -35,6 +35,8 @@ const logits = z(3, 5);
 const norm = z(2, 4);
 const model = fw.createModel('deltanet', sizes);
 const layer = { weightIh: z(8, 4), weightHh: z(8, 2) };
+const small = { vocabSize: 11, hiddenSize: 16, numHiddenLayers: 1 };
+const nowhere = path.join(tmpdir(), 'fast-weights-nowhere');
 const dataset = fw.data.tasks.parity({ maxLength: 3 });
 
 /** Every public function with an options object: a call with the options given, and a wrong name with its nearest. */
@@ -107,15 +109,40 @@ const CALLS: [name: string, wrong: string, near: string | null, call: Call][] = 
     'initializerRange',
     (given) => fw.createModel(name, { ...sizes, ...(given as object) }),
   ]),
-  ['delta_net', 'hidden_szie', 'hidden_size', (given) => new fw.models.DeltaNetForCausalLM(given)],
-  ['linear_attn', 'featureMpa', 'featureMap', (given) => new fw.models.LinearAttentionForCausalLM(given)],
-  ['retnet', 'use_output_gat', 'use_output_gate', (given) => new fw.models.RetNetForCausalLM(given)],
-  ['gla', 'clampMni', 'clampMin', (given) => new fw.models.GLAForCausalLM(given)],
-  ['delta_net_2021', 'featuremap', 'featureMap', (given) => new fw.models.DeltaNet2021ForCausalLM(given)],
-  ['gated_deltanet', 'num_v_haeds', 'num_v_heads', (given) => new fw.models.GatedDeltaNetForCausalLM(given)],
-  ['kda', 'lowerBonud', 'lowerBound', (given) => new fw.models.KDAForCausalLM(given)],
-  ['llama', 'ropeTehta', 'ropeTheta', (given) => new fw.models.LlamaForCausalLM(given)],
-  ['lstm', 'vocab_sz', 'vocab_size', (given) => new fw.models.LstmForCausalLM(given)],
+  [
+    'delta_net',
+    'hidden_szie',
+    'hidden_size',
+    (given) => new fw.models.DeltaNetForCausalLM({ ...small, ...(given as object) }),
+  ],
+  [
+    'linear_attn',
+    'featureMpa',
+    'featureMap',
+    (given) => new fw.models.LinearAttentionForCausalLM({ ...small, ...(given as object) }),
+  ],
+  [
+    'retnet',
+    'use_output_gat',
+    'use_output_gate',
+    (given) => new fw.models.RetNetForCausalLM({ ...small, ...(given as object) }),
+  ],
+  ['gla', 'clampMni', 'clampMin', (given) => new fw.models.GLAForCausalLM({ ...small, ...(given as object) })],
+  [
+    'delta_net_2021',
+    'featuremap',
+    'featureMap',
+    (given) => new fw.models.DeltaNet2021ForCausalLM({ ...small, ...(given as object) }),
+  ],
+  [
+    'gated_deltanet',
+    'num_v_haeds',
+    'num_v_heads',
+    (given) => new fw.models.GatedDeltaNetForCausalLM({ ...small, ...(given as object) }),
+  ],
+  ['kda', 'lowerBonud', 'lowerBound', (given) => new fw.models.KDAForCausalLM({ ...small, ...(given as object) })],
+  ['llama', 'ropeTehta', 'ropeTheta', (given) => new fw.models.LlamaForCausalLM({ ...small, ...(given as object) })],
+  ['lstm', 'vocab_sz', 'vocab_size', (given) => new fw.models.LstmForCausalLM({ ...small, ...(given as object) })],
   ['fromConfig', 'dvice', 'device', (given) => fw.AutoModelForCausalLM.fromConfig({ modelType: 'lstm' }, given)],
   ['mqar', 'vocabSzie', 'vocabSize', (given) => fw.data.tasks.mqar(given)],
   ['parity', 'maxLegnth', 'maxLength', (given) => fw.data.tasks.parity(given)],
@@ -143,11 +170,11 @@ const CALLS: [name: string, wrong: string, near: string | null, call: Call][] = 
 const LATER: [name: string, wrong: string, near: string, call: (given: never) => Promise<unknown>][] = [
   ['generate', 'maxNewTokns', 'maxNewTokens', (given) => model.generate([1], given).next()],
   ['generate', 'temprature', 'temperature', (given) => model.createSession().generate([1], given).next()],
-  ['fromPretrained', 'devcie', 'device', (given) => fw.AutoModelForCausalLM.fromPretrained('nowhere', given)],
-  ['savePretrained', 'maxShardByte', 'maxShardBytes', (given) => model.savePretrained('nowhere', given)],
-  ['saveShards', 'metdata', 'metadata', (given) => fw.saveShards('nowhere', {}, given)],
-  ['resumeRun', 'devise', 'device', (given) => fw.resumeRun('nowhere', {}, given)],
-  ['startRun', 'modell', 'model', (given) => fw.startRun(given, 'nowhere')],
+  ['fromPretrained', 'devcie', 'device', (given) => fw.AutoModelForCausalLM.fromPretrained(nowhere, given)],
+  ['savePretrained', 'maxShardByte', 'maxShardBytes', (given) => model.savePretrained(nowhere, given)],
+  ['saveShards', 'metdata', 'metadata', (given) => fw.saveShards(nowhere, {}, given)],
+  ['resumeRun', 'devise', 'device', (given) => fw.resumeRun(nowhere, {}, given)],
+  ['startRun', 'modell', 'model', (given) => fw.startRun(given, nowhere)],
 ];
 
 async function later(call: () => Promise<unknown>): Promise<() => never> {
