@@ -130,7 +130,7 @@ describe('model families', () => {
       const train = (): void =>
         fw.scope(() => {
           const ids = fw.tensor(randomIds(40, 5), { shape: [2, 20], dtype: 'int32' });
-          model.forward(ids, { labels: ids }).loss!.backward();
+          model.forward(ids, { labels: ids }).loss.backward();
         });
       train();
       for (const [weight, { grad }] of model.namedParameters()) {
@@ -151,7 +151,7 @@ describe('model families', () => {
     const lossOf = (ids: number[], labels: number[], cuSeqlens?: number[]): number =>
       fw.noGrad(() => {
         const [x, y] = [ids, labels].map((list) => fw.tensor(list, { shape: [1, list.length], dtype: 'int32' }));
-        return model.forward(x, { labels: y, cuSeqlens }).loss!.item();
+        return model.forward(x, { labels: y, cuSeqlens }).loss.item();
       });
     const [a, b] = [randomIds(5, 1), randomIds(4, 2)];
     const apart = [lossOf(a, a), lossOf(b, b)];
@@ -194,13 +194,13 @@ describe('bfloat16 models', () => {
   const gradientsOf = (model: Model): { loss: number; gradients: number[] } => {
     const ids = fw.tensor(randomIds(24, 9), { shape: [2, 12], dtype: 'int32', device: available[0] });
     const { loss } = model.forward(ids, { labels: ids });
-    loss!.backward();
-    expect(loss!.dtype).to.equal('float32');
+    loss.backward();
+    expect(loss.dtype).to.equal('float32');
     const gradients = model.namedParameters().flatMap(([name, { grad, dtype }]) => {
       expect(grad!.dtype, name).to.equal(dtype);
       return Array.from(grad!.dataSync());
     });
-    const result = { loss: loss!.item(), gradients };
+    const result = { loss: loss.item(), gradients };
     for (const [, t] of model.namedParameters()) t.grad!.dispose();
     return result;
   };
@@ -313,7 +313,7 @@ describe('model folders and configurations', () => {
     for (const [change, expected, argument] of wrong) {
       const base = 'num_attention_heads' in change ? headless : { num_heads, ...headless };
       try {
-        fw.AutoModelForCausalLM.fromConfig({ ...base, ...change } as fw.models.ConfigurationInput);
+        fw.AutoModelForCausalLM.fromConfig({ ...base, ...change });
         expect.fail(JSON.stringify(change));
       } catch (error) {
         expect(error, JSON.stringify(change)).to.be.instanceOf(fw.FastWeightsError);
