@@ -87,7 +87,13 @@ export {
   type TokenIds,
 } from './inference';
 export * as models from './models';
-export { AutoModelForCausalLM, createModel, type CreateOptions, type PretrainedOptions } from './models';
+export {
+  AutoModelForCausalLM,
+  createModel,
+  type CreateOptions,
+  type ModelName,
+  type PretrainedOptions,
+} from './models';
 export * as data from './data';
 export * as viz from './viz';
 export {

@@ -61,7 +61,7 @@ function tokens(B: number, T: number, vocabulary: number, device: Device): Tenso
 function gradients(model: Model, problem: LanguageModelProblem, device: Device): Record<string, ArrayLike<number>> {
   return fw.scope(() => {
     const ids = tokens(1, Math.min(CHECKED.tokens, problem.B * problem.T), problem.vocabulary, device);
-    const loss = model.forward(ids, { labels: ids }).loss!;
+    const loss = model.forward(ids, { labels: ids }).loss;
     loss.backward();
     const parameters = model.namedParameters().map(([name, t]) => [`d${name}`, t.grad!.dataSync()] as const);
     model.zeroGrad();
@@ -107,7 +107,7 @@ export function makeTraining(problem: LanguageModelProblem): { model: Model; ste
   const ids = tokens(B, T, vocabulary, device);
   const step = (): Tensor =>
     fw.scope(() => {
-      const loss = model.forward(ids, { labels: ids }).loss!;
+      const loss = model.forward(ids, { labels: ids }).loss;
       loss.backward();
       optimizer.step();
       optimizer.zeroGrad();

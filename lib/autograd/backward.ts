@@ -1,5 +1,17 @@
 // The backward pass: nodes in reverse order of creation, each gradient freed as soon as it is used.
-import { argumentError, FastWeightsError, formatShape, operators, sameShape, scope, Storage, Tensor } from '../core';
+import {
+  argumentError,
+  checkOptions,
+  describe,
+  FastWeightsError,
+  formatShape,
+  operators,
+  type OptionNames,
+  sameShape,
+  scope,
+  Storage,
+  Tensor,
+} from '../core';
 import { getBackend } from '../backends';
 import { noGrad } from './mode';
 import { type Edge, edgeOf, type Node } from './tape';
@@ -10,11 +22,18 @@ export interface Root {
   gradient: Tensor;
 }
 
+export interface BackwardOptions {
+  retainGraph?: boolean;
+}
+
+const OPTIONS: OptionNames<BackwardOptions> = { retainGraph: 'flag' };
+
 /**
  * Adds the gradient of `root` to `.grad` of every leaf of its graph. `gradient` is that of the root itself: 1 when it
  * has one element, else required, of the root's shape and dtype. The graph is freed on the way unless `retainGraph`.
  */
-export function backward(root: Tensor, gradient?: Tensor, options: { retainGraph?: boolean } = {}): void {
+export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptions = {}): void {
+  checkOptions('backward', options, OPTIONS);
   root.checkAlive('backward');
   if (!root.requiresGrad) {
     throw new FastWeightsError('GRAPH', 'backward: the tensor does not depend on anything that requires a gradient');
@@ -23,6 +42,9 @@ export function backward(root: Tensor, gradient?: Tensor, options: { retainGraph
     throw argumentError('SHAPE', 'backward', 'gradient', `given, of shape ${formatShape(root.shape)}`, 'nothing');
   }
   if (gradient) {
+    if (!(gradient instanceof Tensor)) {
+      throw argumentError('INVALID_ARGUMENT', 'backward', 'gradient', 'a Tensor', describe(gradient));
+    }
     gradient.checkAlive('backward');
     if (!sameShape(gradient.shape, root.shape)) {
       throw argumentError('SHAPE', 'backward', 'gradient', formatShape(root.shape), formatShape(gradient.shape));

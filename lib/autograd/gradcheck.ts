@@ -1,5 +1,13 @@
 // Gradients as functions, and their check against central differences.
-import { argumentError, FastWeightsError, scope, type Tensor } from '../core';
+import {
+  argumentError,
+  checkNumber,
+  checkOptions,
+  FastWeightsError,
+  type OptionNames,
+  scope,
+  type Tensor,
+} from '../core';
 import { backward } from './backward';
 import { noGrad } from './mode';
 
@@ -32,17 +40,30 @@ function asLeaf(t: Tensor): Tensor {
   return leaf;
 }
 
+export interface GradcheckOptions {
+  /** The step, 1e-6 by default; above 0. */
+  eps?: number;
+  /** The largest difference allowed, relative to the larger of 1 and the gradient; 1e-6 by default. */
+  tolerance?: number;
+}
+
+const OPTIONS: OptionNames<GradcheckOptions> = { eps: true, tolerance: true };
+
 /**
  * Compares the gradients of `fn` (to a tensor with one element) with central differences at `inputs` (float64, on `js`).
  * Returns true, or throws GRAPH naming the input and the element that differ.
- * `eps` is the step, 1e-6; `tolerance` the largest difference allowed relative to the larger of 1 and the gradient, 1e-6.
  */
 export function gradcheck(
   fn: (...inputs: Tensor[]) => Tensor,
   inputs: readonly Tensor[],
-  options: { eps?: number; tolerance?: number } = {},
+  options: GradcheckOptions = {},
 ): true {
+  checkOptions('gradcheck', options, OPTIONS);
   const { eps = 1e-6, tolerance = 1e-6 } = options;
+  if (checkNumber('gradcheck', 'eps', eps, 0) === 0) {
+    throw argumentError('INVALID_ARGUMENT', 'gradcheck', 'eps', 'above 0', '0');
+  }
+  checkNumber('gradcheck', 'tolerance', tolerance, 0);
   inputs.forEach((t, i) => {
     if (t.dtype !== 'float64') throw argumentError('DTYPE', 'gradcheck', `inputs[${i}]`, 'float64', t.dtype);
   });

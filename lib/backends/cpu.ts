@@ -1,5 +1,5 @@
 // The CPU device: its addon also chooses an instruction set and threads.
-import { checkSchema, guarded, NativeBackend, type Addon } from './native';
+import { guarded, NativeBackend, type Addon } from './native';
 
 /** The surface of native/binding/cpu/device.cc. */
 export interface CpuAddon extends Addon {
@@ -26,7 +26,6 @@ export interface MachineLimits {
 export class CpuBackend extends NativeBackend<CpuAddon> {
   /** `instructionSet` forces one of those that the processor has; otherwise the widest is taken. */
   constructor(addon: CpuAddon, processor: string, instructionSet?: string) {
-    checkSchema(addon);
     if (instructionSet) guarded('FAST_WEIGHTS_ISA', () => addon.useInstructionSet(instructionSet));
     super(addon, 'cpu', `${processor} (${addon.instructionSet()})`, ['float32']);
   }

@@ -2,12 +2,20 @@
 import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device } from '../core';
 import type { Backend, DeviceInfo } from './backend';
 import { createJsBackend } from './js';
-import { cpuBackend, cudaBackend, emulationBackend, foundCard, loadAttempts, type LoadAttempt } from './loader';
+import {
+  cpuBackend,
+  cudaBackend,
+  emulationBackend,
+  foundCard,
+  loadAttempts,
+  type LoadAttempt,
+  unmetWish,
+} from './loader';
 import type { CardFacts, ProductLibrary } from './cuda';
 import type { MachineLimits } from './cpu';
 
 export type { Backend, DeviceInfo } from './backend';
-export { loadAttempts, processorName, type LoadAttempt } from './loader';
+export { loadAttempts, processorName, unmetWish, type LoadAttempt } from './loader';
 export type { CardFacts, ProductLibrary } from './cuda';
 export type { MachineLimits } from './cpu';
 export * from './table';
@@ -23,7 +31,18 @@ const DEVICES: readonly Device[] = [
 let js: Backend | undefined;
 let chosen: Device | undefined;
 
+/** An explicit wish that cannot be met is an error of everything that would compute elsewhere in silence. */
+function checkWish(): void {
+  const unmet = unmetWish();
+  if (unmet) throw unmet;
+}
+
 function find(device: Device): Backend | null {
+  if (device !== 'js') checkWish();
+  return look(device);
+}
+
+function look(device: Device): Backend | null {
   switch (device) {
     case 'js':
       return (js ??= createJsBackend());
@@ -83,8 +102,14 @@ export function setDefaultDevice(device: Device): void {
 
 /** Every device, available or not. */
 export function devices(): DeviceInfo[] {
+  checkWish();
+  return inspectDevices();
+}
+
+/** The same whatever the environment asks for. */
+export function inspectDevices(): DeviceInfo[] {
   return DEVICES.map((device) => {
-    const backend = find(device);
+    const backend = look(device);
     if (backend) return { device, available: true, name: backend.name };
     return { device, available: false, name: device, reason: reasonFor(device) };
   });
@@ -93,6 +118,7 @@ export function devices(): DeviceInfo[] {
 /** How many threads compute on the CPU, in the whole process; 1 means serial. Results do not depend on it. */
 export function setNumThreads(n: number): void {
   checkInteger('setNumThreads', 'n', n, 1, 1024);
+  checkWish();
   cpuBackend()?.setNumThreads(n);
 }
 

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { dirname, join, sep } from 'node:path';
-import { FastWeightsError } from '../core';
+import { argumentError, describe, FastWeightsError } from '../core';
 import { CpuBackend, type CpuAddon } from './cpu';
 import { type CardFacts, CudaBackend, type CudaAddon } from './cuda';
 import { checkSchema } from './native';
@@ -22,6 +22,8 @@ let cpu: CpuBackend | null | undefined;
 let cuda: CudaBackend | null | undefined;
 let emulation: CudaBackend | null = null;
 let facts: CardFacts | null = null;
+/** What the environment asks for and is not there. */
+let unmet: FastWeightsError | null = null;
 
 /** The nearest folder upwards with our package.json: the same from the compiled files and from the sources. */
 function packageRoot(): string {
@@ -39,8 +41,23 @@ function packageName(dir: string): unknown {
   }
 }
 
+/** A variable of the environment; an empty one counts as not set. */
+function setting(name: string): string | undefined {
+  return process.env[name] || undefined;
+}
+
 function openAddon(path: string): CpuBackend {
-  return new CpuBackend(load(path) as CpuAddon, processorName(), process.env.FAST_WEIGHTS_ISA);
+  const addon = load(path) as CpuAddon;
+  checkSchema(addon);
+  const set = setting('FAST_WEIGHTS_ISA');
+  if (set !== undefined && !addon.instructionSets.includes(set)) {
+    throw (unmet = wishError('FAST_WEIGHTS_ISA', addon.instructionSets.map(describe).join(' | '), describe(set)));
+  }
+  return new CpuBackend(addon, processorName(), set);
+}
+
+function wishError(variable: string, expected: string, found: string): FastWeightsError {
+  return argumentError('INVALID_ARGUMENT', 'environment', variable, expected, found);
 }
 
 /** Linux on ARM tells no model of its processors. */
@@ -54,7 +71,7 @@ function skip(reason: string): never {
 }
 
 function openOverride(): CpuBackend {
-  return openAddon(process.env.FAST_WEIGHTS_NATIVE_PATH || skip('FAST_WEIGHTS_NATIVE_PATH is not set'));
+  return openAddon(setting('FAST_WEIGHTS_NATIVE_PATH') ?? skip('FAST_WEIGHTS_NATIVE_PATH is not set'));
 }
 
 function openLocalBuild(): CpuBackend {
@@ -112,7 +129,8 @@ function attempt<B>(step: LoadAttempt['step'], open: () => B): B | null {
     attempts.push({ step, ok: true });
     return backend;
   } catch (error) {
-    const reason = error instanceof Error ? error.message.trim() : String(error);
+    // Node adds who asked for the file, line by line.
+    const reason = (error instanceof Error ? error.message : String(error)).split('\nRequire stack:')[0].trim();
     attempts.push({ step, ok: false, reason });
     return null;
   }
@@ -121,12 +139,38 @@ function attempt<B>(step: LoadAttempt['step'], open: () => B): B | null {
 /** Runs the chain, once. */
 function loadAll(): void {
   if (cpu !== undefined) return;
-  cpu = attempt('override', openOverride) ?? attempt('local build', openLocalBuild);
+  cpu = attempt('override', openOverride);
+  unmet ??= cpu ? null : unmetPath();
+  if (!unmet) cpu ??= attempt('local build', openLocalBuild);
   cuda = attempt('cuda package', openCuda);
   // It shows itself only to those who ask for it by name.
   if (process.env.FAST_WEIGHTS_DEVICE === 'cuda-emulation') emulation = attempt('emulation', openEmulation);
-  cpu ??= attempt('prebuild', openPrebuild);
+  if (!unmet) cpu ??= attempt('prebuild', openPrebuild);
+  unmet ??= cpu ? null : unmetInstructionSet();
   attempts.push({ step: 'js', ok: true });
+}
+
+/** What FAST_WEIGHTS_NATIVE_PATH names cannot be loaded. */
+function unmetPath(): FastWeightsError | null {
+  const path = setting('FAST_WEIGHTS_NATIVE_PATH');
+  const reason = attempts.find(({ step }) => step === 'override')?.reason;
+  return path === undefined
+    ? null
+    : wishError('FAST_WEIGHTS_NATIVE_PATH', 'a native addon of this version', `${describe(path)} (${reason})`);
+}
+
+/** FAST_WEIGHTS_ISA chooses among the sets of an addon, and there is none. */
+function unmetInstructionSet(): FastWeightsError | null {
+  const set = setting('FAST_WEIGHTS_ISA');
+  return set === undefined
+    ? null
+    : wishError('FAST_WEIGHTS_ISA', 'left out where no native addon can be loaded', describe(set));
+}
+
+/** Why the environment's wish for a native addon or an instruction set is not met, or null. */
+export function unmetWish(): FastWeightsError | null {
+  loadAll();
+  return unmet;
 }
 
 /** The native CPU backend, or null. */

@@ -1,9 +1,9 @@
 // `doctor`: what this machine offers, what is missing and how to get it, and whether the kernels compute right.
 import { availableParallelism, freemem, totalmem } from 'node:os';
 import { Command } from 'commander';
-import { devices, loadAttempts, processorName, type LoadAttempt } from '../backends';
-import { type Device, HostRandom, scope } from '../core';
-import { tensor } from '../ops';
+import { defaultDevice, inspectDevices, loadAttempts, processorName, type LoadAttempt, unmetWish } from '../backends';
+import { type Device, FastWeightsError, HostRandom, scope } from '../core';
+import { checksFromEnvironment, setChecks, tensor } from '../ops';
 import { deltaRule } from '../rules';
 import { formatBytes } from '../viz';
 import { type CardReport, examineCard, renderCard } from './doctorCard';
@@ -19,6 +19,12 @@ interface DeviceReport {
   selfTest?: { error: number; passed: boolean };
 }
 
+/** What the environment asks for and is not there. */
+interface Problem {
+  message: string;
+  remedy: string;
+}
+
 interface DoctorReport {
   version: string;
   node: string;
@@ -29,7 +35,16 @@ interface DoctorReport {
   card: CardReport;
   devices: DeviceReport[];
   loading: (LoadAttempt & { remedy?: string })[];
+  environment: Problem[];
 }
+
+/** What to do about a variable. */
+const SETTINGS: Record<string, string> = {
+  FAST_WEIGHTS_ISA: 'unset FAST_WEIGHTS_ISA for the widest set there is, or name one of those',
+  FAST_WEIGHTS_NATIVE_PATH: 'unset FAST_WEIGHTS_NATIVE_PATH, or name a .node file that this version built',
+  FAST_WEIGHTS_CHECK: 'unset FAST_WEIGHTS_CHECK, or set it to 0 or 1',
+};
+const DEVICE_REMEDY = 'unset FAST_WEIGHTS_DEVICE for the fastest device there is';
 
 /** What to do about a step that failed; the chain goes on behind it, so only some of them need anything. */
 const REMEDIES: Record<LoadAttempt['step'], string> = {
@@ -47,16 +62,44 @@ export function doctorCommand(): Command {
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  fast-weights doctor\n  fast-weights doctor --json\n\nThe exit code is 1 if a self-test fails.',
+      '\nExamples:\n  fast-weights doctor\n  fast-weights doctor --json\n\nThe exit code is 1 if a self-test fails, or the environment asks for what is not there.',
     )
     .action(({ json }: { json?: boolean }) => {
       const report = examine();
       console.log(json ? JSON.stringify(report, null, 2) : render(report));
-      if (report.devices.some((d) => d.selfTest?.passed === false)) process.exitCode = 1;
+      const failed = report.devices.some((d) => d.selfTest?.passed === false);
+      if (failed || report.environment.length > 0) process.exitCode = 1;
     });
 }
 
+/** The wishes of the environment that cannot be met. */
+function examineEnvironment(): Problem[] {
+  const unmet = unmetWish();
+  const found = [unmet, failureOf(() => void defaultDevice()), failureOf(() => void checksFromEnvironment())];
+  return [...new Set(found)].flatMap((error) =>
+    error ? [{ message: error.message, remedy: SETTINGS[error.argument ?? ''] ?? DEVICE_REMEDY }] : [],
+  );
+}
+
+function failureOf(look: () => void): FastWeightsError | null {
+  try {
+    look();
+    return null;
+  } catch (error) {
+    if (error instanceof FastWeightsError) return error;
+    throw error;
+  }
+}
+
+function remedyOf({ step, reason }: LoadAttempt): string {
+  return reason === unmetWish()?.message ? 'see the environment above' : REMEDIES[step];
+}
+
 function examine(): DoctorReport {
+  const environment = examineEnvironment();
+  setChecks(true);
+  // Devices beside `js` refuse to work while a wish is not met.
+  const usable = (device: Device): boolean => device === 'js' || unmetWish() === null;
   return {
     version: version(),
     node: process.version,
@@ -65,8 +108,11 @@ function examine(): DoctorReport {
     threads: availableParallelism(),
     memory: { total: totalmem(), free: freemem() },
     card: examineCard(),
-    devices: devices().map((d) => (d.available ? { ...d, selfTest: selfTest(d.device) } : d)),
-    loading: loadAttempts().map((attempt) => (attempt.ok ? attempt : { ...attempt, remedy: REMEDIES[attempt.step] })),
+    devices: inspectDevices().map((d) =>
+      d.available && usable(d.device) ? { ...d, selfTest: selfTest(d.device) } : d,
+    ),
+    loading: loadAttempts().map((attempt) => (attempt.ok ? attempt : { ...attempt, remedy: remedyOf(attempt) })),
+    environment,
   };
 }
 
@@ -117,6 +163,7 @@ function render(report: DoctorReport): string {
     `processor    ${report.processor}, ${report.threads} threads`,
     `memory       ${formatBytes(memory.free)} free of ${formatBytes(memory.total)}`,
     ...renderCard(report.card),
+    ...renderEnvironment(report.environment),
     '',
     'devices',
     ...report.devices.map(renderDevice),
@@ -130,9 +177,15 @@ function render(report: DoctorReport): string {
   return lines.join('\n');
 }
 
+function renderEnvironment(problems: Problem[]): string[] {
+  if (problems.length === 0) return [];
+  return ['', 'environment', ...problems.flatMap(({ message, remedy }) => [`  ✗ ${message}`, `      ${remedy}`])];
+}
+
 function renderDevice({ device, available, name, reason, selfTest }: DeviceReport): string {
   if (!available) return `  ${mark(false)} ${device}: ${reason ?? 'not available'}`;
-  const test = selfTest!;
+  if (!selfTest) return `  ${mark(false)} ${device}: ${name}; not tried, see the environment above`;
+  const test = selfTest;
   const verdict = `self-test ${test.passed ? 'passed' : 'FAILED'} (error ${test.error.toExponential(1)})`;
   return `  ${mark(test.passed)} ${device}: ${name}; ${verdict}`;
 }

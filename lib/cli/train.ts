@@ -4,7 +4,7 @@ import { Command, Option } from 'commander';
 import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import type { Device } from '../core';
 import { readJson, writeFileAtomic } from '../io';
-import { modelFamilies } from '../models';
+import { modelFamilies, type ModelName } from '../models';
 import { renderReport, type ReportRun } from '../viz';
 import { type TaskName, tasks } from '../data';
 import {
@@ -62,7 +62,7 @@ export interface TrainCommandOptions extends DeviceOptions {
   json?: boolean;
 }
 
-const MODELS = modelFamilies.map(({ name }) => name);
+const MODELS: readonly string[] = modelFamilies.map(({ name }) => name);
 
 /** Of a text run whose length is not given: all of it, the final validation included, stays below ten minutes. */
 const TEXT_MINUTES = 9;
@@ -235,7 +235,7 @@ async function configsOf(options: TrainCommandOptions, device: Device, command: 
   const data = options.task ? taskOf(options, options.task) : await textOf(options, device);
   const training = trainingOf(options);
   const { dtype = 'float32' } = options;
-  return names.map((name) => ({ model: modelOf(name, options, device), data, training, device, dtype }));
+  return names.map((name) => ({ model: modelOf(name as ModelName, options, device), data, training, device, dtype }));
 }
 
 function taskOf(options: TrainCommandOptions, task: TaskName): TaskData {
@@ -253,7 +253,7 @@ async function textOf(options: TrainCommandOptions, device: Device): Promise<Tex
   };
 }
 
-function modelOf(name: string, options: TrainCommandOptions, device: Device): RunConfig['model'] {
+function modelOf(name: ModelName, options: TrainCommandOptions, device: Device): RunConfig['model'] {
   const js = device === 'js';
   const hiddenSize = options.hiddenSize ?? (js ? 64 : options.task ? 128 : 256);
   const numLayers = options.layers ?? (js || options.task ? 2 : 4);

@@ -1,20 +1,41 @@
 // Options objects: keys that nobody knows are refused, with the nearest known one.
 import { argumentError, describe, FastWeightsError } from './errors';
 
-/** The names of all keys of an options type; a total record, so that a new option cannot be left out. */
-export type OptionNames<O extends object> = Readonly<Record<keyof O, true>>;
+/**
+ * The names of all keys of an options type, `'flag'` for those that are true or false; a total record, so that a new
+ * option cannot be left out.
+ */
+export type OptionNames<O extends object> = {
+  readonly [K in keyof O]-?: IsFlag<Exclude<O[K], null | undefined>> extends true ? 'flag' : true;
+};
 
-/** Requires a plain options object (or none) whose keys are all known. */
-export function checkOptions<O extends object>(
-  where: string,
-  options: O | null | undefined,
-  known: OptionNames<O>,
-): void {
-  if (options === undefined || options === null) return;
-  if (typeof options !== 'object' || Array.isArray(options)) {
-    throw argumentError('INVALID_ARGUMENT', where, 'options', 'an object', describe(options));
+type IsFlag<T> = [T] extends [never] ? false : [T] extends [boolean] ? true : false;
+
+/**
+ * Requires a plain options object whose keys are all known and whose flags are true, false or not given. It runs for
+ * every token of a generation: one look at the record for each key, and no message unless something is wrong.
+ */
+export function checkOptions<O extends object>(where: string, options: O, known: OptionNames<O>): void {
+  let empty = true;
+  for (const key in options) {
+    empty = false;
+    const kind: unknown = known[key];
+    if (kind === true) continue;
+    if (kind !== 'flag') {
+      checkObject(where, 'options', options);
+      refuseKey(where, key, Object.keys(known));
+    }
+    const value: unknown = options[key];
+    if (typeof value === 'boolean' || value === undefined || value === null) continue;
+    throw argumentError('INVALID_ARGUMENT', where, key, 'true or false', describe(value));
   }
-  for (const key in options) if (!Object.hasOwn(known, key)) refuseKey(where, key, Object.keys(known));
+  if (empty) checkObject(where, 'options', options);
+}
+
+/** Objects of other realms and of classes are fine; lists, maps, buffers and what is no object are not. */
+export function checkObject(where: string, argument: string, value: unknown): void {
+  if (typeof value === 'object' && Object.prototype.toString.call(value) === '[object Object]') return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, 'an object', describe(value));
 }
 
 /** Refuses one key, naming the nearest known one, or all of them where none is near. */

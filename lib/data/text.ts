@@ -1,6 +1,14 @@
 // A text as a data set: windows at random positions to train on, consecutive windows of its end to validate on.
 import { readFileSync } from 'node:fs';
-import { argumentError, checkInteger, checkNumber, describe, FastWeightsError } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describe,
+  FastWeightsError,
+  type OptionNames,
+} from '../core';
 import { byteTokenizer, characterTokenizer, type Tokenizer } from '../io';
 import { type Batch, countLabels, type Dataset, emptyBatch, MAX_STEP, trainingRandom } from './dataset';
 import { wideBelow } from './sampling';
@@ -20,6 +28,15 @@ export interface TextDatasetOptions {
   seed?: number;
 }
 
+const OPTIONS: OptionNames<TextDatasetOptions> = {
+  text: true,
+  path: true,
+  tokenizer: true,
+  validationFraction: true,
+  sequenceLength: true,
+  seed: true,
+};
+
 export interface TextDataset extends Dataset {
   readonly tokenizer: Tokenizer;
   /** Tokens of the training part. */
@@ -30,6 +47,7 @@ export interface TextDataset extends Dataset {
 
 export function textDataset(options: TextDatasetOptions): TextDataset {
   const name = 'textDataset';
+  checkOptions(name, options, OPTIONS);
   const T = checkInteger(name, 'sequenceLength', options.sequenceLength ?? 256, 1);
   const fraction = checkNumber(name, 'validationFraction', options.validationFraction ?? 0.1, 0, 1);
   const seed = checkInteger(name, 'seed', options.seed ?? 0);
@@ -106,7 +124,11 @@ function readText({ text, path }: TextDatasetOptions): string {
       throw argumentError('INVALID_ARGUMENT', 'textDataset', 'text', 'a string', describe(text));
     return text;
   }
-  return (typeof path === 'string' ? [path] : (path ?? [])).map(readFile).join('');
+  const paths = typeof path === 'string' ? [path] : path;
+  if (!Array.isArray(paths) || !paths.every((each) => typeof each === 'string')) {
+    throw argumentError('INVALID_ARGUMENT', 'textDataset', 'path', 'a path or a list of paths', describe(path));
+  }
+  return paths.map(readFile).join('');
 }
 
 function readFile(path: string): string {

@@ -2,13 +2,16 @@
 import {
   argumentError,
   checkInteger,
+  checkOptions,
+  describe,
   FastWeightsError,
   generatorState,
   HostRandom,
   nextStream,
+  type OptionNames,
   type Tensor,
 } from '../core';
-import { checkSampling, type SampledToken, sampleToken, type SamplingOptions } from './sampling';
+import { checkSampling, chooseToken, type SampledToken, SAMPLING, type SamplingOptions } from './sampling';
 
 export interface GenerateOptions extends SamplingOptions {
   /** 256 by default. */
@@ -20,11 +23,20 @@ export interface GenerateOptions extends SamplingOptions {
   signal?: AbortSignal;
 }
 
+const OPTIONS: OptionNames<GenerateOptions> = {
+  ...SAMPLING,
+  maxNewTokens: true,
+  seed: true,
+  stopTokens: true,
+  signal: true,
+};
+
 export type GeneratedToken = SampledToken;
 
 /** What is fed: a session. */
 interface Reader {
   readonly batch: number;
+  readonly vocabSize: number;
   readonly stopTokens: readonly number[];
   feed(ids: ArrayLike<number>): Tensor;
 }
@@ -37,9 +49,32 @@ function checkSignal(signal: AbortSignal | undefined): void {
 }
 
 function randomOf(seed: number | undefined): HostRandom {
-  if (seed !== undefined) return new HostRandom(checkInteger('generate', 'seed', seed));
+  if (seed !== undefined) return new HostRandom(seed);
   const { stream } = nextStream();
   return new HostRandom(generatorState().seed, stream);
+}
+
+/** Requires options that generation knows, with values that a model of this vocabulary can follow. */
+export function checkGenerate(options: GenerateOptions, vocabSize: number): void {
+  const where = 'generate';
+  checkOptions(where, options, OPTIONS);
+  checkSampling(where, options);
+  const { maxNewTokens, seed, stopTokens, signal } = options;
+  if (maxNewTokens !== undefined) checkInteger(where, 'maxNewTokens', maxNewTokens);
+  if (seed !== undefined) checkInteger(where, 'seed', seed);
+  if (stopTokens !== undefined) checkStopTokens(where, stopTokens, vocabSize);
+  if (signal !== undefined && typeof signal?.aborted !== 'boolean') {
+    throw argumentError('INVALID_ARGUMENT', where, 'signal', 'an AbortSignal', describe(signal));
+  }
+}
+
+function checkStopTokens(where: string, tokens: readonly number[], vocabSize: number): void {
+  if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens)) {
+    throw argumentError('INVALID_ARGUMENT', where, 'stopTokens', 'a list of token ids', describe(tokens));
+  }
+  Array.from(tokens as readonly number[]).forEach((id, i) => {
+    checkInteger(where, `stopTokens[${i}]`, id, 0, vocabSize - 1);
+  });
 }
 
 /** Continues a session of one sequence. The last token yielded has not been fed yet. */
@@ -50,8 +85,8 @@ export async function* generate(
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const where = 'generate';
   if (session.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${session.batch}`);
-  const limit = checkInteger(where, 'maxNewTokens', options.maxNewTokens ?? 256);
-  checkSampling(where, options);
+  checkGenerate(options, session.vocabSize);
+  const limit = options.maxNewTokens ?? 256;
   const stop = new Set(options.stopTokens ?? session.stopTokens);
   const random = randomOf(options.seed);
   const read = async (ids: ArrayLike<number>): Promise<ArrayLike<number>> => {
@@ -67,7 +102,7 @@ export async function* generate(
   let logits: ArrayLike<number> = [];
   for (let at = 0; at < prompt.length && limit > 0; at += SLICE) logits = await read(prompt.subarray(at, at + SLICE));
   for (let count = 1; count <= limit; count++) {
-    const token = sampleToken(logits, options, random);
+    const token = chooseToken(logits, options, random);
     yield token;
     if (stop.has(token.id) || count === limit) return;
     logits = await read([token.id]);

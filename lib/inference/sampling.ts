@@ -1,5 +1,13 @@
 // From logits to a token: greedy, temperature, top-k, top-p.
-import { argumentError, checkInteger, checkNumber, FastWeightsError, type HostRandom } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  FastWeightsError,
+  type HostRandom,
+  type OptionNames,
+} from '../core';
 
 export interface SamplingOptions {
   /** 0 (the default) always takes the most probable token. */
@@ -9,6 +17,8 @@ export interface SamplingOptions {
   /** Then only the smallest set of them whose probabilities add up to this share, in (0, 1]; 1 by default. */
   topP?: number;
 }
+
+export const SAMPLING: OptionNames<SamplingOptions> = { temperature: true, topK: true, topP: true };
 
 export interface SampledToken {
   id: number;
@@ -26,6 +36,13 @@ export function checkSampling(where: string, { temperature = 0, topK, topP = 1 }
 
 /** Chooses a token by its logits [vocabulary]; equal logits go to the smaller id. */
 export function sampleToken(logits: ArrayLike<number>, options: SamplingOptions, random: HostRandom): SampledToken {
+  checkOptions('sampleToken', options, SAMPLING);
+  checkSampling('sampleToken', options);
+  return chooseToken(logits, options, random);
+}
+
+/** The same for options that have been checked. */
+export function chooseToken(logits: ArrayLike<number>, options: SamplingOptions, random: HostRandom): SampledToken {
   const best = argmax(logits);
   const { temperature = 0 } = options;
   const id = temperature === 0 ? best : draw(candidates(logits, best, temperature, options), random);

@@ -47,12 +47,20 @@ export class Session {
     private readonly history = true,
   ) {
     checkInteger('createSession', 'batch', batch, 1);
+    if (typeof history !== 'boolean') {
+      throw argumentError('INVALID_ARGUMENT', 'createSession', 'history', 'true or false', describe(history));
+    }
     this.state = persistState(noGrad(() => model.initialState(batch)));
   }
 
   /** Tokens read so far, per sequence. */
   get length(): number {
     return this.tokens;
+  }
+
+  /** Ids of this model are below it. */
+  get vocabSize(): number {
+    return this.model.vocabSize;
   }
 
   /** Tokens that end a text of this model. */
@@ -65,12 +73,12 @@ export class Session {
    * Several tokens go through the parallel form, a single one through the step form.
    */
   feed(tokens: TokenIds): Tensor {
-    return this.read(this.checkedIds(tokens));
+    return this.read(this.checkedIds('feed', tokens));
   }
 
   /** Feeds a prompt and yields the tokens that follow, one by one; the session goes on behind the last one read. */
   generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
-    return generate(this, this.checkedIds(prompt), options);
+    return generate(this, this.checkedIds('generate', prompt), options);
   }
 
   /** A copy of the present state, which `restore` takes any number of times. */
@@ -161,8 +169,7 @@ export class Session {
     this.state = state;
   }
 
-  private checkedIds(tokens: TokenIds): Int32Array {
-    const where = 'feed';
+  private checkedIds(where: string, tokens: TokenIds): Int32Array {
     const { batch, model } = this;
     const shape = tokens instanceof Tensor ? tokens.shape : [1, tokens?.length];
     if (tokens instanceof Tensor && tokens.dtype !== 'int32') {
@@ -174,6 +181,6 @@ export class Session {
     }
     if (shape[1] === 0) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
     const values = tokens instanceof Tensor ? tokens.dataSync() : tokens;
-    return Int32Array.from(values, (id) => checkInteger(where, 'an id', id, 0, model.vocabSize - 1));
+    return Int32Array.from(values, (id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.vocabSize - 1));
   }
 }

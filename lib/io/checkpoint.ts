@@ -1,7 +1,7 @@
 // A checkpoint folder: model.safetensors, or numbered shards with an index of which tensor is in which.
 import { basename, join } from 'node:path';
 import { readdir } from 'node:fs/promises';
-import { checkInteger, FastWeightsError, type Tensor } from '../core';
+import { checkInteger, checkOptions, FastWeightsError, type OptionNames, type Tensor } from '../core';
 import { findFolder } from './atomic';
 import { formatError, ioError } from './failure';
 import { isJsonObject, readJson, writeJson } from './json';
@@ -64,11 +64,14 @@ export interface ShardOptions {
   metadata?: Record<string, string>;
 }
 
+const SHARDS: OptionNames<ShardOptions> = { maxShardBytes: true, metadata: true };
+
 /**
  * Saves a model's tensors into an existing folder, in one file or, when they exceed `maxShardBytes`, in shards with an
  * index. Several files are not one atomic step: fill a folder of `writeFolderAtomic`.
  */
 export async function saveShards(dir: string, tensors: NamedTensors, options: ShardOptions = {}): Promise<void> {
+  checkOptions('saveShards', options, SHARDS);
   const limit = checkInteger('saveShards', 'maxShardBytes', options.maxShardBytes ?? 5e9, 1);
   const metadata = options.metadata ?? { format: 'pt' };
   const shards = split(namedTensors('saveShards', tensors), limit);

@@ -2,7 +2,7 @@
 import { argumentError, FastWeightsError } from '../core';
 import { formatError, systemCode } from './failure';
 import { isJsonObject, type Json } from './json';
-import type { Tokenizer } from './tokenizer';
+import { checkDecode, checkEncode, type Tokenizer } from './tokenizer';
 
 const PACKAGE = '@huggingface/tokenizers';
 
@@ -46,7 +46,9 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
   return {
     kind: 'huggingface',
     vocabSize,
-    encode: (text, { addSpecialTokens = true } = {}) => {
+    encode: (text, options) => {
+      checkEncode('encode', text, options);
+      const { addSpecialTokens = true } = options ?? {};
       const { ids, tokens } = tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
       const unknown = ids.indexOf(undefined);
       if (unknown < 0) return ids as number[];
@@ -54,7 +56,9 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
       throw argumentError('INVALID_ARGUMENT', 'encode', 'text', 'made of tokens of the vocabulary', found);
     },
     // Models pad their vocabulary: an id that the tokenizer does not know is no text.
-    decode: (ids, { skipSpecialTokens = false } = {}) => {
+    decode: (ids, options) => {
+      checkDecode('decode', options);
+      const { skipSpecialTokens = false } = options ?? {};
       const known = Array.from(ids).filter((id) => tokenizer.id_to_token(id) !== undefined);
       return known.length === 0 ? '' : tokenizer.decode(known, { skip_special_tokens: skipSpecialTokens });
     },

@@ -1,5 +1,5 @@
 // Tokenizers: text to ids and back. Bytes and characters here; the published ones in huggingface.ts.
-import { argumentError, checkInteger, describe } from '../core';
+import { argumentError, checkInteger, checkOptions, describe, type OptionNames } from '../core';
 
 export interface EncodeOptions {
   /** Adds what the tokenizer puts around a text (default true). */
@@ -9,6 +9,18 @@ export interface EncodeOptions {
 export interface DecodeOptions {
   /** Leaves special tokens out of the text (default false). */
   skipSpecialTokens?: boolean;
+}
+
+const ENCODE: OptionNames<EncodeOptions> = { addSpecialTokens: 'flag' };
+const DECODE: OptionNames<DecodeOptions> = { skipSpecialTokens: 'flag' };
+
+export function checkEncode(where: string, text: string, options: EncodeOptions = {}): void {
+  checkOptions(where, options, ENCODE);
+  if (typeof text !== 'string') throw argumentError('INVALID_ARGUMENT', where, 'text', 'a string', describe(text));
+}
+
+export function checkDecode(where: string, options: DecodeOptions = {}): void {
+  checkOptions(where, options, DECODE);
 }
 
 export interface Tokenizer {
@@ -36,8 +48,12 @@ export function byteTokenizer(): Tokenizer {
   return {
     kind: 'byte',
     vocabSize: 256,
-    encode: (text) => [...new TextEncoder().encode(text)],
-    decode: (ids) => {
+    encode: (text, options) => {
+      checkEncode('byteTokenizer.encode', text, options);
+      return [...new TextEncoder().encode(text)];
+    },
+    decode: (ids, options) => {
+      checkDecode('byteTokenizer.decode', options);
       const bytes = Uint8Array.from(ids, (id) => checkInteger('byteTokenizer.decode', 'an id', id, 0, 255));
       return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
     },
@@ -52,19 +68,23 @@ export function characterTokenizer(source: string | readonly string[]): Tokenize
   return {
     kind: 'character',
     vocabSize: characters.length,
-    encode: (text) =>
-      Array.from(text, (character) => {
+    encode: (text, options) => {
+      checkEncode('characterTokenizer.encode', text, options);
+      return Array.from(text, (character) => {
         const id = idOf.get(character);
         if (id !== undefined) return id;
         const found = `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`;
         const expected = `made of the ${characters.length} characters of the table`;
         throw argumentError('INVALID_ARGUMENT', 'characterTokenizer.encode', 'text', expected, found);
-      }),
-    decode: (ids) =>
-      Array.from(
+      });
+    },
+    decode: (ids, options) => {
+      checkDecode('characterTokenizer.decode', options);
+      return Array.from(
         ids,
         (id) => characters[checkInteger('characterTokenizer.decode', 'an id', id, 0, characters.length - 1)],
-      ).join(''),
+      ).join('');
+    },
     files: () => fileOf({ kind: 'character', characters: [...characters] }),
   };
 }
@@ -102,7 +122,9 @@ export class StreamDecoder {
   constructor(
     private readonly tokenizer: Tokenizer,
     private readonly options: DecodeOptions = {},
-  ) {}
+  ) {
+    checkDecode('StreamDecoder', options);
+  }
 
   push(id: number): string {
     this.ids.push(id);

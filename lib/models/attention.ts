@@ -4,7 +4,16 @@ import { FastWeightsError, type Tensor } from '../core';
 import { Linear } from '../nn';
 import { cat, rope, softmaxAttention, type TensorOptions, zeros } from '../ops';
 import type { ConfigurationReader } from './configuration';
-import { mergeHeads, Recurrent, type SequenceOptions, type SequenceResult, splitHeads, stateDType } from './mixer';
+import { ROPE_KEYS } from './keys';
+import {
+  checkSequence,
+  mergeHeads,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  splitHeads,
+  stateDType,
+} from './mixer';
 
 export interface AttentionShape {
   hiddenSize: number;
@@ -54,6 +63,7 @@ export class Attention extends Recurrent<KeyValueCache> {
   }
 
   forward(x: Tensor, options: SequenceOptions<KeyValueCache> = {}): SequenceResult<KeyValueCache> {
+    checkSequence('forward', options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens && (state || outputState)) {
       throw new FastWeightsError('UNSUPPORTED', 'Attention: packed sequences have no state', { argument: 'cuSeqlens' });
@@ -145,9 +155,9 @@ export function rotaryFrequencies(base: number, dims: number): number[] {
  * `partial_rotary_factor` at top level (transformers 4).
  */
 export function readFrequencies(reader: ConfigurationReader, headDim: number): number[] {
-  const parameters = reader.section('rope_parameters');
-  const scaling = parameters ?? reader.section('rope_scaling');
-  const base = (parameters ?? reader).number('rope_theta', reader.number('rope_theta', 10000));
+  const parameters = reader.section('rope_parameters', ROPE_KEYS);
+  const scaling = parameters ?? reader.section('rope_scaling', ROPE_KEYS);
+  const base = (parameters ?? reader).positive('rope_theta', reader.positive('rope_theta', 10000));
   const share = (parameters ?? reader).number('partial_rotary_factor', reader.number('partial_rotary_factor', 1));
   const dims = 2 * Math.floor((headDim * Math.min(share, 1)) / 2);
   const frequencies = rotaryFrequencies(base, dims);

@@ -1,13 +1,22 @@
 // From a configuration or a folder to the model it describes: model_type names the class.
-import { argumentError, checkChoice, FastWeightsError, generatorState, setGeneratorState } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkOptions,
+  FastWeightsError,
+  generatorState,
+  type OptionNames,
+  setGeneratorState,
+} from '../core';
 import { findFolder } from '../io';
-import type { TensorOptions } from '../ops';
+import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './causalLM';
-import { type ConfigurationInput, withFileKeys } from './configuration';
+import { PublishedConfiguration, withFileKeys } from './configuration';
 import { DeltaNetForCausalLM } from './deltaNet';
 import { DeltaNet2021ForCausalLM } from './deltaNet2021';
 import { GatedDeltaNetForCausalLM } from './gatedDeltaNet';
 import { GLAForCausalLM } from './gatedLinearAttention';
+import type { ConfigurationInput, ModelType } from './keys';
 import { KDAForCausalLM } from './kimiDeltaAttention';
 import { LinearAttentionForCausalLM } from './linearAttention';
 import { LlamaForCausalLM } from './llama';
@@ -15,19 +24,19 @@ import { LstmForCausalLM } from './lstm';
 import { loadWeights, readConfig } from './pretrained';
 import { RetNetForCausalLM } from './retention';
 
-type ModelClass = new (config: ConfigurationInput, options?: TensorOptions) => CausalLM;
+type ModelClass = new (config: PublishedConfiguration, options?: TensorOptions) => CausalLM;
 
-const CLASSES: ReadonlyMap<string, ModelClass> = new Map<string, ModelClass>([
-  ['linear_attn', LinearAttentionForCausalLM],
-  ['retnet', RetNetForCausalLM],
-  ['gla', GLAForCausalLM],
-  ['delta_net', DeltaNetForCausalLM],
-  ['delta_net_2021', DeltaNet2021ForCausalLM],
-  ['gated_deltanet', GatedDeltaNetForCausalLM],
-  ['kda', KDAForCausalLM],
-  ['llama', LlamaForCausalLM],
-  ['lstm', LstmForCausalLM],
-]);
+const CLASSES: Readonly<Record<ModelType, ModelClass>> = {
+  linear_attn: LinearAttentionForCausalLM,
+  retnet: RetNetForCausalLM,
+  gla: GLAForCausalLM,
+  delta_net: DeltaNetForCausalLM,
+  delta_net_2021: DeltaNet2021ForCausalLM,
+  gated_deltanet: GatedDeltaNetForCausalLM,
+  kda: KDAForCausalLM,
+  llama: LlamaForCausalLM,
+  lstm: LstmForCausalLM,
+};
 
 export interface PretrainedOptions {
   device?: TensorOptions['device'];
@@ -35,11 +44,20 @@ export interface PretrainedOptions {
   dtype?: 'float32' | 'bfloat16' | 'float64';
 }
 
+const OPTIONS: OptionNames<PretrainedOptions> = { device: true, dtype: true };
+
 function fromConfig(config: ConfigurationInput, options: TensorOptions = {}): CausalLM {
-  const { model_type: type } = withFileKeys(config);
-  const found = typeof type === 'string' ? CLASSES.get(type) : undefined;
-  if (found) return new found(config, options);
-  const known = [...CLASSES.keys()].join(', ');
+  checkTensorOptions('fromConfig', options);
+  return modelOf(config, options);
+}
+
+function modelOf(config: ConfigurationInput | PublishedConfiguration, options: TensorOptions): CausalLM {
+  const { model_type: type } = config instanceof PublishedConfiguration ? config.json : withFileKeys(config);
+  if (typeof type === 'string' && Object.hasOwn(CLASSES, type)) {
+    // The class refuses what is no configuration of its own.
+    return new CLASSES[type as ModelType](config as PublishedConfiguration, options);
+  }
+  const known = Object.keys(CLASSES).join(', ');
   const message = `AutoModelForCausalLM: model_type ${JSON.stringify(type)} is not supported; known are ${known}`;
   throw new FastWeightsError('UNSUPPORTED', message, {
     argument: 'model_type',
@@ -49,12 +67,13 @@ function fromConfig(config: ConfigurationInput, options: TensorOptions = {}): Ca
 }
 
 async function fromPretrained(dir: string, options: PretrainedOptions = {}): Promise<CausalLM> {
+  checkOptions('fromPretrained', options, OPTIONS);
   const dtype = checkChoice('fromPretrained', 'dtype', options.dtype ?? 'float32', ['float32', 'bfloat16', 'float64']);
   const folder = await findFolder(dir);
-  const config = await readConfig(folder);
+  const config = new PublishedConfiguration(await readConfig(folder));
   // The weights that construction draws are overwritten: loading leaves the random numbers of the program alone.
   const random = generatorState();
-  const model = describedBy(folder, () => fromConfig(config, { device: options.device, dtype }));
+  const model = describedBy(folder, () => modelOf(config, { device: options.device, dtype }));
   setGeneratorState(random);
   try {
     await loadWeights(model, folder);

@@ -2,7 +2,7 @@
 import { scope, type Tensor } from '../core';
 import type { State } from '../inference';
 import { type Embedding, type Module } from '../nn';
-import { Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
+import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
 
 /** A module from a tensor to a tensor of the same shape. */
 export interface Pointwise extends Module {
@@ -60,6 +60,7 @@ export abstract class Decoder extends Backbone {
 
   /** ids [B, T]. Handles that were made on the way are freed at once; the tape keeps what the backward pass needs. */
   forward(ids: Tensor, options: SequenceOptions = {}): SequenceResult {
+    checkSequence('forward', options);
     const { state = null, ...rest } = options;
     const before = state as State[] | null;
     const states: State[] = [];

@@ -1,6 +1,6 @@
 // The causal language model around a backbone: head, loss, sessions and generation.
 import { noGrad } from '../autograd';
-import { argumentError, formatShape, scope, type Tensor } from '../core';
+import { argumentError, checkOptions, formatShape, type OptionNames, scope, type Tensor } from '../core';
 import {
   type GeneratedToken,
   type GenerateOptions,
@@ -16,24 +16,39 @@ import type { Configuration } from './configuration';
 import { initializeNormal } from './initialize';
 import { type SaveOptions, savePretrained } from './pretrained';
 
-export interface ForwardOptions {
+export interface ForwardOptions<L extends Labels = Labels, S extends boolean = boolean> {
   /** int32 like the ids: position t predicts the label of t + 1. -100 counts for nothing. */
-  labels?: Tensor | null;
+  labels?: L;
   /** The `state` of an earlier call, to go on from. */
   state?: State | null;
-  outputState?: boolean;
+  outputState?: S;
   /** Packed sequences: B = 1 and N + 1 offsets. */
   cuSeqlens?: CuSeqlens | null;
 }
 
-export interface ForwardResult {
-  /** [B, T, vocabulary] */
-  logits: Tensor;
-  /** [1], the mean over the labels that count. */
-  loss?: Tensor;
-  /** When asked for, what the next tokens go on from. */
-  state?: State;
+type Labels = Tensor | null | undefined;
+
+const FORWARD: OptionNames<ForwardOptions> = { labels: true, state: true, outputState: 'flag', cuSeqlens: true };
+
+/**
+ * logits [B, T, vocabulary]; with labels the `loss` [1], the mean over those that count; when asked for the `state` that
+ * the next tokens go on from.
+ */
+export type ForwardResult<L extends Labels = Labels, S extends boolean = boolean> = { logits: Tensor } & ([L] extends [
+  Tensor,
+]
+  ? { loss: Tensor }
+  : { loss?: Tensor }) &
+  ([S] extends [true] ? { state: State } : { state?: State });
+
+export interface SessionOptions {
+  /** Number of sequences, 1 by default. */
+  batch?: number;
+  /** Whether `rollback` is wanted, true by default; without it nothing grows. */
+  history?: boolean;
 }
+
+const SESSION: OptionNames<SessionOptions> = { batch: true, history: 'flag' };
 
 /** Labels that the loss leaves out. */
 const IGNORED = -100;
@@ -66,8 +81,12 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 
   /** ids int32 [B, T] to logits, and to the loss when labels are given. */
-  forward(ids: Tensor, options: ForwardOptions = {}): ForwardResult {
-    const { labels = null, state = null, outputState = false, cuSeqlens = null } = options;
+  forward<L extends Labels = undefined, S extends boolean = false>(
+    ids: Tensor,
+    options: ForwardOptions<L, S> = {},
+  ): ForwardResult<L, S> {
+    checkOptions<ForwardOptions>('forward', options, FORWARD);
+    const { labels = null, state = null, outputState = false, cuSeqlens = null }: ForwardOptions = options;
     this.checkIds('ids', ids);
     if (labels) {
       this.checkIds('labels', labels);
@@ -76,10 +95,10 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return scope(() => {
       const hidden = this.model.forward(ids, { state, outputState, cuSeqlens });
       const logits = this.lm_head.forward(hidden.output);
-      const result: ForwardResult = { logits };
+      const result: { logits: Tensor; loss?: Tensor; state?: State } = { logits };
       if (labels) result.loss = crossEntropy(logits, nextLabels(labels, cuSeqlens), { ignoreIndex: IGNORED });
       if (outputState) result.state = hidden.state;
-      return result;
+      return result as ForwardResult<L, S>;
     });
   }
 
@@ -102,8 +121,9 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 
   /** A state that tokens are fed into; `dispose` it when it is done. Without `history` nothing grows, but no `rollback`. */
-  createSession(options: { batch?: number; history?: boolean } = {}): Session {
-    return new Session(this, options.batch, options.history);
+  createSession(options: SessionOptions = {}): Session {
+    checkOptions('createSession', options, SESSION);
+    return new Session(this, options.batch, options.history ?? undefined);
   }
 
   /** Continues one sequence token by token. */

@@ -1,11 +1,22 @@
 // Configurations: reading the values of a config.json with their defaults, and what every model's has in common.
-import { argumentError, checkChoice, checkInteger, checkNumber, describe, FastWeightsError } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describe,
+  FastWeightsError,
+  type OptionNames,
+} from '../core';
 import { isJsonObject, type Json } from '../io';
 
 export type JsonObject = { [key: string]: Json };
 
-/** A configuration as users and files write it: keys as in config.json, or the same in camelCase. */
-export type ConfigurationInput = Readonly<Record<string, unknown>>;
+/** The configuration of a published folder, which may hold keys that nobody here knows; they are saved again. */
+export class PublishedConfiguration {
+  constructor(readonly json: JsonObject) {}
+}
 
 /** What every configuration has. */
 export interface Configuration {
@@ -38,12 +49,12 @@ function toJson(key: string, value: unknown): Json {
   if (value === null || typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string')
     return value;
   if (Array.isArray(value)) return value.map((item) => toJson(key, item));
-  if (typeof value === 'object' && value !== undefined) return withFileKeys(value as ConfigurationInput);
+  if (typeof value === 'object' && value !== undefined) return withFileKeys(value);
   throw argumentError('INVALID_ARGUMENT', 'configuration', key, 'a JSON value', describe(value));
 }
 
 /** A configuration under the keys of config.json; undefined counts as not given. */
-export function withFileKeys(input: ConfigurationInput): JsonObject {
+export function withFileKeys(input: object): JsonObject {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw argumentError('INVALID_ARGUMENT', 'configuration', 'config', 'an object', describe(input));
   }
@@ -51,15 +62,35 @@ export function withFileKeys(input: ConfigurationInput): JsonObject {
   return Object.fromEntries(given.map(([key, value]) => [fileKey(key), toJson(key, value)]));
 }
 
-/** Reads values with their defaults. A value of null counts as missing: it means "derive it". */
+/** The names of keys in camelCase and as in config.json. */
+export function inEitherSpelling(names: Readonly<Record<string, unknown>>): OptionNames<object> {
+  return { ...names, ...Object.fromEntries(Object.entries(names).map(([key, kind]) => [fileKey(key), kind])) };
+}
+
+/**
+ * Reads values with their defaults. A value of null counts as missing: it means "derive it". Only published folders may
+ * hold keys beside those of `known`.
+ */
 export class ConfigurationReader {
   readonly source: JsonObject;
 
+  private readonly published: boolean;
+
   constructor(
-    input: ConfigurationInput,
+    input: object,
     private readonly where: string,
+    known: object,
   ) {
-    this.source = withFileKeys(input);
+    this.published = input instanceof PublishedConfiguration;
+    if (input instanceof PublishedConfiguration) this.source = input.json;
+    else {
+      this.source = withFileKeys(input);
+      checkOptions(where, input, inEitherSpelling(known as Readonly<Record<string, unknown>>));
+    }
+  }
+
+  private nested(value: JsonObject, where: string, known: object): ConfigurationReader {
+    return new ConfigurationReader(this.published ? new PublishedConfiguration(value) : value, where, known);
   }
 
   private get(key: string): Json | undefined {
@@ -77,6 +108,13 @@ export class ConfigurationReader {
 
   number(key: string, fallback: number, min = 0): number {
     return checkNumber(this.where, key, this.get(key) ?? fallback, min);
+  }
+
+  /** A number above 0. */
+  positive(key: string, fallback: number): number {
+    const value = this.number(key, fallback);
+    if (value === 0) throw argumentError('INVALID_ARGUMENT', this.where, key, 'above 0', '0');
+    return value;
   }
 
   optionalNumber(key: string): number | null {
@@ -108,20 +146,20 @@ export class ConfigurationReader {
   }
 
   /** A nested object, itself a configuration. */
-  section(key: string): ConfigurationReader | null {
+  section(key: string, known: object): ConfigurationReader | null {
     const value = this.get(key);
     if (value === undefined) return null;
     if (!isJsonObject(value)) throw argumentError('INVALID_ARGUMENT', this.where, key, 'an object', describe(value));
-    return new ConfigurationReader(value, `${this.where}: ${key}`);
+    return this.nested(value, `${this.where}: ${key}`, known);
   }
 
   /** One nested object or a list of them. */
-  sections(key: string): ConfigurationReader[] {
+  sections(key: string, known: object): ConfigurationReader[] {
     const value = this.get(key);
     const list = value === undefined ? [] : Array.isArray(value) ? value : [value];
     return list.map((item, i) => {
       if (!isJsonObject(item)) throw argumentError('INVALID_ARGUMENT', this.where, key, 'objects', describe(item));
-      return new ConfigurationReader(item, `${this.where}: ${key}[${i}]`);
+      return this.nested(item, `${this.where}: ${key}[${i}]`, known);
     });
   }
 

@@ -1,9 +1,10 @@
 // Models to train from scratch, by short names and a few sizes.
-import { argumentError, checkInteger } from '../core';
+import { argumentError, checkInteger, checkOptions, describe, type OptionNames } from '../core';
 import type { TensorOptions } from '../ops';
 import { AutoModelForCausalLM } from './auto';
 import type { CausalLM } from './causalLM';
-import type { ConfigurationInput } from './configuration';
+import { inEitherSpelling } from './configuration';
+import { type ConfigurationInput, KEYS, type KeysByType } from './keys';
 
 export interface ModelSizes {
   vocabSize: number;
@@ -17,71 +18,145 @@ export interface ModelSizes {
   intermediateSize?: number;
 }
 
-/** Sizes and place, and any further key of the family's configuration, which goes before the default. */
-export type CreateOptions = ModelSizes & Pick<TensorOptions, 'device' | 'dtype'> & ConfigurationInput;
-
-type Sizes = Required<Omit<ModelSizes, 'intermediateSize'>> & { intermediateSize?: number; headDim: number };
-
-interface Family {
-  description: string;
-  configuration(sizes: Sizes): ConfigurationInput;
+/** The `model_type` of each family's configuration. */
+interface ModelTypes {
+  'linear-transformer': 'linear_attn';
+  retnet: 'retnet';
+  gla: 'gla';
+  deltanet: 'delta_net';
+  'deltanet-2021': 'delta_net_2021';
+  'gated-deltanet': 'gated_deltanet';
+  kda: 'kda';
+  transformer: 'llama';
+  lstm: 'lstm';
 }
 
-const FAMILIES: Record<string, Family> = {
+/** The names that `createModel` knows. */
+export type ModelName = keyof ModelTypes;
+
+type CreateKeys = ModelSizes & Pick<TensorOptions, 'device' | 'dtype'>;
+
+/** Sizes and place, and any further key of the family's configuration, which goes before the default. */
+export type CreateOptions<N extends ModelName = ModelName> = N extends ModelName
+  ? CreateKeys & Omit<KeysByType[ModelTypes[N]], keyof CreateKeys | 'modelType'>
+  : never;
+
+const CREATE_KEYS: OptionNames<CreateKeys> = {
+  vocabSize: true,
+  hiddenSize: true,
+  numLayers: true,
+  numHeads: true,
+  intermediateSize: true,
+  device: true,
+  dtype: true,
+};
+
+type Sizes = Required<Omit<ModelSizes, 'intermediateSize'>> & {
+  intermediateSize?: number;
+  /** Of a gated feed-forward where none is given. */
+  feedForward: number;
+  headDim: number;
+};
+
+interface Family<N extends ModelName> {
+  description: string;
+  modelType: ModelTypes[N];
+  configuration(sizes: Sizes): KeysByType[ModelTypes[N]];
+}
+
+const FAMILIES: { readonly [N in ModelName]: Family<N> } = {
   'linear-transformer': {
     description: 'linear attention, elu + 1 features, divided by the sum of keys (Katharopoulos et al. 2020)',
-    configuration: ({ numHeads }) => ({ modelType: 'linear_attn', numHeads, featureMap: 'elu', normFeatureMap: true }),
+    modelType: 'linear_attn',
+    configuration: ({ numHeads, feedForward }) => ({
+      numHeads,
+      intermediateSize: feedForward,
+      featureMap: 'elu',
+      normFeatureMap: true,
+    }),
   },
   retnet: {
     description: 'retention: a fixed decay per head, rotary positions (Sun et al. 2023)',
-    configuration: ({ numHeads }) => ({ modelType: 'retnet', numHeads, expandK: 1, expandV: 2 }),
+    modelType: 'retnet',
+    configuration: ({ numHeads, feedForward }) => ({ numHeads, intermediateSize: feedForward, expandK: 1, expandV: 2 }),
   },
   gla: {
     description: 'gated linear attention: a learned decay per key channel (Yang et al. 2023)',
-    configuration: ({ numHeads }) => ({ modelType: 'gla', numHeads, expandK: 0.5, expandV: 1 }),
+    modelType: 'gla',
+    configuration: ({ numHeads, feedForward }) => ({
+      numHeads,
+      intermediateSize: feedForward,
+      expandK: 0.5,
+      expandV: 1,
+    }),
   },
   deltanet: {
     description: 'DeltaNet: the delta rule with short convolutions and normalised keys (Yang et al. 2024)',
-    configuration: ({ numHeads }) => ({ modelType: 'delta_net', numHeads, expandK: 1, expandV: 1, convSize: 4 }),
+    modelType: 'delta_net',
+    configuration: ({ numHeads, feedForward }) => ({
+      numHeads,
+      intermediateSize: feedForward,
+      expandK: 1,
+      expandV: 1,
+      convSize: 4,
+    }),
   },
   'deltanet-2021': {
     description: 'the first DeltaNet: elu + 1 features with sum-norm, no convolutions (Schlag et al. 2021)',
-    configuration: ({ numHeads, hiddenSize, intermediateSize = 4 * hiddenSize }) => ({
-      modelType: 'delta_net_2021',
-      numHeads,
-      intermediateSize,
-    }),
+    modelType: 'delta_net_2021',
+    configuration: ({ numHeads, hiddenSize, intermediateSize = 4 * hiddenSize }) => ({ numHeads, intermediateSize }),
   },
   'gated-deltanet': {
     description: 'Gated DeltaNet: the delta rule with a learned decay per head (Yang et al. 2024)',
-    configuration: ({ numHeads, headDim }) => ({ modelType: 'gated_deltanet', numHeads, headDim, expandV: 1 }),
+    modelType: 'gated_deltanet',
+    configuration: ({ numHeads, headDim, feedForward }) => ({
+      numHeads,
+      headDim,
+      intermediateSize: feedForward,
+      expandV: 1,
+    }),
   },
   kda: {
     description: 'Kimi Delta Attention: the delta rule with a learned decay per key channel (Kimi Team 2025)',
-    configuration: ({ numHeads, headDim }) => ({ modelType: 'kda', numHeads, headDim, expandV: 1 }),
+    modelType: 'kda',
+    configuration: ({ numHeads, headDim, feedForward }) => ({
+      numHeads,
+      headDim,
+      intermediateSize: feedForward,
+      expandV: 1,
+    }),
   },
   transformer: {
     description: 'softmax attention with rotary positions, in the layout of Llama',
-    configuration: ({ numHeads }) => ({ modelType: 'llama', numAttentionHeads: numHeads, numKeyValueHeads: numHeads }),
+    modelType: 'llama',
+    configuration: ({ numHeads, feedForward }) => ({
+      numAttentionHeads: numHeads,
+      numKeyValueHeads: numHeads,
+      intermediateSize: feedForward,
+    }),
   },
   lstm: {
     description: 'layers of LSTM (Hochreiter and Schmidhuber 1997)',
-    configuration: () => ({ modelType: 'lstm' }),
+    modelType: 'lstm',
+    configuration: () => ({}),
   },
 };
 
 /** The families that `createModel` knows: short name and what it is. */
-export const modelFamilies: readonly { name: string; description: string }[] = Object.entries(FAMILIES).map(
-  ([name, { description }]) => ({ name, description }),
+export const modelFamilies: readonly { name: ModelName; description: string }[] = Object.entries(FAMILIES).map(
+  ([name, { description }]) => ({ name: name as ModelName, description }),
 );
 
 /** A model of a family with new weights, in the layout of its published checkpoints. */
-export function createModel(name: string, options: CreateOptions): CausalLM {
+export function createModel<N extends ModelName>(name: N, options: CreateOptions<N>): CausalLM {
   const where = 'createModel';
   if (!Object.hasOwn(FAMILIES, name)) {
     const expected = modelFamilies.map((family) => `'${family.name}'`).join(' | ');
-    throw argumentError('INVALID_ARGUMENT', where, 'name', expected, JSON.stringify(name));
+    throw argumentError('INVALID_ARGUMENT', where, 'name', expected, describe(name));
   }
+  const { modelType, configuration } = FAMILIES[name] as Family<ModelName>;
+  const { modelType: _, ...keys } = KEYS[modelType];
+  checkOptions<object>(where, options, { ...inEitherSpelling(keys), ...CREATE_KEYS });
   const {
     vocabSize,
     hiddenSize = 256,
@@ -98,16 +173,17 @@ export function createModel(name: string, options: CreateOptions): CausalLM {
   if (hiddenSize % numHeads !== 0) {
     throw argumentError('INVALID_ARGUMENT', where, 'numHeads', `a divisor of ${hiddenSize}`, String(numHeads));
   }
-  const sizes = { vocabSize, hiddenSize, numLayers, numHeads, intermediateSize, headDim: hiddenSize / numHeads };
-  const config: ConfigurationInput = {
+  const feedForward = intermediateSize ?? 64 * Math.ceil(hiddenSize / 24);
+  const headDim = hiddenSize / numHeads;
+  const config = {
+    modelType,
     vocabSize,
     hiddenSize,
     numHiddenLayers: numLayers,
-    intermediateSize: intermediateSize ?? 64 * Math.ceil(hiddenSize / 24),
     bosTokenId: null,
     eosTokenId: null,
-    ...FAMILIES[name].configuration(sizes),
+    ...configuration({ vocabSize, hiddenSize, numLayers, numHeads, intermediateSize, feedForward, headDim }),
     ...rest,
   };
-  return AutoModelForCausalLM.fromConfig(config, { device, dtype });
+  return AutoModelForCausalLM.fromConfig(config as ConfigurationInput, { device, dtype });
 }

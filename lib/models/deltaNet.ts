@@ -4,7 +4,8 @@ import { GatedRMSNorm, Linear, RMSNorm, ShortConvolution } from '../nn';
 import { type TensorOptions, widen } from '../ops';
 import { deltaRule } from '../rules';
 import { CausalLM } from './causalLM';
-import { type ConfigurationInput, ConfigurationReader } from './configuration';
+import { ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
 import { FastWeightMixer, type Past, type RuleInputs } from './fastWeightMixer';
 import { ACTIVATIONS } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, type HeadSizes, readFla, readHeads } from './fla';
@@ -23,8 +24,8 @@ export interface DeltaNetConfiguration extends FlaConfiguration, HeadSizes {
   readonly convSize: number | null;
 }
 
-function readConfiguration(input: ConfigurationInput): DeltaNetConfiguration {
-  const reader = new ConfigurationReader(input, 'delta_net');
+function readConfiguration(input: object): DeltaNetConfiguration {
+  const reader = new ConfigurationReader(input, 'delta_net', KEYS.delta_net);
   const base = readFla(reader, { modelType: 'delta_net', architecture: 'DeltaNetForCausalLM' });
   const allowNegEigval = reader.flag('allow_neg_eigval', false);
   return {
@@ -121,7 +122,7 @@ export class DeltaNet extends FastWeightMixer {
 }
 
 export class DeltaNetForCausalLM extends CausalLM<DeltaNetConfiguration> {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'delta_net'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new DeltaNet(config, options), options), options);
   }

@@ -5,7 +5,8 @@ import { featureMap, split, type TensorOptions, widen } from '../ops';
 import { deltaRule } from '../rules';
 import { Block, type BlockParts, Decoder } from './block';
 import { CausalLM } from './causalLM';
-import { type Configuration, type ConfigurationInput, ConfigurationReader } from './configuration';
+import { type Configuration, ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
 import { FastWeightMixer, type RuleInputs } from './fastWeightMixer';
 import { mergeHeads, splitHeads } from './mixer';
 
@@ -19,8 +20,8 @@ export interface DeltaNet2021Configuration extends Configuration {
   readonly nu: number;
 }
 
-function readConfiguration(input: ConfigurationInput): DeltaNet2021Configuration {
-  const reader = new ConfigurationReader(input, 'delta_net_2021');
+function readConfiguration(input: object): DeltaNet2021Configuration {
+  const reader = new ConfigurationReader(input, 'delta_net_2021', KEYS.delta_net_2021);
   const names = { modelType: 'delta_net_2021', architecture: 'DeltaNet2021ForCausalLM' };
   const common = reader.common(names, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 4 });
   const numHeads = reader.size('num_heads', 4);
@@ -125,7 +126,7 @@ class DeltaNet2021Decoder extends Decoder {
 }
 
 export class DeltaNet2021ForCausalLM extends CausalLM<DeltaNet2021Configuration> {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'delta_net_2021'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new DeltaNet2021Decoder(config, options), options);
   }

@@ -3,7 +3,7 @@
 import { FastWeightsError, type Tensor } from '../core';
 import type { ShortConvolution } from '../nn';
 import { type CuSeqlens, isNarrow, rope, widen, zeros } from '../ops';
-import { Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
+import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
 
 /** What a fast-weight mixer remembers. */
 export type FastWeightState = {
@@ -96,6 +96,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   protected abstract readout(output: Tensor, x: Tensor): Tensor;
 
   forward(x: Tensor, options: SequenceOptions<FastWeightState> = {}): SequenceResult<FastWeightState> {
+    checkSequence('forward', options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const convolutions: Record<string, Tensor> = {};
     const position = state?.position ?? 0;
@@ -117,7 +118,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     const { output, finalState, finalNormalizer } = this.rule(wide(q), wide(k), wide(v), {
       ...rest,
       initialState: state?.memory ?? null,
-      initialNormalizer: state?.normalizer ?? null,
+      ...(this.normalizes && { initialNormalizer: state?.normalizer ?? null }),
       outputFinalState: outputState,
       cuSeqlens,
     });
@@ -143,7 +144,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     const output = this.rule.step(wide(q), wide(k), wide(v), {
       ...rest,
       state: memory,
-      normalizer: normalizer ?? undefined,
+      ...(normalizer && { normalizer }),
     });
     state.position++;
     return this.readout(output.to(x.dtype), x);

@@ -4,6 +4,7 @@ import type { TensorOptions } from '../ops';
 import { Attention, type AttentionShape, rotaryFrequencies } from './attention';
 import { Block, type BlockParts, Decoder } from './block';
 import type { Configuration, ConfigurationReader } from './configuration';
+import { ATTENTION_KEYS } from './keys';
 import type { Recurrent } from './mixer';
 
 export interface FlaConfiguration extends Configuration {
@@ -21,7 +22,7 @@ function defaultIntermediate(hiddenSize: number, ratio: number): number {
 function readAttention(reader: ConfigurationReader, config: Configuration): Map<number, AttentionShape> {
   const { hiddenSize } = config;
   const shapes = new Map<number, AttentionShape>();
-  for (const spec of reader.sections('attn')) {
+  for (const spec of reader.sections('attn', ATTENTION_KEYS)) {
     const numHeads = spec.size('num_heads');
     const numKvHeads = spec.size('num_kv_heads', numHeads);
     spec.divides(numHeads, 'num_kv_heads', numKvHeads);
@@ -34,7 +35,7 @@ function readAttention(reader: ConfigurationReader, config: Configuration): Map<
       qkvBias: spec.flag('qkv_bias', false),
       outputBias: false,
       window: spec.optionalSize('window_size'),
-      frequencies: rotaryFrequencies(spec.number('rope_theta', 10000), 2 * Math.floor(headDim / 2)),
+      frequencies: rotaryFrequencies(spec.positive('rope_theta', 10000), 2 * Math.floor(headDim / 2)),
     };
     for (const layer of spec.integers('layers')) shapes.set(layer, shape);
   }

@@ -3,7 +3,8 @@ import type { Tensor } from '../core';
 import { GatedRMSNorm, Linear, RMSNorm } from '../nn';
 import { type TensorOptions, widen } from '../ops';
 import { CausalLM } from './causalLM';
-import { type ConfigurationInput, ConfigurationReader } from './configuration';
+import { ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
 import { FlaDecoder } from './fla';
 import { type GatedDeltaConfiguration, GatedDeltaMixer, readGatedDelta } from './gatedDelta';
 import { logUniform, timeStepBias } from './initialize';
@@ -14,8 +15,8 @@ export interface GatedDeltaNetConfiguration extends GatedDeltaConfiguration {
   readonly useGate: boolean;
 }
 
-function readConfiguration(input: ConfigurationInput): GatedDeltaNetConfiguration {
-  const reader = new ConfigurationReader(input, 'gated_deltanet');
+function readConfiguration(input: object): GatedDeltaNetConfiguration {
+  const reader = new ConfigurationReader(input, 'gated_deltanet', KEYS.gated_deltanet);
   const names = { modelType: 'gated_deltanet', architecture: 'GatedDeltaNetForCausalLM' };
   return {
     ...readGatedDelta(reader, names, { headDim: 256, numHeads: 6, expandV: 2 }),
@@ -60,7 +61,7 @@ export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
 }
 
 export class GatedDeltaNetForCausalLM extends CausalLM<GatedDeltaNetConfiguration> {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'gated_deltanet'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new GatedDeltaNet(config, options), options), options);
   }

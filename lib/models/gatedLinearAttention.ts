@@ -4,7 +4,8 @@ import { Linear, ShortConvolution } from '../nn';
 import { type TensorOptions, widen } from '../ops';
 import { gatedLinearAttention } from '../rules';
 import { CausalLM } from './causalLM';
-import { type ConfigurationInput, ConfigurationReader } from './configuration';
+import { ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
 import type { Past, RuleInputs } from './fastWeightMixer';
 import { ACTIVATIONS } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla';
@@ -23,8 +24,8 @@ export interface GlaConfiguration extends FlaConfiguration, OutputGateConfigurat
 const GATE_RANK = 16;
 const GATE_NORMALIZER = 16;
 
-function readConfiguration(input: ConfigurationInput): GlaConfiguration {
-  const reader = new ConfigurationReader(input, 'gla');
+function readConfiguration(input: object): GlaConfiguration {
+  const reader = new ConfigurationReader(input, 'gla', KEYS.gla);
   const base = readFla(reader, { modelType: 'gla', architecture: 'GLAForCausalLM' });
   reader.supported('use_gk', true, [true]);
   reader.supported('use_gv', false, [false]);
@@ -89,7 +90,7 @@ export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
 }
 
 export class GLAForCausalLM extends CausalLM<GlaConfiguration> {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'gla'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new GatedLinearAttention(config, options), options), options);
   }

@@ -2,9 +2,9 @@
 export { AutoModelForCausalLM, type PretrainedOptions } from './auto';
 export { Attention, type AttentionShape, type KeyValueCache } from './attention';
 export { Block, type BlockParts, Backbone, Decoder, type Pointwise } from './block';
-export { CausalLM, type ForwardOptions, type ForwardResult } from './causalLM';
-export type { Configuration, ConfigurationInput, JsonObject } from './configuration';
-export { createModel, modelFamilies, type CreateOptions, type ModelSizes } from './create';
+export { CausalLM, type ForwardOptions, type ForwardResult, type SessionOptions } from './causalLM';
+export type { Configuration, JsonObject } from './configuration';
+export { createModel, modelFamilies, type CreateOptions, type ModelName, type ModelSizes } from './create';
 export { DeltaNet, DeltaNetForCausalLM, type DeltaNetConfiguration } from './deltaNet';
 export { DeltaNet2021, DeltaNet2021ForCausalLM, type DeltaNet2021Configuration } from './deltaNet2021';
 export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInputs } from './fastWeightMixer';
@@ -13,6 +13,7 @@ export { GatedDeltaNet, GatedDeltaNetForCausalLM, type GatedDeltaNetConfiguratio
 export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './gatedLinearAttention';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './linearAttention';
+export type { ConfigurationInput, ConfigurationOf, KeysByType, ModelType } from './keys';
 export { LlamaForCausalLM, type LlamaConfiguration } from './llama';
 export { LstmForCausalLM } from './lstm';
 export { Recurrent, type SequenceOptions, type SequenceResult } from './mixer';

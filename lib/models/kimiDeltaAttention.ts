@@ -4,7 +4,8 @@ import { noGrad } from '../autograd';
 import { GatedRMSNorm, Linear } from '../nn';
 import { type TensorOptions, widen } from '../ops';
 import { CausalLM } from './causalLM';
-import { type ConfigurationInput, ConfigurationReader } from './configuration';
+import { ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
 import { FlaDecoder } from './fla';
 import { type GatedDeltaConfiguration, GatedDeltaMixer, readGatedDelta } from './gatedDelta';
 import { logUniform, timeStepBias } from './initialize';
@@ -15,8 +16,8 @@ export interface KimiDeltaConfiguration extends GatedDeltaConfiguration {
   readonly lowerBound: number | null;
 }
 
-function readConfiguration(input: ConfigurationInput): KimiDeltaConfiguration {
-  const reader = new ConfigurationReader(input, 'kda');
+function readConfiguration(input: object): KimiDeltaConfiguration {
+  const reader = new ConfigurationReader(input, 'kda', KEYS.kda);
   const names = { modelType: 'kda', architecture: 'KDAForCausalLM' };
   return {
     ...readGatedDelta(reader, names, { headDim: 128, numHeads: 16, expandV: 1 }),
@@ -61,7 +62,7 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
 }
 
 export class KDAForCausalLM extends CausalLM<KimiDeltaConfiguration> {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'kda'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new KimiDeltaAttention(config, options), options), options);
   }

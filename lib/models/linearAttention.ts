@@ -4,7 +4,8 @@ import { Linear, RMSNorm } from '../nn';
 import type { TensorOptions } from '../ops';
 import { linearAttention } from '../rules';
 import { CausalLM } from './causalLM';
-import { type ConfigurationInput, ConfigurationReader } from './configuration';
+import { ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
 import { FastWeightMixer, type RuleInputs } from './fastWeightMixer';
 import { FEATURE_MAPS, type FeatureMap, type FeatureMapName, makeFeatureMap } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla';
@@ -24,8 +25,8 @@ export interface LinearAttentionConfiguration extends FlaConfiguration {
   readonly normFeatureMap: boolean;
 }
 
-function readConfiguration(input: ConfigurationInput): LinearAttentionConfiguration {
-  const reader = new ConfigurationReader(input, 'linear_attn');
+function readConfiguration(input: object): LinearAttentionConfiguration {
+  const reader = new ConfigurationReader(input, 'linear_attn', KEYS.linear_attn);
   const base = readFla(reader, { modelType: 'linear_attn', architecture: 'LinearAttentionForCausalLM' });
   reader.supported('tie_feature_map_qk', false, [false]);
   return {
@@ -97,7 +98,7 @@ export class LinearAttention extends FastWeightMixer {
 }
 
 export class LinearAttentionForCausalLM extends CausalLM<LinearAttentionConfiguration> {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'linear_attn'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new LinearAttention(config, options), options), options);
   }

@@ -4,7 +4,8 @@ import type { TensorOptions } from '../ops';
 import { Attention, type AttentionShape, readFrequencies } from './attention';
 import { Block, type BlockParts, Decoder } from './block';
 import { CausalLM } from './causalLM';
-import { type Configuration, type ConfigurationInput, ConfigurationReader } from './configuration';
+import { type Configuration, ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
 
 export interface LlamaConfiguration extends Configuration {
   readonly intermediateSize: number;
@@ -13,8 +14,8 @@ export interface LlamaConfiguration extends Configuration {
   readonly attention: AttentionShape;
 }
 
-function readConfiguration(input: ConfigurationInput): LlamaConfiguration {
-  const reader = new ConfigurationReader(input, 'llama');
+function readConfiguration(input: object): LlamaConfiguration {
+  const reader = new ConfigurationReader(input, 'llama', KEYS.llama);
   const names = { modelType: 'llama', architecture: 'LlamaForCausalLM' };
   const common = reader.common(names, { vocabSize: 32000, hiddenSize: 4096, numHiddenLayers: 32 });
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);
@@ -86,7 +87,7 @@ class LlamaDecoder extends Decoder {
 }
 
 export class LlamaForCausalLM extends CausalLM<LlamaConfiguration> {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'llama'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new LlamaDecoder(config, options), options);
   }

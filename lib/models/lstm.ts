@@ -4,11 +4,12 @@ import { Embedding, Module, parameter } from '../nn';
 import { lstm, type LstmLayer, rand, type TensorOptions, zeros } from '../ops';
 import { Backbone } from './block';
 import { CausalLM } from './causalLM';
-import { type Configuration, type ConfigurationInput, ConfigurationReader } from './configuration';
-import { type SequenceOptions, type SequenceResult, stateDType } from './mixer';
+import { type Configuration, ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
+import { checkSequence, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
 
-function readConfiguration(input: ConfigurationInput): Configuration {
-  const reader = new ConfigurationReader(input, 'lstm');
+function readConfiguration(input: object): Configuration {
+  const reader = new ConfigurationReader(input, 'lstm', KEYS.lstm);
   const names = { modelType: 'lstm', architecture: 'LstmForCausalLM' };
   return reader.common(names, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 2 });
 }
@@ -57,6 +58,7 @@ class LstmBackbone extends Backbone {
   }
 
   forward(ids: Tensor, options: SequenceOptions = {}): SequenceResult {
+    checkSequence('forward', options);
     if (options.cuSeqlens) {
       throw new FastWeightsError('UNSUPPORTED', 'lstm: packed sequences are not supported', { argument: 'cuSeqlens' });
     }
@@ -88,7 +90,7 @@ class LstmBackbone extends Backbone {
 }
 
 export class LstmForCausalLM extends CausalLM {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'lstm'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new LstmBackbone(config, options), options);
   }

@@ -1,5 +1,5 @@
 // What mixes tokens in a block: a sequence form for training and prompts, and a step form with a state.
-import type { DType, Tensor } from '../core';
+import { checkOptions, type DType, type OptionNames, type Tensor } from '../core';
 import type { State } from '../inference';
 import { Module } from '../nn';
 import type { CuSeqlens } from '../ops';
@@ -11,6 +11,13 @@ export interface SequenceOptions<S extends State = State> {
   outputState?: boolean;
   /** Packed sequences: B = 1 and N + 1 offsets; states are then those of N sequences. */
   cuSeqlens?: CuSeqlens | null;
+}
+
+const SEQUENCE: OptionNames<SequenceOptions> = { state: true, outputState: 'flag', cuSeqlens: true };
+
+/** Requires options of a sequence, and nothing else. */
+export function checkSequence(where: string, options: SequenceOptions): void {
+  checkOptions(where, options, SEQUENCE);
 }
 
 export interface SequenceResult<S extends State = State> {

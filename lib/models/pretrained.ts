@@ -2,7 +2,17 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { noGrad } from '../autograd';
-import { argumentError, bytesPerElement, FastWeightsError, formatShape, sameShape, type Tensor } from '../core';
+import {
+  argumentError,
+  bytesPerElement,
+  checkInteger,
+  checkOptions,
+  FastWeightsError,
+  formatShape,
+  type OptionNames,
+  sameShape,
+  type Tensor,
+} from '../core';
 import {
   findFolder,
   isJsonObject,
@@ -21,6 +31,8 @@ export interface SaveOptions {
   /** A weight file holds at most this many bytes, 5e9 by default; a larger model is split. */
   maxShardBytes?: number;
 }
+
+const SAVE: OptionNames<SaveOptions> = { maxShardBytes: true };
 
 const CONFIG = 'config.json';
 const GENERATION = 'generation_config.json';
@@ -50,9 +62,11 @@ export async function savePretrained(
   dir: string,
   config: Configuration,
   weights: Record<string, Tensor>,
-  { maxShardBytes = 5e9 }: SaveOptions,
+  options: SaveOptions,
 ): Promise<void> {
   const where = 'savePretrained';
+  checkOptions(where, options, SAVE);
+  const maxShardBytes = checkInteger(where, 'maxShardBytes', options.maxShardBytes ?? 5e9, 1);
   await onDisk(where, dir, createFolder(dir));
   await saveShards(dir, weights, { maxShardBytes });
   const bytes = Object.values(weights).reduce((sum, t) => sum + t.size * bytesPerElement(t.dtype), 0);

@@ -3,7 +3,8 @@ import type { Tensor } from '../core';
 import type { TensorOptions } from '../ops';
 import { retention } from '../rules';
 import { CausalLM } from './causalLM';
-import { type ConfigurationInput, ConfigurationReader } from './configuration';
+import { ConfigurationReader, type PublishedConfiguration } from './configuration';
+import { type ConfigurationOf, KEYS } from './keys';
 import type { Past, RuleInputs } from './fastWeightMixer';
 import { ACTIVATIONS } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla';
@@ -14,8 +15,8 @@ export interface RetNetConfiguration extends FlaConfiguration, OutputGateConfigu
   readonly featureMap: 'identity' | 'relu' | 'silu' | 'swish';
 }
 
-function readConfiguration(input: ConfigurationInput): RetNetConfiguration {
-  const reader = new ConfigurationReader(input, 'retnet');
+function readConfiguration(input: object): RetNetConfiguration {
+  const reader = new ConfigurationReader(input, 'retnet', KEYS.retnet);
   const base = readFla(reader, { modelType: 'retnet', architecture: 'RetNetForCausalLM' }, 2);
   return {
     ...base,
@@ -44,7 +45,7 @@ export class Retention extends GatedOutputMixer<RetNetConfiguration> {
 }
 
 export class RetNetForCausalLM extends CausalLM<RetNetConfiguration> {
-  constructor(input: ConfigurationInput, options: TensorOptions = {}) {
+  constructor(input: ConfigurationOf<'retnet'> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new Retention(config, options), options), options);
   }

@@ -1,7 +1,7 @@
 // Feed-forward parts of a block.
-import type { Tensor } from '../core';
-import { feedForward, swiglu, type TensorOptions } from '../ops';
-import { Linear } from './layers';
+import { checkOptions, type Tensor } from '../core';
+import { feedForward, swiglu } from '../ops';
+import { BIAS, type BiasOptions, Linear } from './layers';
 import { Module } from './module';
 
 /** down(silu(gate x) * up x), without biases unless asked for (Shazeer 2020). */
@@ -10,8 +10,9 @@ export class SwiGLU extends Module {
   up_proj: Linear;
   down_proj: Linear;
 
-  constructor(dim: number, hidden: number, options: { bias?: boolean } & TensorOptions = {}) {
+  constructor(dim: number, hidden: number, options: BiasOptions = {}) {
     super();
+    checkOptions('SwiGLU', options, BIAS);
     const { bias = false, ...where } = options;
     this.gate_proj = new Linear(dim, hidden, { bias, ...where });
     this.up_proj = new Linear(dim, hidden, { bias, ...where });

@@ -1,6 +1,7 @@
 // The common layers, with PyTorch's initialisation.
-import type { Tensor } from '../core';
+import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, type Tensor } from '../core';
 import {
+  checkTensorOptions,
   dropout,
   embedding,
   full,
@@ -12,18 +13,29 @@ import {
   randn,
   rmsNorm,
   rmsNormGated,
+  TENSOR_OPTIONS,
   type TensorOptions,
   zeros,
 } from '../ops';
 import { Module, parameter } from './module';
+
+/** Place, dtype, and whether there is a bias. */
+export interface BiasOptions extends TensorOptions {
+  bias?: boolean;
+}
+
+export const BIAS: OptionNames<BiasOptions> = { ...TENSOR_OPTIONS, bias: 'flag' };
 
 /** x W^T + b with W [out, in]; W and b uniform in +-1/sqrt(in). */
 export class Linear extends Module {
   weight: Tensor;
   bias: Tensor | null;
 
-  constructor(inFeatures: number, outFeatures: number, options: { bias?: boolean } & TensorOptions = {}) {
+  constructor(inFeatures: number, outFeatures: number, options: BiasOptions = {}) {
     super();
+    checkOptions('Linear', options, BIAS);
+    checkInteger('Linear', 'inFeatures', inFeatures, 1);
+    checkInteger('Linear', 'outFeatures', outFeatures, 1);
     const { bias = true, ...where } = options;
     const bound = inFeatures ** -0.5;
     this.weight = parameter(rand([outFeatures, inFeatures], { ...where, low: -bound, high: bound }));
@@ -41,12 +53,20 @@ export class Embedding extends Module {
 
   constructor(count: number, dim: number, options: TensorOptions = {}) {
     super();
+    checkTensorOptions('Embedding', options);
+    checkInteger('Embedding', 'count', count, 1);
+    checkInteger('Embedding', 'dim', dim, 1);
     this.weight = parameter(randn([count, dim], options));
   }
 
   forward(indices: Tensor): Tensor {
     return embedding(this.weight, indices);
   }
+}
+
+function checkNorm(where: string, dim: number, eps: number): void {
+  checkInteger(where, 'dim', dim, 1);
+  checkNumber(where, 'eps', eps, 0);
 }
 
 /** x / sqrt(mean x^2 + eps) * weight. */
@@ -59,6 +79,7 @@ export class RMSNorm extends Module {
     options: TensorOptions = {},
   ) {
     super();
+    checkNorm('RMSNorm', dim, eps);
     this.weight = parameter(ones([dim], options));
   }
 
@@ -78,6 +99,8 @@ export class GatedRMSNorm extends Module {
     options: TensorOptions = {},
   ) {
     super();
+    checkNorm('GatedRMSNorm', dim, eps);
+    checkChoice('GatedRMSNorm', 'activation', activation, ['silu', 'sigmoid']);
     this.weight = parameter(ones([dim], options));
   }
 
@@ -94,9 +117,11 @@ export class LayerNorm extends Module {
   constructor(
     dim: number,
     readonly eps = 1e-5,
-    options: { bias?: boolean } & TensorOptions = {},
+    options: BiasOptions = {},
   ) {
     super();
+    checkOptions('LayerNorm', options, BIAS);
+    checkNorm('LayerNorm', dim, eps);
     const { bias = true, ...where } = options;
     this.weight = parameter(full([dim], 1, where));
     this.bias = bias ? parameter(zeros([dim], where)) : null;
@@ -111,6 +136,7 @@ export class LayerNorm extends Module {
 export class Dropout extends Module {
   constructor(readonly p: number) {
     super();
+    checkNumber('Dropout', 'p', p, 0, 1);
   }
 
   forward(x: Tensor): Tensor {

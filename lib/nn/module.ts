@@ -7,6 +7,7 @@ import {
   type DType,
   FastWeightsError,
   formatShape,
+  type OptionNames,
   sameShape,
   scope,
   type Storage,
@@ -17,6 +18,13 @@ import { noGrad } from '../autograd';
 import { convert } from '../ops';
 
 const FLOATS = ['float32', 'bfloat16', 'float64'] as const satisfies readonly DType[];
+
+export interface LoadStateOptions {
+  /** Whether the names must be those of the module, true by default. */
+  strict?: boolean;
+}
+
+const LOAD: OptionNames<LoadStateOptions> = { strict: 'flag' };
 
 /** Marks a tensor as trained: it requires a gradient and no scope frees it. */
 export function parameter(t: Tensor): Tensor {
@@ -95,9 +103,9 @@ export abstract class Module {
    * Copies tensors into the parameters of the same name, cast and moved as needed. Nothing is changed unless every name,
    * shape and kind of number fits; with `strict: false` missing and unknown names are skipped.
    */
-  loadStateDict(state: Readonly<Record<string, Tensor>>, options: { strict?: boolean } = {}): void {
+  loadStateDict(state: Readonly<Record<string, Tensor>>, options: LoadStateOptions = {}): void {
     const where = 'loadStateDict';
-    checkOptions(where, options, { strict: true });
+    checkOptions(where, options, LOAD);
     if (typeof state !== 'object' || state === null) {
       throw argumentError('INVALID_ARGUMENT', where, 'state', 'tensors by name', describe(state));
     }

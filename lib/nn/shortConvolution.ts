@@ -1,15 +1,25 @@
 // The causal depthwise convolution in front of q, k and v.
-import type { Tensor } from '../core';
+import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../core';
 import {
-  type CuSeqlens,
   rand,
   shortConvolution,
+  type ShortConvolutionOptions,
   type ShortConvolutionResult,
   shortConvolutionStep,
-  type TensorOptions,
   zeros,
 } from '../ops';
+import { BIAS, type BiasOptions } from './layers';
 import { Module, parameter } from './module';
+
+export interface ConvolutionOptions extends BiasOptions {
+  activation?: 'silu' | null;
+}
+
+const OPTIONS: OptionNames<ConvolutionOptions> = { ...BIAS, activation: true };
+
+type Over<F extends boolean = boolean> = Omit<ShortConvolutionOptions<F>, 'bias' | 'activation'>;
+
+const OVER: OptionNames<Over> = { initialState: true, outputFinalState: 'flag', cuSeqlens: true };
 
 /** Kernel of `width` tokens per channel; weight [D, 1, W] as in published checkpoints, uniform in +-1/sqrt(W). */
 export class ShortConvolution extends Module {
@@ -19,9 +29,12 @@ export class ShortConvolution extends Module {
   constructor(
     readonly dim: number,
     readonly width: number,
-    options: { bias?: boolean; activation?: 'silu' | null } & TensorOptions = {},
+    options: ConvolutionOptions = {},
   ) {
     super();
+    checkOptions('ShortConvolution', options, OPTIONS);
+    checkInteger('ShortConvolution', 'dim', dim, 1);
+    checkInteger('ShortConvolution', 'width', width, 1);
     const { bias = false, activation = 'silu', ...where } = options;
     const bound = width ** -0.5;
     this.activation = activation;
@@ -32,10 +45,8 @@ export class ShortConvolution extends Module {
   readonly activation: 'silu' | null;
 
   /** x [B, T, D]; the state [N, D, W - 1] holds the inputs before it. */
-  forward(
-    x: Tensor,
-    options: { initialState?: Tensor | null; outputFinalState?: boolean; cuSeqlens?: CuSeqlens | null } = {},
-  ): ShortConvolutionResult {
+  forward<F extends boolean = false>(x: Tensor, options: Over<F> = {}): ShortConvolutionResult<F> {
+    checkOptions<Over>('ShortConvolution', options, OVER);
     const { bias, activation } = this;
     return shortConvolution(x, this.kernel(), { ...options, bias, activation });
   }

@@ -1,5 +1,13 @@
 // Causal softmax attention, the baseline with unbounded memory.
-import { argumentError, checkInteger, checkNumber, formatShape, type Tensor } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  formatShape,
+  type OptionNames,
+  type Tensor,
+} from '../core';
 import { record } from '../autograd';
 import { checkAlike, checkFloat, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
 import { contiguous } from './view';
@@ -14,12 +22,15 @@ export interface AttentionOptions {
   cuSeqlens?: CuSeqlens | null;
 }
 
+const OPTIONS: OptionNames<AttentionOptions> = { scale: true, window: true, cuSeqlens: true };
+
 /**
  * softmax(scale q k^T) v, causal: q [B, T, H, K], k [B, S, Hk, K], v [B, S, Hk, V] with H a multiple of Hk (query head h
  * reads key head floor(h Hk / H)); S >= T, the queries being the last T positions. Result [B, T, H, V].
  */
 export const softmaxAttention = widening((q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor => {
   const where = 'softmaxAttention';
+  checkOptions(where, options, OPTIONS);
   for (const [name, t] of [
     ['q', q],
     ['k', k],

@@ -1,26 +1,60 @@
 // Checks of values (NaN, gates above 0, indices out of range): they read tensors back, so they are off by default
 // outside the `js` device.
-import { argumentError, setRecordSites, type Tensor } from '../core';
+import { argumentError, describe, setRecordSites, type Tensor } from '../core';
 
-let forced: boolean | undefined;
+/** What `setChecks` said last; null while it has said nothing. */
+let chosen: boolean | null = null;
+/** What FAST_WEIGHTS_CHECK says; null until it is read. */
+let wished: boolean | null = null;
 
 /**
- * Turns the checks of values on or off: gates above 0, NaN in inputs of rules, indices out of range; while on, `memory()`
- * also says where live tensors were made. The environment variable FAST_WEIGHTS_CHECK=1 turns them on at start.
+ * Turns the checks of values on or off on every device: gates above 0, NaN in inputs of rules, indices out of range; while
+ * on, `memory()` also says where live tensors were made. Until it is called they are on for `js`, where reading costs
+ * nothing, and with the environment variable FAST_WEIGHTS_CHECK=1 everywhere.
  */
 export function setChecks(on: boolean): void {
-  forced = on;
-  setRecordSites(on);
+  if (typeof on !== 'boolean') {
+    throw argumentError('INVALID_ARGUMENT', 'setChecks', 'on', 'true or false', describe(on));
+  }
+  choose(on);
 }
 
+function choose(on: boolean | null): void {
+  chosen = on;
+  setRecordSites(checksEnabled());
+}
+
+/** Runs `fn` with the checks on or off, whatever was said before holds again afterwards. */
+export function withChecks<T>(on: boolean, fn: () => T): T {
+  const before = chosen;
+  choose(on);
+  try {
+    return fn();
+  } finally {
+    choose(before);
+  }
+}
+
+/** Whether values are checked on every device. */
 export function checksEnabled(): boolean {
-  if (forced === undefined) setChecks(process.env.FAST_WEIGHTS_CHECK === '1');
-  return forced!;
+  if (chosen !== null) return chosen;
+  if (wished === null) {
+    wished = checksFromEnvironment();
+    setRecordSites(wished);
+  }
+  return wished;
 }
 
-/** Whether values on this tensor's device are checked; `js` always is, where reading costs nothing. */
+/** FAST_WEIGHTS_CHECK; not set, empty or 0 leaves it to the device. */
+export function checksFromEnvironment(): boolean {
+  const value = process.env.FAST_WEIGHTS_CHECK ?? '';
+  if (value === '' || value === '0' || value === '1') return value === '1';
+  throw argumentError('INVALID_ARGUMENT', 'environment', 'FAST_WEIGHTS_CHECK', "'0' | '1'", describe(value));
+}
+
+/** Whether values on this tensor's device are checked. */
 export function checksValues(t: Tensor): boolean {
-  return checksEnabled() || (forced !== false && t.device === 'js');
+  return checksEnabled() || (chosen === null && t.device === 'js');
 }
 
 /** Requires every element to satisfy a test. */

@@ -1,5 +1,5 @@
 // Causal depthwise convolution over time.
-import { argumentError, checkChoice, formatShape, type Tensor } from '../core';
+import { argumentError, checkChoice, checkOptions, formatShape, type OptionNames, type Tensor } from '../core';
 import { ACTIVATIONS } from '../backends';
 import { record } from '../autograd';
 import {
@@ -8,6 +8,7 @@ import {
   checkFloat,
   checkShape,
   checkState,
+  checkTensor,
   emptyLike,
   kernelsOf,
   statisticsDtype,
@@ -18,19 +19,40 @@ import { apart, contiguous } from './view';
 import { type CuSeqlens, sequencesOf } from './sequences';
 
 /** Options of `shortConvolution`. */
-export interface ShortConvolutionOptions {
+export interface ShortConvolutionOptions<F extends boolean = boolean> {
   bias?: Tensor | null;
   activation?: 'silu' | null;
   /** [N, D, W - 1], the inputs before the first token, oldest first; zeros by default. */
   initialState?: Tensor | null;
-  outputFinalState?: boolean;
+  outputFinalState?: F;
   cuSeqlens?: CuSeqlens | null;
 }
 
+const OPTIONS: OptionNames<ShortConvolutionOptions> = {
+  bias: true,
+  activation: true,
+  initialState: true,
+  outputFinalState: 'flag',
+  cuSeqlens: true,
+};
+
+/** Options of one token. */
+export interface ShortConvolutionStepOptions {
+  bias?: Tensor | null;
+  activation?: 'silu' | null;
+  state: Tensor;
+}
+
+const STEP_OPTIONS: OptionNames<ShortConvolutionStepOptions> = { bias: true, activation: true, state: true };
+
 /** What `shortConvolution` returns: output [B, T, D], finalState [N, D, W - 1] when asked for, float32 also for bfloat16. */
-export interface ShortConvolutionResult {
-  output: Tensor;
-  finalState?: Tensor;
+export type ShortConvolutionResult<F extends boolean = boolean> = { output: Tensor } & WithFinalState<F>;
+
+/** `finalState`, which is there for certain where it was asked for with a literal `true`. */
+export type WithFinalState<F extends boolean> = [F] extends [true] ? { finalState: Tensor } : { finalState?: Tensor };
+
+function activationCode(where: string, activation: 'silu' | null | undefined): number {
+  return ACTIVATIONS.indexOf(checkChoice(where, 'activation', activation ?? 'none', ACTIVATIONS));
 }
 
 function check(where: string, x: Tensor, weight: Tensor, bias: Tensor | null): { d: number; width: number } {
@@ -55,10 +77,11 @@ function check(where: string, x: Tensor, weight: Tensor, bias: Tensor | null): {
 export const shortConvolution = widening(
   (x: Tensor, weight: Tensor, options: ShortConvolutionOptions = {}): ShortConvolutionResult => {
     const where = 'shortConvolution';
+    checkOptions(where, options, OPTIONS);
     const { bias = null, initialState = null, outputFinalState = false, cuSeqlens } = options;
     const { d, width } = check(where, x, weight, bias);
     if (x.ndim !== 3) throw argumentError('SHAPE', where, 'x', '[B, T, D]', formatShape(x.shape));
-    const activation = ACTIVATIONS.indexOf(checkChoice(where, 'activation', options.activation ?? 'none', ACTIVATIONS));
+    const activation = activationCode(where, options.activation);
     const { count: sequences, tokens, offsets } = sequencesOf(where, x, cuSeqlens);
     const stateShape = [sequences, d, width - 1];
     if (initialState) {
@@ -113,23 +136,25 @@ export const shortConvolution = widening(
     return { output, finalState };
   },
   ({ output, finalState }) => ({ output: output.to('bfloat16'), finalState }),
-);
+) as <F extends boolean = false>(
+  x: Tensor,
+  weight: Tensor,
+  options?: ShortConvolutionOptions<F>,
+) => ShortConvolutionResult<F>;
 
 /**
  * One token of `shortConvolution`, outside the tape: x [B, D] in, [B, D] out; the state [B, D, W - 1], float32 also for
  * bfloat16 inputs, is changed in place.
  */
-export function shortConvolutionStep(
-  x: Tensor,
-  weight: Tensor,
-  options: { bias?: Tensor | null; activation?: 'silu' | null; state: Tensor },
-): Tensor {
+export function shortConvolutionStep(x: Tensor, weight: Tensor, options: ShortConvolutionStepOptions): Tensor {
+  checkOptions('shortConvolution.step', options, STEP_OPTIONS);
   const { state } = options;
+  checkTensor('shortConvolution.step', 'state', state);
   if (state.dtype === 'bfloat16') throw argumentError('DTYPE', 'shortConvolution.step', 'state', 'float32', 'bfloat16');
   return stepOf(x, weight, options);
 }
 
-const stepOf = widening((x: Tensor, weight: Tensor, options: Parameters<typeof shortConvolutionStep>[2]): Tensor => {
+const stepOf = widening((x: Tensor, weight: Tensor, options: ShortConvolutionStepOptions): Tensor => {
   const where = 'shortConvolution.step';
   const { bias = null, state } = options;
   const { d, width } = check(where, x, weight, bias);
@@ -146,7 +171,7 @@ const stepOf = widening((x: Tensor, weight: Tensor, options: Parameters<typeof s
     batch: x.shape[0],
     d,
     width,
-    activation: ACTIVATIONS.indexOf(checkChoice(where, 'activation', options.activation ?? 'none', ACTIVATIONS)),
+    activation: activationCode(where, options.activation),
   });
   state.storage.version++;
   return y;

@@ -1,24 +1,27 @@
 // Making tensors: from data, filled, counted, drawn.
 import {
   argumentError,
+  checkChoice,
   checkNumber,
+  checkOptions,
   checkSizes,
   describe,
   type Device,
   type DType,
   DTYPES,
-  checkChoice,
   encode,
   FastWeightsError,
   formatShape,
   MAX_RANK,
-  nextStream,
-  sizeOf,
   type NestedNumbers,
+  nextStream,
+  type OptionNames,
   type Shape,
+  sizeOf,
   type Tensor,
 } from '../core';
 import { type Backend, defaultDevice, getBackend } from '../backends';
+import { checksEnabled } from './checks';
 import { checkScalar, emptyOn, fill } from './kernel';
 
 /** Where and how a new tensor lives. dtype float32 and the default device unless given. */
@@ -28,7 +31,16 @@ export interface TensorOptions {
   requiresGrad?: boolean;
 }
 
+export const TENSOR_OPTIONS: OptionNames<TensorOptions> = { dtype: true, device: true, requiresGrad: 'flag' };
+
+/** Requires options that say where and how a tensor lives, and nothing else. */
+export function checkTensorOptions(where: string, options: TensorOptions): void {
+  checkOptions(where, options, TENSOR_OPTIONS);
+}
+
 function backendFor(options: TensorOptions): Backend {
+  // With the checks on, the places where tensors are made are recorded from the first one on.
+  checksEnabled();
   return getBackend(options.device ?? defaultDevice());
 }
 
@@ -42,6 +54,8 @@ function empty(where: string, shape: Shape, options: TensorOptions): Tensor {
   return emptyOn(backendFor(options), checkSizes(where, 'shape', shape), dtype);
 }
 
+const DATA_OPTIONS: OptionNames<TensorOptions & { shape?: Shape }> = { ...TENSOR_OPTIONS, shape: true };
+
 /**
  * A tensor from numbers: a number, nested lists, or a typed array with `shape` (default: one dimension). The dtype is
  * float32 whatever the array, unless given.
@@ -50,6 +64,7 @@ export function tensor(
   data: NestedNumbers | ArrayLike<number>,
   options: TensorOptions & { shape?: Shape } = {},
 ): Tensor {
+  checkOptions('tensor', options, DATA_OPTIONS);
   const dtype = checkChoice('tensor', 'dtype', options.dtype ?? 'float32', DTYPES);
   const { values, shape: own } = flatten(data);
   const shape = options.shape ? checkSizes('tensor', 'shape', options.shape) : own;
@@ -99,22 +114,28 @@ function flatten(data: NestedNumbers | ArrayLike<number>): { values: ArrayLike<n
 }
 
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
-  checkScalar('full', 'value', value, options.dtype ?? 'float32');
-  const t = empty('full', shape, options);
+  return filled('full', shape, value, options);
+}
+
+function filled(where: string, shape: Shape, value: number, options: TensorOptions): Tensor {
+  checkTensorOptions(where, options);
+  checkScalar(where, 'value', value, options.dtype ?? 'float32');
+  const t = empty(where, shape, options);
   fill(t, value);
   return finish(t, options);
 }
 
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
-  return full(shape, 0, options);
+  return filled('zeros', shape, 0, options);
 }
 
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
-  return full(shape, 1, options);
+  return filled('ones', shape, 1, options);
 }
 
 /** start, start + step, ... below end; `arange(n)` counts from 0. */
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
+  checkTensorOptions('arange', options);
   const [from, to] = end === undefined ? [0, start] : [start, end];
   checkNumber('arange', 'start', from);
   checkNumber('arange', 'end', to);
@@ -131,17 +152,44 @@ function draw(where: string, shape: Shape, kind: 0 | 1, a: number, b: number, op
   const dtype = options.dtype ?? 'float32';
   if (dtype === 'int32') throw argumentError('DTYPE', where, 'dtype', 'a floating-point dtype', 'int32');
   const drawn = dtype === 'bfloat16' ? 'float32' : dtype;
-  const y = empty(where, shape, { ...options, dtype: drawn });
+  const y = empty(where, shape, { device: options.device, dtype: drawn });
   getBackend(y.device).kernels.random({ y, n: y.size, kind, ...nextStream(), a, b });
   return finish(dtype === drawn ? y : y.to(dtype), options);
 }
 
-/** Uniform in [low, high), from the seeded generator. */
-export function rand(shape: Shape, options: TensorOptions & { low?: number; high?: number } = {}): Tensor {
-  return draw('rand', shape, 0, options.low ?? 0, options.high ?? 1, options);
+/** Bounds of `rand`. */
+export interface UniformOptions extends TensorOptions {
+  /** 0 by default. */
+  low?: number;
+  /** 1 by default; not below `low`. */
+  high?: number;
 }
 
+const UNIFORM: OptionNames<UniformOptions> = { ...TENSOR_OPTIONS, low: true, high: true };
+
+/** Uniform in [low, high), from the seeded generator. */
+export function rand(shape: Shape, options: UniformOptions = {}): Tensor {
+  checkOptions('rand', options, UNIFORM);
+  const low = checkNumber('rand', 'low', options.low ?? 0);
+  const high = checkNumber('rand', 'high', options.high ?? 1);
+  if (low > high) throw argumentError('INVALID_ARGUMENT', 'rand', 'high', `at least low, ${low}`, String(high));
+  return draw('rand', shape, 0, low, high, options);
+}
+
+/** Moments of `randn`. */
+export interface NormalOptions extends TensorOptions {
+  /** 0 by default. */
+  mean?: number;
+  /** 1 by default; not negative. */
+  std?: number;
+}
+
+const NORMAL: OptionNames<NormalOptions> = { ...TENSOR_OPTIONS, mean: true, std: true };
+
 /** Normal, from the seeded generator. */
-export function randn(shape: Shape, options: TensorOptions & { mean?: number; std?: number } = {}): Tensor {
-  return draw('randn', shape, 1, options.mean ?? 0, options.std ?? 1, options);
+export function randn(shape: Shape, options: NormalOptions = {}): Tensor {
+  checkOptions('randn', options, NORMAL);
+  const mean = checkNumber('randn', 'mean', options.mean ?? 0);
+  const std = checkNumber('randn', 'std', options.std ?? 1, 0);
+  return draw('randn', shape, 1, mean, std, options);
 }

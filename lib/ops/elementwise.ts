@@ -3,8 +3,10 @@ import {
   argumentError,
   broadcastShapes,
   broadcastStrides,
+  checkChoice,
   checkInteger,
   collapse,
+  describe,
   FastWeightsError,
   formatShape,
   isSameView,
@@ -69,6 +71,7 @@ const geluExact = unary('gelu');
 const geluTanh = unary('geluTanh');
 
 export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
+  checkChoice('gelu', 'approximate', approximate, ['none', 'tanh']);
   return approximate === 'tanh' ? geluTanh(x) : geluExact(x);
 }
 
@@ -92,12 +95,20 @@ export function square(x: Tensor): Tensor {
   return isWhole(x) ? mul(x, x) : unarySquare(x);
 }
 
-/** Limits to [min, max]; the gradient is 0 outside. */
+/** Limits to [min, max], infinite ones allowed; the gradient is 0 outside. Where min > max every element becomes max. */
 export const clamp = tidy((x: Tensor, min: number, max: number): Tensor => {
-  if (!isWhole(x)) return unaryClamp(x, min, max);
-  const above = min === -Infinity ? x : maximum(x, min);
+  checkBound('min', min);
+  checkBound('max', max);
+  const low = Math.min(min, max);
+  if (!isWhole(x)) return unaryClamp(x, low, max);
+  const above = low === -Infinity ? x : maximum(x, low);
   return max === Infinity ? above : minimum(above, max);
 });
+
+function checkBound(argument: string, value: number): void {
+  if (typeof value === 'number' && !Number.isNaN(value)) return;
+  throw argumentError('INVALID_ARGUMENT', 'clamp', argument, 'a number', describe(value));
+}
 
 const powScalar = widening((x: Tensor, exponent: number): Tensor => applyUnary('pow', x, exponent));
 

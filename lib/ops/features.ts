@@ -1,5 +1,14 @@
 // Feature maps phi of keys and queries (spec 0.1).
-import { argumentError, checkChoice, checkInteger, formatShape, type Tensor } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  formatShape,
+  type OptionNames,
+  type Tensor,
+} from '../core';
 import { add, affine, div, elu1, exp, mul, relu, square, sub } from './elementwise';
 import { checkFloat, checkTensor, inFloat32, widening } from './kernel';
 import { linear } from './linear';
@@ -43,6 +52,18 @@ export interface FeatureMapOptions {
   /** Added to that sum, 0 by default. */
   sumNormEps?: number;
 }
+
+export const FEATURE_MAP_OPTIONS: OptionNames<FeatureMapOptions> = {
+  featureMap: true,
+  nu: true,
+  omega: true,
+  featureEps: true,
+  weight: true,
+  bias: true,
+  normEps: true,
+  sumNorm: 'flag',
+  sumNormEps: true,
+};
 
 type FeatureMap = (x: Tensor, options: FeatureMapOptions) => Tensor;
 
@@ -109,9 +130,18 @@ function pairs(x: Tensor): Tensor {
 
 /** Applies a feature map to the last dimension, then the sum-norm when asked for. */
 export const featureMap = widening((x: Tensor, options: FeatureMapOptions = {}): Tensor => {
+  checkOptions('featureMap', options, FEATURE_MAP_OPTIONS);
+  return mapFeatures(x, options);
+});
+
+/** The same for options that a rule has checked, its own among them. */
+export const mapFeatures = widening((x: Tensor, options: FeatureMapOptions): Tensor => {
   checkFloat('featureMap', 'x', x);
   if (x.ndim < 1) throw argumentError('SHAPE', 'featureMap', 'x', '[..., D]', formatShape(x.shape));
   const name = checkChoice('featureMap', 'featureMap', options.featureMap ?? 'identity', FEATURE_MAPS);
+  for (const eps of ['featureEps', 'normEps', 'sumNormEps'] as const) {
+    if (options[eps] !== undefined) checkNumber('featureMap', eps, options[eps], 0);
+  }
   const phi = MAPS[name](x, options);
   if (!options.sumNorm) return phi;
   const total = sum(phi, -1, true);

@@ -62,23 +62,40 @@ installOperators({
 });
 
 export { softmaxAttention, type AttentionOptions } from './attention';
-export { checkValues, checksEnabled, checksValues, setChecks } from './checks';
+export { checkValues, checksEnabled, checksFromEnvironment, checksValues, setChecks, withChecks } from './checks';
 export {
   shortConvolution,
   shortConvolutionStep,
   type ShortConvolutionOptions,
   type ShortConvolutionResult,
+  type ShortConvolutionStepOptions,
+  type WithFinalState,
 } from './conv';
 export * from './create';
 export { affine, elu1, gelu } from './elementwise';
 export { embedding } from './embedding';
-export { featureMap, FEATURE_MAPS, type FeatureMapName, type FeatureMapOptions } from './features';
+export {
+  featureMap,
+  FEATURE_MAP_OPTIONS,
+  FEATURE_MAPS,
+  mapFeatures,
+  type FeatureMapName,
+  type FeatureMapOptions,
+} from './features';
 export * from './kernel';
 export { crossEntropy, type CrossEntropyOptions } from './loss';
 export { lstm, type LstmLayer, type LstmState } from './lstm';
 export { feedForward, type FeedForwardWeights, linear, type LinearOptions } from './linear';
 export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision } from './matmul';
-export { groupNorm, l2Norm, layerNorm, rmsNorm, rmsNormGated, type GatedNormOptions } from './norm';
+export {
+  groupNorm,
+  l2Norm,
+  layerNorm,
+  rmsNorm,
+  rmsNormGated,
+  type GatedNormOptions,
+  type RmsNormOptions,
+} from './norm';
 export { dropout } from './random';
 export { chunks, sumSquares } from './reduce';
 export { rope, type RopeOptions } from './rope';

@@ -1,5 +1,14 @@
 // Projections: a matrix product with what usually follows it, in one kernel.
-import { argumentError, checkChoice, formatShape, sameShape, type Shape, type Tensor } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkOptions,
+  formatShape,
+  type OptionNames,
+  sameShape,
+  type Shape,
+  type Tensor,
+} from '../core';
 import { record, recording } from '../autograd';
 import { UNARY_OPS } from '../backends';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widening } from './kernel';
@@ -13,6 +22,8 @@ export interface LinearOptions {
   /** Added at the end; of the result's shape. */
   residual?: Tensor | null;
 }
+
+const OPTIONS: OptionNames<LinearOptions> = { activation: true, residual: true };
 
 /** Requires [out, in] for an x of [..., in]. */
 function checkWeight(where: string, argument: string, weight: Tensor, x: Tensor, shape: Shape): void {
@@ -38,6 +49,7 @@ function siluGradient(z: Tensor, dy: Tensor): Tensor {
 /** activation(x W^T + bias) + residual over the last dimension: weight [out, in], bias [out] or null. */
 export const linear = widening(
   (x: Tensor, weight: Tensor, bias: Tensor | null = null, options: LinearOptions = {}): Tensor => {
+    checkOptions('linear', options, OPTIONS);
     const { activation = null, residual = null } = options;
     if (activation !== null) checkChoice('linear', 'activation', activation, ['silu']);
     checkFloat('linear', 'x', x);
@@ -99,13 +111,17 @@ export interface FeedForwardWeights {
   down: Tensor;
 }
 
+const WEIGHTS: OptionNames<FeedForwardWeights> = { gate: true, up: true, down: true };
+
 /**
  * (silu(x Wg^T) * x Wu^T) Wd^T + residual for x [..., D] (Shazeer 2020). Blocks of rows go through all projections at
  * once, so that the hidden layer need not leave the processor's cache.
  */
 export const feedForward = widening(
-  (x: Tensor, { gate, up, down }: FeedForwardWeights, residual: Tensor | null = null): Tensor => {
+  (x: Tensor, weights: FeedForwardWeights, residual: Tensor | null = null): Tensor => {
     const where = 'feedForward';
+    checkOptions(where, weights, WEIGHTS);
+    const { gate, up, down } = weights;
     checkFloat(where, 'x', x);
     checkFloat(where, 'gate', gate);
     if (x.ndim === 0) throw argumentError('SHAPE', where, 'x', '[..., D]', '[]');
@@ -117,7 +133,7 @@ export const feedForward = widening(
     checkResidual(where, residual, x, x.shape);
     const rows = d === 0 ? 0 : x.size / d;
     const input = contiguous(x);
-    const weights = { gateWeight: contiguous(gate), upWeight: contiguous(up), downWeight: contiguous(down) };
+    const kernelWeights = { gateWeight: contiguous(gate), upWeight: contiguous(up), downWeight: contiguous(down) };
     const numbers = { rows, d, hidden, precision: precisionCode() };
     const training = recording([x, gate, up, down]);
     const gates = training ? emptyLike(x, [rows, hidden]) : null;
@@ -125,14 +141,14 @@ export const feedForward = widening(
     const y = emptyLike(x);
     kernelsOf(x).feedForward({
       x: input,
-      ...weights,
+      ...kernelWeights,
       residual: residual && contiguous(residual),
       y,
       gate: gates,
       up: ups,
       ...numbers,
     });
-    const saved = [input, ...Object.values(weights), ...(gates && ups ? [gates, ups] : [])];
+    const saved = [input, ...Object.values(kernelWeights), ...(gates && ups ? [gates, ups] : [])];
     record(where, [x, gate, up, down, residual], [y], saved, ([g], [sx, wg, wu, wd, sg, su], needs, into) => {
       if (!g) return [];
       if (!sg) return [null, null, null, null, needs[4] ? g : null];

@@ -1,5 +1,13 @@
 // Cross entropy, fused with its softmax.
-import { argumentError, checkInteger, checkNumber, type Tensor } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  type OptionNames,
+  type Tensor,
+} from '../core';
 import { record } from '../autograd';
 import { checkFloat, checkIndices, checkShape, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
 import { contiguous, reshape } from './view';
@@ -14,22 +22,34 @@ export interface CrossEntropyOptions {
   labelSmoothing?: number;
   /** Adds zLoss * (log sum e^z)^2 to each counted row. */
   zLoss?: number;
-  /** Replaces logits by cap * tanh(logits / cap). */
+  /** Replaces logits by cap * tanh(logits / cap); not at 0 or null, the default. */
   logitSoftcap?: number | null;
 }
 
+const OPTIONS: OptionNames<CrossEntropyOptions> = {
+  ignoreIndex: true,
+  reduction: true,
+  labelSmoothing: true,
+  zLoss: true,
+  logitSoftcap: true,
+};
+
 const entropyOf = (logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
   const where = 'crossEntropy';
+  checkOptions(where, options, OPTIONS);
   const { ignoreIndex = -100, reduction = 'mean', labelSmoothing = 0, zLoss = 0 } = options;
   checkFloat(where, 'logits', logits);
   checkIndices(where, 'target', target, logits);
   checkInteger(where, 'ignoreIndex', ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
+  checkChoice(where, 'reduction', reduction, ['mean', 'sum', 'none']);
   checkNumber(where, 'labelSmoothing', labelSmoothing, 0, 1);
+  checkNumber(where, 'zLoss', zLoss, 0);
+  const softcap = checkNumber(where, 'logitSoftcap', options.logitSoftcap ?? 0, 0);
   if (logits.ndim < 1) throw argumentError('SHAPE', where, 'logits', '[..., V]', '[]');
   const n = logits.shape[logits.ndim - 1];
   checkShape(where, 'target', target, logits.shape.slice(0, -1), 'one class per row of logits');
   const rows = target.size;
-  const numbers = { rows, n, ignoreIndex, smoothing: labelSmoothing, zLoss, softcap: options.logitSoftcap ?? 0 };
+  const numbers = { rows, n, ignoreIndex, smoothing: labelSmoothing, zLoss, softcap };
   const [z, ids] = [contiguous(logits), contiguous(target)];
   const [loss, lse] = [0, 1].map(() => emptyLike(logits, [rows], statisticsDtype(logits)));
   kernelsOf(logits).crossEntropy({ logits: z, target: ids, loss, lse, ...numbers });

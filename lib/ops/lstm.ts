@@ -1,5 +1,5 @@
 // The LSTM baseline (PyTorch's equations and weight layout).
-import { argumentError, formatShape, type Tensor } from '../core';
+import { argumentError, checkOptions, describe, formatShape, type OptionNames, type Tensor } from '../core';
 import { record } from '../autograd';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widen, zerosLike } from './kernel';
 import { add } from './elementwise';
@@ -19,6 +19,9 @@ export interface LstmState {
   hidden: Tensor;
   cell: Tensor;
 }
+
+const LAYER: OptionNames<LstmLayer> = { weightIh: true, weightHh: true, biasIh: true, biasHh: true };
+const STATE: OptionNames<LstmState> = { hidden: true, cell: true };
 
 /** One step from the gates' pre-activations [B, 4 D] and the cell [B, D]. */
 function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
@@ -57,17 +60,26 @@ export function lstm(
 ): { output: Tensor; finalState: LstmState } {
   checkFloat('lstm', 'x', x);
   if (x.ndim !== 3) throw argumentError('SHAPE', 'lstm', 'x', '[B, T, I]', formatShape(x.shape));
+  if (!Array.isArray(layers) || layers.length === 0) {
+    throw argumentError('INVALID_ARGUMENT', 'lstm', 'layers', 'a list of at least one layer', describe(layers));
+  }
+  if (initial !== undefined) checkOptions('lstm', initial, STATE);
   const [batch, tokens] = x.shape;
   const finals: [Tensor, Tensor][] = [];
   let sequence = widen(x);
-  layers.forEach((layer, l) => {
+  layers.forEach((layer: LstmLayer, l) => {
+    checkOptions('lstm', layer, LAYER);
+    checkFloat('lstm', `weightIh${l}`, layer.weightIh);
+    checkFloat('lstm', `weightHh${l}`, layer.weightHh);
     const d = layer.weightHh.shape[1];
     checkAlike('lstm', `weightIh${l}`, layer.weightIh, x, 'x');
     const weightHh = widen(layer.weightHh);
     const biasHh = widen(layer.biasHh ?? null);
     checkShape('lstm', `weightHh${l}`, layer.weightHh, [4 * d, d], '4 D, D');
     for (const part of ['hidden', 'cell'] as const) {
-      if (initial) checkShape('lstm', `initial ${part}`, initial[part], [layers.length, batch, d], 'layers, batch, D');
+      if (!initial) continue;
+      checkFloat('lstm', `initial ${part}`, initial[part]);
+      checkShape('lstm', `initial ${part}`, initial[part], [layers.length, batch, d], 'layers, batch, D');
     }
     const fromInput = linear(sequence, widen(layer.weightIh), widen(layer.biasIh ?? null));
     let [hidden, cell] = (['hidden', 'cell'] as const).map((part) =>

@@ -1,5 +1,14 @@
 // Normalisations over the last dimension.
-import { argumentError, checkInteger, formatShape, type Tensor } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  formatShape,
+  type OptionNames,
+  type Tensor,
+} from '../core';
 import { NORM_KINDS, type NormKind } from '../backends';
 import { record } from '../autograd';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
@@ -21,6 +30,7 @@ function normalize(
   { kind, eps, groups }: NormArguments,
 ): Tensor {
   checkFloat(name, 'x', x);
+  checkNumber(name, 'eps', eps, 0);
   const n = x.shape[x.ndim - 1];
   for (const [argument, t] of [
     ['weight', weight],
@@ -81,17 +91,22 @@ export const layerNorm = widening(
     normalize('layerNorm', x, weight, bias, { kind: 'layer', eps, groups: 1 }),
 );
 
+/** Options of `rmsNorm`. */
+export interface RmsNormOptions {
+  /** 1e-6 by default. */
+  eps?: number;
+  bias?: Tensor | null;
+  residual?: Tensor | null;
+}
+
+const RMS_OPTIONS: OptionNames<RmsNormOptions> = { eps: true, bias: true, residual: true };
+
 /** x / sqrt(mean x^2 + eps) * weight + bias over the last dimension; `residual` is added to x first. */
-export const rmsNorm = widening(
-  (
-    x: Tensor,
-    weight: Tensor | null = null,
-    options: { eps?: number; bias?: Tensor | null; residual?: Tensor | null } = {},
-  ): Tensor => {
-    const { eps = 1e-6, bias = null, residual = null } = options;
-    return normalize('rmsNorm', residual ? add(x, residual) : x, weight, bias, { kind: 'rms', eps, groups: 1 });
-  },
-);
+export const rmsNorm = widening((x: Tensor, weight: Tensor | null = null, options: RmsNormOptions = {}): Tensor => {
+  checkOptions('rmsNorm', options, RMS_OPTIONS);
+  const { eps = 1e-6, bias = null, residual = null } = options;
+  return normalize('rmsNorm', residual ? add(x, residual) : x, weight, bias, { kind: 'rms', eps, groups: 1 });
+});
 
 /** x / sqrt(sum x^2 + eps) over the last dimension. */
 export const l2Norm = widening((x: Tensor, eps: number = 1e-6): Tensor =>
@@ -127,15 +142,29 @@ export interface GatedNormOptions {
   groupSize?: number;
 }
 
+const GATED_OPTIONS: OptionNames<GatedNormOptions> = {
+  eps: true,
+  activation: true,
+  normBeforeGate: 'flag',
+  groupSize: true,
+};
+
 /** RMS norm with an output gate z; weight over the last dimension of x. */
 export const rmsNormGated = widening(
   (x: Tensor, z: Tensor, weight: Tensor | null, options: GatedNormOptions = {}): Tensor => {
+    checkOptions('rmsNormGated', options, GATED_OPTIONS);
     const { eps = 1e-5, activation = 'silu', normBeforeGate = true } = options;
+    checkChoice('rmsNormGated', 'activation', activation, ['silu', 'sigmoid']);
     checkFloat('rmsNormGated', 'x', x);
     checkFloat('rmsNormGated', 'z', z);
     checkAlike('rmsNormGated', 'z', z, x, 'x');
     const n = x.shape[x.ndim - 1];
-    const groups = n / (options.groupSize ?? n);
+    const groupSize =
+      options.groupSize === undefined ? n : checkInteger('rmsNormGated', 'groupSize', options.groupSize, 1);
+    if (n % groupSize !== 0) {
+      throw argumentError('INVALID_ARGUMENT', 'rmsNormGated', 'groupSize', `a divisor of ${n}`, String(groupSize));
+    }
+    const groups = n === 0 ? 1 : n / groupSize;
     const gate = activation === 'silu' ? silu(z) : sigmoid(z);
     const source = grouped('rmsNormGated', normBeforeGate ? x : mul(x, gate), groups);
     const y = reshape(normalize('rmsNormGated', source, weight, null, { kind: 'rms', eps, groups }), x.shape);

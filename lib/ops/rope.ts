@@ -1,5 +1,14 @@
 // Rotary position embedding.
-import { argumentError, checkInteger, checkNumber, formatShape, type Tensor } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describe,
+  formatShape,
+  type OptionNames,
+  type Tensor,
+} from '../core';
 import { record } from '../autograd';
 import { checkFloat, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
 import { contiguous } from './view';
@@ -22,19 +31,37 @@ export interface RopeOptions {
   cuSeqlens?: CuSeqlens | null;
 }
 
+const OPTIONS: OptionNames<RopeOptions> = {
+  base: true,
+  frequencies: true,
+  dims: true,
+  offset: true,
+  interleaved: 'flag',
+  modulo: true,
+  cuSeqlens: true,
+};
+
 /** Turns pairs of coordinates of x [B, T, H, K] by their position (Su et al. 2021). */
 export const rope = widening((x: Tensor, options: RopeOptions = {}): Tensor => {
+  checkOptions('rope', options, OPTIONS);
   const { base = 10000, offset = 0, interleaved = false, modulo = 0 } = options;
   checkFloat('rope', 'x', x);
   if (x.ndim !== 4) throw argumentError('SHAPE', 'rope', 'x', '[B, T, H, K]', formatShape(x.shape));
   const [batch, tokens, heads, width] = x.shape;
   const dims = checkInteger('rope', 'dims', options.dims ?? width, 0, width);
   if (dims % 2 !== 0) throw argumentError('INVALID_ARGUMENT', 'rope', 'dims', 'even', String(dims));
-  checkInteger('rope', 'offset', offset);
-  checkNumber('rope', 'base', base, 0);
+  checkInteger('rope', 'offset', offset, 0, 2 ** 31 - 1 - tokens);
+  checkInteger('rope', 'modulo', modulo, 0);
+  if (checkNumber('rope', 'base', base, 0) === 0) {
+    throw argumentError('INVALID_ARGUMENT', 'rope', 'base', 'above 0', '0');
+  }
   const pairs = dims / 2;
   const angles = options.frequencies ?? Array.from({ length: pairs }, (_, i) => base ** (-i / pairs));
+  if (!Array.isArray(angles) && !ArrayBuffer.isView(angles)) {
+    throw argumentError('INVALID_ARGUMENT', 'rope', 'frequencies', 'a list of numbers', describe(angles));
+  }
   if (angles.length !== pairs) throw argumentError('SHAPE', 'rope', 'frequencies', `[${pairs}]`, `[${angles.length}]`);
+  angles.forEach((angle, i) => checkNumber('rope', `frequencies[${i}]`, angle));
   const frequencies = emptyLike(x, [pairs], statisticsDtype(x));
   const packed = x.dtype === 'float64' ? Float64Array.from(angles) : Float32Array.from(angles);
   frequencies.storage.memory.write(frequencies.storage.handle, 0, packed);

@@ -222,12 +222,15 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   return parts;
 }
 
+function checkList(where: string, parts: unknown): void {
+  if (Array.isArray(parts) && parts.length > 0) return;
+  throw argumentError('INVALID_ARGUMENT', where, 'parts', 'a list of at least one tensor', describe(parts));
+}
+
 /** Tensors one after the other along a dimension. */
 export function cat(parts: readonly Tensor[], dim = 0): Tensor {
-  if (!Array.isArray(parts) || parts.length === 0) {
-    throw argumentError('INVALID_ARGUMENT', 'cat', 'parts', 'a list of at least one tensor', describe(parts));
-  }
-  const first = parts[0] as unknown;
+  checkList('cat', parts);
+  const first = parts[0];
   checkTensor('cat', 'parts[0]', first);
   checkDivisible('cat', 'parts[0]', first);
   const d = resolveDim('cat', dim, first.ndim);
@@ -261,12 +264,10 @@ export function cat(parts: readonly Tensor[], dim = 0): Tensor {
 
 /** Tensors of one shape side by side along a new dimension. */
 export function stack(parts: readonly Tensor[], dim = 0): Tensor {
-  if (!Array.isArray(parts) || parts.length === 0) {
-    throw argumentError('INVALID_ARGUMENT', 'stack', 'parts', 'a list of at least one tensor', describe(parts));
-  }
+  checkList('stack', parts);
   parts.forEach((p, i) => checkTensor('stack', `parts[${i}]`, p));
   return cat(
-    (parts as Tensor[]).map((p) => p.unsqueeze(dim)),
+    parts.map((p) => p.unsqueeze(dim)),
     dim,
   );
 }

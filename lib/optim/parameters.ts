@@ -65,7 +65,7 @@ export function collectEntries<S extends CommonSettings>(
       add(item, settings);
       continue;
     }
-    checkOptions<ParameterGroup<S>>(where, item, { ...names, params: true });
+    checkOptions<object>(where, item, { ...names, params: true });
     const { params, ...own } = item;
     const group = filled(kind, settings, own as unknown as Partial<S>);
     for (const parameter of iterable(where, 'params', params)) add(parameter, group);

@@ -143,10 +143,15 @@ function checkOperandValues(where: string, inputs: RecurrenceInputs): void {
     const t = inputs[name];
     if (t) checkValues(where, name, t, '<= 0 (it is a logarithm)', nonPositive);
   }
-  for (const name of ['q', 'k', 'v', 'beta', 'eraseKey', 'writeKey'] as const) {
+  for (const name of ['q', 'k', 'v', 'beta', 'eraseKey', 'writeKey', 'bonus'] as const) {
     const t = inputs[name];
-    if (t) checkValues(where, name, t, 'free of NaN', isNumber);
+    if (t) checkNumbers(where, name, t);
   }
+}
+
+/** With the checks of values on, requires a tensor without NaN. */
+export function checkNumbers(where: string, argument: string, t: Tensor): void {
+  checkValues(where, argument, t, 'free of NaN', isNumber);
 }
 
 /** Combinations that no recurrence has. */

@@ -1,46 +1,80 @@
 // How a named rule is made: from a description of its inputs in terms of the general recurrence come the form for
 // whole sequences and the one for a single token.
-import { type Tensor, tidy } from '../core';
+import { checkOptions, type OptionNames, type Tensor, tidy } from '../core';
 import { checkFloat, checkOut, checkShape, checkState, checkTensor, checkWritable } from '../ops';
-import type { CommonOptions, RecurrenceInputs, RuleResult } from './operands';
+import {
+  COMMON_OPTIONS,
+  type CommonOptions,
+  type RecurrenceInputs,
+  type RuleResult,
+  type TokenOptions,
+} from './operands';
 import { prepareKeys } from './prepare';
 import { type KernelKind, runRecurrence } from './run';
-import { checkApart, runStep, type StepOptions } from './step';
+import { checkApart, runStep, STEP_OPTIONS, type StepOptions } from './step';
 
 /** A rule: over a sequence, and one token at a time. G are its gates. */
 export interface Rule<G extends object> {
-  (q: Tensor, k: Tensor, v: Tensor, options?: CommonOptions & G): RuleResult;
+  <F extends boolean = false>(q: Tensor, k: Tensor, v: Tensor, options?: CommonOptions<F> & G): RuleResult<F>;
   /** One token: inputs [B, H, *], gates [B, HV, *]; `state` is updated in place; only inside noGrad. */
-  step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & CommonOptions & G): Tensor;
+  step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & G): Tensor;
 }
 
 /** What makes a rule a setting of the general recurrence. */
-export interface RuleDefinition<G extends object> {
+export interface Lowering<G extends object> {
   name: string;
   kind: KernelKind;
   /** The operands of the general recurrence; q and k have their feature map and norm already. Both forms use it. */
   lower(inputs: { q: Tensor; k: Tensor; v: Tensor }, options: Partial<G>): RecurrenceInputs;
 }
 
-/** Makes the rule. */
-export function defineRule<G extends object>({ name, kind, lower }: RuleDefinition<G>): Rule<G> {
+export interface RuleDefinition<G extends object> extends Lowering<G> {
+  /** The names of its gates. */
+  gates: OptionNames<G>;
+}
+
+/** The two forms of a rule whose options have been checked. */
+export interface Lowered<G extends object> {
+  sequence(q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & Partial<G>): RuleResult;
+  step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & Partial<G>): Tensor;
+}
+
+export function lowerRule<G extends object>({ name, kind, lower }: Lowering<G>): Lowered<G> {
+  const stepName = `${name}.step`;
   const prepared = (
     where: string,
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: CommonOptions & Partial<G>,
+    options: TokenOptions & Partial<G>,
   ): RecurrenceInputs => {
     checkFloat(where, 'q', q);
     checkFloat(where, 'k', k);
     checkFloat(where, 'v', v);
     return lower(prepareKeys({ q, k, v }, options), options);
   };
-  const rule = (q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & Partial<G> = {}): RuleResult =>
-    runRecurrence(name, prepared(name, q, k, v, options), options, kind);
-  const step = (q: Tensor, k: Tensor, v: Tensor, options: StepOptions & CommonOptions & Partial<G>): Tensor =>
-    runStep(`${name}.step`, prepared(`${name}.step`, q, k, v, options), options, kind);
-  return Object.assign(tidy(rule), { step });
+  return {
+    sequence: tidy((q, k, v, options) => runRecurrence(name, prepared(name, q, k, v, options), options, kind)),
+    step: (q, k, v, options) => runStep(stepName, prepared(stepName, q, k, v, options), options, kind),
+  };
+}
+
+/** Makes the rule. */
+export function defineRule<G extends object>(definition: RuleDefinition<G>): Rule<G> {
+  const { name, gates } = definition;
+  const stepName = `${name}.step`;
+  const known = { ...COMMON_OPTIONS, ...gates } as unknown as OptionNames<CommonOptions & G>;
+  const knownToStep = { ...STEP_OPTIONS, ...gates } as unknown as OptionNames<StepOptions & G>;
+  const lowered = lowerRule(definition);
+  const sequence = (q: Tensor, k: Tensor, v: Tensor, options = {} as CommonOptions & G): RuleResult => {
+    checkOptions(name, options, known);
+    return lowered.sequence(q, k, v, options);
+  };
+  const step = (q: Tensor, k: Tensor, v: Tensor, options: StepOptions & G): Tensor => {
+    checkOptions(stepName, options, knownToStep);
+    return lowered.step(q, k, v, options);
+  };
+  return Object.assign(sequence as Rule<G>, { step });
 }
 
 /** Requires a tensor of the shape [...lead, heads, width] of another; for gates that a rule multiplies in itself. */

@@ -1,14 +1,14 @@
 // DeltaProduct: several delta steps per token (Siems et al. 2025; spec 2.13.12, 2.14 i).
-import { argumentError, checkInteger, formatShape, type Tensor, tidy } from '../core';
+import { argumentError, checkInteger, checkOptions, formatShape, type OptionNames, type Tensor, tidy } from '../core';
 import { cat, checkFloat, zerosLike } from '../ops';
 import { deltaRule } from './deltaRule';
 import { stepBySequence } from './define';
-import type { CommonOptions, RuleResult } from './operands';
+import { COMMON_OPTIONS, type CommonOptions, type RuleResult } from './operands';
 import { prepareKeys } from './prepare';
-import type { StepOptions } from './step';
+import { STEP_OPTIONS, type StepOptions } from './step';
 
 /** Inputs of DeltaProduct beside q, k, v. */
-export interface DeltaProductOptions extends CommonOptions {
+export interface DeltaProductGates {
   /** Steps per token, n; k, v and beta hold n rows for each token, next to each other. */
   numHouseholder: number;
   /** [B, T n, HV] */
@@ -16,6 +16,12 @@ export interface DeltaProductOptions extends CommonOptions {
   /** [B, T, HV], applied once per token, before its first step. */
   gate?: Tensor | null;
 }
+
+export type DeltaProductOptions<F extends boolean = boolean> = CommonOptions<F> & DeltaProductGates;
+
+const GATES: OptionNames<DeltaProductGates> = { numHouseholder: true, beta: true, gate: true };
+const OPTIONS: OptionNames<DeltaProductOptions> = { ...COMMON_OPTIONS, ...GATES };
+const ONE_TOKEN_OPTIONS: OptionNames<StepOptions & DeltaProductGates> = { ...STEP_OPTIONS, ...GATES };
 
 /** [B, T, ...] to [B, T n, ...], the token's row at one of its n steps and zeros at the others. */
 function spread(x: Tensor, n: number, at: 'first' | 'last'): Tensor {
@@ -28,7 +34,9 @@ function spread(x: Tensor, n: number, at: 'first' | 'last'): Tensor {
 
 function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions): RuleResult {
   const where = 'deltaProduct';
-  const n = checkInteger(where, 'numHouseholder', options?.numHouseholder, 1);
+  checkOptions(where, options, OPTIONS);
+  const { numHouseholder, ...common } = options;
+  const n = checkInteger(where, 'numHouseholder', numHouseholder, 1);
   for (const [name, t] of [
     ['q', q],
     ['k', k],
@@ -51,7 +59,7 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
     throw argumentError('SHAPE', where, 'gate', `[${B}, ${T}, heads]`, formatShape(gate.shape));
   const prepared = prepareKeys({ q, k }, options);
   const { output, finalState } = deltaRule(spread(prepared.q, n, 'last'), prepared.k, v, {
-    ...options,
+    ...common,
     featureMap: null,
     sumNorm: false,
     qkL2Norm: false,
@@ -68,19 +76,28 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
 }
 
 /** One token: q [B, H, K]; k, v, beta [B, n, heads, *]; gate [B, HV]. */
-function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaProductOptions): Tensor {
-  const gate = options.gate?.unsqueeze(1);
+function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaProductGates): Tensor {
+  checkOptions('deltaProduct.step', options, ONE_TOKEN_OPTIONS);
+  const { state, out, ...rest } = options;
+  const gate = rest.gate?.unsqueeze(1);
   return stepBySequence(
     'deltaProduct.step',
     q,
-    options,
-    (initial) => sequence(q.unsqueeze(1), k, v, { ...options, gate, ...initial }),
-    options.out,
+    { state },
+    ({ initialState }) => sequence(q.unsqueeze(1), k, v, { ...rest, gate, initialState, outputFinalState: true }),
+    out,
   );
 }
+
+type DeltaProduct = <F extends boolean = false>(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: DeltaProductOptions<F>,
+) => RuleResult<F>;
 
 /**
  * For each token the decay exp(gate), then n delta steps S += beta_i k_i (v_i - S^T k_i)^T, then the read. beta in (0, 2)
  * makes each step a generalised Householder reflection. cuSeqlens counts tokens.
  */
-export const deltaProduct = Object.assign(tidy(sequence), { step });
+export const deltaProduct = Object.assign(tidy(sequence) as DeltaProduct, { step });

@@ -1,19 +1,24 @@
 // The delta rule: DeltaNet (Schlag et al. 2021; Yang et al. 2024), Gated DeltaNet, KDA (spec 2.3, 2.13.9, 2.13.10).
-import { type Tensor, tidy } from '../core';
+import { checkOptions, type OptionNames, type Tensor, tidy } from '../core';
 import { checkFloat, tensor } from '../ops';
-import { checkLike, defineRule, stepBySequence } from './define';
+import { checkLike, lowerRule, stepBySequence } from './define';
 import {
+  checkNormalize,
   divide,
   dividing,
+  NORMALIZE_OPTIONS,
+  NORMALIZE_STEP_OPTIONS,
   type NormalizedResult,
-  normalizerState,
+  type NormalizedRule,
   type NormalizeOptions,
+  normalizerState,
+  type NormalizeStepOptions,
   unitValues,
 } from './normalized';
-import type { CommonOptions } from './operands';
+import { COMMON_OPTIONS, type CommonOptions } from './operands';
 import { prepareKeys } from './prepare';
 import { runRecurrence } from './run';
-import type { StepOptions } from './step';
+import { STEP_OPTIONS, type StepOptions } from './step';
 
 /** Gates of the delta rule. */
 export interface DeltaGates {
@@ -23,13 +28,18 @@ export interface DeltaGates {
   gate?: Tensor | null;
 }
 
-const plain = defineRule<DeltaGates>({
+const plain = lowerRule<DeltaGates>({
   name: 'deltaRule',
   kind: { eraseFrom: 'decayed' },
   lower: ({ q, k, v }, { beta, gate }) => ({ q, k, v, beta, gate }),
 });
 
 type DeltaOptions = CommonOptions & DeltaGates & NormalizeOptions;
+type DeltaStepOptions = StepOptions & DeltaGates & NormalizeStepOptions;
+
+const GATES: OptionNames<DeltaGates> = { beta: true, gate: true };
+const OPTIONS: OptionNames<DeltaOptions> = { ...COMMON_OPTIONS, ...GATES, ...NORMALIZE_OPTIONS };
+const ONE_TOKEN_OPTIONS: OptionNames<DeltaStepOptions> = { ...STEP_OPTIONS, ...GATES, ...NORMALIZE_STEP_OPTIONS };
 
 /**
  * With `normalize` (Schlag et al. 2021, eqs. 26 to 28): key k / (d + eps) and strength beta d, d = z_{t-1} . k (1 at the
@@ -53,7 +63,7 @@ const normalized = dividing((q: Tensor, k: Tensor, v: Tensor, options: DeltaOpti
   const d = initialState ? before : before.add(firstTokens(before, cuSeqlens ?? null));
   const beta = options.beta ?? units.reshape(units.shape.slice(0, 3));
   const strength = beta.mul(beta.ndim === 4 ? d : d.reshape(d.shape.slice(0, 3)));
-  const { output, finalState } = plain(prepared.q, keys.div(d.add(options.normalizeEps ?? 1e-5)), v, {
+  const { output, finalState } = plain.sequence(prepared.q, keys.div(d.add(options.normalizeEps ?? 1e-5)), v, {
     ...options,
     beta: strength,
     featureMap: null,
@@ -89,7 +99,13 @@ function firstTokens(like: Tensor, cuSeqlens: readonly number[] | null): Tensor 
 }
 
 function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions = {}): NormalizedResult {
-  if (!options.normalize) return plain(q, k, v, options);
+  checkOptions('deltaRule', options, OPTIONS);
+  return run(q, k, v, options);
+}
+
+function run(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): NormalizedResult {
+  checkNormalize('deltaRule', options);
+  if (!options.normalize) return plain.sequence(q, k, v, options);
   for (const [name, t] of [
     ['q', q],
     ['k', k],
@@ -101,7 +117,8 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions = {}): 
   return normalized(q, k, v, options);
 }
 
-function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaOptions & { normalizer?: Tensor }): Tensor {
+function step(q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tensor {
+  checkOptions('deltaRule.step', options, ONE_TOKEN_OPTIONS);
   if (!options.normalize) return plain.step(q, k, v, options);
   const [tq, tk, tv] = [q, k, v].map((t) => t.unsqueeze(1));
   const gates = { beta: options.beta?.unsqueeze(1), gate: options.gate?.unsqueeze(1) };
@@ -109,7 +126,7 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaOptio
     'deltaRule.step',
     q,
     options,
-    (initial) => sequence(tq, tk, tv, { ...options, ...gates, ...initial }),
+    (initial) => run(tq, tk, tv, { ...options, ...gates, ...initial }),
     options.out,
   );
 }
@@ -118,4 +135,4 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaOptio
  * S~ = exp(gate_t) S_{t-1},  S_t = S~ + beta_t k_t (v_t - S~^T k_t)^T,  o_t = scale S_t^T q_t. Keys should have unit length
  * (`qkL2Norm`) or features that sum to 1. A step with `normalize` takes the sum of keys [B, HV, K] as `normalizer`.
  */
-export const deltaRule = Object.assign(tidy(sequence), { step });
+export const deltaRule = Object.assign(tidy(sequence) as NormalizedRule<DeltaGates>, { step });

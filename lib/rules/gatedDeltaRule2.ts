@@ -18,6 +18,7 @@ const name = 'gatedDeltaRule2';
 /** S~ = exp(gate_t) S_{t-1},  S_t = S~ + k_t (writeGate_t v_t - S~^T (eraseGate_t k_t))^T,  o_t = scale S_t^T q_t. */
 export const gatedDeltaRule2 = defineRule<GatedDelta2Gates>({
   name,
+  gates: { gate: true, eraseGate: true, writeGate: true },
   kind: { eraseFrom: 'decayed' },
   lower: ({ q, k, v }, { gate, eraseGate, writeGate }) => {
     checkLike(name, 'eraseGate', eraseGate, k);

@@ -5,6 +5,7 @@ import { defineRule } from './define';
 /** S_t = exp(gate_t) S_{t-1} + k_t v_t^T,  o_t = scale S_t^T q_t; gate [B, T, HV] or [B, T, HV, K], a logarithm. */
 export const gatedLinearAttention = defineRule<{ gate?: Tensor | null }>({
   name: 'gatedLinearAttention',
+  gates: { gate: true },
   kind: {},
   lower: ({ q, k, v }, { gate }) => ({ q, k, v, gate }),
 });

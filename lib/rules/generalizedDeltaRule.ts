@@ -17,6 +17,7 @@ const name = 'generalizedDeltaRule';
 /** S_t = exp(gate_t) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T,  o_t = scale S_t^T q_t. */
 export const generalizedDeltaRule = defineRule<GeneralizedDeltaGates>({
   name,
+  gates: { a: true, b: true, gate: true },
   kind: { eraseFrom: 'undecayed', secondWrite: true },
   lower: (inputs, { a, b, gate }) => {
     checkLike(name, 'a', a, inputs.k);

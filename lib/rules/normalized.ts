@@ -1,8 +1,9 @@
 // Attention normalisation (spec 0.2): the sum z of keys, kept as a state whose values are all 1.
-import { checkNumber, type Tensor } from '../core';
+import { checkNumber, type OptionNames, type Tensor } from '../core';
 import { cat, checkFloat, inFloat32, ones, zerosLike } from '../ops';
 import type { CommonOptions, RuleResult } from './operands';
 import { runRecurrence } from './run';
+import type { StepOptions } from './step';
 
 /** Options of rules that can divide by the sum of keys. */
 export interface NormalizeOptions {
@@ -15,9 +16,29 @@ export interface NormalizeOptions {
   initialNormalizer?: Tensor | null;
 }
 
+/** Those of them that one token takes, which finds the sum of keys before it in `normalizer`. */
+export interface NormalizeStepOptions extends Omit<NormalizeOptions, 'initialNormalizer'> {
+  /** z [N, HV, K], updated in place. */
+  normalizer?: Tensor;
+}
+
+const SHARED = { normalize: 'flag', normalizeEps: true, outputScale: true } as const;
+export const NORMALIZE_OPTIONS: OptionNames<NormalizeOptions> = { ...SHARED, initialNormalizer: true };
+export const NORMALIZE_STEP_OPTIONS: OptionNames<NormalizeStepOptions> = { ...SHARED, normalizer: true };
+
 /** With `normalize`, the final sum of keys [N, HV, K] when the final state is asked for. */
-export interface NormalizedResult extends RuleResult {
-  finalNormalizer?: Tensor;
+export type NormalizedResult<F extends boolean = boolean> = RuleResult<F> & { finalNormalizer?: Tensor };
+
+/** A rule that can divide by the sum of keys; G are its gates. */
+export interface NormalizedRule<G extends object> {
+  <F extends boolean = false>(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: CommonOptions<F> & NormalizeOptions & G,
+  ): NormalizedResult<F>;
+  /** One token; see the rule. */
+  step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & NormalizeStepOptions & G): Tensor;
 }
 
 /** A normalised rule for bfloat16: all of it in float32, since it divides; its states stay float32. */
@@ -33,11 +54,15 @@ export function unitValues(like: Tensor, heads: number): Tensor {
   return ones([1], { dtype: like.dtype, device: like.device }).expand(B, T, heads, 1).contiguous();
 }
 
+/** Requires an eps of at least 0 and a finite scale. */
+export function checkNormalize(where: string, { normalizeEps = 0, outputScale }: NormalizeOptions): void {
+  checkNumber(where, 'normalizeEps', normalizeEps, 0);
+  checkNumber(where, 'outputScale', outputScale ?? 1);
+}
+
 /** Numerator [.., V] over denominator [.., 1]. */
 export function divide(numerator: Tensor, denominator: Tensor, options: NormalizeOptions, eps: number): Tensor {
-  const quotient = numerator.div(
-    denominator.add(checkNumber('normalize', 'normalizeEps', options.normalizeEps ?? eps, 0)),
-  );
+  const quotient = numerator.div(denominator.add(options.normalizeEps ?? eps));
   return options.outputScale == null ? quotient : quotient.mul(options.outputScale);
 }
 

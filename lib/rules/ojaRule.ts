@@ -8,6 +8,7 @@ import { defineRule } from './define';
  */
 export const ojaRule = defineRule<{ beta?: Tensor | null; gate?: Tensor | null }>({
   name: 'ojaRule',
+  gates: { beta: true, gate: true },
   kind: { eraseFrom: 'decayed', exchanged: true },
   lower: ({ q, k, v }, { beta, gate }) => ({ q, k, v, beta, valueGate: gate }),
 });

@@ -1,6 +1,13 @@
 // The arguments of a rule: what they are called and which shapes they have.
-import type { Tensor } from '../core';
-import { type CuSeqlens, type FeatureMapOptions, isNarrow, widen } from '../ops';
+import type { OptionNames, Tensor } from '../core';
+import {
+  type CuSeqlens,
+  FEATURE_MAP_OPTIONS,
+  type FeatureMapOptions,
+  isNarrow,
+  widen,
+  type WithFinalState,
+} from '../ops';
 
 /**
  * Tensors of the general recurrence (spec 4.1); [B, T, ...] in a sequence, [B, ...] in one step. All have the dtype of q;
@@ -27,23 +34,50 @@ export interface RecurrenceInputs {
   bonus?: Tensor | null;
 }
 
-/** Options that every rule shares. */
-export interface CommonOptions extends FeatureMapOptions {
+export const INPUTS: OptionNames<RecurrenceInputs> = {
+  q: true,
+  k: true,
+  v: true,
+  gate: true,
+  valueGate: true,
+  beta: true,
+  eraseKey: true,
+  writeKey: true,
+  bonus: true,
+};
+
+/** Options of what happens to q, k and the output, over a sequence and in one step alike. */
+export interface TokenOptions extends FeatureMapOptions {
   /** Multiplies the output; K ** -0.5 by default, K being the width of the mapped key. */
   scale?: number | null;
+  /** Divide q and k by sqrt(sum x^2 + 1e-6) first. */
+  qkL2Norm?: boolean;
+}
+
+export const TOKEN_OPTIONS: OptionNames<TokenOptions> = { ...FEATURE_MAP_OPTIONS, scale: true, qkL2Norm: 'flag' };
+
+/** Options that every rule shares. */
+export interface CommonOptions<F extends boolean = boolean> extends TokenOptions {
   /** [N, HV, K, V] float32, beside bfloat16 inputs bfloat16, too; zeros by default. */
   initialState?: Tensor | null;
   /** Also return the state after the last token. */
-  outputFinalState?: boolean;
+  outputFinalState?: F;
   /** Packed sequences: B = 1 and N + 1 offsets. */
   cuSeqlens?: CuSeqlens | null;
   /** 'chunk' is the parallel form for training, 'recurrent' the plain token loop; 'auto' picks. */
   mode?: 'auto' | 'chunk' | 'recurrent';
   /** Tokens between the states kept for the backward pass; 64 by default. */
   chunkSize?: 16 | 32 | 64;
-  /** Divide q and k by sqrt(sum x^2 + 1e-6) first. */
-  qkL2Norm?: boolean;
 }
+
+export const COMMON_OPTIONS: OptionNames<CommonOptions> = {
+  ...TOKEN_OPTIONS,
+  initialState: true,
+  outputFinalState: 'flag',
+  cuSeqlens: true,
+  mode: true,
+  chunkSize: true,
+};
 
 /** What kind of recurrence it is. */
 export interface RecurrenceKind {
@@ -55,11 +89,10 @@ export interface RecurrenceKind {
   read?: 'after' | 'before';
 }
 
+export const KIND: OptionNames<RecurrenceKind> = { eraseFrom: true, secondWrite: 'flag', read: true };
+
 /** What a rule returns: output [B, T, HV, V]; finalState [N, HV, K, V] float32 when asked for. */
-export interface RuleResult {
-  output: Tensor;
-  finalState?: Tensor;
-}
+export type RuleResult<F extends boolean = boolean> = { output: Tensor } & WithFinalState<F>;
 
 /** Widens bfloat16 operands where the device computes in float32. */
 export function widenInputs(inputs: RecurrenceInputs): RecurrenceInputs {

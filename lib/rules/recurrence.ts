@@ -1,16 +1,28 @@
 // The general recurrence itself, for a rule that nobody has published yet.
-import { checkChoice, type Tensor, tidy } from '../core';
+import { checkChoice, checkOptions, type OptionNames, type Tensor, tidy } from '../core';
 import { ERASE_FROM } from '../backends';
 import { checkFloat } from '../ops';
-import type { CommonOptions, RecurrenceInputs, RecurrenceKind, RuleResult } from './operands';
+import {
+  COMMON_OPTIONS,
+  type CommonOptions,
+  INPUTS,
+  KIND,
+  type RecurrenceInputs,
+  type RecurrenceKind,
+  type RuleResult,
+} from './operands';
 import { prepareKeys } from './prepare';
 import { type KernelKind, runRecurrence } from './run';
-import { runStep, type StepOptions } from './step';
+import { runStep, STEP_OPTIONS, type StepOptions } from './step';
 
 /** Options of `recurrence`. */
-export type RecurrenceOptions = CommonOptions & RecurrenceKind;
+export type RecurrenceOptions<F extends boolean = boolean> = CommonOptions<F> & RecurrenceKind;
+
+const OPTIONS: OptionNames<RecurrenceOptions> = { ...COMMON_OPTIONS, ...KIND };
+const ONE_TOKEN_OPTIONS: OptionNames<RecurrenceKind & StepOptions> = { ...STEP_OPTIONS, ...KIND };
 
 function kindOf(where: string, inputs: RecurrenceInputs, options: RecurrenceKind): KernelKind {
+  checkOptions(where, inputs, INPUTS);
   const { eraseFrom = 'none', secondWrite = false, read = 'after' } = options;
   checkChoice(where, 'eraseFrom', eraseFrom, ERASE_FROM);
   checkChoice(where, 'read', read, ['after', 'before']);
@@ -28,14 +40,21 @@ function kindOf(where: string, inputs: RecurrenceInputs, options: RecurrenceKind
  * decays along values and the write is beta (k - S v) v^T.
  */
 function sequence(inputs: RecurrenceInputs, options: RecurrenceOptions = {}): RuleResult {
+  checkOptions('recurrence', options, OPTIONS);
   const kind = kindOf('recurrence', inputs, options);
   return runRecurrence('recurrence', prepareKeys(inputs, options), options, kind);
 }
 
 /** The same for one token: inputs without the time dimension, `state` updated in place. */
-function step(inputs: RecurrenceInputs, options: RecurrenceOptions & StepOptions): Tensor {
+function step(inputs: RecurrenceInputs, options: RecurrenceKind & StepOptions): Tensor {
+  checkOptions('recurrence.step', options, ONE_TOKEN_OPTIONS);
   const kind = kindOf('recurrence.step', inputs, options);
   return runStep('recurrence.step', prepareKeys(inputs, options), options, kind);
 }
 
-export const recurrence = Object.assign(tidy(sequence), { step });
+type Recurrence = <F extends boolean = false>(
+  inputs: RecurrenceInputs,
+  options?: RecurrenceOptions<F>,
+) => RuleResult<F>;
+
+export const recurrence = Object.assign(tidy(sequence) as Recurrence, { step });

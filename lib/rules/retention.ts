@@ -16,6 +16,7 @@ function decay(k: Tensor): Tensor {
 /** S_t = gamma_h S_{t-1} + k_t v_t^T with gamma_h = 1 - 2^(-5 - h),  o_t = scale S_t^T q_t. Rotary positions are not part of it. */
 export const retention = defineRule<object>({
   name: 'retention',
+  gates: {},
   kind: {},
   lower: ({ q, k, v }) => ({ q, k, v, gate: decay(k) }),
 });

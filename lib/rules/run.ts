@@ -14,7 +14,7 @@ import {
   widen,
   zerosLike,
 } from '../ops';
-import { checkOperands, type Sizes } from './checks';
+import { checkNumbers, checkOperands, type Sizes } from './checks';
 import {
   widenInputs,
   type CommonOptions,
@@ -85,6 +85,7 @@ function checkInitialState(where: string, state: Tensor | null, q: Tensor, shape
       formatShape(state.shape),
     );
   }
+  checkNumbers(where, 'initialState', state);
 }
 
 /** Runs a checked recurrence. `kind.exchanged` swaps the roles of keys and values (see the kernel table). */

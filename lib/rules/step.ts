@@ -1,19 +1,19 @@
 // One token of the general recurrence, its state changed in place.
-import { argumentError, checkNumber, overlaps, type Tensor } from '../core';
+import { argumentError, checkNumber, type OptionNames, overlaps, type Tensor } from '../core';
 import { apart, checkAlikeOrWider, checkOut, checkState, emptyLike, kernelsOf } from '../ops';
 import { checkOperands } from './checks';
-import { type RecurrenceInputs, widenInputs } from './operands';
+import { type RecurrenceInputs, TOKEN_OPTIONS, type TokenOptions, widenInputs } from './operands';
 import { gateWidth, type KernelKind, kindNumbers } from './run';
 
 /** Options of every rule's `step`, beside its gates. */
-export interface StepOptions {
+export interface StepOptions extends TokenOptions {
   /** [B, HV, K, V] float32, updated in place. */
   state: Tensor;
   /** [B, HV, V], of any strides, apart from the state; a new tensor by default. */
   out?: Tensor;
-  scale?: number | null;
-  qkL2Norm?: boolean;
 }
+
+export const STEP_OPTIONS: OptionNames<StepOptions> = { ...TOKEN_OPTIONS, state: true, out: true };
 
 /** Operands as [B, heads, width]; width dense, and apart from the state, which is written. */
 function operand<T extends Tensor | null | undefined>(t: T, state: Tensor): T {

@@ -4,13 +4,15 @@ import {
   checkChoice,
   checkInteger,
   checkNumber,
+  checkOptions,
   describe,
-  FastWeightsError,
   type Device,
+  type OptionNames,
 } from '../core';
+import { type CreateOptions, modelFamilies, type ModelName } from '../models';
 import { devices, MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { isJsonObject } from '../io';
-import { createTask, type Dataset, type TaskName, tasks, textDataset, type TextDataset } from '../data';
+import { createTask, type Dataset, type OptionsOf, type TaskName, tasks, textDataset, type TextDataset } from '../data';
 
 /** How to train. */
 export interface TrainingConfig {
@@ -57,16 +59,14 @@ export interface TextData {
 }
 
 /** A built-in task with its options. */
-export interface TaskData {
-  task: TaskName;
-  options: Record<string, number>;
-}
+export type TaskData = { [N in TaskName]: { task: N; options: Omit<OptionsOf<N>, 'seed'> } }[TaskName];
+
+export type ModelConfigOf<N extends ModelName> = { name: N } & Partial<
+  Omit<CreateOptions<N>, 'vocabSize' | 'device' | 'dtype'>
+>;
 
 /** Name and sizes of a model, as `createModel` takes them. */
-export interface ModelConfig {
-  name: string;
-  [option: string]: unknown;
-}
+export type ModelConfig = { [N in ModelName]: ModelConfigOf<N> }[ModelName];
 
 /** What weights and activations are stored in. With bfloat16 the optimiser and all states stay float32. */
 export const RUN_DTYPES = ['float32', 'bfloat16'] as const;
@@ -81,6 +81,30 @@ export interface RunConfig {
   /** float32 by default. */
   dtype?: RunDtype;
 }
+
+const RUN: OptionNames<RunConfig> = { model: true, data: true, training: true, device: true, dtype: true };
+const TEXT: OptionNames<TextData> = { text: true, tokens: true, sequenceLength: true, validationFraction: true };
+const TASK: OptionNames<TaskData> = { task: true, options: true };
+
+const TRAINING: OptionNames<TrainingConfig> = {
+  steps: true,
+  minutes: true,
+  batchSize: true,
+  accumulate: true,
+  learningRate: true,
+  beta1: true,
+  beta2: true,
+  weightDecay: true,
+  warmup: true,
+  floor: true,
+  clip: true,
+  matmulPrecision: true,
+  seed: true,
+  validateEvery: true,
+  validationBatches: true,
+  checkpointEvery: true,
+  checkpointMinutes: true,
+};
 
 /** Defaults of everything but the length of the run. */
 const DEFAULTS: Omit<TrainingConfig, 'steps' | 'minutes' | 'warmup'> = {
@@ -103,11 +127,7 @@ const DEFAULTS: Omit<TrainingConfig, 'steps' | 'minutes' | 'warmup'> = {
 /** Fills in what is missing and checks the rest; 1000 steps where no length is given. */
 export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfig {
   const where = 'training';
-  const known = new Set([...Object.keys(DEFAULTS), 'steps', 'minutes', 'warmup']);
-  const stranger = Object.keys(given).find((key) => !known.has(key));
-  if (stranger !== undefined) {
-    throw new FastWeightsError('INVALID_ARGUMENT', `${where}: unknown option ${stranger}`, { argument: stranger });
-  }
+  checkOptions<Partial<TrainingConfig>>(where, given, TRAINING);
   const minutes = given.minutes ?? null;
   const steps = given.steps ?? (minutes === null ? 1000 : null);
   const warmup = Math.min(100, Math.floor((steps ?? 1000) / 10));
@@ -138,9 +158,10 @@ export function openData(data: TextData | TaskData, seed: number): Dataset | Tex
   return textDataset({ path: text, tokenizer: tokens, sequenceLength, validationFraction, seed });
 }
 
-/** Checks a configuration read from a file; settings in `replaced` go before those of the file. */
+/** Checks a configuration, given in a program or read from a file; settings in `replaced` go before its own. */
 export function checkRunConfig(value: unknown, where: string, replaced: Partial<TrainingConfig> = {}): RunConfig {
-  const config = section(value, where, 'the file');
+  const config = section(value, where, 'the configuration');
+  checkOptions<object>(where, config, RUN);
   const model = section(config.model, where, 'model');
   const data = section(config.data, where, 'data');
   const training = fillTraining({ ...section(config.training, where, 'training'), ...replaced });
@@ -151,16 +172,20 @@ export function checkRunConfig(value: unknown, where: string, replaced: Partial<
     devices().map((d) => d.device),
   );
   const dtype = checkChoice(where, 'dtype', config.dtype ?? 'float32', RUN_DTYPES);
-  if (typeof model.name !== 'string') {
-    throw argumentError('FORMAT', where, 'model.name', 'a string', describe(model.name));
-  }
-  return { model: model as ModelConfig, data: checkData(data, where), training, device, dtype };
+  checkChoice(
+    where,
+    'model.name',
+    model.name,
+    modelFamilies.map(({ name }) => name),
+  );
+  return { model: model as unknown as ModelConfig, data: checkData(data, where), training, device, dtype };
 }
 
 function checkData(data: Record<string, unknown>, where: string): TextData | TaskData {
+  checkOptions<object>(`${where}: data`, data, data.task === undefined ? TEXT : TASK);
   if (data.task !== undefined) {
     const task = checkChoice(where, 'data.task', data.task, Object.keys(tasks) as TaskName[]);
-    return { task, options: section(data.options, where, 'data.options') as Record<string, number> };
+    return { task, options: section(data.options, where, 'data.options') };
   }
   if (typeof data.text !== 'string') throw argumentError('FORMAT', where, 'data.text', 'a path', describe(data.text));
   return {

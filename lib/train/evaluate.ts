@@ -1,5 +1,5 @@
 // Loss and accuracy over the evaluation set of a data set.
-import { FastWeightsError, scope, type Tensor } from '../core';
+import { checkOptions, FastWeightsError, type OptionNames, scope, type Tensor } from '../core';
 import { noGrad } from '../autograd';
 import { crossEntropy, tensor } from '../ops';
 import { Accuracy, type Batch, type Dataset, ratio } from '../data';
@@ -43,12 +43,22 @@ export function batchTensors(model: TrainableModel, batch: Batch): { ids: Tensor
   return { ids: tensor(batch.inputs, options), labels: tensor(batch.labels, options) };
 }
 
+export interface EvaluateOptions {
+  /** 8 by default. */
+  batchSize?: number;
+  maxBatches?: number;
+  signal?: AbortSignal;
+}
+
+const OPTIONS: OptionNames<EvaluateOptions> = { batchSize: true, maxBatches: true, signal: true };
+
 /** Evaluates a model in eval mode, and leaves it in train mode. */
 export async function evaluate(
   model: TrainableModel,
   data: Dataset,
-  options: { batchSize?: number; maxBatches?: number; signal?: AbortSignal } = {},
+  options: EvaluateOptions = {},
 ): Promise<Evaluation> {
+  checkOptions('evaluate', options, OPTIONS);
   const { batchSize = 8, maxBatches = Infinity, signal } = options;
   const accuracy = new Accuracy(data.groups);
   let total = 0;

@@ -1,7 +1,7 @@
 // A run from its configuration: model, data and folder, new or resumed.
-import { type Device, manualSeed } from '../core';
-import { AutoModelForCausalLM, createModel } from '../models';
-import { checkRunConfig, openData, type RunConfig, type TrainingConfig } from './config';
+import { checkOptions, type Device, manualSeed, type OptionNames } from '../core';
+import { AutoModelForCausalLM, createModel, type ModelName } from '../models';
+import { checkRunConfig, openData, type ModelConfigOf, type RunConfig, type TrainingConfig } from './config';
 import type { Dataset, TextDataset } from '../data';
 import { RunFolder } from './runFolder';
 import { Trainer } from './trainer';
@@ -29,15 +29,23 @@ function assemble(config: RunConfig, folder: RunFolder, model: LanguageModel, da
 }
 
 /** Makes data, run folder and model, in this order, so that nothing is written for a run that cannot begin. */
-export async function startRun(config: RunConfig, dir: string): Promise<Run> {
+export async function startRun(given: RunConfig, dir: string): Promise<Run> {
+  const config = checkRunConfig(given, 'startRun');
   const data = openData(config.data, config.training.seed);
   const folder = await RunFolder.create(dir, config);
-  const { name, ...options } = config.model;
+  const { name, ...options } = config.model as ModelConfigOf<ModelName>;
   manualSeed(config.training.seed);
   const { device, dtype = 'float32' } = config;
   const model = createModel(name, { ...options, vocabSize: data.vocabSize, device, dtype });
   return assemble(config, folder, model, data);
 }
+
+export interface ResumeOptions {
+  /** That of the run by default. */
+  device?: Device;
+}
+
+const RESUME: OptionNames<ResumeOptions> = { device: true };
 
 /**
  * Opens a run at its newest checkpoint; settings in `training` replace those of the run, and it may go on on another
@@ -46,8 +54,9 @@ export async function startRun(config: RunConfig, dir: string): Promise<Run> {
 export async function resumeRun(
   dir: string,
   training: Partial<TrainingConfig> = {},
-  options: { device?: Device } = {},
+  options: ResumeOptions = {},
 ): Promise<Run> {
+  checkOptions('resumeRun', options, RESUME);
   const folder = await RunFolder.open(dir);
   const before = checkRunConfig(await folder.config(), `${dir}/config.json`, training);
   const { device = before.device } = options;

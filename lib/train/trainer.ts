@@ -1,8 +1,16 @@
 // The training loop: batches, steps, validation, checkpoints, until the steps or the minutes are used up.
-import { FastWeightsError, generatorState, scope, setGeneratorState, type Tensor } from '../core';
+import {
+  checkOptions,
+  FastWeightsError,
+  generatorState,
+  type OptionNames,
+  scope,
+  setGeneratorState,
+  type Tensor,
+} from '../core';
 import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
-import { cat, checksEnabled, crossEntropy, float32MatmulPrecision, setChecks, setFloat32MatmulPrecision } from '../ops';
+import { cat, crossEntropy, float32MatmulPrecision, setFloat32MatmulPrecision, withChecks } from '../ops';
 import type { Tokenizer } from '../io';
 import { AdamW, clipFactor, cosine, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
@@ -21,12 +29,16 @@ export interface TrainerOptions {
   tokenizer?: Tokenizer;
 }
 
+const PARTS: OptionNames<TrainerOptions> = { model: true, data: true, folder: true, training: true, tokenizer: true };
+
 export interface TrainOptions {
   /** Aborting it ends the run after the step at hand, with a checkpoint and an ABORTED error. */
   signal?: AbortSignal;
   /** Called with every line of metrics.jsonl. */
   onMetrics?(metrics: Metrics): void;
 }
+
+const TRAIN: OptionNames<TrainOptions> = { signal: true, onMetrics: true };
 
 export interface TrainingResult {
   step: number;
@@ -71,6 +83,7 @@ export class Trainer {
   private readonly schedule: (step: number, progress: number) => number;
 
   constructor(private readonly options: TrainerOptions) {
+    checkOptions('Trainer', options, PARTS);
     this.config = fillTraining(options.training);
     const { learningRate, beta1, beta2, weightDecay, floor } = this.config;
     const named = options.model.namedParameters();
@@ -123,7 +136,9 @@ export class Trainer {
   }
 
   /** Trains to the end. What was reached is in the run folder whenever and however this ends. */
-  async run({ signal, onMetrics }: TrainOptions = {}): Promise<TrainingResult> {
+  async run(options: TrainOptions = {}): Promise<TrainingResult> {
+    checkOptions('train', options, TRAIN);
+    const { signal, onMetrics } = options;
     const { validateEvery, validationBatches, checkpointEvery, checkpointMinutes } = this.config;
     const report = (metrics: Metrics): void => {
       this.options.folder.log(metrics);
@@ -204,18 +219,15 @@ export class Trainer {
 
   /** Runs `fn` with the settings that steps have; the very first one with the checks of values on. */
   private asStep<T>(fn: () => T): T {
-    const [checked, precision] = [checksEnabled(), float32MatmulPrecision()];
+    const precision = float32MatmulPrecision();
     const backend = getBackend(this.parameters[0].device);
-    const first = this.step === 0;
-    if (first) setChecks(true);
     setFloat32MatmulPrecision(this.config.matmulPrecision);
     try {
       backend.useProductLibrary?.(true);
-      return fn();
+      return this.step === 0 ? withChecks(true, fn) : fn();
     } finally {
       backend.useProductLibrary?.(false);
       setFloat32MatmulPrecision(precision);
-      if (first) setChecks(checked);
     }
   }
 

@@ -1,6 +1,6 @@
 // Line charts as SVG: several named series on one pair of axes. Text and axes take the surrounding text colour, and the
 // series' colours hold on light and dark grounds.
-import { argumentError } from '../core';
+import { argumentError, checkChoice, checkOptions, type OptionNames } from '../core';
 import { canShow, makeAxis, type Axis, type Scale } from './axis';
 import { displayWidth } from './terminal';
 import { escapeMarkup, formatNumber } from './format';
@@ -27,6 +27,9 @@ export interface LineChart {
   series: readonly Series[];
 }
 
+const SERIES: OptionNames<Series> = { name: true, x: true, y: true, smoothing: true, colour: true, dash: true };
+const CHART: OptionNames<LineChart> = { title: true, xLabel: true, yLabel: true, yScale: true, series: true };
+
 const WIDTH = 720;
 const HEIGHT = 340;
 const LEFT = 72;
@@ -52,7 +55,9 @@ export function smooth(values: ArrayLike<number>, smoothing: number): Float64Arr
 
 /** The chart as one `<svg>` element, which is also a file of its own. */
 export function lineChart(chart: LineChart): string {
-  const scale = chart.yScale ?? 'linear';
+  checkOptions('lineChart', chart, CHART);
+  const scale = checkChoice('lineChart', 'yScale', chart.yScale ?? 'linear', ['linear', 'log']);
+  for (const series of chart.series) checkOptions('lineChart', series, SERIES);
   const lines = chart.series.map((series, i) => line(series, i));
   const legend = legendRows(lines);
   const top = TITLE + legend.height;

@@ -1,18 +1,26 @@
 // Signed matrices as pictures: blue below zero, red above, and transparent at zero, so that they sit on a light page, a
 // dark page and paper alike.
-import { argumentError } from '../core';
+import { argumentError, checkOptions, type OptionNames } from '../core';
 import { escapeMarkup, formatNumber } from './format';
 import { checkMatrix, colourOf, commonLimit, extent, type Matrix, NEGATIVE, POSITIVE } from './matrix';
 import { encodePng } from './png';
+
+export interface HeatmapRow {
+  label: string;
+  cells: readonly Matrix[];
+}
 
 /** A table of matrices on one scale, for example a row per layer and head and a column per moment. */
 export interface HeatmapGrid {
   title: string;
   columnLabels: readonly string[];
-  rows: readonly { label: string; cells: readonly Matrix[] }[];
+  rows: readonly HeatmapRow[];
   /** The magnitude at which colours saturate; by default the 99.5 % quantile of the grid. */
   limit?: number;
 }
+
+const GRID: OptionNames<HeatmapGrid> = { title: true, columnLabels: true, rows: true, limit: true };
+const ROW: OptionNames<HeatmapRow> = { label: true, cells: true };
 
 /** A matrix as a PNG, one pixel per entry, first row on top; entries that are not numbers are grey. */
 export function heatmapPng(matrix: Matrix, limit = commonLimit([matrix])): Buffer {
@@ -40,7 +48,10 @@ export function heatmapImage(matrix: Matrix, description: string, limit = common
 
 /** The grid as an HTML table with a key to its colours; `heatmapStyle` is its look. */
 export function heatmapGrid(grid: HeatmapGrid): string {
-  for (const { label, cells } of grid.rows) {
+  checkOptions('heatmapGrid', grid, GRID);
+  for (const row of grid.rows) {
+    checkOptions('heatmapGrid', row, ROW);
+    const { label, cells } = row;
     if (cells.length === grid.columnLabels.length) continue;
     const expected = `${grid.columnLabels.length} matrices in row ${label}`;
     throw argumentError('SHAPE', 'heatmapGrid', 'rows', expected, `${cells.length}`);

@@ -1,6 +1,6 @@
 // Progress of a training run on a stream: one line redrawn in place on a terminal, a plain line now and then elsewhere.
 // The cursor is never hidden, so nothing has to be undone when a process dies.
-import { checkInteger, checkNumber } from '../core';
+import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../core';
 import { formatCount, formatDuration, formatNumber } from './format';
 import { bar, displayWidth } from './terminal';
 
@@ -32,6 +32,15 @@ export interface ProgressOptions {
   now?: () => number;
 }
 
+const OPTIONS: OptionNames<ProgressOptions> = { total: true, start: true, interval: true, now: true };
+const FIELDS: OptionNames<ProgressFields> = {
+  step: true,
+  total: true,
+  loss: true,
+  validationLoss: true,
+  tokensPerSecond: true,
+};
+
 export interface Progress {
   /** Takes new values; those left out stay as they were. */
   update(fields: ProgressFields): void;
@@ -46,6 +55,7 @@ const BAR = 20;
 const ERASE = '\r\x1b[2K';
 
 export function createProgress(stream: ProgressStream, options: ProgressOptions): Progress {
+  checkOptions('createProgress', options, OPTIONS);
   const total = checkInteger('createProgress', 'total', options.total);
   const start = checkInteger('createProgress', 'start', options.start ?? 0, 0, total);
   const interval = 1000 * checkNumber('createProgress', 'interval', options.interval ?? 10, 0);
@@ -71,6 +81,7 @@ export function createProgress(stream: ProgressStream, options: ProgressOptions)
 
   return {
     update(next) {
+      checkOptions('progress', next, FIELDS);
       if (ended) return;
       const given = Object.entries(next).filter(([, value]) => value !== undefined);
       fields = { ...fields, ...Object.fromEntries(given) };

@@ -1,5 +1,6 @@
 // A training report as one HTML file that needs nothing else: summary, curves, fast weight matrices, samples; one run,
 // or several side by side.
+import { checkOptions, type OptionNames } from '../core';
 import { lineChart, type LineChart } from './curves';
 import { escapeMarkup, formatNumber } from './format';
 import { heatmapGrid, heatmapStyle, type HeatmapGrid } from './heatmap';
@@ -29,9 +30,18 @@ export interface Report {
   runs: readonly ReportRun[];
 }
 
+const REPORT: OptionNames<Report> = { title: true, subtitle: true, runs: true };
+const RUN: OptionNames<ReportRun> = { name: true, summary: true, charts: true, fastWeights: true, samples: true };
+const SAMPLE: OptionNames<ReportSample> = { title: true, prompt: true, text: true };
+
 /** The report as the text of an HTML file. */
 export function renderReport(report: Report): string {
+  checkOptions('renderReport', report, REPORT);
   const { runs } = report;
+  for (const run of runs) {
+    checkOptions('renderReport', run, RUN);
+    for (const sample of run.samples ?? []) checkOptions('renderReport', sample, SAMPLE);
+  }
   const title = escapeMarkup(report.title);
   return [
     '<!DOCTYPE html>',

@@ -1,5 +1,5 @@
 // Text pictures for a terminal: sparklines, bars, tables, matrices in 256 colours. Pure functions that return strings.
-import { checkInteger, checkNumber } from '../core';
+import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../core';
 import { checkMatrix, colourOf, commonLimit, extent, type Matrix } from './matrix';
 
 const LEVELS = '▁▂▃▄▅▆▇█';
@@ -45,11 +45,21 @@ export function table(header: readonly string[], rows: readonly (readonly (strin
   return [line(text[0]), widths.map((width) => '─'.repeat(width)).join('  '), ...text.slice(1).map(line)].join('\n');
 }
 
+export interface HeatOptions {
+  /** Columns, 80 by default. */
+  width?: number;
+  /** The magnitude at which colours saturate; by default the 99.5 % quantile. */
+  limit?: number;
+}
+
+const HEAT: OptionNames<HeatOptions> = { width: true, limit: true };
+
 /**
  * A matrix in coloured half blocks, two rows to a line: blue below zero, red above, black at zero. Larger ones than
  * `width` columns are pooled, the entry of largest magnitude standing for its square.
  */
-export function heat(matrix: Matrix, options: { width?: number; limit?: number } = {}): string {
+export function heat(matrix: Matrix, options: HeatOptions = {}): string {
+  checkOptions('heat', options, HEAT);
   checkMatrix('heat', matrix);
   const width = checkInteger('heat', 'width', options.width ?? 80, 1);
   const limit = checkNumber('heat', 'limit', options.limit ?? commonLimit([matrix]), Number.MIN_VALUE);

@@ -27,7 +27,7 @@ for (const { device, available } of fw.devices()) {
         { outputFinalState: true },
       );
       expect(output.shape).to.deep.equal([1, 1, 1, 2]);
-      finalState!.sum().backward();
+      finalState.sum().backward();
       expect([...x.grad!.dataSync()]).to.deep.equal([0, 0]);
     });
 

@@ -30,7 +30,7 @@ const read = (logits: fw.Tensor): ArrayLike<number> => {
 };
 
 for (const device of available) {
-  for (const family of ['deltanet', 'linear-transformer', 'retnet', 'transformer', 'lstm']) {
+  for (const family of ['deltanet', 'linear-transformer', 'retnet', 'transformer', 'lstm'] as const) {
     describe(`session of ${family} on ${device}`, () => {
       let model: fw.models.CausalLM;
       before(() => {

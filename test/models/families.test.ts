@@ -18,8 +18,8 @@ const targets: Where[] = [
 ];
 
 /** Small sizes, and settings of each family that the golden checkpoints do not have. */
-const VARIANTS: [title: string, family: string, extra: fw.models.ConfigurationInput][] = [
-  ...fw.models.modelFamilies.map(({ name }): [string, string, fw.models.ConfigurationInput] => [name, name, {}]),
+const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOptions>][] = [
+  ...fw.models.modelFamilies.map(({ name }): (typeof VARIANTS)[number] => [name, name, {}]),
   ['linear attention, hedgehog, grouped', 'linear-transformer', { featureMap: 'hedgehog', numKvHeads: 1, normQ: true }],
   ['linear attention, dpfp', 'linear-transformer', { featureMap: 'dpfp', normK: true, normFeatureMap: false }],
   ['linear attention, t2r', 'linear-transformer', { featureMap: 't2r' }],
@@ -39,7 +39,7 @@ const VARIANTS: [title: string, family: string, extra: fw.models.ConfigurationIn
   ['transformer, partial rotary', 'transformer', { partialRotaryFactor: 0.5, headDim: 8, numKeyValueHeads: 1 }],
 ];
 
-function make(family: string, extra: object, where: Where): Model {
+function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Where): Model {
   fw.manualSeed(7);
   // Large weights: with small ones every model is nearly linear and hides mistakes.
   return fw.createModel(family, {
@@ -130,7 +130,7 @@ describe('model families', () => {
       const train = (): void =>
         fw.scope(() => {
           const ids = fw.tensor(randomIds(40, 5), { shape: [2, 20], dtype: 'int32' });
-          model.forward(ids, { labels: ids }).loss!.backward();
+          model.forward(ids, { labels: ids }).loss.backward();
         });
       train();
       for (const [weight, { grad }] of model.namedParameters()) {
@@ -151,7 +151,7 @@ describe('model families', () => {
     const lossOf = (ids: number[], labels: number[], cuSeqlens?: number[]): number =>
       fw.noGrad(() => {
         const [x, y] = [ids, labels].map((list) => fw.tensor(list, { shape: [1, list.length], dtype: 'int32' }));
-        return model.forward(x, { labels: y, cuSeqlens }).loss!.item();
+        return model.forward(x, { labels: y, cuSeqlens }).loss.item();
       });
     const [a, b] = [randomIds(5, 1), randomIds(4, 2)];
     const apart = [lossOf(a, a), lossOf(b, b)];
@@ -194,13 +194,13 @@ describe('bfloat16 models', () => {
   const gradientsOf = (model: Model): { loss: number; gradients: number[] } => {
     const ids = fw.tensor(randomIds(24, 9), { shape: [2, 12], dtype: 'int32', device: available[0] });
     const { loss } = model.forward(ids, { labels: ids });
-    loss!.backward();
-    expect(loss!.dtype).to.equal('float32');
+    loss.backward();
+    expect(loss.dtype).to.equal('float32');
     const gradients = model.namedParameters().flatMap(([name, { grad, dtype }]) => {
       expect(grad!.dtype, name).to.equal(dtype);
       return Array.from(grad!.dataSync());
     });
-    const result = { loss: loss!.item(), gradients };
+    const result = { loss: loss.item(), gradients };
     for (const [, t] of model.namedParameters()) t.grad!.dispose();
     return result;
   };
@@ -219,7 +219,7 @@ describe('bfloat16 models', () => {
         model.dispose();
         rounded.dispose();
         // The sum that its keys are divided by has terms of both signs: how near to 0 it comes is a matter of chance.
-        if (extra.featureMap === 'dpfp' && extra.normK) return;
+        if ('normK' in extra && extra.normK && extra.featureMap === 'dpfp') return;
         expectClose('gradients', found.gradients, expected.gradients, BFLOAT16_MODEL.gradients);
       });
     });
@@ -243,21 +243,28 @@ describe('model folders and configurations', () => {
     num_heads: 2,
     num_hidden_layers: 1,
     intermediate_size: 16,
-  };
+  } as const;
 
-  it('reads either spelling, derives null, keeps unknown keys, and names the class', async () => {
+  it('reads either spelling, derives null, keeps unknown keys of a folder, and names the class', async () => {
     const model = fw.AutoModelForCausalLM.fromConfig({
       ...config,
       use_l2warp: false,
-      my_key: [1, null],
       hidden_ratio: 4,
       intermediate_size: null,
     });
     const dir = await mkdtemp(path.join(tmpdir(), 'fast-weights-model-'));
     await model.savePretrained(dir);
+    const file = path.join(dir, 'config.json');
+    const written = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+    const attn = { layers: [], num_heads: 2, their_key: 1 };
+    await writeFile(file, JSON.stringify({ ...written, my_key: [1, null], attn }));
+    const published = await fw.AutoModelForCausalLM.fromPretrained(dir);
+    await published.savePretrained(dir);
+    published.dispose();
     const saved = JSON.parse(await readFile(path.join(dir, 'config.json'), 'utf8')) as Record<string, unknown>;
     expect(saved).to.deep.include({
       my_key: [1, null],
+      attn,
       architectures: ['DeltaNetForCausalLM'],
       model_type: 'delta_net',
       tie_word_embeddings: false,
@@ -291,7 +298,7 @@ describe('model folders and configurations', () => {
       [{ hidden_act: 'gelu' }, 'UNSUPPORTED', 'hidden_act'],
       [{ model_type: 'linear_attn', feature_map: 'magic' }, 'UNSUPPORTED', 'feature_map'],
       [
-        { model_type: 'llama', rope_scaling: { type: 'yarn', factor: 2 }, num_attention_heads: 2, hidden_act: 'silu' },
+        { model_type: 'llama', rope_scaling: { type: 'yarn', factor: 2 }, num_attention_heads: 2 },
         'UNSUPPORTED',
         'type',
       ],
@@ -302,9 +309,11 @@ describe('model folders and configurations', () => {
       [{ norm_eps: -1 }, 'INVALID_ARGUMENT', 'norm_eps'],
       [{ attn: { layers: [0] } }, 'INVALID_ARGUMENT', 'num_heads'],
     ];
+    const { num_heads, ...headless } = config;
     for (const [change, expected, argument] of wrong) {
+      const base = 'num_attention_heads' in change ? headless : { num_heads, ...headless };
       try {
-        fw.AutoModelForCausalLM.fromConfig({ ...config, ...change });
+        fw.AutoModelForCausalLM.fromConfig({ ...base, ...change });
         expect.fail(JSON.stringify(change));
       } catch (error) {
         expect(error, JSON.stringify(change)).to.be.instanceOf(fw.FastWeightsError);
@@ -384,7 +393,7 @@ describe('model folders and configurations', () => {
       num_attention_heads: 2,
       num_hidden_layers: 1,
       intermediate_size: 16,
-    };
+    } as const;
     const frequencies = (config: object): readonly number[] => {
       const model = new fw.models.LlamaForCausalLM({ ...base, ...config });
       model.dispose();

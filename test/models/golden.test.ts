@@ -32,12 +32,12 @@ function checkForward(model: Model, file: GoldenFile, device: fw.Device, dtype: 
   const tolerance = toleranceOf(dtype);
   const tokens = ids(get(file, 'input_ids'), device);
   const { logits, loss } = model.forward(tokens, { labels: tokens });
-  expect([...loss!.shape]).to.deep.equal([1]);
-  expectClose('loss', loss!.dataSync(), get(file, 'loss64').data, tolerance.forward);
+  expect([...loss.shape]).to.deep.equal([1]);
+  expectClose('loss', loss.dataSync(), get(file, 'loss64').data, tolerance.forward);
   const first = logits.slice(0, 0, 1);
   expectClose('logits64', first.dataSync(), get(file, 'logits64').data, tolerance.forward);
   expectClose('logits', logits.dataSync(), get(file, 'logits').data, toleranceOf('float32').forward);
-  loss!.backward();
+  loss.backward();
   const references = [...file.tensors].filter(([name]) => name.startsWith('grad.'));
   const floor = 1e-3 * Math.max(...references.map(([, a]) => rms(a.data)));
   const parameters = new Map(model.namedParameters());

@@ -99,7 +99,7 @@ describe('modules', () => {
     );
     const error = fw.stack(steps, 1).sub(output.detach()).abs().max().item();
     expect(error).to.be.lessThan(1e-6);
-    expect(state.sub(finalState!.detach()).abs().max().item()).to.equal(0);
+    expect(state.sub(finalState.detach()).abs().max().item()).to.equal(0);
   });
 });
 

@@ -1,6 +1,6 @@
 // A machine without a compiler, and native addons that cannot be used: the library says why and computes on `js`.
 import { expect } from 'chai';
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   copyTree,
@@ -36,6 +36,10 @@ describe('without a compiler', function () {
   function train(settings: Record<string, string> = {}): Training {
     const program = `const fw = require('fast-weights');${TRAIN_ONE_STEP}`;
     return training(succeed(at('tree'), 'node', ['-e', program], { PATH: tools(), ...settings }));
+  }
+
+  function refused(settings: Record<string, string>): { status: number | null; output: string } {
+    return run(at('tree'), 'node', ['-e', "require('fast-weights').zeros([1])"], { PATH: tools(), ...settings });
   }
 
   function reasonOf({ attempts }: Training, step: string): string {
@@ -80,15 +84,27 @@ describe('without a compiler', function () {
     ['garbage', Buffer.from('this is no shared library')],
     ['an empty file', Buffer.alloc(0)],
   ] as const) {
-    it(`an addon that is ${title} is passed over`, () => {
-      writeFileSync(at('garbage.node'), content);
-      const report = train({ FAST_WEIGHTS_NATIVE_PATH: at('garbage.node') });
+    it(`an addon that is ${title} is passed over in a build, and refused where it was asked for`, () => {
+      const file = at('tree', 'build', 'Release', 'fast_weights.node');
+      mkdirSync(path.dirname(file), { recursive: true });
+      writeFileSync(file, content);
+      const report = train();
       expect(report.device).to.equal('js');
-      expect(reasonOf(report, 'override')).to.include(at('garbage.node'));
+      expect(reasonOf(report, 'local build')).to.include(file);
+      const { status, output } = refused({ FAST_WEIGHTS_NATIVE_PATH: file });
+      expect(status).to.equal(1);
+      expect(output).to.include('FAST_WEIGHTS_NATIVE_PATH must be a native addon of this version').and.to.include(file);
+      rmSync(at('tree', 'build'), { recursive: true });
     });
   }
 
-  it('an addon with another ABI or another kernel table is passed over', () => {
+  it('an instruction set without an addon is refused', () => {
+    const { status, output } = refused({ FAST_WEIGHTS_ISA: 'portable' });
+    expect(status).to.equal(1);
+    expect(output).to.include('FAST_WEIGHTS_ISA must be left out where no native addon can be loaded');
+  });
+
+  it('an addon with another ABI or another kernel table is refused', () => {
     const abi = /kAbiVersion = (\d+)/.exec(readFileSync(at('tree', 'native', 'kernels.h'), 'utf8'))![1];
     for (const [exported, message] of [
       ['{ abi: 0, kernels: [] }', /does not fit this version: expected ABI \d+, found ABI 0/],
@@ -99,9 +115,9 @@ describe('without a compiler', function () {
       ['{}', /does not fit this version: expected ABI \d+, found ABI undefined/],
     ] as const) {
       writeFileSync(at('other.js'), `module.exports = ${exported};\n`);
-      const report = train({ FAST_WEIGHTS_NATIVE_PATH: at('other.js') });
-      expect(report.device).to.equal('js');
-      expect(reasonOf(report, 'override')).to.match(message);
+      const { status, output } = refused({ FAST_WEIGHTS_NATIVE_PATH: at('other.js') });
+      expect(status).to.equal(1);
+      expect(output).to.match(message);
     }
   });
 });

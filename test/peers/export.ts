@@ -24,7 +24,7 @@ async function main(root: string): Promise<void> {
       num_hidden_layers: 2,
       num_heads: 2,
     },
-  };
+  } as const;
   for (const [name, configuration] of Object.entries(configurations)) {
     const model = fw.AutoModelForCausalLM.fromConfig(configuration).eval();
     const folder = path.join(root, name);

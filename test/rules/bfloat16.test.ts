@@ -107,7 +107,7 @@ for (const { device, available } of fw.devices()) {
         initialState: empty(device, 'bfloat16'),
         outputFinalState: true,
       });
-      expect([output.dtype, finalState!.dtype]).to.deep.equal(['bfloat16', 'float32']);
+      expect([output.dtype, finalState.dtype]).to.deep.equal(['bfloat16', 'float32']);
       expectError('DTYPE', /beta must be float32 like q, got bfloat16/, () =>
         fw.deltaRule(q.to('float32'), k.to('float32'), v.to('float32'), { beta: strength }),
       );
@@ -137,7 +137,7 @@ for (const { device, available } of fw.devices()) {
         expect([loss.dtype, logits.grad!.dtype]).to.deep.equal(['float32', 'bfloat16']);
         const [x, weight] = [leaf([1, 6, 3]), leaf([3, 4])];
         const { output, finalState } = fw.shortConvolution(x, weight, { outputFinalState: true });
-        expect([output.dtype, finalState!.dtype]).to.deep.equal(['bfloat16', 'float32']);
+        expect([output.dtype, finalState.dtype]).to.deep.equal(['bfloat16', 'float32']);
         const next = fw.shortConvolution(x, weight, { initialState: finalState }).output;
         next.sum().backward();
         expect([next.dtype, x.grad!.dtype, weight.grad!.dtype]).to.deep.equal(['bfloat16', 'bfloat16', 'bfloat16']);

@@ -6,7 +6,7 @@ import '../../lib';
 import { devices } from '../../lib/backends';
 import { type Device, FastWeightsError, manualSeed, memory, type Tensor } from '../../lib/core';
 import { createTask } from '../../lib/data';
-import { createModel, modelFamilies } from '../../lib/models';
+import { createModel, modelFamilies, type ModelName } from '../../lib/models';
 import { Embedding, Linear, Module, parameter } from '../../lib/nn';
 import { setChecks, tensor, zeros } from '../../lib/ops';
 import {
@@ -134,7 +134,7 @@ for (const device of places) {
   });
 
   describe(`training on ${device}`, () => {
-    const rounded = (name: string, steps: number): ReturnType<typeof tinyConfig> => {
+    const rounded = (name: ModelName, steps: number): ReturnType<typeof tinyConfig> => {
       const tiny = tinyConfig({ steps, validateEvery: 100, checkpointEvery: 100 }, device, 'bfloat16');
       return { ...tiny, model: { ...tiny.model, name } };
     };

@@ -1,7 +1,7 @@
 // Copying: a random string, a separator, and the string again.
-import { checkInteger } from '../../core';
+import { checkInteger, checkOptions, type OptionNames } from '../../core';
 import type { Dataset } from '../dataset';
-import { checkOptions, sequenceTask, type TaskOptions } from './sequence';
+import { sequenceTask, TASK_OPTIONS, type TaskOptions } from './sequence';
 
 export interface CopyOptions extends TaskOptions {
   /** Different symbols, default 16. */
@@ -10,10 +10,12 @@ export interface CopyOptions extends TaskOptions {
   length?: number;
 }
 
+const OPTIONS: OptionNames<CopyOptions> = { ...TASK_OPTIONS, symbols: true, length: true };
+
 /** s_1 ... s_n separator s_1 ... s_(n-1); from the separator on, each label is the next symbol to write. */
 export function copy(options: CopyOptions = {}): Dataset {
   const name = 'copy';
-  checkOptions(name, options, ['symbols', 'length']);
+  checkOptions(name, options, OPTIONS);
   const symbols = checkInteger(name, 'symbols', options.symbols ?? 16, 1, 2 ** 24);
   const n = checkInteger(name, 'length', options.length ?? 16, 1);
   const separator = symbols;

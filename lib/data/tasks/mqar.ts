@@ -1,9 +1,9 @@
 // Multi-query associative recall (spec 3.13): keys and values, then each key once as a query among random tokens, near
 // queries far more often than distant ones.
-import { checkInteger } from '../../core';
+import { checkInteger, checkOptions, type OptionNames } from '../../core';
 import type { Dataset } from '../dataset';
 import { distinct, weightedDistinct } from '../sampling';
-import { checkOptions, sequenceTask, type TaskOptions } from './sequence';
+import { sequenceTask, TASK_OPTIONS, type TaskOptions } from './sequence';
 
 export interface MqarOptions extends TaskOptions {
   /** Default 8192: keys from the lower half without 0, values from the upper half. */
@@ -14,12 +14,14 @@ export interface MqarOptions extends TaskOptions {
   pairs?: number;
 }
 
+const OPTIONS: OptionNames<MqarOptions> = { ...TASK_OPTIONS, vocabSize: true, sequenceLength: true, pairs: true };
+
 /** Exponent of the gaps: p(i) is proportional to i^(a - 1). */
 const A = 0.01;
 
 export function mqar(options: MqarOptions = {}): Dataset {
   const name = 'mqar';
-  checkOptions(name, options, ['vocabSize', 'sequenceLength', 'pairs']);
+  checkOptions(name, options, OPTIONS);
   const vocabSize = checkInteger(name, 'vocabSize', options.vocabSize ?? 8192, 4, 2 ** 24);
   const T = checkInteger(name, 'sequenceLength', options.sequenceLength ?? 64, 4);
   const half = Math.floor(vocabSize / 2);

@@ -1,8 +1,8 @@
 // Parity with a label at every position (spec 3.6). Eigenvalues of the state transition in [0, 1] cannot solve it,
 // negative ones (beta in (0, 2)) can.
-import { checkInteger } from '../../core';
+import { checkInteger, checkOptions, type OptionNames } from '../../core';
 import type { Dataset } from '../dataset';
-import { checkOptions, sequenceTask, type TaskOptions } from './sequence';
+import { sequenceTask, TASK_OPTIONS, type TaskOptions } from './sequence';
 
 export interface ParityOptions extends TaskOptions {
   /** Fewest bits, default 3. */
@@ -11,6 +11,8 @@ export interface ParityOptions extends TaskOptions {
   maxLength?: number;
 }
 
+const OPTIONS: OptionNames<ParityOptions> = { ...TASK_OPTIONS, minLength: true, maxLength: true };
+
 const START = 2;
 const PREFIX = 0;
 const LAST = 1;
@@ -18,7 +20,7 @@ const LAST = 1;
 /** A start token, n random bits, padding; the label at a bit is 1 if the ones so far are even in number, else 0. */
 export function parity(options: ParityOptions = {}): Dataset {
   const name = 'parity';
-  checkOptions(name, options, ['minLength', 'maxLength']);
+  checkOptions(name, options, OPTIONS);
   const minLength = checkInteger(name, 'minLength', options.minLength ?? 3, 1);
   const maxLength = checkInteger(name, 'maxLength', options.maxLength ?? 40, minLength);
 

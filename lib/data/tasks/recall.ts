@@ -1,9 +1,9 @@
 // Associative recall with overwriting: some keys come again with a new value, and only the last value counts. An
 // additive memory answers with a mixture of old and new, the delta rule replaces.
-import { checkInteger } from '../../core';
+import { checkInteger, checkOptions, type OptionNames } from '../../core';
 import type { Dataset } from '../dataset';
 import { distinct } from '../sampling';
-import { checkOptions, sequenceTask, type TaskOptions } from './sequence';
+import { sequenceTask, TASK_OPTIONS, type TaskOptions } from './sequence';
 
 export interface AssociativeRecallOptions extends TaskOptions {
   /** Different key tokens, default 32. */
@@ -18,6 +18,15 @@ export interface AssociativeRecallOptions extends TaskOptions {
   queries?: number;
 }
 
+const OPTIONS: OptionNames<AssociativeRecallOptions> = {
+  ...TASK_OPTIONS,
+  nKeys: true,
+  nValues: true,
+  pairs: true,
+  replaced: true,
+  queries: true,
+};
+
 const SEPARATOR = 0;
 const FRESH = 0;
 const REPLACED = 1;
@@ -25,7 +34,7 @@ const REPLACED = 1;
 /** key value key value ... separator query query ...; the label at a query is the last value of that key. */
 export function associativeRecall(options: AssociativeRecallOptions = {}): Dataset {
   const name = 'associativeRecall';
-  checkOptions(name, options, ['nKeys', 'nValues', 'pairs', 'replaced', 'queries']);
+  checkOptions(name, options, OPTIONS);
   const nKeys = checkInteger(name, 'nKeys', options.nKeys ?? 32, 1);
   const nValues = checkInteger(name, 'nValues', options.nValues ?? 32, 2);
   const pairs = checkInteger(name, 'pairs', options.pairs ?? 12, 1);

@@ -1,9 +1,8 @@
 // The synthetic retrieval data of Schlag, Irie and Schmidhuber 2021 (spec 3.2). A position is a pair (key, value), and
 // queries read without writing, so it feeds a memory rather than a language model.
-import { checkChoice, checkInteger, type HostRandom } from '../../core';
+import { checkChoice, checkInteger, checkOptions, type HostRandom, type OptionNames } from '../../core';
 import { evaluationRandom, IGNORED, MAX_STEP, trainingRandom } from '../dataset';
 import { distinct } from '../sampling';
-import { checkOptions } from './sequence';
 
 export interface AssociativeRetrievalOptions {
   /** N: different keys, and different values. Default 40. */
@@ -15,6 +14,13 @@ export interface AssociativeRetrievalOptions {
   /** Sequences in the evaluation set, default 20. */
   evaluationSize?: number;
 }
+
+const OPTIONS: OptionNames<AssociativeRetrievalOptions> = {
+  keys: true,
+  setting: true,
+  seed: true,
+  evaluationSize: true,
+};
 
 export interface RetrievalBatch {
   batchSize: number;
@@ -56,7 +62,7 @@ const MOST_QUERIES = 200;
 
 export function associativeRetrieval2021(options: AssociativeRetrievalOptions = {}): AssociativeRetrieval {
   const name = 'associativeRetrieval2021';
-  checkOptions(name, options, ['keys', 'setting']);
+  checkOptions(name, options, OPTIONS);
   const N = checkInteger(name, 'keys', options.keys ?? 40, 1);
   const setting = checkChoice(name, 'setting', options.setting ?? 'update', ['capacity', 'update']);
   const seed = checkInteger(name, 'seed', options.seed ?? 0);

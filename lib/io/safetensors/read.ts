@@ -1,7 +1,17 @@
 // Reading safetensors: the header at once, then one tensor at a time by its place in the file.
 import { open, type FileHandle } from 'node:fs/promises';
-import { argumentError, checkChoice, FastWeightsError, isFloat, newArray, sizeOf, Storage, Tensor } from '../../core';
-import type { Device, DType, TypedArray } from '../../core';
+import {
+  argumentError,
+  checkChoice,
+  checkOptions,
+  FastWeightsError,
+  isFloat,
+  newArray,
+  sizeOf,
+  Storage,
+  Tensor,
+} from '../../core';
+import type { Device, DType, OptionNames, TypedArray } from '../../core';
 import { defaultDevice, getBackend } from '../../backends';
 import { formatError, ioError } from '../failure';
 import { convert, nativeDType } from './convert';
@@ -147,8 +157,11 @@ export interface LoadOptions {
   dtype?: 'float32' | 'bfloat16' | 'float64';
 }
 
+const LOAD: OptionNames<LoadOptions> = { device: true, dtype: true };
+
 /** One tensor of a file on a device. */
 export async function loadEntry(entry: SafetensorsEntry, options: LoadOptions = {}): Promise<Tensor> {
+  checkOptions('loadSafetensors', options, LOAD);
   const backend = getBackend(options.device ?? defaultDevice());
   const dtype = dtypeOnDevice(entry, backend.device, options.dtype);
   const tensor = new Tensor(new Storage(backend, dtype, entry.size), entry.shape);
@@ -175,6 +188,7 @@ function dtypeOnDevice(entry: SafetensorsEntry, device: Device, asked: LoadOptio
 
 /** All tensors of a file that is already open, by name. */
 export async function loadEntries(file: SafetensorsFile, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
+  checkOptions('loadSafetensors', options, LOAD);
   const tensors: [string, Tensor][] = [];
   try {
     for (const [name, entry] of file.entries) tensors.push([name, await loadEntry(entry, options)]);

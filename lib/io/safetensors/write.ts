@@ -1,6 +1,6 @@
 // Writing safetensors: header, then tensor after tensor, through a temporary file that replaces the target at once.
 import type { FileHandle } from 'node:fs/promises';
-import { argumentError, bytesPerElement, describe, newArray, Tensor } from '../../core';
+import { argumentError, bytesPerElement, checkObject, describe, newArray, Tensor } from '../../core';
 import { writeFileAtomic } from '../atomic';
 import { fileDType } from './convert';
 import { formatHeader, MAX_HEADER_BYTES, type TensorInfo } from './header';
@@ -10,6 +10,7 @@ export type NamedTensors = Readonly<Record<string, Tensor>> | ReadonlyMap<string
 
 /** The pairs of a map or a plain object, checked. */
 export function namedTensors(where: string, tensors: NamedTensors): [string, Tensor][] {
+  if (!(tensors instanceof Map)) checkObject(where, 'tensors', tensors);
   const pairs = (tensors instanceof Map ? [...tensors] : Object.entries(tensors)) as [string, Tensor][];
   for (const [name, tensor] of pairs as [unknown, unknown][]) {
     if (typeof name !== 'string' || name === '__metadata__') {
@@ -38,6 +39,7 @@ export async function saveSafetensors(
   tensors: NamedTensors,
   metadata: Record<string, string> = {},
 ): Promise<void> {
+  checkObject('saveSafetensors', 'metadata', metadata);
   const pairs = inFileOrder(namedTensors('saveSafetensors', tensors));
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== 'string') {
