@@ -1,5 +1,5 @@
 // Causal depthwise convolution over time.
-import { argumentError, checkChoice, formatShape, type Tensor } from '../core';
+import { argumentError, checkChoice, formatShape, tokenStride, type Tensor } from '../core';
 import { ACTIVATIONS } from '../backends';
 import { record } from '../autograd';
 import {
@@ -65,7 +65,7 @@ export const shortConvolution = widening(
       checkAlikeOrWider(where, 'initialState', initialState, x, 'x');
       checkShape(where, 'initialState', initialState, stateShape, 'sequences, channels, width - 1');
     }
-    const rows = x.strides[2] === 1 && (x.shape[0] === 1 || x.strides[0] === tokens * x.strides[1]) ? x : contiguous(x);
+    const rows = x.strides[2] === 1 && tokenStride(x.shape, x.strides) !== undefined ? x : contiguous(x);
     const [w, b, s] = [contiguous(weight), bias && contiguous(bias), initialState && contiguous(initialState)];
     const output = emptyLike(x);
     const finalState = outputFinalState ? emptyLike(x, stateShape, statisticsDtype(x)) : undefined;

@@ -29,6 +29,18 @@ FW_INLINE Vec select(VecInt mask, Vec a, Vec b) {
 }
 FW_INLINE Vec vmax(Vec a, Vec b) { return select(a > b, a, b); }
 FW_INLINE Vec vmin(Vec a, Vec b) { return select(a < b, a, b); }
+// x held above `low`, or within [low, high]; NaN stays NaN.
+FW_INLINE Vec vabove(Vec x, float low) { return splat(low) > x ? splat(low) : x; }
+FW_INLINE Vec vclamp(Vec x, float low, float high) {
+  const Vec above = vabove(x, low);
+  return splat(high) < above ? splat(high) : above;
+}
+constexpr int32_t kSignBit = int32_t(0x80000000);
+FW_INLINE Vec size_of(Vec x) { return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(x) & ~kSignBit); }
+// |x| with the sign of `sign`.
+FW_INLINE Vec with_sign(Vec x, Vec sign) {
+  return reinterpret_cast<Vec>((reinterpret_cast<VecInt>(x) & ~kSignBit) | (reinterpret_cast<VecInt>(sign) & kSignBit));
+}
 // The first n < kLanes elements; the others are zero.
 FW_INLINE Vec load_part(const float* p, int64_t n) {
   Vec x{};
@@ -74,12 +86,12 @@ FW_INLINE Vec vexp_bounded(Vec x) {
   return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(p) + (reinterpret_cast<VecInt>(shifted) << 23));
 }
 
-// e^x; 0 below -87.3, finite up to 88.7. The comparisons are written so that NaN stays NaN.
+// e^x; 0 below kLowestExp, finite up to kHighestExp and beyond. vexp_bounded makes a number of most NaN, so what is not
+// above the lowest takes its distance from there instead: 0, or NaN.
+constexpr float kLowestExp = -87.33654f, kHighestExp = 88.72283f;
 FW_INLINE Vec vexp(Vec x) {
-  const Vec lowest = splat(-87.33654f), highest = splat(88.72283f);
-  const Vec above = lowest > x ? lowest : x;
-  const Vec y = vexp_bounded(highest < above ? highest : above);
-  return x < lowest ? Vec{} : y;
+  const Vec lowest = splat(kLowestExp), y = vexp_bounded(vclamp(x, kLowestExp, kHighestExp));
+  return x >= lowest ? y : vabove(x, kLowestExp) - lowest;
 }
 
 // ln x to about 1 ulp, also of subnormal numbers; -infinity at 0, NaN below. x = m 2^e with m in [sqrt(1/2), sqrt(2)),
@@ -123,24 +135,30 @@ FW_INLINE Vec vreciprocal(Vec x) {
 #endif
 }
 
-FW_INLINE Vec vsigmoid(Vec x) { return vreciprocal(splat(1.0f) + vexp(-x)); }
-// x sigmoid(x), which is 0 as far as floats go where the exponential has reached its bound.
+// 1 / (1 + e^-x), whose exponential stops growing at -kHighestExp; the functions that use it end in 0 below.
+FW_INLINE Vec vsigmoid_above(Vec x) { return vreciprocal(splat(1.0f) + vexp(-x)); }
+FW_INLINE Vec vsigmoid(Vec x) {
+  const Vec y = vsigmoid_above(x);
+  return x < splat(-kHighestExp) ? Vec{} : y;
+}
 FW_INLINE Vec vsilu(Vec x) {
-  const Vec y = x * vsigmoid(x);
+  const Vec y = x * vsigmoid_above(x);
   return x < splat(-104.0f) ? Vec{} : y;
 }
+// Its derivative; s = vsigmoid(x). Held within bounds where it is 0 or 1, x meets no infinity.
+FW_INLINE Vec vsilu_slope(Vec x, Vec s) { return s * fma(vclamp(x, -104.0f, 104.0f), splat(1.0f) - s, splat(1.0f)); }
 
 // Near 0 a polynomial keeps the relative precision that 1 - 2 / (e^2|x| + 1) would lose.
 FW_INLINE Vec vtanh(Vec x) {
-  const Vec size = vmax(x, -x), square = x * x;
+  const Vec size = size_of(x), square = x * x;
   Vec p = splat(-5.70498872745e-3f);
   p = fma(p, square, splat(2.06390887954e-2f));
   p = fma(p, square, splat(-5.37397155531e-2f));
   p = fma(p, square, splat(1.33314422036e-1f));
   p = fma(p, square, splat(-3.33332819422e-1f));
-  const Vec near = fma(p * square, x, x);
+  const Vec near = fma(p * square, size, size);
   const Vec far = splat(1.0f) - splat(2.0f) / (vexp(size + size) + splat(1.0f));
-  return select(size < splat(0.625f), near, select(x < Vec{}, -far, far));
+  return with_sign(select(size < splat(0.625f), near, far), x);
 }
 
 FW_NAMESPACE_END

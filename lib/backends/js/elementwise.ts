@@ -1,7 +1,7 @@
 // Elementwise kernels: functions of one and of two arguments, their derivatives, and the gated unit.
 import { dtypeCode } from '../../core';
 import { BINARY_OPS, UNARY_OPS, type BinaryOp, type KernelArguments, type UnaryOp } from '../table';
-import { erfc, floorQuotient, floorRemainder, sigmoid, silu, siluDerivative, softplus, wholePower } from './special';
+import { erfc, floorQuotient, floorRemainder, power, sigmoid, silu, siluDerivative, softplus, wholePower } from './special';
 import { elements, floats, forEachRow } from './view';
 
 interface Unary {
@@ -49,7 +49,7 @@ const UNARY: Record<UnaryOp, Unary> = {
   softplus: { apply: softplus, derivative: sigmoid },
   relu: { apply: (x) => (x < 0 ? 0 : x), derivative: (x) => (x > 0 ? 1 : 0) },
   elu1: { apply: (x) => (x > 0 ? x + 1 : Math.exp(x)), derivative: (x, y) => (x > 0 ? 1 : y) },
-  pow: { apply: (x, a) => Math.pow(x, a), derivative: (x, _y, a) => (a === 0 ? 0 : a * Math.pow(x, a - 1)) },
+  pow: { apply: power, derivative: (x, _y, a) => (a === 0 ? 0 : a * power(x, a - 1)) },
   clamp: {
     apply: (x, a, b) => Math.min(Math.max(x, a), b),
     derivative: (x, _y, a, b) => (x >= a && x <= b ? 1 : 0),
@@ -61,7 +61,7 @@ const BINARY: Record<BinaryOp, (a: number, b: number) => number> = {
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
   div: (a, b) => a / b,
-  pow: Math.pow,
+  pow: power,
   maximum: Math.max,
   minimum: Math.min,
   eq: (a, b) => (a === b ? 1 : 0),

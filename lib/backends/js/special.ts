@@ -1,5 +1,10 @@
 // Scalar functions that Math lacks, stable for arguments of any size.
 
+/** x^a as IEEE 754 has it: 1^a is 1 for every a, and so is (-1)^a for infinite ones. */
+export function power(x: number, a: number): number {
+  return x === 1 || (x === -1 && Math.abs(a) === Infinity) ? 1 : Math.pow(x, a);
+}
+
 export function sigmoid(x: number): number {
   if (x >= 0) return 1 / (1 + Math.exp(-x));
   const e = Math.exp(x);

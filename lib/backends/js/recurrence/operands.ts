@@ -1,6 +1,6 @@
 // Operands of the recurrence in double precision: strided rows of q, k, v, gates become contiguous Float64Arrays, a
 // block of tokens of one head at a time, so that the loops over them never see strides, missing options or float32.
-import type { Tensor } from '../../../core';
+import { tokenStride, type Tensor } from '../../../core';
 import { ERASE_FROM, type KernelArguments } from '../../table';
 import { floats, maybe, type Floats } from '../view';
 import { padded } from './lanes';
@@ -50,7 +50,7 @@ interface Heads {
 }
 
 function headsOf(t: Tensor): Heads {
-  return { data: floats(t), token: t.strides[1], head: t.strides[2], count: t.shape[2] };
+  return { data: floats(t), token: tokenStride(t.shape, t.strides)!, head: t.strides[2], count: t.shape[2] };
 }
 
 /** out[t * stride + i] = factor x[token + t, head, i] */
