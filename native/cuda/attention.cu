@@ -198,13 +198,14 @@ struct Forward {
             if (pair.sees(scores_row(e), scores_column(j, e))) highest = fmaxf(highest, p[j][e]);
           }
         for (int mask = 1; mask < 4; mask *= 2) highest = fmaxf(highest, shuffleXor(highest, mask));
-        // A row that has seen no key yet stays at -infinity.
+        // A row that has seen no key yet stays at -infinity, as one whose scores are: those weigh nothing yet.
         const float shrink = highest == top[half] ? 1.0f : expf(top[half] - highest);
+        const float shift = highest == -INFINITY ? 0.0f : highest;
         top[half] = highest;
         total[half] *= shrink;
         FW_UNROLL for (int j = 0; j < kFragments; j++)
           FW_UNROLL for (int e = 2 * half; e < 2 * half + 2; e++) {
-            p[j][e] = pair.sees(scores_row(e), scores_column(j, e)) ? expf(p[j][e] - highest) : 0.0f;
+            p[j][e] = pair.sees(scores_row(e), scores_column(j, e)) ? expf(p[j][e] - shift) : 0.0f;
             total[half] += p[j][e];
           }
         FW_UNROLL for (int j = 0; j < kWide / 8; j++)
@@ -219,9 +220,11 @@ struct Forward {
       if (first == 0 && lane() % 4 == 0 && row < count)
         store(x.lse, (query + row) * heads + h, top[half] + logf(total[half]));
     }
-    // A query that sees no key gets zeros.
-    store_result(x.y, rows_of({}, query, count, h, heads, shape.valueDim), first, result,
-                 [&](int half) { return total[half] == 0 ? 0.0f : 1 / total[half]; });
+    // A query that sees no key gets zeros, one that sees scores of -infinity only NaN.
+    store_result(x.y, rows_of({}, query, count, h, heads, shape.valueDim), first, result, [&](int half) {
+      const bool sees = shape.end(s, t + scores_row(2 * half)) > 0;
+      return total[half] != 0 || sees ? 1 / total[half] : 0.0f;
+    });
   }
 };
 

@@ -2,6 +2,7 @@
 // block of tokens of one head at a time, so that the loops over them never see strides, missing options or float32.
 import { tokenStride, type Tensor } from '../../../core';
 import { ERASE_FROM, type KernelArguments } from '../../table';
+import { smallestNormal } from '../special';
 import { floats, maybe, type Floats } from '../view';
 import { padded } from './lanes';
 
@@ -167,9 +168,15 @@ export function loadState(x: Floats | null, at: number, { K, V, lanes }: Plan, S
   for (let i = 0; i < K; i++) for (let j = 0; j < V; j++) S[j * K + i] = x[at + i * V + j];
 }
 
-/** y[i, j] = S[j, i] */
+/** y[i, j] = S[j, i], 0 instead of subnormal numbers. */
 export function storeState(S: Float64Array, { K, V }: Plan, y: Floats, at: number): void {
-  for (let i = 0; i < K; i++) for (let j = 0; j < V; j++) y[at + i * V + j] = S[j * K + i];
+  const smallest = smallestNormal(y);
+  for (let i = 0; i < K; i++) {
+    for (let j = 0; j < V; j++) {
+      const s = S[j * K + i];
+      y[at + i * V + j] = Math.abs(s) < smallest ? 0 : s;
+    }
+  }
 }
 
 /** y[token + t, head, :] = x[t, : width], rows of x `stride` apart. */
