@@ -141,12 +141,12 @@ const BINARY_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
   add: { saves: false, a: (g) => g, b: (g) => g },
   sub: { saves: false, a: (g) => g, b: (g) => neg(g) },
   mul: { saves: true, a: (g, _, b) => mul(g, b), b: (g, a) => mul(g, a) },
-  // The square of b would leave the range of floats where the result does not.
+  // Not by the square of b, which leaves the range of floats long before the result does.
   div: { saves: true, a: (g, _, b) => div(g, b), b: (g, _, b, y) => neg(div(mul(g, y), b)) },
   // a^0 has slope 0 everywhere, and so has 0^b in b, for b >= 0.
   pow: {
     saves: true,
-    a: (g, a, b) => mul(mul(g, b), pow(a, add(sub(b, 1), eq(b, 0)))),
+    a: (g, a, b) => mul(g, mul(b, pow(a, add(sub(b, 1), eq(b, 0))))),
     b: (g, a, b, y) => mul(g, mul(y, log(add(a, mul(eq(a, 0), sub(1, lt(b, 0))))))),
   },
   maximum: { saves: true, a: (g, a, b) => mul(g, sub(1, lt(a, b))), b: (g, a, b) => mul(g, lt(a, b)) },

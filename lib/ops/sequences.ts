@@ -24,7 +24,8 @@ export function checkCuSeqlens(where: string, cuSeqlens: CuSeqlens, batch: numbe
   const list = (): string => formatShape(Array.from(cuSeqlens));
   if (cuSeqlens.length < 1 || cuSeqlens[0] !== 0) fail('starting at 0', list());
   for (let i = 1; i < cuSeqlens.length; i++) {
-    if (!Number.isInteger(cuSeqlens[i]) || cuSeqlens[i] < cuSeqlens[i - 1]) fail('whole numbers that never fall', list());
+    if (!Number.isInteger(cuSeqlens[i]) || cuSeqlens[i] < cuSeqlens[i - 1])
+      fail('whole numbers that never fall', list());
   }
   if (cuSeqlens[cuSeqlens.length - 1] !== tokens) fail(`ending at ${tokens}, the number of tokens`, list());
 }

@@ -180,6 +180,12 @@ FW_INLINE Vec slope(Vec x, Vec y, float a, float b) {
   if constexpr (op == kClamp) return select((x >= splat(a)) & (x <= splat(b)), one(), Vec{});
 }
 
+// d times the derivative of x^a.
+FW_INLINE Vec power_backward(Vec d, Vec x, float a) {
+  for (int i = 0; i < kLanes; i++) x[i] = float(double(a) * d[i] * pow(x[i], double(a) - 1));
+  return x;
+}
+
 // d times the derivative, in an order in which nothing leaves the range of floats as long as the result does not, or
 // nearly so.
 template <int op>
@@ -188,7 +194,7 @@ FW_INLINE Vec backward(Vec d, Vec x, Vec y, float a, float b) {
   else if constexpr (op == kRsqrt) return d * (splat(-0.5f) * y) / x;
   else if constexpr (op == kReciprocal) return -(d * y) * y;
   else if constexpr (op == kSquare) return d * x + d * x;
-  else if constexpr (op == kPowScalar) return a == 0 ? Vec{} : splat(a) * d * powers(x, a - 1);
+  else if constexpr (op == kPowScalar) return a == 0 ? Vec{} : power_backward(d, x, a);
   else return d * slope<op>(x, y, a, b);
 }
 

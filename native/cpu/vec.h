@@ -143,9 +143,9 @@ FW_INLINE Vec vsigmoid(Vec x) {
 }
 FW_INLINE Vec vsilu(Vec x) {
   const Vec y = x * vsigmoid_above(x);
-  return x < splat(-104.0f) ? Vec{} : y;
+  return x < splat(-kHighestExp) ? Vec{} : y;
 }
-// Its derivative; s = vsigmoid(x). Held within bounds where it is 0 or 1, x meets no infinity.
+// Its derivative; s = vsigmoid(x). Beyond bounds where it is 0 or 1, x is held at them: no infinity meets a 0.
 FW_INLINE Vec vsilu_slope(Vec x, Vec s) { return s * fma(vclamp(x, -104.0f, 104.0f), splat(1.0f) - s, splat(1.0f)); }
 
 // Near 0 a polynomial keeps the relative precision that 1 - 2 / (e^2|x| + 1) would lose.

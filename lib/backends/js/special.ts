@@ -19,6 +19,12 @@ export function sigmoid(x: number): number {
   return e / (1 + e);
 }
 
+/** s(x) (1 - s(x)), also where 1 - s(x) would round to 0. */
+export function sigmoidDerivative(x: number): number {
+  const e = Math.exp(-Math.abs(x));
+  return e / ((1 + e) * (1 + e));
+}
+
 export function softplus(x: number): number {
   return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 }
