@@ -135,7 +135,7 @@ export const rmsNormGated = widening(
     checkFloat('rmsNormGated', 'z', z);
     checkAlike('rmsNormGated', 'z', z, x, 'x');
     const n = x.shape[x.ndim - 1];
-    const groups = n / (options.groupSize ?? n);
+    const groups = options.groupSize === undefined ? 1 : n / options.groupSize;
     const gate = activation === 'silu' ? silu(z) : sigmoid(z);
     const source = grouped('rmsNormGated', normBeforeGate ? x : mul(x, gate), groups);
     const y = reshape(normalize('rmsNormGated', source, weight, null, { kind: 'rms', eps, groups }), x.shape);

@@ -211,7 +211,7 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
   const int64_t width = (blocks + parts - 1) / parts * kBlock;
   parallel(cx, heads * parts, [&](int64_t task) {
     const int64_t n = task / parts / p.heads, h = task / parts % p.heads, from = task % parts * width;
-    if (from >= p.V) return;
+    if (from >= p.V && !p.exchanged) return;
     const Sequence sequence = sequences.at(n);
     const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
     if (p.exchanged) return forward_exchanged(cx, args, p, sequence, n, h);
