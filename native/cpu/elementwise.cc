@@ -103,20 +103,15 @@ FW_INLINE Vec powers(Vec x, float exponent) {
   return x;
 }
 
-// e^x down to the subnormal numbers: below the normal ones e^(x + 64) e^-64.
-FW_INLINE Vec exp_of(Vec x) {
-  const VecInt small = x < splat(kLowestExp);
-  return vexp(x + select(small, splat(64.0f), Vec{})) * select(small, splat(1.6038109e-28f), one());
-}
 // Only e^-|x| is taken, so nothing overflows and both tails keep their relative precision.
 FW_INLINE Vec sigmoid_of(Vec x) {
-  const Vec e = exp_of(-size_of(x));
+  const Vec e = vexp_full(-size_of(x));
   return select(x < Vec{}, e, one()) / (one() + e);
 }
-FW_INLINE Vec softplus_of(Vec x) { return select(x < Vec{}, Vec{}, x) + vlog1p(exp_of(-size_of(x))); }
+FW_INLINE Vec softplus_of(Vec x) { return select(x < Vec{}, Vec{}, x) + vlog1p(vexp_full(-size_of(x))); }
 // s(x) (1 - s(x))
 FW_INLINE Vec sigmoid_slope(Vec x) {
-  const Vec e = exp_of(-size_of(x)), u = one() + e;
+  const Vec e = vexp_full(-size_of(x)), u = one() + e;
   return e / (u * u);
 }
 FW_INLINE Vec normal_below(Vec x) { return splat(0.5f) * lanewise<erfcf>(x * splat(-kSqrtHalf)); }
@@ -130,7 +125,7 @@ static constexpr float kSiluBound = 110.0f, kGeluBound = 15.0f;
 template <int op>
 FW_INLINE Vec value(Vec x, float a, float b) {
   if constexpr (op == kAffine) return fma(x, splat(a), splat(b));
-  if constexpr (op == kExp) return select(x > splat(kHighestExp), splat(__builtin_inff()), exp_of(x));
+  if constexpr (op == kExp) return vexp_full(x);
   if constexpr (op == kLog) return vlog(x);
   if constexpr (op == kSqrt) return root(x);
   if constexpr (op == kRsqrt) return one() / root(x);
@@ -147,7 +142,7 @@ FW_INLINE Vec value(Vec x, float a, float b) {
   if constexpr (op == kGeluTanh) return vabove(x, -kGeluBound) * sigmoid_of(gelu_argument(x));
   if constexpr (op == kSoftplus) return softplus_of(x);
   if constexpr (op == kRelu) return select(x < Vec{}, Vec{}, x);
-  if constexpr (op == kElu1) return select(x > Vec{}, x + one(), exp_of(x));
+  if constexpr (op == kElu1) return select(x > Vec{}, x + one(), vexp_full(x));
   if constexpr (op == kPowScalar) return powers(x, a);
   if constexpr (op == kClamp) return vclamp(x, a, b);
 }

@@ -68,8 +68,12 @@ FW_INLINE float sum(Vec x) {
   return lanes[0];
 }
 
-// e^x to about 2 ulp for x in [-87.3, 88.7]. n = round(x / ln 2), then a polynomial on the remainder.
-FW_INLINE Vec vexp_bounded(Vec x) {
+// e^x = p 2^n to about 2 ulp, with n = round(x / ln 2) and a polynomial p of the remainder, in [0.7, 1.5). n stands in the
+// lowest bits of `shifted`, too.
+struct Exponential {
+  Vec p, n, shifted;
+};
+FW_INLINE Exponential vexp_parts(Vec x) {
   const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
   const Vec shifted = fma(x, splat(1.44269504f), shift), n = shifted - shift;
   Vec r = x - n * splat(0.693359375f);
@@ -80,10 +84,14 @@ FW_INLINE Vec vexp_bounded(Vec x) {
   p = fma(p, r, splat(4.1665795894e-2f));
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
-  p = fma(p * r, r, r + splat(1.0f));
-  // n stands in the lowest bits of `shifted`; adding it to the exponent of p in [0.7, 1.5) multiplies with 2^n, and no
-  // n between the bounds leaves the normal numbers.
-  return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(p) + (reinterpret_cast<VecInt>(shifted) << 23));
+  return {fma(p * r, r, r + splat(1.0f)), n, shifted};
+}
+
+// e^x for x in [-87.3, 88.7]: adding n to the exponent of p multiplies with 2^n, and no n between these bounds leaves the
+// normal numbers.
+FW_INLINE Vec vexp_bounded(Vec x) {
+  const Exponential e = vexp_parts(x);
+  return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(e.p) + (reinterpret_cast<VecInt>(e.shifted) << 23));
 }
 
 // e^x; 0 below kLowestExp, finite up to kHighestExp and beyond. vexp_bounded makes a number of most NaN, so what is not
@@ -92,6 +100,19 @@ constexpr float kLowestExp = -87.33654f, kHighestExp = 88.72283f;
 FW_INLINE Vec vexp(Vec x) {
   const Vec lowest = splat(kLowestExp), y = vexp_bounded(vclamp(x, kLowestExp, kHighestExp));
   return x >= lowest ? y : vabove(x, kLowestExp) - lowest;
+}
+
+// e^x down to the subnormal numbers, and infinity above kHighestExp.
+FW_INLINE Vec vexp_full(Vec x) {
+#if defined(__AVX512F__)
+  const Exponential e = vexp_parts(vclamp(x, -110.0f, 100.0f));
+  return reinterpret_cast<Vec>(_mm512_scalef_ps(reinterpret_cast<__m512>(e.p), reinterpret_cast<__m512>(e.n)));
+#else
+  // Below the normal numbers e^(x + 64) e^-64.
+  const VecInt small = x < splat(kLowestExp);
+  const Vec y = vexp(x + select(small, splat(64.0f), Vec{})) * select(small, splat(1.6038109e-28f), splat(1.0f));
+  return select(x > splat(kHighestExp), splat(__builtin_inff()), y);
+#endif
 }
 
 // ln x to about 1 ulp, also of subnormal numbers; -infinity at 0, NaN below. x = m 2^e with m in [sqrt(1/2), sqrt(2)),
