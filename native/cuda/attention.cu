@@ -51,11 +51,12 @@ FW_DEVICE int scores_column(int j, int e) { return 8 * j + 2 * (lane() % 4) + e 
 // A depth in whole steps of a fragment.
 FW_DEVICE int depth_of(int64_t n) { return static_cast<int>(least(kTile, (n + 7) / 8 * 8)); }
 
-// scores = a b^T; sums over 64 of the width at a time have their own accumulators (cuda.md 6.9).
+// scores = a b^T; sums over 64 of the width at a time have their own accumulators (cuda.md 6.9). Passes a barrier for any
+// width, 0 too.
 FW_DEVICE void multiply_rows(Scores& scores, const Rows& a, const Rows& b, Tiles& tiles) {
   FW_UNROLL for (int j = 0; j < kFragments; j++)
     FW_UNROLL for (int e = 0; e < 4; e++) scores[j][e] = 0;
-  for (int64_t from = 0; from < a.width; from += kTile) {
+  for (int64_t from = 0; from == 0 || from < a.width; from += kTile) {
     barrier();
     stage(tiles.left, a, from);
     stage(tiles.right, b, from);
@@ -390,7 +391,8 @@ struct KeyGradients {
 
 void attention(const Context& cx, const attentionArgs& x) {
   const Shape shape = shape_of(x);
-  const int64_t slices = ceil_div(x.valueDim, kWide);
+  // Without values there are still the sums of exponentials to store.
+  const int64_t slices = x.valueDim > 0 ? ceil_div(x.valueDim, kWide) : 1;
   launch<Forward>(cx, Shape::tiles(shape.queries) * x.heads * slices, {x.q, x.k, x.v, x.y, x.lse, shape, slices});
 }
 
