@@ -96,10 +96,11 @@ for (const where of targets()) {
       }
     });
 
-    it('norms of rows whose squares leave the range of floats, and of NaN', function () {
-      if (where.device.startsWith('cuda')) this.skip();
+    it('norms of rows whose squares leave the range of floats, and of NaN', () => {
+      // Cards sum squares in float32 only.
+      const sizes = where.device.startsWith('cuda') ? [1e-15, 1e15] : [1e-30, 1e19, 1e38];
       const unit = [2, -1, 2].map((x) => x / 3);
-      for (const size of [1e-30, 1e19, 1e38]) {
+      for (const size of sizes) {
         const row = fw.tensor(
           unit.map((x) => x * size),
           { shape: [1, 3], ...where },
