@@ -7,6 +7,7 @@ import {
   FastWeightsError,
   formatShape,
   type Shape,
+  tokenStride,
   type Tensor,
 } from '../core';
 import { KERNELS, MAX_DIMS, MAX_LIST, type FieldKind, type KernelName } from './table';
@@ -130,8 +131,9 @@ function headsAt(command: Float64Array, at: number, t: Tensor | null, memory: De
   }
   const { shape, strides } = t;
   place(command, at, t, memory, reach(shape, strides));
-  if (!isOneRow(shape, strides, dim)) refuseStrides(shape, strides);
-  command[at + BUFFER] = strides[dim - 1];
+  const token = dim === 1 ? strides[0] : tokenStride(shape, strides);
+  if (token === undefined || !isDense(shape, strides, dim)) refuseStrides(shape, strides);
+  command[at + BUFFER] = token;
   command[at + BUFFER + 1] = strides[dim];
   command[at + BUFFER + 2] = shape[dim];
 }
@@ -156,10 +158,9 @@ function wideStepHeads(command: Float64Array, at: number, t: Tensor | null, memo
   headsAt(command, at, t, memory, 1);
 }
 
-/** The kernel walks all tokens of all batches in one stride, and the last dimension in steps of one. */
-function isOneRow(shape: readonly number[], strides: readonly number[], dim: 1 | 2): boolean {
-  const batches = dim === 1 || shape[0] <= 1 || shape[1] === 0 || strides[0] === shape[1] * strides[1];
-  return batches && (shape.length === dim + 1 || shape[dim + 1] <= 1 || strides[dim + 1] === 1);
+/** Whether the dimension after the heads, if there is one, is walked in steps of one. */
+function isDense(shape: readonly number[], strides: readonly number[], dim: 1 | 2): boolean {
+  return shape.length === dim + 1 || shape[dim + 1] <= 1 || strides[dim + 1] === 1;
 }
 
 function refuseStrides(shape: readonly number[], strides: readonly number[]): never {

@@ -87,6 +87,16 @@ export function isContiguous(shape: Shape, strides: Shape): boolean {
   return true;
 }
 
+/**
+ * The stride from token to token of [B, T, ...] where all tokens of all batches are walked in one, else undefined.
+ * Dimensions of size 1 may have any stride.
+ */
+export function tokenStride(shape: Shape, strides: Shape): number | undefined {
+  if (shape[0] <= 1) return strides[1];
+  if (shape[1] === 1) return strides[0];
+  return shape[1] === 0 || strides[0] === shape[1] * strides[1] ? strides[1] : undefined;
+}
+
 export function sameShape(a: Shape, b: Shape): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

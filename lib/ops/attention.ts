@@ -58,7 +58,7 @@ export const softmaxAttention = widening((q: Tensor, k: Tensor, v: Tensor, optio
   if (options.cuSeqlens && keys !== tokens)
     throw argumentError('SHAPE', where, 'k', `of ${tokens} tokens with cuSeqlens`, formatShape(k.shape));
   const window = options.window == null ? 0 : checkInteger(where, 'window', options.window, 1);
-  const scale = checkNumber(where, 'scale', options.scale ?? keyDim ** -0.5);
+  const scale = checkNumber(where, 'scale', options.scale ?? Math.max(keyDim, 1) ** -0.5);
   const { count: sequences, offsets } = sequencesOf(where, q, options.cuSeqlens);
   const numbers = { sequences, tokens, keys, heads, keyHeads, keyDim, valueDim, scale, window };
   const inputs = { q: contiguous(q), k: contiguous(k), v: contiguous(v) };

@@ -1,5 +1,13 @@
 // Causal depthwise convolution over time.
-import { argumentError, checkChoice, checkOptions, formatShape, type OptionNames, type Tensor } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkOptions,
+  formatShape,
+  type OptionNames,
+  tokenStride,
+  type Tensor,
+} from '../core';
 import { ACTIVATIONS } from '../backends';
 import { record } from '../autograd';
 import {
@@ -88,7 +96,7 @@ export const shortConvolution = widening(
       checkAlikeOrWider(where, 'initialState', initialState, x, 'x');
       checkShape(where, 'initialState', initialState, stateShape, 'sequences, channels, width - 1');
     }
-    const rows = x.strides[2] === 1 && (x.shape[0] === 1 || x.strides[0] === tokens * x.strides[1]) ? x : contiguous(x);
+    const rows = x.strides[2] === 1 && tokenStride(x.shape, x.strides) !== undefined ? x : contiguous(x);
     const [w, b, s] = [contiguous(weight), bias && contiguous(bias), initialState && contiguous(initialState)];
     const output = emptyLike(x);
     const finalState = outputFinalState ? emptyLike(x, stateShape, statisticsDtype(x)) : undefined;

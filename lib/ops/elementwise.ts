@@ -75,7 +75,7 @@ export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
   return approximate === 'tanh' ? geluTanh(x) : geluExact(x);
 }
 
-/** a x + b */
+/** a x + b; with b = -0 the sign of a zero is that of the product. */
 export const affine = widening((x: Tensor, a: number, b: number): Tensor => applyUnary('affine', x, a, b));
 
 const isWhole = (x: unknown): boolean => x instanceof Tensor && x.dtype === 'int32';
@@ -86,7 +86,7 @@ const unarySquare = unary('square');
 const unaryClamp = widening((x: Tensor, min: number, max: number): Tensor => applyUnary('clamp', x, min, max));
 
 export function neg(x: Tensor): Tensor {
-  return isWhole(x) ? sub(0, x) : affine(x, -1, 0);
+  return isWhole(x) ? sub(0, x) : affine(x, -1, -0);
 }
 
 export const abs = tidy((x: Tensor): Tensor => (isWhole(x) ? maximum(x, neg(x)) : unaryAbs(x)));
@@ -152,11 +152,13 @@ const BINARY_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
   add: { saves: false, a: (g) => g, b: (g) => g },
   sub: { saves: false, a: (g) => g, b: (g) => neg(g) },
   mul: { saves: true, a: (g, _, b) => mul(g, b), b: (g, a) => mul(g, a) },
-  div: { saves: true, a: (g, _, b) => div(g, b), b: (g, a, b) => neg(div(mul(g, a), square(b))) },
+  // Not by the square of b, which leaves the range of floats long before the result does.
+  div: { saves: true, a: (g, _, b) => div(g, b), b: (g, _, b, y) => neg(div(mul(g, y), b)) },
+  // a^0 has slope 0 everywhere, and so has 0^b in b, for b >= 0.
   pow: {
     saves: true,
-    a: (g, a, b) => mul(g, mul(b, pow(a, sub(b, 1)))),
-    b: (g, a, _, y) => mul(g, mul(y, log(a))),
+    a: (g, a, b) => mul(g, mul(b, pow(a, add(sub(b, 1), eq(b, 0))))),
+    b: (g, a, b, y) => mul(g, mul(y, log(add(a, mul(eq(a, 0), sub(1, lt(b, 0))))))),
   },
   maximum: { saves: true, a: (g, a, b) => mul(g, sub(1, lt(a, b))), b: (g, a, b) => mul(g, lt(a, b)) },
   remainder: { saves: true, a: (g) => g, b: (g, a, b) => neg(mul(g, floorDivide(a, b))) },
@@ -213,7 +215,7 @@ function binary(
 
 export const add = binary('add', (a, b) => affine(a, 1, b));
 export const sub = binary('sub', (a, b) => affine(a, 1, -b));
-export const mul = binary('mul', (a, b) => affine(a, b, 0));
+export const mul = binary('mul', (a, b) => affine(a, b, -0));
 const divide = binary('div');
 /** a / b; float32 also for int32. */
 export const div = tidy((a: Tensor | number, b: Tensor | number): Tensor => {

@@ -92,7 +92,8 @@ export function lstm(
       outputs.push(hidden);
     }
     finals.push([hidden, cell]);
-    sequence = tokens === 0 ? zerosLike(sequence, [batch, 0, d]) : stack(outputs, 1);
+    sequence =
+      tokens > 0 ? stack(outputs, 1) : add(fromInput, linear(hidden, weightHh, biasHh).unsqueeze(1)).slice(2, 0, d);
   });
   return {
     output: sequence.to(x.dtype),

@@ -8,6 +8,7 @@ import {
   FastWeightsError,
   formatShape,
   type Shape,
+  sizeOf,
   Tensor,
 } from '../core';
 import { record } from '../autograd';
@@ -89,7 +90,7 @@ function multiply(a: Tensor, b: Tensor): Tensor {
 
 /** Leading dimensions folded into rows: [..., m, k] -> [rows, k]. */
 export function fold(t: Tensor): Tensor {
-  return t.ndim === 2 ? t : reshape(t, [-1, t.shape[t.ndim - 1]]);
+  return t.ndim === 2 ? t : reshape(t, [sizeOf(t.shape.slice(0, -1)), t.shape[t.ndim - 1]]);
 }
 
 export const swap = (t: Tensor): Tensor => permute(t, [...t.shape.keys()].slice(0, -2).concat(t.ndim - 1, t.ndim - 2));

@@ -159,12 +159,14 @@ export const rmsNormGated = widening(
     checkFloat('rmsNormGated', 'z', z);
     checkAlike('rmsNormGated', 'z', z, x, 'x');
     const n = x.shape[x.ndim - 1];
-    const groupSize =
-      options.groupSize === undefined ? n : checkInteger('rmsNormGated', 'groupSize', options.groupSize, 1);
-    if (n % groupSize !== 0) {
-      throw argumentError('INVALID_ARGUMENT', 'rmsNormGated', 'groupSize', `a divisor of ${n}`, String(groupSize));
+    const { groupSize } = options;
+    if (groupSize !== undefined) {
+      checkInteger('rmsNormGated', 'groupSize', groupSize, 1);
+      if (n % groupSize !== 0) {
+        throw argumentError('INVALID_ARGUMENT', 'rmsNormGated', 'groupSize', `a divisor of ${n}`, String(groupSize));
+      }
     }
-    const groups = n === 0 ? 1 : n / groupSize;
+    const groups = groupSize === undefined ? 1 : Math.max(1, n / groupSize);
     const gate = activation === 'silu' ? silu(z) : sigmoid(z);
     const source = grouped('rmsNormGated', normBeforeGate ? x : mul(x, gate), groups);
     const y = reshape(normalize('rmsNormGated', source, weight, null, { kind: 'rms', eps, groups }), x.shape);

@@ -21,12 +21,13 @@ export function checkCuSeqlens(where: string, cuSeqlens: CuSeqlens, batch: numbe
   };
   if (!Array.isArray(cuSeqlens) && !ArrayBuffer.isView(cuSeqlens)) fail('a list of numbers', describe(cuSeqlens));
   if (batch !== 1) fail('used with a batch of 1', `a batch of ${batch}`);
-  const list = formatShape(Array.from(cuSeqlens));
-  if (cuSeqlens.length < 1 || cuSeqlens[0] !== 0) fail('starting at 0', list);
+  const list = (): string => formatShape(Array.from(cuSeqlens));
+  if (cuSeqlens.length < 1 || cuSeqlens[0] !== 0) fail('starting at 0', list());
   for (let i = 1; i < cuSeqlens.length; i++) {
-    if (!Number.isInteger(cuSeqlens[i]) || cuSeqlens[i] < cuSeqlens[i - 1]) fail('whole numbers that never fall', list);
+    if (!Number.isInteger(cuSeqlens[i]) || cuSeqlens[i] < cuSeqlens[i - 1])
+      fail('whole numbers that never fall', list());
   }
-  if (cuSeqlens[cuSeqlens.length - 1] !== tokens) fail(`ending at ${tokens}, the number of tokens`, list);
+  if (cuSeqlens[cuSeqlens.length - 1] !== tokens) fail(`ending at ${tokens}, the number of tokens`, list());
 }
 
 /** The sequences of x [B, T, ...]. */

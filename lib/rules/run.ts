@@ -1,5 +1,5 @@
 // The general recurrence on tensors: from checked operands to the kernel, and its gradients back.
-import { argumentError, checkChoice, checkNumber, formatShape, sameShape, type Tensor } from '../core';
+import { argumentError, checkChoice, checkNumber, formatShape, sameShape, tokenStride, type Tensor } from '../core';
 import { ERASE_FROM, getBackend } from '../backends';
 import { record, recording } from '../autograd';
 import {
@@ -58,8 +58,7 @@ export function kindNumbers(kind: KernelKind): KindNumbers {
 export function operand<T extends Tensor | null>(t: T): T {
   if (!t) return t;
   const dense = t.ndim < 4 || t.shape[3] <= 1 || t.strides[3] === 1;
-  const merged = t.shape[0] <= 1 || t.strides[0] === t.shape[1] * t.strides[1];
-  return (dense && merged ? t : t.contiguous()) as T;
+  return (dense && tokenStride(t.shape, t.strides) !== undefined ? t : t.contiguous()) as T;
 }
 
 /** State heads back to the operand's own: [.., HV, D] -> [.., heads, D], in its shape. */
@@ -99,7 +98,7 @@ export function runRecurrence(
   const sizes = checkOperands(where, inputs, kind, 2);
   const { HV, K, V } = sizes;
   const { count: N, tokens, offsets } = sequencesOf(where, inputs.q, options.cuSeqlens);
-  const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(K));
+  const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(Math.max(K, 1)));
   const mode = checkChoice(where, 'mode', options.mode ?? 'auto', ['auto', 'chunk', 'recurrent']);
   const chunk = options.chunkSize ?? 64;
   if (![16, 32, 64].includes(chunk))

@@ -56,7 +56,7 @@ export function runStep(where: string, given: RecurrenceInputs, options: StepOpt
   checkState(where, state, [B, HV, K, V], 'batch, heads, key width, value width');
   if (state.dtype === 'bfloat16') throw argumentError('DTYPE', where, 'state', 'float32', 'bfloat16');
   checkAlikeOrWider(where, 'state', state, q, 'q');
-  const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(K));
+  const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(Math.max(K, 1)));
   const { out } = options;
   if (out !== undefined) {
     checkOut(where, out, [B, HV, V], 'batch, heads, value width', given.q);

@@ -12,7 +12,6 @@ constexpr int64_t kQueries = 64, kKeys = 64;
 FW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 FW_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-
 // One sequence: where its queries and keys begin, how many there are, and which keys a query sees.
 struct Span {
   int64_t query, key, queries, keys, window;
@@ -27,6 +26,38 @@ static Span span_of(const Args& x, int64_t sequence) {
   if (!x.offsets.data) return {sequence * x.tokens, sequence * x.keys, x.tokens, x.keys, x.window};
   const int64_t start = x.offsets.ints()[sequence], length = x.offsets.ints()[sequence + 1] - start;
   return {start, start, length, length, x.window};
+}
+
+// A block of queries: of which sequence, and which is its first.
+struct Block {
+  int64_t sequence, t;
+};
+
+// The blocks of all sequences, those of later queries first: they see the most keys. Uses scratch memory 1.
+static int64_t cut_queries(const Context& cx, const attentionArgs& x, Block** blocks) {
+  const auto count_of = [&](int64_t s) { return (span_of(x, s).queries + kQueries - 1) / kQueries; };
+  int64_t count = 0, most_blocks = 0;
+  for (int64_t s = 0; s < x.sequences; s++) {
+    count += count_of(s);
+    most_blocks = most(most_blocks, count_of(s));
+  }
+  // ends[i]: blocks that come before block i of any sequence, and then where the next of those goes.
+  const int64_t bytes = count * int64_t(sizeof(Block));
+  char* memory = static_cast<char*>(cx.scratch(1, bytes + (most_blocks + 1) * int64_t(sizeof(int64_t))));
+  *blocks = reinterpret_cast<Block*>(memory);
+  int64_t* ends = reinterpret_cast<int64_t*>(memory + bytes);
+  memset(ends, 0, (most_blocks + 1) * sizeof(int64_t));
+  for (int64_t s = 0; s < x.sequences; s++)
+    if (count_of(s) > 0) ends[count_of(s) - 1]++;
+  // Sequences that end with block i or later have a block i.
+  for (int64_t i = most_blocks - 1, with = 0, before = 0; i >= 0; i--) {
+    with += ends[i];
+    ends[i] = before;
+    before += with;
+  }
+  for (int64_t s = 0; s < x.sequences; s++)
+    for (int64_t i = 0; i < count_of(s); i++) (*blocks)[ends[i]++] = {s, i * kQueries};
+  return count;
 }
 
 // row[j] = exp(row[j] - shift) for from <= j < to, 0 elsewhere below width; the sum is returned.
@@ -46,16 +77,12 @@ FW_INLINE float exponentials(float* row, int64_t from, int64_t to, int64_t width
 
 void attention(const Context& cx, const attentionArgs& x) {
   const int64_t heads = x.heads, keyHeads = x.keyHeads, K = x.keyDim, V = x.valueDim;
-  int64_t longest = 0;
-  for (int64_t s = 0; s < x.sequences; s++) longest = most(longest, span_of(x, s).queries);
-  const int64_t blocks = (longest + kQueries - 1) / kQueries;
-  parallel(cx, x.sequences * heads * blocks, [&](int64_t task) {
-    const int64_t h = task % heads, kh = h * keyHeads / heads, sequence = task / heads % x.sequences;
-    const Span span = span_of(x, sequence);
-    // The last blocks of queries see the most keys: they go first.
-    const int64_t t = (blocks - 1 - task / (heads * x.sequences)) * kQueries;
+  Block* blocks;
+  const int64_t count = cut_queries(cx, x, &blocks);
+  parallel(cx, count * heads, [&](int64_t task) {
+    const int64_t h = task % heads, kh = h * keyHeads / heads, t = blocks[task / heads].t;
+    const Span span = span_of(x, blocks[task / heads].sequence);
     const int64_t queries = least(span.queries - t, kQueries);
-    if (queries <= 0) return;
     float* scores = static_cast<float*>(
         cx.scratch(0, (kQueries * (kKeys + V + 2) + kPanelFloats) * int64_t(sizeof(float))));
     float* packed = scores + kQueries * kKeys;
@@ -82,6 +109,11 @@ void attention(const Context& cx, const attentionArgs& x) {
           continue;
         }
         const float top = largest(row + from, to - from);
+        // Scores of -infinity alone weigh nothing yet.
+        if (top == -INFINITY && tops[i] == -INFINITY) {
+          sums[i] += exponentials(row, from, to, keys, 0);
+          continue;
+        }
         if (!(top <= tops[i])) {
           const float shrink = expf(tops[i] - top);
           for (int64_t j = 0; j < V; j += kLanes)
@@ -95,7 +127,9 @@ void attention(const Context& cx, const attentionArgs& x) {
     }
     for (int64_t i = 0; i < queries; i++) {
       const int64_t row = (span.query + t + i) * heads + h;
-      const Vec scale = splat(sums[i] > 0 ? 1 / sums[i] : sums[i]);
+      // A query that sees no key gets zeros, one that sees scores of -infinity only NaN.
+      const bool sees = span.end(t + i) > 0;
+      const Vec scale = splat(sums[i] != 0 || sees ? 1 / sums[i] : 0.0f);
       for (int64_t j = 0; j < V; j += kLanes)
         store_first(x.y + row * V + j, load_first(out + i * V + j, V - j) * scale, V - j);
       x.lse[row] = tops[i] + logf(sums[i]);

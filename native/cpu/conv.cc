@@ -79,7 +79,7 @@ void shortConv(const Context& cx, const shortConvArgs& x) {
       float* y = x.y + (chunk.start + chunk.begin + t) * d + c;
       for (int64_t i = 0; i < channels; i += kLanes) {
         const Vec v = convolve(rows + t * kChannels + i, weights + i, width);
-        store_first(y + i, x.activation == kSiluActivation ? v * vsigmoid(v) : v, channels - i);
+        store_first(y + i, x.activation == kSiluActivation ? vsilu(v) : v, channels - i);
       }
     }
     if (x.finalState.data && chunk.end == chunk.length) {
@@ -114,8 +114,8 @@ void shortConvBackward(const Context& cx, const shortConvBackwardArgs& x) {
       for (int64_t i = 0; i < channels; i += kLanes) {
         Vec g = load_first(dy + i, channels - i);
         if (x.activation == kSiluActivation) {
-          const Vec v = convolve(rows + t * kChannels + i, weights + i, width), s = vsigmoid(v);
-          g = g * s * fma(v, splat(1.0f) - s, splat(1.0f));
+          const Vec v = convolve(rows + t * kChannels + i, weights + i, width);
+          g = g * vsilu_slope(v, vsigmoid(v));
         }
         store(slopes + t * kChannels + i, g);
       }
@@ -188,7 +188,7 @@ void shortConvStep(const Context& cx, const shortConvStepArgs& x) {
     if (x.activation != kSiluActivation) return;
     for (int64_t i = begin; i < end; i += kLanes) {
       const Vec v = load_first(x.y + i, end - i);
-      store_first(x.y + i, v * vsigmoid(v), end - i);
+      store_first(x.y + i, vsilu(v), end - i);
     }
   });
 }

@@ -94,7 +94,6 @@ FW_INLINE Vec lanewise(Vec x) {
 }
 
 FW_INLINE Vec one() { return splat(1.0f); }
-FW_INLINE Vec size_of(Vec x) { return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(x) & 0x7fffffff); }
 FW_INLINE Vec root(Vec x) {
   for (int i = 0; i < kLanes; i++) x[i] = __builtin_sqrtf(x[i]);
   return x;
@@ -106,23 +105,27 @@ FW_INLINE Vec powers(Vec x, float exponent) {
 
 // Only e^-|x| is taken, so nothing overflows and both tails keep their relative precision.
 FW_INLINE Vec sigmoid_of(Vec x) {
-  const Vec e = vexp(-size_of(x));
+  const Vec e = vexp_full(-size_of(x));
   return select(x < Vec{}, e, one()) / (one() + e);
 }
-FW_INLINE Vec softplus_of(Vec x) { return select(x < Vec{}, Vec{}, x) + vlog1p(vexp(-size_of(x))); }
+FW_INLINE Vec softplus_of(Vec x) { return select(x < Vec{}, Vec{}, x) + vlog1p(vexp_full(-size_of(x))); }
 // s(x) (1 - s(x))
 FW_INLINE Vec sigmoid_slope(Vec x) {
-  const Vec e = vexp(-size_of(x)), u = one() + e;
+  const Vec e = vexp_full(-size_of(x)), u = one() + e;
   return e / (u * u);
 }
 FW_INLINE Vec normal_below(Vec x) { return splat(0.5f) * lanewise<erfcf>(x * splat(-kSqrtHalf)); }
 // 2 sqrt(2/pi) (x + 0.044715 x^3): geluTanh(x) = x sigmoid of it.
 FW_INLINE Vec gelu_argument(Vec x) { return splat(2 * kGeluScale) * fma(x * x * x, splat(kGeluCubic), x); }
 
+// silu and its relatives are 0 below such arguments, and their slopes 0 or 1 beyond them, as far as floats go: held there,
+// no infinity meets a 0.
+static constexpr float kSiluBound = 110.0f, kGeluBound = 15.0f;
+
 template <int op>
 FW_INLINE Vec value(Vec x, float a, float b) {
   if constexpr (op == kAffine) return fma(x, splat(a), splat(b));
-  if constexpr (op == kExp) return select(x > splat(88.72283f), splat(__builtin_inff()), vexp(x));
+  if constexpr (op == kExp) return vexp_full(x);
   if constexpr (op == kLog) return vlog(x);
   if constexpr (op == kSqrt) return root(x);
   if constexpr (op == kRsqrt) return one() / root(x);
@@ -134,45 +137,60 @@ FW_INLINE Vec value(Vec x, float a, float b) {
   if constexpr (op == kTanh) return vtanh(x);
   if constexpr (op == kSigmoid) return sigmoid_of(x);
   if constexpr (op == kLogSigmoid) return -softplus_of(-x);
-  if constexpr (op == kSilu) return select(x < splat(-104.0f), Vec{}, x * sigmoid_of(x));
-  if constexpr (op == kGelu) return x * normal_below(x);
-  if constexpr (op == kGeluTanh) return x * sigmoid_of(gelu_argument(x));
+  if constexpr (op == kSilu) return vabove(x, -kSiluBound) * sigmoid_of(x);
+  if constexpr (op == kGelu) return vabove(x, -kGeluBound) * normal_below(x);
+  if constexpr (op == kGeluTanh) return vabove(x, -kGeluBound) * sigmoid_of(gelu_argument(x));
   if constexpr (op == kSoftplus) return softplus_of(x);
   if constexpr (op == kRelu) return select(x < Vec{}, Vec{}, x);
-  if constexpr (op == kElu1) return select(x > Vec{}, x + one(), vexp(x));
+  if constexpr (op == kElu1) return select(x > Vec{}, x + one(), vexp_full(x));
   if constexpr (op == kPowScalar) return powers(x, a);
-  if constexpr (op == kClamp) return select(x < splat(a), splat(a), select(x > splat(b), splat(b), x));
+  if constexpr (op == kClamp) return vclamp(x, a, b);
 }
 
-// The derivative at x, where y is the value.
+// The derivative at x, where y is the value; for the operators that `backward` leaves to it.
 template <int op>
 FW_INLINE Vec slope(Vec x, Vec y, float a, float b) {
   if constexpr (op == kAffine) return splat(a);
   if constexpr (op == kExp) return y;
-  if constexpr (op == kLog) return one() / x;
   if constexpr (op == kSqrt) return splat(0.5f) / y;
-  if constexpr (op == kRsqrt) return splat(-0.5f) * y / x;
-  if constexpr (op == kReciprocal) return -y * y;
   if constexpr (op == kAbs) return select(x > Vec{}, one(), select(x < Vec{}, -one(), x));
-  if constexpr (op == kSquare) return x + x;
   if constexpr (op == kSin) return lanewise<cosf>(x);
   if constexpr (op == kCos) return -lanewise<sinf>(x);
   if constexpr (op == kTanh) return splat(4.0f) * sigmoid_slope(x + x);
   if constexpr (op == kSigmoid) return sigmoid_slope(x);
   if constexpr (op == kLogSigmoid) return sigmoid_of(-x);
-  if constexpr (op == kSilu) return fma(x, sigmoid_slope(x), sigmoid_of(x));
+  if constexpr (op == kSilu) return fma(vclamp(x, -kSiluBound, kSiluBound), sigmoid_slope(x), sigmoid_of(x));
   if constexpr (op == kGelu) {
-    return fma(x * splat(kInvSqrt2Pi), vexp(splat(-0.5f) * x * x), normal_below(x));
+    const Vec near = vclamp(x, -kGeluBound, kGeluBound);
+    return fma(near * splat(kInvSqrt2Pi), vexp(splat(-0.5f) * near * near), normal_below(near));
   }
   if constexpr (op == kGeluTanh) {
-    const Vec u = gelu_argument(x), du = splat(2 * kGeluScale) * fma(x * x, splat(3 * kGeluCubic), one());
-    return fma(x * du, sigmoid_slope(u), sigmoid_of(u));
+    const Vec near = vclamp(x, -kGeluBound, kGeluBound), u = gelu_argument(near);
+    const Vec du = splat(2 * kGeluScale) * fma(near * near, splat(3 * kGeluCubic), one());
+    return fma(near * du, sigmoid_slope(u), sigmoid_of(u));
   }
   if constexpr (op == kSoftplus) return sigmoid_of(x);
   if constexpr (op == kRelu) return select(x > Vec{}, one(), Vec{});
   if constexpr (op == kElu1) return select(x > Vec{}, one(), y);
-  if constexpr (op == kPowScalar) return splat(a) * powers(x, a - 1);
   if constexpr (op == kClamp) return select((x >= splat(a)) & (x <= splat(b)), one(), Vec{});
+}
+
+// d times the derivative of x^a.
+FW_INLINE Vec power_backward(Vec d, Vec x, float a) {
+  for (int i = 0; i < kLanes; i++) x[i] = float(double(a) * d[i] * pow(x[i], double(a) - 1));
+  return x;
+}
+
+// d times the derivative, in an order in which nothing leaves the range of floats as long as the result does not, or
+// nearly so.
+template <int op>
+FW_INLINE Vec backward(Vec d, Vec x, Vec y, float a, float b) {
+  if constexpr (op == kLog) return d / x;
+  else if constexpr (op == kRsqrt) return d * (splat(-0.5f) * y) / x;
+  else if constexpr (op == kReciprocal) return -(d * y) * y;
+  else if constexpr (op == kSquare) return d * x + d * x;
+  else if constexpr (op == kPowScalar) return a == 0 ? Vec{} : power_backward(d, x, a);
+  else return d * slope<op>(x, y, a, b);
 }
 
 template <int op>
@@ -193,8 +211,8 @@ static void apply_backward(const Context& cx, const unaryBackwardArgs& args) {
   parallel_blocks(cx, args.n, kGrain, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += kLanes) {
       const int64_t left = end - i;
-      const Vec at = slope<op>(load_first(x + i, left), load_first(y + i, left), a, b);
-      store_first(dx + i, load_first(dy + i, left) * at, left);
+      const Vec d = load_first(dy + i, left);
+      store_first(dx + i, backward<op>(d, load_first(x + i, left), load_first(y + i, left), a, b), left);
     }
   });
 }

@@ -14,11 +14,10 @@ void crossEntropy(const Context& cx, const crossEntropyArgs& x) {
   const int64_t n = x.n;
   const float cap = float(x.softcap);
   const double smoothing = x.smoothing;
-  if (n <= 0) return;
   parallel_blocks(cx, x.rows, rows_per_task(n), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const float* row = x.logits + r * n;
-      const float top = capped(splat(largest(row, n)), cap)[0];
+      const float top = n > 0 ? capped(splat(largest(row, n)), cap)[0] : -INFINITY;
       const double total = sum_of(n, [&](int64_t i, int64_t left) {
         return keep_first(vexp(capped(load_first(row + i, left), cap) - splat(top)), left);
       });
@@ -51,8 +50,8 @@ void crossEntropyBackward(const Context& cx, const crossEntropyBackwardArgs& x) 
       const Vec weight = splat(float(dloss * (1 + 2 * x.zLoss * lse)));
       const Vec even = splat(float(dloss * x.smoothing / double(n)));
       const auto slope = [&](Vec z) {
-        const Vec t = z * splat(cap > 0 ? 1 / cap : 0.0f);
-        return splat(1.0f) - t * t;
+        const Vec t = z * splat(1 / cap);
+        return cap > 0 ? splat(1.0f) - t * t : splat(1.0f);
       };
       for (int64_t i = 0; i < n; i += kLanes) {
         const Vec z = capped(load_first(row + i, n - i), cap);

@@ -6,6 +6,9 @@
 
 FW_NAMESPACE_BEGIN
 
+static constexpr float kSmallFactor = 0x1p-68f;
+static constexpr double kSmallSquares = 1e-30;
+
 static int64_t rows_per_task(int64_t n) { return 16384 / (n + 1) + 1; }
 
 void norm(const Context& cx, const normArgs& x) {
@@ -20,10 +23,17 @@ void norm(const Context& cx, const normArgs& x) {
       if (x.kind == kLayer)
         mean = sum_of(n, [&](int64_t i, int64_t left) { return load_first(row + i, left); }) / double(n);
       const Vec shift = splat(float(mean));
-      const double squares = sum_of(n, [&](int64_t i, int64_t left) {
-        const Vec d = keep_first(load_first(row + i, left) - shift, left);
-        return d * d;
-      });
+      // The sum of squares of the deviations, each times `factor`, over its square.
+      const auto squares_by = [&](float factor) {
+        return sum_of(n, [&](int64_t i, int64_t left) {
+          const Vec d = keep_first(load_first(row + i, left) - shift, left) * splat(factor);
+          return d * d;
+        }) / (double(factor) * factor);
+      };
+      double squares = squares_by(1);
+      // Where squares leave the range of floats, but norms do not.
+      if (squares == INFINITY) squares = squares_by(kSmallFactor);
+      else if (squares < kSmallSquares && x.eps < kSmallSquares) squares = squares_by(1 / kSmallFactor);
       const float rstd = float(1 / sqrt((x.kind == kL2 ? squares : squares / double(n)) + x.eps));
       const Vec scale = splat(rstd);
       for (int64_t i = 0; i < n; i += kLanes) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cores.h"
+#include "subnormals.h"
 
 namespace fw {
 namespace {
@@ -62,6 +63,7 @@ class Pool {
     start();
     task_ = task;
     data_ = data;
+    mode_ = subnormal_mode();
     const int64_t shares = static_cast<int64_t>(shares_.size());
     for (int64_t i = 0; i < shares; i++) {
       shares_[i].next = i * tasks / shares;
@@ -140,7 +142,10 @@ class Pool {
     while (wait(seen)) {
       seen = epoch_;
       inside_count_++;
-      if (open_) work(own);
+      if (open_) {
+        const SubnormalScope scope(mode_);
+        work(own);
+      }
       inside_count_--;
     }
   }
@@ -173,6 +178,7 @@ class Pool {
   void (*task_)(void*, int64_t) = nullptr;
   void* data_ = nullptr;
   std::exception_ptr failure_;  // the first that a task threw
+  SubnormalMode mode_ = 0;  // the caller's, which all threads take
   alignas(64) std::atomic<uint64_t> epoch_{0};
   std::atomic<bool> open_{false}, stop_{false};
   alignas(64) std::atomic<int> inside_count_{0};

@@ -9,12 +9,12 @@ FW_NAMESPACE_BEGIN
 // Columns that one task reduces when the dimension is not the last, and elements of one partial sum when it is.
 constexpr int64_t kColumns = 4 * kLanes, kChunk = int64_t(1) << 15;
 
-// Compensated addition: the rounding error of each sum is carried to the next one.
+// Compensated addition: the rounding error of each sum is carried to the next one. An infinite sum has none.
 struct RunningSum {
   Vec total{}, carry{};
   inline __attribute__((always_inline)) void add(Vec x) {
     const Vec y = x - carry, next = total + y;
-    carry = (next - total) - y;
+    carry = select(next - next == Vec{}, (next - total) - y, Vec{});
     total = next;
   }
 };

@@ -11,7 +11,7 @@ struct Gated {
 };
 FW_INLINE Gated gated_backward(Vec gate, Vec up, Vec dy) {
   const Vec s = vsigmoid(gate), activated = vsilu(gate);
-  return {activated * up, dy * up * s * fma(gate, splat(1.0f) - s, splat(1.0f)), dy * activated};
+  return {activated * up, dy * up * vsilu_slope(gate, s), dy * activated};
 }
 
 FW_NAMESPACE_END

@@ -29,6 +29,18 @@ FW_INLINE Vec select(VecInt mask, Vec a, Vec b) {
 }
 FW_INLINE Vec vmax(Vec a, Vec b) { return select(a > b, a, b); }
 FW_INLINE Vec vmin(Vec a, Vec b) { return select(a < b, a, b); }
+// x held above `low`, or within [low, high]; NaN stays NaN.
+FW_INLINE Vec vabove(Vec x, float low) { return splat(low) > x ? splat(low) : x; }
+FW_INLINE Vec vclamp(Vec x, float low, float high) {
+  const Vec above = vabove(x, low);
+  return splat(high) < above ? splat(high) : above;
+}
+constexpr int32_t kSignBit = int32_t(0x80000000);
+FW_INLINE Vec size_of(Vec x) { return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(x) & ~kSignBit); }
+// |x| with the sign of `sign`.
+FW_INLINE Vec with_sign(Vec x, Vec sign) {
+  return reinterpret_cast<Vec>((reinterpret_cast<VecInt>(x) & ~kSignBit) | (reinterpret_cast<VecInt>(sign) & kSignBit));
+}
 // The first n < kLanes elements; the others are zero.
 FW_INLINE Vec load_part(const float* p, int64_t n) {
   Vec x{};
@@ -56,8 +68,12 @@ FW_INLINE float sum(Vec x) {
   return lanes[0];
 }
 
-// e^x to about 2 ulp for x in [-87.3, 88.7]. n = round(x / ln 2), then a polynomial on the remainder.
-FW_INLINE Vec vexp_bounded(Vec x) {
+// e^x = p 2^n to about 2 ulp, with n = round(x / ln 2) and a polynomial p of the remainder, in [0.7, 1.5). n stands in the
+// lowest bits of `shifted`, too.
+struct Exponential {
+  Vec p, n, shifted;
+};
+FW_INLINE Exponential vexp_parts(Vec x) {
   const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
   const Vec shifted = fma(x, splat(1.44269504f), shift), n = shifted - shift;
   Vec r = x - n * splat(0.693359375f);
@@ -68,18 +84,35 @@ FW_INLINE Vec vexp_bounded(Vec x) {
   p = fma(p, r, splat(4.1665795894e-2f));
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
-  p = fma(p * r, r, r + splat(1.0f));
-  // n stands in the lowest bits of `shifted`; adding it to the exponent of p in [0.7, 1.5) multiplies with 2^n, and no
-  // n between the bounds leaves the normal numbers.
-  return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(p) + (reinterpret_cast<VecInt>(shifted) << 23));
+  return {fma(p * r, r, r + splat(1.0f)), n, shifted};
 }
 
-// e^x; 0 below -87.3, finite up to 88.7. The comparisons are written so that NaN stays NaN.
+// e^x for x in [-87.3, 88.7]: adding n to the exponent of p multiplies with 2^n, and no n between these bounds leaves the
+// normal numbers.
+FW_INLINE Vec vexp_bounded(Vec x) {
+  const Exponential e = vexp_parts(x);
+  return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(e.p) + (reinterpret_cast<VecInt>(e.shifted) << 23));
+}
+
+// e^x; 0 below kLowestExp, finite up to kHighestExp and beyond. vexp_bounded makes a number of most NaN, so what is not
+// above the lowest takes its distance from there instead: 0, or NaN.
+constexpr float kLowestExp = -87.33654f, kHighestExp = 88.72283f;
 FW_INLINE Vec vexp(Vec x) {
-  const Vec lowest = splat(-87.33654f), highest = splat(88.72283f);
-  const Vec above = lowest > x ? lowest : x;
-  const Vec y = vexp_bounded(highest < above ? highest : above);
-  return x < lowest ? Vec{} : y;
+  const Vec lowest = splat(kLowestExp), y = vexp_bounded(vclamp(x, kLowestExp, kHighestExp));
+  return x >= lowest ? y : vabove(x, kLowestExp) - lowest;
+}
+
+// e^x down to the subnormal numbers, and infinity above kHighestExp.
+FW_INLINE Vec vexp_full(Vec x) {
+#if defined(__AVX512F__)
+  const Exponential e = vexp_parts(vclamp(x, -110.0f, 100.0f));
+  return reinterpret_cast<Vec>(_mm512_scalef_ps(reinterpret_cast<__m512>(e.p), reinterpret_cast<__m512>(e.n)));
+#else
+  // Below the normal numbers e^(x + 64) e^-64.
+  const VecInt small = x < splat(kLowestExp);
+  const Vec y = vexp(x + select(small, splat(64.0f), Vec{})) * select(small, splat(1.6038109e-28f), splat(1.0f));
+  return select(x > splat(kHighestExp), splat(__builtin_inff()), y);
+#endif
 }
 
 // ln x to about 1 ulp, also of subnormal numbers; -infinity at 0, NaN below. x = m 2^e with m in [sqrt(1/2), sqrt(2)),
@@ -123,24 +156,30 @@ FW_INLINE Vec vreciprocal(Vec x) {
 #endif
 }
 
-FW_INLINE Vec vsigmoid(Vec x) { return vreciprocal(splat(1.0f) + vexp(-x)); }
-// x sigmoid(x), which is 0 as far as floats go where the exponential has reached its bound.
-FW_INLINE Vec vsilu(Vec x) {
-  const Vec y = x * vsigmoid(x);
-  return x < splat(-104.0f) ? Vec{} : y;
+// 1 / (1 + e^-x), whose exponential stops growing at -kHighestExp; the functions that use it end in 0 below.
+FW_INLINE Vec vsigmoid_above(Vec x) { return vreciprocal(splat(1.0f) + vexp(-x)); }
+FW_INLINE Vec vsigmoid(Vec x) {
+  const Vec y = vsigmoid_above(x);
+  return x < splat(-kHighestExp) ? Vec{} : y;
 }
+FW_INLINE Vec vsilu(Vec x) {
+  const Vec y = x * vsigmoid_above(x);
+  return x < splat(-kHighestExp) ? Vec{} : y;
+}
+// Its derivative; s = vsigmoid(x). Beyond bounds where it is 0 or 1, x is held at them: no infinity meets a 0.
+FW_INLINE Vec vsilu_slope(Vec x, Vec s) { return s * fma(vclamp(x, -104.0f, 104.0f), splat(1.0f) - s, splat(1.0f)); }
 
 // Near 0 a polynomial keeps the relative precision that 1 - 2 / (e^2|x| + 1) would lose.
 FW_INLINE Vec vtanh(Vec x) {
-  const Vec size = vmax(x, -x), square = x * x;
+  const Vec size = size_of(x), square = x * x;
   Vec p = splat(-5.70498872745e-3f);
   p = fma(p, square, splat(2.06390887954e-2f));
   p = fma(p, square, splat(-5.37397155531e-2f));
   p = fma(p, square, splat(1.33314422036e-1f));
   p = fma(p, square, splat(-3.33332819422e-1f));
-  const Vec near = fma(p * square, x, x);
+  const Vec near = fma(p * square, size, size);
   const Vec far = splat(1.0f) - splat(2.0f) / (vexp(size + size) + splat(1.0f));
-  return select(size < splat(0.625f), near, select(x < Vec{}, -far, far));
+  return with_sign(select(size < splat(0.625f), near, far), x);
 }
 
 FW_NAMESPACE_END

@@ -51,11 +51,12 @@ FW_DEVICE int scores_column(int j, int e) { return 8 * j + 2 * (lane() % 4) + e 
 // A depth in whole steps of a fragment.
 FW_DEVICE int depth_of(int64_t n) { return static_cast<int>(least(kTile, (n + 7) / 8 * 8)); }
 
-// scores = a b^T; sums over 64 of the width at a time have their own accumulators (cuda.md 6.9).
+// scores = a b^T; sums over 64 of the width at a time have their own accumulators (cuda.md 6.9). Passes a barrier for any
+// width, 0 too.
 FW_DEVICE void multiply_rows(Scores& scores, const Rows& a, const Rows& b, Tiles& tiles) {
   FW_UNROLL for (int j = 0; j < kFragments; j++)
     FW_UNROLL for (int e = 0; e < 4; e++) scores[j][e] = 0;
-  for (int64_t from = 0; from < a.width; from += kTile) {
+  for (int64_t from = 0; from == 0 || from < a.width; from += kTile) {
     barrier();
     stage(tiles.left, a, from);
     stage(tiles.right, b, from);
@@ -198,13 +199,14 @@ struct Forward {
             if (pair.sees(scores_row(e), scores_column(j, e))) highest = fmaxf(highest, p[j][e]);
           }
         for (int mask = 1; mask < 4; mask *= 2) highest = fmaxf(highest, shuffleXor(highest, mask));
-        // A row that has seen no key yet stays at -infinity.
+        // A row that has seen no key yet stays at -infinity, as one whose scores are: those weigh nothing yet.
         const float shrink = highest == top[half] ? 1.0f : expf(top[half] - highest);
+        const float shift = highest == -INFINITY ? 0.0f : highest;
         top[half] = highest;
         total[half] *= shrink;
         FW_UNROLL for (int j = 0; j < kFragments; j++)
           FW_UNROLL for (int e = 2 * half; e < 2 * half + 2; e++) {
-            p[j][e] = pair.sees(scores_row(e), scores_column(j, e)) ? expf(p[j][e] - highest) : 0.0f;
+            p[j][e] = pair.sees(scores_row(e), scores_column(j, e)) ? expf(p[j][e] - shift) : 0.0f;
             total[half] += p[j][e];
           }
         FW_UNROLL for (int j = 0; j < kWide / 8; j++)
@@ -219,9 +221,11 @@ struct Forward {
       if (first == 0 && lane() % 4 == 0 && row < count)
         store(x.lse, (query + row) * heads + h, top[half] + logf(total[half]));
     }
-    // A query that sees no key gets zeros.
-    store_result(x.y, rows_of({}, query, count, h, heads, shape.valueDim), first, result,
-                 [&](int half) { return total[half] == 0 ? 0.0f : 1 / total[half]; });
+    // A query that sees no key gets zeros, one that sees scores of -infinity only NaN.
+    store_result(x.y, rows_of({}, query, count, h, heads, shape.valueDim), first, result, [&](int half) {
+      const bool sees = shape.end(s, t + scores_row(2 * half)) > 0;
+      return total[half] != 0 || sees ? 1 / total[half] : 0.0f;
+    });
   }
 };
 
@@ -387,7 +391,8 @@ struct KeyGradients {
 
 void attention(const Context& cx, const attentionArgs& x) {
   const Shape shape = shape_of(x);
-  const int64_t slices = ceil_div(x.valueDim, kWide);
+  // Without values there are still the sums of exponentials to store.
+  const int64_t slices = x.valueDim > 0 ? ceil_div(x.valueDim, kWide) : 1;
   launch<Forward>(cx, Shape::tiles(shape.queries) * x.heads * slices, {x.q, x.k, x.v, x.y, x.lse, shape, slices});
 }
 

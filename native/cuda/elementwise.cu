@@ -81,20 +81,20 @@ FW_DEVICE float value(float x, float a, float b) {
   if constexpr (op == kRelu) return x < 0 ? 0.0f : x;
   if constexpr (op == kElu1) return x > 0 ? x + 1.0f : expf(x);
   if constexpr (op == kPowScalar) return powf(x, a);
-  if constexpr (op == kClamp) return x < a ? a : x > b ? b : x;
+  if constexpr (op == kClamp) {
+    const float above = x < a ? a : x;
+    return above > b ? b : above;
+  }
 }
 
-// The derivative at x. The value is not read again: to compute it costs less, and bfloat16 has rounded it.
+// The derivative at x, for the operators that `backward` leaves to it. The value is not read again: to compute it costs
+// less, and bfloat16 has rounded it.
 template <UnaryOp op>
 FW_DEVICE float slope(float x, float a, float b) {
   if constexpr (op == kAffine) return a;
   if constexpr (op == kExp) return expf(x);
-  if constexpr (op == kLog) return 1.0f / x;
   if constexpr (op == kSqrt) return 0.5f / sqrtf(x);
-  if constexpr (op == kRsqrt) return -0.5f / sqrtf(x) / x;
-  if constexpr (op == kReciprocal) return -1.0f / x / x;
   if constexpr (op == kAbs) return x > 0 ? 1.0f : x < 0 ? -1.0f : x;
-  if constexpr (op == kSquare) return x + x;
   if constexpr (op == kSin) return cosf(x);
   if constexpr (op == kCos) return -sinf(x);
   if constexpr (op == kTanh) return tanhSlope(x);
@@ -106,8 +106,19 @@ FW_DEVICE float slope(float x, float a, float b) {
   if constexpr (op == kSoftplus) return sigmoid(x);
   if constexpr (op == kRelu) return x > 0 ? 1.0f : 0.0f;
   if constexpr (op == kElu1) return x > 0 ? 1.0f : expf(x);
-  if constexpr (op == kPowScalar) return a == 0 ? 0.0f : a * powf(x, a - 1.0f);
   if constexpr (op == kClamp) return x >= a && x <= b ? 1.0f : 0.0f;
+}
+
+// d times the derivative, in an order in which nothing leaves the range of floats as long as the result does not, or
+// nearly so.
+template <UnaryOp op>
+FW_DEVICE float backward(float d, float x, float a, float b) {
+  if constexpr (op == kLog) return d / x;
+  else if constexpr (op == kRsqrt) return d * (-0.5f / sqrtf(x)) / x;
+  else if constexpr (op == kReciprocal) return -(d / x) / x;
+  else if constexpr (op == kSquare) return d * x + d * x;
+  else if constexpr (op == kPowScalar) return a == 0 ? 0.0f : a * d * powf(x, a - 1.0f);
+  else return d * slope<op>(x, a, b);
 }
 
 #define FW_UNARY_OPS(F) F(kAffine) F(kExp) F(kLog) F(kSqrt) F(kRsqrt) F(kReciprocal) F(kAbs) F(kSquare) F(kSin) \
@@ -143,7 +154,7 @@ struct UnaryBackward {
   template <UnaryOp op>
   static FW_DEVICE void apply(const Args& args, const Run<float>& x, Run<float>& d) {
     const float a = static_cast<float>(args.a), b = static_cast<float>(args.b);
-    FW_UNROLL for (int j = 0; j < kRun; j++) d.at[j] *= slope<op>(x.at[j], a, b);
+    FW_UNROLL for (int j = 0; j < kRun; j++) d.at[j] = backward<op>(d.at[j], x.at[j], a, b);
   }
   static FW_DEVICE void run(const Args& args, Shared&) {
     const int64_t i = kRun * flatThread(), left = args.n - i;

@@ -16,7 +16,7 @@ struct LstmCell {
     const Run<float> update = loadRun(a.gates, gates + 2 * a.d, left), out = loadRun(a.gates, gates + 3 * a.d, left);
     Run<float> cell = loadRun(a.cell, at, left), hidden;
     FW_UNROLL for (int j = 0; j < kRun; j++) {
-      cell.at[j] = sigmoid(forget.at[j]) * cell.at[j] + sigmoid(in.at[j]) * tanhf(update.at[j]);
+      cell.at[j] = flushed(sigmoid(forget.at[j]) * cell.at[j] + sigmoid(in.at[j]) * tanhf(update.at[j]));
       hidden.at[j] = sigmoid(out.at[j]) * tanhf(cell.at[j]);
     }
     storeRun(a.newCell, at, left, cell);

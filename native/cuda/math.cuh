@@ -10,6 +10,9 @@ namespace fw::cuda {
 // x s, where s falls to 0 faster than x grows: 0 at x = -infinity.
 FW_DEVICE float fading(float x, float s) { return s == 0 ? 0.0f : x * s; }
 
+// 0 for subnormal numbers, in which states that decay would stay for ever: 0.9 times the smallest one is rounded to it.
+FW_DEVICE float flushed(float x) { return fabsf(x) < 1.17549435e-38f ? 0.0f : x; }
+
 FW_DEVICE float sigmoid(float x) {
   const float e = expf(-fabsf(x));
   return (x < 0 ? e : 1.0f) / (1.0f + e);

@@ -136,7 +136,7 @@ for (const device of places) {
   describe(`training on ${device}`, () => {
     const rounded = (name: ModelName, steps: number): ReturnType<typeof tinyConfig> => {
       const tiny = tinyConfig({ steps, validateEvery: 100, checkpointEvery: 100 }, device, 'bfloat16');
-      return { ...tiny, model: { ...tiny.model, name } };
+      return { ...tiny, model: { ...tiny.model, name } as typeof tiny.model };
     };
 
     for (const { name } of modelFamilies) {

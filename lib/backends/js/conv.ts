@@ -1,6 +1,6 @@
 // Causal depthwise convolution over time. A channel of a sequence is taken out as one line, the width - 1 tokens of
 // its state first: the output at t is a window of the line, and the final state is its end.
-import type { Tensor } from '../../core';
+import { tokenStride, type Tensor } from '../../core';
 import { ACTIVATIONS, type KernelArguments } from '../table';
 import { silu, siluDerivative } from './special';
 import { floats, maybe, sequenceStarts, type Floats } from './view';
@@ -13,7 +13,7 @@ interface Input {
 
 /** x [B, T, d] as [tokens, d] */
 function inputOf(x: Tensor): Input {
-  return { data: floats(x), token: x.strides[1], channel: x.strides[x.ndim - 1] };
+  return { data: floats(x), token: tokenStride(x.shape, x.strides)!, channel: x.strides[x.ndim - 1] };
 }
 
 function fillLine(

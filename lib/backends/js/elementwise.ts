@@ -1,7 +1,7 @@
 // Elementwise kernels: functions of one and of two arguments, their derivatives, and the gated unit.
 import { dtypeCode } from '../../core';
 import { BINARY_OPS, UNARY_OPS, type BinaryOp, type KernelArguments, type UnaryOp } from '../table';
-import { erfc, floorQuotient, floorRemainder, sigmoid, silu, siluDerivative, softplus, wholePower } from './special';
+import { erfc, floorQuotient, floorRemainder, power, sigmoid, sigmoidDerivative, silu, siluDerivative, softplus, wholePower } from './special';
 import { elements, floats, forEachRow } from './view';
 
 interface Unary {
@@ -17,7 +17,8 @@ const INVERSE_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
 
 /** Distribution function of the standard normal. */
 const normalBelow = (x: number) => 0.5 * erfc(-x * SQRT_HALF);
-const geluTanhInner = (x: number) => Math.tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x));
+/** geluTanh(x) = x / 2 (1 + tanh(u / 2)) = x sigmoid(u). */
+const geluTanhArgument = (x: number) => 2 * SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);
 
 const UNARY: Record<UnaryOp, Unary> = {
   affine: { apply: (x, a, b) => a * x + b, derivative: (_x, _y, a) => a },
@@ -30,8 +31,8 @@ const UNARY: Record<UnaryOp, Unary> = {
   square: { apply: (x) => x * x, derivative: (x) => 2 * x },
   sin: { apply: Math.sin, derivative: Math.cos },
   cos: { apply: Math.cos, derivative: (x) => -Math.sin(x) },
-  tanh: { apply: Math.tanh, derivative: (_x, y) => 1 - y * y },
-  sigmoid: { apply: sigmoid, derivative: (_x, y) => y * (1 - y) },
+  tanh: { apply: Math.tanh, derivative: (x) => 4 * sigmoidDerivative(2 * x) },
+  sigmoid: { apply: sigmoid, derivative: sigmoidDerivative },
   logSigmoid: { apply: (x) => -softplus(-x), derivative: (x) => sigmoid(-x) },
   silu: { apply: silu, derivative: siluDerivative },
   gelu: {
@@ -39,19 +40,23 @@ const UNARY: Record<UnaryOp, Unary> = {
     derivative: (x) => normalBelow(x) + (Number.isFinite(x) ? x * INVERSE_SQRT_2PI * Math.exp(-0.5 * x * x) : 0),
   },
   geluTanh: {
-    apply: (x) => (x === -Infinity ? 0 : 0.5 * x * (1 + geluTanhInner(x))),
+    apply: (x) => (x === -Infinity ? 0 : x * sigmoid(geluTanhArgument(x))),
     derivative: (x) => {
-      const t = geluTanhInner(x);
-      const slope = SQRT_2_OVER_PI * (1 + 3 * 0.044715 * x * x);
-      return 0.5 * (1 + t) + (t * t === 1 ? 0 : 0.5 * x * (1 - t * t) * slope);
+      const u = geluTanhArgument(x);
+      const s = sigmoidDerivative(u);
+      const slope = 2 * SQRT_2_OVER_PI * (1 + 3 * 0.044715 * x * x);
+      return sigmoid(u) + (s === 0 ? 0 : x * s * slope);
     },
   },
   softplus: { apply: softplus, derivative: sigmoid },
   relu: { apply: (x) => (x < 0 ? 0 : x), derivative: (x) => (x > 0 ? 1 : 0) },
   elu1: { apply: (x) => (x > 0 ? x + 1 : Math.exp(x)), derivative: (x, y) => (x > 0 ? 1 : y) },
-  pow: { apply: (x, a) => Math.pow(x, a), derivative: (x, _y, a) => (a === 0 ? 0 : a * Math.pow(x, a - 1)) },
+  pow: { apply: power, derivative: (x, _y, a) => (a === 0 ? 0 : a * power(x, a - 1)) },
   clamp: {
-    apply: (x, a, b) => Math.min(Math.max(x, a), b),
+    apply: (x, a, b) => {
+      const above = x < a ? a : x;
+      return above > b ? b : above;
+    },
     derivative: (x, _y, a, b) => (x >= a && x <= b ? 1 : 0),
   },
 };
@@ -61,7 +66,7 @@ const BINARY: Record<BinaryOp, (a: number, b: number) => number> = {
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
   div: (a, b) => a / b,
-  pow: Math.pow,
+  pow: power,
   maximum: Math.max,
   minimum: Math.min,
   eq: (a, b) => (a === b ? 1 : 0),

@@ -16,9 +16,10 @@ export function linear(args: KernelArguments<'linear'>): void {
   const weight = transposed(rowMajor(floats(args.weight), k));
   multiply(rowMajor(floats(args.x), k), weight, rowMajor(y, n), [rows, n, k]);
   for (let i = 0; i < rows * n; i++) {
-    const z = y[i] + (bias?.[i % n] ?? 0);
+    // -0 changes nothing, not even the sign of a zero.
+    const z = y[i] + (bias?.[i % n] ?? -0);
     if (preactivation) preactivation[i] = z;
-    y[i] = (activation === 0 ? z : silu(z)) + (residual?.[i] ?? 0);
+    y[i] = (activation === 0 ? z : silu(z)) + (residual?.[i] ?? -0);
   }
 }
 

@@ -1,6 +1,6 @@
 // One LSTM step on gates before activation, in the order i, f, g, o.
 import type { KernelArguments } from '../table';
-import { sigmoid } from './special';
+import { sigmoid, smallestNormal } from './special';
 import { floats, maybe } from './view';
 
 export function lstmCell(args: KernelArguments<'lstmCell'>): void {
@@ -8,6 +8,7 @@ export function lstmCell(args: KernelArguments<'lstmCell'>): void {
   const gates = floats(args.gates);
   const cell = floats(args.cell);
   const newCell = floats(args.newCell);
+  const smallest = smallestNormal(newCell);
   const hidden = floats(args.hidden);
   for (let r = 0; r < rows; r++) {
     for (let j = 0; j < d; j++) {
@@ -18,7 +19,7 @@ export function lstmCell(args: KernelArguments<'lstmCell'>): void {
       const g = Math.tanh(gates[gate + 2 * d]);
       const o = sigmoid(gates[gate + 3 * d]);
       const c = f * cell[at] + i * g;
-      newCell[at] = c;
+      newCell[at] = Math.abs(c) < smallest ? 0 : c;
       hidden[at] = o * Math.tanh(c);
     }
   }

@@ -1,9 +1,28 @@
 // Scalar functions that Math lacks, stable for arguments of any size.
 
+/** x^a as IEEE 754 has it: 1^a is 1 for every a, and so is (-1)^a for infinite ones. */
+export function power(x: number, a: number): number {
+  return x === 1 || (x === -1 && Math.abs(a) === Infinity) ? 1 : Math.pow(x, a);
+}
+
+/**
+ * Below it numbers of this kind are subnormal. A state that decays would stay among them for ever, since 0.9 times the
+ * smallest one is rounded to it: what states keep is 0 there.
+ */
+export function smallestNormal(data: Float32Array | Float64Array): number {
+  return data instanceof Float32Array ? 2 ** -126 : 2 ** -1022;
+}
+
 export function sigmoid(x: number): number {
   if (x >= 0) return 1 / (1 + Math.exp(-x));
   const e = Math.exp(x);
   return e / (1 + e);
+}
+
+/** s(x) (1 - s(x)), also where 1 - s(x) would round to 0. */
+export function sigmoidDerivative(x: number): number {
+  const e = Math.exp(-Math.abs(x));
+  return e / ((1 + e) * (1 + e));
 }
 
 export function softplus(x: number): number {

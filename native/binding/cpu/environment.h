@@ -3,8 +3,10 @@
 #include <napi.h>
 
 #include <string>
+#include <type_traits>
 
 #include "../../cpu/pool.h"
+#include "../../cpu/subnormals.h"
 #include "../failures.h"
 #include "../promises.h"
 #include "../queue.h"
@@ -64,10 +66,17 @@ class Environment {
     else if (failures_.any()) failures_.heal(uses);
     return failure;
   }
+  // Whether a kernel moves a state on that may decay for ever.
+  template <class Args>
+  static constexpr bool decays() {
+    return std::is_same_v<Args, recurrenceArgs> || std::is_same_v<Args, recurrenceBackwardArgs> ||
+           std::is_same_v<Args, recurrenceStepArgs> || std::is_same_v<Args, lstmCellArgs>;
+  }
   template <class Args>
   static std::exception_ptr attempt(void (*kernel)(const Context&, const Args&), const Args& args) {
     try {
       check_contents(args);
+      const SubnormalScope scope(decays<Args>() ? kFlushSubnormals : subnormal_mode());
       kernel(pool_context(), args);
       return nullptr;
     } catch (const std::bad_alloc&) {

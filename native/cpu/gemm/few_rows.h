@@ -9,12 +9,12 @@ FW_NAMESPACE_BEGIN
 template <int R>
 static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, int64_t k, float alpha,
                              bool overwrite) {
-  const VecInt keep = keep_mask(overwrite);
+  VecInt keep = keep_mask(overwrite);
   Vec total[R];
   for (int r = 0; r < R; r++) {
     float lanes[kLanes];
     for (int i = 0; i < kLanes; i++) lanes[i] = *c.at(r, i);
-    total[r] = reinterpret_cast<Vec>(reinterpret_cast<VecInt>(load(lanes)) & keep);
+    total[r] = load(lanes);
   }
   const int64_t depth = depth_of(k);
   for (int64_t begin = 0; begin < k; begin += depth) {
@@ -35,7 +35,8 @@ static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, 
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) acc[r] = fma(splat(*a.at(r, p)), load(lanes), acc[r]);
     }
-    for (int r = 0; r < R; r++) total[r] = fma(splat(alpha), acc[r], total[r]);
+    for (int r = 0; r < R; r++) total[r] = add_scaled(total[r], acc[r], alpha, keep);
+    keep = keep_mask(false);
   }
   for (int r = 0; r < R; r++)
     for (int i = 0; i < kLanes; i++) *c.at(r, i) = total[r][i];

@@ -29,9 +29,11 @@ struct Upcoming {
   }
 };
 
-// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n], k > 0. `panel` holds kPanelFloats.
+// c[m, n] = (overwrite ? 0 : c) + alpha a[m, k] b[k, n]. `panel` holds kPanelFloats.
 static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k, float alpha, bool overwrite,
                     float* panel, Upcoming ahead = {}) {
+  for (int64_t i = 0; k <= 0 && overwrite && i < m; i++)
+    for (int64_t j = 0; j < n; j++) *c.at(i, j) = 0;
   if (m <= kFewRows && b.row == 1 && b.col != 1) {
     for (; n >= kLanes; n -= kLanes) {
       multiply_few[m - 1](a, b, c, k, alpha, overwrite);

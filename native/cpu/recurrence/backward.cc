@@ -13,9 +13,10 @@ static void chunk_backward(const Context& cx, const recurrenceBackwardArgs& args
 
 void recurrenceBackward(const Context& cx, const recurrenceBackwardArgs& args) {
   const Problem p = decode(args);
+  const Sequences sequences(cx, args);
   parallel(cx, p.sequences * p.heads, [&](int64_t task) {
     const int64_t n = task / p.heads, h = task % p.heads;
-    const Sequence sequence = sequence_at(args.offsets.ints(), args.tokens, args.checkpointEvery, n);
+    const Sequence sequence = sequences.at(n);
     if (!args.recurrent && chunks_cover(p)) return chunk_backward(cx, args, p, h, sequence, n);
     TokenBackward(cx, args, p).run(sequence, n, h);
   });

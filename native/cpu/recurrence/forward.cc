@@ -203,6 +203,7 @@ static void forward_exchanged(const Context& cx, const recurrenceArgs& args, con
 
 void recurrence(const Context& cx, const recurrenceArgs& args) {
   const Problem p = decode(args);
+  const Sequences sequences(cx, args);
   // Blocks of values are independent of each other, so that splitting them changes no bit.
   const int64_t heads = p.sequences * p.heads, blocks = (p.V + kBlock - 1) / kBlock;
   int64_t parts = 1;
@@ -210,8 +211,8 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
   const int64_t width = (blocks + parts - 1) / parts * kBlock;
   parallel(cx, heads * parts, [&](int64_t task) {
     const int64_t n = task / parts / p.heads, h = task / parts % p.heads, from = task % parts * width;
-    if (from >= p.V) return;
-    const Sequence sequence = sequence_at(args.offsets.ints(), args.tokens, args.checkpointEvery, n);
+    if (from >= p.V && !p.exchanged) return;
+    const Sequence sequence = sequences.at(n);
     const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
     if (p.exchanged) return forward_exchanged(cx, args, p, sequence, n, h);
     const bool scaled = p.gate_width == 1;

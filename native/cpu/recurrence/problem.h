@@ -53,12 +53,33 @@ struct Sequence {
   int64_t begin, length, checkpoint;
 };
 
-static inline Sequence sequence_at(const int32_t* offsets, int64_t tokens, int64_t every, int64_t n) {
-  if (!offsets) return {n * tokens, tokens, n * ((tokens + every - 1) / every)};
-  int64_t checkpoint = 0;
-  for (int64_t i = 0; i < n; i++) checkpoint += (offsets[i + 1] - offsets[i] + every - 1) / every;
-  return {offsets[n], offsets[n + 1] - offsets[n], checkpoint};
-}
+// All sequences of a call. Where those of packed ones have their checkpoints is counted once, into scratch memory 3.
+class Sequences {
+ public:
+  template <class Args>
+  Sequences(const Context& cx, const Args& args)
+      : offsets_(args.offsets.ints()), tokens_(args.tokens), every_(args.checkpointEvery) {
+    if (!offsets_) return;
+    checkpoints_ = static_cast<int64_t*>(cx.scratch(3, (args.sequences + 1) * int64_t(sizeof(int64_t))));
+    int64_t checkpoint = 0;
+    for (int64_t n = 0; n < args.sequences; n++) {
+      checkpoints_[n] = checkpoint;
+      checkpoint += checkpoints_of(offsets_[n + 1] - offsets_[n]);
+    }
+  }
+
+  Sequence at(int64_t n) const {
+    if (!offsets_) return {n * tokens_, tokens_, n * checkpoints_of(tokens_)};
+    return {offsets_[n], offsets_[n + 1] - offsets_[n], checkpoints_[n]};
+  }
+
+ private:
+  int64_t checkpoints_of(int64_t length) const { return (length + every_ - 1) / every_; }
+
+  const int32_t* offsets_;
+  int64_t tokens_, every_;
+  int64_t* checkpoints_ = nullptr;
+};
 
 FW_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 FW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -3,6 +3,7 @@
 //   R = beta (U - E S - erase R [- erase2 V])      O = Q S + read R [+ read2 V + bonus V]      S <- decay S + W^T R [+ K^T V]
 // R is solved for token by token, each column by itself. A warp owns its columns: no other reads or writes them, but for
 // the exchanged read O = S Q^T, a sum over columns: blocks leave their parts of it to be added up in order.
+#include "../math.cuh"
 #include "chunk.cuh"
 
 namespace fw::cuda {
@@ -89,7 +90,7 @@ struct Forward {
   static FW_DEVICE void put_state(const Out& to, int64_t at, const Problem& p, const Layout& x, int first) {
     for (int n = thread(); n < p.K * x.columns; n += kThreads) {
       const int i = n / x.columns, j = n % x.columns;
-      if (first + j < p.V) store(to, at + static_cast<int64_t>(i) * p.V + first + j, x.state[i * x.stride + j]);
+      if (first + j < p.V) store(to, at + static_cast<int64_t>(i) * p.V + first + j, flushed(x.state[i * x.stride + j]));
     }
   }
 

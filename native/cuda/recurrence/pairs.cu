@@ -35,22 +35,39 @@ FW_DEVICE Exact warpSum(Exact x) {
   return x;
 }
 
-struct FirstChunks {
-  static constexpr int kThreads = 32;
+// first[n] = pieces of `size` tokens that sequences before n have, [sequences + 1]: a warp whose lanes count neighbouring
+// sequences each.
+struct FirstPieces {
+  static constexpr int kThreads = kWarp;
   struct Args {
     const int32_t* offsets;
     int32_t* first;
     int64_t sequences;
+    int size;
   };
   struct Shared {};
+
+  static FW_DEVICE int32_t pieces(const Args& args, int64_t n) {
+    return (args.offsets[n + 1] - args.offsets[n] + args.size - 1) / args.size;
+  }
+
   static FW_DEVICE void run(const Args& args, Shared&) {
-    if (thread() > 0) return;
-    int32_t total = 0;
-    for (int64_t n = 0; n < args.sequences; n++) {
-      args.first[n] = total;
-      total += static_cast<int32_t>(chunks_of(args.offsets[n + 1] - args.offsets[n]));
+    const int64_t each = (args.sequences + kWarp - 1) / kWarp, begin = lane() * each;
+    const int64_t end = begin + each < args.sequences ? begin + each : args.sequences;
+    int32_t own = 0;
+    for (int64_t n = begin; n < end; n++) own += pieces(args, n);
+    int32_t through = own;  // of this lane and those before it
+    for (int distance = 1; distance < kWarp; distance *= 2) {
+      const float bits = fromBits(static_cast<uint32_t>(through));
+      const uint32_t left = toBits(shuffle(bits, lane() >= distance ? lane() - distance : 0));
+      if (lane() >= distance) through += static_cast<int32_t>(left);
     }
-    args.first[args.sequences] = total;
+    int32_t before = through - own;
+    for (int64_t n = begin; n < end; n++) {
+      args.first[n] = before;
+      before += pieces(args, n);
+    }
+    if (lane() == kWarp - 1) args.first[args.sequences] = through;
   }
 };
 
@@ -136,9 +153,12 @@ Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_
     p.chunks = p.sequences * ((tokens + kChunk - 1) / kChunk);
     return p;
   }
-  int32_t* const first = cx.scratch_of<int32_t>(p.sequences + 1);
-  launch<FirstChunks>(cx, 1, {offsets.ints(), first, p.sequences});
-  p.offsets = offsets.ints(), p.first_chunk = first;
+  const auto first = [&](int size) {
+    int32_t* const pieces = cx.scratch_of<int32_t>(p.sequences + 1);
+    launch<FirstPieces>(cx, 1, {offsets.ints(), pieces, p.sequences, size});
+    return pieces;
+  };
+  p.offsets = offsets.ints(), p.first_chunk = first(kChunk), p.first_checkpoint = first(p.every);
   p.chunks = tokens / kChunk + p.sequences;
   return p;
 }

@@ -19,6 +19,7 @@ struct Problem {
   InMaybe bonus, initialState;
   const int32_t* offsets;      // of packed sequences, else null
   const int32_t* first_chunk;  // [sequences + 1], likewise
+  const int32_t* first_checkpoint;  // likewise
   int64_t sequences, tokens, heads, chunks;  // tokens of each sequence, or of all when packed; chunks: at most
   int64_t firstHead, groupHeads;             // the heads that are worked on at a time
   int K, V, gateWidth, betaWidth, every;  // every: tokens from one checkpoint to the next
@@ -65,10 +66,7 @@ FW_DEVICE Sequence sequence_at(const Problem& p, int64_t n) {
 
 // Where checkpoint c of sequence n stands among those of all sequences.
 FW_DEVICE int64_t checkpoint_row(const Problem& p, int64_t n, int64_t c) {
-  if (!p.offsets) return n * ((p.tokens + p.every - 1) / p.every) + c;
-  int64_t row = c;
-  for (int64_t i = 0; i < n; i++) row += (p.offsets[i + 1] - p.offsets[i] + p.every - 1) / p.every;
-  return row;
+  return (p.offsets ? p.first_checkpoint[n] : n * ((p.tokens + p.every - 1) / p.every)) + c;
 }
 
 FW_DEVICE Chunk chunk_of(const Sequence& sequence, int64_t n, int64_t c) {

@@ -1,6 +1,7 @@
 // One token for many states, in place. Lanes hold columns of a state and warps take turns at its rows:
 //   r = beta (u - sum_i e_i X_i S_i)      S_i <- D_i S_i + w_i r [+ k_i v]      o = scale sum_i q_i S_i [+ bonus]
 // Exchanged, o_i = scale S_i q, and one block goes through all columns of its state.
+#include "../math.cuh"
 #include "problem.cuh"
 
 namespace fw::cuda {
@@ -77,7 +78,7 @@ struct Step {
       float s = 0;
       if (live) {
         const int64_t place = at + static_cast<int64_t>(i) * p.V;
-        s = x.decay[i] * load(args.state, place) + x.write[i] * r + (p.secondWrite ? x.second[i] * v : 0);
+        s = flushed(x.decay[i] * load(args.state, place) + x.write[i] * r + (p.secondWrite ? x.second[i] * v : 0));
         store(args.state, place, s);
       }
       after += s * x.read[i];

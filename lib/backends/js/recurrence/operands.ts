@@ -1,7 +1,8 @@
 // Operands of the recurrence in double precision: strided rows of q, k, v, gates become contiguous Float64Arrays, a
 // block of tokens of one head at a time, so that the loops over them never see strides, missing options or float32.
-import type { Tensor } from '../../../core';
+import { tokenStride, type Tensor } from '../../../core';
 import { ERASE_FROM, type KernelArguments } from '../../table';
+import { smallestNormal } from '../special';
 import { floats, maybe, type Floats } from '../view';
 import { padded } from './lanes';
 
@@ -50,7 +51,7 @@ interface Heads {
 }
 
 function headsOf(t: Tensor): Heads {
-  return { data: floats(t), token: t.strides[1], head: t.strides[2], count: t.shape[2] };
+  return { data: floats(t), token: tokenStride(t.shape, t.strides)!, head: t.strides[2], count: t.shape[2] };
 }
 
 /** out[t * stride + i] = factor x[token + t, head, i] */
@@ -167,9 +168,15 @@ export function loadState(x: Floats | null, at: number, { K, V, lanes }: Plan, S
   for (let i = 0; i < K; i++) for (let j = 0; j < V; j++) S[j * K + i] = x[at + i * V + j];
 }
 
-/** y[i, j] = S[j, i] */
+/** y[i, j] = S[j, i], 0 instead of subnormal numbers. */
 export function storeState(S: Float64Array, { K, V }: Plan, y: Floats, at: number): void {
-  for (let i = 0; i < K; i++) for (let j = 0; j < V; j++) y[at + i * V + j] = S[j * K + i];
+  const smallest = smallestNormal(y);
+  for (let i = 0; i < K; i++) {
+    for (let j = 0; j < V; j++) {
+      const s = S[j * K + i];
+      y[at + i * V + j] = Math.abs(s) < smallest ? 0 : s;
+    }
+  }
 }
 
 /** y[token + t, head, :] = x[t, : width], rows of x `stride` apart. */

@@ -1,5 +1,6 @@
 // One token of the recurrence for many states at once, in place, on the states as they lie in memory.
 import { ERASE_FROM, type KernelArguments } from '../../table';
+import { smallestNormal } from '../special';
 import { floats, maybe, type Floats } from '../view';
 import type { Tensor } from '../../../core';
 
@@ -13,6 +14,7 @@ export function recurrenceStep(args: KernelArguments<'recurrenceStep'>): void {
   const { heads, keyDim: K, valueDim: V, scale, gateWidth, betaWidth } = args;
   const erase = ERASE_FROM[args.eraseFrom];
   const state = floats(args.state);
+  const smallest = smallestNormal(state);
   const output = floats(args.output);
   const bonus = maybe(args.bonus);
   const reader = (t: Tensor) => {
@@ -53,7 +55,10 @@ export function recurrenceStep(args: KernelArguments<'recurrenceStep'>): void {
         (vj, j) => (beta ? beta[betaWidth === 1 ? 0 : j] : 1) * ((args.secondWrite ? 0 : vj) - erased[j]),
       );
       for (let i = 0; i < K; i++) {
-        for (let j = 0; j < V; j++) S[i * V + j] += w[i] * r[j] + (args.secondWrite ? k[i] * v[j] : 0);
+        for (let j = 0; j < V; j++) {
+          const s = S[i * V + j] + w[i] * r[j] + (args.secondWrite ? k[i] * v[j] : 0);
+          S[i * V + j] = Math.abs(s) < smallest ? 0 : s;
+        }
       }
       if (args.exchanged) {
         for (let i = 0; i < K; i++) for (let j = 0; j < V; j++) o[i] += S[i * V + j] * q[j];
