@@ -193,15 +193,15 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   checkTensor('split', 'x', x);
   checkDivisible('split', 'x', x);
   const d = resolveDim('split', dim, x.ndim);
-  if (!Array.isArray(sizes)) {
+  if (!Array.isArray(sizes as unknown)) {
     throw argumentError('INVALID_ARGUMENT', 'split', 'sizes', 'a list of whole numbers', describe(sizes));
   }
-  const total = sizes.reduce((sum: number, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
+  const total = sizes.reduce((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
   if (total !== x.shape[d]) {
     throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(sizes));
   }
   let at = 0;
-  const parts = (sizes as Shape).map((size) => {
+  const parts = sizes.map((size) => {
     const shape = x.shape.map((s, i) => (i === d ? size : s));
     const piece = part(x, shape, x.strides, x.offset + at * x.strides[d]);
     at += size;
@@ -222,17 +222,21 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   return parts;
 }
 
+/** Requires a list of at least one tensor. */
+function checkParts(where: string, parts: unknown): void {
+  if (!Array.isArray(parts) || parts.length === 0) {
+    throw argumentError('INVALID_ARGUMENT', where, 'parts', 'a list of at least one tensor', describe(parts));
+  }
+  parts.forEach((p: unknown, i) => checkTensor(where, `parts[${i}]`, p));
+}
+
 /** Tensors one after the other along a dimension. */
 export function cat(parts: readonly Tensor[], dim = 0): Tensor {
-  if (!Array.isArray(parts) || parts.length === 0) {
-    throw argumentError('INVALID_ARGUMENT', 'cat', 'parts', 'a list of at least one tensor', describe(parts));
-  }
-  const first = parts[0] as unknown;
-  checkTensor('cat', 'parts[0]', first);
+  checkParts('cat', parts);
+  const first = parts[0];
   checkDivisible('cat', 'parts[0]', first);
   const d = resolveDim('cat', dim, first.ndim);
   parts.forEach((p, i) => {
-    checkTensor('cat', `parts[${i}]`, p);
     checkAlike('cat', `parts[${i}]`, p, first, 'parts[0]');
     if (p.ndim !== first.ndim || p.shape.some((s, j) => j !== d && s !== first.shape[j])) {
       throw argumentError(
@@ -261,12 +265,9 @@ export function cat(parts: readonly Tensor[], dim = 0): Tensor {
 
 /** Tensors of one shape side by side along a new dimension. */
 export function stack(parts: readonly Tensor[], dim = 0): Tensor {
-  if (!Array.isArray(parts) || parts.length === 0) {
-    throw argumentError('INVALID_ARGUMENT', 'stack', 'parts', 'a list of at least one tensor', describe(parts));
-  }
-  parts.forEach((p, i) => checkTensor('stack', `parts[${i}]`, p));
+  checkParts('stack', parts);
   return cat(
-    (parts as Tensor[]).map((p) => p.unsqueeze(dim)),
+    parts.map((p) => p.unsqueeze(dim)),
     dim,
   );
 }
