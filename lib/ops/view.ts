@@ -193,7 +193,7 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   checkTensor('split', 'x', x);
   checkDivisible('split', 'x', x);
   const d = resolveDim('split', dim, x.ndim);
-  if (!Array.isArray(sizes as unknown)) {
+  if (!Array.isArray(sizes)) {
     throw argumentError('INVALID_ARGUMENT', 'split', 'sizes', 'a list of whole numbers', describe(sizes));
   }
   const total = sizes.reduce((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
