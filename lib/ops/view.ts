@@ -188,14 +188,17 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
   return reshape(g.sum(dims, true), shape);
 }
 
+function checkList(where: string, argument: string, list: unknown, expected: string, least = 0): void {
+  if (Array.isArray(list) && list.length >= least) return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(list));
+}
+
 /** Consecutive pieces of one dimension, as views with one backward pass between them. */
 export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   checkTensor('split', 'x', x);
   checkDivisible('split', 'x', x);
   const d = resolveDim('split', dim, x.ndim);
-  if (!Array.isArray(sizes)) {
-    throw argumentError('INVALID_ARGUMENT', 'split', 'sizes', 'a list of whole numbers', describe(sizes));
-  }
+  checkList('split', 'sizes', sizes, 'a list of whole numbers');
   const total = sizes.reduce((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
   if (total !== x.shape[d]) {
     throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(sizes));
@@ -223,11 +226,9 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
 }
 
 /** Requires a list of at least one tensor. */
-function checkParts(where: string, parts: unknown): void {
-  if (!Array.isArray(parts) || parts.length === 0) {
-    throw argumentError('INVALID_ARGUMENT', where, 'parts', 'a list of at least one tensor', describe(parts));
-  }
-  parts.forEach((p: unknown, i) => checkTensor(where, `parts[${i}]`, p));
+function checkParts(where: string, parts: readonly unknown[]): void {
+  checkList(where, 'parts', parts, 'a list of at least one tensor', 1);
+  parts.forEach((p, i) => checkTensor(where, `parts[${i}]`, p));
 }
 
 /** Tensors one after the other along a dimension. */
