@@ -188,20 +188,23 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
   return reshape(g.sum(dims, true), shape);
 }
 
+function checkList(where: string, argument: string, list: unknown, expected: string, least = 0): void {
+  if (Array.isArray(list) && list.length >= least) return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(list));
+}
+
 /** Consecutive pieces of one dimension, as views with one backward pass between them. */
 export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   checkTensor('split', 'x', x);
   checkDivisible('split', 'x', x);
   const d = resolveDim('split', dim, x.ndim);
-  if (!Array.isArray(sizes)) {
-    throw argumentError('INVALID_ARGUMENT', 'split', 'sizes', 'a list of whole numbers', describe(sizes));
-  }
-  const total = sizes.reduce((sum: number, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
+  checkList('split', 'sizes', sizes, 'a list of whole numbers');
+  const total = sizes.reduce((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
   if (total !== x.shape[d]) {
     throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(sizes));
   }
   let at = 0;
-  const parts = (sizes as Shape).map((size) => {
+  const parts = sizes.map((size) => {
     const shape = x.shape.map((s, i) => (i === d ? size : s));
     const piece = part(x, shape, x.strides, x.offset + at * x.strides[d]);
     at += size;
@@ -222,20 +225,19 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
   return parts;
 }
 
-function checkList(where: string, parts: unknown): void {
-  if (Array.isArray(parts) && parts.length > 0) return;
-  throw argumentError('INVALID_ARGUMENT', where, 'parts', 'a list of at least one tensor', describe(parts));
+/** Requires a list of at least one tensor. */
+function checkParts(where: string, parts: readonly unknown[]): void {
+  checkList(where, 'parts', parts, 'a list of at least one tensor', 1);
+  parts.forEach((p, i) => checkTensor(where, `parts[${i}]`, p));
 }
 
 /** Tensors one after the other along a dimension. */
 export function cat(parts: readonly Tensor[], dim = 0): Tensor {
-  checkList('cat', parts);
+  checkParts('cat', parts);
   const first = parts[0];
-  checkTensor('cat', 'parts[0]', first);
   checkDivisible('cat', 'parts[0]', first);
   const d = resolveDim('cat', dim, first.ndim);
   parts.forEach((p, i) => {
-    checkTensor('cat', `parts[${i}]`, p);
     checkAlike('cat', `parts[${i}]`, p, first, 'parts[0]');
     if (p.ndim !== first.ndim || p.shape.some((s, j) => j !== d && s !== first.shape[j])) {
       throw argumentError(
@@ -264,8 +266,7 @@ export function cat(parts: readonly Tensor[], dim = 0): Tensor {
 
 /** Tensors of one shape side by side along a new dimension. */
 export function stack(parts: readonly Tensor[], dim = 0): Tensor {
-  checkList('stack', parts);
-  parts.forEach((p, i) => checkTensor('stack', `parts[${i}]`, p));
+  checkParts('stack', parts);
   return cat(
     parts.map((p) => p.unsqueeze(dim)),
     dim,
