@@ -7,8 +7,6 @@
 namespace fw {
 namespace {
 
-constexpr int kIndexBits = 28;
-constexpr uint64_t kIndexMask = (uint64_t(1) << kIndexBits) - 1;
 constexpr uint64_t kMaxGeneration = (uint64_t(1) << 24) - 1;  // ids stay below 2^52
 
 }  // namespace
@@ -25,14 +23,8 @@ uint64_t Blocks::add(Block block) {
   return entry.generation << kIndexBits | index;
 }
 
-bool Blocks::live(uint64_t id) const {
-  const uint64_t index = id & kIndexMask;
-  return index < entries_.size() && entries_[index].live && entries_[index].generation == id >> kIndexBits;
-}
-
-const Block& Blocks::find(uint64_t id) const {
-  if (!live(id)) throw std::invalid_argument("no live block has the number " + std::to_string(id));
-  return entries_[id & kIndexMask].block;
+void Blocks::refuse(uint64_t id) {
+  throw std::invalid_argument("no live block has the number " + std::to_string(id));
 }
 
 char* Blocks::range(uint64_t id, int64_t offset, int64_t bytes) const {

@@ -17,8 +17,14 @@ class Blocks {
   // A number that fits a double.
   uint64_t add(Block block);
   // Throws std::invalid_argument for a number that names no live block.
-  const Block& find(uint64_t id) const;
-  bool live(uint64_t id) const;
+  const Block& find(uint64_t id) const {
+    if (!live(id)) refuse(id);
+    return entries_[id & kIndexMask].block;
+  }
+  bool live(uint64_t id) const {
+    const uint64_t index = id & kIndexMask;
+    return index < entries_.size() && entries_[index].live && entries_[index].generation == id >> kIndexBits;
+  }
   // The memory of a live block from `offset` on. Throws std::out_of_range when `bytes` do not fit there.
   char* range(uint64_t id, int64_t offset, int64_t bytes) const;
   // Forgets the block and returns it.
@@ -31,6 +37,11 @@ class Blocks {
     uint64_t generation;
     bool live;
   };
+
+  static constexpr int kIndexBits = 28;
+  static constexpr uint64_t kIndexMask = (uint64_t(1) << kIndexBits) - 1;
+
+  [[noreturn]] static void refuse(uint64_t id);
 
   std::vector<Entry> entries_;
   std::vector<uint32_t> vacant_;

@@ -36,9 +36,7 @@ class Extents {
   // Absent operands of `Maybe` fit everything.
   template <class Operand>
   void holds(const char* name, const Operand& x, int64_t count) const {
-    if (x.data && x.size < count) {
-      refuse(name, "holds " + std::to_string(x.size) + " elements of the " + std::to_string(count) + " that are used");
-    }
+    if (x.data && x.size < count) refuse_size(name, x.size, count);
   }
   template <class Operand>
   void floats(const char* name, const Operand& x, int64_t count) const {
@@ -59,15 +57,23 @@ class Extents {
 
   // [tokens, heads, width] for a kernel with `heads` heads, a multiple of the operand's own.
   void heads(const char* name, const Heads& x, int64_t tokens, int64_t heads, int64_t width) const {
-    if (!x.data || product({tokens, heads, width}) == 0) return;
-    if (x.count <= 0 || heads % x.count != 0) refuse(name, "has heads that do not divide those of the kernel");
-    Dims shape{3, {tokens, x.count, width}}, strides{3, {x.token, x.head, 1}};
-    floats(name, x, reach(shape, strides));
+    if (!x.data || tokens == 0 || heads == 0 || width == 0) return;
+    if (x.count != heads && (x.count <= 0 || heads % x.count != 0)) {
+      refuse(name, "has heads that do not divide those of the kernel");
+    }
+    if ((tokens | heads | width | x.token | x.head) < 0) refuse(name, "has a size or stride that is negative");
+    int64_t across_tokens, across_heads, count;
+    if (__builtin_mul_overflow(tokens - 1, x.token, &across_tokens) ||
+        __builtin_mul_overflow(x.count - 1, x.head, &across_heads) ||
+        __builtin_add_overflow(across_tokens, across_heads, &count) || __builtin_add_overflow(count, width, &count)) {
+      refuse(name, "has strides larger than any memory");
+    }
+    floats(name, x, count);
   }
 
   void dtype(const char* name, int64_t code) const { within(name, code, kInt32); }
   void within(const char* name, int64_t code, int64_t most) const {
-    if (code < 0 || code > most) refuse(name, "is " + std::to_string(code) + ", which names nothing");
+    if (code < 0 || code > most) refuse_code(name, code);
   }
 
   void same_lengths(const char* name, const List& a, const List& b) const {
@@ -77,8 +83,16 @@ class Extents {
     }
   }
 
-  [[noreturn]] void refuse(const char* name, const std::string& reason) const {
+  // Out of line: what is refused must not weigh on what is not.
+  [[noreturn, gnu::cold, gnu::noinline]] static void refuse(const char* name, const char* reason) {
     throw std::invalid_argument(std::string(name) + " " + reason);
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] static void refuse_size(const char* name, int64_t size, int64_t count) {
+    throw std::invalid_argument(std::string(name) + " holds " + std::to_string(size) + " elements of the " +
+                                std::to_string(count) + " that are used");
+  }
+  [[noreturn, gnu::cold, gnu::noinline]] static void refuse_code(const char* name, int64_t code) {
+    throw std::invalid_argument(std::string(name) + " is " + std::to_string(code) + ", which names nothing");
   }
 
  private:

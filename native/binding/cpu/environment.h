@@ -76,8 +76,12 @@ class Environment {
   static std::exception_ptr attempt(void (*kernel)(const Context&, const Args&), const Args& args) {
     try {
       check_contents(args);
-      const SubnormalScope scope(decays<Args>() ? kFlushSubnormals : subnormal_mode());
-      kernel(pool_context(), args);
+      if constexpr (decays<Args>()) {
+        const SubnormalScope scope(kFlushSubnormals);
+        kernel(pool_context(), args);
+      } else {
+        kernel(pool_context(), args);
+      }
       return nullptr;
     } catch (const std::bad_alloc&) {
       return std::make_exception_ptr(OutOfMemory(std::string(name_of(args)) + ": the system has no memory left"));
