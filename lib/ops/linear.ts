@@ -14,7 +14,7 @@ import { UNARY_OPS } from '../backends';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widening } from './kernel';
 import { fold, gradientProduct, precisionCode, swap } from './matmul';
 import { sum } from './reduce';
-import { contiguous } from './view';
+import { contiguous, reshape } from './view';
 
 export interface LinearOptions {
   /** Applied to x W^T + bias. */
@@ -172,9 +172,9 @@ export const feedForward = widening(
       });
       return [
         sum ? null : dx,
-        needs[1] ? gradientProduct(into(1), swap(dgate), fold(sx), wg.shape) : null,
-        needs[2] ? gradientProduct(into(2), swap(dup), fold(sx), wu.shape) : null,
-        needs[3] ? gradientProduct(into(3), swap(fold(dy)), activated, wd.shape) : null,
+        needs[1] ? gradientProduct(into(1), swap(dgate), reshape(sx, [rows, d]), wg.shape) : null,
+        needs[2] ? gradientProduct(into(2), swap(dup), reshape(sx, [rows, d]), wu.shape) : null,
+        needs[3] ? gradientProduct(into(3), swap(reshape(dy, [rows, d])), activated, wd.shape) : null,
         needs[4] ? g : null,
       ];
     });
