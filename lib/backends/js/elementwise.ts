@@ -1,7 +1,18 @@
 // Elementwise kernels: functions of one and of two arguments, their derivatives, and the gated unit.
 import { dtypeCode } from '../../core';
 import { BINARY_OPS, UNARY_OPS, type BinaryOp, type KernelArguments, type UnaryOp } from '../table';
-import { erfc, floorQuotient, floorRemainder, power, sigmoid, sigmoidDerivative, silu, siluDerivative, softplus, wholePower } from './special';
+import {
+  erfc,
+  floorQuotient,
+  floorRemainder,
+  power,
+  sigmoid,
+  sigmoidDerivative,
+  silu,
+  siluDerivative,
+  softplus,
+  wholePower,
+} from './special';
 import { elements, floats, forEachRow } from './view';
 
 interface Unary {
