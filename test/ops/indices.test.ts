@@ -130,9 +130,9 @@ for (const where of targets().filter((t) => t.dtype === 'float32')) {
           model.forward(wrong).logits.dataSync(),
         );
         expectError('INVALID_ARGUMENT', /target must be from 0 to 9, got 10 at position 1/, () =>
-          model.forward(ids, { labels: wrong }).loss!.dataSync(),
+          model.forward(ids, { labels: wrong }).loss.dataSync(),
         );
-        expect(model.forward(ids, { labels: ids }).loss!.item()).to.be.greaterThan(0);
+        expect(model.forward(ids, { labels: ids }).loss.item()).to.be.greaterThan(0);
       });
 
       it('what is written anew is well again', () => {
