@@ -34,7 +34,7 @@ const PLACES: Record<Exclude<FieldKind, 'list' | 'inoutList'>, number> = {
 };
 
 /** [id, byte offset, dtype, elements that the tensor reaches over]; absent ones are zeros. */
-function place(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory, elements: number): void {
+function place(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
   if (t === null) {
     command[at] = 0;
     command[at + 1] = 0;
@@ -46,40 +46,14 @@ function place(command: Float64Array, at: number, t: Tensor | null, memory: Devi
     command[at] = storage.handle as number;
     command[at + 1] = t.offset * storage.elementBytes;
     command[at + 2] = storage.dtypeCode;
-    command[at + 3] = elements;
+    command[at + 3] = t.reach;
   }
 }
 
 /** A contiguous operand. */
 function buffer(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
-  place(command, at, t, memory, t === null ? 0 : denseSize(t.shape, t.strides));
-}
-
-/** An operand whose strides are arguments of their own. */
-function strided(command: Float64Array, at: number, t: Tensor, memory: DeviceMemory): void {
-  place(command, at, t, memory, reach(t.shape, t.strides));
-}
-
-/** Number of elements of what lies in row-major order without gaps. */
-function denseSize(shape: Shape, strides: Shape): number {
-  let size = 1;
-  let dense = true;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] !== 1 && strides[i] !== size) dense = false;
-    size *= shape[i];
-  }
-  if (!dense && size !== 0) refuseGaps(shape, strides);
-  return size;
-}
-
-/** Number of elements from the first of a view to its last. */
-function reach(shape: Shape, strides: Shape): number {
-  let last = 0;
-  for (let i = 0; i < shape.length; i++) {
-    if (shape[i] === 0) return 0;
-    last += (shape[i] - 1) * strides[i];
-  }
-  return last + 1;
+  if (t !== null && !t.isContiguous) refuseGaps(t.shape, t.strides);
+  place(command, at, t, memory);
 }
 
 function refuseGaps(shape: Shape, strides: Shape): never {
@@ -111,9 +85,10 @@ function wideBuffer(command: Float64Array, at: number, t: Tensor | null, memory:
   buffer(command, at, t, memory);
 }
 
-function wideStrided(command: Float64Array, at: number, t: Tensor, memory: DeviceMemory): void {
+/** An operand whose strides are arguments of their own. */
+function widePlace(command: Float64Array, at: number, t: Tensor, memory: DeviceMemory): void {
   requireWide(t);
-  strided(command, at, t, memory);
+  place(command, at, t, memory);
 }
 
 function refuseBfloat16(): never {
@@ -125,12 +100,15 @@ function refuseBfloat16(): never {
 
 /** [buffer, token stride, head stride, heads]; `dim` is where the heads stand. */
 function headsAt(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory, dim: 1 | 2): void {
-  if (t === null) {
-    place(command, at, t, memory, 0);
+  place(command, at, t, memory);
+  // Where nothing is read, no stride is wrong.
+  if (t === null || t.size === 0) {
+    command[at + BUFFER] = 0;
+    command[at + BUFFER + 1] = 0;
+    command[at + BUFFER + 2] = 0;
     return;
   }
   const { shape, strides } = t;
-  place(command, at, t, memory, reach(shape, strides));
   const token = dim === 1 ? strides[0] : tokenStride(shape, strides);
   if (token === undefined || !isDense(shape, strides, dim)) refuseStrides(shape, strides);
   command[at + BUFFER] = token;
@@ -213,8 +191,8 @@ function refuseValue(value: unknown): never {
 const WRITERS = {
   buffer,
   wideBuffer,
-  strided,
-  wideStrided,
+  place,
+  widePlace,
   heads,
   wideHeads,
   stepHeads,
@@ -250,7 +228,7 @@ function writerOf(kernel: KernelName, field: string, kind: FieldKind, deviceIsNa
     case 'float':
       return 'number';
     default:
-      if (STRIDED[kernel]?.includes(field)) return narrow ? 'strided' : 'wideStrided';
+      if (STRIDED[kernel]?.includes(field)) return narrow ? 'place' : 'widePlace';
       return narrow ? 'buffer' : 'wideBuffer';
   }
 }

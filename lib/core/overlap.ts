@@ -18,7 +18,7 @@ export function overlapsItself(t: Tensor): boolean {
 /** Whether the memory between the first and the last elements of two tensors meets; interleaved views count as sharing. */
 export function overlaps(a: Tensor, b: Tensor | null | undefined): boolean {
   if (b?.storage !== a.storage) return false;
-  return a.size > 0 && b.size > 0 && a.offset < endOf(b) && b.offset < endOf(a);
+  return a.offset < b.offset + b.reach && b.offset < a.offset + a.reach && a.size > 0 && b.size > 0;
 }
 
 /** The same elements at the same places. */
@@ -30,8 +30,4 @@ export function isSameView(a: Tensor, b: Tensor): boolean {
     sameShape(shape, b.shape) &&
     strides.every((s, i) => s === b.strides[i] || shape[i] <= 1)
   );
-}
-
-function endOf(t: Tensor): number {
-  return t.shape.reduce((end, d, i) => end + (d - 1) * t.strides[i], t.offset + 1);
 }

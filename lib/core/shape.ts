@@ -43,24 +43,48 @@ export function countElements(where: string, shape: Shape): number {
   return empty ? 0 : count;
 }
 
+/** What a view says of itself at every turn, found out once. */
+export interface Extent {
+  /** Number of elements. */
+  readonly size: number;
+  /** From the first element to the last, in elements of the storage; 0 when there is none. */
+  readonly reach: number;
+  /** Whether the elements lie in row-major order without gaps (dimensions of size 1 may have any stride). */
+  readonly isContiguous: boolean;
+}
+
 /**
- * Requires that a view reads nothing outside a storage of `length` elements: the one check that every tensor passes,
- * whoever made its sizes and strides.
+ * Measures a view, and requires that it reads nothing outside a storage of `length` elements: the one check that every
+ * tensor passes, whoever made its sizes and strides.
  */
-export function checkExtent(shape: Shape, strides: Shape, offset: number, length: number): void {
+export function measure(
+  extent: { -readonly [K in keyof Extent]: Extent[K] },
+  shape: Shape,
+  strides: Shape,
+  offset: number,
+  length: number,
+): void {
   let count = 1;
+  let last = 0;
   let empty = false;
-  let last = offset;
+  let dense = true;
   let whole = strides.length === shape.length && Number.isSafeInteger(offset) && offset >= 0;
-  for (let i = 0; i < shape.length; i++) {
+  for (let i = shape.length - 1; i >= 0; i--) {
     const d = shape[i];
     const stride = strides[i];
     whole &&= Number.isInteger(d) && d >= 0 && Number.isInteger(stride) && stride >= 0;
+    if (d === 0) {
+      empty = true;
+      continue;
+    }
+    if (d !== 1 && stride !== count) dense = false;
     last += (d - 1) * stride;
-    if (d === 0) empty = true;
-    else count *= d;
+    count *= d;
   }
-  if (whole && count <= Number.MAX_SAFE_INTEGER && (empty ? offset <= length : last < length)) return;
+  extent.size = empty ? 0 : count;
+  extent.reach = empty ? 0 : last + 1;
+  extent.isContiguous = dense || empty;
+  if (whole && count <= Number.MAX_SAFE_INTEGER && offset + extent.reach <= length) return;
   const found = `${formatShape(shape)} with strides ${formatShape(strides)} from element ${offset}`;
   throw argumentError('SHAPE', 'view', 'shape', `within a storage of ${length} elements`, found);
 }
@@ -74,17 +98,6 @@ export function contiguousStrides(shape: Shape): number[] {
     step *= shape[i];
   }
   return strides;
-}
-
-/** Whether elements lie in row-major order without gaps (dimensions of size 1 may have any stride). */
-export function isContiguous(shape: Shape, strides: Shape): boolean {
-  let step = 1;
-  for (let i = shape.length - 1; i >= 0; i--) {
-    if (shape[i] === 0) return true;
-    if (shape[i] !== 1 && strides[i] !== step) return false;
-    step *= shape[i];
-  }
-  return true;
 }
 
 /**

@@ -4,7 +4,7 @@ import { readable, type DType, newArray } from './dtype';
 import { FastWeightsError } from './errors';
 import { operators } from './operators';
 import { setTensorTest, trackInScope } from './scope';
-import { checkExtent, contiguousStrides, formatShape, isContiguous, resolveDim, type Shape, sizeOf } from './shape';
+import { contiguousStrides, type Extent, formatShape, measure, resolveDim, type Shape, sizeOf } from './shape';
 import type { Device, Storage } from './storage';
 
 /** A node of the autograd graph, as far as a tensor needs to know it. */
@@ -19,12 +19,15 @@ export interface GraphNode {
 /** Nested lists of numbers, as `tolist()` gives and `tensor()` takes. */
 export type NestedNumbers = number | NestedNumbers[];
 
-export class Tensor {
+export class Tensor implements Extent {
   readonly storage: Storage;
   readonly shape: readonly number[];
   /** In elements, like `offset`. */
   readonly strides: readonly number[];
   readonly offset: number;
+  readonly size: number = 0;
+  readonly reach: number = 0;
+  readonly isContiguous: boolean = true;
   /** The gradient that `backward` adds into; only leaves of a graph get one. */
   grad: Tensor | null = null;
   /** @internal Set while the tensor is the result of a recorded operator. */
@@ -38,7 +41,7 @@ export class Tensor {
 
   /** @internal Use `tensor`, `zeros`, ... to make one. No tensor reaches outside its storage. */
   constructor(storage: Storage, shape: Shape, strides: Shape = contiguousStrides(shape), offset = 0) {
-    checkExtent(shape, strides, offset, storage.length);
+    measure(this, shape, strides, offset, storage.length);
     this.storage = storage;
     this.shape = shape;
     this.strides = strides;
@@ -57,15 +60,6 @@ export class Tensor {
 
   get ndim(): number {
     return this.shape.length;
-  }
-
-  /** Number of elements. */
-  get size(): number {
-    return sizeOf(this.shape);
-  }
-
-  get isContiguous(): boolean {
-    return isContiguous(this.shape, this.strides);
   }
 
   get isDisposed(): boolean {

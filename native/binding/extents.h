@@ -216,7 +216,7 @@ int64_t conv_sizes(const Extents& e, const Args& a) {
   e.within("activation", a.activation, kSiluActivation);
   if (a.width < 1) e.refuse("width", "is less than 1");
   const int64_t tokens = all_tokens(e, a);
-  if (a.d > 1 && (a.x.count != a.d || a.x.head != 1)) e.refuse("x", "has channels that are not side by side");
+  if (tokens > 0 && a.d > 1 && (a.x.count != a.d || a.x.head != 1)) e.refuse("x", "has channels that are not side by side");
   e.floats("x", a.x, e.reach({2, {tokens, a.d}}, {2, {a.x.token, 1}}));
   FW_FLOATS(weight, a.d, a.width);
   FW_FLOATS(bias, a.d);
