@@ -33,6 +33,12 @@ export interface Emulation {
   pinnedBytes(): number;
   /** Products of the emulated cuBLAS, which nothing else calls. */
   hostFunctions(): number;
+  /** Kernels that were loaded by their first launch, not before it. */
+  lateKernels(): number;
+  /** The name of what cudaGetLastError would tell this thread. */
+  lastError(): string;
+  /** Lets nothing that is queued begin for so many milliseconds; 0 lets it go on. */
+  hold(milliseconds: number): void;
 }
 
 export function emulation(): Emulation {
