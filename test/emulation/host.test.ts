@@ -163,7 +163,7 @@ if (onEmulation) {
       const result = await inChild(
         `const row = () => fw.zeros([1, 4096, 16, 16]);
         const [q, k, v, g] = [row(), row(), row(), row()];
-        const ballast = fw.zeros([24 << 18]);
+        const ballast = fw.zeros([42 << 18]);
         const run = () => fw.scope(() => fw.noGrad(() => fw.recurrence({ q, k, v, valueGate: g })));
         const before = addon.memoryUsage().live;
         let failure;

@@ -70,7 +70,7 @@ struct Pairs {
   static FW_DEVICE void run(const Args& args, Shared&) {
     const Problem& p = args.p;
     const int64_t h = p.firstHead + block() % p.groupHeads;
-    const Chunk chunk = chunk_at(p, block() / p.groupHeads);
+    const Chunk chunk = chunk_at(p, p.firstChunk + block() / p.groupHeads);
     float* const scores = args.scores + block() * kPairFloats;
     for (int j = warp(); j < kChunk; j += kThreads / kWarp) {
       column(p, chunk, h, j, scores);
@@ -137,7 +137,7 @@ Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_
   p.tokens = tokens;
   p.every = static_cast<int>(every);
   if (!offsets.data) {
-    p.chunks = p.sequences * ((tokens + kChunk - 1) / kChunk);
+    p.chunks = p.groupChunks = p.sequences * ((tokens + kChunk - 1) / kChunk);
     return p;
   }
   const auto first = [&](int size) {
@@ -146,14 +146,12 @@ Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_
     return pieces;
   };
   p.offsets = offsets.ints(), p.first_chunk = first(kChunk), p.first_checkpoint = first(p.every);
-  p.chunks = tokens / kChunk + p.sequences;
+  p.chunks = p.groupChunks = tokens / kChunk + p.sequences;
   return p;
 }
 
-const float* pair_scores(const Context& cx, const Problem& p) {
-  float* const scores = cx.scratch_of<float>(p.chunks * p.groupHeads * kPairFloats);
-  launch<Pairs>(cx, p.chunks * p.groupHeads, {p, scores});
-  return scores;
+void pair_scores(const Context& cx, const Problem& p, float* scores) {
+  launch<Pairs>(cx, p.groupChunks * p.groupHeads, {p, scores});
 }
 
 }  // namespace fw::cuda
