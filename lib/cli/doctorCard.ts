@@ -31,7 +31,8 @@ const REMEDIES: Record<Missing, string> = {
   'newer driver': 'update the NVIDIA driver to 580 or newer',
   card: '`nvidia-smi` should list a card; in a container or virtual machine, hand one through to it',
   index: 'set FAST_WEIGHTS_CUDA_DEVICE to one of these numbers, or unset it for the first card',
-  context: '`nvidia-smi` shows what uses the card, its memory and its compute mode; another one: FAST_WEIGHTS_CUDA_DEVICE',
+  context:
+    '`nvidia-smi` shows what uses the card, its memory and its compute mode; another one: FAST_WEIGHTS_CUDA_DEVICE',
   'newer card': 'a card of the generation Ampere (2020) or newer is needed; the cpu device works without one',
 };
 

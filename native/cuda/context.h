@@ -53,6 +53,20 @@ class Unsupported : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A number of an operation or a dtype that `where` has nothing for. A device's own switches end in a trap, which would
+// end the card's context: what a call asks for is compared before its launch.
+[[noreturn]] inline void unknown(const char* where, const char* what, int64_t number) {
+  throw Unsupported(std::string(where) + " on a card: there is no " + what + " " + std::to_string(number));
+}
+inline void require_known(const char* where, const char* what, int64_t number, int64_t count) {
+  if (number < 0 || number >= count) unknown(where, what, number);
+}
+
+// Both int32, or neither.
+inline void require_alike(const char* where, DType a, DType b) {
+  if ((a == kInt32) != (b == kInt32)) unknown(where, "way from dtype", a);
+}
+
 inline void check(const char* what, cudaError_t code) {
   if (code == cudaSuccess) return;
   cudaGetLastError();  // it is told here, and no later call is to blame

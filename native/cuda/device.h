@@ -12,6 +12,8 @@
 // Not used: <<<>>>, static __shared__ variables, __constant__, float atomics, memcpy in device code, work that waits for
 // another block.
 #pragma once
+#include <type_traits>
+
 #include "context.h"
 
 #ifdef __CUDACC__
@@ -29,13 +31,25 @@ namespace fw::cuda {
 
 constexpr int kWarp = 32;
 
+// What a block of a kernel uses of shared memory at most: more than its Shared where a launch says how much it is.
+template <class Kernel, class = void>
+struct MostShared {
+  static constexpr int64_t bytes = sizeof(typename Kernel::Shared);
+};
+template <class Kernel>
+struct MostShared<Kernel, std::void_t<decltype(Kernel::most_shared())>> {
+  static constexpr int64_t bytes = Kernel::most_shared();
+};
+// What every card since Ampere has for a block.
+constexpr int64_t kMostSharedBytes = 99 << 10;
+
 // A launch that does not use more shared memory than this need not ask for it.
 constexpr int64_t kPlainSharedBytes = 48 << 10;
 
 #ifdef __CUDACC__
 // Threads and shared memory stand in the name, for native/cuda/resources.json. One block per multiprocessor is enough for
 // the compiler: left to itself it would spill registers to fit more of them than shared memory lets in.
-template <class Kernel, int threads = Kernel::kThreads, size_t shared = sizeof(typename Kernel::Shared)>
+template <class Kernel, int threads = Kernel::kThreads, size_t shared = MostShared<Kernel>::bytes>
 __global__ void __launch_bounds__(threads, 1) entry(const __grid_constant__ typename Kernel::Args args) {
   extern __shared__ __align__(128) unsigned char memory[];
   Kernel::run(args, *reinterpret_cast<typename Kernel::Shared*>(memory));
@@ -73,12 +87,15 @@ struct KernelEntry {
 template <class Kernel>
 inline const KernelEntry kernel_entry{function_of<Kernel>()};
 
-// Starts `blocks` blocks on the stream of the context; `bytes` of shared memory where Shared only begins it.
+// Starts `blocks` blocks on the stream of the context; `bytes` of shared memory where Shared only begins it, at most what
+// Kernel::most_shared() says.
 template <class Kernel>
 void launch(const Context& cx, int64_t blocks, const typename Kernel::Args& args,
             int64_t bytes = sizeof(typename Kernel::Shared)) {
   static_assert(Kernel::kThreads % kWarp == 0 && Kernel::kThreads <= 1024, "whole warps");
+  static_assert(MostShared<Kernel>::bytes <= kMostSharedBytes, "more shared memory than some cards have");
   if (blocks <= 0) return;
+  if (bytes > MostShared<Kernel>::bytes) throw std::length_error("a kernel uses more shared memory than it says");
   if (blocks > INT32_MAX) throw std::length_error("a kernel of more than 2^31 - 1 blocks");
   if (bytes > kPlainSharedBytes) {
     check("shared memory", cudaFuncSetAttribute(kernel_entry<Kernel>.function,

@@ -28,6 +28,7 @@ void hold(int64_t milliseconds);
 //   bounds      an address that is not in use or not aligned; the launch fails
 //   divergence  lanes or threads that wait for each other at different places; the launch fails
 //   deadlock    threads that wait for others that will not come; the launch fails
+//   trap        what a kernel says cannot be; the launch fails
 struct Finding {
   std::string kind;
   std::string text;  // kernel, what happened, file:line

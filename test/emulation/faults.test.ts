@@ -58,7 +58,8 @@ const FAULTS: Fault[] = [
     card: 'cards=3',
     env: { CUDA_VISIBLE_DEVICES: '2,1', FAST_WEIGHTS_CUDA_DEVICE: '2' },
     missing: 'index',
-    reason: /the number of a card, got "2"; there are 0: Emulated card 2, 1: Emulated card 1 \(CUDA_VISIBLE_DEVICES is "2,1"\)/,
+    reason:
+      /the number of a card, got "2"; there are 0: Emulated card 2, 1: Emulated card 1 \(CUDA_VISIBLE_DEVICES is "2,1"\)/,
     remedy: /FAST_WEIGHTS_CUDA_DEVICE/,
   },
   {
@@ -143,7 +144,13 @@ describeEmulated('faults of the emulated card', function () {
       card: CardReport;
       devices: { device: string; selfTest?: { passed: boolean } }[];
     };
-    expect(card).to.deep.include({ available: true, name: 'Emulated card', capability: '9.0', index: 0, driver: '13.0' });
+    expect(card).to.deep.include({
+      available: true,
+      name: 'Emulated card',
+      capability: '9.0',
+      index: 0,
+      driver: '13.0',
+    });
     expect(card.memory!.total).to.equal(256 << 20);
     expect(card.memory!.free).to.be.within(1, 256 << 20);
     expect(devices.find((d) => d.device === 'cuda-emulation')?.selfTest?.passed).to.equal(true);
@@ -172,7 +179,8 @@ describeEmulated('faults of the emulated card', function () {
     const card = `memory=${64 << 20},launchRoom=${12 << 20}`;
 
     it('is made again when what was only kept for reuse is given back', async () => {
-      const source = 'fw.noGrad(() => fw.scope(() => { fw.tensor(new Float32Array(14 << 20)); })); fw.ones([3]).sum().item();';
+      const source =
+        'fw.noGrad(() => fw.scope(() => { fw.tensor(new Float32Array(14 << 20)); })); fw.ones([3]).sum().item();';
       expect(await tryOnCard(source, 'return fw.ones([1000]).sum().item();', card)).to.deep.include({
         typed: false,
         afterwards: 1000,
@@ -184,7 +192,9 @@ describeEmulated('faults of the emulated card', function () {
       const freed = 'globalThis.kept.dispose(); return fw.ones([1000]).sum().item();';
       const found = await tryOnCard(source, freed, card);
       expect(found).to.deep.include({ typed: true, code: 'OUT_OF_MEMORY', afterwards: 1000 });
-      expect(found.message).to.match(/no room on the card: launch: out of memory; of its bytes \d+ are free, \d+ in use/);
+      expect(found.message).to.match(
+        /no room on the card: launch: out of memory; of its bytes \d+ are free, \d+ in use/,
+      );
     });
   });
 

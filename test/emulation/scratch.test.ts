@@ -32,7 +32,8 @@ const SHAPES: Record<string, string> = {
 };
 const RULES: Record<string, string> = {
   'gated delta rule': "{ inputs: { gate: gate() }, options: { eraseFrom: 'decayed' } }",
-  'two writes': "{ inputs: { gate: gate(8), eraseKey: row(8), writeKey: row(8) }, options: { eraseFrom: 'undecayed', secondWrite: true } }",
+  'two writes':
+    "{ inputs: { gate: gate(8), eraseKey: row(8), writeKey: row(8) }, options: { eraseFrom: 'undecayed', secondWrite: true } }",
   'exchanged read': "{ inputs: { valueGate: gate(8) }, options: { eraseFrom: 'decayed' } }",
 };
 

@@ -5,6 +5,7 @@
 namespace fw::cuda {
 
 void gemm::multiply(const Context& cx, const Problem& problem, int64_t precision) {
+  require_known("product", "precision", precision, 2);
   if (problem.batch1 <= 0 || problem.batch2 <= 0 || problem.m <= 0 || problem.n <= 0) return;
   if (cx.cublas) {
     if (problem.terms == 1 && multiplyByLibrary(cx, problem, precision)) return;

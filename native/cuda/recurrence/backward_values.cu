@@ -25,7 +25,7 @@ struct BackwardValues {
     ChunkKeys keys;
     int columns, stride;
     float *dstate, *right, *written, *values, *dwritten, *dvalues, *error, *scores;
-    FW_HOST_DEVICE int64_t lay_out(SharedArena arena, const Problem& p) {
+    FW_HOST_DEVICE constexpr int64_t lay_out(SharedArena arena, const Problem& p) {
       keys.lay_out(arena, p);
       columns = backward_columns_for(p.K), stride = columns + 8;
       dstate = arena.floats(keys.keys * stride);
@@ -46,6 +46,8 @@ struct BackwardValues {
     float* chunk_states;
     FW_DEVICE float* state_of(int64_t c) const { return chunk_states + c * x.keys.keys * x.columns; }
   };
+
+  static constexpr int64_t most_shared() { return most_shared_of<Layout>(false); }
 
   static FW_DEVICE void run(const Args& args, Shared& shared) {
     const Problem& p = args.p;
@@ -290,7 +292,7 @@ struct BackwardValues {
 
 void backward_values(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p,
                      const BackwardMemory& memory) {
-  BackwardValues::Layout layout;
+  BackwardValues::Layout layout{};
   const int64_t bytes = layout.lay_out({nullptr, 0}, p);
   const int64_t blocks = p.sequences * p.groupHeads * Parts::of(p).blocks;
   OutMaybe dq, dbeta;

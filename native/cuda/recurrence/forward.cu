@@ -34,7 +34,7 @@ struct Forward {
     int columns, stride;  // of the state [keys, columns] and of rows over values [kChunk, columns]
     float *state, *values, *written, *scores;
     float *queries, *read, *products;  // exchanged: rows over values, S Q^T [keys, kChunk + 4], R Q^T [kChunk, kChunk]
-    FW_HOST_DEVICE int64_t lay_out(SharedArena arena, const Problem& p) {
+    FW_HOST_DEVICE constexpr int64_t lay_out(SharedArena arena, const Problem& p) {
       keys.lay_out(arena, p);
       columns = columns_for(p.K), stride = columns + 8;
       state = arena.floats(keys.keys * stride);
@@ -47,6 +47,8 @@ struct Forward {
       return arena.used;
     }
   };
+
+  static constexpr int64_t most_shared() { return most_shared_of<Layout>(kExchanged); }
 
   static FW_DEVICE void run(const Args& args, Shared& shared) {
     const Problem& p = args.p;
@@ -246,7 +248,7 @@ struct AddParts {
 template <bool kExchanged>
 void walk(const Context& cx, const recurrenceArgs& args, Problem p) {
   using Kernel = Forward<kExchanged>;
-  typename Kernel::Layout layout;
+  typename Kernel::Layout layout{};
   const int64_t bytes = layout.lay_out({nullptr, 0}, p);
   const int64_t blocks = (p.V + layout.columns - 1) / layout.columns;
   const int64_t part_floats = kExchanged ? blocks * kChunk * p.K : 0, floats = p.heads * (kPairFloats + part_floats);

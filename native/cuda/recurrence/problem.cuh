@@ -34,6 +34,7 @@ Problem decode(const Args& args) {
     throw Unsupported("a recurrence on a card has a state of at most " + std::to_string(kMostKeys) +
                       (args.exchanged ? " values" : " keys") + " per head, got " + std::to_string(args.keyDim));
   }
+  require_known("recurrence", "eraseFrom", args.eraseFrom, kEraseUndecayed + 1);
   Problem p{};
   p.q = args.q, p.k = args.k, p.v = args.v, p.gate = args.gate, p.beta = args.beta;
   p.eraseKey = args.eraseKey.data ? static_cast<const Heads&>(args.eraseKey) : args.k;
