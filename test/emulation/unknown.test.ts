@@ -17,7 +17,7 @@ function emptyArguments(kernel: KernelName, integers: fw.Tensor, floats: fw.Tens
 }
 
 if (onEmulation) {
-  const { kernels } = getBackend(defaultDevice()) as Backend;
+  const { kernels } = getBackend(defaultDevice());
   const run = (kernel: KernelName, args: Record<string, unknown>): void => {
     const [integers, floats] = [fw.zeros([1, 1, 1], { dtype: 'int32' }), fw.zeros([1, 1, 1])];
     const call = kernels[kernel] as (args: Record<string, unknown>) => void;
