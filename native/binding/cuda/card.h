@@ -12,7 +12,6 @@
 #include "../errors.h"
 #include "launches.h"
 #include "memory.h"
-#include "operands.h"
 #include "staging.h"
 
 namespace fw {
@@ -75,7 +74,6 @@ class Card {
   void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, bool training,
               cuda::IndexFault* fault) {
     locked([&] {
-      check_operands(args);
       launches_.add(args);
       const ScratchOfCall scratch{*this};
       context_.fault = fault;
