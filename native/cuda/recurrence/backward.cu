@@ -30,7 +30,7 @@ void recurrenceBackward(const Context& cx, const recurrenceBackwardArgs& args) {
       std::max<int64_t>(1, std::min(p.heads, cx.most_scratch / std::max<int64_t>(1, head_bytes)));
   const BackwardMemory memory = {cx.scratch_of<float>(at_once * scores), cx.scratch_of<float>(at_once * all_parts),
                                  cx.scratch_of<float>(at_once * states),
-                                 dbonus ? cx.scratch_of<float>(at_once * dbonus) : nullptr};
+                                 args.dbonus.data ? cx.scratch_of<float>(at_once * dbonus) : nullptr};
   for (p.firstHead = 0; p.firstHead < p.heads; p.firstHead += at_once) {
     p.groupHeads = std::min(at_once, p.heads - p.firstHead);
     pair_scores(cx, p, memory.scores);
