@@ -1,5 +1,6 @@
 // Compares what every kernel takes on every architecture with native/cuda/resources.json, and fails when registers,
-// spills, shared memory or the number of kernels grow. What it reads are the reports of ptxas that the build keeps.
+// spills, stacks, shared memory or the number of kernels grow. What it reads are the reports of ptxas that the build keeps,
+// and, for the shared memory that a launch asks for, the kernel's name, which holds the most that a launch may.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,8 +10,8 @@ import { Failure, isMain, Missing, MISSING, root, runMain } from './support.mjs'
 
 const HELP = `Usage: npm run check:resources -- [options]
 
-Builds the CUDA addon where that is out of date and compares registers, spilled bytes and shared memory of each kernel
-with native/cuda/resources.json. Exit code 1 when they grew or there are more kernels, ${MISSING} when nothing could be built.
+Builds the CUDA addon where that is out of date and compares registers, spilled bytes, stack and shared memory of each
+kernel with native/cuda/resources.json. Exit code 1 when they grew or there are more kernels, ${MISSING} when nothing could be built.
 
   --update   write the table anew
   --built    never build; exit code ${MISSING} when the addon is out of date
@@ -19,7 +20,7 @@ with native/cuda/resources.json. Exit code 1 when they grew or there are more ke
 const TABLE = join('native', 'cuda', 'resources.json');
 const LOGS = join('build-cuda', 'CMakeFiles', 'fast_weights_cuda.dir', 'native', 'cuda');
 /** What a row has one number of per architecture, and what it has one number of. */
-const PER_ARCHITECTURE = ['registers', 'spills'];
+const PER_ARCHITECTURE = ['registers', 'spills', 'stack'];
 const PER_KERNEL = ['threads', 'shared'];
 
 /** The parts of ptxas's report: an entry function and an architecture, and what follows until the next. */
@@ -37,6 +38,8 @@ export function parseLog(file, text) {
     architecture,
     registers: number(report, /Used (\d+) registers/),
     spills: number(report, /(\d+) bytes spill stores/) + number(report, /(\d+) bytes spill loads/),
+    // Arrays that a thread indexes, beside what spills.
+    stack: number(report, /(\d+) bytes stack frame/),
     static: number(report, /(\d+) bytes smem/),
   }));
   return { reports, seconds: number(text, /^([\d.]+) seconds/) };
@@ -48,7 +51,7 @@ function readLogs() {
   return { reports: logs.flatMap((log) => log.reports), seconds: logs.reduce((sum, log) => sum + log.seconds, 0) };
 }
 
-/** What the symbols of fw::cuda::entry<kernel, threads, shared bytes> say. */
+/** What the symbols of fw::cuda::entry<kernel, threads, most shared bytes> say. */
 function demangle(symbols) {
   const { status, stdout } = spawnSync('c++filt', ['-p'], { input: symbols.join('\n'), encoding: 'utf8' });
   if (status !== 0) throw new Missing('no c++filt found (binutils)');
@@ -105,7 +108,9 @@ function format({ compiler, architectures, kernels }) {
 
 /** What a row says, by a readable key. */
 function numbers(row, architectures) {
-  const each = PER_ARCHITECTURE.flatMap((what) => architectures.map((name, i) => [`${what} sm_${name}`, row[what][i]]));
+  const each = PER_ARCHITECTURE.flatMap((what) =>
+    architectures.map((name, i) => [`${what} sm_${name}`, row[what]?.[i]]),
+  );
   return new Map([...PER_KERNEL.map((what) => [what, row[what]]), ...each]);
 }
 

@@ -13,14 +13,15 @@ const HELP = `Usage: npm run gpu-check -- [options]
 
   --out <folder>     where results go, a JSON file each, and summary.json (default: gpu-check)
   --minutes <n>      stop after this time (default: 10); the next run with the same folder goes on where this one stopped
-  --jobs <n>         test processes at a time (default: half of the cores, at most 8)
+  --jobs <n>         test processes at a time (default: half of the cores, at most 8, and as the card's memory allows)
   --only <text>      only steps with this text in their name
   --fresh            forget earlier results
   --device <name>    another device, to try this script without a GPU
   --python <path>    a Python with torch and fla on the GPU: the benchmark runs them beside the library
   --help
 
-Exit code 0: everything ran and passed; 1: something failed, or there is no GPU; 2: nothing failed, but time ran out.`;
+Exit code 0: everything ran and passed; 1: something failed, or there is no GPU; 2: nothing failed, but time ran out.
+FAST_WEIGHTS_CUDA_DEVICE chooses the card. NVIDIA_TF32_OVERRIDE must not be set to anything but 0.`;
 
 /** Files of tests, the most telling first; each is a process. */
 const TESTS = [
@@ -35,7 +36,18 @@ const SANITIZED = {
   rules: ['rules/conformance', '^conformance: \\w+(, \\w+ gate)? (T 65|packed).* on DEVICE\\b'],
   ops: ['ops/kernels', '^operators on DEVICE\\b(?!.* of \\d+$)(?!.*(300|\\d{4}))'],
 };
-const SANITIZERS = ['memcheck', 'racecheck', 'synccheck'];
+/** With what it runs. What the cache hands out is all in use to the sanitizer, and was written before: without it every
+ * block is an allocation, beyond whose end an access is seen, and of which nobody has written anything. */
+const EXACT_BLOCKS = { FAST_WEIGHTS_CUDA_CACHE: 'off', FAST_WEIGHTS_POISON: '' };
+const SANITIZERS = { memcheck: EXACT_BLOCKS, racecheck: {}, synccheck: {}, initcheck: EXACT_BLOCKS };
+
+/** Bytes of a card that a process of tests may take: its context, and the largest of the tests. */
+const BYTES_PER_JOB = 3 * 2 ** 30;
+
+/** How many processes of tests fit the machine. */
+export function jobsFor(cores, freeBytes = Infinity) {
+  return Math.max(1, Math.min(8, Math.floor(cores / 2), Math.floor(freeBytes / BYTES_PER_JOB)));
+}
 
 /** Minutes that one case of the benchmark may take. */
 const LONGEST_CASE = 0.5;
@@ -101,8 +113,8 @@ function others(device) {
   return ` on (${names.join('|')})\\b`;
 }
 
-async function runTests(context, deadline, file, selection, wrapper = []) {
-  const environment = { FAST_WEIGHTS_DEVICE: context.device };
+async function runTests(context, deadline, file, selection, wrapper = [], settings = {}) {
+  const environment = { FAST_WEIGHTS_DEVICE: context.device, ...settings };
   const command = [...wrapper, process.execPath, ...MOCHA, ...selection, join('test', `${file}.test.ts`)];
   const { code, late, stdout, stderr } = await run(command, { environment, deadline });
   const tests = readTests(stdout);
@@ -125,7 +137,7 @@ async function sanitize(context, deadline, tool, [file, pattern]) {
   const log = join(context.out, `sanitizer-${tool}-${file.replace('/', '-')}.log`);
   const options = [`--tool=${tool}`, '--error-exitcode=86', `--log-file=${log}`, '--print-limit=50'];
   const selection = [`--grep=${pattern.replace('DEVICE', context.device)}`];
-  const result = await runTests(context, deadline, file, selection, [sanitizer, ...options]);
+  const result = await runTests(context, deadline, file, selection, [sanitizer, ...options], SANITIZERS[tool]);
   const said = result.status !== 'passed' && existsSync(log) ? readFileSync(log, 'utf8').slice(0, 8000) : undefined;
   return { ...result, sanitizer: said };
 }
@@ -152,7 +164,7 @@ const STEPS = [
     phase: 'conformance',
     run: (context, deadline) => runTests(context, deadline, file, [`--grep=${others(context.device)}`, '--invert']),
   })),
-  ...SANITIZERS.flatMap((tool) =>
+  ...Object.keys(SANITIZERS).flatMap((tool) =>
     Object.entries(SANITIZED).map(([name, subset]) => ({
       name: `sanitizer-${tool}-${name}`,
       phase: 'sanitizer',
@@ -230,7 +242,7 @@ function readOptions() {
     options: {
       out: { ...text, default: 'gpu-check' },
       minutes: { ...text, default: '10' },
-      jobs: { ...text, default: String(Math.max(1, Math.min(8, Math.floor(availableParallelism() / 2)))) },
+      jobs: text,
       only: { ...text, default: '' },
       device: { ...text, default: 'cuda' },
       python: text,
@@ -247,6 +259,10 @@ async function main() {
     console.log(HELP);
     return 0;
   }
+  const override = process.env.NVIDIA_TF32_OVERRIDE;
+  if (override && override !== '0') {
+    throw new Failure(`NVIDIA_TF32_OVERRIDE=${override} makes NVIDIA's libraries round float32 to TF32: unset it`);
+  }
   const started = Date.now();
   const out = resolve(options.out);
   if (options.fresh) rmSync(out, { recursive: true, force: true });
@@ -258,8 +274,10 @@ async function main() {
 
   const binary = join(root, addon);
   const build = existsSync(binary) ? createHash('sha256').update(readFileSync(binary)).digest('hex') : 'none';
-  const { device, minutes, jobs, python } = options;
-  const context = { out, device, python, build, started, time: Number(minutes) * 60_000, jobs: Number(jobs) };
+  const { device, minutes, python } = options;
+  const jobs =
+    options.jobs === undefined ? jobsFor(availableParallelism(), card.card.memory?.free) : Number(options.jobs);
+  const context = { out, device, python, build, started, time: Number(minutes) * 60_000, jobs };
   const results = {};
   const record = (name, result, old) => {
     if (!old && result.step) save(out, name, result);

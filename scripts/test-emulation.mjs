@@ -1,6 +1,7 @@
-// Builds the emulated card and runs the tests of its kernels there: those made for it, and the library's own suites that
-// reach every kernel; and once more with the sanitizers of addresses and of undefined behaviour instead of the search for
-// races. Says what is missing where it cannot be built.
+// Builds the emulated card and runs the tests of its kernels there: those made for it and the library's suites that reach
+// every kernel, where each access is watched; those of accuracy where the compiler contracts products and sums, as it does
+// for a card; and some with the sanitizers of addresses and of undefined behaviour. Says what is missing where it cannot be
+// built.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -9,20 +10,25 @@ import { Failure, isMain, root, runMain, works } from './support.mjs';
 const require = createRequire(import.meta.url);
 const compiler = process.env.CXX || 'g++';
 
-/** The modes 'chunk' and 'recurrent' of a rule are one on the card. */
-const SUITES = [
+/** The tests of other devices ran before; the modes 'chunk' and 'recurrent' of a rule are one on the card. */
+const ELSEWHERE = ['--grep', 'recurrent on| on (cpu|js)\\b|mode recurrent', '--invert'];
+const WATCHED = [
   ['test/emulation/**/*.test.ts'],
-  ['test/rules/conformance.test.ts', '--grep', 'recurrent on', '--invert'],
-  ['test/rules/golden.test.ts', '--grep', 'mode recurrent', '--invert'],
-  ['test/rules/steps.test.ts', 'test/rules/out.test.ts', 'test/rules/bfloat16.test.ts', 'test/rules/extremes.test.ts'],
-  ['test/models/families.test.ts', '--grep', 'bfloat16'],
+  ['test/rules/conformance.test.ts', ...ELSEWHERE],
+  ['test/ops/*.test.ts', 'test/optim/optim.test.ts', 'test/nn/*.test.ts', ...ELSEWHERE],
   [
-    'test/ops/*.test.ts',
-    'test/optim/optim.test.ts',
-    'test/nn/*.test.ts',
     'test/autograd/*.test.ts',
     'test/core/*.test.ts',
+    'test/rules/steps.test.ts',
+    'test/rules/out.test.ts',
+    ...ELSEWHERE,
   ],
+];
+
+const CONTRACTED = [
+  ['test/rules/*.test.ts', ...ELSEWHERE],
+  ['test/ops/*.test.ts', 'test/optim/optim.test.ts', ...ELSEWHERE],
+  ['test/models/families.test.ts', '--grep', 'bfloat16'],
 ];
 
 const SANITIZED = [['test/ops/kernels.test.ts'], ['test/rules/conformance.test.ts', '--grep', 'packed.*chunk']];
@@ -60,7 +66,10 @@ function main() {
   const failed = selftest.status === 0 ? [] : ['build-selftest/selftest'];
   console.log('building the emulated card (about a minute the first time)');
   build('build-emulation', '-DFAST_WEIGHTS_EMULATION=ON');
-  failed.push(...run(SUITES, {}));
+  failed.push(...run(WATCHED, {}));
+  console.log('building it with contraction');
+  build('build-emulation-contracted', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_CONTRACT=ON');
+  failed.push(...run(CONTRACTED, { FAST_WEIGHTS_EMULATION_BUILD: 'build-emulation-contracted' }));
   console.log('building it with sanitizers');
   build('build-emulation-sanitized', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_SANITIZE=address,undefined');
   const { stdout } = spawnSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' });

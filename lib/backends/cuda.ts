@@ -1,10 +1,16 @@
 // The CUDA device: a graphics card, or the emulation of one that tests run kernels on.
 import { guarded, NativeBackend, type Addon } from './native';
 
+/** `index`: the card that FAST_WEIGHTS_CUDA_DEVICE names; `context`: a card that lets this process use it. */
+export type MissingForCard = 'driver' | 'newer driver' | 'card' | 'index' | 'newer card' | 'context';
+
 /** What the addon says of the card. */
 export interface CardFacts {
-  /** Why there is none to use. */
+  /** Why there is none to use, and what a machine lacks for it. */
   readonly reason?: string;
+  readonly missing?: MissingForCard;
+  /** Its number among those that CUDA_VISIBLE_DEVICES leaves. */
+  readonly index: number;
   readonly name: string;
   /** Compute capability, such as 9.0. */
   readonly capability: string;
@@ -18,9 +24,9 @@ export interface CardFacts {
 
 /** What multiplies matrices in a training step. */
 export interface ProductLibrary {
-  /** 'cublas 13.1', or 'own' for the kernels that everything else is computed with. */
+  /** 'cublas 13.1', 'own' for the kernels that everything else is computed with, or 'none' where training would fail. */
   readonly library: string;
-  /** Why it is 'own'. */
+  /** Why it is 'own' or 'none'. */
   readonly libraryReason?: string;
 }
 

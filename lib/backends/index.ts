@@ -16,7 +16,7 @@ import type { MachineLimits } from './cpu';
 
 export type { Backend, DeviceInfo } from './backend';
 export { loadAttempts, processorName, unmetWish, type LoadAttempt } from './loader';
-export type { CardFacts, ProductLibrary } from './cuda';
+export type { CardFacts, MissingForCard, ProductLibrary } from './cuda';
 export type { MachineLimits } from './cpu';
 export * from './table';
 
@@ -80,14 +80,15 @@ export function getBackend(device: Device): Backend {
   return backend;
 }
 
-/** What new tensors live on: what was set, else FAST_WEIGHTS_DEVICE, else the fastest there is. */
+/** What new tensors live on: what was set, else what the environment asks for, else the fastest there is. */
 export function defaultDevice(): Device {
   return (chosen ??= deviceFromEnvironment() ?? DEVICES.find((device) => find(device) !== null) ?? 'js');
 }
 
 function deviceFromEnvironment(): Device | undefined {
   const value = process.env.FAST_WEIGHTS_DEVICE;
-  if (!value) return undefined;
+  // Who names a card wants one.
+  if (!value) return process.env.FAST_WEIGHTS_CUDA_DEVICE ? getBackend('cuda').device : undefined;
   const device = DEVICES.find((known) => known === value);
   if (!device) {
     const expected = DEVICES.map((known) => `'${known}'`).join(' | ');

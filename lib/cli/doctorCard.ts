@@ -1,9 +1,9 @@
 // What `doctor` says of the graphics card: what it is, or what is missing and how to get it.
-import { type CardFacts, cardFacts, loadAttempts } from '../backends';
+import { cardFacts, loadAttempts, type MissingForCard } from '../backends';
 import { formatBytes } from '../viz';
 
 /** What a machine may lack. */
-type Missing = 'package' | 'driver' | 'newer driver' | 'card' | 'newer card';
+type Missing = 'package' | MissingForCard;
 
 export interface CardReport {
   available: boolean;
@@ -11,6 +11,7 @@ export interface CardReport {
   reason?: string;
   remedy?: string;
   name?: string;
+  index?: number;
   /** Compute capability. */
   capability?: string;
   multiprocessors?: number;
@@ -29,14 +30,11 @@ const REMEDIES: Record<Missing, string> = {
   driver: 'install the NVIDIA driver, 580 or newer; in a container, start it with access to the GPU',
   'newer driver': 'update the NVIDIA driver to 580 or newer',
   card: '`nvidia-smi` should list a card; in a container or virtual machine, hand one through to it',
+  index: 'set FAST_WEIGHTS_CUDA_DEVICE to one of these numbers, or unset it for the first card',
+  context:
+    '`nvidia-smi` shows what uses the card, its memory and its compute mode; another one: FAST_WEIGHTS_CUDA_DEVICE',
   'newer card': 'a card of the generation Ampere (2020) or newer is needed; the cpu device works without one',
 };
-
-function missingOf({ driver, runtime, name }: CardFacts): Missing {
-  if (driver === 0) return 'driver';
-  if (Math.floor(driver / 1000) < Math.floor(runtime / 1000)) return 'newer driver';
-  return name === '' ? 'card' : 'newer card';
-}
 
 /** 13000 is 13.0. */
 function version(number: number): string {
@@ -49,12 +47,12 @@ export function examineCard(): CardReport {
     const attempt = loadAttempts().find(({ step, ok }) => step === 'cuda package' && !ok);
     return { available: false, missing: 'package', reason: attempt?.reason, remedy: REMEDIES.package };
   }
-  const { reason, name, capability, multiprocessors, memory, driver, runtime, free, library, libraryReason } = facts;
-  const missing = reason === undefined ? undefined : missingOf(facts);
+  const { reason, missing, name, index, driver, runtime, memory, free } = facts;
+  const { capability, multiprocessors, library, libraryReason } = facts;
   return {
     available: reason === undefined,
     ...(missing && { missing, reason, remedy: REMEDIES[missing] }),
-    ...(name !== '' && { name, capability, multiprocessors, memory: { total: memory, free } }),
+    ...(name !== '' && { name, index, capability, multiprocessors, memory: { total: memory, free } }),
     ...(driver > 0 && { driver: version(driver) }),
     runtime: version(runtime),
     ...(library && { library, libraryReason }),
@@ -62,9 +60,10 @@ export function examineCard(): CardReport {
 }
 
 export function renderCard(report: CardReport): string[] {
-  const { name, capability, multiprocessors, memory, driver, runtime, library, libraryReason, reason, remedy } = report;
+  const { name, index, capability, multiprocessors, memory, driver, runtime, library, libraryReason } = report;
+  const { reason, remedy } = report;
   const lines = [
-    name && `${name}, compute capability ${capability}, ${multiprocessors} multiprocessors`,
+    name && `${name}, number ${index}, compute capability ${capability}, ${multiprocessors} multiprocessors`,
     memory && `${memory.free === undefined ? '' : `${formatBytes(memory.free)} free of `}${formatBytes(memory.total)}`,
     driver && `driver for CUDA ${driver}, addon for CUDA ${runtime}`,
     library && `products of matrices in training: ${library}${libraryReason ? ` (${libraryReason})` : ''}`,

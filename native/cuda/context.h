@@ -21,11 +21,15 @@ struct IndexFault {
 struct Context {
   cudaStream_t stream;
   // For products of a training step, where it is in use.
-  Cublas* cublas = nullptr;
+  const Cublas* cublas = nullptr;
   // Where a call that follows indices says which one it could not follow.
   IndexFault* fault = nullptr;
   // Device memory, aligned to 256 bytes and uninitialised, for the kernels that the present call starts.
-  void* (*scratch)(const Context&, int64_t bytes);
+  void* (*scratch)(const Context&, int64_t bytes) = nullptr;
+  // Bytes of it that a call asks for at most where it can do with less, in several rounds.
+  int64_t most_scratch = int64_t(512) << 20;
+  // Waits for the stream and gives memory that is only kept for reuse back to the card, whose runtime may need some.
+  void (*trim)(const Context&) = nullptr;
 
   template <class T>
   T* scratch_of(int64_t count) const {
@@ -49,8 +53,27 @@ class Unsupported : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-inline void check(const char* what, cudaError_t code) {
-  if (code != cudaSuccess) throw CudaError(what, code);
+// A number of an operation or a dtype that `where` has nothing for. A device's own switches end in a trap, which would
+// end the card's context: what a call asks for is compared before its launch.
+[[noreturn]] inline void unknown(const char* where, const char* what, int64_t number) {
+  throw Unsupported(std::string(where) + " on a card: there is no " + what + " " + std::to_string(number));
 }
+inline void require_known(const char* where, const char* what, int64_t number, int64_t count) {
+  if (number < 0 || number >= count) unknown(where, what, number);
+}
+
+// Both int32, or neither.
+inline void require_alike(const char* where, DType a, DType b) {
+  if ((a == kInt32) != (b == kInt32)) unknown(where, "way from dtype", a);
+}
+
+inline void check(const char* what, cudaError_t code) {
+  if (code == cudaSuccess) return;
+  cudaGetLastError();  // it is told here, and no later call is to blame
+  throw CudaError(what, code);
+}
+
+// Before the first launch, so that none of them has to find room for its code.
+void load_kernels();
 
 }  // namespace fw::cuda

@@ -235,6 +235,7 @@ struct Step {
 }  // namespace
 
 void shortConv(const Context& cx, const shortConvArgs& x) {
+  require_known("shortConv", "activation", x.activation, kSiluActivation + 1);
   const Filter filter = filter_of(x);
   const Sequences& sequences = filter.inputs.sequences;
   launch_places<Convolve>(cx, {filter, x.y, sequences.total(), x.activation == kSiluActivation}, sequences, x.d);
@@ -242,6 +243,7 @@ void shortConv(const Context& cx, const shortConvArgs& x) {
 }
 
 void shortConvBackward(const Context& cx, const shortConvBackwardArgs& x) {
+  require_known("shortConvBackward", "activation", x.activation, kSiluActivation + 1);
   const Filter filter = filter_of(x);
   const Sequences& sequences = filter.inputs.sequences;
   const int64_t total = sequences.total();
@@ -264,6 +266,7 @@ void shortConvBackward(const Context& cx, const shortConvBackwardArgs& x) {
 }
 
 void shortConvStep(const Context& cx, const shortConvStepArgs& x) {
+  require_known("shortConvStep", "activation", x.activation, kSiluActivation + 1);
   launch<Step>(cx, ceil_div(x.batch * x.d, kChannels), x);
 }
 

@@ -2,11 +2,22 @@
 // number of rows how to multiply, so that a row's bits depend on the rows beside it: only products of a training step
 // go there (cuda.md 6.9).
 #pragma once
-#include <cuda_runtime_api.h>
-
 #include <string>
 
+#include "context.h"
+
 namespace fw::cuda {
+
+// A call of cuBLAS that failed again after it was given what room there is. It is not replaced by other kernels: they sum
+// in another order, and a run would change its results in the middle.
+class LibraryError : public std::runtime_error {
+ public:
+  LibraryError(const char* call, const char* status, bool no_memory)
+      : std::runtime_error(std::string(call) + " failed: " + status +
+                           " (with FAST_WEIGHTS_CUBLAS=off training does without cuBLAS)"),
+        no_memory(no_memory) {}
+  const bool no_memory;
+};
 
 struct Cublas {
   // Numbers of its public interface. Every function returns a status, 0 for success.
@@ -16,6 +27,7 @@ struct Cublas {
   enum { kNoNarrowSums = 16 };                    // cublasMath_t: the default, without partial sums in bfloat16
   enum { kAnyAlgorithm = -1 };                    // cublasGemmAlgo_t
   enum { kMajorVersion = 0, kMinorVersion = 1 };  // libraryPropertyType
+  enum { kAllocationFailed = 3 };                 // cublasStatus_t
   using Handle = struct cublasContext*;
 
   int (*cublasGetProperty)(int which, int* value);
@@ -32,13 +44,18 @@ struct Cublas {
 
   Handle handle = nullptr;
   int major = 0, minor = 0;
-  std::string failure;  // why it is not in use
+  std::string absence;  // why the own kernels are used instead
 
-  bool usable() const { return handle && failure.empty(); }
-  // Whether a call went well; the library is not used again after one that did not.
-  bool passes(const char* call, int status) {
-    if (status != 0) failure = std::string(call) + " failed: " + cublasGetStatusString(status);
-    return status == 0;
+  bool usable() const { return handle != nullptr; }
+  // Makes a call that returns a status; where the first fails, once more with all the room that the cache holds.
+  template <class Call>
+  void require(const Context& cx, const char* name, const Call& call) const {
+    int status = call();
+    if (status == 0) return;
+    cudaGetLastError();
+    cx.trim(cx);  // throws what the card itself has died of
+    status = call();
+    if (status != 0) throw LibraryError(name, cublasGetStatusString(status), status == kAllocationFailed);
   }
 };
 

@@ -12,6 +12,8 @@
 // Not used: <<<>>>, static __shared__ variables, __constant__, float atomics, memcpy in device code, work that waits for
 // another block.
 #pragma once
+#include <type_traits>
+
 #include "context.h"
 
 #ifdef __CUDACC__
@@ -29,36 +31,84 @@ namespace fw::cuda {
 
 constexpr int kWarp = 32;
 
-#ifdef __CUDACC__
-// A launch that may not use more shared memory than this need not ask for it.
+// What a block of a kernel uses of shared memory at most: more than its Shared where a launch says how much it is.
+template <class Kernel, class = void>
+struct MostShared {
+  static constexpr int64_t bytes = sizeof(typename Kernel::Shared);
+};
+template <class Kernel>
+struct MostShared<Kernel, std::void_t<decltype(Kernel::most_shared())>> {
+  static constexpr int64_t bytes = Kernel::most_shared();
+};
+// What every card since Ampere has for a block.
+constexpr int64_t kMostSharedBytes = 99 << 10;
+
+// A launch that does not use more shared memory than this need not ask for it.
 constexpr int64_t kPlainSharedBytes = 48 << 10;
 
+#ifdef __CUDACC__
 // Threads and shared memory stand in the name, for native/cuda/resources.json. One block per multiprocessor is enough for
 // the compiler: left to itself it would spill registers to fit more of them than shared memory lets in.
-template <class Kernel, int threads = Kernel::kThreads, size_t shared = sizeof(typename Kernel::Shared)>
+template <class Kernel, int threads = Kernel::kThreads, size_t shared = MostShared<Kernel>::bytes>
 __global__ void __launch_bounds__(threads, 1) entry(const __grid_constant__ typename Kernel::Args args) {
   extern __shared__ __align__(128) unsigned char memory[];
   Kernel::run(args, *reinterpret_cast<typename Kernel::Shared*>(memory));
 }
+
+template <class Kernel>
+const void* function_of() {
+  return reinterpret_cast<const void*>(&entry<Kernel>);
+}
+// What the call itself returns: cudaGetLastError would also tell what others have left behind.
+template <class Kernel>
+cudaError_t start(const Context& cx, int64_t blocks, const typename Kernel::Args& args, int64_t bytes) {
+  void* arguments[] = {const_cast<typename Kernel::Args*>(&args)};
+  return cudaLaunchKernel(function_of<Kernel>(), dim3(static_cast<unsigned>(blocks)), dim3(Kernel::kThreads), arguments,
+                          static_cast<size_t>(bytes), cx.stream);
+}
+#else
+template <class Kernel>
+const void* function_of() {
+  return emulation::function_of<Kernel>();
+}
+template <class Kernel>
+cudaError_t start(const Context& cx, int64_t blocks, const typename Kernel::Args& args, int64_t bytes) {
+  return emulation::launch<Kernel>(cx.stream, blocks, Kernel::kThreads, bytes, args);
+}
 #endif
 
-// Starts `blocks` blocks on the stream of the context; `bytes` of shared memory where Shared only begins it.
+// Every kernel that some source launches, in a list for load_kernels.
+struct KernelEntry {
+  explicit KernelEntry(const void* function) : function(function), next(first) { first = this; }
+  const void* const function;
+  const KernelEntry* const next;
+  static inline const KernelEntry* first = nullptr;
+};
+template <class Kernel>
+inline const KernelEntry kernel_entry{function_of<Kernel>()};
+
+// Starts `blocks` blocks on the stream of the context; `bytes` of shared memory where Shared only begins it, at most what
+// Kernel::most_shared() says.
 template <class Kernel>
 void launch(const Context& cx, int64_t blocks, const typename Kernel::Args& args,
             int64_t bytes = sizeof(typename Kernel::Shared)) {
   static_assert(Kernel::kThreads % kWarp == 0 && Kernel::kThreads <= 1024, "whole warps");
+  static_assert(MostShared<Kernel>::bytes <= kMostSharedBytes, "more shared memory than some cards have");
   if (blocks <= 0) return;
+  if (bytes > MostShared<Kernel>::bytes) throw std::length_error("a kernel uses more shared memory than it says");
   if (blocks > INT32_MAX) throw std::length_error("a kernel of more than 2^31 - 1 blocks");
-#ifdef __CUDACC__
   if (bytes > kPlainSharedBytes) {
-    check("shared memory", cudaFuncSetAttribute(entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                static_cast<int>(bytes)));
+    check("shared memory", cudaFuncSetAttribute(kernel_entry<Kernel>.function,
+                                                cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)));
   }
-  entry<Kernel><<<static_cast<unsigned>(blocks), Kernel::kThreads, static_cast<size_t>(bytes), cx.stream>>>(args);
-  check("launch", cudaGetLastError());
-#else
-  check("launch", emulation::launch<Kernel>(cx.stream, blocks, Kernel::kThreads, bytes, args));
-#endif
+  cudaError_t code = start<Kernel>(cx, blocks, args, bytes);
+  // The stacks of a kernel's threads are found when it starts; a launch that finds no room for them has done nothing.
+  if (code == cudaErrorMemoryAllocation && cx.trim) {
+    cudaGetLastError();
+    cx.trim(cx);
+    code = start<Kernel>(cx, blocks, args, bytes);
+  }
+  check("launch", code);
 }
 
 // Declared here, defined in the source of its family, gathered in table.cu.

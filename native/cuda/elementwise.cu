@@ -142,6 +142,7 @@ struct Unary {
 #define FW_CASE(op) case op: apply<op>(args, x); break;
       FW_UNARY_OPS(FW_CASE)
 #undef FW_CASE
+      default: trap();
     }
     storeRun(args.y, i, left, x);
   }
@@ -165,12 +166,19 @@ struct UnaryBackward {
 #define FW_CASE(op) case op: apply<op>(args, x, d); break;
       FW_UNARY_OPS(FW_CASE)
 #undef FW_CASE
+      default: trap();
     }
     storeRun(args.dx, i, left, d);
   }
 };
 
-void unary(const Context& cx, const unaryArgs& a) { launch<Unary>(cx, flatBlocks(a.n), a); }
-void unaryBackward(const Context& cx, const unaryBackwardArgs& a) { launch<UnaryBackward>(cx, flatBlocks(a.n), a); }
+void unary(const Context& cx, const unaryArgs& a) {
+  require_known("unary", "operation", a.op, kClamp + 1);
+  launch<Unary>(cx, flatBlocks(a.n), a);
+}
+void unaryBackward(const Context& cx, const unaryBackwardArgs& a) {
+  require_known("unaryBackward", "operation", a.op, kClamp + 1);
+  launch<UnaryBackward>(cx, flatBlocks(a.n), a);
+}
 
 }  // namespace fw::cuda

@@ -92,9 +92,13 @@ struct GroupRows {
 
 }  // namespace
 
-void norm(const Context& cx, const normArgs& x) { launch_rows<Norm>(cx, x.rows, x.n, x); }
+void norm(const Context& cx, const normArgs& x) {
+  require_known("norm", "kind", x.kind, kL2 + 1);
+  launch_rows<Norm>(cx, x.rows, x.n, x);
+}
 
 void normBackward(const Context& cx, const normBackwardArgs& x) {
+  require_known("normBackward", "kind", x.kind, kL2 + 1);
   launch_rows<NormBackward>(cx, x.rows, x.n, x);
   const int64_t rows = ceil_div(x.rows, x.groups);
   if (x.dweight.data) fold<1>(cx, GroupRows{x, true}, x.groups * x.n, rows, kSum, 1, x.dweight);

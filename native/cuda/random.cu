@@ -67,6 +67,7 @@ struct Random {
 };
 
 void random(const Context& cx, const randomArgs& a) {
+  require_known("random", "kind", a.kind, 2);
   // With 24 bits like the uniforms, the width makes the product exact: fused or not, the same bits.
   const double width = static_cast<float>(a.b - a.a);
   launch<Random>(cx, flatBlocks(a.n),

@@ -129,6 +129,8 @@ void scan(const Context& cx, const Line& line, int64_t outputs, const Out& y) {
 }  // namespace
 
 void reduce(const Context& cx, const reduceArgs& x) {
+  require_known("reduce", "operation", x.op, kMin + 1);
+  require_alike("reduce", x.x.dtype, x.y.dtype);
   if (x.x.dtype == kInt32) return reduceWhole(cx, x);
   const Line line{x.x, x.n, x.inner, false};
   const int64_t outputs = x.outer * x.inner;
@@ -139,6 +141,7 @@ void reduce(const Context& cx, const reduceArgs& x) {
 }
 
 void argmax(const Context& cx, const argmaxArgs& x) {
+  if (x.y.dtype != kInt32) unknown("argmax", "dtype of positions", x.y.dtype);
   if (x.x.dtype == kInt32) return argmaxWhole(cx, x);
   const Line line{x.x, x.n, x.inner, false};
   const int64_t outputs = x.outer * x.inner;
@@ -148,6 +151,7 @@ void argmax(const Context& cx, const argmaxArgs& x) {
 }
 
 void cumsum(const Context& cx, const cumsumArgs& x) {
+  require_alike("cumsum", x.x.dtype, x.y.dtype);
   if (x.x.dtype == kInt32) return cumsumWhole(cx, x);
   const Line line{x.x, x.n, x.inner, x.reverse != 0};
   const int64_t outputs = x.outer * x.inner;

@@ -126,7 +126,7 @@ void copy(const Context& cx, const copyArgs& a) {
   switch (a.bytes) {
     case 2: return copyElements<uint16_t>(cx, a);
     case 4: return copyElements<uint32_t>(cx, a);
-    default: throw Unsupported("copy: unknown size of elements");
+    default: unknown("copy", "number of bytes", a.bytes);
   }
 }
 
@@ -149,6 +149,7 @@ FW_DEVICE void combineCommon(int64_t op, Run<T>& x, const Run<T>& y) {
     case kEq: return combineEach(x, y, [](T a, T b) { return a == b; });
     case kLt: return combineEach(x, y, [](T a, T b) { return a < b; });
     case kGt: return combineEach(x, y, [](T a, T b) { return a > b; });
+    default: trap();
   }
 }
 FW_DEVICE void combine(int64_t op, Run<int32_t>& x, const Run<int32_t>& y) {
@@ -201,6 +202,9 @@ struct Binary {
 };
 
 void binary(const Context& cx, const binaryArgs& a) {
+  require_known("binary", "operation", a.op, kRemainder + 1);
+  if (a.y.dtype == kInt32 && a.op == kDiv) unknown("binary of int32", "operation", a.op);
+  for (const In& x : {a.a, a.b}) require_alike("binary", x.dtype, a.y.dtype);
   const Walk walk = walkOf(a.shape, a.aStrides, a.bStrides);
   launch<Binary>(cx, flatBlocks(walk.width, walk.rows), {a.a, a.b, a.y, walk, a.op});
 }

@@ -1,6 +1,7 @@
 // Lines of elements folded by teams: a team is 1, 32 (a warp) or kLineThreads (the block) threads, and its size is chosen
 // by the length of the line alone, so that the order of every sum is, too.
 #pragma once
+#include "exact.cuh"
 #include "operand.cuh"
 
 namespace fw::cuda {
@@ -10,25 +11,6 @@ constexpr int kLineThreads = 256, kLineWarps = kLineThreads / kWarp;
 constexpr int64_t kShortLine = 1024;
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// A sum in float32 together with what its roundings have lost (Knuth's TwoSum): as good as one in float64.
-struct Sum {
-  float value = 0, rest = 0;
-
-  FW_DEVICE void add(float x) {
-    const float next = value + x, taken = next - value;
-    rest += (value - (next - taken)) + (x - taken);
-    value = next;
-  }
-  FW_DEVICE void add(const Sum& x) {
-    add(x.value);
-    rest += x.rest;
-  }
-  // Beside an infinite sum the rest is NaN.
-  FW_DEVICE float total() const { return rest == rest ? value + rest : value; }
-  // The logarithm, exact for sums just above 1 as well.
-  FW_DEVICE float log() const { return rest == rest ? logf(value) + rest / value : logf(value); }
-};
 
 FW_DEVICE Sum shuffle(const Sum& x, int from) { return {shuffle(x.value, from), shuffle(x.rest, from)}; }
 FW_DEVICE Sum shuffleXor(const Sum& x, int mask) { return {shuffleXor(x.value, mask), shuffleXor(x.rest, mask)}; }

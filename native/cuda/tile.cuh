@@ -18,6 +18,9 @@ FW_DEVICE int thread() { return static_cast<int>(threadIdx.x); }
 FW_DEVICE int64_t block() { return blockIdx.x; }
 FW_DEVICE int64_t blocks() { return gridDim.x; }
 
+// Ends the launch, and the context with it: for what cannot be, and must not pass for a result.
+FW_DEVICE void trap() { __trap(); }
+
 FW_DEVICE void barrier() { __syncthreads(); }
 FW_DEVICE void warpSync() { __syncwarp(); }
 

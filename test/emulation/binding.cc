@@ -70,6 +70,16 @@ Napi::Value host_functions(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::host_functions()));
 }
 
+Napi::Value late_kernels(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(emulation::late_kernels()));
+}
+
+Napi::Value last_error(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), emulation::last_error());
+}
+
+void hold(const Napi::CallbackInfo& info) { emulation::hold(info[0].As<Napi::Number>().Int64Value()); }
+
 // The emulated cuBLAS finds the emulated runtime in this addon, which Node.js has loaded for itself only.
 void show_to_libraries() {
   Dl_info here;
@@ -93,6 +103,9 @@ void add_emulation_functions(Napi::Object exports) {
   add("launches", launches);
   add("pinnedBytes", pinned_bytes);
   add("hostFunctions", host_functions);
+  add("lateKernels", late_kernels);
+  add("lastError", last_error);
+  add("hold", hold);
   show_to_libraries();
   exports["emulation"] = functions;
 }

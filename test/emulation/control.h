@@ -14,6 +14,12 @@ int64_t launches();
 // Bytes of the host that are pinned.
 int64_t pinned_bytes();
 int64_t host_functions();
+// Kernels that were loaded by their first launch, not before it.
+int64_t late_kernels();
+// The name of the error that cudaGetLastError would tell the calling thread.
+const char* last_error();
+// Lets no further command of any stream begin for so long; 0 lets them go on.
+void hold(int64_t milliseconds);
 
 // Of these kinds:
 //   race        two accesses without the barrier or warpSync that would order them
@@ -22,6 +28,7 @@ int64_t host_functions();
 //   bounds      an address that is not in use or not aligned; the launch fails
 //   divergence  lanes or threads that wait for each other at different places; the launch fails
 //   deadlock    threads that wait for others that will not come; the launch fails
+//   trap        what a kernel says cannot be; the launch fails
 struct Finding {
   std::string kind;
   std::string text;  // kernel, what happened, file:line

@@ -45,8 +45,8 @@ if (onEmulation) {
       });
     });
 
-    for (const failing of ['', '3', '4', '6']) {
-      it(`gives gradients as the own kernels do${failing && `, also where product ${failing} fails`}`, async () => {
+    for (const failing of ['', '3,once', '4,once,memory']) {
+      it(`gives gradients as the own kernels do${failing && `, also where a product fails (${failing})`}`, async () => {
         const error = await run('gradients', { ...emulated, ...(failing && { EMULATED_CUBLAS_FAILS: failing }) });
         expect(error).to.be.at.most(2e-6);
       });
@@ -74,20 +74,20 @@ if (onEmulation) {
         products: [0, 0, 0],
         says: ['own', 'FAST_WEIGHTS_CUBLAS is off', 'own', 'FAST_WEIGHTS_CUBLAS is off'],
       },
-      'lacking a function': {
-        env: { FAST_WEIGHTS_CUBLAS: path.join(build, 'libincomplete_cublas.so.12') },
+      'made to round to TF32 by NVIDIA_TF32_OVERRIDE': {
+        env: { FAST_WEIGHTS_CUBLAS: '', LD_LIBRARY_PATH: build, NVIDIA_TF32_OVERRIDE: '1' },
         products: [0, 0, 0],
-        says: ['own', 'cuBLAS has no cublasGemmStridedBatchedEx', 'own', 'cuBLAS has no cublasGemmStridedBatchedEx'],
+        says: ['own', /NVIDIA_TF32_OVERRIDE=1 makes cuBLAS round/, 'own', /NVIDIA_TF32_OVERRIDE=1/],
       },
-      'failing at the second product': {
-        env: { ...emulated, EMULATED_CUBLAS_FAILS: '2' },
-        products: [1, 0, 0],
-        says: ['cublas 12.9', '', 'own', 'cublasGemmStridedBatchedEx failed: CUBLAS_STATUS_EXECUTION_FAILED'],
+      'kept from TF32 by NVIDIA_TF32_OVERRIDE': {
+        env: { FAST_WEIGHTS_CUBLAS: '', LD_LIBRARY_PATH: build, NVIDIA_TF32_OVERRIDE: '0' },
+        products: [1, 1, 1],
+        says: ['cublas 12.9', '', 'cublas 12.9', ''],
       },
-      'without room for its memory': {
-        env: { ...emulated, FAST_WEIGHTS_EMULATED_CARD: 'memory=16777216' },
-        products: [0, 0, 0],
-        says: ['own', /no room/, 'own', /no room/],
+      'failing once': {
+        env: { ...emulated, EMULATED_CUBLAS_FAILS: '2,once' },
+        products: [1, 1, 1],
+        says: ['cublas 12.9', '', 'cublas 12.9', ''],
       },
     };
     for (const [name, { env, products, says }] of Object.entries(cases)) {
@@ -100,6 +100,58 @@ if (onEmulation) {
           if (typeof what === 'string') expect(said).to.equal(what);
           else expect(said).to.match(what);
         });
+      });
+    }
+
+    const failures: Record<string, { env: NodeJS.ProcessEnv; code: string; says: RegExp; library: string }> = {
+      'lacks a function': {
+        env: { FAST_WEIGHTS_CUBLAS: path.join(build, 'libincomplete_cublas.so.12') },
+        code: 'BACKEND',
+        says: /FAST_WEIGHTS_CUBLAS .* cannot be used: cuBLAS has no cublasGemmStridedBatchedEx; it is a path, `off`, or/,
+        library: 'none',
+      },
+      'is not there': {
+        env: { FAST_WEIGHTS_CUBLAS: '/nowhere/libcublas.so' },
+        code: 'BACKEND',
+        says: /FAST_WEIGHTS_CUBLAS .* cannot be used: \/nowhere\/libcublas\.so: .*No such file/,
+        library: 'none',
+      },
+      'would round to TF32': {
+        env: { ...emulated, NVIDIA_TF32_OVERRIDE: '1' },
+        code: 'BACKEND',
+        says: /cannot be used: NVIDIA_TF32_OVERRIDE=1 makes cuBLAS round float32 to TF32/,
+        library: 'none',
+      },
+      'fails at every product': {
+        env: { ...emulated, EMULATED_CUBLAS_FAILS: '1' },
+        code: 'BACKEND',
+        says: /cublasGemmStridedBatchedEx failed: CUBLAS_STATUS_EXECUTION_FAILED \(with FAST_WEIGHTS_CUBLAS=off /,
+        library: 'cublas 12.9',
+      },
+      'finds no memory for a product': {
+        env: { ...emulated, EMULATED_CUBLAS_FAILS: '1,memory' },
+        code: 'OUT_OF_MEMORY',
+        says: /cublasGemmStridedBatchedEx failed: CUBLAS_STATUS_ALLOC_FAILED .*of the card's bytes \d+ are free/,
+        library: 'cublas 12.9',
+      },
+      'does not begin': {
+        env: { ...emulated, EMULATED_CUBLAS_FAILS: 'create' },
+        code: 'BACKEND',
+        says: /cublasCreate_v2 failed/,
+        library: 'none',
+      },
+      'has no room for its memory': {
+        env: { ...emulated, FAST_WEIGHTS_EMULATED_CARD: 'memory=16777216' },
+        code: 'OUT_OF_MEMORY',
+        says: /no room on the card for the working memory of cuBLAS, 33554432 bytes/,
+        library: 'none',
+      },
+    };
+    for (const [name, { env, code, says, library }] of Object.entries(failures)) {
+      it(`one that ${name} is an error, and no other kernel steps in`, async () => {
+        const found = await run('refused', env);
+        expect(found).to.deep.include({ code, library, products: 0, inference: 600 });
+        expect(found.message).to.match(says);
       });
     }
 

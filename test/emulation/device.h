@@ -11,6 +11,12 @@ cudaError_t done(cudaError_t code);
 // Why no call can succeed: no driver, no card, or an earlier launch that failed; or cudaSuccess.
 cudaError_t unusable();
 
+// The calling thread's.
+int current_device();
+
+// What a launch asks of the runtime first: whether the kernel may use so much shared memory, and whether there is room.
+cudaError_t prepare(const void* function, size_t shared);
+
 // After it every call fails with `code`, until control.h's revive().
 void die(cudaError_t code);
 bool is_dead();
@@ -20,5 +26,7 @@ bool is_dead();
 void submit(cudaStream_t stream, std::function<void()> command, bool even_if_dead = false);
 void wait_for(cudaStream_t stream);
 void wait_for_all();
+// Of the thread that created it.
+int device_of(cudaStream_t stream);
 
 }  // namespace emulation

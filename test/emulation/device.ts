@@ -6,7 +6,7 @@ export const onEmulation = process.env.FAST_WEIGHTS_DEVICE === 'cuda-emulation';
 
 /** See control.h. */
 export interface Finding {
-  kind: 'race' | 'blocks' | 'copy' | 'bounds' | 'divergence' | 'deadlock';
+  kind: 'race' | 'blocks' | 'copy' | 'bounds' | 'divergence' | 'deadlock' | 'trap';
   text: string;
   count: number;
 }
@@ -33,6 +33,12 @@ export interface Emulation {
   pinnedBytes(): number;
   /** Products of the emulated cuBLAS, which nothing else calls. */
   hostFunctions(): number;
+  /** Kernels that were loaded by their first launch, not before it. */
+  lateKernels(): number;
+  /** The name of what cudaGetLastError would tell this thread. */
+  lastError(): string;
+  /** Lets nothing that is queued begin for so many milliseconds; 0 lets it go on. */
+  hold(milliseconds: number): void;
 }
 
 export function emulation(): Emulation {

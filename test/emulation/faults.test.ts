@@ -24,13 +24,21 @@ interface Attempt {
   afterwards: unknown;
 }
 
-async function tryOnCard(source: string, afterwards: string, card: string): Promise<Attempt> {
-  const { code, stdout, stderr } = await onCard(attempt(source, afterwards), card);
+async function tryOnCard(source: string, afterwards: string, card: string, env = {}): Promise<Attempt> {
+  const { code, stdout, stderr } = await onCard(attempt(source, afterwards), card, env);
   expect(code, stderr).to.equal(0);
   return JSON.parse(stdout) as Attempt;
 }
 
-const FAULTS: { card: string; missing: CardReport['missing']; reason: RegExp; remedy: RegExp }[] = [
+interface Fault {
+  card: string;
+  env?: NodeJS.ProcessEnv;
+  missing: CardReport['missing'];
+  reason: RegExp;
+  remedy: RegExp;
+}
+
+const FAULTS: Fault[] = [
   { card: 'driver=0', missing: 'driver', reason: /no NVIDIA driver is installed/, remedy: /install the NVIDIA driver/ },
   {
     card: 'driver=12040',
@@ -39,6 +47,35 @@ const FAULTS: { card: string; missing: CardReport['missing']; reason: RegExp; re
     remedy: /update the NVIDIA driver/,
   },
   { card: 'none', missing: 'card', reason: /no CUDA-capable device is detected/, remedy: /nvidia-smi/ },
+  {
+    card: 'cards=2',
+    env: { CUDA_VISIBLE_DEVICES: '' },
+    missing: 'card',
+    reason: /no CUDA-capable device is detected \(CUDA_VISIBLE_DEVICES is ""\)/,
+    remedy: /nvidia-smi/,
+  },
+  {
+    card: 'cards=3',
+    env: { CUDA_VISIBLE_DEVICES: '2,1', FAST_WEIGHTS_CUDA_DEVICE: '2' },
+    missing: 'index',
+    reason:
+      /the number of a card, got "2"; there are 0: Emulated card 2, 1: Emulated card 1 \(CUDA_VISIBLE_DEVICES is "2,1"\)/,
+    remedy: /FAST_WEIGHTS_CUDA_DEVICE/,
+  },
+  {
+    card: 'cards=1',
+    env: { FAST_WEIGHTS_CUDA_DEVICE: '0x' },
+    missing: 'index',
+    reason: /FAST_WEIGHTS_CUDA_DEVICE must be the number of a card, got "0x"; there are 0: Emulated card/,
+    remedy: /FAST_WEIGHTS_CUDA_DEVICE/,
+  },
+  {
+    card: 'cards=2,busy=1',
+    env: { FAST_WEIGHTS_CUDA_DEVICE: '1' },
+    missing: 'context',
+    reason: /Emulated card 1 gives this process no context: .* busy or unavailable/,
+    remedy: /compute mode/,
+  },
   {
     card: 'capability=7.5',
     missing: 'newer card',
@@ -50,29 +87,55 @@ const FAULTS: { card: string; missing: CardReport['missing']; reason: RegExp; re
 describeEmulated('faults of the emulated card', function () {
   this.timeout(60_000);
 
-  for (const { card, missing, reason, remedy } of FAULTS) {
-    it(`no ${missing}: the error says why, and the cpu device computes`, async () => {
+  for (const { card, env, missing, reason, remedy } of FAULTS) {
+    it(`no ${missing} (${card}): the error says why, and the cpu device computes`, async () => {
       const there = "return fw.ones([3], { device: 'cpu' }).sum().item();";
-      const found = await tryOnCard("fw.ones([3], { device: 'cuda-emulation' })", there, card);
+      const found = await tryOnCard("fw.ones([3], { device: 'cuda-emulation' })", there, card, env);
       expect(found).to.deep.include({ typed: true, code: 'DEVICE', afterwards: 3 });
       expect(found.message)
         .to.match(/the cuda-emulation device is not available \(emulation: /)
         .and.match(reason);
     });
 
-    it(`no ${missing}: doctor says what to do`, async () => {
-      const [text, json] = await Promise.all([
-        runOnCard([MAIN, 'doctor'], card),
-        runOnCard([MAIN, 'doctor', '--json'], card),
-      ]);
-      expect([text.code, json.code], text.stderr).to.deep.equal([0, 0]);
-      expect(text.stdout).to.match(reason).and.match(remedy);
-      const report = (JSON.parse(json.stdout) as { card: CardReport }).card;
+    it(`no ${missing} (${card}): doctor says what to do`, async () => {
+      const { code, stdout, stderr } = await runOnCard([MAIN, 'doctor', '--json'], card, env);
+      expect(code, stderr).to.equal(1); // the environment asks for this card
+      const report = (JSON.parse(stdout) as { card: CardReport }).card;
       expect(report).to.deep.include({ available: false, missing, runtime: '13.0' });
       expect(report.reason).to.match(reason);
       expect(report.remedy).to.match(remedy);
     });
   }
+
+  it('doctor says in words what is missing', async () => {
+    const [{ card, reason, remedy }] = FAULTS;
+    const { code, stdout, stderr } = await runOnCard([MAIN, 'doctor'], card);
+    expect(code, stderr).to.equal(1);
+    expect(stdout).to.match(reason).and.match(remedy);
+  });
+
+  it('the card that is asked for computes, in every thread', async () => {
+    const source = `
+      const { Worker } = require('node:worker_threads');
+      const library = JSON.stringify(require.resolve('./lib/index.ts'));
+      const body = "require('tsx/cjs'); const fw = require(" + library + ");" +
+        "require('node:worker_threads').parentPort.postMessage(fw.ones([4]).sum().item());";
+      const here = [fw.devices()[0].name, fw.ones([3]).sum().item()];
+      new Worker(body, { eval: true }).on('message', (there) => console.log(JSON.stringify([...here, there])));`;
+    const env = { CUDA_VISIBLE_DEVICES: '0,2', FAST_WEIGHTS_CUDA_DEVICE: '1' };
+    const { stdout, stderr } = await onCard(source, 'cards=3', env);
+    expect(stderr).to.equal('');
+    expect(JSON.parse(stdout)).to.deep.equal(['Emulated card 2 (compute capability 9.0)', 3, 4]);
+  });
+
+  it('who names a card wants one: without it there is an error, not another device', async () => {
+    const { code, message } = await tryOnCard('fw.ones([3]);', '', '', {
+      FAST_WEIGHTS_DEVICE: '',
+      FAST_WEIGHTS_CUDA_DEVICE: '99',
+    });
+    expect(code).to.equal('DEVICE');
+    expect(message).to.match(/the cuda device is not available/);
+  });
 
   it('doctor describes a card that can be used', async () => {
     const { code, stdout, stderr } = await runOnCard([MAIN, 'doctor', '--json'], `memory=${256 << 20}`);
@@ -81,7 +144,13 @@ describeEmulated('faults of the emulated card', function () {
       card: CardReport;
       devices: { device: string; selfTest?: { passed: boolean } }[];
     };
-    expect(card).to.deep.include({ available: true, name: 'Emulated card', capability: '9.0', driver: '13.0' });
+    expect(card).to.deep.include({
+      available: true,
+      name: 'Emulated card',
+      capability: '9.0',
+      index: 0,
+      driver: '13.0',
+    });
     expect(card.memory!.total).to.equal(256 << 20);
     expect(card.memory!.free).to.be.within(1, 256 << 20);
     expect(devices.find((d) => d.device === 'cuda-emulation')?.selfTest?.passed).to.equal(true);
@@ -104,6 +173,40 @@ describeEmulated('faults of the emulated card', function () {
     expect(found.message)
       .to.match(/no room/)
       .and.match(/\d+ bytes/);
+  });
+
+  describe('a launch that finds no room for its stacks', () => {
+    const card = `memory=${64 << 20},launchRoom=${12 << 20}`;
+
+    it('is made again when what was only kept for reuse is given back', async () => {
+      const source =
+        'fw.noGrad(() => fw.scope(() => { fw.tensor(new Float32Array(14 << 20)); })); fw.ones([3]).sum().item();';
+      expect(await tryOnCard(source, 'return fw.ones([1000]).sum().item();', card)).to.deep.include({
+        typed: false,
+        afterwards: 1000,
+      });
+    });
+
+    it('is an error of memory when there is none to give back, and nothing worse', async () => {
+      const source = 'globalThis.kept = fw.tensor(new Float32Array(14 << 20)); fw.ones([3]);';
+      const freed = 'globalThis.kept.dispose(); return fw.ones([1000]).sum().item();';
+      const found = await tryOnCard(source, freed, card);
+      expect(found).to.deep.include({ typed: true, code: 'OUT_OF_MEMORY', afterwards: 1000 });
+      expect(found.message).to.match(
+        /no room on the card: launch: out of memory; of its bytes \d+ are free, \d+ in use/,
+      );
+    });
+  });
+
+  it('an attribute that cannot be set fails its own launch, and no later one', async () => {
+    const product = 'fw.ones([300, 300]).matmul(fw.ones([300, 300])).sum().item()';
+    const later = `
+      const addon = require(require('node:path').resolve('build-emulation/fast_weights_emulation.node'));
+      return [addon.emulation.lastError(), fw.ones([3]).sum().item(), ${product}];`;
+    const found = await tryOnCard(product, later, 'failAttribute=1');
+    expect(found).to.deep.include({ typed: true, code: 'BACKEND' });
+    expect(found.message).to.match(/matmul: shared memory: invalid argument/);
+    expect(found.afterwards).to.deep.equal(['cudaSuccess', 3, 27e6]);
   });
 
   it('a launch that fails: the next read throws, and so does all that follows, but not the process', async () => {

@@ -79,6 +79,68 @@ if (onEmulation) {
       expect(card.pinnedBytes() - before).to.be.within(100 << 16, 220 << 16);
     });
 
+    it('one thread may use the card while another waits to give pinned memory back', async () => {
+      const result = await inChild(`
+        const held = 3000;
+        const body = \`
+          const addon = require(${addon});
+          const { parentPort, workerData } = require('node:worker_threads');
+          addon.free(addon.allocate(64));
+          parentPort.postMessage('ready');
+          Atomics.wait(workerData, 0, 0);
+          Atomics.wait(workerData, 0, 1, 300); // the other thread is inside its call by now
+          const began = performance.now();
+          addon.free(addon.allocate(64));
+          parentPort.postMessage(performance.now() - began);
+          addon.emulation.hold(0);
+        \`;
+        const shared = new Int32Array(new SharedArrayBuffer(4));
+        const messages = [];
+        const worker = new Worker(body, { eval: true, workerData: shared });
+        const done = new Promise((resolve, reject) =>
+          worker.on('message', (m) => (messages.push(m), messages.length === 2 && resolve())).on('error', reject));
+        while (messages.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+        const id = addon.allocate(300 << 20);
+        addon.emulation.hold(held);
+        Atomics.store(shared, 0, 1);
+        Atomics.notify(shared, 0);
+        addon.write(id, 0, new Float32Array(75 << 20)); // more than stays pinned
+        await done;
+        return messages[1] < held / 2 || messages[1];`);
+      expect(result).to.equal(true);
+    });
+
+    it('no kernel is loaded by its first launch, and no call leaves an error to the next', async () => {
+      const result = await inChild(`
+        const x = fw.ones([3]);
+        await Promise.all([1, 2, 3, 4].map(() => x.data())); // four blocks to copy through, all free
+        burden();
+        for (let i = 0; i < 4; i++) fw.tensor([1, 2]); // the last ones pass by blocks that wait for the burden
+        const error = addon.emulation.lastError();
+        fw.deltaRule(fw.ones([1, 3, 1, 4]), fw.ones([1, 3, 1, 4]), fw.ones([1, 3, 1, 4])).output.sum().item();
+        return [error, addon.emulation.lastError(), addon.emulation.lateKernels()];`);
+      expect(result).to.deep.equal(['cudaSuccess', 'cudaSuccess', 0]);
+    });
+
+    it('without the cache every block is an allocation of the card of its size', async () => {
+      const result = await inChild(
+        `const taken = () => { const { total, free } = addon.memoryUsage(); return total - free; };
+        const before = taken();
+        const [x, y] = [fw.ones([5]), fw.ones([1000])];
+        const during = taken();
+        fw.noGrad(() => fw.scope(() => { fw.rand([40, 3000]).sum(0).dataSync(); }));
+        const [sum, after] = [x.sum().item(), addon.memoryUsage()];
+        x.dispose(), y.dispose();
+        return [before, during, sum, after.cached, addon.emulation.findings().length];`,
+        { FAST_WEIGHTS_CUDA_CACHE: 'off', FAST_WEIGHTS_CHECK: '0' },
+      );
+      expect(result).to.deep.equal([0, 4 * 1005, 5, 0, 0]);
+      const wrong = `try { fw.ones([1]); } catch (error) { return [error.code, error.message]; }`;
+      const [code, message] = (await inChild(wrong, { FAST_WEIGHTS_CUDA_CACHE: 'no' })) as [string, string];
+      expect(code).to.equal('BACKEND');
+      expect(message).to.match(/FAST_WEIGHTS_CUDA_CACHE must be `off` or unset, got "no"/);
+    });
+
     it('memory does not grow over steps', () => {
       const w = fw.rand([24, 24], { requiresGrad: true });
       const step = (): void =>
@@ -101,7 +163,7 @@ if (onEmulation) {
       const result = await inChild(
         `const row = () => fw.zeros([1, 4096, 16, 16]);
         const [q, k, v, g] = [row(), row(), row(), row()];
-        const ballast = fw.zeros([24 << 18]);
+        const ballast = fw.zeros([42 << 18]);
         const run = () => fw.scope(() => fw.noGrad(() => fw.recurrence({ q, k, v, valueGate: g })));
         const before = addon.memoryUsage().live;
         let failure;

@@ -36,6 +36,12 @@ double rsqrt(double x) noexcept { return 1 / sqrt(x); }
 float __fdividef(float x, float y) noexcept { return about(static_cast<double>(x) / y, x); }
 float __saturatef(float x) noexcept { return x != x ? 0 : fminf(fmaxf(x, 0), 1); }
 
+float __fadd_rn(float x, float y) noexcept { return x + y; }
+float __fsub_rn(float x, float y) noexcept { return x - y; }
+float __fmul_rn(float x, float y) noexcept { return x * y; }
+double __dadd_rn(double x, double y) noexcept { return x + y; }
+double __dmul_rn(double x, double y) noexcept { return x * y; }
+
 uint32_t __float_as_uint(float x) noexcept { return same_bits<uint32_t>(x); }
 int32_t __float_as_int(float x) noexcept { return same_bits<int32_t>(x); }
 float __uint_as_float(uint32_t x) noexcept { return same_bits<float>(x); }

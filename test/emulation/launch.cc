@@ -36,9 +36,9 @@ void run(const Launch& launch) {
 cudaError_t enqueue(cudaStream_t stream, Launch launch) {
   const cudaError_t code = unusable();
   if (code != cudaSuccess) return done(code);
-  int most = 0;
-  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
-  if (launch.bytes > most) return done(cudaErrorInvalidValue);
+  if (device_of(stream) != current_device()) return done(cudaErrorInvalidResourceHandle);
+  const cudaError_t ready = prepare(launch.function, static_cast<size_t>(launch.bytes));
+  if (ready != cudaSuccess) return done(ready);
   submit(stream, [launch = std::move(launch)] { run(launch); });
   return cudaSuccess;
 }

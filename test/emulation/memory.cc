@@ -160,6 +160,7 @@ cudaError_t cudaFreeHost(void* data) {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
   cudaError_t code = unusable();
   if (code != cudaSuccess || bytes == 0) return done(code);
+  if (device_of(stream) != current_device()) return done(cudaErrorInvalidResourceHandle);
   bool from_pageable, to_pageable;
   {
     const std::lock_guard<std::mutex> lock(mutex);

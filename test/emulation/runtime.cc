@@ -2,7 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
+#include <map>
 #include <mutex>
+#include <string>
+#include <vector>
 
 #include "card.h"
 #include "device.h"
@@ -13,6 +17,14 @@ namespace {
 thread_local cudaError_t last = cudaSuccess;
 auto& mutex = *new std::mutex;
 cudaError_t death = cudaSuccess;
+
+// What the runtime knows of a kernel.
+struct Function {
+  bool loaded = false;
+  size_t shared = 0;  // that it may use beyond what all may
+};
+auto& functions = *new std::map<const void*, Function>;
+int64_t late_loads = 0;
 
 Card read_card() {
   Card card;
@@ -25,9 +37,34 @@ Card read_card() {
     if (name == "driver") card.driver = atoi(value.c_str());
     if (name == "none") card.none = true;
     if (name == "failLaunch") card.fail_launch = atoll(value.c_str());
+    if (name == "failAttribute") card.fail_attribute = atoll(value.c_str());
+    if (name == "cards") card.cards = atoi(value.c_str());
+    if (name == "busy") card.busy = atoi(value.c_str());
+    if (name == "launchRoom") card.launch_room = strtoull(value.c_str(), nullptr, 10);
   });
   return card;
 }
+
+// The numbers of the cards that a process sees: those of CUDA_VISIBLE_DEVICES up to the first that is none.
+const std::vector<int>& visible_cards() {
+  static const std::vector<int> visible = [] {
+    std::vector<int> found;
+    const char* const setting = getenv("CUDA_VISIBLE_DEVICES");
+    if (!setting) {
+      for (int i = 0; i < card().cards; i++) found.push_back(i);
+      return found;
+    }
+    bool valid = true;
+    each_setting(setting, [&](const std::string& name, const std::string&) {
+      const int number = name.empty() || name.find_first_not_of("0123456789") != std::string::npos ? -1 : atoi(name.c_str());
+      valid = valid && number >= 0 && number < card().cards;
+      if (valid) found.push_back(number);
+    });
+    return found;
+  }();
+  return visible;
+}
+thread_local int device = 0;
 
 struct Names {
   cudaError_t code;
@@ -40,6 +77,7 @@ constexpr Names kNames[] = {
     {cudaErrorInvalidConfiguration, "cudaErrorInvalidConfiguration", "invalid configuration argument"},
     {cudaErrorInsufficientDriver, "cudaErrorInsufficientDriver",
      "CUDA driver version is insufficient for CUDA runtime version"},
+    {cudaErrorDevicesUnavailable, "cudaErrorDevicesUnavailable", "CUDA-capable device(s) is/are busy or unavailable"},
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
@@ -76,16 +114,18 @@ const Card& card() {
 }
 
 cudaError_t done(cudaError_t code) {
-  if (code != cudaSuccess && code != cudaErrorNotReady) last = code;
+  if (code != cudaSuccess) last = code;
   return code;
 }
 
 cudaError_t unusable() {
   if (card().driver < CUDART_VERSION) return cudaErrorInsufficientDriver;
-  if (card().none) return cudaErrorNoDevice;
+  if (card().none || visible_cards().empty()) return cudaErrorNoDevice;
   const std::lock_guard<std::mutex> lock(mutex);
   return death;
 }
+
+int current_device() { return device; }
 
 void die(cudaError_t code) {
   const std::lock_guard<std::mutex> lock(mutex);
@@ -127,23 +167,30 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 cudaError_t cudaGetDeviceCount(int* count) {
   const cudaError_t code = unusable();
-  *count = code == cudaSuccess ? 1 : 0;
+  *count = code == cudaSuccess ? static_cast<int>(visible_cards().size()) : 0;
   return done(code);
 }
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device();
   return done(unusable());
 }
-cudaError_t cudaSetDevice(int device) {
-  const cudaError_t code = unusable();
-  return done(code == cudaSuccess && device != 0 ? cudaErrorInvalidDevice : code);
+// A context is made here, if the card gives one.
+cudaError_t cudaSetDevice(int chosen) {
+  cudaError_t code = unusable();
+  if (code != cudaSuccess) return done(code);
+  if (chosen < 0 || chosen >= static_cast<int>(visible_cards().size())) return done(cudaErrorInvalidDevice);
+  if (visible_cards()[chosen] == card().busy) return done(cudaErrorDevicesUnavailable);
+  device = chosen;
+  return cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  const cudaError_t code = cudaSetDevice(device);
-  if (code != cudaSuccess) return code;
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int of) {
+  const cudaError_t code = unusable();
+  if (code != cudaSuccess) return done(code);
+  if (of < 0 || of >= static_cast<int>(visible_cards().size())) return done(cudaErrorInvalidDevice);
   *properties = {};
   strcpy(properties->name, "Emulated card");
+  if (visible_cards()[of] > 0) strcat(properties->name, (" " + std::to_string(visible_cards()[of])).c_str());
   properties->major = card().major;
   properties->minor = card().minor;
   properties->totalGlobalMem = card().memory;
@@ -184,7 +231,40 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return cudaSuccess;
 }
 
-cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
+cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute, int value) {
   const cudaError_t code = unusable();
-  return done(code == cudaSuccess && static_cast<size_t>(value) > shared_per_block() ? cudaErrorInvalidValue : code);
+  if (code != cudaSuccess) return done(code);
+  static int64_t calls = 0;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (++calls == card().fail_attribute || static_cast<size_t>(value) > shared_per_block()) {
+    return done(cudaErrorInvalidValue);
+  }
+  functions[function].shared = static_cast<size_t>(value);
+  return cudaSuccess;
 }
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
+  const cudaError_t code = unusable();
+  if (code != cudaSuccess) return done(code);
+  const std::lock_guard<std::mutex> lock(mutex);
+  *attributes = {};
+  functions[function].loaded = true;
+  return cudaSuccess;
+}
+
+namespace emulation {
+cudaError_t prepare(const void* function, size_t shared) {
+  size_t free = 0, total = 0;
+  cudaMemGetInfo(&free, &total);
+  const std::lock_guard<std::mutex> lock(mutex);
+  Function& known = functions[function];
+  if (!known.loaded) late_loads++;
+  known.loaded = true;
+  if (shared > std::max(kPlainShared, known.shared)) return cudaErrorInvalidValue;
+  return free < card().launch_room ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+int64_t late_kernels() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return late_loads;
+}
+const char* last_error() { return cudaGetErrorName(last); }
+}  // namespace emulation

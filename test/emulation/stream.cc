@@ -18,11 +18,14 @@ auto& mutex = *new std::mutex;
 auto& changed = *new std::condition_variable;
 // Held by the command that runs.
 auto& running = *new std::mutex;
+// No command begins before.
+Clock::time_point held_until;
 }  // namespace
 
 struct CUstream_st {
   std::deque<std::function<void()>> queue;
   int64_t submitted = 0, finished = 0;
+  const int device = emulation::current_device();
   bool ending = false;
 
   void run() {
@@ -30,6 +33,7 @@ struct CUstream_st {
     for (;;) {
       changed.wait(lock, [&] { return !queue.empty() || ending; });
       if (queue.empty()) break;
+      while (Clock::now() < held_until) changed.wait_until(lock, held_until);
       const std::function<void()> command = std::move(queue.front());
       queue.pop_front();
       lock.unlock();
@@ -93,6 +97,17 @@ void wait_for(cudaStream_t stream) {
   std::unique_lock<std::mutex> lock(mutex);
   wait(lock, resolve(stream));
 }
+int device_of(cudaStream_t stream) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return resolve(stream)->device;
+}
+
+void hold(int64_t milliseconds) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  held_until = Clock::now() + std::chrono::milliseconds(milliseconds);
+  changed.notify_all();
+}
+
 int64_t host_functions() { return host_function_count; }
 void wait_for_all() {
   std::unique_lock<std::mutex> lock(mutex);
@@ -130,7 +145,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   {
     const std::lock_guard<std::mutex> lock(mutex);
     const cudaStream_t queried = resolve(stream);
-    if (queried->finished < queried->submitted) return cudaErrorNotReady;
+    if (queried->finished < queried->submitted) return done(cudaErrorNotReady);
   }
   return done(unusable());
 }
@@ -174,7 +189,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   const cudaError_t code = unusable();
   if (code != cudaSuccess) return done(code);
   const std::lock_guard<std::mutex> lock(mutex);
-  return event->state->reached < event->state->recorded ? cudaErrorNotReady : cudaSuccess;
+  return done(event->state->reached < event->state->recorded ? cudaErrorNotReady : cudaSuccess);
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   {

@@ -8,16 +8,16 @@ export function describeEmulated(title: string, body: (this: Mocha.Suite) => voi
   else describe.skip(`${title} (npm run test:emulation)`, body);
 }
 
-function environment(card: string): NodeJS.ProcessEnv {
-  return { FAST_WEIGHTS_DEVICE: 'cuda-emulation', FAST_WEIGHTS_EMULATED_CARD: card };
+function environment(card: string, env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { FAST_WEIGHTS_DEVICE: 'cuda-emulation', FAST_WEIGHTS_EMULATED_CARD: card, ...env };
 }
 
 /** Runs source text with the library as `fw`; `card` is what test/emulation/card.h reads. */
-export function onCard(source: string, card = ''): Promise<Finished> {
-  return runSource(source, environment(card));
+export function onCard(source: string, card = '', env: NodeJS.ProcessEnv = {}): Promise<Finished> {
+  return runSource(source, environment(card, env));
 }
 
 /** Runs a file of the clone. */
-export function runOnCard(args: string[], card = ''): Promise<Finished> {
-  return finish(start(args, environment(card)));
+export function runOnCard(args: string[], card = '', env: NodeJS.ProcessEnv = {}): Promise<Finished> {
+  return finish(start(args, environment(card, env)));
 }

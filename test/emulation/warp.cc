@@ -110,6 +110,9 @@ int thread() noexcept { return emulation::block.current; }
 int64_t block() noexcept { return emulation::block.index; }
 int64_t blocks() noexcept { return emulation::block.blocks; }
 
+void trap(int line, const char* file) {
+  fail(cudaErrorLaunchFailure, "trap", text_of({"trap", file, line}));
+}
 void barrier(int line, const char* file) {
   const Place place = {"barrier", file, line};
   if (!site_at(place).muted) meet_block(place);

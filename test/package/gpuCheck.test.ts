@@ -1,6 +1,7 @@
 // `npm run gpu-check` on a machine without a GPU: it says so, and on another device does what it would do on one.
 import { expect } from 'chai';
 import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { readJson, root, run, temporaryFolder } from './sandbox';
 
 interface Result {
@@ -19,6 +20,25 @@ describe('gpu-check', function () {
     const { status, output } = check();
     expect(status, output).to.equal(1);
     expect(output).to.match(/no GPU: the cuda device is not available\ndriver: .*\ncuda package: /);
+  });
+
+  it('refuses what would change its numbers', () => {
+    const { status, output } = run(root, 'env', [
+      'NVIDIA_TF32_OVERRIDE=1',
+      'node',
+      'scripts/gpu-check.mjs',
+      '--device=js',
+    ]);
+    expect(status, output).to.equal(1);
+    expect(output).to.match(/NVIDIA_TF32_OVERRIDE=1 makes NVIDIA's libraries round float32 to TF32: unset it/);
+  });
+
+  it('runs as many processes of tests as cores and the memory of the card allow', async () => {
+    const { jobsFor } = (await import(path.join(root, 'scripts/gpu-check.mjs'))) as {
+      jobsFor(cores: number, free?: number): number;
+    };
+    expect([jobsFor(1), jobsFor(12), jobsFor(64)]).to.deep.equal([1, 6, 8]);
+    expect([4, 11, 80].map((gibibytes) => jobsFor(64, gibibytes * 2 ** 30))).to.deep.equal([1, 3, 8]);
   });
 
   it('writes the result of each step, and does none twice', () => {

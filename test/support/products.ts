@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as fw from '../../lib';
 import { cardFacts, defaultDevice, getBackend, type Backend } from '../../lib/backends';
 import type { CudaAddon } from '../../lib/backends/cuda';
+import type { FastWeightsError } from '../../lib';
 import { compileEncoder } from '../../lib/backends/encode';
 import { evaluate, startRun } from '../../lib/train';
 import type { Emulation } from '../emulation/device';
@@ -235,6 +236,21 @@ function failing(): { errors: number[]; products: number[]; libraries: (string |
   };
 }
 
+/** A product of training that fails, and one of inference afterwards. */
+function refused(): Record<'code' | 'message' | 'library', string> & Record<'products' | 'inference', number> {
+  const [a, b] = [fw.ones([9, 30]), fw.ones([30, 20])];
+  const before = count();
+  let failure = { code: 'none', message: '' };
+  try {
+    trained(() => a.matmul(b));
+  } catch (error) {
+    failure = error as FastWeightsError;
+  }
+  const { code, message } = failure;
+  const inference = fw.ones([1, 30]).matmul(b).sum().item();
+  return { code, message, library: cardFacts()!.library!, products: count() - before, inference };
+}
+
 const PROGRAMS = {
   dense: () => ({
     library: cardFacts()!.library,
@@ -268,6 +284,7 @@ const PROGRAMS = {
   gradients,
   training,
   failing,
+  refused,
 };
 export type Program = keyof typeof PROGRAMS;
 export type Report<P extends Program> = Awaited<ReturnType<(typeof PROGRAMS)[P]>>;

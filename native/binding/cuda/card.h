@@ -1,5 +1,6 @@
-// The graphics card, one for the whole process: its stream, its memory, and whether it is still well. Every call takes
-// its mutex, so that environments of several threads put their work onto the one stream in turn.
+// The graphics card, one for the whole process: its stream, its memory, and whether it is still well. Environments of
+// several threads put their work onto the one stream in turn, under its mutex; what waits for the card, or for the host to
+// pin memory, does so without it.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -16,8 +17,10 @@
 namespace fw {
 
 struct CardFacts {
-  std::string reason;  // why there is none to use; empty when there is
+  std::string reason;   // why there is none to use; empty when there is
+  std::string missing;  // then in a word: see lib/backends/cuda.ts
   std::string name;
+  int index = 0;  // among the cards that CUDA_VISIBLE_DEVICES leaves
   int major = 0, minor = 0, multiprocessors = 0;
   int driver = 0, runtime = 0;  // 13000 is CUDA 13.0; driver 0: none
   int64_t memory = 0;
@@ -25,7 +28,7 @@ struct CardFacts {
 
 class Card {
  public:
-  // Looks once, at the first call.
+  // Looks once, at the first call: a card counts as there to use when it has given this process a context.
   static const CardFacts& facts();
   // Throws std::runtime_error with the reason when there is no card to use.
   static Card& get();
@@ -57,9 +60,11 @@ class Card {
   // An empty one ends when everything before it has.
   std::shared_ptr<const Download> start_download(char* to, const void* from, int64_t bytes);
 
-  // Opens cuBLAS, once, and says what it is or why there is none.
+  // Opens cuBLAS, if that has not been done; throws where it is asked for or there, and does not open.
+  void open_library();
+  // What multiplies matrices in training.
   struct Library {
-    std::string name;  // "cublas 13.1", or "own": the kernels of native/cuda
+    std::string name;  // "cublas 13.1"; "own": the kernels of native/cuda; "none" where open_library throws
     std::string reason;
   };
   Library library();
@@ -68,14 +73,14 @@ class Card {
   template <class Args>
   void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, bool training,
               cuda::IndexFault* fault) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    require_well();
-    launches_.add(args);
-    const ScratchOfCall scratch{*this};
-    context_.fault = fault;
-    context_.cublas = training && cublas_.usable() ? &cublas_ : nullptr;
-    attempt([&] { kernel(context_, args); });
-    if (synchronous_) attempt([&] { cuda::check("kernel", cudaStreamSynchronize(context_.stream)); });
+    locked([&] {
+      launches_.add(args);
+      const ScratchOfCall scratch{*this};
+      context_.fault = fault;
+      context_.cublas = training && cublas_.usable() ? &cublas_ : nullptr;
+      kernel(context_, args);
+      if (synchronous_) cuda::check("kernel", cudaStreamSynchronize(context_.stream));
+    });
   }
 
   struct Usage {
@@ -99,20 +104,42 @@ class Card {
   };
 
   Card();
-  void require_well() const;
-  // After an error that ends the card's context nothing works any more: says so from then on, with the last launches.
+  void open();
+  // The device is chosen for each thread; workers come with their own.
+  static void choose_device();
+  // With the mutex, on a card that is well.
+  template <class Action>
+  void locked(const Action& action) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!failure_.empty()) throw std::runtime_error(failure_);
+    attempt([&] {
+      choose_device();
+      action();
+    });
+  }
+  // For what may wait.
+  template <class Action>
+  void unlocked(const Action& action) {
+    try {
+      choose_device();
+      action();
+    } catch (const cuda::CudaError&) {
+      std::lock_guard<std::mutex> lock(mutex_);
+      tell();
+    }
+  }
   template <class Action>
   void attempt(const Action& action) {
     try {
       action();
-    } catch (const cuda::CudaError& error) {
-      fail(error);
-      throw;
-    } catch (const cuda::Unsupported& error) {
-      throw CodedError("UNSUPPORTED", error.what());
+    } catch (...) {
+      tell();
     }
   }
-  void fail(const cuda::CudaError& error);
+  // Throws the present exception as what JavaScript is to see. After an error that ends the card's context nothing works
+  // any more: says so from then on, with the last launches. The mutex is held.
+  [[noreturn]] void tell();
+  std::string room() const;
 
   std::mutex mutex_;
   CardContext context_;

@@ -8,7 +8,11 @@ namespace {
 Napi::Value card(const Napi::CallbackInfo& info) {
   const CardFacts& facts = Card::facts();
   Napi::Object report = Napi::Object::New(info.Env());
-  if (!facts.reason.empty()) report["reason"] = facts.reason;
+  if (!facts.reason.empty()) {
+    report["reason"] = facts.reason;
+    report["missing"] = facts.missing;
+  }
+  report["index"] = facts.index;
   report["name"] = facts.name;
   report["capability"] = std::to_string(facts.major) + "." + std::to_string(facts.minor);
   report["multiprocessors"] = facts.multiprocessors;

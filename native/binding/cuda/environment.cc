@@ -10,7 +10,10 @@ namespace cuda {
 extern const KernelTable table;
 }
 
-Environment::Environment() : poison_(std::getenv("FAST_WEIGHTS_POISON") != nullptr) {}
+Environment::Environment() {
+  const char* const poison = std::getenv("FAST_WEIGHTS_POISON");
+  poison_ = poison && *poison;
+}
 
 void Environment::close() {
   completions_.stop();

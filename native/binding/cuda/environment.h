@@ -35,7 +35,7 @@ class Environment {
   void trim() { Card::get().trim(); }
   // For the kernels that are called from now on.
   void use_cublas(bool training) {
-    if (training) Card::get().library();
+    if (training) Card::get().open_library();
     training_ = training;
   }
   void report_memory(Napi::Object report) const;

@@ -36,7 +36,7 @@ CudaMemory::Piece* CudaMemory::take(int64_t bytes, bool small) {
   return piece;
 }
 
-CudaMemory::Piece* CudaMemory::add_segment(int64_t bytes, bool small) {
+CudaMemory::Piece* CudaMemory::allocate_whole(int64_t bytes) {
   void* data = nullptr;
   const cudaError_t code = cudaMalloc(&data, static_cast<size_t>(bytes));
   if (code == cudaErrorMemoryAllocation) {
@@ -44,14 +44,24 @@ CudaMemory::Piece* CudaMemory::add_segment(int64_t bytes, bool small) {
     return nullptr;
   }
   cuda::check("memory", code);  // what earlier kernels have done may be told here
-  Piece* const piece = new Piece{static_cast<char*>(data), bytes, small, true, nullptr, nullptr};
+  return new Piece{static_cast<char*>(data), bytes, false, false, nullptr, nullptr};
+}
+
+bool CudaMemory::add_segment(int64_t bytes, bool small) {
+  Piece* const piece = allocate_whole(bytes);
+  if (!piece) return false;
+  piece->small = small, piece->free = true;
   free_[small ? 0 : 1].insert(piece);
   cached_ += bytes;
-  return piece;
+  return true;
 }
 
 Block CudaMemory::allocate(int64_t asked) {
   if (asked > kMaxBytes) return {nullptr, 0};
+  if (!cache_) {
+    Piece* const whole = allocate_whole(std::max<int64_t>(asked, 1));
+    return whole ? hand_out(whole, asked) : Block{nullptr, 0};
+  }
   const int64_t bytes = round_up(std::max<int64_t>(asked, 1), kAlign);
   const bool small = bytes < kSmall;
   Piece* piece = take(bytes, small);
@@ -63,12 +73,16 @@ Block CudaMemory::allocate(int64_t asked) {
     }
     piece = take(bytes, small);
   }
-  used_[piece->data] = piece;
   cached_ -= bytes;
-  live_ += bytes;
+  return hand_out(piece, asked);
+}
+
+Block CudaMemory::hand_out(Piece* piece, int64_t asked) {
+  used_[piece->data] = piece;
+  live_ += piece->bytes;
   peak_ = std::max(peak_, live_);
   note_block(piece->data, asked, stream_);
-  return {piece->data, bytes};
+  return {piece->data, piece->bytes};
 }
 
 // `after` disappears in `piece`.
@@ -85,6 +99,12 @@ void CudaMemory::free(Block block) {
   Piece* piece = found->second;
   used_.erase(found);
   live_ -= piece->bytes;
+  if (!cache_) {
+    cudaFree(piece->data);  // once the card is through with it; what fails has been told by what used it
+    cudaGetLastError();
+    delete piece;
+    return;
+  }
   cached_ += piece->bytes;
   piece->free = true;
   Pieces& pieces = free_[piece->small ? 0 : 1];
@@ -110,9 +130,10 @@ void CudaMemory::trim() {
         continue;
       }
       it = pieces.erase(it);
-      cudaFree(piece->data);
+      const cudaError_t code = cudaFree(piece->data);
       cached_ -= piece->bytes;
       delete piece;
+      cuda::check("memory", code);
     }
   }
 }

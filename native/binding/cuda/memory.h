@@ -14,8 +14,9 @@ namespace fw {
 
 class CudaMemory {
  public:
-  // Before anything else.
-  void attach(cudaStream_t stream) { stream_ = stream; }
+  // Before anything else. Without the cache every block is an allocation of the card of exactly its size, so that tools
+  // see each access beyond it (FAST_WEIGHTS_CUDA_CACHE=off).
+  void attach(cudaStream_t stream, bool cache) { stream_ = stream, cache_ = cache; }
   // A block of `bytes` or a little more; one without data when neither the cache nor the card has room. May wait for the
   // stream, to give what is cached back to the card. Throws CudaError, as `trim` does.
   Block allocate(int64_t bytes);
@@ -42,10 +43,15 @@ class CudaMemory {
   using Pieces = std::set<Piece*, BySize>;
 
   Piece* take(int64_t bytes, bool small);
-  Piece* add_segment(int64_t bytes, bool small);
+  // An allocation of the card; null when it has no room.
+  Piece* allocate_whole(int64_t bytes);
+  bool add_segment(int64_t bytes, bool small);
   void join(Piece* piece, Piece* after);
 
+  Block hand_out(Piece* piece, int64_t asked);
+
   cudaStream_t stream_ = nullptr;
+  bool cache_ = true;
   Pieces free_[2];  // of segments for small blocks, and for others
   std::unordered_map<char*, Piece*> used_;
   int64_t live_ = 0, peak_ = 0, cached_ = 0;

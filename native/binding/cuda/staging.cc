@@ -12,15 +12,21 @@ Staging::Pinned Staging::take(int64_t bytes) {
   constexpr int64_t kLeast = 64 << 10;
   int64_t size = kLeast;
   while (size < bytes) size *= 2;
-  for (size_t i = 0; i < kept_.size(); i++) {
-    if (kept_[i].bytes != size || cudaEventQuery(kept_[i].done) != cudaSuccess) continue;
-    const Pinned found = kept_[i];
-    kept_[i] = kept_.back();
-    kept_.pop_back();
-    bytes_kept_[is_small(size)] -= size;
-    return found;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (size_t i = 0; i < kept_.size(); i++) {
+      if (kept_[i].bytes != size) continue;
+      if (cudaEventQuery(kept_[i].done) != cudaSuccess) {
+        cudaGetLastError();  // an event that has not happened yet is no error
+        continue;
+      }
+      const Pinned found = kept_[i];
+      kept_[i] = kept_.back();
+      kept_.pop_back();
+      bytes_kept_[is_small(size)] -= size;
+      return found;
+    }
   }
-  cudaGetLastError();  // an event that has not happened yet is no error
   cudaEvent_t done = nullptr;
   cuda::check("event", cudaEventCreateWithFlags(&done, cudaEventBlockingSync | cudaEventDisableTiming));
   void* data = nullptr;
@@ -35,15 +41,20 @@ Staging::Pinned Staging::take(int64_t bytes) {
 }
 
 void Staging::give_back(Pinned pinned) {
-  const bool small = is_small(pinned.bytes);
-  if (bytes_kept_[small] + pinned.bytes <= kMostKept[small]) {
-    kept_.push_back(pinned);
-    bytes_kept_[small] += pinned.bytes;
-    return;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const bool small = is_small(pinned.bytes);
+    if (bytes_kept_[small] + pinned.bytes <= kMostKept[small]) {
+      kept_.push_back(pinned);
+      bytes_kept_[small] += pinned.bytes;
+      return;
+    }
   }
+  // Behind work that may take long, and while others go on. What fails here has been told by the copy.
   cudaEventSynchronize(pinned.done);
   cudaEventDestroy(pinned.done);
   cudaFreeHost(pinned.data);
+  cudaGetLastError();
 }
 
 }  // namespace fw

@@ -1,9 +1,10 @@
 // Pinned memory of the host for copies to and from the card, in blocks whose sizes are powers of two. A block comes
-// back with its event recorded behind the copy, and serves again when that has happened.
+// back with its event recorded behind the copy, and serves again when that has happened. Any thread may call.
 #pragma once
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 namespace fw {
@@ -19,7 +20,7 @@ class Staging {
     cudaEvent_t done;
   };
 
-  // At least `bytes`, which kPiece bounds. Throws CudaError and OutOfMemory.
+  // At least `bytes`, which kPiece bounds. Throws CudaError and OutOfMemory. Both may wait for the card.
   Pinned take(int64_t bytes);
   void give_back(Pinned pinned);
 
@@ -31,6 +32,7 @@ class Staging {
 
   static bool is_small(int64_t bytes) { return bytes <= kSmall; }
 
+  std::mutex mutex_;  // never held while waiting
   std::vector<Pinned> kept_;
   int64_t bytes_kept_[2] = {};  // of large blocks and of small ones
 };

@@ -32,8 +32,9 @@ inline bool isPlain(const Epilogue& e) {
   return e.finish == kScale;
 }
 
-// Whether cuBLAS has computed a product of one term; it has touched nothing where it has not.
-inline bool multiplyByLibrary(Cublas& cublas, const Problem& x, int64_t precision) {
+// Whether a product of one term is one that cuBLAS computes, and then computes it.
+inline bool multiplyByLibrary(const Context& cx, const Problem& x, int64_t precision) {
+  const Cublas& cublas = *cx.cublas;
   const Epilogue& e = x.epilogue;
   const DType dtype = x.a[0].dtype;
   const bool exact = dtype == kFloat32 && precision == 0 && e.y.dtype == kFloat32;
@@ -54,13 +55,14 @@ inline bool multiplyByLibrary(Cublas& cublas, const Problem& x, int64_t precisio
   const auto number = [](int64_t size) { return static_cast<int>(size); };
   const auto type = [](DType of) { return of == kBfloat16 ? Cublas::kRealBfloat16 : Cublas::kReal32; };
   const float beta = e.accumulate ? 1 : 0;
-  return cublas.passes(
-      "cublasGemmStridedBatchedEx",
-      cublas.cublasGemmStridedBatchedEx(
-          cublas.handle, a.operation, b.operation, number(m), number(n), number(x.k), &e.alpha, a.data, type(dtype),
-          number(a.apart), a.member, b.data, type(dtype), number(b.apart), b.member, &beta, e.y.data, type(e.y.dtype),
-          number(apart), x.batch1 == 1 ? e.batch2 : e.batch1, number(count), Cublas::kSumsInFloat32,
-          Cublas::kAnyAlgorithm));
+  cublas.require(cx, "cublasGemmStridedBatchedEx", [&] {
+    return cublas.cublasGemmStridedBatchedEx(
+        cublas.handle, a.operation, b.operation, number(m), number(n), number(x.k), &e.alpha, a.data, type(dtype),
+        number(a.apart), a.member, b.data, type(dtype), number(b.apart), b.member, &beta, e.y.data, type(e.y.dtype),
+        number(apart), x.batch1 == 1 ? e.batch2 : e.batch1, number(count), Cublas::kSumsInFloat32,
+        Cublas::kAnyAlgorithm);
+  });
+  return true;
 }
 
 }  // namespace fw::cuda::gemm

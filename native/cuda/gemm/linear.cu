@@ -4,6 +4,7 @@
 namespace fw::cuda {
 
 void linear(const Context& cx, const linearArgs& x) {
+  require_known("linear", "activation", x.activation, kSiluActivation + 1);
   gemm::Problem p;
   p.a[0] = gemm::rowsOf(x.x, x.k), p.b[0] = gemm::rowsOf(x.weight, x.k);
   p.m = x.rows, p.n = x.n, p.k = x.k;

@@ -5,9 +5,10 @@
 namespace fw::cuda {
 
 void gemm::multiply(const Context& cx, const Problem& problem, int64_t precision) {
+  require_known("product", "precision", precision, 2);
   if (problem.batch1 <= 0 || problem.batch2 <= 0 || problem.m <= 0 || problem.n <= 0) return;
-  if (cx.cublas && cx.cublas->usable()) {
-    if (problem.terms == 1 && multiplyByLibrary(*cx.cublas, problem, precision)) return;
+  if (cx.cublas) {
+    if (problem.terms == 1 && multiplyByLibrary(cx, problem, precision)) return;
     // Terms by themselves, so that each may go either way.
     if (problem.terms > 1 && problem.epilogue.finish == kScale) {
       Problem term = problem;

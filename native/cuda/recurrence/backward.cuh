@@ -34,9 +34,21 @@ struct Parts {
   FW_DEVICE int rows(int which) const { return matrices * kChunk * kChunk + which * kChunk * keys; }
 };
 
-// `parts` [chunks, heads of the group, blocks of values, Parts::size].
-void backward_values(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, const float* scores,
-                     float* parts);
-void backward_keys(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, const float* parts);
+// Scratch memory for the heads of a group.
+struct BackwardMemory {
+  float* scores;  // see problem.cuh
+  float* parts;   // [chunks, heads, blocks of values, Parts::size]
+  float* states;  // of the chunks between two checkpoints, [sequences, heads, blocks of values, state_floats]
+  float* dbonus;  // [chunks, heads, K], where there is a bonus
+};
+// Between two checkpoints, in a block of values.
+FW_HOST_DEVICE int64_t state_floats(const Problem& p) {
+  return int64_t{p.every / kChunk} * round_up(p.K, 16) * backward_columns_for(p.K);
+}
+
+void backward_values(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p,
+                     const BackwardMemory& memory);
+void backward_keys(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p,
+                   const BackwardMemory& memory);
 
 }  // namespace fw::cuda

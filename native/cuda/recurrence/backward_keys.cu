@@ -168,13 +168,13 @@ struct AddBonus {
 
 }  // namespace
 
-void backward_keys(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, const float* parts) {
+void backward_keys(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p,
+                   const BackwardMemory& memory) {
   OutMaybe dq;
   if (!p.exchanged) static_cast<Out&>(dq) = args.dq;
-  float* const dbonus = args.dbonus.data ? cx.scratch_of<float>(p.chunks * p.groupHeads * p.K) : nullptr;
-  launch<BackwardKeys>(cx, p.chunks * p.groupHeads,
-                       {p, parts, dq, args.dk, args.dgate, args.dbeta, args.deraseKey, args.dwriteKey, dbonus});
-  if (dbonus) launch<AddBonus>(cx, p.sequences * p.groupHeads, {p, dbonus, args.dbonus});
+  launch<BackwardKeys>(cx, p.chunks * p.groupHeads, {p, memory.parts, dq, args.dk, args.dgate, args.dbeta,
+                                                     args.deraseKey, args.dwriteKey, memory.dbonus});
+  if (memory.dbonus) launch<AddBonus>(cx, p.sequences * p.groupHeads, {p, memory.dbonus, args.dbonus});
 }
 
 }  // namespace fw::cuda

@@ -17,7 +17,7 @@ struct BackwardValues {
     InMaybe dfinalState;
     Out dv;
     OutMaybe dq, dbeta, dinitialState;  // dq when exchanged, dbeta when it is per value
-    float *parts, *chunk_states;        // chunk_states [blocks, every / kChunk, keys, columns]
+    float *parts, *chunk_states;        // chunk_states [blocks, state_floats]
   };
   using Shared = SharedBytes;
 
@@ -25,7 +25,7 @@ struct BackwardValues {
     ChunkKeys keys;
     int columns, stride;
     float *dstate, *right, *written, *values, *dwritten, *dvalues, *error, *scores;
-    FW_HOST_DEVICE int64_t lay_out(SharedArena arena, const Problem& p) {
+    FW_HOST_DEVICE constexpr int64_t lay_out(SharedArena arena, const Problem& p) {
       keys.lay_out(arena, p);
       columns = backward_columns_for(p.K), stride = columns + 8;
       dstate = arena.floats(keys.keys * stride);
@@ -47,6 +47,8 @@ struct BackwardValues {
     FW_DEVICE float* state_of(int64_t c) const { return chunk_states + c * x.keys.keys * x.columns; }
   };
 
+  static constexpr int64_t most_shared() { return most_shared_of<Layout>(false); }
+
   static FW_DEVICE void run(const Args& args, Shared& shared) {
     const Problem& p = args.p;
     Work w;
@@ -56,7 +58,7 @@ struct BackwardValues {
     w.h = p.firstHead + block() / w.parts.blocks % p.groupHeads, w.n = block() / w.parts.blocks / p.groupHeads;
     w.first = static_cast<int>(w.block_of_values) * w.x.columns;
     const int64_t chunks = p.every / kChunk;
-    w.chunk_states = args.chunk_states + block() * chunks * w.x.keys.keys * w.x.columns;
+    w.chunk_states = args.chunk_states + block() * state_floats(p);
     const Layout& x = w.x;
     const Sequence sequence = sequence_at(p, w.n);
     const int64_t state_at = (w.n * p.heads + w.h) * p.K * p.V;
@@ -288,17 +290,16 @@ struct BackwardValues {
 
 }  // namespace
 
-void backward_values(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, const float* scores,
-                     float* parts) {
-  BackwardValues::Layout layout;
+void backward_values(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p,
+                     const BackwardMemory& memory) {
+  BackwardValues::Layout layout{};
   const int64_t bytes = layout.lay_out({nullptr, 0}, p);
   const int64_t blocks = p.sequences * p.groupHeads * Parts::of(p).blocks;
-  float* const states = cx.scratch_of<float>(blocks * (p.every / kChunk) * layout.keys.keys * layout.columns);
   OutMaybe dq, dbeta;
   if (p.exchanged) static_cast<Out&>(dq) = args.dq;
   if (p.betaWidth > 1) dbeta = args.dbeta;
-  launch<BackwardValues>(cx, blocks, {p, scores, args.states, args.written, args.dfinalState, args.dv, dq, dbeta,
-                                      args.dinitialState, parts, states}, bytes);
+  launch<BackwardValues>(cx, blocks, {p, memory.scores, args.states, args.written, args.dfinalState, args.dv, dq, dbeta,
+                                      args.dinitialState, memory.parts, memory.states}, bytes);
 }
 
 }  // namespace fw::cuda

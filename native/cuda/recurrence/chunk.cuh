@@ -16,8 +16,8 @@ constexpr int kStateThreads = 128;
 struct SharedArena {
   unsigned char* base;
   int64_t used;
-  FW_HOST_DEVICE float* floats(int64_t n) {
-    float* const piece = reinterpret_cast<float*>(base + used);
+  FW_HOST_DEVICE constexpr float* floats(int64_t n) {
+    float* const piece = base ? reinterpret_cast<float*>(base + used) : nullptr;
     used += (n * 4 + 15) / 16 * 16;
     return piece;
   }
@@ -28,6 +28,21 @@ struct SharedBytes {
   alignas(16) unsigned char first[16];
 };
 
+// What a layout takes of it at most, over all that a problem may be; the exchanged read has no left and no second write.
+inline constexpr float kGiven = 0;
+template <class Layout>
+constexpr int64_t most_shared_of(bool exchanged) {
+  int64_t most = 0;
+  for (int K = 16; K <= kMostKeys; K += 16) {
+    Problem p{};
+    p.K = K, p.left.data = exchanged ? nullptr : &kGiven, p.erase = true, p.secondWrite = !exchanged;
+    Layout layout{};
+    const int64_t bytes = layout.lay_out({nullptr, 0}, p);
+    if (bytes > most) most = bytes;
+  }
+  return most;
+}
+
 // With b_t the sum of the log gates up to token t of the chunk, each [kChunk, keys] with row stride keys + 4:
 //   left = left_t e^b_t     erase = e_t e^b_t     (one gate less where the problem says so)
 //   write = w_t e^(b_last - b_t)     second = k_t e^(b_last - b_t)     decay[keys] = e^b_last
@@ -35,7 +50,7 @@ struct ChunkKeys {
   float *left, *erase, *write, *second, *decay;
   int keys, stride;  // K padded to a multiple of 16
 
-  FW_HOST_DEVICE void lay_out(SharedArena& arena, const Problem& p) {
+  FW_HOST_DEVICE constexpr void lay_out(SharedArena& arena, const Problem& p) {
     keys = round_up(p.K, 16), stride = keys + 4;
     left = p.left.data ? arena.floats(kChunk * stride) : nullptr;
     erase = p.erase ? arena.floats(kChunk * stride) : nullptr;

@@ -3,6 +3,11 @@
 //   R = beta (U - E S - erase R [- erase2 V])      O = Q S + read R [+ read2 V + bonus V]      S <- decay S + W^T R [+ K^T V]
 // R is solved for token by token, each column by itself. A warp owns its columns: no other reads or writes them, but for
 // the exchanged read O = S Q^T, a sum over columns: blocks leave their parts of it to be added up in order.
+//
+// Scores and parts are made for as many chunks at a time as scratch memory is granted for, in the order in which chunks
+// of all sequences are counted. At most one sequence is cut by the end of such a group; its state is carried over.
+#include <algorithm>
+
 #include "../math.cuh"
 #include "chunk.cuh"
 
@@ -16,8 +21,11 @@ struct Forward {
     Problem p;
     const float* scores;
     Out output;    // of the ordinary read
-    float* parts;  // of the exchanged read [blocks of values, all tokens, heads, K], without the scale
+    float* parts;  // of the exchanged read [blocks of values, chunks and heads of the group, kChunk, K], without the scale
     OutMaybe finalState, states, written;
+    int64_t firstSequence;
+    const float* carried;  // [heads, K, V] of the sequence that the group before has cut,
+    float* carry;          // and of the one that this group cuts; another
   };
   using Shared = SharedBytes;
 
@@ -26,7 +34,7 @@ struct Forward {
     int columns, stride;  // of the state [keys, columns] and of rows over values [kChunk, columns]
     float *state, *values, *written, *scores;
     float *queries, *read, *products;  // exchanged: rows over values, S Q^T [keys, kChunk + 4], R Q^T [kChunk, kChunk]
-    FW_HOST_DEVICE int64_t lay_out(SharedArena arena, const Problem& p) {
+    FW_HOST_DEVICE constexpr int64_t lay_out(SharedArena arena, const Problem& p) {
       keys.lay_out(arena, p);
       columns = columns_for(p.K), stride = columns + 8;
       state = arena.floats(keys.keys * stride);
@@ -40,21 +48,30 @@ struct Forward {
     }
   };
 
+  static constexpr int64_t most_shared() { return most_shared_of<Layout>(kExchanged); }
+
   static FW_DEVICE void run(const Args& args, Shared& shared) {
     const Problem& p = args.p;
     Layout x;
     x.lay_out({shared.first, 0}, p);
     const int blocks_of_values = (p.V + x.columns - 1) / x.columns;
     const int first = static_cast<int>(block() % blocks_of_values) * x.columns;
-    const int64_t h = block() / blocks_of_values % p.heads, n = block() / blocks_of_values / p.heads;
+    const int64_t h = block() / blocks_of_values % p.heads;
+    const int64_t n = args.firstSequence + block() / blocks_of_values / p.heads;
     const Sequence sequence = sequence_at(p, n);
-    const int64_t state_at = (n * p.heads + h) * p.K * p.V;
+    const int64_t beyond = p.firstChunk + p.groupChunks, last = sequence.chunk + chunks_of(sequence.length);
+    const bool begins = sequence.chunk >= p.firstChunk, ends = last <= beyond;
+    if (sequence.chunk >= beyond || (!begins && last <= p.firstChunk)) return;
+    const int64_t state_at = (n * p.heads + h) * p.K * p.V, carry_at = h * p.K * p.V;
     for (int at = thread(); at < x.keys.keys * x.columns; at += kThreads) {
       const int i = at / x.columns, j = at % x.columns;
-      const bool live = p.initialState.data && i < p.K && first + j < p.V;
-      x.state[i * x.stride + j] = live ? load(p.initialState, state_at + static_cast<int64_t>(i) * p.V + first + j) : 0;
+      const bool live = (!begins || p.initialState.data) && i < p.K && first + j < p.V;
+      const int64_t place = static_cast<int64_t>(i) * p.V + first + j;
+      x.state[i * x.stride + j] =
+          !live ? 0 : begins ? load(p.initialState, state_at + place) : args.carried[carry_at + place];
     }
-    for (int64_t c = 0; c < chunks_of(sequence.length); c++) {
+    const int64_t end = (ends ? last : beyond) - sequence.chunk;
+    for (int64_t c = begins ? 0 : p.firstChunk - sequence.chunk; c < end; c++) {
       const Chunk chunk = chunk_of(sequence, n, c);
       barrier();
       x.keys.stage(p, chunk, h);
@@ -84,7 +101,8 @@ struct Forward {
       eachTile(x, [&](int at) { update_tile(p, x, at); });
     }
     barrier();
-    if (args.finalState.data) put_state(args.finalState, state_at, p, x, first);
+    if (!ends) put_state({args.carry, kFloat32}, carry_at, p, x, first);
+    else if (args.finalState.data) put_state(args.finalState, state_at, p, x, first);
   }
 
   static FW_DEVICE void put_state(const Out& to, int64_t at, const Problem& p, const Layout& x, int first) {
@@ -171,7 +189,7 @@ struct Forward {
   // o_ti = e^b_ti (S q_t)_i + sum over j <= t of e^(b_ti - b_ji) w_ji (r_j . q_t)
   static FW_DEVICE void read_along_values(const Args& args, const Layout& x, const Chunk& chunk, int64_t h, int64_t part) {
     const Problem& p = args.p;
-    const int64_t all = (p.offsets ? 1 : p.sequences) * p.tokens;
+    const int64_t place = part * p.groupChunks * p.groupHeads + place_of(p, chunk, h);
     for (int i = thread(); i < p.K; i += kThreads) {
       for (int t = 0; t < chunk.count; t++) {
         float sum = 0, between = 0;
@@ -180,7 +198,7 @@ struct Forward {
           between += gate_at(p, chunk.begin + j, h, i);
         }
         sum += expf(between) * x.read[i * (kChunk + 4) + t];
-        args.parts[((part * all + chunk.begin + t) * p.heads + h) * p.K + i] = sum;
+        args.parts[(place * kChunk + t) * p.K + i] = sum;
       }
     }
   }
@@ -205,32 +223,61 @@ struct Forward {
   }
 };
 
-// y[n] = scale * sum over parts, in their order.
+// The exchanged read: scale * sum over parts, in their order.
 struct AddParts {
   static constexpr int kThreads = 256;
   struct Args {
+    Problem p;
     const float* parts;
-    Out y;
-    int64_t n, count;
-    float scale;
+    Out output;
+    int64_t count;
   };
   struct Shared {};
   static FW_DEVICE void run(const Args& args, Shared&) {
-    const int64_t i = block() * kThreads + thread();
-    if (i >= args.n) return;
-    float sum = 0;
-    for (int64_t part = 0; part < args.count; part++) sum += args.parts[part * args.n + i];
-    store(args.y, i, args.scale * sum);
+    const Problem& p = args.p;
+    const Chunk chunk = chunk_at(p, p.firstChunk + block() / p.heads);
+    const int64_t h = block() % p.heads, each = kChunk * p.K, apart = p.groupChunks * p.heads * each;
+    for (int i = thread(); i < chunk.count * p.K; i += kThreads) {
+      float sum = 0;
+      for (int64_t part = 0; part < args.count; part++) sum += args.parts[part * apart + block() * each + i];
+      store(args.output, ((chunk.begin + i / p.K) * p.heads + h) * p.K + i % p.K, p.scale * sum);
+    }
   }
 };
 
 template <bool kExchanged>
-void walk(const Context& cx, const recurrenceArgs& args, const Problem& p, int64_t blocks, float* parts) {
-  typename Forward<kExchanged>::Layout layout;
+void walk(const Context& cx, const recurrenceArgs& args, Problem p) {
+  using Kernel = Forward<kExchanged>;
+  typename Kernel::Layout layout{};
   const int64_t bytes = layout.lay_out({nullptr, 0}, p);
-  launch<Forward<kExchanged>>(
-      cx, p.sequences * p.heads * blocks,
-      {p, pair_scores(cx, p), args.output, parts, args.finalState, args.states, args.written}, bytes);
+  const int64_t blocks = (p.V + layout.columns - 1) / layout.columns;
+  const int64_t part_floats = kExchanged ? blocks * kChunk * p.K : 0, floats = p.heads * (kPairFloats + part_floats);
+  // A group even where there are no chunks: states pass through.
+  const int64_t at_once = std::max<int64_t>(1, std::min(p.chunks, cx.most_scratch / 4 / std::max<int64_t>(1, floats)));
+  float* const scores = cx.scratch_of<float>(at_once * p.heads * kPairFloats);
+  float* const parts = kExchanged ? cx.scratch_of<float>(at_once * p.heads * part_floats) : nullptr;
+  const int64_t state = p.heads * p.K * p.V;
+  float* carry[2] = {};
+  for (float*& each : carry) each = at_once < p.chunks ? cx.scratch_of<float>(state) : nullptr;
+  for (int64_t group = 0; group == 0 || group * at_once < p.chunks; group++) {
+    p.firstChunk = group * at_once, p.groupChunks = at_once;
+    if (p.chunks > 0) p.groupChunks = std::min(at_once, p.chunks - p.firstChunk);
+    if (p.chunks > 0) pair_scores(cx, p, scores);
+    // Where the host knows how long sequences are, only those of the group.
+    int64_t first = 0, count = p.sequences;
+    if (!p.offsets && p.chunks > 0) {
+      const int64_t each = p.chunks / p.sequences;
+      first = p.firstChunk / each;
+      count = (p.firstChunk + p.groupChunks - 1) / each + 1 - first;
+    }
+    launch<Kernel>(cx, count * p.heads * blocks,
+                   {p, scores, args.output, parts, args.finalState, args.states, args.written, first,
+                    carry[group % 2], carry[(group + 1) % 2]},
+                   bytes);
+    if (kExchanged && p.chunks > 0) {
+      launch<AddParts>(cx, p.groupChunks * p.heads, {p, parts, args.output, blocks});
+    }
+  }
 }
 
 }  // namespace
@@ -238,13 +285,9 @@ void walk(const Context& cx, const recurrenceArgs& args, const Problem& p, int64
 void recurrence(const Context& cx, const recurrenceArgs& args) {
   Problem p = with_chunks(cx, decode(args), args.offsets, args.tokens, args.checkpointEvery);
   p.initialState = args.initialState;
-  const int64_t columns = columns_for(p.K), blocks = (p.V + columns - 1) / columns;
-  if (!p.exchanged) return walk<false>(cx, args, p, blocks, nullptr);
+  if (!p.exchanged) return walk<false>(cx, args, p);
   p.left = Heads{};
-  const int64_t n = (args.offsets.data ? 1 : p.sequences) * p.tokens * p.heads * p.K;
-  float* const parts = cx.scratch_of<float>(blocks * n);
-  walk<true>(cx, args, p, blocks, parts);
-  launch<AddParts>(cx, (n + AddParts::kThreads - 1) / AddParts::kThreads, {parts, args.output, n, blocks, p.scale});
+  walk<true>(cx, args, p);
 }
 
 }  // namespace fw::cuda

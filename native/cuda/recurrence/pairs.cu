@@ -6,6 +6,7 @@
 //
 // Scores of erases are kept to twice the digits of float32. With beta 2, keys that return and no decay, the solution for
 // a chunk's written values multiplies an error in them by the square of its length, where a token loop would not.
+#include "../exact.cuh"
 #include "problem.cuh"
 
 namespace fw::cuda {
@@ -13,24 +14,10 @@ namespace {
 
 constexpr int kLaneKeys = kMostKeys / kWarp;  // keys of a lane
 
-// high + low, low the rounding error of high.
-struct Exact {
-  float high = 0, low = 0;
-
-  FW_DEVICE void add(float x, float error) {
-    const float sum = high + x, kept = sum - high;
-    low += (high - (sum - kept)) + (x - kept) + error;
-    high = sum;
-  }
-  FW_DEVICE void add_product(float a, float b) {
-    const float product = a * b;
-    add(product, fmaf(a, b, -product));
-  }
-};
-FW_DEVICE Exact warpSum(Exact x) {
+FW_DEVICE Sum warpSum(Sum x) {
   for (int mask = kWarp / 2; mask > 0; mask /= 2) {
-    const float high = shuffleXor(x.high, mask), low = shuffleXor(x.low, mask);
-    x.add(high, low);
+    const Sum other = {shuffleXor(x.value, mask), shuffleXor(x.rest, mask)};
+    x.add(other);
   }
   return x;
 }
@@ -83,7 +70,7 @@ struct Pairs {
   static FW_DEVICE void run(const Args& args, Shared&) {
     const Problem& p = args.p;
     const int64_t h = p.firstHead + block() % p.groupHeads;
-    const Chunk chunk = chunk_at(p, block() / p.groupHeads);
+    const Chunk chunk = chunk_at(p, p.firstChunk + block() / p.groupHeads);
     float* const scores = args.scores + block() * kPairFloats;
     for (int j = warp(); j < kChunk; j += kThreads / kWarp) {
       column(p, chunk, h, j, scores);
@@ -109,7 +96,7 @@ struct Pairs {
       second[c] = live && p.secondWrite ? load(p.k, chunk.begin + j, h, p.heads, i) : 0;
     }
     for (int t = 0; t < kChunk; t++) {
-      Exact sums[kEraseLow];
+      Sum sums[kEraseLow];
       if (t >= j && t < chunk.count) {
         FW_UNROLL
         for (int c = 0; c < kLaneKeys; c++) {
@@ -135,10 +122,10 @@ struct Pairs {
         const bool erases = m == kErase || m == kEraseSecond, seconds = m == kReadSecond || m == kEraseSecond;
         const bool given = (erases ? p.erase : p.left.data != nullptr) && (!seconds || p.secondWrite);
         const bool acts = t > j || (t == j && !erases && !p.readBefore);
-        const Exact sum = given && acts ? warpSum(sums[m]) : Exact{};
+        const Sum sum = given && acts ? warpSum(sums[m]) : Sum{};
         if (lane() > 0) continue;
-        scores[(m * kChunk + t) * kChunk + j] = sum.high;
-        if (m == kErase) scores[(kEraseLow * kChunk + t) * kChunk + j] = sum.low;
+        scores[(m * kChunk + t) * kChunk + j] = sum.value;
+        if (m == kErase) scores[(kEraseLow * kChunk + t) * kChunk + j] = sum.rest;
       }
     }
   }
@@ -150,7 +137,7 @@ Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_
   p.tokens = tokens;
   p.every = static_cast<int>(every);
   if (!offsets.data) {
-    p.chunks = p.sequences * ((tokens + kChunk - 1) / kChunk);
+    p.chunks = p.groupChunks = p.sequences * ((tokens + kChunk - 1) / kChunk);
     return p;
   }
   const auto first = [&](int size) {
@@ -159,14 +146,12 @@ Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_
     return pieces;
   };
   p.offsets = offsets.ints(), p.first_chunk = first(kChunk), p.first_checkpoint = first(p.every);
-  p.chunks = tokens / kChunk + p.sequences;
+  p.chunks = p.groupChunks = tokens / kChunk + p.sequences;
   return p;
 }
 
-const float* pair_scores(const Context& cx, const Problem& p) {
-  float* const scores = cx.scratch_of<float>(p.chunks * p.groupHeads * kPairFloats);
-  launch<Pairs>(cx, p.chunks * p.groupHeads, {p, scores});
-  return scores;
+void pair_scores(const Context& cx, const Problem& p, float* scores) {
+  launch<Pairs>(cx, p.groupChunks * p.groupHeads, {p, scores});
 }
 
 }  // namespace fw::cuda

@@ -21,7 +21,8 @@ struct Problem {
   const int32_t* first_chunk;  // [sequences + 1], likewise
   const int32_t* first_checkpoint;  // likewise
   int64_t sequences, tokens, heads, chunks;  // tokens of each sequence, or of all when packed; chunks: at most
-  int64_t firstHead, groupHeads;             // the heads that are worked on at a time
+  int64_t firstHead, groupHeads;             // the heads that are worked on at a time,
+  int64_t firstChunk, groupChunks;           // or the chunks, counted over all sequences
   int K, V, gateWidth, betaWidth, every;  // every: tokens from one checkpoint to the next
   float leftScale, scale;
   bool erase, undecayed, secondWrite, readBefore, exchanged;
@@ -33,6 +34,7 @@ Problem decode(const Args& args) {
     throw Unsupported("a recurrence on a card has a state of at most " + std::to_string(kMostKeys) +
                       (args.exchanged ? " values" : " keys") + " per head, got " + std::to_string(args.keyDim));
   }
+  require_known("recurrence", "eraseFrom", args.eraseFrom, kEraseUndecayed + 1);
   Problem p{};
   p.q = args.q, p.k = args.k, p.v = args.v, p.gate = args.gate, p.beta = args.beta;
   p.eraseKey = args.eraseKey.data ? static_cast<const Heads&>(args.eraseKey) : args.k;
@@ -76,7 +78,7 @@ FW_DEVICE Chunk chunk_of(const Sequence& sequence, int64_t n, int64_t c) {
 
 // Where the results of a chunk and a head stand in scratch memory.
 FW_DEVICE int64_t place_of(const Problem& p, const Chunk& chunk, int64_t h) {
-  return chunk.index * p.groupHeads + h - p.firstHead;
+  return (chunk.index - p.firstChunk) * p.groupHeads + h - p.firstHead;
 }
 
 // The chunk at a place among those of all sequences; count 0 beyond the last.
@@ -108,10 +110,10 @@ FW_HOST_DEVICE constexpr int round_up(int n, int to) { return (n + to - 1) / to 
 // Fills in what depends on where the chunks lie. `every` as in the arguments.
 Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every);
 
-// Scores of the pairs of tokens of every chunk and head of the group (pairs.cu), [chunks, heads, kPairFloats]: matrices
+// Scores of the pairs of tokens of the chunks and heads of the group (pairs.cu), [chunks, heads, kPairFloats]: matrices
 // [kChunk, kChunk], row t and column j, zero where j may not act on t, and the weight of the bonus per token.
 enum PairMatrix { kRead, kErase, kReadSecond, kEraseSecond, kEraseLow, kPairMatrices };
 constexpr int kPairFloats = kPairMatrices * kChunk * kChunk + kChunk;
-const float* pair_scores(const Context& cx, const Problem& p);
+void pair_scores(const Context& cx, const Problem& p, float* scores);
 
 }  // namespace fw::cuda

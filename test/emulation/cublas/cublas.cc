@@ -1,6 +1,7 @@
 // A cuBLAS of the emulated device: plain loops on its stream, and every argument checked. It is strict where the real
 // one would only not repeat its results: no product without working memory.
-// EMULATED_CUBLAS_FAILS=3: so does the third product, and all after it.
+// EMULATED_CUBLAS_FAILS=3 fails the third product and all after it; "3,once" only that one, "3,memory" for want of memory,
+// "create" already the making of a handle.
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 
 namespace {
 
-enum Status { kSuccess = 0, kNotInitialized = 1, kInvalidValue = 7, kExecutionFailed = 13, kNotSupported = 15 };
+enum Status { kSuccess = 0, kNotInitialized = 1, kAllocationFailed = 3, kInvalidValue = 7, kExecutionFailed = 13, kNotSupported = 15 };
 enum { kReal32 = 0, kRealBfloat16 = 14 };
 
 float bfloat16(uint16_t bits) {
@@ -61,6 +62,12 @@ struct Product {
   }
 };
 
+const char* limits() {
+  const char* const setting = getenv("EMULATED_CUBLAS_FAILS");
+  return setting ? setting : "";
+}
+bool has(const char* setting, const char* word) { return strstr(setting, word) != nullptr; }
+
 }  // namespace
 
 struct cublasContext {
@@ -80,11 +87,13 @@ API int cublasGetProperty(int which, int* value) {
 API const char* cublasGetStatusString(int status) {
   switch (status) {
     case kInvalidValue: return "the emulated cuBLAS refuses an argument";
+    case kAllocationFailed: return "CUBLAS_STATUS_ALLOC_FAILED";
     case kExecutionFailed: return "CUBLAS_STATUS_EXECUTION_FAILED";
     default: return "the emulated cuBLAS is not ready, or not asked for what it can";
   }
 }
 API int cublasCreate_v2(cublasContext** handle) {
+  if (has(limits(), "create")) return has(limits(), "memory") ? kAllocationFailed : kNotInitialized;
   *handle = new cublasContext;
   return kSuccess;
 }
@@ -115,8 +124,10 @@ API int cublasGemmStridedBatchedEx(cublasContext* handle, int operationA, int op
   if ((operationA | operationB) & ~1 || m < 1 || n < 1 || k < 1 || count < 1) return kInvalidValue;
   if (apartA < (operationA ? k : m) || apartB < (operationB ? n : k) || apartC < m) return kInvalidValue;
   if (count > 1 && memberC == 0) return kInvalidValue;
-  const char* const limit = getenv("EMULATED_CUBLAS_FAILS");
-  if (++handle->products >= (limit ? atoi(limit) : INT32_MAX)) return kExecutionFailed;
+  const int limit = *limits() ? atoi(limits()) : INT32_MAX;
+  if (++handle->products == limit || (handle->products > limit && !has(limits(), "once"))) {
+    return has(limits(), "memory") ? kAllocationFailed : kExecutionFailed;
+  }
   const auto bytes = [](const void* data) { return static_cast<char*>(const_cast<void*>(data)); };
   auto product = std::make_unique<Product>(Product{{bytes(a), typeA, apartA, memberA},
                                                    {bytes(b), typeB, apartB, memberB},

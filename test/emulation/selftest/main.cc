@@ -50,6 +50,7 @@ int main(int count, char** arguments) {
     test("wrong kernels", test_wrong);
   }
   test("numbers", test_numbers);
+  test("exact sums", test_exact);
   test("runtime", [&] { test_runtime(arguments[0]); });
   printf(failures() ? "%d failed\n" : "all passed\n", failures());
   return failures() ? 1 : 0;

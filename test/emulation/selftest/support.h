@@ -43,6 +43,7 @@ void test_toys();       // right kernels: results under all schedules, and no fi
 void test_mutations();  // each synchronisation of theirs switched off is missed
 void test_wrong();      // wrong kernels: what is found, and where
 void test_numbers();    // conversions, tensor cores, fast functions, bank conflicts
+void test_exact();     // exact sums where the compiler contracts
 void test_runtime(const char* program);  // streams, events, memory, errors; starts the program again
 void test_card(const std::string& card);
 void measure();

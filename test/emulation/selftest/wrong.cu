@@ -56,6 +56,12 @@ struct OneLaneMissing : Kernel<64, Nothing> {
   }
 };
 
+struct Trapped : Kernel<32, Nothing> {
+  static FW_DEVICE void run(const Args&, Shared&) {
+    if (thread() == 7) trap();  // cannot be
+  }
+};
+
 struct LanesApart : Kernel<32, Nothing> {
   static FW_DEVICE void run(const Args& args, Shared&) {
     float x = args.x[lane()];
@@ -163,6 +169,7 @@ const Kernel kKernels[] = {
     FW_WRONG(NoBarrierBeforeReuse, 1, "race", "writes again", "has read before"),
     FW_WRONG(NoWarpSync, 1, "race", "writes its row", "reads others' rows"),
     FW_WRONG(OneLaneMissing, 1, "deadlock", "waits for all"),
+    FW_WRONG(Trapped, 1, "trap", "cannot be"),
     FW_WRONG(LanesApart, 1, "divergence", "one half", "other half"),
     FW_WRONG(WarpsApart, 1, "divergence", "first warp", "second warp"),
     FW_WRONG(WarpWaitsForBarrier, 1, "deadlock", "some at a warpSync", "some at a barrier"),

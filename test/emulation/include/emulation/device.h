@@ -15,6 +15,7 @@ namespace emulation {
 
 struct Launch {
   const char* kernel;  // a name that contains the kernel's
+  const void* function;
   int64_t blocks;
   int threads;
   int64_t bytes;
@@ -32,16 +33,23 @@ const char* name_of() {
 }
 
 template <class Kernel>
+void call(const void* args, void* shared) {
+  Kernel::run(*static_cast<const typename Kernel::Args*>(args), *static_cast<typename Kernel::Shared*>(shared));
+}
+// What names a kernel to the runtime.
+template <class Kernel>
+const void* function_of() {
+  return reinterpret_cast<const void*>(&call<Kernel>);
+}
+
+template <class Kernel>
 [[nodiscard]] cudaError_t launch(cudaStream_t stream, int64_t blocks, int threads, int64_t bytes,
                                  const typename Kernel::Args& args) {
   using Args = typename Kernel::Args;
-  using Shared = typename Kernel::Shared;
   static_assert(std::is_trivially_copyable<Args>::value, "arguments are copied bytewise");
   static_assert(sizeof(Args) <= 4096, "arguments of a kernel take at most 4 KB");
-  return enqueue(stream, {name_of<Kernel>(), blocks, threads, bytes, std::make_shared<const Args>(args), sizeof(Args),
-                          [](const void* args, void* shared) {
-                            Kernel::run(*static_cast<const Args*>(args), *static_cast<Shared*>(shared));
-                          }});
+  return enqueue(stream, {name_of<Kernel>(), function_of<Kernel>(), blocks, threads, bytes,
+                          std::make_shared<const Args>(args), sizeof(Args), call<Kernel>});
 }
 
 }  // namespace emulation

@@ -53,13 +53,14 @@ float __fdividef(float, float) noexcept;
 float __saturatef(float) noexcept;
 inline float __frcp_rn(float x) { return 1 / x; }
 inline float __fsqrt_rn(float x) { return sqrtf(x); }
-inline float __fadd_rn(float x, float y) { return x + y; }
-inline float __fsub_rn(float x, float y) { return x - y; }
-inline float __fmul_rn(float x, float y) { return x * y; }
+// Not inline: where kernels are compiled with contraction, these are never part of it.
+float __fadd_rn(float x, float y) noexcept __attribute__((const));
+float __fsub_rn(float x, float y) noexcept __attribute__((const));
+float __fmul_rn(float x, float y) noexcept __attribute__((const));
+double __dadd_rn(double x, double y) noexcept __attribute__((const));
+double __dmul_rn(double x, double y) noexcept __attribute__((const));
 inline float __fdiv_rn(float x, float y) { return x / y; }
 inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
-inline double __dadd_rn(double x, double y) { return x + y; }
-inline double __dmul_rn(double x, double y) { return x * y; }
 
 uint32_t __float_as_uint(float) noexcept;
 int32_t __float_as_int(float) noexcept;

@@ -18,6 +18,7 @@ int thread() noexcept __attribute__((const));
 int64_t block() noexcept __attribute__((const));
 int64_t blocks() noexcept __attribute__((const));
 
+[[noreturn]] void trap(FW_LINE, FW_FILE);
 void barrier(FW_LINE, FW_FILE);
 void warpSync(FW_LINE, FW_FILE);
 float shuffle(float x, int from, FW_LINE, FW_FILE);
