@@ -10,6 +10,8 @@ export const REFERENCE: Target = { device: 'js', dtype: 'float64' };
 const EXTREMES = [1e-18, 1e18];
 const SPECIALS = [Infinity, -Infinity, NaN, -0, 0];
 const HUGE = [3e38, -1e30, 1e-38, 1e-42, -1e-45, 1e20];
+/** Chunks of tokens multiply what they mask: infinities and NaN may become more NaN in the same call. */
+const SPREADING = ['rule', 'step'];
 /** Steps after which only what keeps or shrinks its input is wanted. */
 const LARGE = 50;
 
@@ -112,7 +114,8 @@ export class Builder {
 
   private mark(step: Step): void {
     const touched = step.inPlace ? [...step.outputs, ...this.sharing(step.inputs[0])] : step.outputs;
-    const inherited = step.inputs.some((id) => this.extreme.has(id));
+    const spreads = SPREADING.includes(step.kind) && step.inputs.some((id) => !isFinite(this.data(id)));
+    const inherited = spreads || step.inputs.some((id) => this.extreme.has(id));
     for (const id of touched) if (inherited || isExtreme(this.data(id))) this.extreme.add(id);
   }
 
@@ -249,6 +252,11 @@ export class Builder {
 
 function plainLayout(shape: number[]): Layout {
   return { base: shape, text: '', view: (t) => t };
+}
+
+function isFinite(data: ArrayLike<number>): boolean {
+  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return false;
+  return true;
 }
 
 function isExtreme(data: ArrayLike<number>): boolean {

@@ -37,7 +37,7 @@ export interface Program {
   steps: Step[];
   /** What the backward pass starts from. */
   roots: number[];
-  /** Tensors that held, or came from, numbers at the ends of float32's range. */
+  /** Tensors that held, or came from, numbers at the ends of float32's range, or NaN that may have spread. */
   extreme: Set<number>;
 }
 

@@ -206,7 +206,8 @@ function drawn(b: Builder, lead: number[]) {
   Object.assign(tensors, gates.tensors);
   Object.assign(options, gates.options);
   if (random.chance(0.2)) options.scale = random.uniform(0.1, 2);
-  if (random.chance(0.2)) options.qkL2Norm = true;
+  // The gradient of a norm over one element is all that is left where two numbers cancel.
+  if (s.K > 1 && random.chance(0.2)) options.qkL2Norm = true;
   return { kind, s, tensors, options };
 }
 
