@@ -134,8 +134,14 @@ export class Machine {
     }
   }
 
+  /**
+   * Times and plus a little: a factor alone leaves gradients that cancel because scale does not matter as exactly
+   * cancelled as they were, and a summand alone disturbs nothing that comes back.
+   */
   private disturbed(t: fw.Tensor): fw.Tensor {
-    return t.dtype === this.where.dtype ? t.mul(this.factors(t)) : t;
+    if (t.dtype !== this.where.dtype) return t;
+    const summand = t.dataSync().map((x) => (Number.isFinite(x) ? x * this.noise!.uniform(-1e-6, 1e-6) : 0));
+    return t.mul(this.factors(t)).add(fw.tensor(summand, { shape: t.shape, ...this.where }));
   }
 
   private factors({ shape, size }: fw.Tensor): fw.Tensor {
