@@ -48,6 +48,8 @@ export class Builder {
   private readonly specials: boolean;
   private readonly huge: boolean;
   private readonly empties: boolean;
+  /** Has tensors that threads share, and whose kernels wait in the queue. */
+  private readonly large: boolean;
   private count = 0;
 
   /** `allows` says which kinds of steps and values are wanted. */
@@ -65,12 +67,15 @@ export class Builder {
     this.specials = random.chance(0.2) && allows('special');
     this.huge = random.chance(0.05) && allows('huge');
     this.empties = random.chance(0.15) && allows('empty');
+    this.large = random.chance(0.02) && allows('large');
     this.machine = new Machine(REFERENCE, this.recorded);
   }
 
   /** A size: small, often beside the widths of vectors and tiles; in some programs 0. */
   size(most = 33): number {
     if (this.empties && this.random.chance(0.15)) return 0;
+    if (this.large && this.random.chance(0.1))
+      return this.random.pick([130, 257, 513, 1000].map((n) => Math.min(n, 8 * most)));
     const sizes = [1, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100].filter((n) => n <= most);
     return this.random.pick(sizes);
   }
@@ -78,10 +83,12 @@ export class Builder {
   /** A number of tokens. */
   tokens(): number {
     if (this.empties && this.random.chance(0.2)) return 0;
+    if (this.large) return this.random.pick([130, 200]);
     return this.random.pick([1, 1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100]);
   }
 
-  shape(low: number, high: number, elements = 3000): number[] {
+  shape(low: number, high: number, most = 3000): number[] {
+    const elements = this.large ? 20 * most : most;
     const shape = Array.from({ length: this.random.int(low, high) }, () => this.size());
     while (shape.reduce((a, b) => a * b, 1) > elements) {
       const i = shape.indexOf(Math.max(...shape));

@@ -7,7 +7,7 @@ import { Random } from './random';
 
 /** Disturbed runs show what rounding can do: how many there are, and how many of their deviations are allowed. */
 const RUNS = 8;
-const DEVIATIONS = { forward: 6, gradient: 60 };
+const DEVIATIONS = { forward: 30, gradient: 100 };
 /** Numbers this small may be flushed to 0. */
 const SMALLEST = 1e-36;
 

@@ -37,14 +37,17 @@ const LINES = 40;
 export async function runPrograms(options: RunOptions): Promise<Summary> {
   const { first = 0, programs, seconds, signal, ...task } = options;
   const summary: Summary = { programs: 0, faults: [], kinds: {} };
-  const stop = AbortSignal.any([signal, seconds && AbortSignal.timeout(1000 * seconds)].filter((s) => !!s));
-  for (let next = first; next < first + programs && !stop.aborted;) {
+  const stop = new AbortController();
+  const timer = seconds === undefined ? undefined : setTimeout(() => stop.abort(), 1000 * seconds);
+  signal?.addEventListener('abort', () => stop.abort());
+  for (let next = first; next < first + programs && !stop.signal.aborted;) {
     const { seed, device, only, without, verbose } = task;
     const part: Task = { seed, device, only, without, verbose, first: next, end: first + programs };
-    const last = await runPart(part, options, summary, stop);
+    const last = await runPart(part, options, summary, stop.signal);
     summary.programs += last + 1 - next;
     next = last + 1;
   }
+  clearTimeout(timer);
   return summary;
 }
 

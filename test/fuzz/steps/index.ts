@@ -56,6 +56,7 @@ export const ASPECTS: Record<string, string> = {
   special: 'infinities, NaN, zeros of both signs',
   huge: 'numbers at the ends of the range of float32',
   empty: 'sizes of 0',
+  large: 'tensors that threads share',
   badIndex: 'indices and labels out of range',
   out: 'memory handed over for the output of a step, odd ones among it',
 };

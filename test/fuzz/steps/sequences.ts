@@ -66,7 +66,8 @@ export function rope(b: Builder): void {
   const options = {
     dims: 2 * random.int(0, Math.floor(K / 2)),
     interleaved: random.chance(0.5),
-    offset: random.pick([0, 0, 7, 1000]),
+    // Far from the start float32 holds the angles themselves less exactly.
+    offset: random.pick([0, 0, 7, 50]),
     modulo: random.pick([0, 0, 5]),
     cuSeqlens,
   };
