@@ -41,6 +41,7 @@ export class Builder {
   readonly random: Random;
   readonly steps: Step[] = [];
   readonly extreme = new Set<number>();
+  readonly spread = new Set<number>();
   readonly recorded: boolean;
   readonly checks: boolean;
   readonly waits: boolean;
@@ -121,9 +122,12 @@ export class Builder {
 
   private mark(step: Step): void {
     const touched = step.inPlace ? [...step.outputs, ...this.sharing(step.inputs[0])] : step.outputs;
+    const inherited = step.inputs.some((id) => this.extreme.has(id) || this.spread.has(id));
     const spreads = SPREADING.includes(step.kind) && step.inputs.some((id) => !isFinite(this.data(id)));
-    const inherited = spreads || step.inputs.some((id) => this.extreme.has(id));
-    for (const id of touched) if (inherited || isExtreme(this.data(id))) this.extreme.add(id);
+    for (const id of touched) {
+      if (inherited || isExtreme(this.data(id))) this.extreme.add(id);
+      else if (spreads) this.spread.add(id);
+    }
   }
 
   private sharing(id: number): number[] {
@@ -252,8 +256,8 @@ export class Builder {
   /** The program so far. */
   program(): Program {
     const roots = this.ids((t) => t.dtype === REFERENCE.dtype && t.requiresGrad).slice(-3);
-    const { seed, number, recorded, checks, waits, steps, extreme } = this;
-    return { seed, number, recorded, checks, waits, steps, roots, extreme };
+    const { seed, number, recorded, checks, waits, steps, extreme, spread } = this;
+    return { seed, number, recorded, checks, waits, steps, roots, extreme, spread };
   }
 }
 

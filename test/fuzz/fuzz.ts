@@ -3,7 +3,7 @@ import * as fw from '../../lib';
 import type { Target } from '../support/golden';
 import { Builder, REFERENCE } from './builder';
 import { compare } from './compare';
-import { execute, Fault, type Outcome, type Program } from './program';
+import { execute, Fault, type Outcome, type Program, type Step } from './program';
 import { STEPS } from './steps';
 
 /** Which kinds of steps and values programs have. */
@@ -57,22 +57,43 @@ export function check({ program, reference }: Made, where: Target, before?: (tex
   }
 }
 
-/** Steps left out, with what depends on them, as long as the program still fails. */
-export function shrink(made: Made, where: Target): Made {
+/** Steps left out as long as the program still fails: first what the wrong step does not need, then one after another. */
+export function shrink(made: Made, fault: Fault, where: Target): Made {
+  const { steps } = made.program;
   let smallest = made;
-  for (let i = made.program.steps.length - 1; i >= 0; i--) {
-    const step = made.program.steps[i];
-    if (!smallest.program.steps.includes(step)) continue;
-    const lost = new Set<number>();
-    const steps = smallest.program.steps.filter((other) => {
-      const gone = other === step || other.inputs.some((id) => lost.has(id));
-      if (gone) other.outputs.forEach((id) => lost.add(id));
-      return !gone;
-    });
-    const smaller = { program: { ...smallest.program, steps } };
+  const attempt = (kept: Step[]): void => {
+    const smaller = { program: { ...made.program, steps: kept } };
     if (check(smaller, where)) smallest = smaller;
+  };
+  if (fault.step) attempt(neededBy(fault.step, steps));
+  for (const step of [...smallest.program.steps].reverse()) {
+    if (smallest.program.steps.includes(step)) attempt(without(step, smallest.program.steps));
   }
   return smallest;
+}
+
+function neededBy(step: Step, steps: readonly Step[]): Step[] {
+  const needed = new Set(step.inputs);
+  return steps
+    .slice(0, steps.indexOf(step))
+    .reverse()
+    .filter((other) => {
+      const needs = other.outputs.some((id) => needed.has(id));
+      if (needs) other.inputs.forEach((id) => needed.add(id));
+      return needs;
+    })
+    .reverse()
+    .concat(step);
+}
+
+/** The steps without one, and without what comes from it. */
+function without(step: Step, steps: readonly Step[]): Step[] {
+  const lost = new Set<number>();
+  return steps.filter((other) => {
+    const gone = other === step || other.inputs.some((id) => lost.has(id));
+    if (gone) other.outputs.forEach((id) => lost.add(id));
+    return !gone;
+  });
 }
 
 /** A program as one would write it. */

@@ -37,8 +37,10 @@ export interface Program {
   steps: Step[];
   /** What the backward pass starts from. */
   roots: number[];
-  /** Tensors that held, or came from, numbers at the ends of float32's range, or NaN that may have spread. */
+  /** Tensors that held, or came from, numbers at the ends of float32's range: not compared. */
   extreme: Set<number>;
+  /** Results in which NaN may have spread: what is NaN must not be a number. What comes from them is extreme. */
+  spread: Set<number>;
 }
 
 export interface Numbers {
@@ -75,6 +77,19 @@ function refusal(error: unknown, step?: Step): fw.ErrorCode {
 
 /** The number of an output that a step has beyond those it had when the program was made. */
 export const surplus = (place: number, i: number): number => -1 - 8 * place - i;
+
+/** The root mean square of the finite elements, unless a few outshine the others. */
+export function typical(y: ArrayLike<number>): number {
+  let [sum, most, count] = [0, 0, 0];
+  for (let i = 0; i < y.length; i++) {
+    if (!Number.isFinite(y[i])) continue;
+    sum += y[i] * y[i];
+    most = Math.max(most, Math.abs(y[i]));
+    count++;
+  }
+  const rms = Math.sqrt(sum / Math.max(1, count));
+  return most <= 30 * rms && most <= 1e3 ? rms : 0;
+}
 
 export class Machine {
   readonly pool = new Map<number, fw.Tensor>();
@@ -116,9 +131,12 @@ export class Machine {
       this.refusals.set(place, refusal(error, step));
       return;
     }
+    const changed = step.inPlace && this.noise ? inputs[0]! : undefined;
+    if (changed && changed.dtype === this.where.dtype) fw.noGrad(() => changed.mul_(this.factors(changed)));
     outputs.forEach((t, i) => {
       const fresh = inputs.every((input) => input!.storage !== t.storage);
-      this.pool.set(step.outputs[i] ?? surplus(place, i), this.noise && fresh ? this.disturbed(t) : t);
+      const kept = this.noise && fresh ? this.disturbed(t, inputs.length > 0) : t;
+      this.pool.set(step.outputs[i] ?? surplus(place, i), kept);
     });
   }
 
@@ -136,11 +154,15 @@ export class Machine {
 
   /**
    * Times and plus a little: a factor alone leaves gradients that cancel because scale does not matter as exactly
-   * cancelled as they were, and a summand alone disturbs nothing that comes back.
+   * cancelled as they were, and a summand alone disturbs nothing that comes back. Small elements of a result are as
+   * inexact as its other elements.
    */
-  private disturbed(t: fw.Tensor): fw.Tensor {
+  private disturbed(t: fw.Tensor, computed: boolean): fw.Tensor {
     if (t.dtype !== this.where.dtype) return t;
-    const summand = t.dataSync().map((x) => (Number.isFinite(x) ? x * this.noise!.uniform(-1e-6, 1e-6) : 0));
+    const data = t.dataSync();
+    const least = computed ? 0.1 * typical(data) : 0;
+    const off = (x: number): number => (Math.abs(x) + least) * this.noise!.uniform(-1e-6, 1e-6);
+    const summand = data.map((x) => (Number.isFinite(x) ? off(x) : 0));
     return t.mul(this.factors(t)).add(fw.tensor(summand, { shape: t.shape, ...this.where }));
   }
 

@@ -34,7 +34,7 @@ function main(task: Task): void {
       if (!refused && made.reference?.refusals.has(place)) kinds[kind].refused++;
     });
     if (!fault) continue;
-    const smaller = shrink(made, where);
+    const smaller = shrink(made, fault, where);
     const { step, message } = check(smaller, where) ?? fault;
     const text = step ? `${step.kind}: ${step.text}\n  ${message}` : message;
     say({ fault: number, message: text, listing: listing(smaller.program) });
