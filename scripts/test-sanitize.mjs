@@ -10,7 +10,11 @@ import { Failure, isMain, Missing, root, runMain, works } from './support.mjs';
 const require = createRequire(import.meta.url);
 const compiler = process.env.CXX || 'g++';
 const folder = 'build-dev';
-const SUITES = ['test/{rules,ops}/**/*.test.ts', 'test/backends/native/{encode,failures}.test.ts'];
+const SUITES = [
+  'test/{rules,ops}/**/*.test.ts',
+  'test/backends/native/encode.test.ts',
+  'test/backends/native/failures.test.ts',
+];
 const SAMPLE = ['--programs', '3000', '--seconds', '180'];
 
 /** The widest set that every machine with vectors has; where there are none, and on other processors, all there are. */
