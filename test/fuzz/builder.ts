@@ -121,7 +121,9 @@ export class Builder {
   }
 
   private mark(step: Step): void {
-    const touched = step.inPlace ? [...step.outputs, ...this.sharing(step.inputs[0])] : step.outputs;
+    // A step may write to what it was given as its out.
+    const changed = step.kind === 'step' ? step.inputs : step.inputs.slice(0, 1);
+    const touched = step.inPlace ? [...step.outputs, ...changed.flatMap((id) => this.sharing(id))] : step.outputs;
     const inherited = step.inputs.some((id) => this.extreme.has(id) || this.spread.has(id));
     const spreads = SPREADING.includes(step.kind) && step.inputs.some((id) => !isFinite(this.data(id)));
     for (const id of touched) {

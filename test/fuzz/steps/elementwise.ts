@@ -21,7 +21,19 @@ const UNARY = [
   'rsqrt',
   'log',
 ] as const;
-const BINARY = ['add', 'sub', 'mul', 'div', 'maximum', 'minimum', 'eq', 'lt', 'gt'] as const;
+const BINARY = [
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'floorDivide',
+  'remainder',
+  'maximum',
+  'minimum',
+  'eq',
+  'lt',
+  'gt',
+] as const;
 const WHOLE = ['add', 'sub', 'mul', 'maximum', 'minimum', 'eq', 'lt', 'gt'] as const;
 /** Random exponents, those with ways of their own among them. */
 const EXPONENTS = [0, 1, 2, 3, -1, -2, 0.5, -0.5, 1.7, 2.5];
@@ -76,6 +88,10 @@ export function whole(b: Builder): void {
   const found = b.ids((t) => t.dtype === 'int32');
   const x =
     found.length > 0 && random.chance(0.7) ? random.pick(found) : b.leaf(b.shape(0, 3), { integer: true, draw });
+  if (random.chance(0.15)) {
+    b.emit('whole', `t${x}.sum()`, [x], ([t]) => [t.sum()]);
+    return;
+  }
   const op = random.pick(WHOLE);
   if (random.chance(0.2)) {
     const number = random.int(-5, 5);
@@ -90,8 +106,8 @@ export function quotient(b: Builder): void {
   const { random } = b;
   const shape = b.shape(0, 3);
   const x = b.leaf(shape, { integer: true, draw: (r) => r.int(-20, 20) });
-  const y = b.leaf(broadcastable(b, shape), { integer: true, draw: (r) => r.pick([-7, -3, -1, 1, 2, 3, 5]) });
-  const op = random.pick(['div', 'pow'] as const);
+  const y = b.leaf(broadcastable(b, shape), { integer: true, draw: (r) => r.pick([-7, -3, -1, 0, 1, 2, 3, 5]) });
+  const op = random.pick(['div', 'pow', 'floorDivide', 'remainder'] as const);
   b.emit('quotient', `t${x}.${op}(t${y})`, [x, y], ([s, t], cx) => [s[op](t).to(cx.dtype)]);
 }
 
