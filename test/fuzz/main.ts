@@ -1,6 +1,6 @@
 // The command line of the fuzzer.
 import { Command, InvalidArgumentError } from 'commander';
-import type { Device } from '../../lib';
+import { type Device, devices } from '../../lib';
 import { type FoundFault, runPrograms, type Summary } from './runner';
 import { ASPECTS, STEPS } from './steps';
 
@@ -49,6 +49,9 @@ function conclude({ programs, faults, kinds: counts }: Summary, seconds: number)
 }
 
 async function main(options: Options): Promise<void> {
+  const there = devices().find(({ device }) => device === options.device);
+  if (!there?.available)
+    throw new Error(`${options.device} cannot be tested: ${there?.reason ?? 'there is no such device'}`);
   const single = options.program !== undefined;
   const start = Date.now();
   const elapsed = (): number => (Date.now() - start) / 1000;
@@ -91,6 +94,6 @@ new Command('fuzz')
   .action(main)
   .parseAsync()
   .catch((error: unknown) => {
-    console.error(error);
+    console.error(error instanceof Error ? error.message : error);
     process.exitCode = 1;
   });

@@ -29,6 +29,8 @@ export interface Summary {
   kinds: Counts;
 }
 
+/** More faults than anyone reads. */
+const ENOUGH = 100;
 /** A program that takes longer hangs. */
 const HANGS = 60_000;
 /** Lines that are kept of what the process said when it ended. */
@@ -43,7 +45,7 @@ export async function runPrograms(options: RunOptions): Promise<Summary> {
   for (let next = first; next < first + programs && !stop.signal.aborted;) {
     const { seed, device, only, without, verbose } = task;
     const part: Task = { seed, device, only, without, verbose, first: next, end: first + programs };
-    const last = await runPart(part, options, summary, stop.signal);
+    const last = await runPart(part, options, summary, stop);
     summary.programs += last + 1 - next;
     next = last + 1;
   }
@@ -52,7 +54,7 @@ export async function runPrograms(options: RunOptions): Promise<Summary> {
 }
 
 /** Runs until the end, a crash or a stop; the number of the last program that ran. */
-async function runPart(task: Task, options: RunOptions, summary: Summary, stop: AbortSignal): Promise<number> {
+async function runPart(task: Task, options: RunOptions, summary: Summary, stop: AbortController): Promise<number> {
   const child = spawn(
     process.execPath,
     ['--expose-gc', '--import=tsx', path.join(__dirname, 'worker.ts'), JSON.stringify(task)],
@@ -62,8 +64,8 @@ async function runPart(task: Task, options: RunOptions, summary: Summary, stop: 
   let finished = false;
   let hung = false;
   const found = (fault: FoundFault): void => {
-    summary.faults.push(fault);
     options.onFault?.(fault);
+    if (summary.faults.push(fault) === ENOUGH) stop.abort();
   };
   const end = (): void => void child.kill('SIGKILL');
   const onHang = (): void => {
@@ -88,11 +90,11 @@ async function runPart(task: Task, options: RunOptions, summary: Summary, stop: 
       }
     }
   });
-  stop.addEventListener('abort', end);
+  stop.signal.addEventListener('abort', end);
   const how = await closed(child);
-  stop.removeEventListener('abort', end);
+  stop.signal.removeEventListener('abort', end);
   clearTimeout(watch);
-  if (!finished && !stop.aborted) {
+  if (!finished && !stop.signal.aborted) {
     const what = hung ? `took longer than ${HANGS / 1000} s` : `ended the process (${how})`;
     found({ number: Math.max(last, task.first), message: [what, ...errors].join('\n') });
     return Math.max(last, task.first);
