@@ -52,10 +52,10 @@ export interface Numbers {
 export interface Outcome {
   values: Map<number, Numbers>;
   gradients: (Numbers | null)[];
-  /** Codes of the errors that steps, by their place, and the backward pass ended in. */
-  refusals: Map<number | 'backward', fw.ErrorCode>;
-  /** Codes of those that came with the read of a tensor, by its number. */
-  late: Map<number, fw.ErrorCode>;
+  /** The errors that steps, by their place, and the backward pass ended in. */
+  refusals: Map<number | 'backward', fw.FastWeightsError>;
+  /** Those that came with the read of a tensor, by its number. */
+  late: Map<number, fw.FastWeightsError>;
 }
 
 /** What must never happen: another kind of error, a wrong value, a missing refusal. */
@@ -68,9 +68,9 @@ export class Fault extends Error {
   }
 }
 
-/** The code of a FastWeightsError; anything else that was thrown is a fault. */
-function refusal(error: unknown, step?: Step): fw.ErrorCode {
-  if (error instanceof fw.FastWeightsError) return error.code;
+/** What was thrown, if it is a FastWeightsError; anything else is a fault. */
+function refusal(error: unknown, step?: Step): fw.FastWeightsError {
+  if (error instanceof fw.FastWeightsError) return error;
   if (error instanceof Fault) throw new Fault(error.message, step);
   throw new Fault(`threw ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, step);
 }

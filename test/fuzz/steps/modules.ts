@@ -90,7 +90,7 @@ export function model(b: Builder): void {
       (where) => fw.createModel(name, { ...sizes, ...where }),
       (m) => {
         const { logits, loss } = m.forward(t, { labels: t });
-        return [logits, loss!];
+        return [logits, loss];
       },
     ),
   );
