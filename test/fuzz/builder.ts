@@ -1,7 +1,7 @@
 // Makes programs: every step runs on the reference at once, so that the next one can be chosen by what is there.
 import * as fw from '../../lib';
 import type { Target } from '../support/golden';
-import { Machine, type Program, type Step } from './program';
+import { allFinite, Machine, type Program, type Step } from './program';
 import { Random } from './random';
 
 export const REFERENCE: Target = { device: 'js', dtype: 'float64' };
@@ -11,7 +11,7 @@ const EXTREMES = [1e-18, 1e18];
 const SPECIALS = [Infinity, -Infinity, NaN, -0, 0];
 const HUGE = [3e38, -1e30, 1e-38, 1e-42, -1e-45, 1e20];
 /** Chunks of tokens multiply what they mask: infinities and NaN may become more NaN in the same call. */
-const SPREADING = ['rule', 'step'];
+export const spreads = ({ kind }: Step): boolean => kind === 'rule' || kind === 'step';
 /** Steps after which only what keeps or shrinks its input is wanted. */
 const LARGE = 50;
 
@@ -125,10 +125,10 @@ export class Builder {
     const changed = step.kind === 'step' ? step.inputs : step.inputs.slice(0, 1);
     const touched = step.inPlace ? [...step.outputs, ...changed.flatMap((id) => this.sharing(id))] : step.outputs;
     const inherited = step.inputs.some((id) => this.extreme.has(id) || this.spread.has(id));
-    const spreads = SPREADING.includes(step.kind) && step.inputs.some((id) => !isFinite(this.data(id)));
+    const spread = spreads(step) && step.inputs.some((id) => !allFinite(this.data(id)));
     for (const id of touched) {
       if (inherited || isExtreme(this.data(id))) this.extreme.add(id);
-      else if (spreads) this.spread.add(id);
+      else if (spread) this.spread.add(id);
     }
   }
 
@@ -265,11 +265,6 @@ export class Builder {
 
 function plainLayout(shape: number[]): Layout {
   return { base: shape, text: '', view: (t) => t };
-}
-
-function isFinite(data: ArrayLike<number>): boolean {
-  for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return false;
-  return true;
 }
 
 function isExtreme(data: ArrayLike<number>): boolean {
