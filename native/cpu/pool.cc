@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cores.h"
+#include "redzone.h"
 #include "subnormals.h"
 
 namespace fw {
@@ -212,6 +213,11 @@ class Scratch {
         throw std::bad_alloc();
       }
       s.bytes = wanted;
+    }
+    if (kRedZones) {
+      // What a request finds there is left from others.
+      open_zone(s.data, bytes, s.bytes);
+      fill_with_nan(s.data, bytes);
     }
     return s.data;
   }

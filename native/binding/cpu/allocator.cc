@@ -5,12 +5,16 @@
 
 #include <cstdlib>
 
+#include "../../cpu/redzone.h"
+
 namespace fw {
 namespace {
 
 constexpr int64_t kAlign = 64;
 constexpr int64_t kHugePage = 2 << 20;
 constexpr int64_t kMaxBytes = int64_t(1) << 46;
+// Blocks of this size are mapped. AddressSanitizer is to see all of them, and puts memory that nothing may touch between.
+constexpr int64_t kMapped = kRedZones ? kMaxBytes : kHugePage;
 
 // Eight classes per power of two from 512 bytes on, every 64 bytes below.
 int class_of(int64_t bytes) {
@@ -43,7 +47,7 @@ char* map_large(int64_t bytes) {
 }
 
 char* obtain(int64_t bytes) {
-  if (bytes >= kHugePage) return map_large(bytes);
+  if (bytes >= kMapped) return map_large(bytes);
   void* data = nullptr;
   return posix_memalign(&data, kAlign, bytes) == 0 ? static_cast<char*>(data) : nullptr;
 }
@@ -90,7 +94,7 @@ std::vector<Block> Allocator::take_cached() {
 
 void Allocator::release(const std::vector<Block>& blocks) {
   for (const Block& block : blocks) {
-    if (block.bytes >= kHugePage) munmap(block.data, (block.bytes + 4095) / 4096 * 4096);
+    if (block.bytes >= kMapped) munmap(block.data, (block.bytes + 4095) / 4096 * 4096);
     else std::free(block.data);
   }
 }

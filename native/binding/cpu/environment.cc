@@ -6,6 +6,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "../../cpu/redzone.h"
 #include "instruction_sets.h"
 
 namespace fw {
@@ -16,7 +17,7 @@ constexpr int64_t kInlineCopy = 1 << 20;
 
 }  // namespace
 
-Environment::Environment() : poison_(std::getenv("FAST_WEIGHTS_POISON") != nullptr) {
+Environment::Environment() : poison_(kRedZones || std::getenv("FAST_WEIGHTS_POISON") != nullptr) {
   for (const InstructionSet& set : instruction_sets()) {
     if (set.supported) {
       instruction_set_ = set.name;
@@ -59,14 +60,21 @@ uint64_t Environment::allocate(int64_t bytes) {
   } else if (memory_.bloated()) {
     trim();
   }
-  // All ones is NaN in every floating-point format. A reused block may still serve a queued kernel.
-  if (poison_) in_order([block] { std::memset(block.data, 0xff, block.bytes); });
+  if (poison_) {
+    // A reused block may still serve a queued kernel.
+    in_order([block, bytes] {
+      open_zone(block.data, bytes, block.bytes);
+      fill_with_nan(block.data, kRedZones ? bytes : block.bytes);
+    });
+  }
   block.size = bytes;
   return blocks_.add(block);
 }
 
 void Environment::free(uint64_t id) {
-  memory_.free(blocks_.remove(id));
+  const Block block = blocks_.remove(id);
+  if (kRedZones) in_order([block] { close_zone(block.data, block.bytes); });
+  memory_.free(block);
   if (failures_.any()) in_order([this, id] { failures_.forget(id); });
 }
 

@@ -3,7 +3,16 @@
 
 namespace fw {
 
-#if defined(__x86_64__)
+#if defined(FW_ONLY_ISA)
+namespace FW_ONLY_ISA { extern const KernelTable table; }
+#define FW_QUOTED(name) #name
+#define FW_NAME(macro) FW_QUOTED(macro)
+
+const std::vector<InstructionSet>& instruction_sets() {
+  static const std::vector<InstructionSet> sets{{FW_NAME(FW_ONLY_ISA), true, &FW_ONLY_ISA::table}};
+  return sets;
+}
+#elif defined(__x86_64__)
 namespace portable { extern const KernelTable table; }
 namespace avx2 { extern const KernelTable table; }
 namespace avx512 { extern const KernelTable table; }
