@@ -17,7 +17,7 @@ export interface ConvolutionOptions extends BiasOptions {
 
 const OPTIONS: OptionNames<ConvolutionOptions> = { ...BIAS, activation: true };
 
-type Over<F extends boolean = boolean> = Omit<ShortConvolutionOptions<F>, 'bias' | 'activation'>;
+type Over<F extends boolean = boolean> = Omit<ShortConvolutionOptions<F>, 'bias' | 'activation' | 'kernelSize'>;
 
 const OVER: OptionNames<Over> = { initialState: true, outputFinalState: 'flag', cuSeqlens: true };
 

@@ -3,6 +3,7 @@ import {
   argumentError,
   checkChoice,
   checkOptions,
+  describe,
   formatShape,
   type OptionNames,
   tokenStride,
@@ -34,6 +35,8 @@ export interface ShortConvolutionOptions<F extends boolean = boolean> {
   initialState?: Tensor | null;
   outputFinalState?: F;
   cuSeqlens?: CuSeqlens | null;
+  /** W, as configurations call it; must be that of the weight. */
+  kernelSize?: number;
 }
 
 const OPTIONS: OptionNames<ShortConvolutionOptions> = {
@@ -42,6 +45,7 @@ const OPTIONS: OptionNames<ShortConvolutionOptions> = {
   initialState: true,
   outputFinalState: 'flag',
   cuSeqlens: true,
+  kernelSize: true,
 };
 
 /** Options of one token. */
@@ -89,6 +93,10 @@ export const shortConvolution = widening(
     const { bias = null, initialState = null, outputFinalState = false, cuSeqlens } = options;
     const { d, width } = check(where, x, weight, bias);
     if (x.ndim !== 3) throw argumentError('SHAPE', where, 'x', '[B, T, D]', formatShape(x.shape));
+    const { kernelSize = width } = options;
+    if (kernelSize !== width) {
+      throw argumentError('INVALID_ARGUMENT', where, 'kernelSize', `${width} like the weight`, describe(kernelSize));
+    }
     const activation = activationCode(where, options.activation);
     const { count: sequences, tokens, offsets } = sequencesOf(where, x, cuSeqlens);
     const stateShape = [sequences, d, width - 1];

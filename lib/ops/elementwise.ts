@@ -95,14 +95,20 @@ export function square(x: Tensor): Tensor {
   return isWhole(x) ? mul(x, x) : unarySquare(x);
 }
 
-/** Limits to [min, max], infinite ones allowed; the gradient is 0 outside. Where min > max every element becomes max. */
+/**
+ * Limits to [min, max], infinite ones allowed; the gradient is 0 outside. Where min > max every element becomes max. The
+ * bounds of int32 are whole numbers, or -Infinity and Infinity.
+ */
 export const clamp = tidy((x: Tensor, min: number, max: number): Tensor => {
+  if (isWhole(x)) {
+    if (min !== -Infinity) checkScalar('clamp', 'min', min, 'int32');
+    if (max !== Infinity) checkScalar('clamp', 'max', max, 'int32');
+    const above = min === -Infinity ? x : maximum(x, Math.min(min, max));
+    return max === Infinity ? above : minimum(above, max);
+  }
   checkBound('min', min);
   checkBound('max', max);
-  const low = Math.min(min, max);
-  if (!isWhole(x)) return unaryClamp(x, low, max);
-  const above = low === -Infinity ? x : maximum(x, low);
-  return max === Infinity ? above : minimum(above, max);
+  return unaryClamp(x, Math.min(min, max), max);
 });
 
 function checkBound(argument: string, value: number): void {
