@@ -28,6 +28,41 @@ static Span span_of(const Args& x, int64_t sequence) {
   return {start, start, length, length, x.window};
 }
 
+// Which of a block of keys, from `key` on, each of a block of queries, from `query` on, sees.
+struct Seen {
+  Span span;
+  int64_t query, key, queries, keys;
+  int64_t from(int64_t i) const { return most(span.begin(query + i) - key, 0); }
+  int64_t to(int64_t i) const { return least(span.end(query + i) - key, keys); }
+  bool all() const { return from(queries - 1) == 0 && to(0) == keys; }
+};
+
+static bool finite(const Matrix& x, int64_t rows, int64_t width) {
+  Vec zero{};
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t j = 0; j < width; j += kLanes) zero += load_first(x.at(i, j), width - j) * Vec{};
+  return sum(zero) == 0;
+}
+
+// c += w x, or w^T x, for weights w of [queries, keys] that are 0 where a query does not see a key; also where x holds NaN
+// or infinities there, of which 0 times is NaN.
+template <bool transposed>
+static void weighted(const Matrix& w, const Matrix& x, const Matrix& c, const Seen& seen, int64_t width, float* packed) {
+  const int64_t rows = transposed ? seen.keys : seen.queries, terms = transposed ? seen.queries : seen.keys;
+  if (seen.all() || finite(x, terms, width)) {
+    return product(transposed ? w.transposed() : w, x, c, rows, width, terms, 1.0f, false, packed);
+  }
+  for (int64_t i = 0; i < seen.queries; i++) {
+    for (int64_t j = seen.from(i); j < seen.to(i); j++) {
+      const Vec weight = splat(*w.at(i, j));
+      const float* from = x.at(transposed ? i : j, 0);
+      float* to = c.at(transposed ? j : i, 0);
+      for (int64_t d = 0; d < width; d += kLanes)
+        store_first(to + d, fma(weight, load_first(from + d, width - d), load_first(to + d, width - d)), width - d);
+    }
+  }
+}
+
 // A block of queries: of which sequence, and which is its first.
 struct Block {
   int64_t sequence, t;
@@ -58,6 +93,14 @@ static int64_t cut_queries(const Context& cx, const attentionArgs& x, Block** bl
   for (int64_t s = 0; s < x.sequences; s++)
     for (int64_t i = 0; i < count_of(s); i++) (*blocks)[ends[i]++] = {s, i * kQueries};
   return count;
+}
+
+// The lanes from j on that are outside [from, to).
+FW_INLINE VecInt hidden(int64_t j, int64_t from, int64_t to) {
+  VecInt lanes{};
+  if (j < from || j + kLanes > to)
+    for (int64_t l = 0; l < kLanes; l++) lanes[l] = j + l < from || j + l >= to ? -1 : 0;
+  return lanes;
 }
 
 // row[j] = exp(row[j] - shift) for from <= j < to, 0 elsewhere below width; the sum is returned.
@@ -97,12 +140,13 @@ void attention(const Context& cx, const attentionArgs& x) {
     const float* q = x.q + ((span.query + t) * heads + h) * K;
     for (int64_t s = span.first_block(t); s < span.end(t + queries - 1); s += kKeys) {
       const int64_t keys = least(span.keys - s, kKeys);
+      const Seen seen{span, t, s, queries, keys};
       const float* k = x.k + ((span.key + s) * keyHeads + kh) * K;
       const float* v = x.v + ((span.key + s) * keyHeads + kh) * V;
       product(row_major(q, heads * K), row_major(k, keyHeads * K).transposed(), row_major(scores, kKeys), queries, keys, K,
               float(x.scale), true, packed);
       for (int64_t i = 0; i < queries; i++) {
-        const int64_t from = most(span.begin(t + i) - s, 0), to = least(span.end(t + i) - s, keys);
+        const int64_t from = seen.from(i), to = seen.to(i);
         float* row = scores + i * kKeys;
         if (from >= to) {
           memset(row, 0, keys * sizeof(float));
@@ -123,7 +167,7 @@ void attention(const Context& cx, const attentionArgs& x) {
         }
         sums[i] += exponentials(row, from, to, keys, tops[i]);
       }
-      product(row_major(scores, kKeys), row_major(v, keyHeads * V), row_major(out, V), queries, V, keys, 1.0f, false, packed);
+      weighted<false>(row_major(scores, kKeys), row_major(v, keyHeads * V), row_major(out, V), seen, V, packed);
     }
     for (int64_t i = 0; i < queries; i++) {
       const int64_t row = (span.query + t + i) * heads + h;
@@ -169,18 +213,21 @@ void attentionBackward(const Context& cx, const attentionBackwardArgs& x) {
           const int64_t keys = least(span.keys - s, kKeys), key = (span.key + s) * keyHeads + kh;
           const Matrix k = row_major(x.k + key * K, keyHeads * K), v = row_major(x.v + key * V, keyHeads * V);
           const Matrix p = row_major(scores, kKeys), dp = row_major(dscores, kKeys);
+          const Seen seen{span, t, s, queries, keys};
           product(q, k.transposed(), p, queries, keys, K, scale, true, packed);
           product(dy, v.transposed(), dp, queries, keys, V, 1.0f, true, packed);
           for (int64_t i = 0; i < queries; i++) {
-            const int64_t from = most(span.begin(t + i) - s, 0), to = least(span.end(t + i) - s, keys);
+            const int64_t from = seen.from(i), to = seen.to(i);
             exponentials(p.at(i, 0), from, to, keys, x.lse[first + i * heads]);
+            for (int64_t j = 0; j < keys; j += kLanes) {
+              const Vec weight = load(p.at(i, j));
+              const Vec slope = weight * (load(dp.at(i, j)) - splat(deltas[i])) * splat(scale);
+              store(dp.at(i, j), select(hidden(j, from, to), Vec{}, slope));
+            }
           }
-          product(p.transposed(), dy, row_major(x.dv + key * V, keyHeads * V), keys, V, queries, 1.0f, false, packed);
-          for (int64_t i = 0; i < queries; i++)
-            for (int64_t j = 0; j < keys; j += kLanes)
-              store(dp.at(i, j), load(p.at(i, j)) * (load(dp.at(i, j)) - splat(deltas[i])) * splat(scale));
-          product(dp, k, dq, queries, K, keys, 1.0f, false, packed);
-          product(dp.transposed(), q, row_major(x.dk + key * K, keyHeads * K), keys, K, queries, 1.0f, false, packed);
+          weighted<true>(p, dy, row_major(x.dv + key * V, keyHeads * V), seen, V, packed);
+          weighted<false>(dp, k, dq, seen, K, packed);
+          weighted<true>(dp, q, row_major(x.dk + key * K, keyHeads * K), seen, K, packed);
         }
       }
   });

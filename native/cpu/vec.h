@@ -19,6 +19,7 @@ constexpr int kLanes = 4;
 typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef float VecUnaligned __attribute__((vector_size(kLanes * 4), aligned(4)));
 typedef int32_t VecInt __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t VecBits __attribute__((vector_size(kLanes * 4)));  // for sums that wrap
 
 FW_INLINE Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 FW_INLINE void store(float* p, Vec x) { *reinterpret_cast<VecUnaligned*>(p) = x; }
@@ -91,7 +92,7 @@ FW_INLINE Exponential vexp_parts(Vec x) {
 // normal numbers.
 FW_INLINE Vec vexp_bounded(Vec x) {
   const Exponential e = vexp_parts(x);
-  return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(e.p) + (reinterpret_cast<VecInt>(e.shifted) << 23));
+  return reinterpret_cast<Vec>(reinterpret_cast<VecBits>(e.p) + (reinterpret_cast<VecBits>(e.shifted) << 23));
 }
 
 // e^x; 0 below kLowestExp, finite up to kHighestExp and beyond. vexp_bounded makes a number of most NaN, so what is not
@@ -119,7 +120,8 @@ FW_INLINE Vec vexp_full(Vec x) {
 // then a polynomial in m - 1.
 FW_INLINE Vec vlog(Vec x) {
   const VecInt tiny = x < splat(1.17549435e-38f);
-  const VecInt bits = reinterpret_cast<VecInt>(select(tiny, x * splat(8388608.0f), x)) - 0x3f3504f3;
+  const VecBits above = reinterpret_cast<VecBits>(select(tiny, x * splat(8388608.0f), x)) - 0x3f3504f3u;
+  const VecInt bits = reinterpret_cast<VecInt>(above);
   const Vec e = __builtin_convertvector(bits >> 23, Vec) - select(tiny, splat(23.0f), Vec{});
   const Vec f = reinterpret_cast<Vec>((bits & 0x7fffff) + 0x3f3504f3) - splat(1.0f);
   const Vec square = f * f;
