@@ -79,8 +79,10 @@ async function runPart(task: Task, options: RunOptions, summary: Summary, stop: 
     const message = JSON.parse(line) as Message;
     clearTimeout(watch);
     watch = setTimeout(onHang, HANGS);
-    if ('at' in message) options.onProgress?.((last = message.at));
-    else if ('fault' in message) found({ number: message.fault, message: message.message, listing: message.listing });
+    if ('at' in message) {
+      last = message.at;
+      options.onProgress?.(last);
+    } else if ('fault' in message) found({ number: message.fault, message: message.message, listing: message.listing });
     else {
       finished = true;
       for (const [kind, counts] of Object.entries(message.kinds)) {
