@@ -163,7 +163,7 @@ void test_wrong() {
       }
       expect(found && !other, std::string(kernel.name) + ": one " + kernel.kind + ", not" + shown(list));
       const std::string kind = kernel.kind;
-      const bool ends = kind == "bounds" || kind == "divergence" || kind == "deadlock";
+      const bool ends = kind == "bounds" || kind == "divergence" || kind == "deadlock" || kind == "trap";
       expect((cudaGetLastError() != cudaSuccess) == ends, std::string(kernel.name) + ": whether the launch fails");
       emulation::revive();
     }
