@@ -172,13 +172,16 @@ export function checkRunConfig(value: unknown, where: string, replaced: Partial<
     devices().map((d) => d.device),
   );
   const dtype = checkChoice(where, 'dtype', config.dtype ?? 'float32', RUN_DTYPES);
-  checkChoice(
-    where,
-    'model.name',
-    model.name,
-    modelFamilies.map(({ name }) => name),
-  );
+  if (typeof model.name !== 'string') {
+    throw argumentError('FORMAT', where, 'model.name', 'a string', describe(model.name));
+  }
   return { model: model as unknown as ModelConfig, data: checkData(data, where), training, device, dtype };
+}
+
+/** Requires the model of a run to be one that `createModel` makes; a report shows others, too. */
+export function checkModelName(where: string, name: string): ModelName {
+  const names = modelFamilies.map((family) => family.name);
+  return checkChoice(where, 'model.name', name, names);
 }
 
 function checkData(data: Record<string, unknown>, where: string): TextData | TaskData {

@@ -1,7 +1,14 @@
 // A run from its configuration: model, data and folder, new or resumed.
 import { checkOptions, type Device, manualSeed, type OptionNames } from '../core';
 import { AutoModelForCausalLM, createModel, type ModelName } from '../models';
-import { checkRunConfig, openData, type ModelConfigOf, type RunConfig, type TrainingConfig } from './config';
+import {
+  checkModelName,
+  checkRunConfig,
+  openData,
+  type ModelConfigOf,
+  type RunConfig,
+  type TrainingConfig,
+} from './config';
 import type { Dataset, TextDataset } from '../data';
 import { RunFolder } from './runFolder';
 import { Trainer } from './trainer';
@@ -31,6 +38,7 @@ function assemble(config: RunConfig, folder: RunFolder, model: LanguageModel, da
 /** Makes data, run folder and model, in this order, so that nothing is written for a run that cannot begin. */
 export async function startRun(given: RunConfig, dir: string): Promise<Run> {
   const config = checkRunConfig(given, 'startRun');
+  checkModelName('startRun', config.model.name);
   const data = openData(config.data, config.training.seed);
   const folder = await RunFolder.create(dir, config);
   const { name, ...options } = config.model as ModelConfigOf<ModelName>;
