@@ -108,7 +108,11 @@ if (onEmulation) {
     it('short convolution: its own bits', () => {
       const draw = new Draw(2);
       const host = { x: draw.uniform([1, L, 40], -1, 1), w: draw.uniform([40, 4], -1, 1) };
-      check((x, options) => fw.shortConvolution(x.x, x.w, { ...x, ...options, activation: 'silu' }), host, [40, 3]);
+      check(
+        ({ x, w, ...state }, options) => fw.shortConvolution(x, w, { ...state, ...options, activation: 'silu' }),
+        host,
+        [40, 3],
+      );
     });
 
     it('products: a row has its own bits, however many there are', () => {
