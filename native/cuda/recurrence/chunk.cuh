@@ -29,13 +29,13 @@ struct SharedBytes {
 };
 
 // What a layout takes of it at most, over all that a problem may be; the exchanged read has no left and no second write.
-inline constexpr float kGiven = 0;
 template <class Layout>
 constexpr int64_t most_shared_of(bool exchanged) {
   int64_t most = 0;
+  const float given = 0;
   for (int K = 16; K <= kMostKeys; K += 16) {
     Problem p{};
-    p.K = K, p.left.data = exchanged ? nullptr : &kGiven, p.erase = true, p.secondWrite = !exchanged;
+    p.K = K, p.left.data = exchanged ? nullptr : &given, p.erase = true, p.secondWrite = !exchanged;
     Layout layout{};
     const int64_t bytes = layout.lay_out({nullptr, 0}, p);
     if (bytes > most) most = bytes;
