@@ -52,6 +52,9 @@ export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptio
     if (gradient.dtype !== root.dtype) {
       throw argumentError('DTYPE', 'backward', 'gradient', root.dtype, gradient.dtype);
     }
+    if (gradient.device !== root.device) {
+      throw argumentError('DEVICE', 'backward', 'gradient', `on '${root.device}'`, `'${gradient.device}'`);
+    }
   }
   noGrad(() =>
     scope(() => {

@@ -65,7 +65,8 @@ export function describe(value: unknown, depth = 3): string {
   }
   if (typeof value === 'string') return JSON.stringify(value);
   if (value === null || typeof value !== 'object') return String(value);
-  return value.constructor?.name ?? 'object';
+  const { constructor } = value as { constructor?: { name?: unknown } };
+  return typeof constructor?.name === 'string' ? constructor.name : 'object';
 }
 
 /** Requires a whole number in [min, max]. */

@@ -123,7 +123,7 @@ export function formatShape(shape: Shape): string {
 /** Index of a dimension, negative counted from the end. A scalar counts as having one. */
 export function resolveDim(where: string, dim: number, rank: number): number {
   const count = Math.max(rank, 1);
-  const resolved = dim < 0 ? dim + count : dim;
+  const resolved = typeof dim === 'number' && dim < 0 ? dim + count : dim;
   if (!Number.isInteger(resolved) || resolved < 0 || resolved >= count) {
     throw argumentError('INVALID_ARGUMENT', where, 'dim', `from ${-count} to ${count - 1}`, describe(dim));
   }

@@ -1,7 +1,7 @@
 // The tensor: a strided view of a storage, with its place in the autograd graph. Every method that computes
 // forwards to the operator table; this file knows no kernel.
 import { readable, type DType, newArray } from './dtype';
-import { FastWeightsError } from './errors';
+import { argumentError, FastWeightsError } from './errors';
 import { operators } from './operators';
 import { setTensorTest, trackInScope } from './scope';
 import { contiguousStrides, type Extent, formatShape, measure, resolveDim, type Shape, sizeOf } from './shape';
@@ -18,6 +18,8 @@ export interface GraphNode {
 
 /** Nested lists of numbers, as `tolist()` gives and `tensor()` takes. */
 export type NestedNumbers = number | NestedNumbers[];
+
+const MOST_LISTS = 2 ** 26;
 
 export class Tensor implements Extent {
   readonly storage: Storage;
@@ -153,6 +155,7 @@ export class Tensor implements Extent {
   }
 
   tolist(): NestedNumbers {
+    checkLists(this.shape);
     const data = this.dataSync();
     const nest = (dim: number, at: number): NestedNumbers => {
       if (dim === this.ndim) return data[at];
@@ -426,6 +429,15 @@ export class Tensor implements Extent {
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
+  }
+}
+
+/** Lists that hold nothing take memory, too. */
+function checkLists(shape: Shape): void {
+  const end = shape.indexOf(0);
+  const lists = sizeOf(end < 0 ? [] : shape.slice(0, end));
+  if (lists > MOST_LISTS) {
+    throw argumentError('UNSUPPORTED', 'tolist', 'shape', `of at most ${MOST_LISTS} empty lists`, formatShape(shape));
   }
 }
 

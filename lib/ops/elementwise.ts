@@ -37,7 +37,8 @@ function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
   checkFloat(op, 'x', x);
   const source = contiguous(x);
   const y = emptyLike(x);
-  const parameters = { n: x.size, op: UNARY_OPS.indexOf(op), a, b };
+  // A number takes the tensor's dtype, on every device.
+  const parameters = { n: x.size, op: UNARY_OPS.indexOf(op), ...(x.dtype === 'float64' ? { a, b } : rounded(a, b)) };
   kernelsOf(x).unary({ x: source, y, ...parameters });
   record(op, [x], [y], [source, y], ([g], [sx, sy]) => {
     if (!g) return [null];
@@ -47,6 +48,8 @@ function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
   });
   return y;
 }
+
+const rounded = (a: number, b: number): { a: number; b: number } => ({ a: Math.fround(a), b: Math.fround(b) });
 
 const unary = (op: UnaryOp): ((x: Tensor) => Tensor) => widening((x: Tensor) => applyUnary(op, x));
 
@@ -231,6 +234,8 @@ export const div = tidy((a: Tensor | number, b: Tensor | number): Tensor => {
     if (typeof x === 'number') return checkScalar('div', 'number', x, 'int32');
     return isWhole(x) ? to(x, 'float32') : x;
   };
+  if (typeof a !== 'number') checkTensor('div', 'a', a);
+  if (typeof b !== 'number') checkTensor('div', 'b', b);
   if (typeof a !== 'number' && typeof b !== 'number') checkAlike('div', 'b', b, a);
   return divide(floatOf(a), floatOf(b));
 });

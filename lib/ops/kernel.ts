@@ -24,7 +24,14 @@ export function kernelsOf(t: Tensor): KernelTable {
 
 /** A new tensor beside `t`, with whatever its memory held. */
 export function emptyLike(t: Tensor, shape: Shape = t.shape, dtype: DType = t.dtype): Tensor {
-  return emptyOn(getBackend(t.device), shape, dtype);
+  const y = emptyOn(getBackend(t.device), shape, dtype);
+  if (shape === t.shape && y.size !== t.size) refuseChanged(t);
+  return y;
+}
+
+/** Freezing every shape would cost each of them more than this. */
+function refuseChanged(t: Tensor): never {
+  throw argumentError('SHAPE', 'tensor', 'shape', `left as it was, of ${t.size} elements`, formatShape(t.shape));
 }
 
 export function emptyOn(backend: Backend, shape: Shape, dtype: DType): Tensor {

@@ -228,7 +228,7 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
 /** Requires a list of at least one tensor. */
 function checkParts(where: string, parts: readonly unknown[]): void {
   checkList(where, 'parts', parts, 'a list of at least one tensor', 1);
-  parts.forEach((p, i) => checkTensor(where, `parts[${i}]`, p));
+  for (let i = 0; i < parts.length; i++) checkTensor(where, `parts[${i}]`, parts[i]);
 }
 
 /** Tensors one after the other along a dimension. */

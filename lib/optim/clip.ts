@@ -1,7 +1,13 @@
 // Gradient clipping.
-import { argumentError, checkNumber, type DType, scope, type Tensor } from '../core';
+import { argumentError, checkNumber, describe, type DType, scope, Tensor } from '../core';
 import { noGrad } from '../autograd';
 import { ones, sumSquares, widen, zeros } from '../ops';
+
+/** Requires a list of tensors; names and groups are what optimisers take. */
+function checkParameters(where: string, parameters: unknown): void {
+  if (Array.isArray(parameters) && parameters.every((p) => p instanceof Tensor)) return;
+  throw argumentError('INVALID_ARGUMENT', where, 'parameters', 'a list of tensors', describe(parameters));
+}
 
 /** The gradients that count; frozen parameters have none. */
 function gradientsOf(parameters: readonly Tensor[]): Tensor[] {
@@ -29,6 +35,7 @@ function normOf(where: string, parameters: readonly Tensor[]): Tensor {
  * it to `step`. `norm` is that norm before. Nothing is read back, so the device's queue goes on.
  */
 export function clipFactor(parameters: readonly Tensor[], maxNorm: number | null): { factor: Tensor; norm: Tensor } {
+  checkParameters('clipFactor', parameters);
   if (maxNorm !== null) checkNumber('clipFactor', 'maxNorm', maxNorm, 0);
   return noGrad(() =>
     scope(() => {

@@ -61,7 +61,9 @@ export function checkState<S>(
     checkBuffer(where, name, tensor, entry.parameter);
     own[buffer] = tensor;
   }
-  const stranger = Object.keys(counts ? section(where, 'parameterSteps', counts) : {}).find((n) => !loaded.has(n));
+  const stranger = Object.keys(counts === undefined ? {} : section(where, 'parameterSteps', counts)).find(
+    (n) => !loaded.has(n),
+  );
   if (stranger !== undefined) {
     throw argumentError('INVALID_ARGUMENT', where, 'parameterSteps', 'counts of the same parameters', stranger);
   }
@@ -69,7 +71,10 @@ export function checkState<S>(
     const missing = buffers.filter((b) => !(b in own));
     const begun = buffers.length === 0 || missing.length < buffers.length;
     const fallback = begun && !counts ? state.steps : 0;
-    const steps = checkInteger(where, `parameterSteps.${entry.name}`, counts?.[entry.name] ?? fallback, 0, state.steps);
+    const given: unknown = counts && Object.hasOwn(counts, entry.name) ? counts[entry.name] : fallback;
+    // Buffers come from steps; without their count the moments would be corrected as if they were new.
+    const least = begun && buffers.length > 0 ? Math.min(1, state.steps) : 0;
+    const steps = checkInteger(where, `parameterSteps.${entry.name}`, given, least, state.steps);
     if (missing.length > 0 && (begun || steps > 0 || MASTER in own)) {
       const message = `${where}: parameter ${entry.name} is without ${missing.join(', ')}`;
       throw new FastWeightsError('INVALID_ARGUMENT', message, { argument: `${entry.name}.${missing[0]}` });

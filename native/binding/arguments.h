@@ -88,7 +88,7 @@ class Arguments {
     x.size = size;
     x.data = reinterpret_cast<decltype(x.data)>(block.data + offset);
     use.whole = use.whole && size << shift == block.size;
-    uses_.add(use);
+    uses_.add(use, size == 0);
   }
 
   template <class Operand>

@@ -359,8 +359,8 @@ void recurrence_operands(const Extents& e, const Args& a, int64_t tokens) {
   if (a.gate.data && a.gateWidth != 1 && a.gateWidth != a.keyDim) e.refuse("gateWidth", "is neither 1 nor keyDim");
   if (a.beta.data && a.betaWidth != 1 && a.betaWidth != a.valueDim) e.refuse("betaWidth", "is neither 1 nor valueDim");
   // A gate per key, of no keys, is there and has no width.
-  if (a.keyDim != 0 && (a.gateWidth != 0) != (a.gate.data != nullptr)) e.refuse("gateWidth", "is not that of the gate");
-  if (a.valueDim != 0 && (a.betaWidth != 0) != (a.beta.data != nullptr)) e.refuse("betaWidth", "is not that of beta");
+  if (!a.gate.data && a.gateWidth != 0) e.refuse("gateWidth", "is that of a gate that is not there");
+  if (!a.beta.data && a.betaWidth != 0) e.refuse("betaWidth", "is that of a beta that is not there");
   FW_HEADS(q, tokens, a.exchanged ? a.valueDim : a.keyDim);
   FW_HEADS(k, tokens, a.keyDim);
   FW_HEADS(v, tokens, a.valueDim);

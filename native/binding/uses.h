@@ -14,10 +14,14 @@ struct Use {
 // Most calls have few operands and need no memory for this.
 class Uses {
  public:
-  void add(const Use& use) {
+  void add(const Use& use, bool empty) {
+    writes_ = writes_ || (use.written && !empty);
     if (count_ < kNear) near_[count_++] = use;
     else far_.push_back(use);
   }
+
+  // Whether there is an element to write.
+  bool writes() const { return writes_; }
 
   // Of a call that leaves gaps in what it writes.
   void leave_gaps() {
@@ -40,6 +44,7 @@ class Uses {
   static constexpr int kNear = 32;
   Use near_[kNear];
   int count_ = 0;
+  bool writes_ = false;
   std::vector<Use> far_;
 };
 

@@ -155,6 +155,46 @@ for (const { device, available } of fw.devices()) {
       x.dispose();
     });
 
+    it('a number takes the dtype of the tensor beside it', () => {
+      expect(t([Infinity, 1e30]).mul(1e-50).tolist()).to.deep.equal([NaN, 0]);
+      expect(t([-Infinity, -3e38]).add(5e38).tolist()).to.deep.equal([NaN, Infinity]);
+    });
+
+    it('what holds nothing takes no time, whatever its other sizes are', () => {
+      const most = 2 ** 45;
+      const empty = (...shape: number[]): fw.Tensor => fw.zeros(shape, { device });
+      expect(empty(most, 0).cumsum(1).dataSync().length).to.equal(0);
+      expect(empty(0, 0).matmul(empty(0, most)).shape).to.deep.equal([0, most]);
+      expect(
+        empty(most, 0, 2)
+          .matmul(empty(most, 2, 0))
+          .dataSync().length,
+      ).to.equal(0);
+      const z = empty(most, 0, 1, 2);
+      expect(fw.linearAttention(z, z, z).output.dataSync().length).to.equal(0);
+      const labels = fw.zeros([0], { dtype: 'int32', device });
+      expect(fw.crossEntropy(empty(0, most), labels, { reduction: 'none' }).size).to.equal(0);
+      expectError('UNSUPPORTED', /empty lists/, () => empty(2 ** 33, 0).tolist());
+    });
+
+    it('a shape that somebody changed hands out no memory', () => {
+      const x = t([1, 2, 3]);
+      (x.shape as number[])[0] = 100000;
+      expectError('SHAPE', /must be left as it was, of 3 elements/, () => x.add(1));
+    });
+
+    it('refuses with typed errors what is no tensor, no dimension, or elsewhere', () => {
+      const whole = fw.zeros([2], { dtype: 'int32', device });
+      expectError('INVALID_ARGUMENT', /div: b must be a Tensor/, () => whole.div(null as never));
+      expectError('INVALID_ARGUMENT', /parts\[0\]/, () => fw.cat(new Array<fw.Tensor>(2)));
+      for (const dim of [-1n, Symbol('dim'), [Symbol('dim')], Object.create(null)] as unknown as number[]) {
+        expectError('INVALID_ARGUMENT', /dim must be/, () => t([1]).softmax(dim));
+      }
+      const leaf = fw.ones([2], { device, requiresGrad: true });
+      const elsewhere = fw.ones([2], { device: device === 'js' ? 'cpu' : 'js' });
+      expectError('DEVICE', /backward: gradient must be on/, () => leaf.backward(elsewhere));
+    });
+
     it('cannot be posted to another thread', () => {
       expectError('DEVICE', /cannot be posted/, () => structuredClone(t([1])));
     });

@@ -25,6 +25,27 @@ for (const where of targets().filter((t) => t.dtype === 'float32')) {
       }
     });
 
+    it('clipping takes tensors, and says so', () => {
+      const p = parameter();
+      p.square().sum().backward();
+      for (const wrong of [[['a', p]], [{ params: [p] }], new Set([p]), p, undefined] as unknown as fw.Tensor[][]) {
+        expectError('INVALID_ARGUMENT', /parameters must be a list of tensors/, () => fw.optim.clipGradNorm(wrong, 1));
+      }
+      expect(p.grad!.tolist()).to.deep.equal([2, 2, 2]);
+    });
+
+    it('buffers without a count of their steps are refused', () => {
+      const p = parameter();
+      const optimizer = new fw.optim.Adam([['constructor', p]], { lr: 0.1 });
+      p.square().sum().backward();
+      optimizer.step();
+      optimizer.loadState(optimizer.state());
+      for (const parameterSteps of [{}, { constructor: 0 }, 0, false]) {
+        const state = { ...optimizer.state(), parameterSteps } as never;
+        expectError('INVALID_ARGUMENT', /parameterSteps/, () => optimizer.loadState(state));
+      }
+    });
+
     it('parameters given twice, settings out of range and scales that do not fit are refused', () => {
       const p = parameter();
       expect(() => new fw.optim.SGD([p, p])).to.throw(/parameter 1 must be given once/);

@@ -1,6 +1,7 @@
 // The js device: every kernel in TypeScript, on float32 and float64. It needs no addon and is the reference of the others.
 import type { Backend } from '../backend';
-import type { KernelTable } from '../table';
+import type { Tensor } from '../../core';
+import { KERNELS, type FieldKind, type KernelName, type KernelTable } from '../table';
 import { attention, attentionBackward } from './attention';
 import { shortConv, shortConvBackward, shortConvStep } from './conv';
 import { cast, copy, fill } from './copy';
@@ -61,9 +62,26 @@ const kernels: KernelTable = {
   swigluBackward,
 };
 
+/** A call that has no element to write does nothing: other sizes of it may be too large even to count through. */
+function unlessEmpty(table: KernelTable): KernelTable {
+  const entries = (Object.keys(KERNELS) as KernelName[]).map((name) => {
+    const run = table[name] as (args: object) => void;
+    const written = Object.entries<FieldKind>(KERNELS[name]).flatMap(([field, kind]) =>
+      kind.startsWith('out') || kind.startsWith('inout') ? [field] : [],
+    );
+    const writes = (value: Tensor | readonly Tensor[] | null): boolean =>
+      value !== null && ('size' in value ? value.size > 0 : value.length > 0);
+    const guarded = (args: Readonly<Record<string, Tensor | readonly Tensor[] | null>>): void => {
+      if (written.some((field) => writes(args[field]))) run(args);
+    };
+    return [name, guarded] as const;
+  });
+  return Object.fromEntries(entries) as unknown as KernelTable;
+}
+
 class JsBackend extends JsMemory implements Backend {
   readonly name = `V8 ${process.versions.v8}`;
-  readonly kernels = kernels;
+  readonly kernels = unlessEmpty(kernels);
   readonly prefersTokenLoop = true;
   readonly computes = ['float32', 'float64'] as const;
 

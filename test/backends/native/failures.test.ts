@@ -138,6 +138,25 @@ if (fw.devices().some((d) => d.device === 'cpu' && d.available)) {
         /a size is negative/,
         () => kernels.copy({ x: y, y, shape: [5], xStrides: [-1], yStrides: [1], bytes: 4 }),
       ],
+      ...(['gateWidth', 'betaWidth'] as const).map((width): [string, RegExp, () => void] => [
+        `a ${width} without its operand, of a width of 0`,
+        new RegExp(`${width} is that of a`),
+        () =>
+          kernels.recurrenceStep({
+            ...{ q: fw.zeros([1, 1, 0], cpu), k: fw.zeros([1, 1, 0], cpu), v: fw.zeros([1, 1, 0], cpu) },
+            ...{ gate: null, beta: null, eraseKey: null, writeKey: null, bonus: null },
+            ...{
+              state: fw.zeros([64], cpu),
+              output: fw.zeros([64], cpu),
+              sequences: 1,
+              heads: 1,
+              keyDim: 0,
+              valueDim: 0,
+            },
+            ...{ scale: 1, eraseFrom: 0, secondWrite: 0, readBefore: 0, exchanged: 0, gateWidth: 0, betaWidth: 0 },
+            [width]: 1,
+          }),
+      ]),
       [
         'a table with fewer rows',
         /weight holds 5 elements of the 10/,
