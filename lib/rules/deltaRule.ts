@@ -112,8 +112,10 @@ function run(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): Normalized
     ['v', v],
   ] as const)
     checkFloat('deltaRule', name, t);
-  if (options.beta)
+  if (options.beta !== undefined && options.beta !== null) {
+    checkFloat('deltaRule', 'beta', options.beta);
     checkLike('deltaRule', 'beta', options.beta, options.beta.ndim === 4 ? v : v.slice(3, 0, 1).squeeze(3));
+  }
   return normalized(q, k, v, options);
 }
 
