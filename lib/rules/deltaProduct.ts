@@ -82,6 +82,7 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
 function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaProductGates): Tensor {
   checkOptions('deltaProduct.step', options, ONE_TOKEN_OPTIONS);
   const { state, out, ...rest } = options;
+  if (rest.gate !== undefined && rest.gate !== null) checkFloat('deltaProduct.step', 'gate', rest.gate);
   const gate = rest.gate?.unsqueeze(1);
   return stepBySequence(
     'deltaProduct.step',

@@ -122,6 +122,9 @@ function run(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): Normalized
 function step(q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tensor {
   checkOptions('deltaRule.step', options, ONE_TOKEN_OPTIONS);
   if (!options.normalize) return plain.step(q, k, v, options);
+  for (const name of ['beta', 'gate'] as const) {
+    if (options[name] !== undefined && options[name] !== null) checkFloat('deltaRule.step', name, options[name]);
+  }
   const [tq, tk, tv] = [q, k, v].map((t) => t.unsqueeze(1));
   const gates = { beta: options.beta?.unsqueeze(1), gate: options.gate?.unsqueeze(1) };
   return stepBySequence(

@@ -15,6 +15,7 @@ for (const { device, available } of fw.devices()) {
     const logits = z(3, 5);
     const target = ints([0, 1, 2]);
     const [q, k, v] = [z(1, 3, 2, 4), z(1, 3, 2, 4), z(1, 3, 2, 4)];
+    const tq = z(1, 2, 4);
     const sizes = { vocabSize: 11, hiddenSize: 16, numLayers: 1, numHeads: 2, device } as const;
     const entropy = (options: object) => () => fw.crossEntropy(logits, target, options);
     const model = fw.createModel('deltanet', sizes);
@@ -138,6 +139,11 @@ for (const { device, available } of fw.devices()) {
         ['beta', /beta must be a Tensor/, () => fw.deltaRule(q, k, v, { normalize: true, beta: none })],
         ['gate', /gate must be a Tensor/, () => fw.gatedLinearAttention(q, k, v, { gate: none })],
         ['gate', /gate must be a Tensor/, () => fw.deltaProduct(q, k, v, { numHouseholder: 1, gate: none })],
+        ...(['beta', 'gate'] as const).map((name): Case => [
+          name,
+          /^deltaRule.step: .* must be a Tensor/,
+          () => fw.noGrad(() => fw.deltaRule.step(tq, tq, tq, { state: z(1, 2, 4, 4), normalize: true, [name]: none })),
+        ]),
         ['cuSeqlens', /a list of numbers/, () => fw.deltaRule(q, k, v, { cuSeqlens: none })],
         ['cuSeqlens', /a list of numbers/, () => fw.deltaProduct(q, k, v, { numHouseholder: 1, cuSeqlens: none })],
         ['cuSeqlens', /a list of numbers/, () => fw.softmaxAttention(q, k, v, { cuSeqlens: none })],

@@ -372,8 +372,8 @@ describe('model folders and configurations', () => {
   it('refuses a key in both spellings, at every depth, and takes either before a default', () => {
     const attn = { layers: [0], numHeads: 2, num_heads: 2 };
     const twice: [string, () => unknown][] = [
-      ['hidden_size', () => fw.AutoModelForCausalLM.fromConfig({ ...config, hiddenSize: 16 } as never)],
-      ['num_heads', () => fw.AutoModelForCausalLM.fromConfig({ ...config, attn } as never)],
+      ['hidden_size', () => fw.AutoModelForCausalLM.fromConfig({ ...config, hiddenSize: 16 })],
+      ['num_heads', () => fw.AutoModelForCausalLM.fromConfig({ ...config, attn })],
       ['hidden_size', () => fw.createModel('lstm', { vocabSize: 11, hiddenSize: 16, hidden_size: 16 } as never)],
       ['norm_eps', () => fw.createModel('kda', { vocabSize: 11, normEps: 1, norm_eps: 1 } as never)],
     ];
