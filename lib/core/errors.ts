@@ -87,7 +87,12 @@ export function checkInteger(
 /** Requires a finite number in [min, max]. */
 export function checkNumber(where: string, argument: string, value: unknown, min = -Infinity, max = Infinity): number {
   if (typeof value !== 'number' || !Number.isFinite(value) || value < min || value > max) {
-    const range = min === -Infinity && max === Infinity ? 'a finite number' : `a number from ${min} to ${max}`;
+    const range =
+      min === -Infinity && max === Infinity
+        ? 'a finite number'
+        : min === -Infinity
+          ? `a finite number of at most ${max}`
+          : `a number from ${min} to ${max}`;
     throw argumentError('INVALID_ARGUMENT', where, argument, range, describe(value));
   }
   return value;

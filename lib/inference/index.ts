@@ -3,4 +3,4 @@ export type { GeneratedToken, GenerateOptions } from './generate';
 export type { RecurrentModel, TokenIds } from './model';
 export { sampleToken, type SampledToken, type SamplingOptions } from './sampling';
 export { Session, Snapshot } from './session';
-export { cloneState, disposeState, persistState, type State } from './state';
+export { checkStateLike, cloneState, disposeState, persistState, type State } from './state';

@@ -4,7 +4,7 @@ import { argumentError, checkInteger, describe, FastWeightsError, formatShape, s
 import { tensor } from '../ops';
 import { generate, type GeneratedToken, type GenerateOptions } from './generate';
 import type { RecurrentModel, TokenIds } from './model';
-import { cloneState, deviceOf, disposeState, persistState, type State } from './state';
+import { checkStateLike, cloneState, deviceOf, disposeState, persistState, type State } from './state';
 
 /** The calls of `feed` that led to a state, last one first. */
 interface Fed {
@@ -16,6 +16,8 @@ interface Fed {
 export class Snapshot {
   /** @internal */
   constructor(
+    /** The class of the model whose state it is: those of two families may look alike. */
+    readonly family: unknown,
     readonly state: State,
     readonly fed: Fed | null,
     readonly length: number,
@@ -83,7 +85,7 @@ export class Session {
 
   /** A copy of the present state, which `restore` takes any number of times. */
   snapshot(): Snapshot {
-    return new Snapshot(cloneState(this.state), this.fed, this.tokens);
+    return new Snapshot(this.model.constructor, cloneState(this.state), this.fed, this.tokens);
   }
 
   /** Goes back (or forth) to a snapshot of this session or of another one of the same model and batch. */
@@ -91,6 +93,17 @@ export class Session {
     if (!(snapshot instanceof Snapshot)) {
       throw argumentError('INVALID_ARGUMENT', 'restore', 'snapshot', 'made by snapshot()', describe(snapshot));
     }
+    const { batch, model } = this;
+    if (snapshot.family !== model.constructor) {
+      throw argumentError(
+        'INVALID_ARGUMENT',
+        'restore',
+        'snapshot',
+        "of the session's family",
+        'one of another family',
+      );
+    }
+    noGrad(() => scope(() => checkStateLike('restore', 'snapshot', snapshot.state, model.initialState(batch))));
     this.replace(cloneState(snapshot.state));
     this.fed = snapshot.fed;
     this.tokens = snapshot.length;

@@ -1,6 +1,6 @@
 // What a model remembers between tokens: nested arrays and objects of tensors, and numbers such as a position.
 import { noGrad } from '../autograd';
-import { type Device, Tensor } from '../core';
+import { argumentError, describe, type Device, type ErrorCode, formatShape, sameShape, Tensor } from '../core';
 
 export type State = Tensor | number | null | State[] | { [name: string]: State };
 
@@ -38,4 +38,42 @@ export function disposeState(state: State): void {
     t.dispose();
     return t;
   });
+}
+
+/**
+ * Requires a state of the form of `like`, that of an empty text: the same names, lists as long, tensors of the same shape,
+ * dtype and device. Where a dimension is 0 in it, that of a cache which grows, any size will do.
+ */
+export function checkStateLike(where: string, argument: string, state: unknown, like: State, path = ''): void {
+  const at = path && ` at ${path}`;
+  const fail = (code: ErrorCode, expected: string, found: string): never => {
+    throw argumentError(code, where, argument, `${expected}${at}`, found);
+  };
+  if (like instanceof Tensor) {
+    if (!(state instanceof Tensor)) return fail('INVALID_ARGUMENT', 'a Tensor', describe(state));
+    state.checkAlive(where);
+    const shape = like.shape.map((d, i) => (d === 0 ? (state.shape[i] ?? d) : d));
+    if (!sameShape(state.shape, shape)) fail('SHAPE', formatShape(shape), formatShape(state.shape));
+    if (state.dtype !== like.dtype) fail('DTYPE', like.dtype, state.dtype);
+    if (state.device !== like.device) fail('DEVICE', `on '${like.device}'`, `'${state.device}'`);
+  } else if (like === null) {
+    if (state !== null) fail('INVALID_ARGUMENT', 'null', describe(state));
+  } else if (typeof like === 'number') {
+    if (!Number.isInteger(state) || (state as number) < 0) fail('INVALID_ARGUMENT', 'a position', describe(state));
+  } else if (Array.isArray(like)) {
+    if (!Array.isArray(state)) return fail('INVALID_ARGUMENT', `a state of ${like.length} layers`, describe(state));
+    if (state.length !== like.length) fail('SHAPE', `a state of ${like.length} layers`, `one of ${state.length}`);
+    like.forEach((part, i) => checkStateLike(where, argument, state[i], part, `${path}[${i}]`));
+  } else {
+    const names = (value: object): string => `{ ${Object.keys(value).sort().join(', ')} }`;
+    const found = isRecord(state) ? names(state) : describe(state);
+    if (!isRecord(state) || found !== names(like)) return fail('INVALID_ARGUMENT', names(like), found);
+    for (const [name, part] of Object.entries(like)) {
+      checkStateLike(where, argument, state[name], part, path ? `${path}.${name}` : name);
+    }
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Tensor);
 }

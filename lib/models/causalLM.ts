@@ -2,6 +2,7 @@
 import { noGrad } from '../autograd';
 import { argumentError, checkOptions, formatShape, type OptionNames, scope, type Tensor } from '../core';
 import {
+  checkStateLike,
   type GeneratedToken,
   type GenerateOptions,
   type RecurrentModel,
@@ -10,7 +11,16 @@ import {
   type TokenIds,
 } from '../inference';
 import { Linear, Module } from '../nn';
-import { cat, checkIndices, checkShape, crossEntropy, type CuSeqlens, full, type TensorOptions } from '../ops';
+import {
+  cat,
+  checkCuSeqlens,
+  checkIndices,
+  checkShape,
+  crossEntropy,
+  type CuSeqlens,
+  full,
+  type TensorOptions,
+} from '../ops';
 import type { Backbone } from './block';
 import type { Configuration } from './configuration';
 import { initializeNormal } from './initialize';
@@ -88,9 +98,15 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     checkOptions<ForwardOptions>('forward', options, FORWARD);
     const { labels = null, state = null, outputState = false, cuSeqlens = null }: ForwardOptions = options;
     this.checkIds('ids', ids);
-    if (labels) {
+    if (labels !== null) {
       this.checkIds('labels', labels);
       checkShape('forward', 'labels', labels, ids.shape, 'batch, time like ids');
+    }
+    const [batch, tokens] = ids.shape;
+    if (cuSeqlens !== null) checkCuSeqlens('forward', cuSeqlens, batch, tokens);
+    if (state !== null) {
+      const sequences = cuSeqlens === null ? batch : cuSeqlens.length - 1;
+      noGrad(() => scope(() => checkStateLike('forward', 'state', state, this.initialState(sequences))));
     }
     return scope(() => {
       const hidden = this.model.forward(ids, { state, outputState, cuSeqlens });

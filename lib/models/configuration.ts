@@ -58,8 +58,22 @@ export function withFileKeys(input: object): JsonObject {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) {
     throw argumentError('INVALID_ARGUMENT', 'configuration', 'config', 'an object', describe(input));
   }
+  checkSpellings('configuration', input);
   const given = Object.entries(input).filter(([, value]) => value !== undefined);
   return Object.fromEntries(given.map(([key, value]) => [fileKey(key), toJson(key, value)]));
+}
+
+/** Requires that no key is given in both spellings: neither would go before the other. */
+export function checkSpellings(where: string, input: object): void {
+  const given: Record<string, string> = {};
+  for (const [key, value] of Object.entries(input)) {
+    if (value === undefined) continue;
+    const name = fileKey(key);
+    if (Object.hasOwn(given, name)) {
+      throw argumentError('INVALID_ARGUMENT', where, name, 'given in one spelling', `${given[name]} and ${key}`);
+    }
+    given[name] = key;
+  }
 }
 
 /** The names of keys in camelCase and as in config.json. */
@@ -117,8 +131,10 @@ export class ConfigurationReader {
     return value;
   }
 
-  optionalNumber(key: string): number | null {
-    return this.get(key) === undefined ? null : this.number(key, 0, -Infinity);
+  /** A bound of a logarithmic gate, which is never positive. */
+  optionalBound(key: string): number | null {
+    const value = this.get(key);
+    return value === undefined ? null : checkNumber(this.where, key, value, -Infinity, 0);
   }
 
   flag(key: string, fallback: boolean): boolean {

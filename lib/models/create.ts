@@ -3,7 +3,7 @@ import { argumentError, checkInteger, checkOptions, describe, type OptionNames }
 import type { TensorOptions } from '../ops';
 import { AutoModelForCausalLM } from './auto';
 import type { CausalLM } from './causalLM';
-import { inEitherSpelling } from './configuration';
+import { checkSpellings, inEitherSpelling, withFileKeys } from './configuration';
 import { type ConfigurationInput, KEYS, type KeysByType } from './keys';
 
 export interface ModelSizes {
@@ -157,6 +157,7 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
   const { modelType, configuration } = FAMILIES[name] as Family<ModelName>;
   const { modelType: _, ...keys } = KEYS[modelType];
   checkOptions<object>(where, options, { ...inEitherSpelling(keys), ...CREATE_KEYS });
+  checkSpellings(where, options);
   const {
     vocabSize,
     hiddenSize = 256,
@@ -176,14 +177,16 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
   const feedForward = intermediateSize ?? 64 * Math.ceil(hiddenSize / 24);
   const headDim = hiddenSize / numHeads;
   const config = {
-    modelType,
-    vocabSize,
-    hiddenSize,
-    numHiddenLayers: numLayers,
-    bosTokenId: null,
-    eosTokenId: null,
-    ...configuration({ vocabSize, hiddenSize, numLayers, numHeads, intermediateSize, feedForward, headDim }),
-    ...rest,
-  };
-  return AutoModelForCausalLM.fromConfig(config as ConfigurationInput, { device, dtype });
+    ...withFileKeys({
+      modelType,
+      vocabSize,
+      hiddenSize,
+      numHiddenLayers: numLayers,
+      bosTokenId: null,
+      eosTokenId: null,
+      ...configuration({ vocabSize, hiddenSize, numLayers, numHeads, intermediateSize, feedForward, headDim }),
+    }),
+    ...withFileKeys(rest),
+  } as unknown as ConfigurationInput;
+  return AutoModelForCausalLM.fromConfig(config, { device, dtype });
 }

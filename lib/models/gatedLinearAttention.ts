@@ -34,7 +34,7 @@ function readConfiguration(input: object): GlaConfiguration {
     ...readHeads(reader, base.hiddenSize, { expandK: 0.5, expandV: 1 }),
     ...readOutputGate(reader),
     featureMap: reader.supported('feature_map', 'identity', ['identity', 'relu', 'silu', 'swish']),
-    clampMin: reader.optionalNumber('clamp_min'),
+    clampMin: reader.optionalBound('clamp_min'),
     convSize: reader.flag('use_short_conv', false) ? reader.size('conv_size', 4) : null,
   };
 }

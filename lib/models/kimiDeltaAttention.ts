@@ -21,7 +21,7 @@ function readConfiguration(input: object): KimiDeltaConfiguration {
   const names = { modelType: 'kda', architecture: 'KDAForCausalLM' };
   return {
     ...readGatedDelta(reader, names, { headDim: 128, numHeads: 16, expandV: 1 }),
-    lowerBound: reader.optionalNumber('lower_bound'),
+    lowerBound: reader.optionalBound('lower_bound'),
   };
 }
 

@@ -75,7 +75,8 @@ function check(where: string, x: Tensor, weight: Tensor, bias: Tensor | null): {
     throw argumentError('SHAPE', where, 'weight', `[${d}, W] (channels, width)`, formatShape(weight.shape));
   }
   checkAlike(where, 'weight', weight, x, 'x');
-  if (bias) {
+  if (bias !== null) {
+    checkFloat(where, 'bias', bias);
     checkAlike(where, 'bias', bias, x, 'x');
     checkShape(where, 'bias', bias, [d], 'channels');
   }
@@ -100,7 +101,8 @@ export const shortConvolution = widening(
     const activation = activationCode(where, options.activation);
     const { count: sequences, tokens, offsets } = sequencesOf(where, x, cuSeqlens);
     const stateShape = [sequences, d, width - 1];
-    if (initialState) {
+    if (initialState !== null) {
+      checkFloat(where, 'initialState', initialState);
       checkAlikeOrWider(where, 'initialState', initialState, x, 'x');
       checkShape(where, 'initialState', initialState, stateShape, 'sequences, channels, width - 1');
     }

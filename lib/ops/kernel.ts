@@ -108,6 +108,14 @@ export function checkShape(where: string, argument: string, t: Tensor, shape: Sh
   }
 }
 
+/** Requires of what is added to a result, where it is given, its shape, and x's dtype and device. */
+export function checkResidual(where: string, residual: Tensor | null, x: Tensor, shape: Shape): void {
+  if (residual === null) return;
+  checkFloat(where, 'residual', residual);
+  checkAlike(where, 'residual', residual, x, 'x');
+  checkShape(where, 'residual', residual, shape, 'like the result');
+}
+
 /** Requires a tensor that may be written to: no element of it stands at two places. */
 export function checkWritable(where: string, argument: string, t: Tensor): void {
   if (overlapsItself(t)) {

@@ -11,7 +11,7 @@ import {
 } from '../core';
 import { record, recording } from '../autograd';
 import { UNARY_OPS } from '../backends';
-import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widening } from './kernel';
+import { checkAlike, checkFloat, checkResidual, checkShape, emptyLike, kernelsOf, widening } from './kernel';
 import { fold, gradientProduct, precisionCode, swap } from './matmul';
 import { sum } from './reduce';
 import { contiguous, reshape } from './view';
@@ -30,13 +30,6 @@ function checkWeight(where: string, argument: string, weight: Tensor, x: Tensor,
   checkFloat(where, argument, weight);
   checkAlike(where, argument, weight, x, 'x');
   checkShape(where, argument, weight, shape, 'out, in');
-}
-
-function checkResidual(where: string, residual: Tensor | null, x: Tensor, shape: Shape): void {
-  if (!residual) return;
-  checkFloat(where, 'residual', residual);
-  checkAlike(where, 'residual', residual, x, 'x');
-  checkShape(where, 'residual', residual, shape, 'like the result');
 }
 
 /** dz for y = silu(z). */
@@ -65,7 +58,7 @@ export const linear = widening(
     }
     checkAlike('linear', 'weight', weight, x, 'x');
     const [n, k] = weight.shape;
-    if (bias) {
+    if (bias !== null) {
       checkFloat('linear', 'bias', bias);
       checkAlike('linear', 'bias', bias, x, 'x');
       if (!sameShape(bias.shape, [n]))

@@ -11,7 +11,16 @@ import {
 } from '../core';
 import { NORM_KINDS, type NormKind } from '../backends';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
+import {
+  checkAlike,
+  checkFloat,
+  checkResidual,
+  checkShape,
+  emptyLike,
+  kernelsOf,
+  statisticsDtype,
+  widening,
+} from './kernel';
 import { add, mul, sigmoid, silu } from './elementwise';
 import { contiguous, reshape } from './view';
 
@@ -36,7 +45,7 @@ function normalize(
     ['weight', weight],
     ['bias', bias],
   ] as const) {
-    if (!t) continue;
+    if (t === null || t === undefined) continue;
     checkFloat(name, argument, t);
     checkAlike(name, argument, t, x, 'x');
     checkShape(name, argument, t, [groups * n], 'features');
@@ -105,6 +114,8 @@ const RMS_OPTIONS: OptionNames<RmsNormOptions> = { eps: true, bias: true, residu
 export const rmsNorm = widening((x: Tensor, weight: Tensor | null = null, options: RmsNormOptions = {}): Tensor => {
   checkOptions('rmsNorm', options, RMS_OPTIONS);
   const { eps = 1e-6, bias = null, residual = null } = options;
+  checkFloat('rmsNorm', 'x', x);
+  checkResidual('rmsNorm', residual, x, x.shape);
   return normalize('rmsNorm', residual ? add(x, residual) : x, weight, bias, { kind: 'rms', eps, groups: 1 });
 });
 

@@ -33,7 +33,7 @@ export function checkCuSeqlens(where: string, cuSeqlens: CuSeqlens, batch: numbe
 /** The sequences of x [B, T, ...]. */
 export function sequencesOf(where: string, x: Tensor, cuSeqlens?: CuSeqlens | null): Sequences {
   const [batch, tokens] = x.shape;
-  if (!cuSeqlens) return { count: batch, tokens, offsets: null };
+  if (cuSeqlens === undefined || cuSeqlens === null) return { count: batch, tokens, offsets: null };
   checkCuSeqlens(where, cuSeqlens, batch, tokens);
   const offsets = emptyLike(x, [cuSeqlens.length], 'int32');
   offsets.storage.memory.write(offsets.storage.handle, 0, Int32Array.from(cuSeqlens));
@@ -44,7 +44,7 @@ export function sequencesOf(where: string, x: Tensor, cuSeqlens?: CuSeqlens | nu
 export function positionsOf(where: string, x: Tensor, start: number, cuSeqlens?: CuSeqlens | null, modulo = 0): Tensor {
   const [batch, tokens] = x.shape;
   const values = new Int32Array(batch * tokens);
-  if (cuSeqlens) checkCuSeqlens(where, cuSeqlens, batch, tokens);
+  if (cuSeqlens !== undefined && cuSeqlens !== null) checkCuSeqlens(where, cuSeqlens, batch, tokens);
   const bounds = cuSeqlens ?? Array.from({ length: batch + 1 }, (_, b) => b * tokens);
   for (let n = 0; n + 1 < bounds.length; n++) {
     for (let t = bounds[n]; t < bounds[n + 1]; t++) {

@@ -56,16 +56,21 @@ export function checkOperands(
     const meaning = `${leadMeaning(lead)}, value heads, value width`;
     throw argumentError('SHAPE', where, 'v', `${shape} (${meaning})`, formatShape(v.shape));
   }
-  if (gate) checkOptional(where, 'gate', gate, q, sizes, lead);
-  if (valueGate) checkOptional(where, 'valueGate', valueGate, q, sizes, lead);
-  if (beta)
+  if (given(gate)) checkOptional(where, 'gate', gate, q, sizes, lead);
+  if (given(valueGate)) checkOptional(where, 'valueGate', valueGate, q, sizes, lead);
+  if (given(beta))
     checkOptional(where, 'beta', beta, q, sizes, lead, kind.exchanged || valueGate ? EXCHANGED_BETA : FORMS.beta);
-  if (eraseKey) checkOptional(where, 'eraseKey', eraseKey, q, sizes, lead);
-  if (writeKey) checkOptional(where, 'writeKey', writeKey, q, sizes, lead);
-  if (bonus) checkBonus(where, bonus, q, sizes);
+  if (given(eraseKey)) checkOptional(where, 'eraseKey', eraseKey, q, sizes, lead);
+  if (given(writeKey)) checkOptional(where, 'writeKey', writeKey, q, sizes, lead);
+  if (given(bonus)) checkBonus(where, bonus, q, sizes);
   checkKind(where, inputs, kind);
   if (checksValues(q)) checkOperandValues(where, inputs);
   return sizes;
+}
+
+/** Only undefined and null mean that an operand is not there. */
+function given<T>(t: T | null | undefined): t is T {
+  return t !== undefined && t !== null;
 }
 
 function checkPresent(where: string, name: string, t: Tensor, q: Tensor, lead: Lead): void {

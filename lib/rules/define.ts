@@ -105,16 +105,16 @@ export function stepBySequence(
 ): Tensor {
   const { state, normalizer } = states;
   checkState(where, state, state?.shape, 'batch, heads, key width, value width');
-  if (normalizer) {
+  if (normalizer !== undefined) {
     checkTensor(where, 'normalizer', normalizer);
     checkWritable(where, 'normalizer', normalizer);
     checkApart(where, 'normalizer', normalizer, state);
   }
-  if (out) {
+  if (out !== undefined) {
     const [B, HV, , V] = state.shape;
     checkOut(where, out, [B, HV, V], 'batch, heads, value width', like);
     checkApart(where, 'out', out, state);
-    if (normalizer) checkApart(where, 'out', out, normalizer);
+    if (normalizer !== undefined) checkApart(where, 'out', out, normalizer);
   }
   const { output, finalState, finalNormalizer } = run({
     initialState: state,

@@ -1,6 +1,6 @@
 // DeltaProduct: several delta steps per token (Siems et al. 2025; spec 2.13.12, 2.14 i).
 import { argumentError, checkInteger, checkOptions, formatShape, type OptionNames, type Tensor, tidy } from '../core';
-import { cat, checkFloat, zerosLike } from '../ops';
+import { cat, checkCuSeqlens, checkFloat, zerosLike } from '../ops';
 import { deltaRule } from './deltaRule';
 import { stepBySequence } from './define';
 import { COMMON_OPTIONS, type CommonOptions, type RuleResult } from './operands';
@@ -51,10 +51,13 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
     ['v', v],
     ['beta', options.beta],
   ] as const) {
+    if (t !== undefined && t !== null) checkFloat(where, name, t);
     if (t && t.shape[1] !== T * n)
       throw argumentError('SHAPE', where, name, `[${B}, ${T * n}, ...] (${n} steps per token)`, formatShape(t.shape));
   }
-  const { gate } = options;
+  const { gate, cuSeqlens = null } = options;
+  if (cuSeqlens !== null) checkCuSeqlens(where, cuSeqlens, B, T);
+  if (gate !== undefined && gate !== null) checkFloat(where, 'gate', gate);
   if (gate && (gate.ndim !== 3 || gate.shape[1] !== T))
     throw argumentError('SHAPE', where, 'gate', `[${B}, ${T}, heads]`, formatShape(gate.shape));
   const prepared = prepareKeys({ q, k }, options);
@@ -65,7 +68,7 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
     qkL2Norm: false,
     scale: options.scale ?? prepared.k.shape[3] ** -0.5,
     gate: gate && spread(gate, n, 'first'),
-    cuSeqlens: options.cuSeqlens && Array.from(options.cuSeqlens, (t) => t * n),
+    cuSeqlens: cuSeqlens && Array.from(cuSeqlens, (t) => t * n),
   });
   const [, , HV, V] = output.shape;
   const last = output
@@ -79,6 +82,7 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
 function step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & DeltaProductGates): Tensor {
   checkOptions('deltaProduct.step', options, ONE_TOKEN_OPTIONS);
   const { state, out, ...rest } = options;
+  if (rest.gate !== undefined && rest.gate !== null) checkFloat('deltaProduct.step', 'gate', rest.gate);
   const gate = rest.gate?.unsqueeze(1);
   return stepBySequence(
     'deltaProduct.step',

@@ -112,14 +112,19 @@ function run(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): Normalized
     ['v', v],
   ] as const)
     checkFloat('deltaRule', name, t);
-  if (options.beta)
+  if (options.beta !== undefined && options.beta !== null) {
+    checkFloat('deltaRule', 'beta', options.beta);
     checkLike('deltaRule', 'beta', options.beta, options.beta.ndim === 4 ? v : v.slice(3, 0, 1).squeeze(3));
+  }
   return normalized(q, k, v, options);
 }
 
 function step(q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tensor {
   checkOptions('deltaRule.step', options, ONE_TOKEN_OPTIONS);
   if (!options.normalize) return plain.step(q, k, v, options);
+  for (const name of ['beta', 'gate'] as const) {
+    if (options[name] !== undefined && options[name] !== null) checkFloat('deltaRule.step', name, options[name]);
+  }
   const [tq, tk, tv] = [q, k, v].map((t) => t.unsqueeze(1));
   const gates = { beta: options.beta?.unsqueeze(1), gate: options.gate?.unsqueeze(1) };
   return stepBySequence(

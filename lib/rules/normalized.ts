@@ -1,5 +1,5 @@
 // Attention normalisation (spec 0.2): the sum z of keys, kept as a state whose values are all 1.
-import { checkNumber, type OptionNames, type Tensor } from '../core';
+import { argumentError, checkNumber, formatShape, type OptionNames, type Tensor } from '../core';
 import { cat, checkFloat, inFloat32, ones, zerosLike } from '../ops';
 import type { CommonOptions, RuleResult } from './operands';
 import { runRecurrence } from './run';
@@ -68,9 +68,11 @@ export function divide(numerator: Tensor, denominator: Tensor, options: Normaliz
 
 /** Sum of keys, as a state with one value column; zeros where none is given. */
 export function normalizerState(where: string, options: NormalizeOptions): Tensor | null {
-  if (!options.initialNormalizer) return null;
-  checkFloat(where, 'initialNormalizer', options.initialNormalizer);
-  return options.initialNormalizer.unsqueeze(3);
+  const { initialNormalizer: z = null } = options;
+  if (z === null) return null;
+  checkFloat(where, 'initialNormalizer', z);
+  if (z.ndim !== 3) throw argumentError('SHAPE', where, 'initialNormalizer', '[N, HV, K]', formatShape(z.shape));
+  return z.unsqueeze(3);
 }
 
 /** Linear attention with a column of ones beside v, which collects the denominator. */
@@ -82,6 +84,12 @@ export function normalizedAttention(
   const V = v.shape[3];
   const wide = cat([v, unitValues(v, v.shape[2])], 3);
   const given = options.initialState ?? null;
+  if (given !== null) {
+    checkFloat(where, 'initialState', given);
+    if (given.ndim !== 4) {
+      throw argumentError('SHAPE', where, 'initialState', '[N, HV, K, V]', formatShape(given.shape));
+    }
+  }
   const z = normalizerState(where, options);
   const [N, HV, K] = given?.shape ?? z?.shape ?? [];
   const blank = (width: number): Tensor => zerosLike(q, [N, HV, K, width], given?.dtype ?? z!.dtype);

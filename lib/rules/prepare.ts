@@ -8,7 +8,8 @@ export function prepareKeys<T extends { q: Tensor; k: Tensor }>(
   options: FeatureMapOptions & { qkL2Norm?: boolean },
 ): T {
   let { q, k } = inputs;
-  if (options.featureMap || options.sumNorm) [q, k] = [mapFeatures(q, options), mapFeatures(k, options)];
+  if ((options.featureMap ?? null) !== null || options.sumNorm)
+    [q, k] = [mapFeatures(q, options), mapFeatures(k, options)];
   if (options.qkL2Norm) [q, k] = [l2Norm(q), l2Norm(k)];
   return q === inputs.q && k === inputs.k ? inputs : { ...inputs, q, k };
 }

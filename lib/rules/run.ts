@@ -72,7 +72,7 @@ function ungroup(g: Tensor, shape: readonly number[]): Tensor {
 
 /** Checks the initial state and returns it as the kernel wants it. */
 function checkInitialState(where: string, state: Tensor | null, q: Tensor, shape: number[]): void {
-  if (!state) return;
+  if (state === null) return;
   checkFloat(where, 'initialState', state);
   checkAlikeOrWider(where, 'initialState', state, q, 'q');
   if (!sameShape(state.shape, shape)) {

@@ -15,6 +15,7 @@ for (const { device, available } of fw.devices()) {
     const logits = z(3, 5);
     const target = ints([0, 1, 2]);
     const [q, k, v] = [z(1, 3, 2, 4), z(1, 3, 2, 4), z(1, 3, 2, 4)];
+    const tq = z(1, 2, 4);
     const sizes = { vocabSize: 11, hiddenSize: 16, numLayers: 1, numHeads: 2, device } as const;
     const entropy = (options: object) => () => fw.crossEntropy(logits, target, options);
     const model = fw.createModel('deltanet', sizes);
@@ -117,6 +118,64 @@ for (const { device, available } of fw.devices()) {
       ['width', /ShortConvolution/, () => new fw.nn.ShortConvolution(3, 0)],
       ['labels', /int32/, () => model.forward(ints([[1, 2]]), { labels: z(1, 2) })],
       ['labels', /batch, time like ids/, () => model.forward(ints([[1, 2]]), { labels: ints([[1]]) })],
+      ['residual', /residual must be a Tensor/, () => fw.rmsNorm(x, null, { residual: 5 as never })],
+      ['residual', /residual must be \[2, 4\]/, () => fw.rmsNorm(x, null, { residual: z(2, 3) })],
+      ['lower_bound', /at most 0, got 1/, () => fw.createModel('kda', { ...sizes, lowerBound: 1 })],
+      ['clamp_min', /at most 0, got 0.5/, () => fw.createModel('gla', { ...sizes, clampMin: 0.5 })],
+      ['featureMap', /featureMap must be/, () => fw.deltaRule(q, k, v, { featureMap: '' as never })],
+      ...([0, '', NaN, false] as never[]).flatMap((none): Case[] => [
+        ['initialState', /initialState must be a Tensor/, () => fw.deltaRule(q, k, v, { initialState: none })],
+        [
+          'initialState',
+          /initialState must be a Tensor/,
+          () => fw.linearAttention(q, k, v, { normalize: true, initialState: none }),
+        ],
+        [
+          'initialNormalizer',
+          /initialNormalizer must be a Tensor/,
+          () => fw.deltaRule(q, k, v, { normalize: true, initialNormalizer: none }),
+        ],
+        ['beta', /beta must be a Tensor/, () => fw.deltaRule(q, k, v, { beta: none })],
+        ['beta', /beta must be a Tensor/, () => fw.deltaRule(q, k, v, { normalize: true, beta: none })],
+        ['gate', /gate must be a Tensor/, () => fw.gatedLinearAttention(q, k, v, { gate: none })],
+        ['gate', /gate must be a Tensor/, () => fw.deltaProduct(q, k, v, { numHouseholder: 1, gate: none })],
+        ...(['beta', 'gate'] as const).map((name): Case => [
+          name,
+          /^deltaRule.step: .* must be a Tensor/,
+          () => fw.noGrad(() => fw.deltaRule.step(tq, tq, tq, { state: z(1, 2, 4, 4), normalize: true, [name]: none })),
+        ]),
+        ['cuSeqlens', /a list of numbers/, () => fw.deltaRule(q, k, v, { cuSeqlens: none })],
+        ['cuSeqlens', /a list of numbers/, () => fw.deltaProduct(q, k, v, { numHouseholder: 1, cuSeqlens: none })],
+        ['cuSeqlens', /a list of numbers/, () => fw.softmaxAttention(q, k, v, { cuSeqlens: none })],
+        ['cuSeqlens', /a list of numbers/, () => fw.rope(q, { cuSeqlens: none })],
+        ['cuSeqlens', /a list of numbers/, () => fw.shortConvolution(z(1, 3, 4), z(4, 2), { cuSeqlens: none })],
+        ['cuSeqlens', /a list of numbers/, () => model.forward(ints([[1, 2]]), { cuSeqlens: none })],
+        [
+          'initialState',
+          /initialState must be a Tensor/,
+          () => fw.shortConvolution(z(1, 3, 4), z(4, 2), { initialState: none }),
+        ],
+        ['bias', /bias must be a Tensor/, () => fw.shortConvolution(z(1, 3, 4), z(4, 2), { bias: none })],
+        ['bias', /bias must be a Tensor/, () => fw.linear(x, z(3, 4), none)],
+        ['residual', /residual must be a Tensor/, () => fw.linear(x, z(3, 4), null, { residual: none })],
+        ['weight', /weight must be a Tensor/, () => fw.layerNorm(x, none)],
+        ['labels', /labels must be a Tensor/, () => model.forward(ints([[1, 2]]), { labels: none })],
+      ]),
+      [
+        'initialState',
+        /initialState must be a Tensor/,
+        () => fw.linearAttention(q, k, v, { normalize: true, initialState: 5 as never }),
+      ],
+      [
+        'initialState',
+        /\[N, HV, K, V\]/,
+        () => fw.linearAttention(q, k, v, { normalize: true, initialState: z(2, 4) }),
+      ],
+      [
+        'initialNormalizer',
+        /\[N, HV, K\]/,
+        () => fw.linearAttention(q, k, v, { normalize: true, initialNormalizer: z(2, 4) }),
+      ],
       ['labels', /a Tensor/, () => model.forward(ints([[1, 2]]), { labels: [[1, 2]] as never })],
     ];
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import * as fw from '../../lib';
 import { HostRandom } from '../../lib/core';
+import { expectError } from '../support/errors';
 import { BFLOAT16_MODEL, expectClose } from '../support/tolerance';
 
 type Model = fw.models.CausalLM;
@@ -170,6 +171,51 @@ describe('model families', () => {
   });
 });
 
+describe('states of other models', () => {
+  const on = { device: 'js', dtype: 'float32' } as const;
+  const ids = (...rows: number[][]): fw.Tensor => fw.tensor(rows, { dtype: 'int32', device: 'js' });
+
+  for (const { name } of fw.models.modelFamilies) {
+    it(`${name}: forward and restore refuse what is no state of its own`, () => {
+      const model = make(name, {}, on);
+      const session = model.createSession();
+      session.feed([1, 2]).dispose();
+      const others = [
+        make(name === 'lstm' ? 'deltanet' : 'lstm', {}, on),
+        make(name, { numLayers: 1 }, on),
+        make(name, { numLayers: 3 }, on),
+        make(name, { hiddenSize: 48 }, on),
+      ];
+      const bad: unknown[] = [session.snapshot(), 0, 5, '', {}, [], true, NaN, [{}, {}], [null, null]];
+      for (const other of others) bad.push(other.forward(ids([1]), { outputState: true }).state);
+      bad.push(model.forward(ids([1], [2]), { outputState: true }).state);
+      for (const state of bad) {
+        const call = (): unknown => model.forward(ids([1]), { state: state as never });
+        let caught: unknown;
+        try {
+          call();
+        } catch (error) {
+          caught = error;
+        }
+        expect(caught, String(state)).to.be.instanceOf(fw.FastWeightsError);
+        expect((caught as fw.FastWeightsError).argument).to.equal('state');
+      }
+      const kin = name === 'gated-deltanet' ? make('deltanet', {}, on) : make('gated-deltanet', {}, on);
+      const sessions = [...others, kin].map((other) => other.createSession());
+      sessions.push(model.createSession({ batch: 2 }));
+      const before = session.fork().feed([3]).dataSync();
+      for (const snapshot of [...sessions.map((other) => other.snapshot()), 5, null, {}]) {
+        expect(() => session.restore(snapshot as never))
+          .to.throw(fw.FastWeightsError)
+          .with.property('argument', 'snapshot');
+      }
+      expect(session.length).to.equal(2);
+      expect(session.feed([3]).dataSync()).to.deep.equal(before);
+      for (const item of [session, ...sessions, model, ...others, kin]) item.dispose();
+    });
+  }
+});
+
 describe('bfloat16 models', () => {
   for (const { name } of fw.models.modelFamilies) {
     it(`${name}: fed in pieces as all at once`, () => {
@@ -321,6 +367,23 @@ describe('model folders and configurations', () => {
         expect((error as fw.FastWeightsError).argument, JSON.stringify(change)).to.equal(argument);
       }
     }
+  });
+
+  it('refuses a key in both spellings, at every depth, and takes either before a default', () => {
+    const attn = { layers: [0], numHeads: 2, num_heads: 2 };
+    const twice: [string, () => unknown][] = [
+      ['hidden_size', () => fw.AutoModelForCausalLM.fromConfig({ ...config, hiddenSize: 16 })],
+      ['num_heads', () => fw.AutoModelForCausalLM.fromConfig({ ...config, attn })],
+      ['hidden_size', () => fw.createModel('lstm', { vocabSize: 11, hiddenSize: 16, hidden_size: 16 } as never)],
+      ['norm_eps', () => fw.createModel('kda', { vocabSize: 11, normEps: 1, norm_eps: 1 } as never)],
+    ];
+    for (const [argument, make] of twice) {
+      expect(expectError('INVALID_ARGUMENT', /in one spelling, got \w+ and \w+$/, make).argument).to.equal(argument);
+    }
+    const sizes = { vocabSize: 11, hiddenSize: 16, numLayers: 1, numHeads: 2 };
+    const model = fw.createModel('linear-transformer', { ...sizes, feature_map: 'relu' } as never);
+    expect(model.config.source).to.include({ feature_map: 'relu' });
+    model.dispose();
   });
 
   it('refuses broken folders and leaks nothing', async () => {
