@@ -430,6 +430,14 @@ FW_CHECK(swigluBackward) {
   FW_FLOATS(dup, a.n);
 }
 
+// Whether a call that has no element to write must run all the same, to refuse indices outside its table.
+template <class Args>
+bool answers(const Args&) {
+  return false;
+}
+inline bool answers(const embeddingArgs&) { return true; }
+inline bool answers(const embeddingBackwardArgs&) { return true; }
+
 // Whether the call writes every element of its outputs; a strided copy need not.
 template <class Args>
 bool writes_all(const Args&) {

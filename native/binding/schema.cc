@@ -53,7 +53,7 @@ Napi::Array describe(Napi::Env env, const char* name, std::initializer_list<Fiel
     Arguments reader(command, doubles, environment.blocks());                                \
     FW_FIELDS_##kernel(FW_READ)                                                              \
     check_extents(args);                                                                     \
-    if (!reader.uses().writes()) return;                                                     \
+    if (!reader.uses().writes() && !answers(args)) return;                                                     \
     if (!writes_all(args)) reader.uses().leave_gaps();                                       \
     environment.launch(environment.table().kernel, args, reader.take_lists(), reader.uses()); \
   }

@@ -108,6 +108,13 @@ for (const where of targets().filter((t) => t.dtype === 'float32')) {
         });
       }
 
+      it('rows without elements are looked for in the table, too', () => {
+        const rows = fw.zeros([3, 0], where);
+        expectError('INVALID_ARGUMENT', /from 0 to 2, got 3 at position 1/, () =>
+          fw.embedding(rows, int32([0, 3])).dataSync(),
+        );
+      });
+
       it('the label to ignore is let through, and only that one', () => {
         const logits = fw.zeros([3, 4], where);
         const loss = (ignoreIndex: number): fw.Tensor =>
