@@ -1,5 +1,6 @@
 // The order of the rooms of lib/: a room imports only rooms that stand before it, through their index file.
 const rooms = [
+  'platform',
   'core',
   'backends',
   'io',

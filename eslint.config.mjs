@@ -21,6 +21,22 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
+  {
+    // The runtime is reached through one room; the command line also has the terminal.
+    files: ['lib/**'],
+    ignores: ['lib/platform/**'],
+    rules: {
+      'no-restricted-imports': ['error', { patterns: ['node:*', 'fs', 'fs/*', 'path', 'os', 'worker_threads'] }],
+      'no-restricted-globals': ['error', 'Buffer', 'setImmediate', 'require', '__dirname', '__filename'],
+    },
+  },
+  {
+    files: ['lib/**'],
+    ignores: ['lib/platform/**', 'lib/cli/**'],
+    rules: {
+      'no-restricted-globals': ['error', 'Buffer', 'setImmediate', 'require', '__dirname', '__filename', 'process'],
+    },
+  },
   { files: ['lib/cli/**', 'bench/**', 'test/**'], rules: { 'no-console': 'off' } },
   {
     files: ['test/**'],

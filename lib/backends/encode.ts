@@ -1,5 +1,5 @@
 // From a kernel's arguments to the doubles of the command array; native/binding/arguments.h reads them back.
-import { compileFunction } from 'node:vm';
+import { compile } from '../platform';
 import {
   contiguousStrides,
   describe,
@@ -261,9 +261,6 @@ export function compileEncoder(
     }
   }
   const names = ['command', 'memory', ...Object.keys(WRITERS)];
-  // Unlike `new Function`, this works where node runs with --disallow-code-generation-from-strings.
-  const make = compileFunction(`return (args) => {\n${lines.join('\n')}\n};`, names, {
-    filename: `fast-weights/encode-${kernel}`,
-  });
-  return (make as (...values: unknown[]) => Encoder)(command, memory, ...Object.values(WRITERS));
+  const make = compile(`return (args) => {\n${lines.join('\n')}\n};`, names, `fast-weights/encode-${kernel}`);
+  return make(command, memory, ...Object.values(WRITERS)) as Encoder;
 }

@@ -1,4 +1,5 @@
 // Devices: which there are, which is the default, and the backend of each.
+import { environment } from '../platform';
 import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device } from '../core';
 import type { Backend, DeviceInfo } from './backend';
 import { createJsBackend } from './js';
@@ -22,7 +23,7 @@ export * from './table';
 
 const EMULATION = 'cuda-emulation';
 const DEVICES: readonly Device[] = [
-  ...(process.env.FAST_WEIGHTS_DEVICE === EMULATION ? ([EMULATION] as const) : []),
+  ...(environment('FAST_WEIGHTS_DEVICE') === EMULATION ? ([EMULATION] as const) : []),
   'cuda',
   'cpu',
   'js',
@@ -86,9 +87,9 @@ export function defaultDevice(): Device {
 }
 
 function deviceFromEnvironment(): Device | undefined {
-  const value = process.env.FAST_WEIGHTS_DEVICE;
+  const value = environment('FAST_WEIGHTS_DEVICE');
   // Who names a card wants one.
-  if (!value) return process.env.FAST_WEIGHTS_CUDA_DEVICE ? getBackend('cuda').device : undefined;
+  if (!value) return environment('FAST_WEIGHTS_CUDA_DEVICE') ? getBackend('cuda').device : undefined;
   const device = DEVICES.find((known) => known === value);
   if (!device) {
     const expected = DEVICES.map((known) => `'${known}'`).join(' | ');

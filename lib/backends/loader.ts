@@ -1,8 +1,15 @@
 // Finds the native addons: a chain of places, each with the reason why it was passed over.
-import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { cpus } from 'node:os';
-import { dirname, join, sep } from 'node:path';
+import {
+  architecture,
+  environment,
+  existsSync,
+  findModule,
+  join,
+  loadModule,
+  packageFolder,
+  processorModel,
+  sep,
+} from '../platform';
 import { argumentError, describe, FastWeightsError } from '../core';
 import { CpuBackend, type CpuAddon } from './cpu';
 import { type CardFacts, CudaBackend, type CudaAddon } from './cuda';
@@ -16,7 +23,6 @@ export interface LoadAttempt {
   reason?: string;
 }
 
-const load = createRequire(__filename);
 const attempts: LoadAttempt[] = [];
 let cpu: CpuBackend | null | undefined;
 let cuda: CudaBackend | null | undefined;
@@ -25,31 +31,14 @@ let facts: CardFacts | null = null;
 /** What the environment asks for and is not there. */
 let unmet: FastWeightsError | null = null;
 
-/** The nearest folder upwards with our package.json: the same from the compiled files and from the sources. */
 function packageRoot(): string {
-  for (let dir = __dirname; dir !== dirname(dir); dir = dirname(dir)) {
-    if (packageName(dir) === 'fast-weights') return dir;
-  }
-  throw new FastWeightsError('BACKEND', `no package.json of fast-weights above ${__dirname}`);
-}
-
-function packageName(dir: string): unknown {
-  try {
-    return (JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8')) as { name?: unknown }).name;
-  } catch {
-    return undefined;
-  }
-}
-
-/** A variable of the environment; an empty one counts as not set. */
-function setting(name: string): string | undefined {
-  return process.env[name] || undefined;
+  return packageFolder() ?? skip('no package.json of fast-weights above the library');
 }
 
 function openAddon(path: string): CpuBackend {
-  const addon = load(path) as CpuAddon;
+  const addon = loadModule(path) as CpuAddon;
   checkSchema(addon);
-  const set = setting('FAST_WEIGHTS_ISA');
+  const set = environment('FAST_WEIGHTS_ISA');
   if (set !== undefined && !addon.instructionSets.includes(set)) {
     throw (unmet = wishError('FAST_WEIGHTS_ISA', addon.instructionSets.map(describe).join(' | '), describe(set)));
   }
@@ -62,8 +51,8 @@ function wishError(variable: string, expected: string, found: string): FastWeigh
 
 /** Linux on ARM tells no model of its processors. */
 export function processorName(): string {
-  const model = cpus()[0]?.model.trim() ?? '';
-  return model === '' || model === 'unknown' ? process.arch : model;
+  const model = processorModel();
+  return model === '' || model === 'unknown' ? architecture : model;
 }
 
 function skip(reason: string): never {
@@ -71,7 +60,7 @@ function skip(reason: string): never {
 }
 
 function openOverride(): CpuBackend {
-  return openAddon(setting('FAST_WEIGHTS_NATIVE_PATH') ?? skip('FAST_WEIGHTS_NATIVE_PATH is not set'));
+  return openAddon(environment('FAST_WEIGHTS_NATIVE_PATH') ?? skip('FAST_WEIGHTS_NATIVE_PATH is not set'));
 }
 
 function openLocalBuild(): CpuBackend {
@@ -87,7 +76,7 @@ function openPrebuild(): CpuBackend {
 /** The binary that node-gyp-build prefers: one of build/Release if there is any, else the fitting prebuild. */
 function findBinary(): { path: string; local: boolean } {
   const root = packageRoot();
-  const { resolve } = load('node-gyp-build') as { resolve: (dir: string) => string };
+  const { resolve } = loadModule('node-gyp-build') as { resolve: (dir: string) => string };
   const path = resolve(root);
   return { path, local: path.startsWith(join(root, 'build') + sep) };
 }
@@ -98,29 +87,21 @@ const CUDA_PACKAGE = 'fast-weights-cuda-linux-x64';
 function openCuda(): CudaBackend {
   const local = join(packageRoot(), 'build-cuda', 'Release', 'fast_weights_cuda.node');
   if (existsSync(local)) return openCard(local, 'cuda');
-  return openCard(findPackage(CUDA_PACKAGE) ?? skip(`${CUDA_PACKAGE} is not installed`), 'cuda');
+  return openCard(findModule(CUDA_PACKAGE) ?? skip(`${CUDA_PACKAGE} is not installed`), 'cuda');
 }
 
 /** The emulated card: what `npm run build:emulation` made in a clone; FAST_WEIGHTS_EMULATION_BUILD names another folder. */
 function openEmulation(): CudaBackend {
-  const folder = process.env.FAST_WEIGHTS_EMULATION_BUILD ?? 'build-emulation';
+  const folder = environment('FAST_WEIGHTS_EMULATION_BUILD') ?? 'build-emulation';
   const path = join(packageRoot(), folder, 'fast_weights_emulation.node');
   return openCard(existsSync(path) ? path : skip('`npm run build:emulation` makes it in a clone'), 'cuda-emulation');
 }
 
 function openCard(path: string, device: 'cuda' | 'cuda-emulation'): CudaBackend {
-  const addon = load(path) as CudaAddon;
+  const addon = loadModule(path) as CudaAddon;
   checkSchema(addon);
   facts = addon.card();
   return facts.reason ? skip(facts.reason) : new CudaBackend(addon, device, facts);
-}
-
-function findPackage(name: string): string | undefined {
-  try {
-    return load.resolve(name);
-  } catch {
-    return undefined;
-  }
 }
 
 function attempt<B>(step: LoadAttempt['step'], open: () => B): B | null {
@@ -144,7 +125,7 @@ function loadAll(): void {
   if (!unmet) cpu ??= attempt('local build', openLocalBuild);
   cuda = attempt('cuda package', openCuda);
   // It shows itself only to those who ask for it by name.
-  if (process.env.FAST_WEIGHTS_DEVICE === 'cuda-emulation') emulation = attempt('emulation', openEmulation);
+  if (environment('FAST_WEIGHTS_DEVICE') === 'cuda-emulation') emulation = attempt('emulation', openEmulation);
   if (!unmet) cpu ??= attempt('prebuild', openPrebuild);
   unmet ??= cpu ? null : unmetInstructionSet();
   attempts.push({ step: 'js', ok: true });
@@ -152,7 +133,7 @@ function loadAll(): void {
 
 /** What FAST_WEIGHTS_NATIVE_PATH names cannot be loaded. */
 function unmetPath(): FastWeightsError | null {
-  const path = setting('FAST_WEIGHTS_NATIVE_PATH');
+  const path = environment('FAST_WEIGHTS_NATIVE_PATH');
   const reason = attempts.find(({ step }) => step === 'override')?.reason;
   return path === undefined
     ? null
@@ -161,7 +142,7 @@ function unmetPath(): FastWeightsError | null {
 
 /** FAST_WEIGHTS_ISA chooses among the sets of an addon, and there is none. */
 function unmetInstructionSet(): FastWeightsError | null {
-  const set = setting('FAST_WEIGHTS_ISA');
+  const set = environment('FAST_WEIGHTS_ISA');
   return set === undefined
     ? null
     : wishError('FAST_WEIGHTS_ISA', 'left out where no native addon can be loaded', describe(set));

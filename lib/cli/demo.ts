@@ -1,6 +1,6 @@
 // `demo`: two memories learn the same task side by side. One can only add, the other replaces; keys whose value changes
 // tell them apart. Then a long stream through the better one, in constant memory.
-import { resolve } from 'node:path';
+import { packageVersion, resolve } from '../platform';
 import { Command } from 'commander';
 import { type Device, manualSeed } from '../core';
 import { Session } from '../inference';
@@ -13,7 +13,6 @@ import { type MemoryRule, RecallNetwork } from './demoNetwork';
 import { type Story, storyReport, storyText, tellStory } from './demoStory';
 import { withInterrupt } from './interrupt';
 import { addDeviceOptions, chooseDevice, describeDevice, type DeviceOptions, freeFolder, wholeNumber } from './options';
-import { version } from './version';
 
 interface DemoOptions extends DeviceOptions {
   out?: string;
@@ -140,7 +139,7 @@ async function report(runs: readonly Contest[], story: Story, out: string): Prom
     const base = await reportRun(folder, model.parameterCount, CONTESTANTS[i].title);
     reports.push({ ...base, ...storyReport(story, i) });
   }
-  const subtitle = `${runs[0].data.description}; fast-weights ${version()}`;
+  const subtitle = `${runs[0].data.description}; fast-weights ${packageVersion()}`;
   const html = renderReport({ title: 'Replacing against adding', subtitle, runs: reports });
   await writeFileAtomic(`${out}/report.html`, (file) => file.writeFile(html));
 }

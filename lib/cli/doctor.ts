@@ -1,5 +1,4 @@
 // `doctor`: what this machine offers, what is missing and how to get it, and whether the kernels compute right.
-import { availableParallelism, freemem, totalmem } from 'node:os';
 import { Command } from 'commander';
 import { defaultDevice, inspectDevices, loadAttempts, processorName, type LoadAttempt, unmetWish } from '../backends';
 import { type Device, FastWeightsError, HostRandom, scope } from '../core';
@@ -7,7 +6,14 @@ import { checksFromEnvironment, setChecks, tensor } from '../ops';
 import { deltaRule } from '../rules';
 import { formatBytes } from '../viz';
 import { type CardReport, examineCard, renderCard } from './doctorCard';
-import { version } from './version';
+import {
+  architecture,
+  hardwareThreads,
+  machineMemory,
+  operatingSystem,
+  packageVersion,
+  runtimeVersion,
+} from '../platform';
 
 interface DeviceReport {
   device: Device;
@@ -101,12 +107,12 @@ function examine(): DoctorReport {
   // Devices beside `js` refuse to work while a wish is not met.
   const usable = (device: Device): boolean => device === 'js' || unmetWish() === null;
   return {
-    version: version(),
-    node: process.version,
-    platform: `${process.platform}-${process.arch}`,
+    version: packageVersion(),
+    node: runtimeVersion,
+    platform: `${operatingSystem}-${architecture}`,
     processor: processorName(),
-    threads: availableParallelism(),
-    memory: { total: totalmem(), free: freemem() },
+    threads: hardwareThreads(),
+    memory: machineMemory(),
     card: examineCard(),
     devices: inspectDevices().map((d) =>
       d.available && usable(d.device) ? { ...d, selfTest: selfTest(d.device) } : d,

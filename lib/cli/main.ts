@@ -8,7 +8,7 @@ import { doctorCommand } from './doctor';
 import { evaluateCommand } from './evaluate';
 import { generateCommand } from './generate';
 import { trainCommand } from './train';
-import { version } from './version';
+import { packageVersion } from '../platform';
 
 const USAGE = 2;
 const FAILURE = 1;
@@ -17,7 +17,7 @@ const INTERRUPTED = 130;
 function program(): Command {
   const root = new Command('fast-weights')
     .description('Trains and runs Fast Weight Programmers: DeltaNet, linear attention and their relatives.')
-    .version(version())
+    .version(packageVersion())
     .option('--debug', 'show where an error comes from')
     .addHelpText(
       'after',

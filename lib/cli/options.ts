@@ -1,6 +1,5 @@
 // Parsers of option values, options that several commands share, and what they set up.
-import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { existsSync, readFile } from '../platform';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
 import { type Device, FastWeightsError } from '../core';

@@ -1,5 +1,5 @@
 // `train`: a model on a text or a task, from the command line to the report.
-import { join, parse, resolve } from 'node:path';
+import { join, parse, resolve } from '../platform';
 import { Command, Option } from 'commander';
 import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import type { Device } from '../core';

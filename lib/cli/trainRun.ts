@@ -4,7 +4,7 @@ import { createProgress, type Progress, renderReport, type ReportRun, type Repor
 import { describeData, type Metrics, reportRun, type Run, type TrainingResult } from '../train';
 import { resultTable } from './evaluate';
 import { fastWeightsOf } from './fastWeights';
-import { version } from './version';
+import { packageVersion } from '../platform';
 
 export interface Outcome {
   report: ReportRun;
@@ -60,7 +60,7 @@ async function writeReport(run: Run, samples: ReportSample[]): Promise<ReportRun
     samples,
   };
   const title = `${config.model.name} on ${describeData(config).split(/[\\/]/).at(-1)}`;
-  const subtitle = `${run.data.description}; fast-weights ${version()}`;
+  const subtitle = `${run.data.description}; fast-weights ${packageVersion()}`;
   await folder.writeReport(renderReport({ title, subtitle, runs: [report] }));
   return report;
 }

@@ -1,5 +1,5 @@
 // A text as a data set: windows at random positions to train on, consecutive windows of its end to validate on.
-import { readFileSync } from 'node:fs';
+import { readFileSync } from '../platform';
 import {
   argumentError,
   checkInteger,

@@ -5,9 +5,24 @@
 //   dir               complete
 //   dir.tmp-<pid>-<n> being written or being deleted: never read
 //   dir.old-<pid>-<n> complete; the last version while `dir` is between the two renames
-import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import {
+  basename,
+  dirname,
+  type FileHandle,
+  join,
+  mkdir,
+  open,
+  operatingSystem,
+  processBegan,
+  processId,
+  randomHex,
+  readdir,
+  rename,
+  resolve,
+  rm,
+  signalsProcess,
+  stat,
+} from '../platform';
 import { FastWeightsError } from '../core';
 import { createFolder } from './createFolder';
 import { ioError, systemCode } from './failure';
@@ -15,7 +30,7 @@ import { ioError, systemCode } from './failure';
 type Role = 'tmp' | 'old';
 
 function claim(target: string, role: Role): string {
-  return `${target}.${role}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  return `${target}.${role}-${processId}-${randomHex(4)}`;
 }
 
 /** Runs a file operation; undefined instead of an error with one of these codes. */
@@ -52,10 +67,9 @@ async function leftovers(target: string, role: Role, deadOnly: boolean): Promise
 
 /** A process number comes back after a restart: what is older than this process is not its own. */
 function isOwned(pid: number, modified: number): boolean {
-  if (pid === process.pid) return modified >= Date.now() - process.uptime() * 1000 - 1;
+  if (pid === processId) return modified >= processBegan - 1;
   try {
-    process.kill(pid, 0);
-    return true;
+    return signalsProcess(pid);
   } catch (error) {
     return systemCode(error) === 'EPERM';
   }
@@ -72,7 +86,7 @@ async function sync(path: string): Promise<void> {
 
 /** Makes renames inside a folder durable; Windows does not open folders and needs no such call. */
 async function syncFolder(path: string): Promise<void> {
-  if (process.platform !== 'win32') await sync(path);
+  if (operatingSystem !== 'win32') await sync(path);
 }
 
 async function syncTree(folder: string): Promise<void> {
@@ -144,7 +158,7 @@ async function discard(path: string, target: string): Promise<void> {
 
 /** Renames `temporary` to `target`; returns where versions that stood in the way were moved. */
 async function swap(temporary: string, target: string): Promise<string[]> {
-  const occupied = ['ENOTEMPTY', 'EEXIST', ...(process.platform === 'win32' ? ['EPERM', 'EACCES'] : [])];
+  const occupied = ['ENOTEMPTY', 'EEXIST', ...(operatingSystem === 'win32' ? ['EPERM', 'EACCES'] : [])];
   const move = async (from: string, to: string): Promise<true> => rename(from, to).then(() => true);
   const old: string[] = [];
   while (!(await unless(occupied, move(temporary, target)))) {

@@ -1,6 +1,5 @@
 // A checkpoint folder: model.safetensors, or numbered shards with an index of which tensor is in which.
-import { basename, join } from 'node:path';
-import { readdir } from 'node:fs/promises';
+import { basename, join, readdir } from '../platform';
 import { checkInteger, checkOptions, FastWeightsError, type OptionNames, type Tensor } from '../core';
 import { findFolder } from './atomic';
 import { formatError, ioError } from './failure';

@@ -1,10 +1,6 @@
 // Making a folder with its parents.
-import { mkdir, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code;
-}
+import { dirname, mkdir, stat } from '../platform';
+import { systemCode } from './failure';
 
 /**
  * Like `mkdir` with `recursive`, which never returns on file systems that answer ENOENT below an existing folder (procfs
@@ -14,9 +10,9 @@ export async function createFolder(path: string): Promise<void> {
   try {
     await mkdir(path);
   } catch (error) {
-    if (codeOf(error) === 'EEXIST' && (await stat(path)).isDirectory()) return;
+    if (systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory()) return;
     const parent = dirname(path);
-    const missing = codeOf(error) === 'ENOENT' && parent !== path && !(await exists(parent));
+    const missing = systemCode(error) === 'ENOENT' && parent !== path && !(await exists(parent));
     if (!missing) throw error;
     await createFolder(parent);
     await createFolder(path);

@@ -1,6 +1,6 @@
 // JSON as model files really hold it: strict text with the two notations for infinities that published
 // configurations use, bare words and {"__float__": "Infinity"}.
-import { readFile } from 'node:fs/promises';
+import { readFile } from '../platform';
 import { writeFileAtomic } from './atomic';
 import { formatError, ioError } from './failure';
 

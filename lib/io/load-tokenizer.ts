@@ -1,6 +1,5 @@
 // Tokenizers in model folders: finding out which kind lies there, and writing one.
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, readFile } from '../platform';
 import { FastWeightsError } from '../core';
 import { findFolder } from './atomic';
 import { formatError, ioError, systemCode } from './failure';

@@ -1,6 +1,5 @@
 // Model folders in the layout of the Python libraries: config.json, generation_config.json, model.safetensors or shards.
-import { readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, readdir, rm } from '../platform';
 import { noGrad } from '../autograd';
 import {
   argumentError,

@@ -1,5 +1,6 @@
 // Checks of values (NaN, gates above 0, indices out of range): they read tensors back, so they are off by default
 // outside the `js` device.
+import { environment } from '../platform';
 import { argumentError, describe, setRecordSites, type Tensor } from '../core';
 
 /** What `setChecks` said last; null while it has said nothing. */
@@ -47,8 +48,8 @@ export function checksEnabled(): boolean {
 
 /** FAST_WEIGHTS_CHECK; not set, empty or 0 leaves it to the device. */
 export function checksFromEnvironment(): boolean {
-  const value = process.env.FAST_WEIGHTS_CHECK ?? '';
-  if (value === '' || value === '0' || value === '1') return value === '1';
+  const value = environment('FAST_WEIGHTS_CHECK') ?? '0';
+  if (value === '0' || value === '1') return value === '1';
   throw argumentError('INVALID_ARGUMENT', 'environment', 'FAST_WEIGHTS_CHECK', "'0' | '1'", describe(value));
 }
 

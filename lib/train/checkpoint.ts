@@ -1,6 +1,6 @@
 // A checkpoint: the model as `fromPretrained` opens it, and beside it all that training needs to go on bit for bit.
 //   model.safetensors config.json [tokenizer]   optimizer.safetensors trainer.json
-import { join } from 'node:path';
+import { join } from '../platform';
 import {
   argumentError,
   checkInteger,

@@ -1,4 +1,5 @@
 // Loss and accuracy over the evaluation set of a data set.
+import { breathe } from '../platform';
 import { checkOptions, FastWeightsError, type OptionNames, scope, type Tensor } from '../core';
 import { noGrad } from '../autograd';
 import { crossEntropy, tensor } from '../ops';
@@ -25,11 +26,6 @@ export interface Evaluation {
   groups: Record<string, number>;
   /** Counted labels. */
   labels: number;
-}
-
-/** Lets timers and signals run between two pieces of work. */
-export function breathe(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 export function checkAborted(signal: AbortSignal | undefined, where: string): void {

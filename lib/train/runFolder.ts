@@ -1,7 +1,6 @@
 // The folder of a run: its configuration, its metrics line by line, its checkpoints.
 //   config.json   metrics.jsonl   report.html   checkpoints/step-<n>/
-import { appendFile, readdir, readFile, rename, rm } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { appendFile, basename, join, readdir, readFile, rename, resolve, rm } from '../platform';
 import { FastWeightsError } from '../core';
 import { createFolder, findFolder, isJsonObject, readJson, writeFileAtomic, writeJson } from '../io';
 import type { Evaluation } from './evaluate';

@@ -1,4 +1,5 @@
 // The training loop: batches, steps, validation, checkpoints, until the steps or the minutes are used up.
+import { breathe } from '../platform';
 import {
   checkOptions,
   FastWeightsError,
@@ -16,7 +17,7 @@ import { AdamW, clipFactor, cosine, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
 import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
 import { fillTraining, type TrainingConfig } from './config';
-import { batchTensors, breathe, evaluate, type Evaluation, type TrainableModel } from './evaluate';
+import { batchTensors, evaluate, type Evaluation, type TrainableModel } from './evaluate';
 import { causeOf, checkParameters, explained } from './finite';
 import { type Metrics, type RunFolder } from './runFolder';
 

@@ -1,5 +1,6 @@
 // Signed matrices as pictures: blue below zero, red above, and transparent at zero, so that they sit on a light page, a
 // dark page and paper alike.
+import { base64 } from '../platform';
 import { argumentError, checkOptions, type OptionNames } from '../core';
 import { escapeMarkup, formatNumber } from './format';
 import { checkMatrix, colourOf, commonLimit, extent, type Matrix, NEGATIVE, POSITIVE } from './matrix';
@@ -23,7 +24,7 @@ const GRID: OptionNames<HeatmapGrid> = { title: true, columnLabels: true, rows: 
 const ROW: OptionNames<HeatmapRow> = { label: true, cells: true };
 
 /** A matrix as a PNG, one pixel per entry, first row on top; entries that are not numbers are grey. */
-export function heatmapPng(matrix: Matrix, limit = commonLimit([matrix])): Buffer {
+export function heatmapPng(matrix: Matrix, limit = commonLimit([matrix])): Uint8Array {
   const { rows, columns, data } = checkMatrix('heatmapPng', matrix);
   const rgba = new Uint8Array(rows * columns * 4);
   for (let i = 0; i < rows * columns; i++) {
@@ -42,7 +43,7 @@ export function heatmapImage(matrix: Matrix, description: string, limit = common
     ? 'no finite entry'
     : `entries from ${formatNumber(low, 3)} to ${formatNumber(high, 3)}`;
   const alt = escapeMarkup(`${description}: ${matrix.rows} by ${matrix.columns} matrix, ${range}`);
-  const url = `data:image/png;base64,${heatmapPng(matrix, limit).toString('base64')}`;
+  const url = `data:image/png;base64,${base64(heatmapPng(matrix, limit))}`;
   return `<img class="fw-heat" src="${url}" alt="${alt}" title="${alt}" width="${matrix.columns * scale}" height="${matrix.rows * scale}" />`;
 }
 

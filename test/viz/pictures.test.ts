@@ -57,7 +57,8 @@ function crc(bytes: Uint8Array): number {
   return ~c >>> 0;
 }
 
-function decodePng(png: Buffer): { width: number; height: number; rgba: Buffer } {
+function decodePng(bytes: Uint8Array): { width: number; height: number; rgba: Buffer } {
+  const png = Buffer.from(bytes);
   expect([...png.subarray(0, 8)]).to.eql([137, 80, 78, 71, 13, 10, 26, 10]);
   const chunks: Record<string, Buffer> = {};
   for (let at = 8; at < png.length;) {

@@ -1,4 +1,5 @@
 // The js device: every kernel in TypeScript, on float32 and float64. It needs no addon and is the reference of the others.
+import { engine } from '../../platform';
 import type { Backend } from '../backend';
 import type { Tensor } from '../../core';
 import { KERNELS, type FieldKind, type KernelName, type KernelTable } from '../table';
@@ -84,7 +85,7 @@ function unlessEmpty(table: KernelTable): KernelTable {
 }
 
 class JsBackend extends JsMemory implements Backend {
-  readonly name = `V8 ${process.versions.v8}`;
+  readonly name = engine;
   readonly kernels = unlessEmpty(kernels);
   readonly prefersTokenLoop = true;
   readonly computes = ['float32', 'float64'] as const;

@@ -134,15 +134,15 @@ function checkCover(path: string, tensors: Map<string, TensorInfo>, dataBytes: n
 }
 
 /** The bytes before the tensors: length and JSON, padded with spaces so that the tensors start on 8 bytes. */
-export function formatHeader(tensors: Iterable<[string, TensorInfo]>, metadata: Record<string, string>): Buffer {
+export function formatHeader(tensors: Iterable<[string, TensorInfo]>, metadata: Record<string, string>): Uint8Array {
   const members = Object.keys(metadata).length > 0 ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
   for (const [name, { dtype, shape, begin, end }] of tensors) {
     members.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
   }
-  const json = Buffer.from(`{${members.join(',')}}`);
+  const json = new TextEncoder().encode(`{${members.join(',')}}`);
   const length = Math.ceil(json.length / 8) * 8;
-  const header = Buffer.alloc(8 + length, ' ');
-  header.writeBigUInt64LE(BigInt(length));
-  json.copy(header, 8);
+  const header = new Uint8Array(8 + length).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
+  header.set(json, 8);
   return header;
 }

@@ -1,5 +1,5 @@
 // Reading safetensors: the header at once, then one tensor at a time by its place in the file.
-import { open, type FileHandle } from 'node:fs/promises';
+import { open, type FileHandle } from '../../platform';
 import {
   argumentError,
   checkChoice,

@@ -1,5 +1,5 @@
 // Writing safetensors: header, then tensor after tensor, through a temporary file that replaces the target at once.
-import type { FileHandle } from 'node:fs/promises';
+import type { FileHandle } from '../../platform';
 import { argumentError, bytesPerElement, checkObject, describe, newArray, Tensor } from '../../core';
 import { writeFileAtomic } from '../atomic';
 import { fileDType } from './convert';

@@ -1,0 +1,17 @@
+// What runtimes do with bytes.
+import { randomBytes } from 'node:crypto';
+import { deflateSync } from 'node:zlib';
+
+/** As zlib compresses most. */
+export function deflate(bytes: Uint8Array): Uint8Array {
+  return deflateSync(bytes, { level: 9 });
+}
+
+export function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
+}
+
+/** Random lower-case hexadecimal digits, two for each byte. */
+export function randomHex(bytes: number): string {
+  return randomBytes(bytes).toString('hex');
+}

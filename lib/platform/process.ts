@@ -1,0 +1,42 @@
+// The process and the machine it runs on.
+import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+
+/** A variable of the environment; undefined where it is not set or empty. */
+export function environment(name: string): string | undefined {
+  return process.env[name] || undefined;
+}
+
+export const processId = process.pid;
+
+/** Milliseconds since 1970. */
+export const processBegan = Date.now() - process.uptime() * 1000;
+
+/** Whether a process of this number runs; the error of the system where that cannot be told. */
+export function signalsProcess(pid: number): true {
+  return process.kill(pid, 0);
+}
+
+/** 'win32', 'linux', ... */
+export const operatingSystem: string = process.platform;
+
+/** 'x64', 'arm64', ... */
+export const architecture: string = process.arch;
+
+/** The JavaScript engine, for people. */
+export const engine = `V8 ${process.versions.v8}`;
+
+export const runtimeVersion = process.version;
+
+/** The model of the processor as the system calls it, '' where it does not say. */
+export function processorModel(): string {
+  return cpus()[0]?.model.trim() ?? '';
+}
+
+export function hardwareThreads(): number {
+  return availableParallelism();
+}
+
+/** Bytes of the machine's memory. */
+export function machineMemory(): { total: number; free: number } {
+  return { total: totalmem(), free: freemem() };
+}
