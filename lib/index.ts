@@ -14,8 +14,9 @@ export {
   type MemoryReport,
   type NestedNumbers,
   type Shape,
+  withSeed,
 } from './core';
-export { devices, loadAttempts, setDefaultDevice, setNumThreads, type DeviceInfo } from './backends';
+export { devices, loadAttempts, setDefaultDevice, setNumThreads, trimMemory, type DeviceInfo } from './backends';
 export * from './io';
 export { checkpoint, enableGrad, grad, gradcheck, noGrad } from './autograd';
 export {
@@ -53,6 +54,8 @@ export {
   stack,
   swiglu,
   tensor,
+  withChecks,
+  withPrecision,
   zeros,
   type AttentionOptions,
   type CrossEntropyOptions,

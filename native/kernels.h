@@ -14,7 +14,7 @@
 namespace fw {
 
 // Raised whenever a field changes its meaning without changing its name or kind.
-constexpr int kAbiVersion = 2;
+constexpr int kAbiVersion = 3;
 
 // The orders of these lists are those of lib/backends/table.ts.
 enum DType { kFloat32, kBfloat16, kInt32, kFloat64 };

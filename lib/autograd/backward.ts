@@ -6,8 +6,10 @@ import {
   FastWeightsError,
   formatShape,
   operators,
+  ownedHere,
   type OptionNames,
   sameShape,
+  Scope,
   scope,
   Storage,
   Tensor,
@@ -63,40 +65,49 @@ export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptio
   );
 }
 
-/** The pass itself, from several roots at once; runs without recording. */
+/** Gradients that have arrived at the outputs of each node; they are owned by the pass. */
+type Arrived = Map<Node, (Tensor | null)[]>;
+
+/**
+ * The pass itself, from several roots at once; runs without recording. A graph that cannot be used is found out before
+ * anything is changed. Whatever fails later, nothing is left of the pass but the gradients that leaves have got.
+ */
 export function runBackward(roots: readonly Root[], retainGraph: boolean): void {
-  const pending = new Map<Node, (Tensor | null)[]>();
+  using pass = new Scope();
+  const arrived: Arrived = new Map();
   const leaves = new Set<Tensor>();
   try {
-    for (const { tensor } of roots) collect(edgeOf(tensor), pending, leaves);
-  } catch (error) {
-    for (const node of pending.keys()) node.release();
-    throw error;
-  }
-  // The pass frees what it is given, so the caller's gradient goes in under a handle of its own.
-  for (const { tensor, gradient } of roots) deliver(edgeOf(tensor), gradient.detach(), pending, leaves);
-  const order = [...pending.keys()].sort((a, b) => b.id - a.id);
-  for (const node of order) {
-    const gradients = pending.get(node)!;
-    if (gradients.some((g) => g !== null)) {
-      scope(() => {
-        node
-          .apply(gradients, (i) => soFar(node.edges[i], pending))
-          .forEach((g, i) => {
-            if (g && node.edges[i]) deliver(node.edges[i], g, pending, leaves);
-          });
-      });
-      for (const g of gradients) g?.dispose();
+    for (const { tensor } of roots) collect(edgeOf(tensor), arrived, leaves);
+    for (const node of arrived.keys()) node.check();
+    // The pass frees what it is given, so the caller's gradient goes in under a handle of its own.
+    scope(() => {
+      for (const { tensor, gradient } of roots) deliver(edgeOf(tensor), gradient.detach(), pass, arrived, leaves);
+    });
+    const order = [...arrived.keys()].sort((a, b) => b.id - a.id);
+    for (const node of order) {
+      const gradients = arrived.get(node)!;
+      if (gradients.some((g) => g !== null)) {
+        scope(() => {
+          node
+            .apply(gradients, (i) => soFar(node.edges[i], arrived))
+            .forEach((g, i) => {
+              if (g && node.edges[i]) deliver(node.edges[i], g, pass, arrived, leaves);
+            });
+        });
+        for (const g of gradients) g?.dispose();
+      }
+      arrived.delete(node);
+      if (!retainGraph) node.free();
+      node.release();
     }
-    pending.delete(node);
-    if (!retainGraph) node.free();
-    node.release();
+    for (const leaf of leaves) leaf.grad ??= scope(() => filled(leaf, 0)).persist();
+  } finally {
+    for (const node of arrived.keys()) node.release();
   }
-  for (const leaf of leaves) leaf.grad ??= filled(leaf, 0).persist();
 }
 
 /** Finds every node and leaf that a gradient can reach. */
-function collect(start: Edge, nodes: Map<Node, (Tensor | null)[]>, leaves: Set<Tensor>): void {
+function collect(start: Edge, nodes: Arrived, leaves: Set<Tensor>): void {
   const stack: Edge[] = [start];
   for (let edge = stack.pop(); edge !== undefined; edge = stack.pop()) {
     if (!edge) continue;
@@ -121,8 +132,8 @@ function unmoved({ leaf, storage }: { leaf: Tensor; storage: Storage }): Tensor 
 }
 
 /** What has arrived at an edge, if it may be added to in place. */
-function soFar(edge: Edge, pending: ReadonlyMap<Node, readonly (Tensor | null)[]>): Tensor | null {
-  const gradient = !edge ? null : 'leaf' in edge ? gradOf(edge.leaf) : pending.get(edge.node)![edge.output];
+function soFar(edge: Edge, arrived: Arrived): Tensor | null {
+  const gradient = !edge ? null : 'leaf' in edge ? gradOf(edge.leaf) : arrived.get(edge.node)![edge.output];
   if (!gradient?.isContiguous || !gradient.storage.isUnshared) return null;
   gradient.storage.version++;
   return gradient;
@@ -135,19 +146,20 @@ function gradOf(leaf: Tensor): Tensor | null {
   return fits ? grad : null;
 }
 
-function deliver(edge: Edge, gradient: Tensor, pending: Map<Node, (Tensor | null)[]>, leaves: Set<Tensor>): void {
+/** Adds a gradient that the innermost scope owns to what has arrived at an edge. */
+function deliver(edge: Edge, gradient: Tensor, pass: Scope, arrived: Arrived, leaves: Set<Tensor>): void {
   if (!edge) return;
   if ('leaf' in edge) {
     accumulate(edge.leaf, gradient);
     leaves.delete(edge.leaf);
     return;
   }
-  const slots = pending.get(edge.node)!;
+  const slots = arrived.get(edge.node)!;
   const before = slots[edge.output];
-  if (!before) slots[edge.output] = owned(gradient);
+  if (!before) slots[edge.output] = pass.take(gradient);
   else if (before.isContiguous && before.storage.isUnshared) operators().addInPlace(before, gradient);
   else {
-    slots[edge.output] = operators().add(before, gradient).persist();
+    slots[edge.output] = pass.take(operators().add(before, gradient));
     before.dispose();
   }
 }
@@ -165,14 +177,9 @@ function accumulate(leaf: Tensor, gradient: Tensor): void {
   }
   if (leaf.grad) operators().addInPlace(leaf.grad, gradient);
   else {
-    const fresh = gradient.isContiguous && gradient.storage.isUnshared && !gradient.persistent;
-    leaf.grad = fresh ? gradient.persist() : operators().clone(gradient).persist();
+    const fresh = gradient.isContiguous && gradient.storage.isUnshared && ownedHere(gradient);
+    leaf.grad = (fresh ? gradient : operators().clone(gradient)).persist();
   }
-}
-
-/** A handle that outlives the scope of the node that made it. */
-function owned(gradient: Tensor): Tensor {
-  return gradient.persistent ? gradient.detach().persist() : gradient.persist();
 }
 
 function filled(like: Tensor, value: number): Tensor {

@@ -1,45 +1,81 @@
 // Gradient checkpointing: memory for time.
-import { generatorState, scope, setGeneratorState, type Tensor } from '../core';
+import {
+  argumentError,
+  describe,
+  FastWeightsError,
+  formatShape,
+  Generator,
+  generatorState,
+  sameShape,
+  scope,
+  type Shape,
+  Tensor,
+  track,
+  withGenerator,
+} from '../core';
 import { runBackward } from './backward';
 import { enableGrad, gradEnabled, noGrad } from './mode';
 import { recordAlways } from './tape';
 
 /**
- * Runs `fn` on tensors without keeping its activations, and runs it again in the backward pass to get them. `fn` must
- * depend on nothing but its inputs and parameters; random numbers repeat. Returns what `fn` returns, a tensor or a list.
+ * Runs the synchronous function `fn` on tensors without keeping its activations, and runs it again in the backward pass to
+ * get them. `fn` must depend on nothing but its inputs and parameters; random numbers repeat. Returns what `fn` returns, a
+ * tensor or a list.
  */
 export function checkpoint<R extends Tensor | Tensor[]>(fn: (...inputs: Tensor[]) => R, ...inputs: Tensor[]): R {
-  const random = generatorState();
-  const result = noGrad(() => scope(() => fn(...inputs)));
-  const outputs: Tensor[] = Array.isArray(result) ? result : [result];
+  const { seed, stream } = generatorState();
+  // Handles of their own, for `fn` may return what was there before.
+  const { outputs, isList } = noGrad(() =>
+    scope(() => {
+      const result = fn(...inputs);
+      return { outputs: listOf(result).map((t) => t.detach()), isList: Array.isArray(result) };
+    }),
+  );
+  const result = (isList ? outputs : outputs[0]) as R;
   if (!gradEnabled()) return result;
-  recordAlways('checkpoint', inputs, outputs, inputs, (gradients, saved, needs) => {
-    const after = generatorState();
-    setGeneratorState(random);
-    const leaves = saved.map((t, i) => {
-      if (needs[i]) t.requiresGrad = true;
-      return t;
+  const shapes = outputs.map((t) => t.shape);
+  recordAlways('checkpoint', inputs, outputs, inputs, (gradients, leaves, needs) => {
+    needs.forEach((needed, i) => {
+      if (needed) leaves[i].requiresGrad = true;
     });
-    enableGrad(() => {
-      const again = fn(...leaves);
-      const results: Tensor[] = Array.isArray(again) ? again : [again];
-      const roots = results.flatMap((tensor, i) => {
-        const gradient = gradients[i];
-        return gradient && tensor.requiresGrad ? [{ tensor, gradient: gradient.detach() }] : [];
-      });
-      noGrad(() => runBackward(roots, false));
-    });
-    setGeneratorState(after);
-    return leaves.map((t) => handOver(t));
+    withGenerator(new Generator(seed, stream), () =>
+      enableGrad(() => {
+        const again = listOf(fn(...leaves));
+        checkAgain(again, shapes);
+        const roots = again.flatMap((tensor, i) => {
+          const gradient = gradients[i];
+          return gradient && tensor.requiresGrad ? [{ tensor, gradient }] : [];
+        });
+        noGrad(() => runBackward(roots, false));
+      }),
+    );
+    return leaves.map((leaf) => takeGradient(leaf));
   });
   return result;
 }
 
-/** The gradient that a leaf collected, given back to the surrounding scope. */
-function handOver(leaf: Tensor): Tensor | null {
-  if (!leaf.grad) return null;
-  const gradient = leaf.grad.detach();
-  leaf.grad.dispose();
+function listOf(result: unknown): Tensor[] {
+  const list = Array.isArray(result) ? (result as unknown[]) : [result];
+  const stranger = list.find((t) => !(t instanceof Tensor));
+  if (stranger === undefined) return list as Tensor[];
+  throw argumentError('INVALID_ARGUMENT', 'checkpoint', 'fn', 'a function of tensors to tensors', describe(stranger));
+}
+
+function checkAgain(again: readonly Tensor[], first: readonly Shape[]): void {
+  if (again.length === first.length && again.every((t, i) => sameShape(t.shape, first[i]))) return;
+  const expected = first.map(formatShape).join(', ');
+  const found = again.map((t) => formatShape(t.shape)).join(', ');
+  throw new FastWeightsError(
+    'GRAPH',
+    `checkpoint: fn returned ${found} when it ran again, and ${expected} at first; it must depend on its inputs only`,
+    { argument: 'fn', expected, found },
+  );
+}
+
+/** What a leaf has collected, given to the surrounding scope. */
+export function takeGradient(leaf: Tensor): Tensor | null {
+  const { grad } = leaf;
   leaf.grad = null;
-  return gradient;
+  if (grad) track(grad);
+  return grad;
 }

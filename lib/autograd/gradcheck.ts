@@ -3,13 +3,16 @@ import {
   argumentError,
   checkNumber,
   checkOptions,
+  describe,
   FastWeightsError,
   type OptionNames,
+  refusePromise,
   scope,
-  type Tensor,
+  Tensor,
 } from '../core';
 import { backward } from './backward';
-import { noGrad } from './mode';
+import { takeGradient } from './checkpoint';
+import { enableGrad, noGrad } from './mode';
 
 type ScalarFunction<A extends Tensor[]> = (...inputs: A) => Tensor;
 
@@ -23,15 +26,15 @@ export function grad(fn: ScalarFunction<Tensor[]>): (...inputs: Tensor[]) => Ten
   return (...inputs) =>
     scope(() => {
       const leaves = inputs.map((t) => asLeaf(t));
-      backward(fn(...leaves));
-      const gradients = leaves.map((t) => {
-        const g = t.grad!;
-        g.persistent = false;
-        return g.detach();
-      });
-      leaves.forEach((t) => t.grad!.dispose());
+      backward(enableGrad(() => scalarOf('grad', fn(...leaves))));
+      const gradients = leaves.map((leaf) => takeGradient(leaf)!);
       return gradients.length === 1 ? gradients[0] : gradients;
     });
+}
+
+function scalarOf(where: string, result: unknown): Tensor {
+  if (refusePromise(where, result) instanceof Tensor) return result as Tensor;
+  throw argumentError('INVALID_ARGUMENT', where, 'fn', 'a function of tensors to a tensor', describe(result));
 }
 
 function asLeaf(t: Tensor): Tensor {
@@ -67,43 +70,40 @@ export function gradcheck(
   inputs.forEach((t, i) => {
     if (t.dtype !== 'float64') throw argumentError('DTYPE', 'gradcheck', `inputs[${i}]`, 'float64', t.dtype);
   });
-  const evaluate = (): number => noGrad(() => scope(() => fn(...inputs).item()));
+  inputs.forEach((t, i) => {
+    if (!t.isContiguous) throw argumentError('SHAPE', 'gradcheck', `inputs[${i}]`, 'contiguous', 'a strided view');
+  });
+  const evaluate = (): number => noGrad(() => scope(() => scalarOf('gradcheck', fn(...inputs)).item()));
   scope(() => {
     const leaves = inputs.map((t) => asLeaf(t));
-    backward(fn(...leaves));
+    backward(enableGrad(() => scalarOf('gradcheck', fn(...leaves))));
     leaves.forEach((leaf, i) => {
       const analytic = leaf.grad!.dataSync();
-      leaf.grad!.dispose();
       const values = inputs[i].dataSync() as Float64Array;
       const { memory, handle } = inputs[i].storage;
-      const put = (): void => memory.write(handle, inputs[i].offset, values);
-      if (!inputs[i].isContiguous)
-        throw argumentError('SHAPE', 'gradcheck', `inputs[${i}]`, 'contiguous', 'a strided view');
       for (let j = 0; j < values.length; j++) {
         const center = values[j];
-        values[j] = center + eps;
-        put();
-        const above = evaluate();
-        values[j] = center - eps;
-        put();
-        const below = evaluate();
-        values[j] = center;
-        put();
-        const numeric = (above - below) / (2 * eps);
-        const error = Math.abs(numeric - analytic[j]) / Math.max(1, Math.abs(numeric));
-        if (!(error <= tolerance)) {
-          throw new FastWeightsError(
-            'GRAPH',
-            `gradcheck: inputs[${i}] differs at element ${j}: backward ${analytic[j]}, differences ${numeric}`,
-            {
-              argument: `inputs[${i}]`,
-              expected: String(numeric),
-              found: String(analytic[j]),
-            },
-          );
+        const evaluateAt = (x: number): number => {
+          values[j] = x;
+          memory.write(handle, inputs[i].offset, values);
+          return evaluate();
+        };
+        let numeric: number;
+        try {
+          numeric = (evaluateAt(center + eps) - evaluateAt(center - eps)) / (2 * eps);
+        } finally {
+          values[j] = center;
+          memory.write(handle, inputs[i].offset, values);
         }
+        const error = Math.abs(numeric - analytic[j]) / Math.max(1, Math.abs(numeric));
+        if (!(error <= tolerance)) refuse(`inputs[${i}]`, j, analytic[j], numeric);
       }
     });
   });
   return true;
+}
+
+function refuse(argument: string, element: number, analytic: number, numeric: number): never {
+  const message = `gradcheck: ${argument} differs at element ${element}: backward ${analytic}, differences ${numeric}`;
+  throw new FastWeightsError('GRAPH', message, { argument, expected: String(numeric), found: String(analytic) });
 }

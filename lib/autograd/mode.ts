@@ -1,4 +1,5 @@
 // Whether operators are recorded.
+import { refusePromise } from '../core';
 
 let enabled = true;
 
@@ -6,11 +7,11 @@ export function gradEnabled(): boolean {
   return enabled;
 }
 
-function withMode<T>(mode: boolean, fn: () => T): T {
+function withMode<T>(where: string, mode: boolean, fn: () => T): T {
   const before = enabled;
   enabled = mode;
   try {
-    return fn();
+    return refusePromise(where, fn());
   } finally {
     enabled = before;
   }
@@ -18,10 +19,10 @@ function withMode<T>(mode: boolean, fn: () => T): T {
 
 /** Runs the synchronous function `fn` without recording; operators in place are allowed only inside. */
 export function noGrad<T>(fn: () => T): T {
-  return withMode(false, fn);
+  return withMode('noGrad', false, fn);
 }
 
 /** The opposite, for code that records inside a backward pass. */
 export function enableGrad<T>(fn: () => T): T {
-  return withMode(true, fn);
+  return withMode('enableGrad', true, fn);
 }

@@ -10,7 +10,7 @@ import { gradEnabled } from './mode';
 export type Into = (i: number) => Tensor | null;
 
 /**
- * Gradients of the outputs (null where none arrived) and the saved tensors in, gradients of the inputs out, null where
+ * Gradients of the outputs (null where none arrived) and the saved tensors (null where null was saved) in, gradients of the inputs out, null where
  * there is none, `needs` says that nobody asks, or it was added to what `into` gave.
  */
 export type BackwardFunction = (
@@ -37,20 +37,26 @@ class Saved {
     storage.retain();
   }
 
+  check(name: string): void {
+    if (this.storage.version === this.version) return;
+    throw new FastWeightsError(
+      'GRAPH',
+      `backward: a tensor of shape [${this.shape.join(', ')}] that ${name} needs was changed in place after it was used`,
+      { expected: `version ${this.version}`, found: `version ${this.storage.version}` },
+    );
+  }
+
   /** A fresh tensor of the surrounding scope. */
-  restore(name: string): Tensor {
-    if (this.storage.version !== this.version) {
-      throw new FastWeightsError(
-        'GRAPH',
-        `backward: a tensor of shape [${this.shape.join(', ')}] that ${name} needs was changed in place after it was used`,
-        { expected: `version ${this.version}`, found: `version ${this.storage.version}` },
-      );
-    }
+  restore(): Tensor {
     return new Tensor(this.storage, this.shape, this.strides, this.offset);
   }
 
   release(): void {
     this.storage.release();
+  }
+
+  leaveToCollector(): void {
+    this.storage.leaveToCollector();
   }
 }
 
@@ -63,22 +69,19 @@ export class Node implements GraphNode {
   private saved: (Saved | null)[] | null;
   private run: BackwardFunction | null;
   private refs: number;
+  private collected = false;
 
   constructor(
     readonly name: string,
     inputs: readonly (Tensor | null)[],
     readonly outputs: number,
-    saved: readonly Tensor[],
+    saved: readonly (Tensor | null)[],
     run: BackwardFunction,
   ) {
     this.edges = inputs.map((t) => edgeTo(t));
-    this.saved = saved.map((t) => new Saved(t.storage, t.shape, t.strides, t.offset));
+    this.saved = saved.map((t) => t && new Saved(t.storage, t.shape, t.strides, t.offset));
     this.run = run;
     this.refs = outputs;
-  }
-
-  get used(): boolean {
-    return this.run === null;
   }
 
   retain(): void {
@@ -89,21 +92,41 @@ export class Node implements GraphNode {
     if (--this.refs === 0) this.free();
   }
 
+  /** Requires that the pass can run: before it begins, so that one that cannot leaves every gradient as it was. */
+  check(): void {
+    this.parts().saved.forEach((s) => s?.check(this.name));
+  }
+
+  private parts(): { run: BackwardFunction; saved: (Saved | null)[] } {
+    const { run, saved } = this;
+    if (run && saved) return { run, saved };
+    throw new FastWeightsError(
+      'GRAPH',
+      'backward: this graph was already used; pass { retainGraph: true } to the first backward to run it twice',
+    );
+  }
+
   /** Gradients of the inputs; the caller owns a scope around it. */
   apply(gradients: (Tensor | null)[], into: Into): (Tensor | null | undefined)[] {
-    if (!this.run || !this.saved) {
-      throw new FastWeightsError(
-        'GRAPH',
-        'backward: this graph was already used; pass { retainGraph: true } to the first backward to run it twice',
-      );
-    }
+    const { run, saved } = this.parts();
     const needs = this.edges.map((e) => e !== null);
-    return this.run(
-      gradients,
-      this.saved.map((s) => s!.restore(this.name)),
-      needs,
-      into,
-    );
+    return run(gradients, saved.map((s) => s?.restore() ?? null) as Tensor[], needs, into);
+  }
+
+  /** Here and in the nodes before this one, and so on; each node once, however often it is asked. */
+  leaveToCollector(): void {
+    if (this.collected) return;
+    this.collected = true;
+    const nodes: Node[] = [this];
+    for (let node = nodes.pop(); node; node = nodes.pop()) {
+      if (!node.saved) continue;
+      for (const s of node.saved) s?.leaveToCollector();
+      for (const edge of node.edges) {
+        if (!edge || !('node' in edge) || edge.node.collected) continue;
+        edge.node.collected = true;
+        nodes.push(edge.node);
+      }
+    }
   }
 
   /** Lets go of the saved tensors and of the nodes before this one, and so on: a list of them, for a graph may be deep. */
@@ -135,14 +158,15 @@ export function edgeOf(t: Tensor): Edge {
 }
 
 /**
- * Records an operator: its inputs (null for absent ones), its outputs, and what its backward pass needs. Does nothing
- * when no input needs a gradient or recording is off. `saved` may hold inputs and outputs.
+ * Records an operator: its inputs (null for absent ones), its outputs, and what its backward pass needs and no more, for
+ * it is kept until then. Does nothing when no input needs a gradient or recording is off. `saved` may hold inputs and
+ * outputs, and null for what this call does not need.
  */
 export function record(
   name: string,
   inputs: readonly (Tensor | null)[],
   outputs: readonly Tensor[],
-  saved: readonly Tensor[],
+  saved: readonly (Tensor | null)[],
   backward: BackwardFunction,
 ): void {
   if (recording(inputs)) recordAlways(name, inputs, outputs, saved, backward);
@@ -153,13 +177,14 @@ export function recordAlways(
   name: string,
   inputs: readonly (Tensor | null)[],
   outputs: readonly Tensor[],
-  saved: readonly Tensor[],
+  saved: readonly (Tensor | null)[],
   backward: BackwardFunction,
 ): void {
   const node = new Node(name, inputs, outputs.length, saved, backward);
   outputs.forEach((t, i) => {
     t.node = node;
     t.nodeOutput = i;
+    if (t.owner === null) node.leaveToCollector();
   });
 }
 

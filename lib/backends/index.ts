@@ -124,6 +124,11 @@ export function setNumThreads(n: number): void {
   cpuBackend()?.setNumThreads(n);
 }
 
+/** Gives the memory that devices keep for reuse back to the system. Live tensors stay. */
+export function trimMemory(): void {
+  for (const device of DEVICES) look(device)?.trimMemory();
+}
+
 /** Measures the processor's limits on the compute threads, for the benchmarks; null without native kernels. */
 export function machineLimits(copyBytes = 0): MachineLimits | null {
   return cpuBackend()?.measureLimits(copyBytes) ?? null;

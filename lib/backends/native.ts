@@ -1,4 +1,5 @@
 // A native device: storages are numbers, a kernel call is its arguments in a shared command array and one call.
+import { later } from '../platform';
 import {
   bytesPerElement,
   describe,
@@ -15,7 +16,7 @@ import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './ta
 import { ThreadBound } from './threadBound';
 
 /** What changes its meaning without changing a name is counted here and in native/kernels.h. */
-const ABI = 2;
+const ABI = 3;
 
 /** The surface of native/binding/addon.cc, which every device's addon has. */
 export interface Addon {
@@ -24,13 +25,17 @@ export interface Addon {
   readonly command: Float64Array;
   /** 0 when there is no memory. */
   allocate(bytes: number): number;
-  free(id: number): void;
+  /** Returns whether `settle` should be called in a second. */
+  free(id: number): boolean;
   write(id: number, byteOffset: number, data: TypedArray): void;
   read(id: number, byteOffset: number, out: TypedArray): void;
   readAsync(id: number, byteOffset: number, out: TypedArray): Promise<void>;
   synchronize(): Promise<void>;
   submit(kernel: number): void;
   trim(): void;
+  /** Gives back what was cached for a need that is over; returns whether there will be more of it in a second. */
+  settle(): boolean;
+  reportExternal(bytes: number): void;
   memoryUsage(): MemoryUsage;
 }
 
@@ -39,6 +44,8 @@ export interface MemoryUsage {
   readonly live: number;
   readonly peak: number;
   readonly cached: number;
+  /** What kernels keep for their own use, in the whole process. */
+  readonly scratch: number;
   readonly free?: number;
   readonly total?: number;
 }
@@ -130,9 +137,15 @@ function idOf(handle: Handle): number {
   });
 }
 
+const SECOND = 1000;
+/** Bytes that the engine may not know of yet: a call for every small tensor would take longer than its kernel. */
+const REPORTED = 2 ** 20;
+
 export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound implements Backend {
   readonly kernels: KernelTable;
   readonly prefersTokenLoop = false;
+  private settling = false;
+  private unreported = 0;
 
   protected constructor(
     protected readonly addon: A,
@@ -168,7 +181,28 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
   }
 
   free(handle: Handle): void {
-    guarded('free', () => this.addon.free(idOf(handle)));
+    if (guarded('free', () => this.addon.free(idOf(handle)))) this.settleLater();
+  }
+
+  private settleLater(): void {
+    if (this.settling) return;
+    this.settling = true;
+    later(SECOND, () => {
+      this.settling = false;
+      if (this.addon.settle()) this.settleLater();
+    });
+  }
+
+  reportExternal(bytes: number): void {
+    this.unreported += bytes;
+    if (Math.abs(this.unreported) < REPORTED) return;
+    this.addon.reportExternal(this.unreported);
+    this.unreported = 0;
+  }
+
+  overhead(): { cachedBytes: number; scratchBytes: number } {
+    const { cached, scratch } = guarded('memoryUsage', () => this.addon.memoryUsage());
+    return { cachedBytes: cached, scratchBytes: scratch };
   }
 
   write(handle: Handle, offset: number, data: TypedArray): void {

@@ -2,7 +2,7 @@
 // tell them apart. Then a long stream through the better one, in constant memory.
 import { packageVersion, resolve } from '../platform';
 import { Command } from 'commander';
-import { type Device, manualSeed } from '../core';
+import { type Device, withSeed } from '../core';
 import { Session } from '../inference';
 import { writeFileAtomic } from '../io';
 import { formatBytes, formatCount, formatDuration, type ReportRun, renderReport } from '../viz';
@@ -103,8 +103,7 @@ async function prepare(rule: MemoryRule, device: Device, { steps, batchSize }: S
     training,
     device,
   });
-  manualSeed(training.seed);
-  const network = new RecallNetwork(rule, data.vocabSize, WIDTH, { device });
+  const network = withSeed(training.seed, () => new RecallNetwork(rule, data.vocabSize, WIDTH, { device }));
   return { folder, data, model: network, trainer: new Trainer({ model: network, data, folder, training }) };
 }
 

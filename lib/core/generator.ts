@@ -1,6 +1,7 @@
-// The process's random generator for tensors: a seed, and a stream number that every drawing operator takes one of.
+// Random generators for tensors: a seed, and a stream number that every drawing operator takes one of.
 import { checkInteger } from './errors';
 import { seedWords } from './philox';
+import { refusePromise } from './synchronous';
 
 /** What a generator needs to go on exactly where it was. */
 export interface GeneratorState {
@@ -8,22 +9,51 @@ export interface GeneratorState {
   stream: number;
 }
 
-let state: GeneratorState = { seed: 0, stream: 0 };
+export class Generator {
+  constructor(
+    readonly seed: number,
+    private stream = 0,
+  ) {}
+
+  get state(): GeneratorState {
+    return { seed: this.seed, stream: this.stream };
+  }
+
+  /** A fresh stream each time. */
+  next(): number {
+    return this.stream++;
+  }
+}
+
+/** Of the process, or of the function that runs now. */
+let current = new Generator(0);
 
 /** Starts the streams of `seed` anew; the same calls then draw the same numbers on every device. */
 export function manualSeed(seed: number): void {
-  state = { seed: checkInteger('manualSeed', 'n', seed), stream: 0 };
+  current = new Generator(checkInteger('manualSeed', 'n', seed));
+}
+
+/** Runs the synchronous function `fn` with a generator of its own; the process's is left alone. */
+export function withSeed<T>(seed: number, fn: () => T): T {
+  return refusePromise('withSeed', withGenerator(new Generator(checkInteger('withSeed', 'n', seed)), fn));
+}
+
+/** Runs `fn`, which draws from `generator`. */
+export function withGenerator<T>(generator: Generator, fn: () => T): T {
+  const before = current;
+  current = generator;
+  try {
+    return fn();
+  } finally {
+    current = before;
+  }
 }
 
 export function generatorState(): GeneratorState {
-  return { ...state };
-}
-
-export function setGeneratorState(saved: GeneratorState): void {
-  state = { ...saved };
+  return current.state;
 }
 
 /** The arguments that a drawing kernel needs, a fresh stream each time. */
 export function nextStream(): { seedLow: number; seedHigh: number; stream: number } {
-  return { ...seedWords(state.seed), stream: state.stream++ };
+  return { ...seedWords(current.seed), stream: current.next() };
 }

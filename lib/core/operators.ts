@@ -51,6 +51,8 @@ export interface Operators {
   permute(x: Tensor, dims: readonly number[]): Tensor;
   slice(x: Tensor, dim: number, start: number, end: number): Tensor;
   expand(x: Tensor, shape: readonly number[]): Tensor;
+  /** Another handle. */
+  another: Unary;
   contiguous: Unary;
   clone: Unary;
   to(x: Tensor, target: Device | DType): Tensor;

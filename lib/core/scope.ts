@@ -1,81 +1,196 @@
-// Memory scopes: tensors made inside are freed at the end, except what leaves by `return` or is kept.
+// Memory scopes: tensors made inside are freed at the end, except what leaves by `return` or is kept. A scope is open
+// only while a function of it runs, so that asynchronous tasks never notice each other's.
+import { argumentError, FastWeightsError } from './errors';
+import { refusePromise } from './synchronous';
 import type { Tensor } from './tensor';
 
-/** Frees, when disposed, every tensor made since it was opened that was not kept. */
-export class Scope {
-  private tensors: Tensor[] = [];
-  private readonly kept = new Set<Tensor>();
-  private closed = false;
+const COMPACT = 1024;
 
-  /** @internal */
-  track(tensor: Tensor): void {
+/** The list of what a scope frees. */
+class Owner {
+  tensors: Tensor[] = [];
+  private limit = COMPACT;
+
+  add(tensor: Tensor): void {
+    if (this.tensors.length >= this.limit) this.compact();
     this.tensors.push(tensor);
   }
 
-  /** Hands the tensors of `value` (a tensor, or arrays, sets, maps and objects of them) to the enclosing scope. */
-  keep<T>(value: T): T {
-    forEachTensor(value, (tensor) => this.kept.add(tensor));
-    return value;
+  holds(tensor: Tensor): boolean {
+    return tensor.owner === this && !tensor.isDisposed;
   }
 
-  /** Closes the scope; scopes opened inside it and left open close with it. */
+  /** What was freed by hand or given away is forgotten now and then: a scope may stay open for the life of a service. */
+  private compact(): void {
+    this.tensors = this.tensors.filter((t) => this.holds(t));
+    this.limit = Math.max(COMPACT, 2 * this.tensors.length);
+  }
+
+  free(): void {
+    for (const t of this.tensors) if (t.owner === this) t.dispose();
+    this.tensors = [];
+  }
+}
+
+export type { Owner };
+
+/** The innermost scope of the function that runs now; it never outlives the synchronous call that set it. */
+let current: Owner | null = null;
+
+/** @internal Gives a tensor to a scope; null leaves it to the garbage collector. */
+export function give(tensor: Tensor, owner: Owner | null): void {
+  tensor.owner = owner;
+  if (owner) owner.add(tensor);
+  else {
+    tensor.storage.leaveToCollector();
+    tensor.node?.leaveToCollector();
+  }
+}
+
+/** @internal Gives a tensor to the innermost open scope. */
+export function track(tensor: Tensor): void {
+  give(tensor, current);
+}
+
+/** @internal Whether the innermost open scope would free the tensor. */
+export function ownedHere(tensor: Tensor): boolean {
+  return current !== null && tensor.owner === current;
+}
+
+function inside<T>(owner: Owner | null, fn: () => T): T {
+  const outer = current;
+  current = owner;
+  try {
+    return fn();
+  } finally {
+    current = outer;
+  }
+}
+
+/** Gives the tensors in `value` that `from` owns to the scope around it. */
+function handOn<T>(value: T, from: Owner): T {
+  forEachTensor(value, (tensor) => {
+    if (tensor.owner === from) give(tensor, current);
+  });
+  return value;
+}
+
+/** What scopes that nobody can reach any more still held: it may be reachable on its own. */
+const lost = new FinalizationRegistry<Owner>((owner) => {
+  for (const t of owner.tensors) if (owner.holds(t)) give(t, null);
+});
+
+/**
+ * A scope for asynchronous code: it owns what its own `run` makes, across any number of calls, until `dispose`. Between
+ * those calls it is not open.
+ */
+export class Scope {
+  private readonly owner = new Owner();
+  private disposed = false;
+  private running = 0;
+
+  /** @internal Use `scope()`. */
+  constructor() {}
+
+  /** Runs the synchronous function `fn`; what it makes belongs to this scope. Calls may be nested. */
+  run<T>(fn: () => T): T {
+    if (this.disposed) {
+      throw new FastWeightsError('DISPOSED', 'scope.run: the scope was disposed', { found: 'a disposed scope' });
+    }
+    this.running++;
+    try {
+      return refusePromise('scope.run', inside(this.owner, fn));
+    } finally {
+      this.running--;
+    }
+  }
+
+  /** Hands the tensors of `value` (see `scope`) that this scope owns to the scope around, or to the garbage collector. */
+  keep<T>(value: T): T {
+    const outside = current === this.owner ? null : current;
+    return inside(outside, () => handOn(value, this.owner));
+  }
+
+  /** @internal Makes a tensor this scope's: itself where the innermost scope owns it, else another handle of it. */
+  take(tensor: Tensor): Tensor {
+    const own = ownedHere(tensor) ? tensor : tensor.detach();
+    give(own, this.owner);
+    return own;
+  }
+
+  /** Frees what the scope owns. */
   dispose(): void {
-    if (this.closed) return;
-    const at = stack.lastIndexOf(this);
-    for (const inner of stack.splice(at).reverse()) inner.close(stack[at - 1]);
+    if (this.running > 0) {
+      throw argumentError(
+        'INVALID_ARGUMENT',
+        'scope.dispose',
+        'scope',
+        'one that is not running',
+        'called inside its run',
+      );
+    }
+    this.disposed = true;
+    this.owner.free();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  private close(outer: Scope | undefined): void {
-    this.closed = true;
-    for (const tensor of this.tensors) {
-      if (tensor.persistent) continue;
-      if (this.kept.has(tensor)) outer?.track(tensor);
-      else tensor.dispose();
-    }
-    this.tensors = [];
+  /** @internal What it owns is left to the garbage collector when the scope is. */
+  watched(): this {
+    lost.register(this, this.owner);
+    return this;
   }
 }
 
-const stack: Scope[] = [];
-
-export function trackInScope(tensor: Tensor): void {
-  if (stack.length > 0) stack[stack.length - 1].track(tensor);
-}
-
 /**
- * Runs `fn` and frees every tensor made inside, except what it returns (looked for in arrays, sets, maps and the
- * properties of objects), parameters, `.grad` and optimiser state. What the tape still needs for a backward pass stays alive
- * until the pass has used it. Without a function: `using s = scope()` frees at the end of the block, also in
- * asynchronous code; `s.keep(tensor)` lets one leave.
+ * Runs the synchronous function `fn` and frees every tensor made inside, except what it returns (looked for in arrays,
+ * sets, maps and the properties of objects), parameters, `.grad` and optimiser state. What the tape still needs for a
+ * backward pass stays alive until the pass has used it. What leaves the outermost scope, like what is made outside of
+ * any, belongs to the garbage collector. A promise is refused (INVALID_ARGUMENT): its function would go on when the scope is
+ * closed. For asynchronous code, `scope()` makes an object:
+ *
+ *     using s = scope();
+ *     const logits = s.run(() => model.forward(ids).logits);
+ *     const values = await logits.data(); // other tasks' tensors are their own
  */
 export function scope<T>(fn: () => T): T;
 export function scope(): Scope;
 export function scope<T>(fn?: () => T): T | Scope {
-  const opened = new Scope();
-  stack.push(opened);
-  if (!fn) return opened;
+  if (fn === undefined) return new Scope().watched();
+  const owner = new Owner();
   try {
-    return opened.keep(fn());
+    return handOn(refusePromise('scope', inside(owner, fn)), owner);
   } finally {
-    opened.dispose();
+    owner.free();
   }
 }
 
-/** An operator that frees what it makes on the way, also where no scope is open. */
+/** Runs `fn` as if no scope was open. */
+export function outsideScopes<T>(fn: () => T): T {
+  return inside(null, fn);
+}
+
+/**
+ * An operator that frees what it makes on the way, also where no scope is open, and gives out a handle of its own where it
+ * has nothing to do.
+ */
 export function tidy<A extends readonly unknown[], R>(operator: (...args: A) => R): (...args: A) => R {
-  return (...args) => (stack.length > 0 ? operator(...args) : scope(() => operator(...args)));
+  return (...args) => {
+    const result = current ? operator(...args) : scope(() => operator(...args));
+    return isObject(result) && isTensor(result) && args.includes(result) ? (another(result) as R) : result;
+  };
 }
 
 type IsTensor = (value: object) => value is Tensor;
 let isTensor: IsTensor;
+let another: (tensor: Tensor) => Tensor;
 
 /** The tensor class introduces itself, so that this file needs no import of its value. */
-export function setTensorTest(test: IsTensor): void {
+export function introduceTensor(test: IsTensor, anotherHandle: (tensor: Tensor) => Tensor): void {
   isTensor = test;
+  another = anotherHandle;
 }
 
 /** Visits the tensors that a value holds, however deep, each object once; a worklist, since lists may hold themselves. */

@@ -17,6 +17,10 @@ export interface DeviceMemory {
   /** Blocks until everything queued before it has run. */
   read(handle: Handle, offset: number, out: TypedArray): void;
   readAsync(handle: Handle, offset: number, out: TypedArray): Promise<void>;
+  /** Tells the engine of bytes that it does not see and that are the garbage collector's to free; fewer are negative. */
+  reportExternal(bytes: number): void;
+  /** Bytes beside those of storages: kept for reuse, and in use by kernels for themselves. */
+  overhead(): { cachedBytes: number; scratchBytes: number };
 }
 
 /** Where a live storage was made, kept while checks are on. */
@@ -27,15 +31,34 @@ export interface StorageRecord {
 }
 
 const live = new Set<StorageRecord>();
-const leaks: StorageRecord[] = [];
-const lost = new FinalizationRegistry<StorageRecord>((record) => {
-  if (live.delete(record)) leaks.push(record);
-});
 let recordSites = false;
 
-/** With sites on, `memory()` says where each storage was made and which ones were lost unfreed. */
+/** With sites on, `memory()` says where each storage was made. */
 export function setRecordSites(on: boolean): void {
   recordSites = on;
+}
+
+/** What is left to do when a storage is found unreachable; not the storage itself. */
+interface Remains {
+  readonly memory: DeviceMemory;
+  readonly bytes: number;
+  readonly record: StorageRecord | undefined;
+  /** Undefined once freed by hand; `managed` where the block is the engine's own. */
+  block: number | 'managed' | undefined;
+}
+
+/** Storages that no scope frees. Registering one takes about as long as a small kernel: hot loops stay in scopes. */
+const collector = new FinalizationRegistry<Remains>((remains) => {
+  if (remains.block === undefined) return;
+  if (remains.block !== 'managed') remains.memory.free(remains.block);
+  forget(remains);
+});
+
+function forget(remains: Remains): void {
+  remains.block = undefined;
+  remains.memory.reportExternal(-remains.bytes);
+  totals(remains.memory).remove(remains.bytes);
+  if (remains.record) live.delete(remains.record);
 }
 
 export class Storage {
@@ -49,6 +72,7 @@ export class Storage {
   private refs = 0;
   private block: Handle | undefined;
   private record: StorageRecord | undefined;
+  private remains: Remains | undefined;
 
   constructor(memory: DeviceMemory, dtype: DType, length: number) {
     if (!Number.isSafeInteger(length) || length < 0) {
@@ -60,12 +84,11 @@ export class Storage {
     this.dtypeCode = dtypeCode(dtype);
     this.elementBytes = bytesPerElement(dtype);
     this.block = memory.allocate(dtype, length);
-    totals(memory.device).add(this.bytes);
+    totals(memory).add(this.bytes);
     if (recordSites) {
       const site = new Error().stack?.split('\n').slice(3, 9).join('\n');
       this.record = { device: memory.device, bytes: this.bytes, site };
       live.add(this.record);
-      lost.register(this, this.record, this);
     }
   }
 
@@ -97,11 +120,18 @@ export class Storage {
     if (--this.refs > 0 || this.block === undefined) return;
     this.memory.free(this.block);
     this.block = undefined;
-    totals(this.memory.device).remove(this.bytes);
-    if (this.record) {
-      live.delete(this.record);
-      lost.unregister(this);
-    }
+    if (this.remains) return forget(this.remains);
+    totals(this.memory).remove(this.bytes);
+    if (this.record) live.delete(this.record);
+  }
+
+  /** From now on the block is freed when nothing reaches the storage any more, too. */
+  leaveToCollector(): void {
+    if (this.remains || this.block === undefined) return;
+    const { memory, bytes, record, block } = this;
+    this.remains = { memory, bytes, record, block: typeof block === 'number' ? block : 'managed' };
+    memory.reportExternal(bytes);
+    collector.register(this, this.remains);
   }
 }
 
@@ -109,6 +139,8 @@ class Totals {
   storages = 0;
   bytes = 0;
   peakBytes = 0;
+
+  constructor(readonly memory: DeviceMemory) {}
 
   add(bytes: number): void {
     this.storages++;
@@ -124,18 +156,25 @@ class Totals {
 
 const byDevice = new Map<Device, Totals>();
 
-function totals(device: Device): Totals {
-  let found = byDevice.get(device);
-  if (!found) byDevice.set(device, (found = new Totals()));
+function totals(memory: DeviceMemory): Totals {
+  let found = byDevice.get(memory.device);
+  if (!found) byDevice.set(memory.device, (found = new Totals(memory)));
   return found;
 }
 
-/** Live memory of one device. */
+/** Memory of one device in this thread. */
 export interface DeviceUsage {
   device: Device;
+  /** Live blocks of tensors. */
   storages: number;
+  /** Their bytes. */
   bytes: number;
+  /** The most that these ever were. */
   peakBytes: number;
+  /** Bytes that the device's allocator keeps for reuse; `trimMemory` gives them back. */
+  cachedBytes: number;
+  /** Bytes that kernels keep for their own use, in the whole process; `trimMemory` gives them back, too. */
+  scratchBytes: number;
 }
 
 /** What `memory()` reports. */
@@ -143,11 +182,9 @@ export interface MemoryReport {
   devices: DeviceUsage[];
   /** Live storages with the place they were made; filled while checks are on. */
   live: StorageRecord[];
-  /** Storages whose last tensor was garbage-collected without `dispose` or a scope; filled while checks are on. */
-  leaks: StorageRecord[];
 }
 
-/** What is live on each device, and (with `setChecks(true)`) where it was made. */
+/** What is live on each device that has been used, and (with `setChecks(true)`) where it was made. */
 export function memory(): MemoryReport {
   return {
     devices: [...byDevice].map(([device, t]) => ({
@@ -155,8 +192,8 @@ export function memory(): MemoryReport {
       storages: t.storages,
       bytes: t.bytes,
       peakBytes: t.peakBytes,
+      ...t.memory.overhead(),
     })),
     live: [...live],
-    leaks: [...leaks],
   };
 }

@@ -1,9 +1,10 @@
 // The tensor: a strided view of a storage, with its place in the autograd graph. Every method that computes
 // forwards to the operator table; this file knows no kernel.
+import { Pace } from '../platform';
 import { readable, type DType, newArray } from './dtype';
 import { argumentError, FastWeightsError } from './errors';
 import { operators } from './operators';
-import { setTensorTest, trackInScope } from './scope';
+import { give, introduceTensor, type Owner, scope, track } from './scope';
 import { contiguousStrides, type Extent, formatShape, measure, resolveDim, type Shape, sizeOf } from './shape';
 import type { Device, Storage } from './storage';
 
@@ -14,12 +15,17 @@ export interface GraphNode {
   retain(): void;
   /** One fewer does; at none the node lets go of what it saved. */
   release(): void;
+  /** What it and the nodes before it saved is freed when nothing reaches them any more, too. */
+  leaveToCollector(): void;
 }
 
 /** Nested lists of numbers, as `tolist()` gives and `tensor()` takes. */
 export type NestedNumbers = number | NestedNumbers[];
 
 const MOST_LISTS = 2 ** 26;
+
+/** Of all that wait for data in this thread. */
+const turns = new Pace();
 
 export class Tensor implements Extent {
   readonly storage: Storage;
@@ -30,14 +36,14 @@ export class Tensor implements Extent {
   readonly size: number = 0;
   readonly reach: number = 0;
   readonly isContiguous: boolean = true;
-  /** The gradient that `backward` adds into; only leaves of a graph get one. */
+  /** The gradient that `backward` adds into; only leaves of a graph get one. It is freed with its leaf. */
   grad: Tensor | null = null;
   /** @internal Set while the tensor is the result of a recorded operator. */
   node: GraphNode | null = null;
   /** @internal Which output of the node this tensor is. */
   nodeOutput = 0;
-  /** @internal Scopes leave it alone (parameters, gradients, optimiser state). */
-  persistent = false;
+  /** @internal The scope that frees it; null for what lives until it is disposed or unreachable. */
+  owner: Owner | null = null;
   private leafRequiresGrad = false;
   private disposed = false;
 
@@ -49,7 +55,7 @@ export class Tensor implements Extent {
     this.strides = strides;
     this.offset = offset;
     storage.retain();
-    trackInScope(this);
+    track(this);
   }
 
   get dtype(): DType {
@@ -100,10 +106,14 @@ export class Tensor implements Extent {
     }
   }
 
-  /** Lets go of the memory. Views and the tape keep theirs; calling it twice is harmless. */
+  /** Lets go of the memory, and of `.grad`. Views and the tape keep theirs; calling it twice is harmless. */
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
+    if (this.grad) {
+      this.grad.dispose();
+      this.grad = null;
+    }
     this.storage.release();
     this.node?.release();
     this.node = null;
@@ -113,12 +123,16 @@ export class Tensor implements Extent {
     this.dispose();
   }
 
-  /** The elements in row-major order, without blocking the event loop. bfloat16 reads as Float32Array. */
+  /**
+   * The elements in row-major order, without blocking the event loop; timers, signals and other tasks get their turn where
+   * the last one was more than 8 ms ago. bfloat16 reads as Float32Array.
+   */
   async data(): Promise<Float32Array | Float64Array | Int32Array> {
     const source = this.packed();
     try {
       const out = newArray(this.dtype, this.size);
       await source.storage.memory.readAsync(source.storage.handle, source.offset, out);
+      await turns.rest();
       return readable(this.dtype, out);
     } finally {
       if (source !== this) source.dispose();
@@ -128,15 +142,18 @@ export class Tensor implements Extent {
   /** Like `data`, blocking. */
   dataSync(): Float32Array | Float64Array | Int32Array {
     const source = this.packed();
-    const out = newArray(this.dtype, this.size);
-    source.storage.memory.read(source.storage.handle, source.offset, out);
-    if (source !== this) source.dispose();
-    return readable(this.dtype, out);
+    try {
+      const out = newArray(this.dtype, this.size);
+      source.storage.memory.read(source.storage.handle, source.offset, out);
+      return readable(this.dtype, out);
+    } finally {
+      if (source !== this) source.dispose();
+    }
   }
 
   private packed(): Tensor {
     this.checkAlive('data');
-    return this.isContiguous ? this : operators().contiguous(this.detach());
+    return this.isContiguous ? this : scope(() => operators().contiguous(this.detach()));
   }
 
   /** The value of a tensor with one element. */
@@ -182,13 +199,19 @@ export class Tensor implements Extent {
     storage.version = before.version + Number(storage.dtype !== before.dtype);
     storage.retain();
     (this as { storage: Storage }).storage = storage;
+    if (this.owner === null) storage.leaveToCollector();
     before.release();
   }
 
-  /** @internal Marks the tensor as owned by a module, an optimiser or `.grad`. */
+  /** @internal Takes the tensor out of every scope: it is owned by a module, an optimiser or as a `.grad`. */
   persist(): this {
-    this.persistent = true;
+    if (this.owner) give(this, null);
     return this;
+  }
+
+  /** @internal Another handle of the same value at the same place of the graph. */
+  another(): Tensor {
+    return operators().another(this);
   }
 
   backward(gradient?: Tensor, options?: { retainGraph?: boolean }): void {
@@ -227,7 +250,7 @@ export class Tensor implements Extent {
 
   squeeze(dim: number): Tensor {
     const d = resolveDim('squeeze', dim, this.ndim);
-    return this.shape[d] === 1 ? this.reshape(this.shape.filter((_, i) => i !== d)) : this;
+    return this.shape[d] === 1 ? this.reshape(this.shape.filter((_, i) => i !== d)) : this.another();
   }
 
   unsqueeze(dim: number): Tensor {
@@ -441,7 +464,10 @@ function checkLists(shape: Shape): void {
   }
 }
 
-setTensorTest((value): value is Tensor => value instanceof Tensor);
+introduceTensor(
+  (value): value is Tensor => value instanceof Tensor,
+  (tensor) => tensor.another(),
+);
 
 function list(args: number[] | [readonly number[]]): readonly number[] {
   return args.length === 1 && typeof args[0] !== 'number' ? args[0] : (args as number[]);

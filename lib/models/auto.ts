@@ -1,13 +1,5 @@
 // From a configuration or a folder to the model it describes: model_type names the class.
-import {
-  argumentError,
-  checkChoice,
-  checkOptions,
-  FastWeightsError,
-  generatorState,
-  type OptionNames,
-  setGeneratorState,
-} from '../core';
+import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, withSeed } from '../core';
 import { findFolder } from '../io';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './causalLM';
@@ -72,9 +64,7 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   const folder = await findFolder(dir);
   const config = new PublishedConfiguration(await readConfig(folder));
   // The weights that construction draws are overwritten: loading leaves the random numbers of the program alone.
-  const random = generatorState();
-  const model = describedBy(folder, () => modelOf(config, { device: options.device, dtype }));
-  setGeneratorState(random);
+  const model = withSeed(0, () => describedBy(folder, () => modelOf(config, { device: options.device, dtype })));
   try {
     await loadWeights(model, folder);
     return model;

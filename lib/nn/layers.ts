@@ -140,6 +140,6 @@ export class Dropout extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.training && this.p > 0 ? dropout(x, this.p) : x;
+    return this.training && this.p > 0 ? dropout(x, this.p) : x.another();
   }
 }

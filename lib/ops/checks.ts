@@ -1,7 +1,7 @@
 // Checks of values (NaN, gates above 0, indices out of range): they read tensors back, so they are off by default
 // outside the `js` device.
 import { environment } from '../platform';
-import { argumentError, describe, setRecordSites, type Tensor } from '../core';
+import { argumentError, describe, refusePromise, setRecordSites, type Tensor } from '../core';
 
 /** What `setChecks` said last; null while it has said nothing. */
 let chosen: boolean | null = null;
@@ -14,10 +14,12 @@ let wished: boolean | null = null;
  * nothing, and with the environment variable FAST_WEIGHTS_CHECK=1 everywhere.
  */
 export function setChecks(on: boolean): void {
-  if (typeof on !== 'boolean') {
-    throw argumentError('INVALID_ARGUMENT', 'setChecks', 'on', 'true or false', describe(on));
-  }
-  choose(on);
+  choose(checkSwitch('setChecks', on));
+}
+
+function checkSwitch(where: string, on: unknown): boolean {
+  if (typeof on === 'boolean') return on;
+  throw argumentError('INVALID_ARGUMENT', where, 'on', 'true or false', describe(on));
 }
 
 function choose(on: boolean | null): void {
@@ -25,14 +27,23 @@ function choose(on: boolean | null): void {
   setRecordSites(checksEnabled());
 }
 
-/** Runs `fn` with the checks on or off, whatever was said before holds again afterwards. */
+/** Runs the synchronous function `fn` with the checks on or off; what was said before holds again afterwards. */
 export function withChecks<T>(on: boolean, fn: () => T): T {
+  return refusePromise('withChecks', withChecksSetting(checkSwitch('withChecks', on), fn));
+}
+
+/** What `setChecks` said last, null while it has said nothing: for `withChecksSetting`. */
+export function checksSetting(): boolean | null {
+  return chosen;
+}
+
+export function withChecksSetting<T>(setting: boolean | null, fn: () => T): T {
   const before = chosen;
-  choose(on);
+  if (setting !== before) choose(setting);
   try {
     return fn();
   } finally {
-    choose(before);
+    if (chosen !== before) choose(before);
   }
 }
 

@@ -15,7 +15,7 @@ import {
   Tensor,
   tidy,
 } from '../core';
-import { BINARY_OPS, type BinaryOp, MAX_DIMS, UNARY_OPS, type UnaryOp } from '../backends';
+import { BINARY_OPS, type BinaryOp, getBackend, MAX_DIMS, UNARY_OPS, type UnaryOp } from '../backends';
 import { gradEnabled, record } from '../autograd';
 import {
   checkAlike,
@@ -40,14 +40,49 @@ function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
   // A number takes the tensor's dtype, on every device.
   const parameters = { n: x.size, op: UNARY_OPS.indexOf(op), ...(x.dtype === 'float64' ? { a, b } : rounded(a, b)) };
   kernelsOf(x).unary({ x: source, y, ...parameters });
-  record(op, [x], [y], [source, y], ([g], [sx, sy]) => {
+  const keeps = slopeNeeds(op, x);
+  record(op, [x], [y], [keeps.includes('x') ? source : null, keeps.includes('y') ? y : null], ([g], [sx, sy]) => {
     if (!g) return [null];
-    const dx = emptyLike(sx);
-    kernelsOf(sx).unaryBackward({ x: sx, y: sy, dy: contiguous(g), dx, ...parameters });
+    if (op === 'affine') return [affine(g, a, -0)];
+    const dx = emptyLike(g);
+    // Where it needs only one of them, the kernel never looks at the other.
+    kernelsOf(g).unaryBackward({ x: sx ?? sy, y: sy ?? sx, dy: contiguous(g), dx, ...parameters });
     return [dx];
   });
   return y;
 }
+
+/** Cards compute every derivative from the argument: the value of bfloat16 is rounded. */
+function slopeNeeds(op: UnaryOp, x: Tensor): string {
+  const needs = SLOPE_NEEDS[op];
+  return needs && getBackend(x.device).computes.includes('bfloat16') ? 'x' : needs;
+}
+
+/** What the derivative is computed from: the argument, the value, or both. */
+const SLOPE_NEEDS: Record<UnaryOp, '' | 'x' | 'y' | 'xy'> = {
+  affine: '',
+  exp: 'y',
+  log: 'x',
+  sqrt: 'y',
+  rsqrt: 'xy',
+  reciprocal: 'y',
+  abs: 'x',
+  square: 'x',
+  sin: 'x',
+  cos: 'x',
+  tanh: 'x',
+  sigmoid: 'x',
+  logSigmoid: 'x',
+  silu: 'x',
+  gelu: 'x',
+  geluTanh: 'x',
+  softplus: 'x',
+  // Positive where the argument is.
+  relu: 'y',
+  elu1: 'xy',
+  pow: 'x',
+  clamp: 'x',
+};
 
 const rounded = (a: number, b: number): { a: number; b: number } => ({ a: Math.fround(a), b: Math.fround(b) });
 
@@ -150,28 +185,40 @@ function broadcastBinary(op: BinaryOp, a: Tensor, b: Tensor, y?: Tensor): Tensor
 
 type BinaryGradient = (g: Tensor, a: Tensor, b: Tensor, y: Tensor) => Tensor;
 
-/** What a binary operator's backward pass saves and does; a missing side has gradient zero. */
-interface BinaryRule {
-  saves: boolean;
-  a: BinaryGradient;
-  b: BinaryGradient;
+/** The gradient of one side, and which of a, b and y it is computed from. */
+interface Side {
+  needs: string;
+  gradient: BinaryGradient;
 }
 
+/** A binary operator's backward pass; one that is missing has gradient zero. */
+interface BinaryRule {
+  a: Side;
+  b: Side;
+}
+
+const side = (needs: string, gradient: BinaryGradient): Side => ({ needs, gradient });
+
 const BINARY_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
-  add: { saves: false, a: (g) => g, b: (g) => g },
-  sub: { saves: false, a: (g) => g, b: (g) => neg(g) },
-  mul: { saves: true, a: (g, _, b) => mul(g, b), b: (g, a) => mul(g, a) },
+  add: { a: side('', (g) => g), b: side('', (g) => g) },
+  sub: { a: side('', (g) => g), b: side('', (g) => neg(g)) },
+  mul: { a: side('b', (g, _, b) => mul(g, b)), b: side('a', (g, a) => mul(g, a)) },
   // Not by the square of b, which leaves the range of floats long before the result does.
-  div: { saves: true, a: (g, _, b) => div(g, b), b: (g, _, b, y) => neg(div(mul(g, y), b)) },
+  div: { a: side('b', (g, _, b) => div(g, b)), b: side('by', (g, _, b, y) => neg(div(mul(g, y), b))) },
   // a^0 has slope 0 everywhere, and so has 0^b in b, for b >= 0.
   pow: {
-    saves: true,
-    a: (g, a, b) => mul(g, mul(b, pow(a, add(sub(b, 1), eq(b, 0))))),
-    b: (g, a, b, y) => mul(g, mul(y, log(add(a, mul(eq(a, 0), sub(1, lt(b, 0))))))),
+    a: side('ab', (g, a, b) => mul(g, mul(b, pow(a, add(sub(b, 1), eq(b, 0)))))),
+    b: side('aby', (g, a, b, y) => mul(g, mul(y, log(add(a, mul(eq(a, 0), sub(1, lt(b, 0)))))))),
   },
-  maximum: { saves: true, a: (g, a, b) => mul(g, sub(1, lt(a, b))), b: (g, a, b) => mul(g, lt(a, b)) },
-  remainder: { saves: true, a: (g) => g, b: (g, a, b) => neg(mul(g, floorDivide(a, b))) },
-  minimum: { saves: true, a: (g, a, b) => mul(g, sub(1, gt(a, b))), b: (g, a, b) => mul(g, gt(a, b)) },
+  maximum: {
+    a: side('ab', (g, a, b) => mul(g, sub(1, lt(a, b)))),
+    b: side('ab', (g, a, b) => mul(g, lt(a, b))),
+  },
+  remainder: { a: side('', (g) => g), b: side('ab', (g, a, b) => neg(mul(g, floorDivide(a, b)))) },
+  minimum: {
+    a: side('ab', (g, a, b) => mul(g, sub(1, gt(a, b)))),
+    b: side('ab', (g, a, b) => mul(g, gt(a, b))),
+  },
 };
 
 function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
@@ -183,11 +230,13 @@ function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   if (!rule) return y;
   const aShape = a.shape;
   const bShape = b.shape;
-  record(op, [a, b], [y], rule.saves ? [a, b, y] : [], ([g], [sa, sb, sy], needs) => {
+  const needed = (a.requiresGrad ? rule.a.needs : '') + (b.requiresGrad ? rule.b.needs : '');
+  const saved = [needed.includes('a') ? a : null, needed.includes('b') ? b : null, needed.includes('y') ? y : null];
+  record(op, [a, b], [y], saved, ([g], [sa, sb, sy], needs) => {
     if (!g) return [];
     return [
-      needs[0] ? sumTo(rule.a(g, sa, sb, sy), aShape) : null,
-      needs[1] ? sumTo(rule.b(g, sa, sb, sy), bShape) : null,
+      needs[0] ? sumTo(rule.a.gradient(g, sa, sb, sy), aShape) : null,
+      needs[1] ? sumTo(rule.b.gradient(g, sa, sb, sy), bShape) : null,
     ];
   });
   return y;

@@ -1,5 +1,5 @@
 // Differentiable operators. Loading this file fills the table that Tensor's methods call.
-import { installOperators } from '../core';
+import { installOperators, tidy } from '../core';
 import { backward } from '../autograd';
 import * as elementwise from './elementwise';
 import { matmul } from './matmul';
@@ -47,13 +47,14 @@ installOperators({
   cumsum: reduce.cumsum,
   softmax,
   logSoftmax,
-  reshape: views.reshape,
+  reshape: tidy(views.reshape),
   permute: views.permute,
-  slice: views.slice,
+  slice: tidy(views.slice),
   expand: views.expand,
-  contiguous: views.contiguous,
+  another: views.another,
+  contiguous: tidy(views.contiguous),
   clone: views.clone,
-  to: views.to,
+  to: tidy(views.to),
   addInPlace: elementwise.addInPlace,
   mulInPlace: elementwise.mulInPlace,
   copyInPlace: elementwise.copyInPlace,
@@ -86,7 +87,7 @@ export * from './kernel';
 export { crossEntropy, type CrossEntropyOptions } from './loss';
 export { lstm, type LstmLayer, type LstmState } from './lstm';
 export { feedForward, type FeedForwardWeights, linear, type LinearOptions } from './linear';
-export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision } from './matmul';
+export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision, withPrecision } from './matmul';
 export {
   groupNorm,
   l2Norm,
@@ -100,6 +101,7 @@ export { dropout } from './random';
 export { chunks, sumSquares } from './reduce';
 export { rope, type RopeOptions } from './rope';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
+export { keepSettings, type KeptSettings } from './settings';
 export { logSoftmax, softmax } from './softmax';
 export { swiglu } from './swiglu';
 export { apart, castInto, cat, convert, split, stack, sumTo } from './view';

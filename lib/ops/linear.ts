@@ -82,13 +82,14 @@ export const linear = widening(
       activation: Number(activation === 'silu'),
       precision: precisionCode(),
     });
-    const saved = z ? [input, weight, z] : [input, weight];
+    const from = x.shape;
+    const saved = [weight.requiresGrad ? input : null, x.requiresGrad ? weight : null, z];
     record('linear', [x, weight, bias, residual], [y], saved, ([g], [sx, sw, sz], needs, into) => {
       if (!g) return [];
       const dz = fold(sz && (needs[0] || needs[1] || needs[2]) ? siluGradient(sz, contiguous(g)) : g);
       return [
-        needs[0] ? gradientProduct(into(0), dz, sw, sx.shape) : null,
-        needs[1] ? gradientProduct(into(1), swap(dz), fold(sx), sw.shape) : null,
+        needs[0] ? gradientProduct(into(0), dz, sw, from) : null,
+        needs[1] ? gradientProduct(into(1), swap(dz), fold(sx), [n, k]) : null,
         needs[2] ? sum(dz, 0) : null,
         needs[3] ? g : null,
       ];

@@ -1,5 +1,5 @@
 // The LSTM baseline (PyTorch's equations and weight layout).
-import { argumentError, checkOptions, describe, formatShape, type OptionNames, type Tensor } from '../core';
+import { argumentError, checkOptions, describe, formatShape, type OptionNames, type Tensor, tidy } from '../core';
 import { record } from '../autograd';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widen, zerosLike } from './kernel';
 import { add } from './elementwise';
@@ -49,15 +49,16 @@ function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
   return [hidden, newCell];
 }
 
+export interface LstmResult {
+  output: Tensor;
+  finalState: LstmState;
+}
+
 /**
  * Runs layers of LSTM over x [B, T, I]: output [B, T, D] of the last layer and the final states, which are float32 also
  * for bfloat16: what a cell sums up over time is not rounded on the way.
  */
-export function lstm(
-  x: Tensor,
-  layers: readonly LstmLayer[],
-  initial?: LstmState,
-): { output: Tensor; finalState: LstmState } {
+export const lstm = tidy((x: Tensor, layers: readonly LstmLayer[], initial?: LstmState): LstmResult => {
   checkFloat('lstm', 'x', x);
   if (x.ndim !== 3) throw argumentError('SHAPE', 'lstm', 'x', '[B, T, I]', formatShape(x.shape));
   if (!Array.isArray(layers) || layers.length === 0) {
@@ -99,4 +100,4 @@ export function lstm(
     output: sequence.to(x.dtype),
     finalState: { hidden: stack(finals.map((f) => f[0])), cell: stack(finals.map((f) => f[1])) },
   };
-}
+});

@@ -7,6 +7,7 @@ import {
   collapse,
   FastWeightsError,
   formatShape,
+  refusePromise,
   type Shape,
   sizeOf,
   Tensor,
@@ -28,6 +29,23 @@ let precision: MatmulPrecision = 'highest';
  */
 export function setFloat32MatmulPrecision(value: MatmulPrecision): void {
   precision = checkChoice('setFloat32MatmulPrecision', 'precision', value, MATMUL_PRECISIONS);
+}
+
+/** Runs the synchronous function `fn` with another precision (see `setFloat32MatmulPrecision`). */
+export function withPrecision<T>(value: MatmulPrecision, fn: () => T): T {
+  checkChoice('withPrecision', 'precision', value, MATMUL_PRECISIONS);
+  return refusePromise('withPrecision', withKeptPrecision(value, fn));
+}
+
+/** The same for a value that was checked, and any `fn`. */
+export function withKeptPrecision<T>(value: MatmulPrecision, fn: () => T): T {
+  const before = precision;
+  precision = value;
+  try {
+    return fn();
+  } finally {
+    precision = before;
+  }
 }
 
 export function float32MatmulPrecision(): MatmulPrecision {
@@ -139,15 +157,17 @@ export const matmul = widening((a: Tensor, b: Tensor): Tensor => {
   const left = shared ? fold(a.detach()) : a.detach();
   const product = multiply(left, b.detach());
   const c = shared && a.ndim > 2 ? reshape(product, [...a.shape.slice(0, -1), b.shape[1]]) : product;
-  record('matmul', [a, b], [c], [a, b], ([g], [sa, sb], needs, into) => {
+  const [aShape, bShape] = [a.shape, b.shape];
+  const saved = [b.requiresGrad ? a : null, a.requiresGrad ? b : null];
+  record('matmul', [a, b], [c], saved, ([g], [sa, sb], needs, into) => {
     if (!g) return [];
     if (shared) {
-      const da = needs[0] && gradientProduct(into(0), fold(g), swap(sb), sa.shape);
-      return [da, needs[1] && gradientProduct(into(1), swap(fold(sa)), fold(g), sb.shape)].map((t) => t || null);
+      const da = needs[0] && gradientProduct(into(0), fold(g), swap(sb), aShape);
+      return [da, needs[1] && gradientProduct(into(1), swap(fold(sa)), fold(g), bShape)].map((t) => t || null);
     }
     const da = needs[0] ? matmul(g, swap(sb)) : null;
     const db = needs[1] ? multiply(swap(sa), g) : null;
-    return [da && sumTo(da, sa.shape), db && sumTo(db, sb.shape)];
+    return [da && sumTo(da, aShape), db && sumTo(db, bShape)];
   });
   return c;
 });

@@ -1,5 +1,5 @@
 // Reductions and scans along dimensions.
-import { checkSizes, resolveDim, sizeOf, type Tensor } from '../core';
+import { checkSizes, resolveDim, sizeOf, type Tensor, tidy } from '../core';
 import { MAX_LIST, REDUCE_OPS, type ReduceOp } from '../backends';
 import { record } from '../autograd';
 import { checkFloat, checkTensor, emptyLike, isNarrow, kernelsOf, statisticsDtype, widen, widening } from './kernel';
@@ -56,11 +56,11 @@ export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdi
 });
 
 /** The arithmetic mean of floats; see `sum`. */
-export function mean(x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor {
+export const mean = tidy((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
   checkFloat('mean', 'x', x);
   const count = resolveDims('mean', x, dim).reduce((n, d) => n * x.shape[d], 1);
   return affine(sum(x, dim, keepdim), 1 / count, 0);
-}
+});
 
 function extreme(op: 'max' | 'min'): (x: Tensor, dim?: number, keepdim?: boolean) => Tensor {
   return widening((x: Tensor, dim?: number, keepdim = false): Tensor => {
@@ -112,7 +112,7 @@ export const cumsum = widening((x: Tensor, dim: number): Tensor => {
 });
 
 /** Sum of squares of all elements of some tensors of one device, shape [1], off the tape: for gradient norms. */
-export function sumSquares(tensors: readonly Tensor[]): Tensor {
+export const sumSquares = tidy((tensors: readonly Tensor[]): Tensor => {
   tensors.forEach((t) => checkTensor('sumSquares', 'tensors', t));
   const sources = tensors.map((t) => contiguous(isNarrow(t) ? widen(t) : t));
   const parts = chunks(sources, MAX_LIST).map((x) => {
@@ -121,7 +121,7 @@ export function sumSquares(tensors: readonly Tensor[]): Tensor {
     return y;
   });
   return parts.length === 1 ? parts[0] : sum(stack(parts)).reshape(1);
-}
+});
 
 /** Pieces of at most `size` items. */
 export function chunks<T>(items: readonly T[], size: number): T[][] {

@@ -22,6 +22,7 @@ import {
   sizeOf,
   type Shape,
   Tensor,
+  tidy,
 } from '../core';
 import { getBackend, MAX_DIMS } from '../backends';
 import { record } from '../autograd';
@@ -60,6 +61,18 @@ function view(
 export function contiguous(x: Tensor): Tensor {
   checkTensor('contiguous', 'x', x);
   return x.isContiguous ? x : clone(x);
+}
+
+/** Another handle of the same value at the same place of the graph. */
+export function another(x: Tensor): Tensor {
+  const y = x.detach();
+  if (x.node) {
+    x.node.retain();
+    y.node = x.node;
+    y.nodeOutput = x.nodeOutput;
+    if (y.owner === null) x.node.leaveToCollector();
+  } else record('another', [x], [y], [], ([g]) => [g]);
+  return y;
 }
 
 /** A copy in memory of its own. */
@@ -194,12 +207,12 @@ function checkList(where: string, argument: string, list: unknown, expected: str
 }
 
 /** Consecutive pieces of one dimension, as views with one backward pass between them. */
-export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
+export const split = tidy((x: Tensor, sizes: Shape, dim: number): Tensor[] => {
   checkTensor('split', 'x', x);
   checkDivisible('split', 'x', x);
   const d = resolveDim('split', dim, x.ndim);
   checkList('split', 'sizes', sizes, 'a list of whole numbers');
-  const total = sizes.reduce((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
+  const total = sizes.reduce<number>((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
   if (total !== x.shape[d]) {
     throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(sizes));
   }
@@ -223,7 +236,7 @@ export function split(x: Tensor, sizes: Shape, dim: number): Tensor[] {
     ];
   });
   return parts;
-}
+});
 
 /** Requires a list of at least one tensor. */
 function checkParts(where: string, parts: readonly unknown[]): void {
@@ -232,7 +245,7 @@ function checkParts(where: string, parts: readonly unknown[]): void {
 }
 
 /** Tensors one after the other along a dimension. */
-export function cat(parts: readonly Tensor[], dim = 0): Tensor {
+export const cat = tidy((parts: readonly Tensor[], dim: number = 0): Tensor => {
   checkParts('cat', parts);
   const first = parts[0];
   checkDivisible('cat', 'parts[0]', first);
@@ -262,16 +275,16 @@ export function cat(parts: readonly Tensor[], dim = 0): Tensor {
   }
   record('cat', parts, [y], [], ([g]) => (g ? split(g, sizes, d) : []));
   return y;
-}
+});
 
 /** Tensors of one shape side by side along a new dimension. */
-export function stack(parts: readonly Tensor[], dim = 0): Tensor {
+export const stack = tidy((parts: readonly Tensor[], dim: number = 0): Tensor => {
   checkParts('stack', parts);
   return cat(
     parts.map((p) => p.unsqueeze(dim)),
     dim,
   );
-}
+});
 
 function isDType(target: Device | DType): target is DType {
   return (DTYPES as readonly string[]).includes(target);

@@ -1,5 +1,5 @@
 // Gradient clipping.
-import { argumentError, checkNumber, describe, type DType, scope, Tensor } from '../core';
+import { argumentError, checkNumber, describe, type DType, scope, Tensor, tidy } from '../core';
 import { noGrad } from '../autograd';
 import { ones, sumSquares, widen, zeros } from '../ops';
 
@@ -47,7 +47,7 @@ export function clipFactor(parameters: readonly Tensor[], maxNorm: number | null
 }
 
 /** Scales all gradients in place so that their joint norm is at most `maxNorm`; returns the norm before, a tensor [1]. */
-export function clipGradNorm(parameters: readonly Tensor[], maxNorm: number): Tensor {
+export const clipGradNorm = tidy((parameters: readonly Tensor[], maxNorm: number): Tensor => {
   const { factor, norm } = clipFactor(parameters, maxNorm);
   noGrad(() =>
     scope(() => {
@@ -58,4 +58,4 @@ export function clipGradNorm(parameters: readonly Tensor[], maxNorm: number): Te
     }),
   );
   return norm;
-}
+});

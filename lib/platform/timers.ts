@@ -5,6 +5,11 @@ export function breathe(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Calls `action` once after some milliseconds; a program that has nothing else to do ends before. */
+export function later(milliseconds: number, action: () => void): void {
+  setTimeout(action, milliseconds).unref();
+}
+
 /** The longest that a loop works on before it lets others have a turn, in milliseconds. */
 export const LONGEST_TURN = 8;
 

@@ -55,7 +55,7 @@ export function lowerRule<G extends object>({ name, kind, lower }: Lowering<G>):
   };
   return {
     sequence: tidy((q, k, v, options) => runRecurrence(name, prepared(name, q, k, v, options), options, kind)),
-    step: (q, k, v, options) => runStep(stepName, prepared(stepName, q, k, v, options), options, kind),
+    step: tidy((q, k, v, options) => runStep(stepName, prepared(stepName, q, k, v, options), options, kind)),
   };
 }
 

@@ -104,4 +104,4 @@ type DeltaProduct = <F extends boolean = false>(
  * For each token the decay exp(gate), then n delta steps S += beta_i k_i (v_i - S^T k_i)^T, then the read. beta in (0, 2)
  * makes each step a generalised Householder reflection. cuSeqlens counts tokens.
  */
-export const deltaProduct = Object.assign(tidy(sequence) as DeltaProduct, { step });
+export const deltaProduct = Object.assign(tidy(sequence) as DeltaProduct, { step: tidy(step) });

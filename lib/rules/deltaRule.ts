@@ -140,4 +140,4 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tenso
  * S~ = exp(gate_t) S_{t-1},  S_t = S~ + beta_t k_t (v_t - S~^T k_t)^T,  o_t = scale S_t^T q_t. Keys should have unit length
  * (`qkL2Norm`) or features that sum to 1. A step with `normalize` takes the sum of keys [B, HV, K] as `normalizer`.
  */
-export const deltaRule = Object.assign(tidy(sequence) as NormalizedRule<DeltaGates>, { step });
+export const deltaRule = Object.assign(tidy(sequence) as NormalizedRule<DeltaGates>, { step: tidy(step) });

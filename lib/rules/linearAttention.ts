@@ -65,4 +65,4 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: OneTokenOptions): Tensor
  * S_t = S_{t-1} + k_t v_t^T,  o_t = scale S_t^T q_t; with `normalize` divided by scale q_t . (sum of keys) + 1e-10. q and k
  * may be given a feature map. A step with `normalize` takes the sum of keys [B, HV, K] as `normalizer`.
  */
-export const linearAttention = Object.assign(tidy(sequence) as NormalizedRule<object>, { step });
+export const linearAttention = Object.assign(tidy(sequence) as NormalizedRule<object>, { step: tidy(step) });

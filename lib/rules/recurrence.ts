@@ -57,4 +57,4 @@ type Recurrence = <F extends boolean = false>(
   options?: RecurrenceOptions<F>,
 ) => RuleResult<F>;
 
-export const recurrence = Object.assign(tidy(sequence) as Recurrence, { step });
+export const recurrence = Object.assign(tidy(sequence) as Recurrence, { step: tidy(step) });

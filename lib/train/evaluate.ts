@@ -2,7 +2,7 @@
 import { breathe } from '../platform';
 import { checkOptions, FastWeightsError, type OptionNames, scope, type Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { crossEntropy, tensor } from '../ops';
+import { crossEntropy, keepSettings, tensor } from '../ops';
 import { Accuracy, type Batch, type Dataset, ratio } from '../data';
 
 /** What evaluation and training need of a model. */
@@ -10,9 +10,19 @@ export interface TrainableModel {
   /** ids int32 [B, T] -> logits [B, T, vocabulary] */
   forward(ids: Tensor): { logits: Tensor };
   namedParameters(): [string, Tensor][];
-  train(): unknown;
-  eval(): unknown;
+  namedModules(): Iterable<[string, { training: boolean }]>;
   savePretrained(dir: string): Promise<void>;
+}
+
+/** Runs the synchronous function `fn` with every part of the model in training mode, or in the other; puts them back. */
+export function inMode<T>(model: TrainableModel, training: boolean, fn: () => T): T {
+  const changed = [...model.namedModules()].map(([, part]) => part).filter((part) => part.training !== training);
+  for (const part of changed) part.training = training;
+  try {
+    return fn();
+  } finally {
+    for (const part of changed) part.training = !training;
+  }
 }
 
 export interface Evaluation {
@@ -48,7 +58,7 @@ export interface EvaluateOptions {
 
 const OPTIONS: OptionNames<EvaluateOptions> = { batchSize: true, maxBatches: true, signal: true };
 
-/** Evaluates a model in eval mode, and leaves it in train mode. */
+/** Evaluates a model as in eval mode; its own mode is left alone, and so is everything that other tasks set meanwhile. */
 export async function evaluate(
   model: TrainableModel,
   data: Dataset,
@@ -60,27 +70,24 @@ export async function evaluate(
   let total = 0;
   let labels = 0;
   let batches = 0;
-  model.eval();
-  try {
-    for (const batch of data.evaluation(batchSize)) {
-      if (batches++ >= maxBatches) break;
-      checkAborted(signal, 'evaluate');
-      const { loss, predictions } = noGrad(() =>
-        scope(() => {
-          const { ids, labels: target } = batchTensors(model, batch);
-          const { logits } = model.forward(ids);
-          return { loss: crossEntropy(logits, target, { reduction: 'sum' }), predictions: logits.argmax(-1) };
-        }),
-      );
-      total += (await loss.data())[0];
-      labels += batch.labelCount;
-      accuracy.add(batch, await predictions.data());
-      loss.dispose();
-      predictions.dispose();
-      await breathe();
-    }
-  } finally {
-    model.train();
+  const settings = keepSettings();
+  const measure = (batch: Batch): { loss: Tensor; predictions: Tensor } =>
+    noGrad(() =>
+      scope(() => {
+        const { ids, labels: target } = batchTensors(model, batch);
+        const { logits } = model.forward(ids);
+        return { loss: crossEntropy(logits, target, { reduction: 'sum' }), predictions: logits.argmax(-1) };
+      }),
+    );
+  for (const batch of data.evaluation(batchSize)) {
+    if (batches++ >= maxBatches) break;
+    checkAborted(signal, 'evaluate');
+    using own = scope();
+    const { loss, predictions } = own.run(() => settings(() => inMode(model, false, () => measure(batch))));
+    total += (await loss.data())[0];
+    labels += batch.labelCount;
+    accuracy.add(batch, await predictions.data());
+    await breathe();
   }
   const several = data.groups.length > 1;
   const groups = several ? Object.entries(accuracy.groups).map(([name, tally]) => [name, ratio(tally)]) : [];

@@ -1,5 +1,5 @@
 // A run from its configuration: model, data and folder, new or resumed.
-import { checkOptions, type Device, manualSeed, type OptionNames } from '../core';
+import { checkOptions, type Device, type OptionNames, withSeed } from '../core';
 import { AutoModelForCausalLM, createModel, type ModelName } from '../models';
 import {
   checkModelName,
@@ -42,9 +42,10 @@ export async function startRun(given: RunConfig, dir: string): Promise<Run> {
   const data = openData(config.data, config.training.seed);
   const folder = await RunFolder.create(dir, config);
   const { name, ...options } = config.model as ModelConfigOf<ModelName>;
-  manualSeed(config.training.seed);
   const { device, dtype = 'float32' } = config;
-  const model = createModel(name, { ...options, vocabSize: data.vocabSize, device, dtype });
+  const model = withSeed(config.training.seed, () =>
+    createModel(name, { ...options, vocabSize: data.vocabSize, device, dtype }),
+  );
   return assemble(config, folder, model, data);
 }
 

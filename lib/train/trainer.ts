@@ -3,21 +3,22 @@ import { breathe } from '../platform';
 import {
   checkOptions,
   FastWeightsError,
-  generatorState,
+  Generator,
   type OptionNames,
+  outsideScopes,
   scope,
-  setGeneratorState,
   type Tensor,
+  withGenerator,
 } from '../core';
 import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
-import { cat, crossEntropy, float32MatmulPrecision, setFloat32MatmulPrecision, withChecks } from '../ops';
+import { cat, crossEntropy, keepSettings, withChecks, withPrecision } from '../ops';
 import type { Tokenizer } from '../io';
 import { AdamW, clipFactor, cosine, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
 import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
 import { fillTraining, type TrainingConfig } from './config';
-import { batchTensors, evaluate, type Evaluation, type TrainableModel } from './evaluate';
+import { batchTensors, evaluate, type Evaluation, inMode, type TrainableModel } from './evaluate';
 import { causeOf, checkParameters, explained } from './finite';
 import { type Metrics, type RunFolder } from './runFolder';
 
@@ -50,6 +51,9 @@ export interface TrainingResult {
   checkpoint: string;
 }
 
+/** Streams of random numbers in steps are counted from here: those of new weights are below, those of data above. */
+const FIRST_STREAM = 2 ** 47;
+
 /** Steps after which the speed is known well enough to reckon the length of a run. */
 const SETTLED = 10;
 
@@ -79,6 +83,8 @@ export class Trainer {
   /** [1]: 0, and NaN from the first step on whose loss or gradients are not finite, so that nothing changes any more. */
   private health: Tensor | null = null;
   private readonly evaluationBatches: number;
+  private settings = keepSettings();
+  private generator: Generator;
   private readonly optimizer: AdamW;
   private readonly parameters: Tensor[];
   private readonly schedule: (step: number, progress: number) => number;
@@ -87,6 +93,7 @@ export class Trainer {
     checkOptions('Trainer', options, PARTS);
     this.config = fillTraining(options.training);
     const { learningRate, beta1, beta2, weightDecay, floor } = this.config;
+    this.generator = new Generator(this.config.seed, FIRST_STREAM);
     const named = options.model.namedParameters();
     this.parameters = named.map(([, t]) => t);
     this.optimizer = new AdamW(
@@ -128,7 +135,7 @@ export class Trainer {
     const state = await readTrainerState(checkpoint);
     await loadOptimizer(checkpoint, this.optimizer, this.parameters[0].device, state);
     await this.options.folder.truncateMetrics(state.step);
-    setGeneratorState(state.generator);
+    this.generator = new Generator(state.generator.seed, state.generator.stream);
     this.step = this.saved = state.step;
     this.secondsBefore = state.seconds;
     this.bestLoss = state.bestLoss;
@@ -149,7 +156,7 @@ export class Trainer {
     this.savedAt = this.seconds;
     this.health?.dispose();
     this.health = null;
-    this.options.model.train();
+    this.settings = keepSettings();
     let pending: Pending | undefined;
     // The numbers of a step are read while the next one is under way, so that the device's queue never runs dry.
     const settle = async (next?: Pending): Promise<void> => {
@@ -215,21 +222,25 @@ export class Trainer {
 
   /** Queues one step. */
   private takeStep(): Pending {
-    return this.asStep(() => this.queueStep());
+    return outsideScopes(() => this.asStep(() => this.queueStep()));
   }
 
   /** Runs `fn` with the settings that steps have; the very first one with the checks of values on. */
   private asStep<T>(fn: () => T): T {
-    const precision = float32MatmulPrecision();
     const backend = getBackend(this.parameters[0].device);
-    setFloat32MatmulPrecision(this.config.matmulPrecision);
-    try {
-      backend.useProductLibrary?.(true);
-      return this.step === 0 ? withChecks(true, fn) : fn();
-    } finally {
-      backend.useProductLibrary?.(false);
-      setFloat32MatmulPrecision(precision);
-    }
+    const run = (): T => {
+      try {
+        backend.useProductLibrary?.(true);
+        return this.step === 0 ? withChecks(true, fn) : fn();
+      } finally {
+        backend.useProductLibrary?.(false);
+      }
+    };
+    return this.settings(() =>
+      withGenerator(this.generator, () =>
+        inMode(this.options.model, true, () => withPrecision(this.config.matmulPrecision, run)),
+      ),
+    );
   }
 
   private queueStep(): Pending {
@@ -307,7 +318,7 @@ export class Trainer {
     const { model, data } = this.options;
     const { batchSize } = this.config;
     const from = performance.now();
-    const validation = await evaluate(model, data, { batchSize, maxBatches, signal });
+    const validation = await this.settings(() => evaluate(model, data, { batchSize, maxBatches, signal }));
     const all = this.evaluationBatches;
     this.reserve = ((performance.now() - from) / 1000) * (all / Math.min(all, maxBatches));
     this.validationLoss = validation.loss;
@@ -328,7 +339,7 @@ export class Trainer {
       {
         step,
         seconds,
-        generator: generatorState(),
+        generator: this.generator.state,
         optimizer: counts,
         bestLoss,
         validationLoss,

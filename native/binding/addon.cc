@@ -49,7 +49,9 @@ Napi::Value allocate(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(environment_of(info).allocate(whole(info[0]))));
 }
 
-void free_block(const Napi::CallbackInfo& info) { environment_of(info).free(id_of(info[0])); }
+Napi::Value free_block(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), environment_of(info).free(id_of(info[0])));
+}
 
 void write(const Napi::CallbackInfo& info) {
   const Bytes from = bytes_of(info[2]);
@@ -92,6 +94,14 @@ napi_value submit(napi_env env, napi_callback_info info) {
 
 void trim(const Napi::CallbackInfo& info) { environment_of(info).trim(); }
 
+Napi::Value settle(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), environment_of(info).settle());
+}
+
+void report_external(const Napi::CallbackInfo& info) {
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), whole(info[0]));
+}
+
 Napi::Value memory_usage(const Napi::CallbackInfo& info) {
   Napi::Object report = Napi::Object::New(info.Env());
   environment_of(info).report_memory(report);
@@ -113,6 +123,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("readAsync", read_async);
   add("synchronize", synchronize);
   add("trim", trim);
+  add("settle", settle);
+  add("reportExternal", report_external);
   add("memoryUsage", memory_usage);
   napi_value submit_function;
   if (napi_create_function(env, "submit", NAPI_AUTO_LENGTH, submit, instance, &submit_function) != napi_ok) {

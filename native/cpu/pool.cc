@@ -32,6 +32,56 @@ void relax() {
 #endif
 }
 
+// What one thread's kernels write between.
+class Scratch {
+ public:
+  ~Scratch() { clear(); }
+
+  static int64_t total() { return total_; }
+
+  void clear() {
+    for (Slot& slot : slots_) drop(slot);
+  }
+
+  void* get(int slot, int64_t bytes) {
+    Slot& s = slots_[slot];
+    if (bytes > s.bytes) {
+      drop(s);
+      const int64_t wanted = (bytes + bytes / 4 + 63) / 64 * 64;
+      if (posix_memalign(&s.data, 64, wanted) != 0) {
+        s.data = nullptr;
+        throw std::bad_alloc();
+      }
+      s.bytes = wanted;
+      total_ += wanted;
+    }
+    if (kRedZones) {
+      // What a request finds there is left from others.
+      open_zone(s.data, bytes, s.bytes);
+      fill_with_nan(s.data, bytes);
+    }
+    return s.data;
+  }
+
+ private:
+  struct Slot {
+    void* data = nullptr;
+    int64_t bytes = -1;
+  };
+
+  static void drop(Slot& slot) {
+    if (slot.bytes > 0) total_ -= slot.bytes;
+    std::free(slot.data);
+    slot = {};
+  }
+
+  Slot slots_[4];
+  static std::atomic<int64_t> total_;
+};
+
+std::atomic<int64_t> Scratch::total_{0};
+thread_local Scratch own_scratch;
+
 class Pool {
  public:
   explicit Pool(int threads) : threads_(threads) {}
@@ -44,6 +94,13 @@ class Pool {
     if (n == threads()) return;
     join();
     threads_ = n;
+  }
+
+  // The workers' memory goes with them; the next region starts new ones.
+  void end_workers() {
+    std::lock_guard<std::mutex> region(region_);
+    std::lock_guard<std::mutex> lock(lifecycle_);
+    join();
   }
 
   void enter() {
@@ -196,46 +253,9 @@ Pool& pool() {
   return *instance;
 }
 
-class Scratch {
- public:
-  ~Scratch() {
-    for (Slot& slot : slots_) std::free(slot.data);
-  }
-
-  void* get(int slot, int64_t bytes) {
-    Slot& s = slots_[slot];
-    if (bytes > s.bytes) {
-      std::free(s.data);
-      s = {};
-      const int64_t wanted = (bytes + bytes / 4 + 63) / 64 * 64;
-      if (posix_memalign(&s.data, 64, wanted) != 0) {
-        s.data = nullptr;
-        throw std::bad_alloc();
-      }
-      s.bytes = wanted;
-    }
-    if (kRedZones) {
-      // What a request finds there is left from others.
-      open_zone(s.data, bytes, s.bytes);
-      fill_with_nan(s.data, bytes);
-    }
-    return s.data;
-  }
-
- private:
-  struct Slot {
-    void* data = nullptr;
-    int64_t bytes = -1;
-  };
-  Slot slots_[4];
-};
-
 void run(const Context&, int64_t tasks, void (*task)(void*, int64_t), void* data) { pool().run(tasks, task, data); }
 
-void* scratch(int slot, int64_t bytes) {
-  static thread_local Scratch own;
-  return own.get(slot, bytes);
-}
+void* scratch(int slot, int64_t bytes) { return own_scratch.get(slot, bytes); }
 
 [[noreturn]] void fail(const char* reason) { throw std::invalid_argument(reason); }
 
@@ -243,6 +263,12 @@ void* scratch(int slot, int64_t bytes) {
 
 int num_threads() { return pool().threads(); }
 void set_num_threads(int n) { pool().resize(n); }
+int64_t scratch_bytes() { return Scratch::total(); }
+void trim_own_scratch() { own_scratch.clear(); }
+void trim_scratch() {
+  own_scratch.clear();
+  pool().end_workers();
+}
 void pool_enter() { pool().enter(); }
 void pool_leave() { pool().leave(); }
 Context pool_context() { return {pool().threads(), run, scratch, fail}; }

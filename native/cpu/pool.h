@@ -12,6 +12,12 @@ void set_num_threads(int n);
 // What kernels run with. Any thread may call `run`; while another thread has the workers, it runs its tasks alone.
 Context pool_context();
 
+// Memory that kernels keep for their own use, of all threads.
+int64_t scratch_bytes();
+// Frees that of the calling thread; and of the workers, too, once the region that runs is over. Not from inside a task.
+void trim_own_scratch();
+void trim_scratch();
+
 // Environments that may start work; the last one to leave joins the workers.
 void pool_enter();
 void pool_leave();

@@ -46,6 +46,38 @@ for (const { device, available } of fw.devices()) {
       expectError('GRAPH', /already used/, () => y.backward());
     });
 
+    it('keeps what gradients need and no more', () => {
+      const [x, w, column] = [leaf([1, 2, 3]), leaf([4, 5, 6]), fw.tensor([2, 3, 4], { device })];
+      const calls: [string, number, () => fw.Tensor][] = [
+        ['numbers added and multiplied', 0, () => x.add(1).mul(2).sub(3).neg()],
+        ['relu of them', device.startsWith('cuda') ? 1 : 0, () => x.add(1).relu()],
+        ['one function', 1, () => x.mul(2).silu()],
+        ['sums', 0, () => x.add(w).sub(column)],
+        ['a product by a constant', 0, () => x.mul(column)],
+        ['a product of two leaves', 0, () => x.mul(w)],
+        ['a product of results', 2, () => x.add(1).mul(w.add(1))],
+        ['a quotient', 0, () => x.div(w)],
+        [
+          'a product of matrices, one of them constant',
+          0,
+          () => fw.matmul(x.add(1).reshape(1, 3), column.reshape(3, 1)),
+        ],
+        ['a projection by frozen weights', 0, () => fw.linear(x.add(1).reshape(1, 3), column.reshape(1, 3))],
+      ];
+      for (const [name, kept, call] of calls) {
+        const before = usage();
+        const y = fw.scope(call);
+        expect(usage() - before - 1, name).to.equal(kept);
+        y.dispose();
+        expect(usage(), name).to.equal(before);
+      }
+      // Nothing of w is needed, so it may change.
+      const y = fw.scope(() => w.add(1).mul(2).sum());
+      fw.noGrad(() => w.add_(1));
+      y.backward();
+      expect([...w.grad!.dataSync()]).to.deep.equal([2, 2, 2]);
+    });
+
     it("leaves the caller's gradient alone", () => {
       const [x, g] = [leaf([1, 2]), fw.tensor([3, 4], { device })];
       x.mul(2).backward(g);

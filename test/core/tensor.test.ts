@@ -119,17 +119,6 @@ for (const { device, available } of fw.devices()) {
       expect(usage()).to.equal(before);
     });
 
-    it('`using` frees at the end of asynchronous code', async () => {
-      const before = usage();
-      {
-        using s = fw.scope();
-        const x = t([1, 2]);
-        await x.data();
-        s.keep(x.mul(2)).dispose();
-      }
-      expect(usage()).to.equal(before);
-    });
-
     it('random numbers repeat with the seed and are uniform', () => {
       fw.manualSeed(42);
       const a = fw.rand([10001], { device });

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import '../../lib';
 import { devices } from '../../lib/backends';
-import { type FastWeightsError, manualSeed, memory, type Tensor } from '../../lib/core';
-import { float32MatmulPrecision, setChecks } from '../../lib/ops';
+import { type FastWeightsError, manualSeed, memory, scope, type Tensor } from '../../lib/core';
+import { checksEnabled, float32MatmulPrecision, rand, setChecks, setFloat32MatmulPrecision } from '../../lib/ops';
 import { type Batch, createTask, type Dataset } from '../../lib/data';
 import { createModel } from '../../lib/models';
 import {
@@ -19,6 +19,7 @@ import {
   startRun,
   Trainer,
 } from '../../lib/train';
+import { collectGarbage } from '../support/garbage';
 import { close, losses, tinyConfig, weights, withFolder } from './support';
 
 async function failure(promise: Promise<unknown>): Promise<FastWeightsError> {
@@ -165,10 +166,46 @@ describe('training', () => {
     });
   });
 
+  it('two at once, another task and every setting of the process changing meanwhile, train as each alone', async () => {
+    await withFolder(async (dir) => {
+      const configs = [
+        tinyConfig({ steps: 12, seed: 1, matmulPrecision: 'medium' }, 'cpu'),
+        tinyConfig({ steps: 12, seed: 2 }, 'cpu'),
+      ];
+      const train = async (name: string, i: number): Promise<{ found: number[]; final: object }> => {
+        const run = await startRun(configs[i], join(dir, `${name}-${i}`));
+        const found = await losses(run);
+        const result = { found, final: weights(run) };
+        close(run);
+        return result;
+      };
+      const alone = [await train('alone', 0), await train('alone', 1)];
+      let over = false;
+      const noise = (async () => {
+        const checks = checksEnabled();
+        for (let i = 0; !over; i++) {
+          manualSeed(i);
+          setFloat32MatmulPrecision(i % 2 === 0 ? 'medium' : 'highest');
+          setChecks(i % 3 === 0);
+          using s = scope();
+          const x = s.run(() => rand([8, 8], { device: 'cpu' }));
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          await s.run(() => x.add(1)).data();
+        }
+        setChecks(checks);
+        setFloat32MatmulPrecision('highest');
+      })();
+      const together = await Promise.all([train('together', 0), train('together', 1)]).finally(() => (over = true));
+      await noise;
+      expect(together).to.eql(alone);
+    });
+  });
+
   it('holds memory flat', async () => {
     await withFolder(async (dir) => {
       const run = await startRun(tinyConfig({ steps: 120, validateEvery: 25 }), dir);
       const live: number[] = [];
+      await collectGarbage();
       await run.trainer.run({
         onMetrics: ({ step }) => {
           if (step % 40 === 30) live.push(memory().devices.find((d) => d.device === 'js')!.bytes);

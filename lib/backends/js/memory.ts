@@ -43,6 +43,13 @@ export class JsMemory extends ThreadBound implements DeviceMemory {
     out.set(arrayOf(handle).subarray(offset, offset + out.length));
   }
 
+  /** The engine sees its own arrays. */
+  reportExternal(): void {}
+
+  overhead(): { cachedBytes: number; scratchBytes: number } {
+    return { cachedBytes: 0, scratchBytes: 0 };
+  }
+
   readAsync(handle: Handle, offset: number, out: TypedArray): Promise<void> {
     this.read(handle, offset, out);
     return Promise.resolve();

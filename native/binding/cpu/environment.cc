@@ -57,8 +57,8 @@ uint64_t Environment::allocate(int64_t bytes) {
     queue_.drain();
     block = memory_.allocate(bytes);
     if (!block.data) return 0;
-  } else if (memory_.bloated()) {
-    trim();
+  } else {
+    shrink();
   }
   if (poison_) {
     // A reused block may still serve a queued kernel.
@@ -71,11 +71,12 @@ uint64_t Environment::allocate(int64_t bytes) {
   return blocks_.add(block);
 }
 
-void Environment::free(uint64_t id) {
+bool Environment::free(uint64_t id) {
   const Block block = blocks_.remove(id);
   if (kRedZones) in_order([block] { close_zone(block.data, block.bytes); });
   memory_.free(block);
   if (failures_.any()) in_order([this, id] { failures_.forget(id); });
+  return memory_.may_bloat();
 }
 
 void Environment::write(uint64_t id, int64_t offset, const void* data, int64_t bytes) {
@@ -130,13 +131,28 @@ Napi::Value Environment::synchronize(Napi::Env env, Promises& promises) {
 }
 
 void Environment::trim() {
-  in_order([blocks = memory_.take_cached()] { Allocator::release(blocks); });
+  trim_own_scratch();
+  in_order([blocks = memory_.take_cached()] {
+    Allocator::release(blocks);
+    trim_scratch();
+  });
+}
+
+void Environment::shrink() {
+  if (!memory_.bloated()) return;
+  in_order([blocks = memory_.take_excess()] { Allocator::release(blocks); });
+}
+
+bool Environment::settle() {
+  shrink();
+  return memory_.may_bloat();
 }
 
 void Environment::report_memory(Napi::Object report) const {
   report["live"] = static_cast<double>(memory_.usage().live);
   report["peak"] = static_cast<double>(memory_.usage().peak);
   report["cached"] = static_cast<double>(memory_.usage().cached);
+  report["scratch"] = static_cast<double>(scratch_bytes());
 }
 
 }  // namespace fw

@@ -34,15 +34,18 @@ class Environment {
 
   // 0 when there is no memory left, not even after the cache was given back.
   uint64_t allocate(int64_t bytes);
-  void free(uint64_t id);
+  // Returns whether `settle` should be called in a second.
+  bool free(uint64_t id);
   void write(uint64_t id, int64_t offset, const void* data, int64_t bytes);
   void read(uint64_t id, int64_t offset, void* data, int64_t bytes);
   // The promise resolves when the bytes are in `data`, which `keep` keeps alive.
   Napi::Value read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data, int64_t bytes);
   // The promise resolves when everything queued so far has run.
   Napi::Value synchronize(Napi::Env env, Promises& promises);
-  // Gives cached blocks back to the system once the queue has passed this point.
+  // Gives cached blocks and the scratch memory of idle threads back to the system once the queue has passed this point.
   void trim();
+  // Gives back what was cached for a need that is over; returns whether there will be more of it in a second.
+  bool settle();
   void report_memory(Napi::Object report) const;
 
   // Small work on an idle queue runs here and now, and throws here and now; the rest runs in order on the dispatcher, and
@@ -99,6 +102,7 @@ class Environment {
   }
 
   void forget_freed();
+  void shrink();
 
   bool closed_ = false;
   bool poison_;

@@ -30,8 +30,9 @@ uint64_t Environment::allocate(int64_t bytes) {
   return block.data ? blocks_.add(block) : 0;
 }
 
-void Environment::free(uint64_t id) {
+bool Environment::free(uint64_t id) {
   Card::get().free(blocks_.remove(id));
+  return false;
   faults_.forget(id);
 }
 
@@ -67,6 +68,7 @@ void Environment::report_memory(Napi::Object report) const {
   report["live"] = static_cast<double>(usage.live);
   report["peak"] = static_cast<double>(usage.peak);
   report["cached"] = static_cast<double>(usage.cached);
+  report["scratch"] = 0;
   report["free"] = static_cast<double>(usage.free);
   report["total"] = static_cast<double>(usage.total);
 }

@@ -25,7 +25,9 @@ class Environment {
 
   // 0 when there is no memory left, not even after the cache was given back.
   uint64_t allocate(int64_t bytes);
-  void free(uint64_t id);
+  // A card keeps what it has until it is asked for, or has no room.
+  bool free(uint64_t id);
+  bool settle() { return false; }
   void write(uint64_t id, int64_t offset, const void* data, int64_t bytes);
   void read(uint64_t id, int64_t offset, void* data, int64_t bytes);
   // The promise resolves when the bytes are in `data`, which `keep` keeps alive.

@@ -12,6 +12,8 @@ const memory: DeviceMemory = {
   write: () => undefined,
   read: () => undefined,
   readAsync: () => Promise.resolve(),
+  reportExternal: () => undefined,
+  overhead: () => ({ cachedBytes: 0, scratchBytes: 0 }),
 };
 
 function blank(shape: number[], dtype: DType = 'float32', strides?: number[], offset = 0): Tensor {

@@ -1,0 +1,248 @@
+// What is left of a call of any operator: its results, each a handle of its own, and nothing else.
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { collectGarbage } from '../support/garbage';
+
+const live = (): number => fw.memory().devices.reduce((n, d) => n + d.storages, 0);
+
+type Inputs = Record<
+  | 'x'
+  | 'flipped'
+  | 'positive'
+  | 'row'
+  | 'square'
+  | 'matrix'
+  | 'heads'
+  | 'gates'
+  | 'decay'
+  | 'token'
+  | 'strength'
+  | 'ids'
+  | 'column'
+  | 'single'
+  | 'state'
+  | 'sums',
+  fw.Tensor
+>;
+type Call = (inputs: Inputs) => unknown;
+
+const CALLS: Record<string, Call> = {
+  'add a number': ({ x }) => x.add(1),
+  'add a row': ({ x, row }) => x.add(row),
+  sub: ({ x, row }) => [x.sub(row), x.sub(1), x.neg()],
+  'mul broadcast': ({ x, row }) => row.mul(x),
+  div: ({ x, row }) => x.div(row),
+  'div of int32': ({ ids }) => ids.div(2),
+  pow: ({ positive, row }) => [positive.pow(row), positive.pow(2), positive.pow(0.5)],
+  remainder: ({ x, row }) => x.remainder(row),
+  floorDivide: ({ x }) => x.floorDivide(2),
+  'maximum with a number': ({ x }) => x.maximum(0.1),
+  'minimum with a row': ({ x, row }) => x.minimum(row),
+  eq: ({ x, row }) => x.eq(row),
+  'exp to cos': ({ x, positive }) => [
+    positive.log(),
+    positive.sqrt(),
+    positive.rsqrt(),
+    x.reciprocal(),
+    x.exp(),
+    x.sin(),
+    x.cos(),
+    x.tanh(),
+    x.sigmoid(),
+  ],
+  'silu to relu': ({ x }) => [x.silu(), x.gelu(), x.gelu('tanh'), x.softplus(), x.relu(), fw.elu1(x), x.logSigmoid()],
+  'abs, neg, square of int32': ({ ids }) => [ids.abs(), ids.neg(), ids.square()],
+  clamp: ({ x }) => x.clamp(-1, 1),
+  'clamp of int32 without bounds': ({ ids }) => ids.clamp(-Infinity, Infinity),
+  sum: ({ x, flipped }) => [x.sum(), x.sum([0, 2]), flipped.sum(1, true)],
+  'sum over nothing': ({ x }) => x.sum([]),
+  mean: ({ x, flipped }) => [x.mean(), x.mean(1), flipped.mean(-1, true)],
+  'max and min': ({ x }) => [x.max(), x.max(1), x.min(2, true)],
+  argmax: ({ x }) => x.argmax(1),
+  cumsum: ({ x }) => x.cumsum(1),
+  softmax: ({ x }) => [x.softmax(), x.softmax(0), x.logSoftmax(), x.logSoftmax(1)],
+  'reshape to the same': ({ x }) => x.reshape(x.shape),
+  'reshape that copies': ({ flipped }) => flipped.reshape(-1),
+  'permute to the same': ({ x }) => x.permute(0, 1, 2),
+  'transpose of one dimension': ({ x }) => x.transpose(1, 1),
+  slice: ({ x }) => [x.slice(1, 1, 2), x.slice(1, 0)],
+  'expand to the same': ({ x }) => x.expand(x.shape),
+  expand: ({ row }) => row.expand(5, 4),
+  squeeze: ({ x, column }) => [x.squeeze(0), column.squeeze(1), x.unsqueeze(-1)],
+  contiguous: ({ x, flipped }) => [x.contiguous(), flipped.contiguous()],
+  clone: ({ x, flipped }) => [x.clone(), flipped.clone()],
+  detach: ({ x }) => x.detach(),
+  'to where it is': ({ x }) => [x.to(x.device), x.to(x.dtype)],
+  'to another dtype': ({ x, flipped }) => [x.to('bfloat16'), flipped.to('bfloat16'), x.to('int32')],
+  'to another device': ({ x, flipped }) => [x.to('js'), flipped.to('js'), x.to('cpu')],
+  cat: ({ x, flipped, row }) => [fw.cat([x, x], 0), fw.cat([flipped, flipped], 1), fw.cat([row])],
+  stack: ({ x, flipped }) => [fw.stack([x, x]), fw.stack([flipped, flipped], 2)],
+  split: ({ x }) => [fw.split(x, [1, 2], 1), fw.split(x, [3], 1)],
+  'matmul of matrices': ({ square, matrix }) => fw.matmul(matrix, square),
+  'matmul of vectors': ({ x, row, square }) => [fw.matmul(x, row), fw.matmul(row, square), fw.matmul(row, row)],
+  'matmul broadcast': ({ x, square }) => fw.matmul(x, square),
+  linear: ({ x, square, row }) => [
+    fw.linear(x, square),
+    fw.linear(x, square, row, { activation: 'silu', residual: x }),
+  ],
+  swiglu: ({ x }) => fw.swiglu(x, x),
+  feedForward: ({ x, square }) => fw.feedForward(x, { gate: square, up: square, down: square }),
+  norms: ({ x, row }) => [
+    fw.rmsNorm(x, row),
+    fw.rmsNorm(x, null, { residual: x }),
+    fw.layerNorm(x, row, row),
+    fw.groupNorm(x, 2),
+    fw.rmsNormGated(x, x, row),
+    fw.l2Norm(x),
+  ],
+  dropout: ({ x }) => [fw.dropout(x, 0), fw.dropout(x, 0.5), fw.dropout(x, 1)],
+  embedding: ({ matrix, ids }) => fw.embedding(matrix, ids),
+  crossEntropy: ({ matrix, ids }) => [
+    fw.crossEntropy(matrix, ids),
+    fw.crossEntropy(matrix, ids, { reduction: 'none' }),
+    fw.crossEntropy(matrix, ids, { labelSmoothing: 0.1, zLoss: 0.1, reduction: 'sum' }),
+  ],
+  featureMap: ({ x }) =>
+    (['identity', 'elu1', 'relu', 'dpfp'] as const).map((name) => fw.featureMap(x, { featureMap: name })),
+  rope: ({ heads }) => fw.rope(heads),
+  shortConvolution: ({ x, square }) => fw.shortConvolution(x, square, { activation: 'silu', outputFinalState: true }),
+  softmaxAttention: ({ heads }) => [
+    fw.softmaxAttention(heads, heads, heads),
+    fw.softmaxAttention(heads, heads, heads, { window: 2 }),
+  ],
+  lstm: ({ x, matrix, single }) =>
+    fw.lstm(x, [
+      { weightIh: matrix, weightHh: single },
+      { weightIh: single, weightHh: single },
+    ]),
+  checkpoint: ({ x }) => fw.checkpoint((y) => y.tanh().mul(y), x),
+  'checkpoint of nothing': ({ x }) => fw.checkpoint((y) => y, x),
+  'checkpoint of several': ({ x, row }) => fw.checkpoint((a, b) => [a.mul(b), b], x, row),
+  linearAttention: ({ heads }) => [
+    fw.linearAttention(heads, heads, heads, { outputFinalState: true }),
+    fw.linearAttention(heads, heads, heads, { normalize: true, outputFinalState: true, featureMap: 'elu1' }),
+  ],
+  retention: ({ heads }) => fw.retention(heads, heads, heads),
+  gatedLinearAttention: ({ heads, decay }) => fw.gatedLinearAttention(heads, heads, heads, { gate: decay }),
+  deltaRule: ({ heads, gates }) => [
+    fw.deltaRule(heads, heads, heads, { beta: gates, qkL2Norm: true, outputFinalState: true }),
+    fw.deltaRule(heads, heads, heads, { beta: gates, featureMap: 'dpfp', sumNorm: true }),
+  ],
+  deltaProduct: ({ heads, gates }) => fw.deltaProduct(heads, heads, heads, { numHouseholder: 1, beta: gates }),
+  ojaRule: ({ heads, gates }) => fw.ojaRule(heads, heads, heads, { beta: gates }),
+  grad: ({ x }) => fw.grad((y) => y.square().sum())(x),
+};
+
+/** Calls outside recording. */
+const STEPS: Record<string, Call> = {
+  'in place': ({ x, flipped, row }) => {
+    x.add_(1).mul_(row).mul_(0.5).add_(-1);
+    flipped.fill_(0.5).add_(0.25);
+    flipped.copy_(flipped);
+  },
+  reads: ({ flipped, row }) => {
+    flipped.dataSync();
+    flipped.tolist();
+    fw.matmul(row, row).dispose();
+  },
+  'steps of rules': ({ token: q, strength: b, state }) => [
+    fw.deltaRule.step(q, q, q, { beta: b, state }),
+    fw.deltaRule.step(q, q, q, { beta: b, state, qkL2Norm: true }),
+    fw.deltaRule.step(q, q, q, { beta: b, state, featureMap: 'elu1', sumNorm: true }),
+    fw.linearAttention.step(q, q, q, { state, featureMap: 'relu' }),
+    fw.retention.step(q, q, q, { state }),
+    fw.ojaRule.step(q, q, q, { beta: b, state }),
+  ],
+  'normalized step': ({ token: q, state, sums }) =>
+    fw.linearAttention.step(q, q, q, { state, normalizer: sums, normalize: true }),
+  clipGradNorm: ({ x }) => {
+    x.grad = fw.ones(x.shape, { device: x.device });
+    const norm = fw.optim.clipGradNorm([x], 0.1);
+    x.grad.dispose();
+    x.grad = null;
+    return norm;
+  },
+};
+
+function tensorsIn(value: unknown): fw.Tensor[] {
+  if (value instanceof fw.Tensor) return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(tensorsIn) : [];
+}
+
+for (const device of ['cpu', 'js'] as const) {
+  describe(`handles and memory of operators on ${device}`, () => {
+    let inputs: Inputs;
+
+    beforeEach(() => {
+      const leaf = (...shape: number[]): fw.Tensor => fw.rand(shape, { device, low: 0.1, requiresGrad: true });
+      const x = leaf(2, 3, 4);
+      inputs = {
+        x,
+        flipped: x.detach().transpose(0, 2),
+        positive: leaf(2, 3, 4),
+        row: leaf(4),
+        square: leaf(4, 4),
+        matrix: leaf(4, 4),
+        heads: leaf(1, 3, 2, 4),
+        gates: leaf(1, 3, 2),
+        decay: fw.noGrad(() => leaf(1, 3, 2, 4).neg()),
+        token: leaf(1, 2, 4),
+        strength: leaf(1, 2),
+        ids: fw.tensor([0, 2, 1, 3], { dtype: 'int32', device }),
+        column: leaf(4, 1),
+        single: leaf(4, 1),
+        state: fw.zeros([1, 2, 4, 4], { device }),
+        sums: fw.zeros([1, 2, 4], { device }),
+      };
+      inputs.flipped.requiresGrad = true;
+      inputs.decay.requiresGrad = true;
+    });
+    afterEach(() => Object.values(inputs).forEach((t) => t.dispose()));
+
+    const results = (call: Call): fw.Tensor[] => {
+      const given = Object.values(inputs);
+      const found = [...new Set(tensorsIn(call(inputs)))];
+      for (const y of found) expect(given, 'a handle of its own').not.to.include(y);
+      return found;
+    };
+
+    for (const [name, call] of Object.entries({ ...CALLS, ...STEPS })) {
+      it(`${name}: nothing is left when the results are disposed`, () => {
+        const before = live();
+        for (const y of fw.noGrad(() => results(call))) y.dispose();
+        expect(live(), 'outside recording').to.equal(before);
+        expect(Object.values(inputs).filter((t) => t.isDisposed)).to.eql([]);
+        if (!(name in CALLS)) return;
+        for (const y of results(call)) y.dispose();
+        expect(live(), 'without a backward pass').to.equal(before);
+        for (const y of results(call)) {
+          if (y.requiresGrad) {
+            using direction = fw.ones(y.shape, { device: y.device, dtype: y.dtype });
+            y.backward(direction, { retainGraph: true });
+          }
+          y.dispose();
+        }
+        for (const t of Object.values(inputs)) {
+          t.grad?.dispose();
+          t.grad = null;
+        }
+        expect(live(), 'after a backward pass').to.equal(before);
+      });
+    }
+
+    it('results that nobody holds are collected with their graphs', async () => {
+      /** How many storages some calls leave behind. */
+      const leftBy = async (calls: Call[]): Promise<number> => {
+        await collectGarbage();
+        const before = live();
+        for (const call of calls) results(call);
+        await collectGarbage();
+        return live() - before;
+      };
+      if ((await leftBy(Object.values(CALLS))) === 0) return;
+      const guilty: string[] = [];
+      for (const [name, call] of Object.entries(CALLS)) if ((await leftBy([call])) > 0) guilty.push(name);
+      expect(guilty).to.eql([]);
+    });
+  });
+}
