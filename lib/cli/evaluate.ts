@@ -6,7 +6,9 @@ import { AutoModelForCausalLM } from '../models';
 import { formatNumber, table } from '../viz';
 import { type Dataset, textDataset } from '../data';
 import { checkRunConfig, evaluate, type Evaluation, openData, readTrainerState, resolveCheckpoint } from '../train';
+import { type Acts, checkFlags } from './flags';
 import { withInterrupt } from './interrupt';
+import { sequenceProgress } from './progress';
 import { addDeviceOptions, chooseDevice, type DeviceOptions, readText, wholeNumber } from './options';
 
 interface EvaluateOptions extends DeviceOptions {
@@ -16,6 +18,18 @@ interface EvaluateOptions extends DeviceOptions {
   batch: number;
   json?: boolean;
 }
+
+type Case = 'text' | 'run';
+const ALL: readonly Case[] = ['text', 'run'];
+const ACTS: Acts<EvaluateOptions, Case> = {
+  checkpoint: ALL,
+  text: ALL,
+  length: ['text'],
+  batch: ALL,
+  json: ALL,
+  device: ALL,
+  threads: ALL,
+};
 
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
@@ -33,12 +47,23 @@ export function evaluateCommand(): Command {
     .action(run);
 }
 
-async function run(options: EvaluateOptions): Promise<void> {
+async function run(options: EvaluateOptions, command: Command): Promise<void> {
+  checkFlags(command, ACTS, options.text === undefined ? 'run' : 'text', {
+    text: 'with --text',
+    run: 'without --text',
+  });
   const device = chooseDevice(options);
   const dir = await resolveCheckpoint(options.checkpoint);
   const data = await openFor(dir, options);
   const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
-  const result = await withInterrupt((signal) => evaluate(model, data, { batchSize: options.batch, signal }));
+  const shown = sequenceProgress('sequences');
+  const result = await withInterrupt(async (signal) => {
+    try {
+      return await evaluate(model, data, { batchSize: options.batch, signal, onProgress: shown.take });
+    } finally {
+      shown.done();
+    }
+  });
   console.log(options.json ? JSON.stringify({ checkpoint: dir, ...result }, null, 2) : resultTable(result));
 }
 
@@ -74,6 +99,7 @@ export function resultTable(result: Evaluation): string {
       ['accuracy', percent(result.accuracy)],
       ...groups.map(([name, share]) => [`accuracy, ${name}`, percent(share)]),
       ['labels', String(result.labels)],
+      ...(result.measured < result.available ? [['sequences', `${result.measured} of ${result.available}`]] : []),
     ],
   );
 }

@@ -1,11 +1,13 @@
 // `generate`: text from a checkpoint, token by token as it comes.
+import { Pace } from '../platform';
 import { Command, Option } from 'commander';
 import { FastWeightsError } from '../core';
 import { loadTokenizer, StreamDecoder } from '../io';
 import { AutoModelForCausalLM } from '../models';
 import { formatCount, formatDuration } from '../viz';
 import { resolveCheckpoint } from '../train';
-import { withInterrupt } from './interrupt';
+import { type Acts, checkFlags } from './flags';
+import { isAborted, withInterrupt } from './interrupt';
 import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, wholeNumber } from './options';
 
 interface GenerateOptions extends DeviceOptions {
@@ -17,6 +19,21 @@ interface GenerateOptions extends DeviceOptions {
   topP: number;
   seed?: number;
 }
+
+type Case = 'drawn' | 'greedy';
+const ALL: readonly Case[] = ['drawn', 'greedy'];
+const ACTS: Acts<GenerateOptions, Case> = {
+  checkpoint: ALL,
+  prompt: ALL,
+  maxTokens: ALL,
+  temperature: ALL,
+  topK: ['drawn'],
+  topP: ['drawn'],
+  // Text without chance is repeatable with any seed.
+  seed: ALL,
+  device: ALL,
+  threads: ALL,
+};
 
 export function generateCommand(): Command {
   const command = new Command('generate')
@@ -40,7 +57,11 @@ export function generateCommand(): Command {
     .action(run);
 }
 
-async function run(options: GenerateOptions): Promise<void> {
+async function run(options: GenerateOptions, command: Command): Promise<void> {
+  checkFlags(command, ACTS, options.temperature === 0 ? 'greedy' : 'drawn', {
+    greedy: 'with --temperature 0',
+    drawn: 'with a --temperature above 0',
+  });
   const device = chooseDevice(options);
   const dir = await resolveCheckpoint(options.checkpoint);
   const tokenizer = await loadTokenizer(dir);
@@ -56,27 +77,27 @@ async function run(options: GenerateOptions): Promise<void> {
   const decoder = new StreamDecoder(tokenizer);
   let count = 0;
   let first = 0;
+  const pace = new Pace();
   await withInterrupt(async (signal) => {
     process.stdout.write(options.prompt);
+    const sampling = { temperature, topK, topP, seed };
     try {
-      for await (const { id } of model.generate(prompt, {
-        maxNewTokens: maxTokens,
-        temperature,
-        topK,
-        topP,
-        seed,
-        signal,
-      })) {
+      for await (const { id } of model.generate(prompt, { maxNewTokens: maxTokens, ...sampling, signal })) {
         if (count++ === 0) first = performance.now();
         await write(decoder.push(id));
+        await pace.rest();
       }
+    } catch (error) {
+      // What was written is the result.
+      if (!isAborted(error)) throw error;
     } finally {
       await write(`${decoder.flush()}\n`);
       const seconds = (performance.now() - first) / 1000;
       const speed = count > 1 ? ` (${formatCount((count - 1) / seconds)} tokens/s)` : '';
-      console.error(`${count} tokens in ${formatDuration(count > 0 ? seconds : 0)}${speed}`);
+      const what = `${signal.aborted ? 'stopped after ' : ''}${count} tokens`;
+      if (signal.reason !== 'SIGPIPE') console.error(`${what} in ${formatDuration(count > 0 ? seconds : 0)}${speed}`);
     }
-  });
+  }, '');
 }
 
 /** Waits where the reader is slower than the model. */

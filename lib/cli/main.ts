@@ -2,17 +2,17 @@
 // The command line. Standard output carries results, standard error progress and messages.
 import { Command, CommanderError } from 'commander';
 import '../ops';
-import { FastWeightsError } from '../core';
 import { demoCommand } from './demo';
 import { doctorCommand } from './doctor';
 import { evaluateCommand } from './evaluate';
+import { UsageError } from './flags';
 import { generateCommand } from './generate';
+import { minding, Stopped } from './interrupt';
 import { trainCommand } from './train';
 import { packageVersion } from '../platform';
 
 const USAGE = 2;
 const FAILURE = 1;
-const INTERRUPTED = 130;
 
 function program(): Command {
   const root = new Command('fast-weights')
@@ -35,21 +35,18 @@ function program(): Command {
 /** The exit code that an error asks for, its message printed. */
 function explain(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  if (error instanceof Stopped) {
+    if (error.message !== '' && error.exitCode !== 0) console.error(error.message);
+    return error.exitCode;
+  }
   if (debug) console.error(error);
   else console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
-  return error instanceof FastWeightsError && error.code === 'ABORTED' ? INTERRUPTED : FAILURE;
-}
-
-/** A reader that closes its end (`| head`) wants no more: that is no failure. */
-function endOnBrokenPipe(stream: NodeJS.WriteStream): void {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === 'EPIPE' ? 0 : FAILURE);
-  });
+  return error instanceof UsageError ? USAGE : FAILURE;
 }
 
 async function main(): Promise<void> {
-  endOnBrokenPipe(process.stdout);
-  endOnBrokenPipe(process.stderr);
+  minding(process.stdout);
+  minding(process.stderr);
   const root = program();
   try {
     await root.parseAsync();

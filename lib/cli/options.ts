@@ -3,6 +3,7 @@ import { existsSync, readFile } from '../platform';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
 import { type Device, FastWeightsError } from '../core';
+import { UsageError } from './flags';
 
 /** A parser of whole numbers in [min, max]. */
 export function wholeNumber(min = 0, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
@@ -41,14 +42,20 @@ export function addDeviceOptions(command: Command): Command {
     .addOption(
       new Option('--device <name>', 'where to compute (default: the fastest there is)').choices(['cuda', 'cpu', 'js']),
     )
-    .addOption(new Option('--threads <n>', 'CPU threads (default: all cores)').argParser(wholeNumber(1, 1024)));
+    .addOption(
+      new Option('--threads <n>', 'threads of the cpu device (default: all cores)').argParser(wholeNumber(1, 1024)),
+    );
 }
 
-/** Applies --device and --threads; returns the device. */
-export function chooseDevice({ device, threads }: DeviceOptions): Device {
-  if (device) setDefaultDevice(device);
-  if (threads) setNumThreads(threads);
-  return defaultDevice();
+/** Applies --device and --threads; returns the device, `usual` where none is given. */
+export function chooseDevice({ device, threads }: DeviceOptions, usual?: Device): Device {
+  const wanted = device ?? usual;
+  if (wanted) setDefaultDevice(wanted);
+  const chosen = defaultDevice();
+  if (threads === undefined) return chosen;
+  if (chosen !== 'cpu') throw new UsageError(`--threads cannot be given on ${chosen}, only on the cpu device`);
+  setNumThreads(threads);
+  return chosen;
 }
 
 /** `cpu (AMD EPYC ... (avx512))` */

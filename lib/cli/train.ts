@@ -9,16 +9,19 @@ import { renderReport, type ReportRun } from '../viz';
 import { type TaskName, tasks } from '../data';
 import {
   checkRunConfig,
+  checkStart,
   fillTraining,
   resumeRun,
   RUN_DTYPES,
   type RunConfig,
   type RunDtype,
+  RunFolder,
   startRun,
   type TaskData,
   type TextData,
   type TrainingConfig,
 } from '../train';
+import { type Acts, checkFlags, UsageError } from './flags';
 import { withInterrupt } from './interrupt';
 import {
   addDeviceOptions,
@@ -31,14 +34,14 @@ import {
   readText,
   wholeNumber,
 } from './options';
-import { trainRun } from './trainRun';
+import { resumeNotes, trainRun } from './trainRun';
 
 export interface TrainCommandOptions extends DeviceOptions {
   text?: string;
   tokens?: 'bytes' | 'characters';
   task?: TaskName;
   taskOptions?: Record<string, number>;
-  model: string;
+  model?: string;
   hiddenSize?: number;
   layers?: number;
   heads?: number;
@@ -61,6 +64,53 @@ export interface TrainCommandOptions extends DeviceOptions {
   config?: string;
   json?: boolean;
 }
+
+/** Where a run comes from. */
+const SOURCES = ['text', 'task', 'config', 'resume'] as const;
+type Source = (typeof SOURCES)[number];
+
+const NEW: readonly Source[] = ['text', 'task', 'config'];
+
+/** A run that goes on keeps what its data, its model and its steps so far depend on. */
+const ACTS: Acts<TrainCommandOptions, Source> = {
+  text: ['text'],
+  task: ['task'],
+  config: ['config'],
+  resume: ['resume'],
+  tokens: ['text', 'config'],
+  length: ['text', 'config'],
+  taskOptions: ['task', 'config'],
+  model: NEW,
+  hiddenSize: NEW,
+  layers: NEW,
+  heads: NEW,
+  batch: NEW,
+  accumulate: NEW,
+  warmup: NEW,
+  dtype: NEW,
+  seed: NEW,
+  out: NEW,
+  steps: SOURCES,
+  minutes: SOURCES,
+  lr: SOURCES,
+  weightDecay: SOURCES,
+  clip: SOURCES,
+  matmulPrecision: SOURCES,
+  validateEvery: SOURCES,
+  checkpointEvery: SOURCES,
+  device: SOURCES,
+  threads: SOURCES,
+  json: SOURCES,
+};
+
+const WITH: Record<Source, string> = {
+  text: 'with --text',
+  task: 'with --task',
+  config: 'with --config',
+  resume: 'with --resume',
+};
+
+const DEFAULT_MODEL = 'deltanet';
 
 const MODELS: readonly string[] = modelFamilies.map(({ name }) => name);
 
@@ -85,7 +135,10 @@ export function trainCommand(): Command {
         assignments,
       ),
     )
-    .option('--model <name>', `${MODELS.join(', ')}; several, separated by commas, are compared`, 'deltanet')
+    .option(
+      '--model <name>',
+      `${MODELS.join(', ')}; several, separated by commas, are compared (default: ${DEFAULT_MODEL})`,
+    )
     .addOption(number('--hidden-size <n>', 'width (default: 256 for text, 128 for tasks; 64 on js)', wholeNumber(1)))
     .addOption(number('--layers <n>', 'blocks (default: 4 for text, 2 for tasks and on js)', wholeNumber(1)))
     .addOption(number('--heads <n>', 'heads (default: one for 64 of the width)', wholeNumber(1)))
@@ -136,9 +189,9 @@ export function trainCommand(): Command {
     .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)')
     .option(
       '--resume <dir>',
-      'go on with a run that was stopped; --steps, --minutes, --clip and --device may be given anew',
+      'go on with a run that was stopped; its length, --lr, --weight-decay, --clip, the steps between validations and checkpoints, and the device may be given anew',
     )
-    .option('--config <file>', 'repeat a run from its config.json')
+    .option('--config <file>', 'repeat a run from its config.json; other options go before what it says')
     .option('--json', 'print the result as JSON');
   return addDeviceOptions(command)
     .addHelpText(
@@ -157,33 +210,35 @@ Examples:
 }
 
 async function run(options: TrainCommandOptions, command: Command): Promise<void> {
-  const sources = (['text', 'task', 'resume', 'config'] as const).filter((name) => options[name] !== undefined);
-  if (sources.length !== 1) command.error('error: give one of --text, --task, --resume and --config');
-  const device = chooseDevice(options);
+  const sources = SOURCES.filter((name) => options[name] !== undefined);
+  if (sources.length !== 1) throw new UsageError('give one of --text, --task, --resume and --config');
+  checkFlags(command, ACTS, sources[0], WITH);
   await withInterrupt(async (signal) => {
     if (options.resume !== undefined) return resume(options.resume, options, signal);
-    const configs = await configsOf(options, device, command);
-    return train(configs, options, signal);
+    return train(await configsOf(options, command), options, signal);
   }, 'saving a checkpoint');
 }
 
 async function resume(dir: string, options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
-  const { steps, minutes, clip, device } = options;
-  const given = Object.entries({ steps, minutes, clip: clip === 'none' ? null : clip }).filter(
-    ([, value]) => value !== undefined,
-  );
-  const opened = await resumeRun(dir, Object.fromEntries(given), { device });
-  console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(opened.config.device)}`);
+  const folder = await RunFolder.open(dir);
+  const before = checkRunConfig(await folder.config(), `${dir}/config.json`);
+  const device = chooseDevice(options, before.device);
+  const opened = await resumeRun(dir, givenTraining(options), { device });
+  console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(device)}`);
+  for (const note of await resumeNotes(opened, before.training)) console.error(note);
   const outcome = await trainRun(opened, signal);
   await finish(resolve(dir), [outcome.report], options, [outcome.json]);
 }
 
 async function train(configs: RunConfig[], options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
   const out = resolve(options.out ?? folderFor(configs));
+  const several = configs.length > 1;
+  const folderOf = ({ model }: RunConfig): string => (several ? join(out, model.name) : out);
+  if (several) for (const config of configs) await checkStart(config, folderOf(config));
   const reports: ReportRun[] = [];
   const results: object[] = [];
   for (const config of configs) {
-    const opened = await startRun(config, configs.length > 1 ? join(out, config.model.name) : out);
+    const opened = await startRun(config, folderOf(config));
     const size = opened.model.parameterCount.toLocaleString('en');
     console.error(
       `${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}${config.dtype === 'bfloat16' ? ', bfloat16' : ''}`,
@@ -224,18 +279,53 @@ function folderFor(configs: readonly RunConfig[]): string {
 }
 
 /** One configuration per model, every default filled in. */
-async function configsOf(options: TrainCommandOptions, device: Device, command: Command): Promise<RunConfig[]> {
-  if (options.config !== undefined)
-    return [{ ...checkRunConfig(await readJson(options.config), options.config), device }];
-  const names = options.model.split(',').map((name) => name.trim());
-  const stranger = names.find((name) => !MODELS.includes(name));
-  if (stranger !== undefined) {
-    command.error(`error: unknown model '${stranger}'; there are ${MODELS.join(', ')}`);
-  }
+async function configsOf(options: TrainCommandOptions, command: Command): Promise<RunConfig[]> {
+  const { config } = options;
+  return config === undefined ? newConfigs(options) : repeatedConfigs(config, options, command);
+}
+
+async function newConfigs(options: TrainCommandOptions): Promise<RunConfig[]> {
+  const names = modelNames(options.model ?? DEFAULT_MODEL);
+  const device = chooseDevice(options);
   const data = options.task ? taskOf(options, options.task) : await textOf(options, device);
   const training = trainingOf(options);
   const { dtype = 'float32' } = options;
-  return names.map((name) => ({ model: modelOf(name as ModelName, options, device), data, training, device, dtype }));
+  return names.map((name) => ({ model: modelOf(name, options, device), data, training, device, dtype }));
+}
+
+/** The configurations of a file, with what the options say instead. */
+async function repeatedConfigs(path: string, options: TrainCommandOptions, command: Command): Promise<RunConfig[]> {
+  const base = checkRunConfig(await readJson(path), path, givenTraining(options));
+  const { data, dtype = 'float32' } = base;
+  const kind = 'task' in data ? 'task' : 'text';
+  const phrases = { text: 'for a --config of a text', task: 'for a --config of a task' };
+  checkFlags(command, { ...ACTS, config: NEW }, kind, phrases);
+  const device = chooseDevice(options, base.device);
+  const { tokens, length: sequenceLength, taskOptions, hiddenSize, layers: numLayers, heads: numHeads } = options;
+  const changed =
+    'task' in data
+      ? ({ ...data, options: { ...data.options, ...taskOptions } } as TaskData)
+      : { ...data, ...defined({ tokens, sequenceLength }) };
+  const sizes = defined({ hiddenSize, numLayers, numHeads });
+  const names = options.model === undefined ? [base.model.name] : modelNames(options.model);
+  return names.map((name) => ({
+    ...base,
+    model: { ...base.model, ...sizes, name } as RunConfig['model'],
+    data: changed,
+    device,
+    dtype: options.dtype ?? dtype,
+  }));
+}
+
+function modelNames(list: string): ModelName[] {
+  const names = list.split(',').map((name) => name.trim());
+  names.forEach((name, i) => {
+    if (!MODELS.includes(name)) {
+      throw new UsageError(`--model: unknown model '${name}'; there are ${MODELS.join(', ')}`);
+    }
+    if (names.indexOf(name) < i) throw new UsageError(`--model: ${name} is named twice`);
+  });
+  return names as ModelName[];
 }
 
 function taskOf(options: TrainCommandOptions, task: TaskName): TaskData {
@@ -261,20 +351,34 @@ function modelOf(name: ModelName, options: TrainCommandOptions, device: Device):
 }
 
 function trainingOf(options: TrainCommandOptions): TrainingConfig {
-  const { steps, minutes, accumulate, clip, warmup, seed, validateEvery, checkpointEvery, weightDecay } = options;
-  const given = {
-    steps: steps ?? (options.task && minutes === undefined ? 1000 : undefined),
-    minutes: minutes ?? (options.task || steps !== undefined ? undefined : TEXT_MINUTES),
-    batchSize: options.batch ?? (options.task ? 32 : 8),
-    learningRate: options.lr,
+  const { steps, minutes, task } = options;
+  return fillTraining({
+    batchSize: task ? 32 : 8,
+    ...(steps === undefined && minutes === undefined && (task ? { steps: 1000 } : { minutes: TEXT_MINUTES })),
+    ...givenTraining(options),
+  });
+}
+
+/** The settings of training that were given. */
+function givenTraining(options: TrainCommandOptions): Partial<TrainingConfig> {
+  const { steps, minutes, accumulate, clip, warmup, matmulPrecision, seed } = options;
+  const { batch: batchSize, lr: learningRate, weightDecay, validateEvery, checkpointEvery } = options;
+  return defined({
+    steps,
+    minutes,
+    batchSize,
     accumulate,
+    learningRate,
+    weightDecay,
     clip: clip === 'none' ? null : clip,
     warmup,
-    matmulPrecision: options.matmulPrecision,
+    matmulPrecision,
     seed,
     validateEvery,
     checkpointEvery,
-    weightDecay,
-  };
-  return fillTraining(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
+  });
+}
+
+function defined<T extends object>(given: T): Partial<T> {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

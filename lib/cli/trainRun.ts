@@ -1,9 +1,11 @@
 // One run at the terminal: progress while it trains, then a sample and the report.
 import { FastWeightsError } from '../core';
-import { createProgress, type Progress, renderReport, type ReportRun, type ReportSample } from '../viz';
-import { describeData, type Metrics, reportRun, type Run, type TrainingResult } from '../train';
+import { formatNumber, renderReport, type ReportRun, type ReportSample } from '../viz';
+import { describeData, reportRun, type Run, type TrainingConfig, type TrainingResult } from '../train';
 import { resultTable } from './evaluate';
 import { fastWeightsOf } from './fastWeights';
+import { isAborted } from './interrupt';
+import { sequenceProgress, stepProgress } from './progress';
 import { packageVersion } from '../platform';
 
 export interface Outcome {
@@ -16,40 +18,44 @@ const PROMPT_TOKENS = 32;
 
 /** Trains to the end, or until it is stopped; both leave a report. */
 export async function trainRun(run: Run, signal: AbortSignal): Promise<Outcome> {
-  const show = progressOf(run);
+  const steps = stepProgress(run.trainer);
+  const validation = sequenceProgress('validation', () => steps.done());
   let result: TrainingResult;
   try {
-    result = await run.trainer.run({ signal, onMetrics: show.take });
+    result = await run.trainer.run({ signal, onMetrics: steps.take, onValidation: validation.take });
   } catch (error) {
-    show.done();
-    if (!(error instanceof FastWeightsError) || error.code !== 'ABORTED') throw error;
+    validation.done();
+    steps.done();
+    if (!isAborted(error)) throw error;
     await writeReport(run, []);
-    throw new FastWeightsError(
-      'ABORTED',
-      `stopped after step ${run.trainer.step}; go on with --resume ${run.folder.dir}`,
-      { cause: error },
-    );
+    const { step } = run.trainer;
+    const message = `stopped after step ${step}; the run is saved: go on with --resume ${run.folder.dir}`;
+    throw new FastWeightsError('ABORTED', message, { cause: error });
   }
-  show.done();
+  validation.done();
+  steps.done();
   console.error(resultTable(result.validation));
-  const samples = 'tokenizer' in run.data ? [await sample(run)] : [];
+  const samples = 'tokenizer' in run.data ? [await sample(run, signal)] : [];
   for (const { prompt, text } of samples) console.error(`\n${prompt}${text}\n`);
   const report = await writeReport(run, samples);
   return { report, json: { model: run.config.model.name, parameters: run.model.parameterCount, ...result } };
 }
 
-/** The progress bar, made as soon as the length of the run is known; where time limits it, that is reckoned anew. */
-function progressOf({ trainer }: Run): { take(metrics: Metrics): void; done(): void } {
-  let progress: Progress | undefined;
-  return {
-    take({ step, loss, tokensPerSecond, validation }) {
-      const total = trainer.totalSteps;
-      if (total === undefined) return;
-      progress ??= createProgress(process.stderr, { total, start: Math.min(step - 1, total) });
-      progress.update({ step, total: Math.max(step, total), loss, tokensPerSecond, validationLoss: validation?.loss });
-    },
-    done: () => progress?.done(),
-  };
+/** What someone who goes on with a run should know of its length and its learning rate. */
+export async function resumeNotes({ trainer, folder }: Run, before: TrainingConfig): Promise<string[]> {
+  const { steps, minutes, learningRate, floor } = trainer.config;
+  const length = [steps !== null && `${steps} steps`, minutes !== null && `${minutes} minutes`]
+    .filter(Boolean)
+    .join(', ');
+  if (trainer.progress >= 1) {
+    return [`its length of ${length} is reached: it is validated again; a larger --steps or --minutes goes on`];
+  }
+  if (steps === before.steps && minutes === before.minutes && learningRate === before.learningRate) return [];
+  const last = (await folder.metrics()).findLast((line) => line.learningRate !== undefined);
+  const was = last ? ` (it was ${formatNumber(last.learningRate!)} in step ${last.step})` : '';
+  const now = formatNumber(trainer.learningRate);
+  const end = formatNumber(floor * learningRate);
+  return [`the cosine of the learning rate is that of ${length} in all: it goes on at ${now}${was} and ends at ${end}`];
 }
 
 async function writeReport(run: Run, samples: ReportSample[]): Promise<ReportRun> {
@@ -65,13 +71,17 @@ async function writeReport(run: Run, samples: ReportSample[]): Promise<ReportRun
   return report;
 }
 
-/** The beginning of the validation text, and how the model goes on. */
-async function sample({ model, data, config }: Run): Promise<ReportSample> {
+/** The beginning of the validation text, and how the model goes on; less of it where that is stopped. */
+async function sample({ model, data, config }: Run, signal: AbortSignal): Promise<ReportSample> {
   const [batch] = data.evaluation(1);
   const prompt = batch.inputs.subarray(0, PROMPT_TOKENS);
   const ids: number[] = [];
   const { seed } = config.training;
-  for await (const { id } of model.generate(prompt, { maxNewTokens: SAMPLE_TOKENS, temperature: 0.8, seed }))
-    ids.push(id);
+  const options = { maxNewTokens: SAMPLE_TOKENS, temperature: 0.8, seed, signal };
+  try {
+    for await (const { id } of model.generate(prompt, options)) ids.push(id);
+  } catch (error) {
+    if (!isAborted(error)) throw error;
+  }
   return { title: 'A sample', prompt: data.decode(prompt), text: data.decode(ids) };
 }

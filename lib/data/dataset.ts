@@ -27,8 +27,13 @@ export interface Dataset {
   readonly groups: readonly string[];
   /** The training batch of a step. The same (seed, step, batchSize) gives the same batch in every process. */
   batch(step: number, batchSize: number): Batch;
-  /** The evaluation set, the same every time; the last batch may hold fewer sequences. */
-  evaluation(batchSize: number): Iterable<Batch>;
+  /** Sequences in the evaluation set. */
+  readonly evaluationSize: number;
+  /**
+   * The evaluation set, the same every time; the last batch may hold fewer sequences. With `spread` in an order whose
+   * every beginning lies evenly over the set, for those who cannot read all of it.
+   */
+  evaluation(batchSize: number, spread?: boolean): Iterable<Batch>;
   /** Tokens for people to read. */
   decode(ids: ArrayLike<number>): string;
 }
@@ -64,4 +69,21 @@ export function trainingRandom(seed: number, step: number): HostRandom {
 /** The random numbers of evaluation sequence `index`. */
 export function evaluationRandom(seed: number, index: number): HostRandom {
   return new HostRandom(seed, EVALUATION + index);
+}
+
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
+
+/**
+ * Which of n sequences stands at each place of an evaluation. Spread: round and round in steps of about n over the golden
+ * ratio, which leave no wide gap wherever one stops.
+ */
+export function evaluationOrder(n: number, spread: boolean): (place: number) => number {
+  let stride = Math.max(1, Math.round(n * GOLDEN));
+  while (divisor(stride, n) > 1) stride++;
+  // A product of two numbers below 2^53 may be too large to be exact.
+  return spread ? (place) => Number((BigInt(place) * BigInt(stride)) % BigInt(n)) : (place) => place;
+}
+
+function divisor(a: number, b: number): number {
+  return b === 0 ? a : divisor(b, a % b);
 }

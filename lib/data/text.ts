@@ -10,7 +10,15 @@ import {
   type OptionNames,
 } from '../core';
 import { byteTokenizer, characterTokenizer, type Tokenizer } from '../io';
-import { type Batch, countLabels, type Dataset, emptyBatch, MAX_STEP, trainingRandom } from './dataset';
+import {
+  type Batch,
+  countLabels,
+  type Dataset,
+  emptyBatch,
+  evaluationOrder,
+  MAX_STEP,
+  trainingRandom,
+} from './dataset';
 import { wideBelow } from './sampling';
 
 export interface TextDatasetOptions {
@@ -64,6 +72,7 @@ export function textDataset(options: TextDatasetOptions): TextDataset {
     throw argumentError('INVALID_ARGUMENT', name, 'text', expected, found);
   }
 
+  const windowCount = Math.max(0, Math.ceil((validation.length - 1) / T));
   return {
     name: 'text',
     description: `${tokens.length} tokens of text, ${validation.length} of them for validation`,
@@ -79,14 +88,15 @@ export function textDataset(options: TextDatasetOptions): TextDataset {
       const starts = Array.from({ length: batchSize }, () => wideBelow(random, training.length - T));
       return windows(training, starts, T);
     },
-    *evaluation(batchSize) {
+    evaluationSize: windowCount,
+    *evaluation(batchSize, spread = false) {
       checkInteger(name, 'batchSize', batchSize, 1);
-      const count = Math.ceil((validation.length - 1) / T);
-      for (let first = 0; first < count; first += batchSize) {
-        const rows = Math.min(batchSize, count - first);
+      const at = evaluationOrder(windowCount, spread);
+      for (let first = 0; first < windowCount; first += batchSize) {
+        const rows = Math.min(batchSize, windowCount - first);
         yield windows(
           validation,
-          Array.from({ length: rows }, (_, i) => (first + i) * T),
+          Array.from({ length: rows }, (_, i) => at(first + i) * T),
           T,
         );
       }

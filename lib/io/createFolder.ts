@@ -4,18 +4,18 @@ import { systemCode } from './failure';
 
 /**
  * Like `mkdir` with `recursive`, which never returns on file systems that answer ENOENT below an existing folder (procfs
- * on Linux): here every parent is made once, and then the answer counts.
+ * on Linux): here every parent is made once, and then the answer counts. Returns the folders that were made, parents first.
  */
-export async function createFolder(path: string): Promise<void> {
+export async function createFolder(path: string): Promise<string[]> {
   try {
     await mkdir(path);
+    return [path];
   } catch (error) {
-    if (systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory()) return;
+    if (systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory()) return [];
     const parent = dirname(path);
     const missing = systemCode(error) === 'ENOENT' && parent !== path && !(await exists(parent));
     if (!missing) throw error;
-    await createFolder(parent);
-    await createFolder(path);
+    return [...(await createFolder(parent)), ...(await createFolder(path))];
   }
 }
 

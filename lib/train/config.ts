@@ -188,7 +188,11 @@ function checkData(data: Record<string, unknown>, where: string): TextData | Tas
   checkOptions<object>(`${where}: data`, data, data.task === undefined ? TEXT : TASK);
   if (data.task !== undefined) {
     const task = checkChoice(where, 'data.task', data.task, Object.keys(tasks) as TaskName[]);
-    return { task, options: section(data.options, where, 'data.options') };
+    const options = section(data.options, where, 'data.options');
+    if ('seed' in options) {
+      throw argumentError('INVALID_ARGUMENT', where, 'data.options.seed', 'left out: it is that of training', 'one');
+    }
+    return { task, options };
   }
   if (typeof data.text !== 'string') throw argumentError('FORMAT', where, 'data.text', 'a path', describe(data.text));
   return {

@@ -32,10 +32,13 @@ export interface Evaluation {
   accuracy: number;
   /** Share of sequences with every label right. */
   sequences: number;
-  /** Accuracy by kind of label, for data sets that tell several apart. */
+  /** Accuracy by kind of label, for data sets that tell several apart; only kinds that have labels. */
   groups: Record<string, number>;
   /** Counted labels. */
   labels: number;
+  /** Sequences measured, of those that there are in the evaluation set. */
+  measured: number;
+  available: number;
 }
 
 export function checkAborted(signal: AbortSignal | undefined, where: string): void {
@@ -52,11 +55,21 @@ export function batchTensors(model: TrainableModel, batch: Batch): { ids: Tensor
 export interface EvaluateOptions {
   /** 8 by default. */
   batchSize?: number;
+  /** The most batches, and the seconds after which no further one begins; they are spread evenly over the set. */
   maxBatches?: number;
+  maxSeconds?: number;
   signal?: AbortSignal;
+  /** Called after every batch with the sequences done, and those that there will be as far as that is known. */
+  onProgress?(done: number, total: number): void;
 }
 
-const OPTIONS: OptionNames<EvaluateOptions> = { batchSize: true, maxBatches: true, signal: true };
+const OPTIONS: OptionNames<EvaluateOptions> = {
+  batchSize: true,
+  maxBatches: true,
+  maxSeconds: true,
+  signal: true,
+  onProgress: true,
+};
 
 /** Evaluates a model as in eval mode; its own mode is left alone, and so is everything that other tasks set meanwhile. */
 export async function evaluate(
@@ -65,11 +78,15 @@ export async function evaluate(
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   checkOptions('evaluate', options, OPTIONS);
-  const { batchSize = 8, maxBatches = Infinity, signal } = options;
+  const { batchSize = 8, maxBatches = Infinity, maxSeconds = Infinity, signal, onProgress } = options;
+  const available = data.evaluationSize;
+  const most = Math.min(available, maxBatches * batchSize);
+  const begun = performance.now();
+  const seconds = (): number => (performance.now() - begun) / 1000;
   const accuracy = new Accuracy(data.groups);
   let total = 0;
   let labels = 0;
-  let batches = 0;
+  let measured = 0;
   const settings = keepSettings();
   const measure = (batch: Batch): { loss: Tensor; predictions: Tensor } =>
     noGrad(() =>
@@ -79,23 +96,29 @@ export async function evaluate(
         return { loss: crossEntropy(logits, target, { reduction: 'sum' }), predictions: logits.argmax(-1) };
       }),
     );
-  for (const batch of data.evaluation(batchSize)) {
-    if (batches++ >= maxBatches) break;
+  for (const batch of data.evaluation(batchSize, most < available || maxSeconds < Infinity)) {
+    if (measured > 0 && (measured >= most || seconds() > maxSeconds)) break;
     checkAborted(signal, 'evaluate');
     using own = scope();
     const { loss, predictions } = own.run(() => settings(() => inMode(model, false, () => measure(batch))));
     total += (await loss.data())[0];
     labels += batch.labelCount;
     accuracy.add(batch, await predictions.data());
+    measured += batch.batchSize;
+    const inTime = maxSeconds < Infinity ? Math.ceil((measured * maxSeconds) / seconds()) : most;
+    onProgress?.(measured, Math.max(measured, Math.min(most, inTime)));
     await breathe();
   }
   const several = data.groups.length > 1;
-  const groups = several ? Object.entries(accuracy.groups).map(([name, tally]) => [name, ratio(tally)]) : [];
+  const counted = Object.entries(accuracy.groups).filter(([, { total }]) => total > 0);
+  const groups = several ? counted.map(([name, tally]) => [name, ratio(tally)]) : [];
   return {
     loss: total / labels,
     accuracy: ratio(accuracy.labels),
     sequences: ratio(accuracy.sequences),
     groups: Object.fromEntries(groups) as Record<string, number>,
     labels,
+    measured,
+    available,
   };
 }

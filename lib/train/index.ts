@@ -14,6 +14,6 @@ export {
 } from './config';
 export { evaluate, type Evaluation, type TrainableModel } from './evaluate';
 export { describeData, reportRun } from './report';
-export { type ResumeOptions, resumeRun, type Run, startRun } from './run';
+export { checkStart, type ResumeOptions, resumeRun, type Run, startRun } from './run';
 export { bestOf, type CheckpointInfo, type Metrics, resolveCheckpoint, RunFolder } from './runFolder';
 export { Trainer, type TrainerOptions, type TrainingResult, type TrainOptions } from './trainer';

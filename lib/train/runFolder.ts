@@ -1,6 +1,6 @@
 // The folder of a run: its configuration, its metrics line by line, its checkpoints.
 //   config.json   metrics.jsonl   report.html   checkpoints/step-<n>/
-import { appendFile, basename, join, readdir, readFile, rename, resolve, rm } from '../platform';
+import { appendFile, basename, join, readdir, readFile, rename, resolve, rm, rmdir } from '../platform';
 import { FastWeightsError } from '../core';
 import { createFolder, findFolder, isJsonObject, readJson, writeFileAtomic, writeJson } from '../io';
 import type { Evaluation } from './evaluate';
@@ -31,6 +31,8 @@ const KEPT = 2;
 export class RunFolder {
   readonly dir: string;
   private lines: string[] = [];
+  /** Folders that were made for this run, parents first. */
+  private made: string[] = [];
 
   private constructor(dir: string) {
     this.dir = resolve(dir);
@@ -38,25 +40,46 @@ export class RunFolder {
 
   /** Makes a new run folder; an existing run is not overwritten. Fails before any work if it cannot be written. */
   static async create(dir: string, config: object): Promise<RunFolder> {
+    await RunFolder.checkFree(dir);
     const folder = new RunFolder(dir);
-    await folder.attempt('create', () => createFolder(folder.checkpoints));
-    if ((await folder.attempt('create', () => readdir(folder.dir))).includes('config.json')) {
+    folder.made = await folder.attempt('create', () => createFolder(folder.checkpoints));
+    try {
+      await folder.writeConfig(config);
+    } catch (error) {
+      await folder.discard();
+      throw error;
+    }
+    return folder;
+  }
+
+  /** Requires a folder that holds no run yet, or none. */
+  static async checkFree(dir: string): Promise<void> {
+    const folder = new RunFolder(dir);
+    if ((await folder.attempt('create', () => filesIn(folder.dir))).includes('config.json')) {
       throw new FastWeightsError('IO', `${dir} already holds a run; resume it, or give another folder`, {
         argument: dir,
       });
     }
-    await folder.writeConfig(config);
-    return folder;
   }
 
   static async open(dir: string): Promise<RunFolder> {
     const folder = new RunFolder(dir);
     const names = await folder.attempt('open', () => readdir(folder.dir));
     if (!names.includes('config.json')) {
-      throw new FastWeightsError('IO', `${dir} holds no run: there is no config.json in it`, { argument: dir });
+      const several = await severalRuns(dir);
+      throw new FastWeightsError('IO', several ?? `${dir} holds no run: there is no config.json in it`, {
+        argument: dir,
+      });
     }
-    await folder.attempt('open', () => createFolder(folder.checkpoints));
     return folder;
+  }
+
+  /** Takes back what `create` wrote, for a run that could not begin. */
+  async discard(): Promise<void> {
+    await rm(join(this.dir, 'config.json'), { force: true });
+    // One that holds something else stays, and so do its parents.
+    for (const folder of this.made.reverse()) await rmdir(folder).catch(() => undefined);
+    this.made = [];
   }
 
   get checkpoints(): string {
@@ -96,8 +119,7 @@ export class RunFolder {
 
   /** All whole lines of the file; a last line cut short by a kill is none. */
   async metrics(): Promise<Metrics[]> {
-    const names = await this.attempt('read', () => readdir(this.dir));
-    if (!names.includes('metrics.jsonl')) return [];
+    if (!(await this.attempt('read', () => filesIn(this.dir))).includes('metrics.jsonl')) return [];
     const text = await this.attempt('read', () => readFile(this.metricsPath, 'utf8'));
     return text
       .slice(0, text.lastIndexOf('\n') + 1)
@@ -119,7 +141,7 @@ export class RunFolder {
 
   /** Complete checkpoints, the oldest first. */
   async listCheckpoints(): Promise<CheckpointInfo[]> {
-    const names = await this.attempt('read', () => readdir(this.checkpoints));
+    const names = await this.attempt('read', () => filesIn(this.checkpoints));
     // A folder moved aside by a save that was killed counts under its proper name.
     const steps = new Set(names.flatMap((name) => /^step-(\d+)(?:\.old-.*)?$/.exec(name)?.[1] ?? []));
     const found: CheckpointInfo[] = [];
@@ -173,6 +195,25 @@ export function bestOf(checkpoints: readonly CheckpointInfo[]): CheckpointInfo |
   );
 }
 
+/** The names in a folder; none where there is no folder. */
+async function filesIn(dir: string): Promise<string[]> {
+  return readdir(dir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+}
+
+/** What to say of a folder in which several models were compared; undefined where it is none. */
+async function severalRuns(dir: string): Promise<string | undefined> {
+  const entries = await readdir(dir, { withFileTypes: true });
+  const inner: string[] = [];
+  for (const entry of entries.filter((entry) => entry.isDirectory())) {
+    const path = join(dir, entry.name);
+    if ((await filesIn(path)).includes('checkpoints')) inner.push(path);
+  }
+  return inner.length === 0 ? undefined : `${dir} is no run, but holds some; name one of them: ${inner.join(', ')}`;
+}
+
 /** The model folder that a path means: a run's newest checkpoint, or the path itself. */
 export async function resolveCheckpoint(path: string): Promise<string> {
   const names = await readdir(path).catch((cause: unknown) => {
@@ -181,5 +222,8 @@ export async function resolveCheckpoint(path: string): Promise<string> {
       cause,
     });
   });
-  return names.includes('checkpoints') ? (await (await RunFolder.open(path)).latest()).dir : path;
+  if (names.includes('checkpoints')) return (await (await RunFolder.open(path)).latest()).dir;
+  const several = names.includes('config.json') ? undefined : await severalRuns(path);
+  if (several !== undefined) throw new FastWeightsError('IO', several, { argument: path });
+  return path;
 }

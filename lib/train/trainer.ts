@@ -1,6 +1,7 @@
 // The training loop: batches, steps, validation, checkpoints, until the steps or the minutes are used up.
 import { breathe } from '../platform';
 import {
+  checkInteger,
   checkOptions,
   FastWeightsError,
   Generator,
@@ -18,7 +19,14 @@ import { AdamW, clipFactor, cosine, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
 import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
 import { fillTraining, type TrainingConfig } from './config';
-import { batchTensors, evaluate, type Evaluation, inMode, type TrainableModel } from './evaluate';
+import {
+  batchTensors,
+  evaluate,
+  type EvaluateOptions,
+  type Evaluation,
+  inMode,
+  type TrainableModel,
+} from './evaluate';
 import { causeOf, checkParameters, explained } from './finite';
 import { type Metrics, type RunFolder } from './runFolder';
 
@@ -38,9 +46,11 @@ export interface TrainOptions {
   signal?: AbortSignal;
   /** Called with every line of metrics.jsonl. */
   onMetrics?(metrics: Metrics): void;
+  /** Called during the last validation with the sequences done, and those that there will be as far as that is known. */
+  onValidation?(done: number, total: number): void;
 }
 
-const TRAIN: OptionNames<TrainOptions> = { signal: true, onMetrics: true };
+const TRAIN: OptionNames<TrainOptions> = { signal: true, onMetrics: true, onValidation: true };
 
 export interface TrainingResult {
   step: number;
@@ -56,6 +66,8 @@ const FIRST_STREAM = 2 ** 47;
 
 /** Steps after which the speed is known well enough to reckon the length of a run. */
 const SETTLED = 10;
+/** The most of a budget of time that the validation at the end takes. */
+const VALIDATION_SHARE = 0.1;
 
 /** A step whose numbers are still on their way from the device. */
 interface Pending {
@@ -78,7 +90,9 @@ export class Trainer {
   private savedAt = 0;
   private secondsPerStep = NaN;
   private arrivedAt = 0;
-  /** Seconds kept back for the validation at the end, which takes the whole set. */
+  /** Steps that have arrived since `run` was called. */
+  private arrived = 0;
+  /** Seconds of a budget kept back for the validation at the end. */
   private reserve = 0;
   /** [1]: 0, and NaN from the first step on whose loss or gradients are not finite, so that nothing changes any more. */
   private health: Tensor | null = null;
@@ -92,7 +106,7 @@ export class Trainer {
   constructor(private readonly options: TrainerOptions) {
     checkOptions('Trainer', options, PARTS);
     this.config = fillTraining(options.training);
-    const { learningRate, beta1, beta2, weightDecay, floor } = this.config;
+    const { learningRate, beta1, beta2, weightDecay, floor, batchSize } = this.config;
     this.generator = new Generator(this.config.seed, FIRST_STREAM);
     const named = options.model.namedParameters();
     this.parameters = named.map(([, t]) => t);
@@ -103,7 +117,9 @@ export class Trainer {
       ],
       { lr: learningRate, betas: [beta1, beta2], weightDecay },
     );
-    this.evaluationBatches = countBatches(options.data, this.config.batchSize);
+    const { evaluationSize } = options.data;
+    this.evaluationBatches = Math.ceil(checkInteger('Trainer', 'data.evaluationSize', evaluationSize) / batchSize);
+    this.keep(Infinity);
     const warm = warmup(this.config.warmup);
     const decay = cosine(1, { floor });
     this.schedule = (step, progress) => warm(step) * decay(progress);
@@ -120,6 +136,11 @@ export class Trainer {
     const bySteps = steps === null ? 0 : steps === 0 ? 1 : this.step / steps;
     const byTime = minutes === null ? 0 : this.seconds / Math.max(1e-3, minutes * 60 - this.reserve);
     return Math.min(1, Math.max(bySteps, byTime));
+  }
+
+  /** Of the next step. */
+  get learningRate(): number {
+    return this.config.learningRate * this.schedule(this.step, this.progress);
   }
 
   /** Steps of the whole run; reckoned from the speed where time limits it, undefined until that is known. */
@@ -146,13 +167,14 @@ export class Trainer {
   /** Trains to the end. What was reached is in the run folder whenever and however this ends. */
   async run(options: TrainOptions = {}): Promise<TrainingResult> {
     checkOptions('train', options, TRAIN);
-    const { signal, onMetrics } = options;
+    const { signal, onMetrics, onValidation } = options;
     const { validateEvery, validationBatches, checkpointEvery, checkpointMinutes } = this.config;
     const report = (metrics: Metrics): void => {
       this.options.folder.log(metrics);
       onMetrics?.(metrics);
     };
     this.begun = this.arrivedAt = performance.now();
+    this.arrived = 0;
     this.savedAt = this.seconds;
     this.health?.dispose();
     this.health = null;
@@ -182,13 +204,15 @@ export class Trainer {
         const checkpointDue = this.step % checkpointEvery === 0 || this.seconds - this.savedAt > checkpointMinutes * 60;
         if (!validationDue && !checkpointDue) continue;
         await settle();
-        if (validationDue && this.progress < 1) report(await this.validate(validationBatches, signal));
+        if (validationDue && this.progress < 1) {
+          report(await this.validate({ maxBatches: validationBatches, signal }));
+        }
         if (checkpointDue || this.validationLoss === this.bestLoss) await this.save();
         this.arrivedAt = performance.now();
       }
       await settle();
       if (signal?.aborted) throw new FastWeightsError('ABORTED', `train: stopped after step ${this.step}`);
-      const last = await this.validate(Infinity, signal);
+      const last = await this.validate({ maxSeconds: this.secondsLeft, signal, onProgress: onValidation });
       report(last);
       await this.save();
       return {
@@ -202,7 +226,7 @@ export class Trainer {
       if (error instanceof FastWeightsError && error.code === 'ABORTED') {
         await settle();
         await this.save();
-      }
+      } else if (this.step === 0 && this.saved < 0) await this.options.folder.discard();
       throw error;
     } finally {
       pending?.tensor.dispose();
@@ -245,7 +269,7 @@ export class Trainer {
 
   private queueStep(): Pending {
     const { clip } = this.config;
-    const learningRate = this.config.learningRate * this.schedule(this.step, this.progress);
+    const { learningRate } = this;
     const tensor = scope(() => {
       const losses = this.addGradients(this.step);
       const { factor, norm } = clipFactor(this.parameters, clip);
@@ -305,22 +329,38 @@ export class Trainer {
     const now = performance.now();
     const spent = (now - this.arrivedAt) / 1000;
     this.arrivedAt = now;
-    this.secondsPerStep = Number.isNaN(this.secondsPerStep) ? spent : 0.9 * this.secondsPerStep + 0.1 * spent;
+    // The first one also makes buffers and looks at values: it says nothing of the others' speed.
+    if (++this.arrived > 1) {
+      this.secondsPerStep = this.arrived === 2 ? spent : 0.9 * this.secondsPerStep + 0.1 * spent;
+    }
     const { accumulate, batchSize } = this.config;
     // Until a validation has been timed: a forward pass takes about a third of a step.
-    if (step === SETTLED && this.reserve === 0)
-      this.reserve = (0.4 * this.secondsPerStep * this.evaluationBatches) / accumulate;
-    const tokensPerSecond = (accumulate * batchSize * this.options.data.sequenceLength) / this.secondsPerStep;
-    return { step, seconds: this.seconds, loss, gradNorm, learningRate, tokensPerSecond };
+    if (this.arrived === SETTLED && this.validated < 0) this.keep((0.4 * this.secondsPerStep) / accumulate);
+    const speed = (accumulate * batchSize * this.options.data.sequenceLength) / this.secondsPerStep;
+    const metrics = { step, seconds: this.seconds, loss, gradNorm, learningRate };
+    return this.arrived > 1 ? { ...metrics, tokensPerSecond: speed } : metrics;
   }
 
-  private async validate(maxBatches: number, signal?: AbortSignal): Promise<Metrics> {
+  /** Keeps back what a validation of the whole set takes, but no more than its share of the budget. */
+  private keep(secondsPerBatch: number): void {
+    const { minutes } = this.config;
+    if (minutes === null) return;
+    const whole = this.evaluationBatches === 0 ? 0 : secondsPerBatch * this.evaluationBatches;
+    this.reserve = Math.min(VALIDATION_SHARE * minutes * 60, whole);
+  }
+
+  /** For the last validation. */
+  private get secondsLeft(): number {
+    const { minutes } = this.config;
+    return minutes === null ? Infinity : Math.max(this.reserve, minutes * 60 - this.seconds);
+  }
+
+  private async validate(limits: EvaluateOptions): Promise<Metrics> {
     const { model, data } = this.options;
     const { batchSize } = this.config;
     const from = performance.now();
-    const validation = await this.settings(() => evaluate(model, data, { batchSize, maxBatches, signal }));
-    const all = this.evaluationBatches;
-    this.reserve = ((performance.now() - from) / 1000) * (all / Math.min(all, maxBatches));
+    const validation = await this.settings(() => evaluate(model, data, { ...limits, batchSize }));
+    this.keep((performance.now() - from) / 1000 / Math.ceil(validation.measured / batchSize));
     this.validationLoss = validation.loss;
     this.bestLoss = Math.min(this.bestLoss ?? Infinity, validation.loss);
     this.validated = this.step;
@@ -362,10 +402,4 @@ function addGradients(model: TrainableModel, batch: Batch, count: number): Tenso
 
 function isMatrix(t: Tensor): boolean {
   return t.shape.filter((d) => d > 1).length > 1;
-}
-
-function countBatches(data: Dataset, batchSize: number): number {
-  let count = 0;
-  for (const _ of data.evaluation(batchSize)) count++;
-  return count;
 }

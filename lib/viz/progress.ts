@@ -22,8 +22,10 @@ export interface ProgressFields {
 }
 
 export interface ProgressOptions {
-  /** Steps of the whole run. */
-  total: number;
+  /** Steps of the whole run; left out while they are not known, then an update brings them. */
+  total?: number;
+  /** What is counted, before the numbers. */
+  label?: string;
   /** Steps done before, in a resumed run: the remaining time is reckoned from those after. Default 0. */
   start?: number;
   /** Seconds between plain lines where the stream is no terminal. Default 10. */
@@ -32,7 +34,7 @@ export interface ProgressOptions {
   now?: () => number;
 }
 
-const OPTIONS: OptionNames<ProgressOptions> = { total: true, start: true, interval: true, now: true };
+const OPTIONS: OptionNames<ProgressOptions> = { total: true, label: true, start: true, interval: true, now: true };
 const FIELDS: OptionNames<ProgressFields> = {
   step: true,
   total: true,
@@ -56,14 +58,15 @@ const ERASE = '\r\x1b[2K';
 
 export function createProgress(stream: ProgressStream, options: ProgressOptions): Progress {
   checkOptions('createProgress', options, OPTIONS);
-  const total = checkInteger('createProgress', 'total', options.total);
+  const { total, label } = options;
+  if (total !== undefined) checkInteger('createProgress', 'total', total);
   const start = checkInteger('createProgress', 'start', options.start ?? 0, 0, total);
   const interval = 1000 * checkNumber('createProgress', 'interval', options.interval ?? 10, 0);
   const now = options.now ?? (() => performance.now());
   const terminal = stream.isTTY === true;
   const period = terminal ? REDRAW_MS : interval;
   const begun = now();
-  let fields: ProgressFields = { step: start };
+  let fields: ProgressFields = { step: start, total };
   let shownAt = -Infinity;
   let stale = false;
   let ended = false;
@@ -71,12 +74,9 @@ export function createProgress(stream: ProgressStream, options: ProgressOptions)
   const show = (): void => {
     shownAt = now();
     stale = false;
-    const parts = describeFields({ total, ...fields }, start, (shownAt - begun) / 1000);
-    stream.write(
-      terminal
-        ? ERASE + fitLine(parts, fields.step / (fields.total ?? total), stream.columns || 80)
-        : `${parts.join('  ')}\n`,
-    );
+    const parts = describeFields(fields, label, start, (shownAt - begun) / 1000);
+    const share = fields.total === undefined ? undefined : fields.step / fields.total;
+    stream.write(terminal ? ERASE + fitLine(parts, share, stream.columns || 80) : `${parts.join('  ')}\n`);
   };
 
   return {
@@ -102,11 +102,12 @@ export function createProgress(stream: ProgressStream, options: ProgressOptions)
 }
 
 /** In order of importance: a narrow terminal loses the last ones first. */
-function describeFields(fields: ProgressFields & { total: number }, start: number, elapsed: number): string[] {
+function describeFields(fields: ProgressFields, label: string | undefined, start: number, elapsed: number): string[] {
   const { step, total, loss, validationLoss, tokensPerSecond } = fields;
-  const remaining = step >= total ? 0 : (elapsed / (step - start)) * (total - step);
+  const remaining = total === undefined || step >= total ? 0 : (elapsed / (step - start)) * (total - step);
+  const count = total === undefined ? `step ${step}` : `${step}/${total}`;
   return [
-    `${step}/${total}`,
+    label === undefined ? count : `${label} ${count}`,
     loss === undefined ? '' : `loss ${formatNumber(loss)}`,
     step > start && remaining > 0 ? `ETA ${formatDuration(remaining)}` : '',
     validationLoss === undefined ? '' : `val ${formatNumber(validationLoss)}`,
@@ -116,8 +117,9 @@ function describeFields(fields: ProgressFields & { total: number }, start: numbe
 }
 
 /** As many parts as fit, the bar first to go; the last column stays free, where some terminals wrap. */
-function fitLine(parts: readonly string[], fraction: number, columns: number): string {
-  const candidates = [[bar(fraction, BAR), ...parts], ...parts.map((_, i) => parts.slice(0, parts.length - i))];
+function fitLine(parts: readonly string[], share: number | undefined, columns: number): string {
+  const whole = share === undefined ? [] : [[bar(share, BAR), ...parts]];
+  const candidates = [...whole, ...parts.map((_, i) => parts.slice(0, parts.length - i))];
   const fitting = candidates.map((list) => list.join('  ')).find((line) => displayWidth(line) < columns);
   return fitting ?? parts[0].slice(0, Math.max(0, columns - 1));
 }

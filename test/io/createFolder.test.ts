@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createFolder } from '../../lib/io';
 import { temporaryFolder } from './folder';
 
-async function failureCode(promise: Promise<void>): Promise<string | undefined> {
+async function failureCode(promise: Promise<unknown>): Promise<string | undefined> {
   return promise.then(
     () => undefined,
     (error: NodeJS.ErrnoException) => error.code,
@@ -17,9 +17,11 @@ describe('io: createFolder', () => {
 
   it('makes parents, also twice and at once', async () => {
     const dir = at(join('a', 'b', 'c'));
-    await Promise.all([createFolder(dir), createFolder(dir)]);
-    await createFolder(dir);
-    expect(existsSync(dir)).to.equal(true);
+    expect(await createFolder(dir)).to.eql([at('a'), at(join('a', 'b')), dir]);
+    expect(await createFolder(dir)).to.eql([]);
+    const other = at(join('d', 'e'));
+    await Promise.all([createFolder(other), createFolder(other)]);
+    expect(existsSync(other)).to.equal(true);
   });
 
   it('refuses a file in the way, and file systems without room for folders, instead of trying for ever', async () => {

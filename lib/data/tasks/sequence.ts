@@ -5,6 +5,7 @@ import {
   countLabels,
   type Dataset,
   emptyBatch,
+  evaluationOrder,
   evaluationRandom,
   MAX_STEP,
   trainingRandom,
@@ -66,11 +67,13 @@ export function sequenceTask(definition: SequenceDefinition, options: TaskOption
       const random = trainingRandom(seed, checkInteger(name, 'step', step, 0, MAX_STEP - 1));
       return collect(checkInteger(name, 'batchSize', batchSize, 1), () => random);
     },
-    *evaluation(batchSize) {
+    evaluationSize,
+    *evaluation(batchSize, spread = false) {
       checkInteger(name, 'batchSize', batchSize, 1);
+      const at = evaluationOrder(evaluationSize, spread);
       for (let first = 0; first < evaluationSize; first += batchSize) {
         const size = Math.min(batchSize, evaluationSize - first);
-        yield collect(size, (b) => evaluationRandom(seed, first + b));
+        yield collect(size, (b) => evaluationRandom(seed, at(first + b)));
       }
     },
   };

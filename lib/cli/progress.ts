@@ -1,0 +1,42 @@
+// How far training and validation are, on standard error.
+import { createProgress, type Progress } from '../viz';
+import type { Metrics, Trainer } from '../train';
+import { screen } from './terminal';
+
+interface Shown<A extends unknown[]> {
+  take(this: void, ...values: A): void;
+  done(): void;
+}
+
+/** Milliseconds of a validation before anything is shown. */
+const SILENT = 1000;
+
+/** Steps; how many there will be is reckoned anew where time limits them. */
+export function stepProgress(trainer: Trainer): Shown<[Metrics]> {
+  let progress: Progress | undefined;
+  return {
+    take({ step, loss, tokensPerSecond, validation }) {
+      const total = trainer.totalSteps === undefined ? undefined : Math.max(step, trainer.totalSteps);
+      progress ??= createProgress(screen(process.stderr), { total, start: Math.max(0, step - 1) });
+      progress.update({ step, total, loss, tokensPerSecond, validationLoss: validation?.loss });
+    },
+    done: () => progress?.done(),
+  };
+}
+
+/** Sequences of a validation that takes its time; `before` ends what is shown until then. */
+export function sequenceProgress(label: string, before?: () => void): Shown<[number, number]> {
+  let begun: number | undefined;
+  let progress: Progress | undefined;
+  return {
+    take(done, total) {
+      const now = performance.now();
+      begun ??= now;
+      if (now - begun < SILENT) return;
+      before?.();
+      progress ??= createProgress(screen(process.stderr), { label, total, start: Math.max(0, done - 1) });
+      progress.update({ step: done, total });
+    },
+    done: () => progress?.done(),
+  };
+}
