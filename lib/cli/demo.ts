@@ -12,6 +12,7 @@ import { LiveBars } from './demoBars';
 import { type MemoryRule, RecallNetwork } from './demoNetwork';
 import { type Story, storyReport, storyText, tellStory } from './demoStory';
 import { withInterrupt } from './interrupt';
+import { columnsOf, fitParts, screen, wrapText } from './terminal';
 import { addDeviceOptions, chooseDevice, describeDevice, type DeviceOptions, freeFolder, wholeNumber } from './options';
 
 interface DemoOptions extends DeviceOptions {
@@ -75,21 +76,24 @@ async function run(options: DemoOptions): Promise<void> {
       runs.map(({ model }, i) => ({ title: CONTESTANTS[i].title, model })),
       runs[0].data,
     );
-    console.log(storyText(story));
+    console.log(storyText(story, process.stdout));
     await report(runs, story, out);
     await stream(runs[0], options.tokens ?? scale.streamed, signal);
     console.log(`\nreport  ${out}/report.html`);
   });
 }
 
-function introduce(device: Device): void {
-  console.log(`Associative recall on ${describeDevice(device)}
+const INTRODUCTION = `A sequence writes ${TASK.pairs} pairs of a key and a value, and ${TASK.replaced} of them give a key
+it has seen a new value. Then it asks for every key: only the last value counts. Two small networks learn it, alike but
+for the rule that writes their memory, a matrix of fast weights. The sum rule adds every pair. The delta rule first
+subtracts what the matrix holds for the key. Accuracy on keys whose value was replaced:`;
+/** Longer lines are hard to read. */
+const LONGEST_LINE = 100;
 
-A sequence writes ${TASK.pairs} pairs of a key and a value, and ${TASK.replaced} of them give a key it has seen a new value.
-Then it asks for every key: only the last value counts. Two small networks learn it, alike but for
-the rule that writes their memory, a matrix of fast weights. The sum rule adds every pair. The delta
-rule first subtracts what the matrix holds for the key. Accuracy on keys whose value was replaced:
-`);
+function introduce(device: Device): void {
+  const columns = Math.min(LONGEST_LINE, columnsOf(process.stdout));
+  const title = wrapText(`Associative recall on ${describeDevice(device)}`, columns);
+  console.log(`${title}\n\n${wrapText(INTRODUCTION, columns)}\n`);
 }
 
 /** A network with its data and its trainer; both networks start from the same weights. */
@@ -112,7 +116,7 @@ async function trainBoth(device: Device, scale: Scale, out: string, signal: Abor
   const runs: Contest[] = [];
   for (const { rule } of CONTESTANTS) runs.push(await prepare(rule, device, scale, out));
   const bars = new LiveBars(
-    process.stdout,
+    screen(process.stdout),
     CONTESTANTS.map(({ title }) => title),
     scale.steps,
   );
@@ -122,7 +126,7 @@ async function trainBoth(device: Device, scale: Scale, out: string, signal: Abor
       trainer.run({
         signal,
         onMetrics: ({ step, validation }) => {
-          if (validation) bars.update(i, step, validation.groups.replaced);
+          if (validation && !signal.aborted) bars.update(i, step, validation.groups.replaced);
         },
       }),
     ),
@@ -147,7 +151,8 @@ const SLICE = 500;
 
 /** Feeds one endless sequence and shows that neither time per token nor memory grows with its length. */
 async function stream({ model, data }: Contest, tokens: number, signal: AbortSignal): Promise<void> {
-  console.log(`A stream of ${formatCount(tokens)} tokens through the delta rule: the memory stays one matrix.`);
+  const title = `A stream of ${formatCount(tokens)} tokens through the delta rule: the memory stays one matrix.`;
+  console.log(wrapText(title, columnsOf(process.stdout)));
   using session = new Session(model);
   const begun = performance.now();
   let announced = 0;
@@ -159,10 +164,12 @@ async function stream({ model, data }: Contest, tokens: number, signal: AbortSig
     if (session.length < announced && session.length < tokens) continue;
     announced += tokens / 5;
     const speed = session.length / ((performance.now() - begun) / 1000);
-    const memory = formatBytes(process.memoryUsage.rss());
-    console.log(
-      `  ${String(session.length).padStart(9)} tokens  ${formatCount(speed).padStart(6)} tokens/s  resident memory ${memory}`,
-    );
+    const parts = [
+      `  ${String(session.length).padStart(String(tokens).length)} tokens`,
+      `${formatCount(speed).padStart(6)} tokens/s`,
+      `resident memory ${formatBytes(process.memoryUsage.rss())}`,
+    ];
+    console.log(fitParts(parts, columnsOf(process.stdout)));
   }
 }
 

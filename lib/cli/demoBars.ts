@@ -1,28 +1,28 @@
 // Bars that fill while models train: redrawn in place on a terminal, a line now and then elsewhere.
-import { bar, sparkline } from '../viz';
-
-interface Stream {
-  readonly isTTY?: boolean;
-  write(text: string): unknown;
-}
+import { bar, type ProgressStream, sparkline } from '../viz';
 
 const WIDTH = 30;
 const HISTORY = 24;
+/** Fewer characters tell nothing. */
+const LEAST = 8;
+const PERCENT = 7;
+/** Steps between lines. */
+const INTERVAL = 100;
 
 export class LiveBars {
   private readonly history: number[][];
   private readonly steps: number[];
   private drawn = false;
-  private readonly label: number;
+  /** The step of the last line. */
+  private announced = 0;
 
   constructor(
-    private readonly stream: Stream,
+    private readonly stream: ProgressStream,
     private readonly titles: readonly string[],
     private readonly total: number,
   ) {
     this.history = titles.map(() => []);
     this.steps = titles.map(() => 0);
-    this.label = Math.max(...titles.map((title) => title.length));
   }
 
   /** Takes a share in [0, 1] for one of the titles. */
@@ -30,7 +30,7 @@ export class LiveBars {
     this.history[index].push(share);
     this.steps[index] = step;
     if (this.stream.isTTY) this.draw();
-    else if (this.steps.every((s) => s === step) && (step === this.total || step % 100 === 0)) this.line(step);
+    else this.line();
   }
 
   /** Ends the display. */
@@ -40,22 +40,51 @@ export class LiveBars {
 
   private draw(): void {
     const up = this.drawn ? `\x1b[${this.titles.length}A` : '';
-    const lines = this.titles.map((title, i) => {
-      const values = this.history[i];
-      const share = values.at(-1) ?? 0;
-      const curve = sparkline([0, 1, ...values], HISTORY);
-      return `\r\x1b[2K${title.padEnd(this.label)}  ${bar(share, WIDTH)} ${percent(share)}  ${curve}  step ${this.steps[i]}\n`;
+    const columns = (this.stream.columns ?? 80) - 1;
+    const titles = fittingTitles(this.titles, columns);
+    const label = Math.max(...titles.map((title) => title.length));
+    const lines = titles.map((title, i) => {
+      const start = `${title.padEnd(label)}  `;
+      return `\r\x1b[2K${(start + this.gauge(i, columns - start.length)).slice(0, columns)}\n`;
     });
     this.stream.write(up + lines.join(''));
     this.drawn = true;
   }
 
-  private line(step: number): void {
-    const parts = this.titles.map((title, i) => `${title} ${percent(this.history[i].at(-1) ?? 0)}`);
+  /** Share, bar, step and curve, as many of them, in this order, as there is room for. */
+  private gauge(index: number, columns: number): string {
+    const values = this.history[index];
+    let left = columns - PERCENT - 1;
+    const width = Math.min(WIDTH, Math.floor(left / 2));
+    const filled = width < LEAST ? '' : `${bar(values.at(-1) ?? 0, width)} `;
+    left -= filled.length;
+    const step = `  step ${String(this.steps[index]).padStart(String(this.total).length)}`;
+    const counted = step.length <= left ? step : '';
+    left -= counted.length + 2;
+    const curve = left < LEAST ? '' : `  ${sparkline(values, Math.min(HISTORY, left), [0, 1])}`;
+    return `${filled}${percent(values.at(-1))}${curve}${counted}`;
+  }
+
+  /** When the slowest has done a hundred steps more, or all. */
+  private line(): void {
+    const step = Math.min(...this.steps);
+    if (step <= this.announced || (step < this.total && step < this.announced + INTERVAL)) return;
+    this.announced = step;
+    const titles = this.titles.map(short);
+    const parts = titles.map((title, i) => `${title} ${percent(this.history[i].at(-1))}`);
     this.stream.write(`step ${String(step).padStart(String(this.total).length)}/${this.total}  ${parts.join('   ')}\n`);
   }
 }
 
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`.padStart(7);
+/** Without what stands in brackets where that would take more than half of the columns. */
+export function fittingTitles(titles: readonly string[], columns: number): readonly string[] {
+  return titles.some((title) => 2 * title.length > columns) ? titles.map(short) : titles;
+}
+
+function short(title: string): string {
+  return title.replace(/ \(.*\)$/, '');
+}
+
+function percent(share: number | undefined): string {
+  return (share === undefined ? '–' : `${(100 * share).toFixed(1)} %`).padStart(PERCENT);
 }

@@ -13,14 +13,17 @@ const SILENT = 1000;
 
 /** Steps; how many there will be is reckoned anew where time limits them. */
 export function stepProgress(trainer: Trainer): Shown<[Metrics]> {
-  let progress: Progress | undefined;
+  const stream = screen(process.stderr);
+  const { step: start, totalSteps } = trainer;
+  const progress = createProgress(stream, { total: totalSteps && Math.max(start, totalSteps), start });
+  // The first step may take its time; where lines stay they wait for it.
+  if (stream.isTTY) progress.update({ step: start });
   return {
     take({ step, loss, tokensPerSecond, validation }) {
-      const total = trainer.totalSteps === undefined ? undefined : Math.max(step, trainer.totalSteps);
-      progress ??= createProgress(screen(process.stderr), { total, start: Math.max(0, step - 1) });
+      const total = trainer.totalSteps && Math.max(step, trainer.totalSteps);
       progress.update({ step, total, loss, tokensPerSecond, validationLoss: validation?.loss });
     },
-    done: () => progress?.done(),
+    done: progress.done,
   };
 }
 

@@ -34,3 +34,13 @@ export function wrapText(text: string, columns: number): string {
   }
   return lines.join('\n');
 }
+
+/** The first of some parts, as many as stand in one line; always one. */
+export function fitParts(parts: readonly string[], columns: number): string {
+  let line = parts[0];
+  for (const part of parts.slice(1)) {
+    if (line.length + 2 + part.length > columns) break;
+    line += `  ${part}`;
+  }
+  return line;
+}

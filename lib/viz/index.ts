@@ -1,4 +1,5 @@
 // Pictures and reports: strings of SVG, HTML and terminal text, the same for the same input.
+export { type AnswerCell, answerTable, type AnswerTable } from './answers';
 export { lineChart, type LineChart, type Series, smooth } from './curves';
 export { formatBytes, formatCount, formatDuration, formatNumber } from './format';
 export { heatmapGrid, type HeatmapGrid, heatmapImage, heatmapPng } from './heatmap';

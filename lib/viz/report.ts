@@ -1,6 +1,7 @@
 // A training report as one HTML file that needs nothing else: summary, curves, fast weight matrices, samples; one run,
 // or several side by side.
 import { checkOptions, type OptionNames } from '../core';
+import { answerStyle, answerTable, type AnswerTable } from './answers';
 import { lineChart, type LineChart } from './curves';
 import { escapeMarkup, formatNumber } from './format';
 import { heatmapGrid, heatmapStyle, type HeatmapGrid } from './heatmap';
@@ -13,6 +14,8 @@ export interface ReportRun {
   /** Charts of the same title in several runs are drawn as one. */
   charts?: readonly LineChart[];
   fastWeights?: HeatmapGrid;
+  /** What the memory answers. */
+  answers?: AnswerTable;
   samples?: readonly ReportSample[];
 }
 
@@ -31,7 +34,14 @@ export interface Report {
 }
 
 const REPORT: OptionNames<Report> = { title: true, subtitle: true, runs: true };
-const RUN: OptionNames<ReportRun> = { name: true, summary: true, charts: true, fastWeights: true, samples: true };
+const RUN: OptionNames<ReportRun> = {
+  name: true,
+  summary: true,
+  charts: true,
+  fastWeights: true,
+  answers: true,
+  samples: true,
+};
 const SAMPLE: OptionNames<ReportSample> = { title: true, prompt: true, text: true };
 
 /** The report as the text of an HTML file. */
@@ -51,7 +61,7 @@ export function renderReport(report: Report): string {
     '<meta name="viewport" content="width=device-width, initial-scale=1" />',
     '<meta name="color-scheme" content="light dark" />',
     `<title>${title}</title>`,
-    `<style>${reportStyle}${heatmapStyle}\n</style>`,
+    `<style>${reportStyle}${heatmapStyle}${answerStyle}\n</style>`,
     '</head>',
     '<body>',
     runs.length > 1 ? '<main class="comparison">' : '<main>',
@@ -59,6 +69,7 @@ export function renderReport(report: Report): string {
     section('Summary', summaryTable(runs)),
     section('Curves', curves(runs)),
     section('Fast weights', fastWeights(runs)),
+    section('Answers', answers(runs)),
     section('Samples', samples(runs)),
     '</main>',
     '</body>',
@@ -130,6 +141,15 @@ function fastWeights(runs: readonly ReportRun[]): string {
   });
   if (figures.length === 0) return '';
   return `<p class="reading">${READING}</p>\n<div class="side-by-side">\n${figures.join('\n')}\n</div>`;
+}
+
+function answers(runs: readonly ReportRun[]): string {
+  const figures = runs.flatMap((run) => {
+    if (!run.answers) return [];
+    const name = runs.length > 1 ? `${run.name}: ${run.answers.title}` : run.answers.title;
+    return [`<figure><h3>${escapeMarkup(name)}</h3>\n${answerTable(run.answers)}</figure>`];
+  });
+  return figures.length === 0 ? '' : `<div class="side-by-side">\n${figures.join('\n')}\n</div>`;
 }
 
 function samples(runs: readonly ReportRun[]): string {

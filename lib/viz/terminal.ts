@@ -5,8 +5,11 @@ import { checkMatrix, colourOf, commonLimit, extent, type Matrix } from './matri
 const LEVELS = '▁▂▃▄▅▆▇█';
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
 
-/** One character per value, or per mean of neighbours if there are more than `width`; a blank where none is finite. */
-export function sparkline(values: ArrayLike<number>, width = values.length): string {
+/**
+ * One character per value, or per mean of neighbours if there are more than `width`; a blank where none is finite. Levels
+ * go from the smallest to the largest, or over a `range`.
+ */
+export function sparkline(values: ArrayLike<number>, width = values.length, range?: readonly [number, number]): string {
   const cells = Math.min(values.length, checkInteger('sparkline', 'width', width));
   const means = Array.from({ length: cells }, (_, i) => {
     const from = Math.floor((i * values.length) / cells);
@@ -14,9 +17,11 @@ export function sparkline(values: ArrayLike<number>, width = values.length): str
     const finite = Array.from({ length: to - from }, (_, j) => values[from + j]).filter(Number.isFinite);
     return finite.length === 0 ? NaN : finite.reduce((sum, x) => sum + x / finite.length, 0);
   });
-  const [low, high] = extent(means);
+  const [low, high] = range ?? extent(means);
+  if (range) for (const bound of range) checkNumber('sparkline', 'range', bound);
+  const share = (x: number): number => Math.min(1, Math.max(0, (x - low) / (high - low)));
   // A level in the middle where there is nothing to compare.
-  const levelOf = (x: number): number => (high > low ? Math.round(((x - low) / (high - low)) * 7) : 3);
+  const levelOf = (x: number): number => (high > low ? Math.round(share(x) * 7) : 3);
   return means.map((x) => (Number.isNaN(x) ? ' ' : LEVELS[levelOf(x)])).join('');
 }
 
