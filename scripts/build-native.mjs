@@ -1,9 +1,11 @@
 // Builds the CPU addon with node-gyp, or with --prebuild the binary that ships in the package.
 // Usage: node scripts/build-native.mjs [--prebuild] [--jobs n]
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -16,26 +18,41 @@ function headers() {
   return existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? prefix : undefined;
 }
 
-/** Runs a tool of node_modules; returns its exit status and what it printed (nothing when `show`). */
-function run(script, args, { show, cwd = root, tools }) {
+/** Runs a tool of node_modules; resolves with its exit status and what it printed (nothing when `show`), line by line. */
+async function run(script, args, { show, cwd = root, tools, onLine }) {
   const nodedir = headers();
   const env = { ...process.env, ...(nodedir && { npm_package_config_node_gyp_nodedir: nodedir }), ...tools };
-  const stdio = show ? 'inherit' : 'pipe';
-  const result = spawnSync(process.execPath, [script, ...args], { cwd, env, stdio, encoding: 'utf8' });
-  return { status: result.status ?? 1, output: `${result.stdout ?? ''}${result.stderr ?? ''}` };
+  const child = spawn(process.execPath, [script, ...args], { cwd, env, stdio: show ? 'inherit' : 'pipe' });
+  const lines = [];
+  const take = async (stream) => {
+    for await (const line of createInterface({ input: stream })) {
+      lines.push(line);
+      onLine?.(line);
+    }
+  };
+  const reading = show ? [] : [take(child.stdout), take(child.stderr)];
+  const [status] = await once(child, 'close');
+  await Promise.all(reading);
+  return { status: status ?? 1, output: lines.join('\n') };
 }
 
 /**
  * Compiles what changed into build/Release. `cross` is another processor: `arch` as Node.js calls it, `nodedir` with
- * its headers, `tools` as environment variables, and a `directory` with binding.gyp and what that names.
+ * its headers, `tools` as environment variables, and a `directory` with binding.gyp and what that names. Without `show`
+ * `onLine` gets every line that is printed.
  */
-export function buildNative({ jobs = 2, show = true, cross } = {}) {
+export function buildNative({ jobs = 2, show = true, cross, onLine } = {}) {
   const nodeGyp = require.resolve('node-gyp/bin/node-gyp.js');
   const nodedir = cross ? cross.nodedir : headers();
   const options = [`--jobs=${jobs}`];
   if (nodedir) options.push(`--nodedir=${nodedir}`);
   if (cross) options.push(`--arch=${cross.arch}`);
-  return run(nodeGyp, ['configure', 'build', ...options], { show, cwd: cross?.directory, tools: cross?.tools });
+  return run(nodeGyp, ['configure', 'build', ...options], {
+    show,
+    cwd: cross?.directory,
+    tools: cross?.tools,
+    onLine,
+  });
 }
 
 function prebuild() {
@@ -46,5 +63,5 @@ if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.ar
   const { values } = parseArgs({
     options: { prebuild: { type: 'boolean', default: false }, jobs: { type: 'string', default: '2' } },
   });
-  process.exitCode = (values.prebuild ? prebuild() : buildNative({ jobs: Number(values.jobs) })).status;
+  process.exitCode = (await (values.prebuild ? prebuild() : buildNative({ jobs: Number(values.jobs) }))).status;
 }

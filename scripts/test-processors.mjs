@@ -62,9 +62,9 @@ function fetchArmNode() {
 }
 
 /** Cross-compiles with the project's own binding.gyp. */
-function buildForArm() {
+async function buildForArm() {
   const tools = { CC: 'aarch64-linux-gnu-gcc', CXX: 'aarch64-linux-gnu-g++', AR: 'aarch64-linux-gnu-ar' };
-  const { status, output } = buildNative({
+  const { status, output } = await buildNative({
     jobs: availableParallelism(),
     show: false,
     cross: { arch: 'arm64', nodedir: armNode, directory: mirror, tools },
@@ -126,7 +126,7 @@ async function main(names) {
   for (const name of names) {
     const processor = PROCESSORS[name];
     const missing = processor.tools.filter((tool) => failure(tool, ['--version']));
-    const reason = missing.length > 0 ? `${missing.join(' and ')} not installed` : processor.prepare();
+    const reason = missing.length > 0 ? `${missing.join(' and ')} not installed` : await processor.prepare();
     if (reason) left.push(`${name} was NOT tested: ${reason}`);
     else ready.push([name, processor]);
   }

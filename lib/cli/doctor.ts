@@ -20,7 +20,6 @@ interface DeviceReport {
   available: boolean;
   name: string;
   reason?: string;
-  /** Of a card: what multiplies matrices in training, 'cublas 13.1' or 'own', and why. */
   /** Relative error of a delta rule over a short sequence against float64. */
   selfTest?: { error: number; passed: boolean };
 }
@@ -31,6 +30,13 @@ interface Problem {
   remedy: string;
 }
 
+/** A variable that is set and changes what is computed, or where. */
+interface Setting {
+  name: string;
+  value: string;
+  effect: string;
+}
+
 interface DoctorReport {
   version: string;
   node: string;
@@ -39,9 +45,42 @@ interface DoctorReport {
   threads: number;
   memory: { total: number; free: number };
   card: CardReport;
+  /** Null where the environment asks for one that is not there. */
+  defaultDevice: Device | null;
   devices: DeviceReport[];
+  settings: Setting[];
   loading: (LoadAttempt & { remedy?: string })[];
   environment: Problem[];
+}
+
+/** What the variables do that the library reads, and those of others that change it. */
+const EFFECTS: Readonly<Record<string, string>> = {
+  FAST_WEIGHTS_DEVICE: 'the default device',
+  FAST_WEIGHTS_CHECK: 'whether values are checked on every device',
+  FAST_WEIGHTS_ISA: 'the instruction set of the native kernels',
+  FAST_WEIGHTS_NATIVE_PATH: 'the native addon, instead of any other',
+  FAST_WEIGHTS_CUDA_DEVICE: 'the number of the card, which is the default device then',
+  FAST_WEIGHTS_CUDA_SYNC: 'whether every kernel on a card is waited for',
+  FAST_WEIGHTS_CUDA_CACHE: 'whether memory of a card is kept for reuse',
+  FAST_WEIGHTS_CUBLAS: 'where cuBLAS is looked for, or off',
+  FAST_WEIGHTS_EMULATION_BUILD: 'the folder of the emulated card',
+  FAST_WEIGHTS_POISON: 'fresh memory is filled with NaN',
+  CUDA_VISIBLE_DEVICES: 'which cards are seen',
+  NVIDIA_TF32_OVERRIDE: 'cuBLAS is not used',
+};
+
+function settings(): Setting[] {
+  const names = [...new Set([...Object.keys(EFFECTS), ...Object.keys(process.env).filter(isOwn).sort()])];
+  return names.flatMap((name) => {
+    const value = process.env[name];
+    // Set to nothing hides every card; the library's own count as left out then.
+    if (value === undefined || (value === '' && isOwn(name))) return [];
+    return [{ name, value, effect: EFFECTS[name] ?? 'nothing: no variable of this name is read' }];
+  });
+}
+
+function isOwn(name: string): boolean {
+  return name.startsWith('FAST_WEIGHTS_');
 }
 
 /** What to do about a variable. */
@@ -58,7 +97,7 @@ const REMEDIES: Record<LoadAttempt['step'], string> = {
   'local build': 'in a clone, `npm run build:native` compiles it; it needs a C++ compiler, make and Python 3',
   'cuda package': 'see the card above',
   emulation: 'for tests of this library only',
-  prebuild: 'reinstall the package; for a platform without a prebuilt addon, build one in a clone',
+  prebuild: 'for a platform without a prebuilt addon, `npm run build:native` in a clone compiles one',
   js: 'pure JavaScript always works; report this as a bug',
 };
 
@@ -114,6 +153,8 @@ function examine(): DoctorReport {
     threads: hardwareThreads(),
     memory: machineMemory(),
     card: examineCard(),
+    defaultDevice: environment.length > 0 ? null : defaultDevice(),
+    settings: settings(),
     devices: inspectDevices().map((d) =>
       d.available && usable(d.device) ? { ...d, selfTest: selfTest(d.device) } : d,
     ),
@@ -169,9 +210,9 @@ function render(report: DoctorReport): string {
     `processor    ${report.processor}, ${report.threads} threads`,
     `memory       ${formatBytes(memory.free)} free of ${formatBytes(memory.total)}`,
     ...renderCard(report.card),
-    ...renderEnvironment(report.environment),
+    ...renderEnvironment(report.settings, report.environment),
     '',
-    'devices',
+    report.defaultDevice === null ? 'devices' : `devices (the default is ${report.defaultDevice})`,
     ...report.devices.map(renderDevice),
     '',
     'where the native addon was looked for',
@@ -183,17 +224,20 @@ function render(report: DoctorReport): string {
   return lines.join('\n');
 }
 
-function renderEnvironment(problems: Problem[]): string[] {
-  if (problems.length === 0) return [];
-  return ['', 'environment', ...problems.flatMap(({ message, remedy }) => [`  ✗ ${message}`, `      ${remedy}`])];
+function renderEnvironment(settings: Setting[], problems: Problem[]): string[] {
+  const lines = [
+    ...settings.map(({ name, value, effect }) => `  ${name}=${value}: ${effect}`),
+    ...problems.flatMap(({ message, remedy }) => [`  ✗ ${message}`, `      ${remedy}`]),
+  ];
+  return lines.length === 0 ? [] : ['', 'environment', ...lines];
 }
 
 function renderDevice({ device, available, name, reason, selfTest }: DeviceReport): string {
   if (!available) return `  ${mark(false)} ${device}: ${reason ?? 'not available'}`;
-  if (!selfTest) return `  ${mark(false)} ${device}: ${name}; not tried, see the environment above`;
-  const test = selfTest;
-  const verdict = `self-test ${test.passed ? 'passed' : 'FAILED'} (error ${test.error.toExponential(1)})`;
-  return `  ${mark(test.passed)} ${device}: ${name}; ${verdict}`;
+  const title = `${device}: ${name}`;
+  if (!selfTest) return `  ${mark(false)} ${title}; not tried, see the environment above`;
+  const { passed, error } = selfTest;
+  return `  ${mark(passed)} ${title}; self-test ${passed ? 'passed' : 'FAILED'} (error ${error.toExponential(1)})`;
 }
 
 function mark(ok: boolean): string {

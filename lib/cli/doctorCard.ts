@@ -26,7 +26,7 @@ export interface CardReport {
 }
 
 const REMEDIES: Record<Missing, string> = {
-  package: 'on Linux x64 with an NVIDIA GPU, `npm install fast-weights-cuda-linux-x64`; nothing to do otherwise',
+  package: 'on Linux x64 with an NVIDIA GPU, in a clone, `npm run build:cuda` compiles it; nothing to do otherwise',
   driver: 'install the NVIDIA driver, 580 or newer; in a container, start it with access to the GPU',
   'newer driver': 'update the NVIDIA driver to 580 or newer',
   card: '`nvidia-smi` should list a card; in a container or virtual machine, hand one through to it',
