@@ -22,6 +22,7 @@ export function describeData({ data }: RunConfig): string {
 function summary(config: RunConfig, metrics: readonly Metrics[], parameterCount: number): ReportRun['summary'] {
   const steps = metrics.filter((m) => m.loss !== undefined);
   const last = metrics.at(-1);
+  const speeds = steps.flatMap((m) => m.tokensPerSecond ?? []);
   const validation = metrics.findLast((m) => m.validation)?.validation;
   const { batchSize, accumulate, learningRate, seed } = config.training;
   const groups = Object.entries(validation?.groups ?? {}).map(
@@ -31,10 +32,14 @@ function summary(config: RunConfig, metrics: readonly Metrics[], parameterCount:
     data: describeData(config),
     parameters: formatCount(parameterCount),
     ...(validation && { 'validation loss (nats)': validation.loss, accuracy: percent(validation.accuracy) }),
+    ...(validation &&
+      validation.measured < validation.available && {
+        'validated on': `${validation.measured} of ${validation.available} sequences`,
+      }),
     ...Object.fromEntries(groups),
     steps: last?.step ?? 0,
     time: formatDuration(last?.seconds ?? 0),
-    'tokens per second': formatCount(median(steps.map((m) => m.tokensPerSecond!))),
+    ...(speeds.length > 0 && { 'tokens per second': formatCount(median(speeds)) }),
     'batch size': batchSize * accumulate,
     'learning rate': learningRate,
     device: config.device,
@@ -42,8 +47,12 @@ function summary(config: RunConfig, metrics: readonly Metrics[], parameterCount:
   };
 }
 
+/** Of the steps of a run, the share that the smooth lines look at to each side. */
+const NEIGHBOURS = 1 / 50;
+
 function charts(metrics: readonly Metrics[]): LineChart[] {
   const steps = metrics.filter((m) => m.loss !== undefined);
+  const timed = steps.filter((m) => m.tokensPerSecond !== undefined);
   const validations = metrics.filter((m) => m.validation);
   const x = steps.map((m) => m.step);
   const vx = validations.map((m) => m.step);
@@ -51,13 +60,14 @@ function charts(metrics: readonly Metrics[]): LineChart[] {
   const accuracies = ['accuracy', ...Object.keys(validations[0]?.validation?.groups ?? {})];
   const accuracyOf = (m: Metrics, name: string): number =>
     name === 'accuracy' ? m.validation!.accuracy : m.validation!.groups[name];
-  return [
+  const smoothing = 1 - 1 / Math.max(1, NEIGHBOURS * steps.length);
+  const all: LineChart[] = [
     {
       title: 'Loss',
       xLabel,
       yLabel: 'nats',
       series: [
-        { name: 'training', x, y: steps.map((m) => m.loss!), smoothing: 0.95 },
+        { name: 'training', x, y: steps.map((m) => m.loss!), smoothing },
         { name: 'validation', x: vx, y: validations.map((m) => m.validation!.loss) },
       ],
     },
@@ -72,15 +82,19 @@ function charts(metrics: readonly Metrics[]): LineChart[] {
       title: 'Gradient norm',
       xLabel,
       yScale: 'log',
-      series: [{ name: 'norm', x, y: steps.map((m) => m.gradNorm!), smoothing: 0.95 }],
+      series: [{ name: 'norm', x, y: steps.map((m) => m.gradNorm!), smoothing }],
     },
     {
       title: 'Speed',
       xLabel,
       yLabel: 'tokens per second',
-      series: [{ name: 'speed', x, y: steps.map((m) => m.tokensPerSecond!) }],
+      series: [{ name: 'speed', x: timed.map((m) => m.step), y: timed.map((m) => m.tokensPerSecond!) }],
     },
   ];
+  // Nothing is drawn of what there is not.
+  return all
+    .map((chart) => ({ ...chart, series: chart.series.filter(({ y }) => y.length > 0) }))
+    .filter(({ series }) => series.length > 0);
 }
 
 function percent(share: number): string {

@@ -1,5 +1,6 @@
 // What a memory answers, as a table: a row per question, a column per moment, right answers and wrong ones marked.
 import { argumentError, checkOptions, type OptionNames } from '../core';
+import { checkList, checkText } from './checks';
 import { escapeMarkup } from './format';
 
 export interface AnswerCell {
@@ -22,9 +23,14 @@ const CELL: OptionNames<AnswerCell> = { text: true, right: 'flag' };
 export function answerTable(answers: AnswerTable): string {
   checkOptions('answerTable', answers, TABLE);
   const { title, columnLabels, rows } = answers;
+  checkText('answerTable', 'title', title);
+  checkList('answerTable', 'columnLabels', columnLabels);
+  checkList('answerTable', 'rows', rows);
   const head = columnLabels.map((label) => `<th scope="col">${escapeMarkup(label)}</th>`).join('');
   const body = rows.map((row) => {
     checkOptions('answerTable', row, ROW);
+    checkText('answerTable', 'label', row.label);
+    checkList('answerTable', 'cells', row.cells);
     if (row.cells.length !== columnLabels.length) {
       const expected = `${columnLabels.length} cells in row ${row.label}`;
       throw argumentError('SHAPE', 'answerTable', 'rows', expected, `${row.cells.length}`);
@@ -41,6 +47,7 @@ ${body.join('\n')}
 /** Not by colour alone. */
 function markCell(cell: AnswerCell): string {
   checkOptions('answerTable', cell, CELL);
+  checkText('answerTable', 'text', cell.text);
   const text = escapeMarkup(cell.text);
   if (cell.right === undefined) return `<td>${text}</td>`;
   return cell.right ? `<td class="right">✓ ${text}</td>` : `<td class="wrong">✗ ${text}</td>`;

@@ -1,7 +1,8 @@
 // Line charts as SVG: several named series on one pair of axes. Text and axes take the surrounding text colour, and the
 // series' colours hold on light and dark grounds.
-import { argumentError, checkChoice, checkOptions, type OptionNames } from '../core';
+import { argumentError, checkChoice, checkInteger, checkOptions, type OptionNames } from '../core';
 import { canShow, makeAxis, type Axis, type Scale } from './axis';
+import { checkList, checkText, checkValues } from './checks';
 import { displayWidth } from './terminal';
 import { escapeMarkup, formatNumber } from './format';
 
@@ -11,7 +12,7 @@ export interface Series {
   x?: ArrayLike<number>;
   /** The line breaks at values that cannot be shown. */
   y: ArrayLike<number>;
-  /** Weight of the past in an exponential mean drawn over the pale raw values, in [0, 1). Default 0: none. */
+  /** Weight of the next neighbour in a mean drawn over the raw values, which become dots, in [0, 1). Default 0: none. */
   smoothing?: number;
   /** Index into the colours and into the dash patterns; default: the index of the series, and the first pattern. */
   colour?: number;
@@ -30,41 +31,84 @@ export interface LineChart {
 const SERIES: OptionNames<Series> = { name: true, x: true, y: true, smoothing: true, colour: true, dash: true };
 const CHART: OptionNames<LineChart> = { title: true, xLabel: true, yLabel: true, yScale: true, series: true };
 
-const WIDTH = 720;
-const HEIGHT = 340;
-const LEFT = 72;
-const RIGHT = 20;
-const BOTTOM = 48;
+const WIDTH = 520;
+const HEIGHT = 320;
+const LEFT = 66;
+const RIGHT = 16;
+const BOTTOM = 50;
 const TITLE = 34;
 const LEGEND_LINE = 20;
-const CHARACTER = 7.2;
+const CHARACTER = 7.6;
+/** In pixels of a chart as wide as it is, and where a narrow screen shrinks it. */
+const FONT = 13;
+const NARROW_FONT = 16;
 const COLOURS = ['#2f7ed8', '#e0662b', '#2a9d6f', '#b65fc9', '#c99a18', '#d4496f', '#1fa3b5', '#8c8c8c'];
 const DASHES = ['', '7 4', '2 3', '10 3 2 3'];
 
-/** The exponential mean of a series, started without bias; gaps stay gaps and do not touch the mean. */
+/**
+ * The mean around each value, each step away counting less by `smoothing`: both sides, so that it does not lag behind.
+ * Gaps stay gaps and do not touch the mean.
+ */
 export function smooth(values: ArrayLike<number>, smoothing: number): Float64Array {
-  let mean = 0;
-  let weight = 0;
-  return Float64Array.from(values, (x) => {
-    if (!Number.isFinite(x)) return NaN;
-    mean = smoothing * mean + (1 - smoothing) * x;
-    weight = smoothing * weight + (1 - smoothing);
-    return mean / weight;
-  });
+  checkValues('smooth', 'values', values);
+  checkSmoothing('smooth', smoothing);
+  const n = values.length;
+  const sums = new Float64Array(n);
+  const weights = new Float64Array(n);
+  // Past with present, then what comes after.
+  for (const forward of [true, false]) {
+    let sum = 0;
+    let weight = 0;
+    for (let i = 0; i < n; i++) {
+      const at = forward ? i : n - 1 - i;
+      const x = values[at];
+      if (!Number.isFinite(x)) continue;
+      sums[at] += smoothing * sum + (forward ? x : 0);
+      weights[at] += smoothing * weight + (forward ? 1 : 0);
+      sum = smoothing * sum + x;
+      weight = smoothing * weight + 1;
+    }
+  }
+  return sums.map((sum, i) => (weights[i] === 0 ? NaN : sum / weights[i]));
+}
+
+function checkSmoothing(where: string, smoothing: number): void {
+  if (typeof smoothing === 'number' && smoothing >= 0 && smoothing < 1) return;
+  throw argumentError('INVALID_ARGUMENT', where, 'smoothing', 'in [0, 1)', String(smoothing));
+}
+
+function checkSeries(series: Series): void {
+  const where = 'lineChart';
+  checkOptions(where, series, SERIES);
+  const { name, x, y, smoothing, colour, dash } = series;
+  checkText(where, 'name', name);
+  for (const [key, values] of Object.entries({ x, y })) {
+    if (key === 'y' || values !== undefined) checkValues(where, `${key} of series ${name}`, values);
+  }
+  if (x !== undefined && x.length !== y.length) {
+    throw argumentError('SHAPE', where, `series ${name}`, `as many x as y (${y.length})`, `${x.length}`);
+  }
+  if (smoothing !== undefined) checkSmoothing(where, smoothing);
+  for (const [key, index] of Object.entries({ colour, dash })) if (index !== undefined) checkInteger(where, key, index);
 }
 
 /** The chart as one `<svg>` element, which is also a file of its own. */
 export function lineChart(chart: LineChart): string {
   checkOptions('lineChart', chart, CHART);
   const scale = checkChoice('lineChart', 'yScale', chart.yScale ?? 'linear', ['linear', 'log']);
-  for (const series of chart.series) checkOptions('lineChart', series, SERIES);
+  checkText('lineChart', 'title', chart.title);
+  for (const key of ['xLabel', 'yLabel'] as const) {
+    if (chart[key] !== undefined) checkText('lineChart', key, chart[key]);
+  }
+  checkList('lineChart', 'series', chart.series);
+  chart.series.forEach(checkSeries);
   const lines = chart.series.map((series, i) => line(series, i));
   const legend = legendRows(lines);
   const top = TITLE + legend.height;
   const xAxis = makeAxis(
     lines.flatMap((l) => l.points.filter((p) => canShow(p.y, scale)).map((p) => p.x)),
     'linear',
-    8,
+    6,
   );
   const yAxis = makeAxis(
     lines.flatMap((l) => l.points.map((p) => p.y)),
@@ -77,9 +121,10 @@ export function lineChart(chart: LineChart): string {
   const title = escapeMarkup(chart.title);
   return [
     `<svg class="fw-chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" `,
-    `role="img" aria-label="${escapeMarkup(describeChart(chart))}" font-family="system-ui, sans-serif" font-size="12" fill="currentColor">\n`,
+    `role="img" aria-label="${escapeMarkup(describeChart(chart))}" font-family="system-ui, sans-serif" font-size="${FONT}" fill="currentColor">\n`,
     '<style>.fw-chart { color: #1c2024; max-width: 100%; height: auto; } ',
     '@media (prefers-color-scheme: dark) { .fw-chart { color: #e4e6e8; } } ',
+    `@media (max-width: 30rem) { .fw-chart { font-size: ${NARROW_FONT}px; } } `,
     '@media print { .fw-chart { color: #000; } }</style>\n',
     `<text x="${LEFT}" y="20" font-size="15" font-weight="600">${title}</text>\n`,
     legend.markup,
@@ -103,12 +148,6 @@ interface Line {
 
 function line(series: Series, index: number): Line {
   const { name, x, y, smoothing = 0 } = series;
-  if (x !== undefined && x.length !== y.length) {
-    throw argumentError('SHAPE', 'lineChart', `series ${name}`, `as many x as y (${y.length})`, `${x.length}`);
-  }
-  if (!(smoothing >= 0 && smoothing < 1)) {
-    throw argumentError('INVALID_ARGUMENT', 'lineChart', 'smoothing', 'in [0, 1)', String(smoothing));
-  }
   const join = (values: ArrayLike<number>): Line['points'] =>
     Array.from(values, (value, i) => ({ x: x?.[i] ?? i, y: value })).filter((p) => canShow(p.x, 'linear'));
   return {
@@ -170,6 +209,11 @@ function legendRows(lines: readonly Line[]): { markup: string; height: number } 
 }
 
 function drawLine(l: Line, scale: Scale, px: (x: number) => number, py: (y: number) => number): string {
+  const cloud = (points: Line['points']): string => {
+    const dots = thin(points, scale).flatMap((p) => (p ? `M${fixed(px(p.x))} ${fixed(py(p.y))}h0` : []));
+    const style = `fill="none" stroke="${l.colour}" stroke-opacity="0.45" stroke-linecap="round" stroke-width="3"`;
+    return dots.length === 0 ? '' : `<path d="${dots.join('')}" ${style} />\n`;
+  };
   const stroke = (points: Line['points'], width: number, opacity: number): string => {
     const shown = thin(points, scale).map((p) => p && `${fixed(px(p.x))} ${fixed(py(p.y))}`);
     let path = '';
@@ -187,7 +231,7 @@ function drawLine(l: Line, scale: Scale, px: (x: number) => number, py: (y: numb
       dots && `<path d="${dots}" ${style} stroke-width="${width + 4}" />\n`,
     ].join('');
   };
-  return l.smoothed ? stroke(l.points, 1, 0.3) + stroke(l.smoothed, 2, 1) : stroke(l.points, 2, 1);
+  return l.smoothed ? cloud(l.points) + stroke(l.smoothed, 2, 1) : stroke(l.points, 2, 1);
 }
 
 /**

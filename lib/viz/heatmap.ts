@@ -1,7 +1,8 @@
 // Signed matrices as pictures: blue below zero, red above, and transparent at zero, so that they sit on a light page, a
 // dark page and paper alike.
 import { base64 } from '../platform';
-import { argumentError, checkOptions, type OptionNames } from '../core';
+import { argumentError, checkInteger, checkOptions, type OptionNames } from '../core';
+import { checkLimit, checkList, checkText } from './checks';
 import { escapeMarkup, formatNumber } from './format';
 import { checkMatrix, colourOf, commonLimit, extent, type Matrix, NEGATIVE, POSITIVE } from './matrix';
 import { encodePng } from './png';
@@ -24,8 +25,9 @@ const GRID: OptionNames<HeatmapGrid> = { title: true, columnLabels: true, rows: 
 const ROW: OptionNames<HeatmapRow> = { label: true, cells: true };
 
 /** A matrix as a PNG, one pixel per entry, first row on top; entries that are not numbers are grey. */
-export function heatmapPng(matrix: Matrix, limit = commonLimit([matrix])): Uint8Array {
+export function heatmapPng(matrix: Matrix, limit = limitOf('heatmapPng', matrix)): Uint8Array {
   const { rows, columns, data } = checkMatrix('heatmapPng', matrix);
+  checkLimit('heatmapPng', limit);
   const rgba = new Uint8Array(rows * columns * 4);
   for (let i = 0; i < rows * columns; i++) {
     const colour = colourOf(data[i], limit);
@@ -35,7 +37,16 @@ export function heatmapPng(matrix: Matrix, limit = commonLimit([matrix])): Uint8
 }
 
 /** An `<img>` of about `size` pixels a side, every entry a square of whole pixels. */
-export function heatmapImage(matrix: Matrix, description: string, limit = commonLimit([matrix]), size = 128): string {
+export function heatmapImage(
+  matrix: Matrix,
+  description: string,
+  limit = limitOf('heatmapImage', matrix),
+  size = 128,
+): string {
+  checkMatrix('heatmapImage', matrix);
+  checkText('heatmapImage', 'description', description);
+  checkLimit('heatmapImage', limit);
+  checkInteger('heatmapImage', 'size', size, 1);
   if (matrix.rows * matrix.columns === 0) return '<span class="fw-empty">empty</span>';
   const scale = Math.max(1, Math.floor(size / Math.max(matrix.rows, matrix.columns)));
   const [low, high] = extent(matrix.data);
@@ -47,18 +58,28 @@ export function heatmapImage(matrix: Matrix, description: string, limit = common
   return `<img class="fw-heat" src="${url}" alt="${alt}" title="${alt}" width="${matrix.columns * scale}" height="${matrix.rows * scale}" />`;
 }
 
+function limitOf(where: string, matrix: Matrix): number {
+  return commonLimit([checkMatrix(where, matrix)]);
+}
+
 /** The grid as an HTML table with a key to its colours; `heatmapStyle` is its look. */
 export function heatmapGrid(grid: HeatmapGrid): string {
   checkOptions('heatmapGrid', grid, GRID);
+  checkText('heatmapGrid', 'title', grid.title);
+  checkList('heatmapGrid', 'columnLabels', grid.columnLabels);
+  checkList('heatmapGrid', 'rows', grid.rows);
   for (const row of grid.rows) {
     checkOptions('heatmapGrid', row, ROW);
+    checkText('heatmapGrid', 'label', row.label);
+    checkList('heatmapGrid', 'cells', row.cells);
+    for (const cell of row.cells) checkMatrix('heatmapGrid', cell);
     const { label, cells } = row;
     if (cells.length === grid.columnLabels.length) continue;
     const expected = `${grid.columnLabels.length} matrices in row ${label}`;
     throw argumentError('SHAPE', 'heatmapGrid', 'rows', expected, `${cells.length}`);
   }
   const matrices = grid.rows.flatMap((row) => row.cells);
-  const limit = grid.limit ?? commonLimit(matrices);
+  const limit = checkLimit('heatmapGrid', grid.limit ?? commonLimit(matrices));
   const head = grid.columnLabels.map((label) => `<th scope="col">${escapeMarkup(label)}</th>`).join('');
   const body = grid.rows.map(({ label, cells }) => {
     const images = cells.map((cell, i) => {

@@ -1,5 +1,6 @@
 // Matrices as the pictures take them: a flat row-major array, its common scale, and the colour of a value.
-import { argumentError, checkInteger } from '../core';
+import { argumentError, checkInteger, describe } from '../core';
+import { checkValues } from './checks';
 
 /** Row-major [rows, columns]; of a fast weight matrix [K, V] rows are keys and columns values. */
 export interface Matrix {
@@ -9,8 +10,12 @@ export interface Matrix {
 }
 
 export function checkMatrix(where: string, matrix: Matrix): Matrix {
+  if (typeof matrix !== 'object' || matrix === null) {
+    throw argumentError('INVALID_ARGUMENT', where, 'matrix', '{ rows, columns, data }', describe(matrix));
+  }
   checkInteger(where, 'matrix.rows', matrix.rows);
   checkInteger(where, 'matrix.columns', matrix.columns);
+  checkValues(where, 'matrix.data', matrix.data);
   if (matrix.data.length !== matrix.rows * matrix.columns) {
     const expected = `${matrix.rows} x ${matrix.columns} numbers`;
     throw argumentError('SHAPE', where, 'matrix.data', expected, `${matrix.data.length}`);

@@ -1,6 +1,7 @@
 // Progress of a training run on a stream: one line redrawn in place on a terminal, a plain line now and then elsewhere.
 // The cursor is never hidden, so nothing has to be undone when a process dies.
 import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../core';
+import { checkText } from './checks';
 import { formatCount, formatDuration, formatNumber } from './format';
 import { bar, displayWidth } from './terminal';
 
@@ -60,6 +61,7 @@ export function createProgress(stream: ProgressStream, options: ProgressOptions)
   checkOptions('createProgress', options, OPTIONS);
   const { total, label } = options;
   if (total !== undefined) checkInteger('createProgress', 'total', total);
+  if (label !== undefined) checkText('createProgress', 'label', label);
   const start = checkInteger('createProgress', 'start', options.start ?? 0, 0, total);
   const interval = 1000 * checkNumber('createProgress', 'interval', options.interval ?? 10, 0);
   const now = options.now ?? (() => performance.now());
@@ -82,6 +84,8 @@ export function createProgress(stream: ProgressStream, options: ProgressOptions)
   return {
     update(next) {
       checkOptions('progress', next, FIELDS);
+      checkInteger('progress', 'step', next.step);
+      if (next.total !== undefined) checkInteger('progress', 'total', next.total);
       if (ended) return;
       const given = Object.entries(next).filter(([, value]) => value !== undefined);
       fields = { ...fields, ...Object.fromEntries(given) };

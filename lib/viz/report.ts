@@ -1,7 +1,8 @@
 // A training report as one HTML file that needs nothing else: summary, curves, fast weight matrices, samples; one run,
 // or several side by side.
-import { checkOptions, type OptionNames } from '../core';
+import { argumentError, checkOptions, describe, type OptionNames } from '../core';
 import { answerStyle, answerTable, type AnswerTable } from './answers';
+import { checkList, checkText } from './checks';
 import { lineChart, type LineChart } from './curves';
 import { escapeMarkup, formatNumber } from './format';
 import { heatmapGrid, heatmapStyle, type HeatmapGrid } from './heatmap';
@@ -48,10 +49,10 @@ const SAMPLE: OptionNames<ReportSample> = { title: true, prompt: true, text: tru
 export function renderReport(report: Report): string {
   checkOptions('renderReport', report, REPORT);
   const { runs } = report;
-  for (const run of runs) {
-    checkOptions('renderReport', run, RUN);
-    for (const sample of run.samples ?? []) checkOptions('renderReport', sample, SAMPLE);
-  }
+  checkText('renderReport', 'title', report.title);
+  if (report.subtitle !== undefined) checkText('renderReport', 'subtitle', report.subtitle);
+  checkList('renderReport', 'runs', runs);
+  runs.forEach(checkRun);
   const title = escapeMarkup(report.title);
   return [
     '<!DOCTYPE html>',
@@ -78,6 +79,23 @@ export function renderReport(report: Report): string {
   ]
     .filter((part, i, all) => part !== '' || i === all.length - 1)
     .join('\n');
+}
+
+function checkRun(run: ReportRun): void {
+  const where = 'renderReport';
+  checkOptions(where, run, RUN);
+  checkText(where, 'name', run.name);
+  if (typeof run.summary !== 'object' || run.summary === null) {
+    throw argumentError('INVALID_ARGUMENT', where, 'summary', 'values by label', describe(run.summary));
+  }
+  checkList(where, 'charts', run.charts ?? []);
+  checkList(where, 'samples', run.samples ?? []);
+  for (const sample of run.samples ?? []) {
+    checkOptions(where, sample, SAMPLE);
+    checkText(where, 'sample title', sample.title);
+    checkText(where, 'sample prompt', sample.prompt ?? '');
+    checkText(where, 'sample text', sample.text);
+  }
 }
 
 function section(title: string, body: string): string {

@@ -1,5 +1,6 @@
 // Text pictures for a terminal: sparklines, bars, tables, matrices in 256 colours. Pure functions that return strings.
 import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../core';
+import { checkLimit, checkList, checkValues } from './checks';
 import { checkMatrix, colourOf, commonLimit, extent, type Matrix } from './matrix';
 
 const LEVELS = '▁▂▃▄▅▆▇█';
@@ -9,7 +10,12 @@ const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
  * One character per value, or per mean of neighbours if there are more than `width`; a blank where none is finite. Levels
  * go from the smallest to the largest, or over a `range`.
  */
-export function sparkline(values: ArrayLike<number>, width = values.length, range?: readonly [number, number]): string {
+export function sparkline(
+  values: ArrayLike<number>,
+  width = values?.length,
+  range?: readonly [number, number],
+): string {
+  checkValues('sparkline', 'values', values);
   const cells = Math.min(values.length, checkInteger('sparkline', 'width', width));
   const means = Array.from({ length: cells }, (_, i) => {
     const from = Math.floor((i * values.length) / cells);
@@ -36,6 +42,9 @@ export function bar(fraction: number, width: number): string {
 
 /** Rows in aligned columns under a header; columns of numbers stand flush right. */
 export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  checkList('table', 'header', header);
+  checkList('table', 'rows', rows);
+  for (const row of rows) checkList('table', 'row', row);
   const text = [header, ...rows].map((row) => header.map((_, c) => String(row[c] ?? '')));
   const widths = header.map((_, c) => Math.max(...text.map((row) => displayWidth(row[c]))));
   const numeric = header.map((_, c) => rows.length > 0 && rows.every((row) => typeof row[c] === 'number'));
@@ -67,7 +76,7 @@ export function heat(matrix: Matrix, options: HeatOptions = {}): string {
   checkOptions('heat', options, HEAT);
   checkMatrix('heat', matrix);
   const width = checkInteger('heat', 'width', options.width ?? 80, 1);
-  const limit = checkNumber('heat', 'limit', options.limit ?? commonLimit([matrix]), Number.MIN_VALUE);
+  const limit = checkLimit('heat', options.limit ?? commonLimit([matrix]));
   const { rows, columns, data } = pool(matrix, Math.ceil(matrix.columns / width) || 1);
   const lines: string[] = [];
   for (let r = 0; r < rows; r += 2) {

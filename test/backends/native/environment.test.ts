@@ -117,7 +117,9 @@ describe('wishes of the environment', function () {
   it('doctor names the default device and the variables that change anything, and nothing that is not published', async () => {
     const set = { FAST_WEIGHTS_DEVICE: 'js', CUDA_VISIBLE_DEVICES: '', FAST_WEIGHTS_IAS: 'avx2', NO_COLOR: '1' };
     const { stdout } = await doctor(set);
-    expect(stdout).to.include('the default is js').and.to.match(/ {2}FAST_WEIGHTS_DEVICE=js: the default device/);
+    expect(stdout)
+      .to.include('the default is js')
+      .and.to.match(/ {2}FAST_WEIGHTS_DEVICE=js: the default device/);
     expect(stdout).to.match(/ {2}CUDA_VISIBLE_DEVICES=: which cards/);
     expect(stdout).to.match(/ {2}FAST_WEIGHTS_IAS=avx2: nothing/);
     expect(stdout).to.not.match(/NO_COLOR|FAST_WEIGHTS_ISA=|npm install/);
