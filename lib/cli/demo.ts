@@ -2,7 +2,7 @@
 // tell them apart. Then a long stream through the better one, in constant memory.
 import { packageVersion, resolve } from '../platform';
 import { Command } from 'commander';
-import { type Device, withSeed } from '../core';
+import { type Device, FastWeightsError, withSeed } from '../core';
 import { Session } from '../inference';
 import { writeFileAtomic } from '../io';
 import { formatBytes, formatCount, formatDuration, type ReportRun, renderReport } from '../viz';
@@ -11,7 +11,7 @@ import { fillTraining, reportRun, RunFolder, Trainer } from '../train';
 import { LiveBars } from './demoBars';
 import { type MemoryRule, RecallNetwork } from './demoNetwork';
 import { type Story, storyReport, storyText, tellStory } from './demoStory';
-import { withInterrupt } from './interrupt';
+import { isAborted, withInterrupt } from './interrupt';
 import { columnsOf, fitParts, screen, wrapText } from './terminal';
 import { addDeviceOptions, chooseDevice, describeDevice, type DeviceOptions, freeFolder, wholeNumber } from './options';
 
@@ -121,16 +121,24 @@ async function trainBoth(device: Device, scale: Scale, out: string, signal: Abor
     scale.steps,
   );
   const begun = performance.now();
-  await Promise.all(
+  // What ends one of them ends both, and both have saved before anything else is said.
+  const either = new AbortController();
+  const stop = AbortSignal.any([signal, either.signal]);
+  const ends = await Promise.allSettled(
     runs.map(({ trainer }, i) =>
-      trainer.run({
-        signal,
-        onMetrics: ({ step, validation }) => {
-          if (validation && !signal.aborted) bars.update(i, step, validation.groups.replaced);
-        },
-      }),
+      trainer
+        .run({
+          signal: stop,
+          onMetrics: ({ step, validation }) => {
+            if (validation && !stop.aborted) bars.update(i, step, validation.groups.replaced);
+          },
+        })
+        .finally(() => trainer.progress < 1 && either.abort()),
     ),
   );
+  const failures = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []));
+  if (signal.aborted) throw new FastWeightsError('ABORTED', 'the demo was stopped', { cause: failures[0] });
+  if (failures.length > 0) throw failures.find((reason) => !isAborted(reason)) ?? failures[0];
   bars.done();
   console.log(`trained in ${formatDuration((performance.now() - begun) / 1000)}\n`);
   return runs;

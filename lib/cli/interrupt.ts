@@ -29,18 +29,22 @@ export function isAborted(error: unknown): error is FastWeightsError {
  */
 export async function withInterrupt<T>(work: (signal: AbortSignal) => Promise<T>, notice = 'stopping'): Promise<T> {
   const controller = new AbortController();
-  let by: Signal | undefined;
+  // As the handlers leave it, which the compiler does not see.
+  let by = undefined as Signal | undefined;
   stop = (signal) => {
-    if (by !== undefined && signal !== 'SIGPIPE') process.exit(CODES[signal]);
+    // A terminal that goes hangs up more than once.
+    const again = signal === 'SIGINT' ? by !== undefined && by !== 'SIGPIPE' : signal === 'SIGTERM' && by === signal;
+    if (again) process.exit(CODES[signal]);
+    if (by === undefined || by === 'SIGPIPE') by = signal;
+    if (controller.signal.aborted) return;
     if (notice !== '' && signal !== 'SIGPIPE') console.error(`\n${notice}; once more to stop at once`);
-    by ??= signal;
     controller.abort(signal);
   };
   const signals = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map((name) => [name, () => stop?.(name)] as const);
   for (const [name, handler] of signals) process.on(name, handler);
   try {
     const result = await work(controller.signal);
-    if (by !== undefined) throw new Stopped(CODES[by as Signal], '');
+    if (by !== undefined) throw new Stopped(CODES[by], '');
     return result;
   } catch (error) {
     throw by !== undefined && isAborted(error) ? new Stopped(CODES[by], error.message) : error;
@@ -59,7 +63,7 @@ export function minding(stream: NodeJS.WriteStream): void {
     if (code === 'EIO') return;
     if (code === 'EPIPE') {
       if (stop) stop('SIGPIPE');
-      else process.exit(0);
+      else process.exit();
       return;
     }
     console.error(`error: cannot write: ${message}`);

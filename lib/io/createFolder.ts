@@ -6,22 +6,18 @@ import { systemCode } from './failure';
  * Like `mkdir` with `recursive`, which never returns on file systems that answer ENOENT below an existing folder (procfs
  * on Linux): here every parent is made once, and then the answer counts. Returns the folders that were made, parents first.
  */
-export async function createFolder(path: string): Promise<string[]> {
+export function createFolder(path: string): Promise<string[]> {
+  return make(path, true);
+}
+
+async function make(path: string, withParents: boolean): Promise<string[]> {
   try {
     await mkdir(path);
     return [path];
   } catch (error) {
     if (systemCode(error) === 'EEXIST' && (await stat(path)).isDirectory()) return [];
     const parent = dirname(path);
-    const missing = systemCode(error) === 'ENOENT' && parent !== path && !(await exists(parent));
-    if (!missing) throw error;
-    return [...(await createFolder(parent)), ...(await createFolder(path))];
+    if (!withParents || systemCode(error) !== 'ENOENT' || parent === path) throw error;
+    return [...(await make(parent, true)), ...(await make(path, false))];
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -19,14 +19,7 @@ import { AdamW, clipFactor, cosine, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
 import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
 import { fillTraining, type TrainingConfig } from './config';
-import {
-  batchTensors,
-  evaluate,
-  type EvaluateOptions,
-  type Evaluation,
-  inMode,
-  type TrainableModel,
-} from './evaluate';
+import { batchTensors, evaluate, type EvaluateOptions, type Evaluation, inMode, type TrainableModel } from './evaluate';
 import { causeOf, checkParameters, explained } from './finite';
 import { type Metrics, type RunFolder } from './runFolder';
 

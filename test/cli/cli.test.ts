@@ -169,49 +169,52 @@ describe('the command line', function () {
     });
   });
 
-  it('saves on Ctrl-C, says how to go on, and ends with 130', async () => {
-    await withFolder(async (dir) => {
-      const { child, finished } = start([
-        ...TASK,
-        '--steps',
-        '100000',
-        '--validate-every',
-        '5',
-        '--checkpoint-every',
-        '5',
-        '--out',
-        dir,
-      ]);
-      await until(child, () => existsSync(join(dir, 'checkpoints', 'step-5')));
-      child.kill('SIGINT');
-      const { code, err } = await finished;
-      expect(code, err).to.equal(130);
-      expect(err).to.include(`--resume ${dir}`);
-      const stopped = Number(/stopped after step (\d+)/.exec(err)![1]);
-      expect(readdirSync(join(dir, 'checkpoints'))).to.include(`step-${stopped}`);
-      const resumed = await run('train', '--resume', dir, '--steps', String(stopped + 2), '--json');
-      expect((JSON.parse(resumed.out) as { step: number }).step).to.equal(stopped + 2);
+  it('saves when it is told to stop, says how to go on, and ends with the code of the signal', async () => {
+    const long = ['--steps', '100000', '--validate-every', '5', '--checkpoint-every', '5'];
+    const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+    await withFolder(async (root) => {
+      const stop = async (name: keyof typeof codes): Promise<void> => {
+        const dir = join(root, name);
+        const { child, finished } = start([...TASK, ...long, '--out', dir]);
+        await until(child, () => existsSync(join(dir, 'checkpoints', 'step-5')));
+        child.kill(name);
+        if (name === 'SIGHUP') child.kill(name);
+        const { code, err } = await finished;
+        expect(code, err).to.equal(codes[name]);
+        expect(err).to.include(`--resume ${dir}`).and.to.not.include('error');
+        const stopped = Number(/stopped after step (\d+)/.exec(err)![1]);
+        expect(readdirSync(join(dir, 'checkpoints'))).to.include(`step-${stopped}`);
+        expect(existsSync(join(dir, 'report.html'))).to.equal(true);
+        if (name !== 'SIGINT') return;
+        const resumed = await run('train', '--resume', dir, '--steps', String(stopped + 2), '--json');
+        expect((JSON.parse(resumed.out) as { step: number }).step).to.equal(stopped + 2);
+      };
+      await Promise.all((Object.keys(codes) as (keyof typeof codes)[]).map(stop));
     });
   });
 
-  it('ends quietly when its reader wants no more', async () => {
+  it('ends a text with what was written, quietly where its reader wants no more', async () => {
     await withFolder(async (dir) => {
       const text = join(dir, 'text.txt');
       writeFileSync(text, 'abcdefgh'.repeat(100));
       await run('train', '--text', text, ...SMALL, '--length', '16', '--steps', '2', '--out', join(dir, 'run'));
-      const { child, finished } = start([
-        'generate',
-        '--checkpoint',
-        join(dir, 'run'),
-        '--prompt',
-        'ab',
-        '--max-tokens',
-        '1000000',
-      ]);
-      child.stdout!.once('data', () => child.stdout!.destroy());
-      const { code, err } = await finished;
-      expect(code).to.equal(0);
-      expect(err).to.equal('');
+      const endless = ['generate', '--checkpoint', join(dir, 'run'), '--prompt', 'ab', '--max-tokens', '1000000'];
+      const [unread, ...stopped] = [start(endless), start(endless), start(endless)];
+      unread.child.stdout!.once('data', () => unread.child.stdout!.destroy());
+      expect(await unread.finished).to.include({ code: 0, err: '' });
+      for (const [i, name] of (['SIGINT', 'SIGTERM'] as const).entries()) {
+        const { child, finished } = stopped[i];
+        let length = 0;
+        child.stdout!.on('data', (text: Buffer) => {
+          length += text.length;
+          if (length > 100) child.kill(name);
+        });
+        const { code, out, err } = await finished;
+        expect(code, err).to.equal(i === 0 ? 130 : 143);
+        expect(out.startsWith('ab')).to.equal(true);
+        expect(out.endsWith('\n')).to.equal(true);
+        expect(err).to.match(/^stopped after \d+ tokens in .*\n$/);
+      }
     });
   });
 
@@ -221,7 +224,8 @@ describe('the command line', function () {
       expect(code, err).to.equal(0);
       expect(out).to.include('delta rule').and.to.include('resident memory');
       expect(readFileSync(join(dir, 'report.html'), 'utf8'))
-        .to.include('A worked example')
+        .to.include('Asked at the end')
+        .and.to.include('Every key, asked before and after')
         .and.to.include('data:image/png');
     });
   });
