@@ -4,7 +4,11 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { FastWeightsError } from '../../lib/core';
 import {
+  answerTable,
+  bar,
+  createProgress,
   encodePng,
+  heat,
   heatmapGrid,
   heatmapImage,
   heatmapPng,
@@ -13,6 +17,8 @@ import {
   renderReport,
   type Report,
   smooth,
+  sparkline,
+  table,
 } from '../../lib/viz';
 import { makeAxis } from '../../lib/viz/axis';
 
@@ -147,6 +153,14 @@ describe('line charts', () => {
     expect(lineChart(chart)).to.equal(lineChart(chart));
   });
 
+  it('smooths without lag, and shows the raw points beside the mean', () => {
+    const falling = Float64Array.from({ length: 200 }, (_, i) => 200 - i);
+    const mean = smooth(falling, 0.9);
+    for (let i = 60; i < 140; i++) expect(mean[i]).to.be.closeTo(falling[i], 0.1);
+    expect([...smooth([1, 3, 2], 0.5)]).to.eql([(1 + 1.5 + 0.5) / 1.75, (0.5 + 3 + 1) / 2, (0.25 + 1.5 + 2) / 1.75]);
+    expect(chartOf([1, 3, 2]).match(/h0/g)).to.have.lengthOf(3);
+  });
+
   it('smooths without bias at the start and across gaps', () => {
     expect([...smooth([2, 2, NaN, 2], 0.9)].map((x) => Math.round(x * 1e9) / 1e9)).to.eql([2, 2, NaN, 2]);
     expect(smooth([0, 1], 0.5)[1]).to.be.closeTo(0.5 / 0.75, 1e-12);
@@ -183,6 +197,63 @@ describe('line charts', () => {
       ),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe('options of pictures', () => {
+  it('are refused by name, whatever is wrong with them', () => {
+    const series = { name: 'a', y: [1, 2] };
+    const chart =
+      (change: object): (() => string) =>
+      () =>
+        lineChart({ title: 't', series: [{ ...series, ...change }] });
+    const grid = { title: 'g', columnLabels: ['c'], rows: [{ label: 'r', cells: [matrix] }] };
+    const bad = <T>(value: unknown): T => value as T;
+    const cases: [() => unknown, string][] = [
+      [chart({ colour: -1 }), 'colour'],
+      [chart({ colour: 1.5 }), 'colour'],
+      [chart({ dash: NaN }), 'dash'],
+      [chart({ smoothing: '0.5' }), 'smoothing'],
+      [chart({ y: 3 }), 'y of series a'],
+      [chart({ x: {} }), 'x of series a'],
+      [chart({ name: 7 }), 'name'],
+      [() => lineChart(bad({ title: 't', series: series })), 'series'],
+      [() => lineChart(bad({ series: [] })), 'title'],
+      [() => smooth([1], 2), 'smoothing'],
+      [() => heatmapPng(matrix, 0), 'limit'],
+      [() => heatmapPng(matrix, -1), 'limit'],
+      [() => heatmapPng(matrix, NaN), 'limit'],
+      [() => heatmapPng(bad(null)), 'matrix'],
+      [() => heatmapImage(matrix, 'd', Infinity), 'limit'],
+      [() => heatmapImage(matrix, 'd', 1, 0), 'size'],
+      [() => heatmapImage(matrix, 'd', 1, 12.5), 'size'],
+      [() => heatmapImage(bad({ rows: 1, columns: 1 }), 'd'), 'matrix.data'],
+      [() => heatmapGrid({ ...grid, limit: 0 }), 'limit'],
+      [() => heatmapGrid(bad({ ...grid, rows: null })), 'rows'],
+      [() => heatmapGrid(bad({ ...grid, columnLabels: 'c' })), 'columnLabels'],
+      [() => heat(matrix, { limit: -1 }), 'limit'],
+      [() => heat(matrix, { width: 0 }), 'width'],
+      [() => bar(0.5, -1), 'width'],
+      [() => sparkline([1], 1, [0, NaN]), 'range'],
+      [() => sparkline(bad(undefined)), 'values'],
+      [() => table(bad('header'), []), 'header'],
+      [() => answerTable({ title: 't', columnLabels: ['c'], rows: [{ label: 'r', cells: [] }] }), 'rows'],
+      [() => renderReport(bad({ runs: [] })), 'title'],
+      [() => renderReport(bad({ title: 't', runs: {} })), 'runs'],
+      [() => renderReport({ title: 't', runs: [bad({ name: 'a' })] }), 'summary'],
+      [() => createProgress({ write: () => 0 }, { total: -1 }), 'total'],
+      [() => createProgress({ write: () => 0 }, {}).update({ step: 0.5 }), 'step'],
+    ];
+    for (const [draw, argument] of cases) {
+      let error: unknown;
+      try {
+        draw();
+      } catch (thrown) {
+        error = thrown;
+      }
+      expect(error, `${argument}: ${String(draw)}`).to.be.instanceOf(FastWeightsError);
+      expect((error as FastWeightsError).message, String(draw)).to.include(argument);
+    }
   });
 });
 
@@ -244,6 +315,19 @@ describe('report', () => {
         ],
       },
     ],
+    answers: {
+      title: nasty,
+      columnLabels: [nasty, 'b'],
+      rows: [
+        {
+          label: nasty,
+          cells: [
+            { text: nasty, right: false },
+            { text: 'v1', right: true },
+          ],
+        },
+      ],
+    },
     fastWeights: { title: nasty, columnLabels: [nasty], rows: [{ label: nasty, cells: [matrix] }] },
     samples: [{ title: nasty, prompt: nasty, text: `\n${nasty}` }],
   });
@@ -259,6 +343,25 @@ describe('report', () => {
       expect(html.replaceAll('xmlns="http://www.w3.org/2000/svg"', '')).to.not.match(/https?:/);
       expect(html).to.not.match(/[\0\ud800-\udfff]/);
     }
+  });
+
+  it('marks what a memory answers right and wrong, not by colour alone', () => {
+    const html = renderReport({ title: 't', runs: [run('a')] });
+    expect(html)
+      .to.match(/class="wrong">✗ /)
+      .and.to.include('class="right">✓ v1');
+  });
+
+  it('has charts in two columns where there is room, and larger text where there is little', () => {
+    const html = renderReport({ title: 't', runs: [run('a')] });
+    const [, wide] = /main \{ max-width: (\d+)rem/.exec(html)!;
+    const [, column] = /\.charts \{.*minmax\(min\((\d+)rem/.exec(html)!;
+    expect(Number(wide)).to.be.above(2 * Number(column) + 8);
+    const [, width, size] = /viewBox="0 0 (\d+) \d+".*?max-width: 30rem\) \{ .fw-chart \{ font-size: (\d+)px/s.exec(
+      html,
+    )!;
+    // On a screen of 420 pixels, of which paddings take 60.
+    expect((Number(size) * 360) / Number(width)).to.be.at.least(11);
   });
 
   it('keeps a leading newline of a sample', () => {

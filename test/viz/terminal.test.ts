@@ -62,6 +62,7 @@ describe('terminal pictures', () => {
     expect(sparkline([0, NaN, 1])).to.equal('▁ █');
     expect(sparkline([2, 2])).to.equal('▄▄');
     expect(sparkline([])).to.equal('');
+    expect(sparkline([0.5, 1, 2, -1], 4, [0, 1])).to.equal('▅██▁');
     expect(sparkline([NaN, Infinity])).to.equal('  ');
   });
 
@@ -143,6 +144,17 @@ describe('progress', () => {
       expect(displayWidth(line), `${columns}`).to.be.below(Math.max(columns, 1));
       if (columns > 90) expect(line).to.include('ETA 10.0 s').and.include('█');
     }
+  });
+
+  it('counts without a bar until it is known how many there are, under a name', () => {
+    let clock = 0;
+    const stream = new Recorder(true);
+    const progress = createProgress(stream, { label: 'windows', now: () => clock });
+    progress.update({ step: 3 });
+    expect(stream.text).to.equal('\r\x1b[2Kwindows step 3  0 ms');
+    clock = 1000;
+    progress.update({ step: 5, total: 10 });
+    expect(stream.text).to.match(/█+.*windows 5\/10 {2}ETA 1\.0 s {2}1\.0 s$/);
   });
 
   it('prints notes above the bar', () => {
