@@ -304,7 +304,7 @@ async function repeatedConfigs(path: string, options: TrainCommandOptions, comma
   const { tokens, length: sequenceLength, taskOptions, hiddenSize, layers: numLayers, heads: numHeads } = options;
   const changed =
     'task' in data
-      ? ({ ...data, options: { ...data.options, ...taskOptions } })
+      ? { ...data, options: { ...data.options, ...taskOptions } }
       : { ...data, ...defined({ tokens, sequenceLength }) };
   const sizes = defined({ hiddenSize, numLayers, numHeads });
   const names = options.model === undefined ? [base.model.name] : modelNames(options.model);

@@ -3,7 +3,7 @@ import { FastWeightsError } from '../core';
 import { formatNumber, renderReport, type ReportRun, type ReportSample } from '../viz';
 import { describeData, reportRun, type Run, type TrainingConfig, type TrainingResult } from '../train';
 import { resultTable } from './evaluate';
-import { fastWeightsOf } from './fastWeights';
+import { fastWeightsOf, writesOf } from './fastWeights';
 import { isAborted } from './interrupt';
 import { sequenceProgress, stepProgress } from './progress';
 import { packageVersion } from '../platform';
@@ -63,6 +63,7 @@ async function writeReport(run: Run, samples: ReportSample[]): Promise<ReportRun
   const report: ReportRun = {
     ...(await reportRun(folder, model.parameterCount)),
     fastWeights: await fastWeightsOf(model, run.data),
+    writes: await writesOf(model, run.data),
     samples,
   };
   const title = `${config.model.name} on ${describeData(config).split(/[\\/]/).at(-1)}`;

@@ -76,6 +76,8 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   protected abstract readonly rule: MixerRule;
   /** Whether the state holds the sum of keys, too. */
   protected readonly normalizes: boolean = false;
+  /** Shown the operands of every call of the rule, for pictures; they are freed when the call is over. */
+  watch: ((inputs: RuleInputs) => void) | null = null;
 
   constructor(readonly sizes: MemorySizes) {
     super();
@@ -100,7 +102,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const convolutions: Record<string, Tensor> = {};
     const position = state?.position ?? 0;
-    const { q, k, v, ...rest } = this.inputs(x, {
+    const inputs = this.inputs(x, {
       convolve: (name, convolution, input) => {
         const initialState = state?.convolutions[name] ?? null;
         const result = convolution.forward(input, { initialState, outputFinalState: outputState, cuSeqlens });
@@ -115,6 +117,8 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
         return rope(input, { offset: position, cuSeqlens });
       },
     });
+    this.watch?.(inputs);
+    const { q, k, v, ...rest } = inputs;
     const { output, finalState, finalNormalizer } = this.rule(wide(q), wide(k), wide(v), {
       ...rest,
       initialState: state?.memory ?? null,
@@ -136,10 +140,12 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   }
 
   step(x: Tensor, state: FastWeightState): Tensor {
-    const { q, k, v, ...rest } = this.inputs(x, {
+    const inputs = this.inputs(x, {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
     });
+    this.watch?.(inputs);
+    const { q, k, v, ...rest } = inputs;
     const { memory, normalizer } = state;
     const output = this.rule.step(wide(q), wide(k), wide(v), {
       ...rest,

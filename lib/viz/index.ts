@@ -14,3 +14,4 @@ export {
 } from './progress';
 export { renderReport, type Report, type ReportRun, type ReportSample } from './report';
 export { bar, heat, sparkline, table } from './terminal';
+export { type TokenRow, type TokenStrips, tokenStrips } from './tokens';

@@ -7,6 +7,7 @@ import { lineChart, type LineChart } from './curves';
 import { escapeMarkup, formatNumber } from './format';
 import { heatmapGrid, heatmapStyle, type HeatmapGrid } from './heatmap';
 import { reportStyle } from './style';
+import { type TokenStrips, tokenStrips, tokenStyle } from './tokens';
 
 export interface ReportRun {
   name: string;
@@ -15,6 +16,8 @@ export interface ReportRun {
   /** Charts of the same title in several runs are drawn as one. */
   charts?: readonly LineChart[];
   fastWeights?: HeatmapGrid;
+  /** What every token does to the memory. */
+  writes?: TokenStrips;
   /** What the memory answers. */
   answers?: AnswerTable;
   samples?: readonly ReportSample[];
@@ -40,6 +43,7 @@ const RUN: OptionNames<ReportRun> = {
   summary: true,
   charts: true,
   fastWeights: true,
+  writes: true,
   answers: true,
   samples: true,
 };
@@ -62,7 +66,7 @@ export function renderReport(report: Report): string {
     '<meta name="viewport" content="width=device-width, initial-scale=1" />',
     '<meta name="color-scheme" content="light dark" />',
     `<title>${title}</title>`,
-    `<style>${reportStyle}${heatmapStyle}${answerStyle}\n</style>`,
+    `<style>${reportStyle}${heatmapStyle}${tokenStyle}${answerStyle}\n</style>`,
     '</head>',
     '<body>',
     runs.length > 1 ? '<main class="comparison">' : '<main>',
@@ -70,6 +74,7 @@ export function renderReport(report: Report): string {
     section('Summary', summaryTable(runs)),
     section('Curves', curves(runs)),
     section('Fast weights', fastWeights(runs)),
+    section('Writes', writes(runs)),
     section('Answers', answers(runs)),
     section('Samples', samples(runs)),
     '</main>',
@@ -159,6 +164,21 @@ function fastWeights(runs: readonly ReportRun[]): string {
   });
   if (figures.length === 0) return '';
   return `<p class="reading">${READING}</p>\n<div class="side-by-side">\n${figures.join('\n')}\n</div>`;
+}
+
+const WRITING = `Each column is a token, and what the first head of a layer does when it reads it. Strength says how much
+of the value is written, and forgets how much of what was stored is given up for it. Known before and known after compare
+what the memory answers to the key of the token with the value that the token writes: red where they agree, no colour
+where they have nothing to do with each other, blue where they are opposite. Where a key is written that the memory had
+another value for, it is unknown before and known after.`;
+
+function writes(runs: readonly ReportRun[]): string {
+  const figures = runs.flatMap((run) => {
+    if (!run.writes) return [];
+    const name = runs.length > 1 ? `${run.name}: ${run.writes.title}` : run.writes.title;
+    return [`<figure><h3>${escapeMarkup(name)}</h3>\n${tokenStrips(run.writes)}</figure>`];
+  });
+  return figures.length === 0 ? '' : `<p class="reading">${WRITING}</p>\n${figures.join('\n')}`;
 }
 
 function answers(runs: readonly ReportRun[]): string {

@@ -19,6 +19,7 @@ import {
   smooth,
   sparkline,
   table,
+  tokenStrips,
 } from '../../lib/viz';
 import { makeAxis } from '../../lib/viz/axis';
 
@@ -238,6 +239,8 @@ describe('options of pictures', () => {
       [() => sparkline(bad(undefined)), 'values'],
       [() => table(bad('header'), []), 'header'],
       [() => answerTable({ title: 't', columnLabels: ['c'], rows: [{ label: 'r', cells: [] }] }), 'rows'],
+      [() => tokenStrips({ title: 't', tokens: ['a'], rows: [], limit: 0 }), 'limit'],
+      [() => tokenStrips({ title: 't', tokens: ['a'], rows: [{ label: 'r', values: [] }] }), 'rows'],
       [() => renderReport(bad({ runs: [] })), 'title'],
       [() => renderReport(bad({ title: 't', runs: {} })), 'runs'],
       [() => renderReport({ title: 't', runs: [bad({ name: 'a' })] }), 'summary'],
@@ -328,6 +331,14 @@ describe('report', () => {
         },
       ],
     },
+    writes: {
+      title: nasty,
+      tokens: [nasty, ' '],
+      rows: [
+        { label: nasty, values: [0.5, -2] },
+        { label: 'b', values: [NaN, 0] },
+      ],
+    },
     fastWeights: { title: nasty, columnLabels: [nasty], rows: [{ label: nasty, cells: [matrix] }] },
     samples: [{ title: nasty, prompt: nasty, text: `\n${nasty}` }],
   });
@@ -350,6 +361,14 @@ describe('report', () => {
     expect(html)
       .to.match(/class="wrong">✗ /)
       .and.to.include('class="right">✓ v1');
+  });
+
+  it('colours what tokens do, white space as signs, nothing where there is no number', () => {
+    const rows = [{ label: 'strength', values: [0.5, -2, NaN] }];
+    const html = tokenStrips({ title: 't', tokens: ['a', ' \n', 'absolutely'], rows });
+    expect(html).to.include('>a</th>').and.include('>␣⏎</th>').and.include('>absolut…</th>');
+    expect(html).to.include('<td class="more" style="--s:0.5" title="0.5"></td>');
+    expect(html).to.include('<td class="less" style="--s:1" title="-2"></td>').and.include('<td title="–">–</td>');
   });
 
   it('has charts in two columns where there is room, and larger text where there is little', () => {
