@@ -100,9 +100,13 @@ export {
 export * as data from './data';
 export * as viz from './viz';
 export {
+  openData,
   resumeRun,
   startRun,
   Trainer,
+  type OpenDataOptions,
+  type ResumeOptions,
+  type TextRunOptions,
   type TrainerOptions,
   type TrainingConfig,
   type TrainingResult,

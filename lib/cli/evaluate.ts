@@ -1,19 +1,30 @@
 // `evaluate`: loss and accuracy of a checkpoint on its run's data, or on another text.
+import { join } from '../platform';
 import { Command, Option } from 'commander';
-import { FastWeightsError } from '../core';
+import { describeCharacter, FastWeightsError } from '../core';
 import { isJsonObject, loadTokenizer } from '../io';
 import { AutoModelForCausalLM } from '../models';
 import { formatNumber, table } from '../viz';
-import { type Dataset, textDataset } from '../data';
-import { checkRunConfig, evaluate, type Evaluation, openData, readTrainerState, resolveCheckpoint } from '../train';
+import { type Dataset, openTextDataset, type TextDataset, type TextEncoding } from '../data';
+import {
+  checkRunConfig,
+  evaluate,
+  type Evaluation,
+  openData,
+  readTrainerState,
+  resolveCheckpoint,
+  tokensBeside,
+  withRemedy,
+} from '../train';
 import { type Acts, checkFlags } from './flags';
 import { withInterrupt } from './interrupt';
-import { sequenceProgress } from './progress';
-import { addDeviceOptions, chooseDevice, type DeviceOptions, readText, wholeNumber } from './options';
+import { sequenceProgress, textProgress } from './progress';
+import { addDeviceOptions, addEncodingOption, chooseDevice, type DeviceOptions, wholeNumber } from './options';
 
 interface EvaluateOptions extends DeviceOptions {
   checkpoint: string;
   text?: string;
+  encoding?: TextEncoding;
   length: number;
   batch: number;
   json?: boolean;
@@ -24,6 +35,7 @@ const ALL: readonly Case[] = ['text', 'run'];
 const ACTS: Acts<EvaluateOptions, Case> = {
   checkpoint: ALL,
   text: ALL,
+  encoding: ['text'],
   length: ['text'],
   batch: ALL,
   json: ALL,
@@ -35,11 +47,14 @@ export function evaluateCommand(): Command {
   const command = new Command('evaluate')
     .description('Measures a checkpoint on the validation data of its run, or on another text.')
     .requiredOption('--checkpoint <dir>', 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model')
-    .option('--text <file>', 'a text to measure on, all but its first window')
+    .option(
+      '--text <file>',
+      'a text to measure on; characters that the checkpoint does not know are left out and counted',
+    )
     .addOption(new Option('--length <n>', 'tokens per window of that text').argParser(wholeNumber(1)).default(256))
     .addOption(new Option('--batch <n>', 'sequences at a time').argParser(wholeNumber(1)).default(8))
     .option('--json', 'print JSON');
-  return addDeviceOptions(command)
+  return addDeviceOptions(addEncodingOption(command))
     .addHelpText(
       'after',
       '\nExamples:\n  fast-weights evaluate --checkpoint runs/deltanet\n  fast-weights evaluate --checkpoint model --text other.txt',
@@ -54,41 +69,64 @@ async function run(options: EvaluateOptions, command: Command): Promise<void> {
   });
   const device = chooseDevice(options);
   const dir = await resolveCheckpoint(options.checkpoint);
-  const data = await openFor(dir, options);
-  const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
-  const shown = sequenceProgress('sequences');
   const result = await withInterrupt(async (signal) => {
+    const data = await openFor(dir, options, signal);
+    const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
+    const shown = sequenceProgress('sequences');
     try {
-      return await evaluate(model, data, { batchSize: options.batch, signal, onProgress: shown.take });
+      const measured = await evaluate(model, data, { batchSize: options.batch, signal, onProgress: shown.take });
+      return { ...measured, ...('skipped' in data && options.text !== undefined && { skipped: noteSkipped(data) }) };
     } finally {
       shown.done();
+      data.close?.();
     }
   });
   console.log(options.json ? JSON.stringify({ checkpoint: dir, ...result }, null, 2) : resultTable(result));
 }
 
-async function openFor(dir: string, { text, length }: EvaluateOptions): Promise<Dataset> {
-  if (text !== undefined) {
-    const tokenizer = await loadTokenizer(dir);
-    const content = await readText(text);
-    const count = tokenizer.encode(content).length;
-    return textDataset({
-      text: content,
-      tokenizer,
-      sequenceLength: length,
-      validationFraction: Math.max(0, 1 - (length + 1) / count),
+async function openFor(dir: string, options: EvaluateOptions, signal: AbortSignal): Promise<Dataset | TextDataset> {
+  const reading = textProgress();
+  const { text: path, encoding, length: sequenceLength } = options;
+  try {
+    if (path !== undefined) {
+      const settings = { path, encoding, sequenceLength, validationFraction: 1, skipUnknown: true };
+      const tokenizer = await loadTokenizer(dir);
+      return await openTextDataset({ ...settings, tokenizer, signal, onProgress: reading.take });
+    }
+    const { config } = await readTrainerState(dir).catch((cause: unknown) => {
+      throw new FastWeightsError('IO', `${dir} is no checkpoint of a run; give a --text to measure on`, { cause });
     });
+    const file = join(dir, 'trainer.json');
+    if (!isJsonObject(config as never)) throw new FastWeightsError('FORMAT', `${file} holds no configuration`);
+    const { data, training } = checkRunConfig(config, file);
+    const tokenizer = 'task' in data ? undefined : await loadTokenizer(dir);
+    const opening = { tokenizer, ids: tokensBeside(dir), signal, onText: reading.take };
+    const remedy = `put it back, or write where it is now into data.text of ${file}`;
+    return await withRemedy(remedy, openData(data, training.seed, opening));
+  } finally {
+    reading.done();
   }
-  const { config } = await readTrainerState(dir).catch((cause: unknown) => {
-    throw new FastWeightsError('IO', `${dir} is no checkpoint of a run; give a --text to measure on`, { cause });
-  });
-  if (!isJsonObject(config as never))
-    throw new FastWeightsError('FORMAT', `${dir}/trainer.json holds no configuration`);
-  const { data, training } = checkRunConfig(config, `${dir}/trainer.json`);
-  return openData(data, training.seed);
 }
 
-export function resultTable(result: Evaluation): string {
+/** Parts that are named in the note. */
+const NAMED = 8;
+
+/** How much of a text was left out; on standard error also what. */
+function noteSkipped({ skipped }: TextDataset): number {
+  const counts = [...skipped].sort(([, a], [, b]) => b - a);
+  const count = counts.reduce((sum, [, often]) => sum + often, 0);
+  if (count === 0) return 0;
+  const named = counts.slice(0, NAMED).map(([part, often]) => {
+    const name = [...part].length === 1 ? describeCharacter(part) : JSON.stringify(part);
+    return often > 1 ? `${name} (${often} times)` : name;
+  });
+  const more = counts.length > NAMED ? `, and ${counts.length - NAMED} others` : '';
+  const what = count === 1 ? '1 character was skipped, it has' : `${count} characters were skipped, they have`;
+  console.error(`${what} no token in this checkpoint: ${named.join(', ')}${more}`);
+  return count;
+}
+
+export function resultTable(result: Evaluation & { skipped?: number }): string {
   const groups = Object.entries(result.groups);
   const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
   return table(
@@ -99,6 +137,7 @@ export function resultTable(result: Evaluation): string {
       ['accuracy', percent(result.accuracy)],
       ...groups.map(([name, share]) => [`accuracy, ${name}`, percent(share)]),
       ['labels', String(result.labels)],
+      ...(result.skipped ? [['skipped characters', String(result.skipped)]] : []),
       ...(result.measured < result.available ? [['sequences', `${result.measured} of ${result.available}`]] : []),
     ],
   );

@@ -2,7 +2,7 @@
 import { Pace } from '../platform';
 import { Command, Option } from 'commander';
 import { FastWeightsError } from '../core';
-import { loadTokenizer, StreamDecoder } from '../io';
+import { loadTokenizer, StreamDecoder, type Tokenizer } from '../io';
 import { AutoModelForCausalLM } from '../models';
 import { formatCount, formatDuration } from '../viz';
 import { resolveCheckpoint } from '../train';
@@ -12,7 +12,7 @@ import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, wholeNumbe
 
 interface GenerateOptions extends DeviceOptions {
   checkpoint: string;
-  prompt: string;
+  prompt?: string;
   maxTokens: number;
   temperature: number;
   topK?: number;
@@ -39,7 +39,10 @@ export function generateCommand(): Command {
   const command = new Command('generate')
     .description('Writes text with a trained model, one step at a time in constant memory.')
     .requiredOption('--checkpoint <dir>', 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model')
-    .option('--prompt <text>', 'the beginning of the text', '\n')
+    .option(
+      '--prompt <text>',
+      'the beginning of the text (default: a new line, or the first token where there is none)',
+    )
     .addOption(new Option('--max-tokens <n>', 'tokens to write').argParser(wholeNumber()).default(500))
     .addOption(new Option('--temperature <x>', '0 takes the most probable token').argParser(decimal(0)).default(0.8))
     .addOption(new Option('--top-k <n>', 'only the n most probable tokens').argParser(wholeNumber(1)))
@@ -65,7 +68,8 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
   const device = chooseDevice(options);
   const dir = await resolveCheckpoint(options.checkpoint);
   const tokenizer = await loadTokenizer(dir);
-  const prompt = tokenizer.encode(options.prompt);
+  const beginning = options.prompt ?? usualPrompt(tokenizer);
+  const prompt = tokenizer.encode(beginning);
   if (prompt.length === 0) {
     throw new FastWeightsError('INVALID_ARGUMENT', 'generate: --prompt must hold at least one token', {
       argument: 'prompt',
@@ -79,7 +83,7 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
   let first = 0;
   const pace = new Pace();
   await withInterrupt(async (signal) => {
-    process.stdout.write(options.prompt);
+    process.stdout.write(beginning);
     const sampling = { temperature, topK, topP, seed };
     try {
       for await (const { id } of model.generate(prompt, { maxNewTokens: maxTokens, ...sampling, signal })) {
@@ -98,6 +102,12 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
       if (signal.reason !== 'SIGPIPE') console.error(`${what} in ${formatDuration(count > 0 ? seconds : 0)}${speed}`);
     }
   }, '');
+}
+
+function usualPrompt(tokenizer: Tokenizer): string {
+  let known = true;
+  tokenizer.encode('\n', { onUnknown: () => (known = false) });
+  return known ? '\n' : tokenizer.decode([0]);
 }
 
 /** Waits where the reader is slower than the model. */

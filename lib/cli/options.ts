@@ -1,8 +1,9 @@
 // Parsers of option values, options that several commands share, and what they set up.
-import { existsSync, readFile } from '../platform';
+import { existsSync } from '../platform';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
-import { type Device, FastWeightsError } from '../core';
+import type { Device } from '../core';
+import { TEXT_ENCODINGS, type TextEncoding } from '../data';
 import { UsageError } from './flags';
 
 /** A parser of whole numbers in [min, max]. */
@@ -63,16 +64,19 @@ export function describeDevice(device: Device): string {
   return `${device} (${devices().find((d) => d.device === device)!.name})`;
 }
 
-export async function readText(path: string): Promise<string> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new FastWeightsError('IO', `cannot read ${path}: ${reason}`, { argument: path, cause });
-  }
-  if (text === '') throw new FastWeightsError('INVALID_ARGUMENT', `${path} is empty`, { argument: path });
-  return text;
+/** `UTF-8`, `utf16le`, `cp1252`: the spellings that people use. */
+export function textEncoding(text: string): TextEncoding {
+  const name = text.toLowerCase().replace(/[-_ ]/g, '');
+  const found = TEXT_ENCODINGS.find((each) => each === (ALIASES[name] ?? name));
+  if (found) return found;
+  throw new InvalidArgumentError(`It must be one of ${TEXT_ENCODINGS.join(', ')}.`);
+}
+
+const ALIASES: Readonly<Record<string, TextEncoding>> = { iso88591: 'latin1', cp1252: 'windows1252' };
+
+export function addEncodingOption(command: Command): Command {
+  const what = `of the text: ${TEXT_ENCODINGS.join(', ')} (default: UTF-8, or UTF-16 if a byte order mark says so)`;
+  return command.addOption(new Option('--encoding <name>', what).argParser(textEncoding));
 }
 
 /** The first of base, base-2, base-3, ... that does not exist yet. */

@@ -1,5 +1,6 @@
 // How far training and validation are, on standard error.
 import { createProgress, type Progress } from '../viz';
+import type { TextProgress } from '../data';
 import type { Metrics, Trainer } from '../train';
 import { screen } from './terminal';
 
@@ -43,3 +44,32 @@ export function sequenceProgress(label: string, before?: () => void): Shown<[num
     done: () => progress?.done(),
   };
 }
+
+/** Megabytes of a text that takes its time to be read and encoded. */
+export function textProgress(): Shown<[TextProgress]> {
+  let stage: TextProgress['stage'] | undefined;
+  let begun = 0;
+  let progress: Progress | undefined;
+  let shown = false;
+  const done = (): void => {
+    if (shown) progress?.done();
+    shown = false;
+  };
+  return {
+    take(now) {
+      const total = Math.ceil(now.total / 1e6);
+      if (now.stage !== stage) {
+        done();
+        stage = now.stage;
+        begun = performance.now();
+        progress = createProgress(screen(process.stderr), { label: `MB of text ${LABELS[stage]}`, total });
+      }
+      if (performance.now() - begun < SILENT) return;
+      shown = true;
+      progress?.update({ step: Math.floor(now.done / 1e6) });
+    },
+    done,
+  };
+}
+
+const LABELS: Record<TextProgress['stage'], string> = { reading: 'read', encoding: 'encoded' };

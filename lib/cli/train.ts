@@ -2,16 +2,17 @@
 import { join, parse, resolve } from '../platform';
 import { Command, Option } from 'commander';
 import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
-import type { Device } from '../core';
+import { type Device, FastWeightsError } from '../core';
 import { readJson, writeFileAtomic } from '../io';
 import { modelFamilies, type ModelName } from '../models';
 import { renderReport, type ReportRun } from '../viz';
-import { type TaskName, tasks } from '../data';
+import { type TaskName, tasks, type TextEncoding, type TextProgress } from '../data';
 import {
   checkRunConfig,
   checkStart,
   fillTraining,
   resumeRun,
+  type Run,
   RUN_DTYPES,
   type RunConfig,
   type RunDtype,
@@ -22,23 +23,26 @@ import {
   type TrainingConfig,
 } from '../train';
 import { type Acts, checkFlags, UsageError } from './flags';
-import { withInterrupt } from './interrupt';
+import { isAborted, withInterrupt } from './interrupt';
 import {
   addDeviceOptions,
+  addEncodingOption,
   assignments,
   chooseDevice,
   decimal,
   describeDevice,
   type DeviceOptions,
   freeFolder,
-  readText,
   wholeNumber,
 } from './options';
+import { textProgress } from './progress';
 import { resumeNotes, trainRun } from './trainRun';
 
 export interface TrainCommandOptions extends DeviceOptions {
   text?: string;
   tokens?: 'bytes' | 'characters';
+  tokenizer?: string;
+  encoding?: TextEncoding;
   task?: TaskName;
   taskOptions?: Record<string, number>;
   model?: string;
@@ -73,11 +77,13 @@ const NEW: readonly Source[] = ['text', 'task', 'config'];
 
 /** A run that goes on keeps what its data, its model and its steps so far depend on. */
 const ACTS: Acts<TrainCommandOptions, Source> = {
-  text: ['text'],
+  text: ['text', 'resume'],
   task: ['task'],
   config: ['config'],
   resume: ['resume'],
   tokens: ['text', 'config'],
+  tokenizer: ['text', 'config'],
+  encoding: ['text', 'config'],
   length: ['text', 'config'],
   taskOptions: ['task', 'config'],
   model: NEW,
@@ -122,13 +128,17 @@ export function trainCommand(): Command {
     new Option(flags, description).argParser(parser);
   const command = new Command('train')
     .description('Trains a model on a text or on a built-in task, with checkpoints and a report in a run folder.')
-    .option('--text <file>', 'a UTF-8 text; its last tenth is for validation')
+    .option(
+      '--text <file>',
+      'a text; its last tenth is for validation; with --resume, where the text of the run is now',
+    )
     .addOption(
       new Option(
         '--tokens <kind>',
         'what a token is (default: characters if there are fewer than 256 different ones)',
       ).choices(['bytes', 'characters']),
     )
+    .option('--tokenizer <dir>', 'a folder with a published tokenizer (tokenizer.json), instead of --tokens')
     .addOption(new Option('--task <name>', 'a built-in task').choices(Object.keys(tasks)))
     .addOption(
       new Option('--task-options <list>', 'settings of the task, for example pairs=16,replaced=8').argParser(
@@ -193,7 +203,7 @@ export function trainCommand(): Command {
     )
     .option('--config <file>', 'repeat a run from its config.json; other options go before what it says')
     .option('--json', 'print the result as JSON');
-  return addDeviceOptions(command)
+  return addDeviceOptions(addEncodingOption(command))
     .addHelpText(
       'after',
       `
@@ -210,20 +220,35 @@ Examples:
 }
 
 async function run(options: TrainCommandOptions, command: Command): Promise<void> {
-  const sources = SOURCES.filter((name) => options[name] !== undefined);
+  const given = SOURCES.filter((name) => options[name] !== undefined);
+  const sources = given.filter((name) => name !== 'text' || options.resume === undefined);
   if (sources.length !== 1) throw new UsageError('give one of --text, --task, --resume and --config');
   checkFlags(command, ACTS, sources[0], WITH);
+  checkTokens(options);
   await withInterrupt(async (signal) => {
     if (options.resume !== undefined) return resume(options.resume, options, signal);
     return train(await configsOf(options, command), options, signal);
   }, 'saving a checkpoint');
 }
 
+/** Opens a run; the progress of reading its text is shown meanwhile. */
+async function reading(open: (onText: (progress: TextProgress) => void) => Promise<Run>): Promise<Run> {
+  const shown = textProgress();
+  try {
+    return await open(shown.take);
+  } catch (error) {
+    throw isAborted(error) ? new FastWeightsError('ABORTED', 'stopped while the text was read') : error;
+  } finally {
+    shown.done();
+  }
+}
+
 async function resume(dir: string, options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
   const folder = await RunFolder.open(dir);
   const before = checkRunConfig(await folder.config(), `${dir}/config.json`);
   const device = chooseDevice(options, before.device);
-  const opened = await resumeRun(dir, givenTraining(options), { device });
+  const text = options.text === undefined ? undefined : resolve(options.text);
+  const opened = await reading((onText) => resumeRun(dir, givenTraining(options), { device, text, signal, onText }));
   console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(device)}`);
   for (const note of await resumeNotes(opened, before.training)) console.error(note);
   const outcome = await trainRun(opened, signal);
@@ -238,7 +263,7 @@ async function train(configs: RunConfig[], options: TrainCommandOptions, signal:
   const reports: ReportRun[] = [];
   const results: object[] = [];
   for (const config of configs) {
-    const opened = await startRun(config, folderOf(config));
+    const opened = await reading((onText) => startRun(config, folderOf(config), { signal, onText }));
     const size = opened.model.parameterCount.toLocaleString('en');
     console.error(
       `${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}${config.dtype === 'bfloat16' ? ', bfloat16' : ''}`,
@@ -248,6 +273,7 @@ async function train(configs: RunConfig[], options: TrainCommandOptions, signal:
     results.push(outcome.json);
     opened.trainer.dispose();
     opened.model.dispose();
+    opened.data.close?.();
   }
   await finish(out, reports, options, results);
 }
@@ -287,7 +313,7 @@ async function configsOf(options: TrainCommandOptions, command: Command): Promis
 async function newConfigs(options: TrainCommandOptions): Promise<RunConfig[]> {
   const names = modelNames(options.model ?? DEFAULT_MODEL);
   const device = chooseDevice(options);
-  const data = options.task ? taskOf(options, options.task) : await textOf(options, device);
+  const data = options.task ? taskOf(options, options.task) : textOf(options, device);
   const training = trainingOf(options);
   const { dtype = 'float32' } = options;
   return names.map((name) => ({ model: modelOf(name, options, device), data, training, device, dtype }));
@@ -301,11 +327,11 @@ async function repeatedConfigs(path: string, options: TrainCommandOptions, comma
   const phrases = { text: 'for a --config of a text', task: 'for a --config of a task' };
   checkFlags(command, { ...ACTS, config: NEW }, kind, phrases);
   const device = chooseDevice(options, base.device);
-  const { tokens, length: sequenceLength, taskOptions, hiddenSize, layers: numLayers, heads: numHeads } = options;
+  const { length: sequenceLength, taskOptions, hiddenSize, layers: numLayers, heads: numHeads } = options;
   const changed =
     'task' in data
       ? { ...data, options: { ...data.options, ...taskOptions } }
-      : { ...data, ...defined({ tokens, sequenceLength }) };
+      : { ...otherTokens(data, options), ...defined({ sequenceLength }) };
   const sizes = defined({ hiddenSize, numLayers, numHeads });
   const names = options.model === undefined ? [base.model.name] : modelNames(options.model);
   return names.map((name) => ({
@@ -332,15 +358,35 @@ function taskOf(options: TrainCommandOptions, task: TaskName): TaskData {
   return { task, options: options.taskOptions ?? {} };
 }
 
-async function textOf(options: TrainCommandOptions, device: Device): Promise<TextData> {
-  const path = resolve(options.text!);
-  const distinct = new Set(await readText(path)).size;
+function textOf(options: TrainCommandOptions, device: Device): TextData {
   return {
-    text: path,
-    tokens: options.tokens ?? (distinct < 256 ? 'characters' : 'bytes'),
+    text: resolve(options.text!),
+    ...tokensOf(options),
     sequenceLength: options.length ?? (device === 'js' ? 128 : 256),
     validationFraction: 0.1,
   };
+}
+
+/** The text of a configuration with the tokens that the options say. */
+function otherTokens(data: TextData, options: TrainCommandOptions): TextData {
+  const { tokens, tokenizer, encoding, ...rest } = data;
+  const own = options.tokens === undefined && options.tokenizer === undefined ? defined({ tokens, tokenizer }) : {};
+  const read = options.tokens === 'bytes' ? {} : defined({ encoding });
+  return { ...rest, ...own, ...read, ...tokensOf(options) };
+}
+
+/** What the options say of a text's tokens. */
+function tokensOf({ tokens, tokenizer, encoding }: TrainCommandOptions): Partial<TextData> {
+  return defined({ tokens, tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer), encoding });
+}
+
+function checkTokens({ tokens, tokenizer, encoding }: TrainCommandOptions): void {
+  if (tokens !== undefined && tokenizer !== undefined) {
+    throw new UsageError('--tokens cannot be given with --tokenizer');
+  }
+  if (tokens === 'bytes' && encoding !== undefined) {
+    throw new UsageError("--encoding cannot be given with --tokens bytes, which takes the file's bytes as they are");
+  }
 }
 
 function modelOf(name: ModelName, options: TrainCommandOptions, device: Device): RunConfig['model'] {

@@ -69,6 +69,14 @@ export function describe(value: unknown, depth = 3): string {
   return typeof constructor?.name === 'string' ? constructor.name : 'object';
 }
 
+/** A character for messages: `'é' U+00E9`; escaped where printing it would show nothing, or something else. */
+export function describeCharacter(character: string): string {
+  const code = character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0');
+  const escaped: Record<string, string> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+  const visible = character === ' ' || !/[\p{C}\p{Z}\p{M}]/u.test(character);
+  return `'${visible ? character : (escaped[character] ?? `\\u{${code.toLowerCase()}}`)}' U+${code}`;
+}
+
 /** Requires a whole number in [min, max]. */
 export function checkInteger(
   where: string,

@@ -36,6 +36,8 @@ export interface Dataset {
   evaluation(batchSize: number, spread?: boolean): Iterable<Batch>;
   /** Tokens for people to read. */
   decode(ids: ArrayLike<number>): string;
+  /** Lets go of what it holds open, if there is anything; no batch can be made after that. */
+  close?(): void;
 }
 
 export function emptyBatch(batchSize: number, sequenceLength: number, grouped: boolean): Batch {

@@ -2,4 +2,14 @@
 export { Accuracy, ratio, type Tally } from './accuracy';
 export { type Batch, type Dataset, IGNORED } from './dataset';
 export * from './tasks';
-export { textDataset, type TextDataset, type TextDatasetOptions } from './text';
+export { TEXT_ENCODINGS, type TextEncoding } from './encoding';
+export {
+  type OpenedText,
+  openTextDataset,
+  type OpenTextOptions,
+  prepareText,
+  type PreparedText,
+  type TextProgress,
+} from './openText';
+export { textDataset, type TextDataset, type TextDatasetOptions, type TextOptions } from './text';
+export type { IdArray, TokenSequence } from './tokens';

@@ -1,14 +1,5 @@
 // A text as a data set: windows at random positions to train on, consecutive windows of its end to validate on.
-import { readFileSync } from '../platform';
-import {
-  argumentError,
-  checkInteger,
-  checkNumber,
-  checkOptions,
-  describe,
-  FastWeightsError,
-  type OptionNames,
-} from '../core';
+import { argumentError, checkInteger, checkNumber, checkOptions, describe, type OptionNames } from '../core';
 import { byteTokenizer, characterTokenizer, type Tokenizer } from '../io';
 import {
   type Batch,
@@ -19,16 +10,28 @@ import {
   MAX_STEP,
   trainingRandom,
 } from './dataset';
+import { encode, type Skipped } from './encode';
+import type { TextEncoding } from './encoding';
 import { wideBelow } from './sampling';
+import { openSource, survey, type Survey, type TextSource } from './source';
+import { type IdArray, IdBuffer, type TokenSequence } from './tokens';
 
-export interface TextDatasetOptions {
-  /** The text itself; or `path`. */
-  text?: string;
-  /** A UTF-8 file, or several, joined in this order. */
+export interface TextOptions {
+  /** A file, or several, joined in this order. */
   path?: string | readonly string[];
-  /** Default `bytes`. */
-  tokenizer?: 'bytes' | 'characters' | Tokenizer;
-  /** The share of the tokens, from the end, that only `evaluation` shows. Default 0.1. */
+  /**
+   * Of the files: without it UTF-8 or, where a byte order mark says so, UTF-16; what is neither, and NUL, is refused
+   * with its place.
+   */
+  encoding?: TextEncoding;
+  /**
+   * What a token is. `bytes` takes those of the files as they are, whatever their encoding; `auto` takes characters where
+   * there are fewer than 256 different ones or the text is no UTF-8, and bytes elsewhere. Default `bytes`.
+   */
+  tokenizer?: 'bytes' | 'characters' | 'auto' | Tokenizer;
+  /** Leaves out what the tokenizer has no id for, and counts it; by default it is refused with its place. */
+  skipUnknown?: boolean;
+  /** The share of the tokens, from the end, that only `evaluation` shows; 1 leaves none to train on. Default 0.1. */
   validationFraction?: number;
   /** T, default 256. */
   sequenceLength?: number;
@@ -36,61 +39,159 @@ export interface TextDatasetOptions {
   seed?: number;
 }
 
-const OPTIONS: OptionNames<TextDatasetOptions> = {
-  text: true,
+export interface TextDatasetOptions extends TextOptions {
+  /** The text itself; or `path`. */
+  text?: string;
+}
+
+export const TEXT_OPTIONS: OptionNames<TextOptions> = {
   path: true,
+  encoding: true,
   tokenizer: true,
+  skipUnknown: 'flag',
   validationFraction: true,
   sequenceLength: true,
   seed: true,
 };
 
-export interface TextDataset extends Dataset {
+const OPTIONS: OptionNames<TextDatasetOptions> = { ...TEXT_OPTIONS, text: true };
+
+export interface TextDataset<Tokens extends TokenSequence = TokenSequence> extends Dataset {
   readonly tokenizer: Tokenizer;
   /** Tokens of the training part. */
-  readonly training: Int32Array;
+  readonly training: Tokens;
   /** Tokens of the validation part; `evaluation` predicts all of them but the first. */
-  readonly validation: Int32Array;
+  readonly validation: Tokens;
+  /** What was left out with `skipUnknown`, characters as a rule, and how often. */
+  readonly skipped: ReadonlyMap<string, number>;
 }
 
-export function textDataset(options: TextDatasetOptions): TextDataset {
+/**
+ * The data set of a text, its ids in memory. It reads and encodes without a pause; `openTextDataset` does it in turns,
+ * and puts the ids of a large text into a file.
+ */
+export function textDataset(options: TextDatasetOptions): TextDataset<IdArray> {
   const name = 'textDataset';
   checkOptions(name, options, OPTIONS);
-  const T = checkInteger(name, 'sequenceLength', options.sequenceLength ?? 256, 1);
-  const fraction = checkNumber(name, 'validationFraction', options.validationFraction ?? 0.1, 0, 1);
-  const seed = checkInteger(name, 'seed', options.seed ?? 0);
-  const text = readText(options);
-  if (text === '') throw argumentError('INVALID_ARGUMENT', name, 'text', 'not empty', describe(text));
-  const tokenizer = tokenizerOf(options.tokenizer ?? 'bytes', text);
-  const tokens = Int32Array.from(tokenizer.encode(text, { addSpecialTokens: false }));
-  const validationCount = Math.floor(tokens.length * fraction);
-  const training = tokens.subarray(0, tokens.length - validationCount);
-  const validation = tokens.subarray(training.length);
-  if (training.length < T + 1 || (fraction > 0 && validation.length < 2)) {
-    const expected = `long enough for a window of ${T + 1} training tokens${fraction > 0 ? ' and 2 validation tokens' : ''}`;
-    const found = `${training.length} training and ${validation.length} validation tokens`;
-    throw argumentError('INVALID_ARGUMENT', name, 'text', expected, found);
-  }
+  const settings = windowSettings(name, options);
+  const source = openSource(name, options);
+  const found = finish(surveyFor(name, source, options));
+  const ids = new IdBuffer(found.tokenizer.vocabSize, found.expected);
+  const skipped: Skipped | undefined = options.skipUnknown ? new Map() : undefined;
+  for (const piece of encode(name, source, found.tokenizer, skipped)) ids.push(piece.ids);
+  const tokens = ids.take();
+  return windowsOf(tokens, (from, to) => tokens.subarray(from, to), found.tokenizer, settings, skipped);
+}
 
+function finish<T>(work: Generator<unknown, T>): T {
+  for (;;) {
+    const next = work.next();
+    if (next.done) return next.value;
+  }
+}
+
+export interface TokenizedSurvey extends Survey {
+  tokenizer: Tokenizer;
+  /** How many ids there will be, or a guess. */
+  expected: number;
+}
+
+/** From this many different characters on, `auto` takes bytes. */
+const MANY_CHARACTERS = 256;
+
+/** Looks through a text as far as its tokenizer needs it. */
+export function* surveyFor(
+  where: string,
+  source: TextSource,
+  { tokenizer: choice = 'bytes', encoding }: TextOptions,
+): Generator<number, TokenizedSurvey> {
+  const given = typeof choice === 'string' ? undefined : choice;
+  if (given ? typeof given?.encode !== 'function' : !['bytes', 'characters', 'auto'].includes(choice as string)) {
+    const expected = "'bytes' | 'characters' | 'auto' | a Tokenizer";
+    throw argumentError('INVALID_ARGUMENT', where, 'tokenizer', expected, describe(choice));
+  }
+  if (encoding !== undefined && (choice === 'bytes' || given?.kind === 'byte')) {
+    const expected = "left out where tokens are 'bytes', which are taken as they are";
+    throw argumentError('INVALID_ARGUMENT', where, 'encoding', expected, describe(encoding));
+  }
+  if (source.size === 0)
+    throw argumentError(
+      'INVALID_ARGUMENT',
+      where,
+      'text',
+      'not empty',
+      source.path === undefined ? '""' : `${source.path} of 0 bytes`,
+    );
+  const found = yield* survey(source, choice === 'characters' || choice === 'auto');
+  const { characters, length } = found;
+  // The bytes of other encodings would never decode.
+  const useBytes = choice === 'bytes' || (choice === 'auto' && source.isUtf8 && characters!.length >= MANY_CHARACTERS);
+  if (useBytes) return { ...found, tokenizer: byteTokenizer(), expected: source.size };
+  if (!given) return { ...found, tokenizer: characterTokenizer(characters!), expected: length! };
+  // A published vocabulary makes one id of some four bytes.
+  const expected = given.kind === 'huggingface' ? Math.ceil(source.size / 4) : source.size;
+  return { ...found, tokenizer: given, expected };
+}
+
+export interface WindowSettings {
+  where: string;
+  T: number;
+  fraction: number;
+  seed: number;
+}
+
+export function windowSettings(where: string, options: TextOptions): WindowSettings {
+  return {
+    where,
+    T: checkInteger(where, 'sequenceLength', options.sequenceLength ?? 256, 1),
+    fraction: checkNumber(where, 'validationFraction', options.validationFraction ?? 0.1, 0, 1),
+    seed: checkInteger(where, 'seed', options.seed ?? 0),
+  };
+}
+
+/** The data set of a text's tokens. */
+export function windowsOf<Tokens extends TokenSequence>(
+  tokens: Tokens,
+  part: (from: number, to: number) => Tokens,
+  tokenizer: Tokenizer,
+  { where, T, fraction, seed }: WindowSettings,
+  skipped: Skipped | undefined,
+): TextDataset<Tokens> {
+  const { length } = tokens;
+  const validationCount = Math.floor(length * fraction);
+  const training = part(0, length - validationCount);
+  const validation = part(length - validationCount, length);
+  if ((fraction < 1 && training.length < T + 1) || (fraction > 0 && validation.length < 2)) {
+    const windows = [
+      ...(fraction < 1 ? [`a window of ${T + 1} training tokens`] : []),
+      ...(fraction > 0 ? ['2 validation tokens'] : []),
+    ];
+    const found = `${training.length} training and ${validation.length} validation tokens`;
+    throw argumentError('INVALID_ARGUMENT', where, 'text', `long enough for ${windows.join(' and ')}`, found);
+  }
   const windowCount = Math.max(0, Math.ceil((validation.length - 1) / T));
   return {
     name: 'text',
-    description: `${tokens.length} tokens of text, ${validation.length} of them for validation`,
+    description: `${length} tokens of text, ${validationCount} of them for validation`,
     vocabSize: tokenizer.vocabSize,
     sequenceLength: T,
     groups: ['all'],
     tokenizer,
     training,
     validation,
+    skipped: skipped ?? new Map<string, number>(),
     batch(step, batchSize) {
-      checkInteger(name, 'batchSize', batchSize, 1);
-      const random = trainingRandom(seed, checkInteger(name, 'step', step, 0, MAX_STEP - 1));
+      checkInteger(where, 'batchSize', batchSize, 1);
+      const random = trainingRandom(seed, checkInteger(where, 'step', step, 0, MAX_STEP - 1));
+      if (training.length === 0) {
+        throw argumentError('INVALID_ARGUMENT', where, 'validationFraction', 'below 1 for training batches', '1');
+      }
       const starts = Array.from({ length: batchSize }, () => wideBelow(random, training.length - T));
       return windows(training, starts, T);
     },
     evaluationSize: windowCount,
     *evaluation(batchSize, spread = false) {
-      checkInteger(name, 'batchSize', batchSize, 1);
+      checkInteger(where, 'batchSize', batchSize, 1);
       const at = evaluationOrder(windowCount, spread);
       for (let first = 0; first < windowCount; first += batchSize) {
         const rows = Math.min(batchSize, windowCount - first);
@@ -109,60 +210,12 @@ export function textDataset(options: TextDatasetOptions): TextDataset {
  * Windows of T tokens, each labelled with the token after it. One that runs past the end is padded behind with ignored
  * labels: in a causal model nothing that counts depends on the padding.
  */
-function windows(tokens: Int32Array, starts: readonly number[], T: number): Batch {
+function windows(tokens: TokenSequence, starts: readonly number[], T: number): Batch {
   const batch = emptyBatch(starts.length, T, false);
   starts.forEach((start, b) => {
-    const length = Math.min(T, tokens.length - 1 - start);
-    batch.inputs.set(tokens.subarray(start, start + length), b * T);
-    batch.labels.set(tokens.subarray(start + 1, start + 1 + length), b * T);
+    const ids = tokens.slice(start, start + T + 1);
+    batch.inputs.set(ids.subarray(0, -1), b * T);
+    batch.labels.set(ids.subarray(1), b * T);
   });
   return { ...batch, labelCount: countLabels(batch.labels) };
-}
-
-function readText({ text, path }: TextDatasetOptions): string {
-  if ((text === undefined) === (path === undefined)) {
-    throw argumentError(
-      'INVALID_ARGUMENT',
-      'textDataset',
-      'text',
-      'given, or else path',
-      text === undefined ? 'neither' : 'both',
-    );
-  }
-  if (text !== undefined) {
-    if (typeof text !== 'string')
-      throw argumentError('INVALID_ARGUMENT', 'textDataset', 'text', 'a string', describe(text));
-    return text;
-  }
-  const paths = typeof path === 'string' ? [path] : path;
-  if (!Array.isArray(paths) || !paths.every((each) => typeof each === 'string')) {
-    throw argumentError('INVALID_ARGUMENT', 'textDataset', 'path', 'a path or a list of paths', describe(path));
-  }
-  return paths.map(readFile).join('');
-}
-
-function readFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new FastWeightsError('IO', `textDataset: cannot read ${path}: ${reason}`, {
-      argument: 'path',
-      found: path,
-      cause,
-    });
-  }
-}
-
-function tokenizerOf(choice: 'bytes' | 'characters' | Tokenizer, text: string): Tokenizer {
-  if (choice === 'bytes') return byteTokenizer();
-  if (choice === 'characters') return characterTokenizer(text);
-  if (choice !== null && typeof choice === 'object' && typeof choice.encode === 'function') return choice;
-  throw argumentError(
-    'INVALID_ARGUMENT',
-    'textDataset',
-    'tokenizer',
-    "'bytes' | 'characters' | a Tokenizer",
-    describe(choice),
-  );
 }

@@ -36,24 +36,42 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
   const files = { 'tokenizer.json': definition, 'tokenizer_config.json': configuration };
   let tokenizer: Implementation;
   let vocabSize = 0;
+  const drops = dropsUnknown(definition.model);
   try {
     // The package fills in what it misses in the objects it is given.
-    tokenizer = new Implementation(structuredClone(definition), structuredClone(configuration));
+    tokenizer = new Implementation(
+      structuredClone(drops ? marked(definition) : definition),
+      structuredClone(configuration),
+    );
     for (const id of tokenizer.get_vocab(true).values()) vocabSize = Math.max(vocabSize, id + 1);
   } catch (cause) {
     throw formatError(path, `a tokenizer that ${PACKAGE} reads`, String(cause), cause);
   }
+  const count = (text: string): number =>
+    tokenizer.encode(text, { add_special_tokens: false }).ids.filter((id) => id === undefined).length;
+  const known = new Map<string, boolean>();
+  // What is put before a text may lack an id, too: a character that does is missed twice where it stands twice.
+  const lacks = (character: string): boolean => {
+    if (!known.has(character)) known.set(character, count(character + character) <= count(character));
+    return !known.get(character);
+  };
   return {
     kind: 'huggingface',
     vocabSize,
     encode: (text, options) => {
       checkEncode('encode', text, options);
-      const { addSpecialTokens = true } = options ?? {};
+      const { addSpecialTokens = true, onUnknown } = options ?? {};
       const { ids, tokens } = tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
       const unknown = ids.indexOf(undefined);
       if (unknown < 0) return ids as number[];
-      const found = JSON.stringify(tokens[unknown]);
-      throw argumentError('INVALID_ARGUMENT', 'encode', 'text', 'made of tokens of the vocabulary', found);
+      if (onUnknown) {
+        const parts = drops ? lackingCharacters(text, lacks) : lackingTokens(text, ids, tokens);
+        for (const [part, index] of parts) onUnknown(part, index);
+      } else if (!drops) {
+        const found = JSON.stringify(tokens[unknown]);
+        throw argumentError('INVALID_ARGUMENT', 'encode', 'text', 'made of tokens of the vocabulary', found);
+      }
+      return ids.filter((id) => id !== undefined);
     },
     // Models pad their vocabulary: an id that the tokenizer does not know is no text.
     decode: (ids, options) => {
@@ -64,4 +82,36 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
     },
     files: () => structuredClone(files),
   };
+}
+
+type JsonObject = { [key: string]: Json };
+
+/** Pairs of bytes or characters without a token for the unknown: what has no id is left out, as the reference does. */
+function dropsUnknown(model: Json | undefined): boolean {
+  return isJsonObject(model) && (model.type === 'BPE' || 'merges' in model) && (model.unk_token ?? null) === null;
+}
+
+/** No text's token: it marks the places where something is left out, and has no id. */
+const MISSING = '\0missing';
+
+function marked(definition: JsonObject): JsonObject {
+  return { ...definition, model: { ...(definition.model as JsonObject), unk_token: MISSING } };
+}
+
+function* lackingCharacters(text: string, lacks: (character: string) => boolean): Generator<[string, number]> {
+  let index = 0;
+  for (const character of text) {
+    if (lacks(character)) yield [character, index];
+    index += character.length;
+  }
+}
+
+function* lackingTokens(text: string, ids: readonly unknown[], tokens: readonly string[]): Generator<[string, number]> {
+  let from = 0;
+  for (const [i, token] of tokens.entries()) {
+    if (ids[i] !== undefined) continue;
+    const index = text.indexOf(token, from);
+    if (index >= 0) from = index + token.length;
+    yield [token, index];
+  }
 }

@@ -14,6 +14,7 @@ export {
   type SafetensorsEntry,
   type SafetensorsFile,
 } from './safetensors/read';
+export { findSequence, saveSequence, type StoredSequence } from './safetensors/sequence';
 export { saveSafetensors, type NamedTensors } from './safetensors/write';
 export {
   byteTokenizer,

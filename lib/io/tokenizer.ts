@@ -1,9 +1,14 @@
 // Tokenizers: text to ids and back. Bytes and characters here; the published ones in huggingface.ts.
-import { argumentError, checkInteger, checkOptions, describe, type OptionNames } from '../core';
+import { argumentError, checkInteger, checkOptions, describe, describeCharacter, type OptionNames } from '../core';
 
 export interface EncodeOptions {
   /** Adds what the tokenizer puts around a text (default true). */
   addSpecialTokens?: boolean;
+  /**
+   * Called with each part of the text that has no id, and its index there (-1 where a tokenizer cannot tell): the part
+   * is left out. Without it such a text is refused.
+   */
+  onUnknown?: (part: string, index: number) => void;
 }
 
 export interface DecodeOptions {
@@ -11,7 +16,7 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean;
 }
 
-const ENCODE: OptionNames<EncodeOptions> = { addSpecialTokens: 'flag' };
+const ENCODE: OptionNames<EncodeOptions> = { addSpecialTokens: 'flag', onUnknown: true };
 const DECODE: OptionNames<DecodeOptions> = { skipSpecialTokens: 'flag' };
 
 export function checkEncode(where: string, text: string, options: EncodeOptions = {}): void {
@@ -64,19 +69,28 @@ export function byteTokenizer(): Tokenizer {
 /** The characters (code points) of a text, sorted, or a table whose order gives the ids. */
 export function characterTokenizer(source: string | readonly string[]): Tokenizer {
   const characters = typeof source === 'string' ? sortedCharacters(source) : checkedTable(source);
-  const idOf = new Map(characters.map((character, id) => [character, id]));
+  const idOf = idsByCode(characters);
   return {
     kind: 'character',
     vocabSize: characters.length,
     encode: (text, options) => {
       checkEncode('characterTokenizer.encode', text, options);
-      return Array.from(text, (character) => {
-        const id = idOf.get(character);
-        if (id !== undefined) return id;
-        const found = `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`;
-        const expected = `made of the ${characters.length} characters of the table`;
-        throw argumentError('INVALID_ARGUMENT', 'characterTokenizer.encode', 'text', expected, found);
-      });
+      const ids = new Array<number>(Math.min(text.length, PREPARED));
+      let count = 0;
+      for (let i = 0; i < text.length; i++) {
+        const code = text.codePointAt(i)!;
+        const id = idOf[code] ?? -1;
+        if (id >= 0) ids[count++] = id;
+        else if (options?.onUnknown) options.onUnknown(String.fromCodePoint(code), i);
+        else {
+          const expected = `made of the ${characters.length} characters of the table`;
+          const found = describeCharacter(String.fromCodePoint(code));
+          throw argumentError('INVALID_ARGUMENT', 'characterTokenizer.encode', 'text', expected, found);
+        }
+        if (code > 0xffff) i++;
+      }
+      ids.length = count;
+      return ids;
     },
     decode: (ids, options) => {
       checkDecode('characterTokenizer.decode', options);
@@ -87,6 +101,17 @@ export function characterTokenizer(source: string | readonly string[]): Tokenize
     },
     files: () => fileOf({ kind: 'character', characters: [...characters] }),
   };
+}
+
+/** Lists are prepared up to this length: engines keep longer ones as tables, which are slow to fill. */
+const PREPARED = 2 ** 20;
+
+/** The id of each code point up to the largest, or -1. */
+function idsByCode(characters: readonly string[]): Int32Array {
+  const codes = characters.map((character) => character.codePointAt(0)!);
+  const ids = new Int32Array(codes.reduce((most, code) => Math.max(most, code), -1) + 1).fill(-1);
+  codes.forEach((code, id) => (ids[code] = id));
+  return ids;
 }
 
 function sortedCharacters(text: string): string[] {

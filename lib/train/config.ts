@@ -12,7 +12,7 @@ import {
 import { type CreateOptions, modelFamilies, type ModelName } from '../models';
 import { devices, MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { isJsonObject } from '../io';
-import { createTask, type Dataset, type OptionsOf, type TaskName, tasks, textDataset, type TextDataset } from '../data';
+import { type OptionsOf, type TaskName, tasks, TEXT_ENCODINGS, type TextEncoding } from '../data';
 
 /** How to train. */
 export interface TrainingConfig {
@@ -52,10 +52,19 @@ export interface TrainingConfig {
 
 /** A text file to learn from. */
 export interface TextData {
+  /** Its path. */
   text: string;
-  tokens: 'bytes' | 'characters';
+  /** Without it, and without `tokenizer`, chosen when the run starts: characters if fewer than 256 are different. */
+  tokens?: 'bytes' | 'characters';
+  /** Instead of `tokens`: a folder with a published tokenizer. */
+  tokenizer?: string;
+  /** Of the text; without it UTF-8 or, where a byte order mark says so, UTF-16. */
+  encoding?: TextEncoding;
   sequenceLength: number;
   validationFraction: number;
+  /** Of the text's bytes, and how many there are: filled in when the run starts; another text is refused from then on. */
+  sha256?: string;
+  bytes?: number;
 }
 
 /** A built-in task with its options. */
@@ -83,7 +92,16 @@ export interface RunConfig {
 }
 
 const RUN: OptionNames<RunConfig> = { model: true, data: true, training: true, device: true, dtype: true };
-const TEXT: OptionNames<TextData> = { text: true, tokens: true, sequenceLength: true, validationFraction: true };
+const TEXT: OptionNames<TextData> = {
+  text: true,
+  tokens: true,
+  tokenizer: true,
+  encoding: true,
+  sequenceLength: true,
+  validationFraction: true,
+  sha256: true,
+  bytes: true,
+};
 const TASK: OptionNames<TaskData> = { task: true, options: true };
 
 const TRAINING: OptionNames<TrainingConfig> = {
@@ -151,13 +169,6 @@ export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfi
   return config;
 }
 
-/** Opens the data set of a run. */
-export function openData(data: TextData | TaskData, seed: number): Dataset | TextDataset {
-  if ('task' in data) return createTask(data.task, { ...data.options, seed });
-  const { text, tokens, sequenceLength, validationFraction } = data;
-  return textDataset({ path: text, tokenizer: tokens, sequenceLength, validationFraction, seed });
-}
-
 /** Checks a configuration, given in a program or read from a file; settings in `replaced` go before its own. */
 export function checkRunConfig(value: unknown, where: string, replaced: Partial<TrainingConfig> = {}): RunConfig {
   const config = section(value, where, 'the configuration');
@@ -195,12 +206,20 @@ function checkData(data: Record<string, unknown>, where: string): TextData | Tas
     return { task, options };
   }
   if (typeof data.text !== 'string') throw argumentError('FORMAT', where, 'data.text', 'a path', describe(data.text));
-  return {
-    text: data.text,
-    tokens: checkChoice(where, 'data.tokens', data.tokens, ['bytes', 'characters']),
-    sequenceLength: checkInteger(where, 'data.sequenceLength', data.sequenceLength, 1),
-    validationFraction: checkNumber(where, 'data.validationFraction', data.validationFraction, 0, 1),
-  };
+  const { tokens, tokenizer, encoding, sha256, bytes } = data;
+  if (tokens !== undefined) checkChoice(where, 'data.tokens', tokens, ['bytes', 'characters']);
+  if (tokenizer !== undefined && (typeof tokenizer !== 'string' || tokens !== undefined)) {
+    const expected = tokens === undefined ? 'the path of a folder' : 'left out beside data.tokens';
+    throw argumentError('FORMAT', where, 'data.tokenizer', expected, describe(tokenizer));
+  }
+  if (encoding !== undefined) checkChoice(where, 'data.encoding', encoding, TEXT_ENCODINGS);
+  if (sha256 !== undefined && !(typeof sha256 === 'string' && /^[0-9a-f]{64}$/.test(sha256))) {
+    throw argumentError('FORMAT', where, 'data.sha256', '64 lower-case hexadecimal digits', describe(sha256));
+  }
+  if (bytes !== undefined) checkInteger(where, 'data.bytes', bytes);
+  checkInteger(where, 'data.sequenceLength', data.sequenceLength, 1);
+  checkNumber(where, 'data.validationFraction', data.validationFraction, 0, 1);
+  return data as unknown as TextData;
 }
 
 function section(value: unknown, where: string, name: string): Record<string, unknown> {

@@ -4,7 +4,6 @@ export {
   checkRunConfig,
   fillTraining,
   type ModelConfig,
-  openData,
   RUN_DTYPES,
   type RunConfig,
   type RunDtype,
@@ -12,8 +11,9 @@ export {
   type TextData,
   type TrainingConfig,
 } from './config';
+export { openData, type OpenDataOptions, type RunData, withRemedy } from './data';
 export { evaluate, type Evaluation, type TrainableModel } from './evaluate';
 export { describeData, reportRun } from './report';
-export { checkStart, type ResumeOptions, resumeRun, type Run, startRun } from './run';
-export { bestOf, type CheckpointInfo, type Metrics, resolveCheckpoint, RunFolder } from './runFolder';
+export { checkStart, type ResumeOptions, resumeRun, type Run, startRun, type TextRunOptions } from './run';
+export { bestOf, type CheckpointInfo, type Metrics, resolveCheckpoint, RunFolder, tokensBeside } from './runFolder';
 export { Trainer, type TrainerOptions, type TrainingResult, type TrainOptions } from './trainer';

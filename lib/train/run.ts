@@ -1,16 +1,10 @@
 // A run from its configuration: model, data and folder, new or resumed.
 import { argumentError, checkOptions, type Device, type OptionNames, withSeed } from '../core';
 import { AutoModelForCausalLM, createModel, type ModelName } from '../models';
-import {
-  checkModelName,
-  checkRunConfig,
-  openData,
-  type ModelConfigOf,
-  type RunConfig,
-  type TrainingConfig,
-} from './config';
-import type { Dataset, TextDataset } from '../data';
+import { checkModelName, checkRunConfig, type ModelConfigOf, type RunConfig, type TrainingConfig } from './config';
+import { loadTokenizer } from '../io';
 import { readTrainerState, type TrainerState } from './checkpoint';
+import { type OpenDataOptions, prepareData, type RunData, withRemedy } from './data';
 import { RunFolder } from './runFolder';
 import { Trainer } from './trainer';
 
@@ -21,11 +15,12 @@ export interface Run {
   config: RunConfig;
   folder: RunFolder;
   model: LanguageModel;
-  data: Dataset | TextDataset;
+  /** That of a large text holds a file open until its `close` is called. */
+  data: RunData;
   trainer: Trainer;
 }
 
-function assemble(config: RunConfig, folder: RunFolder, model: LanguageModel, data: Dataset | TextDataset): Run {
+function assemble(config: RunConfig, folder: RunFolder, model: LanguageModel, data: RunData): Run {
   const tokenizer = 'tokenizer' in data ? data.tokenizer : undefined;
   return {
     config,
@@ -36,14 +31,32 @@ function assemble(config: RunConfig, folder: RunFolder, model: LanguageModel, da
   };
 }
 
-/** Makes run folder, data and model. Nothing is left on disk of a run that cannot begin. */
-export async function startRun(given: RunConfig, dir: string): Promise<Run> {
-  const config = checkRunConfig(given, 'startRun');
-  checkModelName('startRun', config.model.name);
-  const folder = await RunFolder.create(dir, config);
+/** How the text of a run is opened, if it has one. */
+export type TextRunOptions = Pick<OpenDataOptions, 'memoryLimit' | 'signal' | 'onText'>;
+
+const TEXT_RUN: OptionNames<TextRunOptions> = { memoryLimit: true, signal: true, onText: true };
+
+/**
+ * Makes run folder, data and model. What was found of a text, its tokens, size and hash, becomes part of the run's
+ * configuration. Nothing is left on disk of a run that cannot begin.
+ */
+export async function startRun(given: RunConfig, dir: string, options: TextRunOptions = {}): Promise<Run> {
+  checkOptions('startRun', options, TEXT_RUN);
+  const asked = checkRunConfig(given, 'startRun');
+  checkModelName('startRun', asked.model.name);
+  const folder = await RunFolder.create(dir, asked);
   try {
-    const data = openData(config.data, config.training.seed);
-    return assemble(config, folder, makeModel(config, data.vocabSize), data);
+    const { seed } = asked.training;
+    const prepared = await prepareData(asked.data, seed, options);
+    const config = { ...asked, data: prepared.config };
+    await folder.writeConfig(config);
+    const model = makeModel(config, prepared.vocabSize);
+    try {
+      return assemble(config, folder, model, await prepared.open(folder.tokens));
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
   } catch (error) {
     await folder.discard();
     throw error;
@@ -63,16 +76,21 @@ function makeModel({ model, training, device, dtype = 'float32' }: RunConfig, vo
   return withSeed(training.seed, () => createModel(name, { ...options, vocabSize, device, dtype }));
 }
 
-export interface ResumeOptions {
+export interface ResumeOptions extends TextRunOptions {
   /** That of the run by default. */
   device?: Device;
+  /** Where the run's text is now, if it was moved. */
+  text?: string;
 }
 
-const RESUME: OptionNames<ResumeOptions> = { device: true };
+const RESUME: OptionNames<ResumeOptions> = { ...TEXT_RUN, device: true, text: true };
+
+const MOVED = 'if it was moved, say where it is now: --resume <dir> --text <file> (option text of resumeRun)';
 
 /**
  * Opens a run at its newest checkpoint; settings in `training` replace those of the run, and it may go on on another
- * device.
+ * device. The tokenizer is the checkpoint's, and a text that has changed since the run began is refused; a run without
+ * the hash of its text, from an earlier version, goes on with whatever the file holds.
  */
 export async function resumeRun(
   dir: string,
@@ -82,16 +100,25 @@ export async function resumeRun(
   checkOptions('resumeRun', options, RESUME);
   const folder = await RunFolder.open(dir);
   const before = checkRunConfig(await folder.config(), `${dir}/config.json`, training);
-  const { device = before.device } = options;
-  const config = { ...before, device };
+  const { device = before.device, text, ...reading } = options;
+  const config = { ...before, device, data: moved(before.data, text) };
   const checkpoint = (await folder.latest()).dir;
   checkLength(training, await readTrainerState(checkpoint));
-  const data = openData(config.data, config.training.seed);
+  const tokenizer = 'task' in config.data ? undefined : await loadTokenizer(checkpoint);
+  const prepared = await withRemedy(MOVED, prepareData(config.data, config.training.seed, { ...reading, tokenizer }));
+  const data = await prepared.open(folder.tokens);
   const model = await AutoModelForCausalLM.fromPretrained(checkpoint, { device, dtype: config.dtype });
   const run = assemble(config, folder, model, data);
   await run.trainer.restore(checkpoint);
-  if (Object.keys(training).length > 0 || device !== before.device) await folder.writeConfig(config);
+  const changed = Object.keys(training).length > 0 || device !== before.device || config.data !== before.data;
+  if (changed) await folder.writeConfig(config);
   return run;
+}
+
+function moved(data: RunConfig['data'], text: string | undefined): RunConfig['data'] {
+  if (text === undefined) return data;
+  if (!('task' in data)) return { ...data, text };
+  throw argumentError('INVALID_ARGUMENT', 'resumeRun', 'text', 'left out for the run of a task', text);
 }
 
 /** A new length is that of the whole run. */

@@ -1,6 +1,18 @@
 // The folder of a run: its configuration, its metrics line by line, its checkpoints.
-//   config.json   metrics.jsonl   report.html   checkpoints/step-<n>/
-import { appendFile, basename, join, readdir, readFile, rename, resolve, rm, rmdir } from '../platform';
+//   config.json   metrics.jsonl   report.html   checkpoints/step-<n>/   tokens.safetensors (of a large text)
+import {
+  appendFile,
+  basename,
+  dirname,
+  existsSync,
+  join,
+  readdir,
+  readFile,
+  rename,
+  resolve,
+  rm,
+  rmdir,
+} from '../platform';
 import { FastWeightsError } from '../core';
 import { createFolder, findFolder, isJsonObject, readJson, writeFileAtomic, writeJson } from '../io';
 import type { Evaluation } from './evaluate';
@@ -27,6 +39,8 @@ export interface CheckpointInfo {
 }
 
 const KEPT = 2;
+
+const TOKENS = 'tokens.safetensors';
 
 export class RunFolder {
   readonly dir: string;
@@ -76,7 +90,7 @@ export class RunFolder {
 
   /** Takes back what `create` wrote, for a run that could not begin. */
   async discard(): Promise<void> {
-    await rm(join(this.dir, 'config.json'), { force: true });
+    for (const path of [this.tokens, join(this.dir, 'config.json')]) await rm(path, { force: true });
     // One that holds something else stays, and so do its parents.
     for (const folder of this.made.reverse()) await rmdir(folder).catch(() => undefined);
     this.made = [];
@@ -88,6 +102,11 @@ export class RunFolder {
 
   get report(): string {
     return join(this.dir, 'report.html');
+  }
+
+  /** The token ids of a text too large for memory. */
+  get tokens(): string {
+    return join(this.dir, TOKENS);
   }
 
   private get metricsPath(): string {
@@ -226,4 +245,10 @@ export async function resolveCheckpoint(path: string): Promise<string> {
   const several = names.includes('config.json') ? undefined : await severalRuns(path);
   if (several !== undefined) throw new FastWeightsError('IO', several, { argument: path });
   return path;
+}
+
+/** The file with the token ids of the run that a checkpoint lies in, if there is one. */
+export function tokensBeside(checkpoint: string): string | undefined {
+  const path = join(dirname(dirname(resolve(checkpoint))), TOKENS);
+  return existsSync(path) ? path : undefined;
 }

@@ -133,14 +133,21 @@ function checkCover(path: string, tensors: Map<string, TensorInfo>, dataBytes: n
     throw formatError(`${path}: the file`, `${covered} bytes after its header`, `${dataBytes}`);
 }
 
-/** The bytes before the tensors: length and JSON, padded with spaces so that the tensors start on 8 bytes. */
-export function formatHeader(tensors: Iterable<[string, TensorInfo]>, metadata: Record<string, string>): Uint8Array {
+/**
+ * The bytes before the tensors: length and JSON, padded with spaces so that the tensors start on 8 bytes, and not before
+ * byte `least`, a multiple of 8.
+ */
+export function formatHeader(
+  tensors: Iterable<[string, TensorInfo]>,
+  metadata: Record<string, string>,
+  least = 0,
+): Uint8Array {
   const members = Object.keys(metadata).length > 0 ? [`"__metadata__":${JSON.stringify(metadata)}`] : [];
   for (const [name, { dtype, shape, begin, end }] of tensors) {
     members.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, end] })}`);
   }
   const json = new TextEncoder().encode(`{${members.join(',')}}`);
-  const length = Math.ceil(json.length / 8) * 8;
+  const length = Math.max(Math.ceil(json.length / 8) * 8, least - 8);
   const header = new Uint8Array(8 + length).fill(0x20);
   new DataView(header.buffer).setBigUint64(0, BigInt(length), true);
   header.set(json, 8);

@@ -35,7 +35,8 @@ export class SafetensorsEntry {
     readonly name: string,
     readonly dtype: FileDType,
     readonly shape: readonly number[],
-    private readonly position: number,
+    /** Of its first byte in the file. */
+    readonly position: number,
   ) {
     this.size = sizeOf(shape);
   }
