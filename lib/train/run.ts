@@ -106,13 +106,20 @@ export async function resumeRun(
   checkLength(training, await readTrainerState(checkpoint));
   const tokenizer = 'task' in config.data ? undefined : await loadTokenizer(checkpoint);
   const prepared = await withRemedy(MOVED, prepareData(config.data, config.training.seed, { ...reading, tokenizer }));
-  const data = await prepared.open(folder.tokens);
   const model = await AutoModelForCausalLM.fromPretrained(checkpoint, { device, dtype: config.dtype });
-  const run = assemble(config, folder, model, data);
-  await run.trainer.restore(checkpoint);
-  const changed = Object.keys(training).length > 0 || device !== before.device || config.data !== before.data;
-  if (changed) await folder.writeConfig(config);
-  return run;
+  let data: RunData | undefined;
+  try {
+    data = await prepared.open(folder.tokens);
+    const run = assemble(config, folder, model, data);
+    await run.trainer.restore(checkpoint);
+    const changed = Object.keys(training).length > 0 || device !== before.device || config.data !== before.data;
+    if (changed) await folder.writeConfig(config);
+    return run;
+  } catch (error) {
+    data?.close?.();
+    model.dispose();
+    throw error;
+  }
 }
 
 function moved(data: RunConfig['data'], text: string | undefined): RunConfig['data'] {
