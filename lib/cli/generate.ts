@@ -8,13 +8,16 @@ import { resolveCheckpoint } from '../train';
 import { withInterrupt } from './interrupt';
 import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, wholeNumber } from './options';
 
+/** For models that do not say how to draw. */
+const TEMPERATURE = 0.8;
+
 interface GenerateOptions extends DeviceOptions {
   checkpoint: string;
   prompt: string;
   maxTokens: number;
-  temperature: number;
+  temperature?: number;
   topK?: number;
-  topP: number;
+  topP?: number;
   seed?: number;
 }
 
@@ -24,12 +27,14 @@ export function generateCommand(): Command {
     .requiredOption('--checkpoint <dir>', 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model')
     .option('--prompt <text>', 'the beginning of the text', '\n')
     .addOption(new Option('--max-tokens <n>', 'tokens to write').argParser(wholeNumber()).default(500))
-    .addOption(new Option('--temperature <x>', '0 takes the most probable token').argParser(decimal(0)).default(0.8))
+    .addOption(
+      new Option('--temperature <x>', "0 takes the most probable token (default: the model's own, or 0.8)").argParser(
+        decimal(0),
+      ),
+    )
     .addOption(new Option('--top-k <n>', 'only the n most probable tokens').argParser(wholeNumber(1)))
     .addOption(
-      new Option('--top-p <p>', 'only the most probable tokens that add up to p')
-        .argParser(decimal(0, 1, true))
-        .default(1),
+      new Option('--top-p <p>', 'only the most probable tokens that add up to p').argParser(decimal(0, 1, true)),
     )
     .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()));
   return addDeviceOptions(command)
@@ -51,7 +56,7 @@ async function run(options: GenerateOptions): Promise<void> {
     });
   }
   const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
-  const { maxTokens, temperature, topK, topP } = options;
+  const { maxTokens, temperature = model.sampling.temperature ?? TEMPERATURE, topK, topP } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
   const decoder = new StreamDecoder(tokenizer);
   let count = 0;

@@ -1,7 +1,7 @@
 // Files: safetensors and checkpoint folders, atomic writes, configurations, tokenizers.
 export { findFolder, writeFileAtomic, writeFolderAtomic } from './atomic';
 export { loadCheckpointFolder, readCheckpointFolder, saveShards, type ShardOptions } from './checkpoint';
-export { isJsonObject, parseJson, readJson, writeJson, type Json } from './json';
+export { isJsonObject, parseJson, readJson, readOptionalJson, writeJson, type Json } from './json';
 export { loadTokenizer, saveTokenizer } from './load-tokenizer';
 export type { FileDType } from './safetensors/header';
 export {

@@ -16,6 +16,11 @@ export function signalsProcess(pid: number): true {
   return process.kill(pid, 0);
 }
 
+/** Hands a warning to the program: it decides whether and where it is shown. */
+export function warn(message: string): void {
+  process.emitWarning(message, 'FastWeightsWarning');
+}
+
 /** 'win32', 'linux', ... */
 export const operatingSystem: string = process.platform;
 
