@@ -58,7 +58,9 @@ async function run(options: GenerateOptions): Promise<void> {
   const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
   const { maxTokens, temperature = model.sampling.temperature ?? TEMPERATURE, topK, topP } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
-  const decoder = new StreamDecoder(tokenizer);
+  const decoder = new StreamDecoder(tokenizer, { prompt, skipSpecialTokens: true });
+  // What ends a text is no part of it, whether or not the tokenizer calls it special.
+  const ends = new Set(model.stopTokens);
   let count = 0;
   let first = 0;
   await withInterrupt(async (signal) => {
@@ -73,7 +75,7 @@ async function run(options: GenerateOptions): Promise<void> {
         signal,
       })) {
         if (count++ === 0) first = performance.now();
-        await write(decoder.push(id));
+        if (!ends.has(id)) await write(decoder.push(id));
       }
     } finally {
       await write(`${decoder.flush()}\n`);

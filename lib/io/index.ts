@@ -15,12 +15,13 @@ export {
   type SafetensorsFile,
 } from './safetensors/read';
 export { saveSafetensors, type NamedTensors } from './safetensors/write';
+export { StreamDecoder, type StreamOptions } from './stream';
 export {
   byteTokenizer,
   characterTokenizer,
-  StreamDecoder,
   type DecodeOptions,
   type EncodeOptions,
+  type TextStream,
   type Tokenizer,
 } from './tokenizer';
 export { createFolder } from './createFolder';
