@@ -1,4 +1,7 @@
 // Files and paths.
-export { existsSync, readFileSync } from 'node:fs';
-export { appendFile, type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-export { basename, dirname, join, parse, resolve, sep } from 'node:path';
+export type { FileHandle } from 'node:fs/promises';
+
+export const { existsSync, readFileSync } = process.getBuiltinModule('node:fs');
+export const { appendFile, mkdir, open, readdir, readFile, rename, rm, stat } =
+  process.getBuiltinModule('node:fs/promises');
+export const { basename, dirname, join, parse, resolve, sep } = process.getBuiltinModule('node:path');

@@ -1,5 +1,5 @@
 // The process and the machine it runs on.
-import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+const { availableParallelism, cpus, freemem, totalmem } = process.getBuiltinModule('node:os');
 
 /** A variable of the environment; undefined where it is not set or empty. */
 export function environment(name: string): string | undefined {
