@@ -19,12 +19,14 @@ async function saveChain(dir: string, chain: readonly number[], eosTokenId: numb
     for (let id = 0; id < TOKENS.length; id++) if (row(id) >= 0) data[id * WIDTH + row(id)] = 1;
     return fw.tensor(data, { shape: [TOKENS.length, WIDTH], device: 'js' });
   };
-  const weights = Object.entries(model.stateDict()).map(([name, weight]) => {
-    if (name === 'model.embed_tokens.weight') return [name, one((id) => id)] as const;
-    if (name === 'lm_head.weight') return [name, one((id) => chain[chain.indexOf(id) - 1] ?? -1)] as const;
-    return [name, name.endsWith('norm.weight') ? weight : weight.mul(0)] as const;
+  fw.scope(() => {
+    const weights = Object.entries(model.stateDict()).map(([name, weight]) => {
+      if (name === 'model.embed_tokens.weight') return [name, one((id) => id)] as const;
+      if (name === 'lm_head.weight') return [name, one((id) => chain[chain.indexOf(id) - 1] ?? -1)] as const;
+      return [name, name.endsWith('norm.weight') ? weight : weight.mul(0)] as const;
+    });
+    model.loadStateDict(Object.fromEntries(weights));
   });
-  model.loadStateDict(Object.fromEntries(weights));
   await model.savePretrained(dir);
   model.dispose();
 }

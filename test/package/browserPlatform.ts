@@ -1,8 +1,5 @@
 // What a browser build puts in the place of lib/platform: no files, no addons, no environment.
 
-// Engines without `using` lack the symbol that its compiled form asks for.
-Object.defineProperty(Symbol, 'dispose', { value: Symbol.dispose ?? Symbol('Symbol.dispose') });
-
 const missing = (what: string) => (): never => {
   throw new Error(`there are no ${what} in a page`);
 };
@@ -38,6 +35,7 @@ export const processorModel = (): string => '';
 export const hardwareThreads = (): number => 1;
 export const machineMemory = (): { total: number; free: number } => ({ total: 0, free: 0 });
 
+export const later = (milliseconds: number, action: () => void): void => void setTimeout(action, milliseconds);
 export const LONGEST_TURN = 8;
 export const breathe = (): Promise<void> => new Promise((done) => setTimeout(done));
 export class Pace {
