@@ -1,4 +1,5 @@
-// Builds the CPU addon with node-gyp, or with --prebuild the binary that ships in the package.
+// Builds the CPU addon with node-gyp, or with --prebuild the binary that ships in the package. It is part of the package,
+// and uses nothing of the clone.
 // Usage: node scripts/build-native.mjs [--prebuild] [--jobs n]
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,6 +12,28 @@ import { parseArgs } from 'node:util';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
+
+/** What compiling the addon lacks on this machine, or undefined. */
+export function missingTool() {
+  const compiler = process.env.CXX || (process.platform === 'darwin' ? 'clang++' : 'g++');
+  const works = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
+  if (process.platform === 'win32') return 'the native kernels are not built on Windows';
+  if (!works(compiler)) return `no C++ compiler found (${compiler})`;
+  if (!works('make')) return 'no make found';
+  if (!works(process.env.PYTHON || 'python3')) return 'no python3 found';
+  return undefined;
+}
+
+/** The same of packages, which a clone has and an installed package has not. */
+function missingPackage() {
+  try {
+    require.resolve('node-gyp/bin/node-gyp.js');
+    require.resolve('node-addon-api');
+    return undefined;
+  } catch {
+    return 'node-gyp or node-addon-api is not installed (npm install --no-save node-gyp@12 node-addon-api@8)';
+  }
+}
 
 /** The folder whose include/node holds this Node's headers, if it was installed with them: then nothing is downloaded. */
 function headers() {
@@ -63,5 +86,9 @@ if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.ar
   const { values } = parseArgs({
     options: { prebuild: { type: 'boolean', default: false }, jobs: { type: 'string', default: '2' } },
   });
-  process.exitCode = (await (values.prebuild ? prebuild() : buildNative({ jobs: Number(values.jobs) }))).status;
+  const missing = missingTool() ?? missingPackage();
+  if (missing) console.error(`${missing}: the native kernels cannot be compiled`);
+  process.exitCode = missing
+    ? 1
+    : (await (values.prebuild ? prebuild() : buildNative({ jobs: Number(values.jobs) }))).status;
 }

@@ -1,21 +1,11 @@
 // Sets a clone up: the native addon where a compiler is there for it, then the TypeScript. Does nothing that is done.
 import { utimesSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildNative } from './build-native.mjs';
+import { buildNative, missingTool } from './build-native.mjs';
 import { buildTypeScript } from './build-ts.mjs';
-import { current, root, works } from './support.mjs';
+import { current, root } from './support.mjs';
 
 const addon = join('build', 'Release', 'fast_weights.node');
-
-/** Why the addon cannot be compiled here, or undefined. */
-function missingTool() {
-  const compiler = process.env.CXX || (process.platform === 'darwin' ? 'clang++' : 'g++');
-  if (process.platform === 'win32') return 'the native kernels are not built on Windows';
-  if (!works(compiler, '--version')) return `no C++ compiler found (${compiler})`;
-  if (!works('make', '--version')) return 'no make found';
-  if (!works(process.env.PYTHON || 'python3', '--version')) return 'no python3 found';
-  return undefined;
-}
 
 /** Seconds between lines where they stay. */
 const INTERVAL = 15;

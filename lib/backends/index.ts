@@ -10,13 +10,14 @@ import {
   foundCard,
   loadAttempts,
   type LoadAttempt,
+  lostInBundle,
   unmetWish,
 } from './loader';
 import type { CardFacts, ProductLibrary } from './cuda';
 import type { MachineLimits } from './cpu';
 
 export type { Backend, DeviceInfo } from './backend';
-export { loadAttempts, processorName, unmetWish, type LoadAttempt } from './loader';
+export { buildCommand, loadAttempts, processorName, unmetWish, type LoadAttempt } from './loader';
 export type { CardFacts, MissingForCard, ProductLibrary } from './cuda';
 export type { MachineLimits } from './cpu';
 export * from './table';
@@ -83,7 +84,13 @@ export function getBackend(device: Device): Backend {
 
 /** What new tensors live on: what was set, else what the environment asks for, else the fastest there is. */
 export function defaultDevice(): Device {
-  return (chosen ??= deviceFromEnvironment() ?? DEVICES.find((device) => find(device) !== null) ?? 'js');
+  return (chosen ??= deviceFromEnvironment() ?? fastestDevice());
+}
+
+function fastestDevice(): Device {
+  const lost = lostInBundle();
+  if (lost) throw lost;
+  return DEVICES.find((device) => find(device) !== null) ?? 'js';
 }
 
 function deviceFromEnvironment(): Device | undefined {

@@ -1,11 +1,14 @@
 // Finds the native addons: a chain of places, each with the reason why it was passed over.
 import {
   architecture,
+  bundleFile,
+  dirname,
   environment,
   existsSync,
   findModule,
   join,
   loadModule,
+  operatingSystem,
   packageFolder,
   processorModel,
   sep,
@@ -17,11 +20,14 @@ import { checkSchema } from './native';
 
 /** One step of the chain. */
 export interface LoadAttempt {
-  step: 'override' | 'local build' | 'cuda package' | 'emulation' | 'prebuild' | 'js';
+  step: 'override' | 'beside the bundle' | 'local build' | 'cuda package' | 'emulation' | 'prebuild' | 'js';
   ok: boolean;
   /** Why the step was passed over. */
   reason?: string;
 }
+
+/** The addon's name where a bundle has it to itself. */
+const BESIDE = 'fast-weights.node';
 
 const attempts: LoadAttempt[] = [];
 let cpu: CpuBackend | null | undefined;
@@ -32,7 +38,7 @@ let facts: CardFacts | null = null;
 let unmet: FastWeightsError | null = null;
 
 function packageRoot(): string {
-  return packageFolder() ?? skip('no package.json of fast-weights above the library');
+  return packageFolder() ?? skip(`fast-weights cannot be found from ${bundleFile()}`);
 }
 
 function openAddon(path: string): CpuBackend {
@@ -63,30 +69,50 @@ function openOverride(): CpuBackend {
   return openAddon(environment('FAST_WEIGHTS_NATIVE_PATH') ?? skip('FAST_WEIGHTS_NATIVE_PATH is not set'));
 }
 
+/** A bundle's own copy of the addon, for where no node_modules are. */
+function openBeside(bundle: string): CpuBackend {
+  const path = join(dirname(bundle), BESIDE);
+  return openAddon(existsSync(path) ? path : skip(`there is no ${path}`));
+}
+
 function openLocalBuild(): CpuBackend {
-  const { path, local } = findBinary();
-  return openAddon(local ? path : skip('build/Release has no addon; `npm run build:native` compiles one'));
+  const found = findBinary();
+  return openAddon(found?.local ? found.path : skip(`build/Release has no addon; ${buildCommand()} compiles one`));
+}
+
+/** What compiles the native addon here: in a clone, or in an installed package, which lacks the tools for it. */
+export function buildCommand(): string {
+  const root = packageFolder();
+  if (!root?.split(sep).includes('node_modules')) return '`npm run build:native`';
+  const script = join(root, 'scripts', 'build-native.mjs');
+  return `\`npm install --no-save node-gyp@12 node-addon-api@8 && node ${script}\``;
 }
 
 function openPrebuild(): CpuBackend {
-  const { path, local } = findBinary();
-  return openAddon(local ? skip('build/Release stands before it; remove the folder build to use the prebuild') : path);
+  const found = findBinary() ?? skip(`the package has no addon for ${operatingSystem}-${architecture}`);
+  if (found.local) skip('build/Release stands before it; remove the folder build to use the prebuild');
+  return openAddon(found.path);
 }
 
-/** The binary that node-gyp-build prefers: one of build/Release if there is any, else the fitting prebuild. */
-function findBinary(): { path: string; local: boolean } {
+/** The binary that node-gyp-build prefers: one of build/Release if there is any, else the fitting prebuild, or none. */
+function findBinary(): { path: string; local: boolean } | null {
   const root = packageRoot();
-  const { resolve } = loadModule('node-gyp-build') as { resolve: (dir: string) => string };
-  const path = resolve(root);
-  return { path, local: path.startsWith(join(root, 'build') + sep) };
+  const { resolve } = loadModule('node-gyp-build', root) as { resolve: (dir: string) => string };
+  try {
+    const path = resolve(root);
+    return { path, local: path.startsWith(join(root, 'build') + sep) };
+  } catch {
+    return null;
+  }
 }
 
 const CUDA_PACKAGE = 'fast-weights-cuda-linux-x64';
 
 /** What `npm run build:cuda` left in a clone, else the package. */
 function openCuda(): CudaBackend {
-  const local = join(packageRoot(), 'build-cuda', 'Release', 'fast_weights_cuda.node');
-  if (existsSync(local)) return openCard(local, 'cuda');
+  const root = packageFolder();
+  const local = root && join(root, 'build-cuda', 'Release', 'fast_weights_cuda.node');
+  if (local && existsSync(local)) return openCard(local, 'cuda');
   return openCard(findModule(CUDA_PACKAGE) ?? skip(`${CUDA_PACKAGE} is not installed`), 'cuda');
 }
 
@@ -122,6 +148,8 @@ function loadAll(): void {
   if (cpu !== undefined) return;
   cpu = attempt('override', openOverride);
   unmet ??= cpu ? null : unmetPath();
+  const bundle = bundleFile();
+  if (bundle && !unmet) cpu ??= attempt('beside the bundle', () => openBeside(bundle));
   if (!unmet) cpu ??= attempt('local build', openLocalBuild);
   cuda = attempt('cuda package', openCuda);
   // It shows itself only to those who ask for it by name.
@@ -152,6 +180,23 @@ function unmetInstructionSet(): FastWeightsError | null {
 export function unmetWish(): FastWeightsError | null {
   loadAll();
   return unmet;
+}
+
+/** Of a bundle that finds no native device: it would compute in JavaScript where nobody asked for that. */
+export function lostInBundle(): FastWeightsError | null {
+  loadAll();
+  const bundle = bundleFile();
+  if (!bundle || cpu || cuda) return null;
+  const found = attempts.flatMap(({ ok, step, reason }) => (ok ? [] : [`${step}: ${reason}`])).join('; ');
+  const remedy = `leave it out of the bundle (esbuild --external:fast-weights) and install it there, put its addon beside the bundle as ${BESIDE}, or ask for the js device (FAST_WEIGHTS_DEVICE=js)`;
+  return new FastWeightsError(
+    'BACKEND',
+    `fast-weights is part of ${bundle} and finds no native addon: ${remedy} (${found})`,
+    {
+      expected: 'a native addon',
+      found,
+    },
+  );
 }
 
 /** The native CPU backend, or null. */

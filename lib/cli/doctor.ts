@@ -1,6 +1,14 @@
 // `doctor`: what this machine offers, what is missing and how to get it, and whether the kernels compute right.
 import { Command } from 'commander';
-import { defaultDevice, inspectDevices, loadAttempts, processorName, type LoadAttempt, unmetWish } from '../backends';
+import {
+  buildCommand,
+  defaultDevice,
+  inspectDevices,
+  loadAttempts,
+  processorName,
+  type LoadAttempt,
+  unmetWish,
+} from '../backends';
 import { type Device, FastWeightsError, HostRandom, scope } from '../core';
 import { checksFromEnvironment, setChecks, tensor } from '../ops';
 import { deltaRule } from '../rules';
@@ -91,13 +99,16 @@ const SETTINGS: Record<string, string> = {
 };
 const DEVICE_REMEDY = 'unset FAST_WEIGHTS_DEVICE for the fastest device there is';
 
+const BUILD = `${buildCommand()} compiles it; it needs a C++ compiler, make and Python 3`;
+
 /** What to do about a step that failed; the chain goes on behind it, so only some of them need anything. */
 const REMEDIES: Record<LoadAttempt['step'], string> = {
   override: 'set FAST_WEIGHTS_NATIVE_PATH to a .node file to force one; nothing to do otherwise',
-  'local build': 'in a clone, `npm run build:native` compiles it; it needs a C++ compiler, make and Python 3',
+  'beside the bundle': 'leave the library out of the bundle',
+  'local build': BUILD,
   'cuda package': 'see the card above',
   emulation: 'for tests of this library only',
-  prebuild: 'for a platform without a prebuilt addon, `npm run build:native` in a clone compiles one',
+  prebuild: BUILD,
   js: 'pure JavaScript always works; report this as a bug',
 };
 

@@ -10,13 +10,16 @@ import { type Acts, checkFlags } from './flags';
 import { isAborted, withInterrupt } from './interrupt';
 import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, wholeNumber } from './options';
 
+/** For models that do not say how to draw. */
+const TEMPERATURE = 0.8;
+
 interface GenerateOptions extends DeviceOptions {
   checkpoint: string;
   prompt?: string;
   maxTokens: number;
-  temperature: number;
+  temperature?: number;
   topK?: number;
-  topP: number;
+  topP?: number;
   seed?: number;
 }
 
@@ -44,12 +47,14 @@ export function generateCommand(): Command {
       'the beginning of the text (default: a new line, or the first token where there is none)',
     )
     .addOption(new Option('--max-tokens <n>', 'tokens to write').argParser(wholeNumber()).default(500))
-    .addOption(new Option('--temperature <x>', '0 takes the most probable token').argParser(decimal(0)).default(0.8))
+    .addOption(
+      new Option('--temperature <x>', "0 takes the most probable token (default: the model's own, or 0.8)").argParser(
+        decimal(0),
+      ),
+    )
     .addOption(new Option('--top-k <n>', 'only the n most probable tokens').argParser(wholeNumber(1)))
     .addOption(
-      new Option('--top-p <p>', 'only the most probable tokens that add up to p')
-        .argParser(decimal(0, 1, true))
-        .default(1),
+      new Option('--top-p <p>', 'only the most probable tokens that add up to p').argParser(decimal(0, 1, true)),
     )
     .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()));
   return addDeviceOptions(command)
@@ -76,9 +81,11 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
     });
   }
   const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
-  const { maxTokens, temperature, topK, topP } = options;
+  const { maxTokens, temperature = model.sampling.temperature ?? TEMPERATURE, topK, topP } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
-  const decoder = new StreamDecoder(tokenizer);
+  const decoder = new StreamDecoder(tokenizer, { prompt, skipSpecialTokens: true });
+  // What ends a text is no part of it, whether or not the tokenizer calls it special.
+  const ends = new Set(model.stopTokens);
   let count = 0;
   let first = 0;
   const pace = new Pace();
@@ -88,7 +95,7 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
     try {
       for await (const { id } of model.generate(prompt, { maxNewTokens: maxTokens, ...sampling, signal })) {
         if (count++ === 0) first = performance.now();
-        await write(decoder.push(id));
+        if (!ends.has(id)) await write(decoder.push(id));
         await pace.rest();
       }
     } catch (error) {

@@ -38,6 +38,7 @@ interface Reader {
   readonly batch: number;
   readonly vocabSize: number;
   readonly stopTokens: readonly number[];
+  readonly sampling?: SamplingOptions;
   feed(ids: ArrayLike<number>): Tensor;
 }
 
@@ -88,6 +89,9 @@ export async function* generate(
   checkGenerate(options, session.vocabSize);
   const limit = options.maxNewTokens ?? 256;
   const stop = new Set(options.stopTokens ?? session.stopTokens);
+  const own = session.sampling ?? {};
+  const { temperature = own.temperature, topK = own.topK, topP = own.topP } = options;
+  const sampling = { temperature, topK, topP };
   const random = randomOf(options.seed);
   const read = async (ids: ArrayLike<number>): Promise<ArrayLike<number>> => {
     checkSignal(options.signal);
@@ -102,7 +106,7 @@ export async function* generate(
   let logits: ArrayLike<number> = [];
   for (let at = 0; at < prompt.length && limit > 0; at += SLICE) logits = await read(prompt.subarray(at, at + SLICE));
   for (let count = 1; count <= limit; count++) {
-    const token = chooseToken(logits, options, random);
+    const token = chooseToken(logits, sampling, random);
     yield token;
     if (stop.has(token.id) || count === limit) return;
     logits = await read([token.id]);

@@ -1,5 +1,6 @@
 // What generation asks of a model.
 import type { Device, Tensor } from '../core';
+import type { SamplingOptions } from './sampling';
 import type { State } from './state';
 
 /** A causal model with a state, in the two forms that inference needs. */
@@ -8,6 +9,8 @@ export interface RecurrentModel {
   readonly device: Device;
   /** Tokens that end a text unless the caller names others. */
   readonly stopTokens: readonly number[];
+  /** How tokens are drawn unless the caller says otherwise: the most probable one where nothing is said. */
+  readonly sampling?: SamplingOptions;
   /** The state before the first token. */
   initialState(batch: number): State;
   /** The parallel form: ids int32 [B, T], T > 0; logits [B, vocabulary] after the last one, and a new state. */

@@ -4,6 +4,7 @@ import { argumentError, checkInteger, describe, FastWeightsError, formatShape, s
 import { tensor } from '../ops';
 import { generate, type GeneratedToken, type GenerateOptions } from './generate';
 import type { RecurrentModel, TokenIds } from './model';
+import type { SamplingOptions } from './sampling';
 import { checkStateLike, cloneState, deviceOf, disposeState, persistState, type State } from './state';
 
 /** The calls of `feed` that led to a state, last one first. */
@@ -68,6 +69,11 @@ export class Session {
   /** Tokens that end a text of this model. */
   get stopTokens(): readonly number[] {
     return this.model.stopTokens;
+  }
+
+  /** How this model draws tokens unless the caller says otherwise. */
+  get sampling(): SamplingOptions | undefined {
+    return this.model.sampling;
   }
 
   /**

@@ -1,15 +1,15 @@
-// Tokenizers of published models, through the optional package that reads tokenizer.json.
+// Tokenizers of published models: the optional package that reads tokenizer.json encodes, the decoders are our own.
 import { argumentError, FastWeightsError } from '../core';
 import { formatError, systemCode } from './failure';
+import { cleanUp, decoderLink, fuse, joinWithSpaces, type Link, replaceLiteral, trim } from './decoders';
 import { isJsonObject, type Json } from './json';
-import { checkDecode, checkEncode, type Tokenizer } from './tokenizer';
+import { checkDecode, checkEncode, type DecodeOptions, type TextStream, type Tokenizer } from './tokenizer';
 
 const PACKAGE = '@huggingface/tokenizers';
 
 /** The part of the package that is used. */
 interface Implementation {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[]; tokens: string[] };
-  decode(ids: number[], options: { skip_special_tokens: boolean }): string;
   id_to_token(id: number): string | undefined;
   get_vocab(withAddedTokens: boolean): Map<string, number>;
 }
@@ -37,6 +37,7 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
   let tokenizer: Implementation;
   let vocabSize = 0;
   const drops = dropsUnknown(definition.model);
+  const special = specialTokens(definition, configuration);
   try {
     // The package fills in what it misses in the objects it is given.
     tokenizer = new Implementation(
@@ -44,6 +45,7 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
       structuredClone(configuration),
     );
     for (const id of tokenizer.get_vocab(true).values()) vocabSize = Math.max(vocabSize, id + 1);
+    textChain(definition, configuration, false, { take: () => undefined, finish: () => undefined });
   } catch (cause) {
     throw formatError(path, `a tokenizer that ${PACKAGE} reads`, String(cause), cause);
   }
@@ -54,6 +56,30 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
   const lacks = (character: string): boolean => {
     if (!known.has(character)) known.set(character, count(character + character) <= count(character));
     return !known.get(character);
+  };
+  // Models pad their vocabulary: an id that the tokenizer does not know is no text.
+  const stream = ({ skipSpecialTokens = false }: DecodeOptions = {}): TextStream => {
+    let text = '';
+    const chain = textChain(definition, configuration, skipSpecialTokens, {
+      take: (fragment) => void (text += fragment),
+      finish: () => undefined,
+    });
+    const drain = (): string => {
+      const piece = text;
+      text = '';
+      return piece;
+    };
+    return {
+      push(id) {
+        const token = tokenizer.id_to_token(id);
+        if (token !== undefined && !(skipSpecialTokens && special.has(token))) chain.take(token, true);
+        return drain();
+      },
+      end() {
+        chain.finish();
+        return drain();
+      },
+    };
   };
   return {
     kind: 'huggingface',
@@ -73,13 +99,12 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
       }
       return ids.filter((id) => id !== undefined);
     },
-    // Models pad their vocabulary: an id that the tokenizer does not know is no text.
     decode: (ids, options) => {
       checkDecode('decode', options);
-      const { skipSpecialTokens = false } = options ?? {};
-      const known = Array.from(ids).filter((id) => tokenizer.id_to_token(id) !== undefined);
-      return known.length === 0 ? '' : tokenizer.decode(known, { skip_special_tokens: skipSpecialTokens });
+      const text = stream(options);
+      return Array.from(ids, (id) => text.push(id)).join('') + text.end();
     },
+    stream,
     files: () => structuredClone(files),
   };
 }
@@ -114,4 +139,43 @@ function* lackingTokens(text: string, ids: readonly unknown[], tokens: readonly 
     if (index >= 0) from = index + token.length;
     yield [token, index];
   }
+}
+
+/** What tokens run through to become text, in front of `text`. */
+function textChain(definition: JsonObject, configuration: JsonObject, skipSpecial: boolean, text: Link): Link {
+  // As in transformers 5, which leaves the text as it is unless told otherwise.
+  let link = configuration.clean_up_tokenization_spaces === true ? cleanUp(text) : text;
+  const { decoder = null, model } = definition;
+  if (decoder === null) return joinWithSpaces(fuse(link));
+  const suffix = isJsonObject(model) ? model.end_of_word_suffix : undefined;
+  if (typeof suffix === 'string' && suffix !== '') link = replaceLiteral(suffix, ' ', skipSpecial ? trim(link) : link);
+  return decoderLink(decoder, new Set(addedTokens(definition).map(contentOf)), fuse(link));
+}
+
+function addedTokens({ added_tokens: tokens }: JsonObject): Json[] {
+  return Array.isArray(tokens) ? tokens : [];
+}
+
+/** A token stands for itself, or in an object with its properties. */
+function contentOf(token: Json | undefined): string {
+  const content = isJsonObject(token) ? token.content : token;
+  return typeof content === 'string' ? content : '';
+}
+
+const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
+const LISTED = ['additional_special_tokens', 'extra_special_tokens'];
+
+/** Tokens that are no text: what either file calls special, and what the configuration gives a role. */
+function specialTokens(definition: JsonObject, configuration: JsonObject): Set<string> {
+  const marked = [...addedTokens(definition), ...valuesOf(configuration.added_tokens_decoder)];
+  const tokens = [
+    ...marked.filter((token) => isJsonObject(token) && token.special === true),
+    ...NAMED.map((name) => configuration[name]),
+    ...LISTED.flatMap((name) => valuesOf(configuration[name])),
+  ];
+  return new Set(tokens.map(contentOf));
+}
+
+function valuesOf(value: Json | undefined): Json[] {
+  return typeof value === 'object' && value !== null ? Object.values<Json>(value) : [];
 }

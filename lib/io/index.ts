@@ -1,7 +1,7 @@
 // Files: safetensors and checkpoint folders, atomic writes, configurations, tokenizers.
 export { findFolder, writeFileAtomic, writeFolderAtomic } from './atomic';
 export { loadCheckpointFolder, readCheckpointFolder, saveShards, type ShardOptions } from './checkpoint';
-export { isJsonObject, parseJson, readJson, writeJson, type Json } from './json';
+export { isJsonObject, parseJson, readJson, readOptionalJson, writeJson, type Json } from './json';
 export { loadTokenizer, saveTokenizer } from './load-tokenizer';
 export type { FileDType } from './safetensors/header';
 export {
@@ -16,12 +16,13 @@ export {
 } from './safetensors/read';
 export { findSequence, saveSequence, type StoredSequence } from './safetensors/sequence';
 export { saveSafetensors, type NamedTensors } from './safetensors/write';
+export { StreamDecoder, type StreamOptions } from './stream';
 export {
   byteTokenizer,
   characterTokenizer,
-  StreamDecoder,
   type DecodeOptions,
   type EncodeOptions,
+  type TextStream,
   type Tokenizer,
 } from './tokenizer';
 export { createFolder } from './createFolder';

@@ -1,8 +1,9 @@
 // JSON as model files really hold it: strict text with the two notations for infinities that published
-// configurations use, bare words and {"__float__": "Infinity"}.
+// configurations use, bare words and {"__float__": "Infinity"}. Some editors write a byte order mark in front.
 import { readFile } from '../platform';
+import { FastWeightsError } from '../core';
 import { writeFileAtomic } from './atomic';
-import { formatError, ioError } from './failure';
+import { formatError, ioError, systemCode } from './failure';
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
@@ -173,13 +174,32 @@ export function isJsonObject(value: Json | undefined): value is { [key: string]:
 }
 
 export async function readJson(path: string): Promise<Json> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = await readFile(path, 'utf8');
+    bytes = await readFile(path);
   } catch (error) {
     throw ioError('readJson', path, error);
   }
-  return parseJson(text, path);
+  return parseJson(decodeUtf8(path, bytes), path);
+}
+
+/** The same; undefined where there is no such file. */
+export async function readOptionalJson(path: string): Promise<Json | undefined> {
+  try {
+    return await readJson(path);
+  } catch (error) {
+    if (error instanceof FastWeightsError && systemCode(error.cause) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Text from UTF-8 and nothing else; a byte order mark is left out unless it is `kept`. */
+export function decodeUtf8(where: string, bytes: Uint8Array, kept = false): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: kept }).decode(bytes);
+  } catch (error) {
+    throw formatError(where, 'UTF-8', 'other bytes', error);
+  }
 }
 
 /** Indented, atomic; infinities and NaN in the tagged notation, so that every JSON reader takes the file. */

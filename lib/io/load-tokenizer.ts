@@ -1,40 +1,29 @@
 // Tokenizers in model folders: finding out which kind lies there, and writing one.
-import { join, readFile } from '../platform';
+import { join } from '../platform';
 import { FastWeightsError } from '../core';
 import { findFolder } from './atomic';
-import { formatError, ioError, systemCode } from './failure';
+import { formatError } from './failure';
 import { huggingfaceTokenizer } from './huggingface';
-import { isJsonObject, parseJson, writeJson, type Json } from './json';
+import { isJsonObject, readOptionalJson, writeJson, type Json } from './json';
 import { byteTokenizer, characterTokenizer, TOKENIZER_FILE, type Tokenizer } from './tokenizer';
 
 /** The tokenizer of a model folder: our own file, or tokenizer.json with tokenizer_config.json. */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
   const folder = await findFolder(dir);
-  const own = await readOptional(join(folder, TOKENIZER_FILE));
+  const own = await readOptionalJson(join(folder, TOKENIZER_FILE));
   if (own !== undefined) return ownTokenizer(join(folder, TOKENIZER_FILE), own);
   const path = join(folder, 'tokenizer.json');
-  const definition = await readOptional(path);
+  const definition = await readOptionalJson(path);
   if (definition === undefined) {
     const expected = `tokenizer.json or ${TOKENIZER_FILE}`;
     throw new FastWeightsError('IO', `loadTokenizer: ${dir} holds no ${expected}`, { argument: dir, expected });
   }
-  return huggingfaceTokenizer(path, definition, (await readOptional(join(folder, 'tokenizer_config.json'))) ?? {});
+  return huggingfaceTokenizer(path, definition, (await readOptionalJson(join(folder, 'tokenizer_config.json'))) ?? {});
 }
 
 /** Writes the tokenizer's files into an existing folder. */
 export async function saveTokenizer(dir: string, tokenizer: Tokenizer): Promise<void> {
   for (const [name, content] of Object.entries(tokenizer.files())) await writeJson(join(dir, name), content);
-}
-
-async function readOptional(path: string): Promise<Json | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw ioError('loadTokenizer', path, error);
-  }
-  return parseJson(text, path);
 }
 
 function ownTokenizer(path: string, content: Json): Tokenizer {

@@ -1,5 +1,6 @@
 // Tokenizers: text to ids and back. Bytes and characters here; the published ones in huggingface.ts.
 import { argumentError, checkInteger, checkOptions, describe, describeCharacter, type OptionNames } from '../core';
+import { Utf8Stream } from './utf8';
 
 export interface EncodeOptions {
   /** Adds what the tokenizer puts around a text (default true). */
@@ -28,12 +29,22 @@ export function checkDecode(where: string, options: DecodeOptions = {}): void {
   checkOptions(where, options, DECODE);
 }
 
+/** Text of a growing list of ids. */
+export interface TextStream {
+  /** What this id adds, as far as no later one can change it. */
+  push(id: number): string;
+  /** What is left when no id follows. */
+  end(): string;
+}
+
 export interface Tokenizer {
   readonly kind: 'byte' | 'character' | 'huggingface';
   /** One more than the largest id. */
   readonly vocabSize: number;
   encode(text: string, options?: EncodeOptions): number[];
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  /** The same for ids that come one by one. A tokenizer made elsewhere may leave it out: see `StreamDecoder`. */
+  stream?(options?: DecodeOptions): TextStream;
   /** The files that `loadTokenizer` makes the same tokenizer from: name and JSON value. */
   files(): Record<string, unknown>;
 }
@@ -62,6 +73,13 @@ export function byteTokenizer(): Tokenizer {
       const bytes = Uint8Array.from(ids, (id) => checkInteger('byteTokenizer.decode', 'an id', id, 0, 255));
       return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
     },
+    stream: () => {
+      const utf8 = new Utf8Stream();
+      return {
+        push: (id) => utf8.push([checkInteger('byteTokenizer.stream', 'an id', id, 0, 255)]),
+        end: () => utf8.end(),
+      };
+    },
     files: () => fileOf({ kind: 'byte' }),
   };
 }
@@ -70,6 +88,8 @@ export function byteTokenizer(): Tokenizer {
 export function characterTokenizer(source: string | readonly string[]): Tokenizer {
   const characters = typeof source === 'string' ? sortedCharacters(source) : checkedTable(source);
   const idOf = idsByCode(characters);
+  const characterOf = (id: number): string =>
+    characters[checkInteger('characterTokenizer.decode', 'an id', id, 0, characters.length - 1)];
   return {
     kind: 'character',
     vocabSize: characters.length,
@@ -94,11 +114,9 @@ export function characterTokenizer(source: string | readonly string[]): Tokenize
     },
     decode: (ids, options) => {
       checkDecode('characterTokenizer.decode', options);
-      return Array.from(
-        ids,
-        (id) => characters[checkInteger('characterTokenizer.decode', 'an id', id, 0, characters.length - 1)],
-      ).join('');
+      return Array.from(ids, characterOf).join('');
     },
+    stream: () => ({ push: characterOf, end: () => '' }),
     files: () => fileOf({ kind: 'character', characters: [...characters] }),
   };
 }
@@ -128,50 +146,4 @@ function checkedTable(table: readonly string[]): readonly string[] {
     throw argumentError('INVALID_ARGUMENT', 'characterTokenizer', 'table', 'distinct characters', 'one twice');
   }
   return [...table];
-}
-
-/** A UTF-8 character cut short decodes to at most this many U+FFFD. */
-const MAX_UNFINISHED = 3;
-
-/**
- * Text of a growing list of ids, piece by piece, as far as no later id can change it: a character that spans several
- * ids comes out when its last one is there.
- */
-export class StreamDecoder {
-  /** The ids of the last piece, for decoders that look back, then those not fully out. */
-  private ids: number[] = [];
-  private context = 0;
-  /** Characters of the ids' text that are out. */
-  private sent = 0;
-
-  constructor(
-    private readonly tokenizer: Tokenizer,
-    private readonly options: DecodeOptions = {},
-  ) {
-    checkDecode('StreamDecoder', options);
-  }
-
-  push(id: number): string {
-    this.ids.push(id);
-    const text = this.tokenizer.decode(this.ids, this.options);
-    const unfinished = Math.min(/\uFFFD*$/.exec(text)![0].length, MAX_UNFINISHED);
-    const end = text.length - unfinished;
-    if (end <= this.sent) return '';
-    const piece = text.slice(this.sent, end);
-    this.sent = end;
-    if (unfinished === 0) {
-      this.ids = this.ids.slice(this.context);
-      this.context = this.ids.length;
-      this.sent = this.tokenizer.decode(this.ids, this.options).length;
-    }
-    return piece;
-  }
-
-  /** What is left at the end, U+FFFD for a character that was never finished. */
-  flush(): string {
-    const rest = this.tokenizer.decode(this.ids, this.options).slice(this.sent);
-    this.ids = [];
-    this.context = this.sent = 0;
-    return rest;
-  }
 }

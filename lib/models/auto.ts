@@ -1,19 +1,21 @@
 // From a configuration or a folder to the model it describes: model_type names the class.
+import { warn } from '../platform';
 import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, withSeed } from '../core';
-import { findFolder } from '../io';
+import { findFolder, readCheckpointFolder } from '../io';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './causalLM';
-import { PublishedConfiguration, withFileKeys } from './configuration';
+import { type JsonObject, PublishedConfiguration, withFileKeys } from './configuration';
 import { DeltaNetForCausalLM } from './deltaNet';
 import { DeltaNet2021ForCausalLM } from './deltaNet2021';
 import { GatedDeltaNetForCausalLM } from './gatedDeltaNet';
 import { GLAForCausalLM } from './gatedLinearAttention';
+import { readGeneration } from './generation';
 import type { ConfigurationInput, ModelType } from './keys';
 import { KDAForCausalLM } from './kimiDeltaAttention';
 import { LinearAttentionForCausalLM } from './linearAttention';
 import { LlamaForCausalLM } from './llama';
 import { LstmForCausalLM } from './lstm';
-import { loadWeights, readConfig } from './pretrained';
+import { CONFIG, GENERATION, HEAD, loadWeights, readConfig, readGenerationConfig, untiedName } from './pretrained';
 import { RetNetForCausalLM } from './retention';
 
 type ModelClass = new (config: PublishedConfiguration, options?: TensorOptions) => CausalLM;
@@ -62,11 +64,24 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   checkOptions('fromPretrained', options, OPTIONS);
   const dtype = checkChoice('fromPretrained', 'dtype', options.dtype ?? 'float32', ['float32', 'bfloat16', 'float64']);
   const folder = await findFolder(dir);
-  const config = new PublishedConfiguration(await readConfig(folder));
-  // The weights that construction draws are overwritten: loading leaves the random numbers of the program alone.
-  const model = withSeed(0, () => describedBy(folder, () => modelOf(config, { device: options.device, dtype })));
+  const config = await readConfig(folder);
+  const generation = await readGenerationConfig(folder);
+  const { entries } = await readCheckpointFolder(folder);
+  const place = { device: options.device, dtype };
+  let model = describedBy(folder, config, place);
   try {
-    await loadWeights(model, folder);
+    const untied = await untiedName(model, entries);
+    if (untied !== undefined) {
+      model.dispose();
+      model = describedBy(folder, { ...config, tie_word_embeddings: false }, place);
+    }
+    if (generation)
+      model.generation = fromFile(folder, GENERATION, (where) => readGeneration(generation, where, model.config));
+    await loadWeights(model, folder, entries);
+    if (untied !== undefined) {
+      const both = `config.json ties ${untied} and ${HEAD}, but the weights hold different values of the two`;
+      warn(`${folder}: ${both}, so they are not tied; "tie_word_embeddings": false says the same`);
+    }
     return model;
   } catch (error) {
     model.dispose();
@@ -74,14 +89,20 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   }
 }
 
+/** A model with weights that are still to be read: the random numbers of the program stay as they are. */
+function describedBy(folder: string, config: JsonObject, options: TensorOptions): CausalLM {
+  return fromFile(folder, CONFIG, () => withSeed(0, () => modelOf(new PublishedConfiguration(config), options)));
+}
+
 /** A bad value in a file is an error of the file. */
-function describedBy<T>(folder: string, make: () => T): T {
+function fromFile<T>(folder: string, name: string, make: (where: string) => T): T {
+  const path = `${folder}/${name}`;
   try {
-    return make();
+    return make(path);
   } catch (error) {
     if (!(error instanceof FastWeightsError) || error.code !== 'INVALID_ARGUMENT') throw error;
-    const { argument = 'config.json', expected = '', found = '' } = error;
-    throw argumentError('FORMAT', `${folder}/config.json`, argument, expected, found);
+    const { argument = name, expected = '', found = '' } = error;
+    throw argumentError('FORMAT', path, argument, expected, found);
   }
 }
 

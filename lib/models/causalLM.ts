@@ -6,6 +6,7 @@ import {
   type GeneratedToken,
   type GenerateOptions,
   type RecurrentModel,
+  type SamplingOptions,
   Session,
   type State,
   type TokenIds,
@@ -23,6 +24,7 @@ import {
 } from '../ops';
 import type { Backbone } from './block';
 import type { Configuration } from './configuration';
+import { type GenerationDefaults, generationOf } from './generation';
 import { initializeNormal } from './initialize';
 import { type SaveOptions, savePretrained } from './pretrained';
 
@@ -66,6 +68,8 @@ const IGNORED = -100;
 export abstract class CausalLM<C extends Configuration = Configuration> extends Module implements RecurrentModel {
   model: Backbone;
   lm_head: Linear;
+  /** What `generate` goes by unless told otherwise. */
+  generation: GenerationDefaults;
 
   constructor(
     readonly config: C,
@@ -73,6 +77,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     options: TensorOptions,
   ) {
     super();
+    this.generation = generationOf(config);
     this.model = backbone;
     this.lm_head = new Linear(config.hiddenSize, config.vocabSize, { bias: false, ...options });
     if (config.tieWordEmbeddings) {
@@ -87,7 +92,11 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 
   get stopTokens(): readonly number[] {
-    return this.config.eosTokenId;
+    return this.generation.stopTokens;
+  }
+
+  get sampling(): SamplingOptions {
+    return this.generation.sampling;
   }
 
   /** ids int32 [B, T] to logits, and to the loss when labels are given. */
@@ -142,7 +151,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return new Session(this, options.batch, options.history ?? undefined);
   }
 
-  /** Continues one sequence token by token. */
+  /** Continues one sequence token by token; without options as the folder's generation_config.json says. */
   async *generate(ids: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
     const session = this.createSession({ history: false });
     try {
@@ -154,7 +163,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   /** Writes config.json, generation_config.json and the weights into a folder, as the Python libraries read them. */
   savePretrained(dir: string, options: SaveOptions = {}): Promise<void> {
-    return savePretrained(dir, this.config, this.stateDict(), options);
+    return savePretrained(dir, this, this.stateDict(), options);
   }
 
   private checkIds(argument: string, ids: Tensor): void {

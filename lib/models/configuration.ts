@@ -181,8 +181,22 @@ export class ConfigurationReader {
 
   /** A whole number from 0 on, or a list of them. */
   integers(key: string): number[] {
+    return this.list(key).map((item) => checkInteger(this.where, key, item));
+  }
+
+  /**
+   * Tokens of a vocabulary: one or a list of them. Published folders name some that their model does not have, -1 for
+   * none, or those of a larger tokenizer: they never come, and are left out.
+   */
+  tokens(key: string, vocabSize: number): number[] {
+    if (!this.published) return this.list(key).map((item) => checkInteger(this.where, key, item, 0, vocabSize - 1));
+    const named = this.list(key).map((item) => checkInteger(this.where, key, item, Number.MIN_SAFE_INTEGER));
+    return named.filter((id) => id >= 0 && id < vocabSize);
+  }
+
+  private list(key: string): Json[] {
     const value = this.get(key) ?? [];
-    return (Array.isArray(value) ? value : [value]).map((item) => checkInteger(this.where, key, item));
+    return Array.isArray(value) ? value : [value];
   }
 
   /** What every configuration has. */
@@ -190,14 +204,15 @@ export class ConfigurationReader {
     names: { modelType: string; architecture: string },
     defaults: { vocabSize: number; hiddenSize: number; numHiddenLayers: number },
   ): Configuration {
+    const vocabSize = this.size('vocab_size', defaults.vocabSize, MAX_VOCABULARY);
     return {
       ...names,
-      vocabSize: this.size('vocab_size', defaults.vocabSize, MAX_VOCABULARY),
+      vocabSize,
       hiddenSize: this.size('hidden_size', defaults.hiddenSize),
       numHiddenLayers: this.size('num_hidden_layers', defaults.numHiddenLayers, MAX_LAYERS),
       initializerRange: this.number('initializer_range', 0.02),
       tieWordEmbeddings: this.flag('tie_word_embeddings', false),
-      eosTokenId: this.integers('eos_token_id'),
+      eosTokenId: this.tokens('eos_token_id', vocabSize),
       source: this.source,
     };
   }

@@ -13,18 +13,18 @@ import {
   type Tensor,
 } from '../core';
 import {
-  findFolder,
   isJsonObject,
+  type Json,
   loadEntry,
-  readCheckpointFolder,
   readJson,
+  readOptionalJson,
   type SafetensorsEntry,
   saveShards,
   writeJson,
   createFolder,
 } from '../io';
-import type { Module } from '../nn';
 import type { Configuration, JsonObject } from './configuration';
+import type { GenerationDefaults } from './generation';
 
 export interface SaveOptions {
   /** A weight file holds at most this many bytes, 5e9 by default; a larger model is split. */
@@ -33,15 +33,27 @@ export interface SaveOptions {
 
 const SAVE: OptionNames<SaveOptions> = { maxShardBytes: true };
 
-const CONFIG = 'config.json';
-const GENERATION = 'generation_config.json';
+export const CONFIG = 'config.json';
+export const GENERATION = 'generation_config.json';
 const WHOLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 const WEIGHT_FILE = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
 
 /** Tensors of some published files that are no parameters. */
 const NO_WEIGHT = /(^|\.)rotary_emb\.inv_freq$/;
-const HEAD = 'lm_head.weight';
+export const HEAD = 'lm_head.weight';
+
+/** A model as its folder sees it. */
+interface Described {
+  readonly config: Configuration;
+  readonly generation: GenerationDefaults;
+}
+
+/** A module with a head, which may be its embedding. */
+interface Headed {
+  readonly lm_head: { readonly weight: Tensor };
+  namedParameters(): [string, Tensor][];
+}
 
 async function onDisk<T>(where: string, dir: string, operation: Promise<T>): Promise<T> {
   try {
@@ -59,7 +71,7 @@ async function onDisk<T>(where: string, dir: string, operation: Promise<T>): Pro
  */
 export async function savePretrained(
   dir: string,
-  config: Configuration,
+  { config, generation }: Described,
   weights: Record<string, Tensor>,
   options: SaveOptions,
 ): Promise<void> {
@@ -82,8 +94,7 @@ export async function savePretrained(
     dtype,
     torch_dtype: dtype,
   });
-  const { bos_token_id = null, eos_token_id = null, pad_token_id = null } = config.source;
-  await writeJson(join(dir, GENERATION), { _from_model_config: true, bos_token_id, eos_token_id, pad_token_id });
+  await writeJson(join(dir, GENERATION), generation.source);
 }
 
 async function shardNames(dir: string): Promise<unknown[]> {
@@ -92,35 +103,59 @@ async function shardNames(dir: string): Promise<unknown[]> {
 }
 
 /** The configuration of a folder, as it stands there. */
-export async function readConfig(dir: string): Promise<JsonObject> {
-  const path = join(await findFolder(dir), CONFIG);
-  const config = await readJson(path);
-  if (isJsonObject(config)) return config;
-  throw argumentError('FORMAT', path, 'the file', 'an object', Array.isArray(config) ? 'a list' : String(config));
+export async function readConfig(folder: string): Promise<JsonObject> {
+  const path = join(folder, CONFIG);
+  return objectIn(path, await readJson(path));
+}
+
+/** Reads what a folder says of generation; undefined where it says nothing. */
+export async function readGenerationConfig(folder: string): Promise<JsonObject | undefined> {
+  const path = join(folder, GENERATION);
+  const content = await readOptionalJson(path);
+  return content === undefined ? undefined : objectIn(path, content);
+}
+
+function objectIn(path: string, content: Json): JsonObject {
+  if (isJsonObject(content)) return content;
+  throw argumentError('FORMAT', path, 'the file', 'an object', Array.isArray(content) ? 'a list' : String(content));
+}
+
+/** The weights of a folder by name. */
+export type Entries = ReadonlyMap<string, SafetensorsEntry>;
+
+/** The name of the parameter that also serves as the head; the head's own where it is not tied. */
+function headName(module: Headed): string {
+  return module.namedParameters().find(([, parameter]) => parameter === module.lm_head.weight)![0];
+}
+
+/** The name of the embedding if a folder holds another matrix beside it as head, though its configuration ties the two. */
+export async function untiedName(module: Headed, entries: Entries): Promise<string | undefined> {
+  const name = headName(module);
+  const [own, head] = [entries.get(name), entries.get(HEAD)];
+  return own && head && own !== head && !(await own.equals(head)) ? name : undefined;
 }
 
 /**
  * Fills every parameter from the weights of a folder, cast to its dtype, one tensor at a time. Nothing is read before all
- * names and shapes are known to fit.
+ * names and shapes are known to fit. Of a tied pair either may stand there.
  */
-export async function loadWeights(module: Module, dir: string): Promise<void> {
-  const { entries } = await readCheckpointFolder(dir);
+export async function loadWeights(module: Headed, dir: string, entries: Entries): Promise<void> {
   const parameters = new Map(module.namedParameters());
-  const tied = !parameters.has(HEAD);
-  const unknown = [...entries.keys()].filter(
-    (name) => !parameters.has(name) && !NO_WEIGHT.test(name) && !(tied && name === HEAD),
-  );
-  const missing = [...parameters.keys()].filter((name) => !entries.has(name));
+  const shared = headName(module);
+  const entryOf = (name: string): SafetensorsEntry | undefined =>
+    entries.get(name) ?? (name === shared ? entries.get(HEAD) : undefined);
+  const unknown = [...entries.keys()].filter((name) => !parameters.has(name) && !NO_WEIGHT.test(name) && name !== HEAD);
+  const missing = [...parameters.keys()].filter((name) => !entryOf(name));
   if (missing.length > 0 || unknown.length > 0) {
     const list = (title: string, names: string[]): string =>
       names.length === 0 ? '' : ` ${title} ${names.slice(0, 4).join(', ')}${names.length > 4 ? ', ...' : ''}`;
     const message = `${dir}: the weights do not fit the configuration:${list('without', missing)}${list('with unknown', unknown)}`;
     throw new FastWeightsError('FORMAT', message, { argument: dir, expected: `${parameters.size} weights` });
   }
-  for (const [name, parameter] of parameters) checkEntry(dir, name, parameter, entries.get(name)!);
+  for (const [name, parameter] of parameters) checkEntry(dir, name, parameter, entryOf(name)!);
   for (const [name, parameter] of parameters) {
     const dtype = parameter.dtype as 'float32' | 'bfloat16' | 'float64';
-    const loaded = await loadEntry(entries.get(name)!, { device: parameter.device, dtype });
+    const loaded = await loadEntry(entryOf(name)!, { device: parameter.device, dtype });
     noGrad(() => parameter.copy_(loaded));
     loaded.dispose();
   }

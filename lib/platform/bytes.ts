@@ -1,6 +1,6 @@
 // What runtimes do with bytes.
-import { createHash, randomBytes } from 'node:crypto';
-import { deflateSync } from 'node:zlib';
+const { createHash, randomBytes } = process.getBuiltinModule('node:crypto');
+const { deflateSync } = process.getBuiltinModule('node:zlib');
 
 /** As zlib compresses most. */
 export function deflate(bytes: Uint8Array): Uint8Array {

@@ -1,5 +1,9 @@
 // Files and paths.
-export { closeSync, existsSync, openSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
-export { appendFile, type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
-export { tmpdir } from 'node:os';
-export { basename, dirname, join, parse, resolve, sep } from 'node:path';
+export type { FileHandle } from 'node:fs/promises';
+
+export const { closeSync, existsSync, openSync, readFileSync, readSync, rmSync, statSync } =
+  process.getBuiltinModule('node:fs');
+export const { appendFile, mkdir, open, readdir, readFile, rename, rm, rmdir, stat } =
+  process.getBuiltinModule('node:fs/promises');
+export const { tmpdir } = process.getBuiltinModule('node:os');
+export const { basename, dirname, join, parse, resolve, sep } = process.getBuiltinModule('node:path');

@@ -1,4 +1,5 @@
 // All that the library wants of what it runs on: files, process, timers, modules. Another runtime replaces this room.
+// The runtime's modules are asked of the process: an import would be a `require` in bundles, which ES modules do not have.
 export * from './bytes';
 export * from './files';
 export * from './modules';

@@ -1,20 +1,23 @@
 // Loading code: addons and packages from where the library lies, and functions from text.
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { compileFunction } from 'node:vm';
+import { dirname, join, readFileSync, resolve } from './files';
 
-const load = createRequire(__filename);
+const { createRequire } = process.getBuiltinModule('node:module');
+const { compileFunction } = process.getBuiltinModule('node:vm');
 
-/** The exports of an addon or a package. */
-export function loadModule(name: string): unknown {
-  return load(name);
+const NAME = 'fast-weights';
+
+/** What this code is in. An ES module has no such name: the library is part of a bundle then, most likely the program. */
+const file = typeof __filename === 'string' ? __filename : resolve(process.argv[1] ?? 'program');
+
+/** The exports of an addon or a package, which a folder other than the library's may know. */
+export function loadModule(name: string, folder?: string): unknown {
+  return createRequire(folder === undefined ? file : join(folder, 'package.json'))(name);
 }
 
 /** The file that `loadModule` would load, or undefined. */
 export function findModule(name: string): string | undefined {
   try {
-    return load.resolve(name);
+    return createRequire(file).resolve(name);
   } catch {
     return undefined;
   }
@@ -29,11 +32,24 @@ function packageIn(dir: string): { name?: unknown; version?: unknown } {
 }
 
 /** The nearest folder upwards with the library's package.json: the same from the compiled files and from the sources. */
-export function packageFolder(): string | undefined {
-  for (let dir = __dirname; dir !== dirname(dir); dir = dirname(dir)) {
-    if (packageIn(dir).name === 'fast-weights') return dir;
+function ownFolder(): string | undefined {
+  for (let dir = dirname(file); dir !== dirname(dir); dir = dirname(dir)) {
+    if (packageIn(dir).name === NAME) return dir;
   }
   return undefined;
+}
+
+/** The library's package; that of a bundle is looked for where the bundle would find it as a module. */
+export function packageFolder(): string | undefined {
+  const own = ownFolder();
+  if (own !== undefined) return own;
+  const manifest = findModule(`${NAME}/package.json`);
+  return manifest && dirname(manifest);
+}
+
+/** The file of a bundle that the library is part of, away from its package. */
+export function bundleFile(): string | undefined {
+  return ownFolder() === undefined ? file : undefined;
 }
 
 /** In its package.json. */

@@ -1,5 +1,5 @@
 // The process and the machine it runs on.
-import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
+const { availableParallelism, cpus, freemem, totalmem } = process.getBuiltinModule('node:os');
 
 /** A variable of the environment; undefined where it is not set or empty. */
 export function environment(name: string): string | undefined {
@@ -14,6 +14,11 @@ export const processBegan = Date.now() - process.uptime() * 1000;
 /** Whether a process of this number runs; the error of the system where that cannot be told. */
 export function signalsProcess(pid: number): true {
   return process.kill(pid, 0);
+}
+
+/** Hands a warning to the program: it decides whether and where it is shown. */
+export function warn(message: string): void {
+  process.emitWarning(message, 'FastWeightsWarning');
 }
 
 /** 'win32', 'linux', ... */

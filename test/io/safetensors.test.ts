@@ -243,6 +243,29 @@ describe('io: safetensors', () => {
     expect(missing.cause).to.have.property('code', 'ENOENT');
   });
 
+  it('refuses a file that is cut short while it is read', async () => {
+    const pieces = 3;
+    const size = (pieces * 16 * 1024 * 1024) / 4;
+    await saveSafetensors(at('cut.safetensors'), { a: make('float32', [size], new Float32Array(size)) });
+    const { entries } = await readSafetensors(at('cut.safetensors'));
+    let seen = 0;
+    const reading = async (): Promise<void> => {
+      for await (const { data } of entries.get('a')!.pieces('float32')) {
+        seen += data.length;
+        truncateSync(at('cut.safetensors'), 20_000_000);
+      }
+    };
+    await rejection(reading(), 'FORMAT', /cut\.safetensors: the file must be at least \d+ bytes long/);
+    expect(seen).to.equal(size / pieces);
+  });
+
+  it('takes a header whose metadata is null for one without any', async () => {
+    const header = { __metadata__: null, a: F32([1], 0, 4) };
+    writeFileSync(at('null.safetensors'), file(header, 4));
+    expect(await readSafetensorsMetadata(at('null.safetensors'))).to.deep.equal({});
+    expect([...(await readSafetensors(at('null.safetensors'))).entries.keys()]).to.deep.equal(['a']);
+  });
+
   describe('hostile headers', () => {
     const cases: [string, Buffer, RegExp][] = [
       ['an empty file', Buffer.alloc(0), /at least 8/],

@@ -5,16 +5,10 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FastWeightsError } from '../../lib/core';
-import {
-  byteTokenizer,
-  characterTokenizer,
-  loadTokenizer,
-  saveTokenizer,
-  StreamDecoder,
-  type Tokenizer,
-} from '../../lib/io';
+import { byteTokenizer, characterTokenizer, loadTokenizer, saveTokenizer } from '../../lib/io';
 import { goldenFolder } from '../support/golden';
 import { rejection, temporaryFolder } from './folder';
+import { stream } from './stream';
 
 interface ExpectedTokens {
   cases: { text: string; ids: number[]; decoded: string; decoded_skip_special: string }[];
@@ -22,11 +16,6 @@ interface ExpectedTokens {
 }
 
 const text = fc.string({ unit: 'binary' });
-
-function stream(tokenizer: Tokenizer, ids: readonly number[]): string[] {
-  const decoder = new StreamDecoder(tokenizer);
-  return [...ids.map((id) => decoder.push(id)), decoder.flush()];
-}
 
 describe('io: tokenizers', () => {
   const at = temporaryFolder();
@@ -69,15 +58,23 @@ describe('io: tokenizers', () => {
       '',
     ]);
     expect(stream(bytes, [0xf0, 0x9f, 0x98])).to.deep.equal(['', '', '', '\ufffd']);
-    expect(stream(bytes, [0xff, 65])).to.deep.equal(['', '\ufffdA', '']);
-    expect(stream(bytes, new Array<number>(6).fill(0xff))).to.deep.equal([
-      '',
-      '',
+    // What no later byte can mend comes at once.
+    expect(stream(bytes, [0xff, 65, 0xe2, 0xe2, 0x82, 65])).to.deep.equal([
+      '\ufffd',
+      'A',
       '',
       '\ufffd',
-      '\ufffd',
-      '\ufffd',
-      '\ufffd'.repeat(3),
+      '',
+      '\ufffdA',
+      '',
+    ]);
+    expect(stream(bytes, [0xe0, 0x80, 0xed, 0xa0, 0xf4, 0x90]).slice(1)).to.deep.equal([
+      '\ufffd\ufffd',
+      '',
+      '\ufffd\ufffd',
+      '',
+      '\ufffd\ufffd',
+      '',
     ]);
     fc.assert(
       fc.property(fc.array(fc.oneof(fc.nat(255), fc.constantFrom(0xf0, 0x9f, 0x98, 0x80, 0xe2, 0x82))), (ids) => {

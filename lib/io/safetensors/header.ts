@@ -1,7 +1,7 @@
 // The header of a safetensors file: 8 bytes of length, that much JSON, then the tensors' bytes without gaps.
 import { sizeOf } from '../../core';
 import { formatError } from '../failure';
-import { isJsonObject, parseStrictJson, type Json } from '../json';
+import { decodeUtf8, isJsonObject, parseStrictJson, type Json } from '../json';
 
 /** Bytes per element of the element types that can be read. */
 const FILE_DTYPE_BYTES = {
@@ -53,7 +53,7 @@ export function headerLength(path: string, prefix: Uint8Array, fileBytes: number
 
 /** Parses the JSON and holds it against `dataBytes`, the number of bytes after it. */
 export function parseHeader(path: string, bytes: Uint8Array, dataBytes: number): Header {
-  const root = parseStrictJson(decodeUtf8(path, bytes), `${path}: header`);
+  const root = parseStrictJson(decodeUtf8(`${path}: the header`, bytes, true), `${path}: header`);
   if (bytes[0] !== 0x7b || !isJsonObject(root))
     throw formatError(`${path}: the header`, "an object ('{' first)", 'another value');
   let metadata: Record<string, string> = {};
@@ -66,15 +66,9 @@ export function parseHeader(path: string, bytes: Uint8Array, dataBytes: number):
   return { metadata, tensors };
 }
 
-function decodeUtf8(path: string, bytes: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (error) {
-    throw formatError(`${path}: the header`, 'UTF-8', 'other bytes', error);
-  }
-}
-
+/** null stands for none, as in the reference implementation. */
 function parseMetadata(path: string, value: Json): Record<string, string> {
+  if (value === null) return {};
   if (isJsonObject(value) && Object.values(value).every((v) => typeof v === 'string')) {
     return value as Record<string, string>;
   }

@@ -7,6 +7,7 @@ import {
   FastWeightsError,
   isFloat,
   newArray,
+  sameShape,
   sizeOf,
   Storage,
   Tensor,
@@ -57,8 +58,11 @@ export class SafetensorsEntry {
     return out ?? newArray(dtype, 0);
   }
 
-  /** The same in order, piece by piece, each a fresh array. */
-  async *pieces(dtype: DType): AsyncGenerator<{ at: number; data: TypedArray }> {
+  /** The same in order, piece by piece, each a fresh array of so many elements. */
+  async *pieces(
+    dtype: DType,
+    elements: number = PIECE_BYTES / fileDTypeBytes(this.dtype),
+  ): AsyncGenerator<{ at: number; data: TypedArray }, undefined> {
     const where = `${this.source.path}: entry ${JSON.stringify(this.name)}`;
     if (isFloat(dtype) !== isFloat(this.nativeDType)) {
       const expected = isFloat(this.nativeDType) ? 'a floating-point dtype' : 'int32';
@@ -68,13 +72,31 @@ export class SafetensorsEntry {
     const width = fileDTypeBytes(this.dtype);
     const file = await this.source.open();
     try {
-      for (let at = 0; at < this.size; at += PIECE_BYTES / width) {
-        const bytes = new Uint8Array(Math.min(this.size - at, PIECE_BYTES / width) * width);
+      for (let at = 0; at < this.size; at += elements) {
+        const bytes = new Uint8Array(Math.min(this.size - at, elements) * width);
         await readFully(this.source.path, file, bytes, this.position + at * width);
         yield { at, data: convert(where, this.dtype, bytes.buffer, dtype) };
       }
     } finally {
       await file.close();
+    }
+  }
+
+  /** Whether another tensor holds the same values, floats in whatever dtype; NaN equals NaN. */
+  async equals(other: SafetensorsEntry): Promise<boolean> {
+    const floats = isFloat(this.nativeDType);
+    if (!sameShape(this.shape, other.shape) || floats !== isFloat(other.nativeDType)) return false;
+    const dtype = floats ? 'float64' : 'int32';
+    const elements = PIECE_BYTES / 8;
+    const pieces = other.pieces(dtype, elements);
+    try {
+      for await (const { data } of this.pieces(dtype, elements)) {
+        const { data: others } = (await pieces.next()).value!;
+        if (!data.every((x, i) => x === others[i] || (Number.isNaN(x) && Number.isNaN(others[i])))) return false;
+      }
+      return true;
+    } finally {
+      await pieces.return(undefined);
     }
   }
 }
