@@ -1,5 +1,5 @@
 // What runtimes do with bytes.
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { deflateSync } from 'node:zlib';
 
 /** As zlib compresses most. */
@@ -14,4 +14,10 @@ export function base64(bytes: Uint8Array): string {
 /** Random lower-case hexadecimal digits, two for each byte. */
 export function randomHex(bytes: number): string {
   return randomBytes(bytes).toString('hex');
+}
+
+/** SHA-256 of bytes that come piece by piece; `hex` is called once, at the end. */
+export function sha256(): { update(bytes: Uint8Array): void; hex(): string } {
+  const hash = createHash('sha256');
+  return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
 }
