@@ -17,7 +17,7 @@ export function randomHex(bytes: number): string {
 }
 
 /** SHA-256 of bytes that come piece by piece; `hex` is called once, at the end. */
-export function sha256(): { update: (bytes: Uint8Array) => void; hex: () => string } {
+export function sha256(): { update(bytes: Uint8Array): void; hex(): string } {
   const hash = createHash('sha256');
   return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
 }
