@@ -1,0 +1,121 @@
+// The soak: a service with eight conversations, requests broken off at random, three workers terminated every second and
+// two trainers, for minutes. Fails on any error, on memory that grows and on timers that wait.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import * as fw from '../../lib';
+import { load } from './load';
+import { Monitor } from './monitor';
+import { Service } from './server';
+
+const USAGE = `Usage: npm run soak -- [options]
+
+  --minutes <x>        how long (default: 20)
+  --conversations <n>  at a time (default: 8)
+  --url <url>          a service to load instead of the soak's own, with OpenAI's POST /v1/completions
+  --quiet-host         hold timers to their 10 ms; left out where other work shares the processor
+`;
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '20' },
+    conversations: { type: 'string', default: '8' },
+    url: { type: 'string' },
+    'quiet-host': { type: 'boolean', default: false },
+    help: { type: 'boolean', short: 'h', default: false },
+  },
+});
+
+const WORKER = join(__dirname, 'worker.mjs');
+const TERMINATED_PER_SECOND = 3;
+const MOST_GROWTH = 24;
+const MOST_DELAY = 10;
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Starts workers and ends each at a moment of its own. */
+async function churn(signal: AbortSignal, failures: string[]): Promise<number> {
+  let ended = 0;
+  const end = async (worker: Worker, age: number): Promise<void> => {
+    await sleep(age);
+    await worker.terminate();
+    ended++;
+  };
+  const under: Promise<void>[] = [];
+  while (!signal.aborted) {
+    const worker = new Worker(WORKER, { workerData: { role: 'churn' } });
+    worker.on('error', (error) => failures.push(`a worker: ${error.message}`));
+    under.push(end(worker, 200 + Math.random() * 600));
+    if (under.length > 8) await under.shift();
+    await sleep(1000 / TERMINATED_PER_SECOND);
+  }
+  await Promise.all(under);
+  return ended;
+}
+
+function train(dir: string, seed: number, failures: string[]): { stop(): Promise<number> } {
+  const device = fw.devices().some((d) => d.device === 'cpu' && d.available) ? 'cpu' : 'js';
+  const worker = new Worker(WORKER, { workerData: { role: 'train', dir, seed, device } });
+  let step = 0;
+  const over = new Promise<void>((resolve) => {
+    worker.on('message', (message: { step: number }) => (step = message.step));
+    worker.on('error', (error) => failures.push(`a trainer: ${error.message}`));
+    worker.on('exit', () => resolve());
+  });
+  return {
+    async stop() {
+      worker.postMessage('stop');
+      await over;
+      return step;
+    },
+  };
+}
+
+async function main(): Promise<void> {
+  if (values.help) return void process.stdout.write(USAGE);
+  const minutes = Number(values.minutes);
+  const warm = Math.min(60, Math.floor(20 * minutes));
+  const failures: string[] = [];
+  const folder = mkdtempSync(join(tmpdir(), 'fast-weights-soak-'));
+  const service = new Service();
+  const url = values.url ?? (await service.listen());
+  const controller = new AbortController();
+  process.once('SIGINT', () => controller.abort());
+  const monitor = new Monitor();
+  const trainers = [1, 2].map((seed) => train(join(folder, `${seed}`), seed, failures));
+  const loading = load(url, Number(values.conversations), controller.signal);
+  const churning = churn(controller.signal, failures);
+  for (const end = performance.now() + minutes * 60_000; performance.now() < end && !controller.signal.aborted;) {
+    await sleep(Math.min(10_000, Math.max(0, end - performance.now())));
+    const resident = monitor.resident.at(-1)?.toFixed(0);
+    console.error(`${resident} MiB resident, timers ${monitor.delay(0.99).toFixed(1)} ms late (99 %)`);
+  }
+  controller.abort();
+  const report = await loading;
+  const ended = await churning;
+  const steps = await Promise.all(trainers.map((trainer) => trainer.stop()));
+  monitor.stop();
+  await service.close();
+  rmSync(folder, { recursive: true, force: true });
+  failures.push(...report.failures, ...service.failures);
+  const growth = monitor.growth(warm);
+  const delay = monitor.delay(0.99);
+  console.log(
+    [
+      `${report.requests} requests: ${report.finished} finished, ${report.aborted} broken off; ${service.tokens} tokens`,
+      `${ended} workers terminated, trainers at steps ${steps.join(' and ')}`,
+      `resident memory grew by ${growth.toFixed(1)} MiB between the halves of what came after ${warm} s`,
+      `timers late by ${monitor.delay(0.5).toFixed(2)} ms (median), ${delay.toFixed(1)} ms (99 %)`,
+    ].join('\n'),
+  );
+  if (steps.some((step) => step === 0)) failures.push('a trainer has not trained');
+  if (report.finished === 0) failures.push('no request was finished');
+  if (growth > MOST_GROWTH) failures.push(`memory grows: ${growth.toFixed(1)} MiB`);
+  if (values['quiet-host'] && delay > MOST_DELAY) failures.push(`timers wait ${delay.toFixed(1)} ms`);
+  for (const failure of failures.slice(0, 10)) console.error(`FAILED: ${failure}`);
+  process.exitCode = failures.length > 0 ? 1 : 0;
+}
+
+void main();
