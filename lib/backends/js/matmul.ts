@@ -1,12 +1,16 @@
-// Batched matrix product: blocks of both operands are packed into rows along k, multiplied, and stored.
+// Batched matrix product: blocks of both operands are packed into rows along k, multiplied, and stored; a few rows are
+// multiplied where they lie.
 import type { Tensor } from '../../core';
 import type { KernelArguments } from '../table';
-import { COLUMNS, rowProducts, ROWS } from './product';
+import { COLUMNS, narrowProducts, rowProducts, ROWS } from './product';
 import { floats, type Floats } from './view';
 
 /** Rows of a and columns of b that are packed at once. */
 const M_BLOCK = 64;
 const N_BLOCK = 64;
+
+/** Below so many rows of a it costs more to pack b than to read it as it lies. */
+const PACKED = 16;
 
 /** Element (i, j) at data[at + i * row + j * column]. */
 export interface Matrix {
@@ -27,6 +31,21 @@ export function multiply(
   [m, n, k]: readonly [number, number, number],
   { alpha = 1, accumulate = false } = {},
 ): void {
+  const store = (product: Float64Array, from: number, row: number, column: number, columns: number): void => {
+    let at = c.at + row * c.row + column * c.column;
+    for (let s = from; s < from + columns; s++, at += c.column) {
+      const value = alpha * product[s];
+      c.data[at] = accumulate ? c.data[at] + value : value;
+    }
+  };
+  if (m < PACKED && b.row === 1) {
+    const rows = new Float64Array(m * k);
+    pack(a.data, a.at, a.row, a.column, m, k, rows);
+    const product = new Float64Array(m * n);
+    narrowProducts(rows, b.data, { at: b.at, row: b.column }, product, [m, n, k]);
+    for (let row = 0; row < m; row++) store(product, row * n, row, 0, n);
+    return;
+  }
   const aBlock = new Float64Array(roundUp(Math.min(m, M_BLOCK), ROWS) * k);
   const bBlock = new Float64Array(roundUp(Math.min(n, N_BLOCK), COLUMNS) * k);
   const product = new Float64Array(M_BLOCK * N_BLOCK);
@@ -38,13 +57,7 @@ export function multiply(
       const rows = Math.min(M_BLOCK, m - row);
       pack(a.data, a.at + row * a.row, a.row, a.column, rows, k, aBlock);
       rowProducts(aBlock, bBlock, product, roundUp(rows, ROWS), width, k);
-      for (let r = 0; r < rows; r++) {
-        let at = c.at + (row + r) * c.row + column * c.column;
-        for (let s = 0; s < columns; s++, at += c.column) {
-          const value = alpha * product[r * width + s];
-          c.data[at] = accumulate ? c.data[at] + value : value;
-        }
-      }
+      for (let r = 0; r < rows; r++) store(product, r * width, row + r, column, columns);
     }
   }
 }
