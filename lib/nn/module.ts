@@ -184,9 +184,11 @@ export abstract class Module {
 
   /** Device of the parameters. */
   get device(): Device {
-    const first = this.parameters()[0];
-    if (!first) throw new FastWeightsError('INVALID_ARGUMENT', 'device: the module has no parameters');
-    return first.device;
+    // Of the first one: sessions ask for every token.
+    for (const [, module] of this.namedModules()) {
+      for (const [, member] of module.members()) if (member instanceof Tensor) return member.device;
+    }
+    throw new FastWeightsError('INVALID_ARGUMENT', 'device: the module has no parameters');
   }
 }
 
