@@ -83,9 +83,12 @@ export {
   Snapshot,
   type GeneratedToken,
   type GenerateOptions,
+  type ReadOptions,
   type RecurrentModel,
   type SampledToken,
   type SamplingOptions,
+  type SessionOptions,
+  type Stages,
   type State,
   type TokenIds,
 } from './inference';

@@ -1,15 +1,13 @@
-// Generation: prompt in slices, then token by token, awaiting the device once for each.
+// Generation: a prompt, then token by token, awaiting the device once for each.
 import {
   argumentError,
   checkInteger,
   checkOptions,
   describe,
-  FastWeightsError,
   generatorState,
   HostRandom,
   nextStream,
   type OptionNames,
-  type Tensor,
 } from '../core';
 import { checkSampling, chooseToken, type SampledToken, SAMPLING, type SamplingOptions } from './sampling';
 
@@ -33,26 +31,25 @@ const OPTIONS: OptionNames<GenerateOptions> = {
 
 export type GeneratedToken = SampledToken;
 
-/** What is fed: a session. */
-interface Reader {
-  readonly batch: number;
-  readonly vocabSize: number;
+/** A session, as generation sees it. */
+interface Conversation {
   readonly stopTokens: readonly number[];
   readonly sampling?: SamplingOptions;
-  feed(ids: ArrayLike<number>): Tensor;
-}
-
-/** Tokens of a prompt that are read between two looks at the signal. */
-const SLICE = 512;
-
-function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new FastWeightsError('ABORTED', 'generate: aborted', { cause: signal.reason });
+  /** Reads a token that was said and not read yet, then these ids; the logits after the last one. */
+  listen(ids: Int32Array): Promise<ArrayLike<number>>;
+  /** Takes over a token of the model's own. */
+  say(id: number): void;
 }
 
 function randomOf(seed: number | undefined): HostRandom {
   if (seed !== undefined) return new HostRandom(seed);
   const { stream } = nextStream();
   return new HostRandom(generatorState().seed, stream);
+}
+
+export function checkIsSignal(where: string, signal: unknown): void {
+  if (signal === undefined || typeof (signal as AbortSignal | null)?.aborted === 'boolean') return;
+  throw argumentError('INVALID_ARGUMENT', where, 'signal', 'an AbortSignal', describe(signal));
 }
 
 /** Requires options that generation knows, with values that a model of this vocabulary can follow. */
@@ -64,9 +61,7 @@ export function checkGenerate(options: GenerateOptions, vocabSize: number): void
   if (maxNewTokens !== undefined) checkInteger(where, 'maxNewTokens', maxNewTokens);
   if (seed !== undefined) checkInteger(where, 'seed', seed);
   if (stopTokens !== undefined) checkStopTokens(where, stopTokens, vocabSize);
-  if (signal !== undefined && typeof signal?.aborted !== 'boolean') {
-    throw argumentError('INVALID_ARGUMENT', where, 'signal', 'an AbortSignal', describe(signal));
-  }
+  checkIsSignal(where, signal);
 }
 
 function checkStopTokens(where: string, tokens: readonly number[], vocabSize: number): void {
@@ -78,37 +73,26 @@ function checkStopTokens(where: string, tokens: readonly number[], vocabSize: nu
   });
 }
 
-/** Continues a session of one sequence. The last token yielded has not been fed yet. */
+/** Goes on with a conversation, by options that have been checked. */
 export async function* generate(
-  session: Reader,
+  conversation: Conversation,
   prompt: Int32Array,
   options: GenerateOptions,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  const where = 'generate';
-  if (session.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${session.batch}`);
-  checkGenerate(options, session.vocabSize);
   const limit = options.maxNewTokens ?? 256;
-  const stop = new Set(options.stopTokens ?? session.stopTokens);
-  const own = session.sampling ?? {};
+  const stop = new Set(options.stopTokens ?? conversation.stopTokens);
+  const own = conversation.sampling ?? {};
   const { temperature = own.temperature, topK = own.topK, topP = own.topP } = options;
   const sampling = { temperature, topK, topP };
   const random = randomOf(options.seed);
-  const read = async (ids: ArrayLike<number>): Promise<ArrayLike<number>> => {
-    checkSignal(options.signal);
-    const logits = session.feed(ids);
-    try {
-      return await logits.data();
-    } finally {
-      logits.dispose();
-    }
-  };
-  checkSignal(options.signal);
-  let logits: ArrayLike<number> = [];
-  for (let at = 0; at < prompt.length && limit > 0; at += SLICE) logits = await read(prompt.subarray(at, at + SLICE));
+  let logits = await conversation.listen(prompt);
   for (let count = 1; count <= limit; count++) {
     const token = chooseToken(logits, sampling, random);
+    conversation.say(token.id);
     yield token;
     if (stop.has(token.id) || count === limit) return;
-    logits = await read([token.id]);
+    logits = await conversation.listen(NOTHING);
   }
 }
+
+const NOTHING = new Int32Array();

@@ -1,6 +1,8 @@
 // Inference over a small interface: sessions and their state, sampling, generation.
 export type { GeneratedToken, GenerateOptions } from './generate';
-export type { RecurrentModel, TokenIds } from './model';
+export type { Read, RecurrentModel, TokenIds } from './model';
 export { sampleToken, type SampledToken, type SamplingOptions } from './sampling';
-export { Session, Snapshot } from './session';
+export { type ReadOptions, Session, type SessionOptions } from './session';
+export { Snapshot } from './snapshot';
 export { checkStateLike, cloneState, disposeState, persistState, type State } from './state';
+export { atOnce, type Stages } from './turns';

@@ -2,6 +2,10 @@
 import type { Device, Tensor } from '../core';
 import type { SamplingOptions } from './sampling';
 import type { State } from './state';
+import type { Stages } from './turns';
+
+/** The logits [B, vocabulary] after the last token read, and the state. */
+export type Read = { logits: Tensor; state: State };
 
 /** A causal model with a state, in the two forms that inference needs. */
 export interface RecurrentModel {
@@ -11,12 +15,18 @@ export interface RecurrentModel {
   readonly stopTokens: readonly number[];
   /** How tokens are drawn unless the caller says otherwise: the most probable one where nothing is said. */
   readonly sampling?: SamplingOptions;
+  /** The family and the configuration, as far as states depend on them; snapshots are saved with it. */
+  readonly identity?: string;
+  /** How many tokens of a prompt are read at once where others wait for a turn; 512 by default. */
+  readonly promptSlice?: number;
   /** The state before the first token. */
   initialState(batch: number): State;
   /** The parallel form: ids int32 [B, T], T > 0; logits [B, vocabulary] after the last one, and a new state. */
-  prefill(ids: Tensor, state: State): { logits: Tensor; state: State };
+  prefill(ids: Tensor, state: State): Read;
   /** One token each: ids int32 [B]; logits [B, vocabulary]. The state changes in place. */
   step(ids: Tensor, state: State): Tensor;
+  /** Both, by the rank of the ids and with the same bits, for models that can rest on the way. */
+  stages?(ids: Tensor, state: State): Stages<Read>;
 }
 
 /** Token ids of one sequence, or of several of equal length as int32 [B, T]. */

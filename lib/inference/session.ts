@@ -1,64 +1,77 @@
 // A conversation with a model: a state that tokens are fed into, and ways to copy it and to go back.
-import { noGrad } from '../autograd';
-import { argumentError, checkInteger, describe, FastWeightsError, formatShape, scope, Tensor } from '../core';
-import { tensor } from '../ops';
-import { generate, type GeneratedToken, type GenerateOptions } from './generate';
+import {
+  argumentError,
+  checkInteger,
+  checkOptions,
+  describe,
+  FastWeightsError,
+  formatShape,
+  type OptionNames,
+  Tensor,
+} from '../core';
+import { Pace } from '../platform';
+import { checkGenerate, checkIsSignal, generate, type GeneratedToken, type GenerateOptions } from './generate';
+import { columns } from './history';
+import { Memory } from './memory';
 import type { RecurrentModel, TokenIds } from './model';
 import type { SamplingOptions } from './sampling';
-import { checkStateLike, cloneState, deviceOf, disposeState, persistState, type State } from './state';
+import { Snapshot } from './snapshot';
+import { checkSignal } from './turns';
 
-/** The calls of `feed` that led to a state, last one first. */
-interface Fed {
-  readonly ids: Int32Array;
-  readonly before: Fed | null;
+export interface SessionOptions {
+  /** Number of sequences, 1 by default. */
+  batch?: number;
+  /** Whether `rollback` is wanted; it keeps the ids of all tokens, 4 bytes for each. Off by default: nothing grows. */
+  history?: boolean;
 }
 
-/** A copy of a session's state; `dispose` frees it. */
-export class Snapshot {
-  /** @internal */
-  constructor(
-    /** The class of the model whose state it is: those of two families may look alike. */
-    readonly family: unknown,
-    readonly state: State,
-    readonly fed: Fed | null,
-    readonly length: number,
-  ) {}
+const OPTIONS: OptionNames<SessionOptions> = { batch: true, history: 'flag' };
 
-  dispose(): void {
-    disposeState(this.state);
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
+/** Of calls that read many tokens. */
+export interface ReadOptions {
+  signal?: AbortSignal;
 }
+
+const READ: OptionNames<ReadOptions> = { signal: true };
+
+/** Tokens of a prompt that are read at once, where the model does not say. */
+const SLICE = 512;
 
 /**
  * Reads tokens for a batch of sequences and keeps what the model remembers of them. A fast-weight state takes the same
  * memory at every length; a key-value cache grows with it, or with its window. The session owns its state: `dispose` it.
+ *
+ * A token that `generate` has yielded belongs to the conversation from then on, however the generation ends: `length`,
+ * snapshots, forks and `rollback` count it, and it is read before whatever is fed next.
+ *
+ * One thing at a time: while a generation is under way, also between its tokens, or `read` or `rollback`, every other
+ * call that would change the session throws INVALID_ARGUMENT at once. Only `dispose` comes through; what was under way
+ * then throws DISPOSED.
  */
 export class Session {
-  private fed: Fed | null = null;
-  private tokens = 0;
-  private state: State;
+  /** Number of sequences. */
+  readonly batch: number;
+  private memory: Memory;
+  /** The token that was yielded last, so long as it has not been read. */
+  private said: number | null = null;
+  /** The call that is under way. */
+  private task: string | null = null;
+  private readonly history: boolean;
 
   constructor(
     private readonly model: RecurrentModel,
-    /** Number of sequences. */
-    readonly batch = 1,
-    /** Whether `rollback` is wanted; it keeps the ids of all tokens read, 4 bytes and a list entry for each. */
-    private readonly history = true,
+    options: SessionOptions = {},
   ) {
-    checkInteger('createSession', 'batch', batch, 1);
-    if (typeof history !== 'boolean') {
-      throw argumentError('INVALID_ARGUMENT', 'createSession', 'history', 'true or false', describe(history));
-    }
-    this.state = persistState(noGrad(() => model.initialState(batch)));
+    const where = 'createSession';
+    checkOptions(where, options, OPTIONS);
+    this.batch = checkInteger(where, 'batch', options.batch ?? 1, 1);
+    this.history = options.history ?? false;
+    this.memory = Memory.empty(model, this.batch, this.history);
   }
 
-  /** Tokens read so far, per sequence. */
+  /** Tokens so far, per sequence; the one yielded last is one of them. */
   get length(): number {
-    return this.tokens;
+    return this.memory.tokens + (this.said === null ? 0 : 1);
   }
 
   /** Ids of this model are below it. */
@@ -78,117 +91,202 @@ export class Session {
 
   /**
    * Reads tokens (int32 [B, T], or a list for a batch of one) and returns the logits [B, vocabulary] after the last one.
-   * Several tokens go through the parallel form, a single one through the step form.
+   * Several tokens go through the parallel form at once, a single one through the step form.
    */
   feed(tokens: TokenIds): Tensor {
-    return this.read(this.checkedIds('feed', tokens));
+    this.checkFree('feed');
+    const ids = this.checkedIds('feed', tokens);
+    if (this.said !== null) {
+      this.memory.read('feed', this.model, 1, Int32Array.of(this.said)).dispose();
+      this.said = null;
+    }
+    return this.memory.read('feed', this.model, this.batch, ids);
   }
 
-  /** Feeds a prompt and yields the tokens that follow, one by one; the session goes on behind the last one read. */
+  /**
+   * The same for long texts: in slices, with turns for everything else in this thread. Aborted, or after an error, the
+   * session has read the slices before, as `length` tells.
+   */
+  async read(tokens: TokenIds, options: ReadOptions = {}): Promise<Tensor> {
+    this.checkFree('read');
+    const ids = this.checkedIds('read', tokens);
+    checkOptions('read', options, READ);
+    checkIsSignal('read', options.signal);
+    return this.during('read', () => this.readSlices('read', ids, options.signal));
+  }
+
+  /**
+   * Feeds a prompt in slices and yields the tokens that follow, one by one; ends when as many were yielded as asked for,
+   * at a stop token, or with an ABORTED error, at the latest after the token at hand. After a generation the prompt may
+   * be empty: then it goes on as if it had not ended.
+   */
   generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
-    return generate(this, this.checkedIds('generate', prompt), options);
+    const where = 'generate';
+    this.checkFree(where);
+    if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
+    const ids = this.checkedIds(where, prompt, this.said !== null);
+    checkGenerate(options, this.vocabSize);
+    return this.tokens(ids, options);
   }
 
-  /** A copy of the present state, which `restore` takes any number of times. */
+  private async *tokens(prompt: Int32Array, options: GenerateOptions): AsyncGenerator<GeneratedToken, void, undefined> {
+    const where = 'generate';
+    const { signal } = options;
+    this.checkFree(where);
+    this.task = where;
+    try {
+      checkSignal(where, signal);
+      yield* generate(
+        {
+          stopTokens: this.stopTokens,
+          sampling: this.sampling,
+          listen: async (ids) => {
+            const logits = await this.readSlices(where, ids, signal);
+            try {
+              const values = await logits.data();
+              this.memory.checkAlive(where);
+              checkSignal(where, signal);
+              return values;
+            } finally {
+              logits.dispose();
+            }
+          },
+          say: (id) => (this.said = id),
+        },
+        prompt,
+        options,
+      );
+    } finally {
+      this.task = null;
+    }
+  }
+
+  /** A copy of the present state, which `restore` takes any number of times, and which can be saved. */
   snapshot(): Snapshot {
-    return new Snapshot(this.model.constructor, cloneState(this.state), this.fed, this.tokens);
+    return new Snapshot(this.model, this.batch, this.memory.copy('snapshot'), this.said);
   }
 
   /** Goes back (or forth) to a snapshot of this session or of another one of the same model and batch. */
   restore(snapshot: Snapshot): void {
+    this.checkFree('restore');
     if (!(snapshot instanceof Snapshot)) {
       throw argumentError('INVALID_ARGUMENT', 'restore', 'snapshot', 'made by snapshot()', describe(snapshot));
     }
-    const { batch, model } = this;
-    if (snapshot.family !== model.constructor) {
-      throw argumentError(
-        'INVALID_ARGUMENT',
-        'restore',
-        'snapshot',
-        "of the session's family",
-        'one of another family',
-      );
-    }
-    noGrad(() => scope(() => checkStateLike('restore', 'snapshot', snapshot.state, model.initialState(batch))));
-    this.replace(cloneState(snapshot.state));
-    this.fed = snapshot.fed;
-    this.tokens = snapshot.length;
+    this.replace(snapshot.memoryFor('restore', this.model, this.batch));
+    if (!this.history) this.memory.history = null;
+    this.said = snapshot.said;
   }
 
   /** A second session that goes on from here on its own. */
   fork(): Session {
-    const other = new Session(this.model, this.batch, this.history);
-    other.replace(cloneState(this.state));
-    other.fed = this.fed;
-    other.tokens = this.tokens;
+    const memory = this.memory.copy('fork');
+    const other = new Session(this.model, { batch: this.batch, history: this.history });
+    other.replace(memory);
+    other.said = this.said;
     return other;
   }
 
   /**
    * Forgets the last n tokens. A fast-weight update cannot be undone, so the tokens before them are read again, by the
    * same calls and therefore with the same bits: no memory is kept for it but the ids, and the time is that of reading
-   * everything but the n tokens. Where going back is frequent, `snapshot` and `restore` cost one copy of the state.
+   * everything but the n tokens. Aborted, or after an error, the session is as it was. Only the token yielded last goes
+   * at once, also without a history. Where going back is frequent, `snapshot` and `restore` cost one copy of the state.
    */
-  rollback(n: number): void {
-    checkInteger('rollback', 'n', n, 0, this.tokens);
+  async rollback(n: number, options: ReadOptions = {}): Promise<void> {
+    const where = 'rollback';
+    this.checkFree(where);
+    checkInteger(where, 'n', n, 0, this.length);
+    checkOptions(where, options, READ);
+    checkIsSignal(where, options.signal);
     if (n === 0) return;
-    if (!this.history) {
-      throw new FastWeightsError('UNSUPPORTED', 'rollback: this session was made without history', { argument: 'n' });
+    const { history, tokens } = this.memory;
+    const keep = this.length - n;
+    if (keep < tokens) {
+      if (history === null) {
+        const message = this.history
+          ? 'the snapshot that was restored has no history'
+          : 'this session was made without history: true';
+        throw new FastWeightsError('UNSUPPORTED', `${where}: ${message}`, { argument: 'n' });
+      }
+      await this.during(where, () => this.readAgain(where, history.calls(this.batch, keep), options.signal));
     }
-    const { batch } = this;
-    let keep = this.tokens - n;
-    const calls: Int32Array[] = [];
-    for (let call = this.fed; call; call = call.before) calls.push(call.ids);
-    this.replace(noGrad(() => this.model.initialState(batch)));
-    this.fed = null;
-    this.tokens = 0;
-    while (keep > 0) {
-      const ids = calls.pop()!;
-      const T = ids.length / batch;
-      this.read(keep < T ? ids.filter((_, i) => i % T < keep) : ids).dispose();
-      keep -= T;
-    }
+    this.said = null;
   }
 
   /** Frees the state. */
   dispose(): void {
-    disposeState(this.state);
+    this.memory.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  private read(ids: Int32Array): Tensor {
-    const { batch, model } = this;
-    const T = ids.length / batch;
-    const { device } = model;
-    const lies = deviceOf(this.state) ?? device;
-    if (lies !== device) {
-      const message = `feed: the session's state is on '${lies}', but its model was moved to '${device}'; make a new one`;
-      throw new FastWeightsError('DEVICE', message, { argument: 'session', expected: device, found: lies });
+  private async readAgain(where: string, calls: Iterable<Int32Array>, signal?: AbortSignal): Promise<void> {
+    const memory = Memory.empty(this.model, this.batch, true);
+    try {
+      for (const ids of calls) await settle(await this.readInTurns(where, memory, ids, signal));
+      this.memory.checkAlive(where);
+      this.replace(memory);
+    } catch (error) {
+      memory.dispose();
+      throw error;
     }
-    const logits = noGrad(() =>
-      scope(() => {
-        const on = (shape: number[]): Tensor => tensor(ids, { shape, dtype: 'int32', device });
-        if (T === 1) return model.step(on([batch]), this.state);
-        const { logits, state } = model.prefill(on([batch, T]), this.state);
-        this.replace(state);
-        return logits;
-      }),
-    );
-    if (this.history) this.fed = { ids, before: this.fed };
-    this.tokens += T;
+  }
+
+  /** Reads what was said last, then ids. */
+  private async readSlices(where: string, ids: Int32Array, signal?: AbortSignal): Promise<Tensor> {
+    let logits: Tensor | undefined;
+    if (this.said !== null) {
+      logits = await this.readInTurns(where, this.memory, Int32Array.of(this.said), signal);
+      this.said = null;
+    }
+    const T = ids.length / this.batch;
+    const slice = Math.max(1, Math.floor((this.model.promptSlice ?? SLICE) / this.batch));
+    for (let at = 0; at < T; at += slice) {
+      if (logits) await settle(logits);
+      const piece = columns(ids, this.batch, at, Math.min(T, at + slice));
+      logits = await this.readInTurns(where, this.memory, piece, signal);
+    }
+    if (!logits) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
     return logits;
   }
 
-  private replace(state: State): void {
-    persistState(state);
-    disposeState(this.state);
-    this.state = state;
+  private async readInTurns(where: string, memory: Memory, ids: Int32Array, signal?: AbortSignal): Promise<Tensor> {
+    const pace = new Pace();
+    // `memory` may be one that is to take the place of the session's.
+    const atRest = (): void => {
+      this.memory.checkAlive(where);
+      checkSignal(where, signal);
+    };
+    await pace.rest();
+    atRest();
+    return memory.readInTurns(where, this.model, this.batch, ids, { pace, atRest });
   }
 
-  private checkedIds(where: string, tokens: TokenIds): Int32Array {
+  /** Runs a call that no other may change the session in. */
+  private async during<T>(task: string, run: () => Promise<T>): Promise<T> {
+    this.task = task;
+    try {
+      return await run();
+    } finally {
+      this.task = null;
+    }
+  }
+
+  private checkFree(where: string): void {
+    this.memory.checkAlive(where);
+    if (this.task === null) return;
+    const found = `one that ${this.task} is at work on`;
+    throw argumentError('INVALID_ARGUMENT', where, 'session', 'free; end what is under way first, or fork()', found);
+  }
+
+  private replace(memory: Memory): void {
+    this.memory.dispose();
+    this.memory = memory;
+  }
+
+  private checkedIds(where: string, tokens: TokenIds, emptyToo = false): Int32Array {
     const { batch, model } = this;
     const shape = tokens instanceof Tensor ? tokens.shape : [1, tokens?.length];
     if (tokens instanceof Tensor && tokens.dtype !== 'int32') {
@@ -198,8 +296,19 @@ export class Session {
       const found = typeof shape[1] === 'number' ? formatShape(shape) : describe(tokens);
       throw argumentError('SHAPE', where, 'ids', `[${batch}, T]${batch === 1 ? ' or a list of numbers' : ''}`, found);
     }
-    if (shape[1] === 0) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+    if (shape[1] === 0 && !emptyToo) {
+      throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+    }
     const values = tokens instanceof Tensor ? tokens.dataSync() : tokens;
     return Int32Array.from(values, (id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.vocabSize - 1));
+  }
+}
+
+/** Waits for the device: what is queued beyond it could not be stopped. */
+async function settle(logits: Tensor): Promise<void> {
+  try {
+    await logits.data();
+  } finally {
+    logits.dispose();
   }
 }

@@ -4,21 +4,39 @@ import { argumentError, describe, type Device, type ErrorCode, formatShape, same
 
 export type State = Tensor | number | null | State[] | { [name: string]: State };
 
-function mapTensors(state: State, f: (t: Tensor) => Tensor): State {
+/** Deeper nesting than that of any model; a state that holds itself has no end. */
+const MAX_DEPTH = 64;
+
+function mapTensors(state: State, f: (t: Tensor) => Tensor, depth = 0): State {
   if (state instanceof Tensor) return f(state);
   if (state === null || typeof state !== 'object') return state;
-  if (Array.isArray(state)) return state.map((part) => mapTensors(part, f));
-  return Object.fromEntries(Object.entries(state).map(([name, part]) => [name, mapTensors(part, f)]));
+  if (depth === MAX_DEPTH) {
+    const expected = `nested at most ${MAX_DEPTH} deep`;
+    throw argumentError('INVALID_ARGUMENT', 'state', 'state', expected, 'a deeper one, or one that holds itself');
+  }
+  if (Array.isArray(state)) return state.map((part) => mapTensors(part, f, depth + 1));
+  return Object.fromEntries(Object.entries(state).map(([name, part]) => [name, mapTensors(part, f, depth + 1)]));
+}
+
+/** In the order of lists and names. */
+export function tensorsOf(state: State): Tensor[] {
+  const found: Tensor[] = [];
+  mapTensors(state, (t) => {
+    found.push(t);
+    return t;
+  });
+  return found;
 }
 
 /** A copy in memory of its own, which no scope frees. */
 export function cloneState<S extends State>(state: S): S {
+  for (const t of tensorsOf(state)) t.checkAlive('cloneState');
   return noGrad(() => mapTensors(state, (t) => t.clone().persist())) as S;
 }
 
 /** Takes the tensors out of every scope: they live until `disposeState`. */
 export function persistState<S extends State>(state: S): S {
-  mapTensors(state, (t) => t.persist());
+  for (const t of tensorsOf(state)) t.persist();
   return state;
 }
 
@@ -34,10 +52,7 @@ export function deviceOf(state: State): Device | undefined {
 }
 
 export function disposeState(state: State): void {
-  mapTensors(state, (t) => {
-    t.dispose();
-    return t;
-  });
+  for (const t of tensorsOf(state)) t.dispose();
 }
 
 /**
@@ -71,7 +86,25 @@ export function checkStateLike(where: string, argument: string, state: unknown, 
     for (const [name, part] of Object.entries(like)) {
       checkStateLike(where, argument, state[name], part, path ? `${path}.${name}` : name);
     }
+    checkCache(state as { [name: string]: State }, like, fail);
   }
+}
+
+/** Of what grows, a part counts, from `start` to `end`; it lies in all of them at the same places. */
+function checkCache(
+  state: { [name: string]: State },
+  like: { [name: string]: State },
+  fail: (code: ErrorCode, expected: string, found: string) => never,
+): void {
+  const sizes = Object.entries(like).flatMap(([name, part]) => {
+    const growing = part instanceof Tensor ? part.shape.indexOf(0) : -1;
+    return growing < 0 ? [] : [(state[name] as Tensor).shape[growing]];
+  });
+  if (sizes.length === 0) return;
+  const { start, end } = state;
+  if (sizes.some((size) => size !== sizes[0])) fail('SHAPE', 'tensors of one length', sizes.join(' and '));
+  if (typeof start !== 'number' || typeof end !== 'number') return;
+  if (start > end || end > sizes[0]) fail('INVALID_ARGUMENT', `a part of ${sizes[0]} positions`, `${start} to ${end}`);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -1,6 +1,6 @@
 // Blocks and stacks of them: pre-norm residual blocks under the names that checkpoints use, and the decoder around them.
 import { scope, type Tensor } from '../core';
-import type { State } from '../inference';
+import { atOnce, type Stages, type State } from '../inference';
 import { type Embedding, type Module } from '../nn';
 import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
 
@@ -27,21 +27,32 @@ export abstract class Block extends Recurrent {
   protected abstract get parts(): BlockParts;
 
   forward(x: Tensor, options: SequenceOptions = {}): SequenceResult {
-    const { mixerNorm, mixer } = this.parts;
-    const { output, state } = mixer.forward(mixerNorm.forward(x), options);
-    return { output: this.feedForward(x.add(output)), state };
+    const { output, state } = this.mix(x, options);
+    return { output: this.feedForward(output), state };
   }
 
   step(x: Tensor, state: State): Tensor {
+    return this.feedForward(this.mixStep(x, state));
+  }
+
+  /** x + mixer(norm(x)) */
+  mix(x: Tensor, options: SequenceOptions): SequenceResult {
     const { mixerNorm, mixer } = this.parts;
-    return this.feedForward(x.add(mixer.step(mixerNorm.forward(x), state)));
+    const { output, state } = mixer.forward(mixerNorm.forward(x), options);
+    return { output: x.add(output), state };
+  }
+
+  mixStep(x: Tensor, state: State): Tensor {
+    const { mixerNorm, mixer } = this.parts;
+    return x.add(mixer.step(mixerNorm.forward(x), state));
   }
 
   initialState(batch: number): State {
     return this.parts.mixer.initialState(batch);
   }
 
-  private feedForward(x: Tensor): Tensor {
+  /** x + feedForward(norm(x)) */
+  feedForward(x: Tensor): Tensor {
     const { feedForwardNorm, feedForward } = this.parts;
     return feedForward.forward(feedForwardNorm.forward(x), x);
   }
@@ -51,6 +62,21 @@ export abstract class Block extends Recurrent {
 export abstract class Backbone extends Recurrent {
   /** The table of token vectors, under its name in the checkpoint. */
   abstract get tokens(): Embedding;
+
+  /** How many stages about equal in work there are. */
+  get stageCount(): number {
+    return 1;
+  }
+
+  /** `forward` in stages. */
+  *stages(ids: Tensor, options: SequenceOptions = {}): Stages<SequenceResult> {
+    return this.forward(ids, options);
+  }
+
+  /** `step` in stages. */
+  *stepStages(ids: Tensor, state: State): Stages<Tensor> {
+    return this.step(ids, state);
+  }
 }
 
 /** Embedding, blocks, final norm. */
@@ -58,27 +84,50 @@ export abstract class Decoder extends Backbone {
   abstract layers: Block[];
   abstract norm: Pointwise | null;
 
-  /** ids [B, T]. Handles that were made on the way are freed at once; the tape keeps what the backward pass needs. */
+  override get stageCount(): number {
+    return 2 * this.layers.length + 1;
+  }
+
+  /** ids [B, T] */
   forward(ids: Tensor, options: SequenceOptions = {}): SequenceResult {
+    return atOnce(this.stages(ids, options));
+  }
+
+  /** ids [B] */
+  step(ids: Tensor, state: State): Tensor {
+    return atOnce(this.stepStages(ids, state));
+  }
+
+  /** Handles that were made on the way are freed at once; the tape keeps what the backward pass needs. */
+  override *stages(ids: Tensor, options: SequenceOptions = {}): Stages<SequenceResult> {
     checkSequence('forward', options);
     const { state = null, ...rest } = options;
     const before = state as State[] | null;
     const states: State[] = [];
     let x = this.tokens.forward(ids);
     for (const [i, layer] of this.layers.entries()) {
-      const result = scope(() => layer.forward(x, { ...rest, state: before?.[i] ?? null }));
+      const mixed = scope(() => layer.mix(x, { ...rest, state: before?.[i] ?? null }));
       x.dispose();
-      x = result.output;
-      if (result.state !== undefined) states.push(result.state);
+      x = mixed.output;
+      if (mixed.state !== undefined) states.push(mixed.state);
+      yield [x, states];
+      const output = scope(() => layer.feedForward(x));
+      x.dispose();
+      x = output;
+      yield [x, states];
     }
     return { output: this.finish(x), state: options.outputState ? states : undefined };
   }
 
-  /** ids [B] */
-  step(ids: Tensor, state: State): Tensor {
+  override *stepStages(ids: Tensor, state: State): Stages<Tensor> {
     const states = state as State[];
     let x = this.tokens.forward(ids);
-    for (const [i, layer] of this.layers.entries()) x = layer.step(x, states[i]);
+    for (const [i, layer] of this.layers.entries()) {
+      x = layer.mixStep(x, states[i]);
+      yield x;
+      x = layer.feedForward(x);
+      yield x;
+    }
     return this.finish(x);
   }
 

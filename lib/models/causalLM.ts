@@ -1,13 +1,18 @@
 // The causal language model around a backbone: head, loss, sessions and generation.
+import { sha256 } from '../platform';
 import { noGrad } from '../autograd';
 import { argumentError, checkOptions, formatShape, type OptionNames, scope, type Tensor } from '../core';
 import {
+  atOnce,
   checkStateLike,
   type GeneratedToken,
   type GenerateOptions,
+  type Read,
   type RecurrentModel,
   type SamplingOptions,
   Session,
+  type SessionOptions,
+  type Stages,
   type State,
   type TokenIds,
 } from '../inference';
@@ -53,17 +58,13 @@ export type ForwardResult<L extends Labels = Labels, S extends boolean = boolean
   : { loss?: Tensor }) &
   ([S] extends [true] ? { state: State } : { state?: State });
 
-export interface SessionOptions {
-  /** Number of sequences, 1 by default. */
-  batch?: number;
-  /** Whether `rollback` is wanted, true by default; without it nothing grows. */
-  history?: boolean;
-}
-
-const SESSION: OptionNames<SessionOptions> = { batch: true, history: 'flag' };
-
 /** Labels that the loss leaves out. */
 const IGNORED = -100;
+
+/** Tokens of a prompt that are read at once. */
+const LONGEST_SLICE = 512;
+/** Products of weights and tokens in one stage on `js`, which computes some hundred million in a second. */
+const STAGE_PRODUCTS = 4e6;
 
 export abstract class CausalLM<C extends Configuration = Configuration> extends Module implements RecurrentModel {
   model: Backbone;
@@ -131,29 +132,51 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return this.model.initialState(batch);
   }
 
-  prefill(ids: Tensor, state: State): { logits: Tensor; state: State } {
-    return noGrad(() =>
-      scope(() => {
-        const hidden = this.model.forward(ids, { state, outputState: true });
-        const last = hidden.output.slice(1, -1).squeeze(1);
-        return { logits: this.lm_head.forward(last), state: hidden.state! };
-      }),
-    );
+  /** What states depend on: not the weights, and not where a text begins and ends. */
+  get identity(): string {
+    const { source: _, architecture: __, initializerRange: ___, eosTokenId: ____, ...sizes } = this.config;
+    const text = JSON.stringify(sizes, (_, value: unknown) => (value instanceof Map ? [...value] : value));
+    const hash = sha256();
+    hash.update(new TextEncoder().encode(text));
+    return `${this.config.modelType} ${hash.hex()}`;
+  }
+
+  /** Native devices compute beside this thread; on `js` a stage of a slice is to take a millisecond or two. */
+  get promptSlice(): number {
+    if (this.device !== 'js') return LONGEST_SLICE;
+    const tokens = (STAGE_PRODUCTS * this.model.stageCount) / this.parameterCount;
+    return Math.min(LONGEST_SLICE, 2 ** Math.max(0, Math.floor(Math.log2(tokens))));
+  }
+
+  prefill(ids: Tensor, state: State): Read {
+    return noGrad(() => scope(() => atOnce(this.stages(ids, state))));
   }
 
   step(ids: Tensor, state: State): Tensor {
-    return noGrad(() => scope(() => this.lm_head.forward(this.model.step(ids, state))));
+    return noGrad(() => scope(() => atOnce(this.stages(ids, state)).logits));
   }
 
-  /** A state that tokens are fed into; `dispose` it when it is done. Without `history` nothing grows, but no `rollback`. */
+  /** Between its stages other work of the thread may run. Only inside noGrad. */
+  *stages(ids: Tensor, state: State): Stages<Read> {
+    if (ids.ndim === 1) {
+      const hidden = yield* this.model.stepStages(ids, state);
+      yield hidden;
+      return { logits: this.lm_head.forward(hidden), state };
+    }
+    const { output, state: after } = yield* this.model.stages(ids, { state, outputState: true });
+    const last = output.slice(1, -1).squeeze(1);
+    yield [last, after!];
+    return { logits: this.lm_head.forward(last), state: after! };
+  }
+
+  /** A conversation that tokens are fed into; `dispose` it when it is done. `history` is what `rollback` needs. */
   createSession(options: SessionOptions = {}): Session {
-    checkOptions('createSession', options, SESSION);
-    return new Session(this, options.batch, options.history ?? undefined);
+    return new Session(this, options);
   }
 
   /** Continues one sequence token by token; without options as the folder's generation_config.json says. */
   async *generate(ids: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
-    const session = this.createSession({ history: false });
+    const session = this.createSession();
     try {
       yield* session.generate(ids, options);
     } finally {

@@ -2,7 +2,7 @@
 export { AutoModelForCausalLM, type PretrainedOptions } from './auto';
 export { Attention, type AttentionShape, type KeyValueCache } from './attention';
 export { Block, type BlockParts, Backbone, Decoder, type Pointwise } from './block';
-export { CausalLM, type ForwardOptions, type ForwardResult, type SessionOptions } from './causalLM';
+export { CausalLM, type ForwardOptions, type ForwardResult } from './causalLM';
 export type { Configuration, JsonObject } from './configuration';
 export { createModel, modelFamilies, type CreateOptions, type ModelName, type ModelSizes } from './create';
 export { DeltaNet, DeltaNetForCausalLM, type DeltaNetConfiguration } from './deltaNet';

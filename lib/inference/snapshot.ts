@@ -1,0 +1,80 @@
+// Copies of a session's state: in memory, and in files for another process.
+import { noGrad } from '../autograd';
+import { argumentError, FastWeightsError, scope } from '../core';
+import type { Memory } from './memory';
+import type { RecurrentModel } from './model';
+import { loadMemory, saveMemory } from './snapshotFile';
+import { checkStateLike, type State } from './state';
+
+/** What snapshots of two models must have in common. */
+function kindOf(model: RecurrentModel): unknown {
+  return model.identity ?? model.constructor;
+}
+
+/** A copy of a session's state; `dispose` frees it. */
+export class Snapshot {
+  private readonly kind: unknown;
+  private readonly identity: string | undefined;
+
+  /** @internal */
+  constructor(
+    model: RecurrentModel,
+    /** Number of sequences. */
+    readonly batch: number,
+    private readonly memory: Memory,
+    /** @internal The token that was yielded last and not read. */
+    readonly said: number | null,
+  ) {
+    this.kind = kindOf(model);
+    this.identity = model.identity;
+  }
+
+  get state(): State {
+    return this.memory.state;
+  }
+
+  /** Tokens so far, per sequence. */
+  get length(): number {
+    return this.memory.tokens + (this.said === null ? 0 : 1);
+  }
+
+  /**
+   * Writes the snapshot into a safetensors file, for models of the same family and configuration; nothing of the weights
+   * is in it.
+   */
+  async save(path: string): Promise<void> {
+    if (this.identity === undefined) {
+      throw new FastWeightsError('UNSUPPORTED', 'Snapshot.save: the model has no identity', { argument: 'identity' });
+    }
+    const memory = this.memory.copy('Snapshot.save');
+    try {
+      await saveMemory(path, { identity: this.identity, batch: this.batch, said: this.said, memory });
+    } finally {
+      memory.dispose();
+    }
+  }
+
+  /** Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. */
+  static async load(path: string, model: RecurrentModel): Promise<Snapshot> {
+    const { batch, said, memory } = await loadMemory(path, model);
+    return new Snapshot(model, batch, memory, said);
+  }
+
+  /** @internal A copy for a session of this model and batch, which refuses any other. */
+  memoryFor(where: string, model: RecurrentModel, batch: number): Memory {
+    if (this.kind !== kindOf(model)) {
+      const expected = "of the session's family and configuration";
+      throw argumentError('INVALID_ARGUMENT', where, 'snapshot', expected, 'one of another model');
+    }
+    noGrad(() => scope(() => checkStateLike(where, 'snapshot', this.state, model.initialState(batch))));
+    return this.memory.copy(where);
+  }
+
+  dispose(): void {
+    this.memory.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

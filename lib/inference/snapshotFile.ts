@@ -1,0 +1,222 @@
+// Snapshots as safetensors files: the tensors of the state by their place in it, the ids, and as metadata the rest with a
+// checksum over everything. What a file claims is held against the model before anything is made of it.
+import { noGrad } from '../autograd';
+import { argumentError, type DType, FastWeightsError, scope, Tensor } from '../core';
+import {
+  isJsonObject,
+  type Json,
+  loadEntry,
+  parseJson,
+  readSafetensors,
+  type SafetensorsFile,
+  saveSafetensors,
+} from '../io';
+import { tensor } from '../ops';
+import { Pace, sha256 } from '../platform';
+import { History } from './history';
+import { Memory } from './memory';
+import type { RecurrentModel } from './model';
+import { checkStateLike, disposeState, type State } from './state';
+
+const FORMAT = 'fast-weights snapshot';
+const VERSION = '1';
+const HISTORY = 'history';
+
+interface Contents {
+  batch: number;
+  said: number | null;
+  memory: Memory;
+}
+
+/** The tensors and the numbers of a state by their paths. */
+function leavesOf(state: State, path = 'state'): [string, Tensor | number][] {
+  if (state === null) return [];
+  if (state instanceof Tensor || typeof state === 'number') return [[path, state]];
+  return Object.entries(state).flatMap(([name, part]) => leavesOf(part, `${path}.${name}`));
+}
+
+/** A state of the form of `like`, with other leaves. */
+function withLeaves(like: State, leaf: (path: string) => Tensor | number, path = 'state'): State {
+  if (like === null) return null;
+  if (like instanceof Tensor || typeof like === 'number') return leaf(path);
+  if (Array.isArray(like)) return like.map((part, i) => withLeaves(part, leaf, `${path}.${i}`));
+  const parts = Object.entries(like).map(([name, part]) => [name, withLeaves(part, leaf, `${path}.${name}`)]);
+  return Object.fromEntries(parts) as State;
+}
+
+const PIECE_BYTES = 2 ** 20;
+
+interface Summed {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  read(): Promise<ArrayBufferView>;
+}
+
+/** Over the metadata and, by name, the dtype, the shape and the values of every tensor. */
+async function checksum(metadata: Readonly<Record<string, string>>, tensors: readonly Summed[]): Promise<string> {
+  const hash = sha256();
+  const text = (value: unknown): void => hash.update(new TextEncoder().encode(`${JSON.stringify(value)}\n`));
+  text(Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const pace = new Pace();
+  for (const { name, dtype, shape, read } of [...tensors].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    text([name, dtype, shape]);
+    const { buffer, byteOffset, byteLength } = await read();
+    for (let at = 0; at < byteLength; at += PIECE_BYTES) {
+      hash.update(new Uint8Array(buffer, byteOffset + at, Math.min(PIECE_BYTES, byteLength - at)));
+      await pace.rest();
+    }
+  }
+  return hash.hex();
+}
+
+export async function saveMemory(
+  path: string,
+  { identity, batch, said, memory }: Contents & { identity: string },
+): Promise<void> {
+  const leaves = leavesOf(memory.state);
+  const tensors = new Map(leaves.filter((leaf): leaf is [string, Tensor] => leaf[1] instanceof Tensor));
+  const numbers = Object.fromEntries(leaves.filter(([, leaf]) => typeof leaf === 'number'));
+  const history = memory.history && tensor(memory.history.marked, { dtype: 'int32', device: 'js' }).persist();
+  if (history) tensors.set(HISTORY, history);
+  const metadata = {
+    format: FORMAT,
+    version: VERSION,
+    model: identity,
+    batch: String(batch),
+    tokens: String(memory.tokens),
+    said: said === null ? '' : String(said),
+    numbers: JSON.stringify(numbers),
+  };
+  try {
+    const summed = [...tensors].map(([name, t]) => ({ name, dtype: t.dtype, shape: t.shape, read: () => t.data() }));
+    await saveSafetensors(path, tensors, { ...metadata, checksum: await checksum(metadata, summed) });
+  } finally {
+    history?.dispose();
+  }
+}
+
+export async function loadMemory(path: string, model: RecurrentModel): Promise<Contents> {
+  const file = await readSafetensors(path);
+  const fields = await checkedFields(path, file, model);
+  const whole = (name: string, min: number, max: number): number => {
+    const value = /^\d{1,16}$/.test(fields[name]) ? Number(fields[name]) : NaN;
+    if (value >= min && value <= max) return value;
+    throw argumentError('FORMAT', path, name, `a whole number from ${min} to ${max}`, JSON.stringify(fields[name]));
+  };
+  const said = fields.said === '' ? null : whole('said', 0, model.vocabSize - 1);
+  const batch = whole('batch', 1, said === null ? Number.MAX_SAFE_INTEGER : 1);
+  const tokens = whole('tokens', 0, Number.MAX_SAFE_INTEGER - 1);
+  const history = await readHistory(path, file, { batch, tokens, vocabulary: model.vocabSize });
+  const state = await loadState(path, file, model, batch, numbersOf(path, fields.numbers, tokens));
+  return { batch, said, memory: new Memory(state, tokens, history) };
+}
+
+/** The metadata of a file of this version, for this model, that nothing was changed in. */
+async function checkedFields(path: string, file: SafetensorsFile, model: RecurrentModel) {
+  const names = ['format', 'version', 'model', 'batch', 'tokens', 'said', 'numbers', 'checksum'];
+  const { metadata } = file;
+  const require = (name: string, expected: string, found = metadata[name]): void => {
+    if (found !== expected) throw argumentError('FORMAT', path, name, `'${expected}'`, JSON.stringify(found) ?? 'none');
+  };
+  require('format', FORMAT);
+  require('version', VERSION);
+  require('metadata', names.sort().join(' '), Object.keys(metadata).sort().join(' '));
+  require('model', model.identity ?? 'one with an identity');
+  const { checksum: given, ...rest } = metadata;
+  const summed = [...file.entries.values()].map((entry) => {
+    const { name, nativeDType: dtype, shape } = entry;
+    return { name, dtype, shape, read: () => entry.read(dtype === 'bfloat16' ? 'float32' : dtype) };
+  });
+  require('checksum', await checksum(rest, summed), given);
+  return metadata;
+}
+
+/** The numbers of a state by path; none of a model's counts more than its tokens. */
+function numbersOf(path: string, text: string, tokens: number): Map<string, number> {
+  const json: Json = parseJson(text, `${path}: numbers`);
+  const entries = isJsonObject(json) ? Object.entries(json) : [];
+  for (const [name, value] of entries) {
+    if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= tokens) continue;
+    throw argumentError('FORMAT', path, name, `a whole number from 0 to ${tokens}`, JSON.stringify(value));
+  }
+  return new Map(entries as [string, number][]);
+}
+
+async function loadState(
+  path: string,
+  file: SafetensorsFile,
+  model: RecurrentModel,
+  batch: number,
+  numbers: ReadonlyMap<string, number>,
+): Promise<State> {
+  const refuse = (what: string, expected: string, found: string): never => {
+    throw argumentError('FORMAT', path, what, expected, found);
+  };
+  const form = (sequences: number): State => noGrad(() => model.initialState(sequences));
+  const sizeOf = (state: State): number =>
+    leavesOf(state).reduce((sum, [, leaf]) => sum + (leaf instanceof Tensor ? leaf.size : 0), 0);
+  const held = [...file.entries.values()].reduce((sum, { size }) => sum + size, 0);
+  // Before a state of so many sequences is made.
+  if (batch * scope(() => sizeOf(form(1))) > held)
+    refuse('batch', `one that ${held} numbers are enough for`, `${batch}`);
+  const expected = scope(() => leavesOf(form(batch)).map(([name, leaf]) => [name, typeof leaf] as const));
+  const namesOf = (kind: string): string[] => expected.flatMap(([name, type]) => (type === kind ? [name] : [])).sort();
+  const same = (what: string, wanted: string[], found: string[]): void => {
+    if (wanted.join('\n') !== found.sort().join('\n')) refuse(what, `those of ${wanted.join(' ')}`, found.join(' '));
+  };
+  same(
+    'tensors',
+    namesOf('object'),
+    [...file.entries.keys()].filter((name) => name !== HISTORY),
+  );
+  same('numbers', namesOf('number'), [...numbers.keys()]);
+  const tensors = new Map<string, Tensor>();
+  try {
+    const { device } = model;
+    for (const name of namesOf('object')) {
+      tensors.set(name, (await loadEntry(file.entries.get(name)!, { device })).persist());
+    }
+    return scope(() => {
+      const like = form(batch);
+      const state = withLeaves(like, (at) => tensors.get(at) ?? numbers.get(at)!);
+      checkStateLike(path, 'state', state, like);
+      return state;
+    });
+  } catch (error) {
+    disposeState([...tensors.values()]);
+    if (!(error instanceof FastWeightsError) || !['SHAPE', 'DTYPE', 'INVALID_ARGUMENT'].includes(error.code))
+      throw error;
+    const { argument, expected, found } = error;
+    throw new FastWeightsError('FORMAT', error.message, { argument, expected, found, cause: error });
+  }
+}
+
+/** The ids of all tokens, where the session kept them. */
+async function readHistory(
+  path: string,
+  file: SafetensorsFile,
+  { batch, tokens, vocabulary }: { batch: number; tokens: number; vocabulary: number },
+): Promise<History | null> {
+  const entry = file.entries.get(HISTORY);
+  if (!entry) return null;
+  const refuse = (expected: string, found: string): never => {
+    throw argumentError('FORMAT', path, HISTORY, expected, found);
+  };
+  if (entry.dtype !== 'I32' || entry.size !== tokens * batch) {
+    refuse(`${tokens} int32 ids for each of ${batch} sequences`, `${entry.size} of ${entry.dtype}`);
+  }
+  const marked = (await entry.read()) as Int32Array;
+  let begin = 0;
+  for (let i = 0; i <= marked.length; i++) {
+    if (i < marked.length && marked[i] >= 0 && i > 0) {
+      if (marked[i] >= vocabulary) refuse(`ids below ${vocabulary}`, `${marked[i]}`);
+      continue;
+    }
+    if (i < marked.length && !(~marked[i] >= 0 && ~marked[i] < vocabulary))
+      refuse(`ids below ${vocabulary}`, `${marked[i]}`);
+    if ((i - begin) % batch !== 0) refuse(`calls of ${batch} sequences`, `one of ${i - begin} ids`);
+    begin = i;
+  }
+  return History.of(marked);
+}

@@ -1,0 +1,47 @@
+// Work in stages: all at once, or with turns for others between them.
+import { noGrad } from '../autograd';
+import { FastWeightsError, scope, type Tensor } from '../core';
+import type { Pace } from '../platform';
+import { persistState, type State, tensorsOf } from './state';
+
+/** Work that may rest where it yields; what it yields there are the tensors that it goes on with. */
+export type Stages<R> = Generator<State, R, undefined>;
+
+export function atOnce<R>(stages: Stages<R>): R {
+  for (;;) {
+    const { done, value } = stages.next();
+    if (done) return value;
+  }
+}
+
+export function checkSignal(where: string, signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new FastWeightsError('ABORTED', `${where}: aborted`, { cause: signal.reason });
+}
+
+/** Rests between stages where it is time; `atRest` may throw there, and the work ends. */
+export async function inTurns<R extends State>(stages: Stages<R>, pace: Pace, atRest: () => void): Promise<R> {
+  let held = new Set<Tensor>();
+  try {
+    for (;;) {
+      const step = noGrad(() =>
+        scope(() => {
+          let next = stages.next();
+          while (!next.done && !pace.due) next = stages.next();
+          return next;
+        }),
+      );
+      // No scope reaches over a rest.
+      const live = new Set(tensorsOf(persistState(step.value)));
+      for (const t of held) if (!live.has(t)) t.dispose();
+      held = live;
+      if (step.done) {
+        held = new Set();
+        return step.value;
+      }
+      await pace.rest();
+      atRest();
+    }
+  } finally {
+    for (const t of held) t.dispose();
+  }
+}

@@ -1,0 +1,259 @@
+// Conversations: what belongs to them, one thing at a time, how they end, and that they let others have their turn.
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { expectError, expectRejection } from '../support/errors';
+
+const VOCABULARY = 17;
+const available = fw.devices().flatMap(({ device, available }) => (available ? [device] : []));
+const sizes = { vocabSize: VOCABULARY, hiddenSize: 16, numLayers: 2, numHeads: 2, initializerRange: 0.4 };
+
+async function ids(tokens: AsyncIterable<fw.GeneratedToken>, most = Infinity): Promise<number[]> {
+  const found: number[] = [];
+  for await (const { id } of tokens) {
+    found.push(id);
+    if (found.length >= most) break;
+  }
+  return found;
+}
+
+const read = (logits: fw.Tensor): number[] => {
+  const values = Array.from(logits.dataSync());
+  logits.dispose();
+  return values;
+};
+
+/** Turns of the event loop that others had while `work` ran. */
+async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+  let turns = 0;
+  let done = false;
+  const count = (): void => {
+    turns++;
+    if (!done) setImmediate(count);
+  };
+  setImmediate(count);
+  try {
+    await work();
+  } finally {
+    done = true;
+  }
+  return turns;
+}
+
+/** Work that takes so many milliseconds of this thread, so that what runs beside it must rest. */
+function occupy(milliseconds: number): void {
+  for (const end = performance.now() + milliseconds; performance.now() < end;);
+}
+
+for (const device of available) {
+  describe(`a conversation on ${device}`, () => {
+    let model: fw.models.CausalLM;
+    let greedy: number[];
+    before(async () => {
+      fw.manualSeed(6);
+      model = fw.createModel('deltanet', { ...sizes, device });
+      greedy = await ids(model.generate([1, 2, 3], { maxNewTokens: 8 }));
+    });
+    after(() => model.dispose());
+
+    it('the token yielded last belongs to it, however the generation ended', async () => {
+      const stopped = new AbortController();
+      const ends: Record<string, (session: fw.Session) => Promise<unknown>> = {
+        'as many as asked for': (session) => ids(session.generate([1, 2, 3], { maxNewTokens: 4 })),
+        break: (session) => ids(session.generate([1, 2, 3]), 4),
+        'a stop token': async (session) => {
+          const free = new Set(greedy.slice(0, 3));
+          const stopTokens = Array.from({ length: VOCABULARY }, (_, i) => i).filter((i) => !free.has(i));
+          return ids(session.generate([1, 2, 3], { maxNewTokens: 8, stopTokens }), 4);
+        },
+        'an abort': async (session) => {
+          let count = 0;
+          const generation = session.generate([1, 2, 3], { signal: stopped.signal });
+          const all = (async () => {
+            for await (const _ of generation) if (++count === 4) stopped.abort();
+          })();
+          await expectRejection('ABORTED', /generate: aborted/, all);
+        },
+      };
+      const whole = model.createSession();
+      read(whole.feed([1, 2, 3]));
+      for (const id of greedy.slice(0, 4)) read(whole.feed([id]));
+      const expected = read(whole.feed([9, 10]));
+      for (const [end, run] of Object.entries(ends)) {
+        using session = model.createSession({ history: true });
+        await run(session);
+        expect(session.length, end).to.equal(7);
+        using snapshot = session.snapshot();
+        using fork = session.fork();
+        expect([snapshot.length, fork.length], end).to.eql([7, 7]);
+        using restored = model.createSession();
+        restored.restore(snapshot);
+        for (const each of [session, fork, restored]) {
+          expect(read(each.feed([9, 10])), end).to.deep.equal(expected);
+          expect(each.length).to.equal(9);
+        }
+        session.restore(snapshot);
+        expect(await ids(session.generate([], { maxNewTokens: 4 })), end).to.deep.equal(greedy.slice(4));
+        // The token yielded last goes first: 3 + 8, back by one, by three more.
+        await session.rollback(1);
+        await session.rollback(3);
+        expect(session.length).to.equal(7);
+        expect(read(session.feed([9, 10])), end).to.deep.equal(expected);
+      }
+      whole.dispose();
+    });
+
+    it('one thing at a time: what would change a busy session is refused at once', async () => {
+      using session = model.createSession({ history: true });
+      using snapshot = session.snapshot();
+      const early = session.generate([1]);
+      const generation = session.generate([1, 2, 3], { maxNewTokens: 8 });
+      expect((await generation.next()).value).to.have.property('id', greedy[0]);
+      const busy = /session must be free.*generate is at work/;
+      expectError('INVALID_ARGUMENT', busy, () => session.generate([1]));
+      expectError('INVALID_ARGUMENT', busy, () => session.feed([1]));
+      expectError('INVALID_ARGUMENT', busy, () => session.restore(snapshot));
+      await expectRejection('INVALID_ARGUMENT', busy, session.read([1]));
+      await expectRejection('INVALID_ARGUMENT', busy, session.rollback(1));
+      await expectRejection('INVALID_ARGUMENT', busy, early.next());
+      // Copies are made of what there is, and go their own way.
+      using fork = session.fork();
+      expect(await ids(fork.generate([], { maxNewTokens: 7 }))).to.deep.equal(greedy.slice(1));
+      expect(await ids(generation)).to.deep.equal(greedy.slice(1));
+      expect(session.length).to.equal(11);
+      const reading = session.read([1, 2]);
+      expectError('INVALID_ARGUMENT', /read is at work/, () => session.feed([1]));
+      (await reading).dispose();
+      const back = session.rollback(3);
+      await expectRejection('INVALID_ARGUMENT', /rollback is at work/, session.read([1]));
+      await back;
+      expect(session.length).to.equal(10);
+    });
+
+    it('two on one model do not notice each other', async () => {
+      const prompts = [
+        [1, 2, 3],
+        [4, 5],
+        [6, 7, 8, 9],
+      ];
+      const alone: number[][] = [];
+      for (const prompt of prompts) alone.push(await ids(model.generate(prompt, { maxNewTokens: 20 })));
+      const together = prompts.map((prompt) => ids(model.generate(prompt, { maxNewTokens: 20 })));
+      expect(await Promise.all(together)).to.deep.equal(alone);
+    });
+
+    it('ends with a typed error when its session or its model is disposed', async () => {
+      const session = model.createSession();
+      const generation = session.generate([1, 2, 3]);
+      await generation.next();
+      session.dispose();
+      await expectRejection('DISPOSED', /generate: the session was disposed/, generation.next());
+      expectError('DISPOSED', /feed: the session was disposed/, () => session.feed([1]));
+      const reading = model.createSession();
+      const logits = reading.read(Int32Array.from({ length: 4000 }, (_, i) => i % VOCABULARY));
+      reading.dispose();
+      await expectRejection('DISPOSED', /read: the session was disposed/, logits);
+      const other = fw.createModel('deltanet', { ...sizes, device });
+      const cut = other.generate([1, 2, 3]);
+      await cut.next();
+      other.dispose();
+      await expectRejection('DISPOSED', /was disposed/, cut.next());
+    });
+
+    it('others have their turn between tokens, in prompts and while it rolls back; all of it can be aborted', async () => {
+      using session = model.createSession({ history: true });
+      const tokens = ids(
+        (async function* () {
+          for await (const token of session.generate([1], { maxNewTokens: 20, stopTokens: [] })) {
+            occupy(5);
+            yield token;
+          }
+        })(),
+      );
+      expect(await turnsDuring(() => tokens)).to.be.at.least(15);
+      const long = Int32Array.from({ length: 30000 }, (_, i) => i % VOCABULARY);
+      expect(await turnsDuring(async () => (await session.read(long)).dispose())).to.be.at.least(5);
+      const { length } = session;
+      for (const call of [
+        (signal: AbortSignal) => session.read(long, { signal }),
+        (signal: AbortSignal) => session.rollback(1, { signal }),
+        (signal: AbortSignal) => session.generate(long, { signal }).next(),
+      ]) {
+        const controller = new AbortController();
+        const running = call(controller.signal);
+        setImmediate(() => controller.abort(new Error('enough')));
+        const error = await expectRejection('ABORTED', /: aborted$/, running);
+        expect(error.cause).to.have.property('message', 'enough');
+      }
+      // An aborted rollback changes nothing; of aborted prompts what was read remains.
+      expect(session.length)
+        .to.be.at.least(length)
+        .and.below(length + long.length);
+      const before = session.length;
+      expect(await turnsDuring(() => session.rollback(10))).to.be.at.least(5);
+      expect(session.length).to.equal(before - 10);
+    });
+  });
+}
+
+describe('a conversation', () => {
+  it('rests between the layers of one token on js, with the same bits', async () => {
+    fw.manualSeed(7);
+    const names = ['deltanet', 'transformer', 'lstm'] as const;
+    for (const name of names) {
+      const model = fw.createModel(name, { ...sizes, device: 'js' });
+      // A thread that is busy all the time makes every stage rest.
+      const stages = model.stages.bind(model);
+      let rests = 0;
+      model.stages = function* (given, state) {
+        const work = stages(given, state);
+        for (let next = work.next(); ; next = work.next()) {
+          if (next.done) return next.value;
+          occupy(5);
+          rests++;
+          yield next.value;
+        }
+      };
+      using plain = model.createSession();
+      const expected = [read(plain.feed([1, 2, 3])), read(plain.feed([4]))];
+      using session = model.createSession();
+      const bytes = fw.memory().devices.find(({ device }) => device === 'js')!.bytes;
+      rests = 0;
+      const turns = await turnsDuring(async () => {
+        const found = [read(await session.read([1, 2, 3])), read(await session.read([4]))];
+        expect(found).to.deep.equal(expected);
+      });
+      expect(turns).to.be.at.least(rests);
+      if (name !== 'transformer') {
+        expect(fw.memory().devices.find(({ device }) => device === 'js')!.bytes).to.equal(bytes);
+      }
+      model.dispose();
+    }
+  });
+
+  it('that an error left in the middle of a token says so, until it is put right', async () => {
+    const model = fw.createModel('deltanet', { ...sizes, device: 'js' });
+    using session = model.createSession({ history: true });
+    const expected = read(session.feed([1, 2, 3]));
+    const stages = model.model.stepStages.bind(model.model);
+    model.model.stepStages = function* (given, state) {
+      yield* stages(given, state);
+      throw new RangeError('in the middle');
+    };
+    expect(() => session.feed([4])).to.throw(RangeError);
+    expectError('INVALID_ARGUMENT', /an error came while a token was read/, () => session.feed([4]));
+    expectError('INVALID_ARGUMENT', /an error came while a token was read/, () => session.snapshot());
+    model.model.stepStages = stages;
+    await session.rollback(1);
+    expect(session.length).to.equal(2);
+    expect(read(session.feed([3]))).to.have.length(expected.length);
+    model.dispose();
+  });
+
+  it('states that hold themselves are refused', () => {
+    const state: { [name: string]: fw.State } = { memory: fw.ones([2]) };
+    state.again = [state];
+    for (const call of [fw.cloneState, fw.disposeState] as ((state: fw.State) => unknown)[]) {
+      expectError('INVALID_ARGUMENT', /state must be nested at most 64 deep/, () => call(state));
+    }
+  });
+});
