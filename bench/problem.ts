@@ -58,6 +58,17 @@ export interface LanguageModelProblem extends Place {
   precision: Precision;
 }
 
+/** One token of a text that a whole DeltaNet writes, at batch 1; `prompt` is what is read before, where that counts. */
+export interface GenerationProblem extends Place {
+  kind: 'generation';
+  layers: number;
+  d: number;
+  heads: number;
+  hidden: number;
+  vocabulary: number;
+  prompt: number;
+}
+
 /** A long sequence in pieces, or token by token when `piece` is 1; the state goes from one to the next. */
 export interface StreamProblem extends Mixer {
   kind: 'stream';
@@ -70,7 +81,7 @@ export interface StreamProblem extends Mixer {
 /** How late a timer is while something else is computed and awaited, over and over. */
 export interface EventLoopProblem {
   kind: 'eventLoop';
-  during: LanguageModelProblem | SequenceProblem;
+  during: LanguageModelProblem | SequenceProblem | GenerationProblem;
 }
 
 /** The least that can be asked of a device, one number set; `awaited` is there and back, else one of many in a row. */
@@ -84,6 +95,7 @@ export type Problem =
   | StepProblem
   | MatmulProblem
   | LanguageModelProblem
+  | GenerationProblem
   | StreamProblem
   | EventLoopProblem
   | LaunchProblem;
@@ -121,6 +133,13 @@ function recurrenceFlops({ delta }: Mixer, K: number, V: number): number {
   return (delta ? 6 : 4) * K * V;
 }
 
+/** Of one token, forward; the embedding's table is not counted. */
+function modelFlops(model: Pick<GenerationProblem, 'layers' | 'd' | 'heads' | 'hidden' | 'vocabulary'>): number {
+  const { layers, d, heads, hidden, vocabulary } = model;
+  const weights = layers * (4 * d * d + d * heads + 3 * d * hidden) + d * vocabulary;
+  return 2 * weights + layers * heads * recurrenceFlops({ delta: true, gate: 'none' }, d / heads, d / heads);
+}
+
 /** Undefined where the time does not tell of work. */
 export function workOf(problem: Problem): Work | undefined {
   switch (problem.kind) {
@@ -138,11 +157,11 @@ export function workOf(problem: Problem): Work | undefined {
     case 'matmul':
       return { flops: 2 * problem.batch * problem.m * problem.n * problem.k };
     case 'languageModel': {
-      const { layers, d, heads, hidden, vocabulary, B, T } = problem;
-      const weights = layers * (4 * d * d + d * heads + 3 * d * hidden) + d * vocabulary;
-      const mixers = layers * heads * recurrenceFlops({ delta: true, gate: 'none' }, d / heads, d / heads);
-      return { flops: 3 * B * T * (2 * weights + mixers), tokens: B * T };
+      const { B, T } = problem;
+      return { flops: 3 * B * T * modelFlops(problem), tokens: B * T };
     }
+    case 'generation':
+      return { flops: modelFlops(problem), tokens: 1 };
     case 'stream':
       return { flops: recurrenceFlops(problem, problem.D, problem.D) * problem.T * problem.H, tokens: problem.T };
     case 'eventLoop':

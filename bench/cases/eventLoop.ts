@@ -5,6 +5,7 @@ import { fw } from '../library';
 import type { Case, EventLoopProblem, LanguageModelProblem, SequenceProblem } from '../problem';
 import { mix, operandTensors } from '../reference';
 import { quantile } from '../statistics';
+import { generationLoopCases, generationWork } from './generation';
 import { checkModel, languageModelCases, makeTraining } from './languageModel';
 import { MIXERS, prepareSequence } from './sequence';
 
@@ -32,6 +33,7 @@ export const eventLoopCases: Case[] = [
     shape: `B${prefill.B} T${prefill.T} H${prefill.H} d${prefill.D}`,
     problem: { kind: 'eventLoop', during: prefill },
   },
+  ...generationLoopCases,
 ];
 
 const TIMER_MS = 1;
@@ -70,6 +72,7 @@ function prepareWork(problem: EventLoopProblem['during']): { work: () => Promise
     };
     return { work, check: () => checkModel(problem) };
   }
+  if (problem.kind === 'generation') return generationWork(problem);
   const { B, T, H, D, delta } = problem;
   const operands = operandTensors(mixerInputs(problem, B * T, H, D), [B, T, H], { device: 'cpu' });
   const work = async (): Promise<void> => {

@@ -3,6 +3,7 @@ import type { Contender, Prepared } from '../contender';
 import { fw } from '../library';
 import type { Case, Problem } from '../problem';
 import { eventLoopCases, prepareEventLoop } from './eventLoop';
+import { generationCases, prepareGeneration } from './generation';
 import { languageModelCases, prepareLanguageModel } from './languageModel';
 import { prepareLaunch } from './launch';
 import { matmulCases, prepareMatmul } from './matmul';
@@ -17,6 +18,7 @@ export const cpuSuite: Case[] = [
   ...stepCases,
   ...matmulCases,
   ...languageModelCases,
+  ...generationCases,
   ...streamCases,
   ...eventLoopCases,
 ];
@@ -31,6 +33,8 @@ function prepare(problem: Problem): Prepared {
       return prepareMatmul(problem);
     case 'languageModel':
       return prepareLanguageModel(problem);
+    case 'generation':
+      return prepareGeneration(problem);
     case 'stream':
       return prepareStream(problem);
     case 'eventLoop':

@@ -70,6 +70,30 @@ describe('modules', () => {
     expectError('INVALID_ARGUMENT', /state/, () => block.loadStateDict(null as never));
   });
 
+  it('know their device after moves, loads and other parameters', () => {
+    class Net extends nn.Module {
+      config = { sizes: [1, 2] };
+      empty = new (class extends nn.Module {})();
+      inner = { hidden: new nn.Linear(2, 2) };
+      layers = [new nn.Linear(2, 2, { device: 'js' })];
+    }
+    const net = new Net();
+    expect(net.device).to.equal('js');
+    const [{ device }] = fw.devices().filter(({ available }) => available);
+    expect(net.to(device).device).to.equal(device);
+    net.loadStateDict(new Net().stateDict());
+    expect(net.device).to.equal(device);
+    net.layers[0] = new nn.Linear(2, 2, { device: 'js' });
+    expect(net.device).to.equal('js');
+    net.layers[0].weight = nn.parameter(fw.ones([2, 2], { device }));
+    expect(net.device).to.equal(device);
+    expectError('INVALID_ARGUMENT', /no parameters/, () => net.empty.device);
+    // Asking costs a look at the first one, not at all of them.
+    const deep = new Net();
+    deep.layers.push(new Proxy(new nn.Linear(1, 1), { ownKeys: () => expect.fail('walked on') }));
+    expect(deep.device).to.equal('js');
+  });
+
   it('move and cast, keeping ties, and survive scopes', () => {
     const block = fw.scope(() => new Block());
     block.to('js').to('bfloat16');

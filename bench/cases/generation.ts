@@ -1,0 +1,107 @@
+// Whole models that write a text, one token after the other, and that read a prompt before.
+import type { Finding, Prepared } from '../contender';
+import { type Device, fw } from '../library';
+import type { Case, GenerationProblem } from '../problem';
+import { relativeError, TOLERANCE } from '../reference';
+
+const SIZES = {
+  '0.14M': { layers: 2, d: 64, heads: 2, hidden: 192, vocabulary: 256 },
+  '3.3M': { layers: 4, d: 256, heads: 4, hidden: 704, vocabulary: 256 },
+  '26M': { layers: 8, d: 512, heads: 8, hidden: 1408, vocabulary: 1024 },
+};
+
+function generation(size: keyof typeof SIZES, device: Device): { shape: string; problem: GenerationProblem } {
+  const { layers, d } = SIZES[size];
+  return {
+    shape: `${layers} layers d${d}`,
+    problem: { kind: 'generation', device, dtype: 'float32', prompt: PROMPT[device] ?? 2048, ...SIZES[size] },
+  };
+}
+
+/** A prompt is to take its share of a second beside the text. */
+const PROMPT: Partial<Record<Device, number>> = { js: 128 };
+
+const MODELS: [keyof typeof SIZES, Device][] = [
+  ['0.14M', 'cpu'],
+  ['3.3M', 'cpu'],
+  ['26M', 'cpu'],
+  ['0.14M', 'js'],
+  ['3.3M', 'js'],
+];
+
+const named = (what: string): { name: string; shape: string; problem: GenerationProblem; serial: boolean }[] =>
+  MODELS.map(([size, device]) => {
+    const name = `${what}/${device === 'js' ? 'js/' : ''}${size}`;
+    return { name, serial: device === 'js', ...generation(size, device) };
+  });
+
+export const generationCases: Case[] = named('generate');
+
+/** How late a timer is meanwhile. */
+export const generationLoopCases: Case[] = named('eventloop/generate').map(({ problem, ...rest }) => ({
+  ...rest,
+  problem: { kind: 'eventLoop', during: problem },
+}));
+
+type Model = ReturnType<typeof fw.createModel>;
+
+function makeModel({ layers, d, heads, hidden, vocabulary }: GenerationProblem, device: Device): Model {
+  fw.manualSeed(1);
+  const model = fw.createModel('deltanet', {
+    vocabSize: vocabulary,
+    hiddenSize: d,
+    numLayers: layers,
+    numHeads: heads,
+    intermediateSize: hidden,
+    device,
+  });
+  return model.eval();
+}
+
+/** Ids of a text that the model has not written. */
+function text({ vocabulary }: GenerationProblem, length: number): Int32Array {
+  return Int32Array.from({ length }, (_, i) => (i * 7919) % vocabulary);
+}
+
+const CHECKED = { prompt: 24, tokens: 8 };
+
+/** The logits of the step form against the parallel form on `js`. */
+function check(problem: GenerationProblem, model: Model): Finding[] {
+  const ids = text(problem, CHECKED.prompt + CHECKED.tokens);
+  using session = model.createSession();
+  session.feed(ids.subarray(0, CHECKED.prompt)).dispose();
+  let found: ArrayLike<number> = [];
+  for (const id of ids.subarray(CHECKED.prompt)) found = fw.scope(() => session.feed([id]).dataSync());
+  const reference = makeModel(problem, 'js');
+  const weights = Object.entries(model.stateDict()).map(([name, t]) => [name, t.to('js')] as const);
+  reference.loadStateDict(Object.fromEntries(weights));
+  const expected = fw.noGrad(() =>
+    fw.scope(() => {
+      const all = fw.tensor(ids, { shape: [1, ids.length], dtype: 'int32', device: 'js' });
+      return reference.forward(all).logits.slice(1, -1).dataSync();
+    }),
+  );
+  return [{ quantity: 'logits', error: relativeError(found, expected), tolerance: TOLERANCE.float32.forward }];
+}
+
+/** A text without end; a call is a token. */
+export function prepareGeneration(problem: GenerationProblem): Prepared {
+  const model = makeModel(problem, problem.device);
+  const text = model.generate([1, 2, 3], { maxNewTokens: Number.MAX_SAFE_INTEGER, stopTokens: [] });
+  return {
+    async run(calls) {
+      for (let i = 0; i < calls; i++) await text.next();
+    },
+    check: () => check(problem, model),
+  };
+}
+
+/** Prompts, and as many tokens after them. */
+export function generationWork(problem: GenerationProblem): { work: () => Promise<void>; check: Prepared['check'] } {
+  const model = makeModel(problem, problem.device);
+  const prompt = text(problem, problem.prompt);
+  const work = async (): Promise<void> => {
+    for await (const _ of model.generate(prompt, { maxNewTokens: problem.prompt, stopTokens: [] }));
+  };
+  return { work, check: () => check(problem, model) };
+}
