@@ -83,7 +83,7 @@ export class Memory {
     if (this.disposed) disposeState(read);
     this.checkAlive(where);
     this.take(ids, batch, read.state);
-    return read.logits;
+    return read.logits.persist();
   }
 
   private take(ids: Int32Array, batch: number, state: State): void {

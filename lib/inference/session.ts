@@ -242,7 +242,7 @@ export class Session {
       this.said = null;
     }
     const T = ids.length / this.batch;
-    const slice = Math.max(1, Math.floor((this.model.promptSlice ?? SLICE) / this.batch));
+    const slice = T === 0 ? 1 : Math.max(1, Math.floor((this.model.promptSlice ?? SLICE) / this.batch));
     for (let at = 0; at < T; at += slice) {
       if (logits) await settle(logits);
       const piece = columns(ids, this.batch, at, Math.min(T, at + slice));

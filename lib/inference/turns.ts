@@ -30,10 +30,12 @@ export async function inTurns<R extends State>(stages: Stages<R>, pace: Pace, at
           return next;
         }),
       );
-      // No scope reaches over a rest.
-      const live = new Set(tensorsOf(persistState(step.value)));
-      for (const t of held) if (!live.has(t)) t.dispose();
-      held = live;
+      if (!step.done || held.size > 0) {
+        // No scope reaches over a rest.
+        const live = new Set(tensorsOf(persistState(step.value)));
+        for (const t of held) if (!live.has(t)) t.dispose();
+        held = live;
+      }
       if (step.done) {
         held = new Set();
         return step.value;

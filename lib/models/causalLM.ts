@@ -1,7 +1,7 @@
 // The causal language model around a backbone: head, loss, sessions and generation.
 import { sha256 } from '../platform';
 import { noGrad } from '../autograd';
-import { argumentError, checkOptions, formatShape, type OptionNames, scope, type Tensor } from '../core';
+import { argumentError, checkOptions, type Device, formatShape, type OptionNames, scope, type Tensor } from '../core';
 import {
   atOnce,
   checkStateLike,
@@ -90,6 +90,11 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   get vocabSize(): number {
     return this.config.vocabSize;
+  }
+
+  /** That of the head, without a search: sessions ask for every token. */
+  override get device(): Device {
+    return this.lm_head.weight.device;
   }
 
   get stopTokens(): readonly number[] {

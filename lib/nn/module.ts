@@ -184,7 +184,6 @@ export abstract class Module {
 
   /** Device of the parameters. */
   get device(): Device {
-    // Of the first one: sessions ask for every token.
     for (const [, module] of this.namedModules()) {
       for (const [, member] of module.members()) if (member instanceof Tensor) return member.device;
     }
