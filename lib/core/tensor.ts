@@ -125,7 +125,7 @@ export class Tensor implements Extent {
 
   /**
    * The elements in row-major order, without blocking the event loop; timers, signals and other tasks get their turn where
-   * the last one was more than 8 ms ago. bfloat16 reads as Float32Array.
+   * the last one was some milliseconds ago. bfloat16 reads as Float32Array.
    */
   async data(): Promise<Float32Array | Float64Array | Int32Array> {
     const source = this.packed();

@@ -2,11 +2,10 @@
 import { noGrad } from '../autograd';
 import { FastWeightsError, scope, type Tensor } from '../core';
 import { tensor } from '../ops';
-import type { Pace } from '../platform';
 import { History } from './history';
 import type { Read, RecurrentModel } from './model';
 import { cloneState, deviceOf, disposeState, persistState, type State } from './state';
-import { inTurns } from './turns';
+import { inTurns, type Turns } from './turns';
 
 export class Memory {
   private disposed = false;
@@ -54,26 +53,27 @@ export class Memory {
     return logits;
   }
 
-  /** The same with turns for others on the way; `atRest` may throw there, between tokens. */
+  /** The same with turns for others on the way; what `turns.atRest` throws comes between tokens. */
   async readInTurns(
     where: string,
     model: RecurrentModel,
     batch: number,
     ids: Int32Array,
-    { pace, atRest }: { pace: Pace; atRest: () => void },
+    turns: Turns,
   ): Promise<Tensor> {
-    if (!model.stages) return this.read(where, model, batch, ids);
+    if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids));
     this.check(where, model);
     const t = idTensor(model, batch, ids).persist();
     const oneToken = t.ndim === 1;
     let read: Read;
     this.partly = 'now';
     try {
-      read = await inTurns(model.stages(t, this.state), pace, () => {
+      const atRest = (): void => {
         this.checkAlive(where);
         // A state that changes in place is not left between two layers.
-        if (!oneToken) atRest();
-      });
+        if (!oneToken) turns.atRest();
+      };
+      read = await inTurns(model.stages(t, this.state), { ...turns, atRest });
     } catch (error) {
       this.partly = oneToken ? 'failed' : null;
       throw error;

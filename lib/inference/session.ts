@@ -9,6 +9,7 @@ import {
   type OptionNames,
   Tensor,
 } from '../core';
+import { keepSettings, type KeptSettings } from '../ops';
 import { Pace } from '../platform';
 import { checkGenerate, checkIsSignal, generate, type GeneratedToken, type GenerateOptions } from './generate';
 import { columns } from './history';
@@ -56,6 +57,7 @@ export class Session {
   private said: number | null = null;
   /** The call that is under way. */
   private task: string | null = null;
+  private settings: KeptSettings = keepSettings();
   private readonly history: boolean;
 
   constructor(
@@ -126,14 +128,18 @@ export class Session {
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
     const ids = this.checkedIds(where, prompt, this.said !== null);
     checkGenerate(options, this.vocabSize);
-    return this.tokens(ids, options);
+    return this.tokens(ids, options, keepSettings());
   }
 
-  private async *tokens(prompt: Int32Array, options: GenerateOptions): AsyncGenerator<GeneratedToken, void, undefined> {
+  private async *tokens(
+    prompt: Int32Array,
+    options: GenerateOptions,
+    settings: KeptSettings,
+  ): AsyncGenerator<GeneratedToken, void, undefined> {
     const where = 'generate';
     const { signal } = options;
     this.checkFree(where);
-    this.task = where;
+    this.begin(where, settings);
     try {
       checkSignal(where, signal);
       yield* generate(
@@ -261,17 +267,22 @@ export class Session {
     };
     await pace.rest();
     atRest();
-    return memory.readInTurns(where, this.model, this.batch, ids, { pace, atRest });
+    return memory.readInTurns(where, this.model, this.batch, ids, { pace, atRest, settings: this.settings });
   }
 
   /** Runs a call that no other may change the session in. */
   private async during<T>(task: string, run: () => Promise<T>): Promise<T> {
-    this.task = task;
+    this.begin(task, keepSettings());
     try {
       return await run();
     } finally {
       this.task = null;
     }
+  }
+
+  private begin(task: string, settings: KeptSettings): void {
+    this.task = task;
+    this.settings = settings;
   }
 
   private checkFree(where: string): void {

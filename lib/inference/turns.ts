@@ -1,6 +1,7 @@
 // Work in stages: all at once, or with turns for others between them.
 import { noGrad } from '../autograd';
 import { FastWeightsError, scope, type Tensor } from '../core';
+import type { KeptSettings } from '../ops';
 import type { Pace } from '../platform';
 import { persistState, type State, tensorsOf } from './state';
 
@@ -18,17 +19,27 @@ export function checkSignal(where: string, signal: AbortSignal | undefined): voi
   if (signal?.aborted) throw new FastWeightsError('ABORTED', `${where}: aborted`, { cause: signal.reason });
 }
 
-/** Rests between stages where it is time; `atRest` may throw there, and the work ends. */
-export async function inTurns<R extends State>(stages: Stages<R>, pace: Pace, atRest: () => void): Promise<R> {
+export interface Turns {
+  pace: Pace;
+  /** Called after each rest; where it throws the work ends. */
+  atRest: () => void;
+  /** Those of whoever began the work. */
+  settings: KeptSettings;
+}
+
+/** Rests between stages where it is time. */
+export async function inTurns<R extends State>(stages: Stages<R>, { pace, atRest, settings }: Turns): Promise<R> {
   let held = new Set<Tensor>();
   try {
     for (;;) {
-      const step = noGrad(() =>
-        scope(() => {
-          let next = stages.next();
-          while (!next.done && !pace.due) next = stages.next();
-          return next;
-        }),
+      const step = settings(() =>
+        noGrad(() =>
+          scope(() => {
+            let next = stages.next();
+            while (!next.done && !pace.due) next = stages.next();
+            return next;
+          }),
+        ),
       );
       if (!step.done || held.size > 0) {
         // No scope reaches over a rest.

@@ -141,6 +141,21 @@ for (const device of available) {
       expect(await Promise.all(together)).to.deep.equal(alone);
     });
 
+    it('keeps the settings that it began with', async () => {
+      const wrong = fw.createModel('deltanet', { ...sizes, device });
+      fw.noGrad(() => wrong.parameters()[0].mul_(NaN));
+      // Checks of values refuse NaN in the inputs of a rule.
+      const generations = [true, false].map((on) => {
+        fw.setChecks(on);
+        return wrong.generate([1, 2]).next();
+      });
+      fw.setChecks(true);
+      const messages = await Promise.all(generations.map((each) => each.catch((error: Error) => error.message)));
+      expect(messages[0]).to.match(/deltaRule: .* NaN/);
+      expect(messages[1]).to.match(/the logits hold NaN/);
+      wrong.dispose();
+    });
+
     it('ends with a typed error when its session or its model is disposed', async () => {
       const session = model.createSession();
       const generation = session.generate([1, 2, 3]);
