@@ -1,5 +1,4 @@
 // `generate`: text from a checkpoint, token by token as it comes.
-import { Pace } from '../platform';
 import { Command, Option } from 'commander';
 import { FastWeightsError } from '../core';
 import { loadTokenizer, StreamDecoder, type Tokenizer } from '../io';
@@ -88,7 +87,6 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
   const ends = new Set(model.stopTokens);
   let count = 0;
   let first = 0;
-  const pace = new Pace();
   await withInterrupt(async (signal) => {
     process.stdout.write(beginning);
     const sampling = { temperature, topK, topP, seed };
@@ -96,7 +94,6 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
       for await (const { id } of model.generate(prompt, { maxNewTokens: maxTokens, ...sampling, signal })) {
         if (count++ === 0) first = performance.now();
         if (!ends.has(id)) await write(decoder.push(id));
-        await pace.rest();
       }
     } catch (error) {
       // What was written is the result.
