@@ -1,7 +1,7 @@
 // Builds the CPU addon with node-gyp, or with --prebuild the binary that ships in the package. It is part of the package,
 // and uses nothing of the clone.
 // Usage: node scripts/build-native.mjs [--prebuild] [--jobs n]
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, realpathSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -88,7 +88,6 @@ if (process.argv[1] && import.meta.url === pathToFileURL(realpathSync(process.ar
   });
   const missing = missingTool() ?? missingPackage();
   if (missing) console.error(`${missing}: the native kernels cannot be compiled`);
-  process.exitCode = missing
-    ? 1
-    : (await (values.prebuild ? prebuild() : buildNative({ jobs: Number(values.jobs) }))).status;
+  const build = () => (values.prebuild ? prebuild() : buildNative({ jobs: Number(values.jobs) }));
+  process.exitCode = missing ? 1 : (await build()).status;
 }

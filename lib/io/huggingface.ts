@@ -1,9 +1,9 @@
-// Tokenizers of published models: the optional package that reads tokenizer.json encodes, the decoders are our own.
+// Tokenizers of published models: the optional package that reads tokenizer.json encodes, tokenText.ts decodes.
 import { argumentError, FastWeightsError } from '../core';
 import { formatError, systemCode } from './failure';
-import { cleanUp, decoderLink, fuse, joinWithSpaces, type Link, replaceLiteral, trim } from './decoders';
 import { isJsonObject, type Json } from './json';
 import { checkDecode, checkEncode, type DecodeOptions, type TextStream, type Tokenizer } from './tokenizer';
+import { textStreams } from './tokenText';
 
 const PACKAGE = '@huggingface/tokenizers';
 
@@ -36,8 +36,8 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
   const files = { 'tokenizer.json': definition, 'tokenizer_config.json': configuration };
   let tokenizer: Implementation;
   let vocabSize = 0;
+  let stream: (options?: DecodeOptions) => TextStream;
   const drops = dropsUnknown(definition.model);
-  const special = specialTokens(definition, configuration);
   try {
     // The package fills in what it misses in the objects it is given.
     tokenizer = new Implementation(
@@ -45,7 +45,7 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
       structuredClone(configuration),
     );
     for (const id of tokenizer.get_vocab(true).values()) vocabSize = Math.max(vocabSize, id + 1);
-    textChain(definition, configuration, false, { take: () => undefined, finish: () => undefined });
+    stream = textStreams(definition, configuration, (id) => tokenizer.id_to_token(id));
   } catch (cause) {
     throw formatError(path, `a tokenizer that ${PACKAGE} reads`, String(cause), cause);
   }
@@ -56,30 +56,6 @@ export async function huggingfaceTokenizer(path: string, definition: Json, confi
   const lacks = (character: string): boolean => {
     if (!known.has(character)) known.set(character, count(character + character) <= count(character));
     return !known.get(character);
-  };
-  // Models pad their vocabulary: an id that the tokenizer does not know is no text.
-  const stream = ({ skipSpecialTokens = false }: DecodeOptions = {}): TextStream => {
-    let text = '';
-    const chain = textChain(definition, configuration, skipSpecialTokens, {
-      take: (fragment) => void (text += fragment),
-      finish: () => undefined,
-    });
-    const drain = (): string => {
-      const piece = text;
-      text = '';
-      return piece;
-    };
-    return {
-      push(id) {
-        const token = tokenizer.id_to_token(id);
-        if (token !== undefined && !(skipSpecialTokens && special.has(token))) chain.take(token, true);
-        return drain();
-      },
-      end() {
-        chain.finish();
-        return drain();
-      },
-    };
   };
   return {
     kind: 'huggingface',
@@ -139,43 +115,4 @@ function* lackingTokens(text: string, ids: readonly unknown[], tokens: readonly 
     if (index >= 0) from = index + token.length;
     yield [token, index];
   }
-}
-
-/** What tokens run through to become text, in front of `text`. */
-function textChain(definition: JsonObject, configuration: JsonObject, skipSpecial: boolean, text: Link): Link {
-  // As in transformers 5, which leaves the text as it is unless told otherwise.
-  let link = configuration.clean_up_tokenization_spaces === true ? cleanUp(text) : text;
-  const { decoder = null, model } = definition;
-  if (decoder === null) return joinWithSpaces(fuse(link));
-  const suffix = isJsonObject(model) ? model.end_of_word_suffix : undefined;
-  if (typeof suffix === 'string' && suffix !== '') link = replaceLiteral(suffix, ' ', skipSpecial ? trim(link) : link);
-  return decoderLink(decoder, new Set(addedTokens(definition).map(contentOf)), fuse(link));
-}
-
-function addedTokens({ added_tokens: tokens }: JsonObject): Json[] {
-  return Array.isArray(tokens) ? tokens : [];
-}
-
-/** A token stands for itself, or in an object with its properties. */
-function contentOf(token: Json | undefined): string {
-  const content = isJsonObject(token) ? token.content : token;
-  return typeof content === 'string' ? content : '';
-}
-
-const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
-const LISTED = ['additional_special_tokens', 'extra_special_tokens'];
-
-/** Tokens that are no text: what either file calls special, and what the configuration gives a role. */
-function specialTokens(definition: JsonObject, configuration: JsonObject): Set<string> {
-  const marked = [...addedTokens(definition), ...valuesOf(configuration.added_tokens_decoder)];
-  const tokens = [
-    ...marked.filter((token) => isJsonObject(token) && token.special === true),
-    ...NAMED.map((name) => configuration[name]),
-    ...LISTED.flatMap((name) => valuesOf(configuration[name])),
-  ];
-  return new Set(tokens.map(contentOf));
-}
-
-function valuesOf(value: Json | undefined): Json[] {
-  return typeof value === 'object' && value !== null ? Object.values<Json>(value) : [];
 }
