@@ -1,4 +1,5 @@
 // From a configuration or a folder to the model it describes: model_type names the class.
+import { defaultDevice } from '../backends';
 import { warn } from '../platform';
 import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, withSeed } from '../core';
 import { findFolder, readCheckpointFolder } from '../io';
@@ -63,11 +64,12 @@ function modelOf(config: ConfigurationInput | PublishedConfiguration, options: T
 async function fromPretrained(dir: string, options: PretrainedOptions = {}): Promise<CausalLM> {
   checkOptions('fromPretrained', options, OPTIONS);
   const dtype = checkChoice('fromPretrained', 'dtype', options.dtype ?? 'float32', ['float32', 'bfloat16', 'float64']);
+  const { device = defaultDevice() } = options;
   const folder = await findFolder(dir);
   const config = await readConfig(folder);
   const generation = await readGenerationConfig(folder);
   const { entries } = await readCheckpointFolder(folder);
-  const place = { device: options.device, dtype };
+  const place = { device, dtype };
   let model = describedBy(folder, config, place);
   try {
     const untied = await untiedName(model, entries);

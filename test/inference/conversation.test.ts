@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import * as fw from '../../lib';
 import { expectError, expectRejection } from '../support/errors';
+import { collectGarbage } from '../support/garbage';
 
 const VOCABULARY = 17;
 const available = fw.devices().flatMap(({ device, available }) => (available ? [device] : []));
@@ -231,6 +232,7 @@ describe('a conversation', () => {
       using plain = model.createSession();
       const expected = [read(plain.feed([1, 2, 3])), read(plain.feed([4]))];
       using session = model.createSession();
+      await collectGarbage();
       const bytes = fw.memory().devices.find(({ device }) => device === 'js')!.bytes;
       rests = 0;
       const turns = await turnsDuring(async () => {

@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import * as fw from '../../lib';
 import { HostRandom } from '../../lib/core';
+import { collectGarbage } from '../support/garbage';
 
 const VOCABULARY = 17;
 const available = fw.devices().flatMap(({ device, available }) => (available ? [device] : []));
@@ -127,6 +128,7 @@ for (const device of available) {
       });
 
       it('frees everything, and outlives the scope it was made in', async () => {
+        await collectGarbage();
         const start = bytes();
         const session = fw.scope(() => model.createSession({ history: true }));
         read(session.feed([1, 2]));

@@ -6,6 +6,7 @@ import * as fw from '../../lib';
 import { runSource } from '../support/child';
 import { expectRejection } from '../support/errors';
 import { temporaryFolder } from '../io/folder';
+import { collectGarbage } from '../support/garbage';
 
 const available = fw.devices().flatMap(({ device, available }) => (available ? [device] : []));
 const sizes = { vocabSize: 23, hiddenSize: 16, numLayers: 2, numHeads: 2, initializerRange: 0.4 };
@@ -153,6 +154,7 @@ describe('snapshots in files', () => {
   it('hostile files with the right checksum are refused, and nothing is left of them', async () => {
     const llama = fw.createModel('transformer', { ...sizes, device: 'js' });
     const bytesOf = (): number => fw.memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
+    await collectGarbage();
     const bytes = bytesOf();
     const changes: [string, Model, (header: Header, numbers: Record<string, unknown>) => void][] = [
       ['another version', model, ({ __metadata__: m }) => (m.version = '2')],

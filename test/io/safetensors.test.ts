@@ -17,6 +17,7 @@ import {
 import { loadSafetensors, readSafetensors, readSafetensorsMetadata, saveSafetensors } from '../../lib/io';
 import { goldenFolder } from '../support/golden';
 import { rejection, temporaryFolder } from './folder';
+import { collectGarbage } from '../support/garbage';
 
 function make(dtype: DType, shape: readonly number[], data: TypedArray): Tensor {
   const backend = getBackend('js');
@@ -133,6 +134,7 @@ describe('io: safetensors', () => {
     expect(Buffer.compare(Buffer.from(back.buffer), Buffer.from((big.storage.handle as Float32Array).buffer))).to.equal(
       0,
     );
+    await collectGarbage();
     const before = memory().devices.find(({ device }) => device === 'js')?.bytes;
     writeFileSync(at('overflow.safetensors'), overflowing());
     await rejection(loadSafetensors(at('overflow.safetensors'), { device: 'js' }), 'FORMAT', /entry "b".*int32/);

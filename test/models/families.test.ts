@@ -7,6 +7,7 @@ import * as fw from '../../lib';
 import { HostRandom } from '../../lib/core';
 import { expectError } from '../support/errors';
 import { BFLOAT16_MODEL, expectClose } from '../support/tolerance';
+import { collectGarbage } from '../support/garbage';
 
 type Model = fw.models.CausalLM;
 type Where = { device: fw.Device; dtype: 'float32' | 'float64' };
@@ -391,6 +392,7 @@ describe('model folders and configurations', () => {
     const model = fw.AutoModelForCausalLM.fromConfig(config);
     const storages = (): number => fw.memory().devices.reduce((sum, d) => sum + d.storages, 0);
     const load = (): Promise<string> => code(() => fw.AutoModelForCausalLM.fromPretrained(dir));
+    await collectGarbage();
     const before = storages();
     expect(await load()).to.equal('IO');
     await model.savePretrained(dir);

@@ -19,6 +19,7 @@ import {
   type TrainingConfig,
 } from '../../lib/train';
 import { close, losses, tinyConfig, weights, withFolder } from './support';
+import { collectGarbage } from '../support/garbage';
 
 const places = devices().flatMap(({ device, available }) => (available ? [device] : []));
 const task = createTask('associativeRecall', { nKeys: 4, nValues: 4, pairs: 4, evaluationSize: 4 });
@@ -165,6 +166,7 @@ for (const device of places) {
     it('leaves frozen parameters as they are', async () => {
       await withFolder(async (dir) => {
         const bytes = (): number => memory().devices.reduce((sum, d) => sum + d.bytes, 0);
+        await collectGarbage();
         const before = bytes();
         manualSeed(1);
         const sizes = { vocabSize: task.vocabSize, hiddenSize: 16, numLayers: 2, numHeads: 2 };

@@ -219,6 +219,7 @@ describe('training', () => {
   it('frees everything', async () => {
     const bytes = (): number => memory().devices.find((d) => d.device === 'js')?.bytes ?? 0;
     await withFolder(async (dir) => {
+      await collectGarbage();
       const before = bytes();
       const run = await startRun(tinyConfig({ steps: 3 }), dir);
       await losses(run);

@@ -212,9 +212,10 @@ function dtypeOnDevice(entry: SafetensorsEntry, device: Device, asked: LoadOptio
 /** All tensors of a file that is already open, by name. */
 export async function loadEntries(file: SafetensorsFile, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
   checkOptions('loadSafetensors', options, LOAD);
+  const place = placeOf(options);
   const tensors: [string, Tensor][] = [];
   try {
-    for (const [name, entry] of file.entries) tensors.push([name, await loadEntry(entry, options)]);
+    for (const [name, entry] of file.entries) tensors.push([name, await loadEntry(entry, place)]);
   } catch (error) {
     for (const [, tensor] of tensors) tensor.dispose();
     throw error;
@@ -224,5 +225,12 @@ export async function loadEntries(file: SafetensorsFile, options: LoadOptions = 
 
 /** All tensors of a file by name. */
 export async function loadSafetensors(path: string, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
-  return loadEntries(await readSafetensors(path), options);
+  checkOptions('loadSafetensors', options, LOAD);
+  const place = placeOf(options);
+  return loadEntries(await readSafetensors(path), place);
+}
+
+/** The default device as it is at the beginning: others may set it meanwhile. */
+function placeOf(options: LoadOptions): LoadOptions {
+  return { ...options, device: options.device ?? defaultDevice() };
 }
