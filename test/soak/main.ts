@@ -15,7 +15,7 @@ const USAGE = `Usage: npm run soak -- [options]
   --minutes <x>        how long (default: 20)
   --conversations <n>  at a time (default: 8)
   --url <url>          a service to load instead of the soak's own, with OpenAI's POST /v1/completions
-  --quiet-host         hold timers to their 10 ms; left out where other work shares the processor
+  --strict             fail also where a timer of 1 ms is more than 10 ms late (99 %): for a machine with no other work
 `;
 
 const { values } = parseArgs({
@@ -23,7 +23,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '20' },
     conversations: { type: 'string', default: '8' },
     url: { type: 'string' },
-    'quiet-host': { type: 'boolean', default: false },
+    strict: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
 });
@@ -113,7 +113,7 @@ async function main(): Promise<void> {
   if (steps.some((step) => step === 0)) failures.push('a trainer has not trained');
   if (report.finished === 0) failures.push('no request was finished');
   if (growth > MOST_GROWTH) failures.push(`memory grows: ${growth.toFixed(1)} MiB`);
-  if (values['quiet-host'] && delay > MOST_DELAY) failures.push(`timers wait ${delay.toFixed(1)} ms`);
+  if (values.strict && delay > MOST_DELAY) failures.push(`timers wait ${delay.toFixed(1)} ms`);
   for (const failure of failures.slice(0, 10)) console.error(`FAILED: ${failure}`);
   process.exitCode = failures.length > 0 ? 1 : 0;
 }
