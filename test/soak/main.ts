@@ -15,7 +15,7 @@ const USAGE = `Usage: npm run soak -- [options]
   --minutes <x>        how long (default: 20)
   --conversations <n>  at a time (default: 8)
   --url <url>          a service to load instead of the soak's own, with OpenAI's POST /v1/completions
-  --strict             fail also where a timer of 1 ms is more than 10 ms late (99 %): for a machine with no other work
+  --strict             count what others have the processor for in a timer's 10 ms, too: for a machine with no other work
 `;
 
 const { values } = parseArgs({
@@ -30,7 +30,7 @@ const { values } = parseArgs({
 
 const WORKER = join(__dirname, 'worker.mjs');
 const TERMINATED_PER_SECOND = 3;
-const MOST_GROWTH = 24;
+const MOST_GROWTH = 32;
 const MOST_DELAY = 10;
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -90,7 +90,7 @@ async function main(): Promise<void> {
   for (const end = performance.now() + minutes * 60_000; performance.now() < end && !controller.signal.aborted;) {
     await sleep(Math.min(10_000, Math.max(0, end - performance.now())));
     const resident = monitor.resident.at(-1)?.toFixed(0);
-    console.error(`${resident} MiB resident, timers ${monitor.delay(0.99).toFixed(1)} ms late (99 %)`);
+    console.error(`${resident} MiB resident, timers ${monitor.late(0.99).toFixed(1)} ms late (99 %)`);
   }
   controller.abort();
   const report = await loading;
@@ -101,19 +101,22 @@ async function main(): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
   failures.push(...report.failures, ...service.failures);
   const growth = monitor.growth(warm);
-  const delay = monitor.delay(0.99);
+  const held = monitor.held(0.99);
+  const late = monitor.late(0.99);
   console.log(
     [
       `${report.requests} requests: ${report.finished} finished, ${report.aborted} broken off; ${service.tokens} tokens`,
       `${ended} workers terminated, trainers at steps ${steps.join(' and ')}`,
       `resident memory grew by ${growth.toFixed(1)} MiB between the halves of what came after ${warm} s`,
-      `timers late by ${monitor.delay(0.5).toFixed(2)} ms (median), ${delay.toFixed(1)} ms (99 %)`,
+      `timers late by ${monitor.late(0.5).toFixed(2)} ms (median), ${late.toFixed(1)} ms (99 %)`,
+      `of it by the thread's own work: ${monitor.held(0.5).toFixed(2)} ms (median), ${held.toFixed(1)} ms (99 %)`,
     ].join('\n'),
   );
   if (steps.some((step) => step === 0)) failures.push('a trainer has not trained');
   if (report.finished === 0) failures.push('no request was finished');
   if (growth > MOST_GROWTH) failures.push(`memory grows: ${growth.toFixed(1)} MiB`);
-  if (values.strict && delay > MOST_DELAY) failures.push(`timers wait ${delay.toFixed(1)} ms`);
+  const delay = values.strict ? late : held;
+  if (delay > MOST_DELAY) failures.push(`timers wait ${delay.toFixed(1)} ms`);
   for (const failure of failures.slice(0, 10)) console.error(`FAILED: ${failure}`);
   process.exitCode = failures.length > 0 ? 1 : 0;
 }

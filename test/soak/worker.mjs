@@ -1,6 +1,10 @@
 // A thread of the soak. `churn` computes until it is terminated at any moment; `train` trains until it is asked to stop.
 import { createRequire } from 'node:module';
+import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
+
+// Beside a service: on Linux the number 0 is this thread alone.
+setPriority(0, 10);
 
 const fw = createRequire(import.meta.url)('../../dist/index.js');
 
