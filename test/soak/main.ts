@@ -29,6 +29,8 @@ const { values } = parseArgs({
 });
 
 const WORKER = join(__dirname, 'worker.mjs');
+/** Less of what the engine has not yet collected, so that what is lost shows. */
+const HEAP = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 };
 const TERMINATED_PER_SECOND = 3;
 const MOST_GROWTH = 32;
 const MOST_DELAY = 10;
@@ -45,7 +47,7 @@ async function churn(signal: AbortSignal, failures: string[]): Promise<number> {
   };
   const under: Promise<void>[] = [];
   while (!signal.aborted) {
-    const worker = new Worker(WORKER, { workerData: { role: 'churn' } });
+    const worker = new Worker(WORKER, { workerData: { role: 'churn' }, resourceLimits: HEAP });
     worker.on('error', (error) => failures.push(`a worker: ${error.message}`));
     under.push(end(worker, 200 + Math.random() * 600));
     if (under.length > 8) await under.shift();
@@ -57,7 +59,7 @@ async function churn(signal: AbortSignal, failures: string[]): Promise<number> {
 
 function train(dir: string, seed: number, failures: string[]): { stop(): Promise<number> } {
   const device = fw.devices().some((d) => d.device === 'cpu' && d.available) ? 'cpu' : 'js';
-  const worker = new Worker(WORKER, { workerData: { role: 'train', dir, seed, device } });
+  const worker = new Worker(WORKER, { workerData: { role: 'train', dir, seed, device }, resourceLimits: HEAP });
   let step = 0;
   const over = new Promise<void>((resolve) => {
     worker.on('message', (message: { step: number }) => (step = message.step));
