@@ -6,6 +6,7 @@ import {
   formatShape,
   Generator,
   generatorState,
+  refusePromise,
   sameShape,
   scope,
   type Shape,
@@ -13,7 +14,7 @@ import {
   track,
   withGenerator,
 } from '../core';
-import { runBackward } from './backward';
+import { runBackward } from './pass';
 import { enableGrad, gradEnabled, noGrad } from './mode';
 import { recordAlways } from './tape';
 
@@ -46,7 +47,7 @@ export function checkpoint<R extends Tensor | Tensor[]>(fn: (...inputs: Tensor[]
           const gradient = gradients[i];
           return gradient && tensor.requiresGrad ? [{ tensor, gradient }] : [];
         });
-        noGrad(() => runBackward(roots, false));
+        noGrad(() => runBackward(roots, { wanted: new Set(leaves), inside: true }));
       }),
     );
     return leaves.map((leaf) => takeGradient(leaf));
@@ -55,7 +56,7 @@ export function checkpoint<R extends Tensor | Tensor[]>(fn: (...inputs: Tensor[]
 }
 
 function listOf(result: unknown): Tensor[] {
-  const list = Array.isArray(result) ? (result as unknown[]) : [result];
+  const list: unknown[] = Array.isArray(result) ? result : [refusePromise('checkpoint', result)];
   const stranger = list.find((t) => !(t instanceof Tensor));
   if (stranger === undefined) return list as Tensor[];
   throw argumentError('INVALID_ARGUMENT', 'checkpoint', 'fn', 'a function of tensors to tensors', describe(stranger));

@@ -10,7 +10,7 @@ import {
   scope,
   Tensor,
 } from '../core';
-import { backward } from './backward';
+import { backwardTo } from './backward';
 import { takeGradient } from './checkpoint';
 import { enableGrad, noGrad } from './mode';
 
@@ -26,7 +26,8 @@ export function grad(fn: ScalarFunction<Tensor[]>): (...inputs: Tensor[]) => Ten
   return (...inputs) =>
     scope(() => {
       const leaves = inputs.map((t) => asLeaf(t));
-      backward(enableGrad(() => scalarOf('grad', fn(...leaves))));
+      const value = enableGrad(() => scalarOf('grad', fn(...leaves)));
+      backwardTo(value, new Set(leaves));
       const gradients = leaves.map((leaf) => takeGradient(leaf)!);
       return gradients.length === 1 ? gradients[0] : gradients;
     });
@@ -76,7 +77,8 @@ export function gradcheck(
   const evaluate = (): number => noGrad(() => scope(() => scalarOf('gradcheck', fn(...inputs)).item()));
   scope(() => {
     const leaves = inputs.map((t) => asLeaf(t));
-    backward(enableGrad(() => scalarOf('gradcheck', fn(...leaves))));
+    const value = enableGrad(() => scalarOf('gradcheck', fn(...leaves)));
+    backwardTo(value, new Set(leaves));
     leaves.forEach((leaf, i) => {
       const analytic = leaf.grad!.dataSync();
       const values = inputs[i].dataSync() as Float64Array;

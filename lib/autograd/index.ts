@@ -1,5 +1,5 @@
 // Recording, the backward pass, and gradient checks.
-export * from './backward';
+export { backward, type BackwardOptions } from './backward';
 export * from './checkpoint';
 export * from './gradcheck';
 export * from './mode';

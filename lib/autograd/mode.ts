@@ -1,5 +1,5 @@
 // Whether operators are recorded.
-import { refusePromise } from '../core';
+import { callSynchronous } from '../core';
 
 let enabled = true;
 
@@ -11,7 +11,7 @@ function withMode<T>(where: string, mode: boolean, fn: () => T): T {
   const before = enabled;
   enabled = mode;
   try {
-    return refusePromise(where, fn());
+    return callSynchronous(where, fn, fn);
   } finally {
     enabled = before;
   }

@@ -92,6 +92,11 @@ export class Node implements GraphNode {
     if (--this.refs === 0) this.free();
   }
 
+  /** Whether its backward pass runs functions of users, which may throw. */
+  get runsUsers(): boolean {
+    return this.name === 'checkpoint';
+  }
+
   /** Requires that the pass can run: before it begins, so that one that cannot leaves every gradient as it was. */
   check(): void {
     this.parts().saved.forEach((s) => s?.check(this.name));

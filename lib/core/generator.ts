@@ -1,7 +1,7 @@
 // Random generators for tensors: a seed, and a stream number that every drawing operator takes one of.
 import { checkInteger } from './errors';
 import { seedWords } from './philox';
-import { refusePromise } from './synchronous';
+import { callSynchronous } from './synchronous';
 
 /** What a generator needs to go on exactly where it was. */
 export interface GeneratorState {
@@ -35,7 +35,8 @@ export function manualSeed(seed: number): void {
 
 /** Runs the synchronous function `fn` with a generator of its own; the process's is left alone. */
 export function withSeed<T>(seed: number, fn: () => T): T {
-  return refusePromise('withSeed', withGenerator(new Generator(checkInteger('withSeed', 'n', seed)), fn));
+  const generator = new Generator(checkInteger('withSeed', 'n', seed));
+  return callSynchronous('withSeed', () => withGenerator(generator, fn), fn);
 }
 
 /** Runs `fn`, which draws from `generator`. */

@@ -1,7 +1,7 @@
 // Memory scopes: tensors made inside are freed at the end, except what leaves by `return` or is kept. A scope is open
 // only while a function of it runs, so that asynchronous tasks never notice each other's.
 import { argumentError, FastWeightsError } from './errors';
-import { refusePromise } from './synchronous';
+import { callSynchronous } from './synchronous';
 import type { Tensor } from './tensor';
 
 const COMPACT = 1024;
@@ -88,26 +88,30 @@ export class Scope {
   private readonly owner = new Owner();
   private disposed = false;
   private running = 0;
+  /** The scope around the `run` that is under way. */
+  private around: Owner | null = null;
 
   /** @internal Use `scope()`. */
   constructor() {}
 
   /** Runs the synchronous function `fn`; what it makes belongs to this scope. Calls may be nested. */
   run<T>(fn: () => T): T {
-    if (this.disposed) {
-      throw new FastWeightsError('DISPOSED', 'scope.run: the scope was disposed', { found: 'a disposed scope' });
-    }
+    if (this.disposed) refuseDisposed('scope.run');
+    const before = this.around;
+    if (current !== this.owner) this.around = current;
     this.running++;
     try {
-      return refusePromise('scope.run', inside(this.owner, fn));
+      return callSynchronous('scope.run', () => inside(this.owner, fn), fn);
     } finally {
       this.running--;
+      this.around = before;
     }
   }
 
   /** Hands the tensors of `value` (see `scope`) that this scope owns to the scope around, or to the garbage collector. */
   keep<T>(value: T): T {
-    const outside = current === this.owner ? null : current;
+    if (this.disposed) refuseDisposed('scope.keep');
+    const outside = current === this.owner ? this.around : current;
     return inside(outside, () => handOn(value, this.owner));
   }
 
@@ -144,9 +148,13 @@ export class Scope {
   }
 }
 
+function refuseDisposed(where: string): never {
+  throw new FastWeightsError('DISPOSED', `${where}: the scope was disposed`, { found: 'a disposed scope' });
+}
+
 /**
  * Runs the synchronous function `fn` and frees every tensor made inside, except what it returns (looked for in arrays,
- * sets, maps and the properties of objects), parameters, `.grad` and optimiser state. What the tape still needs for a
+ * sets, maps and the properties of objects, but not in private fields), parameters, `.grad` and optimiser state. What the tape still needs for a
  * backward pass stays alive until the pass has used it. What leaves the outermost scope, like what is made outside of
  * any, belongs to the garbage collector. A promise is refused (INVALID_ARGUMENT): its function would go on when the scope is
  * closed. For asynchronous code, `scope()` makes an object:
@@ -161,7 +169,10 @@ export function scope<T>(fn?: () => T): T | Scope {
   if (fn === undefined) return new Scope().watched();
   const owner = new Owner();
   try {
-    return handOn(refusePromise('scope', inside(owner, fn)), owner);
+    return handOn(
+      callSynchronous('scope', () => inside(owner, fn), fn),
+      owner,
+    );
   } finally {
     owner.free();
   }
@@ -213,7 +224,9 @@ function forEachTensor(value: unknown, visit: (tensor: Tensor) => void): void {
           add(held);
         }
       }
-      Object.values(item).forEach(add);
+      // Getters are not run.
+      for (const { value: held } of Object.values(Object.getOwnPropertyDescriptors(item))) add(held);
+      for (const key of Object.getOwnPropertySymbols(item)) add(Object.getOwnPropertyDescriptor(item, key)?.value);
     }
   }
 }

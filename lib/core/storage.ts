@@ -1,4 +1,5 @@
 // A storage is a reference-counted block of device memory; tensors are views of one.
+import { callers } from '../platform';
 import { bytesPerElement, type DType, dtypeCode, type TypedArray } from './dtype';
 import { argumentError, describe, FastWeightsError } from './errors';
 
@@ -86,7 +87,7 @@ export class Storage {
     this.block = memory.allocate(dtype, length);
     totals(memory).add(this.bytes);
     if (recordSites) {
-      const site = new Error().stack?.split('\n').slice(3, 9).join('\n');
+      const site = callers(6);
       this.record = { device: memory.device, bytes: this.bytes, site };
       live.add(this.record);
     }

@@ -2,7 +2,7 @@
 // forwards to the operator table; this file knows no kernel.
 import { Pace } from '../platform';
 import { readable, type DType, newArray } from './dtype';
-import { argumentError, FastWeightsError } from './errors';
+import { argumentError, describe, FastWeightsError } from './errors';
 import { operators } from './operators';
 import { give, introduceTensor, type Owner, scope, track } from './scope';
 import { contiguousStrides, type Extent, formatShape, measure, resolveDim, type Shape, sizeOf } from './shape';
@@ -36,8 +36,6 @@ export class Tensor implements Extent {
   readonly size: number = 0;
   readonly reach: number = 0;
   readonly isContiguous: boolean = true;
-  /** The gradient that `backward` adds into; only leaves of a graph get one. It is freed with its leaf. */
-  grad: Tensor | null = null;
   /** @internal Set while the tensor is the result of a recorded operator. */
   node: GraphNode | null = null;
   /** @internal Which output of the node this tensor is. */
@@ -45,6 +43,7 @@ export class Tensor implements Extent {
   /** @internal The scope that frees it; null for what lives until it is disposed or unreachable. */
   owner: Owner | null = null;
   private leafRequiresGrad = false;
+  private gradient: Tensor | null = null;
   private disposed = false;
 
   /** @internal Use `tensor`, `zeros`, ... to make one. No tensor reaches outside its storage. */
@@ -93,6 +92,21 @@ export class Tensor implements Extent {
     this.leafRequiresGrad = value;
   }
 
+  /**
+   * The gradient that `backward` adds into; only leaves of a graph get one. It belongs to its leaf, whoever set it: no scope
+   * frees it, and it is freed with the leaf. One that was disposed is none.
+   */
+  get grad(): Tensor | null {
+    return this.gradient?.disposed ? null : this.gradient;
+  }
+
+  set grad(value: Tensor | null) {
+    if (value !== null && !(value instanceof Tensor)) {
+      throw argumentError('INVALID_ARGUMENT', 'Tensor', 'grad', 'a Tensor or null', describe(value));
+    }
+    this.gradient = value?.persist() ?? null;
+  }
+
   /** Throws DISPOSED when the tensor was freed. */
   checkAlive(where: string): void {
     if (this.disposed) {
@@ -110,9 +124,9 @@ export class Tensor implements Extent {
   dispose(): void {
     if (this.disposed) return;
     this.disposed = true;
-    if (this.grad) {
-      this.grad.dispose();
-      this.grad = null;
+    if (this.gradient) {
+      this.gradient.dispose();
+      this.gradient = null;
     }
     this.storage.release();
     this.node?.release();

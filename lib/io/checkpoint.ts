@@ -6,6 +6,7 @@ import { formatError, ioError } from './failure';
 import { isJsonObject, readJson, writeJson } from './json';
 import {
   loadEntries,
+  placeOf,
   readSafetensors,
   type LoadOptions,
   type SafetensorsEntry,
@@ -54,7 +55,8 @@ async function readShards(folder: string): Promise<SafetensorsFile> {
 
 /** All tensors of a checkpoint folder by name. */
 export async function loadCheckpointFolder(dir: string, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
-  return loadEntries(await readCheckpointFolder(dir), options);
+  const place = placeOf(options);
+  return loadEntries(await readCheckpointFolder(dir), place);
 }
 
 export interface ShardOptions {

@@ -1,7 +1,7 @@
 // Checks of values (NaN, gates above 0, indices out of range): they read tensors back, so they are off by default
 // outside the `js` device.
 import { environment } from '../platform';
-import { argumentError, describe, refusePromise, setRecordSites, type Tensor } from '../core';
+import { argumentError, callSynchronous, describe, setRecordSites, type Tensor } from '../core';
 
 /** What `setChecks` said last; null while it has said nothing. */
 let chosen: boolean | null = null;
@@ -29,7 +29,8 @@ function choose(on: boolean | null): void {
 
 /** Runs the synchronous function `fn` with the checks on or off; what was said before holds again afterwards. */
 export function withChecks<T>(on: boolean, fn: () => T): T {
-  return refusePromise('withChecks', withChecksSetting(checkSwitch('withChecks', on), fn));
+  checkSwitch('withChecks', on);
+  return callSynchronous('withChecks', () => withChecksSetting(on, fn), fn);
 }
 
 /** What `setChecks` said last, null while it has said nothing: for `withChecksSetting`. */

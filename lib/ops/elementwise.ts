@@ -31,7 +31,7 @@ import {
   kernelsOf,
   widening,
 } from './kernel';
-import { apart, assign, contiguous, sumTo, to } from './view';
+import { apart, assign, clone, contiguous, sumTo, to } from './view';
 
 function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
   checkFloat(op, 'x', x);
@@ -58,13 +58,13 @@ function slopeNeeds(op: UnaryOp, x: Tensor): string {
   return needs && getBackend(x.device).computes.includes('bfloat16') ? 'x' : needs;
 }
 
-/** What the derivative is computed from: the argument, the value, or both. */
-const SLOPE_NEEDS: Record<UnaryOp, '' | 'x' | 'y' | 'xy'> = {
+/** What the derivative is computed from: the argument, the value, or neither. */
+const SLOPE_NEEDS: Record<UnaryOp, '' | 'x' | 'y'> = {
   affine: '',
   exp: 'y',
   log: 'x',
   sqrt: 'y',
-  rsqrt: 'xy',
+  rsqrt: 'y',
   reciprocal: 'y',
   abs: 'x',
   square: 'x',
@@ -79,7 +79,7 @@ const SLOPE_NEEDS: Record<UnaryOp, '' | 'x' | 'y' | 'xy'> = {
   softplus: 'x',
   // Positive where the argument is.
   relu: 'y',
-  elu1: 'xy',
+  elu1: 'y',
   pow: 'x',
   clamp: 'x',
 };
@@ -142,7 +142,8 @@ export const clamp = tidy((x: Tensor, min: number, max: number): Tensor => {
     if (min !== -Infinity) checkScalar('clamp', 'min', min, 'int32');
     if (max !== Infinity) checkScalar('clamp', 'max', max, 'int32');
     const above = min === -Infinity ? x : maximum(x, Math.min(min, max));
-    return max === Infinity ? above : minimum(above, max);
+    if (max !== Infinity) return minimum(above, max);
+    return above === x ? clone(x) : above;
   }
   checkBound('min', min);
   checkBound('max', max);

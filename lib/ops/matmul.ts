@@ -3,11 +3,11 @@ import {
   argumentError,
   broadcastShapes,
   broadcastStrides,
+  callSynchronous,
   checkChoice,
   collapse,
   FastWeightsError,
   formatShape,
-  refusePromise,
   type Shape,
   sizeOf,
   Tensor,
@@ -34,7 +34,7 @@ export function setFloat32MatmulPrecision(value: MatmulPrecision): void {
 /** Runs the synchronous function `fn` with another precision (see `setFloat32MatmulPrecision`). */
 export function withPrecision<T>(value: MatmulPrecision, fn: () => T): T {
   checkChoice('withPrecision', 'precision', value, MATMUL_PRECISIONS);
-  return refusePromise('withPrecision', withKeptPrecision(value, fn));
+  return callSynchronous('withPrecision', () => withKeptPrecision(value, fn), fn);
 }
 
 /** The same for a value that was checked, and any `fn`. */

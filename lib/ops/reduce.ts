@@ -4,7 +4,7 @@ import { MAX_LIST, REDUCE_OPS, type ReduceOp } from '../backends';
 import { record } from '../autograd';
 import { checkFloat, checkTensor, emptyLike, isNarrow, kernelsOf, statisticsDtype, widen, widening } from './kernel';
 import { affine, div, eq, mul } from './elementwise';
-import { contiguous, expand, reshape, stack } from './view';
+import { clone, contiguous, expand, reshape, stack } from './view';
 
 /** The three parts of a shape around dimensions [from, to). */
 function around(x: Tensor, from: number, to: number): { outer: number; n: number; inner: number } {
@@ -36,7 +36,8 @@ function resolveDims(where: string, x: Tensor, dim: number | readonly number[] |
 export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
   checkTensor('sum', 'x', x);
   const dims = resolveDims('sum', x, dim);
-  let y = x.detach();
+  // A result has memory of its own, also where there is nothing to add.
+  let y = dims.length === 0 ? clone(x.detach()) : x.detach();
   for (let end = dims.length; end > 0;) {
     let start = end - 1;
     while (start > 0 && dims[start - 1] === dims[start] - 1) start--;

@@ -171,7 +171,7 @@ FW_INLINE Vec slope(Vec x, Vec y, float a, float b) {
   }
   if constexpr (op == kSoftplus) return sigmoid_of(x);
   if constexpr (op == kRelu) return select(x > Vec{}, one(), Vec{});
-  if constexpr (op == kElu1) return select(x > Vec{}, one(), y);
+  if constexpr (op == kElu1) return select(y > one(), one(), y);
   if constexpr (op == kClamp) return select((x >= splat(a)) & (x <= splat(b)), one(), Vec{});
 }
 
@@ -186,7 +186,7 @@ FW_INLINE Vec power_backward(Vec d, Vec x, float a) {
 template <int op>
 FW_INLINE Vec backward(Vec d, Vec x, Vec y, float a, float b) {
   if constexpr (op == kLog) return d / x;
-  else if constexpr (op == kRsqrt) return d * (splat(-0.5f) * y) / x;
+  else if constexpr (op == kRsqrt) return d * (splat(-0.5f) * y) * y * y;
   else if constexpr (op == kReciprocal) return -(d * y) * y;
   else if constexpr (op == kSquare) return d * x + d * x;
   else if constexpr (op == kPowScalar) return a == 0 ? Vec{} : power_backward(d, x, a);

@@ -26,6 +26,8 @@ for (const device of ['cpu', 'js'] as const) {
         ['withPrecision', () => fw.scope(() => fw.withPrecision('medium', failed))],
         ['withChecks', () => fw.scope(() => fw.withChecks(true, failed))],
         ['scope', () => fw.scope(() => ({ then: (f: () => void) => f() }))],
+        ['noGrad', () => fw.noGrad(() => Object.assign(() => 0, { then: () => 0 }))],
+        ['checkpoint', () => fw.scope(() => fw.checkpoint(failed as never, one()))],
       ];
       for (const [name, call] of calls) {
         expectError(
@@ -38,6 +40,10 @@ for (const device of ['cpu', 'js'] as const) {
       expectError('INVALID_ARGUMENT', /^scope.run: fn must be/, () => s.run(failed));
       s.dispose();
       expect(live()).to.equal(before);
+      for (const generator of [function* () {}, async function* () {}]) {
+        expectError('INVALID_ARGUMENT', /noGrad: fn must be .*, got a generator/, () => fw.noGrad(generator));
+      }
+      expectError('INVALID_ARGUMENT', /scope: fn must be a function, got 5/, () => fw.scope(5 as never));
       // A promise that nobody awaits must not end the process.
       await sleep(5);
       expect(fw.scope(() => one().mul(2).requiresGrad)).to.equal(false);
@@ -69,7 +75,18 @@ for (const device of ['cpu', 'js'] as const) {
         using s = fw.scope();
         const x = s.run(() => s.keep(one()));
         const y = s.keep(s.run(() => one()));
+        const hidden = Symbol('hidden');
+        const [z] = fw.scope(() => [
+          {
+            [hidden]: one(),
+            get other(): never {
+              throw new Error('run');
+            },
+          },
+        ]);
         s.dispose();
+        expect(z[hidden].isDisposed).to.equal(false);
+        expectError('DISPOSED', /scope.keep/, () => s.keep(x));
         expect([x, y].map((t) => t.isDisposed)).to.eql([false, false]);
         x.dispose();
       });
@@ -184,6 +201,27 @@ for (const device of ['cpu', 'js'] as const) {
       for (const t of [view, y, w]) t.dispose();
     });
 
+    it('a gradient belongs to its leaf, whoever set it', () => {
+      const before = live();
+      const w = fw.tensor([1, 2], { device, requiresGrad: true });
+      fw.scope(() => {
+        w.grad = fw.ones([2], { device });
+      });
+      w.square().sum().backward();
+      expect([...w.grad!.dataSync()]).to.eql([3, 5]);
+      w.grad!.dispose();
+      expect(w.grad).to.equal(null);
+      fw.scope(() => w.square().sum().backward());
+      expect([...w.grad!.dataSync()]).to.eql([2, 4]);
+      expectError('INVALID_ARGUMENT', /grad must be a Tensor or null/, () => (w.grad = 3 as never));
+      const y = fw.scope(() => w.square().sum());
+      w.dispose();
+      y.backward();
+      expect(w.grad).to.equal(null);
+      y.dispose();
+      expect(live()).to.be.at.most(before + 2);
+    });
+
     it('its gradient is freed with a leaf', () => {
       const before = live();
       fw.scope(() => {
@@ -223,6 +261,39 @@ for (const device of ['cpu', 'js'] as const) {
         expect([a.grad, b.grad]).to.eql([null, null]);
       });
       expect(live()).to.equal(before);
+    });
+
+    it('a gradient set by hand that does not fit', () => {
+      fw.scope(() => {
+        const [a, b] = [leaf(1), leaf(2)];
+        a.grad = fw.ones([4], { device });
+        expectError('GRAPH', /grad must be .*\[1\].*got .*\[4\]/, () => a.mul(2).mul(b).sum().backward());
+        expect(b.grad).to.equal(null);
+      });
+    });
+
+    it('gradients that were there before a checkpoint threw, and those of a checkpoint within', () => {
+      fw.scope(() => {
+        const [x, w, u] = [leaf(2), leaf(3), leaf(5)];
+        fw.noGrad(() => (u.grad = u.mul(0).add(7)));
+        let fails = false;
+        const loss = (): fw.Tensor => {
+          const inner = fw.checkpoint((a) => fw.checkpoint((b) => b.mul(u), a).mul(w), x);
+          const last = fw.checkpoint((a) => {
+            if (fails) throw new Error('no');
+            return a.mul(1);
+          }, u.mul(w));
+          return inner.mul(last).sum();
+        };
+        const y = loss();
+        fails = true;
+        expect(() => y.backward()).to.throw('no');
+        expect([x.grad, w.grad, u.grad!.item()]).to.eql([null, null, 7]);
+        fails = false;
+        loss().backward();
+        // x u^2 w^2
+        expect([x.grad!.item(), w.grad!.item(), u.grad!.item()]).to.eql([225, 300, 187]);
+      });
     });
 
     it('checkpoint, whose function throws when it runs again', () => {
@@ -271,7 +342,43 @@ describe('gradients as functions', () => {
   });
 });
 
+describe('gradients of some leaves', () => {
+  it('grad and gradcheck leave those of all others alone', () => {
+    const where = { device: 'js', dtype: 'float64' } as const;
+    fw.scope(() => {
+      const p = fw.tensor([3], { ...where, requiresGrad: true });
+      const x = fw.tensor([2], where);
+      const fn = (t: fw.Tensor): fw.Tensor => t.square().mul(p).sum();
+      expect(fw.grad(fn)(x).item()).to.equal(12);
+      expect(fw.noGrad(() => fw.grad(fn)(x)).item()).to.equal(12);
+      fw.gradcheck(fn, [x]);
+      expect(p.grad).to.equal(null);
+    });
+  });
+});
+
 describe('memory()', () => {
+  it('names the callers of what makes tensors, not the library', () => {
+    fw.withChecks(true, () =>
+      fw.scope(() => {
+        const x = fw.rand([4, 4]);
+        for (const make of [
+          () => fw.rand([2]),
+          () => x.mul(2),
+          () => fw.matmul(x, x),
+          () => x.softmax(),
+          () => x.mean(),
+        ]) {
+          const before = new Set(fw.memory().live);
+          make();
+          const made = fw.memory().live.filter((record) => !before.has(record));
+          expect(made.length).to.be.above(0);
+          for (const { site } of made) expect(site!.split('\n')[0]).to.include('scopes.test');
+        }
+      }),
+    );
+  });
+
   it('counts what is cached and what kernels keep, and trimMemory gives it back', async () => {
     const cpu = (): fw.MemoryReport['devices'][number] => fw.memory().devices.find((d) => d.device === 'cpu')!;
     const x = fw.ones([512, 512], { device: 'cpu' });
@@ -279,8 +386,9 @@ describe('memory()', () => {
     x.dispose();
     expect(cpu().cachedBytes).to.be.at.least(2 * 4 * 512 * 512);
     expect(cpu().scratchBytes).to.be.above(0);
-    fw.trimMemory();
     await fw.zeros([1], { device: 'cpu' }).data();
+    fw.trimMemory();
+    await new Promise((resolve) => setTimeout(resolve, 20));
     expect(cpu().cachedBytes).to.be.below(1000);
     expect(cpu().scratchBytes).to.equal(0);
     using y = fw.ones([512, 512], { device: 'cpu' });

@@ -7,6 +7,7 @@ import { getBackend } from '../../lib/backends';
 import {
   FastWeightsError,
   memory,
+  scope,
   sizeOf,
   Storage,
   Tensor,
@@ -14,7 +15,7 @@ import {
   type DType,
   type TypedArray,
 } from '../../lib/core';
-import { loadSafetensors, readSafetensors, readSafetensorsMetadata, saveSafetensors } from '../../lib/io';
+import { loadEntries, loadSafetensors, readSafetensors, readSafetensorsMetadata, saveSafetensors } from '../../lib/io';
 import { goldenFolder } from '../support/golden';
 import { rejection, temporaryFolder } from './folder';
 import { collectGarbage } from '../support/garbage';
@@ -134,6 +135,12 @@ describe('io: safetensors', () => {
     expect(Buffer.compare(Buffer.from(back.buffer), Buffer.from((big.storage.handle as Float32Array).buffer))).to.equal(
       0,
     );
+    let reading: Promise<Record<string, Tensor>> | undefined;
+    const file = await readSafetensors(at('big.safetensors'));
+    scope(() => {
+      reading = loadEntries(file, { device: 'js' });
+    });
+    expect((await reading!).big.size, "in somebody's scope").to.equal(n);
     await collectGarbage();
     const before = memory().devices.find(({ device }) => device === 'js')?.bytes;
     writeFileSync(at('overflow.safetensors'), overflowing());

@@ -24,6 +24,7 @@ export const loadModule = missing('modules');
 export const findModule = (): undefined => undefined;
 export const packageFolder = (): undefined => undefined;
 export const packageVersion = (): string => 'in a page';
+export const callers = (): string => new Error().stack ?? '';
 export const bundleFile = (): undefined => undefined;
 export const compile = missing('native kernels');
 

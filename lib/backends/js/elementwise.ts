@@ -36,7 +36,7 @@ const UNARY: Record<UnaryOp, Unary> = {
   exp: { apply: Math.exp, derivative: (_x, y) => y },
   log: { apply: Math.log, derivative: (x) => 1 / x },
   sqrt: { apply: Math.sqrt, derivative: (_x, y) => 0.5 / y },
-  rsqrt: { apply: (x) => 1 / Math.sqrt(x), derivative: (x, y) => (-0.5 * y) / x },
+  rsqrt: { apply: (x) => 1 / Math.sqrt(x), derivative: (_x, y) => -0.5 * y * y * y },
   reciprocal: { apply: (x) => 1 / x, derivative: (_x, y) => -y * y },
   abs: { apply: Math.abs, derivative: Math.sign },
   square: { apply: (x) => x * x, derivative: (x) => 2 * x },
@@ -61,7 +61,7 @@ const UNARY: Record<UnaryOp, Unary> = {
   },
   softplus: { apply: softplus, derivative: sigmoid },
   relu: { apply: (x) => (x < 0 ? 0 : x), derivative: (x) => (x > 0 ? 1 : 0) },
-  elu1: { apply: (x) => (x > 0 ? x + 1 : Math.exp(x)), derivative: (x, y) => (x > 0 ? 1 : y) },
+  elu1: { apply: (x) => (x > 0 ? x + 1 : Math.exp(x)), derivative: (_x, y) => (y > 1 ? 1 : y) },
   pow: { apply: power, derivative: (x, _y, a) => (a === 0 ? 0 : a * power(x, a - 1)) },
   clamp: {
     apply: (x, a, b) => {

@@ -7,6 +7,7 @@ import {
   FastWeightsError,
   isFloat,
   newArray,
+  outsideScopes,
   sameShape,
   sizeOf,
   Storage,
@@ -187,7 +188,8 @@ export async function loadEntry(entry: SafetensorsEntry, options: LoadOptions = 
   checkOptions('loadSafetensors', options, LOAD);
   const backend = getBackend(options.device ?? defaultDevice());
   const dtype = dtypeOnDevice(entry, backend.device, options.dtype);
-  const tensor = new Tensor(new Storage(backend, dtype, entry.size), entry.shape);
+  // The caller's scope may close meanwhile.
+  const tensor = outsideScopes(() => new Tensor(new Storage(backend, dtype, entry.size), entry.shape));
   try {
     for await (const { at, data } of entry.pieces(dtype)) backend.write(tensor.storage.handle, at, data);
     return tensor;
@@ -231,6 +233,6 @@ export async function loadSafetensors(path: string, options: LoadOptions = {}): 
 }
 
 /** The default device as it is at the beginning: others may set it meanwhile. */
-function placeOf(options: LoadOptions): LoadOptions {
+export function placeOf(options: LoadOptions): LoadOptions {
   return { ...options, device: options.device ?? defaultDevice() };
 }

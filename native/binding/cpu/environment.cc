@@ -131,11 +131,13 @@ Napi::Value Environment::synchronize(Napi::Env env, Promises& promises) {
 }
 
 void Environment::trim() {
-  trim_own_scratch();
   in_order([blocks = memory_.take_cached()] {
     Allocator::release(blocks);
     trim_scratch();
   });
+  // The dispatcher has its own, and so has this thread, whichever ran the command above.
+  queue_.push([] { trim_own_scratch(); });
+  trim_own_scratch();
 }
 
 void Environment::shrink() {
