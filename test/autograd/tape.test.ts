@@ -95,8 +95,9 @@ for (const { device, available } of fw.devices()) {
 
     it('notices that a saved tensor was changed in place', () => {
       const x = leaf([1, 2]);
-      const y = x.exp();
-      fw.noGrad(() => y.add_(1));
+      const middle = x.add(1);
+      const y = middle.square();
+      fw.noGrad(() => middle.add_(1));
       expectError('GRAPH', /changed in place/, () => y.sum().backward());
     });
 
