@@ -1,6 +1,7 @@
 // The training loop: batches, steps, validation, checkpoints, until the steps or the minutes are used up.
 import { breathe } from '../platform';
 import {
+  argumentError,
   checkInteger,
   checkOptions,
   FastWeightsError,
@@ -91,6 +92,8 @@ export class Trainer {
   private health: Tensor | null = null;
   private readonly evaluationBatches: number;
   private settings = keepSettings();
+  /** The call that is under way. */
+  private task: string | null = null;
   private generator: Generator;
   private readonly optimizer: AdamW;
   private readonly parameters: Tensor[];
@@ -145,7 +148,11 @@ export class Trainer {
   }
 
   /** Goes on from a checkpoint whose weights the model already has. */
-  async restore(checkpoint: string): Promise<void> {
+  restore(checkpoint: string): Promise<void> {
+    return this.alone('restore', () => this.goBack(checkpoint));
+  }
+
+  private async goBack(checkpoint: string): Promise<void> {
     const state = await readTrainerState(checkpoint);
     await loadOptimizer(checkpoint, this.optimizer, this.parameters[0].device, state);
     await this.options.folder.truncateMetrics(state.step);
@@ -160,6 +167,24 @@ export class Trainer {
   /** Trains to the end. What was reached is in the run folder whenever and however this ends. */
   async run(options: TrainOptions = {}): Promise<TrainingResult> {
     checkOptions('train', options, TRAIN);
+    return this.alone('run', () => this.train(options));
+  }
+
+  /** Runs a call that no other may change the trainer in. */
+  private async alone<T>(task: string, run: () => Promise<T>): Promise<T> {
+    if (this.task !== null) {
+      const found = `one that ${this.task} is at work on`;
+      throw argumentError('INVALID_ARGUMENT', task, 'trainer', 'free; await what is under way first', found);
+    }
+    this.task = task;
+    try {
+      return await run();
+    } finally {
+      this.task = null;
+    }
+  }
+
+  private async train(options: TrainOptions): Promise<TrainingResult> {
     const { signal, onMetrics, onValidation } = options;
     const { validateEvery, validationBatches, checkpointEvery, checkpointMinutes } = this.config;
     const report = (metrics: Metrics): void => {

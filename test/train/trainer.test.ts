@@ -52,6 +52,22 @@ describe('training', () => {
     });
   }
 
+  it('is one run at a time', async () => {
+    await withFolder(async (dir) => {
+      const run = await startRun(tinyConfig({ steps: 3 }), join(dir, 'a'));
+      const running = run.trainer.run();
+      const busy = /trainer must be free.*run is at work/;
+      for (const second of [run.trainer.run(), run.trainer.restore(dir)]) {
+        const { code, message } = await failure(second);
+        expect([code, message]).to.satisfy(([c, m]: string[]) => c === 'INVALID_ARGUMENT' && busy.test(m));
+      }
+      const { checkpoint } = await running;
+      await run.trainer.restore(checkpoint);
+      expect((await run.trainer.run()).step).to.equal(3);
+      close(run);
+    });
+  });
+
   it("trains with matmulPrecision 'medium' to nearly the same losses, and leaves the setting as it was", async () => {
     await withFolder(async (dir) => {
       const [exact, rounded] = [{}, { matmulPrecision: 'medium' as const }].map((t) => tinyConfig(t));
