@@ -1,5 +1,10 @@
 // The two ways a file fails: it cannot be reached (IO), or it is not what it should be (FORMAT).
-import { FastWeightsError } from '../core';
+import { argumentError, describe, FastWeightsError } from '../core';
+
+export function checkPath(where: string, path: unknown): string {
+  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return path;
+  throw argumentError('INVALID_ARGUMENT', where, 'path', 'the path of a file', describe(path));
+}
 
 /** Wraps what the file system threw; an error of the library passes unchanged. */
 export function ioError(where: string, path: string, cause: unknown): FastWeightsError {

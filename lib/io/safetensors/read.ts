@@ -15,7 +15,7 @@ import {
 } from '../../core';
 import type { Device, DType, OptionNames, TypedArray } from '../../core';
 import { defaultDevice, getBackend } from '../../backends';
-import { formatError, ioError } from '../failure';
+import { checkPath, formatError, ioError } from '../failure';
 import { convert, nativeDType } from './convert';
 import { fileDTypeBytes, headerLength, parseHeader, type FileDType } from './header';
 
@@ -130,6 +130,7 @@ async function identify(file: FileHandle): Promise<string> {
 }
 
 async function openFile(path: string): Promise<FileHandle> {
+  checkPath('readSafetensors', path);
   try {
     return await open(path, 'r');
   } catch (error) {

@@ -2,6 +2,7 @@
 import type { FileHandle } from '../../platform';
 import { argumentError, bytesPerElement, checkObject, describe, newArray, Tensor } from '../../core';
 import { writeFileAtomic } from '../atomic';
+import { checkPath } from '../failure';
 import { fileDType } from './convert';
 import { formatHeader, MAX_HEADER_BYTES, type TensorInfo } from './header';
 import { PIECE_BYTES } from './read';
@@ -39,6 +40,7 @@ export async function saveSafetensors(
   tensors: NamedTensors,
   metadata: Record<string, string> = {},
 ): Promise<void> {
+  checkPath('saveSafetensors', path);
   checkObject('saveSafetensors', 'metadata', metadata);
   const pairs = inFileOrder(namedTensors('saveSafetensors', tensors));
   for (const [key, value] of Object.entries(metadata)) {
