@@ -33,18 +33,26 @@ export type GeneratedToken = SampledToken;
 
 /** A session, as generation sees it. */
 interface Conversation {
-  readonly stopTokens: readonly number[];
-  readonly sampling?: SamplingOptions;
-  /** Reads a token that was said and not read yet, then these ids; the logits after the last one. */
+  /** Reads a token that was said and not read yet, then these ids; the logits after the last one of the conversation. */
   listen(ids: Int32Array): Promise<ArrayLike<number>>;
   /** Takes over a token of the model's own. */
   say(id: number): void;
 }
 
-function randomOf(seed: number | undefined): HostRandom {
-  if (seed !== undefined) return new HostRandom(seed);
-  const { stream } = nextStream();
-  return new HostRandom(generatorState().seed, stream);
+/** What a generation goes by, whatever happens to its options and to the generator of `manualSeed` after the call. */
+export interface Plan {
+  limit: number;
+  stop: ReadonlySet<number>;
+  sampling: SamplingOptions;
+  random: HostRandom;
+  signal: AbortSignal | undefined;
+}
+
+/** What the model says where the caller does not. */
+interface Defaults {
+  readonly vocabSize: number;
+  readonly stopTokens: readonly number[];
+  readonly sampling?: SamplingOptions;
 }
 
 export function checkIsSignal(where: string, signal: unknown): void {
@@ -52,16 +60,26 @@ export function checkIsSignal(where: string, signal: unknown): void {
   throw argumentError('INVALID_ARGUMENT', where, 'signal', 'an AbortSignal', describe(signal));
 }
 
-/** Requires options that generation knows, with values that a model of this vocabulary can follow. */
-export function checkGenerate(options: GenerateOptions, vocabSize: number): void {
+/** Requires options that generation knows, with values that the model can follow. */
+export function planOf(options: GenerateOptions, model: Defaults): Plan {
   const where = 'generate';
   checkOptions(where, options, OPTIONS);
   checkSampling(where, options);
-  const { maxNewTokens, seed, stopTokens, signal } = options;
-  if (maxNewTokens !== undefined) checkInteger(where, 'maxNewTokens', maxNewTokens);
+  const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal } = options;
+  checkInteger(where, 'maxNewTokens', maxNewTokens);
   if (seed !== undefined) checkInteger(where, 'seed', seed);
-  if (stopTokens !== undefined) checkStopTokens(where, stopTokens, vocabSize);
+  if (stopTokens !== model.stopTokens) checkStopTokens(where, stopTokens, model.vocabSize);
   checkIsSignal(where, signal);
+  const own = model.sampling ?? {};
+  const { temperature = own.temperature, topK = own.topK, topP = own.topP } = options;
+  const sampling = { temperature, topK, topP };
+  return { limit: maxNewTokens, stop: new Set(stopTokens), sampling, random: randomOf(seed), signal };
+}
+
+function randomOf(seed: number | undefined): HostRandom {
+  if (seed !== undefined) return new HostRandom(seed);
+  const { stream } = nextStream();
+  return new HostRandom(generatorState().seed, stream);
 }
 
 function checkStopTokens(where: string, tokens: readonly number[], vocabSize: number): void {
@@ -73,18 +91,12 @@ function checkStopTokens(where: string, tokens: readonly number[], vocabSize: nu
   });
 }
 
-/** Goes on with a conversation, by options that have been checked. */
+/** Goes on with a conversation. */
 export async function* generate(
   conversation: Conversation,
   prompt: Int32Array,
-  options: GenerateOptions,
+  { limit, stop, sampling, random }: Plan,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  const limit = options.maxNewTokens ?? 256;
-  const stop = new Set(options.stopTokens ?? conversation.stopTokens);
-  const own = conversation.sampling ?? {};
-  const { temperature = own.temperature, topK = own.topK, topP = own.topP } = options;
-  const sampling = { temperature, topK, topP };
-  const random = randomOf(options.seed);
   let logits = await conversation.listen(prompt);
   for (let count = 1; count <= limit; count++) {
     const token = chooseToken(logits, sampling, random);

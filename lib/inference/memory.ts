@@ -11,6 +11,10 @@ export class Memory {
   private disposed = false;
   /** Why the state is not that of whole tokens: one is being read, or an error came on the way. */
   private partly: 'now' | 'failed' | null = null;
+  /** The token that was yielded last, so long as it has not been read. */
+  said: number | null = null;
+  /** [1, vocabulary] after the last token read, for generation to go on from; of several sequences until given away. */
+  logits: Tensor | null = null;
 
   /** Owns the state. */
   constructor(
@@ -29,44 +33,53 @@ export class Memory {
     return new Memory(state, 0, history ? History.empty() : null);
   }
 
+  /** Tokens so far, per sequence; the one said last is one of them. */
+  get length(): number {
+    return this.tokens + (this.said === null ? 0 : 1);
+  }
+
+  /** Whether an error left the state in the middle of a token. */
+  get failed(): boolean {
+    return this.partly === 'failed';
+  }
+
   copy(where: string): Memory {
     this.check(where);
-    return new Memory(cloneState(this.state), this.tokens, this.history);
+    const copy = new Memory(cloneState(this.state), this.tokens, this.history);
+    copy.said = this.said;
+    copy.logits = cloneState(this.logits);
+    return copy;
   }
 
   dispose(): void {
     this.disposed = true;
     disposeState(this.state);
+    disposeState(this.logits);
   }
 
   /** Reads ids [B, T] with one call of the model: several tokens in the parallel form, a single one in the step form. */
-  read(where: string, model: RecurrentModel, batch: number, ids: Int32Array): Tensor {
+  read(where: string, model: RecurrentModel, batch: number, ids: Int32Array): void {
     this.check(where, model);
-    this.partly = 'failed';
-    const { logits, state } = noGrad(() =>
+    const result = noGrad(() =>
       scope(() => {
         const t = idTensor(model, batch, ids);
-        return t.ndim === 1 ? { logits: model.step(t, this.state), state: this.state } : model.prefill(t, this.state);
+        if (t.ndim !== 1) return model.prefill(t, this.state);
+        // A step changes the state in place.
+        this.partly = 'failed';
+        return { logits: model.step(t, this.state), state: this.state };
       }),
     );
-    this.take(ids, batch, state);
-    return logits;
+    this.take(ids, batch, result);
   }
 
   /** The same with turns for others on the way; what `turns.atRest` throws comes between tokens. */
-  async readInTurns(
-    where: string,
-    model: RecurrentModel,
-    batch: number,
-    ids: Int32Array,
-    turns: Turns,
-  ): Promise<Tensor> {
+  async readInTurns(where: string, model: RecurrentModel, batch: number, ids: Int32Array, turns: Turns): Promise<void> {
     if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids));
     this.check(where, model);
     const t = idTensor(model, batch, ids).persist();
     const oneToken = t.ndim === 1;
     let read: Read;
-    this.partly = 'now';
+    if (oneToken) this.partly = 'now';
     try {
       const atRest = (): void => {
         this.checkAlive(where);
@@ -75,19 +88,31 @@ export class Memory {
       };
       read = await inTurns(model.stages(t, this.state), { ...turns, atRest });
     } catch (error) {
-      this.partly = oneToken ? 'failed' : null;
+      if (oneToken) this.partly = 'failed';
       throw error;
     } finally {
       t.dispose();
     }
     if (this.disposed) disposeState(read);
     this.checkAlive(where);
-    this.take(ids, batch, read.state);
-    return read.logits.persist();
+    this.take(ids, batch, read);
   }
 
-  private take(ids: Int32Array, batch: number, state: State): void {
+  /** The logits after the last token for the caller, [B, vocabulary]; one sequence keeps its own. */
+  giveLogits(batch: number): Tensor {
+    const logits = this.logits!;
+    if (batch === 1) return noGrad(() => logits.clone());
+    const given = logits.detach();
+    logits.dispose();
+    this.logits = null;
+    return given;
+  }
+
+  private take(ids: Int32Array, batch: number, { logits, state }: Read): void {
     this.partly = null;
+    this.said = null;
+    disposeState(this.logits);
+    this.logits = logits.persist();
     if (state !== this.state) {
       persistState(state);
       disposeState(this.state);
@@ -105,9 +130,9 @@ export class Memory {
   private check(where: string, model?: RecurrentModel): void {
     this.checkAlive(where);
     if (this.partly !== null) {
-      const remedy = 'restore() a snapshot, or rollback() where there is a history';
-      const message =
-        this.partly === 'now' ? 'a token is being read' : `an error came while a token was read; ${remedy}`;
+      const message = this.failed
+        ? 'an error came while a token was read; restore() a snapshot, or rollback(0) where there is a history'
+        : 'a token is being read, which changes the state in place; call again when it has been read';
       throw new FastWeightsError('INVALID_ARGUMENT', `${where}: ${message}`, { argument: 'session' });
     }
     if (!model) return;

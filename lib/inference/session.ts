@@ -9,9 +9,10 @@ import {
   type OptionNames,
   Tensor,
 } from '../core';
+import { getBackend } from '../backends';
 import { keepSettings, type KeptSettings } from '../ops';
 import { Pace } from '../platform';
-import { checkGenerate, checkIsSignal, generate, type GeneratedToken, type GenerateOptions } from './generate';
+import { checkIsSignal, generate, type GeneratedToken, type GenerateOptions, type Plan, planOf } from './generate';
 import { columns } from './history';
 import { Memory } from './memory';
 import type { RecurrentModel, TokenIds } from './model';
@@ -47,14 +48,13 @@ const SLICE = 512;
  *
  * One thing at a time: while a generation is under way, also between its tokens, or `read` or `rollback`, every other
  * call that would change the session throws INVALID_ARGUMENT at once. Only `dispose` comes through; what was under way
- * then throws DISPOSED.
+ * then throws DISPOSED. `snapshot` and `fork` copy the state as far as it has come, between the tokens of a generation
+ * and between the slices of a prompt; only while a single token is being read they throw, too.
  */
 export class Session {
   /** Number of sequences. */
   readonly batch: number;
   private memory: Memory;
-  /** The token that was yielded last, so long as it has not been read. */
-  private said: number | null = null;
   /** The call that is under way. */
   private task: string | null = null;
   private settings: KeptSettings = keepSettings();
@@ -73,7 +73,7 @@ export class Session {
 
   /** Tokens so far, per sequence; the one yielded last is one of them. */
   get length(): number {
-    return this.memory.tokens + (this.said === null ? 0 : 1);
+    return this.memory.length;
   }
 
   /** Ids of this model are below it. */
@@ -93,16 +93,16 @@ export class Session {
 
   /**
    * Reads tokens (int32 [B, T], or a list for a batch of one) and returns the logits [B, vocabulary] after the last one.
-   * Several tokens go through the parallel form at once, a single one through the step form.
+   * Several tokens go through the parallel form at once, a single one through the step form. Where the parallel form
+   * throws, the session is as it was.
    */
   feed(tokens: TokenIds): Tensor {
     this.checkFree('feed');
     const ids = this.checkedIds('feed', tokens);
-    if (this.said !== null) {
-      this.memory.read('feed', this.model, 1, Int32Array.of(this.said)).dispose();
-      this.said = null;
-    }
-    return this.memory.read('feed', this.model, this.batch, ids);
+    const { said } = this.memory;
+    if (said !== null) this.memory.read('feed', this.model, 1, Int32Array.of(said));
+    this.memory.read('feed', this.model, this.batch, ids);
+    return this.memory.giveLogits(this.batch);
   }
 
   /**
@@ -114,54 +114,51 @@ export class Session {
     const ids = this.checkedIds('read', tokens);
     checkOptions('read', options, READ);
     checkIsSignal('read', options.signal);
-    return this.during('read', () => this.readSlices('read', ids, options.signal));
+    return this.during('read', async () => {
+      await this.readSlices('read', ids, options.signal);
+      return this.memory.giveLogits(this.batch);
+    });
   }
 
   /**
    * Feeds a prompt in slices and yields the tokens that follow, one by one; ends when as many were yielded as asked for,
-   * at a stop token, or with an ABORTED error, at the latest after the token at hand. After a generation the prompt may
-   * be empty: then it goes on as if it had not ended.
+   * at a stop token, or with an ABORTED error, at the latest after the token at hand. The prompt may be empty where there
+   * is something to go on from: a generation goes on as if it had not ended, also one that was aborted, and after `feed`,
+   * `read`, `rollback` or `restore` the next token is the one after the last that was read.
+   *
+   * Everything is settled by the call: its arguments, the seed, the precision of products and the checks of values.
    */
   generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
     const where = 'generate';
     this.checkFree(where);
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
-    const ids = this.checkedIds(where, prompt, this.said !== null);
-    checkGenerate(options, this.vocabSize);
-    return this.tokens(ids, options, keepSettings());
+    const { said, logits } = this.memory;
+    const ids = this.checkedIds(where, prompt, said !== null || logits !== null);
+    return this.tokens(ids, planOf(options, this.model), keepSettings());
   }
 
   private async *tokens(
     prompt: Int32Array,
-    options: GenerateOptions,
+    plan: Plan,
     settings: KeptSettings,
   ): AsyncGenerator<GeneratedToken, void, undefined> {
     const where = 'generate';
-    const { signal } = options;
+    const { signal } = plan;
     this.checkFree(where);
     this.begin(where, settings);
     try {
       checkSignal(where, signal);
-      yield* generate(
-        {
-          stopTokens: this.stopTokens,
-          sampling: this.sampling,
-          listen: async (ids) => {
-            const logits = await this.readSlices(where, ids, signal);
-            try {
-              const values = await logits.data();
-              this.memory.checkAlive(where);
-              checkSignal(where, signal);
-              return values;
-            } finally {
-              logits.dispose();
-            }
-          },
-          say: (id) => (this.said = id),
+      const conversation = {
+        listen: async (ids: Int32Array) => {
+          await this.readSlices(where, ids, signal);
+          const values = await this.memory.logits!.data();
+          this.memory.checkAlive(where);
+          checkSignal(where, signal);
+          return values;
         },
-        prompt,
-        options,
-      );
+        say: (id: number) => (this.memory.said = id),
+      };
+      yield* generate(conversation, prompt, plan);
     } finally {
       this.task = null;
     }
@@ -169,7 +166,7 @@ export class Session {
 
   /** A copy of the present state, which `restore` takes any number of times, and which can be saved. */
   snapshot(): Snapshot {
-    return new Snapshot(this.model, this.batch, this.memory.copy('snapshot'), this.said);
+    return new Snapshot(this.model, this.batch, this.memory.copy('snapshot'));
   }
 
   /** Goes back (or forth) to a snapshot of this session or of another one of the same model and batch. */
@@ -180,7 +177,6 @@ export class Session {
     }
     this.replace(snapshot.memoryFor('restore', this.model, this.batch));
     if (!this.history) this.memory.history = null;
-    this.said = snapshot.said;
   }
 
   /** A second session that goes on from here on its own. */
@@ -188,15 +184,16 @@ export class Session {
     const memory = this.memory.copy('fork');
     const other = new Session(this.model, { batch: this.batch, history: this.history });
     other.replace(memory);
-    other.said = this.said;
     return other;
   }
 
   /**
    * Forgets the last n tokens. A fast-weight update cannot be undone, so the tokens before them are read again, by the
    * same calls and therefore with the same bits: no memory is kept for it but the ids, and the time is that of reading
-   * everything but the n tokens. Aborted, or after an error, the session is as it was. Only the token yielded last goes
-   * at once, also without a history. Where going back is frequent, `snapshot` and `restore` cost one copy of the state.
+   * everything but the n tokens. Aborted, or after an error, the session is as it was; n = 0 puts a session right that an
+   * error left in the middle of a token. What one `feed` read of many tokens is read again in one call, too: it rests,
+   * and can be aborted, between the halves of a layer only; `read` such texts instead, in slices. Only the token yielded
+   * last goes at once, also without a history. Where going back is frequent, `snapshot` and `restore` cost one copy of the state.
    */
   async rollback(n: number, options: ReadOptions = {}): Promise<void> {
     const where = 'rollback';
@@ -204,19 +201,21 @@ export class Session {
     checkInteger(where, 'n', n, 0, this.length);
     checkOptions(where, options, READ);
     checkIsSignal(where, options.signal);
-    if (n === 0) return;
-    const { history, tokens } = this.memory;
+    const { history, tokens, failed } = this.memory;
+    if (n === 0 && !failed) return;
     const keep = this.length - n;
-    if (keep < tokens) {
+    const said = n === 0 ? this.memory.said : null;
+    if (keep < tokens || failed) {
       if (history === null) {
         const message = this.history
           ? 'the snapshot that was restored has no history'
           : 'this session was made without history: true';
         throw new FastWeightsError('UNSUPPORTED', `${where}: ${message}`, { argument: 'n' });
       }
-      await this.during(where, () => this.readAgain(where, history.calls(this.batch, keep), options.signal));
+      const calls = history.calls(this.batch, Math.min(keep, tokens));
+      await this.during(where, () => this.readAgain(where, calls, options.signal));
     }
-    this.said = null;
+    this.memory.said = said;
   }
 
   /** Frees the state. */
@@ -231,8 +230,12 @@ export class Session {
   private async readAgain(where: string, calls: Iterable<Int32Array>, signal?: AbortSignal): Promise<void> {
     const memory = Memory.empty(this.model, this.batch, true);
     try {
-      for (const ids of calls) await settle(await this.readInTurns(where, memory, ids, signal));
+      for (const ids of calls) {
+        await this.readInTurns(where, memory, ids, signal);
+        await settled(memory);
+      }
       this.memory.checkAlive(where);
+      checkSignal(where, signal);
       this.replace(memory);
     } catch (error) {
       memory.dispose();
@@ -240,25 +243,25 @@ export class Session {
     }
   }
 
-  /** Reads what was said last, then ids. */
-  private async readSlices(where: string, ids: Int32Array, signal?: AbortSignal): Promise<Tensor> {
-    let logits: Tensor | undefined;
-    if (this.said !== null) {
-      logits = await this.readInTurns(where, this.memory, Int32Array.of(this.said), signal);
-      this.said = null;
-    }
+  /** Reads what was said last, then ids; the logits after the last one are there. */
+  private async readSlices(where: string, ids: Int32Array, signal?: AbortSignal): Promise<void> {
+    const { memory, slice } = this;
+    if (memory.said !== null) await this.readInTurns(where, memory, Int32Array.of(memory.said), signal);
     const T = ids.length / this.batch;
-    const slice = T === 0 ? 1 : Math.max(1, Math.floor((this.model.promptSlice ?? SLICE) / this.batch));
     for (let at = 0; at < T; at += slice) {
-      if (logits) await settle(logits);
-      const piece = columns(ids, this.batch, at, Math.min(T, at + slice));
-      logits = await this.readInTurns(where, this.memory, piece, signal);
+      if (at > 0) await settled(memory);
+      await this.readInTurns(where, memory, columns(ids, this.batch, at, Math.min(T, at + slice)), signal);
     }
-    if (!logits) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
-    return logits;
+    if (memory.logits === null) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
   }
 
-  private async readInTurns(where: string, memory: Memory, ids: Int32Array, signal?: AbortSignal): Promise<Tensor> {
+  /** Tokens of a long text that are read at once. */
+  private get slice(): number {
+    return Math.max(1, Math.floor((this.model.promptSlice ?? SLICE) / this.batch));
+  }
+
+  private async readInTurns(where: string, memory: Memory, ids: Int32Array, signal?: AbortSignal): Promise<void> {
+    const { model, batch, settings } = this;
     const pace = new Pace();
     // `memory` may be one that is to take the place of the session's.
     const atRest = (): void => {
@@ -267,7 +270,9 @@ export class Session {
     };
     await pace.rest();
     atRest();
-    return memory.readInTurns(where, this.model, this.batch, ids, { pace, atRest, settings: this.settings });
+    const done =
+      ids.length > this.slice * batch ? (): Promise<void> => getBackend(model.device).synchronize() : undefined;
+    await memory.readInTurns(where, model, batch, ids, { pace, done, atRest, settings });
   }
 
   /** Runs a call that no other may change the session in. */
@@ -289,7 +294,13 @@ export class Session {
     this.memory.checkAlive(where);
     if (this.task === null) return;
     const found = `one that ${this.task} is at work on`;
-    throw argumentError('INVALID_ARGUMENT', where, 'session', 'free; end what is under way first, or fork()', found);
+    throw argumentError(
+      'INVALID_ARGUMENT',
+      where,
+      'session',
+      'free; end what is under way first, or go on from a fork() between its tokens',
+      found,
+    );
   }
 
   private replace(memory: Memory): void {
@@ -316,10 +327,6 @@ export class Session {
 }
 
 /** Waits for the device: what is queued beyond it could not be stopped. */
-async function settle(logits: Tensor): Promise<void> {
-  try {
-    await logits.data();
-  } finally {
-    logits.dispose();
-  }
+async function settled(memory: Memory): Promise<void> {
+  await memory.logits!.data();
 }

@@ -1,6 +1,6 @@
 // Copies of a session's state: in memory, and in files for another process.
 import { noGrad } from '../autograd';
-import { argumentError, FastWeightsError, scope } from '../core';
+import { argumentError, describe, FastWeightsError, scope } from '../core';
 import type { Memory } from './memory';
 import type { RecurrentModel } from './model';
 import { loadMemory, saveMemory } from './snapshotFile';
@@ -22,8 +22,6 @@ export class Snapshot {
     /** Number of sequences. */
     readonly batch: number,
     private readonly memory: Memory,
-    /** @internal The token that was yielded last and not read. */
-    readonly said: number | null,
   ) {
     this.kind = kindOf(model);
     this.identity = model.identity;
@@ -35,7 +33,7 @@ export class Snapshot {
 
   /** Tokens so far, per sequence. */
   get length(): number {
-    return this.memory.tokens + (this.said === null ? 0 : 1);
+    return this.memory.length;
   }
 
   /**
@@ -48,7 +46,7 @@ export class Snapshot {
     }
     const memory = this.memory.copy('Snapshot.save');
     try {
-      await saveMemory(path, { identity: this.identity, batch: this.batch, said: this.said, memory });
+      await saveMemory(path, { identity: this.identity, batch: this.batch, memory });
     } finally {
       memory.dispose();
     }
@@ -56,8 +54,12 @@ export class Snapshot {
 
   /** Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. */
   static async load(path: string, model: RecurrentModel): Promise<Snapshot> {
-    const { batch, said, memory } = await loadMemory(path, model);
-    return new Snapshot(model, batch, memory, said);
+    const { vocabSize, initialState } = (model ?? {}) as Partial<RecurrentModel>;
+    if (typeof vocabSize !== 'number' || typeof initialState !== 'function') {
+      throw argumentError('INVALID_ARGUMENT', 'Snapshot.load', 'model', 'the model that it is of', describe(model));
+    }
+    const { batch, memory } = await loadMemory(path, model);
+    return new Snapshot(model, batch, memory);
   }
 
   /** @internal A copy for a session of this model and batch, which refuses any other. */

@@ -1,7 +1,7 @@
 // Snapshots as safetensors files: the tensors of the state by their place in it, the ids, and as metadata the rest with a
 // checksum over everything. What a file claims is held against the model before anything is made of it.
 import { noGrad } from '../autograd';
-import { argumentError, type DType, FastWeightsError, scope, Tensor } from '../core';
+import { argumentError, type DType, FastWeightsError, formatShape, scope, Tensor } from '../core';
 import {
   isJsonObject,
   type Json,
@@ -21,10 +21,10 @@ import { checkStateLike, disposeState, type State } from './state';
 const FORMAT = 'fast-weights snapshot';
 const VERSION = '1';
 const HISTORY = 'history';
+const LOGITS = 'logits';
 
 interface Contents {
   batch: number;
-  said: number | null;
   memory: Memory;
 }
 
@@ -72,13 +72,15 @@ async function checksum(metadata: Readonly<Record<string, string>>, tensors: rea
 
 export async function saveMemory(
   path: string,
-  { identity, batch, said, memory }: Contents & { identity: string },
+  { identity, batch, memory }: Contents & { identity: string },
 ): Promise<void> {
   const leaves = leavesOf(memory.state);
   const tensors = new Map(leaves.filter((leaf): leaf is [string, Tensor] => leaf[1] instanceof Tensor));
   const numbers = Object.fromEntries(leaves.filter(([, leaf]) => typeof leaf === 'number'));
   const history = memory.history && tensor(memory.history.marked, { dtype: 'int32', device: 'js' }).persist();
   if (history) tensors.set(HISTORY, history);
+  const { said, logits } = memory;
+  if (logits) tensors.set(LOGITS, logits);
   const metadata = {
     format: FORMAT,
     version: VERSION,
@@ -109,7 +111,15 @@ export async function loadMemory(path: string, model: RecurrentModel): Promise<C
   const tokens = whole('tokens', 0, Number.MAX_SAFE_INTEGER - 1);
   const history = await readHistory(path, file, { batch, tokens, vocabulary: model.vocabSize });
   const state = await loadState(path, file, model, batch, numbersOf(path, fields.numbers, tokens));
-  return { batch, said, memory: new Memory(state, tokens, history) };
+  const memory = new Memory(state, tokens, history);
+  memory.said = said;
+  try {
+    memory.logits = await loadLogits(path, file, model, batch);
+  } catch (error) {
+    memory.dispose();
+    throw error;
+  }
+  return { batch, memory };
 }
 
 /** The metadata of a file of this version, for this model, that nothing was changed in. */
@@ -132,13 +142,36 @@ async function checkedFields(path: string, file: SafetensorsFile, model: Recurre
   return metadata;
 }
 
-/** The numbers of a state by path; none of a model's counts more than its tokens. */
+/** Those after the last token, where there was one. */
+async function loadLogits(
+  path: string,
+  file: SafetensorsFile,
+  { vocabSize, device }: RecurrentModel,
+  batch: number,
+): Promise<Tensor | null> {
+  const entry = file.entries.get(LOGITS);
+  if (!entry) return null;
+  const { dtype, shape } = entry;
+  const shapes = batch === 1 && shape.length === 2 && shape[0] === 1 && shape[1] === vocabSize;
+  if (!shapes || !['F32', 'F64', 'BF16', 'F16'].includes(dtype)) {
+    throw argumentError('FORMAT', path, LOGITS, `one sequence's [1, ${vocabSize}]`, `${dtype} ${formatShape(shape)}`);
+  }
+  return (await loadEntry(entry, { device })).persist();
+}
+
+/**
+ * The numbers of a state by path. A position counts all tokens, the part of a cache that counts holds at least the last one,
+ * and nothing counts more than there are.
+ */
 function numbersOf(path: string, text: string, tokens: number): Map<string, number> {
   const json: Json = parseJson(text, `${path}: numbers`);
-  const entries = isJsonObject(json) ? Object.entries(json) : [];
+  if (!isJsonObject(json)) throw argumentError('FORMAT', path, 'numbers', 'a JSON object', text);
+  const entries = Object.entries(json);
   for (const [name, value] of entries) {
-    if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= tokens) continue;
-    throw argumentError('FORMAT', path, name, `a whole number from 0 to ${tokens}`, JSON.stringify(value));
+    const start = name.endsWith('.end') ? json[name.replace(/end$/, 'start')] : undefined;
+    const least = name.endsWith('.position') ? tokens : typeof start === 'number' ? Math.min(tokens, start + 1) : 0;
+    if (Number.isInteger(value) && (value as number) >= least && (value as number) <= tokens) continue;
+    throw argumentError('FORMAT', path, name, `a whole number from ${least} to ${tokens}`, JSON.stringify(value));
   }
   return new Map(entries as [string, number][]);
 }
@@ -168,7 +201,7 @@ async function loadState(
   same(
     'tensors',
     namesOf('object'),
-    [...file.entries.keys()].filter((name) => name !== HISTORY),
+    [...file.entries.keys()].filter((name) => name !== HISTORY && name !== LOGITS),
   );
   same('numbers', namesOf('number'), [...numbers.keys()]);
   const tensors = new Map<string, Tensor>();

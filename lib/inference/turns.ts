@@ -21,6 +21,8 @@ export function checkSignal(where: string, signal: AbortSignal | undefined): voi
 
 export interface Turns {
   pace: Pace;
+  /** Awaited after each stage, where it is a long one: what a device has queued beyond it could not be stopped. */
+  done?: () => Promise<void>;
   /** Called after each rest; where it throws the work ends. */
   atRest: () => void;
   /** Those of whoever began the work. */
@@ -28,7 +30,8 @@ export interface Turns {
 }
 
 /** Rests between stages where it is time. */
-export async function inTurns<R extends State>(stages: Stages<R>, { pace, atRest, settings }: Turns): Promise<R> {
+export async function inTurns<R extends State>(stages: Stages<R>, turns: Turns): Promise<R> {
+  const { pace, done, atRest, settings } = turns;
   let held = new Set<Tensor>();
   try {
     for (;;) {
@@ -36,7 +39,7 @@ export async function inTurns<R extends State>(stages: Stages<R>, { pace, atRest
         noGrad(() =>
           scope(() => {
             let next = stages.next();
-            while (!next.done && !pace.due) next = stages.next();
+            while (!next.done && !done && !pace.due) next = stages.next();
             return next;
           }),
         ),
@@ -51,6 +54,7 @@ export async function inTurns<R extends State>(stages: Stages<R>, { pace, atRest
         held = new Set();
         return step.value;
       }
+      await done?.();
       await pace.rest();
       atRest();
     }

@@ -179,13 +179,17 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return new Session(this, options);
   }
 
-  /** Continues one sequence token by token; without options as the folder's generation_config.json says. */
-  async *generate(ids: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
+  /**
+   * Continues one sequence token by token; without options as the folder's generation_config.json says. As with the
+   * `generate` of a session everything is settled by the call.
+   */
+  generate(ids: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
     const session = this.createSession();
     try {
-      yield* session.generate(ids, options);
-    } finally {
+      return thenDispose(session, session.generate(ids, options));
+    } catch (error) {
       session.dispose();
+      throw error;
     }
   }
 
@@ -197,6 +201,18 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   private checkIds(argument: string, ids: Tensor): void {
     checkIndices('forward', argument, ids, this.lm_head.weight);
     if (ids.ndim !== 2) throw argumentError('SHAPE', 'forward', argument, '[B, T]', formatShape(ids.shape));
+  }
+}
+
+/** The tokens of a session that nothing else goes on with. */
+async function* thenDispose(
+  session: Session,
+  tokens: AsyncGenerator<GeneratedToken, void, undefined>,
+): AsyncGenerator<GeneratedToken, void, undefined> {
+  try {
+    yield* tokens;
+  } finally {
+    session.dispose();
   }
 }
 

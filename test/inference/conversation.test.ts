@@ -45,6 +45,20 @@ function occupy(milliseconds: number): void {
   for (const end = performance.now() + milliseconds; performance.now() < end;);
 }
 
+/** Calls `action` with the number of each stage of the model's work from now on, and how many tokens it reads. */
+function atStages(model: fw.models.CausalLM, action: (stage: number, tokens: number) => void): void {
+  const stages = fw.models.CausalLM.prototype.stages.bind(model);
+  let count = 0;
+  model.stages = function* (given, state) {
+    const work = stages(given, state);
+    for (let next = work.next(); ; next = work.next()) {
+      action(++count, given.size);
+      if (next.done) return next.value;
+      yield next.value;
+    }
+  };
+}
+
 for (const device of available) {
   describe(`a conversation on ${device}`, () => {
     let model: fw.models.CausalLM;
@@ -103,6 +117,110 @@ for (const device of available) {
       whole.dispose();
     });
 
+    it('goes on with an empty prompt from wherever it is', async () => {
+      const goesOn = async (what: string, session: fw.Session, from: number): Promise<void> => {
+        using fork = session.fork();
+        using restored = model.createSession();
+        using snapshot = session.snapshot();
+        restored.restore(snapshot);
+        for (const each of [fork, restored, session]) {
+          const found = await ids(each.generate([], { maxNewTokens: 3 }));
+          expect(found, what).to.deep.equal(greedy.slice(from, from + 3));
+          expect(each.length, what).to.equal(3 + from + 3);
+        }
+      };
+      using aborted = model.createSession();
+      const controller = new AbortController();
+      const generation = aborted.generate([1, 2, 3], { signal: controller.signal });
+      await generation.next();
+      atStages(model, () => controller.abort());
+      await expectRejection('ABORTED', /generate: aborted/, generation.next());
+      atStages(model, () => undefined);
+      await goesOn('aborted while a token was read', aborted, 1);
+      using none = model.createSession();
+      expect(await ids(none.generate([1, 2, 3], { maxNewTokens: 0 }))).to.deep.equal([]);
+      await goesOn('no tokens', none, 0);
+      using fed = model.createSession({ history: true });
+      const logits = fed.feed([1, 2, 3]);
+      fw.noGrad(() => logits.mul_(-1));
+      logits.dispose();
+      await goesOn('feed', fed, 0);
+      await fed.rollback(1);
+      await goesOn('the last token taken back', fed, 2);
+      await fed.rollback(5);
+      await goesOn('rollback', fed, 0);
+      using readOn = model.createSession();
+      (await readOn.read([1, 2, 3])).dispose();
+      await goesOn('read', readOn, 0);
+      await fed.rollback(6);
+      expectError('INVALID_ARGUMENT', /at least one token/, () => fed.generate([]));
+    });
+
+    it('settles everything by the call', async () => {
+      const draw = { maxNewTokens: 8, temperature: 2 };
+      const begin = () => [model, model.createSession()].map((each) => each.generate([1, 2], draw));
+      const [a, b] = [fw.withSeed(7, begin), fw.withSeed(7, begin)];
+      for (const [i, tokens] of a.entries()) expect(await ids(tokens)).to.deep.equal(await ids(b[i]));
+      expectError('INVALID_ARGUMENT', /at least one token/, () => model.generate([]));
+      expectError('INVALID_ARGUMENT', /topP/, () => model.generate([1], { topP: 2 }));
+      const options: fw.GenerateOptions = { maxNewTokens: 2 };
+      const tokens = model.generate([1, 2, 3], options);
+      options.maxNewTokens = 5;
+      expect(await ids(tokens)).to.deep.equal(greedy.slice(0, 2));
+    });
+
+    it('takes back what one call read of many tokens, with turns and aborts between the halves of a layer', async () => {
+      using session = model.createSession({ history: true });
+      const long = Int32Array.from({ length: 4000 }, (_, i) => i % VOCABULARY);
+      const expected = read(session.feed(long));
+      read(session.feed([1]));
+      for (const last of [2, 5]) {
+        const controller = new AbortController();
+        let stages = 0;
+        atStages(model, (stage) => {
+          stages = stage;
+          if (stage === last) controller.abort();
+        });
+        await expectRejection('ABORTED', /rollback: aborted/, session.rollback(1, { signal: controller.signal }));
+        expect([stages, session.length]).to.deep.equal([last, 4001]);
+      }
+      atStages(model, () => undefined);
+      await session.rollback(1);
+      using other = model.createSession();
+      expect(read(other.feed(long))).to.deep.equal(expected);
+      expect(read(session.feed([2]))).to.deep.equal(read(other.feed([2])));
+    });
+
+    it('is copied while a prompt is read, but not in the middle of a token', async () => {
+      using session = model.createSession();
+      const long = Int32Array.from({ length: 1500 }, (_, i) => i % VOCABULARY);
+      const forks: fw.Session[] = [];
+      const refused: unknown[] = [];
+      atStages(model, (stage, tokens) => {
+        if (stage % 5 !== 2) return;
+        setImmediate(() => {
+          try {
+            forks.push(session.fork());
+          } catch (error) {
+            refused.push([tokens, (error as Error).message]);
+          }
+        });
+        occupy(5);
+      });
+      const expected = read(await session.read(long));
+      expect(refused).to.deep.equal([]);
+      await ids(session.generate([], { maxNewTokens: 2 }));
+      atStages(model, () => undefined);
+      expect(forks.length).to.be.at.least(3);
+      for (const fork of forks) {
+        if (fork.length < 1500) expect(read(await fork.read(long.subarray(fork.length)))).to.deep.equal(expected);
+        fork.dispose();
+      }
+      expect(refused).to.deep.equal([
+        [1, 'fork: a token is being read, which changes the state in place; call again when it has been read'],
+      ]);
+    });
+
     it('one thing at a time: what would change a busy session is refused at once', async () => {
       using session = model.createSession({ history: true });
       using snapshot = session.snapshot();
@@ -148,10 +266,10 @@ for (const device of available) {
       // Checks of values refuse NaN in the inputs of a rule.
       const generations = [true, false].map((on) => {
         fw.setChecks(on);
-        return wrong.generate([1, 2]).next();
+        return wrong.generate([1, 2]);
       });
       fw.setChecks(true);
-      const messages = await Promise.all(generations.map((each) => each.catch((error: Error) => error.message)));
+      const messages = await Promise.all(generations.map((each) => each.next().catch((error: Error) => error.message)));
       expect(messages[0]).to.match(/deltaRule: .* NaN/);
       expect(messages[1]).to.match(/the logits hold NaN/);
       wrong.dispose();
@@ -230,8 +348,9 @@ describe('a conversation', () => {
         }
       };
       using plain = model.createSession();
-      const expected = [read(plain.feed([1, 2, 3])), read(plain.feed([4]))];
+      const expected = [[5, 6], [1, 2, 3], [4]].map((ids) => read(plain.feed(ids))).slice(1);
       using session = model.createSession();
+      read(await session.read([5, 6]));
       await collectGarbage();
       const bytes = fw.memory().devices.find(({ device }) => device === 'js')!.bytes;
       rests = 0;
@@ -252,10 +371,11 @@ describe('a conversation', () => {
     using session = model.createSession({ history: true });
     const expected = read(session.feed([1, 2, 3]));
     const stages = model.model.stepStages.bind(model.model);
-    model.model.stepStages = function* (given, state) {
+    const failing: typeof stages = function* (given, state) {
       yield* stages(given, state);
       throw new RangeError('in the middle');
     };
+    model.model.stepStages = failing;
     expect(() => session.feed([4])).to.throw(RangeError);
     expectError('INVALID_ARGUMENT', /an error came while a token was read/, () => session.feed([4]));
     expectError('INVALID_ARGUMENT', /an error came while a token was read/, () => session.snapshot());
@@ -263,6 +383,38 @@ describe('a conversation', () => {
     await session.rollback(1);
     expect(session.length).to.equal(2);
     expect(read(session.feed([3]))).to.have.length(expected.length);
+    model.model.stepStages = failing;
+    expect(() => session.feed([4])).to.throw(RangeError);
+    model.model.stepStages = stages;
+    await session.rollback(0);
+    expect(session.length).to.equal(3);
+    using other = model.createSession();
+    read(other.feed([1, 2]));
+    read(other.feed([3]));
+    expect(read(session.feed([4]))).to.deep.equal(read(other.feed([4])));
+    // A token of the model's own that could not be read is still one of the conversation.
+    const [said] = await ids(session.generate([5], { maxNewTokens: 1 }));
+    model.model.stepStages = failing;
+    expect(() => session.feed([6])).to.throw(RangeError);
+    model.model.stepStages = stages;
+    await session.rollback(0);
+    expect(session.length).to.equal(6);
+    for (const id of [5, said]) read(other.feed([id]));
+    expect(read(session.feed([6]))).to.deep.equal(read(other.feed([6])));
+    model.dispose();
+  });
+
+  it('that an error in the parallel form leaves as it was', () => {
+    const model = fw.createModel('deltanet', { ...sizes, device: 'js' });
+    using session = model.createSession();
+    read(session.feed([1, 2, 3]));
+    atStages(model, (stage) => {
+      if (stage === 3) throw new RangeError('in the middle');
+    });
+    expect(() => session.feed([4, 5])).to.throw(RangeError);
+    expect(session.length).to.equal(3);
+    using other = session.fork();
+    expect(read(session.feed([4, 5]))).to.deep.equal(read(other.feed([4, 5])));
     model.dispose();
   });
 

@@ -108,6 +108,25 @@ describe('snapshots in files', () => {
     expect(found).to.deep.equal([12, await ids(session.generate([4], { maxNewTokens: 6 }))]);
   });
 
+  it('go on with an empty prompt, and name what is wrong with a path or a model', async () => {
+    using session = model.createSession();
+    session.feed([1, 2, 3]).dispose();
+    using snapshot = session.snapshot();
+    await snapshot.save(file);
+    using loaded = await fw.Snapshot.load(file, model);
+    using other = model.createSession();
+    other.restore(loaded);
+    const [expected, found] = [session, other].map((each) => ids(each.generate([], { maxNewTokens: 4 })));
+    expect(await found).to.deep.equal(await expected);
+    for (const path of [undefined, 5, '', 'a\0b'] as string[]) {
+      await expectRejection('INVALID_ARGUMENT', /path must be/, snapshot.save(path));
+      await expectRejection('INVALID_ARGUMENT', /path must be/, fw.Snapshot.load(path, model));
+    }
+    for (const of of [undefined, null, {}, 'deltanet'] as unknown as Model[]) {
+      await expectRejection('INVALID_ARGUMENT', /model must be/, fw.Snapshot.load(file, of));
+    }
+  });
+
   it('of several sequences, of none, and without a history', async () => {
     for (const name of ['deltanet', 'transformer', 'lstm'] as const) {
       const model = fw.createModel(name, { ...sizes, device: 'js' });
@@ -153,6 +172,7 @@ describe('snapshots in files', () => {
 
   it('hostile files with the right checksum are refused, and nothing is left of them', async () => {
     const llama = fw.createModel('transformer', { ...sizes, device: 'js' });
+    const lstm = fw.createModel('lstm', { ...sizes, device: 'js' });
     const bytesOf = (): number => fw.memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
     await collectGarbage();
     const bytes = bytesOf();
@@ -178,6 +198,15 @@ describe('snapshots in files', () => {
         },
       ],
       ['a position that is none', model, (_, numbers) => (numbers['state.0.position'] = NaN)],
+      ['a position before the end of the text', model, (_, numbers) => (numbers['state.0.position'] = 0)],
+      [
+        'an empty cache',
+        llama,
+        (_, numbers) => Object.assign(numbers, { 'state.0.start': 0, 'state.0.end': 0, 'state.0.position': 4 }),
+      ],
+      ['logits of another width', model, (header) => (header.logits.shape = [23, 1])],
+      ['a list of numbers', lstm, ({ __metadata__: m }) => (m.numbers = '[1]')],
+      ['text for numbers', lstm, ({ __metadata__: m }) => (m.numbers = '"none"')],
       ['a position beyond the text', model, (_, numbers) => (numbers['state.1.position'] = 1e300)],
       ['a number that is missing', model, (_, numbers) => delete numbers['state.0.position']],
       ['a cache that ends before it begins', llama, (_, numbers) => (numbers['state.0.start'] = 4)],
@@ -212,6 +241,7 @@ describe('snapshots in files', () => {
     await expectRejection('FORMAT', /header length/, fw.Snapshot.load(file, model));
     await expectRejection('IO', /no such file/i, fw.Snapshot.load(inFolder('none'), model));
     llama.dispose();
+    lstm.dispose();
   });
 
   it('one of a larger vocabulary, width or depth is refused when it is restored', async () => {
