@@ -127,7 +127,7 @@ export class Memory {
   }
 
   /** Requires a state of whole tokens, on the model's device. */
-  private check(where: string, model?: RecurrentModel): void {
+  check(where: string, model?: RecurrentModel): void {
     this.checkAlive(where);
     if (this.partly !== null) {
       const message = this.failed

@@ -246,6 +246,8 @@ export class Session {
   /** Reads what was said last, then ids; the logits after the last one are there. */
   private async readSlices(where: string, ids: Int32Array, signal?: AbortSignal): Promise<void> {
     const { memory, slice } = this;
+    // There may be nothing to read.
+    memory.check(where, this.model);
     if (memory.said !== null) await this.readInTurns(where, memory, Int32Array.of(memory.said), signal);
     const T = ids.length / this.batch;
     for (let at = 0; at < T; at += slice) {

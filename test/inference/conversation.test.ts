@@ -379,6 +379,7 @@ describe('a conversation', () => {
     expect(() => session.feed([4])).to.throw(RangeError);
     expectError('INVALID_ARGUMENT', /an error came while a token was read/, () => session.feed([4]));
     expectError('INVALID_ARGUMENT', /an error came while a token was read/, () => session.snapshot());
+    await expectRejection('INVALID_ARGUMENT', /an error came while a token was read/, session.generate([]).next());
     model.model.stepStages = stages;
     await session.rollback(1);
     expect(session.length).to.equal(2);
