@@ -40,7 +40,8 @@ for (const device of ['cpu', 'js'] as const) {
       expectError('INVALID_ARGUMENT', /^scope.run: fn must be/, () => s.run(failed));
       s.dispose();
       expect(live()).to.equal(before);
-      for (const generator of [function* () {}, async function* () {}]) {
+      const generators: (() => unknown)[] = [function* () {}, async function* () {}];
+      for (const generator of generators) {
         expectError('INVALID_ARGUMENT', /noGrad: fn must be .*, got a generator/, () => fw.noGrad(generator));
       }
       expectError('INVALID_ARGUMENT', /scope: fn must be a function, got 5/, () => fw.scope(5 as never));
