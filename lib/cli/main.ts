@@ -7,7 +7,7 @@ import { doctorCommand } from './doctor';
 import { evaluateCommand } from './evaluate';
 import { UsageError } from './flags';
 import { generateCommand } from './generate';
-import { minding, Stopped } from './interrupt';
+import { endBy, mindingMessages, mindingResults, Stopped } from './interrupt';
 import { trainCommand } from './train';
 import { packageVersion } from '../platform';
 
@@ -35,22 +35,22 @@ function program(): Command {
 /** The exit code that an error asks for, its message printed. */
 function explain(error: unknown, debug: boolean): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
-  if (error instanceof Stopped) {
-    if (error.message !== '' && error.exitCode !== 0) console.error(error.message);
-    return error.exitCode;
-  }
   if (debug) console.error(error);
   else console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
   return error instanceof UsageError ? USAGE : FAILURE;
 }
 
 async function main(): Promise<void> {
-  minding(process.stdout);
-  minding(process.stderr);
+  mindingResults(process.stdout);
+  mindingMessages(process.stderr);
   const root = program();
   try {
     await root.parseAsync();
   } catch (error) {
+    if (error instanceof Stopped) {
+      if (error.message !== '' && error.exitCode !== 0) console.error(error.message);
+      return endBy(error.by);
+    }
     process.exitCode = explain(error, root.opts<{ debug?: boolean }>().debug ?? false);
   }
 }

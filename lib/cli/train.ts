@@ -36,7 +36,7 @@ import {
   wholeNumber,
 } from './options';
 import { textProgress } from './progress';
-import { resumeNotes, trainRun } from './trainRun';
+import { resumeNotes, trainRun, type Watch } from './trainRun';
 
 export interface TrainCommandOptions extends DeviceOptions {
   text?: string;
@@ -225,10 +225,10 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
   if (sources.length !== 1) throw new UsageError('give one of --text, --task, --resume and --config');
   checkFlags(command, ACTS, sources[0], WITH);
   checkTokens(options);
-  await withInterrupt(async (signal) => {
-    if (options.resume !== undefined) return resume(options.resume, options, signal);
-    return train(await configsOf(options, command), options, signal);
-  }, 'saving a checkpoint');
+  await withInterrupt(async (signal, say) => {
+    if (options.resume !== undefined) return resume(options.resume, options, { signal, say });
+    return train(await configsOf(options, command), options, { signal, say });
+  });
 }
 
 /** Opens a run; the progress of reading its text is shown meanwhile. */
@@ -243,7 +243,8 @@ async function reading(open: (onText: (progress: TextProgress) => void) => Promi
   }
 }
 
-async function resume(dir: string, options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
+async function resume(dir: string, options: TrainCommandOptions, watch: Watch): Promise<void> {
+  const { signal } = watch;
   const folder = await RunFolder.open(dir);
   const before = checkRunConfig(await folder.config(), `${dir}/config.json`);
   const device = chooseDevice(options, before.device);
@@ -251,11 +252,12 @@ async function resume(dir: string, options: TrainCommandOptions, signal: AbortSi
   const opened = await reading((onText) => resumeRun(dir, givenTraining(options), { device, text, signal, onText }));
   console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(device)}`);
   for (const note of await resumeNotes(opened, before.training)) console.error(note);
-  const outcome = await trainRun(opened, signal);
+  const outcome = await trainRun(opened, watch);
   await finish(resolve(dir), [outcome.report], options, [outcome.json]);
 }
 
-async function train(configs: RunConfig[], options: TrainCommandOptions, signal: AbortSignal): Promise<void> {
+async function train(configs: RunConfig[], options: TrainCommandOptions, watch: Watch): Promise<void> {
+  const { signal } = watch;
   const out = resolve(options.out ?? folderFor(configs));
   const several = configs.length > 1;
   const folderOf = ({ model }: RunConfig): string => (several ? join(out, model.name) : out);
@@ -268,7 +270,7 @@ async function train(configs: RunConfig[], options: TrainCommandOptions, signal:
     console.error(
       `${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}${config.dtype === 'bfloat16' ? ', bfloat16' : ''}`,
     );
-    const outcome = await trainRun(opened, signal);
+    const outcome = await trainRun(opened, watch);
     reports.push(outcome.report);
     results.push(outcome.json);
     opened.trainer.dispose();

@@ -13,14 +13,21 @@ export interface Outcome {
   json: object;
 }
 
+/** How a run hears that it shall stop, and what is said then. */
+export interface Watch {
+  signal: AbortSignal;
+  say(this: void, notice: string): void;
+}
+
 const SAMPLE_TOKENS = 300;
 const PROMPT_TOKENS = 32;
 
 /** Trains to the end, or until it is stopped; both leave a report. */
-export async function trainRun(run: Run, signal: AbortSignal): Promise<Outcome> {
+export async function trainRun(run: Run, { signal, say }: Watch): Promise<Outcome> {
   const steps = stepProgress(run.trainer);
   const validation = sequenceProgress('validation', () => steps.done());
   let result: TrainingResult;
+  say('saving a checkpoint');
   try {
     result = await run.trainer.run({ signal, onMetrics: steps.take, onValidation: validation.take });
   } catch (error) {
@@ -32,6 +39,7 @@ export async function trainRun(run: Run, signal: AbortSignal): Promise<Outcome> 
     const message = `stopped after step ${step}; the run is saved: go on with --resume ${run.folder.dir}`;
     throw new FastWeightsError('ABORTED', message, { cause: error });
   }
+  say('stopping');
   validation.done();
   steps.done();
   console.error(resultTable(result.validation));

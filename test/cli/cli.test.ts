@@ -178,9 +178,10 @@ describe('the command line', function () {
         const { child, finished } = start([...TASK, ...long, '--out', dir]);
         await until(child, () => existsSync(join(dir, 'checkpoints', 'step-5')));
         child.kill(name);
-        if (name === 'SIGHUP') child.kill(name);
-        const { code, err } = await finished;
+        child.kill(name);
+        const { code, signal, err } = await finished;
         expect(code, err).to.equal(codes[name]);
+        expect(signal).to.equal(name);
         expect(err).to.include(`--resume ${dir}`).and.to.not.include('error');
         const stopped = Number(/stopped after step (\d+)/.exec(err)![1]);
         expect(readdirSync(join(dir, 'checkpoints'))).to.include(`step-${stopped}`);
@@ -190,6 +191,15 @@ describe('the command line', function () {
         expect((JSON.parse(resumed.out) as { step: number }).step).to.equal(stopped + 2);
       };
       await Promise.all((Object.keys(codes) as (keyof typeof codes)[]).map(stop));
+    });
+  });
+
+  it('trains to the end when nobody takes what it says', async () => {
+    await withFolder(async (dir) => {
+      const { child, finished } = start([...TASK, '--steps', '4', '--out', join(dir, 'run')]);
+      child.stderr!.destroy();
+      expect(await finished).to.include({ code: 0 });
+      expect(readdirSync(join(dir, 'run', 'checkpoints'))).to.include('step-4');
     });
   });
 

@@ -1,6 +1,7 @@
-// What is told to stop: the code of the signal, no error, and a second Ctrl-C at once.
+// What is told to stop: the code of the signal, no error, and a later Ctrl-C at once.
+import { EventEmitter } from 'node:events';
 import { expect } from 'chai';
-import { isAborted, Stopped, withInterrupt } from '../../lib/cli/interrupt';
+import { isAborted, mindingMessages, mindingResults, Stopped, withInterrupt } from '../../lib/cli/interrupt';
 import { FastWeightsError } from '../../lib/core';
 
 type Work = (signal: AbortSignal) => Promise<string>;
@@ -34,19 +35,58 @@ describe('signals', () => {
     }
   });
 
-  it('end the process at once when they come again, but not those of a terminal that goes', async () => {
-    const { exit } = process;
-    const exits: unknown[] = [];
-    process.exit = ((code: number) => exits.push(code)) as never;
+  it('end the process when they come again later, but not at once nor those of a terminal that goes', async () => {
+    const { kill } = process;
+    const { now } = performance;
+    let [ends, ms] = [[] as string[], 0];
+    process.kill = ((_: number, name: string) => ends.push(name)) as never;
+    performance.now = () => ms;
+    /** The first signal and the second one, so many milliseconds later, and what ends the process. */
+    const after = async (first: NodeJS.Signals, wait: number, second: NodeJS.Signals): Promise<string[]> => {
+      [ends, ms] = [[], 0];
+      const running = withInterrupt(untilAborted, '').catch((error: unknown) => error);
+      process.emit(first, first);
+      ms = wait;
+      process.emit(second, second);
+      expect(await running).to.include({ by: first });
+      return ends;
+    };
     try {
-      await ended(untilAborted, ['SIGHUP', 'SIGHUP', 'SIGTERM']);
-      expect(exits).to.eql([]);
-      await ended(untilAborted, ['SIGTERM', 'SIGINT']);
-      await ended(untilAborted, ['SIGINT', 'SIGINT']);
-      await ended(untilAborted, ['SIGTERM', 'SIGTERM']);
-      expect(exits).to.eql([130, 130, 143]);
+      for (const first of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+        for (const second of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+          expect(await after(first, 900, second), `${first} ${second}`).to.eql([]);
+          expect(await after(first, 1100, second)).to.eql(second === 'SIGHUP' ? [] : [second]);
+        }
+      }
     } finally {
-      process.exit = exit;
+      process.kill = kill;
+      performance.now = now;
+      process.exitCode = undefined;
+    }
+  });
+
+  it('are not meant by output that is lost: messages end nothing, results end the work saved and with a code', async () => {
+    const stream = new EventEmitter() as NodeJS.WriteStream;
+    const lost = async (minding: typeof mindingResults, code: string): Promise<unknown> => {
+      stream.removeAllListeners();
+      minding(stream);
+      const work: Work = (signal) => Promise.race([untilAborted(signal), Promise.resolve().then(() => 'all')]);
+      const running = withInterrupt(work, '').catch((error: unknown) => error);
+      stream.emit('error', Object.assign(new Error(code), { code }));
+      return running;
+    };
+    const { error } = console;
+    console.error = () => undefined;
+    try {
+      for (const code of ['EPIPE', 'ENOSPC', 'EIO']) expect(await lost(mindingMessages, code)).to.equal('all');
+      expect(await lost(mindingResults, 'EIO')).to.equal('all');
+      expect(await lost(mindingResults, 'EPIPE')).to.include({ exitCode: 0 });
+      expect(process.exitCode).to.equal(undefined);
+      expect(await lost(mindingResults, 'ENOSPC')).to.include({ exitCode: 1, message: 'saved' });
+      expect(process.exitCode).to.equal(1);
+    } finally {
+      console.error = error;
+      process.exitCode = undefined;
     }
   });
 

@@ -1,12 +1,15 @@
 // The command line as a child process on the js device.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 
 const MAIN = join(__dirname, '..', '..', 'lib', 'cli', 'main.ts');
 
 export interface Finished {
-  code: number | null;
+  /** As shells say it: 128 and the number of the signal that ended it. */
+  code: number;
+  signal: NodeJS.Signals | null;
   out: string;
   err: string;
 }
@@ -17,7 +20,10 @@ export function start(args: readonly string[]): { child: ChildProcess; finished:
   let [out, err] = ['', ''];
   child.stdout.on('data', (data: Buffer) => (out += data.toString()));
   child.stderr.on('data', (data: Buffer) => (err += data.toString()));
-  const finished = once(child, 'close').then(([code]) => ({ code: code as number | null, out, err }));
+  const finished = once(child, 'close').then((end) => {
+    const [code, signal] = end as [number | null, NodeJS.Signals | null];
+    return { code: code ?? 128 + constants.signals[signal!], signal, out, err };
+  });
   return { child, finished };
 }
 
