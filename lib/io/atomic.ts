@@ -65,8 +65,8 @@ async function leftovers(target: string, role: Role, deadOnly: boolean): Promise
   return found.sort((a, b) => b.modified - a.modified);
 }
 
-/** A process number comes back after a restart: what is older than this process is not its own. */
-function isOwned(pid: number, modified: number): boolean {
+/** Whether what a process wrote at a time is still its own. A process number comes back after a restart: what is older than this process is not its own. */
+export function isOwned(pid: number, modified: number): boolean {
   if (pid === processId) return modified >= processBegan - 1;
   try {
     return signalsProcess(pid);

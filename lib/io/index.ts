@@ -3,6 +3,7 @@ export { findFolder, writeFileAtomic, writeFolderAtomic } from './atomic';
 export { loadCheckpointFolder, readCheckpointFolder, saveShards, type ShardOptions } from './checkpoint';
 export { isJsonObject, parseJson, readJson, readOptionalJson, writeJson, type Json } from './json';
 export { loadTokenizer, saveTokenizer } from './load-tokenizer';
+export { lockFolder, lockHolders, unlockFolder } from './lock';
 export type { FileDType } from './safetensors/header';
 export {
   loadEntries,

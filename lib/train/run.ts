@@ -99,7 +99,17 @@ export async function resumeRun(
 ): Promise<Run> {
   checkOptions('resumeRun', options, RESUME);
   const folder = await RunFolder.open(dir);
-  const before = checkRunConfig(await folder.config(), `${dir}/config.json`, training);
+  await folder.lock();
+  try {
+    return await reopen(folder, training, options);
+  } finally {
+    // Its trainer takes it again while it runs.
+    await folder.unlock();
+  }
+}
+
+async function reopen(folder: RunFolder, training: Partial<TrainingConfig>, options: ResumeOptions): Promise<Run> {
+  const before = checkRunConfig(await folder.config(), `${folder.dir}/config.json`, training);
   const { device = before.device, text, ...reading } = options;
   const config = { ...before, device, data: moved(before.data, text) };
   const checkpoint = (await folder.latest()).dir;

@@ -1,5 +1,6 @@
 // The folder of a run: its configuration, its metrics line by line, its checkpoints.
 //   config.json   metrics.jsonl   report.html   checkpoints/step-<n>/   tokens.safetensors (of a large text)
+//   lock-<pid> while a process works in it
 import {
   appendFile,
   basename,
@@ -14,7 +15,17 @@ import {
   rmdir,
 } from '../platform';
 import { FastWeightsError } from '../core';
-import { createFolder, findFolder, isJsonObject, readJson, writeFileAtomic, writeJson } from '../io';
+import {
+  createFolder,
+  findFolder,
+  isJsonObject,
+  lockFolder,
+  lockHolders,
+  readJson,
+  unlockFolder,
+  writeFileAtomic,
+  writeJson,
+} from '../io';
 import type { Evaluation } from './evaluate';
 
 /** One line of metrics.jsonl: a training step, or a validation after one. */
@@ -52,12 +63,17 @@ export class RunFolder {
     this.dir = resolve(dir);
   }
 
-  /** Makes a new run folder; an existing run is not overwritten. Fails before any work if it cannot be written. */
+  /**
+   * Makes a new run folder, of this process until `unlock`. An existing run is not overwritten, but one that ended before
+   * its first checkpoint is replaced. Fails before any work if the folder cannot be written.
+   */
   static async create(dir: string, config: object): Promise<RunFolder> {
     await RunFolder.checkFree(dir);
     const folder = new RunFolder(dir);
     folder.made = await folder.attempt('create', () => createFolder(folder.checkpoints));
+    await folder.lock();
     try {
+      await folder.attempt('create', () => folder.clear());
       await folder.writeConfig(config);
     } catch (error) {
       await folder.discard();
@@ -66,14 +82,21 @@ export class RunFolder {
     return folder;
   }
 
-  /** Requires a folder that holds no run yet, or none. */
+  /** Requires a folder that holds no run that could go on, or none. */
   static async checkFree(dir: string): Promise<void> {
     const folder = new RunFolder(dir);
-    if ((await folder.attempt('create', () => filesIn(folder.dir))).includes('config.json')) {
-      throw new FastWeightsError('IO', `${dir} already holds a run; resume it, or give another folder`, {
-        argument: dir,
-      });
-    }
+    const names = await folder.attempt('create', () => filesIn(folder.dir));
+    if (!names.includes('config.json')) return;
+    const fail = (what: string): never => {
+      throw new FastWeightsError('IO', `${dir} already holds ${what}`, { argument: dir });
+    };
+    const [holder] = await folder.attempt('create', () => lockHolders(folder.dir));
+    if (holder !== undefined) fail(`a run, on which process ${holder} works; give another folder`);
+    const config = names.includes('checkpoints') ? await folder.config().catch(() => null) : null;
+    const parts = ['model', 'data', 'training'];
+    const isRun = isJsonObject(config as never) && parts.every((key) => key in (config as object));
+    if (!isRun) fail('a config.json that is not of a run; give another folder');
+    if ((await folder.listCheckpoints()).length > 0) fail('a run; resume it, or give another folder');
   }
 
   static async open(dir: string): Promise<RunFolder> {
@@ -85,11 +108,36 @@ export class RunFolder {
         argument: dir,
       });
     }
+    if (names.includes('trainer.json')) {
+      const what = 'is one checkpoint of a run, with which text can be written and measured; to go on with the run';
+      throw new FastWeightsError('IO', `${dir} ${what}, give its folder, which holds config.json and checkpoints/`, {
+        argument: dir,
+      });
+    }
     return folder;
+  }
+
+  /** Keeps other processes out. */
+  async lock(): Promise<void> {
+    await this.attempt('lock', () => lockFolder(this.dir));
+  }
+
+  async unlock(): Promise<void> {
+    await this.attempt('unlock', () => unlockFolder(this.dir));
+  }
+
+  /** Deletes what a run left that ended before its first checkpoint. */
+  private async clear(): Promise<void> {
+    const own = /^(config\.json|metrics\.jsonl|report\.html|tokens\.safetensors)(\.tmp-.*)?$/;
+    for (const name of (await readdir(this.dir)).filter((name) => own.test(name))) await rm(join(this.dir, name));
+    for (const name of (await readdir(this.checkpoints)).filter((name) => /\.tmp-/.test(name))) {
+      await rm(join(this.checkpoints, name), { recursive: true, force: true });
+    }
   }
 
   /** Takes back what `create` wrote, for a run that could not begin. */
   async discard(): Promise<void> {
+    await this.unlock();
     for (const path of [this.tokens, join(this.dir, 'config.json')]) await rm(path, { force: true });
     // One that holds something else stays, and so do its parents.
     for (const folder of this.made.reverse()) await rmdir(folder).catch(() => undefined);
@@ -175,7 +223,7 @@ export class RunFolder {
 
   async latest(): Promise<CheckpointInfo> {
     const last = (await this.listCheckpoints()).at(-1);
-    if (!last) throw new FastWeightsError('IO', `${this.dir} holds no checkpoint yet`, { argument: this.dir });
+    if (!last) throw new FastWeightsError('IO', `${this.dir} holds no checkpoint yet: there is nothing to resume or to open; if its run has ended, start it again in the same folder`, { argument: this.dir });
     return last;
   }
 

@@ -187,6 +187,7 @@ export class Trainer {
   private async train(options: TrainOptions): Promise<TrainingResult> {
     const { signal, onMetrics, onValidation } = options;
     const { validateEvery, validationBatches, checkpointEvery, checkpointMinutes } = this.config;
+    await this.options.folder.lock();
     const report = (metrics: Metrics): void => {
       this.options.folder.log(metrics);
       onMetrics?.(metrics);
@@ -248,9 +249,10 @@ export class Trainer {
       throw error;
     } finally {
       pending?.tensor.dispose();
-      await this.options.folder.flush();
       this.secondsBefore = this.seconds;
       this.begun = 0;
+      await this.options.folder.flush();
+      await this.options.folder.unlock();
     }
   }
 

@@ -1,5 +1,6 @@
 // Runs, their folders and checkpoints.
-import { appendFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import '../../lib';
@@ -109,6 +110,48 @@ describe('training', () => {
       expect((await failure(startRun(tinyConfig(), join(dir, 'run')))).message).to.include('already holds a run');
       expect((await failure(resumeRun(join(dir, 'nothing')))).code).to.equal('IO');
       expect((await failure(resumeRun(join(dir, 'run')))).message).to.include('no checkpoint');
+    });
+  });
+
+  it('replaces a run that ended before its first checkpoint, but nothing else that lies in a folder', async () => {
+    await withFolder(async (dir) => {
+      const at = (...names: string[]): string => join(dir, ...names);
+      mkdirSync(at('run', 'checkpoints', 'step-0.tmp-1-00000000'), { recursive: true });
+      writeFileSync(at('run', 'config.json'), JSON.stringify(tinyConfig({ steps: 7 })));
+      writeFileSync(at('run', 'metrics.jsonl'), '{"step":3,"seconds":1,"loss":9}\n');
+      writeFileSync(at('run', 'tokens.safetensors.tmp-1-00000000'), '');
+      expect((await failure(resumeRun(at('run')))).message).to.include('nothing to resume').and.to.include('start it again');
+      const run = await startRun(tinyConfig({ steps: 1 }), at('run'));
+      await losses(run);
+      close(run);
+      expect((await run.folder.metrics()).map(({ step }) => step)).to.eql([1, 1]);
+      expect(readdirSync(at('run')).sort()).to.eql(['checkpoints', 'config.json', 'metrics.jsonl']);
+      expect(readdirSync(at('run', 'checkpoints'))).to.eql(['step-1']);
+      expect((await failure(startRun(tinyConfig(), at('run')))).message).to.include('resume it');
+      const copied = await failure(resumeRun(at('run', 'checkpoints', 'step-1')));
+      expect(copied.message).to.include('is one checkpoint of a run');
+      mkdirSync(at('other', 'checkpoints'), { recursive: true });
+      writeFileSync(at('other', 'config.json'), '{"model_type":"llama"}');
+      expect((await failure(startRun(tinyConfig(), at('other')))).message).to.include('not of a run');
+      expect(readFileSync(at('other', 'config.json'), 'utf8')).to.include('llama');
+    });
+  });
+
+  it('refuses a folder in which another process works, and only while that is alive', async () => {
+    await withFolder(async (dir) => {
+      close(await startRun(tinyConfig({ steps: 1 }), dir));
+      const mine = `lock-${process.pid}`;
+      expect(readdirSync(dir)).to.include(mine);
+      renameSync(join(dir, mine), join(dir, `lock-${process.ppid}`));
+      const held = `process ${process.ppid} works`;
+      expect((await failure(startRun(tinyConfig(), dir))).message).to.include(held);
+      expect((await failure(resumeRun(dir))).message).to.include(held);
+      const { pid } = spawnSync(process.execPath, ['--version']);
+      renameSync(join(dir, `lock-${process.ppid}`), join(dir, `lock-${pid}`));
+      const run = await startRun(tinyConfig({ steps: 1 }), dir);
+      await losses(run);
+      close(run);
+      expect(readdirSync(dir).filter((name) => name.startsWith('lock'))).to.eql([]);
     });
   });
 
