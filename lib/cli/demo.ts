@@ -13,7 +13,7 @@ import { type MemoryRule, RecallNetwork } from './demoNetwork';
 import { type Story, storyReport, storyText, tellStory } from './demoStory';
 import { isAborted, withInterrupt } from './interrupt';
 import { columnsOf, fitParts, screen, wrapText } from './terminal';
-import { addDeviceOptions, chooseDevice, describeDevice, type DeviceOptions, freeFolder, wholeNumber } from './options';
+import { addDeviceOptions, chooseDevice, describeDevice, type DeviceOptions, freeFolder, somePath, wholeNumber } from './options';
 
 interface DemoOptions extends DeviceOptions {
   out?: string;
@@ -49,7 +49,7 @@ interface Contest {
 export function demoCommand(): Command {
   const command = new Command('demo')
     .description('Shows in under two minutes what the delta rule does that a sum of outer products cannot.')
-    .option('--out <dir>', 'where the runs and the report go (default: runs/demo)')
+    .option('--out <dir>', 'where the runs and the report go (default: runs/demo)', somePath)
     .option(
       '--steps <n>',
       `training steps of each model (default: ${NATIVE.steps}; ${SCRIPT.steps} on js)`,
@@ -69,6 +69,7 @@ async function run(options: DemoOptions): Promise<void> {
   const device = chooseDevice(options);
   const scale = device === 'js' ? SCRIPT : NATIVE;
   const out = resolve(options.out ?? freeFolder('runs/demo'));
+  await checkFree(out);
   await withInterrupt(async (signal) => {
     introduce(device);
     const runs = await trainBoth(device, { ...scale, steps: options.steps ?? scale.steps }, out, signal);
@@ -81,6 +82,17 @@ async function run(options: DemoOptions): Promise<void> {
     await stream(runs[0], options.tokens ?? scale.streamed, signal);
     console.log(`\nreport  ${out}/report.html`);
   });
+}
+
+/** A demo cannot be gone on with, and overwrites no report. */
+async function checkFree(out: string): Promise<void> {
+  await RunFolder.checkFree(out);
+  for (const { rule } of CONTESTANTS) {
+    await RunFolder.checkFree(`${out}/${rule}`).catch((cause: unknown) => {
+      const message = `${out} already holds a demo, which cannot be gone on with; give --out another folder`;
+      throw new FastWeightsError('IO', message, { argument: 'out', cause });
+    });
+  }
 }
 
 const INTRODUCTION = `A sequence writes ${TASK.pairs} pairs of a key and a value, and ${TASK.replaced} of them give a key

@@ -19,7 +19,7 @@ import {
 import { type Acts, checkFlags } from './flags';
 import { withInterrupt } from './interrupt';
 import { sequenceProgress, textProgress } from './progress';
-import { addDeviceOptions, addEncodingOption, chooseDevice, type DeviceOptions, wholeNumber } from './options';
+import { addDeviceOptions, addEncodingOption, chooseDevice, type DeviceOptions, somePath, wholeNumber } from './options';
 
 interface EvaluateOptions extends DeviceOptions {
   checkpoint: string;
@@ -46,10 +46,15 @@ const ACTS: Acts<EvaluateOptions, Case> = {
 export function evaluateCommand(): Command {
   const command = new Command('evaluate')
     .description('Measures a checkpoint on the validation data of its run, or on another text.')
-    .requiredOption('--checkpoint <dir>', 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model')
+    .requiredOption(
+      '--checkpoint <dir>',
+      'a run folder (its newest checkpoint), a checkpoint, or a pretrained model',
+      somePath,
+    )
     .option(
       '--text <file>',
       'a text to measure on; characters that the checkpoint does not know are left out and counted',
+      somePath,
     )
     .addOption(new Option('--length <n>', 'tokens per window of that text').argParser(wholeNumber(1)).default(256))
     .addOption(new Option('--batch <n>', 'sequences at a time').argParser(wholeNumber(1)).default(8))

@@ -7,7 +7,7 @@ import { formatCount, formatDuration } from '../viz';
 import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags } from './flags';
 import { isAborted, withInterrupt } from './interrupt';
-import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, wholeNumber } from './options';
+import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, somePath, wholeNumber } from './options';
 
 /** For models that do not say how to draw. */
 const TEMPERATURE = 0.8;
@@ -31,8 +31,7 @@ const ACTS: Acts<GenerateOptions, Case> = {
   temperature: ALL,
   topK: ['drawn'],
   topP: ['drawn'],
-  // Text without chance is repeatable with any seed.
-  seed: ALL,
+  seed: ['drawn'],
   device: ALL,
   threads: ALL,
 };
@@ -40,7 +39,11 @@ const ACTS: Acts<GenerateOptions, Case> = {
 export function generateCommand(): Command {
   const command = new Command('generate')
     .description('Writes text with a trained model, one step at a time in constant memory.')
-    .requiredOption('--checkpoint <dir>', 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model')
+    .requiredOption(
+      '--checkpoint <dir>',
+      'a run folder (its newest checkpoint), a checkpoint, or a pretrained model',
+      somePath,
+    )
     .option(
       '--prompt <text>',
       'the beginning of the text (default: a new line, or the first token where there is none)',

@@ -2,8 +2,9 @@
 import { existsSync } from '../platform';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
-import type { Device } from '../core';
+import { type Device, scope } from '../core';
 import { TEXT_ENCODINGS, type TextEncoding } from '../data';
+import { full, matmul, withPrecision } from '../ops';
 import { UsageError } from './flags';
 
 /** A parser of whole numbers in [min, max]. */
@@ -30,7 +31,16 @@ export function decimal(min = 0, max = Infinity, open = false): (text: string) =
 export function assignments(text: string): Record<string, number> {
   const pairs = text.split(',').map((part) => /^([A-Za-z]\w*)=(\d+)$/.exec(part.trim()));
   if (pairs.some((pair) => !pair)) throw new InvalidArgumentError('It must look like pairs=16,replaced=8.');
+  const names = pairs.map((pair) => pair![1]);
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new InvalidArgumentError(`It gives ${twice} twice.`);
   return Object.fromEntries(pairs.map((pair) => [pair![1], Number(pair![2])]));
+}
+
+/** A parser of paths: an empty one, as an unset variable of a shell leaves it, would be the working folder. */
+export function somePath(text: string): string {
+  if (text.trim() !== '') return text;
+  throw new InvalidArgumentError('It is empty: it must be a path.');
 }
 
 export interface DeviceOptions {
@@ -62,6 +72,17 @@ export function chooseDevice({ device, threads }: DeviceOptions, usual?: Device)
 /** `cpu (AMD EPYC ... (avx512))` */
 export function describeDevice(device: Device): string {
   return `${device} (${devices().find((d) => d.device === device)!.name})`;
+}
+
+/** Whether the device rounds products of matrices in 'medium': 1 + 1 / 4096 is 1 in bfloat16. */
+export function roundsProducts(device: Device): boolean {
+  const n = 64;
+  return scope(() => {
+    const shape = [n, n];
+    const [a, b] = [full(shape, 1 + 1 / 4096, { device }), full(shape, 1, { device })];
+    const product = withPrecision('medium', () => matmul(a, b));
+    return product.dataSync()[0] < n * (1 + 1 / 8192);
+  });
 }
 
 /** `UTF-8`, `utf16le`, `cp1252`: the spellings that people use. */

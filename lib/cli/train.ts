@@ -33,6 +33,8 @@ import {
   describeDevice,
   type DeviceOptions,
   freeFolder,
+  roundsProducts,
+  somePath,
   wholeNumber,
 } from './options';
 import { textProgress } from './progress';
@@ -131,6 +133,7 @@ export function trainCommand(): Command {
     .option(
       '--text <file>',
       'a text; its last tenth is for validation; with --resume, where the text of the run is now',
+      somePath,
     )
     .addOption(
       new Option(
@@ -138,7 +141,7 @@ export function trainCommand(): Command {
         'what a token is (default: characters if there are fewer than 256 different ones)',
       ).choices(['bytes', 'characters']),
     )
-    .option('--tokenizer <dir>', 'a folder with a published tokenizer (tokenizer.json), instead of --tokens')
+    .option('--tokenizer <dir>', 'a folder with a published tokenizer (tokenizer.json), instead of --tokens', somePath)
     .addOption(new Option('--task <name>', 'a built-in task').choices(Object.keys(tasks)))
     .addOption(
       new Option('--task-options <list>', 'settings of the task, for example pairs=16,replaced=8').argParser(
@@ -196,12 +199,13 @@ export function trainCommand(): Command {
         wholeNumber(1),
       ),
     )
-    .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)')
+    .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)', somePath)
     .option(
       '--resume <dir>',
-      'go on with a run that was stopped; its length, --lr, --weight-decay, --clip, the steps between validations and checkpoints, and the device may be given anew',
+      'go on with a run that was stopped; --steps, --minutes, --lr, --weight-decay, --clip, --matmul-precision, --validate-every, --checkpoint-every, --device and --threads may be given anew, and --text where it was moved',
+      somePath,
     )
-    .option('--config <file>', 'repeat a run from its config.json; other options go before what it says')
+    .option('--config <file>', 'repeat a run from its config.json; other options go before what it says', somePath)
     .option('--json', 'print the result as JSON');
   return addDeviceOptions(addEncodingOption(command))
     .addHelpText(
@@ -252,8 +256,15 @@ async function resume(dir: string, options: TrainCommandOptions, watch: Watch): 
   const opened = await reading((onText) => resumeRun(dir, givenTraining(options), { device, text, signal, onText }));
   console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(device)}`);
   for (const note of await resumeNotes(opened, before.training)) console.error(note);
+  notePrecision(opened.config);
   const outcome = await trainRun(opened, watch);
   await finish(resolve(dir), [outcome.report], options, [outcome.json]);
+}
+
+/** A wish for faster products that the device cannot meet. */
+function notePrecision({ device, training: { matmulPrecision } }: RunConfig): void {
+  if (matmulPrecision === 'highest' || roundsProducts(device)) return;
+  console.error(`--matmul-precision ${matmulPrecision}: ${describeDevice(device)} multiplies as exactly as without it`);
 }
 
 async function train(configs: RunConfig[], options: TrainCommandOptions, watch: Watch): Promise<void> {
@@ -261,6 +272,7 @@ async function train(configs: RunConfig[], options: TrainCommandOptions, watch: 
   const out = resolve(options.out ?? folderFor(configs));
   const several = configs.length > 1;
   const folderOf = ({ model }: RunConfig): string => (several ? join(out, model.name) : out);
+  if (several) await RunFolder.checkFree(out);
   if (several) for (const config of configs) await checkStart(config, folderOf(config));
   const reports: ReportRun[] = [];
   const results: object[] = [];
@@ -270,6 +282,7 @@ async function train(configs: RunConfig[], options: TrainCommandOptions, watch: 
     console.error(
       `${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}${config.dtype === 'bfloat16' ? ', bfloat16' : ''}`,
     );
+    notePrecision(config);
     const outcome = await trainRun(opened, watch);
     reports.push(outcome.report);
     results.push(outcome.json);
@@ -318,6 +331,7 @@ async function newConfigs(options: TrainCommandOptions): Promise<RunConfig[]> {
   const data = options.task ? taskOf(options, options.task) : textOf(options, device);
   const training = trainingOf(options);
   const { dtype = 'float32' } = options;
+  checkHeads(options, names);
   return names.map((name) => ({ model: modelOf(name, options, device), data, training, device, dtype }));
 }
 
@@ -336,6 +350,7 @@ async function repeatedConfigs(path: string, options: TrainCommandOptions, comma
       : { ...otherTokens(data, options), ...defined({ sequenceLength }) };
   const sizes = defined({ hiddenSize, numLayers, numHeads });
   const names = options.model === undefined ? [base.model.name] : modelNames(options.model);
+  checkHeads(options, names);
   return names.map((name) => ({
     ...base,
     model: { ...base.model, ...sizes, name } as RunConfig['model'],
@@ -343,6 +358,12 @@ async function repeatedConfigs(path: string, options: TrainCommandOptions, comma
     device,
     dtype: options.dtype ?? dtype,
   }));
+}
+
+function checkHeads({ heads }: TrainCommandOptions, names: readonly ModelName[]): void {
+  const headed = modelFamilies.filter((family) => family.heads).map(({ name }) => name);
+  if (heads === undefined || names.some((name) => headed.includes(name))) return;
+  throw new UsageError(`--heads cannot be given with --model ${names.join(',')}, only with ${headed.join(', ')}`);
 }
 
 function modelNames(list: string): ModelName[] {

@@ -142,10 +142,13 @@ const FAMILIES: { readonly [N in ModelName]: Family<N> } = {
   },
 };
 
-/** The families that `createModel` knows: short name and what it is. */
-export const modelFamilies: readonly { name: ModelName; description: string }[] = Object.entries(FAMILIES).map(
-  ([name, { description }]) => ({ name: name as ModelName, description }),
-);
+/** The families that `createModel` knows: short name, what it is, and whether it has heads. */
+export const modelFamilies: readonly { name: ModelName; description: string; heads: boolean }[] = Object.entries(
+  FAMILIES,
+).map(([name, { description, modelType }]) => {
+  const keys = KEYS[modelType];
+  return { name: name as ModelName, description, heads: 'numHeads' in keys || 'numAttentionHeads' in keys };
+});
 
 /** A model of a family with new weights, in the layout of its published checkpoints. */
 export function createModel<N extends ModelName>(name: N, options: CreateOptions<N>): CausalLM {

@@ -109,11 +109,15 @@ export async function resumeRun(
 }
 
 async function reopen(folder: RunFolder, training: Partial<TrainingConfig>, options: ResumeOptions): Promise<Run> {
-  const before = checkRunConfig(await folder.config(), `${folder.dir}/config.json`, training);
+  const found = await folder.config();
+  const { training: own } = checkRunConfig(found, `${folder.dir}/config.json`);
+  const before = checkRunConfig(found, `${folder.dir}/config.json`, training);
   const { device = before.device, text, ...reading } = options;
   const config = { ...before, device, data: moved(before.data, text) };
   const checkpoint = (await folder.latest()).dir;
-  checkLength(training, await readTrainerState(checkpoint));
+  const state = await readTrainerState(checkpoint);
+  checkLength(training, state);
+  checkActs(training, before.training, own, state);
   const tokenizer = 'task' in config.data ? undefined : await loadTokenizer(checkpoint);
   const prepared = await withRemedy(MOVED, prepareData(config.data, config.training.seed, { ...reading, tokenizer }));
   const model = await AutoModelForCausalLM.fromPretrained(checkpoint, { device, dtype: config.dtype });
@@ -145,4 +149,23 @@ function checkLength({ steps, minutes }: Partial<TrainingConfig>, { step, second
   };
   if (typeof steps === 'number' && steps < step) fail('steps', `${step}`, steps);
   if (typeof minutes === 'number' && minutes * 60 < seconds) fail('minutes', (seconds / 60).toPrecision(3), minutes);
+}
+
+/** Settings of steps do nothing in a run that has none left, and neither does a length that changes nothing of that. */
+function checkActs(
+  given: Partial<TrainingConfig>,
+  now: TrainingConfig,
+  before: TrainingConfig,
+  state: TrainerState,
+): void {
+  if (!isReached(now, state)) return;
+  const idle = Object.keys(given).filter((name) => isReached(before, state) || (name !== 'steps' && name !== 'minutes'));
+  if (idle.length === 0) return;
+  const name = idle[0] as keyof TrainingConfig;
+  const expected = 'left out, or given with a larger length: the run has reached its own, and no step would follow';
+  throw argumentError('INVALID_ARGUMENT', 'resumeRun', name, expected, String(given[name]));
+}
+
+function isReached({ steps, minutes }: TrainingConfig, { step, seconds }: TrainerState): boolean {
+  return (steps !== null && step >= steps) || (minutes !== null && seconds >= minutes * 60);
 }

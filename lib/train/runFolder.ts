@@ -86,10 +86,13 @@ export class RunFolder {
   static async checkFree(dir: string): Promise<void> {
     const folder = new RunFolder(dir);
     const names = await folder.attempt('create', () => filesIn(folder.dir));
-    if (!names.includes('config.json')) return;
     const fail = (what: string): never => {
       throw new FastWeightsError('IO', `${dir} already holds ${what}`, { argument: dir });
     };
+    if (!names.includes('config.json')) {
+      if (names.includes('report.html')) fail('a report; give another folder');
+      return;
+    }
     const [holder] = await folder.attempt('create', () => lockHolders(folder.dir));
     if (holder !== undefined) fail(`a run, on which process ${holder} works; give another folder`);
     const config = names.includes('checkpoints') ? await folder.config().catch(() => null) : null;

@@ -369,10 +369,10 @@ export class Trainer {
     this.reserve = Math.min(VALIDATION_SHARE * minutes * 60, whole);
   }
 
-  /** For the last validation. */
+  /** For the last validation: its share of the budget in any case, for the reserve is but an estimate. */
   private get secondsLeft(): number {
     const { minutes } = this.config;
-    return minutes === null ? Infinity : Math.max(this.reserve, minutes * 60 - this.seconds);
+    return minutes === null ? Infinity : Math.max(VALIDATION_SHARE * minutes * 60, minutes * 60 - this.seconds);
   }
 
   private async validate(limits: EvaluateOptions): Promise<Metrics> {

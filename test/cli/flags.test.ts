@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Command } from 'commander';
 import '../../lib';
+import { demoCommand } from '../../lib/cli/demo';
 import { evaluateCommand } from '../../lib/cli/evaluate';
 import { UsageError } from '../../lib/cli/flags';
 import { generateCommand } from '../../lib/cli/generate';
 import { trainCommand } from '../../lib/cli/train';
+import { resumeRun } from '../../lib/train';
 import { tinyConfig, withFolder } from '../train/support';
 import { run } from './run';
 
@@ -53,13 +55,39 @@ describe('flags', function () {
       expect(await refusal(trainCommand(), ['--task', 'parity', '--model', 'kda,kda'])).to.include('twice');
       const evaluated = await refusal(evaluateCommand(), ['--checkpoint', 'x', '--length', '8']);
       expect(evaluated).to.equal('--length cannot be given without --text, only with --text');
-      for (const flag of ['--top-k', '--top-p']) {
+      for (const [given, names] of [
+        ['--task parity --model lstm', 'lstm'],
+        [`--config ${config} --model lstm`, 'lstm'],
+      ]) {
+        const message = await refusal(trainCommand(), `${given} --heads 2`.split(' '));
+        expect(message).to.match(new RegExp(`^--heads cannot be given with --model ${names}, only with .*deltanet`));
+      }
+      for (const flag of ['--top-k', '--top-p', '--seed']) {
         const greedy = ['--checkpoint', 'x', '--temperature', '0', flag, '1'];
         expect(await refusal(generateCommand(), greedy)).to.include(`${flag} cannot be given with --temperature 0`);
       }
       const onJs = await run('train', '--task', 'parity', '--device', 'js', '--threads', '2');
       expect(onJs).to.include({ code: 2, err: 'error: --threads cannot be given on js, only on the cpu device\n' });
     });
+  });
+
+  it('that are empty paths or give a setting twice are refused in every command', async () => {
+    const cases = [
+      ...['--text', '--tokenizer', '--out', '--resume', '--config'].map((flag) => [trainCommand(), flag] as const),
+      ...['--checkpoint', '--text'].map((flag) => [evaluateCommand(), flag] as const),
+      [generateCommand(), '--checkpoint'] as const,
+      [demoCommand(), '--out'] as const,
+    ];
+    const message = async (command: Command, args: string[]): Promise<string> => {
+      const quiet = command.exitOverride().configureOutput({ writeErr: () => undefined });
+      return quiet.parseAsync(args, { from: 'user' }).then(
+        () => 'nothing',
+        (error: Error) => error.message,
+      );
+    };
+    for (const [command, flag] of cases) expect(await message(command, [flag, ''])).to.match(/It is empty/);
+    const twice = await message(trainCommand(), ['--task', 'parity', '--task-options', 'pairs=16,pairs=3']);
+    expect(twice).to.include('gives pairs twice');
   });
 
   it('go before a config.json and a resumed run, which say so, with what they do to the schedule', async () => {
@@ -75,7 +103,7 @@ describe('flags', function () {
           ...['train', '--config', join(at('a'), 'config.json'), '--lr', '5e-3', '--layers', '2', '--model', 'kda,gla'],
           ...['--task-options', 'length=5', '--steps', '2', '--clip', 'none', '--out', at('b')],
         ),
-        run('train', '--resume', at('a'), '--steps', '6', '--lr', '1e-3'),
+        run('train', '--resume', at('a'), '--steps', '6', '--lr', '1e-3', '--matmul-precision', 'medium'),
       ]);
       expect(repeated.code, repeated.err).to.equal(0);
       for (const name of ['kda', 'gla']) {
@@ -93,20 +121,35 @@ describe('flags', function () {
       }
       expect(resumed.code, resumed.err).to.equal(0);
       expect(settings('a')).to.deep.nested.include({ 'training.learningRate': 1e-3, 'training.steps': 6 });
+      expect(resumed.err).to.match(/--matmul-precision medium: js .* multiplies as exactly as without it/);
       expect(resumed.err).to.match(
         /cosine .* of 6 steps in all: it goes on at \S+ \(it was \S+ in step 4\) and ends at 0/,
       );
-      const [finished, shorter, outer, written] = await Promise.all([
+      const [finished, outer, written, compared, shown] = await Promise.all([
         run('train', '--resume', at('a')),
-        run('train', '--resume', at('a'), '--steps', '3'),
         run('train', '--resume', at('b')),
         run('generate', '--checkpoint', at('b')),
+        run(...task, '--model', 'kda,gla', '--out', at('a')),
+        run('demo', '--out', at('a')),
       ]);
+      const report = readFileSync(join(at('a'), 'report.html'), 'utf8');
+      for (const { code, err } of [compared, shown]) {
+        expect(code).to.equal(1);
+        expect(err).to.include(`${at('a')} already holds a run`);
+      }
+      expect(report).to.include('deltanet on copy');
+      const idle = { learningRate: 1e-4, clip: 2, checkpointEvery: 9, minutes: 5, steps: 6 };
+      for (const [name, value] of Object.entries(idle)) {
+        const refused = await resumeRun(at('a'), { [name]: value }).catch((error: Error) => error.message);
+        expect(refused).to.match(new RegExp(`${name} must be left out, or given with a larger length`));
+      }
+
       expect(finished.code, finished.err).to.equal(0);
       expect(finished.err).to.include('its length of 6 steps is reached');
+      const shorter = await run('train', '--resume', at('a'), '--steps', '3');
       expect(shorter.code).to.equal(1);
       expect(shorter.err).to.include('steps must be at least the 6 that are done, got 3');
-      expect(settings('a')).to.deep.nested.include({ 'training.steps': 6 });
+      expect(settings('a')).to.deep.nested.include({ 'training.steps': 6, 'training.learningRate': 1e-3 });
       for (const { code, err } of [outer, written]) {
         expect(code).to.equal(1);
         expect(err)
