@@ -95,14 +95,30 @@ function fastestDevice(): Device {
 
 function deviceFromEnvironment(): Device | undefined {
   const value = environment('FAST_WEIGHTS_DEVICE');
+  const card = environment('FAST_WEIGHTS_CUDA_DEVICE');
+  if (!value && !card) return undefined;
   // Who names a card wants one.
-  if (!value) return environment('FAST_WEIGHTS_CUDA_DEVICE') ? getBackend('cuda').device : undefined;
+  if (card && (!value || value === 'cuda')) return deviceOfCard(card);
   const device = DEVICES.find((known) => known === value);
   if (!device) {
     const expected = DEVICES.map((known) => `'${known}'`).join(' | ');
     throw argumentError('INVALID_ARGUMENT', 'environment', 'FAST_WEIGHTS_DEVICE', expected, JSON.stringify(value));
   }
   return getBackend(device).device;
+}
+
+function deviceOfCard(card: string): Device {
+  const name = 'FAST_WEIGHTS_CUDA_DEVICE';
+  if (!/^\d+$/.test(card)) {
+    throw argumentError('INVALID_ARGUMENT', 'environment', name, 'the number of a card', JSON.stringify(card));
+  }
+  const backend = find('cuda');
+  if (backend) return backend.device;
+  throw new FastWeightsError('DEVICE', `${name}=${card} asks for a card that cannot be used (${reasonFor('cuda')})`, {
+    argument: name,
+    expected: 'the number of a card',
+    found: card,
+  });
 }
 
 export function setDefaultDevice(device: Device): void {

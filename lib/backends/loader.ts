@@ -85,7 +85,8 @@ export function buildCommand(): string {
   const root = packageFolder();
   if (!root?.split(sep).includes('node_modules')) return '`npm run build:native`';
   const script = join(root, 'scripts', 'build-native.mjs');
-  return `\`npm install --no-save node-gyp@12 node-addon-api@8 && node ${script}\``;
+  const quoted = /\s/.test(script) ? `"${script}"` : script;
+  return `\`npm install --no-save node-gyp@12 node-addon-api@8 && node ${quoted}\``;
 }
 
 function openPrebuild(): CpuBackend {

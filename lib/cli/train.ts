@@ -162,7 +162,7 @@ export function trainCommand(): Command {
     .addOption(
       number(
         '--minutes <x>',
-        `budget of the whole run (default: ${TEXT_MINUTES} for text without --steps)`,
+        `budget of training and validation, in which reading the text does not count (default: ${TEXT_MINUTES} for text without --steps)`,
         decimal(0, Infinity, true),
       ),
     )

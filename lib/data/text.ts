@@ -1,5 +1,13 @@
 // A text as a data set: windows at random positions to train on, consecutive windows of its end to validate on.
-import { argumentError, checkInteger, checkNumber, checkOptions, describe, type OptionNames } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describe,
+  type FastWeightsError,
+  type OptionNames,
+} from '../core';
 import { byteTokenizer, characterTokenizer, type Tokenizer } from '../io';
 import {
   type Batch,
@@ -114,16 +122,12 @@ export function* surveyFor(
     const expected = "left out where tokens are 'bytes', which are taken as they are";
     throw argumentError('INVALID_ARGUMENT', where, 'encoding', expected, describe(encoding));
   }
-  if (source.size === 0)
-    throw argumentError(
-      'INVALID_ARGUMENT',
-      where,
-      'text',
-      'not empty',
-      source.path === undefined ? '""' : `${source.path} of 0 bytes`,
-    );
+  const empty = (found: string): FastWeightsError =>
+    argumentError('INVALID_ARGUMENT', where, 'text', 'not empty', found);
+  if (source.size === 0) throw empty(source.path === undefined ? '""' : `${source.path} of 0 bytes`);
   const found = yield* survey(source, choice === 'characters' || choice === 'auto');
   const { characters, length } = found;
+  if (length === 0) throw empty(`${source.path ?? 'a text'} that holds only a byte order mark`);
   // The bytes of other encodings would never decode.
   const useBytes = choice === 'bytes' || (choice === 'auto' && source.isUtf8 && characters!.length >= MANY_CHARACTERS);
   if (useBytes) return { ...found, tokenizer: byteTokenizer(), expected: source.size };
@@ -166,7 +170,9 @@ export function windowsOf<Tokens extends TokenSequence>(
       ...(fraction < 1 ? [`a window of ${T + 1} training tokens`] : []),
       ...(fraction > 0 ? ['2 validation tokens'] : []),
     ];
-    const found = `${training.length} training and ${validation.length} validation tokens`;
+    const lost = [...(skipped?.values() ?? [])].reduce((sum, often) => sum + often, 0);
+    const without = lost === 0 ? '' : ` (left out were ${lost} characters that have no token)`;
+    const found = `${training.length} training and ${validation.length} validation tokens${without}`;
     throw argumentError('INVALID_ARGUMENT', where, 'text', `long enough for ${windows.join(' and ')}`, found);
   }
   const windowCount = Math.max(0, Math.ceil((validation.length - 1) / T));

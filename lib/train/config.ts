@@ -18,7 +18,10 @@ import { type OptionsOf, type TaskName, tasks, TEXT_ENCODINGS, type TextEncoding
 export interface TrainingConfig {
   /** Optimiser steps; null with `minutes`: as many as fit. */
   steps: number | null;
-  /** Budget of the whole run, the final validation included; the schedule follows steps or time, whichever is further. */
+  /**
+   * Budget of training and of every validation, the last included; not of reading the data. The schedule follows steps or
+   * time, whichever is further.
+   */
   minutes: number | null;
   /** Sequences in a batch. */
   batchSize: number;

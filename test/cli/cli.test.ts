@@ -238,6 +238,9 @@ describe('the command line', function () {
         .to.include('Asked at the end')
         .and.to.include('Every key, asked before and after')
         .and.to.include('data:image/png');
+      const again = await run('demo', '--steps', '5', '--tokens', '500', '--out', dir);
+      expect(again.code).to.equal(1);
+      expect(again.err).to.include('already holds a report').and.to.not.include('resume');
     });
   });
 });

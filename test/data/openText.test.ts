@@ -159,6 +159,15 @@ describe('texts of any size', () => {
       expect(error.message).to.include(`'\\u{200b}' U+200B at line 70003, column 3`).and.to.include(at('odd'));
       expect(error.argument).to.equal('text');
     }
+    writeFileSync(at('marked'), '\ufeff');
+    writeFileSync(at('foreign'), 'éé\u0444');
+    for (const [name, message] of [
+      ['marked', /must be not empty, got .*marked that holds only a byte order mark/],
+      ['foreign', /0 validation tokens \(left out were 3 characters that have no token\)/],
+    ] as const) {
+      const options = { path: at(name), tokenizer: name === 'marked' ? 'characters' : tokenizer, skipUnknown: true } as const;
+      expect(() => textDataset(options)).to.throw(message);
+    }
     const skipping = { path, tokenizer, skipUnknown: true, validationFraction: 0, sequenceLength: 4 };
     const expected = textDataset({
       text: `${'x\n'.repeat(70_000)}${head}  `,

@@ -114,6 +114,17 @@ describe('wishes of the environment', function () {
     expect(stdout).to.not.include('✗');
   });
 
+  it('doctor names the variable of a card that there is not', async () => {
+    for (const [card, message] of [
+      ['99', /✗ FAST_WEIGHTS_CUDA_DEVICE=99 asks for a card that cannot be used \(/],
+      ['x', /✗ .*FAST_WEIGHTS_CUDA_DEVICE must be the number of a card, got "x"/],
+    ] as const) {
+      const { code, stdout } = await doctor({ FAST_WEIGHTS_CUDA_DEVICE: card });
+      expect(code).to.equal(1);
+      expect(stdout).to.match(message).and.to.include('unset FAST_WEIGHTS_CUDA_DEVICE').and.to.not.include('DEVICE for');
+    }
+  });
+
   it('doctor names the default device and the variables that change anything, and nothing that is not published', async () => {
     const set = { FAST_WEIGHTS_DEVICE: 'js', CUDA_VISIBLE_DEVICES: '', FAST_WEIGHTS_IAS: 'avx2', NO_COLOR: '1' };
     const { stdout } = await doctor(set);
