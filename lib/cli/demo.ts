@@ -13,7 +13,15 @@ import { type MemoryRule, RecallNetwork } from './demoNetwork';
 import { type Story, storyReport, storyText, tellStory } from './demoStory';
 import { isAborted, withInterrupt } from './interrupt';
 import { columnsOf, fitParts, screen, wrapText } from './terminal';
-import { addDeviceOptions, chooseDevice, describeDevice, type DeviceOptions, freeFolder, somePath, wholeNumber } from './options';
+import {
+  addDeviceOptions,
+  chooseDevice,
+  describeDevice,
+  type DeviceOptions,
+  freeFolder,
+  somePath,
+  wholeNumber,
+} from './options';
 
 interface DemoOptions extends DeviceOptions {
   out?: string;

@@ -19,7 +19,14 @@ import {
 import { type Acts, checkFlags } from './flags';
 import { withInterrupt } from './interrupt';
 import { sequenceProgress, textProgress } from './progress';
-import { addDeviceOptions, addEncodingOption, chooseDevice, type DeviceOptions, somePath, wholeNumber } from './options';
+import {
+  addDeviceOptions,
+  addEncodingOption,
+  chooseDevice,
+  type DeviceOptions,
+  somePath,
+  wholeNumber,
+} from './options';
 
 interface EvaluateOptions extends DeviceOptions {
   checkpoint: string;

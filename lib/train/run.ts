@@ -159,7 +159,9 @@ function checkActs(
   state: TrainerState,
 ): void {
   if (!isReached(now, state)) return;
-  const idle = Object.keys(given).filter((name) => isReached(before, state) || (name !== 'steps' && name !== 'minutes'));
+  const idle = Object.keys(given).filter(
+    (name) => isReached(before, state) || (name !== 'steps' && name !== 'minutes'),
+  );
   if (idle.length === 0) return;
   const name = idle[0] as keyof TrainingConfig;
   const expected = 'left out, or given with a larger length: the run has reached its own, and no step would follow';

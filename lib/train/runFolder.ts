@@ -226,7 +226,12 @@ export class RunFolder {
 
   async latest(): Promise<CheckpointInfo> {
     const last = (await this.listCheckpoints()).at(-1);
-    if (!last) throw new FastWeightsError('IO', `${this.dir} holds no checkpoint yet: there is nothing to resume or to open; if its run has ended, start it again in the same folder`, { argument: this.dir });
+    if (!last)
+      throw new FastWeightsError(
+        'IO',
+        `${this.dir} holds no checkpoint yet: there is nothing to resume or to open; if its run has ended, start it again in the same folder`,
+        { argument: this.dir },
+      );
     return last;
   }
 

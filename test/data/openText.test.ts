@@ -165,7 +165,11 @@ describe('texts of any size', () => {
       ['marked', /must be not empty, got .*marked that holds only a byte order mark/],
       ['foreign', /0 validation tokens \(left out were 3 characters that have no token\)/],
     ] as const) {
-      const options = { path: at(name), tokenizer: name === 'marked' ? 'characters' : tokenizer, skipUnknown: true } as const;
+      const options = {
+        path: at(name),
+        tokenizer: name === 'marked' ? 'characters' : tokenizer,
+        skipUnknown: true,
+      } as const;
       expect(() => textDataset(options)).to.throw(message);
     }
     const skipping = { path, tokenizer, skipUnknown: true, validationFraction: 0, sequenceLength: 4 };

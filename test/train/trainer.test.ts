@@ -120,7 +120,9 @@ describe('training', () => {
       writeFileSync(at('run', 'config.json'), JSON.stringify(tinyConfig({ steps: 7 })));
       writeFileSync(at('run', 'metrics.jsonl'), '{"step":3,"seconds":1,"loss":9}\n');
       writeFileSync(at('run', 'tokens.safetensors.tmp-1-00000000'), '');
-      expect((await failure(resumeRun(at('run')))).message).to.include('nothing to resume').and.to.include('start it again');
+      expect((await failure(resumeRun(at('run')))).message)
+        .to.include('nothing to resume')
+        .and.to.include('start it again');
       const run = await startRun(tinyConfig({ steps: 1 }), at('run'));
       await losses(run);
       close(run);

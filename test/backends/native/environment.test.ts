@@ -121,7 +121,10 @@ describe('wishes of the environment', function () {
     ] as const) {
       const { code, stdout } = await doctor({ FAST_WEIGHTS_CUDA_DEVICE: card });
       expect(code).to.equal(1);
-      expect(stdout).to.match(message).and.to.include('unset FAST_WEIGHTS_CUDA_DEVICE').and.to.not.include('DEVICE for');
+      expect(stdout)
+        .to.match(message)
+        .and.to.include('unset FAST_WEIGHTS_CUDA_DEVICE')
+        .and.to.not.include('DEVICE for');
     }
   });
 
