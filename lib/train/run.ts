@@ -110,14 +110,15 @@ export async function resumeRun(
 
 async function reopen(folder: RunFolder, training: Partial<TrainingConfig>, options: ResumeOptions): Promise<Run> {
   const found = await folder.config();
-  const { training: own } = checkRunConfig(found, `${folder.dir}/config.json`);
   const before = checkRunConfig(found, `${folder.dir}/config.json`, training);
+  // Of which other settings may be refused by now, and given anew.
+  const { steps = null, minutes = null } = (found as { training: Partial<TrainingConfig> }).training;
   const { device = before.device, text, ...reading } = options;
   const config = { ...before, device, data: moved(before.data, text) };
   const checkpoint = (await folder.latest()).dir;
   const state = await readTrainerState(checkpoint);
   checkLength(training, state);
-  checkActs(training, before.training, own, state);
+  checkActs(training, before.training, { steps, minutes }, state);
   const tokenizer = 'task' in config.data ? undefined : await loadTokenizer(checkpoint);
   const prepared = await withRemedy(MOVED, prepareData(config.data, config.training.seed, { ...reading, tokenizer }));
   const model = await AutoModelForCausalLM.fromPretrained(checkpoint, { device, dtype: config.dtype });
@@ -151,13 +152,10 @@ function checkLength({ steps, minutes }: Partial<TrainingConfig>, { step, second
   if (typeof minutes === 'number' && minutes * 60 < seconds) fail('minutes', (seconds / 60).toPrecision(3), minutes);
 }
 
+type Length = Pick<TrainingConfig, 'steps' | 'minutes'>;
+
 /** Settings of steps do nothing in a run that has none left, and neither does a length that changes nothing of that. */
-function checkActs(
-  given: Partial<TrainingConfig>,
-  now: TrainingConfig,
-  before: TrainingConfig,
-  state: TrainerState,
-): void {
+function checkActs(given: Partial<TrainingConfig>, now: TrainingConfig, before: Length, state: TrainerState): void {
   if (!isReached(now, state)) return;
   const idle = Object.keys(given).filter(
     (name) => isReached(before, state) || (name !== 'steps' && name !== 'minutes'),
@@ -168,6 +166,6 @@ function checkActs(
   throw argumentError('INVALID_ARGUMENT', 'resumeRun', name, expected, String(given[name]));
 }
 
-function isReached({ steps, minutes }: TrainingConfig, { step, seconds }: TrainerState): boolean {
+function isReached({ steps, minutes }: Length, { step, seconds }: TrainerState): boolean {
   return (steps !== null && step >= steps) || (minutes !== null && seconds >= minutes * 60);
 }
