@@ -181,7 +181,8 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   /**
    * Continues one sequence token by token; without options as the folder's generation_config.json says. As with the
-   * `generate` of a session everything is settled by the call.
+   * `generate` of a session everything is settled by the call; what is wrong with its arguments is thrown by the first
+   * `next`.
    */
   generate(ids: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
     const session = this.createSession();
@@ -189,7 +190,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
       return thenDispose(session, session.generate(ids, options));
     } catch (error) {
       session.dispose();
-      throw error;
+      return refusing(error);
     }
   }
 
@@ -202,6 +203,11 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     checkIndices('forward', argument, ids, this.lm_head.weight);
     if (ids.ndim !== 2) throw argumentError('SHAPE', 'forward', argument, '[B, T]', formatShape(ids.shape));
   }
+}
+
+ 
+async function* refusing(error: unknown): AsyncGenerator<GeneratedToken, void, undefined> {
+  throw error;
 }
 
 /** The tokens of a session that nothing else goes on with. */

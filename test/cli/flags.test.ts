@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Command } from 'commander';
 import '../../lib';
+import { defaultDevice, setDefaultDevice } from '../../lib/backends';
 import { demoCommand } from '../../lib/cli/demo';
 import { evaluateCommand } from '../../lib/cli/evaluate';
 import { UsageError } from '../../lib/cli/flags';
@@ -30,6 +31,10 @@ async function refusal(command: Command, args: string[]): Promise<string> {
 
 describe('flags', function () {
   this.timeout(120_000);
+
+  // Commands that run in this process choose its default device.
+  const device = defaultDevice();
+  after(() => setDefaultDevice(device));
 
   it('are refused by name where they would do nothing', async () => {
     await withFolder(async (dir) => {

@@ -161,8 +161,8 @@ for (const device of available) {
       const begin = () => [model, model.createSession()].map((each) => each.generate([1, 2], draw));
       const [a, b] = [fw.withSeed(7, begin), fw.withSeed(7, begin)];
       for (const [i, tokens] of a.entries()) expect(await ids(tokens)).to.deep.equal(await ids(b[i]));
-      expectError('INVALID_ARGUMENT', /at least one token/, () => model.generate([]));
-      expectError('INVALID_ARGUMENT', /topP/, () => model.generate([1], { topP: 2 }));
+      await expectRejection('INVALID_ARGUMENT', /at least one token/, model.generate([]).next());
+      await expectRejection('INVALID_ARGUMENT', /topP/, model.generate([1], { topP: 2 }).next());
       const options: fw.GenerateOptions = { maxNewTokens: 2 };
       const tokens = model.generate([1, 2, 3], options);
       options.maxNewTokens = 5;
