@@ -205,7 +205,6 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 }
 
- 
 async function* refusing(error: unknown): AsyncGenerator<GeneratedToken, void, undefined> {
   throw error;
 }
