@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import * as fw from '../../lib';
 import { runSource } from '../support/child';
 import { expectRejection } from '../support/errors';
-import { temporaryFolder } from '../io/folder';
+import { temporaryFolder } from './folder';
 import { collectGarbage } from '../support/garbage';
 
 const available = fw.devices().flatMap(({ device, available }) => (available ? [device] : []));
