@@ -279,12 +279,15 @@ for (const device of ['cpu', 'js'] as const) {
         fw.noGrad(() => (u.grad = u.mul(0).add(7)));
         let fails = false;
         const loss = (): fw.Tensor => {
-          const inner = fw.checkpoint((a) => fw.checkpoint((b) => b.mul(u), a).mul(w), x);
-          const last = fw.checkpoint((a) => {
+          // The oldest node: when it throws, the others have given u and w theirs.
+          const start = fw.checkpoint((a) => {
             if (fails) throw new Error('no');
             return a.mul(1);
-          }, u.mul(w));
-          return inner.mul(last).sum();
+          }, x);
+          return fw
+            .checkpoint((a) => fw.checkpoint((b) => b.mul(u), a).mul(w), start)
+            .mul(u.mul(w))
+            .sum();
         };
         const y = loss();
         fails = true;
