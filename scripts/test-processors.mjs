@@ -40,7 +40,7 @@ const x86 = (model) => ({
 const PROCESSORS = {
   neon: { ...ARM, instructionSet: 'neon', folders: EVERYTHING },
   nehalem: { ...x86('Nehalem'), instructionSet: 'portable', folders: KERNELS },
-  haswell: { ...x86('Haswell'), instructionSet: 'avx2', folders: KERNELS },
+  haswell: { ...x86('Haswell-noTSX,-pcid,-invpcid,-tsc-deadline,-x2apic'), instructionSet: 'avx2', folders: KERNELS },
 };
 
 /** Runs a command; its output when it fails, undefined when it does not. */
