@@ -8,7 +8,7 @@ export interface Backend extends DeviceMemory {
   readonly kernels: KernelTable;
   /** Whether the plain token loop is the faster way through a sequence here. */
   readonly prefersTokenLoop: boolean;
-  /** Dtypes that kernels compute in; others are storage formats and get widened to float32 first. */
+  /** Dtypes that kernels compute in; others are storage formats and go through float32. */
   readonly computes: readonly DType[];
   setNumThreads(n: number): void;
   /**

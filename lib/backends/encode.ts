@@ -76,18 +76,18 @@ function refuseDevice(t: Tensor, { device }: DeviceMemory): never {
 }
 
 /** Elements of bfloat16 are half of what most kernels of the CPU expect. */
-function requireWide(t: Tensor | null): void {
+function refuseBfloat16In(t: Tensor | null): void {
   if (t !== null && t.storage.dtype === 'bfloat16') refuseBfloat16();
 }
 
-function wideBuffer(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
-  requireWide(t);
+function floatBuffer(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
+  refuseBfloat16In(t);
   buffer(command, at, t, memory);
 }
 
 /** An operand whose strides are arguments of their own. */
-function widePlace(command: Float64Array, at: number, t: Tensor, memory: DeviceMemory): void {
-  requireWide(t);
+function floatPlace(command: Float64Array, at: number, t: Tensor, memory: DeviceMemory): void {
+  refuseBfloat16In(t);
   place(command, at, t, memory);
 }
 
@@ -126,13 +126,13 @@ function stepHeads(command: Float64Array, at: number, t: Tensor | null, memory: 
   headsAt(command, at, t, memory, 1);
 }
 
-function wideHeads(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
-  requireWide(t);
+function floatHeads(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
+  refuseBfloat16In(t);
   headsAt(command, at, t, memory, 2);
 }
 
-function wideStepHeads(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
-  requireWide(t);
+function floatStepHeads(command: Float64Array, at: number, t: Tensor | null, memory: DeviceMemory): void {
+  refuseBfloat16In(t);
   headsAt(command, at, t, memory, 1);
 }
 
@@ -160,8 +160,8 @@ function list(command: Float64Array, at: number, tensors: readonly Tensor[], mem
   return at;
 }
 
-function wideList(command: Float64Array, at: number, tensors: readonly Tensor[], memory: DeviceMemory): number {
-  tensors.forEach(requireWide);
+function floatList(command: Float64Array, at: number, tensors: readonly Tensor[], memory: DeviceMemory): number {
+  tensors.forEach(refuseBfloat16In);
   return list(command, at, tensors, memory);
 }
 
@@ -190,21 +190,21 @@ function refuseValue(value: unknown): never {
 
 const WRITERS = {
   buffer,
-  wideBuffer,
+  floatBuffer,
   place,
-  widePlace,
+  floatPlace,
   heads,
-  wideHeads,
+  floatHeads,
   stepHeads,
-  wideStepHeads,
+  floatStepHeads,
   list,
-  wideList,
+  floatList,
   dims,
   number,
 };
 
 /** Kernels that know elements of 16 bits on every device. */
-const NARROW_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy'];
+const BFLOAT16_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy'];
 
 /** Operands whose strides are arguments of their own. */
 const STRIDED: Partial<Record<KernelName, readonly string[]>> = {
@@ -213,43 +213,54 @@ const STRIDED: Partial<Record<KernelName, readonly string[]>> = {
   matmul: ['a', 'b', 'c'],
 };
 
-function writerOf(kernel: KernelName, field: string, kind: FieldKind, deviceIsNarrow: boolean): keyof typeof WRITERS {
-  const narrow = deviceIsNarrow || NARROW_KERNELS.includes(kernel);
+function writerOf(
+  kernel: KernelName,
+  field: string,
+  kind: FieldKind,
+  deviceTakesBfloat16: boolean,
+): keyof typeof WRITERS {
+  const takesBfloat16 = deviceTakesBfloat16 || BFLOAT16_KERNELS.includes(kernel);
   switch (kind) {
     case 'heads':
     case 'heads?':
-      return kernel === 'recurrenceStep' ? (narrow ? 'stepHeads' : 'wideStepHeads') : narrow ? 'heads' : 'wideHeads';
+      return kernel === 'recurrenceStep'
+        ? takesBfloat16
+          ? 'stepHeads'
+          : 'floatStepHeads'
+        : takesBfloat16
+          ? 'heads'
+          : 'floatHeads';
     case 'list':
     case 'inoutList':
-      return narrow ? 'list' : 'wideList';
+      return takesBfloat16 ? 'list' : 'floatList';
     case 'dims':
       return kind;
     case 'int':
     case 'float':
       return 'number';
     default:
-      if (STRIDED[kernel]?.includes(field)) return narrow ? 'place' : 'widePlace';
-      return narrow ? 'buffer' : 'wideBuffer';
+      if (STRIDED[kernel]?.includes(field)) return takesBfloat16 ? 'place' : 'floatPlace';
+      return takesBfloat16 ? 'buffer' : 'floatBuffer';
   }
 }
 
 /**
  * A function of its own for each kernel, compiled from the table: straight-line code in which every property is read
  * at one place. A loop over field names that all kernels share would look every property up by name, which takes
- * longer than all the rest of a small call. It takes tensors of `memory` only and, unless the device is `narrow`, refuses
+ * longer than all the rest of a small call. It takes tensors of `memory` only and, unless the device is `takesBfloat16`, refuses
  * bfloat16.
  */
 export function compileEncoder(
   kernel: KernelName,
   command: Float64Array,
   memory: DeviceMemory,
-  narrow = false,
+  takesBfloat16 = false,
 ): Encoder {
   // Places are known beforehand until the first list.
   let [base, at] = ['', 0];
   const lines: string[] = ['let end;'];
   for (const [field, kind] of Object.entries<FieldKind>(KERNELS[kernel])) {
-    const writer = writerOf(kernel, field, kind, narrow);
+    const writer = writerOf(kernel, field, kind, takesBfloat16);
     const where = kind === 'dims' || kind === 'int' || kind === 'float' ? '' : ', memory';
     const call = `${writer}(command, ${base}${at}, args.${field}${where});`;
     if (kind === 'list' || kind === 'inoutList') {

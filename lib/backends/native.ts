@@ -106,9 +106,9 @@ function backendError(what: string, error: unknown): FastWeightsError {
   return new FastWeightsError(CODES.find((known) => known === code) ?? 'BACKEND', text, details);
 }
 
-function kernelFunctions(addon: Addon, memory: DeviceMemory, narrow: boolean): KernelTable {
+function kernelFunctions(addon: Addon, memory: DeviceMemory, takesBfloat16: boolean): KernelTable {
   const functions = (Object.keys(KERNELS) as KernelName[]).map((name, position) => {
-    const encode = compileEncoder(name, addon.command, memory, narrow);
+    const encode = compileEncoder(name, addon.command, memory, takesBfloat16);
     const run = (args: Readonly<Record<string, unknown>>): void => {
       try {
         encode(args);

@@ -6,7 +6,7 @@ export * from './operators';
 export * from './options';
 export * from './overlap';
 export * from './philox';
-export { outsideScopes, ownedHere, Scope, scope, tidy, track } from './scope';
+export { outsideScopes, belongsToCurrentScope, Scope, scope, scoped, track } from './scope';
 export * from './shape';
 export * from './storage';
 export * from './synchronous';

@@ -53,7 +53,7 @@ export function track(tensor: Tensor): void {
 }
 
 /** @internal Whether the innermost open scope would free the tensor. */
-export function ownedHere(tensor: Tensor): boolean {
+export function belongsToCurrentScope(tensor: Tensor): boolean {
   return current !== null && tensor.owner === current;
 }
 
@@ -117,7 +117,7 @@ export class Scope {
 
   /** @internal Makes a tensor this scope's: itself where the innermost scope owns it, else another handle of it. */
   take(tensor: Tensor): Tensor {
-    const own = ownedHere(tensor) ? tensor : tensor.detach();
+    const own = belongsToCurrentScope(tensor) ? tensor : tensor.detach();
     give(own, this.owner);
     return own;
   }
@@ -187,7 +187,7 @@ export function outsideScopes<T>(fn: () => T): T {
  * An operator that frees what it makes on the way, also where no scope is open, and gives out a handle of its own where it
  * has nothing to do.
  */
-export function tidy<A extends readonly unknown[], R>(operator: (...args: A) => R): (...args: A) => R {
+export function scoped<A extends readonly unknown[], R>(operator: (...args: A) => R): (...args: A) => R {
   return (...args) => {
     const result = current ? operator(...args) : scope(() => operator(...args));
     return isObject(result) && isTensor(result) && args.includes(result) ? (another(result) as R) : result;

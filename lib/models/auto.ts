@@ -4,20 +4,28 @@ import { warn } from '../platform';
 import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, withSeed } from '../core';
 import { findFolder, readCheckpointFolder } from '../io';
 import { checkTensorOptions, type TensorOptions } from '../ops';
-import type { CausalLM } from './causalLM';
-import { type JsonObject, PublishedConfiguration, withFileKeys } from './configuration';
-import { DeltaNetForCausalLM } from './deltaNet';
-import { DeltaNet2021ForCausalLM } from './deltaNet2021';
-import { GatedDeltaNetForCausalLM } from './gatedDeltaNet';
-import { GLAForCausalLM } from './gatedLinearAttention';
-import { readGeneration } from './generation';
+import type { CausalLM } from './common/causalLM';
+import { type JsonObject, PublishedConfiguration, withFileKeys } from './common/configuration';
+import { DeltaNetForCausalLM } from './fla/deltaNet';
+import { DeltaNet2021ForCausalLM } from './idsia/deltaNet2021';
+import { GatedDeltaNetForCausalLM } from './fla/gatedDeltaNet';
+import { GLAForCausalLM } from './fla/gatedLinearAttention';
+import { readGeneration } from './common/generation';
 import type { ConfigurationInput, ModelType } from './keys';
-import { KDAForCausalLM } from './kimiDeltaAttention';
-import { LinearAttentionForCausalLM } from './linearAttention';
-import { LlamaForCausalLM } from './llama';
-import { LstmForCausalLM } from './lstm';
-import { CONFIG, GENERATION, HEAD, loadWeights, readConfig, readGenerationConfig, untiedName } from './pretrained';
-import { RetNetForCausalLM } from './retention';
+import { KDAForCausalLM } from './fla/kimiDeltaAttention';
+import { LinearAttentionForCausalLM } from './fla/linearAttention';
+import { LlamaForCausalLM } from './baselines/llama';
+import { LstmForCausalLM } from './baselines/lstm';
+import {
+  CONFIG,
+  GENERATION,
+  HEAD,
+  loadWeights,
+  readConfig,
+  readGenerationConfig,
+  untiedName,
+} from './common/pretrained';
+import { RetNetForCausalLM } from './fla/retention';
 
 type ModelClass = new (config: PublishedConfiguration, options?: TensorOptions) => CausalLM;
 

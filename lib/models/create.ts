@@ -2,8 +2,8 @@
 import { argumentError, checkInteger, checkOptions, describe, type OptionNames } from '../core';
 import type { TensorOptions } from '../ops';
 import { AutoModelForCausalLM } from './auto';
-import type { CausalLM } from './causalLM';
-import { checkSpellings, inEitherSpelling, withFileKeys } from './configuration';
+import type { CausalLM } from './common/causalLM';
+import { checkSpellings, inEitherSpelling, withFileKeys } from './common/configuration';
 import { type ConfigurationInput, KEYS, type KeysByType } from './keys';
 
 export interface ModelSizes {

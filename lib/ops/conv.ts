@@ -21,7 +21,7 @@ import {
   emptyLike,
   kernelsOf,
   statisticsDtype,
-  widening,
+  takesBfloat16,
   zerosLike,
 } from './kernel';
 import { apart, contiguous } from './view';
@@ -87,7 +87,7 @@ function check(where: string, x: Tensor, weight: Tensor, bias: Tensor | null): {
  * y_t = act(sum_j weight[:, W - 1 - j] x_{t-j} + bias) for x [B, T, D] and weight [D, W], whose last column is the
  * present token (spec 2.13, "conv4").
  */
-export const shortConvolution = widening(
+export const shortConvolution = takesBfloat16(
   (x: Tensor, weight: Tensor, options: ShortConvolutionOptions = {}): ShortConvolutionResult => {
     const where = 'shortConvolution';
     checkOptions(where, options, OPTIONS);
@@ -172,7 +172,7 @@ export function shortConvolutionStep(x: Tensor, weight: Tensor, options: ShortCo
   return stepOf(x, weight, options);
 }
 
-const stepOf = widening((x: Tensor, weight: Tensor, options: ShortConvolutionStepOptions): Tensor => {
+const stepOf = takesBfloat16((x: Tensor, weight: Tensor, options: ShortConvolutionStepOptions): Tensor => {
   const where = 'shortConvolution.step';
   const { bias = null, state } = options;
   const { d, width } = check(where, x, weight, bias);

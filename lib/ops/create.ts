@@ -19,7 +19,7 @@ import {
   type Shape,
   sizeOf,
   type Tensor,
-  tidy,
+  scoped,
 } from '../core';
 import { type Backend, defaultDevice, getBackend } from '../backends';
 import { checksEnabled } from './checks';
@@ -149,14 +149,16 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   return finish(t, options);
 }
 
-const draw = tidy((where: string, shape: Shape, kind: 0 | 1, a: number, b: number, options: TensorOptions): Tensor => {
-  const dtype = options.dtype ?? 'float32';
-  if (dtype === 'int32') throw argumentError('DTYPE', where, 'dtype', 'a floating-point dtype', 'int32');
-  const drawn = dtype === 'bfloat16' ? 'float32' : dtype;
-  const y = empty(where, shape, { device: options.device, dtype: drawn });
-  getBackend(y.device).kernels.random({ y, n: y.size, kind, ...nextStream(), a, b });
-  return finish(dtype === drawn ? y : y.to(dtype), options);
-});
+const draw = scoped(
+  (where: string, shape: Shape, kind: 0 | 1, a: number, b: number, options: TensorOptions): Tensor => {
+    const dtype = options.dtype ?? 'float32';
+    if (dtype === 'int32') throw argumentError('DTYPE', where, 'dtype', 'a floating-point dtype', 'int32');
+    const drawn = dtype === 'bfloat16' ? 'float32' : dtype;
+    const y = empty(where, shape, { device: options.device, dtype: drawn });
+    getBackend(y.device).kernels.random({ y, n: y.size, kind, ...nextStream(), a, b });
+    return finish(dtype === drawn ? y : y.to(dtype), options);
+  },
+);
 
 /** Bounds of `rand`. */
 export interface UniformOptions extends TensorOptions {

@@ -13,7 +13,7 @@ import {
   sameShape,
   scope,
   Tensor,
-  tidy,
+  scoped,
 } from '../core';
 import { BINARY_OPS, type BinaryOp, getBackend, MAX_DIMS, UNARY_OPS, type UnaryOp } from '../backends';
 import { gradEnabled, record } from '../autograd';
@@ -26,10 +26,10 @@ import {
   dtypeCodes,
   emptyLike,
   fill,
-  inFloat32,
-  isNarrow,
+  computesInFloat32,
+  needsFloat32,
   kernelsOf,
-  widening,
+  takesBfloat16,
 } from './kernel';
 import { apart, assign, clone, contiguous, sumTo, to } from './view';
 
@@ -86,7 +86,7 @@ const SLOPE_NEEDS: Record<UnaryOp, '' | 'x' | 'y'> = {
 
 const rounded = (a: number, b: number): { a: number; b: number } => ({ a: Math.fround(a), b: Math.fround(b) });
 
-const unary = (op: UnaryOp): ((x: Tensor) => Tensor) => widening((x: Tensor) => applyUnary(op, x));
+const unary = (op: UnaryOp): ((x: Tensor) => Tensor) => takesBfloat16((x: Tensor) => applyUnary(op, x));
 
 export const exp = unary('exp');
 export const log = unary('log');
@@ -114,20 +114,20 @@ export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
 }
 
 /** a x + b; with b = -0 the sign of a zero is that of the product. */
-export const affine = widening((x: Tensor, a: number, b: number): Tensor => applyUnary('affine', x, a, b));
+export const affine = takesBfloat16((x: Tensor, a: number, b: number): Tensor => applyUnary('affine', x, a, b));
 
 const isWhole = (x: unknown): boolean => x instanceof Tensor && x.dtype === 'int32';
 
 // Of whole numbers the simplest functions are chains of binary operators, which wrap; all others need floats.
 const unaryAbs = unary('abs');
 const unarySquare = unary('square');
-const unaryClamp = widening((x: Tensor, min: number, max: number): Tensor => applyUnary('clamp', x, min, max));
+const unaryClamp = takesBfloat16((x: Tensor, min: number, max: number): Tensor => applyUnary('clamp', x, min, max));
 
 export function neg(x: Tensor): Tensor {
   return isWhole(x) ? sub(0, x) : affine(x, -1, -0);
 }
 
-export const abs = tidy((x: Tensor): Tensor => (isWhole(x) ? maximum(x, neg(x)) : unaryAbs(x)));
+export const abs = scoped((x: Tensor): Tensor => (isWhole(x) ? maximum(x, neg(x)) : unaryAbs(x)));
 
 export function square(x: Tensor): Tensor {
   return isWhole(x) ? mul(x, x) : unarySquare(x);
@@ -137,7 +137,7 @@ export function square(x: Tensor): Tensor {
  * Limits to [min, max], infinite ones allowed; the gradient is 0 outside. Where min > max every element becomes max. The
  * bounds of int32 are whole numbers, or -Infinity and Infinity.
  */
-export const clamp = tidy((x: Tensor, min: number, max: number): Tensor => {
+export const clamp = scoped((x: Tensor, min: number, max: number): Tensor => {
   if (isWhole(x)) {
     if (min !== -Infinity) checkScalar('clamp', 'min', min, 'int32');
     if (max !== Infinity) checkScalar('clamp', 'max', max, 'int32');
@@ -155,7 +155,7 @@ function checkBound(argument: string, value: number): void {
   throw argumentError('INVALID_ARGUMENT', 'clamp', argument, 'a number', describe(value));
 }
 
-const powScalar = widening((x: Tensor, exponent: number): Tensor => applyUnary('pow', x, exponent));
+const powScalar = takesBfloat16((x: Tensor, exponent: number): Tensor => applyUnary('pow', x, exponent));
 
 /** y = a op b with broadcasting, off the tape. */
 function broadcastBinary(op: BinaryOp, a: Tensor, b: Tensor, y?: Tensor): Tensor {
@@ -252,7 +252,7 @@ function scalarLike(op: string, t: Tensor, value: number): Tensor {
 }
 
 /** A number takes the tensor's dtype, or float32 where that would round it to bfloat16. */
-const applyWithNumber = inFloat32((op: BinaryOp, a: Tensor | number, b: Tensor | number): Tensor => {
+const applyWithNumber = computesInFloat32((op: BinaryOp, a: Tensor | number, b: Tensor | number): Tensor => {
   using number = typeof a === 'number' ? scalarLike(op, b as Tensor, a) : scalarLike(op, a, b as number);
   return typeof a === 'number' ? applyBinary(op, number, b as Tensor) : applyBinary(op, a, number);
 });
@@ -262,7 +262,7 @@ function binary(
   op: BinaryOp,
   byNumber?: (a: Tensor, b: number) => Tensor,
 ): (a: Tensor | number, b: Tensor | number) => Tensor {
-  return widening((a: Tensor | number, b: Tensor | number): Tensor => {
+  return takesBfloat16((a: Tensor | number, b: Tensor | number): Tensor => {
     if (typeof b === 'number') {
       checkTensor(op, 'a', a);
       return byNumber && a.dtype !== 'int32' ? byNumber(a, b) : applyWithNumber(op, a, b);
@@ -277,7 +277,7 @@ export const sub = binary('sub', (a, b) => affine(a, 1, -b));
 export const mul = binary('mul', (a, b) => affine(a, b, -0));
 const divide = binary('div');
 /** a / b; float32 also for int32. */
-export const div = tidy((a: Tensor | number, b: Tensor | number): Tensor => {
+export const div = scoped((a: Tensor | number, b: Tensor | number): Tensor => {
   const whole = isWhole(a) ? a : isWhole(b) ? b : null;
   if (!whole) return divide(a, b);
   const floatOf = (x: Tensor | number): Tensor | number => {
@@ -329,7 +329,7 @@ function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
   }
   scope(() => {
     const rounds = typeof y === 'number' && x.dtype === 'bfloat16';
-    if (x.isContiguous && !rounds && !isNarrow(x))
+    if (x.isContiguous && !rounds && !needsFloat32(x))
       broadcastBinary(op, x, isSameView(other, x) ? other : apart(other, x), x);
     else assign(x, (op === 'add' ? add : mul)(x, y));
   });

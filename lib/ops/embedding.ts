@@ -1,14 +1,14 @@
 // Rows of a table by index.
 import { argumentError, formatShape, type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkFloat, checkIndices, emptyLike, kernelsOf, widening } from './kernel';
+import { checkFloat, checkIndices, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { contiguous } from './view';
 
 /**
  * weight[indices]: weight [vocabulary, D], indices int32 of any shape; result [...indices, D]. An index outside the
  * vocabulary is INVALID_ARGUMENT, thrown here or by what reads the result.
  */
-export const embedding = widening((weight: Tensor, indices: Tensor): Tensor => {
+export const embedding = takesBfloat16((weight: Tensor, indices: Tensor): Tensor => {
   checkFloat('embedding', 'weight', weight);
   checkIndices('embedding', 'indices', indices, weight);
   if (weight.ndim !== 2)

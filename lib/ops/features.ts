@@ -10,7 +10,7 @@ import {
   type Tensor,
 } from '../core';
 import { add, affine, div, elu1, exp, mul, relu, square, sub } from './elementwise';
-import { checkFloat, checkTensor, inFloat32, widening } from './kernel';
+import { checkFloat, checkTensor, computesInFloat32, takesBfloat16 } from './kernel';
 import { linear } from './linear';
 import { matmul } from './matmul';
 import { layerNorm } from './norm';
@@ -74,8 +74,8 @@ const MAPS: Record<FeatureMapName, FeatureMap> = {
   softmax: (x) => softmax(x),
   dpfp: (x, { nu = 1 }) => dpfp(x, nu),
   // These exponentiate what a chain of operators gives.
-  favor: inFloat32((x, { omega, featureEps = 0 }) => favor(x, required('omega', omega), featureEps)),
-  hedgehog: inFloat32((x, { weight, bias }) => {
+  favor: computesInFloat32((x, { omega, featureEps = 0 }) => favor(x, required('omega', omega), featureEps)),
+  hedgehog: computesInFloat32((x, { weight, bias }) => {
     const u = affine(linear(x, required('weight', weight), bias ?? null), 2, 0);
     return softmax(cat([u, u.neg()], -1));
   }),
@@ -129,13 +129,13 @@ function pairs(x: Tensor): Tensor {
 }
 
 /** Applies a feature map to the last dimension, then the sum-norm when asked for. */
-export const featureMap = widening((x: Tensor, options: FeatureMapOptions = {}): Tensor => {
+export const featureMap = takesBfloat16((x: Tensor, options: FeatureMapOptions = {}): Tensor => {
   checkOptions('featureMap', options, FEATURE_MAP_OPTIONS);
   return mapFeatures(x, options);
 });
 
 /** The same for options that a rule has checked, its own among them. */
-export const mapFeatures = widening((x: Tensor, options: FeatureMapOptions): Tensor => {
+export const mapFeatures = takesBfloat16((x: Tensor, options: FeatureMapOptions): Tensor => {
   checkFloat('featureMap', 'x', x);
   if (x.ndim < 1) throw argumentError('SHAPE', 'featureMap', 'x', '[..., D]', formatShape(x.shape));
   const name = checkChoice('featureMap', 'featureMap', options.featureMap ?? 'identity', FEATURE_MAPS);

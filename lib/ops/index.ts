@@ -1,5 +1,5 @@
 // Differentiable operators. Loading this file fills the table that Tensor's methods call.
-import { installOperators, tidy } from '../core';
+import { installOperators, scoped } from '../core';
 import { backward } from '../autograd';
 import * as elementwise from './elementwise';
 import { matmul } from './matmul';
@@ -47,14 +47,14 @@ installOperators({
   cumsum: reduce.cumsum,
   softmax,
   logSoftmax,
-  reshape: tidy(views.reshape),
+  reshape: scoped(views.reshape),
   permute: views.permute,
-  slice: tidy(views.slice),
+  slice: scoped(views.slice),
   expand: views.expand,
   another: views.another,
-  contiguous: tidy(views.contiguous),
+  contiguous: scoped(views.contiguous),
   clone: views.clone,
-  to: tidy(views.to),
+  to: scoped(views.to),
   addInPlace: elementwise.addInPlace,
   mulInPlace: elementwise.mulInPlace,
   copyInPlace: elementwise.copyInPlace,

@@ -10,7 +10,7 @@ import {
   sameShape,
   Storage,
   Tensor,
-  tidy,
+  scoped,
   type DType,
   type Shape,
 } from '../core';
@@ -147,8 +147,8 @@ export function checkState(where: string, state: unknown, shape: Shape, meaning:
   }
 }
 
-/** Whether the kernels of its device cannot compute in this dtype, so that operands are widened to float32 first. */
-export function isNarrow(t: Tensor): boolean {
+/** Whether the kernels of its device cannot compute in this dtype, so that operands go through float32. */
+export function needsFloat32(t: Tensor): boolean {
   return t.dtype === 'bfloat16' && !getBackend(t.device).computes.includes('bfloat16');
 }
 
@@ -158,7 +158,7 @@ export function statisticsDtype(t: Tensor): DType {
 }
 
 /** `t` itself, or in float32 when it is bfloat16. On the tape. */
-export function widen<T extends Tensor | null | undefined>(t: T): T {
+export function toFloat32<T extends Tensor | null | undefined>(t: T): T {
   return (t?.dtype === 'bfloat16' ? t.to('float32') : t) as T;
 }
 
@@ -166,35 +166,35 @@ type Arguments = readonly unknown[];
 
 /**
  * Lets an operator take bfloat16 tensors on devices whose kernels compute in float32: tensor arguments (also those one
- * level down, in an options object) are widened, tensor results narrowed again, or only what `narrow` says. Both casts
- * are on the tape. What an operator makes on the way is freed. Where float32 stands beside bfloat16 the operator itself
+ * level down, in an options object) become float32, tensor results bfloat16 again, or only what `back` says. Both casts are
+ * on the tape. What an operator makes on the way is freed. Where float32 stands beside bfloat16 the operator itself
  * refuses that, as it does on devices that compute in both.
  */
-export function widening<A extends Arguments, R>(
+export function takesBfloat16<A extends Arguments, R>(
   operator: (...args: A) => R,
-  narrow: (result: R) => R = narrowed,
+  back: (result: R) => R = backToBfloat16,
 ): (...args: A) => R {
-  const rounds = (a: unknown): boolean => a instanceof Tensor && isNarrow(a);
+  const rounds = (a: unknown): boolean => a instanceof Tensor && needsFloat32(a);
   const mixes = (a: unknown): boolean => a instanceof Tensor && a.dtype === 'float32';
-  return tidy((...args: A) =>
-    args.some(rounds) && !args.some(mixes) ? wide(operator, args, narrow) : operator(...args),
+  return scoped((...args: A) =>
+    args.some(rounds) && !args.some(mixes) ? throughFloat32(operator, args, back) : operator(...args),
   );
 }
 
 /** The same on every device, for chains of operators between which nothing may be rounded. */
-export function inFloat32<A extends Arguments, R>(
+export function computesInFloat32<A extends Arguments, R>(
   operator: (...args: A) => R,
-  narrow: (result: R) => R = narrowed,
+  back: (result: R) => R = backToBfloat16,
 ): (...args: A) => R {
   const rounds = (t: unknown): boolean => t instanceof Tensor && t.dtype === 'bfloat16';
-  return tidy((...args: A) => (args.some(rounds) ? wide(operator, args, narrow) : operator(...args)));
+  return scoped((...args: A) => (args.some(rounds) ? throughFloat32(operator, args, back) : operator(...args)));
 }
 
-function wide<A extends Arguments, R>(operator: (...args: A) => R, args: A, narrow: (result: R) => R): R {
-  return narrow(operator(...(args.map((a) => mapTensors(a, widen)) as unknown as A)));
+function throughFloat32<A extends Arguments, R>(operator: (...args: A) => R, args: A, back: (result: R) => R): R {
+  return back(operator(...(args.map((a) => mapTensors(a, toFloat32)) as unknown as A)));
 }
 
-function narrowed<R>(result: R): R {
+function backToBfloat16<R>(result: R): R {
   return mapTensors(result, (t) => (t.dtype === 'float32' ? t.to('bfloat16') : t)) as R;
 }
 

@@ -11,7 +11,7 @@ import {
 } from '../core';
 import { record, recording } from '../autograd';
 import { UNARY_OPS } from '../backends';
-import { checkAlike, checkFloat, checkResidual, checkShape, emptyLike, kernelsOf, widening } from './kernel';
+import { checkAlike, checkFloat, checkResidual, checkShape, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { fold, gradientProduct, precisionCode, swap } from './matmul';
 import { sum } from './reduce';
 import { contiguous, reshape } from './view';
@@ -40,7 +40,7 @@ function siluGradient(z: Tensor, dy: Tensor): Tensor {
 }
 
 /** activation(x W^T + bias) + residual over the last dimension: weight [out, in], bias [out] or null. */
-export const linear = widening(
+export const linear = takesBfloat16(
   (x: Tensor, weight: Tensor, bias: Tensor | null = null, options: LinearOptions = {}): Tensor => {
     checkOptions('linear', options, OPTIONS);
     const { activation = null, residual = null } = options;
@@ -111,7 +111,7 @@ const WEIGHTS: OptionNames<FeedForwardWeights> = { gate: true, up: true, down: t
  * (silu(x Wg^T) * x Wu^T) Wd^T + residual for x [..., D] (Shazeer 2020). Blocks of rows go through all projections at
  * once, so that the hidden layer need not leave the processor's cache.
  */
-export const feedForward = widening(
+export const feedForward = takesBfloat16(
   (x: Tensor, weights: FeedForwardWeights, residual: Tensor | null = null): Tensor => {
     const where = 'feedForward';
     checkOptions(where, weights, WEIGHTS);

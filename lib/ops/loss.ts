@@ -9,7 +9,7 @@ import {
   type Tensor,
 } from '../core';
 import { record } from '../autograd';
-import { checkFloat, checkIndices, checkShape, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
+import { checkFloat, checkIndices, checkShape, emptyLike, kernelsOf, statisticsDtype, takesBfloat16 } from './kernel';
 import { contiguous, reshape } from './view';
 
 /** Options of `crossEntropy`. */
@@ -76,7 +76,7 @@ const entropyOf = (logits: Tensor, target: Tensor, options: CrossEntropyOptions 
  * reduction 'none'. float32 also for bfloat16 logits. A target that is neither a class nor `ignoreIndex` is
  * INVALID_ARGUMENT, thrown here or by what reads the loss.
  */
-export const crossEntropy = widening(entropyOf, (loss) => loss);
+export const crossEntropy = takesBfloat16(entropyOf, (loss) => loss);
 
 /** How many targets count, float32 [1]. */
 function countRows(target: Tensor, ignoreIndex: number): Tensor {

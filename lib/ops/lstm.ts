@@ -1,7 +1,7 @@
 // The LSTM baseline (PyTorch's equations and weight layout).
-import { argumentError, checkOptions, describe, formatShape, type OptionNames, type Tensor, tidy } from '../core';
+import { argumentError, checkOptions, describe, formatShape, type OptionNames, type Tensor, scoped } from '../core';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widen, zerosLike } from './kernel';
+import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, toFloat32, zerosLike } from './kernel';
 import { add } from './elementwise';
 import { linear } from './linear';
 import { contiguous, split, stack } from './view';
@@ -58,7 +58,7 @@ export interface LstmResult {
  * Runs layers of LSTM over x [B, T, I]: output [B, T, D] of the last layer and the final states, which are float32 also
  * for bfloat16: what a cell sums up over time is not rounded on the way.
  */
-export const lstm = tidy((x: Tensor, layers: readonly LstmLayer[], initial?: LstmState): LstmResult => {
+export const lstm = scoped((x: Tensor, layers: readonly LstmLayer[], initial?: LstmState): LstmResult => {
   checkFloat('lstm', 'x', x);
   if (x.ndim !== 3) throw argumentError('SHAPE', 'lstm', 'x', '[B, T, I]', formatShape(x.shape));
   if (!Array.isArray(layers) || layers.length === 0) {
@@ -67,24 +67,24 @@ export const lstm = tidy((x: Tensor, layers: readonly LstmLayer[], initial?: Lst
   if (initial !== undefined) checkOptions('lstm', initial, STATE);
   const [batch, tokens] = x.shape;
   const finals: [Tensor, Tensor][] = [];
-  let sequence = widen(x);
+  let sequence = toFloat32(x);
   layers.forEach((layer: LstmLayer, l) => {
     checkOptions('lstm', layer, LAYER);
     checkFloat('lstm', `weightIh${l}`, layer.weightIh);
     checkFloat('lstm', `weightHh${l}`, layer.weightHh);
     const d = layer.weightHh.shape[1];
     checkAlike('lstm', `weightIh${l}`, layer.weightIh, x, 'x');
-    const weightHh = widen(layer.weightHh);
-    const biasHh = widen(layer.biasHh ?? null);
+    const weightHh = toFloat32(layer.weightHh);
+    const biasHh = toFloat32(layer.biasHh ?? null);
     checkShape('lstm', `weightHh${l}`, layer.weightHh, [4 * d, d], '4 D, D');
     for (const part of ['hidden', 'cell'] as const) {
       if (!initial) continue;
       checkFloat('lstm', `initial ${part}`, initial[part]);
       checkShape('lstm', `initial ${part}`, initial[part], [layers.length, batch, d], 'layers, batch, D');
     }
-    const fromInput = linear(sequence, widen(layer.weightIh), widen(layer.biasIh ?? null));
+    const fromInput = linear(sequence, toFloat32(layer.weightIh), toFloat32(layer.biasIh ?? null));
     let [hidden, cell] = (['hidden', 'cell'] as const).map((part) =>
-      initial ? widen(initial[part].slice(0, l, l + 1).squeeze(0)) : zerosLike(sequence, [batch, d]),
+      initial ? toFloat32(initial[part].slice(0, l, l + 1).squeeze(0)) : zerosLike(sequence, [batch, d]),
     );
     const outputs: Tensor[] = [];
     for (const step of split(fromInput, new Array<number>(tokens).fill(1), 1)) {

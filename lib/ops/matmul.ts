@@ -14,7 +14,7 @@ import {
 } from '../core';
 import { record } from '../autograd';
 import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
-import { checkAlike, checkFloat, emptyLike, kernelsOf, widening } from './kernel';
+import { checkAlike, checkFloat, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { contiguous, expand, permute, reshape, sumTo } from './view';
 
 /** How operators of this module multiply float32 numbers; MATMUL_PRECISIONS says what the words mean. */
@@ -141,7 +141,7 @@ export function gradientProduct(sum: Tensor | null, a: Tensor, b: Tensor, shape:
  * Matrix product with PyTorch's rules: [..., m, k] x [..., k, n] with broadcasting leading dimensions; one-dimensional
  * operands are a row on the left, a column on the right.
  */
-export const matmul = widening((a: Tensor, b: Tensor): Tensor => {
+export const matmul = takesBfloat16((a: Tensor, b: Tensor): Tensor => {
   checkFloat('matmul', 'a', a);
   checkFloat('matmul', 'b', b);
   checkAlike('matmul', 'b', b, a, 'a');

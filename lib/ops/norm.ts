@@ -19,7 +19,7 @@ import {
   emptyLike,
   kernelsOf,
   statisticsDtype,
-  widening,
+  takesBfloat16,
 } from './kernel';
 import { add, mul, sigmoid, silu } from './elementwise';
 import { contiguous, reshape } from './view';
@@ -95,7 +95,7 @@ function normalize(
 }
 
 /** (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension (Ba et al. 2016). */
-export const layerNorm = widening(
+export const layerNorm = takesBfloat16(
   (x: Tensor, weight: Tensor | null = null, bias: Tensor | null = null, eps: number = 1e-5): Tensor =>
     normalize('layerNorm', x, weight, bias, { kind: 'layer', eps, groups: 1 }),
 );
@@ -111,21 +111,23 @@ export interface RmsNormOptions {
 const RMS_OPTIONS: OptionNames<RmsNormOptions> = { eps: true, bias: true, residual: true };
 
 /** x / sqrt(mean x^2 + eps) * weight + bias over the last dimension; `residual` is added to x first. */
-export const rmsNorm = widening((x: Tensor, weight: Tensor | null = null, options: RmsNormOptions = {}): Tensor => {
-  checkOptions('rmsNorm', options, RMS_OPTIONS);
-  const { eps = 1e-6, bias = null, residual = null } = options;
-  checkFloat('rmsNorm', 'x', x);
-  checkResidual('rmsNorm', residual, x, x.shape);
-  return normalize('rmsNorm', residual ? add(x, residual) : x, weight, bias, { kind: 'rms', eps, groups: 1 });
-});
+export const rmsNorm = takesBfloat16(
+  (x: Tensor, weight: Tensor | null = null, options: RmsNormOptions = {}): Tensor => {
+    checkOptions('rmsNorm', options, RMS_OPTIONS);
+    const { eps = 1e-6, bias = null, residual = null } = options;
+    checkFloat('rmsNorm', 'x', x);
+    checkResidual('rmsNorm', residual, x, x.shape);
+    return normalize('rmsNorm', residual ? add(x, residual) : x, weight, bias, { kind: 'rms', eps, groups: 1 });
+  },
+);
 
 /** x / sqrt(sum x^2 + eps) over the last dimension. */
-export const l2Norm = widening((x: Tensor, eps: number = 1e-6): Tensor =>
+export const l2Norm = takesBfloat16((x: Tensor, eps: number = 1e-6): Tensor =>
   normalize('l2Norm', x, null, null, { kind: 'l2', eps, groups: 1 }),
 );
 
 /** Layer norm of each of `groups` equal parts of the last dimension; weight and bias run over all of it. */
-export const groupNorm = widening(
+export const groupNorm = takesBfloat16(
   (x: Tensor, groups: number, weight: Tensor | null = null, bias: Tensor | null = null, eps: number = 1e-5): Tensor => {
     checkFloat('groupNorm', 'x', x);
     return reshape(
@@ -161,7 +163,7 @@ const GATED_OPTIONS: OptionNames<GatedNormOptions> = {
 };
 
 /** RMS norm with an output gate z; weight over the last dimension of x. */
-export const rmsNormGated = widening(
+export const rmsNormGated = takesBfloat16(
   (x: Tensor, z: Tensor, weight: Tensor | null, options: GatedNormOptions = {}): Tensor => {
     checkOptions('rmsNormGated', options, GATED_OPTIONS);
     const { eps = 1e-5, activation = 'silu', normBeforeGate = true } = options;

@@ -1,11 +1,11 @@
 // Dropout, from the seeded generator.
 import { checkNumber, nextStream, type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkFloat, emptyLike, kernelsOf, widening } from './kernel';
+import { checkFloat, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { contiguous } from './view';
 
 /** Sets each element to 0 with probability p and divides the others by 1 - p; the same mask on every device. */
-export const dropout = widening((x: Tensor, p: number): Tensor => {
+export const dropout = takesBfloat16((x: Tensor, p: number): Tensor => {
   checkFloat('dropout', 'x', x);
   checkNumber('dropout', 'p', p, 0, 1);
   if (p === 0) return x;

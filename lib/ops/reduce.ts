@@ -1,8 +1,17 @@
 // Reductions and scans along dimensions.
-import { checkSizes, resolveDim, sizeOf, type Tensor, tidy } from '../core';
+import { checkSizes, resolveDim, sizeOf, type Tensor, scoped } from '../core';
 import { MAX_LIST, REDUCE_OPS, type ReduceOp } from '../backends';
 import { record } from '../autograd';
-import { checkFloat, checkTensor, emptyLike, isNarrow, kernelsOf, statisticsDtype, widen, widening } from './kernel';
+import {
+  checkFloat,
+  checkTensor,
+  emptyLike,
+  needsFloat32,
+  kernelsOf,
+  statisticsDtype,
+  toFloat32,
+  takesBfloat16,
+} from './kernel';
 import { affine, div, eq, mul } from './elementwise';
 import { clone, contiguous, expand, reshape, stack } from './view';
 
@@ -33,7 +42,7 @@ function resolveDims(where: string, x: Tensor, dim: number | readonly number[] |
 }
 
 /** Sums over dimensions (all by default); with keepdim they stay as size 1. Of int32 they wrap. */
-export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
+export const sum = takesBfloat16((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
   checkTensor('sum', 'x', x);
   const dims = resolveDims('sum', x, dim);
   // A result has memory of its own, also where there is nothing to add.
@@ -57,14 +66,14 @@ export const sum = widening((x: Tensor, dim?: number | readonly number[], keepdi
 });
 
 /** The arithmetic mean of floats; see `sum`. */
-export const mean = tidy((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
+export const mean = scoped((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
   checkFloat('mean', 'x', x);
   const count = resolveDims('mean', x, dim).reduce((n, d) => n * x.shape[d], 1);
   return affine(sum(x, dim, keepdim), 1 / count, 0);
 });
 
 function extreme(op: 'max' | 'min'): (x: Tensor, dim?: number, keepdim?: boolean) => Tensor {
-  return widening((x: Tensor, dim?: number, keepdim = false): Tensor => {
+  return takesBfloat16((x: Tensor, dim?: number, keepdim = false): Tensor => {
     checkTensor(op, 'x', x);
     const from = dim === undefined ? 0 : resolveDim(op, dim, x.ndim);
     const to = dim === undefined ? x.ndim : Math.min(from + 1, x.ndim);
@@ -87,7 +96,7 @@ export const max = extreme('max');
 export const min = extreme('min');
 
 /** Position (int32) of the first largest element of a dimension, the last one by default. */
-export const argmax = widening((x: Tensor, dim: number = -1): Tensor => {
+export const argmax = takesBfloat16((x: Tensor, dim: number = -1): Tensor => {
   checkTensor('argmax', 'x', x);
   const d = resolveDim('argmax', dim, x.ndim);
   const y = emptyLike(
@@ -107,15 +116,15 @@ function scan(x: Tensor, d: number, reverse: boolean): Tensor {
 }
 
 /** Running sum along a dimension. */
-export const cumsum = widening((x: Tensor, dim: number): Tensor => {
+export const cumsum = takesBfloat16((x: Tensor, dim: number): Tensor => {
   checkTensor('cumsum', 'x', x);
   return scan(x, resolveDim('cumsum', dim, x.ndim), false);
 });
 
 /** Sum of squares of all elements of some tensors of one device, shape [1], off the tape: for gradient norms. */
-export const sumSquares = tidy((tensors: readonly Tensor[]): Tensor => {
+export const sumSquares = scoped((tensors: readonly Tensor[]): Tensor => {
   tensors.forEach((t) => checkTensor('sumSquares', 'tensors', t));
-  const sources = tensors.map((t) => contiguous(isNarrow(t) ? widen(t) : t));
+  const sources = tensors.map((t) => contiguous(needsFloat32(t) ? toFloat32(t) : t));
   const parts = chunks(sources, MAX_LIST).map((x) => {
     const y = emptyLike(x[0], [1], statisticsDtype(x[0]));
     kernelsOf(y).sumSquares({ x, y });

@@ -10,7 +10,7 @@ import {
   type Tensor,
 } from '../core';
 import { record } from '../autograd';
-import { checkFloat, emptyLike, kernelsOf, statisticsDtype, widening } from './kernel';
+import { checkFloat, emptyLike, kernelsOf, statisticsDtype, takesBfloat16 } from './kernel';
 import { contiguous } from './view';
 import { type CuSeqlens, positionsOf } from './sequences';
 
@@ -42,7 +42,7 @@ const OPTIONS: OptionNames<RopeOptions> = {
 };
 
 /** Turns pairs of coordinates of x [B, T, H, K] by their position (Su et al. 2021). */
-export const rope = widening((x: Tensor, options: RopeOptions = {}): Tensor => {
+export const rope = takesBfloat16((x: Tensor, options: RopeOptions = {}): Tensor => {
   checkOptions('rope', options, OPTIONS);
   const { base = 10000, offset = 0, interleaved = false, modulo = 0 } = options;
   checkFloat('rope', 'x', x);

@@ -1,7 +1,7 @@
 // Softmax and its logarithm.
 import { resolveDim, type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkFloat, emptyLike, inFloat32, kernelsOf, widening } from './kernel';
+import { checkFloat, emptyLike, computesInFloat32, kernelsOf, takesBfloat16 } from './kernel';
 import { contiguous } from './view';
 
 function overRows(name: string, x: Tensor, log: number): Tensor {
@@ -31,6 +31,6 @@ function alongDim(name: string, log: number): AlongDim {
 }
 
 /** e^x / sum e^x along a dimension, the last one by default. */
-export const softmax: AlongDim = widening(alongDim('softmax', 0));
+export const softmax: AlongDim = takesBfloat16(alongDim('softmax', 0));
 /** Logarithm of the softmax. The backward pass exponentiates what it has kept, which is float32 therefore. */
-export const logSoftmax: AlongDim = inFloat32(alongDim('logSoftmax', 1));
+export const logSoftmax: AlongDim = computesInFloat32(alongDim('logSoftmax', 1));

@@ -1,11 +1,11 @@
 // The gated feed-forward's elementwise part.
 import { type Tensor } from '../core';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, widening } from './kernel';
+import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { contiguous } from './view';
 
 /** silu(gate) * up, in one pass (Shazeer 2020). */
-export const swiglu = widening((gate: Tensor, up: Tensor): Tensor => {
+export const swiglu = takesBfloat16((gate: Tensor, up: Tensor): Tensor => {
   checkFloat('swiglu', 'gate', gate);
   checkFloat('swiglu', 'up', up);
   checkAlike('swiglu', 'up', up, gate, 'gate');

@@ -22,7 +22,7 @@ import {
   sizeOf,
   type Shape,
   Tensor,
-  tidy,
+  scoped,
 } from '../core';
 import { getBackend, MAX_DIMS } from '../backends';
 import { record } from '../autograd';
@@ -207,7 +207,7 @@ function checkList(where: string, argument: string, list: unknown, expected: str
 }
 
 /** Consecutive pieces of one dimension, as views with one backward pass between them. */
-export const split = tidy((x: Tensor, sizes: Shape, dim: number): Tensor[] => {
+export const split = scoped((x: Tensor, sizes: Shape, dim: number): Tensor[] => {
   checkTensor('split', 'x', x);
   checkDivisible('split', 'x', x);
   const d = resolveDim('split', dim, x.ndim);
@@ -245,7 +245,7 @@ function checkParts(where: string, parts: readonly unknown[]): void {
 }
 
 /** Tensors one after the other along a dimension. */
-export const cat = tidy((parts: readonly Tensor[], dim: number = 0): Tensor => {
+export const cat = scoped((parts: readonly Tensor[], dim: number = 0): Tensor => {
   checkParts('cat', parts);
   const first = parts[0];
   checkDivisible('cat', 'parts[0]', first);
@@ -278,7 +278,7 @@ export const cat = tidy((parts: readonly Tensor[], dim: number = 0): Tensor => {
 });
 
 /** Tensors of one shape side by side along a new dimension. */
-export const stack = tidy((parts: readonly Tensor[], dim: number = 0): Tensor => {
+export const stack = scoped((parts: readonly Tensor[], dim: number = 0): Tensor => {
   checkParts('stack', parts);
   return cat(
     parts.map((p) => p.unsqueeze(dim)),

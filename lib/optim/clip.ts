@@ -1,7 +1,7 @@
 // Gradient clipping.
-import { argumentError, checkNumber, describe, type DType, scope, Tensor, tidy } from '../core';
+import { argumentError, checkNumber, describe, type DType, scope, Tensor, scoped } from '../core';
 import { noGrad } from '../autograd';
-import { ones, sumSquares, widen, zeros } from '../ops';
+import { ones, sumSquares, toFloat32, zeros } from '../ops';
 
 /** Requires a list of tensors; names and groups are what optimisers take. */
 function checkParameters(where: string, parameters: unknown): void {
@@ -47,12 +47,12 @@ export function clipFactor(parameters: readonly Tensor[], maxNorm: number | null
 }
 
 /** Scales all gradients in place so that their joint norm is at most `maxNorm`; returns the norm before, a tensor [1]. */
-export const clipGradNorm = tidy((parameters: readonly Tensor[], maxNorm: number): Tensor => {
+export const clipGradNorm = scoped((parameters: readonly Tensor[], maxNorm: number): Tensor => {
   const { factor, norm } = clipFactor(parameters, maxNorm);
   noGrad(() =>
     scope(() => {
       for (const grad of gradientsOf(parameters)) {
-        if (grad.dtype === 'bfloat16') grad.copy_(widen(grad).mul(factor).to('bfloat16'));
+        if (grad.dtype === 'bfloat16') grad.copy_(toFloat32(grad).mul(factor).to('bfloat16'));
         else grad.mul_(factor);
       }
     }),

@@ -9,9 +9,9 @@ import {
   checkTensor,
   chunks,
   convert,
-  isNarrow,
+  needsFloat32,
   statisticsDtype,
-  widen,
+  toFloat32,
   zerosLike,
 } from '../ops';
 import {
@@ -204,7 +204,7 @@ function follow<S>({ parameter, state }: Entry<S>): void {
 /** Anybody may change a parameter between two steps: its master then begins anew. */
 function updated<S>(entry: Entry<S>): Updated {
   const { parameter, state } = entry;
-  const gradient = isNarrow(parameter) ? widen(parameter.grad!) : parameter.grad!;
+  const gradient = needsFloat32(parameter) ? toFloat32(parameter.grad!) : parameter.grad!;
   if (parameter.dtype !== 'bfloat16') return { target: parameter, gradient, state };
   if (entry.version !== parameter.storage.version) castInto(parameter, state[MASTER]);
   return { target: state[MASTER], gradient, state };

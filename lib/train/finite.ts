@@ -1,7 +1,7 @@
 // Numbers that are not finite: where they came from.
 import { FastWeightsError, scope, type Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { widen } from '../ops';
+import { toFloat32 } from '../ops';
 import type { TrainableModel } from './evaluate';
 
 type Named = readonly [name: string, tensor: Tensor];
@@ -11,7 +11,7 @@ async function firstNonFinite(tensors: Iterable<Named>): Promise<{ name: string;
   for (const [name, t] of tensors) {
     if (t.dtype === 'int32') continue;
     // 0 x is 0 unless x is infinite or NaN.
-    const sum = noGrad(() => scope(() => widen(t).mul(0).sum()));
+    const sum = noGrad(() => scope(() => toFloat32(t).mul(0).sum()));
     const [found] = await sum.data();
     sum.dispose();
     if (found === 0) continue;

@@ -92,7 +92,7 @@ const RIGHT: string[] = [
 describe('programs', function () {
   this.timeout(120_000);
   const [ruleFile, ruleTest] = blocks('CONTRIBUTING.md', 'ts');
-  const addedLine = /export \{ fadingDeltaRule \} from '.\/fadingDeltaRule';/.exec(
+  const addedLine = /export \{ fadingDeltaRule \} from '.\/delta\/fadingDeltaRule';/.exec(
     readFileSync(path.join(repository, 'CONTRIBUTING.md'), 'utf8'),
   )![0];
   const virtual = new Map<string, string>();
@@ -106,7 +106,10 @@ describe('programs', function () {
   const wrong = WRONG.map(([body], i) => put(`test/package/wrong${i}.mts`, snippet(body)));
   const index = path.join(repository, 'lib/rules/index.ts');
   put('lib/rules/index.ts', `${readFileSync(index, 'utf8')}\n${addedLine}\n`);
-  const guide = [put('lib/rules/fadingDeltaRule.ts', ruleFile), put('test/rules/fadingDeltaRule.test.ts', ruleTest)];
+  const guide = [
+    put('lib/rules/delta/fadingDeltaRule.ts', ruleFile),
+    put('test/rules/fadingDeltaRule.test.ts', ruleTest),
+  ];
   let messages: (file: string) => string[];
 
   before(() => {

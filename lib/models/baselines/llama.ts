@@ -1,0 +1,94 @@
+// Llama: the softmax-attention baseline, in the layout of transformers.
+import { Embedding, RMSNorm, SwiGLU } from '../../nn';
+import type { TensorOptions } from '../../ops';
+import { Attention, type AttentionShape, readFrequencies } from '../common/attention';
+import { Block, type BlockParts, Decoder } from '../common/block';
+import { CausalLM } from '../common/causalLM';
+import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
+import { type ConfigurationOf, KEYS } from '../keys';
+
+export interface LlamaConfiguration extends Configuration {
+  readonly intermediateSize: number;
+  readonly rmsNormEps: number;
+  readonly mlpBias: boolean;
+  readonly attention: AttentionShape;
+}
+
+function readConfiguration(input: object): LlamaConfiguration {
+  const reader = new ConfigurationReader(input, 'llama', KEYS.llama);
+  const names = { modelType: 'llama', architecture: 'LlamaForCausalLM' };
+  const common = reader.common(names, { vocabSize: 32000, hiddenSize: 4096, numHiddenLayers: 32 });
+  reader.supported('hidden_act', 'silu', ['silu', 'swish']);
+  const { hiddenSize } = common;
+  const numHeads = reader.size('num_attention_heads', 32);
+  const numKvHeads = reader.size('num_key_value_heads', numHeads);
+  reader.divides(numHeads, 'num_key_value_heads', numKvHeads);
+  const headDim = reader.optionalSize('head_dim') ?? reader.divides(hiddenSize, 'num_attention_heads', numHeads);
+  const bias = reader.flag('attention_bias', false);
+  return {
+    ...common,
+    intermediateSize: reader.size('intermediate_size', 11008),
+    rmsNormEps: reader.number('rms_norm_eps', 1e-6),
+    mlpBias: reader.flag('mlp_bias', false),
+    attention: {
+      hiddenSize,
+      numHeads,
+      numKvHeads,
+      headDim,
+      qkvBias: bias,
+      outputBias: bias,
+      window: null,
+      frequencies: readFrequencies(reader, headDim),
+    },
+  };
+}
+
+class LlamaBlock extends Block {
+  input_layernorm: RMSNorm;
+  self_attn: Attention;
+  post_attention_layernorm: RMSNorm;
+  mlp: SwiGLU;
+
+  constructor(config: LlamaConfiguration, options: TensorOptions) {
+    super();
+    const { hiddenSize, intermediateSize, rmsNormEps, mlpBias, attention } = config;
+    this.input_layernorm = new RMSNorm(hiddenSize, rmsNormEps, options);
+    this.self_attn = new Attention(attention, options);
+    this.post_attention_layernorm = new RMSNorm(hiddenSize, rmsNormEps, options);
+    this.mlp = new SwiGLU(hiddenSize, intermediateSize, { bias: mlpBias, ...options });
+  }
+
+  protected get parts(): BlockParts {
+    return {
+      mixerNorm: this.input_layernorm,
+      mixer: this.self_attn,
+      feedForwardNorm: this.post_attention_layernorm,
+      feedForward: this.mlp,
+    };
+  }
+}
+
+class LlamaDecoder extends Decoder {
+  embed_tokens: Embedding;
+  layers: LlamaBlock[];
+  norm: RMSNorm;
+
+  constructor(config: LlamaConfiguration, options: TensorOptions) {
+    super();
+    const { vocabSize, hiddenSize, numHiddenLayers, rmsNormEps } = config;
+    this.embed_tokens = new Embedding(vocabSize, hiddenSize, options);
+    this.layers = Array.from({ length: numHiddenLayers }, () => new LlamaBlock(config, options));
+    this.norm = new RMSNorm(hiddenSize, rmsNormEps, options);
+  }
+
+  get tokens(): Embedding {
+    return this.embed_tokens;
+  }
+}
+
+export class LlamaForCausalLM extends CausalLM<LlamaConfiguration> {
+  constructor(input: ConfigurationOf<'llama'> | PublishedConfiguration, options: TensorOptions = {}) {
+    const config = readConfiguration(input);
+    super(config, new LlamaDecoder(config, options), options);
+  }
+}

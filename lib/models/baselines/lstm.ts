@@ -1,0 +1,97 @@
+// The LSTM baseline: embedding, layers of LSTM with PyTorch's parameter names, head.
+import { FastWeightsError, type Tensor } from '../../core';
+import { Embedding, Module, parameter } from '../../nn';
+import { lstm, type LstmLayer, rand, type TensorOptions, zeros } from '../../ops';
+import { Backbone } from '../common/block';
+import { CausalLM } from '../common/causalLM';
+import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
+import { type ConfigurationOf, KEYS } from '../keys';
+import { checkSequence, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+
+function readConfiguration(input: object): Configuration {
+  const reader = new ConfigurationReader(input, 'lstm', KEYS.lstm);
+  const names = { modelType: 'lstm', architecture: 'LstmForCausalLM' };
+  return reader.common(names, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 2 });
+}
+
+/** Hidden and cell vectors of every layer [layers, B, D]. */
+type LstmMemory = { hidden: Tensor; cell: Tensor };
+
+/** One layer; weights uniform in +-1/sqrt(D) as in PyTorch, gates in the order input, forget, cell, output. */
+class Layer extends Module {
+  weight_ih: Tensor;
+  weight_hh: Tensor;
+  bias_ih: Tensor;
+  bias_hh: Tensor;
+
+  constructor(dim: number, options: TensorOptions) {
+    super();
+    const bound = dim ** -0.5;
+    const draw = (shape: number[]): Tensor => parameter(rand(shape, { ...options, low: -bound, high: bound }));
+    this.weight_ih = draw([4 * dim, dim]);
+    this.weight_hh = draw([4 * dim, dim]);
+    this.bias_ih = draw([4 * dim]);
+    this.bias_hh = draw([4 * dim]);
+  }
+
+  get weights(): LstmLayer {
+    return { weightIh: this.weight_ih, weightHh: this.weight_hh, biasIh: this.bias_ih, biasHh: this.bias_hh };
+  }
+}
+
+class LstmBackbone extends Backbone {
+  embeddings: Embedding;
+  layers: Layer[];
+
+  constructor(
+    readonly config: Configuration,
+    options: TensorOptions,
+  ) {
+    super();
+    const { vocabSize, hiddenSize, numHiddenLayers } = config;
+    this.embeddings = new Embedding(vocabSize, hiddenSize, options);
+    this.layers = Array.from({ length: numHiddenLayers }, () => new Layer(hiddenSize, options));
+  }
+
+  get tokens(): Embedding {
+    return this.embeddings;
+  }
+
+  forward(ids: Tensor, options: SequenceOptions = {}): SequenceResult {
+    checkSequence('forward', options);
+    if (options.cuSeqlens) {
+      throw new FastWeightsError('UNSUPPORTED', 'lstm: packed sequences are not supported', { argument: 'cuSeqlens' });
+    }
+    const x = this.embeddings.forward(ids);
+    const initial = (options.state ?? this.initialState(ids.shape[0])) as LstmMemory;
+    const { output, finalState } = lstm(
+      x,
+      this.layers.map((layer) => layer.weights),
+      initial,
+    );
+    return options.outputState ? { output, state: { ...finalState } } : { output };
+  }
+
+  step(ids: Tensor, state: LstmMemory): Tensor {
+    const { output, state: next } = this.forward(ids.unsqueeze(1), { state, outputState: true });
+    const { hidden, cell } = next as LstmMemory;
+    state.hidden.copy_(hidden);
+    state.cell.copy_(cell);
+    return output.squeeze(1);
+  }
+
+  initialState(batch: number): LstmMemory {
+    const { weight } = this.embeddings;
+    const { hiddenSize, numHiddenLayers } = this.config;
+    const empty = (): Tensor =>
+      zeros([numHiddenLayers, batch, hiddenSize], { device: weight.device, dtype: stateDType(weight) });
+    return { hidden: empty(), cell: empty() };
+  }
+}
+
+export class LstmForCausalLM extends CausalLM {
+  constructor(input: ConfigurationOf<'lstm'> | PublishedConfiguration, options: TensorOptions = {}) {
+    const config = readConfiguration(input);
+    super(config, new LstmBackbone(config, options), options);
+  }
+}

@@ -1,0 +1,191 @@
+// Softmax attention with rotary positions, grouped heads and an optional window: the Llama layer, and the attention
+// layers of hybrid models.
+import { FastWeightsError, type Tensor } from '../../core';
+import { Linear } from '../../nn';
+import { cat, rope, softmaxAttention, type TensorOptions, zeros } from '../../ops';
+import type { ConfigurationReader } from './configuration';
+import { ROPE_KEYS } from '../keys';
+import {
+  checkSequence,
+  mergeHeads,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  splitHeads,
+  stateDType,
+} from './mixer';
+
+export interface AttentionShape {
+  hiddenSize: number;
+  numHeads: number;
+  /** A divisor of numHeads. */
+  numKvHeads: number;
+  headDim: number;
+  /** Bias of the projections of q, k and v. */
+  qkvBias: boolean;
+  outputBias: boolean;
+  /** A token sees itself and the window - 1 before it; all before it when null. */
+  window: number | null;
+  /** Angle per position of each pair of coordinates; the coordinates beyond them do not turn. */
+  frequencies: readonly number[];
+}
+
+/**
+ * Rotated keys and the values [B, capacity, Hk, D] of which positions `start` to `end` count. With a window they are
+ * moved to the front when the capacity is used up, so that it need not grow.
+ */
+export type KeyValueCache = {
+  keys: Tensor;
+  values: Tensor;
+  start: number;
+  end: number;
+  position: number;
+};
+
+const FIRST_CAPACITY = 64;
+
+export class Attention extends Recurrent<KeyValueCache> {
+  q_proj: Linear;
+  k_proj: Linear;
+  v_proj: Linear;
+  o_proj: Linear;
+
+  constructor(
+    readonly shape: AttentionShape,
+    options: TensorOptions = {},
+  ) {
+    super();
+    const { hiddenSize, numHeads, numKvHeads, headDim, qkvBias, outputBias } = shape;
+    this.q_proj = new Linear(hiddenSize, numHeads * headDim, { bias: qkvBias, ...options });
+    this.k_proj = new Linear(hiddenSize, numKvHeads * headDim, { bias: qkvBias, ...options });
+    this.v_proj = new Linear(hiddenSize, numKvHeads * headDim, { bias: qkvBias, ...options });
+    this.o_proj = new Linear(numHeads * headDim, hiddenSize, { bias: outputBias, ...options });
+  }
+
+  forward(x: Tensor, options: SequenceOptions<KeyValueCache> = {}): SequenceResult<KeyValueCache> {
+    checkSequence('forward', options);
+    const { state = null, outputState = false, cuSeqlens = null } = options;
+    if (cuSeqlens && (state || outputState)) {
+      throw new FastWeightsError('UNSUPPORTED', 'Attention: packed sequences have no state', { argument: 'cuSeqlens' });
+    }
+    const offset = state?.position ?? 0;
+    const q = this.turn(splitHeads(this.q_proj.forward(x), this.shape.numHeads), { offset, cuSeqlens });
+    const [k, v] = this.keysAndValues(x, { offset, cuSeqlens });
+    const keys = state ? cat([seen(state.keys, state).to(k.dtype), k], 1) : k;
+    const values = state ? cat([seen(state.values, state).to(v.dtype), v], 1) : v;
+    const output = softmaxAttention(q, keys, values, { window: this.shape.window, cuSeqlens });
+    const result = this.o_proj.forward(mergeHeads(output));
+    if (!outputState) return { output: result };
+    const end = keys.shape[1];
+    const start = Math.max(0, end - (this.shape.window ?? Infinity));
+    const dtype = stateDType(this.k_proj.weight);
+    const kept = (t: Tensor): Tensor => t.slice(1, start).to(dtype).clone();
+    return {
+      output: result,
+      state: { keys: kept(keys), values: kept(values), start: 0, end: end - start, position: offset + x.shape[1] },
+    };
+  }
+
+  step(x: Tensor, state: KeyValueCache): Tensor {
+    const token = x.unsqueeze(1);
+    const offset = state.position;
+    const q = this.turn(splitHeads(this.q_proj.forward(token), this.shape.numHeads), { offset });
+    const [k, v] = this.keysAndValues(token, { offset });
+    this.reserve(state);
+    state.keys.slice(1, state.end, state.end + 1).copy_(k.to(state.keys.dtype));
+    state.values.slice(1, state.end, state.end + 1).copy_(v.to(state.values.dtype));
+    state.end++;
+    state.position++;
+    state.start = Math.max(state.start, state.end - (this.shape.window ?? Infinity));
+    const [keys, values] = [state.keys, state.values].map((t) => seen(t, state));
+    const output = softmaxAttention(q.to(keys.dtype), keys, values);
+    return this.o_proj.forward(mergeHeads(output.to(x.dtype)).squeeze(1));
+  }
+
+  initialState(batch: number): KeyValueCache {
+    const { numKvHeads, headDim } = this.shape;
+    const { weight } = this.k_proj;
+    const empty = (): Tensor =>
+      zeros([batch, 0, numKvHeads, headDim], { device: weight.device, dtype: stateDType(weight) });
+    return { keys: empty(), values: empty(), start: 0, end: 0, position: 0 };
+  }
+
+  private keysAndValues(x: Tensor, at: { offset: number; cuSeqlens?: readonly number[] | null }): [Tensor, Tensor] {
+    const [k, v] = [this.k_proj, this.v_proj].map((proj) => splitHeads(proj.forward(x), this.shape.numKvHeads));
+    return [this.turn(k, at), v];
+  }
+
+  private turn(x: Tensor, at: { offset: number; cuSeqlens?: readonly number[] | null }): Tensor {
+    const { frequencies } = this.shape;
+    return frequencies.length === 0 ? x : rope(x, { ...at, frequencies, dims: 2 * frequencies.length });
+  }
+
+  /** Makes room for one more token: twice the room of what counts, so that a token costs O(1) copies on average. */
+  private reserve(state: KeyValueCache): void {
+    const { keys, values, start, end } = state;
+    if (end < keys.shape[1]) return;
+    const room = Math.max(FIRST_CAPACITY, 2 * (end - start));
+    const moved = (t: Tensor): Tensor => {
+      const [B, , heads, D] = t.shape;
+      const larger = zeros([B, room, heads, D], { device: t.device, dtype: t.dtype }).persist();
+      larger.slice(1, 0, end - start).copy_(seen(t, state));
+      return larger;
+    };
+    state.keys = moved(keys);
+    state.values = moved(values);
+    keys.dispose();
+    values.dispose();
+    state.start = 0;
+    state.end = end - start;
+  }
+}
+
+/** The part of a cache that counts. */
+function seen(t: Tensor, { start, end }: KeyValueCache): Tensor {
+  return t.slice(1, start, end);
+}
+
+/** base^(-2 i / dims) for i = 0 .. dims / 2 - 1. */
+export function rotaryFrequencies(base: number, dims: number): number[] {
+  return Array.from({ length: dims / 2 }, (_, i) => base ** ((-2 * i) / dims));
+}
+
+/**
+ * Reads rotary settings in both dialects: `rope_parameters` (transformers 5), or `rope_theta`, `rope_scaling` and
+ * `partial_rotary_factor` at top level (transformers 4).
+ */
+export function readFrequencies(reader: ConfigurationReader, headDim: number): number[] {
+  const parameters = reader.section('rope_parameters', ROPE_KEYS);
+  const scaling = parameters ?? reader.section('rope_scaling', ROPE_KEYS);
+  const base = (parameters ?? reader).positive('rope_theta', reader.positive('rope_theta', 10000));
+  const share = (parameters ?? reader).number('partial_rotary_factor', reader.number('partial_rotary_factor', 1));
+  const dims = 2 * Math.floor((headDim * Math.min(share, 1)) / 2);
+  const frequencies = rotaryFrequencies(base, dims);
+  if (!scaling) return frequencies;
+  const key = 'rope_type' in scaling.source ? 'rope_type' : 'type';
+  switch (scaling.supported(key, 'default', ['default', 'linear', 'llama3'])) {
+    case 'default':
+      return frequencies;
+    case 'linear': {
+      const factor = scaling.number('factor', 1, 1);
+      return frequencies.map((f) => f / factor);
+    }
+    case 'llama3':
+      return llama3Frequencies(scaling, frequencies);
+  }
+}
+
+/** Long waves slow down by `factor`, short ones stay, those between are mixed (Llama 3.1). */
+function llama3Frequencies(scaling: ConfigurationReader, frequencies: number[]): number[] {
+  const factor = scaling.number('factor', 8, 1);
+  const low = scaling.number('low_freq_factor', 1);
+  const high = scaling.number('high_freq_factor', 4);
+  const context = scaling.size('original_max_position_embeddings', 8192, Number.MAX_SAFE_INTEGER);
+  return frequencies.map((f) => {
+    const turns = (context * f) / (2 * Math.PI);
+    if (turns > high) return f;
+    if (turns < low) return f / factor;
+    const smooth = (turns - low) / (high - low);
+    return (1 - smooth) * (f / factor) + smooth * f;
+  });
+}

@@ -1,0 +1,242 @@
+// The causal language model around a backbone: head, loss, sessions and generation.
+import { sha256 } from '../../platform';
+import { noGrad } from '../../autograd';
+import {
+  argumentError,
+  checkOptions,
+  type Device,
+  formatShape,
+  type OptionNames,
+  scope,
+  type Tensor,
+} from '../../core';
+import {
+  atOnce,
+  checkStateLike,
+  type GeneratedToken,
+  type GenerateOptions,
+  type Read,
+  type RecurrentModel,
+  type SamplingOptions,
+  Session,
+  type SessionOptions,
+  type Stages,
+  type State,
+  type TokenIds,
+} from '../../inference';
+import { Linear, Module } from '../../nn';
+import {
+  cat,
+  checkCuSeqlens,
+  checkIndices,
+  checkShape,
+  crossEntropy,
+  type CuSeqlens,
+  full,
+  type TensorOptions,
+} from '../../ops';
+import type { Backbone } from './block';
+import type { Configuration } from './configuration';
+import { type GenerationDefaults, generationOf } from './generation';
+import { initializeNormal } from './initialize';
+import { type SaveOptions, savePretrained } from './pretrained';
+
+export interface ForwardOptions<L extends Labels = Labels, S extends boolean = boolean> {
+  /** int32 like the ids: position t predicts the label of t + 1. -100 counts for nothing. */
+  labels?: L;
+  /** The `state` of an earlier call, to go on from. */
+  state?: State | null;
+  outputState?: S;
+  /** Packed sequences: B = 1 and N + 1 offsets. */
+  cuSeqlens?: CuSeqlens | null;
+}
+
+type Labels = Tensor | null | undefined;
+
+const FORWARD: OptionNames<ForwardOptions> = { labels: true, state: true, outputState: 'flag', cuSeqlens: true };
+
+/**
+ * logits [B, T, vocabulary]; with labels the `loss` [1], the mean over those that count; when asked for the `state` that
+ * the next tokens go on from.
+ */
+export type ForwardResult<L extends Labels = Labels, S extends boolean = boolean> = { logits: Tensor } & ([L] extends [
+  Tensor,
+]
+  ? { loss: Tensor }
+  : { loss?: Tensor }) &
+  ([S] extends [true] ? { state: State } : { state?: State });
+
+/** Labels that the loss leaves out. */
+const IGNORED = -100;
+
+/** Tokens of a prompt that are read at once. */
+const LONGEST_SLICE = 512;
+/** Products of weights and tokens in one stage on `js`, which computes some hundred million in a second. */
+const STAGE_PRODUCTS = 4e6;
+
+export abstract class CausalLM<C extends Configuration = Configuration> extends Module implements RecurrentModel {
+  model: Backbone;
+  lm_head: Linear;
+  /** What `generate` goes by unless told otherwise. */
+  generation: GenerationDefaults;
+
+  constructor(
+    readonly config: C,
+    backbone: Backbone,
+    options: TensorOptions,
+  ) {
+    super();
+    this.generation = generationOf(config);
+    this.model = backbone;
+    this.lm_head = new Linear(config.hiddenSize, config.vocabSize, { bias: false, ...options });
+    if (config.tieWordEmbeddings) {
+      this.lm_head.weight.dispose();
+      this.lm_head.weight = backbone.tokens.weight;
+    }
+    initializeNormal(this, config.initializerRange);
+  }
+
+  get vocabSize(): number {
+    return this.config.vocabSize;
+  }
+
+  /** That of the head, without a search: sessions ask for every token. */
+  override get device(): Device {
+    return this.lm_head.weight.device;
+  }
+
+  get stopTokens(): readonly number[] {
+    return this.generation.stopTokens;
+  }
+
+  get sampling(): SamplingOptions {
+    return this.generation.sampling;
+  }
+
+  /** ids int32 [B, T] to logits, and to the loss when labels are given. */
+  forward<L extends Labels = undefined, S extends boolean = false>(
+    ids: Tensor,
+    options: ForwardOptions<L, S> = {},
+  ): ForwardResult<L, S> {
+    checkOptions<ForwardOptions>('forward', options, FORWARD);
+    const { labels = null, state = null, outputState = false, cuSeqlens = null }: ForwardOptions = options;
+    this.checkIds('ids', ids);
+    if (labels !== null) {
+      this.checkIds('labels', labels);
+      checkShape('forward', 'labels', labels, ids.shape, 'batch, time like ids');
+    }
+    const [batch, tokens] = ids.shape;
+    if (cuSeqlens !== null) checkCuSeqlens('forward', cuSeqlens, batch, tokens);
+    if (state !== null) {
+      const sequences = cuSeqlens === null ? batch : cuSeqlens.length - 1;
+      noGrad(() => scope(() => checkStateLike('forward', 'state', state, this.initialState(sequences))));
+    }
+    return scope(() => {
+      const hidden = this.model.forward(ids, { state, outputState, cuSeqlens });
+      const logits = this.lm_head.forward(hidden.output);
+      const result: { logits: Tensor; loss?: Tensor; state?: State } = { logits };
+      if (labels) result.loss = crossEntropy(logits, nextLabels(labels, cuSeqlens), { ignoreIndex: IGNORED });
+      if (outputState) result.state = hidden.state;
+      return result as ForwardResult<L, S>;
+    });
+  }
+
+  initialState(batch: number): State {
+    return this.model.initialState(batch);
+  }
+
+  /** What states depend on: not the weights, and not where a text begins and ends. */
+  get identity(): string {
+    const { source: _, architecture: __, initializerRange: ___, eosTokenId: ____, ...sizes } = this.config;
+    const text = JSON.stringify(sizes, (_, value: unknown) => (value instanceof Map ? [...value] : value));
+    const hash = sha256();
+    hash.update(new TextEncoder().encode(text));
+    return `${this.config.modelType} ${hash.hex()}`;
+  }
+
+  /** Native devices compute beside this thread; on `js` a stage of a slice is to take a millisecond or two. */
+  get promptSlice(): number {
+    if (this.device !== 'js') return LONGEST_SLICE;
+    const tokens = (STAGE_PRODUCTS * this.model.stageCount) / this.parameterCount;
+    return Math.min(LONGEST_SLICE, 2 ** Math.max(0, Math.floor(Math.log2(tokens))));
+  }
+
+  prefill(ids: Tensor, state: State): Read {
+    return noGrad(() => scope(() => atOnce(this.stages(ids, state))));
+  }
+
+  step(ids: Tensor, state: State): Tensor {
+    return noGrad(() => scope(() => atOnce(this.stages(ids, state)).logits));
+  }
+
+  /** Between its stages other work of the thread may run. Only inside noGrad. */
+  *stages(ids: Tensor, state: State): Stages<Read> {
+    if (ids.ndim === 1) {
+      const hidden = yield* this.model.stepStages(ids, state);
+      yield hidden;
+      return { logits: this.lm_head.forward(hidden), state };
+    }
+    const { output, state: after } = yield* this.model.stages(ids, { state, outputState: true });
+    const last = output.slice(1, -1).squeeze(1);
+    yield [last, after!];
+    return { logits: this.lm_head.forward(last), state: after! };
+  }
+
+  /** A conversation that tokens are fed into; `dispose` it when it is done. `history` is what `rollback` needs. */
+  createSession(options: SessionOptions = {}): Session {
+    return new Session(this, options);
+  }
+
+  /**
+   * Continues one sequence token by token; without options as the folder's generation_config.json says. As with the
+   * `generate` of a session everything is settled by the call; what is wrong with its arguments is thrown by the first
+   * `next`.
+   */
+  generate(ids: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
+    const session = this.createSession();
+    try {
+      return thenDispose(session, session.generate(ids, options));
+    } catch (error) {
+      session.dispose();
+      return refusing(error);
+    }
+  }
+
+  /** Writes config.json, generation_config.json and the weights into a folder, as the Python libraries read them. */
+  savePretrained(dir: string, options: SaveOptions = {}): Promise<void> {
+    return savePretrained(dir, this, this.stateDict(), options);
+  }
+
+  private checkIds(argument: string, ids: Tensor): void {
+    checkIndices('forward', argument, ids, this.lm_head.weight);
+    if (ids.ndim !== 2) throw argumentError('SHAPE', 'forward', argument, '[B, T]', formatShape(ids.shape));
+  }
+}
+
+async function* refusing(error: unknown): AsyncGenerator<GeneratedToken, void, undefined> {
+  throw error;
+}
+
+/** The tokens of a session that nothing else goes on with. */
+async function* thenDispose(
+  session: Session,
+  tokens: AsyncGenerator<GeneratedToken, void, undefined>,
+): AsyncGenerator<GeneratedToken, void, undefined> {
+  try {
+    yield* tokens;
+  } finally {
+    session.dispose();
+  }
+}
+
+/** The label of the next token at every position, none at the end of a sequence. */
+function nextLabels(labels: Tensor, cuSeqlens: CuSeqlens | null): Tensor {
+  const [B, T] = labels.shape;
+  const bounds = cuSeqlens ?? [0, T];
+  const end = full([B, 1], IGNORED, { dtype: 'int32', device: labels.device });
+  const parts: Tensor[] = [];
+  for (let n = 0; n + 1 < bounds.length; n++) {
+    if (bounds[n + 1] > bounds[n]) parts.push(labels.slice(1, bounds[n] + 1, bounds[n + 1]), end);
+  }
+  return parts.length > 0 ? cat(parts, 1) : labels;
+}

@@ -1,0 +1,232 @@
+// Configurations: reading the values of a config.json with their defaults, and what every model's has in common.
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  describe,
+  FastWeightsError,
+  type OptionNames,
+} from '../../core';
+import { isJsonObject, type Json } from '../../io';
+
+export type JsonObject = { [key: string]: Json };
+
+/** The configuration of a published folder, which may hold keys that nobody here knows; they are saved again. */
+export class PublishedConfiguration {
+  constructor(readonly json: JsonObject) {}
+}
+
+/** What every configuration has. */
+export interface Configuration {
+  readonly modelType: string;
+  /** The class's name in `architectures` of config.json. */
+  readonly architecture: string;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly numHiddenLayers: number;
+  /** Standard deviation of new weights. */
+  readonly initializerRange: number;
+  readonly tieWordEmbeddings: boolean;
+  /** Tokens that end a text. */
+  readonly eosTokenId: readonly number[];
+  /** Everything that was given, under the keys of config.json; saved again as it is. */
+  readonly source: Readonly<JsonObject>;
+}
+
+/** No published model is wider or deeper; larger numbers in a file would only exhaust the memory. */
+const MAX_WIDTH = 2 ** 20;
+const MAX_VOCABULARY = 2 ** 24;
+const MAX_LAYERS = 4096;
+
+/** hiddenSize -> hidden_size; keys of config.json stay. */
+function fileKey(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+function toJson(key: string, value: unknown): Json {
+  if (value === null || typeof value === 'boolean' || typeof value === 'number' || typeof value === 'string')
+    return value;
+  if (Array.isArray(value)) return value.map((item) => toJson(key, item));
+  if (typeof value === 'object' && value !== undefined) return withFileKeys(value);
+  throw argumentError('INVALID_ARGUMENT', 'configuration', key, 'a JSON value', describe(value));
+}
+
+/** A configuration under the keys of config.json; undefined counts as not given. */
+export function withFileKeys(input: object): JsonObject {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+    throw argumentError('INVALID_ARGUMENT', 'configuration', 'config', 'an object', describe(input));
+  }
+  checkSpellings('configuration', input);
+  const given = Object.entries(input).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given.map(([key, value]) => [fileKey(key), toJson(key, value)]));
+}
+
+/** Requires that no key is given in both spellings: neither would go before the other. */
+export function checkSpellings(where: string, input: object): void {
+  const given: Record<string, string> = {};
+  for (const [key, value] of Object.entries(input)) {
+    if (value === undefined) continue;
+    const name = fileKey(key);
+    if (Object.hasOwn(given, name)) {
+      throw argumentError('INVALID_ARGUMENT', where, name, 'given in one spelling', `${given[name]} and ${key}`);
+    }
+    given[name] = key;
+  }
+}
+
+/** The names of keys in camelCase and as in config.json. */
+export function inEitherSpelling(names: Readonly<Record<string, unknown>>): OptionNames<object> {
+  return { ...names, ...Object.fromEntries(Object.entries(names).map(([key, kind]) => [fileKey(key), kind])) };
+}
+
+/**
+ * Reads values with their defaults. A value of null counts as missing: it means "derive it". Only published folders may
+ * hold keys beside those of `known`.
+ */
+export class ConfigurationReader {
+  readonly source: JsonObject;
+
+  private readonly published: boolean;
+
+  constructor(
+    input: object,
+    private readonly where: string,
+    known: object,
+  ) {
+    this.published = input instanceof PublishedConfiguration;
+    if (input instanceof PublishedConfiguration) this.source = input.json;
+    else {
+      this.source = withFileKeys(input);
+      checkOptions(where, input, inEitherSpelling(known as Readonly<Record<string, unknown>>));
+    }
+  }
+
+  private nested(value: JsonObject, where: string, known: object): ConfigurationReader {
+    return new ConfigurationReader(this.published ? new PublishedConfiguration(value) : value, where, known);
+  }
+
+  private get(key: string): Json | undefined {
+    return Object.hasOwn(this.source, key) ? (this.source[key] ?? undefined) : undefined;
+  }
+
+  /** A size: a whole number from 1 on. */
+  size(key: string, fallback?: number, max = MAX_WIDTH): number {
+    return checkInteger(this.where, key, this.get(key) ?? fallback, 1, max);
+  }
+
+  optionalSize(key: string): number | null {
+    return this.get(key) === undefined ? null : this.size(key);
+  }
+
+  number(key: string, fallback: number, min = 0): number {
+    return checkNumber(this.where, key, this.get(key) ?? fallback, min);
+  }
+
+  /** A number above 0. */
+  positive(key: string, fallback: number): number {
+    const value = this.number(key, fallback);
+    if (value === 0) throw argumentError('INVALID_ARGUMENT', this.where, key, 'above 0', '0');
+    return value;
+  }
+
+  /** A bound of a logarithmic gate, which is never positive. */
+  optionalBound(key: string): number | null {
+    const value = this.get(key);
+    return value === undefined ? null : checkNumber(this.where, key, value, -Infinity, 0);
+  }
+
+  flag(key: string, fallback: boolean): boolean {
+    const value = this.get(key) ?? fallback;
+    if (typeof value !== 'boolean') {
+      throw argumentError('INVALID_ARGUMENT', this.where, key, 'true or false', describe(value));
+    }
+    return value;
+  }
+
+  /** One of the values that the library computes; another is not supported. */
+  supported<T extends string | boolean | null>(key: string, fallback: T, values: readonly T[]): T {
+    const value = this.get(key) ?? fallback;
+    if (values.includes(value as T)) return value as T;
+    const expected = values.map(describe).join(' | ');
+    throw new FastWeightsError('UNSUPPORTED', `${this.where}: ${key} ${describe(value)} is not supported`, {
+      argument: key,
+      expected,
+      found: describe(value),
+    });
+  }
+
+  choice<T extends string>(key: string, fallback: T, values: readonly T[]): T {
+    return checkChoice(this.where, key, this.get(key) ?? fallback, values);
+  }
+
+  /** A nested object, itself a configuration. */
+  section(key: string, known: object): ConfigurationReader | null {
+    const value = this.get(key);
+    if (value === undefined) return null;
+    if (!isJsonObject(value)) throw argumentError('INVALID_ARGUMENT', this.where, key, 'an object', describe(value));
+    return this.nested(value, `${this.where}: ${key}`, known);
+  }
+
+  /** One nested object or a list of them. */
+  sections(key: string, known: object): ConfigurationReader[] {
+    const value = this.get(key);
+    const list = value === undefined ? [] : Array.isArray(value) ? value : [value];
+    return list.map((item, i) => {
+      if (!isJsonObject(item)) throw argumentError('INVALID_ARGUMENT', this.where, key, 'objects', describe(item));
+      return this.nested(item, `${this.where}: ${key}[${i}]`, known);
+    });
+  }
+
+  /** A whole number from 0 on, or a list of them. */
+  integers(key: string): number[] {
+    return this.list(key).map((item) => checkInteger(this.where, key, item));
+  }
+
+  /**
+   * Tokens of a vocabulary: one or a list of them. Published folders name some that their model does not have, -1 for
+   * none, or those of a larger tokenizer: they never come, and are left out.
+   */
+  tokens(key: string, vocabSize: number): number[] {
+    if (!this.published) return this.list(key).map((item) => checkInteger(this.where, key, item, 0, vocabSize - 1));
+    const named = this.list(key).map((item) => checkInteger(this.where, key, item, Number.MIN_SAFE_INTEGER));
+    return named.filter((id) => id >= 0 && id < vocabSize);
+  }
+
+  private list(key: string): Json[] {
+    const value = this.get(key) ?? [];
+    return Array.isArray(value) ? value : [value];
+  }
+
+  /** What every configuration has. */
+  common(
+    names: { modelType: string; architecture: string },
+    defaults: { vocabSize: number; hiddenSize: number; numHiddenLayers: number },
+  ): Configuration {
+    const vocabSize = this.size('vocab_size', defaults.vocabSize, MAX_VOCABULARY);
+    return {
+      ...names,
+      vocabSize,
+      hiddenSize: this.size('hidden_size', defaults.hiddenSize),
+      numHiddenLayers: this.size('num_hidden_layers', defaults.numHiddenLayers, MAX_LAYERS),
+      initializerRange: this.number('initializer_range', 0.02),
+      tieWordEmbeddings: this.flag('tie_word_embeddings', false),
+      eosTokenId: this.tokens('eos_token_id', vocabSize),
+      source: this.source,
+    };
+  }
+
+  /** Requires that one size is a multiple of another. */
+  divides(value: number, key: string, by: number): number {
+    if (value % by !== 0 || value < by) {
+      throw argumentError('INVALID_ARGUMENT', this.where, key, `a divisor of ${value}`, String(by));
+    }
+    return value / by;
+  }
+
+  /** A width that a factor gives: hidden size times expansion. */
+  scaled(key: string, value: number): number {
+    return checkInteger(this.where, key, Math.floor(value + 1e-9), 1, MAX_WIDTH);
+  }
+}

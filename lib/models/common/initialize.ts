@@ -1,0 +1,47 @@
+// How new weights are drawn, as the published programs do it.
+import { noGrad } from '../../autograd';
+import { scope, type Tensor } from '../../core';
+import { Embedding, Linear, type Module, parameter } from '../../nn';
+import { rand, randn, type TensorOptions } from '../../ops';
+
+/** Linear and Embedding weights N(0, std), biases 0. Other parameters keep what their module gave them. */
+export function initializeNormal(root: Module, std: number): void {
+  for (const [, module] of root.namedModules()) {
+    if (!(module instanceof Linear || module instanceof Embedding)) continue;
+    const { weight } = module;
+    noGrad(() =>
+      scope(() => {
+        weight.copy_(randn(weight.shape, { dtype: weight.dtype, device: weight.device, std }));
+        if (module instanceof Linear) module.bias?.fill_(0);
+      }),
+    );
+  }
+}
+
+/**
+ * The dtype of decays and time steps: float32 also in a bfloat16 model, as the published programs keep them. Rounded to
+ * bfloat16, exp(-dt) of a small dt is 1, and its logarithm below is -infinity.
+ */
+function decayOptions(options: TensorOptions): TensorOptions {
+  return { ...options, dtype: options.dtype === 'bfloat16' ? 'float32' : options.dtype };
+}
+
+/** Logarithms of decay rates that are uniform in (low, high): A_log of Gated DeltaNet and KDA. */
+export function logUniform(count: number, low: number, high: number, options: TensorOptions): Tensor {
+  // 0 would give a rate that no gradient ever moves.
+  const where = { ...decayOptions(options), low: Math.max(low, 1e-3), high };
+  return parameter(noGrad(() => scope(() => rand([count], where).log())));
+}
+
+/** b such that softplus(b) is log-uniform in [0.001, 0.1]: dt_bias of Mamba-2 and its descendants. */
+export function timeStepBias(count: number, options: TensorOptions): Tensor {
+  const where = { ...decayOptions(options), low: Math.log(1e-3), high: Math.log(0.1) };
+  return parameter(
+    noGrad(() =>
+      scope(() => {
+        const dt = rand([count], where).exp();
+        return dt.add(dt.neg().exp().neg().add(1).log());
+      }),
+    ),
+  );
+}

@@ -1,0 +1,64 @@
+// What mixes tokens in a block: a sequence form for training and prompts, and a step form with a state.
+import { checkOptions, type DType, type OptionNames, type Tensor } from '../../core';
+import type { State } from '../../inference';
+import { Module } from '../../nn';
+import type { CuSeqlens } from '../../ops';
+
+export interface SequenceOptions<S extends State = State> {
+  /** The state before the first token; that of an empty text by default. */
+  state?: S | null;
+  /** Also return the state after the last token. */
+  outputState?: boolean;
+  /** Packed sequences: B = 1 and N + 1 offsets; states are then those of N sequences. */
+  cuSeqlens?: CuSeqlens | null;
+}
+
+const SEQUENCE: OptionNames<SequenceOptions> = { state: true, outputState: 'flag', cuSeqlens: true };
+
+/** Requires options of a sequence, and nothing else. */
+export function checkSequence(where: string, options: SequenceOptions): void {
+  checkOptions(where, options, SEQUENCE);
+}
+
+export interface SequenceResult<S extends State = State> {
+  output: Tensor;
+  state?: S;
+}
+
+/** A part of a model that carries a state through time. */
+export abstract class Recurrent<S extends State = State> extends Module {
+  /** x [B, T, hidden]; the given state stays as it is, gradients flow through it. */
+  abstract forward(x: Tensor, options?: SequenceOptions<S>): SequenceResult<S>;
+
+  /** One token x [B, hidden]; the state changes in place. Only inside noGrad. */
+  abstract step(x: Tensor, state: S): Tensor;
+
+  /** The state of `batch` empty texts. */
+  abstract initialState(batch: number): S;
+}
+
+/** States are float32, beside float64 weights float64. */
+export function stateDType(weight: Tensor): DType {
+  return weight.dtype === 'float64' ? 'float64' : 'float32';
+}
+
+/** [..., heads * D] -> [..., heads, D] */
+export function splitHeads(x: Tensor, heads: number): Tensor {
+  return x.reshape([...x.shape.slice(0, -1), heads, x.shape[x.ndim - 1] / heads]);
+}
+
+/** [..., heads, D] -> [..., heads * D] */
+export function mergeHeads(x: Tensor): Tensor {
+  return x.reshape([...x.shape.slice(0, -2), x.shape[x.ndim - 2] * x.shape[x.ndim - 1]]);
+}
+
+/** [..., heads, D] -> [..., heads * groups, D], each head `groups` times in a row. */
+export function repeatHeads(x: Tensor, groups: number): Tensor {
+  if (groups === 1) return x;
+  const lead = x.shape.slice(0, -2);
+  const [heads, D] = x.shape.slice(-2);
+  return x
+    .unsqueeze(-2)
+    .expand([...lead, heads, groups, D])
+    .reshape([...lead, heads * groups, D]);
+}

@@ -1,0 +1,170 @@
+// Model folders in the layout of the Python libraries: config.json, generation_config.json, model.safetensors or shards.
+import { join, readdir, rm } from '../../platform';
+import { noGrad } from '../../autograd';
+import {
+  argumentError,
+  bytesPerElement,
+  checkInteger,
+  checkOptions,
+  FastWeightsError,
+  formatShape,
+  type OptionNames,
+  sameShape,
+  type Tensor,
+} from '../../core';
+import {
+  isJsonObject,
+  type Json,
+  loadEntry,
+  readJson,
+  readOptionalJson,
+  type SafetensorsEntry,
+  saveShards,
+  writeJson,
+  createFolder,
+} from '../../io';
+import type { Configuration, JsonObject } from './configuration';
+import type { GenerationDefaults } from './generation';
+
+export interface SaveOptions {
+  /** A weight file holds at most this many bytes, 5e9 by default; a larger model is split. */
+  maxShardBytes?: number;
+}
+
+const SAVE: OptionNames<SaveOptions> = { maxShardBytes: true };
+
+export const CONFIG = 'config.json';
+export const GENERATION = 'generation_config.json';
+const WHOLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+const WEIGHT_FILE = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
+
+/** Tensors of some published files that are no parameters. */
+const NO_WEIGHT = /(^|\.)rotary_emb\.inv_freq$/;
+export const HEAD = 'lm_head.weight';
+
+/** A model as its folder sees it. */
+interface Described {
+  readonly config: Configuration;
+  readonly generation: GenerationDefaults;
+}
+
+/** A module with a head, which may be its embedding. */
+interface Headed {
+  readonly lm_head: { readonly weight: Tensor };
+  namedParameters(): [string, Tensor][];
+}
+
+async function onDisk<T>(where: string, dir: string, operation: Promise<T>): Promise<T> {
+  try {
+    return await operation;
+  } catch (cause) {
+    if (cause instanceof FastWeightsError) throw cause;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new FastWeightsError('IO', `${where}: ${dir}: ${reason}`, { argument: 'dir', found: dir, cause });
+  }
+}
+
+/**
+ * Replaces each file atomically, the weights first. Weight files of an earlier saving that would be read in place of the
+ * new ones are removed; other files stay. For a folder that is old or new as a whole, fill one of `writeFolderAtomic`.
+ */
+export async function savePretrained(
+  dir: string,
+  { config, generation }: Described,
+  weights: Record<string, Tensor>,
+  options: SaveOptions,
+): Promise<void> {
+  const where = 'savePretrained';
+  checkOptions(where, options, SAVE);
+  const maxShardBytes = checkInteger(where, 'maxShardBytes', options.maxShardBytes ?? 5e9, 1);
+  await onDisk(where, dir, createFolder(dir));
+  await saveShards(dir, weights, { maxShardBytes });
+  const bytes = Object.values(weights).reduce((sum, t) => sum + t.size * bytesPerElement(t.dtype), 0);
+  const current = bytes > maxShardBytes ? [INDEX, ...(await shardNames(dir))] : [WHOLE];
+  for (const name of await onDisk(where, dir, readdir(dir))) {
+    if (WEIGHT_FILE.test(name) && !current.includes(name)) await onDisk(where, dir, rm(join(dir, name)));
+  }
+  const { dtype } = Object.values(weights)[0];
+  await writeJson(join(dir, CONFIG), {
+    ...config.source,
+    architectures: [config.architecture],
+    model_type: config.modelType,
+    tie_word_embeddings: config.tieWordEmbeddings,
+    dtype,
+    torch_dtype: dtype,
+  });
+  await writeJson(join(dir, GENERATION), generation.source);
+}
+
+async function shardNames(dir: string): Promise<unknown[]> {
+  const index = (await readJson(join(dir, INDEX))) as { weight_map: JsonObject };
+  return Object.values(index.weight_map);
+}
+
+/** The configuration of a folder, as it stands there. */
+export async function readConfig(folder: string): Promise<JsonObject> {
+  const path = join(folder, CONFIG);
+  return objectIn(path, await readJson(path));
+}
+
+/** Reads what a folder says of generation; undefined where it says nothing. */
+export async function readGenerationConfig(folder: string): Promise<JsonObject | undefined> {
+  const path = join(folder, GENERATION);
+  const content = await readOptionalJson(path);
+  return content === undefined ? undefined : objectIn(path, content);
+}
+
+function objectIn(path: string, content: Json): JsonObject {
+  if (isJsonObject(content)) return content;
+  throw argumentError('FORMAT', path, 'the file', 'an object', Array.isArray(content) ? 'a list' : String(content));
+}
+
+/** The weights of a folder by name. */
+export type Entries = ReadonlyMap<string, SafetensorsEntry>;
+
+/** The name of the parameter that also serves as the head; the head's own where it is not tied. */
+function headName(module: Headed): string {
+  return module.namedParameters().find(([, parameter]) => parameter === module.lm_head.weight)![0];
+}
+
+/** The name of the embedding if a folder holds another matrix beside it as head, though its configuration ties the two. */
+export async function untiedName(module: Headed, entries: Entries): Promise<string | undefined> {
+  const name = headName(module);
+  const [own, head] = [entries.get(name), entries.get(HEAD)];
+  return own && head && own !== head && !(await own.equals(head)) ? name : undefined;
+}
+
+/**
+ * Fills every parameter from the weights of a folder, cast to its dtype, one tensor at a time. Nothing is read before all
+ * names and shapes are known to fit. Of a tied pair either may stand there.
+ */
+export async function loadWeights(module: Headed, dir: string, entries: Entries): Promise<void> {
+  const parameters = new Map(module.namedParameters());
+  const shared = headName(module);
+  const entryOf = (name: string): SafetensorsEntry | undefined =>
+    entries.get(name) ?? (name === shared ? entries.get(HEAD) : undefined);
+  const unknown = [...entries.keys()].filter((name) => !parameters.has(name) && !NO_WEIGHT.test(name) && name !== HEAD);
+  const missing = [...parameters.keys()].filter((name) => !entryOf(name));
+  if (missing.length > 0 || unknown.length > 0) {
+    const list = (title: string, names: string[]): string =>
+      names.length === 0 ? '' : ` ${title} ${names.slice(0, 4).join(', ')}${names.length > 4 ? ', ...' : ''}`;
+    const message = `${dir}: the weights do not fit the configuration:${list('without', missing)}${list('with unknown', unknown)}`;
+    throw new FastWeightsError('FORMAT', message, { argument: dir, expected: `${parameters.size} weights` });
+  }
+  for (const [name, parameter] of parameters) checkEntry(dir, name, parameter, entryOf(name)!);
+  for (const [name, parameter] of parameters) {
+    const dtype = parameter.dtype as 'float32' | 'bfloat16' | 'float64';
+    const loaded = await loadEntry(entryOf(name)!, { device: parameter.device, dtype });
+    noGrad(() => parameter.copy_(loaded));
+    loaded.dispose();
+  }
+}
+
+function checkEntry(dir: string, name: string, parameter: Tensor, entry: SafetensorsEntry): void {
+  const where = `${dir}: ${name}`;
+  if (!sameShape(entry.shape, parameter.shape)) {
+    throw argumentError('FORMAT', where, 'shape', formatShape(parameter.shape), formatShape(entry.shape));
+  }
+  if (entry.nativeDType === 'int32') throw argumentError('FORMAT', where, 'dtype', 'floating-point', entry.dtype);
+}

@@ -1,0 +1,129 @@
+// DeltaNet with short convolutions and normalised keys (Yang et al. 2024; spec 2.3.5).
+import type { Tensor } from '../../core';
+import { GatedRMSNorm, Linear, RMSNorm, ShortConvolution } from '../../nn';
+import { type TensorOptions, toFloat32 } from '../../ops';
+import { deltaRule } from '../../rules';
+import { CausalLM } from '../common/causalLM';
+import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
+import { type ConfigurationOf, KEYS } from '../keys';
+import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
+import { ACTIVATIONS } from '../common/featureMaps';
+import { type FlaConfiguration, FlaDecoder, type HeadSizes, readFla, readHeads } from './skeleton';
+import { mergeHeads, splitHeads } from '../common/mixer';
+
+export interface DeltaNetConfiguration extends FlaConfiguration, HeadSizes {
+  readonly qkActivation: 'silu' | 'relu' | 'elu' | 'identity';
+  readonly qkNorm: 'l2' | 'sum';
+  /** Without it the strength of every write is 1. */
+  readonly useBeta: boolean;
+  /** Strengths up to 2, so that a write may turn a direction of the state round. */
+  readonly allowNegEigval: boolean;
+  /** Gates the output. */
+  readonly useGate: boolean;
+  /** Tokens that the convolutions of q, k and v see; none when null. */
+  readonly convSize: number | null;
+}
+
+function readConfiguration(input: object): DeltaNetConfiguration {
+  const reader = new ConfigurationReader(input, 'delta_net', KEYS.delta_net);
+  const base = readFla(reader, { modelType: 'delta_net', architecture: 'DeltaNetForCausalLM' });
+  const allowNegEigval = reader.flag('allow_neg_eigval', false);
+  return {
+    ...base,
+    ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 1 }),
+    qkActivation: reader.supported('qk_activation', 'silu', ['silu', 'relu', 'elu', 'identity']),
+    qkNorm: reader.supported('qk_norm', 'l2', ['l2', 'sum']),
+    useBeta: reader.supported('use_beta', true, allowNegEigval ? [true] : [true, false]),
+    allowNegEigval,
+    useGate: reader.flag('use_gate', false),
+    convSize: reader.flag('use_short_conv', true) ? reader.size('conv_size', 4) : null,
+  };
+}
+
+export class DeltaNet extends FastWeightMixer {
+  q_proj: Linear;
+  k_proj: Linear;
+  v_proj: Linear;
+  q_conv1d: ShortConvolution | null;
+  k_conv1d: ShortConvolution | null;
+  v_conv1d: ShortConvolution | null;
+  b_proj: Linear | null;
+  g_proj: Linear | null;
+  o_norm: RMSNorm | GatedRMSNorm;
+  o_proj: Linear;
+  protected readonly rule = deltaRule;
+
+  constructor(
+    readonly config: DeltaNetConfiguration,
+    options: TensorOptions = {},
+  ) {
+    const { hiddenSize, numHeads, keyDim, valueDim, normEps, qkActivation, useBeta, useGate, convSize } = config;
+    super({ heads: numHeads, keyDim, valueDim });
+    const [keys, values] = [numHeads * keyDim, numHeads * valueDim];
+    const linear = (dim: number): Linear => new Linear(hiddenSize, dim, { bias: false, ...options });
+    const conv = (dim: number, activation: 'silu' | null): ShortConvolution | null =>
+      convSize === null ? null : new ShortConvolution(dim, convSize, { activation, ...options });
+    const inConvolution = qkActivation === 'silu' ? 'silu' : null;
+    this.q_proj = linear(keys);
+    this.k_proj = linear(keys);
+    this.v_proj = linear(values);
+    this.q_conv1d = conv(keys, inConvolution);
+    this.k_conv1d = conv(keys, inConvolution);
+    this.v_conv1d = conv(values, 'silu');
+    this.b_proj = useBeta ? linear(numHeads) : null;
+    this.g_proj = useGate ? linear(values) : null;
+    this.o_norm = useGate
+      ? new GatedRMSNorm(valueDim, normEps, 'silu', options)
+      : new RMSNorm(valueDim, normEps, options);
+    this.o_proj = new Linear(values, hiddenSize, { bias: false, ...options });
+  }
+
+  protected get reference(): Tensor {
+    return this.o_proj.weight;
+  }
+
+  protected override get convolutions(): Record<string, ShortConvolution | null> {
+    return { q: this.q_conv1d, k: this.k_conv1d, v: this.v_conv1d };
+  }
+
+  protected inputs(x: Tensor, past: Past): RuleInputs {
+    const { numHeads, qkActivation, qkNorm, allowNegEigval } = this.config;
+    const part = (
+      name: string,
+      proj: Linear,
+      conv: ShortConvolution | null,
+      activation: typeof qkActivation,
+    ): Tensor => {
+      if (!conv && activation === 'silu') return splitHeads(proj.forward(x, { activation }), numHeads);
+      const projected = proj.forward(x);
+      if (!conv) return splitHeads(ACTIVATIONS[activation](projected), numHeads);
+      const convolved = past.convolve(name, conv, projected);
+      return splitHeads(conv.activation ? convolved : ACTIVATIONS[activation](convolved), numHeads);
+    };
+    const beta = toFloat32(this.b_proj?.forward(x))?.sigmoid();
+    return {
+      q: part('q', this.q_proj, this.q_conv1d, qkActivation),
+      k: part('k', this.k_proj, this.k_conv1d, qkActivation),
+      v: part('v', this.v_proj, this.v_conv1d, 'silu'),
+      beta: beta && allowNegEigval ? beta.mul(2) : beta,
+      qkL2Norm: qkNorm === 'l2',
+      sumNorm: qkNorm === 'sum',
+    };
+  }
+
+  protected readout(output: Tensor, x: Tensor): Tensor {
+    const { g_proj, o_norm } = this;
+    const normed =
+      o_norm instanceof GatedRMSNorm
+        ? o_norm.forward(output, splitHeads(g_proj!.forward(x), this.config.numHeads))
+        : o_norm.forward(output);
+    return this.o_proj.forward(mergeHeads(normed));
+  }
+}
+
+export class DeltaNetForCausalLM extends CausalLM<DeltaNetConfiguration> {
+  constructor(input: ConfigurationOf<'delta_net'> | PublishedConfiguration, options: TensorOptions = {}) {
+    const config = readConfiguration(input);
+    super(config, new FlaDecoder(config, () => new DeltaNet(config, options), options), options);
+  }
+}

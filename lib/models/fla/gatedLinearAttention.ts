@@ -1,0 +1,97 @@
+// GLA: linear attention with a learned decay per key channel (Yang et al. 2023; spec 2.13.4).
+import type { Tensor } from '../../core';
+import { Linear, ShortConvolution } from '../../nn';
+import { type TensorOptions, toFloat32 } from '../../ops';
+import { gatedLinearAttention } from '../../rules';
+import { CausalLM } from '../common/causalLM';
+import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
+import { type ConfigurationOf, KEYS } from '../keys';
+import type { Past, RuleInputs } from '../common/fastWeightMixer';
+import { ACTIVATIONS } from '../common/featureMaps';
+import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './skeleton';
+import { repeatHeads, splitHeads } from '../common/mixer';
+import { GatedOutputMixer, type OutputGateConfiguration, readOutputGate } from '../common/outputGate';
+
+export interface GlaConfiguration extends FlaConfiguration, OutputGateConfiguration {
+  readonly featureMap: 'identity' | 'relu' | 'silu' | 'swish';
+  /** Least log decay. */
+  readonly clampMin: number | null;
+  /** Tokens that the convolutions of q, k and v see; none when null. */
+  readonly convSize: number | null;
+}
+
+/** Rank of the gate's projection, and what its logarithm is divided by: fixed in the published program. */
+const GATE_RANK = 16;
+const GATE_NORMALIZER = 16;
+
+function readConfiguration(input: object): GlaConfiguration {
+  const reader = new ConfigurationReader(input, 'gla', KEYS.gla);
+  const base = readFla(reader, { modelType: 'gla', architecture: 'GLAForCausalLM' });
+  reader.supported('use_gk', true, [true]);
+  reader.supported('use_gv', false, [false]);
+  return {
+    ...base,
+    ...readHeads(reader, base.hiddenSize, { expandK: 0.5, expandV: 1 }),
+    ...readOutputGate(reader),
+    featureMap: reader.supported('feature_map', 'identity', ['identity', 'relu', 'silu', 'swish']),
+    clampMin: reader.optionalBound('clamp_min'),
+    convSize: reader.flag('use_short_conv', false) ? reader.size('conv_size', 4) : null,
+  };
+}
+
+export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
+  q_conv1d: ShortConvolution | null;
+  k_conv1d: ShortConvolution | null;
+  v_conv1d: ShortConvolution | null;
+  gk_proj: [Linear, Linear];
+  protected readonly rule = gatedLinearAttention;
+
+  constructor(config: GlaConfiguration, options: TensorOptions = {}) {
+    super(config, options);
+    const { hiddenSize, numHeads, numKvHeads, keyDim, valueDim, convSize } = config;
+    const conv = (dim: number): ShortConvolution | null =>
+      convSize === null ? null : new ShortConvolution(dim, convSize, options);
+    this.q_conv1d = conv(numHeads * keyDim);
+    this.k_conv1d = conv(numKvHeads * keyDim);
+    this.v_conv1d = conv(numKvHeads * valueDim);
+    this.gk_proj = [
+      new Linear(hiddenSize, GATE_RANK, { bias: false, ...options }),
+      new Linear(GATE_RANK, numKvHeads * keyDim, options),
+    ];
+  }
+
+  protected override get convolutions(): Record<string, ShortConvolution | null> {
+    return { q: this.q_conv1d, k: this.k_conv1d, v: this.v_conv1d };
+  }
+
+  protected inputs(x: Tensor, past: Past): RuleInputs {
+    const { numHeads, numKvHeads, featureMap, clampMin } = this.config;
+    const groups = numHeads / numKvHeads;
+    const phi = ACTIVATIONS[featureMap];
+    const part = (name: string, proj: Linear, conv: ShortConvolution | null, heads: number): Tensor => {
+      const projected = proj.forward(x);
+      return splitHeads(conv ? past.convolve(name, conv, projected) : projected, heads);
+    };
+    const q = part('q', this.q_proj, this.q_conv1d, numHeads);
+    const k = part('k', this.k_proj, this.k_conv1d, numKvHeads);
+    const v = part('v', this.v_proj, this.v_conv1d, numKvHeads);
+    const [down, up] = this.gk_proj;
+    const gate = toFloat32(up.forward(down.forward(x)))
+      .logSigmoid()
+      .div(GATE_NORMALIZER);
+    const bounded = clampMin === null ? gate : gate.maximum(clampMin);
+    return {
+      q: phi(q),
+      k: repeatHeads(phi(k), groups),
+      v: repeatHeads(v, groups),
+      gate: repeatHeads(splitHeads(bounded, numKvHeads), groups),
+    };
+  }
+}
+
+export class GLAForCausalLM extends CausalLM<GlaConfiguration> {
+  constructor(input: ConfigurationOf<'gla'> | PublishedConfiguration, options: TensorOptions = {}) {
+    const config = readConfiguration(input);
+    super(config, new FlaDecoder(config, () => new GatedLinearAttention(config, options), options), options);
+  }
+}

@@ -1,0 +1,69 @@
+// Kimi Delta Attention: the delta rule with a decay per key channel (Kimi Team 2025; spec 2.13.10).
+import type { Tensor } from '../../core';
+import { noGrad } from '../../autograd';
+import { GatedRMSNorm, Linear } from '../../nn';
+import { type TensorOptions, toFloat32 } from '../../ops';
+import { CausalLM } from '../common/causalLM';
+import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
+import { type ConfigurationOf, KEYS } from '../keys';
+import { FlaDecoder } from './skeleton';
+import { type GatedDeltaConfiguration, GatedDeltaMixer, readGatedDelta } from './gatedDelta';
+import { logUniform, timeStepBias } from '../common/initialize';
+import { mergeHeads, splitHeads } from '../common/mixer';
+
+export interface KimiDeltaConfiguration extends GatedDeltaConfiguration {
+  /** With it the log decay lies between it and 0. */
+  readonly lowerBound: number | null;
+}
+
+function readConfiguration(input: object): KimiDeltaConfiguration {
+  const reader = new ConfigurationReader(input, 'kda', KEYS.kda);
+  const names = { modelType: 'kda', architecture: 'KDAForCausalLM' };
+  return {
+    ...readGatedDelta(reader, names, { headDim: 128, numHeads: 16, expandV: 1 }),
+    lowerBound: reader.optionalBound('lower_bound'),
+  };
+}
+
+export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> {
+  f_proj: [Linear, Linear];
+  A_log: Tensor;
+  dt_bias: Tensor;
+  g_proj: [Linear, Linear];
+  o_norm: GatedRMSNorm;
+
+  constructor(config: KimiDeltaConfiguration, options: TensorOptions = {}) {
+    super(config, options);
+    const { hiddenSize, numValueHeads, keyDim, valueDim, normEps, lowerBound } = config;
+    const bare = { bias: false, ...options };
+    this.f_proj = [new Linear(hiddenSize, valueDim, bare), new Linear(valueDim, numValueHeads * keyDim, bare)];
+    this.A_log = logUniform(numValueHeads, 1, 16, options);
+    if (lowerBound !== null) noGrad(() => this.A_log.fill_(0));
+    this.dt_bias = timeStepBias(numValueHeads * keyDim, options);
+    this.g_proj = [new Linear(hiddenSize, valueDim, bare), new Linear(valueDim, numValueHeads * valueDim, options)];
+    this.o_norm = new GatedRMSNorm(valueDim, normEps, 'sigmoid', options);
+  }
+
+  /** -exp(A_log) softplus(f + dt_bias), or lowerBound sigmoid(exp(A_log) (f + dt_bias)); [..., HV, K] */
+  protected decay(x: Tensor): Tensor {
+    const [down, up] = this.f_proj;
+    const projected = toFloat32(up.forward(down.forward(x)));
+    const f = splitHeads(projected.add(toFloat32(this.dt_bias)), this.config.numValueHeads);
+    const rate = toFloat32(this.A_log).exp().unsqueeze(1);
+    const { lowerBound } = this.config;
+    return lowerBound === null ? f.softplus().mul(rate.neg()) : f.mul(rate).sigmoid().mul(lowerBound);
+  }
+
+  protected readout(output: Tensor, x: Tensor): Tensor {
+    const [down, up] = this.g_proj;
+    const gate = splitHeads(up.forward(down.forward(x)), this.config.numValueHeads);
+    return this.o_proj.forward(mergeHeads(this.o_norm.forward(output, gate)));
+  }
+}
+
+export class KDAForCausalLM extends CausalLM<KimiDeltaConfiguration> {
+  constructor(input: ConfigurationOf<'kda'> | PublishedConfiguration, options: TensorOptions = {}) {
+    const config = readConfiguration(input);
+    super(config, new FlaDecoder(config, () => new KimiDeltaAttention(config, options), options), options);
+  }
+}

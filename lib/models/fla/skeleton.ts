@@ -1,0 +1,132 @@
+// The skeleton that the models of flash-linear-attention share: names, configuration, hybrid attention layers.
+import { Embedding, RMSNorm, SwiGLU } from '../../nn';
+import type { TensorOptions } from '../../ops';
+import { Attention, type AttentionShape, rotaryFrequencies } from '../common/attention';
+import { Block, type BlockParts, Decoder } from '../common/block';
+import type { Configuration, ConfigurationReader } from '../common/configuration';
+import { ATTENTION_KEYS } from '../keys';
+import type { Recurrent } from '../common/mixer';
+
+export interface FlaConfiguration extends Configuration {
+  readonly intermediateSize: number;
+  readonly normEps: number;
+  /** Softmax attention in place of the mixer, by layer. */
+  readonly attention: ReadonlyMap<number, AttentionShape>;
+}
+
+/** Width of the feed-forward when the configuration leaves it open. */
+function defaultIntermediate(hiddenSize: number, ratio: number): number {
+  return 256 * Math.ceil(Math.floor((hiddenSize * ratio * 2) / 3) / 256);
+}
+
+function readAttention(reader: ConfigurationReader, config: Configuration): Map<number, AttentionShape> {
+  const { hiddenSize } = config;
+  const shapes = new Map<number, AttentionShape>();
+  for (const spec of reader.sections('attn', ATTENTION_KEYS)) {
+    const numHeads = spec.size('num_heads');
+    const numKvHeads = spec.size('num_kv_heads', numHeads);
+    spec.divides(numHeads, 'num_kv_heads', numKvHeads);
+    const headDim = spec.divides(hiddenSize, 'num_heads', numHeads);
+    const shape = {
+      hiddenSize,
+      numHeads,
+      numKvHeads,
+      headDim,
+      qkvBias: spec.flag('qkv_bias', false),
+      outputBias: false,
+      window: spec.optionalSize('window_size'),
+      frequencies: rotaryFrequencies(spec.positive('rope_theta', 10000), 2 * Math.floor(headDim / 2)),
+    };
+    for (const layer of spec.integers('layers')) shapes.set(layer, shape);
+  }
+  return shapes;
+}
+
+/** The keys that all of these models have. */
+export function readFla(
+  reader: ConfigurationReader,
+  names: { modelType: string; architecture: string },
+  hiddenRatio = 4,
+): FlaConfiguration {
+  const common = reader.common(names, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers: 24 });
+  reader.supported('attnres_block_size', null, [null]);
+  reader.supported('hidden_act', 'swish', ['swish', 'silu']);
+  reader.supported('elementwise_affine', true, [true]);
+  const ratio = reader.number('hidden_ratio', hiddenRatio);
+  return {
+    ...common,
+    intermediateSize: reader.size('intermediate_size', defaultIntermediate(common.hiddenSize, ratio)),
+    normEps: reader.number('norm_eps', 1e-6),
+    attention: readAttention(reader, common),
+  };
+}
+
+/** Heads of a layer whose widths are shares of the hidden size. */
+export interface HeadSizes {
+  readonly numHeads: number;
+  /** A divisor of numHeads; each serves consecutive heads. */
+  readonly numKvHeads: number;
+  /** K and V, per head. */
+  readonly keyDim: number;
+  readonly valueDim: number;
+}
+
+export function readHeads(
+  reader: ConfigurationReader,
+  hiddenSize: number,
+  defaults: { expandK: number; expandV: number },
+): HeadSizes {
+  const numHeads = reader.size('num_heads', 4);
+  const numKvHeads = reader.size('num_kv_heads', numHeads);
+  reader.divides(numHeads, 'num_kv_heads', numKvHeads);
+  const width = (key: string, fallback: number): number => {
+    const total = reader.scaled(key, hiddenSize * reader.number(key, fallback));
+    return reader.divides(total, 'num_heads', numHeads);
+  };
+  return {
+    numHeads,
+    numKvHeads,
+    keyDim: width('expand_k', defaults.expandK),
+    valueDim: width('expand_v', defaults.expandV),
+  };
+}
+
+class FlaBlock extends Block {
+  attn_norm: RMSNorm;
+  attn: Recurrent;
+  mlp_norm: RMSNorm;
+  mlp: SwiGLU;
+
+  constructor({ hiddenSize, intermediateSize, normEps }: FlaConfiguration, mixer: Recurrent, options: TensorOptions) {
+    super();
+    this.attn_norm = new RMSNorm(hiddenSize, normEps, options);
+    this.attn = mixer;
+    this.mlp_norm = new RMSNorm(hiddenSize, normEps, options);
+    this.mlp = new SwiGLU(hiddenSize, intermediateSize, options);
+  }
+
+  protected get parts(): BlockParts {
+    return { mixerNorm: this.attn_norm, mixer: this.attn, feedForwardNorm: this.mlp_norm, feedForward: this.mlp };
+  }
+}
+
+export class FlaDecoder extends Decoder {
+  embeddings: Embedding;
+  layers: FlaBlock[];
+  norm: RMSNorm;
+
+  constructor(config: FlaConfiguration, makeMixer: () => Recurrent, options: TensorOptions) {
+    super();
+    const { vocabSize, hiddenSize, numHiddenLayers, normEps, attention } = config;
+    this.embeddings = new Embedding(vocabSize, hiddenSize, options);
+    this.layers = Array.from({ length: numHiddenLayers }, (_, i) => {
+      const shape = attention.get(i);
+      return new FlaBlock(config, shape ? new Attention(shape, options) : makeMixer(), options);
+    });
+    this.norm = new RMSNorm(hiddenSize, normEps, options);
+  }
+
+  get tokens(): Embedding {
+    return this.embeddings;
+  }
+}

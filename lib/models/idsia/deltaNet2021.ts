@@ -1,0 +1,133 @@
+// DeltaNet of 2021: one slow projection, feature map and sum-norm, pre-norm blocks (Schlag et al. 2021; spec 2.3.1, 2.3.3).
+import type { Tensor } from '../../core';
+import { Embedding, LayerNorm, Linear, Module } from '../../nn';
+import { featureMap, split, type TensorOptions, toFloat32 } from '../../ops';
+import { deltaRule } from '../../rules';
+import { Block, type BlockParts, Decoder } from '../common/block';
+import { CausalLM } from '../common/causalLM';
+import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
+import { type ConfigurationOf, KEYS } from '../keys';
+import { FastWeightMixer, type RuleInputs } from '../common/fastWeightMixer';
+import { mergeHeads, splitHeads } from '../common/mixer';
+
+export interface DeltaNet2021Configuration extends Configuration {
+  readonly intermediateSize: number;
+  readonly normEps: number;
+  readonly numHeads: number;
+  readonly headDim: number;
+  readonly featureMap: 'elu1' | 'relu' | 'softmax' | 'dpfp';
+  /** dpfp: how many rolled products. */
+  readonly nu: number;
+}
+
+function readConfiguration(input: object): DeltaNet2021Configuration {
+  const reader = new ConfigurationReader(input, 'delta_net_2021', KEYS.delta_net_2021);
+  const names = { modelType: 'delta_net_2021', architecture: 'DeltaNet2021ForCausalLM' };
+  const common = reader.common(names, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 4 });
+  const numHeads = reader.size('num_heads', 4);
+  const headDim = reader.divides(common.hiddenSize, 'num_heads', numHeads);
+  return {
+    ...common,
+    intermediateSize: reader.size('intermediate_size', 4 * common.hiddenSize),
+    normEps: reader.number('norm_eps', 1e-5),
+    numHeads,
+    headDim,
+    featureMap: reader.supported('feature_map', 'elu1', ['elu1', 'relu', 'softmax', 'dpfp']),
+    nu: reader.size('nu', 1, 2 * headDim - 1),
+  };
+}
+
+export class DeltaNet2021 extends FastWeightMixer {
+  /** Per head the rows of q, k, v and the strength. */
+  slow_net: Linear;
+  out_linear: Linear;
+  protected readonly rule = deltaRule;
+
+  constructor(
+    readonly config: DeltaNet2021Configuration,
+    options: TensorOptions = {},
+  ) {
+    const { hiddenSize, numHeads, headDim, featureMap: map, nu } = config;
+    super({ heads: numHeads, keyDim: map === 'dpfp' ? 2 * headDim * nu : headDim, valueDim: headDim });
+    this.slow_net = new Linear(hiddenSize, numHeads * (3 * headDim + 1), { bias: false, ...options });
+    this.out_linear = new Linear(numHeads * headDim, hiddenSize, { bias: false, ...options });
+  }
+
+  protected get reference(): Tensor {
+    return this.out_linear.weight;
+  }
+
+  protected inputs(x: Tensor): RuleInputs {
+    const { numHeads, headDim, featureMap: map, nu } = this.config;
+    const heads = splitHeads(this.slow_net.forward(x), numHeads);
+    const [q, k, v, beta] = split(heads, [headDim, headDim, headDim, 1], -1);
+    const phi = (t: Tensor): Tensor => featureMap(t, { featureMap: map, nu, sumNorm: true });
+    return { q: phi(q), k: phi(k), v, beta: toFloat32(beta.squeeze(-1)).sigmoid(), scale: 1 };
+  }
+
+  protected readout(output: Tensor): Tensor {
+    return this.out_linear.forward(mergeHeads(output));
+  }
+}
+
+/** W2 relu(W1 x + b1) + b2 */
+class ReluFeedForward extends Module {
+  up_proj: Linear;
+  down_proj: Linear;
+
+  constructor(dim: number, hidden: number, options: TensorOptions) {
+    super();
+    this.up_proj = new Linear(dim, hidden, options);
+    this.down_proj = new Linear(hidden, dim, options);
+  }
+
+  /** `residual` is added to the result. */
+  forward(x: Tensor, residual: Tensor): Tensor {
+    return this.down_proj.forward(this.up_proj.forward(x).relu(), { residual });
+  }
+}
+
+class DeltaNet2021Block extends Block {
+  attn_norm: LayerNorm;
+  attn: DeltaNet2021;
+  mlp_norm: LayerNorm;
+  mlp: ReluFeedForward;
+
+  constructor(config: DeltaNet2021Configuration, options: TensorOptions) {
+    super();
+    const { hiddenSize, intermediateSize, normEps } = config;
+    this.attn_norm = new LayerNorm(hiddenSize, normEps, options);
+    this.attn = new DeltaNet2021(config, options);
+    this.mlp_norm = new LayerNorm(hiddenSize, normEps, options);
+    this.mlp = new ReluFeedForward(hiddenSize, intermediateSize, options);
+  }
+
+  protected get parts(): BlockParts {
+    return { mixerNorm: this.attn_norm, mixer: this.attn, feedForwardNorm: this.mlp_norm, feedForward: this.mlp };
+  }
+}
+
+/** As published, without a norm at the end. */
+class DeltaNet2021Decoder extends Decoder {
+  embeddings: Embedding;
+  layers: DeltaNet2021Block[];
+  readonly norm = null;
+
+  constructor(config: DeltaNet2021Configuration, options: TensorOptions) {
+    super();
+    const { vocabSize, hiddenSize, numHiddenLayers } = config;
+    this.embeddings = new Embedding(vocabSize, hiddenSize, options);
+    this.layers = Array.from({ length: numHiddenLayers }, () => new DeltaNet2021Block(config, options));
+  }
+
+  get tokens(): Embedding {
+    return this.embeddings;
+  }
+}
+
+export class DeltaNet2021ForCausalLM extends CausalLM<DeltaNet2021Configuration> {
+  constructor(input: ConfigurationOf<'delta_net_2021'> | PublishedConfiguration, options: TensorOptions = {}) {
+    const config = readConfiguration(input);
+    super(config, new DeltaNet2021Decoder(config, options), options);
+  }
+}

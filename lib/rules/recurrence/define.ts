@@ -1,0 +1,128 @@
+// How a named rule is made: from a description of its inputs in terms of the general recurrence come the form for
+// whole sequences and the one for a single token.
+import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
+import { checkFloat, checkOut, checkShape, checkState, checkTensor, checkWritable } from '../../ops';
+import {
+  COMMON_OPTIONS,
+  type CommonOptions,
+  type RecurrenceInputs,
+  type RuleResult,
+  type TokenOptions,
+} from './operands';
+import { prepareKeys } from './prepare';
+import { type KernelKind, runRecurrence } from './run';
+import { checkApart, runStep, STEP_OPTIONS, type StepOptions } from './step';
+
+/** A rule: over a sequence, and one token at a time. G are its gates. */
+export interface Rule<G extends object> {
+  <F extends boolean = false>(q: Tensor, k: Tensor, v: Tensor, options?: CommonOptions<F> & G): RuleResult<F>;
+  /** One token: inputs [B, H, *], gates [B, HV, *]; `state` is updated in place; only inside noGrad. */
+  step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & G): Tensor;
+}
+
+/** What makes a rule a setting of the general recurrence. */
+export interface Lowering<G extends object> {
+  name: string;
+  kind: KernelKind;
+  /** The operands of the general recurrence; q and k have their feature map and norm already. Both forms use it. */
+  lower(inputs: { q: Tensor; k: Tensor; v: Tensor }, options: Partial<G>): RecurrenceInputs;
+}
+
+export interface RuleDefinition<G extends object> extends Lowering<G> {
+  /** The names of its gates. */
+  gates: OptionNames<G>;
+}
+
+/** The two forms of a rule whose options have been checked. */
+export interface Lowered<G extends object> {
+  sequence(q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & Partial<G>): RuleResult;
+  step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & Partial<G>): Tensor;
+}
+
+export function lowerRule<G extends object>({ name, kind, lower }: Lowering<G>): Lowered<G> {
+  const stepName = `${name}.step`;
+  const prepared = (
+    where: string,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: TokenOptions & Partial<G>,
+  ): RecurrenceInputs => {
+    checkFloat(where, 'q', q);
+    checkFloat(where, 'k', k);
+    checkFloat(where, 'v', v);
+    return lower(prepareKeys({ q, k, v }, options), options);
+  };
+  return {
+    sequence: scoped((q, k, v, options) => runRecurrence(name, prepared(name, q, k, v, options), options, kind)),
+    step: scoped((q, k, v, options) => runStep(stepName, prepared(stepName, q, k, v, options), options, kind)),
+  };
+}
+
+/** Makes the rule. */
+export function defineRule<G extends object>(definition: RuleDefinition<G>): Rule<G> {
+  const { name, gates } = definition;
+  const stepName = `${name}.step`;
+  const known = { ...COMMON_OPTIONS, ...gates } as unknown as OptionNames<CommonOptions & G>;
+  const knownToStep = { ...STEP_OPTIONS, ...gates } as unknown as OptionNames<StepOptions & G>;
+  const lowered = lowerRule(definition);
+  const sequence = (q: Tensor, k: Tensor, v: Tensor, options = {} as CommonOptions & G): RuleResult => {
+    checkOptions(name, options, known);
+    return lowered.sequence(q, k, v, options);
+  };
+  const step = (q: Tensor, k: Tensor, v: Tensor, options: StepOptions & G): Tensor => {
+    checkOptions(stepName, options, knownToStep);
+    return lowered.step(q, k, v, options);
+  };
+  return Object.assign(sequence as Rule<G>, { step });
+}
+
+/** Requires a tensor of the shape [...lead, heads, width] of another; for gates that a rule multiplies in itself. */
+export function checkLike(
+  where: string,
+  argument: string,
+  t: Tensor | null | undefined,
+  other: Tensor,
+): asserts t is Tensor {
+  checkFloat(where, argument, t);
+  checkShape(where, argument, t, other.shape);
+}
+
+/**
+ * One token through a form for sequences, for rules whose step is no single kernel: `run` gets the states to start from
+ * and returns the new ones under `final...`, which overwrite them. `like` is an input of the dtype of the output.
+ */
+export function stepBySequence(
+  where: string,
+  like: Tensor,
+  states: { state: Tensor; normalizer?: Tensor },
+  run: (initial: {
+    initialState: Tensor;
+    initialNormalizer?: Tensor;
+    outputFinalState: true;
+  }) => RuleResult & { finalNormalizer?: Tensor },
+  out?: Tensor,
+): Tensor {
+  const { state, normalizer } = states;
+  checkState(where, state, state?.shape, 'batch, heads, key width, value width');
+  if (normalizer !== undefined) {
+    checkTensor(where, 'normalizer', normalizer);
+    checkWritable(where, 'normalizer', normalizer);
+    checkApart(where, 'normalizer', normalizer, state);
+  }
+  if (out !== undefined) {
+    const [B, HV, , V] = state.shape;
+    checkOut(where, out, [B, HV, V], 'batch, heads, value width', like);
+    checkApart(where, 'out', out, state);
+    if (normalizer !== undefined) checkApart(where, 'out', out, normalizer);
+  }
+  const { output, finalState, finalNormalizer } = run({
+    initialState: state,
+    initialNormalizer: normalizer,
+    outputFinalState: true,
+  });
+  state.copy_(finalState!);
+  if (normalizer) normalizer.copy_(finalNormalizer!);
+  const token = output.squeeze(1);
+  return out ? out.copy_(token) : token;
+}

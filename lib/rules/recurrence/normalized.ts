@@ -1,0 +1,103 @@
+// Attention normalisation (spec 0.2): the sum z of keys, kept as a state whose values are all 1.
+import { argumentError, checkNumber, formatShape, type OptionNames, type Tensor } from '../../core';
+import { cat, checkFloat, computesInFloat32, ones, zerosLike } from '../../ops';
+import type { CommonOptions, RuleResult } from './operands';
+import { runRecurrence } from './run';
+import type { StepOptions } from './step';
+
+/** Options of rules that can divide by the sum of keys. */
+export interface NormalizeOptions {
+  /** output = outputScale * scale S^T q / (scale q . z + normalizeEps), z the sum of keys so far. */
+  normalize?: boolean;
+  normalizeEps?: number;
+  /** 1 by default. */
+  outputScale?: number | null;
+  /** z before the first token [N, HV, K]. */
+  initialNormalizer?: Tensor | null;
+}
+
+/** Those of them that one token takes, which finds the sum of keys before it in `normalizer`. */
+export interface NormalizeStepOptions extends Omit<NormalizeOptions, 'initialNormalizer'> {
+  /** z [N, HV, K], updated in place. */
+  normalizer?: Tensor;
+}
+
+const SHARED = { normalize: 'flag', normalizeEps: true, outputScale: true } as const;
+export const NORMALIZE_OPTIONS: OptionNames<NormalizeOptions> = { ...SHARED, initialNormalizer: true };
+export const NORMALIZE_STEP_OPTIONS: OptionNames<NormalizeStepOptions> = { ...SHARED, normalizer: true };
+
+/** With `normalize`, the final sum of keys [N, HV, K] when the final state is asked for. */
+export type NormalizedResult<F extends boolean = boolean> = RuleResult<F> & { finalNormalizer?: Tensor };
+
+/** A rule that can divide by the sum of keys; G are its gates. */
+export interface NormalizedRule<G extends object> {
+  <F extends boolean = false>(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options?: CommonOptions<F> & NormalizeOptions & G,
+  ): NormalizedResult<F>;
+  /** One token; see the rule. */
+  step(q: Tensor, k: Tensor, v: Tensor, options: StepOptions & NormalizeStepOptions & G): Tensor;
+}
+
+/** A normalised rule for bfloat16: all of it in float32, since it divides; its states stay float32. */
+export function dividing<O extends object>(
+  rule: (q: Tensor, k: Tensor, v: Tensor, options: O) => NormalizedResult,
+): typeof rule {
+  return computesInFloat32(rule, ({ output, ...states }) => ({ output: output.to('bfloat16'), ...states }));
+}
+
+/** Ones [B, T, heads, 1] beside `like`, without memory for each token. */
+export function unitValues(like: Tensor, heads: number): Tensor {
+  const [B, T] = like.shape;
+  return ones([1], { dtype: like.dtype, device: like.device }).expand(B, T, heads, 1).contiguous();
+}
+
+/** Requires an eps of at least 0 and a finite scale. */
+export function checkNormalize(where: string, { normalizeEps = 0, outputScale }: NormalizeOptions): void {
+  checkNumber(where, 'normalizeEps', normalizeEps, 0);
+  checkNumber(where, 'outputScale', outputScale ?? 1);
+}
+
+/** Numerator [.., V] over denominator [.., 1]. */
+export function divide(numerator: Tensor, denominator: Tensor, options: NormalizeOptions, eps: number): Tensor {
+  const quotient = numerator.div(denominator.add(options.normalizeEps ?? eps));
+  return options.outputScale == null ? quotient : quotient.mul(options.outputScale);
+}
+
+/** Sum of keys, as a state with one value column; zeros where none is given. */
+export function normalizerState(where: string, options: NormalizeOptions): Tensor | null {
+  const { initialNormalizer: z = null } = options;
+  if (z === null) return null;
+  checkFloat(where, 'initialNormalizer', z);
+  if (z.ndim !== 3) throw argumentError('SHAPE', where, 'initialNormalizer', '[N, HV, K]', formatShape(z.shape));
+  return z.unsqueeze(3);
+}
+
+/** Linear attention with a column of ones beside v, which collects the denominator. */
+export function normalizedAttention(
+  where: string,
+  { q, k, v }: { q: Tensor; k: Tensor; v: Tensor },
+  options: CommonOptions & NormalizeOptions,
+): NormalizedResult {
+  const V = v.shape[3];
+  const wide = cat([v, unitValues(v, v.shape[2])], 3);
+  const given = options.initialState ?? null;
+  if (given !== null) {
+    checkFloat(where, 'initialState', given);
+    if (given.ndim !== 4) {
+      throw argumentError('SHAPE', where, 'initialState', '[N, HV, K, V]', formatShape(given.shape));
+    }
+  }
+  const z = normalizerState(where, options);
+  const [N, HV, K] = given?.shape ?? z?.shape ?? [];
+  const blank = (width: number): Tensor => zerosLike(q, [N, HV, K, width], given?.dtype ?? z!.dtype);
+  const initialState = given || z ? cat([given ?? blank(V), z ?? blank(1)], 3) : null;
+  const { output, finalState } = runRecurrence(where, { q, k, v: wide }, { ...options, initialState }, {});
+  return {
+    output: divide(output.slice(3, 0, V), output.slice(3, V), options, 1e-10),
+    finalState: finalState?.slice(3, 0, V),
+    finalNormalizer: finalState?.slice(3, V).squeeze(3),
+  };
+}
