@@ -22,6 +22,8 @@ export { checkpoint, enableGrad, grad, gradcheck, noGrad } from './autograd';
 export {
   arange,
   cat,
+  linearScan,
+  where,
   crossEntropy,
   dropout,
   elu1,

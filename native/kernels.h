@@ -14,10 +14,13 @@
 namespace fw {
 
 // Raised whenever a field changes its meaning without changing its name or kind.
-constexpr int kAbiVersion = 3;
+constexpr int kAbiVersion = 4;
 
 // The orders of these lists are those of lib/backends/table.ts.
-enum DType { kFloat32, kBfloat16, kInt32, kFloat64 };
+enum DType { kFloat32, kBfloat16, kInt32, kFloat64, kBool };
+
+// A byte of 0 or 1.
+using Bool = uint8_t;
 
 // Contiguous buffers. `Maybe` ones are null when absent. Kernels of the CPU take float32 where they take a float. `size`
 // counts the elements that the tensor reaches over; native/extents.h compares it with what the kernel will touch.
@@ -27,6 +30,7 @@ struct In {
   int64_t size = 0;
   operator const float*() const { return static_cast<const float*>(data); }
   FW_ANYWHERE const int32_t* ints() const { return static_cast<const int32_t*>(data); }
+  FW_ANYWHERE const Bool* bools() const { return static_cast<const Bool*>(data); }
 };
 struct Out {
   void* data = nullptr;
@@ -34,6 +38,7 @@ struct Out {
   int64_t size = 0;
   operator float*() const { return static_cast<float*>(data); }
   FW_ANYWHERE int32_t* ints() const { return static_cast<int32_t*>(data); }
+  FW_ANYWHERE Bool* bools() const { return static_cast<Bool*>(data); }
 };
 struct InMaybe : In {};
 struct OutMaybe : Out {};
@@ -76,10 +81,13 @@ using Float = double;
 
 enum UnaryOp {
   kAffine, kExp, kLog, kSqrt, kRsqrt, kReciprocal, kAbs, kSquare, kSin, kCos, kTanh, kSigmoid, kLogSigmoid, kSilu,
-  kGelu, kGeluTanh, kSoftplus, kRelu, kElu1, kPowScalar, kClamp
+  kGelu, kGeluTanh, kSoftplus, kRelu, kElu1, kPowScalar, kClamp, kLog1p, kExpm1, kErf, kFloor, kCeil, kRound, kTrunc,
+  kSign
 };
-enum BinaryOp { kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kEq, kLt, kGt, kFloorDivide, kRemainder };
-enum ReduceOp { kSum, kMean, kMax, kMin };
+enum BinaryOp { kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kFloorDivide, kRemainder, kAtan2 };
+enum CompareOp { kEq, kNe, kLt, kLe, kGt, kGe };
+enum ReduceOp { kSum, kMean, kMax, kMin, kProd };
+enum ScanOp { kLinearScan, kLogSumExpScan };
 enum NormKind { kLayer, kRms, kL2 };
 enum Activation { kNoActivation, kSiluActivation };
 enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
@@ -93,9 +101,20 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(Float, b)
 #define FW_FIELDS_binary(F) F(In, a) F(In, b) F(Out, y) F(Dims, shape) F(Dims, aStrides) F(Dims, bStrides) \
   F(Int, op) F(Int, dtype)
+#define FW_FIELDS_compare(F) F(In, a) F(In, b) F(Out, y) F(Dims, shape) F(Dims, aStrides) F(Dims, bStrides) \
+  F(Int, op) F(Int, dtype)
+#define FW_FIELDS_where(F) F(In, condition) F(In, a) F(In, b) F(Out, y) F(Dims, shape) F(Dims, conditionStrides) \
+  F(Dims, aStrides) F(Dims, bStrides) F(Int, bytes)
+#define FW_FIELDS_gather(F) F(In, x) F(In, index) F(Out, y) F(Dims, shape) F(Dims, xStrides) F(Dims, indexStrides) \
+  F(Int, step) F(Int, limit) F(Int, bytes)
+#define FW_FIELDS_scatterAdd(F) F(In, x) F(In, index) F(InOut, y) F(Dims, shape) F(Dims, xStrides) \
+  F(Dims, indexStrides) F(Dims, yStrides) F(Int, step) F(Int, limit)
+#define FW_FIELDS_argsort(F) F(In, x) F(Out, y) F(Int, outer) F(Int, n) F(Int, inner) F(Int, descending)
 #define FW_FIELDS_reduce(F) F(In, x) F(Out, y) F(Int, outer) F(Int, n) F(Int, inner) F(Int, op)
 #define FW_FIELDS_argmax(F) F(In, x) F(Out, y) F(Int, outer) F(Int, n) F(Int, inner)
 #define FW_FIELDS_cumsum(F) F(In, x) F(Out, y) F(Int, outer) F(Int, n) F(Int, inner) F(Int, reverse)
+#define FW_FIELDS_scan(F) F(In, x) F(InMaybe, factor) F(Out, y) F(Int, outer) F(Int, n) F(Int, inner) \
+  F(Int, reverse) F(Int, op)
 #define FW_FIELDS_softmax(F) F(In, x) F(Out, y) F(Int, rows) F(Int, n) F(Int, log)
 #define FW_FIELDS_softmaxBackward(F) F(In, y) F(In, dy) F(Out, dx) F(Int, rows) F(Int, n) F(Int, log)
 #define FW_FIELDS_norm(F) F(In, x) F(InMaybe, weight) F(InMaybe, bias) F(Out, y) F(Out, stats) F(Int, rows) \
@@ -168,8 +187,8 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_FIELDS_sumSquares(F) F(List, x) F(Out, y)
 #define FW_FIELDS_swiglu(F) F(In, gate) F(In, up) F(Out, y) F(Int, n)
 #define FW_FIELDS_swigluBackward(F) F(In, gate) F(In, up) F(In, dy) F(Out, dgate) F(Out, dup) F(Int, n)
-#define FW_KERNELS(K) K(fill) K(cast) K(copy) K(unary) K(unaryBackward) K(binary) K(reduce) K(argmax) K(cumsum) \
-  K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
+#define FW_KERNELS(K) K(fill) K(cast) K(copy) K(unary) K(unaryBackward) K(binary) K(compare) K(where) \
+  K(gather) K(scatterAdd) K(argsort) K(reduce) K(argmax) K(cumsum) K(scan) K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
   K(shortConvBackward) K(shortConvStep) K(matmul) K(linear) K(feedForward) K(feedForwardBackward) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
   K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) K(recurrence) K(recurrenceBackward) \
   K(recurrenceStep) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)

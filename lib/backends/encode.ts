@@ -204,12 +204,16 @@ const WRITERS = {
 };
 
 /** Kernels that know elements of 16 bits on every device. */
-const BFLOAT16_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy'];
+const BFLOAT16_KERNELS: readonly KernelName[] = ['fill', 'cast', 'copy', 'where', 'gather'];
 
 /** Operands whose strides are arguments of their own. */
 const STRIDED: Partial<Record<KernelName, readonly string[]>> = {
   copy: ['x', 'y'],
   binary: ['a', 'b'],
+  compare: ['a', 'b'],
+  where: ['condition', 'a', 'b'],
+  gather: ['x'],
+  scatterAdd: ['x'],
   matmul: ['a', 'b', 'c'],
 };
 

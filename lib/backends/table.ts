@@ -59,10 +59,18 @@ export const UNARY_OPS = [
   'elu1', // x + 1 for x > 0, else exp(x)
   'pow', // x^a
   'clamp', // to [a, b]
+  'log1p',
+  'expm1',
+  'erf',
+  'floor',
+  'ceil',
+  'round', // halves to even
+  'trunc', // towards zero
+  'sign',
 ] as const;
 export type UnaryOp = (typeof UNARY_OPS)[number];
 
-/** Of int32 add, sub, mul and pow wrap, floorDivide and remainder by 0 are 0, and there is no div. */
+/** Of int32 add, sub, mul and pow wrap, floorDivide and remainder by 0 are 0, and there is no div and no atan2. */
 export const BINARY_OPS = [
   'add',
   'sub',
@@ -71,16 +79,24 @@ export const BINARY_OPS = [
   'pow',
   'maximum',
   'minimum',
-  'eq',
-  'lt',
-  'gt',
   'floorDivide', // floor(a / b)
   'remainder', // a - b floor(a / b), of the sign of b
+  'atan2', // the angle of (b, a)
 ] as const;
 export type BinaryOp = (typeof BINARY_OPS)[number];
 
-export const REDUCE_OPS = ['sum', 'mean', 'max', 'min'] as const;
+/** Nothing is equal to NaN, less or greater. */
+export const COMPARE_OPS = ['eq', 'ne', 'lt', 'le', 'gt', 'ge'] as const;
+export type CompareOp = (typeof COMPARE_OPS)[number];
+
+export const REDUCE_OPS = ['sum', 'mean', 'max', 'min', 'prod'] as const;
 export type ReduceOp = (typeof REDUCE_OPS)[number];
+
+export const SCAN_OPS = [
+  'linear', // y_i = factor_i y_{i-1} + x_i; reversed its transpose, y_i = factor_{i+1} y_{i+1} + x_i
+  'logsumexp', // of x up to i
+] as const;
+export type ScanOp = (typeof SCAN_OPS)[number];
 
 export const NORM_KINDS = ['layer', 'rms', 'l2'] as const;
 export type NormKind = (typeof NORM_KINDS)[number];
@@ -126,7 +142,7 @@ const recurrenceShape = {
 export const KERNELS = {
   /** y[n] = value */
   fill: { y: 'out', n: 'int', value: 'float', dtype: 'int' },
-  /** y[n] = x[n] in another dtype; `from` and `to` are dtype codes. */
+  /** y[n] = x[n] in another dtype, of bool whether it is not 0; `from` and `to` are dtype codes. */
   cast: { x: 'in', y: 'out', n: 'int', from: 'int', to: 'int' },
   /** y[i . yStrides] = x[i . xStrides] for every index i of shape; elements of `bytes` bytes. */
   copy: { x: 'in', y: 'out', shape: 'dims', xStrides: 'dims', yStrides: 'dims', bytes: 'int' },
@@ -136,12 +152,60 @@ export const KERNELS = {
   unaryBackward: { x: 'in', y: 'in', dy: 'in', dx: 'out', n: 'int', op: 'int', a: 'float', b: 'float' },
   /** y = a op b over shape; y contiguous, a and b strided (0 repeats). */
   binary: { a: 'in', b: 'in', y: 'out', shape: 'dims', aStrides: 'dims', bStrides: 'dims', op: 'int', dtype: 'int' },
-  /** y[outer, inner] = op over n of x[outer, n, inner]; of int32 sums wrap, and there is no mean. */
+  /** y (bool) = a op b over shape; y contiguous, a and b, of the dtype with that code, strided (0 repeats). */
+  compare: { a: 'in', b: 'in', y: 'out', shape: 'dims', aStrides: 'dims', bStrides: 'dims', op: 'int', dtype: 'int' },
+  /** y = condition (bool) ? a : b over shape; y contiguous, the others strided; elements of `bytes` bytes. */
+  where: {
+    condition: 'in',
+    a: 'in',
+    b: 'in',
+    y: 'out',
+    shape: 'dims',
+    conditionStrides: 'dims',
+    aStrides: 'dims',
+    bStrides: 'dims',
+    bytes: 'int',
+  },
+  /**
+   * y[i] = x[i . xStrides + step * index[i . indexStrides]] for every i of shape, y contiguous; an index (int32) is from 0
+   * to limit - 1, and all elements of the tensor `index` are in use. Elements of `bytes` bytes.
+   */
+  gather: {
+    x: 'in',
+    index: 'in',
+    y: 'out',
+    shape: 'dims',
+    xStrides: 'dims',
+    indexStrides: 'dims',
+    step: 'int',
+    limit: 'int',
+    bytes: 'int',
+  },
+  /**
+   * y[i . yStrides + step * index[i . indexStrides]] += x[i . xStrides], one after the other along the last dimension of
+   * shape; what differs in another dimension reaches other elements of y. Of int32 sums wrap.
+   */
+  scatterAdd: {
+    x: 'in',
+    index: 'in',
+    y: 'inout',
+    shape: 'dims',
+    xStrides: 'dims',
+    indexStrides: 'dims',
+    yStrides: 'dims',
+    step: 'int',
+    limit: 'int',
+  },
+  /** y[outer, n, inner] (int32) = the positions along n that sort x: equal ones keep their order, NaN is the largest. */
+  argsort: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int', descending: 'int' },
+  /** y[outer, inner] = op over n of x[outer, n, inner]; of int32 sums and products wrap, and there is no mean. */
   reduce: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int', op: 'int' },
   /** y[outer, inner] (int32) = first position of the largest of x[outer, n, inner] */
   argmax: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int' },
   /** Running sum along n of x[outer, n, inner], from the end when reverse; of int32 it wraps. */
   cumsum: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int', reverse: 'int' },
+  /** Running folds along n of x[outer, n, inner], from the end when reverse; see SCAN_OPS. `factor` only of linear ones. */
+  scan: { x: 'in', factor: 'in?', y: 'out', outer: 'int', n: 'int', inner: 'int', reverse: 'int', op: 'int' },
   /** Softmax, or its logarithm, of each row of x[rows, n]. */
   softmax: { x: 'in', y: 'out', rows: 'int', n: 'int', log: 'int' },
   softmaxBackward: { y: 'in', dy: 'in', dx: 'out', rows: 'int', n: 'int', log: 'int' },
@@ -305,7 +369,7 @@ export const KERNELS = {
     accumulate: 'int',
     precision: 'int',
   },
-  /** Philox4x32-10 with key = seed and counter = (block, stream): kind 0 uniform in [a, b), 1 normal(mean a, deviation b). */
+  /** Philox4x32-10 with key = seed and counter = (block, stream): kind 0 uniform in [a, b), 1 normal(mean a, deviation b), 2 int32 from a to b - 1. */
   random: { y: 'out', n: 'int', kind: 'int', seedLow: 'int', seedHigh: 'int', stream: 'int', a: 'float', b: 'float' },
   /** y = x / (1 - p) where the stream's uniform is >= p, else 0; its own backward pass. */
   dropout: { x: 'in', y: 'out', n: 'int', p: 'float', seedLow: 'int', seedHigh: 'int', stream: 'int' },

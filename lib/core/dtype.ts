@@ -2,16 +2,19 @@
 
 /**
  * float32 is the default everywhere; float64 exists on the `js` device only; bfloat16 is computed in on graphics
- * cards and a storage format elsewhere.
+ * cards and a storage format elsewhere; bool, a byte of 0 or 1, is what comparisons give.
  */
-export type DType = 'float32' | 'bfloat16' | 'int32' | 'float64';
+export type DType = 'float32' | 'bfloat16' | 'int32' | 'float64' | 'bool';
 
 /** Position in this list is the code that kernels receive. */
-export const DTYPES = ['float32', 'bfloat16', 'int32', 'float64'] as const satisfies readonly DType[];
+export const DTYPES = ['float32', 'bfloat16', 'int32', 'float64', 'bool'] as const satisfies readonly DType[];
 
-export type TypedArray = Float32Array | Float64Array | Int32Array | Uint16Array;
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array;
 
-const BYTES: Record<DType, number> = { float32: 4, bfloat16: 2, int32: 4, float64: 8 };
+/** What tensors read as: bfloat16 as Float32Array, bool as Uint8Array of 0 and 1. */
+export type ReadArray = Float32Array | Float64Array | Int32Array | Uint8Array;
+
+const BYTES: Record<DType, number> = { float32: 4, bfloat16: 2, int32: 4, float64: 8, bool: 1 };
 
 export function bytesPerElement(dtype: DType): number {
   return BYTES[dtype];
@@ -22,7 +25,7 @@ export function dtypeCode(dtype: DType): number {
 }
 
 export function isFloat(dtype: DType): boolean {
-  return dtype !== 'int32';
+  return dtype !== 'int32' && dtype !== 'bool';
 }
 
 /** A zeroed array in the storage format of a dtype (bfloat16: its upper 16 bits). */
@@ -36,6 +39,8 @@ export function newArray(dtype: DType, length: number): TypedArray {
       return new Int32Array(length);
     case 'float64':
       return new Float64Array(length);
+    case 'bool':
+      return new Uint8Array(length);
   }
 }
 
@@ -60,9 +65,9 @@ export function fromBfloat16(half: number): number {
   return floatBits[0];
 }
 
-/** Storage format to what users read: bfloat16 widens to Float32Array, everything else is itself. */
-export function readable(dtype: DType, data: TypedArray): Float32Array | Float64Array | Int32Array {
-  if (dtype !== 'bfloat16') return data as Float32Array | Float64Array | Int32Array;
+/** Storage format to what users read: bfloat16 to Float32Array, everything else is itself. */
+export function readable(dtype: DType, data: TypedArray): ReadArray {
+  if (dtype !== 'bfloat16') return data as ReadArray;
   const out = new Float32Array(data.length);
   const words = new Uint32Array(out.buffer);
   for (let i = 0; i < data.length; i++) words[i] = data[i] << 16;
@@ -74,6 +79,7 @@ export function encode(dtype: DType, data: ArrayLike<number>): TypedArray {
   const out = newArray(dtype, data.length);
   if (dtype === 'bfloat16') for (let i = 0; i < out.length; i++) out[i] = toBfloat16(data[i]);
   else if (dtype === 'int32') for (let i = 0; i < out.length; i++) out[i] = toInt32(data[i]);
+  else if (dtype === 'bool') for (let i = 0; i < out.length; i++) out[i] = Number(data[i] !== 0);
   else out.set(data);
   return out;
 }

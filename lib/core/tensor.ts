@@ -1,9 +1,9 @@
 // The tensor: a strided view of a storage, with its place in the autograd graph. Every method that computes
 // forwards to the operator table; this file knows no kernel.
 import { Pace } from '../platform';
-import { readable, type DType, newArray } from './dtype';
+import { readable, type DType, isFloat, newArray, type ReadArray } from './dtype';
 import { argumentError, describe, FastWeightsError } from './errors';
-import { operators } from './operators';
+import { type Index, operators, type Sorted, type SortOptions, type TopkOptions } from './operators';
 import { give, introduceTensor, type Owner, scope, track } from './scope';
 import { contiguousStrides, type Extent, formatShape, measure, resolveDim, type Shape, sizeOf } from './shape';
 import type { Device, Storage } from './storage';
@@ -82,11 +82,11 @@ export class Tensor implements Extent {
     if (this.node) {
       throw new FastWeightsError('GRAPH', 'requiresGrad: only leaves can be changed; use detach() on a result');
     }
-    if (value && this.dtype === 'int32') {
-      throw new FastWeightsError('DTYPE', 'requiresGrad: int32 tensors have no gradient', {
+    if (value && !isFloat(this.dtype)) {
+      throw new FastWeightsError('DTYPE', `requiresGrad: ${this.dtype} tensors have no gradient`, {
         argument: 'requiresGrad',
         expected: 'a floating-point dtype',
-        found: 'int32',
+        found: this.dtype,
       });
     }
     this.leafRequiresGrad = value;
@@ -141,7 +141,7 @@ export class Tensor implements Extent {
    * The elements in row-major order, without blocking the event loop; timers, signals and other tasks get their turn where
    * the last one was some milliseconds ago. bfloat16 reads as Float32Array.
    */
-  async data(): Promise<Float32Array | Float64Array | Int32Array> {
+  async data(): Promise<ReadArray> {
     const source = this.packed();
     try {
       const out = newArray(this.dtype, this.size);
@@ -154,7 +154,7 @@ export class Tensor implements Extent {
   }
 
   /** Like `data`, blocking. */
-  dataSync(): Float32Array | Float64Array | Int32Array {
+  dataSync(): ReadArray {
     const source = this.packed();
     try {
       const out = newArray(this.dtype, this.size);
@@ -319,17 +319,79 @@ export class Tensor implements Extent {
     return operators().minimum(this, other);
   }
 
-  /** 1 where equal, else 0, in the tensor's dtype; `lt` and `gt` alike. */
+  /** The angle of the point (other, this), from -pi to pi; of floats. */
+  atan2(other: Tensor | number): Tensor {
+    return operators().atan2(this, other);
+  }
+
+  /** Whether equal, as bool; shapes broadcast, a number takes the dtype. Of NaN nothing holds but `ne`. */
   eq(other: Tensor | number): Tensor {
     return operators().eq(this, other);
   }
 
+  /** Whether different, as bool. */
+  ne(other: Tensor | number): Tensor {
+    return operators().ne(this, other);
+  }
+
+  /** Whether less, as bool. */
   lt(other: Tensor | number): Tensor {
     return operators().lt(this, other);
   }
 
+  /** Whether less or equal, as bool. */
+  le(other: Tensor | number): Tensor {
+    return operators().le(this, other);
+  }
+
+  /** Whether greater, as bool. */
   gt(other: Tensor | number): Tensor {
     return operators().gt(this, other);
+  }
+
+  /** Whether greater or equal, as bool. */
+  ge(other: Tensor | number): Tensor {
+    return operators().ge(this, other);
+  }
+
+  /** Whether neither is 0, as bool; shapes broadcast. */
+  logicalAnd(other: Tensor): Tensor {
+    return operators().logicalAnd(this, other);
+  }
+
+  /** Whether one is not 0, as bool; shapes broadcast. */
+  logicalOr(other: Tensor): Tensor {
+    return operators().logicalOr(this, other);
+  }
+
+  /** Whether exactly one is not 0, as bool; shapes broadcast. */
+  logicalXor(other: Tensor): Tensor {
+    return operators().logicalXor(this, other);
+  }
+
+  /** Whether 0, as bool. */
+  logicalNot(): Tensor {
+    return operators().logicalNot(this);
+  }
+
+  /** Whether NaN, as bool. */
+  isnan(): Tensor {
+    return operators().isnan(this);
+  }
+
+  /** Whether infinite, as bool. */
+  isinf(): Tensor {
+    return operators().isinf(this);
+  }
+
+  /** Whether neither infinite nor NaN, as bool. */
+  isfinite(): Tensor {
+    return operators().isfinite(this);
+  }
+
+  /** This with `value` where the mask (bool, broadcasting to this) holds; the gradient is 0 there. */
+  maskedFill(mask: Tensor, value: number | boolean): Tensor {
+    return operators().maskedFill(this, mask, value);
   }
 
   neg(): Tensor {
@@ -400,6 +462,46 @@ export class Tensor implements Extent {
     return operators().relu(this);
   }
 
+  /** log(1 + x), accurate near 0. */
+  log1p(): Tensor {
+    return operators().log1p(this);
+  }
+
+  /** e^x - 1, accurate near 0. */
+  expm1(): Tensor {
+    return operators().expm1(this);
+  }
+
+  /** The error function. */
+  erf(): Tensor {
+    return operators().erf(this);
+  }
+
+  /** The largest whole number not above; gradient 0, like those of `ceil`, `round`, `trunc` and `sign`. */
+  floor(): Tensor {
+    return operators().floor(this);
+  }
+
+  /** The smallest whole number not below. */
+  ceil(): Tensor {
+    return operators().ceil(this);
+  }
+
+  /** The nearest whole number, of two the even one. */
+  round(): Tensor {
+    return operators().round(this);
+  }
+
+  /** The nearest whole number towards zero. */
+  trunc(): Tensor {
+    return operators().trunc(this);
+  }
+
+  /** -1, 0 or 1; NaN stays. */
+  sign(): Tensor {
+    return operators().sign(this);
+  }
+
   clamp(min: number, max = Infinity): Tensor {
     return operators().clamp(this, min, max);
   }
@@ -430,6 +532,71 @@ export class Tensor implements Extent {
 
   cumsum(dim: number): Tensor {
     return operators().cumsum(this, dim);
+  }
+
+  /** Running product of floats along a dimension. */
+  cumprod(dim: number): Tensor {
+    return operators().cumprod(this, dim);
+  }
+
+  /** log of the running sum of e^x along a dimension, without overflow. */
+  logcumsumexp(dim: number): Tensor {
+    return operators().logcumsumexp(this, dim);
+  }
+
+  /** y[i, j, k] = this[i, index[i, j, k], k] for dim 1, and so on; the index is int32 and gives the shape. */
+  gather(dim: number, index: Tensor): Tensor {
+    return operators().gather(this, dim, index);
+  }
+
+  /** A copy to which `source` is added where the index (int32) says, the opposite of `gather`. */
+  scatterAdd(dim: number, index: Tensor, source: Tensor): Tensor {
+    return operators().scatterAdd(this, dim, index, source);
+  }
+
+  /** The positions `index` (int32 [n]) of one dimension, side by side. */
+  indexSelect(dim: number, index: Tensor): Tensor {
+    return operators().indexSelect(this, dim, index);
+  }
+
+  /** Elements start to start + length of one dimension, as a view. */
+  narrow(dim: number, start: number, length: number): Tensor {
+    return operators().narrow(this, dim, start, length);
+  }
+
+  /** One position of a dimension, which goes; a view. Negative ones count from the end. */
+  select(dim: number, position: number): Tensor {
+    return operators().select(this, dim, position);
+  }
+
+  /** Indices (int32 [n, rank]) of what is not 0, in row-major order. Blocks, since it reads the tensor. */
+  nonzero(): Tensor {
+    return operators().nonzero(this);
+  }
+
+  /** The elements [n] where the mask (bool, of this shape) holds, in row-major order. Blocks, since it reads the mask. */
+  maskedSelect(mask: Tensor): Tensor {
+    return operators().maskedSelect(this, mask);
+  }
+
+  /** An item for each of the first dimensions: a number takes one position, a pair a range, a tensor (int32 or bool) positions, null all. */
+  index(...items: readonly Index[]): Tensor {
+    return operators().index(this, ...items);
+  }
+
+  /** The positions (int32) that sort a dimension; stable, NaN is the largest. */
+  argsort(options?: SortOptions): Tensor {
+    return operators().argsort(this, options);
+  }
+
+  /** A dimension in order, and where its elements stood (int32); stable, NaN is the largest. */
+  sort(options?: SortOptions): Sorted {
+    return operators().sort(this, options);
+  }
+
+  /** The k largest, or smallest, elements of a dimension in order, and where they stood (int32). */
+  topk(k: number, options?: TopkOptions): Sorted {
+    return operators().topk(this, k, options);
   }
 
   softmax(dim?: number): Tensor {

@@ -22,7 +22,7 @@ import {
   kernelsOf,
   statisticsDtype,
   takesBfloat16,
-  zerosLike,
+  zerosBeside,
 } from './kernel';
 import { apart, contiguous } from './view';
 import { type CuSeqlens, sequencesOf } from './sequences';
@@ -140,7 +140,7 @@ export const shortConvolution = takesBfloat16(
           bias: sb,
           initialState: ss,
           offsets: so,
-          dy: dy ? contiguous(dy) : zerosLike(sx, sx.shape),
+          dy: dy ? contiguous(dy) : zerosBeside(sx, sx.shape),
           dfinalState: dfinal ? contiguous(dfinal) : null,
           dx,
           dweight,

@@ -2,10 +2,8 @@
 import {
   argumentError,
   broadcastShapes,
-  broadcastStrides,
   checkChoice,
   checkInteger,
-  collapse,
   describe,
   FastWeightsError,
   formatShape,
@@ -15,22 +13,25 @@ import {
   Tensor,
   scoped,
 } from '../core';
-import { BINARY_OPS, type BinaryOp, getBackend, MAX_DIMS, UNARY_OPS, type UnaryOp } from '../backends';
+import { type BinaryOp, getBackend, UNARY_OPS, type UnaryOp } from '../backends';
 import { gradEnabled, record } from '../autograd';
 import {
   checkAlike,
   checkFloat,
+  checkNumeric,
   checkScalar,
   checkTensor,
   checkWritable,
-  dtypeCodes,
   emptyLike,
   fill,
   computesInFloat32,
   needsFloat32,
   kernelsOf,
   takesBfloat16,
+  zerosBeside,
 } from './kernel';
+import { binaryInto, scalarLike } from './broadcast';
+import { eq, gt, logicalAnd, logicalNot, lt, where } from './compare';
 import { apart, assign, clone, contiguous, sumTo, to } from './view';
 
 function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
@@ -44,6 +45,7 @@ function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
   record(op, [x], [y], [keeps.includes('x') ? source : null, keeps.includes('y') ? y : null], ([g], [sx, sy]) => {
     if (!g) return [null];
     if (op === 'affine') return [affine(g, a, -0)];
+    if (!keeps) return [zerosBeside(g)];
     const dx = emptyLike(g);
     // Where it needs only one of them, the kernel never looks at the other.
     kernelsOf(g).unaryBackward({ x: sx ?? sy, y: sy ?? sx, dy: contiguous(g), dx, ...parameters });
@@ -82,6 +84,14 @@ const SLOPE_NEEDS: Record<UnaryOp, '' | 'x' | 'y'> = {
   elu1: 'y',
   pow: 'x',
   clamp: 'x',
+  log1p: 'x',
+  expm1: 'x',
+  erf: 'x',
+  floor: '',
+  ceil: '',
+  round: '',
+  trunc: '',
+  sign: '',
 };
 
 const rounded = (a: number, b: number): { a: number; b: number } => ({ a: Math.fround(a), b: Math.fround(b) });
@@ -105,6 +115,12 @@ export const softplus = unary('softplus');
 export const relu = unary('relu');
 /** ELU(x) + 1: x + 1 for x > 0, else e^x (Katharopoulos et al. 2020). */
 export const elu1 = unary('elu1');
+/** log(1 + x), accurate near 0. */
+export const log1p = unary('log1p');
+/** e^x - 1, accurate near 0. */
+export const expm1 = unary('expm1');
+/** The error function, 2/sqrt(pi) times the integral of e^-t^2 from 0 to x. */
+export const erf = unary('erf');
 const geluExact = unary('gelu');
 const geluTanh = unary('geluTanh');
 
@@ -119,6 +135,22 @@ export const affine = takesBfloat16((x: Tensor, a: number, b: number): Tensor =>
 const isWhole = (x: unknown): boolean => x instanceof Tensor && x.dtype === 'int32';
 
 // Of whole numbers the simplest functions are chains of binary operators, which wrap; all others need floats.
+const stepOf = (op: 'floor' | 'ceil' | 'round' | 'trunc'): ((x: Tensor) => Tensor) => {
+  const step = unary(op);
+  return (x) => (isWhole(x) ? clone(x) : step(x));
+};
+/** The largest whole number not above x; gradient 0, int32 as it is, like `ceil`, `round` and `trunc`. */
+export const floor = stepOf('floor');
+/** The smallest whole number not below x. */
+export const ceil = stepOf('ceil');
+/** The nearest whole number, of two the even one. */
+export const round = stepOf('round');
+/** The nearest whole number towards zero. */
+export const trunc = stepOf('trunc');
+const unarySign = unary('sign');
+/** -1, 0 or 1; NaN stays. Gradient 0. */
+export const sign = scoped((x: Tensor): Tensor => (isWhole(x) ? clamp(x, -1, 1) : unarySign(x)));
+
 const unaryAbs = unary('abs');
 const unarySquare = unary('square');
 const unaryClamp = takesBfloat16((x: Tensor, min: number, max: number): Tensor => applyUnary('clamp', x, min, max));
@@ -157,33 +189,6 @@ function checkBound(argument: string, value: number): void {
 
 const powScalar = takesBfloat16((x: Tensor, exponent: number): Tensor => applyUnary('pow', x, exponent));
 
-/** y = a op b with broadcasting, off the tape. */
-function broadcastBinary(op: BinaryOp, a: Tensor, b: Tensor, y?: Tensor): Tensor {
-  const target = broadcastShapes(op, a.shape, b.shape);
-  const out = y ?? emptyLike(a, target);
-  if (out.size === 0) return out;
-  const { shape, strides } = collapse(target, [
-    broadcastStrides(a.shape, a.strides, target),
-    broadcastStrides(b.shape, b.strides, target),
-    out.strides,
-  ]);
-  if (shape.length > MAX_DIMS) {
-    throw new FastWeightsError('UNSUPPORTED', `${op}: at most ${MAX_DIMS} strided dimensions, got ${shape.length}`);
-  }
-  const [aStrides, bStrides] = strides;
-  kernelsOf(a).binary({
-    a,
-    b,
-    y: out,
-    shape,
-    aStrides,
-    bStrides,
-    op: BINARY_OPS.indexOf(op),
-    dtype: dtypeCodes[a.dtype],
-  });
-  return out;
-}
-
 type BinaryGradient = (g: Tensor, a: Tensor, b: Tensor, y: Tensor) => Tensor;
 
 /** The gradient of one side, and which of a, b and y it is computed from. */
@@ -208,25 +213,29 @@ const BINARY_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
   div: { a: side('b', (g, _, b) => div(g, b)), b: side('by', (g, _, b, y) => neg(div(mul(g, y), b))) },
   // a^0 has slope 0 everywhere, and so has 0^b in b, for b >= 0.
   pow: {
-    a: side('ab', (g, a, b) => mul(g, mul(b, pow(a, add(sub(b, 1), eq(b, 0)))))),
-    b: side('aby', (g, a, b, y) => mul(g, mul(y, log(add(a, mul(eq(a, 0), sub(1, lt(b, 0)))))))),
+    a: side('ab', (g, a, b) => mul(g, mul(b, pow(a, where(eq(b, 0), 0, sub(b, 1)))))),
+    b: side('aby', (g, a, b, y) => mul(g, mul(y, log(where(logicalAnd(eq(a, 0), logicalNot(lt(b, 0))), 1, a))))),
   },
   maximum: {
-    a: side('ab', (g, a, b) => mul(g, sub(1, lt(a, b)))),
-    b: side('ab', (g, a, b) => mul(g, lt(a, b))),
+    a: side('ab', (g, a, b) => where(lt(a, b), 0, g)),
+    b: side('ab', (g, a, b) => where(lt(a, b), g, 0)),
+  },
+  atan2: {
+    a: side('ab', (g, a, b) => div(mul(g, b), add(square(a), square(b)))),
+    b: side('ab', (g, a, b) => neg(div(mul(g, a), add(square(a), square(b))))),
   },
   remainder: { a: side('', (g) => g), b: side('ab', (g, a, b) => neg(mul(g, floorDivide(a, b)))) },
   minimum: {
-    a: side('ab', (g, a, b) => mul(g, sub(1, gt(a, b)))),
-    b: side('ab', (g, a, b) => mul(g, gt(a, b))),
+    a: side('ab', (g, a, b) => where(gt(a, b), 0, g)),
+    b: side('ab', (g, a, b) => where(gt(a, b), g, 0)),
   },
 };
 
 function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
-  checkTensor(op, 'a', a);
-  checkTensor(op, 'b', b);
+  checkNumeric(op, 'a', a);
+  checkNumeric(op, 'b', b);
   checkAlike(op, 'b', b, a);
-  const y = broadcastBinary(op, a, b);
+  const y = binaryInto(op, a, b);
   const rule = BINARY_RULES[op];
   if (!rule) return y;
   const aShape = a.shape;
@@ -243,16 +252,9 @@ function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   return y;
 }
 
-/** A number beside a tensor, in its dtype. */
-function scalarLike(op: string, t: Tensor, value: number): Tensor {
-  checkScalar(op, 'number', value, t.dtype);
-  const s = emptyLike(t, []);
-  fill(s, value);
-  return s;
-}
-
 /** A number takes the tensor's dtype, or float32 where that would round it to bfloat16. */
 const applyWithNumber = computesInFloat32((op: BinaryOp, a: Tensor | number, b: Tensor | number): Tensor => {
+  checkNumeric(op, typeof a === 'number' ? 'b' : 'a', typeof a === 'number' ? b : a);
   using number = typeof a === 'number' ? scalarLike(op, b as Tensor, a) : scalarLike(op, a, b as number);
   return typeof a === 'number' ? applyBinary(op, number, b as Tensor) : applyBinary(op, a, number);
 });
@@ -299,13 +301,20 @@ export const pow = (a: Tensor | number, b: Tensor | number): Tensor => {
   if (isWhole(a) && typeof b === 'number') checkInteger('pow', 'exponent', b, 0, 2 ** 31 - 1);
   return power(a, b);
 };
+const angle = binary('atan2');
+/** The angle of the point (b, a) from -pi to pi; of floats. */
+export const atan2 = (a: Tensor | number, b: Tensor | number): Tensor => {
+  for (const [name, x] of [
+    ['a', a],
+    ['b', b],
+  ] as const)
+    if (typeof x !== 'number') checkFloat('atan2', name, x);
+  return angle(a, b);
+};
 /** Larger of the two; where they are equal the gradient goes to the first. */
 export const maximum = binary('maximum');
 /** Smaller of the two; where they are equal the gradient goes to the first. */
 export const minimum = binary('minimum');
-export const eq = binary('eq');
-export const lt = binary('lt');
-export const gt = binary('gt');
 
 function checkInPlace(where: string, x: Tensor): void {
   checkTensor(where, 'x', x);
@@ -316,7 +325,7 @@ function checkInPlace(where: string, x: Tensor): void {
 function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
   checkInPlace(`${op}_`, x);
   const other = typeof y === 'number' ? scalarLike(`${op}_`, x, y) : y;
-  checkTensor(`${op}_`, 'other', other);
+  checkNumeric(`${op}_`, 'other', other);
   checkAlike(`${op}_`, 'other', other, x);
   if (!sameShape(broadcastShapes(`${op}_`, x.shape, other.shape), x.shape)) {
     throw argumentError(
@@ -330,7 +339,7 @@ function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
   scope(() => {
     const rounds = typeof y === 'number' && x.dtype === 'bfloat16';
     if (x.isContiguous && !rounds && !needsFloat32(x))
-      broadcastBinary(op, x, isSameView(other, x) ? other : apart(other, x), x);
+      binaryInto(op, x, isSameView(other, x) ? other : apart(other, x), x);
     else assign(x, (op === 'add' ? add : mul)(x, y));
   });
   if (other !== y) other.dispose();

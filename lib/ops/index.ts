@@ -1,9 +1,13 @@
 // Differentiable operators. Loading this file fills the table that Tensor's methods call.
 import { installOperators, scoped } from '../core';
 import { backward } from '../autograd';
+import * as compare from './compare';
 import * as elementwise from './elementwise';
+import * as indexing from './indexing';
 import { matmul } from './matmul';
 import * as reduce from './reduce';
+import * as scans from './scan';
+import * as sorting from './sort';
 import { logSoftmax, softmax } from './softmax';
 import * as views from './view';
 
@@ -17,9 +21,21 @@ installOperators({
   remainder: elementwise.remainder,
   maximum: elementwise.maximum,
   minimum: elementwise.minimum,
-  eq: elementwise.eq,
-  lt: elementwise.lt,
-  gt: elementwise.gt,
+  atan2: elementwise.atan2,
+  eq: compare.eq,
+  ne: compare.ne,
+  lt: compare.lt,
+  le: compare.le,
+  gt: compare.gt,
+  ge: compare.ge,
+  logicalAnd: compare.logicalAnd,
+  logicalOr: compare.logicalOr,
+  logicalXor: compare.logicalXor,
+  logicalNot: compare.logicalNot,
+  isnan: compare.isnan,
+  isinf: compare.isinf,
+  isfinite: compare.isfinite,
+  maskedFill: compare.maskedFill,
   neg: elementwise.neg,
   exp: elementwise.exp,
   log: elementwise.log,
@@ -37,6 +53,14 @@ installOperators({
   relu: elementwise.relu,
   softplus: elementwise.softplus,
   gelu: elementwise.gelu,
+  log1p: elementwise.log1p,
+  expm1: elementwise.expm1,
+  erf: elementwise.erf,
+  floor: elementwise.floor,
+  ceil: elementwise.ceil,
+  round: elementwise.round,
+  trunc: elementwise.trunc,
+  sign: elementwise.sign,
   clamp: elementwise.clamp,
   matmul,
   sum: reduce.sum,
@@ -44,7 +68,20 @@ installOperators({
   max: reduce.max,
   min: reduce.min,
   argmax: reduce.argmax,
-  cumsum: reduce.cumsum,
+  cumsum: scans.cumsum,
+  cumprod: scans.cumprod,
+  logcumsumexp: scans.logcumsumexp,
+  gather: indexing.gather,
+  scatterAdd: indexing.scatterAdd,
+  indexSelect: indexing.indexSelect,
+  narrow: scoped(indexing.narrow),
+  select: indexing.select,
+  nonzero: indexing.nonzero,
+  maskedSelect: indexing.maskedSelect,
+  index: indexing.index,
+  argsort: sorting.argsort,
+  sort: sorting.sort,
+  topk: sorting.topk,
   softmax,
   logSoftmax,
   reshape: scoped(views.reshape),
@@ -73,6 +110,7 @@ export {
   type WithFinalState,
 } from './conv';
 export * from './create';
+export { where } from './compare';
 export { affine, elu1, gelu } from './elementwise';
 export { embedding } from './embedding';
 export {
@@ -101,6 +139,7 @@ export { dropout } from './random';
 export { chunks, sumSquares } from './reduce';
 export { rope, type RopeOptions } from './rope';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
+export { linearScan } from './scan';
 export { keepSettings, type KeptSettings } from './settings';
 export { logSoftmax, softmax } from './softmax';
 export { swiglu } from './swiglu';

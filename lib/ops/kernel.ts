@@ -6,6 +6,7 @@ import {
   describe,
   FastWeightsError,
   formatShape,
+  isFloat,
   overlapsItself,
   sameShape,
   Storage,
@@ -39,7 +40,7 @@ export function emptyOn(backend: Backend, shape: Shape, dtype: DType): Tensor {
 }
 
 /** A new tensor of zeros beside `t`. */
-export function zerosLike(t: Tensor, shape: Shape = t.shape, dtype: DType = t.dtype): Tensor {
+export function zerosBeside(t: Tensor, shape: Shape = t.shape, dtype: DType = t.dtype): Tensor {
   const y = emptyLike(t, shape, dtype);
   fill(y, 0);
   return y;
@@ -49,7 +50,7 @@ export function fill(y: Tensor, value: number): void {
   kernelsOf(y).fill({ y, n: y.size, value, dtype: dtypeCodes[y.dtype] });
 }
 
-const dtypeCodes: Record<DType, number> = { float32: 0, bfloat16: 1, int32: 2, float64: 3 };
+const dtypeCodes: Record<DType, number> = { float32: 0, bfloat16: 1, int32: 2, float64: 3, bool: 4 };
 
 export { dtypeCodes };
 
@@ -62,7 +63,24 @@ export function checkTensor(where: string, argument: string, t: unknown): assert
 /** Requires a live tensor with a floating-point dtype. */
 export function checkFloat(where: string, argument: string, t: unknown): asserts t is Tensor {
   checkTensor(where, argument, t);
-  if (t.dtype === 'int32') throw argumentError('DTYPE', where, argument, 'a floating-point tensor', 'int32');
+  if (!isFloat(t.dtype)) throw argumentError('DTYPE', where, argument, 'a floating-point tensor', t.dtype);
+}
+
+/** Requires a live tensor of numbers: of bool there is no arithmetic. */
+export function checkNumeric(where: string, argument: string, t: unknown): asserts t is Tensor {
+  checkTensor(where, argument, t);
+  if (t.dtype === 'bool') throw argumentError('DTYPE', where, argument, 'a tensor of numbers', 'bool');
+}
+
+/** Requires a dtype. */
+export function checkDType(where: string, argument: string, t: Tensor, dtype: DType): void {
+  if (t.dtype !== dtype) throw argumentError('DTYPE', where, argument, dtype, t.dtype);
+}
+
+/** Requires the device of another argument. */
+export function checkSameDevice(where: string, argument: string, t: Tensor, other: Tensor): void {
+  if (t.device === other.device) return;
+  throw argumentError('DEVICE', where, argument, `on '${other.device}'`, `'${t.device}'`);
 }
 
 /** Requires the dtype and the device of another argument. */
@@ -90,9 +108,8 @@ export function checkAlikeOrWider(where: string, argument: string, t: Tensor, ot
 /** Requires an int32 tensor on the device of another argument. */
 export function checkIndices(where: string, argument: string, t: unknown, other: Tensor): asserts t is Tensor {
   checkTensor(where, argument, t);
-  if (t.dtype !== 'int32') throw argumentError('DTYPE', where, argument, 'int32', t.dtype);
-  if (t.device !== other.device)
-    throw argumentError('DEVICE', where, argument, `on '${other.device}'`, `'${t.device}'`);
+  checkDType(where, argument, t, 'int32');
+  checkSameDevice(where, argument, t, other);
 }
 
 /** Requires a shape; `meaning` names its dimensions. */
@@ -131,8 +148,12 @@ export function checkOut(where: string, out: unknown, shape: Shape, meaning: str
   checkWritable(where, 'out', out);
 }
 
-/** Requires a number; beside int32 a whole one in its range. */
+/** Requires a number; beside int32 a whole one in its range, beside bool true, false, 0 or 1. */
 export function checkScalar(where: string, argument: string, value: unknown, dtype: DType): number {
+  if (dtype === 'bool') {
+    if (value === true || value === false || value === 0 || value === 1) return Number(value);
+    throw argumentError('INVALID_ARGUMENT', where, argument, 'true or false', describe(value));
+  }
   if (typeof value !== 'number') throw argumentError('INVALID_ARGUMENT', where, argument, 'a number', describe(value));
   return dtype === 'int32' ? checkInteger(where, argument, value, -(2 ** 31), 2 ** 31 - 1) : value;
 }

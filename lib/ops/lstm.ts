@@ -1,7 +1,7 @@
 // The LSTM baseline (PyTorch's equations and weight layout).
 import { argumentError, checkOptions, describe, formatShape, type OptionNames, type Tensor, scoped } from '../core';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, toFloat32, zerosLike } from './kernel';
+import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, toFloat32, zerosBeside } from './kernel';
 import { add } from './elementwise';
 import { linear } from './linear';
 import { contiguous, split, stack } from './view';
@@ -37,7 +37,7 @@ function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
       gates: sg,
       cell: sc,
       newCell: sn,
-      dhidden: dh ? contiguous(dh) : zerosLike(sc),
+      dhidden: dh ? contiguous(dh) : zerosBeside(sc),
       dnewCell: dc && contiguous(dc),
       dgates,
       dcell,
@@ -84,7 +84,7 @@ export const lstm = scoped((x: Tensor, layers: readonly LstmLayer[], initial?: L
     }
     const fromInput = linear(sequence, toFloat32(layer.weightIh), toFloat32(layer.biasIh ?? null));
     let [hidden, cell] = (['hidden', 'cell'] as const).map((part) =>
-      initial ? toFloat32(initial[part].slice(0, l, l + 1).squeeze(0)) : zerosLike(sequence, [batch, d]),
+      initial ? toFloat32(initial[part].slice(0, l, l + 1).squeeze(0)) : zerosBeside(sequence, [batch, d]),
     );
     const outputs: Tensor[] = [];
     for (const step of split(fromInput, new Array<number>(tokens).fill(1), 1)) {

@@ -12,7 +12,8 @@ import {
   toFloat32,
   takesBfloat16,
 } from './kernel';
-import { affine, div, eq, mul } from './elementwise';
+import { eq } from './compare';
+import { affine, div, mul } from './elementwise';
 import { clone, contiguous, expand, reshape, stack } from './view';
 
 /** The three parts of a shape around dimensions [from, to). */
@@ -82,7 +83,7 @@ function extreme(op: 'max' | 'min'): (x: Tensor, dim?: number, keepdim?: boolean
     const out = keepdim ? y : reshape(y, [...x.shape.slice(0, from), ...x.shape.slice(to)]);
     record(op, [x], [out], [x, y], ([g], [sx, sy]) => {
       if (!g) return [null];
-      const mask = eq(sx, sy);
+      const mask = eq(sx, sy).to(g.dtype);
       const share = div(mask, sum(mask, sx.shape.map((_, i) => i).slice(from, to), true));
       return [mul(share, reshape(g, kept))];
     });
@@ -106,19 +107,6 @@ export const argmax = takesBfloat16((x: Tensor, dim: number = -1): Tensor => {
   );
   kernelsOf(x).argmax({ x: contiguous(x), y, ...around(x, d, d + 1) });
   return y;
-});
-
-function scan(x: Tensor, d: number, reverse: boolean): Tensor {
-  const y = emptyLike(x);
-  kernelsOf(x).cumsum({ x: contiguous(x), y, ...around(x, d, d + 1), reverse: Number(reverse) });
-  record('cumsum', [x], [y], [], ([g]) => [g && scan(g, d, !reverse)]);
-  return y;
-}
-
-/** Running sum along a dimension. */
-export const cumsum = takesBfloat16((x: Tensor, dim: number): Tensor => {
-  checkTensor('cumsum', 'x', x);
-  return scan(x, resolveDim('cumsum', dim, x.ndim), false);
 });
 
 /** Sum of squares of all elements of some tensors of one device, shape [1], off the tape: for gradient norms. */

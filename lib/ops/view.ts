@@ -13,6 +13,7 @@ import {
   DTYPES,
   FastWeightsError,
   formatShape,
+  isFloat,
   isSameView,
   newArray,
   overlaps,
@@ -26,7 +27,7 @@ import {
 } from '../core';
 import { getBackend, MAX_DIMS } from '../backends';
 import { record } from '../autograd';
-import { checkAlike, checkTensor, dtypeCodes, emptyLike, emptyOn, kernelsOf, zerosLike } from './kernel';
+import { checkAlike, checkTensor, dtypeCodes, emptyLike, emptyOn, kernelsOf, zerosBeside } from './kernel';
 
 /** y[i] = x[i] for every index of their common shape, both strided. */
 function copyInto(y: Tensor, x: Tensor): void {
@@ -172,7 +173,7 @@ export function slice(x: Tensor, dim: number, start: number, end: number): Tenso
   const shape = x.shape.map((s, i) => (i === d ? to - from : s));
   const whole = x.shape;
   return view('slice', x, shape, x.strides, x.offset + from * x.strides[d], (g) => {
-    const dx = zerosLike(g, whole);
+    const dx = zerosBeside(g, whole);
     copyInto(slice(dx, d, from, to), g);
     return dx;
   });
@@ -229,7 +230,7 @@ export const split = scoped((x: Tensor, sizes: Shape, dim: number): Tensor[] => 
     return [
       some
         ? cat(
-            gradients.map((g, i) => g ?? zerosLike(some, shapes[i])),
+            gradients.map((g, i) => g ?? zerosBeside(some, shapes[i])),
             d,
           )
         : null,
@@ -304,7 +305,7 @@ export function to(x: Tensor, target: Device | DType): Tensor {
     const y = emptyLike(x, x.shape, target);
     castInto(source, y);
     const from = x.dtype;
-    if (target !== 'int32') record('to', [x], [y], [], ([g]) => [g && to(g, from)]);
+    if (isFloat(target)) record('to', [x], [y], [], ([g]) => [g && to(g, from)]);
     return y;
   }
   if (target === x.device) return x;

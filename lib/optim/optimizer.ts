@@ -12,7 +12,7 @@ import {
   needsFloat32,
   statisticsDtype,
   toFloat32,
-  zerosLike,
+  zerosBeside,
 } from '../ops';
 import {
   collectEntries,
@@ -111,7 +111,7 @@ export abstract class Optimizer<S extends CommonSettings> {
     follow(entry);
     const needed = parameter.dtype === 'bfloat16' ? [...this.buffers, MASTER] : this.buffers;
     for (const buffer of needed) {
-      state[buffer] ??= zerosLike(parameter, parameter.shape, statisticsDtype(parameter)).persist();
+      state[buffer] ??= zerosBeside(parameter, parameter.shape, statisticsDtype(parameter)).persist();
     }
   }
 

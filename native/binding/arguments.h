@@ -76,12 +76,12 @@ class Arguments {
   void optional(Operand& x, Use use) {
     const double* const from = take(4);
     const int64_t id = whole(from[0]), offset = whole(from[1]), dtype = whole(from[2]), size = whole(from[3]);
-    if (dtype < kFloat32 || dtype > kInt32) refuse(false);
+    if ((dtype < kFloat32 || dtype > kInt32) && dtype != kBool) refuse(false);
     x.dtype = static_cast<DType>(dtype);
     if (id == 0) return;
     use.id = static_cast<uint64_t>(id);
     const Block& block = blocks_.find(use.id);
-    const int shift = x.dtype == kBfloat16 ? 1 : 2;  // of the bytes of an element
+    const int shift = x.dtype == kBool ? 0 : x.dtype == kBfloat16 ? 1 : 2;  // of the bytes of an element
     const bool aligned = (offset & ((1 << shift) - 1)) == 0;
     if (offset < 0 || offset > block.size || !aligned || size < 0 || size > (block.size - offset) >> shift)
       refuse(true);

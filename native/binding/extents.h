@@ -40,12 +40,23 @@ class Extents {
   }
   template <class Operand>
   void floats(const char* name, const Operand& x, int64_t count) const {
-    typed(name, x, x.dtype != kInt32);
+    typed(name, x, x.dtype == kFloat32 || x.dtype == kBfloat16);
     holds(name, x, count);
   }
   template <class Operand>
   void ints(const char* name, const Operand& x, int64_t count) const {
     typed(name, x, x.dtype == kInt32);
+    holds(name, x, count);
+  }
+  template <class Operand>
+  void bools(const char* name, const Operand& x, int64_t count) const {
+    typed(name, x, x.dtype == kBool);
+    holds(name, x, count);
+  }
+  // int32 or a float.
+  template <class Operand>
+  void numbers(const char* name, const Operand& x, int64_t count) const {
+    typed(name, x, x.dtype != kBool);
     holds(name, x, count);
   }
   // float32 where the kernel rounds nothing.
@@ -71,9 +82,19 @@ class Extents {
     floats(name, x, count);
   }
 
-  void dtype(const char* name, int64_t code) const { within(name, code, kInt32); }
   void within(const char* name, int64_t code, int64_t most) const {
     if (code < 0 || code > most) refuse_code(name, code);
+  }
+
+  int64_t count(const Dims& shape) const {
+    int64_t n = 1;
+    for (int64_t i = 0; i < shape.rank; i++) n = product({n, shape[i]});
+    return n;
+  }
+
+  static int64_t bytes_of(DType dtype) { return dtype == kBool ? 1 : dtype == kBfloat16 ? 2 : 4; }
+  void moves(const In& x, const Out& y, int64_t bytes) const {
+    if (x.dtype != y.dtype || bytes != bytes_of(x.dtype)) refuse("bytes", "are not those of x and y");
   }
 
   void same_lengths(const char* name, const List& a, const List& b) const {
@@ -109,7 +130,6 @@ class Extents {
 #define FW_HEADS(field, tokens, width) e.heads(#field, a.field, tokens, a.heads, width)
 
 FW_CHECK(fill) {
-  e.dtype("dtype", a.dtype);
   if (a.y.dtype != a.dtype) e.refuse("dtype", "is not that of y");
   e.holds("y", a.y, e.product({a.n}));
 }
@@ -119,50 +139,97 @@ FW_CHECK(cast) {
   e.holds("y", a.y, a.n);
 }
 FW_CHECK(copy) {
-  if (a.x.dtype != a.y.dtype || a.bytes != (a.x.dtype == kBfloat16 ? 2 : 4)) e.refuse("bytes", "are not those of x and y");
+  e.moves(a.x, a.y, a.bytes);
   e.holds("x", a.x, e.reach(a.shape, a.xStrides));
   e.holds("y", a.y, e.reach(a.shape, a.yStrides));
 }
 FW_CHECK(unary) {
-  e.within("op", a.op, kClamp);
+  e.within("op", a.op, kSign);
   FW_FLOATS(x, a.n);
   FW_FLOATS(y, a.n);
 }
 FW_CHECK(unaryBackward) {
-  e.within("op", a.op, kClamp);
+  e.within("op", a.op, kSign);
   FW_FLOATS(x, a.n);
   FW_FLOATS(y, a.n);
   FW_FLOATS(dy, a.n);
   FW_FLOATS(dx, a.n);
 }
 FW_CHECK(binary) {
-  e.dtype("dtype", a.dtype);
-  e.within("op", a.op, kRemainder);
-  if (a.dtype == kInt32 && a.op == kDiv) e.refuse("op", "is div, which int32 has not");
-  for (const DType dtype : {a.a.dtype, a.b.dtype, a.y.dtype}) {
-    if (dtype != a.dtype) e.refuse("dtype", "is not that of a, b and y");
+  e.within("op", a.op, kAtan2);
+  if (a.dtype == kInt32 && (a.op == kDiv || a.op == kAtan2)) e.refuse("op", "is one that int32 has not");
+  if (a.a.dtype != a.dtype || a.b.dtype != a.dtype || a.y.dtype != a.dtype) {
+    e.refuse("dtype", "is not that of a, b and y");
   }
+  e.numbers("a", a.a, e.reach(a.shape, a.aStrides));
+  e.numbers("b", a.b, e.reach(a.shape, a.bStrides));
+  e.holds("y", a.y, e.count(a.shape));
+}
+FW_CHECK(compare) {
+  e.within("op", a.op, kGe);
+  if (a.a.dtype != a.dtype || a.b.dtype != a.dtype) e.refuse("dtype", "is not that of a and b");
   e.holds("a", a.a, e.reach(a.shape, a.aStrides));
   e.holds("b", a.b, e.reach(a.shape, a.bStrides));
-  int64_t n = 1;
-  for (int64_t i = 0; i < a.shape.rank; i++) n = e.product({n, a.shape[i]});
-  e.holds("y", a.y, n);
+  e.bools("y", a.y, e.count(a.shape));
+}
+FW_CHECK(where) {
+  if (a.a.dtype != a.b.dtype) e.refuse("b", "is not of the dtype of a");
+  e.moves(a.a, a.y, a.bytes);
+  e.bools("condition", a.condition, e.reach(a.shape, a.conditionStrides));
+  e.holds("a", a.a, e.reach(a.shape, a.aStrides));
+  e.holds("b", a.b, e.reach(a.shape, a.bStrides));
+  e.holds("y", a.y, e.count(a.shape));
+}
+
+// From the first to the last element of a strided view that indices below `limit` lead into.
+template <class Args>
+int64_t indexed_reach(const Extents& e, const Args& a, const Dims& strides) {
+  const int64_t inside = e.reach(a.shape, strides), along = e.product({a.limit, a.step});
+  if (inside == 0 || a.limit == 0) return 0;
+  int64_t all;
+  if (__builtin_add_overflow(inside, along - a.step, &all)) e.refuse("strides", "overflow");
+  return all;
+}
+FW_CHECK(gather) {
+  e.moves(a.x, a.y, a.bytes);
+  e.holds("x", a.x, indexed_reach(e, a, a.xStrides));
+  e.ints("index", a.index, e.reach(a.shape, a.indexStrides));
+  e.holds("y", a.y, e.count(a.shape));
+}
+FW_CHECK(scatterAdd) {
+  if (a.shape.rank < 1 || a.yStrides[a.shape.rank - 1] != 0) e.refuse("yStrides", "do not end in 0");
+  if (a.x.dtype != a.y.dtype) e.refuse("y", "is not of the dtype of x");
+  e.numbers("x", a.x, e.reach(a.shape, a.xStrides));
+  e.ints("index", a.index, e.reach(a.shape, a.indexStrides));
+  e.holds("y", a.y, indexed_reach(e, a, a.yStrides));
+}
+FW_CHECK(argsort) {
+  if (a.n > INT32_MAX) e.refuse("n", "is more than positions count");
+  e.numbers("x", a.x, e.product({a.outer, a.n, a.inner}));
+  FW_INTS(y, a.outer, a.n, a.inner);
 }
 FW_CHECK(reduce) {
-  e.within("op", a.op, kMin);
+  e.within("op", a.op, kProd);
   if (a.x.dtype == kInt32 && a.op == kMean) e.refuse("op", "is mean, which int32 has not");
   if (a.x.dtype != a.y.dtype) e.refuse("y", "is not of the dtype of x");
-  e.holds("x", a.x, e.product({a.outer, a.n, a.inner}));
+  e.numbers("x", a.x, e.product({a.outer, a.n, a.inner}));
   e.holds("y", a.y, e.product({a.outer, a.inner}));
 }
 FW_CHECK(argmax) {
-  e.holds("x", a.x, e.product({a.outer, a.n, a.inner}));
+  e.numbers("x", a.x, e.product({a.outer, a.n, a.inner}));
   FW_INTS(y, a.outer, a.inner);
 }
 FW_CHECK(cumsum) {
   if (a.x.dtype != a.y.dtype) e.refuse("y", "is not of the dtype of x");
-  e.holds("x", a.x, e.product({a.outer, a.n, a.inner}));
+  e.numbers("x", a.x, e.product({a.outer, a.n, a.inner}));
   e.holds("y", a.y, e.product({a.outer, a.n, a.inner}));
+}
+FW_CHECK(scan) {
+  e.within("op", a.op, kLogSumExpScan);
+  if ((a.op == kLinearScan) != (a.factor.data != nullptr)) e.refuse("factor", "is given to linear scans only");
+  FW_FLOATS(x, a.outer, a.n, a.inner);
+  FW_FLOATS(factor, a.outer, a.n, a.inner);
+  FW_FLOATS(y, a.outer, a.n, a.inner);
 }
 FW_CHECK(softmax) {
   FW_FLOATS(x, a.rows, a.n);
@@ -287,8 +354,9 @@ FW_CHECK(feedForwardBackward) {
   FW_FLOATS(dx, a.rows, a.d);
 }
 FW_CHECK(random) {
-  e.within("kind", a.kind, 1);
-  FW_FLOATS(y, a.n);
+  e.within("kind", a.kind, 2);
+  if (a.kind < 2) FW_FLOATS(y, a.n);
+  else FW_INTS(y, a.n);
 }
 FW_CHECK(dropout) {
   FW_FLOATS(x, a.n);
@@ -437,6 +505,8 @@ bool answers(const Args&) {
 }
 inline bool answers(const embeddingArgs&) { return true; }
 inline bool answers(const embeddingBackwardArgs&) { return true; }
+inline bool answers(const gatherArgs&) { return true; }
+inline bool answers(const scatterAddArgs&) { return true; }
 
 // Whether the call writes every element of its outputs; a strided copy need not.
 template <class Args>

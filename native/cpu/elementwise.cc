@@ -35,6 +35,9 @@ FW_INLINE uint16_t to_bfloat16(float x) {
 struct Bfloat16 {
   uint16_t bits;
 };
+struct Truth {
+  Bool bits;
+};
 FW_INLINE void convert(float x, float& y) { y = x; }
 FW_INLINE void convert(float x, Bfloat16& y) { y.bits = to_bfloat16(x); }
 FW_INLINE void convert(float x, int32_t& y) { y = saturated(x); }
@@ -44,6 +47,14 @@ FW_INLINE void convert(Bfloat16 x, int32_t& y) { y = saturated(from_bfloat16(x.b
 FW_INLINE void convert(int32_t x, float& y) { y = float(x); }
 FW_INLINE void convert(int32_t x, Bfloat16& y) { y.bits = to_bfloat16(float(x)); }
 FW_INLINE void convert(int32_t x, int32_t& y) { y = x; }
+FW_INLINE void convert(float x, Truth& y) { y.bits = x != 0; }
+FW_INLINE void convert(Bfloat16 x, Truth& y) { y.bits = from_bfloat16(x.bits) != 0; }
+FW_INLINE void convert(int32_t x, Truth& y) { y.bits = x != 0; }
+FW_INLINE void convert(Truth x, Truth& y) { y = x; }
+template <class To>
+FW_INLINE void convert(Truth x, To& y) {
+  convert(int32_t(x.bits), y);
+}
 
 template <class From, class To>
 static void cast_between(const Context& cx, const void* from, void* to, int64_t n) {
@@ -60,6 +71,7 @@ static void cast_from(const Context& cx, const castArgs& a) {
     case kFloat32: return cast_between<From, float>(cx, a.x.data, a.y.data, a.n);
     case kBfloat16: return cast_between<From, Bfloat16>(cx, a.x.data, a.y.data, a.n);
     case kInt32: return cast_between<From, int32_t>(cx, a.x.data, a.y.data, a.n);
+    case kBool: return cast_between<From, Truth>(cx, a.x.data, a.y.data, a.n);
     default: return cx.fail("cast: unknown dtype");
   }
 }
@@ -69,6 +81,7 @@ void fill(const Context& cx, const fillArgs& a) {
     case kFloat32: return fill_with(cx, static_cast<float*>(a.y.data), a.n, float(a.value));
     case kBfloat16: return fill_with(cx, static_cast<uint16_t*>(a.y.data), a.n, to_bfloat16(float(a.value)));
     case kInt32: return fill_with(cx, static_cast<int32_t*>(a.y.data), a.n, saturated(a.value));
+    case kBool: return fill_with(cx, a.y.bools(), a.n, Bool(a.value != 0));
     default: return cx.fail("fill: unknown dtype");
   }
 }
@@ -78,13 +91,14 @@ void cast(const Context& cx, const castArgs& a) {
     case kFloat32: return cast_from<float>(cx, a);
     case kBfloat16: return cast_from<Bfloat16>(cx, a);
     case kInt32: return cast_from<int32_t>(cx, a);
+    case kBool: return cast_from<Truth>(cx, a);
     default: return cx.fail("cast: unknown dtype");
   }
 }
 
 // ---- functions of one variable -------------------------------------------------------------------------------------
 
-static constexpr float kSqrtHalf = 0.70710678f, kInvSqrt2Pi = 0.39894228f;
+static constexpr float kSqrtHalf = 0.70710678f, kInvSqrt2Pi = 0.39894228f, k2InvSqrtPi = 1.12837917f;
 static constexpr float kGeluScale = 0.79788456f, kGeluCubic = 0.044715f;
 
 template <float (*f)(float)>
@@ -145,6 +159,14 @@ FW_INLINE Vec value(Vec x, float a, float b) {
   if constexpr (op == kElu1) return select(x > Vec{}, x + one(), vexp_full(x));
   if constexpr (op == kPowScalar) return powers(x, a);
   if constexpr (op == kClamp) return vclamp(x, a, b);
+  if constexpr (op == kLog1p) return lanewise<log1pf>(x);
+  if constexpr (op == kExpm1) return lanewise<expm1f>(x);
+  if constexpr (op == kErf) return lanewise<erff>(x);
+  if constexpr (op == kFloor) return lanewise<floorf>(x);
+  if constexpr (op == kCeil) return lanewise<ceilf>(x);
+  if constexpr (op == kRound) return lanewise<rintf>(x);
+  if constexpr (op == kTrunc) return lanewise<truncf>(x);
+  if constexpr (op == kSign) return select(x > Vec{}, one(), select(x < Vec{}, -one(), x));
 }
 
 // The derivative at x, where y is the value; for the operators that `backward` leaves to it.
@@ -173,6 +195,9 @@ FW_INLINE Vec slope(Vec x, Vec y, float a, float b) {
   if constexpr (op == kRelu) return select(x > Vec{}, one(), Vec{});
   if constexpr (op == kElu1) return select(y > one(), one(), y);
   if constexpr (op == kClamp) return select((x >= splat(a)) & (x <= splat(b)), one(), Vec{});
+  if constexpr (op == kExpm1) return vexp_full(x);
+  if constexpr (op == kErf) return splat(k2InvSqrtPi) * vexp_full(-(x * x));
+  if constexpr (op == kFloor || op == kCeil || op == kRound || op == kTrunc || op == kSign) return Vec{};
 }
 
 // d times the derivative of x^a.
@@ -186,6 +211,7 @@ FW_INLINE Vec power_backward(Vec d, Vec x, float a) {
 template <int op>
 FW_INLINE Vec backward(Vec d, Vec x, Vec y, float a, float b) {
   if constexpr (op == kLog) return d / x;
+  else if constexpr (op == kLog1p) return d / (one() + x);
   else if constexpr (op == kRsqrt) return d * (splat(-0.5f) * y) * y * y;
   else if constexpr (op == kReciprocal) return -(d * y) * y;
   else if constexpr (op == kSquare) return d * x + d * x;
@@ -219,7 +245,7 @@ static void apply_backward(const Context& cx, const unaryBackwardArgs& args) {
 
 #define FW_UNARY_OPS(F) F(kAffine) F(kExp) F(kLog) F(kSqrt) F(kRsqrt) F(kReciprocal) F(kAbs) F(kSquare) F(kSin) \
   F(kCos) F(kTanh) F(kSigmoid) F(kLogSigmoid) F(kSilu) F(kGelu) F(kGeluTanh) F(kSoftplus) F(kRelu) F(kElu1) \
-  F(kPowScalar) F(kClamp)
+  F(kPowScalar) F(kClamp) F(kLog1p) F(kExpm1) F(kErf) F(kFloor) F(kCeil) F(kRound) F(kTrunc) F(kSign)
 
 void unary(const Context& cx, const unaryArgs& a) {
   switch (a.op) {

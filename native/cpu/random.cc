@@ -93,6 +93,14 @@ void random(const Context& cx, const randomArgs& args) {
   const Stream stream(args.seedLow, args.seedHigh, args.stream);
   // With 24 bits like the uniforms, the width makes the product exact: fused or not, the same bits.
   const double a = args.a, b = args.b, width = float(b - a);
+  if (args.kind == 2) {
+    const uint64_t range = uint64_t(b - a);
+    const int64_t low = int64_t(a);
+    int32_t* whole = args.y.ints();
+    return for_words(cx, args.n, stream, [=](int64_t at, int64_t count, const uint32_t* words) {
+      for (int64_t i = 0; i < count; i++) whole[at + i] = int32_t(low + int64_t(words[i] * range >> 32));
+    });
+  }
   float* y = args.y;
   if (args.kind == 0) {
     for_words(cx, args.n, stream, [=](int64_t at, int64_t count, const uint32_t* words) {

@@ -59,11 +59,26 @@ static float extreme_of(const float* x, int64_t n, bool smallest) {
   return y;
 }
 
+static void multiply_lines(const Context& cx, const reduceArgs& x) {
+  const int64_t n = x.n, inner = x.inner;
+  const float* data = x.x;
+  float* y = x.y;
+  parallel_blocks(cx, x.outer * inner, kChunk / (n + 1) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t line = begin; line < end; line++) {
+      const float* from = data + line / inner * n * inner + line % inner;
+      double product = 1;
+      for (int64_t i = 0; i < n; i++) product *= from[i * inner];
+      y[line] = float(product);
+    }
+  });
+}
+
 void reduce(const Context& cx, const reduceArgs& x) {
   if (x.x.dtype == kInt32) return reduce_whole(cx, x);
   const int64_t n = x.n, inner = x.inner;
   const bool adds = x.op == kSum || x.op == kMean, smallest = x.op == kMin;
   const double scale = x.op == kMean ? 1.0 / double(n) : 1.0;
+  if (x.op == kProd) return multiply_lines(cx, x);
   if (!adds && !smallest && x.op != kMax) return cx.fail("reduce: unknown operation");
   if (x.outer * inner <= 0) return;
   if (inner == 1) {

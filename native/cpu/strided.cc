@@ -4,65 +4,11 @@
 
 #include "../whole.h"
 #include "vec.h"
+#include "walk.h"
 
 FW_NAMESPACE_BEGIN
 
 static constexpr int64_t kGrain = 16384;
-
-// A shape with the strides of three operands, neighbouring dimensions merged where all of them allow it, sizes of one
-// dropped. At least one dimension remains.
-struct Walk {
-  int64_t rank = 0, shape[8], strides[3][8];
-
-  Walk(const Dims& dims, const Dims& a, const Dims& b, const Dims& c) {
-    const Dims* operands[3] = {&a, &b, &c};
-    for (int64_t i = 0; i < dims.rank; i++) {
-      if (dims[i] == 1) continue;
-      bool merge = rank > 0;
-      for (int o = 0; o < 3 && merge; o++) merge = strides[o][rank - 1] == (*operands[o])[i] * dims[i];
-      const int64_t at = merge ? rank - 1 : rank++;
-      shape[at] = merge ? shape[at] * dims[i] : dims[i];
-      for (int o = 0; o < 3; o++) strides[o][at] = (*operands[o])[i];
-    }
-    if (rank == 0) {
-      rank = shape[0] = 1;
-      for (auto& operand : strides) operand[0] = 0;
-    }
-  }
-
-  int64_t size() const {
-    int64_t n = 1;
-    for (int64_t i = 0; i < rank; i++) n *= shape[i];
-    return n;
-  }
-
-  // Calls run(offsets of the operands, length) for the pieces of rows that make up the elements begin to end.
-  template <class Run>
-  void rows(int64_t begin, int64_t end, const Run& run) const {
-    const int64_t inner = shape[rank - 1];
-    int64_t index[8], offset[3] = {}, rest = begin;
-    for (int64_t i = rank - 1; i >= 0; i--) {
-      index[i] = rest % shape[i];
-      rest /= shape[i];
-      for (int o = 0; o < 3; o++) offset[o] += index[i] * strides[o][i];
-    }
-    for (int64_t at = begin; at < end;) {
-      int64_t length = inner - index[rank - 1];
-      if (length > end - at) length = end - at;
-      run(offset, length);
-      at += length;
-      // The next row starts at its first element.
-      for (int o = 0; o < 3; o++) offset[o] -= index[rank - 1] * strides[o][rank - 1];
-      index[rank - 1] = 0;
-      for (int64_t i = rank - 2; i >= 0; i--) {
-        for (int o = 0; o < 3; o++) offset[o] += strides[o][i];
-        if (++index[i] < shape[i]) break;
-        for (int o = 0; o < 3; o++) offset[o] -= shape[i] * strides[o][i];
-        index[i] = 0;
-      }
-    }
-  }
-};
 
 // ---- copy ----------------------------------------------------------------------------------------------------------
 
@@ -70,7 +16,7 @@ struct Walk {
 static constexpr int64_t kTile = 32;
 
 template <class T>
-static void transpose(const Context& cx, const T* x, T* y, const Walk& walk, int64_t fast) {
+static void transpose(const Context& cx, const T* x, T* y, const Walk<2>& walk, int64_t fast) {
   const int64_t last = walk.rank - 1, rows = walk.shape[fast], columns = walk.shape[last];
   const int64_t x_row = walk.strides[0][fast], y_row = walk.strides[1][fast];
   const int64_t x_column = walk.strides[0][last], y_column = walk.strides[1][last];
@@ -99,7 +45,7 @@ template <class T>
 static void copy_elements(const Context& cx, const copyArgs& a) {
   const T* x = static_cast<const T*>(a.x.data);
   T* y = static_cast<T*>(a.y.data);
-  const Walk walk(a.shape, a.xStrides, a.yStrides, a.yStrides);
+  const Walk<2> walk(a.shape, {&a.xStrides, &a.yStrides});
   const int64_t last = walk.rank - 1, x_step = walk.strides[0][last], y_step = walk.strides[1][last];
   const int64_t n = walk.size();
   if (n == 0) return;
@@ -124,6 +70,7 @@ static void copy_elements(const Context& cx, const copyArgs& a) {
 
 void copy(const Context& cx, const copyArgs& a) {
   switch (a.bytes) {
+    case 1: return copy_elements<uint8_t>(cx, a);
     case 2: return copy_elements<uint16_t>(cx, a);
     case 4: return copy_elements<uint32_t>(cx, a);
     default: return cx.fail("copy: unknown size of elements");
@@ -174,20 +121,18 @@ FW_INLINE typename T::Lanes combine(typename T::Lanes a, typename T::Lanes b) {
   if constexpr (op == kSub) return Lanes(T::arithmetic(a) - T::arithmetic(b));
   if constexpr (op == kMul) return Lanes(T::arithmetic(a) * T::arithmetic(b));
   if constexpr (op == kDiv) return a / b;
-  if constexpr (op == kPow || op == kFloorDivide || op == kRemainder) {
+  if constexpr (op == kPow || op == kFloorDivide || op == kRemainder || op == kAtan2) {
     for (int i = 0; i < kLanes; i++) {
       if constexpr (op == kPow) a[i] = T::power(a[i], b[i]);
       if constexpr (op == kFloorDivide) a[i] = floorQuotient(a[i], b[i]);
       if constexpr (op == kRemainder) a[i] = floorRemainder(a[i], b[i]);
+      if constexpr (op == kAtan2) a[i] = atan2f(a[i], b[i]);
     }
     return a;
   }
   // NaN where either operand is.
   if constexpr (op == kMaximum) return T::choose((a > b) | (a != a), a, b);
   if constexpr (op == kMinimum) return T::choose((a < b) | (a != a), a, b);
-  if constexpr (op == kEq) return T::choose(a == b, T::all(1), Lanes{});
-  if constexpr (op == kLt) return T::choose(a < b, T::all(1), Lanes{});
-  if constexpr (op == kGt) return T::choose(a > b, T::all(1), Lanes{});
 }
 
 // The next lanes of an operand in a run: contiguous, one number repeated, or gathered.
@@ -205,14 +150,10 @@ static void combine_all(const Context& cx, const binaryArgs& args) {
   typedef typename T::Element Element;
   const Element *a = static_cast<const Element*>(args.a.data), *b = static_cast<const Element*>(args.b.data);
   Element* y = static_cast<Element*>(args.y.data);
-  Dims y_strides = args.shape;
-  int64_t n = 1;
-  for (int64_t i = args.shape.rank - 1; i >= 0; i--) {
-    y_strides.d[i] = n;
-    n *= args.shape[i];
-  }
+  const Dims y_strides = row_major(args.shape);
+  const Walk<3> walk(args.shape, {&args.aStrides, &args.bStrides, &y_strides});
+  const int64_t n = walk.size();
   if (n == 0) return;
-  const Walk walk(args.shape, args.aStrides, args.bStrides, y_strides);
   const int64_t a_step = walk.strides[0][walk.rank - 1], b_step = walk.strides[1][walk.rank - 1];
   parallel_blocks(cx, n, kGrain, [&](int64_t begin, int64_t end) {
     walk.rows(begin, end, [&](const int64_t* offset, int64_t length) {
@@ -237,15 +178,14 @@ void binary(const Context& cx, const binaryArgs& a) {
   if (a.dtype == kInt32) {
     switch (a.op) {
       FW_CASE(Ints, kAdd) FW_CASE(Ints, kSub) FW_CASE(Ints, kMul) FW_CASE(Ints, kMaximum) FW_CASE(Ints, kMinimum)
-      FW_CASE(Ints, kEq) FW_CASE(Ints, kLt) FW_CASE(Ints, kGt) FW_CASE(Ints, kPow) FW_CASE(Ints, kFloorDivide)
-      FW_CASE(Ints, kRemainder)
+      FW_CASE(Ints, kPow) FW_CASE(Ints, kFloorDivide) FW_CASE(Ints, kRemainder)
       default: return cx.fail("binary: unknown operation of int32");
     }
   } else {
     switch (a.op) {
       FW_CASE(Floats, kAdd) FW_CASE(Floats, kSub) FW_CASE(Floats, kMul) FW_CASE(Floats, kDiv) FW_CASE(Floats, kPow)
-      FW_CASE(Floats, kMaximum) FW_CASE(Floats, kMinimum) FW_CASE(Floats, kEq) FW_CASE(Floats, kLt)
-      FW_CASE(Floats, kGt) FW_CASE(Floats, kFloorDivide) FW_CASE(Floats, kRemainder)
+      FW_CASE(Floats, kMaximum) FW_CASE(Floats, kMinimum) FW_CASE(Floats, kFloorDivide) FW_CASE(Floats, kRemainder)
+      FW_CASE(Floats, kAtan2)
       default: return cx.fail("binary: unknown operation");
     }
   }

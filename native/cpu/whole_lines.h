@@ -1,4 +1,4 @@
-// Reductions and running sums of int32 along one dimension: sums wrap, so that their order does not matter.
+// Reductions and running sums of int32 along one dimension: sums and products wrap, so that their order does not matter.
 #pragma once
 #include "../whole.h"
 #include "isa.h"
@@ -37,6 +37,7 @@ static void fold_whole(const Context& cx, const reduceArgs& a, int32_t start, co
 static void reduce_whole(const Context& cx, const reduceArgs& a) {
   switch (a.op) {
     case kSum: return fold_whole(cx, a, 0, [](int32_t all, int32_t x) { return wrappedSum(all, x); });
+    case kProd: return fold_whole(cx, a, 1, [](int32_t all, int32_t x) { return wrappedProduct(all, x); });
     case kMax: return fold_whole(cx, a, INT32_MIN, [](int32_t all, int32_t x) { return x > all ? x : all; });
     case kMin: return fold_whole(cx, a, INT32_MAX, [](int32_t all, int32_t x) { return x < all ? x : all; });
     default: return cx.fail("reduce: unknown operation of int32");

@@ -44,7 +44,7 @@ export interface Program {
 }
 
 export interface Numbers {
-  data: Float32Array | Float64Array | Int32Array;
+  data: Awaited<ReturnType<fw.Tensor['data']>>;
   shape: readonly number[];
 }
 

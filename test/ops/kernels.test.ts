@@ -28,9 +28,17 @@ const UNARY = [
   'sin',
   'cos',
   'neg',
+  'expm1',
+  'erf',
 ] as const;
-const POSITIVE = ['log', 'sqrt', 'rsqrt', 'reciprocal'] as const;
+const POSITIVE = ['log', 'sqrt', 'rsqrt', 'reciprocal', 'log1p'] as const;
 const SIZES = [1, 15, 16, 17, 33, 1000, 40000];
+
+/** Positions below `limit`, each many times. */
+function repeats(device: fw.Device, n: number, limit: number): fw.Tensor {
+  const values = Int32Array.from({ length: n }, (_, i) => (i * i + 3 * i) % limit);
+  return fw.tensor(values, { dtype: 'int32', device });
+}
 
 const CASES: Case[] = [
   ...UNARY.flatMap((op) => SIZES.map((n): Case => [`${op} of ${n}`, (x) => x[op](), of([n], -3, 3)])),
@@ -48,6 +56,22 @@ const CASES: Case[] = [
   ['mean of all', (x) => x.mean(), of([100, 1000])],
   ['max', (x) => x.max(-1), of([9, 77])],
   ['cumsum', (x) => x.cumsum(1), of([3, 130, 5])],
+  ['cumprod of rows', (x) => x.cumprod(-1), of([7, 70], -1.2, 1.2)],
+  ['cumprod of columns', (x) => x.cumprod(0), of([40, 9], -1.2, 1.2)],
+  ['logcumsumexp of rows', (x) => x.logcumsumexp(-1), of([5, 300], -30, 30)],
+  ['logcumsumexp of the middle', (x) => x.logcumsumexp(1), of([3, 130, 5], -3, 3)],
+  ['linearScan of rows', (x, f) => fw.linearScan(x, f, -1), of([3, 333]), of([3, 333], 0, 1)],
+  ['linearScan of the middle', (x, f) => fw.linearScan(x, f, 1), of([3, 130, 5]), of([3, 130, 5], -1, 1)],
+  ['atan2', (a, b) => a.atan2(b), of([4, 33]), of([33])],
+  ['where', (a, b) => fw.where(a.gt(b), a.mul(2), b), of([5, 33]), of([33])],
+  ['maskedFill', (a) => a.maskedFill(a.lt(0), 0.5), of([5, 33])],
+  ['gather', (x) => x.gather(1, x.argsort({ dim: 1 }).slice(1, 0, 9)), of([7, 33, 3])],
+  ['scatterAdd', (x, s) => x.scatterAdd(0, s.argsort({ dim: 0 }).remainder(4), s), of([4, 33]), of([40, 33])],
+  ['indexSelect of rows', (x) => x.indexSelect(0, repeats(x.device, 100, 9)), of([9, 33])],
+  ['indexSelect of columns', (x) => x.transpose(0, 1).indexSelect(1, repeats(x.device, 5000, 9)), of([9, 3])],
+  ['sort', (x) => x.sort({ descending: true }).values, of([5, 100])],
+  ['sort of columns', (x) => x.sort({ dim: 0 }).values, of([1000, 3])],
+  ['topk', (x) => x.topk(7).values, of([5, 100])],
   ['softmax', (x) => x.softmax(), of([5, 77], -20, 20)],
   ['logSoftmax of one column', (x) => x.logSoftmax(), of([5, 1])],
   ['copy of a transpose', (x) => x.permute(2, 0, 1).contiguous(), of([33, 18, 47])],

@@ -20,7 +20,7 @@ export const TOLERANCE: Record<'float32' | 'float64' | 'bfloat16', Tolerance> = 
 export const BFLOAT16_MODEL = { loss: 0.002, gradients: 0.12 };
 
 export function toleranceOf(dtype: DType): Tolerance {
-  if (dtype === 'int32') throw new Error('int32 has no tolerance');
+  if (dtype === 'int32' || dtype === 'bool') throw new Error(`${dtype} has no tolerance`);
   return TOLERANCE[dtype];
 }
 

@@ -5,10 +5,20 @@ import { elements, forEachRow } from './view';
 
 const BFLOAT16 = dtypeCode('bfloat16');
 const INT32 = dtypeCode('int32');
+const BOOL = dtypeCode('bool');
 
 /** A number as an element of a dtype; typed arrays round to float32 themselves. */
 function stored(dtype: number, value: number): number {
-  return dtype === BFLOAT16 ? toBfloat16(value) : dtype === INT32 ? toInt32(value) : value;
+  switch (dtype) {
+    case BFLOAT16:
+      return toBfloat16(value);
+    case INT32:
+      return toInt32(value);
+    case BOOL:
+      return Number(value !== 0);
+    default:
+      return value;
+  }
 }
 
 export function fill({ y, n, value, dtype }: KernelArguments<'fill'>): void {

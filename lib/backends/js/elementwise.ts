@@ -1,11 +1,21 @@
 // Elementwise kernels: functions of one and of two arguments, their derivatives, and the gated unit.
 import { dtypeCode } from '../../core';
-import { BINARY_OPS, UNARY_OPS, type BinaryOp, type KernelArguments, type UnaryOp } from '../table';
 import {
+  BINARY_OPS,
+  COMPARE_OPS,
+  UNARY_OPS,
+  type BinaryOp,
+  type CompareOp,
+  type KernelArguments,
+  type UnaryOp,
+} from '../table';
+import {
+  erf,
   erfc,
   floorQuotient,
   floorRemainder,
   power,
+  roundToEven,
   sigmoid,
   sigmoidDerivative,
   silu,
@@ -25,6 +35,11 @@ const INT32 = dtypeCode('int32');
 const SQRT_HALF = Math.SQRT1_2;
 const SQRT_2_OVER_PI = Math.sqrt(2 / Math.PI);
 const INVERSE_SQRT_2PI = 1 / Math.sqrt(2 * Math.PI);
+
+const INVERSE_SQRT_PI = 1 / Math.sqrt(Math.PI);
+
+/** The slope of a step. */
+const flat = (): number => 0;
 
 /** Distribution function of the standard normal. */
 const normalBelow = (x: number) => 0.5 * erfc(-x * SQRT_HALF);
@@ -70,6 +85,14 @@ const UNARY: Record<UnaryOp, Unary> = {
     },
     derivative: (x, _y, a, b) => (x >= a && x <= b ? 1 : 0),
   },
+  log1p: { apply: Math.log1p, derivative: (x) => 1 / (1 + x) },
+  expm1: { apply: Math.expm1, derivative: (x) => Math.exp(x) },
+  erf: { apply: erf, derivative: (x) => 2 * INVERSE_SQRT_PI * Math.exp(-x * x) },
+  floor: { apply: Math.floor, derivative: flat },
+  ceil: { apply: Math.ceil, derivative: flat },
+  round: { apply: roundToEven, derivative: flat },
+  trunc: { apply: Math.trunc, derivative: flat },
+  sign: { apply: Math.sign, derivative: flat },
 };
 
 const BINARY: Record<BinaryOp, (a: number, b: number) => number> = {
@@ -80,11 +103,18 @@ const BINARY: Record<BinaryOp, (a: number, b: number) => number> = {
   pow: power,
   maximum: Math.max,
   minimum: Math.min,
-  eq: (a, b) => (a === b ? 1 : 0),
-  lt: (a, b) => (a < b ? 1 : 0),
-  gt: (a, b) => (a > b ? 1 : 0),
   floorDivide: floorQuotient,
   remainder: floorRemainder,
+  atan2: Math.atan2,
+};
+
+const COMPARE: Record<CompareOp, (a: number, b: number) => boolean> = {
+  eq: (a, b) => a === b,
+  ne: (a, b) => a !== b,
+  lt: (a, b) => a < b,
+  le: (a, b) => a <= b,
+  gt: (a, b) => a > b,
+  ge: (a, b) => a >= b,
 };
 
 /** Of int32, where it differs; storing wraps what a double holds exactly. */
@@ -111,9 +141,20 @@ export function unaryBackward({ x, y, dy, dx, n, op, a, b }: KernelArguments<'un
   for (let i = 0; i < n; i++) target[i] = upstream[i] * derivative(source[i], result[i], a, b);
 }
 
-export function binary({ a, b, y, shape, aStrides, bStrides, op, dtype }: KernelArguments<'binary'>): void {
-  const name = BINARY_OPS[op];
-  const apply = (dtype === INT32 && WHOLE[name]) || BINARY[name];
+export function binary(args: KernelArguments<'binary'>): void {
+  const name = BINARY_OPS[args.op];
+  combine(args, (args.dtype === INT32 && WHOLE[name]) || BINARY[name]);
+}
+
+export function compare(args: KernelArguments<'compare'>): void {
+  const holds = COMPARE[COMPARE_OPS[args.op]];
+  combine(args, (a, b) => Number(holds(a, b)));
+}
+
+function combine(
+  { a, b, y, shape, aStrides, bStrides }: KernelArguments<'binary' | 'compare'>,
+  apply: (a: number, b: number) => number,
+): void {
   const left = elements(a);
   const right = elements(b);
   const target = elements(y);

@@ -6,10 +6,11 @@ import { KERNELS, type FieldKind, type KernelName, type KernelTable } from '../t
 import { attention, attentionBackward } from './attention';
 import { shortConv, shortConvBackward, shortConvStep } from './conv';
 import { cast, copy, fill } from './copy';
-import { binary, swiglu, swigluBackward, unary, unaryBackward } from './elementwise';
+import { binary, compare, swiglu, swigluBackward, unary, unaryBackward } from './elementwise';
 import { embedding, embeddingBackward } from './embedding';
 import { feedForward, feedForwardBackward, linear } from './linear';
 import { crossEntropy, crossEntropyBackward } from './loss';
+import { gather, scatterAdd, where } from './indexed';
 import { lstmCell, lstmCellBackward } from './lstm';
 import { matmul } from './matmul';
 import { JsMemory } from './memory';
@@ -17,8 +18,9 @@ import { norm, normBackward } from './norm';
 import { adam, sgd } from './optim';
 import { dropout, random } from './random';
 import { recurrence, recurrenceBackward, recurrenceStep } from './recurrence';
-import { argmax, cumsum, reduce, sumSquares } from './reduce';
+import { argmax, cumsum, reduce, scan, sumSquares } from './reduce';
 import { rope } from './rope';
+import { argsort } from './sort';
 import { softmax, softmaxBackward } from './softmax';
 
 const kernels: KernelTable = {
@@ -28,9 +30,15 @@ const kernels: KernelTable = {
   unary,
   unaryBackward,
   binary,
+  compare,
+  where,
+  gather,
+  scatterAdd,
+  argsort,
   reduce,
   argmax,
   cumsum,
+  scan,
   softmax,
   softmaxBackward,
   norm,
@@ -64,7 +72,7 @@ const kernels: KernelTable = {
 };
 
 /** These refuse indices outside their table also where rows are empty. */
-const ANSWERING: readonly KernelName[] = ['embedding', 'embeddingBackward'];
+const ANSWERING: readonly KernelName[] = ['embedding', 'embeddingBackward', 'gather', 'scatterAdd'];
 
 /** A call that has no element to write does nothing: other sizes of it may be too large even to count through. */
 function unlessEmpty(table: KernelTable): KernelTable {

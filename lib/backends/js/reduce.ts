@@ -1,7 +1,7 @@
 // Reductions and running sums along one dimension of [outer, n, inner], each accumulated in order.
 import type { Tensor } from '../../core';
-import { REDUCE_OPS, type KernelArguments, type ReduceOp } from '../table';
-import { floats, ints, type Floats } from './view';
+import { REDUCE_OPS, SCAN_OPS, type KernelArguments, type ReduceOp } from '../table';
+import { floats, ints, maybe, type Floats } from './view';
 
 /** Folds n elements of x from `at`, `step` apart. */
 type Fold = (x: Floats, at: number, step: number, n: number) => number;
@@ -25,14 +25,24 @@ const FOLDS: Record<ReduceOp, Fold> = {
     for (let i = 0; i < n; i++) least = Math.min(least, x[at + i * step]);
     return least;
   },
+  prod: (x, at, step, n) => {
+    let product = 1;
+    for (let i = 0; i < n; i++) product *= x[at + i * step];
+    return product;
+  },
 };
 
-/** Of int32: sums wrap, extrema are in its range. */
+/** Of int32: sums and products wrap, extrema are in its range. */
 const WHOLE_FOLDS: Partial<Record<ReduceOp, Fold>> = {
   sum: (x, at, step, n) => {
     let total = 0;
     for (let i = 0; i < n; i++) total = (total + x[at + i * step]) | 0;
     return total;
+  },
+  prod: (x, at, step, n) => {
+    let product = 1;
+    for (let i = 0; i < n; i++) product = Math.imul(product, x[at + i * step]);
+    return product;
   },
   max: (x, at, step, n) => Math.max(-(2 ** 31), FOLDS.max(x, at, step, n)),
   min: (x, at, step, n) => Math.min(2 ** 31 - 1, FOLDS.min(x, at, step, n)),
@@ -82,6 +92,31 @@ export function cumsum({ x, y, outer, n, inner, reverse }: KernelArguments<'cums
       }
     }
   }
+}
+
+export function scan({ x, factor, y, outer, n, inner, reverse, op }: KernelArguments<'scan'>): void {
+  const source = floats(x);
+  const factors = maybe(factor);
+  const target = floats(y);
+  const linear = SCAN_OPS[op] === 'linear';
+  const step = reverse ? -inner : inner;
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < inner; i++) {
+      let at = (o * n + (reverse ? n - 1 : 0)) * inner + i;
+      let value = linear ? 0 : -Infinity;
+      for (let j = 0; j < n; j++, at += step) {
+        if (!linear) value = logAddExp(value, source[at]);
+        else value = j === 0 ? source[at] : factors![reverse ? at - step : at] * value + source[at];
+        target[at] = value;
+      }
+    }
+  }
+}
+
+/** ln(e^a + e^b) */
+function logAddExp(a: number, b: number): number {
+  const most = Math.max(a, b);
+  return Number.isFinite(most) ? most + Math.log1p(Math.exp(-Math.abs(a - b))) : most;
 }
 
 export function sumSquares({ x, y }: KernelArguments<'sumSquares'>): void {

@@ -13,6 +13,14 @@ export function smallestNormal(data: Float32Array | Float64Array): number {
   return data instanceof Float32Array ? 2 ** -126 : 2 ** -1022;
 }
 
+/** To the nearest whole number, halves to the even one; -0 stays. */
+export function roundToEven(x: number): number {
+  const below = Math.floor(x);
+  const rest = x - below;
+  if (rest === 0.5) return below % 2 === 0 ? below : below + 1;
+  return rest < 0.5 ? (x < 0 && below === 0 ? -0 : below) : x < 0 && below === -1 ? -0 : below + 1;
+}
+
 export function sigmoid(x: number): number {
   if (x >= 0) return 1 / (1 + Math.exp(-x));
   const e = Math.exp(x);
@@ -86,19 +94,27 @@ const Q = [
 ];
 const INVERSE_SQRT_PI = 5.6418958354775628695e-1;
 
+/** For |x| up to 0.46875. */
+function erfNearZero(x: number): number {
+  const z = x * x;
+  let top = A[4] * z;
+  let bottom = z;
+  for (let i = 0; i < 3; i++) {
+    top = (top + A[i]) * z;
+    bottom = (bottom + B[i]) * z;
+  }
+  return (x * (top + A[3])) / (bottom + B[3]);
+}
+
+/** The error function: near 0 by its rational approximation, elsewhere from what is left of 1. */
+export function erf(x: number): number {
+  return Math.abs(x) <= 0.46875 ? erfNearZero(x) : x < 0 ? erfc(-x) - 1 : 1 - erfc(x);
+}
+
 /** 1 - erf(x), without cancellation for large x */
 export function erfc(x: number): number {
   const y = Math.abs(x);
-  if (y <= 0.46875) {
-    const z = y * y;
-    let top = A[4] * z;
-    let bottom = z;
-    for (let i = 0; i < 3; i++) {
-      top = (top + A[i]) * z;
-      bottom = (bottom + B[i]) * z;
-    }
-    return 1 - (x * (top + A[3])) / (bottom + B[3]);
-  }
+  if (y <= 0.46875) return 1 - erfNearZero(x);
   let tail: number;
   if (y <= 4) {
     let top = C[8] * y;

@@ -13,6 +13,8 @@ export function nativeDType(from: FileDType): DType {
       return 'float32';
     case 'BF16':
       return 'bfloat16';
+    case 'BOOL':
+      return 'bool';
     default:
       return 'int32';
   }
@@ -20,7 +22,7 @@ export function nativeDType(from: FileDType): DType {
 
 /** The file's name of a dtype. */
 export function fileDType(dtype: DType): FileDType {
-  return ({ float64: 'F64', float32: 'F32', bfloat16: 'BF16', int32: 'I32' } as const)[dtype];
+  return ({ float64: 'F64', float32: 'F32', bfloat16: 'BF16', int32: 'I32', bool: 'BOOL' } as const)[dtype];
 }
 
 /**
@@ -54,7 +56,7 @@ export function convert(where: string, from: FileDType, bytes: ArrayBuffer, to: 
     case 'U8':
       return Int32Array.from(new Uint8Array(bytes));
     case 'BOOL':
-      return Int32Array.from(new Uint8Array(bytes), (b) => (b === 0 ? 0 : 1));
+      return Uint8Array.from(new Uint8Array(bytes), (b) => (b === 0 ? 0 : 1));
   }
 }
 

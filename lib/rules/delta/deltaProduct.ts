@@ -8,7 +8,7 @@ import {
   type Tensor,
   scoped,
 } from '../../core';
-import { cat, checkCuSeqlens, checkFloat, zerosLike } from '../../ops';
+import { cat, checkCuSeqlens, checkFloat, zerosBeside } from '../../ops';
 import { deltaRule } from './deltaRule';
 import { stepBySequence } from '../recurrence/define';
 import { COMMON_OPTIONS, type CommonOptions, type RuleResult } from '../recurrence/operands';
@@ -35,7 +35,7 @@ const ONE_TOKEN_OPTIONS: OptionNames<StepOptions & DeltaProductGates> = { ...STE
 function spread(x: Tensor, n: number, at: 'first' | 'last'): Tensor {
   if (n === 1) return x;
   const [B, T, ...rest] = x.shape;
-  const blank = zerosLike(x, [B, T, n - 1, ...rest]);
+  const blank = zerosBeside(x, [B, T, n - 1, ...rest]);
   const rows = cat(at === 'first' ? [x.unsqueeze(2), blank] : [blank, x.unsqueeze(2)], 2);
   return rows.reshape(B, T * n, ...rest);
 }

@@ -1,6 +1,6 @@
 // Attention normalisation (spec 0.2): the sum z of keys, kept as a state whose values are all 1.
 import { argumentError, checkNumber, formatShape, type OptionNames, type Tensor } from '../../core';
-import { cat, checkFloat, computesInFloat32, ones, zerosLike } from '../../ops';
+import { cat, checkFloat, computesInFloat32, ones, zerosBeside } from '../../ops';
 import type { CommonOptions, RuleResult } from './operands';
 import { runRecurrence } from './run';
 import type { StepOptions } from './step';
@@ -92,7 +92,7 @@ export function normalizedAttention(
   }
   const z = normalizerState(where, options);
   const [N, HV, K] = given?.shape ?? z?.shape ?? [];
-  const blank = (width: number): Tensor => zerosLike(q, [N, HV, K, width], given?.dtype ?? z!.dtype);
+  const blank = (width: number): Tensor => zerosBeside(q, [N, HV, K, width], given?.dtype ?? z!.dtype);
   const initialState = given || z ? cat([given ?? blank(V), z ?? blank(1)], 3) : null;
   const { output, finalState } = runRecurrence(where, { q, k, v: wide }, { ...options, initialState }, {});
   return {

@@ -12,7 +12,7 @@ import {
   statisticsDtype,
   sumTo,
   toFloat32,
-  zerosLike,
+  zerosBeside,
 } from '../../ops';
 import { checkNumbers, checkOperands, type Sizes } from './checks';
 import {
@@ -239,7 +239,7 @@ function apply(
           offsets: soffsets,
           states: ss,
           written: sw,
-          doutput: doutput ? doutput.contiguous() : zerosLike(sq, output.shape),
+          doutput: doutput ? doutput.contiguous() : zerosBeside(sq, output.shape),
           dfinalState: dfinal ? dfinal.contiguous() : null,
           ...gradients,
           ...numbers,

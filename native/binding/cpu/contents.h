@@ -35,6 +35,10 @@ inline void check_contents(const embeddingArgs& a) { check_indices("embedding", 
 inline void check_contents(const embeddingBackwardArgs& a) {
   check_indices("embedding", "indices", a.indices, a.rows, a.vocabulary);
 }
+inline void check_contents(const gatherArgs& a) { check_indices("gather", "index", a.index, a.index.size, a.limit); }
+inline void check_contents(const scatterAddArgs& a) {
+  check_indices("scatterAdd", "index", a.index, a.index.size, a.limit);
+}
 inline void check_contents(const crossEntropyArgs& a) {
   check_indices("crossEntropy", "target", a.target, a.rows, a.n, a.ignoreIndex, true);
 }

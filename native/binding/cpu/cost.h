@@ -26,9 +26,15 @@ inline double cost(const copyArgs& a) { return 8 * elements(a.shape); }
 inline double cost(const unaryArgs& a) { return 16.0 * a.n; }
 inline double cost(const unaryBackwardArgs& a) { return 24.0 * a.n; }
 inline double cost(const binaryArgs& a) { return 8 * elements(a.shape); }
+inline double cost(const compareArgs& a) { return 8 * elements(a.shape); }
+inline double cost(const whereArgs& a) { return 8 * elements(a.shape); }
+inline double cost(const gatherArgs& a) { return 16 * elements(a.shape); }
+inline double cost(const scatterAddArgs& a) { return 16 * elements(a.shape); }
+inline double cost(const argsortArgs& a) { return 64.0 * a.outer * a.n * a.inner; }
 inline double cost(const reduceArgs& a) { return 4.0 * a.outer * a.n * a.inner; }
 inline double cost(const argmaxArgs& a) { return 8.0 * a.outer * a.n * a.inner; }
 inline double cost(const cumsumArgs& a) { return 8.0 * a.outer * a.n * a.inner; }
+inline double cost(const scanArgs& a) { return 24.0 * a.outer * a.n * a.inner; }
 inline double cost(const softmaxArgs& a) { return 24.0 * a.rows * a.n; }
 inline double cost(const softmaxBackwardArgs& a) { return 16.0 * a.rows * a.n; }
 inline double cost(const normArgs& a) { return 16.0 * a.rows * a.n; }

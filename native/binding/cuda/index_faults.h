@@ -27,6 +27,8 @@ struct FollowsIndices {
   };
 FW_FOLLOWS(embeddingArgs, "embedding", "indices")
 FW_FOLLOWS(embeddingBackwardArgs, "embedding", "indices")
+FW_FOLLOWS(gatherArgs, "gather", "index")
+FW_FOLLOWS(scatterAddArgs, "scatterAdd", "index")
 FW_FOLLOWS(crossEntropyArgs, "crossEntropy", "target")
 FW_FOLLOWS(crossEntropyBackwardArgs, "crossEntropy", "target")
 #undef FW_FOLLOWS
