@@ -25,7 +25,7 @@ import {
   checkTensor,
   emptyLike,
   kernelsOf,
-  takesBfloat16,
+  computesInFloat32,
   zerosBeside,
 } from './kernel';
 import { clone, contiguous, reshape, slice } from './view';
@@ -130,7 +130,7 @@ export const gather = scoped((x: Tensor, dim: number, index: Tensor): Tensor => 
  * A copy of x to which `source` is added where the index says: y[i, index[i, j, k], k] += source[i, j, k] for dim 1, and so
  * on, in the order of j. The index (int32) may be smaller than x, but in `dim`, and than the source.
  */
-export const scatterAdd = takesBfloat16((x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor => {
+export const scatterAdd = computesInFloat32((x: Tensor, dim: number, index: Tensor, source: Tensor): Tensor => {
   checkNumeric('scatterAdd', 'x', x);
   checkIndices('scatterAdd', 'index', index, x);
   checkTensor('scatterAdd', 'source', source);
@@ -187,7 +187,7 @@ export const indexSelect = scoped((x: Tensor, dim: number, index: Tensor): Tenso
   return y;
 });
 
-const selectBack = takesBfloat16((g: Tensor, shape: Shape, d: number, index: Tensor, strides: Shape): Tensor => {
+const selectBack = computesInFloat32((g: Tensor, shape: Shape, d: number, index: Tensor, strides: Shape): Tensor => {
   const dx = zerosBeside(g, shape);
   put(dx, d, index, g, strides);
   return dx;

@@ -2,7 +2,16 @@
 import { formatShape, argumentError, resolveDim, sameShape, sizeOf, type Tensor } from '../core';
 import { SCAN_OPS, type ScanOp } from '../backends';
 import { record } from '../autograd';
-import { checkAlike, checkFloat, checkTensor, emptyLike, kernelsOf, takesBfloat16, zerosBeside } from './kernel';
+import {
+  checkAlike,
+  checkFloat,
+  checkTensor,
+  computesInFloat32,
+  emptyLike,
+  kernelsOf,
+  takesBfloat16,
+  zerosBeside,
+} from './kernel';
 import { gt, lt, where } from './compare';
 import { abs, add, exp, log, mul, sub } from './elementwise';
 import { cat, contiguous, slice, to } from './view';
@@ -83,7 +92,7 @@ export const cumprod = takesBfloat16((x: Tensor, dim: number): Tensor => {
 });
 
 /** log of the running sum of e^x along a dimension, without overflow. */
-export const logcumsumexp = takesBfloat16((x: Tensor, dim: number): Tensor => {
+export const logcumsumexp = computesInFloat32((x: Tensor, dim: number): Tensor => {
   checkFloat('logcumsumexp', 'x', x);
   return runningLogSum(x, resolveDim('logcumsumexp', dim, x.ndim), false);
 });

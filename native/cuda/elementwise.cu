@@ -21,13 +21,15 @@ struct Fill {
     if (i >= a.n) return;
     const float x = a.value;
     const int32_t k = a.whole;
-    if (a.y.dtype == kInt32) storeRun(a.y.ints() + i, a.n - i, Run<int32_t>{{k, k, k, k}});
+    const Bool b = k != 0;
+    if (a.y.dtype == kBool) storeRun(a.y.bools() + i, a.n - i, Run<Bool>{{b, b, b, b}});
+    else if (a.y.dtype == kInt32) storeRun(a.y.ints() + i, a.n - i, Run<int32_t>{{k, k, k, k}});
     else storeRun(a.y, i, a.n - i, {{x, x, x, x}});
   }
 };
 
 void fill(const Context& cx, const fillArgs& a) {
-  const bool whole = a.y.dtype == kInt32;
+  const bool whole = a.y.dtype == kInt32 || a.y.dtype == kBool;
   launch<Fill>(cx, flatBlocks(a.n),
                {a.y, a.n, whole ? 0 : static_cast<float>(a.value), whole ? saturated(a.value) : 0});
 }
@@ -39,20 +41,31 @@ struct Cast {
   static FW_DEVICE void run(const Args& a, Shared&) {
     const int64_t i = kRun * flatThread(), left = a.n - i;
     if (left <= 0) return;
-    if (a.x.dtype != kInt32) {
-      const Run<float> x = loadRun(a.x, i, left);
-      if (a.y.dtype != kInt32) return storeRun(a.y, i, left, x);
-      Run<int32_t> y;
-      FW_UNROLL for (int j = 0; j < kRun; j++) y.at[j] = saturated(x.at[j]);
-      storeRun(a.y.ints() + i, left, y);
-    } else {
-      const Run<int32_t> x = loadRun(a.x.ints() + i, left);
-      if (a.y.dtype == kInt32) return storeRun(a.y.ints() + i, left, x);
-      Run<float> y;
-      FW_UNROLL for (int j = 0; j < kRun; j++) y.at[j] = static_cast<float>(x.at[j]);
-      storeRun(a.y, i, left, y);
+    switch (a.x.dtype) {
+      case kInt32: return write(a.y, i, left, loadRun(a.x.ints() + i, left));
+      case kBool: return write(a.y, i, left, loadRun(a.x.bools() + i, left));
+      default: return write(a.y, i, left, loadRun(a.x, i, left));
     }
   }
+
+  template <class T>
+  static FW_DEVICE void write(const Out& y, int64_t i, int64_t left, const Run<T>& x) {
+    if (y.dtype == kBool) {
+      Run<Bool> to;
+      FW_UNROLL for (int j = 0; j < kRun; j++) to.at[j] = x.at[j] != 0;
+      storeRun(y.bools() + i, left, to);
+    } else if (y.dtype == kInt32) {
+      Run<int32_t> to;
+      FW_UNROLL for (int j = 0; j < kRun; j++) to.at[j] = whole(x.at[j]);
+      storeRun(y.ints() + i, left, to);
+    } else {
+      Run<float> to;
+      FW_UNROLL for (int j = 0; j < kRun; j++) to.at[j] = static_cast<float>(x.at[j]);
+      storeRun(y, i, left, to);
+    }
+  }
+  static FW_DEVICE int32_t whole(float x) { return saturated(x); }
+  static FW_DEVICE int32_t whole(int32_t x) { return x; }
 };
 
 void cast(const Context& cx, const castArgs& a) { launch<Cast>(cx, flatBlocks(a.n), a); }
@@ -85,6 +98,14 @@ FW_DEVICE float value(float x, float a, float b) {
     const float above = x < a ? a : x;
     return above > b ? b : above;
   }
+  if constexpr (op == kLog1p) return log1pf(x);
+  if constexpr (op == kExpm1) return expm1f(x);
+  if constexpr (op == kErf) return erff(x);
+  if constexpr (op == kFloor) return floorf(x);
+  if constexpr (op == kCeil) return ceilf(x);
+  if constexpr (op == kRound) return rintf(x);
+  if constexpr (op == kTrunc) return truncf(x);
+  if constexpr (op == kSign) return x > 0 ? 1.0f : x < 0 ? -1.0f : x;
 }
 
 // The derivative at x, for the operators that `backward` leaves to it. The value is not read again: to compute it costs
@@ -107,6 +128,9 @@ FW_DEVICE float slope(float x, float a, float b) {
   if constexpr (op == kRelu) return x > 0 ? 1.0f : 0.0f;
   if constexpr (op == kElu1) return x > 0 ? 1.0f : expf(x);
   if constexpr (op == kClamp) return x >= a && x <= b ? 1.0f : 0.0f;
+  if constexpr (op == kExpm1) return expf(x);
+  if constexpr (op == kErf) return 1.12837917f * expf(-x * x);
+  if constexpr (op == kFloor || op == kCeil || op == kRound || op == kTrunc || op == kSign) return 0;
 }
 
 // d times the derivative, in an order in which nothing leaves the range of floats as long as the result does not, or
@@ -114,6 +138,7 @@ FW_DEVICE float slope(float x, float a, float b) {
 template <UnaryOp op>
 FW_DEVICE float backward(float d, float x, float a, float b) {
   if constexpr (op == kLog) return d / x;
+  else if constexpr (op == kLog1p) return d / (1.0f + x);
   else if constexpr (op == kRsqrt) return d * (-0.5f / sqrtf(x)) / x;
   else if constexpr (op == kReciprocal) return -(d / x) / x;
   else if constexpr (op == kSquare) return d * x + d * x;
@@ -123,7 +148,7 @@ FW_DEVICE float backward(float d, float x, float a, float b) {
 
 #define FW_UNARY_OPS(F) F(kAffine) F(kExp) F(kLog) F(kSqrt) F(kRsqrt) F(kReciprocal) F(kAbs) F(kSquare) F(kSin) \
   F(kCos) F(kTanh) F(kSigmoid) F(kLogSigmoid) F(kSilu) F(kGelu) F(kGeluTanh) F(kSoftplus) F(kRelu) F(kElu1) \
-  F(kPowScalar) F(kClamp)
+  F(kPowScalar) F(kClamp) F(kLog1p) F(kExpm1) F(kErf) F(kFloor) F(kCeil) F(kRound) F(kTrunc) F(kSign)
 
 struct Unary {
   static constexpr int kThreads = kFlatThreads;
@@ -173,11 +198,11 @@ struct UnaryBackward {
 };
 
 void unary(const Context& cx, const unaryArgs& a) {
-  require_known("unary", "operation", a.op, kClamp + 1);
+  require_known("unary", "operation", a.op, kSign + 1);
   launch<Unary>(cx, flatBlocks(a.n), a);
 }
 void unaryBackward(const Context& cx, const unaryBackwardArgs& a) {
-  require_known("unaryBackward", "operation", a.op, kClamp + 1);
+  require_known("unaryBackward", "operation", a.op, kSign + 1);
   launch<UnaryBackward>(cx, flatBlocks(a.n), a);
 }
 

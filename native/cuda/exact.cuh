@@ -30,6 +30,11 @@ struct Sum {
     const Exact product = two_product(a, b);
     add(product.value, product.error);
   }
+  FW_DEVICE void multiply(const Sum& x) {
+    const Exact product = two_product(value, x.value);
+    rest = __fmaf_rn(value, x.rest, __fmaf_rn(rest, x.value, product.error));
+    value = product.value;
+  }
   // Beside an infinite sum the rest is NaN.
   FW_DEVICE float total() const { return rest == rest ? __fadd_rn(value, rest) : value; }
   // The logarithm, exact for sums just above 1 as well.

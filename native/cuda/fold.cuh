@@ -7,13 +7,16 @@ namespace fw::cuda {
 // Elements that one thread folds.
 constexpr int64_t kFoldEach = 128;
 
-FW_DEVICE Sum fold_start(int op) { return {op == kMax ? -INFINITY : op == kMin ? INFINITY : 0.0f, 0.0f}; }
+FW_DEVICE Sum fold_start(int op) {
+  return {op == kMax ? -INFINITY : op == kMin ? INFINITY : op == kProd ? 1.0f : 0.0f, 0.0f};
+}
 
 // Merges by the operation; NaN is the result of an extremum over any.
 struct Folded {
   int op;
   FW_DEVICE Sum operator()(Sum a, const Sum& b) const {
     if (op == kSum || op == kMean) a.add(b);
+    else if (op == kProd) a.multiply(b);
     else if ((op == kMin ? b.value < a.value : b.value > a.value) || b.value != b.value) a.value = b.value;
     return a;
   }

@@ -48,6 +48,14 @@ struct Random {
     const int64_t block = flatThread(), i = kRun * block;
     if (i >= args.n) return;
     const Run<uint32_t> words = draw(args.stream, block);
+    if (args.kind == 2) {
+      const uint64_t range = static_cast<uint64_t>(args.b - args.a);
+      Run<int32_t> whole;
+      FW_UNROLL for (int j = 0; j < kRun; j++) {
+        whole.at[j] = static_cast<int32_t>(static_cast<int64_t>(args.a) + static_cast<int64_t>(words.at[j] * range >> 32));
+      }
+      return storeRun(args.y.ints() + i, args.n - i, whole);
+    }
     Run<float> y;
     if (args.kind == 0) {
       FW_UNROLL for (int j = 0; j < kRun; j++) {
@@ -67,7 +75,7 @@ struct Random {
 };
 
 void random(const Context& cx, const randomArgs& a) {
-  require_known("random", "kind", a.kind, 2);
+  require_known("random", "kind", a.kind, 3);
   // With 24 bits like the uniforms, the width makes the product exact: fused or not, the same bits.
   const double width = static_cast<float>(a.b - a.a);
   launch<Random>(cx, flatBlocks(a.n),

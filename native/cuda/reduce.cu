@@ -129,7 +129,7 @@ void scan(const Context& cx, const Line& line, int64_t outputs, const Out& y) {
 }  // namespace
 
 void reduce(const Context& cx, const reduceArgs& x) {
-  require_known("reduce", "operation", x.op, kMin + 1);
+  require_known("reduce", "operation", x.op, kProd + 1);
   require_alike("reduce", x.x.dtype, x.y.dtype);
   if (x.x.dtype == kInt32) return reduceWhole(cx, x);
   const Line line{x.x, x.n, x.inner, false};

@@ -1,46 +1,8 @@
 // copy and binary: operands with any strides, walked in runs along the last dimension.
 #include "../whole.h"
-#include "flat.cuh"
+#include "walk.cuh"
 
 namespace fw::cuda {
-
-// A shape with the strides of two operands, neighbouring dimensions merged where both allow it, sizes of one dropped.
-// At least one dimension remains: the last is `width`, and `rows` is the product of those before it.
-struct Walk {
-  int64_t rank = 0, rows = 1, width = 1, shape[8] = {}, strides[2][8] = {};
-};
-
-static Walk walkOf(const Dims& shape, const Dims& a, const Dims& b) {
-  Walk walk;
-  for (int64_t i = 0; i < shape.rank; i++) {
-    if (shape[i] == 1) continue;
-    const int64_t last = walk.rank - 1, n = shape[i];
-    const bool merge = last >= 0 && walk.strides[0][last] == a[i] * n && walk.strides[1][last] == b[i] * n;
-    const int64_t at = merge ? last : walk.rank++;
-    walk.shape[at] = merge ? walk.shape[at] * n : n;
-    walk.strides[0][at] = a[i];
-    walk.strides[1][at] = b[i];
-  }
-  if (walk.rank == 0) walk.rank = walk.shape[0] = 1;
-  walk.width = walk.shape[walk.rank - 1];
-  for (int64_t i = 0; i < walk.rank - 1; i++) walk.rows *= walk.shape[i];
-  return walk;
-}
-
-struct Offsets {
-  int64_t a, b;
-};
-// Where both operands have the first element of a row.
-FW_DEVICE Offsets rowOf(const Walk& walk, int64_t row) {
-  Offsets at{};
-  for (int64_t i = walk.rank - 2; i >= 0; i--) {
-    const Division by = i > 0 ? divide(row, walk.shape[i]) : Division{0, row};
-    at.a += by.rest * walk.strides[0][i];
-    at.b += by.rest * walk.strides[1][i];
-    row = by.quotient;
-  }
-  return at;
-}
 
 // ---- copy ----------------------------------------------------------------------------------------------------------
 
@@ -50,17 +12,17 @@ struct Copy {
   struct Args {
     const T* x;
     T* y;
-    Walk walk;
+    Walk<2> walk;
   };
   struct Shared {};
   static FW_DEVICE void run(const Args& args, Shared&) {
-    const Walk& walk = args.walk;
+    const Walk<2>& walk = args.walk;
     const auto [row, column] = placeOf(walk.width);
     if (row >= walk.rows) return;
-    const Offsets at = rowOf(walk, row);
+    const Offsets<2> at = rowOf(walk, row);
     const int64_t left = walk.width - column, x_step = walk.strides[0][walk.rank - 1],
                   y_step = walk.strides[1][walk.rank - 1];
-    storeRun(args.y + at.b + column * y_step, left, loadRun(args.x + at.a + column * x_step, left, x_step), y_step);
+    storeRun(args.y + at.of[1] + column * y_step, left, loadRun(args.x + at.of[0] + column * x_step, left, x_step), y_step);
   }
 };
 
@@ -74,7 +36,7 @@ struct Transpose {
   struct Args {
     const T* x;
     T* y;
-    Walk walk;
+    Walk<2> walk;
     int64_t rows, columns;  // of the dimension `fast`, and the last
     int64_t x_column, y_row, y_column;
   };
@@ -84,17 +46,17 @@ struct Transpose {
   static FW_DEVICE void run(const Args& args, Shared& shared) {
     const Division down = divide(block(), (args.rows + kTile - 1) / kTile);
     const Division across = divide(down.quotient, (args.columns + kTile - 1) / kTile);
-    const Offsets at = rowOf(args.walk, across.quotient);
+    const Offsets<2> at = rowOf(args.walk, across.quotient);
     const int64_t row = down.rest * kTile, column = across.rest * kTile;
     for (int i = warp(); i < kTile; i += kThreads / kWarp) {
       if (row + lane() < args.rows && column + i < args.columns) {
-        shared.tile[i][lane()] = args.x[at.a + row + lane() + (column + i) * args.x_column];
+        shared.tile[i][lane()] = args.x[at.of[0] + row + lane() + (column + i) * args.x_column];
       }
     }
     barrier();
     for (int i = warp(); i < kTile; i += kThreads / kWarp) {
       if (row + i < args.rows && column + lane() < args.columns) {
-        args.y[at.b + (row + i) * args.y_row + (column + lane()) * args.y_column] = shared.tile[lane()][i];
+        args.y[at.of[1] + (row + i) * args.y_row + (column + lane()) * args.y_column] = shared.tile[lane()][i];
       }
     }
   }
@@ -104,7 +66,7 @@ template <class T>
 static void copyElements(const Context& cx, const copyArgs& a) {
   const T* x = static_cast<const T*>(a.x.data);
   T* y = static_cast<T*>(a.y.data);
-  const Walk walk = walkOf(a.shape, a.xStrides, a.yStrides);
+  const Walk<2> walk = walkOf<2>(a.shape, {&a.xStrides, &a.yStrides});
   const int64_t last = walk.rank - 1;
   int64_t fast = last;
   if (walk.strides[0][last] > 1) {
@@ -114,7 +76,7 @@ static void copyElements(const Context& cx, const copyArgs& a) {
   }
   if (fast == last) return launch<Copy<T>>(cx, flatBlocks(walk.width, walk.rows), {x, y, walk});
   const int64_t rows = walk.shape[fast], columns = walk.width;
-  Walk others = walk;
+  Walk<2> others = walk;
   others.shape[fast] = others.width = 1;
   others.rows = rows > 0 ? walk.rows / rows : 0;
   launch<Transpose<T>>(cx, others.rows * ((rows + kTile - 1) / kTile) * ((columns + kTile - 1) / kTile),
@@ -124,6 +86,7 @@ static void copyElements(const Context& cx, const copyArgs& a) {
 
 void copy(const Context& cx, const copyArgs& a) {
   switch (a.bytes) {
+    case 1: return copyElements<uint8_t>(cx, a);
     case 2: return copyElements<uint16_t>(cx, a);
     case 4: return copyElements<uint32_t>(cx, a);
     default: unknown("copy", "number of bytes", a.bytes);
@@ -146,9 +109,6 @@ FW_DEVICE void combineCommon(int64_t op, Run<T>& x, const Run<T>& y) {
     // NaN where either operand is.
     case kMaximum: return combineEach(x, y, [](T a, T b) { return a > b || a != a ? a : b; });
     case kMinimum: return combineEach(x, y, [](T a, T b) { return a < b || a != a ? a : b; });
-    case kEq: return combineEach(x, y, [](T a, T b) { return a == b; });
-    case kLt: return combineEach(x, y, [](T a, T b) { return a < b; });
-    case kGt: return combineEach(x, y, [](T a, T b) { return a > b; });
     default: trap();
   }
 }
@@ -168,6 +128,7 @@ FW_DEVICE void combine(int64_t op, Run<float>& x, const Run<float>& y) {
     case kMul: return combineEach(x, y, [](float a, float b) { return a * b; });
     case kDiv: return combineEach(x, y, [](float a, float b) { return a / b; });
     case kPow: return combineEach(x, y, [](float a, float b) { return powf(a, b); });
+    case kAtan2: return combineEach(x, y, [](float a, float b) { return atan2f(a, b); });
     default: return combineCommon(op, x, y);
   }
 }
@@ -177,18 +138,18 @@ struct Binary {
   struct Args {
     In a, b;
     Out y;
-    Walk walk;
+    Walk<2> walk;
     int64_t op;
   };
   struct Shared {};
   static FW_DEVICE void run(const Args& args, Shared&) {
-    const Walk& walk = args.walk;
+    const Walk<2>& walk = args.walk;
     const auto [row, column] = placeOf(walk.width);
     if (row >= walk.rows) return;
-    const Offsets first = rowOf(walk, row);
+    const Offsets<2> first = rowOf(walk, row);
     const int64_t left = walk.width - column, a_step = walk.strides[0][walk.rank - 1],
-                  b_step = walk.strides[1][walk.rank - 1], a_at = first.a + column * a_step,
-                  b_at = first.b + column * b_step, at = row * walk.width + column;
+                  b_step = walk.strides[1][walk.rank - 1], a_at = first.of[0] + column * a_step,
+                  b_at = first.of[1] + column * b_step, at = row * walk.width + column;
     if (args.y.dtype == kInt32) {
       Run<int32_t> x = loadRun(args.a.ints() + a_at, left, a_step);
       combine(args.op, x, loadRun(args.b.ints() + b_at, left, b_step));
@@ -202,10 +163,10 @@ struct Binary {
 };
 
 void binary(const Context& cx, const binaryArgs& a) {
-  require_known("binary", "operation", a.op, kRemainder + 1);
-  if (a.y.dtype == kInt32 && a.op == kDiv) unknown("binary of int32", "operation", a.op);
+  require_known("binary", "operation", a.op, kAtan2 + 1);
+  if (a.y.dtype == kInt32 && (a.op == kDiv || a.op == kAtan2)) unknown("binary of int32", "operation", a.op);
   for (const In& x : {a.a, a.b}) require_alike("binary", x.dtype, a.y.dtype);
-  const Walk walk = walkOf(a.shape, a.aStrides, a.bStrides);
+  const Walk<2> walk = walkOf<2>(a.shape, {&a.aStrides, &a.bStrides});
   launch<Binary>(cx, flatBlocks(walk.width, walk.rows), {a.a, a.b, a.y, walk, a.op});
 }
 

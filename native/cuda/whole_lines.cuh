@@ -31,9 +31,9 @@ struct FoldWhole {
     const int64_t output = team_line<kTeam>();
     if (output >= a.line.outputs) return;
     const auto merge = [&](int32_t all, int32_t x) {
-      return a.op == kSum ? wrappedSum(all, x) : (a.op == kMax ? x > all : x < all) ? x : all;
+      return a.op == kSum ? wrappedSum(all, x) : a.op == kProd ? wrappedProduct(all, x) : (a.op == kMax ? x > all : x < all) ? x : all;
     };
-    int32_t all = a.op == kSum ? 0 : a.op == kMax ? INT32_MIN : INT32_MAX;
+    int32_t all = a.op == kSum ? 0 : a.op == kProd ? 1 : a.op == kMax ? INT32_MIN : INT32_MAX;
     for (int64_t i = team_member<kTeam>(); i < a.line.n; i += kTeam) all = merge(all, a.line.x[a.line.at(output, i)]);
     for (int distance = kTeam / 2; distance > 0; distance /= 2) all = merge(all, shuffleWhole(all, lane() ^ distance));
     if (team_member<kTeam>() == 0) a.y[output] = all;

@@ -24,7 +24,8 @@ Stamp stamp_now(Several several = kOneThread) {
   return stamp_of(block.epoch, block.running_warp().within, several, block.current);
 }
 
-Cell *cells_of_shared = nullptr, *cells_of_device = nullptr;
+// Of two bytes each, and of the second byte alone, where it is used alone.
+Cell *cells_of_shared = nullptr, *cells_of_device = nullptr, *odd_of_shared = nullptr, *odd_of_device = nullptr;
 Cell* cells_for(size_t bytes) { return reinterpret_cast<Cell*>(reserve(bytes / kGranule * sizeof(Cell))); }
 
 // Whether an earlier access comes before one with the stamp `now`.
@@ -105,13 +106,16 @@ void track_cells(Cell* cells, size_t offset, size_t bytes, bool write, Stamp now
 }
 
 constexpr size_t kCopied = 16;
+
+// Threads may use neighbouring bytes.
+Cell* cells(Cell* pairs, Cell* odd, size_t offset, size_t bytes) { return bytes == 1 && offset % 2 == 1 ? odd : pairs; }
 }  // namespace
 
 void track_shared(size_t offset, size_t bytes, bool write, PlaceId place) {
-  track_cells<false>(cells_of_shared, offset, bytes, write, stamp_now(), place);
+  track_cells<false>(cells(cells_of_shared, odd_of_shared, offset, bytes), offset, bytes, write, stamp_now(), place);
 }
 void track_global(size_t offset, size_t bytes, bool write, PlaceId place) {
-  track_cells<true>(cells_of_device, offset, bytes, write, stamp_now(), place);
+  track_cells<true>(cells(cells_of_device, odd_of_device, offset, bytes), offset, bytes, write, stamp_now(), place);
 }
 void track_by_warp(size_t offset, size_t bytes, PlaceId place) {
   track_cells<false>(cells_of_shared, offset, bytes, false, stamp_now(kLanes_), place);
@@ -134,6 +138,8 @@ void prepare_shadow() {
   if (cells_of_shared) return;
   cells_of_shared = cells_for(kMostShared);
   cells_of_device = cells_for(device_memory().bytes);
+  odd_of_shared = cells_for(kMostShared);
+  odd_of_device = cells_for(device_memory().bytes);
 }
 
 }  // namespace emulation

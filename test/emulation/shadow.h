@@ -1,4 +1,5 @@
-// Who last used each two bytes of shared and of global memory, and the races that follow. No clocks of threads are
+// Who last used each two bytes of shared and of global memory, and the races that follow. A byte is compared with others
+// of its place, and with wider accesses where it is the first of its two. No clocks of threads are
 // needed: with barriers of whole blocks and warpSync of whole warps alone, an access comes before another if it is the
 // same thread's, or lies before the block's last barrier, or is the same warp's and lies before its last warpSync.
 #pragma once
