@@ -43,9 +43,10 @@ function settleExports() {
   }
 }
 
-/** Rooms that stay files of their own: the one that a page replaces, and the program, which is not for others. */
-const APART = ['platform', 'cli'];
+/** The folder of the one file. */
 const BUNDLE = 'library';
+/** Rooms that stay files of their own: the one that a page replaces, and the program, which is not for others. */
+const APART = ['platform', 'cli', BUNDLE];
 
 /**
  * Joins what dist/index.js leads to into one file; the index files of the rooms hand on what stands there, so that all
