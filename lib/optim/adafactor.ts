@@ -39,6 +39,7 @@ const rms = (x: Tensor): Tensor => x.square().mean().sqrt();
  * [..., 1, n], of a vector as large as that is. Of bfloat16 parameters everything is float32, also the epsilon.
  */
 export class Adafactor extends Optimizer<AdafactorSettings> {
+  /** Of parameters or groups of them; what `settings` leaves out is the default. */
   constructor(parameters: Parameters<AdafactorSettings>, settings: Partial<AdafactorSettings> = {}) {
     super(KIND, parameters, settings);
   }

@@ -54,6 +54,7 @@ export function adamUpdate(
 export class Adam extends Optimizer<AdamSettings> {
   protected readonly buffersOf = momentsOf;
 
+  /** Of parameters or groups of them; what `settings` leaves out is the default. */
   constructor(parameters: Parameters<AdamSettings>, settings: Partial<AdamSettings> = {}) {
     super(kindOf('Adam', 0), parameters, settings);
   }
@@ -72,6 +73,7 @@ export class Adam extends Optimizer<AdamSettings> {
 export class AdamW extends Optimizer<AdamSettings> {
   protected readonly buffersOf = momentsOf;
 
+  /** Of parameters or groups of them; what `settings` leaves out is the default. */
   constructor(parameters: Parameters<AdamSettings>, settings: Partial<AdamSettings> = {}) {
     super(kindOf('AdamW', 0.01), parameters, settings);
   }

@@ -7,7 +7,7 @@ export { Lion, type LionSettings } from './lion';
 export { isHiddenMatrix, Muon, MUON_RATES, muonGroups, type MuonSettings } from './muon';
 export { Optimizer } from './optimizer';
 export { orthogonalize, type OrthogonalizeOptions } from './orthogonalize';
-export type { CommonSettings, Parameter, ParameterGroup, Parameters, ParamGroup } from './parameters';
+export type { CommonSettings, Parameter, ParameterGroup, Parameters, LiveGroup } from './parameters';
 export { Plateau, type PlateauOptions, type PlateauState } from './plateau';
 export {
   LRScheduler,

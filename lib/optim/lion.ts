@@ -22,6 +22,7 @@ const KIND: SettingsKind<LionSettings> = {
  * a tenth of AdamW's `lr`, and so much more weight decay, is what the paper advises.
  */
 export class Lion extends Optimizer<LionSettings> {
+  /** Of parameters or groups of them; what `settings` leaves out is the default. */
   constructor(parameters: Parameters<LionSettings>, settings: Partial<LionSettings> = {}) {
     super(KIND, parameters, settings);
   }

@@ -100,6 +100,7 @@ export function muonGroups(
  * PyTorch does it in bfloat16. What is no matrix is refused (SHAPE) in a group for Muon.
  */
 export class Muon extends Optimizer<MuonSettings> {
+  /** Of parameters or groups of them; what `settings` leaves out is the default. */
   constructor(parameters: Parameters<MuonSettings>, settings: Partial<MuonSettings> = {}) {
     super(KIND, parameters, settings);
   }

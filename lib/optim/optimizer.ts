@@ -23,7 +23,7 @@ import {
   type Entry,
   type ParameterGroup,
   type Parameters,
-  type ParamGroup,
+  type LiveGroup,
   refuseShared,
   type SettingsKind,
 } from './parameters';
@@ -46,7 +46,7 @@ export interface Updated {
 export abstract class Optimizer<S extends CommonSettings> {
   /** Steps taken. */
   steps = 0;
-  private readonly groups: ParamGroup<S>[] = [];
+  private readonly groups: LiveGroup<S>[] = [];
   private readonly entries: Entry<S>[] = [];
   private readonly settings: S;
   private rate: number;
@@ -63,7 +63,7 @@ export abstract class Optimizer<S extends CommonSettings> {
   }
 
   /** The groups in the order in which they came, with live settings: `optimizer.paramGroups[1].weightDecay = 0`. */
-  get paramGroups(): readonly ParamGroup<S>[] {
+  get paramGroups(): readonly LiveGroup<S>[] {
     return this.groups;
   }
 
@@ -144,7 +144,7 @@ export abstract class Optimizer<S extends CommonSettings> {
   ): void;
 
   /** To a base of 0 there is no ratio that a group could keep. */
-  private rateOf({ initialLr }: ParamGroup<S>): number {
+  private rateOf({ initialLr }: LiveGroup<S>): number {
     const { lr: base } = this.settings;
     if (initialLr === base) return this.rate;
     return base === 0 ? initialLr : (this.rate / base) * initialLr;

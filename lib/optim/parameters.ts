@@ -37,7 +37,7 @@ export interface CommonSettings {
  * A group that an optimiser has, in `paramGroups`: its settings are live, a step takes them as they are then and refuses
  * what they may not be. The state that is saved holds the `lr` of every group and no other setting, unlike PyTorch's.
  */
-export type ParamGroup<S extends CommonSettings> = S & {
+export type LiveGroup<S extends CommonSettings> = S & {
   /** The parameters of the group; `addParamGroup` brings others. */
   readonly params: readonly Tensor[];
   /** The `lr` that it was made with, to which the factors of schedules refer. */
@@ -56,7 +56,7 @@ export interface SettingsKind<S> {
 export interface Entry<S extends CommonSettings> {
   name: string;
   parameter: Tensor;
-  group: ParamGroup<S>;
+  group: LiveGroup<S>;
   /** Steps that this parameter has taken part in. */
   steps: number;
   /** Buffers of the dtype of statistics; of a bfloat16 parameter also its `master`, the value before rounding. */
@@ -95,7 +95,7 @@ export function collectEntries<S extends CommonSettings>(
   settings: S,
   given: ParameterGroup<S>,
   present: readonly Entry<S>[],
-): { group: ParamGroup<S>; entries: Entry<S>[] } {
+): { group: LiveGroup<S>; entries: Entry<S>[] } {
   const { where } = kind;
   if (!isGroup<S>(given)) throw argumentError('INVALID_ARGUMENT', where, 'group', '{ params, ... }', describe(given));
   checkOptions<object>(where, given, { ...namesOf(kind.defaults), params: true });
@@ -155,7 +155,7 @@ function checkSettings<S extends CommonSettings>(kind: SettingsKind<S>, where: s
 }
 
 /** Requires a group that a step can be taken with: anybody may have set something in it. */
-export function checkGroup<S extends CommonSettings>(kind: SettingsKind<S>, where: string, group: ParamGroup<S>): void {
+export function checkGroup<S extends CommonSettings>(kind: SettingsKind<S>, where: string, group: LiveGroup<S>): void {
   for (const name in group) {
     if (name in kind.defaults || name === 'params' || name === 'initialLr') continue;
     refuseKey(where, name, Object.keys(kind.defaults));

@@ -35,6 +35,7 @@ export class Plateau {
   private badSteps = 0;
   private cooldown = 0;
 
+  /** `where` names the caller in errors. */
   constructor(where: string, options: PlateauOptions) {
     const { mode = 'min', patience = 10, threshold = 1e-4, thresholdMode = 'rel', cooldown = 0 } = options;
     checkChoice(where, 'mode', mode, ['min', 'max']);
@@ -72,10 +73,12 @@ export class Plateau {
     return mode === 'min' ? metric < best - margin : metric > best + margin;
   }
 
+  /** What `loadState` needs. */
   state(): PlateauState {
     return { best: this.best, badSteps: this.badSteps, cooldown: this.cooldown };
   }
 
+  /** Goes on where another was. */
   loadState(state: PlateauState): void {
     const where = 'loadState';
     checkObject(where, 'state', state);

@@ -1,12 +1,12 @@
 // Schedules at work: what sets the learning rates of an optimiser's groups from step to step.
 import { argumentError, checkInteger, checkNumber, checkObject, checkOptions, type OptionNames } from '../core';
 import { Optimizer } from './optimizer';
-import type { CommonSettings, ParamGroup } from './parameters';
+import type { CommonSettings, LiveGroup } from './parameters';
 import { type PlateauOptions, type PlateauState, Plateau } from './plateau';
 import type { Schedule } from './schedules';
 
 type AnyOptimizer = Optimizer<CommonSettings>;
-type AnyGroup = ParamGroup<CommonSettings> & { betas?: readonly [number, number]; momentum?: number };
+type AnyGroup = LiveGroup<CommonSettings> & { betas?: readonly [number, number]; momentum?: number };
 
 function checkOptimizer(where: string, optimizer: unknown): void {
   if (optimizer instanceof Optimizer) return;
@@ -44,6 +44,7 @@ const STATE: OptionNames<LRSchedulerState> = { steps: true };
 export class LRScheduler {
   private steps = 0;
 
+  /** Sets the learning rates of step 0. */
   constructor(
     private readonly optimizer: AnyOptimizer,
     private readonly schedule: Schedule,
@@ -123,6 +124,7 @@ export class ReduceLROnPlateau {
   private readonly minLr: number;
   private readonly eps: number;
 
+  /** Changes nothing yet. */
   constructor(
     private readonly optimizer: AnyOptimizer,
     options: ReduceLROnPlateauOptions = {},

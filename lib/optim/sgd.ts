@@ -26,6 +26,7 @@ const KIND: SettingsKind<SgdSettings> = {
  * weight decay is added to the gradient.
  */
 export class SGD extends Optimizer<SgdSettings> {
+  /** Of parameters or groups of them; what `settings` leaves out is the default. */
   constructor(parameters: Parameters<SgdSettings>, settings: Partial<SgdSettings> = {}) {
     super(KIND, parameters, settings);
   }

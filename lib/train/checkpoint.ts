@@ -23,7 +23,7 @@ import {
   writeFolderAtomic,
   writeJson,
 } from '../io';
-import type { CommonSettings, Optimizer, OptimizerState, PlateauState } from '../optim';
+import { type CommonSettings, type Optimizer, type OptimizerState, Plateau, type PlateauState } from '../optim';
 import type { TrainableModel } from './evaluate';
 
 /** trainer.json */
@@ -76,7 +76,9 @@ export async function readTrainerState(dir: string): Promise<TrainerState> {
     checkInteger('the file', 'generator.stream', generator.stream);
     if (plateau !== undefined) {
       checkObject('the file', 'plateau', plateau);
-      checkNumber('the file', 'plateau.share', (plateau as { share?: unknown }).share, 0, 1);
+      const { share, ...measured } = plateau as unknown as NonNullable<TrainerState['plateau']>;
+      checkNumber('the file', 'plateau.share', share, 0, 1);
+      new Plateau('the file', {}).loadState(measured);
     }
     for (const [name, loss] of Object.entries({ bestLoss, validationLoss })) {
       if ((loss ?? null) !== null && typeof loss !== 'number') {
@@ -103,7 +105,7 @@ export async function loadOptimizer(
 }
 
 /** A bad value in a file is an error of the file. */
-export function asFormat(path: string, read: () => void): void {
+function asFormat(path: string, read: () => void): void {
   try {
     read();
   } catch (cause) {

@@ -18,7 +18,7 @@ import { cat, crossEntropy, keepSettings, withChecks, withPrecision } from '../o
 import type { Tokenizer } from '../io';
 import { clipFactor, type CommonSettings, type Optimizer, Plateau, type Schedule, setMomentum, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
-import { asFormat, loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
+import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
 import { fillTraining, type TrainingConfig } from './config';
 import { batchTensors, evaluate, type EvaluateOptions, type Evaluation, inMode, type TrainableModel } from './evaluate';
 import { causeOf, checkParameters, explained } from './finite';
@@ -164,7 +164,7 @@ export class Trainer {
     if (state.validationLoss !== null) this.validated = state.step;
     if (this.plateau && state.plateau) {
       const { share, ...measured } = state.plateau;
-      asFormat(checkpoint, () => this.plateau!.loadState(measured));
+      this.plateau.loadState(measured);
       this.share = share;
     }
   }

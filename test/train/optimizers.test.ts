@@ -5,6 +5,7 @@ import { expect } from 'chai';
 import '../../lib';
 import { devices } from '../../lib/backends';
 import { createModel } from '../../lib/models';
+import type { AdamW } from '../../lib/optim';
 import { fillTraining, OPTIMIZERS, type RunDtype, resumeRun, SCHEDULES, startRun } from '../../lib/train';
 import { makeOptimizer, scheduleOver } from '../../lib/train/optimizer';
 import type { TrainingConfig } from '../../lib/train';
@@ -69,10 +70,21 @@ describe('optimisers and schedules of runs', () => {
       const resumed = await resumeRun(dir, { steps: 11, learningRate: 1 });
       expect(resumed.trainer.learningRate).to.equal(0.2);
       close(resumed);
-      writeFileSync(path, JSON.stringify({ ...state, plateau: { ...state.plateau, badSteps: -1 } }));
-      await expectRejection('FORMAT', /badSteps/, resumeRun(dir, { steps: 11 }));
-      writeFileSync(path, JSON.stringify({ ...state, plateau: { ...state.plateau, share: 2 } }));
-      await expectRejection('FORMAT', /plateau.share/, resumeRun(dir, { steps: 11 }));
+      // The best loss of the validations before counts, too.
+      writeFileSync(path, JSON.stringify({ ...state, plateau: { ...state.plateau, best: 0, share: 1 } }));
+      const further = await resumeRun(dir, { steps: 13, learningRate: 1e-9 });
+      await losses(further);
+      expect(further.trainer.learningRate).to.equal(5e-10);
+      close(further);
+      const last = join(further.folder.checkpointPath(13), 'trainer.json');
+      for (const [plateau, message] of [
+        [{ ...state.plateau, badSteps: -1 }, /badSteps/],
+        [{ ...state.plateau, share: 2 }, /plateau.share/],
+      ] as const) {
+        const now = JSON.parse(readFileSync(last, 'utf8')) as object;
+        writeFileSync(last, JSON.stringify({ ...now, plateau }));
+        await expectRejection('FORMAT', message, resumeRun(dir, { steps: 14 }));
+      }
     });
   });
 
@@ -104,7 +116,7 @@ describe('optimisers and schedules of runs', () => {
     expect(groups[1].params.length).to.equal(5);
   });
 
-  it('settings that make no sense are refused, another optimiser for a run that has begun, too', async () => {
+  it('one cycle moves momentum; settings that make no sense are refused, so is another optimiser for a run that has begun', async () => {
     expect(fillTraining({ optimizer: 'lion' })).to.include({ learningRate: 3e-4, beta2: 0.99 });
     expectError('INVALID_ARGUMENT', /training: optimizer must be 'adamw'/, () => {
       fillTraining({ optimizer: 'AdamW' as never });
@@ -114,8 +126,10 @@ describe('optimisers and schedules of runs', () => {
     expectError('INVALID_ARGUMENT', /patience/, () => fillTraining({ patience: -1 }));
     expectError('INVALID_ARGUMENT', /plateauFactor/, () => fillTraining({ plateauFactor: 2 }));
     await withFolder(async (dir) => {
-      const run = await startRun(tinyConfig({ steps: 1 }), dir);
+      const run = await startRun(tinyConfig({ steps: 1, schedule: 'oneCycle' }), dir);
       await losses(run);
+      const { optimizer } = run.trainer as unknown as { optimizer: AdamW };
+      expect(optimizer.paramGroups.map((g) => g.betas[0])).to.eql([0.95, 0.95]);
       close(run);
       await expectRejection(
         'INVALID_ARGUMENT',
