@@ -139,6 +139,11 @@ export class Trainer {
     return this.config.learningRate * (this.warmup(this.step) * this.schedule(this.progress)) * this.share;
   }
 
+  /** At the end of the run, plateaus that may come apart. */
+  get finalLearningRate(): number {
+    return this.config.learningRate * this.schedule(1) * this.share;
+  }
+
   /** Steps of the whole run; reckoned from the speed where time limits it, undefined until that is known. */
   get totalSteps(): number | undefined {
     const { steps, minutes } = this.config;
