@@ -15,7 +15,7 @@ const ELSEWHERE = ['--grep', 'recurrent on| on (cpu|js)\\b|mode recurrent', '--i
 const WATCHED = [
   ['test/emulation/**/*.test.ts'],
   ['test/rules/conformance.test.ts', ...ELSEWHERE],
-  ['test/ops/*.test.ts', 'test/optim/optim.test.ts', 'test/nn/*.test.ts', ...ELSEWHERE],
+  ['test/ops/*.test.ts', 'test/optim/*.test.ts', 'test/nn/*.test.ts', ...ELSEWHERE],
   [
     'test/autograd/*.test.ts',
     'test/core/*.test.ts',
@@ -28,7 +28,7 @@ const WATCHED = [
 const CONTRACTED = [
   ['test/rules/conformance.test.ts', ...ELSEWHERE],
   ['test/rules/!(conformance).test.ts', ...ELSEWHERE],
-  ['test/ops/*.test.ts', 'test/optim/optim.test.ts', ...ELSEWHERE],
+  ['test/ops/*.test.ts', 'test/optim/*.test.ts', ...ELSEWHERE],
   ['test/models/families.test.ts', '--grep', 'bfloat16'],
 ];
 

@@ -13,10 +13,14 @@ import {
   fillTraining,
   resumeRun,
   type Run,
+  OPTIMIZERS,
+  type OptimizerName,
   RUN_DTYPES,
   type RunConfig,
   type RunDtype,
   RunFolder,
+  type ScheduleName,
+  SCHEDULES,
   startRun,
   type TaskData,
   type TextData,
@@ -56,6 +60,8 @@ export interface TrainCommandOptions extends DeviceOptions {
   minutes?: number;
   batch?: number;
   accumulate?: number;
+  optimizer?: OptimizerName;
+  schedule?: ScheduleName;
   lr?: number;
   weightDecay?: number;
   clip?: number | 'none';
@@ -94,6 +100,8 @@ const ACTS: Acts<TrainCommandOptions, Source> = {
   heads: NEW,
   batch: NEW,
   accumulate: NEW,
+  optimizer: NEW,
+  schedule: NEW,
   warmup: NEW,
   dtype: NEW,
   seed: NEW,
@@ -169,7 +177,18 @@ export function trainCommand(): Command {
     .addOption(number('--batch <n>', 'sequences in a batch (default: 8 for text, 32 for tasks)', wholeNumber(1)))
     .addOption(number('--accumulate <n>', 'batches per optimiser step (default: 1)', wholeNumber(1)))
     .addOption(
-      number('--lr <x>', 'peak learning rate of AdamW, cosine schedule (default: 0.002)', decimal(0, Infinity, true)),
+      new Option(
+        '--optimizer <name>',
+        'muon takes the matrices inside the model and AdamW the rest (default: adamw)',
+      ).choices(Object.keys(OPTIMIZERS)),
+    )
+    .addOption(new Option('--schedule <name>', 'of the learning rate (default: cosine)').choices([...SCHEDULES]))
+    .addOption(
+      number(
+        '--lr <x>',
+        'peak learning rate (default: 0.002; sgd 0.1, lion 0.0003, adafactor 0.01)',
+        decimal(0, Infinity, true),
+      ),
     )
     .addOption(number('--weight-decay <x>', 'on matrices (default: 0.1)', decimal()))
     .addOption(
@@ -430,13 +449,15 @@ function trainingOf(options: TrainCommandOptions): TrainingConfig {
 
 /** The settings of training that were given. */
 function givenTraining(options: TrainCommandOptions): Partial<TrainingConfig> {
-  const { steps, minutes, accumulate, clip, warmup, matmulPrecision, seed } = options;
+  const { steps, minutes, accumulate, optimizer, schedule, clip, warmup, matmulPrecision, seed } = options;
   const { batch: batchSize, lr: learningRate, weightDecay, validateEvery, checkpointEvery } = options;
   return defined({
     steps,
     minutes,
     batchSize,
     accumulate,
+    optimizer,
+    schedule,
     learningRate,
     weightDecay,
     clip: clip === 'none' ? null : clip,

@@ -51,7 +51,7 @@ export async function trainRun(run: Run, { signal, say }: Watch): Promise<Outcom
 
 /** What someone who goes on with a run should know of its length and its learning rate. */
 export async function resumeNotes({ trainer, folder }: Run, before: TrainingConfig): Promise<string[]> {
-  const { steps, minutes, learningRate, floor } = trainer.config;
+  const { steps, minutes, schedule, learningRate } = trainer.config;
   const length = [steps !== null && `${steps} steps`, minutes !== null && `${minutes} minutes`]
     .filter(Boolean)
     .join(', ');
@@ -62,8 +62,12 @@ export async function resumeNotes({ trainer, folder }: Run, before: TrainingConf
   const last = (await folder.metrics()).findLast((line) => line.learningRate !== undefined);
   const was = last ? ` (it was ${formatNumber(last.learningRate!)} in step ${last.step})` : '';
   const now = formatNumber(trainer.learningRate);
-  const end = formatNumber(floor * learningRate);
-  return [`the cosine of the learning rate is that of ${length} in all: it goes on at ${now}${was} and ends at ${end}`];
+  if (schedule === 'constant' || schedule === 'reduceOnPlateau') return [`the learning rate goes on at ${now}${was}`];
+  const end = formatNumber(trainer.finalLearningRate);
+  const shape = schedule === 'oneCycle' ? 'one cycle' : schedule;
+  return [
+    `the ${shape} of the learning rate is that of ${length} in all: it goes on at ${now}${was} and ends at ${end}`,
+  ];
 }
 
 async function writeReport(run: Run, samples: ReportSample[]): Promise<ReportRun> {

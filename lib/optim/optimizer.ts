@@ -1,5 +1,5 @@
 // What optimisers share: their parameters' state, one step, saving and going on.
-import { argumentError, checkNumber, formatShape, overlaps, scope, type Tensor } from '../core';
+import { argumentError, checkNumber, formatShape, overlaps, scope, type Shape, type Tensor } from '../core';
 import { noGrad } from '../autograd';
 import { MAX_LIST } from '../backends';
 import {
@@ -15,39 +15,82 @@ import {
   zerosBeside,
 } from '../ops';
 import {
+  checkGroup,
   collectEntries,
+  collectGroups,
+  collectSettings,
   type CommonSettings,
   type Entry,
+  type ParameterGroup,
   type Parameters,
+  type LiveGroup,
   refuseShared,
   type SettingsKind,
 } from './parameters';
-import { checkState, MASTER, type OptimizerState } from './state';
+import { checkRates, checkState, MASTER, type OptimizerState } from './state';
 
 /** What a kernel updates, and by which gradient. */
 export interface Updated {
+  /** The parameter; of a bfloat16 one its float32 master. */
   target: Tensor;
+  /** Contiguous, of the target's shape; bfloat16 beside a master on devices that compute in it. */
   gradient: Tensor;
+  /** The buffers by name. */
   state: Readonly<Record<string, Tensor>>;
 }
 
+/**
+ * What every optimiser does: steps, groups of parameters, a state to save. Its state is `state()` and `loadState()` for all
+ * of `optim`, where PyTorch says `state_dict` and `load_state_dict`: it is plain numbers, and tensors by name.
+ */
 export abstract class Optimizer<S extends CommonSettings> {
   /** Steps taken. */
   steps = 0;
-  /** Step size; schedules set it before every step. */
-  lr: number;
-  protected readonly entries: Entry<S>[];
-  /** Names of the buffers that every parameter has. */
-  protected abstract readonly buffers: readonly string[];
-  private readonly where: string;
-  private readonly baseLr: number;
+  private readonly groups: LiveGroup<S>[] = [];
+  private readonly entries: Entry<S>[] = [];
+  private readonly settings: S;
+  private rate: number;
 
-  constructor(kind: SettingsKind<S>, parameters: Parameters<S>, given: Partial<S>) {
-    const { settings, entries } = collectEntries(kind, parameters, given);
-    this.where = kind.where;
-    this.entries = entries;
-    this.lr = this.baseLr = settings.lr;
+  /** Parameters, their groups and settings; every other setting is the kind's default. */
+  constructor(
+    private readonly kind: SettingsKind<S>,
+    parameters: Parameters<S>,
+    given: Partial<S>,
+  ) {
+    this.settings = collectSettings(kind, given);
+    this.rate = this.settings.lr;
+    for (const group of collectGroups(kind, parameters)) this.addParamGroup(group);
   }
+
+  /** The groups in the order in which they came, with live settings: `optimizer.paramGroups[1].weightDecay = 0`. */
+  get paramGroups(): readonly LiveGroup<S>[] {
+    return this.groups;
+  }
+
+  /** Step size of groups that were given none; setting it also sets those of the others, in the ratio they began with. */
+  get lr(): number {
+    return this.rate;
+  }
+
+  set lr(value: number) {
+    this.rate = value;
+    for (const group of this.groups) group.lr = this.rateOf(group);
+  }
+
+  /**
+   * Takes further parameters in, with settings of their own or the optimiser's; where `optimizer.lr` has been changed the
+   * group's is in the same ratio. Parameters without names count on from those before. Nothing is changed unless all of
+   * the group can be taken.
+   */
+  addParamGroup(group: ParameterGroup<S>): void {
+    const added = collectEntries(this.kind, this.settings, group, this.entries);
+    added.group.lr = this.rateOf(added.group);
+    this.groups.push(added.group);
+    this.entries.push(...added.entries);
+  }
+
+  /** The buffers that a parameter has, by name, and their shapes. */
+  protected abstract buffersOf(parameter: Tensor, settings: S): Readonly<Record<string, Shape>>;
 
   /**
    * Updates every parameter that has a gradient and requires one. `gradientScale`, a tensor [1], multiplies gradients on
@@ -55,13 +98,15 @@ export abstract class Optimizer<S extends CommonSettings> {
    * that, and rounds it into the parameter. State follows parameters that were moved or cast.
    */
   step(gradientScale: Tensor | null = null): void {
-    const where = `${this.where}.step`;
-    checkNumber(where, 'lr', this.lr, 0);
+    const where = `${this.kind.where}.step`;
+    checkNumber(where, 'lr', this.rate, 0);
+    for (const group of this.groups) checkGroup(this.kind, where, group);
     const groups: Entry<S>[][] = [];
     for (const entry of this.entries) {
-      const { parameter } = entry;
+      const { name, parameter } = entry;
       if (!parameter.requiresGrad || !parameter.grad) continue;
       checkEntry(where, entry, parameter.grad);
+      this.kind.checkParameter?.(where, name, parameter, entry.group);
       this.checkApart(where, entry, parameter.grad);
       const group = groups.find(([first]) => shareCall(first, entry));
       if (group) group.push(entry);
@@ -70,12 +115,11 @@ export abstract class Optimizer<S extends CommonSettings> {
     if (gradientScale) checkScale(where, gradientScale, groups);
     this.steps++;
     noGrad(() => {
-      for (const group of groups) {
-        const { settings, steps } = group[0];
-        const current = { ...settings, lr: this.rateOf(settings) };
-        for (const part of chunks(group, MAX_LIST)) {
+      for (const same of groups) {
+        const { group, steps } = same[0];
+        for (const part of chunks(same, MAX_LIST)) {
           part.forEach((entry) => this.prepare(entry));
-          scope(() => this.update(part.map(updated), current, steps + 1, gradientScale));
+          scope(() => this.update(part.map(updated), group, steps + 1, gradientScale));
           for (const entry of part) settle(entry);
         }
       }
@@ -100,21 +144,30 @@ export abstract class Optimizer<S extends CommonSettings> {
   ): void;
 
   /** To a base of 0 there is no ratio that a group could keep. */
-  private rateOf({ lr }: S): number {
-    if (lr === this.baseLr) return this.lr;
-    return this.baseLr === 0 ? lr : (this.lr / this.baseLr) * lr;
+  private rateOf({ initialLr }: LiveGroup<S>): number {
+    const { lr: base } = this.settings;
+    if (initialLr === base) return this.rate;
+    return base === 0 ? initialLr : (this.rate / base) * initialLr;
   }
 
   /** Moves the buffers that there are to their parameter and makes those that are missing. */
   private prepare(entry: Entry<S>): void {
     const { parameter, state } = entry;
     follow(entry);
-    const needed = parameter.dtype === 'bfloat16' ? [...this.buffers, MASTER] : this.buffers;
-    for (const buffer of needed) {
-      state[buffer] ??= zerosBeside(parameter, parameter.shape, statisticsDtype(parameter)).persist();
+    const own = this.buffersOf(parameter, entry.group);
+    const needed = parameter.dtype === 'bfloat16' ? { ...own, [MASTER]: parameter.shape } : own;
+    for (const [buffer, shape] of Object.entries(needed)) {
+      state[buffer] ??= zerosBeside(parameter, shape, statisticsDtype(parameter)).persist();
+    }
+    // A setting that changed may have left one behind.
+    for (const buffer of Object.keys(state)) {
+      if (buffer in needed) continue;
+      state[buffer].dispose();
+      delete state[buffer];
     }
   }
 
+  /** Frees the gradients of all parameters. */
   zeroGrad(): void {
     for (const { parameter } of this.entries) {
       parameter.grad?.dispose();
@@ -122,6 +175,10 @@ export abstract class Optimizer<S extends CommonSettings> {
     }
   }
 
+  /**
+   * What `loadState` needs to go on bit for bit: the numbers as they are, and the buffers themselves, not copies. All of it
+   * but `tensors` is plain JSON.
+   */
   state(): OptimizerState {
     noGrad(() => this.entries.forEach(follow));
     const tensors = this.entries.flatMap((e) =>
@@ -131,21 +188,25 @@ export abstract class Optimizer<S extends CommonSettings> {
     return {
       steps: this.steps,
       lr: this.lr,
+      groupLrs: this.groups.map((group) => group.lr),
       parameterSteps: Object.fromEntries(counts),
       tensors: Object.fromEntries(tensors),
     };
   }
 
   /**
-   * Takes over a state saved by an optimiser over the same parameters, which must have their values already. Nothing is
-   * changed unless all of it fits.
+   * Takes over a state saved by an optimiser over the same parameters, which must have their values already. Step sizes are
+   * part of it, other settings stay this optimiser's. Nothing is changed unless all of it fits.
    */
   loadState(state: OptimizerState): void {
-    const loaded = checkState(state, this.entries, this.buffers).map(({ entry, steps, buffers }) => {
-      const kept = Object.entries(buffers).filter(([b]) => b !== MASTER || entry.parameter.dtype === 'bfloat16');
-      const copies = noGrad(() => kept.map(([b, t]) => [b, t.clone().persist()] as const));
-      return { entry, steps, state: Object.fromEntries(copies) };
-    });
+    const groupLrs = checkRates(state, this.groups.length);
+    const loaded = checkState(state, this.entries, (entry) => this.buffersOf(entry.parameter, entry.group)).map(
+      ({ entry, steps, buffers }) => {
+        const kept = Object.entries(buffers).filter(([b]) => b !== MASTER || entry.parameter.dtype === 'bfloat16');
+        const copies = noGrad(() => kept.map(([b, t]) => [b, t.clone().persist()] as const));
+        return { entry, steps, state: Object.fromEntries(copies) };
+      },
+    );
     for (const { entry, steps, state: copies } of loaded) {
       for (const t of Object.values(entry.state)) t.dispose();
       entry.state = copies;
@@ -154,6 +215,7 @@ export abstract class Optimizer<S extends CommonSettings> {
     }
     this.steps = state.steps;
     this.lr = state.lr;
+    groupLrs?.forEach((lr, i) => (this.groups[i].lr = lr));
   }
 
   /** Frees the buffers. */
@@ -163,13 +225,13 @@ export abstract class Optimizer<S extends CommonSettings> {
 }
 
 /** Whether two parameters can be updated by one call: a kernel's list has one dtype and one count of steps. */
-function shareCall<S>(a: Entry<S>, b: Entry<S>): boolean {
+function shareCall<S extends CommonSettings>(a: Entry<S>, b: Entry<S>): boolean {
   const [x, y] = [a.parameter, b.parameter];
-  return a.settings === b.settings && a.steps === b.steps && x.dtype === y.dtype && x.device === y.device;
+  return a.group === b.group && a.steps === b.steps && x.dtype === y.dtype && x.device === y.device;
 }
 
 /** Anybody may have set `.grad`, and a kernel takes sizes and dtypes as they are said. */
-function checkEntry<S>(where: string, { name, parameter }: Entry<S>, grad: Tensor): void {
+function checkEntry<S extends CommonSettings>(where: string, { name, parameter }: Entry<S>, grad: Tensor): void {
   parameter.checkAlive(where);
   grad.checkAlive(where);
   const describeTensor = (t: Tensor): string => `${t.dtype} ${formatShape(t.shape)} on ${t.device}`;
@@ -180,7 +242,11 @@ function checkEntry<S>(where: string, { name, parameter }: Entry<S>, grad: Tenso
   if (strided) throw argumentError('SHAPE', where, strided, 'contiguous', 'a strided view');
 }
 
-function checkScale<S>(where: string, scale: Tensor, groups: readonly (readonly Entry<S>[])[]): void {
+function checkScale<S extends CommonSettings>(
+  where: string,
+  scale: Tensor,
+  groups: readonly (readonly Entry<S>[])[],
+): void {
   checkTensor(where, 'gradientScale', scale);
   checkShape(where, 'gradientScale', scale, [1]);
   if (scale.dtype === 'bfloat16') throw argumentError('DTYPE', where, 'gradientScale', 'float32', 'bfloat16');
@@ -190,7 +256,7 @@ function checkScale<S>(where: string, scale: Tensor, groups: readonly (readonly 
 }
 
 /** Brings the buffers to where their parameter is and to its dtype of statistics; only bfloat16 has a master. */
-function follow<S>({ parameter, state }: Entry<S>): void {
+function follow<S extends CommonSettings>({ parameter, state }: Entry<S>): void {
   const dtype = statisticsDtype(parameter);
   for (const [buffer, before] of Object.entries(state)) {
     const needless = buffer === MASTER && parameter.dtype !== 'bfloat16';
@@ -202,7 +268,7 @@ function follow<S>({ parameter, state }: Entry<S>): void {
 }
 
 /** Anybody may change a parameter between two steps: its master then begins anew. */
-function updated<S>(entry: Entry<S>): Updated {
+function updated<S extends CommonSettings>(entry: Entry<S>): Updated {
   const { parameter, state } = entry;
   const gradient = needsFloat32(parameter) ? toFloat32(parameter.grad!) : parameter.grad!;
   if (parameter.dtype !== 'bfloat16') return { target: parameter, gradient, state };
@@ -210,7 +276,7 @@ function updated<S>(entry: Entry<S>): Updated {
   return { target: state[MASTER], gradient, state };
 }
 
-function settle<S>(entry: Entry<S>): void {
+function settle<S extends CommonSettings>(entry: Entry<S>): void {
   const { parameter, state } = entry;
   if (parameter.dtype === 'bfloat16') castInto(state[MASTER], parameter);
   entry.version = ++parameter.storage.version;

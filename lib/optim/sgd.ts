@@ -1,12 +1,14 @@
 // Stochastic gradient descent.
-import { argumentError, checkNumber, describe, type Tensor } from '../core';
+import { checkNumber, type Shape, type Tensor } from '../core';
 import { kernelsOf } from '../ops';
 import { Optimizer, type Updated } from './optimizer';
-import type { CommonSettings, Parameters, SettingsKind } from './parameters';
+import { checkFlag, type CommonSettings, type Parameters, type SettingsKind } from './parameters';
 
-/** Settings of SGD: lr 1e-2 by default, everything else off. */
+/** Settings of SGD: `lr` 1e-2 and `weightDecay` 0 by default. */
 export interface SgdSettings extends CommonSettings {
+  /** How much of the sum of gradients a step keeps, 0 or more; 0, for no such sum. */
   momentum: number;
+  /** Whether the step looks ahead along the sum (Nesterov); false. */
   nesterov: boolean;
 }
 
@@ -15,19 +17,22 @@ const KIND: SettingsKind<SgdSettings> = {
   defaults: { lr: 1e-2, momentum: 0, nesterov: false, weightDecay: 0 },
   check(where, { momentum, nesterov }) {
     checkNumber(where, 'momentum', momentum, 0);
-    if (typeof nesterov !== 'boolean') {
-      throw argumentError('INVALID_ARGUMENT', where, 'nesterov', 'true or false', describe(nesterov));
-    }
+    checkFlag(where, 'nesterov', nesterov);
   },
 };
 
-/** Gradient descent with optional momentum (PyTorch's form: the first buffer is the first gradient). */
+/**
+ * Gradient descent with optional momentum (PyTorch's form: the first buffer is the first gradient, without `dampening`);
+ * weight decay is added to the gradient.
+ */
 export class SGD extends Optimizer<SgdSettings> {
-  protected readonly buffers: readonly string[];
-
+  /** Of parameters or groups of them; what `settings` leaves out is the default. */
   constructor(parameters: Parameters<SgdSettings>, settings: Partial<SgdSettings> = {}) {
     super(KIND, parameters, settings);
-    this.buffers = this.entries.some((e) => e.settings.momentum > 0) ? ['momentumBuffer'] : [];
+  }
+
+  protected buffersOf({ shape }: Tensor, { momentum }: SgdSettings): Readonly<Record<string, Shape>> {
+    return momentum > 0 ? { momentumBuffer: shape } : {};
   }
 
   protected update(
@@ -39,7 +44,7 @@ export class SGD extends Optimizer<SgdSettings> {
     kernelsOf(entries[0].target).sgd({
       parameters: entries.map((e) => e.target),
       gradients: entries.map((e) => e.gradient),
-      momentumBuffers: entries.flatMap((e) => e.state.momentumBuffer ?? []),
+      momentumBuffers: momentum > 0 ? entries.map((e) => e.state.momentumBuffer) : [],
       gradientScale,
       learningRate: lr,
       momentum,

@@ -5,6 +5,7 @@ import {
   argumentError,
   checkInteger,
   checkNumber,
+  checkObject,
   describe,
   FastWeightsError,
   type GeneratorState,
@@ -22,7 +23,7 @@ import {
   writeFolderAtomic,
   writeJson,
 } from '../io';
-import type { AdamW, OptimizerState } from '../optim';
+import { type CommonSettings, type Optimizer, type OptimizerState, Plateau, type PlateauState } from '../optim';
 import type { TrainableModel } from './evaluate';
 
 /** trainer.json */
@@ -37,11 +38,13 @@ export interface TrainerState {
   bestLoss: number | null;
   /** Of a validation at this very step. */
   validationLoss: number | null;
+  /** Of a run whose schedule has plateaus; `share` is what they left of the learning rate. */
+  plateau?: PlateauState & { share: number };
   /** The run's configuration, so that a checkpoint can be moved on its own. */
   config: unknown;
 }
 
-type TrainedOptimizer = Pick<AdamW, 'state' | 'loadState'>;
+type TrainedOptimizer = Pick<Optimizer<CommonSettings>, 'state' | 'loadState'>;
 
 export interface TrainingParts {
   model: TrainableModel;
@@ -65,12 +68,18 @@ export async function readTrainerState(dir: string): Promise<TrainerState> {
   if (!isJsonObject(state) || !isJsonObject(state.generator) || !isJsonObject(state.optimizer)) {
     throw new FastWeightsError('FORMAT', `${path} must be the state of a trainer`, { argument: path });
   }
-  const { step, seconds, generator, bestLoss, validationLoss } = state;
+  const { step, seconds, generator, bestLoss, validationLoss, plateau } = state;
   asFormat(path, () => {
     checkInteger('the file', 'step', step);
     checkNumber('the file', 'seconds', seconds, 0);
     checkInteger('the file', 'generator.seed', generator.seed);
     checkInteger('the file', 'generator.stream', generator.stream);
+    if (plateau !== undefined) {
+      checkObject('the file', 'plateau', plateau);
+      const { share, ...measured } = plateau as unknown as NonNullable<TrainerState['plateau']>;
+      checkNumber('the file', 'plateau.share', share, 0, 1);
+      new Plateau('the file', {}).loadState(measured);
+    }
     for (const [name, loss] of Object.entries({ bestLoss, validationLoss })) {
       if ((loss ?? null) !== null && typeof loss !== 'number') {
         throw argumentError('FORMAT', 'the file', name, 'a number or null', describe(loss));

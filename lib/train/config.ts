@@ -13,6 +13,7 @@ import { type CreateOptions, modelFamilies, type ModelName } from '../models';
 import { devices, MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { isJsonObject } from '../io';
 import { type OptionsOf, type TaskName, tasks, TEXT_ENCODINGS, type TextEncoding } from '../data';
+import { type OptimizerName, OPTIMIZERS, type ScheduleName, SCHEDULES } from './optimizer';
 
 /** How to train. */
 export interface TrainingConfig {
@@ -27,16 +28,32 @@ export interface TrainingConfig {
   batchSize: number;
   /** Batches whose gradients are summed for one step. */
   accumulate: number;
-  /** Peak step size of AdamW. */
+  /**
+   * 'adamw' by default. 'muon' takes the matrices inside the model, with the step size matched to that of AdamW, which
+   * takes everything else.
+   */
+  optimizer: OptimizerName;
+  /**
+   * How the learning rate goes over the run: 'cosine' by default, 'linear', 'constant', 'oneCycle' (PyTorch's, momentum
+   * included), 'reduceOnPlateau'; all but 'oneCycle' behind the warm-up.
+   */
+  schedule: ScheduleName;
+  /** Peak step size; 2e-3 by default, of SGD 0.1, of Lion 3e-4, of Adafactor, relative to the parameter, 1e-2. */
   learningRate: number;
+  /** Of Adam, AdamW and Lion; momentum of SGD. 0.9 by default. */
   beta1: number;
+  /** Of Adam, AdamW and Lion; 0.95 by default, of Lion 0.99. */
   beta2: number;
   /** On matrices only; vectors (norms, biases, gates) have none. */
   weightDecay: number;
-  /** Steps of linear warm-up. */
+  /** Steps of linear warm-up; a tenth of the run by default, at most 100. 'oneCycle' has none. */
   warmup: number;
-  /** Where the cosine ends, as a share of the peak. */
+  /** Where the schedule ends at the lowest, as a share of the peak; 'constant' has no end. */
   floor: number;
+  /** Of 'reduceOnPlateau': validations in a row that may be no better. */
+  patience: number;
+  /** Of 'reduceOnPlateau': what the learning rate is multiplied by then, 0 to 1. */
+  plateauFactor: number;
   /** Largest joint norm of the gradients, above 0; null for none. */
   clip: number | null;
   /** Of matrix products in steps, see `setFloat32MatmulPrecision`; validation is always exact. */
@@ -112,12 +129,16 @@ const TRAINING: OptionNames<TrainingConfig> = {
   minutes: true,
   batchSize: true,
   accumulate: true,
+  optimizer: true,
+  schedule: true,
   learningRate: true,
   beta1: true,
   beta2: true,
   weightDecay: true,
   warmup: true,
   floor: true,
+  patience: true,
+  plateauFactor: true,
   clip: true,
   matmulPrecision: true,
   seed: true,
@@ -127,15 +148,16 @@ const TRAINING: OptionNames<TrainingConfig> = {
   checkpointMinutes: true,
 };
 
-/** Defaults of everything but the length of the run. */
-const DEFAULTS: Omit<TrainingConfig, 'steps' | 'minutes' | 'warmup'> = {
+/** Defaults of everything but the length of the run and what depends on the optimiser. */
+const DEFAULTS: Omit<TrainingConfig, 'steps' | 'minutes' | 'warmup' | 'learningRate' | 'beta1' | 'beta2'> = {
   batchSize: 8,
   accumulate: 1,
-  learningRate: 2e-3,
-  beta1: 0.9,
-  beta2: 0.95,
+  optimizer: 'adamw',
+  schedule: 'cosine',
   weightDecay: 0.1,
   floor: 0,
+  patience: 10,
+  plateauFactor: 0.1,
   clip: 1,
   matmulPrecision: 'highest',
   seed: 0,
@@ -151,15 +173,21 @@ export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfi
   checkOptions<Partial<TrainingConfig>>(where, given, TRAINING);
   const minutes = given.minutes ?? null;
   const steps = given.steps ?? (minutes === null ? 1000 : null);
-  const warmup = Math.min(100, Math.floor((steps ?? 1000) / 10));
+  const { optimizer = DEFAULTS.optimizer, schedule = DEFAULTS.schedule } = given;
+  checkChoice(where, 'optimizer', optimizer, Object.keys(OPTIMIZERS) as OptimizerName[]);
+  checkChoice(where, 'schedule', schedule, SCHEDULES);
+  const warmup = schedule === 'oneCycle' ? 0 : Math.min(100, Math.floor((steps ?? 1000) / 10));
   const length = { steps, minutes };
-  const config: TrainingConfig = { ...length, ...DEFAULTS, warmup, ...given, ...length };
+  const config: TrainingConfig = { ...length, ...DEFAULTS, ...OPTIMIZERS[optimizer], warmup, ...given, ...length };
   if (steps !== null) checkInteger(where, 'steps', steps);
   if (minutes !== null) checkNumber(where, 'minutes', minutes, 0);
   for (const key of ['batchSize', 'accumulate', 'validateEvery', 'validationBatches', 'checkpointEvery'] as const) {
     checkInteger(where, key, config[key], 1);
   }
-  for (const key of ['warmup', 'seed'] as const) checkInteger(where, key, config[key]);
+  for (const key of ['warmup', 'seed', 'patience'] as const) checkInteger(where, key, config[key]);
+  if (schedule === 'oneCycle' && config.warmup > 0) {
+    throw argumentError('INVALID_ARGUMENT', where, 'warmup', "0 with schedule 'oneCycle'", `${config.warmup}`);
+  }
   for (const key of ['learningRate', 'weightDecay', 'checkpointMinutes'] as const) {
     checkNumber(where, key, config[key], 0);
   }
@@ -167,7 +195,7 @@ export function fillTraining(given: Partial<TrainingConfig> = {}): TrainingConfi
   if (clip !== null && !(typeof clip === 'number' && clip > 0 && clip < Infinity)) {
     throw argumentError('INVALID_ARGUMENT', where, 'clip', 'a number above 0, or null for none', describe(clip));
   }
-  for (const key of ['beta1', 'beta2', 'floor'] as const) checkNumber(where, key, config[key], 0, 1);
+  for (const key of ['beta1', 'beta2', 'floor', 'plateauFactor'] as const) checkNumber(where, key, config[key], 0, 1);
   checkChoice(where, 'matmulPrecision', config.matmulPrecision, MATMUL_PRECISIONS);
   return config;
 }

@@ -13,6 +13,7 @@ export {
 } from './config';
 export { openData, type OpenDataOptions, type RunData, withRemedy } from './data';
 export { evaluate, type Evaluation, type TrainableModel } from './evaluate';
+export { type OptimizerName, OPTIMIZERS, type ScheduleName, SCHEDULES } from './optimizer';
 export { describeData, reportRun } from './report';
 export { checkStart, type ResumeOptions, resumeRun, type Run, startRun, type TextRunOptions } from './run';
 export { bestOf, type CheckpointInfo, type Metrics, resolveCheckpoint, RunFolder, tokensBeside } from './runFolder';

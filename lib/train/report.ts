@@ -24,7 +24,7 @@ function summary(config: RunConfig, metrics: readonly Metrics[], parameterCount:
   const last = metrics.at(-1);
   const speeds = steps.flatMap((m) => m.tokensPerSecond ?? []);
   const validation = metrics.findLast((m) => m.validation)?.validation;
-  const { batchSize, accumulate, learningRate, seed } = config.training;
+  const { batchSize, accumulate, optimizer, learningRate, seed } = config.training;
   const groups = Object.entries(validation?.groups ?? {}).map(
     ([group, share]) => [`accuracy, ${group}`, percent(share)] as const,
   );
@@ -41,6 +41,7 @@ function summary(config: RunConfig, metrics: readonly Metrics[], parameterCount:
     time: formatDuration(last?.seconds ?? 0),
     ...(speeds.length > 0 && { 'tokens per second': formatCount(median(speeds)) }),
     'batch size': batchSize * accumulate,
+    optimizer,
     'learning rate': learningRate,
     device: config.device,
     seed,

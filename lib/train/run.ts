@@ -117,6 +117,7 @@ async function reopen(folder: RunFolder, training: Partial<TrainingConfig>, opti
   const config = { ...before, device, data: moved(before.data, text) };
   const checkpoint = (await folder.latest()).dir;
   const state = await readTrainerState(checkpoint);
+  checkOptimizer(training, found);
   checkLength(training, state);
   checkActs(training, before.training, { steps, minutes }, state);
   const tokenizer = 'task' in config.data ? undefined : await loadTokenizer(checkpoint);
@@ -141,6 +142,13 @@ function moved(data: RunConfig['data'], text: string | undefined): RunConfig['da
   if (text === undefined) return data;
   if (!('task' in data)) return { ...data, text };
   throw argumentError('INVALID_ARGUMENT', 'resumeRun', 'text', 'left out for the run of a task', text);
+}
+
+/** The state of one optimiser is nothing to another. */
+function checkOptimizer({ optimizer }: Partial<TrainingConfig>, found: unknown): void {
+  const { optimizer: own = 'adamw' } = (found as { training: Partial<TrainingConfig> }).training;
+  if (optimizer === undefined || optimizer === own) return;
+  throw argumentError('INVALID_ARGUMENT', 'resumeRun', 'optimizer', `that of the run, '${own}'`, `'${optimizer}'`);
 }
 
 /** A new length is that of the whole run. */

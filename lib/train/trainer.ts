@@ -16,12 +16,13 @@ import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
 import { cat, crossEntropy, keepSettings, withChecks, withPrecision } from '../ops';
 import type { Tokenizer } from '../io';
-import { AdamW, clipFactor, cosine, warmup } from '../optim';
+import { clipFactor, type CommonSettings, type Optimizer, Plateau, type Schedule, setMomentum, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
 import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
 import { fillTraining, type TrainingConfig } from './config';
 import { batchTensors, evaluate, type EvaluateOptions, type Evaluation, inMode, type TrainableModel } from './evaluate';
 import { causeOf, checkParameters, explained } from './finite';
+import { makeOptimizer, scheduleOver } from './optimizer';
 import { type Metrics, type RunFolder } from './runFolder';
 
 export interface TrainerOptions {
@@ -95,30 +96,29 @@ export class Trainer {
   /** The call that is under way. */
   private task: string | null = null;
   private generator: Generator;
-  private readonly optimizer: AdamW;
+  private readonly optimizer: Optimizer<CommonSettings>;
   private readonly parameters: Tensor[];
-  private readonly schedule: (step: number, progress: number) => number;
+  /** Of the progress, behind the warm-up. */
+  private readonly schedule: Schedule;
+  private readonly warmup: Schedule;
+  /** Where the schedule has plateaus of the validation loss, and what they have left of the learning rate. */
+  private readonly plateau: Plateau | null;
+  private share = 1;
 
   constructor(private readonly options: TrainerOptions) {
     checkOptions('Trainer', options, PARTS);
     this.config = fillTraining(options.training);
-    const { learningRate, beta1, beta2, weightDecay, floor, batchSize } = this.config;
+    const { batchSize, schedule, patience } = this.config;
     this.generator = new Generator(this.config.seed, FIRST_STREAM);
     const named = options.model.namedParameters();
     this.parameters = named.map(([, t]) => t);
-    this.optimizer = new AdamW(
-      [
-        { params: named.filter(([, t]) => isMatrix(t)) },
-        { params: named.filter(([, t]) => !isMatrix(t)), weightDecay: 0 },
-      ],
-      { lr: learningRate, betas: [beta1, beta2], weightDecay },
-    );
+    this.optimizer = makeOptimizer(this.config, named);
     const { evaluationSize } = options.data;
     this.evaluationBatches = Math.ceil(checkInteger('Trainer', 'data.evaluationSize', evaluationSize) / batchSize);
     this.keep(Infinity);
-    const warm = warmup(this.config.warmup);
-    const decay = cosine(1, { floor });
-    this.schedule = (step, progress) => warm(step) * decay(progress);
+    this.warmup = warmup(this.config.warmup);
+    this.schedule = scheduleOver(this.config);
+    this.plateau = schedule === 'reduceOnPlateau' ? new Plateau('training', { patience }) : null;
   }
 
   /** Seconds of work so far, over all resumed parts of the run. */
@@ -136,7 +136,12 @@ export class Trainer {
 
   /** Of the next step. */
   get learningRate(): number {
-    return this.config.learningRate * this.schedule(this.step, this.progress);
+    return this.config.learningRate * (this.warmup(this.step) * this.schedule(this.progress)) * this.share;
+  }
+
+  /** At the end of the run, plateaus that may come apart. */
+  get finalLearningRate(): number {
+    return this.config.learningRate * this.schedule(1) * this.share;
   }
 
   /** Steps of the whole run; reckoned from the speed where time limits it, undefined until that is known. */
@@ -162,6 +167,11 @@ export class Trainer {
     this.bestLoss = state.bestLoss;
     this.validationLoss = state.validationLoss;
     if (state.validationLoss !== null) this.validated = state.step;
+    if (this.plateau && state.plateau) {
+      const { share, ...measured } = state.plateau;
+      this.plateau.loadState(measured);
+      this.share = share;
+    }
   }
 
   /** Trains to the end. What was reached is in the run folder whenever and however this ends. */
@@ -225,6 +235,7 @@ export class Trainer {
         await settle();
         if (validationDue && this.progress < 1) {
           report(await this.validate({ maxBatches: validationBatches, signal }));
+          this.meetPlateau();
         }
         if (checkpointDue || this.validationLoss === this.bestLoss) await this.save();
         this.arrivedAt = performance.now();
@@ -290,10 +301,12 @@ export class Trainer {
   private queueStep(): Pending {
     const { clip } = this.config;
     const { learningRate } = this;
+    const momentum = this.schedule.momentum?.(this.progress);
     const tensor = scope(() => {
       const losses = this.addGradients(this.step);
       const { factor, norm } = clipFactor(this.parameters, clip);
       this.optimizer.lr = learningRate;
+      if (momentum !== undefined) setMomentum(this.optimizer, momentum);
       this.optimizer.step(noGrad(() => factor.add(this.healthAfter([...losses, norm]))));
       this.optimizer.zeroGrad();
       return noGrad(() => cat([...losses, norm], 0));
@@ -387,9 +400,15 @@ export class Trainer {
     return { step: this.step, seconds: this.seconds, validation };
   }
 
+  /** Takes the loss of a validation on the way into the schedule. */
+  private meetPlateau(): void {
+    const { floor, plateauFactor } = this.config;
+    if (this.plateau?.update(this.validationLoss!)) this.share = Math.max(floor, this.share * plateauFactor);
+  }
+
   private async save(): Promise<void> {
     const { model, folder, tokenizer } = this.options;
-    const { optimizer, step, seconds, bestLoss, validationLoss } = this;
+    const { optimizer, step, seconds, bestLoss, validationLoss, plateau, share } = this;
     if (this.saved === step && this.validated !== step) return;
     await folder.flush();
     const { tensors: _, ...counts } = optimizer.state();
@@ -403,6 +422,7 @@ export class Trainer {
         optimizer: counts,
         bestLoss,
         validationLoss,
+        ...(plateau && { plateau: { ...plateau.state(), share } }),
         config: await folder.config(),
       },
     );
@@ -418,8 +438,4 @@ function addGradients(model: TrainableModel, batch: Batch, count: number): Tenso
   const loss = crossEntropy(model.forward(ids).logits, labels, { reduction: 'sum' }).mul(1 / Math.max(1, count));
   loss.backward();
   return loss.detach();
-}
-
-function isMatrix(t: Tensor): boolean {
-  return t.shape.filter((d) => d > 1).length > 1;
 }

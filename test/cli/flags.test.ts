@@ -43,7 +43,7 @@ describe('flags', function () {
       const frozen = [
         ...['--model kda', '--hidden-size 8', '--layers 1', '--heads 1', '--length 8', '--tokens bytes'],
         ...['--task-options pairs=2', '--batch 1', '--accumulate 2', '--warmup 1', '--dtype bfloat16'],
-        ...['--seed 1', '--out x'],
+        ...['--seed 1', '--out x', '--optimizer lion', '--schedule linear'],
       ];
       const cases: [string, readonly string[]][] = [
         ['--resume x', frozen],

@@ -231,7 +231,7 @@ describe('the state of a trainer', () => {
       await losses(run);
       const path = join(run.folder.checkpointPath(2), 'trainer.json');
       const good = JSON.parse(readFileSync(path, 'utf8')) as Record<string, object>;
-      expect(Object.keys(good.optimizer)).to.eql(['steps', 'lr', 'parameterSteps']);
+      expect(Object.keys(good.optimizer)).to.eql(['steps', 'lr', 'groupLrs', 'parameterSteps']);
       const { trainer } = await startRun(tinyConfig({ steps: 2 }), join(dir, 'other'));
       const wrong: [object, RegExp][] = [
         [{ step: 1.5 }, /step/],
