@@ -60,7 +60,7 @@ function joinRooms() {
     .map((room) => `exports.${room} = require('./${room === 'index' ? 'index.js' : room}');`)
     .join('\n');
   buildSync({
-    stdin: { contents, resolveDir: dist, sourcefile: 'index.js' },
+    stdin: { contents, resolveDir: dist, sourcefile: 'index.mjs' },
     outfile: join(folder, 'index.js'),
     bundle: true,
     platform: 'node',
