@@ -42,7 +42,7 @@ export class RecallNetwork extends Module implements RecurrentModel {
     this.k_proj = linear(width);
     this.v_proj = linear(width);
     this.b_proj = new Linear(width, 1, where);
-    this.norm = new RMSNorm(width, 1e-6, where);
+    this.norm = new RMSNorm(width, { eps: 1e-6, ...where });
     this.head = linear(vocabSize);
   }
 

@@ -11,8 +11,10 @@ import {
 } from '../backends';
 import { type Device, FastWeightsError, HostRandom, scope } from '../core';
 import { checksFromEnvironment, setChecks, tensor } from '../ops';
-import { deltaRule } from '../rules';
+import { modelFamilies } from '../models';
+import { deltaRule, ruleNames } from '../rules';
 import { formatBytes } from '../viz';
+import { addImportOption } from './imports';
 import { type CardReport, examineCard, renderCard } from './doctorCard';
 import {
   architecture,
@@ -59,6 +61,9 @@ interface DoctorReport {
   settings: Setting[];
   loading: (LoadAttempt & { remedy?: string })[];
   environment: Problem[];
+  /** Names in the registry, those of imported modules last. */
+  models: string[];
+  rules: string[];
 }
 
 /** What the variables do that the library reads, and those of others that change it. */
@@ -114,8 +119,8 @@ const REMEDIES: Record<LoadAttempt['step'], string> = {
 };
 
 export function doctorCommand(): Command {
-  return new Command('doctor')
-    .description('Shows the devices, why one is missing, and whether each computes right.')
+  return addImportOption(new Command('doctor'))
+    .description('Shows the devices, why one is missing, and whether each computes right; and the models there are.')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -172,6 +177,8 @@ function examine(): DoctorReport {
     ),
     loading: loadAttempts().map((attempt) => (attempt.ok ? attempt : { ...attempt, remedy: remedyOf(attempt) })),
     environment,
+    models: modelFamilies.map(({ name }) => name),
+    rules: ruleNames(),
   };
 }
 
@@ -232,6 +239,9 @@ function render(report: DoctorReport): string {
       `  ${mark(ok)} ${step}${reason ? `: ${reason}` : ''}`,
       ...(remedy ? [`      ${remedy}`] : []),
     ]),
+    '',
+    `models       ${report.models.join(', ')}`,
+    `rules        ${report.rules.join(', ')}`,
   ];
   return lines.join('\n');
 }

@@ -3,7 +3,6 @@ import { join } from '../platform';
 import { Command, Option } from 'commander';
 import { describeCharacter, FastWeightsError } from '../core';
 import { isJsonObject, loadTokenizer } from '../io';
-import { AutoModelForCausalLM } from '../models';
 import { formatNumber, table } from '../viz';
 import { type Dataset, openTextDataset, type TextDataset, type TextEncoding } from '../data';
 import {
@@ -17,6 +16,7 @@ import {
   withRemedy,
 } from '../train';
 import { type Acts, checkFlags } from './flags';
+import { addImportOption, type ImportOptions, loadModel } from './imports';
 import { withInterrupt } from './interrupt';
 import { sequenceProgress, textProgress } from './progress';
 import {
@@ -28,7 +28,7 @@ import {
   wholeNumber,
 } from './options';
 
-interface EvaluateOptions extends DeviceOptions {
+interface EvaluateOptions extends DeviceOptions, ImportOptions {
   checkpoint: string;
   text?: string;
   encoding?: TextEncoding;
@@ -48,6 +48,7 @@ const ACTS: Acts<EvaluateOptions, Case> = {
   json: ALL,
   device: ALL,
   threads: ALL,
+  import: ALL,
 };
 
 export function evaluateCommand(): Command {
@@ -66,7 +67,7 @@ export function evaluateCommand(): Command {
     .addOption(new Option('--length <n>', 'tokens per window of that text').argParser(wholeNumber(1)).default(256))
     .addOption(new Option('--batch <n>', 'sequences at a time').argParser(wholeNumber(1)).default(8))
     .option('--json', 'print JSON');
-  return addDeviceOptions(addEncodingOption(command))
+  return addDeviceOptions(addImportOption(addEncodingOption(command)))
     .addHelpText(
       'after',
       '\nExamples:\n  fast-weights evaluate --checkpoint runs/deltanet\n  fast-weights evaluate --checkpoint model --text other.txt',
@@ -83,7 +84,7 @@ async function run(options: EvaluateOptions, command: Command): Promise<void> {
   const dir = await resolveCheckpoint(options.checkpoint);
   const result = await withInterrupt(async (signal) => {
     const data = await openFor(dir, options, signal);
-    const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
+    const model = await loadModel(dir, { device });
     const shown = sequenceProgress('sequences');
     try {
       const measured = await evaluate(model, data, { batchSize: options.batch, signal, onProgress: shown.take });

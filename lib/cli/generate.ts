@@ -2,17 +2,17 @@
 import { Command, Option } from 'commander';
 import { FastWeightsError } from '../core';
 import { loadTokenizer, StreamDecoder, type Tokenizer } from '../io';
-import { AutoModelForCausalLM } from '../models';
 import { formatCount, formatDuration } from '../viz';
 import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags } from './flags';
+import { addImportOption, type ImportOptions, loadModel } from './imports';
 import { isAborted, withInterrupt } from './interrupt';
 import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, somePath, wholeNumber } from './options';
 
 /** For models that do not say how to draw. */
 const TEMPERATURE = 0.8;
 
-interface GenerateOptions extends DeviceOptions {
+interface GenerateOptions extends DeviceOptions, ImportOptions {
   checkpoint: string;
   prompt?: string;
   maxTokens: number;
@@ -34,6 +34,7 @@ const ACTS: Acts<GenerateOptions, Case> = {
   seed: ['drawn'],
   device: ALL,
   threads: ALL,
+  import: ALL,
 };
 
 export function generateCommand(): Command {
@@ -59,7 +60,7 @@ export function generateCommand(): Command {
       new Option('--top-p <p>', 'only the most probable tokens that add up to p').argParser(decimal(0, 1, true)),
     )
     .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()));
-  return addDeviceOptions(command)
+  return addDeviceOptions(addImportOption(command))
     .addHelpText(
       'after',
       '\nExamples:\n  fast-weights generate --checkpoint runs/deltanet --prompt "ROMEO:"\n  fast-weights generate --checkpoint model --temperature 0 | head',
@@ -82,7 +83,7 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
       argument: 'prompt',
     });
   }
-  const model = await AutoModelForCausalLM.fromPretrained(dir, { device });
+  const model = await loadModel(dir, { device });
   const { maxTokens, temperature = model.sampling.temperature ?? TEMPERATURE, topK, topP } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
   const decoder = new StreamDecoder(tokenizer, { prompt, skipSpecialTokens: true });

@@ -7,6 +7,7 @@ import { doctorCommand } from './doctor';
 import { evaluateCommand } from './evaluate';
 import { UsageError } from './flags';
 import { generateCommand } from './generate';
+import { loadImports, requestedImports } from './imports';
 import { endBy, mindingMessages, mindingResults, Stopped } from './interrupt';
 import { trainCommand } from './train';
 import { packageVersion } from '../platform';
@@ -43,8 +44,11 @@ function explain(error: unknown, debug: boolean): number {
 async function main(): Promise<void> {
   mindingResults(process.stdout);
   mindingMessages(process.stderr);
-  const root = program();
+  let root = program();
   try {
+    await loadImports(await requestedImports(root, process.argv.slice(2)));
+    // Of the models that there are now.
+    root = program();
     await root.parseAsync();
   } catch (error) {
     if (error instanceof Stopped) {

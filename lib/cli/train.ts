@@ -4,7 +4,7 @@ import { Command, Option } from 'commander';
 import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { type Device, FastWeightsError } from '../core';
 import { readJson, writeFileAtomic } from '../io';
-import { modelFamilies, type ModelName } from '../models';
+import { findModel, modelFamilies, type ModelName } from '../models';
 import { renderReport, type ReportRun } from '../viz';
 import { type TaskName, tasks, type TextEncoding, type TextProgress } from '../data';
 import {
@@ -25,8 +25,10 @@ import {
   type TaskData,
   type TextData,
   type TrainingConfig,
+  withKnownModel,
 } from '../train';
 import { type Acts, checkFlags, UsageError } from './flags';
+import { addImportOption, type ImportOptions, importsOf } from './imports';
 import { isAborted, withInterrupt } from './interrupt';
 import {
   addDeviceOptions,
@@ -44,7 +46,7 @@ import {
 import { textProgress } from './progress';
 import { resumeNotes, trainRun, type Watch } from './trainRun';
 
-export interface TrainCommandOptions extends DeviceOptions {
+export interface TrainCommandOptions extends DeviceOptions, ImportOptions {
   text?: string;
   tokens?: 'bytes' | 'characters';
   tokenizer?: string;
@@ -117,6 +119,7 @@ const ACTS: Acts<TrainCommandOptions, Source> = {
   device: SOURCES,
   threads: SOURCES,
   json: SOURCES,
+  import: SOURCES,
 };
 
 const WITH: Record<Source, string> = {
@@ -128,7 +131,10 @@ const WITH: Record<Source, string> = {
 
 const DEFAULT_MODEL = 'deltanet';
 
-const MODELS: readonly string[] = modelFamilies.map(({ name }) => name);
+/** The names of the models that there are now. */
+function modelList(): string {
+  return modelFamilies.map(({ name }) => name).join(', ');
+}
 
 /** Of a text run whose length is not given: all of it, the final validation included, stays below ten minutes. */
 const TEXT_MINUTES = 9;
@@ -158,7 +164,7 @@ export function trainCommand(): Command {
     )
     .option(
       '--model <name>',
-      `${MODELS.join(', ')}; several, separated by commas, are compared (default: ${DEFAULT_MODEL})`,
+      `${modelList()}, or the model_type of one; several, separated by commas, are compared (default: ${DEFAULT_MODEL})`,
     )
     .addOption(number('--hidden-size <n>', 'width (default: 256 for text, 128 for tasks; 64 on js)', wholeNumber(1)))
     .addOption(number('--layers <n>', 'blocks (default: 4 for text, 2 for tasks and on js)', wholeNumber(1)))
@@ -226,7 +232,7 @@ export function trainCommand(): Command {
     )
     .option('--config <file>', 'repeat a run from its config.json; other options go before what it says', somePath)
     .option('--json', 'print the result as JSON');
-  return addDeviceOptions(addEncodingOption(command))
+  return addDeviceOptions(addImportOption(addEncodingOption(command)))
     .addHelpText(
       'after',
       `
@@ -236,6 +242,7 @@ Examples:
   fast-weights train --text book.txt
   fast-weights train --text book.txt --model deltanet,linear-transformer --minutes 3
   fast-weights train --text book.txt --device cuda --dtype bfloat16
+  fast-weights train --text book.txt --import ./my-model.mjs --model my-model
   fast-weights train --task associativeRecall --task-options pairs=16,replaced=8 --steps 500
   fast-weights train --resume runs/deltanet-book`,
     )
@@ -269,10 +276,14 @@ async function reading(open: (onText: (progress: TextProgress) => void) => Promi
 async function resume(dir: string, options: TrainCommandOptions, watch: Watch): Promise<void> {
   const { signal } = watch;
   const folder = await RunFolder.open(dir);
-  const before = checkRunConfig(await folder.config(), `${dir}/config.json`);
+  const path = `${dir}/config.json`;
+  const before = withKnownModel(path, checkRunConfig(await folder.config(), path));
   const device = chooseDevice(options, before.device);
   const text = options.text === undefined ? undefined : resolve(options.text);
-  const opened = await reading((onText) => resumeRun(dir, givenTraining(options), { device, text, signal, onText }));
+  const imports = importsOf(options);
+  const opened = await reading((onText) =>
+    resumeRun(dir, givenTraining(options), { device, text, imports, signal, onText }),
+  );
   console.error(`${dir}: going on at step ${opened.trainer.step} on ${describeDevice(device)}`);
   for (const note of await resumeNotes(opened, before.training)) console.error(note);
   notePrecision(opened.config);
@@ -351,12 +362,14 @@ async function newConfigs(options: TrainCommandOptions): Promise<RunConfig[]> {
   const training = trainingOf(options);
   const { dtype = 'float32' } = options;
   checkHeads(options, names);
-  return names.map((name) => ({ model: modelOf(name, options, device), data, training, device, dtype }));
+  const common = { data, training, device, dtype, ...defined({ imports: importsOf(options) }) };
+  return names.map((name) => ({ model: modelOf(name, options, device), ...common }));
 }
 
 /** The configurations of a file, with what the options say instead. */
 async function repeatedConfigs(path: string, options: TrainCommandOptions, command: Command): Promise<RunConfig[]> {
-  const base = checkRunConfig(await readJson(path), path, givenTraining(options));
+  const read = checkRunConfig(await readJson(path), path, givenTraining(options));
+  const base = options.model === undefined ? withKnownModel(path, read) : read;
   const { data, dtype = 'float32' } = base;
   const kind = 'task' in data ? 'task' : 'text';
   const phrases = { text: 'for a --config of a text', task: 'for a --config of a task' };
@@ -376,24 +389,27 @@ async function repeatedConfigs(path: string, options: TrainCommandOptions, comma
     data: changed,
     device,
     dtype: options.dtype ?? dtype,
+    ...defined({ imports: importsOf(options) }),
   }));
 }
 
 function checkHeads({ heads }: TrainCommandOptions, names: readonly ModelName[]): void {
+  if (heads === undefined || names.some((name) => findModel(name)!.heads)) return;
   const headed = modelFamilies.filter((family) => family.heads).map(({ name }) => name);
-  if (heads === undefined || names.some((name) => headed.includes(name))) return;
   throw new UsageError(`--heads cannot be given with --model ${names.join(',')}, only with ${headed.join(', ')}`);
 }
 
+/** The families of a list, each under its name in the registry. */
 function modelNames(list: string): ModelName[] {
-  const names = list.split(',').map((name) => name.trim());
-  names.forEach((name, i) => {
-    if (!MODELS.includes(name)) {
-      throw new UsageError(`--model: unknown model '${name}'; there are ${MODELS.join(', ')}`);
-    }
-    if (names.indexOf(name) < i) throw new UsageError(`--model: ${name} is named twice`);
+  const families = list.split(',').map((word) => {
+    const family = findModel(word.trim());
+    if (family) return family;
+    const own = 'one of your own comes from a module that is given with --import';
+    throw new UsageError(`--model: unknown model '${word.trim()}'; there are ${modelList()}; ${own}`);
   });
-  return names as ModelName[];
+  const twice = families.find((family, i) => families.indexOf(family) < i);
+  if (twice) throw new UsageError(`--model: ${twice.name} is named twice`);
+  return families.map(({ name }) => name as ModelName);
 }
 
 function taskOf(options: TrainCommandOptions, task: TaskName): TaskData {

@@ -36,7 +36,8 @@ export async function trainRun(run: Run, { signal, say }: Watch): Promise<Outcom
     if (!isAborted(error)) throw error;
     await writeReport(run, []);
     const { step } = run.trainer;
-    const message = `stopped after step ${step}; the run is saved: go on with --resume ${run.folder.dir}`;
+    const imports = (run.config.imports ?? []).map((path) => `--import ${path} `).join('');
+    const message = `stopped after step ${step}; the run is saved: go on with ${imports}--resume ${run.folder.dir}`;
     throw new FastWeightsError('ABORTED', message, { cause: error });
   }
   say('stopping');

@@ -73,6 +73,7 @@ export interface Operators {
   silu: Unary;
   relu: Unary;
   softplus: Unary;
+  elu1: Unary;
   gelu(x: Tensor, approximate?: 'none' | 'tanh'): Tensor;
   log1p: Unary;
   expm1: Unary;
@@ -82,7 +83,7 @@ export interface Operators {
   round: Unary;
   trunc: Unary;
   sign: Unary;
-  clamp(x: Tensor, min: number, max: number): Tensor;
+  clamp(x: Tensor, min: number, max?: number): Tensor;
   matmul(a: Tensor, b: Tensor): Tensor;
   sum(x: Tensor, dim?: number | readonly number[], keepdim?: boolean): Tensor;
   mean(x: Tensor, dim?: number | readonly number[], keepdim?: boolean): Tensor;

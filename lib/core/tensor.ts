@@ -502,7 +502,12 @@ export class Tensor implements Extent {
     return operators().sign(this);
   }
 
-  clamp(min: number, max = Infinity): Tensor {
+  /** ELU + 1: x + 1 above 0, else e^x. */
+  elu1(): Tensor {
+    return operators().elu1(this);
+  }
+
+  clamp(min: number, max?: number): Tensor {
     return operators().clamp(this, min, max);
   }
 

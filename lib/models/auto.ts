@@ -1,4 +1,4 @@
-// From a configuration or a folder to the model it describes: model_type names the class.
+// From a configuration or a folder to the model it describes: model_type names the family.
 import { defaultDevice } from '../backends';
 import { warn } from '../platform';
 import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, withSeed } from '../core';
@@ -6,16 +6,7 @@ import { findFolder, readCheckpointFolder } from '../io';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './common/causalLM';
 import { type JsonObject, PublishedConfiguration, withFileKeys } from './common/configuration';
-import { DeltaNetForCausalLM } from './fla/deltaNet';
-import { DeltaNet2021ForCausalLM } from './idsia/deltaNet2021';
-import { GatedDeltaNetForCausalLM } from './fla/gatedDeltaNet';
-import { GLAForCausalLM } from './fla/gatedLinearAttention';
 import { readGeneration } from './common/generation';
-import type { ConfigurationInput, ModelType } from './keys';
-import { KDAForCausalLM } from './fla/kimiDeltaAttention';
-import { LinearAttentionForCausalLM } from './fla/linearAttention';
-import { LlamaForCausalLM } from './baselines/llama';
-import { LstmForCausalLM } from './baselines/lstm';
 import {
   CONFIG,
   GENERATION,
@@ -25,21 +16,8 @@ import {
   readGenerationConfig,
   untiedName,
 } from './common/pretrained';
-import { RetNetForCausalLM } from './fla/retention';
-
-type ModelClass = new (config: PublishedConfiguration, options?: TensorOptions) => CausalLM;
-
-const CLASSES: Readonly<Record<ModelType, ModelClass>> = {
-  linear_attn: LinearAttentionForCausalLM,
-  retnet: RetNetForCausalLM,
-  gla: GLAForCausalLM,
-  delta_net: DeltaNetForCausalLM,
-  delta_net_2021: DeltaNet2021ForCausalLM,
-  gated_deltanet: GatedDeltaNetForCausalLM,
-  kda: KDAForCausalLM,
-  llama: LlamaForCausalLM,
-  lstm: LstmForCausalLM,
-};
+import { modelClass } from './common/registry';
+import type { ConfigurationInput } from './families';
 
 export interface PretrainedOptions {
   device?: TensorOptions['device'];
@@ -56,17 +34,9 @@ function fromConfig(config: ConfigurationInput, options: TensorOptions = {}): Ca
 
 function modelOf(config: ConfigurationInput | PublishedConfiguration, options: TensorOptions): CausalLM {
   const { model_type: type } = config instanceof PublishedConfiguration ? config.json : withFileKeys(config);
-  if (typeof type === 'string' && Object.hasOwn(CLASSES, type)) {
-    // The class refuses what is no configuration of its own.
-    return new CLASSES[type as ModelType](config as PublishedConfiguration, options);
-  }
-  const known = Object.keys(CLASSES).join(', ');
-  const message = `AutoModelForCausalLM: model_type ${JSON.stringify(type)} is not supported; known are ${known}`;
-  throw new FastWeightsError('UNSUPPORTED', message, {
-    argument: 'model_type',
-    expected: known,
-    found: JSON.stringify(type),
-  });
+  const Model = modelClass('AutoModelForCausalLM', type);
+  // The class refuses what is no configuration of its own.
+  return new Model(config as PublishedConfiguration, options);
 }
 
 async function fromPretrained(dir: string, options: PretrainedOptions = {}): Promise<CausalLM> {
@@ -116,9 +86,9 @@ function fromFile<T>(folder: string, name: string, make: (where: string) => T): 
   }
 }
 
-/** Makes models of any known class. */
+/** Makes models of any registered family. */
 export const AutoModelForCausalLM = {
-  /** A model with new weights from a configuration, whose `model_type` names the class. */
+  /** A model with new weights from a configuration, whose `model_type` names the family. */
   fromConfig,
   /** The model of a folder in the layout of the Python libraries, in one file or in shards. */
   fromPretrained,

@@ -3,19 +3,30 @@ export { AutoModelForCausalLM, type PretrainedOptions } from './auto';
 export { Attention, type AttentionShape, type KeyValueCache } from './common/attention';
 export { Block, type BlockParts, Backbone, Decoder, type Pointwise } from './common/block';
 export { CausalLM, type ForwardOptions, type ForwardResult } from './common/causalLM';
-export type { Configuration, JsonObject } from './common/configuration';
-export { createModel, modelFamilies, type CreateOptions, type ModelName, type ModelSizes } from './create';
+export { type Configuration, ConfigurationReader, type JsonObject } from './common/configuration';
+export { createModel, type CreateOptions } from './create';
+export * from './families';
 export { DeltaNet, DeltaNetForCausalLM, type DeltaNetConfiguration } from './fla/deltaNet';
 export { DeltaNet2021, DeltaNet2021ForCausalLM, type DeltaNet2021Configuration } from './idsia/deltaNet2021';
 export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInputs } from './common/fastWeightMixer';
-export type { FlaConfiguration } from './fla/skeleton';
+export { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla/skeleton';
+export { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './fla/keys';
 export { GatedDeltaNet, GatedDeltaNetForCausalLM, type GatedDeltaNetConfiguration } from './fla/gatedDeltaNet';
 export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './fla/gatedLinearAttention';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
-export type { ConfigurationInput, ConfigurationOf, KeysByType, ModelType } from './keys';
+export type { CommonKeys } from './common/keys';
 export { LlamaForCausalLM, type LlamaConfiguration } from './baselines/llama';
 export { LstmForCausalLM } from './baselines/lstm';
-export { Recurrent, type SequenceOptions, type SequenceResult } from './common/mixer';
+export { mergeHeads, Recurrent, type SequenceOptions, type SequenceResult, splitHeads } from './common/mixer';
+export {
+  findModel,
+  knownModels,
+  type FilledSizes,
+  type ModelClass,
+  type ModelDefinition,
+  type ModelSizes,
+  registerModel,
+} from './common/registry';
 export type { SaveOptions } from './common/pretrained';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';

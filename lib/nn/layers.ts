@@ -64,23 +64,36 @@ export class Embedding extends Module {
   }
 }
 
-function checkNorm(where: string, dim: number, eps: number): void {
-  checkInteger(where, 'dim', dim, 1);
-  checkNumber(where, 'eps', eps, 0);
+/** Place, dtype, and what is added under the root. */
+export interface NormOptions extends TensorOptions {
+  eps?: number;
 }
 
-/** x / sqrt(mean x^2 + eps) * weight. */
+const NORM: OptionNames<NormOptions> = { ...TENSOR_OPTIONS, eps: true };
+
+/** Options of a norm, of which the eps may also stand alone before the others, as in PyTorch's positional calls. */
+function normOptions<O extends NormOptions>(where: string, known: OptionNames<O>, options: O | number, others: O): O {
+  checkOptions(where, others, known);
+  if (typeof options !== 'object') return { ...others, eps: options };
+  checkOptions(where, options, known);
+  return { ...others, ...options };
+}
+
+function checkNorm(where: string, dim: number, eps: number): number {
+  checkInteger(where, 'dim', dim, 1);
+  return checkNumber(where, 'eps', eps, 0);
+}
+
+/** x / sqrt(mean x^2 + eps) * weight; eps is 1e-6 by default. */
 export class RMSNorm extends Module {
   weight: Tensor;
+  readonly eps: number;
 
-  constructor(
-    dim: number,
-    readonly eps = 1e-6,
-    options: TensorOptions = {},
-  ) {
+  constructor(dim: number, options: NormOptions | number = {}, others: NormOptions = {}) {
     super();
-    checkNorm('RMSNorm', dim, eps);
-    this.weight = parameter(ones([dim], options));
+    const { eps = 1e-6, ...where } = normOptions('RMSNorm', NORM, options, others);
+    this.eps = checkNorm('RMSNorm', dim, eps);
+    this.weight = parameter(ones([dim], where));
   }
 
   forward(x: Tensor): Tensor {
@@ -88,20 +101,31 @@ export class RMSNorm extends Module {
   }
 }
 
-/** RMS norm times an activated gate, norm(x) * act(z). */
+export interface GatedRMSNormOptions extends NormOptions {
+  /** 'silu' by default. */
+  activation?: 'silu' | 'sigmoid';
+}
+
+const GATED: OptionNames<GatedRMSNormOptions> = { ...NORM, activation: true };
+
+/** RMS norm times an activated gate, norm(x) * act(z); eps is 1e-5 by default. */
 export class GatedRMSNorm extends Module {
   weight: Tensor;
+  readonly eps: number;
+  readonly activation: 'silu' | 'sigmoid';
 
   constructor(
     dim: number,
-    readonly eps = 1e-5,
-    readonly activation: 'silu' | 'sigmoid' = 'silu',
-    options: TensorOptions = {},
+    options: GatedRMSNormOptions | number = {},
+    activated?: GatedRMSNormOptions['activation'],
+    others: GatedRMSNormOptions = {},
   ) {
     super();
-    checkNorm('GatedRMSNorm', dim, eps);
-    checkChoice('GatedRMSNorm', 'activation', activation, ['silu', 'sigmoid']);
-    this.weight = parameter(ones([dim], options));
+    const given = normOptions('GatedRMSNorm', GATED, options, others);
+    const { eps = 1e-5, activation = activated ?? 'silu', ...where } = given;
+    this.eps = checkNorm('GatedRMSNorm', dim, eps);
+    this.activation = checkChoice('GatedRMSNorm', 'activation', activation, ['silu', 'sigmoid']);
+    this.weight = parameter(ones([dim], where));
   }
 
   forward(x: Tensor, gate: Tensor): Tensor {
@@ -109,26 +133,29 @@ export class GatedRMSNorm extends Module {
   }
 }
 
-/** (x - mean) / sqrt(variance + eps) * weight + bias. */
+export interface LayerNormOptions extends NormOptions {
+  /** true by default. */
+  bias?: boolean;
+}
+
+const LAYER: OptionNames<LayerNormOptions> = { ...NORM, bias: 'flag' };
+
+/** (x - mean) / sqrt(variance + eps) * weight + bias; eps is 1e-5 by default. */
 export class LayerNorm extends Module {
   weight: Tensor;
   bias: Tensor | null;
+  readonly eps: number;
 
-  constructor(
-    dim: number,
-    readonly eps = 1e-5,
-    options: BiasOptions = {},
-  ) {
+  constructor(dim: number, options: LayerNormOptions | number = {}, others: LayerNormOptions = {}) {
     super();
-    checkOptions('LayerNorm', options, BIAS);
-    checkNorm('LayerNorm', dim, eps);
-    const { bias = true, ...where } = options;
+    const { eps = 1e-5, bias = true, ...where } = normOptions('LayerNorm', LAYER, options, others);
+    this.eps = checkNorm('LayerNorm', dim, eps);
     this.weight = parameter(full([dim], 1, where));
     this.bias = bias ? parameter(zeros([dim], where)) : null;
   }
 
   forward(x: Tensor): Tensor {
-    return layerNorm(x, this.weight, this.bias, this.eps);
+    return layerNorm(x, this.weight, this.bias, { eps: this.eps });
   }
 }
 

@@ -169,7 +169,7 @@ export function square(x: Tensor): Tensor {
  * Limits to [min, max], infinite ones allowed; the gradient is 0 outside. Where min > max every element becomes max. The
  * bounds of int32 are whole numbers, or -Infinity and Infinity.
  */
-export const clamp = scoped((x: Tensor, min: number, max: number): Tensor => {
+export const clamp = scoped((x: Tensor, min: number, max: number = Infinity): Tensor => {
   if (isWhole(x)) {
     if (min !== -Infinity) checkScalar('clamp', 'min', min, 'int32');
     if (max !== Infinity) checkScalar('clamp', 'max', max, 'int32');

@@ -90,7 +90,7 @@ const MAPS: Record<FeatureMapName, FeatureMap> = {
   },
   rebased: (x, { weight, bias, normEps = 1e-5 }) => {
     const d = x.shape[x.ndim - 1];
-    const u = layerNorm(x, weight ?? null, bias ?? null, normEps);
+    const u = layerNorm(x, weight ?? null, bias ?? null, { eps: normEps });
     return cat([affine(square(u), d ** -0.5, 0), affine(pairs(u), (2 / d) ** 0.5, 0)], -1);
   },
 };

@@ -52,6 +52,7 @@ installOperators({
   silu: elementwise.silu,
   relu: elementwise.relu,
   softplus: elementwise.softplus,
+  elu1: elementwise.elu1,
   gelu: elementwise.gelu,
   log1p: elementwise.log1p,
   expm1: elementwise.expm1,
@@ -110,8 +111,63 @@ export {
   type WithFinalState,
 } from './conv';
 export * from './create';
-export { where } from './compare';
-export { affine, elu1, gelu } from './elementwise';
+export {
+  eq,
+  ge,
+  gt,
+  isfinite,
+  isinf,
+  isnan,
+  le,
+  logicalAnd,
+  logicalNot,
+  logicalOr,
+  logicalXor,
+  lt,
+  maskedFill,
+  ne,
+  where,
+} from './compare';
+export {
+  abs,
+  add,
+  affine,
+  atan2,
+  ceil,
+  clamp,
+  cos,
+  div,
+  elu1,
+  erf,
+  exp,
+  expm1,
+  floor,
+  floorDivide,
+  gelu,
+  log,
+  log1p,
+  logSigmoid,
+  maximum,
+  minimum,
+  mul,
+  neg,
+  pow,
+  reciprocal,
+  relu,
+  remainder,
+  round,
+  rsqrt,
+  sigmoid,
+  sign,
+  silu,
+  sin,
+  softplus,
+  sqrt,
+  square,
+  sub,
+  tanh,
+  trunc,
+} from './elementwise';
 export { embedding } from './embedding';
 export {
   featureMap,
@@ -121,6 +177,7 @@ export {
   type FeatureMapName,
   type FeatureMapOptions,
 } from './features';
+export { repeatHeads } from './heads';
 export * from './kernel';
 export { crossEntropy, type CrossEntropyOptions } from './loss';
 export { lstm, type LstmLayer, type LstmState } from './lstm';
@@ -133,6 +190,7 @@ export {
   rmsNorm,
   rmsNormGated,
   type GatedNormOptions,
+  type NormOptions,
   type RmsNormOptions,
 } from './norm';
 export { dropout } from './random';

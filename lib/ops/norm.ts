@@ -94,10 +94,27 @@ function normalize(
   return y;
 }
 
+/** Options of `layerNorm`, `groupNorm` and `l2Norm`. */
+export interface NormOptions {
+  /** 1e-5 by default, of `l2Norm` 1e-6. */
+  eps?: number;
+}
+
+const NORM_OPTIONS: OptionNames<NormOptions> = { eps: true };
+
+/** A bare number is the eps, as in PyTorch's positional calls. */
+function epsOf(where: string, options: NormOptions | number, usual: number): number {
+  if (typeof options !== 'object') return options;
+  checkOptions(where, options, NORM_OPTIONS);
+  return options.eps ?? usual;
+}
+
 /** (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension (Ba et al. 2016). */
 export const layerNorm = takesBfloat16(
-  (x: Tensor, weight: Tensor | null = null, bias: Tensor | null = null, eps: number = 1e-5): Tensor =>
-    normalize('layerNorm', x, weight, bias, { kind: 'layer', eps, groups: 1 }),
+  (x: Tensor, weight: Tensor | null = null, bias: Tensor | null = null, options: NormOptions | number = {}): Tensor => {
+    const eps = epsOf('layerNorm', options, 1e-5);
+    return normalize('layerNorm', x, weight, bias, { kind: 'layer', eps, groups: 1 });
+  },
 );
 
 /** Options of `rmsNorm`. */
@@ -122,13 +139,20 @@ export const rmsNorm = takesBfloat16(
 );
 
 /** x / sqrt(sum x^2 + eps) over the last dimension. */
-export const l2Norm = takesBfloat16((x: Tensor, eps: number = 1e-6): Tensor =>
-  normalize('l2Norm', x, null, null, { kind: 'l2', eps, groups: 1 }),
+export const l2Norm = takesBfloat16((x: Tensor, options: NormOptions | number = {}): Tensor =>
+  normalize('l2Norm', x, null, null, { kind: 'l2', eps: epsOf('l2Norm', options, 1e-6), groups: 1 }),
 );
 
 /** Layer norm of each of `groups` equal parts of the last dimension; weight and bias run over all of it. */
 export const groupNorm = takesBfloat16(
-  (x: Tensor, groups: number, weight: Tensor | null = null, bias: Tensor | null = null, eps: number = 1e-5): Tensor => {
+  (
+    x: Tensor,
+    groups: number,
+    weight: Tensor | null = null,
+    bias: Tensor | null = null,
+    options: NormOptions | number = {},
+  ): Tensor => {
+    const eps = epsOf('groupNorm', options, 1e-5);
     checkFloat('groupNorm', 'x', x);
     return reshape(
       normalize('groupNorm', grouped('groupNorm', x, groups), weight, bias, { kind: 'layer', eps, groups }),

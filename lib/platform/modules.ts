@@ -2,6 +2,7 @@
 import { dirname, join, readFileSync, resolve, sep } from './files';
 
 const { createRequire } = process.getBuiltinModule('node:module');
+const { pathToFileURL } = process.getBuiltinModule('node:url');
 const { compileFunction } = process.getBuiltinModule('node:vm');
 
 const NAME = 'fast-weights';
@@ -12,6 +13,11 @@ const file = typeof __filename === 'string' ? __filename : resolve(process.argv[
 /** The exports of an addon or a package, which a folder other than the library's may know. */
 export function loadModule(name: string, folder?: string): unknown {
   return createRequire(folder === undefined ? file : join(folder, 'package.json'))(name);
+}
+
+/** Runs a file of the user's as a module, ES or CommonJS. */
+export async function importFile(path: string): Promise<void> {
+  await import(pathToFileURL(path).href);
 }
 
 /** The file that `loadModule` would load, or undefined. */

@@ -7,9 +7,10 @@ import {
   checkOptions,
   describe,
   type Device,
+  FastWeightsError,
   type OptionNames,
 } from '../core';
-import { type CreateOptions, modelFamilies, type ModelName } from '../models';
+import { type CreateOptions, findModel, knownModels, type ModelName } from '../models';
 import { devices, MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { isJsonObject } from '../io';
 import { type OptionsOf, type TaskName, tasks, TEXT_ENCODINGS, type TextEncoding } from '../data';
@@ -109,9 +110,18 @@ export interface RunConfig {
   device: Device;
   /** float32 by default. */
   dtype?: RunDtype;
+  /** The modules that registered what the run uses: a note for whoever goes on with it. Nothing loads them from here. */
+  imports?: readonly string[];
 }
 
-const RUN: OptionNames<RunConfig> = { model: true, data: true, training: true, device: true, dtype: true };
+const RUN: OptionNames<RunConfig> = {
+  model: true,
+  data: true,
+  training: true,
+  device: true,
+  dtype: true,
+  imports: true,
+};
 const TEXT: OptionNames<TextData> = {
   text: true,
   tokens: true,
@@ -217,13 +227,38 @@ export function checkRunConfig(value: unknown, where: string, replaced: Partial<
   if (typeof model.name !== 'string') {
     throw argumentError('FORMAT', where, 'model.name', 'a string', describe(model.name));
   }
-  return { model: model as unknown as ModelConfig, data: checkData(data, where), training, device, dtype };
+  const imports = checkImports(where, config.imports ?? []);
+  return {
+    model: model as unknown as ModelConfig,
+    data: checkData(data, where),
+    training,
+    device,
+    dtype,
+    ...(imports.length > 0 && { imports }),
+  };
 }
 
-/** Requires the model of a run to be one that `createModel` makes; a report shows others, too. */
-export function checkModelName(where: string, name: string): ModelName {
-  const names = modelFamilies.map((family) => family.name);
-  return checkChoice(where, 'model.name', name, names);
+function checkImports(where: string, imports: unknown): readonly string[] {
+  if (Array.isArray(imports) && imports.every((path) => typeof path === 'string')) return imports;
+  throw argumentError('FORMAT', where, 'imports', 'a list of paths', describe(imports));
+}
+
+/** A run's configuration with its model under the name of the registry, which must know it; a report shows others, too. */
+export function withKnownModel(where: string, config: RunConfig): RunConfig {
+  const { model, imports } = config;
+  const family = findModel(model.name);
+  if (family) return { ...config, model: { ...model, name: family.name } as ModelConfig };
+  const [expected, found] = [knownModels(), describe(model.name)];
+  const { message } = argumentError('INVALID_ARGUMENT', where, 'model.name', expected, found);
+  const details = { argument: 'model.name', expected, found };
+  throw new FastWeightsError('INVALID_ARGUMENT', message + importHint(imports), details);
+}
+
+/** What to do about a model that is not registered, as far as its run remembers. */
+export function importHint(imports: readonly string[] = []): string {
+  if (imports.length === 0) return '';
+  const flags = imports.map((path) => `--import ${JSON.stringify(path)}`).join(' ');
+  return `; the run was made with ${flags}: a folder chooses no code, so give it again`;
 }
 
 function checkData(data: Record<string, unknown>, where: string): TextData | TaskData {

@@ -3,6 +3,7 @@ export { readTrainerState, type TrainerState } from './checkpoint';
 export {
   checkRunConfig,
   fillTraining,
+  importHint,
   type ModelConfig,
   RUN_DTYPES,
   type RunConfig,
@@ -10,6 +11,7 @@ export {
   type TaskData,
   type TextData,
   type TrainingConfig,
+  withKnownModel,
 } from './config';
 export { openData, type OpenDataOptions, type RunData, withRemedy } from './data';
 export { evaluate, type Evaluation, type TrainableModel } from './evaluate';

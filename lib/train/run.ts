@@ -1,7 +1,7 @@
 // A run from its configuration: model, data and folder, new or resumed.
 import { argumentError, checkOptions, type Device, type OptionNames, withSeed } from '../core';
 import { AutoModelForCausalLM, createModel, type ModelName } from '../models';
-import { checkModelName, checkRunConfig, type ModelConfigOf, type RunConfig, type TrainingConfig } from './config';
+import { checkRunConfig, type ModelConfigOf, type RunConfig, type TrainingConfig, withKnownModel } from './config';
 import { loadTokenizer } from '../io';
 import { readTrainerState, type TrainerState } from './checkpoint';
 import { type OpenDataOptions, prepareData, type RunData, withRemedy } from './data';
@@ -42,8 +42,7 @@ const TEXT_RUN: OptionNames<TextRunOptions> = { memoryLimit: true, signal: true,
  */
 export async function startRun(given: RunConfig, dir: string, options: TextRunOptions = {}): Promise<Run> {
   checkOptions('startRun', options, TEXT_RUN);
-  const asked = checkRunConfig(given, 'startRun');
-  checkModelName('startRun', asked.model.name);
+  const asked = withKnownModel('startRun', checkRunConfig(given, 'startRun'));
   const folder = await RunFolder.create(dir, asked);
   try {
     const { seed } = asked.training;
@@ -65,8 +64,7 @@ export async function startRun(given: RunConfig, dir: string, options: TextRunOp
 
 /** Requires a run to be one that could begin now, as far as that can be told without its data. */
 export async function checkStart(given: RunConfig, dir: string): Promise<void> {
-  const config = checkRunConfig(given, 'startRun');
-  checkModelName('startRun', config.model.name);
+  const config = withKnownModel('startRun', checkRunConfig(given, 'startRun'));
   await RunFolder.checkFree(dir);
   makeModel(config, 1).dispose();
 }
@@ -81,9 +79,11 @@ export interface ResumeOptions extends TextRunOptions {
   device?: Device;
   /** Where the run's text is now, if it was moved. */
   text?: string;
+  /** The modules that registered the run's model now; those that the run remembers by default. */
+  imports?: readonly string[];
 }
 
-const RESUME: OptionNames<ResumeOptions> = { ...TEXT_RUN, device: true, text: true };
+const RESUME: OptionNames<ResumeOptions> = { ...TEXT_RUN, device: true, text: true, imports: true };
 
 const MOVED = 'if it was moved, say where it is now: --resume <dir> --text <file> (option text of resumeRun)';
 
@@ -110,11 +110,12 @@ export async function resumeRun(
 
 async function reopen(folder: RunFolder, training: Partial<TrainingConfig>, options: ResumeOptions): Promise<Run> {
   const found = await folder.config();
-  const before = checkRunConfig(found, `${folder.dir}/config.json`, training);
+  const path = `${folder.dir}/config.json`;
+  const before = withKnownModel(path, checkRunConfig(found, path, training));
   // Of which other settings may be refused by now, and given anew.
   const { steps = null, minutes = null } = (found as { training: Partial<TrainingConfig> }).training;
-  const { device = before.device, text, ...reading } = options;
-  const config = { ...before, device, data: moved(before.data, text) };
+  const { device = before.device, text, imports = before.imports, ...reading } = options;
+  const config = { ...before, device, data: moved(before.data, text), ...(imports && { imports }) };
   const checkpoint = (await folder.latest()).dir;
   const state = await readTrainerState(checkpoint);
   checkOptimizer(training, found);
@@ -128,8 +129,8 @@ async function reopen(folder: RunFolder, training: Partial<TrainingConfig>, opti
     data = await prepared.open(folder.tokens);
     const run = assemble(config, folder, model, data);
     await run.trainer.restore(checkpoint);
-    const changed = Object.keys(training).length > 0 || device !== before.device || config.data !== before.data;
-    if (changed) await folder.writeConfig(config);
+    const kept = device === before.device && config.data === before.data && imports === before.imports;
+    if (!kept || Object.keys(training).length > 0) await folder.writeConfig(config);
     return run;
   } catch (error) {
     data?.close?.();

@@ -21,6 +21,7 @@ export const [basename, dirname, join, parse, resolve] = Array.from({ length: 5 
 export const sep = '/';
 
 export const loadModule = missing('modules');
+export const importFile = missing('modules');
 export const findModule = (): undefined => undefined;
 export const packageFolder = (): undefined => undefined;
 export const packageVersion = (): string => 'in a page';

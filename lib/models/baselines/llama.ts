@@ -5,7 +5,25 @@ import { Attention, type AttentionShape, readFrequencies } from '../common/atten
 import { Block, type BlockParts, Decoder } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
+
+export interface LlamaKeys extends CommonKeys<'llama'> {
+  intermediateSize?: Count;
+  hiddenAct?: Name<'swish' | 'silu'>;
+  rmsNormEps?: Count;
+  numAttentionHeads?: Count;
+  numKeyValueHeads?: Count;
+  headDim?: Count;
+  attentionBias?: Flag;
+  mlpBias?: Flag;
+  ropeTheta?: Count;
+  partialRotaryFactor?: Count;
+  ropeParameters?: EitherSpelling<RopeKeys> | null;
+  ropeScaling?: EitherSpelling<RopeKeys> | null;
+  attentionDropout?: Count;
+  pretrainingTp?: Count;
+}
 
 export interface LlamaConfiguration extends Configuration {
   readonly intermediateSize: number;
@@ -15,9 +33,8 @@ export interface LlamaConfiguration extends Configuration {
 }
 
 function readConfiguration(input: object): LlamaConfiguration {
-  const reader = new ConfigurationReader(input, 'llama', KEYS.llama);
-  const names = { modelType: 'llama', architecture: 'LlamaForCausalLM' };
-  const common = reader.common(names, { vocabSize: 32000, hiddenSize: 4096, numHiddenLayers: 32 });
+  const reader = ConfigurationReader.of(input, llamaFamily);
+  const common = reader.common(llamaFamily, { vocabSize: 32000, hiddenSize: 4096, numHiddenLayers: 32 });
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);
   const { hiddenSize } = common;
   const numHeads = reader.size('num_attention_heads', 32);
@@ -52,9 +69,9 @@ class LlamaBlock extends Block {
   constructor(config: LlamaConfiguration, options: TensorOptions) {
     super();
     const { hiddenSize, intermediateSize, rmsNormEps, mlpBias, attention } = config;
-    this.input_layernorm = new RMSNorm(hiddenSize, rmsNormEps, options);
+    this.input_layernorm = new RMSNorm(hiddenSize, { eps: rmsNormEps, ...options });
     this.self_attn = new Attention(attention, options);
-    this.post_attention_layernorm = new RMSNorm(hiddenSize, rmsNormEps, options);
+    this.post_attention_layernorm = new RMSNorm(hiddenSize, { eps: rmsNormEps, ...options });
     this.mlp = new SwiGLU(hiddenSize, intermediateSize, { bias: mlpBias, ...options });
   }
 
@@ -78,7 +95,7 @@ class LlamaDecoder extends Decoder {
     const { vocabSize, hiddenSize, numHiddenLayers, rmsNormEps } = config;
     this.embed_tokens = new Embedding(vocabSize, hiddenSize, options);
     this.layers = Array.from({ length: numHiddenLayers }, () => new LlamaBlock(config, options));
-    this.norm = new RMSNorm(hiddenSize, rmsNormEps, options);
+    this.norm = new RMSNorm(hiddenSize, { eps: rmsNormEps, ...options });
   }
 
   get tokens(): Embedding {
@@ -87,8 +104,37 @@ class LlamaDecoder extends Decoder {
 }
 
 export class LlamaForCausalLM extends CausalLM<LlamaConfiguration> {
-  constructor(input: ConfigurationOf<'llama'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<LlamaKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new LlamaDecoder(config, options), options);
   }
 }
+
+export const llamaFamily: ModelDefinition<LlamaKeys, 'transformer'> = {
+  modelType: 'llama',
+  name: 'transformer',
+  architecture: 'LlamaForCausalLM',
+  description: 'softmax attention with rotary positions, in the layout of Llama',
+  keys: {
+    intermediateSize: true,
+    hiddenAct: true,
+    rmsNormEps: true,
+    numAttentionHeads: true,
+    numKeyValueHeads: true,
+    headDim: true,
+    attentionBias: 'flag',
+    mlpBias: 'flag',
+    ropeTheta: true,
+    partialRotaryFactor: true,
+    ropeParameters: true,
+    ropeScaling: true,
+    attentionDropout: true,
+    pretrainingTp: true,
+  },
+  configuration: ({ numHeads, feedForward }) => ({
+    numAttentionHeads: numHeads,
+    numKeyValueHeads: numHeads,
+    intermediateSize: feedForward,
+  }),
+  model: LlamaForCausalLM,
+};

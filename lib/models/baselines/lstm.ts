@@ -5,13 +5,15 @@ import { lstm, type LstmLayer, rand, type TensorOptions, zeros } from '../../ops
 import { Backbone } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { CommonKeys, EitherSpelling } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
 import { checkSequence, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 
+export type LstmKeys = CommonKeys<'lstm'>;
+
 function readConfiguration(input: object): Configuration {
-  const reader = new ConfigurationReader(input, 'lstm', KEYS.lstm);
-  const names = { modelType: 'lstm', architecture: 'LstmForCausalLM' };
-  return reader.common(names, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 2 });
+  const reader = ConfigurationReader.of(input, lstmFamily);
+  return reader.common(lstmFamily, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 2 });
 }
 
 /** Hidden and cell vectors of every layer [layers, B, D]. */
@@ -90,8 +92,17 @@ class LstmBackbone extends Backbone {
 }
 
 export class LstmForCausalLM extends CausalLM {
-  constructor(input: ConfigurationOf<'lstm'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<LstmKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new LstmBackbone(config, options), options);
   }
 }
+
+export const lstmFamily: ModelDefinition<LstmKeys, 'lstm'> = {
+  modelType: 'lstm',
+  name: 'lstm',
+  architecture: 'LstmForCausalLM',
+  description: 'layers of LSTM (Hochreiter and Schmidhuber 1997)',
+  keys: {},
+  model: LstmForCausalLM,
+};

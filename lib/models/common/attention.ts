@@ -4,7 +4,7 @@ import { FastWeightsError, type Tensor } from '../../core';
 import { Linear } from '../../nn';
 import { cat, rope, softmaxAttention, type TensorOptions, zeros } from '../../ops';
 import type { ConfigurationReader } from './configuration';
-import { ROPE_KEYS } from '../keys';
+import { ROPE_KEYS } from './keys';
 import {
   checkSequence,
   mergeHeads,

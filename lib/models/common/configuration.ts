@@ -10,6 +10,8 @@ import {
   type OptionNames,
 } from '../../core';
 import { isJsonObject, type Json } from '../../io';
+import { COMMON_KEYS } from './keys';
+import type { ModelDefinition } from './registry';
 
 export type JsonObject = { [key: string]: Json };
 
@@ -81,6 +83,11 @@ export function inEitherSpelling(names: Readonly<Record<string, unknown>>): Opti
   return { ...names, ...Object.fromEntries(Object.entries(names).map(([key, kind]) => [fileKey(key), kind])) };
 }
 
+/** All keys of a family's configuration. */
+export function keysOf({ keys }: ModelDefinition): OptionNames<object> {
+  return { ...COMMON_KEYS, ...keys };
+}
+
 /**
  * Reads values with their defaults. A value of null counts as missing: it means "derive it". Only published folders may
  * hold keys beside those of `known`.
@@ -101,6 +108,11 @@ export class ConfigurationReader {
       this.source = withFileKeys(input);
       checkOptions(where, input, inEitherSpelling(known as Readonly<Record<string, unknown>>));
     }
+  }
+
+  /** Reads the configuration of a family. */
+  static of(input: object, family: ModelDefinition): ConfigurationReader {
+    return new ConfigurationReader(input, family.modelType, keysOf(family));
   }
 
   private nested(value: JsonObject, where: string, known: object): ConfigurationReader {
@@ -201,12 +213,13 @@ export class ConfigurationReader {
 
   /** What every configuration has. */
   common(
-    names: { modelType: string; architecture: string },
+    { modelType, architecture, model }: ModelDefinition,
     defaults: { vocabSize: number; hiddenSize: number; numHiddenLayers: number },
   ): Configuration {
     const vocabSize = this.size('vocab_size', defaults.vocabSize, MAX_VOCABULARY);
     return {
-      ...names,
+      modelType,
+      architecture: architecture ?? model.name,
       vocabSize,
       hiddenSize: this.size('hidden_size', defaults.hiddenSize),
       numHiddenLayers: this.size('num_hidden_layers', defaults.numHiddenLayers, MAX_LAYERS),

@@ -51,14 +51,3 @@ export function splitHeads(x: Tensor, heads: number): Tensor {
 export function mergeHeads(x: Tensor): Tensor {
   return x.reshape([...x.shape.slice(0, -2), x.shape[x.ndim - 2] * x.shape[x.ndim - 1]]);
 }
-
-/** [..., heads, D] -> [..., heads * groups, D], each head `groups` times in a row. */
-export function repeatHeads(x: Tensor, groups: number): Tensor {
-  if (groups === 1) return x;
-  const lead = x.shape.slice(0, -2);
-  const [heads, D] = x.shape.slice(-2);
-  return x
-    .unsqueeze(-2)
-    .expand([...lead, heads, groups, D])
-    .reshape([...lead, heads * groups, D]);
-}

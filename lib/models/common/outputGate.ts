@@ -44,8 +44,8 @@ export abstract class GatedOutputMixer<C extends OutputGateConfiguration> extend
     this.k_proj = new Linear(hiddenSize, numKvHeads * keyDim, bare);
     this.v_proj = new Linear(hiddenSize, numKvHeads * valueDim, bare);
     this.g_proj = useOutputGate ? new Linear(hiddenSize, numHeads * valueDim, bare) : null;
-    this.g_norm_swish_gate = fusedGate ? new GatedRMSNorm(valueDim, normEps, 'silu', options) : null;
-    this.g_norm = fusedGate ? null : new RMSNorm(valueDim, normEps, options);
+    this.g_norm_swish_gate = fusedGate ? new GatedRMSNorm(valueDim, { eps: normEps, ...options }) : null;
+    this.g_norm = fusedGate ? null : new RMSNorm(valueDim, { eps: normEps, ...options });
     this.o_proj = new Linear(numHeads * valueDim, hiddenSize, bare);
   }
 

@@ -5,11 +5,22 @@ import { type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { EitherSpelling, Flag, Name } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
+import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './keys';
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
-import { ACTIVATIONS } from '../common/featureMaps';
+import { POINTWISE_MAPS } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, type HeadSizes, readFla, readHeads } from './skeleton';
 import { mergeHeads, splitHeads } from '../common/mixer';
+
+export interface DeltaNetKeys extends FlaKeys<'delta_net'>, HeadKeys, ConvolutionKeys {
+  qkActivation?: Name<'silu' | 'relu' | 'elu' | 'identity'>;
+  qkNorm?: Name<'l2' | 'sum'>;
+  useBeta?: Flag;
+  useGate?: Flag;
+  useOutputNorm?: Flag;
+  allowNegEigval?: Flag;
+}
 
 export interface DeltaNetConfiguration extends FlaConfiguration, HeadSizes {
   readonly qkActivation: 'silu' | 'relu' | 'elu' | 'identity';
@@ -25,8 +36,8 @@ export interface DeltaNetConfiguration extends FlaConfiguration, HeadSizes {
 }
 
 function readConfiguration(input: object): DeltaNetConfiguration {
-  const reader = new ConfigurationReader(input, 'delta_net', KEYS.delta_net);
-  const base = readFla(reader, { modelType: 'delta_net', architecture: 'DeltaNetForCausalLM' });
+  const reader = ConfigurationReader.of(input, deltaNetFamily);
+  const base = readFla(reader, deltaNetFamily);
   const allowNegEigval = reader.flag('allow_neg_eigval', false);
   return {
     ...base,
@@ -73,8 +84,8 @@ export class DeltaNet extends FastWeightMixer {
     this.b_proj = useBeta ? linear(numHeads) : null;
     this.g_proj = useGate ? linear(values) : null;
     this.o_norm = useGate
-      ? new GatedRMSNorm(valueDim, normEps, 'silu', options)
-      : new RMSNorm(valueDim, normEps, options);
+      ? new GatedRMSNorm(valueDim, { eps: normEps, ...options })
+      : new RMSNorm(valueDim, { eps: normEps, ...options });
     this.o_proj = new Linear(values, hiddenSize, { bias: false, ...options });
   }
 
@@ -96,9 +107,9 @@ export class DeltaNet extends FastWeightMixer {
     ): Tensor => {
       if (!conv && activation === 'silu') return splitHeads(proj.forward(x, { activation }), numHeads);
       const projected = proj.forward(x);
-      if (!conv) return splitHeads(ACTIVATIONS[activation](projected), numHeads);
+      if (!conv) return splitHeads(POINTWISE_MAPS[activation](projected), numHeads);
       const convolved = past.convolve(name, conv, projected);
-      return splitHeads(conv.activation ? convolved : ACTIVATIONS[activation](convolved), numHeads);
+      return splitHeads(conv.activation ? convolved : POINTWISE_MAPS[activation](convolved), numHeads);
     };
     const beta = toFloat32(this.b_proj?.forward(x))?.sigmoid();
     return {
@@ -122,8 +133,34 @@ export class DeltaNet extends FastWeightMixer {
 }
 
 export class DeltaNetForCausalLM extends CausalLM<DeltaNetConfiguration> {
-  constructor(input: ConfigurationOf<'delta_net'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<DeltaNetKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new DeltaNet(config, options), options), options);
   }
 }
+
+export const deltaNetFamily: ModelDefinition<DeltaNetKeys, 'deltanet'> = {
+  modelType: 'delta_net',
+  name: 'deltanet',
+  architecture: 'DeltaNetForCausalLM',
+  description: 'DeltaNet: the delta rule with short convolutions and normalised keys (Yang et al. 2024)',
+  keys: {
+    ...FLA_KEYS,
+    ...HEAD_KEYS,
+    ...CONVOLUTION_KEYS,
+    qkActivation: true,
+    qkNorm: true,
+    useBeta: 'flag',
+    useGate: 'flag',
+    useOutputNorm: 'flag',
+    allowNegEigval: 'flag',
+  },
+  configuration: ({ numHeads, feedForward }) => ({
+    numHeads,
+    intermediateSize: feedForward,
+    expandK: 1,
+    expandV: 1,
+    convSize: 4,
+  }),
+  model: DeltaNetForCausalLM,
+};

@@ -1,12 +1,34 @@
 // What Gated DeltaNet and Kimi Delta Attention have in common: convolved q, k, v, strengths, and a learned decay.
-import type { Tensor } from '../../core';
+import type { OptionNames, Tensor } from '../../core';
 import { type GatedRMSNorm, Linear, type RMSNorm, ShortConvolution } from '../../nn';
 import { type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
 import type { ConfigurationReader } from '../common/configuration';
+import type { CommonKeys, Count, Flag } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
+import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { type FlaConfiguration, readFla } from './skeleton';
 import { splitHeads } from '../common/mixer';
+
+/** Gated DeltaNet and Kimi Delta Attention. */
+export interface GatedDeltaKeys<T extends string = string> extends FlaKeys<T>, ConvolutionKeys {
+  numHeads?: Count;
+  numVHeads?: Count;
+  headDim?: Count;
+  expandV?: Count;
+  allowNegEigval?: Flag;
+}
+
+export const GATED_DELTA_KEYS: OptionNames<Omit<GatedDeltaKeys, keyof CommonKeys>> = {
+  ...FLA_KEYS,
+  ...CONVOLUTION_KEYS,
+  numHeads: true,
+  numVHeads: true,
+  headDim: true,
+  expandV: true,
+  allowNegEigval: 'flag',
+};
 
 export interface GatedDeltaConfiguration extends FlaConfiguration {
   /** Heads of queries and keys. */
@@ -24,10 +46,10 @@ export interface GatedDeltaConfiguration extends FlaConfiguration {
 
 export function readGatedDelta(
   reader: ConfigurationReader,
-  names: { modelType: string; architecture: string },
+  family: ModelDefinition,
   defaults: { headDim: number; numHeads: number; expandV: number },
 ): GatedDeltaConfiguration {
-  const base = readFla(reader, names);
+  const base = readFla(reader, family);
   const numHeads = reader.size('num_heads', defaults.numHeads);
   const numValueHeads = reader.size('num_v_heads', numHeads);
   reader.divides(numValueHeads, 'num_heads', numHeads);

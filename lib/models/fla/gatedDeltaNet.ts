@@ -4,11 +4,22 @@ import { GatedRMSNorm, Linear, RMSNorm } from '../../nn';
 import { type TensorOptions, toFloat32 } from '../../ops';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { EitherSpelling, Flag } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
 import { FlaDecoder } from './skeleton';
-import { type GatedDeltaConfiguration, GatedDeltaMixer, readGatedDelta } from './gatedDelta';
+import {
+  GATED_DELTA_KEYS,
+  type GatedDeltaConfiguration,
+  type GatedDeltaKeys,
+  GatedDeltaMixer,
+  readGatedDelta,
+} from './gatedDelta';
 import { logUniform, timeStepBias } from '../common/initialize';
 import { mergeHeads, splitHeads } from '../common/mixer';
+
+export interface GatedDeltaNetKeys extends GatedDeltaKeys<'gated_deltanet'> {
+  useGate?: Flag;
+}
 
 export interface GatedDeltaNetConfiguration extends GatedDeltaConfiguration {
   /** Gates the output. */
@@ -16,10 +27,9 @@ export interface GatedDeltaNetConfiguration extends GatedDeltaConfiguration {
 }
 
 function readConfiguration(input: object): GatedDeltaNetConfiguration {
-  const reader = new ConfigurationReader(input, 'gated_deltanet', KEYS.gated_deltanet);
-  const names = { modelType: 'gated_deltanet', architecture: 'GatedDeltaNetForCausalLM' };
+  const reader = ConfigurationReader.of(input, gatedDeltaNetFamily);
   return {
-    ...readGatedDelta(reader, names, { headDim: 256, numHeads: 6, expandV: 2 }),
+    ...readGatedDelta(reader, gatedDeltaNetFamily, { headDim: 256, numHeads: 6, expandV: 2 }),
     useGate: reader.flag('use_gate', true),
   };
 }
@@ -40,8 +50,8 @@ export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
     this.dt_bias = timeStepBias(numValueHeads, options);
     this.g_proj = useGate ? new Linear(hiddenSize, numValueHeads * valueDim, bare) : null;
     this.o_norm = useGate
-      ? new GatedRMSNorm(valueDim, normEps, 'silu', options)
-      : new RMSNorm(valueDim, normEps, options);
+      ? new GatedRMSNorm(valueDim, { eps: normEps, ...options })
+      : new RMSNorm(valueDim, { eps: normEps, ...options });
   }
 
   /** -exp(A_log) softplus(a + dt_bias), [..., HV] */
@@ -61,8 +71,23 @@ export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
 }
 
 export class GatedDeltaNetForCausalLM extends CausalLM<GatedDeltaNetConfiguration> {
-  constructor(input: ConfigurationOf<'gated_deltanet'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<GatedDeltaNetKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new GatedDeltaNet(config, options), options), options);
   }
 }
+
+export const gatedDeltaNetFamily: ModelDefinition<GatedDeltaNetKeys, 'gated-deltanet'> = {
+  modelType: 'gated_deltanet',
+  name: 'gated-deltanet',
+  architecture: 'GatedDeltaNetForCausalLM',
+  description: 'Gated DeltaNet: the delta rule with a learned decay per head (Yang et al. 2024)',
+  keys: { ...GATED_DELTA_KEYS, useGate: 'flag' },
+  configuration: ({ numHeads, headDim, feedForward }) => ({
+    numHeads,
+    headDim,
+    intermediateSize: feedForward,
+    expandV: 1,
+  }),
+  model: GatedDeltaNetForCausalLM,
+};

@@ -1,16 +1,26 @@
 // GLA: linear attention with a learned decay per key channel (Yang et al. 2023; spec 2.13.4).
 import type { Tensor } from '../../core';
 import { Linear, ShortConvolution } from '../../nn';
-import { type TensorOptions, toFloat32 } from '../../ops';
+import { repeatHeads, type TensorOptions, toFloat32 } from '../../ops';
 import { gatedLinearAttention } from '../../rules';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { Count, EitherSpelling, Flag, Name } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
+import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './keys';
 import type { Past, RuleInputs } from '../common/fastWeightMixer';
-import { ACTIVATIONS } from '../common/featureMaps';
+import { POINTWISE_MAPS } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './skeleton';
-import { repeatHeads, splitHeads } from '../common/mixer';
+import { splitHeads } from '../common/mixer';
 import { GatedOutputMixer, type OutputGateConfiguration, readOutputGate } from '../common/outputGate';
+
+export interface GlaKeys extends FlaKeys<'gla'>, HeadKeys, ConvolutionKeys {
+  featureMap?: Name<'identity' | 'relu' | 'silu' | 'swish'>;
+  useOutputGate?: Flag;
+  useGk?: true | null;
+  useGv?: false | null;
+  clampMin?: Count;
+}
 
 export interface GlaConfiguration extends FlaConfiguration, OutputGateConfiguration {
   readonly featureMap: 'identity' | 'relu' | 'silu' | 'swish';
@@ -25,8 +35,8 @@ const GATE_RANK = 16;
 const GATE_NORMALIZER = 16;
 
 function readConfiguration(input: object): GlaConfiguration {
-  const reader = new ConfigurationReader(input, 'gla', KEYS.gla);
-  const base = readFla(reader, { modelType: 'gla', architecture: 'GLAForCausalLM' });
+  const reader = ConfigurationReader.of(input, glaFamily);
+  const base = readFla(reader, glaFamily);
   reader.supported('use_gk', true, [true]);
   reader.supported('use_gv', false, [false]);
   return {
@@ -66,8 +76,7 @@ export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
 
   protected inputs(x: Tensor, past: Past): RuleInputs {
     const { numHeads, numKvHeads, featureMap, clampMin } = this.config;
-    const groups = numHeads / numKvHeads;
-    const phi = ACTIVATIONS[featureMap];
+    const phi = POINTWISE_MAPS[featureMap];
     const part = (name: string, proj: Linear, conv: ShortConvolution | null, heads: number): Tensor => {
       const projected = proj.forward(x);
       return splitHeads(conv ? past.convolve(name, conv, projected) : projected, heads);
@@ -82,16 +91,40 @@ export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
     const bounded = clampMin === null ? gate : gate.maximum(clampMin);
     return {
       q: phi(q),
-      k: repeatHeads(phi(k), groups),
-      v: repeatHeads(v, groups),
-      gate: repeatHeads(splitHeads(bounded, numKvHeads), groups),
+      k: repeatHeads(phi(k), numHeads),
+      v: repeatHeads(v, numHeads),
+      gate: repeatHeads(splitHeads(bounded, numKvHeads), numHeads),
     };
   }
 }
 
 export class GLAForCausalLM extends CausalLM<GlaConfiguration> {
-  constructor(input: ConfigurationOf<'gla'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<GlaKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new GatedLinearAttention(config, options), options), options);
   }
 }
+
+export const glaFamily: ModelDefinition<GlaKeys, 'gla'> = {
+  modelType: 'gla',
+  name: 'gla',
+  architecture: 'GLAForCausalLM',
+  description: 'gated linear attention: a learned decay per key channel (Yang et al. 2023)',
+  keys: {
+    ...FLA_KEYS,
+    ...HEAD_KEYS,
+    ...CONVOLUTION_KEYS,
+    featureMap: true,
+    useOutputGate: 'flag',
+    useGk: 'flag',
+    useGv: 'flag',
+    clampMin: true,
+  },
+  configuration: ({ numHeads, feedForward }) => ({
+    numHeads,
+    intermediateSize: feedForward,
+    expandK: 0.5,
+    expandV: 1,
+  }),
+  model: GLAForCausalLM,
+};

@@ -5,11 +5,23 @@ import { GatedRMSNorm, Linear } from '../../nn';
 import { type TensorOptions, toFloat32 } from '../../ops';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { Count, EitherSpelling, Flag } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
 import { FlaDecoder } from './skeleton';
-import { type GatedDeltaConfiguration, GatedDeltaMixer, readGatedDelta } from './gatedDelta';
+import {
+  GATED_DELTA_KEYS,
+  type GatedDeltaConfiguration,
+  type GatedDeltaKeys,
+  GatedDeltaMixer,
+  readGatedDelta,
+} from './gatedDelta';
 import { logUniform, timeStepBias } from '../common/initialize';
 import { mergeHeads, splitHeads } from '../common/mixer';
+
+export interface KimiDeltaKeys extends GatedDeltaKeys<'kda'> {
+  lowerBound?: Count;
+  safeGate?: Flag;
+}
 
 export interface KimiDeltaConfiguration extends GatedDeltaConfiguration {
   /** With it the log decay lies between it and 0. */
@@ -17,10 +29,9 @@ export interface KimiDeltaConfiguration extends GatedDeltaConfiguration {
 }
 
 function readConfiguration(input: object): KimiDeltaConfiguration {
-  const reader = new ConfigurationReader(input, 'kda', KEYS.kda);
-  const names = { modelType: 'kda', architecture: 'KDAForCausalLM' };
+  const reader = ConfigurationReader.of(input, kdaFamily);
   return {
-    ...readGatedDelta(reader, names, { headDim: 128, numHeads: 16, expandV: 1 }),
+    ...readGatedDelta(reader, kdaFamily, { headDim: 128, numHeads: 16, expandV: 1 }),
     lowerBound: reader.optionalBound('lower_bound'),
   };
 }
@@ -41,7 +52,7 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
     if (lowerBound !== null) noGrad(() => this.A_log.fill_(0));
     this.dt_bias = timeStepBias(numValueHeads * keyDim, options);
     this.g_proj = [new Linear(hiddenSize, valueDim, bare), new Linear(valueDim, numValueHeads * valueDim, options)];
-    this.o_norm = new GatedRMSNorm(valueDim, normEps, 'sigmoid', options);
+    this.o_norm = new GatedRMSNorm(valueDim, { eps: normEps, activation: 'sigmoid', ...options });
   }
 
   /** -exp(A_log) softplus(f + dt_bias), or lowerBound sigmoid(exp(A_log) (f + dt_bias)); [..., HV, K] */
@@ -62,8 +73,23 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
 }
 
 export class KDAForCausalLM extends CausalLM<KimiDeltaConfiguration> {
-  constructor(input: ConfigurationOf<'kda'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<KimiDeltaKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new KimiDeltaAttention(config, options), options), options);
   }
 }
+
+export const kdaFamily: ModelDefinition<KimiDeltaKeys, 'kda'> = {
+  modelType: 'kda',
+  name: 'kda',
+  architecture: 'KDAForCausalLM',
+  description: 'Kimi Delta Attention: the delta rule with a learned decay per key channel (Kimi Team 2025)',
+  keys: { ...GATED_DELTA_KEYS, lowerBound: true, safeGate: 'flag' },
+  configuration: ({ numHeads, headDim, feedForward }) => ({
+    numHeads,
+    headDim,
+    intermediateSize: feedForward,
+    expandV: 1,
+  }),
+  model: KDAForCausalLM,
+};

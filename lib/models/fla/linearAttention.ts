@@ -1,15 +1,25 @@
 // Linear attention: the additive fast weight programmer as flash-linear-attention builds it (spec 2.2, 2.13.1).
 import type { Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
-import type { TensorOptions } from '../../ops';
+import { repeatHeads, type TensorOptions } from '../../ops';
 import { linearAttention } from '../../rules';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { EitherSpelling, Flag, Name } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
+import { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './keys';
 import { FastWeightMixer, type RuleInputs } from '../common/fastWeightMixer';
-import { FEATURE_MAPS, type FeatureMap, type FeatureMapName, makeFeatureMap } from '../common/featureMaps';
+import { FLA_FEATURE_MAPS, type FeatureMap, type FlaFeatureMap, makeFeatureMap } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './skeleton';
-import { mergeHeads, repeatHeads, splitHeads } from '../common/mixer';
+import { mergeHeads, splitHeads } from '../common/mixer';
+
+export interface LinearAttentionKeys extends FlaKeys<'linear_attn'>, HeadKeys {
+  featureMap?: Name<'elementwise_product' | 'hedgehog' | 't2r' | 'dpfp' | 'elu' | 'relu' | 'identity'>;
+  tieFeatureMapQk?: false | null;
+  normQ?: Flag;
+  normK?: Flag;
+  normFeatureMap?: Flag;
+}
 
 export interface LinearAttentionConfiguration extends FlaConfiguration {
   readonly numHeads: number;
@@ -17,7 +27,7 @@ export interface LinearAttentionConfiguration extends FlaConfiguration {
   /** Width of a head's keys before the feature map. */
   readonly keyDim: number;
   readonly valueDim: number;
-  readonly featureMap: FeatureMapName;
+  readonly featureMap: FlaFeatureMap;
   /** Divides mapped queries or keys by their sum. */
   readonly normQ: boolean;
   readonly normK: boolean;
@@ -26,13 +36,13 @@ export interface LinearAttentionConfiguration extends FlaConfiguration {
 }
 
 function readConfiguration(input: object): LinearAttentionConfiguration {
-  const reader = new ConfigurationReader(input, 'linear_attn', KEYS.linear_attn);
-  const base = readFla(reader, { modelType: 'linear_attn', architecture: 'LinearAttentionForCausalLM' });
+  const reader = ConfigurationReader.of(input, linearTransformerFamily);
+  const base = readFla(reader, linearTransformerFamily);
   reader.supported('tie_feature_map_qk', false, [false]);
   return {
     ...base,
     ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 1 }),
-    featureMap: reader.supported('feature_map', 'elementwise_product', FEATURE_MAPS),
+    featureMap: reader.supported('feature_map', 'elementwise_product', FLA_FEATURE_MAPS),
     normQ: reader.flag('norm_q', false),
     normK: reader.flag('norm_k', false),
     normFeatureMap: reader.flag('norm_feature_map', false),
@@ -70,7 +80,7 @@ export class LinearAttention extends FastWeightMixer {
     this.v_proj = new Linear(hiddenSize, numKvHeads * valueDim, bare);
     this.feature_map_q = queries;
     this.feature_map_k = map();
-    this.norm = new RMSNorm(valueDim, normEps, options);
+    this.norm = new RMSNorm(valueDim, { eps: normEps, ...options });
     this.o_proj = new Linear(numHeads * valueDim, hiddenSize, bare);
   }
 
@@ -80,14 +90,13 @@ export class LinearAttention extends FastWeightMixer {
 
   protected inputs(x: Tensor): RuleInputs {
     const { numHeads, numKvHeads, normQ, normK } = this.config;
-    const groups = numHeads / numKvHeads;
     const q = this.feature_map_q.forward(splitHeads(this.q_proj.forward(x), numHeads));
     const k = this.feature_map_k.forward(splitHeads(this.k_proj.forward(x), numKvHeads));
     const v = splitHeads(this.v_proj.forward(x), numKvHeads);
     return {
       q: normQ ? sumNorm(q) : q,
-      k: repeatHeads(normK ? sumNorm(k) : k, groups),
-      v: repeatHeads(v, groups),
+      k: repeatHeads(normK ? sumNorm(k) : k, numHeads),
+      v: repeatHeads(v, numHeads),
       normalize: this.normalizes,
     };
   }
@@ -98,8 +107,31 @@ export class LinearAttention extends FastWeightMixer {
 }
 
 export class LinearAttentionForCausalLM extends CausalLM<LinearAttentionConfiguration> {
-  constructor(input: ConfigurationOf<'linear_attn'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<LinearAttentionKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new LinearAttention(config, options), options), options);
   }
 }
+
+export const linearTransformerFamily: ModelDefinition<LinearAttentionKeys, 'linear-transformer'> = {
+  modelType: 'linear_attn',
+  name: 'linear-transformer',
+  architecture: 'LinearAttentionForCausalLM',
+  description: 'linear attention, elu + 1 features, divided by the sum of keys (Katharopoulos et al. 2020)',
+  keys: {
+    ...FLA_KEYS,
+    ...HEAD_KEYS,
+    featureMap: true,
+    tieFeatureMapQk: 'flag',
+    normQ: 'flag',
+    normK: 'flag',
+    normFeatureMap: 'flag',
+  },
+  configuration: ({ numHeads, feedForward }) => ({
+    numHeads,
+    intermediateSize: feedForward,
+    featureMap: 'elu',
+    normFeatureMap: true,
+  }),
+  model: LinearAttentionForCausalLM,
+};

@@ -1,23 +1,30 @@
 // RetNet: linear attention with a fixed decay per head and rotary positions (Sun et al. 2023; spec 2.13.2).
 import type { Tensor } from '../../core';
-import type { TensorOptions } from '../../ops';
+import { repeatHeads, type TensorOptions } from '../../ops';
 import { retention } from '../../rules';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { EitherSpelling, Flag, Name } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
+import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './keys';
 import type { Past, RuleInputs } from '../common/fastWeightMixer';
-import { ACTIVATIONS } from '../common/featureMaps';
+import { POINTWISE_MAPS } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './skeleton';
-import { repeatHeads, splitHeads } from '../common/mixer';
+import { splitHeads } from '../common/mixer';
 import { GatedOutputMixer, type OutputGateConfiguration, readOutputGate } from '../common/outputGate';
+
+export interface RetNetKeys extends FlaKeys<'retnet'>, HeadKeys, ConvolutionKeys {
+  featureMap?: Name<'identity' | 'relu' | 'silu' | 'swish'>;
+  useOutputGate?: Flag;
+}
 
 export interface RetNetConfiguration extends FlaConfiguration, OutputGateConfiguration {
   readonly featureMap: 'identity' | 'relu' | 'silu' | 'swish';
 }
 
 function readConfiguration(input: object): RetNetConfiguration {
-  const reader = new ConfigurationReader(input, 'retnet', KEYS.retnet);
-  const base = readFla(reader, { modelType: 'retnet', architecture: 'RetNetForCausalLM' }, 2);
+  const reader = ConfigurationReader.of(input, retNetFamily);
+  const base = readFla(reader, retNetFamily, 2);
   return {
     ...base,
     ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 2 }),
@@ -35,18 +42,27 @@ export class Retention extends GatedOutputMixer<RetNetConfiguration> {
 
   protected inputs(x: Tensor, past: Past): RuleInputs {
     const { numHeads, numKvHeads, featureMap } = this.config;
-    const groups = numHeads / numKvHeads;
-    const phi = ACTIVATIONS[featureMap];
+    const phi = POINTWISE_MAPS[featureMap];
     const q = past.rotate(phi(splitHeads(this.q_proj.forward(x), numHeads)));
     const k = past.rotate(phi(splitHeads(this.k_proj.forward(x), numKvHeads)));
     const v = splitHeads(this.v_proj.forward(x), numKvHeads);
-    return { q, k: repeatHeads(k, groups), v: repeatHeads(v, groups) };
+    return { q, k: repeatHeads(k, numHeads), v: repeatHeads(v, numHeads) };
   }
 }
 
 export class RetNetForCausalLM extends CausalLM<RetNetConfiguration> {
-  constructor(input: ConfigurationOf<'retnet'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<RetNetKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new FlaDecoder(config, () => new Retention(config, options), options), options);
   }
 }
+
+export const retNetFamily: ModelDefinition<RetNetKeys, 'retnet'> = {
+  modelType: 'retnet',
+  name: 'retnet',
+  architecture: 'RetNetForCausalLM',
+  description: 'retention: a fixed decay per head, rotary positions (Sun et al. 2023)',
+  keys: { ...FLA_KEYS, ...HEAD_KEYS, ...CONVOLUTION_KEYS, featureMap: true, useOutputGate: 'flag' },
+  configuration: ({ numHeads, feedForward }) => ({ numHeads, intermediateSize: feedForward, expandK: 1, expandV: 2 }),
+  model: RetNetForCausalLM,
+};

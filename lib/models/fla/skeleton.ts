@@ -4,7 +4,8 @@ import type { TensorOptions } from '../../ops';
 import { Attention, type AttentionShape, rotaryFrequencies } from '../common/attention';
 import { Block, type BlockParts, Decoder } from '../common/block';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
-import { ATTENTION_KEYS } from '../keys';
+import { ATTENTION_KEYS } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
 import type { Recurrent } from '../common/mixer';
 
 export interface FlaConfiguration extends Configuration {
@@ -43,12 +44,8 @@ function readAttention(reader: ConfigurationReader, config: Configuration): Map<
 }
 
 /** The keys that all of these models have. */
-export function readFla(
-  reader: ConfigurationReader,
-  names: { modelType: string; architecture: string },
-  hiddenRatio = 4,
-): FlaConfiguration {
-  const common = reader.common(names, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers: 24 });
+export function readFla(reader: ConfigurationReader, family: ModelDefinition, hiddenRatio = 4): FlaConfiguration {
+  const common = reader.common(family, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers: 24 });
   reader.supported('attnres_block_size', null, [null]);
   reader.supported('hidden_act', 'swish', ['swish', 'silu']);
   reader.supported('elementwise_affine', true, [true]);
@@ -99,9 +96,9 @@ class FlaBlock extends Block {
 
   constructor({ hiddenSize, intermediateSize, normEps }: FlaConfiguration, mixer: Recurrent, options: TensorOptions) {
     super();
-    this.attn_norm = new RMSNorm(hiddenSize, normEps, options);
+    this.attn_norm = new RMSNorm(hiddenSize, { eps: normEps, ...options });
     this.attn = mixer;
-    this.mlp_norm = new RMSNorm(hiddenSize, normEps, options);
+    this.mlp_norm = new RMSNorm(hiddenSize, { eps: normEps, ...options });
     this.mlp = new SwiGLU(hiddenSize, intermediateSize, options);
   }
 
@@ -123,7 +120,7 @@ export class FlaDecoder extends Decoder {
       const shape = attention.get(i);
       return new FlaBlock(config, shape ? new Attention(shape, options) : makeMixer(), options);
     });
-    this.norm = new RMSNorm(hiddenSize, normEps, options);
+    this.norm = new RMSNorm(hiddenSize, { eps: normEps, ...options });
   }
 
   get tokens(): Embedding {

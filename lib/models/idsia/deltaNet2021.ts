@@ -6,9 +6,18 @@ import { deltaRule } from '../../rules';
 import { Block, type BlockParts, Decoder } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
-import { type ConfigurationOf, KEYS } from '../keys';
+import type { CommonKeys, Count, EitherSpelling, Name } from '../common/keys';
+import type { ModelDefinition } from '../common/registry';
 import { FastWeightMixer, type RuleInputs } from '../common/fastWeightMixer';
 import { mergeHeads, splitHeads } from '../common/mixer';
+
+export interface DeltaNet2021Keys extends CommonKeys<'delta_net_2021'> {
+  intermediateSize?: Count;
+  normEps?: Count;
+  numHeads?: Count;
+  featureMap?: Name<'elu1' | 'relu' | 'softmax' | 'dpfp'>;
+  nu?: Count;
+}
 
 export interface DeltaNet2021Configuration extends Configuration {
   readonly intermediateSize: number;
@@ -21,9 +30,8 @@ export interface DeltaNet2021Configuration extends Configuration {
 }
 
 function readConfiguration(input: object): DeltaNet2021Configuration {
-  const reader = new ConfigurationReader(input, 'delta_net_2021', KEYS.delta_net_2021);
-  const names = { modelType: 'delta_net_2021', architecture: 'DeltaNet2021ForCausalLM' };
-  const common = reader.common(names, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 4 });
+  const reader = ConfigurationReader.of(input, deltaNet2021Family);
+  const common = reader.common(deltaNet2021Family, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 4 });
   const numHeads = reader.size('num_heads', 4);
   const headDim = reader.divides(common.hiddenSize, 'num_heads', numHeads);
   return {
@@ -96,9 +104,9 @@ class DeltaNet2021Block extends Block {
   constructor(config: DeltaNet2021Configuration, options: TensorOptions) {
     super();
     const { hiddenSize, intermediateSize, normEps } = config;
-    this.attn_norm = new LayerNorm(hiddenSize, normEps, options);
+    this.attn_norm = new LayerNorm(hiddenSize, { eps: normEps, ...options });
     this.attn = new DeltaNet2021(config, options);
-    this.mlp_norm = new LayerNorm(hiddenSize, normEps, options);
+    this.mlp_norm = new LayerNorm(hiddenSize, { eps: normEps, ...options });
     this.mlp = new ReluFeedForward(hiddenSize, intermediateSize, options);
   }
 
@@ -126,8 +134,18 @@ class DeltaNet2021Decoder extends Decoder {
 }
 
 export class DeltaNet2021ForCausalLM extends CausalLM<DeltaNet2021Configuration> {
-  constructor(input: ConfigurationOf<'delta_net_2021'> | PublishedConfiguration, options: TensorOptions = {}) {
+  constructor(input: EitherSpelling<DeltaNet2021Keys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new DeltaNet2021Decoder(config, options), options);
   }
 }
+
+export const deltaNet2021Family: ModelDefinition<DeltaNet2021Keys, 'deltanet-2021'> = {
+  modelType: 'delta_net_2021',
+  name: 'deltanet-2021',
+  architecture: 'DeltaNet2021ForCausalLM',
+  description: 'the first DeltaNet: elu + 1 features with sum-norm, no convolutions (Schlag et al. 2021)',
+  keys: { intermediateSize: true, normEps: true, numHeads: true, featureMap: true, nu: true },
+  configuration: ({ numHeads, hiddenSize, intermediateSize = 4 * hiddenSize }) => ({ numHeads, intermediateSize }),
+  model: DeltaNet2021ForCausalLM,
+};

@@ -1,6 +1,6 @@
 // The delta rule: DeltaNet (Schlag et al. 2021; Yang et al. 2024), Gated DeltaNet, KDA (spec 2.3, 2.13.9, 2.13.10).
 import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
-import { checkFloat, tensor } from '../../ops';
+import { checkFloat, repeatHeads, tensor } from '../../ops';
 import { checkLike, lowerRule, stepBySequence } from '../recurrence/define';
 import {
   checkNormalize,
@@ -80,16 +80,6 @@ const normalized = dividing((q: Tensor, k: Tensor, v: Tensor, options: DeltaOpti
     finalNormalizer: denominator.finalState?.squeeze(3),
   };
 });
-
-function repeatHeads(t: Tensor, HV: number): Tensor {
-  const [B, T, H, D] = t.shape;
-  return H === HV
-    ? t
-    : t
-        .reshape(B, T, H, 1, D)
-        .expand(B, T, H, HV / H, D)
-        .reshape(B, T, HV, D);
-}
 
 /** 1 at the first token of every sequence, else 0: [1, T, 1, 1]. */
 function firstTokens(like: Tensor, cuSeqlens: readonly number[] | null): Tensor {

@@ -1,6 +1,6 @@
 // One token of the general recurrence, its state changed in place.
 import { argumentError, checkNumber, type OptionNames, overlaps, type Tensor } from '../../core';
-import { apart, checkAlikeOrWider, checkOut, checkState, emptyLike, kernelsOf } from '../../ops';
+import { apart, checkAlikeOrWider, checkOut, checkState, emptyLike, kernelsOf, repeatHeads } from '../../ops';
 import { checkOperands } from './checks';
 import { type RecurrenceInputs, TOKEN_OPTIONS, type TokenOptions, widenInputs } from './operands';
 import { gateWidth, type KernelKind, kindNumbers } from './run';
@@ -102,12 +102,4 @@ export function runStep(where: string, given: RecurrenceInputs, options: StepOpt
     output.dispose();
   }
   return out;
-}
-
-function repeatHeads(bonus: Tensor, HV: number): Tensor {
-  const [H, K] = bonus.shape;
-  return bonus
-    .reshape(H, 1, K)
-    .expand(H, HV / H, K)
-    .reshape(HV, K);
 }

@@ -1,19 +1,20 @@
-// Feature maps of keys and queries as published checkpoints name and parametrise them.
+// Feature maps of keys and queries as flash-linear-attention names and parametrises them: its dpfp is another, its elu is
+// elu + 1.
 import type { Tensor } from '../../core';
 import { Linear, Module } from '../../nn';
-import { cat, elu1, featureMap, type TensorOptions } from '../../ops';
+import { cat, featureMap, type TensorOptions } from '../../ops';
 
-/** Maps without parameters that keep the width; elu means elu + 1. */
-export const ACTIVATIONS = {
+/** Maps of single numbers, without parameters. */
+export const POINTWISE_MAPS = {
   identity: (x: Tensor): Tensor => x,
   relu: (x: Tensor): Tensor => x.relu(),
   silu: (x: Tensor): Tensor => x.silu(),
   swish: (x: Tensor): Tensor => x.silu(),
-  elu: (x: Tensor): Tensor => elu1(x),
+  elu: (x: Tensor): Tensor => x.elu1(),
 };
 
-export const FEATURE_MAPS = ['elementwise_product', 'hedgehog', 't2r', 'dpfp', 'elu', 'relu', 'identity'] as const;
-export type FeatureMapName = (typeof FEATURE_MAPS)[number];
+export const FLA_FEATURE_MAPS = ['elementwise_product', 'hedgehog', 't2r', 'dpfp', 'elu', 'relu', 'identity'] as const;
+export type FlaFeatureMap = (typeof FLA_FEATURE_MAPS)[number];
 
 /** A map of the last dimension; a module, because some learn. */
 export abstract class FeatureMap extends Module {
@@ -27,7 +28,7 @@ export abstract class FeatureMap extends Module {
   abstract forward(x: Tensor): Tensor;
 }
 
-export function makeFeatureMap(name: FeatureMapName, dim: number, options: TensorOptions): FeatureMap {
+export function makeFeatureMap(name: FlaFeatureMap, dim: number, options: TensorOptions): FeatureMap {
   switch (name) {
     case 'elementwise_product':
       return new ElementwiseProduct(dim, options);
@@ -50,7 +51,7 @@ class Activation extends FeatureMap {
   }
 
   forward(x: Tensor): Tensor {
-    return ACTIVATIONS[this.name](x);
+    return POINTWISE_MAPS[this.name](x);
   }
 }
 

@@ -1,0 +1,138 @@
+// The registry: every family that `createModel`, `AutoModelForCausalLM`, training and the command line know, the published
+// ones and those of programs.
+import { argumentError, checkOptions, describe, FastWeightsError, type OptionNames } from '../../core';
+import type { TensorOptions } from '../../ops';
+import { CausalLM } from './causalLM';
+import type { PublishedConfiguration } from './configuration';
+import type { CommonKeys } from './keys';
+
+export interface ModelSizes {
+  vocabSize: number;
+  /** 256 by default. */
+  hiddenSize?: number;
+  /** 4 by default. */
+  numLayers?: number;
+  /** A divisor of the hidden size; 4 by default. */
+  numHeads?: number;
+  /** Width of the feed-forward; 8/3 of the hidden size, rounded up to a multiple of 64, by default. */
+  intermediateSize?: number;
+}
+
+/** The sizes of a new model with their defaults. */
+export type FilledSizes = Required<Omit<ModelSizes, 'intermediateSize'>> & {
+  /** As it was asked for. */
+  intermediateSize?: number;
+  /** Of a gated feed-forward: what was asked for, or the default. */
+  feedForward: number;
+  headDim: number;
+};
+
+export type ModelClass = new (config: PublishedConfiguration, options?: TensorOptions) => CausalLM;
+
+/** A family of models. K are the keys of its configuration, N is its name. */
+export interface ModelDefinition<K extends CommonKeys = CommonKeys, N extends string = string> {
+  /** `model_type` of its config.json. */
+  modelType: NonNullable<K['modelType']>;
+  /** What `createModel` and the command line call it; modelType with hyphens for underscores by default. */
+  name?: N;
+  /** The name of its class in `architectures` of config.json; that of `model` by default. */
+  architecture?: string;
+  /** What it is, in half a line. */
+  description?: string;
+  /** The keys of its configuration beside those that every family has: true, or 'flag' for those that are true or false. */
+  keys: OptionNames<Omit<K, keyof CommonKeys>>;
+  /** What `createModel` makes of its sizes: values of these keys. Nothing by default. */
+  configuration?(sizes: FilledSizes): Partial<K>;
+  /** The class; it is given a configuration, which `ConfigurationReader.of` reads, and place and dtype. */
+  model: ModelClass;
+}
+
+const DEFINITION: OptionNames<ModelDefinition> = {
+  modelType: true,
+  name: true,
+  architecture: true,
+  description: true,
+  keys: true,
+  configuration: true,
+  model: true,
+};
+
+/** An entry of the registry. */
+export interface RegisteredModel {
+  readonly name: string;
+  readonly modelType: string;
+  readonly description: string;
+  /** Whether its layers have heads. */
+  readonly heads: boolean;
+}
+
+interface Entry extends RegisteredModel {
+  readonly definition: ModelDefinition;
+}
+
+const entries: Entry[] = [];
+
+/** All of them, in the order in which they were registered. */
+export const registeredModels: readonly RegisteredModel[] = entries;
+
+/** Goes into lists and names of folders. */
+const NAME = /^[A-Za-z0-9][\w.-]*$/;
+
+function checkName(argument: string, value: unknown): string {
+  if (typeof value !== 'string' || !NAME.test(value)) {
+    const expected = 'a name of letters, digits, hyphens and underscores';
+    throw argumentError('INVALID_ARGUMENT', 'registerModel', argument, expected, describe(value));
+  }
+  if (findModel(value)) {
+    const expected = 'one that is not registered yet';
+    throw argumentError('INVALID_ARGUMENT', 'registerModel', argument, expected, describe(value));
+  }
+  return value;
+}
+
+/** Makes a family known by its name and its `model_type`. */
+export function registerModel<K extends CommonKeys = CommonKeys>(definition: ModelDefinition<K>): void {
+  const where = 'registerModel';
+  checkOptions<object>(where, definition, DEFINITION);
+  const { model, keys, configuration = null } = definition;
+  const modelType = checkName('modelType', definition.modelType);
+  const name = checkName('name', definition.name ?? modelType.replaceAll('_', '-'));
+  if (typeof model !== 'function' || !(model.prototype instanceof CausalLM)) {
+    const expected = 'a class that extends models.CausalLM of this fast-weights';
+    throw argumentError('INVALID_ARGUMENT', where, 'model', expected, describe(model));
+  }
+  if (configuration !== null && typeof configuration !== 'function') {
+    throw argumentError('INVALID_ARGUMENT', where, 'configuration', 'a function', describe(configuration));
+  }
+  checkKeys(keys);
+  const heads = 'numHeads' in keys || 'numAttentionHeads' in keys;
+  entries.push({ name, modelType, description: definition.description ?? '', heads, definition });
+}
+
+function checkKeys(keys: unknown): asserts keys is Record<string, unknown> {
+  const kinds = typeof keys === 'object' && keys !== null ? Object.values(keys) : [null];
+  if (kinds.every((kind) => kind === true || kind === 'flag')) return;
+  const expected = "an object of keys: true, or 'flag' for those that are true or false";
+  throw argumentError('INVALID_ARGUMENT', 'registerModel', 'keys', expected, describe(keys));
+}
+
+/** The family of a name or a `model_type`. */
+export function findModel(name: unknown): Entry | undefined {
+  return entries.find((entry) => entry.name === name || entry.modelType === name);
+}
+
+/** `'deltanet' | 'gla' | ...` for messages. */
+export function knownModels(): string {
+  return entries.map(({ name }) => `'${name}'`).join(' | ');
+}
+
+/** The class of a `model_type`. A file says no more than this name: it is only looked up. */
+export function modelClass(where: string, modelType: unknown): ModelClass {
+  const entry = findModel(modelType);
+  if (entry) return entry.definition.model;
+  const expected = entries.map((each) => each.modelType).join(', ');
+  const found = describe(modelType);
+  const own = 'one of your own wants registerModel, or --import at the command line, first';
+  const message = `${where}: model_type ${found} is not supported; known are ${expected}; ${own}`;
+  throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model_type', expected, found });
+}

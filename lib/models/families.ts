@@ -1,0 +1,76 @@
+// The published families, in the order of lists.
+import { llamaFamily } from './baselines/llama';
+import { lstmFamily } from './baselines/lstm';
+import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
+import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
+import { deltaNetFamily } from './fla/deltaNet';
+import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
+import { glaFamily } from './fla/gatedLinearAttention';
+import { kdaFamily } from './fla/kimiDeltaAttention';
+import { linearTransformerFamily } from './fla/linearAttention';
+import { retNetFamily } from './fla/retention';
+import { deltaNet2021Family } from './idsia/deltaNet2021';
+
+const FAMILIES = [
+  linearTransformerFamily,
+  retNetFamily,
+  glaFamily,
+  deltaNetFamily,
+  deltaNet2021Family,
+  gatedDeltaNetFamily,
+  kdaFamily,
+  llamaFamily,
+  lstmFamily,
+] as const;
+
+FAMILIES.forEach((family) => registerModel(family as ModelDefinition));
+
+type Published = (typeof FAMILIES)[number];
+type NameOf<F> = F extends ModelDefinition<CommonKeys, infer N> ? N : never;
+type KeysIn<F> = F extends ModelDefinition<infer K> ? K : never;
+type PublishedFamilies = { [F in Published as NameOf<F>]: KeysIn<F> };
+
+/**
+ * The keys of each family's configuration, by the family's name. A program adds its own:
+ * `declare module 'fast-weights' { interface ModelFamilies { 'my-model': MyKeys } }`.
+ */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type
+export interface ModelFamilies extends PublishedFamilies {}
+
+type FamilyName = keyof ModelFamilies;
+type TypeOf<N extends FamilyName> = NonNullable<ModelFamilies[N]['modelType']>;
+
+/** The keys of each family, by its `model_type`. */
+export type KeysByType = { [N in FamilyName as TypeOf<N>]: ModelFamilies[N] };
+
+/** `model_type` of a configuration. */
+export type ModelType = keyof KeysByType;
+
+/** An entry of the registry. */
+export interface ModelFamily extends RegisteredModel {
+  readonly name: FamilyName;
+  readonly modelType: ModelType;
+}
+
+/** What models there are, in the order in which they were registered; it grows with each `registerModel`. */
+export const modelFamilies = registeredModels as readonly ModelFamily[];
+
+/** What `createModel` and the command line call a family: its name or its `model_type`. */
+export type ModelName = FamilyName | ModelType;
+
+/** The keys of a family, whatever it is called. */
+export type KeysOf<N extends ModelName> = N extends FamilyName
+  ? ModelFamilies[N]
+  : N extends ModelType
+    ? KeysByType[N]
+    : never;
+
+/** The configuration of a family, for programs. */
+export type ConfigurationOf<T extends ModelType> = EitherSpelling<KeysByType[T]>;
+
+/** The configuration of any family: its type, and the family's keys. */
+export type ConfigurationInput = {
+  [N in FamilyName]:
+    | (Omit<ModelFamilies[N], 'modelType'> & { modelType: N | TypeOf<N> })
+    | (Omit<FileKeys<ModelFamilies[N]>, 'model_type'> & { model_type: N | TypeOf<N> });
+}[FamilyName];
