@@ -1,6 +1,13 @@
-// Files: safetensors and checkpoint folders, atomic writes, configurations, tokenizers.
+// Files: safetensors and model folders, atomic writes, configurations, tokenizers.
 export { findFolder, writeFileAtomic, writeFolderAtomic } from './atomic';
-export { loadCheckpointFolder, readCheckpointFolder, saveShards, type ShardOptions } from './checkpoint';
+export {
+  loadModelFolder,
+  loadModelFolder as loadCheckpointFolder, // the older name, as is the next one
+  readModelFolder,
+  readModelFolder as readCheckpointFolder,
+  saveShards,
+  type ShardOptions,
+} from './modelFolder';
 export { isJsonObject, parseJson, readJson, readOptionalJson, writeJson, type Json } from './json';
 export { loadTokenizer, saveTokenizer } from './load-tokenizer';
 export { lockFolder, lockHolders, unlockFolder } from './lock';

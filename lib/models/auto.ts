@@ -2,7 +2,7 @@
 import { defaultDevice } from '../backends';
 import { warn } from '../platform';
 import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, withSeed } from '../core';
-import { findFolder, readCheckpointFolder } from '../io';
+import { findFolder, readModelFolder } from '../io';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './common/causalLM';
 import { type JsonObject, PublishedConfiguration, withFileKeys } from './common/configuration';
@@ -46,7 +46,7 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   const folder = await findFolder(dir);
   const config = await readConfig(folder);
   const generation = await readGenerationConfig(folder);
-  const { entries } = await readCheckpointFolder(folder);
+  const { entries } = await readModelFolder(folder);
   const place = { device, dtype };
   let model = describedBy(folder, config, place);
   try {

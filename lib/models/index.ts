@@ -1,4 +1,4 @@
-// Language models of published architectures: their layers, configurations, checkpoint layouts, and how to make them.
+// Language models of published architectures: their layers, configurations, layouts of weights, and how to make them.
 export { AutoModelForCausalLM, type PretrainedOptions } from './auto';
 export { Attention, type AttentionShape, type KeyValueCache } from './common/attention';
 export { Block, type BlockParts, Backbone, Decoder, type Pointwise } from './common/block';

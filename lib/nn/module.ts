@@ -34,7 +34,7 @@ export function parameter(t: Tensor): Tensor {
 
 /**
  * A part of a model. Parameters are properties that hold tensors made by `parameter`; children are properties that hold
- * modules or arrays of modules. Their names, joined by dots, are the names in checkpoints.
+ * modules or arrays of modules. Their names, joined by dots, are the names in weight files.
  */
 export abstract class Module {
   /** Whether dropout and the like are on; `train()` and `eval()` set it for the whole tree. */

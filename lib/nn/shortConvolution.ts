@@ -21,7 +21,7 @@ type Over<F extends boolean = boolean> = Omit<ShortConvolutionOptions<F>, 'bias'
 
 const OVER: OptionNames<Over> = { initialState: true, outputFinalState: 'flag', cuSeqlens: true };
 
-/** Kernel of `width` tokens per channel; weight [D, 1, W] as in published checkpoints, uniform in +-1/sqrt(W). */
+/** Kernel of `width` tokens per channel; weight [D, 1, W] as in published weights, uniform in +-1/sqrt(W). */
 export class ShortConvolution extends Module {
   weight: Tensor;
   bias: Tensor | null;

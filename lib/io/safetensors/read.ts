@@ -22,7 +22,7 @@ import { fileDTypeBytes, headerLength, parseHeader, type FileDType } from './hea
 /** Bytes in flight of a tensor that is read or written, so that memory does not grow with its size. */
 export const PIECE_BYTES = 16 * 1024 * 1024;
 
-/** A file, or the shards of a checkpoint as one: what is in it, and how to read it. */
+/** A file, or the shards of a model as one: what is in it, and how to read it. */
 export interface SafetensorsFile {
   readonly metadata: Readonly<Record<string, string>>;
   readonly entries: ReadonlyMap<string, SafetensorsEntry>;

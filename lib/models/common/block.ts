@@ -1,4 +1,4 @@
-// Blocks and stacks of them: pre-norm residual blocks under the names that checkpoints use, and the decoder around them.
+// Blocks and stacks of them: pre-norm residual blocks under the names that published weights have, and the decoder around them.
 import { scope, type Tensor } from '../../core';
 import { atOnce, type Stages, type State } from '../../inference';
 import { type Embedding, type Module } from '../../nn';
@@ -14,7 +14,7 @@ export interface FeedForward extends Module {
   forward(x: Tensor, residual: Tensor): Tensor;
 }
 
-/** The parts of a block, whatever they are called in the checkpoint. */
+/** The parts of a block, whatever they are called among the weights. */
 export interface BlockParts {
   mixerNorm: Pointwise;
   mixer: Recurrent;
@@ -60,7 +60,7 @@ export abstract class Block extends Recurrent {
 
 /** From token ids to hidden vectors. */
 export abstract class Backbone extends Recurrent {
-  /** The table of token vectors, under its name in the checkpoint. */
+  /** The table of token vectors, under its name among the weights. */
   abstract get tokens(): Embedding;
 
   /** How many stages about equal in work there are. */

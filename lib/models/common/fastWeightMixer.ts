@@ -68,7 +68,7 @@ export interface MemorySizes {
 }
 
 /** Where the device does not compute in bfloat16, the norms of a rule need not round either. */
-function wide(t: Tensor): Tensor {
+function computable(t: Tensor): Tensor {
   return needsFloat32(t) ? toFloat32(t) : t;
 }
 
@@ -119,7 +119,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     });
     this.watch?.(inputs);
     const { q, k, v, ...rest } = inputs;
-    const { output, finalState, finalNormalizer } = this.rule(wide(q), wide(k), wide(v), {
+    const { output, finalState, finalNormalizer } = this.rule(computable(q), computable(k), computable(v), {
       ...rest,
       initialState: state?.memory ?? null,
       ...(this.normalizes && { initialNormalizer: state?.normalizer ?? null }),
@@ -147,7 +147,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     this.watch?.(inputs);
     const { q, k, v, ...rest } = inputs;
     const { memory, normalizer } = state;
-    const output = this.rule.step(wide(q), wide(k), wide(v), {
+    const output = this.rule.step(computable(q), computable(k), computable(v), {
       ...rest,
       state: memory,
       ...(normalizer && { normalizer }),

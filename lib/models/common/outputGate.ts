@@ -1,4 +1,4 @@
-// norm(o) * silu(g) per head under the names of RetNet and GLA: `g_norm_swish_gate` where the checkpoint's program fused
+// norm(o) * silu(g) per head under the names of RetNet and GLA: `g_norm_swish_gate` where the program of the weights fused
 // the two, `g_norm` otherwise.
 import type { Tensor } from '../../core';
 import { GatedRMSNorm, Linear, RMSNorm } from '../../nn';

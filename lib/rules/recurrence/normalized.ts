@@ -82,7 +82,7 @@ export function normalizedAttention(
   options: CommonOptions & NormalizeOptions,
 ): NormalizedResult {
   const V = v.shape[3];
-  const wide = cat([v, unitValues(v, v.shape[2])], 3);
+  const valuesAndOnes = cat([v, unitValues(v, v.shape[2])], 3);
   const given = options.initialState ?? null;
   if (given !== null) {
     checkFloat(where, 'initialState', given);
@@ -94,7 +94,7 @@ export function normalizedAttention(
   const [N, HV, K] = given?.shape ?? z?.shape ?? [];
   const blank = (width: number): Tensor => zerosBeside(q, [N, HV, K, width], given?.dtype ?? z!.dtype);
   const initialState = given || z ? cat([given ?? blank(V), z ?? blank(1)], 3) : null;
-  const { output, finalState } = runRecurrence(where, { q, k, v: wide }, { ...options, initialState }, {});
+  const { output, finalState } = runRecurrence(where, { q, k, v: valuesAndOnes }, { ...options, initialState }, {});
   return {
     output: divide(output.slice(3, 0, V), output.slice(3, V), options, 1e-10),
     finalState: finalState?.slice(3, 0, V),

@@ -94,9 +94,9 @@ export const KIND: OptionNames<RecurrenceKind> = { eraseFrom: true, secondWrite:
 /** What a rule returns: output [B, T, HV, V]; finalState [N, HV, K, V] float32 when asked for. */
 export type RuleResult<F extends boolean = boolean> = { output: Tensor } & WithFinalState<F>;
 
-/** Widens bfloat16 operands where the device computes in float32. */
-export function widenInputs(inputs: RecurrenceInputs): RecurrenceInputs {
+/** The operands in a dtype that the device computes in: bfloat16 ones in float32 where that is needed. */
+export function computableInputs(inputs: RecurrenceInputs): RecurrenceInputs {
   if (!needsFloat32(inputs.q)) return inputs;
-  const wide = Object.entries(inputs).map(([name, t]: [string, Tensor | null | undefined]) => [name, toFloat32(t)]);
-  return Object.fromEntries(wide) as RecurrenceInputs;
+  const operands = Object.entries(inputs).map(([name, t]: [string, Tensor | null | undefined]) => [name, toFloat32(t)]);
+  return Object.fromEntries(operands) as RecurrenceInputs;
 }

@@ -16,7 +16,7 @@ import {
 } from '../../ops';
 import { checkNumbers, checkOperands, type Sizes } from './checks';
 import {
-  widenInputs,
+  computableInputs,
   type CommonOptions,
   type RecurrenceInputs,
   type RecurrenceKind,
@@ -94,7 +94,7 @@ export function runRecurrence(
   options: CommonOptions,
   kind: KernelKind,
 ): RuleResult {
-  const inputs = widenInputs(given);
+  const inputs = computableInputs(given);
   const sizes = checkOperands(where, inputs, kind, 2);
   const { HV, K, V } = sizes;
   const { count: N, tokens, offsets } = sequencesOf(where, inputs.q, options.cuSeqlens);

@@ -2,7 +2,7 @@
 import { argumentError, checkNumber, type OptionNames, overlaps, type Tensor } from '../../core';
 import { apart, checkAlikeOrWider, checkOut, checkState, emptyLike, kernelsOf, repeatHeads } from '../../ops';
 import { checkOperands } from './checks';
-import { type RecurrenceInputs, TOKEN_OPTIONS, type TokenOptions, widenInputs } from './operands';
+import { type RecurrenceInputs, TOKEN_OPTIONS, type TokenOptions, computableInputs } from './operands';
 import { gateWidth, type KernelKind, kindNumbers } from './run';
 
 /** Options of every rule's `step`, beside its gates. */
@@ -48,7 +48,7 @@ export function checkApart(where: string, argument: string, t: Tensor, state: Te
 
 /** Runs one token for B states at once; only outside recording. */
 export function runStep(where: string, given: RecurrenceInputs, options: StepOptions, kind: KernelKind): Tensor {
-  const inputs = widenInputs(given);
+  const inputs = computableInputs(given);
   const { HV, K, V } = checkOperands(where, inputs, kind, 1);
   const { q } = inputs;
   const { state } = options;

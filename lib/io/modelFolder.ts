@@ -1,4 +1,4 @@
-// A checkpoint folder: model.safetensors, or numbered shards with an index of which tensor is in which.
+// The weights of a model folder: model.safetensors, or numbered shards with an index of which tensor is in which.
 import { basename, join, readdir } from '../platform';
 import { checkInteger, checkOptions, FastWeightsError, type OptionNames, type Tensor } from '../core';
 import { findFolder } from './atomic';
@@ -17,19 +17,19 @@ import { namedTensors, saveSafetensors, tensorBytes, type NamedTensors } from '.
 const WHOLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 
-/** The tensors of a checkpoint folder as one file, wherever they lie. */
-export async function readCheckpointFolder(dir: string): Promise<SafetensorsFile> {
+/** The tensors of a model folder as one file, wherever they lie. */
+export async function readModelFolder(dir: string): Promise<SafetensorsFile> {
   const folder = await findFolder(dir);
   let names: string[];
   try {
     names = await readdir(folder);
   } catch (error) {
-    throw ioError('readCheckpointFolder', dir, error);
+    throw ioError('readModelFolder', dir, error);
   }
   if (names.includes(WHOLE)) return readSafetensors(join(folder, WHOLE));
   if (names.includes(INDEX)) return readShards(folder);
   const expected = `${WHOLE} or ${INDEX}`;
-  throw new FastWeightsError('IO', `readCheckpointFolder: ${dir} holds no ${expected}`, { argument: dir, expected });
+  throw new FastWeightsError('IO', `readModelFolder: ${dir} holds no ${expected}`, { argument: dir, expected });
 }
 
 async function readShards(folder: string): Promise<SafetensorsFile> {
@@ -53,10 +53,10 @@ async function readShards(folder: string): Promise<SafetensorsFile> {
   return { metadata: first?.metadata ?? {}, entries };
 }
 
-/** All tensors of a checkpoint folder by name. */
-export async function loadCheckpointFolder(dir: string, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
+/** All tensors of a model folder by name. */
+export async function loadModelFolder(dir: string, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
   const place = placeOf(options);
-  return loadEntries(await readCheckpointFolder(dir), place);
+  return loadEntries(await readModelFolder(dir), place);
 }
 
 export interface ShardOptions {

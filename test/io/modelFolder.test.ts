@@ -1,10 +1,10 @@
-// Checkpoint folders: one file, shards, and indices that lie.
+// The weights of model folders: one file, shards, and indices that lie.
 import { expect } from 'chai';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { getBackend } from '../../lib/backends';
 import { Storage, Tensor } from '../../lib/core';
-import { loadCheckpointFolder, readCheckpointFolder, saveShards, writeFolderAtomic } from '../../lib/io';
+import { loadModelFolder, readModelFolder, saveShards, writeFolderAtomic } from '../../lib/io';
 import { goldenFolder } from '../support/golden';
 import { rejection, temporaryFolder } from './folder';
 
@@ -19,17 +19,17 @@ function counting(n: number): Tensor {
   return tensor;
 }
 
-describe('io: checkpoint folders', () => {
+describe('io: model folders', () => {
   const at = temporaryFolder();
   const tensors = { a: counting(10), b: counting(5), c: counting(30), empty: counting(0), d: counting(1) };
 
   async function expectBack(dir: string): Promise<void> {
-    const loaded = await loadCheckpointFolder(dir, { device: 'js' });
+    const loaded = await loadModelFolder(dir, { device: 'js' });
     expect(loaded).to.have.all.keys(Object.keys(tensors));
     for (const [name, tensor] of Object.entries(tensors)) {
       expect(loaded[name].dataSync()).to.deep.equal(tensor.dataSync());
     }
-    expect((await readCheckpointFolder(dir)).metadata).to.deep.equal({ format: 'pt' });
+    expect((await readModelFolder(dir)).metadata).to.deep.equal({ format: 'pt' });
   }
 
   it('writes one file below the limit', async () => {
@@ -38,7 +38,7 @@ describe('io: checkpoint folders', () => {
     await expectBack(at('one'));
     mkdirSync(at('none'));
     await saveShards(at('none'), {});
-    expect(await loadCheckpointFolder(at('none'), { device: 'js' })).to.deep.equal({});
+    expect(await loadModelFolder(at('none'), { device: 'js' })).to.deep.equal({});
   });
 
   it('writes shards and their index above it', async () => {
@@ -54,13 +54,13 @@ describe('io: checkpoint folders', () => {
   });
 
   it('refuses an index that lies', async () => {
-    await rejection(loadCheckpointFolder(at('absent')), 'IO', /absent/);
+    await rejection(loadModelFolder(at('absent')), 'IO', /absent/);
     mkdirSync(at('bad'));
-    await rejection(loadCheckpointFolder(at('bad')), 'IO', /holds no/);
+    await rejection(loadModelFolder(at('bad')), 'IO', /holds no/);
     await saveShards(at('bad'), tensors, { maxShardBytes: 60 });
     const index = async (content: unknown, message: RegExp, code: 'FORMAT' | 'IO' = 'FORMAT'): Promise<void> => {
       writeFileSync(at('bad/model.safetensors.index.json'), JSON.stringify(content));
-      await rejection(loadCheckpointFolder(at('bad'), { device: 'js' }), code, message);
+      await rejection(loadModelFolder(at('bad'), { device: 'js' }), code, message);
     };
     await index([], /weight_map/);
     await index({ weight_map: [] }, /weight_map/);
@@ -85,11 +85,11 @@ describe('io: checkpoint folders', () => {
         ['gated_deltanet', 'model.layers.0.attn.q_proj.weight'],
         ['llama', 'model.layers.0.self_attn.q_proj.weight'],
       ] as const) {
-        const { entries } = await readCheckpointFolder(join(goldenFolder!, 'models', name));
+        const { entries } = await readModelFolder(join(goldenFolder!, 'models', name));
         expect([...entries.keys()]).to.include.members([keys, 'lm_head.weight']);
         expect(entries.get(keys)!.dtype).to.equal('F32');
       }
-      const bfloat16 = await readCheckpointFolder(join(goldenFolder!, 'models/gla'));
+      const bfloat16 = await readModelFolder(join(goldenFolder!, 'models/gla'));
       expect(bfloat16.entries.get('lm_head.weight')!.nativeDType).to.equal('bfloat16');
     });
   }
