@@ -52,9 +52,8 @@ export async function loadImports(paths: readonly string[]): Promise<void> {
       await importFile(path);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : describe(cause);
-      // Of an error of syntax only the stack says where it is.
-      const place = cause instanceof SyntaxError ? /^file:\S+/.exec(cause.stack ?? '')?.[0] : undefined;
-      const message = `--import ${path}: it cannot be loaded: ${reason}${place ? ` (${place})` : ''}`;
+      const remedy = cause instanceof SyntaxError ? '; node --check on the file says where' : '';
+      const message = `--import ${path}: it cannot be loaded: ${reason}${remedy}`;
       throw new FastWeightsError('INVALID_ARGUMENT', message, { argument: 'import', found: path, cause });
     }
     if (modelFamilies.length + ruleNames().length > known) continue;

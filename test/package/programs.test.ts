@@ -31,6 +31,11 @@ const WRONG: [body: string, message: string][] = [
   ["fw.createModel('deltanet', { vocabSize: 9, lowerBound: -5 });", 'lowerBound'],
   ["fw.createModel('deltanett', { vocabSize: 9 });", 'deltanett'],
   ["fw.createModel('deltanet', {});", 'vocabSize'],
+  ["fw.createModel('delta_net', { vocabSize: 9, lowerBound: -5 });", 'lowerBound'],
+  ["fw.createModel('own-model', { vocabSize: 9, deepth: 2 });", 'deepth'],
+  ["fw.AutoModelForCausalLM.fromConfig({ modelType: 'own_model', deepth: 2 });", 'deepth'],
+  ["fw.registerModel({ modelType: 'another', keys: {}, modell: 1 } as const);", 'model'],
+  ["fw.getRule('deltaRulee');", 'deltaRulee'],
   ["fw.AutoModelForCausalLM.fromConfig({ modelType: 'gla', hiddenSzie: 16 });", 'hiddenSzie'],
   ["fw.AutoModelForCausalLM.fromConfig({ model_type: 'gla', hidden_szie: 16 });", 'hidden_szie'],
   ["fw.AutoModelForCausalLM.fromConfig({ modelType: 'gla', attn: { layers: [0], numHeds: 2 } });", 'numHeds'],
@@ -60,6 +65,10 @@ const WRONG: [body: string, message: string][] = [
   ['declare const model: fw.models.CausalLM; model.forward(ids).loss.item();', 'undefined'],
 ];
 
+/** A family of a program and the types of its name. */
+const OWN = `interface OwnKeys extends fw.models.CommonKeys<'own_model'> { depth?: number | null }
+  declare module 'fast-weights' { interface ModelFamilies { 'own-model': OwnKeys } }`;
+
 /** What must: results that are there because they were asked for. */
 const RIGHT: string[] = [
   'fw.deltaRule(q, q, q, { outputFinalState: true }).finalState.shape;',
@@ -87,6 +96,16 @@ const RIGHT: string[] = [
   'declare const name: fw.ModelName; fw.createModel(name, { vocabSize: 9 });',
   "fw.createModel('gated-deltanet', { vocabSize: 9, attn: { layers: [1], num_heads: 4 }, numVHeads: 4 });",
   "fw.AutoModelForCausalLM.fromConfig({ model_type: 'llama', num_attention_heads: 2, rope_scaling: { type: 'linear', factor: 2 } });",
+  // A family is called by its name or its model_type, in either place.
+  "fw.createModel('delta_net', { vocabSize: 9, convSize: 3 });",
+  "fw.AutoModelForCausalLM.fromConfig({ modelType: 'gated-deltanet', numVHeads: 4 });",
+  `${OWN} fw.createModel('own-model', { vocabSize: 9, depth: 2 }); fw.createModel('own_model', { vocabSize: 9, depth: 2 });
+   fw.AutoModelForCausalLM.fromConfig({ model_type: 'own_model', depth: 2 });
+   declare const model: fw.models.ModelClass;
+   fw.registerModel<OwnKeys>({ modelType: 'own_model', keys: { depth: true }, model });
+   fw.registerModel({ modelType: 'another', keys: { depth: true }, model });`,
+  `fw.registerRule('mine', fw.deltaRule); declare module 'fast-weights' { interface Rules { mine: typeof fw.deltaRule } }
+   fw.getRule('mine')(q, q, q, { beta }); fw.getRule('rwkv6');`,
 ];
 
 describe('programs', function () {
@@ -104,8 +123,8 @@ describe('programs', function () {
   const readme = blocks('README.md', '[jt]s').map((body, i) => put(`test/package/readme${i}.mts`, programText(body)));
   const right = RIGHT.map((body, i) => put(`test/package/right${i}.mts`, snippet(body)));
   const wrong = WRONG.map(([body], i) => put(`test/package/wrong${i}.mts`, snippet(body)));
-  const index = path.join(repository, 'lib/rules/index.ts');
-  put('lib/rules/index.ts', `${readFileSync(index, 'utf8')}\n${addedLine}\n`);
+  const index = path.join(repository, 'lib/rules/named.ts');
+  put('lib/rules/named.ts', `${readFileSync(index, 'utf8')}\n${addedLine}\n`);
   const guide = [
     put('lib/rules/delta/fadingDeltaRule.ts', ruleFile),
     put('test/rules/fadingDeltaRule.test.ts', ruleTest),

@@ -1,0 +1,104 @@
+// The registry: what a family is called, one table of it, and what it refuses. Own models are in test/cli/imports.test.ts.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { readJson, writeJson } from '../../lib/io';
+import { checkRunConfig, withKnownModel } from '../../lib/train';
+import { repository } from '../support/child';
+import { expectError } from '../support/errors';
+import { tinyConfig, withFolder } from '../train/support';
+
+const { modelFamilies } = fw.models;
+const sizes = { vocabSize: 7, hiddenSize: 8, numLayers: 1, numHeads: 2, intermediateSize: 8, device: 'js' } as const;
+
+describe('the registry of models', () => {
+  it('is the table of the README', () => {
+    const rows = readFileSync(join(repository, 'README.md'), 'utf8').matchAll(
+      /^\| `([\w-]+)` +\| `(\w+)` +\| (.+?) +\|$/gm,
+    );
+    const expected = modelFamilies.map(({ name, modelType, description }) => [name, modelType, description]);
+    expect([...rows].map(([, ...cells]) => cells)).to.deep.equal(expected);
+  });
+
+  for (const { name, modelType } of modelFamilies) {
+    it(`${name} and ${modelType} are one family, in programs, configurations, folders and runs`, async () => {
+      const made = fw.createModel(name, sizes);
+      expect(fw.createModel(modelType, sizes).config).to.deep.equal(made.config);
+      expect(made.config.modelType).to.equal(modelType);
+      const configured = fw.AutoModelForCausalLM.fromConfig({ ...made.config.source, model_type: name });
+      expect(configured.constructor).to.equal(made.constructor);
+      expect(configured.config.modelType).to.equal(modelType);
+      expect(made.config.architecture).to.equal(made.constructor.name);
+      await withFolder(async (dir) => {
+        const path = join(dir, 'config.json');
+        await made.savePretrained(dir);
+        await writeJson(path, { ...((await readJson(path)) as object), model_type: name });
+        const loaded = await fw.AutoModelForCausalLM.fromPretrained(dir, { device: 'js' });
+        await loaded.savePretrained(dir);
+        expect(await readJson(path)).to.include({ model_type: modelType });
+      });
+      const run = tinyConfig();
+      const config = checkRunConfig({ ...run, model: { ...run.model, name: modelType } }, 'run');
+      expect(withKnownModel('run', config).model.name).to.equal(name);
+    });
+  }
+
+  it('names the known ones for a name that it does not know', () => {
+    const list = modelFamilies.map(({ name }) => `'${name}'`).join(' | ');
+    const error = expectError('INVALID_ARGUMENT', /createModel: name/, () =>
+      fw.createModel('deltanett' as never, sizes as never),
+    );
+    expect(error).to.include({ argument: 'name', expected: list, found: '"deltanett"' });
+    expectError('UNSUPPORTED', /model_type "toString" is not supported; known are linear_attn, .*registerModel/, () =>
+      fw.AutoModelForCausalLM.fromConfig({ model_type: 'toString' } as never),
+    );
+  });
+
+  it('refuses names that are taken, names that are none, and what is no model', () => {
+    class Own extends fw.models.LstmForCausalLM {}
+    const own = { modelType: 'own_family', keys: {}, model: Own };
+    const cases: [argument: string, definition: object, message: RegExp][] = [
+      ['modelType', { ...own, modelType: 'gla' }, /not registered yet, got "gla"/],
+      ['modelType', { ...own, modelType: 'gated-deltanet' }, /not registered yet/],
+      ['name', { ...own, name: 'delta_net' }, /not registered yet, got "delta_net"/],
+      ['modelType', { ...own, modelType: 'delta_net', name: 'another' }, /not registered yet/],
+      ['modelType', { ...own, modelType: '../own' }, /a name of letters/],
+      ['name', { ...own, name: 'own,other' }, /a name of letters/],
+      ['modelType', { keys: {}, model: Own }, /a name of letters.* got undefined/],
+      ['model', { ...own, model: class {} }, /a class that extends models.CausalLM/],
+      ['model', { ...own, model: 'Own' }, /a class that extends models.CausalLM/],
+      ['keys', { ...own, keys: null }, /an object of keys/],
+      ['keys', { ...own, keys: { depth: 3 } }, /an object of keys/],
+      ['configuration', { ...own, configuration: {} }, /a function/],
+      ['modeltype', { ...own, modeltype: 'x' }, /did you mean modelType/],
+    ];
+    const before = modelFamilies.length;
+    for (const [argument, definition, message] of cases) {
+      const error = expectError('INVALID_ARGUMENT', message, () => fw.registerModel(definition as never));
+      expect(error.argument).to.equal(argument);
+    }
+    expect(modelFamilies).to.have.lengthOf(before);
+  });
+});
+
+describe('the registry of rules', () => {
+  it('holds every exported rule under its name', () => {
+    const rules = Object.entries(fw).filter(([, value]) => typeof (value as { step?: unknown }).step === 'function');
+    expect(fw.ruleNames()).to.deep.equal(rules.map(([name]) => name).sort());
+    for (const name of fw.ruleNames()) expect(fw.getRule(name)).to.equal(fw[name]);
+  });
+
+  it('refuses names that are taken or unknown, and what is no rule', () => {
+    expectError('INVALID_ARGUMENT', /name must be one that is not registered yet, got "deltaRule"/, () =>
+      fw.registerRule('deltaRule', fw.comba),
+    );
+    expectError('INVALID_ARGUMENT', /a name of letters/, () => fw.registerRule('a rule', fw.comba));
+    expectError('INVALID_ARGUMENT', /rule must be a function of sequences with a step/, () =>
+      fw.registerRule('own', (() => undefined) as never),
+    );
+    expectError('INVALID_ARGUMENT', /getRule: name must be comba \| .*rwkv6, got "delta"/, () =>
+      fw.getRule('delta' as never),
+    );
+  });
+});
