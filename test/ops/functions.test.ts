@@ -1,23 +1,28 @@
 // Every elementwise operator of the kernels is a method of Tensor and an exported function, and both are the same.
 import { expect } from 'chai';
 import * as fw from '../../lib';
-import { BINARY_OPS, UNARY_OPS } from '../../lib/backends';
+import { BINARY_OPS, COMPARE_OPS, UNARY_OPS } from '../../lib/backends';
 
 type Call = (...inputs: unknown[]) => fw.Tensor;
 
 /** Rows of the table that serve an operator of another name: a x + b, and an option of gelu. */
 const SERVE_OTHERS = ['affine', 'geluTanh'];
+/** Compositions of them. */
+const OTHERS = ['neg', 'logicalAnd', 'logicalNot', 'logicalOr', 'logicalXor', 'isnan', 'isinf', 'isfinite'];
+const PAIRS: readonly string[] = [...BINARY_OPS, ...COMPARE_OPS, 'logicalAnd', 'logicalOr', 'logicalXor'];
 const MORE: Record<string, unknown[]> = { pow: [2], clamp: [0.4, 0.9], neg: [], gelu: ['tanh'] };
 
 const functions = fw as unknown as Record<string, Call>;
 
 describe('elementwise operators', () => {
-  const names = [...new Set([...UNARY_OPS, ...BINARY_OPS, 'neg'])].filter((name) => !SERVE_OTHERS.includes(name));
+  const names = [...new Set([...UNARY_OPS, ...BINARY_OPS, ...COMPARE_OPS, ...OTHERS])].filter(
+    (name) => !SERVE_OTHERS.includes(name),
+  );
 
   for (const name of names) {
     it(`${name} is a method and a function`, () => {
       using x = fw.tensor([0.3, 0.7, 1.5, 2], { device: 'js', dtype: 'float64' });
-      const pair = (BINARY_OPS as readonly string[]).includes(name) && name !== 'pow';
+      const pair = PAIRS.includes(name) && name !== 'pow';
       const more = MORE[name] ?? (pair ? [fw.tensor([0.5, 0.7, 1, 4], { device: 'js', dtype: 'float64' })] : []);
       const method = (x as unknown as Record<string, Call | undefined>)[name];
       expect(method, `x.${name}`).to.be.a('function');
