@@ -109,8 +109,8 @@ function holdsNaN(t: Tensor | null | undefined): boolean {
 }
 
 function refuse(name: string, what: string, given: boolean, site: string): never {
-  const origin = given ? ', which was given one' : '';
-  throw new FastWeightsError('GRAPH', `detectAnomaly: ${what}${origin} holds NaN; it was called\n${site}`, {
+  const origin = given ? ', as what it was given does' : '';
+  throw new FastWeightsError('GRAPH', `detectAnomaly: ${what} holds NaN${origin}; ${name} was called\n${site}`, {
     argument: name,
     expected: 'no NaN',
     found: 'NaN',

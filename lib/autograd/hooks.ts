@@ -28,7 +28,7 @@ export function registerHook(t: Tensor, fn: TensorHook): HookHandle {
   const edge = edgeOf(t);
   const [key, output] = 'leaf' in edge ? [edge.leaf, 0] : [edge.node, edge.output];
   let outputs = hooks.get(key);
-  if (!outputs) hooks.set(key, (outputs = new Map()));
+  if (!outputs) hooks.set(key, (outputs = new Map<number, Set<{ fn: TensorHook }>>()));
   let list = outputs.get(output);
   if (!list) outputs.set(output, (list = new Set()));
   const entry = { fn };

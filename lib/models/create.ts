@@ -34,7 +34,11 @@ interface ModelTypes {
 /** The names that `createModel` knows. */
 export type ModelName = keyof ModelTypes;
 
-type CreateKeys = ModelSizes & Pick<TensorOptions, 'device' | 'dtype'>;
+type CreateKeys = ModelSizes &
+  Pick<TensorOptions, 'device' | 'dtype'> & {
+    /** The property of the model, see `CausalLM`; false by default. */
+    gradientCheckpointing?: boolean;
+  };
 
 /** Sizes and place, and any further key of the family's configuration, which goes before the default. */
 export type CreateOptions<N extends ModelName = ModelName> = N extends ModelName
@@ -49,6 +53,7 @@ const CREATE_KEYS: OptionNames<CreateKeys> = {
   intermediateSize: true,
   device: true,
   dtype: true,
+  gradientCheckpointing: 'flag',
 };
 
 type Sizes = Required<Omit<ModelSizes, 'intermediateSize'>> & {
@@ -169,6 +174,7 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
     intermediateSize,
     device,
     dtype,
+    gradientCheckpointing = false,
     ...rest
   } = options;
   for (const [key, value] of Object.entries({ vocabSize, hiddenSize, numLayers, numHeads })) {
@@ -191,5 +197,7 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
     }),
     ...withFileKeys(rest),
   } as unknown as ConfigurationInput;
-  return AutoModelForCausalLM.fromConfig(config, { device, dtype });
+  const model = AutoModelForCausalLM.fromConfig(config, { device, dtype });
+  model.gradientCheckpointing = gradientCheckpointing ?? false;
+  return model;
 }
