@@ -45,7 +45,7 @@ export function checkpoint<R extends Tensor | Tensor[]>(fn: (...inputs: Tensor[]
     checkAgain(again, shapes);
     const roots = again.flatMap((tensor, i) => {
       const gradient = gradients[i];
-      return gradient && tensor.requiresGrad ? [{ tensor, gradient }] : [];
+      return gradient && tensor.requiresGrad ? [{ tensor, gradient, consumed: true }] : [];
     });
     const inputGradients = runBackward(roots, { inputs: leaves.filter((_, i) => needs[i]), inside: true });
     return needs.map((needed) => (needed ? inputGradients.shift() : null));

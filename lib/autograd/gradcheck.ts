@@ -91,7 +91,13 @@ export function gradgradcheck(
   // Along a direction in which no two elements count alike.
   const along = (...points: Tensor[]): Tensor =>
     enableGrad(() =>
-      gradientsAt(where, fn, points, true)
+      // The differences are those of ordinary gradients.
+      gradientsAt(
+        where,
+        fn,
+        points,
+        points.some((t) => t.requiresGrad),
+      )
         .map((g, i) => g.mul(directionLike(g, i)).sum())
         .reduce((a, b) => a.add(b)),
     );

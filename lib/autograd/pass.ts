@@ -22,6 +22,8 @@ import { type Edge, edgeOf, type Node, unmoved } from './tape';
 export interface Root {
   tensor: Tensor;
   gradient: Tensor | null;
+  /** Whether the pass may dispose the gradient, so that its memory can be added to in place like any other on the way. */
+  consumed?: boolean;
 }
 
 export interface PassOptions {
@@ -119,14 +121,19 @@ class Pass {
     this.careful ||= [...this.leaves.keys()].some((leaf) => hasHooks(leaf) || leaf.grad?.requiresGrad);
     // The pass frees what it is given, so the caller's gradient goes in under a handle of its own.
     scope(() => {
-      for (const { tensor, gradient } of roots)
+      for (const { tensor, gradient, consumed } of roots) {
         this.deliver(edgeOf(tensor), gradient ? this.handle(gradient) : filled(tensor, 1));
+        if (consumed) gradient?.dispose();
+      }
     });
     for (const node of order) {
       const gradients = this.arrived.get(node)!;
       if (hasHooks(node)) this.callHooks(node, gradients);
       const asked = this.asked.get(node);
-      for (const [output, slot] of asked ?? []) slot.gradient = gradients[output];
+      for (const [output, slot] of asked ?? []) {
+        const gradient = gradients[output];
+        if (gradient) slot.gradient = scope(() => this.scope.take(this.handle(gradient)));
+      }
       if (this.leads(node) && gradients.some((g) => g !== null)) {
         scope(() => {
           this.compute(node, gradients).forEach((g, i) => {
@@ -134,9 +141,7 @@ class Pass {
           });
         });
       }
-      gradients.forEach((g, i) => {
-        if (!asked?.has(i)) g?.dispose();
-      });
+      for (const g of gradients) g?.dispose();
       this.arrived.delete(node);
       if (!retainGraph && this.leads(node)) node.free();
       node.release();
@@ -249,6 +254,7 @@ class Pass {
   }
 
   private soFarOf(leaf: Tensor): Tensor | null {
+    if (this.passesOn(leaf)) return this.around?.soFarOf(leaf) ?? null;
     if (!this.leaves.has(leaf)) return null;
     return this.leaves.get(leaf) ?? (this.careful || this.askedLeaves ? null : leaf.grad);
   }
@@ -268,6 +274,7 @@ class Pass {
       const message = `backward: a gradient of shape ${found} reached a leaf of shape ${expected}`;
       throw new FastWeightsError('GRAPH', message, { expected, found });
     }
+    if (this.passesOn(leaf)) return this.around?.takeOver(leaf, gradient);
     const before = this.leaves.get(leaf)!;
     if (!before && leaf.grad && !this.careful && !this.askedLeaves) operators().addInPlace(leaf.grad, gradient);
     else this.leaves.set(leaf, this.sum(before, gradient));
@@ -288,10 +295,7 @@ class Pass {
   private finish(): void {
     const given: Tensor[] = [];
     for (const [leaf, gradient] of this.leaves) {
-      if (this.options.inside && !this.askedLeaves?.has(leaf)) {
-        if (gradient && this.around) scope(() => this.around!.takeOver(leaf, gradient));
-        continue;
-      }
+      if (this.passesOn(leaf)) continue;
       if (gradient && hasHooks(leaf)) this.leaves.set(leaf, this.hooked(leaf, 0, gradient));
       if (!this.askedLeaves) given.push(leaf);
     }
@@ -334,8 +338,14 @@ class Pass {
     return slot.reached ? slot : null;
   }
 
-  /** The gradient of a leaf from a pass inside this one. */
+  /** Whether the gradient of a leaf goes to the pass around this one. */
+  private passesOn(leaf: Tensor): boolean {
+    return this.options.inside === true && !this.askedLeaves?.has(leaf);
+  }
+
+  /** The gradient of a leaf from a pass inside this one; that pass has found out that the leaf may have it. */
   private takeOver(leaf: Tensor, gradient: Tensor): void {
+    if (this.passesOn(leaf)) return this.around?.takeOver(leaf, gradient);
     if (this.takes(leaf)) this.leaves.set(leaf, this.sum(this.leaves.get(leaf) ?? null, gradient));
   }
 }

@@ -20,10 +20,11 @@ import {
   kernelsOf,
   statisticsDtype,
   takesBfloat16,
+  toFloat32,
 } from './kernel';
 import { add, mul, rsqrt, sigmoid, silu, square, sub } from './elementwise';
 import { mean, sum } from './reduce';
-import { contiguous, reshape } from './view';
+import { contiguous, reshape, to } from './view';
 
 interface NormArguments {
   kind: NormKind;
@@ -94,7 +95,8 @@ function normalize(
   };
   const recorded: BackwardFunction = ([g], [sx, , sweight], needs) => {
     if (!g) return [];
-    const compose = (at: Tensor, by: Tensor | null): Tensor => scaled(plainNorm(at, kind, eps), by, groups);
+    const compose = (at: Tensor, by: Tensor | null): Tensor =>
+      to(scaled(plainNorm(toFloat32(at), kind, eps), toFloat32(by), groups), at.dtype);
     const parts = throughComposition(compose, [sx, sweight ?? null], [g]);
     return [...parts, needs[2] ? perFeature(g, groups) : null];
   };
