@@ -8,17 +8,35 @@ export {
   scope,
   Scope,
   Tensor,
+  type BackwardOptions,
   type Device,
   type DType,
   type ErrorCode,
+  type HookHandle,
   type MemoryReport,
   type NestedNumbers,
   type Shape,
+  type TensorHook,
   withSeed,
 } from './core';
 export { devices, loadAttempts, setDefaultDevice, setNumThreads, trimMemory, type DeviceInfo } from './backends';
 export * from './io';
-export { checkpoint, enableGrad, grad, gradcheck, noGrad } from './autograd';
+export {
+  checkpoint,
+  defineFunction,
+  detectAnomaly,
+  enableGrad,
+  grad,
+  gradcheck,
+  gradgradcheck,
+  gradients,
+  noGrad,
+  setDetectAnomaly,
+  type FunctionContext,
+  type FunctionDefinition,
+  type GradcheckOptions,
+  type GradientsOptions,
+} from './autograd';
 export {
   abs,
   add,

@@ -17,7 +17,8 @@ export function* exported(checker, module, prefix = '', seen = new Set()) {
     seen.add(symbol);
     yield [name, symbol];
     if (symbol.flags & (ts.SymbolFlags.Class | ts.SymbolFlags.Interface)) {
-      for (const member of symbol.members?.values() ?? []) if (isPublic(member)) yield [`${name}.${member.name}`, member];
+      for (const member of symbol.members?.values() ?? [])
+        if (isPublic(member)) yield [`${name}.${member.name}`, member];
       if (symbol.flags & ts.SymbolFlags.Class) {
         for (const member of symbol.exports?.values() ?? []) {
           if (member.name !== 'prototype' && isPublic(member)) yield [`${name}.${member.name}`, member];

@@ -1,74 +1,107 @@
-// `backward`: what it is given is checked, then a pass runs.
+// `backward` and `gradients`: what they are given is checked, then a pass runs.
 import {
   argumentError,
+  type BackwardOptions,
   checkOptions,
   describe,
   FastWeightsError,
   formatShape,
-  operators,
   type OptionNames,
-  sameShape,
-  scope,
-  Storage,
   Tensor,
 } from '../core';
-import { getBackend } from '../backends';
-import { noGrad } from './mode';
-import { type PassOptions, runBackward } from './pass';
+import { checkGradientLike } from './check';
+import { type Root, runBackward } from './pass';
 
-export interface BackwardOptions {
-  retainGraph?: boolean;
-}
+const OPTIONS: OptionNames<BackwardOptions> = { retainGraph: 'flag', createGraph: 'flag' };
 
-const OPTIONS: OptionNames<BackwardOptions> = { retainGraph: 'flag' };
-
-/**
- * Adds the gradient of `root` to `.grad` of every leaf of its graph. `gradient` is that of the root itself: 1 when it
- * has one element, else required, of the root's shape and dtype. The graph is freed on the way unless `retainGraph`.
- */
+/** See `Tensor.backward`. */
 export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptions = {}): void {
   checkOptions('backward', options, OPTIONS);
-  checkRoot(root, gradient);
-  start(root, gradient, options);
+  runBackward([rootOf('backward', 'gradient', root, gradient)], options);
 }
 
-function checkRoot(root: Tensor, gradient: Tensor | undefined): void {
-  root.checkAlive('backward');
-  if (!root.requiresGrad) {
-    throw new FastWeightsError('GRAPH', 'backward: the tensor does not depend on anything that requires a gradient');
+function rootOf(where: string, argument: string, tensor: Tensor, gradient: Tensor | null | undefined): Root {
+  tensor.checkAlive(where);
+  if (!tensor.requiresGrad) {
+    throw new FastWeightsError('GRAPH', `${where}: the tensor does not depend on anything that requires a gradient`);
   }
-  if (!gradient && root.size !== 1) {
-    throw argumentError('SHAPE', 'backward', 'gradient', `given, of shape ${formatShape(root.shape)}`, 'nothing');
+  if (gradient !== null && gradient !== undefined) checkGradientLike(where, argument, gradient, tensor);
+  else if (tensor.size !== 1) {
+    throw argumentError('SHAPE', where, argument, `given, of shape ${formatShape(tensor.shape)}`, 'nothing');
   }
-  if (gradient) {
-    if (!(gradient instanceof Tensor)) {
-      throw argumentError('INVALID_ARGUMENT', 'backward', 'gradient', 'a Tensor', describe(gradient));
-    }
-    gradient.checkAlive('backward');
-    if (!sameShape(gradient.shape, root.shape)) {
-      throw argumentError('SHAPE', 'backward', 'gradient', formatShape(root.shape), formatShape(gradient.shape));
-    }
-    if (gradient.dtype !== root.dtype) {
-      throw argumentError('DTYPE', 'backward', 'gradient', root.dtype, gradient.dtype);
-    }
-    if (gradient.device !== root.device) {
-      throw argumentError('DEVICE', 'backward', 'gradient', `on '${root.device}'`, `'${gradient.device}'`);
-    }
+  return { tensor, gradient: gradient ?? null };
+}
+
+/** Options of `gradients`. */
+export interface GradientsOptions extends BackwardOptions {
+  /** Gradients of the outputs, of their shapes, dtypes and devices; null, the default, is 1 for one with one element. */
+  gradOutputs?: Tensor | readonly (Tensor | null)[] | null;
+  /** Whether null stands for the gradient of an input that no output depends on; an error by default. */
+  allowUnused?: boolean;
+}
+
+const GRADIENTS: OptionNames<GradientsOptions> = {
+  ...OPTIONS,
+  gradOutputs: true,
+  allowUnused: 'flag',
+};
+
+/**
+ * The gradients of the sum of `outputs` with respect to `inputs`, a list with one for each: leaves that require gradients, or
+ * results on the way. `.grad` of nothing changes. An input that no output depends on is GRAPH, or null with `allowUnused`; one
+ * that the graph reaches without a gradient gets zeros. With `createGraph` the gradients are results of the graph, so that
+ * gradients of them can be computed; an operator whose backward pass cannot be part of the graph is UNSUPPORTED then, and
+ * named. The graph is freed on the way to the inputs unless `retainGraph`, which is `createGraph` by default. After
+ * `torch.autograd.grad`.
+ */
+export function gradients(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options: GradientsOptions & { allowUnused: true },
+): (Tensor | null)[];
+export function gradients(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options?: GradientsOptions,
+): Tensor[];
+export function gradients(
+  outputs: Tensor | readonly Tensor[],
+  inputs: Tensor | readonly Tensor[],
+  options: GradientsOptions = {},
+): (Tensor | null)[] {
+  const where = 'gradients';
+  checkOptions(where, options, GRADIENTS);
+  const { allowUnused = false, gradOutputs = null, retainGraph, createGraph } = options;
+  const ys = tensorsOf(where, 'outputs', outputs);
+  const xs = tensorsOf(where, 'inputs', inputs);
+  const given: unknown = gradOutputs instanceof Tensor ? [gradOutputs] : (gradOutputs ?? ys.map(() => null));
+  if (!Array.isArray(given) || given.length !== ys.length) {
+    const found = Array.isArray(given) ? String(given.length) : describe(given);
+    throw argumentError('INVALID_ARGUMENT', where, 'gradOutputs', `a list of ${ys.length}, one for each output`, found);
   }
+  const roots = ys.map((y, i) => rootOf(where, `gradOutputs[${i}]`, y, given[i] as Tensor | null));
+  xs.forEach((x, i) => {
+    if (!x.requiresGrad) {
+      throw argumentError('GRAPH', where, `inputs[${i}]`, 'a tensor that requires a gradient', 'one that does not');
+    }
+  });
+  return runBackward(roots, { inputs: xs, retainGraph, createGraph, unused: allowUnused ? undefined : refuseUnused });
 }
 
-/** Runs a pass from a root with one element, for `wanted` leaves only. */
-export function backwardTo(root: Tensor, wanted: ReadonlySet<Tensor>): void {
-  checkRoot(root, undefined);
-  start(root, undefined, { wanted });
+function refuseUnused(i: number): never {
+  const expected = 'a tensor that the outputs depend on, or allowUnused';
+  throw argumentError('GRAPH', 'gradients', `inputs[${i}]`, expected, 'one that they do not depend on');
 }
 
-function start(root: Tensor, gradient: Tensor | undefined, options: PassOptions): void {
-  noGrad(() => scope(() => runBackward([{ tensor: root, gradient: gradient ?? oneFor(root) }], options)));
-}
-
-function oneFor(root: Tensor): Tensor {
-  const backend = getBackend(root.device);
-  const y = new Tensor(new Storage(backend, root.dtype, root.size), root.shape);
-  return operators().fillInPlace(y, 1);
+function tensorsOf(where: string, argument: string, given: Tensor | readonly Tensor[]): readonly Tensor[] {
+  const list: unknown = given instanceof Tensor ? [given] : given;
+  if (!Array.isArray(list) || list.length === 0) {
+    throw argumentError('INVALID_ARGUMENT', where, argument, 'a Tensor or a list of at least one', describe(given));
+  }
+  list.forEach((t: unknown, i) => {
+    const name = list.length === 1 && given instanceof Tensor ? argument : `${argument}[${i}]`;
+    if (!(t instanceof Tensor)) throw argumentError('INVALID_ARGUMENT', where, name, 'a Tensor', describe(t));
+    t.checkAlive(where);
+  });
+  return list as Tensor[];
 }

@@ -11,12 +11,12 @@ import {
   scope,
   type Shape,
   Tensor,
-  track,
   withGenerator,
 } from '../core';
+import { againForward } from './anomaly';
 import { runBackward } from './pass';
 import { enableGrad, gradEnabled, noGrad } from './mode';
-import { recordAlways } from './tape';
+import { type BackwardFunction, recordAlways } from './tape';
 
 /**
  * Runs the synchronous function `fn` on tensors without keeping its activations, and runs it again in the backward pass to
@@ -35,23 +35,22 @@ export function checkpoint<R extends Tensor | Tensor[]>(fn: (...inputs: Tensor[]
   const result = (isList ? outputs : outputs[0]) as R;
   if (!gradEnabled()) return result;
   const shapes = outputs.map((t) => t.shape);
-  recordAlways('checkpoint', inputs, outputs, inputs, (gradients, leaves, needs) => {
+  const back: BackwardFunction = (gradients, leaves, needs) => {
     needs.forEach((needed, i) => {
       if (needed) leaves[i].requiresGrad = true;
     });
-    withGenerator(new Generator(seed, stream), () =>
-      enableGrad(() => {
-        const again = listOf(fn(...leaves));
-        checkAgain(again, shapes);
-        const roots = again.flatMap((tensor, i) => {
-          const gradient = gradients[i];
-          return gradient && tensor.requiresGrad ? [{ tensor, gradient }] : [];
-        });
-        noGrad(() => runBackward(roots, { wanted: new Set(leaves), inside: true }));
-      }),
+    const again = withGenerator(new Generator(seed, stream), () =>
+      againForward(() => enableGrad(() => listOf(fn(...leaves)))),
     );
-    return leaves.map((leaf) => takeGradient(leaf));
-  });
+    checkAgain(again, shapes);
+    const roots = again.flatMap((tensor, i) => {
+      const gradient = gradients[i];
+      return gradient && tensor.requiresGrad ? [{ tensor, gradient, consumed: true }] : [];
+    });
+    const inputGradients = runBackward(roots, { inputs: leaves.filter((_, i) => needs[i]), inside: true });
+    return needs.map((needed) => (needed ? inputGradients.shift() : null));
+  };
+  recordAlways('checkpoint', inputs, outputs, inputs, back, null, 'checkpoint');
   return result;
 }
 
@@ -71,12 +70,4 @@ function checkAgain(again: readonly Tensor[], first: readonly Shape[]): void {
     `checkpoint: fn returned ${found} when it ran again, and ${expected} at first; it must depend on its inputs only`,
     { argument: 'fn', expected, found },
   );
-}
-
-/** What a leaf has collected, given to the surrounding scope. */
-export function takeGradient(leaf: Tensor): Tensor | null {
-  const { grad } = leaf;
-  leaf.grad = null;
-  if (grad) track(grad);
-  return grad;
 }

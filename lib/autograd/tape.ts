@@ -1,6 +1,7 @@
 // The tape: a graph of recorded operators. A node keeps what its backward pass needs; it lets go of it as soon as
 // the pass has used it, or when no tensor leads to the node any more.
-import { FastWeightsError, type GraphNode, type Storage, Tensor } from '../core';
+import { FastWeightsError, formatShape, type GraphNode, type Storage, Tensor } from '../core';
+import { checkForward, findsAnomalies } from './anomaly';
 import { gradEnabled } from './mode';
 
 /**
@@ -23,18 +24,42 @@ export type BackwardFunction = (
 /** Where a gradient goes: to an output of another node, or into a leaf, with the memory it had when it was used. */
 export type Edge = { node: Node; output: number } | { leaf: Tensor; storage: Storage } | null;
 
+/**
+ * How gradients become part of the graph themselves (`createGraph`): 'composed' where the backward function is made of
+ * differentiable operators of the gradients, and of saved inputs and outputs; otherwise another function that is. Where
+ * neither is given such gradients are refused.
+ */
+export type RecordedBackward = 'composed' | BackwardFunction;
+
+/** Whose code runs in the backward pass of a node, beside the library's: it may throw. */
+export type Runs = 'operator' | 'function' | 'checkpoint';
+
+/** Where a saved tensor stands in the graph: input i, output -1 - i of its own node, or elsewhere. */
+type Place = number | Edge;
+
 /** A tensor that a node keeps, as a reference to its storage. */
 class Saved {
+  private readonly storage: Storage;
+  private readonly shape: readonly number[];
+  private readonly strides: readonly number[];
+  private readonly offset: number;
   private readonly version: number;
 
   constructor(
-    private readonly storage: Storage,
-    private readonly shape: readonly number[],
-    private readonly strides: readonly number[],
-    private readonly offset: number,
+    t: Tensor,
+    private readonly place: Place,
   ) {
-    this.version = storage.version;
-    storage.retain();
+    this.storage = t.storage;
+    this.shape = t.shape;
+    this.strides = t.strides;
+    this.offset = t.offset;
+    this.version = t.storage.version;
+    t.storage.retain();
+  }
+
+  /** A node that is kept for this tensor alone. */
+  get kept(): Node | null {
+    return typeof this.place === 'object' && this.place && 'node' in this.place ? this.place.node : null;
   }
 
   check(name: string): void {
@@ -51,6 +76,24 @@ class Saved {
     return new Tensor(this.storage, this.shape, this.strides, this.offset);
   }
 
+  /** The same at its place in the graph; a leaf is itself. */
+  restoreIn(node: Node): Tensor {
+    const edge =
+      typeof this.place !== 'number'
+        ? this.place
+        : this.place < 0
+          ? { node, output: -1 - this.place }
+          : node.edges[this.place];
+    if (edge && 'leaf' in edge && !edge.leaf.isDisposed) return unmoved(edge);
+    const t = this.restore();
+    if (edge && 'node' in edge) {
+      edge.node.retain();
+      t.node = edge.node;
+      t.nodeOutput = edge.output;
+    }
+    return t;
+  }
+
   release(): void {
     this.storage.release();
   }
@@ -60,12 +103,24 @@ class Saved {
   }
 }
 
+/** A gradient of memory that the leaf has left would have another dtype or device. */
+export function unmoved({ leaf, storage }: { leaf: Tensor; storage: Storage }): Tensor {
+  if (leaf.storage === storage) return leaf;
+  throw new FastWeightsError(
+    'GRAPH',
+    `backward: a parameter of shape ${formatShape(leaf.shape)} was moved by to() after it was used`,
+    { expected: `${storage.dtype} on ${storage.memory.device}`, found: `${leaf.dtype} on ${leaf.device}` },
+  );
+}
+
 let created = 0;
 
 export class Node implements GraphNode {
   /** Creation order; every input of a node has a smaller one. */
   readonly id = created++;
   readonly edges: Edge[];
+  /** How many there are. */
+  readonly outputs: number;
   private saved: (Saved | null)[] | null;
   private run: BackwardFunction | null;
   private refs: number;
@@ -74,14 +129,16 @@ export class Node implements GraphNode {
   constructor(
     readonly name: string,
     inputs: readonly (Tensor | null)[],
-    readonly outputs: number,
+    outputs: readonly Tensor[],
     saved: readonly (Tensor | null)[],
     run: BackwardFunction,
+    private readonly recorded: RecordedBackward | null,
+    readonly runs: Runs,
   ) {
     this.edges = inputs.map((t) => edgeTo(t));
-    this.saved = saved.map((t) => t && new Saved(t.storage, t.shape, t.strides, t.offset));
+    this.saved = saved.map((t) => t && new Saved(t, recorded === null ? null : placeOf(t, inputs, outputs)));
     this.run = run;
-    this.refs = outputs;
+    this.refs = this.outputs = outputs.length;
   }
 
   retain(): void {
@@ -92,14 +149,12 @@ export class Node implements GraphNode {
     if (--this.refs === 0) this.free();
   }
 
-  /** Whether its backward pass runs functions of users, which may throw. */
-  get runsUsers(): boolean {
-    return this.name === 'checkpoint';
-  }
-
   /** Requires that the pass can run: before it begins, so that one that cannot leaves every gradient as it was. */
-  check(): void {
+  check(createGraph: boolean): void {
     this.parts().saved.forEach((s) => s?.check(this.name));
+    if (!createGraph || this.recorded !== null) return;
+    const message = `backward: ${this.name} has no gradient of its gradient, so it cannot be used with createGraph`;
+    throw new FastWeightsError('UNSUPPORTED', message, { argument: 'createGraph', found: this.name });
   }
 
   private parts(): { run: BackwardFunction; saved: (Saved | null)[] } {
@@ -112,10 +167,16 @@ export class Node implements GraphNode {
   }
 
   /** Gradients of the inputs; the caller owns a scope around it. */
-  apply(gradients: (Tensor | null)[], into: Into): (Tensor | null | undefined)[] {
+  apply(gradients: (Tensor | null)[], needs: boolean[], into: Into): (Tensor | null | undefined)[] {
     const { run, saved } = this.parts();
-    const needs = this.edges.map((e) => e !== null);
     return run(gradients, saved.map((s) => s?.restore() ?? null) as Tensor[], needs, into);
+  }
+
+  /** The same as part of the graph. */
+  applyRecorded(gradients: (Tensor | null)[], needs: boolean[]): (Tensor | null | undefined)[] {
+    const { run, saved } = this.parts();
+    const recorded = this.recorded === 'composed' ? run : this.recorded!;
+    return recorded(gradients, saved.map((s) => s?.restoreIn(this) ?? null) as Tensor[], needs, () => null);
   }
 
   /** Here and in the nodes before this one, and so on; each node once, however often it is asked. */
@@ -125,12 +186,16 @@ export class Node implements GraphNode {
     const nodes: Node[] = [this];
     for (let node = nodes.pop(); node; node = nodes.pop()) {
       if (!node.saved) continue;
-      for (const s of node.saved) s?.leaveToCollector();
-      for (const edge of node.edges) {
-        if (!edge || !('node' in edge) || edge.node.collected) continue;
-        edge.node.collected = true;
-        nodes.push(edge.node);
+      const visit = (before: Node): void => {
+        if (before.collected) return;
+        before.collected = true;
+        nodes.push(before);
+      };
+      for (const s of node.saved) {
+        s?.leaveToCollector();
+        if (s?.kept) visit(s.kept);
       }
+      for (const edge of node.edges) if (edge && 'node' in edge) visit(edge.node);
     }
   }
 
@@ -139,7 +204,10 @@ export class Node implements GraphNode {
     const unused: Node[] = [this];
     for (let node = unused.pop(); node; node = unused.pop()) {
       if (!node.saved) continue;
-      for (const s of node.saved) s?.release();
+      for (const s of node.saved) {
+        s?.release();
+        if (s?.kept && --s.kept.refs === 0) unused.push(s.kept);
+      }
       node.saved = null;
       node.run = null;
       for (const edge of node.edges) {
@@ -147,6 +215,13 @@ export class Node implements GraphNode {
       }
     }
   }
+}
+
+function placeOf(t: Tensor, inputs: readonly (Tensor | null)[], outputs: readonly Tensor[]): Place {
+  const input = inputs.indexOf(t);
+  if (input >= 0) return input;
+  const output = outputs.indexOf(t);
+  return output >= 0 ? -1 - output : edgeTo(t);
 }
 
 function edgeTo(t: Tensor | null): Edge {
@@ -158,14 +233,14 @@ function edgeTo(t: Tensor | null): Edge {
 }
 
 /** Where the gradient of `t` goes, without holding on to it. */
-export function edgeOf(t: Tensor): Edge {
+export function edgeOf(t: Tensor): NonNullable<Edge> {
   return t.node ? { node: t.node as Node, output: t.nodeOutput } : { leaf: t, storage: t.storage };
 }
 
 /**
  * Records an operator: its inputs (null for absent ones), its outputs, and what its backward pass needs and no more, for
  * it is kept until then. Does nothing when no input needs a gradient or recording is off. `saved` may hold inputs and
- * outputs, and null for what this call does not need.
+ * outputs, and null for what this call does not need. Without `recorded` gradients of its gradients are refused.
  */
 export function record(
   name: string,
@@ -173,8 +248,11 @@ export function record(
   outputs: readonly Tensor[],
   saved: readonly (Tensor | null)[],
   backward: BackwardFunction,
+  recorded: RecordedBackward | null = null,
+  runs: Runs = 'operator',
 ): void {
-  if (recording(inputs)) recordAlways(name, inputs, outputs, saved, backward);
+  if (recording(inputs)) recordAlways(name, inputs, outputs, saved, backward, recorded, runs);
+  else if (findsAnomalies()) checkForward(name, inputs, outputs, null);
 }
 
 /** Like `record`, also when no input needs a gradient: for functions with parameters of their own. */
@@ -184,13 +262,16 @@ export function recordAlways(
   outputs: readonly Tensor[],
   saved: readonly (Tensor | null)[],
   backward: BackwardFunction,
+  recorded: RecordedBackward | null = null,
+  runs: Runs = 'operator',
 ): void {
-  const node = new Node(name, inputs, outputs.length, saved, backward);
+  const node = new Node(name, inputs, outputs, saved, backward, recorded, runs);
   outputs.forEach((t, i) => {
     t.node = node;
     t.nodeOutput = i;
     if (t.owner === null) node.leaveToCollector();
   });
+  if (findsAnomalies()) checkForward(name, inputs, outputs, node);
 }
 
 /** Whether `record` would keep anything; lets an operator skip work that only its backward pass needs. */

@@ -69,6 +69,7 @@ export interface TrainCommandOptions extends DeviceOptions, ImportOptions {
   clip?: number | 'none';
   warmup?: number;
   matmulPrecision?: MatmulPrecision;
+  gradientCheckpointing?: boolean;
   dtype?: RunDtype;
   seed?: number;
   validateEvery?: number;
@@ -114,6 +115,7 @@ const ACTS: Acts<TrainCommandOptions, Source> = {
   weightDecay: SOURCES,
   clip: SOURCES,
   matmulPrecision: SOURCES,
+  gradientCheckpointing: SOURCES,
   validateEvery: SOURCES,
   checkpointEvery: SOURCES,
   device: SOURCES,
@@ -209,6 +211,10 @@ export function trainCommand(): Command {
         "of matrix products in steps: 'medium' rounds to bfloat16 where the processor multiplies that faster (default: highest)",
       ).choices([...MATMUL_PRECISIONS]),
     )
+    .option(
+      '--gradient-checkpointing',
+      'compute activations again in the backward pass instead of keeping them: less memory, about a third more work, the same results',
+    )
     .addOption(
       new Option(
         '--dtype <name>',
@@ -227,7 +233,7 @@ export function trainCommand(): Command {
     .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)', somePath)
     .option(
       '--resume <dir>',
-      'go on with a run that was stopped; --steps, --minutes, --lr, --weight-decay, --clip, --matmul-precision, --validate-every, --checkpoint-every, --device and --threads may be given anew, and --text where it was moved',
+      'go on with a run that was stopped; --steps, --minutes, --lr, --weight-decay, --clip, --matmul-precision, --gradient-checkpointing, --validate-every, --checkpoint-every, --device and --threads may be given anew, and --text where it was moved',
       somePath,
     )
     .option('--config <file>', 'repeat a run from its config.json; other options go before what it says', somePath)
@@ -466,6 +472,7 @@ function trainingOf(options: TrainCommandOptions): TrainingConfig {
 /** The settings of training that were given. */
 function givenTraining(options: TrainCommandOptions): Partial<TrainingConfig> {
   const { steps, minutes, accumulate, optimizer, schedule, clip, warmup, matmulPrecision, seed } = options;
+  const { gradientCheckpointing } = options;
   const { batch: batchSize, lr: learningRate, weightDecay, validateEvery, checkpointEvery } = options;
   return defined({
     steps,
@@ -479,6 +486,7 @@ function givenTraining(options: TrainCommandOptions): Partial<TrainingConfig> {
     clip: clip === 'none' ? null : clip,
     warmup,
     matmulPrecision,
+    gradientCheckpointing,
     seed,
     validateEvery,
     checkpointEvery,

@@ -6,7 +6,7 @@ export * from './operators';
 export * from './options';
 export * from './overlap';
 export * from './philox';
-export { outsideScopes, belongsToCurrentScope, Scope, scope, scoped, track } from './scope';
+export { currentScope, outsideScopes, belongsToCurrentScope, Scope, scope, scoped, track } from './scope';
 export * from './shape';
 export * from './storage';
 export * from './synchronous';

@@ -31,6 +31,23 @@ export interface Sorted {
 export type Unary = (x: Tensor) => Tensor;
 export type Binary = (a: Tensor, b: Tensor | number) => Tensor;
 
+/** Gets a gradient; may return another of the same shape, dtype and device to go on with. */
+export type TensorHook = (gradient: Tensor) => Tensor | null | undefined | void;
+
+/** What takes a hook away again. */
+export interface HookHandle {
+  /** The hook runs no more; calling it twice is harmless. */
+  remove(): void;
+}
+
+/** Options of `backward`. */
+export interface BackwardOptions {
+  /** Keeps the graph, so that another pass may run through it; `createGraph` by default. */
+  retainGraph?: boolean;
+  /** Makes the gradients results of the graph themselves, for gradients of gradients; false by default. */
+  createGraph?: boolean;
+}
+
 /** Every operator that a Tensor method forwards to. */
 export interface Operators {
   add: Binary;
@@ -119,7 +136,8 @@ export interface Operators {
   mulInPlace(x: Tensor, y: Tensor | number): Tensor;
   copyInPlace(x: Tensor, y: Tensor): Tensor;
   fillInPlace(x: Tensor, value: number): Tensor;
-  backward(x: Tensor, gradient?: Tensor, options?: { retainGraph?: boolean }): void;
+  backward(x: Tensor, gradient?: Tensor, options?: BackwardOptions): void;
+  registerHook(x: Tensor, fn: TensorHook): HookHandle;
 }
 
 let table: Operators | undefined;

@@ -178,6 +178,12 @@ export function scope<T>(fn?: () => T): T | Scope {
   }
 }
 
+/** A way back into the scope that is open now, or out of any, for as long as the present call runs. */
+export function currentScope(): <T>(fn: () => T) => T {
+  const owner = current;
+  return (fn) => inside(owner, fn);
+}
+
 /** Runs `fn` as if no scope was open. */
 export function outsideScopes<T>(fn: () => T): T {
   return inside(null, fn);

@@ -3,7 +3,16 @@
 import { Pace } from '../platform';
 import { readable, type DType, isFloat, newArray, type ReadArray } from './dtype';
 import { argumentError, describe, FastWeightsError } from './errors';
-import { type Index, operators, type Sorted, type SortOptions, type TopkOptions } from './operators';
+import {
+  type BackwardOptions,
+  type HookHandle,
+  type Index,
+  operators,
+  type Sorted,
+  type SortOptions,
+  type TensorHook,
+  type TopkOptions,
+} from './operators';
 import { give, introduceTensor, type Owner, scope, track } from './scope';
 import { contiguousStrides, type Extent, formatShape, measure, resolveDim, type Shape, sizeOf } from './shape';
 import type { Device, Storage } from './storage';
@@ -228,8 +237,26 @@ export class Tensor implements Extent {
     return operators().another(this);
   }
 
-  backward(gradient?: Tensor, options?: { retainGraph?: boolean }): void {
+  /**
+   * Adds the gradient of this tensor to `.grad` of every leaf of its graph. `gradient` is that of the tensor itself: 1 when it
+   * has one element, else required, of its shape, dtype and device (SHAPE, DTYPE, DEVICE). The graph is freed on the way unless
+   * `retainGraph`; one that was freed is GRAPH. With `createGraph` what is added is a result of the graph itself (see
+   * `gradients`), and `.grad` holds its graph until it is disposed. After `torch.Tensor.backward`.
+   */
+  backward(gradient?: Tensor, options?: BackwardOptions): void {
     operators().backward(this, gradient, options);
+  }
+
+  /**
+   * Calls `fn` with the gradient of this tensor, a leaf or a result, in every backward pass that computes one, when all of
+   * its parts are added up and before anything is done with it: it goes on, into `.grad`, or is returned by `gradients`. A
+   * tensor of the same shape, dtype and device that `fn` returns takes its place; it must not be changed in place (GRAPH).
+   * `fn` runs without recording (unless `createGraph`), in the scope that `backward` was called in, which owns the
+   * gradient it gets. When it throws, no `.grad` has changed. GRAPH where the tensor requires no gradient. After
+   * `torch.Tensor.register_hook`.
+   */
+  registerHook(fn: TensorHook): HookHandle {
+    return operators().registerHook(this, fn);
   }
 
   to(target: Device | DType): Tensor {

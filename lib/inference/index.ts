@@ -4,5 +4,5 @@ export type { Read, RecurrentModel, TokenIds } from './model';
 export { sampleToken, type SampledToken, type SamplingOptions } from './sampling';
 export { type ReadOptions, Session, type SessionOptions } from './session';
 export { Snapshot } from './snapshot';
-export { checkStateLike, cloneState, disposeState, persistState, type State } from './state';
+export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';
 export { atOnce, type Stages } from './turns';

@@ -28,6 +28,12 @@ export function tensorsOf(state: State): Tensor[] {
   return found;
 }
 
+/** A state of the same form with other tensors, in the order of `tensorsOf`. */
+export function withTensors<S extends State>(state: S, tensors: readonly Tensor[]): S {
+  let next = 0;
+  return mapTensors(state, () => tensors[next++]) as S;
+}
+
 /** A copy in memory of its own, which no scope frees. */
 export function cloneState<S extends State>(state: S): S {
   for (const t of tensorsOf(state)) t.checkAlive('cloneState');

@@ -7,7 +7,11 @@ import { checkSpellings, inEitherSpelling, keysOf, withFileKeys } from './common
 import { type FilledSizes, findModel, knownModels, type ModelDefinition, type ModelSizes } from './common/registry';
 import type { ConfigurationInput, KeysOf, ModelName } from './families';
 
-type CreateKeys = ModelSizes & Pick<TensorOptions, 'device' | 'dtype'>;
+type CreateKeys = ModelSizes &
+  Pick<TensorOptions, 'device' | 'dtype'> & {
+    /** The property of the model, see `CausalLM`; false by default. */
+    gradientCheckpointing?: boolean;
+  };
 
 /** Sizes and place, and any further key of the family's configuration, which goes before the default. */
 export type CreateOptions<N extends ModelName = ModelName> = N extends ModelName
@@ -22,6 +26,7 @@ const CREATE_KEYS: OptionNames<CreateKeys> = {
   intermediateSize: true,
   device: true,
   dtype: true,
+  gradientCheckpointing: 'flag',
 };
 
 /** What a family takes of the sizes that says nothing of them: the keys of these names. */
@@ -51,6 +56,7 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
     intermediateSize,
     device,
     dtype,
+    gradientCheckpointing = false,
     ...rest
   } = options;
   for (const [key, value] of Object.entries({ vocabSize, hiddenSize, numLayers, numHeads })) {
@@ -74,5 +80,7 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
     }),
     ...withFileKeys(rest),
   } as unknown as ConfigurationInput;
-  return AutoModelForCausalLM.fromConfig(config, { device, dtype });
+  const model = AutoModelForCausalLM.fromConfig(config, { device, dtype });
+  model.gradientCheckpointing = gradientCheckpointing ?? false;
+  return model;
 }

@@ -1,6 +1,7 @@
 // Feed-forward parts of a block.
 import { checkOptions, type Tensor } from '../core';
 import { feedForward, swiglu } from '../ops';
+import { hasForwardHooks } from './hooks';
 import { BIAS, type BiasOptions, Linear } from './layers';
 import { Module } from './module';
 
@@ -22,7 +23,7 @@ export class SwiGLU extends Module {
   /** `residual` is added to the result. */
   forward(x: Tensor, residual: Tensor | null = null): Tensor {
     const { gate_proj, up_proj, down_proj } = this;
-    if (gate_proj.bias || up_proj.bias || down_proj.bias) {
+    if ([gate_proj, up_proj, down_proj].some((part) => part.bias || hasForwardHooks(part))) {
       return down_proj.forward(swiglu(gate_proj.forward(x), up_proj.forward(x)), { residual });
     }
     return feedForward(x, { gate: gate_proj.weight, up: up_proj.weight, down: down_proj.weight }, residual);

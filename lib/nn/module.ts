@@ -7,6 +7,7 @@ import {
   type DType,
   FastWeightsError,
   formatShape,
+  type HookHandle,
   type OptionNames,
   sameShape,
   scope,
@@ -16,6 +17,7 @@ import {
 import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
 import { convert } from '../ops';
+import { addForwardHook, type ForwardHook, type ForwardPreHook } from './hooks';
 
 const FLOATS = ['float32', 'bfloat16', 'float64'] as const satisfies readonly DType[];
 
@@ -170,6 +172,25 @@ export abstract class Module {
       }),
     );
     return this;
+  }
+
+  /**
+   * Calls `fn` with this module and the arguments before every call of its `forward`; a list that it returns, or a single
+   * value, goes in instead. Returns what takes it away again. See `registerForwardHook`. After
+   * `torch.nn.Module.register_forward_pre_hook`.
+   */
+  registerForwardPreHook(fn: ForwardPreHook<this>): HookHandle {
+    return addForwardHook('registerForwardPreHook', this, 'before', fn);
+  }
+
+  /**
+   * Calls `fn` with this module, the arguments and the result after every call of its `forward`; what it returns, unless
+   * nothing, takes the result's place. Several run in the order they were set; with `checkpoint` they run again in the
+   * backward pass. Calls of `step`, for one token of a generation, are none of `forward`. INVALID_ARGUMENT where the module
+   * has no method `forward`; a hook that returns a promise is refused. After `torch.nn.Module.register_forward_hook`.
+   */
+  registerForwardHook(fn: ForwardHook<this>): HookHandle {
+    return addForwardHook('registerForwardHook', this, 'after', fn);
   }
 
   /** Frees every parameter and gradient. */

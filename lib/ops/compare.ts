@@ -1,7 +1,7 @@
 // Comparisons, which give bool, logical operators on it, and the choice between two tensors.
 import { broadcastShapes, bytesPerElement, isFloat, scoped, Tensor } from '../core';
 import type { CompareOp } from '../backends';
-import { record } from '../autograd';
+import { type BackwardFunction, record } from '../autograd';
 import { compareInto, scalarLike, walk } from './broadcast';
 import {
   checkAlike,
@@ -113,10 +113,11 @@ function choose(condition: Tensor, a: Tensor, b: Tensor): Tensor {
   }
   const aShape = a.shape;
   const bShape = b.shape;
-  record('where', [a, b], [y], [condition], ([g], [sc], needs) => {
+  const back: BackwardFunction = ([g], [sc], needs) => {
     if (!g) return [];
     return [needs[0] ? sumTo(where(sc, g, 0), aShape) : null, needs[1] ? sumTo(where(sc, 0, g), bShape) : null];
-  });
+  };
+  record('where', [a, b], [y], [condition], back, 'composed');
   return y;
 }
 

@@ -14,7 +14,7 @@ import {
   scoped,
 } from '../core';
 import { type BinaryOp, getBackend, UNARY_OPS, type UnaryOp } from '../backends';
-import { gradEnabled, record } from '../autograd';
+import { type BackwardFunction, gradEnabled, record } from '../autograd';
 import {
   checkAlike,
   checkFloat,
@@ -32,6 +32,7 @@ import {
 } from './kernel';
 import { binaryInto, scalarLike } from './broadcast';
 import { eq, gt, logicalAnd, logicalNot, lt, where } from './compare';
+import { SLOPE_NEEDS, SLOPES } from './slopes';
 import { apart, assign, clone, contiguous, sumTo, to } from './view';
 
 function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
@@ -42,16 +43,28 @@ function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
   const parameters = { n: x.size, op: UNARY_OPS.indexOf(op), ...(x.dtype === 'float64' ? { a, b } : rounded(a, b)) };
   kernelsOf(x).unary({ x: source, y, ...parameters });
   const keeps = slopeNeeds(op, x);
-  record(op, [x], [y], [keeps.includes('x') ? source : null, keeps.includes('y') ? y : null], ([g], [sx, sy]) => {
-    if (!g) return [null];
-    if (op === 'affine') return [affine(g, a, -0)];
-    if (!keeps) return [zerosBeside(g)];
-    const dx = emptyLike(g);
-    // Where it needs only one of them, the kernel never looks at the other.
-    kernelsOf(g).unaryBackward({ x: sx ?? sy, y: sy ?? sx, dy: contiguous(g), dx, ...parameters });
-    return [dx];
-  });
+  record(
+    op,
+    [x],
+    [y],
+    [keeps.includes('x') ? source : null, keeps.includes('y') ? y : null],
+    ([g], [sx, sy]) => {
+      if (!g) return [null];
+      if (op === 'affine') return [affine(g, a, -0)];
+      if (!keeps) return [zerosBeside(g)];
+      const dx = emptyLike(g);
+      // Where it needs only one of them, the kernel never looks at the other.
+      kernelsOf(g).unaryBackward({ x: sx ?? sy, y: sy ?? sx, dy: contiguous(g), dx, ...parameters });
+      return [dx];
+    },
+    keeps ? ([g], [sx, sy]) => [g && mul(g, slopeFrom(op, sx, sy, a, b))] : 'composed',
+  );
   return y;
+}
+
+/** The derivative of what was kept, as part of the graph; where it comes from the value, that may have to be computed again. */
+function slopeFrom(op: UnaryOp, x: Tensor | null, y: Tensor | null, a: number, b: number): Tensor {
+  return SLOPES[op](SLOPE_NEEDS[op] === 'y' ? (y ?? applyUnary(op, x!, a, b)) : x!, a, b);
 }
 
 /** Cards compute every derivative from the argument: the value of bfloat16 is rounded. */
@@ -59,40 +72,6 @@ function slopeNeeds(op: UnaryOp, x: Tensor): string {
   const needs = SLOPE_NEEDS[op];
   return needs && getBackend(x.device).computes.includes('bfloat16') ? 'x' : needs;
 }
-
-/** What the derivative is computed from: the argument, the value, or neither. */
-const SLOPE_NEEDS: Record<UnaryOp, '' | 'x' | 'y'> = {
-  affine: '',
-  exp: 'y',
-  log: 'x',
-  sqrt: 'y',
-  rsqrt: 'y',
-  reciprocal: 'y',
-  abs: 'x',
-  square: 'x',
-  sin: 'x',
-  cos: 'x',
-  tanh: 'x',
-  sigmoid: 'x',
-  logSigmoid: 'x',
-  silu: 'x',
-  gelu: 'x',
-  geluTanh: 'x',
-  softplus: 'x',
-  // Positive where the argument is.
-  relu: 'y',
-  elu1: 'y',
-  pow: 'x',
-  clamp: 'x',
-  log1p: 'x',
-  expm1: 'x',
-  erf: 'x',
-  floor: '',
-  ceil: '',
-  round: '',
-  trunc: '',
-  sign: '',
-};
 
 const rounded = (a: number, b: number): { a: number; b: number } => ({ a: Math.fround(a), b: Math.fround(b) });
 
@@ -231,6 +210,14 @@ const BINARY_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
   },
 };
 
+/** In the graph, where those have the right values but not the right slopes. */
+const RECORDED_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
+  pow: {
+    a: side('ab', (g, a, b) => mul(g, mul(b, pow(where(logicalAnd(eq(a, 0), eq(b, 0)), 1, a), sub(b, 1))))),
+    b: BINARY_RULES.pow!.b,
+  },
+};
+
 function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   checkNumeric(op, 'a', a);
   checkNumeric(op, 'b', b);
@@ -242,13 +229,17 @@ function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   const bShape = b.shape;
   const needed = (a.requiresGrad ? rule.a.needs : '') + (b.requiresGrad ? rule.b.needs : '');
   const saved = [needed.includes('a') ? a : null, needed.includes('b') ? b : null, needed.includes('y') ? y : null];
-  record(op, [a, b], [y], saved, ([g], [sa, sb, sy], needs) => {
-    if (!g) return [];
-    return [
-      needs[0] ? sumTo(rule.a.gradient(g, sa, sb, sy), aShape) : null,
-      needs[1] ? sumTo(rule.b.gradient(g, sa, sb, sy), bShape) : null,
-    ];
-  });
+  const through =
+    ({ a: left, b: right }: BinaryRule): BackwardFunction =>
+    ([g], [sa, sb, sy], needs) => {
+      if (!g) return [];
+      return [
+        needs[0] ? sumTo(left.gradient(g, sa, sb, sy), aShape) : null,
+        needs[1] ? sumTo(right.gradient(g, sa, sb, sy), bShape) : null,
+      ];
+    };
+  const recorded = RECORDED_RULES[op];
+  record(op, [a, b], [y], saved, through(rule), recorded ? through(recorded) : 'composed');
   return y;
 }
 

@@ -18,11 +18,15 @@ export const embedding = takesBfloat16((weight: Tensor, indices: Tensor): Tensor
   const ids = contiguous(indices);
   const y = emptyLike(weight, [...indices.shape, d]);
   kernelsOf(weight).embedding({ weight: contiguous(weight), indices: ids, y, rows, d, vocabulary });
-  record('embedding', [weight], [y], [ids], ([g], [sids]) => {
-    if (!g) return [null];
-    const dweight = emptyLike(g, [vocabulary, d]);
-    kernelsOf(g).embeddingBackward({ indices: sids, dy: contiguous(g), dweight, rows, d, vocabulary });
-    return [dweight];
-  });
+  record('embedding', [weight], [y], [ids], ([g], [sids]) => [g && addToRows(g, sids, vocabulary)], 'composed');
   return y;
 });
+
+/** Rows of g [...indices, D] added up by index: [vocabulary, D]. */
+function addToRows(g: Tensor, indices: Tensor, vocabulary: number): Tensor {
+  const [rows, d] = [indices.size, g.shape[g.ndim - 1]];
+  const y = emptyLike(g, [vocabulary, d]);
+  kernelsOf(g).embeddingBackward({ indices, dy: contiguous(g), dweight: y, rows, d, vocabulary });
+  record('embedding', [g], [y], [indices], ([h], [ids]) => [h && embedding(h, ids)], 'composed');
+  return y;
+}

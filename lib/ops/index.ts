@@ -1,6 +1,6 @@
 // Differentiable operators. Loading this file fills the table that Tensor's methods call.
 import { installOperators, scoped } from '../core';
-import { backward } from '../autograd';
+import { backward, registerHook } from '../autograd';
 import * as compare from './compare';
 import * as elementwise from './elementwise';
 import * as indexing from './indexing';
@@ -98,6 +98,7 @@ installOperators({
   copyInPlace: elementwise.copyInPlace,
   fillInPlace: elementwise.fillInPlace,
   backward,
+  registerHook,
 });
 
 export { softmaxAttention, type AttentionOptions } from './attention';

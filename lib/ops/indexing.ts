@@ -15,7 +15,7 @@ import {
   Tensor,
 } from '../core';
 import { MAX_DIMS } from '../backends';
-import { record } from '../autograd';
+import { type BackwardFunction, record } from '../autograd';
 import {
   checkAlike,
   checkDType,
@@ -28,7 +28,7 @@ import {
   computesInFloat32,
   zerosBeside,
 } from './kernel';
-import { clone, contiguous, reshape, slice } from './view';
+import { amongZeros, clone, contiguous, reshape, slice } from './view';
 
 /** A shape with the strides of what is read and of the index. */
 interface Walk {
@@ -122,7 +122,7 @@ export const gather = scoped((x: Tensor, dim: number, index: Tensor): Tensor => 
   const at = contiguous(index);
   const y = take('gather', source, d, at, index.shape, at.strides);
   const whole = x.shape;
-  record('gather', [x], [y], [at], ([g], [sat]) => [g && scatterAdd(zerosBeside(g, whole), d, sat, g)]);
+  record('gather', [x], [y], [at], ([g], [sat]) => [g && scatterAdd(zerosBeside(g, whole), d, sat, g)], 'composed');
   return y;
 });
 
@@ -151,20 +151,21 @@ export const scatterAdd = computesInFloat32((x: Tensor, dim: number, index: Tens
   const at = contiguous(index);
   put(target, d, at, slice(added, d, 0, index.shape[d] ?? 1), at.strides);
   const from = source.shape;
-  record('scatterAdd', [x, source], [y], [at], ([g], [sat], needs) => {
+  const back: BackwardFunction = ([g], [sat], needs) => {
     if (!g) return [];
     return [needs[0] ? g : null, needs[1] ? padTo(gather(g, d, sat), from) : null];
-  });
+  };
+  record('scatterAdd', [x, source], [y], [at], back, 'composed');
   return y;
 });
 
 /** Zeros behind the elements of g up to a larger shape. */
 function padTo(g: Tensor, shape: Shape): Tensor {
-  if (sameShape(g.shape, shape)) return g;
-  const y = zerosBeside(g, shape);
-  const part = g.shape.reduce<Tensor>((view, n, i) => slice(view, i, 0, n), y);
-  part.copy_(g);
-  return y;
+  return shape.reduce((y, n, d) => {
+    if (y.shape[d] === n) return y;
+    const wider = y.shape.map((size, i) => (i === d ? n : size));
+    return amongZeros(y, wider, d, 0);
+  }, g);
 }
 
 /** Slices x[..., index[j], ...] of one dimension, side by side in the order of the index (int32 [n]). */
@@ -180,16 +181,14 @@ export const indexSelect = scoped((x: Tensor, dim: number, index: Tensor): Tenso
   const strides = alongOnly(source.ndim, d);
   const y = take('indexSelect', source.detach(), d, at, shape, strides);
   const whole = source.shape;
-  record('indexSelect', [source], [y], [at], ([g], [sat]) => {
-    if (!g) return [null];
-    return [selectBack(g, whole, d, sat, strides)];
-  });
+  record('indexSelect', [source], [y], [at], ([g], [sat]) => [g && selectBack(g, whole, d, sat, strides)], 'composed');
   return y;
 });
 
 const selectBack = computesInFloat32((g: Tensor, shape: Shape, d: number, index: Tensor, strides: Shape): Tensor => {
   const dx = zerosBeside(g, shape);
   put(dx, d, index, g, strides);
+  record('indexSelect', [g], [dx], [index], ([h], [at]) => [h && indexSelect(h, d, at)], 'composed');
   return dx;
 });
 

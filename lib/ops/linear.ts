@@ -9,11 +9,13 @@ import {
   type Shape,
   type Tensor,
 } from '../core';
-import { record, recording } from '../autograd';
+import { type BackwardFunction, record, recording, throughComposition } from '../autograd';
 import { UNARY_OPS } from '../backends';
 import { checkAlike, checkFloat, checkResidual, checkShape, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
-import { fold, gradientProduct, precisionCode, swap } from './matmul';
+import { add, mul, silu } from './elementwise';
+import { fold, gradientProduct, matmul, precisionCode, swap } from './matmul';
 import { sum } from './reduce';
+import { SLOPES } from './slopes';
 import { contiguous, reshape } from './view';
 
 export interface LinearOptions {
@@ -84,16 +86,32 @@ export const linear = takesBfloat16(
     });
     const from = x.shape;
     const saved = [weight.requiresGrad ? input : null, x.requiresGrad ? weight : null, z];
-    record('linear', [x, weight, bias, residual], [y], saved, ([g], [sx, sw, sz], needs, into) => {
-      if (!g) return [];
-      const dz = fold(sz && (needs[0] || needs[1] || needs[2]) ? siluGradient(sz, contiguous(g)) : g);
+    const back: BackwardFunction = ([g, gz], [sx, sw, sz], needs, into) => {
+      if (!g && !gz) return [];
+      const asked = needs[0] || needs[1] || needs[2];
+      const direct = g && sz && asked ? siluGradient(sz, contiguous(g)) : g;
+      const dz = asked ? fold(direct && gz ? add(direct, gz) : (direct ?? gz!)) : null;
       return [
-        needs[0] ? gradientProduct(into(0), dz, sw, from) : null,
-        needs[1] ? gradientProduct(into(1), swap(dz), fold(sx), [n, k]) : null,
-        needs[2] ? sum(dz, 0) : null,
+        needs[0] ? gradientProduct(into(0), dz!, sw, from) : null,
+        needs[1] ? gradientProduct(into(1), swap(dz!), fold(sx), [n, k]) : null,
+        needs[2] ? sum(dz!, 0) : null,
         needs[3] ? g : null,
       ];
-    });
+    };
+    const recorded: BackwardFunction = ([g, gz], [sx, sw, sz], needs) => {
+      if (!g && !gz) return [];
+      const direct = g && sz ? mul(g, SLOPES.silu(sz, 0, 0)) : g;
+      const dz = direct && gz ? add(direct, gz) : (direct ?? gz!);
+      return [
+        needs[0] ? matmul(dz, sw) : null,
+        needs[1] ? matmul(swap(fold(dz)), fold(sx)) : null,
+        needs[2] ? sum(fold(dz), 0) : null,
+        needs[3] ? g : null,
+      ];
+    };
+    // What is activated is a result, too: gradients of gradients flow back to it.
+    record('linear', [x, weight, bias, residual], z ? [y, z] : [y], saved, back, recorded);
+    z?.dispose();
     return y;
   },
 );
@@ -143,13 +161,13 @@ export const feedForward = takesBfloat16(
       ...numbers,
     });
     const saved = [input, ...Object.values(kernelWeights), ...(gates && ups ? [gates, ups] : [])];
-    record(where, [x, gate, up, down, residual], [y], saved, ([g], [sx, wg, wu, wd, sg, su], needs, into) => {
+    const back: BackwardFunction = ([g], [sx, wg, wu, wd, sg, su], needs, into) => {
       if (!g) return [];
       if (!sg) return [null, null, null, null, needs[4] ? g : null];
       const dy = contiguous(g);
       const [activated, dgate, dup] = [emptyLike(sg), emptyLike(sg), emptyLike(sg)];
-      const sum = needs[0] ? into(0) : null;
-      const dx = needs[0] ? (sum ?? emptyLike(sx)) : null;
+      const before = needs[0] ? into(0) : null;
+      const dx = needs[0] ? (before ?? emptyLike(sx)) : null;
       kernelsOf(sx).feedForwardBackward({
         gateWeight: wg,
         upWeight: wu,
@@ -162,16 +180,22 @@ export const feedForward = takesBfloat16(
         dup,
         dx,
         ...numbers,
-        accumulate: Number(sum !== null),
+        accumulate: Number(before !== null),
       });
       return [
-        sum ? null : dx,
+        before ? null : dx,
         needs[1] ? gradientProduct(into(1), swap(dgate), reshape(sx, [rows, d]), wg.shape) : null,
         needs[2] ? gradientProduct(into(2), swap(dup), reshape(sx, [rows, d]), wu.shape) : null,
         needs[3] ? gradientProduct(into(3), swap(reshape(dy, [rows, d])), activated, wd.shape) : null,
         needs[4] ? g : null,
       ];
-    });
+    };
+    const recorded: BackwardFunction = ([g], [sx, wg, wu, wd], needs) => {
+      const compose = (t: Tensor, p: Tensor, q: Tensor, r: Tensor): Tensor =>
+        linear(mul(silu(linear(t, p)), linear(t, q)), r);
+      return [...throughComposition(compose, [sx, wg, wu, wd], [g]), needs[4] ? g : null];
+    };
+    record(where, [x, gate, up, down, residual], [y], saved, back, recorded);
     return y;
   },
 );

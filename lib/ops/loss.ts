@@ -8,9 +8,24 @@ import {
   type OptionNames,
   type Tensor,
 } from '../core';
-import { record } from '../autograd';
-import { checkFloat, checkIndices, checkShape, emptyLike, kernelsOf, statisticsDtype, takesBfloat16 } from './kernel';
-import { contiguous, reshape } from './view';
+import { type BackwardFunction, record, throughComposition } from '../autograd';
+import {
+  checkFloat,
+  checkIndices,
+  checkShape,
+  emptyLike,
+  kernelsOf,
+  statisticsDtype,
+  takesBfloat16,
+  toFloat32,
+} from './kernel';
+import { eq } from './compare';
+import { arange } from './create';
+import { add, affine, div, exp, log, mul, square, sub, tanh } from './elementwise';
+import { embedding } from './embedding';
+import { max, mean, sum } from './reduce';
+import { logSoftmax } from './softmax';
+import { contiguous, reshape, to } from './view';
 
 /** Options of `crossEntropy`. */
 export interface CrossEntropyOptions {
@@ -53,7 +68,7 @@ const entropyOf = (logits: Tensor, target: Tensor, options: CrossEntropyOptions 
   const [z, ids] = [contiguous(logits), contiguous(target)];
   const [loss, lse] = [0, 1].map(() => emptyLike(logits, [rows], statisticsDtype(logits)));
   kernelsOf(logits).crossEntropy({ logits: z, target: ids, loss, lse, ...numbers });
-  record(where, [logits], [loss], [z, ids, lse], ([g], [sz, sids, slse]) => {
+  const back: BackwardFunction = ([g], [sz, sids, slse]) => {
     if (!g) return [null];
     const dlogits = emptyLike(sz);
     kernelsOf(sz).crossEntropyBackward({
@@ -65,7 +80,10 @@ const entropyOf = (logits: Tensor, target: Tensor, options: CrossEntropyOptions 
       ...numbers,
     });
     return [dlogits];
-  });
+  };
+  const recorded: BackwardFunction = ([g], [sz, sids]) =>
+    throughComposition((at) => plainEntropy(at, sids, numbers), [sz], [g]);
+  record(where, [logits], [loss], [z, ids, lse], back, recorded);
   if (reduction === 'none') return reshape(loss, target.shape);
   const total = loss.sum(0, true);
   return reduction === 'sum' ? total : total.div(countRows(reshape(ids, [rows]), ignoreIndex).to(total.dtype));
@@ -77,6 +95,35 @@ const entropyOf = (logits: Tensor, target: Tensor, options: CrossEntropyOptions 
  * INVALID_ARGUMENT, thrown here or by what reads the loss.
  */
 export const crossEntropy = takesBfloat16(entropyOf, (loss) => loss);
+
+type EntropyNumbers = {
+  rows: number;
+  n: number;
+  ignoreIndex: number;
+  smoothing: number;
+  zLoss: number;
+  softcap: number;
+};
+
+/** The loss of each row out of operators. */
+function plainEntropy(logits: Tensor, target: Tensor, numbers: EntropyNumbers): Tensor {
+  const { rows, n, ignoreIndex, smoothing, zLoss, softcap } = numbers;
+  const wide = toFloat32(reshape(logits, [rows, n]));
+  const z = softcap > 0 ? mul(tanh(div(wide, softcap)), softcap) : wide;
+  const classes = reshape(target, [rows]);
+  const counted = affine(to(eq(classes, ignoreIndex), z.dtype), -1, 1);
+  // Rows that do not count read any class.
+  const first = arange(0, rows * n, n, { dtype: 'int32', device: target.device });
+  const at = add(mul(classes, to(counted, 'int32')), first);
+  const logP = logSoftmax(z);
+  const ofTarget = reshape(embedding(reshape(logP, [rows * n, 1]), at), [rows]);
+  const sharp = mul(ofTarget, smoothing - 1);
+  const smooth = smoothing > 0 ? sub(sharp, mul(mean(logP, -1), smoothing)) : sharp;
+  if (zLoss === 0) return mul(smooth, counted);
+  const most = max(z, -1, true).detach();
+  const lse = reshape(add(log(sum(exp(sub(z, most)), -1, true)), most), [rows]);
+  return mul(add(smooth, mul(square(lse), zLoss)), counted);
+}
 
 /** How many targets count, float32 [1]. */
 function countRows(target: Tensor, ignoreIndex: number): Tensor {

@@ -1,8 +1,8 @@
 // The LSTM baseline (PyTorch's equations and weight layout).
 import { argumentError, checkOptions, describe, formatShape, type OptionNames, type Tensor, scoped } from '../core';
-import { record } from '../autograd';
+import { type BackwardFunction, record, throughComposition } from '../autograd';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, toFloat32, zerosBeside } from './kernel';
-import { add } from './elementwise';
+import { add, mul, sigmoid, tanh } from './elementwise';
 import { linear } from './linear';
 import { contiguous, split, stack } from './view';
 
@@ -30,7 +30,7 @@ function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
   const newCell = emptyLike(c);
   const hidden = emptyLike(c);
   kernelsOf(c).lstmCell({ gates: g, cell: c, newCell, hidden, rows, d });
-  record('lstm', [gates, cell], [hidden, newCell], [g, c, newCell], ([dh, dc], [sg, sc, sn]) => {
+  const back: BackwardFunction = ([dh, dc], [sg, sc, sn]) => {
     const dgates = emptyLike(sg);
     const dcell = emptyLike(sc);
     kernelsOf(sc).lstmCellBackward({
@@ -45,8 +45,18 @@ function cellStep(gates: Tensor, cell: Tensor): [hidden: Tensor, cell: Tensor] {
       d,
     });
     return [dgates, dcell];
-  });
+  };
+  const recorded: BackwardFunction = (gradients, [sg, sc]) => throughComposition(plainStep, [sg, sc], gradients);
+  record('lstm', [gates, cell], [hidden, newCell], [g, c, newCell], back, recorded);
   return [hidden, newCell];
+}
+
+/** The same out of operators. */
+function plainStep(gates: Tensor, cell: Tensor): Tensor[] {
+  const d = cell.shape[1];
+  const [input, forget, candidate, output] = split(gates, [d, d, d, d], 1);
+  const newCell = add(mul(sigmoid(forget), cell), mul(sigmoid(input), tanh(candidate)));
+  return [mul(sigmoid(output), tanh(newCell)), newCell];
 }
 
 export interface LstmResult {

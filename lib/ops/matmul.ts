@@ -12,7 +12,7 @@ import {
   sizeOf,
   Tensor,
 } from '../core';
-import { record } from '../autograd';
+import { type BackwardFunction, record } from '../autograd';
 import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { checkAlike, checkFloat, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { contiguous, expand, permute, reshape, sumTo } from './view';
@@ -137,6 +137,11 @@ export function gradientProduct(sum: Tensor | null, a: Tensor, b: Tensor, shape:
   return sum ? null : c;
 }
 
+/** a^T g, of folded operands where all of `a` was multiplied by one matrix. On the tape. */
+function weightGradient(a: Tensor, g: Tensor, shared: boolean): Tensor {
+  return shared ? matmul(swap(fold(a)), fold(g)) : matmul(swap(a), g);
+}
+
 /**
  * Matrix product with PyTorch's rules: [..., m, k] x [..., k, n] with broadcasting leading dimensions; one-dimensional
  * operands are a row on the left, a column on the right.
@@ -159,7 +164,7 @@ export const matmul = takesBfloat16((a: Tensor, b: Tensor): Tensor => {
   const c = shared && a.ndim > 2 ? reshape(product, [...a.shape.slice(0, -1), b.shape[1]]) : product;
   const [aShape, bShape] = [a.shape, b.shape];
   const saved = [b.requiresGrad ? a : null, a.requiresGrad ? b : null];
-  record('matmul', [a, b], [c], saved, ([g], [sa, sb], needs, into) => {
+  const back: BackwardFunction = ([g], [sa, sb], needs, into) => {
     if (!g) return [];
     if (shared) {
       const da = needs[0] && gradientProduct(into(0), fold(g), swap(sb), aShape);
@@ -168,6 +173,12 @@ export const matmul = takesBfloat16((a: Tensor, b: Tensor): Tensor => {
     const da = needs[0] ? matmul(g, swap(sb)) : null;
     const db = needs[1] ? multiply(swap(sa), g) : null;
     return [da && sumTo(da, aShape), db && sumTo(db, bShape)];
-  });
+  };
+  const recorded: BackwardFunction = ([g], [sa, sb], needs) => {
+    if (!g) return [];
+    const [da, db] = [needs[0] ? matmul(g, swap(sb)) : null, needs[1] ? weightGradient(sa, g, shared) : null];
+    return [da && sumTo(da, aShape), db && sumTo(db, bShape)];
+  };
+  record('matmul', [a, b], [c], saved, back, recorded);
   return c;
 });

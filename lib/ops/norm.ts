@@ -10,7 +10,7 @@ import {
   type Tensor,
 } from '../core';
 import { NORM_KINDS, type NormKind } from '../backends';
-import { record } from '../autograd';
+import { type BackwardFunction, record, throughComposition } from '../autograd';
 import {
   checkAlike,
   checkFloat,
@@ -20,9 +20,11 @@ import {
   kernelsOf,
   statisticsDtype,
   takesBfloat16,
+  toFloat32,
 } from './kernel';
-import { add, mul, sigmoid, silu } from './elementwise';
-import { contiguous, reshape } from './view';
+import { add, mul, rsqrt, sigmoid, silu, square, sub } from './elementwise';
+import { mean, sum } from './reduce';
+import { contiguous, reshape, to } from './view';
 
 interface NormArguments {
   kind: NormKind;
@@ -69,10 +71,10 @@ function normalize(
     eps,
   });
   const saved = scale ? [source, stats, scale] : [source, stats];
-  record(name, [x, weight, bias], [y], saved, ([g], [sx, sstats, sweight], needs, into) => {
+  const back: BackwardFunction = ([g], [sx, sstats, sweight], needs, into) => {
     if (!g) return [];
-    const sum = needs[0] ? into(0) : null;
-    const dx = sum ?? emptyLike(sx);
+    const before = needs[0] ? into(0) : null;
+    const dx = before ?? emptyLike(sx);
     const dweight = needs[1] ? emptyLike(sx, [groups * n]) : null;
     const dbias = needs[2] ? emptyLike(sx, [groups * n]) : null;
     kernelsOf(sx).normBackward({
@@ -87,10 +89,18 @@ function normalize(
       n,
       groups,
       kind: code,
-      accumulate: Number(sum !== null),
+      accumulate: Number(before !== null),
     });
-    return [sum ? null : dx, dweight, dbias];
-  });
+    return [before ? null : dx, dweight, dbias];
+  };
+  const recorded: BackwardFunction = ([g], [sx, , sweight], needs) => {
+    if (!g) return [];
+    const compose = (at: Tensor, by: Tensor | null): Tensor =>
+      to(scaled(plainNorm(toFloat32(at), kind, eps), toFloat32(by), groups), at.dtype);
+    const parts = throughComposition(compose, [sx, sweight ?? null], [g]);
+    return [...parts, needs[2] ? perFeature(g, groups) : null];
+  };
+  record(name, [x, weight, bias], [y], saved, back, recorded);
   return y;
 }
 
@@ -107,6 +117,23 @@ function epsOf(where: string, options: NormOptions | number, usual: number): num
   if (typeof options !== 'object') return options;
   checkOptions(where, options, NORM_OPTIONS);
   return options.eps ?? usual;
+}
+
+/** The same out of operators. */
+function plainNorm(x: Tensor, kind: NormKind, eps: number): Tensor {
+  const from = kind === 'layer' ? sub(x, mean(x, -1, true)) : x;
+  const squares = square(from);
+  return mul(from, rsqrt(add(kind === 'l2' ? sum(squares, -1, true) : mean(squares, -1, true), eps)));
+}
+
+/** Rows [..., groups, n] times weight [groups * n], or [..., n] times [n]. */
+function scaled(x: Tensor, weight: Tensor | null, groups: number): Tensor {
+  return weight ? mul(x, groups === 1 ? weight : reshape(weight, [groups, x.shape[x.ndim - 1]])) : x;
+}
+
+/** The sum of such rows, [groups * n]. */
+function perFeature(g: Tensor, groups: number): Tensor {
+  return sum(reshape(g, [-1, groups * g.shape[g.ndim - 1]]), 0);
 }
 
 /** (x - mean) / sqrt(variance + eps) * weight + bias over the last dimension (Ba et al. 2016). */

@@ -1,6 +1,7 @@
 // Dropout, from the seeded generator.
 import { checkNumber, nextStream, type Tensor } from '../core';
 import { record } from '../autograd';
+import type { KernelArguments } from '../backends';
 import { checkFloat, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { contiguous } from './view';
 
@@ -9,14 +10,13 @@ export const dropout = takesBfloat16((x: Tensor, p: number): Tensor => {
   checkFloat('dropout', 'x', x);
   checkNumber('dropout', 'p', p, 0, 1);
   if (p === 0) return x;
-  const mask = { n: x.size, p, ...nextStream() };
+  return masked(x, { n: x.size, p, ...nextStream() });
+});
+
+/** Linear in x: its backward pass is itself. */
+function masked(x: Tensor, mask: Omit<KernelArguments<'dropout'>, 'x' | 'y'>): Tensor {
   const y = emptyLike(x);
   kernelsOf(x).dropout({ x: contiguous(x), y, ...mask });
-  record('dropout', [x], [y], [], ([g]) => {
-    if (!g) return [null];
-    const dx = emptyLike(g);
-    kernelsOf(g).dropout({ x: contiguous(g), y: dx, ...mask });
-    return [dx];
-  });
+  record('dropout', [x], [y], [], ([g]) => [g && masked(g, mask)], 'composed');
   return y;
-});
+}

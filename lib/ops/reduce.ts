@@ -1,7 +1,7 @@
 // Reductions and scans along dimensions.
 import { checkSizes, resolveDim, sizeOf, type Tensor, scoped } from '../core';
 import { MAX_LIST, REDUCE_OPS, type ReduceOp } from '../backends';
-import { record } from '../autograd';
+import { type BackwardFunction, record } from '../autograd';
 import {
   checkFloat,
   checkTensor,
@@ -62,7 +62,7 @@ export const sum = takesBfloat16((x: Tensor, dim?: number | readonly number[], k
         y,
         x.shape.filter((_, i) => !dims.includes(i)),
       );
-  record('sum', [x], [out], [], ([g]) => [g && expand(reshape(g, kept), from)]);
+  record('sum', [x], [out], [], ([g]) => [g && expand(reshape(g, kept), from)], 'composed');
   return out;
 });
 
@@ -81,12 +81,13 @@ function extreme(op: 'max' | 'min'): (x: Tensor, dim?: number, keepdim?: boolean
     const y = reduceRun(op, x.detach(), from, to);
     const kept = y.shape;
     const out = keepdim ? y : reshape(y, [...x.shape.slice(0, from), ...x.shape.slice(to)]);
-    record(op, [x], [out], [x, y], ([g], [sx, sy]) => {
+    const back: BackwardFunction = ([g], [sx, sy]) => {
       if (!g) return [null];
       const mask = eq(sx, sy).to(g.dtype);
       const share = div(mask, sum(mask, sx.shape.map((_, i) => i).slice(from, to), true));
       return [mul(share, reshape(g, kept))];
-    });
+    };
+    record(op, [x], [out], [x, y], back, 'composed');
     return out;
   });
 }

@@ -70,9 +70,8 @@ export const rope = takesBfloat16((x: Tensor, options: RopeOptions = {}): Tensor
   const turn = (from: Tensor, at: Tensor, by: Tensor, inverse: number): Tensor => {
     const to = emptyLike(from);
     kernelsOf(from).rope({ x: contiguous(from), y: to, positions: at, frequencies: by, ...numbers, inverse });
+    record('rope', [from], [to], [at, by], ([g], [sat, sby]) => [g && turn(g, sat, sby, 1 - inverse)], 'composed');
     return to;
   };
-  const y = turn(x, positions, frequencies, 0);
-  record('rope', [x], [y], [positions, frequencies], ([g], [at, by]) => [g && turn(g, at, by, 1)]);
-  return y;
+  return turn(x, positions, frequencies, 0);
 });

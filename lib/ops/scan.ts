@@ -1,7 +1,7 @@
 // Running folds along a dimension: sums, products, log-sums, and the linear recurrence that has them as cases.
 import { formatShape, argumentError, resolveDim, sameShape, sizeOf, type Tensor } from '../core';
 import { SCAN_OPS, type ScanOp } from '../backends';
-import { record } from '../autograd';
+import { type BackwardFunction, record } from '../autograd';
 import {
   checkAlike,
   checkFloat,
@@ -23,7 +23,7 @@ function around(x: Tensor, d: number): { outer: number; n: number; inner: number
 function runningSum(x: Tensor, d: number, reverse: boolean): Tensor {
   const y = emptyLike(x);
   kernelsOf(x).cumsum({ x: contiguous(x), y, ...around(x, d), reverse: Number(reverse) });
-  record('cumsum', [x], [y], [], ([g]) => [g && runningSum(g, d, !reverse)]);
+  record('cumsum', [x], [y], [], ([g]) => [g && runningSum(g, d, !reverse)], 'composed');
   return y;
 }
 
@@ -53,13 +53,14 @@ function shifted(x: Tensor, d: number, reverse: boolean): Tensor {
 /** y_i = f_i y_{i-1} + x_i, or its transpose y_i = f_{i+1} y_{i+1} + x_i. */
 function linear(x: Tensor, factor: Tensor, d: number, reverse: boolean): Tensor {
   const y = runKernel('linear', x, factor, d, reverse);
-  record('linearScan', [x, factor], [y], [factor, y], ([g], [sf, sy], needs) => {
+  const back: BackwardFunction = ([g], [sf, sy], needs) => {
     if (!g) return [];
     const dx = linear(g, sf, d, !reverse);
     // The factor f_i stands between y_{i-1} and what comes to y_i, in either direction.
     const df = !needs[1] ? null : reverse ? mul(shifted(dx, d, false), sy) : mul(dx, shifted(sy, d, false));
     return [dx, df];
-  });
+  };
+  record('linearScan', [x, factor], [y], [factor, y], back, 'composed');
   return y;
 }
 
@@ -99,7 +100,7 @@ export const logcumsumexp = computesInFloat32((x: Tensor, dim: number): Tensor =
 
 function runningLogSum(x: Tensor, d: number, reverse: boolean): Tensor {
   const y = runKernel('logsumexp', x, null, d, reverse);
-  record('logcumsumexp', [x], [y], [x, y], ([g], [sx, sy]) => {
+  const back: BackwardFunction = ([g], [sx, sy]) => {
     if (!g) return [null];
     // The sum over later j of g_j e^(x - y_j), its positive and its negative part in logarithms.
     const part = (sign: Tensor): Tensor => {
@@ -107,6 +108,16 @@ function runningLogSum(x: Tensor, d: number, reverse: boolean): Tensor {
       return exp(add(runningLogSum(logs, d, !reverse), sx));
     };
     return [sub(part(gt(g, 0)), part(lt(g, 0)))];
-  });
+  };
+  // The same sum as a linear recurrence, s_j = g_j + e^(y_j - y_i) s_i with i the next one: that has a slope at g = 0, too.
+  const recorded: BackwardFunction = ([g], [sx, sy]) => {
+    if (!g) return [null];
+    const n = sy.shape[d] ?? 1;
+    if (n <= 1) return [mul(g, exp(sub(sx, sy)))];
+    const before = cat([slice(sy, d, 0, 1), slice(sy, d, 0, n - 1)], d);
+    const factor = exp(reverse ? sub(sy, before) : sub(before, sy));
+    return [mul(linear(g, factor, d, !reverse), exp(sub(sx, sy)))];
+  };
+  record('logcumsumexp', [x], [y], [x, y], back, recorded);
   return y;
 }

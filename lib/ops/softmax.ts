@@ -2,6 +2,8 @@
 import { resolveDim, type Tensor } from '../core';
 import { record } from '../autograd';
 import { checkFloat, emptyLike, computesInFloat32, kernelsOf, takesBfloat16 } from './kernel';
+import { exp, mul, sub } from './elementwise';
+import { sum } from './reduce';
 import { contiguous } from './view';
 
 function overRows(name: string, x: Tensor, log: number): Tensor {
@@ -10,14 +12,23 @@ function overRows(name: string, x: Tensor, log: number): Tensor {
   const n = x.shape[x.ndim - 1] ?? 1;
   const rows = n === 0 ? 0 : x.size / n;
   kernelsOf(x).softmax({ x: source, y, rows, n, log });
-  record(name, [x], [y], [y], ([g], [sy]) => {
-    if (!g) return [null];
-    const dx = emptyLike(sy);
-    kernelsOf(sy).softmaxBackward({ y: sy, dy: contiguous(g), dx, rows, n, log });
-    return [dx];
-  });
+  record(
+    name,
+    [x],
+    [y],
+    [y],
+    ([g], [sy]) => {
+      if (!g) return [null];
+      const dx = emptyLike(sy);
+      kernelsOf(sy).softmaxBackward({ y: sy, dy: contiguous(g), dx, rows, n, log });
+      return [dx];
+    },
+    ([g], [sy]) => [g && (log ? sub(g, mul(exp(sy), total(g))) : mul(sy, sub(g, total(mul(g, sy)))))],
+  );
   return y;
 }
+
+const total = (x: Tensor): Tensor => sum(x, x.ndim === 0 ? [] : -1, true);
 
 type AlongDim = (x: Tensor, dim?: number) => Tensor;
 

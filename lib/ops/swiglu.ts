@@ -1,6 +1,7 @@
 // The gated feed-forward's elementwise part.
 import { type Tensor } from '../core';
-import { record } from '../autograd';
+import { type BackwardFunction, record, throughComposition } from '../autograd';
+import { mul, silu } from './elementwise';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { contiguous } from './view';
 
@@ -14,11 +15,13 @@ export const swiglu = takesBfloat16((gate: Tensor, up: Tensor): Tensor => {
   const n = gate.size;
   const y = emptyLike(gate);
   kernelsOf(gate).swiglu({ gate: a, up: b, y, n });
-  record('swiglu', [gate, up], [y], [a, b], ([g], [sa, sb]) => {
+  const back: BackwardFunction = ([g], [sa, sb]) => {
     if (!g) return [];
     const [dgate, dup] = [emptyLike(sa), emptyLike(sb)];
     kernelsOf(sa).swigluBackward({ gate: sa, up: sb, dy: contiguous(g), dgate, dup, n });
     return [dgate, dup];
-  });
+  };
+  const recorded: BackwardFunction = ([g], inputs) => throughComposition((p, q) => mul(silu(p), q), inputs, [g]);
+  record('swiglu', [gate, up], [y], [a, b], back, recorded);
   return y;
 });

@@ -26,7 +26,7 @@ import {
   scoped,
 } from '../core';
 import { getBackend, MAX_DIMS } from '../backends';
-import { record } from '../autograd';
+import { type BackwardFunction, record } from '../autograd';
 import { checkAlike, checkTensor, dtypeCodes, emptyLike, emptyOn, kernelsOf, zerosBeside } from './kernel';
 
 /** y[i] = x[i] for every index of their common shape, both strided. */
@@ -54,7 +54,7 @@ function view(
   back: (g: Tensor) => Tensor,
 ): Tensor {
   const y = part(x, shape, strides, offset);
-  record(name, [x], [y], [], ([g]) => [g && back(g)]);
+  record(name, [x], [y], [], ([g]) => [g && back(g)], 'composed');
   return y;
 }
 
@@ -72,7 +72,7 @@ export function another(x: Tensor): Tensor {
     y.node = x.node;
     y.nodeOutput = x.nodeOutput;
     if (y.owner === null) x.node.leaveToCollector();
-  } else record('another', [x], [y], [], ([g]) => [g]);
+  } else record('another', [x], [y], [], ([g]) => [g], 'composed');
   return y;
 }
 
@@ -81,7 +81,7 @@ export function clone(x: Tensor): Tensor {
   checkTensor('clone', 'x', x);
   const y = emptyLike(x);
   copyInto(y, x);
-  record('clone', [x], [y], [], ([g]) => [g]);
+  record('clone', [x], [y], [], ([g]) => [g], 'composed');
   return y;
 }
 
@@ -172,11 +172,16 @@ export function slice(x: Tensor, dim: number, start: number, end: number): Tenso
   if (from === 0 && to === x.shape[d]) return x;
   const shape = x.shape.map((s, i) => (i === d ? to - from : s));
   const whole = x.shape;
-  return view('slice', x, shape, x.strides, x.offset + from * x.strides[d], (g) => {
-    const dx = zerosBeside(g, whole);
-    copyInto(slice(dx, d, from, to), g);
-    return dx;
-  });
+  return view('slice', x, shape, x.strides, x.offset + from * x.strides[d], (g) => amongZeros(g, whole, d, from));
+}
+
+/** The tensor of which `g` is the slice from `from` on, and zeros elsewhere. */
+export function amongZeros(g: Tensor, whole: Shape, d: number, from: number): Tensor {
+  const to = from + g.shape[d];
+  const y = zerosBeside(g, whole);
+  copyInto(slice(y, d, from, to), g);
+  record('slice', [g], [y], [], ([h]) => [h && slice(h, d, from, to)], 'composed');
+  return y;
 }
 
 /** Repeats dimensions of size 1 (and new leading ones) without copying; -1 keeps a size. */
@@ -225,7 +230,7 @@ export const split = scoped((x: Tensor, sizes: Shape, dim: number): Tensor[] => 
     return piece;
   });
   const shapes = parts.map((p) => p.shape);
-  record('split', [x], parts, [], (gradients) => {
+  const back: BackwardFunction = (gradients) => {
     const some = gradients.find((g) => g !== null);
     return [
       some
@@ -235,7 +240,8 @@ export const split = scoped((x: Tensor, sizes: Shape, dim: number): Tensor[] => 
           )
         : null,
     ];
-  });
+  };
+  record('split', [x], parts, [], back, 'composed');
   return parts;
 });
 
@@ -274,7 +280,7 @@ export const cat = scoped((parts: readonly Tensor[], dim: number = 0): Tensor =>
     copyInto(part(y, p.shape, y.strides, at * y.strides[d]), p);
     at += p.shape[d];
   }
-  record('cat', parts, [y], [], ([g]) => (g ? split(g, sizes, d) : []));
+  record('cat', parts, [y], [], ([g]) => (g ? split(g, sizes, d) : []), 'composed');
   return y;
 });
 
@@ -305,7 +311,7 @@ export function to(x: Tensor, target: Device | DType): Tensor {
     const y = emptyLike(x, x.shape, target);
     castInto(source, y);
     const from = x.dtype;
-    if (isFloat(target)) record('to', [x], [y], [], ([g]) => [g && to(g, from)]);
+    if (isFloat(target)) record('to', [x], [y], [], ([g]) => [g && to(g, from)], 'composed');
     return y;
   }
   if (target === x.device) return x;
@@ -316,7 +322,7 @@ export function to(x: Tensor, target: Device | DType): Tensor {
   source.storage.memory.read(source.storage.handle, source.offset, raw);
   backend.write(y.storage.handle, 0, raw);
   const from = x.device;
-  record('to', [x], [y], [], ([g]) => [g && to(g, from)]);
+  record('to', [x], [y], [], ([g]) => [g && to(g, from)], 'composed');
   return y;
 }
 

@@ -59,6 +59,8 @@ export interface TrainingConfig {
   clip: number | null;
   /** Of matrix products in steps, see `setFloat32MatmulPrecision`; validation is always exact. */
   matmulPrecision: MatmulPrecision;
+  /** Whether activations are computed again in the backward pass, see `CausalLM.gradientCheckpointing`; false by default. */
+  gradientCheckpointing: boolean;
   /** Of parameters, data and dropout. */
   seed: number;
   /** Steps between validations. */
@@ -92,7 +94,7 @@ export interface TextData {
 export type TaskData = { [N in TaskName]: { task: N; options: Omit<OptionsOf<N>, 'seed'> } }[TaskName];
 
 export type ModelConfigOf<N extends ModelName> = { name: N } & Partial<
-  Omit<CreateOptions<N>, 'vocabSize' | 'device' | 'dtype'>
+  Omit<CreateOptions<N>, 'vocabSize' | 'device' | 'dtype' | 'gradientCheckpointing'>
 >;
 
 /** Name and sizes of a model, as `createModel` takes them. */
@@ -151,6 +153,7 @@ const TRAINING: OptionNames<TrainingConfig> = {
   plateauFactor: true,
   clip: true,
   matmulPrecision: true,
+  gradientCheckpointing: 'flag',
   seed: true,
   validateEvery: true,
   validationBatches: true,
@@ -170,6 +173,7 @@ const DEFAULTS: Omit<TrainingConfig, 'steps' | 'minutes' | 'warmup' | 'learningR
   plateauFactor: 0.1,
   clip: 1,
   matmulPrecision: 'highest',
+  gradientCheckpointing: false,
   seed: 0,
   validateEvery: 250,
   validationBatches: 16,

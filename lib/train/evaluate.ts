@@ -12,6 +12,8 @@ export interface TrainableModel {
   namedParameters(): [string, Tensor][];
   namedModules(): Iterable<[string, { training: boolean }]>;
   savePretrained(dir: string): Promise<void>;
+  /** Needed by runs with that setting only. */
+  gradientCheckpointing?: boolean;
 }
 
 /** Runs the synchronous function `fn` with every part of the model in training mode, or in the other; puts them back. */

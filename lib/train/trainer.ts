@@ -64,6 +64,14 @@ const SETTLED = 10;
 /** The most of a budget of time that the validation at the end takes. */
 const VALIDATION_SHARE = 0.1;
 
+function checkpointGradients(model: TrainableModel): void {
+  if (typeof model.gradientCheckpointing !== 'boolean') {
+    const expected = 'one with a property gradientCheckpointing';
+    throw argumentError('UNSUPPORTED', 'Trainer', 'model', expected, 'one without');
+  }
+  model.gradientCheckpointing = true;
+}
+
 /** A step whose numbers are still on their way from the device. */
 interface Pending {
   step: number;
@@ -110,6 +118,7 @@ export class Trainer {
     this.config = fillTraining(options.training);
     const { batchSize, schedule, patience } = this.config;
     this.generator = new Generator(this.config.seed, FIRST_STREAM);
+    if (this.config.gradientCheckpointing) checkpointGradients(options.model);
     const named = options.model.namedParameters();
     this.parameters = named.map(([, t]) => t);
     this.optimizer = makeOptimizer(this.config, named);

@@ -1,5 +1,8 @@
 // Every differentiable operator against central differences, in float64.
+import { expect } from 'chai';
 import * as fw from '../../lib';
+import { expectError } from '../support/errors';
+import { expectClose } from '../support/tolerance';
 
 const js = { device: 'js', dtype: 'float64' } as const;
 type Build = (...inputs: fw.Tensor[]) => fw.Tensor;
@@ -10,7 +13,7 @@ function weighted(fn: Build): Build {
     const y = fn(...inputs);
     const w = fw.tensor(
       Float64Array.from({ length: y.size }, (_, i) => Math.sin(1 + 1.7 * i)),
-      { shape: y.shape, ...js },
+      { shape: y.shape, dtype: y.dtype, device: y.device },
     );
     return y.mul(w).sum();
   };
@@ -89,79 +92,167 @@ const unary: [string, Build, number?, number?][] = [
 ];
 
 const binary: [string, Build, number[], number[], number?, number?][] = [
-  ['add', (a, b) => a.add(b), [2, 3, 4], [3, 1]],
-  ['sub', (a, b) => a.sub(b), [3, 1], [2, 3, 4]],
-  ['mul', (a, b) => a.mul(b), [2, 3, 4], [4]],
-  ['div', (a, b) => a.div(b), [2, 3, 4], [2, 1, 4], 0.5, 2],
+  ['add', (a, b) => a.add(b), [2, 3, 2], [3, 1]],
+  ['sub', (a, b) => a.sub(b), [3, 1], [2, 3, 2]],
+  ['mul', (a, b) => a.mul(b), [2, 3, 2], [2]],
+  ['div', (a, b) => a.div(b), [2, 3, 2], [2, 1, 2], 0.5, 2],
   ['pow', (a, b) => a.pow(b), [2, 3], [3], 0.5, 2],
   ['maximum', (a, b) => a.maximum(b), [2, 3], [2, 3]],
   ['minimum', (a, b) => a.minimum(b), [2, 3], [3]],
-  ['matmul', (a, b) => a.matmul(b), [3, 4], [4, 5]],
-  ['matmul of a batch with a matrix', (a, b) => a.matmul(b), [2, 3, 4], [4, 5]],
-  ['matmul of two batches', (a, b) => a.matmul(b), [2, 1, 3, 4], [3, 4, 2]],
-  ['matmul of transposes', (a, b) => a.transpose(0, 1).matmul(b.transpose(0, 1)), [4, 3], [5, 4]],
+  ['matmul', (a, b) => a.matmul(b), [3, 2], [2, 4]],
+  ['matmul of a batch with a matrix', (a, b) => a.matmul(b), [2, 1, 3], [3, 2]],
+  ['matmul of two batches', (a, b) => a.matmul(b), [2, 1, 1, 3], [2, 3, 2]],
+  ['matmul of transposes', (a, b) => a.transpose(0, 1).matmul(b.transpose(0, 1)), [2, 3], [4, 2]],
   ['matmul of vectors', (a, b) => a.matmul(b), [4], [4]],
-  ['linear', (x, w) => fw.linear(x, w), [2, 3, 4], [5, 4]],
-  ['layerNorm with weight', (x, w) => fw.layerNorm(x, w), [2, 3, 4], [4]],
-  ['rmsNormGated', (x, z) => fw.rmsNormGated(x, z, null), [2, 4], [2, 4]],
+  ['linear', (x, w) => fw.linear(x, w), [2, 1, 3], [4, 3]],
+  ['layerNorm with weight', (x, w) => fw.layerNorm(x, w), [2, 1, 4], [4]],
+  ['rmsNormGated', (x, z) => fw.rmsNormGated(x, z, null), [1, 4], [1, 4]],
   ['swiglu', (x, y) => fw.swiglu(x, y), [2, 5], [2, 5]],
   ['shortConvolution', (x, w) => fw.shortConvolution(x, w, { activation: 'silu' }).output, [2, 5, 3], [3, 4]],
 ];
 
+const target = (z: fw.Tensor, ...values: number[]): fw.Tensor =>
+  fw.tensor(values, { device: z.device, dtype: 'int32' });
+
+const several: [string, Build, number[][]][] = [
+  [
+    'linear with an activation, a bias and a residual',
+    (x, w, b, r) => fw.linear(x, w, b, { activation: 'silu', residual: r }),
+    [[2, 1, 3], [4, 3], [4], [2, 1, 4]],
+  ],
+  [
+    'feedForward',
+    (x, gate, up, down) => fw.feedForward(x, { gate, up, down }, x),
+    [
+      [2, 3],
+      [2, 3],
+      [2, 3],
+      [3, 2],
+    ],
+  ],
+  ['layerNorm with weight and bias', (x, w, b) => fw.layerNorm(x, w, b), [[2, 1, 3], [3], [3]]],
+  ['groupNorm', (x, w, b) => fw.groupNorm(x, 2, w, b), [[1, 8], [8], [8]]],
+  [
+    'rmsNorm with a residual',
+    (x, r) => fw.rmsNorm(x, null, { residual: r, eps: 0.1 }),
+    [
+      [1, 4],
+      [1, 4],
+    ],
+  ],
+  ['embedding, with repeated indices', (w) => fw.embedding(w, target(w, 2, 0, 2, 1)), [[4, 3]]],
+  ['crossEntropy', (z) => fw.crossEntropy(z, target(z, 1, 0, 3)), [[3, 4]]],
+  [
+    'crossEntropy with all of its options',
+    (z) => fw.crossEntropy(z, target(z, 1, -100, 3), { labelSmoothing: 0.1, zLoss: 0.01, logitSoftcap: 3 }),
+    [[3, 4]],
+  ],
+  ['crossEntropy of rows', (z) => fw.crossEntropy(z, target(z, 1, -100, 3), { reduction: 'none' }), [[3, 4]]],
+  [
+    'dropout repeats its mask',
+    (x) => {
+      fw.manualSeed(5);
+      return fw.dropout(x, 0.4);
+    },
+    [[4, 5]],
+  ],
+  [
+    'lstm',
+    (x, weightIh, weightHh) => fw.lstm(x, [{ weightIh, weightHh }]).output,
+    [
+      [1, 2, 2],
+      [4, 2],
+      [4, 1],
+    ],
+  ],
+  [
+    'softmaxAttention',
+    (q, k, v) => fw.softmaxAttention(q, k, v, { window: 3 }),
+    [
+      [1, 5, 2, 3],
+      [1, 5, 1, 3],
+      [1, 5, 1, 2],
+    ],
+  ],
+];
+
+/** Every operator with a function and its inputs. */
+const cases: { name: string; fn: Build; inputs: (lead?: number) => fw.Tensor[] }[] = [
+  ...unary.map(([name, fn, low, high]) => ({ name, fn, inputs: (lead = 3) => [draw([2, lead, 4], low, high)] })),
+  ...binary.map(([name, fn, a, b, low, high]) => ({
+    name,
+    fn,
+    inputs: () => [draw(a, low, high), draw(b, low, high)],
+  })),
+  ...several.map(([name, fn, shapes]) => ({ name, fn, inputs: () => shapes.map((shape) => draw(shape)) })),
+];
+
 describe('gradients of operators', () => {
   before(() => fw.manualSeed(1));
+  for (const { name, fn, inputs } of cases) {
+    it(name, () => fw.scope(() => void fw.gradcheck(weighted(fn), inputs())));
+  }
+});
 
-  for (const [name, fn, low, high] of unary) {
-    it(name, () => fw.scope(() => void fw.gradcheck(weighted(fn), [draw([2, 3, 4], low, high)])));
+/** Those whose gradients have none. */
+const ONCE = ['checkpoint', 'shortConvolution', 'softmaxAttention'];
+
+/** What comes back is not constant, either. */
+const curved = (fn: Build): Build =>
+  weighted((...given) => {
+    const y = fn(...given);
+    return y.add(y.square());
+  });
+
+const leafOf = (t: fw.Tensor): fw.Tensor => {
+  t.requiresGrad = true;
+  return t;
+};
+
+/** The gradients of a sum over gradients. */
+function second(fn: Build, leaves: fw.Tensor[]): fw.Tensor[] {
+  const first = fw.gradients(curved(fn)(...leaves), leaves, { createGraph: true });
+  const total = first.map((g) => g.square().sum()).reduce((a, b) => a.add(b));
+  return fw.gradients(total, leaves);
+}
+
+describe('gradients of gradients of operators', () => {
+  before(() => fw.manualSeed(2));
+  for (const { name, fn, inputs } of cases) {
+    if (ONCE.includes(name)) {
+      it(`${name} has none, and says so`, () =>
+        fw.scope(() => {
+          const leaves = inputs().map(leafOf);
+          const y = curved(fn)(...leaves);
+          const named = new RegExp(`backward: ${name} has no gradient of its gradient`);
+          expectError('UNSUPPORTED', named, () => fw.gradients(y, leaves, { createGraph: true }));
+          expectError('UNSUPPORTED', named, () => y.backward(undefined, { createGraph: true }));
+          for (const t of leaves) expect(t.grad).to.equal(null);
+          y.backward();
+        }));
+      continue;
+    }
+    it(name, () => fw.scope(() => void fw.gradgradcheck(curved(fn), inputs(1), { tolerance: 1e-5 })));
+    it(`${name} on cpu`, () =>
+      fw.scope(() => {
+        const given = inputs();
+        const exact = second(
+          fn,
+          given.map((t) => leafOf(t.clone())),
+        );
+        const rounded = second(
+          fn,
+          given.map((t) => leafOf(t.to('float32').to('cpu'))),
+        );
+        exact.forEach((g, i) => expectClose(`inputs[${i}]`, rounded[i].dataSync(), g.dataSync(), 1e-4));
+      }));
   }
-  for (const [name, fn, a, b, low, high] of binary) {
-    it(name, () => fw.scope(() => void fw.gradcheck(weighted(fn), [draw(a, low, high), draw(b, low, high)])));
-  }
-  it('linear with an activation, a bias and a residual', () =>
+  it('rules name themselves', () =>
     fw.scope(() => {
-      fw.gradcheck(
-        weighted((x, w, b, r) => fw.linear(x, w, b, { activation: 'silu', residual: r })),
-        [draw([2, 3, 4]), draw([5, 4]), draw([5]), draw([2, 3, 5])],
-      );
-    }));
-  it('feedForward', () =>
-    fw.scope(() => {
-      fw.gradcheck(
-        weighted((x, gate, up, down) => fw.feedForward(x, { gate, up, down }, x)),
-        [draw([2, 3, 4]), draw([5, 4]), draw([5, 4]), draw([4, 5])],
-      );
-    }));
-  it('embedding, with repeated indices', () =>
-    fw.scope(() => {
-      const ids = fw.tensor([2, 0, 2, 1], { device: 'js', dtype: 'int32' });
-      fw.gradcheck(
-        weighted((w) => fw.embedding(w, ids)),
-        [draw([4, 3])],
-      );
-    }));
-  it('crossEntropy', () =>
-    fw.scope(() => {
-      const target = fw.tensor([1, -100, 3], { device: 'js', dtype: 'int32' });
-      fw.gradcheck(
-        (z) => fw.crossEntropy(z, target, { labelSmoothing: 0.1, zLoss: 0.01, logitSoftcap: 3 }),
-        [draw([3, 4])],
-      );
-    }));
-  it('dropout repeats its mask', () =>
-    fw.scope(() => {
-      fw.gradcheck(
-        weighted((x) => {
-          fw.manualSeed(5);
-          return fw.dropout(x, 0.4);
-        }),
-        [draw([4, 5])],
-      );
-    }));
-  it('softmaxAttention', () =>
-    fw.scope(() => {
-      fw.gradcheck(
-        weighted((q, k, v) => fw.softmaxAttention(q, k, v, { window: 3 })),
-        [draw([1, 5, 2, 3]), draw([1, 5, 1, 3]), draw([1, 5, 1, 2])],
+      const q = leafOf(draw([1, 3, 2, 4]));
+      const { output } = fw.deltaRule(q, q, q, { beta: draw([1, 3, 2], 0, 1) });
+      expectError('UNSUPPORTED', /backward: deltaRule has no gradient/, () =>
+        fw.gradients(output.sum(), q, { createGraph: true }),
       );
     }));
 });

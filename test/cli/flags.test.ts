@@ -108,7 +108,10 @@ describe('flags', function () {
           ...['train', '--config', join(at('a'), 'config.json'), '--lr', '5e-3', '--layers', '2', '--model', 'kda,gla'],
           ...['--task-options', 'length=5', '--steps', '2', '--clip', 'none', '--out', at('b')],
         ),
-        run('train', '--resume', at('a'), '--steps', '6', '--lr', '1e-3', '--matmul-precision', 'medium'),
+        run(
+          ...['train', '--resume', at('a'), '--steps', '6', '--lr', '1e-3', '--matmul-precision', 'medium'],
+          '--gradient-checkpointing',
+        ),
       ]);
       expect(repeated.code, repeated.err).to.equal(0);
       for (const name of ['kda', 'gla']) {
@@ -125,7 +128,11 @@ describe('flags', function () {
         });
       }
       expect(resumed.code, resumed.err).to.equal(0);
-      expect(settings('a')).to.deep.nested.include({ 'training.learningRate': 1e-3, 'training.steps': 6 });
+      expect(settings('a')).to.deep.nested.include({
+        'training.learningRate': 1e-3,
+        'training.steps': 6,
+        'training.gradientCheckpointing': true,
+      });
       expect(resumed.err).to.match(/--matmul-precision medium: js .* multiplies as exactly as without it/);
       expect(resumed.err).to.match(
         /cosine .* of 6 steps in all: it goes on at \S+ \(it was \S+ in step 4\) and ends at 0/,

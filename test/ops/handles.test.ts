@@ -131,7 +131,31 @@ const CALLS: Record<string, Call> = {
   deltaProduct: ({ heads, gates }) => fw.deltaProduct(heads, heads, heads, { numHouseholder: 1, beta: gates }),
   ojaRule: ({ heads, gates }) => fw.ojaRule(heads, heads, heads, { beta: gates }),
   grad: ({ x }) => fw.grad((y) => y.square().sum())(x),
+  'defineFunction of an argument, a view and a result that it saves': ({ x, row }) => odd(x, 2, row),
+  hooks: ({ x }) => {
+    const y = x.mul(2);
+    if (y.requiresGrad) y.registerHook((g) => g.dispose());
+    return y;
+  },
+  gradients: ({ x, row }) => {
+    using y = fw.scope(() => x.mul(row).tanh().square().sum());
+    if (!y.requiresGrad) return [];
+    using first = fw.gradients(y, row, { retainGraph: true })[0];
+    first.dataSync();
+    return fw.gradients(y, [x, row], { createGraph: true });
+  },
+  detectAnomaly: ({ x, row }) => fw.detectAnomaly(() => x.mul(row)),
 };
+
+const odd = fw.defineFunction({
+  name: 'odd',
+  forward(ctx, x: fw.Tensor, by: number, row: fw.Tensor) {
+    const y = x.mul(by);
+    ctx.saveForBackward(x, y, y.exp());
+    return [x, x.transpose(0, 1), y, row];
+  },
+  backward: (ctx, a, b, c, d) => [a.add(b.transpose(0, 1)).add(c.mul(ctx.savedTensors[2])), null, d],
+});
 
 /** Calls outside recording. */
 const STEPS: Record<string, Call> = {

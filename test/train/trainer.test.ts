@@ -82,6 +82,19 @@ describe('training', () => {
     });
   });
 
+  it('trains to the same losses with gradientCheckpointing, which is a setting of its model', async () => {
+    await withFolder(async (dir) => {
+      const configs = [false, true].map((gradientCheckpointing) => tinyConfig({ gradientCheckpointing }));
+      const runs = [await startRun(configs[0], join(dir, 'a')), await startRun(configs[1], join(dir, 'b'))];
+      expect(runs.map((run) => run.model.gradientCheckpointing)).to.eql([false, true]);
+      expect(await losses(runs[1])).to.eql(await losses(runs[0]));
+      for (const run of runs) close(run);
+      const resumed = await resumeRun(join(dir, 'b'));
+      expect(resumed.model.gradientCheckpointing).to.equal(true);
+      close(resumed);
+    });
+  });
+
   it('repeats from its config.json', async () => {
     await withFolder(async (dir) => {
       const run = await startRun(tinyConfig({ steps: 4 }), join(dir, 'a'));

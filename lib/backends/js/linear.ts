@@ -27,10 +27,11 @@ export function feedForward(args: KernelArguments<'feedForward'>): void {
   const { rows, d, hidden } = args;
   const size = rows * hidden;
   const x = rowMajor(floats(args.x), d);
-  const gate = maybe(args.gate) ?? new Float64Array(size);
-  const up = maybe(args.up) ?? new Float64Array(size);
-  const activated = new Float64Array(size);
   const y = floats(args.y);
+  // Rounded also where nobody keeps them: a result has the same bits with and without a backward pass to come.
+  const gate = maybe(args.gate) ?? like(y, size);
+  const up = maybe(args.up) ?? like(y, size);
+  const activated = new Float64Array(size);
   multiply(x, transposed(rowMajor(floats(args.gateWeight), d)), rowMajor(gate, hidden), [rows, hidden, d]);
   multiply(x, transposed(rowMajor(floats(args.upWeight), d)), rowMajor(up, hidden), [rows, hidden, d]);
   for (let i = 0; i < size; i++) activated[i] = silu(gate[i]) * up[i];
@@ -39,6 +40,11 @@ export function feedForward(args: KernelArguments<'feedForward'>): void {
   multiply(rowMajor(activated, hidden), down, rowMajor(y, d), [rows, d, hidden], {
     accumulate: args.residual !== null,
   });
+}
+
+/** Room for n numbers of the precision of `array`. */
+function like(array: Float32Array | Float64Array, n: number): Float32Array | Float64Array {
+  return array instanceof Float32Array ? new Float32Array(n) : new Float64Array(n);
 }
 
 export function feedForwardBackward(args: KernelArguments<'feedForwardBackward'>): void {

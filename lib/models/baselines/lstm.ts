@@ -1,5 +1,6 @@
 // The LSTM baseline: embedding, layers of LSTM with PyTorch's parameter names, head.
 import { FastWeightsError, type Tensor } from '../../core';
+import { checkpoint, gradEnabled } from '../../autograd';
 import { Embedding, Module, parameter } from '../../nn';
 import { lstm, type LstmLayer, rand, type TensorOptions, zeros } from '../../ops';
 import { Backbone } from '../common/block';
@@ -66,12 +67,16 @@ class LstmBackbone extends Backbone {
     }
     const x = this.embeddings.forward(ids);
     const initial = (options.state ?? this.initialState(ids.shape[0])) as LstmMemory;
-    const { output, finalState } = lstm(
-      x,
-      this.layers.map((layer) => layer.weights),
-      initial,
-    );
-    return options.outputState ? { output, state: { ...finalState } } : { output };
+    const run = (at: Tensor, { hidden, cell }: LstmMemory): [Tensor, Tensor, Tensor] => {
+      const weights = this.layers.map((layer) => layer.weights);
+      const { output, finalState } = lstm(at, weights, { hidden, cell });
+      return [output, finalState.hidden, finalState.cell];
+    };
+    const kept = !this.gradientCheckpointing || !gradEnabled();
+    const [output, hidden, cell] = kept
+      ? run(x, initial)
+      : checkpoint((at, h, c) => run(at, { hidden: h, cell: c }), x, initial.hidden, initial.cell);
+    return options.outputState ? { output, state: { hidden, cell } } : { output };
   }
 
   step(ids: Tensor, state: LstmMemory): Tensor {

@@ -1,8 +1,8 @@
 // Blocks and stacks of them: pre-norm residual blocks under the names that published weights have, and the decoder around them.
 import { scope, type Tensor } from '../../core';
 import { atOnce, type Stages, type State } from '../../inference';
-import { type Embedding, type Module } from '../../nn';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
+import { type Embedding, hasForwardHooks, type Module } from '../../nn';
+import { checkSequence, forwardOf, Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
 
 /** A module from a tensor to a tensor of the same shape. */
 export interface Pointwise extends Module {
@@ -63,6 +63,9 @@ export abstract class Backbone extends Recurrent {
   /** The table of token vectors, under its name among the weights. */
   abstract get tokens(): Embedding;
 
+  /** Whether the activations of each layer are computed again in the backward pass instead of kept. */
+  gradientCheckpointing = false;
+
   /** How many stages about equal in work there are. */
   get stageCount(): number {
     return 1;
@@ -106,7 +109,16 @@ export abstract class Decoder extends Backbone {
     const states: State[] = [];
     let x = this.tokens.forward(ids);
     for (const [i, layer] of this.layers.entries()) {
-      const mixed = scope(() => layer.mix(x, { ...rest, state: before?.[i] ?? null }));
+      const given = { ...rest, state: before?.[i] ?? null };
+      if (this.gradientCheckpointing || hasForwardHooks(layer)) {
+        const whole = scope(() => forwardOf(layer, x, given, this.gradientCheckpointing));
+        x.dispose();
+        x = whole.output;
+        if (whole.state !== undefined) states.push(whole.state);
+        yield [x, states];
+        continue;
+      }
+      const mixed = scope(() => layer.mix(x, given));
       x.dispose();
       x = mixed.output;
       if (mixed.state !== undefined) states.push(mixed.state);

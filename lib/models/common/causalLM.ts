@@ -4,6 +4,7 @@ import { noGrad } from '../../autograd';
 import {
   argumentError,
   checkOptions,
+  describe,
   type Device,
   formatShape,
   type OptionNames,
@@ -94,6 +95,21 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
       this.lm_head.weight = backbone.tokens.weight;
     }
     initializeNormal(this, config.initializerRange);
+  }
+
+  /**
+   * Whether layers compute their activations again in the backward pass instead of keeping them, false by default: less
+   * memory for about a third more work, the same losses and gradients (Chen et al. 2016). For any model, at any time.
+   */
+  get gradientCheckpointing(): boolean {
+    return this.model.gradientCheckpointing;
+  }
+
+  set gradientCheckpointing(on: boolean) {
+    if (typeof on !== 'boolean') {
+      throw argumentError('INVALID_ARGUMENT', 'model', 'gradientCheckpointing', 'true or false', describe(on));
+    }
+    this.model.gradientCheckpointing = on;
   }
 
   get vocabSize(): number {

@@ -1,6 +1,7 @@
 // What mixes tokens in a block: a sequence form for training and prompts, and a step form with a state.
 import { checkOptions, type DType, type OptionNames, type Tensor } from '../../core';
-import type { State } from '../../inference';
+import { checkpoint, gradEnabled } from '../../autograd';
+import { type State, tensorsOf, withTensors } from '../../inference';
 import { Module } from '../../nn';
 import type { CuSeqlens } from '../../ops';
 
@@ -35,6 +36,31 @@ export abstract class Recurrent<S extends State = State> extends Module {
 
   /** The state of `batch` empty texts. */
   abstract initialState(batch: number): S;
+}
+
+/**
+ * `forward` of a part of a model, whose activations are not kept where `checkpointing` says so and gradients are recorded: its
+ * backward pass computes them again (Chen et al. 2016).
+ */
+export function forwardOf<S extends State>(
+  part: Recurrent<S>,
+  x: Tensor,
+  options: SequenceOptions<S>,
+  checkpointing: boolean,
+): SequenceResult<S> {
+  if (!checkpointing || !gradEnabled()) return part.forward(x, options);
+  const { state = null } = options;
+  let form: S | undefined;
+  const [output, ...after] = checkpoint(
+    (input, ...tensors) => {
+      const result = part.forward(input, { ...options, state: state && withTensors(state, tensors) });
+      form = result.state;
+      return [result.output, ...tensorsOf(form ?? null)];
+    },
+    x,
+    ...tensorsOf(state),
+  );
+  return { output, state: form && withTensors(form, after) };
 }
 
 /** States are float32, beside float64 weights float64. */
