@@ -178,6 +178,8 @@ export interface DeltaNet2021Keys extends CommonKeys<'delta_net_2021'> {
   numHeads?: Count;
   featureMap?: Name<'elu1' | 'relu' | 'softmax' | 'dpfp'>;
   nu?: Count;
+  /** Probability, while training, in front of each residual and behind the activation of the feed-forward; 0 by default. */
+  dropout?: Count;
 }
 
 /** Rotary positions, in both dialects of transformers. */
@@ -269,7 +271,15 @@ export const KEYS: { readonly [T in ModelType]: OptionNames<KeysByType[T]> } = {
     useOutputNorm: 'flag',
     allowNegEigval: 'flag',
   },
-  delta_net_2021: { ...COMMON, intermediateSize: true, normEps: true, numHeads: true, featureMap: true, nu: true },
+  delta_net_2021: {
+    ...COMMON,
+    intermediateSize: true,
+    normEps: true,
+    numHeads: true,
+    featureMap: true,
+    nu: true,
+    dropout: true,
+  },
   gated_deltanet: { ...GATED_DELTA, useGate: 'flag' },
   kda: { ...GATED_DELTA, lowerBound: true, safeGate: 'flag' },
   llama: {

@@ -22,7 +22,7 @@ export class SwiGLU extends Module {
   /** `residual` is added to the result. */
   forward(x: Tensor, residual: Tensor | null = null): Tensor {
     const { gate_proj, up_proj, down_proj } = this;
-    if (gate_proj.bias || up_proj.bias || down_proj.bias) {
+    if ([gate_proj, up_proj, down_proj].some((proj) => proj.bias || proj.adapter)) {
       return down_proj.forward(swiglu(gate_proj.forward(x), up_proj.forward(x)), { residual });
     }
     return feedForward(x, { gate: gate_proj.weight, up: up_proj.weight, down: down_proj.weight }, residual);

@@ -1,8 +1,7 @@
 // The common layers, with PyTorch's initialisation.
-import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, type Tensor } from '../core';
+import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, scope, type Tensor } from '../core';
 import {
   checkTensorOptions,
-  dropout,
   embedding,
   full,
   layerNorm,
@@ -26,10 +25,18 @@ export interface BiasOptions extends TensorOptions {
 
 export const BIAS: OptionNames<BiasOptions> = { ...TENSOR_OPTIONS, bias: 'flag' };
 
+/** What adds to the result x W^T + b of a linear layer, where it is active. */
+export interface LinearAdapter extends Module {
+  readonly active: boolean;
+  forward(x: Tensor): Tensor;
+}
+
 /** x W^T + b with W [out, in]; W and b uniform in +-1/sqrt(in). */
 export class Linear extends Module {
   weight: Tensor;
   bias: Tensor | null;
+  /** Set by `addLora`, which is the way to it. */
+  adapter: LinearAdapter | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options: BiasOptions = {}) {
     super();
@@ -42,8 +49,17 @@ export class Linear extends Module {
     this.bias = bias ? parameter(rand([outFeatures], { ...where, low: -bound, high: bound })) : null;
   }
 
+  /** x [..., in] to [..., out]. */
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
-    return linear(x, this.weight, this.bias, options);
+    const { weight, bias, adapter } = this;
+    if (adapter === null || !adapter.active) return linear(x, weight, bias, options);
+    return scope(() => {
+      const { activation = null, residual = null } = options;
+      const added = adapter.forward(x);
+      if (activation === null) return linear(x, weight, bias, { residual: residual ? added.add(residual) : added });
+      const y = linear(x, weight, bias, { residual: added }).silu();
+      return residual ? y.add(residual) : y;
+    });
   }
 }
 
@@ -129,17 +145,5 @@ export class LayerNorm extends Module {
 
   forward(x: Tensor): Tensor {
     return layerNorm(x, this.weight, this.bias, this.eps);
-  }
-}
-
-/** Dropout while training, nothing else. */
-export class Dropout extends Module {
-  constructor(readonly p: number) {
-    super();
-    checkNumber('Dropout', 'p', p, 0, 1);
-  }
-
-  forward(x: Tensor): Tensor {
-    return this.training && this.p > 0 ? dropout(x, this.p) : x.another();
   }
 }

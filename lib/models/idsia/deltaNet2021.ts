@@ -1,6 +1,6 @@
 // DeltaNet of 2021: one slow projection, feature map and sum-norm, pre-norm blocks (Schlag et al. 2021; spec 2.3.1, 2.3.3).
 import type { Tensor } from '../../core';
-import { Embedding, LayerNorm, Linear, Module } from '../../nn';
+import { Dropout, Embedding, LayerNorm, Linear, Module } from '../../nn';
 import { featureMap, split, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
 import { Block, type BlockParts, Decoder } from '../common/block';
@@ -18,12 +18,15 @@ export interface DeltaNet2021Configuration extends Configuration {
   readonly featureMap: 'elu1' | 'relu' | 'softmax' | 'dpfp';
   /** dpfp: how many rolled products. */
   readonly nu: number;
+  /** Probability of dropout while training, behind the mixer and twice in the feed-forward. */
+  readonly dropout: number;
 }
 
 function readConfiguration(input: object): DeltaNet2021Configuration {
   const reader = new ConfigurationReader(input, 'delta_net_2021', KEYS.delta_net_2021);
   const names = { modelType: 'delta_net_2021', architecture: 'DeltaNet2021ForCausalLM' };
-  const common = reader.common(names, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 4 });
+  const defaults = { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 4 };
+  const common = reader.common(names, defaults, ['dropout']);
   const numHeads = reader.size('num_heads', 4);
   const headDim = reader.divides(common.hiddenSize, 'num_heads', numHeads);
   return {
@@ -34,6 +37,7 @@ function readConfiguration(input: object): DeltaNet2021Configuration {
     headDim,
     featureMap: reader.supported('feature_map', 'elu1', ['elu1', 'relu', 'softmax', 'dpfp']),
     nu: reader.size('nu', 1, 2 * headDim - 1),
+    dropout: reader.dropout('dropout'),
   };
 }
 
@@ -41,6 +45,7 @@ export class DeltaNet2021 extends FastWeightMixer {
   /** Per head the rows of q, k, v and the strength. */
   slow_net: Linear;
   out_linear: Linear;
+  drop: Dropout;
   protected readonly rule = deltaRule;
 
   constructor(
@@ -51,6 +56,7 @@ export class DeltaNet2021 extends FastWeightMixer {
     super({ heads: numHeads, keyDim: map === 'dpfp' ? 2 * headDim * nu : headDim, valueDim: headDim });
     this.slow_net = new Linear(hiddenSize, numHeads * (3 * headDim + 1), { bias: false, ...options });
     this.out_linear = new Linear(numHeads * headDim, hiddenSize, { bias: false, ...options });
+    this.drop = new Dropout(config.dropout);
   }
 
   protected get reference(): Tensor {
@@ -66,24 +72,29 @@ export class DeltaNet2021 extends FastWeightMixer {
   }
 
   protected readout(output: Tensor): Tensor {
-    return this.out_linear.forward(mergeHeads(output));
+    return this.drop.forward(this.out_linear.forward(mergeHeads(output)));
   }
 }
 
-/** W2 relu(W1 x + b1) + b2 */
+/** drop(W2 drop(relu(W1 x + b1)) + b2) */
 class ReluFeedForward extends Module {
   up_proj: Linear;
   down_proj: Linear;
+  drop: Dropout;
 
-  constructor(dim: number, hidden: number, options: TensorOptions) {
+  constructor(dim: number, hidden: number, dropout: number, options: TensorOptions) {
     super();
+    this.drop = new Dropout(dropout);
     this.up_proj = new Linear(dim, hidden, options);
     this.down_proj = new Linear(hidden, dim, options);
   }
 
   /** `residual` is added to the result. */
   forward(x: Tensor, residual: Tensor): Tensor {
-    return this.down_proj.forward(this.up_proj.forward(x).relu(), { residual });
+    const { up_proj, down_proj, drop } = this;
+    const hidden = up_proj.forward(x).relu();
+    if (drop.p === 0) return down_proj.forward(hidden, { residual });
+    return drop.forward(down_proj.forward(drop.forward(hidden))).add(residual);
   }
 }
 
@@ -95,11 +106,11 @@ class DeltaNet2021Block extends Block {
 
   constructor(config: DeltaNet2021Configuration, options: TensorOptions) {
     super();
-    const { hiddenSize, intermediateSize, normEps } = config;
+    const { hiddenSize, intermediateSize, normEps, dropout } = config;
     this.attn_norm = new LayerNorm(hiddenSize, normEps, options);
     this.attn = new DeltaNet2021(config, options);
     this.mlp_norm = new LayerNorm(hiddenSize, normEps, options);
-    this.mlp = new ReluFeedForward(hiddenSize, intermediateSize, options);
+    this.mlp = new ReluFeedForward(hiddenSize, intermediateSize, dropout, options);
   }
 
   protected get parts(): BlockParts {
