@@ -137,12 +137,12 @@ export function attachLora(model: Module, adapters: ReadonlyMap<Linear, () => Lo
   );
   freeze(model);
   for (const t of trained) t.requiresGrad = true;
-  for (const [layer, make] of adapters) layer.adapter = make();
+  for (const [layer, make] of adapters) layer.adapter = make().train(layer.training);
 }
 
 /**
  * Adds low-rank adapters to linear layers and freezes everything else: a layer computes W x + b + alpha / rank B A x. B
- * begins at 0, so the model computes what it did before. Returns the names of the layers. The adapters are parameters of
+ * begins at 0, so the model computes what it did before, but for rounding. Returns the names of the layers. The adapters are parameters of
  * the model (`<layer>.adapter.lora_A.weight`), so optimisers and the trainer find them; its state dictionary stays that of the
  * model without them. `saveLora` saves them in the layout of peft, `savePretrained` beside the model. A layer that has one
  * already is refused. A module that reads the weight of a layer instead of calling it does not see the adapter.

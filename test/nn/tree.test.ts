@@ -126,7 +126,7 @@ describe('trees of modules', () => {
       forward(x: fw.Tensor): fw.Tensor {
         this.#calls++;
         this.#cache.set('calls', this.#calls);
-        this.#weights = [x];
+        this.#weights = [...this.#weights, x];
         return this.#calls === 1 ? this.proj.forward(x) : x;
       }
     }
