@@ -1,5 +1,5 @@
 // Activations, dropout and shapes as modules, for chains of them; PyTorch's names and defaults.
-import { checkChoice, checkInteger, checkNumber, type Tensor } from '../core';
+import { checkChoice, checkInteger, checkNumber, scope, type Tensor } from '../core';
 import { dropout, gelu, where } from '../ops';
 import { Module } from './module';
 
@@ -18,7 +18,7 @@ export class LeakyReLU extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return where(x.gt(0), x, x.mul(this.negativeSlope));
+    return scope(() => where(x.gt(0), x, x.mul(this.negativeSlope)));
   }
 }
 
@@ -70,7 +70,7 @@ export class Softplus extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.beta === 1 ? x.softplus() : x.mul(this.beta).softplus().div(this.beta);
+    return this.beta === 1 ? x.softplus() : scope(() => x.mul(this.beta).softplus().div(this.beta));
   }
 }
 
