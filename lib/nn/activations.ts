@@ -5,6 +5,7 @@ import { Module } from './module';
 
 /** max(x, 0) */
 export class ReLU extends Module {
+  /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
     return x.relu();
   }
@@ -12,11 +13,15 @@ export class ReLU extends Module {
 
 /** x where it is positive, else negativeSlope x, 0.01 by default. */
 export class LeakyReLU extends Module {
-  constructor(readonly negativeSlope = 0.01) {
+  constructor(
+    /** Slope below 0. */
+    readonly negativeSlope = 0.01,
+  ) {
     super();
     checkNumber('LeakyReLU', 'negativeSlope', negativeSlope);
   }
 
+  /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
     return scope(() => where(x.gt(0), x, x.mul(this.negativeSlope)));
   }
@@ -24,11 +29,15 @@ export class LeakyReLU extends Module {
 
 /** x times the normal distribution function of x, or its approximation by tanh. */
 export class GELU extends Module {
-  constructor(readonly approximate: 'none' | 'tanh' = 'none') {
+  constructor(
+    /** Which of the two. */
+    readonly approximate: 'none' | 'tanh' = 'none',
+  ) {
     super();
     checkChoice('GELU', 'approximate', approximate, ['none', 'tanh']);
   }
 
+  /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
     return gelu(x, this.approximate);
   }
@@ -36,6 +45,7 @@ export class GELU extends Module {
 
 /** x sigmoid(x) */
 export class SiLU extends Module {
+  /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
     return x.silu();
   }
@@ -43,6 +53,7 @@ export class SiLU extends Module {
 
 /** tanh(x) */
 export class Tanh extends Module {
+  /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
     return x.tanh();
   }
@@ -50,6 +61,7 @@ export class Tanh extends Module {
 
 /** 1 / (1 + e^-x) */
 export class Sigmoid extends Module {
+  /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
     return x.sigmoid();
   }
@@ -57,6 +69,7 @@ export class Sigmoid extends Module {
 
 /** log(sigmoid(x)), accurate for large |x|. */
 export class LogSigmoid extends Module {
+  /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
     return x.logSigmoid();
   }
@@ -64,11 +77,15 @@ export class LogSigmoid extends Module {
 
 /** log(1 + e^(beta x)) / beta, beta 1 by default; accurate for large |x|, so it has no threshold as PyTorch's has. */
 export class Softplus extends Module {
-  constructor(readonly beta = 1) {
+  constructor(
+    /** Sharpness, above 0. */
+    readonly beta = 1,
+  ) {
     super();
     checkNumber('Softplus', 'beta', beta, Number.MIN_VALUE);
   }
 
+  /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
     return this.beta === 1 ? x.softplus() : scope(() => x.mul(this.beta).softplus().div(this.beta));
   }
@@ -76,11 +93,15 @@ export class Softplus extends Module {
 
 /** e^x / sum e^x along a dimension, the last one by default. */
 export class Softmax extends Module {
-  constructor(readonly dim = -1) {
+  constructor(
+    /** The dimension that adds up to 1. */
+    readonly dim = -1,
+  ) {
     super();
     checkInteger('Softmax', 'dim', dim, -Number.MAX_SAFE_INTEGER);
   }
 
+  /** x of any shape. */
   forward(x: Tensor): Tensor {
     return x.softmax(this.dim);
   }
@@ -88,11 +109,15 @@ export class Softmax extends Module {
 
 /** The logarithm of the softmax along a dimension, the last one by default. */
 export class LogSoftmax extends Module {
-  constructor(readonly dim = -1) {
+  constructor(
+    /** The dimension of the softmax. */
+    readonly dim = -1,
+  ) {
     super();
     checkInteger('LogSoftmax', 'dim', dim, -Number.MAX_SAFE_INTEGER);
   }
 
+  /** x of any shape. */
   forward(x: Tensor): Tensor {
     return x.logSoftmax(this.dim);
   }
@@ -100,6 +125,7 @@ export class LogSoftmax extends Module {
 
 /** x itself, another handle of it. */
 export class Identity extends Module {
+  /** x of any shape. */
   forward(x: Tensor): Tensor {
     return x.another();
   }
@@ -110,11 +136,15 @@ export class Identity extends Module {
  * divided by 1 - p. Random numbers come from the seeded generator, a trainer's from that of its run.
  */
 export class Dropout extends Module {
-  constructor(readonly p = 0.5) {
+  constructor(
+    /** Probability of 0. */
+    readonly p = 0.5,
+  ) {
     super();
     checkNumber('Dropout', 'p', p, 0, 1);
   }
 
+  /** x of any shape; another handle of it outside training. */
   forward(x: Tensor): Tensor {
     return this.training && this.p > 0 ? dropout(x, this.p) : x.another();
   }
@@ -123,7 +153,9 @@ export class Dropout extends Module {
 /** The dimensions startDim (1 by default) to endDim (the last one) as one: [B, C, H, W] to [B, C H W]. */
 export class Flatten extends Module {
   constructor(
+    /** The first dimension that is joined; negative ones count from the end. */
     readonly startDim = 1,
+    /** The last one. */
     readonly endDim = -1,
   ) {
     super();
@@ -131,6 +163,7 @@ export class Flatten extends Module {
     checkInteger('Flatten', 'endDim', endDim, -Number.MAX_SAFE_INTEGER);
   }
 
+  /** x [B, ...], of at least one dimension. */
   forward(x: Tensor): Tensor {
     const { startDim, endDim } = this;
     const from = checkInteger('Flatten', 'startDim', startDim < 0 ? startDim + x.ndim : startDim, 0, x.ndim - 1);

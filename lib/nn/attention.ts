@@ -41,13 +41,19 @@ const FORWARD: OptionNames<MultiheadForward> = { mask: true, keyMask: true, caus
  * bias of out_proj. The weights of the attention are not returned.
  */
 export class MultiheadAttention extends Module {
+  /** [3 E, E]: queries, keys, values. */
   in_proj_weight: Tensor;
+  /** [3 E], or null. */
   in_proj_bias: Tensor | null;
+  /** From the heads side by side to the result, [E, E]. */
   out_proj: Linear;
+  /** Of attention weights while training. */
   readonly dropout: number;
 
   constructor(
+    /** E */
     readonly embedDim: number,
+    /** A divisor of E. */
     readonly numHeads: number,
     options: MultiheadOptions = {},
   ) {

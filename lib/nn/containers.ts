@@ -9,6 +9,7 @@ function checkModule(where: string, argument: string, value: unknown): asserts v
 
 /** A module from a tensor to a tensor: what a chain is made of. */
 export interface TensorModule extends Module {
+  /** What comes next in the chain. */
   forward(x: Tensor): Tensor;
 }
 
@@ -169,14 +170,17 @@ export class ModuleDict<M extends Module = Module> extends Module {
     return this.items.delete(name);
   }
 
+  /** The names, in the order in which they were set. */
   keys(): Iterator<string> & Iterable<string> {
     return this.items.keys();
   }
 
+  /** The modules in that order. */
   values(): Iterator<M> & Iterable<M> {
     return this.items.values();
   }
 
+  /** Pairs of name and module in that order. */
   entries(): Iterator<[string, M]> & Iterable<[string, M]> {
     return this.items.entries();
   }

@@ -38,13 +38,18 @@ function drawn(
 
 /** x [B, in, T] to [B, out, T']; see `conv1d`. */
 export class Conv1d extends Module {
+  /** [out, in / groups, kernelSize] */
   weight: Tensor;
+  /** [out], or null. */
   bias: Tensor | null;
   private readonly over: Omit<Conv1dOptions, 'bias'>;
 
   constructor(
+    /** Channels of x. */
     readonly inChannels: number,
+    /** Channels of the result. */
     readonly outChannels: number,
+    /** Width of the window. */
     readonly kernelSize: number,
     options: Conv1dLayerOptions = {},
   ) {
@@ -56,6 +61,7 @@ export class Conv1d extends Module {
     ({ weight: this.weight, bias: this.bias } = drawn('Conv1d', [inChannels, outChannels], [kernelSize], rest, groups));
   }
 
+  /** x [B, in, T] to [B, out, T']. */
   forward(x: Tensor): Tensor {
     return conv1d(x, this.weight, { ...this.over, bias: this.bias });
   }
@@ -63,13 +69,18 @@ export class Conv1d extends Module {
 
 /** x [B, in, H, W] to [B, out, H', W']; see `conv2d`. */
 export class Conv2d extends Module {
+  /** [out, in / groups, height, width] */
   weight: Tensor;
+  /** [out], or null. */
   bias: Tensor | null;
   private readonly over: Omit<Conv2dOptions, 'bias'>;
 
   constructor(
+    /** Channels of x. */
     readonly inChannels: number,
+    /** Channels of the result. */
     readonly outChannels: number,
+    /** Height and width of the window. */
     readonly kernelSize: Pair,
     options: Conv2dLayerOptions = {},
   ) {
@@ -81,6 +92,7 @@ export class Conv2d extends Module {
     ({ weight: this.weight, bias: this.bias } = drawn('Conv2d', [inChannels, outChannels], kernel, rest, groups));
   }
 
+  /** x [B, in, H, W] to [B, out, H', W']. */
   forward(x: Tensor): Tensor {
     return conv2d(x, this.weight, { ...this.over, bias: this.bias });
   }

@@ -6,8 +6,11 @@ import { Module } from './module';
 
 /** down(silu(gate x) * up x), without biases unless asked for (Shazeer 2020). */
 export class SwiGLU extends Module {
+  /** [hidden, dim] */
   gate_proj: Linear;
+  /** [hidden, dim] */
   up_proj: Linear;
+  /** [dim, hidden] */
   down_proj: Linear;
 
   constructor(dim: number, hidden: number, options: BiasOptions = {}) {

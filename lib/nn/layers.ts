@@ -20,20 +20,26 @@ import { Module, parameter } from './module';
 
 /** Place, dtype, and whether there is a bias. */
 export interface BiasOptions extends TensorOptions {
+  /** Whether there is a bias; the default is that of the layer. */
   bias?: boolean;
 }
 
+/** @internal The names of `BiasOptions`. */
 export const BIAS: OptionNames<BiasOptions> = { ...TENSOR_OPTIONS, bias: 'flag' };
 
 /** What adds to the result x W^T + b of a linear layer, where it is active. */
 export interface LinearAdapter extends Module {
+  /** Whether it adds anything now. */
   readonly active: boolean;
+  /** x [..., in] to what is added, [..., out]. */
   forward(x: Tensor): Tensor;
 }
 
 /** x W^T + b with W [out, in]; W and b uniform in +-1/sqrt(in). */
 export class Linear extends Module {
+  /** [out, in] */
   weight: Tensor;
+  /** [out], or null. */
   bias: Tensor | null;
   /** Set by `addLora`, which is the way to it. */
   adapter: LinearAdapter | null = null;
@@ -65,6 +71,7 @@ export class Linear extends Module {
 
 /** Rows of a table [count, D], N(0, 1), by int32 index. */
 export class Embedding extends Module {
+  /** [count, dim] */
   weight: Tensor;
 
   constructor(count: number, dim: number, options: TensorOptions = {}) {
@@ -75,6 +82,7 @@ export class Embedding extends Module {
     this.weight = parameter(randn([count, dim], options));
   }
 
+  /** int32 indices [...] to [..., dim]. */
   forward(indices: Tensor): Tensor {
     return embedding(this.weight, indices);
   }
@@ -87,10 +95,12 @@ function checkNorm(where: string, dim: number, eps: number): void {
 
 /** x / sqrt(mean x^2 + eps) * weight. */
 export class RMSNorm extends Module {
+  /** [dim], ones at first. */
   weight: Tensor;
 
   constructor(
     dim: number,
+    /** Added to the mean square. */
     readonly eps = 1e-6,
     options: TensorOptions = {},
   ) {
@@ -99,6 +109,7 @@ export class RMSNorm extends Module {
     this.weight = parameter(ones([dim], options));
   }
 
+  /** x [..., dim]. */
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight, { eps: this.eps });
   }
@@ -106,11 +117,14 @@ export class RMSNorm extends Module {
 
 /** RMS norm times an activated gate, norm(x) * act(z). */
 export class GatedRMSNorm extends Module {
+  /** [dim], ones at first. */
   weight: Tensor;
 
   constructor(
     dim: number,
+    /** Added to the mean square. */
     readonly eps = 1e-5,
+    /** Of the gate. */
     readonly activation: 'silu' | 'sigmoid' = 'silu',
     options: TensorOptions = {},
   ) {
@@ -120,6 +134,7 @@ export class GatedRMSNorm extends Module {
     this.weight = parameter(ones([dim], options));
   }
 
+  /** x and gate [..., dim]. */
   forward(x: Tensor, gate: Tensor): Tensor {
     return rmsNormGated(x, gate, this.weight, { eps: this.eps, activation: this.activation });
   }
@@ -127,11 +142,14 @@ export class GatedRMSNorm extends Module {
 
 /** (x - mean) / sqrt(variance + eps) * weight + bias. */
 export class LayerNorm extends Module {
+  /** [dim], ones at first. */
   weight: Tensor;
+  /** [dim], zeros at first, or null. */
   bias: Tensor | null;
 
   constructor(
     dim: number,
+    /** Added to the variance. */
     readonly eps = 1e-5,
     options: BiasOptions = {},
   ) {
@@ -143,6 +161,7 @@ export class LayerNorm extends Module {
     this.bias = bias ? parameter(zeros([dim], where)) : null;
   }
 
+  /** x [..., dim]. */
   forward(x: Tensor): Tensor {
     return layerNorm(x, this.weight, this.bias, this.eps);
   }

@@ -35,14 +35,19 @@ const OPTIONS: OptionNames<LoraOptions> = { rank: true, alpha: true, targets: tr
 
 /** scale B A x beside a linear layer: A [r, in] like the weight of a new layer, B [out, r] zeros at first. */
 export class LoraAdapter extends Module implements LinearAdapter {
+  /** [rank, in] */
   lora_A: Linear;
+  /** [out, rank], zeros at first. */
   lora_B: Linear;
+  /** In front of it. */
   dropout: Dropout;
   /** The weight without the adapter while it is merged. */
   private base: Tensor | null = null;
 
   constructor(
+    /** r */
     readonly rank: number,
+    /** As it was given; the factor is `scale`. */
     readonly alpha: number,
     p: number,
     { weight }: Linear,
@@ -71,6 +76,7 @@ export class LoraAdapter extends Module implements LinearAdapter {
     return this.base === null;
   }
 
+  /** x [..., in] to [..., out]. */
   forward(x: Tensor): Tensor {
     return scope(() => this.lora_B.forward(this.lora_A.forward(this.dropout.forward(x))).mul(this.scale));
   }

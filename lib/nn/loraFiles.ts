@@ -29,7 +29,9 @@ import { Linear } from './layers';
 import { attachLora, LoraAdapter, loraLayers } from './lora';
 import type { Module } from './module';
 
+/** @internal Name of the file of settings. */
 export const LORA_CONFIG = 'adapter_config.json';
+/** @internal Name of the file of weights. */
 export const LORA_WEIGHTS = 'adapter_model.safetensors';
 const PREFIX = 'base_model.model.';
 

@@ -21,6 +21,7 @@ import { membersIn, noteClass, refuseCycle, refusePrivate } from './members';
 
 const FLOATS = ['float32', 'bfloat16', 'float64'] as const satisfies readonly DType[];
 
+/** Options of `loadStateDict`. */
 export interface LoadStateOptions {
   /** Whether the names must be those of the module, true by default. */
   strict?: boolean;
@@ -191,6 +192,7 @@ export abstract class Module {
     return tensor;
   }
 
+  /** The parameters, each once; see `namedParameters`. */
   parameters(): Tensor[] {
     return this.namedParameters().map(([, t]) => t);
   }
@@ -200,15 +202,18 @@ export abstract class Module {
     return this.parameters().reduce((n, t) => n + t.size, 0);
   }
 
+  /** Puts the whole tree into training mode, or with false into evaluation mode. */
   train(mode = true): this {
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
 
+  /** Puts the whole tree into evaluation mode. */
   eval(): this {
     return this.train(false);
   }
 
+  /** Frees the gradients of all parameters. */
   zeroGrad(): void {
     for (const t of this.parameters()) {
       t.grad?.dispose();

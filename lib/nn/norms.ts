@@ -157,12 +157,17 @@ const GROUP: OptionNames<GroupNormOptions> = { ...TENSOR_OPTIONS, eps: true, aff
  * operator `groupNorm` is that of the last dimension.
  */
 export class GroupNorm extends Module {
+  /** [numChannels], ones at first, or null. */
   weight: Tensor | null;
+  /** [numChannels], zeros at first, or null. */
   bias: Tensor | null;
+  /** Added to the variance. */
   readonly eps: number;
 
   constructor(
+    /** A divisor of the channels. */
     readonly numGroups: number,
+    /** C */
     readonly numChannels: number,
     options: GroupNormOptions = {},
   ) {
@@ -180,6 +185,7 @@ export class GroupNorm extends Module {
     this.bias = affine ? parameter(zeros([numChannels], place)) : null;
   }
 
+  /** x [B, C, ...]. */
   forward(x: Tensor): Tensor {
     const { numGroups, numChannels, eps } = this;
     if (x.ndim < 2 || x.shape[1] !== numChannels) {

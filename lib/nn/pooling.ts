@@ -6,12 +6,15 @@ import { Module } from './module';
 /** The largest element under each window of images [B, C, H, W]. */
 export class MaxPool2d extends Module {
   constructor(
+    /** Height and width of the window. */
     readonly kernelSize: Pair,
+    /** Stride and padding. */
     readonly options: PoolOptions = {},
   ) {
     super();
   }
 
+  /** x [B, C, H, W]. */
   forward(x: Tensor): Tensor {
     return maxPool2d(x, this.kernelSize, this.options);
   }
@@ -20,12 +23,15 @@ export class MaxPool2d extends Module {
 /** The mean under each window of images [B, C, H, W]. */
 export class AvgPool2d extends Module {
   constructor(
+    /** Height and width of the window. */
     readonly kernelSize: Pair,
+    /** Stride, padding, and what counts. */
     readonly options: AvgPoolOptions = {},
   ) {
     super();
   }
 
+  /** x [B, C, H, W]. */
   forward(x: Tensor): Tensor {
     return avgPool2d(x, this.kernelSize, this.options);
   }
@@ -33,10 +39,14 @@ export class AvgPool2d extends Module {
 
 /** The mean of each channel, [B, C, H, W] to [B, C, 1, 1]. */
 export class AdaptiveAvgPool2d extends Module {
-  constructor(readonly outputSize: 1 = 1) {
+  constructor(
+    /** 1 */
+    readonly outputSize: 1 = 1,
+  ) {
     super();
   }
 
+  /** x [B, C, H, W]. */
   forward(x: Tensor): Tensor {
     return adaptiveAvgPool2d(x, this.outputSize);
   }

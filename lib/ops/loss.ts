@@ -184,7 +184,8 @@ export const crossEntropy = scoped((logits: Tensor, target: Tensor, options: Cro
     return reduceRows(composedRows(logits, target, weight, numbers), reduction);
   }
   checkTargets(where, target, logits);
-  if (weight) return reduceRows(composedRows(logits, target, weight, numbers), reduction);
+  // Without classes every target must be ignored, and there is no weight to read.
+  if (weight && weight.size > 0) return reduceRows(composedRows(logits, target, weight, numbers), reduction);
   const loss = reshape(fusedRows(logits, target, numbers), target.shape);
   const share = reduction === 'mean' ? shareOf(target, ne(target, ignoreIndex), null, loss) : null;
   return reduceRows({ loss, share }, reduction);

@@ -38,9 +38,13 @@ const CONV: OptionNames<Conv2dOptions> = { bias: true, stride: true, padding: tr
 export interface Conv1dOptions {
   /** [out] */
   bias?: Tensor | null;
+  /** Steps between windows, 1 by default. */
   stride?: number;
+  /** Zeros on each side, 0 by default, or 'same'. */
   padding?: number | 'same' | 'valid';
+  /** Steps inside a window, 1 by default. */
   dilation?: number;
+  /** Parts of the channels that are convolved apart, 1 by default. */
   groups?: number;
 }
 
