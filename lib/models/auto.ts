@@ -3,6 +3,7 @@ import { defaultDevice } from '../backends';
 import { warn } from '../platform';
 import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, withSeed } from '../core';
 import { findFolder, readModelFolder } from '../io';
+import { hasLora, loadLora } from '../nn';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './common/causalLM';
 import { type JsonObject, PublishedConfiguration, withFileKeys } from './common/configuration';
@@ -58,11 +59,12 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
     if (generation)
       model.generation = fromFile(folder, GENERATION, (where) => readGeneration(generation, where, model.config));
     await loadWeights(model, folder, entries);
+    if (await hasLora(folder)) await loadLora(model, folder);
     if (untied !== undefined) {
       const both = `config.json ties ${untied} and ${HEAD}, but the weights hold different values of the two`;
       warn(`${folder}: ${both}, so they are not tied; "tie_word_embeddings": false says the same`);
     }
-    return model;
+    return model.eval();
   } catch (error) {
     model.dispose();
     throw error;
@@ -90,6 +92,9 @@ function fromFile<T>(folder: string, name: string, make: (where: string) => T): 
 export const AutoModelForCausalLM = {
   /** A model with new weights from a configuration, whose `model_type` names the family. */
   fromConfig,
-  /** The model of a folder in the layout of the Python libraries, in one file or in shards. */
+  /**
+   * The model of a folder in the layout of the Python libraries, in one file or in shards, in evaluation mode: `train()`
+   * turns dropout on. With the adapters of peft beside it (adapter_config.json) it has those, and the rest is frozen.
+   */
   fromPretrained,
 };

@@ -7,8 +7,11 @@ import { Module } from './module';
 
 /** down(silu(gate x) * up x), without biases unless asked for (Shazeer 2020). */
 export class SwiGLU extends Module {
+  /** [hidden, dim] */
   gate_proj: Linear;
+  /** [hidden, dim] */
   up_proj: Linear;
+  /** [dim, hidden] */
   down_proj: Linear;
 
   constructor(dim: number, hidden: number, options: BiasOptions = {}) {
@@ -23,7 +26,7 @@ export class SwiGLU extends Module {
   /** `residual` is added to the result. */
   forward(x: Tensor, residual: Tensor | null = null): Tensor {
     const { gate_proj, up_proj, down_proj } = this;
-    if ([gate_proj, up_proj, down_proj].some((part) => part.bias || hasForwardHooks(part))) {
+    if ([gate_proj, up_proj, down_proj].some((part) => part.bias || part.adapter || hasForwardHooks(part))) {
       return down_proj.forward(swiglu(gate_proj.forward(x), up_proj.forward(x)), { residual });
     }
     return feedForward(x, { gate: gate_proj.weight, up: up_proj.weight, down: down_proj.weight }, residual);

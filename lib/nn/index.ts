@@ -1,6 +1,17 @@
-// Modules: the base class, common layers, short convolution, feed-forward.
+// Modules: the base class, containers, layers, initialisation, freezing and adapters.
+export * from './activations';
+export * from './attention';
+export * from './containers';
+export * from './convolution';
 export * from './feedForward';
 export { hasForwardHooks, type ForwardHook, type ForwardOutput, type ForwardPreHook } from './hooks';
+export * as init from './init';
 export * from './layers';
+export { activeLora, addLora, LoraAdapter, mergeLora, removeLora, unmergeLora, type LoraOptions } from './lora';
+export { hasLora, loadLora, LORA_CONFIG, LORA_WEIGHTS, saveLora, type SaveLoraOptions } from './loraFiles';
+export * from './losses';
 export * from './module';
+export * from './norms';
+export { freeze, unfreeze, type Pattern } from './patterns';
+export * from './pooling';
 export * from './shortConvolution';

@@ -1,8 +1,7 @@
 // The common layers, with PyTorch's initialisation.
-import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, type Tensor } from '../core';
+import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, scope, type Tensor } from '../core';
 import {
   checkTensorOptions,
-  dropout,
   embedding,
   full,
   layerNorm,
@@ -21,15 +20,29 @@ import { Module, parameter } from './module';
 
 /** Place, dtype, and whether there is a bias. */
 export interface BiasOptions extends TensorOptions {
+  /** Whether there is a bias; the default is that of the layer. */
   bias?: boolean;
 }
 
+/** @internal The names of `BiasOptions`. */
 export const BIAS: OptionNames<BiasOptions> = { ...TENSOR_OPTIONS, bias: 'flag' };
+
+/** What adds to the result x W^T + b of a linear layer, where it is active. */
+export interface LinearAdapter extends Module {
+  /** Whether it adds anything now. */
+  readonly active: boolean;
+  /** x [..., in] to what is added, [..., out]. */
+  forward(x: Tensor): Tensor;
+}
 
 /** x W^T + b with W [out, in]; W and b uniform in +-1/sqrt(in). */
 export class Linear extends Module {
+  /** [out, in] */
   weight: Tensor;
+  /** [out], or null. */
   bias: Tensor | null;
+  /** Set by `addLora`, which is the way to it. */
+  adapter: LinearAdapter | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options: BiasOptions = {}) {
     super();
@@ -42,13 +55,23 @@ export class Linear extends Module {
     this.bias = bias ? parameter(rand([outFeatures], { ...where, low: -bound, high: bound })) : null;
   }
 
+  /** x [..., in] to [..., out]. */
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
-    return linear(x, this.weight, this.bias, options);
+    const { weight, bias, adapter } = this;
+    if (adapter === null || !adapter.active) return linear(x, weight, bias, options);
+    return scope(() => {
+      const { activation = null, residual = null } = options;
+      const added = adapter.forward(x);
+      if (activation === null) return linear(x, weight, bias, { residual: residual ? added.add(residual) : added });
+      const y = linear(x, weight, bias, { residual: added }).silu();
+      return residual ? y.add(residual) : y;
+    });
   }
 }
 
 /** Rows of a table [count, D], N(0, 1), by int32 index. */
 export class Embedding extends Module {
+  /** [count, dim] */
   weight: Tensor;
 
   constructor(count: number, dim: number, options: TensorOptions = {}) {
@@ -59,6 +82,7 @@ export class Embedding extends Module {
     this.weight = parameter(randn([count, dim], options));
   }
 
+  /** int32 indices [...] to [..., dim]. */
   forward(indices: Tensor): Tensor {
     return embedding(this.weight, indices);
   }
@@ -86,6 +110,7 @@ function checkNorm(where: string, dim: number, eps: number): number {
 
 /** x / sqrt(mean x^2 + eps) * weight; eps is 1e-6 by default. */
 export class RMSNorm extends Module {
+  /** [dim], ones at first. */
   weight: Tensor;
   readonly eps: number;
 
@@ -96,6 +121,7 @@ export class RMSNorm extends Module {
     this.weight = parameter(ones([dim], where));
   }
 
+  /** x [..., dim]. */
   forward(x: Tensor): Tensor {
     return rmsNorm(x, this.weight, { eps: this.eps });
   }
@@ -110,6 +136,7 @@ const GATED: OptionNames<GatedRMSNormOptions> = { ...NORM, activation: true };
 
 /** RMS norm times an activated gate, norm(x) * act(z); eps is 1e-5 by default. */
 export class GatedRMSNorm extends Module {
+  /** [dim], ones at first. */
   weight: Tensor;
   readonly eps: number;
   readonly activation: 'silu' | 'sigmoid';
@@ -128,6 +155,7 @@ export class GatedRMSNorm extends Module {
     this.weight = parameter(ones([dim], where));
   }
 
+  /** x and gate [..., dim]. */
   forward(x: Tensor, gate: Tensor): Tensor {
     return rmsNormGated(x, gate, this.weight, { eps: this.eps, activation: this.activation });
   }
@@ -142,7 +170,9 @@ const LAYER: OptionNames<LayerNormOptions> = { ...NORM, bias: 'flag' };
 
 /** (x - mean) / sqrt(variance + eps) * weight + bias; eps is 1e-5 by default. */
 export class LayerNorm extends Module {
+  /** [dim], ones at first. */
   weight: Tensor;
+  /** [dim], zeros at first, or null. */
   bias: Tensor | null;
   readonly eps: number;
 
@@ -154,19 +184,8 @@ export class LayerNorm extends Module {
     this.bias = bias ? parameter(zeros([dim], where)) : null;
   }
 
+  /** x [..., dim]. */
   forward(x: Tensor): Tensor {
     return layerNorm(x, this.weight, this.bias, { eps: this.eps });
-  }
-}
-
-/** Dropout while training, nothing else. */
-export class Dropout extends Module {
-  constructor(readonly p: number) {
-    super();
-    checkNumber('Dropout', 'p', p, 0, 1);
-  }
-
-  forward(x: Tensor): Tensor {
-    return this.training && this.p > 0 ? dropout(x, this.p) : x.another();
   }
 }

@@ -8,6 +8,7 @@ import {
   FastWeightsError,
   formatShape,
   type HookHandle,
+  isFloat,
   type OptionNames,
   sameShape,
   scope,
@@ -18,9 +19,11 @@ import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
 import { convert } from '../ops';
 import { addForwardHook, type ForwardHook, type ForwardPreHook } from './hooks';
+import { membersIn, noteClass, refuseCycle, refusePrivate } from './members';
 
 const FLOATS = ['float32', 'bfloat16', 'float64'] as const satisfies readonly DType[];
 
+/** Options of `loadStateDict`. */
 export interface LoadStateOptions {
   /** Whether the names must be those of the module, true by default. */
   strict?: boolean;
@@ -34,43 +37,164 @@ export function parameter(t: Tensor): Tensor {
   return t.persist();
 }
 
+/** Options of `registerBuffer`. */
+export interface BufferOptions {
+  /** Whether it is part of the state dictionary, true by default. */
+  persistent?: boolean;
+}
+
+const BUFFER: OptionNames<BufferOptions> = { persistent: 'flag' };
+
+/** Options of `namedParameters`. */
+export interface NamedOptions {
+  /** Whether a parameter that stands in several places comes once, true by default, or under each of its names. */
+  removeDuplicate?: boolean;
+}
+
+const NAMED: OptionNames<NamedOptions> = { removeDuplicate: 'flag' };
+
+/** A tensor of a tree of modules, under its name in it. */
+interface Entry {
+  name: string;
+  tensor: Tensor;
+  module: Module;
+  /** The name of the property that holds it. */
+  key: string;
+  /** Whether it is saved; undefined of parameters. */
+  persistent: boolean | undefined;
+}
+
+/** The buffers of each module by name: whether they are persistent. */
+const buffersOf = new WeakMap<Module, Map<string, boolean>>();
+
+const isMember = (value: unknown): value is Tensor | Module => value instanceof Tensor || value instanceof Module;
+
+const join = (path: string, name: string): string => (path ? `${path}.${name}` : name);
+
 /**
- * A part of a model. Parameters are properties that hold tensors made by `parameter`; children are properties that hold
- * modules or arrays of modules. Their names, joined by dots, are the names in weight files.
+ * A part of a model. Parameters are properties that hold tensors made by `parameter`, children properties that hold
+ * modules; those in plain lists, maps and records are found, too (`layers.0.weight`). Their names, joined by dots, are
+ * the names in checkpoints. Tensors that are not trained but belong to the module are made with `registerBuffer`. What
+ * stands in `#private` fields cannot be found: it is refused (INVALID_ARGUMENT) where the class shows it, and so is a
+ * module that holds itself.
  */
 export abstract class Module {
   /** Whether dropout and the like are on; `train()` and `eval()` set it for the whole tree. */
   training = true;
 
-  /** Own tensors and modules with their property names, in the order of definition. */
-  private *members(): Generator<[string, Tensor | Module]> {
-    for (const [name, value] of Object.entries(this)) {
-      if (value instanceof Tensor || value instanceof Module) yield [name, value];
-      else if (Array.isArray(value)) {
-        for (const [i, item] of value.entries()) if (item instanceof Module) yield [`${name}.${i}`, item];
+  constructor() {
+    noteClass(new.target);
+  }
+
+  /** The properties that may hold members, under their names in checkpoints. */
+  protected memberProperties(): Iterable<[string, unknown]> {
+    return Object.entries(this);
+  }
+
+  /** Whether the module is an adapter of what it stands in, which the state dictionary leaves out. */
+  protected get isAdapter(): boolean {
+    return false;
+  }
+
+  /** Own tensors and modules with their names, in the order of definition. */
+  private static *membersOf(module: Module): Generator<[string, Tensor | Module]> {
+    for (const [name, value] of module.memberProperties()) yield* membersIn(name, value, isMember);
+  }
+
+  /** Every module of the tree with its path, itself first under ''; one that stands in several places comes once. */
+  namedModules(prefix = ''): Generator<[string, Module]> {
+    return Module.tree(this, prefix, new Set(), []);
+  }
+
+  /** Without `seen` every place counts. */
+  private static *tree(
+    module: Module,
+    path: string,
+    seen: Set<Module> | null,
+    above: Module[],
+  ): Generator<[string, Module]> {
+    if (above.includes(module)) refuseCycle(path);
+    if (seen?.has(module)) return;
+    seen?.add(module);
+    refusePrivate(module);
+    yield [path, module];
+    above.push(module);
+    for (const [name, member] of Module.membersOf(module)) {
+      if (member instanceof Module) yield* Module.tree(member, join(path, name), seen, above);
+    }
+    above.pop();
+  }
+
+  /** Every tensor of a tree. */
+  private static *tensorsOf(root: Module, removeDuplicate = true): Generator<Entry> {
+    const seen = new Set<Tensor>();
+    for (const [path, module] of Module.tree(root, '', removeDuplicate ? new Set() : null, [])) {
+      const buffers = buffersOf.get(module);
+      for (const [key, tensor] of Module.membersOf(module)) {
+        if (!(tensor instanceof Tensor) || (removeDuplicate && seen.has(tensor))) continue;
+        seen.add(tensor);
+        yield { name: join(path, key), tensor, module, key, persistent: buffers?.get(key) };
       }
     }
   }
 
-  /** Every module of the tree with its path, itself first under ''. */
-  *namedModules(prefix = ''): Generator<[string, Module]> {
-    yield [prefix, this];
-    for (const [name, member] of this.members()) {
-      if (member instanceof Module) yield* member.namedModules(prefix ? `${prefix}.${name}` : name);
-    }
+  /** The tensors that a state dictionary holds. */
+  private static savedOf(root: Module): [string, Tensor][] {
+    const apart = [...root.namedModules()].flatMap(([path, module]) => (module.isAdapter ? [`${path}.`] : []));
+    return [...Module.tensorsOf(root)].flatMap(({ name, tensor, persistent }) =>
+      persistent === false || apart.some((path) => name.startsWith(path)) ? [] : [[name, tensor]],
+    );
   }
 
   /** Pairs of name and parameter; one that stands in several places (tied weights) comes once, under its first name. */
-  namedParameters(): [string, Tensor][] {
-    const found = new Map<Tensor, string>();
-    for (const [path, module] of this.namedModules()) {
-      for (const [name, member] of module.members()) {
-        if (member instanceof Tensor && !found.has(member)) found.set(member, path ? `${path}.${name}` : name);
-      }
-    }
-    return [...found].map(([t, name]) => [name, t]);
+  namedParameters(options: NamedOptions = {}): [string, Tensor][] {
+    checkOptions('namedParameters', options, NAMED);
+    return [...Module.tensorsOf(this, options.removeDuplicate ?? true)].flatMap(({ name, tensor, persistent }) =>
+      persistent === undefined ? [[name, tensor]] : [],
+    );
   }
 
+  /** Pairs of name and buffer. */
+  namedBuffers(): [string, Tensor][] {
+    return [...Module.tensorsOf(this)].flatMap(({ name, tensor, persistent }) =>
+      persistent === undefined ? [] : [[name, tensor]],
+    );
+  }
+
+  /**
+   * Makes a tensor part of the module that is not trained, under the property `name`, and returns it: it moves with the
+   * module, and, unless `persistent` is false, is saved with it. Assigning another tensor to the property replaces it.
+   * With null there is none for now. After PyTorch's `register_buffer`, which returns nothing.
+   */
+  registerBuffer<T extends Tensor | null>(name: string, tensor: T, options: BufferOptions = {}): T {
+    const where = 'registerBuffer';
+    checkOptions(where, options, BUFFER);
+    const buffers = buffersOf.get(this) ?? new Map<string, boolean>();
+    const free =
+      buffers.has(name) || !(name in this) || (Object.hasOwn(this, name) && this[name as never] === undefined);
+    if (typeof name !== 'string' || name === '' || name.includes('.') || !free) {
+      const expected = 'a name without a dot that no other property has';
+      throw argumentError('INVALID_ARGUMENT', where, 'name', expected, describe(name));
+    }
+    if (tensor !== null) {
+      if (!(tensor instanceof Tensor)) {
+        throw argumentError('INVALID_ARGUMENT', where, 'tensor', 'a tensor or null', describe(tensor));
+      }
+      tensor.checkAlive(where);
+      if (tensor.requiresGrad) {
+        throw new FastWeightsError(
+          'GRAPH',
+          `${where}: ${name} requires a gradient; a buffer has none, use parameter()`,
+        );
+      }
+      tensor.persist();
+    }
+    buffersOf.set(this, buffers.set(name, options.persistent ?? true));
+    (this as Record<string, unknown>)[name] = tensor;
+    return tensor;
+  }
+
+  /** The parameters, each once; see `namedParameters`. */
   parameters(): Tensor[] {
     return this.namedParameters().map(([, t]) => t);
   }
@@ -80,15 +204,18 @@ export abstract class Module {
     return this.parameters().reduce((n, t) => n + t.size, 0);
   }
 
+  /** Puts the whole tree into training mode, or with false into evaluation mode. */
   train(mode = true): this {
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
 
+  /** Puts the whole tree into evaluation mode. */
   eval(): this {
     return this.train(false);
   }
 
+  /** Frees the gradients of all parameters. */
   zeroGrad(): void {
     for (const t of this.parameters()) {
       t.grad?.dispose();
@@ -96,14 +223,14 @@ export abstract class Module {
     }
   }
 
-  /** The parameters by name; the tensors themselves, not copies. */
+  /** The parameters and persistent buffers by name; the tensors themselves, not copies. Adapters are left out. */
   stateDict(): Record<string, Tensor> {
-    return Object.fromEntries(this.namedParameters());
+    return Object.fromEntries(Module.savedOf(this));
   }
 
   /**
-   * Copies tensors into the parameters of the same name, cast and moved as needed. Nothing is changed unless every name,
-   * shape and kind of number fits; with `strict: false` missing and unknown names are skipped.
+   * Copies tensors into the parameters and persistent buffers of the same name, cast and moved as needed. Nothing is
+   * changed unless every name, shape and kind of number fits; with `strict: false` missing and unknown names are skipped.
    */
   loadStateDict(state: Readonly<Record<string, Tensor>>, options: LoadStateOptions = {}): void {
     const where = 'loadStateDict';
@@ -111,7 +238,7 @@ export abstract class Module {
     if (typeof state !== 'object' || state === null) {
       throw argumentError('INVALID_ARGUMENT', where, 'state', 'tensors by name', describe(state));
     }
-    const own = new Map(this.namedParameters());
+    const own = new Map(Module.savedOf(this));
     const given = new Map(Object.entries(state));
     if (options.strict ?? true) checkNames(where, [...own.keys()], [...given.keys()]);
     const pairs = [...own].flatMap(([name, t]) => (given.has(name) ? [{ name, t, source: given.get(name)! }] : []));
@@ -133,29 +260,24 @@ export abstract class Module {
   }
 
   /**
-   * Moves every parameter and its gradient to a device, or casts them; integers stay integers, and what published
-   * programs keep in float32 stays that in bfloat16. The tensors stay the objects they are: an optimiser goes on with
-   * them, what shares memory goes on sharing it. Nothing is changed unless everything can be moved.
+   * Moves every parameter, its gradient and every buffer to a device, or casts them; integers and bool stay what they
+   * are, and what published programs keep in float32 stays that in bfloat16. The tensors stay the objects they are: an
+   * optimiser goes on with them, what shares memory goes on sharing it. Nothing is changed unless everything can be moved.
    */
   to(target: Device | DType): this {
     const where = 'Module.to';
     const dtype = FLOATS.find((name) => name === target);
-    if (target === 'int32') {
-      throw argumentError('DTYPE', where, 'target', "'float32' | 'bfloat16' | 'float64' or a device", "'int32'");
+    if (target === 'int32' || target === 'bool') {
+      throw argumentError('DTYPE', where, 'target', "'float32' | 'bfloat16' | 'float64' or a device", `'${target}'`);
     }
     const device = dtype ? null : getBackend(target as Device).device;
-    const kept = new Set<Tensor>();
-    for (const [, module] of this.namedModules()) {
-      for (const [name, member] of module.members()) {
-        if (member instanceof Tensor && module.keptInFloat32.includes(name)) kept.add(member);
-      }
-    }
+    const entries = [...Module.tensorsOf(this)];
     const moves = new Map<Storage, Tensor>();
     const members = new Set<Tensor>();
     const add = (t: Tensor, cast: DType | undefined): void => {
       t.checkAlive(where);
       if (t.node) throw new FastWeightsError('GRAPH', `${where}: a result of the graph cannot be moved; detach() it`);
-      if (device ? t.device === device : t.dtype === 'int32' || t.dtype === cast) return;
+      if (device ? t.device === device : !isFloat(t.dtype) || t.dtype === cast) return;
       members.add(t);
       if (moves.has(t.storage)) return;
       const whole = new Tensor(t.storage, [t.storage.length]);
@@ -163,10 +285,10 @@ export abstract class Module {
     };
     noGrad(() =>
       scope(() => {
-        for (const t of this.parameters()) {
-          const cast = dtype === 'bfloat16' && kept.has(t) ? 'float32' : dtype;
-          add(t, cast);
-          if (t.grad) add(t.grad, cast);
+        for (const { tensor, module, key } of entries) {
+          const cast = dtype === 'bfloat16' && module.keptInFloat32.includes(key) ? 'float32' : dtype;
+          add(tensor, cast);
+          if (tensor.grad) add(tensor.grad, cast);
         }
         for (const t of members) t.moveTo(moves.get(t.storage)!.storage);
       }),
@@ -193,20 +315,19 @@ export abstract class Module {
     return addForwardHook('registerForwardHook', this, 'after', fn);
   }
 
-  /** Frees every parameter and gradient. */
+  /** Frees every parameter, gradient and buffer. */
   dispose(): void {
-    this.zeroGrad();
-    for (const t of this.parameters()) t.dispose();
+    for (const { tensor } of [...Module.tensorsOf(this)]) tensor.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
 
-  /** Device of the parameters. */
+  /** Device of the parameters and buffers, that of the first one. */
   get device(): Device {
     for (const [, module] of this.namedModules()) {
-      for (const [, member] of module.members()) if (member instanceof Tensor) return member.device;
+      for (const [, member] of Module.membersOf(module)) if (member instanceof Tensor) return member.device;
     }
     throw new FastWeightsError('INVALID_ARGUMENT', 'device: the module has no parameters');
   }
@@ -231,8 +352,8 @@ function checkSource(where: string, name: string, t: Tensor, source: unknown): v
   if (!sameShape(t.shape, source.shape)) {
     throw argumentError('SHAPE', where, name, formatShape(t.shape), formatShape(source.shape));
   }
-  if ((t.dtype === 'int32') !== (source.dtype === 'int32')) {
-    const expected = t.dtype === 'int32' ? 'int32' : 'of a floating-point dtype';
+  if (isFloat(t.dtype) ? !isFloat(source.dtype) : t.dtype !== source.dtype) {
+    const expected = isFloat(t.dtype) ? 'of a floating-point dtype' : t.dtype;
     throw argumentError('DTYPE', where, name, expected, source.dtype);
   }
 }

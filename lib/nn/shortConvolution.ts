@@ -11,7 +11,9 @@ import {
 import { BIAS, type BiasOptions } from './layers';
 import { Module, parameter } from './module';
 
+/** Options of `ShortConvolution`; without a bias by default. */
 export interface ConvolutionOptions extends BiasOptions {
+  /** What follows, 'silu' by default. */
   activation?: 'silu' | null;
 }
 
@@ -23,11 +25,15 @@ const OVER: OptionNames<Over> = { initialState: true, outputFinalState: 'flag', 
 
 /** Kernel of `width` tokens per channel; weight [D, 1, W] as in published weights, uniform in +-1/sqrt(W). */
 export class ShortConvolution extends Module {
+  /** [dim, 1, width], the last column for the present token. */
   weight: Tensor;
+  /** [dim], or null. */
   bias: Tensor | null;
 
   constructor(
+    /** Channels. */
     readonly dim: number,
+    /** Tokens that one sees, itself included. */
     readonly width: number,
     options: ConvolutionOptions = {},
   ) {
@@ -42,6 +48,7 @@ export class ShortConvolution extends Module {
     this.bias = bias ? parameter(rand([dim], { ...where, low: -bound, high: bound })) : null;
   }
 
+  /** What follows the convolution. */
   readonly activation: 'silu' | null;
 
   /** x [B, T, D]; the state [N, D, W - 1] holds the inputs before it. */
@@ -56,6 +63,7 @@ export class ShortConvolution extends Module {
     return shortConvolutionStep(x, this.kernel(), { bias: this.bias, activation: this.activation, state });
   }
 
+  /** Zeros [batch, dim, width - 1], the inputs before the first token. */
   initialState(batch: number): Tensor {
     const { device, dtype } = this.weight;
     return zeros([batch, this.dim, this.width - 1], { device, dtype: dtype === 'float64' ? dtype : 'float32' });

@@ -169,6 +169,7 @@ export {
   tanh,
   trunc,
 } from './elementwise';
+export { indexSelect } from './indexing';
 export { embedding } from './embedding';
 export {
   featureMap,
@@ -180,7 +181,22 @@ export {
 } from './features';
 export { repeatHeads } from './heads';
 export * from './kernel';
-export { crossEntropy, type CrossEntropyOptions } from './loss';
+export { crossEntropy, nllLoss, type CrossEntropyOptions, type NllOptions, type Reduction } from './loss';
+export {
+  binaryCrossEntropyWithLogits,
+  cosineSimilarity,
+  huberLoss,
+  klDiv,
+  l1Loss,
+  mseLoss,
+  smoothL1Loss,
+  type BinaryCrossEntropyOptions,
+  type CosineOptions,
+  type HuberOptions,
+  type KlDivOptions,
+  type LossOptions,
+  type SmoothL1Options,
+} from './losses';
 export { lstm, type LstmLayer, type LstmState } from './lstm';
 export { feedForward, type FeedForwardWeights, linear, type LinearOptions } from './linear';
 export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision, withPrecision } from './matmul';
@@ -199,7 +215,21 @@ export { chunks, sumSquares } from './reduce';
 export { rope, type RopeOptions } from './rope';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
 export { linearScan } from './scan';
+export { scaledDotProductAttention, type ScaledDotProductOptions } from './scaledDotProduct';
 export { keepSettings, type KeptSettings } from './settings';
 export { logSoftmax, softmax } from './softmax';
 export { swiglu } from './swiglu';
 export { apart, castInto, cat, convert, split, stack, sumTo } from './view';
+export {
+  adaptiveAvgPool2d,
+  avgPool2d,
+  checkPair,
+  conv1d,
+  conv2d,
+  maxPool2d,
+  type AvgPoolOptions,
+  type Conv1dOptions,
+  type Conv2dOptions,
+  type Pair,
+  type PoolOptions,
+} from './windows';

@@ -74,7 +74,7 @@ describe('modules', () => {
     class Net extends nn.Module {
       config = { sizes: [1, 2] };
       empty = new (class extends nn.Module {})();
-      inner = { hidden: new nn.Linear(2, 2) };
+      inner = { hidden: new Map([['a', 1]]) };
       layers = [new nn.Linear(2, 2, { device: 'js' })];
     }
     const net = new Net();

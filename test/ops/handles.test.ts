@@ -26,6 +26,24 @@ type Inputs = Record<
 >;
 type Call = (inputs: Inputs) => unknown;
 
+/** Modules for inputs whose channels, in the second dimension, are three, and whose last dimension is four; all frozen. */
+function modulesOn(device: fw.Device) {
+  const { nn } = fw;
+  const parts = [nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.LogSigmoid, nn.Softmax];
+  const chain = new nn.Sequential(new nn.LogSoftmax(), new nn.Identity(), new nn.Dropout(), new nn.Flatten());
+  const adapted = new nn.Sequential(new nn.Linear(4, 4, { device }));
+  nn.addLora(adapted, { rank: 2, alpha: 1, targets: '0', dropout: 0.5 });
+  const ofFour = [...parts.map((Part) => new Part()), new nn.Softplus(2), chain, new nn.Sequential(), adapted];
+  const ofThree = [new nn.GroupNorm(3, 3, { device }), new nn.BatchNorm1d(3, { device }).eval()];
+  const images = [new nn.BatchNorm2d(3, { device }), new nn.Conv2d(3, 2, [1, 3], { device }), new nn.MaxPool2d([1, 2])];
+  const attention = new nn.MultiheadAttention(4, 2, { device });
+  const all = new nn.ModuleList<fw.nn.Module>([...ofFour, ...ofThree, ...images, attention]);
+  nn.freeze(all);
+  return { ofFour, ofThree, images, attention, loss: new nn.CrossEntropyLoss() };
+}
+
+const MODULES = { cpu: modulesOn('cpu'), js: modulesOn('js') };
+
 const CALLS: Record<string, Call> = {
   'add a number': ({ x }) => x.add(1),
   'add a row': ({ x, row }) => x.add(row),
@@ -102,6 +120,40 @@ const CALLS: Record<string, Call> = {
     fw.crossEntropy(matrix, ids, { reduction: 'none' }),
     fw.crossEntropy(matrix, ids, { labelSmoothing: 0.1, zLoss: 0.1, reduction: 'sum' }),
   ],
+  'crossEntropy of weighted classes and of shares': ({ matrix, ids, row }) => [
+    fw.crossEntropy(matrix, ids, { weight: row, labelSmoothing: 0.1, zLoss: 0.1 }),
+    fw.crossEntropy(matrix, matrix, { reduction: 'none' }),
+  ],
+  losses: ({ matrix, ids, positive, x, row }) => [
+    fw.nllLoss(matrix, ids),
+    ...[fw.mseLoss, fw.l1Loss, fw.smoothL1Loss, fw.huberLoss, fw.klDiv].map((loss) => loss(x, positive)),
+    fw.binaryCrossEntropyWithLogits(x, positive, { weight: row, posWeight: row }),
+    fw.mseLoss(x, x, { reduction: 'none' }),
+    fw.cosineSimilarity(x, positive),
+  ],
+  scaledDotProductAttention: ({ heads, decay }) => {
+    const mask = fw.scope(() => heads.gt(0.5).slice(3, 0, 3).permute(0, 2, 1, 3).contiguous());
+    const added = decay.slice(3, 0, 3).permute(0, 2, 1, 3);
+    const options = [{}, { causal: true }, { causal: true, dropout: 0.5, mask }, { mask: added }];
+    return [mask, ...options.map((option) => fw.scaledDotProductAttention(heads, heads, heads, option))];
+  },
+  'convolution and pooling': ({ x, matrix }) => [
+    fw.conv1d(x, matrix.slice(1, 0, 3).unsqueeze(-1)),
+    fw.conv2d(x.unsqueeze(0), matrix.reshape(2, 2, 2, 2), { padding: 1, bias: matrix.select(0, 0).slice(0, 0, 2) }),
+    fw.maxPool2d(x.unsqueeze(0), 2, { padding: 1 }),
+    fw.avgPool2d(x.unsqueeze(0), 2, { countIncludePad: false }),
+    fw.adaptiveAvgPool2d(x.unsqueeze(0)),
+  ],
+  modules: ({ x, square, heads }) => {
+    const { ofThree, ofFour, attention, images, loss } = MODULES[x.device as 'cpu' | 'js'];
+    return [
+      ...ofFour.map((part) => part.forward(x)),
+      ...ofThree.map((part) => part.forward(x)),
+      ...images.map((part) => part.forward(heads)),
+      attention.forward(x, undefined, undefined, { causal: true }),
+      loss.forward(square, square),
+    ];
+  },
   featureMap: ({ x }) =>
     (['identity', 'elu1', 'relu', 'dpfp'] as const).map((name) => fw.featureMap(x, { featureMap: name })),
   rope: ({ heads }) => fw.rope(heads),

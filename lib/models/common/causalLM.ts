@@ -6,6 +6,7 @@ import {
   checkOptions,
   describe,
   type Device,
+  FastWeightsError,
   formatShape,
   type OptionNames,
   scope,
@@ -40,6 +41,8 @@ import type { Backbone } from './block';
 import type { Configuration } from './configuration';
 import { type GenerationDefaults, generationOf } from './generation';
 import { initializeNormal } from './initialize';
+import type { SequenceOptions } from './mixer';
+import { type Padding, readPadding } from './padding';
 import { type SaveOptions, savePretrained } from './pretrained';
 
 export interface ForwardOptions<L extends Labels = Labels, S extends boolean = boolean> {
@@ -50,11 +53,22 @@ export interface ForwardOptions<L extends Labels = Labels, S extends boolean = b
   outputState?: S;
   /** Packed sequences: B = 1 and N + 1 offsets. */
   cuSeqlens?: CuSeqlens | null;
+  /**
+   * bool or int32 [B, T], 0 for padding, which may stand on either side. Every sequence gets exactly what it gets alone: padded
+   * tokens are not read, written or counted as positions or labels, and their logits are 0.
+   */
+  attentionMask?: Tensor | null;
 }
 
 type Labels = Tensor | null | undefined;
 
-const FORWARD: OptionNames<ForwardOptions> = { labels: true, state: true, outputState: 'flag', cuSeqlens: true };
+const FORWARD: OptionNames<ForwardOptions> = {
+  labels: true,
+  state: true,
+  outputState: 'flag',
+  cuSeqlens: true,
+  attentionMask: true,
+};
 
 /**
  * logits [B, T, vocabulary]; with labels the `loss` [1], the mean over those that count; when asked for the `state` that
@@ -136,7 +150,11 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   ): ForwardResult<L, S> {
     checkOptions<ForwardOptions>('forward', options, FORWARD);
     const { labels = null, state = null, outputState = false, cuSeqlens = null }: ForwardOptions = options;
+    const { attentionMask = null } = options;
     this.checkIds('ids', ids);
+    if (attentionMask !== null && cuSeqlens !== null) {
+      throw argumentError('INVALID_ARGUMENT', 'forward', 'attentionMask', 'left out with cuSeqlens', 'both');
+    }
     if (labels !== null) {
       this.checkIds('labels', labels);
       checkShape('forward', 'labels', labels, ids.shape, 'batch, time like ids');
@@ -148,13 +166,42 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
       noGrad(() => scope(() => checkStateLike('forward', 'state', state, this.initialState(sequences))));
     }
     return scope(() => {
-      const hidden = this.model.forward(ids, { state, outputState, cuSeqlens });
-      const logits = this.lm_head.forward(hidden.output);
-      const result: { logits: Tensor; loss?: Tensor; state?: State } = { logits };
-      if (labels) result.loss = crossEntropy(logits, nextLabels(labels, cuSeqlens), { ignoreIndex: IGNORED });
-      if (outputState) result.state = hidden.state;
+      const padding = attentionMask && readPadding('forward', attentionMask, ids);
+      const result = padding
+        ? this.withoutPadding(ids, labels, { state, outputState }, padding)
+        : this.compute(ids, labels, { state, outputState, cuSeqlens });
       return result as ForwardResult<L, S>;
     });
+  }
+
+  private compute(ids: Tensor, labels: Tensor | null, options: SequenceOptions): ForwardResult {
+    const { outputState, cuSeqlens = null } = options;
+    const hidden = this.model.forward(ids, options);
+    const logits = this.lm_head.forward(hidden.output);
+    const result: ForwardResult = { logits };
+    if (labels) result.loss = crossEntropy(logits, nextLabels(labels, cuSeqlens), { ignoreIndex: IGNORED });
+    if (outputState) result.state = hidden.state;
+    return result;
+  }
+
+  private withoutPadding(
+    ids: Tensor,
+    labels: Tensor | null,
+    options: SequenceOptions,
+    padding: Padding,
+  ): ForwardResult {
+    const { cuSeqlens, pack, unpack } = padding;
+    try {
+      const result = this.compute(pack(ids), labels && pack(labels), { ...options, cuSeqlens });
+      return { ...result, logits: unpack(result.logits) };
+    } catch (error) {
+      if (!(error instanceof FastWeightsError) || error.argument !== 'cuSeqlens') throw error;
+      // The caller gave no offsets.
+      throw new FastWeightsError(error.code, `forward: with attentionMask: ${error.message}`, {
+        argument: 'attentionMask',
+        cause: error,
+      });
+    }
   }
 
   initialState(batch: number): State {
@@ -163,7 +210,8 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   /** What states depend on: not the weights, and not where a text begins and ends. */
   get identity(): string {
-    const { source: _, architecture: __, initializerRange: ___, eosTokenId: ____, ...sizes } = this.config;
+    const { source: _, architecture: __, initializerRange: ___, eosTokenId: ____, ...rest } = this.config;
+    const { dropout: _____, ...sizes } = rest as typeof rest & { dropout?: number };
     const text = JSON.stringify(sizes, (_, value: unknown) => (value instanceof Map ? [...value] : value));
     const hash = sha256();
     hash.update(new TextEncoder().encode(text));
@@ -204,7 +252,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 
   /**
-   * Continues one sequence token by token; without options as the folder's generation_config.json says. As with the
+   * Continues one sequence token by token, with dropout where the model has some and is in training mode; without options as the folder's generation_config.json says. As with the
    * `generate` of a session everything is settled by the call; what is wrong with its arguments is thrown by the first
    * `next`.
    */
@@ -218,9 +266,12 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     }
   }
 
-  /** Writes config.json, generation_config.json and the weights into a folder, as the Python libraries read them. */
+  /**
+   * Writes config.json, generation_config.json and the weights into a folder, as the Python libraries read them; adapters
+   * (`addLora`) beside them in the layout of peft, but not those that are merged into the weights.
+   */
   savePretrained(dir: string, options: SaveOptions = {}): Promise<void> {
-    return savePretrained(dir, this, this.stateDict(), options);
+    return savePretrained(dir, this, options);
   }
 
   private checkIds(argument: string, ids: Tensor): void {

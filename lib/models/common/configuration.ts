@@ -158,7 +158,7 @@ export class ConfigurationReader {
   }
 
   /** One of the values that the library computes; another is not supported. */
-  supported<T extends string | boolean | null>(key: string, fallback: T, values: readonly T[]): T {
+  supported<T extends string | number | boolean | null>(key: string, fallback: T, values: readonly T[]): T {
     const value = this.get(key) ?? fallback;
     if (values.includes(value as T)) return value as T;
     const expected = values.map(describe).join(' | ');
@@ -211,11 +211,25 @@ export class ConfigurationReader {
     return Array.isArray(value) ? value : [value];
   }
 
-  /** What every configuration has. */
+  /** A probability of dropout. */
+  dropout(key: string): number {
+    return checkNumber(this.where, key, this.get(key) ?? 0, 0, 1);
+  }
+
+  /** Dropout that no part of the model has would be left out of training in silence. */
+  private refuseDropout(honoured: readonly string[]): void {
+    for (const key of Object.keys(this.source)) {
+      if (/(^|_)(dropout|pdrop|drop_path|drop_rate)/.test(key) && !honoured.includes(key)) this.supported(key, 0, [0]);
+    }
+  }
+
+  /** What every configuration has; `dropouts` are the keys of those that the model computes. */
   common(
     { modelType, architecture, model }: ModelDefinition,
     defaults: { vocabSize: number; hiddenSize: number; numHiddenLayers: number },
+    dropouts: readonly string[] = [],
   ): Configuration {
+    this.refuseDropout(dropouts);
     const vocabSize = this.size('vocab_size', defaults.vocabSize, MAX_VOCABULARY);
     return {
       modelType,

@@ -8,6 +8,7 @@ import {
   checkOptions,
   FastWeightsError,
   formatShape,
+  isFloat,
   type OptionNames,
   sameShape,
   type Tensor,
@@ -23,6 +24,7 @@ import {
   writeJson,
   createFolder,
 } from '../../io';
+import { activeLora, LORA_CONFIG, LORA_WEIGHTS, type Module, saveLora } from '../../nn';
 import type { Configuration, JsonObject } from './configuration';
 import type { GenerationDefaults } from './generation';
 
@@ -44,7 +46,7 @@ const NO_WEIGHT = /(^|\.)rotary_emb\.inv_freq$/;
 export const HEAD = 'lm_head.weight';
 
 /** A model as its folder sees it. */
-interface Described {
+interface Described extends Module {
   readonly config: Configuration;
   readonly generation: GenerationDefaults;
 }
@@ -52,7 +54,7 @@ interface Described {
 /** A module with a head, which may be its embedding. */
 interface Headed {
   readonly lm_head: { readonly weight: Tensor };
-  namedParameters(): [string, Tensor][];
+  stateDict(): Record<string, Tensor>;
 }
 
 async function onDisk<T>(where: string, dir: string, operation: Promise<T>): Promise<T> {
@@ -69,21 +71,21 @@ async function onDisk<T>(where: string, dir: string, operation: Promise<T>): Pro
  * Replaces each file atomically, the weights first. Weight files of an earlier saving that would be read in place of the
  * new ones are removed; other files stay. For a folder that is old or new as a whole, fill one of `writeFolderAtomic`.
  */
-export async function savePretrained(
-  dir: string,
-  { config, generation }: Described,
-  weights: Record<string, Tensor>,
-  options: SaveOptions,
-): Promise<void> {
+export async function savePretrained(dir: string, model: Described, options: SaveOptions): Promise<void> {
   const where = 'savePretrained';
+  const { config, generation } = model;
+  const weights = model.stateDict();
+  const adapters = activeLora(model);
   checkOptions(where, options, SAVE);
   const maxShardBytes = checkInteger(where, 'maxShardBytes', options.maxShardBytes ?? 5e9, 1);
   await onDisk(where, dir, createFolder(dir));
   await saveShards(dir, weights, { maxShardBytes });
+  if (adapters) await saveLora(model, dir, { taskType: 'CAUSAL_LM' });
   const bytes = Object.values(weights).reduce((sum, t) => sum + t.size * bytesPerElement(t.dtype), 0);
   const current = bytes > maxShardBytes ? [INDEX, ...(await shardNames(dir))] : [WHOLE];
   for (const name of await onDisk(where, dir, readdir(dir))) {
-    if (WEIGHT_FILE.test(name) && !current.includes(name)) await onDisk(where, dir, rm(join(dir, name)));
+    const adapter = !adapters && (name === LORA_CONFIG || name === LORA_WEIGHTS);
+    if (adapter || (WEIGHT_FILE.test(name) && !current.includes(name))) await onDisk(where, dir, rm(join(dir, name)));
   }
   const { dtype } = Object.values(weights)[0];
   await writeJson(join(dir, CONFIG), {
@@ -125,7 +127,7 @@ export type Entries = ReadonlyMap<string, SafetensorsEntry>;
 
 /** The name of the parameter that also serves as the head; the head's own where it is not tied. */
 function headName(module: Headed): string {
-  return module.namedParameters().find(([, parameter]) => parameter === module.lm_head.weight)![0];
+  return Object.entries(module.stateDict()).find(([, parameter]) => parameter === module.lm_head.weight)![0];
 }
 
 /** The name of the embedding if a folder holds another matrix beside it as head, though its configuration ties the two. */
@@ -136,11 +138,11 @@ export async function untiedName(module: Headed, entries: Entries): Promise<stri
 }
 
 /**
- * Fills every parameter from the weights of a folder, cast to its dtype, one tensor at a time. Nothing is read before all
+ * Fills every parameter and saved buffer from the weights of a folder, cast to its dtype, one tensor at a time. Nothing is read before all
  * names and shapes are known to fit. Of a tied pair either may stand there.
  */
 export async function loadWeights(module: Headed, dir: string, entries: Entries): Promise<void> {
-  const parameters = new Map(module.namedParameters());
+  const parameters = new Map(Object.entries(module.stateDict()));
   const shared = headName(module);
   const entryOf = (name: string): SafetensorsEntry | undefined =>
     entries.get(name) ?? (name === shared ? entries.get(HEAD) : undefined);
@@ -154,8 +156,9 @@ export async function loadWeights(module: Headed, dir: string, entries: Entries)
   }
   for (const [name, parameter] of parameters) checkEntry(dir, name, parameter, entryOf(name)!);
   for (const [name, parameter] of parameters) {
-    const dtype = parameter.dtype as 'float32' | 'bfloat16' | 'float64';
-    const loaded = await loadEntry(entryOf(name)!, { device: parameter.device, dtype });
+    const { device, dtype } = parameter;
+    const options = isFloat(dtype) ? { device, dtype: dtype as 'float32' | 'bfloat16' | 'float64' } : { device };
+    const loaded = await loadEntry(entryOf(name)!, options);
     noGrad(() => parameter.copy_(loaded));
     loaded.dispose();
   }
@@ -166,5 +169,7 @@ function checkEntry(dir: string, name: string, parameter: Tensor, entry: Safeten
   if (!sameShape(entry.shape, parameter.shape)) {
     throw argumentError('FORMAT', where, 'shape', formatShape(parameter.shape), formatShape(entry.shape));
   }
-  if (entry.nativeDType === 'int32') throw argumentError('FORMAT', where, 'dtype', 'floating-point', entry.dtype);
+  if (isFloat(entry.nativeDType) ? isFloat(parameter.dtype) : entry.nativeDType === parameter.dtype) return;
+  const expected = isFloat(parameter.dtype) ? 'floating-point' : parameter.dtype;
+  throw argumentError('FORMAT', where, 'dtype', expected, entry.dtype);
 }

@@ -1,6 +1,6 @@
 // DeltaNet of 2021: one slow projection, feature map and sum-norm, pre-norm blocks (Schlag et al. 2021; spec 2.3.1, 2.3.3).
 import type { Tensor } from '../../core';
-import { Embedding, LayerNorm, Linear, Module } from '../../nn';
+import { Dropout, Embedding, LayerNorm, Linear, Module } from '../../nn';
 import { featureMap, split, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
 import { Block, type BlockParts, Decoder } from '../common/block';
@@ -17,6 +17,8 @@ export interface DeltaNet2021Keys extends CommonKeys<'delta_net_2021'> {
   numHeads?: Count;
   featureMap?: Name<'elu1' | 'relu' | 'softmax' | 'dpfp'>;
   nu?: Count;
+  /** Probability, while training, in front of each residual and behind the activation of the feed-forward; 0 by default. */
+  dropout?: Count;
 }
 
 export interface DeltaNet2021Configuration extends Configuration {
@@ -27,11 +29,14 @@ export interface DeltaNet2021Configuration extends Configuration {
   readonly featureMap: 'elu1' | 'relu' | 'softmax' | 'dpfp';
   /** dpfp: how many rolled products. */
   readonly nu: number;
+  /** Probability of dropout while training, behind the mixer and twice in the feed-forward. */
+  readonly dropout: number;
 }
 
 function readConfiguration(input: object): DeltaNet2021Configuration {
   const reader = ConfigurationReader.of(input, deltaNet2021Family);
-  const common = reader.common(deltaNet2021Family, { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 4 });
+  const defaults = { vocabSize: 32000, hiddenSize: 256, numHiddenLayers: 4 };
+  const common = reader.common(deltaNet2021Family, defaults, ['dropout']);
   const numHeads = reader.size('num_heads', 4);
   const headDim = reader.divides(common.hiddenSize, 'num_heads', numHeads);
   return {
@@ -42,6 +47,7 @@ function readConfiguration(input: object): DeltaNet2021Configuration {
     headDim,
     featureMap: reader.supported('feature_map', 'elu1', ['elu1', 'relu', 'softmax', 'dpfp']),
     nu: reader.size('nu', 1, 2 * headDim - 1),
+    dropout: reader.dropout('dropout'),
   };
 }
 
@@ -49,6 +55,7 @@ export class DeltaNet2021 extends FastWeightMixer {
   /** Per head the rows of q, k, v and the strength. */
   slow_net: Linear;
   out_linear: Linear;
+  drop: Dropout;
   protected readonly rule = deltaRule;
 
   constructor(
@@ -59,6 +66,7 @@ export class DeltaNet2021 extends FastWeightMixer {
     super({ heads: numHeads, keyDim: map === 'dpfp' ? 2 * headDim * nu : headDim, valueDim: headDim });
     this.slow_net = new Linear(hiddenSize, numHeads * (3 * headDim + 1), { bias: false, ...options });
     this.out_linear = new Linear(numHeads * headDim, hiddenSize, { bias: false, ...options });
+    this.drop = new Dropout(config.dropout);
   }
 
   protected get reference(): Tensor {
@@ -74,24 +82,29 @@ export class DeltaNet2021 extends FastWeightMixer {
   }
 
   protected readout(output: Tensor): Tensor {
-    return this.out_linear.forward(mergeHeads(output));
+    return this.drop.forward(this.out_linear.forward(mergeHeads(output)));
   }
 }
 
-/** W2 relu(W1 x + b1) + b2 */
+/** drop(W2 drop(relu(W1 x + b1)) + b2) */
 class ReluFeedForward extends Module {
   up_proj: Linear;
   down_proj: Linear;
+  drop: Dropout;
 
-  constructor(dim: number, hidden: number, options: TensorOptions) {
+  constructor(dim: number, hidden: number, dropout: number, options: TensorOptions) {
     super();
+    this.drop = new Dropout(dropout);
     this.up_proj = new Linear(dim, hidden, options);
     this.down_proj = new Linear(hidden, dim, options);
   }
 
   /** `residual` is added to the result. */
   forward(x: Tensor, residual: Tensor): Tensor {
-    return this.down_proj.forward(this.up_proj.forward(x).relu(), { residual });
+    const { up_proj, down_proj, drop } = this;
+    const hidden = up_proj.forward(x).relu();
+    if (drop.p === 0) return down_proj.forward(hidden, { residual });
+    return drop.forward(down_proj.forward(drop.forward(hidden))).add(residual);
   }
 }
 
@@ -103,11 +116,11 @@ class DeltaNet2021Block extends Block {
 
   constructor(config: DeltaNet2021Configuration, options: TensorOptions) {
     super();
-    const { hiddenSize, intermediateSize, normEps } = config;
+    const { hiddenSize, intermediateSize, normEps, dropout } = config;
     this.attn_norm = new LayerNorm(hiddenSize, { eps: normEps, ...options });
     this.attn = new DeltaNet2021(config, options);
     this.mlp_norm = new LayerNorm(hiddenSize, { eps: normEps, ...options });
-    this.mlp = new ReluFeedForward(hiddenSize, intermediateSize, options);
+    this.mlp = new ReluFeedForward(hiddenSize, intermediateSize, dropout, options);
   }
 
   protected get parts(): BlockParts {
@@ -145,7 +158,7 @@ export const deltaNet2021Family: ModelDefinition<DeltaNet2021Keys, 'deltanet-202
   name: 'deltanet-2021',
   architecture: 'DeltaNet2021ForCausalLM',
   description: 'the first DeltaNet: elu + 1 features with sum-norm, no convolutions (Schlag et al. 2021)',
-  keys: { intermediateSize: true, normEps: true, numHeads: true, featureMap: true, nu: true },
+  keys: { intermediateSize: true, normEps: true, numHeads: true, featureMap: true, nu: true, dropout: true },
   configuration: ({ numHeads, hiddenSize, intermediateSize = 4 * hiddenSize }) => ({ numHeads, intermediateSize }),
   model: DeltaNet2021ForCausalLM,
 };
