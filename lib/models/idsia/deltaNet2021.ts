@@ -1,6 +1,6 @@
 // DeltaNet of 2021: one slow projection, feature map and sum-norm, pre-norm blocks (Schlag et al. 2021; spec 2.3.1, 2.3.3).
 import type { Tensor } from '../../core';
-import { Dropout, Embedding, LayerNorm, Linear, Module } from '../../nn';
+import { Dropout, Embedding, hasForwardHooks, LayerNorm, Linear, Module } from '../../nn';
 import { featureMap, split, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
 import { Block, type BlockParts, Decoder } from '../common/block';
@@ -103,7 +103,7 @@ class ReluFeedForward extends Module {
   forward(x: Tensor, residual: Tensor): Tensor {
     const { up_proj, down_proj, drop } = this;
     const hidden = up_proj.forward(x).relu();
-    if (drop.p === 0) return down_proj.forward(hidden, { residual });
+    if (drop.p === 0 && !hasForwardHooks(drop)) return down_proj.forward(hidden, { residual });
     return drop.forward(down_proj.forward(drop.forward(hidden))).add(residual);
   }
 }

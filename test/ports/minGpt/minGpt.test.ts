@@ -78,7 +78,12 @@ async function train(): Promise<void> {
     fw.scope(() => {
       // fetch the next batch (x, y)
       const items = [0, 13, 26, 39].map((j) => trainDataset.item((iter * 7 + j) % trainDataset.length));
-      const [x, y] = [0, 1].map((i) => fw.tensor(items.map((item) => item[i]), { dtype: 'int32' }));
+      const [x, y] = [0, 1].map((i) =>
+        fw.tensor(
+          items.map((item) => item[i]),
+          { dtype: 'int32' },
+        ),
+      );
 
       // forward the model
       const { loss } = model.forward(x, y);

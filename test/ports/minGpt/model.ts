@@ -134,19 +134,19 @@ export class GPT extends nn.Module {
     // init all weights, and apply a special scaled init to the residual projections, per GPT-2 paper
     for (const [, module] of this.namedModules()) this.initWeights(module);
     for (const [pn, p] of this.namedParameters()) {
-      if (pn.endsWith('c_proj.weight')) nn.init.normal_(p, { mean: 0, std: 0.02 / Math.sqrt(2 * nLayer) });
+      if (pn.endsWith('c_proj.weight')) nn.init.normal_(p, 0, 0.02 / Math.sqrt(2 * nLayer));
     }
   }
 
   private initWeights(module: nn.Module): void {
     if (module instanceof nn.Linear) {
-      nn.init.normal_(module.weight, { mean: 0, std: 0.02 });
+      nn.init.normal_(module.weight, 0, 0.02);
       if (module.bias !== null) nn.init.zeros_(module.bias);
     } else if (module instanceof nn.Embedding) {
-      nn.init.normal_(module.weight, { mean: 0, std: 0.02 });
+      nn.init.normal_(module.weight, 0, 0.02);
     } else if (module instanceof nn.LayerNorm) {
       nn.init.zeros_(module.bias!);
-      nn.init.ones_(module.weight!);
+      nn.init.ones_(module.weight);
     }
   }
 
@@ -172,7 +172,8 @@ export class GPT extends nn.Module {
   forward(idx: Tensor, targets?: Tensor): { logits: Tensor; loss?: Tensor } {
     const { device } = idx;
     const [, t] = idx.shape;
-    if (t > this.blockSize) throw new Error(`Cannot forward sequence of length ${t}, block size is only ${this.blockSize}`);
+    if (t > this.blockSize)
+      throw new Error(`Cannot forward sequence of length ${t}, block size is only ${this.blockSize}`);
     const pos = fw.arange(0, t, 1, { dtype: 'int32', device }).unsqueeze(0); // shape (1, t)
 
     // forward the GPT model itself
