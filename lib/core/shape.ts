@@ -120,6 +120,11 @@ export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;
 }
 
+/** Sizes or dimensions that were given one by one or as a list. */
+export function listed(args: readonly unknown[]): readonly number[] {
+  return (args.length === 1 && typeof args[0] !== 'number' ? args[0] : args) as readonly number[];
+}
+
 /** Index of a dimension, negative counted from the end. A scalar counts as having one. */
 export function resolveDim(where: string, dim: number, rank: number): number {
   const count = Math.max(rank, 1);
