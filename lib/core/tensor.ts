@@ -70,6 +70,12 @@ export class Tensor implements Extent {
     return this.shape.length;
   }
 
+  /** The number of elements, like `size`. */
+  numel(): number {
+    return this.size;
+  }
+
+  /** Whether its memory was let go of by hand or by a scope. */
   get isDisposed(): boolean {
     return this.disposed;
   }

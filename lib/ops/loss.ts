@@ -21,10 +21,11 @@ import {
 } from './kernel';
 import { eq } from './compare';
 import { arange } from './create';
-import { add, affine, div, exp, log, mul, square, sub, tanh } from './elementwise';
+import { add, affine, div, mul, square, sub, tanh } from './elementwise';
 import { embedding } from './embedding';
-import { max, mean, sum } from './reduce';
+import { mean } from './reduce';
 import { logSoftmax } from './softmax';
+import { logsumexp } from './statistics';
 import { contiguous, reshape, to } from './view';
 
 /** Options of `crossEntropy`. */
@@ -120,9 +121,7 @@ function plainEntropy(logits: Tensor, target: Tensor, numbers: EntropyNumbers): 
   const sharp = mul(ofTarget, smoothing - 1);
   const smooth = smoothing > 0 ? sub(sharp, mul(mean(logP, -1), smoothing)) : sharp;
   if (zLoss === 0) return mul(smooth, counted);
-  const most = max(z, -1, true).detach();
-  const lse = reshape(add(log(sum(exp(sub(z, most)), -1, true)), most), [rows]);
-  return mul(add(smooth, mul(square(lse), zLoss)), counted);
+  return mul(add(smooth, mul(square(logsumexp(z, -1)), zLoss)), counted);
 }
 
 /** How many targets count, float32 [1]. */
