@@ -1,6 +1,7 @@
 // Shapes and strides: pure functions on lists of numbers.
 import { argumentError, checkInteger, describe, FastWeightsError } from './errors';
 
+/** The sizes of dimensions. */
 export type Shape = readonly number[];
 
 /** No tensor has more dimensions. */

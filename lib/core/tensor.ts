@@ -28,11 +28,19 @@ const MOST_LISTS = 2 ** 26;
 /** Of all that wait for data in this thread. */
 const turns = new Pace();
 
+/**
+ * Numbers, or truth values, in the memory of a device: a view of a storage by shape, strides and offset. Functions such as
+ * `tensor`, `zeros` and `randn` make one. Operators return tensors of their own and record what their gradients need where
+ * `requiresGrad` says so.
+ */
 export class Tensor implements Extent {
+  /** The memory that this tensor, and others, are views of. */
   readonly storage: Storage;
+  /** The size of each dimension. */
   readonly shape: readonly number[];
-  /** In elements, like `offset`. */
+  /** From one position of a dimension to the next, in elements. */
   readonly strides: readonly number[];
+  /** Of the first element in the storage, in elements. */
   readonly offset: number;
   readonly size: number = 0;
   readonly reach: number = 0;
@@ -58,14 +66,17 @@ export class Tensor implements Extent {
     track(this);
   }
 
+  /** What an element is. */
   get dtype(): DType {
     return this.storage.dtype;
   }
 
+  /** Where the memory is. */
   get device(): Device {
     return this.storage.memory.device;
   }
 
+  /** The number of dimensions. */
   get ndim(): number {
     return this.shape.length;
   }
@@ -146,7 +157,7 @@ export class Tensor implements Extent {
 
   /**
    * The elements in row-major order, without blocking the event loop; timers, signals and other tasks get their turn where
-   * the last one was some milliseconds ago. bfloat16 reads as Float32Array.
+   * the last one was some milliseconds ago. bfloat16 reads as Float32Array, bool as Uint8Array of 0 and 1.
    */
   async data(): Promise<ReadArray> {
     const source = this.packed();
@@ -192,6 +203,7 @@ export class Tensor implements Extent {
     return this.dataSync()[0];
   }
 
+  /** The elements as nested lists, a number where there is no dimension; of bool 0 and 1. Blocks. */
   tolist(): NestedNumbers {
     checkLists(this.shape);
     const data = this.dataSync();

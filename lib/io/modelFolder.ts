@@ -67,9 +67,11 @@ export async function loadModelFolder(dir: string, options: LoadOptions = {}): P
   return loadEntries(await readModelFolder(dir), place);
 }
 
+/** What `saveShards` takes beside folder and tensors. */
 export interface ShardOptions extends StorageOptions {
   /** A file never exceeds this many bytes of tensors, unless a single tensor does. */
   maxShardBytes?: number;
+  /** Of each file; by default that its layout is PyTorch's. */
   metadata?: Record<string, string>;
 }
 

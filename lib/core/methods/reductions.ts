@@ -22,7 +22,9 @@ export interface TopkOptions {
 
 /** Values, and where they stood along their dimension (int32). */
 export interface Sorted {
+  /** The elements themselves; gradients go where they stood. */
   values: Tensor;
+  /** Their positions. */
   indices: Tensor;
 }
 

@@ -17,6 +17,7 @@ import { fileDType, STORED_FLOATS, type StoredFloat, toFile } from './convert';
 import { fileDTypeBytes, formatHeader, MAX_HEADER_BYTES, type TensorInfo } from './header';
 import { PIECE_BYTES } from './read';
 
+/** Tensors by name, in a plain object or a map. */
 export type NamedTensors = Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tensor>;
 
 /** The pairs of a map or a plain object, checked. */
