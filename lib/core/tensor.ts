@@ -33,6 +33,7 @@ const turns = new Pace();
  * `tensor`, `zeros` and `randn` make one. Operators return tensors of their own and record what their gradients need where
  * `requiresGrad` says so.
  */
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging -- every method of the interface is an operator
 export class Tensor implements Extent {
   /** The memory that this tensor, and others, are views of. */
   readonly storage: Storage;
@@ -265,7 +266,7 @@ export class Tensor implements Extent {
 }
 
 /** Every method that computes; the operators bring them when the package root loads. */
-// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging, @typescript-eslint/no-empty-object-type
 export interface Tensor extends TensorMethods {}
 
 /** @internal Gives the class its methods that compute. */

@@ -116,11 +116,8 @@ export const flip = scoped((x: Tensor, dims: Shape): Tensor => {
 export const roll = scoped(
   (x: Tensor, shifts: number | readonly number[], dims?: number | readonly number[]): Tensor => {
     checkTensor('roll', 'x', x);
-    const by = typeof shifts === 'number' ? [shifts] : shifts;
-    if (!Array.isArray(by) || by.length === 0) {
-      throw argumentError('INVALID_ARGUMENT', 'roll', 'shifts', 'a whole number or a list of them', describe(shifts));
-    }
-    by.forEach((shift, i) => checkInteger('roll', `shifts[${i}]`, shift, -Number.MAX_SAFE_INTEGER));
+    const given: unknown = typeof shifts === 'number' ? [shifts] : shifts;
+    const by = checkSizes('roll', 'shifts', given, -Number.MAX_SAFE_INTEGER);
     if (dims === undefined) {
       if (by.length === 1) return reshape(rolled(flatten(x), by[0], 0), x.shape);
       throw argumentError('INVALID_ARGUMENT', 'roll', 'dims', 'one for each shift', 'none');

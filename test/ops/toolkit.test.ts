@@ -187,25 +187,25 @@ for (const { device, available } of fw.devices()) {
       };
       expect(draws(on)).to.deep.equal(draws({ device: 'js' }));
       fw.manualSeed(1);
-      const dice = fw.randint(1, 7, [6000], on);
+      const dice = fw.randint(1, 7, [1200], on);
       expect([dice.dtype, dice.min().item(), dice.max().item()]).to.deep.equal(['int32', 1, 6]);
-      for (let side = 1; side <= 6; side++) expect(dice.eq(side).sum().item()).to.be.within(880, 1120);
+      for (let side = 1; side <= 6; side++) expect(dice.eq(side).sum().item()).to.be.within(135, 265);
       const order = [...fw.randperm(1000, on).dataSync()];
       expect(order).not.to.deep.equal([...order].sort((a, b) => a - b));
       expect(order.sort((a, b) => a - b)).to.deep.equal([...order.keys()]);
       expectList(fw.randperm(0, on), []);
-      const drawn = t([1, 0, 3]).multinomial(8000, { replacement: true });
+      const drawn = t([1, 0, 3]).multinomial(2000, { replacement: true });
       expect([drawn.dtype, drawn.eq(1).any().item()]).to.deep.equal(['int32', 0]);
-      expect(drawn.eq(2).sum().item()).to.be.within(5800, 6200);
+      expect(drawn.eq(2).sum().item()).to.be.within(1400, 1600);
       const firsts = fw
-        .ones([4000, 1], on)
+        .ones([600, 1], on)
         .mul(t([1, 0, 3]))
         .multinomial(2);
       expect(firsts.eq(1).any().item()).to.equal(0);
-      expect(firsts.select(1, 0).eq(2).sum().item()).to.be.within(2850, 3150);
-      const coins = fw.full([8000], 0.25, on).bernoulli();
+      expect(firsts.select(1, 0).eq(2).sum().item()).to.be.within(395, 505);
+      const coins = fw.full([2000], 0.25, on).bernoulli();
       expect([coins.dtype, coins.max().item()]).to.deep.equal(['float32', 1]);
-      expect(coins.sum().item()).to.be.within(1850, 2150);
+      expect(coins.sum().item()).to.be.within(400, 600);
       expectList(t([0, 1, 1, 0]).bernoulli(), [0, 1, 1, 0]);
       expectError('INVALID_ARGUMENT', /multinomial: numSamples must be a whole number from 1 to 3/, () =>
         t([1, 2, 3]).multinomial(4),
