@@ -84,7 +84,13 @@ function joinRooms() {
 
 function writeModule() {
   const names = Object.keys(require(join(dist, 'index.js'))).sort();
-  const lines = names.map((name) => `export const ${name} = library.${name};\n`).join('');
+  const lines = names
+    .map((name) =>
+      name === 'var'
+        ? `const variance = library.var;\nexport { variance as var };\n`
+        : `export const ${name} = library.${name};\n`,
+    )
+    .join('');
   writeFileSync(join(dist, 'index.mjs'), `import library from './index.js';\n${lines}`);
   writeFileSync(join(dist, 'index.d.mts'), "export * from './index.js';\n");
 }

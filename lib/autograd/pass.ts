@@ -4,7 +4,6 @@ import {
   currentScope,
   FastWeightsError,
   formatShape,
-  operators,
   sameShape,
   Scope,
   scope,
@@ -276,17 +275,17 @@ class Pass {
     }
     if (this.passesOn(leaf)) return this.around?.takeOver(leaf, gradient);
     const before = this.leaves.get(leaf)!;
-    if (!before && leaf.grad && !this.careful && !this.askedLeaves) operators().addInPlace(leaf.grad, gradient);
+    if (!before && leaf.grad && !this.careful && !this.askedLeaves) leaf.grad.add_(gradient);
     else this.leaves.set(leaf, this.sum(before, gradient));
   }
 
   private sum(before: Tensor | null, gradient: Tensor): Tensor {
     if (!before) return this.scope.take(this.options.createGraph ? gradient.another() : gradient);
     if (!this.options.createGraph && before.isContiguous && before.storage.isUnshared) {
-      operators().addInPlace(before, gradient);
+      before.add_(gradient);
       return before;
     }
-    const sum = this.scope.take(operators().add(before, gradient));
+    const sum = this.scope.take(before.add(gradient));
     before.dispose();
     return sum;
   }
@@ -305,8 +304,8 @@ class Pass {
   private accumulate(leaf: Tensor, gradient: Tensor | null): void {
     const { grad } = leaf;
     if (!gradient) leaf.grad ??= filled(leaf, 0);
-    else if (grad && (this.options.createGraph || grad.requiresGrad)) leaf.grad = operators().add(grad, gradient);
-    else if (grad) operators().addInPlace(grad, gradient);
+    else if (grad && (this.options.createGraph || grad.requiresGrad)) leaf.grad = grad.add(gradient);
+    else if (grad) grad.add_(gradient);
     else leaf.grad = this.own(gradient);
   }
 
@@ -314,7 +313,7 @@ class Pass {
   private own(gradient: Tensor): Tensor {
     if (this.options.createGraph) return gradient.another();
     if (!gradient.isContiguous || !gradient.storage.isUnshared || this.gone.has(gradient)) {
-      return operators().clone(gradient);
+      return gradient.clone();
     }
     this.gone.add(gradient);
     track(gradient);
@@ -362,5 +361,5 @@ function checkGradient(leaf: Tensor): void {
 /** A gradient of one value. */
 export function filled(like: Pick<Tensor, 'device' | 'dtype' | 'size' | 'shape'>, value: number): Tensor {
   const y = new Tensor(new Storage(getBackend(like.device), like.dtype, like.size), like.shape);
-  return noGrad(() => operators().fillInPlace(y, value));
+  return noGrad(() => y.fill_(value));
 }

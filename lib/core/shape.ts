@@ -1,6 +1,7 @@
 // Shapes and strides: pure functions on lists of numbers.
 import { argumentError, checkInteger, describe, FastWeightsError } from './errors';
 
+/** The sizes of dimensions. */
 export type Shape = readonly number[];
 
 /** No tensor has more dimensions. */
@@ -118,6 +119,11 @@ export function sameShape(a: Shape, b: Shape): boolean {
 
 export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;
+}
+
+/** Sizes or dimensions that were given one by one or as a list. */
+export function listed(args: readonly unknown[]): readonly number[] {
+  return (args.length === 1 && typeof args[0] !== 'number' ? args[0] : args) as readonly number[];
 }
 
 /** Index of a dimension, negative counted from the end. A scalar counts as having one. */

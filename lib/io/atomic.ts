@@ -123,7 +123,7 @@ export async function writeFileAtomic(path: string, write: (file: FileHandle) =>
  * Replaces the folder `dir` by what `fill` writes into the folder it is given. Whenever the process dies, the old or
  * the new version is complete, and `findFolder` finds it.
  */
-export async function writeFolderAtomic(dir: string, fill: (folder: string) => Promise<void>): Promise<void> {
+export async function writeFolderAtomic(dir: string, fill: (folder: string) => Promise<unknown>): Promise<void> {
   const target = resolve(dir);
   const temporary = claim(target, 'tmp');
   try {

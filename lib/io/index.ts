@@ -23,7 +23,8 @@ export {
   type SafetensorsFile,
 } from './safetensors/read';
 export { findSequence, saveSequence, type StoredSequence } from './safetensors/sequence';
-export { saveSafetensors, type NamedTensors } from './safetensors/write';
+export type { StoredFloat } from './safetensors/convert';
+export { saveSafetensors, type NamedTensors, type StorageOptions } from './safetensors/write';
 export { StreamDecoder, type StreamOptions } from './stream';
 export {
   byteTokenizer,

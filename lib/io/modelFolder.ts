@@ -12,7 +12,15 @@ import {
   type SafetensorsEntry,
   type SafetensorsFile,
 } from './safetensors/read';
-import { namedTensors, saveSafetensors, tensorBytes, type NamedTensors } from './safetensors/write';
+import type { StoredFloat } from './safetensors/convert';
+import {
+  checkStored,
+  namedTensors,
+  saveSafetensors,
+  type StorageOptions,
+  tensorBytes,
+  type NamedTensors,
+} from './safetensors/write';
 
 const WHOLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
@@ -59,36 +67,43 @@ export async function loadModelFolder(dir: string, options: LoadOptions = {}): P
   return loadEntries(await readModelFolder(dir), place);
 }
 
-export interface ShardOptions {
+/** What `saveShards` takes beside folder and tensors. */
+export interface ShardOptions extends StorageOptions {
   /** A file never exceeds this many bytes of tensors, unless a single tensor does. */
   maxShardBytes?: number;
+  /** Of each file; by default that its layout is PyTorch's. */
   metadata?: Record<string, string>;
 }
 
-const SHARDS: OptionNames<ShardOptions> = { maxShardBytes: true, metadata: true };
+const SHARDS: OptionNames<ShardOptions> = { maxShardBytes: true, metadata: true, dtype: true };
 
 /**
  * Saves a model's tensors into an existing folder, in one file or, when they exceed `maxShardBytes`, in shards with an
- * index. Several files are not one atomic step: fill a folder of `writeFolderAtomic`.
+ * index, and returns the names of the files. Several files are not one atomic step: fill a folder of `writeFolderAtomic`.
  */
-export async function saveShards(dir: string, tensors: NamedTensors, options: ShardOptions = {}): Promise<void> {
+export async function saveShards(dir: string, tensors: NamedTensors, options: ShardOptions = {}): Promise<string[]> {
   checkOptions('saveShards', options, SHARDS);
   const limit = checkInteger('saveShards', 'maxShardBytes', options.maxShardBytes ?? 5e9, 1);
   const metadata = options.metadata ?? { format: 'pt' };
-  const shards = split(namedTensors('saveShards', tensors), limit);
-  if (shards.length <= 1) return saveSafetensors(join(dir, WHOLE), tensors, metadata);
+  const dtype = checkStored('saveShards', options.dtype);
+  const shards = split(namedTensors('saveShards', tensors), limit, dtype);
+  if (shards.length <= 1) {
+    await saveSafetensors(join(dir, WHOLE), tensors, metadata, { dtype });
+    return [WHOLE];
+  }
   const weightMap: [string, string][] = [];
   let totalBytes = 0;
   for (const [i, shard] of shards.entries()) {
     const file = `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
-    await saveSafetensors(join(dir, file), new Map(shard), metadata);
+    await saveSafetensors(join(dir, file), new Map(shard), metadata, { dtype });
     for (const [name, tensor] of shard) {
       weightMap.push([name, file]);
-      totalBytes += tensorBytes(tensor);
+      totalBytes += tensorBytes(tensor, dtype);
     }
   }
   const weight_map = Object.fromEntries(weightMap);
   await writeJson(join(dir, INDEX), { metadata: { total_size: totalBytes }, weight_map });
+  return [INDEX, ...new Set(Object.values(weight_map))];
 }
 
 function number(n: number): string {
@@ -96,11 +111,11 @@ function number(n: number): string {
 }
 
 /** Fills shard after shard in the order given. */
-function split(pairs: [string, Tensor][], limit: number): [string, Tensor][][] {
+function split(pairs: [string, Tensor][], limit: number, dtype?: StoredFloat): [string, Tensor][][] {
   const shards: [string, Tensor][][] = [];
   let room = 0;
   for (const pair of pairs) {
-    const bytes = tensorBytes(pair[1]);
+    const bytes = tensorBytes(pair[1], dtype);
     if (shards.length === 0 || bytes > room) {
       shards.push([]);
       room = limit;

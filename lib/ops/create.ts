@@ -1,7 +1,8 @@
-// Making tensors: from data, filled, counted, drawn.
+// Making tensors: from data, filled, counted.
 import {
   argumentError,
   checkChoice,
+  checkInteger,
   checkNumber,
   checkOptions,
   checkSizes,
@@ -13,17 +14,14 @@ import {
   FastWeightsError,
   formatShape,
   MAX_RANK,
-  type NestedNumbers,
-  nextStream,
   type OptionNames,
   type Shape,
   sizeOf,
   type Tensor,
-  scoped,
 } from '../core';
 import { type Backend, defaultDevice, getBackend } from '../backends';
 import { checksEnabled } from './checks';
-import { checkScalar, emptyOn, fill } from './kernel';
+import { checkScalar, checkTensor, emptyOn, fill } from './kernel';
 
 /** Where and how a new tensor lives. dtype float32 and the default device unless given. */
 export interface TensorOptions {
@@ -45,29 +43,31 @@ function backendFor(options: TensorOptions): Backend {
   return getBackend(options.device ?? defaultDevice());
 }
 
-function finish(t: Tensor, options: TensorOptions): Tensor {
+export function finish(t: Tensor, options: TensorOptions): Tensor {
   if (options.requiresGrad) t.requiresGrad = true;
   return t;
 }
 
-function empty(where: string, shape: Shape, options: TensorOptions): Tensor {
+/** A new tensor with whatever its memory held. */
+export function empty(where: string, shape: Shape, options: TensorOptions): Tensor {
   const dtype = checkChoice(where, 'dtype', options.dtype ?? 'float32', DTYPES);
   return emptyOn(backendFor(options), checkSizes(where, 'shape', shape), dtype);
 }
 
 const DATA_OPTIONS: OptionNames<TensorOptions & { shape?: Shape }> = { ...TENSOR_OPTIONS, shape: true };
 
+/** What `tensor` takes: numbers, true and false, or nested lists of them. */
+export type NestedData = number | boolean | readonly NestedData[];
+
 /**
  * A tensor from numbers: a number, nested lists, or a typed array with `shape` (default: one dimension). The dtype is
- * float32 whatever the array, unless given.
+ * float32 whatever the array, unless given, and bool where all of the data are true or false; beside numbers those are 1
+ * and 0.
  */
-export function tensor(
-  data: NestedNumbers | ArrayLike<number>,
-  options: TensorOptions & { shape?: Shape } = {},
-): Tensor {
+export function tensor(data: NestedData | ArrayLike<number>, options: TensorOptions & { shape?: Shape } = {}): Tensor {
   checkOptions('tensor', options, DATA_OPTIONS);
-  const dtype = checkChoice('tensor', 'dtype', options.dtype ?? 'float32', DTYPES);
-  const { values, shape: own } = flatten(data);
+  const { values, shape: own, truths } = flatten(data);
+  const dtype = checkChoice('tensor', 'dtype', options.dtype ?? (truths ? 'bool' : 'float32'), DTYPES);
   const shape = options.shape ? checkSizes('tensor', 'shape', options.shape) : own;
   if (sizeOf(shape) !== values.length) {
     throw argumentError('SHAPE', 'tensor', 'shape', `of ${values.length} elements like the data`, formatShape(shape));
@@ -80,15 +80,23 @@ export function tensor(
   return finish(t, options);
 }
 
-function flatten(data: NestedNumbers | ArrayLike<number>): { values: ArrayLike<number>; shape: number[] } {
+/** Data in row-major order; whether all of it, and some, is true or false. */
+interface Flat {
+  values: ArrayLike<number>;
+  shape: number[];
+  truths: boolean;
+}
+
+function flatten(data: NestedData | ArrayLike<number>): Flat {
   const refuse = (expected: string, found: unknown): never => {
     throw argumentError('INVALID_ARGUMENT', 'tensor', 'data', expected, describe(found));
   };
-  if (typeof data === 'number') return { values: [data], shape: [] };
+  if (typeof data === 'number') return { values: [data], shape: [], truths: false };
+  if (typeof data === 'boolean') return { values: [Number(data)], shape: [], truths: true };
   if (ArrayBuffer.isView(data)) {
     const values = data as Float32Array;
     if (values.length === undefined || typeof values[0] === 'bigint') refuse('an array of numbers', data);
-    return { values, shape: [values.length] };
+    return { values, shape: [values.length], truths: false };
   }
   if (!Array.isArray(data)) refuse('numbers, nested lists or a typed array', data);
   const shape: number[] = [];
@@ -110,26 +118,35 @@ function flatten(data: NestedNumbers | ArrayLike<number>): { values: ArrayLike<n
     }
     values = items;
   }
-  for (const value of values) if (typeof value !== 'number') refuse('numbers', value);
-  return { values: values as number[], shape };
+  let truths = 0;
+  for (const value of values) {
+    if (typeof value === 'boolean') truths++;
+    else if (typeof value !== 'number') refuse('numbers', value);
+  }
+  if (truths === 0) return { values: values as number[], shape, truths: false };
+  return { values: values.map(Number), shape, truths: truths === values.length };
 }
 
-export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+/** A tensor of one value. */
+export function full(shape: Shape, value: number | boolean, options: TensorOptions = {}): Tensor {
   return filled('full', shape, value, options);
 }
 
-function filled(where: string, shape: Shape, value: number, options: TensorOptions): Tensor {
+function filled(where: string, shape: Shape, value: number | boolean, options: TensorOptions): Tensor {
   checkTensorOptions(where, options);
-  checkScalar(where, 'value', value, options.dtype ?? 'float32');
-  const t = empty(where, shape, options);
-  fill(t, value);
+  const dtype = options.dtype ?? (typeof value === 'boolean' ? 'bool' : 'float32');
+  const number = checkScalar(where, 'value', value, dtype);
+  const t = empty(where, shape, { ...options, dtype });
+  fill(t, number);
   return finish(t, options);
 }
 
+/** A tensor of zeros. */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
   return filled('zeros', shape, 0, options);
 }
 
+/** A tensor of ones. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return filled('ones', shape, 1, options);
 }
@@ -149,50 +166,54 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   return finish(t, options);
 }
 
-const draw = scoped(
-  (where: string, shape: Shape, kind: 0 | 1, a: number, b: number, options: TensorOptions): Tensor => {
-    const dtype = options.dtype ?? 'float32';
-    if (dtype === 'int32') throw argumentError('DTYPE', where, 'dtype', 'a floating-point dtype', 'int32');
-    const drawn = dtype === 'bfloat16' ? 'float32' : dtype;
-    const y = empty(where, shape, { device: options.device, dtype: drawn });
-    getBackend(y.device).kernels.random({ y, n: y.size, kind, ...nextStream(), a, b });
-    return finish(dtype === drawn ? y : y.to(dtype), options);
-  },
-);
-
-/** Bounds of `rand`. */
-export interface UniformOptions extends TensorOptions {
-  /** 0 by default. */
-  low?: number;
-  /** 1 by default; not below `low`. */
-  high?: number;
+/** `steps` numbers from `start` to `end`, both among them, at equal distances. */
+export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
+  checkTensorOptions('linspace', options);
+  checkNumber('linspace', 'start', start);
+  checkNumber('linspace', 'end', end);
+  checkInteger('linspace', 'steps', steps);
+  const t = empty('linspace', [steps], options);
+  const step = steps > 1 ? (end - start) / (steps - 1) : 0;
+  // From the nearer end, so that both are exact.
+  const at = (i: number): number => (i < steps / 2 ? start + i * step : end - (steps - 1 - i) * step);
+  const values = Float64Array.from({ length: steps }, (_, i) => (steps === 1 ? start : at(i)));
+  getBackend(t.device).write(t.storage.handle, 0, encode(t.dtype, values));
+  return finish(t, options);
 }
 
-const UNIFORM: OptionNames<UniformOptions> = { ...TENSOR_OPTIONS, low: true, high: true };
-
-/** Uniform in [low, high), from the seeded generator. */
-export function rand(shape: Shape, options: UniformOptions = {}): Tensor {
-  checkOptions('rand', options, UNIFORM);
-  const low = checkNumber('rand', 'low', options.low ?? 0);
-  const high = checkNumber('rand', 'high', options.high ?? 1);
-  if (low > high) throw argumentError('INVALID_ARGUMENT', 'rand', 'high', `at least low, ${low}`, String(high));
-  return draw('rand', shape, 0, low, high, options);
+/** The unit matrix [n, m], m = n by default: 1 on the diagonal, else 0. */
+export function eye(n: number, m: number | TensorOptions = n, options: TensorOptions = {}): Tensor {
+  const [columns, rest] = typeof m === 'number' ? [m, options] : [n, m];
+  checkTensorOptions('eye', rest);
+  checkInteger('eye', 'n', n);
+  checkInteger('eye', 'm', columns);
+  const t = empty('eye', [n, columns], rest);
+  const values = new Uint8Array(t.size);
+  for (let i = 0; i < Math.min(n, columns); i++) values[i * columns + i] = 1;
+  getBackend(t.device).write(t.storage.handle, 0, encode(t.dtype, values));
+  return finish(t, rest);
 }
 
-/** Moments of `randn`. */
-export interface NormalOptions extends TensorOptions {
-  /** 0 by default. */
-  mean?: number;
-  /** 1 by default; not negative. */
-  std?: number;
+/** Where and how a tensor like another lives. */
+export function optionsLike(where: string, x: Tensor, options: TensorOptions): TensorOptions {
+  checkTensor(where, 'x', x);
+  return { ...options, dtype: options.dtype ?? x.dtype, device: options.device ?? x.device };
 }
 
-const NORMAL: OptionNames<NormalOptions> = { ...TENSOR_OPTIONS, mean: true, std: true };
+/** Zeros in the shape of x, with its dtype and on its device unless others are given. */
+export function zerosLike(x: Tensor, options: TensorOptions = {}): Tensor {
+  const like = optionsLike('zerosLike', x, options);
+  return filled('zerosLike', x.shape, 0, like);
+}
 
-/** Normal, from the seeded generator. */
-export function randn(shape: Shape, options: NormalOptions = {}): Tensor {
-  checkOptions('randn', options, NORMAL);
-  const mean = checkNumber('randn', 'mean', options.mean ?? 0);
-  const std = checkNumber('randn', 'std', options.std ?? 1, 0);
-  return draw('randn', shape, 1, mean, std, options);
+/** Ones in the shape of x; see `zerosLike`. */
+export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
+  const like = optionsLike('onesLike', x, options);
+  return filled('onesLike', x.shape, 1, like);
+}
+
+/** One value in the shape of x; see `zerosLike`. */
+export function fullLike(x: Tensor, value: number | boolean, options: TensorOptions = {}): Tensor {
+  const like = optionsLike('fullLike', x, options);
+  return filled('fullLike', x.shape, value, like);
 }

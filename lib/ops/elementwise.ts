@@ -31,7 +31,7 @@ import {
   zerosBeside,
 } from './kernel';
 import { binaryInto, scalarLike } from './broadcast';
-import { eq, gt, logicalAnd, logicalNot, lt, where } from './compare';
+import { eq, gt, logicalAnd, logicalNot, lt, maskedFill, where } from './compare';
 import { SLOPE_NEEDS, SLOPES } from './slopes';
 import { apart, assign, clone, contiguous, sumTo, to } from './view';
 
@@ -313,15 +313,19 @@ function checkInPlace(where: string, x: Tensor): void {
   if (gradEnabled()) throw new FastWeightsError('GRAPH', `${where}: operators in place are allowed only inside noGrad`);
 }
 
-function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
-  checkInPlace(`${op}_`, x);
-  const other = typeof y === 'number' ? scalarLike(`${op}_`, x, y) : y;
-  checkNumeric(`${op}_`, 'other', other);
-  checkAlike(`${op}_`, 'other', other, x);
-  if (!sameShape(broadcastShapes(`${op}_`, x.shape, other.shape), x.shape)) {
+const IN_PLACE = { add, sub, mul, div };
+
+function inPlace(op: keyof typeof IN_PLACE, x: Tensor, y: Tensor | number): Tensor {
+  const name = `${op}_`;
+  checkInPlace(name, x);
+  if (op === 'div') checkFloat(name, 'x', x);
+  const other = typeof y === 'number' ? scalarLike(name, x, y) : y;
+  checkNumeric(name, 'other', other);
+  checkAlike(name, 'other', other, x);
+  if (!sameShape(broadcastShapes(name, x.shape, other.shape), x.shape)) {
     throw argumentError(
       'SHAPE',
-      `${op}_`,
+      name,
       'other',
       `one that broadcasts to ${formatShape(x.shape)}`,
       formatShape(other.shape),
@@ -331,21 +335,23 @@ function inPlace(op: 'add' | 'mul', x: Tensor, y: Tensor | number): Tensor {
     const rounds = typeof y === 'number' && x.dtype === 'bfloat16';
     if (x.isContiguous && !rounds && !needsFloat32(x))
       binaryInto(op, x, isSameView(other, x) ? other : apart(other, x), x);
-    else assign(x, (op === 'add' ? add : mul)(x, y));
+    else assign(x, IN_PLACE[op](x, y));
   });
   if (other !== y) other.dispose();
   x.storage.version++;
   return x;
 }
 
-export function addInPlace(x: Tensor, y: Tensor | number): Tensor {
-  return inPlace('add', x, y);
-}
+/** Adds to x; like all operators in place only under `noGrad`. */
+export const addInPlace = (x: Tensor, y: Tensor | number): Tensor => inPlace('add', x, y);
+/** Subtracts from x. */
+export const subInPlace = (x: Tensor, y: Tensor | number): Tensor => inPlace('sub', x, y);
+/** Multiplies x. */
+export const mulInPlace = (x: Tensor, y: Tensor | number): Tensor => inPlace('mul', x, y);
+/** Divides x, which is of floats. */
+export const divInPlace = (x: Tensor, y: Tensor | number): Tensor => inPlace('div', x, y);
 
-export function mulInPlace(x: Tensor, y: Tensor | number): Tensor {
-  return inPlace('mul', x, y);
-}
-
+/** Overwrites x with y, which broadcasts. */
 export function copyInPlace(x: Tensor, y: Tensor): Tensor {
   checkInPlace('copy_', x);
   checkTensor('copy_', 'other', y);
@@ -354,15 +360,23 @@ export function copyInPlace(x: Tensor, y: Tensor): Tensor {
   return x;
 }
 
-export function fillInPlace(x: Tensor, value: number): Tensor {
+/** Overwrites x with one value. */
+export function fillInPlace(x: Tensor, value: number | boolean): Tensor {
   checkInPlace('fill_', x);
-  checkScalar('fill_', 'value', value, x.dtype);
+  const number = checkScalar('fill_', 'value', value, x.dtype);
   if (x.isContiguous) {
-    fill(x, value);
+    fill(x, number);
     x.storage.version++;
   } else {
-    using number = scalarLike('fill_', x, value);
-    assign(x, number);
+    using filled = scalarLike('fill_', x, number);
+    assign(x, filled);
   }
+  return x;
+}
+
+/** Overwrites the elements of x where a mask (bool, broadcasting to x) holds. */
+export function maskedFillInPlace(x: Tensor, mask: Tensor, value: number | boolean): Tensor {
+  checkInPlace('maskedFill_', x);
+  scope(() => assign(x, maskedFill(x, mask, value)));
   return x;
 }

@@ -1,15 +1,26 @@
-// Differentiable operators. Loading this file fills the table that Tensor's methods call.
-import { installOperators, scoped } from '../core';
+// Differentiable operators. Loading this file brings Tensor's methods that compute.
+import { installOperators, listed, scoped } from '../core';
 import { backward, registerHook } from '../autograd';
 import * as compare from './compare';
+import * as draw from './draw';
 import * as elementwise from './elementwise';
+import * as extremes from './extremes';
 import * as indexing from './indexing';
 import { matmul } from './matmul';
+import { pad, unfold } from './pad';
+import * as products from './products';
 import * as reduce from './reduce';
+import * as repeats from './repeats';
 import * as scans from './scan';
+import * as shapes from './shapes';
 import * as sorting from './sort';
 import { logSoftmax, softmax } from './softmax';
+import * as statistics from './statistics';
+import * as triangles from './triangles';
 import * as views from './view';
+
+const reshape = scoped(views.reshape);
+const slice = scoped(views.slice);
 
 installOperators({
   add: elementwise.add,
@@ -63,12 +74,31 @@ installOperators({
   trunc: elementwise.trunc,
   sign: elementwise.sign,
   clamp: elementwise.clamp,
+  bernoulli: draw.bernoulli,
+  multinomial: draw.multinomial,
   matmul,
+  mm: products.mm,
+  bmm: products.bmm,
+  mv: products.mv,
+  dot: products.dot,
+  outer: products.outer,
   sum: reduce.sum,
   mean: reduce.mean,
-  max: reduce.max,
-  min: reduce.min,
-  argmax: reduce.argmax,
+  prod: reduce.prod,
+  max: extremes.max,
+  min: extremes.min,
+  maxWithIndices: extremes.maxWithIndices,
+  minWithIndices: extremes.minWithIndices,
+  argmax: extremes.argmax,
+  argmin: extremes.argmin,
+  median: extremes.median,
+  any: statistics.any,
+  all: statistics.all,
+  countNonzero: statistics.countNonzero,
+  logsumexp: statistics.logsumexp,
+  var: statistics.variance,
+  std: statistics.std,
+  norm: statistics.norm,
   cumsum: scans.cumsum,
   cumprod: scans.cumprod,
   logcumsumexp: scans.logcumsumexp,
@@ -85,18 +115,44 @@ installOperators({
   topk: sorting.topk,
   softmax,
   logSoftmax,
-  reshape: scoped(views.reshape),
-  permute: views.permute,
-  slice: scoped(views.slice),
-  expand: views.expand,
+  reshape: (x, ...shape) => reshape(x, listed(shape)),
+  permute: (x, ...dims) => views.permute(x, listed(dims)),
+  transpose: shapes.transpose,
+  t: shapes.t,
+  movedim: shapes.movedim,
+  slice: (x, dim, start, end = Number.MAX_SAFE_INTEGER) => slice(x, dim, start, end),
+  expand: (x, ...shape) => views.expand(x, listed(shape)),
+  broadcastTo: shapes.broadcastTo,
+  squeeze: shapes.squeeze,
+  unsqueeze: shapes.unsqueeze,
+  flatten: shapes.flatten,
+  unflatten: shapes.unflatten,
+  repeat: (x, ...counts) => repeats.repeat(x, listed(counts)),
+  tile: (x, ...counts) => repeats.tile(x, listed(counts)),
+  repeatInterleave: repeats.repeatInterleave,
+  flip: (x, ...dims) => repeats.flip(x, listed(dims)),
+  roll: repeats.roll,
+  pad,
+  unfold,
+  chunk: shapes.chunk,
+  tensorSplit: shapes.tensorSplit,
+  unbind: shapes.unbind,
+  tril: triangles.tril,
+  triu: triangles.triu,
+  diag: triangles.diag,
+  diagonal: triangles.diagonal,
   another: views.another,
   contiguous: scoped(views.contiguous),
   clone: views.clone,
   to: scoped(views.to),
-  addInPlace: elementwise.addInPlace,
-  mulInPlace: elementwise.mulInPlace,
-  copyInPlace: elementwise.copyInPlace,
-  fillInPlace: elementwise.fillInPlace,
+  add_: elementwise.addInPlace,
+  sub_: elementwise.subInPlace,
+  mul_: elementwise.mulInPlace,
+  div_: elementwise.divInPlace,
+  copy_: elementwise.copyInPlace,
+  fill_: elementwise.fillInPlace,
+  zero_: (x) => elementwise.fillInPlace(x, 0),
+  maskedFill_: elementwise.maskedFillInPlace,
   backward,
   registerHook,
 });
@@ -129,6 +185,19 @@ export {
   ne,
   where,
 } from './compare';
+export {
+  bernoulli,
+  multinomial,
+  rand,
+  randint,
+  randLike,
+  randn,
+  randnLike,
+  randperm,
+  type NormalOptions,
+  type UniformOptions,
+} from './draw';
+export { einsum } from './einsum';
 export {
   abs,
   add,
@@ -169,8 +238,8 @@ export {
   tanh,
   trunc,
 } from './elementwise';
-export { indexSelect } from './indexing';
 export { embedding } from './embedding';
+export { argmax, argmin, max, maxWithIndices, median, min, minWithIndices } from './extremes';
 export {
   featureMap,
   FEATURE_MAP_OPTIONS,
@@ -180,6 +249,7 @@ export {
   type FeatureMapOptions,
 } from './features';
 export { repeatHeads } from './heads';
+export { gather, indexSelect, maskedSelect, narrow, nonzero, scatterAdd, select } from './indexing';
 export * from './kernel';
 export { crossEntropy, nllLoss, type CrossEntropyOptions, type NllOptions, type Reduction } from './loss';
 export {
@@ -210,15 +280,35 @@ export {
   type NormOptions,
   type RmsNormOptions,
 } from './norm';
+export { pad } from './pad';
+export { bmm, dot, mm, mv, outer } from './products';
 export { dropout } from './random';
-export { chunks, sumSquares } from './reduce';
+export { chunks, mean, prod, sum, sumSquares } from './reduce';
+export { flip, repeatInterleave, roll, tile } from './repeats';
 export { rope, type RopeOptions } from './rope';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
-export { linearScan } from './scan';
+export { cumprod, cumsum, linearScan, logcumsumexp } from './scan';
+export {
+  broadcastTo,
+  chunk,
+  flatten,
+  meshgrid,
+  movedim,
+  squeeze,
+  t,
+  tensorSplit,
+  transpose,
+  unbind,
+  unflatten,
+  unsqueeze,
+} from './shapes';
 export { scaledDotProductAttention, type ScaledDotProductOptions } from './scaledDotProduct';
 export { keepSettings, type KeptSettings } from './settings';
 export { logSoftmax, softmax } from './softmax';
+export { argsort, sort, topk } from './sort';
+export { all, any, countNonzero, logsumexp, norm, std, variance } from './statistics';
 export { swiglu } from './swiglu';
+export { diag, diagonal, tril, triu } from './triangles';
 export { apart, castInto, cat, convert, split, stack, sumTo } from './view';
 export {
   adaptiveAvgPool2d,

@@ -178,18 +178,18 @@ export const indexSelect = scoped((x: Tensor, dim: number, index: Tensor): Tenso
   const source = x.ndim === 0 ? reshape(x, [1]) : x;
   const at = contiguous(index);
   const shape = source.shape.map((n, i) => (i === d ? index.size : n));
-  const strides = alongOnly(source.ndim, d);
-  const y = take('indexSelect', source.detach(), d, at, shape, strides);
+  const y = take('indexSelect', source.detach(), d, at, shape, alongOnly(source.ndim, d));
   const whole = source.shape;
-  record('indexSelect', [source], [y], [at], ([g], [sat]) => [g && selectBack(g, whole, d, sat, strides)], 'composed');
+  record('indexSelect', [source], [y], [at], ([g], [sat]) => [g && addAlong(g, whole, d, sat)], 'composed');
   return y;
 });
 
-const selectBack = computesInFloat32((g: Tensor, shape: Shape, d: number, index: Tensor, strides: Shape): Tensor => {
-  const dx = zerosBeside(g, shape);
-  put(dx, d, index, g, strides);
-  record('indexSelect', [g], [dx], [index], ([h], [at]) => [h && indexSelect(h, d, at)], 'composed');
-  return dx;
+/** Zeros of a shape to which slices of g are added where an index (int32 [n], contiguous) of dimension d says. */
+export const addAlong = computesInFloat32((g: Tensor, shape: Shape, d: number, index: Tensor): Tensor => {
+  const y = zerosBeside(g, shape);
+  put(y, d, index, g, alongOnly(shape.length, d));
+  record('addAlong', [g], [y], [index], ([h], [at]) => [h && indexSelect(h, d, at)], 'composed');
+  return y;
 });
 
 /** The elements start to start + length of one dimension, as a view. */

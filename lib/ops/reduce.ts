@@ -1,10 +1,11 @@
-// Reductions and scans along dimensions.
-import { checkSizes, resolveDim, sizeOf, type Tensor, scoped } from '../core';
+// Sums, products and means along dimensions, and what all reductions share.
+import { checkSizes, type Dims, resolveDim, sizeOf, type Tensor, scoped } from '../core';
 import { MAX_LIST, REDUCE_OPS, type ReduceOp } from '../backends';
 import { type BackwardFunction, record } from '../autograd';
 import {
   checkFloat,
   checkTensor,
+  computesInFloat32,
   emptyLike,
   needsFloat32,
   kernelsOf,
@@ -12,12 +13,12 @@ import {
   toFloat32,
   takesBfloat16,
 } from './kernel';
-import { eq } from './compare';
-import { affine, div, mul } from './elementwise';
-import { clone, contiguous, expand, reshape, stack } from './view';
+import { affine, mul } from './elementwise';
+import { exclusiveProducts } from './scan';
+import { clone, contiguous, expand, reshape, stack, to } from './view';
 
 /** The three parts of a shape around dimensions [from, to). */
-function around(x: Tensor, from: number, to: number): { outer: number; n: number; inner: number } {
+export function around(x: Tensor, from: number, to: number): { outer: number; n: number; inner: number } {
   return {
     outer: sizeOf(x.shape.slice(0, from)),
     n: sizeOf(x.shape.slice(from, to)),
@@ -33,7 +34,8 @@ function reduceRun(op: ReduceOp, x: Tensor, from: number, to: number): Tensor {
   return y;
 }
 
-function resolveDims(where: string, x: Tensor, dim: number | readonly number[] | undefined): number[] {
+/** Requires dimensions, all of them where none are given, and puts them in order. */
+export function resolveDims(where: string, x: Tensor, dim: Dims | undefined): number[] {
   const all = x.shape.map((_, i) => i);
   if (dim === undefined) return all;
   const dims = (typeof dim === 'number' ? [dim] : checkSizes(where, 'dim', dim, -x.ndim)).map((d) =>
@@ -42,72 +44,66 @@ function resolveDims(where: string, x: Tensor, dim: number | readonly number[] |
   return all.filter((i) => dims.includes(i));
 }
 
-/** Sums over dimensions (all by default); with keepdim they stay as size 1. Of int32 they wrap. */
-export const sum = takesBfloat16((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
-  checkTensor('sum', 'x', x);
-  const dims = resolveDims('sum', x, dim);
-  // A result has memory of its own, also where there is nothing to add.
+/** Dimensions, in order, become size 1, those side by side in one go. Memory of its own, also where there is none; off the tape. */
+export function reduceDims(op: ReduceOp, x: Tensor, dims: readonly number[]): Tensor {
   let y = dims.length === 0 ? clone(x.detach()) : x.detach();
   for (let end = dims.length; end > 0;) {
     let start = end - 1;
     while (start > 0 && dims[start - 1] === dims[start] - 1) start--;
-    y = reduceRun('sum', y, dims[start], dims[end - 1] + 1);
+    y = reduceRun(op, y, dims[start], dims[end - 1] + 1);
     end = start;
   }
-  const kept = y.shape;
-  const from = x.shape;
-  const out = keepdim
+  return y;
+}
+
+/** A reduced tensor without the dimensions of size 1, unless they stay. */
+export function dropDims(y: Tensor, dims: readonly number[], keepdim: boolean): Tensor {
+  return keepdim
     ? y
     : reshape(
         y,
-        x.shape.filter((_, i) => !dims.includes(i)),
+        y.shape.filter((_, i) => !dims.includes(i)),
       );
+}
+
+/** Sums over dimensions (all by default); with keepdim they stay as size 1. Of int32 they wrap, of bool they count in int32. */
+export const sum = takesBfloat16((given: Tensor, dim?: Dims, keepdim: boolean = false): Tensor => {
+  checkTensor('sum', 'x', given);
+  const x = given.dtype === 'bool' ? to(given, 'int32') : given;
+  const dims = resolveDims('sum', x, dim);
+  const y = reduceDims('sum', x, dims);
+  const kept = y.shape;
+  const from = x.shape;
+  const out = dropDims(y, dims, keepdim);
   record('sum', [x], [out], [], ([g]) => [g && expand(reshape(g, kept), from)], 'composed');
   return out;
 });
 
 /** The arithmetic mean of floats; see `sum`. */
-export const mean = scoped((x: Tensor, dim?: number | readonly number[], keepdim = false): Tensor => {
+export const mean = scoped((x: Tensor, dim?: Dims, keepdim: boolean = false): Tensor => {
   checkFloat('mean', 'x', x);
   const count = resolveDims('mean', x, dim).reduce((n, d) => n * x.shape[d], 1);
   return affine(sum(x, dim, keepdim), 1 / count, 0);
 });
 
-function extreme(op: 'max' | 'min'): (x: Tensor, dim?: number, keepdim?: boolean) => Tensor {
-  return takesBfloat16((x: Tensor, dim?: number, keepdim = false): Tensor => {
-    checkTensor(op, 'x', x);
-    const from = dim === undefined ? 0 : resolveDim(op, dim, x.ndim);
-    const to = dim === undefined ? x.ndim : Math.min(from + 1, x.ndim);
-    const y = reduceRun(op, x.detach(), from, to);
-    const kept = y.shape;
-    const out = keepdim ? y : reshape(y, [...x.shape.slice(0, from), ...x.shape.slice(to)]);
-    const back: BackwardFunction = ([g], [sx, sy]) => {
-      if (!g) return [null];
-      const mask = eq(sx, sy).to(g.dtype);
-      const share = div(mask, sum(mask, sx.shape.map((_, i) => i).slice(from, to), true));
-      return [mul(share, reshape(g, kept))];
-    };
-    record(op, [x], [out], [x, y], back, 'composed');
-    return out;
-  });
-}
-
-/** The largest element of a dimension (of all by default); equal ones share the gradient. */
-export const max = extreme('max');
-/** The smallest element; see `max`. */
-export const min = extreme('min');
-
-/** Position (int32) of the first largest element of a dimension, the last one by default. */
-export const argmax = takesBfloat16((x: Tensor, dim: number = -1): Tensor => {
-  checkTensor('argmax', 'x', x);
-  const d = resolveDim('argmax', dim, x.ndim);
-  const y = emptyLike(
-    x,
-    x.shape.filter((_, i) => i !== d),
-    'int32',
-  );
-  kernelsOf(x).argmax({ x: contiguous(x), y, ...around(x, d, d + 1) });
-  return y;
+/** The product of a dimension, or of all elements; its gradient is right at zeros, too. Of int32 it wraps, of bool it is int32. */
+export const prod = computesInFloat32((given: Tensor, dim?: number, keepdim: boolean = false): Tensor => {
+  checkTensor('prod', 'x', given);
+  const x = given.dtype === 'bool' ? to(given, 'int32') : given;
+  const dims = dim === undefined ? resolveDims('prod', x, undefined) : [resolveDim('prod', dim, x.ndim)];
+  const y = reduceDims('prod', x, x.ndim === 0 ? [] : dims);
+  const kept = y.shape;
+  const out = dropDims(y, dims, keepdim);
+  const back: BackwardFunction = ([g], [sx]) => {
+    if (!g) return [null];
+    const others =
+      dim === undefined
+        ? reshape(exclusiveProducts(reshape(sx, [sx.size]), 0), sx.shape)
+        : exclusiveProducts(sx, dims[0]);
+    return [mul(others, reshape(g, kept))];
+  };
+  record('prod', [x], [out], [x], back, 'composed');
+  return out;
 });
 
 /** Sum of squares of all elements of some tensors of one device, shape [1], off the tape: for gradient norms. */

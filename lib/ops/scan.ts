@@ -13,6 +13,7 @@ import {
   zerosBeside,
 } from './kernel';
 import { gt, lt, where } from './compare';
+import { full } from './create';
 import { abs, add, exp, log, mul, sub } from './elementwise';
 import { cat, contiguous, slice, to } from './view';
 
@@ -91,6 +92,16 @@ export const cumprod = takesBfloat16((x: Tensor, dim: number): Tensor => {
   );
   return linear(cat([first, rest], d), x, d, false);
 });
+
+/** At each place of a dimension the product of all others: of those before it times that of those behind it. */
+export function exclusiveProducts(x: Tensor, d: number): Tensor {
+  const n = x.shape[d] ?? 1;
+  const size = (length: number): number[] => x.shape.map((s, i) => (i === d ? length : s));
+  const one = full(size(Math.min(1, n)), 1, { dtype: x.dtype, device: x.device });
+  if (n <= 1) return one;
+  const zeros = zerosBeside(x, size(n - 1));
+  return mul(linear(cat([one, zeros], d), shifted(x, d, false), d, false), linear(cat([zeros, one], d), x, d, true));
+}
 
 /** log of the running sum of e^x along a dimension, without overflow. */
 export const logcumsumexp = computesInFloat32((x: Tensor, dim: number): Tensor => {

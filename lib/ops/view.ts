@@ -45,7 +45,8 @@ function part(x: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
   return new Tensor(x.storage, shape, strides, sizeOf(shape) === 0 ? x.offset : offset);
 }
 
-function view(
+/** Part of x's memory as another tensor, and how a gradient of it becomes one of x. */
+export function view(
   name: string,
   x: Tensor,
   shape: Shape,

@@ -61,6 +61,7 @@ describe('io: safetensors', () => {
         [1, 7, 3],
         Float32Array.from({ length: 21 }, (_, i) => i / 3),
       ),
+      truth: make('bool', [3], Uint8Array.of(1, 0, 1)),
       half: make('bfloat16', [5], Uint16Array.from([1.5, -0, Infinity, NaN, 3e38], toBfloat16)),
       double: make('float64', [2], Float64Array.of(1e300, -1e-300)),
       '12': make('int32', [3], Int32Array.of(-2147483648, 0, 2147483647)),
@@ -77,6 +78,63 @@ describe('io: safetensors', () => {
     }
     const bytes = readFileSync(at('a.safetensors'));
     expect(Number(bytes.readBigUInt64LE()) % 8).to.equal(0);
+  });
+
+  it('stores floats as float16: to nearest, ties to even, subnormal ones too', async () => {
+    const given = [
+      1,
+      1 + 2 ** -11,
+      1 + 3 * 2 ** -11,
+      2 - 2 ** -12,
+      65504,
+      65519,
+      -0,
+      2 ** -24,
+      2 ** -25,
+      1.5 * 2 ** -24,
+    ];
+    const stored = [1, 1, 1 + 2 ** -9, 2, 65504, 65504, -0, 2 ** -24, 0, 2 ** -23];
+    const edge = [Infinity, -Infinity, NaN, 2 ** -14 * (1 - 2 ** -12), -3e-5, 1e-30];
+    const edges = [Infinity, -Infinity, NaN, 2 ** -14, -503 * 2 ** -24, 0];
+    const x = make('float32', [16], Float32Array.from([...given, ...edge]));
+    // Just above the middle between two neighbours: float32 in between would round it onto the middle.
+    const twice = make('float64', [1], Float64Array.of(1 + 2 ** -11 + 2 ** -40));
+    const id = make('int32', [1], Int32Array.of(3));
+    await saveSafetensors(at('half.safetensors'), { x, twice, id }, {}, { dtype: 'float16' });
+    const { entries } = await readSafetensors(at('half.safetensors'));
+    expect([...entries].map(([name, { dtype }]) => [name, dtype])).to.have.deep.members([
+      ['x', 'F16'],
+      ['twice', 'F16'],
+      ['id', 'I32'],
+    ]);
+    expect([...(await entries.get('x')!.read())]).to.deep.equal([...stored, ...edges]);
+    expect([...(await entries.get('twice')!.read())]).to.deep.equal([1 + 2 ** -10]);
+    const loaded = await loadSafetensors(at('half.safetensors'), { device: 'js', dtype: 'bfloat16' });
+    expect([loaded.x.dtype, loaded.id.dtype]).to.deep.equal(['bfloat16', 'int32']);
+    await saveSafetensors(at('half.safetensors'), { x: loaded.x }, {}, { dtype: 'float32' });
+    expect((await readSafetensors(at('half.safetensors'))).entries.get('x')!.dtype).to.equal('F32');
+  });
+
+  it('refuses what float16 cannot hold, and leaves the file as it was', async () => {
+    await saveSafetensors(at('kept.safetensors'), { a: make('int32', [1], Int32Array.of(1)) });
+    const big = make('float32', [2], Float32Array.of(1, -65520));
+    await rejection(
+      saveSafetensors(at('kept.safetensors'), { big }, {}, { dtype: 'float16' }),
+      'INVALID_ARGUMENT',
+      /"big": a value must be within float16.*-65520/,
+    );
+    expect(Object.keys(await loadSafetensors(at('kept.safetensors'), { device: 'js' }))).to.deep.equal(['a']);
+    const options = { dtype: 'int8' as 'float16' };
+    await rejection(saveSafetensors(at('x'), { big }, {}, options), 'INVALID_ARGUMENT', /dtype must be 'float32'/);
+  });
+
+  it('bool stays bool whatever the floats become, and reads as int32 where that is asked for', async () => {
+    await saveSafetensors(at('mask.safetensors'), { mask: make('bool', [2], Uint8Array.of(0, 1)) });
+    const { mask } = await loadSafetensors(at('mask.safetensors'), { device: 'js', dtype: 'bfloat16' });
+    expect([mask.dtype, mask.tolist()]).to.deep.equal(['bool', [0, 1]]);
+    const entry = (await readSafetensors(at('mask.safetensors'))).entries.get('mask')!;
+    expect(await entry.read('int32')).to.deep.equal(Int32Array.of(0, 1));
+    await rejection(entry.read('float32'), 'DTYPE', /bool or int32/);
   });
 
   it('takes a map, and names that objects treat specially', async () => {

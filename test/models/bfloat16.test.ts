@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { expectClose } from '../support/tolerance';
 
 type Model = fw.models.CausalLM;
 
@@ -72,6 +73,24 @@ for (const device of places) {
         // Steps too small for bfloat16 are seen at once.
         decays(again).forEach(([name, t], i) => expect(t.tolist(), name).to.not.eql(values[i]));
         optimizer.dispose();
+        [model, again].forEach((m) => m.dispose());
+      });
+
+      it('stores weights as float16, and reads them in any dtype', async () => {
+        const model = make('float32');
+        const dir = await mkdtemp(path.join(tmpdir(), 'fast-weights-model-'));
+        await model.savePretrained(dir, { dtype: 'float16', maxShardBytes: 20000 });
+        const config = JSON.parse(await readFile(path.join(dir, 'config.json'), 'utf8')) as Record<string, string>;
+        const { entries } = await fw.readCheckpointFolder(dir);
+        const again = await fw.AutoModelForCausalLM.fromPretrained(dir, { device });
+        await rm(dir, { recursive: true });
+        expect([config.dtype, config.torch_dtype]).to.eql(['float16', 'float16']);
+        expect([...entries.values()].map(({ dtype }) => dtype)).to.eql([...entries].map(() => 'F16'));
+        const before = new Map(model.namedParameters());
+        for (const [name, t] of again.namedParameters()) {
+          expect(t.dtype).to.equal('float32');
+          expectClose(name, t.dataSync(), before.get(name)!.dataSync(), 2 ** -11);
+        }
         [model, again].forEach((m) => m.dispose());
       });
 

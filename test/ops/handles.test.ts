@@ -18,6 +18,7 @@ type Inputs = Record<
   | 'token'
   | 'strength'
   | 'ids'
+  | 'mask'
   | 'column'
   | 'single'
   | 'state'
@@ -76,7 +77,80 @@ const CALLS: Record<string, Call> = {
   'sum over nothing': ({ x }) => x.sum([]),
   mean: ({ x, flipped }) => [x.mean(), x.mean(1), flipped.mean(-1, true)],
   'max and min': ({ x }) => [x.max(), x.max(1), x.min(2, true)],
-  argmax: ({ x }) => x.argmax(1),
+  argmax: ({ x, ids }) => [x.argmax(1), x.argmin(1, true), ids.argmin(0)],
+  'prod and log-sums': ({ x }) => [x.prod(), x.prod(1), x.logsumexp(), x.logsumexp([0, 2], true)],
+  'with indices': ({ x }) => [x.maxWithIndices(1), x.minWithIndices(2, true), x.median(), x.median(1)],
+  truth: ({ x, mask }) => [x.any(), x.all(1), x.countNonzero([0, 1]), mask.sum(0), mask.max(0), mask.all()],
+  spread: ({ x }) => [
+    x.var(),
+    x.std(1),
+    x.norm(),
+    x.norm(0),
+    x.norm(1),
+    x.norm(3, 1),
+    x.norm(Infinity),
+    x.norm(-Infinity),
+  ],
+  shapes: ({ x, row, square, column }) => [
+    x.flatten(),
+    row.flatten(),
+    x.unflatten(2, [2, 2]),
+    x.unflatten(2, [4]),
+    x.squeeze(),
+    column.squeeze(),
+    x.movedim(0, 0),
+    x.movedim(0, 2),
+    row.t(),
+    square.t(),
+    x.broadcastTo(x.shape),
+    x.chunk(1),
+    x.chunk(2, 1),
+    x.tensorSplit(2, 1),
+    x.tensorSplit([1], 1),
+    x.unbind(1),
+    row.unbind(),
+    fw.meshgrid([row, column.reshape(4)], 'xy'),
+    fw.meshgrid([row]),
+  ],
+  copies: ({ x, flipped, row, ids }) => [
+    x.repeat(1, 1, 1),
+    row.repeat(2, 2),
+    x.tile(1),
+    x.repeatInterleave(1, 0),
+    row.repeatInterleave(2),
+    row.repeatInterleave(ids),
+    x.flip(),
+    x.flip(0),
+    x.roll(0),
+    flipped.roll(1, 0),
+    x.pad([]),
+    x.pad([1, -1]),
+    x.pad([0, 0], 'reflect'),
+    x.pad([1, 1], 'circular'),
+    x.unfold(1, 2, 1),
+  ],
+  triangles: ({ x, square, row }) => [x.tril(), x.triu(1), square.diag(), row.diag(1), x.diagonal()],
+  einsum: ({ x, square, row }) => [
+    fw.einsum('ijk', x),
+    fw.einsum('ij->ji', square),
+    fw.einsum('ii', square),
+    fw.einsum('bij,jk,k->bi', x.transpose(1, 2), square.slice(0, 0, 3), row),
+  ],
+  products: ({ x, square, row }) => [
+    square.mm(square),
+    x.bmm(x.transpose(1, 2)),
+    square.mv(row),
+    row.dot(row),
+    row.outer(row),
+  ],
+  'made like another': ({ x }) => [
+    fw.zerosLike(x),
+    fw.onesLike(x, { dtype: 'bfloat16' }),
+    fw.randLike(x),
+    fw.randnLike(x),
+  ],
+  drawn: ({ x, row }) => [row.bernoulli(), x.multinomial(2), row.multinomial(9, { replacement: true })],
+  printed: ({ x }) => [x.toString(), x.unsqueeze(0).expand(99, -1, -1, -1).toString()].length,
   cumsum: ({ x }) => x.cumsum(1),
   softmax: ({ x }) => [x.softmax(), x.softmax(0), x.logSoftmax(), x.logSoftmax(1)],
   'reshape to the same': ({ x }) => x.reshape(x.shape),
@@ -211,8 +285,9 @@ const odd = fw.defineFunction({
 
 /** Calls outside recording. */
 const STEPS: Record<string, Call> = {
-  'in place': ({ x, flipped, row }) => {
-    x.add_(1).mul_(row).mul_(0.5).add_(-1);
+  'in place': ({ x, flipped, row, mask }) => {
+    x.add_(1).mul_(row).mul_(0.5).add_(-1).sub_(row).div_(2).maskedFill_(mask, 1).add_(1);
+    flipped.zero_().sub_(1).div_(-3);
     flipped.fill_(0.5).add_(0.25);
     flipped.copy_(flipped);
   },
@@ -265,6 +340,7 @@ for (const device of ['cpu', 'js'] as const) {
         token: leaf(1, 2, 4),
         strength: leaf(1, 2),
         ids: fw.tensor([0, 2, 1, 3], { dtype: 'int32', device }),
+        mask: fw.full([2, 3, 4], true, { device }),
         column: leaf(4, 1),
         single: leaf(4, 1),
         state: fw.zeros([1, 2, 4, 4], { device }),

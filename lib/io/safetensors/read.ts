@@ -48,7 +48,7 @@ export class SafetensorsEntry {
     return nativeDType(this.dtype);
   }
 
-  /** The elements in the storage format of `dtype`: any float as any float, integers as int32. */
+  /** The elements in the storage format of `dtype`: any float as any float, integers as int32, bool as either. */
   async read(dtype: DType = this.nativeDType): Promise<TypedArray> {
     let out: TypedArray | undefined;
     for await (const { at, data } of this.pieces(dtype)) {
@@ -65,8 +65,9 @@ export class SafetensorsEntry {
     elements: number = PIECE_BYTES / fileDTypeBytes(this.dtype),
   ): AsyncGenerator<{ at: number; data: TypedArray }, undefined> {
     const where = `${this.source.path}: entry ${JSON.stringify(this.name)}`;
-    if (isFloat(dtype) !== isFloat(this.nativeDType)) {
-      const expected = isFloat(this.nativeDType) ? 'a floating-point dtype' : 'int32';
+    const native = this.nativeDType;
+    if (isFloat(dtype) !== isFloat(native) || (dtype === 'bool' && native !== 'bool')) {
+      const expected = isFloat(native) ? 'a floating-point dtype' : native === 'bool' ? 'bool or int32' : 'int32';
       throw argumentError('DTYPE', where, 'dtype', expected, dtype);
     }
     if (this.size === 0) return;
@@ -208,7 +209,7 @@ function dtypeOnDevice(entry: SafetensorsEntry, device: Device, asked: LoadOptio
     }
   }
   const native = entry.nativeDType;
-  if (native === 'int32') return native;
+  if (!isFloat(native)) return native;
   return asked ?? (native === 'float64' && device !== 'js' ? 'float32' : native);
 }
 

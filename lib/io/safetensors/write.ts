@@ -1,12 +1,23 @@
 // Writing safetensors: header, then tensor after tensor, through a temporary file that replaces the target at once.
 import type { FileHandle } from '../../platform';
-import { argumentError, bytesPerElement, checkObject, describe, newArray, Tensor } from '../../core';
+import {
+  argumentError,
+  bytesPerElement,
+  checkChoice,
+  checkObject,
+  checkOptions,
+  describe,
+  newArray,
+  type OptionNames,
+  Tensor,
+} from '../../core';
 import { writeFileAtomic } from '../atomic';
 import { checkPath } from '../failure';
-import { fileDType } from './convert';
-import { formatHeader, MAX_HEADER_BYTES, type TensorInfo } from './header';
+import { fileDType, STORED_FLOATS, type StoredFloat, toFile } from './convert';
+import { fileDTypeBytes, formatHeader, MAX_HEADER_BYTES, type TensorInfo } from './header';
 import { PIECE_BYTES } from './read';
 
+/** Tensors by name, in a plain object or a map. */
 export type NamedTensors = Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tensor>;
 
 /** The pairs of a map or a plain object, checked. */
@@ -25,13 +36,31 @@ export function namedTensors(where: string, tensors: NamedTensors): [string, Ten
   return pairs;
 }
 
-export function tensorBytes(tensor: Tensor): number {
-  return tensor.size * bytesPerElement(tensor.dtype);
+/** What `saveSafetensors` takes beside tensors and metadata. */
+export interface StorageOptions {
+  /**
+   * What floating-point tensors are stored as; by default as they are. Rounded to nearest, ties to even; a finite value that
+   * float16 has not, above 65504 in magnitude, is refused (PyTorch stores infinity).
+   */
+  dtype?: StoredFloat;
+}
+
+const STORAGE: OptionNames<StorageOptions> = { dtype: true };
+
+/** Requires a way to store floats, or none. */
+export function checkStored(where: string, dtype: StoredFloat | undefined): StoredFloat | undefined {
+  return dtype === undefined ? undefined : checkChoice(where, 'dtype', dtype, STORED_FLOATS);
+}
+
+/** Bytes of a tensor in a file. */
+export function tensorBytes(tensor: Tensor, stored?: StoredFloat): number {
+  return tensor.size * fileDTypeBytes(fileDType(tensor.dtype, stored));
 }
 
 /** Wider elements first, then by name: every tensor then starts on a multiple of its element. */
-function inFileOrder(pairs: [string, Tensor][]): [string, Tensor][] {
-  return pairs.sort(([a, x], [b, y]) => bytesPerElement(y.dtype) - bytesPerElement(x.dtype) || (a < b ? -1 : 1));
+function inFileOrder(pairs: [string, Tensor][], stored: StoredFloat | undefined): [string, Tensor][] {
+  const width = (t: Tensor): number => fileDTypeBytes(fileDType(t.dtype, stored));
+  return pairs.sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : 1));
 }
 
 /** Saves tensors under their names, atomically; the tensors must not change until the promise resolves. */
@@ -39,10 +68,13 @@ export async function saveSafetensors(
   path: string,
   tensors: NamedTensors,
   metadata: Record<string, string> = {},
+  options: StorageOptions = {},
 ): Promise<void> {
   checkPath('saveSafetensors', path);
   checkObject('saveSafetensors', 'metadata', metadata);
-  const pairs = inFileOrder(namedTensors('saveSafetensors', tensors));
+  checkOptions('saveSafetensors', options, STORAGE);
+  const stored = checkStored('saveSafetensors', options.dtype);
+  const pairs = inFileOrder(namedTensors('saveSafetensors', tensors), stored);
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== 'string') {
       throw argumentError('INVALID_ARGUMENT', 'saveSafetensors', `metadata.${key}`, 'a string', describe(value));
@@ -51,8 +83,8 @@ export async function saveSafetensors(
   const infos: [string, TensorInfo][] = [];
   let begin = 0;
   for (const [name, tensor] of pairs) {
-    const end = begin + tensorBytes(tensor);
-    infos.push([name, { dtype: fileDType(tensor.dtype), shape: [...tensor.shape], begin, end }]);
+    const end = begin + tensorBytes(tensor, stored);
+    infos.push([name, { dtype: fileDType(tensor.dtype, stored), shape: [...tensor.shape], begin, end }]);
     begin = end;
   }
   const header = formatHeader(infos, metadata);
@@ -72,14 +104,16 @@ export async function saveSafetensors(
   try {
     await writeFileAtomic(path, async (file) => {
       await file.writeFile(header);
-      for (const [, tensor] of pairs) await writeTensor(file, tensor);
+      for (const [name, tensor] of pairs) await writeTensor(file, name, tensor, stored);
     });
   } finally {
     for (const storage of storages) storage.release();
   }
 }
 
-async function writeTensor(file: FileHandle, tensor: Tensor): Promise<void> {
+async function writeTensor(file: FileHandle, name: string, tensor: Tensor, stored?: StoredFloat): Promise<void> {
+  const where = `saveSafetensors: ${JSON.stringify(name)}`;
+  const dtype = fileDType(tensor.dtype, stored);
   const view = new Tensor(tensor.storage, tensor.shape, tensor.strides, tensor.offset);
   const source = view.isContiguous ? view : view.contiguous();
   try {
@@ -87,7 +121,7 @@ async function writeTensor(file: FileHandle, tensor: Tensor): Promise<void> {
     for (let at = 0; at < source.size; at += step) {
       const piece = newArray(source.dtype, Math.min(step, source.size - at));
       await source.storage.memory.readAsync(source.storage.handle, source.offset + at, piece);
-      await file.writeFile(new Uint8Array(piece.buffer));
+      await file.writeFile(toFile(where, source.dtype, piece, dtype));
     }
   } finally {
     source.dispose();

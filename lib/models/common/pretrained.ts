@@ -3,7 +3,6 @@ import { join, readdir, rm } from '../../platform';
 import { noGrad } from '../../autograd';
 import {
   argumentError,
-  bytesPerElement,
   checkInteger,
   checkOptions,
   FastWeightsError,
@@ -21,6 +20,7 @@ import {
   readOptionalJson,
   type SafetensorsEntry,
   saveShards,
+  type StorageOptions,
   writeJson,
   createFolder,
 } from '../../io';
@@ -28,17 +28,16 @@ import { activeLora, LORA_CONFIG, LORA_WEIGHTS, type Module, saveLora } from '..
 import type { Configuration, JsonObject } from './configuration';
 import type { GenerationDefaults } from './generation';
 
-export interface SaveOptions {
+/** What `savePretrained` takes: `dtype` is what the weights are stored as, by default what they are. */
+export interface SaveOptions extends StorageOptions {
   /** A weight file holds at most this many bytes, 5e9 by default; a larger model is split. */
   maxShardBytes?: number;
 }
 
-const SAVE: OptionNames<SaveOptions> = { maxShardBytes: true };
+const SAVE: OptionNames<SaveOptions> = { maxShardBytes: true, dtype: true };
 
 export const CONFIG = 'config.json';
 export const GENERATION = 'generation_config.json';
-const WHOLE = 'model.safetensors';
-const INDEX = 'model.safetensors.index.json';
 const WEIGHT_FILE = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
 
 /** Tensors of some published files that are no parameters. */
@@ -78,16 +77,15 @@ export async function savePretrained(dir: string, model: Described, options: Sav
   const adapters = activeLora(model);
   checkOptions(where, options, SAVE);
   const maxShardBytes = checkInteger(where, 'maxShardBytes', options.maxShardBytes ?? 5e9, 1);
+  const { dtype: stored } = options;
   await onDisk(where, dir, createFolder(dir));
-  await saveShards(dir, weights, { maxShardBytes });
+  const current = await saveShards(dir, weights, { maxShardBytes, dtype: stored });
   if (adapters) await saveLora(model, dir, { taskType: 'CAUSAL_LM' });
-  const bytes = Object.values(weights).reduce((sum, t) => sum + t.size * bytesPerElement(t.dtype), 0);
-  const current = bytes > maxShardBytes ? [INDEX, ...(await shardNames(dir))] : [WHOLE];
   for (const name of await onDisk(where, dir, readdir(dir))) {
     const adapter = !adapters && (name === LORA_CONFIG || name === LORA_WEIGHTS);
     if (adapter || (WEIGHT_FILE.test(name) && !current.includes(name))) await onDisk(where, dir, rm(join(dir, name)));
   }
-  const { dtype } = Object.values(weights)[0];
+  const dtype = stored ?? Object.values(weights)[0].dtype;
   await writeJson(join(dir, CONFIG), {
     ...config.source,
     architectures: [config.architecture],
@@ -97,11 +95,6 @@ export async function savePretrained(dir: string, model: Described, options: Sav
     torch_dtype: dtype,
   });
   await writeJson(join(dir, GENERATION), generation.source);
-}
-
-async function shardNames(dir: string): Promise<unknown[]> {
-  const index = (await readJson(join(dir, INDEX))) as { weight_map: JsonObject };
-  return Object.values(index.weight_map);
 }
 
 /** The configuration of a folder, as it stands there. */

@@ -6,10 +6,10 @@ import { inPlace, overlap } from './inPlace';
 import { model, module } from './modules';
 import { feedForward, linear, matmul } from './products';
 import { badPacking, refusal } from './refusals';
-import { feature, norm, reduce, softmax } from './rows';
+import { feature, norm, reduce, softmax, statistics } from './rows';
 import { rule, ruleStep } from './rules';
 import { attention, convolution, convolutionStep, lstm, rope } from './sequences';
-import { dispose, join, view } from './views';
+import { dispose, frame, join, view } from './views';
 
 interface Kind {
   weight: number;
@@ -24,6 +24,7 @@ export const STEPS: Record<string, Kind> = {
   cast: { weight: 2, emit: cast },
   dropout: { weight: 1, emit: dropout },
   reduce: { weight: 6, emit: reduce },
+  statistics: { weight: 3, emit: statistics },
   softmax: { weight: 2, emit: softmax },
   norm: { weight: 4, emit: norm },
   feature: { weight: 2, emit: feature },
@@ -31,6 +32,7 @@ export const STEPS: Record<string, Kind> = {
   linear: { weight: 4, emit: linear },
   feedForward: { weight: 2, emit: feedForward },
   view: { weight: 12, emit: view },
+  frame: { weight: 3, emit: frame },
   join: { weight: 3, emit: join },
   dispose: { weight: 4, emit: dispose },
   inPlace: { weight: 4, emit: inPlace },

@@ -25,6 +25,25 @@ export function reduce(b: Builder): void {
   } else b.emit('reduce', `t${x}.${op}(${dim}, ${keepdim})`, [x], ([t]) => [t[op](dim, keepdim)]);
 }
 
+/** What falls out of reductions: statistics, truth, positions. */
+export function statistics(b: Builder): void {
+  const { random } = b;
+  const op = random.pick(['logsumexp', 'var', 'norm', 'any', 'all', 'countNonzero', 'argmin', 'prod'] as const);
+  const x = b.float((shape) => shape.length >= 1 && shape.every((d) => d > 1), op === 'prod' ? 2 : 20);
+  const { shape } = b.tensor(x);
+  const dim = random.int(-shape.length, shape.length - 1);
+  const keepdim = random.chance(0.3);
+  if (op === 'var') {
+    // Of equal numbers it is 0, or the rounding of their mean.
+    const options = { correction: random.int(0, 1), keepdim };
+    b.emit('statistics', `t${x}.var(${dim}, ${describe(options)}).add(1)`, [x], ([t]) => [t.var(dim, options).add(1)]);
+  } else if (op === 'norm') {
+    const p = random.pick([1, 2, 3, Infinity]);
+    b.emit('statistics', `t${x}.norm(${p}, ${dim}, ${keepdim})`, [x], ([t]) => [t.norm(p, dim, keepdim)]);
+  } else if (op === 'countNonzero') b.emit('statistics', `t${x}.${op}(${dim})`, [x], ([t]) => [t[op](dim)]);
+  else b.emit('statistics', `t${x}.${op}(${dim}, ${keepdim})`, [x], ([t]) => [t[op](dim, keepdim)]);
+}
+
 export function softmax(b: Builder): void {
   const op = b.random.pick(['softmax', 'logSoftmax'] as const);
   const x = b.float(atLeast(1));

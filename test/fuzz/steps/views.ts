@@ -2,7 +2,7 @@
 import * as fw from '../../../lib';
 import type { Builder } from '../builder';
 
-/** Any tensor, int32 among them. */
+/** Any tensor, int32 and bool among them. */
 function any(b: Builder): number {
   const found = b.ids((t) => t.ndim > 0);
   return found.length > 0 && b.random.chance(0.8) ? b.random.pick(found) : b.leaf(b.shape(1, 4));
@@ -69,11 +69,59 @@ function reshaped(b: Builder, size: number): number[] {
   return b.random.shuffled(target);
 }
 
+/** Frames, windows, turns, repeats, triangles: copies and views of a tensor of at least one dimension. */
+export function frame(b: Builder): void {
+  const { random } = b;
+  const x = any(b);
+  const { shape, size } = b.tensor(x);
+  if (size > 2000) return;
+  const dim = random.int(0, shape.length - 1);
+  const n = shape[dim];
+  switch (random.int(0, 6)) {
+    case 0: {
+      const padding = Array.from({ length: 2 * random.int(1, shape.length) }, () => random.int(0, 2));
+      b.emit('frame', `t${x}.pad([${padding.join(', ')}])`, [x], ([t]) => [t.pad(padding)]);
+      return;
+    }
+    case 1: {
+      const last = shape[shape.length - 1];
+      const padding = [random.int(0, Math.max(0, last - 1)), random.int(0, Math.max(0, last - 1))];
+      const mode = random.pick(['reflect', 'replicate', 'circular'] as const);
+      b.emit('frame', `t${x}.pad([${padding.join(', ')}], '${mode}')`, [x], ([t]) => [t.pad(padding, mode)]);
+      return;
+    }
+    case 2: {
+      const [width, step] = [random.int(0, n), random.int(1, 3)];
+      b.emit('frame', `t${x}.unfold(${dim}, ${width}, ${step})`, [x], ([t]) => [t.unfold(dim, width, step)]);
+      return;
+    }
+    case 3:
+      b.emit('frame', `t${x}.flip(${dim})`, [x], ([t]) => [t.flip(dim)]);
+      return;
+    case 4: {
+      const shift = random.int(-4, 4);
+      b.emit('frame', `t${x}.roll(${shift}, ${dim})`, [x], ([t]) => [t.roll(shift, dim)]);
+      return;
+    }
+    case 5: {
+      const times = random.int(0, 3);
+      b.emit('frame', `t${x}.repeatInterleave(${times}, ${dim})`, [x], ([t]) => [t.repeatInterleave(times, dim)]);
+      return;
+    }
+    default: {
+      if (shape.length < 2) return;
+      const k = random.int(-2, 2);
+      const op = random.pick(['tril', 'triu', 'diagonal'] as const);
+      b.emit('frame', `t${x}.${op}(${k})`, [x], ([t]) => [t[op](k)]);
+    }
+  }
+}
+
 export function join(b: Builder): void {
   const { random } = b;
   const x = any(b);
   const { shape, dtype } = b.tensor(x);
-  if (b.tensor(x).size > 2000) return;
+  if (b.tensor(x).size > 2000 || dtype === 'bool') return;
   const options = dtype === 'int32' ? { integer: true, draw: () => random.int(-9, 9) } : {};
   if (random.chance(0.3)) {
     const dim = random.int(0, shape.length);
