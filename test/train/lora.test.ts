@@ -1,7 +1,7 @@
 // Training of adapters: the trainer changes nothing else, its checkpoints hold them, and a run goes on from one.
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { AutoModelForCausalLM, createModel, models, nn, withSeed } from '../../lib';
+import { AutoModelForCausalLM, createModel, type models, nn, withSeed } from '../../lib';
 import { createTask } from '../../lib/data';
 import { RunFolder, Trainer } from '../../lib/train';
 import { withFolder } from './support';
