@@ -213,7 +213,7 @@ const STRIDED: Partial<Record<KernelName, readonly string[]>> = {
   compare: ['a', 'b'],
   where: ['condition', 'a', 'b'],
   gather: ['x'],
-  scatterAdd: ['x'],
+  scatterAdd: ['x', 'y'],
   matmul: ['a', 'b', 'c'],
 };
 

@@ -71,6 +71,7 @@ const unary: [string, Build, number?, number?][] = [
   ['gather', (x) => x.gather(1, x.argsort({ dim: 1 }).slice(1, 0, 1))],
   ['indexSelect', (x) => x.indexSelect(2, fw.tensor([1, 1, 0, 2], { dtype: 'int32', device: x.device }))],
   ['scatterAdd', (x) => x.scatterAdd(0, x.argsort({ dim: 0 }), x.square())],
+  ['scatterAdd of a part', (x) => x.scatterAdd(2, x.argsort({ dim: 2 }).slice(1, 0, 1).slice(2, 0, 3), x.square())],
   ['select', (x) => x.select(1, -1)],
   ['index', (x) => x.index(null, -1, [0, 2])],
   ['maskedSelect', (x) => x.maskedSelect(x.gt(0)).square()],
@@ -294,7 +295,7 @@ describe('gradients of gradients of operators', () => {
         }));
       continue;
     }
-    it(name, () => fw.scope(() => void fw.gradgradcheck(curved(fn), inputs(1), { tolerance: 1e-5 })));
+    it(name, () => fw.scope(() => void fw.gradgradcheck(curved(fn), inputs(2), { tolerance: 1e-5 })));
     it(`${name} on cpu`, () =>
       fw.scope(() => {
         const given = inputs();
