@@ -46,10 +46,12 @@ export const logsumexp = computesInFloat32((x: Tensor, dim?: Dims, keepdim: bool
   const y = add(log(sum(exp(sub(rows, from)), dims, true)), from);
   const kept = y.shape;
   const out = dropDims(y, dims, keepdim);
-  const back: BackwardFunction = ([g], [sx, sy]) => {
-    return [g && mul(exp(sub(sx, where(eq(sy, -Infinity), 0, sy))), reshape(g, kept))];
+  const back: BackwardFunction = ([g], [sx, so]) => {
+    if (!g) return [null];
+    const sy = reshape(so, kept);
+    return [mul(exp(sub(sx, where(eq(sy, -Infinity), 0, sy))), reshape(g, kept))];
   };
-  record('logsumexp', [x], [out], [x, y], back, 'composed');
+  record('logsumexp', [x], [out], [x, out], back, 'composed');
   return out;
 });
 
@@ -103,13 +105,14 @@ export const norm = computesInFloat32((x: Tensor, p: number = 2, dim?: Dims, kee
   const y = powerNorm(x.detach(), p, dims);
   const kept = y.shape;
   const out = dropDims(y, dims, keepdim);
-  const back: BackwardFunction = ([g], [sx, sy]) => {
+  const back: BackwardFunction = ([g], [sx, so]) => {
     if (!g) return [null];
+    const sy = reshape(so, kept);
     const part = div(sx, where(eq(sy, 0), 1, sy));
     const slope = p === 2 ? part : mul(sign(sx), pow(where(eq(sx, 0), 1, abs(part)), p - 1));
     return [mul(slope, reshape(g, kept))];
   };
-  record('norm', [x], [out], [x, y], back, 'composed');
+  record('norm', [x], [out], [x, out], back, 'composed');
   return out;
 });
 
