@@ -29,7 +29,7 @@ export function* exported(checker, module, prefix = '', seen = new Set()) {
 }
 
 function isPublic(member) {
-  if (member.name.startsWith('__')) return false;
+  if (member.name.startsWith('__') || member.flags & ts.SymbolFlags.TypeParameter) return false;
   const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
   return (member.declarations ?? []).every(
     (d) => !(ts.getCombinedModifierFlags(d) & hidden) && !(d.name && ts.isPrivateIdentifier(d.name)) && !isInternal(d),
