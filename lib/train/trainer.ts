@@ -157,6 +157,7 @@ export class Trainer {
   get totalSteps(): number | undefined {
     const { steps, minutes } = this.config;
     if (minutes === null) return steps ?? undefined;
+    if (this.progress >= 1) return this.step;
     if (this.step < SETTLED || this.progress === 0) return undefined;
     return Math.max(this.step, Math.round(this.step / this.progress));
   }
