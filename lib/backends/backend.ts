@@ -24,8 +24,11 @@ export interface Backend extends DeviceMemory {
 
 /** One line of `devices()`. */
 export interface DeviceInfo {
+  /** What `setDefaultDevice` and every option `device` take. */
   device: Device;
+  /** Whether tensors can live there in this process; if not, `reason` says why. */
   available: boolean;
+  /** For people: the processor, the card, or the JavaScript engine; the device's own word where it is not available. */
   name: string;
   /** Why it is not available. */
   reason?: string;

@@ -121,6 +121,9 @@ function deviceOfCard(card: string): Device {
   });
 }
 
+/**
+ * Sets where tensors made from now on live unless an option says otherwise; a DEVICE error where it is not available.
+ */
 export function setDefaultDevice(device: Device): void {
   chosen = getBackend(device).device;
 }

@@ -26,9 +26,13 @@ export interface ErrorDetails {
 
 /** Every failure the library reports is one of these. */
 export class FastWeightsError extends Error {
+  /** The kind of failure, for programs to branch on. */
   readonly code: ErrorCode;
+  /** The argument, option, file or environment variable at fault, where there is one. */
   readonly argument?: string;
+  /** What it would have to be, in words. */
   readonly expected?: string;
+  /** What was there instead, in words. */
   readonly found?: string;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {

@@ -180,6 +180,7 @@ export interface DeviceUsage {
 
 /** What `memory()` reports. */
 export interface MemoryReport {
+  /** One entry for each device that has been used in this thread. */
   devices: DeviceUsage[];
   /** Live storages with the place they were made; filled while checks are on. */
   live: StorageRecord[];

@@ -2,8 +2,11 @@
 import { argumentError } from '../core';
 import { IGNORED, type Batch } from './dataset';
 
+/** Counts behind an accuracy; `ratio` divides them. */
 export interface Tally {
+  /** Predictions that equal the label. */
   correct: number;
+  /** Labels counted; IGNORED ones are not among them. */
   total: number;
 }
 
@@ -14,6 +17,7 @@ export function ratio(tally: Tally): number {
 
 /** Sums up predictions batch by batch. */
 export class Accuracy {
+  /** Single labels, whatever their group. */
   readonly labels: Tally = { correct: 0, total: 0 };
   /** Sequences with every label right (spec 3.6), of those that have a label. */
   readonly sequences: Tally = { correct: 0, total: 0 };

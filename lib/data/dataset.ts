@@ -5,8 +5,11 @@ import { HostRandom } from '../core';
 /** The label of a position that no loss and no accuracy counts. */
 export const IGNORED = -100;
 
+/** B sequences of T tokens with what is to be predicted, row by row in flat arrays. */
 export interface Batch {
+  /** B; in the last batch of an evaluation it may be smaller than asked for. */
   batchSize: number;
+  /** T, padding included. */
   sequenceLength: number;
   /** Token ids [B, T]. */
   inputs: Int32Array;
@@ -18,10 +21,15 @@ export interface Batch {
   groups?: Uint8Array;
 }
 
+/** What `Trainer` trains on and `evaluate` measures; any object of this form will do. */
 export interface Dataset {
+  /** One word, such as `mqar` or `text`. */
   readonly name: string;
+  /** A line for people, with the settings that matter. */
   readonly description: string;
+  /** Token ids are below it: the vocabulary that a model needs. */
   readonly vocabSize: number;
+  /** T of every batch. */
   readonly sequenceLength: number;
   /** Names of the kinds of labels whose accuracies are worth telling apart. */
   readonly groups: readonly string[];

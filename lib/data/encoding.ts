@@ -2,6 +2,7 @@
 // replaced in silence.
 import { argumentError, checkChoice } from '../core';
 
+/** The encodings that text files may have, as the option `encoding` names them. */
 export const TEXT_ENCODINGS = ['utf8', 'utf16le', 'utf16be', 'latin1', 'windows1252'] as const;
 
 /** latin1 is ISO 8859-1, byte for byte; windows1252 has quotation marks and dashes where that has control characters. */

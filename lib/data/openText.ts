@@ -20,10 +20,13 @@ import { FileTokens, idBytes, IdBuffer, newIds, putIds } from './tokens';
 export interface TextProgress {
   /** First all of the text is looked through, then it becomes token ids. */
   stage: 'reading' | 'encoding';
+  /** Bytes of this stage that are behind it. */
   done: number;
+  /** Bytes of all files. */
   total: number;
 }
 
+/** Options of `openTextDataset`: those of a text, and how its ids are kept. */
 export interface OpenTextOptions extends TextOptions {
   /** A file, or several, joined in this order. */
   path: string | readonly string[];
@@ -56,6 +59,7 @@ export interface OpenedText extends TextDataset {
 
 /** A text that was looked through: what it is, and which tokenizer it gets. */
 export interface PreparedText {
+  /** The one given, or what `bytes`, `characters` or `auto` came to for this text. */
   readonly tokenizer: Tokenizer;
   /** Of the bytes of its files, one after the other. */
   readonly sha256: string;

@@ -24,6 +24,7 @@ import { wideBelow } from './sampling';
 import { openSource, survey, type Survey, type TextSource } from './source';
 import { type IdArray, IdBuffer, type TokenSequence } from './tokens';
 
+/** Options of every data set of a text, in memory or opened in turns. */
 export interface TextOptions {
   /** A file, or several, joined in this order. */
   path?: string | readonly string[];
@@ -47,6 +48,7 @@ export interface TextOptions {
   seed?: number;
 }
 
+/** Options of `textDataset`, which needs either `text` or `path`. */
 export interface TextDatasetOptions extends TextOptions {
   /** The text itself; or `path`. */
   text?: string;
@@ -64,7 +66,12 @@ export const TEXT_OPTIONS: OptionNames<TextOptions> = {
 
 const OPTIONS: OptionNames<TextDatasetOptions> = { ...TEXT_OPTIONS, text: true };
 
+/**
+ * Windows of T tokens labelled with the token after each: at random places of the training part, one after the other in
+ * the validation part.
+ */
 export interface TextDataset<Tokens extends TokenSequence = TokenSequence> extends Dataset {
+  /** The one given, or the one made for this text; a model that writes needs it again. */
   readonly tokenizer: Tokenizer;
   /** Tokens of the training part. */
   readonly training: Tokens;

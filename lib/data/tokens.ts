@@ -2,10 +2,12 @@
 import { closeSync, openSync, readSync, rmSync } from '../platform';
 import { argumentError, FastWeightsError } from '../core';
 
+/** Ids as narrow as the vocabulary allows: 1 byte up to 256 ids, 2 up to 65536, else 4. */
 export type IdArray = Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 
 /** Token ids in order. Typed arrays are such; others read a file, each time anew. */
 export interface TokenSequence {
+  /** How many ids there are. */
   readonly length: number;
   /** A copy of the ids [start, end). */
   slice(start: number, end: number): IdArray;

@@ -11,6 +11,7 @@ import {
 } from '../core';
 import { checkSampling, chooseToken, type SampledToken, SAMPLING, type SamplingOptions } from './sampling';
 
+/** Options of `Session.generate` beside those of sampling; what is left out is taken from the model where it says. */
 export interface GenerateOptions extends SamplingOptions {
   /** 256 by default. */
   maxNewTokens?: number;
@@ -18,6 +19,7 @@ export interface GenerateOptions extends SamplingOptions {
   seed?: number;
   /** Tokens that end the text; they are yielded, too. By default those of the model's configuration. */
   stopTokens?: readonly number[];
+  /** Aborting it ends the generation with an ABORTED error, at the latest after the token at hand. */
   signal?: AbortSignal;
 }
 
@@ -29,6 +31,7 @@ const OPTIONS: OptionNames<GenerateOptions> = {
   signal: true,
 };
 
+/** What `generate` yields: the id, and how probable the model held it. */
 export type GeneratedToken = SampledToken;
 
 /** A session, as generation sees it. */

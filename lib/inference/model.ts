@@ -9,7 +9,9 @@ export type Read = { logits: Tensor; state: State };
 
 /** A causal model with a state, in the two forms that inference needs. */
 export interface RecurrentModel {
+  /** Ids are below it, and logits have so many columns. */
   readonly vocabSize: number;
+  /** Where its weights, ids, states and logits live. */
   readonly device: Device;
   /** Tokens that end a text unless the caller names others. */
   readonly stopTokens: readonly number[];

@@ -9,6 +9,7 @@ import {
   type OptionNames,
 } from '../core';
 
+/** How a token is drawn from its logits: temperature, then top-k, then top-p. */
 export interface SamplingOptions {
   /** 0 (the default) always takes the most probable token. */
   temperature?: number;
@@ -20,7 +21,9 @@ export interface SamplingOptions {
 
 export const SAMPLING: OptionNames<SamplingOptions> = { temperature: true, topK: true, topP: true };
 
+/** A token that was drawn, with the model's own opinion of it. */
 export interface SampledToken {
+  /** The token, below the size of the vocabulary. */
   id: number;
   /** Natural logarithm of the model's own probability of the token, before temperature, top-k and top-p. */
   logProbability: number;

@@ -20,6 +20,7 @@ import type { SamplingOptions } from './sampling';
 import { Snapshot } from './snapshot';
 import { checkSignal } from './turns';
 
+/** Options of `createSession`. */
 export interface SessionOptions {
   /** Number of sequences, 1 by default. */
   batch?: number;
@@ -31,6 +32,9 @@ const OPTIONS: OptionNames<SessionOptions> = { batch: true, history: 'flag' };
 
 /** Of calls that read many tokens. */
 export interface ReadOptions {
+  /**
+   * Aborting it ends the call with an ABORTED error: `read` keeps the slices read so far, `rollback` changes nothing.
+   */
   signal?: AbortSignal;
 }
 

@@ -27,6 +27,9 @@ export class Snapshot {
     this.identity = model.identity;
   }
 
+  /**
+   * The copied tensors themselves, not another copy: `dispose` frees them, and what changes them changes the snapshot.
+   */
   get state(): State {
     return this.memory.state;
   }
@@ -72,6 +75,9 @@ export class Snapshot {
     return this.memory.copy(where);
   }
 
+  /**
+   * Frees the copied tensors; after it `restore` and `save` throw DISPOSED. Sessions restored from it keep theirs.
+   */
   dispose(): void {
     this.memory.dispose();
   }

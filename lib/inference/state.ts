@@ -2,6 +2,7 @@
 import { noGrad } from '../autograd';
 import { argumentError, describe, type Device, type ErrorCode, formatShape, sameShape, Tensor } from '../core';
 
+/** Tensors, positions and null in lists and objects, nested at most 64 deep. */
 export type State = Tensor | number | null | State[] | { [name: string]: State };
 
 /** Deeper nesting than that of any model; a state that holds itself has no end. */
@@ -57,6 +58,7 @@ export function deviceOf(state: State): Device | undefined {
   return undefined;
 }
 
+/** Frees every tensor in a state; positions and null stay. */
 export function disposeState(state: State): void {
   for (const t of tensorsOf(state)) t.dispose();
 }

@@ -5,6 +5,7 @@ import { FastWeightsError } from '../core';
 import { writeFileAtomic } from './atomic';
 import { formatError, ioError, systemCode } from './failure';
 
+/** A JSON value; numbers may be NaN or infinite, as published configurations have them. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /** Deeper nesting than any real file has is refused before it can exhaust the stack. */
@@ -169,10 +170,15 @@ export function parseStrictJson(text: string, where: string): Json {
   return new Parser(text, where, true).document();
 }
 
+/** Whether a value is an object with names: no list, no null. */
 export function isJsonObject(value: Json | undefined): value is { [key: string]: Json } {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/**
+ * Reads a UTF-8 file, NaN and Infinity allowed; an IO error where it cannot be read, a FORMAT error with line and
+ * column where it is no JSON.
+ */
 export async function readJson(path: string): Promise<Json> {
   let bytes: Uint8Array;
   try {

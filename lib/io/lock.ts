@@ -43,6 +43,7 @@ export async function lockFolder(dir: string): Promise<void> {
   );
 }
 
+/** Gives a folder free that `lockFolder` took; does nothing where this process holds no lock. */
 export async function unlockFolder(dir: string): Promise<void> {
   await rm(own(dir), { force: true });
 }

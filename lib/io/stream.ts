@@ -2,6 +2,7 @@
 import { argumentError, checkOptions, describe, type OptionNames } from '../core';
 import type { DecodeOptions, TextStream, Tokenizer } from './tokenizer';
 
+/** Options of `StreamDecoder`. */
 export interface StreamOptions extends DecodeOptions {
   /** The ids in front of the first one that is pushed, whose text is already there: pieces go on behind it. */
   prompt?: ArrayLike<number>;
@@ -35,6 +36,7 @@ export class StreamDecoder {
     if (prompt.length > 0) this.shown = tokenizer.decode(prompt, rest).slice(settled.length);
   }
 
+  /** What an id adds to the text; empty while a character or a space is still open. */
   push(id: number): string {
     return this.unseen(this.text.push(id));
   }

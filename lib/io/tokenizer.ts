@@ -2,6 +2,7 @@
 import { argumentError, checkInteger, checkOptions, describe, describeCharacter, type OptionNames } from '../core';
 import { Utf8Stream } from './utf8';
 
+/** Options of `Tokenizer.encode`. */
 export interface EncodeOptions {
   /** Adds what the tokenizer puts around a text (default true). */
   addSpecialTokens?: boolean;
@@ -12,6 +13,7 @@ export interface EncodeOptions {
   onUnknown?: (part: string, index: number) => void;
 }
 
+/** Options of `Tokenizer.decode` and of `StreamDecoder`. */
 export interface DecodeOptions {
   /** Leaves special tokens out of the text (default false). */
   skipSpecialTokens?: boolean;
@@ -37,11 +39,15 @@ export interface TextStream {
   end(): string;
 }
 
+/** Text to ids and back; `byteTokenizer`, `characterTokenizer` and `loadTokenizer` make one. */
 export interface Tokenizer {
+  /** `huggingface` is for published ones, made from a tokenizer.json. */
   readonly kind: 'byte' | 'character' | 'huggingface';
   /** One more than the largest id. */
   readonly vocabSize: number;
+  /** The ids of a text. A part without one goes to `onUnknown`, else it is refused; some published tokenizers drop it. */
   encode(text: string, options?: EncodeOptions): number[];
+  /** The text of ids; byte and character tokenizers refuse ids beyond their vocabulary. */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** The same for ids that come one by one. A tokenizer made elsewhere may leave it out: see `StreamDecoder`. */
   stream?(options?: DecodeOptions): TextStream;

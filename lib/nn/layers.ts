@@ -90,6 +90,7 @@ export class Embedding extends Module {
 
 /** Place, dtype, and what is added under the root. */
 export interface NormOptions extends TensorOptions {
+  /** Under the root, at least 0; by default 1e-6 in `RMSNorm`, 1e-5 in `GatedRMSNorm` and `LayerNorm`. */
   eps?: number;
 }
 
@@ -112,6 +113,7 @@ function checkNorm(where: string, dim: number, eps: number): number {
 export class RMSNorm extends Module {
   /** [dim], ones at first. */
   weight: Tensor;
+  /** What is added to the mean of squares under the root. */
   readonly eps: number;
 
   constructor(dim: number, options: NormOptions | number = {}, others: NormOptions = {}) {
@@ -127,6 +129,7 @@ export class RMSNorm extends Module {
   }
 }
 
+/** Options of `GatedRMSNorm`. */
 export interface GatedRMSNormOptions extends NormOptions {
   /** 'silu' by default. */
   activation?: 'silu' | 'sigmoid';
@@ -138,7 +141,9 @@ const GATED: OptionNames<GatedRMSNormOptions> = { ...NORM, activation: true };
 export class GatedRMSNorm extends Module {
   /** [dim], ones at first. */
   weight: Tensor;
+  /** What is added to the mean of squares under the root. */
   readonly eps: number;
+  /** What the gate goes through before it multiplies. */
   readonly activation: 'silu' | 'sigmoid';
 
   constructor(
@@ -161,6 +166,7 @@ export class GatedRMSNorm extends Module {
   }
 }
 
+/** Options of `LayerNorm`. */
 export interface LayerNormOptions extends NormOptions {
   /** true by default. */
   bias?: boolean;
@@ -174,6 +180,7 @@ export class LayerNorm extends Module {
   weight: Tensor;
   /** [dim], zeros at first, or null. */
   bias: Tensor | null;
+  /** What is added to the variance under the root. */
   readonly eps: number;
 
   constructor(dim: number, options: LayerNormOptions | number = {}, others: LayerNormOptions = {}) {

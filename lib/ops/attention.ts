@@ -19,6 +19,7 @@ export interface AttentionOptions {
   scale?: number;
   /** A position sees itself and the window - 1 before it; all before it by default. */
   window?: number | null;
+  /** Packed sequences in a batch of 1: tokens see their own only; needs S = T. None by default. */
   cuSeqlens?: CuSeqlens | null;
 }
 

@@ -29,11 +29,15 @@ import { type CuSeqlens, sequencesOf } from './sequences';
 
 /** Options of `shortConvolution`. */
 export interface ShortConvolutionOptions<F extends boolean = boolean> {
+  /** [D], added before the activation; none by default. */
   bias?: Tensor | null;
+  /** Applied to the sum; none by default. */
   activation?: 'silu' | null;
   /** [N, D, W - 1], the inputs before the first token, oldest first; zeros by default. */
   initialState?: Tensor | null;
+  /** Whether `finalState`, the last W - 1 inputs, is returned too; false by default. */
   outputFinalState?: F;
+  /** Packed sequences in a batch of 1: each starts from its own state, zeros unless `initialState` says otherwise. */
   cuSeqlens?: CuSeqlens | null;
   /** W, as configurations call it; must be that of the weight. */
   kernelSize?: number;

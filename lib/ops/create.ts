@@ -25,8 +25,14 @@ import { checkScalar, checkTensor, emptyOn, fill } from './kernel';
 
 /** Where and how a new tensor lives. dtype float32 and the default device unless given. */
 export interface TensorOptions {
+  /**
+   * float32 by default, bool where the data are true or false, int32 of `randint` and `randperm`, that of x in `zerosLike`
+   * and its kin. float64 exists on `js` only.
+   */
   dtype?: DType;
+  /** The default device unless given, that of x in `zerosLike` and its kin; a DEVICE error where it is not available. */
   device?: Device;
+  /** Whether `backward` brings a gradient to it; false by default, a DTYPE error for int32 and bool. */
   requiresGrad?: boolean;
 }
 

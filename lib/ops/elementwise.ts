@@ -77,20 +77,31 @@ const rounded = (a: number, b: number): { a: number; b: number } => ({ a: Math.f
 
 const unary = (op: UnaryOp): ((x: Tensor) => Tensor) => takesBfloat16((x: Tensor) => applyUnary(op, x));
 
+/** e^x of floats; above about 88.7 float32 gives Infinity. */
 export const exp = unary('exp');
+/** Natural logarithm of floats: -Infinity at 0, NaN below. */
 export const log = unary('log');
+/** Square root of floats: NaN below 0; the gradient at 0 is infinite. */
 export const sqrt = unary('sqrt');
+/** 1 / sqrt(x) of floats: Infinity at 0, NaN below. */
 export const rsqrt = unary('rsqrt');
+/** 1 / x of floats, infinite at 0. */
 export const reciprocal = unary('reciprocal');
+/** Sine of floats, in radians. */
 export const sin = unary('sin');
+/** Cosine of floats, in radians. */
 export const cos = unary('cos');
+/** Hyperbolic tangent of floats, between -1 and 1. */
 export const tanh = unary('tanh');
+/** 1 / (1 + e^-x) of floats; `logSigmoid` is its accurate logarithm. */
 export const sigmoid = unary('sigmoid');
 /** log(sigmoid(x)), accurate for large |x|. */
 export const logSigmoid = unary('logSigmoid');
+/** x sigmoid(x), also called swish; of floats. */
 export const silu = unary('silu');
 /** log(1 + e^x), accurate for large |x|. */
 export const softplus = unary('softplus');
+/** max(x, 0) of floats; gradient 0 at 0. */
 export const relu = unary('relu');
 /** ELU(x) + 1: x + 1 for x > 0, else e^x (Katharopoulos et al. 2020). */
 export const elu1 = unary('elu1');
@@ -103,6 +114,10 @@ export const erf = unary('erf');
 const geluExact = unary('gelu');
 const geluTanh = unary('geluTanh');
 
+/**
+ * x Phi(x), Phi the normal distribution; 'tanh' takes x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) instead, as
+ * GPT-2 does. Of floats.
+ */
 export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
   checkChoice('gelu', 'approximate', approximate, ['none', 'tanh']);
   return approximate === 'tanh' ? geluTanh(x) : geluExact(x);
@@ -134,12 +149,15 @@ const unaryAbs = unary('abs');
 const unarySquare = unary('square');
 const unaryClamp = takesBfloat16((x: Tensor, min: number, max: number): Tensor => applyUnary('clamp', x, min, max));
 
+/** -x of floats and of int32, whose lowest number stays as it is; -0 of 0 for floats. */
 export function neg(x: Tensor): Tensor {
   return isWhole(x) ? sub(0, x) : affine(x, -1, -0);
 }
 
+/** Magnitude of floats and of int32, whose lowest number stays negative; gradient 0 at 0. */
 export const abs = scoped((x: Tensor): Tensor => (isWhole(x) ? maximum(x, neg(x)) : unaryAbs(x)));
 
+/** x x, of floats and of int32, which wraps. */
 export function square(x: Tensor): Tensor {
   return isWhole(x) ? mul(x, x) : unarySquare(x);
 }
@@ -265,8 +283,11 @@ function binary(
   });
 }
 
+/** a + b, broadcast. Tensors must agree in dtype and device; a number takes the tensor's dtype, int32 wraps. */
 export const add = binary('add', (a, b) => affine(a, 1, b));
+/** a - b, broadcast, with the dtypes of `add`; the first may be the number. */
 export const sub = binary('sub', (a, b) => affine(a, 1, -b));
+/** a b element by element, broadcast, with the dtypes of `add`; `matmul` is the matrix product. */
 export const mul = binary('mul', (a, b) => affine(a, b, -0));
 const divide = binary('div');
 /** a / b; float32 also for int32. */

@@ -31,10 +31,12 @@ export const FEATURE_MAPS = [
   'taylor',
   'rebased',
 ] as const;
+/** Maps that `featureMap` and the option of rules know; those that need weights take them as options. */
 export type FeatureMapName = (typeof FEATURE_MAPS)[number];
 
 /** Which map, and its parameters. */
 export interface FeatureMapOptions {
+  /** 'identity' by default. */
   featureMap?: FeatureMapName | null;
   /** dpfp: how many rolled products, 1 to 2 D - 1; the result has 2 D nu features. */
   nu?: number;
@@ -44,6 +46,7 @@ export interface FeatureMapOptions {
   featureEps?: number;
   /** hedgehog [D, D], t2r [p, D]: projection; rebased [D]: affine layer norm. */
   weight?: Tensor;
+  /** hedgehog [D], t2r [p]: added by the projection; rebased [D]: by the layer norm. None by default. */
   bias?: Tensor;
   /** rebased: eps of its layer norm, 1e-5. */
   normEps?: number;

@@ -18,6 +18,7 @@ import { sum } from './reduce';
 import { SLOPES } from './slopes';
 import { contiguous, reshape } from './view';
 
+/** Options of `linear`: what one kernel does to the product before it is written. */
 export interface LinearOptions {
   /** Applied to x W^T + bias. */
   activation?: 'silu' | null;
@@ -118,8 +119,11 @@ export const linear = takesBfloat16(
 
 /** Weights of a gated feed-forward: gate and up [hidden, D], down [D, hidden]. */
 export interface FeedForwardWeights {
+  /** [hidden, D]; its product goes through silu. */
   gate: Tensor;
+  /** [hidden, D]; its product is multiplied by the gate. */
   up: Tensor;
+  /** [D, hidden], back to the width of x. */
   down: Tensor;
 }
 

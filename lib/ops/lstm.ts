@@ -8,15 +8,21 @@ import { contiguous, split, stack } from './view';
 
 /** The weights of one layer: [4 D, I], [4 D, D], and biases [4 D]; gate order input, forget, cell, output. */
 export interface LstmLayer {
+  /** [4 D, I]; of every further layer I is the D of the one below. */
   weightIh: Tensor;
+  /** [4 D, D], of the hidden state of the token before. */
   weightHh: Tensor;
+  /** [4 D], none by default. */
   biasIh?: Tensor | null;
+  /** [4 D], none by default; PyTorch keeps both, and only their sum matters. */
   biasHh?: Tensor | null;
 }
 
 /** States of all layers, [layers, B, D] each. */
 export interface LstmState {
+  /** h, what a layer gives out: [layers, B, D]. */
   hidden: Tensor;
+  /** c, what it remembers: [layers, B, D]. */
   cell: Tensor;
 }
 

@@ -48,6 +48,7 @@ export function withKeptPrecision<T>(value: MatmulPrecision, fn: () => T): T {
   }
 }
 
+/** What `setFloat32MatmulPrecision` or an enclosing `withPrecision` set: 'highest' at first. */
 export function float32MatmulPrecision(): MatmulPrecision {
   return precision;
 }

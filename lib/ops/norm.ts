@@ -148,7 +148,9 @@ export const layerNorm = takesBfloat16(
 export interface RmsNormOptions {
   /** 1e-6 by default. */
   eps?: number;
+  /** Added after the weight, of its shape, that of the last dimension; none by default. */
   bias?: Tensor | null;
+  /** Added to x before the norm; of its shape. None by default. */
   residual?: Tensor | null;
 }
 
@@ -198,7 +200,9 @@ function grouped(where: string, x: Tensor, groups: number): Tensor {
 
 /** Options of `rmsNormGated`. */
 export interface GatedNormOptions {
+  /** 1e-5 by default. */
   eps?: number;
+  /** What the gate goes through; 'silu' by default. */
   activation?: 'silu' | 'sigmoid';
   /** true: norm(x) * act(z) (GLA, Gated DeltaNet, KDA); false: norm(x * act(z)) (Mamba-2). */
   normBeforeGate?: boolean;

@@ -28,6 +28,7 @@ export interface RopeOptions {
   interleaved?: boolean;
   /** Positions are taken modulo this number when it is above 0 (TTT layers). */
   modulo?: number;
+  /** Packed sequences in a batch of 1; in each, positions start anew at `offset`. None by default. */
   cuSeqlens?: CuSeqlens | null;
 }
 

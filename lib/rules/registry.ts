@@ -8,6 +8,7 @@ type NamedRules = typeof named;
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type
 export interface Rules extends NamedRules {}
 
+/** The names that `getRule` takes in this program's types. */
 export type RuleName = keyof Rules;
 
 const entries = new Map<string, unknown>(Object.entries(named));

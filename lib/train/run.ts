@@ -74,6 +74,7 @@ function makeModel({ model, training, device, dtype = 'float32' }: RunConfig, vo
   return withSeed(training.seed, () => createModel(name, { ...options, vocabSize, device, dtype }));
 }
 
+/** Options of `resumeRun`. */
 export interface ResumeOptions extends TextRunOptions {
   /** That of the run by default. */
   device?: Device;

@@ -25,10 +25,15 @@ import { causeOf, checkParameters, explained } from './finite';
 import { makeOptimizer, scheduleOver } from './optimizer';
 import { type Metrics, type RunFolder } from './runFolder';
 
+/** What a trainer works on. */
 export interface TrainerOptions {
+  /** Its weights change in place; it stays the caller's to dispose. */
   model: TrainableModel;
+  /** Its ids must be below the vocabulary of the model; closing it is the caller's. */
   data: Dataset;
+  /** Where metrics and checkpoints go; locked against other processes while `run` is at work. */
   folder: RunFolder;
+  /** What is left out gets its default: 1000 steps where neither steps nor minutes are given. */
   training?: Partial<TrainingConfig>;
   /** Saved beside the model in every checkpoint. */
   tokenizer?: Tokenizer;
@@ -36,6 +41,7 @@ export interface TrainerOptions {
 
 const PARTS: OptionNames<TrainerOptions> = { model: true, data: true, folder: true, training: true, tokenizer: true };
 
+/** Options of `Trainer.run`. */
 export interface TrainOptions {
   /** Aborting it ends the run after the step at hand, with a checkpoint and an ABORTED error. */
   signal?: AbortSignal;
@@ -47,10 +53,15 @@ export interface TrainOptions {
 
 const TRAIN: OptionNames<TrainOptions> = { signal: true, onMetrics: true, onValidation: true };
 
+/** Where a run that came to its end stands. */
 export interface TrainingResult {
+  /** Steps done in the whole run, those before a resumption included. */
   step: number;
+  /** Seconds of work, over all resumed parts. */
   seconds: number;
+  /** The measurement at the end: of the whole evaluation set, as far as a budget of minutes leaves time. */
   validation: Evaluation;
+  /** The smallest validation loss so far, in nats; those on the way are of `validationBatches` batches only. */
   bestLoss: number;
   /** The last checkpoint. */
   checkpoint: string;
@@ -80,7 +91,12 @@ interface Pending {
   tensor: Tensor;
 }
 
+/**
+ * Trains a model on a data set and writes metrics and checkpoints into a run folder. A loss or gradient that is not
+ * finite ends the run with INVALID_ARGUMENT, its last checkpoint untouched.
+ */
 export class Trainer {
+  /** The settings with every default filled in. */
   readonly config: TrainingConfig;
   /** Steps done. */
   step = 0;

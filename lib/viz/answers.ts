@@ -3,15 +3,21 @@ import { argumentError, checkOptions, type OptionNames } from '../core';
 import { checkList, checkText } from './checks';
 import { escapeMarkup } from './format';
 
+/** One answer; where it is marked right or wrong, a sign goes with the colour. */
 export interface AnswerCell {
+  /** What the memory said, plain: markup is escaped. */
   text: string;
   /** Left out where there is nothing to be right about. */
   right?: boolean;
 }
 
+/** What `answerTable` takes. */
 export interface AnswerTable {
+  /** Read out by screen readers; a report prints it as a heading. */
   title: string;
+  /** Above the columns. */
   columnLabels: readonly string[];
+  /** A question each, with one cell per column label; any other number is a SHAPE error. */
   rows: readonly { label: string; cells: readonly AnswerCell[] }[];
 }
 

@@ -6,7 +6,9 @@ import { checkList, checkText, checkValues } from './checks';
 import { displayWidth } from './terminal';
 import { escapeMarkup, formatNumber } from './format';
 
+/** One line of a chart. */
 export interface Series {
+  /** Shown in the legend, which charts of two lines or more have. */
   name: string;
   /** Default 0, 1, 2, ... */
   x?: ArrayLike<number>;
@@ -16,15 +18,21 @@ export interface Series {
   smoothing?: number;
   /** Index into the colours and into the dash patterns; default: the index of the series, and the first pattern. */
   colour?: number;
+  /** Index into the dash patterns, of which the first, the default, is a whole line. */
   dash?: number;
 }
 
+/** What `lineChart` takes. */
 export interface LineChart {
+  /** Above the chart; a report of several runs puts charts of one title together. */
   title: string;
+  /** Below the x axis, none by default. */
   xLabel?: string;
+  /** Beside the y axis, turned; none by default. */
   yLabel?: string;
   /** Default `linear`. */
   yScale?: Scale;
+  /** Drawn in this order; `no data` stands where none has a value to show. */
   series: readonly Series[];
 }
 

@@ -14,8 +14,11 @@ export interface HeatmapRow {
 
 /** A table of matrices on one scale, for example a row per layer and head and a column per moment. */
 export interface HeatmapGrid {
+  /** Part of every picture's description; a report prints it as a heading. */
   title: string;
+  /** Above the columns, often a moment each. */
   columnLabels: readonly string[];
+  /** One matrix per column label in each; any other number is a SHAPE error. */
   rows: readonly HeatmapRow[];
   /** The magnitude at which colours saturate; by default the 99.5 % quantile of the grid. */
   limit?: number;

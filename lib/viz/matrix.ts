@@ -4,8 +4,13 @@ import { checkValues } from './checks';
 
 /** Row-major [rows, columns]; of a fast weight matrix [K, V] rows are keys and columns values. */
 export interface Matrix {
+  /** Number of rows, for example K. */
   rows: number;
+  /** Number of columns, for example V. */
   columns: number;
+  /**
+   * Entry (i, j) at i `columns` + j, `rows` times `columns` of them; NaN is shown grey, infinite ones in full colour.
+   */
   data: ArrayLike<number>;
 }
 

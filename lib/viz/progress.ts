@@ -7,21 +7,29 @@ import { bar, displayWidth } from './terminal';
 
 /** The part of a writable stream that is used; process.stderr is one. */
 export interface ProgressStream {
+  /** Whether to redraw one line in place; otherwise plain lines are written now and then. */
   readonly isTTY?: boolean;
+  /** Width of the terminal, 80 where it is not known. */
   readonly columns?: number;
+  /** Takes text with carriage returns and escapes on a terminal, whole lines elsewhere. */
   write(text: string): unknown;
 }
 
+/** What `Progress.update` takes; everything but the step may be left out. */
 export interface ProgressFields {
   /** Steps done. */
   step: number;
   /** Steps of the whole run, where the first guess has changed. */
   total?: number;
+  /** Of training, shown as `loss`. */
   loss?: number;
+  /** Shown as `val`. */
   validationLoss?: number;
+  /** Shown as `tok/s`, with k or M for thousands or millions. */
   tokensPerSecond?: number;
 }
 
+/** Options of `createProgress`. */
 export interface ProgressOptions {
   /** Steps of the whole run; left out while they are not known, then an update brings them. */
   total?: number;
@@ -44,6 +52,7 @@ const FIELDS: OptionNames<ProgressFields> = {
   tokensPerSecond: true,
 };
 
+/** A display that is fed with numbers while a run goes on. */
 export interface Progress {
   /** Takes new values; those left out stay as they were. */
   update(fields: ProgressFields): void;
@@ -57,6 +66,10 @@ const REDRAW_MS = 100;
 const BAR = 20;
 const ERASE = '\r\x1b[2K';
 
+/**
+ * A display on a stream: on a terminal a bar, redrawn at most every 100 ms and cut to its width, else a plain line per
+ * interval.
+ */
 export function createProgress(stream: ProgressStream, options: ProgressOptions): Progress {
   checkOptions('createProgress', options, OPTIONS);
   const { total, label } = options;

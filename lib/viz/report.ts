@@ -9,31 +9,41 @@ import { heatmapGrid, heatmapStyle, type HeatmapGrid } from './heatmap';
 import { reportStyle } from './style';
 import { type TokenStrips, tokenStrips, tokenStyle } from './tokens';
 
+/** What `renderReport` shows of one run; parts that are left out take no room. */
 export interface ReportRun {
+  /** Heads its column and goes before the titles of its parts where there are several runs. */
   name: string;
   /** Rows of the summary table in order, for example parameters, best validation loss, time, tokens per second. */
   summary: Readonly<Record<string, string | number>>;
   /** Charts of the same title in several runs are drawn as one. */
   charts?: readonly LineChart[];
+  /** Its memory at several moments. */
   fastWeights?: HeatmapGrid;
   /** What every token does to the memory. */
   writes?: TokenStrips;
   /** What the memory answers. */
   answers?: AnswerTable;
+  /** Texts that it wrote. */
   samples?: readonly ReportSample[];
 }
 
+/** A text that a model wrote. */
 export interface ReportSample {
+  /** Its heading, plain text. */
   title: string;
   /** What the model was given; set apart from what it wrote. */
   prompt?: string;
+  /** What the model wrote, line breaks kept. */
   text: string;
 }
 
+/** What `renderReport` takes. */
 export interface Report {
+  /** The heading, and the title of the page. */
   title: string;
   /** A line below the title: what was trained, when, by which version. */
   subtitle?: string;
+  /** Side by side where there are several. */
   runs: readonly ReportRun[];
 }
 

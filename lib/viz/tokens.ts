@@ -4,15 +4,21 @@ import { checkLimit, checkList, checkText, checkValues } from './checks';
 import { escapeMarkup, formatNumber } from './format';
 import { colourOf, NEGATIVE, POSITIVE } from './matrix';
 
+/** One quantity over all tokens. */
 export interface TokenRow {
+  /** Before the row. */
   label: string;
   /** One for each token. */
   values: ArrayLike<number>;
 }
 
+/** What `tokenStrips` takes. */
 export interface TokenStrips {
+  /** Read out by screen readers; a report prints it as a heading. */
   title: string;
+  /** A column each; white space is shown as signs, and of more than 8 characters the first 7. */
   tokens: readonly string[];
+  /** One value per token in each; any other number is a SHAPE error. */
   rows: readonly TokenRow[];
   /** The magnitude at which colours saturate, 1 by default. */
   limit?: number;

@@ -3,6 +3,7 @@ import { checkInteger, checkOptions, type OptionNames } from '../../core';
 import type { Dataset } from '../dataset';
 import { sequenceTask, TASK_OPTIONS, type TaskOptions } from './sequence';
 
+/** Options of `copy`; its sequences have 2 `length` tokens out of `symbols` + 1. */
 export interface CopyOptions extends TaskOptions {
   /** Different symbols, default 16. */
   symbols?: number;

@@ -16,8 +16,10 @@ export type { TaskOptions } from './sequence';
 /** Tasks that a sequence model can train on, each a function from its options to a data set. */
 export const tasks = { associativeRecall, mqar, parity, copy };
 
+/** What `createTask` and the configuration of a run take. */
 export type TaskName = keyof typeof tasks;
 
+/** The options of a task by its name. */
 export type OptionsOf<N extends TaskName> = NonNullable<Parameters<(typeof tasks)[N]>[0]>;
 
 const factories: { [N in TaskName]: (options?: OptionsOf<N>) => Dataset } = tasks;

@@ -5,6 +5,7 @@ import type { Dataset } from '../dataset';
 import { distinct, weightedDistinct } from '../sampling';
 import { sequenceTask, TASK_OPTIONS, type TaskOptions } from './sequence';
 
+/** Options of `mqar`; each sequence has `pairs` labels that count. */
 export interface MqarOptions extends TaskOptions {
   /** Default 8192: keys from the lower half without 0, values from the upper half. */
   vocabSize?: number;
@@ -19,6 +20,11 @@ const OPTIONS: OptionNames<MqarOptions> = { ...TASK_OPTIONS, vocabSize: true, se
 /** Exponent of the gaps: p(i) is proportional to i^(a - 1). */
 const A = 0.01;
 
+/**
+ * Multi-query associative recall (spec 3.13): `pairs` keys, each with its value, then each key once more among random
+ * tokens, where the label is its value. Queries stand at every second place, near ones far more often: place i in
+ * proportion to i^-0.99.
+ */
 export function mqar(options: MqarOptions = {}): Dataset {
   const name = 'mqar';
   checkOptions(name, options, OPTIONS);

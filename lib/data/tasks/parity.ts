@@ -4,6 +4,7 @@ import { checkInteger, checkOptions, type OptionNames } from '../../core';
 import type { Dataset } from '../dataset';
 import { sequenceTask, TASK_OPTIONS, type TaskOptions } from './sequence';
 
+/** Options of `parity`; the number of bits is uniform from `minLength` to `maxLength`, T is `maxLength` + 1. */
 export interface ParityOptions extends TaskOptions {
   /** Fewest bits, default 3. */
   minLength?: number;

@@ -5,6 +5,7 @@ import type { Dataset } from '../dataset';
 import { distinct } from '../sampling';
 import { sequenceTask, TASK_OPTIONS, type TaskOptions } from './sequence';
 
+/** Options of `associativeRecall`; T is 2 `pairs` + 1 + `queries`, the vocabulary 1 + `nKeys` + `nValues`. */
 export interface AssociativeRecallOptions extends TaskOptions {
   /** Different key tokens, default 32. */
   nKeys?: number;

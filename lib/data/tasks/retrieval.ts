@@ -4,6 +4,7 @@ import { checkChoice, checkInteger, checkOptions, type HostRandom, type OptionNa
 import { evaluationRandom, IGNORED, MAX_STEP, trainingRandom } from '../dataset';
 import { distinct } from '../sampling';
 
+/** Options of `associativeRetrieval2021`. */
 export interface AssociativeRetrievalOptions {
   /** N: different keys, and different values. Default 40. */
   keys?: number;
@@ -22,7 +23,9 @@ const OPTIONS: OptionNames<AssociativeRetrievalOptions> = {
   evaluationSize: true,
 };
 
+/** Sequences of pairs to write into a memory, and queries to read it with. */
 export interface RetrievalBatch {
+  /** B; 32 by default in training, all of the set in the evaluation. */
   batchSize: number;
   /** L: pairs in a sequence. */
   length: number;
@@ -38,8 +41,11 @@ export interface RetrievalBatch {
   labels: Int32Array;
 }
 
+/** Batches of pairs; no `Dataset`, since keys, values and queries come apart. */
 export interface AssociativeRetrieval {
+  /** Always `associativeRetrieval2021`. */
   readonly name: string;
+  /** A line for people: the setting and the number of keys. */
   readonly description: string;
   /** N */
   readonly keys: number;
@@ -60,6 +66,10 @@ interface Row {
 
 const MOST_QUERIES = 200;
 
+/**
+ * The capacity and update tasks of Schlag, Irie and Schmidhuber 2021 (spec 3.2): pairs of N keys and N values, then the
+ * value beside the last occurrence of a key.
+ */
 export function associativeRetrieval2021(options: AssociativeRetrievalOptions = {}): AssociativeRetrieval {
   const name = 'associativeRetrieval2021';
   checkOptions(name, options, OPTIONS);

@@ -20,6 +20,7 @@ const FILE_DTYPE_BYTES = {
   BOOL: 1,
 } as const;
 
+/** Element types of a file that can be read, as its header spells them. */
 export type FileDType = keyof typeof FILE_DTYPE_BYTES;
 
 export function fileDTypeBytes(dtype: FileDType): number {

@@ -24,18 +24,24 @@ export const PIECE_BYTES = 16 * 1024 * 1024;
 
 /** A file, or the shards of a model as one: what is in it, and how to read it. */
 export interface SafetensorsFile {
+  /** The strings under `__metadata__`; empty where there are none. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Tensors by name. */
   readonly entries: ReadonlyMap<string, SafetensorsEntry>;
 }
 
 /** One tensor of a file. Nothing is held open between reads. */
 export class SafetensorsEntry {
+  /** Number of elements, the product of `shape`. */
   readonly size: number;
 
   constructor(
     private readonly source: Source,
+    /** Its key in the header. */
     readonly name: string,
+    /** As it is stored; `nativeDType` is what it becomes. */
     readonly dtype: FileDType,
+    /** Row-major; [] for a single number. */
     readonly shape: readonly number[],
     /** Of its first byte in the file. */
     readonly position: number,
@@ -173,11 +179,14 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   }
 }
 
+/** The strings under `__metadata__` of a file, of which only the header is read. */
 export async function readSafetensorsMetadata(path: string): Promise<Readonly<Record<string, string>>> {
   return (await readSafetensors(path)).metadata;
 }
 
+/** Options of `loadSafetensors` and its kin. */
 export interface LoadOptions {
+  /** Where the tensors go; the default device as it is at the call. */
   device?: Device;
   /** Of the floating-point tensors; by default the file's own (float64 becomes float32 except on `js`). */
   dtype?: 'float32' | 'bfloat16' | 'float64';

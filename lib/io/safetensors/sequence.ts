@@ -6,8 +6,11 @@ import { readSafetensors } from './read';
 
 /** A list in a file: where its elements begin, and how many there are. */
 export interface StoredSequence {
+  /** The safetensors file. */
   path: string;
+  /** Byte of the file at which the first element begins. */
   position: number;
+  /** Number of elements, not bytes. */
   length: number;
 }
 

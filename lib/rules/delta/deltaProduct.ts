@@ -25,6 +25,7 @@ export interface DeltaProductGates {
   gate?: Tensor | null;
 }
 
+/** Options of `deltaProduct`; `numHouseholder` must be given. */
 export type DeltaProductOptions<F extends boolean = boolean> = CommonOptions<F> & DeltaProductGates;
 
 const GATES: OptionNames<DeltaProductGates> = { numHouseholder: true, beta: true, gate: true };

@@ -22,12 +22,15 @@ export interface Rule<G extends object> {
 
 /** What makes a rule a setting of the general recurrence. */
 export interface Lowering<G extends object> {
+  /** Names the rule in errors; its step is `<name>.step`. */
   name: string;
+  /** How the general recurrence erases, writes and reads; {} erases nothing and reads after the write. */
   kind: KernelKind;
   /** The operands of the general recurrence; q and k have their feature map and norm already. Both forms use it. */
   lower(inputs: { q: Tensor; k: Tensor; v: Tensor }, options: Partial<G>): RecurrenceInputs;
 }
 
+/** What `defineRule` takes. */
 export interface RuleDefinition<G extends object> extends Lowering<G> {
   /** The names of its gates. */
   gates: OptionNames<G>;

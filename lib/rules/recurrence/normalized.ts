@@ -9,6 +9,7 @@ import type { StepOptions } from './step';
 export interface NormalizeOptions {
   /** output = outputScale * scale S^T q / (scale q . z + normalizeEps), z the sum of keys so far. */
   normalize?: boolean;
+  /** Added to the denominator, at least 0: 1e-10 by default, in `deltaRule` 1e-5, which also goes for its keys. */
   normalizeEps?: number;
   /** 1 by default. */
   outputScale?: number | null;
