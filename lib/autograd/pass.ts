@@ -77,6 +77,7 @@ class Pass {
   private readonly arrived = new Map<Node, (Tensor | null)[]>();
   /** What has arrived at each leaf and is not in its `.grad` yet. */
   private readonly leaves = new Map<Tensor, Tensor | null>();
+  private readonly createGraph: boolean;
   private readonly askedLeaves: ReadonlySet<Tensor> | null = null;
   private readonly asked = new Map<Node, Map<number, Asked>>();
   /** The nodes that lead to what is asked for; null for all. */
@@ -92,6 +93,7 @@ class Pass {
     /** Runs functions of users in the scope that `backward` was called in. */
     readonly atHome: <T>(fn: () => T) => T,
   ) {
+    this.createGraph = options.createGraph === true;
     const { inputs } = options;
     if (!inputs) return;
     const leaves = new Set<Tensor>();
@@ -108,7 +110,8 @@ class Pass {
   }
 
   run(roots: readonly Root[]): void {
-    const { createGraph = false, retainGraph = createGraph } = this.options;
+    const { createGraph } = this;
+    const { retainGraph = createGraph } = this.options;
     for (const { tensor } of roots) this.collect(edgeOf(tensor));
     const order = this.choose();
     for (const node of order) if (this.leads(node)) node.check(createGraph);
@@ -128,11 +131,7 @@ class Pass {
     for (const node of order) {
       const gradients = this.arrived.get(node)!;
       if (hasHooks(node)) this.callHooks(node, gradients);
-      const asked = this.asked.get(node);
-      for (const [output, slot] of asked ?? []) {
-        const gradient = gradients[output];
-        if (gradient) slot.gradient = scope(() => this.scope.take(this.handle(gradient)));
-      }
+      if (this.asked.size > 0) this.keepAsked(node, gradients);
       if (this.leads(node) && gradients.some((g) => g !== null)) {
         scope(() => {
           this.compute(node, gradients).forEach((g, i) => {
@@ -212,12 +211,27 @@ class Pass {
   }
 
   private compute(node: Node, gradients: (Tensor | null)[]): (Tensor | null | undefined)[] {
-    const needs = node.edges.map((edge) => this.wants(edge));
-    const compute = (): (Tensor | null | undefined)[] =>
-      this.options.createGraph
-        ? node.applyRecorded(gradients, needs)
-        : node.apply(gradients, needs, (i) => this.soFar(node.edges[i]));
-    return findsAnomalies() ? checkedBackward(node, gradients, compute) : compute();
+    return findsAnomalies() ? this.applyChecked(node, gradients) : this.apply(node, gradients);
+  }
+
+  private applyChecked(node: Node, gradients: (Tensor | null)[]): (Tensor | null | undefined)[] {
+    return checkedBackward(node, gradients, () => this.apply(node, gradients));
+  }
+
+  private apply(node: Node, gradients: (Tensor | null)[]): (Tensor | null | undefined)[] {
+    const { edges } = node;
+    const needs = this.leading === null ? edges.map((edge) => edge !== null) : edges.map((edge) => this.wants(edge));
+    return this.createGraph
+      ? node.applyRecorded(gradients, needs)
+      : node.apply(gradients, needs, (i) => this.soFar(edges[i]));
+  }
+
+  /** Handles of the gradients that are asked for. */
+  private keepAsked(node: Node, gradients: readonly (Tensor | null)[]): void {
+    for (const [output, slot] of this.asked.get(node) ?? []) {
+      const gradient = gradients[output];
+      if (gradient) slot.gradient = scope(() => this.scope.take(this.handle(gradient)));
+    }
   }
 
   private callHooks(node: Node, gradients: (Tensor | null)[]): void {
@@ -237,7 +251,7 @@ class Pass {
 
   /** Another handle, in the graph where the pass is recorded. */
   private handle(gradient: Tensor): Tensor {
-    return this.options.createGraph ? gradient.another() : gradient.detach();
+    return this.createGraph ? gradient.another() : gradient.detach();
   }
 
   /** What has arrived at an edge, if it may be added to in place. */
@@ -280,8 +294,8 @@ class Pass {
   }
 
   private sum(before: Tensor | null, gradient: Tensor): Tensor {
-    if (!before) return this.scope.take(this.options.createGraph ? gradient.another() : gradient);
-    if (!this.options.createGraph && before.isContiguous && before.storage.isUnshared) {
+    if (!before) return this.scope.take(this.createGraph ? gradient.another() : gradient);
+    if (!this.createGraph && before.isContiguous && before.storage.isUnshared) {
       before.add_(gradient);
       return before;
     }
@@ -304,14 +318,14 @@ class Pass {
   private accumulate(leaf: Tensor, gradient: Tensor | null): void {
     const { grad } = leaf;
     if (!gradient) leaf.grad ??= filled(leaf, 0);
-    else if (grad && (this.options.createGraph || grad.requiresGrad)) leaf.grad = grad.add(gradient);
+    else if (grad && (this.createGraph || grad.requiresGrad)) leaf.grad = grad.add(gradient);
     else if (grad) grad.add_(gradient);
     else leaf.grad = this.own(gradient);
   }
 
   /** A gradient to give away, once: nobody else's memory, unless it is part of the graph. */
   private own(gradient: Tensor): Tensor {
-    if (this.options.createGraph) return gradient.another();
+    if (this.createGraph) return gradient.another();
     if (!gradient.isContiguous || !gradient.storage.isUnshared || this.gone.has(gradient)) {
       return gradient.clone();
     }
@@ -339,7 +353,7 @@ class Pass {
 
   /** Whether the gradient of a leaf goes to the pass around this one. */
   private passesOn(leaf: Tensor): boolean {
-    return this.options.inside === true && !this.askedLeaves?.has(leaf);
+    return this.around !== null && !this.askedLeaves?.has(leaf);
   }
 
   /** The gradient of a leaf from a pass inside this one; that pass has found out that the leaf may have it. */

@@ -12,6 +12,7 @@ import {
   scope,
   Tensor,
   scoped,
+  type Shape,
 } from '../core';
 import { type BinaryOp, getBackend, UNARY_OPS, type UnaryOp } from '../backends';
 import { type BackwardFunction, gradEnabled, record } from '../autograd';
@@ -236,6 +237,16 @@ const RECORDED_RULES: Partial<Record<BinaryOp, BinaryRule>> = {
   },
 };
 
+function through({ a: left, b: right }: BinaryRule, [aShape, bShape]: readonly [Shape, Shape]): BackwardFunction {
+  return ([g], [sa, sb, sy], needs) => {
+    if (!g) return [];
+    return [
+      needs[0] ? sumTo(left.gradient(g, sa, sb, sy), aShape) : null,
+      needs[1] ? sumTo(right.gradient(g, sa, sb, sy), bShape) : null,
+    ];
+  };
+}
+
 function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   checkNumeric(op, 'a', a);
   checkNumeric(op, 'b', b);
@@ -243,21 +254,11 @@ function applyBinary(op: BinaryOp, a: Tensor, b: Tensor): Tensor {
   const y = binaryInto(op, a, b);
   const rule = BINARY_RULES[op];
   if (!rule) return y;
-  const aShape = a.shape;
-  const bShape = b.shape;
   const needed = (a.requiresGrad ? rule.a.needs : '') + (b.requiresGrad ? rule.b.needs : '');
   const saved = [needed.includes('a') ? a : null, needed.includes('b') ? b : null, needed.includes('y') ? y : null];
-  const through =
-    ({ a: left, b: right }: BinaryRule): BackwardFunction =>
-    ([g], [sa, sb, sy], needs) => {
-      if (!g) return [];
-      return [
-        needs[0] ? sumTo(left.gradient(g, sa, sb, sy), aShape) : null,
-        needs[1] ? sumTo(right.gradient(g, sa, sb, sy), bShape) : null,
-      ];
-    };
   const recorded = RECORDED_RULES[op];
-  record(op, [a, b], [y], saved, through(rule), recorded ? through(recorded) : 'composed');
+  const shapes = [a.shape, b.shape] as const;
+  record(op, [a, b], [y], saved, through(rule, shapes), recorded ? through(recorded, shapes) : 'composed');
   return y;
 }
 
