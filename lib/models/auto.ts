@@ -20,7 +20,9 @@ import {
 import { modelClass } from './common/registry';
 import type { ConfigurationInput } from './families';
 
+/** What `AutoModelForCausalLM.fromPretrained` takes beside the folder. */
 export interface PretrainedOptions {
+  /** Where the weights lie and the model computes; `defaultDevice()` by default. */
   device?: TensorOptions['device'];
   /** What the weights are cast to; float32 by default. */
   dtype?: 'float32' | 'bfloat16' | 'float64';

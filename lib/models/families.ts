@@ -48,7 +48,9 @@ export type ModelType = keyof KeysByType;
 
 /** An entry of the registry. */
 export interface ModelFamily extends RegisteredModel {
+  /** What `createModel` and the command line call it: 'gated-deltanet'. */
   readonly name: FamilyName;
+  /** What config.json calls it: 'gated_deltanet'. `createModel` takes it, too. */
   readonly modelType: ModelType;
 }
 

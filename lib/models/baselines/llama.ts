@@ -25,10 +25,15 @@ export interface LlamaKeys extends CommonKeys<'llama'> {
   pretrainingTp?: Count;
 }
 
+/** What `LlamaForCausalLM` reads from its keys, with the defaults filled in. */
 export interface LlamaConfiguration extends Configuration {
+  /** Rows of `gate_proj` and `up_proj` in the SwiGLU of each block (`intermediate_size`, 11008 by default). */
   readonly intermediateSize: number;
+  /** Added to the mean square in every RMSNorm (`rms_norm_eps`, 1e-6 by default). */
   readonly rmsNormEps: number;
+  /** Whether the three projections of the SwiGLU have biases (`mlp_bias`, false by default). */
   readonly mlpBias: boolean;
+  /** The same in every layer; without a window, `attention_bias` gives all four projections biases. */
   readonly attention: AttentionShape;
 }
 
@@ -103,6 +108,10 @@ class LlamaDecoder extends Decoder {
   }
 }
 
+/**
+ * The softmax-attention baseline under the weight names of transformers' LlamaForCausalLM. A configuration that leaves
+ * sizes open gets 32 layers of width 4096 with 32 heads; rotary scaling is none, 'linear' or 'llama3'.
+ */
 export class LlamaForCausalLM extends CausalLM<LlamaConfiguration> {
   constructor(input: EitherSpelling<LlamaKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);

@@ -96,6 +96,10 @@ class LstmBackbone extends Backbone {
   }
 }
 
+/**
+ * The recurrent baseline (Hochreiter and Schmidhuber 1997) with PyTorch's weight names and order of gates; 2 layers of
+ * width 256 by default. Packed sequences and batches with padding are UNSUPPORTED.
+ */
 export class LstmForCausalLM extends CausalLM {
   constructor(input: EitherSpelling<LstmKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);

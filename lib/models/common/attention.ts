@@ -15,14 +15,19 @@ import {
   stateDType,
 } from './mixer';
 
+/** Sizes and settings of one layer of `Attention`. */
 export interface AttentionShape {
+  /** Width of what goes into the layer and of what comes out. */
   hiddenSize: number;
+  /** Query heads. */
   numHeads: number;
   /** A divisor of numHeads. */
   numKvHeads: number;
+  /** Width of a query, key and value of one head; scores are multiplied by headDim ** -0.5. */
   headDim: number;
   /** Bias of the projections of q, k and v. */
   qkvBias: boolean;
+  /** Bias of the projection from the heads back to the hidden size. */
   outputBias: boolean;
   /** A token sees itself and the window - 1 before it; all before it when null. */
   window: number | null;
@@ -44,13 +49,22 @@ export type KeyValueCache = {
 
 const FIRST_CAPACITY = 64;
 
+/**
+ * Causal softmax attention with rotary positions: the layer of Llama, and of hybrid models in place of a fast-weight
+ * mixer. Its state grows with the text unless there is a window; packed sequences have none (UNSUPPORTED).
+ */
 export class Attention extends Recurrent<KeyValueCache> {
+  /** To the queries, weight [numHeads * headDim, hiddenSize]. */
   q_proj: Linear;
+  /** To the keys, weight [numKvHeads * headDim, hiddenSize]. */
   k_proj: Linear;
+  /** To the values, weight [numKvHeads * headDim, hiddenSize]. */
   v_proj: Linear;
+  /** From the heads, one after the other, to the output: weight [hiddenSize, numHeads * headDim]. */
   o_proj: Linear;
 
   constructor(
+    /** What the layer was made with. */
     readonly shape: AttentionShape,
     options: TensorOptions = {},
   ) {

@@ -6,6 +6,7 @@ import { checkSequence, forwardOf, Recurrent, type SequenceOptions, type Sequenc
 
 /** A module from a tensor to a tensor of the same shape. */
 export interface Pointwise extends Module {
+  /** x [..., dim]; each vector along the last dimension on its own. */
   forward(x: Tensor): Tensor;
 }
 
@@ -16,9 +17,13 @@ export interface FeedForward extends Module {
 
 /** The parts of a block, whatever they are called among the weights. */
 export interface BlockParts {
+  /** In front of the mixer only: the residual goes round both. */
   mixerNorm: Pointwise;
+  /** The part that sees other tokens: a fast-weight mixer or softmax attention. The state of the block is its state. */
   mixer: Recurrent;
+  /** In front of the feed-forward, behind the first residual. */
   feedForwardNorm: Pointwise;
+  /** Works on each token alone, and adds the second residual itself. */
   feedForward: FeedForward;
 }
 
@@ -42,6 +47,7 @@ export abstract class Block extends Recurrent {
     return { output: x.add(output), state };
   }
 
+  /** `mix` of one token x [B, hidden]; the state changes in place. Only inside noGrad. */
   mixStep(x: Tensor, state: State): Tensor {
     const { mixerNorm, mixer } = this.parts;
     return x.add(mixer.step(mixerNorm.forward(x), state));
@@ -84,7 +90,9 @@ export abstract class Backbone extends Recurrent {
 
 /** Embedding, blocks, final norm. */
 export abstract class Decoder extends Backbone {
+  /** From the embedding up; the state of the decoder is the list of theirs. */
   abstract layers: Block[];
+  /** Behind the last block; null where the family has none. */
   abstract norm: Pointwise | null;
 
   override get stageCount(): number {

@@ -45,11 +45,16 @@ import type { SequenceOptions } from './mixer';
 import { type Padding, readPadding } from './padding';
 import { type SaveOptions, savePretrained } from './pretrained';
 
+/** Options of `CausalLM.forward`. */
 export interface ForwardOptions<L extends Labels = Labels, S extends boolean = boolean> {
   /** int32 like the ids: position t predicts the label of t + 1. -100 counts for nothing. */
   labels?: L;
   /** The `state` of an earlier call, to go on from. */
   state?: State | null;
+  /**
+   * Also return the `state` after the last token, false by default. Softmax attention and RetNet have none for packed
+   * or padded batches (UNSUPPORTED).
+   */
   outputState?: S;
   /** Packed sequences: B = 1 and N + 1 offsets. */
   cuSeqlens?: CuSeqlens | null;
@@ -89,13 +94,23 @@ const LONGEST_SLICE = 512;
 /** Products of weights and tokens in one stage on `js`, which computes some hundred million in a second. */
 const STAGE_PRODUCTS = 4e6;
 
+/**
+ * Base of the language models: a backbone from ids to hidden vectors, the head, the loss of the next token, and
+ * generation. New Linear and Embedding weights are normal with deviation `initializerRange`.
+ */
 export abstract class CausalLM<C extends Configuration = Configuration> extends Module implements RecurrentModel {
+  /** Everything below the head; its weights are saved under `model.`. */
   model: Backbone;
+  /**
+   * From hidden vectors to logits, weight [vocabSize, hiddenSize], no bias; the tensor of the embedding itself where
+   * `tieWordEmbeddings` is set.
+   */
   lm_head: Linear;
   /** What `generate` goes by unless told otherwise. */
   generation: GenerationDefaults;
 
   constructor(
+    /** As the family read it, defaults filled in; what was given stands in `config.source`. */
     readonly config: C,
     backbone: Backbone,
     options: TensorOptions,
@@ -126,6 +141,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     this.model.gradientCheckpointing = on;
   }
 
+  /** Width of the logits; ids from 0 to one less are known. */
   get vocabSize(): number {
     return this.config.vocabSize;
   }

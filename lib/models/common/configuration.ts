@@ -13,6 +13,7 @@ import { isJsonObject, type Json } from '../../io';
 import { COMMON_KEYS } from './keys';
 import type { ModelDefinition } from './registry';
 
+/** An object as a JSON file holds it: nulls, booleans, numbers, strings, and lists and objects of them. */
 export type JsonObject = { [key: string]: Json };
 
 /** The configuration of a published folder, which may hold keys that nobody here knows; they are saved again. */
@@ -22,14 +23,19 @@ export class PublishedConfiguration {
 
 /** What every configuration has. */
 export interface Configuration {
+  /** `model_type` of config.json, by which `AutoModelForCausalLM` finds the class. */
   readonly modelType: string;
   /** The class's name in `architectures` of config.json. */
   readonly architecture: string;
+  /** Rows of the embedding and of the head (`vocab_size`, at most 2 ** 24). */
   readonly vocabSize: number;
+  /** Width of the vectors that pass from block to block (`hidden_size`, at most 2 ** 20). */
   readonly hiddenSize: number;
+  /** Blocks between embedding and head (`num_hidden_layers`, at most 4096). */
   readonly numHiddenLayers: number;
   /** Standard deviation of new weights. */
   readonly initializerRange: number;
+  /** Whether embedding and head are one tensor (`tie_word_embeddings`, false by default). */
   readonly tieWordEmbeddings: boolean;
   /** Tokens that end a text. */
   readonly eosTokenId: readonly number[];
@@ -93,6 +99,7 @@ export function keysOf({ keys }: ModelDefinition): OptionNames<object> {
  * hold keys beside those of `known`.
  */
 export class ConfigurationReader {
+  /** What was given, under the keys of config.json: hiddenSize is hidden_size here. No defaults are filled in. */
   readonly source: JsonObject;
 
   private readonly published: boolean;
@@ -128,10 +135,12 @@ export class ConfigurationReader {
     return checkInteger(this.where, key, this.get(key) ?? fallback, 1, max);
   }
 
+  /** A size from 1 to 2 ** 20, or null where the key is missing or null; INVALID_ARGUMENT for anything else. */
   optionalSize(key: string): number | null {
     return this.get(key) === undefined ? null : this.size(key);
   }
 
+  /** A finite number of at least `min`, 0 by default; INVALID_ARGUMENT for anything else. */
   number(key: string, fallback: number, min = 0): number {
     return checkNumber(this.where, key, this.get(key) ?? fallback, min);
   }
@@ -149,6 +158,7 @@ export class ConfigurationReader {
     return value === undefined ? null : checkNumber(this.where, key, value, -Infinity, 0);
   }
 
+  /** true or false; INVALID_ARGUMENT for anything else, 0 and 1 among it. */
   flag(key: string, fallback: boolean): boolean {
     const value = this.get(key) ?? fallback;
     if (typeof value !== 'boolean') {
@@ -169,6 +179,7 @@ export class ConfigurationReader {
     });
   }
 
+  /** One of the strings that mean anything; another is INVALID_ARGUMENT, where `supported` says UNSUPPORTED. */
   choice<T extends string>(key: string, fallback: T, values: readonly T[]): T {
     return checkChoice(this.where, key, this.get(key) ?? fallback, values);
   }

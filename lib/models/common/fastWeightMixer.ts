@@ -19,16 +19,28 @@ export type FastWeightState = {
 
 /** Operands of a rule, q [..., H, K], v [..., HV, V], and its options. */
 export interface RuleInputs {
+  /** Queries [B, T, H, K], in a step [B, H, K], as after feature map and rotation; HV is a multiple of H. */
   q: Tensor;
+  /** Keys, of the shape of the queries. */
   k: Tensor;
+  /** Values [B, T, HV, V], in a step [B, HV, V]. */
   v: Tensor;
   /** float32 in bfloat16 models, too, like the strength. */
   gate?: Tensor | null;
+  /** Strength of the write [..., HV]; 1 where there is none. Only delta rules take it. */
   beta?: Tensor | null;
+  /** The rule divides q and k by sqrt(sum x^2 + 1e-6), which is not done to those that stand here; false by default. */
   qkL2Norm?: boolean;
+  /**
+   * The rule divides q and k by their sums (Schlag et al. 2021), which is not done to those that stand here; false by
+   * default.
+   */
   sumNorm?: boolean;
+  /** The rule divides its output by scale q . z + normalizeEps, z the sum of keys so far; false by default. */
   normalize?: boolean;
+  /** At least 0; by default 1e-10 in linear attention, 1e-5 in the delta rule. */
   normalizeEps?: number;
+  /** Multiplies the output; K ** -0.5 by default. */
   scale?: number;
 }
 
@@ -63,7 +75,9 @@ export interface Past {
 export interface MemorySizes {
   /** HV */
   heads: number;
+  /** K: width of a head's keys as the rule gets them, behind the feature map. */
   keyDim: number;
+  /** V: width of a head's values, and of what a query reads. */
   valueDim: number;
 }
 
@@ -72,6 +86,10 @@ function computable(t: Tensor): Tensor {
   return needsFloat32(t) ? toFloat32(t) : t;
 }
 
+/**
+ * Base of the layers with a fast-weight memory. A subclass says how x becomes the operands of a rule (`inputs`) and how
+ * the rule's output becomes the layer's (`readout`); both forms and the state come from here.
+ */
 export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   protected abstract readonly rule: MixerRule;
   /** Whether the state holds the sum of keys, too. */
@@ -79,7 +97,10 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   /** Shown the operands of every call of the rule, for pictures; they are freed when the call is over. */
   watch: ((inputs: RuleInputs) => void) | null = null;
 
-  constructor(readonly sizes: MemorySizes) {
+  constructor(
+    /** Of the memory: a state holds [B, heads, keyDim, valueDim]. */
+    readonly sizes: MemorySizes,
+  ) {
     super();
   }
 

@@ -9,20 +9,41 @@ export type Name<T extends string = string> = T | null;
 
 /** The keys of every family; T is its `model_type`. */
 export interface CommonKeys<T extends string = string> {
+  /** The family. `AutoModelForCausalLM` needs it; the constructor of a class, which knows its own, does not. */
   modelType?: T;
+  /** Ids that the model knows, from 0 on; 32000 by default in the published families. */
   vocabSize?: Count;
+  /**
+   * Width of the vectors between the blocks. By default 2048 in the families of flash-linear-attention, 4096 in Llama,
+   * 256 in DeltaNet of 2021 and LSTM.
+   */
   hiddenSize?: Count;
+  /** Blocks. By default 24 in the families of flash-linear-attention, 32 in Llama, 4 in DeltaNet of 2021, 2 in LSTM. */
   numHiddenLayers?: Count;
+  /** Standard deviation of new Linear and Embedding weights, 0.02 by default; read weights do not depend on it. */
   initializerRange?: Count;
+  /** Whether the head is the tensor of the embedding, false by default. */
   tieWordEmbeddings?: Flag;
+  /** One token or several that end a generated text, each below vocabSize; none by default. */
   eosTokenId?: number | readonly number[] | null;
+  /** Changes nothing here: no token is put in front of a text. It is saved again. */
   bosTokenId?: Count;
+  /** Changes nothing here: `attentionMask` says what is padding. It is saved again. */
   padTokenId?: Count;
+  /** Changes nothing here: no length of a text is refused. It is saved again. */
   maxPositionEmbeddings?: Count;
+  /** Changes nothing here: `outputState` says whether `forward` returns a state. It is saved again. */
   useCache?: Flag;
+  /** Changes nothing here: `modelType` names the class. `savePretrained` writes the name of the class it saves. */
   architectures?: readonly string[] | null;
+  /**
+   * Changes nothing here: the options beside the configuration give the dtype. `savePretrained` writes what the weights
+   * are stored as.
+   */
   dtype?: Name;
+  /** The older name of `dtype`, under which `savePretrained` writes the same. */
   torchDtype?: Name;
+  /** Changes nothing here: both dialects of transformers 4 and 5 are read. It is saved again. */
   transformersVersion?: Name;
 }
 

@@ -5,6 +5,7 @@ import { type State, tensorsOf, withTensors } from '../../inference';
 import { Module } from '../../nn';
 import type { CuSeqlens } from '../../ops';
 
+/** What `forward` of a part with a state takes: where the text goes on from, and how sequences lie in the batch. */
 export interface SequenceOptions<S extends State = State> {
   /** The state before the first token; that of an empty text by default. */
   state?: S | null;
@@ -21,8 +22,11 @@ export function checkSequence(where: string, options: SequenceOptions): void {
   checkOptions(where, options, SEQUENCE);
 }
 
+/** What `forward` of a part with a state returns. */
 export interface SequenceResult<S extends State = State> {
+  /** [B, T, hidden], for each token from what came before it and itself. */
   output: Tensor;
+  /** After the last token, with `outputState` only; a new one, which the gradients reach. */
   state?: S;
 }
 

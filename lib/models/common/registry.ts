@@ -6,7 +6,9 @@ import { CausalLM } from './causalLM';
 import type { PublishedConfiguration } from './configuration';
 import type { CommonKeys } from './keys';
 
+/** The sizes that `createModel` takes for every family, whatever its configuration calls them. */
 export interface ModelSizes {
+  /** Ids that the model knows, from 0 on; the only size without a default. */
   vocabSize: number;
   /** 256 by default. */
   hiddenSize?: number;
@@ -27,6 +29,7 @@ export type FilledSizes = Required<Omit<ModelSizes, 'intermediateSize'>> & {
   headDim: number;
 };
 
+/** A class that `registerModel` takes: a `CausalLM` made of a configuration, and of device and dtype. */
 export type ModelClass = new (config: PublishedConfiguration, options?: TensorOptions) => CausalLM;
 
 /** A family of models. K are the keys of its configuration, N is its name. */

@@ -22,8 +22,11 @@ export interface DeltaNetKeys extends FlaKeys<'delta_net'>, HeadKeys, Convolutio
   allowNegEigval?: Flag;
 }
 
+/** What `DeltaNetForCausalLM` reads from its keys, with the defaults filled in. */
 export interface DeltaNetConfiguration extends FlaConfiguration, HeadSizes {
+  /** Between the convolution of q and k and their norm (`qk_activation`, 'silu' by default); 'elu' is elu + 1. */
   readonly qkActivation: 'silu' | 'relu' | 'elu' | 'identity';
+  /** q and k over their length ('l2', the default) or over their sum ('sum', Schlag et al. 2021); `qk_norm`. */
   readonly qkNorm: 'l2' | 'sum';
   /** Without it the strength of every write is 1. */
   readonly useBeta: boolean;
@@ -51,20 +54,38 @@ function readConfiguration(input: object): DeltaNetConfiguration {
   };
 }
 
+/**
+ * The delta rule behind short convolutions (Yang et al. 2024, "Parallelizing Linear Transformers with the Delta Rule
+ * over Sequence Length"): strengths sigmoid(b_proj x), a norm of each head in the read-out, no decay.
+ */
 export class DeltaNet extends FastWeightMixer {
+  /** To the queries, weight [numHeads * keyDim, hiddenSize], no bias. */
   q_proj: Linear;
+  /** To the keys, weight [numHeads * keyDim, hiddenSize], no bias. */
   k_proj: Linear;
+  /** To the values, weight [numHeads * valueDim, hiddenSize], no bias. */
   v_proj: Linear;
+  /**
+   * Over the queries, weight [numHeads * keyDim, 1, convSize], with the silu where `qkActivation` is 'silu'; null
+   * without `convSize`.
+   */
   q_conv1d: ShortConvolution | null;
+  /** Over the keys, of the shape and with the activation of `q_conv1d`; null without `convSize`. */
   k_conv1d: ShortConvolution | null;
+  /** Over the values, weight [numHeads * valueDim, 1, convSize], always with silu; null without `convSize`. */
   v_conv1d: ShortConvolution | null;
+  /** To the strength of the write before its sigmoid, weight [numHeads, hiddenSize]; null without `useBeta`. */
   b_proj: Linear | null;
+  /** To the gate of the output before its silu, weight [numHeads * valueDim, hiddenSize]; null without `useGate`. */
   g_proj: Linear | null;
+  /** Of each head's output, weight [valueDim] for all heads; times silu of the gate with `useGate`. */
   o_norm: RMSNorm | GatedRMSNorm;
+  /** From the heads to the output, weight [hiddenSize, numHeads * valueDim], no bias. */
   o_proj: Linear;
   protected readonly rule = deltaRule;
 
   constructor(
+    /** That of the model, of which the layer reads its sizes and switches. */
     readonly config: DeltaNetConfiguration,
     options: TensorOptions = {},
   ) {
@@ -132,6 +153,10 @@ export class DeltaNet extends FastWeightMixer {
   }
 }
 
+/**
+ * Language model of `DeltaNet` layers under the weight names of flash-linear-attention's DeltaNetForCausalLM,
+ * `model_type` 'delta_net'; 24 layers of width 2048 with 4 heads by default.
+ */
 export class DeltaNetForCausalLM extends CausalLM<DeltaNetConfiguration> {
   constructor(input: EitherSpelling<DeltaNetKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);

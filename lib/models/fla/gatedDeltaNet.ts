@@ -21,6 +21,7 @@ export interface GatedDeltaNetKeys extends GatedDeltaKeys<'gated_deltanet'> {
   useGate?: Flag;
 }
 
+/** What `GatedDeltaNetForCausalLM` reads from its keys, with the defaults filled in. */
 export interface GatedDeltaNetConfiguration extends GatedDeltaConfiguration {
   /** Gates the output. */
   readonly useGate: boolean;
@@ -34,11 +35,28 @@ function readConfiguration(input: object): GatedDeltaNetConfiguration {
   };
 }
 
+/**
+ * The delta rule with one learned decay per head and token (Yang et al. 2024, "Gated Delta Networks: Improving Mamba2
+ * with Delta Rule"): log decay -exp(A_log) softplus(a_proj x + dt_bias), q and k of unit length.
+ */
 export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
+  /** The part of the decay that depends on the token, weight [numValueHeads, hiddenSize], no bias. */
   a_proj: Linear;
+  /**
+   * Log of each head's rate of decay, [numValueHeads]; float32 also in a bfloat16 model. New rates are uniform in
+   * (0.001, 16).
+   */
   A_log: Tensor;
+  /**
+   * Added to `a_proj` x in front of the softplus, [numValueHeads]; float32 also in a bfloat16 model. New time steps
+   * softplus(dt_bias) are log-uniform in (0.001, 0.1).
+   */
   dt_bias: Tensor;
+  /**
+   * To the gate of the output before its silu, weight [numValueHeads * valueDim, hiddenSize]; null without `useGate`.
+   */
   g_proj: Linear | null;
+  /** Of each head's output, weight [valueDim] for all heads; times silu of the gate with `useGate`. */
   o_norm: RMSNorm | GatedRMSNorm;
 
   constructor(config: GatedDeltaNetConfiguration, options: TensorOptions = {}) {
@@ -70,6 +88,10 @@ export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
   }
 }
 
+/**
+ * Language model of `GatedDeltaNet` layers under the weight names of flash-linear-attention's GatedDeltaNetForCausalLM,
+ * `model_type` 'gated_deltanet'; 24 layers of width 2048 with 6 heads of 256 keys and 512 values by default.
+ */
 export class GatedDeltaNetForCausalLM extends CausalLM<GatedDeltaNetConfiguration> {
   constructor(input: EitherSpelling<GatedDeltaNetKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);

@@ -22,7 +22,9 @@ export interface GlaKeys extends FlaKeys<'gla'>, HeadKeys, ConvolutionKeys {
   clampMin?: Count;
 }
 
+/** What `GLAForCausalLM` reads from its keys, with the defaults filled in. */
 export interface GlaConfiguration extends FlaConfiguration, OutputGateConfiguration {
+  /** Of q and k behind the convolution (`feature_map`, 'identity' by default); 'silu' and 'swish' are one. */
   readonly featureMap: 'identity' | 'relu' | 'silu' | 'swish';
   /** Least log decay. */
   readonly clampMin: number | null;
@@ -49,10 +51,18 @@ function readConfiguration(input: object): GlaConfiguration {
   };
 }
 
+/**
+ * Additive fast weights with a learned decay per key channel and token (Yang et al. 2023): log decay logsigmoid(gk_proj
+ * x) / 16, not below `clampMin`.
+ */
 export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
+  /** Over the queries, weight [numHeads * keyDim, 1, convSize], with silu; null without `convSize`, as by default. */
   q_conv1d: ShortConvolution | null;
+  /** Over the keys, weight [numKvHeads * keyDim, 1, convSize], with silu; null without `convSize`. */
   k_conv1d: ShortConvolution | null;
+  /** Over the values, weight [numKvHeads * valueDim, 1, convSize], with silu; null without `convSize`. */
   v_conv1d: ShortConvolution | null;
+  /** To the decay through rank 16: weights [16, hiddenSize] and, with a bias, [numKvHeads * keyDim, 16]. */
   gk_proj: [Linear, Linear];
   protected readonly rule = gatedLinearAttention;
 
@@ -98,6 +108,10 @@ export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
   }
 }
 
+/**
+ * Language model of `GatedLinearAttention` layers under the weight names of flash-linear-attention's GLAForCausalLM,
+ * `model_type` 'gla'; 24 layers of width 2048 with 4 heads by default.
+ */
 export class GLAForCausalLM extends CausalLM<GlaConfiguration> {
   constructor(input: EitherSpelling<GlaKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);

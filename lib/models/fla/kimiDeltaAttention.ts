@@ -23,6 +23,7 @@ export interface KimiDeltaKeys extends GatedDeltaKeys<'kda'> {
   safeGate?: Flag;
 }
 
+/** What `KDAForCausalLM` reads from its keys, with the defaults filled in. */
 export interface KimiDeltaConfiguration extends GatedDeltaConfiguration {
   /** With it the log decay lies between it and 0. */
   readonly lowerBound: number | null;
@@ -36,11 +37,32 @@ function readConfiguration(input: object): KimiDeltaConfiguration {
   };
 }
 
+/**
+ * The delta rule with a learned decay per key channel and token (Kimi Team 2025, "Kimi Linear"): log decay -exp(A_log)
+ * softplus(f_proj x + dt_bias), or between `lowerBound` and 0; the gate of the output is a sigmoid.
+ */
 export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> {
+  /**
+   * To the decay through rank valueDim: weights [valueDim, hiddenSize] and [numValueHeads * keyDim, valueDim], no
+   * biases.
+   */
   f_proj: [Linear, Linear];
+  /**
+   * Log of each head's rate of decay, [numValueHeads]; float32 also in a bfloat16 model. New rates are uniform in (1,
+   * 16), or all 1 where there is a `lowerBound`.
+   */
   A_log: Tensor;
+  /**
+   * Added to `f_proj` x, [numValueHeads * keyDim]; float32 also in a bfloat16 model. New time steps softplus(dt_bias)
+   * are log-uniform in (0.001, 0.1).
+   */
   dt_bias: Tensor;
+  /**
+   * To the gate of the output through rank valueDim: weights [valueDim, hiddenSize] and, with a bias, [numValueHeads *
+   * valueDim, valueDim].
+   */
   g_proj: [Linear, Linear];
+  /** Of each head's output, times sigmoid of the gate; weight [valueDim] for all heads. */
   o_norm: GatedRMSNorm;
 
   constructor(config: KimiDeltaConfiguration, options: TensorOptions = {}) {
@@ -72,6 +94,10 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
   }
 }
 
+/**
+ * Language model of `KimiDeltaAttention` layers under the weight names of flash-linear-attention's KDAForCausalLM,
+ * `model_type` 'kda'; 24 layers of width 2048 with 16 heads of 128 by default.
+ */
 export class KDAForCausalLM extends CausalLM<KimiDeltaConfiguration> {
   constructor(input: EitherSpelling<KimiDeltaKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);

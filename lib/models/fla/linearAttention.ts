@@ -21,15 +21,27 @@ export interface LinearAttentionKeys extends FlaKeys<'linear_attn'>, HeadKeys {
   normFeatureMap?: Flag;
 }
 
+/** What `LinearAttentionForCausalLM` reads from its keys, with the defaults filled in. */
 export interface LinearAttentionConfiguration extends FlaConfiguration {
+  /** Heads of queries, each with a memory of its own (`num_heads`, 4 by default). */
   readonly numHeads: number;
+  /**
+   * Heads of keys and values, each for numHeads / numKvHeads consecutive query heads (`num_kv_heads`, numHeads by
+   * default).
+   */
   readonly numKvHeads: number;
   /** Width of a head's keys before the feature map. */
   readonly keyDim: number;
+  /** Width of a head's values: hiddenSize * `expand_v` / numHeads. */
   readonly valueDim: number;
+  /**
+   * Of q and k, each with parameters of its own (`feature_map`, 'elementwise_product' by default; `createModel` takes
+   * 'elu', which is elu + 1).
+   */
   readonly featureMap: FlaFeatureMap;
   /** Divides mapped queries or keys by their sum. */
   readonly normQ: boolean;
+  /** The same of the keys: k / (sum k + 1e-4); false by default, like `normQ`. */
   readonly normK: boolean;
   /** Divides the output by scale q . (sum of keys) + 1e-10. */
   readonly normFeatureMap: boolean;
@@ -54,18 +66,33 @@ function sumNorm(phi: Tensor): Tensor {
   return phi.div(phi.sum(-1, true).add(1e-4));
 }
 
+/**
+ * Additive fast weights of mapped keys without decay (Katharopoulos et al. 2020), with a norm of each head in the
+ * read-out; divided by the sum of keys only with `normFeatureMap`.
+ */
 export class LinearAttention extends FastWeightMixer {
+  /** To the queries before the feature map, weight [numHeads * keyDim, hiddenSize], no bias. */
   q_proj: Linear;
+  /** To the keys before the feature map, weight [numKvHeads * keyDim, hiddenSize], no bias. */
   k_proj: Linear;
+  /** To the values, weight [numKvHeads * valueDim, hiddenSize], no bias. */
   v_proj: Linear;
+  /**
+   * From the keyDim numbers of a head to the key width K of the memory: keyDim, for 'hedgehog' twice, for 'dpfp' 8
+   * times as many. 'elementwise_product', 'hedgehog' and 't2r' have weights [keyDim, keyDim].
+   */
   feature_map_q: FeatureMap;
+  /** The same map for keys, with weights of its own where it has any. */
   feature_map_k: FeatureMap;
+  /** Of each head's output, weight [valueDim] for all heads. */
   norm: RMSNorm;
+  /** From the heads to the output, weight [hiddenSize, numHeads * valueDim], no bias. */
   o_proj: Linear;
   protected readonly rule = linearAttention;
   protected override readonly normalizes: boolean;
 
   constructor(
+    /** That of the model, of which the layer reads its sizes and switches. */
     readonly config: LinearAttentionConfiguration,
     options: TensorOptions = {},
   ) {
@@ -106,6 +133,10 @@ export class LinearAttention extends FastWeightMixer {
   }
 }
 
+/**
+ * Language model of `LinearAttention` layers under the weight names of flash-linear-attention's
+ * LinearAttentionForCausalLM, `model_type` 'linear_attn'; 24 layers of width 2048 with 4 heads by default.
+ */
 export class LinearAttentionForCausalLM extends CausalLM<LinearAttentionConfiguration> {
   constructor(input: EitherSpelling<LinearAttentionKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);

@@ -18,7 +18,9 @@ export interface RetNetKeys extends FlaKeys<'retnet'>, HeadKeys, ConvolutionKeys
   useOutputGate?: Flag;
 }
 
+/** What `RetNetForCausalLM` reads from its keys, with the defaults filled in. */
 export interface RetNetConfiguration extends FlaConfiguration, OutputGateConfiguration {
+  /** Of q and k in front of their rotation (`feature_map`, 'identity' by default); 'silu' and 'swish' are one. */
   readonly featureMap: 'identity' | 'relu' | 'silu' | 'swish';
 }
 
@@ -33,6 +35,10 @@ function readConfiguration(input: object): RetNetConfiguration {
   };
 }
 
+/**
+ * Additive fast weights that head h multiplies by 1 - 2^(-5 - h) at each token, q and k turned by their positions (Sun
+ * et al. 2023, "Retentive Network"). No weight among them is a decay.
+ */
 export class Retention extends GatedOutputMixer<RetNetConfiguration> {
   protected readonly rule = retention;
 
@@ -50,6 +56,10 @@ export class Retention extends GatedOutputMixer<RetNetConfiguration> {
   }
 }
 
+/**
+ * Language model of `Retention` layers under the weight names of flash-linear-attention's RetNetForCausalLM,
+ * `model_type` 'retnet'; 24 layers of width 2048 with 4 heads by default.
+ */
 export class RetNetForCausalLM extends CausalLM<RetNetConfiguration> {
   constructor(input: EitherSpelling<RetNetKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);

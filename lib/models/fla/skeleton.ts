@@ -8,8 +8,14 @@ import { ATTENTION_KEYS } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
 import type { Recurrent } from '../common/mixer';
 
+/** What the configurations of flash-linear-attention have in common, as `readFla` reads it. */
 export interface FlaConfiguration extends Configuration {
+  /**
+   * Rows of `gate_proj` and `up_proj` in the SwiGLU of each block (`intermediate_size`; without it, from
+   * `hidden_ratio`).
+   */
   readonly intermediateSize: number;
+  /** Added to the mean square in every RMSNorm (`norm_eps`, 1e-6 by default). */
   readonly normEps: number;
   /** Softmax attention in place of the mixer, by layer. */
   readonly attention: ReadonlyMap<number, AttentionShape>;
@@ -68,6 +74,11 @@ export interface HeadSizes {
   readonly valueDim: number;
 }
 
+/**
+ * Reads `num_heads` (4 by default), `num_kv_heads`, `expand_k` and `expand_v`; a head's keys are hiddenSize * expand_k
+ * / num_heads wide, its values likewise. INVALID_ARGUMENT where that is not whole, or num_kv_heads no divisor of
+ * num_heads.
+ */
 export function readHeads(
   reader: ConfigurationReader,
   hiddenSize: number,
@@ -107,9 +118,16 @@ class FlaBlock extends Block {
   }
 }
 
+/**
+ * Embedding, pre-norm blocks and final norm under the names of flash-linear-attention; `makeMixer` is called once for
+ * each layer that `config.attention` does not give to softmax attention.
+ */
 export class FlaDecoder extends Decoder {
+  /** Vectors of the tokens, weight [vocabSize, hiddenSize]. */
   embeddings: Embedding;
+  /** Each with an RMSNorm `attn_norm`, the mixer `attn`, an RMSNorm `mlp_norm` and a SwiGLU `mlp`. */
   layers: FlaBlock[];
+  /** Behind the last block, weight [hiddenSize]. */
   norm: RMSNorm;
 
   constructor(config: FlaConfiguration, makeMixer: () => Recurrent, options: TensorOptions) {

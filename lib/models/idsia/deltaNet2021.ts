@@ -21,11 +21,17 @@ export interface DeltaNet2021Keys extends CommonKeys<'delta_net_2021'> {
   dropout?: Count;
 }
 
+/** What `DeltaNet2021ForCausalLM` reads from its keys, with the defaults filled in. */
 export interface DeltaNet2021Configuration extends Configuration {
+  /** Width between the two layers of the feed-forward (`intermediate_size`, 4 * hiddenSize by default). */
   readonly intermediateSize: number;
+  /** Added to the variance in every LayerNorm (`norm_eps`, 1e-5 by default). */
   readonly normEps: number;
+  /** A divisor of hiddenSize (`num_heads`, 4 by default); each has a memory of its own. */
   readonly numHeads: number;
+  /** hiddenSize / numHeads: width of a head's values, and of its queries and keys before the feature map. */
   readonly headDim: number;
+  /** Of q and k, which are then divided by their sums (`feature_map`, 'elu1' by default). */
   readonly featureMap: 'elu1' | 'relu' | 'softmax' | 'dpfp';
   /** dpfp: how many rolled products. */
   readonly nu: number;
@@ -51,14 +57,21 @@ function readConfiguration(input: object): DeltaNet2021Configuration {
   };
 }
 
+/**
+ * The delta rule as it was first published ("Linear Transformers Are Secretly Fast Weight Programmers", Schlag et al.
+ * 2021): mapped and sum-normed keys, strengths of a sigmoid, output scale 1.
+ */
 export class DeltaNet2021 extends FastWeightMixer {
   /** Per head the rows of q, k, v and the strength. */
   slow_net: Linear;
+  /** From the heads to the output, weight [hiddenSize, hiddenSize], no bias. */
   out_linear: Linear;
+  /** Behind `out_linear`, while training; its probability is `config.dropout`. */
   drop: Dropout;
   protected readonly rule = deltaRule;
 
   constructor(
+    /** That of the model, of which the layer reads its sizes and its dropout. */
     readonly config: DeltaNet2021Configuration,
     options: TensorOptions = {},
   ) {
@@ -146,6 +159,10 @@ class DeltaNet2021Decoder extends Decoder {
   }
 }
 
+/**
+ * Language model of `DeltaNet2021` layers, LayerNorm blocks with a relu feed-forward, no norm at the end; `model_type`
+ * 'delta_net_2021', 4 layers of width 256 by default.
+ */
 export class DeltaNet2021ForCausalLM extends CausalLM<DeltaNet2021Configuration> {
   constructor(input: EitherSpelling<DeltaNet2021Keys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
