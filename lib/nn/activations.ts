@@ -1,6 +1,6 @@
 // Activations, dropout and shapes as modules, for chains of them; PyTorch's names and defaults.
 import { checkChoice, checkInteger, checkNumber, scope, type Tensor } from '../core';
-import { dropout, gelu, where } from '../ops';
+import { dropout, gelu, leakyRelu } from '../ops';
 import { Module } from './module';
 
 /** max(x, 0) */
@@ -23,7 +23,7 @@ export class LeakyReLU extends Module {
 
   /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
-    return scope(() => where(x.gt(0), x, x.mul(this.negativeSlope)));
+    return leakyRelu(x, this.negativeSlope);
   }
 }
 

@@ -1,6 +1,7 @@
 // Differentiable operators. Loading this file brings Tensor's methods that compute.
 import { installOperators, listed, scoped } from '../core';
 import { backward, registerHook } from '../autograd';
+import { allclose, isclose } from './close';
 import * as compare from './compare';
 import * as draw from './draw';
 import * as elementwise from './elementwise';
@@ -39,6 +40,8 @@ installOperators({
   le: compare.le,
   gt: compare.gt,
   ge: compare.ge,
+  isclose,
+  allclose,
   logicalAnd: compare.logicalAnd,
   logicalOr: compare.logicalOr,
   logicalXor: compare.logicalXor,
@@ -159,6 +162,7 @@ installOperators({
 
 export { softmaxAttention, type AttentionOptions } from './attention';
 export { checkValues, checksEnabled, checksFromEnvironment, checksValues, setChecks, withChecks } from './checks';
+export { allclose, isclose } from './close';
 export {
   shortConvolution,
   shortConvolutionStep,
@@ -238,7 +242,7 @@ export {
   tanh,
   trunc,
 } from './elementwise';
-export { embedding } from './embedding';
+export { embedding, oneHot } from './embedding';
 export { argmax, argmin, max, maxWithIndices, median, min, minWithIndices } from './extremes';
 export {
   featureMap,
@@ -248,6 +252,7 @@ export {
   type FeatureMapName,
   type FeatureMapOptions,
 } from './features';
+export { glu, leakyRelu } from './gates';
 export { repeatHeads } from './heads';
 export { gather, indexSelect, maskedSelect, narrow, nonzero, scatterAdd, select } from './indexing';
 export * from './kernel';
@@ -306,7 +311,7 @@ export { scaledDotProductAttention, type ScaledDotProductOptions } from './scale
 export { keepSettings, type KeptSettings } from './settings';
 export { logSoftmax, softmax } from './softmax';
 export { argsort, sort, topk } from './sort';
-export { all, any, countNonzero, logsumexp, norm, std, variance } from './statistics';
+export { all, any, countNonzero, logsumexp, norm, normalize, std, variance, type NormalizeOptions } from './statistics';
 export { swiglu } from './swiglu';
 export { diag, diagonal, tril, triu } from './triangles';
 export { apart, castInto, cat, convert, split, stack, sumTo } from './view';

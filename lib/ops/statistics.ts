@@ -13,7 +13,7 @@ import {
 import { type BackwardFunction, record } from '../autograd';
 import { checkFloat, checkTensor, computesInFloat32 } from './kernel';
 import { eq, logicalNot, ne, where } from './compare';
-import { abs, add, affine, div, exp, log, mul, pow, sign, sqrt, square, sub } from './elementwise';
+import { abs, add, affine, clamp, div, exp, log, mul, pow, sign, sqrt, square, sub } from './elementwise';
 import { max, min } from './extremes';
 import { dropDims, mean, resolveDims, sum } from './reduce';
 import { reshape, to } from './view';
@@ -119,3 +119,24 @@ export const norm = computesInFloat32((x: Tensor, p: number = 2, dim?: Dims, kee
 function powerNorm(x: Tensor, p: number, dims: readonly number[]): Tensor {
   return p === 2 ? sqrt(sum(square(x), dims, true)) : pow(sum(pow(abs(x), p), dims, true), 1 / p);
 }
+
+/** Options of `normalize`. */
+export interface NormalizeOptions {
+  /** Which norm; 2 by default. */
+  p?: number;
+  /** The dimensions of the vectors; the second one by default, as in PyTorch. */
+  dim?: Dims;
+  /** Least length that a vector is divided by, 1e-12 by default. */
+  eps?: number;
+}
+
+const NORMALIZE: OptionNames<NormalizeOptions> = { p: true, dim: true, eps: true };
+
+/** Vectors divided by their length, or by `eps` where that is larger. */
+export const normalize = computesInFloat32((x: Tensor, options: NormalizeOptions = {}): Tensor => {
+  checkFloat('normalize', 'x', x);
+  checkOptions('normalize', options, NORMALIZE);
+  const { p = 2, dim = 1 } = options;
+  const eps = checkNumber('normalize', 'eps', options.eps ?? 1e-12, 0);
+  return div(x, clamp(norm(x, p, dim, true), eps));
+});

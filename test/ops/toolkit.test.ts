@@ -36,6 +36,66 @@ for (const { device, available } of fw.devices()) {
       expect(fw.full([2], true, on).dtype).to.equal('bool');
     });
 
+    it('isclose and allclose: shares of the second, infinities, NaN, whole numbers', () => {
+      const a = t([1, 1.1, Infinity, Infinity, -Infinity, NaN, 1e-9]);
+      const b = t([1.000005, 1, Infinity, 5, Infinity, NaN, 0]);
+      expectList(a.isclose(b), [1, 0, 1, 0, 0, 0, 1]);
+      expectList(fw.isclose(a, b, { rtol: 0.2, equalNan: true }), [1, 1, 1, 0, 0, 1, 1]);
+      expectList(fw.isclose(t([5, 5]), t([Infinity, NaN])), [0, 0]);
+      expectList(fw.isclose(t([1, 2]), t([1.5, 2.5]), { rtol: 0, atol: 0.5 }), [1, 1]);
+      expectList(whole([3, MOST, LEAST]).isclose(whole([3, LEAST, LEAST])), [1, 0, 1]);
+      expectList(t([[true], [false]]).isclose(t([true, false])), [
+        [1, 0],
+        [0, 1],
+      ]);
+      expect([a.allclose(b), a.allclose(a, { equalNan: true }), fw.allclose(t([]), t([]))]).to.deep.equal([
+        false,
+        true,
+        true,
+      ]);
+      expectError('INVALID_ARGUMENT', /rtol/, () => a.allclose(b, { rtol: -1 }));
+      expectError('DTYPE', /b/, () => fw.isclose(a, whole([1])));
+    });
+
+    it('oneHot: classes given and counted, any shape, indices outside', () => {
+      expect(fw.oneHot(whole([0, 2]), 4).dtype).to.equal('int32');
+      expectList(fw.oneHot(whole([0, 2]), 4), [
+        [1, 0, 0, 0],
+        [0, 0, 1, 0],
+      ]);
+      expectList(fw.oneHot(whole([[1], [0]])), [[[0, 1]], [[1, 0]]]);
+      expectList(fw.oneHot(whole(2)), [0, 0, 1]);
+      expect(fw.oneHot(whole([]), 3).shape).to.deep.equal([0, 3]);
+      expectError('INVALID_ARGUMENT', /numClasses/, () => fw.oneHot(whole([])));
+      expectError('INVALID_ARGUMENT', /index/, () => fw.oneHot(whole([1, 2]), 2).tolist());
+      expectError('INVALID_ARGUMENT', /index/, () => fw.oneHot(whole([-1, -2])).tolist());
+    });
+
+    it('normalize, glu, leakyRelu: defaults, other dimensions, vectors of zeros, odd sizes', () => {
+      expectList(
+        fw
+          .normalize(
+            t([
+              [3, 4],
+              [0, 0],
+            ]),
+          )
+          .mul(5),
+        [
+          [3, 4],
+          [0, 0],
+        ],
+      );
+      expectList(fw.normalize(t([1, -3]), { p: 1, dim: 0 }), [0.25, -0.75]);
+      expectList(fw.normalize(t([2, -4]), { p: Infinity, dim: -1, eps: 8 }), [0.25, -0.5]);
+      expectList(fw.glu(t([4, 6, 0, Infinity])), [2, 6]);
+      expectList(fw.glu(t([[2], [0]]), 0), [[1]]);
+      expectError('SHAPE', /x/, () => fw.glu(t([1, 2, 3])));
+      expectList(fw.leakyRelu(t([2, 0, -2, NaN]), 0.5), [2, 0, -1, NaN]);
+      expect(fw.leakyRelu(t([-1])).item()).to.be.closeTo(-0.01, 1e-9);
+      expectList(new fw.nn.LeakyReLU(0.25).forward(t([-4, 4])), [-1, 4]);
+    });
+
     it('truth: any, all, counts, and the largest of bool', () => {
       const x = t([
         [0, 1, NaN],

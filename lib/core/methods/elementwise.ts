@@ -1,6 +1,16 @@
 // What a tensor does element by element: arithmetic, comparisons, functions, and the operators in place.
 import type { Tensor } from '../tensor';
 
+/** How far apart values may be that count as close. */
+export interface CloseOptions {
+  /** Share of the magnitude of the other value; 1e-5 by default. */
+  rtol?: number;
+  /** Added to it; 1e-8 by default. */
+  atol?: number;
+  /** Whether NaN is close to NaN; false by default. */
+  equalNan?: boolean;
+}
+
 /** Methods that work element by element. Shapes of two tensors broadcast; a number takes the tensor's dtype. */
 export interface ElementwiseMethods {
   /** The sum; of int32 it wraps. */
@@ -50,6 +60,12 @@ export interface ElementwiseMethods {
 
   /** Whether greater or equal, as bool. */
   ge(other: Tensor | number): Tensor;
+
+  /** Whether the distance is at most atol + rtol |other|, as bool; see the function `isclose`. */
+  isclose(other: Tensor, options?: CloseOptions): Tensor;
+
+  /** Whether all elements are close: true or false. Blocks, since it reads the answer. */
+  allclose(other: Tensor, options?: CloseOptions): boolean;
 
   /** Whether neither is 0, as bool. */
   logicalAnd(other: Tensor): Tensor;

@@ -6,6 +6,7 @@ import type { IndexingMethods } from './indexing';
 import type { ReductionMethods } from './reductions';
 import type { ShapeMethods } from './shapes';
 
+export type { CloseOptions } from './elementwise';
 export type * from './indexing';
 export type * from './reductions';
 export * from './shapes';
