@@ -28,7 +28,7 @@ export function* exported(checker, module, prefix = '', seen = new Set()) {
   }
 }
 
-function isPublic(member) {
+export function isPublic(member) {
   if (member.name.startsWith('__') || member.flags & ts.SymbolFlags.TypeParameter) return false;
   const hidden = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
   return (member.declarations ?? []).every(
@@ -36,7 +36,7 @@ function isPublic(member) {
   );
 }
 
-function isInternal(declaration) {
+export function isInternal(declaration) {
   return ts.getJSDocTags(declaration).some((tag) => tag.tagName.text === 'internal');
 }
 
