@@ -54,7 +54,8 @@ for (const { device, available } of fw.devices()) {
         true,
       ]);
       expectError('INVALID_ARGUMENT', /rtol/, () => a.allclose(b, { rtol: -1 }));
-      expectError('DTYPE', /b/, () => fw.isclose(a, whole([1])));
+      expectError('DTYPE', /isclose: b/, () => fw.isclose(a, whole([1])));
+      expectError('DTYPE', /allclose: b/, () => a.allclose(t([1], 'bfloat16')));
     });
 
     it('oneHot: classes given and counted, any shape, indices outside', () => {
