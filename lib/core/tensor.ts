@@ -108,12 +108,16 @@ export class Tensor implements Extent {
         found: this.dtype,
       });
     }
+    if (typeof value !== 'boolean') {
+      throw argumentError('INVALID_ARGUMENT', 'Tensor', 'requiresGrad', 'true or false', describe(value));
+    }
     this.leafRequiresGrad = value;
   }
 
   /**
    * The gradient that `backward` adds into; only leaves of a graph get one. It belongs to its leaf, whoever set it: no scope
-   * frees it, and it is freed with the leaf. One that was disposed is none.
+   * frees it, and it is freed with the leaf. One that another, or null, takes the place of belongs to the scope of that moment.
+   * One that was disposed is none.
    */
   get grad(): Tensor | null {
     return this.gradient?.disposed ? null : this.gradient;
@@ -123,7 +127,10 @@ export class Tensor implements Extent {
     if (value !== null && !(value instanceof Tensor)) {
       throw argumentError('INVALID_ARGUMENT', 'Tensor', 'grad', 'a Tensor or null', describe(value));
     }
+    const before = this.gradient;
     this.gradient = value?.persist() ?? null;
+    // Nobody else may hold on to it: the scope of now frees it, as if it had been made here.
+    if (before && before !== value && !before.disposed && before.owner === null) track(before);
   }
 
   /** Throws DISPOSED when the tensor was freed. */

@@ -78,7 +78,17 @@ export function checkValues(
   expected: string,
   test: (x: number) => boolean,
 ): void {
-  if (!checksValues(t)) return;
+  if (checksValues(t)) requireValues(where, argument, t, expected, test);
+}
+
+/** The same whether checks are on or not; it reads the tensor, which blocks. */
+export function requireValues(
+  where: string,
+  argument: string,
+  t: Tensor,
+  expected: string,
+  test: (x: number) => boolean,
+): void {
   const bad = t.dataSync().find((x) => !test(x));
   if (bad !== undefined) throw argumentError('INVALID_ARGUMENT', where, argument, expected, String(bad));
 }

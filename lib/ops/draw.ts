@@ -17,7 +17,7 @@ import {
   scoped,
 } from '../core';
 import { getBackend } from '../backends';
-import { checkValues, checksValues } from './checks';
+import { requireValues, checksValues } from './checks';
 import { lt } from './compare';
 import { empty, finish, optionsLike, TENSOR_OPTIONS, type TensorOptions } from './create';
 import { affine, clamp, div, log, neg } from './elementwise';
@@ -131,7 +131,7 @@ const shuffled = scoped((n: number, options: TensorOptions): Tensor => {
 /** 1 with the probability that stands in each element of x, from 0 to 1, else 0; in its shape and dtype, without a gradient. */
 export const bernoulli = computesInFloat32((x: Tensor): Tensor => {
   checkFloat('bernoulli', 'x', x);
-  if (checksValues(x)) checkValues('bernoulli', 'x', x, 'from 0 to 1', (p) => p >= 0 && p <= 1);
+  if (readsAtOnce(x)) requireValues('bernoulli', 'x', x, 'from 0 to 1', (p) => p >= 0 && p <= 1);
   return to(lt(rand([...x.shape], { dtype: x.dtype, device: x.device }), x.detach()), x.dtype);
 });
 
@@ -148,11 +148,16 @@ export const multinomial = scoped((x: Tensor, numSamples: number, options: Multi
     throw argumentError('SHAPE', 'multinomial', 'x', 'with categories in its last dimension', formatShape(x.shape));
   checkInteger('multinomial', 'numSamples', numSamples, 1, options.replacement ? 2 ** 31 - 1 : n);
   const weights = to(x.detach(), x.dtype === 'bfloat16' ? 'float32' : x.dtype);
-  if (checksValues(x)) checkWeights(weights, options.replacement ? 1 : numSamples);
+  if (readsAtOnce(x)) checkWeights(weights, options.replacement ? 1 : numSamples);
   if (!options.replacement) return contiguous(topk(race(weights), numSamples).indices);
   const shape = [...x.shape.slice(0, -1), numSamples, n];
   return argmax(race(expand(weights.unsqueeze(-2), shape)));
 });
+
+/** Whether values are looked at before they are drawn by: a card would have to be waited for, and checks only on demand. */
+function readsAtOnce(x: Tensor): boolean {
+  return x.device === 'cpu' || checksValues(x);
+}
 
 const MULTINOMIAL: OptionNames<MultinomialOptions> = { replacement: 'flag' };
 
@@ -165,7 +170,7 @@ function race(weights: Tensor): Tensor {
 }
 
 function checkWeights(weights: Tensor, least: number): void {
-  checkValues('multinomial', 'x', weights, 'finite and not negative', (w) => w >= 0 && w < Infinity);
+  requireValues('multinomial', 'x', weights, 'finite and not negative', (w) => w >= 0 && w < Infinity);
   const n = weights.shape[weights.ndim - 1];
   const values = weights.dataSync();
   for (let row = 0; row < values.length; row += n) {

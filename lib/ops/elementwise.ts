@@ -36,8 +36,8 @@ import { eq, gt, logicalAnd, logicalNot, lt, maskedFill, where } from './compare
 import { SLOPE_NEEDS, SLOPES } from './slopes';
 import { apart, assign, clone, contiguous, sumTo, to } from './view';
 
-function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
-  checkFloat(op, 'x', x);
+function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0, name: string = op): Tensor {
+  checkFloat(name, 'x', x);
   const source = contiguous(x);
   const y = emptyLike(x);
   // A number takes the tensor's dtype, on every device.
@@ -45,7 +45,7 @@ function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0): Tensor {
   kernelsOf(x).unary({ x: source, y, ...parameters });
   const keeps = slopeNeeds(op, x);
   record(
-    op,
+    name,
     [x],
     [y],
     [keeps.includes('x') ? source : null, keeps.includes('y') ? y : null],
@@ -127,6 +127,11 @@ export function gelu(x: Tensor, approximate: 'none' | 'tanh' = 'none'): Tensor {
 /** a x + b; with b = -0 the sign of a zero is that of the product. */
 export const affine = takesBfloat16((x: Tensor, a: number, b: number): Tensor => applyUnary('affine', x, a, b));
 
+/** The same under the name of the operator that was asked for. */
+const affineAs = takesBfloat16((name: string, x: Tensor, a: number, b: number): Tensor =>
+  applyUnary('affine', x, a, b, name),
+);
+
 const isWhole = (x: unknown): boolean => x instanceof Tensor && x.dtype === 'int32';
 
 // Of whole numbers the simplest functions are chains of binary operators, which wrap; all others need floats.
@@ -152,7 +157,7 @@ const unaryClamp = takesBfloat16((x: Tensor, min: number, max: number): Tensor =
 
 /** -x of floats and of int32, whose lowest number stays as it is; -0 of 0 for floats. */
 export function neg(x: Tensor): Tensor {
-  return isWhole(x) ? sub(0, x) : affine(x, -1, -0);
+  return isWhole(x) ? sub(0, x) : affineAs('neg', x, -1, -0);
 }
 
 /** Magnitude of floats and of int32, whose lowest number stays negative; gradient 0 at 0. */
@@ -285,11 +290,11 @@ function binary(
 }
 
 /** a + b, broadcast. Tensors must agree in dtype and device; a number takes the tensor's dtype, int32 wraps. */
-export const add = binary('add', (a, b) => affine(a, 1, b));
+export const add = binary('add', (a, b) => affineAs('add', a, 1, b));
 /** a - b, broadcast, with the dtypes of `add`; the first may be the number. */
-export const sub = binary('sub', (a, b) => affine(a, 1, -b));
+export const sub = binary('sub', (a, b) => affineAs('sub', a, 1, -b));
 /** a b element by element, broadcast, with the dtypes of `add`; `matmul` is the matrix product. */
-export const mul = binary('mul', (a, b) => affine(a, b, -0));
+export const mul = binary('mul', (a, b) => affineAs('mul', a, b, -0));
 const divide = binary('div');
 /** a / b; float32 also for int32. */
 export const div = scoped((a: Tensor | number, b: Tensor | number): Tensor => {

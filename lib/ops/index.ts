@@ -18,6 +18,7 @@ import * as sorting from './sort';
 import { logSoftmax, softmax } from './softmax';
 import * as statistics from './statistics';
 import * as triangles from './triangles';
+import { index } from './subscript';
 import * as views from './view';
 
 const reshape = scoped(views.reshape);
@@ -112,7 +113,8 @@ installOperators({
   select: indexing.select,
   nonzero: indexing.nonzero,
   maskedSelect: indexing.maskedSelect,
-  index: indexing.index,
+  index,
+  split: views.split,
   argsort: sorting.argsort,
   sort: sorting.sort,
   topk: sorting.topk,

@@ -4,15 +4,13 @@ import {
   bytesPerElement,
   checkInteger,
   collapse,
-  describe,
   FastWeightsError,
   formatShape,
-  type Index,
   resolveDim,
   sameShape,
   scoped,
   type Shape,
-  Tensor,
+  type Tensor,
 } from '../core';
 import { MAX_DIMS } from '../backends';
 import { type BackwardFunction, record } from '../autograd';
@@ -254,41 +252,3 @@ export const maskedSelect = scoped((x: Tensor, mask: Tensor): Tensor => {
   }
   return indexSelect(reshape(x, [x.size]), 0, places(mask));
 });
-
-/**
- * x[a, b, ...] with an item for each of the first dimensions: a number takes one position and drops the dimension, a pair
- * [start, end) a range, an int32 tensor [n] those positions, a bool tensor [size] where it holds, null all. Tensors act one
- * dimension after the other (as numpy's `ix_`), not in pairs.
- */
-export const index = scoped((x: Tensor, ...items: readonly Index[]): Tensor => {
-  checkTensor('index', 'x', x);
-  if (items.length > x.ndim) {
-    throw argumentError(
-      'INVALID_ARGUMENT',
-      'index',
-      'items',
-      `at most ${x.ndim}, one a dimension`,
-      String(items.length),
-    );
-  }
-  let y = x;
-  let d = 0;
-  items.forEach((item, i) => {
-    const where = `items[${i}]`;
-    if (item === null) d++;
-    else if (typeof item === 'number') y = select(y, d, item);
-    else if (item instanceof Tensor) {
-      y = indexSelect(y, d, item.dtype === 'bool' ? maskPlaces(where, item, y.shape[d]) : item);
-      d++;
-    } else if (Array.isArray(item) && item.length === 2) y = slice(y, d++, item[0], item[1]);
-    else throw argumentError('INVALID_ARGUMENT', 'index', where, 'a number, a pair, a tensor or null', describe(item));
-  });
-  return y;
-});
-
-function maskPlaces(argument: string, mask: Tensor, size: number): Tensor {
-  if (mask.ndim !== 1 || mask.size !== size) {
-    throw argumentError('SHAPE', 'index', argument, `[${size}] like the dimension`, formatShape(mask.shape));
-  }
-  return places(mask);
-}

@@ -1,6 +1,5 @@
 // Elements in order along a dimension.
 import {
-  argumentError,
   checkInteger,
   checkOptions,
   type OptionNames,
@@ -49,8 +48,8 @@ export const topk = scoped((x: Tensor, k: number, options: TopkOptions = {}): So
   checkTensor('topk', 'x', x);
   checkOptions('topk', options, TOPK);
   const d = resolveDim('topk', options.dim ?? -1, x.ndim);
-  checkInteger('topk', 'k', k, 0, x.shape[d] ?? 1);
-  if (x.ndim === 0) throw argumentError('SHAPE', 'topk', 'x', 'of at least one dimension', 'a scalar');
+  checkInteger('topk', 'k', k, x.ndim === 0 ? 1 : 0, x.shape[d] ?? 1);
+  if (x.ndim === 0) return sort(x);
   const indices = contiguous(slice(order(x.detach(), d, options.largest ?? true), d, 0, k));
   return { values: gather(x, d, indices), indices };
 });

@@ -213,18 +213,22 @@ function checkList(where: string, argument: string, list: unknown, expected: str
   throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(list));
 }
 
-/** Consecutive pieces of one dimension, as views with one backward pass between them. */
-export const split = scoped((x: Tensor, sizes: Shape, dim: number): Tensor[] => {
+/**
+ * Consecutive pieces of one dimension, the first one by default, as views with one backward pass between them: of these sizes,
+ * or of one size, where the last piece may be smaller.
+ */
+export const split = scoped((x: Tensor, sizes: Shape | number, dim: number = 0): Tensor[] => {
   checkTensor('split', 'x', x);
   checkDivisible('split', 'x', x);
   const d = resolveDim('split', dim, x.ndim);
-  checkList('split', 'sizes', sizes, 'a list of whole numbers');
-  const total = sizes.reduce<number>((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
+  const list = typeof sizes === 'number' ? equalSizes(x.shape[d], sizes) : sizes;
+  checkList('split', 'sizes', list, 'a whole number or a list of them');
+  const total = list.reduce<number>((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
   if (total !== x.shape[d]) {
-    throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(sizes));
+    throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(list));
   }
   let at = 0;
-  const parts = sizes.map((size) => {
+  const parts = list.map((size) => {
     const shape = x.shape.map((s, i) => (i === d ? size : s));
     const piece = part(x, shape, x.strides, x.offset + at * x.strides[d]);
     at += size;
@@ -245,6 +249,11 @@ export const split = scoped((x: Tensor, sizes: Shape, dim: number): Tensor[] => 
   record('split', [x], parts, [], back, 'composed');
   return parts;
 });
+
+function equalSizes(total: number, size: number): number[] {
+  checkInteger('split', 'sizes', size, 1);
+  return Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) => Math.min(size, total - i * size));
+}
 
 /** Requires a list of at least one tensor. */
 function checkParts(where: string, parts: readonly unknown[]): void {

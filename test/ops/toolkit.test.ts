@@ -268,6 +268,16 @@ for (const { device, available } of fw.devices()) {
       expect([coins.dtype, coins.max().item()]).to.deep.equal(['float32', 1]);
       expect(coins.sum().item()).to.be.within(400, 600);
       expectList(t([0, 1, 1, 0]).bernoulli(), [0, 1, 1, 0]);
+      for (const impossible of [
+        () => t([-1, 1]).multinomial(1),
+        () => t([NaN, 1]).multinomial(1),
+        () => t([0, 0]).multinomial(1),
+        () => t([1, 0, 0]).multinomial(2),
+        () => t([2]).bernoulli(),
+        () => t([NaN]).bernoulli(),
+      ]) {
+        if (on.device === 'js' || on.device === 'cpu') expectError('INVALID_ARGUMENT', /x must be/, impossible);
+      }
       expectError('INVALID_ARGUMENT', /multinomial: numSamples must be a whole number from 1 to 3/, () =>
         t([1, 2, 3]).multinomial(4),
       );

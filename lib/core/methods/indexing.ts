@@ -27,6 +27,9 @@ export interface IndexingMethods {
   /** The elements [n] where the mask (bool, of this shape) holds, in row-major order. Blocks, since it reads the mask. */
   maskedSelect(mask: Tensor): Tensor;
 
-  /** An item for each of the first dimensions: a number takes one position, a pair a range, a tensor (int32 or bool) positions, null all. */
+  /**
+   * An item for each of the first dimensions: a number takes one position, a pair a range, null all, a tensor (int32, or bool
+   * for as many dimensions as it has) positions; several tensors act together, as in NumPy and PyTorch.
+   */
   index(...items: Index[]): Tensor;
 }

@@ -29,6 +29,9 @@ export interface ShapeMethods {
   /** Another shape of as many elements; one size may be -1. A view where the strides allow it. */
   reshape(...shape: Sizes): Tensor;
 
+  /** Consecutive pieces of one dimension, 0 by default, as views: of these sizes, or of one, the last piece maybe smaller. */
+  split(sizes: number | readonly number[], dim?: number): Tensor[];
+
   /** The dimensions in another order, as a view. */
   permute(...dims: Sizes): Tensor;
 
