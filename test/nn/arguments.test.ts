@@ -42,7 +42,7 @@ const WRONG: readonly (readonly [string, string, () => unknown])[] = [
     ),
   ),
   ['Embedding.forward', 'indices', () => new nn.Embedding(2, 2).forward(none)],
-  ['GatedRMSNorm.forward', 'x', () => new nn.GatedRMSNorm(2).forward(none, none)],
+  ['GatedRMSNorm.forward', 'x', () => new nn.GatedRMSNorm(2).forward(none, fw.ones([2]))],
   ['GatedRMSNorm.forward', 'gate', () => new nn.GatedRMSNorm(2).forward(fw.ones([2]), none)],
   [
     'MultiheadAttention.forward',
