@@ -20,8 +20,7 @@ export class Sequential extends Module {
   constructor(...modules: TensorModule[] | [Readonly<Record<string, TensorModule>>]) {
     super();
     const [first] = modules;
-    const named =
-      modules.length === 1 && !(first instanceof Module) ? checkRecord('Sequential', first) : { ...modules };
+    const named = modules.length === 1 && !(first instanceof Module) ? recordOf('Sequential', first) : { ...modules };
     for (const [name, module] of Object.entries(named as Record<string, TensorModule>)) {
       checkModule('Sequential', `modules.${name}`, module);
       if (typeof module.forward !== 'function') {
@@ -89,14 +88,14 @@ function moduleOf<M>(where: string, items: ReadonlyMap<string, M>, name: string)
   throw argumentError('INVALID_ARGUMENT', where, 'name', known, describe(name));
 }
 
-/** Requires something to go through: a list, a set, a map. */
-function checkIterable(where: string, value: unknown): void {
-  if (typeof value === 'object' && value !== null && Symbol.iterator in value) return;
-  throw argumentError('INVALID_ARGUMENT', where, 'modules', 'a list of modules', describe(value));
+/** Whether there is something to go through: a list, a set, a map. */
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value;
 }
 
-function checkRecord(where: string, value: unknown): object {
-  if (typeof value === 'object' && value !== null && !(value instanceof Module)) return value;
+/** Requires a plain object: of a map or a set no member would be seen. */
+function recordOf(where: string, value: unknown): object {
+  if (!isIterable(value) && typeof value === 'object' && value !== null) return value;
   throw argumentError('INVALID_ARGUMENT', where, 'modules', 'modules, or a record of them', describe(value));
 }
 
@@ -132,7 +131,9 @@ export class ModuleList<M extends Module = Module> extends Module {
 
   /** Puts modules at the end. */
   extend(modules: Iterable<M>): this {
-    checkIterable('ModuleList', modules);
+    if (!isIterable(modules)) {
+      throw argumentError('INVALID_ARGUMENT', 'ModuleList', 'modules', 'a list of modules', describe(modules));
+    }
     for (const module of [...modules]) this.append(module);
     return this;
   }
@@ -155,8 +156,7 @@ export class ModuleDict<M extends Module = Module> extends Module {
 
   constructor(modules: Readonly<Record<string, M>> | Iterable<readonly [string, M]> = {}) {
     super();
-    const given = checkRecord('ModuleDict', modules);
-    for (const entry of Symbol.iterator in given ? (given as Iterable<unknown>) : Object.entries(given)) {
+    for (const entry of isIterable(modules) ? modules : Object.entries(recordOf('ModuleDict', modules))) {
       if (!Array.isArray(entry)) {
         throw argumentError('INVALID_ARGUMENT', 'ModuleDict', 'modules', 'pairs of name and module', describe(entry));
       }

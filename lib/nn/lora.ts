@@ -214,7 +214,7 @@ export function mergeLora(model: Module): void {
 
 /**
  * Gives merged layers their weights back, bit for bit, so that the adapters are trained again. Where a weight was changed
- * since, by `loadStateDict` for instance, it becomes what it is now minus the adapter.
+ * since, by `loadStateDict` for instance or by casts there and back, it becomes what it is now minus the adapter.
  */
 export function unmergeLora(model: Module): void {
   for (const { layer, lora } of checkAny('unmergeLora', model).values()) lora.unmerge(layer);

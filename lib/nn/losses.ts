@@ -31,7 +31,10 @@ interface LossModule extends Module {
 /** Refuses what the loss does: it is computed once, of the smallest inputs, without the tensors, whose shapes depend on them. */
 function checkLoss<O extends object>(loss: LossFunction<O>, where: string, options: O, targets: DType): void {
   checkObject(where, 'options', options);
-  const others = Object.entries(options).map(([name, value]) => [name, value instanceof Tensor ? null : value]);
+  const others = Object.entries(options).map(([name, value]) => [
+    name,
+    value instanceof Tensor ? null : (value as unknown),
+  ]);
   noGrad(() =>
     scope(() => {
       const x = zeros([1, 1], { device: 'js' });

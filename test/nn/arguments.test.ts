@@ -70,7 +70,9 @@ const WRONG: readonly (readonly [string, string, () => unknown])[] = [
   ['ModuleList', 'modules', () => new nn.ModuleList(3 as never)],
   ['ModuleDict', 'modules', () => new nn.ModuleDict(1 as never)],
   ['ModuleDict', 'modules', () => new nn.ModuleDict([3] as never)],
-  ['Sequential', 'modules', () => new nn.Sequential(3 as never)],
+  ...[3, [new nn.ReLU()], new Map([['a', new nn.ReLU()]]), new Set([new nn.ReLU()]), null].map(
+    (modules) => ['Sequential', 'modules', () => new nn.Sequential(modules as never)] as const,
+  ),
   ['muonGroups', 'named', () => optim.muonGroups(none)],
   ['muonGroups', 'named[0]', () => optim.muonGroups([fw.ones([2, 2])] as never)],
   ['muonGroups', 'isHidden', () => optim.muonGroups([], {}, 3 as never)],

@@ -139,7 +139,7 @@ describe('trees of modules', () => {
 
   it('refuse two members of one name', () => {
     const collide = (a: unknown, b: unknown): fw.nn.Module =>
-      Object.assign(new nn.ModuleList(), { 'a.b': a, a: { b } }) as fw.nn.Module;
+      Object.assign(new nn.ModuleList(), { 'a.b': a, a: { b } });
     const p = (): fw.Tensor => nn.parameter(fw.ones([1]));
     const nets = [collide(p(), p()), collide(new nn.Linear(1, 1), new nn.Linear(1, 1))];
     nets.push(
