@@ -1,5 +1,17 @@
-// What a gradient must be like.
+// What functions are given, and what a gradient must be like.
 import { argumentError, describe, formatShape, sameShape, Tensor } from '../core';
+
+/** Requires a list of live tensors. */
+export function checkTensors(where: string, argument: string, list: unknown): asserts list is readonly Tensor[] {
+  if (!Array.isArray(list))
+    throw argumentError('INVALID_ARGUMENT', where, argument, 'a list of tensors', describe(list));
+  for (const [i, t] of list.entries()) {
+    if (!(t instanceof Tensor)) {
+      throw argumentError('INVALID_ARGUMENT', where, `${argument}[${i}]`, 'a Tensor', describe(t));
+    }
+    t.checkAlive(where);
+  }
+}
 
 /** Requires a live tensor of the shape, dtype and device of `like`, whose gradient it is to be. */
 export function checkGradientLike(

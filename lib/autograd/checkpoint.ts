@@ -1,6 +1,7 @@
 // Gradient checkpointing: memory for time.
 import {
   argumentError,
+  checkFunction,
   describe,
   FastWeightsError,
   formatShape,
@@ -14,6 +15,7 @@ import {
   withGenerator,
 } from '../core';
 import { againForward } from './anomaly';
+import { checkTensors } from './check';
 import { runBackward } from './pass';
 import { enableGrad, gradEnabled, noGrad } from './mode';
 import { type BackwardFunction, recordAlways } from './tape';
@@ -24,6 +26,8 @@ import { type BackwardFunction, recordAlways } from './tape';
  * tensor or a list.
  */
 export function checkpoint<R extends Tensor | Tensor[]>(fn: (...inputs: Tensor[]) => R, ...inputs: Tensor[]): R {
+  checkFunction('checkpoint', 'fn', fn);
+  checkTensors('checkpoint', 'inputs', inputs);
   const { seed, stream } = generatorState();
   // Handles of their own, for `fn` may return what was there before.
   const { outputs, isList } = noGrad(() =>

@@ -1,6 +1,7 @@
 // Gradients as functions, and their check against central differences.
 import {
   argumentError,
+  checkFunction,
   checkNumber,
   checkOptions,
   describe,
@@ -10,6 +11,7 @@ import {
   scope,
   Tensor,
 } from '../core';
+import { checkTensors } from './check';
 import { enableGrad, noGrad } from './mode';
 import { filled, runBackward } from './pass';
 
@@ -23,11 +25,14 @@ type ScalarFunction<A extends Tensor[]> = (...inputs: A) => Tensor;
 export function grad(fn: (x: Tensor) => Tensor): (x: Tensor) => Tensor;
 export function grad<A extends Tensor[]>(fn: ScalarFunction<A>): (...inputs: A) => Tensor[];
 export function grad(fn: ScalarFunction<Tensor[]>): (...inputs: Tensor[]) => Tensor | Tensor[] {
-  return (...inputs) =>
-    scope(() => {
+  checkFunction('grad', 'fn', fn);
+  return (...inputs) => {
+    checkTensors('grad', 'inputs', inputs);
+    return scope(() => {
       const found = gradientsAt('grad', fn, inputs, false);
       return found.length === 1 ? found[0] : found;
     });
+  };
 }
 
 /** The gradients of `fn` at tensors, with recording on; with `createGraph` they depend on the inputs that require one. */
@@ -118,6 +123,8 @@ function compare(
   options: GradcheckOptions,
   createGraph: boolean,
 ): true {
+  checkFunction(where, 'fn', fn);
+  checkTensors(where, 'inputs', inputs);
   checkOptions(where, options, OPTIONS);
   const { eps = 1e-6, tolerance = 1e-6 } = options;
   if (checkNumber(where, 'eps', eps, 0) === 0) throw argumentError('INVALID_ARGUMENT', where, 'eps', 'above 0', '0');

@@ -60,7 +60,10 @@ export function argumentError(
   });
 }
 
-/** A short rendering of any value for messages; long lists and deep ones, which may hold themselves, are cut. */
+/**
+ * A short rendering of any value for messages: of a function or a class its name; long lists and deep ones, which may hold
+ * themselves, are cut.
+ */
 export function describe(value: unknown, depth = 3): string {
   if (Array.isArray(value)) {
     if (depth === 0) return '[...]';
@@ -68,6 +71,10 @@ export function describe(value: unknown, depth = 3): string {
     return `[${shown.join(', ')}${value.length > shown.length ? ', ...' : ''}]`;
   }
   if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'function') {
+    const kind = /^class\b/.test(Function.prototype.toString.call(value)) ? 'class' : 'function';
+    return value.name ? `${kind} ${value.name}` : `a ${kind}`;
+  }
   if (value === null || typeof value !== 'object') return String(value);
   const { constructor } = value as { constructor?: { name?: unknown } };
   return typeof constructor?.name === 'string' ? constructor.name : 'object';
@@ -108,6 +115,12 @@ export function checkNumber(where: string, argument: string, value: unknown, min
     throw argumentError('INVALID_ARGUMENT', where, argument, range, describe(value));
   }
   return value;
+}
+
+/** Requires a function. */
+export function checkFunction(where: string, argument: string, value: unknown, expected = 'a function'): void {
+  if (typeof value === 'function') return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(value));
 }
 
 /** Requires one of a fixed set of strings. */

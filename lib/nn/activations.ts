@@ -1,12 +1,13 @@
 // Activations, dropout and shapes as modules, for chains of them; PyTorch's names and defaults.
 import { checkChoice, checkInteger, checkNumber, scope, type Tensor } from '../core';
-import { dropout, gelu, leakyRelu } from '../ops';
+import { checkTensor, dropout, gelu, leakyRelu } from '../ops';
 import { Module } from './module';
 
 /** max(x, 0) */
 export class ReLU extends Module {
   /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
+    checkTensor('ReLU', 'x', x);
     return x.relu();
   }
 }
@@ -23,6 +24,7 @@ export class LeakyReLU extends Module {
 
   /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
+    checkTensor('LeakyReLU', 'x', x);
     return leakyRelu(x, this.negativeSlope);
   }
 }
@@ -47,6 +49,7 @@ export class GELU extends Module {
 export class SiLU extends Module {
   /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
+    checkTensor('SiLU', 'x', x);
     return x.silu();
   }
 }
@@ -55,6 +58,7 @@ export class SiLU extends Module {
 export class Tanh extends Module {
   /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
+    checkTensor('Tanh', 'x', x);
     return x.tanh();
   }
 }
@@ -63,6 +67,7 @@ export class Tanh extends Module {
 export class Sigmoid extends Module {
   /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
+    checkTensor('Sigmoid', 'x', x);
     return x.sigmoid();
   }
 }
@@ -71,6 +76,7 @@ export class Sigmoid extends Module {
 export class LogSigmoid extends Module {
   /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
+    checkTensor('LogSigmoid', 'x', x);
     return x.logSigmoid();
   }
 }
@@ -87,6 +93,7 @@ export class Softplus extends Module {
 
   /** x of any shape, element by element. */
   forward(x: Tensor): Tensor {
+    checkTensor('Softplus', 'x', x);
     return this.beta === 1 ? x.softplus() : scope(() => x.mul(this.beta).softplus().div(this.beta));
   }
 }
@@ -103,6 +110,7 @@ export class Softmax extends Module {
 
   /** x of any shape. */
   forward(x: Tensor): Tensor {
+    checkTensor('Softmax', 'x', x);
     return x.softmax(this.dim);
   }
 }
@@ -119,6 +127,7 @@ export class LogSoftmax extends Module {
 
   /** x of any shape. */
   forward(x: Tensor): Tensor {
+    checkTensor('LogSoftmax', 'x', x);
     return x.logSoftmax(this.dim);
   }
 }
@@ -127,6 +136,7 @@ export class LogSoftmax extends Module {
 export class Identity extends Module {
   /** x of any shape. */
   forward(x: Tensor): Tensor {
+    checkTensor('Identity', 'x', x);
     return x.another();
   }
 }
@@ -146,6 +156,7 @@ export class Dropout extends Module {
 
   /** x of any shape; another handle of it outside training. */
   forward(x: Tensor): Tensor {
+    checkTensor('Dropout', 'x', x);
     return this.training && this.p > 0 ? dropout(x, this.p) : x.another();
   }
 }
@@ -165,6 +176,7 @@ export class Flatten extends Module {
 
   /** x [B, ...], of at least one dimension. */
   forward(x: Tensor): Tensor {
+    checkTensor('Flatten', 'x', x);
     const { startDim, endDim } = this;
     const from = checkInteger('Flatten', 'startDim', startDim < 0 ? startDim + x.ndim : startDim, 0, x.ndim - 1);
     const to = checkInteger('Flatten', 'endDim', endDim < 0 ? endDim + x.ndim : endDim, from, x.ndim - 1);

@@ -9,7 +9,7 @@ import {
   scope,
   type Tensor,
 } from '../core';
-import { linear, rand, scaledDotProductAttention, split, where as choose, zeros } from '../ops';
+import { checkTensor, linear, rand, scaledDotProductAttention, split, where as choose, zeros } from '../ops';
 import { xavierUniform_, zeros_ } from './init';
 import { BIAS, type BiasOptions, Linear } from './layers';
 import { Module, parameter } from './module';
@@ -79,10 +79,12 @@ export class MultiheadAttention extends Module {
     checkOptions(where, options, FORWARD);
     const { embedDim: E, numHeads, in_proj_weight, in_proj_bias } = this;
     for (const [name, t] of Object.entries({ query, key, value })) {
+      checkTensor(where, name, t);
       if (t.ndim !== 3 || t.shape[2] !== E)
         throw argumentError('SHAPE', where, name, `[B, T, ${E}]`, formatShape(t.shape));
     }
     const { mask = null, keyMask = null, causal = false } = options;
+    for (const [name, t] of Object.entries({ mask, keyMask })) if (t) checkTensor(where, name, t);
     const [B, S] = key.shape;
     if (
       keyMask &&

@@ -1,11 +1,8 @@
 // Modules that hold modules: a chain, a list, a dictionary. Their members stand directly under the container's name, as in
 // PyTorch: `layers.0.weight`.
 import { argumentError, checkInteger, describe, scope, type Tensor } from '../core';
-import { Module } from './module';
-
-function checkModule(where: string, argument: string, value: unknown): asserts value is Module {
-  if (!(value instanceof Module)) throw argumentError('INVALID_ARGUMENT', where, argument, 'a Module', describe(value));
-}
+import { checkTensor } from '../ops';
+import { checkModule, Module } from './module';
 
 /** A module from a tensor to a tensor: what a chain is made of. */
 export interface TensorModule extends Module {
@@ -23,8 +20,7 @@ export class Sequential extends Module {
   constructor(...modules: TensorModule[] | [Readonly<Record<string, TensorModule>>]) {
     super();
     const [first] = modules;
-    const named =
-      modules.length === 1 && !(first instanceof Module) ? checkRecord('Sequential', first) : { ...modules };
+    const named = modules.length === 1 && !(first instanceof Module) ? recordOf('Sequential', first) : { ...modules };
     for (const [name, module] of Object.entries(named as Record<string, TensorModule>)) {
       checkModule('Sequential', `modules.${name}`, module);
       if (typeof module.forward !== 'function') {
@@ -49,12 +45,23 @@ export class Sequential extends Module {
     return this.items.size;
   }
 
+  /** The module at a position; negative ones count from the end. */
+  at(position: number): TensorModule {
+    return moduleAt('Sequential', [...this.items.values()], position);
+  }
+
+  /** The module of a name, which must be there. */
+  get(name: string): TensorModule {
+    return moduleOf('Sequential', this.items, name);
+  }
+
   [Symbol.iterator](): Iterator<TensorModule> {
     return this.items.values();
   }
 
   /** x through all of them. */
   forward(x: Tensor): Tensor {
+    checkTensor('Sequential', 'x', x);
     return scope(() => {
       let y = x;
       for (const module of this.items.values()) y = module.forward(y);
@@ -69,8 +76,26 @@ function* withItems(container: object, items: Iterable<[string | number, unknown
   for (const [name, value] of items) yield [String(name), value];
 }
 
-function checkRecord(where: string, value: unknown): object {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+function moduleAt<M>(where: string, items: readonly M[], position: number): M {
+  const count = items.length;
+  return items.at(checkInteger(where, 'position', position, -count, count - 1))!;
+}
+
+function moduleOf<M>(where: string, items: ReadonlyMap<string, M>, name: string): M {
+  const found = items.get(name);
+  if (found) return found;
+  const known = [...items.keys()].join(' | ') || 'a name (there is none)';
+  throw argumentError('INVALID_ARGUMENT', where, 'name', known, describe(name));
+}
+
+/** Whether there is something to go through: a list, a set, a map. */
+function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.iterator in value;
+}
+
+/** Requires a plain object: of a map or a set no member would be seen. */
+function recordOf(where: string, value: unknown): object {
+  if (!isIterable(value) && typeof value === 'object' && value !== null) return value;
   throw argumentError('INVALID_ARGUMENT', where, 'modules', 'modules, or a record of them', describe(value));
 }
 
@@ -94,8 +119,7 @@ export class ModuleList<M extends Module = Module> extends Module {
 
   /** The module at a position; negative ones count from the end. */
   at(position: number): M {
-    const count = this.items.length;
-    return this.items.at(checkInteger('ModuleList', 'position', position, -count, count - 1))!;
+    return moduleAt('ModuleList', this.items, position);
   }
 
   /** Puts a module at the end. */
@@ -107,6 +131,9 @@ export class ModuleList<M extends Module = Module> extends Module {
 
   /** Puts modules at the end. */
   extend(modules: Iterable<M>): this {
+    if (!isIterable(modules)) {
+      throw argumentError('INVALID_ARGUMENT', 'ModuleList', 'modules', 'a list of modules', describe(modules));
+    }
     for (const module of [...modules]) this.append(module);
     return this;
   }
@@ -129,8 +156,13 @@ export class ModuleDict<M extends Module = Module> extends Module {
 
   constructor(modules: Readonly<Record<string, M>> | Iterable<readonly [string, M]> = {}) {
     super();
-    const entries = Symbol.iterator in modules ? modules : Object.entries(modules);
-    for (const [name, module] of entries) this.set(name, module);
+    for (const entry of isIterable(modules) ? modules : Object.entries(recordOf('ModuleDict', modules))) {
+      if (!Array.isArray(entry)) {
+        throw argumentError('INVALID_ARGUMENT', 'ModuleDict', 'modules', 'pairs of name and module', describe(entry));
+      }
+      const [name, module] = entry as [string, M];
+      this.set(name, module);
+    }
   }
 
   protected override memberProperties(): Iterable<[string, unknown]> {
@@ -149,10 +181,7 @@ export class ModuleDict<M extends Module = Module> extends Module {
 
   /** The module of a name, which must be there. */
   get(name: string): M {
-    const found = this.items.get(name);
-    if (found) return found;
-    const known = [...this.items.keys()].join(' | ') || 'a name (there is none)';
-    throw argumentError('INVALID_ARGUMENT', 'ModuleDict', 'name', known, describe(name));
+    return moduleOf('ModuleDict', this.items, name);
   }
 
   /** Adds a module, or replaces the one of that name. A name has no dot. */

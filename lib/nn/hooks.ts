@@ -1,17 +1,20 @@
 // Functions around the forward pass of a module. Modules are called by their method `forward`, so that is where hooks stand:
 // a module that has some gets a `forward` of its own in front of that of its class, and one without pays nothing.
-import { argumentError, describe, type HookHandle, refusePromise } from '../core';
+import { argumentError, checkFunction, describe, type HookHandle, refusePromise } from '../core';
 
 type AnyFunction = (...args: unknown[]) => unknown;
 
 /** What `forward` of a module returns. */
 export type ForwardOutput<M> = M extends { forward(...args: never[]): infer R } ? R : unknown;
 
+/** What `forward` of a module takes; of one that is not known it may be anything. */
+export type ForwardArguments<M> = M extends { forward(...args: infer A): unknown } ? Readonly<A> : readonly unknown[];
+
 /** Gets the module and the arguments of a call; may return a list of others, or the only one. */
-export type ForwardPreHook<M> = (module: M, args: readonly unknown[]) => unknown;
+export type ForwardPreHook<M> = (module: M, args: ForwardArguments<M>) => unknown;
 
 /** Gets the module, the arguments and the result of a call; may return another result, nothing to leave it. */
-export type ForwardHook<M> = (module: M, args: readonly unknown[], output: ForwardOutput<M>) => unknown;
+export type ForwardHook<M> = (module: M, args: ForwardArguments<M>, output: ForwardOutput<M>) => unknown;
 
 /** The hooks of a module, each in an object of its own: one function may be set twice. */
 interface Hooks {
@@ -30,7 +33,7 @@ export function hasForwardHooks(module: object): boolean {
 
 /** See `Module.registerForwardHook` and `Module.registerForwardPreHook`. */
 export function addForwardHook(where: string, module: object, at: 'before' | 'after', fn: unknown): HookHandle {
-  if (typeof fn !== 'function') throw argumentError('INVALID_ARGUMENT', where, 'fn', 'a function', describe(fn));
+  checkFunction(where, 'fn', fn);
   let hooks = hooked.get(module);
   if (!hooks) hooked.set(module, (hooks = stand(where, module)));
   const entry = { fn: fn as AnyFunction };

@@ -4,7 +4,13 @@ export * from './attention';
 export * from './containers';
 export * from './convolution';
 export * from './feedForward';
-export { hasForwardHooks, type ForwardHook, type ForwardOutput, type ForwardPreHook } from './hooks';
+export {
+  hasForwardHooks,
+  type ForwardArguments,
+  type ForwardHook,
+  type ForwardOutput,
+  type ForwardPreHook,
+} from './hooks';
 export * as init from './init';
 export * from './layers';
 export { activeLora, addLora, LoraAdapter, mergeLora, removeLora, unmergeLora, type LoraOptions } from './lora';

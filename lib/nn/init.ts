@@ -1,6 +1,15 @@
 // Initialisations in place, outside the tape: PyTorch's `torch.nn.init`, with its names in camelCase and its underscore.
 // Numbers come from the seeded generator and are the same on every device.
-import { argumentError, checkChoice, checkNumber, formatShape, scope, Tensor } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkNumber,
+  checkOptions,
+  formatShape,
+  type OptionNames,
+  scope,
+  Tensor,
+} from '../core';
 import { noGrad } from '../autograd';
 import { checkFloat, convert, rand, randn, tensor } from '../ops';
 
@@ -19,6 +28,7 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
 
 /** Inputs and outputs of one unit: of [out, in, ...kernel]. */
 function fans(where: string, t: Tensor): { fanIn: number; fanOut: number } {
+  checkFloat(where, 't', t);
   if (t.ndim < 2) throw argumentError('SHAPE', where, 't', 'of at least two dimensions', formatShape(t.shape));
   const field = t.shape.slice(2).reduce((a, b) => a * b, 1);
   return { fanIn: t.shape[1] * field, fanOut: t.shape[0] * field };
@@ -140,7 +150,10 @@ export interface KaimingOptions {
   nonlinearity?: Nonlinearity;
 }
 
+const KAIMING: OptionNames<KaimingOptions> = { a: true, mode: true, nonlinearity: true };
+
 function kaimingDeviation(where: string, t: Tensor, options: KaimingOptions): number {
+  checkOptions(where, options, KAIMING);
   const { a = 0, mode = 'fanIn', nonlinearity = 'leakyRelu' } = options;
   checkChoice(where, 'mode', mode, ['fanIn', 'fanOut']);
   return calculateGain(nonlinearity, a) / Math.sqrt(Math.max(1, fans(where, t)[mode]));

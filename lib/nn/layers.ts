@@ -1,6 +1,7 @@
 // The common layers, with PyTorch's initialisation.
 import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, scope, type Tensor } from '../core';
 import {
+  checkTensor,
   checkTensorOptions,
   embedding,
   full,
@@ -162,6 +163,7 @@ export class GatedRMSNorm extends Module {
 
   /** x and gate [..., dim]. */
   forward(x: Tensor, gate: Tensor): Tensor {
+    checkTensor('GatedRMSNorm', 'gate', gate);
     return rmsNormGated(x, gate, this.weight, { eps: this.eps, activation: this.activation });
   }
 }

@@ -4,6 +4,7 @@ import {
   checkInteger,
   checkNumber,
   checkOptions,
+  type DType,
   FastWeightsError,
   type OptionNames,
   scope,
@@ -13,7 +14,7 @@ import { noGrad } from '../autograd';
 import { Dropout } from './activations';
 import { constant_ } from './init';
 import { Linear, type LinearAdapter } from './layers';
-import { Module } from './module';
+import { checkModule, Module } from './module';
 import { freeze, matching, type Pattern } from './patterns';
 
 /** What `addLora` adds, and where. */
@@ -41,8 +42,8 @@ export class LoraAdapter extends Module implements LinearAdapter {
   lora_B: Linear;
   /** In front of it. */
   dropout: Dropout;
-  /** The weight without the adapter while it is merged. */
-  private base: Tensor | null = null;
+  /** While it is merged: the layer's weight without it, and what tells whether another was written there since. */
+  private base: { weight: Tensor; version: number; dtype: DType } | null = null;
 
   constructor(
     /** r */
@@ -67,10 +68,6 @@ export class LoraAdapter extends Module implements LinearAdapter {
     return true;
   }
 
-  protected override memberProperties(): Iterable<[string, unknown]> {
-    return Object.entries(this).filter(([name]) => name !== 'base');
-  }
-
   /** Whether the layer's weight does not hold it already. */
   get active(): boolean {
     return this.base === null;
@@ -81,26 +78,39 @@ export class LoraAdapter extends Module implements LinearAdapter {
     return scope(() => this.lora_B.forward(this.lora_A.forward(this.dropout.forward(x))).mul(this.scale));
   }
 
+  /** What it adds to the layer's weight, [out, in]. */
+  private product(): Tensor {
+    return this.lora_B.weight.matmul(this.lora_A.weight).mul(this.scale);
+  }
+
   /** @internal Adds it to the layer's weight, which is kept. */
   merge({ weight }: Linear): void {
     if (this.base) return;
     noGrad(() => {
-      this.base = weight.clone().persist();
-      scope(() => weight.add_(this.lora_B.weight.matmul(this.lora_A.weight).mul(this.scale)));
+      const kept = weight.clone().persist();
+      scope(() => weight.add_(this.product()));
+      this.base = { weight: kept, version: weight.storage.version, dtype: weight.dtype };
     });
   }
 
-  /** @internal Gives the layer its weight back. */
+  /** @internal Gives the layer its weight back, or takes the adapter out of what was written there while it was merged. */
   unmerge({ weight }: Linear): void {
     const { base } = this;
     if (!base) return;
-    noGrad(() => scope(() => weight.copy_(base.to(weight.device).to(weight.dtype))));
+    // A cast counts as a change of the storage, and changes nothing here.
+    const version = base.version + Number(base.dtype !== weight.dtype);
+    noGrad(() =>
+      scope(() => {
+        if (weight.storage.version === version) weight.copy_(base.weight.to(weight.device).to(weight.dtype));
+        else weight.sub_(this.product());
+      }),
+    );
     this.forget();
   }
 
   /** Forgets the weight without it. */
   private forget(): void {
-    this.base?.dispose();
+    this.base?.weight.dispose();
     this.base = null;
   }
 
@@ -111,7 +121,8 @@ export class LoraAdapter extends Module implements LinearAdapter {
 }
 
 /** The layers of a model that have an adapter, by name. */
-export function loraLayers(model: Module): Map<string, { layer: Linear; lora: LoraAdapter }> {
+export function loraLayers(where: string, model: Module): Map<string, { layer: Linear; lora: LoraAdapter }> {
+  checkModule(where, 'model', model);
   const found = new Map<string, { layer: Linear; lora: LoraAdapter }>();
   for (const [path, layer] of model.namedModules()) {
     if (layer instanceof Linear && layer.adapter instanceof LoraAdapter)
@@ -122,13 +133,14 @@ export function loraLayers(model: Module): Map<string, { layer: Linear; lora: Lo
 
 /** @internal Whether a model has adapters that its weights do not hold already. */
 export function activeLora(model: Module): boolean {
-  return [...loraLayers(model).values()].some(({ lora }) => lora.active);
+  return [...loraLayers('activeLora', model).values()].some(({ lora }) => lora.active);
 }
 
 /** The linear layers that may have one. */
-function linearLayers(model: Module): Map<string, Linear> {
+function linearLayers(where: string, model: Module): Map<string, Linear> {
   const inside = new Set<Module>();
-  for (const { lora } of loraLayers(model).values()) for (const [, part] of lora.namedModules()) inside.add(part);
+  for (const { lora } of loraLayers(where, model).values())
+    for (const [, part] of lora.namedModules()) inside.add(part);
   const found = new Map<string, Linear>();
   for (const [path, module] of model.namedModules()) {
     if (module instanceof Linear && !inside.has(module)) found.set(path, module);
@@ -138,7 +150,7 @@ function linearLayers(model: Module): Map<string, Linear> {
 
 /** @internal Gives layers their adapters. Everything else of the model is frozen, other adapters stay as they are. */
 export function attachLora(model: Module, adapters: ReadonlyMap<Linear, () => LoraAdapter>): void {
-  const trained = [...loraLayers(model).values()].flatMap(({ lora }) =>
+  const trained = [...loraLayers('addLora', model).values()].flatMap(({ lora }) =>
     lora.parameters().filter((t) => t.requiresGrad),
   );
   freeze(model);
@@ -160,11 +172,12 @@ export function addLora(model: Module, options: LoraOptions): string[] {
   checkInteger(where, 'rank', rank, 1);
   checkNumber(where, 'alpha', alpha);
   checkNumber(where, 'dropout', dropout, 0, 1);
-  const layers = linearLayers(model);
+  const layers = linearLayers(where, model);
   const names =
     targets === 'all-linear'
       ? [...layers.keys()].filter((name) => !/(^|\.)lm_head$/.test(name))
       : matching(where, 'targets', targets, [...layers.keys()], 'end');
+  if (names.length === 0) throw argumentError('INVALID_ARGUMENT', where, 'model', 'one with linear layers', 'none');
   const taken = names.find((name) => layers.get(name)!.adapter);
   if (taken !== undefined) {
     throw argumentError('INVALID_ARGUMENT', where, 'targets', 'layers without an adapter', `${taken}, which has one`);
@@ -177,7 +190,7 @@ export function addLora(model: Module, options: LoraOptions): string[] {
 }
 
 function checkAny(where: string, model: Module): ReturnType<typeof loraLayers> {
-  const layers = loraLayers(model);
+  const layers = loraLayers(where, model);
   if (layers.size === 0) throw argumentError('INVALID_ARGUMENT', where, 'model', 'one with adapters', 'none');
   return layers;
 }
@@ -199,7 +212,10 @@ export function mergeLora(model: Module): void {
   for (const { layer, lora } of layers.values()) lora.merge(layer);
 }
 
-/** Gives merged layers their weights back, bit for bit, so that the adapters are trained again. */
+/**
+ * Gives merged layers their weights back, bit for bit, so that the adapters are trained again. Where a weight was changed
+ * since, by `loadStateDict` for instance or by casts there and back, it becomes what it is now minus the adapter.
+ */
 export function unmergeLora(model: Module): void {
   for (const { layer, lora } of checkAny('unmergeLora', model).values()) lora.unmerge(layer);
 }

@@ -27,7 +27,7 @@ import {
 } from '../io';
 import { Linear } from './layers';
 import { attachLora, LoraAdapter, loraLayers } from './lora';
-import type { Module } from './module';
+import { checkModule, type Module } from './module';
 
 /** @internal Name of the file of settings. */
 export const LORA_CONFIG = 'adapter_config.json';
@@ -49,7 +49,7 @@ const SAVE: OptionNames<SaveLoraOptions> = { baseModel: true, taskType: true };
 export async function saveLora(model: Module, dir: string, options: SaveLoraOptions = {}): Promise<void> {
   const where = 'saveLora';
   checkOptions(where, options, SAVE);
-  const layers = [...loraLayers(model)];
+  const layers = [...loraLayers(where, model)];
   if (layers.length === 0) throw argumentError('INVALID_ARGUMENT', where, 'model', 'one with adapters', 'none');
   const [, { lora: first }] = layers[0];
   const weights: Record<string, Tensor> = {};
@@ -141,6 +141,7 @@ function asFormat<T>(check: () => T): T {
  * (UNSUPPORTED, named). Nothing is changed unless all of them fit.
  */
 export async function loadLora(model: Module, dir: string): Promise<string[]> {
+  checkModule('loadLora', 'model', model);
   const folder = await findFolder(dir);
   const path = join(folder, LORA_CONFIG);
   const config = checkConfig(path, await readOptionalJson(path));

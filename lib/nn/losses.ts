@@ -1,5 +1,6 @@
 // Losses as modules that hold their options; see the operators. PyTorch's names.
-import { Tensor } from '../core';
+import { checkObject, type DType, scope, Tensor } from '../core';
+import { noGrad } from '../autograd';
 import {
   binaryCrossEntropyWithLogits,
   type BinaryCrossEntropyOptions,
@@ -16,6 +17,7 @@ import {
   type NllOptions,
   smoothL1Loss,
   type SmoothL1Options,
+  zeros,
 } from '../ops';
 import { Module } from './module';
 
@@ -26,14 +28,34 @@ interface LossModule extends Module {
   forward(x: Tensor, target: Tensor): Tensor;
 }
 
-/** The module of a loss; tensors among its options, such as the weights of classes, are buffers, as in PyTorch. */
-function holding<O extends object>(loss: LossFunction<O>): new (options?: O) => LossModule {
+/** Refuses what the loss does: it is computed once, of the smallest inputs, without the tensors, whose shapes depend on them. */
+function checkLoss<O extends object>(loss: LossFunction<O>, where: string, options: O, targets: DType): void {
+  checkObject(where, 'options', options);
+  const others = Object.entries(options).map(([name, value]) => [
+    name,
+    value instanceof Tensor ? null : (value as unknown),
+  ]);
+  noGrad(() =>
+    scope(() => {
+      const x = zeros([1, 1], { device: 'js' });
+      const target = zeros(targets === 'int32' ? [1] : [1, 1], { dtype: targets, device: 'js' });
+      loss(x, target, Object.fromEntries(others) as O);
+    }),
+  );
+}
+
+/**
+ * The module of a loss, of targets of a dtype; tensors among its options, such as the weights of classes, are buffers, as
+ * in PyTorch. Options that the loss does not take are refused at once.
+ */
+function holding<O extends object>(loss: LossFunction<O>, targets: DType = 'float32'): new (options?: O) => LossModule {
   return class extends Module {
     private readonly options: Partial<O> = {};
     private readonly tensors: string[] = [];
 
     constructor(options: O = {} as O) {
       super();
+      checkLoss(loss, new.target.name, options, targets);
       for (const [name, value] of Object.entries(options)) {
         if (value instanceof Tensor) this.tensors.push(this.registerBuffer(name, value) && name);
         else Object.assign(this.options, { [name]: value as unknown });
@@ -49,9 +71,9 @@ function holding<O extends object>(loss: LossFunction<O>): new (options?: O) => 
 }
 
 /** `crossEntropy` as a module. */
-export class CrossEntropyLoss extends holding<CrossEntropyOptions>(crossEntropy) {}
+export class CrossEntropyLoss extends holding<CrossEntropyOptions>(crossEntropy, 'int32') {}
 /** `nllLoss` as a module. */
-export class NLLLoss extends holding<NllOptions>(nllLoss) {}
+export class NLLLoss extends holding<NllOptions>(nllLoss, 'int32') {}
 /** `mseLoss` as a module. */
 export class MSELoss extends holding<LossOptions>(mseLoss) {}
 /** `l1Loss` as a module. */

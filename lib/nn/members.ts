@@ -1,17 +1,23 @@
-// What the properties of a module hold: members in plain lists, maps and records are found, those in #private fields are
+// What the properties of a module hold: members in plain lists, sets, maps and records are found, those in #private fields are
 // refused where they can be noticed.
 import { argumentError, describe, FastWeightsError } from '../core';
 
-/** Whether lists, maps and records are looked into: those of classes are somebody else's. */
+/** Whether lists, sets, maps and records are looked into: those of classes are somebody else's. */
 function isContainer(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false;
-  if (Array.isArray(value) || value instanceof Map) return true;
+  if (Array.isArray(value) || value instanceof Set || value instanceof Map) return true;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
 
+/** What a container holds; a set in the order in which it was filled. */
+function entriesOf(value: object): Iterable<[unknown, unknown]> {
+  if (value instanceof Set) return [...value].entries();
+  return Array.isArray(value) || value instanceof Map ? value.entries() : Object.entries(value);
+}
+
 /**
- * The members in a value with their names: its own, and those in the lists, maps and records that it is, joined by dots.
+ * The members in a value with their names: its own, and those in the lists, sets, maps and records that it is, joined by dots.
  * `above` holds the containers on the way.
  */
 export function* membersIn<T>(
@@ -24,9 +30,7 @@ export function* membersIn<T>(
   else if (isContainer(value)) {
     if (above.includes(value)) refuseCycle(name);
     const inside = [...above, value];
-    const entries: Iterable<[unknown, unknown]> =
-      Array.isArray(value) || value instanceof Map ? value.entries() : Object.entries(value);
-    for (const [key, item] of entries) {
+    for (const [key, item] of entriesOf(value)) {
       if (typeof item !== 'object' || item === null) continue;
       const known = typeof key === 'string' || typeof key === 'number';
       for (const found of membersIn(known ? `${name}.${key}` : name, item, isMember, inside)) {
@@ -42,6 +46,17 @@ export function* membersIn<T>(
 export function refuseCycle(path: string): never {
   const message = `Module: ${path || 'the module'} holds what it stands in; keep the way up out of its properties`;
   throw new FastWeightsError('INVALID_ARGUMENT', message, { argument: path, expected: 'a tree', found: 'a cycle' });
+}
+
+/** Notes what stands under a name, which nothing else may have: a checkpoint would hold one of the two. */
+export function claimName(names: Map<string, unknown>, name: string, member: unknown): void {
+  const other = names.get(name);
+  if (other === undefined) names.set(name, member);
+  else if (other !== member) {
+    const message = `Module: two members are called ${name}; give one of them another name`;
+    const details = { argument: name, expected: 'a name of its own', found: 'one of two members' };
+    throw new FastWeightsError('INVALID_ARGUMENT', message, details);
+  }
 }
 
 /** Names of the classes of which a module was made. */

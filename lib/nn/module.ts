@@ -17,9 +17,9 @@ import {
 } from '../core';
 import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
-import { convert } from '../ops';
+import { checkTensor, convert } from '../ops';
 import { addForwardHook, type ForwardHook, type ForwardPreHook } from './hooks';
-import { membersIn, noteClass, refuseCycle, refusePrivate } from './members';
+import { claimName, membersIn, noteClass, refuseCycle, refusePrivate } from './members';
 
 const FLOATS = ['float32', 'bfloat16', 'float64'] as const satisfies readonly DType[];
 
@@ -31,10 +31,23 @@ export interface LoadStateOptions {
 
 const LOAD: OptionNames<LoadStateOptions> = { strict: 'flag' };
 
-/** Marks a tensor as trained: it requires a gradient and no scope frees it. */
+/** What `parameter` made: it stays a parameter while it is frozen. */
+const made = new WeakSet<Tensor>();
+
+/**
+ * Makes a tensor a parameter of the modules that have it as a property: it requires a gradient, until it is frozen, and no
+ * scope frees it.
+ */
 export function parameter(t: Tensor): Tensor {
+  checkTensor('parameter', 't', t);
   t.requiresGrad = true;
+  made.add(t);
   return t.persist();
+}
+
+/** Whether a tensor is trained, or frozen; a result of the graph, a mask, a table are values like others. */
+function isParameter(t: Tensor): boolean {
+  return made.has(t) || (t.requiresGrad && t.node === null);
 }
 
 /** Options of `registerBuffer`. */
@@ -67,16 +80,18 @@ interface Entry {
 /** The buffers of each module by name: whether they are persistent. */
 const buffersOf = new WeakMap<Module, Map<string, boolean>>();
 
-const isMember = (value: unknown): value is Tensor | Module => value instanceof Tensor || value instanceof Module;
+const isMember = (value: unknown): value is Tensor | Module =>
+  value instanceof Module || (value instanceof Tensor && isParameter(value));
 
 const join = (path: string, name: string): string => (path ? `${path}.${name}` : name);
 
 /**
- * A part of a model. Parameters are properties that hold tensors made by `parameter`, children properties that hold
- * modules; those in plain lists, maps and records are found, too (`layers.0.weight`). Their names, joined by dots, are
- * the names in checkpoints. Tensors that are not trained but belong to the module are made with `registerBuffer`. What
- * stands in `#private` fields cannot be found: it is refused (INVALID_ARGUMENT) where the class shows it, and so is a
- * module that holds itself.
+ * A part of a model. Parameters are properties that hold tensors made by `parameter`, or leaves that require a gradient,
+ * children properties that hold modules; those in plain lists, sets, maps and records are found, too (`layers.0.weight`).
+ * Their names, joined by dots, are the names in checkpoints. Tensors that are not trained but belong to the module are
+ * made with `registerBuffer`; any other tensor is a value like others, neither saved nor moved, as in PyTorch. What stands
+ * in `#private` fields cannot be found: it is refused (INVALID_ARGUMENT) where the class shows it, and so are a module that
+ * holds itself and two members of one name.
  */
 export abstract class Module {
   /** Whether dropout and the like are on; `train()` and `eval()` set it for the whole tree. */
@@ -98,12 +113,20 @@ export abstract class Module {
 
   /** Own tensors and modules with their names, in the order of definition. */
   private static *membersOf(module: Module): Generator<[string, Tensor | Module]> {
-    for (const [name, value] of module.memberProperties()) yield* membersIn(name, value, isMember);
+    const buffers = buffersOf.get(module);
+    for (const [name, value] of module.memberProperties()) {
+      if (value instanceof Tensor && buffers?.has(name)) yield [name, value];
+      else yield* membersIn(name, value, isMember);
+    }
   }
 
   /** Every module of the tree with its path, itself first under ''; one that stands in several places comes once. */
-  namedModules(prefix = ''): Generator<[string, Module]> {
-    return Module.tree(this, prefix, new Set(), []);
+  *namedModules(prefix = ''): Generator<[string, Module]> {
+    const names = new Map<string, unknown>();
+    for (const [path, module] of Module.tree(this, prefix, new Set(), [])) {
+      claimName(names, path, module);
+      yield [path, module];
+    }
   }
 
   /** Without `seen` every place counts. */
@@ -128,12 +151,15 @@ export abstract class Module {
   /** Every tensor of a tree. */
   private static *tensorsOf(root: Module, removeDuplicate = true): Generator<Entry> {
     const seen = new Set<Tensor>();
+    const names = new Map<string, unknown>();
     for (const [path, module] of Module.tree(root, '', removeDuplicate ? new Set() : null, [])) {
       const buffers = buffersOf.get(module);
       for (const [key, tensor] of Module.membersOf(module)) {
         if (!(tensor instanceof Tensor) || (removeDuplicate && seen.has(tensor))) continue;
         seen.add(tensor);
-        yield { name: join(path, key), tensor, module, key, persistent: buffers?.get(key) };
+        const name = join(path, key);
+        claimName(names, name, tensor);
+        yield { name, tensor, module, key, persistent: buffers?.get(key) };
       }
     }
   }
@@ -301,7 +327,7 @@ export abstract class Module {
    * value, goes in instead. Returns what takes it away again. See `registerForwardHook`. After
    * `torch.nn.Module.register_forward_pre_hook`.
    */
-  registerForwardPreHook(fn: ForwardPreHook<this>): HookHandle {
+  registerForwardPreHook<M extends Module>(this: M, fn: ForwardPreHook<M>): HookHandle {
     return addForwardHook('registerForwardPreHook', this, 'before', fn);
   }
 
@@ -311,7 +337,7 @@ export abstract class Module {
    * backward pass. Calls of `step`, for one token of a generation, are none of `forward`. INVALID_ARGUMENT where the module
    * has no method `forward`; a hook that returns a promise is refused. After `torch.nn.Module.register_forward_hook`.
    */
-  registerForwardHook(fn: ForwardHook<this>): HookHandle {
+  registerForwardHook<M extends Module>(this: M, fn: ForwardHook<M>): HookHandle {
     return addForwardHook('registerForwardHook', this, 'after', fn);
   }
 
@@ -331,6 +357,11 @@ export abstract class Module {
     }
     throw new FastWeightsError('INVALID_ARGUMENT', 'device: the module has no parameters');
   }
+}
+
+/** @internal Requires a module. */
+export function checkModule(where: string, argument: string, value: unknown): asserts value is Module {
+  if (!(value instanceof Module)) throw argumentError('INVALID_ARGUMENT', where, argument, 'a Module', describe(value));
 }
 
 function checkNames(where: string, own: readonly string[], given: readonly string[]): void {

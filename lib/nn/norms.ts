@@ -10,7 +10,7 @@ import {
   type Tensor,
 } from '../core';
 import { noGrad } from '../autograd';
-import { layerNorm, ones, TENSOR_OPTIONS, type TensorOptions, zeros } from '../ops';
+import { checkTensor, layerNorm, ones, TENSOR_OPTIONS, type TensorOptions, zeros } from '../ops';
 import { Module, parameter } from './module';
 
 /** Options of batch norms. */
@@ -77,6 +77,7 @@ abstract class BatchNorm extends Module {
   /** x [B, C, ...], normalised by the statistics of each channel: those of the batch while training, else the running ones. */
   forward(x: Tensor): Tensor {
     const { where, ranks, numFeatures, eps } = this;
+    checkTensor(where, 'x', x);
     if (!ranks.includes(x.ndim) || x.shape[1] !== numFeatures) {
       const expected = `[B, ${numFeatures}${', ...'.repeat(Number(ranks[0] > 2))}] of ${ranks.join(' or ')} dimensions`;
       throw argumentError('SHAPE', where, 'x', expected, formatShape(x.shape));
@@ -188,6 +189,7 @@ export class GroupNorm extends Module {
   /** x [B, C, ...]. */
   forward(x: Tensor): Tensor {
     const { numGroups, numChannels, eps } = this;
+    checkTensor('GroupNorm', 'x', x);
     if (x.ndim < 2 || x.shape[1] !== numChannels) {
       throw argumentError('SHAPE', 'GroupNorm', 'x', `[B, ${numChannels}, ...]`, formatShape(x.shape));
     }

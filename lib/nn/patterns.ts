@@ -1,6 +1,6 @@
 // Parts of a model by the patterns of their names, and freezing by them.
 import { argumentError, describe, isFloat, type Tensor } from '../core';
-import type { Module } from './module';
+import { checkModule, type Module, parameter } from './module';
 
 /**
  * A name with wildcards (`*` stands for any characters, dots, too, `?` for one), or a regular expression, which is looked
@@ -57,10 +57,11 @@ export function matching(
 }
 
 function setTrained(where: string, model: Module, patterns: Pattern | readonly Pattern[], trained: boolean): string[] {
+  checkModule(where, 'model', model);
   const named = new Map<string, Tensor>();
   for (const [name, t] of model.namedParameters({ removeDuplicate: false })) if (isFloat(t.dtype)) named.set(name, t);
   const names = matching(where, 'patterns', patterns, [...named.keys()], 'start');
-  for (const name of names) named.get(name)!.requiresGrad = trained;
+  for (const name of names) parameter(named.get(name)!).requiresGrad = trained;
   return names;
 }
 

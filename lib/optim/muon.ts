@@ -1,5 +1,15 @@
 // Muon: momentum made orthogonal, for the matrices inside a network; AdamW for everything else.
-import { argumentError, checkChoice, checkNumber, formatShape, type Shape, type Tensor } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkFunction,
+  checkNumber,
+  checkObject,
+  describe,
+  formatShape,
+  type Shape,
+  Tensor,
+} from '../core';
 import { stack } from '../ops';
 import { adamUpdate, momentsOf } from './adam';
 import { Optimizer, type Updated } from './optimizer';
@@ -9,6 +19,7 @@ import {
   checkBetas,
   checkFlag,
   type CommonSettings,
+  iterable,
   type ParameterGroup,
   type Parameters,
   type SettingsKind,
@@ -89,7 +100,14 @@ export function muonGroups(
   rest: Partial<MuonSettings> = {},
   isHidden: (name: string, parameter: Tensor) => boolean = isHiddenMatrix,
 ): ParameterGroup<MuonSettings>[] {
-  const all = [...named];
+  const where = 'muonGroups';
+  checkObject(where, 'rest', rest);
+  checkFunction(where, 'isHidden', isHidden, 'a function of name and parameter');
+  const all = [...iterable(where, 'named', named)];
+  for (const [i, pair] of all.entries()) {
+    if (Array.isArray(pair) && typeof pair[0] === 'string' && pair[1] instanceof Tensor) continue;
+    throw argumentError('INVALID_ARGUMENT', where, `named[${i}]`, 'a pair of name and parameter', describe(pair));
+  }
   const hidden = new Set(all.filter(([name, t]) => isHidden(name, t)));
   return [{ params: [...hidden] }, { useMuon: false, ...rest, params: all.filter((pair) => !hidden.has(pair)) }];
 }

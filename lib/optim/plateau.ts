@@ -26,6 +26,14 @@ export interface PlateauState {
   cooldown: number;
 }
 
+const OPTIONS: OptionNames<PlateauOptions> = {
+  mode: true,
+  patience: true,
+  threshold: true,
+  thresholdMode: true,
+  cooldown: true,
+};
+
 const STATE: OptionNames<PlateauState> = { best: true, badSteps: true, cooldown: true };
 
 /** Follows a number, as `ReduceLROnPlateau` of PyTorch does. */
@@ -37,6 +45,7 @@ export class Plateau {
 
   /** `where` names the caller in errors. */
   constructor(where: string, options: PlateauOptions) {
+    checkOptions(where, options, OPTIONS);
     const { mode = 'min', patience = 10, threshold = 1e-4, thresholdMode = 'rel', cooldown = 0 } = options;
     checkChoice(where, 'mode', mode, ['min', 'max']);
     checkInteger(where, 'patience', patience);

@@ -1,5 +1,14 @@
 // Schedules at work: what sets the learning rates of an optimiser's groups from step to step.
-import { argumentError, checkInteger, checkNumber, checkObject, checkOptions, type OptionNames } from '../core';
+import {
+  argumentError,
+  checkFunction,
+  checkInteger,
+  checkNumber,
+  checkObject,
+  checkOptions,
+  describe,
+  type OptionNames,
+} from '../core';
 import { Optimizer } from './optimizer';
 import type { CommonSettings, LiveGroup } from './parameters';
 import { type PlateauOptions, type PlateauState, Plateau } from './plateau';
@@ -10,11 +19,13 @@ type AnyGroup = LiveGroup<CommonSettings> & { betas?: readonly [number, number];
 
 function checkOptimizer(where: string, optimizer: unknown): void {
   if (optimizer instanceof Optimizer) return;
-  throw argumentError('INVALID_ARGUMENT', where, 'optimizer', 'an optimiser', String(optimizer));
+  throw argumentError('INVALID_ARGUMENT', where, 'optimizer', 'an optimiser', describe(optimizer));
 }
 
 /** Sets the momentum of groups that have one; of those with `betas` the first of them. Whether any has. */
 export function setMomentum(optimizer: AnyOptimizer, momentum: number): boolean {
+  checkOptimizer('setMomentum', optimizer);
+  checkNumber('setMomentum', 'momentum', momentum, 0, 1);
   let any = false;
   for (const group of optimizer.paramGroups as readonly AnyGroup[]) {
     if ('betas' in group) group.betas = [momentum, group.betas![1]];
@@ -50,9 +61,7 @@ export class LRScheduler {
     private readonly schedule: Schedule,
   ) {
     checkOptimizer('LRScheduler', optimizer);
-    if (typeof schedule !== 'function') {
-      throw argumentError('INVALID_ARGUMENT', 'LRScheduler', 'schedule', 'a function of the step', String(schedule));
-    }
+    checkFunction('LRScheduler', 'schedule', schedule, 'a function of the step');
     const momentum = schedule.momentum?.(0);
     if (momentum !== undefined && !setMomentum(optimizer, momentum)) {
       const expected = 'with momentum or betas for a schedule that sets them (cycleMomentum: false)';

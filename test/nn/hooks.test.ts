@@ -23,12 +23,12 @@ describe('hooks on modules', () => {
       const seen: unknown[] = [];
       const handles = [
         module.registerForwardPreHook((m, [t]) => {
-          seen.push(m === module, values(t as fw.Tensor));
-          return (t as fw.Tensor).add(1);
+          seen.push(m === module, values(t));
+          return t.add(1);
         }),
-        module.registerForwardPreHook((_, [t]) => [(t as fw.Tensor).mul(10)]),
+        module.registerForwardPreHook((_, [t]) => [t.mul(10)]),
         module.registerForwardHook((_m, [t], y) => {
-          seen.push(values(t as fw.Tensor), values(y));
+          seen.push(values(t), values(y));
           return y.neg();
         }),
         module.registerForwardHook((_m, _args, y) => void seen.push(values(y))),
@@ -41,6 +41,19 @@ describe('hooks on modules', () => {
       expect(values(module.forward(x))).to.eql([2, 4]);
       expect(Object.keys(module)).to.eql(['training']);
       expect('forward' in module && !Object.hasOwn(module, 'forward')).to.equal(true);
+    });
+  });
+
+  it('have the types of the arguments and of the result', () => {
+    const layer = new nn.Linear(2, 2, { bias: false, ...js });
+    const module: fw.nn.Module = layer;
+    fw.noGrad(() => {
+      layer.registerForwardPreHook((m, [t, options]) => [t.mul(m.weight.size), { ...options, activation: 'silu' }]);
+      layer.registerForwardHook((_m, [t, options], y) => y.mul(t.size).mul(options?.activation === 'silu' ? 1 : 0));
+      // Of a module that is not known they may be anything.
+      module.registerForwardHook((_m, args: readonly unknown[], y: unknown) => void [args, y]);
+      const expected = fw.linear(x.mul(4), layer.weight, null, { activation: 'silu' }).mul(2);
+      expect(values(layer.forward(x))).to.eql(values(expected));
     });
   });
 

@@ -142,6 +142,42 @@ describe('low-rank adapters', () => {
     expectClose('taken out', logits(model), adapted, 1e-5);
   });
 
+  it('unmerge what was loaded while they were merged to the loaded weights without them', () => {
+    for (const dtype of ['float32', 'bfloat16'] as const) {
+      const layer = new nn.Linear(3, 2, { device: 'js' });
+      const net = new nn.Sequential({ layer });
+      nn.addLora(net, { rank: 1, alpha: 2, targets: 'layer' });
+      stir(net);
+      const before = layer.weight.tolist();
+      nn.mergeLora(net);
+      // A cast is no change of what it is.
+      net.to(dtype).loadStateDict(net.stateDict());
+      nn.unmergeLora(net);
+      expect(layer.weight.tolist()).to.eql(fw.tensor(before, { device: 'js' }).to(dtype).tolist());
+      net.to('float32');
+      const { lora_A, lora_B } = layer.adapter as fw.nn.LoraAdapter;
+      const added = fw.noGrad(() => lora_B.weight.matmul(lora_A.weight).mul(2));
+      const loaded = fw.randn([2, 3], { device: 'js' });
+      nn.mergeLora(net);
+      net.loadStateDict({ 'layer.weight': loaded }, { strict: false });
+      nn.unmergeLora(net);
+      expectClose('loaded', layer.weight.dataSync(), loaded.sub(added).dataSync(), 1e-6);
+    }
+  });
+
+  it('are refused where there is no layer for them, and nothing is frozen', () => {
+    for (const net of [
+      new nn.Sequential({ norm: new nn.RMSNorm(2) }),
+      Object.assign(new nn.Embedding(2, 2), { lm_head: new nn.Linear(2, 2) }),
+    ]) {
+      const all = trained(net);
+      expectError('INVALID_ARGUMENT', /addLora: model must be one with linear layers/, () =>
+        nn.addLora(net, { rank: 1, alpha: 1, targets: 'all-linear' }),
+      );
+      expect(trained(net)).to.eql(all);
+    }
+  });
+
   it('are saved alone under the names of peft, and loaded again', async () => {
     const model = make().eval();
     nn.addLora(model, { rank: 2, alpha: 3, targets: 'q_proj', dropout: 0.25 });

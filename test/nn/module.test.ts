@@ -132,9 +132,15 @@ describe('modules', () => {
 class Counted extends nn.Module {
   weight = nn.parameter(fw.tensor([1, 2, 3, 4, 5, 6], { shape: [2, 3] }));
   row = nn.parameter(this.weight.detach().slice(0, 1));
-  frozen = fw.ones([3]).persist();
-  count = fw.tensor([7, 300], { dtype: 'int32' }).persist();
+  frozen = nn.parameter(fw.ones([3]));
+  count = this.registerBuffer('count', fw.tensor([7, 300], { dtype: 'int32' }));
+  last = this.registerBuffer('last', null as fw.Tensor | null);
   empty = nn.parameter(fw.zeros([0, 3]));
+
+  constructor() {
+    super();
+    nn.freeze(this, 'frozen');
+  }
 }
 
 for (const target of [...fw.devices().flatMap((d) => (d.available ? [d.device] : [])), 'bfloat16'] as const) {
@@ -147,13 +153,13 @@ for (const target of [...fw.devices().flatMap((d) => (d.available ? [d.device] :
 
     it('keep their tensors, values, gradients, and what shares memory', () => {
       const module = make();
-      const before = module.namedParameters();
+      const before = [...module.namedParameters(), ...module.namedBuffers()];
       const view = module.weight.detach();
       const device = module.device;
       module.weight.grad = fw.full([2, 3], 0.5, { device }).persist();
       const { grad } = module.weight;
       expect(module.to(target)).to.equal(module);
-      expect(module.namedParameters()).to.deep.equal(before);
+      expect([...module.namedParameters(), ...module.namedBuffers()]).to.deep.equal(before);
       for (const [name, t] of before) {
         expect(t.device, name).to.equal(isDevice ? target : device);
         expect(t.dtype, name).to.equal(name === 'count' ? 'int32' : isDevice ? 'float32' : target);

@@ -16,12 +16,22 @@ describe('trees of modules', () => {
         [3, nn.parameter(fw.ones([1]))],
       ]);
       scales = { own: nn.parameter(fw.ones([2])), config: { size: 3, names: ['x'] } };
+      parts = new Set<unknown>([3, new nn.RMSNorm(2), 'x', [nn.parameter(fw.ones([1]))]]);
       bytes = new Float32Array(4);
       date = new Date();
     }
     const net = new Net();
-    expect(names(net)).to.eql(['heads.3', 'scales.own', 'layers.0.weight', 'layers.1.0.weight', 'heads.a.proj.weight']);
-    expect([...net.namedModules()].map(([path]) => path)).to.eql(['', 'layers.0', 'layers.1.0', 'heads.a.proj']);
+    expect(names(net)).to.eql([
+      'heads.3',
+      'scales.own',
+      'parts.3.0',
+      'layers.0.weight',
+      'layers.1.0.weight',
+      'heads.a.proj.weight',
+      'parts.1.weight',
+    ]);
+    const paths = ['', 'layers.0', 'layers.1.0', 'heads.a.proj', 'parts.1'];
+    expect([...net.namedModules()].map(([path]) => path)).to.eql(paths);
     net.eval();
     expect([...net.namedModules()].every(([, part]) => !part.training)).to.equal(true);
     const keyed = Object.assign(new Net(), { odd: new Map([[{}, new nn.RMSNorm(2)]]) });
@@ -50,6 +60,13 @@ describe('trees of modules', () => {
     ]);
     expect([net.chain.length, net.list.length, net.dict.size]).to.eql([3, 3, 2]);
     expect(net.list.at(-1)).to.equal([...net.list][2]);
+    expect([net.chain.at(-1), net.named.at(1), net.named.get('act')]).to.eql([
+      [...net.chain][2],
+      [...net.named][1],
+      [...net.named][1],
+    ]);
+    expectError('INVALID_ARGUMENT', /Sequential: position/, () => net.chain.at(3));
+    expectError('INVALID_ARGUMENT', /Sequential: name must be first \| act, got "0"/, () => net.named.get('0'));
     expect([...net.dict.keys()]).to.eql(['b', 'a']);
     const x = fw.randn([5, 3]);
     const [first, , last] = [...net.chain] as [fw.nn.Linear, fw.nn.ReLU, fw.nn.Linear];
@@ -86,6 +103,62 @@ describe('trees of modules', () => {
     const looped = new Node();
     looped.parts.self = looped.parts;
     expectError('INVALID_ARGUMENT', /parts\.self holds what it stands in/, () => looped.parameters());
+  });
+
+  it('take no other tensor for a parameter: neither saved, counted, moved, trained nor freed', () => {
+    class Net extends nn.Module {
+      mask = fw.ones([2, 2]).tril();
+      table = { ids: fw.zeros([3], { dtype: 'int32' }), seen: new Map([[{}, fw.ones([2], { dtype: 'bool' })]]) };
+      leaf = fw.ones([2], { requiresGrad: true });
+      proj = new nn.Linear(2, 2, bare);
+      result: fw.Tensor | null = null;
+      forward(x: fw.Tensor): fw.Tensor {
+        this.result = this.proj.forward(x).mul(this.mask);
+        return this.result;
+      }
+    }
+    const net = new Net();
+    const own = ['leaf', 'proj.weight'];
+    const { mask } = net;
+    net.forward(fw.ones([2, 2]));
+    expect([names(net), Object.keys(net.stateDict()), net.parameterCount]).to.eql([own, own, 6]);
+    nn.addLora(net, { rank: 1, alpha: 1, targets: 'proj' });
+    nn.removeLora(net);
+    // What is frozen stays a parameter, the leaf that `parameter` did not make, too.
+    expect([names(net), Object.keys(net.stateDict())]).to.eql([own, own]);
+    expect(net.leaf.requiresGrad).to.equal(false);
+    net.to('js').to('float64').to('float32');
+    expect(names(net)).to.eql(own);
+    expect(nn.unfreeze(net)).to.eql(own);
+    expect(mask.requiresGrad).to.equal(false);
+    const { device } = fw.ones([1]);
+    expect([mask.device, mask.dtype, net.table.ids.device]).to.eql([device, 'float32', device]);
+    net.dispose();
+    expect([mask.isDisposed, net.leaf.isDisposed]).to.eql([false, true]);
+  });
+
+  it('refuse two members of one name', () => {
+    const collide = (a: unknown, b: unknown): fw.nn.Module =>
+      Object.assign(new nn.ModuleList(), { 'a.b': a, a: { b } });
+    const p = (): fw.Tensor => nn.parameter(fw.ones([1]));
+    const nets = [collide(p(), p()), collide(new nn.Linear(1, 1), new nn.Linear(1, 1))];
+    nets.push(
+      Object.assign(new nn.Identity(), {
+        a: new Map<unknown, fw.Tensor>([
+          [1, p()],
+          ['1', p()],
+        ]),
+      }),
+    );
+    for (const net of nets) {
+      for (const use of [() => net.stateDict(), () => net.parameters(), () => net.to('js')]) {
+        const { argument, expected } = expectError('INVALID_ARGUMENT', /two members are called a\.(b|1)/, use);
+        expect([argument, expected]).to.eql([argument, 'a name of its own']);
+      }
+    }
+    expectError('INVALID_ARGUMENT', /called a\.b/, () => collide(new nn.ReLU(), new nn.ReLU()).eval());
+    const once = p();
+    expect(names(collide(once, once))).to.eql(['a.b']);
   });
 
   it('refuse parameters and modules in #private fields, by name', () => {

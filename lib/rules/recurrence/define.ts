@@ -1,6 +1,15 @@
 // How a named rule is made: from a description of its inputs in terms of the general recurrence come the form for
 // whole sequences and the one for a single token.
-import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
+import {
+  argumentError,
+  checkFunction,
+  checkObject,
+  checkOptions,
+  describe,
+  type OptionNames,
+  scoped,
+  type Tensor,
+} from '../../core';
 import { checkFloat, checkOut, checkShape, checkState, checkTensor, checkWritable } from '../../ops';
 import {
   COMMON_OPTIONS,
@@ -36,6 +45,8 @@ export interface RuleDefinition<G extends object> extends Lowering<G> {
   gates: OptionNames<G>;
 }
 
+const DEFINITION: OptionNames<RuleDefinition<object>> = { name: true, gates: true, kind: true, lower: true };
+
 /** The two forms of a rule whose options have been checked. */
 export interface Lowered<G extends object> {
   sequence(q: Tensor, k: Tensor, v: Tensor, options: CommonOptions & Partial<G>): RuleResult;
@@ -64,7 +75,15 @@ export function lowerRule<G extends object>({ name, kind, lower }: Lowering<G>):
 
 /** Makes the rule. */
 export function defineRule<G extends object>(definition: RuleDefinition<G>): Rule<G> {
-  const { name, gates } = definition;
+  const where = 'defineRule';
+  checkOptions<object>(where, definition, DEFINITION);
+  const { name, gates, kind, lower } = definition;
+  if (typeof name !== 'string' || name === '') {
+    throw argumentError('INVALID_ARGUMENT', where, 'name', 'a name', describe(name));
+  }
+  checkObject(where, 'gates', gates);
+  checkObject(where, 'kind', kind);
+  checkFunction(where, 'lower', lower);
   const stepName = `${name}.step`;
   const known = { ...COMMON_OPTIONS, ...gates } as unknown as OptionNames<CommonOptions & G>;
   const knownToStep = { ...STEP_OPTIONS, ...gates } as unknown as OptionNames<StepOptions & G>;
