@@ -1,7 +1,28 @@
 // Poolings as modules; see the operators of the same names.
-import type { Tensor } from '../core';
-import { adaptiveAvgPool2d, avgPool2d, type AvgPoolOptions, maxPool2d, type Pair, type PoolOptions } from '../ops';
+import { argumentError, describe, scope, type Tensor } from '../core';
+import { noGrad } from '../autograd';
+import {
+  adaptiveAvgPool2d,
+  avgPool2d,
+  type AvgPoolOptions,
+  checkPair,
+  maxPool2d,
+  type Pair,
+  type PoolOptions,
+  zeros,
+} from '../ops';
 import { Module } from './module';
+
+/** Refuses what the pooling does: one window is computed, of an image as large as that. */
+function checkPool<O>(
+  pool: (x: Tensor, size: Pair, options: O) => Tensor,
+  where: string,
+  size: Pair,
+  options: O,
+): void {
+  const window = checkPair(where, 'kernelSize', size, 1);
+  noGrad(() => scope(() => void pool(zeros([1, 1, ...window], { device: 'js' }), size, options)));
+}
 
 /** The largest element under each window of images [B, C, H, W]. */
 export class MaxPool2d extends Module {
@@ -12,6 +33,7 @@ export class MaxPool2d extends Module {
     readonly options: PoolOptions = {},
   ) {
     super();
+    checkPool(maxPool2d, 'MaxPool2d', kernelSize, options);
   }
 
   /** x [B, C, H, W]. */
@@ -29,6 +51,7 @@ export class AvgPool2d extends Module {
     readonly options: AvgPoolOptions = {},
   ) {
     super();
+    checkPool(avgPool2d, 'AvgPool2d', kernelSize, options);
   }
 
   /** x [B, C, H, W]. */
@@ -44,6 +67,9 @@ export class AdaptiveAvgPool2d extends Module {
     readonly outputSize: 1 = 1,
   ) {
     super();
+    if (outputSize !== 1) {
+      throw argumentError('UNSUPPORTED', 'AdaptiveAvgPool2d', 'outputSize', '1', describe(outputSize));
+    }
   }
 
   /** x [B, C, H, W]. */

@@ -107,6 +107,15 @@ describe('wrong arguments of modules and their helpers', () => {
     }
   });
 
+  it('poolings refuse at once what they cannot compute', () => {
+    expectError('INVALID_ARGUMENT', /did you mean stride/, () => new nn.MaxPool2d(2, { strid: 1 } as never));
+    expectError('INVALID_ARGUMENT', /kernelSize/, () => new nn.MaxPool2d(0));
+    expectError('INVALID_ARGUMENT', /padding must be at most half/, () => new nn.AvgPool2d([2, 3], { padding: 2 }));
+    expectError('INVALID_ARGUMENT', /countIncludePad/, () => new nn.AvgPool2d(2, { countIncludePad: 1 as never }));
+    expectError('UNSUPPORTED', /outputSize must be 1, got 2/, () => new nn.AdaptiveAvgPool2d(2 as never));
+    expect(new nn.AvgPool2d([2, 3], { padding: 1, stride: 5 }).kernelSize).to.eql([2, 3]);
+  });
+
   it('loss modules refuse at once what their loss refuses later', () => {
     const wrong: [RegExp, () => unknown][] = [
       [
