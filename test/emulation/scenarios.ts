@@ -135,6 +135,24 @@ export const SCENARIOS: Record<string, Scenario> = {
     ])
       y.dataSync();
   },
+  order: () => {
+    for (const shape of [
+      [2, 40],
+      [3, 1300],
+    ])
+      fw.randn(shape).argsort().dataSync();
+    fw.randn([600, 2]).argsort({ dim: 0, descending: true }).dataSync();
+  },
+  indices: both(
+    (x, s) => {
+      const at = s.argsort({ dim: 0 }).remainder(4);
+      return x.scatterAdd(0, at, s).gather(0, at.slice(0, 0, 3));
+    },
+    [4, 33],
+    [40, 33],
+  ),
+  choices: both((x, y) => fw.where(x.gt(y), x, y).maskedFill(x.isnan(), 0), [7, 33], [33]),
+  scans: both((x) => x.cumprod(1).add(x.logcumsumexp(1)).add(x.logcumsumexp(0)), [5, 70]),
   softmax: both((x) => x.softmax().add(x.logSoftmax()), [3, 70]),
   'softmax of long rows': both((x) => x.softmax().add(x.logSoftmax()), [2, 3000]),
   norms: both((x, w, b) => fw.layerNorm(x, w, b).add(fw.rmsNorm(x, w)), [40, 70], [70], [70]),
