@@ -1,7 +1,8 @@
 // Functions that set something for the time of a call must be over when they return.
 import { argumentError, describe } from './errors';
 
-const EXPECTED = 'a synchronous function; between two awaits use `const s = scope()` and s.run(...)';
+const EXPECTED =
+  'a synchronous function: call it for what stands between two awaits (tensors that live longer: `const s = scope()`)';
 
 /** Requires of what `fn` returned that it is no promise: INVALID_ARGUMENT. */
 export function refusePromise<T>(where: string, result: T): T {

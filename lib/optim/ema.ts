@@ -81,7 +81,10 @@ export class ExponentialMovingAverage {
     );
   }
 
-  /** Writes the averages into the parameters; what these held is gone. */
+  /**
+   * Writes the averages into the parameters; what these held is gone. Averages know nothing of adapters: copy them before
+   * `nn.mergeLora`, not after.
+   */
   copyTo(): void {
     this.follow('copyTo');
     noGrad(() => this.write());
@@ -90,7 +93,8 @@ export class ExponentialMovingAverage {
   /**
    * Runs `fn`, or waits for it where it is asynchronous, while the parameters hold the averages, rounded where they are
    * bfloat16; afterwards they hold what they did, also for an optimiser that keeps float32 values beside them. Handles of
-   * them made before (`detach()`) do not see the averages.
+   * them made before (`detach()`) do not see the averages. Averages know nothing of adapters: merged ones (`nn.mergeLora`) are
+   * not in them, and none may be merged or unmerged within `fn`.
    */
   withAverages<T>(fn: () => T): T {
     this.follow('withAverages');
