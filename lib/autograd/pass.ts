@@ -318,9 +318,16 @@ class Pass {
   private accumulate(leaf: Tensor, gradient: Tensor | null): void {
     const { grad } = leaf;
     if (!gradient) leaf.grad ??= filled(leaf, 0);
-    else if (grad && (this.createGraph || grad.requiresGrad)) leaf.grad = grad.add(gradient);
+    else if (grad && (this.createGraph || grad.requiresGrad)) this.replace(leaf, grad.add(gradient));
     else if (grad) grad.add_(gradient);
     else leaf.grad = this.own(gradient);
+  }
+
+  /** What was there before belongs to the scope that `backward` was called in: others may hold it. */
+  private replace(leaf: Tensor, gradient: Tensor): void {
+    this.atHome(() => {
+      leaf.grad = gradient;
+    });
   }
 
   /** A gradient to give away, once: nobody else's memory, unless it is part of the graph. */
