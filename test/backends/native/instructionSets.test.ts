@@ -1,4 +1,5 @@
-// Every instruction set that the processor has: the kernel tests run again in a process that is forced to it.
+// Every instruction set that the processor has beside the one that all tests run with: the kernel tests run again in a
+// process that is forced to it.
 import { expect } from 'chai';
 import { devices } from '../../../lib';
 import { finish, runSource, start } from '../../support/child';
@@ -6,13 +7,15 @@ import { finish, runSource, start } from '../../support/child';
 const SETS = ['portable', 'avx2', 'avx512', 'neon'];
 
 /** Together they run every kernel of the table. */
-const FILES = ['rules/conformance', 'rules/steps', 'ops/*', 'models/families', 'optim/*', 'nn/*'].map(
+const FILES = ['rules/conformance', 'rules/steps', 'ops/*', 'models/families', 'optim/optim', 'nn/module'].map(
   (f) => `test/${f}.test.ts`,
 );
 
-if (devices().some((d) => d.device === 'cpu' && d.available)) {
+const cpu = devices().find((d) => d.device === 'cpu' && d.available);
+
+if (cpu) {
   describe('instruction sets', () => {
-    for (const set of SETS) {
+    for (const set of SETS.filter((name) => !cpu.name.endsWith(`(${name})`))) {
       it(`${set}: kernels on cpu`, async function () {
         this.timeout(240_000);
         const { stdout: name } = await runSource(`console.log(JSON.stringify(fw.loadAttempts()))`, {
