@@ -2,6 +2,7 @@
 export { comba } from './delta/comba';
 export { deltaProduct } from './delta/deltaProduct';
 export { deltaRule } from './delta/deltaRule';
+export { fastRnn } from './feedback/fastRnn';
 export { gatedDeltaRule2 } from './delta/gatedDeltaRule2';
 export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
