@@ -178,6 +178,12 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InOut, state) F(Out, output) \
   F(Int, sequences) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
   F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged)
+#define FW_FIELDS_selfReferential(F) F(In, x) F(InMaybe, inputY) F(In, initialState) F(InMaybe, offsets) \
+  F(Out, output) F(OutMaybe, finalState) F(OutMaybe, trace) F(Int, sequences) F(Int, tokens) F(Int, heads) \
+  F(Int, width) F(Int, outputWidth)
+#define FW_FIELDS_selfReferentialBackward(F) F(In, x) F(InMaybe, inputY) F(In, finalState) F(InMaybe, offsets) \
+  F(In, trace) F(In, doutput) F(InMaybe, dfinalState) F(Out, dx) F(OutMaybe, dinputY) F(Out, dinitialState) \
+  F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width) F(Int, outputWidth)
 #define FW_FIELDS_adam(F) F(InOutList, parameters) F(List, gradients) F(InOutList, means) F(InOutList, squares) \
   F(InMaybe, gradientScale) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
   F(Float, weightDecay) F(Int, coupled) F(Float, correction1) F(Float, correction2)
@@ -191,7 +197,7 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   K(gather) K(scatterAdd) K(argsort) K(reduce) K(argmax) K(cumsum) K(scan) K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
   K(shortConvBackward) K(shortConvStep) K(matmul) K(linear) K(feedForward) K(feedForwardBackward) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
   K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) K(recurrence) K(recurrenceBackward) \
-  K(recurrenceStep) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)
+  K(recurrenceStep) K(selfReferential) K(selfReferentialBackward) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)
 // clang-format on
 
 #define FW_MEMBER(kind, name) kind name{};

@@ -540,6 +540,46 @@ export const KERNELS = {
     exchanged: 'int',
   },
   /**
+   * The self-referential weight matrix (spec 2.5.1), per sequence and head, with state W [width, outputWidth + 2 width + 4]
+   * whose columns are those of y, q, k and beta: all read from W_{t-1} with x_t (y with inputY_t where it is given), then
+   *   W_t = W_{t-1} + softmax(k) (beta (W_{t-1}^T softmax(q) - W_{t-1}^T softmax(k)))^T, a sigmoid each for the four parts.
+   * x, inputY [all tokens, heads, width], output [all tokens, heads, outputWidth], states [sequences, heads, width,
+   * outputWidth + 2 width + 4]; offsets [sequences + 1] when packed, then `tokens` counts all. trace [all tokens, heads,
+   * outputWidth + 4 width + 8], for the backward pass: softmax(k), softmax(q), beta, the difference in brackets.
+   */
+  selfReferential: {
+    x: 'in',
+    inputY: 'in?',
+    initialState: 'in',
+    offsets: 'in?',
+    output: 'out',
+    finalState: 'out?',
+    trace: 'out?',
+    sequences: 'int',
+    tokens: 'int',
+    heads: 'int',
+    width: 'int',
+    outputWidth: 'int',
+  },
+  /** Its gradients; the states are found again by undoing the writes from the final one. */
+  selfReferentialBackward: {
+    x: 'in',
+    inputY: 'in?',
+    finalState: 'in',
+    offsets: 'in?',
+    trace: 'in',
+    doutput: 'in',
+    dfinalState: 'in?',
+    dx: 'out',
+    dinputY: 'out?',
+    dinitialState: 'out',
+    sequences: 'int',
+    tokens: 'int',
+    heads: 'int',
+    width: 'int',
+    outputWidth: 'int',
+  },
+  /**
    * Adam with decoupled (or, with coupled = 1, ordinary) weight decay; the corrections are those of the moments' bias. A
    * gradientScale of NaN changes nothing, so that a step whose gradients are not finite can be skipped on the device.
    */

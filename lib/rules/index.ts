@@ -6,22 +6,23 @@ export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';
 export type { GeneralizedDeltaGates } from './delta/generalizedDeltaRule';
 export type { NormalizedResult, NormalizedRule, NormalizeOptions, NormalizeStepOptions } from './recurrence/normalized';
 export type { CommonOptions, RecurrenceInputs, RecurrenceKind, RuleResult, TokenOptions } from './recurrence/operands';
+export type { SelfReferentialOptions } from './selfReferential/selfReferential';
 export type { FastRnnOptions } from './feedback/fastRnn';
 export type { RecurrenceOptions } from './recurrence/general';
 export * from './named';
 export { getRule, registerRule, type RuleName, ruleNames, type Rules } from './registry';
 export type { StepOptions } from './recurrence/step';
-export {
-  defineSequential,
-  type FinalStates,
-  type InitialStates,
-  type Ran,
-  type Run,
-  type SequentialDefinition,
-  type SequentialOptions,
-  type SequentialResult,
-  type SequentialRule,
-  type States,
-} from './sequential/define';
+export { defineSequential } from './sequential/define';
+export type {
+  FinalStates,
+  InitialStates,
+  Ran,
+  Run,
+  SequentialDefinition,
+  SequentialOptions,
+  SequentialResult,
+  SequentialRule,
+  States,
+} from './sequential/types';
 export { type Loop, overTime, type Token } from './sequential/overTime';
 export type { Given, Shapes, Sizes } from './sequential/shapes';

@@ -11,3 +11,4 @@ export { ojaRule } from './delta/ojaRule';
 export { recurrence } from './recurrence/general';
 export { retention } from './decay/retention';
 export { rwkv6 } from './decay/rwkv6';
+export { selfReferential } from './selfReferential/selfReferential';

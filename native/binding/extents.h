@@ -473,6 +473,35 @@ FW_CHECK(recurrenceStep) {
   FW_SINGLES(state, a.sequences, a.heads, a.keyDim, a.valueDim);
   FW_FLOATS(output, a.sequences, a.heads, a.exchanged ? a.keyDim : a.valueDim);
 }
+// The sizes that a self-referential matrix and its gradients share. `tokens` are those of all sequences.
+template <class Args>
+int64_t self_referential_sizes(const Extents& e, const Args& a, int64_t& state) {
+  const int64_t tokens = all_tokens(e, a);
+  if (a.width < 1) e.refuse("width", "is less than 1");
+  const int64_t columns = e.product({a.outputWidth}) + 2 * a.width + 4;
+  state = e.product({a.sequences, a.heads, a.width, columns});
+  FW_SINGLES(x, tokens, a.heads, a.width);
+  FW_SINGLES(inputY, tokens, a.heads, a.width);
+  e.singles("finalState", a.finalState, state);
+  FW_SINGLES(trace, tokens, a.heads, columns + 2 * a.width + 4);
+  return tokens;
+}
+FW_CHECK(selfReferential) {
+  int64_t state;
+  const int64_t tokens = self_referential_sizes(e, a, state);
+  e.singles("initialState", a.initialState, state);
+  FW_SINGLES(output, tokens, a.heads, a.outputWidth);
+}
+FW_CHECK(selfReferentialBackward) {
+  int64_t state;
+  const int64_t tokens = self_referential_sizes(e, a, state);
+  if (!a.inputY.data != !a.dinputY.data) e.refuse("dinputY", "does not go with inputY");
+  FW_SINGLES(doutput, tokens, a.heads, a.outputWidth);
+  e.singles("dfinalState", a.dfinalState, state);
+  FW_SINGLES(dx, tokens, a.heads, a.width);
+  FW_SINGLES(dinputY, tokens, a.heads, a.width);
+  e.singles("dinitialState", a.dinitialState, state);
+}
 FW_CHECK(adam) {
   e.same_lengths("gradients", a.parameters, a.gradients);
   e.same_lengths("means", a.parameters, a.means);

@@ -4,7 +4,7 @@ import { goldenCases } from '../support/golden';
 import { type CaseRunner, describeCases } from '../support/runCase';
 
 /** Rules that the package root has under the name of their folder. */
-const FOLDERS = ['fastRnn'] as const;
+const FOLDERS = ['fastRnn', 'selfReferential'] as const;
 
 type AnyRule = (inputs: object, options: object) => Record<string, fw.Tensor | undefined>;
 

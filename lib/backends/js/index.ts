@@ -21,6 +21,7 @@ import { recurrence, recurrenceBackward, recurrenceStep } from './recurrence';
 import { argmax, cumsum, reduce, scan, sumSquares } from './reduce';
 import { rope } from './rope';
 import { argsort } from './sort';
+import { selfReferential, selfReferentialBackward } from './sequential/selfReferential';
 import { softmax, softmaxBackward } from './softmax';
 
 const kernels: KernelTable = {
@@ -64,6 +65,8 @@ const kernels: KernelTable = {
   recurrence,
   recurrenceBackward,
   recurrenceStep,
+  selfReferential,
+  selfReferentialBackward,
   adam,
   sgd,
   sumSquares,

@@ -54,6 +54,13 @@ inline void check_contents(const attentionBackwardArgs& a) {
   check_offsets("attentionBackward", a.offsets, a.sequences, a.tokens);
 }
 
+inline void check_contents(const selfReferentialArgs& a) {
+  check_offsets("selfReferential", a.offsets, a.sequences, a.tokens);
+}
+inline void check_contents(const selfReferentialBackwardArgs& a) {
+  check_offsets("selfReferentialBackward", a.offsets, a.sequences, a.tokens);
+}
+
 // The checkpoints of packed sequences depend on their lengths.
 template <class Args>
 void check_recurrence(const char* kernel, const Args& a) {

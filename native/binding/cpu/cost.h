@@ -72,6 +72,12 @@ inline double cost(const recurrenceBackwardArgs& a) {
   return 24.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.keyDim * a.valueDim;
 }
 inline double cost(const recurrenceStepArgs& a) { return 6.0 * a.sequences * a.heads * a.keyDim * a.valueDim; }
+inline double cost(const selfReferentialArgs& a) {
+  return 8.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.width * (a.outputWidth + 2 * a.width + 4);
+}
+inline double cost(const selfReferentialBackwardArgs& a) {
+  return 16.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.width * (a.outputWidth + 2 * a.width + 4);
+}
 inline double cost(const adamArgs& a) { return 24 * elements(a.parameters); }
 inline double cost(const sgdArgs& a) { return 16 * elements(a.parameters); }
 inline double cost(const sumSquaresArgs& a) { return 4 * elements(a.x); }

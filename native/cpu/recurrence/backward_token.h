@@ -6,7 +6,7 @@
 //   du = beta dr       dbeta = (u - a) dr     da = -du     de = X S_{t-1} da
 //   dS_{t-1} = D (dS_t + e da^T), or D dS_t + e da^T for an undecayed erase;   dgate = D (dS~ . S_{t-1})
 #pragma once
-#include "lanes.h"
+#include "../lanes.h"
 #include "problem.h"
 
 FW_NAMESPACE_BEGIN

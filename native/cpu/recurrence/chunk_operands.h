@@ -5,7 +5,7 @@
 // what its first gate does is never part of b'.
 #pragma once
 #include "ahead.h"
-#include "lanes.h"
+#include "../lanes.h"
 #include "problem.h"
 
 FW_NAMESPACE_BEGIN

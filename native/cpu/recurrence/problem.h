@@ -1,9 +1,9 @@
 // What the recurrence, its backward pass and its single step have in common: the decoded arguments, where a sequence
-// lies among all tokens, and rows of any width as zero-padded vectors.
+// lies among all tokens, and many rows at a time.
 #pragma once
 #include <string.h>
 
-#include "../vec.h"
+#include "../arena.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -81,24 +81,6 @@ class Sequences {
   int64_t* checkpoints_ = nullptr;
 };
 
-FW_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-FW_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// The vector at elements i ... of a row of n; zeros beyond its end.
-FW_INLINE Vec load_row(const float* row, int64_t i, int64_t n) {
-  return i + kLanes <= n ? load(row + i) : load_part(row + i, n - i);
-}
-FW_INLINE void store_row(float* row, int64_t i, int64_t n, Vec x) {
-  if (i + kLanes <= n) return store(row + i, x);
-  store_part(row + i, x, n - i);
-}
-// y[padded] = factor * x[n], then zeros; `padded` is a whole number of vectors.
-FW_INLINE void stage_row(float* y, const float* x, int64_t n, int64_t padded, float factor = 1) {
-  for (int64_t i = 0; i < padded; i += kLanes) store(y + i, load_row(x, i, n) * splat(factor));
-}
-FW_INLINE void zero_row(float* y, int64_t padded) {
-  for (int64_t i = 0; i < padded; i += kLanes) store(y + i, Vec{});
-}
 FW_INLINE void scale_row(float* y, int64_t padded, float factor) {
   for (int64_t i = 0; i < padded; i += kLanes) store(y + i, load(y + i) * splat(factor));
 }
@@ -122,17 +104,5 @@ FW_INLINE void prefetch_row(const float* row, int64_t n) {
   for (; i < n; i += 16) __builtin_prefetch(row + i, 0, 2);
   __builtin_prefetch(row + n - 1, 0, 2);  // an unaligned row straddles one more line
 }
-
-// Hands out pieces of scratch memory, each aligned to a vector. Over no memory it only counts.
-struct Arena {
-  uintptr_t base;
-  int64_t used = 0;
-  explicit Arena(void* memory) : base(reinterpret_cast<uintptr_t>(memory)) {}
-  float* floats(int64_t n) {
-    float* piece = reinterpret_cast<float*>(base + used);
-    used += round_up(n * 4, 64);
-    return piece;
-  }
-};
 
 FW_NAMESPACE_END

@@ -9,7 +9,7 @@
 // that decay leaves a range in which nothing is lost, the sweep multiplies the state with it and starts again at 1: no
 // gate can overflow. Decays within a group are products of the tokens' own factors, never ratios.
 #pragma once
-#include "lanes.h"
+#include "../lanes.h"
 #include "problem.h"
 
 FW_NAMESPACE_BEGIN

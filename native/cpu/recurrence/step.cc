@@ -1,6 +1,6 @@
 // One token of the recurrence for many states, in place. One pass over a state reads it for the erase and for the
 // output at once, since S_t^T q = S_{t-1}^T (D q) + (w . q) r [+ (k . q) v]; a second pass, in cache, updates it.
-#include "lanes.h"
+#include "../lanes.h"
 #include "problem.h"
 
 FW_NAMESPACE_BEGIN

@@ -1,6 +1,6 @@
 // Exchanging lanes with vectors: transposing a square of kLanes vectors, and summing many vectors at once.
 #pragma once
-#include "../vec.h"
+#include "vec.h"
 
 FW_NAMESPACE_BEGIN
 

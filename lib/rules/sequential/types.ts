@@ -1,0 +1,83 @@
+// What a sequential rule is made from, and what it is.
+import type { OptionNames, Tensor } from '../../core';
+import type { CuSeqlens } from '../../ops';
+import type { Given, Shapes, Sizes } from './shapes';
+
+/** Tensors by name, where their names do not matter. */
+export type Tensors = Record<string, Tensor>;
+
+/** The states of a rule, by name. */
+export type States<S extends Shapes> = { [N in keyof S]: Tensor };
+
+type InitialName<N> = N extends string ? `initial${Capitalize<N>}` : never;
+type FinalName<N> = N extends string ? `final${Capitalize<N>}` : never;
+
+/** The states before the first token, zeros where they are not given. */
+export type InitialStates<S extends Shapes> = { [N in keyof S as InitialName<N>]?: Tensor | null };
+/** The states after the last token. */
+export type FinalStates<S extends Shapes> = { [N in keyof S as FinalName<N>]: Tensor };
+
+/** Options that every rule of this kind has. */
+export interface SequentialOptions<F extends boolean = boolean> {
+  /** Also return the states after the last token. */
+  outputFinalState?: F;
+  /** Packed sequences: B = 1 and N + 1 offsets. */
+  cuSeqlens?: CuSeqlens | null;
+}
+
+/** What a rule returns. */
+export type SequentialResult<S extends Shapes, F extends boolean = boolean> = { output: Tensor } & ([F] extends [true]
+  ? FinalStates<S>
+  : Partial<FinalStates<S>>);
+
+/** What a rule runs on: all of one dtype that computes, every state there, options checked and complete. */
+export interface Run<I extends Shapes, S extends Shapes, Z> {
+  inputs: Given<I>;
+  states: States<S>;
+  settings: Z;
+  /** What the letters stand for; B counts packed sequences one by one. */
+  sizes: Sizes;
+  /** Only for a rule that `packs`: offsets of packed sequences. */
+  cuSeqlens: CuSeqlens | null;
+}
+
+/** What it gives. */
+export interface Ran<S extends Shapes> {
+  output: Tensor;
+  states: States<S>;
+}
+
+/** What `defineSequential` takes. */
+export interface SequentialDefinition<I extends Shapes, S extends Shapes, O extends object, Z> {
+  /** Names the rule in errors; its step is `<name>.step`. */
+  name: string;
+  /** Shapes of the inputs; those whose second letter is T come token by token. The first is one of them. */
+  inputs: I;
+  /** Shapes of the states; their first letter is B. */
+  states: S;
+  /** States that some settings do without: they are neither taken nor given then. */
+  without?(settings: Z): readonly (keyof S & string)[];
+  /** What a state is called among the inputs where that is not `initial<Name>`. */
+  initialNames?: Partial<Record<keyof S & string, string>>;
+  /** The names of its options. */
+  options: OptionNames<NoInfer<O>>;
+  /** Checks the options, and what combinations of inputs there are, and puts defaults in; for every token, too. */
+  settings(where: string, options: O, inputs: Given<I>): Z;
+  /** Whether `run` takes packed sequences; of other rules it gets one after the other. */
+  packs?: true;
+  /** Whole sequences of at least one token, on the tape: output [B, T, ...] and the states after the last token. */
+  run(given: Run<I, S, Z>): Ran<S>;
+}
+
+/** A rule over sequences and, with `step`, one token at a time. */
+export interface SequentialRule<I extends Shapes, S extends Shapes, O extends object> {
+  <F extends boolean = false>(
+    inputs: Given<I> & InitialStates<S>,
+    options?: O & SequentialOptions<F>,
+  ): SequentialResult<S, F>;
+  /** One token: inputs without their time; the states change in place; only inside noGrad. */
+  step(inputs: Given<I>, options: O & { state: States<S> }): Tensor;
+}
+
+/** Of a state `hidden` the names are initialHidden and finalHidden. */
+export const capital = (name: string): string => name[0].toUpperCase() + name.slice(1);

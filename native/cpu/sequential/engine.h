@@ -1,0 +1,242 @@
+// The vocabulary of sequential families (native/families) on the lanes of one thread. A state W [K, V] lies row-major with
+// lanes along V; columns are vectors along V, rows along K. `pass` is the only thing that touches a state.
+#pragma once
+#include "../../families/track.h"
+#include "../arena.h"
+#include "../lanes.h"
+
+FW_NAMESPACE_BEGIN
+
+// A stretch of columns, which begins at a whole number of vectors.
+struct Part {
+  int64_t begin, size;
+  int64_t end() const { return begin + round_up(size, kLanes); }
+};
+
+// Where an elementwise function works: at columns of a state, and at entries of a part or row.
+struct Place {
+  int64_t column, entry;
+};
+
+// Whole vectors, whose lanes beyond the size hold anything finite where W has no such rows, and 0 where it has.
+struct Row {
+  float* at;
+  int64_t size;
+  VecUnaligned& operator[](Place p) const { return *reinterpret_cast<VecUnaligned*>(at + p.entry); }
+  float operator()(int64_t i) const { return at[i]; }
+};
+struct Columns {
+  float* at;
+  int64_t size;
+  VecUnaligned& operator[](Place p) const { return *reinterpret_cast<VecUnaligned*>(at + p.column); }
+};
+// Sums across columns, one per row, not yet added up over the lanes.
+struct Sums {
+  float* at;
+  int64_t size;
+};
+
+struct State {
+  float* at;
+  int64_t K, stride;
+};
+
+// What a pass does to each row of a state, for n neighbouring vectors at a time: the most that stay in registers beside
+// the sums of two reads.
+constexpr int kMostVectors = 4;
+
+struct Add {  // W += row columns^T
+  static constexpr bool kWrites = true;
+  const float *row, *columns;
+  Vec c[kMostVectors];
+  template <int n>
+  FW_WORD void begin(int64_t at) {
+    each<n>([&](auto j) { c[j] = load(columns + at + j * kLanes); });
+  }
+  template <int n>
+  FW_WORD void apply(int64_t i, Vec (&w)[n]) {
+    const Vec r = splat(row[i]);
+    each<n>([&](auto j) { w[j] = fma(c[j], r, w[j]); });
+  }
+  template <int n>
+  FW_WORD void end(int64_t) {}
+};
+struct Subtract : Add {  // W -= row columns^T
+  template <int n>
+  FW_WORD void begin(int64_t at) {
+    each<n>([&](auto j) { c[j] = -load(columns + at + j * kLanes); });
+  }
+};
+struct Read {  // columns = W^T row
+  static constexpr bool kWrites = false;
+  const float* row;
+  float* columns;
+  Vec c[kMostVectors];
+  template <int n>
+  FW_WORD void begin(int64_t) {
+    each<n>([&](auto j) { c[j] = Vec{}; });
+  }
+  template <int n>
+  FW_WORD void apply(int64_t i, Vec (&w)[n]) {
+    const Vec r = splat(row[i]);
+    each<n>([&](auto j) { c[j] = fma(w[j], r, c[j]); });
+  }
+  template <int n>
+  FW_WORD void end(int64_t at) {
+    each<n>([&](auto j) { store(columns + at + j * kLanes, c[j]); });
+  }
+};
+struct ReadAcross {  // sums = W columns
+  static constexpr bool kWrites = false;
+  const float* columns;
+  float* sums;
+  bool first;
+  Vec c[kMostVectors];
+  template <int n>
+  FW_WORD void begin(int64_t at) {
+    first = at == 0;
+    each<n>([&](auto j) { c[j] = load(columns + at + j * kLanes); });
+  }
+  template <int n>
+  FW_WORD void apply(int64_t i, Vec (&w)[n]) {
+    Vec s = first ? Vec{} : load(sums + i * kLanes);
+    each<n>([&](auto j) { s = fma(w[j], c[j], s); });
+    store(sums + i * kLanes, s);
+  }
+  template <int n>
+  FW_WORD void end(int64_t) {}
+};
+
+static inline Add add(Row r, Columns c) { return {r.at, c.at, {}}; }
+static inline Subtract subtract(Row r, Columns c) { return {{r.at, c.at, {}}}; }
+static inline Read read(Row r, Columns c) { return {r.at, c.at, {}}; }
+static inline ReadAcross readAcross(Columns c, Sums s) { return {c.at, s.at, false, {}}; }
+
+template <int n, class... Op>
+FW_INLINE void pass_block(State W, int64_t column, Op... op) {
+  (op.template begin<n>(column), ...);
+#pragma GCC unroll 1
+  for (int64_t i = 0; i < W.K; i++) {
+    float* row = W.at + i * W.stride + column;
+    Vec w[n];
+    each<n>([&](auto j) { w[j] = load(row + j * kLanes); });
+    (op.template apply<n>(i, w), ...);
+    if constexpr ((Op::kWrites || ...)) each<n>([&](auto j) { store(row + j * kLanes, w[j]); });
+  }
+  (op.template end<n>(column), ...);
+}
+
+// One engine per thread; its memory comes from an arena.
+struct Engine {
+  using Part = FW_ISA::Part;
+  using Row = FW_ISA::Row;
+  using Columns = FW_ISA::Columns;
+  using Sums = FW_ISA::Sums;
+  using State = FW_ISA::State;
+
+  Arena& memory;
+
+  static Part part(int64_t begin, int64_t size) { return {begin, size}; }
+  Row row(int64_t n) { return {memory.floats(round_up(n, kLanes)), n}; }
+  Columns columns(int64_t n) { return {memory.floats(round_up(n, kLanes)), n}; }
+  Sums sums(int64_t n) { return {memory.floats(round_up(n, kLanes) * kLanes), n}; }
+  State state(int64_t K, int64_t V) {
+    const int64_t stride = round_up(V, kLanes);
+    return {memory.floats(K * stride), K, stride};
+  }
+
+  // One sweep over the state, by threes and what those leave: fewer vectors would wait for the sums.
+  template <class... Op>
+  __attribute__((noinline)) void pass(State W, Op... op) {
+    const int64_t vectors = W.stride / kLanes;
+    int64_t v = 0;
+    for (; vectors - v >= 5 || vectors - v == 3; v += 3) pass_block<3>(W, v * kLanes, op...);
+    if (vectors - v == 4) return pass_block<4>(W, v * kLanes, op...);
+    if (vectors - v == 2) return pass_block<2>(W, v * kLanes, op...);
+    if (vectors - v == 1) return pass_block<1>(W, v * kLanes, op...);
+  }
+
+  FW_WORD void clear(Row r) { zero_row(r.at, round_up(r.size, kLanes)); }
+  FW_WORD void clear(Columns c) { zero_row(c.at, round_up(c.size, kLanes)); }
+  FW_WORD void clear(Sums s) { zero_row(s.at, round_up(s.size, kLanes) * kLanes); }
+  void clear(State W) { zero_row(W.at, W.K * W.stride); }
+
+  // From and to memory: a row, a part of the columns, and parts of a state that lie beside each other in memory.
+  FW_WORD void fetch(Row to, const float* from) { stage_row(to.at, from, to.size, round_up(to.size, kLanes)); }
+  FW_WORD void fetch(Columns to, Part p, const float* from) {
+    stage_row(to.at + p.begin, from, p.size, round_up(p.size, kLanes));
+  }
+  FW_WORD void save(float* to, Row from) { unstage(to, from.at, from.size); }
+  FW_WORD void save(float* to, Columns from, Part p) { unstage(to, from.at + p.begin, p.size); }
+  template <class... P>
+  void load(State W, const float* from, P... p) {
+    for (int64_t i = 0; i < W.K; i++)
+      (..., (stage_row(W.at + i * W.stride + p.begin, from, p.size, round_up(p.size, kLanes)), from += p.size));
+  }
+  template <class... P>
+  void store(float* to, State W, P... p) {
+    for (int64_t i = 0; i < W.K; i++) (..., (unstage(to, W.at + i * W.stride + p.begin, p.size), to += p.size));
+  }
+
+  template <class F>
+  FW_WORD void each(Part p, const F& f) {
+    for (int64_t i = 0; i < p.size; i += kLanes) f(Place{p.begin + i, i});
+  }
+
+  FW_WORD Vec sigmoid(Vec x) { return vsigmoid(x); }
+  FW_WORD Vec tanh(Vec x) { return vtanh(x); }
+
+  // An entry of a part, and a row as a part.
+  FW_WORD Vec beside(Columns c, Part p, Place i) { return FW_ISA::load(c.at + p.begin + i.entry); }
+  FW_WORD void share(Columns to, Part p, Row from) {
+    stage_row(to.at + p.begin, from.at, p.size, round_up(p.size, kLanes));
+  }
+
+  FW_WORD float dot(Row a, Row b) {
+    Vec s{};
+    for (int64_t i = 0; i < a.size; i += kLanes) s = fma(load_row(a.at, i, a.size), load_row(b.at, i, a.size), s);
+    return sum(s);
+  }
+  // y = softmax of a part of the columns.
+  void softmax(Row y, Columns x, Part p) { softmax(y, x.at + p.begin); }
+  void softmax(Row y, Row x) { softmax(y, x.at); }
+  // dy becomes the gradient of what y is the softmax of.
+  void softmax_back(Row dy, Row y) {
+    const float along = dot(dy, y);
+    each(Part{0, y.size}, [&](Place i) { dy[i] = y[i] * (dy[i] - splat(along)); });
+  }
+  FW_WORD void add_up(Row y, Sums s) { sum_vectors(y.at, s.at, round_up(y.size, kLanes)); }
+  // s[slot] = the sum of f over a part of the columns.
+  template <class F>
+  FW_WORD void fold(Sums s, int64_t slot, Part p, const F& f) {
+    Vec total{};
+    int64_t i = 0;
+    for (; i + kLanes <= p.size; i += kLanes) total += f(Place{p.begin + i, i});
+    if (i < p.size) {
+      const Vec last = f(Place{p.begin + i, i});
+      for (int64_t j = 0; j < p.size - i; j++) total[j] += last[j];
+    }
+    FW_ISA::store(s.at + slot * kLanes, total);
+  }
+
+ private:
+  static FW_WORD void unstage(float* to, const float* from, int64_t n) {
+    for (int64_t i = 0; i < n; i += kLanes) store_row(to, i, n, FW_ISA::load(from + i));
+  }
+  void softmax(Row y, const float* x) {
+    const int64_t n = y.size;
+    float highest = x[0];
+    for (int64_t i = 1; i < n; i++) highest = x[i] > highest ? x[i] : highest;
+    Vec total{};
+    for (int64_t i = 0; i < n; i += kLanes) {
+      Vec e = vexp(load_row(x, i, n) - splat(highest));
+      if (i + kLanes > n) e = load_part(reinterpret_cast<const float*>(&e), n - i);
+      FW_ISA::store(y.at + i, e);
+      total += e;
+    }
+    const Vec scale = splat(1 / sum(total));
+    for (int64_t i = 0; i < n; i += kLanes) FW_ISA::store(y.at + i, FW_ISA::load(y.at + i) * scale);
+  }
+};
+
+FW_NAMESPACE_END

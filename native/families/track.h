@@ -1,0 +1,47 @@
+// One head of one sequence, which a family walks from its first token to its last.
+#pragma once
+#include "../kernels.h"
+
+// A word of the vocabulary, or a family's function made of them; and what a host says of memory, too. Never out of line:
+// functions that two instruction sets share could be merged by the linker.
+#ifdef __CUDACC__
+#define FW_WORD __device__ __forceinline__
+#define FW_LAYOUT __host__ __device__ __forceinline__
+#else
+#define FW_WORD inline __attribute__((always_inline))
+#define FW_LAYOUT inline __attribute__((always_inline))
+#endif
+
+namespace fw {
+
+struct Track {
+  int64_t sequence, head, heads;
+  int64_t begin, length;  // of its tokens among all
+
+  // Where row t [width] of an operand [tokens, heads, width] lies.
+  FW_LAYOUT int64_t row(int64_t t, int64_t width) const { return ((begin + t) * heads + head) * width; }
+  // Where its part of an operand [sequences, heads, size] lies.
+  FW_LAYOUT int64_t whole(int64_t size) const { return (sequence * heads + head) * size; }
+};
+
+// The two ways through a family, for drivers: the memory that each needs, and its walk along a track.
+template <class Family>
+struct Forward {
+  using Args = typename Family::Args;
+  using Memory = typename Family::Memory;
+  template <class Engine, class Layout>
+  static FW_WORD void run(Engine& on, Memory& memory, const Layout& layout, const Args& a, const Track& at) {
+    Family::forward(on, memory, layout, a, at);
+  }
+};
+template <class Family>
+struct Backward {
+  using Args = typename Family::BackwardArgs;
+  using Memory = typename Family::BackwardMemory;
+  template <class Engine, class Layout>
+  static FW_WORD void run(Engine& on, Memory& memory, const Layout& layout, const Args& a, const Track& at) {
+    Family::backward(on, memory, layout, a, at);
+  }
+};
+
+}  // namespace fw
