@@ -1,6 +1,6 @@
 // The self-referential weight matrix and its relatives (Irie, Schlag, Csordas, Schmidhuber 2022; spec 2.5).
 import { argumentError, checkChoice, describe, type Tensor } from '../../core';
-import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf, softmax, split } from '../../ops';
+import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf, softmax, split, withChecks } from '../../ops';
 import { deltaRule } from '../delta/deltaRule';
 import { callKernel } from '../sequential/kernel';
 import { defineSequential } from '../sequential/define';
@@ -119,13 +119,16 @@ export const selfReferential = defineSequential({
     const shifts = { shiftY, shiftQ, shiftK, shiftB };
     if (!deltaMemory) return { output: read, states: { ...shifts, state: states.state } };
     const [q, k, v, beta] = split(read, [D, D, D, 1], 3);
-    const { output, finalState } = deltaRule(softmax(q, -1), softmax(k, -1), v, {
-      beta: beta.squeeze(3).sigmoid(),
-      scale: 1,
-      initialState: states.state,
-      cuSeqlens,
-      outputFinalState: true,
-    });
+    // What leaves the finite numbers is told of this rule, not of the memory that it programs.
+    const { output, finalState } = withChecks(false, () =>
+      deltaRule(softmax(q, -1), softmax(k, -1), v, {
+        beta: beta.squeeze(3).sigmoid(),
+        scale: 1,
+        initialState: states.state,
+        cuSeqlens,
+        outputFinalState: true,
+      }),
+    );
     return { output, states: { ...shifts, state: finalState } };
   },
 });
