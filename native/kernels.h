@@ -90,6 +90,7 @@ enum ReduceOp { kSum, kMean, kMax, kMin, kProd };
 enum ScanOp { kLinearScan, kLogSumExpScan };
 enum NormKind { kLayer, kRms, kL2 };
 enum Activation { kNoActivation, kSiluActivation };
+enum DeltaCellKind { kDeltaRnn1, kDeltaRnn2, kDeltaLstm1, kDeltaLstm2, kDeltaLstm3, kDeltaLstm4 };
 enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 
 // clang-format off
@@ -179,11 +180,24 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(Int, sequences) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
   F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged)
 #define FW_FIELDS_selfReferential(F) F(In, x) F(InMaybe, inputY) F(In, initialState) F(InMaybe, offsets) \
-  F(Out, output) F(OutMaybe, finalState) F(OutMaybe, trace) F(Int, sequences) F(Int, tokens) F(Int, heads) \
+  F(Out, output) F(Out, finalState) F(OutMaybe, trace) F(Int, sequences) F(Int, tokens) F(Int, heads) \
   F(Int, width) F(Int, outputWidth)
 #define FW_FIELDS_selfReferentialBackward(F) F(In, x) F(InMaybe, inputY) F(In, finalState) F(InMaybe, offsets) \
   F(In, trace) F(In, doutput) F(InMaybe, dfinalState) F(Out, dx) F(OutMaybe, dinputY) F(Out, dinitialState) \
   F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width) F(Int, outputWidth)
+#define FW_FIELDS_recurrentDelta(F) F(In, inputs) F(In, recurrent) F(In, initialState) F(In, initialOutput) \
+  F(InMaybe, offsets) F(Out, output) F(Out, finalState) F(Out, finalOutput) F(OutMaybe, hidden) F(OutMaybe, trace) \
+  F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width)
+#define FW_FIELDS_recurrentDeltaBackward(F) F(In, recurrent) F(In, finalState) F(InMaybe, offsets) F(In, hidden) \
+  F(In, trace) F(In, doutput) F(InMaybe, dfinalState) F(In, dfinalOutput) F(Out, dinputs) F(Out, dinitialState) \
+  F(Out, dinitialOutput) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width)
+#define FW_FIELDS_deltaCell(F) F(In, z) F(In, key) F(In, v) F(In, beta) F(In, initialState) F(In, initialOutput) \
+  F(InMaybe, initialCell) F(InMaybe, offsets) F(Out, output) F(Out, finalState) F(Out, finalOutput) \
+  F(OutMaybe, finalCell) F(OutMaybe, trace) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width) F(Int, cell)
+#define FW_FIELDS_deltaCellBackward(F) F(In, key) F(In, beta) F(In, finalState) F(InMaybe, offsets) F(In, output) \
+  F(In, trace) F(In, doutput) F(InMaybe, dfinalState) F(In, dfinalOutput) F(InMaybe, dfinalCell) F(Out, dz) \
+  F(Out, dkey) F(Out, dv) F(Out, dbeta) F(Out, dinitialState) F(Out, dinitialOutput) F(OutMaybe, dinitialCell) \
+  F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width) F(Int, cell)
 #define FW_FIELDS_adam(F) F(InOutList, parameters) F(List, gradients) F(InOutList, means) F(InOutList, squares) \
   F(InMaybe, gradientScale) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
   F(Float, weightDecay) F(Int, coupled) F(Float, correction1) F(Float, correction2)
@@ -197,7 +211,8 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   K(gather) K(scatterAdd) K(argsort) K(reduce) K(argmax) K(cumsum) K(scan) K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
   K(shortConvBackward) K(shortConvStep) K(matmul) K(linear) K(feedForward) K(feedForwardBackward) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
   K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) K(recurrence) K(recurrenceBackward) \
-  K(recurrenceStep) K(selfReferential) K(selfReferentialBackward) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)
+  K(recurrenceStep) K(selfReferential) K(selfReferentialBackward) K(recurrentDelta) \
+  K(recurrentDeltaBackward) K(deltaCell) K(deltaCellBackward) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)
 // clang-format on
 
 #define FW_MEMBER(kind, name) kind name{};

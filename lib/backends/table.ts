@@ -107,6 +107,9 @@ export const ACTIVATIONS = ['none', 'silu'] as const;
 export const ERASE_FROM = ['none', 'decayed', 'undecayed'] as const;
 export type EraseFrom = (typeof ERASE_FROM)[number];
 
+/** What the cells of Delta RNN and Delta LSTM make of their memories, by version (spec 2.4.1, 2.4.2). */
+export const DELTA_CELLS = ['rnn1', 'rnn2', 'lstm1', 'lstm2', 'lstm3', 'lstm4'] as const;
+
 /** Inputs shared by the recurrence and its backward pass; see the comment at `recurrence` in the table. */
 const recurrenceInputs = {
   q: 'heads',
@@ -138,6 +141,8 @@ const recurrenceShape = {
   recurrent: 'int',
   checkpointEvery: 'int',
 } as const;
+
+const cellShape = { sequences: 'int', tokens: 'int', heads: 'int', width: 'int' } as const;
 
 export const KERNELS = {
   /** y[n] = value */
@@ -553,7 +558,7 @@ export const KERNELS = {
     initialState: 'in',
     offsets: 'in?',
     output: 'out',
-    finalState: 'out?',
+    finalState: 'out',
     trace: 'out?',
     sequences: 'int',
     tokens: 'int',
@@ -578,6 +583,84 @@ export const KERNELS = {
     heads: 'int',
     width: 'int',
     outputWidth: 'int',
+  },
+  /**
+   * The Recurrent Delta Net (spec 2.4.3), per sequence and head, with state W [width, width] and R [heads, width, 3 width + 1]:
+   *   h = tanh(y_{t-1})   [v, k, q, b] = inputs_t + R^T h   W += softmax(k) (sigmoid(b) (v - W^T softmax(k)))^T   y = W^T softmax(q)
+   * inputs [all tokens, heads, 3 width + 1], outputs [.., heads, width]; the state and y before the first token are given.
+   * For the backward pass: hidden, the h of every token, and trace [all tokens, heads, 3 width + 1].
+   */
+  recurrentDelta: {
+    inputs: 'in',
+    recurrent: 'in',
+    initialState: 'in',
+    initialOutput: 'in',
+    offsets: 'in?',
+    output: 'out',
+    finalState: 'out',
+    finalOutput: 'out',
+    hidden: 'out?',
+    trace: 'out?',
+    ...cellShape,
+  },
+  /** Its gradients, but for that of R: the product of hidden with dinputs. */
+  recurrentDeltaBackward: {
+    recurrent: 'in',
+    finalState: 'in',
+    offsets: 'in?',
+    hidden: 'in',
+    trace: 'in',
+    doutput: 'in',
+    dfinalState: 'in?',
+    dfinalOutput: 'in',
+    dinputs: 'out',
+    dinitialState: 'out',
+    dinitialOutput: 'out',
+    ...cellShape,
+  },
+  /**
+   * The recurrent part of Delta RNN and Delta LSTM (spec 2.4.1, 2.4.2), per sequence and head, with G = 1 or 3 states
+   * R [width, width]: R += key (beta (v - R^T key))^T, p = z + R^T s, and a cell (DELTA_CELLS) makes the output y of p and s
+   * of y. z, key, v [all tokens, heads, G, width], beta [all tokens, heads, G], states [sequences, heads, G, width, width],
+   * y and the cell of an LSTM [.., heads, width]. trace [all tokens, heads, 3 width, of an LSTM 8 width].
+   */
+  deltaCell: {
+    z: 'in',
+    key: 'in',
+    v: 'in',
+    beta: 'in',
+    initialState: 'in',
+    initialOutput: 'in',
+    initialCell: 'in?',
+    offsets: 'in?',
+    output: 'out',
+    finalState: 'out',
+    finalOutput: 'out',
+    finalCell: 'out?',
+    trace: 'out?',
+    ...cellShape,
+    cell: 'int',
+  },
+  deltaCellBackward: {
+    key: 'in',
+    beta: 'in',
+    finalState: 'in',
+    offsets: 'in?',
+    output: 'in',
+    trace: 'in',
+    doutput: 'in',
+    dfinalState: 'in?',
+    dfinalOutput: 'in',
+    dfinalCell: 'in?',
+    dz: 'out',
+    dkey: 'out',
+    dv: 'out',
+    dbeta: 'out',
+    dinitialState: 'out',
+    dinitialOutput: 'out',
+    dinitialCell: 'out?',
+    ...cellShape,
+    cell: 'int',
   },
   /**
    * Adam with decoupled (or, with coupled = 1, ordinary) weight decay; the corrections are those of the moments' bias. A

@@ -502,6 +502,79 @@ FW_CHECK(selfReferentialBackward) {
   FW_SINGLES(dinputY, tokens, a.heads, a.width);
   e.singles("dinitialState", a.dinitialState, state);
 }
+template <class Args>
+int64_t recurrent_delta_sizes(const Extents& e, const Args& a) {
+  const int64_t tokens = all_tokens(e, a), columns = 3 * e.product({a.width}) + 1;
+  if (a.width < 1) e.refuse("width", "is less than 1");
+  FW_SINGLES(recurrent, a.heads, a.width, columns);
+  FW_SINGLES(finalState, a.sequences, a.heads, a.width, a.width);
+  FW_SINGLES(hidden, tokens, a.heads, a.width);
+  FW_SINGLES(trace, tokens, a.heads, columns);
+  return tokens;
+}
+FW_CHECK(recurrentDelta) {
+  const int64_t tokens = recurrent_delta_sizes(e, a);
+  FW_SINGLES(inputs, tokens, a.heads, 3 * a.width + 1);
+  FW_SINGLES(initialState, a.sequences, a.heads, a.width, a.width);
+  FW_SINGLES(initialOutput, a.sequences, a.heads, a.width);
+  FW_SINGLES(output, tokens, a.heads, a.width);
+  FW_SINGLES(finalOutput, a.sequences, a.heads, a.width);
+}
+FW_CHECK(recurrentDeltaBackward) {
+  const int64_t tokens = recurrent_delta_sizes(e, a);
+  FW_SINGLES(doutput, tokens, a.heads, a.width);
+  FW_SINGLES(dfinalState, a.sequences, a.heads, a.width, a.width);
+  FW_SINGLES(dfinalOutput, a.sequences, a.heads, a.width);
+  FW_SINGLES(dinputs, tokens, a.heads, 3 * a.width + 1);
+  FW_SINGLES(dinitialState, a.sequences, a.heads, a.width, a.width);
+  FW_SINGLES(dinitialOutput, a.sequences, a.heads, a.width);
+}
+
+// The sizes of a delta cell; `gates` are its memories.
+template <class Args>
+int64_t delta_cell_sizes(const Extents& e, const Args& a, int64_t& gates) {
+  e.within("cell", a.cell, kDeltaLstm4);
+  if (a.width < 1) e.refuse("width", "is less than 1");
+  const bool lstm = a.cell >= kDeltaLstm1;
+  gates = lstm ? 3 : 1;
+  const int64_t tokens = all_tokens(e, a);
+  FW_SINGLES(key, tokens, a.heads, gates, a.width);
+  FW_SINGLES(beta, tokens, a.heads, gates);
+  FW_SINGLES(finalState, a.sequences, a.heads, gates, a.width, a.width);
+  FW_SINGLES(output, tokens, a.heads, a.width);
+  FW_SINGLES(trace, tokens, a.heads, lstm ? 8 : 3, a.width);
+  return tokens;
+}
+FW_CHECK(deltaCell) {
+  int64_t gates;
+  const int64_t tokens = delta_cell_sizes(e, a, gates);
+  if (gates == 3 && (!a.initialCell.data || !a.finalCell.data)) e.refuse("initialCell, finalCell", "are needed by an LSTM");
+  FW_SINGLES(z, tokens, a.heads, gates, a.width);
+  FW_SINGLES(v, tokens, a.heads, gates, a.width);
+  FW_SINGLES(initialState, a.sequences, a.heads, gates, a.width, a.width);
+  FW_SINGLES(initialOutput, a.sequences, a.heads, a.width);
+  FW_SINGLES(initialCell, a.sequences, a.heads, a.width);
+  FW_SINGLES(finalOutput, a.sequences, a.heads, a.width);
+  FW_SINGLES(finalCell, a.sequences, a.heads, a.width);
+}
+FW_CHECK(deltaCellBackward) {
+  int64_t gates;
+  const int64_t tokens = delta_cell_sizes(e, a, gates);
+  if (gates == 3 && (!a.dfinalCell.data || !a.dinitialCell.data)) {
+    e.refuse("dfinalCell, dinitialCell", "are needed by an LSTM");
+  }
+  FW_SINGLES(doutput, tokens, a.heads, a.width);
+  FW_SINGLES(dfinalState, a.sequences, a.heads, gates, a.width, a.width);
+  FW_SINGLES(dfinalOutput, a.sequences, a.heads, a.width);
+  FW_SINGLES(dfinalCell, a.sequences, a.heads, a.width);
+  FW_SINGLES(dz, tokens, a.heads, gates, a.width);
+  FW_SINGLES(dkey, tokens, a.heads, gates, a.width);
+  FW_SINGLES(dv, tokens, a.heads, gates, a.width);
+  FW_SINGLES(dbeta, tokens, a.heads, gates);
+  FW_SINGLES(dinitialState, a.sequences, a.heads, gates, a.width, a.width);
+  FW_SINGLES(dinitialOutput, a.sequences, a.heads, a.width);
+  FW_SINGLES(dinitialCell, a.sequences, a.heads, a.width);
+}
 FW_CHECK(adam) {
   e.same_lengths("gradients", a.parameters, a.gradients);
   e.same_lengths("means", a.parameters, a.means);

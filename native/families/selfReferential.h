@@ -105,7 +105,7 @@ struct SelfReferential {
       if (trace) l.each_block(trace + 2 * D + 4, [&](Part p, float* to) { on.save(to, m.error, p); });
     }
     if (T > 0) on.pass(m.W, add(m.key[(T - 1) % 2], m.update));
-    if (a.finalState.data) on.store(a.finalState + at.whole(l.size()), m.W, l.y, l.q, l.k, l.b);
+    on.store(a.finalState + at.whole(l.size()), m.W, l.y, l.q, l.k, l.b);
   }
 
   struct BackwardMemory {

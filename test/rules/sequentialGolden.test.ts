@@ -4,13 +4,15 @@ import { goldenCases } from '../support/golden';
 import { type CaseRunner, describeCases } from '../support/runCase';
 
 /** Rules that the package root has under the name of their folder. */
-const FOLDERS = ['fastRnn', 'selfReferential'] as const;
+const FOLDERS = ['fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm'] as const;
 
-type AnyRule = (inputs: object, options: object) => Record<string, fw.Tensor | undefined>;
+type AnyRule = (...all: object[]) => Record<string, fw.Tensor | undefined>;
 
 const runRule: CaseRunner = (inputs, options, file) => {
   const rule = (fw as unknown as Record<string, AnyRule>)[file.metadata.rule];
   const outputFinalState = [...file.tensors.keys()].some((name) => name.startsWith('out.final'));
+  const { q, k, v, ...further } = inputs;
+  if (q && k && v) return rule(q, k, v, { ...options, ...further, outputFinalState });
   return rule(inputs, { ...options, outputFinalState });
 };
 

@@ -21,6 +21,8 @@ import { recurrence, recurrenceBackward, recurrenceStep } from './recurrence';
 import { argmax, cumsum, reduce, scan, sumSquares } from './reduce';
 import { rope } from './rope';
 import { argsort } from './sort';
+import { deltaCell, deltaCellBackward } from './sequential/deltaCell';
+import { recurrentDelta, recurrentDeltaBackward } from './sequential/recurrentDelta';
 import { selfReferential, selfReferentialBackward } from './sequential/selfReferential';
 import { softmax, softmaxBackward } from './softmax';
 
@@ -67,6 +69,10 @@ const kernels: KernelTable = {
   recurrenceStep,
   selfReferential,
   selfReferentialBackward,
+  recurrentDelta,
+  recurrentDeltaBackward,
+  deltaCell,
+  deltaCellBackward,
   adam,
   sgd,
   sumSquares,

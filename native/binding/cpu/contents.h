@@ -60,6 +60,18 @@ inline void check_contents(const selfReferentialArgs& a) {
 inline void check_contents(const selfReferentialBackwardArgs& a) {
   check_offsets("selfReferentialBackward", a.offsets, a.sequences, a.tokens);
 }
+inline void check_contents(const recurrentDeltaArgs& a) {
+  check_offsets("recurrentDelta", a.offsets, a.sequences, a.tokens);
+}
+inline void check_contents(const recurrentDeltaBackwardArgs& a) {
+  check_offsets("recurrentDeltaBackward", a.offsets, a.sequences, a.tokens);
+}
+inline void check_contents(const deltaCellArgs& a) {
+  check_offsets("deltaCell", a.offsets, a.sequences, a.tokens);
+}
+inline void check_contents(const deltaCellBackwardArgs& a) {
+  check_offsets("deltaCellBackward", a.offsets, a.sequences, a.tokens);
+}
 
 // The checkpoints of packed sequences depend on their lengths.
 template <class Args>

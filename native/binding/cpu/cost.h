@@ -72,11 +72,24 @@ inline double cost(const recurrenceBackwardArgs& a) {
   return 24.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.keyDim * a.valueDim;
 }
 inline double cost(const recurrenceStepArgs& a) { return 6.0 * a.sequences * a.heads * a.keyDim * a.valueDim; }
+// Useful operations of a token and head; a backward pass counts twice.
+template <class Args>
+double sequential_cost(const Args& a, double token) {
+  return token * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads;
+}
 inline double cost(const selfReferentialArgs& a) {
-  return 8.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.width * (a.outputWidth + 2 * a.width + 4);
+  return sequential_cost(a, 8.0 * a.width * (a.outputWidth + 2 * a.width + 4));
 }
 inline double cost(const selfReferentialBackwardArgs& a) {
-  return 16.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.width * (a.outputWidth + 2 * a.width + 4);
+  return sequential_cost(a, 16.0 * a.width * (a.outputWidth + 2 * a.width + 4));
+}
+inline double cost(const recurrentDeltaArgs& a) { return sequential_cost(a, 12.0 * a.width * a.width); }
+inline double cost(const recurrentDeltaBackwardArgs& a) { return sequential_cost(a, 24.0 * a.width * a.width); }
+inline double cost(const deltaCellArgs& a) {
+  return sequential_cost(a, (a.cell >= kDeltaLstm1 ? 18.0 : 6.0) * a.width * a.width);
+}
+inline double cost(const deltaCellBackwardArgs& a) {
+  return sequential_cost(a, (a.cell >= kDeltaLstm1 ? 36.0 : 12.0) * a.width * a.width);
 }
 inline double cost(const adamArgs& a) { return 24 * elements(a.parameters); }
 inline double cost(const sgdArgs& a) { return 16 * elements(a.parameters); }

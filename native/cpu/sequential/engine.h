@@ -18,7 +18,7 @@ struct Place {
   int64_t column, entry;
 };
 
-// Whole vectors, whose lanes beyond the size hold anything finite where W has no such rows, and 0 where it has.
+// Whole vectors. What lies beyond the size is finite, and 0 wherever it meets a state.
 struct Row {
   float* at;
   int64_t size;
@@ -205,7 +205,13 @@ struct Engine {
     const float along = dot(dy, y);
     each(Part{0, y.size}, [&](Place i) { dy[i] = y[i] * (dy[i] - splat(along)); });
   }
-  FW_WORD void add_up(Row y, Sums s) { sum_vectors(y.at, s.at, round_up(y.size, kLanes)); }
+  FW_WORD void add_up(Row y, Sums s) {
+    const int64_t padded = round_up(y.size, kLanes);
+    sum_vectors(y.at, s.at, padded);
+    for (int64_t i = y.size; i < padded; i++) y.at[i] = 0;
+  }
+  // The first of them.
+  FW_WORD void save_sum(float* to, Sums s) { *to = sum(FW_ISA::load(s.at)); }
   // s[slot] = the sum of f over a part of the columns.
   template <class F>
   FW_WORD void fold(Sums s, int64_t slot, Part p, const F& f) {

@@ -147,6 +147,8 @@ struct Engine {
     each(part(0, y.size), [&](Place i) { dy[i] = y[i] * (dy[i] - along); });
   }
   FW_WORD void add_up(const Row& y, const Sums& s) { copy(y.at, s.at, y.size); }
+  // The first of them.
+  FW_WORD void save_sum(float* to, const Sums& s) { copy(to, s.at, 1); }
   // One warp for each fold.
   template <class F>
   FW_WORD void fold(const Sums& s, int64_t slot, Part p, const F& f) {

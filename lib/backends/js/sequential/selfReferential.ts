@@ -2,7 +2,7 @@
 import type { KernelArguments } from '../../table';
 import { sigmoid } from '../special';
 import { floats, maybe } from '../view';
-import { add, dot, eachTrack, read, readAcross, softmax, softmaxBack } from './words';
+import { add, dot, eachTrack, numbers, read, readAcross, softmax, softmaxBack } from './words';
 
 type Sizes = Pick<KernelArguments<'selfReferential'>, 'width' | 'outputWidth'>;
 
@@ -19,18 +19,18 @@ function partsOf({ width: D, outputWidth: Y }: Sizes): [begin: number, end: numb
 export function selfReferential(args: KernelArguments<'selfReferential'>): void {
   const { width: D, outputWidth: Y } = args;
   const V = Y + 2 * D + 4;
-  const [x, initial, output] = [args.x, args.initialState, args.output].map(floats);
-  const [inputY, final, trace] = [args.inputY, args.finalState, args.trace].map(maybe);
+  const [x, initial, output, final] = [args.x, args.initialState, args.output, args.finalState].map(floats);
+  const [inputY, trace] = [args.inputY, args.trace].map(maybe);
   const parts = partsOf(args);
   const [key, query] = [new Float64Array(D), new Float64Array(D)];
   const [out, change, update, error] = [V, D, V, V].map((n) => new Float64Array(n));
   eachTrack(args, ({ index, length, row }) => {
-    const W = Float64Array.from(initial.subarray(index * D * V, (index + 1) * D * V));
+    const W = numbers(initial, index * D * V, D * V);
     for (let t = 0; t < length; t++) {
       const at = row(t);
-      const input = Float64Array.from(x.subarray(at * D, (at + 1) * D));
+      const input = numbers(x, at * D, D);
       if (inputY) {
-        read(out, W, Float64Array.from(inputY.subarray(at * D, (at + 1) * D)));
+        read(out, W, numbers(inputY, at * D, D));
         output.set(out.subarray(0, Y), at * Y);
       }
       read(out, W, input);
@@ -51,7 +51,7 @@ export function selfReferential(args: KernelArguments<'selfReferential'>): void 
       kept.set(beta, 2 * D);
       kept.set(error, 2 * D + 4);
     }
-    final?.set(W, index * D * V);
+    final.set(W, index * D * V);
   });
 }
 
@@ -71,11 +71,11 @@ export function selfReferentialBackward(args: KernelArguments<'selfReferentialBa
   const [change, dkey, dquery, dinput] = [D, D, D, D].map((n) => new Float64Array(n));
   const [update, dupdate, derror, dout, own] = [V, V, V, V, V].map((n) => new Float64Array(n));
   eachTrack(args, ({ index, length, row }) => {
-    const W = Float64Array.from(final.subarray(index * D * V, (index + 1) * D * V));
-    const G = dfinal ? Float64Array.from(dfinal.subarray(index * D * V, (index + 1) * D * V)) : new Float64Array(D * V);
+    const W = numbers(final, index * D * V, D * V);
+    const G = dfinal ? numbers(dfinal, index * D * V, D * V) : new Float64Array(D * V);
     for (let t = length - 1; t >= 0; t--) {
       const at = row(t);
-      const kept = Float64Array.from(trace.subarray(at * (V + 2 * D + 4), (at + 1) * (V + 2 * D + 4)));
+      const kept = numbers(trace, at * (V + 2 * D + 4), V + 2 * D + 4);
       const [key, query] = [kept.subarray(0, D), kept.subarray(D, 2 * D)];
       const [beta, error] = [kept.subarray(2 * D, 2 * D + 4), kept.subarray(2 * D + 4)];
       read(dupdate, G, key);
@@ -99,18 +99,18 @@ export function selfReferentialBackward(args: KernelArguments<'selfReferentialBa
       softmaxBack(dquery, query);
       dout.set(dquery, Y);
       dout.set(dkey, Y + D);
-      const dy = Float64Array.from(doutput.subarray(at * Y, (at + 1) * Y));
+      const dy = numbers(doutput, at * Y, Y);
       if (inputY) {
         own.set(dy);
         readAcross(dinput, W, own);
         dinputY!.set(dinput, at * D);
-        add(G, Float64Array.from(inputY.subarray(at * D, (at + 1) * D)), own);
+        add(G, numbers(inputY, at * D, D), own);
       } else {
         dout.set(dy);
       }
       readAcross(dinput, W, dout);
       dx.set(dinput, at * D);
-      add(G, Float64Array.from(x.subarray(at * D, (at + 1) * D)), dout);
+      add(G, numbers(x, at * D, D), dout);
     }
     dinitial.set(G, index * D * V);
   });

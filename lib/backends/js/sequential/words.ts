@@ -5,10 +5,20 @@ import { sequenceStarts } from '../view';
 /** Rows of numbers; kernels compute in them and round once, when they store. */
 export type Numbers = Float64Array;
 
+/** `count` of them from a place on, in double precision. */
+export function numbers(
+  x: ArrayLike<number> & { subarray(from: number, to: number): ArrayLike<number> },
+  from: number,
+  count: number,
+): Numbers {
+  return Float64Array.from(x.subarray(from, from + count));
+}
+
 /** One head of one sequence. */
 export interface Track {
   /** Where the head's part of an operand [sequences, heads, size] lies, in parts. */
   index: number;
+  head: number;
   length: number;
   /** Where row t of an operand [tokens, heads, width] lies, in rows. */
   row(t: number): number;
@@ -23,7 +33,7 @@ export function eachTrack(
   for (let n = 0; n < sequences; n++) {
     for (let h = 0; h < heads; h++) {
       const length = starts[n + 1] - starts[n];
-      visit({ index: n * heads + h, length, row: (t) => (starts[n] + t) * heads + h });
+      visit({ index: n * heads + h, head: h, length, row: (t) => (starts[n] + t) * heads + h });
     }
   }
 }
