@@ -1,9 +1,8 @@
-// Every rule against vectors computed with the authors' own programs.
-import * as fw from '../../lib';
+// Every rule with inputs q, k, v against vectors computed with the authors' own programs.
 import { goldenCases } from '../support/golden';
-import { type CaseRunner, describeCases } from '../support/runCase';
+import { describeCases } from '../support/runCase';
+import { runRule } from '../golden/rules';
 
-/** Rules whose inputs are q, k, v. */
 const FOLDERS = [
   'deltaRule',
   'delta2021',
@@ -17,21 +16,10 @@ const FOLDERS = [
   'comba',
   'gatedDeltaRule2',
   'rwkv6',
-] as const;
-
-type AnyRule = (q: fw.Tensor, k: fw.Tensor, v: fw.Tensor, options: object) => Record<string, fw.Tensor | undefined>;
-
-const runRule =
-  (mode: 'chunk' | 'recurrent'): CaseRunner =>
-  ({ q, k, v, cuSeqlens, ...inputs }, options, file) => {
-    const rule = (fw as unknown as Record<string, AnyRule>)[file.metadata.rule];
-    const packed = cuSeqlens && { cuSeqlens: [...cuSeqlens.dataSync()] };
-    const outputFinalState = [...file.tensors.keys()].some((name) => name.startsWith('out.final'));
-    return rule(q, k, v, { ...options, ...inputs, ...packed, outputFinalState, mode });
-  };
+];
 
 for (const folder of FOLDERS) {
-  for (const mode of ['chunk', 'recurrent'] as const) {
-    describeCases(`golden/${folder}, mode ${mode}`, goldenCases(folder), runRule(mode));
+  for (const mode of ['chunk', 'recurrent']) {
+    describeCases(`golden/${folder}, mode ${mode}`, goldenCases(folder), runRule({ mode }));
   }
 }

@@ -70,7 +70,7 @@ export function goldenCases(folder: string): GoldenFile[] {
 
 export interface Target {
   device: Device;
-  dtype: DType;
+  dtype: Exclude<DType, 'int32' | 'bool'>;
 }
 
 /**
@@ -92,7 +92,7 @@ export function targets({ bfloat16 = false } = {}): Target[] {
 }
 
 /** A tensor from a stored array; integers stay int32. */
-export function toTensor(a: Array64, where: { device: Device; dtype: DType }, requiresGrad = false): Tensor {
+export function toTensor(a: Array64, where: Target, requiresGrad = false): Tensor {
   return tensor(a.data, {
     shape: a.shape,
     device: where.device,

@@ -48,6 +48,19 @@ export function relativeRms(actual: ArrayLike<number>, reference: ArrayLike<numb
   return difference === 0 ? 0 : difference / (scale || 1);
 }
 
+/** What is wrong with values, if they are not within a tolerance; NaN is not. */
+export function differenceOf(
+  name: string,
+  actual: ArrayLike<number>,
+  reference: ArrayLike<number>,
+  tolerance: number,
+  floor = 0,
+): string | undefined {
+  const error = relativeRms(actual, reference, floor);
+  if (error <= tolerance) return undefined;
+  return `${name}: relative RMS ${error.toExponential(2)}, limit ${tolerance.toExponential(0)}`;
+}
+
 export function expectClose(
   name: string,
   actual: ArrayLike<number>,
@@ -55,6 +68,5 @@ export function expectClose(
   tolerance: number,
   floor = 0,
 ): void {
-  const error = relativeRms(actual, reference, floor);
-  expect(error, `${name}: relative RMS ${error.toExponential(2)}`).to.be.at.most(tolerance);
+  expect(differenceOf(name, actual, reference, tolerance, floor)).to.equal(undefined);
 }
