@@ -1,5 +1,28 @@
 // Fast-weight rules: the general recurrence, and one small file per named rule.
 export { defineRule, type Lowering, type Rule, type RuleDefinition } from './recurrence/define';
+export {
+  composeFastWeights,
+  type FastNet,
+  type FastWeightComposition,
+  type FastWeightParts,
+  type Program,
+  type SlowNet,
+  type UpdateRule,
+} from './early/compose';
+export type { FromTo1992Options } from './early/fromTo1992';
+export type { OuterProduct1991Options } from './early/outerProduct1991';
+export {
+  deltaUpdate,
+  type Instruction,
+  linearFastNet,
+  type LinearFastNetOptions,
+  linearSlowNet,
+  type LinearSlowNetOptions,
+  type SquashName,
+  type SquashOptions,
+  sumUpdate,
+} from './early/parts';
+export type { SlowFastCompositionOptions } from './early/slowFastComposition';
 export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduct';
 export type { DeltaGates } from './delta/deltaRule';
 export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';

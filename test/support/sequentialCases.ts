@@ -15,7 +15,7 @@ export interface SequentialCase {
   /** Names of the same states in `step`. */
   stepNames: Record<string, string>;
   options?: Record<string, unknown>;
-  /** Further tests at these sizes; B 2, T 33, H 2, D 8 otherwise. */
+  /** Further tests at these sizes; B 2, T 33, H 2, D 8, I 4, V 6 otherwise. */
   sizes: Record<string, number>[];
 }
 
@@ -25,7 +25,66 @@ const bounded = (forms: Record<string, string>, bound: number): Record<string, D
   Object.fromEntries(Object.entries(forms).map(([name, form]) => [name, [form, bound]]));
 const same = (...names: string[]): Record<string, string> => Object.fromEntries(names.map((name) => [name, name]));
 
+const KEYED = { initialState: 'B 1 I V' } as const;
+const FEW: Record<string, number>[] = [
+  { B: 1, T: 1 },
+  { T: 2, V: 3 },
+  { T: 65, I: 5 },
+];
+
 export const SEQUENTIAL: SequentialCase[] = [
+  {
+    name: 'outerProduct1991',
+    title: 'sums',
+    inputs: { x: 'B T I', Wa: 'V I', Wb: 'I I' },
+    states: KEYED,
+    stepNames: { initialState: 'state' },
+    sizes: FEW,
+  },
+  {
+    name: 'outerProduct1991',
+    title: 'squashed, read before the write',
+    inputs: { x: 'B T I', Wa: 'V I', Wb: 'I I' },
+    states: KEYED,
+    stepNames: { initialState: 'state' },
+    options: { activation: 'tanh', readAfterWrite: false, scale: 0.5 },
+    sizes: FEW,
+  },
+  {
+    name: 'fromTo1992',
+    title: 'sums',
+    inputs: { from: 'B T I', x: 'B T I', to: 'B T V' },
+    states: KEYED,
+    stepNames: { initialState: 'state' },
+    sizes: FEW,
+  },
+  {
+    name: 'fromTo1992',
+    title: 'direct, squashed',
+    inputs: { delta: 'B T I V', x: 'B T I' },
+    states: KEYED,
+    stepNames: { initialState: 'state' },
+    options: { interface: 'direct', activation: 'relu' },
+    sizes: FEW,
+  },
+  {
+    name: 'slowFastComposition',
+    title: 'delta rule on dpfp features',
+    inputs: { x: 'B T I', Ws: ['12 I', 0.5], bs: '12' },
+    states: { initialState: 'B 1 16 3' },
+    stepNames: { initialState: 'state' },
+    options: { featureMap: 'dpfp', nu: 2, sumNorm: true, sumNormEps: 1, fastActivation: 'sigmoid' },
+    sizes: FEW,
+  },
+  {
+    name: 'slowFastComposition',
+    title: 'sum',
+    inputs: { x: 'B T I', Ws: '11 I' },
+    states: { initialState: 'B 1 3 5' },
+    stepNames: { initialState: 'state' },
+    options: { updateRule: 'sum', split: ['v', 'k', 'q'], scale: 0.5 },
+    sizes: FEW,
+  },
   {
     name: 'selfReferential',
     title: 'SRWM',
@@ -59,7 +118,7 @@ export const SEQUENTIAL: SequentialCase[] = [
   },
 ];
 
-export const SIZES = { B: 2, T: 33, H: 2, D: 8 };
+export const SIZES = { B: 2, T: 33, H: 2, D: 8, I: 4, V: 6 };
 
 /** 'B H D 3D+1' in numbers. */
 export function shapeOf(form: string, sizes: Record<string, number>): number[] {

@@ -66,14 +66,18 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
   /** One or more sequences of equal lengths, or packed ones where the rule takes them. */
   const whole = (given: Run<I, S, Z>): Ran<S> => {
     if (given.sizes.T > 0) return run(given);
-    // A token of zeros gives the shape of an output without tokens; the states stay what they are, in handles of their own.
+    // A token of zeros gives the shape of an output without tokens; the states stay what they are, and every input has a
+    // path to them.
     const token = (x: Tensor): Tensor => cat([x, zerosBeside(x, [x.shape[0], 1, ...x.shape.slice(2)])], 1);
     const states = given.states as Tensors;
     const one = byName(Object.keys(states), (state) => states[state].slice(0, 0, 1));
     const alone = { ...given, cuSeqlens: null, states: given.cuSeqlens ? (one as States<S>) : given.states };
     const padded = withTokens(alone, 1, token);
-    const { output } = run({ ...padded, sizes: { ...padded.sizes, B: (padded.inputs as Tensors)[first].shape[0] } });
-    const same = byName(Object.keys(states), (state) => states[state].slice(0, 0, states[state].shape[0]));
+    const { output, states: after } = run({
+      ...padded,
+      sizes: { ...padded.sizes, B: (padded.inputs as Tensors)[first].shape[0] },
+    });
+    const same = byName(Object.keys(states), (state) => cat([states[state], (after as Tensors)[state].slice(0, 0, 0)]));
     return { output: output.slice(1, 0, 0), states: same as States<S> };
   };
 
