@@ -279,6 +279,7 @@ export {
 } from './inference';
 export * as models from './models';
 export {
+  associativeRetrieval2021,
   AutoModelForCausalLM,
   createModel,
   registerModel,

@@ -1,5 +1,12 @@
 // Language models of published architectures: their layers, configurations, layouts of weights, and how to make them.
 export { AutoModelForCausalLM, type PretrainedOptions } from './auto';
+export {
+  associativeRetrieval2021,
+  AssociativeRetrieval2021,
+  type AssociativeRetrieval2021Inputs,
+  type AssociativeRetrieval2021Options,
+  type AssociativeRetrieval2021Sizes,
+} from './idsia/associativeRetrieval2021';
 export { Attention, type AttentionShape, type KeyValueCache } from './common/attention';
 export { Block, type BlockParts, Backbone, Decoder, type Pointwise } from './common/block';
 export { CausalLM, type ForwardOptions, type ForwardResult } from './common/causalLM';
