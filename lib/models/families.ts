@@ -10,6 +10,7 @@ import { kdaFamily } from './fla/kimiDeltaAttention';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { retNetFamily } from './fla/retention';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
+import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
 
 const FAMILIES = [
   linearTransformerFamily,
@@ -17,6 +18,10 @@ const FAMILIES = [
   glaFamily,
   deltaNetFamily,
   deltaNet2021Family,
+  deltaRnnFamily,
+  deltaLstmFamily,
+  recurrentDeltaFamily,
+  srwmFamily,
   gatedDeltaNetFamily,
   kdaFamily,
   llamaFamily,

@@ -15,6 +15,34 @@ export { createModel, type CreateOptions } from './create';
 export * from './families';
 export { DeltaNet, DeltaNetForCausalLM, type DeltaNetConfiguration } from './fla/deltaNet';
 export { DeltaNet2021, DeltaNet2021ForCausalLM, type DeltaNet2021Configuration } from './idsia/deltaNet2021';
+export {
+  DeltaLstmForCausalLM,
+  DeltaRnnForCausalLM,
+  type FastWeightConfiguration,
+  RecurrentDeltaForCausalLM,
+  type SrwmConfiguration,
+  SrwmForCausalLM,
+} from './idsia/fastWeightLanguage';
+export {
+  DeltaLstmLayer,
+  type DeltaLstmLayerOptions,
+  DeltaRnnLayer,
+  type DeltaRnnLayerOptions,
+  RecurrentDeltaLayer,
+  type RecurrentLayerOptions,
+} from './idsia/recurrentLayers';
+export {
+  FakeSelfReferentialLayer,
+  SelfReferentialLayer,
+  type SelfReferentialLayerOptions,
+} from './idsia/selfReferentialLayer';
+export {
+  type Arrangement,
+  FeedForwardSublayer,
+  type MemoryState,
+  Sublayer,
+  type SublayerOptions,
+} from './idsia/sublayer';
 export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInputs } from './common/fastWeightMixer';
 export { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla/skeleton';
 export { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './fla/keys';
