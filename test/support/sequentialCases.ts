@@ -32,6 +32,14 @@ const FEW: Record<string, number>[] = [
   { T: 65, I: 5 },
 ];
 
+/** Lengths and widths that are odd for lanes, segments and blocks. */
+const WIDE = [
+  ...[1, 2, 65, 200].map((T) => ({ B: 1, T })),
+  ...[1, 5, 16, 24, 32].map((D) => ({ D })),
+  { B: 1, T: 40, H: 1, D: 64 },
+  { B: 1, T: 9, H: 1, D: 128 },
+];
+
 export const SEQUENTIAL: SequentialCase[] = [
   {
     name: 'outerProduct1991',
@@ -91,12 +99,7 @@ export const SEQUENTIAL: SequentialCase[] = [
     inputs: { x: 'B T H D', ...bounded(MATRIX, 0.5) },
     states: bounded(SHIFTS, 0.2),
     stepNames: same('shiftY', 'shiftQ', 'shiftK', 'shiftB'),
-    sizes: [
-      ...[1, 2, 65, 200].map((T) => ({ B: 1, T })),
-      ...[1, 5, 16, 24, 32].map((D) => ({ D })),
-      { B: 1, T: 40, H: 1, D: 64 },
-      { B: 1, T: 9, H: 1, D: 128 },
-    ],
+    sizes: WIDE,
   },
   {
     name: 'selfReferential',
@@ -116,6 +119,62 @@ export const SEQUENTIAL: SequentialCase[] = [
     options: { variant: 'smfwp', deltaMemory: true },
     sizes: [{ B: 1, T: 1 }, { D: 11 }],
   },
+  {
+    name: 'recurrentDelta',
+    title: 'Recurrent Delta Net',
+    inputs: {
+      q: 'B T H D',
+      k: 'B T H D',
+      v: 'B T H D',
+      beta: 'B T H',
+      recurrentQ: ['H D D', 0.5],
+      recurrentK: ['H D D', 0.5],
+      recurrentV: ['H D D', 0.5],
+      recurrentBeta: ['H D', 0.5],
+    },
+    states: { initialState: ['B H D D', 0.3], initialOutput: 'B H D' },
+    stepNames: { initialState: 'state', initialOutput: 'output' },
+    options: { scale: 1 },
+    sizes: WIDE,
+  },
+  ...([1, 2] as const).map((version): SequentialCase => ({
+    name: 'deltaRnn',
+    title: `version ${version}`,
+    inputs: {
+      q: 'B T H D',
+      k: 'B T H D',
+      v: 'B T H D',
+      beta: 'B T H',
+      recurrentK: 'B T H D',
+      recurrentV: 'B T H D',
+      recurrentBeta: 'B T H',
+    },
+    states: { initialState: ['B H D D', 0.3], initialRecurrentState: ['B H D D', 0.3], initialOutput: 'B H D' },
+    stepNames: { initialState: 'state', initialRecurrentState: 'recurrentState', initialOutput: 'output' },
+    options: { version, ...(version === 2 && { scale: 0.5 }) },
+    sizes: version === 2 ? WIDE : [{ D: 11 }],
+  })),
+  ...([1, 2, 3, 4] as const).map((version): SequentialCase => {
+    const parts = { q: 'B T H D', k: 'B T H D', v: 'B T H D', recurrentK: 'B T H D', recurrentV: 'B T H D' };
+    const gates = ['I', 'U', 'O'];
+    const suffixed = (forms: Record<string, Drawn>): Record<string, Drawn> =>
+      Object.fromEntries(gates.flatMap((g) => Object.entries(forms).map(([name, form]) => [name + g, form])));
+    const matrices = suffixed({ initialState: ['B H D D', 0.3], initialRecurrentState: ['B H D D', 0.3] });
+    return {
+      name: 'deltaLstm',
+      title: `version ${version}`,
+      inputs: suffixed({ ...parts, beta: 'B T H', recurrentBeta: 'B T H' }),
+      states: { ...matrices, initialCell: 'B H D', initialOutput: 'B H D' },
+      stepNames: Object.fromEntries(
+        [...Object.keys(matrices), 'initialCell', 'initialOutput'].map((name) => [
+          name,
+          name[7].toLowerCase() + name.slice(8),
+        ]),
+      ),
+      options: { version, scale: 1 },
+      sizes: version === 4 ? WIDE : [{ D: 11 }],
+    };
+  }),
 ];
 
 export const SIZES = { B: 2, T: 33, H: 2, D: 8, I: 4, V: 6 };
@@ -162,4 +221,16 @@ type AnyRule = ((inputs: object, options: object) => Results) & {
   step: (inputs: object, options: object) => fw.Tensor;
 };
 
-export const ruleOf = (rule: SequentialCase): AnyRule => (fw as unknown as Record<string, AnyRule>)[rule.name];
+/** The rule of a case, in the form that takes one object of inputs; q, k and v go first where the case has them. */
+export function ruleOf({ name, inputs }: SequentialCase): AnyRule {
+  const rule = (fw as unknown as Record<string, AnyRule>)[name];
+  if (!('q' in inputs)) return rule;
+  const apart =
+    (f: (...all: unknown[]) => unknown) =>
+    (given: object, options: object): unknown => {
+      const { q, k, v, ...rest } = given as Record<string, unknown>;
+      return f(q, k, v, { ...rest, ...options });
+    };
+  const [whole, step] = [rule, rule.step].map((f) => apart(f as unknown as (...all: unknown[]) => unknown));
+  return Object.assign(whole, { step }) as AnyRule;
+}
