@@ -14,6 +14,7 @@ const rooms = [
   'optim',
   'data',
   'train',
+  'experiments',
   'server',
   'cli',
 ];

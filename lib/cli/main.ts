@@ -5,6 +5,7 @@ import '../ops';
 import { demoCommand } from './demo';
 import { doctorCommand } from './doctor';
 import { evaluateCommand } from './evaluate';
+import { experimentCommand } from './experiment';
 import { UsageError } from './flags';
 import { generateCommand } from './generate';
 import { loadImports, requestedImports } from './imports';
@@ -24,7 +25,14 @@ function program(): Command {
       'after',
       `\nExamples:\n  fast-weights demo\n  fast-weights train --text book.txt\n  fast-weights doctor`,
     );
-  for (const command of [trainCommand(), generateCommand(), evaluateCommand(), doctorCommand(), demoCommand()]) {
+  for (const command of [
+    trainCommand(),
+    generateCommand(),
+    evaluateCommand(),
+    doctorCommand(),
+    demoCommand(),
+    experimentCommand(),
+  ]) {
     root.addCommand(command);
   }
   for (const command of [root, ...root.commands]) {

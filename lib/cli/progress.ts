@@ -73,3 +73,26 @@ export function textProgress(): Shown<[TextProgress]> {
 }
 
 const LABELS: Record<TextProgress['stage'], string> = { reading: 'read', encoding: 'encoded' };
+
+/** Steps of the trials of an experiment. */
+export function trialProgress(): Shown<[string, number, number, number, number?]> {
+  const stream = screen(process.stderr);
+  let at = '';
+  let progress: Progress | undefined;
+  const done = (): void => {
+    progress?.done();
+    progress = undefined;
+  };
+  return {
+    take(trial, seed, step, total, loss) {
+      const label = `${trial}, seed ${seed}`;
+      if (label !== at) {
+        done();
+        at = label;
+      }
+      progress ??= createProgress(stream, { label, total, start: Math.max(0, step - 1) });
+      progress.update({ step, total, loss });
+    },
+    done,
+  };
+}

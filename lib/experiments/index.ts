@@ -1,0 +1,11 @@
+// Published tasks over shared parts, one small file each; only the command line imports this room.
+import type { Json } from '../io';
+import type { Experiment } from './experiment';
+import { parityExperiment } from './parity';
+
+export type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
+export { fit, type FitOptions } from './fit';
+export { type ExperimentOptions, type ExperimentRecord, runExperiment } from './run';
+
+/** In the order of lists. */
+export const EXPERIMENTS = [parityExperiment] as unknown as readonly Experiment<Json>[];

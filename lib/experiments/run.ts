@@ -1,0 +1,121 @@
+// Runs an experiment in a folder: every trial once, results kept as they come, so that a run that was stopped goes on.
+import { join } from '../platform';
+import { checkInteger, checkOptions, type Device, FastWeightsError, type OptionNames } from '../core';
+import { defaultDevice } from '../backends';
+import { createFolder, isJsonObject, type Json, readOptionalJson, writeFileAtomic, writeJson } from '../io';
+import { formatDuration, renderReport, type ReportRun } from '../viz';
+import type { Claim, Experiment, Findings, TrialResult } from './experiment';
+
+/** Options of `runExperiment`. */
+export interface ExperimentOptions {
+  /** Where results.json and report.html go; made if need be. Trials that it holds already are not run again. */
+  folder: string;
+  /** Short trials, as in continuous integration; false by default. A folder holds either kind. */
+  quick?: boolean;
+  /** How many seeds each trial runs under, from 1 on; 1 by default. */
+  seeds?: number;
+  /** The default device by default. */
+  device?: Device;
+  /** Aborting it ends the trial at hand with an ABORTED error; those before it are kept. */
+  signal?: AbortSignal;
+  /** How far the trial at hand is. */
+  onProgress?(trial: string, seed: number, step: number, total: number, loss?: number): void;
+  /** Called after every trial. */
+  onResult?(result: TrialResult): void;
+}
+
+const OPTIONS: OptionNames<ExperimentOptions> = {
+  folder: true,
+  quick: 'flag',
+  seeds: true,
+  device: true,
+  signal: true,
+  onProgress: true,
+  onResult: true,
+};
+
+/** What the folder of an experiment holds. */
+export interface ExperimentRecord {
+  experiment: string;
+  quick: boolean;
+  results: TrialResult[];
+  claims: Claim[];
+}
+
+/** Runs what is missing and writes results.json after each trial, report.html at the end. */
+export async function runExperiment<R extends Json>(
+  experiment: Experiment<R>,
+  options: ExperimentOptions,
+): Promise<ExperimentRecord> {
+  const where = 'runExperiment';
+  checkOptions(where, options, OPTIONS);
+  const { folder, quick = false, device = defaultDevice(), signal, onProgress, onResult } = options;
+  const seeds = checkInteger(where, 'seeds', options.seeds ?? 1, 1, 1000);
+  await createFolder(folder);
+  const file = join(folder, 'results.json');
+  const results = (await readResults(file, experiment.name, quick)) as TrialResult<R>[];
+  const stop = (): void => {
+    if (signal?.aborted) throw new FastWeightsError('ABORTED', `${experiment.name}: stopped`, { cause: signal.reason });
+  };
+  const write = (claims: readonly Claim[]): Promise<void> =>
+    writeJson(file, { experiment: experiment.name, source: experiment.source, quick, results, claims });
+  for (let seed = 1; seed <= seeds; seed++) {
+    for (const trial of experiment.trials(quick)) {
+      if (results.some((result) => result.trial === trial && result.seed === seed)) continue;
+      stop();
+      const begun = performance.now();
+      const found = await experiment.run(trial, {
+        seed,
+        quick,
+        device,
+        signal,
+        report(step, total, loss) {
+          stop();
+          onProgress?.(trial, seed, step, total, loss);
+        },
+      });
+      const result = { trial, seed, seconds: (performance.now() - begun) / 1000, found };
+      results.push(result);
+      await write([]);
+      onResult?.(result);
+    }
+  }
+  const findings = experiment.findings(results, quick);
+  await write(findings.claims);
+  const html = renderReport(reportOf(experiment, results, findings));
+  await writeFileAtomic(join(folder, 'report.html'), (handle) => handle.writeFile(html));
+  return { experiment: experiment.name, quick, results, claims: [...findings.claims] };
+}
+
+/** The results that a folder holds, of this experiment and kind. */
+async function readResults(file: string, name: string, quick: boolean): Promise<TrialResult[]> {
+  const record = await readOptionalJson(file);
+  if (record === undefined) return [];
+  if (!isJsonObject(record) || record.experiment !== name || record.quick !== quick || !Array.isArray(record.results)) {
+    const kind = quick ? 'quick ' : '';
+    throw new FastWeightsError('FORMAT', `${file} is not of a ${kind}run of ${name}; name another folder`);
+  }
+  return record.results as unknown as TrialResult[];
+}
+
+function reportOf(
+  { title, source }: Pick<Experiment, 'title' | 'source'>,
+  results: readonly TrialResult[],
+  { measures, charts, claims }: Findings,
+): Parameters<typeof renderReport>[0] {
+  const runs: ReportRun[] = Object.entries(measures).map(([trial, found], i) => {
+    const own = results.filter((result) => result.trial === trial);
+    const seconds = own.reduce((sum, result) => sum + result.seconds, 0);
+    return {
+      name: trial,
+      summary: { ...found, seeds: own.length, time: formatDuration(seconds) },
+      ...(i === 0 && { charts }),
+    };
+  });
+  const samples = claims.map(({ text, holds, because }) => ({
+    title: `${holds ? 'Holds' : 'Fails'}: ${text}`,
+    text: because,
+  }));
+  if (runs.length > 0) runs[0] = { ...runs[0], samples };
+  return { title, subtitle: source, runs };
+}
