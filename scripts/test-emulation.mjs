@@ -21,6 +21,7 @@ const WATCHED = [
     'test/core/*.test.ts',
     'test/rules/steps.test.ts',
     'test/rules/out.test.ts',
+    'test/rules/sequential.test.ts',
     ...ELSEWHERE,
   ],
 ];

@@ -113,6 +113,55 @@ export const SCENARIOS: Record<string, Scenario> = {
     q,
     [H, K],
   ),
+  'self-referential matrix': both(
+    (x, own, wY, wQ, wK, wB) => {
+      const plain = fw.selfReferential({ x, wY, wQ, wK, wB }, packed);
+      const separate = fw.selfReferential({ x, inputY: own, wY, wQ, wK, wB }, { variant: 'separateY' });
+      return plain.output.sum().add(plain.finalShiftY!.sum()).add(separate.output.sum());
+    },
+    [1, T, H, 12],
+    [1, T, H, 12],
+    [H, 12, 12],
+    [H, 12, 12],
+    [H, 12, 12],
+    [H, 12, 4],
+  ),
+  // Two states of its width do not fit shared memory.
+  'self-referential matrix, wide': both(
+    (x, w, wB) => fw.selfReferential({ x, wY: w, wQ: w, wK: w, wB }).output,
+    [1, 3, 1, 72],
+    [1, 72, 72],
+    [1, 72, 4],
+  ),
+  'recurrent delta': both(
+    (a, b, c, beta, R, r) => {
+      const recurrent = { recurrentQ: R, recurrentK: R, recurrentV: R, recurrentBeta: r };
+      return total(fw.recurrentDelta(a, b, c, { beta, ...recurrent, ...packed }));
+    },
+    [1, T, H, 12],
+    [1, T, H, 12],
+    [1, T, H, 12],
+    scalar,
+    [H, 12, 12],
+    [H, 12],
+  ),
+  'delta cells': both(
+    (a, b, c, beta) => {
+      const rnn = { beta, recurrentK: a, recurrentV: b, recurrentBeta: beta };
+      const gate = { q: a, k: b, v: c, beta, recurrentK: a, recurrentV: b, recurrentBeta: beta };
+      const gates = ['I', 'U', 'O'].flatMap((g) => Object.entries(gate).map(([name, t]) => [name + g, t]));
+      const lstm = Object.fromEntries(gates) as Parameters<typeof fw.deltaLstm>[0];
+      return fw
+        .deltaRnn(a, b, c, { ...rnn, version: 1 })
+        .output.add(fw.deltaRnn(a, b, c, rnn).output)
+        .add(fw.deltaLstm(lstm, { version: 1 }).output)
+        .add(fw.deltaLstm(lstm, { version: 3 }).output);
+    },
+    [1, 19, H, 12],
+    [1, 19, H, 12],
+    [1, 19, H, 12],
+    [1, 19, H],
+  ),
   steps: () => {
     fw.noGrad(() => {
       const state = fw.randn([2, H, K, V]);

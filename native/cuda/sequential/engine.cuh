@@ -1,6 +1,7 @@
-// The vocabulary of sequential families (native/families) on a block of threads. Every word ends with all threads at a
-// barrier, so that none stands in a family; a word's threads share its elements. Rows, columns and sums lie in shared
-// memory, a state [K, V] there or, where it is too large, in the card's memory.
+// The vocabulary of sequential families (native/families) on a block of threads, which share the elements of a word. Words
+// end with all threads at a barrier, so that none stands in a family, but for load, store, clear and fold: between these and
+// what uses their results another word stands in every family (the emulated card would report the race). Rows, columns and
+// sums lie in shared memory, a state [K, V] there or, where it is too large, in the card's memory.
 #pragma once
 #include "../../families/track.h"
 #include "../math.cuh"
@@ -112,7 +113,6 @@ struct Engine {
     (..., (parts_of(W, p, [&](int64_t i, int64_t j) {
             W.at[i * W.stride + p.begin + j] = from[i * width + before + j];
           }), before += p.size));
-    barrier();
   }
   template <class... P>
   FW_WORD void store(float* to, const State& W, P... p) {
@@ -121,7 +121,6 @@ struct Engine {
     (..., (parts_of(W, p, [&](int64_t i, int64_t j) {
             to[i * width + before + j] = W.at[i * W.stride + p.begin + j];
           }), before += p.size));
-    barrier();
   }
 
   template <class F>
@@ -158,7 +157,6 @@ struct Engine {
       sum = warpSum(sum);
       if (lane() == 0) s.at[slot] = sum;
     }
-    barrier();
   }
 
  private:
@@ -198,7 +196,6 @@ struct Engine {
   }
   static FW_WORD void zero(float* at, int64_t n) {
     share_out(n, [&](int64_t i) { at[i] = 0; });
-    barrier();
   }
   static FW_WORD void copy(float* to, const float* from, int64_t n) {
     share_out(n, [&](int64_t i) { to[i] = from[i]; });
