@@ -10,7 +10,7 @@ import {
   Tensor,
 } from '../../core';
 import type { CuSeqlens } from '../../ops';
-import { outerOf, rowsBy } from '../sequential/batched';
+import { rowsBy } from '../sequential/batched';
 import { defineSequential } from '../sequential/define';
 import { overTime } from '../sequential/overTime';
 import type { Shapes } from '../sequential/shapes';
@@ -60,23 +60,30 @@ const WIDTHS = 'IJKLMNOPQRSUVWXYZACDEFGH';
 
 type Named = Record<string, Tensor>;
 
-/** The coefficients of a layer by their terms, [in, out] or [B, in, out] each. */
+/** The coefficients of a layer by their terms, [in, out] or [B, in, out] each, rates multiplied into the others. */
 function termsOf(rule: AbcdRule, layer: number, coefficients: Tensor): Named {
   const terms = TERMS[rule];
-  const parts = terms.length === 1 ? [coefficients] : coefficients.split(new Array<number>(terms.length).fill(1), -1);
-  return Object.fromEntries(
-    terms.map((term, i) => [`${term}${layer}`, terms.length === 1 ? parts[i] : parts[i].squeeze(-1).contiguous()]),
+  const parts = terms.length === 1 ? [coefficients] : coefficients.unbind(-1);
+  const of: Partial<Record<(typeof terms)[number], Tensor>> = Object.fromEntries(
+    terms.map((term, i) => [term, parts[i]]),
   );
+  const { rate, Dout } = of;
+  const rated = (t: Tensor | undefined): Tensor | undefined => (t && rate ? t.mul(rate) : t);
+  const { A, B, C, D }: typeof of = { A: rated(of.A), B: rated(of.B), C: rated(of.C), D: rated(of.D) };
+  const constant = D && Dout ? D.add(Dout) : (D ?? Dout);
+  const given = Object.entries({ A, B, C, D: constant }).filter(([, t]) => t);
+  return Object.fromEntries(given.map(([term, t]) => [`${term}${layer}`, t!.contiguous()]));
 }
 
-/** What the weights between activities `pre` [B, in] and `post` [B, out] change by. */
+/** What the weights between activities `pre` [B, in] and `post` [B, out] change by: (A pre + C) post + B pre + D. */
 function change(own: Named, layer: number, pre: Tensor, post: Tensor): Tensor {
-  const [A, B, C, D, rate, Dout] = ['A', 'B', 'C', 'D', 'rate', 'Dout'].map((term) => own[`${term}${layer}`]);
-  let inside = outerOf(pre, post).mul(A);
-  if (B) inside = inside.add(B.mul(pre.unsqueeze(2))).add(C.mul(post.unsqueeze(1)));
-  if (D) inside = inside.add(D);
-  if (rate) inside = inside.mul(rate);
-  return Dout ? inside.add(Dout) : inside;
+  const [A, B, C, D] = ['A', 'B', 'C', 'D'].map((term) => own[`${term}${layer}`] as Tensor | undefined);
+  const [row, column] = [pre.unsqueeze(2), post.unsqueeze(1)];
+  const both = A!.mul(row);
+  const changed = (C ? both.add(C) : both).mul(column);
+  if (!B) return D ? changed.add(D) : changed;
+  const alone = B.mul(row);
+  return changed.add(D ? alone.add(D) : alone);
 }
 
 /** The definition for a number of layers and a rule, over B episodes. */
