@@ -1,64 +1,14 @@
-// Rules with plastic synapses: parts and steps, odd sizes, what they refuse, and the token that left the finite numbers.
+// Rules with plastic synapses: STPN against its equations, episodes of ABCD, Hopfield networks, and what is refused.
 import { expect } from 'chai';
 import * as fw from '../../lib';
 import { expectError } from '../support/errors';
 import { type Target, targets } from '../support/golden';
-import { expectSameInParts, type SequentialCase } from '../support/sequentialRuns';
 import { expectClose, toleranceOf } from '../support/tolerance';
 
 type Named = Record<string, fw.Tensor>;
 
 const [B, D, I] = [3, 7, 5];
 const small = (shape: number[], where: Target): fw.Tensor => fw.randn(shape, { ...where, std: 0.4 });
-
-const recurrent = (where: Target): Named => ({
-  weight: small([D, D], where),
-  alpha: small([D, D], where),
-  initialHidden: small([B, D], where).tanh(),
-  initialState: small([B, D, D], where),
-});
-const eta = (where: Target): Named => ({ eta: fw.full([1], 0.2, where) });
-const modulator = (where: Target): Named => ({
-  modulatorWeight: small([D], where),
-  modulatorBias: small([1], where),
-});
-const fanout = (where: Target): Named => ({ fanoutWeight: small([D], where), fanoutBias: small([D], where) });
-
-const plastic = (options: fw.PlasticityOptions, others: (where: Target) => Named): SequentialCase => ({
-  title: `plasticity ${JSON.stringify(options)}`,
-  rule: fw.plasticity as never,
-  step: fw.plasticity.step as never,
-  inputs: (T, where) => ({
-    input: small([B, T, D], where),
-    ...recurrent(where),
-    ...(options.rule === 'retroactive' && { initialTrace: small([B, D, D], where) }),
-    ...others(where),
-  }),
-  tokens: ['input'],
-  states: {
-    hidden: 'initialHidden',
-    state: 'initialState',
-    ...(options.rule === 'retroactive' && { trace: 'initialTrace' }),
-  },
-  options,
-});
-
-const layer = (options: fw.PlasticLayerOptions): SequentialCase => ({
-  title: `plasticLayer ${JSON.stringify(options)}`,
-  rule: fw.plasticLayer as never,
-  step: fw.plasticLayer.step as never,
-  inputs: (T, where) => ({
-    x: small([B, T, I], where),
-    label: small([B, T, D], where),
-    weight: small([I, D], where),
-    alpha: small([I, D], where),
-    initialState: small([B, I, D], where),
-    ...eta(where),
-  }),
-  tokens: ['x', 'label'],
-  states: { state: 'initialState' },
-  options: { labelGain: 2, ...options },
-});
 
 function stpnInputs(options: fw.StpnOptions, T: number, where: Target): Named {
   const { recurrent: loops = true, plastic: which = 'all', scalarRates = false } = options;
@@ -74,92 +24,6 @@ function stpnInputs(options: fw.StpnOptions, T: number, where: Target): Named {
     ...(loops && { initialHidden: small([B, D], where) }),
     initialState: small([B, D, P], where),
   };
-}
-
-const stpn = (options: fw.StpnOptions): SequentialCase => ({
-  title: `stpn ${JSON.stringify(options)}`,
-  rule: fw.stpn as never,
-  step: fw.stpn.step as never,
-  inputs: (T, where) => stpnInputs(options, T, where),
-  tokens: ['x'],
-  states: { ...(options.recurrent !== false && { hidden: 'initialHidden' }), state: 'initialState' },
-  options,
-});
-
-const SIZES = [I, D, 4, 2];
-const abcd = (options: fw.AbcdOptions, batch: number | null, population = false): SequentialCase => ({
-  title: `abcd ${JSON.stringify(options)}, ${batch === null ? 'one episode' : 'episodes'}`,
-  rule: fw.abcd as never,
-  step: fw.abcd.step as never,
-  inputs: (T, where) => {
-    const lead = batch === null ? [] : [batch];
-    const terms = fw.abcdTerms(options.rule ?? 'ABCD_lr');
-    const layers = SIZES.slice(1).flatMap((size, i) => {
-      const shape = [SIZES[i], size];
-      const own = [...(population ? lead : []), ...shape, ...(terms === 1 ? [] : [terms])];
-      return [
-        [`weight${i + 1}`, small([...lead, ...shape], where)],
-        [`coefficients${i + 1}`, small(own, where)],
-      ];
-    });
-    return { x: small([...lead, T, I], where), ...(Object.fromEntries(layers) as Named) };
-  },
-  tokens: ['x'],
-  states: { weight1: 'weight1', weight2: 'weight2', weight3: 'weight3' },
-  options: { normalise: true, ...options },
-  time: batch === null ? 0 : 1,
-});
-
-const CASES: SequentialCase[] = [
-  {
-    title: 'fastRnn',
-    rule: fw.fastRnn as never,
-    step: fw.fastRnn.step as never,
-    inputs: (T, where) => {
-      const { weight, initialHidden, initialState } = recurrent(where);
-      return {
-        x: small([B, T, I], where),
-        weightIh: small([D, I], where),
-        weightHh: weight,
-        initialHidden,
-        initialState,
-      };
-    },
-    tokens: ['x'],
-    states: { hidden: 'initialHidden', state: 'initialState' },
-    options: { innerSteps: 2 },
-  },
-  plastic({}, eta),
-  plastic({ rule: 'oja' }, eta),
-  plastic({ rule: 'hebbClipped', clip: 0.5 }, eta),
-  plastic({ rule: 'modulated', modulator: 'sigmoid' }, modulator),
-  plastic({ rule: 'modulated', fanout: true }, (where) => ({ ...modulator(where), ...fanout(where) })),
-  plastic({ rule: 'retroactive', modulator: 'linear' }, (where) => ({ ...modulator(where), ...eta(where) })),
-  layer({}),
-  layer({ rule: 'oja', activation: 'tanh' }),
-  stpn({}),
-  stpn({ plastic: 'hidden', weightNorm: true, scalarRates: true }),
-  stpn({ plastic: 'input', rule: 'oja', activation: 'relu' }),
-  stpn({ recurrent: false, weightNorm: true }),
-  abcd({}, null),
-  abcd({ rule: 'A' }, 2),
-  abcd({ rule: 'ABCD_lr_D_in_and_out' }, 2, true),
-];
-
-// The last runs over the end of a segment of tokens that a recorded loop keeps.
-const LENGTHS = [1, 2, 19];
-
-for (const where of targets().filter(({ device, dtype }) => device !== 'js' || dtype === 'float64')) {
-  describe(`plastic rules on ${where.device}, ${where.dtype}`, () => {
-    for (const [i, c] of CASES.entries()) {
-      it(`${c.title}: the same in parts and step by step`, () => {
-        for (const T of LENGTHS) {
-          const at = fw.withSeed(1000 + i, () => fw.randint(Math.max(0, T - 6), T + 1, [1]).item());
-          fw.withSeed(i, () => expectSameInParts(c, where, T, at));
-        }
-      });
-    }
-  });
 }
 
 /** The equations of STPN, one number at a time, for one sequence. */
@@ -232,65 +96,6 @@ for (const where of targets()) {
     }
   });
 }
-
-describe('gradients of plastic rules', () => {
-  const where = { device: 'js', dtype: 'float64' } as const;
-
-  for (const c of [
-    stpn({ plastic: 'hidden', weightNorm: true }),
-    stpn({ plastic: 'input', rule: 'oja', scalarRates: true }),
-    layer({ activation: 'none' }),
-    abcd({ rule: 'ABCD_lr_D_in_and_out' }, 2, true),
-  ]) {
-    it(`${c.title}: the slope of central differences`, () => {
-      const inputs = fw.withSeed(7, () => c.inputs(3, where));
-      const names = Object.keys(inputs);
-      const along = fw.withSeed(8, () => Object.values(inputs).map((t) => fw.randn(t.shape, where)));
-      const lossAt = (step: number, requiresGrad = false): [fw.Tensor, fw.Tensor[]] => {
-        const leaves = Object.values(inputs).map((t, i) => {
-          const data = t.add(along[i].mul(step)).dataSync();
-          return fw.tensor(data, { ...where, shape: t.shape, requiresGrad });
-        });
-        const given = Object.fromEntries(leaves.map((t, i) => [names[i], t]));
-        const results = Object.values(c.rule(given, { ...c.options, outputFinalState: true }) as Named);
-        return [results.map((t) => t.mul(t).mul(t).sum()).reduce((x, y) => x.add(y)), leaves];
-      };
-      const [loss, leaves] = lossAt(0, true);
-      loss.backward();
-      const slope = leaves.map((t, i) => t.grad!.mul(along[i]).sum().item()).reduce((x, y) => x + y, 0);
-      const difference = (lossAt(1e-5)[0].item() - lossAt(-1e-5)[0].item()) / 2e-5;
-      expect(Math.abs(slope / difference - 1)).to.be.at.most(1e-6);
-    });
-  }
-});
-
-describe('packed sequences of plastic rules', () => {
-  it('give the bits that each gives alone', () => {
-    const where = targets().find(({ dtype }) => dtype === 'float32')!;
-    fw.scope(() => {
-      const { weight, alpha } = recurrent(where);
-      const given = { weight, alpha, ...eta(where) };
-      const input = small([1, 9, D], where);
-      const cuSeqlens = [0, 4, 4, 5, 9];
-      const packed = fw.plasticity({ ...given, input }, { cuSeqlens, outputFinalState: true });
-      expect(packed.finalState!.shape).to.eql([4, D, D]);
-      for (let n = 0; n < 4; n++) {
-        const alone = fw.plasticity(
-          { ...given, input: input.slice(1, cuSeqlens[n], cuSeqlens[n + 1]) },
-          { outputFinalState: true },
-        );
-        const part = packed.output.slice(1, cuSeqlens[n], cuSeqlens[n + 1]);
-        expect(part.contiguous().dataSync()).to.eql(alone.output.dataSync());
-        expect(
-          packed
-            .finalState!.slice(0, n, n + 1)
-            .contiguous()
-            .dataSync(),
-        ).to.eql(alone.finalState!.dataSync());
-      }
-    });
-  });
-});
 
 describe('plastic rules refuse', () => {
   const at: Target = { device: 'js', dtype: 'float64' };
@@ -373,56 +178,53 @@ describe('plastic rules refuse', () => {
   });
 });
 
-describe('plastic rules with checks of values', () => {
-  const where = targets().find(({ dtype }) => dtype === 'float32')!;
-
-  it('name the first token that left the finite numbers', () => {
-    fw.withChecks(true, () =>
-      fw.scope(() => {
-        const spoiled = (shape: number[]): fw.Tensor => {
-          const values = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.1);
-          values[21 * shape[2]] = NaN;
-          return fw.tensor(values, { shape, device: where.device });
-        };
-        const { weight, alpha } = recurrent(where);
-        const rates = { lambda: fw.full([1], 0.5, where), gamma: fw.full([1], 0.5, where) };
-        const coefficients1 = fw.ones([I, 2], where);
-        const runs: [string, () => unknown][] = [
-          ['plasticity', () => fw.plasticity({ input: spoiled([1, 40, D]), weight, alpha, ...eta(where) })],
-          [
-            'plasticity',
-            () =>
-              fw.plasticity({ input: spoiled([1, 40, D]), weight, alpha, ...modulator(where) }, { rule: 'modulated' }),
-          ],
-          [
-            'plasticLayer',
-            () => fw.plasticLayer({ x: spoiled([1, 40, D]), weight, alpha, eta: fw.full([1], 0.2, where) }),
-          ],
-          [
-            'stpn',
-            () =>
-              fw.stpn({ x: spoiled([1, 40, D]), weight: fw.cat([weight, alpha], 1), ...rates }, { scalarRates: true }),
-          ],
-          [
-            'abcd',
-            () =>
-              fw.abcd(
-                { x: spoiled([1, 40, I]).squeeze(0), weight1: fw.ones([I, 2], where), coefficients1 },
-                { rule: 'A' },
-              ),
-          ],
-          ['fastRnn', () => fw.fastRnn({ x: spoiled([1, 40, D]), weightIh: weight, weightHh: alpha })],
-        ];
-        for (const [name, run] of runs) {
-          expectError(
-            'INVALID_ARGUMENT',
-            new RegExp(`^${name}: final\\w+ must be finite, got not finite after token 21 `),
-            run,
+describe('episodes of ABCD', () => {
+  for (const where of targets()) {
+    it(`one alone is what it is among others, at once and step by step, on ${where.device}, ${where.dtype}`, () => {
+      fw.noGrad(() =>
+        fw.scope(() => {
+          const [P, T] = [3, 4];
+          const x = small([P, T, I], where);
+          const weights = { weight1: small([P, I, D], where), weight2: small([P, D, 2], where) };
+          const shared = { coefficients1: small([I, D, 6], where), coefficients2: small([D, 2, 6], where) };
+          const own = { coefficients1: small([P, I, D, 6], where), coefficients2: small([P, D, 2, 6], where) };
+          const options = { rule: 'ABCD_lr_D_in_and_out', normalise: true, outputFinalState: true } as const;
+          for (const coefficients of [shared, own]) {
+            const all = fw.abcd({ x, ...weights, ...coefficients }, options);
+            for (let p = 0; p < P; p++) {
+              const pick = (given: Named, dims: number): Named =>
+                Object.fromEntries(
+                  Object.entries(given).map(([name, t]) => [name, t.ndim > dims ? t.select(0, p).contiguous() : t]),
+                );
+              const given = { ...pick(weights, 2), ...pick(coefficients, 3) } as never;
+              const one = fw.abcd({ x: x.select(0, p), ...(given as object) } as never, options);
+              const values = (t: fw.Tensor): number[] => Array.from(t.contiguous().dataSync());
+              const tolerance = toleranceOf(where.dtype).forward;
+              expect(one.output.shape).to.eql([T, 2]);
+              expectClose('output', values(one.output), values(all.output.select(0, p)), tolerance);
+              expectClose('weights', values(one.finalWeight2), values(all.finalWeight2.select(0, p)), tolerance);
+              const state = Object.fromEntries(Object.entries(pick(weights, 2)).map(([name, t]) => [name, t.clone()]));
+              const { rule, normalise } = options;
+              const tokens = Array.from({ length: T }, (_, t) =>
+                fw.abcd.step({ x: x.select(0, p).select(0, t), ...pick(coefficients, 3) } as never, {
+                  rule,
+                  normalise,
+                  state,
+                }),
+              );
+              expectClose('steps', values(fw.stack(tokens, 0)), values(one.output), tolerance);
+              expectClose('weights after the steps', values(state.weight1), values(one.finalWeight1), tolerance);
+            }
+          }
+          const start = fw.abcd(
+            { x, ...shared, weight1: weights.weight1.select(0, 1), weight2: weights.weight2 },
+            options,
           );
-        }
-      }),
-    );
-  });
+          expect(start.finalWeight1.shape).to.eql([P, I, D]);
+        }),
+      );
+    });
+  }
 });
 
 describe('classical Hopfield networks', () => {

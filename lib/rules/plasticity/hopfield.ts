@@ -12,8 +12,8 @@ import {
 } from '../../core';
 import { noGrad } from '../../autograd';
 import { stack, where } from '../../ops';
+import { checkTogether } from '../sequential/checks';
 import { checkShapes, type Sizes } from '../sequential/shapes';
-import { checkTogether } from '../sequential/variants';
 
 /** Options of `hopfield`. */
 export interface HopfieldOptions {

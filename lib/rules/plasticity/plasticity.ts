@@ -1,10 +1,10 @@
 // Recurrent networks with plastic connections: differentiable plasticity (Miconi, Stanley, Clune 2018) and Backpropamine
 // (Miconi, Rawal, Clune, Stanley 2019), whose plasticity a modulator sets (spec 2.10).
-import { checkChoice, checkNumber, type OptionNames, type Tensor } from '../../core';
+import { checkChoice, checkNumber, type Tensor } from '../../core';
 import { outerOf, rowsBy } from '../sequential/batched';
-import { defineSequential, type Ran } from '../sequential/define';
+import { checkTogether } from '../sequential/checks';
+import { defineSequential } from '../sequential/define';
 import { overTime } from '../sequential/overTime';
-import { checkTogether, defineVariants } from '../sequential/variants';
 
 const RULES = ['hebb', 'oja', 'hebbClipped', 'modulated', 'retroactive'] as const;
 const MODULATORS = ['tanh', 'sigmoid', 'linear'] as const;
@@ -20,21 +20,6 @@ export interface PlasticityOptions {
   /** Of 'modulated': whether every neuron has its own weight for the modulator; false by default. */
   fanout?: boolean;
 }
-
-const OPTIONS: OptionNames<PlasticityOptions> = { rule: true, clip: true, modulator: true, fanout: 'flag' };
-
-const INPUTS = {
-  input: 'B T D',
-  weight: 'D D',
-  alpha: 'D D',
-  eta: '1?',
-  modulatorWeight: 'D?',
-  modulatorBias: '1?',
-  fanoutWeight: 'D?',
-  fanoutBias: 'D?',
-} as const;
-const STATES = { hidden: 'B D', state: 'B D D' } as const;
-const TRACED = { ...STATES, trace: 'B D D' } as const;
 
 type Named = Record<string, Tensor>;
 
@@ -87,43 +72,6 @@ function changed(rule: Settings['rule'], clip: number, before: Named, h: Tensor,
   }
 }
 
-function run(inputs: Partial<Named>, states: Named, { rule, clip, modulator }: Settings): Ran<typeof TRACED> {
-  const { input, ...weights } = Object.fromEntries(Object.entries(inputs).filter(([, t]) => t)) as Named;
-  if (weights.eta) weights.keep = weights.eta.neg().add(1);
-  if (weights.modulatorWeight) weights.modulatorWeight = weights.modulatorWeight.unsqueeze(1);
-  const modulate = (h: Tensor, own: Named): Tensor => {
-    const z = h.matmul(own.modulatorWeight).add(own.modulatorBias);
-    const m = modulator === 'linear' ? z : modulator === 'tanh' ? z.tanh() : z.sigmoid();
-    return own.fanoutWeight ? m.mul(own.fanoutWeight).add(own.fanoutBias) : m;
-  };
-  return overTime({ tokens: { input }, states, weights }, (token, before, own: Named) => {
-    const { hidden, state } = before;
-    const read = rowsBy(state.mul(own.alpha), hidden);
-    const h = token.input.add(hidden.matmul(own.weight)).add(read).tanh();
-    const M = own.modulatorWeight ? modulate(h, own) : null;
-    return { output: h, states: { hidden: h, ...changed(rule, clip, before, h, own, M) } };
-  }) as Ran<typeof TRACED>;
-}
-
-const variants = {
-  plain: defineSequential({
-    name: 'plasticity',
-    inputs: INPUTS,
-    states: STATES,
-    options: OPTIONS,
-    settings: settingsOf,
-    run: ({ inputs, states, settings }) => run(inputs as Named, states, settings),
-  }),
-  retroactive: defineSequential({
-    name: 'plasticity',
-    inputs: INPUTS,
-    states: TRACED,
-    options: OPTIONS,
-    settings: settingsOf,
-    run: ({ inputs, states, settings }) => run(inputs as Named, states, settings),
-  }),
-};
-
 /**
  * A recurrent network with fixed weights and plastic ones: h_t = tanh(input_t + h_{t-1} (weight + alpha * S_{t-1})), of
  * which the traces S (rows pre-synaptic, y = h_{t-1}; columns post-synaptic, h = h_t) change after they were read:
@@ -141,13 +89,42 @@ const variants = {
  * (INVALID_ARGUMENT). Differentiable plasticity, Miconi, Stanley, Clune 2018 (`simple.py`); Backpropamine, Miconi et al.
  * 2019 (`simplemaze/maze.py`, `sr/modul.py`); spec 2.10.
  */
-export const plasticity = defineVariants<typeof INPUTS, typeof TRACED, PlasticityOptions>(
-  'plasticity',
-  OPTIONS,
-  (where, options, inputs) => {
-    if (options.rule === 'retroactive') return variants.retroactive;
-    const rule = checkChoice(where, 'rule', options.rule ?? 'hebb', RULES);
-    checkTogether(where, inputs, { initialTrace: false }, `rule '${rule}'`);
-    return variants.plain;
+export const plasticity = defineSequential({
+  name: 'plasticity',
+  inputs: {
+    input: 'B T D',
+    weight: 'D D',
+    alpha: 'D D',
+    eta: '1?',
+    modulatorWeight: 'D?',
+    modulatorBias: '1?',
+    fanoutWeight: 'D?',
+    fanoutBias: 'D?',
   },
-);
+  states: { hidden: 'B D', state: 'B D D', trace: 'B D D' },
+  options: { rule: true, clip: true, modulator: true, fanout: 'flag' },
+  settings: settingsOf,
+  without: ({ rule }) => (rule === 'retroactive' ? [] : ['trace']),
+  run({ inputs: { input, weight, alpha, eta, modulatorWeight, modulatorBias, ...fan }, states, settings }) {
+    const { rule, clip, modulator, fanout } = settings;
+    const weights: Named = {
+      weight,
+      alpha,
+      ...(eta && { eta, keep: eta.neg().add(1) }),
+      ...(modulatorWeight && { modulatorWeight: modulatorWeight.unsqueeze(1), modulatorBias: modulatorBias! }),
+      ...(fanout && { fanoutWeight: fan.fanoutWeight!, fanoutBias: fan.fanoutBias! }),
+    };
+    const modulate = (h: Tensor, own: Named): Tensor => {
+      const z = h.matmul(own.modulatorWeight).add(own.modulatorBias);
+      const m = modulator === 'linear' ? z : modulator === 'tanh' ? z.tanh() : z.sigmoid();
+      return fanout ? m.mul(own.fanoutWeight).add(own.fanoutBias) : m;
+    };
+    return overTime({ tokens: { input }, states, weights }, (token, before, own) => {
+      const { hidden, state } = before;
+      const read = rowsBy(state.mul(own.alpha), hidden);
+      const h = token.input.add(hidden.matmul(own.weight)).add(read).tanh();
+      const M = modulatorWeight ? modulate(h, own) : null;
+      return { output: h, states: { ...before, hidden: h, ...changed(rule, clip, before, h, own, M) } };
+    });
+  },
+});

@@ -2,10 +2,12 @@
 import { argumentError, checkChoice, type OptionNames, type Tensor } from '../../core';
 import { cat, linear } from '../../ops';
 import { columnsBy, outerOf, rowsBy } from '../sequential/batched';
-import { defineSequential, type Ran } from '../sequential/define';
+import { checkTogether } from '../sequential/checks';
+import { defineSequential } from '../sequential/define';
 import { overTime } from '../sequential/overTime';
 import type { Shapes } from '../sequential/shapes';
-import { checkTogether, defineVariants } from '../sequential/variants';
+import type { Ran } from '../sequential/types';
+import { defineVariants } from '../sequential/variants';
 
 const RULES = ['hebb', 'oja'] as const;
 const PLASTIC = ['all', 'hidden', 'input'] as const;

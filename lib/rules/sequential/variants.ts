@@ -1,7 +1,7 @@
 // Rules whose inputs and states depend on their options: one definition for every kind that there is.
-import { argumentError, checkOptions, describe, type OptionNames, type Tensor } from '../../core';
-import type { FinalStates, InitialStates, SequentialOptions, States } from './define';
+import { checkOptions, type OptionNames, type Tensor } from '../../core';
 import type { Given, Shapes } from './shapes';
+import type { FinalStates, InitialStates, SequentialOptions, States } from './types';
 
 type Tensors = Readonly<Record<string, Tensor | null | undefined>>;
 
@@ -36,14 +36,4 @@ export function defineVariants<I extends Shapes, S extends Shapes, O extends obj
     return variantOf(stepName, given, inputs ?? {}).step(inputs as never, given as never);
   };
   return Object.assign(rule, { step }) as unknown as VariantRule<I, S, O>;
-}
-
-/** Requires the inputs and options that belong together: `wanted` says of each whether it must be there, or must not. */
-export function checkTogether(where: string, given: object, wanted: Record<string, boolean>, when: string): void {
-  for (const [name, must] of Object.entries(wanted)) {
-    const value = (given as Record<string, unknown>)[name] ?? null;
-    if (must === (value !== null)) continue;
-    const expected = must ? `given with ${when}` : `absent with ${when}`;
-    throw argumentError('INVALID_ARGUMENT', where, name, expected, must ? 'nothing' : describe(value));
-  }
 }
