@@ -129,7 +129,7 @@ for (const where of targets({ bfloat16: true })) {
                   .filter(([name]) => name !== 'output')
                   .map(([name, t]) => [name.replace('final', 'initial'), t]),
               ),
-            } as never);
+            });
             expectClose(
               'second part',
               again.output.dataSync(),

@@ -109,8 +109,8 @@ function define(layers: number, rule: AbcdRule) {
     run({ inputs: given, states: before, settings: { normalise, outputActivation } }) {
       const { x, ...coefficients } = given as Named;
       const parts = each.map(({ layer }) => termsOf(rule, layer, coefficients[`coefficients${layer}`]));
-      const weights: Named = Object.assign({}, ...parts);
-      return overTime({ tokens: { x }, states: before as Named, weights }, (token, state, own: Named) => {
+      const weights = Object.fromEntries(parts.flatMap((part) => Object.entries(part)));
+      return overTime({ tokens: { x }, states: before, weights }, (token, state, own: Named) => {
         const activities = [token.x];
         for (const { layer } of each) {
           const z = rowsBy(state[`weight${layer}`], activities[layer - 1]);
@@ -172,11 +172,11 @@ function sequence(inputs: AbcdInputs, options: AbcdOptions & { outputFinalState?
 function step(inputs: AbcdInputs, options: AbcdOptions & { state: Named }): Tensor {
   checkOptions<object>('abcd.step', options, { ...OPTIONS, state: true });
   const rule = definitionOf('abcd.step', inputs, options, false);
-  if (!(inputs.x instanceof Tensor) || inputs.x.ndim !== 1) return rule.step(inputs as never, options as never);
+  if (!(inputs.x instanceof Tensor) || inputs.x.ndim !== 1) return rule.step(inputs, options);
   checkObject('abcd.step', 'state', options.state);
   const views = Object.entries(options.state).map(([name, t]) => [name, t instanceof Tensor ? t.unsqueeze(0) : t]);
   const state = Object.fromEntries(views) as Named;
-  return rule.step({ ...inputs, x: inputs.x.unsqueeze(0) } as never, { ...options, state } as never).squeeze(0);
+  return rule.step({ ...inputs, x: inputs.x.unsqueeze(0) }, { ...options, state }).squeeze(0);
 }
 
 const sequenceOf = scoped(sequence);

@@ -118,8 +118,9 @@ function rowNorm(weight: Tensor, F: Tensor, plastic: Layer['plastic'], I: number
 
 const layers = new Map<string, ReturnType<typeof define>>();
 
-const INPUTS = { x: 'B T I', weight: 'D I+D | D I', bias: 'D?', lambda: 'D I+D | 1', gamma: 'D I+D | 1' } as const;
-const STATES = { hidden: 'B D', state: 'B D I+D' } as const;
+/** Inputs of every kind of layer, as types know them. */
+type Inputs = { x: 'B T I'; weight: 'D I+D | D I'; bias: 'D?'; lambda: 'D I+D | 1'; gamma: 'D I+D | 1' };
+type LayerStates = { hidden: 'B D'; state: 'B D I+D' };
 
 /**
  * h_t = tanh((weight + F_{t-1}) z_t + bias), z_t = [x_t; h_{t-1}], F_t = lambda * F_{t-1} + gamma * h_t z_t^T, where lambda
@@ -129,26 +130,22 @@ const STATES = { hidden: 'B D', state: 'B D I+D' } as const;
  * With `recurrent: false` z_t = x_t, weight [D, I], and there is no hidden state. Rodriguez, Guo, Moraitis 2022 (`STPNr`,
  * `STPNF`); spec 2.10. Their program for associative retrieval puts h_t where h_{t-1} stands here.
  */
-export const stpn = defineVariants<typeof INPUTS, typeof STATES, StpnOptions>(
-  'stpn',
-  OPTIONS,
-  (where, options, inputs) => {
-    const recurrent = options.recurrent ?? true;
-    const plastic = checkChoice(where, 'plastic', options.plastic ?? 'all', PLASTIC);
-    if (!recurrent) {
-      if (plastic === 'hidden') {
-        throw argumentError('INVALID_ARGUMENT', where, 'plastic', "'all' with recurrent false", "'hidden'");
-      }
-      checkTogether(where, inputs, { initialHidden: false }, 'recurrent false');
+export const stpn = defineVariants<Inputs, LayerStates, StpnOptions>('stpn', OPTIONS, (where, options, inputs) => {
+  const recurrent = options.recurrent ?? true;
+  const plastic = checkChoice(where, 'plastic', options.plastic ?? 'all', PLASTIC);
+  if (!recurrent) {
+    if (plastic === 'hidden') {
+      throw argumentError('INVALID_ARGUMENT', where, 'plastic', "'all' with recurrent false", "'hidden'");
     }
-    const scalar = options.scalarRates ?? false;
-    const key = `${recurrent} ${plastic} ${scalar}`;
-    const columns = { all: 'I+D', hidden: 'D', input: 'I' } as const;
-    const layer: Layer = recurrent
-      ? { columns: 'I+D', plastic: columns[plastic], scalar }
-      : { columns: 'I', plastic: 'I', scalar };
-    const found = layers.get(key) ?? define(layer);
-    layers.set(key, found);
-    return found;
-  },
-);
+    checkTogether(where, inputs, { initialHidden: false }, 'recurrent false');
+  }
+  const scalar = options.scalarRates ?? false;
+  const key = `${recurrent} ${plastic} ${scalar}`;
+  const columns = { all: 'I+D', hidden: 'D', input: 'I' } as const;
+  const layer: Layer = recurrent
+    ? { columns: 'I+D', plastic: columns[plastic], scalar }
+    : { columns: 'I', plastic: 'I', scalar };
+  const found = layers.get(key) ?? define(layer);
+  layers.set(key, found);
+  return found;
+});
