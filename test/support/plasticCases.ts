@@ -1,17 +1,7 @@
 // Sequential rules whose synapses change by rates of their own, as the tests draw them.
 import type { SequentialCase } from './sequentialCases';
 
-const STPN: SequentialCase = {
-  name: 'stpn',
-  title: 'with the norm',
-  inputs: { x: 'B T I', weight: ['D I+D', 0.4], bias: 'D', lambda: ['D I+D', 0.8], gamma: ['D I+D', 0.2] },
-  states: { initialHidden: 'B D', initialState: ['B D I+D', 0.3] },
-  stepNames: { initialHidden: 'hidden', initialState: 'state' },
-  options: { weightNorm: true, rule: 'oja', activation: 'none' },
-  sizes: [{ T: 1 }],
-};
-
-/** One of each kind: what their options change stands in the vectors, and in the tests of the layers. */
+/** Some of their kinds: others, and what options change, stand in the vectors and in the tests of the layers. */
 export const PLASTIC: SequentialCase[] = [
   {
     name: 'plasticity',
@@ -30,23 +20,13 @@ export const PLASTIC: SequentialCase[] = [
     sizes: [{ D: 13 }],
   },
   {
-    name: 'plasticLayer',
-    title: 'oja',
-    inputs: { x: 'B T I', label: 'B T D', weight: 'I D', alpha: 'I D', eta: ['1', 0.3] },
-    states: { initialState: 'B I D' },
-    stepNames: { initialState: 'state' },
-    options: { rule: 'oja', labelGain: 2 },
+    name: 'stpn',
+    title: 'with the norm',
+    inputs: { x: 'B T I', weight: ['D I+D', 0.4], bias: 'D', lambda: ['D I+D', 0.8], gamma: ['D I+D', 0.2] },
+    states: { initialHidden: 'B D', initialState: ['B D I+D', 0.3] },
+    stepNames: { initialHidden: 'hidden', initialState: 'state' },
+    options: { weightNorm: true, rule: 'oja', activation: 'none' },
     sizes: [{ T: 1 }],
-  },
-  STPN,
-  {
-    ...STPN,
-    title: 'not recurrent',
-    inputs: { x: 'B T I', weight: 'D I', lambda: ['1', 0.8], gamma: ['1', 0.2] },
-    states: { initialState: 'B D I' },
-    stepNames: { initialState: 'state' },
-    options: { recurrent: false, scalarRates: true },
-    sizes: [{ D: 13, I: 3 }],
   },
   {
     name: 'abcd',
