@@ -3,7 +3,9 @@ export * from './activations';
 export * from './attention';
 export * from './containers';
 export * from './convolution';
+export * from './fastRnn';
 export * from './feedForward';
+export * from './hebbianNetwork';
 export {
   hasForwardHooks,
   type ForwardArguments,
@@ -11,6 +13,7 @@ export {
   type ForwardOutput,
   type ForwardPreHook,
 } from './hooks';
+export * from './hopfield';
 export * as init from './init';
 export * from './layers';
 export { activeLora, addLora, LoraAdapter, mergeLora, removeLora, unmergeLora, type LoraOptions } from './lora';
@@ -19,5 +22,8 @@ export * from './losses';
 export * from './module';
 export * from './norms';
 export { freeze, unfreeze, type Pattern } from './patterns';
+export * from './plasticRnn';
 export * from './pooling';
+export { type LayerStates, type NoStates, RuleLayer, type RuleLayerOptions } from './ruleLayer';
 export * from './shortConvolution';
+export * from './stpn';

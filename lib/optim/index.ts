@@ -3,6 +3,7 @@ export { Adafactor, type AdafactorSettings } from './adafactor';
 export { Adam, type AdamSettings, AdamW } from './adam';
 export { clipEachGradNorm, clipFactor, clipGradNorm, clipGradValue, type ClipOptions } from './clip';
 export { type EmaOptions, type EmaState, ExponentialMovingAverage } from './ema';
+export { type EvolutionSettings, type EvolutionState, EvolutionStrategy } from './evolution';
 export { Lion, type LionSettings } from './lion';
 export { isHiddenMatrix, Muon, MUON_RATES, muonGroups, type MuonSettings } from './muon';
 export { Optimizer } from './optimizer';

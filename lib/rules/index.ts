@@ -35,6 +35,19 @@ export type { DeltaRnnOptions } from './feedback/deltaRnn';
 export type { RecurrentDeltaOptions } from './feedback/recurrentDelta';
 export type { QkvRule } from './sequential/qkv';
 export type { FastRnnOptions } from './feedback/fastRnn';
+export {
+  type Abcd,
+  ABCD_RULES,
+  type AbcdInputs,
+  type AbcdOptions,
+  type AbcdResult,
+  type AbcdRule,
+  abcdTerms,
+} from './plasticity/abcd';
+export { hopfield, type HopfieldInputs, type HopfieldOptions, type HopfieldResult } from './plasticity/hopfield';
+export type { PlasticityOptions } from './plasticity/plasticity';
+export type { PlasticLayerOptions } from './plasticity/plasticLayer';
+export type { StpnOptions } from './plasticity/stpn';
 export type { RecurrenceOptions } from './recurrence/general';
 export * from './named';
 export { getRule, registerRule, type RuleName, ruleNames, type Rules } from './registry';
@@ -53,3 +66,4 @@ export type {
 } from './sequential/types';
 export { type Loop, overTime, type Token } from './sequential/overTime';
 export type { Given, Shapes, Sizes } from './sequential/shapes';
+export type { VariantRule } from './sequential/variants';

@@ -1,4 +1,5 @@
 // The rules, a line each: all of them are in the registry under these names.
+export { abcd } from './plasticity/abcd';
 export { comba } from './delta/comba';
 export { deltaProduct } from './delta/deltaProduct';
 export { deltaLstm } from './feedback/deltaLstm';
@@ -12,9 +13,12 @@ export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
 export { linearAttention } from './additive/linearAttention';
 export { ojaRule } from './delta/ojaRule';
 export { outerProduct1991 } from './early/outerProduct1991';
+export { plasticity } from './plasticity/plasticity';
+export { plasticLayer } from './plasticity/plasticLayer';
 export { recurrence } from './recurrence/general';
 export { recurrentDelta } from './feedback/recurrentDelta';
 export { retention } from './decay/retention';
 export { rwkv6 } from './decay/rwkv6';
 export { selfReferential } from './selfReferential/selfReferential';
 export { slowFastComposition } from './early/slowFastComposition';
+export { stpn } from './plasticity/stpn';

@@ -180,7 +180,7 @@ for (const rule of SEQUENTIAL) {
         fw.noGrad(() =>
           inputs[token]
             .slice(1, 5, 6)
-            .copy_(fw.full([1], Infinity, REFERENCE).expand(...inputs[token].slice(1, 5, 6).shape)),
+            .copy_(fw.full([1], NaN, REFERENCE).expand(...inputs[token].slice(1, 5, 6).shape)),
         );
         expectError('INVALID_ARGUMENT', /token 5/, () => run(inputs, options));
         expectError('INVALID_ARGUMENT', /unknown option nope/, () => run({ ...inputs, nope: inputs[token] }, options));

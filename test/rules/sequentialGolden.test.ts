@@ -2,3 +2,4 @@
 import { describeFolders } from '../golden/table';
 
 describeFolders('fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm', 'earlyFwp');
+describeFolders('plasticity', 'plasticLayer', 'stpn', 'abcd', 'hopfield');

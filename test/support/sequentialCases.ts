@@ -2,6 +2,7 @@
 import * as fw from '../../lib';
 import { Draw, type HostTensor } from './ruleInputs';
 import type { Target } from './golden';
+import { PLASTIC } from './plasticCases';
 
 /** A shape in letters, and the bound of uniform values around 0 (1 by default). */
 type Drawn = string | [form: string, bound: number];
@@ -175,6 +176,7 @@ export const SEQUENTIAL: SequentialCase[] = [
       sizes: version === 4 ? WIDE : [{ D: 11 }],
     };
   }),
+  ...PLASTIC,
 ];
 
 export const SIZES = { B: 2, T: 33, H: 2, D: 8, I: 4, V: 6 };

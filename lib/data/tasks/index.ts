@@ -9,6 +9,7 @@ import { associativeRecall } from './recall';
 export * from './copy';
 export * from './mqar';
 export * from './parity';
+export * from './patternCompletion';
 export * from './recall';
 export * from './retrieval';
 export type { TaskOptions } from './sequence';

@@ -198,7 +198,7 @@ export class DeltaLstmLayer extends SlowNetLayer {
 
   protected token(inputs: Inputs, state: MemoryState): Tensor {
     const { version, scale } = this;
-    return deltaLstm.step(inputs as DeltaLstmInputs, { state: state as never, version, scale });
+    return deltaLstm.step(inputs as DeltaLstmInputs, { state: state, version, scale });
   }
 }
 

@@ -89,12 +89,12 @@ export class SelfReferentialLayer extends Sublayer {
     const before = { ...shifts, ...(memory && statesBefore({ state: memory })) };
     const result = selfReferential({ ...inputs, ...before }, { ...options, cuSeqlens, outputFinalState: outputState });
     const output = this.out_linear.forward(mergeHeads(result.output));
-    return outputState ? { output, state: statesAfter(result as Record<string, Tensor>) } : { output };
+    return outputState ? { output, state: statesAfter(result) } : { output };
   }
 
   protected memoryStep(x: Tensor, state: MemoryState): Tensor {
     const [inputs, options] = this.operands(x);
-    const read = selfReferential.step(inputs, { ...options, state: state as never });
+    const read = selfReferential.step(inputs, { ...options, state: state });
     return this.out_linear.forward(mergeHeads(read));
   }
 }

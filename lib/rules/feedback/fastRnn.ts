@@ -1,6 +1,7 @@
 // Fast weights that attend to the recent past (Ba, Hinton, Mnih, Leibo, Ionescu 2016; spec 2.9).
 import { checkChoice, checkInteger, checkNumber } from '../../core';
 import { layerNorm, linear } from '../../ops';
+import { columnsBy, outerOf } from '../sequential/batched';
 import { defineSequential } from '../sequential/define';
 import { overTime } from '../sequential/overTime';
 
@@ -57,11 +58,11 @@ export const fastRnn = defineSequential({
     return overTime({ tokens: { fromInput: linear(x, weightIh, bias) }, states, weights }, (token, before, own) => {
       const normed = (z: typeof x): typeof x => layerNorm(z, own.normWeight, own.normBias, normEps);
       const { hidden } = before;
-      const state = before.state.mul(decay).add(hidden.unsqueeze(2).mul(hidden.unsqueeze(1)).mul(rate));
+      const state = before.state.mul(decay).add(outerOf(hidden.mul(rate), hidden));
       const z = token.fromInput.add(linear(hidden, own.weightHh));
       let h = squash(preliminaryNorm ? normed(z) : z);
       for (let s = 0; s < innerSteps; s++) {
-        const inner = z.add(state.matmul(h.unsqueeze(2)).squeeze(2));
+        const inner = z.add(columnsBy(state, h));
         h = squash(norm ? normed(inner) : inner);
       }
       return { output: h, states: { hidden: h, state } };

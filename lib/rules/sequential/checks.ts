@@ -1,4 +1,4 @@
-// Checks of the states of a sequential rule.
+// Checks of what goes into a sequential rule, and of its states.
 import { argumentError, checkOptions, describe, FastWeightsError, formatShape, Tensor } from '../../core';
 import { gradEnabled } from '../../autograd';
 import { checkTensor, checkWritable } from '../../ops';
@@ -55,4 +55,14 @@ export function requireFinite<S extends Shapes>(
     'finite',
     `${at} ${formatShape((states as Tensors)[name].shape)}`,
   );
+}
+
+/** Requires the inputs and options that belong together: `wanted` says of each whether it must be there, or must not. */
+export function checkTogether(where: string, given: object, wanted: Record<string, boolean>, when: string): void {
+  for (const [name, must] of Object.entries(wanted)) {
+    const value = (given as Record<string, unknown>)[name] ?? null;
+    if (must === (value !== null)) continue;
+    const expected = must ? `given with ${when}` : `absent with ${when}`;
+    throw argumentError('INVALID_ARGUMENT', where, name, expected, must ? 'nothing' : describe(value));
+  }
 }

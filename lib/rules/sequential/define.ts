@@ -4,7 +4,7 @@ import { argumentError, checkOptions, type OptionNames, scoped, type Tensor } fr
 import { noGrad } from '../../autograd';
 import { cat, checkCuSeqlens, checksValues, type CuSeqlens, toFloat32, zerosBeside } from '../../ops';
 import { checkStates, requireFinite } from './checks';
-import { checkShapes, type Given, type Shapes, type Sizes } from './shapes';
+import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
 import {
   capital,
   type Ran,
@@ -114,10 +114,8 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     }
     checkShapes(name, given, initialShapes, sizes, given[first]);
     const computed = inFloat32(given);
-    const states = byName(stateNames, (state) => {
-      const shape = stateShapes[state].split(' ').map((letter) => sizes[letter] ?? Number(letter));
-      return computed[initialNames[state]] ?? zerosBeside(computed[first], shape);
-    }) as States<S>;
+    const zeros = (state: string): Tensor => zerosBeside(computed[first], shapeIn(stateShapes[state], sizes));
+    const states = byName(stateNames, (state) => computed[initialNames[state]] ?? zeros(state)) as States<S>;
     const inputs = byName(inputNames, (input) => computed[input]) as Given<I>;
     const all: Run<I, S, Z> = { inputs, states, settings, sizes, cuSeqlens: packs ? offsets : null };
     const result = offsets === null || packs ? whole(all) : oneByOne(all, offsets);

@@ -41,6 +41,11 @@ function sizeOf(dimension: string, found: number, sizes: Sizes): number {
   return known + count * size;
 }
 
+/** The shape of a form of which all letters are known. */
+export function shapeIn(form: string, sizes: Sizes): number[] {
+  return form.split(' ').map((dimension) => sizeOf(dimension, 0, sizes));
+}
+
 /** Its shape in `sizes`, as far as they are known, for messages. */
 function spelled(form: string, sizes: Sizes): string {
   const dimensions = form.split(' ').map((dimension) => {

@@ -75,8 +75,8 @@ export interface SequentialRule<I extends Shapes, S extends Shapes, O extends ob
     inputs: Given<I> & InitialStates<S>,
     options?: O & SequentialOptions<F>,
   ): SequentialResult<S, F>;
-  /** One token: inputs without their time; the states change in place; only inside noGrad. */
-  step(inputs: Given<I>, options: O & { state: States<S> }): Tensor;
+  /** One token: inputs without their time; the states, all that there are with the options, change in place; only inside noGrad. */
+  step(inputs: Given<I>, options: O & { state: Partial<States<S>> }): Tensor;
 }
 
 /** Of a state `hidden` the names are initialHidden and finalHidden. */
