@@ -20,4 +20,5 @@ export * from './module';
 export * from './norms';
 export { freeze, unfreeze, type Pattern } from './patterns';
 export * from './pooling';
+export * from './recurrent';
 export * from './shortConvolution';

@@ -1,4 +1,4 @@
 // Rules whose inputs are named tensors, and whole layers, against vectors computed with the authors' own programs.
 import { describeFolders } from '../golden/table';
 
-describeFolders('fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm', 'earlyFwp');
+describeFolders('fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm', 'earlyFwp', 'rnn', 'elstm');
