@@ -152,7 +152,7 @@ function checkSizes(where: string, inputSize: number, hiddenSize: number, numLay
 export class RNN extends NumberedLayers<'hidden'> {
   protected readonly states = ['hidden'] as const;
   protected readonly rule = rnn;
-  protected readonly settings: { activation: 'tanh' | 'relu' };
+  protected readonly settings: object;
 
   constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
     checkOptions('RNN', options, RNN_OPTIONS);
@@ -160,7 +160,7 @@ export class RNN extends NumberedLayers<'hidden'> {
     const { nonlinearity = 'tanh', ...rest } = options;
     checkChoice('RNN', 'nonlinearity', nonlinearity, ['tanh', 'relu']);
     super(inputSize, hiddenSize, 1, rest);
-    this.settings = { activation: nonlinearity };
+    this.settings = { activation: nonlinearity, layers: this.numLayers };
   }
 }
 
@@ -168,7 +168,7 @@ export class RNN extends NumberedLayers<'hidden'> {
 export class LSTM extends NumberedLayers<'hidden' | 'cell'> {
   protected readonly states = ['hidden', 'cell'] as const;
   protected readonly rule = lstm;
-  protected readonly settings = {};
+  protected readonly settings = { layers: this.numLayers };
 
   constructor(inputSize: number, hiddenSize: number, options: LayersOptions = {}) {
     checkOptions('LSTM', options, LAYERS);

@@ -22,7 +22,7 @@ export class LstmForCausalLM extends CausalLM {
   constructor(input: EitherSpelling<LstmKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     const layer = (dim: number): CellLayer<'hidden' | 'cell'> =>
-      new CellLayer(dim, 4, ['hidden', 'cell'], lstm, {}, options);
+      new CellLayer(dim, 4, ['hidden', 'cell'], lstm, { layers: 1 }, options);
     super(config, new RecurrentBackbone(config, ['hidden', 'cell'], layer, options), options);
   }
 }

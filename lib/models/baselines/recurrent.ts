@@ -89,9 +89,12 @@ export class RecurrentBackbone<N extends string> extends Backbone {
   }
 
   step(ids: Tensor, state: Memory<N>): Tensor {
-    const { output, state: next } = this.forward(ids.unsqueeze(1), { state, outputState: true });
-    for (const name of this.states) state[name].copy_((next as Memory<N>)[name]);
-    return output.squeeze(1);
+    let output = this.embeddings.forward(ids);
+    this.layers.forEach((layer, l) => {
+      const own = this.states.map((name) => [name, state[name].slice(0, l, l + 1)] as const);
+      output = layer.step(output, Object.fromEntries(own) as Memory<N>);
+    });
+    return output;
   }
 
   initialState(batch: number): Memory<N> {

@@ -27,7 +27,7 @@ function readConfiguration(input: object): RnnConfiguration {
 export class RnnForCausalLM extends CausalLM<RnnConfiguration> {
   constructor(input: EitherSpelling<RnnKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
-    const settings = { activation: config.hiddenAct };
+    const settings = { activation: config.hiddenAct, layers: 1 };
     const layer = (dim: number): CellLayer<'hidden'> => new CellLayer(dim, 1, ['hidden'], rnn, settings, options);
     super(config, new RecurrentBackbone(config, ['hidden'], layer, options), options);
   }

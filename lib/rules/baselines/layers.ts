@@ -106,6 +106,9 @@ function forLayers<N extends string, O extends LayeredOptions, Z>(
   });
 }
 
+const countLayers = (inputs: object): number =>
+  Math.max(1, Object.keys(inputs).filter((key) => /^weightIh\d+$/.test(key)).length);
+
 /** Makes the rule. */
 export function defineLayers<N extends string, O extends LayeredOptions, Z>(
   definition: LayeredDefinition<N, O, Z>,
@@ -117,8 +120,7 @@ export function defineLayers<N extends string, O extends LayeredOptions, Z>(
     inputs: object,
     { layers }: LayeredOptions,
   ): [ReturnType<typeof forLayers<N, O, Z>>, number] => {
-    const given = Object.keys(inputs).filter((key) => /^weightIh\d+$/.test(key)).length;
-    const count = checkInteger(where, 'layers', layers ?? Math.max(1, given), 1);
+    const count = checkInteger(where, 'layers', layers ?? countLayers(inputs), 1);
     const rule = rules.get(count) ?? forLayers(definition, count);
     rules.set(count, rule);
     return [rule, count];

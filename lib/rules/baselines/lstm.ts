@@ -1,7 +1,7 @@
 // Long short-term memory (Hochreiter and Schmidhuber 1997; with forget gates Gers et al. 2000), PyTorch's equations and layout
 // (spec 2.12).
 import { Tensor } from '../../core';
-import { lstm as lstmLayers, type LstmLayer, type LstmResult, type LstmState, stack } from '../../ops';
+import { lstm as lstmLayers, type LstmLayer, type LstmResult, type LstmState } from '../../ops';
 import { defineLayers, type LayeredOptions, type LayeredRule } from './layers';
 
 /** Options of `lstm` in the form of a rule. */
@@ -14,10 +14,15 @@ const rule = defineLayers({
   options: { layers: true },
   settings: (_where, _options: LstmOptions) => null,
   run(x, layers, states) {
-    const before = { hidden: stack(states.hidden), cell: stack(states.cell) };
-    const { output, finalState } = lstmLayers(x, layers, before);
-    const apart = (t: Tensor): Tensor[] => layers.map((_, l) => t.slice(0, l, l + 1).squeeze(0));
-    return { output, states: { hidden: apart(finalState.hidden), cell: apart(finalState.cell) } };
+    let output = x;
+    const after = layers.map((layer, l) => {
+      const before = { hidden: states.hidden[l].unsqueeze(0), cell: states.cell[l].unsqueeze(0) };
+      const result = lstmLayers(output, [layer], before);
+      output = result.output;
+      return result.finalState;
+    });
+    const apart = (state: 'hidden' | 'cell'): Tensor[] => after.map((layer) => layer[state].squeeze(0));
+    return { output, states: { hidden: apart('hidden'), cell: apart('cell') } };
   },
 });
 
