@@ -127,7 +127,6 @@ export {
   logSigmoid,
   logSoftmax,
   logsumexp,
-  lstm,
   lt,
   maskedFill,
   maskedSelect,

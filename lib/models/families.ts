@@ -1,6 +1,8 @@
 // The published families, in the order of lists.
+import { elstmFamily } from './baselines/elstm';
 import { llamaFamily } from './baselines/llama';
 import { lstmFamily } from './baselines/lstm';
+import { rnnFamily } from './baselines/rnn';
 import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
 import { deltaNetFamily } from './fla/deltaNet';
@@ -26,6 +28,8 @@ const FAMILIES = [
   kdaFamily,
   llamaFamily,
   lstmFamily,
+  rnnFamily,
+  elstmFamily,
 ] as const;
 
 FAMILIES.forEach((family) => registerModel(family as ModelDefinition));

@@ -52,7 +52,9 @@ export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from 
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
 export type { CommonKeys } from './common/keys';
 export { LlamaForCausalLM, type LlamaConfiguration } from './baselines/llama';
+export { ElstmForCausalLM } from './baselines/elstm';
 export { LstmForCausalLM } from './baselines/lstm';
+export { RnnForCausalLM, type RnnConfiguration } from './baselines/rnn';
 export { mergeHeads, Recurrent, type SequenceOptions, type SequenceResult, splitHeads } from './common/mixer';
 export {
   findModel,

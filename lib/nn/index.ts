@@ -24,6 +24,7 @@ export * from './norms';
 export { freeze, unfreeze, type Pattern } from './patterns';
 export * from './plasticRnn';
 export * from './pooling';
+export * from './recurrent';
 export { type LayerStates, type NoStates, RuleLayer, type RuleLayerOptions } from './ruleLayer';
 export * from './shortConvolution';
 export * from './stpn';

@@ -274,7 +274,7 @@ export {
   type LossOptions,
   type SmoothL1Options,
 } from './losses';
-export { lstm, type LstmLayer, type LstmState } from './lstm';
+export { lstm, type LstmLayer, type LstmResult, type LstmState } from './lstm';
 export { feedForward, type FeedForwardWeights, linear, type LinearOptions } from './linear';
 export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision, withPrecision } from './matmul';
 export {

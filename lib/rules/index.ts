@@ -1,5 +1,8 @@
 // Fast-weight rules: the general recurrence, and one small file per named rule.
 export { defineRule, type Lowering, type Rule, type RuleDefinition } from './recurrence/define';
+export type { LayeredInputs, LayeredOptions, LayeredRule } from './baselines/layers';
+export type { LstmOptions } from './baselines/lstm';
+export type { RnnOptions } from './baselines/rnn';
 export {
   composeFastWeights,
   type FastNet,

@@ -4,18 +4,6 @@ import type { CaseRunner } from '../support/runCase';
 
 const list = (t: fw.Tensor | undefined): number[] | undefined => t && [...t.dataSync()];
 
-const lstm: CaseRunner = ({ x, initialHidden, initialCell, ...weights }, { layers }) => {
-  const parts = Array.from({ length: layers as number }, (_, l) => ({
-    weightIh: weights[`weightIh${l}`],
-    weightHh: weights[`weightHh${l}`],
-    biasIh: weights[`biasIh${l}`],
-    biasHh: weights[`biasHh${l}`],
-  }));
-  const initial = initialHidden && { hidden: initialHidden, cell: initialCell };
-  const { output, finalState } = fw.lstm(x, parts, initial);
-  return { output, finalHidden: finalState.hidden, finalCell: finalState.cell };
-};
-
 interface NormOptions {
   eps?: number;
   numGroups: number;
@@ -33,7 +21,6 @@ export const OPERATORS: Readonly<Record<string, CaseRunner>> = {
   },
   l2Norm: ({ x }, { eps }) => ({ output: fw.l2Norm(x, eps as number) }),
   layerNorm: ({ x, weight, bias }, { eps }) => ({ output: fw.layerNorm(x, weight, bias, eps as number) }),
-  lstm,
   rmsNorm: ({ x, weight, bias, residual }, { eps }) => ({
     output: fw.rmsNorm(x, weight, { eps: eps as number, bias, residual }),
   }),

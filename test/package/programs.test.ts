@@ -92,6 +92,8 @@ const RIGHT: string[] = [
     'kda',
     'transformer',
     'lstm',
+    'rnn',
+    'elstm',
   ].map((name) => `fw.createModel('${name}', { vocabSize: 9, hiddenSize: 16, numHeads: 2, initializerRange: 0.1 });`),
   'declare const name: fw.ModelName; fw.createModel(name, { vocabSize: 9 });',
   "fw.createModel('gated-deltanet', { vocabSize: 9, attn: { layers: [1], num_heads: 4 }, numVHeads: 4 });",

@@ -1,5 +1,5 @@
 // Rules whose inputs are named tensors, and whole layers, against vectors computed with the authors' own programs.
 import { describeFolders } from '../golden/table';
 
-describeFolders('fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm', 'earlyFwp');
+describeFolders('fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm', 'earlyFwp', 'rnn', 'elstm');
 describeFolders('plasticity', 'plasticLayer', 'stpn', 'abcd', 'hopfield');

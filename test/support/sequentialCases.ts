@@ -43,6 +43,28 @@ const WIDE = [
 
 export const SEQUENTIAL: SequentialCase[] = [
   {
+    name: 'elstm',
+    title: 'with its output gate',
+    inputs: {
+      x: 'B T I',
+      weightZ: 'D I',
+      weightF: 'D I',
+      peepholeZ: 'D',
+      peepholeF: 'D',
+      biasZ: 'D',
+      biasF: 'D',
+      gateWeight: 'D I+D',
+      gateBias: 'D',
+    },
+    states: { initialCell: 'B D' },
+    stepNames: { initialCell: 'cell' },
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 2, D: 3 },
+      { T: 65, D: 32 },
+    ],
+  },
+  {
     name: 'outerProduct1991',
     title: 'sums',
     inputs: { x: 'B T I', Wa: 'V I', Wb: 'I I' },

@@ -217,8 +217,11 @@ const SIZES: OptionNames<AssociativeRetrieval2021Sizes> = {
  * uses: the table N(0, 1), W_k and W_q uniform in +-1/sqrt(D). With 'favor', the directions are drawn at every call.
  */
 export class AssociativeRetrieval2021 extends Module {
+  /** Of keys, weight [2 S, E]. */
   embeddingK: Embedding;
+  /** From the value and the embedded key, weight [D, S + E]. */
   W_k: Linear;
+  /** From the embedded query, weight [D, E]. */
   W_q: Linear;
   /** Of the strength; the sum rule has none. */
   W_b: Linear | null;
