@@ -38,7 +38,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
   const { family, keys, learningRate } = SETTINGS[trial];
   const { seed, quick, device } = context;
   const sizes = { vocabSize: 3, hiddenSize: 64, numLayers: 2, numHeads: 2, intermediateSize: 128, device };
-  const model = withSeed(seed, () => createModel(family, { ...sizes, ...keys } as never));
+  const model = withSeed(seed, () => createModel(family, { ...sizes, ...keys }));
   try {
     const data = parity({ seed, minLength: 3, maxLength: TRAINED });
     const steps = quick ? 300 : 1000;
