@@ -35,6 +35,23 @@ export type { DeltaRnnOptions } from './feedback/deltaRnn';
 export type { RecurrentDeltaOptions } from './feedback/recurrentDelta';
 export type { QkvRule } from './sequential/qkv';
 export type { FastRnnOptions } from './feedback/fastRnn';
+export {
+  cdeFastWeights,
+  type ContinuousInputs,
+  type ContinuousOptions,
+  type ContinuousResult,
+  type FieldOptions,
+  odeFastWeights,
+} from './continuous/fastWeights';
+export type { FieldFamily, LearningRule } from './continuous/field';
+export { evaluateSpline } from './continuous/control';
+export { logSignature, type LogSignatureOptions } from './continuous/logSignature';
+export { odeint, type OdeField, type OdeintOptions, type SolverOptions } from './continuous/odeint';
+/** @internal */
+export * as odeParts from './continuous/parts';
+export { odeRecurrentFastWeights, type OdeRecurrentInputs, type OdeRecurrentOptions } from './continuous/recurrent';
+export { type NaturalCubicSpline, naturalCubicSpline, type SplineOptions } from './continuous/spline';
+export type { OdeMethod } from './continuous/tableaus';
 export type { RecurrenceOptions } from './recurrence/general';
 export * from './named';
 export { getRule, registerRule, type RuleName, ruleNames, type Rules } from './registry';
