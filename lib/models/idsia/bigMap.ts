@@ -3,7 +3,15 @@ import { checkInteger, checkOptions, type OptionNames, scope, type Tensor } from
 import { Dropout, Linear, Module } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { odeParts, type SolverOptions } from '../../rules';
-import { checkSizes, type ContinuousSizes, driven, type OdeForwardOptions, ownControls, ownStates, SIZES } from './odeModel';
+import {
+  checkSizes,
+  type ContinuousSizes,
+  driven,
+  type OdeForwardOptions,
+  ownControls,
+  ownStates,
+  SIZES,
+} from './odeModel';
 import { layersIn, ResidualFeedForward } from './vectorField';
 
 const { controlAt, packSpline, SOLVER } = odeParts;
@@ -32,10 +40,7 @@ class DirectMap extends Module {
   /** The derivative dx [B, C] of the control and the weights [B, N]: [B, N]. */
   forward(dx: Tensor, weights: Tensor): Tensor {
     const layers = layersIn(this);
-    const map = this.big_net_layers.reduce(
-      (y, _, i) => layers(`big_net_layers.${i}`, i === 0 ? y : y.relu()),
-      weights,
-    );
+    const map = this.big_net_layers.reduce((y, _, i) => layers(`big_net_layers.${i}`, i === 0 ? y : y.relu()), weights);
     const [B, C] = dx.shape;
     return map.tanh().reshape(B, weights.shape[1], C).matmul(dx.unsqueeze(2)).squeeze(2);
   }
@@ -52,6 +57,7 @@ export class BigMapModel extends Module {
   update_net: DirectMap;
   /** Behind what is read, while training. */
   drop: Dropout;
+  /** Behind the dropout. */
   ff_block: ResidualFeedForward;
   /** [outputSize, hiddenSize] */
   linear: Linear;
@@ -76,11 +82,7 @@ export class BigMapModel extends Module {
   }
 
   /** x [B, L, C] with NaN where it is missing, L times that increase: [B, outputSize]. */
-  forward(
-    x: Tensor,
-    times: Tensor | readonly number[],
-    options: Omit<OdeForwardOptions, 'initialState'> = {},
-  ): Tensor {
+  forward(x: Tensor, times: Tensor | readonly number[], options: Omit<OdeForwardOptions, 'initialState'> = {}): Tensor {
     checkOptions<object>('BigMapModel', options, { finalIndex: true, observed: true });
     return scope(() => {
       const sequence = driven('BigMapModel', x, times, options, this.config);
@@ -91,7 +93,10 @@ export class BigMapModel extends Module {
       const field = (t: number, y: Tensor, [own]: readonly Tensor[]): Tensor =>
         map.forward(controlAt(knots, own, t).dx, y);
       const weights = ownStates('BigMapModel', sequence, field, start, [packed, ...map.parameters()]);
-      const { values } = ownControls(spline, ends.map(() => knots[knots.length - 1]));
+      const { values } = ownControls(
+        spline,
+        ends.map(() => knots[knots.length - 1]),
+      );
       const matrix = weights.reshape(ends.length, config.hiddenSize, config.inputChannels);
       const read = matrix.matmul(values.unsqueeze(2)).squeeze(2).to(this.linear.weight.dtype);
       return this.linear.forward(this.ff_block.forward(this.drop.forward(read)));

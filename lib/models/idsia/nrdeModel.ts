@@ -1,5 +1,13 @@
 // Fast weights driven by the log-signatures of windows, for long sequences (Irie, Faccio and Schmidhuber 2022; spec 2.6.3).
-import { argumentError, checkInteger, checkOptions, formatShape, type OptionNames, scope, type Tensor } from '../../core';
+import {
+  argumentError,
+  checkInteger,
+  checkOptions,
+  formatShape,
+  type OptionNames,
+  scope,
+  type Tensor,
+} from '../../core';
 import { Linear } from '../../nn';
 import { checkFloat, type TensorOptions, toFloat32 } from '../../ops';
 import { type FieldOptions, odeParts, type SolverOptions } from '../../rules';
@@ -49,11 +57,16 @@ export class NrdeModel extends QueriedFastWeights {
     const sizes = checkSizes(where, options);
     const initialSize = checkInteger(where, 'initialSize', options.initialSize, 1);
     const { repeatLastWindow = true, queryFromInitial = false, family, postTanh, valueLayerNorm } = options;
-    const own = { heads: 8, ...options, postTanh: postTanh ?? true, valueLayerNorm: valueLayerNorm ?? family !== 'ode' };
+    const own = {
+      heads: 8,
+      ...options,
+      postTanh: postTanh ?? true,
+      valueLayerNorm: valueLayerNorm ?? family !== 'ode',
+    };
     const settings = checkField(where, own, ['dxOnly', 'ode']);
     checkHeads(where, sizes.hiddenSize, settings.heads);
     const { inputChannels, hiddenSize } = sizes;
-    super(new VectorField(settings, inputChannels, hiddenSize, place), { ...sizes, heads: settings.heads }, place);
+    super(new VectorField(settings, inputChannels, hiddenSize, place), sizes, place);
     this.initial_network = new Linear(initialSize, inputChannels, place);
     this.final_linear = new Linear(hiddenSize, sizes.outputSize, place);
     const { family: found } = own;

@@ -159,7 +159,7 @@ export class OdeModel extends QueriedFastWeights {
     const settings = checkField(where, own, fields);
     checkHeads(where, sizes.hiddenSize, settings.heads);
     const { inputChannels, hiddenSize } = sizes;
-    super(new VectorField(settings, inputChannels, hiddenSize, place), { ...sizes, heads: settings.heads }, place);
+    super(new VectorField(settings, inputChannels, hiddenSize, place), sizes, place);
     this.linear = new Linear(hiddenSize, sizes.outputSize, place);
     this.config = { ...options, ...settings, ...sizes, family };
   }

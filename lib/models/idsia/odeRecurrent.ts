@@ -1,6 +1,14 @@
 // ODE-RFWP: fast weights at observations, a differential equation of a latent state between them (Irie, Faccio and
 // Schmidhuber 2022, appendix; spec 2.6.4).
-import { argumentError, checkInteger, checkOptions, formatShape, type OptionNames, scope, type Tensor } from '../../core';
+import {
+  argumentError,
+  checkInteger,
+  checkOptions,
+  formatShape,
+  type OptionNames,
+  scope,
+  type Tensor,
+} from '../../core';
 import { LayerNorm, Linear, Module, Sequential, Tanh } from '../../nn';
 import { checkFloat, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { odeParts, type OdeRecurrentOptions, overTime } from '../../rules';
@@ -69,11 +77,15 @@ class LatentSolver extends Module {
 export class OdeRecurrentFastWeights extends Module {
   /** The slow net of what is written. */
   update_layer: ObservationUpdate;
-  /** Of the query. */
+  /** Of the query, [hiddenSize, inputChannels]. */
   input_proj: Linear;
+  /** Behind `input_proj`. */
   input_layer_norm: LayerNorm;
+  /** Behind the norm, [hiddenSize, hiddenSize]; softmax of it is the query. */
   query_net: Linear;
+  /** Of what is read, [hiddenSize, hiddenSize]. */
   out_proj: Linear;
+  /** Behind `out_proj`: its result is the latent state. */
   ff_block: ResidualFeedForward;
   /** The latent field: linear layers with tanh between them. */
   diffeq_solver: LatentSolver;

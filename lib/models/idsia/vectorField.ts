@@ -23,6 +23,7 @@ export function layersIn(module: object): odeParts.Layers {
 export class VectorField extends Module {
   /** [hiddenSize, channels] */
   input_proj: Linear;
+  /** Behind `input_proj`. */
   input_layer_norm: LayerNorm;
   /** In 'ode': per head the rows of k, v and the strength. */
   kvb_net?: Linear;
@@ -34,9 +35,11 @@ export class VectorField extends Module {
   vs_proj?: Linear;
   /** Behind the values, with `valueLayerNorm`. */
   v_layer_norm?: LayerNorm;
+  /** Behind that norm, [hiddenSize, hiddenSize]. */
   v_net?: Linear;
 
   constructor(
+    /** What the field does. */
     readonly settings: odeParts.FieldSettings,
     channels: number,
     hiddenSize: number,
@@ -67,6 +70,7 @@ export class VectorField extends Module {
 export class ResidualFeedForward extends Module {
   /** Linear, ReLU, Dropout, Linear, Dropout. */
   ff_layers: Sequential;
+  /** In front of them. */
   layer_norm: LayerNorm;
 
   constructor(hiddenSize: number, ffDim: number, dropout: number, options: TensorOptions = {}) {
@@ -84,9 +88,11 @@ export class ResidualFeedForward extends Module {
 
 /** Sizes that all these models have. */
 export interface ReadoutSizes {
+  /** The width of all heads together. */
   hiddenSize: number;
-  heads: number;
+  /** The width between the two layers of the feed-forward block. */
   ffDim: number;
+  /** Probability while training. */
   dropout: number;
 }
 
@@ -96,9 +102,11 @@ export abstract class QueriedFastWeights extends Module {
   update_net: VectorField;
   /** Of the query, behind the projection and the norm of `update_net`. */
   query_net: Linear;
+  /** Of what is read, [hiddenSize, hiddenSize]. */
   out_proj: Linear;
   /** Behind `out_proj`, while training. */
   drop: Dropout;
+  /** Behind that. */
   ff_block: ResidualFeedForward;
 
   constructor(update: VectorField, { hiddenSize, ffDim, dropout }: ReadoutSizes, options: TensorOptions) {

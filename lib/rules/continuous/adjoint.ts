@@ -62,7 +62,7 @@ function adjointField(field: OdeField, own: readonly Tensor[], trained: readonly
         return [f.detach(), ...gradients(f, inputs, { gradOutputs: a, allowUnused: true })];
       });
       return noGrad(() => [
-        slope!,
+        slope,
         ...products.map((product, i) => product?.neg() ?? zerosBeside(i === 0 ? y : trained[i - 1])),
       ]);
     });

@@ -1,6 +1,7 @@
 // The values and slopes of a spline: what a differential equation is driven by.
-import { argumentError, describe, scoped, Tensor } from '../../core';
+import { scoped, type Tensor } from '../../core';
 import { split, stack, tensor } from '../../ops';
+import { numbersOf } from './odeint';
 import type { NaturalCubicSpline } from './spline';
 
 /** The piece that a time belongs to, a knot to the one that ends there, and the time since that began. */
@@ -26,7 +27,13 @@ export function controlAt(times: readonly number[], packed: Tensor, t: number): 
   const [piece, f] = pieceOf(times, t);
   const C = packed.shape[2] / 4;
   const [a, b, twoC, threeD] = split(packed.slice(1, piece, piece + 1).squeeze(1), [C, C, C, C], 1);
-  const x = twoC.mul(0.5).add(threeD.mul(f / 3)).mul(f).add(b).mul(f).add(a);
+  const x = twoC
+    .mul(0.5)
+    .add(threeD.mul(f / 3))
+    .mul(f)
+    .add(b)
+    .mul(f)
+    .add(a);
   return { x, dx: twoC.add(threeD.mul(f)).mul(f).add(b) };
 }
 
@@ -36,14 +43,17 @@ export function controlAt(times: readonly number[], packed: Tensor, t: number): 
  */
 export const evaluateSpline = scoped(
   (spline: NaturalCubicSpline, at: readonly number[] | Tensor): { values: Tensor; derivatives: Tensor } => {
-    const list = at instanceof Tensor ? [...at.dataSync()] : at;
-    if (!Array.isArray(list) || !list.every(Number.isFinite)) {
-      throw argumentError('INVALID_ARGUMENT', 'evaluateSpline', 'at', 'finite times', describe(at));
-    }
+    const list = numbersOf('evaluateSpline', 'at', at, 'finite times');
     const places = list.map((t) => pieceOf(spline.times, t));
     const { device, dtype } = spline.a;
-    const index = tensor(Int32Array.from(places, ([piece]) => piece), { device, dtype: 'int32', shape: [list.length] });
-    const f = tensor(Float64Array.from(places, ([, since]) => since), { device, dtype, shape: [list.length, 1] });
+    const index = tensor(
+      Int32Array.from(places, ([piece]) => piece),
+      { device, dtype: 'int32', shape: [list.length] },
+    );
+    const f = tensor(
+      Float64Array.from(places, ([, since]) => since),
+      { device, dtype, shape: [list.length, 1] },
+    );
     const [a, b, twoC, threeD] = [spline.a, spline.b, spline.twoC, spline.threeD].map((t) => t.indexSelect(1, index));
     const values = twoC.mul(0.5).add(threeD.mul(f).div(3)).mul(f).add(b).mul(f).add(a);
     return { values, derivatives: twoC.add(threeD.mul(f)).mul(f).add(b) };

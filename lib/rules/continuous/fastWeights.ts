@@ -151,7 +151,13 @@ function checkInputs(where: string, inputs: ContinuousInputs, settings: FieldSet
     : { ...(settings.family !== 'ode' && { dx: 'B C' }), ...(!initialValue && { state: 'B H K K' }) };
   checkShapes(where, inputs as Record<string, Tensor>, rest, sizes, inputs.x);
   if (initialValue && inputs.state) {
-    throw argumentError('INVALID_ARGUMENT', where, 'state', 'left out with initialValue', formatShape(inputs.state.shape));
+    throw argumentError(
+      'INVALID_ARGUMENT',
+      where,
+      'state',
+      'left out with initialValue',
+      formatShape(inputs.state.shape),
+    );
   }
 }
 

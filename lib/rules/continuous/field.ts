@@ -12,19 +12,26 @@ export type FieldFamily = 'ode' | 'cde1' | 'cde2' | 'dxOnly';
 /** The rule by which the fast weights change. */
 export type LearningRule = 'hebb' | 'oja' | 'delta';
 
+/** Their names. */
 export const LEARNING_RULES = ['hebb', 'oja', 'delta'] as const satisfies readonly LearningRule[];
 
 /** What a rule does with the state. */
 export interface RuleSettings {
+  /** The rule. */
   learningRule: LearningRule;
+  /** The number of heads. */
   heads: number;
+  /** Of the delta rule: tanh after the subtraction. */
   postTanh: boolean;
+  /** Whose form of the rule. */
   as: 'code' | 'paper';
 }
 
 /** A field of one family. */
 export interface FieldSettings extends RuleSettings {
+  /** Where keys and values come from. */
   family: FieldFamily;
+  /** Whether a norm and another layer stand behind that of the values. */
   valueLayerNorm: boolean;
 }
 

@@ -32,13 +32,19 @@ export const logSignature = scoped((x: Tensor, options: LogSignatureOptions): Te
   // A last sample that stays adds neither increment nor area.
   const rest = windows * step + 1 - L;
   const path = rest === 0 ? x : cat([x, x.slice(1, L - 1).expand(B, rest, C)], 1);
-  const steps = path.slice(1, 1).sub(path.slice(1, 0, windows * step)).reshape(B, windows, step, C);
+  const steps = path
+    .slice(1, 1)
+    .sub(path.slice(1, 0, windows * step))
+    .reshape(B, windows, step, C);
   const increments = steps.sum(2);
   if (depth === 1 || C === 1) return increments;
   const before = path.slice(1, 0, windows * step).reshape(B, windows, step, C);
   const since = before.sub(before.slice(2, 0, 1));
   const products = since.transpose(2, 3).matmul(steps);
-  const areas = products.sub(products.transpose(2, 3)).mul(0.5).reshape(B, windows, C * C);
+  const areas = products
+    .sub(products.transpose(2, 3))
+    .mul(0.5)
+    .reshape(B, windows, C * C);
   const pairs = Array.from({ length: C * C }, (_, at) => at).filter((at) => Math.floor(at / C) < at % C);
   const index = tensor(Int32Array.from(pairs), { device: x.device, dtype: 'int32', shape: [pairs.length] });
   return cat([increments, areas.indexSelect(2, index)], 2);

@@ -73,25 +73,29 @@ export function finestTolerance(dtype: DType): number {
   return 4 * (ROUNDING[dtype] ?? ROUNDING.float32!);
 }
 
-/** Requires times that increase, and gives them as numbers. */
+const isList = (value: unknown): value is readonly unknown[] => Array.isArray(value);
+
+/** Requires finite numbers: a list of them, or a tensor [T]. */
+export function numbersOf(where: string, argument: string, given: unknown, expected: string): number[] {
+  let list = given;
+  if (given instanceof Tensor) {
+    checkFloat(where, argument, given);
+    if (given.ndim !== 1) throw argumentError('SHAPE', where, argument, '[T]', formatShape(given.shape));
+    list = given.dataSync();
+  }
+  const values = isList(list) || ArrayBuffer.isView(list) ? Array.from(list as ArrayLike<unknown>) : null;
+  if (values?.every((t): t is number => Number.isFinite(t))) return values;
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(values ?? given));
+}
+
+/** Requires at least `least` times that increase, and gives them as numbers. */
 export function checkTimes(where: string, argument: string, times: unknown, least: number): number[] {
-  let list: unknown = times;
-  if (times instanceof Tensor) {
-    checkFloat(where, argument, times);
-    if (times.ndim !== 1) throw argumentError('SHAPE', where, argument, '[T]', formatShape(times.shape));
-    list = [...times.dataSync()];
-  }
   const expected = `at least ${least} finite times that increase`;
-  if (!Array.isArray(list) && !ArrayBuffer.isView(list)) {
-    throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(times));
-  }
-  const values = Array.from(list as ArrayLike<number>);
-  const wrong = values.findIndex((t, i) => !Number.isFinite(t) || (i > 0 && t <= values[i - 1]));
-  if (values.length < least || wrong >= 0) {
-    const found = wrong > 0 ? `${values[wrong]} after ${values[wrong - 1]}` : describe(values);
-    throw argumentError('INVALID_ARGUMENT', where, argument, expected, found);
-  }
-  return values;
+  const values = numbersOf(where, argument, times, expected);
+  const wrong = values.findIndex((t, i) => i > 0 && t <= values[i - 1]);
+  if (wrong < 0 && values.length >= least) return values;
+  const found = wrong < 0 ? describe(values) : `${values[wrong]} after ${values[wrong - 1]}`;
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, found);
 }
 
 /** @internal Checks the options of a solver for a dtype, and puts in what is not given. */
@@ -132,7 +136,10 @@ function checkedField(where: string, field: OdeField): OdeField {
     const slope: unknown = field(t, y, args);
     const found = slope instanceof Tensor ? `${formatShape(slope.shape)} ${slope.dtype} on ${slope.device}` : null;
     const fits =
-      slope instanceof Tensor && sameShape(slope.shape, y.shape) && slope.dtype === y.dtype && slope.device === y.device;
+      slope instanceof Tensor &&
+      sameShape(slope.shape, y.shape) &&
+      slope.dtype === y.dtype &&
+      slope.device === y.device;
     if (fits) return slope;
     const expected = `a function to ${formatShape(y.shape)} ${y.dtype} on ${y.device}, like its state`;
     throw argumentError('INVALID_ARGUMENT', where, 'field', expected, found ?? describe(slope));
@@ -144,7 +151,8 @@ function checkedField(where: string, field: OdeField): OdeField {
  * `args`: through the steps, which run again in the backward pass in segments (discretise, then optimise), so that it keeps
  * a state for each segment; or with `adjoint` by the adjoint equation a' = -a df/dy, solved backwards by the same method,
  * whose gradients agree with the former within the tolerance and reach only y0 and `args`. bfloat16 computes in float32.
- * States between the ends of fixed steps are linear between them, as in torchdiffeq; 'dopri5' steps through every time.
+ * States between the ends of fixed steps are linear between them, as in torchdiffeq; 'dopri5' steps through every time, by
+ * the error of all of y together: what is in a batch has an influence on its steps.
  *
  * Times that do not increase, an unknown method and a size that is not positive are INVALID_ARGUMENT, and so is a
  * tolerance that cannot be met: a step below `minStep`, more of them than `maxSteps`, values that are not finite. Of
@@ -168,7 +176,7 @@ export function integrate(
 ): Tensor {
   checkFloat(where, 'y0', y0);
   const { args = [], adjoint = false } = options;
-  if (!Array.isArray(args)) throw argumentError('INVALID_ARGUMENT', where, 'args', 'a list of tensors', describe(args));
+  if (!isList(args)) throw argumentError('INVALID_ARGUMENT', where, 'args', 'a list of tensors', describe(args));
   args.forEach((t: unknown, i) => checkFloat(where, `args[${i}]`, t));
   const settings = checkSolver(where, options, times[times.length - 1] - times[0], toFloat32(y0).dtype);
   const checked = checkedField(where, field);

@@ -1,5 +1,14 @@
 // Fast weights at observations, a differential equation between them (Irie, Faccio and Schmidhuber 2022; spec 2.6.4).
-import { argumentError, checkChoice, checkInteger, checkOptions, describe, type OptionNames, scoped, type Tensor } from '../../core';
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkOptions,
+  describe,
+  type OptionNames,
+  scoped,
+  type Tensor,
+} from '../../core';
 import { cat, tensor, toFloat32 } from '../../ops';
 import { checkShapes, type Shapes, type Sizes } from '../sequential/shapes';
 import { layersOf, solverOf } from './fastWeights';
@@ -79,12 +88,19 @@ const WEIGHTS: Shapes = {
 
 /** @internal What an observation does, checked. */
 export interface ObservationSettings {
+  /** The rule of the fast weights. */
   learningRule: LearningRule;
+  /** Their number. */
   heads: number;
+  /** See `OdeRecurrentOptions`. */
   postTanh: boolean;
+  /** See there. */
   latentTanh: boolean;
+  /** See there. */
   addDataFirst: boolean;
+  /** See there. */
   as: 'code' | 'paper';
+  /** How the latent state's equation is solved. */
   solver: SolverOptions;
 }
 
@@ -187,9 +203,9 @@ export const odeRecurrentFastWeights = scoped(
     const net = netNames(inputs);
     // Widths between the layers of the net are letters of their own.
     const width = (i: number): string => (i === 0 || i === net.length ? 'D' : String.fromCharCode(75 + i));
-    const netShapes: Shapes = Object.assign(
+    const netShapes = net.reduce<Shapes>(
+      (shapes, name, i) => ({ ...shapes, ...linearShapes(name, `${width(i + 1)} ${width(i)}`) }),
       {},
-      ...net.map((name, i) => linearShapes(name, `${width(i + 1)} ${width(i)}`)),
     );
     const weights: Shapes = { ...WEIGHTS, ...netShapes };
     const known = ['x', 'latent', 'state', 'dt', ...Object.keys(weights)];
@@ -226,4 +242,3 @@ export const odeRecurrentFastWeights = scoped(
     return options.outputFinalState ? { output, finalState: after.state } : { output };
   },
 );
-

@@ -19,13 +19,16 @@ export function solve(
 ): Tensor[][] {
   const outputs: Tensor[][] = [];
   const grid = settings.tableau.error ? null : gridOf(settings, times);
-  let place: Place = { t: times[0], states, first: null, size: null, tried: 0 };
+  let place: Place = { t: times[0], states, size: null, tried: 0 };
   for (let i = 0; grid ? i < grid.length : place.t !== times[times.length - 1]; i += SEGMENT) {
     const part = scope(() =>
       grid
         ? walkTo(settings, derivative, place, grid.slice(i, i + SEGMENT), times)
         : walkAdaptively(settings, derivative, place, times, SEGMENT),
     );
+    // The state between two segments is of no use any more, but where a time stands there.
+    const last = place.states;
+    if (last !== states && last !== outputs.at(-1)) for (const y of last) y.dispose();
     outputs.push(...part.outputs);
     place = part.place;
   }
@@ -45,7 +48,7 @@ export function solveRecorded(
 ): Tensor[] {
   const outputs: Tensor[] = [];
   const grid = settings.tableau.error ? null : gridOf(settings, times);
-  let [y, place]: [Tensor, Place] = [y0, { t: times[0], states: [], first: null, size: null, tried: 0 }];
+  let [y, place]: [Tensor, Place] = [y0, { t: times[0], states: [], size: null, tried: 0 }];
   for (let i = 0; grid ? i < grid.length : place.t !== times[times.length - 1]; i += SEGMENT) {
     const start = place;
     let ends = grid?.slice(i, i + SEGMENT);
@@ -56,7 +59,7 @@ export function solveRecorded(
         ? walkTo(settings, derivative, from, ends, times)
         : walkAdaptively(settings, derivative, from, times, SEGMENT);
       ends ??= part.ends;
-      place = { ...part.place, states: [], first: null };
+      place = { ...part.place, states: [] };
       return [...part.outputs.map(([output]) => output), part.place.states[0]];
     };
     const all = grid && grid.length <= SEGMENT ? segment(y, ...args) : checkpoint(segment, y, ...args);

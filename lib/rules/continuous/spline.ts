@@ -1,5 +1,5 @@
 // Natural cubic splines through observations of which some may be missing (Kidger et al. 2020; spec 2.6.3).
-import { argumentError, checkOptions, formatShape, sameShape, scoped, Tensor } from '../../core';
+import { argumentError, checkOptions, formatShape, sameShape, scoped, type Tensor } from '../../core';
 import { checkFloat, checkTensor, linearScan, pad, tensor } from '../../ops';
 import { checkTimes } from './odeint';
 
@@ -131,7 +131,12 @@ function pieces(times: readonly number[], x: Tensor, knots: Knots, gaps: boolean
   const twoC = mean.mul(6).sub(from.mul(4)).sub(to.mul(2)).mul(inverse);
   const threeD = from.add(to).mul(3).sub(mean.mul(6)).mul(inverse).mul(inverse);
   const starts = { a: taken(x, at(previous)), b: from, twoC, threeD };
-  const moved = gaps ? shifted(starts, numbers((row, i) => times[i] - times[previous[row][i]])) : starts;
+  const moved = gaps
+    ? shifted(
+        starts,
+        numbers((row, i) => times[i] - times[previous[row][i]]),
+      )
+    : starts;
   const inner = (t: Tensor): Tensor => t.slice(1, 0, L - 1);
   return { a: inner(moved.a), b: inner(moved.b), twoC: inner(moved.twoC), threeD: inner(moved.threeD) };
 }
@@ -159,7 +164,11 @@ function sweeps(
   const [forget, rest, pivot]: number[][][] = [[], [], []];
   observed.forEach((row, r) => {
     const L = row.length;
-    const [own, after, scale] = [new Array<number>(L).fill(-1), new Array<number>(L).fill(0), new Array<number>(L).fill(0)];
+    const [own, after, scale] = [
+      new Array<number>(L).fill(-1),
+      new Array<number>(L).fill(0),
+      new Array<number>(L).fill(0),
+    ];
     let [before, diagonal] = [0, 0];
     for (let i = 0; i < L; i++) {
       if (!row[i]) continue;

@@ -1,5 +1,5 @@
 // A walk from state to state: fixed steps on a grid, or steps chosen by their error (Hairer, Norsett and Wanner 1993, II.4).
-import { argumentError, FastWeightsError, scope, type Tensor } from '../../core';
+import { argumentError, type FastWeightsError, scope, type Tensor } from '../../core';
 import { stack } from '../../ops';
 import { combine, type Derivative, takeStep } from './step';
 import type { Tableau } from './tableaus';
@@ -22,8 +22,6 @@ export interface WalkSettings {
 export interface Place {
   t: number;
   states: readonly Tensor[];
-  /** The derivative there, where it is known. */
-  first: Tensor[] | null;
   /** The next step to try. */
   size: number | null;
   tried: number;
@@ -60,9 +58,7 @@ function between(
   const forward = to > from;
   return times
     .filter((t) => (forward ? t > from && t <= to : t < from && t >= to))
-    .map((t) =>
-      t === to ? after : before.map((y, i) => y.add(after[i].sub(y).mul((t - from) / (to - from)))),
-    );
+    .map((t) => (t === to ? after : before.map((y, i) => y.add(after[i].sub(y).mul((t - from) / (to - from))))));
 }
 
 /** Steps that end where `ends` says. */
@@ -73,14 +69,15 @@ export function walkTo(
   ends: readonly number[],
   times: readonly number[],
 ): Part {
-  let { t, states, first } = start;
+  let { t, states } = start;
+  let first: Tensor[] | null = null;
   const outputs: Tensor[][] = [];
   for (const to of ends) {
     const stepped = takeStep(tableau, derivative, { from: t, to, states, first }, perturb);
     outputs.push(...between(times, t, to, states, stepped.states));
     [t, states, first] = [to, stepped.states, tableau.error ? stepped.stages[stepped.stages.length - 1] : null];
   }
-  return { ends: [...ends], outputs, place: { ...start, t, states, first } };
+  return { ends: [...ends], outputs, place: { ...start, t, states } };
 }
 
 /** The largest root mean square among lists of quotients, NaN where one is; what has no values has 0. */
@@ -92,11 +89,7 @@ function largest(quotients: readonly Tensor[]): number {
 }
 
 /** atol + rtol max(|y|, |other|) for every state. */
-function scales(
-  { rtol, atol }: WalkSettings,
-  states: readonly Tensor[],
-  others: readonly Tensor[] = states,
-): Tensor[] {
+function scales({ rtol, atol }: WalkSettings, states: readonly Tensor[], others: readonly Tensor[] = states): Tensor[] {
   return states.map((y, i) => {
     const size = others === states ? y.abs() : y.abs().maximum(others[i].abs());
     return size.mul(rtol).add(atol);
@@ -104,18 +97,26 @@ function scales(
 }
 
 /** A first step of which the error will be of the order of the tolerance; positive. */
-function firstStep(settings: WalkSettings, derivative: Derivative, { t, states, first }: Place, end: number): number {
+function firstStep(
+  settings: WalkSettings,
+  derivative: Derivative,
+  { t, states }: Place,
+  first: readonly Tensor[],
+  end: number,
+): number {
   const scale = scales(settings, states);
   const norm = (x: readonly Tensor[]): number => largest(x.map((value, i) => value.div(scale[i])));
-  const [y, slope] = [norm(states), norm(first!)];
-  const trial = Math.min(y < 1e-5 || slope < 1e-5 ? 1e-6 : (0.01 * y) / slope, Math.abs(end - t));
+  const [y, slope] = [norm(states), norm(first)];
+  const span = Math.abs(end - t);
+  // What is not finite here is found by the step itself.
+  const orElse = (size: number, other: number): number => Math.min(Number.isFinite(size) ? size : other, span);
+  const trial = orElse(y < 1e-5 || slope < 1e-5 ? 1e-6 : (0.01 * y) / slope, 1e-6);
   const h = Math.sign(end - t) * trial;
-  const moved = derivative(t + h, combine(states, [first!], [h]));
-  const change = norm(moved.map((slope1, i) => slope1.sub(first![i]))) / trial;
+  const moved = derivative(t + h, combine(states, [first], [h]));
+  const change = norm(moved.map((slope1, i) => slope1.sub(first[i]))) / trial;
   const most = Math.max(slope, change);
   const size = most <= 1e-15 ? Math.max(1e-6, trial * 1e-3) : (0.01 / most) ** (1 / (settings.tableau.order + 1));
-  // Something that is not finite is found by the step itself.
-  return Math.min(Number.isFinite(size) ? size : trial, 100 * trial, Math.abs(end - t));
+  return Math.min(orElse(size, trial), 100 * trial);
 }
 
 /** Up to `count` steps, each as long as its error allows, through every one of `times` to the last. */
@@ -129,9 +130,9 @@ export function walkAdaptively(
   const { tableau, maxSteps, minStep, stepSize, perturb, where } = settings;
   const end = times[times.length - 1];
   const forward = end > start.t;
-  let { t, states, first, size, tried } = start;
-  first ??= scope(() => derivative(t, states));
-  size ??= stepSize ?? scope(() => firstStep(settings, derivative, { ...start, first }, end));
+  let { t, states, size, tried } = start;
+  let first = scope(() => derivative(t, states));
+  size ??= stepSize ?? scope(() => firstStep(settings, derivative, start, first, end));
   const ends: number[] = [];
   const outputs: Tensor[][] = [];
   let finite = true;
@@ -152,7 +153,9 @@ export function walkAdaptively(
       );
       const scale = scales(settings, states, stepped.states);
       const ratio = largest(errors.map((error, i) => error.div(scale[i])));
-      return ratio <= 1 ? { ratio, states: stepped.states, last: stepped.stages[stepped.stages.length - 1] } : { ratio };
+      return ratio <= 1
+        ? { ratio, states: stepped.states, last: stepped.stages[stepped.stages.length - 1] }
+        : { ratio };
     });
     finite = Number.isFinite(trial.ratio);
     const factor = finite ? Math.min(10, Math.max(0.2, 0.9 * trial.ratio ** -0.2)) : 0.2;
@@ -165,7 +168,7 @@ export function walkAdaptively(
     size = cut ? Math.max(size, Math.abs(h) * factor) : Math.abs(h) * factor;
     [t, states, first] = [to, trial.states, trial.last];
   }
-  return { ends, outputs, place: { t, states, first, size, tried } };
+  return { ends, outputs, place: { t, states, size, tried } };
 }
 
 function outOfReach({ where, rtol, atol }: WalkSettings, step: string, t: number, finite: boolean): FastWeightsError {
