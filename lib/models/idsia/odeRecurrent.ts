@@ -159,7 +159,7 @@ export class OdeRecurrentFastWeights extends Module {
       const after = this.observe('OdeRecurrentFastWeights.step', x, dt, state);
       state.latent.copy_(after.latent);
       state.state.copy_(after.state);
-      return after.latent.to(x.dtype);
+      return after.latent.clone().to(x.dtype);
     });
   }
 

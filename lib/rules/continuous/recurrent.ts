@@ -174,7 +174,9 @@ export function observe(
   };
   const read = (after: Tensor): Tensor =>
     parts.feedForward(layers('out_proj', readState(after, queryOf(layers, x, heads))));
-  if (as === 'code' && dt.dataSync().every((gap) => gap === 0)) return { latent, state };
+  if (as === 'code' && dt.dataSync().every((gap) => gap === 0)) {
+    return { latent: latent.another(), state: state.another() };
+  }
   if (addDataFirst) {
     const after = written(latent);
     return { latent: passTime(where, settings, parts, read(after), dt), state: after };

@@ -235,7 +235,7 @@ describe('continuous-time fast weights', () => {
       ['SHAPE', 'kb_net.weight', field({ 'kb_net.weight': kb.slice(0, 1) })],
       ['INVALID_ARGUMENT', 'kvb_net.weight', field({ 'kvb_net.weight': kb })],
       ['SHAPE', 'state', field({ state: state.select(0, 0) })],
-      ['SHAPE', 'state', field({}, { initialValue: true })],
+      ['INVALID_ARGUMENT', 'state', field({}, { initialValue: true })],
       ['INVALID_ARGUMENT', 'times', driven({ times: [0, 1, 1, 2, 3] })],
       ['INVALID_ARGUMENT', 'outputTimes', driven({ outputTimes: [1, 0] })],
       ['INVALID_ARGUMENT', 'initialState', driven({}, { initialFromControl: false })],
