@@ -43,6 +43,17 @@ export {
   Sublayer,
   type SublayerOptions,
 } from './idsia/sublayer';
+export { BigMapModel, type BigMapOptions } from './idsia/bigMap';
+export { NrdeModel, type NrdeModelOptions } from './idsia/nrdeModel';
+export {
+  type ContinuousSizes,
+  OdeModel,
+  type OdeForwardOptions,
+  type OdeModelFamily,
+  type OdeModelOptions,
+} from './idsia/odeModel';
+export { OdeRecurrentFastWeights, type OdeRecurrentSizes, type OdeRecurrentState } from './idsia/odeRecurrent';
+export { QueriedFastWeights, type ReadoutSizes, ResidualFeedForward, VectorField } from './idsia/vectorField';
 export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInputs } from './common/fastWeightMixer';
 export { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla/skeleton';
 export { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './fla/keys';

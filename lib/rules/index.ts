@@ -51,6 +51,23 @@ export { hopfield, type HopfieldInputs, type HopfieldOptions, type HopfieldResul
 export type { PlasticityOptions } from './plasticity/plasticity';
 export type { PlasticLayerOptions } from './plasticity/plasticLayer';
 export type { StpnOptions } from './plasticity/stpn';
+export {
+  cdeFastWeights,
+  type ContinuousInputs,
+  type ContinuousOptions,
+  type ContinuousResult,
+  type FieldOptions,
+  odeFastWeights,
+} from './continuous/fastWeights';
+export type { FieldFamily, LearningRule } from './continuous/field';
+export { evaluateSpline } from './continuous/control';
+export { logSignature, type LogSignatureOptions } from './continuous/logSignature';
+export { odeint, type OdeField, type OdeintOptions, type SolverOptions } from './continuous/odeint';
+/** @internal */
+export * as odeParts from './continuous/parts';
+export { odeRecurrentFastWeights, type OdeRecurrentInputs, type OdeRecurrentOptions } from './continuous/recurrent';
+export { type NaturalCubicSpline, naturalCubicSpline, type SplineOptions } from './continuous/spline';
+export type { OdeMethod } from './continuous/tableaus';
 export type { RecurrenceOptions } from './recurrence/general';
 export * from './named';
 export { getRule, registerRule, type RuleName, ruleNames, type Rules } from './registry';

@@ -1,5 +1,6 @@
 // Whole layers and models of one file, built from the library's modules with the parameters in the file under their names.
 import type { CaseRunner } from '../support/runCase';
+import { CONTINUOUS } from './continuous';
 
 /** By the rule in the file. */
-export const LAYERS: Readonly<Record<string, CaseRunner>> = {};
+export const LAYERS: Readonly<Record<string, CaseRunner>> = { ...CONTINUOUS };

@@ -23,3 +23,8 @@ export const runVector: CaseRunner = (inputs, options, file) => {
 export function describeFolders(...folders: string[]): void {
   for (const folder of folders) describeCases(`golden/${folder}`, goldenCases(folder), runVector);
 }
+
+/** The same for vectors that take many small operators, with the checks off. */
+export function describeLong(...folders: string[]): void {
+  for (const folder of folders) describeCases(`golden/${folder}`, goldenCases(folder), runVector, false);
+}

@@ -130,9 +130,13 @@ export interface SrwmKeys extends FastWeightKeys<'srwm'> {
 
 /** What `SrwmForCausalLM` reads from its keys. */
 export interface SrwmConfiguration extends FastWeightConfiguration {
+  /** Softmax of each head's input first (`input_softmax`, false by default). */
   readonly inputSoftmax: boolean;
+  /** The matrix programs a delta memory (`delta_memory`, false by default). */
   readonly deltaMemory: boolean;
+  /** Deviation of the query's columns at the start, in 1 / sqrt(head width) (`query_init`, 0.01 by default). */
   readonly queryInit: number;
+  /** Mean of the strengths before their sigmoid at the start (`beta_init`, -1 by default). */
   readonly betaInit: number;
 }
 

@@ -36,6 +36,7 @@ abstract class SlowNetLayer extends Sublayer {
   slow_net: Linear;
   /** From the heads to the output, weight [hidden, hidden], no bias. */
   out_linear: Linear;
+  /** Multiplies what is read, not what is fed back. */
   readonly scale: number;
 
   constructor(
@@ -141,6 +142,7 @@ export interface DeltaRnnLayerOptions extends RecurrentLayerOptions {
 
 /** Delta RNN (spec 2.4.1). */
 export class DeltaRnnLayer extends SlowNetLayer {
+  /** 2 is the paper's. */
   readonly version: 1 | 2;
 
   constructor(hiddenSize: number, numHeads: number, { version = 2, ...options }: DeltaRnnLayerOptions = {}) {
@@ -176,6 +178,7 @@ const GATES = ['I', 'U', 'O'] as const;
 
 /** Delta LSTM (spec 2.4.2). */
 export class DeltaLstmLayer extends SlowNetLayer {
+  /** 4 is the paper's. */
   readonly version: 1 | 2 | 3 | 4;
 
   constructor(hiddenSize: number, numHeads: number, { version = 4, ...options }: DeltaLstmLayerOptions = {}) {

@@ -45,7 +45,9 @@ export class SelfReferentialLayer extends Sublayer {
   w_b: Tensor;
   /** From the heads to the output, weight [hidden, hidden], no bias. */
   out_linear: Linear;
+  /** Whether each head's input goes through a softmax first. */
   readonly inputSoftmax: boolean;
+  /** Whether the matrix programs a delta memory. */
   readonly deltaMemory: boolean;
 
   constructor(hiddenSize: number, numHeads: number, options: SelfReferentialLayerOptions = {}) {
@@ -105,6 +107,7 @@ export class FakeSelfReferentialLayer extends Sublayer {
   W_y: Tensor;
   /** From the heads to the output, weight [hidden, hidden], no bias. */
   out_linear: Linear;
+  /** Whether each head's input goes through a softmax first. */
   readonly inputSoftmax: boolean;
 
   constructor(

@@ -47,6 +47,7 @@ export abstract class Sublayer extends Recurrent<MemoryState> {
     readonly hiddenSize: number,
     /** Each has a memory of its own. */
     readonly numHeads: number,
+    /** Where the norm and the residual stand. */
     readonly arrangement: Arrangement,
     options: SublayerOptions,
   ) {
@@ -131,9 +132,11 @@ export function statesBefore(state: MemoryState | null, prefix = 'initial'): Rec
 
 /** x + W2 drop(relu(W1 LN(x))), the pre-norm feed-forward sublayer of the algorithmic code. */
 export class FeedForwardSublayer extends Module {
+  /** In front of both. */
   layer_norm: LayerNorm;
   /** The parts by their places in the published list: 0 and 3 are Linear. */
   ff_layers: { '0': Linear; '3': Linear };
+  /** Behind the activation and behind the second, while training. */
   drop: Dropout;
 
   constructor(hiddenSize: number, width: number, { dropout = 0, normEps = 1e-5, ...where }: SublayerOptions = {}) {

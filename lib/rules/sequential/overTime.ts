@@ -7,14 +7,19 @@ type Named = Readonly<Record<string, Tensor>>;
 
 /** Tensors of a loop: [B, T, ...] that come token by token, [B, ...] that are carried on, and those that stay. */
 export interface Loop<X extends Named, S extends Named, W extends Named> {
+  /** [B, T, ...], token by token. */
   tokens: X;
+  /** [B, ...], before the first token. */
   states: S;
+  /** The same for every token. */
   weights: W;
 }
 
 /** What one token gives: an output [B, ...] and the states after it. */
 export interface Token<S extends Named> {
+  /** [B, ...] */
   output: Tensor;
+  /** After the token. */
   states: S;
 }
 

@@ -32,8 +32,11 @@ export type SequentialResult<S extends Shapes, F extends boolean = boolean> = { 
 
 /** What a rule runs on: all of one dtype that computes, every state there, options checked and complete. */
 export interface Run<I extends Shapes, S extends Shapes, Z> {
+  /** As they were given, in float32 beside bfloat16. */
   inputs: Given<I>;
+  /** Before the first token, zeros where they were not given. */
   states: States<S>;
+  /** What `settings` of the definition made of the options. */
   settings: Z;
   /** What the letters stand for; B counts packed sequences one by one. */
   sizes: Sizes;
@@ -43,7 +46,9 @@ export interface Run<I extends Shapes, S extends Shapes, Z> {
 
 /** What it gives. */
 export interface Ran<S extends Shapes> {
+  /** [B, T, ...] */
   output: Tensor;
+  /** After the last token. */
   states: States<S>;
 }
 
