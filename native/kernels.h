@@ -28,7 +28,7 @@ struct In {
   const void* data = nullptr;
   DType dtype = kFloat32;
   int64_t size = 0;
-  operator const float*() const { return static_cast<const float*>(data); }
+  FW_ANYWHERE operator const float*() const { return static_cast<const float*>(data); }
   FW_ANYWHERE const int32_t* ints() const { return static_cast<const int32_t*>(data); }
   FW_ANYWHERE const Bool* bools() const { return static_cast<const Bool*>(data); }
 };
@@ -36,7 +36,7 @@ struct Out {
   void* data = nullptr;
   DType dtype = kFloat32;
   int64_t size = 0;
-  operator float*() const { return static_cast<float*>(data); }
+  FW_ANYWHERE operator float*() const { return static_cast<float*>(data); }
   FW_ANYWHERE int32_t* ints() const { return static_cast<int32_t*>(data); }
   FW_ANYWHERE Bool* bools() const { return static_cast<Bool*>(data); }
 };
@@ -62,7 +62,7 @@ struct Span {
   void* data;
   DType dtype;
   int64_t size;
-  operator float*() const { return static_cast<float*>(data); }
+  FW_ANYWHERE operator float*() const { return static_cast<float*>(data); }
 };
 struct List {
   const Span* items = nullptr;
