@@ -13,6 +13,7 @@ import { linearTransformerFamily } from './fla/linearAttention';
 import { retNetFamily } from './fla/retention';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
+import { hybridQltFamily } from './idsia/hqlt/model';
 
 const FAMILIES = [
   linearTransformerFamily,
@@ -26,6 +27,7 @@ const FAMILIES = [
   srwmFamily,
   gatedDeltaNetFamily,
   kdaFamily,
+  hybridQltFamily,
   llamaFamily,
   lstmFamily,
   rnnFamily,

@@ -14,6 +14,7 @@ export { type Configuration, ConfigurationReader, type JsonObject } from './comm
 export { createModel, type CreateOptions } from './create';
 export * from './families';
 export { DeltaNet, DeltaNetForCausalLM, type DeltaNetConfiguration } from './fla/deltaNet';
+export { DctFastRnn, type DctFastRnnOptions, type DctFastRnnState } from './idsia/dctRnn';
 export { DeltaNet2021, DeltaNet2021ForCausalLM, type DeltaNet2021Configuration } from './idsia/deltaNet2021';
 export {
   DeltaLstmForCausalLM,
@@ -54,6 +55,15 @@ export {
 } from './idsia/odeModel';
 export { OdeRecurrentFastWeights, type OdeRecurrentSizes, type OdeRecurrentState } from './idsia/odeRecurrent';
 export { QueriedFastWeights, type ReadoutSizes, ResidualFeedForward, VectorField } from './idsia/vectorField';
+export { DeltaNetLayer, type DeltaNetLayerOptions } from './idsia/deltaNetLayer';
+export { DeltaDeltaLayer, type DeltaDeltaLayerOptions } from './idsia/deltaDeltaLayer';
+export { DeltaMlpLayer, type DeltaMlpLayerOptions } from './idsia/deltaMlpLayer';
+export { SlowLstmLayer } from './idsia/slowLstmLayer';
+export {
+  FastWeightMemoryCell,
+  type FastWeightMemoryCellOptions,
+  type FastWeightMemoryState,
+} from './idsia/fastWeightMemory';
 export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInputs } from './common/fastWeightMixer';
 export { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla/skeleton';
 export { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './fla/keys';
@@ -61,6 +71,11 @@ export { GatedDeltaNet, GatedDeltaNetForCausalLM, type GatedDeltaNetConfiguratio
 export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './fla/gatedLinearAttention';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
+export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';
+export { HybridQLT } from './idsia/hqlt/layer';
+export { HybridQLTForCausalLM } from './idsia/hqlt/model';
+export type { HybridQLTState } from './idsia/hqlt/state';
+export { PainterGenerator, type PainterGeneratorOptions } from './idsia/painter';
 export type { CommonKeys } from './common/keys';
 export { LlamaForCausalLM, type LlamaConfiguration } from './baselines/llama';
 export { ElstmForCausalLM } from './baselines/elstm';

@@ -37,6 +37,10 @@ export type { DeltaLstmOptions } from './feedback/deltaLstm';
 export type { DeltaRnnOptions } from './feedback/deltaRnn';
 export type { RecurrentDeltaOptions } from './feedback/recurrentDelta';
 export type { QkvRule } from './sequential/qkv';
+export type { DctRnnOptions } from './feedback/dctRnn';
+export type { FastWeightMemoryOptions } from './feedback/fastWeightMemory';
+export type { GatedFastWeights2017Options } from './feedback/gatedFastWeights2017';
+export type { PainterInputs, PainterOptions, PainterStepOptions, PainterStrokes } from './delta/fastWeightPainter';
 export type { FastRnnOptions } from './feedback/fastRnn';
 export {
   type Abcd,

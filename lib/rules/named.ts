@@ -1,6 +1,7 @@
 // The rules, a line each: all of them are in the registry under these names.
 export { abcd } from './plasticity/abcd';
 export { comba } from './delta/comba';
+export { dctRnn } from './feedback/dctRnn';
 export { deltaProduct } from './delta/deltaProduct';
 export { deltaLstm } from './feedback/deltaLstm';
 export { deltaRnn } from './feedback/deltaRnn';
@@ -8,6 +9,9 @@ export { deltaRule } from './delta/deltaRule';
 export { elstm } from './baselines/elstm';
 export { fastRnn } from './feedback/fastRnn';
 export { fromTo1992 } from './early/fromTo1992';
+export { fastWeightMemory } from './feedback/fastWeightMemory';
+export { fastWeightPainter } from './delta/fastWeightPainter';
+export { gatedFastWeights2017 } from './feedback/gatedFastWeights2017';
 export { gatedDeltaRule2 } from './delta/gatedDeltaRule2';
 export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';

@@ -27,7 +27,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
 ];
 /** What carries a state through padding: neither rotary positions nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
-  ([title]) => !/retnet|transformer$|hybrid/.test(title) || title === 'linear-transformer',
+  ([title]) => !/retnet|transformer$|hybrid|hqlt/.test(title) || title === 'linear-transformer',
 );
 
 /** Looking at every value takes most of the time of small models. */
@@ -147,7 +147,7 @@ for (const { device, dtype } of targets()) {
       expectError('INVALID_ARGUMENT', /attentionMask must be a whole number from 0 to 1/, () => run(ids([[0, 2, 1]])));
       expectError('INVALID_ARGUMENT', /left out with cuSeqlens/, () => run(mask, { cuSeqlens: [0, 3] }));
       const padded = ids([[0, 1, 1]]);
-      for (const family of ['transformer', 'retnet'] as const) {
+      for (const family of ['transformer', 'retnet', 'hqlt'] as const) {
         const error = expectError('UNSUPPORTED', /with attentionMask/, () =>
           make(family, {}).forward(input, { attentionMask: padded, outputState: true }),
         );

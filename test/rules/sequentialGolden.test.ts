@@ -3,3 +3,5 @@ import { describeFolders } from '../golden/table';
 
 describeFolders('fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm', 'earlyFwp', 'rnn', 'elstm');
 describeFolders('plasticity', 'plasticLayer', 'stpn', 'abcd', 'hopfield');
+describeFolders('fastWeightPainter', 'fastWeightMemory', 'gatedFastWeights2017', 'dctRnn', 'hybridQuadraticLinear');
+describeFolders('fwpLayers');

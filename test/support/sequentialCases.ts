@@ -199,6 +199,57 @@ export const SEQUENTIAL: SequentialCase[] = [
     };
   }),
   ...PLASTIC,
+  {
+    name: 'fastWeightMemory',
+    title: 'three hops',
+    inputs: { write: 'B T 3D+1', read: 'B T 4D' },
+    states: { initialState: ['B D D D', 0.3] },
+    stepNames: { initialState: 'state' },
+    sizes: [
+      { B: 1, T: 1, D: 5 },
+      { T: 17, D: 1 },
+      { T: 3, D: 16 },
+    ],
+  },
+  {
+    name: 'fastWeightMemory',
+    title: 'one hop, uneven',
+    inputs: { write: 'B T 6D+1', read: 'B T 3D' },
+    states: { initialState: ['B D 2D 3D', 0.3] },
+    stepNames: { initialState: 'state' },
+    options: { hops: 1, readTanh: 'all', writeScale: 1, normCap: 2 },
+    sizes: [{ T: 4, D: 3 }],
+  },
+  {
+    name: 'gatedFastWeights2017',
+    title: 'highway, affine',
+    inputs: { h1: 'B T D', h2: 'B T 2D', t1: 'B T D', t2: 'B T 2D', x: 'B T D', normWeight: '2D', normBias: '2D' },
+    states: { initialState: 'B 1 D 2D' },
+    stepNames: { initialState: 'state' },
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 9, D: 3 },
+    ],
+  },
+  {
+    name: 'gatedFastWeights2017',
+    title: 'two products',
+    inputs: { h1: 'B T D', h2: 'B T D', t1: 'B T D', t2: 'B T D', x: 'B T D' },
+    states: { initialState: 'B 1 D D' },
+    stepNames: { initialState: 'state' },
+    options: { form: 'twoProducts' },
+    sizes: [{ T: 2, D: 5 }],
+  },
+  {
+    name: 'dctRnn',
+    title: 'low frequencies',
+    // Of weights [4, 3] on diagonal 1 three entries, of [4, 4] on diagonal -1 thirteen.
+    inputs: { x: 'B T 3', coefficients: 'B T 16', bias: '4' },
+    states: { initialHidden: 'B 4' },
+    stepNames: { initialHidden: 'hidden' },
+    options: { inputDiagonal: 1, hiddenDiagonal: -1 },
+    sizes: [{ B: 1, T: 1 }],
+  },
 ];
 
 export const SIZES = { B: 2, T: 33, H: 2, D: 8, I: 4, V: 6 };

@@ -14,6 +14,7 @@ import {
   splitHeads,
   stateDType,
 } from './mixer';
+import { append, seen } from './recent';
 
 /** Sizes and settings of one layer of `Attention`. */
 export interface AttentionShape {
@@ -46,8 +47,6 @@ export type KeyValueCache = {
   end: number;
   position: number;
 };
-
-const FIRST_CAPACITY = 64;
 
 /**
  * Causal softmax attention with rotary positions: the layer of Llama, and of hybrid models in place of a fast-weight
@@ -105,12 +104,8 @@ export class Attention extends Recurrent<KeyValueCache> {
     const offset = state.position;
     const q = this.turn(splitHeads(this.q_proj.forward(token), this.shape.numHeads), { offset });
     const [k, v] = this.keysAndValues(token, { offset });
-    this.reserve(state);
-    state.keys.slice(1, state.end, state.end + 1).copy_(k.to(state.keys.dtype));
-    state.values.slice(1, state.end, state.end + 1).copy_(v.to(state.values.dtype));
-    state.end++;
+    append(state, { keys: k, values: v }, this.shape.window);
     state.position++;
-    state.start = Math.max(state.start, state.end - (this.shape.window ?? Infinity));
     const [keys, values] = [state.keys, state.values].map((t) => seen(t, state));
     const output = softmaxAttention(q.to(keys.dtype), keys, values);
     return this.o_proj.forward(mergeHeads(output.to(x.dtype)).squeeze(1));
@@ -133,30 +128,6 @@ export class Attention extends Recurrent<KeyValueCache> {
     const { frequencies } = this.shape;
     return frequencies.length === 0 ? x : rope(x, { ...at, frequencies, dims: 2 * frequencies.length });
   }
-
-  /** Makes room for one more token: twice the room of what counts, so that a token costs O(1) copies on average. */
-  private reserve(state: KeyValueCache): void {
-    const { keys, values, start, end } = state;
-    if (end < keys.shape[1]) return;
-    const room = Math.max(FIRST_CAPACITY, 2 * (end - start));
-    const moved = (t: Tensor): Tensor => {
-      const [B, , heads, D] = t.shape;
-      const larger = zeros([B, room, heads, D], { device: t.device, dtype: t.dtype }).persist();
-      larger.slice(1, 0, end - start).copy_(seen(t, state));
-      return larger;
-    };
-    state.keys = moved(keys);
-    state.values = moved(values);
-    keys.dispose();
-    values.dispose();
-    state.start = 0;
-    state.end = end - start;
-  }
-}
-
-/** The part of a cache that counts. */
-function seen(t: Tensor, { start, end }: KeyValueCache): Tensor {
-  return t.slice(1, start, end);
 }
 
 /** base^(-2 i / dims) for i = 0 .. dims / 2 - 1. */

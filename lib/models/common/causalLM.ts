@@ -52,7 +52,7 @@ export interface ForwardOptions<L extends Labels = Labels, S extends boolean = b
   /** The `state` of an earlier call, to go on from. */
   state?: State | null;
   /**
-   * Also return the `state` after the last token, false by default. Softmax attention and RetNet have none for packed
+   * Also return the `state` after the last token, false by default. Softmax attention, HQLT and RetNet have none for packed
    * or padded batches (UNSUPPORTED).
    */
   outputState?: S;

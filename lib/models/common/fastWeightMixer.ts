@@ -82,7 +82,7 @@ export interface MemorySizes {
 }
 
 /** Where the device does not compute in bfloat16, the norms of a rule need not round either. */
-function computable(t: Tensor): Tensor {
+export function computable(t: Tensor): Tensor {
   return needsFloat32(t) ? toFloat32(t) : t;
 }
 

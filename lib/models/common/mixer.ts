@@ -67,6 +67,14 @@ export function forwardOf<S extends State>(
   return { output, state: form && withTensors(form, after) };
 }
 
+/** `step` of a part without a form for one token, whose state is of tensors alone. */
+export function stepByForward<S extends State>(part: Recurrent<S>, x: Tensor, state: S): Tensor {
+  const { output, state: after } = part.forward(x.unsqueeze(1), { state, outputState: true });
+  const next = tensorsOf(after!);
+  tensorsOf(state).forEach((t, i) => t.copy_(next[i]));
+  return output.squeeze(1);
+}
+
 /** States are float32, beside float64 weights float64. */
 export function stateDType(weight: Tensor): DType {
   return weight.dtype === 'float64' ? 'float64' : 'float32';

@@ -23,15 +23,18 @@ export interface RecurrentLayerOptions extends SublayerOptions {
   scale?: number;
 }
 
-type Inputs = Record<string, Tensor>;
-type Before = Record<string, Tensor>;
-type Whole = { outputFinalState: boolean; cuSeqlens: CuSeqlens | null };
+/** Inputs of a rule by name. */
+export type Inputs = Record<string, Tensor>;
+/** States before the first token by their names among the inputs. */
+export type Before = Record<string, Tensor>;
+/** Options of a rule over whole sequences. */
+export type Whole = { outputFinalState: boolean; cuSeqlens: CuSeqlens | null };
 
 /**
  * Base: one slow projection of x gives the inputs of a rule, head after head in the order of `parts`, and a projection of
  * what is read the output.
  */
-abstract class SlowNetLayer extends Sublayer {
+export abstract class SlowNetLayer extends Sublayer {
   /** From x to the inputs of the rule, weight [H (sum of widths), hidden], no bias. */
   slow_net: Linear;
   /** From the heads to the output, weight [hidden, hidden], no bias. */
@@ -73,8 +76,8 @@ abstract class SlowNetLayer extends Sublayer {
   /** The rule over a sequence, from the states before it. */
   protected abstract sequence(inputs: Inputs, before: Before, whole: Whole): Record<string, Tensor | undefined>;
 
-  /** The rule on one token. */
-  protected abstract token(inputs: Inputs, state: MemoryState): Tensor;
+  /** The rule on one token; without it a token is a sequence. */
+  protected token?(inputs: Inputs, state: MemoryState): Tensor;
 
   protected memory(x: Tensor, { state, outputState, cuSeqlens }: MemoryOptions): SequenceResult<MemoryState> {
     const result = this.sequence(this.inputs(x), statesBefore(state), { outputFinalState: outputState, cuSeqlens });
@@ -82,7 +85,8 @@ abstract class SlowNetLayer extends Sublayer {
     return outputState ? { output, state: statesAfter(result as Record<string, Tensor>) } : { output };
   }
 
-  protected memoryStep(x: Tensor, state: MemoryState): Tensor {
+  protected override memoryStep(x: Tensor, state: MemoryState): Tensor {
+    if (!this.token) return super.memoryStep(x, state);
     return this.out_linear.forward(mergeHeads(this.token(this.inputs(x), state)));
   }
 }
@@ -129,7 +133,7 @@ export class RecurrentDeltaLayer extends SlowNetLayer {
     return recurrentDelta(q, k, v, { beta, ...this.trained, ...before, ...whole, scale: this.scale });
   }
 
-  protected token({ q, k, v, beta }: Inputs, state: MemoryState): Tensor {
+  protected override token({ q, k, v, beta }: Inputs, state: MemoryState): Tensor {
     return recurrentDelta.step(q, k, v, { beta, ...this.trained, state: state as never, scale: this.scale });
   }
 }
@@ -160,7 +164,7 @@ export class DeltaRnnLayer extends SlowNetLayer {
     return deltaRnn(q, k, v, { ...(rest as DeltaRnnInputs), ...before, ...whole, version, scale });
   }
 
-  protected token({ q, k, v, ...rest }: Inputs, state: MemoryState): Tensor {
+  protected override token({ q, k, v, ...rest }: Inputs, state: MemoryState): Tensor {
     const { version, scale } = this;
     return deltaRnn.step(q, k, v, { ...(rest as DeltaRnnInputs), state: state as never, version, scale });
   }
@@ -199,7 +203,7 @@ export class DeltaLstmLayer extends SlowNetLayer {
     return deltaLstm({ ...(inputs as DeltaLstmInputs), ...before }, { ...whole, version, scale });
   }
 
-  protected token(inputs: Inputs, state: MemoryState): Tensor {
+  protected override token(inputs: Inputs, state: MemoryState): Tensor {
     const { version, scale } = this;
     return deltaLstm.step(inputs as DeltaLstmInputs, { state: state, version, scale });
   }

@@ -94,7 +94,7 @@ export class SelfReferentialLayer extends Sublayer {
     return outputState ? { output, state: statesAfter(result) } : { output };
   }
 
-  protected memoryStep(x: Tensor, state: MemoryState): Tensor {
+  protected override memoryStep(x: Tensor, state: MemoryState): Tensor {
     const [inputs, options] = this.operands(x);
     const read = selfReferential.step(inputs, { ...options, state: state });
     return this.out_linear.forward(mergeHeads(read));
@@ -136,7 +136,7 @@ export class FakeSelfReferentialLayer extends Sublayer {
     return outputState ? { output, state: {} } : { output };
   }
 
-  protected memoryStep(x: Tensor): Tensor {
+  protected override memoryStep(x: Tensor): Tensor {
     const heads = splitHeads(x, this.numHeads);
     const input = this.inputSoftmax ? softmax(heads, -1) : heads;
     return this.out_linear.forward(mergeHeads(input.unsqueeze(-2).matmul(this.W_y).squeeze(-2)));

@@ -71,8 +71,12 @@ export abstract class Sublayer extends Recurrent<MemoryState> {
   /** x [B, T, hidden] through the memory and its read-out. */
   protected abstract memory(x: Tensor, options: MemoryOptions): SequenceResult<MemoryState>;
 
-  /** One token x [B, hidden]; the state changes in place. */
-  protected abstract memoryStep(x: Tensor, state: MemoryState): Tensor;
+  /** One token x [B, hidden]; the state changes in place. By `memory`, where a subclass has no shorter way. */
+  protected memoryStep(x: Tensor, state: MemoryState): Tensor {
+    const { output, state: after } = this.memory(x.unsqueeze(1), { state, outputState: true, cuSeqlens: null });
+    for (const [name, t] of Object.entries(state)) t.copy_(after![name]);
+    return output.squeeze(1);
+  }
 
   forward(x: Tensor, options: SequenceOptions<MemoryState> = {}): SequenceResult<MemoryState> {
     checkSequence('forward', options);

@@ -113,6 +113,7 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
       throw argumentError('INVALID_ARGUMENT', name, initialNames[state], 'left out with these options', 'a Tensor');
     }
     checkShapes(name, given, initialShapes, sizes, given[first]);
+    definition.settle?.(name, sizes, settings);
     const computed = inFloat32(given);
     const zeros = (state: string): Tensor => zerosBeside(computed[first], shapeIn(stateShapes[state], sizes));
     const states = byName(stateNames, (state) => computed[initialNames[state]] ?? zeros(state)) as States<S>;
@@ -138,6 +139,7 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     const stateNames = statesIn(settings);
     const shapesNow = byName(stateNames, (state) => stateShapes[state]);
     const states = checkStates(stepName, options.state, shapesNow, sizes, given[first]);
+    definition.settle?.(stepName, sizes, settings);
     const computed = inFloat32(given);
     const inputs = byName(inputNames, (input) =>
       tokenNames.includes(input) ? computed[input]?.unsqueeze(1) : computed[input],

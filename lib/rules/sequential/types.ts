@@ -68,6 +68,8 @@ export interface SequentialDefinition<I extends Shapes, S extends Shapes, O exte
   options: OptionNames<NoInfer<O>>;
   /** Checks the options, and what combinations of inputs there are, and puts defaults in; for every token, too. */
   settings(where: string, options: O, inputs: Given<I>): Z;
+  /** Puts in the sizes that the shapes leave open, and checks how they belong together; those of the states may be given. */
+  settle?(where: string, sizes: Sizes, settings: NoInfer<Z>): void;
   /** Whether `run` takes packed sequences; of other rules it gets one after the other. */
   packs?: true;
   /** Whole sequences of at least one token, on the tape: output [B, T, ...] and the states after the last token. */
