@@ -1,7 +1,7 @@
 // Rules whose inputs are named tensors, and whole layers, against vectors computed with the authors' own programs.
-import { describeFolders } from '../golden/table';
+import { describeLong } from '../golden/table';
 
-describeFolders('fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm', 'earlyFwp', 'rnn', 'elstm');
-describeFolders('plasticity', 'plasticLayer', 'stpn', 'abcd', 'hopfield');
-describeFolders('fastWeightPainter', 'fastWeightMemory', 'gatedFastWeights2017', 'dctRnn', 'hybridQuadraticLinear');
-describeFolders('fwpLayers');
+describeLong('fastRnn', 'selfReferential', 'recurrentDelta', 'deltaRnn', 'deltaLstm', 'earlyFwp', 'rnn', 'elstm');
+describeLong('plasticity', 'plasticLayer', 'stpn', 'abcd', 'hopfield');
+describeLong('fastWeightPainter', 'fastWeightMemory', 'gatedFastWeights2017', 'dctRnn', 'hybridQuadraticLinear');
+describeLong('fwpLayers');
