@@ -26,6 +26,20 @@ export interface SequenceProblem extends Mixer, Place {
   D: number;
 }
 
+/** A rule whose output feeds back, by its name at the package root. */
+export type FeedbackFamily = 'selfReferential' | 'recurrentDelta' | 'deltaRnn' | 'deltaLstm';
+
+/** A whole sequence of such a rule, heads of width D. */
+export interface FeedbackProblem extends Place {
+  kind: 'feedback';
+  family: FeedbackFamily;
+  pass: 'forward' | 'backward' | 'training';
+  B: number;
+  T: number;
+  H: number;
+  D: number;
+}
+
 /** One token for B states in place. */
 export interface StepProblem extends Mixer, Place {
   kind: 'step';
@@ -92,6 +106,7 @@ export interface LaunchProblem extends Place {
 
 export type Problem =
   | SequenceProblem
+  | FeedbackProblem
   | StepProblem
   | MatmulProblem
   | LanguageModelProblem
@@ -133,6 +148,17 @@ function recurrenceFlops({ delta }: Mixer, K: number, V: number): number {
   return (delta ? 6 : 4) * K * V;
 }
 
+/**
+ * Per token and head. SRWM: four reads and writes of [D, 3 D + 4] (x, key, query, write), 2 D (3 D + 4) each; Recurrent
+ * Delta Net: a delta rule and a read of three recurrent matrices; Delta RNN: two delta rules; Delta LSTM: six.
+ */
+const FEEDBACK_FLOPS: Readonly<Record<FeedbackFamily, (D: number) => number>> = {
+  selfReferential: (D) => 8 * D * (3 * D + 4),
+  recurrentDelta: (D) => 12 * D * D,
+  deltaRnn: (D) => 12 * D * D,
+  deltaLstm: (D) => 36 * D * D,
+};
+
 /** Of one token, forward; the embedding's table is not counted. */
 function modelFlops(model: Pick<GenerationProblem, 'layers' | 'd' | 'heads' | 'hidden' | 'vocabulary'>): number {
   const { layers, d, heads, hidden, vocabulary } = model;
@@ -147,6 +173,11 @@ export function workOf(problem: Problem): Work | undefined {
       const { pass, B, T, H, D } = problem;
       const passes = { forward: 1, backward: 2, training: 3 }[pass];
       return { flops: passes * recurrenceFlops(problem, D, D) * B * T * H, tokens: B * T };
+    }
+    case 'feedback': {
+      const { family, pass, B, T, H, D } = problem;
+      const passes = { forward: 1, backward: 2, training: 3 }[pass];
+      return { flops: passes * FEEDBACK_FLOPS[family](D) * B * T * H, tokens: B * T };
     }
     case 'step': {
       const { device, B, H, D } = problem;

@@ -3,6 +3,7 @@ import type { Contender, Prepared } from '../contender';
 import { fw } from '../library';
 import type { Case, Problem } from '../problem';
 import { eventLoopCases, prepareEventLoop } from './eventLoop';
+import { feedbackCases, prepareFeedback } from './feedback';
 import { generationCases, prepareGeneration } from './generation';
 import { languageModelCases, prepareLanguageModel } from './languageModel';
 import { prepareLaunch } from './launch';
@@ -16,6 +17,7 @@ export { cudaSuite } from './cuda';
 export const cpuSuite: Case[] = [
   ...sequenceCases,
   ...stepCases,
+  ...feedbackCases,
   ...matmulCases,
   ...languageModelCases,
   ...generationCases,
@@ -27,6 +29,8 @@ function prepare(problem: Problem): Prepared {
   switch (problem.kind) {
     case 'sequence':
       return prepareSequence(problem);
+    case 'feedback':
+      return prepareFeedback(problem);
     case 'step':
       return prepareStep(problem);
     case 'matmul':

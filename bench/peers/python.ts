@@ -29,7 +29,12 @@ const supportsProducts = (problem: Problem): boolean => problem.kind === 'matmul
 /** Compiled: no case that is a single product. */
 const supportsGraph = (problem: Problem): boolean => supportsDelta(problem) || problem.kind === 'languageModel';
 
-const supportsTorch = (problem: Problem): boolean => supportsDelta(problem) || supportsProducts(problem);
+/** A plain transcription of the equations, a loop over time under autograd. */
+const supportsFeedback = (problem: Problem): boolean =>
+  problem.kind === 'feedback' && problem.device !== 'js' && problem.pass !== 'backward';
+
+const supportsTorch = (problem: Problem): boolean =>
+  supportsDelta(problem) || supportsProducts(problem) || supportsFeedback(problem);
 
 /** MKL takes 256-bit vectors on processors that are not Intel's, whatever they have. */
 function heldBack(): boolean {

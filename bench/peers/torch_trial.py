@@ -174,6 +174,132 @@ class Sequence:
         return findings
 
 
+def delta_write(W, key, v, beta):
+    return W + (beta[..., None] * (v - (key[..., None, :] @ W).squeeze(-2)))[..., None, :] * key[..., None]
+
+
+def read_state(W, q):
+    return (q[..., None, :] @ W).squeeze(-2)
+
+
+def self_referential(x, wY, wQ, wK, wB):
+    D = x.shape[-1]
+    W = torch.cat([wY, wQ, wK, wB], -1).expand(x.shape[0], -1, -1, -1)
+    rows = torch.tensor([D, D, D, 4], device=x.device)
+    outputs = []
+    for t in range(x.shape[1]):
+        y, q, k, b = read_state(W, x[:, t]).split([D, D, D, 4], -1)
+        outputs.append(y)
+        q, k = q.softmax(-1), k.softmax(-1)
+        beta = b.sigmoid().repeat_interleave(rows, -1)
+        W = W + k[..., None] * (beta * read_state(W, q - k))[..., None, :]
+    return torch.stack(outputs, 1)
+
+
+def recurrent_delta(q, k, v, beta, recurrentQ, recurrentK, recurrentV, recurrentBeta):
+    B, T, H, D = q.shape
+    W, y, outputs = q.new_zeros(B, H, D, D), q.new_zeros(B, H, D), []
+    for t in range(T):
+        h = y.tanh()
+        key = (k[:, t] + read_state(recurrentK, h)).softmax(-1)
+        query = (q[:, t] + read_state(recurrentQ, h)).softmax(-1)
+        strength = (beta[:, t] + (h * recurrentBeta).sum(-1)).sigmoid()
+        W = delta_write(W, key, v[:, t] + read_state(recurrentV, h), strength)
+        y = read_state(W, query)
+        outputs.append(y)
+    return torch.stack(outputs, 1)
+
+
+def sum_normed(x):
+    x = F.elu(x) + 1
+    return x / x.sum(-1, keepdim=True)
+
+
+def delta_rnn(q, k, v, beta, recurrentK, recurrentV, recurrentBeta):
+    B, T, H, D = q.shape
+    q, k, beta = sum_normed(q), sum_normed(k), beta.sigmoid()
+    keys, strengths = recurrentK.softmax(-1), recurrentBeta.sigmoid()
+    W = R = q.new_zeros(B, H, D, D)
+    y, outputs = q.new_zeros(B, H, D), []
+    for t in range(T):
+        W = delta_write(W, k[:, t], v[:, t], beta[:, t])
+        R = delta_write(R, keys[:, t], recurrentV[:, t], strengths[:, t])
+        y = read_state(W, q[:, t]) + read_state(R, y.softmax(-1))
+        outputs.append(y)
+    return torch.stack(outputs, 1)
+
+
+def delta_lstm(**inputs):
+    gates = "IUO"
+    B, T, H, D = inputs["qI"].shape
+    mapped = {g: [sum_normed(inputs[f"q{g}"]), sum_normed(inputs[f"k{g}"]), inputs[f"beta{g}"].sigmoid()] for g in gates}
+    fed = {g: [inputs[f"recurrentK{g}"].softmax(-1), inputs[f"recurrentBeta{g}"].sigmoid()] for g in gates}
+    zero = inputs["qI"].new_zeros
+    W, R = {g: zero(B, H, D, D) for g in gates}, {g: zero(B, H, D, D) for g in gates}
+    c, h, outputs = zero(B, H, D), zero(B, H, D), []
+    for t in range(T):
+        s, p = h.softmax(-1), {}
+        for g in gates:
+            (q, k, beta), (key, strength) = mapped[g], fed[g]
+            W[g] = delta_write(W[g], k[:, t], inputs[f"v{g}"][:, t], beta[:, t])
+            R[g] = delta_write(R[g], key[:, t], inputs[f"recurrentV{g}"][:, t], strength[:, t])
+            p[g] = read_state(W[g], q[:, t]) + read_state(R[g], s)
+        i = p["I"].sigmoid()
+        c = i * p["U"] + (1 - i) * c
+        h = c * p["O"].sigmoid()
+        outputs.append(h)
+    return torch.stack(outputs, 1)
+
+
+class Feedback:
+    """A rule whose output feeds back, its equations as they stand in a loop over time."""
+
+    FORMS = {
+        "selfReferential": self_referential,
+        "recurrentDelta": recurrent_delta,
+        "deltaRnn": delta_rnn,
+        "deltaLstm": delta_lstm,
+    }
+
+    def __init__(self, problem, _):
+        B, T, H, D = (problem[name] for name in "BTHD")
+        self.training = problem["pass"] == "training"
+        self.form = self.FORMS[problem["family"]]
+        tokens, strengths, matrix = (B, T, H, D), (B, T, H), (H, D, D)
+        delta = {"q": tokens, "k": tokens, "v": tokens, "beta": strengths}
+        fed = {**delta, "recurrentK": tokens, "recurrentV": tokens, "recurrentBeta": strengths}
+        shapes = {
+            "selfReferential": {"x": tokens, "wY": matrix, "wQ": matrix, "wK": matrix, "wB": (H, D, 4)},
+            "recurrentDelta": {
+                **delta,
+                **{f"recurrent{name}": matrix for name in "QKV"},
+                "recurrentBeta": (H, D),
+            },
+            "deltaRnn": fed,
+            "deltaLstm": {name + g: shape for g in "IUO" for name, shape in fed.items()},
+        }[problem["family"]]
+        bound = lambda shape: D**-0.5 if shape[0] == H and len(shape) < 4 and shape != strengths else 1
+        self.inputs = {
+            name: ((torch.rand(*shape) * 2 - 1) * bound(shape)).requires_grad_(self.training)
+            for name, shape in shapes.items()
+        }
+        self.direction = torch.rand(*tokens) * 2 - 1
+
+    def setup(self):
+        for x in self.inputs.values():
+            x.grad = None
+
+    def run(self):
+        with torch.set_grad_enabled(self.training):
+            self.output = self.form(**self.inputs)
+            if self.training:
+                self.output.backward(self.direction)
+
+    def check(self):
+        reference = self.form(**{name: x.detach().double() for name, x in self.inputs.items()})
+        return [finding("output", self.output.detach(), reference, TOLERANCE[torch.float32][0])]
+
+
 class Step:
     """One token of flash-linear-attention; its kernel writes the new states beside the old."""
 
@@ -367,7 +493,7 @@ def main(job):
     if CARD:
         torch.set_default_device("cuda")
         torch.set_float32_matmul_precision(problem.get("precision", "highest"))
-    kinds = {"sequence": Sequence, "step": Step, "matmul": Matmul, "languageModel": Training}
+    kinds = {"sequence": Sequence, "feedback": Feedback, "step": Step, "matmul": Matmul, "languageModel": Training}
     trial = kinds[problem["kind"]](problem, contender)
     result = {"samples": measure(trial, job["seconds"]), "memory": memory(), "version": version(contender)}
     if job["check"]:
