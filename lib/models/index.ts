@@ -8,7 +8,7 @@ export {
   type AssociativeRetrieval2021Sizes,
 } from './idsia/associativeRetrieval2021';
 export { Attention, type AttentionShape, type KeyValueCache } from './common/attention';
-export { Block, type BlockParts, Backbone, Decoder, type Pointwise } from './common/block';
+export { Block, type BlockParts, Backbone, Decoder, type Pointwise, PreNormBlock } from './common/block';
 export { CausalLM, type ForwardOptions, type ForwardResult } from './common/causalLM';
 export { type Configuration, ConfigurationReader, type JsonObject } from './common/configuration';
 export { createModel, type CreateOptions } from './create';

@@ -2,7 +2,7 @@
 import { Embedding, RMSNorm, SwiGLU } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { Attention, type AttentionShape, readFrequencies } from '../common/attention';
-import { Block, type BlockParts, Decoder } from '../common/block';
+import { type BlockParts, Decoder, PreNormBlock } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '../common/keys';
@@ -65,7 +65,7 @@ function readConfiguration(input: object): LlamaConfiguration {
   };
 }
 
-class LlamaBlock extends Block {
+class LlamaBlock extends PreNormBlock {
   input_layernorm: RMSNorm;
   self_attn: Attention;
   post_attention_layernorm: RMSNorm;

@@ -27,9 +27,16 @@ export interface BlockParts {
   feedForward: FeedForward;
 }
 
-/** x + mixer(norm(x)), then x + feedForward(norm(x)). */
+/** What sees other tokens, then what works on each alone; the state of the block is that of the first. */
 export abstract class Block extends Recurrent {
-  protected abstract get parts(): BlockParts;
+  /** The part that sees other tokens, with its residual. */
+  abstract mix(x: Tensor, options: SequenceOptions): SequenceResult;
+
+  /** `mix` of one token x [B, hidden]; the state changes in place. Only inside noGrad. */
+  abstract mixStep(x: Tensor, state: State): Tensor;
+
+  /** The part that works on each token alone, with its residual. */
+  abstract feedForward(x: Tensor): Tensor;
 
   forward(x: Tensor, options: SequenceOptions = {}): SequenceResult {
     const { output, state } = this.mix(x, options);
@@ -39,6 +46,11 @@ export abstract class Block extends Recurrent {
   step(x: Tensor, state: State): Tensor {
     return this.feedForward(this.mixStep(x, state));
   }
+}
+
+/** x + mixer(norm(x)), then x + feedForward(norm(x)). */
+export abstract class PreNormBlock extends Block {
+  protected abstract get parts(): BlockParts;
 
   /** x + mixer(norm(x)) */
   mix(x: Tensor, options: SequenceOptions): SequenceResult {
@@ -47,7 +59,6 @@ export abstract class Block extends Recurrent {
     return { output: x.add(output), state };
   }
 
-  /** `mix` of one token x [B, hidden]; the state changes in place. Only inside noGrad. */
   mixStep(x: Tensor, state: State): Tensor {
     const { mixerNorm, mixer } = this.parts;
     return x.add(mixer.step(mixerNorm.forward(x), state));

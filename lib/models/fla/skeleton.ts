@@ -2,7 +2,7 @@
 import { Embedding, RMSNorm, SwiGLU } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { Attention, type AttentionShape, rotaryFrequencies } from '../common/attention';
-import { Block, type BlockParts, Decoder } from '../common/block';
+import { type BlockParts, Decoder, PreNormBlock } from '../common/block';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
 import { ATTENTION_KEYS } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
@@ -99,7 +99,7 @@ export function readHeads(
   };
 }
 
-class FlaBlock extends Block {
+class FlaBlock extends PreNormBlock {
   attn_norm: RMSNorm;
   attn: Recurrent;
   mlp_norm: RMSNorm;

@@ -3,7 +3,7 @@ import type { Tensor } from '../../core';
 import { Dropout, Embedding, hasForwardHooks, LayerNorm, Linear, Module } from '../../nn';
 import { featureMap, split, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
-import { Block, type BlockParts, Decoder } from '../common/block';
+import { type BlockParts, Decoder, PreNormBlock } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Name } from '../common/keys';
@@ -121,7 +121,7 @@ class ReluFeedForward extends Module {
   }
 }
 
-class DeltaNet2021Block extends Block {
+class DeltaNet2021Block extends PreNormBlock {
   attn_norm: LayerNorm;
   attn: DeltaNet2021;
   mlp_norm: LayerNorm;

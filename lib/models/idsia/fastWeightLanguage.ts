@@ -4,7 +4,7 @@ import type { Tensor } from '../../core';
 import type { State } from '../../inference';
 import { Embedding } from '../../nn';
 import type { TensorOptions } from '../../ops';
-import { Block, type BlockParts, Decoder } from '../common/block';
+import { Block, Decoder } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag } from '../common/keys';
@@ -47,24 +47,19 @@ class SublayerBlock extends Block {
     this.mlp = new FeedForwardSublayer(hiddenSize, intermediateSize, { dropout, normEps, ...options });
   }
 
-  /** The sublayers hold their norms and residuals themselves. */
-  protected get parts(): BlockParts {
-    throw new Error('a block of sublayers has no parts');
-  }
-
-  override mix(x: Tensor, options: SequenceOptions): SequenceResult {
+  mix(x: Tensor, options: SequenceOptions): SequenceResult {
     return this.memory.forward(x, options as SequenceOptions<MemoryState>);
   }
 
-  override mixStep(x: Tensor, state: State): Tensor {
+  mixStep(x: Tensor, state: State): Tensor {
     return this.memory.step(x, state as MemoryState);
   }
 
-  override initialState(batch: number): State {
+  initialState(batch: number): State {
     return this.memory.initialState(batch);
   }
 
-  override feedForward(x: Tensor): Tensor {
+  feedForward(x: Tensor): Tensor {
     return this.mlp.forward(x);
   }
 }
