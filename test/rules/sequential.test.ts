@@ -187,6 +187,31 @@ for (const rule of SEQUENTIAL) {
       });
     });
 
+    it('refuses states of a step that are rounded, that share memory, or while gradients are recorded', () => {
+      fw.scope(() => {
+        const where = { device: 'js', dtype: 'float32' } as const;
+        const drawn = toTensors(drawCase(rule, { ...SIZES, T: 1 }), where);
+        const names = Object.keys(rule.inputs).filter((name) => drawn[name]);
+        const inputs = Object.fromEntries(
+          names.map((name) => [name, isPerToken(rule, name) ? drawn[name].squeeze(1) : drawn[name]]),
+        ) as Results;
+        const state = Object.fromEntries(
+          Object.entries(rule.stepNames).map(([initial, name]) => [name, drawn[initial].clone()]),
+        );
+        const step = (states: Results): fw.Tensor => run.step(inputs, { ...rule.options, state: states });
+        const [first, ...others] = Object.keys(state);
+        expectError('GRAPH', /only inside noGrad/, () => step(state));
+        fw.noGrad(() => {
+          const rounded = { ...state, [first]: state[first].to('bfloat16') };
+          expectError('DTYPE', new RegExp(`${first} must be float32`), () => step(rounded));
+          const twin = others.find((name) => String(state[name].shape) === String(state[first].shape));
+          if (twin === undefined) return;
+          const shared = { ...state, [twin]: state[first] };
+          expectError('INVALID_ARGUMENT', /apart from/, () => step(shared));
+        });
+      });
+    });
+
     it('names the first token that leaves the finite numbers, and what does not fit', () => {
       fw.scope(() => {
         const inputs = toTensors(drawCase(rule, SIZES), REFERENCE);

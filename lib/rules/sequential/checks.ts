@@ -1,5 +1,5 @@
 // Checks of what goes into a sequential rule, and of its states.
-import { argumentError, checkOptions, describe, FastWeightsError, formatShape, Tensor } from '../../core';
+import { argumentError, checkOptions, describe, FastWeightsError, formatShape, overlaps, Tensor } from '../../core';
 import { gradEnabled } from '../../autograd';
 import { checkTensor, checkWritable } from '../../ops';
 import { checkShapes, type Shapes, type Sizes } from './shapes';
@@ -16,8 +16,14 @@ export function checkStates(where: string, state: unknown, shapes: Shapes, sizes
   for (const name of names) {
     checkTensor(where, name, states[name]);
     checkWritable(where, name, states[name]);
+    if (states[name].dtype === 'bfloat16') throw argumentError('DTYPE', where, name, 'float32', 'bfloat16');
   }
   checkShapes(where, states, shapes, sizes, like);
+  names.forEach((name, i) => {
+    const other = names.slice(0, i).find((before) => overlaps(states[before], states[name]));
+    if (other === undefined) return;
+    throw argumentError('INVALID_ARGUMENT', where, name, `apart from ${other}`, 'a tensor that shares its memory');
+  });
   if (gradEnabled()) {
     throw new FastWeightsError('GRAPH', `${where}: steps change their states in place and run only inside noGrad`);
   }
