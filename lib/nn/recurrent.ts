@@ -1,6 +1,6 @@
 // Recurrent layers: RNN and LSTM under PyTorch's names, e-LSTM under those of its authors. Sequences, packed ones, one token.
 import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, type Tensor } from '../core';
-import { type CuSeqlens, rand, randn, TENSOR_OPTIONS, type TensorOptions, zeros } from '../ops';
+import { cat, type CuSeqlens, rand, randn, TENSOR_OPTIONS, type TensorOptions, zeros } from '../ops';
 import { elstm, lstm, rnn } from '../rules';
 import { BIAS, type BiasOptions, Linear } from './layers';
 import { Module, parameter } from './module';
@@ -226,7 +226,7 @@ export class ELSTM extends RecurrentLayer<'cell'> {
   }
 
   protected weights(): Results {
-    const { wm_z, wm_f, wv_z, wv_f, bias_z, bias_f, out_gate_linear } = this;
+    const { wm_z, wm_f, wv_z, wv_f, bias_z, bias_f } = this;
     const vector = (t: Tensor): Tensor => t.squeeze(0);
     return {
       weightZ: wm_z,
@@ -235,9 +235,21 @@ export class ELSTM extends RecurrentLayer<'cell'> {
       peepholeF: vector(wv_f),
       biasZ: vector(bias_z),
       biasF: vector(bias_f),
-      gateWeight: out_gate_linear.weight,
-      gateBias: out_gate_linear.bias!,
     };
+  }
+
+  override forward(x: Tensor, options: RecurrentOptions<'cell'> = {}): RecurrentResult<'cell'> {
+    const { output: cells, ...rest } = super.forward(x, options);
+    return { output: this.gated(x, cells), ...rest };
+  }
+
+  override step(x: Tensor, state: RecurrentState<'cell'>): Tensor {
+    return this.gated(x, super.step(x, state));
+  }
+
+  /** The output gate feeds nothing back: it comes after all cells. */
+  private gated(x: Tensor, cells: Tensor): Tensor {
+    return cells.mul(this.out_gate_linear.forward(cat([x, cells], -1)).sigmoid());
   }
 
   protected override toRule(state: Tensor): Tensor {
