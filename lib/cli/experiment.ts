@@ -15,8 +15,8 @@ interface Options extends DeviceOptions {
   json?: boolean;
 }
 
-export function experimentCommand(): Command {
-  const names = EXPERIMENTS.map(({ name, title }) => `  ${name.padEnd(24)} ${title}`);
+export function experimentCommand(experiments = EXPERIMENTS): Command {
+  const names = experiments.map(({ name, title }) => `  ${name.padEnd(24)} ${title}`);
   const command = new Command('experiment')
     .description('Runs a published experiment again: progress, results.json and report.html in a folder.')
     .argument('[name]', 'which one; without it they are listed')
@@ -29,22 +29,22 @@ export function experimentCommand(): Command {
       'after',
       `\nExperiments:\n${names.join('\n')}\n\nExamples:\n  fast-weights experiment\n  fast-weights experiment parity --quick`,
     )
-    .action(run);
+    .action((name: string | undefined, options: Options) => run(experiments, name, options));
 }
 
-async function run(name: string | undefined, options: Options): Promise<void> {
+async function run(experiments: typeof EXPERIMENTS, name: string | undefined, options: Options): Promise<void> {
   if (name === undefined) {
     console.log(
       table(
         ['experiment', 'what is asked'],
-        EXPERIMENTS.map((one) => [one.name, one.title]),
+        experiments.map((one) => [one.name, one.title]),
       ),
     );
     return;
   }
-  const experiment = EXPERIMENTS.find((one) => one.name === name);
+  const experiment = experiments.find((one) => one.name === name);
   if (!experiment)
-    throw new UsageError(`unknown experiment ${name}; known are ${EXPERIMENTS.map((one) => one.name).join(', ')}`);
+    throw new UsageError(`unknown experiment ${name}; known are ${experiments.map((one) => one.name).join(', ')}`);
   const { quick = false, seeds, out = join('experiments', quick ? `${name}-quick` : name) } = options;
   const device = chooseDevice(options);
   const shown = trialProgress();

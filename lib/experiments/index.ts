@@ -1,5 +1,6 @@
 // Published tasks over shared parts, one small file each; only the command line imports this room.
 import type { Json } from '../io';
+import { associativeRetrievalExperiment } from './associativeRetrieval';
 import type { Experiment } from './experiment';
 import { parityExperiment } from './parity';
 
@@ -8,4 +9,4 @@ export { fit, type FitOptions } from './fit';
 export { type ExperimentOptions, type ExperimentRecord, runExperiment } from './run';
 
 /** In the order of lists. */
-export const EXPERIMENTS = [parityExperiment] as unknown as readonly Experiment<Json>[];
+export const EXPERIMENTS = [parityExperiment, associativeRetrievalExperiment] as unknown as readonly Experiment<Json>[];

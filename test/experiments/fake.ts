@@ -1,0 +1,32 @@
+// An experiment that trains nothing: what a trial finds is its seed.
+import type { Experiment, TrialContext, TrialResult } from '../../lib/experiments';
+
+export type Found = { seed: number };
+
+export interface Fake extends Experiment<Found> {
+  /** Trials that were begun, as 'first 1'. */
+  begun: string[];
+}
+
+/** Trials 'first', 'second' and without `quick` 'third'; its claim holds if `holds`. */
+export function fake({ name = 'fake', holds = true } = {}): Fake {
+  const begun: string[] = [];
+  return {
+    name,
+    title: 'Nothing',
+    source: 'Nobody, <nowhere>',
+    begun,
+    trials: (quick) => (quick ? ['first', 'second'] : ['first', 'second', 'third']),
+    run(trial: string, { seed, report }: TrialContext) {
+      begun.push(`${trial} ${seed}`);
+      report(1, 2, 0.5);
+      report(2, 2, 0.25);
+      return Promise.resolve({ seed });
+    },
+    findings: (results: readonly TrialResult<Found>[]) => ({
+      measures: Object.fromEntries(results.map(({ trial, found }) => [trial, { found: found.seed }])),
+      charts: [{ title: 'seeds', series: [{ name: 'all', x: [0, 1], y: [1, 2] }] }],
+      claims: [{ text: 'Trials were run', holds, because: `${results.length} of them` }],
+    }),
+  };
+}

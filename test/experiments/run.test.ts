@@ -1,0 +1,129 @@
+// The runner of experiments and its command: what a folder keeps, and what it refuses.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { FastWeightsError } from '../../lib';
+import { defaultDevice, setDefaultDevice } from '../../lib/backends';
+import { experimentCommand } from '../../lib/cli/experiment';
+import { UsageError } from '../../lib/cli/flags';
+import { type ExperimentRecord, runExperiment } from '../../lib/experiments';
+import { withFolder } from '../train/support';
+import { fake } from './fake';
+
+const recordIn = (folder: string): ExperimentRecord =>
+  JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as ExperimentRecord;
+
+async function failure(promise: Promise<unknown>): Promise<FastWeightsError> {
+  const error: unknown = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).to.be.instanceOf(FastWeightsError);
+  return error as FastWeightsError;
+}
+
+describe('experiments', () => {
+  it('run every trial under every seed, and write results, claims and a report', () =>
+    withFolder(async (folder) => {
+      const one = fake();
+      const steps: unknown[] = [];
+      const record = await runExperiment(one, { folder, seeds: 2, onProgress: (...at) => steps.push(at) });
+      expect(one.begun).to.eql(['first 1', 'second 1', 'third 1', 'first 2', 'second 2', 'third 2']);
+      expect(steps[0]).to.eql(['first', 1, 1, 2, 0.5]);
+      expect(record).to.deep.include({ experiment: 'fake', quick: false });
+      expect(record.results.map(({ found }) => found)).to.eql([1, 1, 1, 2, 2, 2].map((seed) => ({ seed })));
+      expect(record.claims).to.eql([{ text: 'Trials were run', holds: true, because: '6 of them' }]);
+      expect(recordIn(folder)).to.deep.include(JSON.parse(JSON.stringify(record)));
+      const report = readFileSync(join(folder, 'report.html'), 'utf8');
+      for (const text of ['Nothing', 'Nobody, &#60;nowhere&#62;', 'Holds: Trials were run', '6 of them', 'third'])
+        expect(report).to.include(text);
+    }));
+
+  it('keep what was done before they were stopped, and run only what is missing', () =>
+    withFolder(async (folder) => {
+      const controller = new AbortController();
+      const one = fake();
+      const stopped = runExperiment(one, {
+        folder,
+        signal: controller.signal,
+        onProgress: (trial) => trial === 'second' && controller.abort(),
+      });
+      expect((await failure(stopped)).code).to.equal('ABORTED');
+      expect(recordIn(folder).results.map(({ trial }) => trial)).to.eql(['first']);
+      expect(existsSync(join(folder, 'report.html'))).to.equal(false);
+      await runExperiment(one, { folder });
+      await runExperiment(one, { folder, seeds: 2 });
+      expect(one.begun).to.eql(['first 1', 'second 1', 'second 1', 'third 1', 'first 2', 'second 2', 'third 2']);
+      expect(recordIn(folder).claims[0].because).to.equal('6 of them');
+    }));
+
+  it('refuse the folder of another experiment or kind and leave it as it is', () =>
+    withFolder(async (folder) => {
+      await runExperiment(fake(), { folder });
+      const before = readFileSync(join(folder, 'results.json'), 'utf8');
+      for (const refused of [
+        runExperiment(fake(), { folder, quick: true }),
+        runExperiment(fake({ name: 'other' }), { folder }),
+      ]) {
+        const error = await failure(refused);
+        expect(error.code).to.equal('FORMAT');
+        expect(error.message).to.match(/results\.json is not of a (quick )?run of (fake|other)/);
+      }
+      expect(readFileSync(join(folder, 'results.json'), 'utf8')).to.equal(before);
+      const bad = await failure(runExperiment(fake(), { folder, seeds: 0 }));
+      expect(bad.message).to.include('seeds');
+    }));
+});
+
+describe('the command experiment', () => {
+  const [device, exitCode] = [defaultDevice(), process.exitCode];
+  afterEach(() => {
+    setDefaultDevice(device);
+    process.exitCode = exitCode;
+  });
+
+  /** What it prints, and the code that the process would end with. */
+  async function ran(args: string[]): Promise<{ out: string; code: typeof process.exitCode }> {
+    const { log, error } = console;
+    const write = process.stderr.write.bind(process.stderr);
+    let out = '';
+    console.log = (text: string) => (out += `${text}\n`);
+    console.error = () => undefined;
+    process.stderr.write = () => true;
+    try {
+      const known = [fake(), fake({ name: 'wrong', holds: false })] as unknown as Parameters<
+        typeof experimentCommand
+      >[0];
+      await experimentCommand(known).exitOverride().parseAsync(args, { from: 'user' });
+    } finally {
+      Object.assign(console, { log, error });
+      process.stderr.write = write;
+    }
+    return { out, code: process.exitCode };
+  }
+
+  it('lists experiments and refuses names that it does not know', async () => {
+    const { out } = await ran([]);
+    expect(out)
+      .to.match(/fake +Nothing/)
+      .and.match(/wrong +Nothing/);
+    const error: unknown = await ran(['parity']).catch((reason: unknown) => reason);
+    expect(error).to.be.instanceOf(UsageError);
+    expect((error as Error).message).to.equal('unknown experiment parity; known are fake, wrong');
+  });
+
+  it('ends with 1 where a claim fails, and says which', () =>
+    withFolder(async (folder) => {
+      const held = await ran(['fake', '--quick', '--device', 'js', '--out', join(folder, 'a')]);
+      expect(held.code).to.equal(exitCode);
+      expect(held.out).to.match(/Trials were run +yes +2 of them/);
+      const failed = await ran(['wrong', '--quick', '--seeds', '2', '--device', 'js', '--out', join(folder, 'b')]);
+      expect(failed.code).to.equal(1);
+      expect(failed.out)
+        .to.match(/Trials were run +NO +4 of them/)
+        .and.include(join(folder, 'b', 'report.html'));
+      process.exitCode = exitCode;
+      const json = await ran(['fake', '--quick', '--device', 'js', '--json', '--out', join(folder, 'a')]);
+      expect((JSON.parse(json.out) as ExperimentRecord).results).to.have.lengthOf(2);
+    }));
+});
