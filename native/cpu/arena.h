@@ -28,17 +28,18 @@ FW_INLINE void zero_row(float* y, int64_t padded) {
 }
 
 // Hands out pieces of scratch memory, each aligned to a vector. Over no memory it only counts. With AddressSanitizer a
-// cache line behind each piece must not be touched.
+// cache line behind each piece of a guarded one must not be touched.
 struct Arena {
   uintptr_t base;
+  bool guarded;
   int64_t used = 0;
-  explicit Arena(void* memory) : base(reinterpret_cast<uintptr_t>(memory)) {}
+  explicit Arena(void* memory, bool guarded = false) : base(reinterpret_cast<uintptr_t>(memory)), guarded(guarded) {}
   float* floats(int64_t n) {
     float* piece = reinterpret_cast<float*>(base + used);
     used += round_up(n * 4, 64);
 #if defined(__SANITIZE_ADDRESS__)
-    if (base) __asan_poison_memory_region(reinterpret_cast<void*>(base + used), 64);
-    used += 64;
+    if (base && guarded) __asan_poison_memory_region(reinterpret_cast<void*>(base + used), 64);
+    if (guarded) used += 64;
 #endif
     return piece;
   }

@@ -192,9 +192,9 @@ for (const rule of SEQUENTIAL) {
         const where = { device: 'js', dtype: 'float32' } as const;
         const drawn = toTensors(drawCase(rule, { ...SIZES, T: 1 }), where);
         const names = Object.keys(rule.inputs).filter((name) => drawn[name]);
-        const inputs = Object.fromEntries(
+        const inputs = Object.fromEntries<fw.Tensor>(
           names.map((name) => [name, isPerToken(rule, name) ? drawn[name].squeeze(1) : drawn[name]]),
-        ) as Results;
+        );
         const state = Object.fromEntries(
           Object.entries(rule.stepNames).map(([initial, name]) => [name, drawn[initial].clone()]),
         );

@@ -7,7 +7,7 @@ FW_NAMESPACE_BEGIN
 // Way is Forward or Backward of a family.
 template <class Way, class Layout>
 static void walk(const Context& cx, const typename Way::Args& a, const Layout& layout) {
-  Arena count(nullptr);
+  Arena count(nullptr, true);
   {
     Engine on{count};
     typename Way::Memory counted(on, layout);
@@ -16,7 +16,7 @@ static void walk(const Context& cx, const typename Way::Args& a, const Layout& l
   parallel(cx, a.sequences * a.heads, [&](int64_t i) {
     const int64_t n = i / a.heads;
     const int64_t begin = offsets ? offsets[n] : n * a.tokens, end = offsets ? offsets[n + 1] : begin + a.tokens;
-    Arena arena(cx.scratch(0, count.used));
+    Arena arena(cx.scratch(0, count.used), true);
     Engine on{arena};
     typename Way::Memory memory(on, layout);
     Way::run(on, memory, layout, a, Track{n, i % a.heads, a.heads, begin, end - begin});
