@@ -477,7 +477,6 @@ FW_CHECK(recurrenceStep) {
 template <class Args>
 int64_t self_referential_sizes(const Extents& e, const Args& a, int64_t& state) {
   const int64_t tokens = all_tokens(e, a);
-  if (a.width < 1) e.refuse("width", "is less than 1");
   const int64_t columns = e.product({a.outputWidth}) + 2 * a.width + 4;
   state = e.product({a.sequences, a.heads, a.width, columns});
   FW_SINGLES(x, tokens, a.heads, a.width);
@@ -505,7 +504,6 @@ FW_CHECK(selfReferentialBackward) {
 template <class Args>
 int64_t recurrent_delta_sizes(const Extents& e, const Args& a) {
   const int64_t tokens = all_tokens(e, a), columns = 3 * e.product({a.width}) + 1;
-  if (a.width < 1) e.refuse("width", "is less than 1");
   FW_SINGLES(recurrent, a.heads, a.width, columns);
   FW_SINGLES(finalState, a.sequences, a.heads, a.width, a.width);
   FW_SINGLES(hidden, tokens, a.heads, a.width);
@@ -534,7 +532,6 @@ FW_CHECK(recurrentDeltaBackward) {
 template <class Args>
 int64_t delta_cell_sizes(const Extents& e, const Args& a, int64_t& gates) {
   e.within("cell", a.cell, kDeltaLstm4);
-  if (a.width < 1) e.refuse("width", "is less than 1");
   const bool lstm = a.cell >= kDeltaLstm1;
   gates = lstm ? 3 : 1;
   const int64_t tokens = all_tokens(e, a);

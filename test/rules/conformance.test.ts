@@ -21,6 +21,8 @@ const VARIANTS: Variant[] = [
     ...(T === 100 && { bfloat16: true, mixed: true }),
   })),
   { title: 'T 0', sizes: { ...base, T: 0 }, initial: true },
+  { title: 'K 0', sizes: { ...base, K: 0 } },
+  { title: 'V 0', sizes: { ...base, V: 0 } },
   { title: 'batch of 2, value heads 4, key heads 2', sizes: { ...base, HV: 4 }, initial: true, bfloat16: true },
   { title: 'widths 5 and 3', sizes: { ...base, K: 5, V: 3 } },
   { title: 'widths 16 and 65', sizes: { ...base, B: 1, K: 16, V: 65 }, bfloat16: true },

@@ -36,7 +36,7 @@ const FEW: Record<string, number>[] = [
 /** Lengths and widths that are odd for lanes, segments and blocks. */
 const WIDE = [
   ...[1, 2, 65, 200].map((T) => ({ B: 1, T })),
-  ...[1, 5, 16, 24, 32].map((D) => ({ D })),
+  ...[0, 1, 5, 16, 24, 32].map((D) => ({ D })),
   { B: 1, T: 40, H: 1, D: 64 },
   { B: 1, T: 9, H: 1, D: 128 },
 ];

@@ -75,7 +75,7 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
     featureMap: null,
     sumNorm: false,
     qkL2Norm: false,
-    scale: options.scale ?? prepared.k.shape[3] ** -0.5,
+    scale: options.scale ?? Math.max(1, prepared.k.shape[3]) ** -0.5,
     gate: gate && spread(gate, n, 'first'),
     cuSeqlens: cuSeqlens && Array.from(cuSeqlens, (t) => t * n),
   });

@@ -72,7 +72,7 @@ const normalized = dividing((q: Tensor, k: Tensor, v: Tensor, options: DeltaOpti
   });
   const sums = { q: prepared.q, k: keys, v: units };
   const { outputFinalState } = options;
-  const scale = options.scale ?? keys.shape[3] ** -0.5;
+  const scale = options.scale ?? Math.max(1, keys.shape[3]) ** -0.5;
   const denominator = runRecurrence(where, sums, { scale, cuSeqlens, initialState, outputFinalState }, {});
   return {
     output: divide(output, denominator.output, options, 1e-5),

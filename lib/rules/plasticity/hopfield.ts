@@ -56,7 +56,7 @@ function modern({ patterns, state }: HopfieldInputs, options: HopfieldOptions): 
   if (sizes.N === 0) {
     throw argumentError('SHAPE', name, 'patterns', 'at least one for each sequence', formatShape(patterns.shape));
   }
-  const beta = checkNumber(name, 'beta', options.beta ?? sizes.D ** -0.5);
+  const beta = checkNumber(name, 'beta', options.beta ?? Math.max(1, sizes.D) ** -0.5);
   const steps = checkInteger(name, 'steps', options.steps ?? 1, 1);
   const keys = patterns.transpose(1, 2);
   let output = state;

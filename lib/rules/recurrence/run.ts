@@ -183,22 +183,27 @@ function apply(
   const [B, T] = q.shape;
   const { sequences: N, heads: HV, keyDim, valueDim, exchanged } = numbers;
   const training = recording(Object.values(operands));
-  const output = emptyLike(q, [B, T, HV, exchanged ? keyDim : valueDim]);
+  // A state without elements holds nothing: all that is read from it is zero, and kernels do not meet it.
+  const absent = keyDim * valueDim === 0;
+  const make = absent ? zerosBeside : emptyLike;
+  const output = make(q, [B, T, HV, exchanged ? keyDim : valueDim]);
   const exact = (shape: readonly number[]): Tensor => emptyLike(q, shape, statisticsDtype(q));
   const finalState = outputFinalState ? exact([N, HV, keyDim, valueDim]) : undefined;
   const states = training ? exact([checkpoints, HV, keyDim, valueDim]) : null;
   const written = training ? exact([B, T, HV, valueDim]) : null;
   const required = { q, k: operands.k!, v: operands.v! };
-  kernelsOf(q).recurrence({
-    ...operands,
-    ...required,
-    offsets,
-    output,
-    finalState: finalState ?? null,
-    states,
-    written,
-    ...numbers,
-  });
+  if (!absent) {
+    kernelsOf(q).recurrence({
+      ...operands,
+      ...required,
+      offsets,
+      output,
+      finalState: finalState ?? null,
+      states,
+      written,
+      ...numbers,
+    });
+  }
   if (training) {
     const inputs = OPERANDS.map((name) => operands[name]);
     const optional = [...inputs.slice(3), offsets];
@@ -214,7 +219,7 @@ function apply(
         );
         // What is still to be summed is not rounded before.
         const heads = <T extends Tensor | null>(of: T, width: number): T =>
-          (of && emptyLike(of, [B, T, HV, width], of.shape[2] === HV ? of.dtype : statisticsDtype(of))) as T;
+          (of && make(of, [B, T, HV, width], of.shape[2] === HV ? of.dtype : statisticsDtype(of))) as T;
         const gradients = {
           dq: heads(sq, exchanged ? valueDim : keyDim),
           dk: heads(sk, keyDim),
@@ -223,27 +228,29 @@ function apply(
           dbeta: heads(beta, numbers.betaWidth),
           deraseKey: heads(eraseKey, keyDim),
           dwriteKey: heads(writeKey, keyDim),
-          dbonus: bonus && emptyLike(bonus, [N, HV, keyDim], statisticsDtype(bonus)),
+          dbonus: bonus && make(bonus, [N, HV, keyDim], statisticsDtype(bonus)),
           dinitialState: needs[8] ? emptyLike(initialState!, [N, HV, keyDim, valueDim]) : null,
         };
-        kernelsOf(sq).recurrenceBackward({
-          q: sq,
-          k: sk,
-          v: sv,
-          gate,
-          beta,
-          eraseKey,
-          writeKey,
-          bonus,
-          initialState,
-          offsets: soffsets,
-          states: ss,
-          written: sw,
-          doutput: doutput ? doutput.contiguous() : zerosBeside(sq, output.shape),
-          dfinalState: dfinal ? dfinal.contiguous() : null,
-          ...gradients,
-          ...numbers,
-        });
+        if (!absent) {
+          kernelsOf(sq).recurrenceBackward({
+            q: sq,
+            k: sk,
+            v: sv,
+            gate,
+            beta,
+            eraseKey,
+            writeKey,
+            bonus,
+            initialState,
+            offsets: soffsets,
+            states: ss,
+            written: sw,
+            doutput: doutput ? doutput.contiguous() : zerosBeside(sq, output.shape),
+            dfinalState: dfinal ? dfinal.contiguous() : null,
+            ...gradients,
+            ...numbers,
+          });
+        }
         const { dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey, dbonus, dinitialState } = gradients;
         const perHead = [dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey].map(
           (g, i) => g && ungroup(g, inputs[i]!.shape).to(inputs[i]!.dtype),

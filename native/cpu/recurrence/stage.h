@@ -51,7 +51,7 @@ static Stage lay_out_stage(Arena& arena, const Problem& p, int64_t capacity) {
   s.erase = vector_gate || p.erase_key.data != p.write_key.data ? arena.floats(capacity * s.K) : s.write;
   s.second = p.second_write ? arena.floats((C + capacity) * s.K) + C * s.K : nullptr;
   s.decay = arena.floats((1 + groups) * s.K) + s.K;
-  s.carried = arena.floats(s.K > 0 ? s.K : 1);
+  s.carried = arena.floats(s.K);
   s.nothing = arena.floats(s.K);
   const int64_t pairs = round_up(groups * s.pair_kinds * kPairs<C>, kLanes);
   s.products = arena.floats(pairs * kLanes);
