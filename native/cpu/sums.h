@@ -34,7 +34,6 @@ FW_INLINE double sum_of(int64_t n, const Term& term) {
 
 // The largest of x[n], n > 0; a NaN may be passed over.
 FW_INLINE float largest(const float* x, int64_t n) {
-  float top = x[0];
   if (n >= kLanes) {
     Vec m0 = load(x), m1 = m0;
     int64_t i = 0;
@@ -44,9 +43,13 @@ FW_INLINE float largest(const float* x, int64_t n) {
     }
     if (i + kLanes <= n) m0 = vmax(m0, load(x + i));
     m0 = vmax(vmax(m0, m1), load(x + n - kLanes));
-    for (int i = 0; i < kLanes; i++) top = m0[i] > top ? m0[i] : top;
-    return top;
+    float lanes[kLanes];
+    store(lanes, m0);
+    for (int step = kLanes / 2; step > 0; step /= 2)
+      for (int i = 0; i < step; i++) lanes[i] = lanes[i] > lanes[i + step] ? lanes[i] : lanes[i + step];
+    return lanes[0];
   }
+  float top = x[0];
   for (int64_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
   return top;
 }

@@ -4,6 +4,7 @@
 #include "../../families/track.h"
 #include "../arena.h"
 #include "../lanes.h"
+#include "../sums.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -231,11 +232,11 @@ struct Engine {
   }
   void softmax(Row y, const float* x) {
     const int64_t n = y.size;
-    float highest = x[0];
-    for (int64_t i = 1; i < n; i++) highest = x[i] > highest ? x[i] : highest;
+    if (n == 0) return;
+    const Vec highest = splat(largest(x, n));
     Vec total{};
     for (int64_t i = 0; i < n; i += kLanes) {
-      Vec e = vexp(load_row(x, i, n) - splat(highest));
+      Vec e = vexp(load_row(x, i, n) - highest);
       if (i + kLanes > n) e = load_part(reinterpret_cast<const float*>(&e), n - i);
       FW_ISA::store(y.at + i, e);
       total += e;
