@@ -32,6 +32,7 @@ export {
   RecurrentDeltaLayer,
   type RecurrentLayerOptions,
 } from './idsia/recurrentLayers';
+export { SelfModifyingTitansLayer, type SelfModifyingTitansLayerOptions } from './idsia/selfModifyingLayer';
 export {
   FakeSelfReferentialLayer,
   SelfReferentialLayer,

@@ -32,6 +32,7 @@ export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';
 export type { GeneralizedDeltaGates } from './delta/generalizedDeltaRule';
 export type { NormalizedResult, NormalizedRule, NormalizeOptions, NormalizeStepOptions } from './recurrence/normalized';
 export type { CommonOptions, RecurrenceInputs, RecurrenceKind, RuleResult, TokenOptions } from './recurrence/operands';
+export type { SelfModifyingTitansOptions } from './selfReferential/selfModifyingTitans';
 export type { SelfReferentialOptions } from './selfReferential/selfReferential';
 export type { DeltaLstmOptions } from './feedback/deltaLstm';
 export type { DeltaRnnOptions } from './feedback/deltaRnn';

@@ -5,7 +5,7 @@ import { expectError } from '../support/errors';
 import { type Target, targets } from '../support/golden';
 import { expectClose, toleranceOf } from '../support/tolerance';
 
-const { DeltaDeltaLayer, DeltaMlpLayer, DeltaNetLayer, SlowLstmLayer } = fw.models;
+const { DeltaDeltaLayer, DeltaMlpLayer, DeltaNetLayer, SelfModifyingTitansLayer, SlowLstmLayer } = fw.models;
 const post = { arrangement: 'post', scale: 0.5 } as const;
 
 const LAYERS: [string, (where: Target) => fw.models.Recurrent][] = [
@@ -23,6 +23,7 @@ const LAYERS: [string, (where: Target) => fw.models.Recurrent][] = [
   ['DeltaNetLayer, sum', (where) => new DeltaNetLayer(6, 2, { updateRule: 'sum', normalize: true, ...where })],
   ['DeltaDeltaLayer', (where) => new DeltaDeltaLayer(6, 2, { baseWeights: true, ...where })],
   ['DeltaMlpLayer', (where) => new DeltaMlpLayer(6, 2, { arrangement: 'post', depth: 2, ...where })],
+  ['SelfModifyingTitansLayer', (where) => new SelfModifyingTitansLayer(6, 2, where)],
   ['SlowLstmLayer', (where) => new SlowLstmLayer(6, 2, { ...post, ...where })],
 ];
 

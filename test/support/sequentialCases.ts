@@ -143,6 +143,26 @@ export const SEQUENTIAL: SequentialCase[] = [
     sizes: [{ B: 1, T: 1 }, { D: 11 }],
   },
   {
+    name: 'selfModifyingTitans',
+    title: 'from its own keys, values and rates',
+    inputs: {
+      x: 'B T H D',
+      q: 'B T H D',
+      ...bounded({ wM: 'H D D', wV: 'H D D', wK: 'H D D', wEta: 'H D 1', wAlpha: 'H D 1' }, 0.5),
+    },
+    states: bounded(
+      { shiftM: 'B H D D', shiftV: 'B H D D', shiftK: 'B H D D', shiftEta: 'B H D 1', shiftAlpha: 'B H D 1' },
+      0.2,
+    ),
+    stepNames: same('shiftM', 'shiftV', 'shiftK', 'shiftEta', 'shiftAlpha'),
+    options: { alphaBias: 2 },
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 3, D: 0 },
+      { T: 17, D: 13 },
+    ],
+  },
+  {
     name: 'recurrentDelta',
     title: 'Recurrent Delta Net',
     inputs: {
@@ -299,7 +319,7 @@ type AnyRule = ((inputs: object, options: object) => Results) & {
 /** The rule of a case, in the form that takes one object of inputs; q, k and v go first where the case has them. */
 export function ruleOf({ name, inputs }: SequentialCase): AnyRule {
   const rule = (fw as unknown as Record<string, AnyRule>)[name];
-  if (!('q' in inputs)) return rule;
+  if (!('v' in inputs)) return rule;
   const apart =
     (f: (...all: unknown[]) => unknown) =>
     (given: object, options: object): unknown => {
