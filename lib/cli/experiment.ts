@@ -11,17 +11,20 @@ import { trialProgress } from './progress';
 interface Options extends DeviceOptions {
   quick?: boolean;
   seeds: number;
+  data?: string;
   out?: string;
   json?: boolean;
 }
 
 export function experimentCommand(experiments = EXPERIMENTS): Command {
   const names = experiments.map(({ name, title }) => `  ${name.padEnd(24)} ${title}`);
+  const files = experiments.flatMap(({ name, data }) => (data === undefined ? [] : `${name} takes ${data}`));
   const command = new Command('experiment')
     .description('Runs a published experiment again: progress, results.json and report.html in a folder.')
     .argument('[name]', 'which one; without it they are listed')
     .option('--quick', 'short trials that show the claim in minutes')
     .addOption(new Option('--seeds <n>', 'seeds per trial').argParser(wholeNumber(1, 1000)).default(1))
+    .option('--data <file>', `a file of your own, to run on that alone: ${files.join('; ')}`, somePath)
     .option('--out <dir>', 'where results go; what it holds is not run again (default: experiments/<name>)', somePath)
     .option('--json', 'print the record as JSON');
   return addDeviceOptions(command)
@@ -45,7 +48,7 @@ async function run(experiments: typeof EXPERIMENTS, name: string | undefined, op
   const experiment = experiments.find((one) => one.name === name);
   if (!experiment)
     throw new UsageError(`unknown experiment ${name}; known are ${experiments.map((one) => one.name).join(', ')}`);
-  const { quick = false, seeds, out = join('experiments', quick ? `${name}-quick` : name) } = options;
+  const { quick = false, seeds, data, out = join('experiments', quick ? `${name}-quick` : name) } = options;
   const device = chooseDevice(options);
   const shown = trialProgress();
   const record = await withInterrupt(async (signal) => {
@@ -54,6 +57,7 @@ async function run(experiments: typeof EXPERIMENTS, name: string | undefined, op
         folder: out,
         quick,
         seeds,
+        data,
         device,
         signal,
         onProgress: shown.take,

@@ -12,5 +12,5 @@ export {
   type TextProgress,
 } from './openText';
 export { textDataset, type TextDataset, type TextDatasetOptions, type TextOptions } from './text';
-export { type LabelledSeries, parseTimeSeries } from './timeSeries';
+export { type LabelledSeries, parseTimeSeries, seriesDataset, type SeriesDatasetOptions } from './timeSeries';
 export type { IdArray, TokenSequence } from './tokens';

@@ -1,5 +1,7 @@
 // Labelled series in the text formats of the UEA archive (Bagnall et al. 2018): .ts, and .arff with relational attributes.
-import { argumentError, describe, FastWeightsError } from '../core';
+import { argumentError, checkInteger, checkNumber, checkOptions, describe, FastWeightsError } from '../core';
+import { MAX_STEP, trainingRandom } from './dataset';
+import type { SeriesBatch, SeriesDataset } from './tasks';
 
 /** Series with their classes. */
 export interface LabelledSeries {
@@ -74,4 +76,88 @@ function arffClasses(header: readonly string[]): string[] {
   const line = header.filter((one) => /^\s*@attribute\b.*\{.*\}/i.test(one)).at(-1) ?? '';
   const names = /\{(.*)\}/.exec(line)?.[1].split(',') ?? [];
   return names.map((name) => name.trim().replace(/^(['"])(.*)\1$/, '$2'));
+}
+
+/** Options of `seriesDataset`. */
+export interface SeriesDatasetOptions {
+  /** Of the split and of the order; 0 by default. */
+  seed?: number;
+  /** The share of the series that is for evaluation, 0.3 by default. */
+  held?: number;
+}
+
+/**
+ * Labelled series split at random for training and evaluation; a batch has them at times from 0 to 1, the time in front of
+ * their channels, which have mean 0 and deviation 1 over the training series. At least one series is on either side.
+ */
+export function seriesDataset(
+  { classes, series, labels }: LabelledSeries,
+  options: SeriesDatasetOptions = {},
+): SeriesDataset {
+  const where = 'seriesDataset';
+  checkOptions(where, options, { seed: true, held: true });
+  const seed = checkInteger(where, 'seed', options.seed ?? 0);
+  const held = checkNumber(where, 'held', options.held ?? 0.3, 0, 1);
+  if (series.length < 2) throw argumentError('INVALID_ARGUMENT', where, 'series', 'at least 2', String(series.length));
+  // The one step whose numbers no batch draws from.
+  const random = trainingRandom(seed, MAX_STEP);
+  const order = series.map((_, i) => i);
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = random.below(i + 1);
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  const evaluationSize = Math.min(Math.max(Math.round(held * series.length), 1), series.length - 1);
+  const [evaluated, trained] = [order.slice(0, evaluationSize), order.slice(evaluationSize)];
+  const channels = series[0].length;
+  const lengths = series.map((one) => Math.max(...one.map((channel) => channel.length)));
+  const L = Math.max(...lengths, 2);
+  const scales = series[0].map((_, c) => scaleOf(trained.map((i) => series[i][c])));
+
+  const make = (chosen: readonly number[]): SeriesBatch => {
+    const times = Float64Array.from({ length: L }, (_, i) => i / (L - 1));
+    const values = new Float32Array(chosen.length * L * (channels + 1)).fill(NaN);
+    chosen.forEach((index, b) => {
+      for (let i = 0; i < L; i++) {
+        const at = (b * L + i) * (channels + 1);
+        values[at] = times[i];
+        series[index].forEach((channel, c) => {
+          if (i < channel.length) values[at + 1 + c] = (channel[i] - scales[c].mean) / scales[c].deviation;
+        });
+      }
+    });
+    const finalIndex = Int32Array.from(chosen, (index) => Math.max(lengths[index] - 1, 0));
+    return { times, values, finalIndex, labels: Int32Array.from(chosen, (index) => labels[index]) };
+  };
+
+  return {
+    classes: classes.length,
+    channels: channels + 1,
+    evaluationSize,
+    batch(step, batchSize) {
+      const draw = trainingRandom(seed, checkInteger(where, 'step', step, 0, MAX_STEP - 1));
+      const size = checkInteger(where, 'batchSize', batchSize, 1);
+      return make(Array.from({ length: size }, () => trained[draw.below(trained.length)]));
+    },
+    *evaluation(batchSize) {
+      checkInteger(where, 'batchSize', batchSize, 1);
+      for (let first = 0; first < evaluationSize; first += batchSize)
+        yield make(evaluated.slice(first, first + batchSize));
+    },
+  };
+}
+
+/** Mean and deviation of what is there; 1 where nothing varies. */
+function scaleOf(channels: readonly Float32Array[]): { mean: number; deviation: number } {
+  let [count, sum, squares] = [0, 0, 0];
+  for (const channel of channels) {
+    for (const value of channel) {
+      if (Number.isNaN(value)) continue;
+      count++;
+      sum += value;
+      squares += value * value;
+    }
+  }
+  const mean = count > 0 ? sum / count : 0;
+  const variance = count > 0 ? squares / count - mean * mean : 0;
+  return { mean, deviation: variance > 0 ? Math.sqrt(variance) : 1 };
 }

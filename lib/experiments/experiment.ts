@@ -11,6 +11,8 @@ export interface TrialContext {
   quick: boolean;
   /** Where to compute. */
   device: Device;
+  /** The path of the user's file, where one was given. */
+  data?: string;
   /** Aborted when the experiment is to stop; `fit` and `report` mind it. */
   signal?: AbortSignal;
   /** Says how far the trial is; throws ABORTED when the experiment is to stop. */
@@ -51,8 +53,10 @@ export interface Experiment<R extends Json = Json> {
   title: string;
   /** Paper and section. */
   source: string;
-  /** Names of the trials, in the order in which they run. */
-  trials(quick: boolean): readonly string[];
+  /** What a file of the user's must be, where the experiment can take one. */
+  data?: string;
+  /** Names of the trials, in the order in which they run; of those over the user's file if its path is given. */
+  trials(quick: boolean, data?: string): readonly string[];
   /** Runs one; its result is plain JSON. */
   run(trial: string, context: TrialContext): Promise<R>;
   /** What the results say, those of several seeds together; trials may still be missing. */

@@ -1,6 +1,7 @@
 // Published tasks over shared parts, one small file each; only the command line imports this room.
 import type { Json } from '../io';
 import { associativeRetrievalExperiment } from './associativeRetrieval';
+import { continuousClassificationExperiment } from './continuousClassification';
 import type { Experiment } from './experiment';
 import { parityExperiment } from './parity';
 
@@ -9,4 +10,8 @@ export { fit, type FitOptions } from './fit';
 export { type ExperimentOptions, type ExperimentRecord, runExperiment } from './run';
 
 /** In the order of lists. */
-export const EXPERIMENTS = [parityExperiment, associativeRetrievalExperiment] as unknown as readonly Experiment<Json>[];
+export const EXPERIMENTS = [
+  parityExperiment,
+  associativeRetrievalExperiment,
+  continuousClassificationExperiment,
+] as unknown as readonly Experiment<Json>[];

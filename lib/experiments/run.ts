@@ -1,6 +1,6 @@
 // Runs an experiment in a folder: every trial once, results kept as they come, so that a run that was stopped goes on.
 import { join } from '../platform';
-import { checkInteger, checkOptions, type Device, FastWeightsError, type OptionNames } from '../core';
+import { argumentError, checkInteger, checkOptions, type Device, FastWeightsError, type OptionNames } from '../core';
 import { defaultDevice } from '../backends';
 import { createFolder, isJsonObject, type Json, readOptionalJson, writeFileAtomic, writeJson } from '../io';
 import { formatDuration, renderReport, type ReportRun } from '../viz';
@@ -14,6 +14,8 @@ export interface ExperimentOptions {
   quick?: boolean;
   /** How many seeds each trial runs under, from 1 on; 1 by default. */
   seeds?: number;
+  /** The path of a file to run on, in place of what the experiment generates; INVALID_ARGUMENT if the experiment takes none. */
+  data?: string;
   /** The default device by default. */
   device?: Device;
   /** Aborting it ends the trial at hand with an ABORTED error; those before it are kept. */
@@ -28,6 +30,7 @@ const OPTIONS: OptionNames<ExperimentOptions> = {
   folder: true,
   quick: 'flag',
   seeds: true,
+  data: true,
   device: true,
   signal: true,
   onProgress: true,
@@ -49,8 +52,11 @@ export async function runExperiment<R extends Json>(
 ): Promise<ExperimentRecord> {
   const where = 'runExperiment';
   checkOptions(where, options, OPTIONS);
-  const { folder, quick = false, device = defaultDevice(), signal, onProgress, onResult } = options;
+  const { folder, quick = false, data, device = defaultDevice(), signal, onProgress, onResult } = options;
   const seeds = checkInteger(where, 'seeds', options.seeds ?? 1, 1, 1000);
+  if (data !== undefined && experiment.data === undefined) {
+    throw argumentError('INVALID_ARGUMENT', where, 'data', `no file: ${experiment.name} makes its own data`, data);
+  }
   await createFolder(folder);
   const file = join(folder, 'results.json');
   const results = (await readResults(file, experiment.name, quick)) as TrialResult<R>[];
@@ -60,7 +66,7 @@ export async function runExperiment<R extends Json>(
   const write = (claims: readonly Claim[]): Promise<void> =>
     writeJson(file, { experiment: experiment.name, source: experiment.source, quick, results, claims });
   for (let seed = 1; seed <= seeds; seed++) {
-    for (const trial of experiment.trials(quick)) {
+    for (const trial of experiment.trials(quick, data)) {
       if (results.some((result) => result.trial === trial && result.seed === seed)) continue;
       stop();
       const begun = performance.now();
@@ -68,6 +74,7 @@ export async function runExperiment<R extends Json>(
         seed,
         quick,
         device,
+        data,
         signal,
         report(step, total, loss) {
           stop();

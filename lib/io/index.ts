@@ -8,7 +8,7 @@ export {
   saveShards,
   type ShardOptions,
 } from './modelFolder';
-export { isJsonObject, parseJson, readJson, readOptionalJson, writeJson, type Json } from './json';
+export { isJsonObject, parseJson, readJson, readOptionalJson, readText, writeJson, type Json } from './json';
 export { loadTokenizer, saveTokenizer } from './load-tokenizer';
 export { lockFolder, lockHolders, unlockFolder } from './lock';
 export type { FileDType } from './safetensors/header';

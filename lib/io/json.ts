@@ -180,13 +180,18 @@ export function isJsonObject(value: Json | undefined): value is { [key: string]:
  * column where it is no JSON.
  */
 export async function readJson(path: string): Promise<Json> {
+  return parseJson(await readText(path, 'readJson'), path);
+}
+
+/** The text of a UTF-8 file; an IO error where it cannot be read, a FORMAT error where it is no UTF-8. */
+export async function readText(path: string, where = 'readText'): Promise<string> {
   let bytes: Uint8Array;
   try {
     bytes = await readFile(path);
   } catch (error) {
-    throw ioError('readJson', path, error);
+    throw ioError(where, path, error);
   }
-  return parseJson(decodeUtf8(path, bytes), path);
+  return decodeUtf8(path, bytes);
 }
 
 /** The same; undefined where there is no such file. */

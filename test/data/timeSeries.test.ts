@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import * as fw from '../../lib';
 import { expectError } from '../support/errors';
 
-const { irregularSeries, parseTimeSeries } = fw.data;
+const { irregularSeries, parseTimeSeries, seriesDataset } = fw.data;
 
 describe('irregularSeries', () => {
   it('turns at the speed and in the direction of its class, until the last observation', () => {
@@ -103,5 +103,56 @@ describe('parseTimeSeries', () => {
       [/line 6 must be a series and its class, found "1,2"/, [...ts.slice(0, 5), '1,2']],
     ];
     for (const [message, lines] of cases) expectError('FORMAT', message, () => parseTimeSeries(lines.join('\n')));
+  });
+});
+
+describe('seriesDataset', () => {
+  // Series b holds b in its first channel, and b, NaN, b + 1 in its second; the last one is shorter.
+  const labelled: fw.data.LabelledSeries = {
+    classes: ['even', 'odd'],
+    series: Array.from({ length: 10 }, (_, b) => [
+      new Float32Array(b === 9 ? 2 : 3).fill(b),
+      Float32Array.from([b, NaN, b + 1].slice(0, b === 9 ? 2 : 3)),
+    ]),
+    labels: Int32Array.from({ length: 10 }, (_, b) => b % 2),
+  };
+
+  it('splits series once, and scales channels by those that are trained on', () => {
+    const data = seriesDataset(labelled, { seed: 4 });
+    expect([data.classes, data.channels, data.evaluationSize]).to.deep.equal([2, 3, 3]);
+    const [{ values, times, labels, finalIndex }] = [...data.evaluation(3)];
+    expect([...times]).to.deep.equal([0, 0.5, 1]);
+    const training = data.batch(0, 200);
+    const first = (of: Float32Array, b: number): number => of[b * 9 + 1];
+    const trained = [...new Set([...training.labels].map((_, b) => first(training.values, b)))].sort((a, b) => a - b);
+    const evaluated = [...labels].map((_, b) => first(values, b));
+    expect(trained).to.have.lengthOf(7);
+    for (const one of evaluated) expect(trained).to.not.include(one);
+    // Scaled values are even steps of which one is 1 in the file.
+    const all = [...trained, ...evaluated].sort((a, b) => a - b);
+    const unit = (all[9] - all[0]) / 9;
+    const numbers = evaluated.map((value) => Math.round((value - all[0]) / unit));
+    expect([...labels]).to.deep.equal(numbers.map((b) => b % 2));
+    expect([...finalIndex]).to.deep.equal(numbers.map((b) => (b === 9 ? 1 : 2)));
+    numbers.forEach((b, i) => {
+      const own = [...values.subarray(i * 9, i * 9 + 9)].map(Number.isNaN);
+      const gone = b === 9;
+      expect(own).to.deep.equal([false, false, false, false, false, true, false, gone, gone]);
+    });
+    const [mean, squares] = [0, 1].map((power) => {
+      const weights = trained.map((value) => (Math.round((value - all[0]) / unit) === 9 ? 2 : 3));
+      const total = weights.reduce((a, b) => a + b, 0);
+      return trained.reduce((sum, value, i) => sum + weights[i] * value ** (power + 1), 0) / total;
+    });
+    expect([mean, squares]).to.satisfy(([a, b]: number[]) => Math.abs(a) < 1e-6 && Math.abs(b - 1) < 1e-5);
+  });
+
+  it('is the same for the same seed and step, and needs two series', () => {
+    const [one, other] = [seriesDataset(labelled, { seed: 1 }), seriesDataset(labelled, { seed: 1 })];
+    expect(one.batch(3, 4)).to.deep.equal(other.batch(3, 4));
+    expect([...one.evaluation(2)].map(({ labels }) => labels.length)).to.deep.equal([2, 1]);
+    const single = { ...labelled, series: labelled.series.slice(0, 1) };
+    expectError('INVALID_ARGUMENT', /series must be at least 2, got 1/, () => seriesDataset(single));
+    expectError('INVALID_ARGUMENT', /held must be/, () => seriesDataset(labelled, { held: 2 }));
   });
 });

@@ -8,15 +8,20 @@ export interface Fake extends Experiment<Found> {
   begun: string[];
 }
 
-/** Trials 'first', 'second' and without `quick` 'third'; its claim holds if `holds`. */
-export function fake({ name = 'fake', holds = true } = {}): Fake {
+/** Trials 'first', 'second' and without `quick` 'third', of a file its path if it takes `data`; its claim holds if `holds`. */
+export function fake({
+  name = 'fake',
+  holds = true,
+  data,
+}: { name?: string; holds?: boolean; data?: string } = {}): Fake {
   const begun: string[] = [];
   return {
     name,
     title: 'Nothing',
     source: 'Nobody, <nowhere>',
     begun,
-    trials: (quick) => (quick ? ['first', 'second'] : ['first', 'second', 'third']),
+    ...(data !== undefined && { data }),
+    trials: (quick, file) => (file !== undefined ? [file] : quick ? ['first', 'second'] : ['first', 'second', 'third']),
     run(trial: string, { seed, report }: TrialContext) {
       begun.push(`${trial} ${seed}`);
       report(1, 2, 0.5);

@@ -1,12 +1,13 @@
 // The runner of experiments and its command: what a folder keeps, and what it refuses.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { FastWeightsError } from '../../lib';
+import { FastWeightsError, setChecks } from '../../lib';
 import { defaultDevice, setDefaultDevice } from '../../lib/backends';
 import { experimentCommand } from '../../lib/cli/experiment';
 import { UsageError } from '../../lib/cli/flags';
 import { type ExperimentRecord, runExperiment } from '../../lib/experiments';
+import { continuousClassificationExperiment } from '../../lib/experiments/continuousClassification';
 import { withFolder } from '../train/support';
 import { fake } from './fake';
 
@@ -72,6 +73,36 @@ describe('experiments', () => {
       expect(readFileSync(join(folder, 'results.json'), 'utf8')).to.equal(before);
       const bad = await failure(runExperiment(fake(), { folder, seeds: 0 }));
       expect(bad.message).to.include('seeds');
+    }));
+
+  it('run on a file beside what they generate, and refuse one that they cannot take', () =>
+    withFolder(async (folder) => {
+      const one = fake({ data: 'numbers' });
+      await runExperiment(one, { folder, quick: true });
+      const { results } = await runExperiment(one, { folder, quick: true, data: 'mine.txt' });
+      expect(results.map(({ trial }) => trial)).to.eql(['first', 'second', 'mine.txt']);
+      const error = await failure(runExperiment(fake(), { folder: join(folder, 'none'), data: 'mine.txt' }));
+      expect(error.message).to.equal('runExperiment: data must be no file: fake makes its own data, got mine.txt');
+      expect(existsSync(join(folder, 'none'))).to.equal(false);
+    }));
+
+  it('classify the series of a file', () =>
+    withFolder(async (folder) => {
+      const file = join(folder, 'rows.ts');
+      const rows = Array.from({ length: 12 }, (_, b) => {
+        const values = Array.from({ length: 40 }, (_, t) => (b % 2 === 0 ? t : -t) + (b % 5));
+        return `${values.join()}:${values.map(() => '?').join()}:${b % 2}`;
+      });
+      const options = { folder: join(folder, 'out'), quick: true, data: file, device: 'cpu' as const };
+      const missing = await failure(runExperiment(continuousClassificationExperiment, options));
+      expect([missing.code, missing.message.includes('rows.ts')]).to.eql(['IO', true]);
+      writeFileSync(file, ['@classLabel true 0 1', '@data', ...rows].join('\n'));
+      setChecks(false);
+      const { results } = await runExperiment(continuousClassificationExperiment, options).finally(() =>
+        setChecks(true),
+      );
+      expect(results.map(({ trial }) => trial)).to.eql(['rows.ts: delta nrde', 'rows.ts: lstm, windows']);
+      for (const { found } of results) expect(found).to.deep.include({ right: { 1: 1 }, series: 4 });
     }));
 });
 
