@@ -101,11 +101,7 @@ export function seriesDataset(
   if (series.length < 2) throw argumentError('INVALID_ARGUMENT', where, 'series', 'at least 2', String(series.length));
   // The one step whose numbers no batch draws from.
   const random = trainingRandom(seed, MAX_STEP);
-  const order = series.map((_, i) => i);
-  for (let i = order.length - 1; i > 0; i--) {
-    const j = random.below(i + 1);
-    [order[i], order[j]] = [order[j], order[i]];
-  }
+  const order = random.shuffle(series.map((_, i) => i));
   const evaluationSize = Math.min(Math.max(Math.round(held * series.length), 1), series.length - 1);
   const [evaluated, trained] = [order.slice(0, evaluationSize), order.slice(evaluationSize)];
   const channels = series[0].length;

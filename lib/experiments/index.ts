@@ -3,6 +3,7 @@ import type { Json } from '../io';
 import { associativeRetrievalExperiment } from './associativeRetrieval';
 import { continuousClassificationExperiment } from './continuousClassification';
 import type { Experiment } from './experiment';
+import { mazeExperiment } from './maze';
 import { parityExperiment } from './parity';
 
 export type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
@@ -14,4 +15,5 @@ export const EXPERIMENTS = [
   parityExperiment,
   associativeRetrievalExperiment,
   continuousClassificationExperiment,
+  mazeExperiment,
 ] as unknown as readonly Experiment<Json>[];

@@ -7,6 +7,7 @@ import { parity } from './parity';
 import { associativeRecall } from './recall';
 
 export * from './copy';
+export * from './gridMaze';
 export * from './irregularSeries';
 export * from './mqar';
 export * from './parity';
