@@ -176,7 +176,7 @@ function claims(results: Results): Claim[] {
   return [
     ...claim('The self-referential matrix collects three times what a random walk does', 'srwm', RANDOM, 3),
     ...claim('It collects more than one that does not modify itself', 'srwm', 'srwm that does not modify itself', 1.2),
-    ...claim('Modulated plasticity collects more than the same net without', 'backpropamine', 'rnn', 1.2),
+    ...claim('Modulated plasticity collects more than a recurrent net without it', 'backpropamine', 'rnn', 1.2),
   ];
 }
 
