@@ -10,3 +10,4 @@ export {
 export { type MemoryCourse, measureMemory } from './measure';
 export { inputsOf, type MemoryInputs, outputOf, type Rows, statesOf, type Step, type Write } from './memory';
 export { effectiveRank, singularValues } from './rank';
+export { renderInspection, type RenderInspectionOptions } from './page/render';

@@ -107,8 +107,8 @@ function familyName({ config }: CausalLM): string {
 /**
  * Reads token ids with a language model and follows its matrices of fast weights: how each step changed them, what they knew
  * of a key before and after it was written, strengths, decays, norm, effective rank, and from which earlier writes each query
- * read (the dual form). Everything is computed again in float64 from what the rules were given. `viz` draws pages of it with
- * `renderInspection`. UNSUPPORTED for models without such matrices, INVALID_ARGUMENT for layers and heads that there are not.
+ * read (the dual form). Everything is computed again in float64 from what the rules were given. `renderInspection` makes a page
+ * of it. UNSUPPORTED for models without such matrices, INVALID_ARGUMENT for layers and heads that there are not.
  */
 export async function inspectFastWeights(
   model: CausalLM,
@@ -161,9 +161,9 @@ export async function inspectFastWeights(
   return { model: familyName(model), tokens: ids.length, memories, omitted: found.length - kept.length };
 }
 
-/** Of the page: queries, keys, values, changes and weights. */
+/** On the page: keys, values, what is read, changes and weights. */
 function numbersOf({ steps, keyDim, valueDim }: MemoryInputs): number {
-  return steps * (3 * keyDim + 2 * valueDim + steps / 2);
+  return steps * (2 * keyDim + 3 * valueDim + steps / 2);
 }
 
 function checkThere(where: string, argument: string, value: number | null | undefined, there: readonly number[]): void {
