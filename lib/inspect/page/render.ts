@@ -75,9 +75,9 @@ const BODY = `<div class="controls" role="group" aria-label="What is shown">
 <label>Layer <select id="layer"></select></label>
 <label>Matrix <select id="name"></select></label>
 <label>Head <select id="head"></select></label>
-<label class="time">Time <button type="button" id="back" aria-label="One step back">◀</button>
+<label class="time">Time <button type="button" id="back" aria-label="One step back">‹</button>
 <input type="range" id="step" min="0" value="0" aria-label="Steps that are over" />
-<button type="button" id="on" aria-label="One step on">▶▏</button></label>
+<button type="button" id="on" aria-label="One step on">›</button></label>
 <button type="button" id="play" aria-label="Play">▶</button>
 <output id="moment" for="step" aria-live="polite"></output>
 </div>
@@ -89,12 +89,12 @@ at them: underlined where the value is added, dotted where it is taken away. A c
 <section><h2>The matrix</h2>
 <dl class="facts"><div><dt>norm</dt><dd id="norm"></dd></div><div><dt>effective rank</dt><dd id="rank"></dd></div>
 <div><dt>keys × values</dt><dd id="size"></dd></div><div><dt>rule</dt><dd id="rule"></dd></div></dl>
-<p class="reading">Rows are components of keys, columns components of values.
-<label>Show <select id="shown" aria-label="What of the matrix is shown"><option value="matrix">the matrix</option>
+<p class="reading">Rows are components of keys, columns components of values.</p>
+<p><label>Show <select id="shown" aria-label="What of the matrix is shown"><option value="matrix">the matrix</option>
 <option value="change">what the last step changed</option><option value="moved" id="moved">what changed since the start</option></select></label></p>
 <canvas id="matrix" tabindex="0" role="img"></canvas>
 ${LEGEND('limit')}<p class="value" id="matrix-value" role="status">Point at an entry, or use the arrow keys on the picture.</p></section>
-<section><h2>The write</h2>
+<div class="stack"><section><h2>The write</h2>
 <p class="reading">What the memory answers to the key of the token, before the write and after it, and the value that is written. Known
 is the cosine of answer and value: 1 where they agree, 0 where they have nothing to do with each other.</p>
 <p id="unwritten">Nothing has been written yet.</p>
@@ -106,16 +106,18 @@ ${strip('after', 'answer after')}
 ${strip('output', 'query reads')}
 </div>
 <p class="value" id="write-value" role="status">Point at an entry, or use the arrow keys on a strip.</p></div></section>
+<section><h2>What the query reads</h2>
+<h3 id="sources-of"></h3>
+<table class="sources" id="sources-table"><thead><tr><th scope="col">written at</th><th scope="col">step</th><th scope="col">weight</th><td></td></tr></thead>
+<tbody id="sources"></tbody></table><p class="value" id="from-start"></p></section></div>
 <section class="wide"><h2>Over time</h2>
 <p class="reading">A click goes to a moment. The effective rank is the exponential of the entropy of the singular values: the number of
 directions that the matrix spreads over.</p>
 <div class="series" id="series"></div></section>
 <section class="wide"><h2>From which writes queries read</h2>
 <p class="reading">The dual form: what a query reads is a sum of the values written before it, each with a weight. What a later write
-has replaced, or decay has faded, has lost its weight. It is attention over the past that the matrix has taken in.</p>
-<div class="pair"><div><canvas id="reads" tabindex="0" role="img"></canvas>
-${LEGEND('reads-limit')}<p class="value" id="reads-value" role="status">Rows are queries, columns writes. Point at an entry.</p></div>
-<div><h3 id="sources-of"></h3>
-<table class="sources" id="sources-table"><thead><tr><th scope="col">written at</th><th scope="col">step</th><th scope="col">weight</th><td></td></tr></thead>
-<tbody id="sources"></tbody></table><p class="value" id="from-start"></p></div></div></section>
+has replaced, or decay has faded, has lost its weight. It is attention over the past that the matrix has taken in: rows are
+queries, columns writes, and the framed row is the query of the token just read.</p>
+<div class="map"><canvas id="reads" tabindex="0" role="img"></canvas><span id="row" aria-hidden="true"></span></div>
+${LEGEND('reads-limit')}<p class="value" id="reads-value" role="status">Point at an entry, or use the arrow keys on the picture.</p></section>
 </div>`;

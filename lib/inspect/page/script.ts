@@ -162,6 +162,10 @@ function readable(canvas, output, describe) {
 
 function showText() {
   const row = step > 0 ? memory.weights[step - 1] : [];
+  const frame = $('row').style;
+  frame.display = step > 0 ? 'block' : 'none';
+  frame.top = (100 * (step - 1)) / memory.steps + '%';
+  frame.height = 100 / memory.steps + '%';
   const weights = new Float64Array(page.tokens.length);
   row.forEach((x, j) => (weights[tokenOf(j)] += x));
   const limit = largest(weights) || 1;
@@ -328,8 +332,8 @@ function drawReads() {
   const sizes = Array.from(data, Math.abs).filter((x) => x > 0).sort((a, b) => a - b);
   queryLimit = sizes[Math.ceil(0.99 * sizes.length) - 1] || 1;
   const canvas = $('reads');
-  heat(canvas, n, n, data, queryLimit, Math.min(448, canvas.parentElement.clientWidth));
-  canvas.style.width = Math.min(448, canvas.parentElement.clientWidth) + 'px';
+  const room = Math.min(720, canvas.closest('section').clientWidth - 48);
+  heat(canvas, n, n, data, queryLimit, room);
   canvas.setAttribute('aria-label', 'Weights of ' + n + ' writes, a column each, in what ' + n + ' queries read, a row each. Arrow keys read entries.');
   $('reads-limit').textContent = number(queryLimit);
 }

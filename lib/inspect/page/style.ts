@@ -41,15 +41,17 @@ canvas:focus-visible { outline: 2px solid var(--prompt); }
 .series h3 { margin: 0 0 0.25rem; font-size: 0.875rem; font-weight: 600; }
 .series .key { font-size: 0.8125rem; color: var(--soft); margin: 0; font-variant-numeric: tabular-nums; }
 .series .key svg { display: inline; width: 1.5rem; height: 0.5rem; vertical-align: 0.15em; margin-right: 0.25rem; }
-.sources { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; width: 100%; max-width: 34rem; }
+.sources { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; width: 100%; }
 .sources th, .sources td { text-align: left; font-weight: 400; padding: 0.25rem 0.75rem 0.25rem 0; border-top: 1px solid var(--rule); white-space: nowrap; }
 .sources td:last-child { width: 100%; padding-right: 0; }
 .sources thead th { border-top: 0; color: var(--soft); font-size: 0.8125rem; }
 .sources code { font: inherit; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .sources .bar { display: block; height: 0.75rem; border-radius: 2px; background: rgb(var(--plus)); min-width: 2px; }
 .sources .bar.minus { background: repeating-linear-gradient(90deg, rgb(var(--minus)) 0 4px, transparent 4px 6px); }
-.pair { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.5rem; }
-@media (min-width: 52rem) { .pair { grid-template-columns: minmax(0, 28rem) minmax(0, 1fr); } }
+.stack { display: grid; gap: 1.25rem; align-content: start; min-width: 0; }
+.stack > section { margin: 0; }
+.map { position: relative; width: fit-content; max-width: 100%; }
+#row { position: absolute; left: -2px; right: -2px; outline: 2px solid var(--text); pointer-events: none; min-height: 3px; }
 @media (max-width: 32rem) { .controls { padding: 0.625rem 0.75rem; } .controls label { gap: 0.375rem; } }
 @media print { .controls { position: static; } .text { max-height: none; } }
 `;
