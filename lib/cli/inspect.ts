@@ -22,6 +22,8 @@ const TOKENS = 256;
 const MOST_TOKENS = 1024;
 /** Characters of a text for each token that is wanted; longer ones are rare. */
 const CHARACTERS = 32;
+/** Parts that are named when they are left out. */
+const NAMED = 8;
 
 interface Options extends DeviceOptions, ImportOptions {
   checkpoint: string;
@@ -87,7 +89,7 @@ async function run(options: Options, command: Command): Promise<void> {
   const dir = await resolveCheckpoint(options.checkpoint);
   const tokenizer = await loadTokenizer(dir);
   const given = prompt ?? readBeginning(text!, { encoding: options.encoding, length: (tokens + 1) * CHARACTERS });
-  const all = encode(tokenizer, given, present);
+  const all = encode(tokenizer, given, present, tokens);
   const ids = all.slice(0, tokens);
   if (ids.length === 0) {
     throw new FastWeightsError('INVALID_ARGUMENT', `inspect: --${present} must hold at least one token`, {
@@ -113,16 +115,20 @@ async function run(options: Options, command: Command): Promise<void> {
   console.log(`${out}  (${formatBytes(new TextEncoder().encode(page).length)})`);
 }
 
-/** Of a file what is known; of a prompt all of it must be. */
-function encode(tokenizer: Tokenizer, text: string, from: Case): number[] {
+/** Of a file what is known; of a prompt all of it must be. What is left out is named where it comes before the last token. */
+function encode(tokenizer: Tokenizer, text: string, from: Case, tokens: number): number[] {
   if (from === 'prompt') return tokenizer.encode(text);
   const unknown = new Set<string>();
-  const ids = tokenizer.encode(text, { onUnknown: (part) => unknown.add(part) });
+  let count = 0;
+  const ids = tokenizer.encode(text, {
+    onUnknown(part, index) {
+      if (index - count++ < tokens) unknown.add(part);
+    },
+  });
   if (unknown.size > 0) {
-    const named = [...unknown].slice(0, 8).map((part) => ([...part].length === 1 ? describeCharacter(part) : part));
-    console.error(
-      `left out, since they have no token in this checkpoint: ${named.join(', ')}${unknown.size > 8 ? ', ...' : ''}`,
-    );
+    const named = [...unknown].slice(0, NAMED).map((part) => ([...part].length === 1 ? describeCharacter(part) : part));
+    const more = unknown.size > NAMED ? `, and ${unknown.size - NAMED} others` : '';
+    console.error(`left out, since they have no token in this checkpoint: ${named.join(', ')}${more}`);
   }
   return ids;
 }
