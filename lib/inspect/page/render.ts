@@ -66,7 +66,7 @@ ${BODY}
 const LEGEND = (
   id: string,
 ): string => `<p class="legend"><span><i class="more"></i>above zero</span><span><i class="less"></i>below zero,
-with a bar</span><span>full colour from <b id="${id}"></b> on</span></p>`;
+with a bar where there is room</span><span>full colour from <b id="${id}"></b> on</span></p>`;
 
 const strip = (name: string, label: string): string =>
   `<span id="label-${name}">${label}</span><canvas id="strip-${name}" data-high="24" tabindex="0" role="img" aria-label="${label}; arrow keys read entries"></canvas>`;
@@ -115,9 +115,9 @@ ${strip('output', 'query reads')}
 directions that the matrix spreads over.</p>
 <div class="series" id="series"></div></section>
 <section class="wide"><h2>From which writes queries read</h2>
-<p class="reading">The dual form: what a query reads is a sum of the values written before it, each with a weight. What a later write
-has replaced, or decay has faded, has lost its weight. It is attention over the past that the matrix has taken in: rows are
-queries, columns writes, and the framed row is the query of the token just read.</p>
-<div class="map"><canvas id="reads" tabindex="0" role="img"></canvas><span id="row" aria-hidden="true"></span></div>
-${LEGEND('reads-limit')}<p class="value" id="reads-value" role="status">Point at an entry, or use the arrow keys on the picture.</p></section>
+<div class="beside"><div class="map"><canvas id="reads" tabindex="0" role="img"></canvas><span id="row" aria-hidden="true"></span></div>
+<div><p class="reading">The dual form: what a query reads is a sum of the values written before it, each with a weight. What a later
+write has replaced, or decay has faded, has lost its weight. It is attention over the past that the matrix has taken in: rows are
+queries, columns writes, and the framed row is the query of the token just read. A click on a row goes there.</p>
+${LEGEND('reads-limit')}<p class="value" id="reads-value" role="status">Point at an entry, or use the arrow keys on the picture.</p></div></div></section>
 </div>`;

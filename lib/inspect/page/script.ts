@@ -332,7 +332,7 @@ function drawReads() {
   const sizes = Array.from(data, Math.abs).filter((x) => x > 0).sort((a, b) => a - b);
   queryLimit = sizes[Math.ceil(0.99 * sizes.length) - 1] || 1;
   const canvas = $('reads');
-  const room = Math.min(720, canvas.closest('section').clientWidth - 48);
+  const room = Math.min(800, canvas.closest('section').clientWidth - 48);
   heat(canvas, n, n, data, queryLimit, room);
   canvas.setAttribute('aria-label', 'Weights of ' + n + ' writes, a column each, in what ' + n + ' queries read, a row each. Arrow keys read entries.');
   $('reads-limit').textContent = number(queryLimit);

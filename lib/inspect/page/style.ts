@@ -50,6 +50,8 @@ canvas:focus-visible { outline: 2px solid var(--prompt); }
 .sources .bar.minus { background: repeating-linear-gradient(90deg, rgb(var(--minus)) 0 4px, transparent 4px 6px); }
 .stack { display: grid; gap: 1.25rem; align-content: start; min-width: 0; }
 .stack > section { margin: 0; }
+.beside { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem 2rem; }
+@media (min-width: 64rem) { .beside { grid-template-columns: minmax(0, max-content) minmax(16rem, 1fr); } }
 .map { position: relative; width: fit-content; max-width: 100%; }
 #row { position: absolute; left: -2px; right: -2px; outline: 2px solid var(--text); pointer-events: none; min-height: 3px; }
 @media (max-width: 32rem) { .controls { padding: 0.625rem 0.75rem; } .controls label { gap: 0.375rem; } }
