@@ -44,7 +44,9 @@ export interface InspectedMemory {
   matrix: string;
   /** Writes for each token: 1, several with `deltaProduct`. */
   writesPerToken: number;
+  /** What it was given at each step. */
   inputs: MemoryInputs;
+  /** What it did. */
   course: MemoryCourse;
 }
 

@@ -4,7 +4,9 @@ import type { MemoryCall } from '../rules';
 
 /** Per-token rows of one head, [T, width] row by row. */
 export interface Rows {
+  /** Of a row. */
   width: number;
+  /** Row t begins at t `width`. */
   data: Float64Array;
 }
 
@@ -12,24 +14,35 @@ export interface Rows {
 export interface MemoryInputs {
   /** Steps: tokens, or several for each where a rule writes several times. */
   steps: number;
+  /** K: rows of the matrix. */
   keyDim: number;
+  /** V: its columns. */
   valueDim: number;
+  /** Queries [T, K]. */
   q: Rows;
+  /** Keys [T, K]. */
   k: Rows;
+  /** Values [T, V]. */
   v: Rows;
-  /** Logarithms, one for all or one for each row of the matrix; of `valueGate` for each column. */
+  /** Logarithm of the decay, one for all or one for each row of the matrix. */
   gate: Rows | null;
+  /** Logarithm of the decay of each column. */
   valueGate: Rows | null;
   /** One for all or one for each value. */
   beta: Rows | null;
+  /** Key of what is erased [T, K]; null for k. */
   eraseKey: Rows | null;
+  /** Key of the write [T, K]; null for k. */
   writeKey: Rows | null;
-  /** [K] */
+  /** Weight of each key component of the present token [K]. */
   bonus: Float64Array | null;
+  /** How the memory erases, writes and reads. */
   kind: MemoryCall['kind'];
+  /** Multiplies what is read. */
   scale: number;
+  /** What is read is divided by it [T, 1]; null where it is not. */
   denominator: Rows | null;
-  /** [K, V] */
+  /** The matrix before the first step [K, V]. */
   initialState: Float64Array;
 }
 
