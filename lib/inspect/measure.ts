@@ -5,7 +5,7 @@ import { type MemoryInputs, outputOf, readFrom, rowOf, statesOf, type Step } fro
 import { effectiveRank } from './rank';
 
 /** Moments at which the rank is measured. */
-const RANKED = 32;
+const RANKED = 16;
 
 /** Measurements of one head's memory, an entry or a row for each step, in order. */
 export interface MemoryCourse {

@@ -2,7 +2,7 @@
 import type { Matrix } from '../viz';
 
 /** Columns whose cosine is below this are at right angles; it is the square of it that values are off by. */
-const RIGHT_ANGLE = 1e-9;
+const RIGHT_ANGLE = 1e-7;
 const MOST_SWEEPS = 60;
 
 /**
