@@ -11,6 +11,7 @@ const rooms = [
   'inference',
   'models',
   'viz',
+  'inspect',
   'optim',
   'data',
   'train',

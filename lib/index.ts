@@ -291,6 +291,20 @@ export {
 export * as data from './data';
 export * as viz from './viz';
 export {
+  inspectFastWeights,
+  renderInspection,
+  type DualRow,
+  type InspectedMemory,
+  type Inspection,
+  type InspectOptions,
+  type MemoryCourse,
+  type MemoryInputs,
+  type RenderInspectionOptions,
+  type Rows,
+  type Step,
+  type Write,
+} from './inspect';
+export {
   openData,
   resumeRun,
   startRun,

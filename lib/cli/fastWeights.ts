@@ -1,8 +1,8 @@
 // The fast weights of a model while it reads, as pictures: the matrices at some moments, and what each token does to them.
-import { breathe } from '../platform';
-import { Tensor } from '../core';
+import { FastWeightsError, Tensor } from '../core';
 import type { Session, State } from '../inference';
-import { type CausalLM, FastWeightMixer, type RuleInputs } from '../models';
+import { type InspectedMemory, inspectFastWeights } from '../inspect';
+import type { CausalLM } from '../models';
 import type { HeatmapGrid, Matrix, TokenRow, TokenStrips } from '../viz';
 import type { Dataset } from '../data';
 
@@ -53,79 +53,28 @@ export async function fastWeightsOf(model: CausalLM, data: Dataset): Promise<Hea
   };
 }
 
-/** What a layer's first head was given at a token: its key as the rule takes it, the value, and the gates that it has. */
-interface Write {
-  key: Float64Array;
-  value: Float64Array;
-  strength?: number;
-  forgets?: number;
-}
-
-/** Of a single token. */
-function writeOf({ k, v, beta, gate, qkL2Norm, sumNorm }: RuleInputs, { heads, keyDim, valueDim }: Sizes): Write {
-  const key = Float64Array.from(k.dataSync().subarray(0, keyDim));
-  const size = qkL2Norm ? Math.hypot(...key) : sumNorm ? key.reduce((a, b) => a + b, 0) : 1;
-  const ofHead = (t: Tensor | null | undefined): ArrayLike<number> | undefined =>
-    t?.dataSync().subarray(0, t.size / heads);
-  const [strengths, gates] = [ofHead(beta), ofHead(gate)];
-  return {
-    key: key.map((x) => x / (size || 1)),
-    value: Float64Array.from(v.dataSync().subarray(0, valueDim)),
-    ...(strengths && { strength: mean(strengths) }),
-    ...(gates && { forgets: 1 - mean(Array.from(gates, Math.exp)) }),
-  };
-}
-
-type Sizes = FastWeightMixer['sizes'];
-
-function mean(values: ArrayLike<number>): number {
-  return Array.from(values).reduce((sum, x) => sum + x / values.length, 0);
-}
-
-/** The cosine between what a memory answers to a key and a value; NaN where it answers nothing. */
-function agreement({ columns, data }: Matrix, { key, value }: Write): number {
-  const answer = value.map((_, j) => key.reduce((sum, x, i) => sum + x * data[i * columns + j], 0));
-  const dot = answer.reduce((sum, x, j) => sum + x * value[j], 0);
-  return dot / (Math.hypot(...answer) * Math.hypot(...value));
-}
-
 /** What the first tokens of the evaluation set do to the memories of a model; undefined for models without any. */
 export async function writesOf(model: CausalLM, data: Dataset): Promise<TokenStrips | undefined> {
-  const mixers = [...model.namedModules()].flatMap(([, module]) => (module instanceof FastWeightMixer ? module : []));
-  const count = Math.min(ROWS, mixers.length);
-  if (count === 0) return undefined;
   const [batch] = data.evaluation(1);
   const ids = batch.inputs.subarray(0, Math.min(TOKENS, batch.sequenceLength));
-  const rows = Array.from({ length: count }, () => new Map<string, number[]>());
-  const writes: Write[] = [];
-  mixers.forEach((mixer, i) => (mixer.watch = (inputs) => void (writes[i] = writeOf(inputs, mixer.sizes))));
-  try {
-    using session = model.createSession();
-    let before = await memoriesOf(session);
-    for (const id of ids) {
-      session.feed([id]).dispose();
-      const after = await memoriesOf(session);
-      rows.forEach((row, i) => {
-        const { strength, forgets } = writes[i];
-        const known = {
-          'known before': agreement(before[i], writes[i]),
-          'known after': agreement(after[i], writes[i]),
-        };
-        for (const [name, value] of Object.entries({ strength, forgets, ...known })) {
-          if (value !== undefined) row.set(name, [...(row.get(name) ?? []), value]);
-        }
-      });
-      before = after;
-      await breathe();
-    }
-  } finally {
-    for (const mixer of mixers) mixer.watch = null;
-  }
+  const found = await inspectFastWeights(model, ids, { head: 1 }).catch((error: unknown) => {
+    if (error instanceof FastWeightsError && error.code === 'UNSUPPORTED') return undefined;
+    throw error;
+  });
+  if (!found) return undefined;
+  // Of several matrices of a layer the first, and of several writes of a token the last.
+  const layers = new Map<number, InspectedMemory>();
+  for (const memory of found.memories) if (!layers.has(memory.layer)) layers.set(memory.layer, memory);
+  const rows = [...layers.values()].slice(0, ROWS).flatMap(({ layer, course, writesPerToken: n }) => {
+    const { strength, forgets, knownBefore, knownAfter } = course;
+    const series = { strength, forgets, 'known before': knownBefore, 'known after': knownAfter };
+    return Object.entries(series).flatMap(([name, all]): TokenRow[] =>
+      all ? [{ label: `layer ${layer} ${name}`, values: all.filter((_, t) => t % n === n - 1) }] : [],
+    );
+  });
   return {
     title: `First head of each layer, the first ${ids.length} tokens`,
     tokens: Array.from(ids, (id) => data.decode([id])),
-    rows: rows.flatMap((row, i) =>
-      [...row].map(([name, values]): TokenRow => ({ label: `layer ${i + 1} ${name}`, values })),
-    ),
+    rows,
   };
 }

@@ -8,6 +8,7 @@ import { evaluateCommand } from './evaluate';
 import { experimentCommand } from './experiment';
 import { UsageError } from './flags';
 import { generateCommand } from './generate';
+import { inspectCommand } from './inspect';
 import { loadImports, requestedImports } from './imports';
 import { endBy, mindingMessages, mindingResults, Stopped } from './interrupt';
 import { trainCommand } from './train';
@@ -29,6 +30,7 @@ function program(): Command {
     trainCommand(),
     generateCommand(),
     evaluateCommand(),
+    inspectCommand(),
     doctorCommand(),
     demoCommand(),
     experimentCommand(),

@@ -31,6 +31,7 @@ export type { DeltaGates } from './delta/deltaRule';
 export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';
 export type { GeneralizedDeltaGates } from './delta/generalizedDeltaRule';
 export type { NormalizedResult, NormalizedRule, NormalizeOptions, NormalizeStepOptions } from './recurrence/normalized';
+export { type MemoryCall, observeMemories } from './observe';
 export type { CommonOptions, RecurrenceInputs, RecurrenceKind, RuleResult, TokenOptions } from './recurrence/operands';
 export type { SelfModifyingTitansOptions } from './selfReferential/selfModifyingTitans';
 export type { SelfReferentialOptions } from './selfReferential/selfReferential';

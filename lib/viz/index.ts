@@ -1,7 +1,7 @@
 // Pictures and reports: strings of SVG, HTML and terminal text, the same for the same input.
 export { type AnswerCell, answerTable, type AnswerTable } from './answers';
 export { lineChart, type LineChart, type Series, smooth } from './curves';
-export { formatBytes, formatCount, formatDuration, formatNumber } from './format';
+export { escapeMarkup, formatBytes, formatCount, formatDuration, formatNumber } from './format';
 export { heatmapGrid, type HeatmapGrid, heatmapImage, heatmapPng } from './heatmap';
 export type { Matrix } from './matrix';
 export { encodePng } from './png';
@@ -13,5 +13,6 @@ export {
   type ProgressStream,
 } from './progress';
 export { renderReport, type Report, type ReportRun, type ReportSample } from './report';
+export { reportStyle } from './style';
 export { bar, heat, sparkline, table } from './terminal';
 export { type TokenRow, type TokenStrips, tokenStrips } from './tokens';

@@ -1,4 +1,9 @@
-// The look of a report: one column of text, two of charts where there is room, light or dark as the reader's system has it, plain on paper.
+// The look of a report.
+
+/**
+ * CSS of reports and other pages: one column of text, two of charts where there is room, light or dark as the reader's system
+ * has it, plain on paper.
+ */
 export const reportStyle = `
 :root { color-scheme: light dark; --ground: #f6f7f8; --card: #fff; --text: #1c2024; --soft: #5b6570; --rule: #dde1e5; --prompt: #1a5fb4; }
 @media (prefers-color-scheme: dark) {

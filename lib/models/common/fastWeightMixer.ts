@@ -94,9 +94,6 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   protected abstract readonly rule: MixerRule;
   /** Whether the state holds the sum of keys, too. */
   protected readonly normalizes: boolean = false;
-  /** Shown the operands of every call of the rule, for pictures; they are freed when the call is over. */
-  watch: ((inputs: RuleInputs) => void) | null = null;
-
   constructor(
     /** Of the memory: a state holds [B, heads, keyDim, valueDim]. */
     readonly sizes: MemorySizes,
@@ -138,7 +135,6 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
         return rope(input, { offset: position, cuSeqlens });
       },
     });
-    this.watch?.(inputs);
     const { q, k, v, ...rest } = inputs;
     const { output, finalState, finalNormalizer } = this.rule(computable(q), computable(k), computable(v), {
       ...rest,
@@ -165,7 +161,6 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
     });
-    this.watch?.(inputs);
     const { q, k, v, ...rest } = inputs;
     const { memory, normalizer } = state;
     const output = this.rule.step(computable(q), computable(k), computable(v), {

@@ -1,9 +1,11 @@
 // The delta rule: DeltaNet (Schlag et al. 2021; Yang et al. 2024), Gated DeltaNet, KDA (spec 2.3, 2.13.9, 2.13.10).
 import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
 import { checkFloat, repeatHeads, tensor } from '../../ops';
+import { observed, tellMemory, unobserved } from '../observe';
 import { checkLike, lowerRule, stepBySequence } from '../recurrence/define';
 import {
   checkNormalize,
+  denominatorOf,
   divide,
   dividing,
   NORMALIZE_OPTIONS,
@@ -54,26 +56,39 @@ const normalized = dividing((q: Tensor, k: Tensor, v: Tensor, options: DeltaOpti
   const { cuSeqlens } = options;
   const units = unitValues(keys, HV);
   const initialState = normalizerState(where, options);
-  const before = runRecurrence(
-    where,
-    { q: keys, k: keys, v: units },
-    { scale: 1, cuSeqlens, initialState },
-    { read: 'before' },
+  const before = unobserved(() =>
+    runRecurrence(where, { q: keys, k: keys, v: units }, { scale: 1, cuSeqlens, initialState }, { read: 'before' }),
   ).output;
   const d = initialState ? before : before.add(firstTokens(before, cuSeqlens ?? null));
   const beta = options.beta ?? units.reshape(units.shape.slice(0, 3));
   const strength = beta.mul(beta.ndim === 4 ? d : d.reshape(d.shape.slice(0, 3)));
-  const { output, finalState } = plain.sequence(prepared.q, keys.div(d.add(options.normalizeEps ?? 1e-5)), v, {
-    ...options,
-    beta: strength,
-    featureMap: null,
-    sumNorm: false,
-    qkL2Norm: false,
-  });
+  const written = keys.div(d.add(options.normalizeEps ?? 1e-5));
+  const { output, finalState } = unobserved(() =>
+    plain.sequence(prepared.q, written, v, {
+      ...options,
+      beta: strength,
+      featureMap: null,
+      sumNorm: false,
+      qkL2Norm: false,
+    }),
+  );
   const sums = { q: prepared.q, k: keys, v: units };
   const { outputFinalState } = options;
   const scale = options.scale ?? Math.max(1, keys.shape[3]) ** -0.5;
-  const denominator = runRecurrence(where, sums, { scale, cuSeqlens, initialState, outputFinalState }, {});
+  const denominator = unobserved(() =>
+    runRecurrence(where, sums, { scale, cuSeqlens, initialState, outputFinalState }, {}),
+  );
+  if (observed() && !cuSeqlens) {
+    tellMemory({
+      rule: where,
+      matrix: 'S',
+      inputs: { q: prepared.q, k: written, v, beta: strength, gate: options.gate },
+      kind: { eraseFrom: 'decayed' },
+      scale,
+      denominator: denominatorOf(denominator.output, options, 1e-5),
+      initialState: options.initialState ?? null,
+    });
+  }
   return {
     output: divide(output, denominator.output, options, 1e-5),
     finalState,

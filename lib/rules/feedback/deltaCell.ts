@@ -1,7 +1,7 @@
 // The recurrent part that Delta RNN and Delta LSTM share (spec 2.4.1, 2.4.2).
 import type { Tensor } from '../../core';
 import { DELTA_CELLS } from '../../backends';
-import { type CuSeqlens, emptyLike, kernelsOf, sequencesOf } from '../../ops';
+import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf } from '../../ops';
 import { callKernel } from '../sequential/kernel';
 
 /** Inputs of the cell: z, key, v [B, T, H, G, D], strengths beta [B, T, H, G]. */
@@ -17,6 +17,11 @@ export interface CellStates {
   memories: Tensor;
   output: Tensor;
   cell: Tensor | null;
+}
+
+/** Outputs [B, T, H, D] as each token finds them: those of the token before, at the first one the state [B, H, D]. */
+export function outputsBefore(output: Tensor, initial: Tensor): Tensor {
+  return cat([initial.unsqueeze(1), output.slice(1, 0, output.shape[1] - 1)], 1);
 }
 
 /** Outputs [B, T, H, D] and the states after the last token. */

@@ -2,8 +2,9 @@
 import { checkInteger, checkNumber, type Tensor } from '../../core';
 import { cat, type FeatureMapOptions, mapFeatures, softmax, split, stack, withChecks } from '../../ops';
 import { deltaRule } from '../delta/deltaRule';
+import { observed, tellMemory, unobserved } from '../observe';
 import { defineSequential } from '../sequential/define';
-import { runCell } from './deltaCell';
+import { outputsBefore, runCell } from './deltaCell';
 
 /** Options of `deltaLstm`. */
 export interface DeltaLstmOptions extends Pick<FeatureMapOptions, 'sumNorm' | 'sumNormEps'> {
@@ -79,14 +80,22 @@ export const deltaLstm = defineSequential({
       GATES.map((gate) => inputs[`${name}${gate}`]);
     // The three memories that are read from outside, as one with three times the heads.
     const heads = (...name: Parameters<typeof each>): Tensor => cat(each(...name), 2);
+    const slow = {
+      q: mapFeatures(heads('q'), map),
+      k: mapFeatures(heads('k'), map),
+      v: heads('v'),
+      beta: heads('beta').sigmoid(),
+    };
     const { output, finalState } = withChecks(false, () =>
-      deltaRule(mapFeatures(heads('q'), map), mapFeatures(heads('k'), map), heads('v'), {
-        beta: heads('beta').sigmoid(),
-        scale: 1,
-        initialState: cat([states.stateI, states.stateU, states.stateO], 1),
-        cuSeqlens,
-        outputFinalState: true,
-      }),
+      unobserved(() =>
+        deltaRule(slow.q, slow.k, slow.v, {
+          beta: slow.beta,
+          scale: 1,
+          initialState: cat([states.stateI, states.stateU, states.stateO], 1),
+          cuSeqlens,
+          outputFinalState: true,
+        }),
+      ),
     );
     const ran = runCell(
       'deltaLstm',
@@ -104,6 +113,23 @@ export const deltaLstm = defineSequential({
       },
       cuSeqlens,
     );
+    if (observed() && !cuSeqlens) {
+      const call = { rule: 'deltaLstm', kind: { eraseFrom: 'decayed' }, scale: 1, denominator: null } as const;
+      const last = outputsBefore(ran.output, states.output);
+      GATES.forEach((gate, i) => {
+        const own = (t: Tensor): Tensor => t.slice(2, i * H, (i + 1) * H);
+        const inputs = { q: own(slow.q), k: own(slow.k), v: own(slow.v), beta: own(slow.beta) };
+        const fedBack = {
+          q: cell === 'lstm1' ? last : softmax(last, -1),
+          k: softmax(each('recurrentK')[i], -1),
+          v: each('recurrentV')[i],
+          beta: each('recurrentBeta')[i].sigmoid(),
+        };
+        const name = gate.toLowerCase();
+        tellMemory({ ...call, matrix: `W_${name}`, inputs, initialState: states[`state${gate}`] });
+        tellMemory({ ...call, matrix: `R_${name}`, inputs: fedBack, initialState: states[`recurrentState${gate}`] });
+      });
+    }
     const [stateI, stateU, stateO] = split(finalState, [H, H, H], 1);
     const [recurrentStateI, recurrentStateU, recurrentStateO] = split(ran.states.memories, [1, 1, 1], 2).map((t) =>
       t.squeeze(2),

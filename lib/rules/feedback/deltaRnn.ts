@@ -2,9 +2,10 @@
 import { checkInteger, checkNumber } from '../../core';
 import { type FeatureMapOptions, mapFeatures, softmax, withChecks } from '../../ops';
 import { deltaRule } from '../delta/deltaRule';
+import { observed, tellMemory, unobserved } from '../observe';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
-import { runCell } from './deltaCell';
+import { outputsBefore, runCell } from './deltaCell';
 
 /** Options of `deltaRnn`. */
 export interface DeltaRnnOptions extends Pick<FeatureMapOptions, 'sumNorm' | 'sumNormEps'> {
@@ -42,28 +43,43 @@ const rule = defineSequential({
     };
   },
   run({ inputs: { q, k, v, beta, ...own }, states, settings: { cell, map, scale }, cuSeqlens }) {
+    const slow = { q: mapFeatures(q, map), k: mapFeatures(k, map), v, beta: beta.sigmoid() };
     const { output: z, finalState } = withChecks(false, () =>
-      deltaRule(mapFeatures(q, map), mapFeatures(k, map), v, {
-        beta: beta.sigmoid(),
-        scale: 1,
-        initialState: states.state,
-        cuSeqlens,
-        outputFinalState: true,
-      }),
+      unobserved(() =>
+        deltaRule(slow.q, slow.k, v, {
+          beta: slow.beta,
+          scale: 1,
+          initialState: states.state,
+          cuSeqlens,
+          outputFinalState: true,
+        }),
+      ),
     );
+    const recurrent = {
+      k: softmax(own.recurrentK, -1),
+      v: own.recurrentV,
+      beta: own.recurrentBeta.sigmoid(),
+    };
     const ran = runCell(
       'deltaRnn',
       cell,
       {
         z: z.unsqueeze(3),
-        key: softmax(own.recurrentK, -1).unsqueeze(3),
-        v: own.recurrentV.unsqueeze(3),
-        beta: own.recurrentBeta.sigmoid().unsqueeze(3),
+        key: recurrent.k.unsqueeze(3),
+        v: recurrent.v.unsqueeze(3),
+        beta: recurrent.beta.unsqueeze(3),
       },
       { memories: states.recurrentState.unsqueeze(2), output: states.output, cell: null },
       cuSeqlens,
     );
     const { memories, output } = ran.states;
+    if (observed() && !cuSeqlens) {
+      const call = { rule: 'deltaRnn', kind: { eraseFrom: 'decayed' }, scale, denominator: null } as const;
+      const last = outputsBefore(ran.output, states.output);
+      const fedBack = { q: cell === 'rnn1' ? last : softmax(last, -1), ...recurrent };
+      tellMemory({ ...call, matrix: 'W', inputs: slow, initialState: states.state });
+      tellMemory({ ...call, matrix: 'R', inputs: fedBack, initialState: states.recurrentState });
+    }
     return {
       output: scale === 1 ? ran.output : ran.output.mul(scale),
       states: { state: finalState, recurrentState: memories.squeeze(2), output },

@@ -1,6 +1,8 @@
 // The Recurrent Delta Net (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.3).
 import { checkChoice, checkNumber, type Tensor } from '../../core';
-import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf } from '../../ops';
+import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf, softmax } from '../../ops';
+import { observed, tellMemory } from '../observe';
+import { outputsBefore } from './deltaCell';
 import { callKernel } from '../sequential/kernel';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
@@ -95,6 +97,25 @@ const rule = defineSequential({
     const inputs = cat([v, k, q, beta.unsqueeze(3)], 3);
     const recurrent = cat([R.recurrentV, R.recurrentK, R.recurrentQ, R.recurrentBeta.unsqueeze(2)], 2);
     const [y, state, output] = runNet(inputs, recurrent, states.state, states.output, cuSeqlens);
+    if (observed() && !cuSeqlens) {
+      // [B, T, H, D] times [H, D, *], head by head.
+      const h = outputsBefore(y, states.output).tanh();
+      const fed = (x: Tensor, W: Tensor): Tensor => x.add(h.unsqueeze(3).matmul(W).squeeze(3));
+      tellMemory({
+        rule: 'recurrentDelta',
+        matrix: 'W',
+        inputs: {
+          q: softmax(fed(q, R.recurrentQ), -1),
+          k: softmax(fed(k, R.recurrentK), -1),
+          v: fed(v, R.recurrentV),
+          beta: beta.add(h.mul(R.recurrentBeta).sum(3)).sigmoid(),
+        },
+        kind: { eraseFrom: 'decayed' },
+        scale,
+        denominator: null,
+        initialState: states.state,
+      });
+    }
     return { output: scale === 1 ? y : y.mul(scale), states: { state, output } };
   },
 });

@@ -1,6 +1,7 @@
 // Attention normalisation (spec 0.2): the sum z of keys, kept as a state whose values are all 1.
 import { argumentError, checkNumber, formatShape, type OptionNames, type Tensor } from '../../core';
 import { cat, checkFloat, computesInFloat32, ones, zerosBeside } from '../../ops';
+import { observed, tellMemory, unobserved } from '../observe';
 import type { CommonOptions, RuleResult } from './operands';
 import { runRecurrence } from './run';
 import type { StepOptions } from './step';
@@ -61,6 +62,11 @@ export function checkNormalize(where: string, { normalizeEps = 0, outputScale }:
   checkNumber(where, 'outputScale', outputScale ?? 1);
 }
 
+/** All that the numerator is divided by in the end. */
+export function denominatorOf(denominator: Tensor, options: NormalizeOptions, eps: number): Tensor {
+  return denominator.add(options.normalizeEps ?? eps).div(options.outputScale ?? 1);
+}
+
 /** Numerator [.., V] over denominator [.., 1]. */
 export function divide(numerator: Tensor, denominator: Tensor, options: NormalizeOptions, eps: number): Tensor {
   const quotient = numerator.div(denominator.add(options.normalizeEps ?? eps));
@@ -95,7 +101,20 @@ export function normalizedAttention(
   const [N, HV, K] = given?.shape ?? z?.shape ?? [];
   const blank = (width: number): Tensor => zerosBeside(q, [N, HV, K, width], given?.dtype ?? z!.dtype);
   const initialState = given || z ? cat([given ?? blank(V), z ?? blank(1)], 3) : null;
-  const { output, finalState } = runRecurrence(where, { q, k, v: valuesAndOnes }, { ...options, initialState }, {});
+  const { output, finalState } = unobserved(() =>
+    runRecurrence(where, { q, k, v: valuesAndOnes }, { ...options, initialState }, {}),
+  );
+  if (observed() && !options.cuSeqlens) {
+    tellMemory({
+      rule: where,
+      matrix: 'S',
+      inputs: { q, k, v },
+      kind: {},
+      scale: options.scale ?? Math.max(1, q.shape[3]) ** -0.5,
+      denominator: denominatorOf(output.slice(3, V), options, 1e-10),
+      initialState: given,
+    });
+  }
   return {
     output: divide(output.slice(3, 0, V), output.slice(3, V), options, 1e-10),
     finalState: finalState?.slice(3, 0, V),

@@ -14,6 +14,7 @@ import {
   toFloat32,
   zerosBeside,
 } from '../../ops';
+import { observed, tellMemory } from '../observe';
 import { checkNumbers, checkOperands, type Sizes } from './checks';
 import {
   computableInputs,
@@ -137,6 +138,17 @@ export function runRecurrence(
     ? Array.from({ length: N }, (_, n) => options.cuSeqlens![n + 1] - options.cuSeqlens![n])
     : [];
   const checkpoints = offsets ? lengths.reduce((n, l) => n + Math.ceil(l / chunk), 0) : N * Math.ceil(tokens / chunk);
+  if (observed() && !options.cuSeqlens) {
+    tellMemory({
+      rule: where,
+      matrix: 'S',
+      inputs,
+      kind,
+      scale,
+      denominator: null,
+      initialState: initialState ?? null,
+    });
+  }
   const { result, finalState } = apply(
     where,
     operands,

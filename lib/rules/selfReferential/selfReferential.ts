@@ -1,7 +1,8 @@
 // The self-referential weight matrix and its relatives (Irie, Schlag, Csordas, Schmidhuber 2022; spec 2.5).
 import { argumentError, checkChoice, describe, type Tensor } from '../../core';
-import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf, softmax, split, withChecks } from '../../ops';
+import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf, softmax, split, stack, withChecks } from '../../ops';
 import { deltaRule } from '../delta/deltaRule';
+import { observed, tellMemory } from '../observe';
 import { callKernel } from '../sequential/kernel';
 import { defineSequential } from '../sequential/define';
 
@@ -74,6 +75,34 @@ function runMatrix(
   return [output, final];
 }
 
+/** Tells of the parts of the matrix: each is a delta memory of a strength of its own, on keys and values that the matrix reads. */
+function tellMatrices(x: Tensor, inputY: Tensor | null, initial: Tensor, Y: number): void {
+  const [, T, , D] = x.shape;
+  const widths = [Y, D, D, 4];
+  const reads: Tensor[] = [];
+  const values: Tensor[] = [];
+  let W = initial;
+  const read = (t: Tensor): Tensor => t.unsqueeze(2).matmul(W).squeeze(2);
+  for (let t = 0; t < T; t++) {
+    const [xt, yt] = [x, inputY].map((all) => all && all.slice(1, t, t + 1));
+    const all = read(xt!.squeeze(1));
+    reads.push(all);
+    values.push(read(softmax(split(all, widths, 2)[1], -1)));
+    [, W] = runMatrix(xt!, yt, W, Y, null);
+  }
+  const [, , key, strength] = split(stack(reads, 1), widths, 3);
+  const k = softmax(key, -1);
+  const beta = split(strength.sigmoid(), [1, 1, 1, 1], 3).map((t) => t.squeeze(3));
+  const written = split(stack(values, 1), widths, 3);
+  const before = split(initial, widths, 3);
+  ['W_y', 'W_q', 'W_k', 'w_b'].forEach((matrix, i) => {
+    const inputs = { q: i === 0 && inputY ? inputY : x, k, v: written[i], beta: beta[i] };
+    const kind = { eraseFrom: 'undecayed', read: 'before' } as const;
+    const rule = 'selfReferential';
+    tellMemory({ rule, matrix, inputs, kind, scale: 1, denominator: null, initialState: before[i] });
+  });
+}
+
 /**
  * A matrix that rewrites itself: per head W_t = W_0 + shift, with the columns of y, q, k and b,
  * [y_t, q_t, k_t, b_t] = W_{t-1}^T x_t,  W_t = W_{t-1} + softmax(k_t) (beta_t (W_{t-1}^T softmax(q_t) - W_{t-1}^T softmax(k_t)))^T,
@@ -114,7 +143,10 @@ export const selfReferential = defineSequential({
     const { x, inputY, wY, wQ, wK, wB } = inputs;
     const base = cat([wY, wQ, wK, wB], 2);
     const shift = cat([states.shiftY, states.shiftQ, states.shiftK, states.shiftB], 3);
-    const [read, W] = runMatrix(inputSoftmax ? softmax(x, -1) : x, inputY ?? null, shift.add(base), Y, cuSeqlens);
+    const input = inputSoftmax ? softmax(x, -1) : x;
+    const initial = shift.add(base);
+    if (observed() && !cuSeqlens) tellMatrices(input, inputY ?? null, initial, Y);
+    const [read, W] = runMatrix(input, inputY ?? null, initial, Y, cuSeqlens);
     const [shiftY, shiftQ, shiftK, shiftB] = split(W.sub(base), [Y, D, D, 4], 3);
     const shifts = { shiftY, shiftQ, shiftK, shiftB };
     if (!deltaMemory) return { output: read, states: { ...shifts, state: states.state } };

@@ -1,0 +1,175 @@
+// The matrix memories of a language model while it reads a sequence.
+import {
+  argumentError,
+  checkInteger,
+  checkOptions,
+  describe,
+  FastWeightsError,
+  type OptionNames,
+  scope,
+  type Tensor,
+} from '../core';
+import { noGrad } from '../autograd';
+import { type CausalLM, modelFamilies, Recurrent } from '../models';
+import { tensor } from '../ops';
+import { type MemoryCall, observeMemories } from '../rules';
+import { type MemoryCourse, measureMemory } from './measure';
+import { headsOf, inputsOf, type MemoryInputs } from './memory';
+
+/** Options of `inspectFastWeights`. */
+export interface InspectOptions {
+  /** Only this layer, counted from 1; all by default. */
+  layer?: number | null;
+  /** Only this head, counted from 1; all by default. */
+  head?: number | null;
+  /**
+   * The most numbers to keep of all memories together, 2 ** 20 by default, which makes a page of about 3 MB: heads and then
+   * layers beyond it are left out, and named in `omitted`. One memory is always kept.
+   */
+  limit?: number;
+}
+
+const OPTIONS: OptionNames<InspectOptions> = { layer: true, head: true, limit: true };
+const LIMIT = 2 ** 20;
+
+/** A head's memory, and what it did. */
+export interface InspectedMemory {
+  /** Of the model, counted from 1. */
+  layer: number;
+  /** Counted from 1. */
+  head: number;
+  /** The rule that keeps it: 'deltaRule'. */
+  rule: string;
+  /** Which of the rule's matrices: 'S', 'W_y'. */
+  matrix: string;
+  /** Writes for each token: 1, several with `deltaProduct`. */
+  writesPerToken: number;
+  /** What it was given at each step. */
+  inputs: MemoryInputs;
+  /** What it did. */
+  course: MemoryCourse;
+}
+
+/** What `inspectFastWeights` found. */
+export interface Inspection {
+  /** The family, as `createModel` calls it. */
+  model: string;
+  /** How many tokens were read. */
+  tokens: number;
+  /** By layer, matrix and head. */
+  memories: InspectedMemory[];
+  /** How many memories the limit left out. */
+  omitted: number;
+}
+
+/** A memory as it was told of, all heads; layer counted from 1. */
+export interface LayerMemory {
+  layer: number;
+  call: MemoryCall;
+}
+
+/** Families of the library whose memory is no matrix. */
+const WITHOUT: ReadonlySet<string> = new Set(['transformer', 'lstm', 'rnn', 'elstm']);
+
+/**
+ * Runs `take` on every matrix memory of a model that reads ids [1, T], in evaluation mode; UNSUPPORTED where it has none. The
+ * tensors are freed when `take` returns.
+ */
+export function observeModel(where: string, model: CausalLM, ids: Tensor, take: (memory: LayerMemory) => void): void {
+  const modules = [...model.namedModules()];
+  const changed = modules.map(([, module]) => module).filter((module) => module.training);
+  let place = '';
+  let told = 0;
+  const hooks = modules.flatMap(([path, module]) =>
+    module instanceof Recurrent ? [module.registerForwardPreHook(() => void (place = path))] : [],
+  );
+  try {
+    for (const module of changed) module.training = false;
+    const observe = (call: MemoryCall): void => {
+      told++;
+      const number = /\d+/.exec(place);
+      take({ layer: number ? Number(number[0]) + 1 : 1, call });
+    };
+    noGrad(() => scope(() => observeMemories(observe, () => void model.forward(ids))));
+  } finally {
+    for (const module of changed) module.training = true;
+    for (const hook of hooks) hook.remove();
+  }
+  if (told > 0) return;
+  const others = modelFamilies.map(({ name }) => name as string).filter((name) => !WITHOUT.has(name));
+  const name = familyName(model);
+  const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write; those that do: ${others.join(', ')}`;
+  throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model', expected: others.join(', '), found: name });
+}
+
+function familyName({ config }: CausalLM): string {
+  return modelFamilies.find(({ modelType }) => modelType === config.modelType)?.name ?? config.modelType;
+}
+
+/**
+ * Reads token ids with a language model and follows its matrices of fast weights: how each step changed them, what they knew
+ * of a key before and after it was written, strengths, decays, norm, effective rank, and from which earlier writes each query
+ * read (the dual form). Everything is computed again in float64 from what the rules were given. `renderInspection` makes a page
+ * of it. UNSUPPORTED for models without such matrices, INVALID_ARGUMENT for layers and heads that there are not.
+ */
+export async function inspectFastWeights(
+  model: CausalLM,
+  ids: ArrayLike<number>,
+  options: InspectOptions = {},
+): Promise<Inspection> {
+  const where = 'inspectFastWeights';
+  checkOptions(where, options, OPTIONS);
+  const limit = checkInteger(where, 'limit', options.limit ?? LIMIT);
+  if (!(ids?.length > 0)) {
+    throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one token id at least', describe(ids));
+  }
+  type Kept = Omit<InspectedMemory, 'course'> & { order: number };
+  const found: Kept[] = [];
+  const heads = new Map<number, number>();
+  using input = tensor(Int32Array.from(ids), { shape: [1, ids.length], dtype: 'int32', device: model.device });
+  observeModel(where, model, input, ({ layer, call }) => {
+    const { rule, matrix } = call;
+    heads.set(layer, Math.max(heads.get(layer) ?? 0, headsOf(call)));
+    if ((options.layer ?? layer) !== layer) return;
+    const writesPerToken = call.inputs.v.shape[1] / ids.length;
+    if (!Number.isInteger(writesPerToken)) {
+      const message = `${where}: ${rule} of layer ${layer} runs over pieces of the text, which cannot be followed`;
+      throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model' });
+    }
+    for (let head = 1; head <= headsOf(call); head++) {
+      if ((options.head ?? head) !== head) continue;
+      const own = { layer, head, rule, matrix, writesPerToken, inputs: inputsOf(call, head - 1) };
+      found.push({ ...own, order: found.length });
+    }
+  });
+  checkThere(where, 'layer', options.layer, [...heads.keys()]);
+  const most = Math.max(...[...heads].map(([layer, count]) => ((options.layer ?? layer) === layer ? count : 0)));
+  checkThere(
+    where,
+    'head',
+    options.head,
+    Array.from({ length: most }, (_, i) => i + 1),
+  );
+  // The first heads of all layers before the second ones.
+  let room = limit;
+  const kept = [...found]
+    .sort((a, b) => a.head - b.head || a.order - b.order)
+    .filter(({ inputs }, i) => (room -= numbersOf(inputs)) >= 0 || i === 0)
+    .sort((a, b) => a.order - b.order);
+  const memories: InspectedMemory[] = [];
+  for (const { order: _, ...memory } of kept) {
+    memories.push({ ...memory, course: await measureMemory(memory.inputs) });
+  }
+  return { model: familyName(model), tokens: ids.length, memories, omitted: found.length - kept.length };
+}
+
+/** On the page: keys, values, what is read, changes and weights. */
+function numbersOf({ steps, keyDim, valueDim }: MemoryInputs): number {
+  return steps * (2 * keyDim + 3 * valueDim + steps / 2);
+}
+
+function checkThere(where: string, argument: string, value: number | null | undefined, there: readonly number[]): void {
+  if (value == null || there.includes(value)) return;
+  const expected = there.length === 1 ? `${there[0]}` : `one of ${there.join(', ')}`;
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, String(value));
+}

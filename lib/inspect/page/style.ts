@@ -1,0 +1,59 @@
+// The look of an inspection, beside that of reports.
+export const inspectionStyle = `
+:root { --plus: 205 66 24; --minus: 28 100 210; }
+@media (prefers-color-scheme: dark) { :root { --plus: 255 138 92; --minus: 104 170 255; } }
+main.inspection { max-width: 94rem; padding-top: 2rem; }
+.inspection header { margin-bottom: 1.25rem; }
+.controls { position: sticky; top: 0; z-index: 2; background: var(--card); display: flex; flex-wrap: wrap; align-items: center; gap: 0.625rem 1rem;
+  border: 1px solid var(--rule); border-radius: 0.625rem; padding: 0.75rem 1rem; margin-bottom: 1.25rem; box-shadow: 0 4px 14px rgb(0 0 0 / 0.08); }
+.controls label { display: flex; align-items: center; gap: 0.5rem; font-size: 0.875rem; color: var(--soft); }
+.controls .time { flex: 1 1 16rem; min-width: 0; }
+.controls input[type=range] { flex: 1; min-width: 0; accent-color: var(--prompt); height: 1.5rem; }
+.controls output { flex: 1 1 100%; font-size: 0.9375rem; font-variant-numeric: tabular-nums; min-height: 1.5em; overflow-wrap: anywhere; }
+select, button { font: inherit; font-size: 0.875rem; color: var(--text); background: var(--ground); border: 1px solid var(--rule); border-radius: 0.375rem; padding: 0.25rem 0.5rem; min-height: 2rem; }
+button { cursor: pointer; min-width: 2rem; }
+.columns { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.25rem; }
+.columns > section { margin: 0; min-width: 0; }
+@media (min-width: 64rem) { .columns { grid-template-columns: repeat(2, minmax(0, 1fr)); } .wide { grid-column: 1 / -1; } }
+.inspection .reading { margin-bottom: 1rem; max-width: 52rem; }
+.inspection h2 { margin-bottom: 0.5rem; }
+.text { font: 0.9375rem/1.9 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 15rem; overflow-y: auto; position: relative; padding: 2px; }
+.text span { cursor: pointer; border-radius: 2px; padding: 0.125rem 0; border-bottom: 2px solid transparent; }
+.text .plus { background: rgb(var(--plus) / var(--s)); border-bottom: 2px solid rgb(var(--plus)); }
+.text .minus { background: rgb(var(--minus) / var(--s)); border-bottom: 2px dotted rgb(var(--minus)); }
+.text .now { outline: 2px solid var(--text); outline-offset: 1px; font-weight: 700; }
+.text .later { opacity: 0.45; }
+canvas { display: block; max-width: 100%; image-rendering: pixelated; outline: 1px solid var(--rule); touch-action: pan-y; }
+canvas:focus-visible { outline: 2px solid var(--prompt); }
+.value { font-size: 0.875rem; color: var(--soft); min-height: 1.55em; margin: 0.5rem 0 0; font-variant-numeric: tabular-nums; }
+.facts { display: flex; flex-wrap: wrap; gap: 0.375rem 1.5rem; margin: 0 0 1rem; padding: 0; }
+.facts div { display: flex; flex-direction: column; }
+.facts dt { font-size: 0.8125rem; color: var(--soft); }
+.facts dd { margin: 0; font-size: 1.0625rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.legend { display: flex; flex-wrap: wrap; gap: 0.25rem 1.25rem; font-size: 0.8125rem; color: var(--soft); margin: 0.5rem 0 0; }
+.legend i { display: inline-block; width: 1rem; height: 1rem; vertical-align: -0.2em; margin-right: 0.375rem; outline: 1px solid var(--rule); }
+.legend .more { background: rgb(var(--plus)); }
+.legend .less { background: linear-gradient(var(--card), var(--card)) center / 55% 2px no-repeat, rgb(var(--minus)); }
+.strips { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 0.375rem 0.75rem; align-items: center; font-size: 0.875rem; }
+.strips canvas { width: 100%; height: 1.5rem; }
+.series { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1.25rem 1.5rem; }
+.series svg { display: block; width: 100%; height: 8.5rem; overflow: visible; cursor: crosshair; }
+.series h3 { margin: 0 0 0.25rem; font-size: 0.875rem; font-weight: 600; }
+.series .key { font-size: 0.8125rem; color: var(--soft); margin: 0; font-variant-numeric: tabular-nums; }
+.series .key svg { display: inline; width: 1.5rem; height: 0.5rem; vertical-align: 0.15em; margin-right: 0.25rem; }
+.sources { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; width: 100%; }
+.sources th, .sources td { text-align: left; font-weight: 400; padding: 0.25rem 0.75rem 0.25rem 0; border-top: 1px solid var(--rule); white-space: nowrap; }
+.sources td:last-child { width: 100%; padding-right: 0; }
+.sources thead th { border-top: 0; color: var(--soft); font-size: 0.8125rem; }
+.sources code { font: inherit; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+.sources .bar { display: block; height: 0.75rem; border-radius: 2px; background: rgb(var(--plus)); min-width: 2px; }
+.sources .bar.minus { background: repeating-linear-gradient(90deg, rgb(var(--minus)) 0 4px, transparent 4px 6px); }
+.stack { display: grid; gap: 1.25rem; align-content: start; min-width: 0; }
+.stack > section { margin: 0; }
+.beside { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1rem 2rem; }
+@media (min-width: 64rem) { .beside { grid-template-columns: minmax(0, max-content) minmax(16rem, 1fr); } }
+.map { position: relative; width: fit-content; max-width: 100%; }
+#row { position: absolute; left: -2px; right: -2px; outline: 2px solid var(--text); pointer-events: none; min-height: 3px; }
+@media (max-width: 32rem) { .controls { padding: 0.625rem 0.75rem; } .controls label { gap: 0.375rem; } }
+@media print { .controls { position: static; } .text { max-height: none; } }
+`;

@@ -1,0 +1,95 @@
+// `inspect`: a page from a folder and a text, and what is refused.
+import { expect } from 'chai';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as fw from '../../lib';
+import { inspectCommand } from '../../lib/cli/inspect';
+import { run } from './run';
+
+const LETTERS = ['\n', ...'abcdefgh '];
+
+describe('inspect', function () {
+  this.timeout(30_000);
+  let dir: string;
+  const at = (...names: string[]): string => join(dir, ...names);
+
+  before(async () => {
+    dir = mkdtempSync(join(tmpdir(), 'fast-weights-inspect-'));
+    for (const name of ['deltanet', 'transformer'] as const) {
+      const sizes = { vocabSize: LETTERS.length, hiddenSize: 8, numLayers: 2, numHeads: 2, device: 'js' } as const;
+      using model = fw.createModel(name, sizes);
+      await model.savePretrained(at(name));
+      for (const [file, value] of Object.entries(fw.characterTokenizer(LETTERS).files())) {
+        writeFileSync(at(name, file), JSON.stringify(value));
+      }
+    }
+    writeFileSync(at('text.txt'), `${'abc def '.repeat(50)}é`);
+  });
+  after(() => rmSync(dir, { recursive: true }));
+
+  /** In this process; what it said and its error. */
+  async function inProcess(...args: string[]): Promise<{ out: string; err: string; error?: Error }> {
+    const said = { out: '', err: '' };
+    const { log, error: complain } = console;
+    console.log = (line: string) => void (said.out += `${line}\n`);
+    console.error = (line: string) => void (said.err += `${line}\n`);
+    try {
+      const command = inspectCommand()
+        .exitOverride()
+        .configureOutput({ writeErr: () => undefined });
+      await command.parseAsync([...args, '--device', 'js'], { from: 'user' });
+      return said;
+    } catch (error) {
+      return { ...said, error: error as Error };
+    } finally {
+      [console.log, console.error] = [log, complain];
+      fw.setDefaultDevice('js');
+    }
+  }
+  const tokensIn = (file: string): string[] => {
+    const data = /<script type="application\/json" id="inspection">(.*)<\/script>/.exec(readFileSync(file, 'utf8'))![1];
+    return (JSON.parse(data) as { tokens: string[] }).tokens;
+  };
+
+  it('writes the page of a prompt', async () => {
+    const out = at('prompt.html');
+    const {
+      code,
+      out: said,
+      err,
+    } = await run('inspect', '--checkpoint', at('deltanet'), '--prompt', 'abc abc', '--out', out);
+    expect([code, err]).to.eql([0, '']);
+    expect(said).to.include(out).and.match(/KiB\)/);
+    expect(tokensIn(out)).to.eql([...'abc abc']);
+  });
+
+  it('reads the beginning of a text, and says what it leaves out', async () => {
+    const out = at('text.html');
+    const given = ['--checkpoint', at('deltanet'), '--text', at('text.txt'), '--out', out];
+    const { err, error } = await inProcess(...given, '--tokens', '30', '--layer', '2', '--head', '1');
+    expect(error).to.equal(undefined);
+    expect(err).to.equal('only the first 30 tokens are read; --tokens takes up to 1024\n');
+    expect(tokensIn(out)).to.eql([...'abc def '.repeat(4)].slice(0, 30));
+    expect((await inProcess(...given, '--tokens', '1000')).err).to.match(
+      /^left out, since they have no token in this checkpoint: .*é/,
+    );
+  });
+
+  it('refuses what it cannot show', async () => {
+    const refused = async (pattern: RegExp, ...args: string[]): Promise<void> => {
+      const { error } = await inProcess('--out', at('none.html'), ...args);
+      expect(error?.message).to.match(pattern);
+      expect(existsSync(at('none.html'))).to.equal(false);
+    };
+    const deltanet = ['--checkpoint', at('deltanet')];
+    await refused(/--text or --prompt, one of them/, ...deltanet);
+    await refused(/not both/, ...deltanet, '--prompt', 'a', '--text', at('text.txt'));
+    await refused(/--encoding cannot be given with --prompt/, ...deltanet, '--prompt', 'a', '--encoding', 'utf8');
+    await refused(/--prompt must hold at least one token/, ...deltanet, '--prompt', '');
+    await refused(/layer must be one of 1, 2, got 3/, ...deltanet, '--prompt', 'a', '--layer', '3');
+    await refused(/1024/, ...deltanet, '--prompt', 'a', '--tokens', '1025');
+    await refused(/text must be made of the 10 characters/, ...deltanet, '--prompt', 'é');
+    await refused(/transformer keeps no matrix .*deltanet.*srwm/, '--checkpoint', at('transformer'), '--prompt', 'a');
+  });
+});

@@ -1,0 +1,170 @@
+// The page of an inspection: that it needs nothing else, that its numbers are those of the inspection, and in a Chromium,
+// where there is one, that it works.
+import { expect } from 'chai';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createContext, runInContext } from 'node:vm';
+import * as fw from '../../lib';
+import { type Inspection, renderInspection, statesOf } from '../../lib/inspect';
+import { Browser, findChromium } from '../support/chromium';
+import { expectError } from '../support/errors';
+import { expectClose } from '../support/tolerance';
+
+const TEXT = [...'ab<c a</script>b\nca&b'];
+const alphabet = [...new Set(TEXT)];
+
+async function inspection(name: fw.ModelName): Promise<Inspection> {
+  fw.manualSeed(5);
+  const sizes = { vocabSize: alphabet.length, hiddenSize: 16, numLayers: 2, numHeads: 2, device: 'js' } as const;
+  using model = fw.createModel(name, sizes);
+  return fw.inspectFastWeights(
+    model,
+    TEXT.map((c) => alphabet.indexOf(c)),
+  );
+}
+
+/** The parts of a page that its script reads and is. */
+function partsOf(html: string): { data: string; script: string } {
+  const [data, script] = [...html.matchAll(/<script[^>]*>([\s\S]*?)<\/script>/g)].map(([, text]) => text);
+  return { data, script };
+}
+
+/** As the page has them: rounded to 16 bits. */
+const ROUNDED = 1e-3;
+
+describe('the page of an inspection', () => {
+  for (const name of ['gated-deltanet', 'srwm', 'kda'] as const) {
+    it(`${name}: its script finds the states of the inspection`, async () => {
+      const found = await inspection(name);
+      const { data, script } = partsOf(renderInspection(found, { tokens: TEXT }));
+      // What it draws with is left out.
+      const numbers = script.slice(0, script.indexOf('const spans'));
+      const context = createContext({ document: { getElementById: () => ({ textContent: data }) }, atob, Uint8Array });
+      const at = (i: number, steps: number): ArrayLike<number> =>
+        runInContext(`Array.from(stateAt(open(page.memories[${i}]), ${steps}))`, context) as number[];
+      runInContext(numbers, context);
+      found.memories.forEach((memory, i) => {
+        let last: Float64Array = memory.inputs.initialState;
+        for (const { after } of statesOf(memory.inputs)) last = Float64Array.from(after);
+        expectClose('the last state', at(i, memory.inputs.steps), last, ROUNDED);
+        const weights = runInContext(
+          `open(page.memories[${i}]).weights.map((row) => Array.from(row))`,
+          context,
+        ) as number[][];
+        expectClose(
+          'weights',
+          weights.flat(),
+          memory.course.dual.flatMap((row) => [...row.weights]),
+          ROUNDED,
+        );
+      });
+    });
+  }
+
+  it('needs nothing else, and takes text as text', async () => {
+    const html = renderInspection(await inspection('deltanet'), { tokens: TEXT, title: '<b>', subtitle: 'a & b' });
+    expect(html.match(/<script/g)).to.have.lengthOf(2);
+    expect(html).to.not.match(
+      /\b(src|href)=|@import|url\(|https?:(?!\/\/www\.w3\.org\/2000\/svg)|<b>\s*<\/h1>|fetch\(/,
+    );
+    expect(html).to.include('<h1>&#60;b&#62;</h1>').and.include('a &#38; b');
+    const { tokens } = JSON.parse(partsOf(html).data) as { tokens: string[] };
+    expect(tokens).to.eql(TEXT);
+  });
+
+  it('says what was left out, and refuses texts of other lengths and unknown options', async () => {
+    const found = { ...(await inspection('deltanet')), omitted: 3 };
+    expect(renderInspection(found, { tokens: TEXT })).to.include('3 more memories are left out');
+    expectError('SHAPE', /tokens must be 21 texts, got 1/, () => renderInspection(found, { tokens: ['a'] }));
+    expectError('INVALID_ARGUMENT', /token\b/, () => renderInspection(found, { token: TEXT } as never));
+  });
+});
+
+const chromium = findChromium();
+if (chromium) {
+  describe('the page of an inspection in Chromium', function () {
+    this.timeout(60_000);
+    let folder: string;
+    let file: string;
+    let browser: Browser;
+    let found: Inspection;
+    before(async () => {
+      folder = mkdtempSync(path.join(tmpdir(), 'fast-weights-page-'));
+      file = path.join(folder, 'page.html');
+      found = await inspection('srwm');
+      writeFileSync(file, renderInspection(found, { tokens: TEXT }));
+      browser = await Browser.start(chromium);
+    });
+    after(async () => {
+      await browser.close();
+      rmSync(folder, { recursive: true });
+    });
+    const text = async (id: string): Promise<string> =>
+      String(await browser.evaluate(`document.getElementById('${id}').textContent`));
+
+    for (const width of [420, 800, 1600]) {
+      for (const dark of [false, true]) {
+        it(`fits ${width} pixels, ${dark ? 'dark' : 'light'}`, async () => {
+          await browser.view(width, dark);
+          await browser.open(file);
+          expect(await browser.evaluate('document.documentElement.scrollWidth')).to.equal(width);
+          const ground = String(await browser.evaluate('getComputedStyle(document.body).backgroundColor'));
+          const channels = ground.match(/\d+/g)!.slice(0, 3).map(Number);
+          expect(Math.max(...channels) < 60, ground).to.equal(dark);
+          expect(await browser.evaluate('document.querySelectorAll("#series svg[role=img]").length')).to.equal(4);
+        });
+      }
+    }
+
+    it('goes through time by keyboard and by click, and reads entries out', async () => {
+      await browser.view(1000, false);
+      await browser.open(file);
+      await browser.evaluate(`document.getElementById('step').focus()`);
+      await browser.press('Home');
+      expect(await text('moment')).to.match(/^The start/);
+      expect(await browser.evaluate(`document.getElementById('write').hidden`)).to.equal(true);
+      await browser.press('ArrowRight');
+      expect(await text('moment')).to.equal(`After step 1 of ${TEXT.length}, token a`);
+      await browser.evaluate(`document.querySelectorAll('#text span')[6].click()`);
+      expect(await text('moment')).to.match(/^After step 7 /);
+      expect(await browser.evaluate(`document.getElementById('step').getAttribute('aria-valuetext')`)).to.match(
+        /step 7/,
+      );
+      expect(await text('write-facts')).to.match(/rate of W_y.*rate of W_q.*rate of W_k.*rate of w_b/);
+      // The first matrix of the first layer, first head, after 7 steps, its entry [2, 1].
+      const { inputs } = found.memories[0];
+      const state = stateAfter(inputs, 7);
+      await browser.evaluate(`document.getElementById('matrix').focus()`);
+      for (const key of ['ArrowDown', 'ArrowDown', 'ArrowRight']) await browser.press(key);
+      const said = (await text('matrix-value')).replace('\u2212', '-').match(/component 3, value component 2: (\S+)/)!;
+      expect(Number(said[1])).to.be.closeTo(state[2 * inputs.valueDim + 1], 1e-3);
+    });
+
+    it('shows every memory that there is', async () => {
+      await browser.open(file);
+      const seen = await browser.evaluate(`(() => {
+        const seen = [];
+        const set = (id, value) => { const list = document.getElementById(id); list.value = value; list.dispatchEvent(new Event('change')); };
+        const options = (id) => [...document.getElementById(id).options].map((o) => o.value);
+        for (const layer of options('layer')) { set('layer', layer);
+          for (const name of options('name')) { set('name', name);
+            for (const head of options('head')) { set('head', head); seen.push([layer, name, head, memory.layer, memory.matrix, memory.head].join(' ')); } } }
+        return seen;
+      })()`);
+      expect(seen).to.eql(
+        found.memories.map(({ layer, matrix, head }) => `${layer} ${matrix} ${head} ${layer} ${matrix} ${head}`),
+      );
+    });
+
+    it('fails nowhere and asks the network for nothing', () => {
+      expect(browser.complaints).to.eql([]);
+    });
+  });
+}
+
+function stateAfter(inputs: Inspection['memories'][number]['inputs'], steps: number): Float64Array {
+  let state = inputs.initialState;
+  for (const { t, after } of statesOf(inputs)) if (t < steps) state = Float64Array.from(after);
+  return state;
+}
