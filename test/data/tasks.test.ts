@@ -4,6 +4,7 @@ import { FastWeightsError, HostRandom } from '../../lib/core';
 import {
   Accuracy,
   associativeRecall,
+  associativeRetrieval2016,
   associativeRetrieval2021,
   type Batch,
   copy,
@@ -108,6 +109,7 @@ describe('every task', () => {
     expect(() => associativeRecall({ nKeys: 4 })).to.throw(FastWeightsError, 'pairs - replaced');
     expect(() => associativeRecall({ queries: 9 })).to.throw(FastWeightsError, 'queries');
     expect(() => copy({ length: 0 })).to.throw(FastWeightsError, 'length');
+    expect(() => associativeRetrieval2016({ pairs: 27 })).to.throw(FastWeightsError, 'pairs');
     expect(() => associativeRetrieval2021({ setting: 'both' as 'update' })).to.throw(FastWeightsError, 'setting');
     expect(() => associativeRetrieval2021({ sequenceLength: 3 } as object)).to.throw(
       FastWeightsError,
@@ -160,6 +162,30 @@ describe('associative recall', () => {
     expect(chiSquare(keys)).to.be.below(3);
     expect(chiSquare(answers)).to.be.below(3);
     expect(firstQueryReplaced / all.length).to.be.closeTo(0.5, 0.05);
+  });
+});
+
+describe('associative retrieval of 2016', () => {
+  it('asks for the digit of one of its letters', () => {
+    const task = associativeRetrieval2016({ seed: 2 });
+    expect([task.sequenceLength, task.vocabSize]).to.eql([11, 37]);
+    const asked = new Array<number>(4).fill(0);
+    const digits = new Array<number>(10).fill(0);
+    for (const { inputs, labels } of rows(task.batch(1, 2000))) {
+      const text = task.decode(inputs);
+      expect(text).to.match(/^([a-z][0-9]){4}\?\?[a-z]$/);
+      const letters = [0, 2, 4, 6].map((t) => inputs[t]);
+      expect(new Set(letters).size).to.equal(4);
+      const place = letters.indexOf(inputs[10]);
+      expect(labels).to.eql([...new Array<number>(10).fill(IGNORED), inputs[2 * place + 1]]);
+      asked[place]++;
+      digits[labels[10] - 26]++;
+    }
+    expect(chiSquare(asked)).to.be.below(4);
+    expect(chiSquare(digits)).to.be.below(3);
+    expect(
+      associativeRetrieval2016({ pairs: 3 }).decode(rows(associativeRetrieval2016({ pairs: 3 }).batch(0, 1))[0].inputs),
+    ).to.have.lengthOf(9);
   });
 });
 

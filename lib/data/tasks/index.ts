@@ -5,19 +5,23 @@ import { copy } from './copy';
 import { mqar } from './mqar';
 import { parity } from './parity';
 import { associativeRecall } from './recall';
+import { associativeRetrieval2016 } from './retrieval2016';
 
 export * from './copy';
 export * from './gridMaze';
+export * from './eventStreams';
+export { type GlyphBatch, glyphEpisodes, type GlyphEpisodes, type GlyphEpisodesOptions } from './glyphs';
 export * from './irregularSeries';
 export * from './mqar';
 export * from './parity';
 export * from './patternCompletion';
 export * from './recall';
 export * from './retrieval';
+export * from './retrieval2016';
 export type { TaskOptions } from './sequence';
 
 /** Tasks that a sequence model can train on, each a function from its options to a data set. */
-export const tasks = { associativeRecall, mqar, parity, copy };
+export const tasks = { associativeRecall, associativeRetrieval2016, mqar, parity, copy };
 
 /** What `createTask` and the configuration of a run take. */
 export type TaskName = keyof typeof tasks;
