@@ -1,7 +1,7 @@
 // What a published experiment is: trials that are run one by one, what they show, and a picture.
 import type { Device } from '../core';
 import type { Json } from '../io';
-import type { LineChart } from '../viz';
+import type { HeatmapGrid, LineChart } from '../viz';
 
 /** What a trial gets beside its settings. */
 export interface TrialContext {
@@ -42,6 +42,8 @@ export interface Findings {
   /** Measures by label, for each trial that has results: the columns and rows of the table. */
   measures: Readonly<Record<string, Readonly<Record<string, string | number>>>>;
   charts: readonly LineChart[];
+  /** Matrices to look at. */
+  picture?: HeatmapGrid;
   claims: readonly Claim[];
 }
 

@@ -2,9 +2,12 @@
 import type { Json } from '../io';
 import { associativeRetrievalExperiment } from './associativeRetrieval';
 import { continuousClassificationExperiment } from './continuousClassification';
+import { flipFlopExperiment, parkingExperiment } from './eventStreams';
 import type { Experiment } from './experiment';
 import { mazeExperiment } from './maze';
+import { painterExperiment } from './painter';
 import { parityExperiment } from './parity';
+import { patternCompletionExperiment } from './patternCompletion';
 
 export type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
 export { fit, type FitOptions } from './fit';
@@ -16,4 +19,8 @@ export const EXPERIMENTS = [
   associativeRetrievalExperiment,
   continuousClassificationExperiment,
   mazeExperiment,
+  patternCompletionExperiment,
+  flipFlopExperiment,
+  parkingExperiment,
+  painterExperiment,
 ] as unknown as readonly Experiment<Json>[];

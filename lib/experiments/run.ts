@@ -108,7 +108,7 @@ async function readResults(file: string, name: string, quick: boolean): Promise<
 function reportOf(
   { title, source }: Pick<Experiment, 'title' | 'source'>,
   results: readonly TrialResult[],
-  { measures, charts, claims }: Findings,
+  { measures, charts, picture, claims }: Findings,
 ): Parameters<typeof renderReport>[0] {
   const runs: ReportRun[] = Object.entries(measures).map(([trial, found], i) => {
     const own = results.filter((result) => result.trial === trial);
@@ -116,7 +116,7 @@ function reportOf(
     return {
       name: trial,
       summary: { ...found, seeds: own.length, time: formatDuration(seconds) },
-      ...(i === 0 && { charts }),
+      ...(i === 0 && { charts, ...(picture && { fastWeights: picture }) }),
     };
   });
   const samples = claims.map(({ text, holds, because }) => ({

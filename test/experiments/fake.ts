@@ -31,6 +31,11 @@ export function fake({
     findings: (results: readonly TrialResult<Found>[]) => ({
       measures: Object.fromEntries(results.map(({ trial, found }) => [trial, { found: found.seed }])),
       charts: [{ title: 'seeds', series: [{ name: 'all', x: [0, 1], y: [1, 2] }] }],
+      picture: {
+        title: 'nothing in black',
+        columnLabels: ['now'],
+        rows: [{ label: 'it', cells: [{ rows: 1, columns: 1, data: [0] }] }],
+      },
       claims: [{ text: 'Trials were run', holds, because: `${results.length} of them` }],
     }),
   };

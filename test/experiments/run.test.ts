@@ -36,7 +36,14 @@ describe('experiments', () => {
       expect(record.claims).to.eql([{ text: 'Trials were run', holds: true, because: '6 of them' }]);
       expect(recordIn(folder)).to.deep.include(JSON.parse(JSON.stringify(record)));
       const report = readFileSync(join(folder, 'report.html'), 'utf8');
-      for (const text of ['Nothing', 'Nobody, &#60;nowhere&#62;', 'Holds: Trials were run', '6 of them', 'third'])
+      for (const text of [
+        'Nothing',
+        'Nobody, &#60;nowhere&#62;',
+        'Holds: Trials were run',
+        '6 of them',
+        'third',
+        'nothing in black',
+      ])
         expect(report).to.include(text);
     }));
 
