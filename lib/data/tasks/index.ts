@@ -1,23 +1,31 @@
 // The built-in tasks by name.
 import { checkChoice } from '../../core';
 import type { Dataset } from '../dataset';
+import { codeExecution } from './codeExecution';
 import { copy } from './copy';
+import { formalLanguage } from './formalLanguage';
+import { listOps } from './listOps';
 import { mqar } from './mqar';
 import { parity } from './parity';
 import { associativeRecall } from './recall';
+import { wordProblem } from './wordProblem';
 
+export { codeExecution, type CodeExecutionOptions } from './codeExecution';
 export * from './copy';
+export * from './formalLanguage';
 export * from './gridMaze';
 export * from './irregularSeries';
+export * from './listOps';
 export * from './mqar';
 export * from './parity';
 export * from './patternCompletion';
 export * from './recall';
 export * from './retrieval';
+export * from './wordProblem';
 export type { TaskOptions } from './sequence';
 
 /** Tasks that a sequence model can train on, each a function from its options to a data set. */
-export const tasks = { associativeRecall, mqar, parity, copy };
+export const tasks = { associativeRecall, mqar, parity, copy, formalLanguage, wordProblem, listOps, codeExecution };
 
 /** What `createTask` and the configuration of a run take. */
 export type TaskName = keyof typeof tasks;
