@@ -3,8 +3,10 @@ import type { Json } from '../io';
 import { associativeRetrievalExperiment } from './associativeRetrieval';
 import { continuousClassificationExperiment } from './continuousClassification';
 import type { Experiment } from './experiment';
+import { formalLanguagesExperiment } from './formalLanguages';
 import { mazeExperiment } from './maze';
 import { parityExperiment } from './parity';
+import { wordProblemsExperiment } from './wordProblems';
 
 export type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
 export { fit, type FitOptions } from './fit';
@@ -13,6 +15,8 @@ export { type ExperimentOptions, type ExperimentRecord, runExperiment } from './
 /** In the order of lists. */
 export const EXPERIMENTS = [
   parityExperiment,
+  formalLanguagesExperiment,
+  wordProblemsExperiment,
   associativeRetrievalExperiment,
   continuousClassificationExperiment,
   mazeExperiment,
