@@ -4,10 +4,12 @@ import { associativeRetrievalExperiment } from './associativeRetrieval';
 import { continuousClassificationExperiment } from './continuousClassification';
 import { flipFlopExperiment, parkingExperiment } from './eventStreams';
 import type { Experiment } from './experiment';
+import { formalLanguagesExperiment } from './formalLanguages';
 import { mazeExperiment } from './maze';
 import { painterExperiment } from './painter';
 import { parityExperiment } from './parity';
 import { patternCompletionExperiment } from './patternCompletion';
+import { wordProblemsExperiment } from './wordProblems';
 
 export type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
 export { fit, type FitOptions } from './fit';
@@ -16,6 +18,8 @@ export { type ExperimentOptions, type ExperimentRecord, runExperiment } from './
 /** In the order of lists. */
 export const EXPERIMENTS = [
   parityExperiment,
+  formalLanguagesExperiment,
+  wordProblemsExperiment,
   associativeRetrievalExperiment,
   continuousClassificationExperiment,
   mazeExperiment,

@@ -5,19 +5,23 @@ import { noGrad } from '../autograd';
 import { crossEntropy, keepSettings, tensor } from '../ops';
 import { Accuracy, type Batch, type Dataset, ratio } from '../data';
 
-/** What evaluation and training need of a model. */
-export interface TrainableModel {
+/** What evaluation needs of a model. */
+export interface MeasurableModel {
   /** ids int32 [B, T] -> logits [B, T, vocabulary] */
   forward(ids: Tensor): { logits: Tensor };
   namedParameters(): [string, Tensor][];
   namedModules(): Iterable<[string, { training: boolean }]>;
+}
+
+/** What training needs of a model. */
+export interface TrainableModel extends MeasurableModel {
   savePretrained(dir: string): Promise<void>;
   /** Needed by runs with that setting only. */
   gradientCheckpointing?: boolean;
 }
 
 /** Runs the synchronous function `fn` with every part of the model in training mode, or in the other; puts them back. */
-export function inMode<T>(model: TrainableModel, training: boolean, fn: () => T): T {
+export function inMode<T>(model: MeasurableModel, training: boolean, fn: () => T): T {
   const changed = [...model.namedModules()].map(([, part]) => part).filter((part) => part.training !== training);
   for (const part of changed) part.training = training;
   try {
@@ -48,7 +52,7 @@ export function checkAborted(signal: AbortSignal | undefined, where: string): vo
 }
 
 /** Ids and labels of a batch as tensors on the model's device. */
-export function batchTensors(model: TrainableModel, batch: Batch): { ids: Tensor; labels: Tensor } {
+export function batchTensors(model: MeasurableModel, batch: Batch): { ids: Tensor; labels: Tensor } {
   const { device } = model.namedParameters()[0][1];
   const options = { shape: [batch.batchSize, batch.sequenceLength], dtype: 'int32', device } as const;
   return { ids: tensor(batch.inputs, options), labels: tensor(batch.labels, options) };
@@ -75,7 +79,7 @@ const OPTIONS: OptionNames<EvaluateOptions> = {
 
 /** Evaluates a model as in eval mode; its own mode is left alone, and so is everything that other tasks set meanwhile. */
 export async function evaluate(
-  model: TrainableModel,
+  model: MeasurableModel,
   data: Dataset,
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {

@@ -14,7 +14,7 @@ export {
   withKnownModel,
 } from './config';
 export { openData, type OpenDataOptions, type RunData, withRemedy } from './data';
-export { batchTensors, evaluate, type Evaluation, type TrainableModel } from './evaluate';
+export { batchTensors, evaluate, type Evaluation, type MeasurableModel, type TrainableModel } from './evaluate';
 export { type OptimizerName, OPTIMIZERS, type ScheduleName, SCHEDULES } from './optimizer';
 export { describeData, reportRun } from './report';
 export { checkStart, type ResumeOptions, resumeRun, type Run, startRun, type TextRunOptions } from './run';

@@ -1,27 +1,45 @@
 // The built-in tasks by name.
 import { checkChoice } from '../../core';
 import type { Dataset } from '../dataset';
+import { codeExecution } from './codeExecution';
 import { copy } from './copy';
+import { formalLanguage } from './formalLanguage';
+import { listOps } from './listOps';
 import { mqar } from './mqar';
 import { parity } from './parity';
 import { associativeRecall } from './recall';
 import { associativeRetrieval2016 } from './retrieval2016';
+import { wordProblem } from './wordProblem';
 
+export { codeExecution, type CodeExecutionOptions } from './codeExecution';
 export * from './copy';
+export * from './formalLanguage';
 export * from './gridMaze';
 export * from './eventStreams';
 export { type GlyphBatch, glyphEpisodes, type GlyphEpisodes, type GlyphEpisodesOptions } from './glyphs';
 export * from './irregularSeries';
+export * from './listOps';
 export * from './mqar';
 export * from './parity';
 export * from './patternCompletion';
 export * from './recall';
 export * from './retrieval';
 export * from './retrieval2016';
+export * from './wordProblem';
 export type { TaskOptions } from './sequence';
 
 /** Tasks that a sequence model can train on, each a function from its options to a data set. */
-export const tasks = { associativeRecall, associativeRetrieval2016, mqar, parity, copy };
+export const tasks = {
+  associativeRecall,
+  associativeRetrieval2016,
+  mqar,
+  parity,
+  copy,
+  formalLanguage,
+  wordProblem,
+  listOps,
+  codeExecution,
+};
 
 /** What `createTask` and the configuration of a run take. */
 export type TaskName = keyof typeof tasks;

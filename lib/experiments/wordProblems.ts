@@ -1,0 +1,121 @@
+// Word problems of S3, S5 and A5 (spec 3.6): how many delta steps per token, and which eigenvalues, follow the products of
+// a group in one layer.
+import { withSeed } from '../core';
+import { type Dataset, wordProblem } from '../data';
+import { DeltaProductNet } from './deltaProductNet';
+import type { Claim, Experiment, TrialContext, TrialResult } from './experiment';
+import { mean, percent, trainAndMeasure } from './tokens';
+
+/** Shares: of right labels in words as long as those of training and twice as long, and of the former with all right. */
+type Found = { trained: number; longer: number; whole: number; steps: number; losses: number[] };
+
+interface Setting {
+  group: 'S3' | 'S5' | 'A5';
+  householders: number;
+  negative: boolean;
+  layers: number;
+}
+
+const setting = (group: Setting['group'], householders: number, negative: boolean, layers = 1): Setting => ({
+  group,
+  householders,
+  negative,
+  layers,
+});
+
+const SETTINGS: Record<string, Setting> = {
+  'S3, 2 steps, [-1,1]': setting('S3', 2, true),
+  'S3, 1 step, [-1,1]': setting('S3', 1, true),
+  'S3, 2 steps, [0,1]': setting('S3', 2, false),
+  'S3, 1 step, [0,1]': setting('S3', 1, false),
+  ...Object.fromEntries(
+    (['A5', 'S5'] as const).flatMap((group) =>
+      [1, 2, 4].flatMap((steps) =>
+        [1, 4].map((layers) => [
+          `${group}, ${steps} steps, [-1,1], ${layers} layers`,
+          setting(group, steps, true, layers),
+        ]),
+      ),
+    ),
+  ),
+};
+
+const QUICK = Object.keys(SETTINGS).slice(0, 3);
+
+async function run(trial: string, context: TrialContext): Promise<Found> {
+  const { group, ...sizes } = SETTINGS[trial];
+  const { seed, quick, device } = context;
+  const length = quick ? 16 : 64;
+  const make = (offset: number, elements: number, minLength = elements): Dataset =>
+    wordProblem({ group, length: elements, minLength, seed: seed + offset, evaluationSize: 200 });
+  const data = make(0, length, 1);
+  const { measured, steps, losses } = await trainAndMeasure(
+    {
+      model: withSeed(
+        seed,
+        () => new DeltaProductNet({ vocabSize: data.vocabSize, hiddenSize: 64, heads: 4, ...sizes, device }),
+      ),
+      data,
+      held: make(1000, length),
+      steps: quick ? 500 : 4000,
+      batchSize: quick ? 32 : 64,
+      tests: { trained: make(2000, length), longer: make(3000, 2 * length) },
+    },
+    context,
+  );
+  const { trained, longer } = measured;
+  return { trained: trained.accuracy, longer: longer.accuracy, whole: trained.sequences, steps, losses };
+}
+
+function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment<Found>['findings']> {
+  const trials = [...new Set(results.map(({ trial }) => trial))];
+  const of = (trial: string, what: 'trained' | 'longer' | 'whole' | 'steps'): number =>
+    mean(results.filter((result) => result.trial === trial).map(({ found }) => found[what]));
+  const claim = (text: string, trial: string, holds: (share: number) => boolean): Claim[] =>
+    trials.includes(trial)
+      ? [
+          {
+            text,
+            holds: holds(of(trial, 'whole')),
+            because: `${percent(of(trial, 'whole'))} of words right throughout`,
+          },
+        ]
+      : [];
+  return {
+    measures: Object.fromEntries(
+      trials.map((trial) => [
+        trial,
+        {
+          'words right throughout': percent(of(trial, 'whole')),
+          labels: percent(of(trial, 'trained')),
+          'labels of words twice as long': percent(of(trial, 'longer')),
+          steps: of(trial, 'steps'),
+        },
+      ]),
+    ),
+    charts: [
+      {
+        title: 'Loss while training, first seed',
+        xLabel: 'step',
+        yLabel: 'nats',
+        series: results
+          .filter(({ seed }) => seed === 1)
+          .map(({ trial, found }) => ({ name: trial, x: found.losses.map((_, i) => 10 * i), y: found.losses })),
+      },
+    ],
+    claims: [
+      ...claim('Two delta steps with eigenvalues down to -1 follow S3 in one layer', QUICK[0], (share) => share >= 0.9),
+      ...claim('One such step does not', QUICK[1], (share) => share <= 0.5),
+      ...claim('Two steps with eigenvalues from 0 on do not', QUICK[2], (share) => share <= 0.5),
+    ],
+  };
+}
+
+export const wordProblemsExperiment: Experiment<Found> = {
+  name: 'word-problems',
+  title: 'Word problems: which products of a group a layer follows',
+  source: 'Siems et al., "DeltaProduct: improving state-tracking in linear RNNs via Householder products" (2025)',
+  trials: (quick) => (quick ? QUICK : Object.keys(SETTINGS)),
+  run,
+  findings,
+};
