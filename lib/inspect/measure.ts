@@ -39,10 +39,10 @@ export async function measureMemory(memory: MemoryInputs): Promise<MemoryCourse>
   norm[0] = length(memory.initialState);
   const rank: MemoryCourse['rank'] = [];
   const every = Math.max(1, Math.ceil(steps / RANKED));
-  const rankAt = (at: number, data: Float64Array): void => {
-    if (at % every === 0 || at === steps) rank.push({ at, value: effectiveRank({ rows, columns, data }) });
+  const rankAt = async (at: number, data: Float64Array): Promise<void> => {
+    if (at % every === 0 || at === steps) rank.push({ at, value: await effectiveRank({ rows, columns, data }, pace) });
   };
-  rankAt(0, memory.initialState);
+  await rankAt(0, memory.initialState);
   const changes: Step[] = [];
   const outputs: Float64Array[] = [];
   for (const { t, step, before, after } of statesOf(memory)) {
@@ -50,7 +50,7 @@ export async function measureMemory(memory: MemoryInputs): Promise<MemoryCourse>
     knownBefore[t] = cosine(readFrom(before, key), value);
     knownAfter[t] = cosine(readFrom(after, key), value);
     norm[t + 1] = length(after);
-    rankAt(t + 1, after);
+    await rankAt(t + 1, after);
     changes.push(step);
     outputs.push(outputOf(memory, t, before, after));
     await pace.rest();

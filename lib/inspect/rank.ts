@@ -1,4 +1,5 @@
 // Singular values, and how many of them a matrix spreads over.
+import { Pace } from '../platform';
 import type { Matrix } from '../viz';
 
 /** Columns whose cosine is below this are at right angles; it is the square of it that values are off by. */
@@ -7,9 +8,9 @@ const MOST_SWEEPS = 60;
 
 /**
  * Singular values, largest first: one-sided Jacobi rotations of the columns until all are at right angles (Hestenes 1958);
- * their lengths are the values then. min(rows, columns) of them.
+ * their lengths are the values then. min(rows, columns) of them. Others have their turn meanwhile.
  */
-export function singularValues({ rows, columns, data }: Matrix): Float64Array {
+export async function singularValues({ rows, columns, data }: Matrix, pace = new Pace()): Promise<Float64Array> {
   // The shorter side is rotated.
   const turn = columns > rows;
   const [n, length] = turn ? [rows, columns] : [columns, rows];
@@ -18,7 +19,10 @@ export function singularValues({ rows, columns, data }: Matrix): Float64Array {
   );
   for (let sweep = 0, turned = true; turned && sweep < MOST_SWEEPS; sweep++) {
     turned = false;
-    for (let a = 0; a < n; a++) for (let b = a + 1; b < n; b++) if (rotate(vectors[a], vectors[b])) turned = true;
+    for (let a = 0; a < n; a++) {
+      for (let b = a + 1; b < n; b++) if (rotate(vectors[a], vectors[b])) turned = true;
+      await pace.rest();
+    }
   }
   return Float64Array.from(vectors, (x) => Math.hypot(...x))
     .sort()
@@ -50,8 +54,8 @@ function rotate(a: Float64Array, b: Float64Array): boolean {
  * exp of the entropy of the singular values as shares of their sum (Roy and Vetterli 2007): 1 for a matrix of rank 1, n where
  * n are equal and the others 0, 0 for zeros, NaN where an entry is not finite.
  */
-export function effectiveRank(matrix: Matrix): number {
-  const values = singularValues(matrix);
+export async function effectiveRank(matrix: Matrix, pace = new Pace()): Promise<number> {
+  const values = await singularValues(matrix, pace);
   const sum = values.reduce((a, b) => a + b, 0);
   if (sum === 0) return 0;
   const entropy = values.reduce((h, x) => (x > 0 ? h - (x / sum) * Math.log(x / sum) : h), 0);

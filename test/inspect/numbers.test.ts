@@ -321,24 +321,24 @@ describe('fast weights, inspected', () => {
 describe('singular values and effective rank', () => {
   const matrix = (rows: number, columns: number, data: number[]) => ({ rows, columns, data });
 
-  it('of matrices whose values are known', () => {
-    expectClose('diagonal', singularValues(matrix(2, 3, [0, -3, 0, 2, 0, 0])), [3, 2], 1e-12);
+  it('of matrices whose values are known', async () => {
+    expectClose('diagonal', await singularValues(matrix(2, 3, [0, -3, 0, 2, 0, 0])), [3, 2], 1e-12);
     expectClose(
       '[[1, 1], [0, 1]]',
-      singularValues(matrix(2, 2, [1, 1, 0, 1])),
+      await singularValues(matrix(2, 2, [1, 1, 0, 1])),
       [(1 + Math.sqrt(5)) / 2, (Math.sqrt(5) - 1) / 2],
       1e-12,
     );
-    expect(effectiveRank(matrix(2, 2, [1, 2, 2, 4]))).to.be.closeTo(1, 1e-6);
-    expect(effectiveRank(matrix(3, 3, [0, 2, 0, 0, 0, -2, 2, 0, 0]))).to.be.closeTo(3, 1e-12);
-    expect(effectiveRank(matrix(2, 2, [0, 0, 0, 0]))).to.equal(0);
-    expect(effectiveRank(matrix(1, 1, [NaN]))).to.be.NaN;
-    expect(effectiveRank(matrix(1, 1, [Infinity]))).to.be.NaN;
+    expect(await effectiveRank(matrix(2, 2, [1, 2, 2, 4]))).to.be.closeTo(1, 1e-6);
+    expect(await effectiveRank(matrix(3, 3, [0, 2, 0, 0, 0, -2, 2, 0, 0]))).to.be.closeTo(3, 1e-12);
+    expect(await effectiveRank(matrix(2, 2, [0, 0, 0, 0]))).to.equal(0);
+    expect(await effectiveRank(matrix(1, 1, [NaN]))).to.be.NaN;
+    expect(await effectiveRank(matrix(1, 1, [Infinity]))).to.be.NaN;
     // Values 3 and 1: entropy of (3/4, 1/4).
-    expect(effectiveRank(matrix(2, 2, [3, 0, 0, 1]))).to.be.closeTo(4 / 27 ** 0.25, 1e-12);
+    expect(await effectiveRank(matrix(2, 2, [3, 0, 0, 1]))).to.be.closeTo(4 / 27 ** 0.25, 1e-12);
   });
 
-  it('keeps the sum of squares of a random matrix, tall, wide and square', () => {
+  it('keeps the sum of squares of a random matrix, tall, wide and square', async () => {
     for (const [rows, columns] of [
       [5, 5],
       [9, 4],
@@ -346,7 +346,7 @@ describe('singular values and effective rank', () => {
       [1, 3],
     ]) {
       const data = Array.from(fw.randn([rows, columns], where).dataSync());
-      const values = singularValues({ rows, columns, data });
+      const values = await singularValues({ rows, columns, data });
       expect(values).to.have.lengthOf(Math.min(rows, columns));
       expect([...values]).to.eql([...values].sort((a, b) => b - a));
       const squares = (x: ArrayLike<number>): number => Array.from(x).reduce((s, v) => s + v * v, 0);
