@@ -1,8 +1,9 @@
 // Formal languages (spec 3.6): which memories count, keep apart and forget, on words as long as those of training (Bin0)
 // and on longer ones (Bin1).
 import { type Dataset, FORMAL_LANGUAGES, formalLanguage, type FormalLanguage, parity } from '../data';
-import type { Claim, Experiment, TrialContext, TrialResult } from './experiment';
-import { mean, MEMORIES, type MemoryName, modelWith, percent, trainAndMeasure } from './tokens';
+import type { Experiment, TrialContext, TrialResult } from './experiment';
+import { mean, measureOf, percent, trialsOf } from './results';
+import { MEMORIES, type MemoryName, modelWith, trainAndMeasure } from './tokens';
 
 /** Share of words with every label right. */
 type Found = { bin0: number; bin1: number; steps: number; losses: number[] };
@@ -44,12 +45,8 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
 
 function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment<Found>['findings']> {
   const own = (trial: string): Found[] => results.filter((result) => result.trial === trial).map(({ found }) => found);
-  const trials = [...new Set(results.map(({ trial }) => trial))];
-  const bin1 = (trial: string): number => mean(own(trial).map((found) => found.bin1));
-  const claim = (text: string, trial: string, holds: (share: number) => boolean): Claim[] =>
-    trials.includes(trial)
-      ? [{ text, holds: holds(bin1(trial)), because: `${percent(bin1(trial))} of the longer words right throughout` }]
-      : [];
+  const trials = trialsOf(results);
+  const bin1 = measureOf(results, (found) => found.bin1, percent);
   const languages = LANGUAGES.filter((language) => trials.some((trial) => trial.startsWith(`${language}: `)));
   return {
     measures: Object.fromEntries(
@@ -57,7 +54,7 @@ function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment
         trial,
         {
           'Bin0, lengths of training': percent(mean(own(trial).map((found) => found.bin0))),
-          'Bin1, longer': percent(bin1(trial)),
+          'Bin1, longer': percent(bin1.of(trial)),
           steps: mean(own(trial).map(({ steps }) => steps)),
         },
       ]),
@@ -75,16 +72,10 @@ function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment
         })),
     })),
     claims: [
-      ...claim(
-        'The recurrent delta net tells even from odd past the lengths of training',
-        trialOf('(aa)*', 'recurrent-delta'),
-        (share) => share >= 0.9,
-      ),
-      ...claim(
-        'The delta rule with strengths up to 1 does not',
-        trialOf('(aa)*', 'delta (0,1)'),
-        (share) => share <= 0.2,
-      ),
+      ...bin1.claim('The recurrent delta net tells even from odd past the lengths of training', {
+        [trialOf('(aa)*', 'recurrent-delta')]: [0.9, 1],
+      }),
+      ...bin1.claim('The delta rule with strengths up to 1 does not', { [trialOf('(aa)*', 'delta (0,1)')]: [0, 0.2] }),
     ],
   };
 }

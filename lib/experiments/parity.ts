@@ -2,7 +2,8 @@
 // were trained on.
 import { type Dataset, parity } from '../data';
 import type { Experiment, TrialContext, TrialResult } from './experiment';
-import { mean, MEMORIES, type MemoryName, modelWith, percent, trainAndMeasure } from './tokens';
+import { mean, percent } from './results';
+import { MEMORIES, type MemoryName, modelWith, trainAndMeasure } from './tokens';
 
 /** Share of sequences whose last label is right, and of those with all right, by length. */
 type Found = { last: Record<string, number>; whole: Record<string, number>; steps: number; losses: number[] };

@@ -92,8 +92,3 @@ export async function trainAndMeasure<N extends string>(
     model.dispose();
   }
 }
-
-/** The mean over seeds. */
-export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
-
-export const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;

@@ -3,8 +3,9 @@
 import { withSeed } from '../core';
 import { type Dataset, wordProblem } from '../data';
 import { DeltaProductNet } from './deltaProductNet';
-import type { Claim, Experiment, TrialContext, TrialResult } from './experiment';
-import { mean, percent, trainAndMeasure } from './tokens';
+import type { Experiment, TrialContext, TrialResult } from './experiment';
+import { mean, measureOf, percent, trialsOf } from './results';
+import { trainAndMeasure } from './tokens';
 
 /** Shares: of right labels in words as long as those of training and twice as long, and of the former with all right. */
 type Found = { trained: number; longer: number; whole: number; steps: number; losses: number[] };
@@ -68,25 +69,16 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
 }
 
 function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment<Found>['findings']> {
-  const trials = [...new Set(results.map(({ trial }) => trial))];
-  const of = (trial: string, what: 'trained' | 'longer' | 'whole' | 'steps'): number =>
+  const trials = trialsOf(results);
+  const of = (trial: string, what: 'trained' | 'longer' | 'steps'): number =>
     mean(results.filter((result) => result.trial === trial).map(({ found }) => found[what]));
-  const claim = (text: string, trial: string, holds: (share: number) => boolean): Claim[] =>
-    trials.includes(trial)
-      ? [
-          {
-            text,
-            holds: holds(of(trial, 'whole')),
-            because: `${percent(of(trial, 'whole'))} of words right throughout`,
-          },
-        ]
-      : [];
+  const whole = measureOf(results, (found) => found.whole, percent);
   return {
     measures: Object.fromEntries(
       trials.map((trial) => [
         trial,
         {
-          'words right throughout': percent(of(trial, 'whole')),
+          'words right throughout': percent(whole.of(trial)),
           labels: percent(of(trial, 'trained')),
           'labels of words twice as long': percent(of(trial, 'longer')),
           steps: of(trial, 'steps'),
@@ -104,9 +96,9 @@ function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment
       },
     ],
     claims: [
-      ...claim('Two delta steps with eigenvalues down to -1 follow S3 in one layer', QUICK[0], (share) => share >= 0.9),
-      ...claim('One such step does not', QUICK[1], (share) => share <= 0.5),
-      ...claim('Two steps with eigenvalues from 0 on do not', QUICK[2], (share) => share <= 0.5),
+      ...whole.claim('Two delta steps with eigenvalues down to -1 follow S3 in one layer', { [QUICK[0]]: [0.9, 1] }),
+      ...whole.claim('One such step does not', { [QUICK[1]]: [0, 0.5] }),
+      ...whole.claim('Two steps with eigenvalues from 0 on do not', { [QUICK[2]]: [0, 0.5] }),
     ],
   };
 }
