@@ -1,12 +1,13 @@
 // The soak: a service with eight conversations, requests broken off at random, three workers terminated every second and
 // two trainers, for minutes. Fails on any error and on memory that grows; says how long timers wait.
+import { fork } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import * as fw from '../../lib';
-import { load } from './load';
+import type { LoadReport } from './load';
 import { Monitor } from './monitor';
 import { Service } from './server';
 
@@ -76,6 +77,21 @@ function train(dir: string, seed: number, failures: string[]): { stop(): Promise
   };
 }
 
+/** The conversations, in a process of their own. */
+function startClients(url: string, conversations: string): { stop(): Promise<LoadReport> } {
+  const child = fork(join(__dirname, 'client.ts'), [url, conversations]);
+  const report = new Promise<LoadReport>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as LoadReport));
+    child.once('exit', (code) => reject(new Error(`the load ended with code ${code}`)));
+  });
+  return {
+    stop() {
+      child.send('stop');
+      return report;
+    },
+  };
+}
+
 async function main(): Promise<void> {
   if (values.help) return void process.stdout.write(USAGE);
   const minutes = Number(values.minutes);
@@ -88,7 +104,7 @@ async function main(): Promise<void> {
   process.once('SIGINT', () => controller.abort());
   const monitor = new Monitor();
   const trainers = [1, 2].map((seed) => train(join(folder, `${seed}`), seed, failures));
-  const loading = load(url, Number(values.conversations), controller.signal);
+  const clients = startClients(url, values.conversations);
   const churning = churn(controller.signal, failures);
   for (const end = performance.now() + minutes * 60_000; performance.now() < end && !controller.signal.aborted;) {
     await sleep(Math.min(10_000, Math.max(0, end - performance.now())));
@@ -96,7 +112,7 @@ async function main(): Promise<void> {
     console.error(`${resident} MiB resident, timers ${monitor.late(0.99).toFixed(1)} ms late (99 %)`);
   }
   controller.abort();
-  const report = await loading;
+  const report = await clients.stop();
   const ended = await churning;
   const steps = await Promise.all(trainers.map((trainer) => trainer.stop()));
   monitor.stop();

@@ -4,7 +4,7 @@ import { setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 
 // Beside a service: on Linux the number 0 is this thread alone.
-setPriority(0, 10);
+setPriority(0, 19);
 
 const fw = createRequire(import.meta.url)('../../dist/index.js');
 

@@ -1,0 +1,13 @@
+// The load of the soak in a process of its own, so that the service's thread feels only its own work: gets the service's
+// address and the number of conversations, sends a report when it is told to stop.
+import { load } from './load';
+
+const controller = new AbortController();
+process.on('message', () => controller.abort());
+process.on('disconnect', () => process.exit(1));
+// Ctrl-C goes to the whole group; who started this says when to stop.
+process.on('SIGINT', () => undefined);
+const [url, conversations] = process.argv.slice(2);
+void load(url, Number(conversations), controller.signal).then((report) => {
+  process.send!(report, () => process.exit(0));
+});
