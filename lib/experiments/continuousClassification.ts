@@ -8,6 +8,7 @@ import { readText } from '../io';
 import { LSTM, RNN } from '../nn';
 import { crossEntropy, tensor } from '../ops';
 import type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
+import { lossChart } from './results';
 import { fit } from './fit';
 import { type Classifier, type ClassifierSettings, type SeriesClassifier, seriesClassifier } from './seriesClassifiers';
 
@@ -178,14 +179,7 @@ function findings(results: Results): Findings {
           y: RATES.map((rate) => rightOf(results, trial, rate)!),
         })),
       },
-      {
-        title: 'Loss while training, first seed',
-        xLabel: 'step',
-        yLabel: 'nats',
-        series: results
-          .filter(({ seed }) => seed === 1)
-          .map(({ trial, found }) => ({ name: trial, x: found.losses.map((_, i) => 10 * i), y: found.losses })),
-      },
+      lossChart(results),
     ],
     claims: claims(results),
   };

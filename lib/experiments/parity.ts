@@ -2,7 +2,7 @@
 // were trained on.
 import { type Dataset, parity } from '../data';
 import type { Experiment, TrialContext, TrialResult } from './experiment';
-import { mean, percent } from './results';
+import { lossChart, mean, percent } from './results';
 import { MEMORIES, type MemoryName, modelWith, trainAndMeasure } from './tokens';
 
 /** Share of sequences whose last label is right, and of those with all right, by length. */
@@ -69,14 +69,7 @@ function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment
         yLabel: 'share of sequences',
         series: trials.map((trial) => ({ name: trial, x: LENGTHS, y: LENGTHS.map((length) => of(trial, length)) })),
       },
-      {
-        title: 'Loss while training, first seed',
-        xLabel: 'step',
-        yLabel: 'nats',
-        series: results
-          .filter(({ seed }) => seed === 1)
-          .map(({ trial, found }) => ({ name: trial, x: found.losses.map((_, i) => 10 * i), y: found.losses })),
-      },
+      lossChart(results),
     ],
     claims: [
       ...claim(

@@ -1,5 +1,6 @@
 // What experiments say about their results: means over seeds, and claims that hold where those lie within limits.
 import type { Json } from '../io';
+import type { LineChart } from '../viz';
 import type { Claim, TrialResult } from './experiment';
 
 /** Of at least one value. */
@@ -11,6 +12,18 @@ export const percent = (share: number): string => `${(100 * share).toFixed(1)} %
 /** Trials that have results, in their order. */
 export function trialsOf(results: readonly TrialResult[]): string[] {
   return [...new Set(results.map(({ trial }) => trial))];
+}
+
+/** Losses of the first seed, of which every tenth was kept. */
+export function lossChart(results: readonly TrialResult<{ losses: number[] }>[]): LineChart {
+  return {
+    title: 'Loss while training, first seed',
+    xLabel: 'step',
+    yLabel: 'nats',
+    series: results
+      .filter(({ seed }) => seed === 1)
+      .map(({ trial, found }) => ({ name: trial, x: found.losses.map((_, i) => 10 * i), y: found.losses })),
+  };
 }
 
 /** What one measure says: of a trial the mean over seeds, and claims about some. */

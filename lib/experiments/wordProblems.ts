@@ -4,7 +4,7 @@ import { withSeed } from '../core';
 import { type Dataset, wordProblem } from '../data';
 import { DeltaProductNet } from './deltaProductNet';
 import type { Experiment, TrialContext, TrialResult } from './experiment';
-import { mean, measureOf, percent, trialsOf } from './results';
+import { lossChart, mean, measureOf, percent, trialsOf } from './results';
 import { trainAndMeasure } from './tokens';
 
 /** Shares: of right labels in words as long as those of training and twice as long, and of the former with all right. */
@@ -85,16 +85,7 @@ function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment
         },
       ]),
     ),
-    charts: [
-      {
-        title: 'Loss while training, first seed',
-        xLabel: 'step',
-        yLabel: 'nats',
-        series: results
-          .filter(({ seed }) => seed === 1)
-          .map(({ trial, found }) => ({ name: trial, x: found.losses.map((_, i) => 10 * i), y: found.losses })),
-      },
-    ],
+    charts: [lossChart(results)],
     claims: [
       ...whole.claim('Two delta steps with eigenvalues down to -1 follow S3 in one layer', { [QUICK[0]]: [0.9, 1] }),
       ...whole.claim('One such step does not', { [QUICK[1]]: [0, 0.5] }),
