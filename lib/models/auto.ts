@@ -11,7 +11,7 @@ import { readGeneration } from './common/generation';
 import {
   CONFIG,
   GENERATION,
-  HEAD,
+  headWeight,
   loadWeights,
   readConfig,
   readGenerationConfig,
@@ -36,8 +36,8 @@ function fromConfig(config: ConfigurationInput, options: TensorOptions = {}): Ca
 }
 
 function modelOf(config: ConfigurationInput | PublishedConfiguration, options: TensorOptions): CausalLM {
-  const { model_type: type } = config instanceof PublishedConfiguration ? config.json : withFileKeys(config);
-  const Model = modelClass('AutoModelForCausalLM', type);
+  const json = config instanceof PublishedConfiguration ? config.json : withFileKeys(config);
+  const Model = modelClass('AutoModelForCausalLM', json);
   // The class refuses what is no configuration of its own.
   return new Model(config as PublishedConfiguration, options);
 }
@@ -63,7 +63,7 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
     await loadWeights(model, folder, entries);
     if (await hasLora(folder)) await loadLora(model, folder);
     if (untied !== undefined) {
-      const both = `config.json ties ${untied} and ${HEAD}, but the weights hold different values of the two`;
+      const both = `config.json ties ${untied} and ${headWeight(model)}, but the weights hold different values of the two`;
       warn(`${folder}: ${both}, so they are not tied; "tie_word_embeddings": false says the same`);
     }
     return model.eval();

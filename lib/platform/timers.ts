@@ -30,7 +30,7 @@ export function later(milliseconds: number, action: () => void): void {
  * The longest that loops work on before they let others have a turn, in milliseconds. What begins just before the end
  * comes on top of it.
  */
-export const LONGEST_TURN = 3;
+export const LONGEST_TURN = 1;
 
 /** Watches a loop's work: `rest` gives others a turn where the last one was too long ago. */
 export class Pace {

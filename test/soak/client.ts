@@ -1,7 +1,10 @@
 // The load of the soak in a process of its own, so that the service's thread feels only its own work: gets the service's
 // address and the number of conversations, sends a report when it is told to stop.
+import { setPriority } from 'node:os';
 import { load } from './load';
 
+// Stands for other machines: it takes what the service leaves.
+setPriority(19);
 const controller = new AbortController();
 process.on('message', () => controller.abort());
 process.on('disconnect', () => process.exit(1));

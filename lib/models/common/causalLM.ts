@@ -86,6 +86,16 @@ export type ForwardResult<L extends Labels = Labels, S extends boolean = boolean
   : { loss?: Tensor }) &
   ([S] extends [true] ? { state: State } : { state?: State });
 
+/** What a family calls the two parts of its models among the weights. */
+export interface WeightNames {
+  /** 'model' in most. */
+  readonly backbone: string;
+  /** 'lm_head' in most. */
+  readonly head: string;
+}
+
+const WEIGHT_NAMES: WeightNames = { backbone: 'model', head: 'lm_head' };
+
 /** Labels that the loss leaves out. */
 const IGNORED = -100;
 
@@ -99,7 +109,7 @@ const STAGE_PRODUCTS = 4e6;
  * generation. New Linear and Embedding weights are normal with deviation `initializerRange`.
  */
 export abstract class CausalLM<C extends Configuration = Configuration> extends Module implements RecurrentModel {
-  /** Everything below the head; its weights are saved under `model.`. */
+  /** Everything below the head; its weights are saved under `model.`, or under what `weightNames` says. */
   model: Backbone;
   /**
    * From hidden vectors to logits, weight [vocabSize, hiddenSize], no bias; the tensor of the embedding itself where
@@ -124,6 +134,23 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
       this.lm_head.weight = backbone.tokens.weight;
     }
     initializeNormal(this, config.initializerRange);
+  }
+
+  /** The names of `model` and `lm_head` in checkpoints. */
+  get weightNames(): WeightNames {
+    return WEIGHT_NAMES;
+  }
+
+  protected override *memberProperties(): Generator<[string, unknown]> {
+    const { backbone, head } = this.weightNames;
+    for (const [key, value] of super.memberProperties()) {
+      yield [key === 'model' ? backbone : key === 'lm_head' ? head : key, value];
+    }
+  }
+
+  /** From hidden vectors [..., hiddenSize] to logits [..., vocabSize]. */
+  protected logitsOf(hidden: Tensor): Tensor {
+    return this.lm_head.forward(hidden);
   }
 
   /**
@@ -193,7 +220,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   private compute(ids: Tensor, labels: Tensor | null, options: SequenceOptions): ForwardResult {
     const { outputState, cuSeqlens = null } = options;
     const hidden = this.model.forward(ids, options);
-    const logits = this.lm_head.forward(hidden.output);
+    const logits = this.logitsOf(hidden.output);
     const result: ForwardResult = { logits };
     if (labels) result.loss = crossEntropy(logits, nextLabels(labels, cuSeqlens), { ignoreIndex: IGNORED });
     if (outputState) result.state = hidden.state;
@@ -254,12 +281,12 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     if (ids.ndim === 1) {
       const hidden = yield* this.model.stepStages(ids, state);
       yield hidden;
-      return { logits: this.lm_head.forward(hidden), state };
+      return { logits: this.logitsOf(hidden), state };
     }
     const { output, state: after } = yield* this.model.stages(ids, { state, outputState: true });
     const last = output.slice(1, -1).squeeze(1);
     yield [last, after!];
-    return { logits: this.lm_head.forward(last), state: after! };
+    return { logits: this.logitsOf(last), state: after! };
   }
 
   /** A conversation that tokens are fed into; `dispose` it when it is done. `history` is what `rollback` needs. */

@@ -42,7 +42,6 @@ const WEIGHT_FILE = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
 
 /** Tensors of some published files that are no parameters. */
 const NO_WEIGHT = /(^|\.)rotary_emb\.inv_freq$/;
-export const HEAD = 'lm_head.weight';
 
 /** A model as its folder sees it. */
 interface Described extends Module {
@@ -53,6 +52,7 @@ interface Described extends Module {
 /** A module with a head, which may be its embedding. */
 interface Headed {
   readonly lm_head: { readonly weight: Tensor };
+  readonly weightNames: { readonly head: string };
   stateDict(): Record<string, Tensor>;
 }
 
@@ -118,6 +118,11 @@ function objectIn(path: string, content: Json): JsonObject {
 /** The weights of a folder by name. */
 export type Entries = ReadonlyMap<string, SafetensorsEntry>;
 
+/** The head's name in files, also where it is not stored because the embedding serves as it. */
+export function headWeight(module: Pick<Headed, 'weightNames'>): string {
+  return `${module.weightNames.head}.weight`;
+}
+
 /** The name of the parameter that also serves as the head; the head's own where it is not tied. */
 function headName(module: Headed): string {
   return Object.entries(module.stateDict()).find(([, parameter]) => parameter === module.lm_head.weight)![0];
@@ -126,7 +131,7 @@ function headName(module: Headed): string {
 /** The name of the embedding if a folder holds another matrix beside it as head, though its configuration ties the two. */
 export async function untiedName(module: Headed, entries: Entries): Promise<string | undefined> {
   const name = headName(module);
-  const [own, head] = [entries.get(name), entries.get(HEAD)];
+  const [own, head] = [entries.get(name), entries.get(headWeight(module))];
   return own && head && own !== head && !(await own.equals(head)) ? name : undefined;
 }
 
@@ -137,9 +142,10 @@ export async function untiedName(module: Headed, entries: Entries): Promise<stri
 export async function loadWeights(module: Headed, dir: string, entries: Entries): Promise<void> {
   const parameters = new Map(Object.entries(module.stateDict()));
   const shared = headName(module);
+  const head = headWeight(module);
   const entryOf = (name: string): SafetensorsEntry | undefined =>
-    entries.get(name) ?? (name === shared ? entries.get(HEAD) : undefined);
-  const unknown = [...entries.keys()].filter((name) => !parameters.has(name) && !NO_WEIGHT.test(name) && name !== HEAD);
+    entries.get(name) ?? (name === shared ? entries.get(head) : undefined);
+  const unknown = [...entries.keys()].filter((name) => !parameters.has(name) && !NO_WEIGHT.test(name) && name !== head);
   const missing = [...parameters.keys()].filter((name) => !entryOf(name));
   if (missing.length > 0 || unknown.length > 0) {
     const list = (title: string, names: string[]): string =>

@@ -3,7 +3,7 @@
 import { argumentError, checkOptions, describe, FastWeightsError, type OptionNames } from '../../core';
 import type { TensorOptions } from '../../ops';
 import { CausalLM } from './causalLM';
-import type { PublishedConfiguration } from './configuration';
+import type { JsonObject, PublishedConfiguration } from './configuration';
 import type { CommonKeys } from './keys';
 
 /** The sizes that `createModel` takes for every family, whatever its configuration calls them. */
@@ -36,6 +36,11 @@ export type ModelClass = new (config: PublishedConfiguration, options?: TensorOp
 export interface ModelDefinition<K extends CommonKeys = CommonKeys, N extends string = string> {
   /** `model_type` of its config.json. */
   modelType: NonNullable<K['modelType']>;
+  /**
+   * Whether a config.json is this family's, for a `modelType` that it shares with another family; the one without is taken
+   * where no other claims it. None by default.
+   */
+  claims?(config: JsonObject): boolean;
   /** What `createModel` and the command line call it; modelType with hyphens for underscores by default. */
   name?: N;
   /** The name of its class in `architectures` of config.json; that of `model` by default. */
@@ -52,6 +57,7 @@ export interface ModelDefinition<K extends CommonKeys = CommonKeys, N extends st
 
 const DEFINITION: OptionNames<ModelDefinition> = {
   modelType: true,
+  claims: true,
   name: true,
   architecture: true,
   description: true,
@@ -81,12 +87,12 @@ export const registeredModels: readonly RegisteredModel[] = entries;
 /** Goes into lists and names of folders. */
 const NAME = /^[A-Za-z0-9][\w.-]*$/;
 
-function checkName(argument: string, value: unknown): string {
+function checkName(argument: string, value: unknown, shared = false): string {
   if (typeof value !== 'string' || !NAME.test(value)) {
     const expected = 'a name of letters, digits, hyphens and underscores';
     throw argumentError('INVALID_ARGUMENT', 'registerModel', argument, expected, describe(value));
   }
-  if (findModel(value)) {
+  if (findModel(value) && !shared) {
     const expected = 'one that is not registered yet';
     throw argumentError('INVALID_ARGUMENT', 'registerModel', argument, expected, describe(value));
   }
@@ -98,7 +104,7 @@ export function registerModel<K extends CommonKeys = CommonKeys>(definition: Mod
   const where = 'registerModel';
   checkOptions<object>(where, definition, DEFINITION);
   const { model, keys, configuration = null } = definition;
-  const modelType = checkName('modelType', definition.modelType);
+  const modelType = checkName('modelType', definition.modelType, definition.claims !== undefined);
   const name = checkName('name', definition.name ?? modelType.replaceAll('_', '-'));
   if (typeof model !== 'function' || !(model.prototype instanceof CausalLM)) {
     const expected = 'a class that extends models.CausalLM of this fast-weights';
@@ -119,9 +125,16 @@ function checkKeys(keys: unknown): asserts keys is Record<string, unknown> {
   throw argumentError('INVALID_ARGUMENT', 'registerModel', 'keys', expected, describe(keys));
 }
 
-/** The family of a name or a `model_type`. */
+/** The family of a name or a `model_type`; where several share a type, the first of them. */
 export function findModel(name: unknown): Entry | undefined {
-  return entries.find((entry) => entry.name === name || entry.modelType === name);
+  return entries.find((entry) => entry.name === name) ?? entries.find((entry) => entry.modelType === name);
+}
+
+/** The family that a config.json describes. */
+function familyOf(config: JsonObject): Entry | undefined {
+  const { model_type: type } = config;
+  const alike = entries.filter((entry) => entry.name === type || entry.modelType === type);
+  return alike.find(({ definition }) => definition.claims?.(config)) ?? alike.find(({ definition }) => !definition.claims);
 }
 
 /** `'deltanet' | 'gla' | ...` for messages. */
@@ -129,12 +142,12 @@ export function knownModels(): string {
   return entries.map(({ name }) => `'${name}'`).join(' | ');
 }
 
-/** The class of a `model_type`. A file says no more than this name: it is only looked up. */
-export function modelClass(where: string, modelType: unknown): ModelClass {
-  const entry = findModel(modelType);
+/** The class for a config.json. A file only names its family, which is looked up. */
+export function modelClass(where: string, config: JsonObject): ModelClass {
+  const entry = familyOf(config);
   if (entry) return entry.definition.model;
   const expected = entries.map((each) => each.modelType).join(', ');
-  const found = describe(modelType);
+  const found = describe(config.model_type);
   const own = 'one of your own wants registerModel, or --import at the command line, first';
   const message = `${where}: model_type ${found} is not supported; known are ${expected}; ${own}`;
   throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model_type', expected, found });
