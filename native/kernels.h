@@ -88,7 +88,7 @@ enum BinaryOp { kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kFloorDivide, 
 enum CompareOp { kEq, kNe, kLt, kLe, kGt, kGe };
 enum ReduceOp { kSum, kMean, kMax, kMin, kProd };
 enum ScanOp { kLinearScan, kLogSumExpScan };
-enum NormKind { kLayer, kRms, kL2 };
+enum NormKind { kLayer, kRms, kL2, kBySum };
 enum Activation { kNoActivation, kSiluActivation };
 enum DeltaCellKind { kDeltaRnn1, kDeltaRnn2, kDeltaLstm1, kDeltaLstm2, kDeltaLstm3, kDeltaLstm4 };
 enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
@@ -191,12 +191,17 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_FIELDS_recurrentDeltaBackward(F) F(In, recurrent) F(In, finalState) F(InMaybe, offsets) F(In, hidden) \
   F(In, trace) F(In, doutput) F(InMaybe, dfinalState) F(In, dfinalOutput) F(Out, dinputs) F(Out, dinitialState) \
   F(Out, dinitialOutput) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width)
-#define FW_FIELDS_deltaCell(F) F(In, z) F(In, key) F(In, v) F(In, beta) F(In, initialState) F(In, initialOutput) \
+#define FW_FIELDS_deltaCell(F) F(In, z) F(InMaybe, zUpdate) F(InMaybe, zOut) F(In, key) F(InMaybe, keyUpdate) \
+  F(InMaybe, keyOut) F(In, v) F(InMaybe, vUpdate) F(InMaybe, vOut) F(In, beta) F(InMaybe, betaUpdate) \
+  F(InMaybe, betaOut) F(In, initialState) F(In, initialOutput) \
   F(InMaybe, initialCell) F(InMaybe, offsets) F(Out, output) F(Out, finalState) F(Out, finalOutput) \
   F(OutMaybe, finalCell) F(OutMaybe, trace) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width) F(Int, cell)
-#define FW_FIELDS_deltaCellBackward(F) F(In, key) F(In, beta) F(In, finalState) F(InMaybe, offsets) F(In, output) \
+#define FW_FIELDS_deltaCellBackward(F) F(In, key) F(InMaybe, keyUpdate) F(InMaybe, keyOut) F(In, beta) \
+  F(InMaybe, betaUpdate) F(InMaybe, betaOut) F(In, finalState) F(InMaybe, offsets) F(In, output) \
   F(In, trace) F(In, doutput) F(InMaybe, dfinalState) F(In, dfinalOutput) F(InMaybe, dfinalCell) F(Out, dz) \
-  F(Out, dkey) F(Out, dv) F(Out, dbeta) F(Out, dinitialState) F(Out, dinitialOutput) F(OutMaybe, dinitialCell) \
+  F(OutMaybe, dzUpdate) F(OutMaybe, dzOut) F(Out, dkey) F(OutMaybe, dkeyUpdate) F(OutMaybe, dkeyOut) F(Out, dv) \
+  F(OutMaybe, dvUpdate) F(OutMaybe, dvOut) F(Out, dbeta) F(OutMaybe, dbetaUpdate) F(OutMaybe, dbetaOut) \
+  F(Out, dinitialState) F(Out, dinitialOutput) F(OutMaybe, dinitialCell) \
   F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width) F(Int, cell)
 #define FW_FIELDS_adam(F) F(InOutList, parameters) F(List, gradients) F(InOutList, means) F(InOutList, squares) \
   F(InMaybe, gradientScale) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \

@@ -98,7 +98,7 @@ export const SCAN_OPS = [
 ] as const;
 export type ScanOp = (typeof SCAN_OPS)[number];
 
-export const NORM_KINDS = ['layer', 'rms', 'l2'] as const;
+export const NORM_KINDS = ['layer', 'rms', 'l2', 'sum'] as const;
 export type NormKind = (typeof NORM_KINDS)[number];
 
 export const ACTIVATIONS = ['none', 'silu'] as const;
@@ -216,7 +216,8 @@ export const KERNELS = {
   softmaxBackward: { y: 'in', dy: 'in', dx: 'out', rows: 'int', n: 'int', log: 'int' },
   /**
    * Normalises rows of x[rows, n]; row r uses weight and bias [groups, n] at r mod groups. stats[rows, 2] = mean and
-   * reciprocal deviation. `rms`: 1/sqrt(mean x^2 + eps); `l2`: 1/sqrt(sum x^2 + eps); `layer`: mean removed.
+   * reciprocal deviation. `rms`: 1/sqrt(mean x^2 + eps); `l2`: 1/sqrt(sum x^2 + eps); `layer`: mean removed; `sum`:
+   * 1/(sum x + eps), no mean.
    */
   norm: {
     x: 'in',
@@ -620,15 +621,24 @@ export const KERNELS = {
   },
   /**
    * The recurrent part of Delta RNN and Delta LSTM (spec 2.4.1, 2.4.2), per sequence and head, with G = 1 or 3 states
-   * R [width, width]: R += key (beta (v - R^T key))^T, p = z + R^T s, and a cell (DELTA_CELLS) makes the output y of p and s
-   * of y. z, key, v [all tokens, heads, G, width], beta [all tokens, heads, G], states [sequences, heads, G, width, width],
-   * y and the cell of an LSTM [.., heads, width]. trace [all tokens, heads, 3 width, of an LSTM 8 width].
+   * R [width, width]: k = softmax(key), R += k (beta (v - R^T k))^T, p = z + R^T s, and a cell (DELTA_CELLS) makes the output
+   * y of p and s of y. z, key, v [all tokens, heads, width] and beta [all tokens, heads] of each state: an LSTM's are those
+   * of the input gate, the update and the output gate. States [sequences, heads, G, width, width], y and the cell of an LSTM
+   * [.., heads, width]. trace [all tokens, heads, 3 width, of an LSTM 8 width].
    */
   deltaCell: {
     z: 'in',
+    zUpdate: 'in?',
+    zOut: 'in?',
     key: 'in',
+    keyUpdate: 'in?',
+    keyOut: 'in?',
     v: 'in',
+    vUpdate: 'in?',
+    vOut: 'in?',
     beta: 'in',
+    betaUpdate: 'in?',
+    betaOut: 'in?',
     initialState: 'in',
     initialOutput: 'in',
     initialCell: 'in?',
@@ -643,7 +653,11 @@ export const KERNELS = {
   },
   deltaCellBackward: {
     key: 'in',
+    keyUpdate: 'in?',
+    keyOut: 'in?',
     beta: 'in',
+    betaUpdate: 'in?',
+    betaOut: 'in?',
     finalState: 'in',
     offsets: 'in?',
     output: 'in',
@@ -653,9 +667,17 @@ export const KERNELS = {
     dfinalOutput: 'in',
     dfinalCell: 'in?',
     dz: 'out',
+    dzUpdate: 'out?',
+    dzOut: 'out?',
     dkey: 'out',
+    dkeyUpdate: 'out?',
+    dkeyOut: 'out?',
     dv: 'out',
+    dvUpdate: 'out?',
+    dvOut: 'out?',
     dbeta: 'out',
+    dbetaUpdate: 'out?',
+    dbetaOut: 'out?',
     dinitialState: 'out',
     dinitialOutput: 'out',
     dinitialCell: 'out?',

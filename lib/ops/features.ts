@@ -9,11 +9,11 @@ import {
   type OptionNames,
   type Tensor,
 } from '../core';
-import { add, affine, div, elu1, exp, mul, relu, square, sub } from './elementwise';
+import { affine, elu1, exp, mul, relu, square, sub } from './elementwise';
 import { checkFloat, checkTensor, computesInFloat32, takesBfloat16 } from './kernel';
 import { linear } from './linear';
 import { matmul } from './matmul';
-import { layerNorm } from './norm';
+import { layerNorm, sumNorm } from './norm';
 import { sum } from './reduce';
 import { softmax } from './softmax';
 import { cat, expand } from './view';
@@ -146,7 +146,5 @@ export const mapFeatures = takesBfloat16((x: Tensor, options: FeatureMapOptions)
     if (options[eps] !== undefined) checkNumber('featureMap', eps, options[eps], 0);
   }
   const phi = MAPS[name](x, options);
-  if (!options.sumNorm) return phi;
-  const total = sum(phi, -1, true);
-  return div(phi, options.sumNormEps ? add(total, options.sumNormEps) : total);
+  return options.sumNorm ? sumNorm(phi, options.sumNormEps) : phi;
 });

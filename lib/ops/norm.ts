@@ -22,7 +22,7 @@ import {
   takesBfloat16,
   toFloat32,
 } from './kernel';
-import { add, mul, rsqrt, sigmoid, silu, square, sub } from './elementwise';
+import { add, div, mul, rsqrt, sigmoid, silu, square, sub } from './elementwise';
 import { mean, sum } from './reduce';
 import { contiguous, reshape, to } from './view';
 
@@ -121,6 +121,7 @@ function epsOf(where: string, options: NormOptions | number, usual: number): num
 
 /** The same out of operators. */
 function plainNorm(x: Tensor, kind: NormKind, eps: number): Tensor {
+  if (kind === 'sum') return div(x, add(sum(x, -1, true), eps));
   const from = kind === 'layer' ? sub(x, mean(x, -1, true)) : x;
   const squares = square(from);
   return mul(from, rsqrt(add(kind === 'l2' ? sum(squares, -1, true) : mean(squares, -1, true), eps)));
@@ -171,6 +172,11 @@ export const rmsNorm = takesBfloat16(
 export const l2Norm = takesBfloat16((x: Tensor, options: NormOptions | number = {}): Tensor =>
   normalize('l2Norm', x, null, null, { kind: 'l2', eps: epsOf('l2Norm', options, 1e-6), groups: 1 }),
 );
+
+/** x / (sum x + eps) over the last dimension (Schlag et al. 2021). */
+export function sumNorm(x: Tensor, eps = 0): Tensor {
+  return normalize('featureMap', x, null, null, { kind: 'sum', eps, groups: 1 });
+}
 
 /** Layer norm of each of `groups` equal parts of the last dimension; weight and bias run over all of it. */
 export const groupNorm = takesBfloat16(

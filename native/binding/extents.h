@@ -241,7 +241,7 @@ FW_CHECK(softmaxBackward) {
   FW_FLOATS(dx, a.rows, a.n);
 }
 FW_CHECK(norm) {
-  e.within("kind", a.kind, kL2);
+  e.within("kind", a.kind, kBySum);
   if (a.groups < 1) e.refuse("groups", "is less than 1");
   FW_FLOATS(x, a.rows, a.n);
   FW_FLOATS(weight, a.groups, a.n);
@@ -250,7 +250,7 @@ FW_CHECK(norm) {
   FW_SINGLES(stats, a.rows, 2);
 }
 FW_CHECK(normBackward) {
-  e.within("kind", a.kind, kL2);
+  e.within("kind", a.kind, kBySum);
   if (a.groups < 1) e.refuse("groups", "is less than 1");
   FW_FLOATS(x, a.rows, a.n);
   FW_FLOATS(weight, a.groups, a.n);
@@ -528,6 +528,14 @@ FW_CHECK(recurrentDeltaBackward) {
   FW_SINGLES(dinitialOutput, a.sequences, a.heads, a.width);
 }
 
+// An operand of a delta cell for each of its memories.
+#define FW_OF_CELL(name, ...) \
+  FW_SINGLES(name, __VA_ARGS__); \
+  if (gates == 3) { \
+    if (!a.name##Update.data || !a.name##Out.data) e.refuse(#name "Update, " #name "Out", "are needed by an LSTM"); \
+    FW_SINGLES(name##Update, __VA_ARGS__); \
+    FW_SINGLES(name##Out, __VA_ARGS__); \
+  }
 // The sizes of a delta cell; `gates` are its memories.
 template <class Args>
 int64_t delta_cell_sizes(const Extents& e, const Args& a, int64_t& gates) {
@@ -535,8 +543,8 @@ int64_t delta_cell_sizes(const Extents& e, const Args& a, int64_t& gates) {
   const bool lstm = a.cell >= kDeltaLstm1;
   gates = lstm ? 3 : 1;
   const int64_t tokens = all_tokens(e, a);
-  FW_SINGLES(key, tokens, a.heads, gates, a.width);
-  FW_SINGLES(beta, tokens, a.heads, gates);
+  FW_OF_CELL(key, tokens, a.heads, a.width);
+  FW_OF_CELL(beta, tokens, a.heads);
   FW_SINGLES(finalState, a.sequences, a.heads, gates, a.width, a.width);
   FW_SINGLES(output, tokens, a.heads, a.width);
   FW_SINGLES(trace, tokens, a.heads, lstm ? 8 : 3, a.width);
@@ -546,8 +554,8 @@ FW_CHECK(deltaCell) {
   int64_t gates;
   const int64_t tokens = delta_cell_sizes(e, a, gates);
   if (gates == 3 && (!a.initialCell.data || !a.finalCell.data)) e.refuse("initialCell, finalCell", "are needed by an LSTM");
-  FW_SINGLES(z, tokens, a.heads, gates, a.width);
-  FW_SINGLES(v, tokens, a.heads, gates, a.width);
+  FW_OF_CELL(z, tokens, a.heads, a.width);
+  FW_OF_CELL(v, tokens, a.heads, a.width);
   FW_SINGLES(initialState, a.sequences, a.heads, gates, a.width, a.width);
   FW_SINGLES(initialOutput, a.sequences, a.heads, a.width);
   FW_SINGLES(initialCell, a.sequences, a.heads, a.width);
@@ -564,10 +572,10 @@ FW_CHECK(deltaCellBackward) {
   FW_SINGLES(dfinalState, a.sequences, a.heads, gates, a.width, a.width);
   FW_SINGLES(dfinalOutput, a.sequences, a.heads, a.width);
   FW_SINGLES(dfinalCell, a.sequences, a.heads, a.width);
-  FW_SINGLES(dz, tokens, a.heads, gates, a.width);
-  FW_SINGLES(dkey, tokens, a.heads, gates, a.width);
-  FW_SINGLES(dv, tokens, a.heads, gates, a.width);
-  FW_SINGLES(dbeta, tokens, a.heads, gates);
+  FW_OF_CELL(dz, tokens, a.heads, a.width);
+  FW_OF_CELL(dkey, tokens, a.heads, a.width);
+  FW_OF_CELL(dv, tokens, a.heads, a.width);
+  FW_OF_CELL(dbeta, tokens, a.heads);
   FW_SINGLES(dinitialState, a.sequences, a.heads, gates, a.width, a.width);
   FW_SINGLES(dinitialOutput, a.sequences, a.heads, a.width);
   FW_SINGLES(dinitialCell, a.sequences, a.heads, a.width);

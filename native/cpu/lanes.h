@@ -4,16 +4,6 @@
 
 FW_NAMESPACE_BEGIN
 
-template <int... I>
-struct Lanes {};
-template <int N, int... I>
-struct EachLane : EachLane<N - 1, N - 1, I...> {};
-template <int... I>
-struct EachLane<0, I...> {
-  typedef Lanes<I...> type;
-};
-typedef EachLane<kLanes>::type AllLanes;
-
 // Calls f(Index<0>()) ... f(Index<N - 1>()): a loop whose counter is a constant from the start, so that arrays of
 // vectors indexed by it live in registers.
 template <int I>
@@ -29,10 +19,6 @@ FW_INLINE void each(const F& f) {
   each_of(typename EachLane<N>::type(), f);
 }
 
-template <int Step, int... I>
-FW_INLINE VecInt swapped(VecInt x, Lanes<I...>) {
-  return __builtin_shufflevector(x, x, (I ^ Step)...);
-}
 template <int Step>
 FW_INLINE VecInt and_level(VecInt x) {
   if constexpr (Step < kLanes) return and_level<Step * 2>(x & swapped<Step>(x, AllLanes()));

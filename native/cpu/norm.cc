@@ -1,4 +1,4 @@
-// Layer, RMS and L2 normalisation of rows.
+// Layer, RMS, L2 and sum normalisation of rows.
 #include <math.h>
 #include <string.h>
 
@@ -19,10 +19,8 @@ void norm(const Context& cx, const normArgs& x) {
       const float* weight = x.weight.data ? x.weight + r % groups * n : nullptr;
       const float* bias = x.bias.data ? x.bias + r % groups * n : nullptr;
       float* y = x.y + r * n;
-      double mean = 0;
-      if (x.kind == kLayer)
-        mean = sum_of(n, [&](int64_t i, int64_t left) { return load_first(row + i, left); }) / double(n);
-      const Vec shift = splat(float(mean));
+      const auto level = [&] { return sum_of(n, [&](int64_t i, int64_t left) { return load_first(row + i, left); }); };
+      const Vec shift = splat(x.kind == kLayer ? float(level() / double(n)) : 0);
       // The sum of squares of the deviations, each times `factor`, over its square.
       const auto squares_by = [&](float factor) {
         return sum_of(n, [&](int64_t i, int64_t left) {
@@ -30,11 +28,14 @@ void norm(const Context& cx, const normArgs& x) {
           return d * d;
         }) / (double(factor) * factor);
       };
-      double squares = squares_by(1);
-      // Where squares leave the range of floats, but norms do not.
-      if (squares == INFINITY) squares = squares_by(kSmallFactor);
-      else if (squares < kSmallSquares && x.eps < kSmallSquares) squares = squares_by(1 / kSmallFactor);
-      const float rstd = float(1 / sqrt((x.kind == kL2 ? squares : squares / double(n)) + x.eps));
+      const auto deviation = [&] {
+        double squares = squares_by(1);
+        // Where squares leave the range of floats, but norms do not.
+        if (squares == INFINITY) squares = squares_by(kSmallFactor);
+        else if (squares < kSmallSquares && x.eps < kSmallSquares) squares = squares_by(1 / kSmallFactor);
+        return sqrt((x.kind == kL2 ? squares : squares / double(n)) + x.eps);
+      };
+      const float rstd = float(1 / (x.kind == kBySum ? level() + x.eps : deviation()));
       const Vec scale = splat(rstd);
       for (int64_t i = 0; i < n; i += kLanes) {
         const int64_t left = n - i;
@@ -77,8 +78,9 @@ void normBackward(const Context& cx, const normBackwardArgs& x) {
         return weight ? d * load_first(weight + i, left) : d;
       };
       const double along = sum_of(n, [&](int64_t i, int64_t left) { return slope(i, left) * normal(i, left); });
-      const double level = x.kind == kLayer ? sum_of(n, slope) / double(n) : 0;
-      const Vec remove = splat(float(x.kind == kL2 ? along : along / double(n))), lower = splat(float(level));
+      const bool by_sum = x.kind == kBySum;
+      const double level = by_sum ? along : x.kind == kLayer ? sum_of(n, slope) / double(n) : 0;
+      const Vec remove = splat(float(by_sum ? 0 : x.kind == kL2 ? along : along / double(n))), lower = splat(float(level));
       float* dweight = dweights ? dweights + block * size + r % groups * n : nullptr;
       float* dbias = dbiases ? dbiases + block * size + r % groups * n : nullptr;
       for (int64_t i = 0; i < n; i += kLanes) {

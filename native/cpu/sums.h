@@ -42,12 +42,7 @@ FW_INLINE float largest(const float* x, int64_t n) {
       m1 = vmax(m1, load(x + i + kLanes));
     }
     if (i + kLanes <= n) m0 = vmax(m0, load(x + i));
-    m0 = vmax(vmax(m0, m1), load(x + n - kLanes));
-    float lanes[kLanes];
-    store(lanes, m0);
-    for (int step = kLanes / 2; step > 0; step /= 2)
-      for (int i = 0; i < step; i++) lanes[i] = lanes[i] > lanes[i + step] ? lanes[i] : lanes[i + step];
-    return lanes[0];
+    return fold_lanes(vmax(vmax(m0, m1), load(x + n - kLanes)), vmax);
   }
   float top = x[0];
   for (int64_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;

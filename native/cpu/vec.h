@@ -60,13 +60,30 @@ FW_INLINE void store_first(float* p, Vec x, int64_t n) {
     store_part(p, x, n);
 }
 
-// Sums pairwise, always in the same order.
+// The numbers of the lanes as constants.
+template <int... I>
+struct Lanes {};
+template <int N, int... I>
+struct EachLane : EachLane<N - 1, N - 1, I...> {};
+template <int... I>
+struct EachLane<0, I...> {
+  typedef Lanes<I...> type;
+};
+typedef EachLane<kLanes>::type AllLanes;
+
+// Each lane's partner at a distance of Step.
+template <int Step, class V, int... I>
+FW_INLINE V swapped(V x, Lanes<I...>) {
+  return __builtin_shufflevector(x, x, (I ^ Step)...);
+}
+// All lanes by pairs, always in the same order.
+template <int Step = kLanes / 2, class F>
+FW_INLINE float fold_lanes(Vec x, const F& f) {
+  if constexpr (Step > 0) return fold_lanes<Step / 2>(f(x, swapped<Step>(x, AllLanes())), f);
+  return x[0];
+}
 FW_INLINE float sum(Vec x) {
-  float lanes[kLanes];
-  store(lanes, x);
-  for (int step = kLanes / 2; step > 0; step /= 2)
-    for (int i = 0; i < step; i++) lanes[i] += lanes[i + step];
-  return lanes[0];
+  return fold_lanes(x, [](Vec a, Vec b) { return a + b; });
 }
 
 // e^x = p 2^n to about 2 ulp, with n = round(x / ln 2) and a polynomial p of the remainder, in [0.7, 1.5). n stands in the

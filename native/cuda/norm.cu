@@ -1,4 +1,4 @@
-// Layer, root-mean-square and L2 normalisation of rows.
+// Layer, root-mean-square, L2 and sum normalisation of rows.
 #include "fold.cuh"
 
 namespace fw::cuda {
@@ -25,11 +25,11 @@ struct Norm {
     Sum squares;
     for (int64_t i = first; i < n; i += kTeam) {
       const float d = load(x.x, at + i) - mean;
-      squares.add(d * d);
+      squares.add(x.kind == kBySum ? d : d * d);
     }
     const float total = gather<kTeam>(squares, shared.squares, Added{}).total();
     const float variance = x.kind == kL2 ? total : total / static_cast<float>(n);
-    const float rstd = 1 / sqrtf(variance + static_cast<float>(x.eps));
+    const float eps = static_cast<float>(x.eps), rstd = 1 / (x.kind == kBySum ? total + eps : sqrtf(variance + eps));
     for (int64_t i = first; i < n; i += kTeam) {
       float y = (load(x.x, at + i) - mean) * rstd;
       if (x.weight.data) y *= load(x.weight, group + i);
@@ -43,7 +43,8 @@ struct Norm {
   }
 };
 
-// With z = (x - mean) rstd and g = weight dy: dx = rstd (g - [mean g] - z (z . g) / n), without / n for L2.
+// With z = (x - mean) rstd and g = weight dy: dx = rstd (g - [mean g] - z (z . g) / n), without / n for L2; rstd (g - z . g)
+// by the sum.
 template <int kTeam>
 struct NormBackward {
   static constexpr int kThreads = kLineThreads;
@@ -67,7 +68,8 @@ struct NormBackward {
       level.add(slope(i));
     }
     float remove = gather<kTeam>(along, shared.along, Added{}).total(), lower = 0;
-    if (x.kind != kL2) remove /= static_cast<float>(n);
+    if (x.kind == kBySum) lower = remove, remove = 0;
+    else if (x.kind != kL2) remove /= static_cast<float>(n);
     if (x.kind == kLayer) lower = gather<kTeam>(level, shared.levels, Added{}).total() / static_cast<float>(n);
     for (int64_t i = first; i < n; i += kTeam) {
       const float dx = rstd * ((slope(i) - lower) - normal(i) * remove);
@@ -93,12 +95,12 @@ struct GroupRows {
 }  // namespace
 
 void norm(const Context& cx, const normArgs& x) {
-  require_known("norm", "kind", x.kind, kL2 + 1);
+  require_known("norm", "kind", x.kind, kBySum + 1);
   launch_rows<Norm>(cx, x.rows, x.n, x);
 }
 
 void normBackward(const Context& cx, const normBackwardArgs& x) {
-  require_known("normBackward", "kind", x.kind, kL2 + 1);
+  require_known("normBackward", "kind", x.kind, kBySum + 1);
   launch_rows<NormBackward>(cx, x.rows, x.n, x);
   const int64_t rows = ceil_div(x.rows, x.groups);
   if (x.dweight.data) fold<1>(cx, GroupRows{x, true}, x.groups * x.n, rows, kSum, 1, x.dweight);

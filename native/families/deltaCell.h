@@ -1,6 +1,6 @@
 // The recurrent part of Delta RNN and Delta LSTM (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.1, 2.4.2): one or three
 // delta memories R [D, D], written with keys and values that come from outside and read with the last output:
-//   R += key (beta (v - R^T key))^T      p = z + R^T s, s what the cell makes of h_{t-1}
+//   k = softmax(key)      R += k (beta (v - R^T k))^T      p = z + R^T s, s what the cell makes of h_{t-1}
 // and the cell makes h_t of p; z comes from another delta memory. Of an LSTM the memories are those of the input gate i, the
 // update u and the output gate o, and c = i u + (1 - i) c.
 #pragma once
@@ -25,23 +25,28 @@ struct DeltaCell {
   static constexpr bool kLinearUpdate = kCell == kDeltaLstm4;
   static constexpr bool kAddsUpdate = kCell == kDeltaLstm3;
 
+  // The operand of memory g: those of an LSTM stand beside each other in a call, `update` and `out` behind the first.
+  template <class First, class Other>
+  static FW_WORD auto of(int g, const First& first, const Other& update, const Other& out) -> decltype(first + 0) {
+    return g == 0 ? first + 0 : g == 1 ? update + 0 : out + 0;
+  }
+
   struct Layout {
     int64_t D;
     Part all;
     template <class Call>
     FW_LAYOUT explicit Layout(const Call& a) : D(a.width), all(Engine::part(0, a.width)) {}
-    FW_LAYOUT int64_t gates() const { return kGates * D; }
-    // s, the error v - R^T key and what the cell makes of p for each memory, and c_{t-1}.
+    // s, the error v - R^T k and what the cell makes of p for each memory, and c_{t-1}.
     FW_LAYOUT int64_t trace() const { return (1 + 2 * kGates + (kLstm ? 1 : 0)) * D; }
   };
 
   struct Memory {
-    Row key[kGates][2], s, h;
+    Row key[kGates][2], raw, s, h;
     Columns z, v, p[kGates], update[kGates], recalled, c;
     State R[kGates];
     FW_LAYOUT Memory(Engine& on, const Layout& l)
-        : s(on.row(l.D)), h(on.row(l.D)), z(on.columns(l.D)), v(on.columns(l.D)), recalled(on.columns(l.D)),
-          c(on.columns(l.D)) {
+        : raw(on.row(l.D)), s(on.row(l.D)), h(on.row(l.D)), z(on.columns(l.D)), v(on.columns(l.D)),
+          recalled(on.columns(l.D)), c(on.columns(l.D)) {
       for (int g = 0; g < kGates; g++) {
         key[g][0] = on.row(l.D), key[g][1] = on.row(l.D);
         p[g] = on.columns(l.D), update[g] = on.columns(l.D), R[g] = on.state(l.D, l.D);
@@ -58,17 +63,28 @@ struct DeltaCell {
     on.fetch(m.h, a.initialOutput + at.whole(D));
     if constexpr (kLstm) on.fetch(m.c, l.all, a.initialCell + at.whole(D));
     for (int64_t t = 0; t < T; t++) {
-      const int64_t row = at.row(t, l.gates());
+      const int64_t row = at.row(t, D);
       float* trace = a.trace.data ? a.trace + at.row(t, l.trace()) : nullptr;
+      if (at.has(t + kAhead)) {
+        const int64_t later = at.row(t + kAhead, D);
+        for (int g = 0; g < kGates; g++) {
+          on.ahead(of(g, a.key, a.keyUpdate, a.keyOut) + later, D);
+          on.ahead(of(g, a.v, a.vUpdate, a.vOut) + later, D);
+          on.ahead(of(g, a.z, a.zUpdate, a.zOut) + later, D);
+        }
+        on.ahead(a.output + later, D);
+        if (trace) on.ahead(a.trace + at.row(t + kAhead, l.trace()), l.trace());
+      }
       if constexpr (kSoftmaxOut) on.each(l.all, [&](auto i) { m.s[i] = m.h[i]; });
       else on.softmax(m.s, m.h);
       if (trace) on.save(trace, m.s);
       for (int g = 0; g < kGates; g++) {
         const Row key = m.key[g][t % 2], key_before = m.key[g][1 - t % 2];
-        on.fetch(key, a.key + row + g * D);
-        on.fetch(m.v, l.all, a.v + row + g * D), on.fetch(m.z, l.all, a.z + row + g * D);
+        on.fetch(m.raw, of(g, a.key, a.keyUpdate, a.keyOut) + row), on.softmax(key, m.raw);
+        on.fetch(m.v, l.all, of(g, a.v, a.vUpdate, a.vOut) + row);
+        on.fetch(m.z, l.all, of(g, a.z, a.zUpdate, a.zOut) + row);
         on.pass(m.R[g], add(key_before, m.update[g]), read(key, m.recalled), read(m.s, m.p[g]));
-        const float overlap = on.dot(key, m.s), beta = a.beta[at.row(t, kGates) + g];
+        const float overlap = on.dot(key, m.s), beta = of(g, a.beta, a.betaUpdate, a.betaOut)[at.row(t, 1)];
         on.each(l.all, [&](auto i) {
           m.recalled[i] = m.v[i] - m.recalled[i];
           m.update[g][i] = beta * m.recalled[i];
@@ -165,16 +181,28 @@ struct DeltaCell {
     if constexpr (kLstm) on.fetch(m.grad_c, l.all, a.dfinalCell + at.whole(D));
     on.fetch(m.grad_s, a.dfinalOutput + at.whole(D));
     for (int64_t t = T - 1; t >= 0; t--) {
-      const int64_t row = at.row(t, l.gates());
+      const int64_t row = at.row(t, D);
       const float* trace = a.trace + at.row(t, l.trace());
+      if (at.has(t - kAhead)) {
+        const int64_t later = at.row(t - kAhead, D);
+        for (int g = 0; g < kGates; g++) {
+          on.ahead(of(g, a.key, a.keyUpdate, a.keyOut) + later, D);
+          on.ahead(of(g, a.dkey, a.dkeyUpdate, a.dkeyOut) + later, D);
+          on.ahead(of(g, a.dv, a.dvUpdate, a.dvOut) + later, D);
+          on.ahead(of(g, a.dz, a.dzUpdate, a.dzOut) + later, D);
+        }
+        on.ahead(a.doutput + later, D);
+        on.ahead(a.trace + at.row(t - kAhead, l.trace()), l.trace());
+      }
       on.fetch(m.grad_h, a.doutput + at.row(t, D));
       on.each(l.all, [&](auto i) { m.grad_h[i] = m.grad_h[i] + m.grad_s[i]; });
       cell_back(on, m, l, a, at, t, trace);
       on.fetch(m.s, trace);
       on.clear(m.grad_s);
       for (int g = 0; g < kGates; g++) {
-        const float beta = a.beta[at.row(t, kGates) + g];
-        on.fetch(m.key, a.key + row + g * D), on.fetch(m.error, l.all, trace + (1 + g) * D);
+        const float beta = of(g, a.beta, a.betaUpdate, a.betaOut)[at.row(t, 1)];
+        on.fetch(m.part, of(g, a.key, a.keyUpdate, a.keyOut) + row), on.softmax(m.key, m.part);
+        on.fetch(m.error, l.all, trace + (1 + g) * D);
         on.each(l.all, [&](auto i) { m.update[i] = beta * m.error[i]; });
         on.pass(m.G[g], add(m.s, m.grad_p[g]), read(m.key, m.grad_update), readAcross(m.update, m.over_key));
         on.fold(m.over_beta, 0, l.all, [&](auto i) { return m.error[i] * m.grad_update[i]; });
@@ -185,12 +213,14 @@ struct DeltaCell {
         on.each(l.all, [&](auto i) { m.grad_key[i] = m.grad_key[i] - m.part[i]; });
         on.add_up(m.part, m.over_s);
         on.each(l.all, [&](auto i) { m.grad_s[i] = m.grad_s[i] + m.part[i]; });
-        on.save(a.dkey + row + g * D, m.grad_key), on.save(a.dv + row + g * D, m.grad_v, l.all);
+        on.softmax_back(m.grad_key, m.key);
+        on.save(of(g, a.dkey, a.dkeyUpdate, a.dkeyOut) + row, m.grad_key);
+        on.save(of(g, a.dv, a.dvUpdate, a.dvOut) + row, m.grad_v, l.all);
         if constexpr (kAddsUpdate) {
           if (g == 1) on.each(l.all, [&](auto i) { m.grad_p[1][i] = m.grad_p[1][i] + m.grad_h[i]; });
         }
-        on.save(a.dz + row + g * D, m.grad_p[g], l.all);
-        on.save_sum(a.dbeta + at.row(t, kGates) + g, m.over_beta);
+        on.save(of(g, a.dz, a.dzUpdate, a.dzOut) + row, m.grad_p[g], l.all);
+        on.save_sum(of(g, a.dbeta, a.dbetaUpdate, a.dbetaOut) + at.row(t, 1), m.over_beta);
       }
       if constexpr (!kSoftmaxOut) on.softmax_back(m.grad_s, m.s);
     }

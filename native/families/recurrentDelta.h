@@ -58,6 +58,12 @@ struct RecurrentDelta {
     for (int64_t t = 0; t < T; t++) {
       const Row key = m.key[t % 2], key_before = m.key[1 - t % 2];
       l.each_block(a.inputs + at.row(t, l.inputs()), [&](Part p, const float* from) { on.fetch(m.input, p, from); });
+      if (at.has(t + kAhead)) {
+        on.ahead(a.inputs + at.row(t + kAhead, l.inputs()), l.inputs());
+        on.ahead(a.output + at.row(t + kAhead, D), D);
+        if (a.hidden.data) on.ahead(a.hidden + at.row(t + kAhead, D), D);
+        if (a.trace.data) on.ahead(a.trace + at.row(t + kAhead, l.trace()), l.trace());
+      }
       if (a.hidden.data) on.save(a.hidden + at.row(t, D), m.h);
       on.pass(m.R, read(m.h, m.z));
       on.each(l.all(), [&](auto i) { m.z[i] = m.z[i] + m.input[i]; });
@@ -109,6 +115,11 @@ struct RecurrentDelta {
     on.clear(m.error), on.clear(m.grad_z);
     for (int64_t t = T - 1; t >= 0; t--) {
       const float* trace = a.trace + at.row(t, l.trace());
+      if (at.has(t - kAhead)) {
+        on.ahead(a.trace + at.row(t - kAhead, l.trace()), l.trace());
+        on.ahead(a.hidden + at.row(t - kAhead, D), D), on.ahead(a.doutput + at.row(t - kAhead, D), D);
+        on.ahead(a.dinputs + at.row(t - kAhead, l.inputs()), l.inputs());
+      }
       on.fetch(m.key, trace), on.fetch(m.query, trace + D), on.fetch(m.error, l.v, trace + 2 * D);
       on.fetch(m.beta, trace + 3 * D), on.fetch(m.h, a.hidden + at.row(t, D));
       on.fetch(m.grad_y, l.v, a.doutput + at.row(t, D));

@@ -72,6 +72,11 @@ struct SelfReferential {
     }
     for (int64_t t = 0; t < T; t++) {
       const Row key = m.key[t % 2], key_before = m.key[1 - t % 2], next = m.x[1 - t % 2], own_next = m.xy[1 - t % 2];
+      if (at.has(t + 2 + kAhead)) on.ahead(x_of(t + 2 + kAhead), D);
+      if (at.has(t + kAhead)) {
+        on.ahead(a.output + at.row(t + kAhead, Y), Y);
+        if (a.trace.data) on.ahead(a.trace + at.row(t + kAhead, l.trace()), l.trace());
+      }
       on.save(a.output + at.row(t, Y), kOwnInput ? m.own : m.o, l.y);
       on.softmax(key, m.o, l.k);
       on.softmax(m.query, m.o, l.q);
@@ -144,6 +149,11 @@ struct SelfReferential {
     for (int64_t t = T - 1; t >= 0; t--) {
       const Row x = m.x[t % 2], xy = m.xy[t % 2], x_after = m.x[1 - t % 2], xy_after = m.xy[1 - t % 2];
       const float* trace = a.trace + at.row(t, l.trace());
+      if (at.has(t - kAhead)) {
+        on.ahead(a.trace + at.row(t - kAhead, l.trace()), l.trace());
+        on.ahead(a.x + at.row(t - kAhead, D), D), on.ahead(a.dx + at.row(t - kAhead, D), D);
+        on.ahead(a.doutput + at.row(t - kAhead, Y), Y);
+      }
       on.fetch(m.key, trace), on.fetch(m.query, trace + D), on.fetch(m.beta, trace + 2 * D);
       l.each_block(trace + 2 * D + 4, [&](Part p, const float* from) { on.fetch(m.error, p, from); });
       on.fetch(x, a.x + at.row(t, D));

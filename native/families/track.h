@@ -18,11 +18,15 @@ struct Track {
   int64_t sequence, head, heads;
   int64_t begin, length;  // of its tokens among all
 
+  FW_LAYOUT bool has(int64_t t) const { return t >= 0 && t < length; }
   // Where row t [width] of an operand [tokens, heads, width] lies.
   FW_LAYOUT int64_t row(int64_t t, int64_t width) const { return ((begin + t) * heads + head) * width; }
   // Where its part of an operand [sequences, heads, size] lies.
   FW_LAYOUT int64_t whole(int64_t size) const { return (sequence * heads + head) * size; }
 };
+
+// By how many tokens a family says ahead what it will fetch and save.
+constexpr int kAhead = 2;
 
 // The two ways through a family, for drivers: the memory that each needs, and its walk along a track.
 template <class Family>

@@ -1,4 +1,4 @@
-// Layer, root-mean-square and L2 normalisation of rows.
+// Layer, root-mean-square, L2 and sum normalisation of rows.
 import { NORM_KINDS, type KernelArguments } from '../table';
 import { floats, maybe } from './view';
 
@@ -18,9 +18,13 @@ export function norm(args: KernelArguments<'norm'>): void {
       for (let i = 0; i < n; i++) mean += x[at + i];
       mean /= n;
     }
-    let squares = 0;
-    for (let i = 0; i < n; i++) squares += (x[at + i] - mean) ** 2;
-    const reciprocal = 1 / Math.sqrt((kind === 'l2' ? squares : squares / n) + eps);
+    let [squares, level] = [0, 0];
+    for (let i = 0; i < n; i++) {
+      squares += (x[at + i] - mean) ** 2;
+      level += x[at + i];
+    }
+    const deviation = kind === 'sum' ? level + eps : Math.sqrt((kind === 'l2' ? squares : squares / n) + eps);
+    const reciprocal = 1 / deviation;
     for (let i = 0; i < n; i++) {
       const normalised = (x[at + i] - mean) * reciprocal;
       y[at + i] = normalised * (weight ? weight[group + i] : 1) + (bias ? bias[group + i] : 0);
@@ -30,7 +34,7 @@ export function norm(args: KernelArguments<'norm'>): void {
   }
 }
 
-/** With z = (x - mean) rstd and g = weight dy: dx = rstd (g - [mean g] - z (z . g) / n), without / n for l2. */
+/** With z = (x - mean) rstd and g = weight dy: dx = rstd (g - [mean g] - z (z . g) / n), without / n for l2; rstd (g - z . g) by the sum. */
 export function normBackward(args: KernelArguments<'normBackward'>): void {
   const { rows, n, groups } = args;
   const kind = NORM_KINDS[args.kind];
@@ -59,8 +63,8 @@ export function normBackward(args: KernelArguments<'normBackward'>): void {
       dweight[group + i] += upstream * z[i];
       dbias[group + i] += upstream;
     }
-    const shift = kind === 'layer' ? gSum / n : 0;
-    const along = kind === 'l2' ? zgSum : zgSum / n;
+    const shift = kind === 'sum' ? zgSum : kind === 'layer' ? gSum / n : 0;
+    const along = kind === 'sum' ? 0 : kind === 'l2' ? zgSum : zgSum / n;
     for (let i = 0; i < n; i++) {
       const value = reciprocal * (g[i] - shift - z[i] * along);
       dx[at + i] = args.accumulate ? dx[at + i] + value : value;

@@ -4,12 +4,12 @@ import { DELTA_CELLS } from '../../backends';
 import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf } from '../../ops';
 import { callKernel } from '../sequential/kernel';
 
-/** Inputs of the cell: z, key, v [B, T, H, G, D], strengths beta [B, T, H, G]. */
+/** Of each of the G memories: z, key before its softmax, v [B, T, H, D], strength beta [B, T, H]. */
 export interface CellInputs {
-  z: Tensor;
-  key: Tensor;
-  v: Tensor;
-  beta: Tensor;
+  z: Tensor[];
+  key: Tensor[];
+  v: Tensor[];
+  beta: Tensor[];
 }
 
 /** What it carries on: memories [B, H, G, D, D], the last output and, of an LSTM, the cell [B, H, D]. */
@@ -24,6 +24,12 @@ export function outputsBefore(output: Tensor, initial: Tensor): Tensor {
   return cat([initial.unsqueeze(1), output.slice(1, 0, output.shape[1] - 1)], 1);
 }
 
+/** The operands of one kind as a kernel calls them. */
+function named<N extends string, T>(name: N, [first, update = null, out = null]: (T | null)[]) {
+  return { [name]: first, [`${name}Update`]: update, [`${name}Out`]: out } as Record<N, T> &
+    Record<`${N}${'Update' | 'Out'}`, T | null>;
+}
+
 /** Outputs [B, T, H, D] and the states after the last token. */
 export function runCell(
   name: string,
@@ -32,23 +38,27 @@ export function runCell(
   states: CellStates,
   cuSeqlens: CuSeqlens | null,
 ): { output: Tensor; states: CellStates } {
-  const [B, T, H, , D] = inputs.z.shape;
-  const { count: sequences, tokens, offsets } = sequencesOf(name, inputs.z, cuSeqlens);
+  const [first] = inputs.z;
+  const [B, T, H, D] = first.shape;
+  const G = inputs.z.length;
+  const { count: sequences, tokens, offsets } = sequencesOf(name, first, cuSeqlens);
   const numbers = { sequences, tokens, heads: H, width: D, cell: DELTA_CELLS.indexOf(cell) };
   const lstm = states.cell !== null;
   const results = callKernel(
     name,
-    [inputs.z, inputs.key, inputs.v, inputs.beta, states.memories, states.output, states.cell],
-    ([z, key, v, beta, initialState, initialOutput, initialCell], training) => {
-      const output = emptyLike(z!, [B, T, H, D]);
+    [...inputs.z, ...inputs.key, ...inputs.v, ...inputs.beta, states.memories, states.output, states.cell],
+    (given, training) => {
+      const [initialState, initialOutput, initialCell] = given.slice(4 * G);
+      const of = (kind: number): (Tensor | null)[] => given.slice(kind * G, (kind + 1) * G);
+      const output = emptyLike(first, [B, T, H, D]);
       const [finalState, finalOutput] = [initialState!, initialOutput!].map((t) => emptyLike(t));
       const finalCell = initialCell && emptyLike(initialCell);
-      const trace = training ? emptyLike(z!, [B, T, H, lstm ? 8 : 3, D]) : null;
-      kernelsOf(z!).deltaCell({
-        z: z!,
-        key: key!,
-        v: v!,
-        beta: beta!,
+      const trace = training ? emptyLike(first, [B, T, H, lstm ? 8 : 3, D]) : null;
+      kernelsOf(first).deltaCell({
+        ...named('z', of(0)),
+        ...named('key', of(1)),
+        ...named('v', of(2)),
+        ...named('beta', of(3)),
         initialState: initialState!,
         initialOutput: initialOutput!,
         initialCell,
@@ -65,11 +75,13 @@ export function runCell(
       return { outputs, kept: training ? kept : [] };
     },
     ([doutput, dfinalState, dfinalOutput, dfinalCell], saved, [finalState, output, trace, soffsets]) => {
-      const [dz, dkey, dv, dbeta, dinitialState, dinitialOutput] = saved.slice(0, 6).map((t) => emptyLike(t!));
+      const gradients = saved.slice(0, 4 * G).map((t) => emptyLike(t!));
+      const of = (all: (Tensor | null)[], kind: number): (Tensor | null)[] => all.slice(kind * G, (kind + 1) * G);
+      const [dinitialState, dinitialOutput] = saved.slice(4 * G, 4 * G + 2).map((t) => emptyLike(t!));
       const dinitialCell = lstm ? emptyLike(dfinalCell) : null;
       kernelsOf(output).deltaCellBackward({
-        key: saved[1]!,
-        beta: saved[3]!,
+        ...named('key', of(saved, 1)),
+        ...named('beta', of(saved, 3)),
         finalState,
         offsets: soffsets ?? null,
         output,
@@ -78,16 +90,16 @@ export function runCell(
         dfinalState,
         dfinalOutput,
         dfinalCell: lstm ? dfinalCell : null,
-        dz,
-        dkey,
-        dv,
-        dbeta,
+        ...named('dz', of(gradients, 0)),
+        ...named('dkey', of(gradients, 1)),
+        ...named('dv', of(gradients, 2)),
+        ...named('dbeta', of(gradients, 3)),
         dinitialState,
         dinitialOutput,
         dinitialCell,
         ...numbers,
       });
-      return [dz, dkey, dv, dbeta, dinitialState, dinitialOutput, dinitialCell];
+      return [...gradients, dinitialState, dinitialOutput, dinitialCell];
     },
   );
   const [output, memories, last, finalCell = null] = results;

@@ -1,6 +1,6 @@
 // The Delta LSTM (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.2).
 import { checkInteger, checkNumber, type Tensor } from '../../core';
-import { cat, type FeatureMapOptions, mapFeatures, softmax, split, stack, withChecks } from '../../ops';
+import { type FeatureMapOptions, mapFeatures, softmax, split, stack, withChecks } from '../../ops';
 import { deltaRule } from '../delta/deltaRule';
 import { observed, tellMemory, unobserved } from '../observe';
 import { defineSequential } from '../sequential/define';
@@ -75,39 +75,34 @@ export const deltaLstm = defineSequential({
       scale: checkNumber(where, 'scale', options.scale ?? Math.max(1, qI.shape[qI.ndim - 1]) ** -0.5),
     };
   },
-  run({ inputs, states, settings: { cell, map, scale }, sizes: { H }, cuSeqlens }) {
-    const each = (name: 'q' | 'k' | 'v' | 'beta' | 'recurrentK' | 'recurrentV' | 'recurrentBeta'): Tensor[] =>
-      GATES.map((gate) => inputs[`${name}${gate}`]);
-    // The three memories that are read from outside, as one with three times the heads.
-    const heads = (...name: Parameters<typeof each>): Tensor => cat(each(...name), 2);
-    const slow = {
-      q: mapFeatures(heads('q'), map),
-      k: mapFeatures(heads('k'), map),
-      v: heads('v'),
-      beta: heads('beta').sigmoid(),
-    };
-    const { output, finalState } = withChecks(false, () =>
+  run({ inputs, states, settings: { cell, map, scale }, cuSeqlens }) {
+    const slow = GATES.map((gate) => ({
+      q: mapFeatures(inputs[`q${gate}`], map),
+      k: mapFeatures(inputs[`k${gate}`], map),
+      v: inputs[`v${gate}`],
+      beta: inputs[`beta${gate}`].sigmoid(),
+    }));
+    const read = withChecks(false, () =>
       unobserved(() =>
-        deltaRule(slow.q, slow.k, slow.v, {
-          beta: slow.beta,
-          scale: 1,
-          initialState: cat([states.stateI, states.stateU, states.stateO], 1),
-          cuSeqlens,
-          outputFinalState: true,
+        GATES.map((gate, i) => {
+          const { q, k, v, beta } = slow[i];
+          const initialState = states[`state${gate}`];
+          return deltaRule(q, k, v, { beta, scale: 1, initialState, cuSeqlens, outputFinalState: true });
         }),
       ),
     );
+    const each = (name: 'recurrentK' | 'recurrentV' | 'recurrentBeta'): Tensor[] =>
+      GATES.map((gate) => inputs[`${name}${gate}`]);
+    const strengths = each('recurrentBeta').map((beta) => beta.sigmoid());
     const ran = runCell(
       'deltaLstm',
       cell,
+      { z: read.map(({ output }) => output), key: each('recurrentK'), v: each('recurrentV'), beta: strengths },
       {
-        z: stack(split(output, [H, H, H], 2), 3),
-        key: softmax(stack(each('recurrentK'), 3), -1),
-        v: stack(each('recurrentV'), 3),
-        beta: stack(each('recurrentBeta'), 3).sigmoid(),
-      },
-      {
-        memories: stack([states.recurrentStateI, states.recurrentStateU, states.recurrentStateO], 2),
+        memories: stack(
+          GATES.map((gate) => states[`recurrentState${gate}`]),
+          2,
+        ),
         output: states.output,
         cell: states.cell,
       },
@@ -117,20 +112,18 @@ export const deltaLstm = defineSequential({
       const call = { rule: 'deltaLstm', kind: { eraseFrom: 'decayed' }, scale: 1, denominator: null } as const;
       const last = outputsBefore(ran.output, states.output);
       GATES.forEach((gate, i) => {
-        const own = (t: Tensor): Tensor => t.slice(2, i * H, (i + 1) * H);
-        const inputs = { q: own(slow.q), k: own(slow.k), v: own(slow.v), beta: own(slow.beta) };
         const fedBack = {
           q: cell === 'lstm1' ? last : softmax(last, -1),
           k: softmax(each('recurrentK')[i], -1),
           v: each('recurrentV')[i],
-          beta: each('recurrentBeta')[i].sigmoid(),
+          beta: strengths[i],
         };
         const name = gate.toLowerCase();
-        tellMemory({ ...call, matrix: `W_${name}`, inputs, initialState: states[`state${gate}`] });
+        tellMemory({ ...call, matrix: `W_${name}`, inputs: slow[i], initialState: states[`state${gate}`] });
         tellMemory({ ...call, matrix: `R_${name}`, inputs: fedBack, initialState: states[`recurrentState${gate}`] });
       });
     }
-    const [stateI, stateU, stateO] = split(finalState, [H, H, H], 1);
+    const [stateI, stateU, stateO] = read.map(({ finalState }) => finalState);
     const [recurrentStateI, recurrentStateU, recurrentStateO] = split(ran.states.memories, [1, 1, 1], 2).map((t) =>
       t.squeeze(2),
     );

@@ -55,20 +55,11 @@ const rule = defineSequential({
         }),
       ),
     );
-    const recurrent = {
-      k: softmax(own.recurrentK, -1),
-      v: own.recurrentV,
-      beta: own.recurrentBeta.sigmoid(),
-    };
+    const strength = own.recurrentBeta.sigmoid();
     const ran = runCell(
       'deltaRnn',
       cell,
-      {
-        z: z.unsqueeze(3),
-        key: recurrent.k.unsqueeze(3),
-        v: recurrent.v.unsqueeze(3),
-        beta: recurrent.beta.unsqueeze(3),
-      },
+      { z: [z], key: [own.recurrentK], v: [own.recurrentV], beta: [strength] },
       { memories: states.recurrentState.unsqueeze(2), output: states.output, cell: null },
       cuSeqlens,
     );
@@ -76,7 +67,12 @@ const rule = defineSequential({
     if (observed() && !cuSeqlens) {
       const call = { rule: 'deltaRnn', kind: { eraseFrom: 'decayed' }, scale, denominator: null } as const;
       const last = outputsBefore(ran.output, states.output);
-      const fedBack = { q: cell === 'rnn1' ? last : softmax(last, -1), ...recurrent };
+      const fedBack = {
+        q: cell === 'rnn1' ? last : softmax(last, -1),
+        k: softmax(own.recurrentK, -1),
+        v: own.recurrentV,
+        beta: strength,
+      };
       tellMemory({ ...call, matrix: 'W', inputs: slow, initialState: states.state });
       tellMemory({ ...call, matrix: 'R', inputs: fedBack, initialState: states.recurrentState });
     }

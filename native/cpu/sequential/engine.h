@@ -42,29 +42,25 @@ struct State {
   int64_t K, stride;
 };
 
-// What a pass does to each row of a state, for n neighbouring vectors at a time: the most that stay in registers beside
-// the sums of two reads.
-constexpr int kMostVectors = 4;
-
+// What a pass does to each row of a state, for n neighbouring vectors c at a time, which begin at a column `at`.
 struct Add {  // W += row columns^T
   static constexpr bool kWrites = true;
   const float *row, *columns;
-  Vec c[kMostVectors];
   template <int n>
-  FW_WORD void begin(int64_t at) {
+  FW_WORD void begin(int64_t at, Vec (&c)[n]) const {
     each<n>([&](auto j) { c[j] = load(columns + at + j * kLanes); });
   }
   template <int n>
-  FW_WORD void apply(int64_t i, Vec (&w)[n]) {
+  FW_WORD void apply(int64_t, int64_t i, Vec (&w)[n], Vec (&c)[n]) const {
     const Vec r = splat(row[i]);
     each<n>([&](auto j) { w[j] = fma(c[j], r, w[j]); });
   }
   template <int n>
-  FW_WORD void end(int64_t) {}
+  FW_WORD void end(int64_t, Vec (&)[n]) const {}
 };
 struct Subtract : Add {  // W -= row columns^T
   template <int n>
-  FW_WORD void begin(int64_t at) {
+  FW_WORD void begin(int64_t at, Vec (&c)[n]) const {
     each<n>([&](auto j) { c[j] = -load(columns + at + j * kLanes); });
   }
 };
@@ -72,18 +68,17 @@ struct Read {  // columns = W^T row
   static constexpr bool kWrites = false;
   const float* row;
   float* columns;
-  Vec c[kMostVectors];
   template <int n>
-  FW_WORD void begin(int64_t) {
+  FW_WORD void begin(int64_t, Vec (&c)[n]) const {
     each<n>([&](auto j) { c[j] = Vec{}; });
   }
   template <int n>
-  FW_WORD void apply(int64_t i, Vec (&w)[n]) {
+  FW_WORD void apply(int64_t, int64_t i, Vec (&w)[n], Vec (&c)[n]) const {
     const Vec r = splat(row[i]);
     each<n>([&](auto j) { c[j] = fma(w[j], r, c[j]); });
   }
   template <int n>
-  FW_WORD void end(int64_t at) {
+  FW_WORD void end(int64_t at, Vec (&c)[n]) const {
     each<n>([&](auto j) { store(columns + at + j * kLanes, c[j]); });
   }
 };
@@ -91,40 +86,51 @@ struct ReadAcross {  // sums = W columns
   static constexpr bool kWrites = false;
   const float* columns;
   float* sums;
-  bool first;
-  Vec c[kMostVectors];
   template <int n>
-  FW_WORD void begin(int64_t at) {
-    first = at == 0;
+  FW_WORD void begin(int64_t at, Vec (&c)[n]) const {
     each<n>([&](auto j) { c[j] = load(columns + at + j * kLanes); });
   }
   template <int n>
-  FW_WORD void apply(int64_t i, Vec (&w)[n]) {
-    Vec s = first ? Vec{} : load(sums + i * kLanes);
+  FW_WORD void apply(int64_t at, int64_t i, Vec (&w)[n], Vec (&c)[n]) const {
+    Vec s = at == 0 ? Vec{} : load(sums + i * kLanes);
     each<n>([&](auto j) { s = fma(w[j], c[j], s); });
     store(sums + i * kLanes, s);
   }
   template <int n>
-  FW_WORD void end(int64_t) {}
+  FW_WORD void end(int64_t, Vec (&)[n]) const {}
 };
 
-static inline Add add(Row r, Columns c) { return {r.at, c.at, {}}; }
-static inline Subtract subtract(Row r, Columns c) { return {{r.at, c.at, {}}}; }
-static inline Read read(Row r, Columns c) { return {r.at, c.at, {}}; }
-static inline ReadAcross readAcross(Columns c, Sums s) { return {c.at, s.at, false, {}}; }
+static inline Add add(Row r, Columns c) { return {r.at, c.at}; }
+static inline Subtract subtract(Row r, Columns c) { return {{r.at, c.at}}; }
+static inline Read read(Row r, Columns c) { return {r.at, c.at}; }
+static inline ReadAcross readAcross(Columns c, Sums s) { return {c.at, s.at}; }
 
-template <int n, class... Op>
-FW_INLINE void pass_block(State W, int64_t column, Op... op) {
-  (op.template begin<n>(column), ...);
+// An operation on the way through n vectors of every row.
+template <int n, class Op>
+struct Running {
+  static constexpr bool kWrites = Op::kWrites;
+  const Op& op;
+  Vec c[n];
+  FW_WORD void begin(int64_t at) { op.begin(at, c); }
+  FW_WORD void apply(int64_t at, int64_t i, Vec (&w)[n]) { op.apply(at, i, w, c); }
+  FW_WORD void end(int64_t at) { op.end(at, c); }
+};
+template <int n, class... R>
+FW_INLINE void sweep(State W, int64_t column, R... running) {
+  (running.begin(column), ...);
 #pragma GCC unroll 1
   for (int64_t i = 0; i < W.K; i++) {
     float* row = W.at + i * W.stride + column;
     Vec w[n];
     each<n>([&](auto j) { w[j] = load(row + j * kLanes); });
-    (op.template apply<n>(i, w), ...);
-    if constexpr ((Op::kWrites || ...)) each<n>([&](auto j) { store(row + j * kLanes, w[j]); });
+    (running.apply(column, i, w), ...);
+    if constexpr ((R::kWrites || ...)) each<n>([&](auto j) { store(row + j * kLanes, w[j]); });
   }
-  (op.template end<n>(column), ...);
+  (running.end(column), ...);
+}
+template <int n, class... Op>
+FW_INLINE void pass_block(State W, int64_t column, const Op&... op) {
+  sweep<n>(W, column, Running<n, Op>{op, {}}...);
 }
 
 // One engine per thread; its memory comes from an arena.
@@ -146,9 +152,10 @@ struct Engine {
     return {memory.floats(K * stride), K, stride};
   }
 
-  // One sweep over the state, by threes and what those leave: fewer vectors would wait for the sums.
+  // One sweep over the state, by threes and what those leave: fewer vectors would wait for the sums, more than four leave
+  // the registers beside the sums of two reads.
   template <class... Op>
-  __attribute__((noinline)) void pass(State W, Op... op) {
+  __attribute__((noinline)) void pass(State W, const Op&... op) {
     const int64_t vectors = W.stride / kLanes;
     int64_t v = 0;
     for (; vectors - v >= 5 || vectors - v == 3; v += 3) pass_block<3>(W, v * kLanes, op...);
@@ -166,6 +173,10 @@ struct Engine {
   FW_WORD void fetch(Row to, const float* from) { stage_row(to.at, from, to.size, round_up(to.size, kLanes)); }
   FW_WORD void fetch(Columns to, Part p, const float* from) {
     stage_row(to.at + p.begin, from, p.size, round_up(p.size, kLanes));
+  }
+  // A row that is fetched, or saved, soon: what a pass does meanwhile is too much for the processor to see that far.
+  FW_WORD void ahead(const float* from, int64_t n) {
+    for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(from + i);
   }
   FW_WORD void save(float* to, Row from) { unstage(to, from.at, from.size); }
   FW_WORD void save(float* to, Columns from, Part p) { unstage(to, from.at + p.begin, p.size); }

@@ -104,6 +104,7 @@ struct Engine {
 
   FW_WORD void fetch(const Row& to, const float* from) { copy(to.at, from, to.size); }
   FW_WORD void fetch(const Columns& to, Part p, const float* from) { copy(to.at + p.begin, from, p.size); }
+  FW_WORD void ahead(const float*, int64_t) {}
   FW_WORD void save(float* to, const Row& from) { copy(to, from.at, from.size); }
   FW_WORD void save(float* to, const Columns& from, Part p) { copy(to, from.at + p.begin, p.size); }
   template <class... P>

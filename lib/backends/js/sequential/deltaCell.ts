@@ -23,21 +23,22 @@ function versionOf(cell: number): {
   };
 }
 
+/** The operand of each memory. */
+const each = <T>(...[first, update, out]: [T, T | null, T | null]): T[] =>
+  update && out ? [first, update, out] : [first];
+
 export function deltaCell(args: KernelArguments<'deltaCell'>): void {
   const { width: D } = args;
   const { lstm, gates, softmaxOut, linearUpdate, addsUpdate } = versionOf(args.cell);
   const kept = (1 + 2 * gates + Number(lstm)) * D;
-  const [z, keys, v, beta, initial, before] = [
-    args.z,
-    args.key,
-    args.v,
-    args.beta,
-    args.initialState,
-    args.initialOutput,
-  ].map(floats);
+  const z = each(args.z, args.zUpdate, args.zOut).map(floats);
+  const keys = each(args.key, args.keyUpdate, args.keyOut).map(floats);
+  const v = each(args.v, args.vUpdate, args.vOut).map(floats);
+  const beta = each(args.beta, args.betaUpdate, args.betaOut).map(floats);
+  const [initial, before] = [args.initialState, args.initialOutput].map(floats);
   const [output, final, last] = [args.output, args.finalState, args.finalOutput].map(floats);
   const [initialCell, finalCell, trace] = [args.initialCell, args.finalCell, args.trace].map(maybe);
-  const [s, update, error] = [D, D, D].map((n) => new Float64Array(n));
+  const [s, key, update, error] = [D, D, D, D].map((n) => new Float64Array(n));
   eachTrack(args, ({ index, length, row }) => {
     const R = Array.from({ length: gates }, (_, g) => numbers(initial, (index * gates + g) * D * D, D * D));
     const h = numbers(before, index * D, D);
@@ -49,16 +50,16 @@ export function deltaCell(args: KernelArguments<'deltaCell'>): void {
       else softmax(s, h);
       trace?.set(s, at * kept);
       R.forEach((state, g) => {
-        const from = (at * gates + g) * D;
-        const key = numbers(keys, from, D);
+        const from = at * D;
+        softmax(key, numbers(keys[g], from, D));
         read(error, state, key);
         for (let j = 0; j < D; j++) {
-          error[j] = v[from + j] - error[j];
-          update[j] = beta[at * gates + g] * error[j];
+          error[j] = v[g][from + j] - error[j];
+          update[j] = beta[g][at] * error[j];
         }
         add(state, key, update);
         read(p[g], state, s);
-        for (let j = 0; j < D; j++) p[g][j] += z[from + j];
+        for (let j = 0; j < D; j++) p[g][j] += z[g][from + j];
         if (lstm && !(g === 1 && linearUpdate)) p[g].forEach((x, j) => (p[g][j] = sigmoid(x)));
         trace?.set(error, at * kept + (1 + g) * D);
         if (lstm) trace?.set(p[g], at * kept + (1 + gates + g) * D);
@@ -67,7 +68,7 @@ export function deltaCell(args: KernelArguments<'deltaCell'>): void {
         trace?.set(c, at * kept + (1 + 2 * gates) * D);
         for (let j = 0; j < D; j++) {
           c[j] = p[0][j] * p[1][j] + (1 - p[0][j]) * c[j];
-          h[j] = c[j] * p[2][j] + (addsUpdate ? z[(at * gates + 1) * D + j] : 0);
+          h[j] = c[j] * p[2][j] + (addsUpdate ? z[1][at * D + j] : 0);
         }
       } else {
         h.set(p[0]);
@@ -85,9 +86,9 @@ export function deltaCellBackward(args: KernelArguments<'deltaCellBackward'>): v
   const { width: D } = args;
   const { lstm, gates, softmaxOut, linearUpdate, addsUpdate } = versionOf(args.cell);
   const width = (1 + 2 * gates + Number(lstm)) * D;
-  const [keys, betas, final, output, trace, doutput, dlast] = [
-    args.key,
-    args.beta,
+  const keys = each(args.key, args.keyUpdate, args.keyOut).map(floats);
+  const betas = each(args.beta, args.betaUpdate, args.betaOut).map(floats);
+  const [final, output, trace, doutput, dlast] = [
     args.finalState,
     args.output,
     args.trace,
@@ -95,15 +96,12 @@ export function deltaCellBackward(args: KernelArguments<'deltaCellBackward'>): v
     args.dfinalOutput,
   ].map(floats);
   const [dfinal, dfinalCell, dinitialCell] = [args.dfinalState, args.dfinalCell, args.dinitialCell].map(maybe);
-  const [dz, dkeys, dvs, dbetas, dinitial, dbefore] = [
-    args.dz,
-    args.dkey,
-    args.dv,
-    args.dbeta,
-    args.dinitialState,
-    args.dinitialOutput,
-  ].map(floats);
-  const [update, dupdate, dkey, dv, through] = [D, D, D, D, D].map((n) => new Float64Array(n));
+  const dz = each(args.dz, args.dzUpdate, args.dzOut).map(floats);
+  const dkeys = each(args.dkey, args.dkeyUpdate, args.dkeyOut).map(floats);
+  const dvs = each(args.dv, args.dvUpdate, args.dvOut).map(floats);
+  const dbetas = each(args.dbeta, args.dbetaUpdate, args.dbetaOut).map(floats);
+  const [dinitial, dbefore] = [args.dinitialState, args.dinitialOutput].map(floats);
+  const [key, update, dupdate, dkey, dv, through] = [D, D, D, D, D, D].map((n) => new Float64Array(n));
   eachTrack(args, ({ index, length, row }) => {
     const states = Array.from({ length: gates }, (_, g) => (index * gates + g) * D * D);
     const R = states.map((at) => numbers(final, at, D * D));
@@ -131,10 +129,9 @@ export function deltaCellBackward(args: KernelArguments<'deltaCellBackward'>): v
       }
       ds.fill(0);
       for (let g = 0; g < gates; g++) {
-        const from = (at * gates + g) * D;
-        const key = numbers(keys, from, D);
+        softmax(key, numbers(keys[g], at * D, D));
         const error = part(1 + g);
-        const beta = betas[at * gates + g];
+        const beta = betas[g][at];
         add(G[g], s, dp[g]);
         read(dupdate, G[g], key);
         for (let j = 0; j < D; j++) {
@@ -149,10 +146,11 @@ export function deltaCellBackward(args: KernelArguments<'deltaCellBackward'>): v
         add(G[g], key, dv, -1);
         for (let i = 0; i < D; i++) dkey[i] -= through[i];
         if (addsUpdate && g === 1) for (let j = 0; j < D; j++) dp[1][j] += dh[j];
-        dz.set(dp[g], from);
-        dkeys.set(dkey, from);
-        dvs.set(dv, from);
-        dbetas[at * gates + g] = dot(error, dupdate);
+        softmaxBack(dkey, key);
+        dz[g].set(dp[g], at * D);
+        dkeys[g].set(dkey, at * D);
+        dvs[g].set(dv, at * D);
+        dbetas[g][at] = dot(error, dupdate);
       }
       if (!softmaxOut) softmaxBack(ds, s);
     }
