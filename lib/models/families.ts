@@ -11,6 +11,8 @@ import { glaFamily } from './fla/gatedLinearAttention';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { retNetFamily } from './fla/retention';
+import { mamba2Family } from './mamba/mamba2';
+import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
 import { hybridQltFamily } from './idsia/hqlt/model';
@@ -27,6 +29,8 @@ const FAMILIES = [
   srwmFamily,
   gatedDeltaNetFamily,
   kdaFamily,
+  mamba2Family,
+  mamba2FlaFamily,
   hybridQltFamily,
   llamaFamily,
   lstmFamily,

@@ -26,6 +26,7 @@ export {
   sumUpdate,
 } from './early/parts';
 export type { SlowFastCompositionOptions } from './early/slowFastComposition';
+export type { Mamba2ScanOptions, TimeStepOptions } from './decay/mamba2Scan';
 export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduct';
 export type { DeltaGates } from './delta/deltaRule';
 export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';

@@ -17,6 +17,7 @@ export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
 export { linearAttention } from './additive/linearAttention';
 export { lstm } from './baselines/lstm';
+export { mamba2Scan } from './decay/mamba2Scan';
 export { ojaRule } from './delta/ojaRule';
 export { outerProduct1991 } from './early/outerProduct1991';
 export { plasticity } from './plasticity/plasticity';

@@ -1,0 +1,22 @@
+// The scans of Mamba and what came after them, for the tests that every sequential rule has.
+import type { SequentialCase } from './sequentialCases';
+
+export const SCANS: SequentialCase[] = [
+  {
+    name: 'mamba2Scan',
+    title: 'one group',
+    inputs: { x: 'B T H V', dt: 'B T H', aLog: 'H', b: 'B T 1 I', c: 'B T 1 I', d: 'H', dtBias: 'H' },
+    states: { initialState: 'B H I V' },
+    stepNames: { initialState: 'state' },
+    sizes: [{ B: 1, T: 1 }, { T: 2, V: 3 }, { T: 130, I: 5, H: 3 }, { T: 65, V: 32, I: 16 }, { I: 0 }, { V: 0 }],
+  },
+  {
+    name: 'mamba2Scan',
+    title: 'a group for every two heads, steps within limits',
+    inputs: { x: 'B T 2H V', dt: 'B T 2H', aLog: '2H', b: 'B T H I', c: 'B T H I', d: '2H V' },
+    states: { initialState: 'B 2H I V' },
+    stepNames: { initialState: 'state' },
+    options: { dtLimit: [0.5, 0.9], scale: 0.5 },
+    sizes: [{ T: 70 }],
+  },
+];
