@@ -11,6 +11,8 @@ import { glaFamily } from './fla/gatedLinearAttention';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { retNetFamily } from './fla/retention';
+import { bambaFamily } from './mamba/bamba';
+import { falconH1Family } from './mamba/falconH1';
 import { mamba2Family } from './mamba/mamba2';
 import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
@@ -31,6 +33,8 @@ const FAMILIES = [
   kdaFamily,
   mamba2Family,
   mamba2FlaFamily,
+  bambaFamily,
+  falconH1Family,
   hybridQltFamily,
   llamaFamily,
   lstmFamily,

@@ -73,6 +73,9 @@ export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './f
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
 export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';
+export { BambaForCausalLM, type BambaConfiguration } from './mamba/bamba';
+export { FalconH1ForCausalLM, type FalconH1Configuration } from './mamba/falconH1';
+export type { HybridConfiguration } from './mamba/hybrid';
 export { Mamba2ForCausalLM, type Mamba2Configuration } from './mamba/mamba2';
 export { Mamba2FlaForCausalLM, type Mamba2FlaConfiguration } from './mamba/mamba2Fla';
 export { Mamba2Mixer, type Mamba2Shape, type Mamba2State } from './mamba/mamba2Mixer';

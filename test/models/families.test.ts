@@ -40,6 +40,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['mamba2, groups, biases', 'mamba2', { nGroups: 2, useBias: true, useConvBias: false, timeStepLimit: [0.01, 0.05] }],
   ['mamba2-fla, no norm', 'mamba2-fla', { rmsnorm: false, DHasHdim: true, rescalePrenormResidual: false }],
   ['mamba2-fla, norm before gate', 'mamba2-fla', { normBeforeGate: true, nGroups: 2, convKernel: 1 }],
+  ['bamba, biases', 'bamba', { mambaNGroups: 2, mambaProjBias: true, attentionBias: true, mlpBias: true }],
+  [
+    'falcon-h1, norm, multipliers',
+    'falcon-h1',
+    { mambaDSsm: 32, mambaRmsNorm: true, mambaNGroups: 2, keyMultiplier: 0.5, mlpMultipliers: [0.5, 2] },
+  ],
   ['hqlt, delayed stream', 'hqlt', { attnMode: 'delayed', chunkSize: 6, allowNegEigval: true, useMemoryGate: false }],
   ['hqlt, delayed chunk', 'hqlt', { attnMode: 'chunk', chunkSize: 6, useShortConv: true, useMemoryGateSeparate: true }],
   ['transformer, biases, tied', 'transformer', { attentionBias: true, mlpBias: true, tieWordEmbeddings: true }],

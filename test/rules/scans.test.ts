@@ -15,7 +15,11 @@ describe('scans, given what they do not take', () => {
       (options: object, inputs: object = {}): (() => unknown) =>
       () =>
         fw.mamba2Scan({ ...mamba2, ...inputs }, options);
-    expectError('SHAPE', /b must be \[..., a divisor of 4, 5\].* got \[..., 3, 5\]/, run({}, { b: z(1, 3, 3, 5), c: z(1, 3, 3, 5) }));
+    expectError(
+      'SHAPE',
+      /b must be \[..., a divisor of 4, 5\].* got \[..., 3, 5\]/,
+      run({}, { b: z(1, 3, 3, 5), c: z(1, 3, 3, 5) }),
+    );
     expectError('SHAPE', /c must be \[1, 3, 2, 5\]/, run({}, { c: z(1, 3, 1, 5) }));
     expectError('SHAPE', /d must be \[4\] or \[4, 2\]/, run({}, { d: z(2) }));
     expectError('INVALID_ARGUMENT', /groups must be 2 like those of b, got 4/, run({ groups: 4 }));

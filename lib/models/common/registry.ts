@@ -136,7 +136,9 @@ function familyOf(config: JsonObject): Entry | undefined {
   const named = entries.find(({ name, modelType }) => name === type && modelType !== type);
   if (named) return named;
   const alike = entries.filter(({ modelType }) => modelType === type);
-  return alike.find(({ definition }) => definition.claims?.(config)) ?? alike.find(({ definition }) => !definition.claims);
+  return (
+    alike.find(({ definition }) => definition.claims?.(config)) ?? alike.find(({ definition }) => !definition.claims)
+  );
 }
 
 /** `'deltanet' | 'gla' | ...` for messages. */

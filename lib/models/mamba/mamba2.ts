@@ -76,8 +76,7 @@ function readConfiguration(input: object): Mamba2Configuration {
       outputBias: bias,
       timeStepLimit: reader.limits('time_step_limit', [0, Infinity]),
       skipPerValue: false,
-      // The groups of keys share a norm.
-      norm: { eps: normEps, groups: 1, beforeGate: false },
+      norm: { eps: normEps, groups: numGroups, beforeGate: false },
       newRates: null,
       newTimeSteps: {
         low: reader.positive('time_step_min', 1e-3),
