@@ -13,6 +13,7 @@ import { linearTransformerFamily } from './fla/linearAttention';
 import { retNetFamily } from './fla/retention';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
+import { mambaFamily } from './mamba/mamba';
 import { mamba2Family } from './mamba/mamba2';
 import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
@@ -31,6 +32,7 @@ const FAMILIES = [
   srwmFamily,
   gatedDeltaNetFamily,
   kdaFamily,
+  mambaFamily,
   mamba2Family,
   mamba2FlaFamily,
   bambaFamily,

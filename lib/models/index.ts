@@ -76,6 +76,8 @@ export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';
 export { BambaForCausalLM, type BambaConfiguration } from './mamba/bamba';
 export { FalconH1ForCausalLM, type FalconH1Configuration } from './mamba/falconH1';
 export type { HybridConfiguration } from './mamba/hybrid';
+export { MambaForCausalLM, type MambaConfiguration } from './mamba/mamba';
+export { MambaMixer, type MambaShape, type MambaState } from './mamba/mambaMixer';
 export { Mamba2ForCausalLM, type Mamba2Configuration } from './mamba/mamba2';
 export { Mamba2FlaForCausalLM, type Mamba2FlaConfiguration } from './mamba/mamba2Fla';
 export { Mamba2Mixer, type Mamba2Shape, type Mamba2State } from './mamba/mamba2Mixer';

@@ -26,7 +26,8 @@ export {
   sumUpdate,
 } from './early/parts';
 export type { SlowFastCompositionOptions } from './early/slowFastComposition';
-export type { Mamba2ScanOptions, TimeStepOptions } from './decay/mamba2Scan';
+export type { Mamba2ScanOptions } from './decay/mamba2Scan';
+export type { TimeStepOptions } from './decay/timeSteps';
 export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduct';
 export type { DeltaGates } from './delta/deltaRule';
 export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';
@@ -91,6 +92,7 @@ export type {
   SequentialRule,
   States,
 } from './sequential/types';
-export { type Loop, overTime, type Token } from './sequential/overTime';
+export { overTime } from './sequential/overTime';
+export { inSegments, type Loop, type Token } from './sequential/segments';
 export type { Given, Shapes, Sizes } from './sequential/shapes';
 export type { VariantRule } from './sequential/variants';

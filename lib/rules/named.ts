@@ -27,6 +27,7 @@ export { recurrentDelta } from './feedback/recurrentDelta';
 export { retention } from './decay/retention';
 export { rnn } from './baselines/rnn';
 export { rwkv6 } from './decay/rwkv6';
+export { selectiveScan } from './decay/selectiveScan';
 export { selfModifyingTitans } from './selfReferential/selfModifyingTitans';
 export { selfReferential } from './selfReferential/selfReferential';
 export { slowFastComposition } from './early/slowFastComposition';

@@ -17,6 +17,7 @@ const MATRICES: Record<string, string[]> = {
   lstm: [],
   rnn: [],
   elstm: [],
+  mamba: [],
 };
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = { bamba: [1] };

@@ -37,6 +37,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { attn: { layers: [1], num_heads: 4, num_kv_heads: 2, window_size: 5 } },
   ],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],
+  ['mamba, biases, untied', 'mamba', { useBias: true, tieWordEmbeddings: false, timeStepInitScheme: 'constant' }],
   ['mamba2, groups, biases', 'mamba2', { nGroups: 2, useBias: true, useConvBias: false, timeStepLimit: [0.01, 0.05] }],
   ['mamba2-fla, no norm', 'mamba2-fla', { rmsnorm: false, DHasHdim: true, rescalePrenormResidual: false }],
   ['mamba2-fla, norm before gate', 'mamba2-fla', { normBeforeGate: true, nGroups: 2, convKernel: 1 }],

@@ -19,4 +19,12 @@ export const SCANS: SequentialCase[] = [
     options: { dtLimit: [0.5, 0.9], scale: 0.5 },
     sizes: [{ T: 70 }],
   },
+  {
+    name: 'selectiveScan',
+    title: 'with its skip',
+    inputs: { x: 'B T D', dt: 'B T D', aLog: 'D I', b: 'B T I', c: 'B T I', d: 'D', dtBias: 'D' },
+    states: { initialState: 'B D I' },
+    stepNames: { initialState: 'state' },
+    sizes: [{ B: 1, T: 1 }, { T: 130, I: 16 }, { T: 65, D: 40 }, { I: 1 }, { D: 0 }, { I: 0 }],
+  },
 ];

@@ -1,18 +1,11 @@
 // The scan of Mamba-2 (Dao and Gu 2024; spec 2.13.6): linear attention with a decay per head, whose steps in time are inputs.
-import { argumentError, checkInteger, checkNumber, describe, type OptionNames, type Tensor } from '../../core';
+import { argumentError, checkInteger, checkNumber, type OptionNames, type Tensor } from '../../core';
 import { needsFloat32, toFloat32, withChecks } from '../../ops';
 import { lowerRule } from '../recurrence/define';
 import type { CommonOptions } from '../recurrence/operands';
 import { defineSequential } from '../sequential/define';
 import type { Given } from '../sequential/shapes';
-
-/** Steps in time, as the rules of Mamba take them. */
-export interface TimeStepOptions {
-  /** Whether steps in time go through softplus, true by default. */
-  dtSoftplus?: boolean;
-  /** Least and largest step in time, behind the softplus; [0, Infinity] by default. They hold for single tokens, too. */
-  dtLimit?: readonly number[] | null;
-}
+import { readTimeSteps, TIME_STEP_OPTIONS, type TimeStepOptions, type TimeSteps, timeSteps } from './timeSteps';
 
 /** Options of `mamba2Scan`. */
 export interface Mamba2ScanOptions extends TimeStepOptions, Pick<CommonOptions, 'mode' | 'chunkSize'> {
@@ -22,8 +15,6 @@ export interface Mamba2ScanOptions extends TimeStepOptions, Pick<CommonOptions, 
   groups?: number | null;
 }
 
-export const TIME_STEP_OPTIONS: OptionNames<TimeStepOptions> = { dtSoftplus: 'flag', dtLimit: true };
-
 const OPTIONS: OptionNames<Mamba2ScanOptions> = {
   ...TIME_STEP_OPTIONS,
   scale: true,
@@ -31,29 +22,6 @@ const OPTIONS: OptionNames<Mamba2ScanOptions> = {
   mode: true,
   chunkSize: true,
 };
-
-/** What is done to dt, with the defaults filled in. */
-export interface TimeSteps {
-  softplus: boolean;
-  low: number;
-  high: number;
-}
-
-/** Checks how steps in time are made. */
-export function readTimeSteps(where: string, { dtSoftplus, dtLimit }: TimeStepOptions): TimeSteps {
-  const [low, high, ...more]: readonly unknown[] = dtLimit == null ? [0, Infinity] : Array.from(dtLimit);
-  const fits = typeof low === 'number' && typeof high === 'number' && 0 <= low && low < Infinity && low <= high;
-  if (fits && more.length === 0) return { softplus: dtSoftplus ?? true, low, high };
-  const expected = '[least, largest] with 0 <= least <= largest';
-  throw argumentError('INVALID_ARGUMENT', where, 'dtLimit', expected, describe(dtLimit));
-}
-
-/** dt + dtBias through softplus and within the limits; float32 beside bfloat16. */
-export function timeSteps(dt: Tensor, dtBias: Tensor | null, { softplus, low, high }: TimeSteps): Tensor {
-  const biased = dtBias ? toFloat32(dt).add(toFloat32(dtBias)) : toFloat32(dt);
-  const steps = softplus ? biased.softplus() : biased;
-  return low > 0 || high < Infinity || !softplus ? steps.clamp(low, high) : steps;
-}
 
 const INPUTS = {
   x: 'B T H V',
