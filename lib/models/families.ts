@@ -13,6 +13,7 @@ import { linearTransformerFamily } from './fla/linearAttention';
 import { retNetFamily } from './fla/retention';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
+import { logLinearMamba2Family } from './mamba/logLinearMamba2';
 import { mambaFamily } from './mamba/mamba';
 import { mamba2Family } from './mamba/mamba2';
 import { mamba2FlaFamily } from './mamba/mamba2Fla';
@@ -35,6 +36,7 @@ const FAMILIES = [
   mambaFamily,
   mamba2Family,
   mamba2FlaFamily,
+  logLinearMamba2Family,
   bambaFamily,
   falconH1Family,
   hybridQltFamily,

@@ -76,6 +76,7 @@ export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';
 export { BambaForCausalLM, type BambaConfiguration } from './mamba/bamba';
 export { FalconH1ForCausalLM, type FalconH1Configuration } from './mamba/falconH1';
 export type { HybridConfiguration } from './mamba/hybrid';
+export { LogLinearMamba2ForCausalLM, LogLinearMamba2Mixer, type LogLinearState } from './mamba/logLinearMamba2';
 export { MambaForCausalLM, type MambaConfiguration } from './mamba/mamba';
 export { MambaMixer, type MambaShape, type MambaState } from './mamba/mambaMixer';
 export { Mamba2ForCausalLM, type Mamba2Configuration } from './mamba/mamba2';

@@ -45,6 +45,7 @@ export type { DctRnnOptions } from './feedback/dctRnn';
 export type { FastWeightMemoryOptions } from './feedback/fastWeightMemory';
 export type { GatedFastWeights2017Options } from './feedback/gatedFastWeights2017';
 export type { PainterInputs, PainterOptions, PainterStepOptions, PainterStrokes } from './delta/fastWeightPainter';
+export type { LogLinearOptions } from './logLinear/rule';
 export type { FastRnnOptions } from './feedback/fastRnn';
 export {
   type Abcd,

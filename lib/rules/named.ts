@@ -16,6 +16,8 @@ export { gatedDeltaRule2 } from './delta/gatedDeltaRule2';
 export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
 export { linearAttention } from './additive/linearAttention';
+export { logLinearAttention } from './logLinear/logLinearAttention';
+export { logLinearDeltaRule } from './logLinear/logLinearDeltaRule';
 export { lstm } from './baselines/lstm';
 export { mamba2Scan } from './decay/mamba2Scan';
 export { ojaRule } from './delta/ojaRule';

@@ -18,6 +18,7 @@ const MATRICES: Record<string, string[]> = {
   rnn: [],
   elstm: [],
   mamba: [],
+  'log-linear-mamba2': [],
 };
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = { bamba: [1] };
