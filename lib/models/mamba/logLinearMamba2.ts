@@ -164,6 +164,6 @@ export const logLinearMamba2Family: ModelDefinition<Mamba2FlaKeys<'log_linear_ma
   architecture: 'LogLinearMamba2ForCausalLM',
   description: 'log-linear Mamba-2: a state for each block of tokens, of growing lengths (Guo et al. 2025)',
   keys: MAMBA2_FLA_KEYS,
-  configuration: ({ headDim }) => ({ headDim: 2 * headDim, stateSize: headDim }),
+  configuration: ({ numHeads, headDim }) => ({ numHeads, headDim: 2 * headDim, stateSize: headDim }),
   model: LogLinearMamba2ForCausalLM,
 };

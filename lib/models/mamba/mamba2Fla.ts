@@ -157,6 +157,6 @@ export const mamba2FlaFamily: ModelDefinition<Mamba2FlaKeys, 'mamba2-fla'> = {
   architecture: 'Mamba2ForCausalLM',
   description: 'Mamba-2 in the layout of flash-linear-attention',
   keys: MAMBA2_FLA_KEYS,
-  configuration: ({ headDim }) => ({ headDim: 2 * headDim, stateSize: headDim, normEps: 1e-5 }),
+  configuration: ({ numHeads, headDim }) => ({ numHeads, headDim: 2 * headDim, stateSize: headDim, normEps: 1e-5 }),
   model: Mamba2FlaForCausalLM,
 };
