@@ -27,6 +27,7 @@ export {
 } from './early/parts';
 export type { SlowFastCompositionOptions } from './early/slowFastComposition';
 export type { Mamba2ScanOptions } from './decay/mamba2Scan';
+export type { Mamba3ScanOptions } from './decay/mamba3Scan';
 export type { TimeStepOptions } from './decay/timeSteps';
 export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduct';
 export type { DeltaGates } from './delta/deltaRule';

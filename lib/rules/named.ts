@@ -20,6 +20,7 @@ export { logLinearAttention } from './logLinear/logLinearAttention';
 export { logLinearDeltaRule } from './logLinear/logLinearDeltaRule';
 export { lstm } from './baselines/lstm';
 export { mamba2Scan } from './decay/mamba2Scan';
+export { mamba3Scan } from './decay/mamba3Scan';
 export { ojaRule } from './delta/ojaRule';
 export { outerProduct1991 } from './early/outerProduct1991';
 export { plasticity } from './plasticity/plasticity';

@@ -27,4 +27,26 @@ export const SCANS: SequentialCase[] = [
     stepNames: { initialState: 'state' },
     sizes: [{ B: 1, T: 1 }, { T: 130, I: 16 }, { T: 65, D: 40 }, { I: 1 }, { D: 0 }, { I: 0 }],
   },
+  {
+    name: 'mamba3Scan',
+    title: 'biases, three pairs that turn',
+    inputs: {
+      x: 'B T 2H V',
+      dt: 'B T 2H',
+      gate: 'B T 2H',
+      trap: 'B T 2H',
+      angles: 'B T 2H 3',
+      b: 'B T H D',
+      c: 'B T H D',
+      bBias: '2H D',
+      cBias: '2H D',
+      d: '2H',
+    },
+    states: { initialState: 'B 2H D V', initialKey: 'B 2H D', initialValue: 'B 2H V', initialAngle: 'B 2H 3' },
+    stepNames: { initialState: 'state', initialKey: 'key', initialValue: 'value', initialAngle: 'angle' },
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 70, D: 16 },
+    ],
+  },
 ];
