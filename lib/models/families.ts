@@ -17,6 +17,7 @@ import { logLinearMamba2Family } from './mamba/logLinearMamba2';
 import { mambaFamily } from './mamba/mamba';
 import { mamba2Family } from './mamba/mamba2';
 import { mamba2FlaFamily } from './mamba/mamba2Fla';
+import { mamba3Family } from './mamba/mamba3';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
 import { hybridQltFamily } from './idsia/hqlt/model';
@@ -36,6 +37,7 @@ const FAMILIES = [
   mambaFamily,
   mamba2Family,
   mamba2FlaFamily,
+  mamba3Family,
   logLinearMamba2Family,
   bambaFamily,
   falconH1Family,

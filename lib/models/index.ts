@@ -81,6 +81,8 @@ export { MambaForCausalLM, type MambaConfiguration } from './mamba/mamba';
 export { MambaMixer, type MambaShape, type MambaState } from './mamba/mambaMixer';
 export { Mamba2ForCausalLM, type Mamba2Configuration } from './mamba/mamba2';
 export { Mamba2FlaForCausalLM, type Mamba2FlaConfiguration } from './mamba/mamba2Fla';
+export { Mamba3ForCausalLM, type Mamba3Configuration } from './mamba/mamba3';
+export { Mamba3Mixer, type Mamba3Shape, type Mamba3State } from './mamba/mamba3Mixer';
 export { Mamba2Mixer, type Mamba2Shape, type Mamba2State } from './mamba/mamba2Mixer';
 export { HybridQLT } from './idsia/hqlt/layer';
 export { HybridQLTForCausalLM } from './idsia/hqlt/model';

@@ -41,6 +41,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['mamba2, groups, biases', 'mamba2', { nGroups: 2, useBias: true, useConvBias: false, timeStepLimit: [0.01, 0.05] }],
   ['mamba2-fla, no norm', 'mamba2-fla', { rmsnorm: false, DHasHdim: true, rescalePrenormResidual: false }],
   ['mamba2-fla, norm before gate', 'mamba2-fla', { normBeforeGate: true, nGroups: 2, convKernel: 1 }],
+  ['mamba3, groups, norm', 'mamba3', { nGroups: 2, ropeFraction: 1, isOutprojNorm: true, useBias: true }],
   ['bamba, biases', 'bamba', { mambaNGroups: 2, mambaProjBias: true, attentionBias: true, mlpBias: true }],
   [
     'falcon-h1, norm, multipliers',

@@ -53,6 +53,9 @@ describe('configurations of Mamba and its descendants', () => {
     ['INVALID_ARGUMENT', 'mamba2-fla', 'dt_limit', { dtLimit: [NaN, 1] }],
     ['INVALID_ARGUMENT', 'mamba2-fla', 'head_dim', { headDim: 7 }],
     ['INVALID_ARGUMENT', 'log-linear-mamba2', 'A_init_range', { AInitRange: [16, 1] }],
+    ['UNSUPPORTED', 'mamba3', 'is_mimo', { isMimo: true }],
+    ['UNSUPPORTED', 'mamba3', 'rope_fraction', { ropeFraction: 0.25 }],
+    ['INVALID_ARGUMENT', 'mamba3', 'n_groups', { nGroups: 3 }],
     ['INVALID_ARGUMENT', 'mamba', 'expand', { expand: 1.5 }],
     ['INVALID_ARGUMENT', 'mamba', 'time_step_rank', { timeStepRank: 'many' }],
     ['INVALID_ARGUMENT', 'mamba', 'time_step_init_scheme', { timeStepInitScheme: 'zero' }],
@@ -135,7 +138,15 @@ describe('new weights of Mamba and its descendants', () => {
   });
 
   it('keep rates and steps in float32 in bfloat16 models', () => {
-    for (const family of ['mamba', 'mamba2', 'mamba2-fla', 'log-linear-mamba2', 'bamba', 'falcon-h1'] as const) {
+    for (const family of [
+      'mamba',
+      'mamba2',
+      'mamba2-fla',
+      'mamba3',
+      'log-linear-mamba2',
+      'bamba',
+      'falcon-h1',
+    ] as const) {
       const [wide, narrow] = [made(family), made(family, { dtype: 'bfloat16' })].map((model) =>
         model.namedParameters(),
       );
