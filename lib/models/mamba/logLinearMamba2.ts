@@ -46,13 +46,7 @@ export class LogLinearMamba2Mixer extends Mamba2Layer<LogLinearState> {
   forward(x: Tensor, options: SequenceOptions<LogLinearState> = {}): SequenceResult<LogLinearState> {
     checkSequence('forward', options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
-    let convolution: Tensor | undefined;
-    const parts = this.partsOf(x, (mixed) => {
-      const initialState = state?.convolution ?? null;
-      const result = this.conv1d.forward(mixed, { initialState, outputFinalState, cuSeqlens });
-      convolution = result.finalState;
-      return result.output;
-    });
+    const { parts, convolution } = this.sequenceParts(x, state?.convolution ?? null, options);
     const [q, k, v, given] = this.operands(parts);
     const [B, T] = x.shape;
     const lengths = cuSeqlens
@@ -68,12 +62,8 @@ export class LogLinearMamba2Mixer extends Mamba2Layer<LogLinearState> {
     });
     const result = this.finish(output, parts, x);
     if (!finalState) return { output: result };
-    const dtype = stateDType(this.out_proj.weight);
     const positions = before.map((p, n) => p + lengths[n]);
-    return {
-      output: result,
-      state: { memory: finalState.contiguous(), convolution: convolution!.to(dtype), positions },
-    };
+    return { output: result, state: { memory: finalState.contiguous(), convolution: convolution!, positions } };
   }
 
   step(x: Tensor, state: LogLinearState): Tensor {

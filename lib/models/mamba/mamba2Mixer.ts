@@ -145,6 +145,21 @@ export abstract class Mamba2Layer<S extends State> extends Recurrent<S> {
     };
   }
 
+  /** The parts of a sequence, and the last inputs of the convolution where they are asked for. */
+  protected sequenceParts(
+    x: Tensor,
+    initialState: Tensor | null,
+    { outputState: outputFinalState = false, cuSeqlens = null }: SequenceOptions,
+  ): { parts: Mamba2Parts; convolution: Tensor | null } {
+    let convolution: Tensor | null = null;
+    const parts = this.partsOf(x, (mixed) => {
+      const { output, finalState } = this.conv1d.forward(mixed, { initialState, outputFinalState, cuSeqlens });
+      convolution = finalState?.to(stateDType(this.out_proj.weight)) ?? null;
+      return output;
+    });
+    return { parts, convolution };
+  }
+
   /** D as the scan takes it. */
   protected get skip(): Tensor {
     const { shape, D } = this;
@@ -178,21 +193,14 @@ export class Mamba2Mixer extends Mamba2Layer<Mamba2State> {
   forward(x: Tensor, options: SequenceOptions<Mamba2State> = {}): SequenceResult<Mamba2State> {
     checkSequence('forward', options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
-    let convolution: Tensor | undefined;
-    const parts = this.partsOf(x, (mixed) => {
-      const initialState = state?.convolution ?? null;
-      const result = this.conv1d.forward(mixed, { initialState, outputFinalState, cuSeqlens });
-      convolution = result.finalState;
-      return result.output;
-    });
+    const { parts, convolution } = this.sequenceParts(x, state?.convolution ?? null, options);
     const { output, finalState } = mamba2Scan(
       { ...this.operands(parts), initialState: state?.memory ?? null },
       { dtLimit: this.shape.timeStepLimit, outputFinalState, cuSeqlens },
     );
     const result = this.readout(output, parts.z);
     if (!finalState) return { output: result };
-    const dtype = stateDType(this.out_proj.weight);
-    return { output: result, state: { memory: finalState.contiguous(), convolution: convolution!.to(dtype) } };
+    return { output: result, state: { memory: finalState.contiguous(), convolution: convolution! } };
   }
 
   step(x: Tensor, { memory, convolution }: Mamba2State): Tensor {

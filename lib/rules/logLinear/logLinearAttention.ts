@@ -2,26 +2,12 @@
 import { gatedLinearAttention } from '../decay/gatedLinearAttention';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
-import {
-  LOG_LINEAR_INPUTS,
-  LOG_LINEAR_OPTIONS,
-  LOG_LINEAR_STATES,
-  type LogLinearOptions,
-  readLogLinear,
-  runLogLinear,
-  scaleOf,
-  settleLogLinear,
-  stepLogLinear,
-} from './rule';
+import { LOG_LINEAR, LOG_LINEAR_INPUTS, LOG_LINEAR_OPTIONS, runLogLinear, scaleOf, stepLogLinear } from './rule';
 
 const rule = defineSequential({
   name: 'logLinearAttention',
   inputs: LOG_LINEAR_INPUTS,
-  states: LOG_LINEAR_STATES,
-  options: LOG_LINEAR_OPTIONS,
-  settings: (where, options: LogLinearOptions, given) => readLogLinear(where, options, given),
-  settle: settleLogLinear,
-  packs: true,
+  ...LOG_LINEAR,
   run: (given) =>
     runLogLinear(given, {}, ({ q, k, gate }, values, initialState) => {
       const options = { gate, scale: scaleOf(given.settings, k), initialState, outputFinalState: true } as const;

@@ -2,26 +2,12 @@
 import { deltaRule } from '../delta/deltaRule';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
-import {
-  LOG_LINEAR_INPUTS,
-  LOG_LINEAR_OPTIONS,
-  LOG_LINEAR_STATES,
-  type LogLinearOptions,
-  readLogLinear,
-  runLogLinear,
-  scaleOf,
-  settleLogLinear,
-  stepLogLinear,
-} from './rule';
+import { LOG_LINEAR, LOG_LINEAR_INPUTS, LOG_LINEAR_OPTIONS, runLogLinear, scaleOf, stepLogLinear } from './rule';
 
 const rule = defineSequential({
   name: 'logLinearDeltaRule',
   inputs: { ...LOG_LINEAR_INPUTS, beta: 'B T H' },
-  states: LOG_LINEAR_STATES,
-  options: LOG_LINEAR_OPTIONS,
-  settings: (where, options: LogLinearOptions, given) => readLogLinear(where, options, given),
-  settle: settleLogLinear,
-  packs: true,
+  ...LOG_LINEAR,
   run: (given) =>
     runLogLinear(given, { beta: given.inputs.beta }, ({ q, k, gate, beta }, values, initialState) => {
       const options = { gate, beta, scale: scaleOf(given.settings, k), initialState, outputFinalState: true } as const;

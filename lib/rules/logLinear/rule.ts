@@ -27,13 +27,13 @@ export const LOG_LINEAR_INPUTS = {
   gate: 'B T H?',
 } as const;
 
-export const LOG_LINEAR_STATES = { state: 'B H L K V' } as const;
+const LOG_LINEAR_STATES = { state: 'B H L K V' } as const;
 
 type Inputs = typeof LOG_LINEAR_INPUTS;
 type Settings = ReturnType<typeof readLogLinear>;
 
 /** Checks the options of a call, or of a step where `where` names one. */
-export function readLogLinear(
+function readLogLinear(
   where: string,
   { scale, position }: LogLinearOptions,
   given: object,
@@ -51,13 +51,22 @@ export function readLogLinear(
 }
 
 /** Requires heads of values that those of keys divide, and a position for each sequence. */
-export function settleLogLinear(where: string, { B, G, H, V }: Record<string, number>, { position }: Settings): void {
+function settleLogLinear(where: string, { B, G, H, V }: Record<string, number>, { position }: Settings): void {
   if (G === 0 || H % G !== 0) {
     throw argumentError('SHAPE', where, 'v', `[..., a multiple of ${G}, ${V}] (heads, width)`, `[..., ${H}, ${V}]`);
   }
   if (typeof position === 'number' || position.length === B) return;
   throw argumentError('INVALID_ARGUMENT', where, 'position', `one number, or ${B}`, describe(position));
 }
+
+/** What both rules are defined by. */
+export const LOG_LINEAR = {
+  states: LOG_LINEAR_STATES,
+  options: LOG_LINEAR_OPTIONS,
+  settings: readLogLinear,
+  settle: settleLogLinear,
+  packs: true,
+} as const;
 
 /** Requires a scale for every level that the tokens up to t have. */
 function checkLevels(where: string, levels: number, t: number): void {
