@@ -11,6 +11,13 @@ import { glaFamily } from './fla/gatedLinearAttention';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { retNetFamily } from './fla/retention';
+import { bambaFamily } from './mamba/bamba';
+import { falconH1Family } from './mamba/falconH1';
+import { logLinearMamba2Family } from './mamba/logLinearMamba2';
+import { mambaFamily } from './mamba/mamba';
+import { mamba2Family } from './mamba/mamba2';
+import { mamba2FlaFamily } from './mamba/mamba2Fla';
+import { mamba3Family } from './mamba/mamba3';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
 import { hybridQltFamily } from './idsia/hqlt/model';
@@ -27,6 +34,13 @@ const FAMILIES = [
   srwmFamily,
   gatedDeltaNetFamily,
   kdaFamily,
+  mambaFamily,
+  mamba2Family,
+  mamba2FlaFamily,
+  mamba3Family,
+  logLinearMamba2Family,
+  bambaFamily,
+  falconH1Family,
   hybridQltFamily,
   llamaFamily,
   lstmFamily,

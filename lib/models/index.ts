@@ -73,6 +73,17 @@ export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './f
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
 export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';
+export { BambaForCausalLM, type BambaConfiguration } from './mamba/bamba';
+export { FalconH1ForCausalLM, type FalconH1Configuration } from './mamba/falconH1';
+export type { HybridConfiguration } from './mamba/hybrid';
+export { LogLinearMamba2ForCausalLM, LogLinearMamba2Mixer, type LogLinearState } from './mamba/logLinearMamba2';
+export { MambaForCausalLM, type MambaConfiguration } from './mamba/mamba';
+export { MambaMixer, type MambaShape, type MambaState } from './mamba/mambaMixer';
+export { Mamba2ForCausalLM, type Mamba2Configuration } from './mamba/mamba2';
+export { Mamba2FlaForCausalLM, type Mamba2FlaConfiguration } from './mamba/mamba2Fla';
+export { Mamba3ForCausalLM, type Mamba3Configuration } from './mamba/mamba3';
+export { Mamba3Mixer, type Mamba3Shape, type Mamba3State } from './mamba/mamba3Mixer';
+export { Mamba2Mixer, type Mamba2Shape, type Mamba2State } from './mamba/mamba2Mixer';
 export { HybridQLT } from './idsia/hqlt/layer';
 export { HybridQLTForCausalLM } from './idsia/hqlt/model';
 export type { HybridQLTState } from './idsia/hqlt/state';

@@ -1,5 +1,14 @@
 // The common layers, with PyTorch's initialisation.
-import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, scope, type Tensor } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  type OptionNames,
+  scope,
+  type Tensor,
+} from '../core';
 import {
   checkTensor,
   checkTensorOptions,
@@ -134,11 +143,15 @@ export class RMSNorm extends Module {
 export interface GatedRMSNormOptions extends NormOptions {
   /** 'silu' by default. */
   activation?: 'silu' | 'sigmoid';
+  /** Whether the gate multiplies the norm, norm(x) * act(z) (true, the default), or what is normed: norm(x * act(z)). */
+  normBeforeGate?: boolean;
+  /** Channels that are normed together, a divisor of dim; all of them by default. */
+  groupSize?: number;
 }
 
-const GATED: OptionNames<GatedRMSNormOptions> = { ...NORM, activation: true };
+const GATED: OptionNames<GatedRMSNormOptions> = { ...NORM, activation: true, normBeforeGate: 'flag', groupSize: true };
 
-/** RMS norm times an activated gate, norm(x) * act(z); eps is 1e-5 by default. */
+/** RMS norm with an activated gate; eps is 1e-5 by default. */
 export class GatedRMSNorm extends Module {
   /** [dim], ones at first. */
   weight: Tensor;
@@ -146,6 +159,10 @@ export class GatedRMSNorm extends Module {
   readonly eps: number;
   /** What the gate goes through before it multiplies. */
   readonly activation: 'silu' | 'sigmoid';
+  /** Whether it multiplies the norm, or what is normed. */
+  readonly normBeforeGate: boolean;
+  /** Channels that are normed together. */
+  readonly groupSize: number;
 
   constructor(
     dim: number,
@@ -155,16 +172,22 @@ export class GatedRMSNorm extends Module {
   ) {
     super();
     const given = normOptions('GatedRMSNorm', GATED, options, others);
-    const { eps = 1e-5, activation = activated ?? 'silu', ...where } = given;
+    const { eps = 1e-5, activation = activated ?? 'silu', normBeforeGate = true, groupSize = dim, ...where } = given;
     this.eps = checkNorm('GatedRMSNorm', dim, eps);
     this.activation = checkChoice('GatedRMSNorm', 'activation', activation, ['silu', 'sigmoid']);
+    this.normBeforeGate = normBeforeGate;
+    this.groupSize = checkInteger('GatedRMSNorm', 'groupSize', groupSize, 1, dim);
+    if (dim % groupSize !== 0) {
+      throw argumentError('INVALID_ARGUMENT', 'GatedRMSNorm', 'groupSize', `a divisor of ${dim}`, String(groupSize));
+    }
     this.weight = parameter(ones([dim], where));
   }
 
   /** x and gate [..., dim]. */
   forward(x: Tensor, gate: Tensor): Tensor {
     checkTensor('GatedRMSNorm', 'gate', gate);
-    return rmsNormGated(x, gate, this.weight, { eps: this.eps, activation: this.activation });
+    const { weight, eps, activation, normBeforeGate, groupSize } = this;
+    return rmsNormGated(x, gate, weight, { eps, activation, normBeforeGate, groupSize });
   }
 }
 

@@ -26,6 +26,9 @@ export {
   sumUpdate,
 } from './early/parts';
 export type { SlowFastCompositionOptions } from './early/slowFastComposition';
+export type { Mamba2ScanOptions } from './decay/mamba2Scan';
+export type { Mamba3ScanOptions } from './decay/mamba3Scan';
+export type { TimeStepOptions } from './decay/timeSteps';
 export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduct';
 export type { DeltaGates } from './delta/deltaRule';
 export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';
@@ -43,6 +46,7 @@ export type { DctRnnOptions } from './feedback/dctRnn';
 export type { FastWeightMemoryOptions } from './feedback/fastWeightMemory';
 export type { GatedFastWeights2017Options } from './feedback/gatedFastWeights2017';
 export type { PainterInputs, PainterOptions, PainterStepOptions, PainterStrokes } from './delta/fastWeightPainter';
+export type { LogLinearOptions } from './logLinear/rule';
 export type { FastRnnOptions } from './feedback/fastRnn';
 export {
   type Abcd,
@@ -90,6 +94,7 @@ export type {
   SequentialRule,
   States,
 } from './sequential/types';
-export { type Loop, overTime, type Token } from './sequential/overTime';
+export { overTime } from './sequential/overTime';
+export { inSegments, type Loop, type Token } from './sequential/segments';
 export type { Given, Shapes, Sizes } from './sequential/shapes';
 export type { VariantRule } from './sequential/variants';

@@ -22,14 +22,16 @@ describe('the registry of models', () => {
   });
 
   for (const { name, modelType } of modelFamilies) {
+    // Of families that share a type it names the first.
+    const named = fw.models.findModel(modelType)?.name === name;
     it(`${name} and ${modelType} are one family, in programs, configurations, folders and runs`, async () => {
       const made = fw.createModel(name, sizes);
-      expect(fw.createModel(modelType, sizes).config).to.deep.equal(made.config);
+      if (named) expect(fw.createModel(modelType, sizes).config).to.deep.equal(made.config);
       expect(made.config.modelType).to.equal(modelType);
       const configured = fw.AutoModelForCausalLM.fromConfig({ ...made.config.source, model_type: name });
       expect(configured.constructor).to.equal(made.constructor);
       expect(configured.config.modelType).to.equal(modelType);
-      expect(made.config.architecture).to.equal(made.constructor.name);
+      if (named) expect(made.config.architecture).to.equal(made.constructor.name);
       await withFolder(async (dir) => {
         const path = join(dir, 'config.json');
         await made.savePretrained(dir);
@@ -40,7 +42,7 @@ describe('the registry of models', () => {
       });
       const run = tinyConfig();
       const config = checkRunConfig({ ...run, model: { ...run.model, name: modelType } }, 'run');
-      expect(withKnownModel('run', config).model.name).to.equal(name);
+      if (named) expect(withKnownModel('run', config).model.name).to.equal(name);
     });
   }
 

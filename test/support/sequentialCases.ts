@@ -3,6 +3,7 @@ import * as fw from '../../lib';
 import { Draw, type HostTensor } from './ruleInputs';
 import type { Target } from './golden';
 import { PLASTIC } from './plasticCases';
+import { SCANS } from './scanCases';
 
 /** A shape in letters, and the bound of uniform values around 0 (1 by default). */
 type Drawn = string | [form: string, bound: number];
@@ -219,6 +220,7 @@ export const SEQUENTIAL: SequentialCase[] = [
     };
   }),
   ...PLASTIC,
+  ...SCANS,
   {
     name: 'fastWeightMemory',
     title: 'three hops',

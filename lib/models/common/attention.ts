@@ -24,8 +24,10 @@ export interface AttentionShape {
   numHeads: number;
   /** A divisor of numHeads. */
   numKvHeads: number;
-  /** Width of a query, key and value of one head; scores are multiplied by headDim ** -0.5. */
+  /** Width of a query, key and value of one head. */
   headDim: number;
+  /** Multiplies the scores; headDim ** -0.5 by default. */
+  scale?: number;
   /** Bias of the projections of q, k and v. */
   qkvBias: boolean;
   /** Bias of the projection from the heads back to the hidden size. */
@@ -86,7 +88,8 @@ export class Attention extends Recurrent<KeyValueCache> {
     const [k, v] = this.keysAndValues(x, { offset, cuSeqlens });
     const keys = state ? cat([seen(state.keys, state).to(k.dtype), k], 1) : k;
     const values = state ? cat([seen(state.values, state).to(v.dtype), v], 1) : v;
-    const output = softmaxAttention(q, keys, values, { window: this.shape.window, cuSeqlens });
+    const { window, scale } = this.shape;
+    const output = softmaxAttention(q, keys, values, { window, scale, cuSeqlens });
     const result = this.o_proj.forward(mergeHeads(output));
     if (!outputState) return { output: result };
     const end = keys.shape[1];
@@ -107,7 +110,7 @@ export class Attention extends Recurrent<KeyValueCache> {
     append(state, { keys: k, values: v }, this.shape.window);
     state.position++;
     const [keys, values] = [state.keys, state.values].map((t) => seen(t, state));
-    const output = softmaxAttention(q.to(keys.dtype), keys, values);
+    const output = softmaxAttention(q.to(keys.dtype), keys, values, { scale: this.shape.scale });
     return this.o_proj.forward(mergeHeads(output.to(x.dtype)).squeeze(1));
   }
 
@@ -137,13 +140,16 @@ export function rotaryFrequencies(base: number, dims: number): number[] {
 
 /**
  * Reads rotary settings in both dialects: `rope_parameters` (transformers 5), or `rope_theta`, `rope_scaling` and
- * `partial_rotary_factor` at top level (transformers 4).
+ * `partial_rotary_factor` at top level (transformers 4). `usualShare` of the coordinates turn where neither says so.
  */
-export function readFrequencies(reader: ConfigurationReader, headDim: number): number[] {
+export function readFrequencies(reader: ConfigurationReader, headDim: number, usualShare = 1): number[] {
   const parameters = reader.section('rope_parameters', ROPE_KEYS);
   const scaling = parameters ?? reader.section('rope_scaling', ROPE_KEYS);
   const base = (parameters ?? reader).positive('rope_theta', reader.positive('rope_theta', 10000));
-  const share = (parameters ?? reader).number('partial_rotary_factor', reader.number('partial_rotary_factor', 1));
+  const share = (parameters ?? reader).number(
+    'partial_rotary_factor',
+    reader.number('partial_rotary_factor', usualShare),
+  );
   const dims = 2 * Math.floor((headDim * Math.min(share, 1)) / 2);
   const frequencies = rotaryFrequencies(base, dims);
   if (!scaling) return frequencies;

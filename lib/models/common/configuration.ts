@@ -48,9 +48,9 @@ const MAX_WIDTH = 2 ** 20;
 const MAX_VOCABULARY = 2 ** 24;
 const MAX_LAYERS = 4096;
 
-/** hiddenSize -> hidden_size; keys of config.json stay. */
+/** hiddenSize -> hidden_size, DHasHdim -> D_has_hdim; keys of config.json stay. */
 function fileKey(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return key.replace(/(?!^)[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function toJson(key: string, value: unknown): Json {
@@ -138,6 +138,31 @@ export class ConfigurationReader {
   /** A size from 1 to 2 ** 20, or null where the key is missing or null; INVALID_ARGUMENT for anything else. */
   optionalSize(key: string): number | null {
     return this.get(key) === undefined ? null : this.size(key);
+  }
+
+  /** A size, or null where the key is missing, null or 'auto': it is derived then. */
+  autoSize(key: string): number | null {
+    return this.get(key) === 'auto' ? null : this.optionalSize(key);
+  }
+
+  /** As many finite numbers as `fallback` has. */
+  numbers(key: string, fallback: readonly number[]): number[] {
+    const value = this.get(key) ?? [...fallback];
+    if (Array.isArray(value) && value.length === fallback.length) {
+      return value.map((item) => checkNumber(this.where, key, item));
+    }
+    const expected = `a list of ${fallback.length} numbers`;
+    throw argumentError('INVALID_ARGUMENT', this.where, key, expected, describe(value));
+  }
+
+  /** The least and the largest value of what is not negative; the largest may be infinite. */
+  limits(key: string, fallback: readonly [number, number]): [number, number] {
+    const value = this.get(key) ?? [...fallback];
+    const [low, high, ...more] = Array.isArray(value) ? value : [];
+    const numbers = typeof low === 'number' && typeof high === 'number' && more.length === 0;
+    if (numbers && 0 <= low && low < Infinity && low <= high) return [low, high];
+    const expected = '[least, largest] with 0 <= least <= largest';
+    throw argumentError('INVALID_ARGUMENT', this.where, key, expected, describe(value));
   }
 
   /** A finite number of at least `min`, 0 by default; INVALID_ARGUMENT for anything else. */
@@ -253,6 +278,12 @@ export class ConfigurationReader {
       eosTokenId: this.tokens('eos_token_id', vocabSize),
       source: this.source,
     };
+  }
+
+  /** Requires a size that others give already. */
+  equals(key: string, value: number, expected: number): void {
+    if (value === expected) return;
+    throw argumentError('INVALID_ARGUMENT', this.where, key, String(expected), String(value));
   }
 
   /** Requires that one size is a multiple of another. */

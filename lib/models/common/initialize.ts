@@ -2,7 +2,7 @@
 import { noGrad } from '../../autograd';
 import { scope, type Tensor } from '../../core';
 import { Embedding, Linear, type Module, parameter } from '../../nn';
-import { rand, randn, type TensorOptions } from '../../ops';
+import { arange, rand, randn, type TensorOptions } from '../../ops';
 
 /** Linear and Embedding weights N(0, std), biases 0. Other parameters keep what their module gave them. */
 export function initializeNormal(root: Module, std: number): void {
@@ -33,15 +33,52 @@ export function logUniform(count: number, low: number, high: number, options: Te
   return parameter(noGrad(() => scope(() => rand([count], where).log())));
 }
 
-/** b such that softplus(b) is log-uniform in [0.001, 0.1]: dt_bias of Mamba-2 and its descendants. */
-export function timeStepBias(count: number, options: TensorOptions): Tensor {
-  const where = { ...decayOptions(options), low: Math.log(1e-3), high: Math.log(0.1) };
+/** Logarithms of 1, 2, ... along the last dimension: A_log of Mamba and of Mamba-2 as transformers has it. */
+export function logPositions(shape: readonly number[], options: TensorOptions): Tensor {
+  const count = shape[shape.length - 1];
+  return parameter(
+    noGrad(() =>
+      scope(() =>
+        arange(1, count + 1, 1, decayOptions(options))
+          .log()
+          .expand([...shape])
+          .contiguous(),
+      ),
+    ),
+  );
+}
+
+/** Of new time steps: log-uniform between these, and `floor` at least. */
+export interface TimeStepRange {
+  readonly low: number;
+  readonly high: number;
+  readonly floor: number;
+}
+
+/** b such that softplus(b) is log-uniform, in [0.001, 0.1] by default: dt_bias of Mamba-2 and its descendants. */
+export function timeStepBias(
+  count: number,
+  options: TensorOptions,
+  { low, high, floor }: TimeStepRange = { low: 1e-3, high: 0.1, floor: 0 },
+): Tensor {
+  const where = { ...decayOptions(options), low: Math.log(low), high: Math.log(high) };
   return parameter(
     noGrad(() =>
       scope(() => {
-        const dt = rand([count], where).exp();
+        const dt = rand([count], where).exp().clamp(floor);
         return dt.add(dt.neg().exp().neg().add(1).log());
       }),
     ),
   );
+}
+
+/**
+ * Draws the weight of a projection onto the residual stream anew, uniform in +-1/sqrt(in layers): PyTorch's own, less for
+ * every layer that adds to the stream.
+ */
+export function initializeResidual(projection: Linear, layers: number): void {
+  const { weight } = projection;
+  const bound = (weight.shape[1] * layers) ** -0.5;
+  const { dtype, device } = weight;
+  noGrad(() => scope(() => weight.copy_(rand(weight.shape, { dtype, device, low: -bound, high: bound }))));
 }

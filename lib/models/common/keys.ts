@@ -107,10 +107,12 @@ export const ROPE_KEYS: OptionNames<RopeKeys> = {
   originalMaxPositionEmbeddings: true,
 };
 
-/** hidden_size of hiddenSize. */
-type FileKey<S extends string> = S extends `${infer Letter}${infer Rest}`
-  ? `${Letter extends Lowercase<Letter> ? Letter : `_${Lowercase<Letter>}`}${FileKey<Rest>}`
+type Snake<S extends string> = S extends `${infer Letter}${infer Rest}`
+  ? `${Letter extends Lowercase<Letter> ? Letter : `_${Lowercase<Letter>}`}${Snake<Rest>}`
   : S;
+
+/** hidden_size of hiddenSize, D_has_hdim of DHasHdim. */
+type FileKey<S extends string> = S extends `${infer First}${infer Rest}` ? `${First}${Snake<Rest>}` : S;
 
 /** Keys as in config.json. */
 export type FileKeys<T> = { [K in keyof T as FileKey<K & string>]: T[K] };

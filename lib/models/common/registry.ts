@@ -133,8 +133,12 @@ export function findModel(name: unknown): Entry | undefined {
 /** The family that a config.json describes. */
 function familyOf(config: JsonObject): Entry | undefined {
   const { model_type: type } = config;
-  const alike = entries.filter((entry) => entry.name === type || entry.modelType === type);
-  return alike.find(({ definition }) => definition.claims?.(config)) ?? alike.find(({ definition }) => !definition.claims);
+  const named = entries.find(({ name, modelType }) => name === type && modelType !== type);
+  if (named) return named;
+  const alike = entries.filter(({ modelType }) => modelType === type);
+  return (
+    alike.find(({ definition }) => definition.claims?.(config)) ?? alike.find(({ definition }) => !definition.claims)
+  );
 }
 
 /** `'deltanet' | 'gla' | ...` for messages. */

@@ -22,7 +22,7 @@ export interface FlaConfiguration extends Configuration {
 }
 
 /** Width of the feed-forward when the configuration leaves it open. */
-function defaultIntermediate(hiddenSize: number, ratio: number): number {
+export function defaultIntermediate(hiddenSize: number, ratio: number): number {
   return 256 * Math.ceil(Math.floor((hiddenSize * ratio * 2) / 3) / 256);
 }
 

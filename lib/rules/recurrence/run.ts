@@ -65,10 +65,12 @@ export function operand<T extends Tensor | null>(t: T): T {
 /** State heads back to the operand's own: [.., HV, D] -> [.., heads, D], in its shape. */
 function ungroup(g: Tensor, shape: readonly number[]): Tensor {
   const heads = shape[2];
-  const groups = g.shape[2] / heads;
-  if (groups === 1) return g.reshape(shape);
-  const [B, T, , D] = g.shape;
-  return g.reshape(B, T, heads, groups, D).sum(3).reshape(shape);
+  const [B, T, HV, D] = g.shape;
+  if (heads === HV) return g.reshape(shape);
+  return g
+    .reshape(B, T, heads, HV / heads, D)
+    .sum(3)
+    .reshape(shape);
 }
 
 /** Checks the initial state and returns it as the kernel wants it. */

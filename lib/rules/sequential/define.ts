@@ -2,7 +2,16 @@
 // inputs, its states and a function over whole sequences come the checks, packing, T = 0 and the form for one token.
 import { argumentError, checkOptions, type OptionNames, scoped, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
-import { cat, checkCuSeqlens, checksValues, type CuSeqlens, toFloat32, zerosBeside } from '../../ops';
+import {
+  cat,
+  checkCuSeqlens,
+  checksValues,
+  type CuSeqlens,
+  needsFloat32,
+  statisticsDtype,
+  toFloat32,
+  zerosBeside,
+} from '../../ops';
 import { checkStates, requireFinite } from './checks';
 import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
 import {
@@ -26,14 +35,18 @@ function byName<V>(names: readonly string[], f: (name: string) => V): Record<str
   return Object.fromEntries(names.map((name) => [name, f(name)]));
 }
 
-/** States add up over time, and are not rounded on the way: all of it computes in float32 beside bfloat16. */
-const inFloat32 = (given: Tensors): Tensors => byName(Object.keys(given), (name) => toFloat32(given[name]));
+/**
+ * States add up over time, and are not rounded on the way: all of it computes in float32 beside bfloat16, unless kernels of the
+ * device do both.
+ */
+const computable = (given: Tensors, first: string, bfloat16: boolean): Tensors =>
+  bfloat16 && !needsFloat32(given[first]) ? given : byName(Object.keys(given), (name) => toFloat32(given[name]));
 
 /** Makes the rule. */
 export function defineSequential<const I extends Shapes, const S extends Shapes, O extends object, Z>(
   definition: SequentialDefinition<I, S, O, Z>,
 ): SequentialRule<I, S, O> {
-  const { name, inputs: shapes, states: stateShapes, run, packs = false } = definition;
+  const { name, inputs: shapes, states: stateShapes, run, packs = false, bfloat16 = false } = definition;
   const inputNames = Object.keys(shapes);
   const allStates = Object.keys(stateShapes);
   const tokenNames = inputNames.filter((input) => perToken(shapes[input]));
@@ -114,8 +127,9 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     }
     checkShapes(name, given, initialShapes, sizes, given[first]);
     definition.settle?.(name, sizes, settings);
-    const computed = inFloat32(given);
-    const zeros = (state: string): Tensor => zerosBeside(computed[first], shapeIn(stateShapes[state], sizes));
+    const computed = computable(given, first, bfloat16);
+    const zeros = (state: string): Tensor =>
+      zerosBeside(computed[first], shapeIn(stateShapes[state], sizes), statisticsDtype(computed[first]));
     const states = byName(stateNames, (state) => computed[initialNames[state]] ?? zeros(state)) as States<S>;
     const inputs = byName(inputNames, (input) => computed[input]) as Given<I>;
     const all: Run<I, S, Z> = { inputs, states, settings, sizes, cuSeqlens: packs ? offsets : null };
@@ -140,19 +154,21 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     const shapesNow = byName(stateNames, (state) => stateShapes[state]);
     const states = checkStates(stepName, options.state, shapesNow, sizes, given[first]);
     definition.settle?.(stepName, sizes, settings);
-    const computed = inFloat32(given);
+    const computed = computable(given, first, bfloat16);
+    const all = { states: states as States<S>, settings, sizes: { ...sizes, T: 1 }, cuSeqlens: null };
+    const checks = checksValues(given[first]);
+    if (definition.step && stateNames.every((state) => states[state].isContiguous)) {
+      const before = checks ? byName(stateNames, (state) => states[state].clone()) : states;
+      const output = definition.step({ ...all, inputs: computed as Given<I> });
+      if (checks) requireFinite(stepName, states as States<S>, before as States<S>, 1, null);
+      return output.to(given[first].dtype);
+    }
     const inputs = byName(inputNames, (input) =>
       tokenNames.includes(input) ? computed[input]?.unsqueeze(1) : computed[input],
     );
-    const result = run({
-      inputs: inputs as Given<I>,
-      states: states as States<S>,
-      settings,
-      sizes: { ...sizes, T: 1 },
-      cuSeqlens: null,
-    });
+    const result = run({ ...all, inputs: inputs as Given<I> });
     const after = byName(stateNames, (state) => (result.states as Tensors)[state]);
-    if (checksValues(given[first])) requireFinite(stepName, after as States<S>, states as States<S>, 1, null);
+    if (checks) requireFinite(stepName, after as States<S>, states as States<S>, 1, null);
     for (const state of stateNames) states[state].copy_(after[state]);
     return result.output.squeeze(1).to(given[first].dtype);
   });

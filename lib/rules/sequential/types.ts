@@ -72,8 +72,12 @@ export interface SequentialDefinition<I extends Shapes, S extends Shapes, O exte
   settle?(where: string, sizes: Sizes, settings: NoInfer<Z>): void;
   /** Whether `run` takes packed sequences; of other rules it gets one after the other. */
   packs?: true;
+  /** Whether it takes bfloat16 where the device computes in it; everywhere else all comes in float32. */
+  bfloat16?: true;
   /** Whole sequences of at least one token, on the tape: output [B, T, ...] and the states after the last token. */
   run(given: Run<I, S, Z>): Ran<S>;
+  /** One token, inputs without their time: output [B, ...]; the states, contiguous, change in place. `run` by default. */
+  step?(given: Run<I, S, Z>): Tensor;
 }
 
 /** A rule over sequences and, with `step`, one token at a time. */
