@@ -46,7 +46,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
 function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Where): Model {
   fw.manualSeed(7);
   // Large weights: with small ones every model is nearly linear and hides mistakes.
-  return fw.createModel(family, {
+  const model = fw.createModel(family, {
     vocabSize: VOCABULARY,
     hiddenSize: 24,
     numLayers: 2,
@@ -56,6 +56,16 @@ function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Whe
     ...where,
     ...extra,
   });
+  // What begins at zero hides what stands before it.
+  fw.noGrad(() =>
+    fw.scope(() => {
+      for (const t of model.parameters()) {
+        const { shape, device, dtype } = t;
+        if (t.dataSync().every((x) => x === 0)) t.copy_(fw.randn(shape, { device, dtype, std: 0.1 }));
+      }
+    }),
+  );
+  return model;
 }
 
 function randomIds(count: number, seed: number): number[] {
