@@ -37,6 +37,8 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { attn: { layers: [1], num_heads: 4, num_kv_heads: 2, window_size: 5 } },
   ],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],
+  ['rwkv6, hybrid, no norm first', 'rwkv6', { attn: { layers: [0], num_heads: 2 }, normFirst: false, expandV: 2 }],
+  ['rwkv7, wide values, lengths of keys', 'rwkv7', { valueDim: 48, fuseNorm: false, normBias: false, aLowRankDim: 5 }],
   ['hqlt, delayed stream', 'hqlt', { attnMode: 'delayed', chunkSize: 6, allowNegEigval: true, useMemoryGate: false }],
   ['hqlt, delayed chunk', 'hqlt', { attnMode: 'chunk', chunkSize: 6, useShortConv: true, useMemoryGateSeparate: true }],
   ['transformer, biases, tied', 'transformer', { attentionBias: true, mlpBias: true, tieWordEmbeddings: true }],

@@ -42,11 +42,11 @@ export interface RuleInputs {
   normalizeEps?: number;
   /** Multiplies the output; K ** -0.5 by default. */
   scale?: number;
-  /** Not for the rule but for the read-out, which may multiply by it. */
-  outputGate?: Tensor | null;
+  /** What the read-out needs of the same projections, such as the gate of the output; no rule sees it. */
+  carry?: Tensor | null;
 }
 
-type RuleOptions<I extends RuleInputs> = Omit<I, 'q' | 'k' | 'v' | 'outputGate'>;
+type RuleOptions<I extends RuleInputs> = Omit<I, 'q' | 'k' | 'v' | 'carry'>;
 type SequenceRuleOptions<I extends RuleInputs> = RuleOptions<I> & {
   initialState?: Tensor | null;
   initialNormalizer?: Tensor | null;
@@ -153,7 +153,7 @@ export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends
         return rope(input, { offset: position, cuSeqlens });
       },
     });
-    const { q, k, v, outputGate: _, ...rest } = inputs;
+    const { q, k, v, carry: _, ...rest } = inputs;
     const { output, finalState, finalNormalizer } = this.rule(computable(q), computable(k), computable(v), {
       ...rest,
       initialState: state?.memory ?? null,
@@ -181,7 +181,7 @@ export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends
       beside,
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
     });
-    const { q, k, v, outputGate: _, ...rest } = inputs;
+    const { q, k, v, carry: _, ...rest } = inputs;
     const { memory, normalizer } = state;
     const output = this.rule.step(computable(q), computable(k), computable(v), {
       ...rest,

@@ -117,7 +117,7 @@ function readConfiguration(input: object): Rwkv7Configuration {
 interface Rwkv7Inputs extends RuleInputs {
   a: Tensor;
   b: Tensor;
-  outputGate: Tensor;
+  carry: Tensor;
 }
 
 /** -exp(-1/2): the least log decay. */
@@ -216,7 +216,7 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
       b: computable(unit.mul(heads(rate))),
       gate: heads(toFloat32(this.w_lora.forward(mixed(this.x_w))).sigmoid().mul(LEAST_DECAY)),
       scale: 1,
-      outputGate: this.g_lora.forward(mixed(this.x_g)),
+      carry: this.g_lora.forward(mixed(this.x_g)),
     };
   }
 
@@ -234,10 +234,10 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
     return v.add(this.v_lora.forward(x).sigmoid().mul(beside.value.sub(v)));
   }
 
-  protected readout(output: Tensor, _x: Tensor, { q, k, v, outputGate }: Rwkv7Inputs): Tensor {
+  protected readout(output: Tensor, _x: Tensor, { q, k, v, carry }: Rwkv7Inputs): Tensor {
     const { weight, bias, numGroups, eps } = this.g_norm;
     const normed = groupNorm(mergeHeads(output), numGroups, weight, bias, { eps });
-    return this.o_proj.forward(rwkv7OutputCorrection(normed, q, k, v, this.r_k, outputGate));
+    return this.o_proj.forward(rwkv7OutputCorrection(normed, q, k, v, this.r_k, carry));
   }
 
   /** As published. */
@@ -285,7 +285,13 @@ export class RWKV7FeedForward extends ChannelMix {
   /** [hiddenSize, intermediateSize] */
   value: Linear;
 
-  constructor({ hiddenSize, intermediateSize }: RwkvConfiguration, options: TensorOptions = {}) {
+  constructor(
+    readonly config: RwkvConfiguration,
+    /** From 0. */
+    readonly layer: number,
+    options: TensorOptions = {},
+  ) {
+    const { hiddenSize, intermediateSize } = config;
     super(hiddenSize);
     this.x_k = parameter(zeros([hiddenSize], options));
     this.key = new Linear(hiddenSize, intermediateSize, { bias: false, ...options });
@@ -300,9 +306,10 @@ export class RWKV7FeedForward extends ChannelMix {
     return this.value.forward(this.key.forward(x.add(delta.mul(this.x_k))).relu().square());
   }
 
-  /** As published, in a layer before which there is `left` of the model, from 1 to almost 0. */
-  initialize(left: number): void {
+  /** As published. */
+  initialize(): void {
     const D = this.hiddenSize;
+    const left = 1 - this.layer / this.config.numHiddenLayers;
     assign(this.x_k, along(D, (_, n) => 1 - (n / D) ** left ** 4));
     likeOrthogonal(this.key.weight);
     assign(this.value.weight, new Array<number>(this.value.weight.size).fill(0));
@@ -317,19 +324,12 @@ export class RWKV7FeedForward extends ChannelMix {
 export class RWKV7ForCausalLM extends CausalLM<Rwkv7Configuration> {
   constructor(input: EitherSpelling<Rwkv7Keys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
-    const mixers: RWKV7Attention[] = [];
-    const feedForwards: RWKV7FeedForward[] = [];
-    const keep = <T>(list: T[], part: T): T => {
-      list.push(part);
-      return part;
-    };
-    const make = {
-      mixer: (layer: number): RWKV7Attention => keep(mixers, new RWKV7Attention(config, layer, options)),
-      feedForward: (): RWKV7FeedForward => keep(feedForwards, new RWKV7FeedForward(config, options)),
-    };
-    super(config, new FlaRwkvDecoder(config, make, options), options);
-    for (const mixer of mixers) mixer.initialize();
-    feedForwards.forEach((feedForward, layer) => feedForward.initialize(1 - layer / config.numHiddenLayers));
+    const mixer = (layer: number): RWKV7Attention => new RWKV7Attention(config, layer, options);
+    const feedForward = (layer: number): RWKV7FeedForward => new RWKV7FeedForward(config, layer, options);
+    super(config, new FlaRwkvDecoder(config, { mixer, feedForward }, options), options);
+    for (const [, module] of this.namedModules()) {
+      if (module instanceof RWKV7Attention || module instanceof RWKV7FeedForward) module.initialize();
+    }
     const { vocabSize, hiddenSize, tieWordEmbeddings } = config;
     uniform(this.model.tokens.weight, 1e-4);
     if (!tieWordEmbeddings) likeOrthogonal(this.lm_head.weight, 0.5 * Math.max(1, vocabSize / hiddenSize) ** 0.5);
