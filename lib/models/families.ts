@@ -14,6 +14,7 @@ import { retNetFamily } from './fla/retention';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
 import { hybridQltFamily } from './idsia/hqlt/model';
+import { rwkv4Family } from './rwkv/rwkv4';
 import { rwkv6Family } from './rwkv/rwkv6';
 import { rwkv7Family } from './rwkv/rwkv7';
 
@@ -29,6 +30,7 @@ const FAMILIES = [
   srwmFamily,
   gatedDeltaNetFamily,
   kdaFamily,
+  rwkv4Family,
   rwkv6Family,
   rwkv7Family,
   hybridQltFamily,

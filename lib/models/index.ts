@@ -96,5 +96,6 @@ export type { SaveOptions } from './common/pretrained';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';
 export { LowRank } from './rwkv/parts';
+export { RWKV4Attention, RWKV4FeedForward, RwkvForCausalLM, type Rwkv4Configuration } from './rwkv/rwkv4';
 export { LerpLinear, RWKV6Attention, RWKV6FeedForward, RWKV6ForCausalLM, type Rwkv6Configuration } from './rwkv/rwkv6';
 export { RWKV7Attention, RWKV7FeedForward, RWKV7ForCausalLM, type Rwkv7Configuration } from './rwkv/rwkv7';

@@ -27,7 +27,6 @@ function ages(n: number, w: Tensor): Tensor {
  */
 function levels(k: Tensor, w: Tensor, before: Tensor): Tensor {
   const [B, T, D] = k.shape;
-  if (T === 1) return maximum(before.sub(w).unsqueeze(1), k);
   const C = Math.min(PIECE, T);
   const pieces = Math.ceil(T / C);
   const { dtype, device } = k;
@@ -38,6 +37,62 @@ function levels(k: Tensor, w: Tensor, before: Tensor): Tensor {
   const carried = ends ? cat([before.unsqueeze(1), ends.slice(1, 0, pieces - 1)], 1) : before.unsqueeze(1);
   const both = maximum(alone, carried.unsqueeze(2).sub(w).add(age));
   return both.reshape(B, pieces * C, D).slice(1, 0, T);
+}
+
+type Inputs = Record<'k' | 'v' | 'timeDecay' | 'timeFirst', Tensor>;
+type States = Record<'numerator' | 'denominator' | 'max', Tensor>;
+
+/** (old a + own v) / (old b + own), where a and b have the exponent `level` and the present token has `bonus`. */
+function average(level: Tensor, { numerator, denominator }: Omit<States, 'max'>, bonus: Tensor, v: Tensor): Tensor {
+  const top = noGrad(() => maximum(level, bonus));
+  const [old, own] = [level.sub(top).exp(), bonus.sub(top).exp()];
+  return numerator.mul(old).add(own.mul(v)).div(denominator.mul(old).add(own));
+}
+
+/** The equations of one token, T = 1. */
+function oneToken({ k, v, timeDecay, timeFirst }: Inputs, states: States): { output: Tensor; states: States } {
+  const [key, value] = [k.squeeze(1), v.squeeze(1)];
+  const past = states.max.sub(timeDecay.exp());
+  const max = maximum(past, key);
+  const [keep, weight] = [past.sub(max).exp(), key.sub(max).exp()];
+  return {
+    output: average(states.max, states, key.add(timeFirst), value).unsqueeze(1),
+    states: {
+      numerator: states.numerator.mul(keep).add(weight.mul(value)),
+      denominator: states.denominator.mul(keep).add(weight),
+      max,
+    },
+  };
+}
+
+/** All tokens at once. */
+function manyTokens(
+  { k, v, timeDecay, timeFirst }: Inputs,
+  { numerator, denominator, max }: States,
+  T: number,
+): { output: Tensor; states: States } {
+  const w = timeDecay.exp();
+  // Of whole numbers all differences are exact, however large the keys are.
+  const level = noGrad(() => scope(() => levels(k, w.minimum(LARGEST_DECAY), max).round()));
+  const previous = cat([max.unsqueeze(1), level.slice(1, 0, T - 1)], 1);
+  const weight = k.sub(level).exp();
+  const decay = previous.sub(level).sub(w).exp();
+  // What was before the first token is a token of its own, so that place t holds what token t finds.
+  const sums = (before: Tensor, x: Tensor): Tensor => {
+    const first = before.unsqueeze(1);
+    return linearScan(cat([first, x], 1), cat([zerosBeside(first), decay], 1), 1);
+  };
+  const [a, b] = [sums(numerator, weight.mul(v)), sums(denominator, weight)];
+  const found = { numerator: a.slice(1, 0, T), denominator: b.slice(1, 0, T) };
+  // The exact maximum goes into the state.
+  const end = level.slice(1, -1);
+  const largest = k.sub(end).add(ages(T, w).flip(0)).max(1);
+  const above = maximum(max.sub(end.squeeze(1)).sub(w.mul(T)), largest);
+  const final = (t: Tensor): Tensor => t.slice(1, T).squeeze(1).mul(above.neg().exp());
+  return {
+    output: average(previous, found, k.add(timeFirst), v),
+    states: { numerator: final(a), denominator: final(b), max: end.squeeze(1).add(above) },
+  };
 }
 
 /**
@@ -53,29 +108,5 @@ export const rwkv4 = defineSequential({
   blank: { max: NOTHING },
   options: {},
   settings: () => null,
-  run({ inputs: { k, v, timeDecay, timeFirst }, states: { numerator, denominator, max }, sizes: { T } }) {
-    const w = timeDecay.exp();
-    // Of whole numbers all differences are exact, however large the keys are.
-    const level = noGrad(() => scope(() => levels(k, w.minimum(LARGEST_DECAY), max).round()));
-    const previous = cat([max.unsqueeze(1), level.slice(1, 0, T - 1)], 1);
-    const weight = k.sub(level).exp();
-    const decay = previous.sub(level).sub(w).exp();
-    // What was before the first token is a token of its own, so that place t holds what token t finds.
-    const sums = (before: Tensor, x: Tensor): Tensor => {
-      const first = before.unsqueeze(1);
-      return linearScan(cat([first, x], 1), cat([zerosBeside(first), decay], 1), 1);
-    };
-    const [a, b] = [sums(numerator, weight.mul(v)), sums(denominator, weight)];
-    const bonus = k.add(timeFirst);
-    const top = noGrad(() => maximum(previous, bonus));
-    const [old, own] = [previous.sub(top).exp(), bonus.sub(top).exp()];
-    const found = (t: Tensor): Tensor => t.slice(1, 0, T).mul(old);
-    const output = found(a).add(own.mul(v)).div(found(b).add(own));
-    // The exact maximum goes into the state.
-    const end = level.slice(1, -1).squeeze(1);
-    const largest = k.sub(level.slice(1, -1)).add(ages(T, w).flip(0)).max(1);
-    const above = maximum(max.sub(end).sub(w.mul(T)), largest);
-    const final = (t: Tensor): Tensor => t.slice(1, T).squeeze(1).mul(above.neg().exp());
-    return { output, states: { numerator: final(a), denominator: final(b), max: end.add(above) } };
-  },
+  run: ({ inputs, states, sizes: { T } }) => (T === 1 ? oneToken(inputs, states) : manyTokens(inputs, states, T)),
 });
