@@ -72,10 +72,10 @@ function manyTokens(
   T: number,
 ): { output: Tensor; states: States } {
   const w = timeDecay.exp();
-  // Of whole numbers all differences are exact, however large the keys are.
-  const level = noGrad(() => scope(() => levels(k, w.minimum(LARGEST_DECAY), max).round()));
+  const level = noGrad(() => scope(() => levels(k, w.minimum(LARGEST_DECAY), max)));
   const previous = cat([max.unsqueeze(1), level.slice(1, 0, T - 1)], 1);
   const weight = k.sub(level).exp();
+  // In this order: of large numbers near each other the difference is exact.
   const decay = previous.sub(level).sub(w).exp();
   // What was before the first token is a token of its own, so that place t holds what token t finds.
   const sums = (before: Tensor, x: Tensor): Tensor => {
