@@ -1,4 +1,7 @@
 // RWKV-4, -6 and -7: what their configurations mean, how their weights begin, and what their layers hand on.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { expect } from 'chai';
 import * as fw from '../../lib';
 import { expectError } from '../support/errors';
@@ -65,6 +68,34 @@ describe('configurations of RWKV', () => {
 });
 
 describe('RWKV', () => {
+  it('7: reads older files, which hold the mixes of a layer as one', async () => {
+    fw.manualSeed(5);
+    const dir = await mkdtemp(path.join(tmpdir(), 'fast-weights-rwkv-'));
+    const model = fw.createModel('rwkv7', SIZES);
+    loud(model);
+    const file = path.join(dir, 'model.safetensors');
+    try {
+      await model.savePretrained(dir);
+      const weights = await fw.loadSafetensors(file, { device: 'js' });
+      for (const layer of [0, 1]) {
+        const names = ['r', 'w', 'k', 'v', 'a', 'g'].map((mix) => `model.layers.${layer}.attn.x_${mix}`);
+        weights[`model.layers.${layer}.attn.x_x`] = fw.stack(names.map((name) => weights[name].reshape(-1)));
+        for (const name of names) delete weights[name];
+      }
+      await fw.saveSafetensors(file, weights);
+      const again = await fw.AutoModelForCausalLM.fromPretrained(dir, { device: 'js', dtype: 'float64' });
+      expect(logitsOf(again, [1, 2, 3])).to.deep.equal(logitsOf(model, [1, 2, 3]));
+      again.dispose();
+      weights['model.layers.1.attn.x_x'] = fw.zeros([5, 16], { device: 'js', dtype: 'float64' });
+      await fw.saveSafetensors(file, weights);
+      const error = await fw.AutoModelForCausalLM.fromPretrained(dir, { device: 'js' }).catch((e: unknown) => e);
+      expect((error as Error).message).to.match(/x_x/);
+    } finally {
+      await rm(dir, { recursive: true });
+      model.dispose();
+    }
+  });
+
   it('begins as published', () => {
     fw.manualSeed(1);
     const model = fw.createModel('rwkv7', SIZES);

@@ -18,6 +18,7 @@ import { ConfigurationReader, type PublishedConfiguration } from '../common/conf
 import { computable, FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import type { CommonKeys, Count, EitherSpelling } from '../common/keys';
 import { mergeHeads, splitHeads } from '../common/mixer';
+import type { Entries } from '../common/pretrained';
 import type { ModelDefinition } from '../common/registry';
 import { ChannelMix } from './block';
 import { FlaRwkvDecoder, readRwkv, RWKV_KEYS, type RwkvConfiguration, type RwkvKeys } from './fla';
@@ -120,6 +121,9 @@ interface Rwkv7Inputs extends RuleInputs {
   carry: Tensor;
 }
 
+/** How much of the token before goes into r, decay, k, v, rate and gate. */
+const MIXES = ['x_r', 'x_w', 'x_k', 'x_v', 'x_a', 'x_g'] as const;
+
 /** -exp(-1/2): the least log decay. */
 const LEAST_DECAY = -0.6065306597126334;
 
@@ -176,7 +180,7 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
     const vector = (shape: number[]): Tensor => parameter(zeros(shape, options));
     const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...options });
     const mix = (): Tensor => vector([1, 1, hiddenSize]);
-    [this.x_r, this.x_w, this.x_k, this.x_v, this.x_a, this.x_g] = [mix(), mix(), mix(), mix(), mix(), mix()];
+    [this.x_r, this.x_w, this.x_k, this.x_v, this.x_a, this.x_g] = MIXES.map(mix);
     this.k_k = vector([hiddenSize]);
     this.k_a = vector([hiddenSize]);
     this.r_k = vector([numHeads, headDim]);
@@ -246,15 +250,8 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
     const { hiddenSize: D, headDim, numHiddenLayers: layers } = this.config;
     const depth = layer / Math.max(1, layers - 1);
     const left = 1 - layer / layers;
-    const mixes: [Tensor, number][] = [
-      [this.x_r, 0.2],
-      [this.x_w, 0.9],
-      [this.x_k, 0.7],
-      [this.x_v, 0.7],
-      [this.x_a, 0.9],
-      [this.x_g, 0.2],
-    ];
-    for (const [mu, power] of mixes) assign(mu, along(D, (_, n) => 1 - (n / D) ** (power * left)));
+    const powers = [0.2, 0.9, 0.7, 0.7, 0.9, 0.2];
+    MIXES.forEach((mix, i) => assign(this[mix], along(D, (_, n) => 1 - (n / D) ** (powers[i] * left))));
     const zigzag = (n: number): number => {
       const z = headDim === 1 ? 0 : ((n % headDim) * 2) / (headDim - 1) - 1;
       return z * Math.abs(z);
@@ -336,6 +333,21 @@ export class RWKV7ForCausalLM extends CausalLM<Rwkv7Configuration> {
   }
 }
 
+/** Older files hold the six mixes of a layer as one [6, hiddenSize]. */
+function splitMixes(entries: Entries): Entries {
+  const found = new Map(entries);
+  for (const [name, entry] of entries) {
+    const [rows, width] = entry.shape;
+    if (!/\.attn\.x_x$/.test(name) || entry.shape.length !== 2 || rows !== MIXES.length) continue;
+    found.delete(name);
+    MIXES.forEach((mix, i) => {
+      const own = name.replace(/x_x$/, mix);
+      found.set(own, entry.part(own, i * width, [1, 1, width]));
+    });
+  }
+  return found;
+}
+
 export const rwkv7Family: ModelDefinition<Rwkv7Keys, 'rwkv7'> = {
   modelType: 'rwkv7',
   name: 'rwkv7',
@@ -351,5 +363,6 @@ export const rwkv7Family: ModelDefinition<Rwkv7Keys, 'rwkv7'> = {
     aLowRankDim: null,
     vLowRankDim: null,
   }),
+  fromFolder: splitMixes,
   model: RWKV7ForCausalLM,
 };
