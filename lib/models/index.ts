@@ -82,7 +82,14 @@ export { LlamaForCausalLM, type LlamaConfiguration } from './baselines/llama';
 export { ElstmForCausalLM } from './baselines/elstm';
 export { LstmForCausalLM } from './baselines/lstm';
 export { RnnForCausalLM, type RnnConfiguration } from './baselines/rnn';
-export { type Beside, mergeHeads, Recurrent, type SequenceOptions, type SequenceResult, splitHeads } from './common/mixer';
+export {
+  type Beside,
+  mergeHeads,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  splitHeads,
+} from './common/mixer';
 export {
   findModel,
   knownModels,
@@ -96,6 +103,9 @@ export type { SaveOptions } from './common/pretrained';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';
 export { LowRank } from './rwkv/parts';
-export { RWKV4Attention, RWKV4FeedForward, RwkvForCausalLM, type Rwkv4Configuration } from './rwkv/rwkv4';
+export { RwkvForCausalLM } from './rwkv/rwkv4';
+export { RWKV4Attention, RWKV4FeedForward, type Rwkv4Configuration } from './rwkv/rwkv4Layers';
 export { LerpLinear, RWKV6Attention, RWKV6FeedForward, RWKV6ForCausalLM, type Rwkv6Configuration } from './rwkv/rwkv6';
-export { RWKV7Attention, RWKV7FeedForward, RWKV7ForCausalLM, type Rwkv7Configuration } from './rwkv/rwkv7';
+export { RWKV7FeedForward, RWKV7ForCausalLM } from './rwkv/rwkv7';
+export { RWKV7Attention } from './rwkv/rwkv7Attention';
+export type { Rwkv7Configuration } from './rwkv/rwkv7Configuration';

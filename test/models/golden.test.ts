@@ -9,7 +9,6 @@ import { modelFamilies } from '../../lib/models';
 import { forwardFailures, idsOf, inferenceFailures, type Model, required } from '../golden/models';
 import { type GoldenFile, goldenFolder, readGolden } from '../support/golden';
 
-
 async function checkRoundTrip(model: Model, file: GoldenFile, device: fw.Device, maxShardBytes: number): Promise<void> {
   const dir = await mkdtemp(path.join(tmpdir(), 'fast-weights-model-'));
   try {
@@ -26,7 +25,9 @@ async function checkRoundTrip(model: Model, file: GoldenFile, device: fw.Device,
 
 /** Whether the family of a folder is there. */
 function isKnown(dir: string): boolean {
-  const { model_type: type } = JSON.parse(readFileSync(path.join(dir, 'config.json'), 'utf8')) as { model_type: string };
+  const { model_type: type } = JSON.parse(readFileSync(path.join(dir, 'config.json'), 'utf8')) as {
+    model_type: string;
+  };
   return modelFamilies.some(({ modelType }) => modelType === type);
 }
 

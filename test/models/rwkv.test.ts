@@ -27,7 +27,7 @@ describe('configurations of RWKV', () => {
 
   it('derive what is null or left out', () => {
     const shapes = (config: object): Record<string, readonly number[]> => {
-      const model = fw.AutoModelForCausalLM.fromConfig({ ...config7, ...config } as never, { device: 'js' });
+      const model = fw.AutoModelForCausalLM.fromConfig({ ...config7, ...config }, { device: 'js' });
       const found = Object.fromEntries(model.namedParameters().map(([name, t]) => [name, t.shape]));
       model.dispose();
       return found;
@@ -61,7 +61,7 @@ describe('configurations of RWKV', () => {
       [{ model_type: 'rwkv', rescale_every: -1 }, 'INVALID_ARGUMENT', 'rescale_every'],
     ];
     for (const [change, code, argument] of wrong) {
-      const make = (): unknown => fw.AutoModelForCausalLM.fromConfig({ ...config7, ...change } as never);
+      const make = (): unknown => fw.AutoModelForCausalLM.fromConfig({ ...config7, ...change });
       expect(expectError(code as fw.ErrorCode, /./, make).argument, JSON.stringify(change)).to.equal(argument);
     }
   });
@@ -101,15 +101,27 @@ describe('RWKV', () => {
     const model = fw.createModel('rwkv7', SIZES);
     const weights = model.stateDict();
     const at = (name: string): number[] => Array.from(weights[`model.layers.1.${name}`].dataSync());
-    expectClose('x_k', at('attn.x_k'), Array.from({ length: 16 }, (_, n) => 1 - (n / 16) ** 0.35), 1e-6);
-    expectClose('k_k', at('attn.k_k'), Array.from({ length: 16 }, (_, n) => 0.76 - (0.1 * n) / 15), 1e-6);
+    expectClose(
+      'x_k',
+      at('attn.x_k'),
+      Array.from({ length: 16 }, (_, n) => 1 - (n / 16) ** 0.35),
+      1e-6,
+    );
+    expectClose(
+      'k_k',
+      at('attn.k_k'),
+      Array.from({ length: 16 }, (_, n) => 0.76 - (0.1 * n) / 15),
+      1e-6,
+    );
     expect(at('ffn.value.weight').every((x) => x === 0)).to.equal(true);
     expect(at('attn.w_lora.lora.0.weight').every((x) => x === 0)).to.equal(true);
     // The decay of the last channel of layer 1: www + 0.5 + 2.5 zigzag.
     expect(at('attn.w_lora.lora.2.bias')[15]).to.be.closeTo(0.5 + 2.5, 1e-6);
     model.dispose();
     const first = fw.createModel('rwkv4', SIZES).stateDict();
-    expect(Array.from(first['rwkv.blocks.0.attention.time_decay'].dataSync()).map(Math.round)).to.include.members([-5, 3]);
+    expect(Array.from(first['rwkv.blocks.0.attention.time_decay'].dataSync()).map(Math.round)).to.include.members([
+      -5, 3,
+    ]);
   });
 
   it('hands the values of the first layer on to all others, which want them', () => {
@@ -168,11 +180,15 @@ describe('RWKV', () => {
     const weights = rescaled.stateDict();
     fw.noGrad(() => {
       for (let i = 0; i < 4; i++) {
-        for (const name of ['attention.output', 'feed_forward.value']) weights[`rwkv.blocks.${i}.${name}.weight`].div_(2 ** i);
+        for (const name of ['attention.output', 'feed_forward.value'])
+          weights[`rwkv.blocks.${i}.${name}.weight`].div_(2 ** i);
       }
     });
     for (const layer of (rescaled.model as fw.models.Decoder).layers) {
-      layer.registerForwardHook((_, __, result) => ({ ...(result as object), output: (result as { output: fw.Tensor }).output.div(2) }));
+      layer.registerForwardHook((_, __, result) => ({
+        ...(result as object),
+        output: (result as { output: fw.Tensor }).output.div(2),
+      }));
     }
     expectClose('halved', logitsOf(rescaled.train(), ids), found, 1e-12);
     plain.dispose();

@@ -36,7 +36,14 @@ for (const where of targets()) {
       }
       const packed = fw.tokenShift(x(tokens), {
         cuSeqlens: [0, 1, 1, 3],
-        initialState: fw.tensor([[0, 0], [7, 7], [5, 5]], where),
+        initialState: fw.tensor(
+          [
+            [0, 0],
+            [7, 7],
+            [5, 5],
+          ],
+          where,
+        ),
         outputFinalState: true,
       });
       expect(packed.output.tolist()).to.deep.equal([

@@ -132,7 +132,9 @@ export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends
     const { state = null, outputState = false, cuSeqlens = null, beside = {} } = options;
     const convolutions: Record<string, Tensor> = {};
     const position = state?.position ?? 0;
-    const looking = (name: string): { initialState: Tensor | null; outputFinalState: boolean; cuSeqlens: typeof cuSeqlens } => ({
+    const looking = (
+      name: string,
+    ): { initialState: Tensor | null; outputFinalState: boolean; cuSeqlens: typeof cuSeqlens } => ({
       initialState: state?.convolutions[name] ?? null,
       outputFinalState: outputState,
       cuSeqlens,

@@ -73,7 +73,7 @@ export function forwardOf<S extends State>(
   let form: [S | null, Beside];
   const [output, ...after] = checkpoint(
     (input, ...tensors) => {
-      const [before, handed] = withTensors([state, beside], tensors) as [S | null, Beside];
+      const [before, handed] = withTensors<[S | null, Beside]>([state, beside], tensors);
       const result = part.forward(input, { ...options, state: before, beside: handed });
       form = [result.state ?? null, handed];
       return [result.output, ...tensorsOf(form)];

@@ -138,7 +138,9 @@ export function findModel(name: unknown): Entry | undefined {
 function familyOf(config: JsonObject): Entry | undefined {
   const { model_type: type } = config;
   const alike = entries.filter((entry) => entry.name === type || entry.modelType === type);
-  return alike.find(({ definition }) => definition.claims?.(config)) ?? alike.find(({ definition }) => !definition.claims);
+  return (
+    alike.find(({ definition }) => definition.claims?.(config)) ?? alike.find(({ definition }) => !definition.claims)
+  );
 }
 
 /** `'deltanet' | 'gla' | ...` for messages. */

@@ -61,9 +61,11 @@ export interface RwkvParts {
   first: Pointwise | null;
   /** In front of the mixer only: the residual goes round both. */
   mixerNorm: Pointwise;
+  /** Its state is the first part of the block's. */
   mixer: Recurrent;
   /** In front of the feed-forward, behind the first residual. */
   feedForwardNorm: Pointwise;
+  /** Its state is the second part. */
   feedForward: ChannelMix;
 }
 

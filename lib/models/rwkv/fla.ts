@@ -66,11 +66,7 @@ export interface RwkvConfiguration extends Configuration {
   readonly normBias: boolean;
 }
 
-export function readRwkv(
-  reader: ConfigurationReader,
-  family: ModelDefinition,
-  hiddenRatio: number,
-): RwkvConfiguration {
+export function readRwkv(reader: ConfigurationReader, family: ModelDefinition, hiddenRatio: number): RwkvConfiguration {
   const common = reader.common(family, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers: 24 });
   reader.supported('hidden_act', 'sqrelu', ['sqrelu']);
   reader.supported('attnres_block_size', null, [null]);
@@ -91,7 +87,13 @@ class FlaRwkvBlock extends RwkvBlock {
   ffn_norm: LayerNorm;
   ffn: ChannelMix;
 
-  constructor(config: RwkvConfiguration, layer: number, mixer: Recurrent, feedForward: ChannelMix, options: TensorOptions) {
+  constructor(
+    config: RwkvConfiguration,
+    layer: number,
+    mixer: Recurrent,
+    feedForward: ChannelMix,
+    options: TensorOptions,
+  ) {
     super();
     const { hiddenSize, normEps: eps, normFirst, normBias: bias } = config;
     const norm = (): LayerNorm => new LayerNorm(hiddenSize, { eps, bias, ...options });

@@ -1,7 +1,6 @@
 // Small parts of RWKV's layers, and how their weights are drawn.
-import type { Tensor } from '../../core';
 import { noGrad } from '../../autograd';
-import { scope } from '../../core';
+import { scope, type Tensor } from '../../core';
 import { Linear, Module } from '../../nn';
 import { randn, rand, tensor, type TensorOptions } from '../../ops';
 
@@ -66,3 +65,7 @@ export function uniform(weight: Tensor, bound: number): void {
   const { shape, device } = weight;
   noGrad(() => scope(() => weight.copy_(rand(shape, { device, low: -bound, high: bound }).to(weight.dtype))));
 }
+
+/** Of channel n of D, for new weights: how far along it stands. */
+export const along = (D: number, f: (share: number, n: number) => number): number[] =>
+  Array.from({ length: D }, (_, n) => f(n / Math.max(1, D - 1), n));

@@ -93,6 +93,7 @@ export class RWKV6Attention extends FastWeightMixer<RuleInputs & { bonus: Tensor
   x_bias: Tensor;
   /** `linear` [numHeads * keyDim, hiddenSize]. */
   r_proj: { linear: Linear };
+  /** `linear` [numHeads * keyDim, hiddenSize]. */
   k_proj: { linear: Linear };
   /** `linear` to the logarithm of minus the log decay. */
   w_proj: { linear: LowRank };
@@ -109,6 +110,7 @@ export class RWKV6Attention extends FastWeightMixer<RuleInputs & { bonus: Tensor
   protected readonly rule = rwkv6;
 
   constructor(
+    /** Of the model. */
     readonly config: Rwkv6Configuration,
     options: TensorOptions = {},
   ) {
