@@ -17,7 +17,7 @@ import {
   readGenerationConfig,
   untiedName,
 } from './common/pretrained';
-import { modelClass } from './common/registry';
+import { familyFor } from './common/registry';
 import type { ConfigurationInput } from './families';
 
 /** What `AutoModelForCausalLM.fromPretrained` takes beside the folder. */
@@ -37,7 +37,7 @@ function fromConfig(config: ConfigurationInput, options: TensorOptions = {}): Ca
 
 function modelOf(config: ConfigurationInput | PublishedConfiguration, options: TensorOptions): CausalLM {
   const json = config instanceof PublishedConfiguration ? config.json : withFileKeys(config);
-  const Model = modelClass('AutoModelForCausalLM', json);
+  const { model: Model } = familyFor('AutoModelForCausalLM', json);
   // The class refuses what is no configuration of its own.
   return new Model(config as PublishedConfiguration, options);
 }
@@ -49,7 +49,9 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   const folder = await findFolder(dir);
   const config = await readConfig(folder);
   const generation = await readGenerationConfig(folder);
-  const { entries } = await readModelFolder(folder);
+  const stored = (await readModelFolder(folder)).entries;
+  const family = familyFor('AutoModelForCausalLM', config);
+  const entries = family.fromFolder ? family.fromFolder(stored, config) : stored;
   const place = { device, dtype };
   let model = describedBy(folder, config, place);
   try {

@@ -21,6 +21,9 @@ import { mamba3Family } from './mamba/mamba3';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
 import { hybridQltFamily } from './idsia/hqlt/model';
+import { rwkv4Family } from './rwkv/rwkv4';
+import { rwkv6Family } from './rwkv/rwkv6';
+import { rwkv7Family } from './rwkv/rwkv7';
 
 const FAMILIES = [
   linearTransformerFamily,
@@ -41,6 +44,9 @@ const FAMILIES = [
   logLinearMamba2Family,
   bambaFamily,
   falconH1Family,
+  rwkv4Family,
+  rwkv6Family,
+  rwkv7Family,
   hybridQltFamily,
   llamaFamily,
   lstmFamily,

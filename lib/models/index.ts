@@ -8,7 +8,7 @@ export {
   type AssociativeRetrieval2021Sizes,
 } from './idsia/associativeRetrieval2021';
 export { Attention, type AttentionShape, type KeyValueCache } from './common/attention';
-export { Block, type BlockParts, Backbone, Decoder, type Pointwise, PreNormBlock } from './common/block';
+export { Block, type BlockParts, Backbone, Decoder, Layer, type Pointwise, PreNormBlock } from './common/block';
 export { CausalLM, type ForwardOptions, type ForwardResult } from './common/causalLM';
 export { type Configuration, ConfigurationReader, type JsonObject } from './common/configuration';
 export { createModel, type CreateOptions } from './create';
@@ -93,7 +93,14 @@ export { LlamaForCausalLM, type LlamaConfiguration } from './baselines/llama';
 export { ElstmForCausalLM } from './baselines/elstm';
 export { LstmForCausalLM } from './baselines/lstm';
 export { RnnForCausalLM, type RnnConfiguration } from './baselines/rnn';
-export { mergeHeads, Recurrent, type SequenceOptions, type SequenceResult, splitHeads } from './common/mixer';
+export {
+  type Beside,
+  mergeHeads,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  splitHeads,
+} from './common/mixer';
 export {
   findModel,
   knownModels,
@@ -105,3 +112,11 @@ export {
 } from './common/registry';
 export type { SaveOptions } from './common/pretrained';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
+export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';
+export { LowRank } from './rwkv/parts';
+export { RwkvForCausalLM } from './rwkv/rwkv4';
+export { RWKV4Attention, RWKV4FeedForward, type Rwkv4Configuration } from './rwkv/rwkv4Layers';
+export { LerpLinear, RWKV6Attention, RWKV6FeedForward, RWKV6ForCausalLM, type Rwkv6Configuration } from './rwkv/rwkv6';
+export { RWKV7FeedForward, RWKV7ForCausalLM } from './rwkv/rwkv7';
+export { RWKV7Attention } from './rwkv/rwkv7Attention';
+export type { Rwkv7Configuration } from './rwkv/rwkv7Configuration';

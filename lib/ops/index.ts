@@ -244,6 +244,7 @@ export {
   tanh,
   trunc,
 } from './elementwise';
+export { gatedDeltaNetGate, kdaGate, type KdaGateOptions } from './decayGates';
 export { embedding, oneHot } from './embedding';
 export { argmax, argmin, max, maxWithIndices, median, min, minWithIndices } from './extremes';
 export {
@@ -293,6 +294,7 @@ export { dropout } from './random';
 export { chunks, mean, prod, sum, sumSquares } from './reduce';
 export { flip, repeatInterleave, roll, tile } from './repeats';
 export { rope, type RopeOptions } from './rope';
+export { rwkv7KeyUpdate, rwkv7OutputCorrection } from './rwkv7';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
 export { cumprod, cumsum, linearScan, logcumsumexp } from './scan';
 export {
@@ -315,6 +317,7 @@ export { logSoftmax, softmax } from './softmax';
 export { argsort, sort, topk } from './sort';
 export { all, any, countNonzero, logsumexp, norm, normalize, std, variance, type NormalizeOptions } from './statistics';
 export { swiglu } from './swiglu';
+export { tokenShift, tokenShiftStep, type TokenShiftOptions, type TokenShiftResult } from './tokenShift';
 export { diag, diagonal, tril, triu } from './triangles';
 export { apart, castInto, cat, convert, split, stack, sumTo } from './view';
 export {

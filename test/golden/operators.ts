@@ -1,6 +1,7 @@
 // Operators, whose form is the library's own.
 import * as fw from '../../lib';
 import type { CaseRunner } from '../support/runCase';
+import { RECURRENT_PARTS } from './recurrentParts';
 
 const list = (t: fw.Tensor | undefined): number[] | undefined => t && [...t.dataSync()];
 
@@ -11,6 +12,7 @@ interface NormOptions {
 
 /** By the rule in the file. */
 export const OPERATORS: Readonly<Record<string, CaseRunner>> = {
+  ...RECURRENT_PARTS,
   crossEntropy: ({ logits, hidden, weight, bias, target }, options) => ({
     loss: fw.crossEntropy(logits ?? fw.linear(hidden, weight, bias), target, options),
   }),

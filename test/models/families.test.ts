@@ -48,6 +48,8 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     'falcon-h1',
     { mambaDSsm: 32, mambaRmsNorm: true, mambaNGroups: 2, keyMultiplier: 0.5, mlpMultipliers: [0.5, 2] },
   ],
+  ['rwkv6, hybrid, no norm first', 'rwkv6', { attn: { layers: [0], num_heads: 2 }, normFirst: false, expandV: 2 }],
+  ['rwkv7, wide values, lengths of keys', 'rwkv7', { valueDim: 48, fuseNorm: false, normBias: false, aLowRankDim: 5 }],
   ['hqlt, delayed stream', 'hqlt', { attnMode: 'delayed', chunkSize: 6, allowNegEigval: true, useMemoryGate: false }],
   ['hqlt, delayed chunk', 'hqlt', { attnMode: 'chunk', chunkSize: 6, useShortConv: true, useMemoryGateSeparate: true }],
   ['transformer, biases, tied', 'transformer', { attentionBias: true, mlpBias: true, tieWordEmbeddings: true }],
@@ -57,7 +59,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
 function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Where): Model {
   fw.manualSeed(7);
   // Large weights: with small ones every model is nearly linear and hides mistakes.
-  return fw.createModel(family, {
+  const model = fw.createModel(family, {
     vocabSize: VOCABULARY,
     hiddenSize: 24,
     numLayers: 2,
@@ -67,6 +69,16 @@ function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Whe
     ...where,
     ...extra,
   });
+  // What begins at zero hides what stands before it.
+  fw.noGrad(() =>
+    fw.scope(() => {
+      for (const t of model.parameters()) {
+        const { shape, device, dtype } = t;
+        if (t.dataSync().every((x) => x === 0)) t.copy_(fw.randn(shape, { device, dtype, std: 0.1 }));
+      }
+    }),
+  );
+  return model;
 }
 
 function randomIds(count: number, seed: number): number[] {

@@ -44,6 +44,34 @@ const WIDE = [
 
 export const SEQUENTIAL: SequentialCase[] = [
   {
+    name: 'hgrn',
+    title: 'a decay per channel',
+    inputs: { x: 'B T D', gate: ['B T D', 0.2] },
+    states: { initialState: 'B D' },
+    stepNames: { initialState: 'state' },
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 2, D: 3 },
+      { T: 65, D: 32 },
+    ],
+  },
+  {
+    name: 'rwkv4',
+    title: 'numerator over denominator',
+    inputs: { k: 'B T D', v: 'B T D', timeDecay: 'D', timeFirst: 'D' },
+    // A denominator near 0 would make any result of the rounding.
+    states: { initialNumerator: ['B D', 0.1], initialDenominator: ['B D', 0.01], initialMax: 'B D' },
+    stepNames: { initialNumerator: 'numerator', initialDenominator: 'denominator', initialMax: 'max' },
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 2, D: 3 },
+      { T: 31, D: 1 },
+      { T: 33, D: 5 },
+      { T: 65, D: 32 },
+      { T: 1100, D: 2 },
+    ],
+  },
+  {
     name: 'elstm',
     title: 'with its output gate',
     inputs: {
@@ -321,7 +349,7 @@ type AnyRule = ((inputs: object, options: object) => Results) & {
 /** The rule of a case, in the form that takes one object of inputs; q, k and v go first where the case has them. */
 export function ruleOf({ name, inputs }: SequentialCase): AnyRule {
   const rule = (fw as unknown as Record<string, AnyRule>)[name];
-  if (!('v' in inputs)) return rule;
+  if (!('q' in inputs)) return rule;
   const apart =
     (f: (...all: unknown[]) => unknown) =>
     (given: object, options: object): unknown => {

@@ -90,6 +90,12 @@ export class SafetensorsEntry {
     }
   }
 
+  /** The elements of `shape` from `offset` on, as a tensor of its own. */
+  part(name: string, offset: number, shape: readonly number[]): SafetensorsEntry {
+    const position = this.position + offset * fileDTypeBytes(this.dtype);
+    return new SafetensorsEntry(this.source, name, this.dtype, shape, position);
+  }
+
   /** Whether another tensor holds the same values, floats in whatever dtype; NaN equals NaN. */
   async equals(other: SafetensorsEntry): Promise<boolean> {
     const floats = isFloat(this.nativeDType);

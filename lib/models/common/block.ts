@@ -2,7 +2,15 @@
 import { scope, type Tensor } from '../../core';
 import { atOnce, type Stages, type State } from '../../inference';
 import { type Embedding, hasForwardHooks, type Module } from '../../nn';
-import { checkSequence, forwardOf, Recurrent, type SequenceOptions, type SequenceResult } from './mixer';
+import {
+  type Beside,
+  checkSequence,
+  forwardOf,
+  partOf,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+} from './mixer';
 
 /** A module from a tensor to a tensor of the same shape. */
 export interface Pointwise extends Module {
@@ -27,24 +35,46 @@ export interface BlockParts {
   feedForward: FeedForward;
 }
 
+/** A layer of a decoder, in stages between which other work may run. */
+export abstract class Layer extends Recurrent {
+  /** `forward` in stages about equal in work; what was made on the way is freed, x stays. */
+  abstract stages(x: Tensor, options: SequenceOptions): Stages<SequenceResult>;
+
+  /** `step` in stages. */
+  abstract stepStages(x: Tensor, state: State, beside: Beside): Stages<Tensor>;
+
+  forward(x: Tensor, options: SequenceOptions = {}): SequenceResult {
+    return atOnce(this.stages(x, options));
+  }
+
+  step(x: Tensor, state: State, beside: Beside = {}): Tensor {
+    return atOnce(this.stepStages(x, state, beside));
+  }
+}
+
 /** What sees other tokens, then what works on each alone; the state of the block is that of the first. */
-export abstract class Block extends Recurrent {
+export abstract class Block extends Layer {
   /** The part that sees other tokens, with its residual. */
   abstract mix(x: Tensor, options: SequenceOptions): SequenceResult;
 
   /** `mix` of one token x [B, hidden]; the state changes in place. Only inside noGrad. */
-  abstract mixStep(x: Tensor, state: State): Tensor;
+  abstract mixStep(x: Tensor, state: State, beside: Beside): Tensor;
 
   /** The part that works on each token alone, with its residual. */
   abstract feedForward(x: Tensor): Tensor;
 
-  forward(x: Tensor, options: SequenceOptions = {}): SequenceResult {
-    const { output, state } = this.mix(x, options);
-    return { output: this.feedForward(output), state };
+  *stages(x: Tensor, options: SequenceOptions): Stages<SequenceResult> {
+    const { output, state } = partOf(() => this.mix(x, options), options);
+    yield [output, state ?? null];
+    const fed = scope(() => this.feedForward(output));
+    output.dispose();
+    return { output: fed, state };
   }
 
-  step(x: Tensor, state: State): Tensor {
-    return this.feedForward(this.mixStep(x, state));
+  *stepStages(x: Tensor, state: State, beside: Beside): Stages<Tensor> {
+    const mixed = this.mixStep(x, state, beside);
+    yield mixed;
+    return this.feedForward(mixed);
   }
 }
 
@@ -59,9 +89,9 @@ export abstract class PreNormBlock extends Block {
     return { output: x.add(output), state };
   }
 
-  mixStep(x: Tensor, state: State): Tensor {
+  mixStep(x: Tensor, state: State, beside: Beside): Tensor {
     const { mixerNorm, mixer } = this.parts;
-    return x.add(mixer.step(mixerNorm.forward(x), state));
+    return x.add(mixer.step(mixerNorm.forward(x), state, beside));
   }
 
   initialState(batch: number): State {
@@ -99,10 +129,19 @@ export abstract class Backbone extends Recurrent {
   }
 }
 
+/** Stages amid work that goes on with more than they do. */
+function* amid<R>(stages: Stages<R>, more: State): Stages<R> {
+  for (;;) {
+    const { done, value } = stages.next();
+    if (done) return value;
+    yield [value, more];
+  }
+}
+
 /** Embedding, blocks, final norm. */
 export abstract class Decoder extends Backbone {
   /** From the embedding up; the state of the decoder is the list of theirs. */
-  abstract layers: Block[];
+  abstract layers: Layer[];
   /** Behind the last block; null where the family has none. */
   abstract norm: Pointwise | null;
 
@@ -126,38 +165,29 @@ export abstract class Decoder extends Backbone {
     const { state = null, ...rest } = options;
     const before = state as State[] | null;
     const states: State[] = [];
+    const beside: Beside = {};
     let x = this.tokens.forward(ids);
     for (const [i, layer] of this.layers.entries()) {
-      const given = { ...rest, state: before?.[i] ?? null };
-      if (this.gradientCheckpointing || hasForwardHooks(layer)) {
-        const whole = scope(() => forwardOf(layer, x, given, this.gradientCheckpointing));
-        x.dispose();
-        x = whole.output;
-        if (whole.state !== undefined) states.push(whole.state);
-        yield [x, states];
-        continue;
-      }
-      const mixed = scope(() => layer.mix(x, given));
+      const given = { ...rest, state: before?.[i] ?? null, beside };
+      const whole = this.gradientCheckpointing || hasForwardHooks(layer);
+      const result = whole
+        ? partOf(() => forwardOf(layer, x, given, this.gradientCheckpointing), given)
+        : yield* amid(layer.stages(x, given), [x, states, beside]);
       x.dispose();
-      x = mixed.output;
-      if (mixed.state !== undefined) states.push(mixed.state);
-      yield [x, states];
-      const output = scope(() => layer.feedForward(x));
-      x.dispose();
-      x = output;
-      yield [x, states];
+      x = result.output;
+      if (result.state !== undefined) states.push(result.state);
+      yield [x, states, beside];
     }
     return { output: this.finish(x), state: options.outputState ? states : undefined };
   }
 
   override *stepStages(ids: Tensor, state: State): Stages<Tensor> {
     const states = state as State[];
+    const beside: Beside = {};
     let x = this.tokens.forward(ids);
     for (const [i, layer] of this.layers.entries()) {
-      x = layer.mixStep(x, states[i]);
-      yield x;
-      x = layer.feedForward(x);
-      yield x;
+      x = yield* amid(layer.stepStages(x, states[i], beside), [beside]);
+      yield [x, beside];
     }
     return this.finish(x);
   }

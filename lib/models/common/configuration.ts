@@ -165,6 +165,11 @@ export class ConfigurationReader {
     throw argumentError('INVALID_ARGUMENT', this.where, key, expected, describe(value));
   }
 
+  /** A whole number from 0 on; INVALID_ARGUMENT for anything else. */
+  count(key: string, fallback: number): number {
+    return checkInteger(this.where, key, this.get(key) ?? fallback);
+  }
+
   /** A finite number of at least `min`, 0 by default; INVALID_ARGUMENT for anything else. */
   number(key: string, fallback: number, min = 0): number {
     return checkNumber(this.where, key, this.get(key) ?? fallback, min);

@@ -2,8 +2,8 @@
 // for whole sequences and for single tokens.
 import { FastWeightsError, type Tensor } from '../../core';
 import type { ShortConvolution } from '../../nn';
-import { type CuSeqlens, needsFloat32, rope, toFloat32, zeros } from '../../ops';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
+import { type CuSeqlens, needsFloat32, rope, toFloat32, tokenShift, tokenShiftStep, zeros } from '../../ops';
+import { type Beside, checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
 
 /** What a fast-weight mixer remembers. */
 export type FastWeightState = {
@@ -11,7 +11,7 @@ export type FastWeightState = {
   memory: Tensor;
   /** Sum of the keys [B, HV, K], where the read-out is divided by it. */
   normalizer: Tensor | null;
-  /** The last W - 1 inputs of each convolution [B, D, W - 1]. */
+  /** The last W - 1 inputs of each convolution [B, D, W - 1], and the last one of each shift [B, D]. */
   convolutions: { [name: string]: Tensor };
   /** Tokens so far. */
   position: number;
@@ -42,33 +42,39 @@ export interface RuleInputs {
   normalizeEps?: number;
   /** Multiplies the output; K ** -0.5 by default. */
   scale?: number;
+  /** What the read-out needs of the same projections, such as the gate of the output; no rule sees it. */
+  carry?: Tensor | null;
 }
 
-type RuleOptions = Omit<RuleInputs, 'q' | 'k' | 'v'>;
-type SequenceRuleOptions = RuleOptions & {
+type RuleOptions<I extends RuleInputs> = Omit<I, 'q' | 'k' | 'v' | 'carry'>;
+type SequenceRuleOptions<I extends RuleInputs> = RuleOptions<I> & {
   initialState?: Tensor | null;
   initialNormalizer?: Tensor | null;
   outputFinalState?: boolean;
   cuSeqlens?: CuSeqlens | null;
 };
 
-/** A rule of `rules/`, as far as a mixer uses it. */
-export interface MixerRule {
+/** A rule of `rules/`, as far as a mixer uses it; I are its operands and options. */
+export interface MixerRule<I extends RuleInputs = RuleInputs> {
   (
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: SequenceRuleOptions,
+    options: SequenceRuleOptions<I>,
   ): { output: Tensor; finalState?: Tensor; finalNormalizer?: Tensor };
-  step(q: Tensor, k: Tensor, v: Tensor, options: RuleOptions & { state: Tensor; normalizer?: Tensor }): Tensor;
+  step(q: Tensor, k: Tensor, v: Tensor, options: RuleOptions<I> & { state: Tensor; normalizer?: Tensor }): Tensor;
 }
 
 /** How the inputs of a rule look back in time: over a sequence, or at the state of a step. */
 export interface Past {
   /** x [..., D] through a causal convolution. */
   convolve(name: string, convolution: ShortConvolution, x: Tensor): Tensor;
+  /** The token before x [..., D], less x. */
+  shift(name: string, x: Tensor): Tensor;
   /** x [..., H, K] turned by its position. */
   rotate(x: Tensor): Tensor;
+  /** What the layers below have handed on, to which this one adds. */
+  readonly beside: Beside;
 }
 
 /** Sizes of the fast weights. */
@@ -88,10 +94,11 @@ export function computable(t: Tensor): Tensor {
 
 /**
  * Base of the layers with a fast-weight memory. A subclass says how x becomes the operands of a rule (`inputs`) and how
- * the rule's output becomes the layer's (`readout`); both forms and the state come from here.
+ * the rule's output becomes the layer's (`readout`); both forms and the state come from here. I are the operands of a rule
+ * that has others beside those of `RuleInputs`.
  */
-export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
-  protected abstract readonly rule: MixerRule;
+export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends Recurrent<FastWeightState> {
+  protected abstract readonly rule: MixerRule<I>;
   /** Whether the state holds the sum of keys, too. */
   protected readonly normalizes: boolean = false;
   constructor(
@@ -109,24 +116,37 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     return {};
   }
 
-  /** x [..., hidden] to the rule's operands. */
-  protected abstract inputs(x: Tensor, past: Past): RuleInputs;
+  /** Widths of what is shifted, by the name of its state. */
+  protected get shifts(): Record<string, number> {
+    return {};
+  }
 
-  /** The rule's output [..., HV, V] to [..., hidden]. */
-  protected abstract readout(output: Tensor, x: Tensor): Tensor;
+  /** x [..., hidden] to the rule's operands. */
+  protected abstract inputs(x: Tensor, past: Past): I;
+
+  /** The rule's output [..., HV, V] to [..., hidden]; `inputs` are what the rule was given. */
+  protected abstract readout(output: Tensor, x: Tensor, inputs: I): Tensor;
 
   forward(x: Tensor, options: SequenceOptions<FastWeightState> = {}): SequenceResult<FastWeightState> {
     checkSequence('forward', options);
-    const { state = null, outputState = false, cuSeqlens = null } = options;
+    const { state = null, outputState = false, cuSeqlens = null, beside = {} } = options;
     const convolutions: Record<string, Tensor> = {};
     const position = state?.position ?? 0;
+    const looking = (
+      name: string,
+    ): { initialState: Tensor | null; outputFinalState: boolean; cuSeqlens: typeof cuSeqlens } => ({
+      initialState: state?.convolutions[name] ?? null,
+      outputFinalState: outputState,
+      cuSeqlens,
+    });
+    const keep = (name: string, { output, finalState }: { output: Tensor; finalState?: Tensor }): Tensor => {
+      if (finalState) convolutions[name] = finalState.to(stateDType(this.reference));
+      return output;
+    };
     const inputs = this.inputs(x, {
-      convolve: (name, convolution, input) => {
-        const initialState = state?.convolutions[name] ?? null;
-        const result = convolution.forward(input, { initialState, outputFinalState: outputState, cuSeqlens });
-        if (result.finalState) convolutions[name] = result.finalState.to(stateDType(this.reference));
-        return result.output;
-      },
+      convolve: (name, convolution, input) => keep(name, convolution.forward(input, looking(name))),
+      shift: (name, input) => keep(name, tokenShift(input, looking(name))),
+      beside,
       rotate: (input) => {
         if (cuSeqlens && (state || outputState)) {
           const message = 'rotary positions: packed sequences have no common position to go on from';
@@ -135,7 +155,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
         return rope(input, { offset: position, cuSeqlens });
       },
     });
-    const { q, k, v, ...rest } = inputs;
+    const { q, k, v, carry: _, ...rest } = inputs;
     const { output, finalState, finalNormalizer } = this.rule(computable(q), computable(k), computable(v), {
       ...rest,
       initialState: state?.memory ?? null,
@@ -143,7 +163,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
       outputFinalState: outputState,
       cuSeqlens,
     });
-    const result = this.readout(output.to(x.dtype), x);
+    const result = this.readout(output.to(x.dtype), x, inputs);
     if (!finalState) return { output: result };
     return {
       output: result,
@@ -156,12 +176,14 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     };
   }
 
-  step(x: Tensor, state: FastWeightState): Tensor {
+  step(x: Tensor, state: FastWeightState, beside: Beside = {}): Tensor {
     const inputs = this.inputs(x, {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
+      shift: (name, input) => tokenShiftStep(input, { state: state.convolutions[name] }),
+      beside,
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
     });
-    const { q, k, v, ...rest } = inputs;
+    const { q, k, v, carry: _, ...rest } = inputs;
     const { memory, normalizer } = state;
     const output = this.rule.step(computable(q), computable(k), computable(v), {
       ...rest,
@@ -169,7 +191,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
       ...(normalizer && { normalizer }),
     });
     state.position++;
-    return this.readout(output.to(x.dtype), x);
+    return this.readout(output.to(x.dtype), x, inputs);
   }
 
   initialState(batch: number): FastWeightState {
@@ -179,6 +201,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
     for (const [name, convolution] of Object.entries(this.convolutions)) {
       if (convolution) convolutions[name] = convolution.initialState(batch);
     }
+    for (const [name, width] of Object.entries(this.shifts)) convolutions[name] = zeros([batch, width], where);
     return {
       memory: zeros([batch, heads, keyDim, valueDim], where),
       normalizer: this.normalizes ? zeros([batch, heads, keyDim], where) : null,

@@ -1,9 +1,15 @@
 // What mixes tokens in a block: a sequence form for training and prompts, and a step form with a state.
-import { checkOptions, type DType, type OptionNames, type Tensor } from '../../core';
+import { checkOptions, type DType, type OptionNames, scope, type Tensor } from '../../core';
 import { checkpoint, gradEnabled } from '../../autograd';
 import { type State, tensorsOf, withTensors } from '../../inference';
 import { Module } from '../../nn';
 import type { CuSeqlens } from '../../ops';
+
+/**
+ * What layers hand on to those above them beside x: tensors [B, T, ...], in a step [B, ...], by name. It lives for one pass
+ * through the layers, each of which finds what those below have put in, and puts in its own.
+ */
+export type Beside = { [name: string]: Tensor };
 
 /** What `forward` of a part with a state takes: where the text goes on from, and how sequences lie in the batch. */
 export interface SequenceOptions<S extends State = State> {
@@ -13,9 +19,11 @@ export interface SequenceOptions<S extends State = State> {
   outputState?: boolean;
   /** Packed sequences: B = 1 and N + 1 offsets; states are then those of N sequences. */
   cuSeqlens?: CuSeqlens | null;
+  /** What the layers below have handed on, to which this one adds; nothing by default. */
+  beside?: Beside;
 }
 
-const SEQUENCE: OptionNames<SequenceOptions> = { state: true, outputState: 'flag', cuSeqlens: true };
+const SEQUENCE: OptionNames<SequenceOptions> = { state: true, outputState: 'flag', cuSeqlens: true, beside: true };
 
 /** Requires options of a sequence, and nothing else. */
 export function checkSequence(where: string, options: SequenceOptions): void {
@@ -35,11 +43,19 @@ export abstract class Recurrent<S extends State = State> extends Module {
   /** x [B, T, hidden]; the given state stays as it is, gradients flow through it. */
   abstract forward(x: Tensor, options?: SequenceOptions<S>): SequenceResult<S>;
 
-  /** One token x [B, hidden]; the state changes in place. Only inside noGrad. */
-  abstract step(x: Tensor, state: S): Tensor;
+  /** One token x [B, hidden]; the state changes in place. Only inside noGrad. `beside` is that of `forward`. */
+  abstract step(x: Tensor, state: S, beside?: Beside): Tensor;
 
   /** The state of `batch` empty texts. */
   abstract initialState(batch: number): S;
+}
+
+/** Runs a part of a layer: what it made on the way is freed, but for what it handed on. */
+export function partOf<S extends State>(
+  run: () => SequenceResult<S>,
+  { beside = {} }: SequenceOptions<S>,
+): SequenceResult<S> {
+  return scope(() => ({ ...run(), beside }));
 }
 
 /**
@@ -53,18 +69,21 @@ export function forwardOf<S extends State>(
   checkpointing: boolean,
 ): SequenceResult<S> {
   if (!checkpointing || !gradEnabled()) return part.forward(x, options);
-  const { state = null } = options;
-  let form: S | undefined;
+  const { state = null, beside = {} } = options;
+  let form: [S | null, Beside];
   const [output, ...after] = checkpoint(
     (input, ...tensors) => {
-      const result = part.forward(input, { ...options, state: state && withTensors(state, tensors) });
-      form = result.state;
-      return [result.output, ...tensorsOf(form ?? null)];
+      const [before, handed] = withTensors<[S | null, Beside]>([state, beside], tensors);
+      const result = part.forward(input, { ...options, state: before, beside: handed });
+      form = [result.state ?? null, handed];
+      return [result.output, ...tensorsOf(form)];
     },
     x,
-    ...tensorsOf(state),
+    ...tensorsOf([state, beside]),
   );
-  return { output, state: form && withTensors(form, after) };
+  const [last, handed] = withTensors(form!, after);
+  Object.assign(beside, handed);
+  return { output, state: last ?? undefined };
 }
 
 /** `step` of a part without a form for one token, whose state is of tensors alone. */

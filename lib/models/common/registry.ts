@@ -5,6 +5,7 @@ import type { TensorOptions } from '../../ops';
 import { CausalLM } from './causalLM';
 import type { JsonObject, PublishedConfiguration } from './configuration';
 import type { CommonKeys } from './keys';
+import type { Entries } from './pretrained';
 
 /** The sizes that `createModel` takes for every family, whatever its configuration calls them. */
 export interface ModelSizes {
@@ -51,6 +52,8 @@ export interface ModelDefinition<K extends CommonKeys = CommonKeys, N extends st
   keys: OptionNames<Omit<K, keyof CommonKeys>>;
   /** What `createModel` makes of its sizes: values of these keys. Nothing by default. */
   configuration?(sizes: FilledSizes): Partial<K>;
+  /** The weights of a folder under the names and in the pieces that the model has, where files differ in that; as they are by default. */
+  fromFolder?(entries: Entries, config: JsonObject): Entries;
   /** The class; it is given a configuration, which `ConfigurationReader.of` reads, and place and dtype. */
   model: ModelClass;
 }
@@ -63,6 +66,7 @@ const DEFINITION: OptionNames<ModelDefinition> = {
   description: true,
   keys: true,
   configuration: true,
+  fromFolder: true,
   model: true,
 };
 
@@ -146,10 +150,10 @@ export function knownModels(): string {
   return entries.map(({ name }) => `'${name}'`).join(' | ');
 }
 
-/** The class for a config.json. A file only names its family, which is looked up. */
-export function modelClass(where: string, config: JsonObject): ModelClass {
+/** The family of a config.json. A file only names it; it is looked up. */
+export function familyFor(where: string, config: JsonObject): ModelDefinition {
   const entry = familyOf(config);
-  if (entry) return entry.definition.model;
+  if (entry) return entry.definition;
   const expected = entries.map((each) => each.modelType).join(', ');
   const found = describe(config.model_type);
   const own = 'one of your own wants registerModel, or --import at the command line, first';

@@ -1,7 +1,7 @@
 // Gated DeltaNet: the delta rule with one decay per head and token (Yang et al. 2024; spec 2.13.9).
 import type { Tensor } from '../../core';
 import { GatedRMSNorm, Linear, RMSNorm } from '../../nn';
-import { type TensorOptions, toFloat32 } from '../../ops';
+import { gatedDeltaNetGate, type TensorOptions } from '../../ops';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { EitherSpelling, Flag } from '../common/keys';
@@ -74,8 +74,7 @@ export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
 
   /** -exp(A_log) softplus(a + dt_bias), [..., HV] */
   protected decay(x: Tensor): Tensor {
-    const rate = toFloat32(this.A_log).exp();
-    return toFloat32(this.a_proj.forward(x)).add(toFloat32(this.dt_bias)).softplus().mul(rate.neg());
+    return gatedDeltaNetGate(this.a_proj.forward(x), this.A_log, this.dt_bias);
   }
 
   protected readout(output: Tensor, x: Tensor): Tensor {

@@ -2,7 +2,7 @@
 import type { Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { GatedRMSNorm, Linear } from '../../nn';
-import { type TensorOptions, toFloat32 } from '../../ops';
+import { kdaGate, type TensorOptions } from '../../ops';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { Count, EitherSpelling, Flag } from '../common/keys';
@@ -80,11 +80,9 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
   /** -exp(A_log) softplus(f + dt_bias), or lowerBound sigmoid(exp(A_log) (f + dt_bias)); [..., HV, K] */
   protected decay(x: Tensor): Tensor {
     const [down, up] = this.f_proj;
-    const projected = toFloat32(up.forward(down.forward(x)));
-    const f = splitHeads(projected.add(toFloat32(this.dt_bias)), this.config.numValueHeads);
-    const rate = toFloat32(this.A_log).exp().unsqueeze(1);
-    const { lowerBound } = this.config;
-    return lowerBound === null ? f.softplus().mul(rate.neg()) : f.mul(rate).sigmoid().mul(lowerBound);
+    const { numValueHeads, lowerBound } = this.config;
+    const f = splitHeads(up.forward(down.forward(x)), numValueHeads);
+    return kdaGate(f, this.A_log, this.dt_bias, { lowerBound });
   }
 
   protected readout(output: Tensor, x: Tensor): Tensor {

@@ -26,7 +26,8 @@ export function defaultIntermediate(hiddenSize: number, ratio: number): number {
   return 256 * Math.ceil(Math.floor((hiddenSize * ratio * 2) / 3) / 256);
 }
 
-function readAttention(reader: ConfigurationReader, config: Configuration): Map<number, AttentionShape> {
+/** Which layers are softmax attention. */
+export function readAttention(reader: ConfigurationReader, config: Configuration): Map<number, AttentionShape> {
   const { hiddenSize } = config;
   const shapes = new Map<number, AttentionShape>();
   for (const spec of reader.sections('attn', ATTENTION_KEYS)) {

@@ -7,6 +7,7 @@ import {
   checkCuSeqlens,
   checksValues,
   type CuSeqlens,
+  full,
   needsFloat32,
   statisticsDtype,
   toFloat32,
@@ -128,9 +129,15 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     checkShapes(name, given, initialShapes, sizes, given[first]);
     definition.settle?.(name, sizes, settings);
     const computed = computable(given, first, bfloat16);
-    const zeros = (state: string): Tensor =>
-      zerosBeside(computed[first], shapeIn(stateShapes[state], sizes), statisticsDtype(computed[first]));
-    const states = byName(stateNames, (state) => computed[initialNames[state]] ?? zeros(state)) as States<S>;
+    const blank = (state: string): Tensor => {
+      const { device } = computed[first];
+      const dtype = statisticsDtype(computed[first]);
+      return full(shapeIn(stateShapes[state], sizes), definition.blank?.[state as keyof S & string] ?? 0, {
+        dtype,
+        device,
+      });
+    };
+    const states = byName(stateNames, (state) => computed[initialNames[state]] ?? blank(state)) as States<S>;
     const inputs = byName(inputNames, (input) => computed[input]) as Given<I>;
     const all: Run<I, S, Z> = { inputs, states, settings, sizes, cuSeqlens: packs ? offsets : null };
     const result = offsets === null || packs ? whole(all) : oneByOne(all, offsets);
