@@ -457,7 +457,9 @@ function modelOf(name: ModelName, options: TrainCommandOptions, device: Device):
   const js = device === 'js';
   const hiddenSize = options.hiddenSize ?? (js ? 64 : options.task ? 128 : 256);
   const numLayers = options.layers ?? (js || options.task ? 2 : 4);
-  return { name, hiddenSize, numLayers, numHeads: options.heads ?? Math.max(1, Math.floor(hiddenSize / 64)) };
+  const numHeads = options.heads ?? Math.max(1, Math.floor(hiddenSize / 64));
+  // There are more families than the compiler tells apart.
+  return { name, hiddenSize, numLayers, numHeads } as RunConfig['model'];
 }
 
 function trainingOf(options: TrainCommandOptions): TrainingConfig {

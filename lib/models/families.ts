@@ -5,9 +5,12 @@ import { lstmFamily } from './baselines/lstm';
 import { rnnFamily } from './baselines/rnn';
 import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
+import { combaFamily } from './fla/comba';
 import { deltaNetFamily } from './fla/deltaNet';
 import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
+import { gatedDeltaProductFamily } from './fla/gatedDeltaProduct';
 import { glaFamily } from './fla/gatedLinearAttention';
+import { hgrn2Family } from './fla/hgrn2';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { retNetFamily } from './fla/retention';
@@ -19,6 +22,7 @@ const FAMILIES = [
   linearTransformerFamily,
   retNetFamily,
   glaFamily,
+  hgrn2Family,
   deltaNetFamily,
   deltaNet2021Family,
   deltaRnnFamily,
@@ -26,6 +30,8 @@ const FAMILIES = [
   recurrentDeltaFamily,
   srwmFamily,
   gatedDeltaNetFamily,
+  gatedDeltaProductFamily,
+  combaFamily,
   kdaFamily,
   hybridQltFamily,
   llamaFamily,

@@ -44,23 +44,23 @@ export interface RuleInputs {
   scale?: number;
 }
 
-type RuleOptions = Omit<RuleInputs, 'q' | 'k' | 'v'>;
-type SequenceRuleOptions = RuleOptions & {
+type RuleOptions<I extends RuleInputs> = Omit<I, 'q' | 'k' | 'v'>;
+type SequenceRuleOptions<I extends RuleInputs> = RuleOptions<I> & {
   initialState?: Tensor | null;
   initialNormalizer?: Tensor | null;
   outputFinalState?: boolean;
   cuSeqlens?: CuSeqlens | null;
 };
 
-/** A rule of `rules/`, as far as a mixer uses it. */
-export interface MixerRule {
+/** A rule of `rules/`, as far as a mixer uses it; I are its operands and options. */
+export interface MixerRule<I extends RuleInputs = RuleInputs> {
   (
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    options: SequenceRuleOptions,
+    options: SequenceRuleOptions<I>,
   ): { output: Tensor; finalState?: Tensor; finalNormalizer?: Tensor };
-  step(q: Tensor, k: Tensor, v: Tensor, options: RuleOptions & { state: Tensor; normalizer?: Tensor }): Tensor;
+  step(q: Tensor, k: Tensor, v: Tensor, options: RuleOptions<I> & { state: Tensor; normalizer?: Tensor }): Tensor;
 }
 
 /** How the inputs of a rule look back in time: over a sequence, or at the state of a step. */
@@ -88,10 +88,11 @@ export function computable(t: Tensor): Tensor {
 
 /**
  * Base of the layers with a fast-weight memory. A subclass says how x becomes the operands of a rule (`inputs`) and how
- * the rule's output becomes the layer's (`readout`); both forms and the state come from here.
+ * the rule's output becomes the layer's (`readout`); both forms and the state come from here. I are the operands of a rule
+ * that has others beside those of `RuleInputs`.
  */
-export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
-  protected abstract readonly rule: MixerRule;
+export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends Recurrent<FastWeightState> {
+  protected abstract readonly rule: MixerRule<I>;
   /** Whether the state holds the sum of keys, too. */
   protected readonly normalizes: boolean = false;
   constructor(
@@ -110,7 +111,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   }
 
   /** x [..., hidden] to the rule's operands. */
-  protected abstract inputs(x: Tensor, past: Past): RuleInputs;
+  protected abstract inputs(x: Tensor, past: Past): I;
 
   /** The rule's output [..., HV, V] to [..., hidden]. */
   protected abstract readout(output: Tensor, x: Tensor): Tensor;
