@@ -1,4 +1,5 @@
 // The rules, a line each: all of them are in the registry under these names.
+export { abc } from './attention/abc';
 export { abcd } from './plasticity/abcd';
 export { comba } from './delta/comba';
 export { dctRnn } from './feedback/dctRnn';
@@ -16,6 +17,7 @@ export { gatedDeltaRule2 } from './delta/gatedDeltaRule2';
 export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
 export { linearAttention } from './additive/linearAttention';
+export { gsa } from './attention/gsa';
 export { lstm } from './baselines/lstm';
 export { ojaRule } from './delta/ojaRule';
 export { outerProduct1991 } from './early/outerProduct1991';

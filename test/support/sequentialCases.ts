@@ -3,9 +3,10 @@ import * as fw from '../../lib';
 import { Draw, type HostTensor } from './ruleInputs';
 import type { Target } from './golden';
 import { PLASTIC } from './plasticCases';
+import { SLOTS } from './slotCases';
 
-/** A shape in letters, and the bound of uniform values around 0 (1 by default). */
-type Drawn = string | [form: string, bound: number];
+/** A shape in letters, and the bound of uniform values around 0 (1 by default), or both bounds. */
+type Drawn = string | [form: string, bound: number] | [form: string, low: number, high: number];
 
 export interface SequentialCase {
   name: keyof typeof fw;
@@ -219,6 +220,7 @@ export const SEQUENTIAL: SequentialCase[] = [
     };
   }),
   ...PLASTIC,
+  ...SLOTS,
   {
     name: 'fastWeightMemory',
     title: 'three hops',
@@ -295,8 +297,8 @@ export function drawCase(rule: SequentialCase, sizes: Record<string, number>, se
   const all = { ...rule.inputs, ...rule.states };
   return Object.fromEntries(
     Object.entries(all).map(([name, drawn]) => {
-      const [form, bound] = typeof drawn === 'string' ? [drawn, 1] : drawn;
-      return [name, draw.uniform(shapeOf(form, sizes), -bound, bound)];
+      const [form, low, high] = typeof drawn === 'string' ? [drawn, 1] : drawn;
+      return [name, draw.uniform(shapeOf(form, sizes), high === undefined ? -low : low, high ?? low)];
     }),
   );
 }

@@ -2,7 +2,7 @@
 // inputs, its states and a function over whole sequences come the checks, packing, T = 0 and the form for one token.
 import { argumentError, checkOptions, type OptionNames, scoped, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
-import { cat, checkCuSeqlens, checksValues, type CuSeqlens, toFloat32, zerosBeside } from '../../ops';
+import { cat, checkCuSeqlens, checksValues, type CuSeqlens, full, toFloat32, zerosBeside } from '../../ops';
 import { checkStates, requireFinite } from './checks';
 import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
 import {
@@ -115,8 +115,12 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     checkShapes(name, given, initialShapes, sizes, given[first]);
     definition.settle?.(name, sizes, settings);
     const computed = inFloat32(given);
-    const zeros = (state: string): Tensor => zerosBeside(computed[first], shapeIn(stateShapes[state], sizes));
-    const states = byName(stateNames, (state) => computed[initialNames[state]] ?? zeros(state)) as States<S>;
+    const blank = (state: string): Tensor => {
+      const zeros = zerosBeside(computed[first], shapeIn(stateShapes[state], sizes));
+      const value = definition.blank?.[state as keyof S & string];
+      return value === undefined ? zeros : full(zeros.shape, value, { dtype: zeros.dtype, device: zeros.device });
+    };
+    const states = byName(stateNames, (state) => computed[initialNames[state]] ?? blank(state)) as States<S>;
     const inputs = byName(inputNames, (input) => computed[input]) as Given<I>;
     const all: Run<I, S, Z> = { inputs, states, settings, sizes, cuSeqlens: packs ? offsets : null };
     const result = offsets === null || packs ? whole(all) : oneByOne(all, offsets);

@@ -62,6 +62,8 @@ export interface SequentialDefinition<I extends Shapes, S extends Shapes, O exte
   states: S;
   /** States that some settings do without: they are neither taken nor given then. */
   without?(settings: Z): readonly (keyof S & string)[];
+  /** What all of a state is where none is given, if not 0. */
+  blank?: Partial<Record<keyof S & string, number>>;
   /** What a state is called among the inputs where that is not `initial<Name>`. */
   initialNames?: Partial<Record<keyof S & string, string>>;
   /** The names of its options. */
