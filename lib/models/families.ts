@@ -10,6 +10,7 @@ import { deltaNetFamily } from './fla/deltaNet';
 import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
 import { gatedDeltaProductFamily } from './fla/gatedDeltaProduct';
 import { glaFamily } from './fla/gatedLinearAttention';
+import { gsaFamily } from './fla/gatedSlotAttention';
 import { hgrn2Family } from './fla/hgrn2';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { linearTransformerFamily } from './fla/linearAttention';
@@ -23,6 +24,7 @@ const FAMILIES = [
   retNetFamily,
   glaFamily,
   hgrn2Family,
+  gsaFamily,
   deltaNetFamily,
   deltaNet2021Family,
   deltaRnnFamily,

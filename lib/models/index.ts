@@ -76,6 +76,7 @@ export {
   type GatedDeltaProductConfiguration,
 } from './fla/gatedDeltaProduct';
 export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './fla/gatedLinearAttention';
+export { GatedSlotAttention, GSAForCausalLM, type GsaConfiguration } from './fla/gatedSlotAttention';
 export { Hgrn2, HGRN2ForCausalLM, type Hgrn2Configuration } from './fla/hgrn2';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';

@@ -43,6 +43,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { numHouseholder: 3, useShortConv: false, useOutputGate: false, expandV: 2 },
   ],
   ['comba, no convolutions', 'comba', { useShortConv: false, useOutputGate: false, expandV: 2 }],
+  ['gsa, grouped, t2r, convolutions', 'gsa', { numKvHeads: 1, featureMap: 't2r', useShortConv: true, expandK: 0.5 }],
   ['hgrn2, convolutions, no bounds', 'hgrn2', { useShortConv: true, useLowerBound: false }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],
   ['hqlt, delayed stream', 'hqlt', { attnMode: 'delayed', chunkSize: 6, allowNegEigval: true, useMemoryGate: false }],

@@ -64,6 +64,18 @@ describe('layouts of flash-linear-attention', () => {
     expect(headsOf({ expand_ratio: null })).to.equal(2);
   });
 
+  it('reads the widths of GSA under both spellings, the right one first', () => {
+    const keysOf = (given: object): number[] =>
+      shapesOf({ model_type: 'gsa', num_heads: 2, num_slots: 4, ...given })['k_proj.weight'];
+    expect(keysOf({})).to.deep.equal([16, 16]);
+    expect(keysOf({ exapnd_k: 0.5 })).to.deep.equal([8, 16]);
+    expect(keysOf({ expand_k: 0.25, exapnd_k: 0.5, num_kv_heads: 1 })).to.deep.equal([2, 16]);
+    expect(shapesOf({ model_type: 'gsa', num_heads: 2, num_slots: null })['f_proj.weight']).to.deep.equal([16, 16]);
+    expect(shapesOf({ model_type: 'gsa', num_heads: 2, feature_map: 't2r' })['feature_map.layer.weight']).to.deep.equal(
+      [8, 8],
+    );
+  });
+
   it('has the weights that the switches ask for', () => {
     const product = { model_type: 'gated_deltaproduct', num_heads: 2, head_dim: 4, num_householder: 3 };
     const plain = shapesOf(product);
@@ -91,6 +103,10 @@ describe('layouts of flash-linear-attention', () => {
       [{ model_type: 'gated_deltaproduct', use_forget_gate: 1 }, 'INVALID_ARGUMENT', 'use_forget_gate'],
       [{ model_type: 'hgrn2', expand_ratio: 5 }, 'INVALID_ARGUMENT', 'expand_ratio'],
       [{ model_type: 'hgrn2', expand_ratio: null, num_heads: 3 }, 'INVALID_ARGUMENT', 'num_heads'],
+      [{ model_type: 'gsa', expand_v: 2 }, 'UNSUPPORTED', 'expand_v'],
+      [{ model_type: 'gsa', exapnd_v: 0.5 }, 'UNSUPPORTED', 'exapnd_v'],
+      [{ model_type: 'gsa', feature_map: 'elu' }, 'UNSUPPORTED', 'feature_map'],
+      [{ model_type: 'gsa', gate_logit_normalizer: 0 }, 'INVALID_ARGUMENT', 'gate_logit_normalizer'],
       [{ model_type: 'hgrn2', elementwise_affine: false }, 'UNSUPPORTED', 'elementwise_affine'],
     ];
     for (const [config, code, argument] of cases) {
