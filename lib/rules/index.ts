@@ -28,6 +28,7 @@ export {
 export type { SlowFastCompositionOptions } from './early/slowFastComposition';
 export type { AbcOptions } from './attention/abc';
 export type { GsaOptions } from './attention/gsa';
+export type { MesaOptions } from './testTime/mesa';
 export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduct';
 export type { DeltaGates } from './delta/deltaRule';
 export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';

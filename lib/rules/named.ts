@@ -19,6 +19,7 @@ export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
 export { linearAttention } from './additive/linearAttention';
 export { gsa } from './attention/gsa';
 export { lstm } from './baselines/lstm';
+export { mesa } from './testTime/mesa';
 export { ojaRule } from './delta/ojaRule';
 export { outerProduct1991 } from './early/outerProduct1991';
 export { plasticity } from './plasticity/plasticity';
