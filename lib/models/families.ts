@@ -14,6 +14,7 @@ import { gsaFamily } from './fla/gatedSlotAttention';
 import { hgrn2Family } from './fla/hgrn2';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { linearTransformerFamily } from './fla/linearAttention';
+import { mesaNetFamily } from './fla/mesaNet';
 import { retNetFamily } from './fla/retention';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
@@ -35,6 +36,7 @@ const FAMILIES = [
   gatedDeltaProductFamily,
   combaFamily,
   kdaFamily,
+  mesaNetFamily,
   hybridQltFamily,
   llamaFamily,
   lstmFamily,

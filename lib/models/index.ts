@@ -80,6 +80,7 @@ export { GatedSlotAttention, GSAForCausalLM, type GsaConfiguration } from './fla
 export { Hgrn2, HGRN2ForCausalLM, type Hgrn2Configuration } from './fla/hgrn2';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
+export { MesaNet, MesaNetForCausalLM, type MesaNetConfiguration } from './fla/mesaNet';
 export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';
 export { HybridQLT } from './idsia/hqlt/layer';
 export { HybridQLTForCausalLM } from './idsia/hqlt/model';

@@ -103,6 +103,8 @@ describe('layouts of flash-linear-attention', () => {
       [{ model_type: 'gated_deltaproduct', use_forget_gate: 1 }, 'INVALID_ARGUMENT', 'use_forget_gate'],
       [{ model_type: 'hgrn2', expand_ratio: 5 }, 'INVALID_ARGUMENT', 'expand_ratio'],
       [{ model_type: 'hgrn2', expand_ratio: null, num_heads: 3 }, 'INVALID_ARGUMENT', 'num_heads'],
+      [{ model_type: 'mesa_net', lambda_lower_bound: -1 }, 'INVALID_ARGUMENT', 'lambda_lower_bound'],
+      [{ model_type: 'mesa_net', num_v_heads: 4 }, 'INVALID_ARGUMENT', 'num_v_heads'],
       [{ model_type: 'gsa', expand_v: 2 }, 'UNSUPPORTED', 'expand_v'],
       [{ model_type: 'gsa', exapnd_v: 0.5 }, 'UNSUPPORTED', 'exapnd_v'],
       [{ model_type: 'gsa', feature_map: 'elu' }, 'UNSUPPORTED', 'feature_map'],

@@ -22,7 +22,7 @@ export function initializeNormal(root: Module, std: number): void {
  * The dtype of decays and time steps: float32 also in a bfloat16 model, as the published programs keep them. Rounded to
  * bfloat16, exp(-dt) of a small dt is 1, and its logarithm below is -infinity.
  */
-function decayOptions(options: TensorOptions): TensorOptions {
+export function decayOptions(options: TensorOptions): TensorOptions {
   return { ...options, dtype: options.dtype === 'bfloat16' ? 'float32' : options.dtype };
 }
 
