@@ -5,11 +5,16 @@ import { lstmFamily } from './baselines/lstm';
 import { rnnFamily } from './baselines/rnn';
 import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
+import { combaFamily } from './fla/comba';
 import { deltaNetFamily } from './fla/deltaNet';
 import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
+import { gatedDeltaProductFamily } from './fla/gatedDeltaProduct';
 import { glaFamily } from './fla/gatedLinearAttention';
+import { gsaFamily } from './fla/gatedSlotAttention';
+import { hgrn2Family } from './fla/hgrn2';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { linearTransformerFamily } from './fla/linearAttention';
+import { mesaNetFamily } from './fla/mesaNet';
 import { retNetFamily } from './fla/retention';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
@@ -29,6 +34,8 @@ const FAMILIES = [
   linearTransformerFamily,
   retNetFamily,
   glaFamily,
+  hgrn2Family,
+  gsaFamily,
   deltaNetFamily,
   deltaNet2021Family,
   deltaRnnFamily,
@@ -36,6 +43,8 @@ const FAMILIES = [
   recurrentDeltaFamily,
   srwmFamily,
   gatedDeltaNetFamily,
+  gatedDeltaProductFamily,
+  combaFamily,
   kdaFamily,
   mambaFamily,
   mamba2Family,
@@ -47,6 +56,7 @@ const FAMILIES = [
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,
+  mesaNetFamily,
   hybridQltFamily,
   llamaFamily,
   lstmFamily,

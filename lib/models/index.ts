@@ -13,6 +13,7 @@ export { CausalLM, type ForwardOptions, type ForwardResult } from './common/caus
 export { type Configuration, ConfigurationReader, type JsonObject } from './common/configuration';
 export { createModel, type CreateOptions } from './create';
 export * from './families';
+export { Comba, CombaForCausalLM, type CombaConfiguration } from './fla/comba';
 export { DeltaNet, DeltaNetForCausalLM, type DeltaNetConfiguration } from './fla/deltaNet';
 export { DctFastRnn, type DctFastRnnOptions, type DctFastRnnState } from './idsia/dctRnn';
 export { DeltaNet2021, DeltaNet2021ForCausalLM, type DeltaNet2021Configuration } from './idsia/deltaNet2021';
@@ -69,9 +70,17 @@ export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInput
 export { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla/skeleton';
 export { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './fla/keys';
 export { GatedDeltaNet, GatedDeltaNetForCausalLM, type GatedDeltaNetConfiguration } from './fla/gatedDeltaNet';
+export {
+  GatedDeltaProduct,
+  GatedDeltaProductForCausalLM,
+  type GatedDeltaProductConfiguration,
+} from './fla/gatedDeltaProduct';
 export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './fla/gatedLinearAttention';
+export { GatedSlotAttention, GSAForCausalLM, type GsaConfiguration } from './fla/gatedSlotAttention';
+export { Hgrn2, HGRN2ForCausalLM, type Hgrn2Configuration } from './fla/hgrn2';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
+export { MesaNet, MesaNetForCausalLM, type MesaNetConfiguration } from './fla/mesaNet';
 export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';
 export { BambaForCausalLM, type BambaConfiguration } from './mamba/bamba';
 export { FalconH1ForCausalLM, type FalconH1Configuration } from './mamba/falconH1';

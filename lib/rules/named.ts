@@ -1,4 +1,5 @@
 // The rules, a line each: all of them are in the registry under these names.
+export { abc } from './attention/abc';
 export { abcd } from './plasticity/abcd';
 export { comba } from './delta/comba';
 export { dctRnn } from './feedback/dctRnn';
@@ -15,6 +16,7 @@ export { gatedFastWeights2017 } from './feedback/gatedFastWeights2017';
 export { gatedDeltaRule2 } from './delta/gatedDeltaRule2';
 export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
+export { gsa } from './attention/gsa';
 export { hgrn } from './decay/hgrn';
 export { linearAttention } from './additive/linearAttention';
 export { logLinearAttention } from './logLinear/logLinearAttention';
@@ -22,6 +24,7 @@ export { logLinearDeltaRule } from './logLinear/logLinearDeltaRule';
 export { lstm } from './baselines/lstm';
 export { mamba2Scan } from './decay/mamba2Scan';
 export { mamba3Scan } from './decay/mamba3Scan';
+export { mesa } from './testTime/mesa';
 export { ojaRule } from './delta/ojaRule';
 export { outerProduct1991 } from './early/outerProduct1991';
 export { plasticity } from './plasticity/plasticity';

@@ -12,6 +12,8 @@ const MATRICES: Record<string, string[]> = {
   srwm: ['W_y', 'W_q', 'W_k', 'w_b'],
   'recurrent-delta': ['W'],
   'delta-rnn': ['W', 'R'],
+  gsa: ['H', 'Hv'],
+  'mesa-net': ['Hkk', 'Hkv'],
   'delta-lstm': ['W_i', 'R_i', 'W_u', 'R_u', 'W_o', 'R_o'],
   transformer: [],
   lstm: [],
@@ -22,6 +24,8 @@ const MATRICES: Record<string, string[]> = {
 };
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = { bamba: [1] };
+/** Steps per token of families that write several times. */
+const STEPS: Record<string, number> = { 'gated-deltaproduct': 2 };
 
 describe('fast weights of models, inspected', () => {
   for (const { name } of modelFamilies) {
@@ -50,7 +54,7 @@ describe('fast weights of models, inspected', () => {
         });
         for (const x of course.strength ?? []) expect(x).to.be.within(0, 2);
         for (const x of course.forgets ?? []) expect(x).to.be.within(0, 1);
-        expect(course.norm).to.have.lengthOf(ids.length + 1);
+        expect(course.norm).to.have.lengthOf((STEPS[name] ?? 1) * ids.length + 1);
         for (const { value } of course.rank) expect(value).to.be.within(0, 8);
       }
     });

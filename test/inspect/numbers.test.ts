@@ -240,6 +240,39 @@ describe('fast weights, inspected', () => {
     expectClose('output', output.slice(2, 1, 2).dataSync(), reads.filter((_, t) => t % n === n - 1).flat(), 1e-10);
   });
 
+  const twoMatrices: [name: string, matrices: string[], finals: string[], run: () => object][] = [
+    [
+      'gsa',
+      ['H', 'Hv'],
+      ['finalKeyState', 'finalValueState'],
+      () => {
+        const slots = { slots: uniform(1, T, H, D), gate: decays(1, T, H, D), initialKeyState: random(1, H, D, D) };
+        return fw.gsa(vectors(), vectors(), vectors(), { ...slots, outputFinalState: true });
+      },
+    ],
+    [
+      'mesa',
+      ['Hkk', 'Hkv'],
+      ['finalKeyState', 'finalState'],
+      () => {
+        const gates = { gate: decays(1, T, H), beta: uniform(1, T, H), lambda: uniform(H, D).add(0.5) };
+        return fw.mesa(vectors(), vectors(), vectors(), { ...gates, scale: 0.5, outputFinalState: true });
+      },
+    ],
+  ];
+  for (const [name, matrices, finals, run] of twoMatrices) {
+    it(`${name}: two matrices, the second of which is read for the output`, () => {
+      const { result, memories } = callsOf(run);
+      expect(memories.map(({ call }) => call.matrix)).to.eql(matrices);
+      const followed = memories.map(({ heads }) => follow(heads[1]));
+      const results = result as Record<string, fw.Tensor>;
+      expectClose('output', results.output.slice(2, 1, 2).dataSync(), followed[1].reads.flat(), 1e-10);
+      followed.forEach(({ state }, i) => {
+        expectClose(finals[i], results[finals[i]].slice(1, 1, 2).dataSync(), state, 1e-10);
+      });
+    });
+  }
+
   for (const version of [1, 2] as const) {
     it(`deltaRnn, version ${version}: two matrices, whose reads add up`, () => {
       const { result, memories } = callsOf(() =>

@@ -4,9 +4,11 @@ import { Draw, type HostTensor } from './ruleInputs';
 import type { Target } from './golden';
 import { PLASTIC } from './plasticCases';
 import { SCANS } from './scanCases';
+import { SLOTS } from './slotCases';
+import { SOLVED } from './solvedCases';
 
-/** A shape in letters, and the bound of uniform values around 0 (1 by default). */
-type Drawn = string | [form: string, bound: number];
+/** A shape in letters, and the bound of uniform values around 0 (1 by default), or both bounds. */
+type Drawn = string | [form: string, bound: number] | [form: string, low: number, high: number];
 
 export interface SequentialCase {
   name: keyof typeof fw;
@@ -16,6 +18,8 @@ export interface SequentialCase {
   states: Record<string, Drawn>;
   /** Names of the same states in `step`. */
   stepNames: Record<string, string>;
+  /** States whose matrices are symmetric. */
+  symmetric?: string[];
   options?: Record<string, unknown>;
   /** Further tests at these sizes; B 2, T 33, H 2, D 8, I 4, V 6 otherwise. */
   sizes: Record<string, number>[];
@@ -249,6 +253,8 @@ export const SEQUENTIAL: SequentialCase[] = [
   }),
   ...PLASTIC,
   ...SCANS,
+  ...SLOTS,
+  ...SOLVED,
   {
     name: 'fastWeightMemory',
     title: 'three hops',
@@ -319,14 +325,25 @@ export function isPerToken({ inputs }: SequentialCase, name: string): boolean {
   return drawn !== undefined && (typeof drawn === 'string' ? drawn : drawn[0]).split(' ')[1] === 'T';
 }
 
+/** Matrices [..., D, D] with the upper triangle below the diagonal, too. */
+function mirrored({ shape, data }: HostTensor): HostTensor {
+  const D = shape[shape.length - 1];
+  const entry = (i: number): number => {
+    const [row, column] = [Math.floor(i / D) % D, i % D];
+    return row > column ? i + (column - row) * D + (row - column) : i;
+  };
+  return { shape, data: data.map((_, i) => data[entry(i)]) };
+}
+
 /** Random inputs and states at some sizes. */
 export function drawCase(rule: SequentialCase, sizes: Record<string, number>, seed = 7): Record<string, HostTensor> {
   const draw = new Draw(seed);
   const all = { ...rule.inputs, ...rule.states };
   return Object.fromEntries(
     Object.entries(all).map(([name, drawn]) => {
-      const [form, bound] = typeof drawn === 'string' ? [drawn, 1] : drawn;
-      return [name, draw.uniform(shapeOf(form, sizes), -bound, bound)];
+      const [form, low, high] = typeof drawn === 'string' ? [drawn, 1] : drawn;
+      const host = draw.uniform(shapeOf(form, sizes), high === undefined ? -low : low, high ?? low);
+      return [name, rule.symmetric?.includes(name) ? mirrored(host) : host];
     }),
   );
 }

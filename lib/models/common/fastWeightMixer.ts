@@ -1,21 +1,19 @@
-// The common part of the fast-weight mixers: from x to the operands of a rule, the rule, and its read-out, written once
-// for whole sequences and for single tokens.
-import { FastWeightsError, type Tensor } from '../../core';
-import type { ShortConvolution } from '../../nn';
-import { type CuSeqlens, needsFloat32, rope, toFloat32, tokenShift, tokenShiftStep, zeros } from '../../ops';
-import { type Beside, checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
+// Mixers with a fast-weight matrix: those around a setting of the general recurrence.
+import type { Device, DType, Tensor } from '../../core';
+import { type CuSeqlens, zeros } from '../../ops';
+import { computable, RuleMixer, type RunOptions, type WithRecent } from './ruleMixer';
 
-/** What a fast-weight mixer remembers. */
-export type FastWeightState = {
+export { computable, type Past } from './ruleMixer';
+
+type FastWeights = {
   /** The fast weights [B, HV, K, V]. */
   memory: Tensor;
   /** Sum of the keys [B, HV, K], where the read-out is divided by it. */
   normalizer: Tensor | null;
-  /** The last W - 1 inputs of each convolution [B, D, W - 1], and the last one of each shift [B, D]. */
-  convolutions: { [name: string]: Tensor };
-  /** Tokens so far. */
-  position: number;
 };
+
+/** What a fast-weight mixer remembers. */
+export type FastWeightState = WithRecent<FastWeights>;
 
 /** Operands of a rule, q [..., H, K], v [..., HV, V], and its options. */
 export interface RuleInputs {
@@ -65,18 +63,6 @@ export interface MixerRule<I extends RuleInputs = RuleInputs> {
   step(q: Tensor, k: Tensor, v: Tensor, options: RuleOptions<I> & { state: Tensor; normalizer?: Tensor }): Tensor;
 }
 
-/** How the inputs of a rule look back in time: over a sequence, or at the state of a step. */
-export interface Past {
-  /** x [..., D] through a causal convolution. */
-  convolve(name: string, convolution: ShortConvolution, x: Tensor): Tensor;
-  /** The token before x [..., D], less x. */
-  shift(name: string, x: Tensor): Tensor;
-  /** x [..., H, K] turned by its position. */
-  rotate(x: Tensor): Tensor;
-  /** What the layers below have handed on, to which this one adds. */
-  readonly beside: Beside;
-}
-
 /** Sizes of the fast weights. */
 export interface MemorySizes {
   /** HV */
@@ -87,17 +73,12 @@ export interface MemorySizes {
   valueDim: number;
 }
 
-/** Where the device does not compute in bfloat16, the norms of a rule need not round either. */
-export function computable(t: Tensor): Tensor {
-  return needsFloat32(t) ? toFloat32(t) : t;
-}
-
 /**
  * Base of the layers with a fast-weight memory. A subclass says how x becomes the operands of a rule (`inputs`) and how
  * the rule's output becomes the layer's (`readout`); both forms and the state come from here. I are the operands of a rule
  * that has others beside those of `RuleInputs`.
  */
-export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends Recurrent<FastWeightState> {
+export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends RuleMixer<I, FastWeights> {
   protected abstract readonly rule: MixerRule<I>;
   /** Whether the state holds the sum of keys, too. */
   protected readonly normalizes: boolean = false;
@@ -108,105 +89,36 @@ export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends
     super();
   }
 
-  /** The weight whose dtype and device the states follow. */
-  protected abstract get reference(): Tensor;
-
-  /** Convolutions by the name of their state. */
-  protected get convolutions(): Record<string, ShortConvolution | null> {
-    return {};
-  }
-
-  /** Widths of what is shifted, by the name of its state. */
-  protected get shifts(): Record<string, number> {
-    return {};
-  }
-
-  /** x [..., hidden] to the rule's operands. */
-  protected abstract inputs(x: Tensor, past: Past): I;
-
-  /** The rule's output [..., HV, V] to [..., hidden]; `inputs` are what the rule was given. */
-  protected abstract readout(output: Tensor, x: Tensor, inputs: I): Tensor;
-
-  forward(x: Tensor, options: SequenceOptions<FastWeightState> = {}): SequenceResult<FastWeightState> {
-    checkSequence('forward', options);
-    const { state = null, outputState = false, cuSeqlens = null, beside = {} } = options;
-    const convolutions: Record<string, Tensor> = {};
-    const position = state?.position ?? 0;
-    const looking = (
-      name: string,
-    ): { initialState: Tensor | null; outputFinalState: boolean; cuSeqlens: typeof cuSeqlens } => ({
-      initialState: state?.convolutions[name] ?? null,
-      outputFinalState: outputState,
-      cuSeqlens,
-    });
-    const keep = (name: string, { output, finalState }: { output: Tensor; finalState?: Tensor }): Tensor => {
-      if (finalState) convolutions[name] = finalState.to(stateDType(this.reference));
-      return output;
-    };
-    const inputs = this.inputs(x, {
-      convolve: (name, convolution, input) => keep(name, convolution.forward(input, looking(name))),
-      shift: (name, input) => keep(name, tokenShift(input, looking(name))),
-      beside,
-      rotate: (input) => {
-        if (cuSeqlens && (state || outputState)) {
-          const message = 'rotary positions: packed sequences have no common position to go on from';
-          throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
-        }
-        return rope(input, { offset: position, cuSeqlens });
-      },
-    });
+  protected run(
+    inputs: I,
+    memories: FastWeights | null,
+    options: RunOptions,
+  ): { output: Tensor; memories?: FastWeights } {
     const { q, k, v, carry: _, ...rest } = inputs;
     const { output, finalState, finalNormalizer } = this.rule(computable(q), computable(k), computable(v), {
       ...rest,
-      initialState: state?.memory ?? null,
-      ...(this.normalizes && { initialNormalizer: state?.normalizer ?? null }),
-      outputFinalState: outputState,
-      cuSeqlens,
+      initialState: memories?.memory ?? null,
+      ...(this.normalizes && { initialNormalizer: memories?.normalizer ?? null }),
+      ...options,
     });
-    const result = this.readout(output.to(x.dtype), x, inputs);
-    if (!finalState) return { output: result };
-    return {
-      output: result,
-      state: {
-        memory: finalState.contiguous(),
-        normalizer: finalNormalizer?.contiguous() ?? null,
-        convolutions,
-        position: position + x.shape[1],
-      },
-    };
+    if (!finalState) return { output };
+    return { output, memories: { memory: finalState.contiguous(), normalizer: finalNormalizer?.contiguous() ?? null } };
   }
 
-  step(x: Tensor, state: FastWeightState, beside: Beside = {}): Tensor {
-    const inputs = this.inputs(x, {
-      convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
-      shift: (name, input) => tokenShiftStep(input, { state: state.convolutions[name] }),
-      beside,
-      rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
-    });
+  protected runToken(inputs: I, { memory, normalizer }: FastWeights): Tensor {
     const { q, k, v, carry: _, ...rest } = inputs;
-    const { memory, normalizer } = state;
-    const output = this.rule.step(computable(q), computable(k), computable(v), {
+    return this.rule.step(computable(q), computable(k), computable(v), {
       ...rest,
       state: memory,
       ...(normalizer && { normalizer }),
     });
-    state.position++;
-    return this.readout(output.to(x.dtype), x, inputs);
   }
 
-  initialState(batch: number): FastWeightState {
+  protected blank(batch: number, where: { device: Device; dtype: DType }): FastWeights {
     const { heads, keyDim, valueDim } = this.sizes;
-    const where = { device: this.reference.device, dtype: stateDType(this.reference) };
-    const convolutions: Record<string, Tensor> = {};
-    for (const [name, convolution] of Object.entries(this.convolutions)) {
-      if (convolution) convolutions[name] = convolution.initialState(batch);
-    }
-    for (const [name, width] of Object.entries(this.shifts)) convolutions[name] = zeros([batch, width], where);
     return {
       memory: zeros([batch, heads, keyDim, valueDim], where),
       normalizer: this.normalizes ? zeros([batch, heads, keyDim], where) : null,
-      convolutions,
-      position: 0,
     };
   }
 }

@@ -1,8 +1,7 @@
-// What Gated DeltaNet and Kimi Delta Attention have in common: convolved q, k, v, strengths, and a learned decay.
+// What Gated DeltaNet and its relatives have in common: convolved q, k, v, strengths, and a learned decay.
 import type { OptionNames, Tensor } from '../../core';
 import { type GatedRMSNorm, Linear, type RMSNorm, ShortConvolution } from '../../nn';
 import { type TensorOptions, toFloat32 } from '../../ops';
-import { deltaRule } from '../../rules';
 import type { ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, Flag } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
@@ -11,12 +10,16 @@ import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeigh
 import { type FlaConfiguration, readFla } from './skeleton';
 import { splitHeads } from '../common/mixer';
 
-/** Gated DeltaNet and Kimi Delta Attention. */
+/** Gated DeltaNet and its relatives. */
 export interface GatedDeltaKeys<T extends string = string> extends FlaKeys<T>, ConvolutionKeys {
   numHeads?: Count;
   numVHeads?: Count;
   headDim?: Count;
   expandV?: Count;
+}
+
+/** Of those whose strengths may go up to 2. */
+export interface NegativeEigenvalueKeys {
   allowNegEigval?: Flag;
 }
 
@@ -27,7 +30,6 @@ export const GATED_DELTA_KEYS: OptionNames<Omit<GatedDeltaKeys, keyof CommonKeys
   numVHeads: true,
   headDim: true,
   expandV: true,
-  allowNegEigval: 'flag',
 };
 
 export interface GatedDeltaConfiguration extends FlaConfiguration {
@@ -44,14 +46,26 @@ export interface GatedDeltaConfiguration extends FlaConfiguration {
   readonly convSize: number | null;
 }
 
+/** What families differ by where a key is missing, or means nothing. */
+interface GatedDeltaDefaults {
+  headDim: number;
+  numHeads: number;
+  expandV: number;
+  /** 24 by default. */
+  numHiddenLayers?: number;
+  /** Whether value heads may be more than key heads, and strengths go up to 2, as keys of their own say; true by default. */
+  valueHeads?: boolean;
+  negativeEigenvalues?: boolean;
+}
+
 export function readGatedDelta(
   reader: ConfigurationReader,
   family: ModelDefinition,
-  defaults: { headDim: number; numHeads: number; expandV: number },
+  { valueHeads = true, negativeEigenvalues = true, ...defaults }: GatedDeltaDefaults,
 ): GatedDeltaConfiguration {
-  const base = readFla(reader, family);
+  const base = readFla(reader, family, 4, defaults.numHiddenLayers);
   const numHeads = reader.size('num_heads', defaults.numHeads);
-  const numValueHeads = reader.size('num_v_heads', numHeads);
+  const numValueHeads = valueHeads ? reader.size('num_v_heads', numHeads) : numHeads;
   reader.divides(numValueHeads, 'num_heads', numHeads);
   const keyDim = reader.size('head_dim', defaults.headDim);
   return {
@@ -60,12 +74,15 @@ export function readGatedDelta(
     numValueHeads,
     keyDim,
     valueDim: reader.scaled('expand_v', keyDim * reader.number('expand_v', defaults.expandV)),
-    allowNegEigval: reader.flag('allow_neg_eigval', false),
+    allowNegEigval: negativeEigenvalues && reader.flag('allow_neg_eigval', false),
     convSize: reader.flag('use_short_conv', true) ? reader.size('conv_size', 4) : null,
   };
 }
 
-export abstract class GatedDeltaMixer<C extends GatedDeltaConfiguration> extends FastWeightMixer {
+export abstract class GatedDeltaMixer<
+  C extends GatedDeltaConfiguration,
+  I extends RuleInputs = RuleInputs,
+> extends FastWeightMixer<I> {
   q_proj: Linear;
   k_proj: Linear;
   v_proj: Linear;
@@ -75,25 +92,27 @@ export abstract class GatedDeltaMixer<C extends GatedDeltaConfiguration> extends
   b_proj: Linear;
   o_proj: Linear;
   abstract o_norm: RMSNorm | GatedRMSNorm;
-  protected readonly rule = deltaRule;
 
   constructor(
     readonly config: C,
     options: TensorOptions,
+    /** How many keys, values and strengths the projections give for a token; null for one, without a dimension of its own. */
+    private readonly writes: number | null = null,
   ) {
     const { hiddenSize, numHeads, numValueHeads, keyDim, valueDim, convSize } = config;
     super({ heads: numValueHeads, keyDim, valueDim });
     const [keys, values] = [numHeads * keyDim, numValueHeads * valueDim];
+    const n = writes ?? 1;
     const linear = (dim: number): Linear => new Linear(hiddenSize, dim, { bias: false, ...options });
     const conv = (dim: number): ShortConvolution | null =>
       convSize === null ? null : new ShortConvolution(dim, convSize, options);
     this.q_proj = linear(keys);
-    this.k_proj = linear(keys);
-    this.v_proj = linear(values);
+    this.k_proj = linear(n * keys);
+    this.v_proj = linear(n * values);
     this.q_conv1d = conv(keys);
-    this.k_conv1d = conv(keys);
-    this.v_conv1d = conv(values);
-    this.b_proj = linear(numValueHeads);
+    this.k_conv1d = conv(n * keys);
+    this.v_conv1d = conv(n * values);
+    this.b_proj = linear(n * numValueHeads);
     this.o_proj = new Linear(values, hiddenSize, { bias: false, ...options });
   }
 
@@ -109,22 +128,31 @@ export abstract class GatedDeltaMixer<C extends GatedDeltaConfiguration> extends
     return ['A_log', 'dt_bias'];
   }
 
-  /** The log decay, [..., HV] or [..., HV, K]. */
-  protected abstract decay(x: Tensor): Tensor;
+  /** The log decay, [..., HV] or [..., HV, K]; none where nothing decays. */
+  protected abstract logDecay(x: Tensor): Tensor | null;
 
-  protected inputs(x: Tensor, past: Past): RuleInputs {
+  /** [B, T, n D] to [B, T n, D], in a step [B, n D] to [B, n, D]. */
+  private rows(t: Tensor): Tensor {
+    const { writes } = this;
+    if (writes === null) return t;
+    const tokens = t.ndim === 3 ? t.shape[1] : 1;
+    return t.reshape(t.shape[0], tokens * writes, t.shape[t.ndim - 1] / writes);
+  }
+
+  /** The operands of the delta rule. */
+  protected deltaInputs(x: Tensor, past: Past): RuleInputs {
     const { numHeads, numValueHeads, allowNegEigval } = this.config;
-    const part = (name: string, proj: Linear, conv: ShortConvolution | null, heads: number): Tensor => {
+    const part = (name: string, proj: Linear, conv: ShortConvolution | null): Tensor => {
       const projected = proj.forward(x);
-      return splitHeads(conv ? past.convolve(name, conv, projected) : projected.silu(), heads);
+      return conv ? past.convolve(name, conv, projected) : projected.silu();
     };
-    const beta = toFloat32(this.b_proj.forward(x)).sigmoid();
+    const beta = this.rows(toFloat32(this.b_proj.forward(x)).sigmoid());
     return {
-      q: part('q', this.q_proj, this.q_conv1d, numHeads),
-      k: part('k', this.k_proj, this.k_conv1d, numHeads),
-      v: part('v', this.v_proj, this.v_conv1d, numValueHeads),
+      q: splitHeads(part('q', this.q_proj, this.q_conv1d), numHeads),
+      k: splitHeads(this.rows(part('k', this.k_proj, this.k_conv1d)), numHeads),
+      v: splitHeads(this.rows(part('v', this.v_proj, this.v_conv1d)), numValueHeads),
       beta: allowNegEigval ? beta.mul(2) : beta,
-      gate: this.decay(x),
+      gate: this.logDecay(x),
       qkL2Norm: true,
     };
   }

@@ -1,29 +1,23 @@
 // Gated DeltaNet: the delta rule with one decay per head and token (Yang et al. 2024; spec 2.13.9).
 import type { Tensor } from '../../core';
-import { GatedRMSNorm, Linear, RMSNorm } from '../../nn';
-import { gatedDeltaNetGate, type TensorOptions } from '../../ops';
+import type { TensorOptions } from '../../ops';
+import { deltaRule } from '../../rules';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
+import type { Past, RuleInputs } from '../common/fastWeightMixer';
 import type { EitherSpelling, Flag } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
+import { GATED_DELTA_KEYS, type GatedDeltaKeys, type NegativeEigenvalueKeys, readGatedDelta } from './gatedDelta';
+import { type HeadDecayConfiguration, HeadDecayMixer } from './headDecay';
 import { FlaDecoder } from './skeleton';
-import {
-  GATED_DELTA_KEYS,
-  type GatedDeltaConfiguration,
-  type GatedDeltaKeys,
-  GatedDeltaMixer,
-  readGatedDelta,
-} from './gatedDelta';
-import { logUniform, timeStepBias } from '../common/initialize';
-import { mergeHeads, splitHeads } from '../common/mixer';
 
-export interface GatedDeltaNetKeys extends GatedDeltaKeys<'gated_deltanet'> {
+export interface GatedDeltaNetKeys extends GatedDeltaKeys<'gated_deltanet'>, NegativeEigenvalueKeys {
   useGate?: Flag;
 }
 
 /** What `GatedDeltaNetForCausalLM` reads from its keys, with the defaults filled in. */
-export interface GatedDeltaNetConfiguration extends GatedDeltaConfiguration {
-  /** Gates the output. */
+export interface GatedDeltaNetConfiguration extends HeadDecayConfiguration {
+  /** Gates the output (`use_gate`, true by default). */
   readonly useGate: boolean;
 }
 
@@ -39,51 +33,15 @@ function readConfiguration(input: object): GatedDeltaNetConfiguration {
  * The delta rule with one learned decay per head and token (Yang et al. 2024, "Gated Delta Networks: Improving Mamba2
  * with Delta Rule"): log decay -exp(A_log) softplus(a_proj x + dt_bias), q and k of unit length.
  */
-export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
-  /** The part of the decay that depends on the token, weight [numValueHeads, hiddenSize], no bias. */
-  a_proj: Linear;
-  /**
-   * Log of each head's rate of decay, [numValueHeads]; float32 also in a bfloat16 model. New rates are uniform in
-   * (0.001, 16).
-   */
-  A_log: Tensor;
-  /**
-   * Added to `a_proj` x in front of the softplus, [numValueHeads]; float32 also in a bfloat16 model. New time steps
-   * softplus(dt_bias) are log-uniform in (0.001, 0.1).
-   */
-  dt_bias: Tensor;
-  /**
-   * To the gate of the output before its silu, weight [numValueHeads * valueDim, hiddenSize]; null without `useGate`.
-   */
-  g_proj: Linear | null;
-  /** Of each head's output, weight [valueDim] for all heads; times silu of the gate with `useGate`. */
-  o_norm: RMSNorm | GatedRMSNorm;
+export class GatedDeltaNet extends HeadDecayMixer<GatedDeltaNetConfiguration> {
+  protected readonly rule = deltaRule;
 
   constructor(config: GatedDeltaNetConfiguration, options: TensorOptions = {}) {
     super(config, options);
-    const { hiddenSize, numValueHeads, valueDim, normEps, useGate } = config;
-    const bare = { bias: false, ...options };
-    this.a_proj = new Linear(hiddenSize, numValueHeads, bare);
-    this.A_log = logUniform(numValueHeads, 0, 16, options);
-    this.dt_bias = timeStepBias(numValueHeads, options);
-    this.g_proj = useGate ? new Linear(hiddenSize, numValueHeads * valueDim, bare) : null;
-    this.o_norm = useGate
-      ? new GatedRMSNorm(valueDim, { eps: normEps, ...options })
-      : new RMSNorm(valueDim, { eps: normEps, ...options });
   }
 
-  /** -exp(A_log) softplus(a + dt_bias), [..., HV] */
-  protected decay(x: Tensor): Tensor {
-    return gatedDeltaNetGate(this.a_proj.forward(x), this.A_log, this.dt_bias);
-  }
-
-  protected readout(output: Tensor, x: Tensor): Tensor {
-    const { g_proj, o_norm } = this;
-    const normed =
-      o_norm instanceof GatedRMSNorm
-        ? o_norm.forward(output, splitHeads(g_proj!.forward(x), this.config.numValueHeads))
-        : o_norm.forward(output);
-    return this.o_proj.forward(mergeHeads(normed));
+  protected inputs(x: Tensor, past: Past): RuleInputs {
+    return this.deltaInputs(x, past);
   }
 }
 
@@ -103,7 +61,7 @@ export const gatedDeltaNetFamily: ModelDefinition<GatedDeltaNetKeys, 'gated-delt
   name: 'gated-deltanet',
   architecture: 'GatedDeltaNetForCausalLM',
   description: 'Gated DeltaNet: the delta rule with a learned decay per head (Yang et al. 2024)',
-  keys: { ...GATED_DELTA_KEYS, useGate: 'flag' },
+  keys: { ...GATED_DELTA_KEYS, allowNegEigval: 'flag', useGate: 'flag' },
   configuration: ({ numHeads, headDim, feedForward }) => ({
     numHeads,
     headDim,

@@ -3,8 +3,10 @@ import type { Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { GatedRMSNorm, Linear } from '../../nn';
 import { kdaGate, type TensorOptions } from '../../ops';
+import { deltaRule } from '../../rules';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
+import type { Past, RuleInputs } from '../common/fastWeightMixer';
 import type { Count, EitherSpelling, Flag } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
 import { FlaDecoder } from './skeleton';
@@ -13,12 +15,13 @@ import {
   type GatedDeltaConfiguration,
   type GatedDeltaKeys,
   GatedDeltaMixer,
+  type NegativeEigenvalueKeys,
   readGatedDelta,
 } from './gatedDelta';
 import { logUniform, timeStepBias } from '../common/initialize';
 import { mergeHeads, splitHeads } from '../common/mixer';
 
-export interface KimiDeltaKeys extends GatedDeltaKeys<'kda'> {
+export interface KimiDeltaKeys extends GatedDeltaKeys<'kda'>, NegativeEigenvalueKeys {
   lowerBound?: Count;
   safeGate?: Flag;
 }
@@ -64,6 +67,7 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
   g_proj: [Linear, Linear];
   /** Of each head's output, times sigmoid of the gate; weight [valueDim] for all heads. */
   o_norm: GatedRMSNorm;
+  protected readonly rule = deltaRule;
 
   constructor(config: KimiDeltaConfiguration, options: TensorOptions = {}) {
     super(config, options);
@@ -77,8 +81,12 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
     this.o_norm = new GatedRMSNorm(valueDim, { eps: normEps, activation: 'sigmoid', ...options });
   }
 
+  protected inputs(x: Tensor, past: Past): RuleInputs {
+    return this.deltaInputs(x, past);
+  }
+
   /** -exp(A_log) softplus(f + dt_bias), or lowerBound sigmoid(exp(A_log) (f + dt_bias)); [..., HV, K] */
-  protected decay(x: Tensor): Tensor {
+  protected logDecay(x: Tensor): Tensor {
     const [down, up] = this.f_proj;
     const { numValueHeads, lowerBound } = this.config;
     const f = splitHeads(up.forward(down.forward(x)), numValueHeads);
@@ -108,7 +116,7 @@ export const kdaFamily: ModelDefinition<KimiDeltaKeys, 'kda'> = {
   name: 'kda',
   architecture: 'KDAForCausalLM',
   description: 'Kimi Delta Attention: the delta rule with a learned decay per key channel (Kimi Team 2025)',
-  keys: { ...GATED_DELTA_KEYS, lowerBound: true, safeGate: 'flag' },
+  keys: { ...GATED_DELTA_KEYS, allowNegEigval: 'flag', lowerBound: true, safeGate: 'flag' },
   configuration: ({ numHeads, headDim, feedForward }) => ({
     numHeads,
     headDim,

@@ -21,6 +21,9 @@ export interface FlaConfiguration extends Configuration {
   readonly attention: ReadonlyMap<number, AttentionShape>;
 }
 
+/** Added to the mean square by the norms of outputs in HGRN2 and GSA, whatever `norm_eps` is. */
+export const OUTPUT_NORM_EPS = 1e-5;
+
 /** Width of the feed-forward when the configuration leaves it open. */
 export function defaultIntermediate(hiddenSize: number, ratio: number): number {
   return 256 * Math.ceil(Math.floor((hiddenSize * ratio * 2) / 3) / 256);
@@ -50,9 +53,14 @@ export function readAttention(reader: ConfigurationReader, config: Configuration
   return shapes;
 }
 
-/** The keys that all of these models have. */
-export function readFla(reader: ConfigurationReader, family: ModelDefinition, hiddenRatio = 4): FlaConfiguration {
-  const common = reader.common(family, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers: 24 });
+/** The keys that all of these models have; hidden ratio and layers where their keys are missing. */
+export function readFla(
+  reader: ConfigurationReader,
+  family: ModelDefinition,
+  hiddenRatio = 4,
+  numHiddenLayers = 24,
+): FlaConfiguration {
+  const common = reader.common(family, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers });
   reader.supported('attnres_block_size', null, [null]);
   reader.supported('hidden_act', 'swish', ['swish', 'silu']);
   reader.supported('elementwise_affine', true, [true]);
@@ -120,8 +128,8 @@ class FlaBlock extends PreNormBlock {
 }
 
 /**
- * Embedding, pre-norm blocks and final norm under the names of flash-linear-attention; `makeMixer` is called once for
- * each layer that `config.attention` does not give to softmax attention.
+ * Embedding, pre-norm blocks and final norm under the names of flash-linear-attention; `makeMixer` is called with the
+ * number of each layer that `config.attention` does not give to softmax attention.
  */
 export class FlaDecoder extends Decoder {
   /** Vectors of the tokens, weight [vocabSize, hiddenSize]. */
@@ -131,13 +139,13 @@ export class FlaDecoder extends Decoder {
   /** Behind the last block, weight [hiddenSize]. */
   norm: RMSNorm;
 
-  constructor(config: FlaConfiguration, makeMixer: () => Recurrent, options: TensorOptions) {
+  constructor(config: FlaConfiguration, makeMixer: (layer: number) => Recurrent, options: TensorOptions) {
     super();
     const { vocabSize, hiddenSize, numHiddenLayers, normEps, attention } = config;
     this.embeddings = new Embedding(vocabSize, hiddenSize, options);
     this.layers = Array.from({ length: numHiddenLayers }, (_, i) => {
       const shape = attention.get(i);
-      return new FlaBlock(config, shape ? new Attention(shape, options) : makeMixer(), options);
+      return new FlaBlock(config, shape ? new Attention(shape, options) : makeMixer(i), options);
     });
     this.norm = new RMSNorm(hiddenSize, { eps: normEps, ...options });
   }

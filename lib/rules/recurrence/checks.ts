@@ -159,6 +159,11 @@ export function checkNumbers(where: string, argument: string, t: Tensor): void {
   checkValues(where, argument, t, 'free of NaN', isNumber);
 }
 
+/** With the checks of values on, requires a logarithm of decays where rules of other kinds take one. */
+export function checkGate(where: string, gate: Tensor): void {
+  checkValues(where, 'gate', gate, '<= 0 (it is a logarithm)', (x) => !(x > 0));
+}
+
 /** Combinations that no recurrence has. */
 function checkKind(where: string, inputs: RecurrenceInputs, kind: RecurrenceKind): void {
   const erases = (kind.eraseFrom ?? 'none') !== 'none';

@@ -1,0 +1,120 @@
+// Configurations of flash-linear-attention's later families: keys that never reach its layers, widths that are derived, and
+// what is refused.
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { expectError } from '../support/errors';
+
+type Config = Record<string, unknown> & { model_type: string };
+type Model = fw.models.CausalLM;
+
+const SIZES = { vocab_size: 11, hidden_size: 16, num_hidden_layers: 2, intermediate_size: 16 };
+
+const make = (config: Config): Model =>
+  fw.AutoModelForCausalLM.fromConfig({ ...SIZES, ...config } as never, { device: 'js' });
+
+/** Shapes of the weights of layer 1 and of the model's own, by name. */
+const shapesOf = (config: Config): Record<string, number[]> => {
+  const model = make(config);
+  const shapes = model
+    .namedParameters()
+    .map(([name, t]) => [name.replace(/^model\.(layers\.1\.attn\.)?/, ''), [...t.shape]]);
+  model.dispose();
+  return Object.fromEntries(shapes) as Record<string, number[]>;
+};
+
+const logitsOf = (config: Config): number[] => {
+  fw.manualSeed(3);
+  const model = make(config);
+  const ids = fw.tensor([[1, 2, 3, 4, 5]], { dtype: 'int32', device: 'js' });
+  const logits = fw.noGrad(() => [...model.forward(ids).logits.dataSync()]);
+  model.dispose();
+  return logits;
+};
+
+describe('layouts of flash-linear-attention', () => {
+  it('leaves alone what its programs do not give to their layers', () => {
+    const cases: [base: Config, ignored: object][] = [
+      [
+        { model_type: 'comba', num_heads: 2, head_dim: 4 },
+        { use_inner_decay: false, use_output_correction: false, correction_factor: 0.02, num_v_heads: 2 },
+      ],
+      [{ model_type: 'gated_deltaproduct', num_heads: 2, head_dim: 4 }, { num_v_heads: 3 }],
+      [
+        { model_type: 'hgrn2', expand_ratio: 8 },
+        { num_heads: 16, norm_eps: 1e-6 },
+      ],
+    ];
+    for (const [base, ignored] of cases) {
+      expect(logitsOf({ ...base, ...ignored }), base.model_type).to.deep.equal(logitsOf(base));
+    }
+  });
+
+  it('takes the width of a head of HGRN2 from its ratio, or from the heads where that is null', () => {
+    const headsOf = (given: object): number => {
+      const model = make({ model_type: 'hgrn2', hidden_size: 256, ...given });
+      const { numHeads, headDim } = model.config as fw.models.Hgrn2Configuration;
+      model.dispose();
+      expect(numHeads * headDim).to.equal(256);
+      return numHeads;
+    };
+    expect(headsOf({})).to.equal(2);
+    expect(headsOf({ num_heads: 8 })).to.equal(2);
+    expect(headsOf({ expand_ratio: 32, num_heads: 4 })).to.equal(8);
+    expect(headsOf({ expand_ratio: null, num_heads: 4 })).to.equal(4);
+    expect(headsOf({ expand_ratio: null })).to.equal(2);
+  });
+
+  it('reads the widths of GSA under both spellings, the right one first', () => {
+    const keysOf = (given: object): number[] =>
+      shapesOf({ model_type: 'gsa', num_heads: 2, num_slots: 4, ...given })['k_proj.weight'];
+    expect(keysOf({})).to.deep.equal([16, 16]);
+    expect(keysOf({ exapnd_k: 0.5 })).to.deep.equal([8, 16]);
+    expect(keysOf({ expand_k: 0.25, exapnd_k: 0.5, num_kv_heads: 1 })).to.deep.equal([2, 16]);
+    expect(shapesOf({ model_type: 'gsa', num_heads: 2, num_slots: null })['f_proj.weight']).to.deep.equal([16, 16]);
+    expect(shapesOf({ model_type: 'gsa', num_heads: 2, feature_map: 't2r' })['feature_map.layer.weight']).to.deep.equal(
+      [8, 8],
+    );
+  });
+
+  it('has the weights that the switches ask for', () => {
+    const product = { model_type: 'gated_deltaproduct', num_heads: 2, head_dim: 4, num_householder: 3 };
+    const plain = shapesOf(product);
+    expect(plain).to.not.have.any.keys('A_log', 'dt_bias', 'a_proj.weight');
+    expect(plain['k_proj.weight']).to.deep.equal([24, 16]);
+    expect(plain['v_conv1d.weight']).to.deep.equal([48, 1, 4]);
+    expect(plain['b_proj.weight']).to.deep.equal([6, 16]);
+    expect(shapesOf({ ...product, use_forget_gate: true, use_output_gate: false }))
+      .to.include.keys('A_log', 'dt_bias', 'a_proj.weight')
+      .and.not.have.any.keys('g_proj.weight');
+    const hgrn2 = { model_type: 'hgrn2', expand_ratio: 8 };
+    expect(shapesOf(hgrn2).lower_bounds).to.deep.equal([2, 16]);
+    expect(shapesOf({ ...hgrn2, use_lower_bound: false })).to.not.have.any.keys('lower_bounds');
+  });
+
+  it('refuses what it does not compute, by name', () => {
+    const cases: [Config, code: string, argument: string][] = [
+      [{ model_type: 'comba', num_heads: 2, head_dim: 4, num_v_heads: 4 }, 'UNSUPPORTED', 'num_v_heads'],
+      [
+        { model_type: 'comba', num_heads: 2, head_dim: 4, allow_neg_eigval: true },
+        'INVALID_ARGUMENT',
+        'allow_neg_eigval',
+      ],
+      [{ model_type: 'gated_deltaproduct', num_householder: 0 }, 'INVALID_ARGUMENT', 'num_householder'],
+      [{ model_type: 'gated_deltaproduct', use_forget_gate: 1 }, 'INVALID_ARGUMENT', 'use_forget_gate'],
+      [{ model_type: 'hgrn2', expand_ratio: 5 }, 'INVALID_ARGUMENT', 'expand_ratio'],
+      [{ model_type: 'hgrn2', expand_ratio: null, num_heads: 3 }, 'INVALID_ARGUMENT', 'num_heads'],
+      [{ model_type: 'mesa_net', lambda_lower_bound: -1 }, 'INVALID_ARGUMENT', 'lambda_lower_bound'],
+      [{ model_type: 'mesa_net', num_v_heads: 4 }, 'INVALID_ARGUMENT', 'num_v_heads'],
+      [{ model_type: 'gsa', expand_v: 2 }, 'UNSUPPORTED', 'expand_v'],
+      [{ model_type: 'gsa', exapnd_v: 0.5 }, 'UNSUPPORTED', 'exapnd_v'],
+      [{ model_type: 'gsa', feature_map: 'elu' }, 'UNSUPPORTED', 'feature_map'],
+      [{ model_type: 'gsa', gate_logit_normalizer: 0 }, 'INVALID_ARGUMENT', 'gate_logit_normalizer'],
+      [{ model_type: 'hgrn2', elementwise_affine: false }, 'UNSUPPORTED', 'elementwise_affine'],
+    ];
+    for (const [config, code, argument] of cases) {
+      expect(expectError(code as fw.ErrorCode, /./, () => make(config)).argument, JSON.stringify(config)).to.equal(
+        argument,
+      );
+    }
+  });
+});
