@@ -105,3 +105,10 @@ export {
 } from './common/registry';
 export type { SaveOptions } from './common/pretrained';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
+export { type Experts, type ExpertRows, SeparateExperts, StackedExperts } from './common/experts';
+export { MixtureOfExperts } from './common/mixtureOfExperts';
+export { Router, type Routing, type RoutingShape } from './common/routing';
+export { ZeroCentredRMSNorm } from './common/zeroCentredNorm';
+export { Qwen35ForCausalLM, Qwen35MoeForCausalLM } from './hybrid/qwen35';
+export { Qwen3NextForCausalLM } from './hybrid/qwen3Next';
+export type { QwenConfiguration } from './hybrid/qwen';

@@ -42,9 +42,11 @@ export interface RuleInputs {
   normalizeEps?: number;
   /** Multiplies the output; K ** -0.5 by default. */
   scale?: number;
+  /** What `readout` needs of the same projections, such as the gate of the output; no rule sees it. */
+  carry?: Tensor | null;
 }
 
-type RuleOptions = Omit<RuleInputs, 'q' | 'k' | 'v'>;
+type RuleOptions = Omit<RuleInputs, 'q' | 'k' | 'v' | 'carry'>;
 type SequenceRuleOptions = RuleOptions & {
   initialState?: Tensor | null;
   initialNormalizer?: Tensor | null;
@@ -112,8 +114,8 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
   /** x [..., hidden] to the rule's operands. */
   protected abstract inputs(x: Tensor, past: Past): RuleInputs;
 
-  /** The rule's output [..., HV, V] to [..., hidden]. */
-  protected abstract readout(output: Tensor, x: Tensor): Tensor;
+  /** The rule's output [..., HV, V] to [..., hidden]; `carry` is what `inputs` gave under this name. */
+  protected abstract readout(output: Tensor, x: Tensor, carry: Tensor | null): Tensor;
 
   forward(x: Tensor, options: SequenceOptions<FastWeightState> = {}): SequenceResult<FastWeightState> {
     checkSequence('forward', options);
@@ -135,7 +137,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
         return rope(input, { offset: position, cuSeqlens });
       },
     });
-    const { q, k, v, ...rest } = inputs;
+    const { q, k, v, carry = null, ...rest } = inputs;
     const { output, finalState, finalNormalizer } = this.rule(computable(q), computable(k), computable(v), {
       ...rest,
       initialState: state?.memory ?? null,
@@ -143,7 +145,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
       outputFinalState: outputState,
       cuSeqlens,
     });
-    const result = this.readout(output.to(x.dtype), x);
+    const result = this.readout(output.to(x.dtype), x, carry);
     if (!finalState) return { output: result };
     return {
       output: result,
@@ -161,7 +163,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
     });
-    const { q, k, v, ...rest } = inputs;
+    const { q, k, v, carry = null, ...rest } = inputs;
     const { memory, normalizer } = state;
     const output = this.rule.step(computable(q), computable(k), computable(v), {
       ...rest,
@@ -169,7 +171,7 @@ export abstract class FastWeightMixer extends Recurrent<FastWeightState> {
       ...(normalizer && { normalizer }),
     });
     state.position++;
-    return this.readout(output.to(x.dtype), x);
+    return this.readout(output.to(x.dtype), x, carry);
   }
 
   initialState(batch: number): FastWeightState {
