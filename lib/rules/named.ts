@@ -15,6 +15,7 @@ export { gatedFastWeights2017 } from './feedback/gatedFastWeights2017';
 export { gatedDeltaRule2 } from './delta/gatedDeltaRule2';
 export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
+export { lightningAttention } from './decay/lightningAttention';
 export { linearAttention } from './additive/linearAttention';
 export { logLinearAttention } from './logLinear/logLinearAttention';
 export { logLinearDeltaRule } from './logLinear/logLinearDeltaRule';

@@ -30,7 +30,9 @@ export const GATED_DELTA_KEYS: OptionNames<Omit<GatedDeltaKeys, keyof CommonKeys
   allowNegEigval: 'flag',
 };
 
-export interface GatedDeltaConfiguration extends FlaConfiguration {
+/** What a layer of either is made of. */
+export interface GatedDeltaSizes {
+  readonly hiddenSize: number;
   /** Heads of queries and keys. */
   readonly numHeads: number;
   /** Heads of values, a multiple of them: value head h reads key head floor(h numHeads / numValueHeads). */
@@ -42,7 +44,11 @@ export interface GatedDeltaConfiguration extends FlaConfiguration {
   readonly allowNegEigval: boolean;
   /** Tokens that the convolutions of q, k and v see; none when null. */
   readonly convSize: number | null;
+  /** Added to the mean square in the norm of the output. */
+  readonly normEps: number;
 }
+
+export interface GatedDeltaConfiguration extends FlaConfiguration, GatedDeltaSizes {}
 
 export function readGatedDelta(
   reader: ConfigurationReader,
@@ -65,7 +71,7 @@ export function readGatedDelta(
   };
 }
 
-export abstract class GatedDeltaMixer<C extends GatedDeltaConfiguration> extends FastWeightMixer {
+export abstract class GatedDeltaMixer<C extends GatedDeltaSizes> extends FastWeightMixer {
   q_proj: Linear;
   k_proj: Linear;
   v_proj: Linear;

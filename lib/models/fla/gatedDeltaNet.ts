@@ -12,6 +12,7 @@ import {
   type GatedDeltaConfiguration,
   type GatedDeltaKeys,
   GatedDeltaMixer,
+  type GatedDeltaSizes,
   readGatedDelta,
 } from './gatedDelta';
 import { logUniform, timeStepBias } from '../common/initialize';
@@ -21,11 +22,14 @@ export interface GatedDeltaNetKeys extends GatedDeltaKeys<'gated_deltanet'> {
   useGate?: Flag;
 }
 
-/** What `GatedDeltaNetForCausalLM` reads from its keys, with the defaults filled in. */
-export interface GatedDeltaNetConfiguration extends GatedDeltaConfiguration {
+/** What a `GatedDeltaNet` layer is made of. */
+export interface GatedDeltaNetShape extends GatedDeltaSizes {
   /** Gates the output. */
   readonly useGate: boolean;
 }
+
+/** What `GatedDeltaNetForCausalLM` reads from its keys, with the defaults filled in. */
+export interface GatedDeltaNetConfiguration extends GatedDeltaConfiguration, GatedDeltaNetShape {}
 
 function readConfiguration(input: object): GatedDeltaNetConfiguration {
   const reader = ConfigurationReader.of(input, gatedDeltaNetFamily);
@@ -39,7 +43,7 @@ function readConfiguration(input: object): GatedDeltaNetConfiguration {
  * The delta rule with one learned decay per head and token (Yang et al. 2024, "Gated Delta Networks: Improving Mamba2
  * with Delta Rule"): log decay -exp(A_log) softplus(a_proj x + dt_bias), q and k of unit length.
  */
-export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
+export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetShape> {
   /** The part of the decay that depends on the token, weight [numValueHeads, hiddenSize], no bias. */
   a_proj: Linear;
   /**
@@ -59,7 +63,7 @@ export class GatedDeltaNet extends GatedDeltaMixer<GatedDeltaNetConfiguration> {
   /** Of each head's output, weight [valueDim] for all heads; times silu of the gate with `useGate`. */
   o_norm: RMSNorm | GatedRMSNorm;
 
-  constructor(config: GatedDeltaNetConfiguration, options: TensorOptions = {}) {
+  constructor(config: GatedDeltaNetShape, options: TensorOptions = {}) {
     super(config, options);
     const { hiddenSize, numValueHeads, valueDim, normEps, useGate } = config;
     const bare = { bias: false, ...options };
