@@ -50,6 +50,11 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ],
   ['hqlt, delayed stream', 'hqlt', { attnMode: 'delayed', chunkSize: 6, allowNegEigval: true, useMemoryGate: false }],
   ['hqlt, delayed chunk', 'hqlt', { attnMode: 'chunk', chunkSize: 6, useShortConv: true, useMemoryGateSeparate: true }],
+  [
+    'qwen3-next, grouped',
+    'qwen3-next',
+    { linearNumValueHeads: 4, linearValueHeadDim: 6, numKeyValueHeads: 1, headDim: 8 },
+  ],
   ['transformer, biases, tied', 'transformer', { attentionBias: true, mlpBias: true, tieWordEmbeddings: true }],
   ['transformer, partial rotary', 'transformer', { partialRotaryFactor: 0.5, headDim: 8, numKeyValueHeads: 1 }],
 ];
