@@ -69,7 +69,15 @@ export interface LayerMemory {
 }
 
 /** Families of the library whose memory is no matrix. */
-const WITHOUT: ReadonlySet<string> = new Set(['mamba', 'log-linear-mamba2', 'transformer', 'lstm', 'rnn', 'elstm']);
+const WITHOUT: ReadonlySet<string> = new Set([
+  'mamba',
+  'log-linear-mamba2',
+  'rwkv4',
+  'transformer',
+  'lstm',
+  'rnn',
+  'elstm',
+]);
 
 /**
  * Runs `take` on every matrix memory of a model that reads ids [1, T], in evaluation mode; UNSUPPORTED where it has none. The

@@ -122,7 +122,7 @@ export {
 export type { SaveOptions } from './common/pretrained';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';
-export { LowRank } from './rwkv/parts';
+export { HeadNorm, LowRank } from './rwkv/parts';
 export { RwkvForCausalLM } from './rwkv/rwkv4';
 export { RWKV4Attention, RWKV4FeedForward, type Rwkv4Configuration } from './rwkv/rwkv4Layers';
 export { LerpLinear, RWKV6Attention, RWKV6FeedForward, RWKV6ForCausalLM, type Rwkv6Configuration } from './rwkv/rwkv6';

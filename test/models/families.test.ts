@@ -8,6 +8,7 @@ import { HostRandom } from '../../lib/core';
 import { expectError } from '../support/errors';
 import { BFLOAT16_MODEL, expectClose } from '../support/tolerance';
 import { collectGarbage } from '../support/garbage';
+import { withoutZeros } from '../support/withoutZeros';
 
 type Model = fw.models.CausalLM;
 type Where = { device: fw.Device; dtype: 'float32' | 'float64' };
@@ -85,16 +86,7 @@ function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Whe
     ...where,
     ...extra,
   });
-  // What begins at zero hides what stands before it.
-  fw.noGrad(() =>
-    fw.scope(() => {
-      for (const t of model.parameters()) {
-        const { shape, device, dtype } = t;
-        if (t.dataSync().every((x) => x === 0)) t.copy_(fw.randn(shape, { device, dtype, std: 0.1 }));
-      }
-    }),
-  );
-  return model;
+  return withoutZeros(model);
 }
 
 function randomIds(count: number, seed: number): number[] {

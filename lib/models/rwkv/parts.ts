@@ -1,8 +1,8 @@
 // Small parts of RWKV's layers, and how their weights are drawn.
 import { noGrad } from '../../autograd';
 import { scope, type Tensor } from '../../core';
-import { Linear, Module } from '../../nn';
-import { randn, rand, tensor, type TensorOptions } from '../../ops';
+import { GroupNorm, Linear, Module } from '../../nn';
+import { groupNorm, rand, randn, tensor, type TensorOptions } from '../../ops';
 
 /** What a low-rank projection puts between its two matrices. */
 type Between = 'tanh' | 'sigmoid' | null;
@@ -41,6 +41,13 @@ export class LowRank extends Module {
     noGrad(() => this.lora['0'].weight.fill_(0));
     likeOrthogonal(weight, 0.1 * (rank > out ? Math.sqrt(rank / out) : 1));
     if (b) assign(b, typeof bias === 'number' ? new Array<number>(out).fill(bias) : bias);
+  }
+}
+
+/** Norm of every head of x [..., heads * V]; weight and bias [heads * V]. */
+export class HeadNorm extends GroupNorm {
+  override forward(x: Tensor): Tensor {
+    return groupNorm(x, this.numGroups, this.weight, this.bias, { eps: this.eps });
   }
 }
 

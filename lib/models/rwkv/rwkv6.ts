@@ -1,7 +1,7 @@
 // RWKV-6: a memory that is read before it is written, with a bonus for the present token (Peng et al. 2024; spec 2.13.7).
 import type { OptionNames, Tensor } from '../../core';
-import { GroupNorm, Linear, Module, parameter } from '../../nn';
-import { groupNorm, tensor, type TensorOptions, toFloat32, zeros } from '../../ops';
+import { Linear, Module, parameter } from '../../nn';
+import { tensor, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { rwkv6 } from '../../rules';
 import { Attention, type AttentionShape } from '../common/attention';
 import { CausalLM } from '../common/causalLM';
@@ -13,7 +13,7 @@ import type { ModelDefinition } from '../common/registry';
 import { type HeadSizes, readAttention, readHeads } from '../fla/skeleton';
 import { ChannelMix } from './block';
 import { FlaRwkvDecoder, readRwkv, RWKV_KEYS, type RwkvConfiguration, type RwkvKeys } from './fla';
-import { LowRank, uniform } from './parts';
+import { HeadNorm, LowRank, uniform } from './parts';
 
 export interface Rwkv6Keys extends RwkvKeys<'rwkv6'> {
   /** 4 by default. */
@@ -104,7 +104,7 @@ export class RWKV6Attention extends FastWeightMixer<RuleInputs & { bonus: Tensor
   /** u: weight of the present token [numHeads, keyDim]. */
   bonus: Tensor;
   /** Of each head's output; weight and bias [numHeads * valueDim]. */
-  g_norm: GroupNorm;
+  g_norm: HeadNorm;
   /** [hiddenSize, numHeads * valueDim] */
   o_proj: Linear;
   protected readonly rule = rwkv6;
@@ -129,7 +129,7 @@ export class RWKV6Attention extends FastWeightMixer<RuleInputs & { bonus: Tensor
     this.v_proj = { linear: linear(hiddenSize, values) };
     this.g_proj = { linear: linear(hiddenSize, values) };
     this.bonus = parameter(zeros([numHeads, keyDim], options));
-    this.g_norm = new GroupNorm(numHeads, values, { eps: normEps, ...options });
+    this.g_norm = new HeadNorm(numHeads, values, { eps: normEps, ...options });
     this.o_proj = linear(values, hiddenSize);
   }
 
@@ -171,8 +171,7 @@ export class RWKV6Attention extends FastWeightMixer<RuleInputs & { bonus: Tensor
   }
 
   protected readout(output: Tensor, _x: Tensor, { carry: gate }: RuleInputs): Tensor {
-    const { weight, bias, numGroups, eps } = this.g_norm;
-    return this.o_proj.forward(groupNorm(mergeHeads(output), numGroups, weight, bias, { eps }).mul(gate!.silu()));
+    return this.o_proj.forward(this.g_norm.forward(mergeHeads(output)).mul(gate!.silu()));
   }
 
   /** As published: projections small, uniform as Glorot and Bengio have it. */

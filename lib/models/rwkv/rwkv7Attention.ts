@@ -1,9 +1,8 @@
 // The layer of RWKV-7: a diagonal plus low-rank memory, token shift, values that see those of the first layer (Peng et al. 2025;
 // spec 2.13.8).
 import { argumentError, type Tensor } from '../../core';
-import { GroupNorm, Linear, parameter } from '../../nn';
+import { Linear, parameter } from '../../nn';
 import {
-  groupNorm,
   l2Norm,
   normalize,
   rwkv7KeyUpdate,
@@ -15,7 +14,7 @@ import {
 import { generalizedDeltaRule } from '../../rules';
 import { computable, FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { mergeHeads, splitHeads } from '../common/mixer';
-import { along, assign, likeOrthogonal, LowRank, uniform } from './parts';
+import { along, assign, HeadNorm, likeOrthogonal, LowRank, uniform } from './parts';
 import type { Rwkv7Configuration } from './rwkv7Configuration';
 
 interface Rwkv7Inputs extends RuleInputs {
@@ -70,7 +69,7 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
   /** To the gate of the output. */
   g_lora: LowRank;
   /** Of each head's output; weight and bias [numHeads * headValueDim], eps headDim * normEps. */
-  g_norm: GroupNorm;
+  g_norm: HeadNorm;
   protected readonly rule = generalizedDeltaRule;
 
   constructor(
@@ -98,7 +97,7 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
     this.v_lora = layer === 0 ? null : new LowRank(hiddenSize, values, ranks.value, null, options);
     this.a_lora = new LowRank(hiddenSize, hiddenSize, ranks.rate, null, options);
     this.g_lora = new LowRank(hiddenSize, values, ranks.gate, 'sigmoid', { bias: false, ...options });
-    this.g_norm = new GroupNorm(numHeads, values, { eps: headDim * normEps, ...options });
+    this.g_norm = new HeadNorm(numHeads, values, { eps: headDim * normEps, ...options });
   }
 
   protected get reference(): Tensor {
@@ -149,8 +148,7 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
   }
 
   protected readout(output: Tensor, _x: Tensor, { q, k, v, carry }: Rwkv7Inputs): Tensor {
-    const { weight, bias, numGroups, eps } = this.g_norm;
-    const normed = groupNorm(mergeHeads(output), numGroups, weight, bias, { eps });
+    const normed = this.g_norm.forward(mergeHeads(output));
     return this.o_proj.forward(rwkv7OutputCorrection(normed, q, k, v, this.r_k, carry));
   }
 
