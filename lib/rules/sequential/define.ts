@@ -139,17 +139,20 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     };
     const states = byName(stateNames, (state) => computed[initialNames[state]] ?? blank(state)) as States<S>;
     const inputs = byName(inputNames, (input) => computed[input]) as Given<I>;
-    const all: Run<I, S, Z> = { inputs, states, settings, sizes, cuSeqlens: packs ? offsets : null };
+    const checks = checksValues(given[first]);
+    const fresh = stateNames.every((state) => (given[initialNames[state]] ?? null) === null);
+    const finals = checks || options.outputFinalState === true;
+    const all: Run<I, S, Z> = { inputs, states, settings, sizes, cuSeqlens: packs ? offsets : null, fresh, finals };
     const result = offsets === null || packs ? whole(all) : oneByOne(all, offsets);
     const after = byName(stateNames, (state) => (result.states as Tensors)[state]);
-    if (checksValues(given[first])) {
+    if (checks) {
       const again = (T: number): States<S> => noGrad(() => whole(withTokens(all, T, (x) => x.slice(1, 0, T)))).states;
       requireFinite(name, after as States<S>, states, sizes.T, offsets === null ? again : null);
     }
     const output = result.output.to(given[first].dtype);
     if (options.outputFinalState !== true) return { output };
-    const finals = stateNames.map((state) => [`final${capital(state)}`, after[state]]);
-    return { output, ...(Object.fromEntries(finals) as Tensors) };
+    const named = stateNames.map((state) => [`final${capital(state)}`, after[state]]);
+    return { output, ...(Object.fromEntries(named) as Tensors) };
   });
 
   const stepName = `${name}.step`;
@@ -162,7 +165,8 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     const states = checkStates(stepName, options.state, shapesNow, sizes, given[first]);
     definition.settle?.(stepName, sizes, settings);
     const computed = computable(given, first, bfloat16);
-    const all = { states: states as States<S>, settings, sizes: { ...sizes, T: 1 }, cuSeqlens: null };
+    const own = { states: states as States<S>, settings, sizes: { ...sizes, T: 1 } };
+    const all = { ...own, cuSeqlens: null, fresh: false, finals: true };
     const checks = checksValues(given[first]);
     if (definition.step && stateNames.every((state) => states[state].isContiguous)) {
       const before = checks ? byName(stateNames, (state) => states[state].clone()) : states;

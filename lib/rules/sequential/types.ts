@@ -42,6 +42,10 @@ export interface Run<I extends Shapes, S extends Shapes, Z> {
   sizes: Sizes;
   /** Only for a rule that `packs`: offsets of packed sequences. */
   cuSeqlens: CuSeqlens | null;
+  /** Whether no state was given: all are zeros. */
+  fresh: boolean;
+  /** Whether anybody looks at the states after the last token; else a rule may give those from before the first. */
+  finals: boolean;
 }
 
 /** What it gives. */
