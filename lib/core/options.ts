@@ -51,7 +51,7 @@ export function refuseKey(where: string, key: string, known: readonly string[]):
 }
 
 /** The known name with the fewest edits to `key`, when those are at most a third of its letters. */
-function nearest(key: string, known: readonly string[]): string | undefined {
+export function nearest(key: string, known: readonly string[]): string | undefined {
   const distances = known.map((name) => editDistance(key.toLowerCase(), name.toLowerCase()));
   const least = Math.min(...distances);
   return least <= Math.max(1, Math.ceil(key.length / 3)) ? known[distances.indexOf(least)] : undefined;

@@ -16,12 +16,15 @@ export {
   loadEntries,
   loadEntry,
   loadSafetensors,
+  readInto,
   readSafetensors,
   readSafetensorsMetadata,
   type LoadOptions,
   type SafetensorsEntry,
   type SafetensorsFile,
 } from './safetensors/read';
+export { partOfSources, scaledSource } from './safetensors/derived';
+export { type Piece, TensorSource } from './safetensors/source';
 export { findSequence, saveSequence, type StoredSequence } from './safetensors/sequence';
 export type { StoredFloat } from './safetensors/convert';
 export { saveSafetensors, type NamedTensors, type StorageOptions } from './safetensors/write';

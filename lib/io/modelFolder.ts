@@ -32,12 +32,27 @@ export async function readModelFolder(dir: string): Promise<SafetensorsFile> {
   try {
     names = await readdir(folder);
   } catch (error) {
-    throw ioError('readModelFolder', dir, error);
+    throw isPickle(dir) ? pickleError(dir) : ioError('readModelFolder', dir, error);
   }
   if (names.includes(WHOLE)) return readSafetensors(join(folder, WHOLE));
   if (names.includes(INDEX)) return readShards(folder);
+  const pickle = names.find(isPickle);
+  if (pickle !== undefined) throw pickleError(join(dir, pickle));
   const expected = `${WHOLE} or ${INDEX}`;
   throw new FastWeightsError('IO', `readModelFolder: ${dir} holds no ${expected}`, { argument: dir, expected });
+}
+
+/** What PyTorch saves: pickled objects, which run code when they are read. */
+function isPickle(path: string): boolean {
+  return /\.(bin|pth|pt|ckpt)$/.test(path);
+}
+
+function pickleError(path: string): FastWeightsError {
+  const remedy =
+    `write ${WHOLE} in Python: weights = torch.load(path, weights_only=True); ` +
+    `safetensors.torch.save_file({k: v.contiguous() for k, v in weights.items()}, '${WHOLE}', {'format': 'pt'})`;
+  const message = `readModelFolder: ${path} is pickled, which is not read since it may run any program; ${remedy}`;
+  return new FastWeightsError('UNSUPPORTED', message, { argument: path, expected: WHOLE, found: basename(path) });
 }
 
 async function readShards(folder: string): Promise<SafetensorsFile> {

@@ -1,23 +1,33 @@
 // From a configuration or a folder to the model it describes: model_type names the family.
 import { defaultDevice } from '../backends';
 import { warn } from '../platform';
-import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, withSeed } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkFunction,
+  checkOptions,
+  FastWeightsError,
+  type OptionNames,
+  withSeed,
+} from '../core';
 import { findFolder, readModelFolder } from '../io';
-import { hasLora, loadLora } from '../nn';
+import { hasLora, loadLora, withBlankWeights } from '../nn';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './common/causalLM';
 import { type JsonObject, PublishedConfiguration, withFileKeys } from './common/configuration';
 import { readGeneration } from './common/generation';
+import { folderWeights, readQuantization } from './common/folderWeights';
 import {
   CONFIG,
   GENERATION,
   headWeight,
+  type LoadProgress,
   loadWeights,
   readConfig,
   readGenerationConfig,
   untiedName,
 } from './common/pretrained';
-import { familyFor } from './common/registry';
+import { familyFor, languageConfig } from './common/registry';
 import type { ConfigurationInput } from './families';
 
 /** What `AutoModelForCausalLM.fromPretrained` takes beside the folder. */
@@ -26,9 +36,11 @@ export interface PretrainedOptions {
   device?: TensorOptions['device'];
   /** What the weights are cast to; float32 by default. */
   dtype?: 'float32' | 'bfloat16' | 'float64';
+  /** Called after each tensor that was read; an error that it throws ends the reading. */
+  onProgress?: (progress: LoadProgress) => void;
 }
 
-const OPTIONS: OptionNames<PretrainedOptions> = { device: true, dtype: true };
+const OPTIONS: OptionNames<PretrainedOptions> = { device: true, dtype: true, onProgress: true };
 
 function fromConfig(config: ConfigurationInput, options: TensorOptions = {}): CausalLM {
   checkTensorOptions('fromConfig', options);
@@ -45,13 +57,16 @@ function modelOf(config: ConfigurationInput | PublishedConfiguration, options: T
 async function fromPretrained(dir: string, options: PretrainedOptions = {}): Promise<CausalLM> {
   checkOptions('fromPretrained', options, OPTIONS);
   const dtype = checkChoice('fromPretrained', 'dtype', options.dtype ?? 'float32', ['float32', 'bfloat16', 'float64']);
-  const { device = defaultDevice() } = options;
+  const { device = defaultDevice(), onProgress } = options;
+  if (onProgress !== undefined) checkFunction('fromPretrained', 'onProgress', onProgress);
   const folder = await findFolder(dir);
-  const config = await readConfig(folder);
-  const generation = await readGenerationConfig(folder);
   const stored = (await readModelFolder(folder)).entries;
-  const family = familyFor('AutoModelForCausalLM', config);
-  const entries = family.fromFolder ? family.fromFolder(stored, config) : stored;
+  const { config: published, block } = readQuantization(`${folder}/${CONFIG}`, await readConfig(folder));
+  const generation = await readGenerationConfig(folder);
+  const language = languageConfig(published);
+  const family = familyFor('AutoModelForCausalLM', language);
+  const entries = folderWeights(stored, language, family, block);
+  const config = { ...language, ...family.fromWeights?.(entries.keys()) };
   const place = { device, dtype };
   let model = describedBy(folder, config, place);
   try {
@@ -62,7 +77,7 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
     }
     if (generation)
       model.generation = fromFile(folder, GENERATION, (where) => readGeneration(generation, where, model.config));
-    await loadWeights(model, folder, entries);
+    await loadWeights(model, folder, entries, onProgress);
     if (await hasLora(folder)) await loadLora(model, folder);
     if (untied !== undefined) {
       const both = `config.json ties ${untied} and ${headWeight(model)}, but the weights hold different values of the two`;
@@ -75,9 +90,10 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   }
 }
 
-/** A model with weights that are still to be read: the random numbers of the program stay as they are. */
+/** A model with weights that are still to be read, and not drawn: the random numbers of the program stay as they are. */
 function describedBy(folder: string, config: JsonObject, options: TensorOptions): CausalLM {
-  return fromFile(folder, CONFIG, () => withSeed(0, () => modelOf(new PublishedConfiguration(config), options)));
+  const make = (): CausalLM => modelOf(new PublishedConfiguration(config), options);
+  return fromFile(folder, CONFIG, () => withSeed(0, () => withBlankWeights(make)));
 }
 
 /** A bad value in a file is an error of the file. */

@@ -25,6 +25,8 @@ import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { mamba3Family } from './mamba/mamba3';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
+import { qwen35Family, qwen35MoeFamily } from './hybrid/qwen35';
+import { qwen3NextFamily } from './hybrid/qwen3Next';
 import { hybridQltFamily } from './idsia/hqlt/model';
 import { rwkv4Family } from './rwkv/rwkv4';
 import { rwkv6Family } from './rwkv/rwkv6';
@@ -58,6 +60,9 @@ const FAMILIES = [
   rwkv7Family,
   mesaNetFamily,
   hybridQltFamily,
+  qwen3NextFamily,
+  qwen35Family,
+  qwen35MoeFamily,
   llamaFamily,
   lstmFamily,
   rnnFamily,

@@ -129,3 +129,10 @@ export { LerpLinear, RWKV6Attention, RWKV6FeedForward, RWKV6ForCausalLM, type Rw
 export { RWKV7FeedForward, RWKV7ForCausalLM } from './rwkv/rwkv7';
 export { RWKV7Attention } from './rwkv/rwkv7Attention';
 export type { Rwkv7Configuration } from './rwkv/rwkv7Configuration';
+export { type Experts, type ExpertRows, SeparateExperts, StackedExperts } from './common/experts';
+export { MixtureOfExperts } from './common/mixtureOfExperts';
+export { Router, type Routing, type RoutingShape } from './common/routing';
+export { ZeroCentredRMSNorm } from './common/zeroCentredNorm';
+export { Qwen35ForCausalLM, Qwen35MoeForCausalLM } from './hybrid/qwen35';
+export { Qwen3NextForCausalLM } from './hybrid/qwen3Next';
+export type { QwenConfiguration } from './hybrid/qwen';

@@ -1,6 +1,7 @@
 // Modules: the base class, containers, layers, initialisation, freezing and adapters.
 export * from './activations';
 export * from './attention';
+export { drawsWeights, newWeight, withBlankWeights } from './blank';
 export * from './containers';
 export * from './convolution';
 export * from './fastRnn';

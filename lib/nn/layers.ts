@@ -26,6 +26,7 @@ import {
   type TensorOptions,
   zeros,
 } from '../ops';
+import { newWeight } from './blank';
 import { Module, parameter } from './module';
 
 /** Place, dtype, and whether there is a bias. */
@@ -61,7 +62,8 @@ export class Linear extends Module {
     checkInteger('Linear', 'outFeatures', outFeatures, 1);
     const { bias = true, ...where } = options;
     const bound = inFeatures ** -0.5;
-    this.weight = parameter(rand([outFeatures, inFeatures], { ...where, low: -bound, high: bound }));
+    const shape = [outFeatures, inFeatures];
+    this.weight = parameter(newWeight(shape, where, () => rand(shape, { ...where, low: -bound, high: bound })));
     this.bias = bias ? parameter(rand([outFeatures], { ...where, low: -bound, high: bound })) : null;
   }
 
@@ -89,7 +91,7 @@ export class Embedding extends Module {
     checkTensorOptions('Embedding', options);
     checkInteger('Embedding', 'count', count, 1);
     checkInteger('Embedding', 'dim', dim, 1);
-    this.weight = parameter(randn([count, dim], options));
+    this.weight = parameter(newWeight([count, dim], options, () => randn([count, dim], options)));
   }
 
   /** int32 indices [...] to [..., dim]. */

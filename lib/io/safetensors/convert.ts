@@ -1,6 +1,7 @@
 // Elements of a file to elements of the library. Files are little-endian, and so are all machines that run this.
 import { argumentError, encode, isFloat, readable, type DType, type TypedArray } from '../../core';
 import { formatError } from '../failure';
+import { FLOAT8, fromFloat8 } from './float8';
 import type { FileDType } from './header';
 
 /** The library's dtype that holds a file's values without loss (64-bit and unsigned integers: if they fit). */
@@ -10,6 +11,8 @@ export function nativeDType(from: FileDType): DType {
       return 'float64';
     case 'F32':
     case 'F16':
+    case 'F8_E4M3':
+    case 'F8_E5M2':
       return 'float32';
     case 'BF16':
       return 'bfloat16';
@@ -64,6 +67,9 @@ export function convert(where: string, from: FileDType, bytes: ArrayBuffer, to: 
       return cast('float32', fromFloat16(new Uint16Array(bytes)), to);
     case 'BF16':
       return cast('bfloat16', new Uint16Array(bytes), to);
+    case 'F8_E4M3':
+    case 'F8_E5M2':
+      return cast('float32', fromFloat8(FLOAT8[from], new Uint8Array(bytes)), to);
     case 'I64':
       return wide(where, new BigInt64Array(bytes));
     case 'U64':

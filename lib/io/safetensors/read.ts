@@ -6,21 +6,16 @@ import {
   checkOptions,
   FastWeightsError,
   isFloat,
-  newArray,
   outsideScopes,
-  sameShape,
-  sizeOf,
   Storage,
   Tensor,
 } from '../../core';
-import type { Device, DType, OptionNames, TypedArray } from '../../core';
+import type { Device, DType, OptionNames } from '../../core';
 import { defaultDevice, getBackend } from '../../backends';
 import { checkPath, formatError, ioError } from '../failure';
-import { convert, nativeDType } from './convert';
+import { convert } from './convert';
 import { fileDTypeBytes, headerLength, parseHeader, type FileDType } from './header';
-
-/** Bytes in flight of a tensor that is read or written, so that memory does not grow with its size. */
-export const PIECE_BYTES = 16 * 1024 * 1024;
+import { type Piece, TensorSource } from './source';
 
 /** A file, or the shards of a model as one: what is in it, and how to read it. */
 export interface SafetensorsFile {
@@ -31,45 +26,19 @@ export interface SafetensorsFile {
 }
 
 /** One tensor of a file. Nothing is held open between reads. */
-export class SafetensorsEntry {
-  /** Number of elements, the product of `shape`. */
-  readonly size: number;
-
+export class SafetensorsEntry extends TensorSource {
   constructor(
     private readonly source: Source,
-    /** Its key in the header. */
-    readonly name: string,
-    /** As it is stored; `nativeDType` is what it becomes. */
-    readonly dtype: FileDType,
-    /** Row-major; [] for a single number. */
-    readonly shape: readonly number[],
+    name: string,
+    dtype: FileDType,
+    shape: readonly number[],
     /** Of its first byte in the file. */
     readonly position: number,
   ) {
-    this.size = sizeOf(shape);
+    super(name, dtype, shape);
   }
 
-  /** The library's dtype that `read` gives unless asked for another. */
-  get nativeDType(): DType {
-    return nativeDType(this.dtype);
-  }
-
-  /** The elements in the storage format of `dtype`: any float as any float, integers as int32, bool as either. */
-  async read(dtype: DType = this.nativeDType): Promise<TypedArray> {
-    let out: TypedArray | undefined;
-    for await (const { at, data } of this.pieces(dtype)) {
-      if (data.length === this.size) return data;
-      out ??= newArray(dtype, this.size);
-      out.set(data, at);
-    }
-    return out ?? newArray(dtype, 0);
-  }
-
-  /** The same in order, piece by piece, each a fresh array of so many elements. */
-  async *pieces(
-    dtype: DType,
-    elements: number = PIECE_BYTES / fileDTypeBytes(this.dtype),
-  ): AsyncGenerator<{ at: number; data: TypedArray }, undefined> {
+  async *pieces(dtype: DType, elements = this.pieceElements): AsyncGenerator<Piece, undefined> {
     const where = `${this.source.path}: entry ${JSON.stringify(this.name)}`;
     const native = this.nativeDType;
     if (isFloat(dtype) !== isFloat(native) || (dtype === 'bool' && native !== 'bool')) {
@@ -87,30 +56,6 @@ export class SafetensorsEntry {
       }
     } finally {
       await file.close();
-    }
-  }
-
-  /** The elements of `shape` from `offset` on, as a tensor of its own. */
-  part(name: string, offset: number, shape: readonly number[]): SafetensorsEntry {
-    const position = this.position + offset * fileDTypeBytes(this.dtype);
-    return new SafetensorsEntry(this.source, name, this.dtype, shape, position);
-  }
-
-  /** Whether another tensor holds the same values, floats in whatever dtype; NaN equals NaN. */
-  async equals(other: SafetensorsEntry): Promise<boolean> {
-    const floats = isFloat(this.nativeDType);
-    if (!sameShape(this.shape, other.shape) || floats !== isFloat(other.nativeDType)) return false;
-    const dtype = floats ? 'float64' : 'int32';
-    const elements = PIECE_BYTES / 8;
-    const pieces = other.pieces(dtype, elements);
-    try {
-      for await (const { data } of this.pieces(dtype, elements)) {
-        const { data: others } = (await pieces.next()).value!;
-        if (!data.every((x, i) => x === others[i] || (Number.isNaN(x) && Number.isNaN(others[i])))) return false;
-      }
-      return true;
-    } finally {
-      await pieces.return(undefined);
     }
   }
 }
@@ -200,15 +145,24 @@ export interface LoadOptions {
 
 const LOAD: OptionNames<LoadOptions> = { device: true, dtype: true };
 
+/** Overwrites a contiguous tensor, in its dtype, piece by piece: no second one of its size is made. */
+export async function readInto(tensor: Tensor, source: TensorSource): Promise<void> {
+  const backend = getBackend(tensor.device);
+  for await (const { at, data } of source.pieces(tensor.dtype)) {
+    backend.write(tensor.storage.handle, tensor.offset + at, data);
+  }
+  tensor.storage.version++;
+}
+
 /** One tensor of a file on a device. */
-export async function loadEntry(entry: SafetensorsEntry, options: LoadOptions = {}): Promise<Tensor> {
+export async function loadEntry(entry: TensorSource, options: LoadOptions = {}): Promise<Tensor> {
   checkOptions('loadSafetensors', options, LOAD);
   const backend = getBackend(options.device ?? defaultDevice());
   const dtype = dtypeOnDevice(entry, backend.device, options.dtype);
   // The caller's scope may close meanwhile.
   const tensor = outsideScopes(() => new Tensor(new Storage(backend, dtype, entry.size), entry.shape));
   try {
-    for await (const { at, data } of entry.pieces(dtype)) backend.write(tensor.storage.handle, at, data);
+    await readInto(tensor, entry);
     return tensor;
   } catch (error) {
     tensor.dispose();
@@ -216,7 +170,7 @@ export async function loadEntry(entry: SafetensorsEntry, options: LoadOptions = 
   }
 }
 
-function dtypeOnDevice(entry: SafetensorsEntry, device: Device, asked: LoadOptions['dtype']): DType {
+function dtypeOnDevice(entry: TensorSource, device: Device, asked: LoadOptions['dtype']): DType {
   if (asked !== undefined) {
     checkChoice('loadSafetensors', 'dtype', asked, ['float32', 'bfloat16', 'float64']);
     if (asked === 'float64' && device !== 'js') {

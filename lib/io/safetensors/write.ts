@@ -15,7 +15,7 @@ import { writeFileAtomic } from '../atomic';
 import { checkPath } from '../failure';
 import { fileDType, STORED_FLOATS, type StoredFloat, toFile } from './convert';
 import { fileDTypeBytes, formatHeader, MAX_HEADER_BYTES, type TensorInfo } from './header';
-import { PIECE_BYTES } from './read';
+import { PIECE_BYTES } from './source';
 
 /** Tensors by name, in a plain object or a map. */
 export type NamedTensors = Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tensor>;

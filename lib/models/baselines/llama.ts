@@ -1,12 +1,13 @@
 // Llama: the softmax-attention baseline, in the layout of transformers.
 import { Embedding, RMSNorm, SwiGLU } from '../../nn';
 import type { TensorOptions } from '../../ops';
-import { Attention, type AttentionShape, readFrequencies } from '../common/attention';
+import { Attention, type AttentionShape } from '../common/attention';
 import { type BlockParts, Decoder, PreNormBlock } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
+import { readFrequencies } from '../common/rotary';
 
 export interface LlamaKeys extends CommonKeys<'llama'> {
   intermediateSize?: Count;

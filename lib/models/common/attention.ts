@@ -1,10 +1,9 @@
-// Softmax attention with rotary positions, grouped heads and an optional window: the Llama layer, and the attention
-// layers of hybrid models.
+// Softmax attention with rotary positions, grouped heads, an optional window, norms of queries and keys and a gate: the
+// Llama layer, and the attention layers of hybrid models.
 import { FastWeightsError, type Tensor } from '../../core';
-import { Linear } from '../../nn';
-import { cat, rope, softmaxAttention, type TensorOptions, zeros } from '../../ops';
-import type { ConfigurationReader } from './configuration';
-import { ROPE_KEYS } from './keys';
+import { Linear, RMSNorm } from '../../nn';
+import { cat, rope, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
+import type { Pointwise } from './block';
 import {
   checkSequence,
   mergeHeads,
@@ -15,6 +14,7 @@ import {
   stateDType,
 } from './mixer';
 import { append, seen } from './recent';
+import { ZeroCentredRMSNorm } from './zeroCentredNorm';
 
 /** Sizes and settings of one layer of `Attention`. */
 export interface AttentionShape {
@@ -36,6 +36,20 @@ export interface AttentionShape {
   window: number | null;
   /** Angle per position of each pair of coordinates; the coordinates beyond them do not turn. */
   frequencies: readonly number[];
+  /** Norms of queries and keys before they turn; none by default. */
+  qkNorm?: QueryKeyNorm | null;
+  /** Whether the output is multiplied by the sigmoid of a gate, false by default. */
+  outputGate?: boolean;
+}
+
+/** How queries and keys are normalised. */
+export interface QueryKeyNorm {
+  /** 'head': each head by itself, with one weight [headDim] for all; 'projection': all heads together. */
+  over: 'head' | 'projection';
+  /** Added to the mean square. */
+  eps: number;
+  /** Whether the weights are stored as what they differ from 1 by. */
+  zeroCentred: boolean;
 }
 
 /**
@@ -50,12 +64,28 @@ export type KeyValueCache = {
   position: number;
 };
 
+/** Where the tokens stand in the text. */
+interface Place {
+  offset: number;
+  cuSeqlens?: readonly number[] | null;
+}
+
+function queryKeyNorm({ qkNorm, headDim }: AttentionShape, heads: number, options: TensorOptions): Pointwise | null {
+  if (!qkNorm) return null;
+  const { over, eps, zeroCentred } = qkNorm;
+  const Norm = zeroCentred ? ZeroCentredRMSNorm : RMSNorm;
+  return new Norm(over === 'head' ? headDim : heads * headDim, { eps, ...options });
+}
+
 /**
  * Causal softmax attention with rotary positions: the layer of Llama, and of hybrid models in place of a fast-weight
  * mixer. Its state grows with the text unless there is a window; packed sequences have none (UNSUPPORTED).
  */
 export class Attention extends Recurrent<KeyValueCache> {
-  /** To the queries, weight [numHeads * headDim, hiddenSize]. */
+  /**
+   * To the queries, weight [numHeads * headDim, hiddenSize]; with a gate of the output [numHeads * 2 * headDim, hiddenSize],
+   * in each head the query and then its gate.
+   */
   q_proj: Linear;
   /** To the keys, weight [numKvHeads * headDim, hiddenSize]. */
   k_proj: Linear;
@@ -63,6 +93,10 @@ export class Attention extends Recurrent<KeyValueCache> {
   v_proj: Linear;
   /** From the heads, one after the other, to the output: weight [hiddenSize, numHeads * headDim]. */
   o_proj: Linear;
+  /** Of the queries, where `qkNorm` asks for it; weight [headDim] or [numHeads * headDim]. */
+  q_norm: Pointwise | null;
+  /** Of the keys, likewise. */
+  k_norm: Pointwise | null;
 
   constructor(
     /** What the layer was made with. */
@@ -70,11 +104,14 @@ export class Attention extends Recurrent<KeyValueCache> {
     options: TensorOptions = {},
   ) {
     super();
-    const { hiddenSize, numHeads, numKvHeads, headDim, qkvBias, outputBias } = shape;
-    this.q_proj = new Linear(hiddenSize, numHeads * headDim, { bias: qkvBias, ...options });
+    const { hiddenSize, numHeads, numKvHeads, headDim, qkvBias, outputBias, outputGate = false } = shape;
+    const queries = numHeads * headDim * (outputGate ? 2 : 1);
+    this.q_proj = new Linear(hiddenSize, queries, { bias: qkvBias, ...options });
     this.k_proj = new Linear(hiddenSize, numKvHeads * headDim, { bias: qkvBias, ...options });
     this.v_proj = new Linear(hiddenSize, numKvHeads * headDim, { bias: qkvBias, ...options });
     this.o_proj = new Linear(numHeads * headDim, hiddenSize, { bias: outputBias, ...options });
+    this.q_norm = queryKeyNorm(shape, numHeads, options);
+    this.k_norm = queryKeyNorm(shape, numKvHeads, options);
   }
 
   forward(x: Tensor, options: SequenceOptions<KeyValueCache> = {}): SequenceResult<KeyValueCache> {
@@ -84,13 +121,13 @@ export class Attention extends Recurrent<KeyValueCache> {
       throw new FastWeightsError('UNSUPPORTED', 'Attention: packed sequences have no state', { argument: 'cuSeqlens' });
     }
     const offset = state?.position ?? 0;
-    const q = this.turn(splitHeads(this.q_proj.forward(x), this.shape.numHeads), { offset, cuSeqlens });
+    const [q, gate] = this.queries(x, { offset, cuSeqlens });
     const [k, v] = this.keysAndValues(x, { offset, cuSeqlens });
     const keys = state ? cat([seen(state.keys, state).to(k.dtype), k], 1) : k;
     const values = state ? cat([seen(state.values, state).to(v.dtype), v], 1) : v;
     const { window, scale } = this.shape;
     const output = softmaxAttention(q, keys, values, { window, scale, cuSeqlens });
-    const result = this.o_proj.forward(mergeHeads(output));
+    const result = this.readout(output, gate);
     if (!outputState) return { output: result };
     const end = keys.shape[1];
     const start = Math.max(0, end - (this.shape.window ?? Infinity));
@@ -105,13 +142,13 @@ export class Attention extends Recurrent<KeyValueCache> {
   step(x: Tensor, state: KeyValueCache): Tensor {
     const token = x.unsqueeze(1);
     const offset = state.position;
-    const q = this.turn(splitHeads(this.q_proj.forward(token), this.shape.numHeads), { offset });
+    const [q, gate] = this.queries(token, { offset });
     const [k, v] = this.keysAndValues(token, { offset });
     append(state, { keys: k, values: v }, this.shape.window);
     state.position++;
     const [keys, values] = [state.keys, state.values].map((t) => seen(t, state));
     const output = softmaxAttention(q.to(keys.dtype), keys, values, { scale: this.shape.scale });
-    return this.o_proj.forward(mergeHeads(output.to(x.dtype)).squeeze(1));
+    return this.readout(output.to(x.dtype), gate).squeeze(1);
   }
 
   initialState(batch: number): KeyValueCache {
@@ -122,61 +159,31 @@ export class Attention extends Recurrent<KeyValueCache> {
     return { keys: empty(), values: empty(), start: 0, end: 0, position: 0 };
   }
 
-  private keysAndValues(x: Tensor, at: { offset: number; cuSeqlens?: readonly number[] | null }): [Tensor, Tensor] {
-    const [k, v] = [this.k_proj, this.v_proj].map((proj) => splitHeads(proj.forward(x), this.shape.numKvHeads));
-    return [this.turn(k, at), v];
+  /** The queries, and what the gate of the output is before its sigmoid. */
+  private queries(x: Tensor, at: Place): [Tensor, Tensor | null] {
+    const { numHeads, headDim, outputGate = false } = this.shape;
+    const heads = splitHeads(this.q_proj.forward(x), numHeads);
+    const [q, gate] = outputGate ? split(heads, [headDim, headDim], -1) : [heads, null];
+    return [this.turn(this.normed(this.q_norm, q), at), gate];
   }
 
-  private turn(x: Tensor, at: { offset: number; cuSeqlens?: readonly number[] | null }): Tensor {
+  private keysAndValues(x: Tensor, at: Place): [Tensor, Tensor] {
+    const [k, v] = [this.k_proj, this.v_proj].map((proj) => splitHeads(proj.forward(x), this.shape.numKvHeads));
+    return [this.turn(this.normed(this.k_norm, k), at), v];
+  }
+
+  private normed(norm: Pointwise | null, heads: Tensor): Tensor {
+    if (!norm) return heads;
+    if (this.shape.qkNorm!.over === 'head') return norm.forward(heads);
+    return splitHeads(norm.forward(mergeHeads(heads)), heads.shape[heads.ndim - 2]);
+  }
+
+  private readout(output: Tensor, gate: Tensor | null): Tensor {
+    return this.o_proj.forward(mergeHeads(gate ? output.mul(gate.sigmoid()) : output));
+  }
+
+  private turn(x: Tensor, at: Place): Tensor {
     const { frequencies } = this.shape;
     return frequencies.length === 0 ? x : rope(x, { ...at, frequencies, dims: 2 * frequencies.length });
   }
-}
-
-/** base^(-2 i / dims) for i = 0 .. dims / 2 - 1. */
-export function rotaryFrequencies(base: number, dims: number): number[] {
-  return Array.from({ length: dims / 2 }, (_, i) => base ** ((-2 * i) / dims));
-}
-
-/**
- * Reads rotary settings in both dialects: `rope_parameters` (transformers 5), or `rope_theta`, `rope_scaling` and
- * `partial_rotary_factor` at top level (transformers 4). `usualShare` of the coordinates turn where neither says so.
- */
-export function readFrequencies(reader: ConfigurationReader, headDim: number, usualShare = 1): number[] {
-  const parameters = reader.section('rope_parameters', ROPE_KEYS);
-  const scaling = parameters ?? reader.section('rope_scaling', ROPE_KEYS);
-  const base = (parameters ?? reader).positive('rope_theta', reader.positive('rope_theta', 10000));
-  const share = (parameters ?? reader).number(
-    'partial_rotary_factor',
-    reader.number('partial_rotary_factor', usualShare),
-  );
-  const dims = 2 * Math.floor((headDim * Math.min(share, 1)) / 2);
-  const frequencies = rotaryFrequencies(base, dims);
-  if (!scaling) return frequencies;
-  const key = 'rope_type' in scaling.source ? 'rope_type' : 'type';
-  switch (scaling.supported(key, 'default', ['default', 'linear', 'llama3'])) {
-    case 'default':
-      return frequencies;
-    case 'linear': {
-      const factor = scaling.number('factor', 1, 1);
-      return frequencies.map((f) => f / factor);
-    }
-    case 'llama3':
-      return llama3Frequencies(scaling, frequencies);
-  }
-}
-
-/** Long waves slow down by `factor`, short ones stay, those between are mixed (Llama 3.1). */
-function llama3Frequencies(scaling: ConfigurationReader, frequencies: number[]): number[] {
-  const factor = scaling.number('factor', 8, 1);
-  const low = scaling.number('low_freq_factor', 1);
-  const high = scaling.number('high_freq_factor', 4);
-  const context = scaling.size('original_max_position_embeddings', 8192, Number.MAX_SAFE_INTEGER);
-  return frequencies.map((f) => {
-    const turns = (context * f) / (2 * Math.PI);
-    if (turns > high) return f;
-    if (turns < low) return f / factor;
-    const smooth = (turns - low) / (high - low);
-    return (1 - smooth) * (f / factor) + smooth * f;
-  });
 }

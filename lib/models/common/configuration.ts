@@ -232,6 +232,14 @@ export class ConfigurationReader {
     });
   }
 
+  /** A list of strings that mean something; undefined where the key is missing or null. */
+  choices<T extends string>(key: string, values: readonly T[]): T[] | undefined {
+    const value = this.get(key);
+    if (value === undefined) return undefined;
+    if (!Array.isArray(value)) throw argumentError('INVALID_ARGUMENT', this.where, key, 'a list', describe(value));
+    return value.map((item, i) => checkChoice(this.where, `${key}[${i}]`, item, values));
+  }
+
   /** A whole number from 0 on, or a list of them. */
   integers(key: string): number[] {
     return this.list(key).map((item) => checkInteger(this.where, key, item));
@@ -289,6 +297,12 @@ export class ConfigurationReader {
   equals(key: string, value: number, expected: number): void {
     if (value === expected) return;
     throw argumentError('INVALID_ARGUMENT', this.where, key, String(expected), String(value));
+  }
+
+  /** Requires a list of as many entries as there are layers. */
+  perLayer<T>(key: string, list: readonly T[], layers: number): readonly T[] {
+    if (list.length === layers) return list;
+    throw argumentError('INVALID_ARGUMENT', this.where, key, `a list of ${layers} layers`, `one of ${list.length}`);
   }
 
   /** Requires that one size is a multiple of another. */

@@ -1,11 +1,12 @@
 // How new weights are drawn, as the published programs do it.
 import { noGrad } from '../../autograd';
 import { scope, type Tensor } from '../../core';
-import { Embedding, Linear, type Module, parameter } from '../../nn';
+import { drawsWeights, Embedding, Linear, type Module, parameter } from '../../nn';
 import { arange, rand, randn, type TensorOptions } from '../../ops';
 
 /** Linear and Embedding weights N(0, std), biases 0. Other parameters keep what their module gave them. */
 export function initializeNormal(root: Module, std: number): void {
+  if (!drawsWeights()) return;
   for (const [, module] of root.namedModules()) {
     if (!(module instanceof Linear || module instanceof Embedding)) continue;
     const { weight } = module;

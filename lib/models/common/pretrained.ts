@@ -1,6 +1,5 @@
 // Model folders in the layout of the Python libraries: config.json, generation_config.json, model.safetensors or shards.
 import { join, readdir, rm } from '../../platform';
-import { noGrad } from '../../autograd';
 import {
   argumentError,
   checkInteger,
@@ -8,6 +7,7 @@ import {
   FastWeightsError,
   formatShape,
   isFloat,
+  nearest,
   type OptionNames,
   sameShape,
   type Tensor,
@@ -15,12 +15,12 @@ import {
 import {
   isJsonObject,
   type Json,
-  loadEntry,
+  readInto,
   readJson,
   readOptionalJson,
-  type SafetensorsEntry,
   saveShards,
   type StorageOptions,
+  type TensorSource,
   writeJson,
   createFolder,
 } from '../../io';
@@ -116,7 +116,7 @@ function objectIn(path: string, content: Json): JsonObject {
 }
 
 /** The weights of a folder by name. */
-export type Entries = ReadonlyMap<string, SafetensorsEntry>;
+export type Entries = ReadonlyMap<string, TensorSource>;
 
 /** The head's name in files, also where it is not stored because the embedding serves as it. */
 export function headWeight(module: Pick<Headed, 'weightNames'>): string {
@@ -135,35 +135,62 @@ export async function untiedName(module: Headed, entries: Entries): Promise<stri
   return own && head && own !== head && !(await own.equals(head)) ? name : undefined;
 }
 
+/** How far the reading of a folder has come: called with it after each tensor. */
+export interface LoadProgress {
+  /** Bytes of the files that have been read, and of all that will be. */
+  done: number;
+  total: number;
+  /** The weight that was read last. */
+  name: string;
+}
+
 /**
  * Fills every parameter and saved buffer from the weights of a folder, cast to its dtype, one tensor at a time. Nothing is read before all
  * names and shapes are known to fit. Of a tied pair either may stand there.
  */
-export async function loadWeights(module: Headed, dir: string, entries: Entries): Promise<void> {
+export async function loadWeights(
+  module: Headed,
+  dir: string,
+  entries: Entries,
+  onProgress?: (progress: LoadProgress) => void,
+): Promise<void> {
   const parameters = new Map(Object.entries(module.stateDict()));
   const shared = headName(module);
   const head = headWeight(module);
-  const entryOf = (name: string): SafetensorsEntry | undefined =>
+  const entryOf = (name: string): TensorSource | undefined =>
     entries.get(name) ?? (name === shared ? entries.get(head) : undefined);
   const unknown = [...entries.keys()].filter((name) => !parameters.has(name) && !NO_WEIGHT.test(name) && name !== head);
   const missing = [...parameters.keys()].filter((name) => !entryOf(name));
   if (missing.length > 0 || unknown.length > 0) {
-    const list = (title: string, names: string[]): string =>
-      names.length === 0 ? '' : ` ${title} ${names.slice(0, 4).join(', ')}${names.length > 4 ? ', ...' : ''}`;
-    const message = `${dir}: the weights do not fit the configuration:${list('without', missing)}${list('with unknown', unknown)}`;
+    const found =
+      listed('without', missing, unknown) +
+      listed('with unknown', unknown, missing.length ? missing : [...parameters.keys()]);
+    const message = `${dir}: the weights do not fit the configuration:${found}`;
     throw new FastWeightsError('FORMAT', message, { argument: dir, expected: `${parameters.size} weights` });
   }
   for (const [name, parameter] of parameters) checkEntry(dir, name, parameter, entryOf(name)!);
+  let total = 0;
+  for (const name of parameters.keys()) total += entryOf(name)!.bytes;
+  let done = 0;
   for (const [name, parameter] of parameters) {
-    const { device, dtype } = parameter;
-    const options = isFloat(dtype) ? { device, dtype: dtype as 'float32' | 'bfloat16' | 'float64' } : { device };
-    const loaded = await loadEntry(entryOf(name)!, options);
-    noGrad(() => parameter.copy_(loaded));
-    loaded.dispose();
+    const entry = entryOf(name)!;
+    await readInto(parameter, entry);
+    done += entry.bytes;
+    onProgress?.({ done, total, name });
   }
 }
 
-function checkEntry(dir: string, name: string, parameter: Tensor, entry: SafetensorsEntry): void {
+/** Up to four names, each with the nearest of the others. */
+function listed(title: string, names: readonly string[], others: readonly string[]): string {
+  if (names.length === 0) return '';
+  const hints = names.slice(0, 4).map((name) => {
+    const near = nearest(name, others);
+    return near === undefined ? name : `${name} (nearest: ${near})`;
+  });
+  return ` ${title} ${hints.join(', ')}${names.length > 4 ? ', ...' : ''}`;
+}
+
+function checkEntry(dir: string, name: string, parameter: Tensor, entry: TensorSource): void {
   const where = `${dir}: ${name}`;
   if (!sameShape(entry.shape, parameter.shape)) {
     throw argumentError('FORMAT', where, 'shape', formatShape(parameter.shape), formatShape(entry.shape));

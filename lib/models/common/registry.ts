@@ -1,6 +1,7 @@
 // The registry: every family that `createModel`, `AutoModelForCausalLM`, training and the command line know, the published
 // ones and those of programs.
-import { argumentError, checkOptions, describe, FastWeightsError, type OptionNames } from '../../core';
+import { argumentError, checkOptions, describe, FastWeightsError, nearest, type OptionNames } from '../../core';
+import { isJsonObject } from '../../io';
 import type { TensorOptions } from '../../ops';
 import { CausalLM } from './causalLM';
 import type { JsonObject, PublishedConfiguration } from './configuration';
@@ -52,8 +53,12 @@ export interface ModelDefinition<K extends CommonKeys = CommonKeys, N extends st
   keys: OptionNames<Omit<K, keyof CommonKeys>>;
   /** What `createModel` makes of its sizes: values of these keys. Nothing by default. */
   configuration?(sizes: FilledSizes): Partial<K>;
+  /** Keys of a folder's configuration, as in config.json, that the names of its weights decide; none by default. */
+  fromWeights?(names: Iterable<string>): JsonObject;
   /** The weights of a folder under the names and in the pieces that the model has, where files differ in that; as they are by default. */
   fromFolder?(entries: Entries, config: JsonObject): Entries;
+  /** Names of what stands among the weights of published folders and is not read. */
+  ignored?: RegExp;
   /** The class; it is given a configuration, which `ConfigurationReader.of` reads, and place and dtype. */
   model: ModelClass;
 }
@@ -66,7 +71,9 @@ const DEFINITION: OptionNames<ModelDefinition> = {
   description: true,
   keys: true,
   configuration: true,
+  fromWeights: true,
   fromFolder: true,
+  ignored: true,
   model: true,
 };
 
@@ -150,13 +157,25 @@ export function knownModels(): string {
   return entries.map(({ name }) => `'${name}'`).join(' | ');
 }
 
+/**
+ * The configuration of the language model in that of a multimodal one, which has it as `text_config`; any other as it is.
+ */
+export function languageConfig(config: JsonObject): JsonObject {
+  const { text_config: inner, tie_word_embeddings = false } = config;
+  return !familyOf(config) && isJsonObject(inner) && familyOf(inner) ? { tie_word_embeddings, ...inner } : config;
+}
+
 /** The family of a config.json. A file only names it; it is looked up. */
 export function familyFor(where: string, config: JsonObject): ModelDefinition {
   const entry = familyOf(config);
   if (entry) return entry.definition;
-  const expected = entries.map((each) => each.modelType).join(', ');
-  const found = describe(config.model_type);
+  const types = [...new Set(entries.map((each) => each.modelType))];
+  const type = config.model_type;
+  const near = typeof type === 'string' ? nearest(type, types) : undefined;
+  const expected = near ?? types.join(', ');
+  const found = describe(type);
+  const known = near ? `did you mean ${near}?` : `known are ${expected}`;
   const own = 'one of your own wants registerModel, or --import at the command line, first';
-  const message = `${where}: model_type ${found} is not supported; known are ${expected}; ${own}`;
+  const message = `${where}: model_type ${found} is not supported; ${known}; ${own}`;
   throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model_type', expected, found });
 }

@@ -1,12 +1,13 @@
 // The skeleton that the models of flash-linear-attention share: names, configuration, hybrid attention layers.
 import { Embedding, RMSNorm, SwiGLU } from '../../nn';
 import type { TensorOptions } from '../../ops';
-import { Attention, type AttentionShape, rotaryFrequencies } from '../common/attention';
+import { Attention, type AttentionShape } from '../common/attention';
 import { type BlockParts, Decoder, PreNormBlock } from '../common/block';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
 import { ATTENTION_KEYS } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
 import type { Recurrent } from '../common/mixer';
+import { rotaryFrequencies } from '../common/rotary';
 
 /** What the configurations of flash-linear-attention have in common, as `readFla` reads it. */
 export interface FlaConfiguration extends Configuration {

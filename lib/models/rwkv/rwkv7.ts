@@ -1,6 +1,7 @@
 // RWKV-7 in the layout of flash-linear-attention (Peng et al. 2025, "RWKV-7 Goose"; spec 2.13.8).
 import { noGrad } from '../../autograd';
 import type { Tensor } from '../../core';
+import { partOfSources } from '../../io';
 import { Linear, parameter } from '../../nn';
 import { type TensorOptions, zeros } from '../../ops';
 import { CausalLM } from '../common/causalLM';
@@ -92,7 +93,7 @@ function splitMixes(entries: Entries): Entries {
     found.delete(name);
     MIXES.forEach((mix, i) => {
       const own = name.replace(/x_x$/, mix);
-      found.set(own, entry.part(own, i * width, [1, 1, width]));
+      found.set(own, partOfSources(own, [entry], i * width, [1, 1, width]));
     });
   }
   return found;
