@@ -25,6 +25,8 @@ import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { mamba3Family } from './mamba/mamba3';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
+import { minimaxFamily } from './hybrid/minimax';
+import { olmoHybridFamily } from './hybrid/olmoHybrid';
 import { qwen35Family, qwen35MoeFamily } from './hybrid/qwen35';
 import { qwen3NextFamily } from './hybrid/qwen3Next';
 import { hybridQltFamily } from './idsia/hqlt/model';
@@ -63,6 +65,8 @@ const FAMILIES = [
   qwen3NextFamily,
   qwen35Family,
   qwen35MoeFamily,
+  olmoHybridFamily,
+  minimaxFamily,
   llamaFamily,
   lstmFamily,
   rnnFamily,

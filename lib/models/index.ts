@@ -133,6 +133,8 @@ export { type Experts, type ExpertRows, SeparateExperts, StackedExperts } from '
 export { MixtureOfExperts } from './common/mixtureOfExperts';
 export { Router, type Routing, type RoutingShape } from './common/routing';
 export { ZeroCentredRMSNorm } from './common/zeroCentredNorm';
+export { MiniMaxForCausalLM, type MiniMaxConfiguration } from './hybrid/minimax';
+export { OlmoHybridForCausalLM, type OlmoHybridConfiguration } from './hybrid/olmoHybrid';
 export { Qwen35ForCausalLM, Qwen35MoeForCausalLM } from './hybrid/qwen35';
 export { Qwen3NextForCausalLM } from './hybrid/qwen3Next';
 export type { QwenConfiguration } from './hybrid/qwen';

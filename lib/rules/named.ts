@@ -18,6 +18,7 @@ export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
 export { gsa } from './attention/gsa';
 export { hgrn } from './decay/hgrn';
+export { lightningAttention } from './decay/lightningAttention';
 export { linearAttention } from './additive/linearAttention';
 export { logLinearAttention } from './logLinear/logLinearAttention';
 export { logLinearDeltaRule } from './logLinear/logLinearDeltaRule';

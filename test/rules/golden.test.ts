@@ -10,6 +10,7 @@ const FOLDERS = [
   'linear2021',
   'gatedLinearAttention',
   'retention',
+  'lightningAttention',
   'deltaProduct',
   'generalizedDeltaRule',
   'ojaRule',

@@ -79,6 +79,14 @@ const general: Pick<RuleCase, 'call' | 'step'> = {
   step: (inputs, options) => fw.recurrence.step(inputs as unknown as fw.RecurrenceInputs, options),
 };
 
+/** Lightning attention as a layer of a model. */
+function inLayer(layer: { layerIndex: number; numLayers: number }): object {
+  const { lightningAttention: rule } = fw;
+  const call: Call = (q, k, v, options) => rule(q, k, v, { ...options, ...layer });
+  const step: Step = (q, k, v, options) => rule.step(q, k, v, { ...(options as { state: fw.Tensor }), ...layer });
+  return Object.assign(call, { step });
+}
+
 const scalar = ({ B, T, HV }: Sizes): number[] => [B, T, HV];
 const keys = ({ B, T, HV, K }: Sizes): number[] => [B, T, HV, K];
 const values = ({ B, T, HV, V }: Sizes): number[] => [B, T, HV, V];
@@ -94,6 +102,7 @@ function repeated(s: Sizes, d: Draw): HostTensor {
 export const RULES: RuleCase[] = [
   { name: 'linearAttention', gates: () => ({}), ...named(fw.linearAttention) },
   { name: 'retention', gates: () => ({}), ...named(fw.retention) },
+  { name: 'lightningAttention', gates: () => ({}), ...named(inLayer({ layerIndex: 1, numLayers: 4 })) },
   {
     name: 'gatedLinearAttention, scalar gate',
     gates: (s, d) => ({ gate: d.uniform(scalar(s), -1, 0) }),

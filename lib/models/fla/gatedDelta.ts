@@ -32,7 +32,9 @@ export const GATED_DELTA_KEYS: OptionNames<Omit<GatedDeltaKeys, keyof CommonKeys
   expandV: true,
 };
 
-export interface GatedDeltaConfiguration extends FlaConfiguration {
+/** What a layer of either is made of. */
+export interface GatedDeltaSizes {
+  readonly hiddenSize: number;
   /** Heads of queries and keys. */
   readonly numHeads: number;
   /** Heads of values, a multiple of them: value head h reads key head floor(h numHeads / numValueHeads). */
@@ -44,7 +46,11 @@ export interface GatedDeltaConfiguration extends FlaConfiguration {
   readonly allowNegEigval: boolean;
   /** Tokens that the convolutions of q, k and v see; none when null. */
   readonly convSize: number | null;
+  /** Added to the mean square in the norm of the output. */
+  readonly normEps: number;
 }
+
+export interface GatedDeltaConfiguration extends FlaConfiguration, GatedDeltaSizes {}
 
 /** What families differ by where a key is missing, or means nothing. */
 interface GatedDeltaDefaults {
@@ -80,7 +86,7 @@ export function readGatedDelta(
 }
 
 export abstract class GatedDeltaMixer<
-  C extends GatedDeltaConfiguration,
+  C extends GatedDeltaSizes,
   I extends RuleInputs = RuleInputs,
 > extends FastWeightMixer<I> {
   q_proj: Linear;

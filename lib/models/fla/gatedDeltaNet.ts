@@ -8,7 +8,7 @@ import type { Past, RuleInputs } from '../common/fastWeightMixer';
 import type { EitherSpelling, Flag } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
 import { GATED_DELTA_KEYS, type GatedDeltaKeys, type NegativeEigenvalueKeys, readGatedDelta } from './gatedDelta';
-import { type HeadDecayConfiguration, HeadDecayMixer } from './headDecay';
+import { type HeadDecayConfiguration, HeadDecayMixer, type HeadDecayShape } from './headDecay';
 import { FlaDecoder } from './skeleton';
 
 export interface GatedDeltaNetKeys extends GatedDeltaKeys<'gated_deltanet'>, NegativeEigenvalueKeys {
@@ -33,10 +33,10 @@ function readConfiguration(input: object): GatedDeltaNetConfiguration {
  * The delta rule with one learned decay per head and token (Yang et al. 2024, "Gated Delta Networks: Improving Mamba2
  * with Delta Rule"): log decay -exp(A_log) softplus(a_proj x + dt_bias), q and k of unit length.
  */
-export class GatedDeltaNet extends HeadDecayMixer<GatedDeltaNetConfiguration> {
+export class GatedDeltaNet extends HeadDecayMixer<HeadDecayShape> {
   protected readonly rule = deltaRule;
 
-  constructor(config: GatedDeltaNetConfiguration, options: TensorOptions = {}) {
+  constructor(config: HeadDecayShape, options: TensorOptions = {}) {
     super(config, options);
   }
 

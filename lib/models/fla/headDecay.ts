@@ -5,12 +5,15 @@ import { gatedDeltaNetGate, type TensorOptions } from '../../ops';
 import type { RuleInputs } from '../common/fastWeightMixer';
 import { logUniform, timeStepBias } from '../common/initialize';
 import { mergeHeads, splitHeads } from '../common/mixer';
-import { type GatedDeltaConfiguration, GatedDeltaMixer } from './gatedDelta';
+import { type GatedDeltaConfiguration, GatedDeltaMixer, type GatedDeltaSizes } from './gatedDelta';
 
-export interface HeadDecayConfiguration extends GatedDeltaConfiguration {
+/** What a layer is made of. */
+export interface HeadDecayShape extends GatedDeltaSizes {
   /** Gates the output. */
   readonly useGate: boolean;
 }
+
+export interface HeadDecayConfiguration extends GatedDeltaConfiguration, HeadDecayShape {}
 
 /** What the mixers differ by beside their configurations. */
 export interface HeadDecayParts {
@@ -23,7 +26,7 @@ export interface HeadDecayParts {
 }
 
 export abstract class HeadDecayMixer<
-  C extends HeadDecayConfiguration,
+  C extends HeadDecayShape,
   I extends RuleInputs = RuleInputs,
 > extends GatedDeltaMixer<C, I> {
   /** The part of the decay that depends on the token, weight [numValueHeads, hiddenSize], no bias; null without a decay. */
