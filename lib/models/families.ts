@@ -25,6 +25,7 @@ import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { mamba3Family } from './mamba/mamba3';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
+import { kimiLinearFamily } from './hybrid/kimiLinear';
 import { minimaxFamily } from './hybrid/minimax';
 import { olmoHybridFamily } from './hybrid/olmoHybrid';
 import { qwen35Family, qwen35MoeFamily } from './hybrid/qwen35';
@@ -67,6 +68,7 @@ const FAMILIES = [
   qwen35MoeFamily,
   olmoHybridFamily,
   minimaxFamily,
+  kimiLinearFamily,
   llamaFamily,
   lstmFamily,
   rnnFamily,

@@ -133,6 +133,9 @@ export { type Experts, type ExpertRows, SeparateExperts, StackedExperts } from '
 export { MixtureOfExperts } from './common/mixtureOfExperts';
 export { Router, type Routing, type RoutingShape } from './common/routing';
 export { ZeroCentredRMSNorm } from './common/zeroCentredNorm';
+export { LatentAttention, type LatentAttentionShape, type LatentCache } from './common/latentAttention';
+export { KimiLinearForCausalLM } from './hybrid/kimiLinear';
+export type { KimiLinearConfiguration } from './hybrid/kimiConfiguration';
 export { MiniMaxForCausalLM, type MiniMaxConfiguration } from './hybrid/minimax';
 export { OlmoHybridForCausalLM, type OlmoHybridConfiguration } from './hybrid/olmoHybrid';
 export { Qwen35ForCausalLM, Qwen35MoeForCausalLM } from './hybrid/qwen35';

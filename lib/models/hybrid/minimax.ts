@@ -2,17 +2,15 @@
 // (MiniMax 2025).
 import type { OptionNames, Tensor } from '../../core';
 import type { State } from '../../inference';
-import { Linear, RMSNorm } from '../../nn';
-import { statisticsDtype, split, tensor, type TensorOptions } from '../../ops';
-import { gatedLinearAttention } from '../../rules';
+import { RMSNorm } from '../../nn';
+import type { TensorOptions } from '../../ops';
 import { Attention, type AttentionShape } from '../common/attention';
 import { Block } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { SeparateExperts } from '../common/experts';
-import { FastWeightMixer, type RuleInputs } from '../common/fastWeightMixer';
 import type { CommonKeys, Count, EitherSpelling, Flag } from '../common/keys';
-import { mergeHeads, type Recurrent, type SequenceOptions, type SequenceResult, splitHeads } from '../common/mixer';
+import type { Recurrent, SequenceOptions, SequenceResult } from '../common/mixer';
 import { MixtureOfExperts } from '../common/mixtureOfExperts';
 import type { ModelDefinition } from '../common/registry';
 import { readExperts, Router, type RoutingShape } from '../common/routing';
@@ -26,6 +24,7 @@ import {
   readLayerTypes,
 } from './configuration';
 import { HybridDecoder } from './decoder';
+import { LightningAttention } from './lightning';
 
 /** Factors of the residual stream (alpha) and of what is added to it (beta), and the experts. */
 interface OwnKeys {
@@ -118,54 +117,6 @@ function readConfiguration(input: object): MiniMaxConfiguration {
   };
 }
 
-/** Log of the decay of each head: -2^(-8 (h + 1) / H) (1 - layer / (L - 1)), where both are kept off 0. */
-function lightningDecay(heads: number, layer: number, layers: number): Float64Array {
-  const share = 1 - layer / (layers - 1 + 1e-5) + 1e-5;
-  return Float64Array.from({ length: heads }, (_, h) => -(2 ** ((-8 * (h + 1)) / heads)) * share);
-}
-
-/**
- * A sum of outer products with a fixed decay per head (Qin et al. 2024), silu in front of q, k and v, no scale; the output is
- * normed over all heads and multiplied by a sigmoid.
- */
-class LightningAttention extends FastWeightMixer {
-  qkv_proj: Linear;
-  out_proj: Linear;
-  output_gate: Linear;
-  norm: RMSNorm;
-  protected readonly rule = gatedLinearAttention;
-  private readonly decay: Float64Array;
-
-  constructor({ hiddenSize, attention, numHiddenLayers }: MiniMaxConfiguration, layer: number, options: TensorOptions) {
-    const { numHeads, headDim } = attention;
-    super({ heads: numHeads, keyDim: headDim, valueDim: headDim });
-    const width = numHeads * headDim;
-    const bare = { bias: false, ...options };
-    this.qkv_proj = new Linear(hiddenSize, 3 * width, bare);
-    this.out_proj = new Linear(width, hiddenSize, bare);
-    this.output_gate = new Linear(hiddenSize, width, bare);
-    this.norm = new RMSNorm(width, options);
-    this.decay = lightningDecay(numHeads, layer, numHiddenLayers);
-  }
-
-  protected get reference(): Tensor {
-    return this.out_proj.weight;
-  }
-
-  protected inputs(x: Tensor): RuleInputs {
-    const { heads, keyDim } = this.sizes;
-    const projected = splitHeads(this.qkv_proj.forward(x).silu(), heads);
-    const [q, k, v] = split(projected, [keyDim, keyDim, keyDim], -1);
-    const gate = tensor(this.decay, { dtype: statisticsDtype(x), device: x.device });
-    return { q, k, v, gate: gate.expand([...x.shape.slice(0, -1), heads]), scale: 1 };
-  }
-
-  protected readout(output: Tensor, x: Tensor): Tensor {
-    const normed = this.norm.forward(mergeHeads(output));
-    return this.out_proj.forward(normed.mul(this.output_gate.forward(x).sigmoid()));
-  }
-}
-
 /** x = norm(x), then alpha x + beta f(x): the residual goes round the part behind the norm only. */
 class MiniMaxBlock extends Block {
   self_attn: LightningAttention | Attention;
@@ -180,7 +131,7 @@ class MiniMaxBlock extends Block {
     const type = config.layerTypes[layer];
     this.self_attn =
       type === 'linear_attention'
-        ? new LightningAttention(config, layer, options)
+        ? new LightningAttention({ ...config.attention, layer, numLayers: config.numHiddenLayers }, options)
         : new Attention(config.attention, options);
     const names = { gate_proj: 'w1', down_proj: 'w2', up_proj: 'w3' };
     this.block_sparse_moe = new MixtureOfExperts(

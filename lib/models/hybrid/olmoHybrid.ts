@@ -9,7 +9,7 @@ import { Block, type BlockParts, PreNormBlock } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type JsonObject, PublishedConfiguration } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag } from '../common/keys';
-import type { SequenceOptions, SequenceResult } from '../common/mixer';
+import type { Recurrent, SequenceOptions, SequenceResult } from '../common/mixer';
 import type { Entries } from '../common/pretrained';
 import type { ModelDefinition } from '../common/registry';
 import { readFrequencies } from '../common/rotary';
@@ -146,13 +146,17 @@ class AttentionBlock extends Block {
     this.post_feedforward_layernorm = new RMSNorm(hiddenSize, { eps, ...options });
   }
 
+  private get mixer(): Recurrent {
+    return this.self_attn;
+  }
+
   mix(x: Tensor, options: SequenceOptions): SequenceResult {
-    const { output, state } = this.self_attn.forward(x, options as Parameters<Attention['forward']>[1]);
+    const { output, state } = this.mixer.forward(x, options);
     return { output: x.add(this.post_attention_layernorm.forward(output)), state };
   }
 
   mixStep(x: Tensor, state: State): Tensor {
-    const output = this.self_attn.step(x, state as Parameters<Attention['step']>[1]);
+    const output = this.mixer.step(x, state);
     return x.add(this.post_attention_layernorm.forward(output));
   }
 
