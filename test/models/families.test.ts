@@ -63,6 +63,11 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['rwkv7, wide values, lengths of keys', 'rwkv7', { valueDim: 48, fuseNorm: false, normBias: false, aLowRankDim: 5 }],
   ['hqlt, delayed stream', 'hqlt', { attnMode: 'delayed', chunkSize: 6, allowNegEigval: true, useMemoryGate: false }],
   ['hqlt, delayed chunk', 'hqlt', { attnMode: 'chunk', chunkSize: 6, useShortConv: true, useMemoryGateSeparate: true }],
+  [
+    'qwen3-next, grouped',
+    'qwen3-next',
+    { linearNumValueHeads: 4, linearValueHeadDim: 6, numKeyValueHeads: 1, headDim: 8 },
+  ],
   ['transformer, biases, tied', 'transformer', { attentionBias: true, mlpBias: true, tieWordEmbeddings: true }],
   ['transformer, partial rotary', 'transformer', { partialRotaryFactor: 0.5, headDim: 8, numKeyValueHeads: 1 }],
 ];
