@@ -138,6 +138,6 @@ export { KimiLinearForCausalLM } from './hybrid/kimiLinear';
 export type { KimiLinearConfiguration } from './hybrid/kimiConfiguration';
 export { MiniMaxForCausalLM, type MiniMaxConfiguration } from './hybrid/minimax';
 export { OlmoHybridForCausalLM, type OlmoHybridConfiguration } from './hybrid/olmoHybrid';
-export { Qwen35ForCausalLM, Qwen35MoeForCausalLM } from './hybrid/qwen35';
+export { Qwen3_5ForCausalLM, Qwen3_5MoeForCausalLM } from './hybrid/qwen35';
 export { Qwen3NextForCausalLM } from './hybrid/qwen3Next';
 export type { QwenConfiguration } from './hybrid/qwen';

@@ -23,7 +23,15 @@ const MATRICES: Record<string, string[]> = {
   'log-linear-mamba2': [],
 };
 /** Layers with matrices, of families where some have none. */
-const LAYERS: Record<string, number[]> = { bamba: [1] };
+const LAYERS: Record<string, number[]> = {
+  bamba: [1],
+  'qwen3-next': [1],
+  'qwen3.5': [1],
+  'qwen3.5-moe': [1],
+  'olmo-hybrid': [1],
+  minimax: [2],
+  'kimi-linear': [1],
+};
 /** Steps per token of families that write several times. */
 const STEPS: Record<string, number> = { 'gated-deltaproduct': 2 };
 

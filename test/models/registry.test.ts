@@ -15,7 +15,7 @@ const sizes = { vocabSize: 7, hiddenSize: 8, numLayers: 1, numHeads: 2, intermed
 describe('the registry of models', () => {
   it('is the table of the README', () => {
     const rows = readFileSync(join(repository, 'README.md'), 'utf8').matchAll(
-      /^\| `([\w-]+)` +\| `(\w+)` +\| (.+?) +\|$/gm,
+      /^\| `([\w.-]+)` +\| `(\w+)` +\| (.+?) +\|$/gm,
     );
     const expected = modelFamilies.map(({ name, modelType, description }) => [name, modelType, description]);
     expect([...rows].map(([, ...cells]) => cells)).to.deep.equal(expected);

@@ -81,7 +81,7 @@ function decoderOf(config: QwenConfiguration, options: TensorOptions): HybridDec
  * Qwen3.5 without experts under the weight names of transformers' Qwen3_5ForCausalLM, `model_type` 'qwen3_5_text'; 32 layers of
  * width 4096 by default. Of the folder of a multimodal model its language model is read.
  */
-export class Qwen35ForCausalLM extends CausalLM<QwenConfiguration> {
+export class Qwen3_5ForCausalLM extends CausalLM<QwenConfiguration> {
   constructor(input: EitherSpelling<Qwen35Keys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readDense(input);
     super(config, decoderOf(config, options), options);
@@ -92,7 +92,7 @@ export class Qwen35ForCausalLM extends CausalLM<QwenConfiguration> {
  * Qwen3.5 with experts under the weight names of transformers' Qwen3_5MoeForCausalLM, `model_type` 'qwen3_5_moe_text'; 40
  * layers of width 2048 with 256 experts by default.
  */
-export class Qwen35MoeForCausalLM extends CausalLM<QwenConfiguration> {
+export class Qwen3_5MoeForCausalLM extends CausalLM<QwenConfiguration> {
   constructor(input: EitherSpelling<Qwen35MoeKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readSparse(input);
     super(config, decoderOf(config, options), options);
@@ -107,7 +107,7 @@ export const qwen35Family: ModelDefinition<Qwen35Keys, 'qwen3.5'> = {
   keys: QWEN_KEYS,
   configuration: qwenSizes,
   ignored: /^mtp\./,
-  model: Qwen35ForCausalLM,
+  model: Qwen3_5ForCausalLM,
 };
 
 export const qwen35MoeFamily: ModelDefinition<Qwen35MoeKeys, 'qwen3.5-moe'> = {
@@ -119,5 +119,5 @@ export const qwen35MoeFamily: ModelDefinition<Qwen35MoeKeys, 'qwen3.5-moe'> = {
   configuration: (sizes) => ({ ...qwenSizes(sizes), ...qwenExpertSizes(sizes) }),
   fromWeights: expertsLayoutOf,
   ignored: /^mtp\./,
-  model: Qwen35MoeForCausalLM,
+  model: Qwen3_5MoeForCausalLM,
 };
