@@ -39,7 +39,7 @@ class Scaled extends TensorSource {
           data[i] *= scales[line * across + Math.floor(column / block[1])];
         }
       }
-      yield { at, data: dtype === 'float64' ? data : encode(dtype, data as Float64Array) };
+      yield { at, data: dtype === 'float64' ? data : encode(dtype, data) };
     }
   }
 }

@@ -3,7 +3,7 @@ import type { Tensor } from '../../core';
 import { Module } from '../../nn';
 import { cat, indexSelect, tensor, toFloat32 } from '../../ops';
 import type { Experts } from './experts';
-import { Router } from './routing';
+import { type Router } from './routing';
 
 /** Where the rows of tokens stand once they are sorted by expert; a slot is one of the perToken places of a token. */
 interface Grouping {
