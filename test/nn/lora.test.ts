@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { ALL_EXPERTS } from '../support/allExperts';
 import { expectError, expectRejection } from '../support/errors';
 import { temporaryFolder } from '../io/folder';
 import { targets } from '../support/golden';
@@ -266,7 +267,7 @@ describe('low-rank adapters', () => {
   it('reach every linear layer of every family, whatever way its weights are used', () => {
     for (const { name } of fw.models.modelFamilies) {
       fw.withChecks(false, () => {
-        const model = make(name, { numLayers: 1 }).eval();
+        const model = make(name, { numLayers: 1, ...ALL_EXPERTS[name] }).eval();
         const linear = [...model.namedModules()].filter(([, m]) => m instanceof nn.Linear);
         const before = logits(model);
         for (const [path] of linear) {

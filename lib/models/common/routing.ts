@@ -67,10 +67,17 @@ export class Router extends Linear {
     return ['e_score_correction_bias'];
   }
 
-  /** rows [N, hiddenSize]; each row on its own, in float32: a choice is not to hang on a rounding to bfloat16. */
+  /** x [..., hiddenSize] to logits, in float32: a choice is not to hang on a rounding to bfloat16. */
+  override forward(x: Tensor): Tensor {
+    const { weight, adapter } = this;
+    const logits = linear(toFloat32(x), toFloat32(weight));
+    return adapter?.active ? logits.add(toFloat32(adapter.forward(x))) : logits;
+  }
+
+  /** rows [N, hiddenSize]; each row on its own. */
   route(rows: Tensor): Routing {
     const { scores, perToken, normalise, factor } = this.routing;
-    const logits = linear(toFloat32(rows), toFloat32(this.weight));
+    const logits = this.forward(rows);
     const score = scores === 'softmax' ? logits.softmax(-1) : logits.sigmoid();
     const experts = topk(this.choice(score.detach()), perToken).indices;
     const chosen = gather(score, 1, experts);
