@@ -27,7 +27,8 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
 ];
 /** What carries a state through padding: neither rotary positions nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
-  ([title]) => !/retnet|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi/.test(title) || title === 'linear-transformer',
+  ([title]) =>
+    !/retnet|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi/.test(title) || title === 'linear-transformer',
 );
 
 /** Looking at every value takes most of the time of small models. */

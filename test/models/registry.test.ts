@@ -28,7 +28,7 @@ describe('the registry of models', () => {
       const made = fw.createModel(name, sizes);
       if (named) expect(fw.createModel(modelType, sizes).config).to.deep.equal(made.config);
       expect(made.config.modelType).to.equal(modelType);
-      const configured = fw.AutoModelForCausalLM.fromConfig({ ...made.config.source, model_type: name });
+      const configured = fw.AutoModelForCausalLM.fromConfig({ ...made.config.source, model_type: name } as never);
       expect(configured.constructor).to.equal(made.constructor);
       expect(configured.config.modelType).to.equal(modelType);
       if (named) expect(made.config.architecture).to.equal(made.constructor.name);
