@@ -114,6 +114,8 @@ describe('hybrids of transformers', () => {
     await again.savePretrained(dir);
     expect(await config()).to.include({ model_type: 'qwen3_5_text' });
     expect(logits(await loaded())).to.deep.equal(logits(m));
+    await writeConfig({ ...text, attn_output_gate: false });
+    await expectRejection('UNSUPPORTED', /attn_output_gate false is not supported/, load(dir));
     // A text_config whose family is not known is none.
     await writeConfig({ model_type: 'qwen3_5', text_config: { model_type: 'qwen9_text' } });
     await expectRejection('UNSUPPORTED', /model_type "qwen3_5" is not supported/, load(dir));

@@ -64,6 +64,7 @@ export function readQwen(
 ): QwenConfiguration {
   const common = reader.common(family, defaults);
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);
+  reader.supported('attn_output_gate', true, [true]);
   const { hiddenSize, numHiddenLayers } = common;
   const rmsNormEps = reader.number('rms_norm_eps', 1e-6);
   return {
