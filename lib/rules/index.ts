@@ -33,11 +33,14 @@ export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduc
 export type { DeltaGates } from './delta/deltaRule';
 export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';
 export type { GeneralizedDeltaGates } from './delta/generalizedDeltaRule';
+export type { PreconditionedDeltaOptions } from './delta/preconditionedDeltaRule';
+export type { PolynomialOptions, PolynomialRule, PolynomialStepOptions } from './additive/polynomial';
 export type { NormalizedResult, NormalizedRule, NormalizeOptions, NormalizeStepOptions } from './recurrence/normalized';
 export { type MemoryCall, observeMemories } from './observe';
 export type { CommonOptions, RecurrenceInputs, RecurrenceKind, RuleResult, TokenOptions } from './recurrence/operands';
 export type { SelfModifyingTitansOptions } from './selfReferential/selfModifyingTitans';
 export type { SelfReferentialOptions } from './selfReferential/selfReferential';
+export type { LonghornOptions } from './testTime/longhorn';
 export type { DeltaLstmOptions } from './feedback/deltaLstm';
 export type { DeltaRnnOptions } from './feedback/deltaRnn';
 export type { RecurrentDeltaOptions } from './feedback/recurrentDelta';

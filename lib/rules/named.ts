@@ -1,5 +1,6 @@
 // The rules, a line each: all of them are in the registry under these names.
 export { abcd } from './plasticity/abcd';
+export { based } from './additive/based';
 export { comba } from './delta/comba';
 export { dctRnn } from './feedback/dctRnn';
 export { deltaProduct } from './delta/deltaProduct';
@@ -19,6 +20,7 @@ export { hgrn } from './decay/hgrn';
 export { linearAttention } from './additive/linearAttention';
 export { logLinearAttention } from './logLinear/logLinearAttention';
 export { logLinearDeltaRule } from './logLinear/logLinearDeltaRule';
+export { longhorn } from './testTime/longhorn';
 export { lstm } from './baselines/lstm';
 export { mamba2Scan } from './decay/mamba2Scan';
 export { mamba3Scan } from './decay/mamba3Scan';
@@ -26,6 +28,8 @@ export { ojaRule } from './delta/ojaRule';
 export { outerProduct1991 } from './early/outerProduct1991';
 export { plasticity } from './plasticity/plasticity';
 export { plasticLayer } from './plasticity/plasticLayer';
+export { preconditionedDeltaRule } from './delta/preconditionedDeltaRule';
+export { rebased } from './additive/rebased';
 export { recurrence } from './recurrence/general';
 export { recurrentDelta } from './feedback/recurrentDelta';
 export { retention } from './decay/retention';

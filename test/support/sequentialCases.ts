@@ -2,11 +2,12 @@
 import * as fw from '../../lib';
 import { Draw, type HostTensor } from './ruleInputs';
 import type { Target } from './golden';
+import { MEMORIES } from './memoryCases';
 import { PLASTIC } from './plasticCases';
 import { SCANS } from './scanCases';
 
-/** A shape in letters, and the bound of uniform values around 0 (1 by default). */
-type Drawn = string | [form: string, bound: number];
+/** A shape in letters, and the bound of uniform values around 0 (1 by default) or their range. */
+export type Drawn = string | [form: string, bound: number] | [form: string, low: number, high: number];
 
 export interface SequentialCase {
   name: keyof typeof fw;
@@ -249,6 +250,7 @@ export const SEQUENTIAL: SequentialCase[] = [
   }),
   ...PLASTIC,
   ...SCANS,
+  ...MEMORIES,
   {
     name: 'fastWeightMemory',
     title: 'three hops',
@@ -325,8 +327,9 @@ export function drawCase(rule: SequentialCase, sizes: Record<string, number>, se
   const all = { ...rule.inputs, ...rule.states };
   return Object.fromEntries(
     Object.entries(all).map(([name, drawn]) => {
-      const [form, bound] = typeof drawn === 'string' ? [drawn, 1] : drawn;
-      return [name, draw.uniform(shapeOf(form, sizes), -bound, bound)];
+      const [form, bound, high] = typeof drawn === 'string' ? [drawn, 1] : drawn;
+      const range = high === undefined ? ([-bound, bound] as const) : ([bound, high] as const);
+      return [name, draw.uniform(shapeOf(form, sizes), ...range)];
     }),
   );
 }

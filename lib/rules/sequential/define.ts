@@ -29,7 +29,7 @@ import {
 const SHARED: OptionNames<SequentialOptions> = { outputFinalState: 'flag', cuSeqlens: true };
 
 const perToken = (form: string): boolean => form.split(' ')[1] === 'T';
-const withoutTime = (form: string): string => form.replace('B T', 'B');
+const withoutTime = (form: string): string => form.replaceAll('B T', 'B');
 
 /** What `f` makes of every name. */
 function byName<V>(names: readonly string[], f: (name: string) => V): Record<string, V> {
