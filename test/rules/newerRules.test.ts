@@ -5,6 +5,7 @@ import { describeFolders } from '../golden/table';
 import { expectError } from '../support/errors';
 
 describeFolders('preconditionedDeltaRule', 'longhorn', 'based', 'rebased');
+describeFolders('forgettingAttention', 'pathAttention', 'deltaFormer');
 
 const on = { device: 'js', dtype: 'float32' } as const;
 const z = (...shape: number[]): fw.Tensor => fw.zeros(shape, on);
@@ -43,6 +44,67 @@ describe('newer rules, given what they do not take', () => {
     expectError('SHAPE', /initialState must be \[1, 4, 2\]/, run({ initialState: z(1, 2, 4) }));
     expectError('INVALID_ARGUMENT', /diagonal must be/, run({}, { diagonal: 'no' }));
   });
+
+  it('attention whose states grow', () => {
+    const [q, k, v] = [z(1, 3, 4, 4), z(1, 3, 2, 4), z(1, 3, 2, 5)];
+    const forget = (more: object) => () => fw.forgettingAttention(q, k, v, { gate: z(1, 3, 4), ...more });
+    expectError('SHAPE', /gate must be \[1, 3, 4\]/, forget({ gate: z(1, 3, 2) }));
+    expectError('INVALID_ARGUMENT', /gate must be <= 0/, forget({ gate: fw.ones([1, 3, 4], on) }));
+    expectError('INVALID_ARGUMENT', /windowSize must be/, forget({ windowSize: 0 }));
+    expectError(
+      'UNSUPPORTED',
+      /packed sequences have no states, given outputFinalState/,
+      forget({ cuSeqlens: [0, 3], outputFinalState: true }),
+    );
+    expectError('UNSUPPORTED', /given initialKeys/, forget({ cuSeqlens: [0, 3], initialKeys: z(1, 0, 2, 4) }));
+    expectError(
+      'INVALID_ARGUMENT',
+      /initialValues must be given with initialKeys/,
+      forget({ initialKeys: z(1, 2, 2, 4) }),
+    );
+    const three = z(1, 3, 3, 4);
+    const uneven = () => fw.forgettingAttention(three, k, v, { gate: z(1, 3, 3) });
+    expectError('SHAPE', /k must be \[..., a divisor of 3, 4\].* got \[..., 2, 4\]/, uneven);
+    const path = (more: object) => () => fw.pathAttention(q, k, v, { w: k, beta: z(1, 3, 2), ...more });
+    expectError('SHAPE', /w must be \[1, 3, 2, 4\]/, path({ w: q }));
+    expectError('INVALID_ARGUMENT', /initialDecays must be left out/, path({ initialDecays: z(1, 0, 4) }));
+    expectError('SHAPE', /k must be \[1, 3, 4, 4\]/, () => fw.deltaFormer(q, k, v, {}));
+    expectError('INVALID_ARGUMENT', /scale must be/, () => fw.deltaFormer(k, k, v, { scale: NaN }));
+  });
+
+  it('forgettingAttention keeps what its window sees, and a step frees what the step before it made', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const here = { device: 'js', dtype: 'float64' } as const;
+        const [q, k, v] = [3, 3, 2].map((width) => fw.randn([1, 9, 2, width], here));
+        const gate = fw.rand([1, 9, 2], { ...here, low: -1, high: 0 });
+        const options = { windowSize: 4, outputFinalState: true } as const;
+        const whole = fw.forgettingAttention(q, k, v, { gate, ...options });
+        const head = [q, k, v].map((x) => x.slice(1, 0, 5)) as [fw.Tensor, fw.Tensor, fw.Tensor];
+        const { finalKeys, finalValues, finalDecays } = fw.forgettingAttention(...head, {
+          gate: gate.slice(1, 0, 5),
+          ...options,
+        });
+        expect(finalKeys.shape).to.deep.equal([1, 3, 2, 3]);
+        const state = { keys: finalKeys, values: finalValues, decays: finalDecays };
+        let made: fw.Tensor | null = null;
+        for (let t = 5; t < 9; t++) {
+          const [tq, tk, tv, tg] = [q, k, v, gate].map((x) => x.slice(1, t, t + 1).squeeze(1));
+          const token = fw.forgettingAttention.step(tq, tk, tv, { gate: tg, windowSize: 4, state });
+          expect(
+            token
+              .sub(whole.output.slice(1, t, t + 1).squeeze(1))
+              .abs()
+              .max()
+              .item(),
+          ).to.be.below(1e-12);
+          if (made) expect(() => made!.dataSync()).to.throw(/disposed/);
+          made = state.keys;
+        }
+        expect(finalKeys.dataSync()).to.have.length(18);
+        expect(state.decays.sub(whole.finalDecays).abs().max().item()).to.be.below(1e-12);
+      }),
+    ));
 
   for (const name of ['based', 'rebased'] as const) {
     it(name, () => {

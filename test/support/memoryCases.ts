@@ -7,6 +7,8 @@ const PRECONDITIONER = {
   preconditionerCenter: 'H',
 } satisfies SequentialCase['inputs'];
 
+const GROWING = { initialKeys: 'keys', initialValues: 'values', initialDecays: 'decays' };
+
 export const MEMORIES: SequentialCase[] = [
   {
     name: 'preconditionedDeltaRule',
@@ -50,6 +52,71 @@ export const MEMORIES: SequentialCase[] = [
     sizes: [
       { B: 1, T: 1 },
       { T: 65, I: 5 },
+    ],
+  },
+  {
+    name: 'forgettingAttention',
+    title: 'two query heads for a key head',
+    inputs: { k: 'B T H D', q: 'B T 2H D', v: 'B T H V', gate: ['B T 2H', -2, 0] },
+    states: { initialKeys: 'B S H D', initialValues: 'B S H V', initialDecays: ['B S 2H', -2, 0] },
+    stepNames: GROWING,
+    grows: true,
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 130, D: 5 },
+      { T: 65, S: 0 },
+    ],
+  },
+  {
+    name: 'forgettingAttention',
+    title: 'a window, strong gates',
+    inputs: { k: 'B T H D', q: 'B T H D', v: 'B T H V', gate: ['B T H', -22, 0] },
+    states: { initialKeys: 'B S H D', initialValues: 'B S H V', initialDecays: ['B S H', -2, 0] },
+    stepNames: GROWING,
+    options: { windowSize: 30, scale: 1 },
+    grows: true,
+    sizes: [{ T: 140 }],
+  },
+  {
+    name: 'pathAttention',
+    title: 'gated, two query heads for a key head',
+    inputs: {
+      k: 'B T H D',
+      q: 'B T 2H D',
+      v: 'B T H V',
+      w: ['B T H D', 0.5],
+      beta: ['B T H', 0, 1],
+      gate: ['B T 2H', -1, 0],
+    },
+    states: { initialKeys: 'B S H D', initialValues: 'B S H V', initialDecays: ['B S 2H', -2, 0] },
+    stepNames: GROWING,
+    grows: true,
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 130, D: 5 },
+      { T: 65, S: 0 },
+    ],
+  },
+  {
+    name: 'pathAttention',
+    title: 'without a gate',
+    inputs: { k: 'B T H D', q: 'B T H D', v: 'B T H V', w: ['B T H D', 0.5], beta: ['B T H', 0, 2] },
+    states: { initialKeys: 'B S H D', initialValues: 'B S H V' },
+    stepNames: { initialKeys: 'keys', initialValues: 'values' },
+    grows: true,
+    sizes: [{ T: 140 }],
+  },
+  {
+    name: 'deltaFormer',
+    title: 'with strengths',
+    inputs: { k: 'B T H D', q: 'B T H D', v: 'B T H V', beta: ['B T H', 0, 1] },
+    states: { initialKeys: 'B S H D', initialValues: 'B S H V' },
+    stepNames: { initialKeys: 'keys', initialValues: 'values' },
+    grows: true,
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 130, D: 5 },
+      { T: 65, S: 0 },
     ],
   },
 ];

@@ -18,7 +18,9 @@ export interface SequentialCase {
   /** Names of the same states in `step`. */
   stepNames: Record<string, string>;
   options?: Record<string, unknown>;
-  /** Further tests at these sizes; B 2, T 33, H 2, D 8, I 4, V 6 otherwise. */
+  /** Its states have a row for each token so far, and packed sequences have none. */
+  grows?: boolean;
+  /** Further tests at these sizes; B 2, T 33, H 2, D 8, I 4, V 6, S 3 otherwise. */
   sizes: Record<string, number>[];
 }
 
@@ -304,7 +306,7 @@ export const SEQUENTIAL: SequentialCase[] = [
   },
 ];
 
-export const SIZES = { B: 2, T: 33, H: 2, D: 8, I: 4, V: 6 };
+export const SIZES = { B: 2, T: 33, H: 2, D: 8, I: 4, V: 6, S: 3 };
 
 /** 'B H D 3D+1' in numbers. */
 export function shapeOf(form: string, sizes: Record<string, number>): number[] {
