@@ -45,6 +45,47 @@ describe('newer rules, given what they do not take', () => {
     expectError('INVALID_ARGUMENT', /diagonal must be/, run({}, { diagonal: 'no' }));
   });
 
+  it('gates of delta rules', () => {
+    const [q, v] = [z(1, 3, 2, 4), z(1, 3, 4, 5)];
+    expectError('SHAPE', /efla: beta must be \[1, 3, 4\]/, () => fw.efla(q, q, v, { beta: z(1, 3, 2) }));
+    expectError('INVALID_ARGUMENT', /efla: beta must be a Tensor/, () => fw.efla(q, q, v, {} as never));
+    const queryShare = z(1, 3, 4);
+    expectError('SHAPE', /queryShare must be \[1, 3, 2\]/, () => fw.qDeltaRule(q, q, v, { queryShare }));
+    const kaczmarz = (more: object) => () => fw.kaczmarzAttention(q, q, v, { eta: z(1, 3, 4), ...more });
+    expectError('SHAPE', /eta must be \[1, 3, 4\] \(batch, time, heads\)/, kaczmarz({ eta: z(1, 3, 2) }));
+    expectError('INVALID_ARGUMENT', /eps must be/, kaczmarz({ eps: -1 }));
+    const temperatureLogit = q;
+    const rodimus = () => fw.rodimus(q, q, v, { gateLogit: v, temperatureLogit });
+    expectError('SHAPE', /gateLogit must be \[1, 3, 2, 4\]/, rodimus);
+    const four = z(1, 3, 4);
+    const momentum = (more: object) => () =>
+      fw.momentumDeltaRule(q, q, v, { gate: four, momentumGate: four, beta: four, eta: four, ...more });
+    expectError('INVALID_ARGUMENT', /momentumGate must be <= 0/, momentum({ momentumGate: fw.ones([1, 3, 4], on) }));
+    expectError('SHAPE', /eta must be \[1, 3, 4\]/, momentum({ eta: z(1, 3, 2) }));
+    expectError('SHAPE', /initialMomentum must be \[1, 4, 4, 5\]/, momentum({ initialMomentum: z(1, 2, 4, 5) }));
+    expectError('SHAPE', /v must be \[..., a multiple of 4, 5\]/, () =>
+      fw.momentumDeltaRule(z(1, 3, 4, 4), z(1, 3, 4, 4), z(1, 3, 2, 5), {
+        gate: z(1, 3, 2),
+        momentumGate: z(1, 3, 2),
+        beta: z(1, 3, 2),
+        eta: z(1, 3, 2),
+      }),
+    );
+  });
+
+  it('mixtureOfMemories, lightNet', () => {
+    const [q, v, rate] = [z(1, 3, 2, 4), z(1, 3, 2, 5), z(1, 3, 2)];
+    const mix = (more: object) => () =>
+      fw.mixtureOfMemories(q, q, v, { beta: rate, gate: rate, router: z(1, 3, 6), ...more });
+    expectError('INVALID_ARGUMENT', /topK must be/, mix({ topK: 7 }));
+    expectError('SHAPE', /beta must be \[1, 3, 2\] or \[1, 3, M, 2\]/, mix({ beta: z(1, 3) }));
+    expectError('SHAPE', /router must be \[1, 3, 6\]/, mix({ gate: z(1, 3, 6, 2), router: z(1, 3, 5) }));
+    expectError('INVALID_ARGUMENT', /sharedBeta must be given with sharedK/, mix({ sharedK: q, sharedV: v }));
+    expectError('INVALID_ARGUMENT', /sharedV must be absent with sharedK/, mix({ sharedV: v }));
+    expectError('INVALID_ARGUMENT', /initialSharedState must be left out/, mix({ initialSharedState: z(1, 2, 4, 5) }));
+    expectError('SHAPE', /initialLogSum must be \[1, 2, 4\]/, () => fw.lightNet(q, q, v, { initialLogSum: z(1, 2) }));
+  });
+
   it('attention whose states grow', () => {
     const [q, k, v] = [z(1, 3, 4, 4), z(1, 3, 2, 4), z(1, 3, 2, 5)];
     const forget = (more: object) => () => fw.forgettingAttention(q, k, v, { gate: z(1, 3, 4), ...more });
