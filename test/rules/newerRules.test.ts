@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import * as fw from '../../lib';
 import { describeFolders } from '../golden/table';
 import { expectError } from '../support/errors';
+import { expectClose } from '../support/tolerance';
 
 describeFolders('preconditionedDeltaRule', 'longhorn', 'based', 'rebased');
 describeFolders('forgettingAttention', 'pathAttention', 'deltaFormer');
@@ -146,6 +147,71 @@ describe('newer rules, given what they do not take', () => {
         expect(state.decays.sub(whole.finalDecays).abs().max().item()).to.be.below(1e-12);
       }),
     ));
+
+  const GROWING: [title: string, name: 'forgettingAttention' | 'pathAttention' | 'deltaFormer', options: object][] = [
+    ['forgettingAttention', 'forgettingAttention', {}],
+    ['forgettingAttention with a window', 'forgettingAttention', { windowSize: 30 }],
+    ['forgettingAttention with a window wider than a tile', 'forgettingAttention', { windowSize: 100 }],
+    ['pathAttention', 'pathAttention', {}],
+    ['deltaFormer', 'deltaFormer', {}],
+  ];
+  for (const [title, name, options] of GROWING) {
+    it(`${title}: several tiles, behind a past, are the same tokens one by one`, () =>
+      fw.withChecks(false, () =>
+        fw.noGrad(() =>
+          fw.scope(() => {
+            const here = { device: 'js', dtype: 'float64' } as const;
+            const T = 160;
+            const heads = name === 'deltaFormer' ? 1 : 2;
+            const [q, k, v, w] = [heads, 1, 1, 1].map((H) => fw.randn([1, T, H, 3], here));
+            const beta = fw.rand([1, T, 1], here);
+            const gate = fw.rand([1, T, 2], { ...here, low: -0.2, high: 0 });
+            const further: Record<string, fw.Tensor> =
+              name === 'deltaFormer' ? { beta } : name === 'pathAttention' ? { w: fw.l2Norm(w), beta, gate } : { gate };
+            const rule = fw[name] as unknown as {
+              (q: fw.Tensor, k: fw.Tensor, v: fw.Tensor, options: object): Record<string, fw.Tensor>;
+              step(q: fw.Tensor, k: fw.Tensor, v: fw.Tensor, options: object): fw.Tensor;
+            };
+            const between = (
+              from: number,
+              to: number,
+            ): [[fw.Tensor, fw.Tensor, fw.Tensor], Record<string, fw.Tensor>] => {
+              const cut = (x: fw.Tensor): fw.Tensor => x.slice(1, from, to);
+              const all = Object.entries(further).map(([key, x]) => [key, cut(x)] as const);
+              return [[cut(q), cut(k), cut(v)], Object.fromEntries(all)];
+            };
+            const names = ['keys', 'values', ...(name === 'deltaFormer' ? [] : ['decays'])];
+            const finalOf = (one: string): string => `final${one[0].toUpperCase()}${one.slice(1)}`;
+            const initialOf = (one: string): string => `initial${one[0].toUpperCase()}${one.slice(1)}`;
+            const state: Record<string, fw.Tensor> = {
+              keys: fw.zeros([1, 0, 1, 3], here),
+              values: fw.zeros([1, 0, 1, 3], here),
+              ...(name !== 'deltaFormer' && { decays: fw.zeros([1, 0, 2], here) }),
+            };
+            const tokens = Array.from({ length: T }, (_, t) => {
+              const [inputs, more] = between(t, t + 1);
+              const token = inputs.map((x) => x.squeeze(1)) as typeof inputs;
+              const own = Object.entries(more).map(([key, x]) => [key, x.squeeze(1)]);
+              return rule
+                .step(...token, { ...options, ...Object.fromEntries<fw.Tensor>(own as never), state })
+                .unsqueeze(1);
+            });
+            const [head, headMore] = between(0, 9);
+            const begin = rule(...head, { ...options, ...headMore, outputFinalState: true });
+            const [rest, restMore] = between(9, T);
+            const past = Object.fromEntries(names.map((one) => [initialOf(one), begin[finalOf(one)]]));
+            const end = rule(...rest, { ...options, ...restMore, ...past, outputFinalState: true });
+            expectClose(
+              'output',
+              fw.cat([begin.output, end.output], 1).dataSync(),
+              fw.cat(tokens, 1).dataSync(),
+              1e-10,
+            );
+            for (const one of names) expectClose(one, end[finalOf(one)].dataSync(), state[one].dataSync(), 1e-10);
+          }),
+        ),
+      ));
+  }
 
   for (const name of ['based', 'rebased'] as const) {
     it(name, () => {

@@ -1,6 +1,6 @@
 // DeltaFormer: softmax attention over values that the delta rule has corrected (Xu et al. 2025; spec 2.13.12).
 import { checkNumber, type Tensor } from '../../core';
-import { cat, eye, full, ones, softmaxAttention, triu, withChecks } from '../../ops';
+import { cat, eye, full, softmaxAttention, triu, withChecks } from '../../ops';
 import { unobserved } from '../observe';
 import { runRecurrence } from '../recurrence/run';
 import { defineSequential } from '../sequential/define';
@@ -19,21 +19,24 @@ const OPTIONS = { scale: true } as const;
 /** Added where a query sees nothing: far below every product, and finite, for the first token has nothing to see. */
 const UNSEEN = -1e30;
 
-/** Weights [B, H, C, S + C] of what stands before each query of a tile, of which the last C keys are those of the tile. */
+/**
+ * Weights [B, H, C, S + C] of what stands before each query of a tile, of which the last C keys are those of the tile. Those of
+ * the very first token are of tokens that are not there yet.
+ */
 function weightsBefore(q: Tensor, keys: Tensor): Tensor {
   const [C, S] = [q.shape[2], keys.shape[2]];
-  const on = { dtype: q.dtype, device: q.device };
-  const unseen = triu(full([C, C], UNSEEN, on)).pad([S - C, 0]);
-  const weights = products(q, keys).add(unseen).softmax(-1);
-  if (S > C) return weights;
-  return weights.mul(ones([C - 1, 1], on).pad([0, 0, 1, 0]));
+  const unseen = triu(full([C, C], UNSEEN, { dtype: q.dtype, device: q.device })).pad([S - C, 0]);
+  return products(q, keys).add(unseen).softmax(-1);
 }
 
-/** u_t = r_t - sum over j < t of lower[t, j] u_j for [B, H, C, V], by a recurrence whose state holds the u so far as its rows. */
-function solve(lower: Tensor, r: Tensor): Tensor {
+/**
+ * u_t = r_t - sum over j < t of weights[t, j] u_j for [B, H, C, V]: a recurrence whose state holds the u so far as its rows, and
+ * zeros for those that are still to come.
+ */
+function solve(weights: Tensor, r: Tensor): Tensor {
   const [B, H, C] = r.shape;
   const places = eye(C, { dtype: r.dtype, device: r.device }).reshape(1, C, 1, C).expand(B, C, H, C);
-  const operands = { q: places, k: places, v: headsFirst(r), eraseKey: headsFirst(lower) };
+  const operands = { q: places, k: places, v: headsFirst(r), eraseKey: headsFirst(weights) };
   const { output } = unobserved(() =>
     withChecks(false, () => runRecurrence(name, operands, { scale: 1 }, { eraseFrom: 'decayed' })),
   );
