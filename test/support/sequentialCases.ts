@@ -354,7 +354,7 @@ type AnyRule = ((inputs: object, options: object) => Results) & {
 /** The rule of a case, in the form that takes one object of inputs; q, k and v go first where the case has them. */
 export function ruleOf({ name, inputs }: SequentialCase): AnyRule {
   const rule = (fw as unknown as Record<string, AnyRule>)[name];
-  if (!('q' in inputs)) return rule;
+  if (!('q' in inputs && 'v' in inputs)) return rule;
   const apart =
     (f: (...all: unknown[]) => unknown) =>
     (given: object, options: object): unknown => {
