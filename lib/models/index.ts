@@ -98,6 +98,7 @@ export { HybridQLTForCausalLM } from './idsia/hqlt/model';
 export type { HybridQLTState } from './idsia/hqlt/state';
 export { PainterGenerator, type PainterGeneratorOptions } from './idsia/painter';
 export type { CommonKeys } from './common/keys';
+export { LonghornLayer, type LonghornLayerOptions, type LonghornState } from './longhorn/longhornLayer';
 export { LlamaForCausalLM, type LlamaConfiguration } from './baselines/llama';
 export { ElstmForCausalLM } from './baselines/elstm';
 export { LstmForCausalLM } from './baselines/lstm';

@@ -29,6 +29,7 @@ export const FEATURE_MAPS = [
   'hedgehog',
   't2r',
   'taylor',
+  'square',
   'rebased',
 ] as const;
 /** Maps that `featureMap` and the option of rules know; those that need weights take them as options. */
@@ -91,11 +92,9 @@ const MAPS: Record<FeatureMapName, FeatureMap> = {
       -1,
     );
   },
-  rebased: (x, { weight, bias, normEps = 1e-5 }) => {
-    const d = x.shape[x.ndim - 1];
-    const u = layerNorm(x, weight ?? null, bias ?? null, { eps: normEps });
-    return cat([affine(square(u), d ** -0.5, 0), affine(pairs(u), (2 / d) ** 0.5, 0)], -1);
-  },
+  square: (x) => squares(x),
+  rebased: (x, { weight, bias, normEps = 1e-5 }) =>
+    squares(layerNorm(x, weight ?? null, bias ?? null, { eps: normEps })),
 };
 
 function required(argument: string, t: Tensor | undefined): Tensor {
@@ -122,6 +121,12 @@ function favor(x: Tensor, omega: Tensor, eps: number): Tensor {
   const half = affine(sum(square(x), -1, true), 0.5, 0);
   const features = exp(cat([sub(projected, half), sub(projected.neg(), half)], -1));
   return affine(features, (2 * m) ** -0.5, eps * (2 * m) ** -0.5);
+}
+
+/** Monomials of degree 2, of which phi(q) . phi(k) = (q . k)^2 / D. */
+function squares(x: Tensor): Tensor {
+  const d = x.shape[x.ndim - 1];
+  return cat([affine(square(x), d ** -0.5, 0), affine(pairs(x), (2 / d) ** 0.5, 0)], -1);
 }
 
 /** x_i x_j for i < j, row by row. */

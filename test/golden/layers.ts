@@ -3,6 +3,7 @@ import type { CaseRunner } from '../support/runCase';
 import { CONTINUOUS } from './continuous';
 import { fwpLayer } from './fwpLayers';
 import { LINE_LAYERS } from './line';
+import { longhornLayer } from './longhorn';
 
 /** By the rule in the file. */
-export const LAYERS: Readonly<Record<string, CaseRunner>> = { ...CONTINUOUS, ...LINE_LAYERS, fwpLayer };
+export const LAYERS: Readonly<Record<string, CaseRunner>> = { ...CONTINUOUS, ...LINE_LAYERS, fwpLayer, longhornLayer };

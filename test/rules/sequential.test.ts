@@ -140,14 +140,15 @@ for (const rule of SEQUENTIAL) {
               const N = cuSeqlens.length - 1;
               const tokens = toTensors(drawCase(rule, { ...SIZES, B: 1 }), where);
               const states = toTensors(drawCase(rule, { ...SIZES, B: N }), where);
-              const initial = Object.fromEntries(Object.keys(rule.states).map((name) => [name, states[name]]));
-              const all = { ...tokens, ...initial };
-              const packed = run(all, { ...options, cuSeqlens });
+              const carriedOn = rule.grows ? [] : Object.keys(rule.states);
+              const initial = Object.fromEntries(carriedOn.map((name) => [name, states[name]]));
+              const asked = { ...rule.options, outputFinalState: !rule.grows };
+              const given = Object.fromEntries(Object.keys(rule.inputs).map((name) => [name, tokens[name]]));
+              const packed = run({ ...given, ...initial }, { ...asked, cuSeqlens });
               for (let n = 0; n < N; n++) {
-                const own = Object.fromEntries(
-                  Object.entries(initial).map(([name, t]) => [name, t.slice(0, n, n + 1)]),
-                );
-                const alone = run({ ...slicesOf(rule, tokens, cuSeqlens[n], cuSeqlens[n + 1]), ...own }, options);
+                const start = Object.entries(initial).map(([name, t]) => [name, t.slice(0, n, n + 1)]);
+                const sliced = slicesOf(rule, given, cuSeqlens[n], cuSeqlens[n + 1]);
+                const alone = run({ ...sliced, ...(Object.fromEntries(start) as Results) }, asked);
                 expect(bits(packed.output.slice(1, cuSeqlens[n], cuSeqlens[n + 1]))).to.deep.equal(bits(alone.output));
                 for (const [name, t] of Object.entries(alone)) {
                   const own = packed[name].slice(0, n, n + 1);

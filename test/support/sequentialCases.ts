@@ -2,13 +2,14 @@
 import * as fw from '../../lib';
 import { Draw, type HostTensor } from './ruleInputs';
 import type { Target } from './golden';
+import { MEMORIES } from './memoryCases';
 import { PLASTIC } from './plasticCases';
 import { SCANS } from './scanCases';
 import { SLOTS } from './slotCases';
 import { SOLVED } from './solvedCases';
 
-/** A shape in letters, and the bound of uniform values around 0 (1 by default), or both bounds. */
-type Drawn = string | [form: string, bound: number] | [form: string, low: number, high: number];
+/** A shape in letters, and the bound of uniform values around 0 (1 by default) or their range. */
+export type Drawn = string | [form: string, bound: number] | [form: string, low: number, high: number];
 
 export interface SequentialCase {
   name: keyof typeof fw;
@@ -21,7 +22,9 @@ export interface SequentialCase {
   /** States whose matrices are symmetric. */
   symmetric?: string[];
   options?: Record<string, unknown>;
-  /** Further tests at these sizes; B 2, T 33, H 2, D 8, I 4, V 6 otherwise. */
+  /** Its states have a row for each token so far, and packed sequences have none. */
+  grows?: boolean;
+  /** Further tests at these sizes; B 2, T 33, H 2, D 8, I 4, V 6, S 3 otherwise. */
   sizes: Record<string, number>[];
 }
 
@@ -255,6 +258,7 @@ export const SEQUENTIAL: SequentialCase[] = [
   ...SCANS,
   ...SLOTS,
   ...SOLVED,
+  ...MEMORIES,
   {
     name: 'fastWeightMemory',
     title: 'three hops',
@@ -308,7 +312,7 @@ export const SEQUENTIAL: SequentialCase[] = [
   },
 ];
 
-export const SIZES = { B: 2, T: 33, H: 2, D: 8, I: 4, V: 6 };
+export const SIZES = { B: 2, T: 33, H: 2, D: 8, I: 4, V: 6, S: 3 };
 
 /** 'B H D 3D+1' in numbers. */
 export function shapeOf(form: string, sizes: Record<string, number>): number[] {
@@ -366,7 +370,7 @@ type AnyRule = ((inputs: object, options: object) => Results) & {
 /** The rule of a case, in the form that takes one object of inputs; q, k and v go first where the case has them. */
 export function ruleOf({ name, inputs }: SequentialCase): AnyRule {
   const rule = (fw as unknown as Record<string, AnyRule>)[name];
-  if (!('q' in inputs)) return rule;
+  if (!('q' in inputs && 'v' in inputs)) return rule;
   const apart =
     (f: (...all: unknown[]) => unknown) =>
     (given: object, options: object): unknown => {

@@ -17,7 +17,7 @@ import { COMMON_OPTIONS, type CommonOptions } from '../recurrence/operands';
 import { prepareKeys } from '../recurrence/prepare';
 import { STEP_OPTIONS, type StepOptions } from '../recurrence/step';
 
-const where = 'linearAttention';
+const name = 'linearAttention';
 
 type Options = CommonOptions & NormalizeOptions;
 type OneTokenOptions = StepOptions & NormalizeStepOptions;
@@ -25,40 +25,56 @@ type OneTokenOptions = StepOptions & NormalizeStepOptions;
 const OPTIONS: OptionNames<Options> = { ...COMMON_OPTIONS, ...NORMALIZE_OPTIONS };
 const ONE_TOKEN_OPTIONS: OptionNames<OneTokenOptions> = { ...STEP_OPTIONS, ...NORMALIZE_STEP_OPTIONS };
 
-const plain = lowerRule<object>({ name: where, kind: {}, lower: (inputs) => inputs });
-
-const normalized = dividing((q, k, v, options: Options) =>
-  normalizedAttention(where, prepareKeys({ q, k, v }, options), options),
-);
-
-function run(q: Tensor, k: Tensor, v: Tensor, options: Options): NormalizedResult {
-  checkNormalize(where, options);
-  if (!options.normalize) return plain.sequence(q, k, v, options);
-  for (const [name, t] of [
-    ['q', q],
-    ['k', k],
-    ['v', v],
-  ] as const)
-    checkFloat(where, name, t);
-  return normalized(q, k, v, options);
+/** The two forms of a rule that sums k v^T, whose options have been checked. */
+export interface SumForms {
+  sequence(q: Tensor, k: Tensor, v: Tensor, options: Options): NormalizedResult;
+  step(q: Tensor, k: Tensor, v: Tensor, options: OneTokenOptions): Tensor;
 }
 
+/** Those of the rule of a name. */
+export function sumForms(where: string): SumForms {
+  const stepName = `${where}.step`;
+  const plain = lowerRule<object>({ name: where, kind: {}, lower: (inputs) => inputs });
+  const normalized = dividing((q, k, v, options: Options) =>
+    normalizedAttention(where, prepareKeys({ q, k, v }, options), options),
+  );
+
+  function sequence(q: Tensor, k: Tensor, v: Tensor, options: Options): NormalizedResult {
+    checkNormalize(where, options);
+    if (!options.normalize) return plain.sequence(q, k, v, options);
+    for (const [name, t] of [
+      ['q', q],
+      ['k', k],
+      ['v', v],
+    ] as const)
+      checkFloat(where, name, t);
+    return normalized(q, k, v, options);
+  }
+
+  function step(q: Tensor, k: Tensor, v: Tensor, options: OneTokenOptions): Tensor {
+    if (!options.normalize) return plain.step(q, k, v, options);
+    const tokens = [q, k, v].map((t) => t.unsqueeze(1)) as [Tensor, Tensor, Tensor];
+    return stepBySequence(
+      stepName,
+      q,
+      options,
+      (initial) => sequence(...tokens, { ...options, ...initial }),
+      options.out,
+    );
+  }
+  return { sequence, step };
+}
+
+const forms = sumForms(name);
+
 function sequence(q: Tensor, k: Tensor, v: Tensor, options: Options = {}): NormalizedResult {
-  checkOptions(where, options, OPTIONS);
-  return run(q, k, v, options);
+  checkOptions(name, options, OPTIONS);
+  return forms.sequence(q, k, v, options);
 }
 
 function step(q: Tensor, k: Tensor, v: Tensor, options: OneTokenOptions): Tensor {
-  checkOptions('linearAttention.step', options, ONE_TOKEN_OPTIONS);
-  if (!options.normalize) return plain.step(q, k, v, options);
-  const tokens = [q, k, v].map((t) => t.unsqueeze(1)) as [Tensor, Tensor, Tensor];
-  return stepBySequence(
-    'linearAttention.step',
-    q,
-    options,
-    (initial) => run(...tokens, { ...options, ...initial }),
-    options.out,
-  );
+  checkOptions(`${name}.step`, options, ONE_TOKEN_OPTIONS);
+  return forms.step(q, k, v, options);
 }
 
 /**

@@ -143,11 +143,13 @@ function checkBonus(where: string, bonus: Tensor, q: Tensor, { H, K }: Sizes): v
 const nonPositive = (x: number): boolean => x <= 0;
 const isNumber = (x: number): boolean => !Number.isNaN(x);
 
+/** With the checks of values on, requires of a decay that is given that it is none that grows. */
+export function checkLogarithm(where: string, argument: string, t: Tensor | null | undefined): void {
+  if (t) checkValues(where, argument, t, '<= 0 (it is a logarithm)', nonPositive);
+}
+
 function checkOperandValues(where: string, inputs: RecurrenceInputs): void {
-  for (const name of ['gate', 'valueGate'] as const) {
-    const t = inputs[name];
-    if (t) checkValues(where, name, t, '<= 0 (it is a logarithm)', nonPositive);
-  }
+  for (const name of ['gate', 'valueGate'] as const) checkLogarithm(where, name, inputs[name]);
   for (const name of ['q', 'k', 'v', 'beta', 'eraseKey', 'writeKey', 'bonus'] as const) {
     const t = inputs[name];
     if (t) checkNumbers(where, name, t);

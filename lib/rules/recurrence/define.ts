@@ -110,6 +110,17 @@ export function checkLike(
   checkShape(where, argument, t, other.shape);
 }
 
+/** Requires a number for each head of another tensor: its shape without the width. */
+export function checkPerHead(
+  where: string,
+  argument: string,
+  t: Tensor | null | undefined,
+  other: Tensor,
+): asserts t is Tensor {
+  checkFloat(where, argument, t);
+  checkShape(where, argument, t, other.shape.slice(0, -1), other.ndim === 4 ? 'batch, time, heads' : 'batch, heads');
+}
+
 /**
  * One token through a form for sequences, for rules whose step is no single kernel: `run` gets the states to start from
  * and returns the new ones under `final...`, which overwrite them. `like` is an input of the dtype of the output.

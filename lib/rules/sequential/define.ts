@@ -1,6 +1,6 @@
 // How a rule is made whose output feeds back, or whose state changes as no setting of the general recurrence does: from its
 // inputs, its states and a function over whole sequences come the checks, packing, T = 0 and the form for one token.
-import { argumentError, checkOptions, type OptionNames, scoped, type Tensor } from '../../core';
+import { argumentError, checkOptions, FastWeightsError, type OptionNames, scoped, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import {
   cat,
@@ -13,7 +13,7 @@ import {
   toFloat32,
   zerosBeside,
 } from '../../ops';
-import { checkStates, requireFinite } from './checks';
+import { checkStates, checkTogether, requireFinite } from './checks';
 import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
 import {
   capital,
@@ -29,7 +29,7 @@ import {
 const SHARED: OptionNames<SequentialOptions> = { outputFinalState: 'flag', cuSeqlens: true };
 
 const perToken = (form: string): boolean => form.split(' ')[1] === 'T';
-const withoutTime = (form: string): string => form.replace('B T', 'B');
+const withoutTime = (form: string): string => form.replaceAll('B T', 'B');
 
 /** What `f` makes of every name. */
 function byName<V>(names: readonly string[], f: (name: string) => V): Record<string, V> {
@@ -47,7 +47,7 @@ const computable = (given: Tensors, first: string, bfloat16: boolean): Tensors =
 export function defineSequential<const I extends Shapes, const S extends Shapes, O extends object, Z>(
   definition: SequentialDefinition<I, S, O, Z>,
 ): SequentialRule<I, S, O> {
-  const { name, inputs: shapes, states: stateShapes, run, packs = false, bfloat16 = false } = definition;
+  const { name, inputs: shapes, states: stateShapes, run, packs = false, bfloat16 = false, grows = false } = definition;
   const inputNames = Object.keys(shapes);
   const allStates = Object.keys(stateShapes);
   const tokenNames = inputNames.filter((input) => perToken(shapes[input]));
@@ -91,7 +91,10 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
       ...padded,
       sizes: { ...padded.sizes, B: (padded.inputs as Tensors)[first].shape[0] },
     });
-    const same = byName(Object.keys(states), (state) => cat([states[state], (after as Tensors)[state].slice(0, 0, 0)]));
+    const time = Number(grows);
+    const same = byName(Object.keys(states), (state) =>
+      cat([states[state], (after as Tensors)[state].slice(time, 0, 0)], time),
+    );
     return { output: output.slice(1, 0, 0), states: same as States<S> };
   };
 
@@ -105,8 +108,29 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
       return whole(withTokens({ ...given, states: own, sizes }, to - from, (x) => x.slice(1, from, to)));
     });
     const outputs = parts.map((part) => part.output);
+    if (grows) return { output: cat(outputs, 1), states: given.states };
     const after = (state: string): Tensor => cat(parts.map((part) => (part.states as Tensors)[state]));
     return { output: cat(outputs, 1), states: byName(Object.keys(states), after) as States<S> };
+  };
+
+  /** Requires of states that grow that all are given or none, and none where sequences of different lengths are packed. */
+  const checkGrowing = (given: Tensors, names: string[], options: SequentialOptions): void => {
+    const { cuSeqlens, outputFinalState } = options;
+    const initial = names.map((state) => initialNames[state]);
+    const some = initial.find((one) => (given[one] ?? null) !== null);
+    if ((cuSeqlens ?? null) !== null && (some !== undefined || outputFinalState)) {
+      const argument = some ?? 'outputFinalState';
+      throw new FastWeightsError('UNSUPPORTED', `${name}: packed sequences have no states, given ${argument}`, {
+        argument,
+      });
+    }
+    if (some !== undefined)
+      checkTogether(
+        name,
+        given,
+        byName(initial, () => true),
+        some,
+      );
   };
 
   const sequence = scoped((given: Tensors, options: O & SequentialOptions): Tensors => {
@@ -126,6 +150,7 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
       if (initial === null || stateNames.includes(state)) continue;
       throw argumentError('INVALID_ARGUMENT', name, initialNames[state], 'left out with these options', 'a Tensor');
     }
+    if (grows) checkGrowing(given, stateNames, options);
     checkShapes(name, given, initialShapes, sizes, given[first]);
     definition.settle?.(name, sizes, settings);
     const computed = computable(given, first, bfloat16);
@@ -155,6 +180,15 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     return { output, ...(Object.fromEntries(named) as Tensors) };
   });
 
+  // What steps made is freed when the next one replaces it; what they were given is not theirs.
+  const grown = new WeakSet<Tensor>();
+  const grow = (states: Tensors, state: string, after: Tensor): void => {
+    const before = states[state];
+    states[state] = after.persist();
+    grown.add(after);
+    if (grown.has(before)) before.dispose();
+  };
+
   const stepName = `${name}.step`;
   const step = scoped((given: Tensors, options: O & { state: States<S> }): Tensor => {
     const sizes: Sizes = {};
@@ -180,7 +214,10 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     const result = run({ ...all, inputs: inputs as Given<I> });
     const after = byName(stateNames, (state) => (result.states as Tensors)[state]);
     if (checks) requireFinite(stepName, after as States<S>, states as States<S>, 1, null);
-    for (const state of stateNames) states[state].copy_(after[state]);
+    for (const state of stateNames) {
+      if (grows) grow(options.state, state, after[state]);
+      else states[state].copy_(after[state]);
+    }
     return result.output.squeeze(1).to(given[first].dtype);
   });
 

@@ -80,6 +80,8 @@ export interface SequentialDefinition<I extends Shapes, S extends Shapes, O exte
   packs?: true;
   /** Whether it takes bfloat16 where the device computes in it; everywhere else all comes in float32. */
   bfloat16?: true;
+  /** Whether the states have a row for each token so far, [B, S, ...]: all or none are given, and packed sequences have none. */
+  grows?: true;
   /** Whole sequences of at least one token, on the tape: output [B, T, ...] and the states after the last token. */
   run(given: Run<I, S, Z>): Ran<S>;
   /** One token, inputs without their time: output [B, ...]; the states, contiguous, change in place. `run` by default. */
@@ -92,7 +94,10 @@ export interface SequentialRule<I extends Shapes, S extends Shapes, O extends ob
     inputs: Given<I> & InitialStates<S>,
     options?: O & SequentialOptions<F>,
   ): SequentialResult<S, F>;
-  /** One token: inputs without their time; the states, all that there are with the options, change in place; only inside noGrad. */
+  /**
+   * One token: inputs without their time; the states, all that there are with the options, change in place, and those that grow
+   * are replaced in `state`; only inside noGrad.
+   */
   step(inputs: Given<I>, options: O & { state: Partial<States<S>> }): Tensor;
 }
 

@@ -1,0 +1,255 @@
+// Newer rules against vectors of their authors' programs, and what they refuse.
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { describeFolders } from '../golden/table';
+import { expectError } from '../support/errors';
+import { expectClose } from '../support/tolerance';
+
+describeFolders('preconditionedDeltaRule', 'longhorn', 'based', 'rebased');
+describeFolders('forgettingAttention', 'pathAttention', 'deltaFormer');
+
+const on = { device: 'js', dtype: 'float32' } as const;
+const z = (...shape: number[]): fw.Tensor => fw.zeros(shape, on);
+
+describe('newer rules, given what they do not take', () => {
+  it('preconditionedDeltaRule', () => {
+    const [k, v] = [z(1, 3, 2, 4), z(1, 3, 4, 5)];
+    const gates = { gate: z(1, 3, 4), preconditionerGate: z(1, 3, 2), preconditionerBeta: z(1, 3, 2) };
+    const run = (more: object) => () => fw.preconditionedDeltaRule(k, k, v, { ...gates, ...more });
+    expectError('SHAPE', /gate must be \[1, 3, 4\] or \[1, 3, 4, 4\]/, run({ gate: z(1, 3, 2) }));
+    expectError('SHAPE', /preconditionerBeta must be \[1, 3, 2\]/, run({ preconditionerBeta: z(1, 3, 4) }));
+    expectError('SHAPE', /preconditionerCenter must be \[2\]/, run({ preconditionerCenter: z(4) }));
+    expectError('SHAPE', /initialPreconditioner must be \[1, 2, 4\]/, run({ initialPreconditioner: z(1, 4, 4) }));
+    expectError('INVALID_ARGUMENT', /gate must be <= 0/, run({ gate: fw.ones([1, 3, 4], on) }));
+    expectError(
+      'INVALID_ARGUMENT',
+      /preconditionerGate must be <= 0/,
+      run({ preconditionerGate: fw.ones([1, 3, 2], on) }),
+    );
+    expectError('INVALID_ARGUMENT', /preconditionerGate must be a Tensor/, run({ preconditionerGate: null }));
+    expectError('INVALID_ARGUMENT', /base must be/, run({ base: 0 }));
+    expectError('INVALID_ARGUMENT', /eps must be/, run({ eps: -1 }));
+    expectError('INVALID_ARGUMENT', /unknown option bse/, run({ bse: 2 }));
+    expectError('SHAPE', /v must be/, () =>
+      fw.preconditionedDeltaRule(k, k, z(1, 3, 3, 5), { ...gates, gate: z(1, 3, 3) }),
+    );
+  });
+
+  it('longhorn', () => {
+    const inputs = { x: z(1, 3, 4), betaLogit: z(1, 3, 4), q: z(1, 3, 2), k: z(1, 3, 2) };
+    const run =
+      (more: object, options = {}) =>
+      () =>
+        fw.longhorn({ ...inputs, ...more }, options);
+    expectError('SHAPE', /z must be \[1, 3, 4\]/, run({ z: z(1, 3, 2) }));
+    expectError('SHAPE', /initialState must be \[1, 4, 2\]/, run({ initialState: z(1, 2, 4) }));
+    expectError('INVALID_ARGUMENT', /diagonal must be/, run({}, { diagonal: 'no' }));
+  });
+
+  it('gates of delta rules', () => {
+    const [q, v] = [z(1, 3, 2, 4), z(1, 3, 4, 5)];
+    expectError('SHAPE', /efla: beta must be \[1, 3, 4\]/, () => fw.efla(q, q, v, { beta: z(1, 3, 2) }));
+    expectError('INVALID_ARGUMENT', /efla: beta must be a Tensor/, () => fw.efla(q, q, v, {} as never));
+    const queryShare = z(1, 3, 4);
+    expectError('SHAPE', /queryShare must be \[1, 3, 2\]/, () => fw.qDeltaRule(q, q, v, { queryShare }));
+    const kaczmarz = (more: object) => () => fw.kaczmarzAttention(q, q, v, { eta: z(1, 3, 4), ...more });
+    expectError('SHAPE', /eta must be \[1, 3, 4\] \(batch, time, heads\)/, kaczmarz({ eta: z(1, 3, 2) }));
+    expectError('INVALID_ARGUMENT', /eps must be/, kaczmarz({ eps: -1 }));
+    const temperatureLogit = q;
+    const rodimus = () => fw.rodimus(q, q, v, { gateLogit: v, temperatureLogit });
+    expectError('SHAPE', /gateLogit must be \[1, 3, 2, 4\]/, rodimus);
+    const four = z(1, 3, 4);
+    const momentum = (more: object) => () =>
+      fw.momentumDeltaRule(q, q, v, { gate: four, momentumGate: four, beta: four, eta: four, ...more });
+    expectError('INVALID_ARGUMENT', /momentumGate must be <= 0/, momentum({ momentumGate: fw.ones([1, 3, 4], on) }));
+    expectError('SHAPE', /eta must be \[1, 3, 4\]/, momentum({ eta: z(1, 3, 2) }));
+    expectError('SHAPE', /initialMomentum must be \[1, 4, 4, 5\]/, momentum({ initialMomentum: z(1, 2, 4, 5) }));
+    expectError('SHAPE', /v must be \[..., a multiple of 4, 5\]/, () =>
+      fw.momentumDeltaRule(z(1, 3, 4, 4), z(1, 3, 4, 4), z(1, 3, 2, 5), {
+        gate: z(1, 3, 2),
+        momentumGate: z(1, 3, 2),
+        beta: z(1, 3, 2),
+        eta: z(1, 3, 2),
+      }),
+    );
+  });
+
+  it('mixtureOfMemories, lightNet', () => {
+    const [q, v, rate] = [z(1, 3, 2, 4), z(1, 3, 2, 5), z(1, 3, 2)];
+    const mix = (more: object) => () =>
+      fw.mixtureOfMemories(q, q, v, { beta: rate, gate: rate, router: z(1, 3, 6), ...more });
+    expectError('INVALID_ARGUMENT', /topK must be/, mix({ topK: 7 }));
+    expectError('SHAPE', /beta must be \[1, 3, 2\] or \[1, 3, M, 2\]/, mix({ beta: z(1, 3) }));
+    expectError('SHAPE', /router must be \[1, 3, 6\]/, mix({ gate: z(1, 3, 6, 2), router: z(1, 3, 5) }));
+    expectError('INVALID_ARGUMENT', /sharedBeta must be given with sharedK/, mix({ sharedK: q, sharedV: v }));
+    expectError('INVALID_ARGUMENT', /sharedV must be absent with sharedK/, mix({ sharedV: v }));
+    expectError('INVALID_ARGUMENT', /initialSharedState must be left out/, mix({ initialSharedState: z(1, 2, 4, 5) }));
+    expectError('SHAPE', /initialLogSum must be \[1, 2, 4\]/, () => fw.lightNet(q, q, v, { initialLogSum: z(1, 2) }));
+  });
+
+  it('attention whose states grow', () => {
+    const [q, k, v] = [z(1, 3, 4, 4), z(1, 3, 2, 4), z(1, 3, 2, 5)];
+    const forget = (more: object) => () => fw.forgettingAttention(q, k, v, { gate: z(1, 3, 4), ...more });
+    expectError('SHAPE', /gate must be \[1, 3, 4\]/, forget({ gate: z(1, 3, 2) }));
+    expectError('INVALID_ARGUMENT', /gate must be <= 0/, forget({ gate: fw.ones([1, 3, 4], on) }));
+    expectError('INVALID_ARGUMENT', /windowSize must be/, forget({ windowSize: 0 }));
+    expectError(
+      'UNSUPPORTED',
+      /packed sequences have no states, given outputFinalState/,
+      forget({ cuSeqlens: [0, 3], outputFinalState: true }),
+    );
+    expectError('UNSUPPORTED', /given initialKeys/, forget({ cuSeqlens: [0, 3], initialKeys: z(1, 0, 2, 4) }));
+    expectError(
+      'INVALID_ARGUMENT',
+      /initialValues must be given with initialKeys/,
+      forget({ initialKeys: z(1, 2, 2, 4) }),
+    );
+    const three = z(1, 3, 3, 4);
+    const uneven = () => fw.forgettingAttention(three, k, v, { gate: z(1, 3, 3) });
+    expectError('SHAPE', /k must be \[..., a divisor of 3, 4\].* got \[..., 2, 4\]/, uneven);
+    const path = (more: object) => () => fw.pathAttention(q, k, v, { w: k, beta: z(1, 3, 2), ...more });
+    expectError('SHAPE', /w must be \[1, 3, 2, 4\]/, path({ w: q }));
+    expectError('INVALID_ARGUMENT', /initialDecays must be left out/, path({ initialDecays: z(1, 0, 4) }));
+    expectError('SHAPE', /k must be \[1, 3, 4, 4\]/, () => fw.deltaFormer(q, k, v, {}));
+    expectError('INVALID_ARGUMENT', /scale must be/, () => fw.deltaFormer(k, k, v, { scale: NaN }));
+  });
+
+  it('forgettingAttention keeps what its window sees, and a step frees what the step before it made', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const here = { device: 'js', dtype: 'float64' } as const;
+        const [q, k, v] = [3, 3, 2].map((width) => fw.randn([1, 9, 2, width], here));
+        const gate = fw.rand([1, 9, 2], { ...here, low: -1, high: 0 });
+        const options = { windowSize: 4, outputFinalState: true } as const;
+        const whole = fw.forgettingAttention(q, k, v, { gate, ...options });
+        const head = [q, k, v].map((x) => x.slice(1, 0, 5)) as [fw.Tensor, fw.Tensor, fw.Tensor];
+        const { finalKeys, finalValues, finalDecays } = fw.forgettingAttention(...head, {
+          gate: gate.slice(1, 0, 5),
+          ...options,
+        });
+        expect(finalKeys.shape).to.deep.equal([1, 3, 2, 3]);
+        const state = { keys: finalKeys, values: finalValues, decays: finalDecays };
+        let made: fw.Tensor | null = null;
+        for (let t = 5; t < 9; t++) {
+          const [tq, tk, tv, tg] = [q, k, v, gate].map((x) => x.slice(1, t, t + 1).squeeze(1));
+          const token = fw.forgettingAttention.step(tq, tk, tv, { gate: tg, windowSize: 4, state });
+          expect(
+            token
+              .sub(whole.output.slice(1, t, t + 1).squeeze(1))
+              .abs()
+              .max()
+              .item(),
+          ).to.be.below(1e-12);
+          if (made) expect(() => made!.dataSync()).to.throw(/disposed/);
+          made = state.keys;
+        }
+        expect(finalKeys.dataSync()).to.have.length(18);
+        expect(state.decays.sub(whole.finalDecays).abs().max().item()).to.be.below(1e-12);
+      }),
+    ));
+
+  const GROWING: [title: string, name: 'forgettingAttention' | 'pathAttention' | 'deltaFormer', options: object][] = [
+    ['forgettingAttention', 'forgettingAttention', {}],
+    ['forgettingAttention with a window', 'forgettingAttention', { windowSize: 30 }],
+    ['forgettingAttention with a window wider than a tile', 'forgettingAttention', { windowSize: 100 }],
+    ['pathAttention', 'pathAttention', {}],
+    ['deltaFormer', 'deltaFormer', {}],
+  ];
+  for (const [title, name, options] of GROWING) {
+    it(`${title}: several tiles, behind a past, are the same tokens one by one`, () =>
+      fw.withChecks(false, () =>
+        fw.noGrad(() =>
+          fw.scope(() => {
+            const here = { device: 'js', dtype: 'float64' } as const;
+            const T = 160;
+            const heads = name === 'deltaFormer' ? 1 : 2;
+            const [q, k, v, w] = [heads, 1, 1, 1].map((H) => fw.randn([1, T, H, 3], here));
+            const beta = fw.rand([1, T, 1], here);
+            const gate = fw.rand([1, T, 2], { ...here, low: -0.2, high: 0 });
+            const further: Record<string, fw.Tensor> =
+              name === 'deltaFormer' ? { beta } : name === 'pathAttention' ? { w: fw.l2Norm(w), beta, gate } : { gate };
+            const rule = fw[name] as unknown as {
+              (q: fw.Tensor, k: fw.Tensor, v: fw.Tensor, options: object): Record<string, fw.Tensor>;
+              step(q: fw.Tensor, k: fw.Tensor, v: fw.Tensor, options: object): fw.Tensor;
+            };
+            const between = (
+              from: number,
+              to: number,
+            ): [[fw.Tensor, fw.Tensor, fw.Tensor], Record<string, fw.Tensor>] => {
+              const cut = (x: fw.Tensor): fw.Tensor => x.slice(1, from, to);
+              const all = Object.entries(further).map(([key, x]) => [key, cut(x)] as const);
+              return [[cut(q), cut(k), cut(v)], Object.fromEntries(all)];
+            };
+            const names = ['keys', 'values', ...(name === 'deltaFormer' ? [] : ['decays'])];
+            const finalOf = (one: string): string => `final${one[0].toUpperCase()}${one.slice(1)}`;
+            const initialOf = (one: string): string => `initial${one[0].toUpperCase()}${one.slice(1)}`;
+            const state: Record<string, fw.Tensor> = {
+              keys: fw.zeros([1, 0, 1, 3], here),
+              values: fw.zeros([1, 0, 1, 3], here),
+              ...(name !== 'deltaFormer' && { decays: fw.zeros([1, 0, 2], here) }),
+            };
+            const tokens = Array.from({ length: T }, (_, t) => {
+              const [inputs, more] = between(t, t + 1);
+              const token = inputs.map((x) => x.squeeze(1)) as typeof inputs;
+              const own = Object.entries(more).map(([key, x]) => [key, x.squeeze(1)]);
+              return rule
+                .step(...token, { ...options, ...Object.fromEntries<fw.Tensor>(own as never), state })
+                .unsqueeze(1);
+            });
+            const [head, headMore] = between(0, 9);
+            const begin = rule(...head, { ...options, ...headMore, outputFinalState: true });
+            const [rest, restMore] = between(9, T);
+            const past = Object.fromEntries(names.map((one) => [initialOf(one), begin[finalOf(one)]]));
+            const end = rule(...rest, { ...options, ...restMore, ...past, outputFinalState: true });
+            expectClose(
+              'output',
+              fw.cat([begin.output, end.output], 1).dataSync(),
+              fw.cat(tokens, 1).dataSync(),
+              1e-10,
+            );
+            for (const one of names) expectClose(one, end[finalOf(one)].dataSync(), state[one].dataSync(), 1e-10);
+          }),
+        ),
+      ));
+  }
+
+  for (const name of ['based', 'rebased'] as const) {
+    it(name, () => {
+      const rule = fw[name];
+      const [q, v] = [z(1, 3, 2, 4), z(1, 3, 2, 5)];
+      const run = (options: object) => () => rule(q, q, v, options);
+      expectError('INVALID_ARGUMENT', new RegExp(`${name}: scale must be`), run({ scale: NaN }));
+      expectError('INVALID_ARGUMENT', new RegExp(`${name}: normalizeEps must be`), run({ normalizeEps: -1 }));
+      expectError('INVALID_ARGUMENT', /unknown option featureMap/, run({ featureMap: 'elu1' }));
+      expectError('SHAPE', new RegExp(`${name}: k must be`), () => rule(q, z(1, 3, 2, 3), v));
+      expectError('INVALID_ARGUMENT', new RegExp(`${name}: q must be a Tensor`), () => rule(null as never, q, v));
+    });
+
+    it(`${name}: a state of all monomials, token by token`, () =>
+      fw.noGrad(() =>
+        fw.scope(() => {
+          const here = { device: 'js', dtype: 'float64' } as const;
+          const [q, k, v] = [3, 3, 2].map((width) => fw.randn([1, 5, 2, width], here));
+          const { output, finalState, finalNormalizer } = fw[name](q, k, v, { outputFinalState: true });
+          const P = name === 'based' ? 10 : 6;
+          expect([finalState.shape, finalNormalizer!.shape]).to.deep.equal([
+            [1, 2, P, 2],
+            [1, 2, P],
+          ]);
+          const [state, normalizer] = [fw.zeros([1, 2, P, 2], here), fw.zeros([1, 2, P], here)];
+          for (let t = 0; t < 5; t++) {
+            const [tq, tk, tv] = [q, k, v].map((x) => x.slice(1, t, t + 1).squeeze(1));
+            const token = fw[name].step(tq, tk, tv, { state, normalizer });
+            expect(
+              token
+                .sub(output.slice(1, t, t + 1).squeeze(1))
+                .abs()
+                .max()
+                .item(),
+            ).to.be.below(1e-9);
+          }
+          expect(state.sub(finalState).abs().max().item()).to.be.below(1e-12);
+        }),
+      ));
+  }
+});
