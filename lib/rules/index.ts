@@ -36,6 +36,7 @@ export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduc
 export type { DeltaGates } from './delta/deltaRule';
 export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';
 export type { GeneralizedDeltaGates } from './delta/generalizedDeltaRule';
+export type { MlstmGates, MlstmOptions, MlstmResult, MlstmStepOptions } from './decay/mlstm';
 export type { NormalizedResult, NormalizedRule, NormalizeOptions, NormalizeStepOptions } from './recurrence/normalized';
 export { type MemoryCall, observeMemories } from './observe';
 export type { CommonOptions, RecurrenceInputs, RecurrenceKind, RuleResult, TokenOptions } from './recurrence/operands';
@@ -50,6 +51,7 @@ export type { FastWeightMemoryOptions } from './feedback/fastWeightMemory';
 export type { GatedFastWeights2017Options } from './feedback/gatedFastWeights2017';
 export type { PainterInputs, PainterOptions, PainterStepOptions, PainterStrokes } from './delta/fastWeightPainter';
 export type { LogLinearOptions } from './logLinear/rule';
+export type { SlstmOptions } from './feedback/slstm';
 export type { FastRnnOptions } from './feedback/fastRnn';
 export {
   type Abcd,

@@ -256,6 +256,20 @@ export const SEQUENTIAL: SequentialCase[] = [
   ...SLOTS,
   ...SOLVED,
   {
+    name: 'slstm',
+    title: 'with its bias',
+    inputs: { gates: ['B T 4 H D', 4], recurrent: ['H 4 D D', 0.5], bias: '4 H D' },
+    states: { initialHidden: 'B H D', initialCell: 'B H D', initialNormalizer: ['B H D', 0.5, 2], initialMax: 'B H D' },
+    stepNames: Object.fromEntries(
+      ['Hidden', 'Cell', 'Normalizer', 'Max'].map((name) => [`initial${name}`, name.toLowerCase()]),
+    ),
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 2, D: 1 },
+      { T: 17, D: 13 },
+    ],
+  },
+  {
     name: 'fastWeightMemory',
     title: 'three hops',
     inputs: { write: 'B T 3D+1', read: 'B T 4D' },
