@@ -34,6 +34,7 @@ import { hybridQltFamily } from './idsia/hqlt/model';
 import { rwkv4Family } from './rwkv/rwkv4';
 import { rwkv6Family } from './rwkv/rwkv6';
 import { rwkv7Family } from './rwkv/rwkv7';
+import { xlstmFamily } from './xlstm/model';
 
 const FAMILIES = [
   linearTransformerFamily,
@@ -62,6 +63,7 @@ const FAMILIES = [
   logLinearMamba2Family,
   bambaFamily,
   falconH1Family,
+  xlstmFamily,
   hybridQltFamily,
   qwen3NextFamily,
   qwen35Family,

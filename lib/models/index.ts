@@ -141,3 +141,6 @@ export { OlmoHybridForCausalLM, type OlmoHybridConfiguration } from './hybrid/ol
 export { Qwen3_5ForCausalLM, Qwen3_5MoeForCausalLM } from './hybrid/qwen35';
 export { Qwen3NextForCausalLM } from './hybrid/qwen3Next';
 export type { QwenConfiguration } from './hybrid/qwen';
+export type { XlstmConfiguration } from './xlstm/configuration';
+export { MlstmLayer, type MlstmState } from './xlstm/mlstmLayer';
+export { xLSTMForCausalLM } from './xlstm/model';

@@ -102,7 +102,7 @@ const logForget = ({ forgetGate, forgetActivation = 'sigmoid' }: MlstmGates): Te
   forgetActivation === 'sigmoid' ? forgetGate.logSigmoid() : forgetGate;
 
 /** max(|n . q|, e^-m) + eps, beside sums [.., HV, 1]. */
-function denominatorOf(sums: Tensor, m: Tensor, eps = 1e-6): Tensor {
+function denominatorOf(sums: Tensor, m: Tensor, eps: Tensor | number): Tensor {
   return maximum(sums.abs(), m.maximum(LEAST_MAX).neg().exp().unsqueeze(-1)).add(eps);
 }
 
@@ -133,22 +133,24 @@ const stabilised = computesInFloat32(
       checkShape(where, 'initialState', initialState, [N, HV, K, V], 'sequences, heads, key width, value width');
     }
     const decay = logForget(options);
-    const { max, previous, final } = runningMaximum(decay, options.inputGate, before, cuSeqlens);
+    const { max, base, previous, final } = runningMaximum(decay, options.inputGate, before, cuSeqlens);
     // In this order the roundings of m cancel over time; a decay may then be a little above 1, which gates are not checked for.
-    const gate = previous.sub(max).add(decay);
-    const beta = options.inputGate.sub(max).exp();
+    const gate = previous.sub(base).add(decay);
+    const beta = options.inputGate.sub(base).exp();
     const carried = initialState || options.initialNormalizer;
     const states = carried ? cat([initialState ?? zerosBeside(v, [N, HV, K, V]), normalizer.unsqueeze(3)], 3) : null;
     const inputs = { ...prepared, v: cat([v, unitValues(v, HV)], 3), gate, beta };
     const { output, finalState } = unobserved(() =>
       withChecks(false, () => runRecurrence(where, inputs, { ...options, initialState: states }, {})),
     );
-    const denominator = denominatorOf(output.slice(3, V), max, options.eps);
+    const eps = options.eps ?? 1e-6;
+    const added = eps > 0 && max.requiresGrad ? max.sub(base).exp().mul(eps).unsqueeze(3) : eps;
+    const denominator = denominatorOf(output.slice(3, V), base, added);
     if (observed() && !cuSeqlens) {
       tellMemory({
         rule: where,
         matrix: 'C',
-        inputs: { ...prepared, v, gate, beta },
+        inputs: { ...prepared, v, gate: gate.minimum(0), beta },
         kind: {},
         scale: options.scale ?? Math.max(1, K) ** -0.5,
         denominator,
@@ -157,11 +159,15 @@ const stabilised = computesInFloat32(
     }
     const result = { output: output.slice(3, 0, V).div(denominator) };
     if (!finalState) return result;
+    const { max: finalMax } = final;
+    const scaled = finalMax.requiresGrad
+      ? finalState.mul(final.base.sub(finalMax).exp().unsqueeze(2).unsqueeze(3))
+      : finalState;
     return {
       ...result,
-      finalState: finalState.slice(3, 0, V),
-      finalNormalizer: finalState.slice(3, V).squeeze(3),
-      finalMax: final,
+      finalState: scaled.slice(3, 0, V),
+      finalNormalizer: scaled.slice(3, V).squeeze(3),
+      finalMax,
     };
   },
   ({ output, ...states }) => ({ output: output.to('bfloat16'), ...states }),
@@ -224,7 +230,7 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: MlstmStepOptions): Tenso
   const read = runStep(where, { ...prepared, v: values, ...gates }, { scale, state }, {});
   const sums = runStep(where, { ...prepared, v: ones, ...gates }, { scale, state: normalizer.unsqueeze(3) }, {});
   max.copy_(m);
-  const output = read.div(denominatorOf(sums, m, eps)).to(q.dtype);
+  const output = read.div(denominatorOf(sums, m, eps ?? 1e-6)).to(q.dtype);
   return out ? out.copy_(output) : output;
 }
 

@@ -14,14 +14,19 @@ import {
   zerosBeside,
 } from '../../ops';
 
-/** m and what stood before each token. */
+/**
+ * m over the tokens. What is divided by e^m and what it is multiplied by do not depend on which m that is: of them m is only
+ * the `base`, which is off the tape, and gradients need no sums that cancel.
+ */
 export interface RunningMaximum {
   /** m_t [B, T, H] */
   max: Tensor;
-  /** m_{t-1} [B, T, H] */
+  /** The same off the tape. */
+  base: Tensor;
+  /** m_{t-1} [B, T, H], off the tape but for those that were given. */
   previous: Tensor;
-  /** m after the last token [N, H]. */
-  final: Tensor;
+  /** m after the last token [N, H], and its base: where there was no token, both are what was given. */
+  final: { max: Tensor; base: Tensor };
 }
 
 /** Rows of `table` [rows, H] at places that the host knows: [places, H]. */
@@ -71,7 +76,7 @@ export function runningMaximum(
   cuSeqlens: CuSeqlens | null,
 ): RunningMaximum {
   const [B, T] = decay.shape;
-  if (T === 0) return { max: input, previous: input, final: initial };
+  if (T === 0) return { max: input, base: input.detach(), previous: input, final: { max: initial, base: initial } };
   const first = firstTokens(T, cuSeqlens, decay.device);
   const before = atFirst(initial, B, T, cuSeqlens);
   const shifted = (m: Tensor): Tensor => where(first, before, cat([m.slice(1, 0, 1), m.slice(1, 0, T - 1)], 1));
@@ -83,9 +88,10 @@ export function runningMaximum(
   });
   const factor = where(first, 0, carries.to(decay.dtype));
   const max = linearScan(where(carries, decay.add(before), input), factor, 1);
+  const base = max.detach();
   const lastOf = (end: number, n: number): number => (end > cuSeqlens![n] ? end - 1 : T + n);
-  const final = cuSeqlens
-    ? rowsAt(cat([max.squeeze(0), initial]), Int32Array.from(cuSeqlens.slice(1), lastOf))
-    : max.slice(1, T - 1).squeeze(1);
-  return { max, previous: shifted(max), final };
+  const ends = cuSeqlens && Int32Array.from(cuSeqlens.slice(1), lastOf);
+  const last = (m: Tensor): Tensor =>
+    ends ? rowsAt(cat([m.squeeze(0), initial]), ends) : m.slice(1, T - 1).squeeze(1);
+  return { max, base, previous: shifted(base), final: { max: last(max), base: last(base) } };
 }
