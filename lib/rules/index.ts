@@ -63,6 +63,11 @@ export {
   abcdTerms,
 } from './plasticity/abcd';
 export { hopfield, type HopfieldInputs, type HopfieldOptions, type HopfieldResult } from './plasticity/hopfield';
+export type { Position } from './testTime/chunks';
+export type { PositionOptions, TestTimeRule } from './testTime/define';
+export type { TitansMlpOptions, TitansOptions } from './testTime/titans';
+export type { TitansFlaOptions } from './testTime/titansFla';
+export type { TttOptions } from './testTime/ttt';
 export type { PlasticityOptions } from './plasticity/plasticity';
 export type { PlasticLayerOptions } from './plasticity/plasticLayer';
 export type { StpnOptions } from './plasticity/stpn';

@@ -43,3 +43,7 @@ export { selfReferential } from './selfReferential/selfReferential';
 export { slowFastComposition } from './early/slowFastComposition';
 export { slstm } from './feedback/slstm';
 export { stpn } from './plasticity/stpn';
+export { titans, titansMlp } from './testTime/titans';
+export { titansFla } from './testTime/titansFla';
+export { tttLinear, tttMlp } from './testTime/ttt';
+export { tttLinearFla } from './testTime/tttLinearFla';
