@@ -144,3 +144,8 @@ export type { QwenConfiguration } from './hybrid/qwen';
 export type { XlstmConfiguration } from './xlstm/configuration';
 export { MlstmLayer, type MlstmState } from './xlstm/mlstmLayer';
 export { xLSTMForCausalLM } from './xlstm/model';
+export type { TestTimeState } from './testTime/mixer';
+export { TttLayer, type TttLayerOptions } from './testTime/tttLayer';
+export { TitansForCausalLM, type TitansConfiguration } from './testTime/titans';
+export { TitansLayer, type TitansLayerOptions } from './testTime/titansLayer';
+export { TTTForCausalLM, type TttConfiguration } from './testTime/ttt';

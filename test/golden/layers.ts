@@ -3,6 +3,12 @@ import type { CaseRunner } from '../support/runCase';
 import { CONTINUOUS } from './continuous';
 import { fwpLayer } from './fwpLayers';
 import { LINE_LAYERS } from './line';
+import { TEST_TIME_LAYERS } from './testTime';
 
 /** By the rule in the file. */
-export const LAYERS: Readonly<Record<string, CaseRunner>> = { ...CONTINUOUS, ...LINE_LAYERS, fwpLayer };
+export const LAYERS: Readonly<Record<string, CaseRunner>> = {
+  ...CONTINUOUS,
+  ...LINE_LAYERS,
+  ...TEST_TIME_LAYERS,
+  fwpLayer,
+};

@@ -17,6 +17,8 @@ const MATRICES: Record<string, string[]> = {
   'delta-lstm': ['W_i', 'R_i', 'W_u', 'R_u', 'W_o', 'R_o'],
   rwkv4: [],
   xlstm: ['C'],
+  'ttt-linear': [],
+  titans: [],
   transformer: [],
   lstm: [],
   rnn: [],

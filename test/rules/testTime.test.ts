@@ -9,7 +9,7 @@ import { type Target, targets } from '../support/golden';
 import { Draw, type HostInputs, rounded, toDevice } from '../support/ruleInputs';
 import { expectClose, rms, toleranceOf } from '../support/tolerance';
 
-describeLong('tttLinear', 'tttMlp', 'tttLinearFla', 'titans', 'titansMlp', 'titansFla');
+describeLong('tttLinear', 'tttMlp', 'tttLayer', 'tttLinearFla', 'titans', 'titansMlp', 'titansFla');
 
 const [B, H] = [2, 2];
 type Tensors = Record<string, fw.Tensor>;

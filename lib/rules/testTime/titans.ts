@@ -1,5 +1,5 @@
 // Titans: memories that learn at test time with momentum and forgetting (Behrouz, Zhong, Mirrokni 2025; spec 2.13.17).
-import { checkChoice, checkInteger, checkNumber, checkObject, type Tensor } from '../../core';
+import { checkChoice, checkInteger, checkNumber, checkObject, overlaps, type Tensor } from '../../core';
 import { gelu } from '../../ops';
 import type { Shapes } from '../sequential/shapes';
 import type { Ran, Run } from '../sequential/types';
@@ -87,7 +87,7 @@ export function runTitans(
     return { output, states: Object.fromEntries(after) };
   };
   const anchored = names.map(([weight, , anchor]) => [anchor, given[anchor] ?? given[weight]]);
-  return overChunks(
+  const { output, states: after } = overChunks(
     {
       tokens: { q: scale === 1 ? q : q.mul(scale), k, v, theta, alpha, eta },
       states: { ...given, ...(Object.fromEntries(anchored) as Named) },
@@ -96,6 +96,10 @@ export function runTitans(
     { where, size, position, cuSeqlens },
     run,
   );
+  // Where a chunk is done its anchor is the weights, and each state is to have memory of its own.
+  for (const [weight, , anchor] of names)
+    if (overlaps(after[anchor], after[weight])) after[anchor] = after[anchor].clone();
+  return { output, states: after };
 }
 
 /** Inputs beside the states. */
