@@ -65,6 +65,8 @@ export {
 export { hopfield, type HopfieldInputs, type HopfieldOptions, type HopfieldResult } from './plasticity/hopfield';
 export type { Position } from './testTime/chunks';
 export type { PositionOptions, TestTimeRule } from './testTime/define';
+export type { MirasOptions } from './testTime/miras';
+export type { OmegaOptions } from './testTime/omega';
 export type { TitansMlpOptions, TitansOptions } from './testTime/titans';
 export type { TitansFlaOptions } from './testTime/titansFla';
 export type { TttOptions } from './testTime/ttt';

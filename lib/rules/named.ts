@@ -43,6 +43,8 @@ export { selfReferential } from './selfReferential/selfReferential';
 export { slowFastComposition } from './early/slowFastComposition';
 export { slstm } from './feedback/slstm';
 export { stpn } from './plasticity/stpn';
+export { miras } from './testTime/miras';
+export { omega } from './testTime/omega';
 export { titans, titansMlp } from './testTime/titans';
 export { titansFla } from './testTime/titansFla';
 export { tttLinear, tttMlp } from './testTime/ttt';

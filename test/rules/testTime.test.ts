@@ -9,7 +9,7 @@ import { type Target, targets } from '../support/golden';
 import { Draw, type HostInputs, rounded, toDevice } from '../support/ruleInputs';
 import { expectClose, rms, toleranceOf } from '../support/tolerance';
 
-describeLong('tttLinear', 'tttMlp', 'tttLayer', 'tttLinearFla', 'titans', 'titansMlp', 'titansFla');
+describeLong('tttLinear', 'tttMlp', 'tttLayer', 'tttLinearFla', 'titans', 'titansMlp', 'titansFla', 'omega', 'miras');
 
 const [B, H] = [2, 2];
 type Tensors = Record<string, fw.Tensor>;
@@ -377,6 +377,36 @@ describe('test-time rules', () => {
       );
     }),
   );
+
+  it('take a memory of zeros where a rule divides by it or takes its logarithm', () => {
+    const draw = new Draw(3);
+    const { q, k, v } = toDevice(qkv(5, draw, 4, 3), EXACT, { requiresGrad: true });
+    const [keep, learningRate] = [0.9, 0.1].map((x) => fw.full([B, 5, H], x, EXACT));
+    for (const variant of ['moneta', 'memora'] as const) {
+      fw.miras(q, k, v, { keep, learningRate, variant }).output.sum().backward();
+      for (const t of [q, k, v]) expect(t.grad!.dataSync().every(Number.isFinite), variant).to.equal(true);
+    }
+    const gates = { windowGate: fw.full([B, 5, H, 2], 0.1, EXACT), momentum: keep, learningRate, keep };
+    fw.omega(q, k, v.detach().mul(0), { ...gates, optimiser: 'newtonSchulz' })
+      .output.sum()
+      .backward();
+    expect(k.grad!.dataSync().every(Number.isFinite)).to.equal(true);
+  });
+
+  it('say which of their inputs and options belong together', () => {
+    const { q, k, v } = toDevice(qkv(5, new Draw(3), 4, 3), EXACT);
+    const keep = fw.full([B, 5, H], 0.9, EXACT);
+    const windowGate = fw.full([B, 5, H, 2], 0.1, EXACT);
+    const yaad = (): unknown => fw.miras(q, k, v, { keep, learningRate: keep, variant: 'yaad' });
+    expectError('INVALID_ARGUMENT', /threshold must be given with variant yaad/, yaad);
+    const atlas = (): unknown => fw.omega(q, k, v, { keep, windowGate, optimiser: 'newtonSchulz' });
+    expectError('INVALID_ARGUMENT', /momentum must be given with optimiser newtonSchulz/, atlas);
+    expectError('SHAPE', /windowGate must be of 3 tokens/, () => fw.omega(q, k, v, { keep, windowGate, window: 3 }));
+    const coefficients = [1, 2] as never;
+    expectError('INVALID_ARGUMENT', /coefficients must be/, () =>
+      fw.omega(q, k, v, { keep, windowGate, coefficients }),
+    );
+  });
 
   it('have a token scale for each place of a mini-batch', () => {
     const rule = CASES[0];
