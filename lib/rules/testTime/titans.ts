@@ -1,12 +1,11 @@
 // Titans: memories that learn at test time with momentum and forgetting (Behrouz, Zhong, Mirrokni 2025; spec 2.13.17).
 import { checkChoice, checkInteger, checkNumber, checkObject, overlaps, type Tensor } from '../../core';
-import { gelu } from '../../ops';
+import { eye, gelu, split, stack } from '../../ops';
 import type { Shapes } from '../sequential/shapes';
 import type { Ran, Run } from '../sequential/types';
 import { type ChunkPlace, overChunks, type Position } from './chunks';
 import { defineTestTime, type TestTimeRule } from './define';
 import { type Activation, type Course, type InnerNetwork, learnChunks } from './innerNetwork';
-import { productsOf } from './products';
 
 /** Options of the rules of Titans. */
 export interface TitansOptions {
@@ -37,23 +36,41 @@ interface Kind {
   targets(tokens: Named, weights: Named): Tensor;
 }
 
-/** Coefficients of what a chunk of tokens writes, and of the weights and momentum before it. */
+/**
+ * What the weights W and the momentum S before a chunk, and the write of each of its tokens, are to the weights that each token
+ * reads: the recurrence itself, on rows of coefficients, which divides by nothing.
+ */
 function courseOf({ theta, alpha, eta }: Named, anchors: boolean): Course {
   const C = theta.shape[3];
-  const keeps = productsOf(alpha.neg().add(1));
-  const carries = productsOf(eta);
-  // Token j's gradient in the momentum of token t, and in its weights.
-  const inMomentum = carries.between.mul(theta.neg().unsqueeze(3));
-  const column = (t: Tensor): Tensor => t.unsqueeze(4);
+  const where = { dtype: theta.dtype, device: theta.device };
+  // Columns: W, S, then tokens.
+  const units = split(eye(C + 2, where), new Array<number>(C + 2).fill(1), 0).map((row) => row.squeeze(0));
+  const apart = (x: Tensor): Tensor[] => split(x, new Array<number>(C).fill(1), 3);
+  const [kept, carried] = [alpha.neg().add(1), eta].map(apart);
+  const writes = apart(
+    eye(C + 2, where)
+      .slice(0, 2)
+      .mul(theta.unsqueeze(4)),
+  );
+  let [inWeights, inMomentum] = units;
+  const rows = kept.map((keep, t) => {
+    inMomentum = inMomentum.mul(carried[t]).sub(writes[t].squeeze(3));
+    inWeights = inWeights.mul(keep).add(inMomentum);
+    return inWeights;
+  });
+  const columns = (from: number, to: number): Tensor =>
+    stack(
+      rows.map((row) => row.slice(3, from, to)),
+      3,
+    );
+  const [keep, carry] = split(columns(0, 2), [1, 1], 4);
+  const last = inMomentum.unsqueeze(3);
   return {
-    keep: column(keeps.upTo),
-    carry: keeps.between.matmul(column(carries.upTo)),
-    mix: keeps.between.matmul(inMomentum),
+    keep,
+    carry,
+    mix: columns(2, C + 2),
     moves: true,
-    sum: {
-      keep: column(carries.upTo.slice(3, C - 1)),
-      write: inMomentum.slice(3, C - 1).transpose(3, 4),
-    },
+    sum: { keep: last.slice(4, 1, 2), write: last.slice(4, 2).transpose(3, 4) },
     anchors,
   };
 }
