@@ -73,6 +73,8 @@ const WITHOUT: ReadonlySet<string> = new Set([
   'mamba',
   'log-linear-mamba2',
   'rwkv4',
+  'ttt-linear',
+  'titans',
   'transformer',
   'lstm',
   'rnn',

@@ -34,6 +34,9 @@ import { hybridQltFamily } from './idsia/hqlt/model';
 import { rwkv4Family } from './rwkv/rwkv4';
 import { rwkv6Family } from './rwkv/rwkv6';
 import { rwkv7Family } from './rwkv/rwkv7';
+import { titansFamily } from './testTime/titans';
+import { tttFamily } from './testTime/ttt';
+import { xlstmFamily } from './xlstm/model';
 
 const FAMILIES = [
   linearTransformerFamily,
@@ -62,6 +65,9 @@ const FAMILIES = [
   logLinearMamba2Family,
   bambaFamily,
   falconH1Family,
+  xlstmFamily,
+  tttFamily,
+  titansFamily,
   hybridQltFamily,
   qwen3NextFamily,
   qwen35Family,

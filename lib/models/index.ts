@@ -142,3 +142,11 @@ export { OlmoHybridForCausalLM, type OlmoHybridConfiguration } from './hybrid/ol
 export { Qwen3_5ForCausalLM, Qwen3_5MoeForCausalLM } from './hybrid/qwen35';
 export { Qwen3NextForCausalLM } from './hybrid/qwen3Next';
 export type { QwenConfiguration } from './hybrid/qwen';
+export type { XlstmConfiguration } from './xlstm/configuration';
+export { MlstmLayer, type MlstmState } from './xlstm/mlstmLayer';
+export { xLSTMForCausalLM } from './xlstm/model';
+export type { TestTimeState } from './testTime/mixer';
+export { TttLayer, type TttLayerOptions } from './testTime/tttLayer';
+export { TitansForCausalLM, type TitansConfiguration } from './testTime/titans';
+export { TitansLayer, type TitansLayerOptions } from './testTime/titansLayer';
+export { TTTForCausalLM, type TttConfiguration } from './testTime/ttt';

@@ -45,6 +45,7 @@ export type { GatedDelta2Gates } from './delta/gatedDeltaRule2';
 export type { GeneralizedDeltaGates } from './delta/generalizedDeltaRule';
 export type { PreconditionedDeltaOptions } from './delta/preconditionedDeltaRule';
 export type { PolynomialOptions, PolynomialRule, PolynomialStepOptions } from './additive/polynomial';
+export type { MlstmGates, MlstmOptions, MlstmResult, MlstmStepOptions } from './decay/mlstm';
 export type { NormalizedResult, NormalizedRule, NormalizeOptions, NormalizeStepOptions } from './recurrence/normalized';
 export { type MemoryCall, observeMemories } from './observe';
 export type { CommonOptions, RecurrenceInputs, RecurrenceKind, RuleResult, TokenOptions } from './recurrence/operands';
@@ -63,6 +64,7 @@ export type { FastWeightMemoryOptions } from './feedback/fastWeightMemory';
 export type { GatedFastWeights2017Options } from './feedback/gatedFastWeights2017';
 export type { PainterInputs, PainterOptions, PainterStepOptions, PainterStrokes } from './delta/fastWeightPainter';
 export type { LogLinearOptions } from './logLinear/rule';
+export type { SlstmOptions } from './feedback/slstm';
 export type { FastRnnOptions } from './feedback/fastRnn';
 export {
   type Abcd,
@@ -74,6 +76,13 @@ export {
   abcdTerms,
 } from './plasticity/abcd';
 export { hopfield, type HopfieldInputs, type HopfieldOptions, type HopfieldResult } from './plasticity/hopfield';
+export type { Position } from './testTime/chunks';
+export type { PositionOptions, TestTimeRule } from './testTime/define';
+export type { MirasOptions } from './testTime/miras';
+export type { OmegaOptions } from './testTime/omega';
+export type { TitansMlpOptions, TitansOptions } from './testTime/titans';
+export type { TitansFlaOptions } from './testTime/titansFla';
+export type { TttOptions } from './testTime/ttt';
 export type { PlasticityOptions } from './plasticity/plasticity';
 export type { PlasticLayerOptions } from './plasticity/plasticLayer';
 export type { StpnOptions } from './plasticity/stpn';

@@ -4,6 +4,13 @@ import { CONTINUOUS } from './continuous';
 import { fwpLayer } from './fwpLayers';
 import { LINE_LAYERS } from './line';
 import { longhornLayer } from './longhorn';
+import { TEST_TIME_LAYERS } from './testTime';
 
 /** By the rule in the file. */
-export const LAYERS: Readonly<Record<string, CaseRunner>> = { ...CONTINUOUS, ...LINE_LAYERS, fwpLayer, longhornLayer };
+export const LAYERS: Readonly<Record<string, CaseRunner>> = {
+  ...CONTINUOUS,
+  ...LINE_LAYERS,
+  ...TEST_TIME_LAYERS,
+  fwpLayer,
+  longhornLayer,
+};

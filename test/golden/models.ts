@@ -29,6 +29,14 @@ async function take<T>(items: AsyncIterable<T>): Promise<T[]> {
 const isApproximate = (file: GoldenFile): boolean => file.tensors.has('logits64_exact');
 const APPROXIMATE = 5e-3;
 
+/**
+ * Gradients in float32 that are small sums of large terms, whatever computes them: the norm behind an mLSTM takes back what all
+ * of its input gates have in common, and what is left of this one is as much as rounding q, k and v moves it by.
+ */
+const CANCELLING: Readonly<Record<string, number>> = {
+  'grad.backbone.blocks.0.mlstm_layer.igate_preact.bias': 4e-4,
+};
+
 /** Logits, loss and every gradient. */
 export function forwardFailures(model: Model, file: GoldenFile, { device, dtype }: Target): string[] {
   return fw.scope(() => {
@@ -55,11 +63,12 @@ export function forwardFailures(model: Model, file: GoldenFile, { device, dtype 
     const floor = 1e-3 * Math.max(...references.map(([, a]) => rms(a.data)));
     const parameters = new Map(model.namedParameters());
     for (const [name, reference] of references) {
+      const tolerance = dtype === 'float32' ? (CANCELLING[name] ?? own.gradient) : own.gradient;
       const parameter = parameters.get(name.slice('grad.'.length));
       const gradient = parameter?.grad;
       found.push(
         gradient
-          ? differenceOf(name, gradient.dataSync(), reference.data, own.gradient, floor)
+          ? differenceOf(name, gradient.dataSync(), reference.data, tolerance, floor)
           : `${name}: none, ${parameter ? 'the parameter has no gradient' : 'there is no such parameter'}`,
       );
     }

@@ -25,10 +25,10 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
   ['gla with convolutions', 'gla', { useShortConv: true }],
   ['gated-deltanet, hybrid', 'gated-deltanet', { attn: { layers: [1], numHeads: 2, windowSize: 3 } }],
 ];
-/** What carries a state through padding: neither rotary positions nor a cache of keys. */
+/** What carries a state through padding: neither rotary positions, nor places in a chunk, nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
   ([title]) =>
-    !/retnet|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi/.test(title) || title === 'linear-transformer',
+    !/retnet|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans/.test(title) || title === 'linear-transformer',
 );
 
 /** Looking at every value takes most of the time of small models. */

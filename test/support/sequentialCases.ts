@@ -35,6 +35,13 @@ const bounded = (forms: Record<string, string>, bound: number): Record<string, D
 const same = (...names: string[]): Record<string, string> => Object.fromEntries(names.map((name) => [name, name]));
 
 const KEYED = { initialState: 'B 1 I V' } as const;
+/** k is the first: what is lost in it is lost in the state. */
+const KEYED_TOKENS: Record<string, Drawn> = {
+  k: 'B T H I',
+  q: 'B T H I',
+  v: 'B T H V',
+  keep: ['B T H', 0.7, 1],
+};
 const FEW: Record<string, number>[] = [
   { B: 1, T: 1 },
   { T: 2, V: 3 },
@@ -259,6 +266,65 @@ export const SEQUENTIAL: SequentialCase[] = [
   ...SLOTS,
   ...SOLVED,
   ...MEMORIES,
+  ...(['gradient', 'newtonSchulz'] as const).map((optimiser): SequentialCase => {
+    const atlas = optimiser === 'newtonSchulz';
+    return {
+      name: 'omega',
+      title: optimiser,
+      inputs: {
+        ...KEYED_TOKENS,
+        windowGate: ['B T H 3', 0, 0.3],
+        ...(atlas && { momentum: ['B T H', 0.3, 0.9], learningRate: ['B T H', 0, 0.2] }),
+      },
+      states: {
+        initialState: ['B H I V', 0.3],
+        initialKeys: 'B H 2 I',
+        initialValues: 'B H 2 V',
+        ...(atlas && { initialMomentum: ['B H I V', 0.3] }),
+      },
+      stepNames: {
+        initialState: 'state',
+        initialKeys: 'keys',
+        initialValues: 'values',
+        ...(atlas && { initialMomentum: 'momentum' }),
+      },
+      options: { optimiser },
+      sizes: [
+        { B: 1, T: 1 },
+        { T: 17, I: 7 },
+      ],
+    };
+  }),
+  ...(['moneta', 'yaad', 'memora'] as const).map((variant): SequentialCase => ({
+    name: 'miras',
+    title: variant,
+    inputs: {
+      ...KEYED_TOKENS,
+      learningRate: ['B T H', 0, variant === 'moneta' ? 0.03 : 0.1],
+      ...(variant === 'yaad' && { threshold: ['B T H', 0.5, 2] }),
+    },
+    states: { initialState: variant === 'memora' ? ['B H I V', 0.1, 1] : ['B H I V', 0.5] },
+    stepNames: { initialState: 'state' },
+    options: { variant, ...(variant === 'moneta' && { smooth: true }) },
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 17, I: 7 },
+    ],
+  })),
+  {
+    name: 'slstm',
+    title: 'with its bias',
+    inputs: { gates: ['B T 4 H D', 4], recurrent: ['H 4 D D', 0.5], bias: '4 H D' },
+    states: { initialHidden: 'B H D', initialCell: 'B H D', initialNormalizer: ['B H D', 0.5, 2], initialMax: 'B H D' },
+    stepNames: Object.fromEntries(
+      ['Hidden', 'Cell', 'Normalizer', 'Max'].map((name) => [`initial${name}`, name.toLowerCase()]),
+    ),
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 2, D: 1 },
+      { T: 17, D: 13 },
+    ],
+  },
   {
     name: 'fastWeightMemory',
     title: 'three hops',

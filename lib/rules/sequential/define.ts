@@ -1,6 +1,14 @@
 // How a rule is made whose output feeds back, or whose state changes as no setting of the general recurrence does: from its
 // inputs, its states and a function over whole sequences come the checks, packing, T = 0 and the form for one token.
-import { argumentError, checkOptions, FastWeightsError, type OptionNames, scoped, type Tensor } from '../../core';
+import {
+  argumentError,
+  checkOptions,
+  FastWeightsError,
+  type OptionNames,
+  overlaps,
+  scoped,
+  type Tensor,
+} from '../../core';
 import { noGrad } from '../../autograd';
 import {
   cat,
@@ -55,6 +63,11 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
   const initialNames = byName(
     allStates,
     (state) => definition.initialNames?.[state as keyof S & string] ?? `initial${capital(state)}`,
+  );
+  const finalNames = byName(allStates, (state) =>
+    initialNames[state].startsWith('initial')
+      ? initialNames[state].replace('initial', 'final')
+      : `final${capital(state)}`,
   );
   const initialShapes = byName(Object.values(initialNames), (initial) => {
     const state = allStates.find((one) => initialNames[one] === initial)!;
@@ -176,7 +189,7 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     }
     const output = result.output.to(given[first].dtype);
     if (options.outputFinalState !== true) return { output };
-    const named = stateNames.map((state) => [`final${capital(state)}`, after[state]]);
+    const named = stateNames.map((state) => [finalNames[state], after[state]]);
     return { output, ...(Object.fromEntries(named) as Tensors) };
   });
 
@@ -212,7 +225,12 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
       tokenNames.includes(input) ? computed[input]?.unsqueeze(1) : computed[input],
     );
     const result = run({ ...all, inputs: inputs as Given<I> });
-    const after = byName(stateNames, (state) => (result.states as Tensors)[state]);
+    // What one state becomes may be what another was.
+    const others = (state: string): Tensor[] => stateNames.filter((name) => name !== state).map((name) => states[name]);
+    const after = byName(stateNames, (state) => {
+      const next = (result.states as Tensors)[state];
+      return others(state).some((other) => overlaps(next, other)) ? next.clone() : next;
+    });
     if (checks) requireFinite(stepName, after as States<S>, states as States<S>, 1, null);
     for (const state of stateNames) {
       if (grows) grow(options.state, state, after[state]);

@@ -68,7 +68,7 @@ export interface SequentialDefinition<I extends Shapes, S extends Shapes, O exte
   without?(settings: Z): readonly (keyof S & string)[];
   /** What all of a state is where none is given, if not 0. */
   blank?: Partial<Record<keyof S & string, number>>;
-  /** What a state is called among the inputs where that is not `initial<Name>`. */
+  /** What a state is called among the inputs where that is not `initial<Name>`; `initialb` is given back as `finalb`. */
   initialNames?: Partial<Record<keyof S & string, string>>;
   /** The names of its options. */
   options: OptionNames<NoInfer<O>>;

@@ -1,0 +1,79 @@
+// How a rule that learns at test time is made: over q, k and v with further inputs and states, and a place inside a chunk where
+// a text may stop and go on.
+import type { OptionNames, Tensor } from '../../core';
+import { defineSequential } from '../sequential/define';
+import { withQkv } from '../sequential/qkv';
+import type { Given, Shapes } from '../sequential/shapes';
+import type { SequentialDefinition, SequentialOptions } from '../sequential/types';
+import { checkPosition, type Position } from './chunks';
+
+/** Where a text goes on that stopped inside a chunk. */
+export interface PositionOptions {
+  /** Tokens of the chunk that were read before, 0 by default; for packed sequences a list of them where they differ. */
+  position?: Position | null;
+}
+
+/** What the names of some states end in beside 'initial' and 'final', by their names in a step. */
+type Endings = Readonly<Record<string, string>>;
+
+type Further<I extends Shapes> = Omit<Given<I>, 'q' | 'k' | 'v'>;
+type Named<P extends string, E extends Endings> = { [N in keyof E as `${P}${E[N]}`]: Tensor };
+
+/** A rule that learns at test time; see its documentation for which states its options leave out. */
+export interface TestTimeRule<I extends Shapes, E extends Endings, O extends object> {
+  <F extends boolean = false>(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Further<I> & { [N in keyof Named<'initial', E>]?: Tensor | null } & O &
+      PositionOptions &
+      SequentialOptions<F>,
+  ): { output: Tensor } & ([F] extends [true] ? Named<'final', E> : Partial<Named<'final', E>>);
+  /** One token: inputs without their time; the states change in place; only inside noGrad. */
+  step(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Further<I> & O & PositionOptions & { state: { [N in keyof E]?: Tensor } },
+  ): Tensor;
+}
+
+/** What `defineTestTime` takes; `run` finds the checked position among the settings. */
+interface TestTimeDefinition<
+  I extends Shapes,
+  S extends Shapes,
+  O extends object,
+  Z extends { size: number },
+  E extends { readonly [N in keyof S]: string },
+> extends Omit<
+  SequentialDefinition<I, S, O, NoInfer<Z> & { position: Position }>,
+  'initialNames' | 'packs' | 'settings'
+> {
+  /** What follows 'initial' and 'final' in the names of states. */
+  endings: E;
+  /** Checks the options; `size` is that of a chunk. */
+  settings(where: string, options: O, inputs: Given<I>): Z;
+}
+
+/** Makes the rule. */
+export function defineTestTime<
+  const I extends Shapes,
+  const S extends Shapes,
+  O extends object,
+  Z extends { size: number },
+  const E extends { readonly [N in keyof S]: string },
+>({ endings, settings, options, ...rest }: TestTimeDefinition<I, S, O, Z, E>): TestTimeRule<I, E, O> {
+  const initialNames = Object.fromEntries(Object.entries(endings).map(([name, ending]) => [name, `initial${ending}`]));
+  const known = { ...options, position: true } as unknown as OptionNames<O & PositionOptions>;
+  const rule = defineSequential({
+    ...rest,
+    initialNames: initialNames as Partial<Record<keyof S & string, string>>,
+    options: known,
+    packs: true,
+    settings: (where: string, given: O & PositionOptions, inputs: Given<I>) => {
+      const own = settings(where, given, inputs);
+      return { ...own, position: checkPosition(where, given.position, own.size) };
+    },
+  } as SequentialDefinition<I, S, O & PositionOptions, Z & { position: Position }>);
+  return withQkv(rest.name, rule, Object.keys(known)) as unknown as TestTimeRule<I, E, O>;
+}
