@@ -1,7 +1,7 @@
 // `evaluate`: loss and accuracy of a checkpoint on its run's data, or on another text.
 import { join } from '../platform';
 import { Command, Option } from 'commander';
-import { describeCharacter, FastWeightsError } from '../core';
+import { FastWeightsError } from '../core';
 import { isJsonObject, loadTokenizer } from '../io';
 import { formatNumber, table } from '../viz';
 import { type Dataset, openTextDataset, type TextDataset, type TextEncoding } from '../data';
@@ -19,7 +19,9 @@ import { type Acts, checkFlags } from './flags';
 import { addImportOption, type ImportOptions, loadModel } from './imports';
 import { withInterrupt } from './interrupt';
 import { sequenceProgress, textProgress } from './progress';
+import { noteSkipped } from './skipped';
 import {
+  addCheckpointOption,
   addDeviceOptions,
   addEncodingOption,
   chooseDevice,
@@ -52,13 +54,8 @@ const ACTS: Acts<EvaluateOptions, Case> = {
 };
 
 export function evaluateCommand(): Command {
-  const command = new Command('evaluate')
+  const command = addCheckpointOption(new Command('evaluate'))
     .description('Measures a checkpoint on the validation data of its run, or on another text.')
-    .requiredOption(
-      '--checkpoint <dir>',
-      'a run folder (its newest checkpoint), a checkpoint, or a pretrained model',
-      somePath,
-    )
     .option(
       '--text <file>',
       'a text to measure on; characters that the checkpoint does not know are left out and counted',
@@ -88,7 +85,10 @@ async function run(options: EvaluateOptions, command: Command): Promise<void> {
     const shown = sequenceProgress('sequences');
     try {
       const measured = await evaluate(model, data, { batchSize: options.batch, signal, onProgress: shown.take });
-      return { ...measured, ...('skipped' in data && options.text !== undefined && { skipped: noteSkipped(data) }) };
+      return {
+        ...measured,
+        ...('skipped' in data && options.text !== undefined && { skipped: noteSkipped(data.skipped) }),
+      };
     } finally {
       shown.done();
       data.close?.();
@@ -119,24 +119,6 @@ async function openFor(dir: string, options: EvaluateOptions, signal: AbortSigna
   } finally {
     reading.done();
   }
-}
-
-/** Parts that are named in the note. */
-const NAMED = 8;
-
-/** How much of a text was left out; on standard error also what. */
-function noteSkipped({ skipped }: TextDataset): number {
-  const counts = [...skipped].sort(([, a], [, b]) => b - a);
-  const count = counts.reduce((sum, [, often]) => sum + often, 0);
-  if (count === 0) return 0;
-  const named = counts.slice(0, NAMED).map(([part, often]) => {
-    const name = [...part].length === 1 ? describeCharacter(part) : JSON.stringify(part);
-    return often > 1 ? `${name} (${often} times)` : name;
-  });
-  const more = counts.length > NAMED ? `, and ${counts.length - NAMED} others` : '';
-  const what = count === 1 ? '1 character was skipped, it has' : `${count} characters were skipped, they have`;
-  console.error(`${what} no token in this checkpoint: ${named.join(', ')}${more}`);
-  return count;
 }
 
 export function resultTable(result: Evaluation & { skipped?: number }): string {

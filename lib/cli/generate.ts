@@ -7,7 +7,14 @@ import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags } from './flags';
 import { addImportOption, type ImportOptions, loadModel } from './imports';
 import { isAborted, withInterrupt } from './interrupt';
-import { addDeviceOptions, chooseDevice, decimal, type DeviceOptions, somePath, wholeNumber } from './options';
+import {
+  addCheckpointOption,
+  addDeviceOptions,
+  chooseDevice,
+  decimal,
+  type DeviceOptions,
+  wholeNumber,
+} from './options';
 
 /** For models that do not say how to draw. */
 const TEMPERATURE = 0.8;
@@ -38,13 +45,8 @@ const ACTS: Acts<GenerateOptions, Case> = {
 };
 
 export function generateCommand(): Command {
-  const command = new Command('generate')
+  const command = addCheckpointOption(new Command('generate'))
     .description('Writes text with a trained model, one step at a time in constant memory.')
-    .requiredOption(
-      '--checkpoint <dir>',
-      'a run folder (its newest checkpoint), a checkpoint, or a pretrained model',
-      somePath,
-    )
     .option(
       '--prompt <text>',
       'the beginning of the text (default: a new line, or the first token where there is none)',

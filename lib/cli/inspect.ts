@@ -1,7 +1,7 @@
 // `inspect`: a page that shows what the fast weights of a checkpoint do while it reads a text.
 import { existsSync, packageVersion } from '../platform';
 import { Command, Option } from 'commander';
-import { describeCharacter, FastWeightsError } from '../core';
+import { FastWeightsError } from '../core';
 import { loadTokenizer, type Tokenizer, writeFileAtomic } from '../io';
 import { formatBytes } from '../viz';
 import { inspectFastWeights, renderInspection } from '../inspect';
@@ -10,6 +10,7 @@ import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags, UsageError } from './flags';
 import { addImportOption, type ImportOptions, loadModel } from './imports';
 import {
+  addCheckpointOption,
   addDeviceOptions,
   addEncodingOption,
   chooseDevice,
@@ -17,13 +18,12 @@ import {
   somePath,
   wholeNumber,
 } from './options';
+import { noteSkipped } from './skipped';
 
 const TOKENS = 256;
 const MOST_TOKENS = 1024;
 /** Characters of a text for each token that is wanted; longer ones are rare. */
 const CHARACTERS = 32;
-/** Parts that are named when they are left out. */
-const NAMED = 8;
 
 interface Options extends DeviceOptions, ImportOptions {
   checkpoint: string;
@@ -53,13 +53,8 @@ const ACTS: Acts<Options, Case> = {
 };
 
 export function inspectCommand(): Command {
-  const command = new Command('inspect')
+  const command = addCheckpointOption(new Command('inspect'))
     .description('Shows what fast weights do while a text is read: one HTML page, with a slider over its tokens.')
-    .requiredOption(
-      '--checkpoint <dir>',
-      'a run folder (its newest checkpoint), a checkpoint, or a pretrained model',
-      somePath,
-    )
     .option('--text <file>', 'what it reads; characters that the checkpoint does not know are left out', somePath)
     .option('--prompt <text>', 'what it reads, instead of a file')
     .addOption(new Option('--layer <n>', 'only this layer, counted from 1 (default: all)').argParser(wholeNumber(1)))
@@ -115,21 +110,17 @@ async function run(options: Options, command: Command): Promise<void> {
   console.log(`${out}  (${formatBytes(new TextEncoder().encode(page).length)})`);
 }
 
-/** Of a file what is known; of a prompt all of it must be. What is left out is named where it comes before the last token. */
+/** Of a file what is known; of a prompt all of it must be. What is skipped is named where it comes before the last token. */
 function encode(tokenizer: Tokenizer, text: string, from: Case, tokens: number): number[] {
   if (from === 'prompt') return tokenizer.encode(text);
-  const unknown = new Set<string>();
+  const skipped = new Map<string, number>();
   let count = 0;
   const ids = tokenizer.encode(text, {
     onUnknown(part, index) {
-      if (index - count++ < tokens) unknown.add(part);
+      if (index - count++ < tokens) skipped.set(part, (skipped.get(part) ?? 0) + 1);
     },
   });
-  if (unknown.size > 0) {
-    const named = [...unknown].slice(0, NAMED).map((part) => ([...part].length === 1 ? describeCharacter(part) : part));
-    const more = unknown.size > NAMED ? `, and ${unknown.size - NAMED} others` : '';
-    console.error(`left out, since they have no token in this checkpoint: ${named.join(', ')}${more}`);
-  }
+  noteSkipped(skipped);
   return ids;
 }
 

@@ -43,6 +43,12 @@ export function somePath(text: string): string {
   throw new InvalidArgumentError('It is empty: it must be a path.');
 }
 
+/** The model that a command reads. */
+export function addCheckpointOption(command: Command): Command {
+  const what = 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model';
+  return command.requiredOption('--checkpoint <dir>', what, somePath);
+}
+
 export interface DeviceOptions {
   device?: Device;
   threads?: number;

@@ -8,6 +8,7 @@ import { Embedding, init, Linear, Module } from '../nn';
 import { cat, oneHot, tensor, type TensorOptions } from '../ops';
 import type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
 import { fit } from './fit';
+import { trialsOf } from './results';
 import type { LineChart } from '../viz';
 
 /** Losses on the evaluation set, every 100 steps; null where a loss is not finite. */
@@ -196,7 +197,7 @@ function claims(results: Results): Claim[] {
 }
 
 function findings(results: Results): Findings {
-  const trials = [...new Set(results.map(({ trial }) => trial))];
+  const trials = trialsOf(results);
   const chart = (setting: Setting, title: string): LineChart => ({
     title,
     xLabel: 'N, keys and values',

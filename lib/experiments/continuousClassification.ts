@@ -8,7 +8,7 @@ import { readText } from '../io';
 import { LSTM, RNN } from '../nn';
 import { crossEntropy, tensor } from '../ops';
 import type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
-import { lossChart } from './results';
+import { lossChart, mean, percent, trialsOf } from './results';
 import { fit } from './fit';
 import { type Classifier, type ClassifierSettings, type SeriesClassifier, seriesClassifier } from './seriesClassifiers';
 
@@ -116,13 +116,10 @@ async function accuracy(model: SeriesClassifier, data: SeriesDataset): Promise<n
 
 type Results = readonly TrialResult<Found>[];
 
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
-const trialsOf = (results: Results): string[] => [...new Set(results.map(({ trial }) => trial))];
-
 /** Mean over seeds; undefined where there is no such result. */
 function rightOf(results: Results, trial: string, rate: number): number | undefined {
   const own = results.flatMap((result) => (result.trial === trial ? (result.found.right[rate] ?? []) : []));
-  return own.length > 0 ? own.reduce((a, b) => a + b, 0) / own.length : undefined;
+  return own.length > 0 ? mean(own) : undefined;
 }
 
 function claims(results: Results): Claim[] {

@@ -1,10 +1,15 @@
 // Published tasks over shared parts, one small file each; only the command line imports this room.
 import type { Json } from '../io';
 import { associativeRetrievalExperiment } from './associativeRetrieval';
+import { baRetrievalExperiment } from './baRetrieval';
+import { codeExecutionExperiment } from './codeExecution';
+import { continualLearningExperiment } from './continualLearning';
 import { continuousClassificationExperiment } from './continuousClassification';
 import { flipFlopExperiment, parkingExperiment } from './eventStreams';
 import type { Experiment } from './experiment';
+import { fewShotExperiment } from './fewShot';
 import { formalLanguagesExperiment } from './formalLanguages';
+import { listOpsExperiment } from './listOps';
 import { mazeExperiment } from './maze';
 import { painterExperiment } from './painter';
 import { parityExperiment } from './parity';
@@ -20,7 +25,12 @@ export const EXPERIMENTS = [
   parityExperiment,
   formalLanguagesExperiment,
   wordProblemsExperiment,
+  codeExecutionExperiment,
+  listOpsExperiment,
   associativeRetrievalExperiment,
+  baRetrievalExperiment,
+  fewShotExperiment,
+  continualLearningExperiment,
   continuousClassificationExperiment,
   mazeExperiment,
   patternCompletionExperiment,

@@ -8,6 +8,7 @@ import { logSoftmax, tensor } from '../ops';
 import type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
 import { fit } from './fit';
 import { MazeAgent, MEMORIES } from './mazeAgents';
+import { mean, trialsOf } from './results';
 
 /** Rewards per episode: of evaluation episodes, in their first and second half, and while training, every 10 episodes. */
 type Found = { rewards: number; halves: [number, number]; curve: number[] };
@@ -160,8 +161,6 @@ async function evaluated(maze: GridMaze, policy: () => Policy): Promise<Omit<Fou
 
 type Results = readonly TrialResult<Found>[];
 
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
-const trialsOf = (results: Results): string[] => [...new Set(results.map(({ trial }) => trial))];
 const rewardsOf = (results: Results, trial: string): number =>
   mean(results.flatMap((result) => (result.trial === trial ? [result.found.rewards] : [])));
 

@@ -2,7 +2,7 @@
 // were trained on.
 import { type Dataset, parity } from '../data';
 import type { Experiment, TrialContext, TrialResult } from './experiment';
-import { lossChart, mean, percent } from './results';
+import { lossChart, mean, percent, trialsOf } from './results';
 import { MEMORIES, type MemoryName, modelWith, trainAndMeasure } from './tokens';
 
 /** Share of sequences whose last label is right, and of those with all right, by length. */
@@ -22,9 +22,10 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
     {
       model: modelWith(trial as MemoryName, data.vocabSize, context),
       data,
-      held: ofLength(1000, TRAINED, 64),
-      steps: quick ? 300 : 1000,
-      batchSize: quick ? 64 : 128,
+      held: ofLength(1000, 128, 64),
+      steps: quick ? 400 : 1000,
+      batchSize: quick ? 32 : 128,
+      ...(quick && { learningRate: 5e-3 }),
       tests: Object.fromEntries(LENGTHS.map((length) => [length, ofLength(2000, length, 200)])),
     },
     context,
@@ -35,7 +36,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
 }
 
 function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment<Found>['findings']> {
-  const trials = [...new Set(results.map((result) => result.trial))];
+  const trials = trialsOf(results);
   const of = (trial: string, length: number, what: 'last' | 'whole' = 'last'): number =>
     mean(results.filter((result) => result.trial === trial).map(({ found }) => found[what][length]));
   const measures = Object.fromEntries(

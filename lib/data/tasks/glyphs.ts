@@ -82,15 +82,20 @@ export function drawGlyph(glyph: Glyph, size: number, random: HostRandom, jitter
   const stray = (): number => jitter * (2 * random.next() - 1);
   const [dx, dy] = [stray(), stray()];
   const ends = glyph.map(([x, y]) => [x + dx + stray(), y + dy + stray()] as const);
+  const strokes = Array.from({ length: ends.length / 2 }, (_, s) => {
+    const [[ax, ay], [bx, by]] = [ends[2 * s], ends[2 * s + 1]];
+    const [ux, uy] = [bx - ax, by - ay];
+    return { ax, ay, ux, uy, square: ux * ux + uy * uy + 1e-12 };
+  });
   for (let i = 0; i < size; i++) {
+    const y = (i + 0.5) / size;
     for (let j = 0; j < size; j++) {
-      const [x, y] = [(j + 0.5) / size, (i + 0.5) / size];
+      const x = (j + 0.5) / size;
       let nearest = Infinity;
-      for (let s = 0; s < ends.length; s += 2) {
-        const [[ax, ay], [bx, by]] = [ends[s], ends[s + 1]];
-        const [ux, uy] = [bx - ax, by - ay];
-        const along = Math.min(1, Math.max(0, ((x - ax) * ux + (y - ay) * uy) / (ux * ux + uy * uy + 1e-12)));
-        nearest = Math.min(nearest, (x - ax - along * ux) ** 2 + (y - ay - along * uy) ** 2);
+      for (const { ax, ay, ux, uy, square } of strokes) {
+        const along = Math.min(1, Math.max(0, ((x - ax) * ux + (y - ay) * uy) / square));
+        const [wx, wy] = [x - ax - along * ux, y - ay - along * uy];
+        nearest = Math.min(nearest, wx * wx + wy * wy);
       }
       out[i * size + j] = Math.exp(-nearest / (2 * PEN * PEN));
     }
