@@ -1,6 +1,6 @@
 // RWKV-4 in the layout of transformers (Peng et al. 2023; spec 2.13.20).
 import type { OptionNames, Tensor } from '../../core';
-import { Embedding, LayerNorm, Linear } from '../../nn';
+import { drawsWeights, Embedding, LayerNorm, Linear } from '../../nn';
 import { layerNorm, type TensorOptions } from '../../ops';
 import { Decoder } from '../common/block';
 import { CausalLM, type WeightNames } from '../common/causalLM';
@@ -124,6 +124,7 @@ export class RwkvForCausalLM extends CausalLM<Rwkv4Configuration> {
   constructor(input: EitherSpelling<Rwkv4Keys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, new Rwkv4Decoder(config, options), options);
+    if (!drawsWeights()) return;
     for (const [, module] of this.namedModules()) {
       if (module instanceof RWKV4Attention || module instanceof RWKV4FeedForward) module.initialize();
       else if (module instanceof Linear) {

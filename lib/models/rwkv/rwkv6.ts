@@ -1,6 +1,6 @@
 // RWKV-6: a memory that is read before it is written, with a bonus for the present token (Peng et al. 2024; spec 2.13.7).
 import type { OptionNames, Tensor } from '../../core';
-import { Linear, Module, parameter } from '../../nn';
+import { drawsWeights, Linear, Module, parameter } from '../../nn';
 import { tensor, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { rwkv6 } from '../../rules';
 import { Attention, type AttentionShape } from '../common/attention';
@@ -224,6 +224,7 @@ export class RWKV6ForCausalLM extends CausalLM<Rwkv6Configuration> {
     };
     const feedForward = (): ChannelMix => new RWKV6FeedForward(config, options);
     super(config, new FlaRwkvDecoder(config, { mixer, feedForward }, options), options);
+    if (!drawsWeights()) return;
     for (const [, module] of this.namedModules()) if (module instanceof RWKV6Attention) module.initialize();
   }
 }

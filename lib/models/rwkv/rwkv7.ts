@@ -2,7 +2,7 @@
 import { noGrad } from '../../autograd';
 import type { Tensor } from '../../core';
 import { partOfSources } from '../../io';
-import { Linear, parameter } from '../../nn';
+import { drawsWeights, Linear, parameter } from '../../nn';
 import { type TensorOptions, zeros } from '../../ops';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
@@ -75,6 +75,7 @@ export class RWKV7ForCausalLM extends CausalLM<Rwkv7Configuration> {
     const mixer = (layer: number): RWKV7Attention => new RWKV7Attention(config, layer, options);
     const feedForward = (layer: number): RWKV7FeedForward => new RWKV7FeedForward(config, layer, options);
     super(config, new FlaRwkvDecoder(config, { mixer, feedForward }, options), options);
+    if (!drawsWeights()) return;
     for (const [, module] of this.namedModules()) {
       if (module instanceof RWKV7Attention || module instanceof RWKV7FeedForward) module.initialize();
     }
