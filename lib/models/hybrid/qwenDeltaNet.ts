@@ -1,7 +1,7 @@
 // The linear attention of Qwen: Gated DeltaNet with one convolution over queries, keys and values together (spec 2.13.9).
 import type { Tensor } from '../../core';
 import { GatedRMSNorm, Linear, parameter, ShortConvolution } from '../../nn';
-import { ones, split, type TensorOptions, toFloat32 } from '../../ops';
+import { gatedDeltaNetGate, ones, split, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
 import type { ConfigurationReader } from '../common/configuration';
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
@@ -63,11 +63,6 @@ export interface QwenProjections {
   a: Tensor;
 }
 
-/** -exp(A_log) softplus(a + dt_bias), in float32. */
-export function logDecay(a: Tensor, aLog: Tensor, dtBias: Tensor): Tensor {
-  return toFloat32(a).add(toFloat32(dtBias)).softplus().mul(toFloat32(aLog).exp().neg());
-}
-
 /**
  * The delta rule with one learned decay per head and token (Yang et al. 2024) as in Qwen3-Next: one convolution, q and k of
  * unit length, norm(output) * silu(z). How the projections lie in the weights is left to the families.
@@ -123,7 +118,7 @@ export abstract class QwenDeltaNet extends FastWeightMixer {
       k: splitHeads(k, keyHeads),
       v: splitHeads(v, valueHeads),
       beta: toFloat32(b).sigmoid(),
-      gate: logDecay(a, this.A_log, this.dt_bias),
+      gate: gatedDeltaNetGate(a, this.A_log, this.dt_bias),
       qkL2Norm: true,
       carry: z,
     };
