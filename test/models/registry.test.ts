@@ -101,7 +101,7 @@ describe('the registry of rules', () => {
     expectError('INVALID_ARGUMENT', /rule must be a function of sequences with a step/, () =>
       fw.registerRule('own', (() => undefined) as never),
     );
-    expectError('INVALID_ARGUMENT', /getRule: name must be abc \| .*stpn, got "delta"/, () =>
+    expectError('INVALID_ARGUMENT', /getRule: name must be abc \| .*stpn.*, got "delta"/, () =>
       fw.getRule('delta' as never),
     );
   });
