@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { readGolden, type Target } from '../support/golden';
 import { caseFailures } from '../support/runCase';
-import { modelFailures } from './models';
+import { modelFailures } from './checkpoint';
 import { runVector } from './table';
 
 const EXPECTED = 'expected.safetensors';
@@ -12,6 +12,8 @@ const EXPECTED = 'expected.safetensors';
 export interface Vector {
   /** Path below the folder that was searched. */
   name: string;
+  /** Whether it is a whole model. */
+  whole: boolean;
   /** What is wrong with it, a line for every tensor; it throws where nothing can be compared. */
   failures(where: Target): string[] | Promise<string[]>;
 }
@@ -24,6 +26,7 @@ export function vectorsBelow(folder: string, prefix = ''): Vector[] {
     ? [
         {
           name: prefix || path.basename(folder),
+          whole: true,
           failures: (where) => modelFailures(folder, path.join(folder, EXPECTED), where),
         },
       ]
@@ -33,7 +36,7 @@ export function vectorsBelow(folder: string, prefix = ''): Vector[] {
     const name = path.join(prefix, entry);
     if (statSync(at).isDirectory()) found.push(...vectorsBelow(at, name));
     else if (!isModel && entry.endsWith('.safetensors')) {
-      found.push({ name, failures: (where) => caseFailures(readGolden(at), where, runVector) });
+      found.push({ name, whole: false, failures: (where) => caseFailures(readGolden(at), where, runVector) });
     }
   }
   return found;

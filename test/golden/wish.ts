@@ -4,10 +4,14 @@ import { parseArgs } from 'node:util';
 import * as fw from '../../lib';
 import type { Target } from '../support/golden';
 
-export const USAGE = `Usage: node --import=tsx test/golden/run.ts FOLDER [options]
+/** How a script is used that runs `what`. */
+export const usageOf = (
+  script: string,
+  what: string,
+): string => `Usage: node --import=tsx test/golden/${script}.ts FOLDER [options]
 
-Runs every vector (*.safetensors) in and below FOLDER, and the whole models there: a line for every case that is not
-within its tolerance, and how many are. The exit status is 0 only if all of them are.
+Runs ${what}:
+a line for every case that is not within its tolerance, and how many are. The exit status is 0 only if all of them are.
 
   --device <name>  cpu | cuda | js (default: cpu)
   --dtype <name>   float32 | float64, which only js has (default: float32)

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { expect } from 'chai';
 import * as fw from '../../lib';
 import { modelFamilies } from '../../lib/models';
-import { forwardFailures, idsOf, inferenceFailures, type Model, required } from '../golden/models';
+import { forwardFailures, idsOf, inferenceFailures, type Model, required } from '../golden/checkpoint';
 import { type GoldenFile, goldenFolder, readGolden } from '../support/golden';
 
 async function checkRoundTrip(model: Model, file: GoldenFile, device: fw.Device, maxShardBytes: number): Promise<void> {
