@@ -15,7 +15,7 @@ const config = {
 } as const;
 
 const make = (more: object = {}): fw.models.CausalLM =>
-  fw.withSeed(4, () => fw.AutoModelForCausalLM.fromConfig({ ...config, ...more } as never, where));
+  fw.withSeed(4, () => fw.AutoModelForCausalLM.fromConfig({ ...config, ...more }, where));
 
 const logitsOf = (model: fw.models.CausalLM): Float64Array => {
   const ids = fw.tensor([[1, 5, 2, 5, 12, 0, 7]], { dtype: 'int32', device: 'js' });

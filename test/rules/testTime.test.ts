@@ -229,9 +229,9 @@ for (const rule of CASES) {
                   const pieces = [begin.output, middle.output];
                   for (let t = second; t < T; t++) {
                     const all = Object.entries(part(inputs, t, t + 1)).filter(([key]) => !key.startsWith('initial'));
-                    const { q, k, v, ...rest } = Object.fromEntries(
+                    const { q, k, v, ...rest } = Object.fromEntries<fw.Tensor>(
                       all.map(([key, x]) => [key, PER_TOKEN.includes(key) ? x.squeeze(1) : x]),
-                    ) as Tensors;
+                    );
                     pieces.push(
                       ruleOf(rule)
                         .step(q, k, v, { ...rest, ...options, state, position: t % size })
@@ -329,7 +329,7 @@ for (const rule of CASES) {
     it('refuses what does not fit', () => {
       const inputs = toDevice(drawn(rule, 4), EXACT);
       const [[end]] = Object.values(rule.states);
-      const call = (more: object) => (): unknown => run(rule, { ...inputs, ...more } as Tensors);
+      const call = (more: object) => (): unknown => run(rule, { ...inputs, ...more });
       expectError('SHAPE', new RegExp(`${name}: k must be \\[2, 4, 2, \\d\\]`), call({ k: inputs.k.slice(1, 1) }));
       expectError(
         'SHAPE',
@@ -345,9 +345,9 @@ for (const rule of CASES) {
       expectError('GRAPH', /only inside noGrad/, () => {
         const states = Object.entries(rule.states).map(([key, [, shape]]) => [key, fw.zeros([B, H, ...shape], EXACT)]);
         const token = Object.entries(part(inputs, 0, 1)).filter(([key]) => !key.startsWith('initial'));
-        const { q, k, v, ...rest } = Object.fromEntries(
+        const { q, k, v, ...rest } = Object.fromEntries<fw.Tensor>(
           token.map(([key, t]) => [key, PER_TOKEN.includes(key) ? t.squeeze(1) : t]),
-        ) as Tensors;
+        );
         ruleOf(rule).step(q, k, v, { ...rest, ...options, state: Object.fromEntries(states) as Tensors });
       });
     });

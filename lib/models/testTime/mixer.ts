@@ -3,7 +3,7 @@
 import { FastWeightsError, type Tensor } from '../../core';
 import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, rope, zeros } from '../../ops';
-import { type Past } from '../common/fastWeightMixer';
+import type { Past } from '../common/fastWeightMixer';
 import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 
 /** What such a layer remembers. */
@@ -31,6 +31,9 @@ export interface ChunkedRule {
   step(q: Tensor, k: Tensor, v: Tensor, options: { position: number; state: Tensors }): Tensor;
 }
 
+/** How such a layer looks back in time. */
+export type ChunkedPast = Pick<Past, 'convolve' | 'rotate'>;
+
 /** Operands of the rule: q, k, v [..., H, *] and its further inputs. */
 export type Operands = { q: Tensor; k: Tensor; v: Tensor } & Tensors;
 
@@ -56,7 +59,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
   protected abstract get reference(): Tensor;
 
   /** x [..., hidden] to the rule's operands. */
-  protected abstract inputs(x: Tensor, past: Pick<Past, 'convolve' | 'rotate'>): Operands;
+  protected abstract inputs(x: Tensor, past: ChunkedPast): Operands;
 
   /** The rule's output [..., H, V] to [..., hidden]. */
   protected abstract readout(output: Tensor, x: Tensor): Tensor;

@@ -21,9 +21,13 @@ export interface TitansKeys extends FlaKeys<'titans'> {
 
 /** What `TitansForCausalLM` reads from its keys, with the defaults filled in. */
 export interface TitansConfiguration extends FlaConfiguration {
+  /** A divisor of hiddenSize (`num_heads`, 4 by default); each has a memory of its own. */
   readonly numHeads: number;
+  /** Tokens whose gradients are taken at the same weights (`chunk_size`, 64 by default). */
   readonly chunkSize: number;
+  /** Tokens that the convolutions see (`conv_size`, 4 by default). */
   readonly convSize: number;
+  /** The largest step of one chunk (`base_rate`, 1 by default). */
   readonly baseRate: number;
 }
 

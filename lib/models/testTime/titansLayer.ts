@@ -4,9 +4,8 @@ import { noGrad } from '../../autograd';
 import { GatedRMSNorm, Linear, parameter, ShortConvolution } from '../../nn';
 import { full, l2Norm, randn, TENSOR_OPTIONS, type TensorOptions, toFloat32, zerosBeside } from '../../ops';
 import { titans } from '../../rules';
-import type { Past } from '../common/fastWeightMixer';
 import { mergeHeads, splitHeads } from '../common/mixer';
-import { type ChunkedRule, type Operands, TestTimeMixer } from './mixer';
+import { type ChunkedPast, type ChunkedRule, type Operands, TestTimeMixer } from './mixer';
 
 /** Options of `TitansLayer`. */
 export interface TitansLayerOptions extends TensorOptions {
@@ -39,23 +38,33 @@ const FORGET_BIAS = -5;
  * than its error. A deep memory is the rule `titansMlp`.
  */
 export class TitansLayer extends TestTimeMixer {
+  /** Queries, weight [hidden, hidden], no bias. */
   q_proj: Linear;
+  /** Keys, weight [hidden, hidden], no bias. */
   k_proj: Linear;
+  /** Values, weight [hidden, hidden], no bias. */
   v_proj: Linear;
+  /** Over the queries, weight [hidden, 1, convSize], with silu. */
   q_conv1d: ShortConvolution;
+  /** Over the keys, weight [hidden, 1, convSize], with silu. */
   k_conv1d: ShortConvolution;
+  /** Over the values, weight [hidden, 1, convSize], with silu. */
   v_conv1d: ShortConvolution;
-  /** Weights [H, hidden]. */
+  /** To the rate before its sigmoid, weight [H, hidden]. */
   theta_proj: Linear;
+  /** To the share of the momentum that is left, before its sigmoid, weight [H, hidden]. */
   eta_proj: Linear;
+  /** To what is forgotten, before `alpha_bias` and its sigmoid, weight [H, hidden]. */
   alpha_proj: Linear;
-  /** [H]; float32 also in a bfloat16 model. */
+  /** Of what is forgotten, [H]; float32 also in a bfloat16 model. */
   alpha_bias: Tensor;
-  /** [H, D, D] */
+  /** What every memory begins as, [H, D, D]. */
   M0: Tensor;
+  /** To the gate of the output before its silu, weight [hidden, hidden]. */
   g_proj: Linear;
   /** Weight [D], for all heads. */
   o_norm: GatedRMSNorm;
+  /** From the heads to the output, weight [hidden, hidden]. */
   o_proj: Linear;
   protected readonly rule = titans as unknown as ChunkedRule;
   protected readonly settings: { chunkSize: number; lossScale: number };
@@ -63,7 +72,9 @@ export class TitansLayer extends TestTimeMixer {
   private readonly baseRate: number;
 
   constructor(
+    /** Width of x. */
     readonly hiddenSize: number,
+    /** A divisor of hiddenSize; each has a memory of its own. */
     readonly numHeads: number,
     options: TitansLayerOptions = {},
   ) {
@@ -115,7 +126,7 @@ export class TitansLayer extends TestTimeMixer {
     };
   }
 
-  protected inputs(x: Tensor, past: Past): Operands {
+  protected inputs(x: Tensor, past: ChunkedPast): Operands {
     const { numHeads, baseRate, chunk } = this;
     const part = (name: string, proj: Linear, conv: ShortConvolution): Tensor =>
       splitHeads(past.convolve(name, conv, proj.forward(x)), numHeads);

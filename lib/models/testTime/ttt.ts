@@ -40,15 +40,25 @@ export interface TttKeys extends CommonKeys<'ttt'> {
 
 /** What `TTTForCausalLM` reads from its keys, with the defaults filled in. */
 export interface TttConfiguration extends Configuration {
+  /** Rows of `gate_proj` and `up_proj` in the SwiGLU (`intermediate_size`, 5504 by default). */
   readonly intermediateSize: number;
+  /** A divisor of hiddenSize (`num_attention_heads`, 32 by default); each learns a network of its own. */
   readonly numHeads: number;
+  /** Added to the mean square in every RMSNorm (`rms_norm_eps`, 1e-6 by default). */
   readonly rmsNormEps: number;
+  /** Base of the rotary positions within a mini-batch (`rope_theta`, 10000 by default). */
   readonly ropeTheta: number;
+  /** The inner network (`ttt_layer_type`, 'linear' by default). */
   readonly tttLayerType: 'linear' | 'mlp';
+  /** The largest inner rate over the width of a head (`ttt_base_lr`, 1 by default). */
   readonly tttBaseLr: number;
+  /** Tokens whose gradients are taken at the same weights (`mini_batch_size`, 16 by default). */
   readonly miniBatchSize: number;
+  /** Whether a gate multiplies each layer's output (`use_gate`, false by default). */
   readonly useGate: boolean;
+  /** Whether queries and keys are one projection behind convolutions (`share_qk`, false by default). */
   readonly shareQk: boolean;
+  /** Tokens that those see (`conv_kernel`, 4 by default). */
   readonly convKernel: number;
 }
 

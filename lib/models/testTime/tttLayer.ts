@@ -15,9 +15,8 @@ import {
   zerosBeside,
 } from '../../ops';
 import { tttLinear, tttMlp } from '../../rules';
-import type { Past } from '../common/fastWeightMixer';
 import { mergeHeads, splitHeads } from '../common/mixer';
-import { type ChunkedRule, type Operands, TestTimeMixer } from './mixer';
+import { type ChunkedPast, type ChunkedRule, type Operands, TestTimeMixer } from './mixer';
 
 /** Options of `TttLayer`. */
 export interface TttLayerOptions extends TensorOptions {
@@ -58,28 +57,39 @@ const OPTIONS: OptionNames<TttLayerOptions> = {
  * [H, D, 4 D], b1, W2, b2), are trained.
  */
 export class TttLayer extends TestTimeMixer {
+  /** Queries, weight [hidden, hidden], no bias; keys, too, where they are shared. */
   q_proj: Linear;
-  /** null where queries and keys are shared. */
+  /** Keys, weight [hidden, hidden], no bias; null where queries and keys are shared. */
   k_proj: Linear | null;
+  /** Values, weight [hidden, hidden], no bias. */
   v_proj: Linear;
-  /** Null without a gate. */
+  /** To the gate of the output before its gelu, weight [hidden, hidden]; null without a gate. */
   g_proj: Linear | null;
+  /** From the heads to the output, weight [hidden, hidden], no bias. */
   o_proj: Linear;
-  /** [hidden, 1, W] with a bias; null unless queries and keys are shared. */
+  /** In front of the queries, weight [hidden, 1, W] with a bias; null unless queries and keys are shared. */
   conv_q: ShortConvolution | null;
+  /** The same in front of the keys. */
   conv_k: ShortConvolution | null;
+  /** The first inner weights that a text begins with, [H, D, D], of 'mlp' [H, D, 4 D]. */
   W1: Tensor;
+  /** Their bias, [H, 1, D], of 'mlp' [H, 1, 4 D]. */
   b1: Tensor;
+  /** Of 'mlp' the second ones, [H, 4 D, D]; else null. */
   W2: Tensor | null;
+  /** Their bias, [H, 1, D], or null. */
   b2: Tensor | null;
-  /** [H, 1, hidden], and its bias [H, 1]. */
+  /** Inner rates before their sigmoid, [H, 1, hidden]. */
   learnable_ttt_lr_weight: Tensor;
+  /** Bias of the inner rates before their sigmoid, [H, 1]. */
   learnable_ttt_lr_bias: Tensor;
-  /** [miniBatchSize] */
+  /** Added to 1 / t, t = 1 and on, for each place of a mini-batch, [miniBatchSize]. */
   learnable_token_idx: Tensor;
-  /** [H, D] */
+  /** Weight of the inner norm, [H, D]. */
   ttt_norm_weight: Tensor;
+  /** Bias of the inner norm, [H, D]. */
   ttt_norm_bias: Tensor;
+  /** Over the heads' outputs together, weight and bias [hidden]. */
   post_norm: LayerNorm;
   protected readonly rule: ChunkedRule;
   protected readonly settings: { miniBatchSize: number; eps: number };
@@ -88,7 +98,9 @@ export class TttLayer extends TestTimeMixer {
   private readonly baseRate: number;
 
   constructor(
+    /** Width of x. */
     readonly hiddenSize: number,
+    /** A divisor of hiddenSize; each learns a network of its own. */
     readonly numHeads: number,
     options: TttLayerOptions = {},
   ) {
@@ -147,7 +159,7 @@ export class TttLayer extends TestTimeMixer {
     ]) as { [name: string]: [string, Tensor] };
   }
 
-  protected inputs(x: Tensor, past: Past): Operands {
+  protected inputs(x: Tensor, past: ChunkedPast): Operands {
     const { numHeads: H, hiddenSize, conv_q, conv_k, chunk } = this;
     const shared = this.q_proj.forward(x);
     const q = conv_q ? past.convolve('q', conv_q, shared) : shared;

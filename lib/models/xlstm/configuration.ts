@@ -76,8 +76,9 @@ export const XLSTM_KEYS: OptionNames<Omit<XlstmKeys, keyof CommonKeys>> = {
 export interface XlstmConfiguration extends Configuration {
   /** A divisor of the widths of queries and values (`num_heads`, 8 by default). */
   readonly numHeads: number;
-  /** K and V, per head. */
+  /** K, per head. */
   readonly keyDim: number;
+  /** V, per head. */
   readonly valueDim: number;
   /** Rows of `proj_up` in the feed-forward. */
   readonly intermediateSize: number;

@@ -56,13 +56,17 @@ class HeadNorm extends Module {
  * alone: i is -10, f from 3 to 6 over the heads.
  */
 export class MlstmLayer extends Recurrent<MlstmState> {
-  /** Queries, weight [H K, hidden]; like the next seven null where they are part of a joined weight, or are none. */
+  /** Queries, weight [H K, hidden]; this and the next seven are null where the layout has the others. */
   q: Linear | null;
+  /** Keys, weight [H K, hidden]. */
   k: Linear | null;
+  /** Values, weight [H V, hidden]. */
   v: Linear | null;
   /** Before its sigmoid, weight [H V, hidden]. */
   ogate_preact: Linear | null;
+  /** Input gates before their cap, weight [H, hidden] and a bias. */
   igate_preact: Linear | null;
+  /** Forget gates before their cap and sigmoid, weight [H, hidden] and a bias. */
   fgate_preact: Linear | null;
   /** q, k, v and o, weight [2 H (K + V), hidden]. */
   qkv_opreact: Linear | null;
@@ -74,6 +78,7 @@ export class MlstmLayer extends Recurrent<MlstmState> {
   out_proj: Linear;
 
   constructor(
+    /** Its sizes, caps and layout. */
     readonly config: XlstmConfiguration,
     options: TensorOptions = {},
   ) {

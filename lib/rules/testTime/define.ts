@@ -74,6 +74,6 @@ export function defineTestTime<
       const own = settings(where, given, inputs);
       return { ...own, position: checkPosition(where, given.position, own.size) };
     },
-  } as SequentialDefinition<I, S, O & PositionOptions, Z & { position: Position }>);
+  });
   return withQkv(rest.name, rule, Object.keys(known)) as unknown as TestTimeRule<I, E, O>;
 }

@@ -10,8 +10,9 @@ import { withQkv } from '../sequential/qkv';
 export interface MirasOptions {
   /** 'moneta' by default. */
   variant?: 'moneta' | 'yaad' | 'memora';
-  /** Of Moneta: the power of the error, 3 by default, and that of the norm, 4 by default. */
+  /** Of Moneta: the power of the error, 3 by default. */
   p?: number;
+  /** Of Moneta: the power of the norm, 4 by default. */
   q?: number;
   /** Of Moneta: sign as tanh(slope e) and |e| as sqrt(e^2 + 1e-6); false by default. */
   smooth?: boolean;

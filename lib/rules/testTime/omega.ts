@@ -98,28 +98,25 @@ const rule = defineSequential({
     };
     if (atlas) Object.assign(tokens, { eta: matrix(momentum!), rate: matrix(learningRate!) });
     const present = Object.entries(states).filter(([, t]) => t as Tensor | undefined);
-    return overTime(
-      { tokens, states: Object.fromEntries(present) as Record<string, Tensor>, weights: {} },
-      (token, before) => {
-        // Of the window the newest token is the first; keys of zeros, before the text began, write nothing.
-        const [keys, values] = (['keys', 'values'] as const).map((name) => {
-          const own = name === 'keys' ? token.k : token.v;
-          return window > 1 ? cat([own, before[name]], 2) : own;
-        });
-        const W = before.state;
-        const errors = keys.matmul(W).sub(values).mul(token.gate);
-        const gradient = keys.transpose(2, 3).matmul(errors);
-        const kept = W.mul(token.keep);
-        const after: Record<string, Tensor> = {};
-        if (atlas) {
-          after.momentum = before.momentum.mul(token.eta).add(gradient);
-          after.state = kept.sub(orthogonal(after.momentum, steps, coefficients, normEps).mul(token.rate));
-        } else after.state = kept.sub(gradient);
-        if (window > 1)
-          Object.assign(after, { keys: keys.slice(2, 0, window - 1), values: values.slice(2, 0, window - 1) });
-        return { output: token.q.matmul(after.state).squeeze(2), states: after };
-      },
-    ) as never;
+    return overTime({ tokens, states: Object.fromEntries(present), weights: {} }, (token, before) => {
+      // Of the window the newest token is the first; keys of zeros, before the text began, write nothing.
+      const [keys, values] = (['keys', 'values'] as const).map((name) => {
+        const own = name === 'keys' ? token.k : token.v;
+        return window > 1 ? cat([own, before[name]], 2) : own;
+      });
+      const W = before.state;
+      const errors = keys.matmul(W).sub(values).mul(token.gate);
+      const gradient = keys.transpose(2, 3).matmul(errors);
+      const kept = W.mul(token.keep);
+      const after: Record<string, Tensor> = {};
+      if (atlas) {
+        after.momentum = before.momentum.mul(token.eta).add(gradient);
+        after.state = kept.sub(orthogonal(after.momentum, steps, coefficients, normEps).mul(token.rate));
+      } else after.state = kept.sub(gradient);
+      if (window > 1)
+        Object.assign(after, { keys: keys.slice(2, 0, window - 1), values: values.slice(2, 0, window - 1) });
+      return { output: token.q.matmul(after.state).squeeze(2), states: after };
+    }) as never;
   },
 });
 

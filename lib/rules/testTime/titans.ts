@@ -103,12 +103,12 @@ export function runTitans(
     ]);
     return { output, states: Object.fromEntries(after) };
   };
-  const anchored = names.map(([weight, , anchor]) => [anchor, given[anchor] ?? given[weight]]);
+  const anchored = names.map(([weight, , anchor]): [string, Tensor] => [anchor, given[anchor] ?? given[weight]]);
   const { output, states: after } = overChunks(
     {
       tokens: { q: scale === 1 ? q : q.mul(scale), k, v, theta, alpha, eta },
-      states: { ...given, ...(Object.fromEntries(anchored) as Named) },
-      weights: Object.fromEntries(shared.map((name) => [name, others[name]])) as Named,
+      states: { ...given, ...Object.fromEntries(anchored) },
+      weights: Object.fromEntries(shared.map((name): [string, Tensor] => [name, others[name]])),
     },
     { where, size, position, cuSeqlens },
     run,
@@ -238,7 +238,7 @@ function titansOfDepth(depth: number): TitansMlp {
           }),
           targets: ({ v }) => v,
         },
-        given as unknown as Run<Shapes, Shapes, TitansSettings>,
+        given,
       );
     },
   });
@@ -254,11 +254,11 @@ function ofDepth(where: string, options: TitansMlpOptions): TitansMlp {
   return rule;
 }
 
+const whole = ((q, k, v, options) => ofDepth('titansMlp', options)(q, k, v, options)) as TitansMlp;
+const step: TitansMlp['step'] = (q, k, v, options) => ofDepth('titansMlp.step', options).step(q, k, v, options);
+
 /**
  * `titans` with a network of `depth` layers for the matrix, M(k) = act(act(k W1) W2) ... without biases: states W1 [B, H, K, E],
  * W2 [B, H, E, E], ..., the last [B, H, E, V], momentum1, ... and anchor1, ...; E is 4 K where none is given.
  */
-export const titansMlp: TitansMlp = Object.assign(
-  ((q, k, v, options) => ofDepth('titansMlp', options)(q, k, v, options)) as TitansMlp,
-  { step: ((q, k, v, options) => ofDepth('titansMlp.step', options).step(q, k, v, options)) as TitansMlp['step'] },
-);
+export const titansMlp: TitansMlp = Object.assign(whole, { step });

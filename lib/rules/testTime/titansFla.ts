@@ -1,17 +1,8 @@
 // Linear Titans as flash-linear-attention computes it, which is not the paper's rule.
 import { checkNumber } from '../../core';
 import { layerNorm } from '../../ops';
-import type { Shapes } from '../sequential/shapes';
-import type { Run } from '../sequential/types';
 import { defineTestTime } from './define';
-import {
-  runTitans,
-  TITANS_INPUTS,
-  TITANS_OPTIONS,
-  type TitansOptions,
-  titansSettings,
-  type TitansSettings,
-} from './titans';
+import { runTitans, TITANS_INPUTS, TITANS_OPTIONS, type TitansOptions, titansSettings } from './titans';
 
 /** Options of `titansFla`. */
 export interface TitansFlaOptions extends Omit<TitansOptions, 'lossScale'> {
@@ -68,7 +59,7 @@ export const titansFla = defineTestTime({
           },
         }),
       },
-      given as unknown as Run<Shapes, Shapes, TitansSettings>,
+      given,
       ['normWeight', 'normBias'],
     );
     return { output: u.add(layerNorm(u, null, null, eps).mul(normWeight).add(normBias)), states } as never;
