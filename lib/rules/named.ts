@@ -24,6 +24,7 @@ export { gsa } from './attention/gsa';
 export { hgrn } from './decay/hgrn';
 export { lightningAttention } from './decay/lightningAttention';
 export { kaczmarzAttention } from './delta/kaczmarzAttention';
+export { lact } from './testTime/lact';
 export { lightNet } from './decay/lightNet';
 export { linearAttention } from './additive/linearAttention';
 export { logLinearAttention } from './logLinear/logLinearAttention';

@@ -87,6 +87,23 @@ describe('newer rules, given what they do not take', () => {
     expectError('SHAPE', /initialLogSum must be \[1, 2, 4\]/, () => fw.lightNet(q, q, v, { initialLogSum: z(1, 2) }));
   });
 
+  it('lact', () => {
+    const [q, rate] = [z(1, 3, 2, 4), z(1, 3, 2)];
+    const w0 = z(2, 6, 4);
+    const run = (more: object) => () =>
+      fw.lact(q, q, z(1, 3, 2, 5), { rate0: rate, rate1: rate, rate2: rate, w0, w1: z(2, 5, 6), w2: w0, ...more });
+    expectError('SHAPE', /w1 must be \[2, 5, 6\]/, run({ w1: z(2, 6, 5) }));
+    expectError('INVALID_ARGUMENT', /chunkSize must be/, run({ chunkSize: 0 }));
+    expectError('SHAPE', /initialShift must be \[1, 2, 6, 13\]/, run({ initialShift: z(1, 2, 6, 4) }));
+    const full = fw.full([1, 2, 2], 3, on);
+    expectError(
+      'INVALID_ARGUMENT',
+      /tally must be one number of tokens from 0 to 2/,
+      run({ initialTally: full, chunkSize: 3 }),
+    );
+    expectError('INVALID_ARGUMENT', /initialDirection must be left out/, run({ initialDirection: z(1, 2, 6, 13) }));
+  });
+
   it('attention whose states grow', () => {
     const [q, k, v] = [z(1, 3, 4, 4), z(1, 3, 2, 4), z(1, 3, 2, 5)];
     const forget = (more: object) => () => fw.forgettingAttention(q, k, v, { gate: z(1, 3, 4), ...more });
