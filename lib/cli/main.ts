@@ -11,6 +11,7 @@ import { generateCommand } from './generate';
 import { inspectCommand } from './inspect';
 import { loadImports, requestedImports } from './imports';
 import { endBy, mindingMessages, mindingResults, Stopped } from './interrupt';
+import { modelsCommand } from './models';
 import { trainCommand } from './train';
 import { packageVersion } from '../platform';
 
@@ -31,6 +32,7 @@ function program(): Command {
     generateCommand(),
     evaluateCommand(),
     inspectCommand(),
+    modelsCommand(),
     doctorCommand(),
     demoCommand(),
     experimentCommand(),
