@@ -302,7 +302,7 @@ export const SEQUENTIAL: SequentialCase[] = [
       ...KEYED_TOKENS,
       learningRate: ['B T H', 0, 0.1],
       // Divided by its norm a matrix that has faded grows, and rounding with it.
-      ...(variant === 'moneta' && { keep: ['B T H', 0.97, 1], learningRate: ['B T H', 0, 0.02] }),
+      ...(variant === 'moneta' && { keep: ['B T H', 0.99, 1], learningRate: ['B T H', 0, 0.01] }),
       ...(variant === 'yaad' && { threshold: ['B T H', 0.5, 2] }),
     },
     states: { initialState: variant === 'memora' ? ['B H I V', 0.1, 1] : ['B H I V', 0.5] },
