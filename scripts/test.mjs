@@ -1,11 +1,11 @@
 // Runs the tests on processors, in two processes at once: those of what computes, which keep one core busy, and those of
-// everything around it, which mostly wait for processes and files. What the first prints is shown when it has ended.
+// devices and everything around, which wait for other processes and for files, too. What the first prints is shown when it has ended.
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { Failure, isMain, root, runMain } from './support.mjs';
 
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
-const COMPUTING = 'test/{autograd,backends,core,golden,models,nn,ops,optim,ports,rules}/**/*.test.ts';
+const COMPUTING = 'test/{autograd,core,golden,models,nn,ops,optim,ports,rules}/**/*.test.ts';
 
 /** Whether the tests pass. */
 function run(...args) {
