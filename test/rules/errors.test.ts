@@ -3,6 +3,22 @@ import { expect } from 'chai';
 import * as fw from '../../lib';
 import { expectError } from '../support/errors';
 
+describe('every rule', () => {
+  it('refuses what is no set of inputs with a typed error', () => {
+    const t = fw.zeros([1, 3, 2, 4], { device: 'js' });
+    for (const name of fw.ruleNames()) {
+      const rule = fw.getRule(name) as unknown as ((...args: unknown[]) => unknown) & {
+        step(...args: unknown[]): unknown;
+      };
+      for (const args of [[], [null], [{}], [{}, null], [t], [{ q: 1, k: 2 }], [t, t, t, { nonsense: 1 }]]) {
+        for (const call of [rule, rule.step]) {
+          expect(() => call(...args), `${name}(${args.map(String).join(', ')})`).to.throw(fw.FastWeightsError);
+        }
+      }
+    }
+  });
+});
+
 for (const { device, available } of fw.devices()) {
   if (!available) continue;
   describe(`bad input to rules on ${device}`, () => {

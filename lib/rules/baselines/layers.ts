@@ -2,6 +2,7 @@
 import {
   argumentError,
   checkInteger,
+  checkObject,
   checkOptions,
   describe,
   formatShape,
@@ -118,8 +119,11 @@ export function defineLayers<N extends string, O extends LayeredOptions, Z>(
   const ruleOf = (
     where: string,
     inputs: object,
-    { layers }: LayeredOptions,
+    options: LayeredOptions,
   ): [ReturnType<typeof forLayers<N, O, Z>>, number] => {
+    checkObject(where, 'inputs', inputs);
+    checkObject(where, 'options', options);
+    const { layers } = options;
     const count = checkInteger(where, 'layers', layers ?? countLayers(inputs), 1);
     const rule = rules.get(count) ?? forLayers(definition, count);
     rules.set(count, rule);

@@ -4,6 +4,7 @@ import {
   argumentError,
   checkChoice,
   checkNumber,
+  checkObject,
   checkOptions,
   formatShape,
   type OptionNames,
@@ -101,16 +102,19 @@ function composition(
 
 const sequence = (
   inputs: Inputs & { initialState?: Tensor | null },
-  { outputFinalState, cuSeqlens, ...options }: SlowFastCompositionOptions & SequentialOptions = {},
+  given: SlowFastCompositionOptions & SequentialOptions = {},
 ): { output: Tensor } => {
+  checkObject(NAME, 'inputs', inputs);
+  checkObject(NAME, 'options', given);
+  const { outputFinalState, cuSeqlens, ...options } = given;
   checkOptions<object>(NAME, options, OWN);
   return composition(NAME, inputs, inputs.initialState ?? null, options)(inputs, { outputFinalState, cuSeqlens });
 };
 
-const step = (
-  inputs: Inputs,
-  { state, ...options }: SlowFastCompositionOptions & { state: { state: Tensor } },
-): Tensor => {
+const step = (inputs: Inputs, given: SlowFastCompositionOptions & { state: { state: Tensor } }): Tensor => {
+  checkObject(`${NAME}.step`, 'inputs', inputs);
+  checkObject(`${NAME}.step`, 'options', given);
+  const { state, ...options } = given;
   checkOptions<object>(`${NAME}.step`, options, OWN);
   return composition(`${NAME}.step`, inputs, state?.state ?? null, options).step(inputs, { state });
 };
