@@ -17,7 +17,8 @@ void recurrenceBackward(const Context& cx, const recurrenceBackwardArgs& args) {
   parallel(cx, p.sequences * p.heads, [&](int64_t task) {
     const int64_t n = task / p.heads, h = task % p.heads;
     const Sequence sequence = sequences.at(n);
-    if (!args.recurrent && chunks_cover(p)) return chunk_backward(cx, args, p, h, sequence, n);
+    if (!args.recurrent && chunks_cover(p) && gates_invert(p, h, sequence))
+      return chunk_backward(cx, args, p, h, sequence, n);
     TokenBackward(cx, args, p).run(sequence, n, h);
   });
 }

@@ -1,29 +1,43 @@
-// The backward pass in chunks of up to 16 tokens, for rules that read after the update, erase from the decayed state
-// or not at all, and scale what they write by one number per token (spec 2.15). Per chunk, with the keys of
-// chunk_operands.h, all [tokens, K], S the state before it times e^b_middle, N the written values [tokens, V], and D
-// the gradient of the state after it times e^(b_last - b_middle):
+// The backward pass in chunks of up to 16 tokens, for rules that scale what they write by one number per token
+// (spec 2.15). Per chunk, with the keys of chunk_operands.h, all [tokens, K], S the state before it times e^b_middle,
+// N the written values [tokens, V], and D the gradient of the state after it times e^(b_last - b_middle):
 //   dN = W' D + tril(Q' W'^T)^T dO                P = (I + stril(beta E' W'^T))^-T dN       dR = beta P = dv
 //   dA = tril(dO N^T)      X = stril(-dR N^T)
 //   [dq; de] = ([dO; -dR] S^T + [dA; X] W') e^b'       dw = (N D^T + [dA; X]^T [Q'; E']) e^-b'
 //   gradient of the state before it = (D + [Q'; E']^T [dO; -dR]) e^b_middle
-// The gradient of a gate per token and key is that of the next token's plus q dq + e de - w dw; it starts from
-// sum_v S dS at the end of every segment between checkpoints and wherever a gate clears the state. In one gate per
-// token these differences would cancel: it gets the sum of what was written before it and is read after it (cross).
+// tril is stril for queries that read before the update. A second write adds its keys K' and values V to W' and N
+// wherever both are read (their scores stand beside those of W'), and dv = K' D + [tril(Q' K'^T); stril(E' K'^T)]^T [dO; -dR].
+// The gradient of a gate per token and key is that of the next token's plus q dq + e de - w dw, where reads before the
+// decay count for the tokens before; it starts from sum_v S dS at the end of every segment between checkpoints and
+// wherever a gate clears the state. In one gate per token these differences would cancel: it gets the sum of what was
+// written before it and is read after it (cross).
 #pragma once
 #include "chunk_states.h"
 
 FW_NAMESPACE_BEGIN
 
 inline bool chunks_cover(const Problem& p) {
-  return !p.undecayed && !p.second_write && !p.read_before && !p.exchanged && p.beta_width <= 1;
+  return !p.exchanged && p.beta_width <= 1 && !(p.second_write && p.gate_width == 1);
+}
+
+// Whether the factors between a state and one read before its decay are numbers.
+inline bool gates_invert(const Problem& p, int64_t h, const Sequence& sequence) {
+  if (!(p.undecayed || p.read_before)) return true;
+  const TokenRows gate = head_of(p, h).gate;
+  Vec strongest{};
+  for (int64_t t = sequence.begin; t < sequence.begin + sequence.length; t++)
+    for (int64_t i = 0; i < p.gate_width; i += kLanes) strongest = vmax(strongest, -load_row(gate[t], i, p.gate_width));
+  for (int i = 0; i < kLanes; i++)
+    if (strongest[i] > kLargestExponent) return false;
+  return true;
 }
 
 template <Gate kGate>
 class ChunkBackward : ChunkStates<kGate> {
   using States = ChunkStates<kGate>;
   using States::kGated, States::args_, States::p_, States::K_, States::V_, States::chunks_, States::ahead_,
-      States::beta_, States::read_, States::doutput_, States::parts_, States::sums_, States::place,
-      States::state_before;
+      States::beta_, States::read_, States::doutput_, States::parts_, States::sums_, States::place, States::writes_,
+      States::reads_before_, States::state_before;
 
  public:
   ChunkBackward(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
@@ -59,9 +73,10 @@ class ChunkBackward : ChunkStates<kGate> {
       }
       if (kGate == kPerToken) {
         store(first_dgate_, anchored(this->checkpoint(sequence, from)));
-        args_.dgate[place(from)] = sum(load(first_dgate_));
+        if (!reads_before_) args_.dgate[place(from)] = sum(load(first_dgate_));
       }
     }
+    if (args_.dbonus.data) unstage_rows(args_.dbonus + (n * p_.heads + this->h_) * K, K, dbonus_, K_, 1, K);
     if (args_.dinitialState.data) unstage_rows(args_.dinitialState + state_at, V, dstate_, V_, K, V);
   }
 
@@ -69,11 +84,12 @@ class ChunkBackward : ChunkStates<kGate> {
   void lay_out(Arena& arena) {
     this->lay_out_states(arena);
     dstate_ = arena.floats(K_ * V_);
-    dread_ = arena.floats(2 * kChunk * K_), dwrite_ = arena.floats(kChunk * K_), derror_ = arena.floats(kChunk * V_);
-    dwrite_turned_ = arena.floats(K_ * kChunk);
-    write_turned_ = arena.floats(K_ * kChunk), written_turned_ = arena.floats(V_ * kChunk);
-    scores_ = arena.floats(2 * kChunk * kChunk), dscores_ = arena.floats(2 * kChunk * kChunk);
+    dread_ = arena.floats(2 * kChunk * K_), dwrite_ = arena.floats(writes_ * K_), derror_ = arena.floats(kChunk * V_);
+    dwrite_turned_ = arena.floats(K_ * writes_);
+    write_turned_ = arena.floats(K_ * writes_), written_turned_ = arena.floats(V_ * writes_);
+    scores_ = arena.floats(2 * kChunk * writes_), dscores_ = arena.floats(2 * kChunk * writes_);
     dgate_ = arena.floats(K_), first_dgate_ = arena.floats(kLanes);
+    dbonus_ = arena.floats(K_), first_read_ = arena.floats(2 * K_);
   }
 
   void scale_rows(const float* factors) {
@@ -119,45 +135,109 @@ class ChunkBackward : ChunkStates<kGate> {
 
   void chunk(int64_t c) {
     const int64_t t = this->start_of(c), count = this->length_of(c), rows = round_up(count, 4);
-    const int64_t stack = p_.erase ? 2 * rows : rows;
+    const int64_t stack = p_.erase ? 2 * rows : rows, below = rows * writes_;
     const Kept kept = this->kept(c);
     float* state = state_before(c);
-    const float *dscores = dscores_, *erase_scores = dscores_ + rows * kChunk, *erase_read = read_ + rows * K_;
     this->stage_read(kept, t, count, rows);
-    transpose_matrix(write_turned_, kChunk, kept.write, K_, kChunk, K_);
-    transpose_matrix(written_turned_, kChunk, kept.written, V_, kChunk, V_);
-    multiply<kTriangles>(ahead_, stack, kChunk, {scores_, kChunk, rows},
-                         Term{read_, K_, 1, write_turned_, kChunk, p_.K});
+    transpose_matrix(write_turned_, writes_, kept.write, K_, writes_, K_);
+    transpose_matrix(written_turned_, writes_, kept.written, V_, writes_, V_);
+    const Target scores{scores_, writes_, rows, nullptr, nullptr, nullptr, p_.read_before};
+    const Target dscores{dscores_, writes_, rows, nullptr, nullptr, nullptr, p_.read_before};
+    multiply<kTriangles>(ahead_, stack, writes_, scores, Term{read_, K_, 1, write_turned_, writes_, p_.K});
     multiply<kStore>(ahead_, rows, V_, {derror_, V_}, Term{kept.write, K_, 1, dstate_, V_, p_.K},
-                     Term{scores_, 1, kChunk, doutput_, V_, count, kUpper});
+                     Term{scores_, 1, writes_, doutput_, V_, count, kUpper});
     through_error(kept, t, count, rows, state);
-    multiply<kTriangles>(ahead_, stack, kChunk, {dscores_, kChunk, rows},
-                         Term{doutput_, V_, 1, written_turned_, kChunk, p_.V});
-    const Target dread{dread_, K_, 0, dread_}, dwrite{dwrite_, K_, 0, dwrite_};
+    if (p_.second_write) through_values(t, count, rows, kept);
+    multiply<kTriangles>(ahead_, stack, writes_, dscores, Term{doutput_, V_, 1, written_turned_, writes_, p_.V});
+    const Target dread{dread_, K_, 0, dread_};
     const Term dread_state{doutput_, V_, 1, state, K_, p_.V};
-    const Term dread_scores{dscores, kChunk, 1, kept.write, K_, count, kLower, rows};
+    const Term dread_scores{dscores_, writes_, 1, kept.write, K_, count, kLower, rows};
     if (kGate == kPerToken) {
       multiply<kStore>(ahead_, stack, K_, dread, dread_state);
     } else {
       multiply<kStore>(ahead_, stack, K_, dread, dread_state, dread_scores);
     }
-    multiply<kStore>(ahead_, K_, kChunk, {dwrite_turned_, kChunk}, Term{dstate_, V_, 1, written_turned_, kChunk, p_.V});
+    if (p_.second_write)
+      multiply<kAdd>(ahead_, stack, K_, dread,
+                     Term{dscores_ + kChunk, writes_, 1, kept.write + kChunk * K_, K_, count, kLower, rows});
+    multiply<kStore>(ahead_, K_, writes_, {dwrite_turned_, writes_},
+                     Term{dstate_, V_, 1, written_turned_, writes_, p_.V});
     if (kGate == kPerToken) {
       cross(kept, c, count, rows);
       multiply<kAdd>(ahead_, stack, K_, dread, dread_scores);
     }
-    transpose_matrix(dwrite_, K_, dwrite_turned_, kChunk, K_, kChunk);
-    multiply<kAdd>(ahead_, rows, K_, dwrite, Term{dscores, 1, kChunk, read_, K_, count, kUpper},
-                   Term{erase_scores, 1, kChunk, erase_read, K_, p_.erase ? count : 0, kUpper});
+    transpose_matrix(dwrite_, K_, dwrite_turned_, writes_, K_, writes_);
+    for (int64_t first = 0; first < writes_; first += kChunk) {
+      float* dwrite = dwrite_ + first * K_;
+      multiply<kAdd>(
+          ahead_, rows, K_, {dwrite, K_, 0, dwrite}, Term{dscores_ + first, 1, writes_, read_, K_, count, kUpper},
+          Term{dscores_ + below + first, 1, writes_, read_ + rows * K_, K_, p_.erase ? count : 0, kUpper});
+    }
+    write_keys(kept, t, count, rows);
+    if (this->x_.bonus) bonus(t, count);
+    through_state(kept, c, t, rows, stack);
+  }
+
+  // From dS after the chunk to dS before it; where a gradient of gates per key starts anew, it does in between.
+  void through_state(const Kept& kept, int64_t c, int64_t t, int64_t rows, int64_t stack) {
     const bool anchors = kGate == kPerKey && (c == 0 || this->clears(t));
     const float* first = anchors ? this->ones_ : kept.start;
     const float* then = anchors || c == 0 ? this->ones_ : this->kept(c - 1).end;
-    multiply<kGated ? kScaledRows : kAdd>(ahead_, round_up(p_.K, 4), V_, {dstate_, V_, 0, dstate_, first, then},
-                                          Term{read_, 1, K_, doutput_, V_, stack});
-    write_keys(kept, t, count, rows, anchors ? state : nullptr);
-    if (!anchors) return;
+    const auto add_reads = [&] {
+      multiply<kGated ? kScaledRows : kAdd>(ahead_, round_up(p_.K, 4), V_, {dstate_, V_, 0, dstate_, first, then},
+                                            Term{read_, 1, K_, doutput_, V_, stack});
+    };
+    if (!anchors) return add_reads();
+    // What the first token reads before its decay has no part in the gradient of that decay.
+    const int64_t undecayed[] = {p_.read_before ? 0 : -1, p_.erase && p_.undecayed ? rows : -1};
+    for (int64_t row : undecayed) {
+      if (row < 0) continue;
+      memcpy(first_read_ + (row ? K_ : 0), read_ + row * K_, static_cast<size_t>(K_ * 4));
+      zero_row(read_ + row * K_, K_);
+    }
+    add_reads();
+    anchor(state_before(c));
+    unstage_rows(args_.dgate + place(t) * p_.K, p_.K, dgate_, K_, 1, p_.K);
+    for (int64_t row : undecayed) {
+      if (row < 0) continue;
+      const float *read = first_read_ + (row ? K_ : 0), *doutput = doutput_ + row * V_;
+      for (int64_t i = 0; i < K_; i += kLanes)
+        store(dgate_ + i, fma(load(read + i), load(dread_ + row * K_ + i), load(dgate_ + i)));
+      for (int64_t i = 0; i < p_.K; i++)
+        for (int64_t v = 0; v < V_; v += kLanes)
+          store(dstate_ + i * V_ + v, fma(splat(read[i]), load(doutput + v), load(dstate_ + i * V_ + v)));
+    }
     scale_rows(kept.start);
     if (c > 0) scale_rows(this->kept(c - 1).end);
+  }
+
+  // dv of a second write, whose values are no errors.
+  void through_values(int64_t t, int64_t count, int64_t rows, const Kept& kept) {
+    const int64_t below = rows * writes_;
+    multiply<kStore>(ahead_, rows, V_, {derror_, V_}, Term{kept.write + kChunk * K_, K_, 1, dstate_, V_, p_.K},
+                     Term{scores_ + kChunk, 1, writes_, doutput_, V_, count, kUpper},
+                     Term{scores_ + below + kChunk, 1, writes_, doutput_ + rows * V_, V_, p_.erase ? count : 0, kUpper});
+    unstage_rows(args_.dv + place(t) * p_.V, p_.heads * p_.V, derror_, V_, count, p_.V);
+  }
+
+  // o += scale (q . (bonus k)) v.
+  void bonus(int64_t t, int64_t count) {
+    for (int64_t c = 0; c < count; c++) {
+      const int64_t at = this->begin_ + t + c, key = place(t + c) * p_.K, value = place(t + c) * p_.V;
+      const float *q = this->x_.q[at], *k = this->x_.k[at], *v = this->x_.v[at], *doutput = doutput_ + c * V_;
+      const auto row = [&](const float* x, int64_t i) { return load_row(x, i, p_.K); };
+      const auto add = [&](float* to, int64_t i, int64_t n, Vec x) { store_row(to, i, n, load_row(to, i, n) + x); };
+      Vec weights{}, products{};
+      for (int64_t i = 0; i < p_.K; i += kLanes) weights += row(q, i) * row(k, i) * row(this->x_.bonus, i);
+      for (int64_t i = 0; i < p_.V; i += kLanes) products += load(doutput + i) * load_row(v, i, p_.V);
+      const Vec y = splat(sum(weights) * p_.scale), dy = splat(sum(products) * p_.scale);
+      for (int64_t i = 0; i < p_.V; i += kLanes) add(args_.dv + value, i, p_.V, y * load(doutput + i));
+      for (int64_t i = 0; i < p_.K; i += kLanes) {
+        add(args_.dq + key, i, p_.K, dy * row(this->x_.bonus, i) * row(k, i));
+        add(args_.dk + key, i, p_.K, dy * row(this->x_.bonus, i) * row(q, i));
+        add(dbonus_, i, p_.K, dy * row(q, i) * row(k, i));
+      }
+    }
   }
 
   // dgate of a chunk's tokens, before dread and dwrite have what goes through the scores R = [Q'; E'] W'^T:
@@ -180,21 +260,25 @@ class ChunkBackward : ChunkStates<kGate> {
       after = anchored();
     }
     const int64_t below = rows * K_;
+    const auto through = [&](int64_t t, int64_t row) {
+      each<kVectors>([&](auto n) {
+        const int64_t at = (row + t) * kChunk + n * kLanes;
+        before[n] = fma(load(scores_ + at), load(dscores_ + at), before[n]);
+      });
+    };
     for (int64_t t = rows - 1; t >= 0; t--) {
       Vec read{}, erased{};
       for (int64_t at = t * K_; at < (t + 1) * K_; at += kLanes) {
         read = fma(load(read_ + at), load(dread_ + at), read);
         if (p_.erase) erased = fma(load(read_ + below + at), load(dread_ + below + at), erased);
       }
-      after += read + erased;
-      each<kVectors>([&](auto n) {
-        const int64_t at = t * kChunk + n * kLanes, erase_at = at + rows * kChunk;
-        before[n] = fma(load(scores_ + at), load(dscores_ + at), before[n]);
-        if (p_.erase) before[n] = fma(load(scores_ + erase_at), load(dscores_ + erase_at), before[n]);
-      });
+      if (!p_.read_before) after += read, through(t, 0);
+      if (p_.erase && !p_.undecayed) after += erased, through(t, rows);
       Vec dgate = after;
       each<kVectors>([&](auto n) { dgate += keep_columns(before[n], n * kLanes, t - 1); });
       store(parts_ + t * kLanes, dgate);
+      if (p_.read_before) after += read, through(t, 0);
+      if (p_.undecayed) after += erased, through(t, rows);
     }
     store(first_dgate_, after);
     sum_vectors(this->sums_, parts_, kChunk);
@@ -225,7 +309,7 @@ class ChunkBackward : ChunkStates<kGate> {
   template <bool kWhole>
   __attribute__((noinline)) void solve(const Kept& kept, int64_t t, int64_t count, int64_t rows, int64_t v) {
     const int64_t dv_row = p_.heads * p_.V;
-    const float *written = kept.written + v, *factors = scores_ + rows * kChunk;
+    const float *written = kept.written + v, *factors = scores_ + rows * writes_;
     float *dv = args_.dv + place(t) * p_.V, *error = doutput_ + rows * V_ + v;
     Vec x[kChunk];
 #pragma GCC unroll 16
@@ -246,18 +330,20 @@ class ChunkBackward : ChunkStates<kGate> {
       store(error + c * V_, -dr);
 #pragma GCC unroll 16
       for (int64_t j = 0; j < kChunk; j++)
-        if (j < c) x[j] -= splat(factors[c * kChunk + j]) * dr;
+        if (j < c) x[j] -= splat(factors[c * writes_ + j]) * dr;
     }
   }
 
   // P . (v - a) of a token that wrote nothing.
   float error_product(const Kept& kept, int64_t t, int64_t c, int64_t rows, const float* state) const {
     const float *value = this->x_.v[this->begin_ + t + c], *dn = derror_ + c * V_;
-    const float* weights = scores_ + (rows + c) * kChunk;
+    const float* weights = scores_ + (rows + c) * writes_;
     Vec product{};
     for (int64_t v = 0; v < p_.V; v += kLanes) {
-      Vec error = load_row(value, v, p_.V);
-      for (int64_t j = 0; p_.erase && j < c; j++) error -= splat(weights[j]) * load(kept.written + j * V_ + v);
+      Vec error = p_.second_write ? Vec{} : load_row(value, v, p_.V);
+      for (int64_t j = 0; p_.erase && j < c; j++)
+        for (int64_t row = j; row < writes_; row += kChunk)
+          error -= splat(weights[row]) * load(kept.written + row * V_ + v);
       product = fma(load(dn + v), error, product);
     }
     for (int64_t i = 0; p_.erase && i < K_; i += kLanes) {
@@ -268,17 +354,14 @@ class ChunkBackward : ChunkStates<kGate> {
     return sum(product);
   }
 
-  // dq, dk and their like, and dgate per key, whose first token's follows from the state where it is given. A token at a
-  // time: the rows of tokens may all fall on the same sets of the first-level cache.
-  void write_keys(const Kept& kept, int64_t t, int64_t count, int64_t rows, const float* state) {
+  // dq, dk and their like, and dgate per key. A token at a time: the rows of tokens may all fall on the same sets of the
+  // first-level cache.
+  void write_keys(const Kept& kept, int64_t t, int64_t count, int64_t rows) {
     for (int64_t c = count - 1; c >= 0; c--) {
       int64_t i = 0;
       for (; i + kLanes <= p_.K; i += kLanes) write_key_columns<true>(kept, t, c, rows, i);
       if (i < p_.K) write_key_columns<false>(kept, t, c, rows, i);
     }
-    if (!state) return;
-    anchor(state);
-    unstage_rows(args_.dgate + place(t) * p_.K, p_.K, dgate_, K_, 1, p_.K);
   }
 
   // Keys i ... of token t + c, a whole vector of them or not.
@@ -286,23 +369,32 @@ class ChunkBackward : ChunkStates<kGate> {
   __attribute__((always_inline)) void write_key_columns(const Kept& kept, int64_t t, int64_t c, int64_t rows,
                                                         int64_t i) {
     const bool own_erase = args_.deraseKey.data, own_write = args_.dwriteKey.data;
-    const int64_t at = c * K_ + i, erase_at = at + rows * K_, to = place(t + c) * p_.K;
+    const int64_t at = c * K_ + i, erase_at = at + rows * K_, second_at = at + kChunk * K_, to = place(t + c) * p_.K;
     const auto put = [&](float* rows, Vec x) {
       return kWhole ? store(rows + to + i, x) : store_row(rows + to, i, p_.K, x);
     };
     const Vec dread = load(dread_ + at), dwrite = load(dwrite_ + at);
     const Vec derase = p_.erase ? load(dread_ + erase_at) : Vec{};
+    const Vec dsecond = p_.second_write ? load(dwrite_ + second_at) : Vec{};
     if (kGate == kPerKey) {
-      Vec dgate = fma(load(read_ + at), dread, load(dgate_ + i));
-      if (p_.erase) dgate = fma(load(read_ + erase_at), derase, dgate);
+      Vec dgate = load(dgate_ + i);
+      const auto add_read = [&] { dgate = fma(load(read_ + at), dread, dgate); };
+      const auto add_erase = [&] { dgate = fma(load(read_ + erase_at), derase, dgate); };
+      if (!p_.read_before) add_read();
+      if (p_.erase && !p_.undecayed) add_erase();
       dgate -= load(kept.write + at) * dwrite;
-      store(dgate_ + i, dgate);
+      if (p_.second_write) dgate -= load(kept.write + second_at) * dsecond;
       put(args_.dgate, dgate);
+      if (p_.read_before) add_read();
+      if (p_.erase && p_.undecayed) add_erase();
+      store(dgate_ + i, dgate);
     }
-    const Vec grow = States::factor(kept.grow, c, i, K_), shrink = States::factor(kept.shrink, c, i, K_);
-    const Vec erase = derase * grow, write = dwrite * shrink;
-    put(args_.dq, dread * grow * splat(p_.scale));
-    put(args_.dk, own_erase ? (own_write ? Vec{} : write) : own_write ? erase : erase + write);
+    const Vec shrink = States::factor(kept.shrink, c, i, K_);
+    const Vec erase = derase * this->erase_factor(kept, c, i), write = dwrite * shrink;
+    Vec key = own_erase ? (own_write ? Vec{} : write) : own_write ? erase : erase + write;
+    if (p_.second_write) key = fma(dsecond, shrink, key);
+    put(args_.dq, dread * this->read_factor(kept, c, i) * splat(p_.scale));
+    put(args_.dk, key);
     if (own_erase) put(args_.deraseKey, erase);
     if (own_write) put(args_.dwriteKey, write);
   }
@@ -314,6 +406,7 @@ class ChunkBackward : ChunkStates<kGate> {
   float *dread_, *dwrite_, *derror_, *scores_, *dscores_;  // dread_ and the scores stacked like read_
   float *dwrite_turned_, *write_turned_, *written_turned_;
   float *dgate_, *first_dgate_;  // the latter in lanes yet to be summed
+  float *dbonus_, *first_read_;
 };
 
 FW_NAMESPACE_END

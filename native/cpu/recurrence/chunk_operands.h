@@ -1,8 +1,9 @@
 // The operands of the backward pass in chunks: which tokens share a chunk, and their rows laid out and scaled by the
 // gates. With b_i the sum of log gates up to token i of the chunk, and b' = b - b_middle:
-//   read = Q' above E' = scale q e^b' and e e^b'       write = W' = w e^-b'
+//   read = Q' above E' = scale q e^b' and e e^b'       write = W' = w e^-b', above K' = k e^-b' for a second write
+// What reads a state before its decay has the b' of the token before, which for the first one is b' - its gate.
 // Only ratios matter between tokens of a chunk, hence b'. A chunk ends early where |b'| would exceed kLargestExponent;
-// what its first gate does is never part of b'.
+// what its first gate does is part of no other b'.
 #pragma once
 #include "ahead.h"
 #include "../lanes.h"
@@ -10,15 +11,16 @@
 
 FW_NAMESPACE_BEGIN
 
-constexpr int64_t kChunk = 16;
+// The largest |b'|, whose factors and their products with one another are numbers.
+constexpr float kLargestExponent = 60;
 
 // No gate, one per token or one per token and key.
 enum Gate { kUngated, kPerToken, kPerKey };
 
 // What is kept of a chunk from the recomputation of the states to the gradients.
 struct Kept {
-  float *write, *written;  // whole chunks, filled up with zeros
-  float *grow, *shrink;    // e^b' and e^-b', per token or per token and key
+  float *write, *written;  // whole chunks, filled up with zeros; those of the second write follow
+  float *grow, *shrink;    // e^b' and e^-b', per token or per token and key; grow is preceded by that before token 0
   float *start, *end;      // e^b_middle and e^(b_last - b_middle), per key
 };
 
@@ -28,7 +30,8 @@ class ChunkOperands {
   static constexpr bool kGated = kGate != kUngated;
 
   ChunkOperands(const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
-      : args_(args), p_(p), x_(head_of(p, head)), h_(head), K_(round_up(p.K, kLanes)), V_(round_up(p.V, kLanes)) {}
+      : args_(args), p_(p), x_(head_of(p, head)), h_(head), K_(round_up(p.K, kLanes)), V_(round_up(p.V, kLanes)),
+        writes_(p.second_write ? 2 * kChunk : kChunk), reads_before_(p.read_before || p.undecayed) {}
 
   void lay_out_operands(Arena& arena) {
     read_ = arena.floats(2 * kChunk * K_), doutput_ = arena.floats(2 * kChunk * V_), beta_ = arena.floats(kChunk);
@@ -39,9 +42,10 @@ class ChunkOperands {
 
   Kept lay_out_kept(Arena& arena) const {
     Kept kept;
-    kept.write = arena.floats(kChunk * K_), kept.written = arena.floats(kChunk * V_);
-    const int64_t factors = kGate == kPerKey ? kChunk * K_ : kChunk;
-    kept.grow = kGated ? arena.floats(factors) : ones_, kept.shrink = kGated ? arena.floats(factors) : ones_;
+    kept.write = arena.floats(writes_ * K_), kept.written = arena.floats(writes_ * V_);
+    const int64_t each = kGate == kPerKey ? K_ : 1, before = round_up(each, kLanes);
+    kept.grow = kGated ? arena.floats(kChunk * each + before) + before : ones_;
+    kept.shrink = kGated ? arena.floats(kChunk * each) : ones_;
     kept.start = kGated ? arena.floats(K_) : ones_, kept.end = kGated ? arena.floats(K_) : ones_;
     return kept;
   }
@@ -64,6 +68,13 @@ class ChunkOperands {
     if constexpr (kGate == kUngated) return splat(1);
     if constexpr (kGate == kPerToken) return splat(factors[c]);
     return load(factors + c * K + i);
+  }
+
+  Vec read_factor(const Kept& kept, int64_t c, int64_t i) const {
+    return factor(kept.grow, p_.read_before ? c - 1 : c, i, K_);
+  }
+  Vec erase_factor(const Kept& kept, int64_t c, int64_t i) const {
+    return factor(kept.grow, p_.undecayed ? c - 1 : c, i, K_);
   }
 
   // Whether token t all but clears the state. It begins a chunk: no chunk has room for more than the largest exponent,
@@ -91,6 +102,7 @@ class ChunkOperands {
     Vec b[kChunk];
     if constexpr (kGate == kPerToken) {
       const Vec start = vexp(exponents(t, count, 0, b));
+      kept.grow[-1] = vexp_bounded(before_first(t, 0, b))[0];
       for (int64_t c = 0; c < count; c++) kept.grow[c] = b[c][0];
       for (int64_t c = count; c < kChunk; c++) kept.grow[c] = 0;
       for (int64_t c = 0; c < kChunk; c += kLanes) stage_factors(kept, c, load(kept.grow + c));
@@ -99,21 +111,24 @@ class ChunkOperands {
     } else {
       for (int64_t i = 0; i < K_; i += kLanes) {
         store(kept.start + i, vexp(exponents(t, count, i, b)));
+        if (reads_before_) store(kept.grow - K_ + i, vexp_bounded(before_first(t, i, b)));
         for (int64_t c = 0; c < count; c++) stage_factors(kept, c * K_ + i, b[c]);
         store(kept.end + i, load(kept.grow + (count - 1) * K_ + i));
       }
     }
   }
-  // W' and the written values.
+  // W' and the written values, then K' and the values of the second write.
   void stage_write(const Kept& kept, int64_t t, int64_t count) const {
-    for (int64_t c = 0; c < kChunk; c++) {
-      float *write = kept.write + c * K_, *written = kept.written + c * V_;
+    for (int64_t row = 0; row < writes_; row++) {
+      const int64_t c = row % kChunk, at = begin_ + t + c;
+      float *write = kept.write + row * K_, *written = kept.written + row * V_;
       if (c >= count) {
         zero_row(write, K_), zero_row(written, V_);
         continue;
       }
-      stage_row(written, args_.written + place(t + c) * p_.V, p_.V, V_);
-      const float* w = x_.write_key[begin_ + t + c];
+      const bool second = row >= kChunk;
+      stage_row(written, second ? x_.v[at] : args_.written + place(t + c) * p_.V, p_.V, V_);
+      const float* w = second ? x_.k[at] : x_.write_key[at];
       for (int64_t i = 0; i < K_; i += kLanes) store(write + i, load_row(w, i, p_.K) * factor(kept.shrink, c, i, K_));
     }
   }
@@ -130,9 +145,8 @@ class ChunkOperands {
       stage_row(doutput_ + c * V_, args_.doutput + place(t + c) * p_.V, p_.V, V_);
       const float *q = x_.q[begin_ + t + c], *e = x_.erase_key[begin_ + t + c];
       for (int64_t i = 0; i < K_; i += kLanes) {
-        const Vec grow = factor(kept.grow, c, i, K_);
-        store(read_ + c * K_ + i, load_row(q, i, p_.K) * splat(p_.scale) * grow);
-        if (p_.erase) store(read_ + (rows + c) * K_ + i, load_row(e, i, p_.K) * grow);
+        store(read_ + c * K_ + i, load_row(q, i, p_.K) * splat(p_.scale) * read_factor(kept, c, i));
+        if (p_.erase) store(read_ + (rows + c) * K_ + i, load_row(e, i, p_.K) * erase_factor(kept, c, i));
       }
     }
   }
@@ -142,6 +156,9 @@ class ChunkOperands {
     ahead.add(x_.write_key[begin_ + t], x_.write_key.stride, count, p_.K);
     ahead.add(args_.written + place(t) * p_.V, p_.heads * p_.V, count, p_.V);
     if (kGated) ahead.add(x_.gate[begin_ + t], x_.gate.stride, count, p_.gate_width);
+    if (!p_.second_write) return;
+    ahead.add(x_.k[begin_ + t], x_.k.stride, count, p_.K);
+    ahead.add(x_.v[begin_ + t], x_.v.stride, count, p_.V);
   }
   void fetch_read(Ahead& ahead, int64_t t, int64_t count) const {
     const int64_t row = p_.heads * p_.K, key = place(t) * p_.K;
@@ -160,6 +177,8 @@ class ChunkOperands {
   const Problem& p_;
   const Head x_;
   const int64_t h_, K_, V_;  // K and V padded to whole vectors
+  const int64_t writes_;     // rows of what a chunk writes
+  const bool reads_before_;  // whether a state is read before its decay
   int64_t begin_, chunks_, *chunk_starts_;
   char* kept_;
   int64_t kept_bytes_;
@@ -173,17 +192,22 @@ class ChunkOperands {
     store(kept.grow + at, grow), store(kept.shrink + at, splat(1) / grow);
   }
 
+  Vec gate_of(int64_t t, int64_t i) const {
+    const float* row = x_.gate[begin_ + t];
+    return kGate == kPerKey ? load_row(row, i, p_.K) : splat(row[0]);
+  }
+
   // The exponents b' of tokens t .. t + count for keys i ..., and b_middle.
   Vec exponents(int64_t t, int64_t count, int64_t i, Vec (&b)[kChunk]) const {
-    const auto gate = [&](int64_t c) {
-      const float* row = x_.gate[begin_ + t + c];
-      return kGate == kPerKey ? load_row(row, i, p_.K) : splat(row[0]);
-    };
     Vec sum = b[0] = Vec{};
-    for (int64_t c = 1; c < count; c++) b[c] = sum += gate(c);
+    for (int64_t c = 1; c < count; c++) b[c] = sum += gate_of(t + c, i);
     const Vec middle = b[count / 2];
     for (int64_t c = 0; c < count; c++) b[c] -= middle;
-    return middle + gate(0);
+    return middle + gate_of(t, i);
+  }
+  // The b' of the state before them, from theirs.
+  Vec before_first(int64_t t, int64_t i, const Vec (&b)[kChunk]) const {
+    return reads_before_ ? b[0] - gate_of(t, i) : Vec{};
   }
 
   bool exponents_fit(int64_t t, int64_t count) const {
@@ -191,7 +215,7 @@ class ChunkOperands {
     Vec beyond{};
     for (int64_t i = 0; i < p_.gate_width; i += kLanes) {  // no |b'| can exceed the sum of all |gate|
       Vec size{};
-      for (int64_t c = 1; c < count; c++) {
+      for (int64_t c = reads_before_ ? 0 : 1; c < count; c++) {
         const Vec gate = load_row(x_.gate[begin_ + t + c], i, p_.gate_width);
         size += vmax(gate, -gate);
       }
@@ -202,7 +226,9 @@ class ChunkOperands {
     for (int64_t i = 0; i < p_.gate_width; i += kLanes) {
       Vec b[kChunk];
       exponents(t, count, i, b);
-      for (int64_t c = 0; c < count; c++) beyond += select((b[c] <= limit) & (b[c] >= -limit), Vec{}, splat(1));
+      const auto check = [&](Vec x) { beyond += select((x <= limit) & (x >= -limit), Vec{}, splat(1)); };
+      for (int64_t c = 0; c < count; c++) check(b[c]);
+      check(before_first(t, i, b));
     }
     return sum(beyond) == 0;
   }
@@ -215,7 +241,6 @@ class ChunkOperands {
     return count;
   }
 
-  static constexpr float kLargestExponent = 60;
   static constexpr float kSmallestGate = -2;
 };
 

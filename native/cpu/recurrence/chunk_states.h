@@ -1,5 +1,5 @@
 // The states before the chunks between two checkpoints, recomputed with the values that the forward pass wrote:
-//   S <- e^b_last S + W^T N     with W = w e^(b_last - b)
+//   S <- e^b_last S + W^T N [+ K^T V]     with W = w e^(b_last - b), K likewise
 // They are kept transposed, [V, K], and multiplied by e^b_middle of the chunk that they precede, so that the products
 // of the chunk need no other form of the keys than the primed ones (chunk_operands.h).
 #pragma once
@@ -14,7 +14,7 @@ class ChunkStates : protected ChunkOperands<kGate> {
 
  protected:
   using Operands::kGated, Operands::args_, Operands::p_, Operands::K_, Operands::V_, Operands::chunks_, Operands::kept_,
-      Operands::kept_bytes_, Operands::kept, Operands::start_of, Operands::length_of;
+      Operands::kept_bytes_, Operands::kept, Operands::start_of, Operands::length_of, Operands::writes_;
 
   ChunkStates(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
       : Operands(args, p, head), cx_(cx) {}
@@ -71,12 +71,17 @@ class ChunkStates : protected ChunkOperands<kGate> {
     transpose_matrix(states_, K_, padded_, V_, K_, V_);
   }
 
+  static constexpr Finish kFinish = kGated ? kScaledColumns : kAdd;
+
   // The state before chunk c + 1, whose e^b_middle is `start`.
   void advance(int64_t c, const float* start) {
     const Kept chunk = kept(c);
     const Target next{state_before(c + 1), K_, 0, state_before(c), chunk.end, start};
-    multiply<kGated ? kScaledColumns : kAdd>(ahead_, V_, K_, next,
-                                             Term{chunk.written, 1, V_, chunk.write, K_, length_of(c)});
+    const int64_t count = length_of(c);
+    const Term write{chunk.written, 1, V_, chunk.write, K_, count};
+    if (!p_.second_write) return multiply<kFinish>(ahead_, V_, K_, next, write);
+    multiply<kFinish>(ahead_, V_, K_, next, write,
+                      Term{chunk.written + kChunk * V_, 1, V_, chunk.write + kChunk * K_, K_, count});
   }
 };
 

@@ -7,6 +7,9 @@
 
 FW_NAMESPACE_BEGIN
 
+// Tokens of a chunk of the backward pass.
+constexpr int64_t kChunk = 16;
+
 struct Problem {
   Heads q, k, v, gate, beta, erase_key, write_key;  // the keys default to k
   const float* bonus;

@@ -24,7 +24,8 @@ struct Term {
 // What becomes of the sum P of all terms:
 //   kStore          C = P
 //   kAdd            C = from + P
-//   kTriangles      C = P where column <= row in the first `height` rows, column < row - height in the others
+//   kTriangles      C = P where column <= row (column < row if `strict`) in the first `height` rows, column < row - height
+//                   in the others; columns are counted from 0 again after every kChunk
 //   kScaledRows     C = (from + P) first then, two factors per row, whose product might be too small for a number
 //   kScaledColumns  the same with factors per column
 enum Finish { kStore, kAdd, kTriangles, kScaledRows, kScaledColumns };
@@ -34,6 +35,7 @@ struct Target {
   int64_t height = 0;
   const float* from = nullptr;
   const float *first = nullptr, *then = nullptr;
+  bool strict = false;
 };
 
 template <bool kParts, int M, int NV>
@@ -93,7 +95,7 @@ FW_INLINE void tile(Ahead& ahead, int64_t row, int64_t column, const Target& to,
     for (int n = 0; n < NV; n++) {
       Vec x = sum[m][n];
       const int64_t i = row + m, j = column + n * kLanes;
-      if (kFinish == kTriangles) x = keep_columns(x, j, i < to.height ? i : i - to.height - 1);
+      if (kFinish == kTriangles) x = keep_columns(x, j % kChunk, i < to.height ? i - to.strict : i - to.height - 1);
       if (kFinish == kScaledRows) x = x * splat(to.first[i]) * splat(to.then[i]);
       if (kFinish == kScaledColumns) x = x * load(to.first + j) * load(to.then + j);
       store(c + m * to.stride + n * kLanes, x);
