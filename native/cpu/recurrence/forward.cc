@@ -118,6 +118,8 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         ahead.add(x.v[next] + from, p.v.token, to - from);
         ahead.add(args.output + (next * p.heads + h) * V + from, p.heads * V, to - from);
         if (p.gate_width > 1) ahead.add(x.gate[next], p.gate.token, K);
+        if (x.erase_key.data != x.k.data) ahead.add(x.erase_key[next], p.erase_key.token, K);
+        if (x.write_key.data != x.k.data) ahead.add(x.write_key[next], p.write_key.token, K);
         if (args.written.data) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
         if (args.states.data) {
           const int64_t next_checkpoint = sequence.checkpoint + t / every + 1, each = (K * V + every - 1) / every;
@@ -216,10 +218,12 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
     const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
     if (p.exchanged) return forward_exchanged(cx, args, p, sequence, n, h);
     const bool scaled = p.gate_width == 1;
+    const bool twice = !args.recurrent && p.second_write && p.undecayed && !p.read_before && !p.bonus && !scaled;
     const auto forward = plain && p.erase  ? (scaled ? forward_head<kGroup, kPlainErase, false, true>
                                                      : forward_head<kGroup, kPlainErase, false, false>)
                          : plain           ? (scaled ? forward_head<kGroup, kPlain, false, true>
                                                      : forward_head<kGroup, kPlain, false, false>)
+                         : twice           ? forward_head<2, kUndecayedTwice, true, false>
                          : !args.recurrent ? (p.second_write ? forward_head<2, kGeneral, true, true>
                                                              : forward_head<2, kGeneral, false, true>)
                          : p.second_write  ? forward_head<1, kGeneral, true, true>

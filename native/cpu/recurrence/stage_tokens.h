@@ -6,8 +6,8 @@
 FW_NAMESPACE_BEGIN
 
 // What stage_tokens must provide for: a plain rule reads after its update, erases (if at all) from the decayed state
-// and writes once; a general one finds out at run time.
-enum Form { kPlain, kPlainErase, kGeneral };
+// and writes once; one that writes twice (RWKV-7) erases from the undecayed state; a general one finds out at run time.
+enum Form { kPlain, kPlainErase, kUndecayedTwice, kGeneral };
 
 // The factors of a vector gate, e^gate; 1 for the tokens that fill the last group.
 static void stage_decays(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count, int64_t padded) {
@@ -41,12 +41,13 @@ static void rescale_group(const Problem& p, const Head& x, Stage& s, int64_t t, 
 // Tokens t .. t + count of a head; a group that reaches beyond them is filled with tokens that do nothing.
 template <int C, Form kForm, bool VectorGate>
 static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
-  constexpr bool kAny = kForm == kGeneral;
-  constexpr int kKinds = kAny ? 4 : kForm == kPlainErase ? 2 : 1;
+  constexpr bool kAny = kForm == kGeneral, kTwice = kForm == kUndecayedTwice;
+  constexpr int kKinds = kAny || kTwice ? 4 : kForm == kPlainErase ? 2 : 1;
   const int64_t groups = (count + C - 1) / C;
   const float* bonus = kAny ? x.bonus : nullptr;
-  const bool erases = kAny ? p.erase : kForm == kPlainErase, own_erase = kForm != kPlain && s.erase != s.write;
-  const bool second = kAny && s.second, read_before = kAny && p.read_before, undecayed = kAny && p.undecayed;
+  const bool erases = kAny ? p.erase : kForm != kPlain, own_erase = kForm != kPlain && s.erase != s.write;
+  const bool second = kTwice || (kAny && s.second), undecayed = kTwice || (kAny && p.undecayed);
+  const bool read_before = kAny && p.read_before;
   const Vec scale = splat(p.scale);
   if (VectorGate) stage_decays(p, x, s, t, count, groups * C);
   for (int64_t g = 0; g < groups; g++) {
@@ -57,7 +58,7 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
       q[c] = real ? x.q[at] : s.nothing;
       w[c] = real ? x.write_key[at] : s.nothing;
       if (own_erase) e[c] = real && erases ? x.erase_key[at] : s.nothing;
-      if (kAny) k[c] = real ? x.k[at] : s.nothing;
+      if (kAny || kTwice) k[c] = real ? x.k[at] : s.nothing;
     }
     Vec products[kKinds][kPairs<C>] = {};
     VecInt kept = Vec{} == Vec{};

@@ -23,7 +23,7 @@ struct RowsAhead {
     const float* data;
     int64_t stride, length;
   };
-  Row rows[8];
+  Row rows[9];
   int count = 0;
   int64_t tokens = 0;
   void add(const float* data, int64_t stride, int64_t length) { rows[count++] = {data, stride, length}; }
@@ -83,7 +83,7 @@ template <int C, int NV, bool Erase, bool Second, bool Scaled>
 static __attribute__((noinline)) void run_block(const Stage& s, int64_t K, int64_t count, const ValueBlock& b,
                                                 const RowsAhead& ahead) {
   const int64_t groups = (count + C - 1) / C;
-  const bool use_second = Scaled && s.pair_kinds > kReadSecond, use_beta = b.beta != nullptr;
+  const bool use_second = (Second || Scaled) && s.pair_kinds > kReadSecond, use_beta = b.beta != nullptr;
   Vec r[C][NV], v[C][NV];
 #pragma GCC unroll 4
   for (int c = 0; c < C; c++)
