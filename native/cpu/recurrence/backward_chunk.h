@@ -6,7 +6,8 @@
 //   [dq; de] = ([dO; -dR] S^T + [dA; X] W') e^b'       dw = (N D^T + [dA; X]^T [Q'; E']) e^-b'
 //   gradient of the state before it = (D + [Q'; E']^T [dO; -dR]) e^b_middle
 // tril is stril for queries that read before the update. A second write adds its keys K' and values V to W' and N
-// wherever both are read (their scores stand beside those of W'), and dv = K' D + [tril(Q' K'^T); stril(E' K'^T)]^T [dO; -dR].
+// wherever both are read (their scores stand beside those of W'), and
+//   dv = K' D + [tril(Q' K'^T); stril(E' K'^T)]^T [dO; -dR]
 // The gradient of a gate per token and key is that of the next token's plus q dq + e de - w dw, where reads before the
 // decay count for the tokens before; it starts from sum_v S dS at the end of every segment between checkpoints and
 // wherever a gate clears the state. In one gate per token these differences would cancel: it gets the sum of what was
@@ -354,8 +355,8 @@ class ChunkBackward : ChunkStates<kGate> {
     return sum(product);
   }
 
-  // dq, dk and their like, and dgate per key. A token at a time: the rows of tokens may all fall on the same sets of the
-  // first-level cache.
+  // dq, dk and their like, and dgate per key. A token at a time: the rows of tokens may all fall on the same sets of
+  // the first-level cache.
   void write_keys(const Kept& kept, int64_t t, int64_t count, int64_t rows) {
     for (int64_t c = count - 1; c >= 0; c--) {
       int64_t i = 0;

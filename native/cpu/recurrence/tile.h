@@ -24,8 +24,8 @@ struct Term {
 // What becomes of the sum P of all terms:
 //   kStore          C = P
 //   kAdd            C = from + P
-//   kTriangles      C = P where column <= row (column < row if `strict`) in the first `height` rows, column < row - height
-//                   in the others; columns are counted from 0 again after every kChunk
+//   kTriangles      C = P where column <= row (column < row if `strict`) in the first `height` rows, and where
+//                   column < row - height in the others; columns count from 0 again after every kChunk
 //   kScaledRows     C = (from + P) first then, two factors per row, whose product might be too small for a number
 //   kScaledColumns  the same with factors per column
 enum Finish { kStore, kAdd, kTriangles, kScaledRows, kScaledColumns };
