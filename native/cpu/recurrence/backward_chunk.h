@@ -13,7 +13,7 @@
 // wherever a gate clears the state. In one gate per token these differences would cancel: it gets the sum of what was
 // written before it and is read after it (cross).
 #pragma once
-#include "chunk_states.h"
+#include "chunk_errors.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -34,15 +34,15 @@ inline bool gates_invert(const Problem& p, int64_t h, const Sequence& sequence) 
 }
 
 template <Gate kGate>
-class ChunkBackward : ChunkStates<kGate> {
-  using States = ChunkStates<kGate>;
-  using States::kGated, States::args_, States::p_, States::K_, States::V_, States::chunks_, States::ahead_,
-      States::beta_, States::read_, States::doutput_, States::parts_, States::sums_, States::place, States::writes_,
-      States::reads_before_, States::state_before;
+class ChunkBackward : ChunkErrors<kGate> {
+  using Errors = ChunkErrors<kGate>;
+  using Errors::kGated, Errors::args_, Errors::p_, Errors::K_, Errors::V_, Errors::chunks_, Errors::ahead_,
+      Errors::read_, Errors::doutput_, Errors::dstate_, Errors::scores_, Errors::parts_, Errors::place, Errors::writes_,
+      Errors::reads_before_, Errors::state_before;
 
  public:
   ChunkBackward(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
-      : States(cx, args, p, head) {
+      : Errors(cx, args, p, head) {
     Arena sizes(nullptr);
     lay_out(sizes);
     void* memory = cx.scratch(1, sizes.used);
@@ -83,12 +83,11 @@ class ChunkBackward : ChunkStates<kGate> {
 
  private:
   void lay_out(Arena& arena) {
-    this->lay_out_states(arena);
-    dstate_ = arena.floats(K_ * V_);
-    dread_ = arena.floats(2 * kChunk * K_), dwrite_ = arena.floats(writes_ * K_), derror_ = arena.floats(kChunk * V_);
+    this->lay_out_errors(arena);
+    dread_ = arena.floats(2 * kChunk * K_), dwrite_ = arena.floats(writes_ * K_);
     dwrite_turned_ = arena.floats(K_ * writes_);
     write_turned_ = arena.floats(K_ * writes_), written_turned_ = arena.floats(V_ * writes_);
-    scores_ = arena.floats(2 * kChunk * writes_), dscores_ = arena.floats(2 * kChunk * writes_);
+    dscores_ = arena.floats(2 * kChunk * writes_);
     dgate_ = arena.floats(K_), first_dgate_ = arena.floats(kLanes);
     dbonus_ = arena.floats(K_), first_read_ = arena.floats(2 * K_);
   }
@@ -138,18 +137,15 @@ class ChunkBackward : ChunkStates<kGate> {
     const int64_t t = this->start_of(c), count = this->length_of(c), rows = round_up(count, 4);
     const int64_t stack = p_.erase ? 2 * rows : rows, below = rows * writes_;
     const Kept kept = this->kept(c);
-    float* state = state_before(c);
+    const float* state = state_before(c);
     this->stage_read(kept, t, count, rows);
     transpose_matrix(write_turned_, writes_, kept.write, K_, writes_, K_);
     transpose_matrix(written_turned_, writes_, kept.written, V_, writes_, V_);
-    const Target scores{scores_, writes_, rows, nullptr, nullptr, nullptr, p_.read_before};
-    const Target dscores{dscores_, writes_, rows, nullptr, nullptr, nullptr, p_.read_before};
-    multiply<kTriangles>(ahead_, stack, writes_, scores, Term{read_, K_, 1, write_turned_, writes_, p_.K});
-    multiply<kStore>(ahead_, rows, V_, {derror_, V_}, Term{kept.write, K_, 1, dstate_, V_, p_.K},
-                     Term{scores_, 1, writes_, doutput_, V_, count, kUpper});
-    through_error(kept, t, count, rows, state);
-    if (p_.second_write) through_values(t, count, rows, kept);
-    multiply<kTriangles>(ahead_, stack, writes_, dscores, Term{doutput_, V_, 1, written_turned_, writes_, p_.V});
+    multiply<kTriangles>(ahead_, stack, writes_, this->triangles(scores_, rows),
+                         Term{read_, K_, 1, write_turned_, writes_, p_.K});
+    this->through_writes(kept, c, rows);
+    multiply<kTriangles>(ahead_, stack, writes_, this->triangles(dscores_, rows),
+                         Term{doutput_, V_, 1, written_turned_, writes_, p_.V});
     const Target dread{dread_, K_, 0, dread_};
     const Term dread_state{doutput_, V_, 1, state, K_, p_.V};
     const Term dread_scores{dscores_, writes_, 1, kept.write, K_, count, kLower, rows};
@@ -170,9 +166,9 @@ class ChunkBackward : ChunkStates<kGate> {
     transpose_matrix(dwrite_, K_, dwrite_turned_, writes_, K_, writes_);
     for (int64_t first = 0; first < writes_; first += kChunk) {
       float* dwrite = dwrite_ + first * K_;
-      multiply<kAdd>(
-          ahead_, rows, K_, {dwrite, K_, 0, dwrite}, Term{dscores_ + first, 1, writes_, read_, K_, count, kUpper},
-          Term{dscores_ + below + first, 1, writes_, read_ + rows * K_, K_, p_.erase ? count : 0, kUpper});
+      multiply<kAdd>(ahead_, rows, K_, {dwrite, K_, 0, dwrite},
+                     Term{dscores_ + first, 1, writes_, read_, K_, count, kUpper},
+                     Term{dscores_ + below + first, 1, writes_, read_ + rows * K_, K_, p_.erase ? count : 0, kUpper});
     }
     write_keys(kept, t, count, rows);
     if (this->x_.bonus) bonus(t, count);
@@ -210,15 +206,6 @@ class ChunkBackward : ChunkStates<kGate> {
     }
     scale_rows(kept.start);
     if (c > 0) scale_rows(this->kept(c - 1).end);
-  }
-
-  // dv of a second write, whose values are no errors.
-  void through_values(int64_t t, int64_t count, int64_t rows, const Kept& kept) {
-    const int64_t below = rows * writes_;
-    multiply<kStore>(ahead_, rows, V_, {derror_, V_}, Term{kept.write + kChunk * K_, K_, 1, dstate_, V_, p_.K},
-                     Term{scores_ + kChunk, 1, writes_, doutput_, V_, count, kUpper},
-                     Term{scores_ + below + kChunk, 1, writes_, doutput_ + rows * V_, V_, p_.erase ? count : 0, kUpper});
-    unstage_rows(args_.dv + place(t) * p_.V, p_.heads * p_.V, derror_, V_, count, p_.V);
   }
 
   // o += scale (q . (bonus k)) v.
@@ -286,75 +273,6 @@ class ChunkBackward : ChunkStates<kGate> {
     for (int64_t t = 0; t < count; t++) args_.dgate[place(this->start_of(c) + t)] = this->sums_[t];
   }
 
-  // P, dR = beta P, which goes out as dv and, negated, below dO; dbeta = P . (v - a), where v - a = N / beta.
-  void through_error(const Kept& kept, int64_t t, int64_t count, int64_t rows, const float* state) {
-    const auto divides = [&](int64_t c) { return beta_[c] > kSmallestBeta || beta_[c] < -kSmallestBeta; };
-    bool all_divide = true;
-    for (int64_t c = 0; c < count; c++) all_divide &= divides(c);
-    const bool whole = count == kChunk && p_.V == V_ && all_divide;
-    for (int64_t v = 0; v < V_; v += kLanes) {
-      if (whole) {
-        solve<true>(kept, t, count, rows, v);
-      } else {
-        solve<false>(kept, t, count, rows, v);
-      }
-    }
-    if (!p_.beta_width) return;
-    sum_vectors(this->sums_, parts_, kChunk);
-    for (int64_t c = 0; c < count; c++)
-      args_.dbeta[place(t + c)] = divides(c) ? this->sums_[c] / beta_[c] : error_product(kept, t, c, rows, state);
-  }
-
-  // Columns v ... of P, from the last token to the first, kept in the place of dN unless all is whole: kChunk tokens,
-  // whole vectors, no division by next to nothing.
-  template <bool kWhole>
-  __attribute__((noinline)) void solve(const Kept& kept, int64_t t, int64_t count, int64_t rows, int64_t v) {
-    const int64_t dv_row = p_.heads * p_.V;
-    const float *written = kept.written + v, *factors = scores_ + rows * writes_;
-    float *dv = args_.dv + place(t) * p_.V, *error = doutput_ + rows * V_ + v;
-    Vec x[kChunk];
-#pragma GCC unroll 16
-    for (int64_t c = 0; c < kChunk; c++) x[c] = kWhole || c < count ? load(derror_ + c * V_ + v) : Vec{};
-#pragma GCC unroll 16
-    for (int64_t r = 0; r < kChunk; r++) {
-      const int64_t c = kChunk - 1 - r;
-      if (!kWhole && c >= count) continue;
-      const Vec dr = splat(beta_[c]) * x[c], product = x[c] * load(written + c * V_);
-      if (kWhole) {
-        store(dv + c * dv_row + v, dr);
-      } else {
-        store_row(dv + c * dv_row, v, p_.V, dr);  // whose part vectors would spill x here
-      }
-      store(parts_ + c * kLanes, v == 0 ? product : product + load(parts_ + c * kLanes));
-      if (!kWhole) store(derror_ + c * V_ + v, x[c]);
-      if (!p_.erase) continue;
-      store(error + c * V_, -dr);
-#pragma GCC unroll 16
-      for (int64_t j = 0; j < kChunk; j++)
-        if (j < c) x[j] -= splat(factors[c * writes_ + j]) * dr;
-    }
-  }
-
-  // P . (v - a) of a token that wrote nothing.
-  float error_product(const Kept& kept, int64_t t, int64_t c, int64_t rows, const float* state) const {
-    const float *value = this->x_.v[this->begin_ + t + c], *dn = derror_ + c * V_;
-    const float* weights = scores_ + (rows + c) * writes_;
-    Vec product{};
-    for (int64_t v = 0; v < p_.V; v += kLanes) {
-      Vec error = p_.second_write ? Vec{} : load_row(value, v, p_.V);
-      for (int64_t j = 0; p_.erase && j < c; j++)
-        for (int64_t row = j; row < writes_; row += kChunk)
-          error -= splat(weights[row]) * load(kept.written + row * V_ + v);
-      product = fma(load(dn + v), error, product);
-    }
-    for (int64_t i = 0; p_.erase && i < K_; i += kLanes) {
-      Vec seen{};
-      for (int64_t v = 0; v < p_.V; v++) seen = fma(splat(dn[v]), load(state + v * K_ + i), seen);
-      product -= seen * load(read_ + (rows + c) * K_ + i);
-    }
-    return sum(product);
-  }
-
   // dq, dk and their like, and dgate per key. A token at a time: the rows of tokens may all fall on the same sets of
   // the first-level cache.
   void write_keys(const Kept& kept, int64_t t, int64_t count, int64_t rows) {
@@ -390,7 +308,7 @@ class ChunkBackward : ChunkStates<kGate> {
       if (p_.erase && p_.undecayed) add_erase();
       store(dgate_ + i, dgate);
     }
-    const Vec shrink = States::factor(kept.shrink, c, i, K_);
+    const Vec shrink = Errors::factor(kept.shrink, c, i, K_);
     const Vec erase = derase * this->erase_factor(kept, c, i), write = dwrite * shrink;
     Vec key = own_erase ? (own_write ? Vec{} : write) : own_write ? erase : erase + write;
     if (p_.second_write) key = fma(dsecond, shrink, key);
@@ -400,11 +318,9 @@ class ChunkBackward : ChunkStates<kGate> {
     if (own_write) put(args_.dwriteKey, write);
   }
 
-  static constexpr float kSmallestBeta = 1e-30f;
   static constexpr float kStrongDecay = 0.1f;
 
-  float* dstate_;
-  float *dread_, *dwrite_, *derror_, *scores_, *dscores_;  // dread_ and the scores stacked like read_
+  float *dread_, *dwrite_, *dscores_;  // stacked like read_, like what is written, and like the scores
   float *dwrite_turned_, *write_turned_, *written_turned_;
   float *dgate_, *first_dgate_;  // the latter in lanes yet to be summed
   float *dbonus_, *first_read_;
