@@ -29,15 +29,32 @@ export interface SequenceProblem extends Mixer, Place {
 /** A rule whose output feeds back, by its name at the package root. */
 export type FeedbackFamily = 'selfReferential' | 'recurrentDelta' | 'deltaRnn' | 'deltaLstm';
 
-/** A whole sequence of such a rule, heads of width D. */
-export interface FeedbackProblem extends Place {
-  kind: 'feedback';
-  family: FeedbackFamily;
+/** A whole sequence of a rule, heads of width D. */
+export interface RuleProblem extends Place {
   pass: 'forward' | 'backward' | 'training';
   B: number;
   T: number;
   H: number;
   D: number;
+}
+
+/** One whose output feeds back. */
+export interface FeedbackProblem extends RuleProblem {
+  kind: 'feedback';
+  family: FeedbackFamily;
+}
+
+/** A rule that grew out of the general recurrence, by its name at the package root (rwkv7: generalizedDeltaRule). */
+export type DescendantRule =
+  'mamba2Scan' | 'mlstm' | 'gsa' | 'rwkv6' | 'rwkv7' | 'comba' | 'mesa' | 'logLinearAttention' | 'tttLinear' | 'titans';
+
+/** Tokens of a mini-batch of TTT, and of a chunk of Titans. */
+export const [MINI_BATCH, TITANS_CHUNK] = [16, 64];
+
+/** One that is measured by what a call of its base takes. */
+export interface DescendantProblem extends RuleProblem {
+  kind: 'descendant';
+  rule: DescendantRule;
 }
 
 /** One token for B states in place. */
@@ -107,6 +124,7 @@ export interface LaunchProblem extends Place {
 export type Problem =
   | SequenceProblem
   | FeedbackProblem
+  | DescendantProblem
   | StepProblem
   | MatmulProblem
   | LanguageModelProblem
@@ -159,6 +177,15 @@ const FEEDBACK_FLOPS: Readonly<Record<FeedbackFamily, (D: number) => number>> = 
   deltaLstm: (D) => 36 * D * D,
 };
 
+/**
+ * Per token and head, of rules that learn in chunks of C tokens: what the weights make of key and query and what the token adds
+ * to them, 2 D^2 each (Titans adds to its momentum, too), and the products with the tokens before it in its chunk.
+ */
+const CHUNK_FLOPS: Readonly<Partial<Record<DescendantRule, (D: number) => number>>> = {
+  tttLinear: (D) => 6 * D * D + 2 * MINI_BATCH * D,
+  titans: (D) => 8 * D * D + 2 * TITANS_CHUNK * D,
+};
+
 /** Of one token, forward; the embedding's table is not counted. */
 function modelFlops(model: Pick<GenerationProblem, 'layers' | 'd' | 'heads' | 'hidden' | 'vocabulary'>): number {
   const { layers, d, heads, hidden, vocabulary } = model;
@@ -195,6 +222,11 @@ export function workOf(problem: Problem): Work | undefined {
       return { flops: modelFlops(problem), tokens: 1 };
     case 'stream':
       return { flops: recurrenceFlops(problem, problem.D, problem.D) * problem.T * problem.H, tokens: problem.T };
+    case 'descendant': {
+      const { rule, pass, B, T, H, D } = problem;
+      const each = CHUNK_FLOPS[rule]?.(D);
+      return each === undefined ? undefined : { flops: (pass === 'forward' ? 1 : 3) * each * B * T * H, tokens: B * T };
+    }
     case 'eventLoop':
     case 'launch':
       return undefined;

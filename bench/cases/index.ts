@@ -2,6 +2,7 @@
 import type { Contender, Prepared } from '../contender';
 import { fw } from '../library';
 import type { Case, Problem } from '../problem';
+import { descendantCases, prepareDescendant } from './descendants';
 import { eventLoopCases, prepareEventLoop } from './eventLoop';
 import { feedbackCases, prepareFeedback } from './feedback';
 import { generationCases, prepareGeneration } from './generation';
@@ -18,6 +19,7 @@ export const cpuSuite: Case[] = [
   ...sequenceCases,
   ...stepCases,
   ...feedbackCases,
+  ...descendantCases,
   ...matmulCases,
   ...languageModelCases,
   ...generationCases,
@@ -31,6 +33,8 @@ function prepare(problem: Problem): Prepared {
       return prepareSequence(problem);
     case 'feedback':
       return prepareFeedback(problem);
+    case 'descendant':
+      return prepareDescendant(problem);
     case 'step':
       return prepareStep(problem);
     case 'matmul':

@@ -1,5 +1,6 @@
 // The peers in JavaScript; those in Python are reached through python.ts.
 import type { Contender } from '../contender';
+import { base } from '../cases/descendants';
 import { onnxruntime } from './onnxruntime';
 import { tfjs } from './tfjs';
 
@@ -8,4 +9,4 @@ export interface JavaScriptPeer extends Contender {
   readonly packages: readonly string[];
 }
 
-export const javaScriptPeers: readonly JavaScriptPeer[] = [onnxruntime, tfjs];
+export const javaScriptPeers: readonly JavaScriptPeer[] = [{ ...base, packages: [] }, onnxruntime, tfjs];
