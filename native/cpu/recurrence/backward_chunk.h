@@ -12,13 +12,14 @@
 // decay count for the tokens before; it starts from sum_v S dS at the end of every segment between checkpoints and
 // wherever a gate clears the state. In one gate per token these differences would cancel: it gets the sum of what was
 // written before it and is read after it (cross).
+// Where keys and values are exchanged (chunk_operands.h), dq is what would else be the output: Q' S + tril(Q' W'^T) N.
 #pragma once
 #include "chunk_errors.h"
 
 FW_NAMESPACE_BEGIN
 
 inline bool chunks_cover(const Problem& p) {
-  return !p.exchanged && p.beta_width <= 1 && !(p.second_write && p.gate_width == 1);
+  return p.beta_width <= 1 && !(p.second_write && p.gate_width == 1);
 }
 
 // Whether the factors between a state and one read before its decay are numbers.
@@ -90,6 +91,9 @@ class ChunkBackward : ChunkErrors<kGate> {
     dscores_ = arena.floats(2 * kChunk * writes_);
     dgate_ = arena.floats(K_), first_dgate_ = arena.floats(kLanes);
     dbonus_ = arena.floats(K_), first_read_ = arena.floats(2 * K_);
+    if (!p_.exchanged) return;
+    read_turned_ = arena.floats(K_ * kChunk), scores_turned_ = arena.floats(kChunk * kChunk);
+    output_ = arena.floats(kChunk * V_), output_turned_ = arena.floats(V_ * kChunk);
   }
 
   void scale_rows(const float* factors) {
@@ -143,6 +147,7 @@ class ChunkBackward : ChunkErrors<kGate> {
     transpose_matrix(written_turned_, writes_, kept.written, V_, writes_, V_);
     multiply<kTriangles>(ahead_, stack, writes_, this->triangles(scores_, rows),
                          Term{read_, K_, 1, write_turned_, writes_, p_.K});
+    if (p_.exchanged) read(t, count, state);
     this->through_writes(kept, c, rows);
     multiply<kTriangles>(ahead_, stack, writes_, this->triangles(dscores_, rows),
                          Term{doutput_, V_, 1, written_turned_, writes_, p_.V});
@@ -273,6 +278,16 @@ class ChunkBackward : ChunkErrors<kGate> {
     for (int64_t t = 0; t < count; t++) args_.dgate[place(this->start_of(c) + t)] = this->sums_[t];
   }
 
+  // Q' S + tril(Q' W'^T) N, made in columns, as which S lies in memory.
+  void read(int64_t t, int64_t count, const float* state) {
+    transpose_matrix(read_turned_, kChunk, read_, K_, kChunk, K_);
+    transpose_matrix(scores_turned_, kChunk, scores_, kChunk, kChunk, kChunk);
+    multiply<kStore>(ahead_, V_, kChunk, {output_turned_, kChunk}, Term{state, K_, 1, read_turned_, kChunk, p_.K},
+                     Term{written_turned_, kChunk, 1, scores_turned_, kChunk, count});
+    transpose_matrix(output_, V_, output_turned_, kChunk, V_, kChunk);
+    unstage_rows(args_.dq + place(t) * p_.V, p_.heads * p_.V, output_, V_, count, p_.V);
+  }
+
   // dq, dk and their like, and dgate per key. A token at a time: the rows of tokens may all fall on the same sets of
   // the first-level cache.
   void write_keys(const Kept& kept, int64_t t, int64_t count, int64_t rows) {
@@ -312,7 +327,7 @@ class ChunkBackward : ChunkErrors<kGate> {
     const Vec erase = derase * this->erase_factor(kept, c, i), write = dwrite * shrink;
     Vec key = own_erase ? (own_write ? Vec{} : write) : own_write ? erase : erase + write;
     if (p_.second_write) key = fma(dsecond, shrink, key);
-    put(args_.dq, dread * this->read_factor(kept, c, i) * splat(p_.scale));
+    if (!p_.exchanged) put(args_.dq, dread * this->read_factor(kept, c, i) * splat(p_.scale));
     put(args_.dk, key);
     if (own_erase) put(args_.deraseKey, erase);
     if (own_write) put(args_.dwriteKey, write);
@@ -322,6 +337,7 @@ class ChunkBackward : ChunkErrors<kGate> {
 
   float *dread_, *dwrite_, *dscores_;  // stacked like read_, like what is written, and like the scores
   float *dwrite_turned_, *write_turned_, *written_turned_;
+  float *read_turned_, *scores_turned_, *output_, *output_turned_;  // of exchanged keys and values
   float *dgate_, *first_dgate_;  // the latter in lanes yet to be summed
   float *dbonus_, *first_read_;
 };

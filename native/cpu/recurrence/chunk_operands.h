@@ -2,6 +2,8 @@
 // gates. With b_i the sum of log gates up to token i of the chunk, and b' = b - b_middle:
 //   read = Q' above E' = scale q e^b' and e e^b'       write = W' = w e^-b', above K' = k e^-b' for a second write
 // What reads a state before its decay has the b' of the token before, which for the first one is b' - its gate.
+// All gradients are those of q^T S dO, whichever of q and dO the read began with: where keys and values are exchanged,
+// o = scale S q, dO stands in the place of q and q in that of dO.
 // Only ratios matter between tokens of a chunk, hence b'. A chunk ends early where |b'| would exceed kLargestExponent;
 // what its first gate does is part of no other b'.
 #pragma once
@@ -31,7 +33,11 @@ class ChunkOperands {
 
   ChunkOperands(const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
       : args_(args), p_(p), x_(head_of(p, head)), h_(head), K_(round_up(p.K, kLanes)), V_(round_up(p.V, kLanes)),
-        writes_(p.second_write ? 2 * kChunk : kChunk), reads_before_(p.read_before || p.undecayed) {}
+        writes_(p.second_write ? 2 * kChunk : kChunk), reads_before_(p.read_before || p.undecayed) {
+    const int64_t width = p.exchanged ? p.K : p.V;
+    const TokenRows doutput{args.doutput + head * width, p.heads * width};
+    left_ = p.exchanged ? doutput : x_.q, right_ = p.exchanged ? x_.q : doutput;
+  }
 
   void lay_out_operands(Arena& arena) {
     read_ = arena.floats(2 * kChunk * K_), doutput_ = arena.floats(2 * kChunk * V_), beta_ = arena.floats(kChunk);
@@ -142,8 +148,8 @@ class ChunkOperands {
           zero_row(read_ + row * K_, K_), zero_row(doutput_ + row * V_, V_);
         continue;
       }
-      stage_row(doutput_ + c * V_, args_.doutput + place(t + c) * p_.V, p_.V, V_);
-      const float *q = x_.q[begin_ + t + c], *e = x_.erase_key[begin_ + t + c];
+      stage_row(doutput_ + c * V_, right_[begin_ + t + c], p_.V, V_);
+      const float *q = left_[begin_ + t + c], *e = x_.erase_key[begin_ + t + c];
       for (int64_t i = 0; i < K_; i += kLanes) {
         store(read_ + c * K_ + i, load_row(q, i, p_.K) * splat(p_.scale) * read_factor(kept, c, i));
         if (p_.erase) store(read_ + (rows + c) * K_ + i, load_row(e, i, p_.K) * erase_factor(kept, c, i));
@@ -162,12 +168,13 @@ class ChunkOperands {
   }
   void fetch_read(Ahead& ahead, int64_t t, int64_t count) const {
     const int64_t row = p_.heads * p_.K, key = place(t) * p_.K;
-    ahead.add(x_.q[begin_ + t], x_.q.stride, count, p_.K);
+    ahead.add(left_[begin_ + t], left_.stride, count, p_.K);
     if (p_.erase) ahead.add(x_.erase_key[begin_ + t], x_.erase_key.stride, count, p_.K);
     if (p_.beta_width) ahead.add(x_.beta[begin_ + t], x_.beta.stride, count, 1);
-    ahead.add(args_.doutput + place(t) * p_.V, p_.heads * p_.V, count, p_.V);
+    ahead.add(right_[begin_ + t], right_.stride, count, p_.V);
     ahead.add(args_.dv + place(t) * p_.V, p_.heads * p_.V, count, p_.V);
-    ahead.add(args_.dq + key, row, count, p_.K), ahead.add(args_.dk + key, row, count, p_.K);
+    const int64_t width = p_.exchanged ? p_.V : p_.K;
+    ahead.add(args_.dq + place(t) * width, p_.heads * width, count, width), ahead.add(args_.dk + key, row, count, p_.K);
     if (args_.dwriteKey.data) ahead.add(args_.dwriteKey + key, row, count, p_.K);
     if (args_.deraseKey.data) ahead.add(args_.deraseKey + key, row, count, p_.K);
     if (kGate == kPerKey) ahead.add(args_.dgate + key, row, count, p_.K);
@@ -176,6 +183,7 @@ class ChunkOperands {
   const recurrenceBackwardArgs& args_;
   const Problem& p_;
   const Head x_;
+  TokenRows left_, right_;  // of the state in what is read: q and dO
   const int64_t h_, K_, V_;  // K and V padded to whole vectors
   const int64_t writes_;     // rows of what a chunk writes
   const bool reads_before_;  // whether a state is read before its decay
