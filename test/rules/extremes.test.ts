@@ -21,6 +21,7 @@ const GATED = named(
   'generalizedDeltaRule',
   'comba',
   'ojaRule',
+  'recurrence, values decay without erasing',
   'rwkv6',
 );
 
@@ -53,7 +54,9 @@ const alike: Change = (name, data, shape) => {
 
 /** From hardly any decay to one that leaves nothing, in turns. */
 const strong: Change = (name, data) =>
-  name === 'gate' ? data.map((x, i) => (i % 7 === 0 ? -100 : i % 3 === 0 ? x * 1e-6 : x * 20)) : data;
+  name === 'gate' || name === 'valueGate'
+    ? data.map((x, i) => (i % 7 === 0 ? -100 : i % 3 === 0 ? x * 1e-6 : x * 20))
+    : data;
 
 const CASES: [title: string, rules: RuleCase[], change: Change][] = [
   ['tiny values and large queries', [...ADDITIVE, ...ERASING], scaled({ v: TINY, q: LARGE })],

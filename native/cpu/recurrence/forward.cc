@@ -1,7 +1,8 @@
 // The recurrence forward: sequences x heads (and, where those are too few, blocks of the value dimension) in parallel;
 // within each, stages of some 32 tokens whose keys and queries are laid out once for all blocks of values.
 #include "stage_tokens.h"
-#include "sweep.h"
+#include "sweep_gated.h"
+#include "turned.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -21,16 +22,19 @@ static int64_t tokens_per_stage(int64_t K) {
   return round_up(K <= 128 ? 32 : 16, C);
 }
 
-// Values [from, to) of one head of one sequence; `from` is a multiple of kBlock.
-template <int C, Form kForm, bool Second, bool Scaled>
+// Values [from, to) of one head of one sequence; `from` is a multiple of kBlock. `Gated` says that the gate runs over
+// them; p.exchanged that p is turned over and the state in memory is not (turned.h).
+template <int C, Form kForm, bool Second, bool Scaled, bool Gated = false>
 static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
                          int64_t n, int64_t h, int64_t from, int64_t to) {
   constexpr bool Erase = kForm != kPlain;
   const int64_t K = p.K, V = p.V, capacity = tokens_per_stage<C>(K), blocks = (to - from + kBlock - 1) / kBlock;
   Arena count(nullptr);
   lay_out_stage<C>(count, p, capacity);
+  if (Gated) count.floats(capacity * blocks * kBlock);
   Arena arena(cx.scratch(0, count.used));
   Stage stage = lay_out_stage<C>(arena, p, capacity);
+  float* decays = Gated ? arena.floats(capacity * blocks * kBlock) : nullptr;
   start_stages<C>(stage);
   const auto stage_operands = p.gate_width > 1 ? stage_tokens<C, kForm, true> : stage_tokens<C, kForm, false>;
   const int64_t state_size = K * kBlock, pending_size = 2 * C * kBlock;
@@ -39,12 +43,13 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
 
   struct Values {
     int64_t from, width, lanes;
-    float *state, *pending;
+    float *state, *pending, *carried;
   };
   auto block_at = [&](int64_t b) {
     const int64_t start = from + b * kBlock, width = least(kBlock, to - start);
-    return Values{start, width, width <= kLanes ? int64_t(kLanes) : kBlock, states + b * state_size,
-                  states + blocks * state_size + b * pending_size};
+    float* pending = states + blocks * state_size + b * pending_size;  // its second half is that of a second write
+    const int64_t lanes = width <= kLanes ? int64_t(kLanes) : kBlock;
+    return Values{start, width, lanes, states + b * state_size, pending, Gated ? pending + C * kBlock : nullptr};
   };
   auto save = [&](float* to_state) {
     for (int64_t b = 0; b < blocks; b++) {
@@ -54,17 +59,26 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       } else {
         settle_block<C, 1, Second>(stage, K, part.state, part.pending);
       }
-      unstage_rows(to_state + part.from, V, part.state, part.lanes, K, part.width);
+      if (Gated) settle_values(part.state, K, part.lanes, part.carried);
+      if (p.exchanged) {
+        unstage_turned(to_state + part.from * K, K, part.state, part.lanes, K, part.width);
+      } else {
+        unstage_rows(to_state + part.from, V, part.state, part.lanes, K, part.width);
+      }
     }
     start_stages<C>(stage);
   };
 
   const Head x = head_of(p, h);
   const int64_t state_at = (n * p.heads + h) * K * V;
+  const bool writes = args.written.data && !p.exchanged;
   for (int64_t b = 0; b < blocks; b++) {
     const Values part = block_at(b);
     zero_row(part.pending, pending_size);
-    if (args.initialState.data) {
+    for (int64_t i = 0; Gated && i < part.lanes; i += kLanes) store(part.carried + i, splat(1));
+    if (args.initialState.data && p.exchanged) {
+      stage_turned(part.state, part.lanes, args.initialState + state_at + part.from * K, K, K, part.width);
+    } else if (args.initialState.data) {
       stage_rows(part.state, part.lanes, args.initialState + state_at + part.from, V, K, part.width);
     } else {
       memset(part.state, 0, static_cast<size_t>(K * part.lanes * 4));
@@ -80,14 +94,18 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
     if (args.states.data) tokens = least(tokens, every - t % every);
     stage_operands(p, x, stage, at, tokens);
     stage_scalars<C>(p, x, stage, at, tokens);
+    if (Gated) stage_value_decays(decays, blocks * kBlock, x.gate, at, tokens, from, to - from);
+    if (p.exchanged && args.written.data && from == 0)
+      write_turned(args.written + (at * p.heads + h) * K, p.heads * K, x.k[at], p.k.token, stage.beta, tokens, K);
     for (int64_t b = 0; b < blocks; b++) {
       const Values part = block_at(b);
       ValueBlock block{};
       block.state = part.state, block.pending = part.pending;
       block.v = x.v[at] + part.from, block.v_stride = p.v.token;
       if (p.beta_width > 1) block.beta = x.beta[at] + part.from, block.beta_stride = p.beta.token;
+      block.decays = decays + b * kBlock, block.decays_stride = blocks * kBlock, block.carried = part.carried;
       float* output = args.output + (at * p.heads + h) * V + part.from;
-      float* written = args.written.data ? args.written + (at * p.heads + h) * V + part.from : nullptr;
+      float* written = writes ? args.written + (at * p.heads + h) * V + part.from : nullptr;
       block.output = output, block.written = written;
       block.output_stride = block.written_stride = p.heads * V;
       if (part.width < part.lanes) {
@@ -120,7 +138,8 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         if (p.gate_width > 1) ahead.add(x.gate[next], p.gate.token, K);
         if (x.erase_key.data != x.k.data) ahead.add(x.erase_key[next], p.erase_key.token, K);
         if (x.write_key.data != x.k.data) ahead.add(x.write_key[next], p.write_key.token, K);
-        if (args.written.data) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
+        if (Gated) ahead.add(x.gate[next] + from, p.gate.token, to - from);
+        if (writes) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
         if (args.states.data) {
           const int64_t next_checkpoint = sequence.checkpoint + t / every + 1, each = (K * V + every - 1) / every;
           ahead.add(args.states + (next_checkpoint * p.heads + h) * K * V + t % every * each, each, each);
@@ -128,10 +147,17 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       }
       for (int i = 0; i < ahead.count; i++)
         if (i % blocks == b) share.rows[share.count++] = ahead.rows[i];
+      const auto run = [&](auto vectors) {
+        if constexpr (Gated) {
+          run_gated_block<C, vectors>(stage, K, tokens, block, share);
+        } else {
+          run_block<C, vectors, Erase, Second, Scaled>(stage, K, tokens, block, share);
+        }
+      };
       if (part.lanes == kBlock) {
-        run_block<C, 2, Erase, Second, Scaled>(stage, K, tokens, block, share);
+        run(Index<2>());
       } else {
-        run_block<C, 1, Erase, Second, Scaled>(stage, K, tokens, block, share);
+        run(Index<1>());
       }
       if (part.width < part.lanes) {
         unstage_rows(output, p.heads * V, block.output, part.lanes, tokens, part.width);
@@ -204,30 +230,33 @@ static void forward_exchanged(const Context& cx, const recurrenceArgs& args, con
 }
 
 void recurrence(const Context& cx, const recurrenceArgs& args) {
-  const Problem p = decode(args);
+  const Problem given = decode(args);
+  const bool turned = !args.recurrent && turns(given), by_token = given.exchanged && !turned;
+  const Problem p = turned ? turn(given) : given;
   const Sequences sequences(cx, args);
   // Blocks of values are independent of each other, so that splitting them changes no bit.
   const int64_t heads = p.sequences * p.heads, blocks = (p.V + kBlock - 1) / kBlock;
   int64_t parts = 1;
-  while (!p.exchanged && heads * parts < cx.threads && parts < blocks) parts *= 2;
+  while (!by_token && heads * parts < cx.threads && parts < blocks) parts *= 2;
   const int64_t width = (blocks + parts - 1) / parts * kBlock;
   parallel(cx, heads * parts, [&](int64_t task) {
     const int64_t n = task / parts / p.heads, h = task / parts % p.heads, from = task % parts * width;
-    if (from >= p.V && !p.exchanged) return;
+    if (from >= p.V && !by_token) return;
     const Sequence sequence = sequences.at(n);
     const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
-    if (p.exchanged) return forward_exchanged(cx, args, p, sequence, n, h);
-    const bool scaled = p.gate_width == 1;
+    if (by_token) return forward_exchanged(cx, args, p, sequence, n, h);
+    const bool scaled = p.gate_width == 1, gated = turned && given.gate_width > 1;
     const bool twice = !args.recurrent && p.second_write && p.undecayed && !p.read_before && !p.bonus && !scaled;
-    const auto forward = plain && p.erase  ? (scaled ? forward_head<kGroup, kPlainErase, false, true>
-                                                     : forward_head<kGroup, kPlainErase, false, false>)
-                         : plain           ? (scaled ? forward_head<kGroup, kPlain, false, true>
-                                                     : forward_head<kGroup, kPlain, false, false>)
-                         : twice           ? forward_head<2, kUndecayedTwice, true, false>
-                         : !args.recurrent ? (p.second_write ? forward_head<2, kGeneral, true, true>
-                                                             : forward_head<2, kGeneral, false, true>)
-                         : p.second_write  ? forward_head<1, kGeneral, true, true>
-                                           : forward_head<1, kGeneral, false, true>;
+    const auto forward = gated              ? forward_head<kGroup, kPlain, false, false, true>
+                         : plain && p.erase ? (scaled ? forward_head<kGroup, kPlainErase, false, true>
+                                                      : forward_head<kGroup, kPlainErase, false, false>)
+                         : plain            ? (scaled ? forward_head<kGroup, kPlain, false, true>
+                                                      : forward_head<kGroup, kPlain, false, false>)
+                         : twice            ? forward_head<2, kUndecayedTwice, true, false>
+                         : !args.recurrent  ? (p.second_write ? forward_head<2, kGeneral, true, true>
+                                                              : forward_head<2, kGeneral, false, true>)
+                         : p.second_write   ? forward_head<1, kGeneral, true, true>
+                                            : forward_head<1, kGeneral, false, true>;
     forward(cx, args, p, sequence, n, h, from, least(p.V, from + width));
   });
 }

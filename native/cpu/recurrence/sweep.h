@@ -13,8 +13,10 @@ struct ValueBlock {
   float* pending;  // [C, NV] vectors that go with `write`, then those that go with `second`
   const float* v;
   const float* beta;  // null unless beta is a vector
+  const float* decays;  // of the values, and what they carry (sweep_gated.h)
+  float* carried;
   float *output, *written;  // written may be null
-  int64_t v_stride, beta_stride, output_stride, written_stride;
+  int64_t v_stride, beta_stride, decays_stride, output_stride, written_stride;
 };
 
 // Memory that comes later, one row per token, fetched while the sweep computes.
