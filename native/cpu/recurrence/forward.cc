@@ -1,6 +1,7 @@
 // The recurrence forward: sequences x heads (and, where those are too few, blocks of the value dimension) in parallel;
 // within each, stages of some 32 tokens whose keys and queries are laid out once for all blocks of values.
 #include "stage_tokens.h"
+#include "sweep_column.h"
 #include "sweep_gated.h"
 #include "turned.h"
 
@@ -27,7 +28,7 @@ static int64_t tokens_per_stage(int64_t K) {
 template <int C, Form kForm, bool Second, bool Scaled, bool Gated = false>
 static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
                          int64_t n, int64_t h, int64_t from, int64_t to) {
-  constexpr bool Erase = kForm != kPlain;
+  constexpr bool Erase = kForm != kPlain, kColumn = kForm == kPlain && !Gated;
   const int64_t K = p.K, V = p.V, capacity = tokens_per_stage<C>(K), blocks = (to - from + kBlock - 1) / kBlock;
   Arena count(nullptr);
   lay_out_stage<C>(count, p, capacity);
@@ -42,18 +43,24 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
   float* edge = static_cast<float*>(cx.scratch(2, 4 * capacity * kBlock * 4));  // rows of a block that V does not fill
 
   struct Values {
-    int64_t from, width, lanes;
+    int64_t from, width, lanes;  // lanes 1: a single value, whose lanes are keys
     float *state, *pending, *carried;
   };
   auto block_at = [&](int64_t b) {
     const int64_t start = from + b * kBlock, width = least(kBlock, to - start);
     float* pending = states + blocks * state_size + b * pending_size;  // its second half is that of a second write
-    const int64_t lanes = width <= kLanes ? int64_t(kLanes) : kBlock;
+    const int64_t lanes = kColumn && width == 1 ? 1 : width <= kLanes ? int64_t(kLanes) : kBlock;
     return Values{start, width, lanes, states + b * state_size, pending, Gated ? pending + C * kBlock : nullptr};
   };
   auto save = [&](float* to_state) {
     for (int64_t b = 0; b < blocks; b++) {
       const Values part = block_at(b);
+      float* to = to_state + part.from * (p.exchanged ? K : 1);
+      if (part.lanes == 1) {
+        settle_column<C>(stage, part.state, part.pending);
+        for (int64_t i = 0; i < K; i++) to[i * (p.exchanged ? 1 : V)] = part.state[i];
+        continue;
+      }
       if (part.lanes == kBlock) {
         settle_block<C, 2, Second>(stage, K, part.state, part.pending);
       } else {
@@ -61,9 +68,9 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       }
       if (Gated) settle_values(part.state, K, part.lanes, part.carried);
       if (p.exchanged) {
-        unstage_turned(to_state + part.from * K, K, part.state, part.lanes, K, part.width);
+        unstage_turned(to, K, part.state, part.lanes, K, part.width);
       } else {
-        unstage_rows(to_state + part.from, V, part.state, part.lanes, K, part.width);
+        unstage_rows(to, V, part.state, part.lanes, K, part.width);
       }
     }
     start_stages<C>(stage);
@@ -76,12 +83,15 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
     const Values part = block_at(b);
     zero_row(part.pending, pending_size);
     for (int64_t i = 0; Gated && i < part.lanes; i += kLanes) store(part.carried + i, splat(1));
-    if (args.initialState.data && p.exchanged) {
-      stage_turned(part.state, part.lanes, args.initialState + state_at + part.from * K, K, K, part.width);
-    } else if (args.initialState.data) {
-      stage_rows(part.state, part.lanes, args.initialState + state_at + part.from, V, K, part.width);
+    memset(part.state, 0, static_cast<size_t>(state_size * 4));
+    if (!args.initialState.data) continue;
+    const float* initial = args.initialState + state_at + part.from * (p.exchanged ? K : 1);
+    if (part.lanes == 1) {
+      for (int64_t i = 0; i < K; i++) part.state[i] = initial[i * (p.exchanged ? 1 : V)];
+    } else if (p.exchanged) {
+      stage_turned(part.state, part.lanes, initial, K, K, part.width);
     } else {
-      memset(part.state, 0, static_cast<size_t>(K * part.lanes * 4));
+      stage_rows(part.state, part.lanes, initial, V, K, part.width);
     }
   }
 
@@ -154,7 +164,9 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
           run_block<C, vectors, Erase, Second, Scaled>(stage, K, tokens, block, share);
         }
       };
-      if (part.lanes == kBlock) {
+      if (part.lanes == 1) {
+        run_column<C>(stage, tokens, block, edge, share);
+      } else if (part.lanes == kBlock) {
         run(Index<2>());
       } else {
         run(Index<1>());
