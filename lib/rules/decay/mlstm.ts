@@ -21,6 +21,7 @@ import {
   checkWritable,
   computesInFloat32,
   maximum,
+  split,
   toFloat32,
   withChecks,
   type WithFinalState,
@@ -145,7 +146,8 @@ const stabilised = computesInFloat32(
     );
     const eps = options.eps ?? 1e-6;
     const added = eps > 0 && max.requiresGrad ? max.sub(base).exp().mul(eps).unsqueeze(3) : eps;
-    const denominator = denominatorOf(output.slice(3, V), base, added);
+    const [read, sums] = split(output, [V, 1], 3);
+    const denominator = denominatorOf(sums, base, added);
     if (observed() && !cuSeqlens) {
       tellMemory({
         rule: where,
@@ -157,7 +159,8 @@ const stabilised = computesInFloat32(
         initialState,
       });
     }
-    const result = { output: output.slice(3, 0, V).div(denominator) };
+    // A quotient's gradients take more passes over all values.
+    const result = { output: read.mul(denominator.reciprocal()) };
     if (!finalState) return result;
     const { max: finalMax } = final;
     const scaled = finalMax.requiresGrad

@@ -1,18 +1,7 @@
 // The running maximum that keeps exponential gates in range: a scan in which sums are maxima and products are sums.
 import { type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
-import {
-  cat,
-  type CuSeqlens,
-  gt,
-  indexSelect,
-  linearScan,
-  maximum,
-  split,
-  tensor,
-  where,
-  zerosBeside,
-} from '../../ops';
+import { cat, type CuSeqlens, gt, indexSelect, linearScan, maximum, tensor, where, zerosBeside } from '../../ops';
 
 /**
  * m over the tokens. What is divided by e^m and what it is multiplied by do not depend on which m that is: of them m is only
@@ -34,40 +23,82 @@ function rowsAt(table: Tensor, places: Int32Array): Tensor {
   return indexSelect(table, 0, tensor(places, { dtype: 'int32', device: table.device }));
 }
 
-/** `initial` [N, H] at the first token of every sequence, zeros elsewhere: [B, T, H]. */
-function atFirst(initial: Tensor, B: number, T: number, cuSeqlens: CuSeqlens | null): Tensor {
-  const [N, H] = initial.shape;
-  if (!cuSeqlens) return cat([initial.unsqueeze(1), zerosBeside(initial, [B, T - 1, H])], 1);
-  const places = new Int32Array(T).fill(N);
-  for (let n = 0; n < N; n++) if (cuSeqlens[n] < cuSeqlens[n + 1]) places[cuSeqlens[n]] = n;
-  return rowsAt(cat([initial, zerosBeside(initial, [1, H])]), places).unsqueeze(0);
+/** Of packed sequences, each with a token in front; place T + n is in what was given for sequence n. */
+interface Places {
+  /** Where the tokens come from, those in front among them. */
+  led: Int32Array;
+  /** Where tokens are among them. */
+  tokens: Int32Array;
+  /** What each token and the end of each sequence come after. */
+  previous: Int32Array;
+  last: Int32Array;
 }
 
-/** true at the first token of every sequence: bool [1, T, 1]. */
-function firstTokens(T: number, cuSeqlens: CuSeqlens | null, device: Tensor['device']): Tensor {
-  const mask = new Array<number>(T).fill(0);
-  for (const start of cuSeqlens ?? [0]) if (start < T) mask[start] = 1;
-  return tensor(mask, { shape: [1, T, 1], dtype: 'int32', device }).gt(0);
-}
-
-/** m_t of every token, off the tape: m of every second one as that of half as many, and from it the others. */
-function largestInputs(decay: Tensor, input: Tensor): Tensor {
-  const [B, T, H] = decay.shape;
-  if (T === 1) return input;
-  if (T % 2 === 1) {
-    const blank = zerosBeside(decay, [B, 1, H]);
-    return largestInputs(cat([decay, blank], 1), cat([input, blank.sub(Infinity)], 1)).slice(1, 0, T);
+function placesOf(cuSeqlens: CuSeqlens, T: number): Places {
+  const [led, tokens, previous, last]: number[][] = [[], [], [], []];
+  for (let n = 0; n + 1 < cuSeqlens.length; n++) {
+    led.push(T + n);
+    let before = T + n;
+    for (let t = cuSeqlens[n]; t < cuSeqlens[n + 1]; t++) {
+      tokens.push(led.length);
+      led.push(t);
+      previous.push(before);
+      before = t;
+    }
+    last.push(before);
   }
-  const ofPairs = (t: Tensor): Tensor[] => split(t.reshape(B, T / 2, 2 * H), [H, H], 2);
-  const [[decay0, decay1], [input0, input1]] = [ofPairs(decay), ofPairs(input)];
-  const second = largestInputs(decay0.add(decay1), maximum(input1, input0.add(decay1)));
-  const later = maximum(input0.slice(1, 1), second.slice(1, 0, T / 2 - 1).add(decay0.slice(1, 1)));
-  return cat([cat([input0.slice(1, 0, 1), later], 1), second], 2).reshape(B, T, H);
+  const [a, b, c, d] = [led, tokens, previous, last].map((places) => Int32Array.from(places));
+  return { led: a, tokens: b, previous: c, last: d };
+}
+
+/** Tokens whose pairs are all looked at: with the one in front a sequence mostly has one more than a power of two. */
+const BLOCK = 9;
+/** Decays are held above it, so that 0 times one of them is 0: nothing is left of what decays so far. */
+const FARTHEST = -1e30;
+
+interface Pairs {
+  /** 1 where a token of a block stands in front of another one, else 0 [BLOCK, BLOCK, 1, 1, 1]. */
+  before: Tensor;
+  /** 0 where it does or is the same one, else -Infinity. */
+  seen: Tensor;
+}
+
+function pairsBeside(like: Tensor): Pairs {
+  const each = (value: (distance: number) => number): Tensor => {
+    const values = Array.from({ length: BLOCK * BLOCK }, (_, i) => value((i % BLOCK) - Math.floor(i / BLOCK)));
+    return tensor(values, { shape: [BLOCK, BLOCK, 1, 1, 1], dtype: like.dtype, device: like.device });
+  };
+  return { before: each((distance) => Number(distance > 0)), seen: each((distance) => (distance < 0 ? -Infinity : 0)) };
+}
+
+/** m_t of every token, off the tape: within blocks from every token before, across them from m at their ends. */
+function largestInputs(decay: Tensor, input: Tensor, pairs: Pairs): Tensor {
+  const [B, T, H] = decay.shape;
+  const missing = (BLOCK - (T % BLOCK)) % BLOCK;
+  if (missing > 0) {
+    const blank = zerosBeside(decay, [B, missing, H]);
+    const filled = cat([input, blank.sub(Infinity)], 1);
+    return largestInputs(cat([decay, blank], 1), filled, pairs).slice(1, 0, T);
+  }
+  const blocks = T / BLOCK;
+  // [BLOCK, B, blocks, H]
+  const [decays, inputs] = [decay, input].map((t) => t.reshape(B, blocks, BLOCK, H).permute(2, 0, 1, 3).contiguous());
+  // Sums from each token to each later one, never differences of sums, which would be inexact.
+  const between = decays.mul(pairs.before).cumsum(1);
+  const within = inputs.unsqueeze(1).add(pairs.seen).add(between).max(0);
+  const joined = (t: Tensor): Tensor => t.permute(1, 2, 0, 3).reshape(B, T, H);
+  if (blocks === 1) return joined(within);
+  const sinceStart = decays.cumsum(0);
+  const [left, largest] = [sinceStart, within].map((t) => t.slice(0, BLOCK - 1).squeeze(0));
+  const atEnds = largestInputs(left, largest, pairs);
+  const nothing = zerosBeside(decay, [B, 1, H]).sub(Infinity);
+  const carried = sinceStart.add(cat([nothing, atEnds.slice(1, 0, blocks - 1)], 1));
+  return joined(maximum(within, carried));
 }
 
 /**
  * m_t = max(decay_t + m_{t-1}, input_t) along the tokens of decay and input [B, T, H], from `initial` [N, H]. Which of the two
- * it is, is found first, by halves; with that known m is a linear recurrence, whose backward pass is one, too.
+ * it is, is found first; with that known m is a linear recurrence, whose backward pass is one, too.
  */
 export function runningMaximum(
   decay: Tensor,
@@ -75,23 +106,26 @@ export function runningMaximum(
   initial: Tensor,
   cuSeqlens: CuSeqlens | null,
 ): RunningMaximum {
-  const [B, T] = decay.shape;
+  const T = decay.shape[1];
   if (T === 0) return { max: input, base: input.detach(), previous: input, final: { max: initial, base: initial } };
-  const first = firstTokens(T, cuSeqlens, decay.device);
-  const before = atFirst(initial, B, T, cuSeqlens);
-  const shifted = (m: Tensor): Tensor => where(first, before, cat([m.slice(1, 0, 1), m.slice(1, 0, T - 1)], 1));
+  const places = cuSeqlens && placesOf(cuSeqlens, T);
+  /** t [B, T, H] and one more token in front of every sequence, from which `first` [N, H] comes in. */
+  const led = (t: Tensor, first: Tensor): Tensor =>
+    places ? rowsAt(cat([t.squeeze(0), first]), places.led).unsqueeze(0) : cat([first.unsqueeze(1), t], 1);
+  // Nothing comes to the tokens in front.
+  const decays = led(decay, zerosBeside(initial, initial.shape).add(FARTHEST));
+  const inputs = led(input, initial);
   const carries = noGrad(() => {
-    const alone = where(first, maximum(input, decay.add(before)), input);
-    // Nothing goes on from one sequence into the next.
-    const found = largestInputs(where(first, -Infinity, decay), alone);
-    return gt(decay.add(shifted(found)), input);
+    const found = largestInputs(decays.maximum(FARTHEST), inputs, pairsBeside(decays));
+    return gt(decays.add(cat([found.slice(1, 0, 1), found.slice(1, 0, -1)], 1)), inputs);
   });
-  const factor = where(first, 0, carries.to(decay.dtype));
-  const max = linearScan(where(carries, decay.add(before), input), factor, 1);
+  const all = linearScan(where(carries, decays, inputs), carries.to(decays.dtype), 1);
+  const max = places ? rowsAt(all.squeeze(0), places.tokens).unsqueeze(0) : all.slice(1, 1);
   const base = max.detach();
-  const lastOf = (end: number, n: number): number => (end > cuSeqlens![n] ? end - 1 : T + n);
-  const ends = cuSeqlens && Int32Array.from(cuSeqlens.slice(1), lastOf);
+  const previous = places
+    ? rowsAt(cat([base.squeeze(0), initial]), places.previous).unsqueeze(0)
+    : cat([initial.unsqueeze(1), base.slice(1, 0, T - 1)], 1);
   const last = (m: Tensor): Tensor =>
-    ends ? rowsAt(cat([m.squeeze(0), initial]), ends) : m.slice(1, T - 1).squeeze(1);
-  return { max, base, previous: shifted(base), final: { max: last(max), base: last(base) } };
+    places ? rowsAt(cat([m.squeeze(0), initial]), places.last) : m.slice(1, T - 1).squeeze(1);
+  return { max, base, previous, final: { max: last(max), base: last(base) } };
 }
