@@ -43,9 +43,9 @@ class ChunkErrors : protected ChunkStates<kGate> {
     const auto divides = [&](int64_t c) { return beta_[c] > kSmallestBeta || beta_[c] < -kSmallestBeta; };
     bool all_divide = true;
     for (int64_t c = 0; c < count; c++) all_divide &= divides(c);
-    const bool whole = count == kChunk && p_.V == V_ && all_divide;
+    const bool whole = count == kChunk && all_divide;
     for (int64_t v = 0; v < V_; v += kLanes) {
-      if (whole) {
+      if (whole && v + kLanes <= p_.V) {
         solve<true>(kept, t, count, rows, v);
       } else {
         solve<false>(kept, t, count, rows, v);
