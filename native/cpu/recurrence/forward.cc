@@ -113,7 +113,8 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       block.state = part.state, block.pending = part.pending;
       block.v = x.v[at] + part.from, block.v_stride = p.v.token;
       if (p.beta_width > 1) block.beta = x.beta[at] + part.from, block.beta_stride = p.beta.token;
-      block.decays = decays + b * kBlock, block.decays_stride = blocks * kBlock, block.carried = part.carried;
+      if (Gated)
+        block.decays = decays + b * kBlock, block.decays_stride = blocks * kBlock, block.carried = part.carried;
       float* output = args.output + (at * p.heads + h) * V + part.from;
       float* written = writes ? args.written + (at * p.heads + h) * V + part.from : nullptr;
       block.output = output, block.written = written;
