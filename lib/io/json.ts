@@ -1,12 +1,15 @@
 // JSON as model files really hold it: strict text with the two notations for infinities that published
 // configurations use, bare words and {"__float__": "Infinity"}. Some editors write a byte order mark in front.
-import { readFile } from '../platform';
+import { readFile, stat } from '../platform';
 import { FastWeightsError } from '../core';
 import { writeFileAtomic } from './atomic';
 import { formatError, ioError, systemCode } from './failure';
 
 /** A JSON value; numbers may be NaN or infinite, as published configurations have them. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** More than any such file has. */
+const MAX_BYTES = 100_000_000;
 
 /** Deeper nesting than any real file has is refused before it can exhaust the stack. */
 const MAX_DEPTH = 256;
@@ -176,11 +179,24 @@ export function isJsonObject(value: Json | undefined): value is { [key: string]:
 }
 
 /**
- * Reads a UTF-8 file, NaN and Infinity allowed; an IO error where it cannot be read, a FORMAT error with line and
- * column where it is no JSON.
+ * Reads a UTF-8 file of at most 100 MB, NaN and Infinity allowed; an IO error where it cannot be read, a FORMAT error with
+ * line and column where it is no JSON.
  */
 export async function readJson(path: string): Promise<Json> {
+  const { size } = await regularFile('readJson', path);
+  if (size > MAX_BYTES) throw formatError(`${path}: the file`, `at most ${MAX_BYTES} bytes long`, `${size}`);
   return parseJson(await readText(path, 'readJson'), path);
+}
+
+/** What the system says of a file. Pipes and devices, which may never end, are refused with IO. */
+export async function regularFile(where: string, path: string): Promise<{ size: number }> {
+  try {
+    const found = await stat(path);
+    if (found.isFile()) return found;
+  } catch (error) {
+    throw ioError(where, path, error);
+  }
+  throw ioError(where, path, new Error('no regular file'));
 }
 
 /** The text of a UTF-8 file; an IO error where it cannot be read, a FORMAT error where it is no UTF-8. */
