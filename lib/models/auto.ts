@@ -16,7 +16,7 @@ import { findFolder, readModelFolder } from '../io';
 import { hasLora, loadLora, withBlankWeights } from '../nn';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './common/causalLM';
-import { type JsonObject, PublishedConfiguration, withFileKeys } from './common/configuration';
+import { PublishedConfiguration, withFileKeys } from './common/configuration';
 import { readGeneration } from './common/generation';
 import { folderWeights, readQuantization } from './common/folderWeights';
 import {
@@ -67,20 +67,22 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   if (onProgress !== undefined) checkFunction('fromPretrained', 'onProgress', onProgress);
   const folder = await findFolder(dir);
   const stored = (await readModelFolder(folder)).entries;
-  const { config: published, block } = readQuantization(`${folder}/${CONFIG}`, await readConfig(folder));
+  const fractions = new Set<string>();
+  const { config: published, block } = readQuantization(`${folder}/${CONFIG}`, await readConfig(folder, fractions));
   const generation = await readGenerationConfig(folder);
   const language = languageConfig(published);
   const family = familyFor('AutoModelForCausalLM', language);
   const entries = fromFile(folder, CONFIG, () => folderWeights(stored, language, family, block));
-  const config = { ...language, ...family.fromWeights?.(entries.keys()) };
+  const json = { ...language, ...family.fromWeights?.(entries.keys()) };
   const place = { device, dtype };
   const most = mostBytes(entries);
-  let model = describedBy(folder, config, place, most);
+  let model = describedBy(folder, new PublishedConfiguration(json, fractions), place, most);
   try {
     const untied = await untiedName(model, entries);
     if (untied !== undefined) {
       model.dispose();
-      model = describedBy(folder, { ...config, tie_word_embeddings: false }, place, most);
+      const config = new PublishedConfiguration({ ...json, tie_word_embeddings: false }, fractions);
+      model = describedBy(folder, config, place, most);
     }
     if (generation)
       model.generation = fromFile(folder, GENERATION, (where) => readGeneration(generation, where, model.config));
@@ -110,8 +112,8 @@ function mostBytes(entries: Entries): number {
  * A model with weights that are still to be read, and not drawn: the random numbers of the program stay as they are. A
  * configuration of much more than the weights is refused before it takes the memory.
  */
-function describedBy(folder: string, config: JsonObject, options: Required<Place>, most: number): CausalLM {
-  const make = (): CausalLM => modelOf(new PublishedConfiguration(config), options);
+function describedBy(folder: string, config: PublishedConfiguration, options: Required<Place>, most: number): CausalLM {
+  const make = (): CausalLM => modelOf(config, options);
   const refuse = (): Error => {
     const expected = `one of the model in its weights, which takes at most ${most} bytes`;
     return argumentError('FORMAT', `${folder}/${CONFIG}`, 'the configuration', expected, 'one of a larger model');
