@@ -2,6 +2,7 @@
 import { callers } from '../platform';
 import { bytesPerElement, type DType, dtypeCode, type TypedArray } from './dtype';
 import { argumentError, describe, FastWeightsError } from './errors';
+import { callSynchronous } from './synchronous';
 
 /** `cuda-emulation` runs the kernels of `cuda` on the processor, to test them without a card. */
 export type Device = 'cuda' | 'cpu' | 'js' | 'cuda-emulation';
@@ -84,8 +85,10 @@ export class Storage {
     this.length = length;
     this.dtypeCode = dtypeCode(dtype);
     this.elementBytes = bytesPerElement(dtype);
+    const used = totals(memory);
+    if (used.bytes + this.bytes > used.limit) throw used.refuse!();
     this.block = memory.allocate(dtype, length);
-    totals(memory).add(this.bytes);
+    used.add(this.bytes);
     if (recordSites) {
       const site = callers(6);
       this.record = { device: memory.device, bytes: this.bytes, site };
@@ -140,6 +143,9 @@ class Totals {
   storages = 0;
   bytes = 0;
   peakBytes = 0;
+  /** What `bytes` may come to, and the error beyond it; see `withinBytes`. */
+  limit = Infinity;
+  refuse?: () => Error;
 
   constructor(readonly memory: DeviceMemory) {}
 
@@ -161,6 +167,18 @@ function totals(memory: DeviceMemory): Totals {
   let found = byDevice.get(memory.device);
   if (!found) byDevice.set(memory.device, (found = new Totals(memory)));
   return found;
+}
+
+/** @internal Runs `fn`, in which the live blocks of a device may grow by so many bytes; beyond them it ends with what `refuse` makes. */
+export function withinBytes<T>(memory: DeviceMemory, bytes: number, refuse: () => Error, fn: () => T): T {
+  const used = totals(memory);
+  const before = { limit: used.limit, refuse: used.refuse };
+  if (used.bytes + bytes < used.limit) Object.assign(used, { limit: used.bytes + bytes, refuse });
+  try {
+    return callSynchronous('withinBytes', fn, fn);
+  } finally {
+    Object.assign(used, before);
+  }
 }
 
 /** Memory of one device in this thread. */

@@ -1,12 +1,15 @@
 // JSON as model files really hold it: strict text with the two notations for infinities that published
 // configurations use, bare words and {"__float__": "Infinity"}. Some editors write a byte order mark in front.
-import { readFile } from '../platform';
+import { readFile, stat } from '../platform';
 import { FastWeightsError } from '../core';
 import { writeFileAtomic } from './atomic';
 import { formatError, ioError, systemCode } from './failure';
 
 /** A JSON value; numbers may be NaN or infinite, as published configurations have them. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** More than any such file has. */
+const MAX_BYTES = 100_000_000;
 
 /** Deeper nesting than any real file has is refused before it can exhaust the stack. */
 const MAX_DEPTH = 256;
@@ -26,6 +29,8 @@ const WORDS = new Map([...STRICT_WORDS, ...FLOATS]);
 class Parser {
   private at = 0;
   private depth = 0;
+  /** Whether the value that was read last has a number with a point or an exponent. */
+  private fractional = false;
   private readonly words: Map<string, Json>;
   private readonly scalars = /(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w.+-])|(-?[A-Za-z]+)/y;
   private readonly plain = /[^"\\\u0000-\u001f]*/y;
@@ -35,6 +40,7 @@ class Parser {
     private readonly where: string,
     /** Standard JSON only, and no name twice in one object. */
     private readonly strict: boolean,
+    private readonly fractions?: Set<string>,
   ) {
     this.words = strict ? STRICT_WORDS : WORDS;
   }
@@ -75,7 +81,10 @@ class Parser {
       const name = this.string();
       if (this.strict && Object.hasOwn(out, name)) this.fail(`an object without a second ${JSON.stringify(name)}`);
       this.expect(':');
+      this.fractional = false;
       const value = this.value();
+      if (this.fractional) this.fractions?.add(name);
+      this.fractional = false;
       // Assigning to __proto__ would change the prototype; an own property of that name is only data.
       if (name === '__proto__') {
         Object.defineProperty(out, name, { value, enumerable: true, configurable: true, writable: true });
@@ -123,6 +132,7 @@ class Parser {
     const value = number === undefined ? this.words.get(word) : Number(number);
     if (value === undefined) return this.fail('a value');
     this.at = this.scalars.lastIndex;
+    if (number !== undefined && /[.eE]/.test(number)) this.fractional = true;
     return value;
   }
 
@@ -160,9 +170,9 @@ function tagged(value: { [key: string]: Json }): Json {
   return typeof float === 'string' ? (FLOATS.get(float) ?? value) : value;
 }
 
-/** Parses a configuration; `where` names the file in errors. */
-export function parseJson(text: string, where: string): Json {
-  return new Parser(text, where, false).document();
+/** Parses a configuration; `where` names the file in errors, `fractions` are those of `readJson`. */
+export function parseJson(text: string, where: string, fractions?: Set<string>): Json {
+  return new Parser(text, where, false, fractions).document();
 }
 
 /** Standard JSON in which no object names a key twice. */
@@ -176,11 +186,25 @@ export function isJsonObject(value: Json | undefined): value is { [key: string]:
 }
 
 /**
- * Reads a UTF-8 file, NaN and Infinity allowed; an IO error where it cannot be read, a FORMAT error with line and
- * column where it is no JSON.
+ * Reads a UTF-8 file of at most 100 MB, NaN and Infinity allowed; an IO error where it cannot be read, a FORMAT error with
+ * line and column where it is no JSON. The names of numbers that are written with a point or an exponent, 1.0, and of lists of
+ * such, are added to `fractions`, for `writeJson`.
  */
-export async function readJson(path: string): Promise<Json> {
-  return parseJson(await readText(path, 'readJson'), path);
+export async function readJson(path: string, fractions?: Set<string>): Promise<Json> {
+  const { size } = await regularFile('readJson', path);
+  if (size > MAX_BYTES) throw formatError(`${path}: the file`, `at most ${MAX_BYTES} bytes long`, `${size}`);
+  return parseJson(await readText(path, 'readJson'), path, fractions);
+}
+
+/** What the system says of a file. Pipes and devices, which may never end, are refused with IO. */
+export async function regularFile(where: string, path: string): Promise<{ size: number }> {
+  try {
+    const found = await stat(path);
+    if (found.isFile()) return found;
+  } catch (error) {
+    throw ioError(where, path, error);
+  }
+  throw ioError(where, path, new Error('no regular file'));
 }
 
 /** The text of a UTF-8 file; an IO error where it cannot be read, a FORMAT error where it is no UTF-8. */
@@ -213,10 +237,21 @@ export function decodeUtf8(where: string, bytes: Uint8Array, kept = false): stri
   }
 }
 
-/** Indented, atomic; infinities and NaN in the tagged notation, so that every JSON reader takes the file. */
-export async function writeJson(path: string, value: unknown): Promise<void> {
-  const tag = (_: string, v: unknown): unknown =>
-    typeof v === 'number' && !Number.isFinite(v) ? { __float__: String(v) } : v;
-  const text = `${JSON.stringify(value, tag, 2)}\n`;
+/** Stands before a whole number that is to be written as 1.0; no text of a file begins so. */
+const WHOLE = '\0';
+
+function asFraction(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(asFraction);
+  return Number.isSafeInteger(value) ? `${WHOLE}${value as number}` : value;
+}
+
+/**
+ * Indented, atomic; infinities and NaN in the tagged notation, so that every JSON reader takes the file. Whole numbers under the
+ * names of `fractions` are written as 1.0: other programs tell the two apart.
+ */
+export async function writeJson(path: string, value: unknown, fractions?: ReadonlySet<string>): Promise<void> {
+  const tag = (name: string, v: unknown): unknown =>
+    typeof v === 'number' && !Number.isFinite(v) ? { __float__: String(v) } : fractions?.has(name) ? asFraction(v) : v;
+  const text = `${JSON.stringify(value, tag, 2)}\n`.replace(/"\\u0000(-?\d+)"/g, '$1.0');
   await writeFileAtomic(path, (file) => file.writeFile(text));
 }

@@ -64,7 +64,7 @@ async function readShards(folder: string): Promise<SafetensorsFile> {
   const entries = new Map<string, SafetensorsEntry>();
   for (const [name, shard] of Object.entries(map)) {
     const where = `${path}: weight_map: ${JSON.stringify(name)}`;
-    if (typeof shard !== 'string' || basename(shard) !== shard || !/^[^\\:]+\.safetensors$/.test(shard)) {
+    if (typeof shard !== 'string' || basename(shard) !== shard || !/^[^\\:\0]+\.safetensors$/.test(shard)) {
       throw formatError(where, 'the name of a .safetensors file in this folder', JSON.stringify(shard));
     }
     if (!shards.has(shard)) shards.set(shard, await readSafetensors(join(folder, shard)));

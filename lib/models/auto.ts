@@ -1,24 +1,27 @@
 // From a configuration or a folder to the model it describes: model_type names the family.
-import { defaultDevice } from '../backends';
+import { defaultDevice, getBackend } from '../backends';
 import { warn } from '../platform';
 import {
   argumentError,
+  bytesPerElement,
   checkChoice,
   checkFunction,
   checkOptions,
   FastWeightsError,
   type OptionNames,
+  withinBytes,
   withSeed,
 } from '../core';
 import { findFolder, readModelFolder } from '../io';
 import { hasLora, loadLora, withBlankWeights } from '../nn';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './common/causalLM';
-import { type JsonObject, PublishedConfiguration, withFileKeys } from './common/configuration';
+import { PublishedConfiguration, withFileKeys } from './common/configuration';
 import { readGeneration } from './common/generation';
 import { folderWeights, readQuantization } from './common/folderWeights';
 import {
   CONFIG,
+  type Entries,
   GENERATION,
   headWeight,
   type LoadProgress,
@@ -39,6 +42,9 @@ export interface PretrainedOptions {
   /** Called after each tensor that was read; an error that it throws ends the reading. */
   onProgress?: (progress: LoadProgress) => void;
 }
+
+/** A model that takes no more is made whatever the weights are. */
+const SMALL_MODEL_BYTES = 64 * 1024 * 1024;
 
 const OPTIONS: OptionNames<PretrainedOptions> = { device: true, dtype: true, onProgress: true };
 
@@ -61,19 +67,22 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   if (onProgress !== undefined) checkFunction('fromPretrained', 'onProgress', onProgress);
   const folder = await findFolder(dir);
   const stored = (await readModelFolder(folder)).entries;
-  const { config: published, block } = readQuantization(`${folder}/${CONFIG}`, await readConfig(folder));
+  const fractions = new Set<string>();
+  const { config: published, block } = readQuantization(`${folder}/${CONFIG}`, await readConfig(folder, fractions));
   const generation = await readGenerationConfig(folder);
   const language = languageConfig(published);
   const family = familyFor('AutoModelForCausalLM', language);
-  const entries = folderWeights(stored, language, family, block);
-  const config = { ...language, ...family.fromWeights?.(entries.keys()) };
+  const entries = fromFile(folder, CONFIG, () => folderWeights(stored, language, family, block));
+  const json = { ...language, ...family.fromWeights?.(entries.keys()) };
   const place = { device, dtype };
-  let model = describedBy(folder, config, place);
+  const most = mostBytes(entries);
+  let model = describedBy(folder, new PublishedConfiguration(json, fractions), place, most);
   try {
     const untied = await untiedName(model, entries);
     if (untied !== undefined) {
       model.dispose();
-      model = describedBy(folder, { ...config, tie_word_embeddings: false }, place);
+      const config = new PublishedConfiguration({ ...json, tie_word_embeddings: false }, fractions);
+      model = describedBy(folder, config, place, most);
     }
     if (generation)
       model.generation = fromFile(folder, GENERATION, (where) => readGeneration(generation, where, model.config));
@@ -90,10 +99,28 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
   }
 }
 
-/** A model with weights that are still to be read, and not drawn: the random numbers of the program stay as they are. */
-function describedBy(folder: string, config: JsonObject, options: TensorOptions): CausalLM {
-  const make = (): CausalLM => modelOf(new PublishedConfiguration(config), options);
-  return fromFile(folder, CONFIG, () => withSeed(0, () => withBlankWeights(make)));
+type Place = Pick<PretrainedOptions, 'device' | 'dtype'>;
+
+/** What the weights of a folder may become, with room for a small model that they do not fit, so that the error says why. */
+function mostBytes(entries: Entries): number {
+  let elements = 0;
+  for (const { size } of entries.values()) elements += size;
+  return elements * bytesPerElement('float64') + SMALL_MODEL_BYTES;
+}
+
+/**
+ * A model with weights that are still to be read, and not drawn: the random numbers of the program stay as they are. A
+ * configuration of much more than the weights is refused before it takes the memory.
+ */
+function describedBy(folder: string, config: PublishedConfiguration, options: Required<Place>, most: number): CausalLM {
+  const make = (): CausalLM => modelOf(config, options);
+  const refuse = (): Error => {
+    const expected = `one of the model in its weights, which takes at most ${most} bytes`;
+    return argumentError('FORMAT', `${folder}/${CONFIG}`, 'the configuration', expected, 'one of a larger model');
+  };
+  return withinBytes(getBackend(options.device), most, refuse, () =>
+    fromFile(folder, CONFIG, () => withSeed(0, () => withBlankWeights(make))),
+  );
 }
 
 /** A bad value in a file is an error of the file. */

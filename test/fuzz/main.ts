@@ -1,6 +1,7 @@
 // The command line of the fuzzer.
 import { Command, InvalidArgumentError } from 'commander';
 import { type Device, devices } from '../../lib';
+import { MUTATIONS } from './folders/check';
 import { type FoundFault, runPrograms, type Summary } from './runner';
 import { ASPECTS, STEPS } from './steps';
 
@@ -9,6 +10,7 @@ interface Options {
   programs: number;
   seconds?: number;
   program?: number;
+  folders?: boolean;
   device: Device;
   only: string[];
   without: string[];
@@ -20,7 +22,7 @@ function whole(text: string): number {
   return n;
 }
 
-const known = [...Object.keys(STEPS), ...Object.keys(ASPECTS)];
+const known = [...Object.keys(STEPS), ...Object.keys(ASPECTS), ...Object.keys(MUTATIONS)];
 
 function kinds(text: string): string[] {
   const list = text.split(',').filter((kind) => kind !== '');
@@ -33,7 +35,8 @@ function kinds(text: string): string[] {
 function again(options: Options, number: number): string {
   const choice = (['only', 'without'] as const).filter((key) => options[key].length > 0);
   const parts = choice.map((key) => ` --${key} ${options[key].join(',')}`).join('');
-  return `npm run fuzz -- --seed ${options.seed} --program ${number} --device ${options.device}${parts}`;
+  const what = options.folders ? ' --folders' : '';
+  return `npm run fuzz --${what} --seed ${options.seed} --program ${number} --device ${options.device}${parts}`;
 }
 
 function show(options: Options, { number, message, listing }: FoundFault): void {
@@ -44,7 +47,7 @@ function conclude({ programs, faults, kinds: counts }: Summary, seconds: number)
   const lines = Object.entries(counts).map(
     ([kind, { run, refused }]) => `${kind} ${run}${refused ? ` (${refused} refused)` : ''}`,
   );
-  if (lines.length > 0) console.log(`\nsteps: ${lines.join(', ')}`);
+  if (lines.length > 0) console.log(`\nkinds: ${lines.join(', ')}`);
   console.log(`${programs} programs in ${seconds.toFixed(0)} s, ${faults.length} faults`);
 }
 
@@ -61,6 +64,7 @@ async function main(options: Options): Promise<void> {
   let told = 0;
   const summary = await runPrograms({
     ...options,
+    what: options.folders ? 'folders' : 'programs',
     first: options.program,
     programs: single ? 1 : options.programs,
     verbose: single,
@@ -84,12 +88,13 @@ new Command('fuzz')
   .option('--programs <n>', 'how many', whole, 1000)
   .option('--seconds <n>', 'stop after so many', whole)
   .option('--program <n>', 'run this one alone and print its steps as they run', whole)
+  .option('--folders', 'mutated model folders, loaded and run, in the place of programs')
   .option('--device <name>', 'which is tested', 'cpu')
   .option('--only <kinds>', 'only these kinds of steps', kinds, [])
   .option('--without <kinds>', 'neither these kinds of steps nor these aspects', kinds, [])
   .addHelpText(
     'after',
-    `\nSteps: ${Object.keys(STEPS).join(', ')}\n\nAspects:\n${aspects.join('\n')}\n\nThe default seed is the day.`,
+    `\nSteps: ${Object.keys(STEPS).join(', ')}\n\nAspects:\n${aspects.join('\n')}\n\nMutations of folders: ${Object.keys(MUTATIONS).join(', ')}\n\nThe default seed is the day.`,
   )
   .action(main)
   .parseAsync()

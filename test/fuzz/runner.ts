@@ -5,7 +5,11 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { Counts, Message, Task } from './worker';
 
+/** What programs run as, by their kind: random programs, or model folders that were mutated. */
+const WORKERS = { programs: 'worker.ts', folders: 'folders/worker.ts' } as const;
+
 export interface RunOptions extends Omit<Task, 'first' | 'end'> {
+  what?: keyof typeof WORKERS;
   first?: number;
   programs: number;
   /** Stops when they have passed. */
@@ -57,7 +61,7 @@ export async function runPrograms(options: RunOptions): Promise<Summary> {
 async function runPart(task: Task, options: RunOptions, summary: Summary, stop: AbortController): Promise<number> {
   const child = spawn(
     process.execPath,
-    ['--expose-gc', '--import=tsx', path.join(__dirname, 'worker.ts'), JSON.stringify(task)],
+    ['--expose-gc', '--import=tsx', path.join(__dirname, WORKERS[options.what ?? 'programs']), JSON.stringify(task)],
     { stdio: ['ignore', task.verbose ? 'inherit' : 'ignore', 'pipe', 'pipe'] },
   );
   let last = task.first - 1;

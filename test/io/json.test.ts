@@ -1,7 +1,7 @@
 // The tolerant reader of configurations.
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync, truncateSync } from 'node:fs';
 import { FastWeightsError } from '../../lib/core';
 import { parseJson, readJson, writeJson } from '../../lib/io';
 import { rejection, temporaryFolder } from './folder';
@@ -86,5 +86,8 @@ describe('io: JSON', () => {
     await rejection(readJson(at('missing.json')), 'IO', /missing\.json.*ENOENT/);
     writeFileSync(at('bad.json'), '{');
     await rejection(readJson(at('bad.json')), 'FORMAT', /bad\.json: line 1/);
+    if (existsSync('/dev/zero')) await rejection(readJson('/dev/zero'), 'IO', /zero: no regular file/);
+    truncateSync(at('bad.json'), 100_000_001);
+    await rejection(readJson(at('bad.json')), 'FORMAT', /at most 100000000 bytes long, got 100000001/);
   });
 });

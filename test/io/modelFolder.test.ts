@@ -72,6 +72,7 @@ describe('io: model folders', () => {
       'a\\b.safetensors',
       'C:x.safetensors',
       'x.bin',
+      'a\0.safetensors',
     ]) {
       await index({ weight_map: { a: file } }, /in this folder/);
     }

@@ -184,6 +184,35 @@ describe('reading model folders', () => {
     );
   });
 
+  it('refuses a configuration of more than its weights before it takes the memory', async () => {
+    const peak = (): number => fw.memory().devices.find(({ device }) => device === 'js')!.peakBytes;
+    const [before, config] = [peak(), await json('config.json')];
+    for (const change of [{ vocab_size: 2 ** 24 }, { hidden_size: 2 ** 16 }, { moe_intermediate_size: 2 ** 20 }]) {
+      await writeFile(path('config.json'), JSON.stringify({ ...config, ...change, num_hidden_layers: 2 }));
+      const message = /config\.json: the configuration must be one of the model/;
+      await expectRejection('FORMAT', message, load(dir, { device: 'js' }));
+    }
+    expect(peak() - before).to.be.lessThan(2 ** 27);
+    // Where it is small the error says what does not fit.
+    await writeFile(path('config.json'), JSON.stringify({ ...config, vocab_size: 1000 }));
+    const message = /embed_tokens\.weight: shape must be \[1000, 16\]/;
+    await expectRejection('FORMAT', message, load(dir, { device: 'js' }));
+  });
+
+  it('what is wrong with a configuration is an error of the file, also where the weights are put in order by it', async () => {
+    const olmo = fw.createModel('olmo-hybrid', {
+      vocabSize: 8,
+      hiddenSize: 16,
+      numLayers: 2,
+      numHeads: 2,
+      device: 'js',
+    });
+    await olmo.savePretrained(dir);
+    olmo.dispose();
+    await changeConfig({ linear_key_head_dim: 0 });
+    await expectRejection('FORMAT', /config\.json: linear_key_head_dim must be/, load(dir, { device: 'js' }));
+  });
+
   it('refuses pickled weights with the remedy', async () => {
     const other = await mkdtemp(join(tmpdir(), 'fast-weights-pickle-'));
     try {

@@ -224,6 +224,37 @@ describe('published folders', () => {
     });
   });
 
+  it('numbers that are written as 1.0 are saved so again, and new ones where they need not be whole', async () => {
+    const text = async (name: string): Promise<string> => readFile(join(dir, name), 'utf8');
+    const rope = '"rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}';
+    const more = `"layers": 1, "unknown": [1.0, 2.0], "noise": 0.0, "rms_norm_eps": 1e-5, ${rope}`;
+    await put('config.json', `{${more}, ${JSON.stringify(CONFIG).slice(1)}`);
+    await put('generation_config.json', { temperature: 1, top_k: 5 });
+    await loaded((found) => found.savePretrained(dir));
+    const saved = await text('config.json');
+    for (const part of ['"layers": 1,', '"noise": 0.0,', '"rope_theta": 10000.0,', '"vocab_size": 24,']) {
+      expect(saved).to.include(part);
+    }
+    expect(saved).to.match(/"unknown": \[\s*1\.0,\s*2\.0\s*\]/);
+    expect(await text('generation_config.json'))
+      .to.include('"temperature": 1.0,')
+      .and.to.include('"top_k": 5');
+    const sizes = {
+      hiddenSize: 16,
+      numHeads: 2,
+      numLayers: 1,
+      vocabSize: 8,
+      mambaExpand: 2,
+      keyMultiplier: 1,
+    } as const;
+    const falcon = fw.createModel('falcon-h1', sizes);
+    await falcon.savePretrained(dir);
+    falcon.dispose();
+    expect(await text('config.json'))
+      .to.include('"key_multiplier": 1.0,')
+      .and.to.include('"mamba_expand": 2,');
+  });
+
   it('a byte order mark in front of any JSON file is no part of it', async () => {
     await model.savePretrained(dir, { maxShardBytes: 2000 });
     await fw.saveTokenizer(dir, fw.byteTokenizer());

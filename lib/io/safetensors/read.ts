@@ -13,6 +13,7 @@ import {
 import type { Device, DType, OptionNames } from '../../core';
 import { defaultDevice, getBackend } from '../../backends';
 import { checkPath, formatError, ioError } from '../failure';
+import { regularFile } from '../json';
 import { convert } from './convert';
 import { fileDTypeBytes, headerLength, parseHeader, type FileDType } from './header';
 import { type Piece, TensorSource } from './source';
@@ -89,6 +90,8 @@ async function identify(file: FileHandle): Promise<string> {
 
 async function openFile(path: string): Promise<FileHandle> {
   checkPath('readSafetensors', path);
+  // A pipe would be waited for.
+  await regularFile('readSafetensors', path);
   try {
     return await open(path, 'r');
   } catch (error) {

@@ -253,8 +253,15 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   /** What states depend on: not the weights, and not where a text begins and ends. */
   get identity(): string {
-    const { source: _, architecture: __, initializerRange: ___, eosTokenId: ____, ...rest } = this.config;
-    const { dropout: _____, ...sizes } = rest as typeof rest & { dropout?: number };
+    const {
+      source: _,
+      architecture: __,
+      initializerRange: ___,
+      eosTokenId: ____,
+      fractions: _____,
+      ...rest
+    } = this.config;
+    const { dropout: ______, ...sizes } = rest as typeof rest & { dropout?: number };
     const text = JSON.stringify(sizes, (_, value: unknown) => (value instanceof Map ? [...value] : value));
     const hash = sha256();
     hash.update(new TextEncoder().encode(text));

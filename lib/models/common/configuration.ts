@@ -18,7 +18,11 @@ export type JsonObject = { [key: string]: Json };
 
 /** The configuration of a published folder, which may hold keys that nobody here knows; they are saved again. */
 export class PublishedConfiguration {
-  constructor(readonly json: JsonObject) {}
+  constructor(
+    readonly json: JsonObject,
+    /** Names of numbers that its file writes as 1.0, see `readJson`. */
+    readonly fractions: ReadonlySet<string> = new Set(),
+  ) {}
 }
 
 /** What every configuration has. */
@@ -41,6 +45,8 @@ export interface Configuration {
   readonly eosTokenId: readonly number[];
   /** Everything that was given, under the keys of config.json; saved again as it is. */
   readonly source: Readonly<JsonObject>;
+  /** Keys of numbers that need not be whole: 1 is saved as 1.0, which programs that check types ask for. */
+  readonly fractions: ReadonlySet<string>;
 }
 
 /** No published model is wider or deeper; larger numbers in a file would only exhaust the memory. */
@@ -103,12 +109,15 @@ export class ConfigurationReader {
   readonly source: JsonObject;
 
   private readonly published: boolean;
+  private readonly fractions: Set<string>;
 
   constructor(
     input: object,
     private readonly where: string,
     known: object,
+    fractions?: Set<string>,
   ) {
+    this.fractions = fractions ?? new Set(input instanceof PublishedConfiguration ? input.fractions : []);
     this.published = input instanceof PublishedConfiguration;
     if (input instanceof PublishedConfiguration) this.source = input.json;
     else {
@@ -123,11 +132,18 @@ export class ConfigurationReader {
   }
 
   private nested(value: JsonObject, where: string, known: object): ConfigurationReader {
-    return new ConfigurationReader(this.published ? new PublishedConfiguration(value) : value, where, known);
+    const input = this.published ? new PublishedConfiguration(value) : value;
+    return new ConfigurationReader(input, where, known, this.fractions);
   }
 
   private get(key: string): Json | undefined {
     return Object.hasOwn(this.source, key) ? (this.source[key] ?? undefined) : undefined;
+  }
+
+  /** A value that is a number, or made of numbers, which need not be whole. A file has told already how it writes it. */
+  private real(key: string): Json | undefined {
+    if (!this.published) this.fractions.add(key);
+    return this.get(key);
   }
 
   /** A size: a whole number from 1 on. */
@@ -147,7 +163,7 @@ export class ConfigurationReader {
 
   /** As many finite numbers as `fallback` has. */
   numbers(key: string, fallback: readonly number[]): number[] {
-    const value = this.get(key) ?? [...fallback];
+    const value = this.real(key) ?? [...fallback];
     if (Array.isArray(value) && value.length === fallback.length) {
       return value.map((item) => checkNumber(this.where, key, item));
     }
@@ -157,7 +173,7 @@ export class ConfigurationReader {
 
   /** The least and the largest value of what is not negative; the largest may be infinite. */
   limits(key: string, fallback: readonly [number, number]): [number, number] {
-    const value = this.get(key) ?? [...fallback];
+    const value = this.real(key) ?? [...fallback];
     const [low, high, ...more] = Array.isArray(value) ? value : [];
     const numbers = typeof low === 'number' && typeof high === 'number' && more.length === 0;
     if (numbers && 0 <= low && low < Infinity && low <= high) return [low, high];
@@ -172,7 +188,12 @@ export class ConfigurationReader {
 
   /** A finite number of at least `min`, 0 by default; INVALID_ARGUMENT for anything else. */
   number(key: string, fallback: number, min = 0): number {
-    return checkNumber(this.where, key, this.get(key) ?? fallback, min);
+    return checkNumber(this.where, key, this.real(key) ?? fallback, min);
+  }
+
+  /** How many times as wide, from 0 on: files write a whole one as such. */
+  expansion(key: string, fallback: number): number {
+    return checkNumber(this.where, key, this.get(key) ?? fallback, 0);
   }
 
   /** A number above 0. */
@@ -184,7 +205,7 @@ export class ConfigurationReader {
 
   /** A bound of a logarithmic gate, which is never positive. */
   optionalBound(key: string): number | null {
-    const value = this.get(key);
+    const value = this.real(key);
     return value === undefined ? null : checkNumber(this.where, key, value, -Infinity, 0);
   }
 
@@ -262,7 +283,7 @@ export class ConfigurationReader {
 
   /** A probability of dropout. */
   dropout(key: string): number {
-    return checkNumber(this.where, key, this.get(key) ?? 0, 0, 1);
+    return checkNumber(this.where, key, this.real(key) ?? 0, 0, 1);
   }
 
   /** Dropout that no part of the model has would be left out of training in silence. */
@@ -290,6 +311,7 @@ export class ConfigurationReader {
       tieWordEmbeddings: this.flag('tie_word_embeddings', false),
       eosTokenId: this.tokens('eos_token_id', vocabSize),
       source: this.source,
+      fractions: this.fractions,
     };
   }
 

@@ -38,6 +38,9 @@ const SAVE: OptionNames<SaveOptions> = { maxShardBytes: true, dtype: true };
 
 export const CONFIG = 'config.json';
 export const GENERATION = 'generation_config.json';
+/** Numbers of generation_config.json that need not be whole. */
+const GENERATION_FRACTIONS: ReadonlySet<string> = new Set(['temperature', 'top_p', 'min_p', 'repetition_penalty']);
+
 const WEIGHT_FILE = /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/;
 
 /** Tensors of some published files that are no parameters. */
@@ -86,21 +89,22 @@ export async function savePretrained(dir: string, model: Described, options: Sav
     if (adapter || (WEIGHT_FILE.test(name) && !current.includes(name))) await onDisk(where, dir, rm(join(dir, name)));
   }
   const dtype = stored ?? Object.values(weights)[0].dtype;
-  await writeJson(join(dir, CONFIG), {
+  const description = {
     ...config.source,
     architectures: [config.architecture],
     model_type: config.modelType,
     tie_word_embeddings: config.tieWordEmbeddings,
     dtype,
     torch_dtype: dtype,
-  });
-  await writeJson(join(dir, GENERATION), generation.source);
+  };
+  await writeJson(join(dir, CONFIG), description, config.fractions);
+  await writeJson(join(dir, GENERATION), generation.source, GENERATION_FRACTIONS);
 }
 
-/** The configuration of a folder, as it stands there. */
-export async function readConfig(folder: string): Promise<JsonObject> {
+/** The configuration of a folder, as it stands there; `fractions` are those of `readJson`. */
+export async function readConfig(folder: string, fractions: Set<string>): Promise<JsonObject> {
   const path = join(folder, CONFIG);
-  return objectIn(path, await readJson(path));
+  return objectIn(path, await readJson(path, fractions));
 }
 
 /** Reads what a folder says of generation; undefined where it says nothing. */

@@ -150,7 +150,7 @@ function readKinds(reader: ConfigurationReader, layers: number): readonly LayerT
 function readMlpTypes(reader: ConfigurationReader, layers: number): readonly MlpType[] {
   const given = reader.choices('mlp_layer_types', MLP_TYPES);
   if (given) return reader.perLayer('mlp_layer_types', given, layers);
-  const dense = reader.number('first_k_dense_replace', 1);
+  const dense = reader.count('first_k_dense_replace', 1);
   const step = reader.size('moe_layer_freq', 1);
   return Array.from({ length: layers }, (_, i) => (i >= dense && i % step === 0 ? 'sparse' : 'dense'));
 }
@@ -202,6 +202,6 @@ export function readKimi(input: object, family: ModelDefinition): KimiLinearConf
     mlpTypes: readMlpTypes(reader, layers),
     routing: readRouting(reader),
     expertWidth: reader.size('moe_intermediate_size', 1024),
-    sharedExperts: checkInteger(WHERE, 'num_shared_experts', reader.number('num_shared_experts', 1)),
+    sharedExperts: reader.count('num_shared_experts', 1),
   };
 }

@@ -80,7 +80,7 @@ export function readMambaFla(
 ): { config: MambaFlaConfiguration; sizes: Sizes; bias: boolean } {
   const common = reader.common(family, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers: 48 });
   const { hiddenSize } = common;
-  const inner = reader.scaled('expand', hiddenSize * reader.number('expand', 2));
+  const inner = reader.scaled('expand', hiddenSize * reader.expansion('expand', 2));
   const headDim = reader.size('head_dim', 64);
   const numHeads = reader.divides(inner, 'head_dim', headDim);
   reader.equals('num_heads', reader.size('num_heads', numHeads), numHeads);

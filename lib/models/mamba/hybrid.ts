@@ -113,7 +113,7 @@ export function readHybrid(
   const headDim = reader.optionalSize('head_dim') ?? reader.divides(hiddenSize, 'num_attention_heads', numHeads);
   const attentionBias = reader.flag('attention_bias', false);
   const normEps = reader.number('rms_norm_eps', 1e-5);
-  const inner = given ?? reader.scaled('mamba_expand', hiddenSize * reader.number('mamba_expand', 2));
+  const inner = given ?? reader.scaled('mamba_expand', hiddenSize * reader.expansion('mamba_expand', 2));
   const mambaHeads = reader.size('mamba_n_heads', 128);
   const mambaHeadDim = reader.divides(inner, 'mamba_n_heads', mambaHeads);
   reader.equals('mamba_d_head', reader.autoSize('mamba_d_head') ?? mambaHeadDim, mambaHeadDim);

@@ -52,7 +52,7 @@ function readConfiguration(input: object): Mamba2Configuration {
   const { hiddenSize, numHiddenLayers } = common;
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);
   const numHeads = reader.size('num_heads', 128);
-  const inner = reader.scaled('expand', hiddenSize * reader.number('expand', 2));
+  const inner = reader.scaled('expand', hiddenSize * reader.expansion('expand', 2));
   const headDim = reader.size('head_dim', 64);
   reader.equals('head_dim', headDim, reader.divides(inner, 'num_heads', numHeads));
   const numGroups = reader.size('n_groups', 8);

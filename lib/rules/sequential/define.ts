@@ -22,6 +22,7 @@ import {
   zerosBeside,
 } from '../../ops';
 import { checkStates, checkTogether, requireFinite } from './checks';
+import { ofOneLength, statesInOrder, statesOf, tokensInOrder, tokensOf } from './packed';
 import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
 import {
   capital,
@@ -111,19 +112,25 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     return { output: output.slice(1, 0, 0), states: same as States<S> };
   };
 
-  /** Packed sequences one after the other. */
-  const oneByOne = (given: Run<I, S, Z>, offsets: CuSeqlens): Ran<S> => {
+  /** Packed sequences, one length after the other. */
+  const byLength = (given: Run<I, S, Z>, offsets: CuSeqlens): Ran<S> => {
     const states = given.states as Tensors;
-    const parts = Array.from({ length: offsets.length - 1 }, (_, n) => {
-      const [from, to] = [offsets[n], offsets[n + 1]];
-      const own = byName(Object.keys(states), (state) => states[state].slice(0, n, n + 1)) as States<S>;
-      const sizes = { ...given.sizes, B: 1 };
-      return whole(withTokens({ ...given, states: own, sizes }, to - from, (x) => x.slice(1, from, to)));
+    const groups = ofOneLength(offsets);
+    const parts = groups.map((members) => {
+      const own = byName(Object.keys(states), (state) => statesOf(states[state], members)) as States<S>;
+      const sizes = { ...given.sizes, B: members.length };
+      const length = offsets[members[0] + 1] - offsets[members[0]];
+      return whole(withTokens({ ...given, states: own, sizes }, length, (x) => tokensOf(x, offsets, members)));
     });
     const outputs = parts.map((part) => part.output);
-    if (grows) return { output: cat(outputs, 1), states: given.states };
-    const after = (state: string): Tensor => cat(parts.map((part) => (part.states as Tensors)[state]));
-    return { output: cat(outputs, 1), states: byName(Object.keys(states), after) as States<S> };
+    const output = tokensInOrder(outputs, offsets, groups);
+    if (grows) return { output, states: given.states };
+    const after = (state: string): Tensor =>
+      statesInOrder(
+        parts.map((part) => (part.states as Tensors)[state]),
+        groups,
+      );
+    return { output, states: byName(Object.keys(states), after) as States<S> };
   };
 
   /** Requires of states that grow that all are given or none, and none where sequences of different lengths are packed. */
@@ -181,7 +188,7 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     const fresh = stateNames.every((state) => (given[initialNames[state]] ?? null) === null);
     const finals = checks || options.outputFinalState === true;
     const all: Run<I, S, Z> = { inputs, states, settings, sizes, cuSeqlens: packs ? offsets : null, fresh, finals };
-    const result = offsets === null || packs ? whole(all) : oneByOne(all, offsets);
+    const result = offsets === null || packs ? whole(all) : byLength(all, offsets);
     const after = byName(stateNames, (state) => (result.states as Tensors)[state]);
     if (checks) {
       const again = (T: number): States<S> => noGrad(() => whole(withTokens(all, T, (x) => x.slice(1, 0, T)))).states;

@@ -76,7 +76,7 @@ export interface SequentialDefinition<I extends Shapes, S extends Shapes, O exte
   settings(where: string, options: O, inputs: Given<I>): Z;
   /** Puts in the sizes that the shapes leave open, and checks how they belong together; those of the states may be given. */
   settle?(where: string, sizes: Sizes, settings: NoInfer<Z>): void;
-  /** Whether `run` takes packed sequences; of other rules it gets one after the other. */
+  /** Whether `run` takes packed sequences; other rules get those of one length as a batch. */
   packs?: true;
   /** Whether it takes bfloat16 where the device computes in it; everywhere else all comes in float32. */
   bfloat16?: true;
