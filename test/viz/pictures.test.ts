@@ -16,6 +16,7 @@ import {
   type Matrix,
   renderReport,
   type Report,
+  scoreGrid,
   smooth,
   sparkline,
   table,
@@ -226,6 +227,41 @@ describe('line charts', () => {
       ),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe('score grids', () => {
+  const grid = {
+    title: 'right & wrong',
+    columnLabels: ['recall', 'selective-copy'],
+    rows: [
+      { label: 'delta', scores: [1, 0.124] },
+      { label: '<sum>', scores: [NaN, 0] },
+    ],
+  };
+
+  it('say every score in figures, as a shade and in words, and nothing where there is none', () => {
+    const svg = scoreGrid(grid);
+    expect(wellFormed(svg).filter((name) => name === 'rect')).to.have.lengthOf(3);
+    expect([...svg.matchAll(/text-anchor="middle"[^>]*>(\d+)</g)].map(([, figure]) => figure)).to.eql([
+      '100',
+      '12',
+      '0',
+    ]);
+    expect([...svg.matchAll(/fill-opacity="([\d.]+)"/g)].map(([, shade]) => shade)).to.eql(['0.75', '0.09', '0.00']);
+    expect(svg).to.include('delta: recall 100 %, selective-copy 12 %; &#60;sum&#62;: selective-copy 0 %');
+    const [, width] = /viewBox="0 0 (\d+) /.exec(svg)!;
+    const right = [...svg.matchAll(/<rect x="([\d.]+)"/g)].map(([, x]) => Number(x) + 50);
+    expect(Math.max(...right)).to.be.below(Number(width));
+    const html = renderReport({ title: 't', runs: [{ name: 'a', summary: {}, scores: grid }] });
+    expect(wellFormed(html)).to.include('rect');
+    expect(html).to.include('<h2>Scores</h2>');
+    expect(wellFormed(scoreGrid({ title: 't', columnLabels: [], rows: [] }))).to.eql(['svg', 'style'].slice(0, 1));
+  });
+
+  it('refuse rows of another length', () => {
+    const rows = [{ label: 'a', scores: [1] }];
+    expect(() => scoreGrid({ ...grid, rows })).to.throw(FastWeightsError, 'scores must be 2 in row a, got 1');
   });
 });
 
