@@ -7,11 +7,15 @@ import { modelFamilies, type ModelName } from './families';
 
 /** What `sizesFor` finds: sizes for `createModel`, and how many parameters the model has with them. */
 export interface FoundSizes {
+  /** Width, `numHeads` times a multiple of 8. */
   hiddenSize: number;
+  /** Blocks. */
   numLayers: number;
+  /** Heads of a layer, in families that have any. */
   numHeads: number;
   /** Where the family has a feed-forward and its usual width is too far off. */
   intermediateSize?: number;
+  /** What `parameterCount` of the model says. */
   parameters: number;
 }
 

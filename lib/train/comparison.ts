@@ -40,7 +40,9 @@ export interface ComparisonSettings {
   data: TextData | TaskData;
   /** But the seed, which is that of each run. */
   training: Omit<TrainingConfig, 'seed'>;
+  /** Where the runs are computed. */
   device: Device;
+  /** Of weights and activations. */
   dtype: RunDtype;
 }
 
@@ -60,9 +62,11 @@ export interface ComparedRun {
   accuracy: number;
   /** The loss in bits per byte of text; null for a task. */
   bitsPerByte: number | null;
-  /** Tokens read in training, and how many of them in a second of it: the median over steps. */
+  /** Read in training. */
   tokens: number;
+  /** In training: the median over steps. */
   tokensPerSecond: number;
+  /** Of the optimiser. */
   steps: number;
   /** Of training and validation. */
   seconds: number;
@@ -74,9 +78,11 @@ export interface ComparedRun {
 
 /** What the folder of a comparison holds: `comparison.json`. */
 export interface Comparison {
+  /** What all runs have in common. */
   settings: ComparisonSettings;
   /** Where the last of the runs was made. */
   machine: { processor: string; threads: number; device: string };
+  /** In the order in which they were made. */
   runs: ComparedRun[];
 }
 
