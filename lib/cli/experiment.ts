@@ -12,6 +12,8 @@ interface Options extends DeviceOptions {
   quick?: boolean;
   seeds: number;
   data?: string;
+  rules?: string[];
+  tasks?: string[];
   out?: string;
   json?: boolean;
 }
@@ -19,20 +21,28 @@ interface Options extends DeviceOptions {
 export function experimentCommand(experiments = EXPERIMENTS): Command {
   const names = experiments.map(({ name, title }) => `  ${name.padEnd(24)} ${title}`);
   const files = experiments.flatMap(({ name, data }) => (data === undefined ? [] : `${name} takes ${data}`));
+  const axes = (axis: 'rules' | 'tasks'): string => experiments.flatMap((one) => one.axes?.()[axis] ?? []).join(', ');
   const command = new Command('experiment')
     .description('Runs a published experiment again: progress, results.json and report.html in a folder.')
     .argument('[name]', 'which one; without it they are listed')
     .option('--quick', 'short trials that show the claim in minutes')
     .addOption(new Option('--seeds <n>', 'seeds per trial').argParser(wholeNumber(1, 1000)).default(1))
     .option('--data <file>', `a file of your own, to run on that alone: ${files.join('; ')}`, somePath)
+    .option('--rules <names>', `of grid, separated by commas: ${axes('rules')}`, nameList)
+    .option('--tasks <names>', `of grid, separated by commas: ${axes('tasks')}`, nameList)
     .option('--out <dir>', 'where results go; what it holds is not run again (default: experiments/<name>)', somePath)
     .option('--json', 'print the record as JSON');
   return addDeviceOptions(command)
     .addHelpText(
       'after',
-      `\nExperiments:\n${names.join('\n')}\n\nExamples:\n  fast-weights experiment\n  fast-weights experiment parity --quick`,
+      `\nExperiments:\n${names.join('\n')}\n\nExamples:\n  fast-weights experiment\n  fast-weights experiment parity --quick\n  fast-weights experiment grid --rules deltanet,gla,transformer --tasks parity,S3`,
     )
     .action((name: string | undefined, options: Options) => run(experiments, name, options));
+}
+
+/** A parser of names: `a,b`. */
+function nameList(text: string): string[] {
+  return text.split(',').map((word) => word.trim());
 }
 
 async function run(experiments: typeof EXPERIMENTS, name: string | undefined, options: Options): Promise<void> {
@@ -48,7 +58,14 @@ async function run(experiments: typeof EXPERIMENTS, name: string | undefined, op
   const experiment = experiments.find((one) => one.name === name);
   if (!experiment)
     throw new UsageError(`unknown experiment ${name}; known are ${experiments.map((one) => one.name).join(', ')}`);
-  const { quick = false, seeds, data, out = join('experiments', quick ? `${name}-quick` : name) } = options;
+  const {
+    quick = false,
+    seeds,
+    data,
+    rules,
+    tasks,
+    out = join('experiments', quick ? `${name}-quick` : name),
+  } = options;
   const device = chooseDevice(options);
   const shown = trialProgress();
   const record = await withInterrupt(async (signal) => {
@@ -58,6 +75,8 @@ async function run(experiments: typeof EXPERIMENTS, name: string | undefined, op
         quick,
         seeds,
         data,
+        rules,
+        tasks,
         device,
         signal,
         onProgress: shown.take,

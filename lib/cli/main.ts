@@ -2,6 +2,7 @@
 // The command line. Standard output carries results, standard error progress and messages.
 import { Command, CommanderError } from 'commander';
 import '../ops';
+import { compareCommand } from './compare';
 import { demoCommand } from './demo';
 import { doctorCommand } from './doctor';
 import { evaluateCommand } from './evaluate';
@@ -29,6 +30,7 @@ function program(): Command {
     );
   for (const command of [
     trainCommand(),
+    compareCommand(),
     generateCommand(),
     evaluateCommand(),
     inspectCommand(),

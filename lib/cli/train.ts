@@ -1,26 +1,20 @@
 // `train`: a model on a text or a task, from the command line to the report.
 import { join, parse, resolve } from '../platform';
 import { Command, Option } from 'commander';
-import { MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
-import { type Device, FastWeightsError } from '../core';
-import { readJson, writeFileAtomic } from '../io';
+import type { Device } from '../core';
+import { readJson } from '../io';
 import { findModel, modelFamilies, type ModelName } from '../models';
-import { renderReport, type ReportRun } from '../viz';
-import { type TaskName, tasks, type TextEncoding, type TextProgress } from '../data';
+import type { ReportRun } from '../viz';
+import { type TaskName, tasks } from '../data';
 import {
   checkRunConfig,
   checkStart,
+  compareRuns,
   fillTraining,
   resumeRun,
   type Run,
-  OPTIMIZERS,
-  type OptimizerName,
-  RUN_DTYPES,
   type RunConfig,
-  type RunDtype,
   RunFolder,
-  type ScheduleName,
-  SCHEDULES,
   startRun,
   type TaskData,
   type TextData,
@@ -29,51 +23,44 @@ import {
 } from '../train';
 import { type Acts, checkFlags, UsageError } from './flags';
 import { addImportOption, type ImportOptions, importsOf } from './imports';
-import { isAborted, withInterrupt } from './interrupt';
+import { withInterrupt } from './interrupt';
 import {
   addDeviceOptions,
-  addEncodingOption,
   assignments,
   chooseDevice,
-  decimal,
   describeDevice,
   type DeviceOptions,
   freeFolder,
-  roundsProducts,
   somePath,
   wholeNumber,
 } from './options';
 import { textProgress } from './progress';
+import {
+  addTokenOptions,
+  addTrainingOptions,
+  announce,
+  checkTokens,
+  defined,
+  givenTraining,
+  modelList,
+  modelNames,
+  notePrecision,
+  reading,
+  textOf,
+  type TokenOptions,
+  tokensOf,
+  type TrainingOptions,
+} from './trainingOptions';
 import { resumeNotes, trainRun, type Watch } from './trainRun';
 
-export interface TrainCommandOptions extends DeviceOptions, ImportOptions {
+export interface TrainCommandOptions extends DeviceOptions, ImportOptions, TokenOptions, TrainingOptions {
   text?: string;
-  tokens?: 'bytes' | 'characters';
-  tokenizer?: string;
-  encoding?: TextEncoding;
   task?: TaskName;
   taskOptions?: Record<string, number>;
   model?: string;
   hiddenSize?: number;
   layers?: number;
   heads?: number;
-  length?: number;
-  steps?: number;
-  minutes?: number;
-  batch?: number;
-  accumulate?: number;
-  optimizer?: OptimizerName;
-  schedule?: ScheduleName;
-  lr?: number;
-  weightDecay?: number;
-  clip?: number | 'none';
-  warmup?: number;
-  matmulPrecision?: MatmulPrecision;
-  gradientCheckpointing?: boolean;
-  dtype?: RunDtype;
-  seed?: number;
-  validateEvery?: number;
-  checkpointEvery?: number;
   out?: string;
   resume?: string;
   config?: string;
@@ -133,11 +120,6 @@ const WITH: Record<Source, string> = {
 
 const DEFAULT_MODEL = 'deltanet';
 
-/** The names of the models that there are now. */
-function modelList(): string {
-  return modelFamilies.map(({ name }) => name).join(', ');
-}
-
 /** Of a text run whose length is not given: all of it, the final validation included, stays below ten minutes. */
 const TEXT_MINUTES = 9;
 
@@ -150,14 +132,8 @@ export function trainCommand(): Command {
       '--text <file>',
       'a text; its last tenth is for validation; with --resume, where the text of the run is now',
       somePath,
-    )
-    .addOption(
-      new Option(
-        '--tokens <kind>',
-        'what a token is (default: characters if there are fewer than 256 different ones)',
-      ).choices(['bytes', 'characters']),
-    )
-    .option('--tokenizer <dir>', 'a folder with a published tokenizer (tokenizer.json), instead of --tokens', somePath)
+    );
+  addTokenOptions(command)
     .addOption(new Option('--task <name>', 'a built-in task').choices(Object.keys(tasks)))
     .addOption(
       new Option('--task-options <list>', 'settings of the task, for example pairs=16,replaced=8').argParser(
@@ -166,70 +142,17 @@ export function trainCommand(): Command {
     )
     .option(
       '--model <name>',
-      `${modelList()}, or the model_type of one; several, separated by commas, are compared (default: ${DEFAULT_MODEL})`,
+      `${modelList()}, or the model_type of one; several, separated by commas, are compared at these sizes; \`compare\` gives all as many parameters (default: ${DEFAULT_MODEL})`,
     )
     .addOption(number('--hidden-size <n>', 'width (default: 256 for text, 128 for tasks; 64 on js)', wholeNumber(1)))
     .addOption(number('--layers <n>', 'blocks (default: 4 for text, 2 for tasks and on js)', wholeNumber(1)))
-    .addOption(number('--heads <n>', 'heads (default: one for 64 of the width)', wholeNumber(1)))
-    .addOption(number('--length <n>', 'tokens of a training window (default: 256; 128 on js)', wholeNumber(1)))
-    .addOption(
-      number('--steps <n>', 'optimiser steps (default: as many as fit in the minutes; 1000 for tasks)', wholeNumber()),
-    )
-    .addOption(
-      number(
-        '--minutes <x>',
-        `budget of training and validation, in which reading the text does not count (default: ${TEXT_MINUTES} for text without --steps)`,
-        decimal(0, Infinity, true),
-      ),
-    )
-    .addOption(number('--batch <n>', 'sequences in a batch (default: 8 for text, 32 for tasks)', wholeNumber(1)))
-    .addOption(number('--accumulate <n>', 'batches per optimiser step (default: 1)', wholeNumber(1)))
-    .addOption(
-      new Option(
-        '--optimizer <name>',
-        'muon takes the matrices inside the model and AdamW the rest (default: adamw)',
-      ).choices(Object.keys(OPTIMIZERS)),
-    )
-    .addOption(new Option('--schedule <name>', 'of the learning rate (default: cosine)').choices([...SCHEDULES]))
-    .addOption(
-      number(
-        '--lr <x>',
-        'peak learning rate (default: 0.002; sgd 0.1, lion 0.0003, adafactor 0.01)',
-        decimal(0, Infinity, true),
-      ),
-    )
-    .addOption(number('--weight-decay <x>', 'on matrices (default: 0.1)', decimal()))
-    .addOption(
-      new Option('--clip <x>', "largest joint norm of the gradients, or 'none' (default: 1)").argParser(
-        (text: string): number | 'none' => (text === 'none' ? text : decimal(0, Infinity, true)(text)),
-      ),
-    )
-    .addOption(number('--warmup <n>', 'steps of linear warm-up (default: 100, or a tenth of the steps)', wholeNumber()))
-    .addOption(
-      new Option(
-        '--matmul-precision <name>',
-        "of matrix products in steps: 'medium' rounds to bfloat16 where the processor multiplies that faster (default: highest)",
-      ).choices([...MATMUL_PRECISIONS]),
-    )
-    .option(
-      '--gradient-checkpointing',
-      'compute activations again in the backward pass instead of keeping them: less memory, about a third more work, the same results',
-    )
-    .addOption(
-      new Option(
-        '--dtype <name>',
-        'of weights and activations: bfloat16 takes half the memory; the optimiser keeps float32 weights beside it (default: float32)',
-      ).choices([...RUN_DTYPES]),
-    )
-    .addOption(number('--seed <n>', 'of parameters and data (default: 0)', wholeNumber()))
-    .addOption(number('--validate-every <n>', 'steps between validations (default: 250)', wholeNumber(1)))
-    .addOption(
-      number(
-        '--checkpoint-every <n>',
-        'steps between checkpoints (default: 500; also every 2 minutes)',
-        wholeNumber(1),
-      ),
-    )
+    .addOption(number('--heads <n>', 'heads (default: one for 64 of the width)', wholeNumber(1)));
+  addTrainingOptions(command, {
+    steps: 'as many as fit in the minutes; 1000 for tasks',
+    minutes: `${TEXT_MINUTES} for text without --steps`,
+    batch: '8 for text, 32 for tasks',
+    seed: 'of parameters and data',
+  })
     .option('--out <dir>', 'the run folder (default: runs/<model>-<data>)', somePath)
     .option(
       '--resume <dir>',
@@ -238,7 +161,7 @@ export function trainCommand(): Command {
     )
     .option('--config <file>', 'repeat a run from its config.json; other options go before what it says', somePath)
     .option('--json', 'print the result as JSON');
-  return addDeviceOptions(addImportOption(addEncodingOption(command)))
+  return addDeviceOptions(addImportOption(command))
     .addHelpText(
       'after',
       `
@@ -267,18 +190,6 @@ async function run(options: TrainCommandOptions, command: Command): Promise<void
   });
 }
 
-/** Opens a run; the progress of reading its text is shown meanwhile. */
-async function reading(open: (onText: (progress: TextProgress) => void) => Promise<Run>): Promise<Run> {
-  const shown = textProgress();
-  try {
-    return await open(shown.take);
-  } catch (error) {
-    throw isAborted(error) ? new FastWeightsError('ABORTED', 'stopped while the text was read') : error;
-  } finally {
-    shown.done();
-  }
-}
-
 async function resume(dir: string, options: TrainCommandOptions, watch: Watch): Promise<void> {
   const { signal } = watch;
   const folder = await RunFolder.open(dir);
@@ -294,57 +205,39 @@ async function resume(dir: string, options: TrainCommandOptions, watch: Watch): 
   for (const note of await resumeNotes(opened, before.training)) console.error(note);
   notePrecision(opened.config);
   const outcome = await trainRun(opened, watch);
-  await finish(resolve(dir), [outcome.report], options, [outcome.json]);
-}
-
-/** A wish for faster products that the device cannot meet. */
-function notePrecision({ device, training: { matmulPrecision } }: RunConfig): void {
-  if (matmulPrecision === 'highest' || roundsProducts(device)) return;
-  console.error(`--matmul-precision ${matmulPrecision}: ${describeDevice(device)} multiplies as exactly as without it`);
+  finish(resolve(dir), options, [outcome.json]);
 }
 
 async function train(configs: RunConfig[], options: TrainCommandOptions, watch: Watch): Promise<void> {
   const { signal } = watch;
   const out = resolve(options.out ?? folderFor(configs));
-  const several = configs.length > 1;
-  const folderOf = ({ model }: RunConfig): string => (several ? join(out, model.name) : out);
-  if (several) await RunFolder.checkFree(out);
-  if (several) for (const config of configs) await checkStart(config, folderOf(config));
-  const reports: ReportRun[] = [];
   const results: object[] = [];
-  for (const config of configs) {
-    const opened = await reading((onText) => startRun(config, folderOf(config), { signal, onText }));
-    const size = opened.model.parameterCount.toLocaleString('en');
-    console.error(
-      `${config.model.name}, ${size} parameters, on ${opened.data.description}; ${describeDevice(config.device)}${config.dtype === 'bfloat16' ? ', bfloat16' : ''}`,
-    );
-    notePrecision(config);
-    const outcome = await trainRun(opened, watch);
-    reports.push(outcome.report);
-    results.push(outcome.json);
-    opened.trainer.dispose();
-    opened.model.dispose();
-    opened.data.close?.();
+  const trainNew = async (run: Run): Promise<ReportRun> => {
+    announce(run);
+    const { report, json } = await trainRun(run, watch);
+    results.push(json);
+    return report;
+  };
+  if (configs.length === 1) {
+    await trainNew(await reading((onText) => startRun(configs[0], out, { signal, onText })));
+    return finish(out, options, results);
   }
-  await finish(out, reports, options, results);
+  await RunFolder.checkFree(out);
+  for (const config of configs) await checkStart(config, join(out, config.model.name));
+  const text = textProgress();
+  const train = (run: Run): Promise<ReportRun> => {
+    text.done();
+    return trainNew(run);
+  };
+  await compareRuns({ folder: out, configs, signal, onText: text.take, train }).finally(text.done);
+  finish(out, options, results);
 }
 
-/** Prints where everything is; several runs get a report that compares them. */
-async function finish(
-  out: string,
-  reports: ReportRun[],
-  options: TrainCommandOptions,
-  results: object[],
-): Promise<void> {
-  const path = join(out, 'report.html');
-  if (reports.length > 1) {
-    const title = reports.map((report) => report.name).join(' and ');
-    const html = renderReport({ title, runs: reports });
-    await writeFileAtomic(path, (file) => file.writeFile(html));
-  }
+/** Prints where everything is. */
+function finish(out: string, options: TrainCommandOptions, results: object[]): void {
   if (options.json) console.log(JSON.stringify(results.length > 1 ? results : results[0], null, 2));
   else {
-    console.log(`report      ${path}`);
+    console.log(`report      ${join(out, 'report.html')}`);
     console.log(`checkpoint  ${out}`);
   }
 }
@@ -362,9 +255,9 @@ async function configsOf(options: TrainCommandOptions, command: Command): Promis
 }
 
 async function newConfigs(options: TrainCommandOptions): Promise<RunConfig[]> {
-  const names = modelNames(options.model ?? DEFAULT_MODEL);
+  const names = modelNames('--model', options.model ?? DEFAULT_MODEL);
   const device = chooseDevice(options);
-  const data = options.task ? taskOf(options, options.task) : textOf(options, device);
+  const data = options.task ? taskOf(options, options.task) : textOf(options.text!, options, device);
   const training = trainingOf(options);
   const { dtype = 'float32' } = options;
   checkHeads(options, names);
@@ -387,7 +280,7 @@ async function repeatedConfigs(path: string, options: TrainCommandOptions, comma
       ? { ...data, options: { ...data.options, ...taskOptions } }
       : { ...otherTokens(data, options), ...defined({ sequenceLength }) };
   const sizes = defined({ hiddenSize, numLayers, numHeads });
-  const names = options.model === undefined ? [base.model.name] : modelNames(options.model);
+  const names = options.model === undefined ? [base.model.name] : modelNames('--model', options.model);
   checkHeads(options, names);
   return names.map((name) => ({
     ...base,
@@ -405,30 +298,8 @@ function checkHeads({ heads }: TrainCommandOptions, names: readonly ModelName[])
   throw new UsageError(`--heads cannot be given with --model ${names.join(',')}, only with ${headed.join(', ')}`);
 }
 
-/** The families of a list, each under its name in the registry. */
-function modelNames(list: string): ModelName[] {
-  const families = list.split(',').map((word) => {
-    const family = findModel(word.trim());
-    if (family) return family;
-    const own = 'one of your own comes from a module that is given with --import';
-    throw new UsageError(`--model: unknown model '${word.trim()}'; there are ${modelList()}; ${own}`);
-  });
-  const twice = families.find((family, i) => families.indexOf(family) < i);
-  if (twice) throw new UsageError(`--model: ${twice.name} is named twice`);
-  return families.map(({ name }) => name as ModelName);
-}
-
 function taskOf(options: TrainCommandOptions, task: TaskName): TaskData {
   return { task, options: options.taskOptions ?? {} };
-}
-
-function textOf(options: TrainCommandOptions, device: Device): TextData {
-  return {
-    text: resolve(options.text!),
-    ...tokensOf(options),
-    sequenceLength: options.length ?? (device === 'js' ? 128 : 256),
-    validationFraction: 0.1,
-  };
 }
 
 /** The text of a configuration with the tokens that the options say. */
@@ -437,20 +308,6 @@ function otherTokens(data: TextData, options: TrainCommandOptions): TextData {
   const own = options.tokens === undefined && options.tokenizer === undefined ? defined({ tokens, tokenizer }) : {};
   const read = options.tokens === 'bytes' ? {} : defined({ encoding });
   return { ...rest, ...own, ...read, ...tokensOf(options) };
-}
-
-/** What the options say of a text's tokens. */
-function tokensOf({ tokens, tokenizer, encoding }: TrainCommandOptions): Partial<TextData> {
-  return defined({ tokens, tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer), encoding });
-}
-
-function checkTokens({ tokens, tokenizer, encoding }: TrainCommandOptions): void {
-  if (tokens !== undefined && tokenizer !== undefined) {
-    throw new UsageError('--tokens cannot be given with --tokenizer');
-  }
-  if (tokens === 'bytes' && encoding !== undefined) {
-    throw new UsageError("--encoding cannot be given with --tokens bytes, which takes the file's bytes as they are");
-  }
 }
 
 function modelOf(name: ModelName, options: TrainCommandOptions, device: Device): RunConfig['model'] {
@@ -469,32 +326,4 @@ function trainingOf(options: TrainCommandOptions): TrainingConfig {
     ...(steps === undefined && minutes === undefined && (task ? { steps: 1000 } : { minutes: TEXT_MINUTES })),
     ...givenTraining(options),
   });
-}
-
-/** The settings of training that were given. */
-function givenTraining(options: TrainCommandOptions): Partial<TrainingConfig> {
-  const { steps, minutes, accumulate, optimizer, schedule, clip, warmup, matmulPrecision, seed } = options;
-  const { gradientCheckpointing } = options;
-  const { batch: batchSize, lr: learningRate, weightDecay, validateEvery, checkpointEvery } = options;
-  return defined({
-    steps,
-    minutes,
-    batchSize,
-    accumulate,
-    optimizer,
-    schedule,
-    learningRate,
-    weightDecay,
-    clip: clip === 'none' ? null : clip,
-    warmup,
-    matmulPrecision,
-    gradientCheckpointing,
-    seed,
-    validateEvery,
-    checkpointEvery,
-  });
-}
-
-function defined<T extends object>(given: T): Partial<T> {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

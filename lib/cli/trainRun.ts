@@ -17,13 +17,15 @@ export interface Outcome {
 export interface Watch {
   signal: AbortSignal;
   say(this: void, notice: string): void;
+  /** How to go on with a run that was stopped; with --resume by default. */
+  remedy?: string;
 }
 
 const SAMPLE_TOKENS = 300;
 const PROMPT_TOKENS = 32;
 
 /** Trains to the end, or until it is stopped; both leave a report. */
-export async function trainRun(run: Run, { signal, say }: Watch): Promise<Outcome> {
+export async function trainRun(run: Run, { signal, say, remedy }: Watch): Promise<Outcome> {
   const steps = stepProgress(run.trainer);
   const validation = sequenceProgress('validation', () => steps.done());
   let result: TrainingResult;
@@ -37,7 +39,8 @@ export async function trainRun(run: Run, { signal, say }: Watch): Promise<Outcom
     await writeReport(run, []);
     const { step } = run.trainer;
     const imports = (run.config.imports ?? []).map((path) => `--import ${path} `).join('');
-    const message = `stopped after step ${step}; the run is saved: go on with ${imports}--resume ${run.folder.dir}`;
+    const how = remedy ?? `go on with ${imports}--resume ${run.folder.dir}`;
+    const message = `stopped after step ${step}; the run is saved: ${how}`;
     throw new FastWeightsError('ABORTED', message, { cause: error });
   }
   say('stopping');

@@ -188,7 +188,7 @@ export interface DeviceUsage {
   storages: number;
   /** Their bytes. */
   bytes: number;
-  /** The most that these ever were. */
+  /** The most that these ever were, or since `resetPeakMemory`. */
   peakBytes: number;
   /** Bytes that the device's allocator keeps for reuse; `trimMemory` gives them back. */
   cachedBytes: number;
@@ -216,4 +216,9 @@ export function memory(): MemoryReport {
     })),
     live: [...live],
   };
+}
+
+/** Counts `peakBytes` of `memory()` anew from what is live now, on every device. */
+export function resetPeakMemory(): void {
+  for (const t of byDevice.values()) t.peakBytes = t.bytes;
 }

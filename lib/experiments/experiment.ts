@@ -1,7 +1,7 @@
 // What a published experiment is: trials that are run one by one, what they show, and a picture.
 import type { Device } from '../core';
 import type { Json } from '../io';
-import type { HeatmapGrid, LineChart } from '../viz';
+import type { HeatmapGrid, LineChart, ScoreGrid } from '../viz';
 
 /** What a trial gets beside its settings. */
 export interface TrialContext {
@@ -39,12 +39,20 @@ export interface Claim {
 
 /** What a report shows. */
 export interface Findings {
-  /** Measures by label, for each trial that has results: the columns and rows of the table. */
+  /** Measures by label, for each trial that has results, or of all under another name: columns and rows of the table. */
   measures: Readonly<Record<string, Readonly<Record<string, string | number>>>>;
   charts: readonly LineChart[];
   /** Matrices to look at. */
   picture?: HeatmapGrid;
+  /** How well what did what. */
+  scores?: ScoreGrid;
   claims: readonly Claim[];
+}
+
+/** Rows and columns of an experiment whose trials are the cells of a grid. */
+export interface Axes {
+  rules: readonly string[];
+  tasks: readonly string[];
 }
 
 /** An experiment: its trials, how one is run, and what the results of all say. */
@@ -57,8 +65,13 @@ export interface Experiment<R extends Json = Json> {
   source: string;
   /** What a file of the user's must be, where the experiment can take one. */
   data?: string;
-  /** Names of the trials, in the order in which they run; of those over the user's file if its path is given. */
-  trials(quick: boolean, data?: string): readonly string[];
+  /** What can be chosen of the grid, where the trials are one. */
+  axes?(): Axes;
+  /**
+   * Names of the trials, in the order in which they run; of those over the user's file if its path is given, of the cells that
+   * were chosen if some were.
+   */
+  trials(quick: boolean, data?: string, chosen?: Partial<Axes>): readonly string[];
   /** Runs one; its result is plain JSON. */
   run(trial: string, context: TrialContext): Promise<R>;
   /** What the results say, those of several seeds together; trials may still be missing. */

@@ -9,6 +9,7 @@ import { flipFlopExperiment, parkingExperiment } from './eventStreams';
 import type { Experiment } from './experiment';
 import { fewShotExperiment } from './fewShot';
 import { formalLanguagesExperiment } from './formalLanguages';
+import { gridExperiment } from './grid';
 import { listOpsExperiment } from './listOps';
 import { mazeExperiment } from './maze';
 import { painterExperiment } from './painter';
@@ -16,7 +17,7 @@ import { parityExperiment } from './parity';
 import { patternCompletionExperiment } from './patternCompletion';
 import { wordProblemsExperiment } from './wordProblems';
 
-export type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
+export type { Axes, Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
 export { fit, type FitOptions } from './fit';
 export { type ExperimentOptions, type ExperimentRecord, runExperiment } from './run';
 
@@ -37,4 +38,5 @@ export const EXPERIMENTS = [
   flipFlopExperiment,
   parkingExperiment,
   painterExperiment,
+  gridExperiment,
 ] as unknown as readonly Experiment<Json>[];

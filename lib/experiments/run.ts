@@ -1,10 +1,19 @@
 // Runs an experiment in a folder: every trial once, results kept as they come, so that a run that was stopped goes on.
 import { join } from '../platform';
-import { argumentError, checkInteger, checkOptions, type Device, FastWeightsError, type OptionNames } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkOptions,
+  describe,
+  type Device,
+  FastWeightsError,
+  nearest,
+  type OptionNames,
+} from '../core';
 import { defaultDevice } from '../backends';
 import { createFolder, isJsonObject, type Json, readOptionalJson, writeFileAtomic, writeJson } from '../io';
 import { formatDuration, renderReport, type ReportRun } from '../viz';
-import type { Claim, Experiment, Findings, TrialResult } from './experiment';
+import type { Axes, Claim, Experiment, Findings, TrialResult } from './experiment';
 
 /** Options of `runExperiment`. */
 export interface ExperimentOptions {
@@ -16,6 +25,9 @@ export interface ExperimentOptions {
   seeds?: number;
   /** The path of a file to run on, in place of what the experiment generates; INVALID_ARGUMENT if the experiment takes none. */
   data?: string;
+  /** Of an experiment that is a grid: the rows and columns to run, all of its own by default. */
+  rules?: readonly string[];
+  tasks?: readonly string[];
   /** The default device by default. */
   device?: Device;
   /** Aborting it ends the trial at hand with an ABORTED error; those before it are kept. */
@@ -31,6 +43,8 @@ const OPTIONS: OptionNames<ExperimentOptions> = {
   quick: 'flag',
   seeds: true,
   data: true,
+  rules: true,
+  tasks: true,
   device: true,
   signal: true,
   onProgress: true,
@@ -57,6 +71,7 @@ export async function runExperiment<R extends Json>(
   if (data !== undefined && experiment.data === undefined) {
     throw argumentError('INVALID_ARGUMENT', where, 'data', `no file: ${experiment.name} makes its own data`, data);
   }
+  const chosen = chosenOf(where, experiment, options);
   await createFolder(folder);
   const file = join(folder, 'results.json');
   const results = (await readResults(file, experiment.name, quick)) as TrialResult<R>[];
@@ -66,7 +81,7 @@ export async function runExperiment<R extends Json>(
   const write = (claims: readonly Claim[]): Promise<void> =>
     writeJson(file, { experiment: experiment.name, source: experiment.source, quick, results, claims });
   for (let seed = 1; seed <= seeds; seed++) {
-    for (const trial of experiment.trials(quick, data)) {
+    for (const trial of experiment.trials(quick, data, chosen)) {
       if (results.some((result) => result.trial === trial && result.seed === seed)) continue;
       stop();
       const begun = performance.now();
@@ -94,6 +109,32 @@ export async function runExperiment<R extends Json>(
   return { experiment: experiment.name, quick, results, claims: [...findings.claims] };
 }
 
+/** What was chosen of a grid, each name known. */
+function chosenOf(
+  where: string,
+  { name, axes }: Pick<Experiment, 'name' | 'axes'>,
+  given: Pick<ExperimentOptions, 'rules' | 'tasks'>,
+): Partial<Axes> {
+  const known = axes?.();
+  const chosen: Partial<Axes> = {};
+  for (const axis of ['rules', 'tasks'] as const) {
+    const names = given[axis];
+    if (names === undefined) continue;
+    if (!known) throw argumentError('INVALID_ARGUMENT', where, axis, `left out: ${name} is no grid`, describe(names));
+    if (!Array.isArray(names) || names.length === 0) {
+      throw argumentError('INVALID_ARGUMENT', where, axis, 'a list of names, one at least', describe(names));
+    }
+    for (const one of names as readonly string[]) {
+      if (known[axis].includes(one)) continue;
+      const near = typeof one === 'string' ? nearest(one, known[axis]) : undefined;
+      const expected = near === undefined ? known[axis].join(', ') : `one of the known; did you mean ${near}?`;
+      throw argumentError('INVALID_ARGUMENT', where, axis, expected, describe(one));
+    }
+    chosen[axis] = names as readonly string[];
+  }
+  return chosen;
+}
+
 /** The results that a folder holds, of this experiment and kind. */
 async function readResults(file: string, name: string, quick: boolean): Promise<TrialResult[]> {
   const record = await readOptionalJson(file);
@@ -108,15 +149,16 @@ async function readResults(file: string, name: string, quick: boolean): Promise<
 function reportOf(
   { title, source }: Pick<Experiment, 'title' | 'source'>,
   results: readonly TrialResult[],
-  { measures, charts, picture, claims }: Findings,
+  { measures, charts, picture, scores, claims }: Findings,
 ): Parameters<typeof renderReport>[0] {
   const runs: ReportRun[] = Object.entries(measures).map(([trial, found], i) => {
-    const own = results.filter((result) => result.trial === trial);
+    const alone = results.filter((result) => result.trial === trial);
+    const own = alone.length > 0 ? alone : results;
     const seconds = own.reduce((sum, result) => sum + result.seconds, 0);
     return {
       name: trial,
-      summary: { ...found, seeds: own.length, time: formatDuration(seconds) },
-      ...(i === 0 && { charts, ...(picture && { fastWeights: picture }) }),
+      summary: { ...found, seeds: new Set(own.map(({ seed }) => seed)).size, time: formatDuration(seconds) },
+      ...(i === 0 && { charts, ...(picture && { fastWeights: picture }), ...(scores && { scores }) }),
     };
   });
   const samples = claims.map(({ text, holds, because }) => ({

@@ -12,6 +12,7 @@ export { Block, type BlockParts, Backbone, Decoder, Layer, type Pointwise, PreNo
 export { CausalLM, type ForwardOptions, type ForwardResult } from './common/causalLM';
 export { type Configuration, ConfigurationReader, type JsonObject } from './common/configuration';
 export { createModel, type CreateOptions } from './create';
+export { type FoundSizes, sizesFor } from './sized';
 export * from './families';
 export { Comba, CombaForCausalLM, type CombaConfiguration } from './fla/comba';
 export { DeltaNet, DeltaNetForCausalLM, type DeltaNetConfiguration } from './fla/deltaNet';

@@ -1,6 +1,15 @@
 // Training: the loop, its checkpoints, its metrics, its report.
 export { readTrainerState, type TrainerState } from './checkpoint';
 export {
+  type ComparedRun,
+  compareModels,
+  compareRuns,
+  type Comparison,
+  type ComparisonOptions,
+  type ComparisonSettings,
+} from './comparison';
+export { comparisonRows, describeComparison } from './comparisonReport';
+export {
   checkRunConfig,
   fillTraining,
   importHint,

@@ -15,7 +15,7 @@ export async function reportRun(folder: RunFolder, parameterCount: number, name?
 }
 
 /** What the data of a run is, in a few words. */
-export function describeData({ data }: RunConfig): string {
+export function describeData({ data }: Pick<RunConfig, 'data'>): string {
   return 'task' in data ? data.task : data.text;
 }
 
@@ -102,6 +102,7 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
 }
 
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >> 1] ?? NaN;
+/** NaN of none. */
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
 }

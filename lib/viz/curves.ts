@@ -8,7 +8,7 @@ import { escapeMarkup, formatNumber } from './format';
 
 /** One line of a chart. */
 export interface Series {
-  /** Shown in the legend, which charts of two lines or more have. */
+  /** Shown in the legend or at the end of the line in charts of two lines or more. */
   name: string;
   /** Default 0, 1, 2, ... */
   x?: ArrayLike<number>;
@@ -32,15 +32,30 @@ export interface LineChart {
   yLabel?: string;
   /** Default `linear`. */
   yScale?: Scale;
+  /**
+   * Where names stand: in a `legend` above the lines, the default, or at their `ends`, which tells many of them apart without
+   * colours.
+   */
+  labels?: 'legend' | 'ends';
   /** Drawn in this order; `no data` stands where none has a value to show. */
   series: readonly Series[];
 }
 
 const SERIES: OptionNames<Series> = { name: true, x: true, y: true, smoothing: true, colour: true, dash: true };
-const CHART: OptionNames<LineChart> = { title: true, xLabel: true, yLabel: true, yScale: true, series: true };
+const CHART: OptionNames<LineChart> = {
+  title: true,
+  xLabel: true,
+  yLabel: true,
+  yScale: true,
+  labels: true,
+  series: true,
+};
 
 const WIDTH = 520;
 const HEIGHT = 320;
+/** From one name at the end of a line to the next, and for its stroke. */
+const LABEL_LINE = 18;
+const LEADER = 16;
 const LEFT = 66;
 const RIGHT = 16;
 const BOTTOM = 50;
@@ -111,8 +126,13 @@ export function lineChart(chart: LineChart): string {
   checkList('lineChart', 'series', chart.series);
   chart.series.forEach(checkSeries);
   const lines = chart.series.map((series, i) => line(series, i));
-  const legend = legendRows(lines);
+  const atEnds = checkChoice('lineChart', 'labels', chart.labels ?? 'legend', ['legend', 'ends']) === 'ends';
+  const named = atEnds && lines.length > 1;
+  const legend = named ? { markup: '', height: 0 } : legendRows(lines);
   const top = TITLE + legend.height;
+  const right = WIDTH - RIGHT - (named ? LEADER + labelWidth(lines) : 0);
+  const bottom = Math.max(HEIGHT, named ? top + LABEL_LINE * lines.length + BOTTOM : 0) - BOTTOM;
+  const frame: Frame = { top, right, bottom };
   const xAxis = makeAxis(
     lines.flatMap((l) => l.points.filter((p) => canShow(p.y, scale)).map((p) => p.x)),
     'linear',
@@ -123,12 +143,12 @@ export function lineChart(chart: LineChart): string {
     scale,
     6,
   );
-  const px = (x: number): number => LEFT + xAxis.position(x) * (WIDTH - LEFT - RIGHT);
-  const py = (y: number): number => HEIGHT - BOTTOM - yAxis.position(y) * (HEIGHT - BOTTOM - top);
+  const px = (x: number): number => LEFT + xAxis.position(x) * (right - LEFT);
+  const py = (y: number): number => bottom - yAxis.position(y) * (bottom - top);
   const empty = !lines.some((l) => l.points.some((p) => canShow(p.y, scale)));
   const title = escapeMarkup(chart.title);
   return [
-    `<svg class="fw-chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" `,
+    `<svg class="fw-chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${bottom + BOTTOM}" width="${WIDTH}" height="${bottom + BOTTOM}" `,
     `role="img" aria-label="${escapeMarkup(describeChart(chart))}" font-family="system-ui, sans-serif" font-size="${FONT}" fill="currentColor">\n`,
     '<style>.fw-chart { color: #1c2024; max-width: 100%; height: auto; } ',
     '@media (prefers-color-scheme: dark) { .fw-chart { color: #e4e6e8; } } ',
@@ -136,14 +156,20 @@ export function lineChart(chart: LineChart): string {
     '@media print { .fw-chart { color: #000; } }</style>\n',
     `<text x="${LEFT}" y="20" font-size="15" font-weight="600">${title}</text>\n`,
     legend.markup,
-    grid(xAxis, yAxis, px, py, top),
-    axisLabels(chart, top),
+    grid(xAxis, yAxis, px, py, frame),
+    axisLabels(chart, frame),
     ...lines.map((l) => drawLine(l, scale, px, py)),
-    empty
-      ? `<text x="${WIDTH / 2}" y="${(HEIGHT + top - BOTTOM) / 2}" text-anchor="middle" opacity="0.6">no data</text>\n`
-      : '',
+    named ? endLabels(lines, scale, px, py, frame) : '',
+    empty ? `<text x="${WIDTH / 2}" y="${(top + bottom) / 2}" text-anchor="middle" opacity="0.6">no data</text>\n` : '',
     '</svg>',
   ].join('');
+}
+
+/** Where the plot lies; its left is LEFT. */
+interface Frame {
+  top: number;
+  right: number;
+  bottom: number;
 }
 
 interface Line {
@@ -156,23 +182,30 @@ interface Line {
 
 function line(series: Series, index: number): Line {
   const { name, x, y, smoothing = 0 } = series;
+  const at = series.colour ?? index;
   const join = (values: ArrayLike<number>): Line['points'] =>
     Array.from(values, (value, i) => ({ x: x?.[i] ?? i, y: value })).filter((p) => canShow(p.x, 'linear'));
   return {
     name,
-    colour: COLOURS[(series.colour ?? index) % COLOURS.length],
-    dash: DASHES[(series.dash ?? 0) % DASHES.length],
+    colour: COLOURS[at % COLOURS.length],
+    // Where colours come again, dashes do not.
+    dash: DASHES[((series.dash ?? 0) + Math.floor(at / COLOURS.length)) % DASHES.length],
     points: join(y),
     smoothed: smoothing > 0 ? join(smooth(y, smoothing)) : undefined,
   };
 }
 
-function grid(xAxis: Axis, yAxis: Axis, px: (x: number) => number, py: (y: number) => number, top: number): string {
-  const bottom = HEIGHT - BOTTOM;
+function grid(
+  xAxis: Axis,
+  yAxis: Axis,
+  px: (x: number) => number,
+  py: (y: number) => number,
+  { top, right, bottom }: Frame,
+): string {
   const horizontal = yAxis.ticks.map(({ value, label }) => {
     const y = fixed(py(value));
     return (
-      `<path d="M${LEFT} ${y}H${WIDTH - RIGHT}" stroke="currentColor" stroke-opacity="0.13" />` +
+      `<path d="M${LEFT} ${y}H${right}" stroke="currentColor" stroke-opacity="0.13" />` +
       `<text x="${LEFT - 8}" y="${y}" dy="0.35em" text-anchor="end" opacity="0.75">${escapeMarkup(label)}</text>`
     );
   });
@@ -183,15 +216,15 @@ function grid(xAxis: Axis, yAxis: Axis, px: (x: number) => number, py: (y: numbe
       `<text x="${x}" y="${bottom + 18}" text-anchor="middle" opacity="0.75">${escapeMarkup(label)}</text>`
     );
   });
-  const frame = `<path d="M${LEFT} ${bottom}H${WIDTH - RIGHT}" stroke="currentColor" stroke-opacity="0.5" />`;
+  const frame = `<path d="M${LEFT} ${bottom}H${right}" stroke="currentColor" stroke-opacity="0.5" />`;
   return top < bottom ? `${[...horizontal, ...vertical, frame].join('\n')}\n` : '';
 }
 
-function axisLabels({ xLabel, yLabel }: LineChart, top: number): string {
-  const middle = (top + HEIGHT - BOTTOM) / 2;
+function axisLabels({ xLabel, yLabel }: LineChart, { top, right, bottom }: Frame): string {
+  const middle = (top + bottom) / 2;
   const x =
     xLabel &&
-    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle" opacity="0.75">${escapeMarkup(xLabel)}</text>\n`;
+    `<text x="${(LEFT + right) / 2}" y="${bottom + BOTTOM - 8}" text-anchor="middle" opacity="0.75">${escapeMarkup(xLabel)}</text>\n`;
   const y =
     yLabel &&
     `<text transform="translate(14 ${middle}) rotate(-90)" text-anchor="middle" opacity="0.75">${escapeMarkup(yLabel)}</text>\n`;
@@ -214,6 +247,38 @@ function legendRows(lines: readonly Line[]): { markup: string; height: number } 
     return sample + text;
   });
   return { markup: `${entries.join('\n')}\n`, height: y - TITLE + 16 };
+}
+
+/** Room for the longest name, also where a narrow screen makes letters larger. */
+function labelWidth(lines: readonly Line[]): number {
+  const longest = Math.max(...lines.map(({ name }) => displayWidth(name)));
+  return (longest * CHARACTER * NARROW_FONT) / FONT;
+}
+
+/** Names beside the ends of their lines, in the order of these and as near as they do not touch. */
+function endLabels(
+  lines: readonly Line[],
+  scale: Scale,
+  px: (x: number) => number,
+  py: (y: number) => number,
+  { top, right, bottom }: Frame,
+): string {
+  const ends = lines.flatMap((l) => {
+    const last = (l.smoothed ?? l.points).findLast((p) => canShow(p.y, scale));
+    return last ? [{ l, x: px(last.x), y: py(last.y), at: 0 }] : [];
+  });
+  ends.sort((a, b) => a.y - b.y);
+  // From above each at its end or below the one before, then from below none under the frame.
+  ends.forEach((end, i) => (end.at = Math.max(end.y, i === 0 ? top : ends[i - 1].at + LABEL_LINE)));
+  for (let i = ends.length - 1, most = bottom; i >= 0; i--, most -= LABEL_LINE) ends[i].at = Math.min(ends[i].at, most);
+  const labels = ends.map(({ l, x, y, at }) => {
+    const leader = `M${fixed(x)} ${fixed(y)}L${fixed(right + LEADER - 4)} ${fixed(at)}`;
+    return (
+      `<path d="${leader}" fill="none" stroke="${l.colour}" stroke-opacity="0.6" stroke-width="1"${dashOf(l)} />` +
+      `<text x="${fixed(right + LEADER)}" y="${fixed(at)}" dy="0.35em">${escapeMarkup(l.name)}</text>`
+    );
+  });
+  return labels.length === 0 ? '' : `${labels.join('\n')}\n`;
 }
 
 function drawLine(l: Line, scale: Scale, px: (x: number) => number, py: (y: number) => number): string {

@@ -13,6 +13,7 @@ export {
   type ProgressStream,
 } from './progress';
 export { renderReport, type Report, type ReportRun, type ReportSample } from './report';
+export { type ScoreGrid, scoreGrid } from './scores';
 export { reportStyle } from './style';
 export { bar, heat, sparkline, table } from './terminal';
 export { type TokenRow, type TokenStrips, tokenStrips } from './tokens';

@@ -6,6 +6,7 @@ import { checkList, checkText } from './checks';
 import { lineChart, type LineChart } from './curves';
 import { escapeMarkup, formatNumber } from './format';
 import { heatmapGrid, heatmapStyle, type HeatmapGrid } from './heatmap';
+import { type ScoreGrid, scoreGrid } from './scores';
 import { reportStyle } from './style';
 import { type TokenStrips, tokenStrips, tokenStyle } from './tokens';
 
@@ -17,6 +18,8 @@ export interface ReportRun {
   summary: Readonly<Record<string, string | number>>;
   /** Charts of the same title in several runs are drawn as one. */
   charts?: readonly LineChart[];
+  /** How well it did what. */
+  scores?: ScoreGrid;
   /** Its memory at several moments. */
   fastWeights?: HeatmapGrid;
   /** What every token does to the memory. */
@@ -52,6 +55,7 @@ const RUN: OptionNames<ReportRun> = {
   name: true,
   summary: true,
   charts: true,
+  scores: true,
   fastWeights: true,
   writes: true,
   answers: true,
@@ -82,6 +86,7 @@ export function renderReport(report: Report): string {
     runs.length > 1 ? '<main class="comparison">' : '<main>',
     `<header><h1>${title}</h1>${report.subtitle ? `<p class="subtitle">${escapeMarkup(report.subtitle)}</p>` : ''}</header>`,
     section('Summary', summaryTable(runs)),
+    section('Scores', scores(runs)),
     section('Curves', curves(runs)),
     section('Fast weights', fastWeights(runs)),
     section('Writes', writes(runs)),
@@ -134,6 +139,16 @@ function summaryTable(runs: readonly ReportRun[]): string {
 
 function summaryCell(value: string | number): string {
   return `<td>${escapeMarkup(typeof value === 'number' ? formatNumber(value, 5) : value)}</td>`;
+}
+
+function scores(runs: readonly ReportRun[]): string {
+  const figures = runs.flatMap((run) => {
+    if (!run.scores) return [];
+    const name = escapeMarkup(runs.length > 1 ? `${run.name}: ${run.scores.title}` : run.scores.title);
+    const grid = `<div class="scroll" tabindex="0" role="group" aria-label="${name}">${scoreGrid(run.scores)}</div>`;
+    return [`<figure><h3>${name}</h3>\n${grid}</figure>`];
+  });
+  return figures.join('\n');
 }
 
 function curves(runs: readonly ReportRun[]): string {

@@ -1,5 +1,5 @@
 // An experiment that trains nothing: what a trial finds is its seed.
-import type { Experiment, TrialContext, TrialResult } from '../../lib/experiments';
+import type { Axes, Experiment, TrialContext, TrialResult } from '../../lib/experiments';
 
 export type Found = { seed: number };
 
@@ -37,6 +37,25 @@ export function fake({
         rows: [{ label: 'it', cells: [{ rows: 1, columns: 1, data: [0] }] }],
       },
       claims: [{ text: 'Trials were run', holds, because: `${results.length} of them` }],
+    }),
+  };
+}
+
+/** A grid of two rules and two tasks, of which the short form has the first cell. */
+export function fakeGrid(): Fake {
+  const axes: Axes = { rules: ['sum', 'delta'], tasks: ['recall', 'parity'] };
+  const { picture: _, ...shown } = fake().findings([], true);
+  return {
+    ...fake({ name: 'grid' }),
+    axes: () => axes,
+    trials: (quick, _, { rules, tasks } = {}) =>
+      quick && !rules && !tasks
+        ? ['recall: sum']
+        : (rules ?? axes.rules).flatMap((rule) => (tasks ?? axes.tasks).map((task) => `${task}: ${rule}`)),
+    findings: () => ({
+      ...shown,
+      measures: { all: { cells: 4 } },
+      scores: { title: 'how well', columnLabels: axes.tasks, rows: [{ label: 'sum', scores: [0.5, NaN] }] },
     }),
   };
 }

@@ -8,8 +8,10 @@ import { experimentCommand } from '../../lib/cli/experiment';
 import { UsageError } from '../../lib/cli/flags';
 import { type ExperimentRecord, runExperiment } from '../../lib/experiments';
 import { continuousClassificationExperiment } from '../../lib/experiments/continuousClassification';
+import { gridExperiment } from '../../lib/experiments/grid';
+import { modelFamilies } from '../../lib/models';
 import { withFolder } from '../train/support';
-import { fake } from './fake';
+import { fake, fakeGrid } from './fake';
 
 const recordIn = (folder: string): ExperimentRecord =>
   JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as ExperimentRecord;
@@ -92,6 +94,54 @@ describe('experiments', () => {
       expect(error.message).to.equal('runExperiment: data must be no file: fake makes its own data, got mine.txt');
       expect(existsSync(join(folder, 'none'))).to.equal(false);
     }));
+
+  it('run the chosen cells of a grid, and refuse rows and columns that there are not', () =>
+    withFolder(async (folder) => {
+      const grid = fakeGrid();
+      const ran = async (more: object): Promise<string[]> =>
+        (await runExperiment(grid, { folder, quick: true, ...more })).results.map(({ trial }) => trial);
+      expect(await ran({})).to.eql(['recall: sum']);
+      expect(await ran({ rules: ['sum'], tasks: ['parity'] })).to.eql(['recall: sum', 'parity: sum']);
+      expect(await ran({ rules: ['delta'] })).to.have.lengthOf(4);
+      const report = readFileSync(join(folder, 'report.html'), 'utf8');
+      for (const text of ['how well', 'sum: recall 50 %"', '<th scope="row">cells</th><td>4</td>']) {
+        expect(report).to.include(text);
+      }
+      for (const [options, message] of [
+        [{ rules: ['delt'] }, /rules must be one of the known; did you mean delta\?, got .delt./],
+        [{ tasks: ['nothing at all'] }, /tasks must be recall, parity, got/],
+        [{ tasks: [] }, /tasks must be a list of names, one at least/],
+      ] as const)
+        expect((await failure(ran(options))).message).to.match(message);
+      const none = await failure(runExperiment(fake(), { folder, rules: ['sum'] }));
+      expect(none.message).to.match(/rules must be left out: fake is no grid/);
+    }));
+
+  it('have every family of models in the grid, against every task', () => {
+    const { rules, tasks } = gridExperiment.axes!();
+    for (const { name } of modelFamilies) expect(rules).to.include(name);
+    expect(rules).to.include('deltanet-negative');
+    expect(gridExperiment.trials(false)).to.have.lengthOf(rules.length * tasks.length);
+    const shown = gridExperiment.findings(
+      [
+        ['parity', 'gla', 0.5],
+        ['parity', 'recurrent-delta', 1],
+        ['parity', 'recurrent-delta', 0.9],
+      ].map(([task, rule, accuracy], i) => ({
+        trial: `${task}: ${rule}`,
+        seed: 1 + (i > 1 ? 1 : 0),
+        seconds: 1,
+        found: { accuracy: Number(accuracy), steps: 1 },
+      })),
+      true,
+    );
+    const [gla, recurrent, guess] = shown.scores!.rows.map(({ label, scores }) => ({ label, score: scores[0] }));
+    expect(recurrent).to.eql({ label: 'recurrent-delta', score: 0.95 });
+    expect(gla).to.eql({ label: 'gla', score: 0.5 });
+    expect(guess.label).to.equal('(guessing)');
+    expect(guess.score).to.be.within(0.5, 0.6);
+    expect(shown.claims.map(({ holds }) => holds)).to.eql([true]);
+  });
 
   it('classify the series of a file', () =>
     withFolder(async (folder) => {

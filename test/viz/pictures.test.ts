@@ -16,6 +16,7 @@ import {
   type Matrix,
   renderReport,
   type Report,
+  scoreGrid,
   smooth,
   sparkline,
   table,
@@ -154,6 +155,34 @@ describe('line charts', () => {
     expect(lineChart(chart)).to.equal(lineChart(chart));
   });
 
+  it('names many lines at their ends, in their order, none over another and none outside', () => {
+    const names = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'];
+    const ends = [5, 5.01, 1, 1, 1, 3, 9, 8.9, 2];
+    const series = names.map((name, i) => ({ name, y: [4, ends[i], i === 2 ? NaN : ends[i]] }));
+    const svg = lineChart({ title: 't', labels: 'ends', series });
+    wellFormed(svg);
+    const at = names.map((name) => {
+      const [, x, y] = new RegExp(`<text x="([\\d.]+)" y="([\\d.]+)" dy="0.35em">${name}</text>`).exec(svg)!;
+      return { name, x: Number(x), y: Number(y) };
+    });
+    const height = Number(/viewBox="0 0 520 ([\d.]+)"/.exec(svg)![1]);
+    const sorted = [...at].sort((a, b) => a.y - b.y);
+    sorted.slice(1).forEach(({ y }, i) => expect(y - sorted[i].y).to.be.at.least(16));
+    for (const { x, y } of at) {
+      expect(x).to.be.within(300, 520 - 5 * 7);
+      expect(y).to.be.within(30, height - 30);
+    }
+    expect(sorted.map(({ name }) => ends[names.indexOf(name)])).to.eql([...ends].sort((a, b) => b - a));
+    // The ninth has the colour of the first, and another dash.
+    const strokes = [...svg.matchAll(/<path d="M[^"]*" fill="none" stroke="(#\w+)"[^>]*stroke-width="2"([^>]*)>/g)];
+    expect(new Set(strokes.map(([, colour, dash]) => colour + dash)).size).to.equal(names.length);
+    const many = Array.from({ length: 40 }, (_, i) => ({ name: `line ${i}`, y: [1, i] }));
+    expect(
+      Number(/viewBox="0 0 520 ([\d.]+)"/.exec(lineChart({ title: 't', labels: 'ends', series: many }))![1]),
+    ).to.be.above(40 * 16);
+    expect(lineChart({ title: 't', labels: 'ends', series: [] })).to.include('no data');
+  });
+
   it('smooths without lag, and shows the raw points beside the mean', () => {
     const falling = Float64Array.from({ length: 200 }, (_, i) => 200 - i);
     const mean = smooth(falling, 0.9);
@@ -201,6 +230,41 @@ describe('line charts', () => {
   });
 });
 
+describe('score grids', () => {
+  const grid = {
+    title: 'right & wrong',
+    columnLabels: ['recall', 'selective-copy'],
+    rows: [
+      { label: 'delta', scores: [1, 0.124] },
+      { label: '<sum>', scores: [NaN, 0] },
+    ],
+  };
+
+  it('say every score in figures, as a shade and in words, and nothing where there is none', () => {
+    const svg = scoreGrid(grid);
+    expect(wellFormed(svg).filter((name) => name === 'rect')).to.have.lengthOf(3);
+    expect([...svg.matchAll(/text-anchor="middle"[^>]*>(\d+)</g)].map(([, figure]) => figure)).to.eql([
+      '100',
+      '12',
+      '0',
+    ]);
+    expect([...svg.matchAll(/fill-opacity="([\d.]+)"/g)].map(([, shade]) => shade)).to.eql(['0.75', '0.09', '0.00']);
+    expect(svg).to.include('delta: recall 100 %, selective-copy 12 %; &#60;sum&#62;: selective-copy 0 %');
+    const [, width] = /viewBox="0 0 (\d+) /.exec(svg)!;
+    const right = [...svg.matchAll(/<rect x="([\d.]+)"/g)].map(([, x]) => Number(x) + 50);
+    expect(Math.max(...right)).to.be.below(Number(width));
+    const html = renderReport({ title: 't', runs: [{ name: 'a', summary: {}, scores: grid }] });
+    expect(wellFormed(html)).to.include('rect');
+    expect(html).to.include('<h2>Scores</h2>');
+    expect(wellFormed(scoreGrid({ title: 't', columnLabels: [], rows: [] }))).to.eql(['svg', 'style'].slice(0, 1));
+  });
+
+  it('refuse rows of another length', () => {
+    const rows = [{ label: 'a', scores: [1] }];
+    expect(() => scoreGrid({ ...grid, rows })).to.throw(FastWeightsError, 'scores must be 2 in row a, got 1');
+  });
+});
+
 describe('options of pictures', () => {
   it('are refused by name, whatever is wrong with them', () => {
     const series = { name: 'a', y: [1, 2] };
@@ -211,6 +275,7 @@ describe('options of pictures', () => {
     const grid = { title: 'g', columnLabels: ['c'], rows: [{ label: 'r', cells: [matrix] }] };
     const bad = <T>(value: unknown): T => value as T;
     const cases: [() => unknown, string][] = [
+      [() => lineChart(bad({ title: 't', series: [series], labels: 'left' })), 'labels'],
       [chart({ colour: -1 }), 'colour'],
       [chart({ colour: 1.5 }), 'colour'],
       [chart({ dash: NaN }), 'dash'],

@@ -2,29 +2,39 @@
 import { checkChoice } from '../../core';
 import type { Dataset } from '../dataset';
 import { codeExecution } from './codeExecution';
+import { compression } from './compression';
 import { copy } from './copy';
 import { formalLanguage } from './formalLanguage';
+import { inContextRecall } from './inContextRecall';
 import { listOps } from './listOps';
+import { memorization } from './memorization';
+import { modularArithmetic } from './modularArithmetic';
 import { mqar } from './mqar';
 import { parity } from './parity';
 import { associativeRecall } from './recall';
 import { associativeRetrieval2016 } from './retrieval2016';
+import { selectiveCopy } from './selectiveCopy';
 import { wordProblem } from './wordProblem';
 
 export { codeExecution, type CodeExecutionOptions } from './codeExecution';
+export * from './compression';
 export * from './copy';
 export * from './formalLanguage';
 export * from './gridMaze';
 export * from './eventStreams';
 export { type GlyphBatch, glyphEpisodes, type GlyphEpisodes, type GlyphEpisodesOptions } from './glyphs';
+export * from './inContextRecall';
 export * from './irregularSeries';
 export * from './listOps';
+export * from './memorization';
+export * from './modularArithmetic';
 export * from './mqar';
 export * from './parity';
 export * from './patternCompletion';
 export * from './recall';
 export * from './retrieval';
 export * from './retrieval2016';
+export * from './selectiveCopy';
 export * from './wordProblem';
 export type { TaskOptions } from './sequence';
 
@@ -39,6 +49,11 @@ export const tasks = {
   wordProblem,
   listOps,
   codeExecution,
+  inContextRecall,
+  selectiveCopy,
+  memorization,
+  compression,
+  modularArithmetic,
 };
 
 /** What `createTask` and the configuration of a run take. */
