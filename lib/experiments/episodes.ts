@@ -12,6 +12,7 @@ import {
 } from '../models';
 import { LayerNorm, Linear, Module } from '../nn';
 import { cat, eye, oneHot, tensor, type TensorOptions, zeros } from '../ops';
+import type { ExampleReading } from './experiment';
 
 const WIDTH = 64;
 const HEADS = 8;
@@ -106,6 +107,23 @@ export class EpisodeNet extends Module {
     const nothing = zeros([asked.shape[0], 1, this.ways], { device: asked.device });
     const { output } = this.memory.forward(this.features(asked, nothing), { state });
     return this.output.forward(this.feedForward.forward(output)).squeeze(1);
+  }
+
+  /** The labelled drawings of one episode after the other, then the one that the first asks for, in a single sequence. */
+  reading(batches: readonly GlyphBatch[]): ExampleReading {
+    const { device } = this.input.weight;
+    const classes = batches.flatMap(({ labels, length }) => Array.from(labels.subarray(0, length - 1)));
+    return {
+      tokens: [...classes.map((label) => `class ${label + 1} `), 'which?'],
+      read: () => {
+        const episodes = batches.map((batch) => episodeOf(batch, device));
+        const drawings = cat([...episodes.map(({ shown }) => shown), episodes[0].asked], 1);
+        const known = oneHot(tensor([classes], { dtype: 'int32', device }), this.ways);
+        const nothing = zeros([1, 1, this.ways], { device });
+        const labels = cat([known.to(drawings.dtype).mul(LABEL_SCALE), nothing], 1);
+        this.memory.forward(this.features(drawings, labels));
+      },
+    };
   }
 
   private features(drawings: Tensor, labels: Tensor): Tensor {

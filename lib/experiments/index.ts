@@ -16,8 +16,18 @@ import { parityExperiment } from './parity';
 import { patternCompletionExperiment } from './patternCompletion';
 import { wordProblemsExperiment } from './wordProblems';
 
-export type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
+export type {
+  Claim,
+  Example,
+  ExampleReading,
+  Experiment,
+  Findings,
+  TrialContext,
+  TrialModel,
+  TrialResult,
+} from './experiment';
 export { fit, type FitOptions } from './fit';
+export { type InspectedExperiment, inspectExperiment, type InspectExperimentOptions } from './inspect';
 export { type ExperimentOptions, type ExperimentRecord, runExperiment } from './run';
 
 /** In the order of lists. */

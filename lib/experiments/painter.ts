@@ -2,13 +2,13 @@
 // the published adversarial training it paints what it is shown.
 import { scope, type Tensor, withSeed } from '../core';
 import { noGrad } from '../autograd';
-import { glyphEpisodes } from '../data';
+import { type GlyphEpisodes, glyphEpisodes } from '../data';
 import { PainterGenerator } from '../models';
 import { Linear, Module } from '../nn';
 import { tensor, type TensorOptions } from '../ops';
 import { fastWeightPainter, type PainterStrokes } from '../rules';
 import type { HeatmapGrid } from '../viz';
-import type { Experiment, Findings, TrialContext, TrialResult } from './experiment';
+import type { Example, Experiment, Findings, TrialContext, TrialModel, TrialResult } from './experiment';
 import { fit } from './fit';
 import { measureOf, percent, trialsOf } from './results';
 
@@ -67,11 +67,34 @@ class Copyist extends Module {
   }
 }
 
+const drawingsOf = (seed: number): GlyphEpisodes =>
+  glyphEpisodes({ ways: 1, shots: 1, size: SIZE, seed, evaluationSize: 256 });
+
+const modelOf = (trial: string, { seed, device }: TrialModel): Copyist =>
+  withSeed(seed, () => new Copyist(trial as Rule, { device }));
+
+/** A drawing is painted: the matrix is the canvas. */
+function example(trial: string, context: TrialModel): Example {
+  const model = modelOf(trial, context);
+  return {
+    model,
+    reading() {
+      const { images } = drawingsOf(context.seed + 4000).batch(0, 1);
+      const drawing = images.subarray(0, SIZE ** 2);
+      const shown = (): Tensor => tensor(drawing, { shape: [1, SIZE ** 2], device: context.device });
+      return {
+        tokens: Array.from({ length: STROKES }, (_, t) => `stroke ${t + 1} `),
+        read: () => void model.forward(shown()),
+      };
+    },
+  };
+}
+
 async function run(trial: string, context: TrialContext): Promise<Found> {
   const { seed, quick, device } = context;
   const rule = trial as Rule;
-  const data = glyphEpisodes({ ways: 1, shots: 1, size: SIZE, seed, evaluationSize: 256 });
-  const model = withSeed(seed, () => new Copyist(rule, { device }));
+  const data = drawingsOf(seed);
+  const model = modelOf(trial, context);
   const drawings = (images: Float32Array): Tensor =>
     tensor(images, { shape: [images.length / SIZE ** 2, SIZE ** 2], device });
   try {
@@ -87,6 +110,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
       },
       context,
     );
+    await context.keep(model);
     const { images } = data.evaluation();
     const error = noGrad(() =>
       scope(() => {
@@ -158,5 +182,6 @@ export const painterExperiment: Experiment<Found> = {
     'Irie, Schmidhuber, "Images as weight matrices: sequential image generation through synaptic learning rules" (ICLR 2023); reconstruction of generated glyphs in place of adversarial training',
   trials: (quick) => (quick ? ['delta'] : ['delta', 'sum', 'oja']),
   run,
+  example,
   findings,
 };
