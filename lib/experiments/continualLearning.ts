@@ -19,7 +19,7 @@ const STEPS = { quick: 160, long: 1500 };
 
 const WITH = 'asked again';
 const WITHOUT = 'not asked again';
-const MEMORIES: readonly EpisodeMemory[] = ['srwm', 'delta'];
+const MEMORIES: readonly EpisodeMemory[] = ['srwm', 'srwm, separate y', 'delta'];
 
 const trialOf = (memory: EpisodeMemory, asked: string): string => `${memory}: first task ${asked}`;
 

@@ -20,6 +20,8 @@ const HEADS = 8;
 const LABEL_SCALE = 3;
 /** Of the identity that the keys of a self-referential matrix begin with. */
 const KEY_SCALE = 4;
+/** The same where what keys see is a softmax, whose numbers are small. */
+const SOFTMAX_KEY_SCALE = 30;
 
 /**
  * Memories by the names that trials have. What a drawing is asked with begins as what it was written under: the keys of the
@@ -29,6 +31,12 @@ const MEMORIES = {
   srwm(where: TensorOptions) {
     const layer = new SelfReferentialLayer(WIDTH, HEADS, { queryInit: 1, ...where });
     noGrad(() => layer.W_k.add_(eye(layer.headDim, where).mul(KEY_SCALE)));
+    return layer;
+  },
+  /** The read-out has an input of its own, without the softmax of the others. */
+  'srwm, separate y'(where: TensorOptions) {
+    const layer = new SelfReferentialLayer(WIDTH, HEADS, { separateY: true, queryInit: 1, ...where });
+    noGrad(() => layer.W_k.add_(eye(layer.headDim, where).mul(SOFTMAX_KEY_SCALE)));
     return layer;
   },
   delta(where: TensorOptions) {
@@ -43,7 +51,6 @@ const MEMORIES = {
 } satisfies Record<string, (where: TensorOptions) => Module>;
 
 export type EpisodeMemory = keyof typeof MEMORIES;
-export const EPISODE_MEMORIES = Object.keys(MEMORIES) as EpisodeMemory[];
 
 /** Tensors of an episode: labelled drawings, the one that is asked for, and its class. */
 export interface Episode {
