@@ -96,7 +96,10 @@ export { Mamba2Mixer, type Mamba2Shape, type Mamba2State } from './mamba/mamba2M
 export { HybridQLT } from './idsia/hqlt/layer';
 export { HybridQLTForCausalLM } from './idsia/hqlt/model';
 export type { HybridQLTState } from './idsia/hqlt/state';
-export { PainterGenerator, type PainterGeneratorOptions } from './idsia/painter';
+export { Painter, type PainterSizes } from './idsia/painter/base';
+export { PainterGenerator, type PainterGeneratorOptions } from './idsia/painter/lstm';
+export { type PainterNetOptions, RecurrentDeltaPainter, TransformerPainter } from './idsia/painter/nets';
+export { PainterUNet, type PainterUNetOptions } from './idsia/painter/unet';
 export type { CommonKeys } from './common/keys';
 export { LonghornLayer, type LonghornLayerOptions, type LonghornState } from './longhorn/longhornLayer';
 export { LlamaForCausalLM, type LlamaConfiguration } from './baselines/llama';
