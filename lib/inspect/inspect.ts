@@ -79,6 +79,7 @@ const WITHOUT: ReadonlySet<string> = new Set([
   'mamba',
   'log-linear-mamba2',
   'rwkv4',
+  'fast-weight-memory',
   'ttt-linear',
   'titans',
   'transformer',

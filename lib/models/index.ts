@@ -66,6 +66,7 @@ export {
   type FastWeightMemoryCellOptions,
   type FastWeightMemoryState,
 } from './idsia/fastWeightMemory';
+export { type FastWeightMemoryConfiguration, FastWeightMemoryForCausalLM } from './idsia/fastWeightMemoryLanguage';
 export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInputs } from './common/fastWeightMixer';
 export { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla/skeleton';
 export { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './fla/keys';

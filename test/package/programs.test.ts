@@ -90,6 +90,7 @@ const RIGHT: string[] = [
     'deltanet-2021',
     'gated-deltanet',
     'kda',
+    'fast-weight-memory',
     'hqlt',
     'transformer',
     'lstm',
