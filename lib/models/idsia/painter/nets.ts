@@ -130,6 +130,7 @@ export class RecurrentDeltaPainter extends Painter {
   latent_to_init: Linear;
   /** z, with what tells strokes apart, to the input, weight [hiddenSize, latentSize]. */
   latent_to_input: Linear;
+  /** Their input is x + f(LN(x)) of the one before. */
   rfwp_layers: RecurrentDeltaLayer[];
   /** Behind each. */
   ff_layers: FeedForwardSublayer[];

@@ -157,13 +157,21 @@ const through = (level: Level<Module>, x: Tensor): Tensor => level[2].forward(le
  * behind a painter with `new Sequential({ painter, u_net })`. Names and new weights of the published program (`Unet`).
  */
 export class PainterUNet extends Module {
+  /** From the image to the finest features, windows of 7. */
   init_conv: Conv2d;
+  /** From fine to coarse: two blocks, linear attention, and but for the last a convolution to half as many rows. */
   downs: Level<Conv2d>[];
+  /** The coarsest features. */
   mid_block1: ResidualBlock;
+  /** Softmax attention among their pixels. */
   mid_attn: PixelAttention;
+  /** Behind it. */
   mid_block2: ResidualBlock;
+  /** From coarse to fine, beside what was there on the way down. */
   ups: Level<Upsample>[];
+  /** The finest features, beside those of `init_conv`. */
   final_res_block: ResidualBlock;
+  /** To the image. */
   final_conv: Conv2d;
   /** Of the image. */
   readonly channels: number;
