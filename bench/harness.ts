@@ -22,6 +22,8 @@ export interface Effort {
 export interface Peer {
   name: string;
   supports(problem: Problem, threads: number): boolean;
+  /** Whether it has a single trial of a problem; several by default. */
+  once?(problem: Problem): boolean;
   /** Why it cannot run, with the remedy. */
   missing?: string;
   start(job: Job): Promise<TrialResult>;
@@ -107,6 +109,7 @@ export function findPeers(python: string | undefined): Peer[] {
   const inPython = processorPeers().map((peer): Peer => ({
     name: peer.name,
     supports: peer.supports,
+    once: peer.once,
     start: (job) => startPython(python, peer, job),
   }));
   return [...inJavaScript, ...inPython];
@@ -119,6 +122,7 @@ export function findCardPeers(python: string | undefined): Peer[] {
   return cardPeers.map((peer): Peer => ({
     name: peer.name,
     supports: peer.supports,
+    once: peer.once,
     missing: peer.modules.flatMap((module) => missing[module] ?? []).map((reason) => `${peer.name}: ${reason}`)[0],
     start: (job) => startPython(python, peer, job),
   }));
@@ -173,7 +177,7 @@ export async function runCase(
     own.push(await startNode(job));
     const mistake = wrong(own[0].findings);
     if (mistake) throw new TrialError(`wrong result: ${mistake}`);
-    for (const turn of turns) await turn.take(job);
+    for (const turn of turns) if (round === 0 || !turn.peer.once?.(problem)) await turn.take(job);
   }
   const summary = summarize(own.flatMap(({ samples }) => samples));
   const { flops, bytes, tokens }: Partial<Work> = workOf(problem) ?? {};

@@ -1,7 +1,7 @@
 // The peers in Python: which problems torch_trial.py solves, and how it is started.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Problem } from '../problem';
 
@@ -12,7 +12,9 @@ export interface PythonPeer {
   readonly name: string;
   /** What torch_trial.py calls it. */
   readonly contender: string;
-  supports(problem: Problem): boolean;
+  supports(problem: Problem, threads: number): boolean;
+  /** Problems that it is given a single trial of: calls of a second and more, which need no median. */
+  once?(problem: Problem): boolean;
   environment(threads: number): NodeJS.ProcessEnv;
 }
 
@@ -29,12 +31,20 @@ const supportsProducts = (problem: Problem): boolean => problem.kind === 'matmul
 /** Compiled: no case that is a single product. */
 const supportsGraph = (problem: Problem): boolean => supportsDelta(problem) || problem.kind === 'languageModel';
 
-/** A plain transcription of the equations, a loop over time under autograd. */
-const supportsFeedback = (problem: Problem): boolean =>
-  problem.kind === 'feedback' && problem.device !== 'js' && problem.pass !== 'backward';
+/** A plain transcription of the equations, a loop over time under autograd, which is slow: on all cores only. */
+const supportsFeedback = (problem: Problem, threads: number): boolean =>
+  problem.kind === 'feedback' &&
+  problem.device !== 'js' &&
+  problem.pass !== 'backward' &&
+  (problem.device !== 'cpu' || threads === availableParallelism());
 
-const supportsTorch = (problem: Problem): boolean =>
-  supportsDelta(problem) || supportsProducts(problem) || supportsFeedback(problem);
+const supportsTorch = (problem: Problem): boolean => supportsDelta(problem) || supportsProducts(problem);
+
+const isFeedback = ({ kind }: Problem): boolean => kind === 'feedback';
+
+/** Torch as it is; with MKL made to use AVX-512 only where its products are large enough to tell. */
+const supportsPlain = (problem: Problem, threads: number): boolean =>
+  supportsTorch(problem) || supportsFeedback(problem, threads);
 
 /** MKL takes 256-bit vectors on processors that are not Intel's, whatever they have. */
 function heldBack(): boolean {
@@ -77,8 +87,10 @@ export function processorPeers(): PythonPeer[] {
           },
         ]),
   ];
+  const [plain, ...others] = peers('torch', supportsTorch);
   return [
-    ...peers('torch', supportsTorch),
+    { ...plain, supports: supportsPlain, once: isFeedback },
+    ...others,
     ...peers('torch compiled', supportsGraph),
     { name: 'transformers', contender: 'transformers', supports: supportsDelta, environment: processorEnvironment },
   ];
@@ -92,7 +104,7 @@ function supportsFla(problem: Problem): boolean {
 
 /** Peers on the card, with the modules of Python that they need. */
 export const cardPeers: readonly (PythonPeer & { modules: readonly string[] })[] = [
-  { name: 'torch', supports: supportsTorch, modules: ['torch'] },
+  { name: 'torch', supports: supportsPlain, once: isFeedback, modules: ['torch'] },
   { name: 'fla bfloat16', supports: supportsFla, modules: ['torch', 'fla'] },
 ].map((peer) => ({ ...peer, contender: peer.name, environment: () => process.env }));
 

@@ -22,6 +22,9 @@ TOLERANCE = {torch.float32: (1e-5, 1e-4, 1e-4), torch.bfloat16: (0.005, 0.008, 0
 WARM_SECONDS = 0.2
 """As long as the library's own trials."""
 
+WARM_CALLS = 3
+"""At least; a trial may say otherwise."""
+
 SAMPLE_MS = 20
 """Events of a card stand this far apart, so that launches do not show."""
 
@@ -254,6 +257,9 @@ def delta_lstm(**inputs):
 class Feedback:
     """A rule whose output feeds back, its equations as they stand in a loop over time."""
 
+    WARM_CALLS = 1
+    """A call is thousands of operators and may take seconds."""
+
     FORMS = {
         "selfReferential": self_referential,
         "recurrentDelta": recurrent_delta,
@@ -457,8 +463,9 @@ def measure(trial, seconds):
     """Milliseconds of calls, when warm; on a card of batches."""
     timed = card_clock if CARD else clock
     calls, warm = 1, []
+    least = getattr(trial, "WARM_CALLS", WARM_CALLS)
     end = time.perf_counter() + WARM_SECONDS
-    while len(warm) < 3 or time.perf_counter() < end:
+    while len(warm) < least or time.perf_counter() < end:
         warm.append(timed(trial, calls))
     if CARD:
         calls = max(1, math.ceil(SAMPLE_MS / min(warm)))

@@ -1,18 +1,20 @@
-// `inspect`: a page that shows what the fast weights of a checkpoint do while it reads a text.
+// `inspect`: a page that shows what the fast weights of a checkpoint do while it reads a text, or those of an experiment's
+// trained model while it reads an example of its task.
 import { existsSync, packageVersion } from '../platform';
 import { Command, Option } from 'commander';
-import { FastWeightsError } from '../core';
+import { type Device, FastWeightsError } from '../core';
 import { loadTokenizer, type Tokenizer, writeFileAtomic } from '../io';
 import { formatBytes } from '../viz';
-import { inspectFastWeights, renderInspection } from '../inspect';
+import { inspectFastWeights, type Inspection, renderInspection } from '../inspect';
+import { EXPERIMENTS, inspectExperiment } from '../experiments';
 import { readBeginning, type TextEncoding } from '../data';
 import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags, UsageError } from './flags';
 import { addImportOption, type ImportOptions, loadModel } from './imports';
 import {
-  addCheckpointOption,
   addDeviceOptions,
   addEncodingOption,
+  CHECKPOINT,
   chooseDevice,
   type DeviceOptions,
   somePath,
@@ -26,7 +28,10 @@ const MOST_TOKENS = 1024;
 const CHARACTERS = 32;
 
 interface Options extends DeviceOptions, ImportOptions {
-  checkpoint: string;
+  checkpoint?: string;
+  experiment?: string;
+  trial?: string;
+  seed?: number;
   text?: string;
   encoding?: TextEncoding;
   prompt?: string;
@@ -36,25 +41,35 @@ interface Options extends DeviceOptions, ImportOptions {
   out?: string;
 }
 
-type Case = 'text' | 'prompt';
-const ALL: readonly Case[] = ['text', 'prompt'];
+type Case = 'text' | 'prompt' | 'experiment';
+const READS: readonly Case[] = ['text', 'prompt'];
+const ALL: readonly Case[] = [...READS, 'experiment'];
 const ACTS: Acts<Options, Case> = {
-  checkpoint: ALL,
+  checkpoint: READS,
+  experiment: ['experiment'],
+  trial: ['experiment'],
+  seed: ['experiment'],
   text: ['text'],
   encoding: ['text'],
   prompt: ['prompt'],
   layer: ALL,
   head: ALL,
-  tokens: ALL,
+  tokens: READS,
   out: ALL,
   device: ALL,
   threads: ALL,
-  import: ALL,
+  import: READS,
 };
 
 export function inspectCommand(): Command {
-  const command = addCheckpointOption(new Command('inspect'))
+  const command = new Command('inspect')
     .description('Shows what fast weights do while a text is read: one HTML page, with a slider over its tokens.')
+    .option('--checkpoint <dir>', CHECKPOINT, somePath)
+    .option('--experiment <dir>', 'in place of it, results of `experiment`: a trained model reads an example', somePath)
+    .option('--trial <name>', "whose model (default: the first that has one; a name that there isn't lists them)")
+    .addOption(
+      new Option('--seed <n>', 'under which seed it was trained (default: the first)').argParser(wholeNumber(1)),
+    )
     .option('--text <file>', 'what it reads; characters that the checkpoint does not know are left out', somePath)
     .option('--prompt <text>', 'what it reads, instead of a file')
     .addOption(new Option('--layer <n>', 'only this layer, counted from 1 (default: all)').argParser(wholeNumber(1)))
@@ -68,20 +83,56 @@ export function inspectCommand(): Command {
   return addDeviceOptions(addImportOption(addEncodingOption(command)))
     .addHelpText(
       'after',
-      '\nExamples:\n  fast-weights inspect --checkpoint runs/deltanet --prompt "To be, or not to be"\n  fast-weights inspect --checkpoint runs/srwm --text book.txt --layer 1 --head 2 --out srwm.html',
+      '\nExamples:\n  fast-weights inspect --checkpoint runs/deltanet --prompt "To be, or not to be"\n  fast-weights inspect --checkpoint runs/srwm --text book.txt --layer 1 --head 2 --out srwm.html\n  fast-weights inspect --experiment experiments/parity --trial srwm',
     )
     .action(run);
 }
 
 async function run(options: Options, command: Command): Promise<void> {
-  const { text, prompt, layer, head, tokens } = options;
-  if ((text === undefined) === (prompt === undefined)) {
+  const { checkpoint, experiment, text, prompt } = options;
+  if ((checkpoint === undefined) === (experiment === undefined)) {
+    throw new UsageError(`give --checkpoint or --experiment, ${checkpoint === undefined ? 'one of them' : 'not both'}`);
+  }
+  const present = experiment !== undefined ? 'experiment' : text === undefined ? 'prompt' : 'text';
+  const phrases = { text: 'with --text', prompt: 'with --prompt', experiment: 'with --experiment' };
+  if (experiment === undefined && (text === undefined) === (prompt === undefined)) {
     throw new UsageError(`give --text or --prompt, ${text === undefined ? 'one of them' : 'not both'}`);
   }
-  const present = text === undefined ? 'prompt' : 'text';
-  checkFlags(command, ACTS, present, { text: 'with --text', prompt: 'with --prompt' });
+  checkFlags(command, ACTS, present, phrases);
   const device = chooseDevice(options);
-  const dir = await resolveCheckpoint(options.checkpoint);
+  const { inspection, ...shown } =
+    present === 'experiment' ? await ofExperiment(options, device) : await ofCheckpoint(options, present, device);
+  const { memories, omitted } = inspection;
+  const page = renderInspection(inspection, {
+    tokens: shown.tokens,
+    subtitle: `${shown.of}; ${inspection.tokens} tokens; fast-weights ${packageVersion()}`,
+  });
+  const out = options.out ?? freeFile('inspection');
+  await writeFileAtomic(out, (file) => file.writeFile(page));
+  if (omitted > 0) {
+    console.error(
+      `${memories.length} of ${memories.length + omitted} memories are shown; --layer and --head choose others`,
+    );
+  }
+  console.log(`${out}  (${formatBytes(new TextEncoder().encode(page).length)})`);
+}
+
+interface Shown {
+  inspection: Inspection;
+  /** The text of each token. */
+  tokens: readonly string[];
+  /** Whose model it is. */
+  of: string;
+}
+
+async function ofExperiment({ experiment, trial, seed, layer, head }: Options, device: Device): Promise<Shown> {
+  const found = await inspectExperiment(EXPERIMENTS, experiment!, { trial, seed, layer, head, device });
+  return { ...found, of: `${experiment}: ${found.experiment}, ${found.trial}, seed ${found.seed}` };
+}
+
+async function ofCheckpoint(options: Options, present: 'text' | 'prompt', device: Device): Promise<Shown> {
+  const { text, prompt, layer, head, tokens } = options;
+  const dir = await resolveCheckpoint(options.checkpoint!);
   const tokenizer = await loadTokenizer(dir);
   const given = prompt ?? readBeginning(text!, { encoding: options.encoding, length: (tokens + 1) * CHARACTERS });
   const all = encode(tokenizer, given, present, tokens);
@@ -95,19 +146,7 @@ async function run(options: Options, command: Command): Promise<void> {
     console.error(`only the first ${tokens} tokens are read; --tokens takes up to ${MOST_TOKENS}`);
   using model = await loadModel(dir, { device });
   const inspection = await inspectFastWeights(model, ids, { layer, head });
-  const { memories, omitted } = inspection;
-  const page = renderInspection(inspection, {
-    tokens: ids.map((id) => tokenizer.decode([id])),
-    subtitle: `${options.checkpoint}; ${ids.length} tokens; fast-weights ${packageVersion()}`,
-  });
-  const out = options.out ?? freeFile('inspection');
-  await writeFileAtomic(out, (file) => file.writeFile(page));
-  if (omitted > 0) {
-    console.error(
-      `${memories.length} of ${memories.length + omitted} memories are shown; --layer and --head choose others`,
-    );
-  }
-  console.log(`${out}  (${formatBytes(new TextEncoder().encode(page).length)})`);
+  return { inspection, tokens: ids.map((id) => tokenizer.decode([id])), of: options.checkpoint! };
 }
 
 /** Of a file what is known; of a prompt all of it must be. What is skipped is named where it comes before the last token. */

@@ -43,10 +43,12 @@ export function somePath(text: string): string {
   throw new InvalidArgumentError('It is empty: it must be a path.');
 }
 
+/** What `--checkpoint` takes. */
+export const CHECKPOINT = 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model';
+
 /** The model that a command reads. */
 export function addCheckpointOption(command: Command): Command {
-  const what = 'a run folder (its newest checkpoint), a checkpoint, or a pretrained model';
-  return command.requiredOption('--checkpoint <dir>', what, somePath);
+  return command.requiredOption('--checkpoint <dir>', CHECKPOINT, somePath);
 }
 
 export interface DeviceOptions {

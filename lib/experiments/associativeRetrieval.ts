@@ -6,7 +6,7 @@ import { associativeRetrieval2021 as task, IGNORED, type RetrievalBatch } from '
 import { AssociativeRetrieval2021, type AssociativeRetrieval2021Options } from '../models';
 import { Embedding, init, Linear, Module } from '../nn';
 import { cat, oneHot, tensor, type TensorOptions } from '../ops';
-import type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
+import type { Claim, Example, Experiment, Findings, TrialContext, TrialModel, TrialResult } from './experiment';
 import { fit } from './fit';
 import { trialsOf } from './results';
 import type { LineChart } from '../viz';
@@ -61,6 +61,8 @@ const EVALUATE_EVERY = 100;
 const PATIENCE = 10;
 const SOLVED = 1e-3;
 const KEY_WIDTH = 64;
+/** Models of more keys have MB, and too many pairs to look at. */
+const LARGEST_KEPT = 100;
 
 /** Attention over the pairs, which keeps them all: the baseline of setting 1, with the scale 1/8. */
 class SoftmaxRetrieval extends Module {
@@ -90,17 +92,26 @@ class SoftmaxRetrieval extends Module {
 
 type Model = AssociativeRetrieval2021 | SoftmaxRetrieval;
 
+/** What a model reads of a batch's pairs: [B, S] or [B, Q, S]. */
+function read(model: Model, batch: RetrievalBatch, numKeys: number, device: TrialContext['device']): Tensor {
+  const { batchSize: B, length: L, queryCount: Q } = batch;
+  const ids = (data: Int32Array, n: number): Tensor => tensor(data, { shape: [B, n], dtype: 'int32', device });
+  return model.forward(ids(batch.keys, L), ids(batch.values, L).add(numKeys), ids(batch.queries, Q));
+}
+
 /** Half the squared error, summed over values, mean over the queries that count. */
 function lossOf(model: Model, batch: RetrievalBatch, numKeys: number, device: TrialContext['device']): Tensor {
-  const { batchSize: B, length: L, queryCount: Q, labels } = batch;
-  const ids = (data: Int32Array, n: number): Tensor => tensor(data, { shape: [B, n], dtype: 'int32', device });
-  const read = model.forward(ids(batch.keys, L), ids(batch.values, L).add(numKeys), ids(batch.queries, Q));
+  const { batchSize: B, queryCount: Q, labels } = batch;
   const counted = Float32Array.from(labels, (label) => (label === IGNORED ? 0 : 1));
-  const known = ids(
+  const known = tensor(
     labels.map((label) => Math.max(label, 0)),
-    Q,
+    { shape: [B, Q], dtype: 'int32', device },
   );
-  const errors = read.reshape(B, Q, numKeys).sub(oneHot(known, numKeys).to(read.dtype)).square().sum(-1);
+  const errors = read(model, batch, numKeys, device)
+    .reshape(B, Q, numKeys)
+    .sub(oneHot(known, numKeys).to(model.W_k.weight.dtype))
+    .square()
+    .sum(-1);
   const total = errors.mul(tensor(counted, { shape: [B, Q], device })).sum();
   return total.mul(0.5 / counted.reduce((a, b) => a + b, 0));
 }
@@ -111,15 +122,34 @@ function parse(trial: string): { setting: Setting; column: string; N: number } {
   return { setting: words[0] as Setting, column: words.slice(1, -1).join(' '), N: Number(words[words.length - 1]) };
 }
 
-async function run(trial: string, context: TrialContext): Promise<Found> {
+function modelOf(trial: string, { seed, device }: TrialModel): Model {
   const { setting, column, N } = parse(trial);
-  const { seed, quick, device } = context;
   const options = COLUMNS[setting][column];
-  const model: Model = withSeed(seed, () =>
+  return withSeed(seed, () =>
     options === 'softmax'
       ? new SoftmaxRetrieval(N, { device })
       : new AssociativeRetrieval2021({ numKeys: N, device, ...options }),
   );
+}
+
+/** A sequence of pairs is written. */
+function example(trial: string, context: TrialModel): Example {
+  const { setting, N } = parse(trial);
+  const model = modelOf(trial, context);
+  return {
+    model,
+    reading() {
+      const batch = task({ keys: N, setting, seed: context.seed + 4000 }).batch(0, 1);
+      const tokens = Array.from(batch.keys, (key, i) => `${key}: ${batch.values[i]} `);
+      return { tokens, read: () => void read(model, batch, N, context.device) };
+    },
+  };
+}
+
+async function run(trial: string, context: TrialContext): Promise<Found> {
+  const { setting, column, N } = parse(trial);
+  const { seed, quick, device } = context;
+  const model = modelOf(trial, context);
   try {
     const data = task({ keys: N, setting, seed });
     const evaluation = data.evaluation();
@@ -147,6 +177,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
       },
       context,
     );
+    if (N <= LARGEST_KEPT) await context.keep(model);
     return { best: Number.isFinite(best) ? best : null, last: curve[curve.length - 1], steps, curve };
   } finally {
     model.dispose();
@@ -243,5 +274,6 @@ export const associativeRetrievalExperiment: Experiment<Found> = {
           SIZES[setting].flatMap((N) => Object.keys(COLUMNS[setting]).map((column) => `${setting} ${column} ${N}`)),
         ),
   run,
+  example,
   findings,
 };

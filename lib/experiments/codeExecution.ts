@@ -1,8 +1,8 @@
 // Code execution (spec 3.4): whether a memory holds the values of variables while a program changes them.
 import { codeExecution, type Dataset } from '../data';
-import type { Experiment, TrialContext, TrialResult } from './experiment';
+import type { Example, Experiment, TrialContext, TrialModel, TrialResult } from './experiment';
 import { lossChart, mean, measureOf, percent, trialsOf } from './results';
-import { MEMORIES, type MemoryName, modelWith, trainAndMeasure } from './tokens';
+import { MEMORIES, type MemoryName, modelWith, tokenExample, trainAndMeasure } from './tokens';
 
 /** Shares of prints and of programs that are right. */
 type Found = { printed: number; programs: number; steps: number; losses: number[] };
@@ -23,12 +23,17 @@ const [QUICK, ...LONG] = Object.keys(SETTINGS);
 
 const trialOf = (setting: string, memory: MemoryName): string => `${setting}: ${memory}`;
 
-async function run(trial: string, context: TrialContext): Promise<Found> {
+/** A trial taken apart, and programs of its kind. */
+function setup(trial: string, { seed }: TrialModel) {
   const [setting, memory] = trial.split(': ') as [string, MemoryName];
-  const { statements, variables, steps: most } = SETTINGS[setting];
-  const { seed } = context;
+  const { statements, variables, steps } = SETTINGS[setting];
   const make = (offset: number, evaluationSize: number): Dataset =>
     codeExecution({ statements, variables, conditionalReassignment: true, seed: seed + offset, evaluationSize });
+  return { memory, steps, make };
+}
+
+async function run(trial: string, context: TrialContext): Promise<Found> {
+  const { memory, steps: most, make } = setup(trial, context);
   const data = make(0, 1);
   const { measured, steps, losses } = await trainAndMeasure(
     {
@@ -43,6 +48,12 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
   );
   const { groups, sequences } = measured.all;
   return { printed: groups.printed, programs: sequences, steps, losses };
+}
+
+function example(trial: string, context: TrialModel): Example {
+  const { memory, make } = setup(trial, context);
+  const data = make(4000, 1);
+  return tokenExample(modelWith(memory, data.vocabSize, context), data);
 }
 
 function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment<Found>['findings']> {
@@ -78,5 +89,6 @@ export const codeExecutionExperiment: Experiment<Found> = {
       ? (['delta (0,1)', 'linear attention'] as const).map((memory) => trialOf(QUICK, memory))
       : LONG.flatMap((setting) => Object.keys(MEMORIES).map((memory) => trialOf(setting, memory as MemoryName))),
   run,
+  example,
   findings,
 };

@@ -2,10 +2,10 @@
 // a meta-objective asks for or not.
 import { scope, type Tensor, withSeed } from '../core';
 import { noGrad } from '../autograd';
-import { glyphEpisodes } from '../data';
+import { type GlyphEpisodes, glyphEpisodes } from '../data';
 import { crossEntropy } from '../ops';
 import { type Episode, type EpisodeMemory, EpisodeNet, episodeOf, shareRight } from './episodes';
-import type { Experiment, Findings, TrialContext, TrialResult } from './experiment';
+import type { Example, Experiment, Findings, TrialContext, TrialModel, TrialResult } from './experiment';
 import { fit } from './fit';
 import { lossChart, mean, measureOf, percent, trialsOf } from './results';
 
@@ -19,16 +19,30 @@ const STEPS = { quick: 160, long: 1500 };
 
 const WITH = 'asked again';
 const WITHOUT = 'not asked again';
-const MEMORIES: readonly EpisodeMemory[] = ['srwm', 'delta'];
+const MEMORIES: readonly EpisodeMemory[] = ['srwm', 'srwm, separate y', 'delta'];
 
 const trialOf = (memory: EpisodeMemory, asked: string): string => `${memory}: first task ${asked}`;
 
-async function run(trial: string, context: TrialContext): Promise<Found> {
-  const { seed, quick, device } = context;
+/** The two tasks of a trial, and its model. */
+function setup(trial: string, { seed, device }: TrialModel) {
   const memory = trial.split(':')[0] as EpisodeMemory;
-  const again = trial === trialOf(memory, WITH);
-  const tasks = [seed, seed + 1000].map((each) => glyphEpisodes({ ...TASK, seed: each }));
+  const make = (offset: number): GlyphEpisodes[] =>
+    [0, 1000].map((task) => glyphEpisodes({ ...TASK, seed: seed + task + offset }));
+  const tasks = make(0);
   const model = withSeed(seed, () => new EpisodeNet(memory, tasks[0].pixels, TASK.ways, { device }));
+  return { memory, tasks, make, model };
+}
+
+/** Both tasks are shown, then the first is asked about. */
+function example(trial: string, context: TrialModel): Example {
+  const { make, model } = setup(trial, context);
+  return { model, reading: () => model.reading(make(4000).map((task) => task.batch(0, 1))) };
+}
+
+async function run(trial: string, context: TrialContext): Promise<Found> {
+  const { quick, device } = context;
+  const { memory, tasks, model } = setup(trial, context);
+  const again = trial === trialOf(memory, WITH);
   /** Logits and targets under the names of what is found. */
   const read = ([first, second]: Episode[]): Record<Exclude<keyof Found, 'losses'>, [Tensor, Tensor]> => {
     const afterFirst = model.study(first);
@@ -53,6 +67,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
       },
       context,
     );
+    await context.keep(model);
     const answers = noGrad(() =>
       scope(() => {
         const all = read(tasks.map((task) => episodeOf(task.evaluation(), device)));
@@ -105,5 +120,6 @@ export const continualLearningExperiment: Experiment<Found> = {
       [WITH, WITHOUT].map((asked) => trialOf(memory, asked)),
     ),
   run,
+  example,
   findings,
 };

@@ -12,6 +12,7 @@ import {
 } from '../models';
 import { LayerNorm, Linear, Module } from '../nn';
 import { cat, eye, oneHot, tensor, type TensorOptions, zeros } from '../ops';
+import type { ExampleReading } from './experiment';
 
 const WIDTH = 64;
 const HEADS = 8;
@@ -19,6 +20,8 @@ const HEADS = 8;
 const LABEL_SCALE = 3;
 /** Of the identity that the keys of a self-referential matrix begin with. */
 const KEY_SCALE = 4;
+/** The same where what keys see is a softmax, whose numbers are small. */
+const SOFTMAX_KEY_SCALE = 30;
 
 /**
  * Memories by the names that trials have. What a drawing is asked with begins as what it was written under: the keys of the
@@ -28,6 +31,12 @@ const MEMORIES = {
   srwm(where: TensorOptions) {
     const layer = new SelfReferentialLayer(WIDTH, HEADS, { queryInit: 1, ...where });
     noGrad(() => layer.W_k.add_(eye(layer.headDim, where).mul(KEY_SCALE)));
+    return layer;
+  },
+  /** The read-out has an input of its own, without the softmax of the others. */
+  'srwm, separate y'(where: TensorOptions) {
+    const layer = new SelfReferentialLayer(WIDTH, HEADS, { separateY: true, queryInit: 1, ...where });
+    noGrad(() => layer.W_k.add_(eye(layer.headDim, where).mul(SOFTMAX_KEY_SCALE)));
     return layer;
   },
   delta(where: TensorOptions) {
@@ -42,7 +51,6 @@ const MEMORIES = {
 } satisfies Record<string, (where: TensorOptions) => Module>;
 
 export type EpisodeMemory = keyof typeof MEMORIES;
-export const EPISODE_MEMORIES = Object.keys(MEMORIES) as EpisodeMemory[];
 
 /** Tensors of an episode: labelled drawings, the one that is asked for, and its class. */
 export interface Episode {
@@ -106,6 +114,23 @@ export class EpisodeNet extends Module {
     const nothing = zeros([asked.shape[0], 1, this.ways], { device: asked.device });
     const { output } = this.memory.forward(this.features(asked, nothing), { state });
     return this.output.forward(this.feedForward.forward(output)).squeeze(1);
+  }
+
+  /** The labelled drawings of one episode after the other, then the one that the first asks for, in a single sequence. */
+  reading(batches: readonly GlyphBatch[]): ExampleReading {
+    const { device } = this.input.weight;
+    const classes = batches.flatMap(({ labels, length }) => Array.from(labels.subarray(0, length - 1)));
+    return {
+      tokens: [...classes.map((label) => `class ${label + 1} `), 'which?'],
+      read: () => {
+        const episodes = batches.map((batch) => episodeOf(batch, device));
+        const drawings = cat([...episodes.map(({ shown }) => shown), episodes[0].asked], 1);
+        const known = oneHot(tensor([classes], { dtype: 'int32', device }), this.ways);
+        const nothing = zeros([1, 1, this.ways], { device });
+        const labels = cat([known.to(drawings.dtype).mul(LABEL_SCALE), nothing], 1);
+        this.memory.forward(this.features(drawings, labels));
+      },
+    };
   }
 
   private features(drawings: Tensor, labels: Tensor): Tensor {

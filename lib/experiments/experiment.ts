@@ -1,6 +1,7 @@
 // What a published experiment is: trials that are run one by one, what they show, and a picture.
 import type { Device } from '../core';
 import type { Json } from '../io';
+import type { Module } from '../nn';
 import type { HeatmapGrid, LineChart, ScoreGrid } from '../viz';
 
 /** What a trial gets beside its settings. */
@@ -17,6 +18,27 @@ export interface TrialContext {
   signal?: AbortSignal;
   /** Says how far the trial is; throws ABORTED when the experiment is to stop. */
   report(step: number, total: number, loss?: number): void;
+  /** Saves the trained model beside the results, if the experiment has an `example` of the trial that shows a matrix memory. */
+  keep(model: Module): Promise<void>;
+}
+
+/** What a trial's model is made of. */
+export type TrialModel = Pick<TrialContext, 'seed' | 'quick' | 'device'>;
+
+/** What a model reads, in one sequence, for `inspect` to look at. */
+export interface ExampleReading {
+  /** A text for every token. */
+  tokens: readonly string[];
+  /** Makes the tensors that it needs. */
+  read(): void;
+}
+
+/** A trial's model, and a sequence of its task that it was neither trained nor measured on. */
+export interface Example {
+  /** As it is before training: the weights that were kept are put into it. */
+  model: Module;
+  /** Called when they are there. */
+  reading(): ExampleReading;
 }
 
 /** What a trial found, under the seed that it had. */
@@ -26,6 +48,8 @@ export interface TrialResult<R extends Json = Json> {
   /** Seconds of work. */
   seconds: number;
   found: R;
+  /** The file of the trained model's weights, from the folder of the results; absent where it has no matrix memory. */
+  model?: string;
 }
 
 /** A statement about the results, and whether they bear it out. */
@@ -74,6 +98,8 @@ export interface Experiment<R extends Json = Json> {
   trials(quick: boolean, data?: string, chosen?: Partial<Axes>): readonly string[];
   /** Runs one; its result is plain JSON. */
   run(trial: string, context: TrialContext): Promise<R>;
+  /** What the trained model of a trial reads under `inspect`; absent where no trial has a matrix memory that can be followed. */
+  example?(trial: string, context: TrialModel): Example;
   /** What the results say, those of several seeds together; trials may still be missing. */
   findings(results: readonly TrialResult<R>[], quick: boolean): Findings;
 }

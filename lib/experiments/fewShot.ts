@@ -1,10 +1,10 @@
 // Few-shot classification (spec 3.7) of generated glyphs: drawings with labels, then one without.
 import { scope, withSeed } from '../core';
 import { noGrad } from '../autograd';
-import { glyphEpisodes } from '../data';
+import { type GlyphEpisodes, glyphEpisodes } from '../data';
 import { crossEntropy } from '../ops';
-import { EPISODE_MEMORIES, type EpisodeMemory, EpisodeNet, episodeOf, shareRight } from './episodes';
-import type { Experiment, Findings, TrialContext, TrialResult } from './experiment';
+import { type EpisodeMemory, EpisodeNet, episodeOf, shareRight } from './episodes';
+import type { Example, Experiment, Findings, TrialContext, TrialModel, TrialResult } from './experiment';
 import { fit } from './fit';
 import { lossChart, measureOf, percent, trialsOf } from './results';
 
@@ -24,16 +24,30 @@ const SETTINGS: Record<string, Setting> = {
 };
 const [QUICK, ...LONG] = Object.keys(SETTINGS);
 
+const MEMORIES: readonly EpisodeMemory[] = ['srwm', 'delta', 'fake srwm'];
 const BATCH = 64;
 
 const trialOf = (memory: EpisodeMemory, setting: string): string => `${memory}: ${setting}`;
 
-async function run(trial: string, context: TrialContext): Promise<Found> {
-  const { seed, device } = context;
+/** A trial's episodes and model. */
+function setup(trial: string, { seed, device }: TrialModel) {
   const [memory, setting] = trial.split(': ') as [EpisodeMemory, string];
   const { ways, shots, steps } = SETTINGS[setting];
-  const data = glyphEpisodes({ ways, shots, seed, evaluationSize: 1000 });
+  const make = (offset: number): GlyphEpisodes =>
+    glyphEpisodes({ ways, shots, seed: seed + offset, evaluationSize: 1000 });
+  const data = make(0);
   const model = withSeed(seed, () => new EpisodeNet(memory, data.pixels, ways, { device }));
+  return { data, make, model, steps };
+}
+
+function example(trial: string, context: TrialModel): Example {
+  const { make, model } = setup(trial, context);
+  return { model, reading: () => model.reading([make(4000).batch(0, 1)]) };
+}
+
+async function run(trial: string, context: TrialContext): Promise<Found> {
+  const { device } = context;
+  const { data, model, steps } = setup(trial, context);
   try {
     const { losses } = await fit(
       model.parameters(),
@@ -47,6 +61,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
       },
       context,
     );
+    await context.keep(model);
     const right = noGrad(() =>
       scope(() => {
         const held = episodeOf(data.evaluation(), device);
@@ -89,8 +104,8 @@ export const fewShotExperiment: Experiment<Found> = {
   title: 'Few-shot classification: drawings of classes that were never seen before',
   source:
     'Irie, Schlag, Csordas, Schmidhuber, "A modern self-referential weight matrix that learns to modify itself" (ICML 2022); generated glyphs in place of Omniglot',
-  trials: (quick) =>
-    (quick ? [QUICK] : LONG).flatMap((setting) => EPISODE_MEMORIES.map((memory) => trialOf(memory, setting))),
+  trials: (quick) => (quick ? [QUICK] : LONG).flatMap((setting) => MEMORIES.map((memory) => trialOf(memory, setting))),
   run,
+  example,
   findings,
 };

@@ -1,9 +1,9 @@
 // Formal languages (spec 3.6): which memories count, keep apart and forget, on words as long as those of training (Bin0)
 // and on longer ones (Bin1).
 import { type Dataset, FORMAL_LANGUAGES, formalLanguage, type FormalLanguage, parity } from '../data';
-import type { Experiment, TrialContext, TrialResult } from './experiment';
+import type { Example, Experiment, TrialContext, TrialModel, TrialResult } from './experiment';
 import { mean, measureOf, percent, trialsOf } from './results';
-import { MEMORIES, type MemoryName, modelWith, trainAndMeasure } from './tokens';
+import { MEMORIES, type MemoryName, modelWith, tokenExample, trainAndMeasure } from './tokens';
 
 /** Share of words with every label right. */
 type Found = { bin0: number; bin1: number; steps: number; losses: number[] };
@@ -21,14 +21,19 @@ const trialOf = (language: Language, memory: MemoryName): string => `${language}
 
 const QUICK = (['recurrent-delta', 'delta (0,1)'] as const).map((memory) => trialOf('(aa)*', memory));
 
-async function run(trial: string, context: TrialContext): Promise<Found> {
+/** A trial taken apart, and words of its language. */
+function setup(trial: string, { seed, quick }: TrialModel) {
   const [language, memory] = trial.split(': ') as [Language, MemoryName];
-  const { seed, quick } = context;
   const { trained, words, ...training } = quick ? SHORT : FULL;
   const make = (offset: number, minLength: number, maxLength: number): Dataset => {
     const options = { seed: seed + offset, minLength, maxLength, evaluationSize: words };
     return language === 'parity' ? parity(options) : formalLanguage({ language, ...options });
   };
+  return { memory, trained, training, make };
+}
+
+async function run(trial: string, context: TrialContext): Promise<Found> {
+  const { memory, trained, training, make } = setup(trial, context);
   const data = make(0, 2, trained);
   const { measured, steps, losses } = await trainAndMeasure(
     {
@@ -41,6 +46,12 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
     context,
   );
   return { bin0: measured.bin0.sequences, bin1: measured.bin1.sequences, steps, losses };
+}
+
+function example(trial: string, context: TrialModel): Example {
+  const { memory, trained, make } = setup(trial, context);
+  const data = make(4000, 2, trained);
+  return tokenExample(modelWith(memory, data.vocabSize, context), data);
 }
 
 function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment<Found>['findings']> {
@@ -90,5 +101,6 @@ export const formalLanguagesExperiment: Experiment<Found> = {
       ? QUICK
       : LANGUAGES.flatMap((language) => Object.keys(MEMORIES).map((memory) => trialOf(language, memory as MemoryName))),
   run,
+  example,
   findings,
 };

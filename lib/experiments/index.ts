@@ -17,8 +17,19 @@ import { parityExperiment } from './parity';
 import { patternCompletionExperiment } from './patternCompletion';
 import { wordProblemsExperiment } from './wordProblems';
 
-export type { Axes, Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
+export type {
+  Axes,
+  Claim,
+  Example,
+  ExampleReading,
+  Experiment,
+  Findings,
+  TrialContext,
+  TrialModel,
+  TrialResult,
+} from './experiment';
 export { fit, type FitOptions } from './fit';
+export { type InspectedExperiment, inspectExperiment, type InspectExperimentOptions } from './inspect';
 export { type ExperimentOptions, type ExperimentRecord, runExperiment } from './run';
 
 /** In the order of lists. */

@@ -1,8 +1,8 @@
 // Sequential ListOps (spec 3.5): nested minima, maxima and firsts, read token by token, whose value is asked for in the end.
 import { type Dataset, listOps, type ListOpsOptions } from '../data';
-import type { Experiment, TrialContext, TrialResult } from './experiment';
+import type { Example, Experiment, TrialContext, TrialModel, TrialResult } from './experiment';
 import { lossChart, mean, measureOf, percent, trialsOf } from './results';
-import { MEMORIES, type MemoryName, modelWith, trainAndMeasure } from './tokens';
+import { MEMORIES, type MemoryName, modelWith, tokenExample, trainAndMeasure } from './tokens';
 
 /** Share of expressions whose value is right. */
 type Found = { right: number; steps: number; losses: number[] };
@@ -16,12 +16,17 @@ const [QUICK, LONG] = Object.keys(SETTINGS).map(Number);
 
 const trialOf = (depth: number, memory: MemoryName): string => `depth ${depth}: ${memory}`;
 
-async function run(trial: string, context: TrialContext): Promise<Found> {
+/** A trial taken apart, and expressions of its depth. */
+function setup(trial: string, { seed }: TrialModel) {
   const [, depth, memory] = /^depth (\d+): (.*)$/.exec(trial)! as unknown as [string, string, MemoryName];
-  const { task, steps: most } = SETTINGS[Number(depth)];
-  const { seed } = context;
+  const { task, steps } = SETTINGS[Number(depth)];
   const make = (offset: number, evaluationSize: number): Dataset =>
     listOps({ ...task, seed: seed + offset, evaluationSize });
+  return { memory, steps, make };
+}
+
+async function run(trial: string, context: TrialContext): Promise<Found> {
+  const { memory, steps: most, make } = setup(trial, context);
   const data = make(0, 1);
   const { measured, steps, losses } = await trainAndMeasure(
     {
@@ -35,6 +40,12 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
     context,
   );
   return { right: measured.all.accuracy, steps, losses };
+}
+
+function example(trial: string, context: TrialModel): Example {
+  const { memory, make } = setup(trial, context);
+  const data = make(4000, 1);
+  return tokenExample(modelWith(memory, data.vocabSize, context), data);
 }
 
 function findings(results: readonly TrialResult<Found>[]): ReturnType<Experiment<Found>['findings']> {
@@ -63,5 +74,6 @@ export const listOpsExperiment: Experiment<Found> = {
       ? [trialOf(QUICK, 'delta (0,1)')]
       : (Object.keys(MEMORIES) as MemoryName[]).map((memory) => trialOf(LONG, memory)),
   run,
+  example,
   findings,
 };

@@ -5,7 +5,7 @@ import { HostRandom, scope, type Tensor, withSeed } from '../core';
 import { noGrad } from '../autograd';
 import { GridMaze } from '../data';
 import { logSoftmax, tensor } from '../ops';
-import type { Claim, Experiment, Findings, TrialContext, TrialResult } from './experiment';
+import type { Claim, Example, Experiment, Findings, TrialContext, TrialModel, TrialResult } from './experiment';
 import { fit } from './fit';
 import { MazeAgent, MEMORIES } from './mazeAgents';
 import { mean, trialsOf } from './results';
@@ -115,18 +115,41 @@ function paid({ rewards }: Episode, maze: GridMaze, from = 0, to = maze.steps): 
   return inRange.reduce((a, b) => a + b, 0) / maze.batchSize;
 }
 
+function agentOf(trial: string, maze: GridMaze, { seed, quick, device }: TrialModel): MazeAgent {
+  const { hiddenSize } = sizesOf(quick);
+  const name = trial as keyof typeof MEMORIES;
+  return withSeed(seed, () => new MazeAgent(name, maze.inputSize, maze.actions, { hiddenSize, device }));
+}
+
+/** An episode of one walker: its moves, with a star for those that were paid. */
+function example(trial: string, context: TrialModel): Example {
+  const seed = context.seed + 4000;
+  const { size, steps } = sizesOf(context.quick);
+  const maze = new GridMaze({ seed, size, steps, batchSize: 1 });
+  const model = agentOf(trial, maze, context);
+  return {
+    model,
+    reading() {
+      const policy = policyOf(model, maze, new HostRandom(seed, STREAM), context.device);
+      const { observations, moves, rewards } = walk(maze, maze.reset(0), policy);
+      const shape = [1, steps, maze.inputSize];
+      return {
+        tokens: Array.from(moves, (move, t) => `${'↑↓←→'[move]}${rewards[t] > 0 ? '★' : ''} `),
+        read: () => void model.forward(tensor(observations, { shape, device: context.device })),
+      };
+    },
+  };
+}
+
 async function run(trial: string, context: TrialContext): Promise<Found> {
   const { seed, quick, device } = context;
-  const { size, steps, batchSize, episodes, hiddenSize, learningRate } = sizesOf(quick);
+  const { size, steps, batchSize, episodes, learningRate } = sizesOf(quick);
   const maze = new GridMaze({ seed, size, steps, batchSize });
   const random = new HostRandom(seed, STREAM);
   const anywhere: Policy = () => Int32Array.from({ length: batchSize }, () => random.below(maze.actions));
   const curve: number[] = [];
   if (trial === RANDOM) return { ...(await evaluated(maze, () => anywhere)), curve };
-  const agent = withSeed(
-    seed,
-    () => new MazeAgent(trial as keyof typeof MEMORIES, maze.inputSize, maze.actions, { hiddenSize, device }),
-  );
+  const agent = agentOf(trial, maze, context);
   try {
     await fit(
       agent.parameters(),
@@ -141,6 +164,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
       },
       context,
     );
+    await context.keep(agent);
     return { ...(await evaluated(maze, () => policyOf(agent, maze, random, device))), curve };
   } finally {
     agent.dispose();
@@ -215,5 +239,6 @@ export const mazeExperiment: Experiment<Found> = {
     'Miconi et al., "Backpropamine" (ICLR 2019); Irie et al., "A modern self-referential weight matrix that learns to modify itself" (ICML 2022)',
   trials: (quick) => (quick ? QUICK : [RANDOM, ...Object.keys(MEMORIES)]),
   run,
+  example,
   findings,
 };

@@ -2,13 +2,20 @@
 // the published adversarial training it paints what it is shown.
 import { scope, type Tensor, withSeed } from '../core';
 import { noGrad } from '../autograd';
-import { glyphEpisodes } from '../data';
-import { PainterGenerator } from '../models';
+import { type GlyphEpisodes, glyphEpisodes } from '../data';
+import {
+  type Painter,
+  PainterGenerator,
+  type PainterSizes,
+  PainterUNet,
+  RecurrentDeltaPainter,
+  TransformerPainter,
+} from '../models';
 import { Linear, Module } from '../nn';
 import { tensor, type TensorOptions } from '../ops';
 import { fastWeightPainter, type PainterStrokes } from '../rules';
 import type { HeatmapGrid } from '../viz';
-import type { Experiment, Findings, TrialContext, TrialResult } from './experiment';
+import type { Example, Experiment, Findings, TrialContext, TrialModel, TrialResult } from './experiment';
 import { fit } from './fit';
 import { measureOf, percent, trialsOf } from './results';
 
@@ -25,25 +32,50 @@ const PICTURES = 4;
 const BATCH = 64;
 const STEPS = { quick: 300, long: 5000 };
 
-/** Drawing to latent vector to strokes. */
+const LATENT = 128;
+const NET = { hiddenSize: 96, numHeads: 4, intermediateSize: 192, timeEncoding: true } as const;
+
+/** Generators by the names that trials have. */
+const GENERATORS = {
+  lstm: (sizes: PainterSizes) =>
+    new PainterGenerator({ ...sizes, hiddenSize: 96, strokeLatentSize: 16, inputSize: 64 }),
+  transformer: (sizes: PainterSizes) => new TransformerPainter({ ...sizes, ...NET }),
+  'recurrent delta net': (sizes: PainterSizes) => new RecurrentDeltaPainter({ ...sizes, ...NET }),
+} satisfies Record<string, (sizes: PainterSizes) => Painter>;
+
+/** What paints: by which rule, strokes of which net, and whether a U-Net refines the image. */
+interface Setting {
+  rule: Rule;
+  generator: keyof typeof GENERATORS;
+  refined?: boolean;
+}
+
+const SETTINGS: Record<string, Setting> = {
+  delta: { rule: 'delta', generator: 'lstm' },
+  sum: { rule: 'sum', generator: 'lstm' },
+  oja: { rule: 'oja', generator: 'lstm' },
+  'delta, transformer': { rule: 'delta', generator: 'transformer' },
+  'delta, recurrent delta net': { rule: 'delta', generator: 'recurrent delta net' },
+  'delta, u-net': { rule: 'delta', generator: 'lstm', refined: true },
+};
+
+/** Drawing to latent vector to strokes, and from what they painted to what it should be. */
 class Copyist extends Module {
   seen: Linear;
-  generator: PainterGenerator;
+  generator: Painter;
+  u_net: PainterUNet | null;
 
-  constructor(updateRule: Rule, where: TensorOptions) {
+  constructor(
+    private readonly setting: Setting,
+    where: TensorOptions,
+  ) {
     super();
-    this.seen = new Linear(SIZE * SIZE, 128, where);
-    this.generator = new PainterGenerator({
-      updateRule,
-      imageSize: SIZE,
-      steps: STROKES,
-      channels: 1,
-      latentSize: 128,
-      hiddenSize: 96,
-      strokeLatentSize: 16,
-      inputSize: 64,
-      ...where,
-    });
+    const { rule: updateRule, generator, refined = false } = setting;
+    this.seen = new Linear(SIZE * SIZE, LATENT, where);
+    const sizes = { imageSize: SIZE, steps: STROKES, channels: 1, latentSize: LATENT, ...where };
+    this.generator = GENERATORS[generator]({ ...sizes, updateRule, outputTanh: !refined });
+    const small = { width: 8, multipliers: [1, 2], heads: 2, headDim: 8 };
+    this.u_net = refined ? new PainterUNet({ channels: 1, inputTanh: true, ...small, ...where }) : null;
   }
 
   /** Drawings [B, pixels] to latent vectors. */
@@ -52,26 +84,54 @@ class Copyist extends Module {
   }
 
   forward(drawings: Tensor): Tensor {
-    return this.generator.forward(this.latent(drawings)).reshape(-1, SIZE * SIZE);
+    return this.refined(this.generator.forward(this.latent(drawings)));
   }
 
   /** Canvases [B, pixels] after each stroke. */
-  strokeByStroke(drawings: Tensor, updateRule: Rule): Tensor[] {
+  strokeByStroke(drawings: Tensor): Tensor[] {
+    const { rule: updateRule } = this.setting;
     const { k, v, beta } = this.generator.strokesOf(this.latent(drawings));
     const state = v.select(1, 0).unsqueeze(3).mul(k.select(1, 0).unsqueeze(2)).mul(0);
     return Array.from({ length: STROKES }, (_, t) => {
       const stroke = { k: k.select(1, t), v: v.select(1, t), ...(beta && { beta: beta.select(1, t) }) };
-      const options = { updateRule, softmaxKeys: true, outputTanh: true, state, first: t === 0 };
-      return fastWeightPainter.step(stroke, options).reshape(-1, SIZE * SIZE);
+      const options = { updateRule, softmaxKeys: true, outputTanh: !this.u_net, state, first: t === 0 };
+      return this.refined(fastWeightPainter.step(stroke, options));
     });
   }
+
+  /** Images [B, 1, SIZE, SIZE] to pixels. */
+  private refined(images: Tensor): Tensor {
+    return (this.u_net?.forward(images) ?? images).reshape(-1, SIZE * SIZE);
+  }
+}
+
+const drawingsOf = (seed: number): GlyphEpisodes =>
+  glyphEpisodes({ ways: 1, shots: 1, size: SIZE, seed, evaluationSize: 256 });
+
+const modelOf = (trial: string, { seed, device }: TrialModel): Copyist =>
+  withSeed(seed, () => new Copyist(SETTINGS[trial], { device }));
+
+/** A drawing is painted: the matrix is the canvas. */
+function example(trial: string, context: TrialModel): Example {
+  const model = modelOf(trial, context);
+  return {
+    model,
+    reading() {
+      const { images } = drawingsOf(context.seed + 4000).batch(0, 1);
+      const drawing = images.subarray(0, SIZE ** 2);
+      const shown = (): Tensor => tensor(drawing, { shape: [1, SIZE ** 2], device: context.device });
+      return {
+        tokens: Array.from({ length: STROKES }, (_, t) => `stroke ${t + 1} `),
+        read: () => void model.forward(shown()),
+      };
+    },
+  };
 }
 
 async function run(trial: string, context: TrialContext): Promise<Found> {
   const { seed, quick, device } = context;
-  const rule = trial as Rule;
-  const data = glyphEpisodes({ ways: 1, shots: 1, size: SIZE, seed, evaluationSize: 256 });
-  const model = withSeed(seed, () => new Copyist(rule, { device }));
+  const data = drawingsOf(seed);
+  const model = modelOf(trial, context);
   const drawings = (images: Float32Array): Tensor =>
     tensor(images, { shape: [images.length / SIZE ** 2, SIZE ** 2], device });
   try {
@@ -87,6 +147,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
       },
       context,
     );
+    await context.keep(model);
     const { images } = data.evaluation();
     const error = noGrad(() =>
       scope(() => {
@@ -97,7 +158,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
     const squares = Number((await error.data())[0]);
     error.dispose();
     const some = images.subarray(0, PICTURES * SIZE * SIZE);
-    const canvases = noGrad(() => scope(() => model.strokeByStroke(drawings(some), rule)));
+    const canvases = noGrad(() => scope(() => model.strokeByStroke(drawings(some))));
     const painted = await Promise.all(SHOWN.map((strokes) => canvases[strokes - 1].data()));
     canvases.forEach((canvas) => canvas.dispose());
     const pictures = Array.from({ length: PICTURES }, (_, i) =>
@@ -156,7 +217,8 @@ export const painterExperiment: Experiment<Found> = {
   title: 'A painter: images as fast weights, strokes as their updates',
   source:
     'Irie, Schmidhuber, "Images as weight matrices: sequential image generation through synaptic learning rules" (ICLR 2023); reconstruction of generated glyphs in place of adversarial training',
-  trials: (quick) => (quick ? ['delta'] : ['delta', 'sum', 'oja']),
+  trials: (quick) => (quick ? ['delta'] : Object.keys(SETTINGS)),
   run,
+  example,
   findings,
 };

@@ -3,7 +3,7 @@
 import { type Dataset, parity } from '../data';
 import type { Experiment, TrialContext, TrialResult } from './experiment';
 import { lossChart, mean, percent, trialsOf } from './results';
-import { MEMORIES, type MemoryName, modelWith, trainAndMeasure } from './tokens';
+import { MEMORIES, type MemoryName, modelWith, tokenExample, trainAndMeasure } from './tokens';
 
 /** Share of sequences whose last label is right, and of those with all right, by length. */
 type Found = { last: Record<string, number>; whole: Record<string, number>; steps: number; losses: number[] };
@@ -99,5 +99,9 @@ export const parityExperiment: Experiment<Found> = {
     'Irie, Csordas, Schmidhuber, "Practical computational power of linear Transformers and their recurrent and self-referential extensions" (EMNLP 2023); Grazzi et al. 2024 for strengths up to 2',
   trials: (quick) => (quick ? QUICK : Object.keys(MEMORIES)),
   run,
+  example(trial, context) {
+    const data = parity({ seed: context.seed + 4000, minLength: TRAINED, maxLength: TRAINED });
+    return tokenExample(modelWith(trial as MemoryName, data.vocabSize, context), data);
+  },
   findings,
 };

@@ -14,6 +14,7 @@ import { defaultDevice } from '../backends';
 import { createFolder, isJsonObject, type Json, readOptionalJson, writeFileAtomic, writeJson } from '../io';
 import { formatDuration, renderReport, type ReportRun } from '../viz';
 import type { Axes, Claim, Experiment, Findings, TrialResult } from './experiment';
+import { keepModel } from './inspect';
 
 /** Options of `runExperiment`. */
 export interface ExperimentOptions {
@@ -59,7 +60,7 @@ export interface ExperimentRecord {
   claims: Claim[];
 }
 
-/** Runs what is missing and writes results.json after each trial, report.html at the end. */
+/** Runs what is missing and writes results.json and the trained model after each trial, report.html at the end. */
 export async function runExperiment<R extends Json>(
   experiment: Experiment<R>,
   options: ExperimentOptions,
@@ -75,6 +76,7 @@ export async function runExperiment<R extends Json>(
   await createFolder(folder);
   const file = join(folder, 'results.json');
   const results = (await readResults(file, experiment.name, quick)) as TrialResult<R>[];
+  const used = { quick, device };
   const stop = (): void => {
     if (signal?.aborted) throw new FastWeightsError('ABORTED', `${experiment.name}: stopped`, { cause: signal.reason });
   };
@@ -85,6 +87,7 @@ export async function runExperiment<R extends Json>(
       if (results.some((result) => result.trial === trial && result.seed === seed)) continue;
       stop();
       const begun = performance.now();
+      let model: string | undefined;
       const found = await experiment.run(trial, {
         seed,
         quick,
@@ -95,8 +98,13 @@ export async function runExperiment<R extends Json>(
           stop();
           onProgress?.(trial, seed, step, total, loss);
         },
+        async keep(trained) {
+          const name = `model-${results.length + 1}.safetensors`;
+          if (await keepModel(experiment, trained, trial, { seed, ...used }, join(folder, name))) model = name;
+        },
       });
-      const result = { trial, seed, seconds: (performance.now() - begun) / 1000, found };
+      const seconds = (performance.now() - begun) / 1000;
+      const result = { trial, seed, seconds, found, ...(model !== undefined && { model }) };
       results.push(result);
       await write([]);
       onResult?.(result);

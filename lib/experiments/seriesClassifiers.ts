@@ -10,7 +10,7 @@ import { type LearningRule, logSignature, type OdeMethod } from '../rules';
 export type Classifier =
   | { kind: 'field'; rule: LearningRule; family: OdeModelFamily }
   | { kind: 'map' }
-  | { kind: 'windows'; rule: LearningRule }
+  | { kind: 'windows'; rule: LearningRule; depth: 1 | 2 }
   | { kind: 'recurrent'; layer: typeof LSTM | typeof RNN; sees: 'values' | 'times' | 'windows' };
 
 /** What a classifier is for, and its sizes. */
@@ -40,11 +40,14 @@ export abstract class SeriesClassifier extends Module {
     return tensor(numbers, { shape: [B, L, numbers.length / (B * L)], device: this.settings.device });
   }
 
-  /** Increments [B, windows, C] over windows, of a path that stays where a value is missing and after the last one. */
-  protected increments(batch: SeriesBatch): { first: Tensor; windows: Tensor } {
+  /**
+   * Log-signatures [B, windows, *] over windows, of a path that stays where a value is missing and after the last one:
+   * increments, with a depth of 2 also areas.
+   */
+  protected signatures(batch: SeriesBatch, depth: 1 | 2 = 1): { first: Tensor; windows: Tensor } {
     const path = this.samples(stayed(batch), batch);
     const step = Math.max(1, Math.round((batch.times.length - 1) / this.settings.windows));
-    return { first: path.select(1, 0), windows: logSignature(path, { depth: 1, step }) };
+    return { first: path.select(1, 0), windows: logSignature(path, { depth, step }) };
   }
 }
 
@@ -69,20 +72,24 @@ class Driven extends SeriesClassifier {
   }
 }
 
-/** Fast weights that the increments over windows drive. */
+/** Fast weights that log-signatures of windows drive. */
 class Windowed extends SeriesClassifier {
   readonly model: NrdeModel;
 
-  constructor({ rule }: Extract<Classifier, { kind: 'windows' }>, settings: ClassifierSettings) {
+  constructor(
+    private readonly of: Extract<Classifier, { kind: 'windows' }>,
+    settings: ClassifierSettings,
+  ) {
     super(settings);
     const { data, hiddenSize, heads, method, device } = settings;
     const { channels, classes } = data;
-    const sizes = { inputChannels: channels, initialSize: channels, hiddenSize, outputSize: classes, ffDim: 64 };
-    this.model = new NrdeModel({ ...sizes, heads, method, learningRule: rule }, { device });
+    const inputChannels = of.depth === 1 ? channels : channels + (channels * (channels - 1)) / 2;
+    const sizes = { inputChannels, initialSize: channels, hiddenSize, outputSize: classes, ffDim: 64 };
+    this.model = new NrdeModel({ ...sizes, heads, method, learningRule: of.rule }, { device });
   }
 
   forward(batch: SeriesBatch): Tensor {
-    const { first, windows } = this.increments(batch);
+    const { first, windows } = this.signatures(batch, this.of.depth);
     return this.model.forward(first, windows);
   }
 }
@@ -108,7 +115,7 @@ class Recurrent extends SeriesClassifier {
 
   forward(batch: SeriesBatch): Tensor {
     const { sees } = this.of;
-    const x = sees === 'windows' ? this.increments(batch).windows : this.samples(seen(batch, sees === 'times'), batch);
+    const x = sees === 'windows' ? this.signatures(batch).windows : this.samples(seen(batch, sees === 'times'), batch);
     const [B, T] = x.shape;
     const last = (b: number): number => (sees === 'windows' ? T - 1 : batch.finalIndex[b]);
     const rows = Int32Array.from({ length: B }, (_, b) => b * T + last(b));

@@ -1,11 +1,12 @@
 // What experiments on token sequences share: the memories that they compare, and a trial that trains a language model on a
 // task and measures it on others.
 import { withSeed } from '../core';
-import type { Dataset } from '../data';
+import { type Dataset, IGNORED } from '../data';
 import { createModel, type ModelName } from '../models';
-import { crossEntropy } from '../ops';
+import type { Module } from '../nn';
+import { crossEntropy, tensor } from '../ops';
 import { batchTensors, evaluate, type Evaluation, type MeasurableModel } from '../train';
-import type { TrialContext } from './experiment';
+import type { Example, TrialContext, TrialModel } from './experiment';
 import { fit } from './fit';
 
 /** A memory: the family of models that has it, and keys of its configuration. */
@@ -33,13 +34,27 @@ export type MemoryName = keyof typeof MEMORIES;
 const SIZES = { hiddenSize: 64, numLayers: 2, numHeads: 2, intermediateSize: 128 };
 
 /** A language model with that memory, its weights of the trial's seed. */
-export function modelWith(memory: MemoryName, vocabSize: number, { seed, device }: TrialContext): TokenModel {
+export function modelWith(memory: MemoryName, vocabSize: number, { seed, device }: TrialModel): TokenModel {
   const { family, keys = {} } = MEMORIES[memory];
   return withSeed(seed, () => createModel(family, { ...SIZES, ...keys, vocabSize, device }));
 }
 
 /** What `trainAndMeasure` takes. */
-export type TokenModel = MeasurableModel & { dispose(): void };
+export type TokenModel = MeasurableModel & Module;
+
+/** A model reads the first sequence of a data set that has seeds of its own, up to its last label. */
+export function tokenExample(model: TokenModel, data: Dataset): Example {
+  return {
+    model,
+    reading() {
+      const { inputs, labels } = data.batch(0, 1);
+      const ids = inputs.subarray(0, labels.findLastIndex((label) => label !== IGNORED) + 1);
+      const { device } = model.parameters()[0];
+      const read = (): void => void model.forward(tensor(ids, { shape: [1, ids.length], dtype: 'int32', device }));
+      return { tokens: Array.from(ids, (id) => data.decode([id])), read };
+    },
+  };
+}
 
 /** How to train, and what to measure then. */
 export interface TokenTrial<N extends string> {
@@ -84,6 +99,7 @@ export async function trainAndMeasure<N extends string>(
       },
       context,
     );
+    await context.keep(model);
     const measured = {} as Record<N, Evaluation>;
     for (const name of Object.keys(tests) as N[])
       measured[name] = await evaluate(model, tests[name], { batchSize: 50, signal: context.signal });

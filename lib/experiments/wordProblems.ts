@@ -3,9 +3,9 @@
 import { withSeed } from '../core';
 import { type Dataset, wordProblem } from '../data';
 import { DeltaProductNet } from './deltaProductNet';
-import type { Experiment, TrialContext, TrialResult } from './experiment';
+import type { Example, Experiment, TrialContext, TrialModel, TrialResult } from './experiment';
 import { lossChart, mean, measureOf, percent, trialsOf } from './results';
-import { trainAndMeasure } from './tokens';
+import { tokenExample, trainAndMeasure } from './tokens';
 
 /** Shares: of right labels in words as long as those of training and twice as long, and of the former with all right. */
 type Found = { trained: number; longer: number; whole: number; steps: number; losses: number[] };
@@ -43,20 +43,29 @@ const SETTINGS: Record<string, Setting> = {
 
 const QUICK = Object.keys(SETTINGS).slice(0, 3);
 
-async function run(trial: string, context: TrialContext): Promise<Found> {
+/** Words of a trial's group, and its model. */
+function setup(trial: string, { seed, quick, device }: TrialModel) {
   const { group, ...sizes } = SETTINGS[trial];
-  const { seed, quick, device } = context;
   const length = quick ? 16 : 64;
   const make = (offset: number, elements: number, minLength = elements): Dataset =>
     wordProblem({ group, length: elements, minLength, seed: seed + offset, evaluationSize: 200 });
-  const data = make(0, length, 1);
+  const { vocabSize } = make(0, length);
+  const model = withSeed(seed, () => new DeltaProductNet({ vocabSize, hiddenSize: 64, heads: 4, ...sizes, device }));
+  return { length, make, model };
+}
+
+function example(trial: string, context: TrialModel): Example {
+  const { length, make, model } = setup(trial, context);
+  return tokenExample(model, make(4000, length));
+}
+
+async function run(trial: string, context: TrialContext): Promise<Found> {
+  const { quick } = context;
+  const { length, make, model } = setup(trial, context);
   const { measured, steps, losses } = await trainAndMeasure(
     {
-      model: withSeed(
-        seed,
-        () => new DeltaProductNet({ vocabSize: data.vocabSize, hiddenSize: 64, heads: 4, ...sizes, device }),
-      ),
-      data,
+      model,
+      data: make(0, length, 1),
       held: make(1000, length),
       steps: quick ? 500 : 4000,
       batchSize: quick ? 32 : 64,
@@ -100,5 +109,6 @@ export const wordProblemsExperiment: Experiment<Found> = {
   source: 'Siems et al., "DeltaProduct: improving state-tracking in linear RNNs via Householder products" (2025)',
   trials: (quick) => (quick ? QUICK : Object.keys(SETTINGS)),
   run,
+  example,
   findings,
 };

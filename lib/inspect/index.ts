@@ -2,10 +2,12 @@
 export { dualForm, type DualRow } from './dual';
 export {
   inspectFastWeights,
+  inspectReading,
   type InspectedMemory,
   type Inspection,
   type InspectOptions,
-  observeModel,
+  keepsMatrix,
+  type Reading,
 } from './inspect';
 export { type MemoryCourse, measureMemory } from './measure';
 export { inputsOf, type MemoryInputs, outputOf, type Rows, statesOf, type Step, type Write } from './memory';

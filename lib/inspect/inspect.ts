@@ -1,4 +1,4 @@
-// The matrix memories of a language model while it reads a sequence.
+// The matrix memories of a model while it reads a sequence.
 import {
   argumentError,
   checkInteger,
@@ -7,10 +7,10 @@ import {
   FastWeightsError,
   type OptionNames,
   scope,
-  type Tensor,
 } from '../core';
 import { noGrad } from '../autograd';
 import { type CausalLM, modelFamilies, Recurrent } from '../models';
+import type { Module } from '../nn';
 import { tensor } from '../ops';
 import { type MemoryCall, observeMemories } from '../rules';
 import { type MemoryCourse, measureMemory } from './measure';
@@ -52,7 +52,7 @@ export interface InspectedMemory {
 
 /** What `inspectFastWeights` found. */
 export interface Inspection {
-  /** The family, as `createModel` calls it. */
+  /** The family, as `createModel` calls it, or the name of another model. */
   model: string;
   /** How many tokens were read. */
   tokens: number;
@@ -62,10 +62,16 @@ export interface Inspection {
   omitted: number;
 }
 
-/** A memory as it was told of, all heads; layer counted from 1. */
-export interface LayerMemory {
-  layer: number;
-  call: MemoryCall;
+/** A model, and what it reads. */
+export interface Reading {
+  /** What the inspection calls it. */
+  name: string;
+  /** In evaluation mode while it reads. Layers are numbered by the lists that they stand in, from 1; outside of lists all are 1. */
+  model: Module;
+  /** How many tokens it reads. */
+  tokens: number;
+  /** Reads them, one sequence, as a whole. */
+  read(): void;
 }
 
 /** Families of the library whose memory is no matrix. */
@@ -73,6 +79,7 @@ const WITHOUT: ReadonlySet<string> = new Set([
   'mamba',
   'log-linear-mamba2',
   'rwkv4',
+  'fast-weight-memory',
   'ttt-linear',
   'titans',
   'transformer',
@@ -81,35 +88,36 @@ const WITHOUT: ReadonlySet<string> = new Set([
   'elstm',
 ]);
 
-/**
- * Runs `take` on every matrix memory of a model that reads ids [1, T], in evaluation mode; UNSUPPORTED where it has none. The
- * tensors are freed when `take` returns.
- */
-export function observeModel(where: string, model: CausalLM, ids: Tensor, take: (memory: LayerMemory) => void): void {
+type Take = (layer: number, call: MemoryCall) => void;
+
+/** Shows `take` every matrix memory of a reading, layers counted from 1; its tensors are freed when `take` returns. */
+function observe({ model, read }: Reading, take: Take): void {
   const modules = [...model.namedModules()];
   const changed = modules.map(([, module]) => module).filter((module) => module.training);
   let place = '';
-  let told = 0;
   const hooks = modules.flatMap(([path, module]) =>
-    module instanceof Recurrent ? [module.registerForwardPreHook(() => void (place = path))] : [],
+    module instanceof Recurrent || /\.\d+$/.test(path)
+      ? [module.registerForwardPreHook(() => void (place = path))]
+      : [],
   );
+  const tell = (call: MemoryCall): void => {
+    const number = /\d+/.exec(place);
+    take(number ? Number(number[0]) + 1 : 1, call);
+  };
   try {
     for (const module of changed) module.training = false;
-    const observe = (call: MemoryCall): void => {
-      told++;
-      const number = /\d+/.exec(place);
-      take({ layer: number ? Number(number[0]) + 1 : 1, call });
-    };
-    noGrad(() => scope(() => observeMemories(observe, () => void model.forward(ids))));
+    noGrad(() => scope(() => observeMemories(tell, read)));
   } finally {
     for (const module of changed) module.training = true;
     for (const hook of hooks) hook.remove();
   }
-  if (told > 0) return;
-  const others = modelFamilies.map(({ name }) => name as string).filter((name) => !WITHOUT.has(name));
-  const name = familyName(model);
-  const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write; those that do: ${others.join(', ')}`;
-  throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model', expected: others.join(', '), found: name });
+}
+
+/** Whether a reading has a matrix memory to look at. */
+export function keepsMatrix(reading: Reading): boolean {
+  let told = false;
+  observe(reading, () => void (told = true));
+  return told;
 }
 
 function familyName({ config }: CausalLM): string {
@@ -128,20 +136,33 @@ export async function inspectFastWeights(
   options: InspectOptions = {},
 ): Promise<Inspection> {
   const where = 'inspectFastWeights';
-  checkOptions(where, options, OPTIONS);
-  const limit = checkInteger(where, 'limit', options.limit ?? LIMIT);
   if (!(ids?.length > 0)) {
     throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one token id at least', describe(ids));
   }
+  using input = tensor(Int32Array.from(ids), { shape: [1, ids.length], dtype: 'int32', device: model.device });
+  const reading = { name: familyName(model), model, tokens: ids.length, read: () => void model.forward(input) };
+  const others = modelFamilies.map(({ name }) => name as string).filter((name) => !WITHOUT.has(name));
+  return inspectReading(where, reading, others, options);
+}
+
+/** The same of any model; `others` are named where this one keeps no matrix. */
+export async function inspectReading(
+  where: string,
+  reading: Reading,
+  others: readonly string[],
+  options: InspectOptions = {},
+): Promise<Inspection> {
+  checkOptions(where, options, OPTIONS);
+  const limit = checkInteger(where, 'limit', options.limit ?? LIMIT);
+  const { name, tokens } = reading;
   type Kept = Omit<InspectedMemory, 'course'> & { order: number };
   const found: Kept[] = [];
   const heads = new Map<number, number>();
-  using input = tensor(Int32Array.from(ids), { shape: [1, ids.length], dtype: 'int32', device: model.device });
-  observeModel(where, model, input, ({ layer, call }) => {
+  observe(reading, (layer, call) => {
     const { rule, matrix } = call;
     heads.set(layer, Math.max(heads.get(layer) ?? 0, headsOf(call)));
     if ((options.layer ?? layer) !== layer) return;
-    const writesPerToken = call.inputs.v.shape[1] / ids.length;
+    const writesPerToken = call.inputs.v.shape[1] / tokens;
     if (!Number.isInteger(writesPerToken)) {
       const message = `${where}: ${rule} of layer ${layer} runs over pieces of the text, which cannot be followed`;
       throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model' });
@@ -152,6 +173,11 @@ export async function inspectFastWeights(
       found.push({ ...own, order: found.length });
     }
   });
+  if (heads.size === 0) {
+    const expected = others.join(', ');
+    const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write; those that do: ${expected}`;
+    throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model', expected, found: name });
+  }
   checkThere(where, 'layer', options.layer, [...heads.keys()]);
   const most = Math.max(...[...heads].map(([layer, count]) => ((options.layer ?? layer) === layer ? count : 0)));
   checkThere(
@@ -170,7 +196,7 @@ export async function inspectFastWeights(
   for (const { order: _, ...memory } of kept) {
     memories.push({ ...memory, course: await measureMemory(memory.inputs) });
   }
-  return { model: familyName(model), tokens: ids.length, memories, omitted: found.length - kept.length };
+  return { model: name, tokens, memories, omitted: found.length - kept.length };
 }
 
 /** On the page: keys, values, what is read, changes and weights. */

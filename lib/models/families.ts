@@ -25,6 +25,7 @@ import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { mamba3Family } from './mamba/mamba3';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
+import { fastWeightMemoryFamily } from './idsia/fastWeightMemoryLanguage';
 import { kimiLinearFamily } from './hybrid/kimiLinear';
 import { minimaxFamily } from './hybrid/minimax';
 import { olmoHybridFamily } from './hybrid/olmoHybrid';
@@ -50,6 +51,7 @@ const FAMILIES = [
   deltaLstmFamily,
   recurrentDeltaFamily,
   srwmFamily,
+  fastWeightMemoryFamily,
   gatedDeltaNetFamily,
   gatedDeltaProductFamily,
   combaFamily,

@@ -67,6 +67,7 @@ export {
   type FastWeightMemoryCellOptions,
   type FastWeightMemoryState,
 } from './idsia/fastWeightMemory';
+export { type FastWeightMemoryConfiguration, FastWeightMemoryForCausalLM } from './idsia/fastWeightMemoryLanguage';
 export { FastWeightMixer, type FastWeightState, type MemorySizes, type RuleInputs } from './common/fastWeightMixer';
 export { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './fla/skeleton';
 export { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './fla/keys';
@@ -97,7 +98,10 @@ export { Mamba2Mixer, type Mamba2Shape, type Mamba2State } from './mamba/mamba2M
 export { HybridQLT } from './idsia/hqlt/layer';
 export { HybridQLTForCausalLM } from './idsia/hqlt/model';
 export type { HybridQLTState } from './idsia/hqlt/state';
-export { PainterGenerator, type PainterGeneratorOptions } from './idsia/painter';
+export { Painter, type PainterSizes } from './idsia/painter/base';
+export { PainterGenerator, type PainterGeneratorOptions } from './idsia/painter/lstm';
+export { type PainterNetOptions, RecurrentDeltaPainter, TransformerPainter } from './idsia/painter/nets';
+export { PainterUNet, type PainterUNetOptions } from './idsia/painter/unet';
 export type { CommonKeys } from './common/keys';
 export { LonghornLayer, type LonghornLayerOptions, type LonghornState } from './longhorn/longhornLayer';
 export { LlamaForCausalLM, type LlamaConfiguration } from './baselines/llama';

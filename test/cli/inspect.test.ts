@@ -1,10 +1,12 @@
 // `inspect`: a page from a folder and a text, and what is refused.
 import { expect } from 'chai';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fw from '../../lib';
 import { inspectCommand } from '../../lib/cli/inspect';
+import { keepModel } from '../../lib/experiments/inspect';
+import { painterExperiment } from '../../lib/experiments/painter';
 import { run } from './run';
 
 const LETTERS = ['\n', ...'abcdefgh '];
@@ -76,6 +78,20 @@ describe('inspect', function () {
     );
   });
 
+  it('shows the trained model of an experiment', async () => {
+    const context = { seed: 1, quick: true, device: 'js' } as const;
+    const { model } = painterExperiment.example!('delta', context);
+    const results = [{ trial: 'delta', seed: 1, seconds: 1, found: {}, model: 'model-1.safetensors' }];
+    mkdirSync(at('painter'));
+    expect(await keepModel(painterExperiment, model, 'delta', context, at('painter', results[0].model))).to.equal(true);
+    writeFileSync(at('painter', 'results.json'), JSON.stringify({ experiment: 'painter', quick: true, results }));
+    const out = at('painter.html');
+    const { error } = await inProcess('--experiment', at('painter'), '--trial', 'delta', '--out', out);
+    expect(error).to.equal(undefined);
+    expect(tokensIn(out).map((token) => token.trim())).to.eql([1, 2, 3, 4, 5, 6, 7, 8].map((t) => `stroke ${t}`));
+    expect(readFileSync(out, 'utf8')).to.include('painter: painter, delta, seed 1; 8 tokens');
+  });
+
   it('refuses what it cannot show', async () => {
     const refused = async (pattern: RegExp, ...args: string[]): Promise<void> => {
       const { error } = await inProcess('--out', at('none.html'), ...args);
@@ -84,6 +100,11 @@ describe('inspect', function () {
     };
     const deltanet = ['--checkpoint', at('deltanet')];
     await refused(/--text or --prompt, one of them/, ...deltanet);
+    await refused(/--checkpoint or --experiment, one of them/, '--prompt', 'a');
+    await refused(/--checkpoint or --experiment, not both/, ...deltanet, '--experiment', at('painter'));
+    await refused(/--prompt cannot be given with --experiment/, '--experiment', at('painter'), '--prompt', 'a');
+    await refused(/--trial cannot be given with --prompt/, ...deltanet, '--prompt', 'a', '--trial', 'a');
+    await refused(/results\.json/, '--experiment', at('deltanet'));
     await refused(/not both/, ...deltanet, '--prompt', 'a', '--text', at('text.txt'));
     await refused(/--encoding cannot be given with --prompt/, ...deltanet, '--prompt', 'a', '--encoding', 'utf8');
     await refused(/--prompt must hold at least one token/, ...deltanet, '--prompt', '');

@@ -16,6 +16,7 @@ const MATRICES: Record<string, string[]> = {
   'mesa-net': ['Hkk', 'Hkv'],
   'delta-lstm': ['W_i', 'R_i', 'W_u', 'R_u', 'W_o', 'R_o'],
   rwkv4: [],
+  'fast-weight-memory': [],
   xlstm: ['C'],
   'ttt-linear': [],
   titans: [],

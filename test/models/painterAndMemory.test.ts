@@ -43,6 +43,33 @@ for (const where of targets()) {
       });
     }
 
+    it('FastWeightMemoryCell: packed sequences as each alone, and their states', () => {
+      fw.manualSeed(3);
+      const cell = new FastWeightMemoryCell(5, 6, { memorySize: 3, ...where });
+      fw.scope(() => {
+        const x = fw.randn([1, 8, 5], where);
+        const packed = cell.forward(x, { cuSeqlens: [0, 3, 3, 8], outputState: true });
+        for (const [n, from, to] of [
+          [0, 0, 3],
+          [2, 3, 8],
+        ]) {
+          const alone = cell.forward(x.slice(1, from, to), { outputState: true });
+          const { forward } = toleranceOf(where.dtype);
+          expectClose('output', packed.output.slice(1, from, to).dataSync(), alone.output.dataSync(), forward);
+          const states = [packed.state!, alone.state!].map(({ memory, slow }) => [
+            memory,
+            slow.hidden.squeeze(0),
+            slow.cell.squeeze(0),
+          ]);
+          states[0].forEach((t, i) =>
+            expectClose('state', t.slice(0, n, n + 1).dataSync(), states[1][i].dataSync(), forward),
+          );
+        }
+        expect(packed.state!.memory.slice(0, 1, 2).norm().item()).to.equal(0);
+      });
+      cell.dispose();
+    });
+
     it('PainterGenerator: every generator paints from every latent vector on its own', () => {
       const variants: fw.models.PainterGeneratorOptions[] = [
         { generator: 'v1', learnedInit: true, timeEncoding: true },
@@ -89,10 +116,6 @@ describe('modules with fast weights', () => {
     const sizes = { imageSize: 2, steps: 1, latentSize: 3, hiddenSize: 2 };
     const generator = new PainterGenerator({ ...sizes, device: 'js' });
     expectError('SHAPE', /z must be \[2, 3\]/, () => generator.forward(fw.zeros([2, 4], { device: 'js' })));
-    const cell = new FastWeightMemoryCell(2, 3, { memorySize: 2, device: 'js' });
-    const x = fw.zeros([1, 2, 2], { device: 'js' });
-    expectError('UNSUPPORTED', /packed/, () => cell.forward(x, { cuSeqlens: [0, 2] }));
-    cell.dispose();
     generator.dispose();
   });
 });

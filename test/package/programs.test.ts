@@ -62,6 +62,12 @@ const WRONG: [body: string, message: string][] = [
   ['fw.data.tasks.parity({ maxLegnth: 3 });', 'maxLegnth'],
   ['const { finalState } = fw.deltaRule(q, q, q, {}); finalState.shape;', 'undefined'],
   ['const { finalState } = fw.deltaRule(q, q, q, { outputFinalState: flag }); finalState.shape;', 'undefined'],
+  // States that some options leave out.
+  [
+    'fw.selfReferential({ x: q, wY: q, wQ: q, wK: q, wB: q }, { outputFinalState: true }).finalState.shape;',
+    'undefined',
+  ],
+  ['fw.titans(q, q, q, { theta: q, alpha: q, eta: q, outputFinalState: true }).finalAnchor.shape;', 'undefined'],
   ['declare const model: fw.models.CausalLM; model.forward(ids).loss.item();', 'undefined'],
 ];
 
@@ -79,6 +85,8 @@ const RIGHT: string[] = [
   'fw.shortConvolution(q, q, { outputFinalState: true }).finalState.shape;',
   'new fw.nn.ShortConvolution(4, 4).forward(q, { outputFinalState: true }).finalState.shape;',
   'fw.deltaRule(q, q, q, { outputFinalState: flag }).finalState?.shape;',
+  'fw.selfReferential({ x: q, wY: q, wQ: q, wK: q, wB: q }, { outputFinalState: true }).finalShiftY.shape;',
+  'fw.titans(q, q, q, { theta: q, alpha: q, eta: q, outputFinalState: true }).finalAnchor?.shape;',
   'declare const model: fw.models.CausalLM; model.forward(ids, { labels: ids }).loss.item();',
   'declare const model: fw.models.CausalLM; const { state } = model.forward(ids, { outputState: true }); model.forward(ids, { state });',
   'declare const model: fw.models.CausalLM; declare const some: fw.Tensor | null; model.forward(ids, { labels: some }).loss?.item();',
@@ -90,6 +98,7 @@ const RIGHT: string[] = [
     'deltanet-2021',
     'gated-deltanet',
     'kda',
+    'fast-weight-memory',
     'hqlt',
     'transformer',
     'lstm',

@@ -113,8 +113,10 @@ const sizesOf = ({ numHeads, hiddenSize, intermediateSize = 4 * hiddenSize }: Si
 
 /** Keys of the self-referential model. */
 export interface SrwmKeys extends FastWeightKeys<'srwm'> {
-  /** Softmax of each head's input first; false by default. */
+  /** Softmax of each head's input first; as `separateY` by default. */
   inputSoftmax?: Flag;
+  /** The read-out has an input of its own, in front of the softmax, and a LayerNorm; false by default. */
+  separateY?: Flag;
   /** The matrix programs a delta memory (SR-Delta); false by default. */
   deltaMemory?: Flag;
   /** Deviation of the query's columns at the start, in 1 / sqrt(head width); 0.01 by default. */
@@ -125,8 +127,10 @@ export interface SrwmKeys extends FastWeightKeys<'srwm'> {
 
 /** What `SrwmForCausalLM` reads from its keys. */
 export interface SrwmConfiguration extends FastWeightConfiguration {
-  /** Softmax of each head's input first (`input_softmax`, false by default). */
+  /** Softmax of each head's input first (`input_softmax`, as `separate_y` by default). */
   readonly inputSoftmax: boolean;
+  /** The read-out has an input of its own and a LayerNorm (`separate_y`, false by default). */
+  readonly separateY: boolean;
   /** The matrix programs a delta memory (`delta_memory`, false by default). */
   readonly deltaMemory: boolean;
   /** Deviation of the query's columns at the start, in 1 / sqrt(head width) (`query_init`, 0.01 by default). */
@@ -137,9 +141,11 @@ export interface SrwmConfiguration extends FastWeightConfiguration {
 
 function readSrwm(input: object): SrwmConfiguration {
   const reader = ConfigurationReader.of(input, srwmFamily);
+  const separateY = reader.flag('separate_y', false);
   return {
     ...readCommon(reader, srwmFamily),
-    inputSoftmax: reader.flag('input_softmax', false),
+    inputSoftmax: reader.flag('input_softmax', separateY),
+    separateY,
     deltaMemory: reader.flag('delta_memory', false),
     queryInit: reader.number('query_init', 0.01),
     betaInit: reader.number('beta_init', -1, -Infinity),
@@ -153,8 +159,8 @@ function readSrwm(input: object): SrwmConfiguration {
 export class SrwmForCausalLM extends CausalLM<SrwmConfiguration> {
   constructor(input: EitherSpelling<SrwmKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readSrwm(input);
-    const { hiddenSize, numHeads, inputSoftmax, deltaMemory, queryInit, betaInit } = config;
-    const own = { inputSoftmax, deltaMemory, queryInit, betaInit, ...sublayerOptions(config, options) };
+    const { hiddenSize, numHeads, inputSoftmax, separateY, deltaMemory, queryInit, betaInit } = config;
+    const own = { inputSoftmax, separateY, deltaMemory, queryInit, betaInit, ...sublayerOptions(config, options) };
     super(
       config,
       new SublayerDecoder(config, () => new SelfReferentialLayer(hiddenSize, numHeads, own), options),
@@ -168,7 +174,7 @@ export const srwmFamily: ModelDefinition<SrwmKeys, 'srwm'> = {
   name: 'srwm',
   architecture: 'SrwmForCausalLM',
   description: 'self-referential weight matrices, which rewrite themselves (Irie et al. 2022)',
-  keys: { ...KEYS, inputSoftmax: 'flag', deltaMemory: 'flag', queryInit: true, betaInit: true },
+  keys: { ...KEYS, inputSoftmax: 'flag', separateY: 'flag', deltaMemory: 'flag', queryInit: true, betaInit: true },
   configuration: sizesOf,
   model: SrwmForCausalLM,
 };

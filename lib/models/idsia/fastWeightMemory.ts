@@ -1,16 +1,8 @@
 // An LSTM with a Fast Weight Memory (Schlag, Munkhdalai, Schmidhuber 2021; spec 2.8).
-import {
-  checkChoice,
-  checkInteger,
-  checkNumber,
-  checkOptions,
-  FastWeightsError,
-  type OptionNames,
-  type Tensor,
-} from '../../core';
-import { init, Linear, Module, parameter } from '../../nn';
-import { cat, lstm, type LstmState, rand, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
-import { fastWeightMemory, type FastWeightMemoryOptions } from '../../rules';
+import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, type Tensor } from '../../core';
+import { drawsWeights, init, Linear, Module, parameter } from '../../nn';
+import { cat, type CuSeqlens, rand, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
+import { fastWeightMemory, type FastWeightMemoryOptions, lstm } from '../../rules';
 import {
   checkSequence,
   Recurrent,
@@ -61,19 +53,25 @@ class ForgetfulLstm extends Module {
     this.bias = parameter(zeros([4 * hiddenSize], options));
   }
 
-  forward(x: Tensor, state?: LstmState): { output: Tensor; finalState: LstmState } {
+  forward(
+    x: Tensor,
+    slow: { hidden: Tensor; cell: Tensor } | null,
+    cuSeqlens: CuSeqlens | null,
+  ): { output: Tensor; hidden: Tensor; cell: Tensor } {
     const { W_ih, W_hh, bias } = this;
     const D = W_hh.shape[1];
     const none = bias.detach().slice(0, 0, D).mul(0);
-    const biasHh = cat([none, none.add(1), none, none]);
-    return lstm(x, [{ weightIh: W_ih, weightHh: W_hh, biasIh: bias, biasHh }], state);
+    const weights = { weightIh0: W_ih, weightHh0: W_hh, biasIh0: bias, biasHh0: cat([none, none.add(1), none, none]) };
+    const before = { initialHidden: slow?.hidden, initialCell: slow?.cell };
+    const result = lstm({ x, ...weights, ...before }, { cuSeqlens, outputFinalState: true });
+    return { output: result.output, hidden: result.finalHidden, cell: result.finalCell };
   }
 }
 
 /**
  * An LSTM that writes to a third-order memory with every token and reads from it in hops: the rule `fastWeightMemory`;
  * x [B, T, inputSize] to W q (+ h) [B, T, hiddenSize]. Names and new weights of the published program
- * (ischlag/Fast-Weight-Memory-public, `TPRRNNCell`). Packed sequences are UNSUPPORTED.
+ * (ischlag/Fast-Weight-Memory-public, `TPRRNNCell`).
  */
 export class FastWeightMemoryCell extends Recurrent<FastWeightMemoryState> {
   /** W_ih [4 hiddenSize, inputSize], W_hh [4 hiddenSize, hiddenSize], bias [4 hiddenSize]. */
@@ -120,31 +118,35 @@ export class FastWeightMemoryCell extends Recurrent<FastWeightMemoryState> {
     this.sizes = { memorySize, relationSize };
     this.residual = residual;
     this.lstm = new ForgetfulLstm(inputSize, hiddenSize, place);
-    const bound = Math.sqrt(6 / (hiddenSize + memorySize));
     this.W_write = new Linear(hiddenSize, 2 * memorySize + relationSize + 1, place);
     this.W_read = new Linear(hiddenSize, memorySize + hops * relationSize, place);
-    for (const { weight } of [this.W_write, this.W_read]) init.uniform_(weight, -bound, bound);
     this.linear = new Linear(memorySize, hiddenSize, place);
+    if (drawsWeights()) this.draw();
   }
 
   forward(x: Tensor, options: SequenceOptions<FastWeightMemoryState> = {}): SequenceResult<FastWeightMemoryState> {
     checkSequence('FastWeightMemoryCell', options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
-    if (cuSeqlens) {
-      throw new FastWeightsError('UNSUPPORTED', 'FastWeightMemoryCell: packed sequences are not supported', {
-        argument: 'cuSeqlens',
-      });
-    }
-    const slow = this.lstm.forward(x, state?.slow);
-    const initialState = state?.memory ?? this.emptyMemory(x.shape[0]);
+    const slow = this.lstm.forward(x, state?.slow ?? null, cuSeqlens);
+    const initialState = state?.memory ?? this.emptyMemory(cuSeqlens ? cuSeqlens.length - 1 : x.shape[0]);
     const { output, finalState } = fastWeightMemory(
       { write: this.W_write.forward(slow.output), read: this.W_read.forward(slow.output), initialState },
-      { ...this.settings, outputFinalState: true },
+      { ...this.settings, cuSeqlens, outputFinalState: true },
     );
     const result = this.linear.forward(output, { residual: this.residual ? slow.output : null });
     if (!outputState) return { output: result };
-    const { hidden, cell } = slow.finalState;
+    const { hidden, cell } = slow;
     return { output: result, state: { slow: { hidden, cell }, memory: finalState } };
+  }
+
+  /** Draws the weights of its linear layers, as the published program does. */
+  draw(): void {
+    for (const { weight, bias } of [this.W_write, this.W_read, this.linear]) {
+      const bound = weight.shape[1] ** -0.5;
+      for (const t of [weight, bias!]) init.uniform_(t, -bound, bound);
+    }
+    const bound = Math.sqrt(6 / (this.hiddenSize + this.sizes.memorySize));
+    for (const { weight } of [this.W_write, this.W_read]) init.uniform_(weight, -bound, bound);
   }
 
   step(x: Tensor, state: FastWeightMemoryState): Tensor {

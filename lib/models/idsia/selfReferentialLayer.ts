@@ -1,7 +1,7 @@
 // Sublayers of self-referential weight matrices (Irie, Schlag, Csordas, Schmidhuber 2022; spec 2.5).
-import { type Tensor } from '../../core';
+import { argumentError, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
-import { Linear, parameter } from '../../nn';
+import { LayerNorm, Linear, parameter } from '../../nn';
 import { randn, softmax } from '../../ops';
 import { selfReferential } from '../../rules';
 import { mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
@@ -19,8 +19,13 @@ import {
 export interface SelfReferentialLayerOptions extends SublayerOptions {
   /** 'residualNormed', the supervised code's, by default; 'none' is that of reinforcement learning. */
   arrangement?: Arrangement;
-  /** Softmax of x over each head first; false by default. */
+  /** Softmax of x over each head first; false by default, with `separateY` always true. */
   inputSoftmax?: boolean;
+  /**
+   * The read-out has an input of its own, x as it is before the softmax, and a LayerNorm behind it, as the code of
+   * continual learning means it (its `no_softmax_on_y`, which hands the softmax over); false by default.
+   */
+  separateY?: boolean;
   /** The matrix programs a delta memory whose output it is (SR-Delta); false by default. */
   deltaMemory?: boolean;
   /** Deviation of W_q at the start, in 1 / sqrt(headDim): 0.01, of the formal-language and continual-learning code, by default; 1 in the first. */
@@ -32,7 +37,7 @@ export interface SelfReferentialLayerOptions extends SublayerOptions {
 /**
  * LN(x) + out_linear(y), y [B, T, hidden] read from a matrix per head that rewrites itself; x goes into it as it is, cut into
  * heads. W_y, W_q, W_k [1, H, D, D], w_b [1, H, D, 4] are W_0, drawn with deviation 1 / sqrt(D), and the state is what W_t
- * has moved from it.
+ * has moved from it. INVALID_ARGUMENT for `separateY` beside `deltaMemory` or without the softmax.
  */
 export class SelfReferentialLayer extends Sublayer {
   /** Columns of the read-out [1, H, D, Y]: Y = D, or with deltaMemory 3 D + 1. */
@@ -43,17 +48,23 @@ export class SelfReferentialLayer extends Sublayer {
   W_k: Tensor;
   /** Columns of the strengths of y, q, k and of themselves [1, H, D, 4]. */
   w_b: Tensor;
+  /** Of what each head reads, over its width; null without `separateY`. */
+  y_lnorm: LayerNorm | null;
   /** From the heads to the output, weight [hidden, hidden], no bias. */
   out_linear: Linear;
-  /** Whether each head's input goes through a softmax first. */
+  /** Whether each head's input goes through a softmax first, but for that of the read-out with `separateY`. */
   readonly inputSoftmax: boolean;
   /** Whether the matrix programs a delta memory. */
   readonly deltaMemory: boolean;
 
   constructor(hiddenSize: number, numHeads: number, options: SelfReferentialLayerOptions = {}) {
-    const { arrangement = 'residualNormed', inputSoftmax = false, deltaMemory = false, ...rest } = options;
-    const { queryInit = 0.01, betaInit = 0, dropout, normEps, ...where } = rest;
+    const { arrangement = 'residualNormed', separateY = false, deltaMemory = false, ...rest } = options;
+    const { inputSoftmax = separateY, queryInit = 0.01, betaInit = 0, dropout, normEps = 1e-5, ...where } = rest;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
+    if (separateY && (deltaMemory || !inputSoftmax)) {
+      const expected = deltaMemory ? 'false with deltaMemory' : 'false without inputSoftmax';
+      throw argumentError('INVALID_ARGUMENT', 'SelfReferentialLayer', 'separateY', expected, 'true');
+    }
     this.inputSoftmax = inputSoftmax;
     this.deltaMemory = deltaMemory;
     const D = this.headDim;
@@ -63,6 +74,7 @@ export class SelfReferentialLayer extends Sublayer {
     this.W_q = draw(D, queryInit);
     this.W_k = draw(D, 1);
     this.w_b = draw(4, 1, betaInit);
+    this.y_lnorm = separateY ? new LayerNorm(D, { eps: normEps, ...where }) : null;
     this.out_linear = new Linear(hiddenSize, hiddenSize, { bias: false, ...where });
   }
 
@@ -79,10 +91,14 @@ export class SelfReferentialLayer extends Sublayer {
   private operands(x: Tensor): [inputs: Parameters<typeof selfReferential>[0], options: object] {
     const [wY, wQ, wK, wB] = [this.W_y, this.W_q, this.W_k, this.w_b].map((w) => w.squeeze(0));
     const { inputSoftmax, deltaMemory } = this;
-    return [
-      { x: splitHeads(x, this.numHeads), wY, wQ, wK, wB },
-      { variant: deltaMemory ? 'smfwp' : 'srwm', inputSoftmax, deltaMemory },
-    ];
+    const heads = splitHeads(x, this.numHeads);
+    const variant = this.y_lnorm ? 'separateY' : deltaMemory ? 'smfwp' : 'srwm';
+    const inputs = { x: heads, inputY: this.y_lnorm && heads, wY, wQ, wK, wB };
+    return [inputs, { variant, inputSoftmax, deltaMemory }];
+  }
+
+  private output(read: Tensor): Tensor {
+    return this.out_linear.forward(mergeHeads(this.y_lnorm?.forward(read) ?? read));
   }
 
   protected memory(x: Tensor, { state, outputState, cuSeqlens }: MemoryOptions): SequenceResult<MemoryState> {
@@ -90,14 +106,13 @@ export class SelfReferentialLayer extends Sublayer {
     const { state: memory, ...shifts } = state ?? {};
     const before = { ...shifts, ...(memory && statesBefore({ state: memory })) };
     const result = selfReferential({ ...inputs, ...before }, { ...options, cuSeqlens, outputFinalState: outputState });
-    const output = this.out_linear.forward(mergeHeads(result.output));
+    const output = this.output(result.output);
     return outputState ? { output, state: statesAfter(result) } : { output };
   }
 
   protected override memoryStep(x: Tensor, state: MemoryState): Tensor {
     const [inputs, options] = this.operands(x);
-    const read = selfReferential.step(inputs, { ...options, state: state });
-    return this.out_linear.forward(mergeHeads(read));
+    return this.output(selfReferential.step(inputs, { ...options, state: state }));
   }
 }
 

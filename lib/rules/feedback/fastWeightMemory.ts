@@ -1,9 +1,10 @@
 // Fast Weight Memory: a third-order fast weight that is read in several hops (Schlag, Munkhdalai, Schmidhuber 2021;
 // spec 2.8).
 import { argumentError, checkChoice, checkInteger, checkNumber, type Tensor } from '../../core';
-import { layerNorm, split } from '../../ops';
+import { layerNorm, split, stack, withChecks } from '../../ops';
 import { defineSequential } from '../sequential/define';
 import { overTime } from '../sequential/overTime';
+import type { Token } from '../sequential/segments';
 import type { Sizes } from '../sequential/shapes';
 
 /** Options of `fastWeightMemory`. */
@@ -63,40 +64,41 @@ export const fastWeightMemory = defineSequential({
     const [B, S, R, N] = state.shape;
     const [s, r, t, b] = split(write, [S, R, N, 1], 2);
     const [query, ...relations] = split(read, [S, ...new Array<number>(hops).fill(R)], 2);
-    const hopNames = relations.map((_, i) => `hop${i}`);
-    const asRows = (x: Tensor): Tensor => (readTanh === 'none' ? x : x.tanh()).unsqueeze(2);
+    const asRead = (x: Tensor): Tensor => (readTanh === 'none' ? x : x.tanh());
+    const strength = b
+      .add(1)
+      .sigmoid()
+      .mul(settings.writeScale ?? 1 / N);
+    /** r (x) s: the place of a pair in the memory, which lies as [R, S, N] here. */
+    const place = r.tanh().unsqueeze(3).mul(s.tanh().unsqueeze(2)).flatten(2);
     const tokens = {
-      s: s.tanh().unsqueeze(3),
-      r: r.tanh().unsqueeze(2),
+      place: place.unsqueeze(2),
+      written: place.mul(strength).unsqueeze(3),
       t: t.tanh().unsqueeze(2),
-      strength: b
-        .add(1)
-        .sigmoid()
-        .mul(settings.writeScale ?? 1 / N)
-        .unsqueeze(2),
-      query: readTanh === 'all' ? query.tanh() : query,
-      ...Object.fromEntries(relations.map((relation, i) => [hopNames[i], asRows(relation)])),
+      query: (readTanh === 'all' ? query.tanh() : query).unsqueeze(2),
+      relations: stack(relations.map(asRead), 2),
     };
-    /** The place [B, 1, S R] of a pair, [B, S, 1] and [B, 1, R], in the memory [B, S R, N]. */
-    const at = (left: Tensor, right: Tensor): Tensor => left.mul(right).reshape(B, 1, S * R);
-    const flat = { memory: state.reshape(B, S * R, N) };
-    const { output, states } = overTime({ tokens, states: flat, weights: {} }, (token, { memory }) => {
-      const place = at(token.s, token.r);
-      const missing = token.t.sub(place.matmul(memory)).mul(token.strength);
-      const written = memory.add(place.transpose(1, 2).mul(missing));
+    const flat = { memory: state.transpose(1, 2).reshape(B, R * S, N) };
+    const step = (token: typeof tokens, { memory }: typeof flat): Token<typeof flat> => {
+      const missing = token.t.sub(token.place.matmul(memory));
+      const written = memory.add(token.written.mul(missing));
       // Of the squares: the root of their sum has no slope where nothing is written yet.
       const squares = written
         .square()
         .sum([1, 2], true)
         .maximum(normCap ** 2);
       const capped = written.mul(squares.rsqrt().mul(normCap));
+      // What every hop can find, for each component of the query: [B, hops, S, N].
+      const answers = token.relations.matmul(capped.reshape(B, R, S * N)).reshape(B, hops, S, N);
       let found = token.query;
-      for (const name of hopNames) {
-        const read = at(found.reshape(B, S, 1), (token as Record<string, Tensor>)[name]).matmul(capped);
-        found = layerNorm(read, null, null, layerNormEps);
+      for (let i = 0; i < hops; i++) {
+        found = layerNorm(found.matmul(answers.select(1, i)), null, null, layerNormEps);
       }
       return { output: found, states: { memory: capped } };
-    });
-    return { output: output.squeeze(2), states: { state: states.memory.reshape(B, S, R, N) } };
+    };
+    // The states are looked at in the end, and traced back to the token that made them so.
+    const { output, states } = withChecks(false, () => overTime({ tokens, states: flat, weights: {} }, step));
+    const memory = states.memory.reshape(B, R, S, N).transpose(1, 2);
+    return { output: output.squeeze(2), states: { state: memory } };
   },
 });

@@ -53,9 +53,13 @@ const computable = (given: Tensors, first: string, bfloat16: boolean): Tensors =
   bfloat16 && !needsFloat32(given[first]) ? given : byName(Object.keys(given), (name) => toFloat32(given[name]));
 
 /** Makes the rule. */
-export function defineSequential<const I extends Shapes, const S extends Shapes, O extends object, Z>(
-  definition: SequentialDefinition<I, S, O, Z>,
-): SequentialRule<I, S, O> {
+export function defineSequential<
+  const I extends Shapes,
+  const S extends Shapes,
+  O extends object,
+  Z,
+  const L extends string = never,
+>(definition: SequentialDefinition<I, S, O, Z, L>): SequentialRule<I, S, O, L> {
   const { name, inputs: shapes, states: stateShapes, run, packs = false, bfloat16 = false, grows = false } = definition;
   const inputNames = Object.keys(shapes);
   const allStates = Object.keys(stateShapes);
@@ -80,7 +84,7 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     perToken(shapes[input]) ? withoutTime(shapes[input]) : shapes[input],
   );
   const statesIn = (settings: Z): string[] => {
-    const left = definition.without?.(settings) ?? [];
+    const left: readonly string[] = definition.without?.(settings) ?? [];
     return allStates.filter((state) => !left.includes(state));
   };
 
@@ -256,5 +260,5 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     checkOptions<object>(stepName, options, { state: true, ...definition.options });
     return step(inputs, options);
   };
-  return Object.assign(rule, { step: oneToken }) as unknown as SequentialRule<I, S, O>;
+  return Object.assign(rule, { step: oneToken }) as unknown as SequentialRule<I, S, O, L>;
 }

@@ -6,24 +6,29 @@ import type { InitialStates, SequentialOptions, SequentialResult, SequentialRule
 
 type Further<I extends Shapes> = Omit<Given<I>, 'q' | 'k' | 'v'>;
 
-/** A sequential rule over q, k and v. */
-export interface QkvRule<I extends Shapes, S extends Shapes, O extends object> {
+/** A sequential rule over q, k and v; some options leave out the states L. */
+export interface QkvRule<I extends Shapes, S extends Shapes, O extends object, L extends string = never> {
   <F extends boolean = false>(
     q: Tensor,
     k: Tensor,
     v: Tensor,
     options: Further<I> & InitialStates<S> & O & SequentialOptions<F>,
-  ): SequentialResult<S, F>;
+  ): SequentialResult<S, F, L>;
   /** One token: inputs without their time; the states change in place; only inside noGrad. */
-  step(q: Tensor, k: Tensor, v: Tensor, options: Further<I> & O & { state: States<S> }): Tensor;
+  step(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: Further<I> & O & { state: Omit<States<S>, L> & Partial<States<S>> },
+  ): Tensor;
 }
 
 /** `rule`, whose options have these names. */
-export function withQkv<I extends Shapes, S extends Shapes, O extends object>(
+export function withQkv<I extends Shapes, S extends Shapes, O extends object, L extends string = never>(
   name: string,
-  rule: SequentialRule<I, S, O>,
+  rule: SequentialRule<I, S, O, L>,
   optionNames: readonly string[],
-): QkvRule<I, S, O> {
+): QkvRule<I, S, O, L> {
   const call = rule as unknown as (inputs: object, options: object) => object;
   const callStep = rule.step as unknown as (inputs: object, options: object) => Tensor;
   const own = new Set([...optionNames, 'outputFinalState', 'cuSeqlens', 'state']);
@@ -41,5 +46,5 @@ export function withQkv<I extends Shapes, S extends Shapes, O extends object>(
     const [inputs, options] = parts(`${name}.step`, q, k, v, given);
     return callStep(inputs, options);
   };
-  return Object.assign(sequence, { step }) as unknown as QkvRule<I, S, O>;
+  return Object.assign(sequence, { step }) as unknown as QkvRule<I, S, O, L>;
 }

@@ -14,8 +14,10 @@ type FinalName<N> = N extends string ? `final${Capitalize<N>}` : never;
 
 /** The states before the first token, zeros where they are not given. */
 export type InitialStates<S extends Shapes> = { [N in keyof S as InitialName<N>]?: Tensor | null };
-/** The states after the last token. */
-export type FinalStates<S extends Shapes> = { [N in keyof S as FinalName<N>]: Tensor };
+/** The states after the last token; those of the names L are there with some options only. */
+export type FinalStates<S extends Shapes, L = never> = { [N in keyof S as FinalName<Exclude<N, L>>]: Tensor } & {
+  [N in keyof S as FinalName<Extract<N, L>>]?: Tensor;
+};
 
 /** Options that every rule of this kind has. */
 export interface SequentialOptions<F extends boolean = boolean> {
@@ -26,8 +28,10 @@ export interface SequentialOptions<F extends boolean = boolean> {
 }
 
 /** What a rule returns. */
-export type SequentialResult<S extends Shapes, F extends boolean = boolean> = { output: Tensor } & ([F] extends [true]
-  ? FinalStates<S>
+export type SequentialResult<S extends Shapes, F extends boolean = boolean, L = never> = { output: Tensor } & ([
+  F,
+] extends [true]
+  ? FinalStates<S, L>
   : Partial<FinalStates<S>>);
 
 /** What a rule runs on: all of one dtype that computes, every state there, options checked and complete. */
@@ -57,7 +61,13 @@ export interface Ran<S extends Shapes> {
 }
 
 /** What `defineSequential` takes. */
-export interface SequentialDefinition<I extends Shapes, S extends Shapes, O extends object, Z> {
+export interface SequentialDefinition<
+  I extends Shapes,
+  S extends Shapes,
+  O extends object,
+  Z,
+  L extends string = never,
+> {
   /** Names the rule in errors; its step is `<name>.step`. */
   name: string;
   /** Shapes of the inputs; those whose second letter is T come token by token. The first is one of them. */
@@ -65,7 +75,7 @@ export interface SequentialDefinition<I extends Shapes, S extends Shapes, O exte
   /** Shapes of the states; their first letter is B. */
   states: S;
   /** States that some settings do without: they are neither taken nor given then. */
-  without?(settings: Z): readonly (keyof S & string)[];
+  without?(settings: Z): readonly (L & keyof S)[];
   /** What all of a state is where none is given, if not 0. */
   blank?: Partial<Record<keyof S & string, number>>;
   /** What a state is called among the inputs where that is not `initial<Name>`; `initialb` is given back as `finalb`. */
@@ -88,12 +98,12 @@ export interface SequentialDefinition<I extends Shapes, S extends Shapes, O exte
   step?(given: Run<I, S, Z>): Tensor;
 }
 
-/** A rule over sequences and, with `step`, one token at a time. */
-export interface SequentialRule<I extends Shapes, S extends Shapes, O extends object> {
+/** A rule over sequences and, with `step`, one token at a time; some options leave out the states L. */
+export interface SequentialRule<I extends Shapes, S extends Shapes, O extends object, L extends string = never> {
   <F extends boolean = false>(
     inputs: Given<I> & InitialStates<S>,
     options?: O & SequentialOptions<F>,
-  ): SequentialResult<S, F>;
+  ): SequentialResult<S, F, L>;
   /**
    * One token: inputs without their time; the states, all that there are with the options, change in place, and those that grow
    * are replaced in `state`; only inside noGrad.

@@ -17,10 +17,13 @@ export interface PositionOptions {
 type Endings = Readonly<Record<string, string>>;
 
 type Further<I extends Shapes> = Omit<Given<I>, 'q' | 'k' | 'v'>;
-type Named<P extends string, E extends Endings> = { [N in keyof E as `${P}${E[N]}`]: Tensor };
+type Named<P extends string, E extends Endings, N extends keyof E = keyof E> = { [M in N as `${P}${E[M]}`]: Tensor };
+/** Those of the names L are there with some options only. */
+type Finals<E extends Endings, L> = Named<'final', E, Exclude<keyof E, L>> &
+  Partial<Named<'final', E, Extract<keyof E, L>>>;
 
-/** A rule that learns at test time; see its documentation for which states its options leave out. */
-export interface TestTimeRule<I extends Shapes, E extends Endings, O extends object> {
+/** A rule that learns at test time; some options leave out the states L. */
+export interface TestTimeRule<I extends Shapes, E extends Endings, O extends object, L extends string = never> {
   <F extends boolean = false>(
     q: Tensor,
     k: Tensor,
@@ -28,7 +31,7 @@ export interface TestTimeRule<I extends Shapes, E extends Endings, O extends obj
     options: Further<I> & { [N in keyof Named<'initial', E>]?: Tensor | null } & O &
       PositionOptions &
       SequentialOptions<F>,
-  ): { output: Tensor } & ([F] extends [true] ? Named<'final', E> : Partial<Named<'final', E>>);
+  ): { output: Tensor } & ([F] extends [true] ? Finals<E, L> : Partial<Named<'final', E>>);
   /** One token: inputs without their time; the states change in place; only inside noGrad. */
   step(
     q: Tensor,
@@ -45,8 +48,9 @@ interface TestTimeDefinition<
   O extends object,
   Z extends { size: number },
   E extends { readonly [N in keyof S]: string },
+  L extends string = never,
 > extends Omit<
-  SequentialDefinition<I, S, O, NoInfer<Z> & { position: Position }>,
+  SequentialDefinition<I, S, O, NoInfer<Z> & { position: Position }, L>,
   'initialNames' | 'packs' | 'settings'
 > {
   /** What follows 'initial' and 'final' in the names of states. */
@@ -62,7 +66,8 @@ export function defineTestTime<
   O extends object,
   Z extends { size: number },
   const E extends { readonly [N in keyof S]: string },
->({ endings, settings, options, ...rest }: TestTimeDefinition<I, S, O, Z, E>): TestTimeRule<I, E, O> {
+  const L extends string = never,
+>({ endings, settings, options, ...rest }: TestTimeDefinition<I, S, O, Z, E, L>): TestTimeRule<I, E, O, L> {
   const initialNames = Object.fromEntries(Object.entries(endings).map(([name, ending]) => [name, `initial${ending}`]));
   const known = { ...options, position: true } as unknown as OptionNames<O & PositionOptions>;
   const rule = defineSequential({
@@ -75,5 +80,5 @@ export function defineTestTime<
       return { ...own, position: checkPosition(where, given.position, own.size) };
     },
   });
-  return withQkv(rest.name, rule, Object.keys(known)) as unknown as TestTimeRule<I, E, O>;
+  return withQkv(rest.name, rule, Object.keys(known)) as unknown as TestTimeRule<I, E, O, L>;
 }
