@@ -146,6 +146,7 @@ export type { XlstmConfiguration } from './xlstm/configuration';
 export { MlstmLayer, type MlstmState } from './xlstm/mlstmLayer';
 export { xLSTMForCausalLM } from './xlstm/model';
 export type { TestTimeState } from './testTime/mixer';
+export { InPlaceTttFeedForward, type InPlaceTttFeedForwardOptions } from './testTime/inPlaceTttFeedForward';
 export { TttLayer, type TttLayerOptions } from './testTime/tttLayer';
 export { TitansForCausalLM, type TitansConfiguration } from './testTime/titans';
 export { TitansLayer, type TitansLayerOptions } from './testTime/titansLayer';

@@ -189,7 +189,11 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     }
     const output = result.output.to(given[first].dtype);
     if (options.outputFinalState !== true) return { output };
-    const named = stateNames.map((state) => [finalNames[state], after[state]]);
+    const named = stateNames.map((state) => {
+      // What no token has changed is given in memory of its own, too.
+      const [initial, final] = [given[initialNames[state]] ?? null, after[state]];
+      return [finalNames[state], initial && overlaps(initial, final) ? final.clone() : final];
+    });
     return { output, ...(Object.fromEntries(named) as Tensors) };
   });
 

@@ -1,7 +1,8 @@
 // A network that learns within a chunk: gradients at its anchor, the weights at the chunk's start, and each token reads what
 // the tokens up to it have changed, without ever forming its weights (the dual form; spec 2.13.16, 2.13.17).
 import type { Tensor } from '../../core';
-import { cat, ones, split, stack } from '../../ops';
+import { cat, ones, stack } from '../../ops';
+import { apart } from './chunks';
 
 /** A linear layer whose weights learn, [B, H, in, out]; with a bias the last row is that of an input of 1. */
 export interface Layer {
@@ -54,10 +55,8 @@ function withOnes(x: Tensor): Tensor {
 }
 
 /** The n chunks of x, or null for each of them. */
-function apart<T extends Tensor | null>(x: T, n: number): T[] {
-  if (x === null) return new Array<T>(n).fill(x);
-  return split(x, new Array<number>(n).fill(1), 0).map((part) => part.squeeze(0)) as T[];
-}
+const each = (x: Tensor | null, n: number): (Tensor | null)[] =>
+  x ? apart(x) : new Array<Tensor | null>(n).fill(null);
 
 const swapped = (x: Tensor): Tensor => x.transpose(x.ndim - 2, x.ndim - 1);
 const scaled = (x: Tensor, by: Tensor | null): Tensor => (by ? x.mul(by) : x);
@@ -75,15 +74,15 @@ export function learnChunks(
   const given = (x: Tensor): Tensor => (bias ? withOnes(x) : x);
   const between = (x: Tensor): Tensor => given(activation!.value(x));
   const [allQueries, allKeys] = [given(q), given(k)];
-  const [queries, keys, goals] = [allQueries, allKeys, targets].map((x) => apart(x, n));
-  const scores = apart(course.mix.mul(allQueries.matmul(swapped(allKeys))), n);
+  const [queries, keys, goals] = [allQueries, allKeys, targets].map(apart);
+  const scores = apart(course.mix.mul(allQueries.matmul(swapped(allKeys))));
   const [keep, carry, sumKeep, sumWrite] = [
     course.keep,
     course.carry,
     course.sum?.keep ?? null,
     course.sum?.write ?? null,
-  ].map((x) => apart<Tensor | null>(x, n));
-  const mix = apart(course.mix, n);
+  ].map((x) => each(x, n));
+  const mix = apart(course.mix);
   const outputs: Tensor[] = [];
   let layers = [...before];
   for (let i = 0; i < n; i++) {
