@@ -121,6 +121,21 @@ export {
   registerModel,
 } from './common/registry';
 export type { SaveOptions } from './common/pretrained';
+export { DeltaVariant, type DeltaVariantOptions } from './fla/deltaVariants';
+export {
+  DeltaFormerAttention,
+  ForgettingAttention,
+  type ForgettingAttentionOptions,
+  PaTHAttention,
+  type PaTHAttentionOptions,
+} from './fla/growingAttention';
+export { LightNetAttention, type LightNetAttentionOptions } from './fla/lightNetAttention';
+export {
+  BasedLinearAttention,
+  type PolynomialAttentionOptions,
+  ReBasedLinearAttention,
+} from './fla/polynomialAttention';
+export { RodimusAttention, type RodimusAttentionOptions } from './fla/rodimusAttention';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';
 export { HeadNorm, LowRank } from './rwkv/parts';
