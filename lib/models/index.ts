@@ -159,6 +159,7 @@ export { Qwen3NextForCausalLM } from './hybrid/qwen3Next';
 export type { QwenConfiguration } from './hybrid/qwen';
 export type { XlstmConfiguration } from './xlstm/configuration';
 export { MlstmLayer, type MlstmState } from './xlstm/mlstmLayer';
+export { SlstmLayer, type SlstmLayerOptions, type SlstmState } from './xlstm/slstmLayer';
 export { xLSTMForCausalLM } from './xlstm/model';
 export type { TestTimeState } from './testTime/mixer';
 export { InPlaceTttFeedForward, type InPlaceTttFeedForwardOptions } from './testTime/inPlaceTttFeedForward';

@@ -28,6 +28,8 @@ const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = 
   ['ReBased', (where) => new models.ReBasedLinearAttention(D, 2, { featureDim: 3, ...where })],
   ['LightNet', (where) => new models.LightNetAttention(D, 2, { gateRank: 3, ...where })],
   ['LightNet, convolutions', (where) => new models.LightNetAttention(D, 2, { keyDim: 3, convSize: 3, ...where })],
+  ['sLSTM', (where) => new models.SlstmLayer(D, 2, where)],
+  ['sLSTM, no convolution', (where) => new models.SlstmLayer(D, 1, { convSize: null, ...where })],
   ['Rodimus', (where) => new models.RodimusAttention(D, { keyDim: 5, ...where })],
 ];
 
@@ -208,6 +210,27 @@ describe('layers of newer rules', () => {
       }),
     ));
 
+  it('sLSTM gives its rule gates of each head', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const layer = new models.SlstmLayer(D, 2, EXACT);
+        for (const t of [layer.recurrent, layer.bias, layer.norm]) fw.nn.init.normal_(t);
+        const [x, output] = run(layer);
+        const seen = layer.conv1d!.forward(x).output;
+        const gates = [
+          [layer.igate, seen],
+          [layer.fgate, seen],
+          [layer.zgate, x],
+          [layer.ogate, x],
+        ] as const;
+        const parts = gates.map(([gate, from]) => fw.einsum('hed,bthd->bthe', gate.weight, heads(from)));
+        const { recurrent, bias } = layer;
+        const cell = fw.slstm({ gates: fw.stack(parts, 2), recurrent, bias }).output;
+        const expected = fw.layerNorm(cell, null, null, 1e-5).reshape(1, T, D).mul(layer.norm);
+        expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
+      }),
+    ));
+
   it('refuse sizes that do not divide, and options they do not have', () => {
     const js = { device: 'js' } as const;
     expectError(
@@ -239,6 +262,7 @@ describe('layers of newer rules', () => {
       /unknown option keydim/,
       () => new models.RodimusAttention(D, { keydim: 3 } as never),
     );
+    expectError('INVALID_ARGUMENT', /SlstmLayer: numHeads must be a divisor/, () => new models.SlstmLayer(D, 3, js));
     const packed = (): unknown =>
       new models.PaTHAttention(D, 2, js).forward(fw.zeros([1, 4, D], js), { cuSeqlens: [0, 1, 4], outputState: true });
     expectError('UNSUPPORTED', /packed sequences have no states/, packed);
