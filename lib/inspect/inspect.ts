@@ -68,17 +68,14 @@ export interface LayerMemory {
   call: MemoryCall;
 }
 
-/** Families of the library whose memory is no matrix. */
-const WITHOUT: ReadonlySet<string> = new Set([
-  'mamba',
-  'log-linear-mamba2',
-  'rwkv4',
-  'ttt-linear',
-  'titans',
-  'transformer',
-  'lstm',
-  'rnn',
-  'elstm',
+/** Families of the library whose memory cannot be followed as a matrix, and why. */
+const WITHOUT: ReadonlyMap<string, string> = new Map([
+  ['log-linear-mamba2', 'each query weighs the states of its levels anew'],
+  ['rwkv4', 'two sums for each channel are all it remembers'],
+  ['ttt-linear', 'what is written counts differently for each token of a mini-batch'],
+  ['titans', 'its momentum writes again, at each token, what earlier ones have written'],
+  ['transformer', 'it keeps the keys and values themselves'],
+  ...['lstm', 'rnn', 'elstm'].map((name): [string, string] => [name, 'its state is a vector']),
 ]);
 
 /**
@@ -108,7 +105,8 @@ export function observeModel(where: string, model: CausalLM, ids: Tensor, take: 
   if (told > 0) return;
   const others = modelFamilies.map(({ name }) => name as string).filter((name) => !WITHOUT.has(name));
   const name = familyName(model);
-  const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write; those that do: ${others.join(', ')}`;
+  const reason = WITHOUT.has(name) ? ` (${WITHOUT.get(name)})` : '';
+  const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write${reason}; those that do: ${others.join(', ')}`;
   throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model', expected: others.join(', '), found: name });
 }
 
@@ -135,6 +133,7 @@ export async function inspectFastWeights(
   }
   type Kept = Omit<InspectedMemory, 'course'> & { order: number };
   const found: Kept[] = [];
+  let omitted = 0;
   const heads = new Map<number, number>();
   using input = tensor(Int32Array.from(ids), { shape: [1, ids.length], dtype: 'int32', device: model.device });
   observeModel(where, model, input, ({ layer, call }) => {
@@ -146,8 +145,15 @@ export async function inspectFastWeights(
       const message = `${where}: ${rule} of layer ${layer} runs over pieces of the text, which cannot be followed`;
       throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model' });
     }
+    const [, steps, , valueDim] = call.inputs.v.shape;
+    const size = numbersOf({ steps, valueDim, keyDim: call.inputs.q.shape[3] });
     for (let head = 1; head <= headsOf(call); head++) {
       if ((options.head ?? head) !== head) continue;
+      // Where heads are channels there are thousands: those for which there is no room behind the ones before are not copied.
+      if (options.head == null && (head - 1) * size > limit) {
+        omitted++;
+        continue;
+      }
       const own = { layer, head, rule, matrix, writesPerToken, inputs: inputsOf(call, head - 1) };
       found.push({ ...own, order: found.length });
     }
@@ -170,11 +176,11 @@ export async function inspectFastWeights(
   for (const { order: _, ...memory } of kept) {
     memories.push({ ...memory, course: await measureMemory(memory.inputs) });
   }
-  return { model: familyName(model), tokens: ids.length, memories, omitted: found.length - kept.length };
+  return { model: familyName(model), tokens: ids.length, memories, omitted: omitted + found.length - kept.length };
 }
 
 /** On the page: keys, values, what is read, changes and weights. */
-function numbersOf({ steps, keyDim, valueDim }: MemoryInputs): number {
+function numbersOf({ steps, keyDim, valueDim }: Pick<MemoryInputs, 'steps' | 'keyDim' | 'valueDim'>): number {
   return steps * (2 * keyDim + 3 * valueDim + steps / 2);
 }
 

@@ -21,6 +21,7 @@ import {
   toFloat32,
   zerosBeside,
 } from '../../ops';
+import { unobserved } from '../observe';
 import { checkStates, checkTogether, requireFinite } from './checks';
 import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
 import {
@@ -114,12 +115,13 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
   /** Packed sequences one after the other. */
   const oneByOne = (given: Run<I, S, Z>, offsets: CuSeqlens): Ran<S> => {
     const states = given.states as Tensors;
-    const parts = Array.from({ length: offsets.length - 1 }, (_, n) => {
+    const one = (n: number): Ran<S> => {
       const [from, to] = [offsets[n], offsets[n + 1]];
       const own = byName(Object.keys(states), (state) => states[state].slice(0, n, n + 1)) as States<S>;
       const sizes = { ...given.sizes, B: 1 };
       return whole(withTokens({ ...given, states: own, sizes }, to - from, (x) => x.slice(1, from, to)));
-    });
+    };
+    const parts = unobserved(() => Array.from({ length: offsets.length - 1 }, (_, n) => one(n)));
     const outputs = parts.map((part) => part.output);
     if (grows) return { output: cat(outputs, 1), states: given.states };
     const after = (state: string): Tensor => cat(parts.map((part) => (part.states as Tensors)[state]));
