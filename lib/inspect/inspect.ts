@@ -74,18 +74,15 @@ export interface Reading {
   read(): void;
 }
 
-/** Families of the library whose memory is no matrix. */
-const WITHOUT: ReadonlySet<string> = new Set([
-  'mamba',
-  'log-linear-mamba2',
-  'rwkv4',
-  'fast-weight-memory',
-  'ttt-linear',
-  'titans',
-  'transformer',
-  'lstm',
-  'rnn',
-  'elstm',
+/** Families of the library whose memory cannot be followed as a matrix, and why. */
+const WITHOUT: ReadonlyMap<string, string> = new Map([
+  ['log-linear-mamba2', 'each query weighs the states of its levels anew'],
+  ['rwkv4', 'two sums for each channel are all it remembers'],
+  ['fast-weight-memory', 'its memory is a tensor of third order'],
+  ['ttt-linear', 'what is written counts differently for each token of a mini-batch'],
+  ['titans', 'its momentum writes again, at each token, what earlier ones have written'],
+  ['transformer', 'it keeps the keys and values themselves'],
+  ...['lstm', 'rnn', 'elstm'].map((name): [string, string] => [name, 'its state is a vector']),
 ]);
 
 type Take = (layer: number, call: MemoryCall) => void;
@@ -157,6 +154,7 @@ export async function inspectReading(
   const { name, tokens } = reading;
   type Kept = Omit<InspectedMemory, 'course'> & { order: number };
   const found: Kept[] = [];
+  let omitted = 0;
   const heads = new Map<number, number>();
   observe(reading, (layer, call) => {
     const { rule, matrix } = call;
@@ -167,15 +165,23 @@ export async function inspectReading(
       const message = `${where}: ${rule} of layer ${layer} runs over pieces of the text, which cannot be followed`;
       throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model' });
     }
+    const [, steps, , valueDim] = call.inputs.v.shape;
+    const size = numbersOf({ steps, valueDim, keyDim: call.inputs.q.shape[3] });
     for (let head = 1; head <= headsOf(call); head++) {
       if ((options.head ?? head) !== head) continue;
+      // Where heads are channels there are thousands: those for which there is no room behind the ones before are not copied.
+      if (options.head == null && (head - 1) * size > limit) {
+        omitted++;
+        continue;
+      }
       const own = { layer, head, rule, matrix, writesPerToken, inputs: inputsOf(call, head - 1) };
       found.push({ ...own, order: found.length });
     }
   });
   if (heads.size === 0) {
     const expected = others.join(', ');
-    const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write; those that do: ${expected}`;
+    const reason = WITHOUT.has(name) ? ` (${WITHOUT.get(name)})` : '';
+    const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write${reason}; those that do: ${expected}`;
     throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model', expected, found: name });
   }
   checkThere(where, 'layer', options.layer, [...heads.keys()]);
@@ -196,11 +202,11 @@ export async function inspectReading(
   for (const { order: _, ...memory } of kept) {
     memories.push({ ...memory, course: await measureMemory(memory.inputs) });
   }
-  return { model: name, tokens, memories, omitted: found.length - kept.length };
+  return { model: name, tokens, memories, omitted: omitted + found.length - kept.length };
 }
 
 /** On the page: keys, values, what is read, changes and weights. */
-function numbersOf({ steps, keyDim, valueDim }: MemoryInputs): number {
+function numbersOf({ steps, keyDim, valueDim }: Pick<MemoryInputs, 'steps' | 'keyDim' | 'valueDim'>): number {
   return steps * (2 * keyDim + 3 * valueDim + steps / 2);
 }
 

@@ -126,6 +126,21 @@ export {
   registerModel,
 } from './common/registry';
 export type { SaveOptions } from './common/pretrained';
+export { DeltaVariant, type DeltaVariantOptions } from './fla/deltaVariants';
+export {
+  DeltaFormerAttention,
+  ForgettingAttention,
+  type ForgettingAttentionOptions,
+  PaTHAttention,
+  type PaTHAttentionOptions,
+} from './fla/growingAttention';
+export { LightNetAttention, type LightNetAttentionOptions } from './fla/lightNetAttention';
+export {
+  BasedLinearAttention,
+  type PolynomialAttentionOptions,
+  ReBasedLinearAttention,
+} from './fla/polynomialAttention';
+export { RodimusAttention, type RodimusAttentionOptions } from './fla/rodimusAttention';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';
 export { HeadNorm, LowRank } from './rwkv/parts';
@@ -149,8 +164,10 @@ export { Qwen3NextForCausalLM } from './hybrid/qwen3Next';
 export type { QwenConfiguration } from './hybrid/qwen';
 export type { XlstmConfiguration } from './xlstm/configuration';
 export { MlstmLayer, type MlstmState } from './xlstm/mlstmLayer';
+export { SlstmLayer, type SlstmLayerOptions, type SlstmState } from './xlstm/slstmLayer';
 export { xLSTMForCausalLM } from './xlstm/model';
 export type { TestTimeState } from './testTime/mixer';
+export { InPlaceTttFeedForward, type InPlaceTttFeedForwardOptions } from './testTime/inPlaceTttFeedForward';
 export { TttLayer, type TttLayerOptions } from './testTime/tttLayer';
 export { TitansForCausalLM, type TitansConfiguration } from './testTime/titans';
 export { TitansLayer, type TitansLayerOptions } from './testTime/titansLayer';

@@ -54,6 +54,7 @@ export type { SelfReferentialOptions } from './selfReferential/selfReferential';
 export type { DeltaFormerOptions } from './attention/deltaFormer';
 export type { PathOptions } from './attention/pathAttention';
 export type { ForgettingOptions } from './attention/forgettingAttention';
+export type { InPlaceTttOptions } from './testTime/inPlaceTtt';
 export type { LactOptions } from './testTime/lact';
 export type { LonghornOptions } from './testTime/longhorn';
 export type { DeltaLstmOptions } from './feedback/deltaLstm';

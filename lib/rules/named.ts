@@ -23,6 +23,7 @@ export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
 export { gsa } from './attention/gsa';
 export { hgrn } from './decay/hgrn';
 export { lightningAttention } from './decay/lightningAttention';
+export { inPlaceTtt } from './testTime/inPlaceTtt';
 export { kaczmarzAttention } from './delta/kaczmarzAttention';
 export { lact } from './testTime/lact';
 export { lightNet } from './decay/lightNet';

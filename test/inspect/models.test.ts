@@ -24,11 +24,20 @@ const MATRICES: Record<string, string[]> = {
   lstm: [],
   rnn: [],
   elstm: [],
-  mamba: [],
+  mamba: ['h'],
   'log-linear-mamba2': [],
 };
 /** Steps per token of families that write several times. */
 const STEPS: Record<string, number> = { 'gated-deltaproduct': 2 };
+/** Of families whose heads are others than the model's: those of channels. */
+const HEADS: Record<string, number> = { mamba: 16 };
+/** Why some are refused. */
+const REASONS: Record<string, RegExp> = {
+  'log-linear-mamba2': /weighs the states of its levels/,
+  rwkv4: /two sums for each channel/,
+  'ttt-linear': /differently for each token of a mini-batch/,
+  titans: /momentum writes again/,
+};
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = {
   bamba: [1],
@@ -48,6 +57,7 @@ describe('fast weights of models, inspected', () => {
       if (matrices.length === 0) {
         const error = await expectRejection('UNSUPPORTED', /keeps no matrix/, inspectFastWeights(model, ids));
         expect(error.argument).to.equal('model');
+        expect(error.message).to.match(REASONS[name] ?? /(it keeps the keys|its state is a vector)/);
         for (const family of modelFamilies) {
           const listed = error.expected!.split(', ').includes(family.name);
           expect(listed, family.name).to.equal((MATRICES[family.name] ?? ['S']).length > 0);
@@ -58,7 +68,7 @@ describe('fast weights of models, inspected', () => {
       const { memories, omitted, tokens } = await inspectFastWeights(model, ids);
       expect([omitted, tokens, model.training]).to.eql([0, ids.length, true]);
       const expected = (LAYERS[name] ?? [1, 2]).flatMap((layer) =>
-        matrices.flatMap((matrix) => [1, 2].map((head) => `${layer} ${matrix} ${head}`)),
+        matrices.flatMap((matrix) => Array.from({ length: HEADS[name] ?? 2 }, (_, i) => `${layer} ${matrix} ${i + 1}`)),
       );
       expect(memories.map(({ layer, matrix, head }) => `${layer} ${matrix} ${head}`)).to.eql(expected);
       for (const { course } of memories) {
@@ -95,6 +105,27 @@ describe('fast weights of models, inspected', () => {
     ]);
     expect(some.omitted).to.equal(1);
     expect((await inspectFastWeights(model, ids, { limit: 0 })).memories).to.have.lengthOf(1);
+  });
+
+  it('a channel of Mamba is a column of its state; packed sequences are not told of', async () => {
+    using model = fw.createModel('mamba', sizes);
+    const { memories, omitted } = await inspectFastWeights(model, ids, { layer: 2, limit: 500 });
+    expect(omitted + memories.length).to.equal(16);
+    const input = fw.tensor([ids], { dtype: 'int32', device: 'js' });
+    const { state } = fw.noGrad(() => model.forward(input, { outputState: true }));
+    const last = (state as fw.models.MambaState[])[1].memory;
+    for (const { head, course } of memories) {
+      const channel = last.slice(1, head - 1, head);
+      expect(course.norm.at(-1)).to.be.closeTo(channel.norm().item(), 1e-9);
+    }
+    const alone = await inspectFastWeights(model, ids, { layer: 2, head: 15 });
+    expect(alone.memories[0].course.norm.at(-1)).to.be.closeTo(last.slice(1, 14, 15).norm().item(), 1e-9);
+    let told = 0;
+    fw.observeMemories(
+      () => told++,
+      () => void fw.noGrad(() => model.forward(input, { cuSeqlens: [0, 3, ids.length] })),
+    );
+    expect(told).to.equal(0);
   });
 
   it('refuses layers and heads that there are not, no tokens, unknown options', async () => {

@@ -19,8 +19,8 @@ type AnyRule = ((q: unknown, k: unknown, v: unknown, options: object) => Tensors
 };
 
 interface TestTimeCase {
-  name: 'tttLinear' | 'tttMlp' | 'tttLinearFla' | 'titans' | 'titansMlp' | 'titansFla';
-  options: { miniBatchSize?: number; chunkSize?: number; depth?: number };
+  name: 'tttLinear' | 'tttMlp' | 'tttLinearFla' | 'titans' | 'titansMlp' | 'titansFla' | 'inPlaceTtt';
+  options: { miniBatchSize?: number; chunkSize?: number; depth?: number; rate?: number };
   /** Tokens of a chunk. */
   size: number;
   /** Per token, then of every sequence alike. */
@@ -128,6 +128,14 @@ const CASES: TestTimeCase[] = [
     tokens: (T, draw) => ({ ...qkv(T, draw, 4, 4), ...rates(T, draw) }),
     shared: norms(4),
     states: moving('state', '', [4, 4]),
+  },
+  {
+    name: 'inPlaceTtt',
+    options: { chunkSize: 3, rate: 0.5 },
+    size: 3,
+    tokens: (T, draw) => qkv(T, draw, 5, 4),
+    shared: {},
+    states: { state: ['State', [5, 4], true], pending: ['Pending', [5, 4], false] },
   },
 ];
 

@@ -45,7 +45,10 @@ export abstract class MemoriesMixer<I extends QkvInputs, M extends Named> extend
   protected runToken(inputs: I, memories: M): Tensor {
     const { q, k, v, ...rest } = inputs;
     const state = Object.fromEntries(this.named((name) => memories[name])) as M;
-    return this.rule.step(computable(q), computable(k), computable(v), { ...rest, state });
+    const output = this.rule.step(computable(q), computable(k), computable(v), { ...rest, state });
+    // Memories that grow are other tensors now.
+    Object.assign(memories, state);
+    return output;
   }
 
   protected blank(batch: number, where: { device: Device; dtype: DType }): M {

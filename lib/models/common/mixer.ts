@@ -1,5 +1,13 @@
 // What mixes tokens in a block: a sequence form for training and prompts, and a step form with a state.
-import { checkOptions, type DType, type OptionNames, scope, type Tensor } from '../../core';
+import {
+  argumentError,
+  checkInteger,
+  checkOptions,
+  type DType,
+  type OptionNames,
+  scope,
+  type Tensor,
+} from '../../core';
 import { checkpoint, gradEnabled } from '../../autograd';
 import { type State, tensorsOf, withTensors } from '../../inference';
 import { Module } from '../../nn';
@@ -97,6 +105,12 @@ export function stepByForward<S extends State>(part: Recurrent<S>, x: Tensor, st
 /** States are float32, beside float64 weights float64. */
 export function stateDType(weight: Tensor): DType {
   return weight.dtype === 'float64' ? 'float64' : 'float32';
+}
+
+/** Requires a number of heads that divides a whole. */
+export function checkHeads(where: string, name: string, heads: number, whole: number): void {
+  checkInteger(where, name, heads, 1);
+  if (whole % heads !== 0) throw argumentError('INVALID_ARGUMENT', where, name, `a divisor of ${whole}`, String(heads));
 }
 
 /** [..., heads * D] -> [..., heads, D] */

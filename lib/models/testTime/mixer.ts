@@ -4,7 +4,14 @@ import { FastWeightsError, type Tensor } from '../../core';
 import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, rope, zeros } from '../../ops';
 import type { Past } from '../common/fastWeightMixer';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import {
+  type Beside,
+  checkSequence,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  stateDType,
+} from '../common/mixer';
 
 /** What such a layer remembers. */
 export type TestTimeState = {
@@ -32,7 +39,7 @@ export interface ChunkedRule {
 }
 
 /** How such a layer looks back in time. */
-export type ChunkedPast = Pick<Past, 'convolve' | 'rotate'>;
+export type ChunkedPast = Pick<Past, 'convolve' | 'rotate' | 'beside'>;
 
 /** Operands of the rule: q, k, v [..., H, *] and its further inputs. */
 export type Operands = { q: Tensor; k: Tensor; v: Tensor } & Tensors;
@@ -61,19 +68,19 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
   /** x [..., hidden] to the rule's operands. */
   protected abstract inputs(x: Tensor, past: ChunkedPast): Operands;
 
-  /** The rule's output [..., H, V] to [..., hidden]. */
-  protected abstract readout(output: Tensor, x: Tensor): Tensor;
+  /** The rule's output [..., H, V] to [..., hidden]; `operands` are what the rule was given. */
+  protected abstract readout(output: Tensor, x: Tensor, operands: Operands): Tensor;
 
   forward(x: Tensor, options: SequenceOptions<TestTimeState> = {}): SequenceResult<TestTimeState> {
     checkSequence('forward', options);
-    const { state = null, outputState = false, cuSeqlens = null } = options;
+    const { state = null, outputState = false, cuSeqlens = null, beside = {} } = options;
     if (cuSeqlens && (state || outputState)) {
       const message = 'memories in chunks: packed sequences have no common place in a chunk to go on from';
       throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
     }
     const convolutions: Tensors = {};
     const position = state?.position ?? 0;
-    const { q, k, v, ...rest } = this.inputs(x, {
+    const operands = this.inputs(x, {
       convolve: (name, convolution, input) => {
         const initialState = state?.convolutions[name] ?? null;
         const result = convolution.forward(input, { initialState, outputFinalState: outputState, cuSeqlens });
@@ -81,7 +88,9 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
         return result.output;
       },
       rotate: (input) => this.turned(input, position, cuSeqlens),
+      beside,
     });
+    const { q, k, v, ...rest } = operands;
     const starts = Object.entries(this.starts());
     const N = cuSeqlens ? cuSeqlens.length - 1 : x.shape[0];
     const initial = starts.map(([name, [ending, value]]): [string, Tensor] => [
@@ -90,7 +99,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
     ]);
     const call = { ...rest, ...this.settings, ...Object.fromEntries(initial), position, cuSeqlens };
     const result = this.rule(q, k, v, { ...call, outputFinalState: outputState }) as { output: Tensor } & Tensors;
-    const output = this.readout(result.output.to(x.dtype), x);
+    const output = this.readout(result.output.to(x.dtype), x, operands);
     if (!outputState) return { output };
     const memory = Object.fromEntries(
       starts.map(([name, [ending]]) => [name, result[`final${ending}`].to(stateDType(this.reference)).contiguous()]),
@@ -98,15 +107,17 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
     return { output, state: { memory, convolutions, position: (position + x.shape[1]) % this.chunk } };
   }
 
-  step(x: Tensor, state: TestTimeState): Tensor {
-    const { q, k, v, ...rest } = this.inputs(x, {
+  step(x: Tensor, state: TestTimeState, beside: Beside = {}): Tensor {
+    const operands = this.inputs(x, {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
       rotate: (input) => this.turned(input.unsqueeze(1), state.position, null).squeeze(1),
+      beside,
     });
+    const { q, k, v, ...rest } = operands;
     const call = { ...rest, ...this.settings, state: state.memory, position: state.position };
     const output = this.rule.step(q, k, v, call);
     state.position = (state.position + 1) % this.chunk;
-    return this.readout(output.to(x.dtype), x);
+    return this.readout(output.to(x.dtype), x, operands);
   }
 
   initialState(batch: number): TestTimeState {

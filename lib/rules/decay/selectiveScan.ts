@@ -2,7 +2,7 @@
 import type { Tensor } from '../../core';
 import { toFloat32, withChecks } from '../../ops';
 import { lowerRule } from '../recurrence/define';
-import { unobserved } from '../observe';
+import { observed, tellMemory, unobserved } from '../observe';
 import { defineSequential } from '../sequential/define';
 import { inSegments } from '../sequential/segments';
 import { readTimeSteps, TIME_STEP_OPTIONS, type TimeStepOptions, timeSteps } from './timeSteps';
@@ -44,6 +44,11 @@ export const selectiveScan = defineSequential({
       const read = unobserved(() => withChecks(false, () => recurrence.sequence(q, k, v, options)));
       return { output: read.output.squeeze(3), states: { state: read.finalState!.squeeze(3) } };
     });
+    if (observed()) {
+      const own = { q: c.unsqueeze(2), k: b.unsqueeze(2), v: x.unsqueeze(3), gate: gateOf(steps, aLog), beta: steps };
+      const call = { rule: 'selectiveScan', matrix: 'h', inputs: own, kind: {}, scale: 1, denominator: null };
+      tellMemory({ ...call, initialState: states.state.unsqueeze(3) });
+    }
     return { output: withSkip(output, x, d), states: after };
   },
   step({ inputs: { x, dt, aLog, b, c, d, dtBias }, states: { state }, settings }) {

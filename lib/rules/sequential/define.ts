@@ -21,6 +21,7 @@ import {
   toFloat32,
   zerosBeside,
 } from '../../ops';
+import { unobserved } from '../observe';
 import { checkStates, checkTogether, requireFinite } from './checks';
 import { ofOneLength, statesInOrder, statesOf, tokensInOrder, tokensOf } from './packed';
 import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
@@ -120,12 +121,13 @@ export function defineSequential<
   const byLength = (given: Run<I, S, Z>, offsets: CuSeqlens): Ran<S> => {
     const states = given.states as Tensors;
     const groups = ofOneLength(offsets);
-    const parts = groups.map((members) => {
+    const one = (members: readonly number[]): Ran<S> => {
       const own = byName(Object.keys(states), (state) => statesOf(states[state], members)) as States<S>;
       const sizes = { ...given.sizes, B: members.length };
       const length = offsets[members[0] + 1] - offsets[members[0]];
       return whole(withTokens({ ...given, states: own, sizes }, length, (x) => tokensOf(x, offsets, members)));
-    });
+    };
+    const parts = unobserved(() => groups.map(one));
     const outputs = parts.map((part) => part.output);
     const output = tokensInOrder(outputs, offsets, groups);
     if (grows) return { output, states: given.states };
@@ -200,7 +202,11 @@ export function defineSequential<
     }
     const output = result.output.to(given[first].dtype);
     if (options.outputFinalState !== true) return { output };
-    const named = stateNames.map((state) => [finalNames[state], after[state]]);
+    const named = stateNames.map((state) => {
+      // What no token has changed is given in memory of its own, too.
+      const [initial, final] = [given[initialNames[state]] ?? null, after[state]];
+      return [finalNames[state], initial && overlaps(initial, final) ? final.clone() : final];
+    });
     return { output, ...(Object.fromEntries(named) as Tensors) };
   });
 

@@ -1,7 +1,7 @@
 // The walk over mini-batches that rules which learn at test time share: tokens go in chunks through products of matrices, and
 // what they learn goes from chunk to chunk.
 import { argumentError, checkInteger, describe, type Tensor } from '../../core';
-import { cat, type CuSeqlens } from '../../ops';
+import { cat, type CuSeqlens, split } from '../../ops';
 import { inSegments, type Loop, type Named, type Token } from '../sequential/segments';
 
 /** Tokens of the chunk that a text stopped in, for each packed sequence where they differ; 0 by default. */
@@ -56,7 +56,12 @@ function toChunks(x: Tensor, length: number): Tensor {
   return apart.permute(1, 0, 3, 2, ...rest.map((_, i) => 4 + i));
 }
 
-/** Back again. */
+/** The chunks of x [n, ...], one by one. */
+export function apart(x: Tensor): Tensor[] {
+  return split(x, new Array<number>(x.shape[0]).fill(1), 0).map((part) => part.squeeze(0));
+}
+
+/** [n, B, H, C, D] to [B, n C, H, D]. */
 function fromChunks(x: Tensor): Tensor {
   const [n, B, H, C, D] = x.shape;
   return x.permute(1, 0, 3, 2, 4).reshape(B, n * C, H, D);

@@ -1,7 +1,8 @@
 // A network that learns within a chunk: gradients at its anchor, the weights at the chunk's start, and each token reads what
 // the tokens up to it have changed, without ever forming its weights (the dual form; spec 2.13.16, 2.13.17).
 import type { Tensor } from '../../core';
-import { cat, ones, split, stack, sumOfProducts } from '../../ops';
+import { cat, ones, stack, sumOfProducts } from '../../ops';
+import { apart } from './chunks';
 
 /** A linear layer whose weights learn, [B, H, in, out]; with a bias the last row is that of an input of 1. */
 export interface Layer {
@@ -54,10 +55,7 @@ function withOnes(x: Tensor): Tensor {
 }
 
 /** The n chunks of x, or null for each of them. */
-function apart<T extends Tensor | null>(x: T, n: number): T[] {
-  if (x === null) return new Array<T>(n).fill(x);
-  return split(x, new Array<number>(n).fill(1), 0).map((part) => part.squeeze(0)) as T[];
-}
+const each = <T extends Tensor | null>(x: T, n: number): T[] => (x ? (apart(x) as T[]) : new Array<T>(n).fill(x));
 
 const swapped = (x: Tensor): Tensor => x.transpose(x.ndim - 2, x.ndim - 1);
 const scaled = (x: Tensor, by: Tensor | null): Tensor => (by ? x.mul(by) : x);
@@ -88,7 +86,7 @@ export function learnChunks(
     written: written && allKeys.mul(written),
   };
   const chunks = <T extends Record<string, Tensor | null>>(all: T): T[] => {
-    const parts = Object.entries(all).map(([name, x]) => [name, apart(x, n)] as const);
+    const parts = Object.entries(all).map(([name, x]) => [name, each(x, n)] as const);
     return Array.from({ length: n }, (_, i) => Object.fromEntries(parts.map(([name, x]) => [name, x[i]])) as T);
   };
   const first = chunks(rows);

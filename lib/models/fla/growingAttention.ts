@@ -1,0 +1,223 @@
+// Layers of attention whose memory grows with the text: forgetting attention, PaTH and DeltaFormer, with the weight names of
+// flash-linear-attention.
+import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
+import { Linear, Sequential, ShortConvolution } from '../../nn';
+import { l2Norm, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
+import { deltaFormer, forgettingAttention, pathAttention } from '../../rules';
+import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
+import { checkHeads, mergeHeads, splitHeads } from '../common/mixer';
+import type { Past } from '../common/ruleMixer';
+
+/** Keys and values of every token so far, [B, S, H, D]. */
+type Growing = { keys: Tensor; values: Tensor };
+/** The sums of gates behind each key beside them, [B, S, HQ]. */
+type Decaying = Growing & { decays?: Tensor };
+
+/** Projections to q, k, v, and of the output; no biases. */
+abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends MemoriesMixer<I, M> {
+  /** Queries, weight [hidden, hidden]. */
+  q_proj: Linear;
+  /** Keys, weight [numKvHeads * D, hidden]. */
+  k_proj: Linear;
+  /** Values, weight [numKvHeads * D, hidden]. */
+  v_proj: Linear;
+  /** To the output, weight [hidden, hidden]. */
+  o_proj: Linear;
+
+  protected constructor(
+    /** Width of x. */
+    readonly hiddenSize: number,
+    /** Heads of queries, a divisor of hiddenSize. */
+    readonly numHeads: number,
+    /** Heads of keys and values, a divisor of numHeads. */
+    readonly numKvHeads: number,
+    options: TensorOptions,
+  ) {
+    super();
+    const where = new.target.name;
+    checkInteger(where, 'hiddenSize', hiddenSize, 1);
+    checkHeads(where, 'numHeads', numHeads, hiddenSize);
+    checkHeads(where, 'numKvHeads', numKvHeads, numHeads);
+    const narrow = (hiddenSize / numHeads) * numKvHeads;
+    const linear = (width: number): Linear => new Linear(hiddenSize, width, { bias: false, ...options });
+    this.q_proj = linear(hiddenSize);
+    this.k_proj = linear(narrow);
+    this.v_proj = linear(narrow);
+    this.o_proj = linear(hiddenSize);
+  }
+
+  protected get reference(): Tensor {
+    return this.o_proj.weight;
+  }
+
+  /** Memories of no tokens. */
+  protected get empty(): { keys: readonly number[]; values: readonly number[] } {
+    const shape = [0, this.numKvHeads, this.hiddenSize / this.numHeads];
+    return { keys: shape, values: shape };
+  }
+
+  protected qkv(x: Tensor): QkvInputs {
+    const { numHeads, numKvHeads } = this;
+    return {
+      q: splitHeads(this.q_proj.forward(x), numHeads),
+      k: splitHeads(this.k_proj.forward(x), numKvHeads),
+      v: splitHeads(this.v_proj.forward(x), numKvHeads),
+    };
+  }
+
+  protected readout(output: Tensor, _x: Tensor): Tensor {
+    return this.o_proj.forward(mergeHeads(output));
+  }
+}
+
+/** Options of `ForgettingAttention`, those that a tensor is made with among them. */
+export interface ForgettingAttentionOptions extends TensorOptions {
+  /** Heads of keys and values, as many as those of queries by default. */
+  numKvHeads?: number;
+  /** A token sees itself and the windowSize - 1 before it; all before it by default. */
+  windowSize?: number | null;
+  /** Whether the output is multiplied by sigmoid(g_proj x), false by default. */
+  outputGate?: boolean;
+}
+
+const FORGETTING: OptionNames<ForgettingAttentionOptions> = {
+  ...TENSOR_OPTIONS,
+  numKvHeads: true,
+  windowSize: true,
+  outputGate: 'flag',
+};
+
+type ForgettingInputs = QkvInputs & { gate: Tensor; windowSize: number | null };
+
+/** `forgettingAttention` with log gates logsigmoid(f_proj x) (Lin et al. 2025, "Forgetting Transformer"). */
+export class ForgettingAttention extends GrowingAttention<ForgettingInputs, Growing & { decays: Tensor }> {
+  /** To the gates, weight [numHeads, hidden] and a bias. */
+  f_proj: Linear;
+  /** To the gate of the output before its sigmoid, weight [hidden, hidden]; null without one. */
+  g_proj: Linear | null;
+  protected readonly rule = forgettingAttention as unknown as MemoriesRule<
+    ForgettingInputs,
+    Growing & { decays: Tensor }
+  >;
+  private readonly windowSize: number | null;
+
+  constructor(hiddenSize: number, numHeads: number, options: ForgettingAttentionOptions = {}) {
+    checkOptions('ForgettingAttention', options, FORGETTING);
+    const { numKvHeads = numHeads, windowSize = null, outputGate = false, ...on } = options;
+    super(hiddenSize, numHeads, numKvHeads, on);
+    this.windowSize = windowSize === null ? null : checkInteger('ForgettingAttention', 'windowSize', windowSize, 1);
+    this.f_proj = new Linear(hiddenSize, numHeads, on);
+    this.g_proj = outputGate ? new Linear(hiddenSize, hiddenSize, { bias: false, ...on }) : null;
+  }
+
+  protected get shapes(): { keys: readonly number[]; values: readonly number[]; decays: readonly number[] } {
+    return { ...this.empty, decays: [0, this.numHeads] };
+  }
+
+  protected inputs(x: Tensor): ForgettingInputs {
+    const gate = toFloat32(this.f_proj.forward(x)).logSigmoid();
+    return { ...this.qkv(x), gate, windowSize: this.windowSize };
+  }
+
+  protected override readout(output: Tensor, x: Tensor): Tensor {
+    const read = mergeHeads(output);
+    return this.o_proj.forward(this.g_proj ? read.mul(this.g_proj.forward(x).sigmoid()) : read);
+  }
+}
+
+/** Options of `PaTHAttention`, those that a tensor is made with among them. */
+export interface PaTHAttentionOptions extends TensorOptions {
+  /** Heads of keys and values, as many as those of queries by default. */
+  numKvHeads?: number;
+  /** Whether what lies back is forgotten, too, with logsigmoid(g_proj x), false by default. */
+  forgetGate?: boolean;
+  /** Width between x and w, 32 by default; null for one matrix. */
+  rank?: number | null;
+  /** Tokens that the convolution of w sees, 3 by default; null for none. */
+  convSize?: number | null;
+}
+
+const PATH: OptionNames<PaTHAttentionOptions> = {
+  ...TENSOR_OPTIONS,
+  numKvHeads: true,
+  forgetGate: 'flag',
+  rank: true,
+  convSize: true,
+};
+
+type PathInputs = QkvInputs & { w: Tensor; beta: Tensor; gate?: Tensor };
+
+/**
+ * `pathAttention` with w = w_proj x behind a convolution with silu, of unit length, and beta = 2 sigmoid(bt_proj x) (Yang et al.
+ * 2025, "PaTH Attention").
+ */
+export class PaTHAttention extends GrowingAttention<PathInputs, Decaying> {
+  /** To w, weights [rank, hidden] and [numKvHeads * D, rank], or one [numKvHeads * D, hidden]. */
+  w_proj: Sequential | Linear;
+  /** Over w, weight [numKvHeads * D, 1, convSize]; null without one. */
+  w_conv1d: ShortConvolution | null;
+  /** To the strengths, weight [numKvHeads, hidden] and a bias. */
+  bt_proj: Linear;
+  /** To the gates, weight [numHeads, hidden] and a bias; null without them. */
+  g_proj: Linear | null;
+  protected readonly rule = pathAttention as unknown as MemoriesRule<PathInputs, Decaying>;
+
+  constructor(hiddenSize: number, numHeads: number, options: PaTHAttentionOptions = {}) {
+    checkOptions('PaTHAttention', options, PATH);
+    const { numKvHeads = numHeads, forgetGate = false, rank = 32, convSize = 3, ...on } = options;
+    super(hiddenSize, numHeads, numKvHeads, on);
+    const narrow = (hiddenSize / numHeads) * numKvHeads;
+    const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...on });
+    this.w_proj =
+      rank === null ? linear(hiddenSize, narrow) : new Sequential(linear(hiddenSize, rank), linear(rank, narrow));
+    this.w_conv1d = convSize === null ? null : new ShortConvolution(narrow, convSize, on);
+    this.bt_proj = new Linear(hiddenSize, numKvHeads, on);
+    this.g_proj = forgetGate ? new Linear(hiddenSize, numHeads, on) : null;
+  }
+
+  protected get shapes(): { keys: readonly number[]; values: readonly number[]; decays?: readonly number[] } {
+    return { ...this.empty, ...(this.g_proj && { decays: [0, this.numHeads] }) };
+  }
+
+  protected override get convolutions(): Record<string, ShortConvolution | null> {
+    return { w: this.w_conv1d };
+  }
+
+  protected inputs(x: Tensor, past: Past): PathInputs {
+    const projected = this.w_proj.forward(x);
+    const w = this.w_conv1d ? past.convolve('w', this.w_conv1d, projected) : projected;
+    return {
+      ...this.qkv(x),
+      w: l2Norm(toFloat32(splitHeads(w, this.numKvHeads))),
+      beta: toFloat32(this.bt_proj.forward(x)).sigmoid().mul(2),
+      ...(this.g_proj && { gate: toFloat32(this.g_proj.forward(x)).logSigmoid() }),
+    };
+  }
+}
+
+type DeltaFormerInputs = QkvInputs & { beta: Tensor };
+
+/**
+ * `deltaFormer` with rotary positions on q and k and beta = b_proj x, as it is (Xu et al. 2025, "Understanding Transformer from
+ * the Perspective of Associative Memory").
+ */
+export class DeltaFormerAttention extends GrowingAttention<DeltaFormerInputs, Growing> {
+  /** To the strengths, weight [numHeads, hidden] and a bias. */
+  b_proj: Linear;
+  protected readonly rule = deltaFormer as unknown as MemoriesRule<DeltaFormerInputs, Growing>;
+
+  constructor(hiddenSize: number, numHeads: number, options: TensorOptions = {}) {
+    checkOptions('DeltaFormerAttention', options, TENSOR_OPTIONS);
+    super(hiddenSize, numHeads, numHeads, options);
+    this.b_proj = new Linear(hiddenSize, numHeads, options);
+  }
+
+  protected get shapes(): { keys: readonly number[]; values: readonly number[] } {
+    return this.empty;
+  }
+
+  protected inputs(x: Tensor, past: Past): DeltaFormerInputs {
+    const { q, k, v } = this.qkv(x);
+    return { q: past.rotate(q), k: past.rotate(k), v, beta: toFloat32(this.b_proj.forward(x)) };
+  }
+}

@@ -1,0 +1,270 @@
+// Layers around newer rules: in pieces, token by token, packed, gradients of all weights, what they compute, what they refuse.
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { expectError } from '../support/errors';
+import { type Target, targets } from '../support/golden';
+import { expectClose, toleranceOf } from '../support/tolerance';
+
+const { models } = fw;
+const [T, D] = [7, 8];
+
+const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = [
+  ['efla', (where) => new models.DeltaVariant(D, 2, 'efla', where)],
+  ['kaczmarzAttention', (where) => new models.DeltaVariant(D, 2, 'kaczmarzAttention', { convSize: null, ...where })],
+  ['qDeltaRule', (where) => new models.DeltaVariant(D, 2, 'qDeltaRule', { keyDim: 3, useGate: false, ...where })],
+  ['forgetting attention', (where) => new models.ForgettingAttention(D, 2, { outputGate: true, ...where })],
+  [
+    'forgetting attention, a window',
+    (where) => new models.ForgettingAttention(D, 4, { numKvHeads: 2, windowSize: 3, ...where }),
+  ],
+  ['PaTH', (where) => new models.PaTHAttention(D, 2, { rank: 3, ...where })],
+  [
+    'PaTH that forgets',
+    (where) =>
+      new models.PaTHAttention(D, 2, { numKvHeads: 1, forgetGate: true, rank: null, convSize: null, ...where }),
+  ],
+  ['DeltaFormer', (where) => new models.DeltaFormerAttention(D, 2, where)],
+  ['Based', (where) => new models.BasedLinearAttention(D, 2, { featureDim: 3, ...where })],
+  ['ReBased', (where) => new models.ReBasedLinearAttention(D, 2, { featureDim: 3, ...where })],
+  ['LightNet', (where) => new models.LightNetAttention(D, 2, { gateRank: 3, ...where })],
+  ['LightNet, convolutions', (where) => new models.LightNetAttention(D, 2, { keyDim: 3, convSize: 3, ...where })],
+  ['sLSTM', (where) => new models.SlstmLayer(D, 2, where)],
+  ['sLSTM, no convolution', (where) => new models.SlstmLayer(D, 1, { convSize: null, ...where })],
+  ['Rodimus', (where) => new models.RodimusAttention(D, { keyDim: 5, ...where })],
+];
+
+for (const where of targets().filter(({ device, dtype }) => device !== 'js' || dtype === 'float64')) {
+  const { forward } = toleranceOf(where.dtype);
+  describe(`layers of newer rules on ${where.device}, ${where.dtype}`, () => {
+    for (const [name, make] of LAYERS) {
+      it(`${name}: in pieces, token by token and packed`, () =>
+        fw.withChecks(false, () =>
+          fw.noGrad(() =>
+            fw.scope(() => {
+              const layer = fw.withSeed(4, () => make(where));
+              const x = fw.withSeed(5, () => fw.randn([2, T, D], where));
+              const whole = layer.forward(x).output;
+              for (const cut of [0, 3]) {
+                const begin = layer.forward(x.slice(1, 0, cut), { outputState: true });
+                const state = cut === 0 ? layer.initialState(2) : begin.state!;
+                const tokens = [cut, cut + 1].map((t) => layer.step(x.select(1, t), state).unsqueeze(1));
+                const rest = layer.forward(x.slice(1, cut + 2), { state, outputState: true }).output;
+                const parts = fw.cat([begin.output, ...tokens, rest], 1);
+                expectClose(`cut at ${cut}`, parts.dataSync(), whole.dataSync(), forward);
+              }
+              const packed = layer.forward(x.reshape(1, 2 * T, D), { cuSeqlens: [0, T, T, 2 * T] }).output;
+              expectClose('packed', packed.dataSync(), whole.dataSync(), forward);
+            }),
+          ),
+        ));
+    }
+  });
+}
+
+const EXACT = { device: 'js', dtype: 'float64' } as const;
+
+describe('layers of newer rules', () => {
+  for (const [name, make] of LAYERS) {
+    it(`${name}: every weight has a gradient; bfloat16 stays near`, () =>
+      fw.withChecks(false, () =>
+        fw.scope(() => {
+          const layer = fw.withSeed(4, () => make(EXACT));
+          const x = fw.withSeed(5, () => fw.randn([1, T, D], EXACT));
+          const { output } = layer.forward(x);
+          output.square().sum().backward();
+          for (const [weight, t] of layer.namedParameters()) {
+            expect(t.grad?.abs().sum().item(), weight).to.be.above(1e-9);
+          }
+          const rounded = make({ device: 'js', dtype: 'bfloat16' });
+          const state = Object.entries(layer.stateDict()).map(([key, t]) => [key, t.detach().to('bfloat16')] as const);
+          rounded.loadStateDict(
+            Object.fromEntries(state.map(([key, t]) => [key, t.to(rounded.stateDict()[key].dtype as 'float32')])),
+          );
+          const found = fw.noGrad(() => rounded.forward(x.detach().to('bfloat16')).output);
+          expect(found.dtype).to.equal('bfloat16');
+          expectClose('bfloat16', found.dataSync(), output.dataSync(), 0.03);
+        }),
+      ));
+  }
+
+  /** Inputs, and what a layer makes of them. */
+  const run = (layer: fw.models.Recurrent): [x: fw.Tensor, output: fw.Tensor] => {
+    const x = fw.withSeed(6, () => fw.randn([1, T, D], EXACT));
+    return [x, layer.forward(x).output];
+  };
+  const heads = (x: fw.Tensor): fw.Tensor => x.reshape(1, T, 2, x.shape[2] / 2);
+  const scoresOf = (q: fw.Tensor, k: fw.Tensor): fw.Tensor => fw.einsum('bthk,bshk->bhts', heads(q), heads(k));
+  const weighed = (weights: fw.Tensor, v: fw.Tensor): fw.Tensor =>
+    fw.einsum('bhts,bshv->bthv', weights, heads(v)).reshape(1, T, D);
+  const seen = (): fw.Tensor => fw.tril(fw.ones([T, T], EXACT));
+
+  it('forgetting attention is a softmax of products and sums of gates', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const layer = new models.ForgettingAttention(D, 2, { outputGate: true, ...EXACT });
+        const [x, output] = run(layer);
+        const sums = layer.f_proj.forward(x).sigmoid().log().cumsum(1).transpose(1, 2);
+        const between = sums.unsqueeze(3).sub(sums.unsqueeze(2));
+        const scores = scoresOf(layer.q_proj.forward(x), layer.k_proj.forward(x)).div(2).add(between);
+        const read = weighed(scores.add(seen().log()).softmax(-1), layer.v_proj.forward(x));
+        const expected = layer.o_proj.forward(read.mul(layer.g_proj!.forward(x).sigmoid()));
+        expectClose('output', output.dataSync(), expected.dataSync(), 1e-10);
+      }),
+    ));
+
+  it('Based divides 1 + s + s^2 / 2 by its sum, ReBased s^2 of normed vectors', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const plain = new models.BasedLinearAttention(D, 2, { featureDim: 3, ...EXACT });
+        const squared = new models.ReBasedLinearAttention(D, 2, { featureDim: 3, ...EXACT });
+        fw.nn.init.normal_(squared.feature_map.gamma);
+        fw.nn.init.normal_(squared.feature_map.beta);
+        const { gamma, beta } = squared.feature_map;
+        const normed = (t: fw.Tensor): fw.Tensor =>
+          fw.layerNorm(heads(t), null, null, 1e-5).mul(gamma).add(beta).reshape(1, T, 6);
+        for (const [layer, map, score, eps] of [
+          [plain, (t: fw.Tensor) => t, (s: fw.Tensor) => s.add(1).add(s.square().div(2)), 1e-6],
+          [squared, normed, (s: fw.Tensor) => s.square(), 1e-5],
+        ] as const) {
+          const [x, output] = run(layer);
+          const s = scoresOf(map(layer.q_proj.forward(x)), map(layer.k_proj.forward(x))).div(Math.sqrt(3));
+          const scores = score(s).mul(seen());
+          const weights = scores.div(scores.sum(-1, true).add(eps));
+          const expected = layer.o_proj.forward(weighed(weights, layer.v_proj.forward(x)));
+          expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
+        }
+      }),
+    ));
+
+  it('LightNet weighs by a softmax over the text so far, channel by channel', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const layer = new models.LightNetAttention(D, 2, { gateRank: 3, ...EXACT });
+        const [x, output] = run(layer);
+        const [q, k, v] = [layer.q_proj, layer.k_proj, layer.v_proj].map((proj) => heads(proj.forward(x)));
+        const shares = k
+          .unsqueeze(1)
+          .add(seen().log().reshape(1, T, T, 1, 1))
+          .softmax(2);
+        const read = fw.einsum('bthk,btshk,bshv->bthv', q.silu().div(2), shares, v).reshape(1, T, D);
+        const normed = read.div(read.square().mean(-1, true).add(1e-5).sqrt());
+        const expected = layer.o_proj.forward(normed.mul(layer.g_proj.forward(x).silu()));
+        expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
+      }),
+    ));
+
+  it('PaTH and DeltaFormer give their rules what they say', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const path = new models.PaTHAttention(D, 2, { rank: 3, forgetGate: true, ...EXACT });
+        const [x, output] = run(path);
+        const [q, k, v] = [path.q_proj, path.k_proj, path.v_proj].map((proj) => heads(proj.forward(x)));
+        const w = fw.l2Norm(heads(path.w_conv1d!.forward(path.w_proj.forward(x)).output));
+        const beta = path.bt_proj.forward(x).sigmoid().mul(2);
+        const read = fw.pathAttention(q, k, v, { w, beta, gate: path.g_proj!.forward(x).sigmoid().log() }).output;
+        expectClose('path', output.dataSync(), path.o_proj.forward(read.reshape(1, T, D)).dataSync(), 1e-9);
+        const former = new models.DeltaFormerAttention(D, 2, EXACT);
+        const [y, found] = run(former);
+        const [q2, k2, v2] = [former.q_proj, former.k_proj, former.v_proj].map((proj) => heads(proj.forward(y)));
+        const turned = fw.deltaFormer(fw.rope(q2), fw.rope(k2), v2, { beta: former.b_proj.forward(y) }).output;
+        expectClose('former', found.dataSync(), former.o_proj.forward(turned.reshape(1, T, D)).dataSync(), 1e-9);
+      }),
+    ));
+
+  it('delta variants and Rodimus give their rules what they say', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const norm = (y: fw.Tensor): fw.Tensor => y.div(y.square().mean(-1, true).add(1e-5).sqrt());
+        for (const variant of ['efla', 'kaczmarzAttention', 'qDeltaRule'] as const) {
+          const layer = new models.DeltaVariant(D, 2, variant, { convSize: null, useGate: false, ...EXACT });
+          const [x, output] = run(layer);
+          const [q, k, v] = [layer.q_proj, layer.k_proj, layer.v_proj].map((proj) => heads(proj.forward(x).silu()));
+          const s = layer.b_proj.forward(x).sigmoid();
+          const gate =
+            layer.a_proj && layer.A_log!.exp().neg().mul(layer.a_proj.forward(x).add(layer.dt_bias!).softplus());
+          const read = {
+            efla: () => fw.efla(q, k, v, { beta: s }),
+            kaczmarzAttention: () => fw.kaczmarzAttention(q, k, v, { eta: s, gate }),
+            qDeltaRule: () => {
+              const queryShare = layer.l_proj!.forward(x).sub(0.9).sigmoid();
+              return fw.qDeltaRule(fw.l2Norm(q), fw.l2Norm(k), v, { beta: s, gate, queryShare });
+            },
+          }[variant]().output;
+          const expected = layer.o_proj.forward(norm(read).reshape(1, T, D));
+          expectClose(variant, output.dataSync(), expected.dataSync(), 1e-9);
+        }
+        const layer = new models.RodimusAttention(D, { keyDim: 5, ...EXACT });
+        const [x, output] = run(layer);
+        const h = layer.up_proj.forward(x);
+        const s = layer.short_conv.forward(h).output;
+        const [q, k, gateLogit, temperatureLogit] = [
+          layer.q_proj,
+          layer.k_proj,
+          layer.g_gate_proj,
+          layer.tau_gate_proj,
+        ].map((proj) => proj.forward(s).unsqueeze(2));
+        const v = h.mul(layer.i_gate_proj.forward(h).sigmoid()).unsqueeze(2);
+        const read = fw.rodimus(q, k, v, { gateLogit, temperatureLogit }).output.squeeze(2);
+        const gated = read.add(s.mul(layer.residual_weight)).mul(layer.gate_proj.forward(x).silu());
+        expectClose('rodimus', output.dataSync(), layer.down_proj.forward(norm(gated)).dataSync(), 1e-9);
+      }),
+    ));
+
+  it('sLSTM gives its rule gates of each head', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const layer = new models.SlstmLayer(D, 2, EXACT);
+        for (const t of [layer.recurrent, layer.bias, layer.norm]) fw.nn.init.normal_(t);
+        const [x, output] = run(layer);
+        const seen = layer.conv1d!.forward(x).output;
+        const gates = [
+          [layer.igate, seen],
+          [layer.fgate, seen],
+          [layer.zgate, x],
+          [layer.ogate, x],
+        ] as const;
+        const parts = gates.map(([gate, from]) => fw.einsum('hed,bthd->bthe', gate.weight, heads(from)));
+        const { recurrent, bias } = layer;
+        const cell = fw.slstm({ gates: fw.stack(parts, 2), recurrent, bias }).output;
+        const expected = fw.layerNorm(cell, null, null, 1e-5).reshape(1, T, D).mul(layer.norm);
+        expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
+      }),
+    ));
+
+  it('refuse sizes that do not divide, and options they do not have', () => {
+    const js = { device: 'js' } as const;
+    expectError(
+      'INVALID_ARGUMENT',
+      /ForgettingAttention: numHeads must be a divisor of 8/,
+      () => new models.ForgettingAttention(D, 3, js),
+    );
+    expectError(
+      'INVALID_ARGUMENT',
+      /numKvHeads must be a divisor of 4/,
+      () => new models.PaTHAttention(D, 4, { numKvHeads: 3, ...js }),
+    );
+    expectError(
+      'INVALID_ARGUMENT',
+      /windowSize must be/,
+      () => new models.ForgettingAttention(D, 2, { windowSize: 0, ...js }),
+    );
+    expectError('INVALID_ARGUMENT', /variant must be/, () => new models.DeltaVariant(D, 2, 'oja' as never, js));
+    expectError('INVALID_ARGUMENT', /numHeads must be a divisor/, () => new models.DeltaVariant(D, 3, 'efla', js));
+    expectError('INVALID_ARGUMENT', /numHeads must be a divisor/, () => new models.LightNetAttention(D, 3, js));
+    expectError(
+      'INVALID_ARGUMENT',
+      /featureDim must be/,
+      () => new models.BasedLinearAttention(D, 2, { featureDim: 0, ...js }),
+    );
+    expectError('INVALID_ARGUMENT', /numHeads must be a divisor/, () => new models.BasedLinearAttention(D, 3, js));
+    expectError(
+      'INVALID_ARGUMENT',
+      /unknown option keydim/,
+      () => new models.RodimusAttention(D, { keydim: 3 } as never),
+    );
+    expectError('INVALID_ARGUMENT', /SlstmLayer: numHeads must be a divisor/, () => new models.SlstmLayer(D, 3, js));
+    const packed = (): unknown =>
+      new models.PaTHAttention(D, 2, js).forward(fw.zeros([1, 4, D], js), { cuSeqlens: [0, 1, 4], outputState: true });
+    expectError('UNSUPPORTED', /packed sequences have no states/, packed);
+  });
+});
