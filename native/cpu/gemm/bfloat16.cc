@@ -76,11 +76,11 @@ struct Bfloat16Products {
           store_first(scratch + r * steps + p / 2, pairs_in(load_up_to(x, k - p), load_up_to(x + kLanes, k - p - kLanes)),
                       steps - p / 2);
         }
-      return {scratch, steps, 1};
+      return {scratch, steps, 1, 0};
     }
     const int64_t rows = (m + kLanes - 1) / kLanes * kLanes;
     zip_pairs(a.data, a.col, m, k, scratch, rows);
-    return {scratch, 1, rows};
+    return {scratch, 1, rows, 0};
   }
 };
 

@@ -138,7 +138,7 @@ void feedForward(const Context& cx, const feedForwardArgs& x) {
   const Cut blocks = cut_rows(x.rows, cx.threads);
   if (x.rows <= 0 || d <= 0) return;
   if (hidden <= 0) return memset(x.y.data, 0, x.rows * d * sizeof(float)), start_rows(x, 0, x.rows);
-  if (x.rows <= kBlockRows) return forward_few(cx, x);
+  if (x.rows <= kFewRows) return forward_few(cx, x);
   const Gemm& gemm = gemm_of(x.precision);
   const int64_t slice = depth_of(hidden);
   const Weights memory(cx, d, slice);
@@ -171,7 +171,7 @@ void feedForwardBackward(const Context& cx, const feedForwardBackwardArgs& x) {
   const int64_t d = x.d, hidden = x.hidden;
   const Cut blocks = cut_rows(x.rows, cx.threads);
   if (x.rows <= 0) return;
-  const Gemm& gemm = gemm_of(x.rows <= kBlockRows ? int64_t(kFloat32Products) : x.precision);
+  const Gemm& gemm = gemm_of(x.rows <= kFewRows ? int64_t(kFloat32Products) : x.precision);
   if (hidden <= 0 && x.dx.data && !x.accumulate) memset(x.dx.data, 0, x.rows * d * sizeof(float));
   const int64_t slice = depth_of(hidden);
   const Weights memory(cx, d, slice);

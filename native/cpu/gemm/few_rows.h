@@ -43,8 +43,8 @@ static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, 
 }
 
 using MultiplyColumns = void (*)(const Matrix&, const Matrix&, const Matrix&, int64_t, float, bool);
-constexpr int kFewRows = 8;
-static const MultiplyColumns multiply_few[kFewRows] = {
+constexpr int kColumnRows = 8;
+static const MultiplyColumns multiply_few[kColumnRows] = {
     multiply_columns<1>, multiply_columns<2>, multiply_columns<3>, multiply_columns<4>,
     multiply_columns<5>, multiply_columns<6>, multiply_columns<7>, multiply_columns<8>};
 

@@ -12,8 +12,14 @@ constexpr int kVectors = 2;
 #endif
 constexpr int kRows = 6;
 constexpr int kPanel = kVectors * kLanes;  // columns of b that are packed side by side
+// Few columns make short steps: a line of memory for each of them is more than the second cache gives, so what lies a
+// power of two apart is packed, and memory that is needed soon is fetched at every second step.
+constexpr bool kNarrow = kPanel < 64;
+constexpr int kStepsPerFetch = kNarrow ? 2 : 1;
 constexpr int64_t kMaxDepth = 1024;        // rows of a panel: it streams from the second cache, a's rows from the first
-constexpr int64_t kBlockRows = 96;         // rows of a that meet all panels; they stay in the second cache
+constexpr int64_t kBlockRows = 48;         // rows of a that meet all panels; they stay in a second cache of 256 KB
+constexpr int64_t kFewRows = 96;           // b is packed for more of them
+constexpr int64_t kFirstCache = 1 << 13;   // floats that it holds
 
 // Element (i, j) at data[i * row + j * col].
 struct Matrix {
@@ -36,9 +42,9 @@ FW_INLINE int64_t depth_of(int64_t k) {
 FW_INLINE int64_t panels_of(int64_t n) { return (n + kPanel - 1) / kPanel; }
 // Floats that hold `depth` rows of all panels of n columns. (Pairs of bfloat16 take half of it.)
 FW_INLINE int64_t packed_floats(int64_t depth, int64_t n) { return panels_of(n) * kPanel * depth; }
-
-// Lines of memory that are touched when a tile is complete. The tile fetches one per step, again and again: all at once
-// they would hold up its own loads, and what it streams through the first cache would push them out before their time.
+// Lines of memory that are touched when a tile is complete. The tile fetches one every kStepsPerFetch steps, again and
+// again: all at once they would hold up its own loads, and what it streams through the first cache would push them out
+// before their time.
 struct Lines {
   static constexpr int64_t kMost = 128;
   const float* at[kMost];

@@ -11,21 +11,23 @@ constexpr int64_t kPanelFloats = kPanel * kMaxDepth;
 struct Upcoming {
   struct Piece {
     const float* data;
-    int64_t lines;
+    int64_t floats;
   };
   Piece pieces[3];
   int count = 0;
-  void add(const float* data, int64_t floats) { pieces[count++] = {data, floats / 16}; }
-  // The next `steps` lines at most, or those of a piece that are left.
+  void add(const float* data, int64_t floats) { pieces[count++] = {data, floats}; }
+  // What the tile fetches of it: a line for every 64 columns and step, as fast as one follows the other.
   void take(Tile& t) {
-    while (count > 0 && pieces[count - 1].lines <= 0) count--;
+    while (count > 0 && pieces[count - 1].floats <= 0) count--;
     if (count == 0) {
       t.ahead = t.b, t.ahead_step = 0;
       return;
     }
     Piece& piece = pieces[count - 1];
-    t.ahead = piece.data, t.ahead_step = 16;
-    piece.data += 16 * t.steps, piece.lines -= t.steps;
+    constexpr int64_t kPace = kPanel * kStepsPerFetch / 4;  // more would keep the tile's own loads waiting
+    const int64_t fetched = t.steps / kStepsPerFetch * kPace;
+    t.ahead = piece.data, t.ahead_step = kPace;
+    piece.data += fetched, piece.floats -= fetched;
   }
 };
 
@@ -34,7 +36,7 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
                     float* panel, Upcoming ahead = {}) {
   for (int64_t i = 0; k <= 0 && overwrite && i < m; i++)
     for (int64_t j = 0; j < n; j++) *c.at(i, j) = 0;
-  if (m <= kFewRows && b.row == 1 && b.col != 1) {
+  if (m <= kColumnRows && b.row == 1 && b.col != 1) {
     for (; n >= kLanes; n -= kLanes) {
       multiply_few[m - 1](a, b, c, k, alpha, overwrite);
       b.data += kLanes * b.col;
@@ -42,10 +44,12 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
     }
   }
   const Strips strips(m);
-  const bool pack = b.col != 1 || m > kBlockRows;
   const int64_t depth = depth_of(k);
+  const bool scattered = kNarrow && m > 2 * kRows && depth * b.row > kFirstCache;
+  const bool pack = b.col != 1 || m > kFewRows || scattered;
   for (int64_t p = 0; p < k; p += depth) {
     Tile t;
+    t.lines.at[0] = a.data;  // c is fetched for what comes next, or small
     t.steps = k - p < depth ? k - p : depth;
     t.a_row = a.row, t.a_step = a.col;
     t.alpha = alpha, t.overwrite = overwrite && p == 0;
@@ -63,8 +67,6 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
         t.a = a.at(r, p);
         t.c = c.from(r, j);
         ahead.take(t);
-        t.take_lines_of_c(strips.begin(s + 1) - r);
-        t.lines.close();
         tile_of<Float32Products>(strips.begin(s + 1) - r, vectors)(t);
       }
     }

@@ -1,27 +1,51 @@
-// Float32 products, which take a where it lies, and the table that lets kernels choose between these and bfloat16.
+// Float32 products, and the table that lets kernels choose between these and bfloat16.
 #pragma once
+#include <string.h>
+
 #include "tile.h"
 
 FW_NAMESPACE_BEGIN
 
-// How a tile reads its rows of a.
+// How tiles read a: strip s, from row r on, starts at data + r * row + s * strip.
 struct Left {
   const float* data;
-  int64_t row, step;
+  int64_t row, step, strip;
 };
 
 struct Float32Products {
   static constexpr int64_t kPerStep = 1;
-  static constexpr bool kPacksLeft = false;
+  static constexpr int64_t kColumns = 4, kAhead = 16;  // of a that are copied side by side, and fetched before
   FW_INLINE Vec multiply_add(Vec x, Vec y, Vec sum) { return fma(x, y, sum); }
   static void pack(Matrix b, int64_t k, int64_t n, int64_t width, float* panel) {
     pack_panel(b.data, b.row, b.col, k, n, width, panel);
   }
-  static Left left(Matrix a, int64_t, int64_t, float*) { return {a.data, a.row, a.col}; }
+
+  // Rows are read where they lie. Columns would take a line of memory for every step of a strip, and those that lie a
+  // power of two apart would push each other out of the caches, so each strip of them gets a piece of its own.
+  static Left left(Matrix a, int64_t m, int64_t k, float* scratch) {
+    if (!kNarrow || a.row != 1) return {a.data, a.row, a.col, 0};
+    const Strips strips(m);
+    const Left packed = {scratch, 1, kRows, kRows * k + 16};
+    for (int64_t begin = 0; begin < k; begin += kColumns) {
+      const int64_t end = begin + kColumns < k ? begin + kColumns : k;
+      for (int64_t p = begin; p < end; p++)
+        for (int64_t r = 0; r < m + 15; r += 16) __builtin_prefetch(a.at(r, p + kAhead), 0, 2);
+      for (int64_t s = 0; s < strips.count; s++) {
+        const int64_t r = strips.begin(s), rows = r + kRows <= m ? kRows : m - r;
+        const float* from = a.at(r, begin);
+        float* to = scratch + r + s * packed.strip + begin * kRows;
+        for (int64_t p = begin; p < end; p++, from += a.col, to += kRows) {
+          if (rows == kRows) memcpy(to, from, kRows * sizeof(float));
+          else memcpy(to, from, rows * sizeof(float));
+        }
+      }
+    }
+    return packed;
+  }
 };
 
 // Floats of scratch memory that `multiply` needs for kBlockRows rows of a.
-constexpr int64_t kLeftFloats = (kBlockRows + kLanes) * kMaxDepth / 2;
+constexpr int64_t kLeftFloats = (kBlockRows + kLanes) * kMaxDepth;
 
 // A kind of products.
 struct Gemm {
@@ -57,7 +81,7 @@ static void multiply_panels(Matrix a, const float* packed, Matrix c, int64_t m, 
     t.b = packed + j * t.steps, t.b_step = vectors * kLanes;
     for (int64_t s = 0; s < strips.count; s++) {
       const int64_t r = strips.begin(s), rows = strips.begin(s + 1) - r;
-      t.a = left.data + r * left.row;
+      t.a = left.data + r * left.row + s * left.strip;
       t.c = c.from(r, j);
       // The first panel finds a in far memory: the next rows are fetched, where one follows the other.
       t.ahead = t.b, t.ahead_step = 0;

@@ -87,7 +87,7 @@ static void multiply_apart(const Context& cx, Matrix a, Matrix b, Matrix c, int6
 // and 3.
 static inline void multiply(const Context& cx, const Gemm& gemm, Matrix a, Matrix b, Matrix c, int64_t m, int64_t n,
                             int64_t k, float alpha, bool overwrite, const Epilogue* epilogue = nullptr) {
-  if (m <= kBlockRows) return multiply_apart(cx, a, b, c, m, n, k, alpha, overwrite, epilogue);
+  if (m <= kFewRows) return multiply_apart(cx, a, b, c, m, n, k, alpha, overwrite, epilogue);
   multiply_shared(cx, gemm, a, b, c, m, n, k, alpha, overwrite, epilogue);
 }
 

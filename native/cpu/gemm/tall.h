@@ -1,6 +1,6 @@
 // Products over many terms, as the gradients of weights are: c = a b where column p of a and row p of b are contiguous.
-// Both are read where they lie: copied into panels, terms would be used too few times to pay for it, and columns of a
-// that lie a power of two apart push each other out of the caches.
+// Both are read where they lie, where tiles are wide enough for that: copied into panels, terms would be used too few
+// times to pay for it, and columns of a that lie a power of two apart push each other out of the caches.
 #pragma once
 #include "shared.h"
 
@@ -8,12 +8,12 @@ FW_NAMESPACE_BEGIN
 
 constexpr int64_t kSliceTerms = 128;           // a slice of b and the sums of its products stay near
 constexpr int64_t kLeastTerms = 4 * kSliceTerms;
-constexpr int64_t kTallRows = 8 * kBlockRows;  // with more of them panels of b pay
+constexpr int64_t kTallRows = 768;             // with more of them panels of b pay
 constexpr int64_t kMostAtOnce = 4;             // depths that threads share out
 
 static inline bool is_tall(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k) {
-  return a.row == 1 && b.col == 1 && c.col == 1 && n % kLanes == 0 && n <= kMaxColumns && k >= kLeastTerms &&
-         m > kBlockRows && m <= kTallRows;
+  return !kNarrow && a.row == 1 && b.col == 1 && c.col == 1 && n % kLanes == 0 && n <= kMaxColumns &&
+         k >= kLeastTerms && m > kFewRows && m <= kTallRows;
 }
 
 // Rows [0, m) of c over one depth, for m <= kBlockRows, k <= kMaxDepth and whole vectors of columns. `sums` holds m n

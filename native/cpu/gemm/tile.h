@@ -15,7 +15,7 @@ struct Tile {
   int64_t width;  // columns of c that exist, above (V - 1) * kLanes
   float alpha;
   bool overwrite;
-  const float* ahead;  // memory that is needed soon, fetched one line per step
+  const float* ahead;  // memory that is needed soon, a line of it is fetched every kStepsPerFetch steps
   int64_t ahead_step;
   bool starts = true, ends = true;  // whether these are the first and the last terms of an element of c
   float* sums = nullptr;            // [R, V * kLanes]: what others came to; read unless `starts`, written unless `ends`
@@ -64,13 +64,10 @@ static void multiply_tile(const Tile& t) {
   const float *a = t.a, *b = t.b, *ahead = t.ahead;
   const float* const* const lines = t.lines.at;
   const int64_t mask = t.lines.mask, a_row = t.a_row, a_step = t.a_step, b_step = t.b_step, ahead_step = t.ahead_step;
-#pragma GCC unroll 2
-  for (int64_t p = 0; p < t.steps; p++) {
+  const auto step = [&] {
     Vec row[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; v++) row[v] = load(b + v * kLanes);
-    __builtin_prefetch(ahead);
-    __builtin_prefetch(lines[p & mask]);
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++) {
       const Vec x = splat(a[r * a_row]);
@@ -79,13 +76,28 @@ static void multiply_tile(const Tile& t) {
     }
     a += a_step;
     b += b_step;
+    asm("" : "+r"(a), "+r"(b));  // or addresses of several steps would take up registers
+  };
+  int64_t p = 0;
+#pragma GCC unroll 2
+  for (; p + kStepsPerFetch <= t.steps; p += kStepsPerFetch) {
+    __builtin_prefetch(ahead);
+    __builtin_prefetch(lines[p / kStepsPerFetch & mask]);
     ahead += ahead_step;
+#pragma GCC unroll 8
+    for (int i = 0; i < kStepsPerFetch; i++) step();
   }
+  for (; p < t.steps; p++) step();
   if (!t.ends) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 4
       for (int v = 0; v < V; v++) store(t.sums + (r * V + v) * kLanes, acc[r][v]);
+  } else if (whole && t.overwrite && t.alpha == 1) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; v++) store(t.c.at(r, v * kLanes), acc[r][v]);
   } else if (whole) {
     const VecInt keep = keep_mask(t.overwrite);
 #pragma GCC unroll 8
@@ -123,11 +135,11 @@ static MultiplyTile tile_of(int64_t rows, int64_t vectors) {
 }
 #undef FW_TILES
 
-// Rows are cut into strips of nearly equal height, kRows at most.
+// Rows are cut into strips of nearly equal height, kRows at most; the first ones are the higher.
 struct Strips {
-  int64_t rows, count;
-  explicit Strips(int64_t n) : rows(n), count((n + kRows - 1) / kRows) {}
-  int64_t begin(int64_t s) const { return s * rows / count; }
+  int64_t count, height, higher;
+  explicit Strips(int64_t n) : count((n + kRows - 1) / kRows), height(n / (count | !count)), higher(n - height * count) {}
+  int64_t begin(int64_t s) const { return s * height + (s < higher ? s : higher); }
 };
 
 FW_NAMESPACE_END
