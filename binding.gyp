@@ -10,6 +10,8 @@
       '-ffp-contract=fast', '-fno-math-errno', '-fvisibility=hidden', '-Wall', '-Wextra', '-Wno-psabi',
       '-Wno-maybe-uninitialized', '-Wno-ignored-attributes',
     ],
+    # gcc would load ahead of the arithmetic before it gives out registers, and spill sums that fill them.
+    'neon_flags': ['-fno-schedule-insns'],
     'avx2_flags': ['-mavx2', '-mfma', '-mf16c'],
     'avx512_flags': [
       '-mavx512f', '-mavx512vl', '-mavx512bw', '-mavx512dq', '-mfma', '-mprefer-vector-width=512',
@@ -53,7 +55,9 @@
   ],
   'conditions': [
     ['target_arch!="arm64"', { 'targets': [{ 'target_name': 'portable', 'type': 'static_library' }] }],
-    ['target_arch=="arm64"', { 'targets': [{ 'target_name': 'neon', 'type': 'static_library' }] }],
+    ['target_arch=="arm64"', {
+      'targets': [{ 'target_name': 'neon', 'type': 'static_library', 'cflags_cc': ['<@(neon_flags)'] }],
+    }],
     ['target_arch=="x64"', {
       'targets': [
         {

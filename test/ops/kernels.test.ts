@@ -61,6 +61,7 @@ const CASES: Case[] = [
   ['logcumsumexp of rows', (x) => x.logcumsumexp(-1), of([5, 300], -30, 30)],
   ['logcumsumexp of the middle', (x) => x.logcumsumexp(1), of([3, 130, 5], -3, 3)],
   ['linearScan of rows', (x, f) => fw.linearScan(x, f, -1), of([3, 333]), of([3, 333], 0, 1)],
+  ['linearScan of many columns', (x, f) => fw.linearScan(x, f, 1), of([2, 9, 37]), of([2, 9, 37], -1, 1)],
   ['linearScan of the middle', (x, f) => fw.linearScan(x, f, 1), of([3, 130, 5]), of([3, 130, 5], -1, 1)],
   ['atan2', (a, b) => a.atan2(b), of([4, 33]), of([33])],
   ['where', (a, b) => fw.where(a.gt(b), a.mul(2), b), of([5, 33]), of([33])],
@@ -110,6 +111,7 @@ const CASES: Case[] = [
     [3, 500, 2],
     [130, 1, 257],
     [211, 77, 1100],
+    [13, 301, 70], // few rows of a beside rows of b that lie far apart
   ].flatMap(([m, n, k]): Case[] => [
     [`matmul ${m} x ${n} x ${k}`, (a, b) => a.matmul(b), of([m, k]), of([k, n])],
     [
@@ -144,6 +146,7 @@ const CASES: Case[] = [
     of([700, 32]),
     of([110, 32]),
   ],
+  ['batched matmul of whole tiles', (a, b) => a.matmul(b.transpose(1, 2)), of([5, 64, 48]), of([5, 32, 48])],
   [
     'batched matmul over heads',
     (a, b) => a.permute(0, 2, 1, 3).matmul(b.permute(0, 2, 3, 1)),

@@ -13,9 +13,9 @@ constexpr int kVectors = 2;
 constexpr int kRows = 6;
 constexpr int kPanel = kVectors * kLanes;  // columns of b that are packed side by side
 // Few columns make short steps: a line of memory for each of them is more than the second cache gives, so what lies a
-// power of two apart is packed, and memory that is needed soon is fetched at every second step.
+// power of two apart is packed.
 constexpr bool kNarrow = kPanel < 64;
-constexpr int kStepsPerFetch = kNarrow ? 2 : 1;
+constexpr int kStepsPerFetch = 4 / kVectors;  // of memory that is needed soon
 constexpr int64_t kMaxDepth = 1024;        // rows of a panel: it streams from the second cache, a's rows from the first
 constexpr int64_t kBlockRows = 48;         // rows of a that meet all panels; they stay in a second cache of 256 KB
 constexpr int64_t kFewRows = 96;           // b is packed for more of them
