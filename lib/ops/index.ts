@@ -277,7 +277,7 @@ export {
 } from './losses';
 export { lstm, type LstmLayer, type LstmResult, type LstmState } from './lstm';
 export { feedForward, type FeedForwardWeights, linear, type LinearOptions } from './linear';
-export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision, withPrecision } from './matmul';
+export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision, sumOfProducts, withPrecision } from './matmul';
 export {
   groupNorm,
   l2Norm,

@@ -56,8 +56,8 @@ export function float32MatmulPrecision(): MatmulPrecision {
 /** The kernels' number for it. */
 export const precisionCode = (): number => MATMUL_PRECISIONS.indexOf(precision);
 
-/** c (a view of a fresh or existing tensor) = a b for [..., m, k] and [..., k, n] with equal leading shapes. */
-function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape): void {
+/** c (a view of a fresh or existing tensor) = (accumulate ? c : 0) + a b for [..., m, k] and [..., k, n], leading shapes equal. */
+function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape, accumulate = false): void {
   const parts = [a, b, c].map((t) => t.strides.slice(0, lead.length));
   const batch = collapse(lead, parts);
   if (batch.shape.length > 2)
@@ -81,15 +81,15 @@ function multiplyInto(a: Tensor, b: Tensor, c: Tensor, lead: Shape): void {
     bStrides: strides(b, 1),
     cStrides: strides(c, 2),
     alpha: 1,
-    accumulate: 0,
+    accumulate: Number(accumulate),
     precision: precisionCode(),
   });
 }
 
-/** Batched product off the tape; leading dimensions broadcast. */
-function multiply(a: Tensor, b: Tensor): Tensor {
+/** Batched product off the tape, or that added to `sum`; leading dimensions broadcast. */
+function multiply(a: Tensor, b: Tensor, sum: Tensor | null = null): Tensor {
   const lead = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
-  const c = emptyLike(a, [...lead, a.shape[a.ndim - 2], b.shape[b.ndim - 1]]);
+  const c = sum ?? emptyLike(a, [...lead, a.shape[a.ndim - 2], b.shape[b.ndim - 1]]);
   const whole = (t: Tensor): Tensor => {
     const target = [...lead, ...t.shape.slice(-2)];
     return new Tensor(t.storage, target, broadcastStrides(t.shape, t.strides, target), t.offset);
@@ -103,7 +103,7 @@ function multiply(a: Tensor, b: Tensor): Tensor {
   ) {
     [wa, wb] = [contiguous(expand(a, wa.shape)), contiguous(expand(b, wb.shape))];
   }
-  multiplyInto(wa, wb, c, lead);
+  multiplyInto(wa, wb, c, lead, sum !== null);
   return c;
 }
 
@@ -181,5 +181,19 @@ export const matmul = takesBfloat16((a: Tensor, b: Tensor): Tensor => {
     return [da && sumTo(da, aShape), db && sumTo(db, bShape)];
   };
   record('matmul', [a, b], [c], saved, back, recorded);
+  return c;
+});
+
+/** a1 b1 + a2 b2 + ... of a1, b1, a2, b2, ..., [..., m, k_i] and [..., k_i, n] with equal leading shapes, without their sums between. */
+export const sumOfProducts = takesBfloat16((...operands: Tensor[]): Tensor => {
+  const pairs = operands.flatMap((a, i) => (i % 2 === 0 ? [[a, operands[i + 1]]] : []));
+  const c = pairs.reduce<Tensor | null>((sum, [a, b]) => multiply(a.detach(), b.detach(), sum), null)!;
+  const back: BackwardFunction = ([g], saved, needs) =>
+    saved.map((_, i) => {
+      if (!g || !needs[i]) return null;
+      const other = swap(saved[i ^ 1]);
+      return i % 2 === 0 ? matmul(g, other) : matmul(other, g);
+    });
+  record('sumOfProducts', operands, [c], operands, back, 'composed');
   return c;
 });

@@ -1,6 +1,7 @@
 // Every differentiable operator against central differences, in float64.
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { sumOfProducts } from '../../lib/ops';
 import { expectError } from '../support/errors';
 import { expectClose } from '../support/tolerance';
 
@@ -160,6 +161,7 @@ const binary: [string, Build, number[], number[], number?, number?][] = [
   ['matmul of a batch with a matrix', (a, b) => a.matmul(b), [2, 1, 3], [3, 2]],
   ['matmul of two batches', (a, b) => a.matmul(b), [2, 1, 1, 3], [2, 3, 2]],
   ['matmul of transposes', (a, b) => a.transpose(0, 1).matmul(b.transpose(0, 1)), [2, 3], [4, 2]],
+  ['sum of products', (a, b) => sumOfProducts(a, b, a.sin(), b.exp()), [2, 3, 2], [2, 2, 4]],
   ['matmul of vectors', (a, b) => a.matmul(b), [4], [4]],
   ['einsum of a batch', (a, b) => fw.einsum('bhtd,bshd->bhts', a, b), [1, 2, 2, 3], [1, 2, 2, 3]],
   ['einsum with sums on either side', (a, b) => fw.einsum('ijk,jl->l', a, b), [2, 3, 2], [3, 2]],

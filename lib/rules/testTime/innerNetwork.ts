@@ -1,7 +1,7 @@
 // A network that learns within a chunk: gradients at its anchor, the weights at the chunk's start, and each token reads what
 // the tokens up to it have changed, without ever forming its weights (the dual form; spec 2.13.16, 2.13.17).
 import type { Tensor } from '../../core';
-import { cat, ones, split, stack } from '../../ops';
+import { cat, ones, split, stack, sumOfProducts } from '../../ops';
 
 /** A linear layer whose weights learn, [B, H, in, out]; with a bias the last row is that of an input of 1. */
 export interface Layer {
@@ -75,50 +75,71 @@ export function learnChunks(
   const given = (x: Tensor): Tensor => (bias ? withOnes(x) : x);
   const between = (x: Tensor): Tensor => given(activation!.value(x));
   const [allQueries, allKeys] = [given(q), given(k)];
-  const [queries, keys, goals] = [allQueries, allKeys, targets].map((x) => apart(x, n));
-  const scores = apart(course.mix.mul(allQueries.matmul(swapped(allKeys))), n);
-  const [keep, carry, sumKeep, sumWrite] = [
-    course.keep,
-    course.carry,
-    course.sum?.keep ?? null,
-    course.sum?.write ?? null,
-  ].map((x) => apart<Tensor | null>(x, n));
-  const mix = apart(course.mix, n);
+  const scores = course.mix.mul(allQueries.matmul(swapped(allKeys)));
+  const lastRow = <T extends Tensor | null>(t: T): T => (t && t.slice(3, C - 1)) as T;
+  const moved = course.moves ? swapped(lastRow(course.mix)) : null;
+  const written = course.sum?.write ?? null;
+  // Of the first layer all that its rows are multiplied by, for all chunks at once.
+  const rows = {
+    keys: allKeys,
+    kept: scaled(allQueries, course.keep),
+    carried: course.carry && allQueries.mul(course.carry),
+    moved: moved && allKeys.mul(moved),
+    written: written && allKeys.mul(written),
+  };
+  const chunks = <T extends Record<string, Tensor | null>>(all: T): T[] => {
+    const parts = Object.entries(all).map(([name, x]) => [name, apart(x, n)] as const);
+    return Array.from({ length: n }, (_, i) => Object.fromEntries(parts.map(([name, x]) => [name, x[i]])) as T);
+  };
+  const first = chunks(rows);
+  const others = chunks({
+    goals: targets,
+    scores,
+    keep: course.keep,
+    carry: course.carry,
+    mix: course.mix,
+    moved,
+    written,
+    lastKeep: lastRow(course.keep),
+    lastCarry: lastRow(course.carry),
+    sumKeep: course.sum?.keep ?? null,
+  });
   const outputs: Tensor[] = [];
   let layers = [...before];
   for (let i = 0; i < n; i++) {
+    const [own, at] = [first[i], others[i]];
     // What comes into each layer and goes out of it at the anchors, and the gradient there.
-    const [x, z] = [[keys[i]], [] as Tensor[]];
+    const [x, z] = [[own.keys], [] as Tensor[]];
     layers.forEach(({ anchor }, l) => {
       z.push(x[l].matmul(anchor));
       if (l < last) x.push(between(z[l]));
     });
     const g = new Array<Tensor>(last + 1);
-    g[last] = gradient(z[last], goals[i]);
+    g[last] = gradient(z[last], at.goals);
     for (let l = last - 1; l >= 0; l--) {
       const { anchor } = layers[l + 1];
       const inner = bias ? anchor.slice(2, 0, anchor.shape[2] - 1) : anchor;
       g[l] = g[l + 1].matmul(swapped(inner)).mul(activation!.slope(z[l]));
     }
-    let y = queries[i];
+    let y = own.kept;
     layers.forEach(({ weight, sum }, l) => {
-      const weights = l === 0 ? scores[i] : mix[i].mul(y.matmul(swapped(x[l])));
-      let read = scaled(y.matmul(weight), keep[i]).add(weights.matmul(g[l]));
-      if (sum) read = read.add(y.matmul(sum).mul(carry[i]!));
+      const weights = l === 0 ? at.scores : at.mix.mul(y.matmul(swapped(x[l])));
+      const kept = l === 0 ? y : scaled(y, at.keep);
+      const carried = sum && (l === 0 ? own.carried! : y.mul(at.carry!));
+      const read = sumOfProducts(kept, weight, weights, g[l], ...(carried ? [carried, sum] : []));
       y = l < last ? between(read) : read;
     });
     outputs.push(y);
-    const lastRow = <T extends Tensor | null>(t: T): T => (t && t.slice(2, C - 1)) as T;
-    const moved = course.moves ? swapped(lastRow(mix[i])) : null;
     layers = layers.map(({ weight, sum, anchor }, l) => {
-      const written = (by: Tensor): Tensor => swapped(x[l]).matmul(g[l].mul(by));
+      const write = (name: 'moved' | 'written'): Tensor =>
+        swapped(l === 0 ? own[name]! : x[l].mul(at[name]!)).matmul(g[l]);
       let next = weight;
-      if (moved) {
-        next = scaled(weight, lastRow(keep[i])).add(written(moved));
-        if (sum) next = next.add(sum.mul(lastRow(carry[i])!));
+      if (at.moved) {
+        next = scaled(weight, at.lastKeep).add(write('moved'));
+        if (sum) next = next.add(sum.mul(at.lastCarry!));
       }
-      const own = sumWrite[i] && written(sumWrite[i]!);
-      const nextSum = own && (sum ? scaled(sum, sumKeep[i]).add(own) : own);
+      const ownSum = at.written && write('written');
+      const nextSum = ownSum && (sum ? scaled(sum, at.sumKeep).add(ownSum) : ownSum);
       return { weight: next, sum: nextSum, anchor: course.anchors ? next : anchor };
     });
   }

@@ -1,6 +1,6 @@
 // Titans: memories that learn at test time with momentum and forgetting (Behrouz, Zhong, Mirrokni 2025; spec 2.13.17).
 import { checkChoice, checkInteger, checkNumber, checkObject, overlaps, type Tensor } from '../../core';
-import { eye, gelu, split, stack } from '../../ops';
+import { cat, eye, gelu, linearScan, split, zerosBeside } from '../../ops';
 import type { Shapes } from '../sequential/shapes';
 import type { Ran, Run } from '../sequential/types';
 import { type ChunkPlace, overChunks, type Position } from './chunks';
@@ -42,33 +42,21 @@ interface Kind {
  */
 function courseOf({ theta, alpha, eta }: Named, anchors: boolean): Course {
   const C = theta.shape[3];
-  const where = { dtype: theta.dtype, device: theta.device };
   // Columns: W, S, then tokens.
-  const units = split(eye(C + 2, where), new Array<number>(C + 2).fill(1), 0).map((row) => row.squeeze(0));
-  const apart = (x: Tensor): Tensor[] => split(x, new Array<number>(C).fill(1), 3);
-  const [kept, carried] = [alpha.neg().add(1), eta].map(apart);
-  const writes = apart(
-    eye(C + 2, where)
-      .slice(0, 2)
-      .mul(theta.unsqueeze(4)),
-  );
-  let [inWeights, inMomentum] = units;
-  const rows = kept.map((keep, t) => {
-    inMomentum = inMomentum.mul(carried[t]).sub(writes[t].squeeze(3));
-    inWeights = inWeights.mul(keep).add(inMomentum);
-    return inWeights;
-  });
-  const columns = (from: number, to: number): Tensor =>
-    stack(
-      rows.map((row) => row.slice(3, from, to)),
-      3,
-    );
-  const [keep, carry] = split(columns(0, 2), [1, 1], 4);
-  const last = inMomentum.unsqueeze(3);
+  const units = eye(C + 2, { dtype: theta.dtype, device: theta.device });
+  const tokens = units.slice(0, 2);
+  const start = (column: number): Tensor =>
+    cat([units.slice(0, column, column + 1), zerosBeside(theta, [C - 1, C + 2])], 0);
+  const [written, kept, carried] = [theta, alpha.neg().add(1), eta].map((x) => x.unsqueeze(4));
+  const scan = (x: Tensor, factor: Tensor): Tensor => linearScan(x, factor.expand([...x.shape]), 3);
+  const inMomentum = scan(start(1).mul(carried).sub(tokens.mul(written)), carried);
+  const inWeights = scan(start(0).mul(kept).add(inMomentum), kept);
+  const [keep, carry, mix] = split(inWeights, [1, 1, C], 4);
+  const last = inMomentum.slice(3, C - 1);
   return {
     keep,
     carry,
-    mix: columns(2, C + 2),
+    mix,
     moves: true,
     sum: { keep: last.slice(4, 1, 2), write: last.slice(4, 2).transpose(3, 4) },
     anchors,
@@ -139,11 +127,20 @@ export function titansSettings(where: string, options: TitansOptions): Omit<Tita
   };
 }
 
-/** Of lossScale |z - v|^2. */
-const squareLoss =
-  (lossScale: number): InnerNetwork['gradient'] =>
-  (z, v) =>
-    z.sub(v).mul(2 * lossScale);
+type Given = Run<Shapes, Shapes, TitansSettings>;
+
+/** `runTitans` with the loss lossScale |z - v|^2, the factor of whose gradient goes into the rate. */
+function runSquareLoss(
+  where: string,
+  layers: Kind['layers'],
+  activation: Activation | null,
+  given: Given,
+): Ran<Shapes> {
+  const inputs = given.inputs as Named;
+  const network: Kind['network'] = () => ({ activation, gradient: (z, v) => z.sub(v) });
+  const scaled = { ...inputs, theta: inputs.theta.mul(2 * given.settings.lossScale) };
+  return runTitans(where, { layers, network, targets: ({ v }) => v }, { ...given, inputs: scaled });
+}
 
 /**
  * A matrix per head that learns v of k by gradient descent with momentum and weight decay,
@@ -160,16 +157,7 @@ export const titans = defineTestTime({
   options: TITANS_OPTIONS,
   settings: (where, options: TitansOptions) => titansSettings(where, options),
   without: ({ size }) => (size === 1 ? ['anchor'] : []),
-  run: (given) =>
-    runTitans(
-      'titans',
-      {
-        layers: [['state', 'momentum', 'anchor']],
-        network: () => ({ activation: null, gradient: squareLoss(given.settings.lossScale) }),
-        targets: ({ v }) => v,
-      },
-      given as unknown as Run<Shapes, Shapes, TitansSettings>,
-    ) as never,
+  run: (given) => runSquareLoss('titans', [['state', 'momentum', 'anchor']], null, given as unknown as Given) as never,
 });
 
 /** Options of `titansMlp`. */
@@ -226,21 +214,8 @@ function titansOfDepth(depth: number): TitansMlp {
     settle: (_, sizes) => {
       sizes.E ??= 4 * sizes.K;
     },
-    run: (given) => {
-      const { activation, lossScale } = given.settings;
-      return runTitans(
-        'titansMlp',
-        {
-          layers,
-          network: () => ({
-            activation: depth === 1 ? null : ACTIVATIONS[activation],
-            gradient: squareLoss(lossScale),
-          }),
-          targets: ({ v }) => v,
-        },
-        given,
-      );
-    },
+    run: (given) =>
+      runSquareLoss('titansMlp', layers, depth === 1 ? null : ACTIVATIONS[given.settings.activation], given),
   });
 }
 
