@@ -49,11 +49,11 @@ function runsOf(T: number, size: number, position: number): (ChunkPlace & { from
   ].filter(({ from, to }) => to > from);
 }
 
-/** [B, n C, H, ...] to [n, B, H, C, ...], contiguous, so that a chunk is a matrix for each sequence and head. */
+/** [B, n C, H, ...] as [n, B, H, C, ...], so that a chunk is a matrix for each sequence and head. */
 function toChunks(x: Tensor, length: number): Tensor {
   const [B, T, H, ...rest] = x.shape;
   const apart = x.reshape(B, T / length, length, H, ...rest);
-  return apart.permute(1, 0, 3, 2, ...rest.map((_, i) => 4 + i)).contiguous();
+  return apart.permute(1, 0, 3, 2, ...rest.map((_, i) => 4 + i));
 }
 
 /** Back again. */

@@ -72,7 +72,7 @@ export function learnChunks(
   const n = q.shape[0];
   const C = q.shape[3];
   const last = before.length - 1;
-  const given = (x: Tensor): Tensor => (bias ? withOnes(x) : x);
+  const given = (x: Tensor): Tensor => (bias ? withOnes(x) : x.contiguous());
   const between = (x: Tensor): Tensor => given(activation!.value(x));
   const [allQueries, allKeys] = [given(q), given(k)];
   const scores = course.mix.mul(allQueries.matmul(swapped(allKeys)));
