@@ -17,7 +17,7 @@ constexpr int kPanel = kVectors * kLanes;  // columns of b that are packed side 
 constexpr bool kNarrow = kPanel < 64;
 constexpr int kStepsPerFetch = 4 / kVectors;  // of memory that is needed soon
 constexpr int64_t kMaxDepth = 1024;        // rows of a panel: it streams from the second cache, a's rows from the first
-constexpr int64_t kBlockRows = 48;         // rows of a that meet all panels; they stay in a second cache of 256 KB
+constexpr int64_t kBlockRows = kNarrow ? 48 : 96;  // rows of a that meet all panels; they stay in the second cache
 constexpr int64_t kFewRows = 96;           // b is packed for more of them
 constexpr int64_t kFirstCache = 1 << 13;   // floats that it holds
 
