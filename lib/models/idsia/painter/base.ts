@@ -1,6 +1,6 @@
 // What the generators of the Fast Weight Painter share (Irie and Schmidhuber 2023; spec 2.7): from what a net says at every
 // stroke to an image.
-import { checkChoice, checkInteger, type OptionNames, type Tensor } from '../../../core';
+import { argumentError, checkChoice, checkInteger, type OptionNames, type Tensor } from '../../../core';
 import { init, Linear, Module, parameter } from '../../../nn';
 import { checkFloat, checkShape, randn, split, TENSOR_OPTIONS, type TensorOptions } from '../../../ops';
 import { fastWeightPainter, type PainterStrokes } from '../../../rules';
@@ -36,6 +36,12 @@ export const PAINTER_SIZES: OptionNames<PainterSizes> = {
   outputTanh: 'flag',
   vectorRate: 'flag',
 };
+
+/** Width of the part of z that a stroke has to itself; INVALID_ARGUMENT where z cannot be cut so. */
+export function partOfLatent(where: string, { steps = 64, latentSize = 512 }: PainterSizes): number {
+  if (latentSize % steps === 0) return latentSize / steps;
+  throw argumentError('INVALID_ARGUMENT', where, 'latentSize', `a multiple of the ${steps} steps`, String(latentSize));
+}
 
 /**
  * Base of the generators, from a latent vector z [B, latentSize] to an image [B, channels, n, n]: a subclass says what a net

@@ -1,7 +1,7 @@
 // The Fast Weight Painter's generators with an LSTM (Irie and Schmidhuber 2023; spec 2.7).
 import { argumentError, checkChoice, checkInteger, checkOptions, type OptionNames, type Tensor } from '../../../core';
 import { init, Linear, LSTM } from '../../../nn';
-import { Painter, PAINTER_SIZES, type PainterSizes } from './base';
+import { Painter, PAINTER_SIZES, type PainterSizes, partOfLatent } from './base';
 
 /** Options of `PainterGenerator`. */
 export interface PainterGeneratorOptions extends PainterSizes {
@@ -30,21 +30,10 @@ const OPTIONS: OptionNames<PainterGeneratorOptions> = {
 };
 
 /** Width of a stroke's latent vector. */
-function strokeWidth(
-  where: string,
-  { generator, steps = 64, latentSize = 512, strokeLatentSize }: PainterGeneratorOptions,
-): number {
+function strokeWidth(where: string, options: PainterGeneratorOptions): number {
+  const { generator, strokeLatentSize } = options;
   if (generator !== 'split') return checkInteger(where, 'strokeLatentSize', strokeLatentSize ?? 8, 1);
-  const width = latentSize / steps;
-  if (!Number.isInteger(width)) {
-    throw argumentError(
-      'INVALID_ARGUMENT',
-      where,
-      'latentSize',
-      `a multiple of the ${steps} steps`,
-      String(latentSize),
-    );
-  }
+  const width = partOfLatent(where, options);
   if ((strokeLatentSize ?? width) === width) return width;
   throw argumentError('INVALID_ARGUMENT', where, 'strokeLatentSize', `${width} with 'split'`, String(strokeLatentSize));
 }

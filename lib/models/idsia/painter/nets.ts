@@ -6,7 +6,7 @@ import { split, type TensorOptions, zeros } from '../../../ops';
 import { mergeHeads, stateDType } from '../../common/mixer';
 import { RecurrentDeltaLayer } from '../recurrentLayers';
 import { FeedForwardSublayer } from '../sublayer';
-import { Painter, PAINTER_SIZES, type PainterSizes } from './base';
+import { Painter, PAINTER_SIZES, type PainterSizes, partOfLatent } from './base';
 
 /** Options of `TransformerPainter` and `RecurrentDeltaPainter`. */
 export interface PainterNetOptions extends PainterSizes {
@@ -96,18 +96,8 @@ export class TransformerPainter extends Painter {
     const where = 'TransformerPainter';
     const { hiddenSize, numLayers, numHeads, intermediateSize } = sizesOf(where, options);
     super(where, options, hiddenSize, hiddenSize);
-    const { latentSize, steps } = this;
-    if (latentSize % steps !== 0) {
-      throw argumentError(
-        'INVALID_ARGUMENT',
-        where,
-        'latentSize',
-        `a multiple of the ${steps} steps`,
-        String(latentSize),
-      );
-    }
     const place = { device: options.device, dtype: options.dtype };
-    this.per_time_linear_input = new Linear(latentSize / steps, hiddenSize, place);
+    this.per_time_linear_input = new Linear(partOfLatent(where, options), hiddenSize, place);
     this.transformer_encoder = Array.from({ length: numLayers }, () => [
       new StrokeAttention(hiddenSize, numHeads, place),
       new FeedForwardSublayer(hiddenSize, intermediateSize, place),
