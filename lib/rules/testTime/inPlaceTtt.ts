@@ -35,7 +35,7 @@ export const inPlaceTtt = defineTestTime({
   }),
   without: ({ size }) => (size === 1 ? ['pending'] : []),
   run({ inputs: { q, k, v }, states, settings: { size, rate, position }, cuSeqlens }) {
-    const before: States = { state: states.state, pending: (states.pending) ?? states.state };
+    const before: States = { state: states.state, pending: states.pending ?? states.state };
     const loop = { tokens: { q, k, v: rate === 1 ? v : v.mul(rate) }, states: before, weights: {} };
     const { output, states: after } = overChunks(
       loop,
