@@ -140,6 +140,7 @@ export {
   type PolynomialAttentionOptions,
   ReBasedLinearAttention,
 } from './fla/polynomialAttention';
+export { MixtureOfMemories, type MixtureOfMemoriesLayerOptions } from './fla/mixtureOfMemories';
 export { RodimusAttention, type RodimusAttentionOptions } from './fla/rodimusAttention';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';

@@ -28,6 +28,11 @@ const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = 
   ['ReBased', (where) => new models.ReBasedLinearAttention(D, 2, { featureDim: 3, ...where })],
   ['LightNet', (where) => new models.LightNetAttention(D, 2, { gateRank: 3, ...where })],
   ['LightNet, convolutions', (where) => new models.LightNetAttention(D, 2, { keyDim: 3, convSize: 3, ...where })],
+  ['mixture of memories', (where) => new models.MixtureOfMemories(D, 2, { numMemories: 3, ...where })],
+  [
+    'mixture of memories, none shared',
+    (where) => new models.MixtureOfMemories(D, 2, { numMemories: 2, sharedMemory: false, headDim: 3, ...where }),
+  ],
   ['sLSTM', (where) => new models.SlstmLayer(D, 2, where)],
   ['sLSTM, no convolution', (where) => new models.SlstmLayer(D, 1, { convSize: null, ...where })],
   ['Rodimus', (where) => new models.RodimusAttention(D, { keyDim: 5, ...where })],
@@ -231,6 +236,38 @@ describe('layers of newer rules', () => {
       }),
     ));
 
+  it('a mixture of memories gives its rule the projections of each memory', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const layer = new models.MixtureOfMemories(D, 2, { numMemories: 3, ...EXACT });
+        const [x, output] = run(layer);
+        const vectors = (proj: fw.nn.Linear): fw.Tensor => heads(proj.forward(x).silu());
+        const strength = (proj: fw.nn.Linear): fw.Tensor => proj.forward(x).sigmoid();
+        const decay = (proj: fw.nn.Linear): fw.Tensor =>
+          layer.A_log.exp().neg().mul(proj.forward(x).add(layer.dt_bias).softplus());
+        const read = fw.mixtureOfMemories(
+          fw.l2Norm(vectors(layer.q_proj)),
+          fw.stack(
+            [...layer.k_proj].map((proj) => fw.l2Norm(vectors(proj))),
+            2,
+          ),
+          fw.stack([...layer.v_proj].map(vectors), 2),
+          {
+            beta: fw.stack([...layer.b_proj].map(strength), 2),
+            gate: fw.stack([...layer.a_proj].map(decay), 2),
+            router: layer.gate.forward(x),
+            sharedK: fw.l2Norm(vectors(layer.shared_k!)),
+            sharedV: vectors(layer.shared_v!),
+            sharedBeta: strength(layer.shared_b!),
+            sharedGate: decay(layer.shared_a!),
+          },
+        ).output;
+        const normed = read.div(read.square().mean(-1, true).add(1e-5).sqrt()).reshape(1, T, D);
+        const expected = layer.o_proj.forward(normed.mul(layer.g_proj.forward(x).silu()));
+        expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
+      }),
+    ));
+
   it('refuse sizes that do not divide, and options they do not have', () => {
     const js = { device: 'js' } as const;
     expectError(
@@ -263,6 +300,7 @@ describe('layers of newer rules', () => {
       () => new models.RodimusAttention(D, { keydim: 3 } as never),
     );
     expectError('INVALID_ARGUMENT', /SlstmLayer: numHeads must be a divisor/, () => new models.SlstmLayer(D, 3, js));
+    expectError('INVALID_ARGUMENT', /topK must be/, () => new models.MixtureOfMemories(D, 2, { topK: 5, ...js }));
     const packed = (): unknown =>
       new models.PaTHAttention(D, 2, js).forward(fw.zeros([1, 4, D], js), { cuSeqlens: [0, 1, 4], outputState: true });
     expectError('UNSUPPORTED', /packed sequences have no states/, packed);
