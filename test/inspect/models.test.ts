@@ -33,6 +33,7 @@ const STEPS: Record<string, number> = { 'gated-deltaproduct': 2 };
 const HEADS: Record<string, number> = { mamba: 16 };
 /** Why some are refused. */
 const REASONS: Record<string, RegExp> = {
+  'fast-weight-memory': /third order/,
   'log-linear-mamba2': /weighs the states of its levels/,
   rwkv4: /two sums for each channel/,
   'ttt-linear': /differently for each token of a mini-batch/,
