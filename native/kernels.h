@@ -87,7 +87,7 @@ enum UnaryOp {
 enum BinaryOp { kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kFloorDivide, kRemainder, kAtan2 };
 enum CompareOp { kEq, kNe, kLt, kLe, kGt, kGe };
 enum ReduceOp { kSum, kMean, kMax, kMin, kProd };
-enum ScanOp { kLinearScan, kLogSumExpScan };
+enum ScanOp { kLinearScan, kMaxScan, kLogSumExpScan };
 enum NormKind { kLayer, kRms, kL2, kBySum };
 enum Activation { kNoActivation, kSiluActivation };
 enum DeltaCellKind { kDeltaRnn1, kDeltaRnn2, kDeltaLstm1, kDeltaLstm2, kDeltaLstm3, kDeltaLstm4 };

@@ -94,6 +94,7 @@ export type ReduceOp = (typeof REDUCE_OPS)[number];
 
 export const SCAN_OPS = [
   'linear', // y_i = factor_i y_{i-1} + x_i; reversed its transpose, y_i = factor_{i+1} y_{i+1} + x_i
+  'max', // y_i = max(x_i, factor_i + y_{i-1}), reversed with factor_{i+1} and y_{i+1}; -Infinity lets nothing through
   'logsumexp', // of x up to i
 ] as const;
 export type ScanOp = (typeof SCAN_OPS)[number];
@@ -209,7 +210,7 @@ export const KERNELS = {
   argmax: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int' },
   /** Running sum along n of x[outer, n, inner], from the end when reverse; of int32 it wraps. */
   cumsum: { x: 'in', y: 'out', outer: 'int', n: 'int', inner: 'int', reverse: 'int' },
-  /** Running folds along n of x[outer, n, inner], from the end when reverse; see SCAN_OPS. `factor` only of linear ones. */
+  /** Running folds along n of x[outer, n, inner], from the end when reverse; see SCAN_OPS. No `factor` of logsumexp. */
   scan: { x: 'in', factor: 'in?', y: 'out', outer: 'int', n: 'int', inner: 'int', reverse: 'int', op: 'int' },
   /** Softmax, or its logarithm, of each row of x[rows, n]. */
   softmax: { x: 'in', y: 'out', rows: 'int', n: 'int', log: 'int' },

@@ -226,7 +226,7 @@ FW_CHECK(cumsum) {
 }
 FW_CHECK(scan) {
   e.within("op", a.op, kLogSumExpScan);
-  if ((a.op == kLinearScan) != (a.factor.data != nullptr)) e.refuse("factor", "is given to linear scans only");
+  if ((a.op == kLogSumExpScan) == (a.factor.data != nullptr)) e.refuse("factor", "is given to all scans but logsumexp");
   FW_FLOATS(x, a.outer, a.n, a.inner);
   FW_FLOATS(factor, a.outer, a.n, a.inner);
   FW_FLOATS(y, a.outer, a.n, a.inner);

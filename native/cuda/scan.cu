@@ -19,6 +19,18 @@ FW_DEVICE Linear shuffle(const Linear& x, int from) {
   return {cuda::shuffle(x.factor, from), cuda::shuffle(x.add, from)};
 }
 
+// y -> max(most, factor + y); whatever y is, nothing of it is left by a factor of -Infinity.
+struct Most {
+  float factor = 0, most = -INFINITY;
+  static FW_DEVICE Most of(float x, float factor) { return {factor, x}; }
+  FW_DEVICE Most after(const Most& before) const {
+    const float carried = factor == -INFINITY ? factor : factor + before.most;
+    return {factor + before.factor, carried > most || carried != carried ? carried : most};
+  }
+  FW_DEVICE float value() const { return most; }
+};
+FW_DEVICE Most shuffle(const Most& x, int from) { return {cuda::shuffle(x.factor, from), cuda::shuffle(x.most, from)}; }
+
 // e^most sum
 struct LogSum {
   float most = -INFINITY, sum = 0;
@@ -76,6 +88,7 @@ void scanLines(const Context& cx, const scanArgs& a) {
 void scan(const Context& cx, const scanArgs& a) {
   switch (a.op) {
     case kLinearScan: return scanLines<Linear>(cx, a);
+    case kMaxScan: return scanLines<Most>(cx, a);
     case kLogSumExpScan: return scanLines<LogSum>(cx, a);
     default: unknown("scan", "operation", a.op);
   }

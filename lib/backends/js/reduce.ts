@@ -98,15 +98,21 @@ export function scan({ x, factor, y, outer, n, inner, reverse, op }: KernelArgum
   const source = floats(x);
   const factors = maybe(factor);
   const target = floats(y);
-  const linear = SCAN_OPS[op] === 'linear';
+  const name = SCAN_OPS[op];
   const step = reverse ? -inner : inner;
   for (let o = 0; o < outer; o++) {
     for (let i = 0; i < inner; i++) {
       let at = (o * n + (reverse ? n - 1 : 0)) * inner + i;
-      let value = linear ? 0 : -Infinity;
+      let value = -Infinity;
       for (let j = 0; j < n; j++, at += step) {
-        if (!linear) value = logAddExp(value, source[at]);
-        else value = j === 0 ? source[at] : factors![reverse ? at - step : at] * value + source[at];
+        const own = source[at];
+        if (name === 'logsumexp') value = logAddExp(value, own);
+        else if (j === 0) value = own;
+        else {
+          const factor = factors![reverse ? at - step : at];
+          if (name === 'linear') value = factor * value + own;
+          else value = factor === -Infinity ? own : Math.max(own, factor + value);
+        }
         target[at] = value;
       }
     }
