@@ -33,6 +33,7 @@ const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = 
     'mixture of memories, none shared',
     (where) => new models.MixtureOfMemories(D, 2, { numMemories: 2, sharedMemory: false, headDim: 3, ...where }),
   ],
+  ['Momentum DeltaNet', (where) => new models.MomentumDeltaNet(D, 2, { valueDim: 3, ...where })],
   ['sLSTM', (where) => new models.SlstmLayer(D, 2, where)],
   ['sLSTM, no convolution', (where) => new models.SlstmLayer(D, 1, { convSize: null, ...where })],
   ['Rodimus', (where) => new models.RodimusAttention(D, { keyDim: 5, ...where })],
@@ -262,6 +263,34 @@ describe('layers of newer rules', () => {
             sharedGate: decay(layer.shared_a!),
           },
         ).output;
+        const normed = read.div(read.square().mean(-1, true).add(1e-5).sqrt()).reshape(1, T, D);
+        const expected = layer.o_proj.forward(normed.mul(layer.g_proj.forward(x).silu()));
+        expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
+      }),
+    ));
+
+  it('Momentum DeltaNet splits a unit of change between what stays and what is written', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const layer = new models.MomentumDeltaNet(D, 2, EXACT);
+        const [x, output] = run(layer);
+        const of = (proj: fw.nn.Linear, conv: fw.nn.ShortConvolution): fw.Tensor =>
+          heads(conv.forward(proj.forward(x)).output);
+        const k = of(layer.k_proj, layer.k_conv1d);
+        const q = of(layer.q_proj, layer.q_conv1d).sub(k.mul(layer.D_log.exp().reshape(2, 1)));
+        const decay = (proj: fw.nn.Linear, log: fw.Tensor, bias: fw.Tensor): fw.Tensor =>
+          log.exp().neg().mul(proj.forward(x).add(bias).softplus());
+        const eta = layer.e_proj.forward(x).div(Math.sqrt(D)).tanh().add(1);
+        const factors = eta.mul(layer.log_factor.exp());
+        const theta = fw.tensor([...factors.dataSync()].map(Math.atan), { shape: factors.shape, ...EXACT });
+        const gate = decay(layer.a_proj, layer.A_log, layer.dt_bias).add(theta.cos().square().log());
+        const read = fw.momentumDeltaRule(fw.l2Norm(q), fw.l2Norm(k), of(layer.v_proj, layer.v_conv1d), {
+          p: fw.l2Norm(k).mul(gate.exp().unsqueeze(-1)),
+          gate,
+          momentumGate: decay(layer.m_proj, layer.Mu_log, layer.mu_bias).maximum(-2),
+          beta: layer.b_proj.forward(x).sigmoid().mul(theta.sin().square()),
+          eta,
+        }).output;
         const normed = read.div(read.square().mean(-1, true).add(1e-5).sqrt()).reshape(1, T, D);
         const expected = layer.o_proj.forward(normed.mul(layer.g_proj.forward(x).silu()));
         expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
