@@ -5,7 +5,7 @@ import { Linear, RMSNorm } from '../../nn';
 import { cat, rope, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import type { Pointwise } from './block';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -115,7 +115,7 @@ export class Attention extends Recurrent<KeyValueCache> {
   }
 
   forward(x: Tensor, options: SequenceOptions<KeyValueCache> = {}): SequenceResult<KeyValueCache> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens && (state || outputState)) {
       throw new FastWeightsError('UNSUPPORTED', 'Attention: packed sequences have no state', { argument: 'cuSeqlens' });

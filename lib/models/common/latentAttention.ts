@@ -4,7 +4,7 @@ import { FastWeightsError, type Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
 import { cat, matmul, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -76,7 +76,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
   }
 
   forward(x: Tensor, options: SequenceOptions<LatentCache> = {}): SequenceResult<LatentCache> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens && (state || outputState)) {
       const message = 'LatentAttention: packed sequences have no state';

@@ -12,7 +12,7 @@ import { init, Linear, Module, parameter } from '../../nn';
 import { cat, lstm, type LstmState, rand, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { fastWeightMemory, type FastWeightMemoryOptions } from '../../rules';
 import {
-  checkSequence,
+  checkForward,
   Recurrent,
   type SequenceOptions,
   type SequenceResult,
@@ -128,7 +128,7 @@ export class FastWeightMemoryCell extends Recurrent<FastWeightMemoryState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<FastWeightMemoryState> = {}): SequenceResult<FastWeightMemoryState> {
-    checkSequence('FastWeightMemoryCell', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens) {
       throw new FastWeightsError('UNSUPPORTED', 'FastWeightMemoryCell: packed sequences are not supported', {

@@ -8,7 +8,7 @@ import { type BlockParts, PreNormBlock } from '../common/block';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { initializeResidual } from '../common/initialize';
 import type { EitherSpelling } from '../common/keys';
-import { checkSequence, type SequenceOptions, type SequenceResult, splitHeads, stateDType } from '../common/mixer';
+import { checkForward, type SequenceOptions, type SequenceResult, splitHeads, stateDType } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import { defaultIntermediate } from '../fla/skeleton';
 import { BackboneLM, MambaDecoder } from './backbone';
@@ -44,7 +44,7 @@ export class LogLinearMamba2Mixer extends Mamba2Layer<LogLinearState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<LogLinearState> = {}): SequenceResult<LogLinearState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
     const { parts, convolution } = this.sequenceParts(x, state?.convolution ?? null, options);
     const [q, k, v, given] = this.operands(parts);

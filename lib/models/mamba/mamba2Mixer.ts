@@ -7,7 +7,7 @@ import { ones, split, type TensorOptions, zeros } from '../../ops';
 import { mamba2Scan } from '../../rules';
 import { logPositions, logUniform, type TimeStepRange, timeStepBias } from '../common/initialize';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -191,7 +191,7 @@ export class Mamba2Mixer extends Mamba2Layer<Mamba2State> {
   }
 
   forward(x: Tensor, options: SequenceOptions<Mamba2State> = {}): SequenceResult<Mamba2State> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
     const { parts, convolution } = this.sequenceParts(x, state?.convolution ?? null, options);
     const { output, finalState } = mamba2Scan(

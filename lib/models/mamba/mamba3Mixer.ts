@@ -6,7 +6,7 @@ import { ones, split, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { mamba3Scan } from '../../rules';
 import { type TimeStepRange, timeStepBias } from '../common/initialize';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -108,7 +108,7 @@ export class Mamba3Mixer extends Recurrent<Mamba3State> {
   }
 
   forward(x: Tensor, options: SequenceOptions<Mamba3State> = {}): SequenceResult<Mamba3State> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
     const { z, inputs } = this.project(x);
     const before = state && {

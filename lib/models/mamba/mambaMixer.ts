@@ -5,7 +5,7 @@ import { Linear, parameter, ShortConvolution } from '../../nn';
 import { ones, rand, split, type TensorOptions, zeros } from '../../ops';
 import { selectiveScan } from '../../rules';
 import { logPositions, type TimeStepRange, timeStepBias } from '../common/initialize';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 
 /** Sizes and settings of one layer of `MambaMixer`. */
 export interface MambaShape {
@@ -90,7 +90,7 @@ export class MambaMixer extends Recurrent<MambaState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<MambaState> = {}): SequenceResult<MambaState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
     const [mixed, z] = this.project(x);
     const before = { initialState: state?.convolution ?? null, outputFinalState, cuSeqlens };

@@ -6,7 +6,7 @@ import { full, type TensorOptions, tokenShift, tokenShiftStep, zeros } from '../
 import { rwkv4 } from '../../rules';
 import type { Configuration } from '../common/configuration';
 import { decayOptions } from '../common/initialize';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 import { ChannelMix } from './block';
 import { along, assign } from './parts';
 
@@ -94,7 +94,7 @@ export class RWKV4Attention extends Recurrent<Rwkv4State> {
   }
 
   forward(x: Tensor, options: SequenceOptions<Rwkv4State> = {}): SequenceResult<Rwkv4State> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const shifted = tokenShift(x, {
       initialState: state && state.shift,

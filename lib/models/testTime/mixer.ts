@@ -4,7 +4,7 @@ import { FastWeightsError, type Tensor } from '../../core';
 import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, rope, zeros } from '../../ops';
 import type { Past } from '../common/fastWeightMixer';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 
 /** What such a layer remembers. */
 export type TestTimeState = {
@@ -65,7 +65,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
   protected abstract readout(output: Tensor, x: Tensor): Tensor;
 
   forward(x: Tensor, options: SequenceOptions<TestTimeState> = {}): SequenceResult<TestTimeState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens && (state || outputState)) {
       const message = 'memories in chunks: packed sequences have no common place in a chunk to go on from';

@@ -6,7 +6,7 @@ import { full, layerNorm, ones, split, type TensorOptions, toFloat32, zeros } fr
 import { mlstm } from '../../rules';
 import { computable } from '../common/fastWeightMixer';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -138,7 +138,7 @@ export class MlstmLayer extends Recurrent<MlstmState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<MlstmState> = {}): SequenceResult<MlstmState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const { q, k, v, o, i, f } = this.operands(x);
     const { output, finalState, finalNormalizer, finalMax } = mlstm(q, k, v, {

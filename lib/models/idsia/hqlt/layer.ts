@@ -13,7 +13,7 @@ import {
   zeros,
 } from '../../../ops';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -95,7 +95,7 @@ export class HybridQLT extends Recurrent<HybridQLTState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<HybridQLTState> = {}): SequenceResult<HybridQLTState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens && (state || outputState)) {
       throw new FastWeightsError('UNSUPPORTED', 'HybridQLT: packed sequences have no state', { argument: 'cuSeqlens' });
