@@ -1,5 +1,5 @@
 // Sublayers of self-referential weight matrices (Irie, Schlag, Csordas, Schmidhuber 2022; spec 2.5).
-import { type Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { Linear, parameter } from '../../nn';
 import { randn, softmax } from '../../ops';
@@ -51,6 +51,7 @@ export class SelfReferentialLayer extends Sublayer {
   readonly deltaMemory: boolean;
 
   constructor(hiddenSize: number, numHeads: number, options: SelfReferentialLayerOptions = {}) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'residualNormed', inputSoftmax = false, deltaMemory = false, ...rest } = options;
     const { queryInit = 0.01, betaInit = 0, dropout, normEps, ...where } = rest;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
@@ -115,6 +116,7 @@ export class FakeSelfReferentialLayer extends Sublayer {
     numHeads: number,
     options: Pick<SelfReferentialLayerOptions, 'arrangement' | 'inputSoftmax' | keyof SublayerOptions> = {},
   ) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'none', inputSoftmax = false, dropout, normEps, ...where } = options;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
     this.inputSoftmax = inputSoftmax;

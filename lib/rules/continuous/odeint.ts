@@ -98,12 +98,12 @@ export function checkTimes(where: string, argument: string, times: unknown, leas
   throw argumentError('INVALID_ARGUMENT', where, argument, expected, found);
 }
 
-/** @internal Checks the options of a solver for a dtype, and puts in what is not given. */
+/** @internal Checks the options of a solver for a dtype, where that is known, and puts in what is not given. */
 export function checkSolver(
   where: string,
   options: SolverOptions & { perturb?: boolean },
   span: number,
-  dtype: DType,
+  dtype: DType | null,
 ): WalkSettings {
   const { method, stepSize = null } = options;
   const tableau = TABLEAUS[checkChoice(where, 'method', method ?? 'dopri5', ODE_METHODS)];
@@ -113,7 +113,7 @@ export function checkSolver(
   };
   if (stepSize !== null) positive('stepSize', stepSize);
   const rtol = checkNumber(where, 'rtol', options.rtol ?? 1e-5, 0);
-  const finest = finestTolerance(dtype);
+  const finest = dtype === null ? 0 : finestTolerance(dtype);
   if (tableau.error && rtol > 0 && rtol < finest) {
     const expected = `0 or at least ${finest.toExponential(1)}, which ${dtype} can tell from rounding`;
     throw argumentError('INVALID_ARGUMENT', where, 'rtol', expected, describe(rtol));

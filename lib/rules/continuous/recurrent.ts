@@ -13,7 +13,7 @@ import { cat, tensor, toFloat32 } from '../../ops';
 import { checkShapes, type Shapes, type Sizes } from '../sequential/shapes';
 import { layersOf, solverOf } from './fastWeights';
 import { type Layers, LEARNING_RULES, type LearningRule, queryOf, readState, slopeOf, splitWritten } from './field';
-import { integrate, SOLVER, type SolverOptions } from './odeint';
+import { checkSolver, integrate, SOLVER, type SolverOptions } from './odeint';
 
 /** Options of `odeRecurrentFastWeights`; those of the solver count between two different gaps of the batch. */
 export interface OdeRecurrentOptions extends SolverOptions {
@@ -118,6 +118,8 @@ export function checkObservation(where: string, options: OdeRecurrentOptions): O
   checkOptions<object>(where, options, OBSERVATION);
   const learningRule = checkChoice(where, 'learningRule', options.learningRule ?? 'delta', LEARNING_RULES);
   const { method, stepSize, rtol, atol, maxSteps, minStep, adjoint } = options;
+  const solver = { method, stepSize, rtol, atol, maxSteps, minStep, adjoint };
+  checkSolver(where, solver, 1, null);
   return {
     learningRule,
     heads: checkInteger(where, 'heads', options.heads ?? 1, 1),
@@ -125,7 +127,7 @@ export function checkObservation(where: string, options: OdeRecurrentOptions): O
     latentTanh: options.latentTanh ?? learningRule === 'hebb',
     addDataFirst: options.addDataFirst ?? false,
     as: checkChoice(where, 'as', options.as ?? 'code', ['code', 'paper']),
-    solver: { method, stepSize, rtol, atol, maxSteps, minStep, adjoint },
+    solver,
   };
 }
 
