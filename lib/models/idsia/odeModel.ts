@@ -130,7 +130,7 @@ export function ownStates(
 ): Tensor {
   const positions = [...new Set([0, ...ends, times.length - 1])].sort((a, b) => a - b);
   const outputTimes = positions.map((at) => times[at]);
-  const states = integrate(where, field, start, outputTimes, { ...solver, args });
+  const states = integrate(where, field, start, outputTimes, { ...solver, args }, 'initialState');
   const B = ends.length;
   const rows = Int32Array.from(ends, (end, b) => positions.indexOf(end) * B + b);
   const index = tensor(rows, { device: start.device, dtype: 'int32', shape: [B] });

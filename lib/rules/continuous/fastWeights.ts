@@ -195,7 +195,8 @@ function define<F extends FieldFamily>(
     };
     const args = [packed, ...weights];
     const start = toFloat32(inputs.initialState) ?? fieldAt(outputTimes[0], null, args);
-    const states = integrate(where, fieldAt, start, outputTimes, { ...solverOf(options, x), args });
+    const from = inputs.initialState ? 'initialState' : 'field';
+    const states = integrate(where, fieldAt, start, outputTimes, { ...solverOf(options, x), args }, from);
     const output = states.movedim(0, 1).to(dtype);
     return options.outputFinalState ? { output, finalState: states.select(0, -1) } : { output };
   });

@@ -149,11 +149,12 @@ function passTime(
   if (as === 'paper') {
     const speed = dt.unsqueeze(1);
     const field = (_: number, h: Tensor, [s, ...rest]: readonly Tensor[]): Tensor => latentField(h, rest).mul(s);
-    return integrate(where, field, latent, [0, 1], { ...own, args: [speed, ...args] }).select(0, -1);
+    return integrate(where, field, latent, [0, 1], { ...own, args: [speed, ...args] }, 'latent').select(0, -1);
   }
   const times = [...new Set([0, ...gaps])].sort((a, b) => a - b);
   const [B, D] = latent.shape;
-  const states = integrate(where, (_, h, rest) => latentField(h, rest), latent, times, { ...own, args });
+  const field = (_: number, h: Tensor, rest: readonly Tensor[]): Tensor => latentField(h, rest);
+  const states = integrate(where, field, latent, times, { ...own, args }, 'latent');
   const rows = Int32Array.from(gaps, (gap, b) => times.indexOf(gap) * B + b);
   const index = tensor(rows, { device: latent.device, dtype: 'int32', shape: [B] });
   return states.reshape(times.length * B, D).indexSelect(0, index);
