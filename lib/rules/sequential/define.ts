@@ -2,7 +2,10 @@
 // inputs, its states and a function over whole sequences come the checks, packing, T = 0 and the form for one token.
 import {
   argumentError,
+  checkFunction,
+  checkObject,
   checkOptions,
+  describe,
   FastWeightsError,
   type OptionNames,
   overlaps,
@@ -22,7 +25,7 @@ import {
   zerosBeside,
 } from '../../ops';
 import { checkStates, checkTogether, requireFinite } from './checks';
-import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
+import { checkForms, checkShapes, type Given, shapeIn, type Shapes, type Sizes, unknownLetters } from './shapes';
 import {
   capital,
   type Ran,
@@ -51,10 +54,32 @@ function byName<V>(names: readonly string[], f: (name: string) => V): Record<str
 const computable = (given: Tensors, first: string, bfloat16: boolean): Tensors =>
   bfloat16 && !needsFloat32(given[first]) ? given : byName(Object.keys(given), (name) => toFloat32(given[name]));
 
+function checkDefinition(definition: {
+  name: unknown;
+  inputs: unknown;
+  states: unknown;
+  options: unknown;
+  settings: unknown;
+  run: unknown;
+}): void {
+  const where = 'defineSequential';
+  checkObject(where, 'definition', definition);
+  const { name, inputs, states, options, settings, run } = definition;
+  if (typeof name !== 'string' || name === '') {
+    throw argumentError('INVALID_ARGUMENT', where, 'name', 'a name', describe(name));
+  }
+  checkForms(where, 'inputs', inputs, 'B T', false);
+  checkForms(where, 'states', states, 'B', true);
+  checkObject(where, 'options', options);
+  checkFunction(where, 'settings', settings);
+  checkFunction(where, 'run', run);
+}
+
 /** Makes the rule. */
 export function defineSequential<const I extends Shapes, const S extends Shapes, O extends object, Z>(
   definition: SequentialDefinition<I, S, O, Z>,
 ): SequentialRule<I, S, O> {
+  checkDefinition(definition);
   const { name, inputs: shapes, states: stateShapes, run, packs = false, bfloat16 = false, grows = false } = definition;
   const inputNames = Object.keys(shapes);
   const allStates = Object.keys(stateShapes);
@@ -168,6 +193,11 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     definition.settle?.(name, sizes, settings);
     const computed = computable(given, first, bfloat16);
     const blank = (state: string): Tensor => {
+      const [open] = unknownLetters(stateShapes[state], sizes);
+      if (open !== undefined) {
+        const expected = `given, for no input says the size ${open} of ${stateShapes[state]}`;
+        throw argumentError('INVALID_ARGUMENT', name, initialNames[state], expected, 'nothing');
+      }
       const { device } = computed[first];
       const dtype = statisticsDtype(computed[first]);
       return full(shapeIn(stateShapes[state], sizes), definition.blank?.[state as keyof S & string] ?? 0, {
