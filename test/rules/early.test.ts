@@ -187,6 +187,45 @@ describe('bad input to early fast weight programmers', () => {
   });
 });
 
+describe('values that are not finite', () => {
+  const where = { device: 'js' } as const;
+  const with4 = (t: number, x: number): fw.Tensor =>
+    fw.tensor(
+      Array.from({ length: 18 }, (_, i) => (Math.floor(i / 3) === t ? x : 1)),
+      { shape: [1, 6, 3], ...where },
+    );
+
+  it('are said by the token, and by the packed sequence, that led to them', () => {
+    const one = with4(-1, 0);
+    const cases: [RegExp, () => unknown][] = [
+      [/output .* after token 4 \[/, () => fw.fromTo1992({ x: with4(4, NaN), from: one, to: one })],
+      [/finalState .* after token 4 \[/, () => fw.fromTo1992({ x: one, from: one, to: with4(4, Infinity) })],
+      [
+        /finalState .* after token 1 of sequence 1 \[/,
+        () => fw.fromTo1992({ x: one, from: one, to: with4(4, NaN) }, { cuSeqlens: [0, 3, 6] }),
+      ],
+      [
+        /output .* after token 1 of sequence 1 \[/,
+        () => fw.fromTo1992({ x: with4(4, NaN), from: one, to: one }, { cuSeqlens: [0, 3, 6] }),
+      ],
+      [/state must be free of NaN/, () => fw.hopfield({ patterns: one, state: with4(4, NaN) })],
+    ];
+    for (const [pattern, fn] of cases) expectError('INVALID_ARGUMENT', pattern, fn);
+    const [from, to] = [one, one].map((t) => t.select(1, 0));
+    const state = fw.zeros([1, 1, 3, 3], where);
+    const x = with4(0, NaN).select(1, 0);
+    fw.noGrad(() => {
+      expectError('INVALID_ARGUMENT', /output must be finite/, () =>
+        fw.fromTo1992.step({ x, from, to }, { state: { state } }),
+      );
+      const lost = fw.full([1, 1, 3, 3], NaN, where);
+      expectError('INVALID_ARGUMENT', /step: state must be finite/, () =>
+        fw.fromTo1992.step({ x: from, from, to }, { state: { state: lost } }),
+      );
+    });
+  });
+});
+
 describe('bad input to what rules are made with', () => {
   const x = fw.zeros([1, 2, 3], { device: 'js' });
   const loop = { tokens: { x }, states: { s: x }, weights: {} };

@@ -37,11 +37,7 @@ export interface UpdateRule<S extends Shapes, P extends Program> {
    * The same over whole sequences, for a rule that is a setting of the general recurrence: outputs S^T q [B, T, H, V] and
    * the state after the last token. It is used where the fast net has a `readout`.
    */
-  sequence?: (
-    program: P,
-    initialState: Tensor,
-    read: 'after' | 'before',
-  ) => { output: Tensor; finalState: Tensor };
+  sequence?: (program: P, initialState: Tensor, read: 'after' | 'before') => { output: Tensor; finalState: Tensor };
 }
 
 /** The fast net: its weights are what the slow net programs. */

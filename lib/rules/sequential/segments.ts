@@ -42,7 +42,12 @@ export function checkLoop(where: string, loop: Loop<Named, Named, Named>, argume
 }
 
 /** Requires of what such a function returns an output and all states. */
-export function checkRan<S extends Named>(where: string, argument: string, ran: Token<S>, names: readonly string[]): void {
+export function checkRan<S extends Named>(
+  where: string,
+  argument: string,
+  ran: Token<S>,
+  names: readonly string[],
+): void {
   const expected = (part: string): string => `a function to { output, states }, ${part} a Tensor`;
   const refuse = (part: string, found: unknown): never => {
     throw argumentError('INVALID_ARGUMENT', where, argument, expected(part), describe(found));

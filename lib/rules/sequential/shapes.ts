@@ -36,7 +36,8 @@ export function checkForms(
   entries.forEach(([name, form], i) => {
     const forms = typeof form === 'string' ? form.replace(/\?$/, '').split(' | ') : [];
     const begins = each || i === 0 ? start : '';
-    if (forms.length > 0 && forms.every((one) => FORM.test(one) && `${one} `.startsWith(begins && `${begins} `))) return;
+    if (forms.length > 0 && forms.every((one) => FORM.test(one) && `${one} `.startsWith(begins && `${begins} `)))
+      return;
     const expected = `a shape in letters${begins && ` that begins with ${begins}`}, such as '${start} D'`;
     throw argumentError('INVALID_ARGUMENT', where, `${argument}.${name}`, expected, describe(form));
   });
