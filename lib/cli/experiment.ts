@@ -32,7 +32,16 @@ export function experimentCommand(experiments = EXPERIMENTS): Command {
       'after',
       `\nExperiments:\n${names.join('\n')}\n\nExamples:\n  fast-weights experiment\n  fast-weights experiment parity --quick`,
     )
-    .action((name: string | undefined, options: Options) => run(experiments, name, options));
+    .action((name: string | undefined, options: Options, self: Command) => {
+      if (name === undefined) refuseFlags(self);
+      return run(experiments, name, options);
+    });
+}
+
+/** Where experiments are only listed, flags would do nothing. */
+function refuseFlags(command: Command): void {
+  const given = command.options.find((option) => command.getOptionValueSource(option.attributeName()) === 'cli');
+  if (given) throw new UsageError(`${given.long} needs the name of an experiment`);
 }
 
 async function run(experiments: typeof EXPERIMENTS, name: string | undefined, options: Options): Promise<void> {

@@ -26,6 +26,8 @@ export interface TrialResult<R extends Json = Json> {
   /** Seconds of work. */
   seconds: number;
   found: R;
+  /** The SHA-256 of the file that it was run on, if it was. */
+  source?: string;
 }
 
 /** A statement about the results, and whether they bear it out. */
