@@ -1,11 +1,11 @@
 // `inspect`: a page that shows what the fast weights of a checkpoint do while it reads a text.
 import { existsSync, packageVersion } from '../platform';
 import { Command, Option } from 'commander';
-import { FastWeightsError } from '../core';
+import { argumentError, FastWeightsError } from '../core';
 import { loadTokenizer, type Tokenizer, writeFileAtomic } from '../io';
 import { formatBytes } from '../viz';
 import { inspectFastWeights, renderInspection } from '../inspect';
-import { readBeginning, type TextEncoding } from '../data';
+import { readBeginning, readFirstBytes, type TextEncoding } from '../data';
 import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags, UsageError } from './flags';
 import { addImportOption, type ImportOptions, loadModel } from './imports';
@@ -83,8 +83,7 @@ async function run(options: Options, command: Command): Promise<void> {
   const device = chooseDevice(options);
   const dir = await resolveCheckpoint(options.checkpoint);
   const tokenizer = await loadTokenizer(dir);
-  const given = prompt ?? readBeginning(text!, { encoding: options.encoding, length: (tokens + 1) * CHARACTERS });
-  const all = encode(tokenizer, given, present, tokens);
+  const all = prompt === undefined ? idsOf(tokenizer, options) : tokenizer.encode(prompt);
   const ids = all.slice(0, tokens);
   if (ids.length === 0) {
     throw new FastWeightsError('INVALID_ARGUMENT', `inspect: --${present} must hold at least one token`, {
@@ -110,12 +109,18 @@ async function run(options: Options, command: Command): Promise<void> {
   console.log(`${out}  (${formatBytes(new TextEncoder().encode(page).length)})`);
 }
 
-/** Of a file what is known; of a prompt all of it must be. What is skipped is named where it comes before the last token. */
-function encode(tokenizer: Tokenizer, text: string, from: Case, tokens: number): number[] {
-  if (from === 'prompt') return tokenizer.encode(text);
+/**
+ * More ids of a file than are read, if it has them: of a byte tokenizer its bytes as they are, else what is known, where what
+ * is skipped is named if it comes before the last token.
+ */
+function idsOf(tokenizer: Tokenizer, { text, encoding, tokens }: Options): number[] {
+  if (tokenizer.kind === 'byte') {
+    if (encoding === undefined) return [...readFirstBytes(text!, tokens + 1)];
+    throw argumentError('INVALID_ARGUMENT', 'inspect', 'encoding', 'left out where tokens are bytes', encoding);
+  }
   const skipped = new Map<string, number>();
   let count = 0;
-  const ids = tokenizer.encode(text, {
+  const ids = tokenizer.encode(readBeginning(text!, { encoding, length: (tokens + 1) * CHARACTERS }), {
     onUnknown(part, index) {
       if (index - count++ < tokens) skipped.set(part, (skipped.get(part) ?? 0) + 1);
     },
