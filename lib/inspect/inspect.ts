@@ -10,7 +10,7 @@ import {
   type Tensor,
 } from '../core';
 import { noGrad } from '../autograd';
-import { type CausalLM, modelFamilies, Recurrent } from '../models';
+import { CausalLM, modelFamilies, Recurrent } from '../models';
 import { tensor } from '../ops';
 import { type MemoryCall, observeMemories } from '../rules';
 import { type MemoryCourse, measureMemory } from './measure';
@@ -130,9 +130,13 @@ export async function inspectFastWeights(
   const where = 'inspectFastWeights';
   checkOptions(where, options, OPTIONS);
   const limit = checkInteger(where, 'limit', options.limit ?? LIMIT);
-  if (!(ids?.length > 0)) {
-    throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one token id at least', describe(ids));
+  if (!(model instanceof CausalLM)) {
+    throw argumentError('INVALID_ARGUMENT', where, 'model', 'a language model of the library', describe(model));
   }
+  if (typeof ids !== 'object' || !(ids?.length > 0)) {
+    throw argumentError('INVALID_ARGUMENT', where, 'ids', 'a list of one token id at least', describe(ids));
+  }
+  Array.from(ids).forEach((id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.config.vocabSize - 1));
   type Kept = Omit<InspectedMemory, 'course'> & { order: number };
   const found: Kept[] = [];
   const heads = new Map<number, number>();

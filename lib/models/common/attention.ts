@@ -1,6 +1,6 @@
 // Softmax attention with rotary positions, grouped heads, an optional window, norms of queries and keys and a gate: the
 // Llama layer, and the attention layers of hybrid models.
-import { FastWeightsError, type Tensor } from '../../core';
+import { checkObject, FastWeightsError, type Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
 import { cat, rope, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import type { Pointwise } from './block';
@@ -104,6 +104,7 @@ export class Attention extends Recurrent<KeyValueCache> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, numHeads, numKvHeads, headDim, qkvBias, outputBias, outputGate = false } = shape;
     const queries = numHeads * headDim * (outputGate ? 2 : 1);
     this.q_proj = new Linear(hiddenSize, queries, { bias: qkvBias, ...options });

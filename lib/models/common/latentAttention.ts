@@ -1,6 +1,6 @@
 // Latent attention without rotary positions: keys and values of all heads come from one narrow vector per token (DeepSeek-V2,
 // 2024; Kimi Team 2025).
-import { FastWeightsError, type Tensor } from '../../core';
+import { checkObject, FastWeightsError, type Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
 import { cat, matmul, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import {
@@ -66,6 +66,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, numHeads, rank, ownDim, sharedDim, valueDim } = shape;
     const bare = { bias: false, ...options };
     this.q_proj = new Linear(hiddenSize, numHeads * (ownDim + sharedDim), bare);

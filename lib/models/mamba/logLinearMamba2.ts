@@ -1,6 +1,6 @@
 // Log-linear Mamba-2: Mamba-2 whose past lies in log T states (Guo et al. 2025; spec 2.13.18), in the layout of
 // flash-linear-attention.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { parameter, RMSNorm, SwiGLU } from '../../nn';
 import { ones, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { logLinearAttention } from '../../rules';
@@ -39,6 +39,7 @@ export class LogLinearMamba2Mixer extends Mamba2Layer<LogLinearState> {
   L: Tensor;
 
   constructor(shape: Mamba2Shape, options: TensorOptions = {}) {
+    checkObject(new.target.name, 'shape', shape);
     super(shape, shape.numHeads * LEVELS, options);
     this.L = parameter(ones([shape.numHeads, LEVELS], options));
   }

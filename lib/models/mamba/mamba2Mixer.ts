@@ -1,5 +1,5 @@
 // The layer of Mamba-2 (Dao and Gu 2024; spec 2.13.6), for every family that has one: what differs between them is its shape.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import type { State } from '../../inference';
 import { GatedRMSNorm, Linear, parameter, ShortConvolution } from '../../nn';
@@ -95,6 +95,7 @@ export abstract class Mamba2Layer<S extends State> extends Recurrent<S> {
     options: TensorOptions,
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, numHeads, headDim, stateSize, numGroups, convSize, norm, newRates, newTimeSteps } = shape;
     const inner = numHeads * headDim;
     const convolved = inner + 2 * numGroups * stateSize;

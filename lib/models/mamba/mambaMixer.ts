@@ -1,5 +1,5 @@
 // The layer of Mamba (Gu and Dao 2023): a gated convolution and a selective scan over it.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { Linear, parameter, ShortConvolution } from '../../nn';
 import { ones, rand, split, type TensorOptions, zeros } from '../../ops';
@@ -61,6 +61,7 @@ export class MambaMixer extends Recurrent<MambaState> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, innerSize, stateSize, timeStepRank, convSize, convBias, bias } = shape;
     this.in_proj = new Linear(hiddenSize, 2 * innerSize, { bias, ...options });
     this.conv1d = new ShortConvolution(innerSize, convSize, { bias: convBias, ...options });

@@ -1,6 +1,6 @@
 // The layers of RWKV-4: an average of values and a feed-forward, both of mixes of a token with the one before it (Peng et al. 2023,
 // "RWKV: Reinventing RNNs for the Transformer Era"; spec 2.13.20).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { Linear, parameter } from '../../nn';
 import { full, type TensorOptions, tokenShift, tokenShiftStep, zeros } from '../../ops';
 import { rwkv4 } from '../../rules';
@@ -63,6 +63,7 @@ export class RWKV4Attention extends Recurrent<Rwkv4State> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, channels } = config;
     const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...options });
     const mix = (): Tensor => parameter(zeros([1, 1, hiddenSize], options));
@@ -171,6 +172,7 @@ export class RWKV4FeedForward extends ChannelMix {
     readonly layer: number,
     options: TensorOptions = {},
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, intermediateSize } = config;
     super(hiddenSize);
     const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...options });

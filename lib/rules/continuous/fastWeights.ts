@@ -3,6 +3,7 @@ import {
   argumentError,
   checkChoice,
   checkInteger,
+  checkObject,
   checkOptions,
   describe,
   formatShape,
@@ -166,6 +167,7 @@ function define<F extends FieldFamily>(
   families: readonly F[],
 ): (inputs: ContinuousInputs, options?: ContinuousOptions<F>) => ContinuousResult {
   return scoped((inputs: ContinuousInputs, options: ContinuousOptions<F> = {}): ContinuousResult => {
+    checkObject(where, 'inputs', inputs);
     checkOptions<object>(where, options, OPTIONS);
     const settings = checkField(where, options, families);
     checkInputs(where, inputs, settings, options.initialValue ?? false);

@@ -3,6 +3,7 @@ import {
   argumentError,
   checkChoice,
   checkInteger,
+  checkObject,
   checkOptions,
   describe,
   type OptionNames,
@@ -204,10 +205,10 @@ function netNames(inputs: object): string[] {
 export const odeRecurrentFastWeights = scoped(
   (inputs: OdeRecurrentInputs, options: OdeRecurrentOptions = {}): { output: Tensor; finalState?: Tensor } => {
     const where = 'odeRecurrentFastWeights';
+    checkObject(where, 'inputs', inputs);
     const settings = checkObservation(where, options);
     const net = netNames(inputs);
-    // Widths between the layers of the net are letters of their own.
-    const width = (i: number): string => (i === 0 || i === net.length ? 'D' : String.fromCharCode(75 + i));
+    const width = (i: number): string => (i === 0 || i === net.length ? 'D' : `N${i}`);
     const netShapes = net.reduce<Shapes>(
       (shapes, name, i) => ({ ...shapes, ...linearShapes(name, `${width(i + 1)} ${width(i)}`) }),
       {},

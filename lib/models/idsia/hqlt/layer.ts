@@ -1,5 +1,5 @@
 // A layer of the hybrid quadratic-linear Transformer: softmax attention over a window beside fast weights.
-import { FastWeightsError, type Tensor } from '../../../core';
+import { checkObject, FastWeightsError, type Tensor } from '../../../core';
 import { GatedRMSNorm, Linear, parameter, RMSNorm, ShortConvolution } from '../../../nn';
 import {
   type CuSeqlens,
@@ -70,6 +70,7 @@ export class HybridQLT extends Recurrent<HybridQLTState> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, keyDim, valueDim, normEps, combine, useBeta, useGate, convSize } = config;
     const [keys, values] = [numHeads * keyDim, numHeads * valueDim];
     const linear = (rows: number): Linear => new Linear(hiddenSize, rows, { bias: false, ...options });
