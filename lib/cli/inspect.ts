@@ -97,7 +97,7 @@ async function run(options: Options, command: Command): Promise<void> {
   const { memories, omitted } = inspection;
   const page = renderInspection(inspection, {
     tokens: ids.map((id) => tokenizer.decode([id])),
-    subtitle: `${options.checkpoint}; ${ids.length} tokens; fast-weights ${packageVersion()}`,
+    subtitle: `${options.checkpoint}; ${ids.length} token${ids.length === 1 ? '' : 's'}; fast-weights ${packageVersion()}`,
   });
   const out = options.out ?? freeFile('inspection');
   await writeFileAtomic(out, (file) => file.writeFile(page));

@@ -150,6 +150,15 @@ if (chromium) {
       expect(Number(await text('norm'))).to.be.above(0);
     });
 
+    it('fits 420 pixels with long tokens, too', async () => {
+      const long = path.join(folder, 'long.html');
+      const tokens = TEXT.map((c) => c.repeat(40));
+      writeFileSync(long, renderInspection(await inspection('deltanet'), { tokens }));
+      await browser.view(420, false);
+      await browser.open(long);
+      expect(await browser.evaluate('document.documentElement.scrollWidth')).to.equal(420);
+    });
+
     it('shows every memory that there is', async () => {
       await browser.open(file);
       const seen = await browser.evaluate(`(() => {

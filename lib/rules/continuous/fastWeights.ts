@@ -23,7 +23,7 @@ import {
   learningField,
   type LearningRule,
 } from './field';
-import { checkTimes, finestTolerance, integrate, SOLVER, type SolverOptions } from './odeint';
+import { checkSolver, checkTimes, finestTolerance, integrate, SOLVER, type SolverOptions } from './odeint';
 import { naturalCubicSpline } from './spline';
 
 /** What field drives fast weights. */
@@ -84,7 +84,7 @@ export interface ContinuousInputs {
   state?: Tensor | null;
   /** Of the observations, L that increase. */
   times?: Tensor | readonly number[] | null;
-  /** At which the state is returned; the first one is where it starts. */
+  /** At which the state is returned; the first one is where it starts. Before and after `times` the ends of the spline go on. */
   outputTimes?: Tensor | readonly number[] | null;
   /** At the first of the output times. */
   initialState?: Tensor | null;
@@ -170,6 +170,7 @@ function define<F extends FieldFamily>(
     checkObject(where, 'inputs', inputs);
     checkOptions<object>(where, options, OPTIONS);
     const settings = checkField(where, options, families);
+    checkSolver(where, options, 1, null);
     checkInputs(where, inputs, settings, options.initialValue ?? false);
     const names = Object.keys(fieldWeights(settings));
     const weights = names.map((name) => toFloat32(inputs[name] as Tensor));

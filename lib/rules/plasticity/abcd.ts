@@ -83,6 +83,12 @@ function change(own: Named, layer: number, pre: Tensor, post: Tensor): Tensor {
   return changed.add(D ? alone.add(D) : alone);
 }
 
+/** W [B, in, out] over the largest of its absolute values; zeros stay zeros. */
+function overLargest(W: Tensor): Tensor {
+  const largest = W.abs().max([1, 2], true);
+  return W.div(largest.add(largest.eq(0).to(W.dtype)));
+}
+
 /** The definition for a number of layers and a rule, over B episodes. */
 function define(layers: number, rule: AbcdRule) {
   const count = TERMS[rule].length;
@@ -115,7 +121,7 @@ function define(layers: number, rule: AbcdRule) {
         }
         const after = each.map(({ layer }) => {
           const W = state[`weight${layer}`].add(change(own, layer, activities[layer - 1], activities[layer]));
-          return [`weight${layer}`, normalise ? W.div(W.abs().max([1, 2], true)) : W];
+          return [`weight${layer}`, normalise ? overLargest(W) : W];
         });
         return { output: activities[layers], states: Object.fromEntries(after) as Named };
       });

@@ -325,11 +325,13 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
   });
 
   const rule = (inputs: Tensors, options = {} as O & SequentialOptions): Tensors => {
+    checkObject(name, 'inputs', inputs);
     checkOptions<object>(name, inputs, known);
     checkOptions<object>(name, options, { ...SHARED, ...definition.options });
     return sequence(inputs, options);
   };
   const oneToken = (inputs: Tensors, options: O & { state: States<S> }): Tensor => {
+    checkObject(stepName, 'inputs', inputs);
     checkOptions<object>(stepName, inputs, knownToStep);
     checkOptions<object>(stepName, options, { state: true, ...definition.options });
     return step(inputs, options);
