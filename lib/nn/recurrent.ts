@@ -1,6 +1,16 @@
 // Recurrent layers: RNN and LSTM under PyTorch's names, e-LSTM under those of its authors. Sequences, packed ones, one token.
 import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, type Tensor } from '../core';
-import { cat, checkFloat, checkShapesByName, type CuSeqlens, rand, randn, TENSOR_OPTIONS, type TensorOptions, zeros } from '../ops';
+import {
+  cat,
+  checkFloat,
+  checkShapesByName,
+  type CuSeqlens,
+  rand,
+  randn,
+  TENSOR_OPTIONS,
+  type TensorOptions,
+  zeros,
+} from '../ops';
 import { elstm, lstm, rnn } from '../rules';
 import { BIAS, type BiasOptions, Linear } from './layers';
 import { Module, parameter } from './module';
