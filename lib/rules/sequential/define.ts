@@ -240,7 +240,8 @@ export function defineSequential<const I extends Shapes, const S extends Shapes,
     definition.settle?.(name, sizes, settings);
     const computed = computable(given, first, bfloat16);
     const blank = (state: string): Tensor => {
-      const [open] = unknownLetters(stateShapes[state], sizes);
+      // States that grow have no rows yet.
+      const [open] = grows ? [] : unknownLetters(stateShapes[state], sizes);
       if (open !== undefined) {
         const expected = `given, for no input says the size ${open} of ${stateShapes[state]}`;
         throw argumentError('INVALID_ARGUMENT', name, initialNames[state], expected, 'nothing');
