@@ -37,7 +37,16 @@ export function experimentCommand(experiments = EXPERIMENTS): Command {
       'after',
       `\nExperiments:\n${names.join('\n')}\n\nExamples:\n  fast-weights experiment\n  fast-weights experiment parity --quick\n  fast-weights experiment grid --rules deltanet,gla,transformer --tasks parity,S3`,
     )
-    .action((name: string | undefined, options: Options) => run(experiments, name, options));
+    .action((name: string | undefined, options: Options, self: Command) => {
+      if (name === undefined) refuseFlags(self);
+      return run(experiments, name, options);
+    });
+}
+
+/** Where experiments are only listed, flags would do nothing. */
+function refuseFlags(command: Command): void {
+  const given = command.options.find((option) => command.getOptionValueSource(option.attributeName()) === 'cli');
+  if (given) throw new UsageError(`${given.long} needs the name of an experiment`);
 }
 
 /** A parser of names: `a,b`. */

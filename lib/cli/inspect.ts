@@ -2,12 +2,12 @@
 // trained model while it reads an example of its task.
 import { existsSync, packageVersion } from '../platform';
 import { Command, Option } from 'commander';
-import { type Device, FastWeightsError } from '../core';
+import { argumentError, type Device, FastWeightsError } from '../core';
 import { loadTokenizer, type Tokenizer, writeFileAtomic } from '../io';
 import { formatBytes } from '../viz';
 import { inspectFastWeights, type Inspection, renderInspection } from '../inspect';
 import { EXPERIMENTS, inspectExperiment } from '../experiments';
-import { readBeginning, type TextEncoding } from '../data';
+import { readBeginning, readFirstBytes, type TextEncoding } from '../data';
 import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags, UsageError } from './flags';
 import { addImportOption, type ImportOptions, loadModel } from './imports';
@@ -105,7 +105,7 @@ async function run(options: Options, command: Command): Promise<void> {
   const { memories, omitted } = inspection;
   const page = renderInspection(inspection, {
     tokens: shown.tokens,
-    subtitle: `${shown.of}; ${inspection.tokens} tokens; fast-weights ${packageVersion()}`,
+    subtitle: `${shown.of}; ${inspection.tokens} token${inspection.tokens === 1 ? '' : 's'}; fast-weights ${packageVersion()}`,
   });
   const out = options.out ?? freeFile('inspection');
   await writeFileAtomic(out, (file) => file.writeFile(page));
@@ -131,11 +131,10 @@ async function ofExperiment({ experiment, trial, seed, layer, head }: Options, d
 }
 
 async function ofCheckpoint(options: Options, present: 'text' | 'prompt', device: Device): Promise<Shown> {
-  const { text, prompt, layer, head, tokens } = options;
+  const { prompt, layer, head, tokens } = options;
   const dir = await resolveCheckpoint(options.checkpoint!);
   const tokenizer = await loadTokenizer(dir);
-  const given = prompt ?? readBeginning(text!, { encoding: options.encoding, length: (tokens + 1) * CHARACTERS });
-  const all = encode(tokenizer, given, present, tokens);
+  const all = prompt === undefined ? idsOf(tokenizer, options) : tokenizer.encode(prompt);
   const ids = all.slice(0, tokens);
   if (ids.length === 0) {
     throw new FastWeightsError('INVALID_ARGUMENT', `inspect: --${present} must hold at least one token`, {
@@ -149,12 +148,18 @@ async function ofCheckpoint(options: Options, present: 'text' | 'prompt', device
   return { inspection, tokens: ids.map((id) => tokenizer.decode([id])), of: options.checkpoint! };
 }
 
-/** Of a file what is known; of a prompt all of it must be. What is skipped is named where it comes before the last token. */
-function encode(tokenizer: Tokenizer, text: string, from: Case, tokens: number): number[] {
-  if (from === 'prompt') return tokenizer.encode(text);
+/**
+ * More ids of a file than are read, if it has them: of a byte tokenizer its bytes as they are, else what is known, where what
+ * is skipped is named if it comes before the last token.
+ */
+function idsOf(tokenizer: Tokenizer, { text, encoding, tokens }: Options): number[] {
+  if (tokenizer.kind === 'byte') {
+    if (encoding === undefined) return [...readFirstBytes(text!, tokens + 1)];
+    throw argumentError('INVALID_ARGUMENT', 'inspect', 'encoding', 'left out where tokens are bytes', encoding);
+  }
   const skipped = new Map<string, number>();
   let count = 0;
-  const ids = tokenizer.encode(text, {
+  const ids = tokenizer.encode(readBeginning(text!, { encoding, length: (tokens + 1) * CHARACTERS }), {
     onUnknown(part, index) {
       if (index - count++ < tokens) skipped.set(part, (skipped.get(part) ?? 0) + 1);
     },

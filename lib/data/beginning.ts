@@ -24,3 +24,17 @@ export function readBeginning(path: string, options: BeginningOptions): string {
   }
   return text.slice(0, characterEnd(text, length));
 }
+
+/** The first `length` bytes of a file as they are, byte order mark included. */
+export function readFirstBytes(path: string, length: number): Uint8Array {
+  checkInteger('readFirstBytes', 'length', length);
+  const all = new Uint8Array(length);
+  let count = 0;
+  for (const piece of openSource('readFirstBytes', { path }).bytes()) {
+    const taken = piece.subarray(0, length - count);
+    all.set(taken, count);
+    count += taken.length;
+    if (count === length) break;
+  }
+  return all.subarray(0, count);
+}

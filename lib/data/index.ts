@@ -1,6 +1,6 @@
 // Data sets: text, and tasks that show what a fast-weight memory can and cannot do.
 export { Accuracy, ratio, type Tally } from './accuracy';
-export { type BeginningOptions, readBeginning } from './beginning';
+export { type BeginningOptions, readBeginning, readFirstBytes } from './beginning';
 export { type Batch, type Dataset, IGNORED } from './dataset';
 export * from './tasks';
 export { TEXT_ENCODINGS, type TextEncoding } from './encoding';

@@ -1,9 +1,9 @@
 // Classification of irregularly sampled series (spec 2.6, 3.9): fast weights that change in continuous time against
 // recurrent nets that see the same samples, and what becomes of either where series are sampled more often.
 import { basename } from '../platform';
-import { scope, withSeed } from '../core';
+import { FastWeightsError, scope, withSeed } from '../core';
 import { noGrad } from '../autograd';
-import { irregularSeries, parseTimeSeries, type SeriesDataset, seriesDataset } from '../data';
+import { irregularSeries, type LabelledSeries, parseTimeSeries, type SeriesDataset, seriesDataset } from '../data';
 import { readText } from '../io';
 import { LSTM, RNN } from '../nn';
 import { crossEntropy, tensor } from '../ops';
@@ -65,9 +65,20 @@ function generated({ seed, quick, device }: TrialContext): Setup {
   return { data, evaluated, steps: quick ? 200 : 400, learningRate: 1e-2, settings };
 }
 
+/** The series of a file, which errors name. */
+function seriesIn(path: string, text: string): LabelledSeries {
+  try {
+    return parseTimeSeries(text);
+  } catch (cause) {
+    if (!(cause instanceof FastWeightsError)) throw cause;
+    const { code, expected, found } = cause;
+    throw new FastWeightsError(code, `${path}: ${cause.message}`, { argument: 'data', expected, found, cause });
+  }
+}
+
 /** The published sizes for EigenWorms: log-signatures of depth 1 over 4 increments, width 128, 16 heads. */
 async function ofFile(path: string, { seed, quick, device }: TrialContext): Promise<Setup> {
-  const labelled = parseTimeSeries(await readText(path));
+  const labelled = seriesIn(path, await readText(path));
   const data = seriesDataset(labelled, { seed });
   const longest = Math.max(...labelled.series.flat().map((channel) => channel.length));
   const sizes = quick

@@ -50,6 +50,8 @@ export interface TrialResult<R extends Json = Json> {
   found: R;
   /** The file of the trained model's weights, from the folder of the results; absent where it has no matrix memory. */
   model?: string;
+  /** The SHA-256 of the file that it was run on, if it was. */
+  source?: string;
 }
 
 /** A statement about the results, and whether they bear it out. */

@@ -1,5 +1,5 @@
 // Runs an experiment in a folder: every trial once, results kept as they come, so that a run that was stopped goes on.
-import { join } from '../platform';
+import { basename, join } from '../platform';
 import {
   argumentError,
   checkInteger,
@@ -11,10 +11,11 @@ import {
   type OptionNames,
 } from '../core';
 import { defaultDevice } from '../backends';
-import { createFolder, isJsonObject, type Json, readOptionalJson, writeFileAtomic, writeJson } from '../io';
+import { createFolder, type Json, lockFolder, unlockFolder, writeFileAtomic, writeJson } from '../io';
 import { formatDuration, renderReport, type ReportRun } from '../viz';
 import type { Axes, Claim, Experiment, Findings, TrialResult } from './experiment';
 import { keepModel } from './inspect';
+import { fingerprint, readResults } from './kept';
 
 /** Options of `runExperiment`. */
 export interface ExperimentOptions {
@@ -60,22 +61,46 @@ export interface ExperimentRecord {
   claims: Claim[];
 }
 
-/** Runs what is missing and writes results.json and the trained model after each trial, report.html at the end. */
+/**
+ * Runs what is missing and writes results.json and the trained model after each trial, report.html at the end. FORMAT for a
+ * folder of another experiment, kind or file; IO while another process works in it.
+ */
 export async function runExperiment<R extends Json>(
   experiment: Experiment<R>,
   options: ExperimentOptions,
 ): Promise<ExperimentRecord> {
   const where = 'runExperiment';
   checkOptions(where, options, OPTIONS);
-  const { folder, quick = false, data, device = defaultDevice(), signal, onProgress, onResult } = options;
+  const { folder, quick = false, data } = options;
   const seeds = checkInteger(where, 'seeds', options.seeds ?? 1, 1, 1000);
   if (data !== undefined && experiment.data === undefined) {
     throw argumentError('INVALID_ARGUMENT', where, 'data', `no file: ${experiment.name} makes its own data`, data);
   }
   const chosen = chosenOf(where, experiment, options);
+  const source = data === undefined ? undefined : await fingerprint(data);
   await createFolder(folder);
+  await lockFolder(folder);
+  try {
+    return await runTrials(
+      experiment,
+      { ...options, quick, seeds, device: options.device ?? defaultDevice() },
+      { source, chosen },
+    );
+  } finally {
+    await unlockFolder(folder);
+  }
+}
+
+type Settings = ExperimentOptions & Required<Pick<ExperimentOptions, 'quick' | 'seeds' | 'device'>>;
+
+async function runTrials<R extends Json>(
+  experiment: Experiment<R>,
+  { folder, quick, seeds, data, device, signal, onProgress, onResult }: Settings,
+  { source, chosen }: { source: string | undefined; chosen: Partial<Axes> },
+): Promise<ExperimentRecord> {
   const file = join(folder, 'results.json');
   const results = (await readResults(file, experiment.name, quick)) as TrialResult<R>[];
+  const known = results.length;
   const used = { quick, device };
   const stop = (): void => {
     if (signal?.aborted) throw new FastWeightsError('ABORTED', `${experiment.name}: stopped`, { cause: signal.reason });
@@ -84,7 +109,12 @@ export async function runExperiment<R extends Json>(
     writeJson(file, { experiment: experiment.name, source: experiment.source, quick, results, claims });
   for (let seed = 1; seed <= seeds; seed++) {
     for (const trial of experiment.trials(quick, data, chosen)) {
-      if (results.some((result) => result.trial === trial && result.seed === seed)) continue;
+      const done = results.find((result) => result.trial === trial && result.seed === seed);
+      if (done && done.source === source) continue;
+      if (done) {
+        const message = `${file} has results of another file ${basename(data!)}, of which one is called ${trial}`;
+        throw new FastWeightsError('FORMAT', `${message}; name another folder`, { argument: 'data' });
+      }
       stop();
       const begun = performance.now();
       let model: string | undefined;
@@ -104,13 +134,14 @@ export async function runExperiment<R extends Json>(
         },
       });
       const seconds = (performance.now() - begun) / 1000;
-      const result = { trial, seed, seconds, found, ...(model !== undefined && { model }) };
+      const kept = { ...(model !== undefined && { model }), ...(source !== undefined && { source }) };
+      const result = { trial, seed, seconds, found, ...kept };
       results.push(result);
       await write([]);
       onResult?.(result);
     }
   }
-  const findings = experiment.findings(results, quick);
+  const findings = findingsOf(experiment, results, quick, known > 0 ? file : null);
   await write(findings.claims);
   const html = renderReport(reportOf(experiment, results, findings));
   await writeFileAtomic(join(folder, 'report.html'), (handle) => handle.writeFile(html));
@@ -143,15 +174,20 @@ function chosenOf(
   return chosen;
 }
 
-/** The results that a folder holds, of this experiment and kind. */
-async function readResults(file: string, name: string, quick: boolean): Promise<TrialResult[]> {
-  const record = await readOptionalJson(file);
-  if (record === undefined) return [];
-  if (!isJsonObject(record) || record.experiment !== name || record.quick !== quick || !Array.isArray(record.results)) {
-    const kind = quick ? 'quick ' : '';
-    throw new FastWeightsError('FORMAT', `${file} is not of a ${kind}run of ${name}; name another folder`);
+/** What the results say; those of a damaged file may say nothing. */
+function findingsOf<R extends Json>(
+  experiment: Experiment<R>,
+  results: readonly TrialResult<R>[],
+  quick: boolean,
+  file: string | null,
+): Findings {
+  try {
+    return experiment.findings(results, quick);
+  } catch (cause) {
+    if (file === null || cause instanceof FastWeightsError) throw cause;
+    const message = `${file} holds results that are not those of ${experiment.name}; delete it or name another folder`;
+    throw new FastWeightsError('FORMAT', message, { argument: file, cause });
   }
-  return record.results as unknown as TrialResult[];
 }
 
 function reportOf(

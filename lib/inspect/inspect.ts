@@ -9,7 +9,7 @@ import {
   scope,
 } from '../core';
 import { noGrad } from '../autograd';
-import { type CausalLM, modelFamilies, Recurrent } from '../models';
+import { CausalLM, modelFamilies, Recurrent } from '../models';
 import type { Module } from '../nn';
 import { tensor } from '../ops';
 import { type MemoryCall, observeMemories } from '../rules';
@@ -133,9 +133,13 @@ export async function inspectFastWeights(
   options: InspectOptions = {},
 ): Promise<Inspection> {
   const where = 'inspectFastWeights';
-  if (!(ids?.length > 0)) {
-    throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one token id at least', describe(ids));
+  if (!(model instanceof CausalLM)) {
+    throw argumentError('INVALID_ARGUMENT', where, 'model', 'a language model of the library', describe(model));
   }
+  if (typeof ids !== 'object' || !(ids?.length > 0)) {
+    throw argumentError('INVALID_ARGUMENT', where, 'ids', 'a list of one token id at least', describe(ids));
+  }
+  Array.from(ids).forEach((id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.config.vocabSize - 1));
   using input = tensor(Int32Array.from(ids), { shape: [1, ids.length], dtype: 'int32', device: model.device });
   const reading = { name: familyName(model), model, tokens: ids.length, read: () => void model.forward(input) };
   const others = modelFamilies.map(({ name }) => name as string).filter((name) => !WITHOUT.has(name));

@@ -9,7 +9,7 @@ import {
   type OptionNames,
   type Tensor,
 } from '../core';
-import { rand, randn, TENSOR_OPTIONS, type TensorOptions } from '../ops';
+import { checkFloat, rand, randn, TENSOR_OPTIONS, type TensorOptions } from '../ops';
 import { abcd, ABCD_RULES, type AbcdOptions, type AbcdResult, type AbcdRule, abcdTerms } from '../rules';
 import { Module, parameter } from './module';
 
@@ -92,6 +92,7 @@ export class HebbianNetwork extends Module {
   /** One episode x [T, I] or B of them [B, T, I]. */
   forward(x: Tensor, options: HebbianForwardOptions = {}): AbcdResult {
     checkOptions('HebbianNetwork', options, FORWARD);
+    checkFloat('HebbianNetwork', 'x', x);
     const { weights, coefficients, outputFinalState } = options;
     const before = weights ?? this.initialState(x.ndim === 3 ? x.shape[0] : null);
     return abcd({ x, ...before, ...this.named(coefficients) }, { ...this.settings, outputFinalState });

@@ -1,6 +1,16 @@
 // Recurrent layers: RNN and LSTM under PyTorch's names, e-LSTM under those of its authors. Sequences, packed ones, one token.
 import { checkChoice, checkInteger, checkNumber, checkOptions, type OptionNames, type Tensor } from '../core';
-import { cat, type CuSeqlens, rand, randn, TENSOR_OPTIONS, type TensorOptions, zeros } from '../ops';
+import {
+  cat,
+  checkFloat,
+  checkShapesByName,
+  type CuSeqlens,
+  rand,
+  randn,
+  TENSOR_OPTIONS,
+  type TensorOptions,
+  zeros,
+} from '../ops';
 import { elstm, lstm, rnn } from '../rules';
 import { BIAS, type BiasOptions, Linear } from './layers';
 import { Module, parameter } from './module';
@@ -60,6 +70,7 @@ export abstract class RecurrentLayer<N extends string> extends Module {
   forward(x: Tensor, options: RecurrentOptions<N> = {}): RecurrentResult<N> {
     checkOptions<object>(this.constructor.name, options, OVER);
     const { state = null, outputState = false, cuSeqlens } = options;
+    if (state !== null) this.checkState('forward', x, state, cuSeqlens ?? null);
     const initial = this.states.map((name) => [`initial${capital(name)}`, state && this.toRule(state[name])] as const);
     const run = this.rule as unknown as (inputs: object, options: object) => Results;
     const inputs = { x, ...this.weights(), ...Object.fromEntries(initial) };
@@ -71,6 +82,7 @@ export abstract class RecurrentLayer<N extends string> extends Module {
 
   /** One token x [B, I]: [B, D]; the state changes in place. Only inside noGrad. */
   step(x: Tensor, state: RecurrentState<N>): Tensor {
+    this.checkState('step', x, state, null);
     const own = Object.fromEntries(this.states.map((name) => [name, this.toRule(state[name])]));
     const run = this.rule.step as unknown as (inputs: object, options: object) => Tensor;
     return run({ x, ...this.weights() }, { ...this.settings, state: own });
@@ -82,6 +94,14 @@ export abstract class RecurrentLayer<N extends string> extends Module {
     const where = { device, dtype: dtype === 'float64' ? dtype : ('float32' as const) };
     const empty = (): Tensor => zeros([this.numLayers, batch, this.hiddenSize], where);
     return Object.fromEntries(this.states.map((name) => [name, empty()])) as RecurrentState<N>;
+  }
+
+  /** Requires the states of this layer, and of no other kind. */
+  private checkState(method: string, x: unknown, state: unknown, cuSeqlens: CuSeqlens | null): void {
+    const where = `${this.constructor.name}.${method}`;
+    checkFloat(where, 'x', x);
+    const shape = [this.numLayers, cuSeqlens ? cuSeqlens.length - 1 : x.shape[0], this.hiddenSize];
+    checkShapesByName(where, 'state', state, Object.fromEntries(this.states.map((name) => [name, shape])));
   }
 
   /** A state [layers, B, D] as the rule has it, and back. */

@@ -125,6 +125,24 @@ export function checkShape(where: string, argument: string, t: Tensor, shape: Sh
   }
 }
 
+/** Requires of an object that it holds a tensor of its shape under every one of some names, and nothing else: `state.hidden`. */
+export function checkShapesByName(
+  where: string,
+  argument: string,
+  given: unknown,
+  shapes: Readonly<Record<string, Shape>>,
+): void {
+  const spelled = (value: object): string => `{ ${Object.keys(value).sort().join(', ')} }`;
+  const isRecord = typeof given === 'object' && given !== null && !(given instanceof Tensor) && !Array.isArray(given);
+  const found = isRecord ? spelled(given) : describe(given);
+  if (found !== spelled(shapes)) throw argumentError('INVALID_ARGUMENT', where, argument, spelled(shapes), found);
+  for (const [name, shape] of Object.entries(shapes)) {
+    const t: unknown = (given as Record<string, unknown>)[name];
+    checkFloat(where, `${argument}.${name}`, t);
+    checkShape(where, `${argument}.${name}`, t, shape);
+  }
+}
+
 /** Requires of what is added to a result, where it is given, its shape, and x's dtype and device. */
 export function checkResidual(where: string, residual: Tensor | null, x: Tensor, shape: Shape): void {
   if (residual === null) return;

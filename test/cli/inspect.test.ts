@@ -92,6 +92,22 @@ describe('inspect', function () {
     expect(readFileSync(out, 'utf8')).to.include('painter: painter, delta, seed 1; 8 tokens');
   });
 
+  it('reads the bytes of any file for a model of bytes', async () => {
+    const sizes = { vocabSize: 256, hiddenSize: 8, numLayers: 1, numHeads: 1, device: 'js' } as const;
+    using model = fw.createModel('deltanet', sizes);
+    await model.savePretrained(at('bytes'));
+    for (const [file, value] of Object.entries(fw.byteTokenizer().files())) {
+      writeFileSync(at('bytes', file), JSON.stringify(value));
+    }
+    writeFileSync(at('bin.dat'), Buffer.from([0x61, 0xff, 0x00, 0xe9, 0x62]));
+    const given = ['--checkpoint', at('bytes'), '--text', at('bin.dat'), '--out', at('bytes.html')];
+    expect((await inProcess(...given)).error).to.equal(undefined);
+    expect(tokensIn(at('bytes.html'))).to.eql(['a', '\ufffd', '\0', '\ufffd', 'b']);
+    expect((await inProcess(...given, '--tokens', '4')).err).to.match(/only the first 4 tokens/);
+    const { error } = await inProcess(...given, '--encoding', 'latin1');
+    expect(error?.message).to.match(/encoding must be left out where tokens are bytes, got latin1/);
+  });
+
   it('refuses what it cannot show', async () => {
     const refused = async (pattern: RegExp, ...args: string[]): Promise<void> => {
       const { error } = await inProcess('--out', at('none.html'), ...args);

@@ -1,5 +1,5 @@
 // The runner of experiments and its command: what a folder keeps, and what it refuses.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { FastWeightsError, setChecks } from '../../lib';
@@ -84,12 +84,57 @@ describe('experiments', () => {
       expect(bad.message).to.include('seeds');
     }));
 
+  it('work alone in their folder, and give it free', () =>
+    withFolder(async (folder) => {
+      const lock = join(folder, `lock-${process.ppid}`);
+      writeFileSync(lock, '');
+      const one = fake();
+      const error = await failure(runExperiment(one, { folder }));
+      expect([error.code, one.begun.length]).to.eql(['IO', 0]);
+      expect(error.message).to.include(`process ${process.ppid} works in ${folder}`);
+      rmSync(lock);
+      const held: string[][] = [];
+      const locks = (): string[] => readdirSync(folder).filter((name) => name.startsWith('lock-'));
+      await runExperiment(one, { folder, onResult: () => held.push(locks()) });
+      expect(held).to.eql(new Array(3).fill([`lock-${process.pid}`]));
+      expect(locks()).to.eql([]);
+    }));
+
+  it('say that a file of results is damaged', () =>
+    withFolder(async (folder) => {
+      const good = { trial: 'first', seed: 1, seconds: 1, found: { seed: 1 } };
+      const bad: unknown[] = [null, 3, [], {}, { ...good, trial: 1 }, { ...good, seed: 0 }, { ...good, seconds: 'x' }];
+      const { found: _, ...unfound } = good;
+      for (const result of [...bad, unfound]) {
+        const record = { experiment: 'fake', quick: false, results: [good, result] };
+        writeFileSync(join(folder, 'results.json'), JSON.stringify(record));
+        const error = await failure(runExperiment(fake(), { folder }));
+        expect([error.code, error.argument]).to.eql(['FORMAT', join(folder, 'results.json')]);
+        expect(error.message).to.include('results[1] is not { trial, seed, seconds, found }');
+      }
+      const record = { experiment: 'fake', quick: false, results: [{ ...good, found: null }] };
+      writeFileSync(join(folder, 'results.json'), JSON.stringify(record));
+      const error = await failure(runExperiment(fake(), { folder }));
+      expect([error.code, error.argument]).to.eql(['FORMAT', join(folder, 'results.json')]);
+      expect(error.message).to.include('holds results that are not those of fake');
+    }));
+
   it('run on a file beside what they generate, and refuse one that they cannot take', () =>
     withFolder(async (folder) => {
       const one = fake({ data: 'numbers' });
-      await runExperiment(one, { folder, quick: true });
-      const { results } = await runExperiment(one, { folder, quick: true, data: 'mine.txt' });
-      expect(results.map(({ trial }) => trial)).to.eql(['first', 'second', 'mine.txt']);
+      const [mine, out] = [join(folder, 'mine.txt'), join(folder, 'out')];
+      writeFileSync(mine, '1');
+      await runExperiment(one, { folder: out, quick: true });
+      const again = { folder: out, quick: true, data: mine };
+      expect((await runExperiment(one, again)).results.map(({ trial }) => trial)).to.eql(['first', 'second', mine]);
+      expect((await runExperiment(one, again)).results).to.have.lengthOf(3);
+      writeFileSync(mine, '2');
+      const other = await failure(runExperiment(one, again));
+      expect([other.code, other.argument]).to.eql(['FORMAT', 'data']);
+      expect(other.message).to.match(/has results of another file mine\.txt, .*; name another folder$/);
+      expect(one.begun).to.have.lengthOf(3);
+      const away = await failure(runExperiment(one, { ...again, folder: join(folder, 'new'), data: `${mine}.gone` }));
+      expect([away.code, away.argument, existsSync(join(folder, 'new'))]).to.eql(['IO', 'data', false]);
       const error = await failure(runExperiment(fake(), { folder: join(folder, 'none'), data: 'mine.txt' }));
       expect(error.message).to.equal('runExperiment: data must be no file: fake makes its own data, got mine.txt');
       expect(existsSync(join(folder, 'none'))).to.equal(false);
@@ -153,6 +198,9 @@ describe('experiments', () => {
       const options = { folder: join(folder, 'out'), quick: true, data: file, device: 'cpu' as const };
       const missing = await failure(runExperiment(continuousClassificationExperiment, options));
       expect([missing.code, missing.message.includes('rows.ts')]).to.eql(['IO', true]);
+      writeFileSync(file, '@classLabel true 0 1');
+      const cut = await failure(runExperiment(continuousClassificationExperiment, options));
+      expect([cut.code, cut.argument, cut.message.includes(file)]).to.eql(['FORMAT', 'data', true]);
       writeFileSync(file, ['@classLabel true 0 1', '@data', ...rows].join('\n'));
       setChecks(false);
       const { results } = await runExperiment(continuousClassificationExperiment, options).finally(() =>
@@ -198,6 +246,11 @@ describe('the command experiment', () => {
     const error: unknown = await ran(['parity']).catch((reason: unknown) => reason);
     expect(error).to.be.instanceOf(UsageError);
     expect((error as Error).message).to.equal('unknown experiment parity; known are fake, wrong');
+    for (const flag of [['--seeds', '3'], ['--out', 'foo'], ['--json'], ['--quick'], ['--device', 'js']]) {
+      const idle: unknown = await ran(flag).catch((reason: unknown) => reason);
+      expect(idle).to.be.instanceOf(UsageError);
+      expect((idle as Error).message).to.equal(`${flag[0]} needs the name of an experiment`);
+    }
   });
 
   it('ends with 1 where a claim fails, and says which', () =>

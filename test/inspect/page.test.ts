@@ -14,13 +14,13 @@ import { expectClose } from '../support/tolerance';
 const TEXT = [...'ab<c a</script>b\nca&b'];
 const alphabet = [...new Set(TEXT)];
 
-async function inspection(name: fw.ModelName): Promise<Inspection> {
+async function inspection(name: fw.ModelName, tokens = TEXT): Promise<Inspection> {
   fw.manualSeed(5);
   const sizes = { vocabSize: alphabet.length, hiddenSize: 16, numLayers: 2, numHeads: 2, device: 'js' } as const;
   using model = fw.createModel(name, sizes);
   return fw.inspectFastWeights(
     model,
-    TEXT.map((c) => alphabet.indexOf(c)),
+    tokens.map((c) => alphabet.indexOf(c)),
   );
 }
 
@@ -139,6 +139,24 @@ if (chromium) {
       for (const key of ['ArrowDown', 'ArrowDown', 'ArrowRight']) await browser.press(key);
       const said = (await text('matrix-value')).replace('\u2212', '-').match(/component 3, value component 2: (\S+)/)!;
       expect(Number(said[1])).to.be.closeTo(state[2 * inputs.valueDim + 1], 1e-3);
+    });
+
+    it('shows a text of one token', async () => {
+      const short = path.join(folder, 'short.html');
+      writeFileSync(short, renderInspection(await inspection('srwm', ['a']), { tokens: ['a'] }));
+      await browser.open(short);
+      expect(await text('moment')).to.equal('After step 1 of 1, token a');
+      expect(await browser.evaluate(`document.getElementById('write').hidden`)).to.equal(false);
+      expect(Number(await text('norm'))).to.be.above(0);
+    });
+
+    it('fits 420 pixels with long tokens, too', async () => {
+      const long = path.join(folder, 'long.html');
+      const tokens = TEXT.map((c) => c.repeat(40));
+      writeFileSync(long, renderInspection(await inspection('deltanet'), { tokens }));
+      await browser.view(420, false);
+      await browser.open(long);
+      expect(await browser.evaluate('document.documentElement.scrollWidth')).to.equal(420);
     });
 
     it('shows every memory that there is', async () => {

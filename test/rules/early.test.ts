@@ -121,4 +121,149 @@ describe('bad input to early fast weight programmers', () => {
     );
     expect(() => fw.linearSlowNet({ keyDim: 2, valueDim: 2, split: ['q', 'q'] as never })).to.throw(/split must be/);
   });
+
+  it('looks at what the parts of a composition return', () => {
+    const parts = {
+      slow: { inputs: { x: 'B T I' }, program: ({ x }: { x: fw.Tensor }) => ({ x }) },
+      updateRule: { write: ({ s }: { s: fw.Tensor }, token: { x: fw.Tensor }) => ({ s: s.add(token.x) }) },
+      fastNet: { weights: { s: 'B I' }, read: ({ s }: { s: fw.Tensor }) => s },
+    };
+    type Change = { [Part in keyof typeof parts]?: object };
+    const run = (change: Change, inputs: object = { x }): unknown => {
+      const composed = Object.fromEntries(
+        Object.entries(parts).map(([part, own]) => [part, { ...own, ...change[part as keyof Change] }]),
+      );
+      return fw.composeFastWeights(composed as never)(inputs as never);
+    };
+    run({});
+    const cases: [string, Change][] = [
+      ['slow.inputs', { slow: { inputs: {} } }],
+      ['slow.inputs', { slow: { inputs: 'B T I' } }],
+      ['slow.inputs.x', { slow: { inputs: { x: 'foo' } } }],
+      ['slow.inputs.x', { slow: { inputs: { x: 3 } } }],
+      ['slow.inputs.x', { slow: { inputs: { x: 'B I' } } }],
+      ['slow.inputs.x', { slow: { inputs: { x: 'B T I ' } } }],
+      ['fastNet.weights', { fastNet: { weights: {} } }],
+      ['fastNet.weights.s', { fastNet: { weights: { s: '3 I' } } }],
+      ['fastNet.weights.s', { fastNet: { weights: { s: 'B I+' } } }],
+      // Nothing says what Q is.
+      ['initialS', { fastNet: { weights: { s: 'B Q' } } }],
+      // `state` is not there to be read.
+      ['fastNet.weights', { fastNet: { readout: (output: fw.Tensor) => output } }],
+      ['fastNet.readout', { fastNet: { weights: { state: 'B 1 I I' }, readout: 3 } }],
+      ...[undefined, {}, 3, Promise.resolve({ x }), x, { x: 3 }, { x: z(1, 3) }, { x: z(3) }].map(
+        (program): [string, Change] => ['slow.program', { slow: { program: () => program } }],
+      ),
+      ...[undefined, {}, 3, z(1, 3), { other: z(1, 3) }, { s: 3 }, { s: z(1, 1, 3) }, { s: z(1, 3), t: z(1) }].map(
+        (after): [string, Change] => ['updateRule.write', { updateRule: { write: () => after } }],
+      ),
+      ['fastNet.read', { fastNet: { read: () => undefined } }],
+    ];
+    for (const [argument, change] of cases) {
+      const error = expectError('INVALID_ARGUMENT', /composeFastWeights: .* must be /, () => run(change));
+      expect(error.argument, error.message).to.equal(argument);
+    }
+  });
+
+  it('misses what an update rule or a fast net reads from a program', () => {
+    const sizes = { keyDim: 2, valueDim: 3 };
+    const slow = fw.linearSlowNet({ ...sizes, split: ['q', 'k', 'v'] });
+    const fastNet = fw.linearFastNet(sizes);
+    const missing = (part: string, name: string, rule: (inputs: never) => unknown): void => {
+      const pattern = new RegExp(`${part}: program.${name} must be a Tensor`);
+      expectError('INVALID_ARGUMENT', pattern, () => rule({ x, Ws: z(7, 3) } as never));
+    };
+    // @ts-expect-error: the program has no beta.
+    missing('deltaUpdate', 'beta', fw.composeFastWeights({ slow, updateRule: fw.deltaUpdate(), fastNet }));
+    const { write } = fw.deltaUpdate();
+    // @ts-expect-error: nor has it here.
+    missing('deltaUpdate', 'beta', fw.composeFastWeights({ slow, updateRule: { write }, fastNet }));
+    const keys = { ...slow, program: (inputs: never) => ({ k: slow.program(inputs).k }) };
+    missing('sumUpdate', 'q', fw.composeFastWeights({ slow: keys, updateRule: fw.sumUpdate(), fastNet } as never));
+    const squashed = fw.sumUpdate({ activation: 'tanh' });
+    missing('sumUpdate', 'v', fw.composeFastWeights({ slow: keys, updateRule: squashed, fastNet } as never));
+    const still = { write: (weights: { state: fw.Tensor }) => weights };
+    missing('linearFastNet', 'q', fw.composeFastWeights({ slow: keys, updateRule: still, fastNet } as never));
+  });
+});
+
+describe('values that are not finite', () => {
+  const where = { device: 'js' } as const;
+  const with4 = (t: number, x: number): fw.Tensor =>
+    fw.tensor(
+      Array.from({ length: 18 }, (_, i) => (Math.floor(i / 3) === t ? x : 1)),
+      { shape: [1, 6, 3], ...where },
+    );
+
+  it('are said by the token, and by the packed sequence, that led to them', () => {
+    const one = with4(-1, 0);
+    const cases: [RegExp, () => unknown][] = [
+      [/output .* after token 4 \[/, () => fw.fromTo1992({ x: with4(4, NaN), from: one, to: one })],
+      [/finalState .* after token 4 \[/, () => fw.fromTo1992({ x: one, from: one, to: with4(4, Infinity) })],
+      [
+        /finalState .* after token 1 of sequence 1 \[/,
+        () => fw.fromTo1992({ x: one, from: one, to: with4(4, NaN) }, { cuSeqlens: [0, 3, 6] }),
+      ],
+      [
+        /output .* after token 1 of sequence 1 \[/,
+        () => fw.fromTo1992({ x: with4(4, NaN), from: one, to: one }, { cuSeqlens: [0, 3, 6] }),
+      ],
+      [/state must be free of NaN/, () => fw.hopfield({ patterns: one, state: with4(4, NaN) })],
+    ];
+    for (const [pattern, fn] of cases) expectError('INVALID_ARGUMENT', pattern, fn);
+    const [from, to] = [one, one].map((t) => t.select(1, 0));
+    const state = fw.zeros([1, 1, 3, 3], where);
+    const x = with4(0, NaN).select(1, 0);
+    fw.noGrad(() => {
+      expectError('INVALID_ARGUMENT', /output must be finite/, () =>
+        fw.fromTo1992.step({ x, from, to }, { state: { state } }),
+      );
+      const lost = fw.full([1, 1, 3, 3], NaN, where);
+      expectError('INVALID_ARGUMENT', /step: state must be finite/, () =>
+        fw.fromTo1992.step({ x: from, from, to }, { state: { state: lost } }),
+      );
+    });
+  });
+});
+
+describe('bad input to what rules are made with', () => {
+  const x = fw.zeros([1, 2, 3], { device: 'js' });
+  const loop = { tokens: { x }, states: { s: x }, weights: {} };
+  const none = undefined as never;
+  const definition = {
+    name: 'own',
+    inputs: { x: 'B T I' },
+    states: { s: 'B I' },
+    options: {},
+    settings: () => ({}),
+    run: none,
+  };
+  const cases: [string, () => unknown][] = [
+    ['definition', () => fw.defineSequential(none)],
+    ['name', () => fw.defineSequential({} as never)],
+    ['inputs', () => fw.defineSequential({ ...definition, inputs: [] } as never)],
+    ['states.s', () => fw.defineSequential({ ...definition, states: { s: 'I' } })],
+    ['options', () => fw.defineSequential({ ...definition, options: 3 } as never)],
+    ['settings', () => fw.defineSequential({ ...definition, settings: {} } as never)],
+    ['run', () => fw.defineSequential(definition)],
+    ['loop', () => fw.overTime(none, none)],
+    ['tokens', () => fw.overTime({} as never, none)],
+    ['tokens', () => fw.overTime({ ...loop, tokens: {} }, none)],
+    ['tokens', () => fw.inSegments({ ...loop, tokens: { x: fw.zeros([1, 0]) } }, 1, none)],
+    ['states', () => fw.inSegments({ tokens: { x } } as never, 1, none)],
+    ['states.s', () => fw.overTime({ ...loop, states: { s: 3 as never } }, none)],
+    ['weights', () => fw.overTime({ ...loop, weights: none }, none)],
+    ['step', () => fw.overTime(loop, none)],
+    ['step', () => fw.overTime(loop, () => none)],
+    ['step', () => fw.overTime(loop, () => ({ output: x, states: {} }) as never)],
+    ['run', () => fw.inSegments(loop, 1, none)],
+    ['run', () => fw.inSegments(loop, 1, () => ({ output: 3, states: loop.states }) as never)],
+    ['length', () => fw.inSegments(loop, 0, () => none)],
+  ];
+  it('names the argument', () => {
+    for (const [argument, fn] of cases) {
+      const error = expectError('INVALID_ARGUMENT', /must be /, fn);
+      expect(error.argument, error.message).to.equal(argument);
+    }
+  });
 });

@@ -19,6 +19,33 @@ describe('every rule', () => {
   });
 });
 
+describe('sequential rules', () => {
+  const where = { device: 'js' } as const;
+  const t = fw.zeros([1, 2, 1, 4], where);
+  const beta = fw.zeros([1, 2, 1], where);
+  const none = undefined as never;
+  const own = { beta, recurrentK: t, recurrentV: t, recurrentBeta: beta };
+  const lstm = Object.fromEntries(
+    ['I', 'U', 'O'].flatMap((gate) =>
+      Object.entries({ q: t, k: t, v: t, ...own }).map(([name, tensor]) => [name + gate, tensor]),
+    ),
+  );
+  const cases: [string, () => unknown][] = [
+    ['featureMap', () => fw.deltaRnn(t, t, t, { ...own, featureMap: 'dpfp' as never })],
+    ['featureMap', () => fw.deltaLstm(lstm as never, { featureMap: 'dpfp' as never })],
+    ['inputs', () => fw.fastRnn(none)],
+    ['inputs', () => fw.fastRnn.step(none, none)],
+    ['inputs', () => fw.selfReferential(none)],
+    ['inputs', () => fw.plasticity.step(none, none)],
+  ];
+  it('name what is at fault', () => {
+    for (const [argument, fn] of cases) {
+      const error = expectError('INVALID_ARGUMENT', /must be/, fn);
+      expect(error.argument, error.message).to.equal(argument);
+    }
+  });
+});
+
 for (const { device, available } of fw.devices()) {
   if (!available) continue;
   describe(`bad input to rules on ${device}`, () => {

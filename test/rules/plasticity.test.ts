@@ -246,3 +246,16 @@ describe('classical Hopfield networks', () => {
     }
   });
 });
+
+describe('weights of ABCD that are all 0', () => {
+  it('stay 0 where they are divided by the largest of them', () => {
+    const js = { device: 'js', dtype: 'float64' } as const;
+    const [weight1, x] = [fw.zeros([3, 2], { ...js, requiresGrad: true }), fw.ones([4, 3], js)];
+    const coefficients1 = fw.zeros([3, 2, fw.abcdTerms('ABCD_lr')], js);
+    const options = { normalise: true, outputFinalState: true } as const;
+    const { output, finalWeight1 } = fw.abcd({ x, weight1, coefficients1 }, options);
+    expect([...finalWeight1.dataSync(), ...output.dataSync()].every((w) => w === 0)).to.equal(true);
+    output.sum().backward();
+    expect(weight1.grad!.dataSync().every((g) => Number.isFinite(g))).to.equal(true);
+  });
+});

@@ -218,12 +218,18 @@ for (const rule of SEQUENTIAL) {
       fw.scope(() => {
         const inputs = toTensors(drawCase(rule, SIZES), REFERENCE);
         const token = Object.keys(rule.inputs).find((name) => isPerToken(rule, name))!;
-        fw.noGrad(() =>
-          inputs[token]
-            .slice(1, 5, 6)
-            .copy_(fw.full([1], NaN, REFERENCE).expand(...inputs[token].slice(1, 5, 6).shape)),
-        );
-        expectError('INVALID_ARGUMENT', /token 5/, () => run(inputs, options));
+        const lost = (t: fw.Tensor): fw.Tensor => fw.full([...t.shape], NaN, REFERENCE);
+        const [begin, at, end] = fw.split(inputs[token], [5, 1, SIZES.T - 6], 1);
+        const poisoned = { ...inputs, [token]: fw.cat([begin, lost(at), end], 1) };
+        expectError('INVALID_ARGUMENT', /finite, got not finite after token 5 /, () => run(poisoned, options));
+        const one = toTensors(drawCase(rule, { ...SIZES, B: 1, T: 1 }), REFERENCE);
+        for (const name of Object.keys(rule.inputs)) {
+          expectError('INVALID_ARGUMENT', /must be/, () => run({ ...one, [name]: lost(one[name]) }, options));
+        }
+        for (const name of Object.keys(rule.states)) {
+          const pattern = new RegExp(`${rule.name}: ${name} must be finite`);
+          expectError('INVALID_ARGUMENT', pattern, () => run({ ...inputs, [name]: lost(inputs[name]) }, options));
+        }
         expectError('INVALID_ARGUMENT', /unknown option nope/, () => run({ ...inputs, nope: inputs[token] }, options));
         expectError('INVALID_ARGUMENT', new RegExp(`${token} must be a Tensor`), () =>
           run({ ...inputs, [token]: 3 }, options),

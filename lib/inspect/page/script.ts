@@ -42,7 +42,7 @@ function open(m) {
 const opened = new Map();
 let memory;
 let step = 0; // Steps that are over.
-let matrix; // After them.
+let matrix = null; // After them; null where another memory has just been chosen.
 let before; // Before the last of them.
 let queryLimit = 1;
 
@@ -376,7 +376,7 @@ function show() {
 
 function go(to) {
   const next = Math.max(0, Math.min(memory.steps, to));
-  if (next === step + 1) {
+  if (matrix !== null && next === step + 1) {
     before = matrix;
     matrix = Float64Array.from(matrix);
     advance(matrix, memory, step);
@@ -410,6 +410,7 @@ function choose(m) {
   }
   const at = memory ? step : m.steps;
   memory = opened.get(m);
+  matrix = null;
   const slider = $('step');
   slider.max = memory.steps;
   $('moved').hidden = $('moved').disabled = memory.initial.every((x) => x === 0);

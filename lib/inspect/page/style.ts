@@ -43,6 +43,7 @@ canvas:focus-visible { outline: 2px solid var(--prompt); }
 .series .key svg { display: inline; width: 1.5rem; height: 0.5rem; vertical-align: 0.15em; margin-right: 0.25rem; }
 .sources { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; width: 100%; }
 .sources th, .sources td { text-align: left; font-weight: 400; padding: 0.25rem 0.75rem 0.25rem 0; border-top: 1px solid var(--rule); white-space: nowrap; }
+.sources th { white-space: normal; overflow-wrap: anywhere; min-width: 6ch; }
 .sources td:last-child { width: 100%; padding-right: 0; }
 .sources thead th { border-top: 0; color: var(--soft); font-size: 0.8125rem; }
 .sources code { font: inherit; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }

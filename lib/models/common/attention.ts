@@ -1,11 +1,11 @@
 // Softmax attention with rotary positions, grouped heads, an optional window, norms of queries and keys and a gate: the
 // Llama layer, and the attention layers of hybrid models.
-import { FastWeightsError, type Tensor } from '../../core';
+import { checkObject, FastWeightsError, type Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
 import { cat, rope, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import type { Pointwise } from './block';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -104,6 +104,7 @@ export class Attention extends Recurrent<KeyValueCache> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, numHeads, numKvHeads, headDim, qkvBias, outputBias, outputGate = false } = shape;
     const queries = numHeads * headDim * (outputGate ? 2 : 1);
     this.q_proj = new Linear(hiddenSize, queries, { bias: qkvBias, ...options });
@@ -115,7 +116,7 @@ export class Attention extends Recurrent<KeyValueCache> {
   }
 
   forward(x: Tensor, options: SequenceOptions<KeyValueCache> = {}): SequenceResult<KeyValueCache> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens && (state || outputState)) {
       throw new FastWeightsError('UNSUPPORTED', 'Attention: packed sequences have no state', { argument: 'cuSeqlens' });

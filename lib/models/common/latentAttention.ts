@@ -1,10 +1,10 @@
 // Latent attention without rotary positions: keys and values of all heads come from one narrow vector per token (DeepSeek-V2,
 // 2024; Kimi Team 2025).
-import { FastWeightsError, type Tensor } from '../../core';
+import { checkObject, FastWeightsError, type Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
 import { cat, matmul, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -66,6 +66,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, numHeads, rank, ownDim, sharedDim, valueDim } = shape;
     const bare = { bias: false, ...options };
     this.q_proj = new Linear(hiddenSize, numHeads * (ownDim + sharedDim), bare);
@@ -76,7 +77,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
   }
 
   forward(x: Tensor, options: SequenceOptions<LatentCache> = {}): SequenceResult<LatentCache> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens && (state || outputState)) {
       const message = 'LatentAttention: packed sequences have no state';

@@ -4,14 +4,15 @@ import {
   checkInteger,
   checkOptions,
   type DType,
+  formatShape,
   type OptionNames,
   scope,
   type Tensor,
 } from '../../core';
-import { checkpoint, gradEnabled } from '../../autograd';
-import { type State, tensorsOf, withTensors } from '../../inference';
+import { checkpoint, gradEnabled, noGrad } from '../../autograd';
+import { checkStateLike, type State, tensorsOf, withTensors } from '../../inference';
 import { Module } from '../../nn';
-import type { CuSeqlens } from '../../ops';
+import { checkCuSeqlens, checkFloat, type CuSeqlens } from '../../ops';
 
 /**
  * What layers hand on to those above them beside x: tensors [B, T, ...], in a step [B, ...], by name. It lives for one pass
@@ -56,6 +57,20 @@ export abstract class Recurrent<S extends State = State> extends Module {
 
   /** The state of `batch` empty texts. */
   abstract initialState(batch: number): S;
+}
+
+/** Requires of a layer's `forward` x [B, T, hidden], known options, and a state of the layer's own form where one is given. */
+export function checkForward<S extends State>(layer: Recurrent<S>, x: unknown, options: SequenceOptions<S>): void {
+  const where = `${layer.constructor.name}.forward`;
+  checkSequence(where, options);
+  checkFloat(where, 'x', x);
+  if (x.ndim !== 3) throw argumentError('SHAPE', where, 'x', '[B, T, hidden]', formatShape(x.shape));
+  const { state = null, cuSeqlens = null } = options;
+  const [B, T] = x.shape;
+  if (cuSeqlens !== null) checkCuSeqlens(where, cuSeqlens, B, T);
+  if (state === null) return;
+  const sequences = cuSeqlens === null ? B : cuSeqlens.length - 1;
+  noGrad(() => scope(() => checkStateLike(where, 'state', state, layer.initialState(sequences))));
 }
 
 /** Runs a part of a layer: what it made on the way is freed, but for what it handed on. */

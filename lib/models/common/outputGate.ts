@@ -1,6 +1,6 @@
 // norm(o) * silu(g) per head under the names of RetNet and GLA: `g_norm_swish_gate` where the program of the weights fused
 // the two, `g_norm` otherwise.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { GatedRMSNorm, Linear, RMSNorm } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import type { ConfigurationReader } from './configuration';
@@ -36,6 +36,7 @@ export abstract class GatedOutputMixer<C extends OutputGateConfiguration> extend
     readonly config: C,
     options: TensorOptions,
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, numKvHeads, keyDim, valueDim, normEps, useOutputGate, fusedGate } = config;
     const sizes: MemorySizes = { heads: numHeads, keyDim, valueDim };
     super(sizes);

@@ -3,7 +3,7 @@
 import { type DType, type Device, FastWeightsError, type Tensor } from '../../core';
 import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, needsFloat32, rope, toFloat32, tokenShift, tokenShiftStep, zeros } from '../../ops';
-import { type Beside, checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
+import { type Beside, checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
 
 /** What a rule keeps, by name; null where there is none of the name. */
 export type Memories = { [name: string]: Tensor | null };
@@ -70,7 +70,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
   protected abstract blank(batch: number, where: { device: Device; dtype: DType }): M;
 
   forward(x: Tensor, options: SequenceOptions<WithRecent<M>> = {}): SequenceResult<WithRecent<M>> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null, beside = {} } = options;
     const convolutions: Record<string, Tensor> = {};
     const position = state?.position ?? 0;

@@ -1,5 +1,5 @@
 // DeltaNet with short convolutions and normalised keys (Yang et al. 2024; spec 2.3.5).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { GatedRMSNorm, Linear, RMSNorm, ShortConvolution } from '../../nn';
 import { type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
@@ -89,6 +89,7 @@ export class DeltaNet extends FastWeightMixer {
     readonly config: DeltaNetConfiguration,
     options: TensorOptions = {},
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, keyDim, valueDim, normEps, qkActivation, useBeta, useGate, convSize } = config;
     super({ heads: numHeads, keyDim, valueDim });
     const [keys, values] = [numHeads * keyDim, numHeads * valueDim];

@@ -1,5 +1,5 @@
 // What Gated DeltaNet and its relatives have in common: convolved q, k, v, strengths, and a learned decay.
-import type { OptionNames, Tensor } from '../../core';
+import { checkObject, type OptionNames, type Tensor } from '../../core';
 import { type GatedRMSNorm, Linear, type RMSNorm, ShortConvolution } from '../../nn';
 import { type TensorOptions, toFloat32 } from '../../ops';
 import type { ConfigurationReader } from '../common/configuration';
@@ -105,6 +105,7 @@ export abstract class GatedDeltaMixer<
     /** How many keys, values and strengths the projections give for a token; null for one, without a dimension of its own. */
     private readonly writes: number | null = null,
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, numValueHeads, keyDim, valueDim, convSize } = config;
     super({ heads: numValueHeads, keyDim, valueDim });
     const [keys, values] = [numHeads * keyDim, numValueHeads * valueDim];

@@ -1,5 +1,5 @@
 // Gated DeltaProduct: several delta steps per token (Siems et al. 2025; spec 2.13.12).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import type { TensorOptions } from '../../ops';
 import { deltaProduct } from '../../rules';
 import { CausalLM } from '../common/causalLM';
@@ -50,6 +50,7 @@ export class GatedDeltaProduct extends HeadDecayMixer<GatedDeltaProductConfigura
   protected readonly rule = deltaProduct;
 
   constructor(config: GatedDeltaProductConfiguration, options: TensorOptions = {}) {
+    checkObject(new.target.name, 'config', config);
     super(config, options, { decays: config.useForgetGate, writes: config.numHouseholder });
   }
 

@@ -1,5 +1,5 @@
 // GSA: attention to slots that are written and forgotten one by one (Zhang et al. 2024; spec 2.13.19).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { Linear, RMSNorm, ShortConvolution } from '../../nn';
 import { type TensorOptions, toFloat32 } from '../../ops';
 import { gsa } from '../../rules';
@@ -106,6 +106,7 @@ export class GatedSlotAttention extends MemoriesMixer<SlotInputs, Slots> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, numKvHeads, keyDim, valueDim, numSlots, featureMap, convSize } = config;
     const linear = (dim: number): Linear => new Linear(hiddenSize, dim, { bias: false, ...options });
     const conv = (dim: number): ShortConvolution | null =>

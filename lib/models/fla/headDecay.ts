@@ -1,5 +1,5 @@
 // Delta mixers with one learned decay per head and token, and a gated norm of the output: Gated DeltaNet and its relatives.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { GatedRMSNorm, Linear, RMSNorm } from '../../nn';
 import { gatedDeltaNetGate, type TensorOptions } from '../../ops';
 import type { RuleInputs } from '../common/fastWeightMixer';
@@ -52,6 +52,7 @@ export abstract class HeadDecayMixer<
   constructor(config: C, options: TensorOptions, parts: HeadDecayParts = {}) {
     const { gateActivation = 'silu', decays = true, writes } = parts;
     super(config, options, writes);
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numValueHeads, valueDim, normEps, useGate } = config;
     const bare = { bias: false, ...options };
     this.a_proj = decays ? new Linear(hiddenSize, numValueHeads, bare) : null;

@@ -1,5 +1,5 @@
 // HGRN2: linear attention whose keys are what its decays forget (Qin et al. 2024; spec 2.13.5).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { Linear, parameter, RMSNorm, ShortConvolution } from '../../nn';
 import { type TensorOptions, toFloat32, zeros } from '../../ops';
 import { gatedLinearAttention } from '../../rules';
@@ -83,6 +83,7 @@ export class Hgrn2 extends FastWeightMixer {
     /** Of the decays of each channel [hiddenSize], in [0, 1); null where there is none. */
     private readonly lowerBound: () => Tensor | null = () => null,
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, headDim, convSize } = config;
     super({ heads: numHeads, keyDim: headDim, valueDim: headDim });
     const linear = (): Linear => new Linear(hiddenSize, hiddenSize, { bias: false, ...options });
@@ -137,6 +138,7 @@ class Hgrn2Decoder extends FlaDecoder {
   lower_bounds: Tensor | null;
 
   constructor(config: Hgrn2Configuration, options: TensorOptions) {
+    checkObject(new.target.name, 'config', config);
     const { numHiddenLayers, hiddenSize, useLowerBound } = config;
     super(config, (layer) => new Hgrn2(config, options, () => this.lowerBound(layer)), options);
     this.lower_bounds = useLowerBound ? parameter(zeros([numHiddenLayers, hiddenSize], options)) : null;

@@ -1,5 +1,5 @@
 // Kimi Delta Attention: the delta rule with a decay per key channel (Kimi Team 2025; spec 2.13.10).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { GatedRMSNorm, Linear } from '../../nn';
 import { kdaGate, type TensorOptions } from '../../ops';
@@ -71,6 +71,7 @@ export class KimiDeltaAttention extends GatedDeltaMixer<KimiDeltaConfiguration> 
 
   constructor(config: KimiDeltaConfiguration, options: TensorOptions = {}) {
     super(config, options);
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numValueHeads, keyDim, valueDim, normEps, lowerBound } = config;
     const bare = { bias: false, ...options };
     this.f_proj = [new Linear(hiddenSize, valueDim, bare), new Linear(valueDim, numValueHeads * keyDim, bare)];

@@ -1,5 +1,5 @@
 // Linear attention: the additive fast weight programmer as flash-linear-attention builds it (spec 2.2, 2.13.1).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
 import { repeatHeads, type TensorOptions } from '../../ops';
 import { linearAttention } from '../../rules';
@@ -96,6 +96,7 @@ export class LinearAttention extends FastWeightMixer {
     readonly config: LinearAttentionConfiguration,
     options: TensorOptions = {},
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, numKvHeads, keyDim, valueDim, featureMap, normEps } = config;
     const map = (): FeatureMap => makeFeatureMap(featureMap, keyDim, options);
     const queries = map();

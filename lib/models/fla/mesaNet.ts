@@ -1,5 +1,5 @@
 // MesaNet: the best fit of the whole past, found anew for every query (von Oswald et al. 2025; spec 2.13.15).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { GatedRMSNorm, Linear, parameter, RMSNorm, ShortConvolution } from '../../nn';
 import { full, l2Norm, type TensorOptions, toFloat32 } from '../../ops';
 import { mesa } from '../../rules';
@@ -101,6 +101,7 @@ export class MesaNet extends MemoriesMixer<MesaInputs, Fit> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, headDim, normEps, useGate, lambdaLowerBound, convSize } = config;
     const width = numHeads * headDim;
     const linear = (): Linear => new Linear(hiddenSize, width, { bias: false, ...options });

@@ -1,4 +1,5 @@
 // The skeleton that the models of flash-linear-attention share: names, configuration, hybrid attention layers.
+import { checkObject } from '../../core';
 import { Embedding, RMSNorm, SwiGLU } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { Attention, type AttentionShape } from '../common/attention';
@@ -142,6 +143,7 @@ export class FlaDecoder extends Decoder {
 
   constructor(config: FlaConfiguration, makeMixer: (layer: number) => Recurrent, options: TensorOptions) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { vocabSize, hiddenSize, numHiddenLayers, normEps, attention } = config;
     this.embeddings = new Embedding(vocabSize, hiddenSize, options);
     this.layers = Array.from({ length: numHiddenLayers }, (_, i) => {

@@ -4,7 +4,7 @@ import { LSTM, parameter } from '../../nn';
 import { ones, rand, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { dctRnn, type DctRnnOptions } from '../../rules';
 import {
-  checkSequence,
+  checkForward,
   Recurrent,
   type SequenceOptions,
   type SequenceResult,
@@ -70,7 +70,7 @@ export class DctFastRnn extends Recurrent<DctFastRnnState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<DctFastRnnState> = {}): SequenceResult<DctFastRnnState> {
-    checkSequence('DctFastRnn', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const slow = this.fast_weights_lstm.forward(x, { state: state?.slow, outputState, cuSeqlens });
     const coefficients = this.coef_scaler ? slow.output.mul(this.coef_scaler) : slow.output;

@@ -1,5 +1,5 @@
 // The Delta-Delta Net: a fast net that programs another (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.5).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { parameter } from '../../nn';
 import { featureMap, rand, split, type TensorOptions } from '../../ops';
 import { deltaRule } from '../../rules';
@@ -28,6 +28,7 @@ export class DeltaDeltaLayer extends Sublayer {
   fast_net_slow_weights: Tensor | null;
 
   constructor(hiddenSize: number, numHeads: number, options: DeltaDeltaLayerOptions = {}) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'pre', baseWeights = false, dropout, normEps, ...where } = options;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
     const D = this.headDim;

@@ -1,5 +1,5 @@
 // The Delta MLP: a deep fast net of residual feed-forward blocks (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.4).
-import { checkInteger, type Tensor } from '../../core';
+import { checkInteger, checkObject, type Tensor } from '../../core';
 import { LayerNorm, Linear } from '../../nn';
 import { featureMap, split } from '../../ops';
 import { deltaRule } from '../../rules';
@@ -30,6 +30,7 @@ export class DeltaMlpLayer extends Sublayer {
   fast_net_layer_norms: LayerNorm[];
 
   constructor(hiddenSize: number, numHeads: number, options: DeltaMlpLayerOptions = {}) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'pre', depth = 1, dropout, normEps, ...where } = options;
     checkInteger('DeltaMlpLayer', 'depth', depth, 1);
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });

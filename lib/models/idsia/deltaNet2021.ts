@@ -1,5 +1,5 @@
 // DeltaNet of 2021: one slow projection, feature map and sum-norm, pre-norm blocks (Schlag et al. 2021; spec 2.3.1, 2.3.3).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { Dropout, Embedding, hasForwardHooks, LayerNorm, Linear, Module } from '../../nn';
 import { featureMap, split, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaRule } from '../../rules';
@@ -75,6 +75,7 @@ export class DeltaNet2021 extends FastWeightMixer {
     readonly config: DeltaNet2021Configuration,
     options: TensorOptions = {},
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, headDim, featureMap: map, nu } = config;
     super({ heads: numHeads, keyDim: map === 'dpfp' ? 2 * headDim * nu : headDim, valueDim: headDim });
     this.slow_net = new Linear(hiddenSize, numHeads * (3 * headDim + 1), { bias: false, ...options });
@@ -129,6 +130,7 @@ class DeltaNet2021Block extends PreNormBlock {
 
   constructor(config: DeltaNet2021Configuration, options: TensorOptions) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, intermediateSize, normEps, dropout } = config;
     this.attn_norm = new LayerNorm(hiddenSize, { eps: normEps, ...options });
     this.attn = new DeltaNet2021(config, options);
@@ -149,6 +151,7 @@ class DeltaNet2021Decoder extends Decoder {
 
   constructor(config: DeltaNet2021Configuration, options: TensorOptions) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { vocabSize, hiddenSize, numHiddenLayers } = config;
     this.embeddings = new Embedding(vocabSize, hiddenSize, options);
     this.layers = Array.from({ length: numHiddenLayers }, () => new DeltaNet2021Block(config, options));

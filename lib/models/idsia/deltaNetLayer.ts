@@ -1,6 +1,6 @@
 // The first DeltaNet, and the linear Transformer beside it, as a sublayer (Schlag, Irie, Schmidhuber 2021; spec 0.2, 2.2,
 // 2.3.1 to 2.3.3).
-import { checkChoice, checkInteger, type Tensor } from '../../core';
+import { checkChoice, checkInteger, checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { init } from '../../nn';
 import { featureMap, ones, randn, zeros } from '../../ops';
@@ -43,11 +43,12 @@ export class DeltaNetLayer extends SlowNetLayer {
   private readonly settings: Required<Omit<DeltaNetLayerOptions, keyof RecurrentLayerOptions>>;
 
   constructor(hiddenSize: number, numHeads: number, options: DeltaNetLayerOptions = {}) {
+    checkObject(new.target.name, 'options', options);
     const {
       updateRule = 'delta',
       featureMap: map = 'elu1',
       nu = 1,
-      directions = hiddenSize / numHeads,
+      directions: given = null,
       featureEps = 1e-4,
       sumNorm = updateRule === 'delta',
       normalize = false,
@@ -59,8 +60,8 @@ export class DeltaNetLayer extends SlowNetLayer {
     checkChoice(where, 'updateRule', updateRule, ['delta', 'sum']);
     checkChoice(where, 'featureMap', map, ['elu1', 'relu', 'softmax', 'dpfp', 'favor']);
     checkInteger(where, 'nu', nu, 1);
-    checkInteger(where, 'directions', directions, 1);
     super(hiddenSize, numHeads, updateRule === 'delta' ? DELTA : SUM, rest);
+    const directions = checkInteger(where, 'directions', given ?? this.headDim, 1);
     const settings = { updateRule, featureMap: map, nu, directions, featureEps, sumNorm };
     this.settings = { ...settings, normalize, normalizeRetrieval, normalizeEps };
     const { device, dtype } = options;

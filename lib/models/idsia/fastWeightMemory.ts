@@ -4,7 +4,7 @@ import { drawsWeights, init, Linear, Module, parameter } from '../../nn';
 import { cat, type CuSeqlens, rand, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { fastWeightMemory, type FastWeightMemoryOptions, lstm } from '../../rules';
 import {
-  checkSequence,
+  checkForward,
   Recurrent,
   type SequenceOptions,
   type SequenceResult,
@@ -125,7 +125,7 @@ export class FastWeightMemoryCell extends Recurrent<FastWeightMemoryState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<FastWeightMemoryState> = {}): SequenceResult<FastWeightMemoryState> {
-    checkSequence('FastWeightMemoryCell', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const slow = this.lstm.forward(x, state?.slow ?? null, cuSeqlens);
     const initialState = state?.memory ?? this.emptyMemory(cuSeqlens ? cuSeqlens.length - 1 : x.shape[0]);

@@ -99,7 +99,7 @@ export class NrdeModel extends QueriedFastWeights {
       const solver = solverOf({ stepSize: 1, ...this.config }, args[0]);
       const ends = [0, repeatLastWindow ? windows + 1 : windows];
       const start = field.forward(first, first, null);
-      const states = integrate(where, drive, start, ends, { ...solver, args, perturb: true });
+      const states = integrate(where, drive, start, ends, { ...solver, args, perturb: true }, 'initial');
       const input = queryFromInitial ? first : windowAt(windows, args[0]);
       return this.final_linear.forward(this.read(states.select(0, -1), input));
     });

@@ -23,7 +23,7 @@ import {
 } from '../../rules';
 import { checkHeads, QueriedFastWeights, VectorField } from './vectorField';
 
-const { checkField, checkTimes, controlAt, FIELD, integrate, packSpline, SOLVER, solverOf } = odeParts;
+const { checkField, checkSolver, checkTimes, controlAt, FIELD, integrate, packSpline, SOLVER, solverOf } = odeParts;
 
 /** Sizes of a model that reads an answer from its fast weights, and what its parts do. */
 export interface ContinuousSizes {
@@ -48,8 +48,9 @@ export const SIZES: OptionNames<ContinuousSizes> = {
   dropout: true,
 };
 
-/** @internal Checks sizes and puts defaults in. */
-export function checkSizes(where: string, options: ContinuousSizes): Required<ContinuousSizes> {
+/** @internal Checks sizes and the options of the solver, and puts defaults of the sizes in. */
+export function checkSizes(where: string, options: ContinuousSizes & SolverOptions): Required<ContinuousSizes> {
+  checkSolver(where, options, 1, null);
   const { inputChannels, hiddenSize, outputSize } = options;
   return {
     inputChannels: checkInteger(where, 'inputChannels', inputChannels, 1),
@@ -129,7 +130,7 @@ export function ownStates(
 ): Tensor {
   const positions = [...new Set([0, ...ends, times.length - 1])].sort((a, b) => a - b);
   const outputTimes = positions.map((at) => times[at]);
-  const states = integrate(where, field, start, outputTimes, { ...solver, args });
+  const states = integrate(where, field, start, outputTimes, { ...solver, args }, 'initialState');
   const B = ends.length;
   const rows = Int32Array.from(ends, (end, b) => positions.indexOf(end) * B + b);
   const index = tensor(rows, { device: start.device, dtype: 'int32', shape: [B] });

@@ -10,7 +10,7 @@ import {
   type Tensor,
 } from '../../core';
 import { LayerNorm, Linear, Module, Sequential, Tanh } from '../../nn';
-import { checkFloat, type TensorOptions, toFloat32, zeros } from '../../ops';
+import { checkFloat, checkShapesByName, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { odeParts, type OdeRecurrentOptions, overTime } from '../../rules';
 import { checkHeads, layersIn, ResidualFeedForward } from './vectorField';
 
@@ -115,14 +115,20 @@ export class OdeRecurrentFastWeights extends Module {
     this.config = { ...options, ...settings, ffDim, netSizes };
   }
 
-  /** The states of B sequences before their first observation. */
-  initialState(batch: number): OdeRecurrentState {
+  /** Shapes of the states of B sequences. */
+  private stateShapes(batch: number): Record<keyof OdeRecurrentState, number[]> {
     const { hiddenSize } = this.config;
     const { heads } = this.settings;
     const width = hiddenSize / heads;
+    return { latent: [batch, hiddenSize], state: [batch, heads, width, width] };
+  }
+
+  /** The states of B sequences before their first observation. */
+  initialState(batch: number): OdeRecurrentState {
     const { device, dtype } = this.query_net.weight;
     const place = { device, dtype: dtype === 'bfloat16' ? ('float32' as const) : dtype };
-    return { latent: zeros([batch, hiddenSize], place), state: zeros([batch, heads, width, width], place) };
+    const { latent, state } = this.stateShapes(batch);
+    return { latent: zeros(latent, place), state: zeros(state, place) };
   }
 
   /**
@@ -141,6 +147,7 @@ export class OdeRecurrentFastWeights extends Module {
     if (dt.ndim !== 2 || dt.shape[0] !== B || dt.shape[1] !== T) {
       throw argumentError('SHAPE', where, 'dt', formatShape([B, T]), formatShape(dt.shape));
     }
+    if (before) checkShapesByName(where, 'before', before, this.stateShapes(B));
     return scope(() => {
       const states = { ...(before ?? this.initialState(B)) };
       const weights = Object.fromEntries(this.namedParameters());
@@ -155,8 +162,12 @@ export class OdeRecurrentFastWeights extends Module {
 
   /** One observation x [B, C] and dt [B]: the latent state [B, hiddenSize] after it; the states change in place. Only inside noGrad. */
   step(x: Tensor, dt: Tensor, state: OdeRecurrentState): Tensor {
+    const where = 'OdeRecurrentFastWeights.step';
+    checkFloat(where, 'x', x);
+    checkFloat(where, 'dt', dt);
+    checkShapesByName(where, 'state', state, this.stateShapes(x.shape[0]));
     return scope(() => {
-      const after = this.observe('OdeRecurrentFastWeights.step', x, dt, state);
+      const after = this.observe(where, x, dt, state);
       state.latent.copy_(after.latent);
       state.state.copy_(after.state);
       return after.latent.clone().to(x.dtype);

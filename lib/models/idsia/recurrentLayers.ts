@@ -1,5 +1,5 @@
 // Sublayers of the recurrent fast weight programmers (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.1 to 2.4.3).
-import { type Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { Linear, parameter } from '../../nn';
 import { type CuSeqlens, randn, split } from '../../ops';
@@ -49,6 +49,7 @@ export abstract class SlowNetLayer extends Sublayer {
     readonly parts: readonly string[],
     options: RecurrentLayerOptions,
   ) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'pre', scale = 1, dropout, normEps, ...where } = options;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
     this.scale = scale;
@@ -149,7 +150,9 @@ export class DeltaRnnLayer extends SlowNetLayer {
   /** 2 is the paper's. */
   readonly version: 1 | 2;
 
-  constructor(hiddenSize: number, numHeads: number, { version = 2, ...options }: DeltaRnnLayerOptions = {}) {
+  constructor(hiddenSize: number, numHeads: number, given: DeltaRnnLayerOptions = {}) {
+    checkObject(new.target.name, 'options', given);
+    const { version = 2, ...options } = given;
     super(hiddenSize, numHeads, ['q', 'k', 'v', 'recurrentK', 'recurrentV', 'beta', 'recurrentBeta'], options);
     this.version = version;
   }
@@ -185,7 +188,9 @@ export class DeltaLstmLayer extends SlowNetLayer {
   /** 4 is the paper's. */
   readonly version: 1 | 2 | 3 | 4;
 
-  constructor(hiddenSize: number, numHeads: number, { version = 4, ...options }: DeltaLstmLayerOptions = {}) {
+  constructor(hiddenSize: number, numHeads: number, given: DeltaLstmLayerOptions = {}) {
+    checkObject(new.target.name, 'options', given);
+    const { version = 4, ...options } = given;
     const sequences = GATES.flatMap((gate) => ['q', 'k', 'v', 'recurrentK', 'recurrentV'].map((part) => part + gate));
     const strengths = GATES.flatMap((gate) => [`beta${gate}`, `recurrentBeta${gate}`]);
     super(hiddenSize, numHeads, [...sequences, ...strengths], options);

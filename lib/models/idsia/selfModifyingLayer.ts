@@ -1,5 +1,5 @@
 // A sublayer of self-modifying Titans (Behrouz, Razaviyayn, Zhong, Mirrokni, "Nested Learning", 2025).
-import { type Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { Linear, parameter } from '../../nn';
 import { randn, zeros } from '../../ops';
@@ -44,6 +44,7 @@ export class SelfModifyingTitansLayer extends Sublayer {
   readonly rule: SelfModifyingTitansOptions;
 
   constructor(hiddenSize: number, numHeads: number, options: SelfModifyingTitansLayerOptions = {}) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'pre', qkL2Norm, etaBias, alphaBias, dropout, normEps, ...where } = options;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
     this.rule = { qkL2Norm, etaBias, alphaBias };

@@ -1,5 +1,5 @@
 // Sublayers of self-referential weight matrices (Irie, Schlag, Csordas, Schmidhuber 2022; spec 2.5).
-import { argumentError, type Tensor } from '../../core';
+import { argumentError, checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { LayerNorm, Linear, parameter } from '../../nn';
 import { randn, softmax } from '../../ops';
@@ -58,6 +58,7 @@ export class SelfReferentialLayer extends Sublayer {
   readonly deltaMemory: boolean;
 
   constructor(hiddenSize: number, numHeads: number, options: SelfReferentialLayerOptions = {}) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'residualNormed', separateY = false, deltaMemory = false, ...rest } = options;
     const { inputSoftmax = separateY, queryInit = 0.01, betaInit = 0, dropout, normEps = 1e-5, ...where } = rest;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
@@ -130,6 +131,7 @@ export class FakeSelfReferentialLayer extends Sublayer {
     numHeads: number,
     options: Pick<SelfReferentialLayerOptions, 'arrangement' | 'inputSoftmax' | keyof SublayerOptions> = {},
   ) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'none', inputSoftmax = false, dropout, normEps, ...where } = options;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
     this.inputSoftmax = inputSoftmax;

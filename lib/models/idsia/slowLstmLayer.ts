@@ -1,5 +1,5 @@
 // DeltaNet whose slow net is an LSTM (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.6).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { Linear, LSTM } from '../../nn';
 import { featureMap, split } from '../../ops';
 import { deltaRule } from '../../rules';
@@ -18,6 +18,7 @@ export class SlowLstmLayer extends Sublayer {
   private readonly scale: number;
 
   constructor(hiddenSize: number, numHeads: number, options: RecurrentLayerOptions = {}) {
+    checkObject(new.target.name, 'options', options);
     const { arrangement = 'pre', scale = 1, dropout, normEps, ...where } = options;
     super(hiddenSize, numHeads, arrangement, { dropout, normEps, ...where });
     this.scale = scale;

@@ -1,8 +1,8 @@
 // A residual sublayer around a memory that a sequential rule keeps, as the published programs of this line lay it out.
-import { type Tensor } from '../../core';
+import { argumentError, checkChoice, checkInteger, type Tensor } from '../../core';
 import { Dropout, hasForwardHooks, LayerNorm, Linear, Module } from '../../nn';
-import { type CuSeqlens, type TensorOptions, zeros } from '../../ops';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { checkFloat, checkShapesByName, type CuSeqlens, type TensorOptions, zeros } from '../../ops';
+import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 
 /** The states of a rule, by its names. */
 export type MemoryState = { [name: string]: Tensor };
@@ -19,6 +19,8 @@ export type Arrangement =
   | 'residualNormed'
   /** x + f(x) without a norm: its reinforcement-learning code. */
   | 'none';
+
+const ARRANGEMENTS: readonly Arrangement[] = ['pre', 'post', 'preNormed', 'residualNormed', 'none'];
 
 /** Sizes and arrangement of a sublayer. */
 export interface SublayerOptions extends TensorOptions {
@@ -52,6 +54,14 @@ export abstract class Sublayer extends Recurrent<MemoryState> {
     options: SublayerOptions,
   ) {
     super();
+    const name = this.constructor.name;
+    checkInteger(name, 'hiddenSize', hiddenSize, 1);
+    checkInteger(name, 'numHeads', numHeads, 1);
+    if (hiddenSize % numHeads !== 0) {
+      const expected = `a divisor of hiddenSize ${hiddenSize}`;
+      throw argumentError('INVALID_ARGUMENT', name, 'numHeads', expected, String(numHeads));
+    }
+    checkChoice(name, 'arrangement', arrangement, ARRANGEMENTS);
     const { dropout = 0, normEps = 1e-5, ...where } = options;
     this.layer_norm = arrangement === 'none' ? null : new LayerNorm(hiddenSize, { eps: normEps, ...where });
     this.drop = new Dropout(dropout);
@@ -79,7 +89,7 @@ export abstract class Sublayer extends Recurrent<MemoryState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<MemoryState> = {}): SequenceResult<MemoryState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     let after: MemoryState | undefined;
     const output = this.arranged(x, (input) => {
@@ -91,6 +101,10 @@ export abstract class Sublayer extends Recurrent<MemoryState> {
   }
 
   step(x: Tensor, state: MemoryState): Tensor {
+    const where = `${this.constructor.name}.step`;
+    checkFloat(where, 'x', x);
+    const shapes = Object.entries(this.stateShapes).map(([name, shape]) => [name, [x.shape[0], ...shape]] as const);
+    checkShapesByName(where, 'state', state, Object.fromEntries(shapes));
     return this.arranged(x, (input) => this.memoryStep(input, state));
   }
 

@@ -3,7 +3,7 @@ import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../..
 import { Linear, parameter, ShortConvolution } from '../../nn';
 import { ones, split, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { longhorn } from '../../rules';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 
 /** Options of `LonghornLayer`, those that a tensor is made with among them. */
 export interface LonghornLayerOptions extends TensorOptions {
@@ -84,7 +84,7 @@ export class LonghornLayer extends Recurrent<LonghornState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<LonghornState> = {}): SequenceResult<LonghornState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const [mixed, z] = this.projected(x);
     const over = { initialState: state?.convolution, outputFinalState: true, cuSeqlens } as const;

@@ -1,6 +1,6 @@
 // Log-linear Mamba-2: Mamba-2 whose past lies in log T states (Guo et al. 2025; spec 2.13.18), in the layout of
 // flash-linear-attention.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { parameter, RMSNorm, SwiGLU } from '../../nn';
 import { ones, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { logLinearAttention } from '../../rules';
@@ -8,7 +8,7 @@ import { type BlockParts, PreNormBlock } from '../common/block';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { initializeResidual } from '../common/initialize';
 import type { EitherSpelling } from '../common/keys';
-import { checkSequence, type SequenceOptions, type SequenceResult, splitHeads, stateDType } from '../common/mixer';
+import { checkForward, type SequenceOptions, type SequenceResult, splitHeads, stateDType } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import { defaultIntermediate } from '../fla/skeleton';
 import { BackboneLM, MambaDecoder } from './backbone';
@@ -39,12 +39,13 @@ export class LogLinearMamba2Mixer extends Mamba2Layer<LogLinearState> {
   L: Tensor;
 
   constructor(shape: Mamba2Shape, options: TensorOptions = {}) {
+    checkObject(new.target.name, 'shape', shape);
     super(shape, shape.numHeads * LEVELS, options);
     this.L = parameter(ones([shape.numHeads, LEVELS], options));
   }
 
   forward(x: Tensor, options: SequenceOptions<LogLinearState> = {}): SequenceResult<LogLinearState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
     const { parts, convolution } = this.sequenceParts(x, state?.convolution ?? null, options);
     const [q, k, v, given] = this.operands(parts);

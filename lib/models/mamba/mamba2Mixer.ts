@@ -1,5 +1,5 @@
 // The layer of Mamba-2 (Dao and Gu 2024; spec 2.13.6), for every family that has one: what differs between them is its shape.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import type { State } from '../../inference';
 import { GatedRMSNorm, Linear, parameter, ShortConvolution } from '../../nn';
@@ -7,7 +7,7 @@ import { ones, split, type TensorOptions, zeros } from '../../ops';
 import { mamba2Scan } from '../../rules';
 import { logPositions, logUniform, type TimeStepRange, timeStepBias } from '../common/initialize';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -95,6 +95,7 @@ export abstract class Mamba2Layer<S extends State> extends Recurrent<S> {
     options: TensorOptions,
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, numHeads, headDim, stateSize, numGroups, convSize, norm, newRates, newTimeSteps } = shape;
     const inner = numHeads * headDim;
     const convolved = inner + 2 * numGroups * stateSize;
@@ -191,7 +192,7 @@ export class Mamba2Mixer extends Mamba2Layer<Mamba2State> {
   }
 
   forward(x: Tensor, options: SequenceOptions<Mamba2State> = {}): SequenceResult<Mamba2State> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
     const { parts, convolution } = this.sequenceParts(x, state?.convolution ?? null, options);
     const { output, finalState } = mamba2Scan(

@@ -1,12 +1,12 @@
 // The layer of Mamba-3 with one input and one output (Lahoti et al. 2026): no convolution, keys and queries that are normed and
 // turn by learned angles.
-import { argumentError, type Tensor } from '../../core';
+import { checkObject, argumentError, type Tensor } from '../../core';
 import { GatedRMSNorm, Linear, parameter, RMSNorm } from '../../nn';
 import { ones, split, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { mamba3Scan } from '../../rules';
 import { type TimeStepRange, timeStepBias } from '../common/initialize';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -85,6 +85,7 @@ export class Mamba3Mixer extends Recurrent<Mamba3State> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, numHeads, headDim, stateSize, numGroups, numAngles, normEps: eps, bias } = shape;
     if (2 * numAngles > stateSize) {
       const expected = `at most ${stateSize >> 1}, half of the state`;
@@ -108,7 +109,7 @@ export class Mamba3Mixer extends Recurrent<Mamba3State> {
   }
 
   forward(x: Tensor, options: SequenceOptions<Mamba3State> = {}): SequenceResult<Mamba3State> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
     const { z, inputs } = this.project(x);
     const before = state && {

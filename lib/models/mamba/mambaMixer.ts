@@ -1,11 +1,11 @@
 // The layer of Mamba (Gu and Dao 2023): a gated convolution and a selective scan over it.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { Linear, parameter, ShortConvolution } from '../../nn';
 import { ones, rand, split, type TensorOptions, zeros } from '../../ops';
 import { selectiveScan } from '../../rules';
 import { logPositions, type TimeStepRange, timeStepBias } from '../common/initialize';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 
 /** Sizes and settings of one layer of `MambaMixer`. */
 export interface MambaShape {
@@ -61,6 +61,7 @@ export class MambaMixer extends Recurrent<MambaState> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'shape', shape);
     const { hiddenSize, innerSize, stateSize, timeStepRank, convSize, convBias, bias } = shape;
     this.in_proj = new Linear(hiddenSize, 2 * innerSize, { bias, ...options });
     this.conv1d = new ShortConvolution(innerSize, convSize, { bias: convBias, ...options });
@@ -90,7 +91,7 @@ export class MambaMixer extends Recurrent<MambaState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<MambaState> = {}): SequenceResult<MambaState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState: outputFinalState = false, cuSeqlens = null } = options;
     const [mixed, z] = this.project(x);
     const before = { initialState: state?.convolution ?? null, outputFinalState, cuSeqlens };

@@ -5,7 +5,7 @@ import { tokenShift, tokenShiftStep, zeros } from '../../ops';
 import { Layer, type Pointwise } from '../common/block';
 import {
   type Beside,
-  checkSequence,
+  checkForward,
   partOf,
   Recurrent,
   type SequenceOptions,
@@ -38,7 +38,7 @@ export abstract class ChannelMix extends Recurrent<Tensor> {
   protected abstract mixed(x: Tensor, delta: Tensor): Tensor;
 
   forward(x: Tensor, options: SequenceOptions<Tensor> = {}): SequenceResult<Tensor> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const before = { initialState: state, outputFinalState: outputState, cuSeqlens };
     const { output: delta, finalState } = tokenShift(x, before);

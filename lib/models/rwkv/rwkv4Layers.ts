@@ -1,12 +1,12 @@
 // The layers of RWKV-4: an average of values and a feed-forward, both of mixes of a token with the one before it (Peng et al. 2023,
 // "RWKV: Reinventing RNNs for the Transformer Era"; spec 2.13.20).
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { Linear, parameter } from '../../nn';
 import { full, type TensorOptions, tokenShift, tokenShiftStep, zeros } from '../../ops';
 import { rwkv4 } from '../../rules';
 import type { Configuration } from '../common/configuration';
 import { decayOptions } from '../common/initialize';
-import { checkSequence, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 import { ChannelMix } from './block';
 import { along, assign } from './parts';
 
@@ -63,6 +63,7 @@ export class RWKV4Attention extends Recurrent<Rwkv4State> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, channels } = config;
     const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...options });
     const mix = (): Tensor => parameter(zeros([1, 1, hiddenSize], options));
@@ -94,7 +95,7 @@ export class RWKV4Attention extends Recurrent<Rwkv4State> {
   }
 
   forward(x: Tensor, options: SequenceOptions<Rwkv4State> = {}): SequenceResult<Rwkv4State> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const shifted = tokenShift(x, {
       initialState: state && state.shift,
@@ -171,6 +172,7 @@ export class RWKV4FeedForward extends ChannelMix {
     readonly layer: number,
     options: TensorOptions = {},
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, intermediateSize } = config;
     super(hiddenSize);
     const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...options });

@@ -1,5 +1,5 @@
 // RWKV-6: a memory that is read before it is written, with a bonus for the present token (Peng et al. 2024; spec 2.13.7).
-import type { OptionNames, Tensor } from '../../core';
+import { checkObject, type OptionNames, type Tensor } from '../../core';
 import { drawsWeights, Linear, Module, parameter } from '../../nn';
 import { tensor, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { rwkv6 } from '../../rules';
@@ -114,6 +114,7 @@ export class RWKV6Attention extends FastWeightMixer<RuleInputs & { bonus: Tensor
     readonly config: Rwkv6Configuration,
     options: TensorOptions = {},
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, keyDim, valueDim, mixRank, decayRank, normEps } = config;
     super({ heads: numHeads, keyDim, valueDim });
     const [keys, values] = [numHeads * keyDim, numHeads * valueDim];
@@ -194,7 +195,9 @@ export class RWKV6FeedForward extends ChannelMix {
   /** To [hiddenSize]. */
   receptance: LerpLinear;
 
-  constructor({ hiddenSize, intermediateSize }: RwkvConfiguration, options: TensorOptions = {}) {
+  constructor(config: RwkvConfiguration, options: TensorOptions = {}) {
+    checkObject(new.target.name, 'config', config);
+    const { hiddenSize, intermediateSize } = config;
     super(hiddenSize);
     this.key = new LerpLinear(hiddenSize, intermediateSize, options);
     this.value = new Linear(intermediateSize, hiddenSize, { bias: false, ...options });

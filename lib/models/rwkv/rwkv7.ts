@@ -1,6 +1,6 @@
 // RWKV-7 in the layout of flash-linear-attention (Peng et al. 2025, "RWKV-7 Goose"; spec 2.13.8).
 import { noGrad } from '../../autograd';
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { partOfSources } from '../../io';
 import { drawsWeights, Linear, parameter } from '../../nn';
 import { type TensorOptions, zeros } from '../../ops';
@@ -31,6 +31,7 @@ export class RWKV7FeedForward extends ChannelMix {
     readonly layer: number,
     options: TensorOptions = {},
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, intermediateSize } = config;
     super(hiddenSize);
     this.x_k = parameter(zeros([hiddenSize], options));
@@ -79,6 +80,7 @@ export class RWKV7ForCausalLM extends CausalLM<Rwkv7Configuration> {
     for (const [, module] of this.namedModules()) {
       if (module instanceof RWKV7Attention || module instanceof RWKV7FeedForward) module.initialize();
     }
+    checkObject(new.target.name, 'config', config);
     const { vocabSize, hiddenSize, tieWordEmbeddings } = config;
     uniform(this.model.tokens.weight, 1e-4);
     if (!tieWordEmbeddings) likeOrthogonal(this.lm_head.weight, 0.5 * Math.max(1, vocabSize / hiddenSize) ** 0.5);

@@ -1,6 +1,6 @@
 // The layer of RWKV-7: a diagonal plus low-rank memory, token shift, values that see those of the first layer (Peng et al. 2025;
 // spec 2.13.8).
-import { argumentError, type Tensor } from '../../core';
+import { checkObject, argumentError, type Tensor } from '../../core';
 import { Linear, parameter } from '../../nn';
 import {
   l2Norm,
@@ -79,6 +79,7 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
     readonly layer: number,
     options: TensorOptions = {},
   ) {
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, headDim, headValueDim, normEps, ranks } = config;
     super({ heads: numHeads, keyDim: headDim, valueDim: headValueDim });
     const values = numHeads * headValueDim;

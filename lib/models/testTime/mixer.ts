@@ -6,7 +6,7 @@ import { type CuSeqlens, rope, zeros } from '../../ops';
 import type { Past } from '../common/fastWeightMixer';
 import {
   type Beside,
-  checkSequence,
+  checkForward,
   Recurrent,
   type SequenceOptions,
   type SequenceResult,
@@ -72,7 +72,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
   protected abstract readout(output: Tensor, x: Tensor, operands: Operands): Tensor;
 
   forward(x: Tensor, options: SequenceOptions<TestTimeState> = {}): SequenceResult<TestTimeState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null, beside = {} } = options;
     if (cuSeqlens && (state || outputState)) {
       const message = 'memories in chunks: packed sequences have no common place in a chunk to go on from';

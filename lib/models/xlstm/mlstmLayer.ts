@@ -1,12 +1,12 @@
 // The layer of mLSTM in xLSTM 7B (Beck et al. 2025): projections, the rule, a norm of each head, a gate.
-import type { Tensor } from '../../core';
+import { checkObject, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { Linear, Module, parameter } from '../../nn';
 import { full, layerNorm, ones, split, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { mlstm } from '../../rules';
 import { computable } from '../common/fastWeightMixer';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -83,6 +83,7 @@ export class MlstmLayer extends Recurrent<MlstmState> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, keyDim, valueDim, normEps, fused } = config;
     const [qk, value] = [numHeads * keyDim, numHeads * valueDim];
     const project = (width: number): Linear => new Linear(hiddenSize, width, { bias: false, ...options });
@@ -138,7 +139,7 @@ export class MlstmLayer extends Recurrent<MlstmState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<MlstmState> = {}): SequenceResult<MlstmState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const { q, k, v, o, i, f } = this.operands(x);
     const { output, finalState, finalNormalizer, finalMax } = mlstm(q, k, v, {

@@ -1,5 +1,5 @@
 // Gradients by the adjoint equation (Pontryagin 1962; Chen et al. 2018).
-import { FastWeightsError, scope, type Tensor } from '../../core';
+import { scope, type Tensor } from '../../core';
 import { defineFunction, enableGrad, gradients, noGrad } from '../../autograd';
 import { zerosBeside } from '../../ops';
 import { type OdeField, solve } from './solve';
@@ -21,7 +21,6 @@ export function integrateWithAdjoint(
     name: settings.where,
     onceDifferentiable: true,
     forward(ctx, start, ...own) {
-      if (own.length === 0) requireClosed(settings.where, field, start, times[0]);
       const states = solve(settings, (t, [y]) => [field(t, y, own)], [start], times).map(([y]) => y);
       ctx.saveForBackward(...states, start, ...own);
       return states;
@@ -66,16 +65,4 @@ function adjointField(field: OdeField, own: readonly Tensor[], trained: readonly
         ...products.map((product, i) => product?.neg() ?? zerosBeside(i === 0 ? y : trained[i - 1])),
       ]);
     });
-}
-
-/** A field without `args` must not depend on what requires a gradient, which would not arrive there. */
-function requireClosed(where: string, field: OdeField, y0: Tensor, t: number): void {
-  const open = scope(() => enableGrad(() => field(t, y0.detach(), [])).requiresGrad);
-  if (!open) return;
-  const expected = 'every tensor that the field computes with and gradients are to reach';
-  throw new FastWeightsError('GRAPH', `${where}: with adjoint, args must hold ${expected}`, {
-    argument: 'args',
-    expected,
-    found: 'an empty list',
-  });
 }

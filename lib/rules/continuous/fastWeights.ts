@@ -3,6 +3,7 @@ import {
   argumentError,
   checkChoice,
   checkInteger,
+  checkObject,
   checkOptions,
   describe,
   formatShape,
@@ -22,7 +23,7 @@ import {
   learningField,
   type LearningRule,
 } from './field';
-import { checkTimes, finestTolerance, integrate, SOLVER, type SolverOptions } from './odeint';
+import { checkSolver, checkTimes, finestTolerance, integrate, SOLVER, type SolverOptions } from './odeint';
 import { naturalCubicSpline } from './spline';
 
 /** What field drives fast weights. */
@@ -83,7 +84,7 @@ export interface ContinuousInputs {
   state?: Tensor | null;
   /** Of the observations, L that increase. */
   times?: Tensor | readonly number[] | null;
-  /** At which the state is returned; the first one is where it starts. */
+  /** At which the state is returned; the first one is where it starts. Before and after `times` the ends of the spline go on. */
   outputTimes?: Tensor | readonly number[] | null;
   /** At the first of the output times. */
   initialState?: Tensor | null;
@@ -166,8 +167,10 @@ function define<F extends FieldFamily>(
   families: readonly F[],
 ): (inputs: ContinuousInputs, options?: ContinuousOptions<F>) => ContinuousResult {
   return scoped((inputs: ContinuousInputs, options: ContinuousOptions<F> = {}): ContinuousResult => {
+    checkObject(where, 'inputs', inputs);
     checkOptions<object>(where, options, OPTIONS);
     const settings = checkField(where, options, families);
+    checkSolver(where, options, 1, null);
     checkInputs(where, inputs, settings, options.initialValue ?? false);
     const names = Object.keys(fieldWeights(settings));
     const weights = names.map((name) => toFloat32(inputs[name] as Tensor));
@@ -195,7 +198,8 @@ function define<F extends FieldFamily>(
     };
     const args = [packed, ...weights];
     const start = toFloat32(inputs.initialState) ?? fieldAt(outputTimes[0], null, args);
-    const states = integrate(where, fieldAt, start, outputTimes, { ...solverOf(options, x), args });
+    const from = inputs.initialState ? 'initialState' : 'field';
+    const states = integrate(where, fieldAt, start, outputTimes, { ...solverOf(options, x), args }, from);
     const output = states.movedim(0, 1).to(dtype);
     return options.outputFinalState ? { output, finalState: states.select(0, -1) } : { output };
   });

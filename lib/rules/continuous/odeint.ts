@@ -12,10 +12,11 @@ import {
   formatShape,
   type OptionNames,
   sameShape,
+  scope,
   scoped,
   Tensor,
 } from '../../core';
-import { noGrad, recording } from '../../autograd';
+import { enableGrad, gradEnabled, noGrad, recording } from '../../autograd';
 import { checkFloat, checksValues, stack, toFloat32 } from '../../ops';
 import { integrateWithAdjoint } from './adjoint';
 import { type OdeField, solve, solveRecorded } from './solve';
@@ -98,12 +99,12 @@ export function checkTimes(where: string, argument: string, times: unknown, leas
   throw argumentError('INVALID_ARGUMENT', where, argument, expected, found);
 }
 
-/** @internal Checks the options of a solver for a dtype, and puts in what is not given. */
+/** @internal Checks the options of a solver for a dtype, where that is known, and puts in what is not given. */
 export function checkSolver(
   where: string,
   options: SolverOptions & { perturb?: boolean },
   span: number,
-  dtype: DType,
+  dtype: DType | null,
 ): WalkSettings {
   const { method, stepSize = null } = options;
   const tableau = TABLEAUS[checkChoice(where, 'method', method ?? 'dopri5', ODE_METHODS)];
@@ -113,7 +114,7 @@ export function checkSolver(
   };
   if (stepSize !== null) positive('stepSize', stepSize);
   const rtol = checkNumber(where, 'rtol', options.rtol ?? 1e-5, 0);
-  const finest = finestTolerance(dtype);
+  const finest = dtype === null ? 0 : finestTolerance(dtype);
   if (tableau.error && rtol > 0 && rtol < finest) {
     const expected = `0 or at least ${finest.toExponential(1)}, which ${dtype} can tell from rounding`;
     throw argumentError('INVALID_ARGUMENT', where, 'rtol', expected, describe(rtol));
@@ -147,16 +148,19 @@ function checkedField(where: string, field: OdeField): OdeField {
 }
 
 /**
- * Solves dy/dt = field(t, y) from y0 at times[0]: y at all of `times`, [T, ...shape of y0]. Differentiable in y0 and in
- * `args`: through the steps, which run again in the backward pass in segments (discretise, then optimise), so that it keeps
- * a state for each segment; or with `adjoint` by the adjoint equation a' = -a df/dy, solved backwards by the same method,
- * whose gradients agree with the former within the tolerance and reach only y0 and `args`. bfloat16 computes in float32.
+ * Solves dy/dt = field(t, y) from y0 at times[0]: y at all of `times`, [T, ...shape of y0]. Differentiable in y0, in
+ * `args` and in what else the field computes with, such as the parameters of a module: through the steps, which run again
+ * in the backward pass in segments (discretise, then optimise), so that it keeps a state for each segment; or with `adjoint`
+ * by the adjoint equation a' = -a df/dy, solved backwards by the same method, whose gradients agree with the former within
+ * the tolerance and reach only y0 and `args`: a field that computes with anything else that requires a gradient is GRAPH
+ * then. Where neither y0 nor `args` say so, the field is asked once more whether it is to be differentiated. bfloat16
+ * computes in float32.
  * States between the ends of fixed steps are linear between them, as in torchdiffeq; 'dopri5' steps through every time, by
  * the error of all of y together: what is in a batch has an influence on its steps.
  *
- * Times that do not increase, an unknown method and a size that is not positive are INVALID_ARGUMENT, and so is a
- * tolerance that cannot be met: a step below `minStep`, more of them than `maxSteps`, values that are not finite. Of
- * fixed steps the latter are looked for while checks are on.
+ * Times that do not increase, an unknown method and a size that is not positive are INVALID_ARGUMENT, and so are a
+ * tolerance that cannot be met, with a step below `minStep` or more of them than `maxSteps`, and values that are not finite,
+ * in y0 or from the field. Of fixed steps the latter are looked for while checks are on.
  */
 export const odeint = scoped(
   (field: OdeField, y0: Tensor, times: readonly number[] | Tensor, options: OdeintOptions = {}): Tensor => {
@@ -166,13 +170,14 @@ export const odeint = scoped(
   },
 );
 
-/** @internal `odeint` under another name, of times that were checked. */
+/** @internal `odeint` under another name, of times that were checked; `from` is what y0 comes from. */
 export function integrate(
   where: string,
   field: OdeField,
   y0: Tensor,
   times: readonly number[],
   options: OdeintOptions,
+  from = 'y0',
 ): Tensor {
   checkFloat(where, 'y0', y0);
   const { args = [], adjoint = false } = options;
@@ -181,20 +186,48 @@ export function integrate(
   const settings = checkSolver(where, options, times[times.length - 1] - times[0], toFloat32(y0).dtype);
   const checked = checkedField(where, field);
   const start = toFloat32(y0);
-  const recorded = recording([start, ...args]);
-  const states = !recorded
+  const checks = checksValues(y0);
+  if ((checks || settings.tableau.error) && !isFinite(start)) {
+    const found = `values that are not finite at t = ${times[0]}`;
+    throw argumentError('INVALID_ARGUMENT', where, from, 'finite', found);
+  }
+  const given = recording([start, ...args]);
+  const open = gradEnabled() && (adjoint || !given) && isOpen(checked, start, args, times[0]);
+  if (open && adjoint) {
+    const expected = 'every tensor that the field computes with and gradients are to reach';
+    throw new FastWeightsError('GRAPH', `${where}: with adjoint, args must hold ${expected}`, {
+      argument: 'args',
+      expected,
+      found: args.length === 0 ? 'an empty list' : 'others',
+    });
+  }
+  const states = !(given || open)
     ? noGrad(() => solve(settings, (t, [y]) => [checked(t, y, args)], [start], times)).map(([y]) => y)
     : adjoint
       ? integrateWithAdjoint(settings, checked, start, args, times)
       : solveRecorded(settings, checked, start, args, times);
-  if (checksValues(y0)) requireFinite(where, start, states, times);
+  if (checks) requireFinite(where, states, times);
   return stack([start, ...states], 0).to(y0.dtype);
 }
 
-function requireFinite(where: string, start: Tensor, states: readonly Tensor[], times: readonly number[]): void {
-  const finite = (y: Tensor): boolean => y.dataSync().every((value) => Number.isFinite(value));
-  const lost = states.findIndex((y) => !finite(y));
-  if (lost < 0 || !finite(start)) return;
+/** Whether a field depends on what requires a gradient beside its state and `args`. */
+function isOpen(field: OdeField, y0: Tensor, args: readonly Tensor[], t: number): boolean {
+  // A parameter may stand among `args` and in the field itself.
+  const parameters = args.filter((arg) => arg.node === null && arg.requiresGrad);
+  const own = args.map((arg) => (arg.node === null ? arg : arg.detach()));
+  try {
+    for (const parameter of parameters) parameter.requiresGrad = false;
+    return scope(() => enableGrad(() => field(t, y0.detach(), own)).requiresGrad);
+  } finally {
+    for (const parameter of parameters) parameter.requiresGrad = true;
+  }
+}
+
+const isFinite = (y: Tensor): boolean => y.dataSync().every((value) => Number.isFinite(value));
+
+function requireFinite(where: string, states: readonly Tensor[], times: readonly number[]): void {
+  const lost = states.findIndex((y) => !isFinite(y));
+  if (lost < 0) return;
   const found = `values that are not finite between t = ${times[lost]} and ${times[lost + 1]}`;
   throw new FastWeightsError('INVALID_ARGUMENT', `${where}: the field leads to ${found}`, {
     argument: 'field',

@@ -10,5 +10,5 @@ export {
   readState,
   valueLayer,
 } from './field';
-export { checkTimes, integrate, SOLVER } from './odeint';
+export { checkSolver, checkTimes, integrate, SOLVER } from './odeint';
 export { checkObservation, observe, type ObservationSettings, OBSERVATION } from './recurrent';

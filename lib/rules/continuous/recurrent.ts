@@ -3,6 +3,7 @@ import {
   argumentError,
   checkChoice,
   checkInteger,
+  checkObject,
   checkOptions,
   describe,
   type OptionNames,
@@ -13,7 +14,7 @@ import { cat, tensor, toFloat32 } from '../../ops';
 import { checkShapes, type Shapes, type Sizes } from '../sequential/shapes';
 import { layersOf, solverOf } from './fastWeights';
 import { type Layers, LEARNING_RULES, type LearningRule, queryOf, readState, slopeOf, splitWritten } from './field';
-import { integrate, SOLVER, type SolverOptions } from './odeint';
+import { checkSolver, integrate, SOLVER, type SolverOptions } from './odeint';
 
 /** Options of `odeRecurrentFastWeights`; those of the solver count between two different gaps of the batch. */
 export interface OdeRecurrentOptions extends SolverOptions {
@@ -118,6 +119,8 @@ export function checkObservation(where: string, options: OdeRecurrentOptions): O
   checkOptions<object>(where, options, OBSERVATION);
   const learningRule = checkChoice(where, 'learningRule', options.learningRule ?? 'delta', LEARNING_RULES);
   const { method, stepSize, rtol, atol, maxSteps, minStep, adjoint } = options;
+  const solver = { method, stepSize, rtol, atol, maxSteps, minStep, adjoint };
+  checkSolver(where, solver, 1, null);
   return {
     learningRule,
     heads: checkInteger(where, 'heads', options.heads ?? 1, 1),
@@ -125,7 +128,7 @@ export function checkObservation(where: string, options: OdeRecurrentOptions): O
     latentTanh: options.latentTanh ?? learningRule === 'hebb',
     addDataFirst: options.addDataFirst ?? false,
     as: checkChoice(where, 'as', options.as ?? 'code', ['code', 'paper']),
-    solver: { method, stepSize, rtol, atol, maxSteps, minStep, adjoint },
+    solver,
   };
 }
 
@@ -147,11 +150,12 @@ function passTime(
   if (as === 'paper') {
     const speed = dt.unsqueeze(1);
     const field = (_: number, h: Tensor, [s, ...rest]: readonly Tensor[]): Tensor => latentField(h, rest).mul(s);
-    return integrate(where, field, latent, [0, 1], { ...own, args: [speed, ...args] }).select(0, -1);
+    return integrate(where, field, latent, [0, 1], { ...own, args: [speed, ...args] }, 'latent').select(0, -1);
   }
   const times = [...new Set([0, ...gaps])].sort((a, b) => a - b);
   const [B, D] = latent.shape;
-  const states = integrate(where, (_, h, rest) => latentField(h, rest), latent, times, { ...own, args });
+  const field = (_: number, h: Tensor, rest: readonly Tensor[]): Tensor => latentField(h, rest);
+  const states = integrate(where, field, latent, times, { ...own, args }, 'latent');
   const rows = Int32Array.from(gaps, (gap, b) => times.indexOf(gap) * B + b);
   const index = tensor(rows, { device: latent.device, dtype: 'int32', shape: [B] });
   return states.reshape(times.length * B, D).indexSelect(0, index);
@@ -201,10 +205,10 @@ function netNames(inputs: object): string[] {
 export const odeRecurrentFastWeights = scoped(
   (inputs: OdeRecurrentInputs, options: OdeRecurrentOptions = {}): { output: Tensor; finalState?: Tensor } => {
     const where = 'odeRecurrentFastWeights';
+    checkObject(where, 'inputs', inputs);
     const settings = checkObservation(where, options);
     const net = netNames(inputs);
-    // Widths between the layers of the net are letters of their own.
-    const width = (i: number): string => (i === 0 || i === net.length ? 'D' : String.fromCharCode(75 + i));
+    const width = (i: number): string => (i === 0 || i === net.length ? 'D' : `N${i}`);
     const netShapes = net.reduce<Shapes>(
       (shapes, name, i) => ({ ...shapes, ...linearShapes(name, `${width(i + 1)} ${width(i)}`) }),
       {},

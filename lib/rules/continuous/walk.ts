@@ -172,9 +172,12 @@ export function walkAdaptively(
 }
 
 function outOfReach({ where, rtol, atol }: WalkSettings, step: string, t: number, finite: boolean): FastWeightsError {
-  const expected = 'a tolerance that can be met';
-  const why = finite ? `would need ${step}` : `has values that are not finite after ${step}`;
-  return argumentError('INVALID_ARGUMENT', where, 'rtol', expected, `${rtol} (atol ${atol}), which ${why} at t = ${t}`);
+  if (!finite) {
+    const found = `values that are not finite after ${step} at t = ${t}`;
+    return argumentError('INVALID_ARGUMENT', where, 'field', 'finite', found);
+  }
+  const found = `${rtol} (atol ${atol}), which would need ${step} at t = ${t}`;
+  return argumentError('INVALID_ARGUMENT', where, 'rtol', 'a tolerance that can be met', found);
 }
 
 function tooMany(where: string, maxSteps: number, t: number, end: number): FastWeightsError {

@@ -61,7 +61,7 @@ export const fromTo1992 = defineSequential({
     const { kind, read } = settings;
     const fastNet = linearReadout('B 1 I V', { activation: 'identity', steepness: 1 }, 1);
     return kind === 'direct'
-      ? runParts({ slow: direct, updateRule: addDelta(settings.squash), fastNet, read }, inputs, states)
-      : runParts({ slow: fromTo, updateRule: sumUpdate(settings.squash), fastNet, read }, inputs, states);
+      ? runParts('fromTo1992', { slow: direct, updateRule: addDelta(settings.squash), fastNet, read }, inputs, states)
+      : runParts('fromTo1992', { slow: fromTo, updateRule: sumUpdate(settings.squash), fastNet, read }, inputs, states);
   },
 });

@@ -40,6 +40,6 @@ export const outerProduct1991 = defineSequential({
   run({ inputs, states, settings: { squash, read, scale } }) {
     const updateRule = sumUpdate(squash);
     const fastNet = linearReadout('B 1 I V', { activation: 'identity', steepness: 1 }, scale);
-    return runParts({ slow, updateRule, fastNet, read }, inputs, states);
+    return runParts('outerProduct1991', { slow, updateRule, fastNet, read }, inputs, states);
   },
 });

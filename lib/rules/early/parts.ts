@@ -9,7 +9,7 @@ import {
   type OptionNames,
   type Tensor,
 } from '../../core';
-import { FEATURE_MAP_OPTIONS, type FeatureMapOptions, linear, mapFeatures, split } from '../../ops';
+import { checkTensor, FEATURE_MAP_OPTIONS, type FeatureMapOptions, linear, mapFeatures, split } from '../../ops';
 import { recurrence } from '../recurrence/general';
 import type { Given } from '../sequential/shapes';
 import type { FastNet, Program, SlowNet, UpdateRule } from './compose';
@@ -64,6 +64,11 @@ interface KeyedProgram extends Program {
   v: Tensor;
 }
 
+/** Requires of a program what a part reads from it. */
+function checkInstructions(where: string, program: Partial<Program>, names: readonly string[]): void {
+  for (const name of names) checkTensor(where, `program.${name}`, program[name]);
+}
+
 /**
  * S_t = squash(S_{t-1} + k_t v_t^T), of a program with q, k, v. Without squashing it is the general recurrence: linear
  * attention.
@@ -71,25 +76,35 @@ interface KeyedProgram extends Program {
 export function sumUpdate(options: SquashOptions = {}): UpdateRule<FastState, KeyedProgram> {
   checkOptions('sumUpdate', options, SQUASH_OPTIONS);
   const settings = squashSettings('sumUpdate', options);
-  const write: UpdateRule<FastState, KeyedProgram>['write'] = ({ state }, { k, v }) => ({
-    state: squash(state.add(outer(k, v)), settings),
-  });
+  const write: UpdateRule<FastState, KeyedProgram>['write'] = ({ state }, token) => {
+    checkInstructions('sumUpdate', token, ['k', 'v']);
+    return { state: squash(state.add(outer(token.k, token.v)), settings) };
+  };
   if (settings.activation !== 'identity') return { write };
   return {
     write,
-    sequence: ({ q, k, v }, initialState, read) =>
-      recurrence({ q, k, v }, { scale: 1, read, initialState, outputFinalState: true }),
+    sequence: (program, initialState, read) => {
+      checkInstructions('sumUpdate', program, ['q', 'k', 'v']);
+      const { q, k, v } = program;
+      return recurrence({ q, k, v }, { scale: 1, read, initialState, outputFinalState: true });
+    },
   };
 }
 
 /** S_t = S_{t-1} + beta_t k_t (v_t - S_{t-1}^T k_t)^T, of a program with q, k, v and beta [B, T, H]: the general recurrence. */
 export function deltaUpdate(): UpdateRule<FastState, KeyedProgram & { beta: Tensor }> {
   return {
-    write: ({ state }, { k, v, beta }) => ({
-      state: state.add(outer(k, v.sub(readState(state, k)).mul(beta.unsqueeze(2)))),
-    }),
-    sequence: ({ q, k, v, beta }, initialState, read) =>
-      recurrence({ q, k, v, beta }, { scale: 1, read, eraseFrom: 'decayed', initialState, outputFinalState: true }),
+    write: ({ state }, token) => {
+      checkInstructions('deltaUpdate', token, ['k', 'v', 'beta']);
+      const { k, v, beta } = token;
+      return { state: state.add(outer(k, v.sub(readState(state, k)).mul(beta.unsqueeze(2)))) };
+    },
+    sequence: (program, initialState, read) => {
+      checkInstructions('deltaUpdate', program, ['q', 'k', 'v', 'beta']);
+      const { q, k, v, beta } = program;
+      const options = { scale: 1, read, eraseFrom: 'decayed', initialState, outputFinalState: true } as const;
+      return recurrence({ q, k, v, beta }, options);
+    },
   };
 }
 
@@ -133,7 +148,11 @@ export function linearReadout(
   scale: number,
 ): Required<FastNet<FastState, { q: Tensor }>> {
   const readout = (output: Tensor): Tensor => squash(scale === 1 ? output : output.mul(scale), settings);
-  return { weights: { state: shape }, readout, read: ({ state }, { q }) => readout(readState(state, q)) };
+  const read: FastNet<FastState, { q: Tensor }>['read'] = ({ state }, token) => {
+    checkInstructions('linearFastNet', token, ['q']);
+    return readout(readState(state, token.q));
+  };
+  return { weights: { state: shape }, readout, read };
 }
 
 /** What a linear slow net can say. */

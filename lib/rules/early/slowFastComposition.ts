@@ -65,6 +65,9 @@ function composition(
   const { x, Ws } = inputs;
   checkFloat(where, 'x', x);
   checkFloat(where, 'Ws', Ws);
+  const form = where === NAME ? '[B, T, I]' : '[B, I]';
+  if (x.ndim !== form.split(',').length) throw argumentError('SHAPE', where, 'x', form, formatShape(x.shape));
+  if (Ws.ndim !== 2) throw argumentError('SHAPE', where, 'Ws', '[O, I]', formatShape(Ws.shape));
   const { slow = 'linear', updateRule = 'delta', fastActivation = 'identity', split, scale, ...map } = options;
   checkChoice(where, 'slow', slow, ['linear']);
   checkChoice(where, 'updateRule', updateRule, ['delta', 'sum']);
@@ -82,6 +85,11 @@ function composition(
     );
   }
   const rows = Ws.shape[0];
+  if (state !== null) {
+    const name = where === NAME ? 'initialState' : 'state';
+    checkFloat(where, name, state);
+    if (state.ndim !== 4) throw argumentError('SHAPE', where, name, '[B, 1, K, V]', formatShape(state.shape));
+  }
   const valueDim = state?.shape[3] ?? x.shape[x.ndim - 1];
   const keyDim = (rows - valueDim - (order.includes('beta') ? 1 : 0)) / 2;
   if (!Number.isInteger(keyDim) || keyDim < 1) {

@@ -4,6 +4,9 @@ import { DELTA_CELLS } from '../../backends';
 import { cat, type CuSeqlens, emptyLike, kernelsOf, sequencesOf } from '../../ops';
 import { callKernel } from '../sequential/kernel';
 
+/** Feature maps that keep the width, as the memories of width D want it. */
+export const SAME_WIDTH = ['elu1', 'softmax', 'identity', 'relu'] as const;
+
 /** Of each of the G memories: z, key before its softmax, v [B, T, H, D], strength beta [B, T, H]. */
 export interface CellInputs {
   z: Tensor[];

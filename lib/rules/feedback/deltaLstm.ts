@@ -1,10 +1,10 @@
 // The Delta LSTM (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.2).
-import { checkInteger, checkNumber, type Tensor } from '../../core';
+import { checkChoice, checkInteger, checkNumber, type Tensor } from '../../core';
 import { type FeatureMapOptions, mapFeatures, softmax, split, stack, withChecks } from '../../ops';
 import { deltaRule } from '../delta/deltaRule';
 import { observed, tellMemory, unobserved } from '../observe';
 import { defineSequential } from '../sequential/define';
-import { outputsBefore, runCell } from './deltaCell';
+import { outputsBefore, runCell, SAME_WIDTH } from './deltaCell';
 
 /** Options of `deltaLstm`. */
 export interface DeltaLstmOptions extends Pick<FeatureMapOptions, 'sumNorm' | 'sumNormEps'> {
@@ -69,6 +69,7 @@ export const deltaLstm = defineSequential({
   settings(where, options: DeltaLstmOptions, { qI }) {
     const version = checkInteger(where, 'version', options.version ?? 4, 1, 4) as 1 | 2 | 3 | 4;
     const { featureMap = 'elu1', sumNorm = true, sumNormEps } = options;
+    checkChoice(where, 'featureMap', featureMap, SAME_WIDTH);
     return {
       cell: `lstm${version}` as const,
       map: { featureMap, sumNorm, sumNormEps },

@@ -1,11 +1,11 @@
 // The Delta RNN (Irie, Schlag, Csordas, Schmidhuber 2021; spec 2.4.1).
-import { checkInteger, checkNumber } from '../../core';
+import { checkChoice, checkInteger, checkNumber } from '../../core';
 import { type FeatureMapOptions, mapFeatures, softmax, withChecks } from '../../ops';
 import { deltaRule } from '../delta/deltaRule';
 import { observed, tellMemory, unobserved } from '../observe';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
-import { outputsBefore, runCell } from './deltaCell';
+import { outputsBefore, runCell, SAME_WIDTH } from './deltaCell';
 
 /** Options of `deltaRnn`. */
 export interface DeltaRnnOptions extends Pick<FeatureMapOptions, 'sumNorm' | 'sumNormEps'> {
@@ -36,6 +36,7 @@ const rule = defineSequential({
   settings(where, options: DeltaRnnOptions, { q }) {
     const version = checkInteger(where, 'version', options.version ?? 2, 1, 2);
     const { featureMap = version === 1 ? 'softmax' : 'elu1', sumNorm = version === 2, sumNormEps } = options;
+    checkChoice(where, 'featureMap', featureMap, SAME_WIDTH);
     return {
       cell: version === 1 ? ('rnn1' as const) : ('rnn2' as const),
       map: { featureMap, sumNorm, sumNormEps },

@@ -35,7 +35,7 @@ export type AbcdRule = keyof typeof TERMS;
 export const ABCD_RULES = Object.keys(TERMS) as AbcdRule[];
 
 /** How many coefficients a synapse has. */
-export const abcdTerms = (rule: AbcdRule): number => TERMS[rule].length;
+export const abcdTerms = (rule: AbcdRule): number => TERMS[checkChoice('abcdTerms', 'rule', rule, ABCD_RULES)].length;
 
 /** Options of `abcd`. */
 export interface AbcdOptions {
@@ -54,9 +54,6 @@ export type AbcdInputs = { x: Tensor } & { [name: `${'weight' | 'coefficients'}$
 export type AbcdResult = { output: Tensor } & { [name: `finalWeight${number}`]: Tensor };
 
 const OPTIONS: OptionNames<AbcdOptions> = { rule: true, normalise: 'flag', outputActivation: true };
-
-// Letters for the widths of layers; B, T and those of a bare dimension elsewhere are not among them.
-const WIDTHS = 'IJKLMNOPQRSUVWXYZACDEFGH';
 
 type Named = Record<string, Tensor>;
 
@@ -86,15 +83,21 @@ function change(own: Named, layer: number, pre: Tensor, post: Tensor): Tensor {
   return changed.add(D ? alone.add(D) : alone);
 }
 
+/** W [B, in, out] over the largest of its absolute values; zeros stay zeros. */
+function overLargest(W: Tensor): Tensor {
+  const largest = W.abs().max([1, 2], true);
+  return W.div(largest.add(largest.eq(0).to(W.dtype)));
+}
+
 /** The definition for a number of layers and a rule, over B episodes. */
 function define(layers: number, rule: AbcdRule) {
   const count = TERMS[rule].length;
-  const each = Array.from({ length: layers }, (_, i) => ({ layer: i + 1, form: `${WIDTHS[i]} ${WIDTHS[i + 1]}` }));
+  const each = Array.from({ length: layers }, (_, i) => ({ layer: i + 1, form: `N${i} N${i + 1}` }));
   const forms = each.map(({ layer, form }) => {
     const own = count === 1 ? form : `${form} ${count}`;
     return [`coefficients${layer}`, `${own} | B ${own}`];
   });
-  const inputs: Shapes = { x: `B T ${WIDTHS[0]}`, ...(Object.fromEntries(forms) as Shapes) };
+  const inputs: Shapes = { x: 'B T N0', ...(Object.fromEntries(forms) as Shapes) };
   const states: Shapes = Object.fromEntries(each.map(({ layer, form }) => [`weight${layer}`, `B ${form}`]));
   return defineSequential({
     name: 'abcd',
@@ -118,7 +121,7 @@ function define(layers: number, rule: AbcdRule) {
         }
         const after = each.map(({ layer }) => {
           const W = state[`weight${layer}`].add(change(own, layer, activities[layer - 1], activities[layer]));
-          return [`weight${layer}`, normalise ? W.div(W.abs().max([1, 2], true)) : W];
+          return [`weight${layer}`, normalise ? overLargest(W) : W];
         });
         return { output: activities[layers], states: Object.fromEntries(after) as Named };
       });
@@ -134,10 +137,8 @@ const isWeight = (name: string): boolean => /^weight[1-9]\d*$/.test(name);
 function definitionOf(where: string, inputs: Named, options: AbcdOptions, needWeights: boolean) {
   const rule = checkChoice(where, 'rule', options.rule ?? 'ABCD_lr', ABCD_RULES);
   const layers = Object.keys(inputs).filter((name) => /^coefficients[1-9]\d*$/.test(name)).length;
-  if (layers === 0 || layers >= WIDTHS.length) {
-    const expected = `given for 1 to ${WIDTHS.length - 1} layers`;
-    throw argumentError('INVALID_ARGUMENT', where, 'coefficients1', expected, layers === 0 ? 'none' : `${layers}`);
-  }
+  if (layers === 0)
+    throw argumentError('INVALID_ARGUMENT', where, 'coefficients1', 'given for a layer at least', 'none');
   for (let layer = 1; layer <= layers; layer++) {
     const names = needWeights ? [`coefficients${layer}`, `weight${layer}`] : [`coefficients${layer}`];
     for (const name of names) {

@@ -11,7 +11,7 @@ import {
   type Tensor,
 } from '../../core';
 import { noGrad } from '../../autograd';
-import { stack, where } from '../../ops';
+import { checkFloat, checkValues, stack, where } from '../../ops';
 import { checkTogether } from '../sequential/checks';
 import { checkShapes, type Sizes } from '../sequential/shapes';
 
@@ -113,6 +113,10 @@ export function hopfield(inputs: HopfieldInputs, options: HopfieldOptions = {}):
   checkOptions<HopfieldInputs>('hopfield', inputs, { patterns: true, state: true });
   checkOptions('hopfield', options, OPTIONS);
   const kind = checkChoice('hopfield', 'kind', options.kind ?? 'modern', ['modern', 'classical']);
+  for (const name of ['patterns', 'state'] as const) {
+    checkFloat('hopfield', name, inputs[name]);
+    checkValues('hopfield', name, inputs[name], 'free of NaN', (x) => !Number.isNaN(x));
+  }
   return kind === 'modern' ? retrieve(inputs, options) : settleInto(inputs, options);
 }
 

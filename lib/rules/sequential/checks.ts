@@ -3,7 +3,7 @@ import { argumentError, checkOptions, describe, FastWeightsError, formatShape, o
 import { gradEnabled } from '../../autograd';
 import { checkTensor, checkWritable } from '../../ops';
 import { checkShapes, type Shapes, type Sizes } from './shapes';
-import { capital, type States, type Tensors } from './types';
+import { capital, type Tensors } from './types';
 
 /** Requires states that a step may change in place, of the shapes that the inputs ask for. */
 export function checkStates(where: string, state: unknown, shapes: Shapes, sizes: Sizes, like: Tensor): Tensors {
@@ -30,37 +30,55 @@ export function checkStates(where: string, state: unknown, shapes: Shapes, sizes
   return states;
 }
 
+/** Whether a state is in order: finite, or free of NaN where a blank one is not finite either. */
+export type InOrder = (name: string, state: Tensor) => boolean;
+
 const allFinite = (t: Tensor): boolean => t.dataSync().every((x) => Number.isFinite(x));
 
+/** What states are in order, of a rule whose states are blank so. */
+export const inOrder =
+  (blank: Readonly<Record<string, number | undefined>>): InOrder =>
+  (name, state) =>
+    Number.isFinite(blank[name] ?? 0) ? allFinite(state) : !state.dataSync().some((x) => Number.isNaN(x));
+
+/** What ran, for `requireFinite`. */
+export interface Course {
+  /** After the last token. */
+  states: Tensors;
+  /** [B, T, ...] */
+  output: Tensor;
+  /** T */
+  tokens: number;
+  /** The states after fewer tokens, where there may be more than one. */
+  again: ((T: number) => Tensors) | null;
+  /** Which of packed sequences it is, for messages. */
+  sequence: number | null;
+}
+
 /**
- * With the checks of values on, requires finite states where those before were, and names the first token that left them:
- * `again` gives the states after a number of tokens.
+ * With the checks of values on, requires finite states and outputs where the states before were finite, and names the first
+ * token that left them.
  */
-export function requireFinite<S extends Shapes>(
-  where: string,
-  states: States<S>,
-  before: States<S>,
-  tokens: number,
-  again: ((T: number) => States<S>) | null,
-): void {
-  const left = (found: States<S>): string | undefined =>
-    Object.keys(before).find((name) => !allFinite((found as Tensors)[name]));
+export function requireFinite(where: string, ok: InOrder, { states, output, tokens, again, sequence }: Course): void {
+  const left = (found: Tensors): string | undefined => Object.keys(found).find((name) => !ok(name, found[name]));
+  const refuse = (argument: string, token: number, t: Tensor): never => {
+    const of = sequence === null ? '' : ` of sequence ${sequence}`;
+    const at = again ? ` after token ${token}${of}` : '';
+    throw argumentError('INVALID_ARGUMENT', where, argument, 'finite', `not finite${at} ${formatShape(t.shape)}`);
+  };
   const name = left(states);
-  if (name === undefined || left(before) !== undefined) return;
-  let [finite, lost] = [0, tokens];
-  while (again && lost - finite > 1) {
-    const middle = (finite + lost) >> 1;
-    if (left(again(middle)) === undefined) finite = middle;
-    else lost = middle;
+  if (name !== undefined) {
+    let [finite, lost] = [0, tokens];
+    while (again && lost - finite > 1) {
+      const middle = (finite + lost) >> 1;
+      if (left(again(middle)) === undefined) finite = middle;
+      else lost = middle;
+    }
+    refuse(`final${capital(name)}`, lost - 1, states[name]);
   }
-  const at = again ? `not finite after token ${lost - 1}` : 'not finite';
-  throw argumentError(
-    'INVALID_ARGUMENT',
-    where,
-    `final${capital(name)}`,
-    'finite',
-    `${at} ${formatShape((states as Tensors)[name].shape)}`,
-  );
+  if (allFinite(output)) return;
+  const lost = Array.from({ length: tokens }, (_, t) => t).find((t) => !allFinite(output.slice(1, t, t + 1)));
+  refuse('output', lost ?? 0, output);
 }
 
 /** Requires the inputs and options that belong together: `wanted` says of each whether it must be there, or must not. */

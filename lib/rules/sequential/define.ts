@@ -2,7 +2,10 @@
 // inputs, its states and a function over whole sequences come the checks, packing, T = 0 and the form for one token.
 import {
   argumentError,
+  checkFunction,
+  checkObject,
   checkOptions,
+  describe,
   FastWeightsError,
   type OptionNames,
   overlaps,
@@ -14,6 +17,7 @@ import {
   cat,
   checkCuSeqlens,
   checksValues,
+  checkValues,
   type CuSeqlens,
   full,
   needsFloat32,
@@ -22,9 +26,9 @@ import {
   zerosBeside,
 } from '../../ops';
 import { unobserved } from '../observe';
-import { checkStates, checkTogether, requireFinite } from './checks';
+import { checkStates, checkTogether, inOrder, requireFinite } from './checks';
 import { ofOneLength, statesInOrder, statesOf, tokensInOrder, tokensOf } from './packed';
-import { checkShapes, type Given, shapeIn, type Shapes, type Sizes } from './shapes';
+import { checkForms, checkShapes, type Given, shapeIn, type Shapes, type Sizes, unknownLetters } from './shapes';
 import {
   capital,
   type Ran,
@@ -53,6 +57,27 @@ function byName<V>(names: readonly string[], f: (name: string) => V): Record<str
 const computable = (given: Tensors, first: string, bfloat16: boolean): Tensors =>
   bfloat16 && !needsFloat32(given[first]) ? given : byName(Object.keys(given), (name) => toFloat32(given[name]));
 
+function checkDefinition(definition: {
+  name: unknown;
+  inputs: unknown;
+  states: unknown;
+  options: unknown;
+  settings: unknown;
+  run: unknown;
+}): void {
+  const where = 'defineSequential';
+  checkObject(where, 'definition', definition);
+  const { name, inputs, states, options, settings, run } = definition;
+  if (typeof name !== 'string' || name === '') {
+    throw argumentError('INVALID_ARGUMENT', where, 'name', 'a name', describe(name));
+  }
+  checkForms(where, 'inputs', inputs, 'B T', false);
+  checkForms(where, 'states', states, 'B', true);
+  checkObject(where, 'options', options);
+  checkFunction(where, 'settings', settings);
+  checkFunction(where, 'run', run);
+}
+
 /** Makes the rule. */
 export function defineSequential<
   const I extends Shapes,
@@ -61,6 +86,7 @@ export function defineSequential<
   Z,
   const L extends string = never,
 >(definition: SequentialDefinition<I, S, O, Z, L>): SequentialRule<I, S, O, L> {
+  checkDefinition(definition);
   const { name, inputs: shapes, states: stateShapes, run, packs = false, bfloat16 = false, grows = false } = definition;
   const inputNames = Object.keys(shapes);
   const allStates = Object.keys(stateShapes);
@@ -104,8 +130,8 @@ export function defineSequential<
     const token = (x: Tensor): Tensor => cat([x, zerosBeside(x, [x.shape[0], 1, ...x.shape.slice(2)])], 1);
     const states = given.states as Tensors;
     const one = byName(Object.keys(states), (state) => states[state].slice(0, 0, 1));
-    const alone = { ...given, cuSeqlens: null, states: given.cuSeqlens ? (one as States<S>) : given.states };
-    const padded = withTokens(alone, 1, token);
+    const single = { ...given, cuSeqlens: null, states: given.cuSeqlens ? (one as States<S>) : given.states };
+    const padded = withTokens(single, 1, token);
     const { output, states: after } = run({
       ...padded,
       sizes: { ...padded.sizes, B: (padded.inputs as Tensors)[first].shape[0] },
@@ -115,6 +141,14 @@ export function defineSequential<
       cat([states[state], (after as Tensors)[state].slice(time, 0, 0)], time),
     );
     return { output: output.slice(1, 0, 0), states: same as States<S> };
+  };
+
+  /** The first tokens of one of the packed sequences, all by default. */
+  const alone = (given: Run<I, S, Z>, offsets: CuSeqlens, n: number, T = offsets[n + 1] - offsets[n]): Run<I, S, Z> => {
+    const states = given.states as Tensors;
+    const own = byName(Object.keys(states), (state) => states[state].slice(0, n, n + 1)) as States<S>;
+    const one = { ...given, cuSeqlens: null, states: own, sizes: { ...given.sizes, B: 1 } };
+    return withTokens(one, T, (x) => x.slice(1, offsets[n], offsets[n] + T));
   };
 
   /** Packed sequences, one length after the other. */
@@ -159,6 +193,49 @@ export function defineSequential<
       );
   };
 
+  const ok = inOrder(definition.blank ?? {});
+
+  /** Requires states before the first token to be in order, where they are given. */
+  const checkBefore = (where: string, names: string[], called: (state: string) => string, given: Tensors): void => {
+    for (const state of names) {
+      const before = (given[called(state)] as Tensor | null | undefined) ?? null;
+      if (before === null || ok(state, before)) continue;
+      throw argumentError('INVALID_ARGUMENT', where, called(state), 'finite', 'values that are not');
+    }
+  };
+
+  /** Requires inputs without NaN: what leads to none in states and outputs, such as a clipped error, may hide one. */
+  const checkNumbers = (where: string, given: Tensors): void => {
+    for (const input of inputNames) {
+      if (given[input]) checkValues(where, input, given[input], 'free of NaN', (x) => !Number.isNaN(x));
+    }
+  };
+
+  /** Requires what ran to have stayed finite, and finds the token, and the sequence of packed ones, that did not. */
+  const checkCourse = (all: Run<I, S, Z>, offsets: CuSeqlens | null, { output, states }: Ran<Shapes>): void => {
+    const again =
+      (from: (T: number) => Run<I, S, Z>) =>
+      (T: number): Tensors => {
+        const after = noGrad(() => whole(from(T)).states) as Tensors;
+        return byName(Object.keys(states), (state) => after[state]);
+      };
+    const rows = (t: Tensor, n: number): Tensor => t.slice(0, n, n + 1);
+    if (offsets === null) {
+      const first = (T: number): Run<I, S, Z> => withTokens(all, T, (x) => x.slice(1, 0, T));
+      requireFinite(name, ok, { output, states, tokens: all.sizes.T, again: again(first), sequence: null });
+      return;
+    }
+    for (let n = 0; n + 1 < offsets.length; n++) {
+      requireFinite(name, ok, {
+        output: output.slice(1, offsets[n], offsets[n + 1]),
+        states: byName(Object.keys(states), (state) => rows(states[state], n)),
+        tokens: offsets[n + 1] - offsets[n],
+        again: again((T) => alone(all, offsets, n, T)),
+        sequence: n,
+      });
+    }
+  };
+
   const sequence = scoped((given: Tensors, options: O & SequentialOptions): Tensors => {
     const sizes: Sizes = {};
     checkShapes(name, given, shapes, sizes);
@@ -181,6 +258,12 @@ export function defineSequential<
     definition.settle?.(name, sizes, settings);
     const computed = computable(given, first, bfloat16);
     const blank = (state: string): Tensor => {
+      // States that grow have no rows yet.
+      const [open] = grows ? [] : unknownLetters(stateShapes[state], sizes);
+      if (open !== undefined) {
+        const expected = `given, for no input says the size ${open} of ${stateShapes[state]}`;
+        throw argumentError('INVALID_ARGUMENT', name, initialNames[state], expected, 'nothing');
+      }
       const { device } = computed[first];
       const dtype = statisticsDtype(computed[first]);
       return full(shapeIn(stateShapes[state], sizes), definition.blank?.[state as keyof S & string] ?? 0, {
@@ -191,14 +274,15 @@ export function defineSequential<
     const states = byName(stateNames, (state) => computed[initialNames[state]] ?? blank(state)) as States<S>;
     const inputs = byName(inputNames, (input) => computed[input]) as Given<I>;
     const checks = checksValues(given[first]);
+    if (checks) checkBefore(name, stateNames, (state) => initialNames[state], given);
     const fresh = stateNames.every((state) => (given[initialNames[state]] ?? null) === null);
     const finals = checks || options.outputFinalState === true;
     const all: Run<I, S, Z> = { inputs, states, settings, sizes, cuSeqlens: packs ? offsets : null, fresh, finals };
     const result = offsets === null || packs ? whole(all) : byLength(all, offsets);
     const after = byName(stateNames, (state) => (result.states as Tensors)[state]);
     if (checks) {
-      const again = (T: number): States<S> => noGrad(() => whole(withTokens(all, T, (x) => x.slice(1, 0, T)))).states;
-      requireFinite(name, after as States<S>, states, sizes.T, offsets === null ? again : null);
+      checkCourse(all, offsets, { output: result.output, states: after });
+      checkNumbers(name, given);
     }
     const output = result.output.to(given[first].dtype);
     if (options.outputFinalState !== true) return { output };
@@ -232,10 +316,14 @@ export function defineSequential<
     const own = { states: states as States<S>, settings, sizes: { ...sizes, T: 1 } };
     const all = { ...own, cuSeqlens: null, fresh: false, finals: true };
     const checks = checksValues(given[first]);
+    if (checks) checkBefore(stepName, stateNames, (state) => state, states);
+    const one = { tokens: 1, again: null, sequence: null };
     if (definition.step && stateNames.every((state) => states[state].isContiguous)) {
-      const before = checks ? byName(stateNames, (state) => states[state].clone()) : states;
       const output = definition.step({ ...all, inputs: computed as Given<I> });
-      if (checks) requireFinite(stepName, states as States<S>, before as States<S>, 1, null);
+      if (checks) {
+        requireFinite(stepName, ok, { output, states, ...one });
+        checkNumbers(stepName, given);
+      }
       return output.to(given[first].dtype);
     }
     const inputs = byName(inputNames, (input) =>
@@ -248,7 +336,10 @@ export function defineSequential<
       const next = (result.states as Tensors)[state];
       return others(state).some((other) => overlaps(next, other)) ? next.clone() : next;
     });
-    if (checks) requireFinite(stepName, after as States<S>, states as States<S>, 1, null);
+    if (checks) {
+      requireFinite(stepName, ok, { output: result.output, states: after, ...one });
+      checkNumbers(stepName, given);
+    }
     for (const state of stateNames) {
       if (grows) grow(options.state, state, after[state]);
       else states[state].copy_(after[state]);
@@ -257,11 +348,13 @@ export function defineSequential<
   });
 
   const rule = (inputs: Tensors, options = {} as O & SequentialOptions): Tensors => {
+    checkObject(name, 'inputs', inputs);
     checkOptions<object>(name, inputs, known);
     checkOptions<object>(name, options, { ...SHARED, ...definition.options });
     return sequence(inputs, options);
   };
   const oneToken = (inputs: Tensors, options: O & { state: States<S> }): Tensor => {
+    checkObject(stepName, 'inputs', inputs);
     checkOptions<object>(stepName, inputs, knownToStep);
     checkOptions<object>(stepName, options, { state: true, ...definition.options });
     return step(inputs, options);

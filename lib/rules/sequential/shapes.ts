@@ -1,10 +1,10 @@
 // Shapes written in letters, 'B T D', and the sizes that named tensors agree on.
-import { argumentError, formatShape, type Tensor } from '../../core';
+import { argumentError, checkObject, describe, formatShape, type Tensor } from '../../core';
 import { checkAlikeOrWider, checkFloat } from '../../ops';
 
 /**
- * Shapes of tensors by name: 'B T I', with `?` at the end where it may be absent. A dimension is a letter, a number, a
- * multiple ('3D') or a sum ('I+D') of those; 'D D | 1' allows either form.
+ * Shapes of tensors by name: 'B T I', with `?` at the end where it may be absent. A dimension is a letter, which may have a
+ * number behind it ('D2'), a number, a multiple ('3D') or a sum ('I+D') of those; 'D D | 1' allows either form.
  */
 export type Shapes = Readonly<Record<string, string>>;
 
@@ -18,10 +18,41 @@ export type Given<S extends Shapes> = { [N in Exclude<keyof S, Optional<S>>]: Te
   [N in Optional<S>]?: Tensor | null;
 };
 
+const FORM = /^(?:(?:\d+|\d*[A-Z]\d*)(?:\+(?:\d+|\d*[A-Z]\d*))*(?: (?!$)|$))+$/;
+
+/** Requires shapes in letters, one at least, of which each, or else the first alone, begins with `start`. */
+export function checkForms(
+  where: string,
+  argument: string,
+  shapes: unknown,
+  start: string,
+  each: boolean,
+): asserts shapes is Shapes {
+  checkObject(where, argument, shapes);
+  const entries = Object.entries(shapes as Record<string, unknown>);
+  if (entries.length === 0) {
+    throw argumentError('INVALID_ARGUMENT', where, argument, `shapes such as '${start} D'`, 'none');
+  }
+  entries.forEach(([name, form], i) => {
+    const forms = typeof form === 'string' ? form.replace(/\?$/, '').split(' | ') : [];
+    const begins = each || i === 0 ? start : '';
+    if (forms.length > 0 && forms.every((one) => FORM.test(one) && `${one} `.startsWith(begins && `${begins} `)))
+      return;
+    const expected = `a shape in letters${begins && ` that begins with ${begins}`}, such as '${start} D'`;
+    throw argumentError('INVALID_ARGUMENT', where, `${argument}.${name}`, expected, describe(form));
+  });
+}
+
+/** The letters of a form that `sizes` does not know. */
+export function unknownLetters(form: string, sizes: Sizes): string[] {
+  const letters = form.split(' ').flatMap((dimension) => termsOf(dimension).map(([, letter]) => letter));
+  return letters.filter((letter) => letter !== '' && !(letter in sizes));
+}
+
 /** A dimension as a sum of multiples of letters; '' counts ones. */
 function termsOf(dimension: string): [count: number, letter: string][] {
   return dimension.split('+').map((term) => {
-    const [, count, letter] = /^(\d*)([A-Z]?)$/.exec(term)!;
+    const [, count, letter] = /^(\d*)((?:[A-Z]\d*)?)$/.exec(term)!;
     return [count === '' ? 1 : Number(count), letter];
   });
 }

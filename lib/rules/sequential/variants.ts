@@ -1,5 +1,5 @@
 // Rules whose inputs and states depend on their options: one definition for every kind that there is.
-import { checkOptions, type OptionNames, type Tensor } from '../../core';
+import { checkObject, checkOptions, type OptionNames, type Tensor } from '../../core';
 import type { Given, Shapes } from './shapes';
 import type { FinalStates, InitialStates, SequentialOptions, States } from './types';
 
@@ -28,12 +28,14 @@ export function defineVariants<I extends Shapes, S extends Shapes, O extends obj
   const knownToStep = { ...options, state: true };
   const stepName = `${name}.step`;
   const rule = (inputs: Tensors, given = {} as O): unknown => {
+    checkObject(name, 'inputs', inputs);
     checkOptions<object>(name, given, known);
-    return variantOf(name, given, inputs ?? {})(inputs as never, given as never);
+    return variantOf(name, given, inputs)(inputs as never, given as never);
   };
   const step = (inputs: Tensors, given: O): unknown => {
+    checkObject(stepName, 'inputs', inputs);
     checkOptions<object>(stepName, given, knownToStep);
-    return variantOf(stepName, given, inputs ?? {}).step(inputs as never, given as never);
+    return variantOf(stepName, given, inputs).step(inputs as never, given as never);
   };
   return Object.assign(rule, { step }) as unknown as VariantRule<I, S, O>;
 }

@@ -204,6 +204,9 @@ describe('continuous-time fast weights', () => {
   });
 
   it('refuse what they cannot use, and name it', () => {
+    expectError('INVALID_ARGUMENT', /odeFastWeights: method must be/, () =>
+      fw.odeFastWeights({ x: fw.zeros([1, 2]) }, { method: 'nonsense' as never }),
+    );
     const weights = weightsOf('cde2', 'delta', js64);
     const [x, dx, state] = [
       [B, C],

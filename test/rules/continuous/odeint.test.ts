@@ -122,11 +122,43 @@ describe('odeint', () => {
         }),
       );
       expectClose('adjoint', gradients[1], gradients[0], 1e-6);
-      const layer = new fw.nn.Linear(2, 2, js64);
-      const start = fw.ones([3, 2], { ...js64, requiresGrad: true });
-      expectError('GRAPH', /odeint: with adjoint, args must hold every tensor/, () =>
-        fw.odeint((_, state) => layer.forward(state), start, [0, 1], { adjoint: true }),
-      );
+    }),
+  );
+
+  it(
+    'reaches what the field closes over, or says that it cannot',
+    unchecked(() => {
+      const layer = fw.withSeed(1, () => new fw.nn.Linear(2, 2, js64));
+      const field: fw.OdeField = (_, state) => layer.forward(state).tanh();
+      const gradients = (start: fw.Tensor, options: fw.OdeintOptions): number[] => {
+        layer.zeroGrad();
+        fw.odeint(field, start, [0, 0.5, 1], options).square().sum().backward();
+        return layer.parameters().flatMap((p) => [...p.grad!.dataSync()]);
+      };
+      const [start, trained] = [false, true].map((requiresGrad) => fw.ones([3, 2], { ...js64, requiresGrad }));
+      for (const options of [{ method: 'rk4' }, { method: 'rk4', stepSize: 0.02 }, { rtol: 1e-8 }] as const) {
+        const expected = gradients(start, { ...options, args: layer.parameters() });
+        expectClose('closed over', gradients(start, options), expected, 1e-12);
+        expectClose('beside a trained start', gradients(trained, options), expected, 1e-12);
+      }
+      const [weight, bias] = layer.parameters();
+      const apart: fw.OdeField = (_, state, [w]) => fw.linear(state, w, bias);
+      // A result on the way stands for a tensor of its own.
+      const twice = weight.mul(2);
+      for (const y0 of [start, trained]) {
+        for (const args of [[], [weight], [twice]]) {
+          for (const open of args.length === 0 ? [field] : [field, apart]) {
+            expectError('GRAPH', /odeint: with adjoint, args must hold every tensor/, () =>
+              fw.odeint(open, y0, [0, 1], { adjoint: true, args }),
+            );
+          }
+        }
+      }
+      expect([weight, bias].map((p) => p.requiresGrad)).to.eql([true, true]);
+      const free = fw.noGrad(() => fw.odeint(field, start, [0, 1], { adjoint: true }));
+      expect(free.requiresGrad).to.equal(false);
+      const still = fw.odeint((_, y) => y.neg(), start, [0, 1], { method: 'rk4' });
+      expect(still.requiresGrad).to.equal(false);
     }),
   );
 
@@ -157,7 +189,8 @@ describe('odeint', () => {
       asked.push(Math.floor(t));
       return fw.fullLike(y, Math.floor(t));
     };
-    const y = fw.odeint(jumps, fw.zeros([1], js64), [0, 3], { method: 'rk4', stepSize: 1, perturb: true });
+    const options = { method: 'rk4', stepSize: 1, perturb: true } as const;
+    const y = fw.noGrad(() => fw.odeint(jumps, fw.zeros([1], js64), [0, 3], options));
     expect(asked).to.deep.equal([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]);
     expect(y.dataSync()[1]).to.be.closeTo(3, 1e-12);
   });
@@ -178,8 +211,14 @@ describe('odeint', () => {
         /maxSteps must be enough for the tolerance, got 5, after which it is at t = 0/,
         () => fw.odeint(blowsUp, y0, [0, 0.9], { rtol: 1e-9, atol: 1e-9, maxSteps: 5 }),
       );
-      expectError('INVALID_ARGUMENT', /rtol must be .* values that are not finite after a step of .* at t = 0/, () =>
+      expectError('INVALID_ARGUMENT', /field must be finite, got values .* after a step of .* at t = 0/, () =>
         fw.odeint((_, y) => y.mul(NaN), y0, [0, 1]),
+      );
+      const lost = fw.tensor([NaN], js64);
+      const starting = /y0 must be finite, got values that are not finite at t = 0/;
+      expectError('INVALID_ARGUMENT', starting, () => fw.odeint((_, y) => y, lost, [0, 1]));
+      fw.withChecks(true, () =>
+        expectError('INVALID_ARGUMENT', starting, () => fw.odeint((_, y) => y, lost, [0, 1], { method: 'rk4' })),
       );
       const small = fw.tensor([1], { device: 'js', dtype: 'float32' });
       expectError(

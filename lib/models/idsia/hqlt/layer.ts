@@ -1,5 +1,5 @@
 // A layer of the hybrid quadratic-linear Transformer: softmax attention over a window beside fast weights.
-import { FastWeightsError, type Tensor } from '../../../core';
+import { checkObject, FastWeightsError, type Tensor } from '../../../core';
 import { GatedRMSNorm, Linear, parameter, RMSNorm, ShortConvolution } from '../../../nn';
 import {
   type CuSeqlens,
@@ -13,7 +13,7 @@ import {
   zeros,
 } from '../../../ops';
 import {
-  checkSequence,
+  checkForward,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -70,6 +70,7 @@ export class HybridQLT extends Recurrent<HybridQLTState> {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, keyDim, valueDim, normEps, combine, useBeta, useGate, convSize } = config;
     const [keys, values] = [numHeads * keyDim, numHeads * valueDim];
     const linear = (rows: number): Linear => new Linear(hiddenSize, rows, { bias: false, ...options });
@@ -95,7 +96,7 @@ export class HybridQLT extends Recurrent<HybridQLTState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<HybridQLTState> = {}): SequenceResult<HybridQLTState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     if (cuSeqlens && (state || outputState)) {
       throw new FastWeightsError('UNSUPPORTED', 'HybridQLT: packed sequences have no state', { argument: 'cuSeqlens' });
