@@ -106,7 +106,7 @@ function readConfiguration(input: object): FastWeightMemoryConfiguration {
 /**
  * Language model of `FastWeightMemoryCell`s, an LSTM each with a memory of third order that is read in hops; `model_type`
  * 'fast_weight_memory', one layer of width 256 with a memory of 32 by default, the sizes of the published catbAbI model;
- * `createModel` makes the memory an eighth as wide as the layer, 32 at most. The cells are drawn as published, embedding and
+ * `createModel` makes the memory an eighth as wide as the layer, 4 at least and 32 at most. The cells are drawn as published, embedding and
  * head N(0, initializer_range).
  */
 export class FastWeightMemoryForCausalLM extends CausalLM<FastWeightMemoryConfiguration> {
@@ -124,6 +124,7 @@ export const fastWeightMemoryFamily: ModelDefinition<FastWeightMemoryKeys, 'fast
   architecture: 'FastWeightMemoryForCausalLM',
   description: 'LSTMs with a third-order memory that is read in hops (Schlag et al. 2021)',
   keys: { memorySize: true, relationSize: true, hops: true, writeScale: true, normCap: true, readTanh: true },
-  configuration: ({ hiddenSize }) => ({ memorySize: Math.min(32, Math.ceil(hiddenSize / 8)) }),
+  // A layer norm of a single number has none left.
+  configuration: ({ hiddenSize }) => ({ memorySize: Math.min(32, Math.max(4, Math.ceil(hiddenSize / 8))) }),
   model: FastWeightMemoryForCausalLM,
 };
