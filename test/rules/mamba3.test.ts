@@ -2,7 +2,7 @@
 import * as fw from '../../lib';
 import { byToken, describeLoops, heads, readRows, zeroRows } from '../support/twoLoops';
 import { sigmoid, wide, write } from '../support/ruleLoops';
-import { expectClose } from '../support/tolerance';
+import { expectClose, TOLERANCE } from '../support/tolerance';
 import { expectError } from '../support/errors';
 
 const [B, T, H, M, K, V, R] = [2, 7, 2, 3, 6, 4, 2];
@@ -153,4 +153,37 @@ describe('mamba3Scan of several inputs and outputs', () => {
     expectError('SHAPE', /x must be \[..., at least 1, 4\]/, run({ x: none[0], b: none[1], c: none[1] }));
     expectError('SHAPE', /initialKey must be \[1, 2, 3, 6\]/, run({ initialKey: uniform(0, 1, 1, H, K) }));
   });
+});
+
+describe('mamba3Scan over a long text', () => {
+  const LONG = 4000;
+  const js = { device: 'js', dtype: 'float64' } as const;
+  const drawn = (): Record<string, fw.Tensor> => ({
+    x: fw.randn([1, LONG, 1, V]),
+    dt: fw.full([1, LONG, 1], 0.5),
+    gate: fw.full([1, LONG, 1], -0.05),
+    trap: fw.zeros([1, LONG, 1]),
+    angles: fw.randn([1, LONG, 1, R]).mul(0.5).add(1),
+    b: fw.randn([1, LONG, 1, K]),
+    c: fw.randn([1, LONG, 1, K]),
+  });
+
+  for (const device of ['cpu', 'js'] as const) {
+    it(`on ${device} keeps the digits of angles that have made a thousand turns, and their gradients`, () => {
+      fw.manualSeed(0);
+      const inputs = drawn();
+      const [found, wanted] = [{ device, dtype: 'float32' } as const, js].map((where) => {
+        const entries = Object.entries(inputs).map(
+          ([name, t]) => [name, t.to(where.device).to(where.dtype).detach()] as const,
+        );
+        const own = Object.fromEntries(entries);
+        own.angles.requiresGrad = true;
+        const { output } = fw.mamba3Scan(own as unknown as Inputs);
+        output.square().sum().backward();
+        return [output, own.angles.grad!].map((t) => t.dataSync());
+      });
+      expectClose('output', found[0], wanted[0], TOLERANCE.float32.forward);
+      expectClose('angles', found[1], wanted[1], TOLERANCE.float32.gradient);
+    });
+  }
 });

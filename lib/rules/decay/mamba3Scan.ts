@@ -32,15 +32,29 @@ function turned(x: Tensor, angles: Tensor): Tensor {
   return cat([pairs.reshape(moving.shape), still], -1);
 }
 
-/** Angles without the turns that they have made: large ones would lose their digits. */
-const withoutTurns = (angles: Tensor): Tensor =>
-  angles.sub(
-    angles
-      .detach()
-      .div(2 * Math.PI)
-      .floor()
-      .mul(2 * Math.PI),
+/** Turns, of which the whole ones are dropped: -1/2 .. 1/2. The difference is exact. */
+const partOfTurn = (turns: Tensor): Tensor => turns.sub(turns.detach().round());
+
+/** Tokens that are added up before whole turns are dropped. */
+const BLOCK = 16;
+
+/** Running sum of turns [B, T, H, R], but for whole ones: of blocks, then of their sums, so that none grows and loses digits. */
+function turnsSoFar(turns: Tensor): Tensor {
+  const [B, T, H, R] = turns.shape;
+  if (T <= BLOCK) return partOfTurn(turns.cumsum(1));
+  const blocks = Math.ceil(T / BLOCK);
+  const inside = partOfTurn(
+    turns
+      .pad([0, 0, 0, 0, 0, blocks * BLOCK - T])
+      .reshape(B, blocks, BLOCK, H, R)
+      .cumsum(2),
   );
+  const sums = turnsSoFar(inside.slice(2, BLOCK - 1).squeeze(2));
+  const before = cat([zerosBeside(turns, [B, 1, H, R]), sums.slice(1, 0, blocks - 1)], 1);
+  return partOfTurn(inside.add(before.unsqueeze(2)))
+    .reshape(B, blocks * BLOCK, H, R)
+    .slice(1, 0, T);
+}
 
 const INPUTS = {
   x: 'B T H V',
@@ -74,8 +88,10 @@ function tokensOf({ inputs, states, sizes: { B, H } }: ScanRun): Tokens {
   const share = trap.sigmoid();
   const [present, past] = [share.mul(dt), share.neg().add(1).mul(dt)];
   const next = cat([past.slice(1, 1), zerosBeside(past, [B, 1, H])], 1);
-  const turns = inputs.angles.tanh().mul(Math.PI).mul(dt.unsqueeze(3));
-  const angles = withoutTurns(turns.cumsum(1).add(states.angle.unsqueeze(1)));
+  const turns = partOfTurn(inputs.angles.tanh().mul(0.5).mul(dt.unsqueeze(3)));
+  const begun = states.angle.div(2 * Math.PI).unsqueeze(1);
+  const sum = turnsSoFar(turns).add(begun);
+  const angles = sum.sub(sum.detach().floor()).mul(2 * Math.PI);
   const headed = (t: Tensor, bias?: Tensor | null): Tensor => {
     const [lead, width] = [t.shape.slice(0, 2), t.shape.slice(3)];
     const own = repeatHeads(t.reshape([...t.shape.slice(0, 3), width.reduce((a, n) => a * n)]), H);
