@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import * as fw from '../../lib';
 import { describeFolders } from '../golden/table';
 import { expectError } from '../support/errors';
-import { expectClose } from '../support/tolerance';
+import { expectClose, TOLERANCE } from '../support/tolerance';
 
 describeFolders('preconditionedDeltaRule', 'longhorn', 'based', 'rebased');
 describeFolders('forgettingAttention', 'pathAttention', 'deltaFormer');
@@ -268,5 +268,41 @@ describe('newer rules, given what they do not take', () => {
           expect(state.sub(finalState).abs().max().item()).to.be.below(1e-12);
         }),
       ));
+  }
+});
+
+describe('rebased where queries are nearly orthogonal to keys', () => {
+  const js64 = { device: 'js', dtype: 'float64' } as const;
+  for (const device of ['cpu', 'js'] as const) {
+    it(`on ${device}: products of channels do not drown a token's own score`, () => {
+      for (let seed = 0; seed < 6; seed++) {
+        fw.manualSeed(seed);
+        const inputs = [4, 4, 5].map((width) => fw.randn([4, 16, 3, width]));
+        const [found, wanted] = [{ device, dtype: 'float32' } as const, js64].map((where) => {
+          const own = inputs.map((x) => x.to(where.device).to(where.dtype).detach());
+          own.forEach((x) => (x.requiresGrad = true));
+          const { output } = fw.rebased(own[0], own[1], own[2]);
+          output.square().sum().backward();
+          return [output, ...own.map((x) => x.grad!)].map((x) => x.dataSync());
+        });
+        const { forward, gradient } = TOLERANCE.float32;
+        ['output', 'q', 'k', 'v'].forEach((name, i) =>
+          expectClose(name, found[i], wanted[i], name === 'output' ? forward : gradient),
+        );
+      }
+    });
+
+    it(`on ${device}: a first token is read as it was written, by a step, too`, () =>
+      fw.noGrad(() => {
+        fw.manualSeed(45);
+        const [q, k] = [16, 16].map((width) => fw.randn([1, 1, width]).to(device));
+        const v = fw.ones([1, 1, 1], { device });
+        const states = { state: fw.zeros([1, 1, 136, 1], { device }), normalizer: fw.zeros([1, 1, 136], { device }) };
+        const x = q.mul(k).sum().item() / 4;
+        const read = x ** 2 / (x ** 2 + 1e-6);
+        expect(fw.rebased.step(q, k, v, states).item()).to.be.closeTo(read, 1e-4);
+        const sequence = fw.rebased(...([q, k, v].map((t) => t.unsqueeze(1)) as [fw.Tensor, fw.Tensor, fw.Tensor]));
+        expect(sequence.output.item()).to.be.closeTo(read, 1e-4);
+      }));
   }
 });

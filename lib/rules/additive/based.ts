@@ -6,4 +6,4 @@ import { definePolynomial } from './polynomial';
  * `normalize: false` undivided. q, k [B, T, H, K], v [B, T, HV, V]. The state [N, HV, P, V] has the P = 1 + K + K (K + 1) / 2
  * monomials of a key as its rows, the normaliser [N, HV, P] is their sum; a step takes it as `normalizer`.
  */
-export const based = definePolynomial('based', 'taylor');
+export const based = definePolynomial('based', 'taylor', (x) => x.square().mul(0.5).add(x).add(1));

@@ -31,13 +31,15 @@ export interface SumForms {
   step(q: Tensor, k: Tensor, v: Tensor, options: OneTokenOptions): Tensor;
 }
 
-/** Those of the rule of a name. */
-export function sumForms(where: string): SumForms {
+/** Those of the rule of a name; with `score`, what its features make of q . k of a width, a token's own score is read there. */
+export function sumForms(where: string, score?: (product: Tensor, width: number) => Tensor): SumForms {
   const stepName = `${where}.step`;
   const plain = lowerRule<object>({ name: where, kind: {}, lower: (inputs) => inputs });
-  const normalized = dividing((q, k, v, options: Options) =>
-    normalizedAttention(where, prepareKeys({ q, k, v }, options), options),
-  );
+  const normalized = dividing((q, k, v, options: Options) => {
+    const prepared = prepareKeys({ q, k, v }, options);
+    const own = score ? (): Tensor => score(q.mul(k).sum(3, true), Math.max(1, q.shape[3])) : null;
+    return normalizedAttention(where, prepared, options, own);
+  });
 
   function sequence(q: Tensor, k: Tensor, v: Tensor, options: Options): NormalizedResult {
     checkNormalize(where, options);

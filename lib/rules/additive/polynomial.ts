@@ -50,9 +50,13 @@ export interface PolynomialRule {
   step(q: Tensor, k: Tensor, v: Tensor, options: PolynomialStepOptions): Tensor;
 }
 
-/** The rule whose scores are those of a feature map: a polynomial in q . k / sqrt(K). */
-export function definePolynomial(name: string, featureMap: FeatureMapName): PolynomialRule {
-  const forms = sumForms(name);
+/** The rule whose scores are those of a feature map: a polynomial in x = q . k / sqrt(K). */
+export function definePolynomial(
+  name: string,
+  featureMap: FeatureMapName,
+  polynomial: (x: Tensor) => Tensor,
+): PolynomialRule {
+  const forms = sumForms(name, (product, width) => polynomial(product.mul(width ** -0.5)));
   const prepared = <O extends PolynomialOptions | PolynomialStepOptions>(where: string, q: Tensor, options: O) => {
     checkFloat(where, 'q', q);
     const width = Math.max(1, q.shape[q.ndim - 1] ?? 1);

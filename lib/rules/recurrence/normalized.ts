@@ -1,6 +1,6 @@
 // Attention normalisation (spec 0.2): the sum z of keys, kept as a state whose values are all 1.
 import { argumentError, checkNumber, formatShape, type OptionNames, type Tensor } from '../../core';
-import { cat, checkFloat, computesInFloat32, ones, zerosBeside } from '../../ops';
+import { cat, checkFloat, computesInFloat32, ones, repeatHeads, zerosBeside } from '../../ops';
 import { observed, tellMemory, unobserved } from '../observe';
 import type { CommonOptions, RuleResult } from './operands';
 import { runRecurrence } from './run';
@@ -82,11 +82,15 @@ export function normalizerState(where: string, options: NormalizeOptions): Tenso
   return z.unsqueeze(3);
 }
 
-/** Linear attention with a column of ones beside v, which collects the denominator. */
+/**
+ * Linear attention with a column of ones beside v, which collects the denominator. With `own`, the scores [B, T, H, 1] of tokens
+ * with themselves, the state is read before a token is written: a score that products of features cancel to would be lost there.
+ */
 export function normalizedAttention(
   where: string,
   { q, k, v }: { q: Tensor; k: Tensor; v: Tensor },
   options: CommonOptions & NormalizeOptions,
+  own: (() => Tensor) | null = null,
 ): NormalizedResult {
   const V = v.shape[3];
   const valuesAndOnes = cat([v, unitValues(v, v.shape[2])], 3);
@@ -101,9 +105,11 @@ export function normalizedAttention(
   const [N, HV, K] = given?.shape ?? z?.shape ?? [];
   const blank = (width: number): Tensor => zerosBeside(q, [N, HV, K, width], given?.dtype ?? z!.dtype);
   const initialState = given || z ? cat([given ?? blank(V), z ?? blank(1)], 3) : null;
-  const { output, finalState } = unobserved(() =>
-    runRecurrence(where, { q, k, v: valuesAndOnes }, { ...options, initialState }, {}),
+  const kind = own ? ({ read: 'before' } as const) : {};
+  const { output: read, finalState } = unobserved(() =>
+    runRecurrence(where, { q, k, v: valuesAndOnes }, { ...options, initialState }, kind),
   );
+  const output = own ? read.add(valuesAndOnes.mul(repeatHeads(own(), v.shape[2]))) : read;
   if (observed() && !options.cuSeqlens) {
     tellMemory({
       rule: where,
