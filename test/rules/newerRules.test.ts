@@ -306,3 +306,69 @@ describe('rebased where queries are nearly orthogonal to keys', () => {
       }));
   }
 });
+
+describe('logarithms of -Infinity', () => {
+  type Tensors = Record<string, fw.Tensor>;
+
+  /** The output, and the gradients of what is given. */
+  function found(inputs: Tensors, run: (own: Tensors) => fw.Tensor): Record<string, ArrayLike<number>> {
+    const own = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, x.clone().detach()]));
+    for (const x of Object.values(own)) x.requiresGrad = true;
+    const output = run(own);
+    output.square().sum().backward();
+    return Object.fromEntries(
+      Object.entries({ output, ...own }).map(([name, x]) => [name, (name === 'output' ? x : x.grad!).dataSync()]),
+    );
+  }
+
+  for (const device of ['cpu', 'js'] as const) {
+    const RULES = {
+      forgettingAttention: ({ q, k, v, gate }: Tensors) => fw.forgettingAttention(q, k, v, { gate }).output,
+      'forgettingAttention with a window': ({ q, k, v, gate }: Tensors) =>
+        fw.forgettingAttention(q, k, v, { gate, windowSize: 5 }).output,
+      pathAttention: ({ q, k, v, w, beta, gate }: Tensors) => fw.pathAttention(q, k, v, { w, beta, gate }).output,
+    };
+    for (const [title, run] of Object.entries(RULES)) {
+      it(`${title} on ${device}: a gate forgets all, and nothing else`, () => {
+        const T = 70;
+        fw.manualSeed(2);
+        const [q, k, v] = [4, 4, 3].map((width) => fw.randn([1, T, 2, width]).to(device));
+        const w = fw.normalize(fw.randn([1, T, 2, 4]), { dim: -1 }).to(device);
+        const beta = fw.rand([1, T, 2]).to(device);
+        const gates = Float32Array.from({ length: 2 * T }, (_, i) =>
+          [0, 6, 7, 40, 135].includes(i) ? -Infinity : -0.1,
+        );
+        const gate = fw.tensor(gates, { shape: [1, T, 2], device });
+        const inputs = { q, k, v, gate, ...(title === 'pathAttention' && { w, beta }) };
+        const wanted = found({ ...inputs, gate: gate.maximum(-1e4) }, run);
+        for (const [name, values] of Object.entries(found(inputs, run))) expectClose(name, values, wanted[name], 1e-6);
+      });
+    }
+
+    const WEIGHED = {
+      abc: ({ q, k, v, logs }: Tensors) => fw.abc(q, k, v, { slots: logs }).output,
+      lightNet: ({ q, v, logs }: Tensors) => fw.lightNet(q, logs, v, {}).output,
+    };
+    for (const [name, run] of Object.entries(WEIGHED)) {
+      it(`${name} on ${device}: a weight of nothing writes nothing, at the first tokens, too`, () => {
+        fw.manualSeed(2);
+        const [q, k, logs, v] = [4, 4, 4, 3].map((width) => fw.randn([1, 5, 1, width]).to(device));
+        const never = fw.tensor([1, 1, 0, 0, 0], { shape: [1, 5, 1, 1], device }).gt(0);
+        const inputs = { q, v, ...(name === 'abc' && { k }), logs: fw.where(never, -Infinity, logs) };
+        const all = found(inputs, run);
+        const later = found(Object.fromEntries(Object.entries(inputs).map(([n, x]) => [n, x.slice(1, 2)])), run);
+        for (const [n, values] of Object.entries(all)) {
+          expectClose(
+            n,
+            Array.from(values).slice(-later[n].length),
+            later[n],
+            TOLERANCE.float32[n === 'output' ? 'forward' : 'gradient'],
+          );
+          expect(Array.from(values).every(Number.isFinite), n).to.equal(true);
+          if (n !== 'q')
+            for (const x of Array.from(values).slice(0, -later[n].length)) expect(x).to.be.closeTo(0, 1e-12);
+        }
+      });
+    }
+  }
+});

@@ -2,6 +2,7 @@
 import { argumentError, checkInteger, checkNumber, type Tensor } from '../../core';
 import { cat, tensor } from '../../ops';
 import { checkLogarithm } from '../recurrence/checks';
+import { finiteLogarithm } from '../recurrence/logarithms';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
 import type { Sizes } from '../sequential/shapes';
@@ -52,7 +53,7 @@ const rule = defineSequential({
     const S = states.keys.shape[1];
     const past = [states.keys, states.values].map(headsFirst);
     const decays = states.decays.transpose(1, 2);
-    const gates = inputs.gate.transpose(1, 2).contiguous();
+    const gates = finiteLogarithm(inputs.gate).transpose(1, 2).contiguous();
     const [q, k, v] = [inputs.q.mul(scale), inputs.k, inputs.v].map((x) => tilesOf(headsFirst(x), 2));
     const gateTiles = tilesOf(gates, 2);
     const outputs = q.map((query, i) => {

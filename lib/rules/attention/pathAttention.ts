@@ -3,6 +3,7 @@ import { checkNumber, type Tensor } from '../../core';
 import { cat, eye, repeatHeads, split, withChecks } from '../../ops';
 import { unobserved } from '../observe';
 import { checkLogarithm } from '../recurrence/checks';
+import { finiteLogarithm } from '../recurrence/logarithms';
 import { runRecurrence } from '../recurrence/run';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
@@ -116,7 +117,7 @@ const rule = defineSequential({
     });
     const [pastKeys, pastValues] = [states.keys, states.values].map(headsFirst);
     const [insides, carried, values] = [inside, queries, inputs.v].map((x) => tilesOf(headsFirst(x), 2));
-    const gates = inputs.gate ? inputs.gate.transpose(1, 2).contiguous() : null;
+    const gates = inputs.gate ? finiteLogarithm(inputs.gate).transpose(1, 2).contiguous() : null;
     const gateTiles = gates ? tilesOf(gates.mul(scale), 2) : [];
     const decays = gates ? states.decays.transpose(1, 2) : null;
     const outputs = insides.map((scores, i) => {
