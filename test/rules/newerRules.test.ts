@@ -370,5 +370,16 @@ describe('logarithms of -Infinity', () => {
         }
       });
     }
+
+    it(`rodimus on ${device}: a gate that writes and forgets nothing has gradients`, () => {
+      fw.manualSeed(2);
+      const [q, k, v, temperatureLogit] = [4, 4, 3, 4].map((width) => fw.randn([1, 3, 1, width]).to(device));
+      const gateLogit = fw.full([1, 3, 1, 4], -Infinity, { device });
+      const values = found({ q, k, v, gateLogit, temperatureLogit }, (own) => {
+        const { gateLogit, temperatureLogit } = own;
+        return fw.rodimus(own.q, own.k, own.v, { gateLogit, temperatureLogit }).output;
+      });
+      for (const [name, each] of Object.entries(values)) expectClose(name, each, new Float32Array(each.length), 0);
+    });
   }
 });

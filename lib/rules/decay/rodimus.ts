@@ -2,6 +2,7 @@
 import type { Tensor } from '../../core';
 import { normalize, toFloat32, where } from '../../ops';
 import { checkLike, defineRule } from '../recurrence/define';
+import { finiteLogarithm } from '../recurrence/logarithms';
 
 /** Inputs beside q, k, v. */
 export interface RodimusGates {
@@ -30,7 +31,7 @@ export const rodimus = defineRule<RodimusGates>({
     const g = toFloat32(gateLogit);
     const temperature = toFloat32(temperatureLogit).sigmoid();
     const gate = g.softplus();
-    const log = where(g.lt(TINY), g, g.clamp(TINY).softplus().log());
+    const log = where(g.lt(TINY), finiteLogarithm(g), g.clamp(TINY).softplus().log());
     const keys = normalize(toFloat32(k), { dim: -1 }).mul(log.mul(temperature).exp());
     return { q, k: keys, v, gate: gate.mul(temperature).neg() };
   },
