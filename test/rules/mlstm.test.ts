@@ -192,6 +192,25 @@ describe('mlstm', () => {
       expect(Array.from(values).every(Number.isFinite), name).to.equal(true);
   });
 
+  it('loses no digits in steps whose running maximum is far from 0', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const [T, K] = [64, 8];
+        fw.manualSeed(1);
+        const [q, k, v] = [K, K, K].map((width) => fw.randn([1, T, 1, width]));
+        const gates = { inputGate: fw.full([1, T, 1], 1000), forgetGate: fw.full([1, T, 1], 3) };
+        const whole = fw.mlstm(q, k, v, { ...gates, outputFinalState: true });
+        const state = fw.zeros([1, 1, K, K]);
+        const states = { state, normalizer: fw.zeros([1, 1, K]), max: fw.zeros([1, 1]) };
+        for (let t = 0; t < T; t++) {
+          const [tq, tk, tv] = [q, k, v].map((x) => x.select(1, t));
+          const [inputGate, forgetGate] = [gates.inputGate, gates.forgetGate].map((x) => x.select(1, t));
+          fw.mlstm.step(tq, tk, tv, { inputGate, forgetGate, ...states });
+        }
+        expectClose('state', state.dataSync(), whole.finalState.dataSync(), 1e-5);
+      }),
+    ));
+
   it('keeps states and what it divides by in float32 beside bfloat16', () => {
     const host = rounded(drawn(SIZES));
     for (const { device, dtype } of targets({ bfloat16: true })) {

@@ -99,6 +99,11 @@ function checkGates(where: string, v: Tensor, { inputGate, forgetGate, forgetAct
   checkNumber(where, 'eps', eps ?? 1e-6, 0);
 }
 
+/** With the checks of values on, requires tensors without NaN. */
+function requireNumbers(where: string, tensors: Record<string, Tensor>): void {
+  for (const [name, t] of Object.entries(tensors)) if (checksValues(t)) checkNumbers(where, name, t);
+}
+
 const logForget = ({ forgetGate, forgetActivation = 'sigmoid' }: MlstmGates): Tensor =>
   forgetActivation === 'sigmoid' ? forgetGate.logSigmoid() : forgetGate;
 
@@ -123,10 +128,7 @@ const stabilised = computesInFloat32(
       checkShape(where, name, given, shape, meaning);
       return given;
     };
-    if (checksValues(v)) {
-      const { inputGate, forgetGate } = options;
-      for (const [name, t] of Object.entries({ q, k, v, inputGate, forgetGate })) checkNumbers(where, name, t);
-    }
+    requireNumbers(where, { q, k, v, inputGate: options.inputGate, forgetGate: options.forgetGate });
     const normalizer = stateOf('initialNormalizer', [N, HV, K], 'sequences, heads, key width');
     const before = stateOf('initialMax', [N, HV], 'sequences, heads');
     if (initialState !== null) {
@@ -224,14 +226,17 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: MlstmStepOptions): Tenso
     checkOut(where, out, [B, HV, V], 'batch, heads, value width', q);
     for (const each of [state, normalizer, max]) checkApart(where, 'out', out, each);
   }
+  requireNumbers(where, { q, k, v, inputGate, forgetGate });
   const [input, forget, values] = [inputGate, forgetGate, v].map((t) => toFloat32(t));
-  const kept = logForget({ inputGate: input, forgetGate: forget, forgetActivation }).add(max);
-  const m = maximum(kept, input);
-  const gates = { gate: kept.sub(m), beta: input.sub(m).exp() };
+  const decay = logForget({ inputGate: input, forgetGate: forget, forgetActivation });
+  const m = maximum(decay.add(max), input);
+  // As over a sequence: what the rounding of m leaves out comes back in the decay, which may be a little above 1.
+  const gates = { gate: max.sub(m).add(decay), beta: input.sub(m).exp() };
   const scale = common.scale ?? Math.max(1, K) ** -0.5;
   const ones = unitValues(values.unsqueeze(1), HV).squeeze(1);
-  const read = runStep(where, { ...prepared, v: values, ...gates }, { scale, state }, {});
-  const sums = runStep(where, { ...prepared, v: ones, ...gates }, { scale, state: normalizer.unsqueeze(3) }, {});
+  const through = (v: Tensor, state: Tensor): Tensor =>
+    runStep(where, { ...prepared, v, ...gates }, { scale, state }, {});
+  const [read, sums] = withChecks(false, () => [through(values, state), through(ones, normalizer.unsqueeze(3))]);
   max.copy_(m);
   const output = read.div(denominatorOf(sums, m, eps ?? 1e-6)).to(q.dtype);
   return out ? out.copy_(output) : output;
