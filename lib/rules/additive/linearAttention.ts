@@ -1,6 +1,6 @@
 // Linear attention: the additive fast weight programmer (Schmidhuber 1991; Katharopoulos et al. 2020; spec 2.2).
 import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
-import { checkFloat } from '../../ops';
+import { checkFloat, checkTensor } from '../../ops';
 import { lowerRule, stepBySequence } from '../recurrence/define';
 import {
   checkNormalize,
@@ -53,6 +53,7 @@ export function sumForms(where: string): SumForms {
 
   function step(q: Tensor, k: Tensor, v: Tensor, options: OneTokenOptions): Tensor {
     if (!options.normalize) return plain.step(q, k, v, options);
+    checkTensor(stepName, 'normalizer', options.normalizer);
     const tokens = [q, k, v].map((t) => t.unsqueeze(1)) as [Tensor, Tensor, Tensor];
     return stepBySequence(
       stepName,

@@ -1,6 +1,6 @@
 // The delta rule: DeltaNet (Schlag et al. 2021; Yang et al. 2024), Gated DeltaNet, KDA (spec 2.3, 2.13.9, 2.13.10).
 import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
-import { checkFloat, repeatHeads, tensor } from '../../ops';
+import { checkFloat, checkTensor, repeatHeads, tensor } from '../../ops';
 import { observed, tellMemory, unobserved } from '../observe';
 import { checkLike, lowerRule, stepBySequence } from '../recurrence/define';
 import {
@@ -130,6 +130,7 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tenso
   for (const name of ['beta', 'gate'] as const) {
     if (options[name] !== undefined && options[name] !== null) checkFloat('deltaRule.step', name, options[name]);
   }
+  checkTensor('deltaRule.step', 'normalizer', options.normalizer);
   const [tq, tk, tv] = [q, k, v].map((t) => t.unsqueeze(1));
   const gates = { beta: options.beta?.unsqueeze(1), gate: options.gate?.unsqueeze(1) };
   return stepBySequence(
