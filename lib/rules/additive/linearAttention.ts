@@ -1,6 +1,7 @@
 // Linear attention: the additive fast weight programmer (Schmidhuber 1991; Katharopoulos et al. 2020; spec 2.2).
 import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
-import { checkFloat, checkTensor } from '../../ops';
+import { checkTensor } from '../../ops';
+import { checkOneDtype } from '../recurrence/checks';
 import { lowerRule, stepBySequence } from '../recurrence/define';
 import {
   checkNormalize,
@@ -42,12 +43,7 @@ export function sumForms(where: string): SumForms {
   function sequence(q: Tensor, k: Tensor, v: Tensor, options: Options): NormalizedResult {
     checkNormalize(where, options);
     if (!options.normalize) return plain.sequence(q, k, v, options);
-    for (const [name, t] of [
-      ['q', q],
-      ['k', k],
-      ['v', v],
-    ] as const)
-      checkFloat(where, name, t);
+    checkOneDtype(where, { q, k, v });
     return normalized(q, k, v, options);
   }
 

@@ -1,6 +1,7 @@
 // The delta rule: DeltaNet (Schlag et al. 2021; Yang et al. 2024), Gated DeltaNet, KDA (spec 2.3, 2.13.9, 2.13.10).
 import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
-import { checkFloat, checkTensor, repeatHeads, tensor } from '../../ops';
+import { checkAlikeOrWider, checkFloat, checkTensor, repeatHeads, tensor } from '../../ops';
+import { checkOneDtype } from '../recurrence/checks';
 import { observed, tellMemory, unobserved } from '../observe';
 import { checkLike, lowerRule, stepBySequence } from '../recurrence/define';
 import {
@@ -111,14 +112,10 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions = {}): 
 function run(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): NormalizedResult {
   checkNormalize('deltaRule', options);
   if (!options.normalize) return plain.sequence(q, k, v, options);
-  for (const [name, t] of [
-    ['q', q],
-    ['k', k],
-    ['v', v],
-  ] as const)
-    checkFloat('deltaRule', name, t);
+  checkOneDtype('deltaRule', { q, k, v });
   if (options.beta !== undefined && options.beta !== null) {
     checkFloat('deltaRule', 'beta', options.beta);
+    checkAlikeOrWider('deltaRule', 'beta', options.beta, q, 'q');
     checkLike('deltaRule', 'beta', options.beta, options.beta.ndim === 4 ? v : v.slice(3, 0, 1).squeeze(3));
   }
   return normalized(q, k, v, options);
