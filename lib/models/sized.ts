@@ -16,7 +16,7 @@ export interface FoundSizes {
   numHeads: number;
   /** Where the family has a feed-forward and its usual width is too far off. */
   intermediateSize?: number;
-  /** What `parameterCount` of the model says. */
+  /** What `parameterCount` of the model says; no size, so left out of what `createModel` is given. */
   parameters: number;
 }
 
