@@ -170,7 +170,8 @@ function chosenOf(
       throw argumentError('INVALID_ARGUMENT', where, axis, expected, describe(one));
     }
     const twice = (names as readonly string[]).find((one, i) => names.indexOf(one) < i);
-    if (twice !== undefined) throw argumentError('INVALID_ARGUMENT', where, axis, 'names that differ', `'${twice}' twice`);
+    if (twice !== undefined)
+      throw argumentError('INVALID_ARGUMENT', where, axis, 'names that differ', `'${twice}' twice`);
     chosen[axis] = names as readonly string[];
   }
   return chosen;

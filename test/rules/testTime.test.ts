@@ -356,7 +356,12 @@ for (const rule of CASES) {
         const { q, k, v, ...rest } = Object.fromEntries<fw.Tensor>(
           token.map(([key, t]) => [key, PER_TOKEN.includes(key) ? t.squeeze(1) : t]),
         );
-        return ruleOf(rule).step(q, k, v, { ...rest, ...options, state: Object.fromEntries(states) as Tensors, ...more });
+        return ruleOf(rule).step(q, k, v, {
+          ...rest,
+          ...options,
+          state: Object.fromEntries(states) as Tensors,
+          ...more,
+        });
       };
       expectError('GRAPH', /only inside noGrad/, () => step({ position: 0 }));
       if (size === 1) return;

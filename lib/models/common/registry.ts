@@ -157,7 +157,9 @@ export function knownModels(unknown?: unknown): string {
   const names = entries.map(({ name }) => name);
   const both = [...names, ...entries.map(({ definition }) => definition.modelType)];
   const near = typeof unknown === 'string' ? nearest(unknown, both) : undefined;
-  return near === undefined ? names.map((name) => `'${name}'`).join(' | ') : `one of the known; did you mean '${near}'?`;
+  return near === undefined
+    ? names.map((name) => `'${name}'`).join(' | ')
+    : `one of the known; did you mean '${near}'?`;
 }
 
 /**

@@ -90,7 +90,12 @@ export function defineTestTime<
     settings: (where: string, given: O & PositionOptions, inputs: Given<I>) => {
       const own = settings(where, given, inputs);
       const open: readonly string[] = own.size > 1 ? (rest.without?.({ ...own, size: 1, position: 0 }) ?? []) : [];
-      checkPlace(where, open.map((name) => initialNames[name]), given, inputs);
+      checkPlace(
+        where,
+        open.map((name) => initialNames[name]),
+        given,
+        inputs,
+      );
       return { ...own, position: checkPosition(where, given.position, own.size) };
     },
   });
