@@ -31,6 +31,9 @@ interface CompareOptions extends DeviceOptions, ImportOptions, TokenOptions, Tra
   json?: boolean;
 }
 
+/** A share of the parameters that makes models hard to compare. */
+const FAR = 0.1;
+
 /** Of each model, where neither --minutes nor --steps says how long. */
 const MINUTES = 5;
 
@@ -110,6 +113,7 @@ async function run(options: CompareOptions): Promise<void> {
           const at = models.indexOf(model.name) + 1 + (training.seed - (options.seed ?? 0)) * models.length;
           console.error(`\n${at} of ${models.length * seeds}, seed ${training.seed}`);
           announce(one);
+          noteSize(one, parameters);
           if (one.trainer.step > 0) console.error(`going on at step ${one.trainer.step}`);
           await trainRun(one, watch);
         },
@@ -121,6 +125,13 @@ async function run(options: CompareOptions): Promise<void> {
   });
   console.log(options.json ? JSON.stringify(comparison, null, 2) : comparisonTable(comparison));
   if (!options.json) console.log(`\nThe report: ${join(folder, 'report.html')}`);
+}
+
+/** A number of parameters that is not about the one asked for: fewer than a family's least, or between two sizes. */
+function noteSize({ config, model: { parameterCount } }: Run, parameters: number): void {
+  if (Math.abs(parameterCount / parameters - 1) <= FAR) return;
+  const [found, wanted] = [parameterCount, parameters].map((n) => n.toLocaleString('en'));
+  console.error(`${config.model.name}: no sizes come nearer to --params ${wanted} than ${found} parameters`);
 }
 
 function comparisonTable(comparison: Comparison): string {

@@ -169,6 +169,9 @@ function chosenOf(
       const expected = near === undefined ? known[axis].join(', ') : `one of the known; did you mean ${near}?`;
       throw argumentError('INVALID_ARGUMENT', where, axis, expected, describe(one));
     }
+    const twice = (names as readonly string[]).find((one, i) => names.indexOf(one) < i);
+    if (twice !== undefined)
+      throw argumentError('INVALID_ARGUMENT', where, axis, 'names that differ', `'${twice}' twice`);
     chosen[axis] = names as readonly string[];
   }
   return chosen;

@@ -44,7 +44,7 @@ function usualConfiguration({ keys }: ModelDefinition, { numHeads, feedForward }
 export function createModel<N extends ModelName>(name: N, options: CreateOptions<N>): CausalLM {
   const where = 'createModel';
   const definition = findModel(name)?.definition;
-  if (!definition) throw argumentError('INVALID_ARGUMENT', where, 'name', knownModels(), describe(name));
+  if (!definition) throw argumentError('INVALID_ARGUMENT', where, 'name', knownModels(name), describe(name));
   const { modelType: _, ...keys } = keysOf(definition) as Record<string, true | 'flag'>;
   checkOptions<object>(where, options, { ...inEitherSpelling(keys), ...CREATE_KEYS });
   checkSpellings(where, options);

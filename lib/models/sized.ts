@@ -1,6 +1,7 @@
 // Sizes of a model of about so many parameters, for comparisons: as wide as others of that many, as deep as it then must be.
 import { checkChoice, checkInteger, FastWeightsError } from '../core';
 import { withBlankWeights } from '../nn';
+import { Recurrent } from './common/mixer';
 import { findModel } from './common/registry';
 import { createModel } from './create';
 import { modelFamilies, type ModelName } from './families';
@@ -15,7 +16,7 @@ export interface FoundSizes {
   numHeads: number;
   /** Where the family has a feed-forward and its usual width is too far off. */
   intermediateSize?: number;
-  /** What `parameterCount` of the model says. */
+  /** What `parameterCount` of the model says; no size, so left out of what `createModel` is given. */
   parameters: number;
 }
 
@@ -30,14 +31,42 @@ const COARSE = 32;
 /** A share of the parameters that is not worth a further search. */
 const NEAR = 0.01;
 
-/** Width and depth of a Transformer of 12 D^2 parameters per layer, D about 64 times its depth, two tables of tokens beside it. */
-function usualShape(parameters: number, vocabSize: number): { width: number; depth: number } {
+/**
+ * Width and depth of a Transformer of 12 D^2 parameters per layer, D about 64 times its depth and that `least` or more, two
+ * tables of tokens beside it.
+ */
+function usualShape(parameters: number, vocabSize: number, least: number): { width: number; depth: number } {
   const widthAt = (depth: number): number =>
     (Math.sqrt(vocabSize ** 2 + 12 * depth * parameters) - vocabSize) / (12 * depth);
-  let depth = 1;
+  let depth = least;
   const miss = (L: number): number => Math.abs(Math.log(widthAt(L) / (USUAL * L)));
   while (miss(depth + 1) < miss(depth)) depth++;
   return { width: widthAt(depth), depth };
+}
+
+/** Layers of a default model that is small: hybrids have each of their kinds in so many. */
+const SEVERAL = 4;
+
+/** The kinds of parts that carry a state, in a model of so many layers; undefined where the family refuses that number. */
+function kindsOf(name: ModelName, numLayers: number): Set<unknown> | undefined {
+  try {
+    using model = withBlankWeights(() =>
+      createModel(name, { hiddenSize: USUAL, numHeads: 1, numLayers, vocabSize: 2, device: 'js' }),
+    );
+    const parts = [...model.namedModules()].map(([, part]) => part).filter((part) => part instanceof Recurrent);
+    return new Set(parts.map((part) => part.constructor));
+  } catch (error) {
+    if (error instanceof FastWeightsError && error.code !== 'OUT_OF_MEMORY') return undefined;
+    throw error;
+  }
+}
+
+/** The fewest layers that have every kind which several have: in hybrids fast weights, and attention beside them. */
+function fewestLayers(name: ModelName): number {
+  const all = kindsOf(name, SEVERAL)?.size ?? 0;
+  let layers = 1;
+  while (layers < SEVERAL && (kindsOf(name, layers)?.size ?? 0) < all) layers++;
+  return layers;
 }
 
 /** Widths around `width` that heads of a multiple of STEP make, each with the heads nearest to the usual width. */
@@ -60,8 +89,8 @@ function widthsAround(width: number): { hiddenSize: number; numHeads: number }[]
 
 /**
  * Width, layers, heads and where need be the feed-forward of a model of a family that has about so many parameters: the
- * width is about that of a Transformer of as many, the depth what it then takes, and the rest is evened out by the
- * feed-forward or the width. What a family refuses is passed over; UNSUPPORTED where nothing is left. How near it comes
+ * width is about that of a Transformer of as many, the depth what it then takes, enough for a layer of every kind that the family
+ * has, and the rest is evened out by the feed-forward or the width. What a family refuses is passed over; UNSUPPORTED where nothing is left. How near it comes
  * stands in the result.
  */
 export function sizesFor(name: ModelName, parameters: number, vocabSize: number): FoundSizes {
@@ -71,14 +100,15 @@ export function sizesFor(name: ModelName, parameters: number, vocabSize: number)
   checkInteger(where, 'parameters', parameters, 1);
   checkInteger(where, 'vocabSize', vocabSize, 1);
   const search = new Search(family, parameters, vocabSize);
-  const { width, depth } = usualShape(parameters, vocabSize);
+  const least = fewestLayers(family);
+  const { width, depth } = usualShape(parameters, vocabSize, least);
   const numHeads = Math.max(1, Math.round(width / USUAL));
   const unit = STEP * numHeads;
   const shape = { hiddenSize: unit * Math.max(1, Math.round(width / unit)), numHeads };
-  const numLayers = search.depthOf(shape, depth);
+  const numLayers = Math.max(least, search.depthOf(shape, depth));
   search.evenOut({ ...shape, numLayers });
   for (const layers of [numLayers, numLayers + 1, numLayers - 1]) {
-    if (!search.isNear && layers > 0) search.fitWidth(widthsAround(width), layers);
+    if (!search.isNear && layers >= least) search.fitWidth(widthsAround(width), layers);
   }
   if (!search.isNear && search.best) {
     const { parameters: _, ...sizes } = search.best;

@@ -37,7 +37,10 @@ function withObserver<T>(where: string, next: Observer | null, fn: () => T): T {
   }
 }
 
-/** Runs the synchronous function `fn`; `take` is shown every matrix memory of rules that run over whole sequences in it. */
+/**
+ * Runs the synchronous function `fn`; `take` is shown the matrix memories of rules that run over whole sequences in it, of those
+ * whose memory is a setting of the general recurrence.
+ */
 export function observeMemories<T>(take: Observer, fn: () => T): T {
   return withObserver('observeMemories', take, fn);
 }

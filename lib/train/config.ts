@@ -252,7 +252,7 @@ export function withKnownModel(where: string, config: RunConfig): RunConfig {
   const { model, imports } = config;
   const family = findModel(model.name);
   if (family) return { ...config, model: { ...model, name: family.name } as ModelConfig };
-  const [expected, found] = [knownModels(), describe(model.name)];
+  const [expected, found] = [knownModels(model.name), describe(model.name)];
   const { message } = argumentError('INVALID_ARGUMENT', where, 'model.name', expected, found);
   const details = { argument: 'model.name', expected, found };
   throw new FastWeightsError('INVALID_ARGUMENT', message + importHint(imports), details);

@@ -37,6 +37,17 @@ describe('compare', function () {
     });
   });
 
+  it('says of a model that no sizes come near to the parameters asked for', async () => {
+    await withFolder(async (dir) => {
+      const [text, out] = ['book.txt', 'out'].map((name) => join(dir, name));
+      writeFileSync(text, 'to be or not to be, '.repeat(30));
+      const sizes = ['--params', '10', '--length', '16', '--batch', '1', '--steps', '1'];
+      const { code, err } = await run('compare', '--text', text, '--models', 'deltanet', ...sizes, '--out', out);
+      expect(code, err).to.equal(0);
+      expect(err).to.match(/\ndeltanet: no sizes come nearer to --params 10 than [\d,]+ parameters\n/);
+    });
+  });
+
   it('refuses models that it does not know, with the nearest one, and numbers that are none', async () => {
     const refused = async (pattern: RegExp, ...flags: string[]): Promise<void> => {
       const command = compareCommand()

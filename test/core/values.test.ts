@@ -176,6 +176,18 @@ for (const { device, available } of fw.devices()) {
         /\[N, HV, K\]/,
         () => fw.linearAttention(q, k, v, { normalize: true, initialNormalizer: z(2, 4) }),
       ],
+      ...([fw.linearAttention, fw.deltaRule] as const).flatMap((rule): Case[] => [
+        [
+          'initialNormalizer',
+          /the sum of keys before/,
+          () => rule(q, k, v, { normalize: true, initialState: z(1, 2, 4, 4) }),
+        ],
+        [
+          'normalizer',
+          /normalizer must be a Tensor/,
+          () => fw.noGrad(() => rule.step(tq, tq, tq, { state: z(1, 2, 4, 4), normalize: true })),
+        ],
+      ]),
       ['labels', /a Tensor/, () => model.forward(ints([[1, 2]]), { labels: [[1, 2]] as never })],
     ];
 

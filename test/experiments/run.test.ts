@@ -155,6 +155,7 @@ describe('experiments', () => {
       for (const [options, message] of [
         [{ rules: ['delt'] }, /rules must be one of the known; did you mean delta\?, got .delt./],
         [{ tasks: ['nothing at all'] }, /tasks must be recall, parity, got/],
+        [{ rules: ['sum', 'sum'] }, /rules must be names that differ, got 'sum' twice/],
         [{ tasks: [] }, /tasks must be a list of names, one at least/],
       ] as const)
         expect((await failure(ran(options))).message).to.match(message);

@@ -32,6 +32,7 @@ const LAYERS = {
   rnn: () => new nn.RNN(12, 12, where),
   lstm: () => new nn.LSTM(12, 12, where),
   elstm: () => new nn.ELSTM(12, 12, where),
+  slstm: () => new models.SlstmLayer(12, 3, where),
 } satisfies Record<string, () => Layer>;
 const names = Object.keys(LAYERS) as (keyof typeof LAYERS)[];
 
@@ -62,6 +63,8 @@ describe('layers with a state', () => {
         const layer: Layer = LAYERS[name]();
         const [x, token] = [fw.randn([2, 3, 12], where), fw.randn([2, 12], where)];
         const own = layer.initialState(2);
+        refused('state', () => layer.forward(x, { state: 5 }));
+        refused('state', () => layer.step(token, 5 as never));
         layer.forward(x, { state: own });
         layer.step(token, own as never);
         for (const other of names) {
@@ -77,6 +80,11 @@ describe('layers with a state', () => {
       });
     });
   }
+
+  it('SlstmLayer: one token without a state is refused, too', () => {
+    const layer = LAYERS.slstm();
+    refused('state', () => fw.noGrad(() => layer.step(fw.randn([2, 12], where), null as never)));
+  });
 
   it('OdeRecurrentFastWeights: no state of other heads, or without one of its parts', () => {
     const make = (heads: number): fw.models.OdeRecurrentFastWeights =>

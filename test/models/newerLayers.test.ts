@@ -330,6 +330,11 @@ describe('layers of newer rules', () => {
     );
     expectError('INVALID_ARGUMENT', /SlstmLayer: numHeads must be a divisor/, () => new models.SlstmLayer(D, 3, js));
     expectError('INVALID_ARGUMENT', /topK must be/, () => new models.MixtureOfMemories(D, 2, { topK: 5, ...js }));
+    expectError(
+      'INVALID_ARGUMENT',
+      /DeltaFormerAttention: numHeads must be heads of an even width.*, got 4 of width 3/,
+      () => new models.DeltaFormerAttention(12, 4, js),
+    );
     const packed = (): unknown =>
       new models.PaTHAttention(D, 2, js).forward(fw.zeros([1, 4, D], js), { cuSeqlens: [0, 1, 4], outputState: true });
     expectError('UNSUPPORTED', /packed sequences have no states/, packed);

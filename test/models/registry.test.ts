@@ -49,9 +49,12 @@ describe('the registry of models', () => {
   it('names the known ones for a name that it does not know', () => {
     const list = modelFamilies.map(({ name }) => `'${name}'`).join(' | ');
     const error = expectError('INVALID_ARGUMENT', /createModel: name/, () =>
-      fw.createModel('deltanett' as never, sizes as never),
+      fw.createModel('something else' as never, sizes as never),
     );
-    expect(error).to.include({ argument: 'name', expected: list, found: '"deltanett"' });
+    expect(error).to.include({ argument: 'name', expected: list, found: '"something else"' });
+    expectError('INVALID_ARGUMENT', /name must be one of the known; did you mean 'gated-deltanet'\?/, () =>
+      fw.createModel('gated-deltanett' as never, sizes as never),
+    );
     expectError('UNSUPPORTED', /model_type "toString" is not supported; known are linear_attn, .*registerModel/, () =>
       fw.AutoModelForCausalLM.fromConfig({ model_type: 'toString' } as never),
     );

@@ -75,6 +75,46 @@ for (const { device, available } of fw.devices()) {
       );
     });
 
+    it('dtypes never mix: q, k and v are alike, and no gate is narrower than they are', () => {
+      const vectors = { q: z(1, 2, 1, 4), k: z(1, 2, 1, 4), v: z(1, 2, 1, 4) };
+      const [perHead, perChannel, lambda] = [z(1, 2, 1), z(1, 2, 1, 4), fw.ones([1, 4], { device })];
+      const gates: Record<string, Record<string, fw.Tensor>> = {
+        based: {},
+        rebased: {},
+        linearAttention: {},
+        mlstm: { inputGate: perHead, forgetGate: perHead },
+        rodimus: { gateLogit: perChannel, temperatureLogit: perChannel },
+        gatedDeltaRule2: { eraseGate: perChannel, writeGate: perChannel },
+        efla: { beta: perHead },
+        kaczmarzAttention: { eta: perHead },
+        qDeltaRule: { queryShare: perHead },
+        comba: { p: perChannel },
+        mesa: { gate: perHead, beta: perHead, lambda },
+        forgettingAttention: { gate: perHead },
+      };
+      type Call = (q: fw.Tensor, k: fw.Tensor, v: fw.Tensor, options: object) => { output: fw.Tensor };
+      for (const [name, own] of Object.entries(gates)) {
+        const run = (given: Partial<typeof vectors>, options: object): fw.Tensor => {
+          const { q, k, v } = { ...vectors, ...given };
+          return (fw[name as 'based'] as Call)(q, k, v, options).output;
+        };
+        const narrow = Object.fromEntries(Object.entries(vectors).map(([key, t]) => [key, t.to('bfloat16')]));
+        for (const key of ['q', 'k', 'v']) {
+          const message = new RegExp(`^${name}: [qkv] must be (float32|bfloat16) like`);
+          expectError('DTYPE', message, () => run({ [key]: narrow[key] }, own));
+          expectError('DTYPE', message, () => run({ ...narrow, [key]: vectors[key as 'q'] }, own));
+        }
+        for (const [gate, t] of Object.entries(own)) {
+          const message = new RegExp(`^${name}: ${gate} must be float32 like`);
+          expectError('DTYPE', message, () => run({}, { ...own, [gate]: t.to('bfloat16') }));
+        }
+        expect(run(narrow, own).dtype, name).to.equal('bfloat16');
+      }
+      const [x, w] = [z(1, 2, 4), z(4)];
+      for (const given of [{ k: x.to('bfloat16') }, { v: x.to('bfloat16') }])
+        expectError('DTYPE', /^rwkv4: v must be/, () => fw.rwkv4({ k: x, v: x, timeDecay: w, timeFirst: w, ...given }));
+    });
+
     it('dtypes, devices, and what is no tensor', () => {
       expectError('DTYPE', /k must be float32/, () => fw.deltaRule(q, k.to('bfloat16'), v));
       expectError('DTYPE', /q must be a floating-point tensor/, () => fw.deltaRule(q.to('int32'), k, v));

@@ -268,6 +268,22 @@ describe('newer rules, given what they do not take', () => {
           expect(state.sub(finalState).abs().max().item()).to.be.below(1e-12);
         }),
       ));
+
+    it(`${name}: no state without its sum of features`, () =>
+      fw.noGrad(() => {
+        const here = { device: 'js' } as const;
+        const [q, k, v] = [3, 3, 2].map((width) => fw.randn([1, 2, 2, width], here));
+        const state = fw[name](q, k, v, { outputFinalState: true }).finalState.contiguous();
+        const [tq, tk, tv] = [q, k, v].map((x) => x.slice(1, 0, 1).squeeze(1));
+        expectError('INVALID_ARGUMENT', new RegExp(`${name}: initialNormalizer must be`), () =>
+          fw[name](q, k, v, { initialState: state }),
+        );
+        expectError('INVALID_ARGUMENT', new RegExp(`${name}.step: normalizer must be`), () =>
+          fw[name].step(tq, tk, tv, { state }),
+        );
+        fw[name](q, k, v, { normalize: false, initialState: state });
+        fw[name].step(tq, tk, tv, { normalize: false, state });
+      }));
   }
 });
 

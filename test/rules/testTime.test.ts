@@ -350,14 +350,25 @@ for (const rule of CASES) {
         run(rule, inputs, { [name.startsWith('ttt') ? 'miniBatchSize' : 'chunkSize']: 0 }),
       );
       expectError('INVALID_ARGUMENT', /unknown option learningrate/, call({ learningrate: inputs.q }));
-      expectError('GRAPH', /only inside noGrad/, () => {
+      const step = (more: object): unknown => {
         const states = Object.entries(rule.states).map(([key, [, shape]]) => [key, fw.zeros([B, H, ...shape], EXACT)]);
         const token = Object.entries(part(inputs, 0, 1)).filter(([key]) => !key.startsWith('initial'));
         const { q, k, v, ...rest } = Object.fromEntries<fw.Tensor>(
           token.map(([key, t]) => [key, PER_TOKEN.includes(key) ? t.squeeze(1) : t]),
         );
-        ruleOf(rule).step(q, k, v, { ...rest, ...options, state: Object.fromEntries(states) as Tensors });
-      });
+        return ruleOf(rule).step(q, k, v, {
+          ...rest,
+          ...options,
+          state: Object.fromEntries(states) as Tensors,
+          ...more,
+        });
+      };
+      expectError('GRAPH', /only inside noGrad/, () => step({ position: 0 }));
+      if (size === 1) return;
+      const begun = run(rule, part(inputs, 0, 1));
+      const lost = `${name}: position must be the number of tokens of the chunk before`;
+      expectError('INVALID_ARGUMENT', new RegExp(lost), call(carried(rule, begun)));
+      expectError('INVALID_ARGUMENT', new RegExp(lost.replace(':', '.step:')), () => fw.noGrad(() => step({})));
     });
   });
 }

@@ -45,6 +45,26 @@ describe('sizesFor', () => {
     expect(large.parameters).to.be.within(3_267_000, 3_333_000);
   });
 
+  it('leaves hybrids a layer of fast weights, and one of attention, however small they are', () => {
+    const hybrids: Partial<Record<ModelName, string[]>> = {
+      'kimi-linear': ['KimiLinearAttention', 'LatentAttention'],
+      minimax: ['LightningAttention', 'Attention'],
+      'qwen3-next': ['GroupedDeltaNet', 'Attention'],
+      'qwen3.5': ['PlainDeltaNet', 'Attention'],
+      'qwen3.5-moe': ['PlainDeltaNet', 'Attention'],
+      'olmo-hybrid': ['GatedDeltaNet', 'Attention'],
+    };
+    for (const parameters of [60_000, 300_000]) {
+      for (const [name, kinds] of Object.entries(hybrids)) {
+        const { parameters: count, ...sizes } = sizesFor(name as ModelName, parameters, 65);
+        using model = createModel(name as ModelName, { ...sizes, vocabSize: 65, device: 'js' });
+        const found = new Set([...model.namedModules()].map(([, part]) => part.constructor.name));
+        expect([...found], `${name} of ${parameters}`).to.include.members(kinds);
+        if (parameters === 300_000) expect(count, name).to.be.within(270_000, 330_000);
+      }
+    }
+  });
+
   it('refuses what is no family and no number', () => {
     expectError('INVALID_ARGUMENT', /name .*deltanet/, () => sizesFor('delta-net' as ModelName, 1e6, 65));
     expectError('INVALID_ARGUMENT', /parameters/, () => sizesFor('deltanet', 0, 65));

@@ -152,9 +152,14 @@ function familyOf(config: JsonObject): Entry | undefined {
   );
 }
 
-/** `'deltanet' | 'gla' | ...` for messages. */
-export function knownModels(): string {
-  return entries.map(({ name }) => `'${name}'`).join(' | ');
+/** What a name that no family has should have been, for messages: the nearest one, or `'deltanet' | 'gla' | ...`. */
+export function knownModels(unknown?: unknown): string {
+  const names = entries.map(({ name }) => name);
+  const both = [...names, ...entries.map(({ definition }) => definition.modelType)];
+  const near = typeof unknown === 'string' ? nearest(unknown, both) : undefined;
+  return near === undefined
+    ? names.map((name) => `'${name}'`).join(' | ')
+    : `one of the known; did you mean '${near}'?`;
 }
 
 /**

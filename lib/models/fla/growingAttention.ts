@@ -1,6 +1,6 @@
 // Layers of attention whose memory grows with the text: forgetting attention, PaTH and DeltaFormer, with the weight names of
 // flash-linear-attention.
-import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
+import { argumentError, checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
 import { Linear, Sequential, ShortConvolution } from '../../nn';
 import { l2Norm, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaFormer, forgettingAttention, pathAttention } from '../../rules';
@@ -209,6 +209,11 @@ export class DeltaFormerAttention extends GrowingAttention<DeltaFormerInputs, Gr
   constructor(hiddenSize: number, numHeads: number, options: TensorOptions = {}) {
     checkOptions('DeltaFormerAttention', options, TENSOR_OPTIONS);
     super(hiddenSize, numHeads, numHeads, options);
+    if ((hiddenSize / numHeads) % 2 !== 0) {
+      const expected = 'heads of an even width, which rotary positions turn in pairs';
+      const found = `${numHeads} of width ${hiddenSize / numHeads}`;
+      throw argumentError('INVALID_ARGUMENT', 'DeltaFormerAttention', 'numHeads', expected, found);
+    }
     this.b_proj = new Linear(hiddenSize, numHeads, options);
   }
 

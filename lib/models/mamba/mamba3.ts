@@ -62,7 +62,7 @@ export const mamba3Family: ModelDefinition<Mamba3Keys, 'mamba3'> = {
   modelType: 'mamba3',
   name: 'mamba3',
   architecture: 'Mamba3ForCausalLM',
-  description: 'Mamba-3: the trapezoidal rule, and keys that turn by learned angles (Lahoti et al. 2026)',
+  description: 'Mamba-3 with one input and one output: trapezoidal writes, keys that turn (Lahoti et al. 2026)',
   keys: {
     ...MAMBA_FLA_KEYS,
     ropeFraction: true,

@@ -1,11 +1,11 @@
 // The layer of sLSTM in xLSTM's blocks (Beck et al. 2024): a convolution, gates head by head, the cell, a norm of each head.
-import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
+import { checkInteger, checkObject, checkOptions, type OptionNames, type Tensor } from '../../core';
 import { Module, parameter, ShortConvolution } from '../../nn';
 import { einsum, layerNorm, linspace, ones, rand, stack, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { slstm } from '../../rules';
 import {
+  checkForward,
   checkHeads,
-  checkSequence,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -103,7 +103,7 @@ export class SlstmLayer extends Recurrent<SlstmState> {
   }
 
   forward(x: Tensor, options: SequenceOptions<SlstmState> = {}): SequenceResult<SlstmState> {
-    checkSequence('forward', options);
+    checkForward(this, x, options);
     const { state = null, outputState = false, cuSeqlens = null } = options;
     const over = { initialState: state?.convolution, outputFinalState: outputState, cuSeqlens };
     const convolved = this.conv1d?.forward(x, over) ?? null;
@@ -124,9 +124,11 @@ export class SlstmLayer extends Recurrent<SlstmState> {
     return { output, state: { convolution: convolved?.finalState ?? null, hidden, cell, normalizer, max } };
   }
 
-  step(x: Tensor, { convolution, ...state }: SlstmState): Tensor {
+  step(x: Tensor, state: SlstmState): Tensor {
+    checkObject('SlstmLayer.step', 'state', state);
+    const { convolution, ...cell } = state;
     const convolved = this.conv1d?.step(x, convolution!) ?? x;
-    return this.readout(slstm.step(this.inputs(x, convolved), { state }).to(x.dtype));
+    return this.readout(slstm.step(this.inputs(x, convolved), { state: cell }).to(x.dtype));
   }
 
   initialState(batch: number): SlstmState {

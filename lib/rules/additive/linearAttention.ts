@@ -1,6 +1,7 @@
 // Linear attention: the additive fast weight programmer (Schmidhuber 1991; Katharopoulos et al. 2020; spec 2.2).
 import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
-import { checkFloat } from '../../ops';
+import { checkTensor } from '../../ops';
+import { checkOneDtype } from '../recurrence/checks';
 import { lowerRule, stepBySequence } from '../recurrence/define';
 import {
   checkNormalize,
@@ -44,17 +45,13 @@ export function sumForms(where: string, score?: (product: Tensor, width: number)
   function sequence(q: Tensor, k: Tensor, v: Tensor, options: Options): NormalizedResult {
     checkNormalize(where, options);
     if (!options.normalize) return plain.sequence(q, k, v, options);
-    for (const [name, t] of [
-      ['q', q],
-      ['k', k],
-      ['v', v],
-    ] as const)
-      checkFloat(where, name, t);
+    checkOneDtype(where, { q, k, v });
     return normalized(q, k, v, options);
   }
 
   function step(q: Tensor, k: Tensor, v: Tensor, options: OneTokenOptions): Tensor {
     if (!options.normalize) return plain.step(q, k, v, options);
+    checkTensor(stepName, 'normalizer', options.normalizer);
     const tokens = [q, k, v].map((t) => t.unsqueeze(1)) as [Tensor, Tensor, Tensor];
     return stepBySequence(
       stepName,

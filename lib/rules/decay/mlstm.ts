@@ -28,7 +28,7 @@ import {
   zerosBeside,
 } from '../../ops';
 import { observed, tellMemory, unobserved } from '../observe';
-import { checkNumbers } from '../recurrence/checks';
+import { checkNumbers, checkOneDtype } from '../recurrence/checks';
 import { unitValues } from '../recurrence/normalized';
 import { COMMON_OPTIONS, type CommonOptions } from '../recurrence/operands';
 import { prepareKeys } from '../recurrence/prepare';
@@ -181,6 +181,7 @@ const stabilised = computesInFloat32(
 function sequence(q: Tensor, k: Tensor, v: Tensor, options: MlstmOptions): MlstmResult {
   const where = 'mlstm';
   checkOptions(where, options, OPTIONS);
+  checkOneDtype(where, { q, k, v });
   for (const [name, t] of Object.entries({ q, k, v })) checkOperand(where, name, t, 4);
   checkGates(where, v, options);
   if (options.cuSeqlens !== undefined && options.cuSeqlens !== null) {
@@ -190,7 +191,6 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: MlstmOptions): Mlstm
 }
 
 function checkOperand(where: string, name: string, t: Tensor, ndim: 3 | 4): void {
-  checkFloat(where, name, t);
   if (t.ndim === ndim) return;
   throw argumentError(
     'SHAPE',
@@ -204,6 +204,7 @@ function checkOperand(where: string, name: string, t: Tensor, ndim: 3 | 4): void
 function step(q: Tensor, k: Tensor, v: Tensor, options: MlstmStepOptions): Tensor {
   const where = 'mlstm.step';
   checkOptions(where, options, ONE_TOKEN_OPTIONS);
+  checkOneDtype(where, { q, k, v });
   for (const [name, t] of Object.entries({ q, k, v })) checkOperand(where, name, t, 3);
   checkGates(where, v, options);
   const { state, normalizer, max, out, eps, inputGate, forgetGate, forgetActivation, ...common } = options;

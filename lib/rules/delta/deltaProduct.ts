@@ -10,6 +10,7 @@ import {
 } from '../../core';
 import { cat, checkCuSeqlens, checkFloat, zerosBeside } from '../../ops';
 import { deltaRule } from './deltaRule';
+import { checkOneDtype } from '../recurrence/checks';
 import { stepBySequence } from '../recurrence/define';
 import { COMMON_OPTIONS, type CommonOptions, type RuleResult } from '../recurrence/operands';
 import { prepareKeys } from '../recurrence/prepare';
@@ -46,12 +47,12 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaProductOptions)
   checkOptions(where, options, OPTIONS);
   const { numHouseholder, ...common } = options;
   const n = checkInteger(where, 'numHouseholder', numHouseholder, 1);
+  checkOneDtype(where, { q, k, v });
   for (const [name, t] of [
     ['q', q],
     ['k', k],
     ['v', v],
   ] as const) {
-    checkFloat(where, name, t);
     if (t.ndim !== 4) throw argumentError('SHAPE', where, name, '[B, T, heads, width]', formatShape(t.shape));
   }
   const [B, T] = q.shape;

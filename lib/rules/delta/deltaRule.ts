@@ -1,6 +1,7 @@
 // The delta rule: DeltaNet (Schlag et al. 2021; Yang et al. 2024), Gated DeltaNet, KDA (spec 2.3, 2.13.9, 2.13.10).
 import { checkOptions, type OptionNames, type Tensor, scoped } from '../../core';
-import { checkFloat, repeatHeads, tensor } from '../../ops';
+import { checkAlikeOrWider, checkFloat, checkTensor, repeatHeads, tensor } from '../../ops';
+import { checkOneDtype } from '../recurrence/checks';
 import { observed, tellMemory, unobserved } from '../observe';
 import { checkLike, lowerRule, stepBySequence } from '../recurrence/define';
 import {
@@ -111,14 +112,10 @@ function sequence(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions = {}): 
 function run(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): NormalizedResult {
   checkNormalize('deltaRule', options);
   if (!options.normalize) return plain.sequence(q, k, v, options);
-  for (const [name, t] of [
-    ['q', q],
-    ['k', k],
-    ['v', v],
-  ] as const)
-    checkFloat('deltaRule', name, t);
+  checkOneDtype('deltaRule', { q, k, v });
   if (options.beta !== undefined && options.beta !== null) {
     checkFloat('deltaRule', 'beta', options.beta);
+    checkAlikeOrWider('deltaRule', 'beta', options.beta, q, 'q');
     checkLike('deltaRule', 'beta', options.beta, options.beta.ndim === 4 ? v : v.slice(3, 0, 1).squeeze(3));
   }
   return normalized(q, k, v, options);
@@ -130,6 +127,7 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tenso
   for (const name of ['beta', 'gate'] as const) {
     if (options[name] !== undefined && options[name] !== null) checkFloat('deltaRule.step', name, options[name]);
   }
+  checkTensor('deltaRule.step', 'normalizer', options.normalizer);
   const [tq, tk, tv] = [q, k, v].map((t) => t.unsqueeze(1));
   const gates = { beta: options.beta?.unsqueeze(1), gate: options.gate?.unsqueeze(1) };
   return stepBySequence(

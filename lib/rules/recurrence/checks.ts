@@ -1,6 +1,6 @@
 // Checks of a rule's operands: their shapes against those of q and v, and the combinations that a recurrence has.
 import { argumentError, FastWeightsError, formatShape, type Tensor } from '../../core';
-import { checkAlikeOrWider, checkFloat, checksValues, checkValues } from '../../ops';
+import { checkAlike, checkAlikeOrWider, checkFloat, checksValues, checkValues } from '../../ops';
 import type { RecurrenceInputs, RecurrenceKind } from './operands';
 
 /** Sizes that the operands agree on. */
@@ -66,6 +66,15 @@ export function checkOperands(
   checkKind(where, inputs, kind);
   if (checksValues(q)) checkOperandValues(where, inputs);
   return sizes;
+}
+
+/** Requires floats of one dtype and device: dtypes do not mix, though gates may be float32 beside bfloat16. */
+export function checkOneDtype(where: string, { q, k, v }: { q: Tensor; k: Tensor; v: Tensor }): void {
+  checkFloat(where, 'q', q);
+  checkFloat(where, 'k', k);
+  checkAlike(where, 'k', k, q, 'q');
+  checkFloat(where, 'v', v);
+  checkAlike(where, 'v', v, q, 'q');
 }
 
 /** Only undefined and null mean that an operand is not there. */

@@ -8,9 +8,10 @@ import {
   describe,
   type OptionNames,
   scoped,
-  type Tensor,
+  Tensor,
 } from '../../core';
-import { checkFloat, checkOut, checkShape, checkState, checkTensor, checkWritable } from '../../ops';
+import { checkAlikeOrWider, checkFloat, checkOut, checkShape, checkState, checkTensor, checkWritable } from '../../ops';
+import { checkOneDtype } from './checks';
 import {
   COMMON_OPTIONS,
   type CommonOptions,
@@ -62,9 +63,7 @@ export function lowerRule<G extends object>({ name, kind, lower }: Lowering<G>):
     v: Tensor,
     options: TokenOptions & Partial<G>,
   ): RecurrenceInputs => {
-    checkFloat(where, 'q', q);
-    checkFloat(where, 'k', k);
-    checkFloat(where, 'v', v);
+    checkOneDtype(where, { q, k, v });
     return lower(prepareKeys({ q, k, v }, options), options);
   };
   return {
@@ -87,7 +86,16 @@ export function defineRule<G extends object>(definition: RuleDefinition<G>): Rul
   const stepName = `${name}.step`;
   const known = { ...COMMON_OPTIONS, ...gates } as unknown as OptionNames<CommonOptions & G>;
   const knownToStep = { ...STEP_OPTIONS, ...gates } as unknown as OptionNames<StepOptions & G>;
-  const lowered = lowerRule(definition);
+  const lowered = lowerRule({
+    ...definition,
+    lower(inputs, options) {
+      for (const gate of Object.keys(gates)) {
+        const given: unknown = (options as Record<string, unknown>)[gate];
+        if (given instanceof Tensor) checkAlikeOrWider(name, gate, given, inputs.q, 'q');
+      }
+      return lower(inputs, options);
+    },
+  });
   const sequence = (q: Tensor, k: Tensor, v: Tensor, options = {} as CommonOptions & G): RuleResult => {
     checkOptions(name, options, known);
     return lowered.sequence(q, k, v, options);

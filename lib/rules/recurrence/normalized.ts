@@ -14,13 +14,13 @@ export interface NormalizeOptions {
   normalizeEps?: number;
   /** 1 by default. */
   outputScale?: number | null;
-  /** z before the first token [N, HV, K]. */
+  /** z before the first token [N, HV, K]; with `normalize` it must be given with `initialState`. */
   initialNormalizer?: Tensor | null;
 }
 
 /** Those of them that one token takes, which finds the sum of keys before it in `normalizer`. */
 export interface NormalizeStepOptions extends Omit<NormalizeOptions, 'initialNormalizer'> {
-  /** z [N, HV, K], updated in place. */
+  /** z [N, HV, K], updated in place; required with `normalize`. */
   normalizer?: Tensor;
 }
 
@@ -73,10 +73,17 @@ export function divide(numerator: Tensor, denominator: Tensor, options: Normaliz
   return options.outputScale == null ? quotient : quotient.mul(options.outputScale);
 }
 
-/** Sum of keys, as a state with one value column; zeros where none is given. */
-export function normalizerState(where: string, options: NormalizeOptions): Tensor | null {
-  const { initialNormalizer: z = null } = options;
-  if (z === null) return null;
+/** Sum of keys, as a state with one value column; null where none is given, which a state of tokens before requires. */
+export function normalizerState(
+  where: string,
+  options: NormalizeOptions & Pick<CommonOptions, 'initialState'>,
+): Tensor | null {
+  const { initialNormalizer: z = null, initialState = null } = options;
+  if (z === null) {
+    if (initialState === null) return null;
+    const expected = 'the sum of keys before, given with initialState';
+    throw argumentError('INVALID_ARGUMENT', where, 'initialNormalizer', expected, 'nothing');
+  }
   checkFloat(where, 'initialNormalizer', z);
   if (z.ndim !== 3) throw argumentError('SHAPE', where, 'initialNormalizer', '[N, HV, K]', formatShape(z.shape));
   return z.unsqueeze(3);
@@ -102,9 +109,7 @@ export function normalizedAttention(
     }
   }
   const z = normalizerState(where, options);
-  const [N, HV, K] = given?.shape ?? z?.shape ?? [];
-  const blank = (width: number): Tensor => zerosBeside(q, [N, HV, K, width], given?.dtype ?? z!.dtype);
-  const initialState = given || z ? cat([given ?? blank(V), z ?? blank(1)], 3) : null;
+  const initialState = z && cat([given ?? zerosBeside(q, [...z.shape.slice(0, 3), V], z.dtype), z], 3);
   const kind = own ? ({ read: 'before' } as const) : {};
   const { output: read, finalState } = unobserved(() =>
     runRecurrence(where, { q, k, v: valuesAndOnes }, { ...options, initialState }, kind),

@@ -1,6 +1,6 @@
 // Shapes written in letters, 'B T D', and the sizes that named tensors agree on.
 import { argumentError, checkObject, describe, formatShape, type Tensor } from '../../core';
-import { checkAlikeOrWider, checkFloat } from '../../ops';
+import { checkAlike, checkAlikeOrWider, checkFloat } from '../../ops';
 
 /**
  * Shapes of tensors by name: 'B T I', with `?` at the end where it may be absent. A dimension is a letter, which may have a
@@ -17,6 +17,9 @@ type Optional<S extends Shapes> = { [N in keyof S]: S[N] extends `${string}?` ? 
 export type Given<S extends Shapes> = { [N in Exclude<keyof S, Optional<S>>]: Tensor } & {
   [N in Optional<S>]?: Tensor | null;
 };
+
+/** Of these a rule computes products: they are of one dtype, while gates, weights and states may be wider. */
+const VECTORS: readonly string[] = ['q', 'k', 'v'];
 
 const FORM = /^(?:(?:\d+|\d*[A-Z]\d*)(?:\+(?:\d+|\d*[A-Z]\d*))*(?: (?!$)|$))+$/;
 
@@ -97,8 +100,8 @@ function fits(form: string, shape: readonly number[], sizes: Sizes): boolean {
 }
 
 /**
- * Requires every tensor to have its shape, and the dtype and device of the first, beside bfloat16 float32, too. What the
- * letters stand for is added to `sizes`; shapes whose letters come first settle them.
+ * Requires every tensor to have its shape, and the dtype and device of the first, beside bfloat16 float32, too, but for q, k and
+ * v, which have one dtype. What the letters stand for is added to `sizes`; shapes whose letters come first settle them.
  */
 export function checkShapes(
   where: string,
@@ -108,6 +111,7 @@ export function checkShapes(
   first?: Tensor,
 ): void {
   let like = first;
+  let vector: Tensor | undefined;
   for (const [name, given] of Object.entries(shapes)) {
     const t = tensors[name];
     const optional = given.endsWith('?');
@@ -115,6 +119,10 @@ export function checkShapes(
     checkFloat(where, name, t);
     if (like) checkAlikeOrWider(where, name, t, like, 'the other inputs');
     like ??= t;
+    if (VECTORS.includes(name)) {
+      if (vector) checkAlike(where, name, t, vector, 'the other inputs');
+      vector ??= t;
+    }
     const forms = (optional ? given.slice(0, -1) : given).split(' | ');
     if (forms.some((form) => fits(form, t.shape, sizes))) continue;
     const expected = forms.map((form) => spelled(form, sizes)).join(' or ');

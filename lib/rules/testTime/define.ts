@@ -1,6 +1,6 @@
 // How a rule that learns at test time is made: over q, k and v with further inputs and states, and a place inside a chunk where
 // a text may stop and go on.
-import type { OptionNames, Tensor } from '../../core';
+import { argumentError, describe, type OptionNames, type Tensor } from '../../core';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
 import type { Given, Shapes } from '../sequential/shapes';
@@ -9,7 +9,10 @@ import { checkPosition, type Position } from './chunks';
 
 /** Where a text goes on that stopped inside a chunk. */
 export interface PositionOptions {
-  /** Tokens of the chunk that were read before, 0 by default; for packed sequences a list of them where they differ. */
+  /**
+   * Tokens of the chunk that were read before; for packed sequences a list of them where they differ. 0 by default; it must be
+   * given with the states of a chunk that may be open, and so in every step of a rule that has them.
+   */
   position?: Position | null;
 }
 
@@ -59,6 +62,15 @@ interface TestTimeDefinition<
   settings(where: string, options: O, inputs: Given<I>): Z;
 }
 
+/** Requires a position beside states of a chunk that was left open, which a step always has: without one they would be lost. */
+function checkPlace(where: string, open: readonly string[], { position }: PositionOptions, given: object): void {
+  const states = given as Record<string, unknown>;
+  const goesOn = where.endsWith('.step') ? open.length > 0 : open.some((name) => (states[name] ?? null) !== null);
+  if (!goesOn || (position ?? null) !== null) return;
+  const expected = `the number of tokens of the chunk before, given with ${open.join(', ')}`;
+  throw argumentError('INVALID_ARGUMENT', where, 'position', expected, describe(position));
+}
+
 /** Makes the rule. */
 export function defineTestTime<
   const I extends Shapes,
@@ -77,6 +89,13 @@ export function defineTestTime<
     packs: true,
     settings: (where: string, given: O & PositionOptions, inputs: Given<I>) => {
       const own = settings(where, given, inputs);
+      const open: readonly string[] = own.size > 1 ? (rest.without?.({ ...own, size: 1, position: 0 }) ?? []) : [];
+      checkPlace(
+        where,
+        open.map((name) => initialNames[name]),
+        given,
+        inputs,
+      );
       return { ...own, position: checkPosition(where, given.position, own.size) };
     },
   });

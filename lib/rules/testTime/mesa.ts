@@ -14,7 +14,8 @@ import { iterate, type Product, solve } from './conjugateGradients';
 export interface MesaOptions {
   /**
    * 'exact', the default, solves the systems to the precision of their dtype, and its gradient is that of the solution; 'cg'
-   * runs a fixed number of iterations as flash-linear-attention does, and its gradient goes through them.
+   * runs a fixed number of iterations as flash-linear-attention does, and its gradient goes through them: from 0, but a call of
+   * one token, unless it is packed, starts from q over the diagonal as decoding there does, so its iterations give other numbers.
    */
   solver?: 'exact' | 'cg';
   /** Of 'cg', 30 by default. */

@@ -233,7 +233,8 @@ export function rule(b: Builder): void {
       tensors.initialNormalizer = b.leaf([N, s.HV, width], { draw, plain: true });
     }
   }
-  if (width >= 0 && random.chance(0.5)) tensors.initialState = b.operand([N, s.HV, width, s.V]);
+  const lacksSum = options.normalize === true && !tensors.initialNormalizer;
+  if (width >= 0 && !lacksSum && random.chance(0.5)) tensors.initialState = b.operand([N, s.HV, width, s.V]);
   Object.assign(options, {
     cuSeqlens,
     outputFinalState: random.chance(0.7),
