@@ -139,8 +139,8 @@ export class MixtureOfMemories extends MemoriesMixer<Inputs, Memories> {
 
   protected inputs(x: Tensor): Inputs {
     const { shared_k, shared_v, shared_b, shared_a, A_log, dt_bias } = this;
-    const vectors = (proj: Linear): Tensor => splitHeads(proj.forward(x).silu(), this.numHeads);
-    const unit = (proj: Linear): Tensor => l2Norm(toFloat32(vectors(proj)));
+    const vectors = (proj: Linear): Tensor => toFloat32(splitHeads(proj.forward(x).silu(), this.numHeads));
+    const unit = (proj: Linear): Tensor => l2Norm(vectors(proj));
     const strength = (proj: Linear): Tensor => toFloat32(proj.forward(x)).sigmoid();
     const decay = (proj: Linear): Tensor => gatedDeltaNetGate(proj.forward(x), A_log, dt_bias);
     const ofAll = (list: ModuleList<Linear>, f: (proj: Linear) => Tensor, dim: number): Tensor =>
@@ -155,7 +155,7 @@ export class MixtureOfMemories extends MemoriesMixer<Inputs, Memories> {
       topK: this.topK,
       ...(shared_k && {
         sharedK: unit(shared_k),
-        sharedV: toFloat32(vectors(shared_v!)),
+        sharedV: vectors(shared_v!),
         sharedBeta: strength(shared_b!),
         sharedGate: decay(shared_a!),
       }),
