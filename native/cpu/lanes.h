@@ -75,18 +75,5 @@ static inline void sum_vectors(float* y, const float* vectors, int64_t n) {
     store(y + i, sum_each(x));
   }
 }
-// y[columns, rows] = x[rows, columns]; both dimensions are whole numbers of vectors.
-static inline void transpose_matrix(float* y, int64_t y_stride, const float* x, int64_t x_stride, int64_t rows,
-                                    int64_t columns) {
-  for (int64_t r = 0; r < rows; r += kLanes)
-    for (int64_t c = 0; c < columns; c += kLanes) {
-      Vec t[kLanes];
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; i++) t[i] = load(x + (r + i) * x_stride + c);
-      transpose(t);
-#pragma GCC unroll 16
-      for (int i = 0; i < kLanes; i++) store(y + (c + i) * y_stride + r, t[i]);
-    }
-}
 
 FW_NAMESPACE_END

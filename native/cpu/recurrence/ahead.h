@@ -1,10 +1,25 @@
-// Memory that will be needed soon, brought into cache a row at a time while something else is computed: many lines at
-// once would hold up that computation's own loads, and take longer than there are lines on their way at a time.
+// Memory that will be needed soon, brought into the second-level cache while something else is computed.
 #pragma once
 #include "../vec.h"
 
 FW_NAMESPACE_BEGIN
 
+// Four lines at a time: a loop of single ones would run on beyond the row whenever its end is not foreseen, and fetch
+// what nobody needs.
+FW_INLINE void prefetch_row(const float* row, int64_t n) {
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    __builtin_prefetch(row + i, 0, 2);
+    __builtin_prefetch(row + i + 16, 0, 2);
+    __builtin_prefetch(row + i + 32, 0, 2);
+    __builtin_prefetch(row + i + 48, 0, 2);
+  }
+  for (; i < n; i += 16) __builtin_prefetch(row + i, 0, 2);
+  __builtin_prefetch(row + n - 1, 0, 2);  // an unaligned row straddles one more line
+}
+
+// A row at a time: many lines at once would hold up the loads of what is computed meanwhile, and take longer than there
+// are lines on their way at a time.
 class Ahead {
  public:
   // Rows of n > 0 elements.
@@ -12,34 +27,64 @@ class Ahead {
     if (data && rows > 0) blocks_[used_++] = {data, stride, rows, n};
   }
 
-  // To be called after so many vector products.
-  __attribute__((always_inline)) void fetch(int64_t products) {
-    if (at_ == used_ || (due_ -= products) > 0) return;
-    Block& block = blocks_[at_];
-    for (int64_t i = 0; i < block.n; i += kLine) __builtin_prefetch(block.data + i, 0, 2);
-    // A row that begins within a line may end in one more.
-    if (reinterpret_cast<uintptr_t>(block.data) % 64 != 0) __builtin_prefetch(block.data + block.n - 1, 0, 2);
-    due_ += (block.n + kLine - 1) / kLine * kProductsPerLine;
-    block.data += block.stride;
-    if (--block.rows == 0) at_++;
+  // Says how much work, in any unit, there will be from now on: what was added is fetched in a little less than that.
+  void spread(int64_t work) {
+    int64_t lines = 1;
+    for (int64_t i = 0; i < used_; i++) lines += blocks_[i].rows * blocks_[i].lines();
+    pace_ = work / (lines + lines / 8);
+    due_ = used_ ? pace_ : kNever;
+  }
+
+  // To be called after so much of it.
+  __attribute__((always_inline)) void after(int64_t work) {
+    if ((due_ -= work) <= 0) fetch();
   }
 
   // Fetches all that is left.
   void finish() {
-    while (at_ < used_) fetch(due_);
-    at_ = used_ = due_ = 0;
+    while (at_ < used_) fetch_row();
+    at_ = used_ = 0, due_ = kNever;
   }
 
  private:
-  static constexpr int64_t kLine = 16;
-  // All that a chunk needs is fetched in a little less than its products.
-  static constexpr int64_t kProductsPerLine = 56;
+  static constexpr int64_t kLine = 16, kNever = INT64_MAX / 2;
   struct Block {
     const float* data;
     int64_t stride, rows, n;
+    int64_t lines() const { return (n + kLine - 1) / kLine; }
   };
+
+  __attribute__((noinline)) void fetch() {
+    while (due_ <= 0 && at_ < used_) fetch_row();
+    if (at_ == used_) due_ = kNever;
+  }
+  __attribute__((always_inline)) void fetch_row() {
+    Block& block = blocks_[at_];
+    prefetch_row(block.data, block.n);
+    due_ += block.lines() * pace_;
+    block.data += block.stride;
+    if (--block.rows == 0) at_++;
+  }
+
   Block blocks_[16];
-  int64_t used_ = 0, at_ = 0, due_ = 0;
+  int64_t used_ = 0, at_ = 0, due_ = kNever, pace_ = 1;
+};
+
+// One row per token, fetched as the tokens before pass by.
+struct RowsAhead {
+  struct Row {
+    const float* data;
+    int64_t stride, length;
+  };
+  Row rows[9];
+  int count = 0;
+  int64_t tokens = 0;
+  void add(const float* data, int64_t stride, int64_t length) { rows[count++] = {data, stride, length}; }
+  // Inlined by force: a call of a function that only prefetches counts as one without effect, and is dropped.
+  __attribute__((always_inline)) void fetch(int64_t t) const {
+    if (t >= tokens) return;
+    for (int i = 0; i < count; i++) prefetch_row(rows[i].data + t * rows[i].stride, rows[i].length);
+  }
 };
 
 FW_NAMESPACE_END

@@ -56,7 +56,7 @@ class ChunkBackward : ChunkErrors<kGate> {
   void run(const Sequence& sequence, int64_t n) {
     const int64_t K = p_.K, V = p_.V, every = args_.checkpointEvery, state_at = (n * p_.heads + this->h_) * K * V;
     this->begin_ = sequence.begin;
-    if (args_.dfinalState.data) stage_rows(dstate_, V_, args_.dfinalState + state_at, V, K, V);
+    if (args_.dfinalState.data) stage_rows(dstate_.data, dstate_.stride, args_.dfinalState + state_at, V, K, V);
     for (int64_t from = (sequence.length - 1) / every * every; from >= 0 && sequence.length > 0; from -= every) {
       const int64_t to = least(from + every, sequence.length);
       this->plan(from, to);
@@ -70,6 +70,7 @@ class ChunkBackward : ChunkErrors<kGate> {
       for (int64_t c = chunks_ - 1; c >= 0; c--) {
         if (c > 0) this->fetch_read(ahead_, this->start_of(c - 1), this->length_of(c - 1));
         if (from > 0) this->fetch_segment(sequence, from - every, c, chunks_);
+        ahead_.spread((p_.erase ? 6 : 4) * kChunk * K_ * V_ / kLanes);
         chunk(c);
         ahead_.finish();
       }
@@ -79,41 +80,42 @@ class ChunkBackward : ChunkErrors<kGate> {
       }
     }
     if (args_.dbonus.data) unstage_rows(args_.dbonus + (n * p_.heads + this->h_) * K, K, dbonus_, K_, 1, K);
-    if (args_.dinitialState.data) unstage_rows(args_.dinitialState + state_at, V, dstate_, V_, K, V);
+    if (args_.dinitialState.data)
+      unstage_rows(args_.dinitialState + state_at, V, dstate_.data, dstate_.stride, K, V);
   }
 
  private:
   void lay_out(Arena& arena) {
     this->lay_out_errors(arena);
-    dread_ = arena.floats(2 * kChunk * K_), dwrite_ = arena.floats(writes_ * K_);
-    dwrite_turned_ = arena.floats(K_ * writes_);
-    write_turned_ = arena.floats(K_ * writes_), written_turned_ = arena.floats(V_ * writes_);
-    dscores_ = arena.floats(2 * kChunk * writes_);
+    dread_ = rows_in(arena, 2 * kChunk, K_), dwrite_ = rows_in(arena, writes_, K_);
+    dwrite_turned_ = rows_in(arena, K_, writes_);
+    write_turned_ = rows_in(arena, K_, writes_), written_turned_ = rows_in(arena, V_, writes_);
+    dscores_ = rows_in(arena, 2 * kChunk, writes_);
     dgate_ = arena.floats(K_), first_dgate_ = arena.floats(kLanes);
     dbonus_ = arena.floats(K_), first_read_ = arena.floats(2 * K_);
     if (!p_.exchanged) return;
-    read_turned_ = arena.floats(K_ * kChunk), scores_turned_ = arena.floats(kChunk * kChunk);
-    output_ = arena.floats(kChunk * V_), output_turned_ = arena.floats(V_ * kChunk);
+    read_turned_ = rows_in(arena, K_, kChunk), scores_turned_ = rows_in(arena, kChunk, kChunk);
+    output_ = rows_in(arena, kChunk, V_), output_turned_ = rows_in(arena, V_, kChunk);
   }
 
   void scale_rows(const float* factors) {
     if (kGate == kUngated) return;
-    for (int64_t i = 0; i < p_.K; i++) scale_row(dstate_ + i * V_, V_, factors[i]);
+    for (int64_t i = 0; i < p_.K; i++) scale_row(dstate_[i], V_, factors[i]);
   }
 
   // dgate = sum over values of S dS, from a state as they are kept and its gradient.
-  void anchor(const float* state) {
+  void anchor(Rows state) {
     for (int64_t i = 0; i < K_; i += kLanes) {
       Vec even{}, odd{};
       for (int64_t v = 0; v < V_; v += kLanes) {
         Vec x[kLanes];
 #pragma GCC unroll 16
-        for (int r = 0; r < kLanes; r++) x[r] = load(dstate_ + (i + r) * V_ + v);
+        for (int r = 0; r < kLanes; r++) x[r] = load(dstate_[i + r] + v);
         transpose(x);
 #pragma GCC unroll 8
         for (int r = 0; r < kLanes; r += 2) {
-          even = fma(x[r], load(state + (v + r) * K_ + i), even);
-          odd = fma(x[r + 1], load(state + (v + r + 1) * K_ + i), odd);
+          even = fma(x[r], load(state[v + r] + i), even);
+          odd = fma(x[r + 1], load(state[v + r + 1] + i), odd);
         }
       }
       store(dgate_ + i, even + odd);
@@ -131,7 +133,7 @@ class ChunkBackward : ChunkErrors<kGate> {
     for (int64_t i = 0; i < p_.K; i++) {
       Vec row{};
       for (int64_t v = 0; v < V_; v += kLanes)
-        row = fma(load(dstate_ + i * V_ + v), load_row(checkpoint + i * p_.V, v, p_.V), row);
+        row = fma(load(dstate_[i] + v), load_row(checkpoint + i * p_.V, v, p_.V), row);
       total += row;
     }
     return total;
@@ -139,41 +141,39 @@ class ChunkBackward : ChunkErrors<kGate> {
 
   void chunk(int64_t c) {
     const int64_t t = this->start_of(c), count = this->length_of(c), rows = round_up(count, 4);
-    const int64_t stack = p_.erase ? 2 * rows : rows, below = rows * writes_;
+    const int64_t stack = p_.erase ? 2 * rows : rows;
     const Kept kept = this->kept(c);
-    const float* state = state_before(c);
+    const Rows state = state_before(c);
     this->stage_read(kept, t, count, rows);
-    transpose_matrix(write_turned_, writes_, kept.write, K_, writes_, K_);
-    transpose_matrix(written_turned_, writes_, kept.written, V_, writes_, V_);
+    transpose(write_turned_, kept.write, writes_, K_);
+    transpose(written_turned_, kept.written, writes_, V_);
     multiply<kTriangles>(ahead_, stack, writes_, this->triangles(scores_, rows),
-                         Term{read_, K_, 1, write_turned_, writes_, p_.K});
+                         times(read_, write_turned_, p_.K));
     if (p_.exchanged) read(t, count, state);
     this->through_writes(kept, c, rows);
     multiply<kTriangles>(ahead_, stack, writes_, this->triangles(dscores_, rows),
-                         Term{doutput_, V_, 1, written_turned_, writes_, p_.V});
-    const Target dread{dread_, K_, 0, dread_};
-    const Term dread_state{doutput_, V_, 1, state, K_, p_.V};
-    const Term dread_scores{dscores_, writes_, 1, kept.write, K_, count, kLower, rows};
+                         times(doutput_, written_turned_, p_.V));
+    const auto dread_state = times(doutput_, state, p_.V);
+    const auto dread_scores = times<kLower>(dscores_, kept.write, count, rows);
     if (kGate == kPerToken) {
-      multiply<kStore>(ahead_, stack, K_, dread, dread_state);
+      multiply<kStore>(ahead_, stack, K_, {dread_}, dread_state);
     } else {
-      multiply<kStore>(ahead_, stack, K_, dread, dread_state, dread_scores);
+      multiply<kStore>(ahead_, stack, K_, {dread_}, dread_state, dread_scores);
     }
     if (p_.second_write)
-      multiply<kAdd>(ahead_, stack, K_, dread,
-                     Term{dscores_ + kChunk, writes_, 1, kept.write + kChunk * K_, K_, count, kLower, rows});
-    multiply<kStore>(ahead_, K_, writes_, {dwrite_turned_, writes_},
-                     Term{dstate_, V_, 1, written_turned_, writes_, p_.V});
+      multiply<kAdd>(ahead_, stack, K_, {dread_, dread_},
+                     times<kLower>(dscores_.from(0, kChunk), kept.write.from(kChunk), count, rows));
+    multiply<kStore>(ahead_, K_, writes_, {dwrite_turned_}, times(dstate_, written_turned_, p_.V));
     if (kGate == kPerToken) {
       cross(kept, c, count, rows);
-      multiply<kAdd>(ahead_, stack, K_, dread, dread_scores);
+      multiply<kAdd>(ahead_, stack, K_, {dread_, dread_}, dread_scores);
     }
-    transpose_matrix(dwrite_, K_, dwrite_turned_, writes_, K_, writes_);
+    transpose(dwrite_, dwrite_turned_, K_, writes_);
     for (int64_t first = 0; first < writes_; first += kChunk) {
-      float* dwrite = dwrite_ + first * K_;
-      multiply<kAdd>(ahead_, rows, K_, {dwrite, K_, 0, dwrite},
-                     Term{dscores_ + first, 1, writes_, read_, K_, count, kUpper},
-                     Term{dscores_ + below + first, 1, writes_, read_ + rows * K_, K_, p_.erase ? count : 0, kUpper});
+      const Rows dwrite = dwrite_.from(first);
+      multiply<kAdd>(ahead_, rows, K_, {dwrite, dwrite},
+                     transposed_times<kUpper>(dscores_.from(0, first), read_, count),
+                     transposed_times<kUpper>(dscores_.from(rows, first), read_.from(rows), p_.erase ? count : 0));
     }
     write_keys(kept, t, count, rows);
     if (this->x_.bonus) bonus(t, count);
@@ -186,28 +186,28 @@ class ChunkBackward : ChunkErrors<kGate> {
     const float* first = anchors ? this->ones_ : kept.start;
     const float* then = anchors || c == 0 ? this->ones_ : this->kept(c - 1).end;
     const auto add_reads = [&] {
-      multiply<kGated ? kScaledRows : kAdd>(ahead_, round_up(p_.K, 4), V_, {dstate_, V_, 0, dstate_, first, then},
-                                            Term{read_, 1, K_, doutput_, V_, stack});
+      multiply<kGated ? kScaledRows : kAdd>(ahead_, round_up(p_.K, 4), V_, {dstate_, dstate_, first, then},
+                                            transposed_times(read_, doutput_, stack));
     };
     if (!anchors) return add_reads();
     // What the first token reads before its decay has no part in the gradient of that decay.
     const int64_t undecayed[] = {p_.read_before ? 0 : -1, p_.erase && p_.undecayed ? rows : -1};
     for (int64_t row : undecayed) {
       if (row < 0) continue;
-      memcpy(first_read_ + (row ? K_ : 0), read_ + row * K_, static_cast<size_t>(K_ * 4));
-      zero_row(read_ + row * K_, K_);
+      memcpy(first_read_ + (row ? K_ : 0), read_[row], static_cast<size_t>(K_ * 4));
+      zero_row(read_[row], K_);
     }
     add_reads();
     anchor(state_before(c));
     unstage_rows(args_.dgate + place(t) * p_.K, p_.K, dgate_, K_, 1, p_.K);
     for (int64_t row : undecayed) {
       if (row < 0) continue;
-      const float *read = first_read_ + (row ? K_ : 0), *doutput = doutput_ + row * V_;
+      const float *read = first_read_ + (row ? K_ : 0), *doutput = doutput_[row];
       for (int64_t i = 0; i < K_; i += kLanes)
-        store(dgate_ + i, fma(load(read + i), load(dread_ + row * K_ + i), load(dgate_ + i)));
+        store(dgate_ + i, fma(load(read + i), load(dread_[row] + i), load(dgate_ + i)));
       for (int64_t i = 0; i < p_.K; i++)
         for (int64_t v = 0; v < V_; v += kLanes)
-          store(dstate_ + i * V_ + v, fma(splat(read[i]), load(doutput + v), load(dstate_ + i * V_ + v)));
+          store(dstate_[i] + v, fma(splat(read[i]), load(doutput + v), load(dstate_[i] + v)));
     }
     scale_rows(kept.start);
     if (c > 0) scale_rows(this->kept(c - 1).end);
@@ -217,7 +217,7 @@ class ChunkBackward : ChunkErrors<kGate> {
   void bonus(int64_t t, int64_t count) {
     for (int64_t c = 0; c < count; c++) {
       const int64_t at = this->begin_ + t + c, key = place(t + c) * p_.K, value = place(t + c) * p_.V;
-      const float *q = this->x_.q[at], *k = this->x_.k[at], *v = this->x_.v[at], *doutput = doutput_ + c * V_;
+      const float *q = this->x_.q[at], *k = this->x_.k[at], *v = this->x_.v[at], *doutput = doutput_[c];
       const auto row = [&](const float* x, int64_t i) { return load_row(x, i, p_.K); };
       const auto add = [&](float* to, int64_t i, int64_t n, Vec x) { store_row(to, i, n, load_row(to, i, n) + x); };
       Vec weights{}, products{};
@@ -241,10 +241,9 @@ class ChunkBackward : ChunkErrors<kGate> {
     Vec before[kVectors], all{};
     each<kVectors>([&](auto n) {
       Vec even{}, odd{};
-      for (int64_t at = n * kLanes; at < K_ * kChunk; at += 2 * kChunk) {
-        even = fma(load(write_turned_ + at), load(dwrite_turned_ + at), even);
-        odd = fma(load(write_turned_ + at + kChunk), load(dwrite_turned_ + at + kChunk), odd);
-      }
+      const Rows write = write_turned_.from(0, n * kLanes), dwrite = dwrite_turned_.from(0, n * kLanes);
+      const auto product = [&](int64_t i) { return load(write[i]) * load(dwrite[i]); };
+      for (int64_t i = 0; i < K_; i += 2) even += product(i), odd += product(i + 1);
       all += before[n] = even + odd;
     });
     Vec after = load(first_dgate_) - all;
@@ -252,18 +251,17 @@ class ChunkBackward : ChunkErrors<kGate> {
       anchor(state_before(c));
       after = anchored();
     }
-    const int64_t below = rows * K_;
     const auto through = [&](int64_t t, int64_t row) {
       each<kVectors>([&](auto n) {
-        const int64_t at = (row + t) * kChunk + n * kLanes;
-        before[n] = fma(load(scores_ + at), load(dscores_ + at), before[n]);
+        const int64_t i = n * kLanes;
+        before[n] = fma(load(scores_[row + t] + i), load(dscores_[row + t] + i), before[n]);
       });
     };
     for (int64_t t = rows - 1; t >= 0; t--) {
       Vec read{}, erased{};
-      for (int64_t at = t * K_; at < (t + 1) * K_; at += kLanes) {
-        read = fma(load(read_ + at), load(dread_ + at), read);
-        if (p_.erase) erased = fma(load(read_ + below + at), load(dread_ + below + at), erased);
+      for (int64_t i = 0; i < K_; i += kLanes) {
+        read = fma(load(read_[t] + i), load(dread_[t] + i), read);
+        if (p_.erase) erased = fma(load(read_[rows + t] + i), load(dread_[rows + t] + i), erased);
       }
       if (!p_.read_before) after += read, through(t, 0);
       if (p_.erase && !p_.undecayed) after += erased, through(t, rows);
@@ -279,13 +277,13 @@ class ChunkBackward : ChunkErrors<kGate> {
   }
 
   // Q' S + tril(Q' W'^T) N, made in columns, as which S lies in memory.
-  void read(int64_t t, int64_t count, const float* state) {
-    transpose_matrix(read_turned_, kChunk, read_, K_, kChunk, K_);
-    transpose_matrix(scores_turned_, kChunk, scores_, kChunk, kChunk, kChunk);
-    multiply<kStore>(ahead_, V_, kChunk, {output_turned_, kChunk}, Term{state, K_, 1, read_turned_, kChunk, p_.K},
-                     Term{written_turned_, kChunk, 1, scores_turned_, kChunk, count});
-    transpose_matrix(output_, V_, output_turned_, kChunk, V_, kChunk);
-    unstage_rows(args_.dq + place(t) * p_.V, p_.heads * p_.V, output_, V_, count, p_.V);
+  void read(int64_t t, int64_t count, Rows state) {
+    transpose(read_turned_, read_, kChunk, K_);
+    transpose(scores_turned_, scores_, kChunk, kChunk);
+    multiply<kStore>(ahead_, V_, kChunk, {output_turned_}, times(state, read_turned_, p_.K),
+                     times(written_turned_, scores_turned_, count));
+    transpose(output_, output_turned_, V_, kChunk);
+    unstage_rows(args_.dq + place(t) * p_.V, p_.heads * p_.V, output_.data, output_.stride, count, p_.V);
   }
 
   // dq, dk and their like, and dgate per key. A token at a time: the rows of tokens may all fall on the same sets of
@@ -303,21 +301,21 @@ class ChunkBackward : ChunkErrors<kGate> {
   __attribute__((always_inline)) void write_key_columns(const Kept& kept, int64_t t, int64_t c, int64_t rows,
                                                         int64_t i) {
     const bool own_erase = args_.deraseKey.data, own_write = args_.dwriteKey.data;
-    const int64_t at = c * K_ + i, erase_at = at + rows * K_, second_at = at + kChunk * K_, to = place(t + c) * p_.K;
+    const int64_t to = place(t + c) * p_.K, second = kChunk + c;
     const auto put = [&](float* rows, Vec x) {
       return kWhole ? store(rows + to + i, x) : store_row(rows + to, i, p_.K, x);
     };
-    const Vec dread = load(dread_ + at), dwrite = load(dwrite_ + at);
-    const Vec derase = p_.erase ? load(dread_ + erase_at) : Vec{};
-    const Vec dsecond = p_.second_write ? load(dwrite_ + second_at) : Vec{};
+    const Vec dread = load(dread_[c] + i), dwrite = load(dwrite_[c] + i);
+    const Vec derase = p_.erase ? load(dread_[rows + c] + i) : Vec{};
+    const Vec dsecond = p_.second_write ? load(dwrite_[second] + i) : Vec{};
     if (kGate == kPerKey) {
       Vec dgate = load(dgate_ + i);
-      const auto add_read = [&] { dgate = fma(load(read_ + at), dread, dgate); };
-      const auto add_erase = [&] { dgate = fma(load(read_ + erase_at), derase, dgate); };
+      const auto add_read = [&] { dgate = fma(load(read_[c] + i), dread, dgate); };
+      const auto add_erase = [&] { dgate = fma(load(read_[rows + c] + i), derase, dgate); };
       if (!p_.read_before) add_read();
       if (p_.erase && !p_.undecayed) add_erase();
-      dgate -= load(kept.write + at) * dwrite;
-      if (p_.second_write) dgate -= load(kept.write + second_at) * dsecond;
+      dgate -= load(kept.write[c] + i) * dwrite;
+      if (p_.second_write) dgate -= load(kept.write[second] + i) * dsecond;
       put(args_.dgate, dgate);
       if (p_.read_before) add_read();
       if (p_.erase && p_.undecayed) add_erase();
@@ -335,9 +333,9 @@ class ChunkBackward : ChunkErrors<kGate> {
 
   static constexpr float kStrongDecay = 0.1f;
 
-  float *dread_, *dwrite_, *dscores_;  // stacked like read_, like what is written, and like the scores
-  float *dwrite_turned_, *write_turned_, *written_turned_;
-  float *read_turned_, *scores_turned_, *output_, *output_turned_;  // of exchanged keys and values
+  Rows dread_, dwrite_, dscores_;  // stacked like read_, like what is written, and like the scores
+  Rows dwrite_turned_, write_turned_, written_turned_;
+  Rows read_turned_, scores_turned_, output_, output_turned_;  // of exchanged keys and values
   float *dgate_, *first_dgate_;  // the latter in lanes yet to be summed
   float *dbonus_, *first_read_;
 };

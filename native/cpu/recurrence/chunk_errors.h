@@ -18,28 +18,28 @@ class ChunkErrors : protected ChunkStates<kGate> {
 
   void lay_out_errors(Arena& arena) {
     this->lay_out_states(arena);
-    dstate_ = arena.floats(K_ * V_);
-    derror_ = arena.floats(kChunk * V_), scores_ = arena.floats(2 * kChunk * writes_);
+    dstate_ = rows_in(arena, K_, V_);
+    derror_ = rows_in(arena, kChunk, V_), scores_ = rows_in(arena, 2 * kChunk, writes_);
   }
 
   // Where scores, or their gradients, are put: those of tokens with what was written before them.
-  Target triangles(float* scores, int64_t rows) const {
-    return {scores, writes_, rows, nullptr, nullptr, nullptr, p_.read_before};
+  Target triangles(Rows scores, int64_t rows) const {
+    return {scores, {}, nullptr, nullptr, rows, p_.read_before};
   }
 
   void through_writes(const Kept& kept, int64_t c, int64_t rows) {
     const int64_t t = this->start_of(c), count = this->length_of(c);
-    multiply<kStore>(ahead_, rows, V_, {derror_, V_}, Term{kept.write, K_, 1, dstate_, V_, p_.K},
-                     Term{scores_, 1, writes_, doutput_, V_, count, kUpper});
+    multiply<kStore>(ahead_, rows, V_, {derror_}, times(kept.write, dstate_, p_.K),
+                     transposed_times<kUpper>(scores_, doutput_, count));
     through_error(kept, t, count, rows, state_before(c));
     if (p_.second_write) through_values(kept, t, count, rows);
   }
 
-  float *dstate_, *scores_;  // D, [K, V]; [Q'; E'] W'^T, stacked like read_
+  Rows dstate_, scores_;  // D, [K, V]; [Q'; E'] W'^T, stacked like read_
 
  private:
   // P, dR = beta P, which goes out as dv and, negated, below dO; dbeta = P . (v - a), where v - a = N / beta.
-  void through_error(const Kept& kept, int64_t t, int64_t count, int64_t rows, const float* state) {
+  void through_error(const Kept& kept, int64_t t, int64_t count, int64_t rows, Rows state) {
     const auto divides = [&](int64_t c) { return beta_[c] > kSmallestBeta || beta_[c] < -kSmallestBeta; };
     bool all_divide = true;
     for (int64_t c = 0; c < count; c++) all_divide &= divides(c);
@@ -62,64 +62,63 @@ class ChunkErrors : protected ChunkStates<kGate> {
   template <bool kWhole>
   __attribute__((noinline)) void solve(const Kept& kept, int64_t t, int64_t count, int64_t rows, int64_t v) {
     const int64_t dv_row = p_.heads * p_.V;
-    const float *written = kept.written + v, *factors = scores_ + rows * writes_;
-    float *dv = args_.dv + place(t) * p_.V, *error = doutput_ + rows * V_ + v;
+    const Rows written = kept.written.from(0, v), factors = scores_.from(rows), error = doutput_.from(rows, v);
+    float* dv = args_.dv + place(t) * p_.V;
     Vec x[kChunk];
 #pragma GCC unroll 16
-    for (int64_t c = 0; c < kChunk; c++) x[c] = kWhole || c < count ? load(derror_ + c * V_ + v) : Vec{};
+    for (int64_t c = 0; c < kChunk; c++) x[c] = kWhole || c < count ? load(derror_[c] + v) : Vec{};
 #pragma GCC unroll 16
     for (int64_t r = 0; r < kChunk; r++) {
       const int64_t c = kChunk - 1 - r;
       if (!kWhole && c >= count) continue;
-      const Vec dr = splat(beta_[c]) * x[c], product = x[c] * load(written + c * V_);
+      const Vec dr = splat(beta_[c]) * x[c], product = x[c] * load(written[c]);
       if (kWhole) {
         store(dv + c * dv_row + v, dr);
       } else {
         store_row(dv + c * dv_row, v, p_.V, dr);  // whose part vectors would spill x here
       }
       store(parts_ + c * kLanes, v == 0 ? product : product + load(parts_ + c * kLanes));
-      if (!kWhole) store(derror_ + c * V_ + v, x[c]);
+      if (!kWhole) store(derror_[c] + v, x[c]);
       if (!p_.erase) continue;
-      store(error + c * V_, -dr);
+      store(error[c], -dr);
 #pragma GCC unroll 16
       for (int64_t j = 0; j < kChunk; j++)
-        if (j < c) x[j] -= splat(factors[c * writes_ + j]) * dr;
+        if (j < c) x[j] -= splat(factors[c][j]) * dr;
     }
   }
 
   // P . (v - a) of a token that wrote nothing.
-  float error_product(const Kept& kept, int64_t t, int64_t c, int64_t rows, const float* state) const {
-    const float *value = this->x_.v[this->begin_ + t + c], *dn = derror_ + c * V_;
-    const float* weights = scores_ + (rows + c) * writes_;
+  float error_product(const Kept& kept, int64_t t, int64_t c, int64_t rows, Rows state) const {
+    const float *value = this->x_.v[this->begin_ + t + c], *dn = derror_[c];
+    const float* weights = scores_[rows + c];
     Vec product{};
     for (int64_t v = 0; v < p_.V; v += kLanes) {
       Vec error = p_.second_write ? Vec{} : load_row(value, v, p_.V);
       for (int64_t j = 0; p_.erase && j < c; j++)
         for (int64_t row = j; row < writes_; row += kChunk)
-          error -= splat(weights[row]) * load(kept.written + row * V_ + v);
+          error -= splat(weights[row]) * load(kept.written[row] + v);
       product = fma(load(dn + v), error, product);
     }
     for (int64_t i = 0; p_.erase && i < K_; i += kLanes) {
       Vec seen{};
-      for (int64_t v = 0; v < p_.V; v++) seen = fma(splat(dn[v]), load(state + v * K_ + i), seen);
-      product -= seen * load(read_ + (rows + c) * K_ + i);
+      for (int64_t v = 0; v < p_.V; v++) seen = fma(splat(dn[v]), load(state[v] + i), seen);
+      product -= seen * load(read_[rows + c] + i);
     }
     return sum(product);
   }
 
   // dv of a second write, whose values are no errors.
   void through_values(const Kept& kept, int64_t t, int64_t count, int64_t rows) {
-    const int64_t below = rows * writes_;
     multiply<kStore>(
-        ahead_, rows, V_, {derror_, V_}, Term{kept.write + kChunk * K_, K_, 1, dstate_, V_, p_.K},
-        Term{scores_ + kChunk, 1, writes_, doutput_, V_, count, kUpper},
-        Term{scores_ + below + kChunk, 1, writes_, doutput_ + rows * V_, V_, p_.erase ? count : 0, kUpper});
-    unstage_rows(args_.dv + place(t) * p_.V, p_.heads * p_.V, derror_, V_, count, p_.V);
+        ahead_, rows, V_, {derror_}, times(kept.write.from(kChunk), dstate_, p_.K),
+        transposed_times<kUpper>(scores_.from(0, kChunk), doutput_, count),
+        transposed_times<kUpper>(scores_.from(rows, kChunk), doutput_.from(rows), p_.erase ? count : 0));
+    unstage_rows(args_.dv + place(t) * p_.V, p_.heads * p_.V, derror_.data, derror_.stride, count, p_.V);
   }
 
   static constexpr float kSmallestBeta = 1e-30f;
 
-  float* derror_;
+  Rows derror_;
 };
 
 FW_NAMESPACE_END

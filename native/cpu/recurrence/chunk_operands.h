@@ -8,8 +8,7 @@
 // what its first gate does is part of no other b'.
 #pragma once
 #include "ahead.h"
-#include "../lanes.h"
-#include "problem.h"
+#include "rows.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -21,9 +20,9 @@ enum Gate { kUngated, kPerToken, kPerKey };
 
 // What is kept of a chunk from the recomputation of the states to the gradients.
 struct Kept {
-  float *write, *written;  // whole chunks, filled up with zeros; those of the second write follow
-  float *grow, *shrink;    // e^b' and e^-b', per token or per token and key; grow is preceded by that before token 0
-  float *start, *end;      // e^b_middle and e^(b_last - b_middle), per key
+  Rows write, written;  // whole chunks, filled up with zeros; those of the second write follow
+  float *grow, *shrink;  // e^b' and e^-b', per token or per token and key; grow is preceded by that before token 0
+  float *start, *end;    // e^b_middle and e^(b_last - b_middle), per key
 };
 
 template <Gate kGate>
@@ -40,7 +39,7 @@ class ChunkOperands {
   }
 
   void lay_out_operands(Arena& arena) {
-    read_ = arena.floats(2 * kChunk * K_), doutput_ = arena.floats(2 * kChunk * V_), beta_ = arena.floats(kChunk);
+    read_ = rows_in(arena, 2 * kChunk, K_), doutput_ = rows_in(arena, 2 * kChunk, V_), beta_ = arena.floats(kChunk);
     parts_ = arena.floats(kChunk * kLanes), sums_ = arena.floats(kChunk);
     ones_ = arena.floats(K_);
     chunk_starts_ = reinterpret_cast<int64_t*>(arena.floats(2 * (args_.checkpointEvery + 1)));
@@ -48,7 +47,7 @@ class ChunkOperands {
 
   Kept lay_out_kept(Arena& arena) const {
     Kept kept;
-    kept.write = arena.floats(writes_ * K_), kept.written = arena.floats(writes_ * V_);
+    kept.write = rows_in(arena, writes_, K_), kept.written = rows_in(arena, writes_, V_);
     const int64_t each = kGate == kPerKey ? K_ : 1, before = round_up(each, kLanes);
     kept.grow = kGated ? arena.floats(kChunk * each + before) + before : ones_;
     kept.shrink = kGated ? arena.floats(kChunk * each) : ones_;
@@ -127,7 +126,7 @@ class ChunkOperands {
   void stage_write(const Kept& kept, int64_t t, int64_t count) const {
     for (int64_t row = 0; row < writes_; row++) {
       const int64_t c = row % kChunk, at = begin_ + t + c;
-      float *write = kept.write + row * K_, *written = kept.written + row * V_;
+      float *write = kept.write[row], *written = kept.written[row];
       if (c >= count) {
         zero_row(write, K_), zero_row(written, V_);
         continue;
@@ -145,14 +144,14 @@ class ChunkOperands {
       beta_[c] = c < count && p_.beta_width ? x_.beta[begin_ + t + c][0] : 1;
       if (c >= count) {
         for (int64_t row = c; row < 2 * rows; row += rows)
-          zero_row(read_ + row * K_, K_), zero_row(doutput_ + row * V_, V_);
+          zero_row(read_[row], K_), zero_row(doutput_[row], V_);
         continue;
       }
-      stage_row(doutput_ + c * V_, right_[begin_ + t + c], p_.V, V_);
+      stage_row(doutput_[c], right_[begin_ + t + c], p_.V, V_);
       const float *q = left_[begin_ + t + c], *e = x_.erase_key[begin_ + t + c];
       for (int64_t i = 0; i < K_; i += kLanes) {
-        store(read_ + c * K_ + i, load_row(q, i, p_.K) * splat(p_.scale) * read_factor(kept, c, i));
-        if (p_.erase) store(read_ + (rows + c) * K_ + i, load_row(e, i, p_.K) * erase_factor(kept, c, i));
+        store(read_[c] + i, load_row(q, i, p_.K) * splat(p_.scale) * read_factor(kept, c, i));
+        if (p_.erase) store(read_[rows + c] + i, load_row(e, i, p_.K) * erase_factor(kept, c, i));
       }
     }
   }
@@ -191,8 +190,8 @@ class ChunkOperands {
   char* kept_;
   int64_t kept_bytes_;
   // Of the chunk at hand; dO lies above -dR where keys are erased, as Q' above E'.
-  float *read_, *doutput_, *beta_;
-  float *parts_, *sums_, *ones_;
+  Rows read_, doutput_;
+  float *beta_, *parts_, *sums_, *ones_;
 
  private:
   static void stage_factors(const Kept& kept, int64_t at, Vec b) {

@@ -21,11 +21,11 @@ class ChunkStates : protected ChunkOperands<kGate> {
 
   void lay_out_states(Arena& arena) {
     this->lay_out_operands(arena);
-    padded_ = arena.floats(K_ * V_);
+    padded_ = rows_in(arena, K_, V_);
   }
 
   // Before chunk c; after the last one it is not scaled.
-  float* state_before(int64_t c) const { return states_ + c * V_ * K_; }
+  Rows state_before(int64_t c) const { return {states_ + c * V_ * stride_of(K_), stride_of(K_)}; }
 
   const float* checkpoint(const Sequence& sequence, int64_t t) const {
     return args_.states + ((sequence.checkpoint + t / args_.checkpointEvery) * p_.heads + this->h_) * p_.K * p_.V;
@@ -34,10 +34,11 @@ class ChunkStates : protected ChunkOperands<kGate> {
   // Stages what is kept of every chunk; the state after the last one is computed when `with_end`.
   void recompute(const float* checkpoint, bool with_end) {
     kept_bytes_ = this->kept_bytes();
-    const int64_t states_bytes = (chunks_ + 1) * V_ * K_ * 4;
+    const int64_t states_bytes = (chunks_ + 1) * V_ * stride_of(K_) * 4;
     states_ = static_cast<float*>(cx_.scratch(0, states_bytes + chunks_ * kept_bytes_));
     kept_ = reinterpret_cast<char*>(states_) + states_bytes;
     this->fetch_read(ahead_, start_of(chunks_ - 1), length_of(chunks_ - 1));
+    ahead_.spread((chunks_ - 1) * writes_ * K_ * V_ / kLanes);
     for (int64_t c = 0; c < chunks_; c++) {
       const Kept now = kept(c);
       if (kGated) this->stage_gates(now, start_of(c), length_of(c));
@@ -62,13 +63,14 @@ class ChunkStates : protected ChunkOperands<kGate> {
 
   const Context& cx_;
   Ahead ahead_;
-  float *states_, *padded_;
+  float* states_;
+  Rows padded_;
 
  private:
   void stage_checkpoint(const float* checkpoint, const float* start) {
-    stage_rows(padded_, V_, checkpoint, p_.V, p_.K, p_.V);
-    for (int64_t i = 0; kGated && i < p_.K; i++) scale_row(padded_ + i * V_, V_, start[i]);
-    transpose_matrix(states_, K_, padded_, V_, K_, V_);
+    stage_rows(padded_.data, padded_.stride, checkpoint, p_.V, p_.K, p_.V);
+    for (int64_t i = 0; kGated && i < p_.K; i++) scale_row(padded_[i], V_, start[i]);
+    transpose(state_before(0), padded_, K_, V_);
   }
 
   static constexpr Finish kFinish = kGated ? kScaledColumns : kAdd;
@@ -76,12 +78,12 @@ class ChunkStates : protected ChunkOperands<kGate> {
   // The state before chunk c + 1, whose e^b_middle is `start`.
   void advance(int64_t c, const float* start) {
     const Kept chunk = kept(c);
-    const Target next{state_before(c + 1), K_, 0, state_before(c), chunk.end, start};
+    const Target next{state_before(c + 1), state_before(c), chunk.end, start};
     const int64_t count = length_of(c);
-    const Term write{chunk.written, 1, V_, chunk.write, K_, count};
+    const auto write = transposed_times(chunk.written, chunk.write, count);
     if (!p_.second_write) return multiply<kFinish>(ahead_, V_, K_, next, write);
     multiply<kFinish>(ahead_, V_, K_, next, write,
-                      Term{chunk.written + kChunk * V_, 1, V_, chunk.write + kChunk * K_, K_, count});
+                      transposed_times(chunk.written.from(kChunk), chunk.write.from(kChunk), count));
   }
 };
 

@@ -96,16 +96,4 @@ static inline void unstage_rows(float* y, int64_t stride, const float* x, int64_
     for (int64_t i = 0; i < n; i += kLanes) store_row(y + r * stride, i, n, load(x + r * padded + i));
 }
 
-FW_INLINE void prefetch_row(const float* row, int64_t n) {
-  int64_t i = 0;
-  for (; i + 64 <= n; i += 64) {
-    __builtin_prefetch(row + i, 0, 2);
-    __builtin_prefetch(row + i + 16, 0, 2);
-    __builtin_prefetch(row + i + 32, 0, 2);
-    __builtin_prefetch(row + i + 48, 0, 2);
-  }
-  for (; i < n; i += 16) __builtin_prefetch(row + i, 0, 2);
-  __builtin_prefetch(row + n - 1, 0, 2);  // an unaligned row straddles one more line
-}
-
 FW_NAMESPACE_END

@@ -2,6 +2,7 @@
 // the keys and queries of the present group. Lanes run over the value dimension, so that nothing is summed across
 // lanes; a block of NV vectors of the state stays in the first-level cache for a whole stage of tokens.
 #pragma once
+#include "ahead.h"
 #include "stage.h"
 
 FW_NAMESPACE_BEGIN
@@ -17,23 +18,6 @@ struct ValueBlock {
   float* carried;
   float *output, *written;  // written may be null
   int64_t v_stride, beta_stride, decays_stride, output_stride, written_stride;
-};
-
-// Memory that comes later, one row per token, fetched while the sweep computes.
-struct RowsAhead {
-  struct Row {
-    const float* data;
-    int64_t stride, length;
-  };
-  Row rows[9];
-  int count = 0;
-  int64_t tokens = 0;
-  void add(const float* data, int64_t stride, int64_t length) { rows[count++] = {data, stride, length}; }
-  // Inlined by force: a call of a function that only prefetches counts as one without effect, and is dropped.
-  __attribute__((always_inline)) void fetch(int64_t t) const {
-    if (t >= tokens) return;
-    for (int i = 0; i < count; i++) prefetch_row(rows[i].data + t * rows[i].stride, rows[i].length);
-  }
 };
 
 template <int C, int NV, bool Erase, bool Second, bool Decay>
