@@ -69,7 +69,7 @@ class ChunkBackward : ChunkErrors<kGate> {
       scale_rows(this->kept(chunks_ - 1).end);
       for (int64_t c = chunks_ - 1; c >= 0; c--) {
         if (c > 0) this->fetch_read(ahead_, this->start_of(c - 1), this->length_of(c - 1));
-        if (from > 0) this->fetch_segment(sequence, from - every, c, chunks_);
+        if (from > 0) this->fetch_segment(sequence, from - every, c);
         ahead_.spread((p_.erase ? 6 : 4) * kChunk * K_ * V_ / kLanes);
         chunk(c);
         ahead_.finish();

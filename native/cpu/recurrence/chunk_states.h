@@ -53,12 +53,13 @@ class ChunkStates : protected ChunkOperands<kGate> {
     ahead_.finish();
   }
 
-  // What the recomputation from the checkpoint at token t will touch, in `shares` parts.
-  void fetch_segment(const Sequence& sequence, int64_t t, int64_t part, int64_t shares) {
-    const int64_t tokens = (args_.checkpointEvery + shares - 1) / shares, rows = (p_.K + shares - 1) / shares;
-    const int64_t from = part * tokens, row = part * rows;
-    this->fetch_written(ahead_, t + from, least(tokens, args_.checkpointEvery - from));
-    ahead_.add(checkpoint(sequence, t) + row * p_.V, p_.V, least(rows, p_.K - row), p_.V);
+  // What the recomputation from the checkpoint at token t will touch, in a share for every chunk before it. Rows of tokens
+  // come last: they lie a power of two apart, share few sets of the second-level cache, and do not stay there for long.
+  void fetch_segment(const Sequence& sequence, int64_t t, int64_t c) {
+    if (c == 0) this->fetch_written(ahead_, t, args_.checkpointEvery);
+    const int64_t shares = chunks_ > 1 ? chunks_ - 1 : 1, rows = (p_.K + shares - 1) / shares;
+    const int64_t row = (chunks_ > 1 ? c - 1 : 0) * rows;
+    if (row >= 0) ahead_.add(checkpoint(sequence, t) + row * p_.V, p_.V, least(rows, p_.K - row), p_.V);
   }
 
   const Context& cx_;
