@@ -35,7 +35,7 @@ class Ahead {
     due_ = used_ ? pace_ : kNever;
   }
 
-  // To be called after so much of it.
+  // To be called after so much of it; fetches a row, if one is due.
   __attribute__((always_inline)) void after(int64_t work) {
     if ((due_ -= work) <= 0) fetch();
   }
@@ -55,7 +55,7 @@ class Ahead {
   };
 
   __attribute__((noinline)) void fetch() {
-    while (due_ <= 0 && at_ < used_) fetch_row();
+    if (at_ < used_) fetch_row();
     if (at_ == used_) due_ = kNever;
   }
   __attribute__((always_inline)) void fetch_row() {
