@@ -266,7 +266,7 @@ export {
   type TokenShiftResult,
   type UniformOptions,
 } from './ops';
-export * from './rules';
+export * from './rules/public';
 export * as nn from './nn';
 export * as optim from './optim';
 export {
