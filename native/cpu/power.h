@@ -1,5 +1,5 @@
-// x^y on lanes, in double precision: a power that is a float comes out exactly, any other within 0.501 ulp. Polynomials are
-// minimax fits.
+// x^y on lanes, in double precision: a power that is a float comes out exactly, any other within 0.501 ulp. Polynomials
+// are minimax fits.
 #pragma once
 #include "wide.h"
 

@@ -32,8 +32,8 @@ FW_INLINE Vec product_plus(Vec a, Vec b, Vec c) {
 // States of a call that stay in the second cache, in bytes; larger ones are prefetched a head ahead.
 constexpr int64_t kCached = 1 << 20;
 
-// NV vectors of columns of a state whose rows lie `stride` apart, read but not updated yet, and what the update takes of
-// their token.
+// NV vectors of columns of a state whose rows lie `stride` apart, read but not updated yet, and what the update takes
+// of their token.
 template <int NV>
 struct Columns {
   float* state;
