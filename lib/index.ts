@@ -29,7 +29,49 @@ export {
   withSeed,
 } from './core';
 export { devices, loadAttempts, setDefaultDevice, setNumThreads, trimMemory, type DeviceInfo } from './backends';
-export * from './io';
+export {
+  byteTokenizer,
+  characterTokenizer,
+  findFolder,
+  isJsonObject,
+  loadCheckpointFolder,
+  loadEntries,
+  loadEntry,
+  loadModelFolder,
+  loadSafetensors,
+  loadTokenizer,
+  parseJson,
+  readCheckpointFolder,
+  readJson,
+  readModelFolder,
+  readOptionalJson,
+  readSafetensors,
+  readSafetensorsMetadata,
+  readText,
+  saveSafetensors,
+  saveShards,
+  saveTokenizer,
+  StreamDecoder,
+  TensorSource,
+  writeFileAtomic,
+  writeFolderAtomic,
+  writeJson,
+  type DecodeOptions,
+  type EncodeOptions,
+  type FileDType,
+  type Json,
+  type LoadOptions,
+  type NamedTensors,
+  type Piece,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+  type ShardOptions,
+  type StorageOptions,
+  type StoredFloat,
+  type StreamOptions,
+  type TextStream,
+  type Tokenizer,
+} from './io';
 export {
   checkpoint,
   defineFunction,
@@ -266,7 +308,7 @@ export {
   type TokenShiftResult,
   type UniformOptions,
 } from './ops';
-export * from './rules';
+export * from './rules/public';
 export * as nn from './nn';
 export * as optim from './optim';
 export {

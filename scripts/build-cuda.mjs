@@ -28,7 +28,7 @@ export const addon = join('build-cuda', 'Release', 'fast_weights_cuda.node');
 const toolchain = join(root, 'build-toolchain');
 const require = createRequire(import.meta.url);
 
-const SOURCES = ['native/kernels.h', 'native/binding', 'native/cuda', 'CMakeLists.txt', 'scripts/nvcc-log.mjs'];
+const SOURCES = ['native/kernels.h', 'native/whole.h', 'native/families', 'native/binding', 'native/cuda', 'CMakeLists.txt', 'scripts/nvcc-log.mjs'];
 
 const WHEELS = ['nvidia-cuda-nvcc', 'nvidia-cuda-crt', 'nvidia-nvvm', 'nvidia-cuda-runtime', 'nvidia-cuda-cccl'];
 const WHEEL_VERSION = '13.0.*';

@@ -34,6 +34,10 @@ export class CpuBackend extends NativeBackend<CpuAddon> {
     this.addon.setNumThreads(n);
   }
 
+  numThreads(): number {
+    return this.addon.numThreads();
+  }
+
   measureLimits(copyBytes: number): MachineLimits {
     return {
       instructionSet: this.addon.instructionSet(),

@@ -150,6 +150,11 @@ export function setNumThreads(n: number): void {
   cpuBackend()?.setNumThreads(n);
 }
 
+/** Threads that compute on a device: those of the CPU, 1 of JavaScript; a card's own are not counted, and it gives 1. */
+export function numThreads(device: Device): number {
+  return device === 'cpu' ? (cpuBackend()?.numThreads() ?? 1) : 1;
+}
+
 /** Gives the memory that devices keep for reuse back to the system. Live tensors stay. */
 export function trimMemory(): void {
   for (const device of DEVICES) look(device)?.trimMemory();

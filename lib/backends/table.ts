@@ -686,6 +686,78 @@ export const KERNELS = {
     cell: 'int',
   },
   /**
+   * A matrix that learns at test time (spec 2.13.16, 2.13.17), per sequence and head, in chunks of `chunk` tokens, which divides
+   * `tokens`, from gradients G at the weights before each chunk of the loss 1/2 |z - target|^2 at z = W^T k; with normWeight and
+   * normBias [heads, V] that of their layer norm of z. With `momentum`
+   *   S_t = eta_t S_{t-1} - theta_t k_t G_t^T      W_t = (1 - alpha_t) W_{t-1} + S_t      o_t = W_t^T q_t,
+   * without it o_t = (W - scale_t sum over s <= t of theta_s k_s G_s^T)^T q_t, W that before the chunk, and after it what the last
+   * token reads. q, k, target, output [sequences, tokens, heads, *], theta, scale, alpha, eta [sequences, tokens, heads], states
+   * [sequences, heads, R, V], R = keyDim, with `bias` one more, whose input is 1. For the backward pass: states [sequences, chunks,
+   * heads, 1 + momentum, R, V].
+   */
+  linearLearner: {
+    q: 'in',
+    k: 'in',
+    target: 'in',
+    theta: 'in',
+    scale: 'in?',
+    alpha: 'in?',
+    eta: 'in?',
+    normWeight: 'in?',
+    normBias: 'in?',
+    initialState: 'in',
+    initialMomentum: 'in?',
+    output: 'out',
+    finalState: 'out',
+    finalMomentum: 'out?',
+    states: 'out?',
+    sequences: 'int',
+    tokens: 'int',
+    heads: 'int',
+    keyDim: 'int',
+    valueDim: 'int',
+    chunk: 'int',
+    bias: 'int',
+    momentum: 'int',
+    eps: 'float',
+  },
+  /** Its gradients; those of the norm [sequences, heads, V] are each sequence's own. */
+  linearLearnerBackward: {
+    q: 'in',
+    k: 'in',
+    target: 'in',
+    theta: 'in',
+    scale: 'in?',
+    alpha: 'in?',
+    eta: 'in?',
+    normWeight: 'in?',
+    normBias: 'in?',
+    states: 'in',
+    doutput: 'in',
+    dfinalState: 'in',
+    dfinalMomentum: 'in?',
+    dq: 'out',
+    dk: 'out',
+    dtarget: 'out',
+    dtheta: 'out',
+    dscale: 'out?',
+    dalpha: 'out?',
+    deta: 'out?',
+    dnormWeight: 'out?',
+    dnormBias: 'out?',
+    dinitialState: 'out',
+    dinitialMomentum: 'out?',
+    sequences: 'int',
+    tokens: 'int',
+    heads: 'int',
+    keyDim: 'int',
+    valueDim: 'int',
+    chunk: 'int',
+    bias: 'int',
+    momentum: 'int',
+    eps: 'float',
+  },
+  /**
    * Adam with decoupled (or, with coupled = 1, ordinary) weight decay; the corrections are those of the moments' bias. A
    * gradientScale of NaN changes nothing, so that a step whose gradients are not finite can be skipped on the device.
    */

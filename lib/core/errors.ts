@@ -117,6 +117,47 @@ export function checkNumber(where: string, argument: string, value: unknown, min
   return value;
 }
 
+/** Requires a number, which may be NaN or infinite. */
+export function checkNumeric(where: string, argument: string, value: unknown): asserts value is number {
+  if (typeof value === 'number') return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, 'a number', describe(value));
+}
+
+/** Requires a string. */
+export function checkString(where: string, argument: string, value: unknown): asserts value is string {
+  if (typeof value === 'string') return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, 'a string', describe(value));
+}
+
+/** Requires an instance of a class; `expected` says which where that is more than its name. */
+export function checkInstance<T>(
+  where: string,
+  argument: string,
+  value: unknown,
+  kind: abstract new (...args: never[]) => T,
+  expected = `a ${kind.name}`,
+): asserts value is T {
+  if (value instanceof kind) return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(value));
+}
+
+/** Requires a list. */
+export function checkList(
+  where: string,
+  argument: string,
+  value: unknown,
+  expected = 'a list',
+): asserts value is unknown[] {
+  if (Array.isArray(value)) return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(value));
+}
+
+/** Requires numbers: an array of them, typed or not. */
+export function checkNumbers(where: string, argument: string, value: unknown): void {
+  if (Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))) return;
+  throw argumentError('INVALID_ARGUMENT', where, argument, 'an array of numbers', describe(value));
+}
+
 /** Requires a function. */
 export function checkFunction(where: string, argument: string, value: unknown, expected = 'a function'): void {
   if (typeof value === 'function') return;

@@ -1,5 +1,5 @@
 // Accuracy over counted labels: overall, per group of labels, and per whole sequence.
-import { argumentError } from '../core';
+import { argumentError, checkList, checkObject } from '../core';
 import { IGNORED, type Batch } from './dataset';
 
 /** Counts behind an accuracy; `ratio` divides them. */
@@ -12,6 +12,7 @@ export interface Tally {
 
 /** Correct over total; NaN where nothing was counted. */
 export function ratio(tally: Tally): number {
+  checkObject('ratio', 'tally', tally);
   return tally.total === 0 ? NaN : tally.correct / tally.total;
 }
 
@@ -25,6 +26,7 @@ export class Accuracy {
   readonly groups: Record<string, Tally> = {};
 
   constructor(private readonly names: readonly string[]) {
+    checkList('Accuracy', 'names', names, 'a list of names');
     for (const name of names) this.groups[name] = { correct: 0, total: 0 };
   }
 

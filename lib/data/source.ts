@@ -1,6 +1,6 @@
 // Where a text comes from: a string or files, read in pieces that never end within a character.
 import { sha256 } from '../platform';
-import { argumentError, describe } from '../core';
+import { argumentError, checkString, describe } from '../core';
 import type { TextEncoding } from './encoding';
 import { TextFile, TextPlace } from './textFile';
 
@@ -29,7 +29,7 @@ export function openSource(where: string, { text, path, encoding }: SourceOption
     throw argumentError('INVALID_ARGUMENT', where, 'text', 'given, or else path', found);
   }
   if (text !== undefined) {
-    if (typeof text !== 'string') throw argumentError('INVALID_ARGUMENT', where, 'text', 'a string', describe(text));
+    checkString(where, 'text', text);
     if (encoding !== undefined) {
       throw argumentError('INVALID_ARGUMENT', where, 'encoding', 'left out where text is a string', describe(encoding));
     }

@@ -1,5 +1,15 @@
 // Labelled series in the text formats of the UEA archive (Bagnall et al. 2018): .ts, and .arff with relational attributes.
-import { argumentError, checkInteger, checkNumber, checkOptions, describe, FastWeightsError } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkList,
+  checkNumber,
+  checkObject,
+  checkOptions,
+  checkString,
+  describe,
+  FastWeightsError,
+} from '../core';
 import { MAX_STEP, trainingRandom } from './dataset';
 import type { SeriesBatch, SeriesDataset } from './tasks';
 
@@ -21,7 +31,7 @@ export interface LabelledSeries {
  */
 export function parseTimeSeries(text: string): LabelledSeries {
   const where = 'parseTimeSeries';
-  if (typeof text !== 'string') throw argumentError('INVALID_ARGUMENT', where, 'text', 'a string', describe(text));
+  checkString(where, 'text', text);
   const refuse = (line: number, expected: string, found: string): never => {
     const message = `${where}: line ${line + 1} must be ${expected}, found ${found}`;
     throw new FastWeightsError('FORMAT', message, { argument: 'text', expected, found });
@@ -90,12 +100,12 @@ export interface SeriesDatasetOptions {
  * Labelled series split at random for training and evaluation; a batch has them at times from 0 to 1, the time in front of
  * their channels, which have mean 0 and deviation 1 over the training series. At least one series is on either side.
  */
-export function seriesDataset(
-  { classes, series, labels }: LabelledSeries,
-  options: SeriesDatasetOptions = {},
-): SeriesDataset {
+export function seriesDataset(data: LabelledSeries, options: SeriesDatasetOptions = {}): SeriesDataset {
   const where = 'seriesDataset';
+  checkObject(where, 'data', data);
   checkOptions(where, options, { seed: true, held: true });
+  const { classes, series, labels } = data;
+  for (const [key, list] of Object.entries({ classes, series })) checkList(where, `data.${key}`, list);
   const seed = checkInteger(where, 'seed', options.seed ?? 0);
   const held = checkNumber(where, 'held', options.held ?? 0.3, 0, 1);
   if (series.length < 2) throw argumentError('INVALID_ARGUMENT', where, 'series', 'at least 2', String(series.length));

@@ -63,7 +63,7 @@ export interface ExperimentRecord {
 
 /**
  * Runs what is missing and writes results.json and the trained model after each trial, report.html at the end. FORMAT for a
- * folder of another experiment, kind or file; IO while another process works in it.
+ * folder of another experiment, kind or file; IO while another run works in it, of this process or of another.
  */
 export async function runExperiment<R extends Json>(
   experiment: Experiment<R>,
@@ -79,7 +79,7 @@ export async function runExperiment<R extends Json>(
   const chosen = chosenOf(where, experiment, options);
   const source = data === undefined ? undefined : await fingerprint(data);
   await createFolder(folder);
-  await lockFolder(folder);
+  await lockFolder(folder, { alone: true });
   try {
     return await runTrials(
       experiment,

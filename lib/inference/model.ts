@@ -1,5 +1,5 @@
 // What generation asks of a model.
-import type { Device, Tensor } from '../core';
+import { argumentError, describe, type Device, type Tensor } from '../core';
 import type { SamplingOptions } from './sampling';
 import type { State } from './state';
 import type { Stages } from './turns';
@@ -29,6 +29,13 @@ export interface RecurrentModel {
   step(ids: Tensor, state: State): Tensor;
   /** Both, by the rank of the ids and with the same bits, for models that can rest on the way. */
   stages?(ids: Tensor, state: State): Stages<Read>;
+}
+
+/** Requires a model that generates. */
+export function checkModel(where: string, model: unknown): asserts model is RecurrentModel {
+  const { vocabSize, initialState } = (model ?? {}) as Partial<RecurrentModel>;
+  if (typeof vocabSize === 'number' && typeof initialState === 'function') return;
+  throw argumentError('INVALID_ARGUMENT', where, 'model', 'a model that generates', describe(model));
 }
 
 /** Token ids of one sequence, or of several of equal length as int32 [B, T]. */

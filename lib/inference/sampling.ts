@@ -3,6 +3,7 @@ import {
   argumentError,
   checkInteger,
   checkNumber,
+  checkNumbers,
   checkOptions,
   FastWeightsError,
   type HostRandom,
@@ -39,6 +40,7 @@ export function checkSampling(where: string, { temperature = 0, topK, topP = 1 }
 
 /** Chooses a token by its logits [vocabulary]; equal logits go to the smaller id. */
 export function sampleToken(logits: ArrayLike<number>, options: SamplingOptions, random: HostRandom): SampledToken {
+  checkNumbers('sampleToken', 'logits', logits);
   checkOptions('sampleToken', options, SAMPLING);
   checkSampling('sampleToken', options);
   return chooseToken(logits, options, random);

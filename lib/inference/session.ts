@@ -15,7 +15,7 @@ import { Pace } from '../platform';
 import { checkIsSignal, generate, type GeneratedToken, type GenerateOptions, type Plan, planOf } from './generate';
 import { columns } from './history';
 import { Memory } from './memory';
-import type { RecurrentModel, TokenIds } from './model';
+import { checkModel, type RecurrentModel, type TokenIds } from './model';
 import type { SamplingOptions } from './sampling';
 import { Snapshot } from './snapshot';
 import { checkSignal } from './turns';
@@ -69,6 +69,7 @@ export class Session {
     options: SessionOptions = {},
   ) {
     const where = 'createSession';
+    checkModel(where, model);
     checkOptions(where, options, OPTIONS);
     this.batch = checkInteger(where, 'batch', options.batch ?? 1, 1);
     this.history = options.history ?? false;

@@ -1,8 +1,8 @@
 // Copies of a session's state: in memory, and in files for another process.
 import { noGrad } from '../autograd';
-import { argumentError, describe, FastWeightsError, scope } from '../core';
+import { argumentError, FastWeightsError, scope } from '../core';
 import type { Memory } from './memory';
-import type { RecurrentModel } from './model';
+import { checkModel, type RecurrentModel } from './model';
 import { loadMemory, saveMemory } from './snapshotFile';
 import { checkStateLike, type State } from './state';
 
@@ -57,10 +57,7 @@ export class Snapshot {
 
   /** Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. */
   static async load(path: string, model: RecurrentModel): Promise<Snapshot> {
-    const { vocabSize, initialState } = (model ?? {}) as Partial<RecurrentModel>;
-    if (typeof vocabSize !== 'number' || typeof initialState !== 'function') {
-      throw argumentError('INVALID_ARGUMENT', 'Snapshot.load', 'model', 'the model that it is of', describe(model));
-    }
+    checkModel('Snapshot.load', model);
     const { batch, memory } = await loadMemory(path, model);
     return new Snapshot(model, batch, memory);
   }

@@ -25,7 +25,7 @@ import {
 } from '../platform';
 import { FastWeightsError } from '../core';
 import { createFolder } from './createFolder';
-import { ioError, systemCode } from './failure';
+import { checkPath, ioError, systemCode } from './failure';
 
 type Role = 'tmp' | 'old';
 
@@ -100,7 +100,7 @@ async function syncTree(folder: string): Promise<void> {
 
 /** Replaces the file at `path` by what `write` puts into the handle; readers see the old or the new file, whole. */
 export async function writeFileAtomic(path: string, write: (file: FileHandle) => Promise<void>): Promise<void> {
-  const target = resolve(path);
+  const target = resolve(checkPath('writeFileAtomic', path));
   const temporary = claim(target, 'tmp');
   try {
     for (const dead of await leftovers(target, 'tmp', true)) await rm(dead.path, { force: true, recursive: true });
@@ -114,7 +114,8 @@ export async function writeFileAtomic(path: string, write: (file: FileHandle) =>
     await rename(temporary, target);
     await syncFolder(dirname(target));
   } catch (error) {
-    await rm(temporary, { force: true });
+    // Where it was never made, or its folder is none, there is nothing to remove.
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw ioError('writeFileAtomic', path, error);
   }
 }
@@ -124,7 +125,7 @@ export async function writeFileAtomic(path: string, write: (file: FileHandle) =>
  * the new version is complete, and `findFolder` finds it.
  */
 export async function writeFolderAtomic(dir: string, fill: (folder: string) => Promise<unknown>): Promise<void> {
-  const target = resolve(dir);
+  const target = resolve(checkPath('writeFolderAtomic', dir, 'dir'));
   const temporary = claim(target, 'tmp');
   try {
     await createFolder(dirname(target));
@@ -170,7 +171,7 @@ async function swap(temporary: string, target: string): Promise<string[]> {
 
 /** The newest complete version of a folder that `writeFolderAtomic` writes: `dir` itself, or the one moved away. */
 export async function findFolder(dir: string): Promise<string> {
-  const target = resolve(dir);
+  const target = resolve(checkPath('findFolder', dir, 'dir'));
   try {
     // A save that runs meanwhile can end between the two looks; then the next look finds `dir`.
     for (let attempt = 0; attempt < 3; attempt++) {

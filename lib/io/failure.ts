@@ -1,9 +1,10 @@
 // The two ways a file fails: it cannot be reached (IO), or it is not what it should be (FORMAT).
 import { argumentError, describe, FastWeightsError } from '../core';
 
-export function checkPath(where: string, path: unknown): string {
+export function checkPath(where: string, path: unknown, argument: 'path' | 'dir' = 'path'): string {
   if (typeof path === 'string' && path !== '' && !path.includes('\0')) return path;
-  throw argumentError('INVALID_ARGUMENT', where, 'path', 'the path of a file', describe(path));
+  const expected = argument === 'dir' ? 'the path of a folder' : 'the path of a file';
+  throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(path));
 }
 
 /** Wraps what the file system threw; an error of the library passes unchanged. */

@@ -38,3 +38,4 @@ export {
   type Tokenizer,
 } from './tokenizer';
 export { createFolder } from './createFolder';
+export { checkPath } from './failure';

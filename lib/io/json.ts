@@ -1,9 +1,9 @@
 // JSON as model files really hold it: strict text with the two notations for infinities that published
 // configurations use, bare words and {"__float__": "Infinity"}. Some editors write a byte order mark in front.
 import { readFile, stat } from '../platform';
-import { FastWeightsError } from '../core';
+import { checkInstance, checkString, FastWeightsError } from '../core';
 import { writeFileAtomic } from './atomic';
-import { formatError, ioError, systemCode } from './failure';
+import { checkPath, formatError, ioError, systemCode } from './failure';
 
 /** A JSON value; numbers may be NaN or infinite, as published configurations have them. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -172,6 +172,7 @@ function tagged(value: { [key: string]: Json }): Json {
 
 /** Parses a configuration; `where` names the file in errors, `fractions` are those of `readJson`. */
 export function parseJson(text: string, where: string, fractions?: Set<string>): Json {
+  checkString('parseJson', 'text', text);
   return new Parser(text, where, false, fractions).document();
 }
 
@@ -198,6 +199,7 @@ export async function readJson(path: string, fractions?: Set<string>): Promise<J
 
 /** What the system says of a file. Pipes and devices, which may never end, are refused with IO. */
 export async function regularFile(where: string, path: string): Promise<{ size: number }> {
+  checkPath(where, path);
   try {
     const found = await stat(path);
     if (found.isFile()) return found;
@@ -209,6 +211,7 @@ export async function regularFile(where: string, path: string): Promise<{ size: 
 
 /** The text of a UTF-8 file; an IO error where it cannot be read, a FORMAT error where it is no UTF-8. */
 export async function readText(path: string, where = 'readText'): Promise<string> {
+  checkPath(where, path);
   let bytes: Uint8Array;
   try {
     bytes = await readFile(path);
@@ -250,6 +253,7 @@ function asFraction(value: unknown): unknown {
  * names of `fractions` are written as 1.0: other programs tell the two apart.
  */
 export async function writeJson(path: string, value: unknown, fractions?: ReadonlySet<string>): Promise<void> {
+  if (fractions !== undefined) checkInstance('writeJson', 'fractions', fractions, Set);
   const tag = (name: string, v: unknown): unknown =>
     typeof v === 'number' && !Number.isFinite(v) ? { __float__: String(v) } : fractions?.has(name) ? asFraction(v) : v;
   const text = `${JSON.stringify(value, tag, 2)}\n`.replace(/"\\u0000(-?\d+)"/g, '$1.0');

@@ -2,10 +2,10 @@
 import { join } from '../platform';
 import { FastWeightsError } from '../core';
 import { findFolder } from './atomic';
-import { formatError } from './failure';
+import { checkPath, formatError } from './failure';
 import { huggingfaceTokenizer } from './huggingface';
 import { isJsonObject, readOptionalJson, writeJson, type Json } from './json';
-import { byteTokenizer, characterTokenizer, TOKENIZER_FILE, type Tokenizer } from './tokenizer';
+import { byteTokenizer, characterTokenizer, checkTokenizer, TOKENIZER_FILE, type Tokenizer } from './tokenizer';
 
 /** The tokenizer of a model folder: our own file, or tokenizer.json with tokenizer_config.json. */
 export async function loadTokenizer(dir: string): Promise<Tokenizer> {
@@ -23,6 +23,8 @@ export async function loadTokenizer(dir: string): Promise<Tokenizer> {
 
 /** Writes the tokenizer's files into an existing folder. */
 export async function saveTokenizer(dir: string, tokenizer: Tokenizer): Promise<void> {
+  checkPath('saveTokenizer', dir, 'dir');
+  checkTokenizer('saveTokenizer', tokenizer);
   for (const [name, content] of Object.entries(tokenizer.files())) await writeJson(join(dir, name), content);
 }
 

@@ -29,17 +29,34 @@ export async function lockHolders(dir: string): Promise<number[]> {
   return holders;
 }
 
-/** Takes a folder for this process, until `unlockFolder`; refused while another one works in it. */
-export async function lockFolder(dir: string): Promise<void> {
+/**
+ * Takes a folder for this process, until `unlockFolder`; refused with IO while another one works in it. What has it already may
+ * take it again, unless it is asked for `alone`: then a second call in this process is refused, too.
+ */
+export async function lockFolder(dir: string, { alone = false } = {}): Promise<void> {
   const known = (await lockHolders(dir)).includes(processId);
-  if (!known) await (await open(own(dir), 'w')).close();
+  if (known && alone) throw taken(dir, processId);
+  if (!known) await take(dir, alone);
   const other = (await lockHolders(dir)).find((pid) => pid !== processId);
   if (other === undefined) return;
   if (!known) await unlockFolder(dir);
-  throw new FastWeightsError(
+  throw taken(dir, other);
+}
+
+/** Of two calls at once in one process only one makes the file. */
+async function take(dir: string, alone: boolean): Promise<void> {
+  try {
+    await (await open(own(dir), alone ? 'wx' : 'w')).close();
+  } catch (error) {
+    throw systemCode(error) === 'EEXIST' ? taken(dir, processId) : error;
+  }
+}
+
+function taken(dir: string, pid: number): FastWeightsError {
+  return new FastWeightsError(
     'IO',
-    `process ${other} works in ${dir}; wait for its end (if ${other} is something else, delete ${join(dir, `lock-${other}`)})`,
-    { argument: dir, expected: 'a folder in which no other process works', found: `process ${other}` },
+    `process ${pid} works in ${dir}; wait for its end (if ${pid} is something else, delete ${join(dir, `lock-${pid}`)})`,
+    { argument: dir, expected: 'a folder in which no other run works', found: `process ${pid}` },
   );
 }
 

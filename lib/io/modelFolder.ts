@@ -2,9 +2,10 @@
 import { basename, join, readdir } from '../platform';
 import { checkInteger, checkOptions, FastWeightsError, type OptionNames, type Tensor } from '../core';
 import { findFolder } from './atomic';
-import { formatError, ioError } from './failure';
+import { checkPath, formatError, ioError } from './failure';
 import { isJsonObject, readJson, writeJson } from './json';
 import {
+  LOAD,
   loadEntries,
   placeOf,
   readSafetensors,
@@ -78,6 +79,7 @@ async function readShards(folder: string): Promise<SafetensorsFile> {
 
 /** All tensors of a model folder by name. */
 export async function loadModelFolder(dir: string, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
+  checkOptions('loadModelFolder', options, LOAD);
   const place = placeOf(options);
   return loadEntries(await readModelFolder(dir), place);
 }
@@ -97,6 +99,7 @@ const SHARDS: OptionNames<ShardOptions> = { maxShardBytes: true, metadata: true,
  * index, and returns the names of the files. Several files are not one atomic step: fill a folder of `writeFolderAtomic`.
  */
 export async function saveShards(dir: string, tensors: NamedTensors, options: ShardOptions = {}): Promise<string[]> {
+  checkPath('saveShards', dir, 'dir');
   checkOptions('saveShards', options, SHARDS);
   const limit = checkInteger('saveShards', 'maxShardBytes', options.maxShardBytes ?? 5e9, 1);
   const metadata = options.metadata ?? { format: 'pt' };

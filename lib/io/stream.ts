@@ -1,6 +1,6 @@
 // Text that comes token by token.
 import { argumentError, checkOptions, describe, type OptionNames } from '../core';
-import type { DecodeOptions, TextStream, Tokenizer } from './tokenizer';
+import { checkTokenizer, type DecodeOptions, type TextStream, type Tokenizer } from './tokenizer';
 
 /** Options of `StreamDecoder`. */
 export interface StreamOptions extends DecodeOptions {
@@ -25,6 +25,7 @@ export class StreamDecoder {
     private readonly tokenizer: Tokenizer,
     options: StreamOptions = {},
   ) {
+    checkTokenizer('StreamDecoder', tokenizer);
     checkOptions('StreamDecoder', options, STREAM);
     const { prompt = [], ...rest } = options;
     if (typeof prompt !== 'object' || typeof prompt?.length !== 'number') {

@@ -1,5 +1,14 @@
 // Tokenizers: text to ids and back. Bytes and characters here; the published ones in huggingface.ts.
-import { argumentError, checkInteger, checkOptions, describe, describeCharacter, type OptionNames } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkList,
+  checkOptions,
+  checkString,
+  describe,
+  describeCharacter,
+  type OptionNames,
+} from '../core';
 import { Utf8Stream } from './utf8';
 
 /** Options of `Tokenizer.encode`. */
@@ -24,11 +33,18 @@ const DECODE: OptionNames<DecodeOptions> = { skipSpecialTokens: 'flag' };
 
 export function checkEncode(where: string, text: string, options: EncodeOptions = {}): void {
   checkOptions(where, options, ENCODE);
-  if (typeof text !== 'string') throw argumentError('INVALID_ARGUMENT', where, 'text', 'a string', describe(text));
+  checkString(where, 'text', text);
 }
 
 export function checkDecode(where: string, options: DecodeOptions = {}): void {
   checkOptions(where, options, DECODE);
+}
+
+/** Requires a tokenizer, which may be made elsewhere. */
+export function checkTokenizer(where: string, tokenizer: unknown): void {
+  const { decode, files } = (tokenizer ?? {}) as Partial<Tokenizer>;
+  if (typeof decode === 'function' && typeof files === 'function') return;
+  throw argumentError('INVALID_ARGUMENT', where, 'tokenizer', 'a tokenizer', describe(tokenizer));
 }
 
 /** Text of a growing list of ids. */
@@ -143,6 +159,7 @@ function sortedCharacters(text: string): string[] {
 }
 
 function checkedTable(table: readonly string[]): readonly string[] {
+  checkList('characterTokenizer', 'source', table, 'a text or a list of characters');
   for (const entry of table) {
     if (typeof entry !== 'string' || [...entry].length !== 1) {
       throw argumentError('INVALID_ARGUMENT', 'characterTokenizer', 'table', 'single characters', describe(entry));

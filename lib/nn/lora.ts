@@ -1,6 +1,7 @@
 // Low-rank adapters of linear layers (Hu et al. 2021), with the meaning that peft gives them.
 import {
   argumentError,
+  checkInstance,
   checkInteger,
   checkNumber,
   checkOptions,
@@ -51,11 +52,13 @@ export class LoraAdapter extends Module implements LinearAdapter {
     /** As it was given; the factor is `scale`. */
     readonly alpha: number,
     p: number,
-    { weight }: Linear,
+    layer: Linear,
     /** What the result is multiplied by. */
     readonly scale: number = alpha / rank,
   ) {
     super();
+    checkInstance('LoraAdapter', 'layer', layer, Linear);
+    const { weight } = layer;
     const [outFeatures, inFeatures] = weight.shape;
     const where = { bias: false, device: weight.device, dtype: weight.dtype };
     this.lora_A = new Linear(inFeatures, rank, where);

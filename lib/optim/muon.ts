@@ -3,8 +3,10 @@ import {
   argumentError,
   checkChoice,
   checkFunction,
+  checkInstance,
   checkNumber,
   checkObject,
+  checkString,
   describe,
   formatShape,
   type Shape,
@@ -85,7 +87,10 @@ const KIND: SettingsKind<MuonSettings> = {
 };
 
 /** Which parameters Muon is for: matrices that are no embedding, no output head and no row or column. */
-export function isHiddenMatrix(name: string, { shape }: Tensor): boolean {
+export function isHiddenMatrix(name: string, parameter: Tensor): boolean {
+  checkString('isHiddenMatrix', 'name', name);
+  checkInstance('isHiddenMatrix', 'parameter', parameter, Tensor);
+  const { shape } = parameter;
   return shape.length === 2 && Math.min(...shape) > 1 && !/embed|(^|\.)(w[tp]e|(\w+_)?head)(\.|$)/i.test(name);
 }
 

@@ -1,5 +1,14 @@
 // What optimisers share: their parameters' state, one step, saving and going on.
-import { argumentError, checkNumber, formatShape, overlaps, scope, type Shape, type Tensor } from '../core';
+import {
+  argumentError,
+  checkNumber,
+  checkObject,
+  formatShape,
+  overlaps,
+  scope,
+  type Shape,
+  type Tensor,
+} from '../core';
 import { noGrad } from '../autograd';
 import { MAX_LIST } from '../backends';
 import {
@@ -57,6 +66,8 @@ export abstract class Optimizer<S extends CommonSettings> {
     parameters: Parameters<S>,
     given: Partial<S>,
   ) {
+    checkObject(new.target.name, 'kind', kind);
+    checkObject(new.target.name, 'kind.defaults', kind.defaults);
     this.settings = collectSettings(kind, given);
     this.rate = this.settings.lr;
     for (const group of collectGroups(kind, parameters)) this.addParamGroup(group);

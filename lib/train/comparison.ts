@@ -1,6 +1,6 @@
 // Several models on the same data in the same order, as many steps or minutes each, in one folder that can be gone on with:
 //   comparison.json   report.html   <model>/ (a run folder)   <model>-seed-<n>/ (those of further seeds)
-import { existsSync, hardwareThreads, join, processorModel } from '../platform';
+import { existsSync, join, processorModel } from '../platform';
 import {
   argumentError,
   checkInteger,
@@ -12,7 +12,7 @@ import {
   type OptionNames,
   resetPeakMemory,
 } from '../core';
-import { defaultDevice, devices } from '../backends';
+import { defaultDevice, devices, numThreads } from '../backends';
 import { createFolder, isJsonObject, type Json, readOptionalJson, writeFileAtomic, writeJson } from '../io';
 import { findModel, type ModelName, sizesFor } from '../models';
 import { renderReport, type ReportRun } from '../viz';
@@ -80,7 +80,7 @@ export interface ComparedRun {
 export interface Comparison {
   /** What all runs have in common. */
   settings: ComparisonSettings;
-  /** Where the last of the runs was made. */
+  /** Where the last of the runs was made, and on how many threads. */
   machine: { processor: string; threads: number; device: string };
   /** In the order in which they were made. */
   runs: ComparedRun[];
@@ -191,7 +191,7 @@ export async function compareRuns({
   const { seed: first, ...shared } = training;
   const settings: ComparisonSettings = { parameters, data, training: shared, device, dtype };
   const name = devices().find((one) => one.device === device)?.name ?? device;
-  const machine = { processor: processorModel(), threads: hardwareThreads(), device: name };
+  const machine = { processor: processorModel(), threads: numThreads(device), device: name };
   await createFolder(folder);
   const file = join(folder, RECORD);
   const record: Comparison = { settings, machine, runs: await runsIn(file, settings) };

@@ -91,7 +91,7 @@ export function describeComparison({ settings, machine, runs }: Comparison): str
     `${length.join(' or ')} each`,
     `batches of ${batchSize * accumulate}${'task' in data ? '' : ` x ${data.sequenceLength}`}`,
     `${seeds.length === 1 ? 'seed' : 'seeds'} ${seeds.join(', ')}`,
-    `${settings.device} (${machine.device}), ${machine.threads} threads`,
+    `${settings.device} (${machine.device}), ${machine.threads} ${machine.threads === 1 ? 'thread' : 'threads'}`,
   ].join('; ');
 }
 

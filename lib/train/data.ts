@@ -1,5 +1,5 @@
 // The data of a run: a task, or a text that must be the one with which the run began.
-import { checkOptions, FastWeightsError, type OptionNames } from '../core';
+import { checkObject, checkOptions, FastWeightsError, type OptionNames } from '../core';
 import { loadTokenizer, type Tokenizer } from '../io';
 import {
   createTask,
@@ -72,6 +72,7 @@ export async function openData(
   seed: number,
   options: OpenDataOptions = {},
 ): Promise<RunData> {
+  checkObject('openData', 'data', data);
   checkOptions('openData', options, OPEN);
   return (await prepareData(data, seed, options)).open(options.ids);
 }

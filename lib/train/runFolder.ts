@@ -16,6 +16,7 @@ import {
 } from '../platform';
 import { FastWeightsError } from '../core';
 import {
+  checkPath,
   createFolder,
   findFolder,
   isJsonObject,
@@ -60,7 +61,7 @@ export class RunFolder {
   private made: string[] = [];
 
   private constructor(dir: string) {
-    this.dir = resolve(dir);
+    this.dir = resolve(checkPath('run', dir, 'dir'));
   }
 
   /**

@@ -3,6 +3,7 @@ import { breathe } from '../platform';
 import {
   argumentError,
   checkInteger,
+  checkObject,
   checkOptions,
   FastWeightsError,
   Generator,
@@ -16,6 +17,7 @@ import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
 import { cat, crossEntropy, keepSettings, withChecks, withPrecision } from '../ops';
 import type { Tokenizer } from '../io';
+import { checkModule } from '../nn';
 import { clipFactor, type CommonSettings, type Optimizer, Plateau, type Schedule, setMomentum, warmup } from '../optim';
 import type { Batch, Dataset } from '../data';
 import { loadOptimizer, readTrainerState, saveCheckpoint } from './checkpoint';
@@ -131,6 +133,8 @@ export class Trainer {
 
   constructor(private readonly options: TrainerOptions) {
     checkOptions('Trainer', options, PARTS);
+    checkModule('Trainer', 'model', options.model);
+    checkObject('Trainer', 'data', options.data);
     this.config = fillTraining(options.training);
     const { batchSize, schedule, patience } = this.config;
     this.generator = new Generator(this.config.seed, FIRST_STREAM);

@@ -1,6 +1,5 @@
 // What a memory answers, as a table: a row per question, a column per moment, right answers and wrong ones marked.
-import { argumentError, checkOptions, type OptionNames } from '../core';
-import { checkList, checkText } from './checks';
+import { argumentError, checkList, checkOptions, checkString, type OptionNames } from '../core';
 import { escapeMarkup } from './format';
 
 /** One answer; where it is marked right or wrong, a sign goes with the colour. */
@@ -29,13 +28,13 @@ const CELL: OptionNames<AnswerCell> = { text: true, right: 'flag' };
 export function answerTable(answers: AnswerTable): string {
   checkOptions('answerTable', answers, TABLE);
   const { title, columnLabels, rows } = answers;
-  checkText('answerTable', 'title', title);
+  checkString('answerTable', 'title', title);
   checkList('answerTable', 'columnLabels', columnLabels);
   checkList('answerTable', 'rows', rows);
   const head = columnLabels.map((label) => `<th scope="col">${escapeMarkup(label)}</th>`).join('');
   const body = rows.map((row) => {
     checkOptions('answerTable', row, ROW);
-    checkText('answerTable', 'label', row.label);
+    checkString('answerTable', 'label', row.label);
     checkList('answerTable', 'cells', row.cells);
     if (row.cells.length !== columnLabels.length) {
       const expected = `${columnLabels.length} cells in row ${row.label}`;
@@ -53,7 +52,7 @@ ${body.join('\n')}
 /** Not by colour alone. */
 function markCell(cell: AnswerCell): string {
   checkOptions('answerTable', cell, CELL);
-  checkText('answerTable', 'text', cell.text);
+  checkString('answerTable', 'text', cell.text);
   const text = escapeMarkup(cell.text);
   if (cell.right === undefined) return `<td>${text}</td>`;
   return cell.right ? `<td class="right">✓ ${text}</td>` : `<td class="wrong">✗ ${text}</td>`;

@@ -1,8 +1,16 @@
 // Line charts as SVG: several named series on one pair of axes. Text and axes take the surrounding text colour, and the
 // series' colours hold on light and dark grounds.
-import { argumentError, checkChoice, checkInteger, checkOptions, type OptionNames } from '../core';
+import {
+  argumentError,
+  checkChoice,
+  checkInteger,
+  checkList,
+  checkNumbers,
+  checkOptions,
+  checkString,
+  type OptionNames,
+} from '../core';
 import { canShow, makeAxis, type Axis, type Scale } from './axis';
-import { checkList, checkText, checkValues } from './checks';
 import { displayWidth } from './terminal';
 import { escapeMarkup, formatNumber } from './format';
 
@@ -73,7 +81,7 @@ const DASHES = ['', '7 4', '2 3', '10 3 2 3'];
  * Gaps stay gaps and do not touch the mean.
  */
 export function smooth(values: ArrayLike<number>, smoothing: number): Float64Array {
-  checkValues('smooth', 'values', values);
+  checkNumbers('smooth', 'values', values);
   checkSmoothing('smooth', smoothing);
   const n = values.length;
   const sums = new Float64Array(n);
@@ -104,9 +112,9 @@ function checkSeries(series: Series): void {
   const where = 'lineChart';
   checkOptions(where, series, SERIES);
   const { name, x, y, smoothing, colour, dash } = series;
-  checkText(where, 'name', name);
+  checkString(where, 'name', name);
   for (const [key, values] of Object.entries({ x, y })) {
-    if (key === 'y' || values !== undefined) checkValues(where, `${key} of series ${name}`, values);
+    if (key === 'y' || values !== undefined) checkNumbers(where, `${key} of series ${name}`, values);
   }
   if (x !== undefined && x.length !== y.length) {
     throw argumentError('SHAPE', where, `series ${name}`, `as many x as y (${y.length})`, `${x.length}`);
@@ -119,9 +127,9 @@ function checkSeries(series: Series): void {
 export function lineChart(chart: LineChart): string {
   checkOptions('lineChart', chart, CHART);
   const scale = checkChoice('lineChart', 'yScale', chart.yScale ?? 'linear', ['linear', 'log']);
-  checkText('lineChart', 'title', chart.title);
+  checkString('lineChart', 'title', chart.title);
   for (const key of ['xLabel', 'yLabel'] as const) {
-    if (chart[key] !== undefined) checkText('lineChart', key, chart[key]);
+    if (chart[key] !== undefined) checkString('lineChart', key, chart[key]);
   }
   checkList('lineChart', 'series', chart.series);
   chart.series.forEach(checkSeries);

@@ -1,7 +1,9 @@
 // Numbers and text for people: durations, counts, bytes, axis labels, and the escaping of text that goes into markup.
+import { checkInteger, checkNumeric, checkString } from '../core';
 
 /** `850 ms`, `12.3 s`, `4 min 05 s`, `2 h 13 min`, `3 d 04 h`. */
 export function formatDuration(seconds: number): string {
+  checkNumeric('formatDuration', 'seconds', seconds);
   if (!Number.isFinite(seconds)) return '?';
   if (seconds < 0) return `-${formatDuration(-seconds)}`;
   if (Math.round(seconds * 1000) < 1000) return `${Math.round(seconds * 1000)} ms`;
@@ -26,6 +28,8 @@ export function formatBytes(bytes: number): string {
 
 /** A measured number in at most `digits` significant figures, without a tail of zeros; `–` where there is none. */
 export function formatNumber(value: number, digits = 4): string {
+  checkNumeric('formatNumber', 'value', value);
+  checkInteger('formatNumber', 'digits', digits, 1, 100);
   if (Number.isNaN(value)) return '–';
   if (!Number.isFinite(value)) return value > 0 ? '∞' : '-∞';
   const size = Math.abs(value);
@@ -38,6 +42,7 @@ export function formatNumber(value: number, digits = 4): string {
 
 /** Text for markup, elements and attributes alike; control characters become their visible pictures. */
 export function escapeMarkup(text: string): string {
+  checkString('escapeMarkup', 'text', text);
   return text
     .replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`)
     .replace(/\r\n?/g, '\n')

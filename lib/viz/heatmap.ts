@@ -1,8 +1,8 @@
 // Signed matrices as pictures: blue below zero, red above, and transparent at zero, so that they sit on a light page, a
 // dark page and paper alike.
 import { base64 } from '../platform';
-import { argumentError, checkInteger, checkOptions, type OptionNames } from '../core';
-import { checkLimit, checkList, checkText } from './checks';
+import { argumentError, checkInteger, checkList, checkOptions, checkString, type OptionNames } from '../core';
+import { checkLimit } from './checks';
 import { escapeMarkup, formatNumber } from './format';
 import { checkMatrix, colourOf, commonLimit, extent, type Matrix, NEGATIVE, POSITIVE } from './matrix';
 import { encodePng } from './png';
@@ -47,7 +47,7 @@ export function heatmapImage(
   size = 128,
 ): string {
   checkMatrix('heatmapImage', matrix);
-  checkText('heatmapImage', 'description', description);
+  checkString('heatmapImage', 'description', description);
   checkLimit('heatmapImage', limit);
   checkInteger('heatmapImage', 'size', size, 1);
   if (matrix.rows * matrix.columns === 0) return '<span class="fw-empty">empty</span>';
@@ -68,12 +68,12 @@ function limitOf(where: string, matrix: Matrix): number {
 /** The grid as an HTML table with a key to its colours; `heatmapStyle` is its look. */
 export function heatmapGrid(grid: HeatmapGrid): string {
   checkOptions('heatmapGrid', grid, GRID);
-  checkText('heatmapGrid', 'title', grid.title);
+  checkString('heatmapGrid', 'title', grid.title);
   checkList('heatmapGrid', 'columnLabels', grid.columnLabels);
   checkList('heatmapGrid', 'rows', grid.rows);
   for (const row of grid.rows) {
     checkOptions('heatmapGrid', row, ROW);
-    checkText('heatmapGrid', 'label', row.label);
+    checkString('heatmapGrid', 'label', row.label);
     checkList('heatmapGrid', 'cells', row.cells);
     for (const cell of row.cells) checkMatrix('heatmapGrid', cell);
     const { label, cells } = row;

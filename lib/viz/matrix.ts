@@ -1,6 +1,5 @@
 // Matrices as the pictures take them: a flat row-major array, its common scale, and the colour of a value.
-import { argumentError, checkInteger, describe } from '../core';
-import { checkValues } from './checks';
+import { argumentError, checkInteger, checkNumbers, describe } from '../core';
 
 /** Row-major [rows, columns]; of a fast weight matrix [K, V] rows are keys and columns values. */
 export interface Matrix {
@@ -20,7 +19,7 @@ export function checkMatrix(where: string, matrix: Matrix): Matrix {
   }
   checkInteger(where, 'matrix.rows', matrix.rows);
   checkInteger(where, 'matrix.columns', matrix.columns);
-  checkValues(where, 'matrix.data', matrix.data);
+  checkNumbers(where, 'matrix.data', matrix.data);
   if (matrix.data.length !== matrix.rows * matrix.columns) {
     const expected = `${matrix.rows} x ${matrix.columns} numbers`;
     throw argumentError('SHAPE', where, 'matrix.data', expected, `${matrix.data.length}`);

@@ -1,6 +1,6 @@
 // A minimal PNG writer: 8-bit RGBA, one IDAT chunk, no interlacing (PNG specification, sections 5, 9 and 11).
 import { deflate } from '../platform';
-import { argumentError, checkInteger } from '../core';
+import { argumentError, checkInteger, checkNumbers } from '../core';
 
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const RGBA = 6;
@@ -31,6 +31,7 @@ function chunk(type: string, body: Uint8Array): Uint8Array {
 export function encodePng(width: number, height: number, rgba: Uint8Array): Uint8Array {
   checkInteger('encodePng', 'width', width, 1, 2 ** 31 - 1);
   checkInteger('encodePng', 'height', height, 1, 2 ** 31 - 1);
+  checkNumbers('encodePng', 'rgba', rgba);
   if (rgba.length !== width * height * 4) {
     throw argumentError('SHAPE', 'encodePng', 'rgba', `${width} x ${height} x 4 bytes`, `${rgba.length}`);
   }

@@ -1,7 +1,14 @@
 // Progress of a training run on a stream: one line redrawn in place on a terminal, a plain line now and then elsewhere.
 // The cursor is never hidden, so nothing has to be undone when a process dies.
-import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../core';
-import { checkText } from './checks';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  checkString,
+  describe,
+  type OptionNames,
+} from '../core';
 import { formatCount, formatDuration, formatNumber } from './format';
 import { bar, displayWidth } from './terminal';
 
@@ -71,10 +78,13 @@ const ERASE = '\r\x1b[2K';
  * interval.
  */
 export function createProgress(stream: ProgressStream, options: ProgressOptions): Progress {
+  if (typeof stream?.write !== 'function') {
+    throw argumentError('INVALID_ARGUMENT', 'createProgress', 'stream', 'a stream to write on', describe(stream));
+  }
   checkOptions('createProgress', options, OPTIONS);
   const { total, label } = options;
   if (total !== undefined) checkInteger('createProgress', 'total', total);
-  if (label !== undefined) checkText('createProgress', 'label', label);
+  if (label !== undefined) checkString('createProgress', 'label', label);
   const start = checkInteger('createProgress', 'start', options.start ?? 0, 0, total);
   const interval = 1000 * checkNumber('createProgress', 'interval', options.interval ?? 10, 0);
   const now = options.now ?? (() => performance.now());

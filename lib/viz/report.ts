@@ -1,8 +1,7 @@
 // A training report as one HTML file that needs nothing else: summary, curves, fast weight matrices, samples; one run,
 // or several side by side.
-import { argumentError, checkOptions, describe, type OptionNames } from '../core';
+import { argumentError, checkList, checkOptions, checkString, describe, type OptionNames } from '../core';
 import { answerStyle, answerTable, type AnswerTable } from './answers';
-import { checkList, checkText } from './checks';
 import { lineChart, type LineChart } from './curves';
 import { escapeMarkup, formatNumber } from './format';
 import { heatmapGrid, heatmapStyle, type HeatmapGrid } from './heatmap';
@@ -67,8 +66,8 @@ const SAMPLE: OptionNames<ReportSample> = { title: true, prompt: true, text: tru
 export function renderReport(report: Report): string {
   checkOptions('renderReport', report, REPORT);
   const { runs } = report;
-  checkText('renderReport', 'title', report.title);
-  if (report.subtitle !== undefined) checkText('renderReport', 'subtitle', report.subtitle);
+  checkString('renderReport', 'title', report.title);
+  if (report.subtitle !== undefined) checkString('renderReport', 'subtitle', report.subtitle);
   checkList('renderReport', 'runs', runs);
   runs.forEach(checkRun);
   const title = escapeMarkup(report.title);
@@ -104,7 +103,7 @@ export function renderReport(report: Report): string {
 function checkRun(run: ReportRun): void {
   const where = 'renderReport';
   checkOptions(where, run, RUN);
-  checkText(where, 'name', run.name);
+  checkString(where, 'name', run.name);
   if (typeof run.summary !== 'object' || run.summary === null) {
     throw argumentError('INVALID_ARGUMENT', where, 'summary', 'values by label', describe(run.summary));
   }
@@ -112,9 +111,9 @@ function checkRun(run: ReportRun): void {
   checkList(where, 'samples', run.samples ?? []);
   for (const sample of run.samples ?? []) {
     checkOptions(where, sample, SAMPLE);
-    checkText(where, 'sample title', sample.title);
-    checkText(where, 'sample prompt', sample.prompt ?? '');
-    checkText(where, 'sample text', sample.text);
+    checkString(where, 'sample title', sample.title);
+    checkString(where, 'sample prompt', sample.prompt ?? '');
+    checkString(where, 'sample text', sample.text);
   }
 }
 

@@ -1,7 +1,6 @@
 // Scores as a picture: a row and a column each, the share in figures and as a shade, so that neither a dark page nor missing
 // colours take anything away.
-import { argumentError, checkOptions, type OptionNames } from '../core';
-import { checkList, checkText } from './checks';
+import { argumentError, checkList, checkOptions, checkString, type OptionNames } from '../core';
 import { escapeMarkup } from './format';
 import { displayWidth } from './terminal';
 
@@ -29,13 +28,13 @@ export function scoreGrid(grid: ScoreGrid): string {
   const where = 'scoreGrid';
   checkOptions(where, grid, GRID);
   const { title, columnLabels, rows } = grid;
-  checkText(where, 'title', title);
+  checkString(where, 'title', title);
   checkList(where, 'columnLabels', columnLabels);
   checkList(where, 'rows', rows);
-  columnLabels.forEach((label) => checkText(where, 'columnLabels', label));
+  columnLabels.forEach((label) => checkString(where, 'columnLabels', label));
   for (const row of rows) {
     checkOptions(where, row, ROW);
-    checkText(where, 'label', row.label);
+    checkString(where, 'label', row.label);
     checkList(where, 'scores', row.scores);
     if (row.scores.length === columnLabels.length) continue;
     const expected = `${columnLabels.length} in row ${row.label}`;

@@ -26,6 +26,9 @@ section { background: var(--card); border: 1px solid var(--rule); border-radius:
 .summary thead th { font-weight: 600; color: var(--text); }
 .summary thead th, .summary thead td, .summary tbody:first-child tr:first-child > * { border-top: 0; }
 .summary td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+/* Of several runs a column never breaks a word: the table scrolls instead, and says which row it is. */
+.summary thead ~ tbody td { overflow-wrap: break-word; min-width: 6rem; padding-right: 1.25rem; }
+.summary thead ~ tbody th { position: sticky; left: 0; background: var(--card); padding-right: 1.25rem; }
 figure { margin: 0; min-width: 0; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1.75rem 2rem; }
 .chart svg { display: block; width: 100%; }

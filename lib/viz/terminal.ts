@@ -1,6 +1,14 @@
 // Text pictures for a terminal: sparklines, bars, tables, matrices in 256 colours. Pure functions that return strings.
-import { checkInteger, checkNumber, checkOptions, type OptionNames } from '../core';
-import { checkLimit, checkList, checkValues } from './checks';
+import {
+  checkInteger,
+  checkList,
+  checkNumber,
+  checkNumbers,
+  checkNumeric,
+  checkOptions,
+  type OptionNames,
+} from '../core';
+import { checkLimit } from './checks';
 import { checkMatrix, colourOf, commonLimit, extent, type Matrix } from './matrix';
 
 const LEVELS = '▁▂▃▄▅▆▇█';
@@ -15,7 +23,7 @@ export function sparkline(
   width = values?.length,
   range?: readonly [number, number],
 ): string {
-  checkValues('sparkline', 'values', values);
+  checkNumbers('sparkline', 'values', values);
   const cells = Math.min(values.length, checkInteger('sparkline', 'width', width));
   const means = Array.from({ length: cells }, (_, i) => {
     const from = Math.floor((i * values.length) / cells);
@@ -23,8 +31,9 @@ export function sparkline(
     const finite = Array.from({ length: to - from }, (_, j) => values[from + j]).filter(Number.isFinite);
     return finite.length === 0 ? NaN : finite.reduce((sum, x) => sum + x / finite.length, 0);
   });
+  if (range) checkList('sparkline', 'range', range, 'the least and the largest value');
   const [low, high] = range ?? extent(means);
-  if (range) for (const bound of range) checkNumber('sparkline', 'range', bound);
+  if (range) for (const bound of [low, high]) checkNumber('sparkline', 'range', bound);
   const share = (x: number): number => Math.min(1, Math.max(0, (x - low) / (high - low)));
   // A level in the middle where there is nothing to compare.
   const levelOf = (x: number): number => (high > low ? Math.round(share(x) * 7) : 3);
@@ -33,6 +42,7 @@ export function sparkline(
 
 /** A bar of `width` characters, filled to `fraction` in steps of an eighth of a character. */
 export function bar(fraction: number, width: number): string {
+  checkNumeric('bar', 'fraction', fraction);
   checkInteger('bar', 'width', width);
   const share = Number.isNaN(fraction) ? 0 : Math.min(1, Math.max(0, fraction));
   const eighths = Math.round(share * width * 8);

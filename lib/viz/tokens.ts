@@ -1,6 +1,6 @@
 // What happens at each token of a text, as a table: a column per token, a row per quantity, its value as a colour.
-import { argumentError, checkOptions, type OptionNames } from '../core';
-import { checkLimit, checkList, checkText, checkValues } from './checks';
+import { argumentError, checkList, checkNumbers, checkOptions, checkString, type OptionNames } from '../core';
+import { checkLimit } from './checks';
 import { escapeMarkup, formatNumber } from './format';
 import { colourOf, NEGATIVE, POSITIVE } from './matrix';
 
@@ -32,17 +32,17 @@ export function tokenStrips(strips: TokenStrips): string {
   const where = 'tokenStrips';
   checkOptions(where, strips, STRIPS);
   const { title, tokens, rows } = strips;
-  checkText(where, 'title', title);
+  checkString(where, 'title', title);
   checkList(where, 'tokens', tokens);
-  for (const token of tokens) checkText(where, 'token', token);
+  for (const token of tokens) checkString(where, 'token', token);
   checkList(where, 'rows', rows);
   const limit = checkLimit(where, strips.limit ?? 1);
   const head = tokens.map((token) => `<th scope="col">${escapeMarkup(visible(token))}</th>`).join('');
   const body = rows.map((row) => {
     checkOptions(where, row, ROW);
     const { label, values } = row;
-    checkText(where, 'label', label);
-    checkValues(where, `values of ${label}`, values);
+    checkString(where, 'label', label);
+    checkNumbers(where, `values of ${label}`, values);
     if (values.length !== tokens.length) {
       throw argumentError('SHAPE', where, 'rows', `${tokens.length} values in row ${label}`, `${values.length}`);
     }

@@ -580,6 +580,58 @@ FW_CHECK(deltaCellBackward) {
   FW_SINGLES(dinitialOutput, a.sequences, a.heads, a.width);
   FW_SINGLES(dinitialCell, a.sequences, a.heads, a.width);
 }
+// The sizes that a matrix which learns at test time and its gradients share. `tokens` are those of all sequences.
+template <class Args>
+int64_t linear_learner_sizes(const Extents& e, const Args& a) {
+  e.within("bias", a.bias, 1), e.within("momentum", a.momentum, 1);
+  if (a.chunk < 1 || a.tokens % a.chunk != 0) e.refuse("chunk", "does not divide the tokens");
+  if (a.momentum ? !a.alpha.data || !a.eta.data : !a.scale.data) e.refuse("alpha, eta, scale", "are not those of momentum");
+  if (!a.normWeight.data != !a.normBias.data) e.refuse("normBias", "does not go with normWeight");
+  const int64_t tokens = e.product({a.sequences, a.tokens});
+  FW_SINGLES(q, tokens, a.heads, a.keyDim);
+  FW_SINGLES(k, tokens, a.heads, a.keyDim);
+  FW_SINGLES(target, tokens, a.heads, a.valueDim);
+  FW_SINGLES(theta, tokens, a.heads);
+  FW_SINGLES(scale, tokens, a.heads);
+  FW_SINGLES(alpha, tokens, a.heads);
+  FW_SINGLES(eta, tokens, a.heads);
+  FW_SINGLES(normWeight, a.heads, a.valueDim);
+  FW_SINGLES(normBias, a.heads, a.valueDim);
+  FW_SINGLES(states, tokens / a.chunk, a.heads, 1 + a.momentum, a.keyDim + a.bias, a.valueDim);
+  return tokens;
+}
+FW_CHECK(linearLearner) {
+  const int64_t tokens = linear_learner_sizes(e, a), rows = a.keyDim + a.bias;
+  if (a.momentum && (!a.initialMomentum.data || !a.finalMomentum.data)) {
+    e.refuse("initialMomentum, finalMomentum", "go with momentum");
+  }
+  FW_SINGLES(output, tokens, a.heads, a.valueDim);
+  FW_SINGLES(initialState, a.sequences, a.heads, rows, a.valueDim);
+  FW_SINGLES(initialMomentum, a.sequences, a.heads, rows, a.valueDim);
+  FW_SINGLES(finalState, a.sequences, a.heads, rows, a.valueDim);
+  FW_SINGLES(finalMomentum, a.sequences, a.heads, rows, a.valueDim);
+}
+FW_CHECK(linearLearnerBackward) {
+  const int64_t tokens = linear_learner_sizes(e, a), rows = a.keyDim + a.bias;
+  if (a.momentum ? !a.dfinalMomentum.data || !a.dinitialMomentum.data || !a.dalpha.data || !a.deta.data : !a.dscale.data) {
+    e.refuse("dfinalMomentum, dinitialMomentum, dalpha, deta, dscale", "are not those of momentum");
+  }
+  if (a.normWeight.data && (!a.dnormWeight.data || !a.dnormBias.data)) e.refuse("dnormWeight, dnormBias", "go with a norm");
+  FW_SINGLES(doutput, tokens, a.heads, a.valueDim);
+  FW_SINGLES(dfinalState, a.sequences, a.heads, rows, a.valueDim);
+  FW_SINGLES(dfinalMomentum, a.sequences, a.heads, rows, a.valueDim);
+  FW_SINGLES(dq, tokens, a.heads, a.keyDim);
+  FW_SINGLES(dk, tokens, a.heads, a.keyDim);
+  FW_SINGLES(dtarget, tokens, a.heads, a.valueDim);
+  FW_SINGLES(dtheta, tokens, a.heads);
+  FW_SINGLES(dscale, tokens, a.heads);
+  FW_SINGLES(dalpha, tokens, a.heads);
+  FW_SINGLES(deta, tokens, a.heads);
+  FW_SINGLES(dnormWeight, a.sequences, a.heads, a.valueDim);
+  FW_SINGLES(dnormBias, a.sequences, a.heads, a.valueDim);
+  FW_SINGLES(dinitialState, a.sequences, a.heads, rows, a.valueDim);
+  FW_SINGLES(dinitialMomentum, a.sequences, a.heads, rows, a.valueDim);
+}
 FW_CHECK(adam) {
   e.same_lengths("gradients", a.parameters, a.gradients);
   e.same_lengths("means", a.parameters, a.means);

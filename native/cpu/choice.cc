@@ -63,6 +63,14 @@ void compare(const Context& cx, const compareArgs& a) {
   }
 }
 
+// One operand for a whole run.
+template <class T>
+static void take_run(T* y, const T* x, int64_t step, int64_t length) {
+  by_steps(step, 1, [&](int64_t x_step, int64_t y_step) __attribute__((always_inline)) {
+    for (int64_t i = 0; i < length; i++) y[i * y_step] = x[i * x_step];
+  });
+}
+
 template <class T>
 static void choose(const Context& cx, const whereArgs& args) {
   const T *a = static_cast<const T*>(args.a.data), *b = static_cast<const T*>(args.b.data);
@@ -76,9 +84,19 @@ static void choose(const Context& cx, const whereArgs& args) {
       const Bool* first = condition + offset[0];
       const T *x1 = a + offset[1], *x2 = b + offset[2];
       T* out = y + offset[3];
-      by_steps(walk.step(1), walk.step(2), [&](int64_t step1, int64_t step2) __attribute__((always_inline)) {
-        for (int64_t i = 0; i < length; i++) out[i] = first[i * step] ? x1[i * step1] : x2[i * step2];
-      });
+      // Both operands are read where they are not chosen, too: then the choice is one between vectors.
+      const auto choose_run = [&](int64_t step1, int64_t step2) __attribute__((always_inline)) {
+        for (int64_t i = 0; i < length; i++) {
+          const T taken = x1[i * step1], other = x2[i * step2];
+          out[i] = first[i] ? taken : other;
+        }
+      };
+      const int64_t step1 = walk.step(1), step2 = walk.step(2);
+      if (step == 1 && step1 == 0 && step2 == 0) choose_run(0, 0);
+      else if (step == 1) by_steps(step1, step2, choose_run);
+      else if (step == 0 && first[0]) take_run(out, x1, step1, length);
+      else if (step == 0) take_run(out, x2, step2, length);
+      else for (int64_t i = 0; i < length; i++) out[i] = first[i * step] ? x1[i * step1] : x2[i * step2];
     });
   });
 }

@@ -1,8 +1,8 @@
 // fill, cast, unary functions and their derivatives. binary and copy, which walk strides, stand in strided.cc.
-#include <math.h>
-
 #include "../whole.h"
-#include "vec.h"
+#include "normal.h"
+#include "power.h"
+#include "trigonometry.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -98,24 +98,34 @@ void cast(const Context& cx, const castArgs& a) {
 
 // ---- functions of one variable -------------------------------------------------------------------------------------
 
-static constexpr float kSqrtHalf = 0.70710678f, kInvSqrt2Pi = 0.39894228f, k2InvSqrtPi = 1.12837917f;
 static constexpr float kGeluScale = 0.79788456f, kGeluCubic = 0.044715f;
-
-template <float (*f)(float)>
-FW_INLINE Vec lanewise(Vec x) {
-  for (int i = 0; i < kLanes; i++) x[i] = f(x[i]);
-  return x;
-}
 
 FW_INLINE Vec one() { return splat(1.0f); }
 FW_INLINE Vec root(Vec x) {
   for (int i = 0; i < kLanes; i++) x[i] = __builtin_sqrtf(x[i]);
   return x;
 }
-FW_INLINE Vec powers(Vec x, float exponent) {
-  for (int i = 0; i < kLanes; i++) x[i] = powf(x[i], exponent);
-  return x;
+// x^a; the exponents that occur most need no logarithm.
+FW_INLINE Vec power_of(Vec x, float a) {
+  if (a == 2) return x * x;
+  if (a == -1) return one() / x;
+  // A root differs at -infinity, and at -0 by its sign.
+  if (a == 0.5f) return select(x == splat(-__builtin_inff()), -x, root(x + splat(0)));
+  return vpow(x, splat(a));
 }
+
+// f(x), a whole number, where x may be none: from 2^23 on there are no others, and NaN stays.
+template <class F>
+FW_INLINE Vec whole_of(Vec x, const F& f) {
+  return select(size_of(x) < splat(8388608.0f), with_sign(f(x), x), x);
+}
+FW_INLINE Vec truncated(Vec x) { return __builtin_convertvector(__builtin_convertvector(x, VecInt), Vec); }
+FW_INLINE Vec floored(Vec x) {
+  const Vec t = truncated(x);
+  return t - select(t > x, one(), Vec{});
+}
+// Adding 2^23 rounds to the nearest, halves to the even one.
+FW_INLINE Vec rounded(Vec x) { return size_of(x) + splat(8388608.0f) - splat(8388608.0f); }
 
 // Only e^-|x| is taken, so nothing overflows and both tails keep their relative precision.
 FW_INLINE Vec sigmoid_of(Vec x) {
@@ -128,13 +138,12 @@ FW_INLINE Vec sigmoid_slope(Vec x) {
   const Vec e = vexp_full(-size_of(x)), u = one() + e;
   return e / (u * u);
 }
-FW_INLINE Vec normal_below(Vec x) { return splat(0.5f) * lanewise<erfcf>(x * splat(-kSqrtHalf)); }
 // 2 sqrt(2/pi) (x + 0.044715 x^3): geluTanh(x) = x sigmoid of it.
 FW_INLINE Vec gelu_argument(Vec x) { return splat(2 * kGeluScale) * fma(x * x * x, splat(kGeluCubic), x); }
 
 // silu and its relatives are 0 below such arguments, and their slopes 0 or 1 beyond them, as far as floats go: held there,
 // no infinity meets a 0.
-static constexpr float kSiluBound = 110.0f, kGeluBound = 15.0f;
+static constexpr float kSiluBound = 110.0f;
 
 template <int op>
 FW_INLINE Vec value(Vec x, float a, float b) {
@@ -146,26 +155,26 @@ FW_INLINE Vec value(Vec x, float a, float b) {
   if constexpr (op == kReciprocal) return one() / x;
   if constexpr (op == kAbs) return size_of(x);
   if constexpr (op == kSquare) return x * x;
-  if constexpr (op == kSin) return lanewise<sinf>(x);
-  if constexpr (op == kCos) return lanewise<cosf>(x);
+  if constexpr (op == kSin) return vsin(x);
+  if constexpr (op == kCos) return vcos(x);
   if constexpr (op == kTanh) return vtanh(x);
   if constexpr (op == kSigmoid) return sigmoid_of(x);
   if constexpr (op == kLogSigmoid) return -softplus_of(-x);
   if constexpr (op == kSilu) return vabove(x, -kSiluBound) * sigmoid_of(x);
-  if constexpr (op == kGelu) return vabove(x, -kGeluBound) * normal_below(x);
+  if constexpr (op == kGelu) return vgelu(x);
   if constexpr (op == kGeluTanh) return vabove(x, -kGeluBound) * sigmoid_of(gelu_argument(x));
   if constexpr (op == kSoftplus) return softplus_of(x);
   if constexpr (op == kRelu) return select(x < Vec{}, Vec{}, x);
   if constexpr (op == kElu1) return select(x > Vec{}, x + one(), vexp_full(x));
-  if constexpr (op == kPowScalar) return powers(x, a);
+  if constexpr (op == kPowScalar) return power_of(x, a);
   if constexpr (op == kClamp) return vclamp(x, a, b);
-  if constexpr (op == kLog1p) return lanewise<log1pf>(x);
-  if constexpr (op == kExpm1) return lanewise<expm1f>(x);
-  if constexpr (op == kErf) return lanewise<erff>(x);
-  if constexpr (op == kFloor) return lanewise<floorf>(x);
-  if constexpr (op == kCeil) return lanewise<ceilf>(x);
-  if constexpr (op == kRound) return lanewise<rintf>(x);
-  if constexpr (op == kTrunc) return lanewise<truncf>(x);
+  if constexpr (op == kLog1p) return vlog1p_full(x);
+  if constexpr (op == kExpm1) return vexpm1(x);
+  if constexpr (op == kErf) return verf(x);
+  if constexpr (op == kFloor) return whole_of(x, floored);
+  if constexpr (op == kCeil) return -whole_of(-x, floored);
+  if constexpr (op == kRound) return whole_of(x, rounded);
+  if constexpr (op == kTrunc) return whole_of(x, truncated);
   if constexpr (op == kSign) return select(x > Vec{}, one(), select(x < Vec{}, -one(), x));
 }
 
@@ -176,16 +185,13 @@ FW_INLINE Vec slope(Vec x, Vec y, float a, float b) {
   if constexpr (op == kExp) return y;
   if constexpr (op == kSqrt) return splat(0.5f) / y;
   if constexpr (op == kAbs) return select(x > Vec{}, one(), select(x < Vec{}, -one(), x));
-  if constexpr (op == kSin) return lanewise<cosf>(x);
-  if constexpr (op == kCos) return -lanewise<sinf>(x);
+  if constexpr (op == kSin) return vcos(x);
+  if constexpr (op == kCos) return -vsin(x);
   if constexpr (op == kTanh) return splat(4.0f) * sigmoid_slope(x + x);
   if constexpr (op == kSigmoid) return sigmoid_slope(x);
   if constexpr (op == kLogSigmoid) return sigmoid_of(-x);
   if constexpr (op == kSilu) return fma(vclamp(x, -kSiluBound, kSiluBound), sigmoid_slope(x), sigmoid_of(x));
-  if constexpr (op == kGelu) {
-    const Vec near = vclamp(x, -kGeluBound, kGeluBound);
-    return fma(near * splat(kInvSqrt2Pi), vexp(splat(-0.5f) * near * near), normal_below(near));
-  }
+  if constexpr (op == kGelu) return vgelu_slope(x);
   if constexpr (op == kGeluTanh) {
     const Vec near = vclamp(x, -kGeluBound, kGeluBound), u = gelu_argument(near);
     const Vec du = splat(2 * kGeluScale) * fma(near * near, splat(3 * kGeluCubic), one());
@@ -196,14 +202,22 @@ FW_INLINE Vec slope(Vec x, Vec y, float a, float b) {
   if constexpr (op == kElu1) return select(y > one(), one(), y);
   if constexpr (op == kClamp) return select((x >= splat(a)) & (x <= splat(b)), one(), Vec{});
   if constexpr (op == kExpm1) return vexp_full(x);
-  if constexpr (op == kErf) return splat(k2InvSqrtPi) * vexp_full(-(x * x));
+  if constexpr (op == kErf) return verf_slope(x);
   if constexpr (op == kFloor || op == kCeil || op == kRound || op == kTrunc || op == kSign) return Vec{};
 }
 
-// d times the derivative of x^a.
+// d times the derivative of x^a, in double, where no factor leaves the range before the product does. |x|^(a - 1) takes
+// the sign of x where a is even.
 FW_INLINE Vec power_backward(Vec d, Vec x, float a) {
-  for (int i = 0; i < kLanes; i++) x[i] = float(double(a) * d[i] * pow(x[i], double(a) - 1));
-  return x;
+  if (a == 0) return Vec{};
+  if (a == 1) return d;
+  if (a == 2) return d * x + d * x;
+  const Half less = wide(double(a) - 1), factor = wide(a);
+  const auto product = [=](Half d, Half x) __attribute__((always_inline)) {
+    return factor * d * wide_exp2(less * wide_log2(x));
+  };
+  const Parity parity = parity_of(splat(a));
+  return signed_power(widely(product, d, size_of(x)), x, {parity.whole, parity.whole & ~parity.odd});
 }
 
 // d times the derivative, in an order in which nothing leaves the range of floats as long as the result does not, or
@@ -215,7 +229,7 @@ FW_INLINE Vec backward(Vec d, Vec x, Vec y, float a, float b) {
   else if constexpr (op == kRsqrt) return d * (splat(-0.5f) * y) * y * y;
   else if constexpr (op == kReciprocal) return -(d * y) * y;
   else if constexpr (op == kSquare) return d * x + d * x;
-  else if constexpr (op == kPowScalar) return a == 0 ? Vec{} : power_backward(d, x, a);
+  else if constexpr (op == kPowScalar) return power_backward(d, x, a);
   else return d * slope<op>(x, y, a, b);
 }
 

@@ -1,9 +1,9 @@
 // copy and binary: operands with any strides, walked in runs along the last dimension.
-#include <math.h>
 #include <string.h>
 
 #include "../whole.h"
-#include "vec.h"
+#include "power.h"
+#include "trigonometry.h"
 #include "walk.h"
 
 FW_NAMESPACE_BEGIN
@@ -88,7 +88,7 @@ struct Floats {
   FW_INLINE Vec read(const float* p, int64_t n) { return load_first(p, n); }
   FW_INLINE void write(float* p, Vec x, int64_t n) { store_first(p, x, n); }
   FW_INLINE Vec arithmetic(Vec x) { return x; }
-  FW_INLINE float power(float x, float exponent) { return powf(x, exponent); }
+  FW_INLINE Vec power(Vec x, Vec exponent) { return vpow(x, exponent); }
   FW_INLINE Vec all(float x) { return splat(x); }
   FW_INLINE Vec choose(VecInt mask, Vec a, Vec b) { return select(mask, a, b); }
 };
@@ -109,7 +109,10 @@ struct Ints {
   }
   // Unsigned numbers wrap.
   FW_INLINE VecWrapped arithmetic(VecInt x) { return reinterpret_cast<VecWrapped>(x); }
-  FW_INLINE int32_t power(int32_t x, int32_t exponent) { return wholePower(x, exponent); }
+  FW_INLINE VecInt power(VecInt x, VecInt exponent) {
+    for (int i = 0; i < kLanes; i++) x[i] = wholePower(x[i], exponent[i]);
+    return x;
+  }
   FW_INLINE VecInt all(int32_t x) { return x - VecInt{}; }
   FW_INLINE VecInt choose(VecInt mask, VecInt a, VecInt b) { return (a & mask) | (b & ~mask); }
 };
@@ -121,12 +124,12 @@ FW_INLINE typename T::Lanes combine(typename T::Lanes a, typename T::Lanes b) {
   if constexpr (op == kSub) return Lanes(T::arithmetic(a) - T::arithmetic(b));
   if constexpr (op == kMul) return Lanes(T::arithmetic(a) * T::arithmetic(b));
   if constexpr (op == kDiv) return a / b;
-  if constexpr (op == kPow || op == kFloorDivide || op == kRemainder || op == kAtan2) {
+  if constexpr (op == kPow) return T::power(a, b);
+  if constexpr (op == kAtan2) return vatan2(a, b);
+  if constexpr (op == kFloorDivide || op == kRemainder) {
     for (int i = 0; i < kLanes; i++) {
-      if constexpr (op == kPow) a[i] = T::power(a[i], b[i]);
       if constexpr (op == kFloorDivide) a[i] = floorQuotient(a[i], b[i]);
       if constexpr (op == kRemainder) a[i] = floorRemainder(a[i], b[i]);
-      if constexpr (op == kAtan2) a[i] = atan2f(a[i], b[i]);
     }
     return a;
   }

@@ -86,31 +86,34 @@ FW_INLINE float sum(Vec x) {
   return fold_lanes(x, [](Vec a, Vec b) { return a + b; });
 }
 
-// e^x = p 2^n to about 2 ulp, with n = round(x / ln 2) and a polynomial p of the remainder, in [0.7, 1.5). n stands in the
-// lowest bits of `shifted`, too.
+// e^(x + rest) = p 2^n to about 2 ulp, with n = round(x / ln 2) and a polynomial p of the remainder, in [0.7, 1.5). n
+// stands in the lowest bits of `shifted`, too.
 struct Exponential {
-  Vec p, n, shifted;
+  Vec p, n, shifted, p_less_1;
 };
-FW_INLINE Exponential vexp_parts(Vec x) {
+template <class... Rest>
+FW_INLINE Exponential vexp_parts(Vec x, Rest... rest) {
   const Vec shift = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to the nearest whole number
   const Vec shifted = fma(x, splat(1.44269504f), shift), n = shifted - shift;
   Vec r = x - n * splat(0.693359375f);
   r = r - n * splat(-2.12194440e-4f);
+  ((r += rest), ...);
   Vec p = splat(1.9875691500e-4f);
   p = fma(p, r, splat(1.3981999507e-3f));
   p = fma(p, r, splat(8.3334519073e-3f));
   p = fma(p, r, splat(4.1665795894e-2f));
   p = fma(p, r, splat(1.6666665459e-1f));
   p = fma(p, r, splat(5.0000001201e-1f));
-  return {fma(p * r, r, r + splat(1.0f)), n, shifted};
+  return {fma(p * r, r, r + splat(1.0f)), n, shifted, fma(p * r, r, r)};
 }
 
-// e^x for x in [-87.3, 88.7]: adding n to the exponent of p multiplies with 2^n, and no n between these bounds leaves the
-// normal numbers.
-FW_INLINE Vec vexp_bounded(Vec x) {
-  const Exponential e = vexp_parts(x);
+// Adding n to the exponent of p multiplies with 2^n, where that stays among the normal numbers.
+FW_INLINE Vec vexp_scaled(const Exponential& e) {
   return reinterpret_cast<Vec>(reinterpret_cast<VecBits>(e.p) + (reinterpret_cast<VecBits>(e.shifted) << 23));
 }
+
+// e^x for x in [-87.3, 88.7], between which no n leaves the normal numbers.
+FW_INLINE Vec vexp_bounded(Vec x) { return vexp_scaled(vexp_parts(x)); }
 
 // e^x; 0 below kLowestExp, finite up to kHighestExp and beyond. vexp_bounded makes a number of most NaN, so what is not
 // above the lowest takes its distance from there instead: 0, or NaN.
@@ -158,10 +161,23 @@ FW_INLINE Vec vlog(Vec x) {
   return select(x < Vec{}, splat(__builtin_nanf("")), y);
 }
 
-// ln(1 + x) for x >= 0: what 1 + x rounds away comes back as a correction.
+// ln(1 + x) for finite x >= 0: what 1 + x rounds away comes back as a correction.
 FW_INLINE Vec vlog1p(Vec x) {
   const Vec u = splat(1.0f) + x;
   return vlog(u) + (x - (u - splat(1.0f))) / u;
+}
+// The same for every x; numbers so small are their own logarithms and powers.
+constexpr float kLinear = 1e-10f;
+FW_INLINE Vec vlog1p_full(Vec x) {
+  const Vec y = select(x == splat(-1.0f), splat(-__builtin_inff()), vlog1p(x));
+  return select((size_of(x) < splat(kLinear)) | (x == splat(__builtin_inff())), x, y);
+}
+// e^x - 1 to about 2 ulp: 2^n (p - 1) + (2^n - 1), halved until the end, since 2^128 is no float. Below -18 it is -1.
+FW_INLINE Vec vexpm1(Vec x) {
+  const Exponential e = vexp_parts(vclamp(x, -18.0f, 89.0f));
+  const Vec half = reinterpret_cast<Vec>((reinterpret_cast<VecBits>(e.shifted) + 126u) << 23);  // 2^(n - 1)
+  const Vec y = fma(e.p_less_1, half, half - splat(0.5f));
+  return select(size_of(x) < splat(kLinear), x, y + y);
 }
 
 // 1 / x to about 1 ulp for x in [1, 2^127). Where the processor has an estimate of 14 bits, a Newton step on it takes a

@@ -162,6 +162,21 @@ export const SCENARIOS: Record<string, Scenario> = {
     [1, 19, H, 12],
     [1, 19, H],
   ),
+  'matrices that learn at test time': both(
+    (a, b, c, rate, scale, weight, bias) => {
+      const gates = { theta: rate.mul(0.1), alpha: rate.sigmoid(), eta: rate.sigmoid() };
+      const titans = fw.titans(a, b, c, { ...gates, chunkSize: 5, outputFinalState: true });
+      const norm = { normWeight: weight, normBias: bias, tokenScale: scale };
+      return total(titans).add(fw.tttLinear(a, b, b, { ...norm, learningRate: rate }).output.sum());
+    },
+    [2, 17, H, 12],
+    [2, 17, H, 12],
+    [2, 17, H, 9],
+    [2, 17, H],
+    [5],
+    [H, 12],
+    [H, 12],
+  ),
   steps: () => {
     fw.noGrad(() => {
       const state = fw.randn([2, H, K, V]);

@@ -100,6 +100,30 @@ describe('experiments', () => {
       expect(locks()).to.eql([]);
     }));
 
+  it('refuse a second run of the same process in the folder, begun before or at the same time', () =>
+    withFolder(async (folder) => {
+      const [one, two, three] = [fake(), fake(), fake()];
+      const refused: FastWeightsError[] = [];
+      const during = async (): Promise<void> => {
+        refused.push(await failure(runExperiment(three, { folder })));
+      };
+      let begun: Promise<void> | undefined;
+      const begin = (): void => {
+        begun ??= during();
+      };
+      const both = [one, two].map((each) => runExperiment(each, { folder, onResult: begin }));
+      const ends = await Promise.allSettled(both);
+      await begun;
+      for (const end of ends) if (end.status === 'rejected') refused.push(end.reason as FastWeightsError);
+      expect(refused).to.have.length(2);
+      for (const { code, message } of refused) {
+        expect([code, message.includes(`process ${process.pid} works in ${folder}`)]).to.eql(['IO', true]);
+      }
+      expect([one, two, three].map(({ begun: trials }) => trials.length).sort()).to.eql([0, 0, 3]);
+      expect(readdirSync(folder).filter((name) => name.startsWith('lock-'))).to.eql([]);
+      await runExperiment(three, { folder });
+    }));
+
   it('say that a file of results is damaged', () =>
     withFolder(async (folder) => {
       const good = { trial: 'first', seed: 1, seconds: 1, found: { seed: 1 } };

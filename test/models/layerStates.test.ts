@@ -81,9 +81,51 @@ describe('layers with a state', () => {
     });
   }
 
-  it('SlstmLayer: one token without a state is refused, too', () => {
-    const layer = LAYERS.slstm();
-    refused('state', () => fw.noGrad(() => layer.step(fw.randn([2, 12], where), null as never)));
+  it('all layers of all families of models: a wrong x, state or options are refused by name', () => {
+    const seen = new Set<unknown>();
+    const missed: string[] = [];
+    const wrong = [undefined, null, 3, {}, fw.zeros([2], where)];
+    for (const { name } of models.modelFamilies) {
+      const sizes = { vocabSize: 11, hiddenSize: 16, numLayers: 2, numHeads: 2, ...where };
+      using model = fw.createModel(name, sizes);
+      for (const [path, module] of model.namedModules()) {
+        const isLayer = module instanceof models.Recurrent || module instanceof models.CausalLM;
+        if (!isLayer || seen.has(module.constructor)) continue;
+        seen.add(module.constructor);
+        const layer = module as unknown as Layer;
+        const takesIds = module instanceof models.CausalLM || module instanceof models.Backbone;
+        const make = (...shape: number[]): fw.Tensor =>
+          takesIds ? fw.zeros(shape, { dtype: 'int32', ...where }) : fw.randn([...shape, 16], where);
+        const [x, token] = [make(2, 3), make(2)];
+        const state = layer.initialState(2);
+        /** Calls what must refuse one of these arguments. */
+        const refuses = (argument: RegExp, given: unknown, call: () => unknown): void => {
+          const at = `${name}.${path} ${module.constructor.name}, ${argument.source} ${String(given)}`;
+          try {
+            fw.noGrad(call);
+            missed.push(`${at}: nothing`);
+          } catch (error) {
+            const named = error instanceof fw.FastWeightsError && argument.test(`${error.argument}`);
+            if (!named) missed.push(`${at}: ${String(error)}`);
+          }
+        };
+        const isEmpty = (value: unknown): boolean => value?.constructor === Object && Object.keys(value).length === 0;
+        for (const given of wrong) {
+          refuses(/^(x|ids|indices)$/, given, () => layer.step(given as never, state as never));
+          refuses(/^(x|ids|indices)$/, given, () => layer.forward(given as never));
+          if (isEmpty(given) && isEmpty(state)) continue;
+          refuses(/^state\b/, given, () => layer.step(token, given as never));
+          const isNone = given === undefined || given === null;
+          if (!isNone) refuses(/^(state|before)\b/, given, () => layer.forward(x, { state: given }));
+          const isObject = isEmpty(given) || given instanceof fw.Tensor;
+          if (given !== undefined && !isObject) refuses(/^options$/, given, () => layer.forward(x, given as never));
+        }
+        fw.noGrad(() => layer.forward(x, { state }));
+        fw.noGrad(() => layer.step(token, state as never));
+      }
+    }
+    expect(missed.join('\n')).to.equal('');
+    expect(seen.size).to.be.above(60);
   });
 
   it('OdeRecurrentFastWeights: no state of other heads, or without one of its parts', () => {

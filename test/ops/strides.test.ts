@@ -93,5 +93,33 @@ for (const where of targets()) {
           }
         }
     });
+
+    it('where: each of its operands contiguous, repeated along rows or columns, turned or alone, of every size of element', () => {
+      const [rows, columns] = [5, 37];
+      const views: ((t: fw.Tensor) => fw.Tensor)[] = [
+        (t) => t,
+        (t) => t.slice(0, 2, 3),
+        (t) => t.slice(1, 3, 4),
+        (t) => t.reshape(columns, rows).transpose(0, 1),
+        (t) => t.slice(0, 1, 2).slice(1, 4, 5),
+      ];
+      const numbers = (step: number): number[] =>
+        Array.from({ length: rows * columns }, (_, i) => ((i * step) % 101) - 50);
+      for (const dtype of [where.dtype, 'int32', 'bool'] as const) {
+        const [a, b] = [7, 13].map((step) =>
+          fw.tensor(numbers(step), { shape: [rows, columns], device: where.device }).to(dtype),
+        );
+        const condition = fw.tensor(numbers(29), { shape: [rows, columns], device: where.device }).gt(0);
+        for (const [i, ofCondition] of views.entries())
+          for (const [j, ofA] of views.entries())
+            for (const [k, ofB] of views.entries()) {
+              const operands = [ofCondition(condition), ofA(a), ofB(b)];
+              const [c, x, y] = operands.map((t) => t.expand(rows, columns).contiguous().dataSync());
+              const found = fw.where(operands[0], operands[1], operands[2]).expand(rows, columns).contiguous();
+              const expected = Array.from(c, (yes, at) => (yes ? x[at] : y[at]));
+              expect(Array.from(found.dataSync()), `${dtype}, views ${i} ${j} ${k}`).to.deep.equal(expected);
+            }
+      }
+    });
   });
 }

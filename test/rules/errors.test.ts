@@ -184,3 +184,48 @@ for (const { device, available } of fw.devices()) {
     });
   });
 }
+
+describe('options without effect', () => {
+  const z = (...shape: number[]): fw.Tensor => fw.zeros(shape, { device: 'js' });
+
+  it('a steepness is refused of functions that have none, but for the 1 of them all', () => {
+    for (const activation of ['tanh', 'identity', undefined] as const) {
+      const make = (steepness: number): unknown => fw.linearFastNet({ keyDim: 2, valueDim: 2, activation, steepness });
+      expectError('INVALID_ARGUMENT', /steepness must be left out with activation/, () => make(4));
+      expect(make(1)).to.be.an('object');
+    }
+    expect(fw.linearFastNet({ keyDim: 2, valueDim: 2, activation: 'sigmoidSteep', steepness: 4 })).to.be.an('object');
+  });
+
+  it('postTanh is refused of rules without a subtraction', () => {
+    const sizes = { inputChannels: 2, hiddenSize: 4, outputSize: 3, heads: 2 };
+    for (const learningRule of ['hebb', 'oja'] as const) {
+      const given = { learningRule, postTanh: true };
+      const refused = /postTanh must be left out, or false, with the learning rule '(hebb|oja)'/;
+      expectError('INVALID_ARGUMENT', refused, () => new fw.models.OdeModel({ ...sizes, ...given }, { device: 'js' }));
+      expectError(
+        'INVALID_ARGUMENT',
+        refused,
+        () => new fw.models.NrdeModel({ ...sizes, ...given, initialSize: 2 }, { device: 'js' }),
+      );
+      const { outputSize: _, ...recurrent } = { ...sizes, ...given };
+      expectError(
+        'INVALID_ARGUMENT',
+        refused,
+        () => new fw.models.OdeRecurrentFastWeights(recurrent, { device: 'js' }),
+      );
+      // By default it is on of the delta rule only.
+      const model = new fw.models.NrdeModel({ ...sizes, learningRule, initialSize: 2 }, { device: 'js' });
+      expect(model.update_net.settings.postTanh).to.equal(false);
+    }
+  });
+
+  it('weights of a norm are refused without one', () => {
+    const inputs = { x: z(1, 2, 3), weightIh: z(4, 3), weightHh: z(4, 4), normWeight: z(4) };
+    expectError('INVALID_ARGUMENT', /normWeight must be left out without a norm/, () =>
+      fw.fastRnn(inputs, { norm: false }),
+    );
+    expect(fw.fastRnn(inputs, { norm: false, preliminaryNorm: true }).output.shape).to.eql([1, 2, 4]);
+    expect(fw.fastRnn(inputs, { innerSteps: 0 }).output.shape).to.eql([1, 2, 4]);
+  });
+});

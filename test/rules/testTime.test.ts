@@ -42,8 +42,8 @@ const norms = (D: number): HostInputs => ({
   normBias: draws.uniform([H, D], -0.5, 0.5),
 });
 const ttt: Drawn = (T, draw) => ({ ...qkv(T, draw, 6, 6), learningRate: scalars(T, draw, 0, 0.3) });
-const rates = (T: number, draw: Draw): HostInputs => ({
-  theta: scalars(T, draw, 0, 0.1),
+const rates = (T: number, draw: Draw, most = 0.1): HostInputs => ({
+  theta: scalars(T, draw, 0, most),
   alpha: scalars(T, draw, 0, 0.3),
   eta: scalars(T, draw, 0.3, 1),
 });
@@ -57,17 +57,25 @@ const moving = (weight: string, suffix: string, shape: number[]): TestTimeCase['
   [`anchor${suffix}`]: [`Anchor${suffix}`, shape, false],
 });
 
-const tttCase = (size: number): TestTimeCase => ({
+const tttCase = (size: number, D = 6): TestTimeCase => ({
   name: 'tttLinear',
   options: {},
   size,
-  tokens: ttt,
-  shared: { ...norms(6), tokenScale: draws.uniform([size], 0.2, 1) },
+  tokens: (T, draw) => ({ ...qkv(T, draw, D, D), learningRate: scalars(T, draw, 0, 1.8 / D) }),
+  shared: { ...norms(D), tokenScale: draws.uniform([size], 0.2, 1) },
   states: {
-    ...layer('W1', [6, 6]),
-    ...layer('b1', [1, 6]),
-    ...(size > 1 && { ...waiting('W1', [6, 6]), ...waiting('b1', [1, 6]) }),
+    ...layer('W1', [D, D]),
+    ...layer('b1', [1, D]),
+    ...(size > 1 && { ...waiting('W1', [D, D]), ...waiting('b1', [1, D]) }),
   },
+});
+const titansCase = (size: number, K = 6, V = 4): TestTimeCase => ({
+  name: 'titans',
+  options: { chunkSize: size },
+  size,
+  tokens: (T, draw) => ({ ...qkv(T, draw, K, V), ...rates(T, draw, 3 / (K * size)) }),
+  shared: {},
+  states: moving('state', '', [K, V]),
 });
 
 const CASES: TestTimeCase[] = [
@@ -105,14 +113,7 @@ const CASES: TestTimeCase[] = [
       biasGradient: ['BiasGradient', [1, 6], false],
     },
   },
-  {
-    name: 'titans',
-    options: { chunkSize: 5 },
-    size: 5,
-    tokens: (T, draw) => ({ ...qkv(T, draw, 6, 4), ...rates(T, draw) }),
-    shared: {},
-    states: moving('state', '', [6, 4]),
-  },
+  titansCase(5),
   {
     name: 'titansMlp',
     options: { chunkSize: 4, depth: 3 },
@@ -188,12 +189,22 @@ function outcome(rule: TestTimeCase, T: number, where: Target): Record<string, F
 const unchecked = (test: () => void) => (): void => fw.withChecks(false, test);
 const EXACT: Target = { device: 'js', dtype: 'float64' };
 
+function expectOutcome(rule: TestTimeCase, T: number, where: Target, expected: Record<string, Float64Array>): void {
+  const { forward, gradient } = toleranceOf(where.dtype);
+  const found = outcome(rule, T, where);
+  const floor = 1e-3 * Math.max(...Object.entries(expected).map(([key, x]) => (key.startsWith('grad') ? rms(x) : 0)));
+  for (const [key, values] of Object.entries(expected)) {
+    const isGradient = key.startsWith('grad');
+    expectClose(key, found[key], values, isGradient ? gradient : forward, isGradient ? floor : 0.01);
+  }
+}
+
 for (const rule of CASES) {
   const { name, size, options } = rule;
   const references = new Map<number, Record<string, Float64Array>>();
   describe(`test-time rules: ${name}, ${size} tokens a chunk`, () => {
     for (const where of targets()) {
-      const { forward, gradient } = toleranceOf(where.dtype);
+      const { forward } = toleranceOf(where.dtype);
       // The last has more chunks than are computed without a checkpoint.
       if (where.dtype === 'float32') {
         for (const T of [1, 2 * size, 18 * size + 1]) {
@@ -202,13 +213,7 @@ for (const rule of CASES) {
             unchecked(() => {
               const expected = references.get(T) ?? outcome(rule, T, EXACT);
               references.set(T, expected);
-              const found = outcome(rule, T, where);
-              const floor =
-                1e-3 * Math.max(...Object.entries(expected).map(([key, x]) => (key.startsWith('grad') ? rms(x) : 0)));
-              for (const [key, values] of Object.entries(expected)) {
-                const isGradient = key.startsWith('grad');
-                expectClose(key, found[key], values, isGradient ? gradient : forward, isGradient ? floor : 0.01);
-              }
+              expectOutcome(rule, T, where, expected);
             }),
           );
         }
@@ -372,6 +377,35 @@ for (const rule of CASES) {
     });
   });
 }
+
+/** What the kernel of whole chunks meets at other sizes: vectors that end anywhere, wide chunks, narrow states. */
+const SIZES: [TestTimeCase, T: number][] = [
+  [tttCase(16, 24), 65],
+  [tttCase(3, 33), 33],
+  [tttCase(16, 64), 200],
+  [tttCase(33, 128), 67],
+  [titansCase(1, 1, 1), 2],
+  [titansCase(16, 33, 17), 65],
+  [titansCase(64, 64, 64), 200],
+  [titansCase(5, 130, 24), 33],
+  [titansCase(33, 8, 128), 67],
+];
+
+describe('test-time rules at other sizes', () => {
+  for (const [rule, T] of SIZES) {
+    const [width] = Object.values(rule.states)[0][1];
+    let reference: Record<string, Float64Array> | undefined;
+    for (const where of targets().filter(({ dtype }) => dtype === 'float32')) {
+      it(
+        `${rule.name}, ${width} wide, ${rule.size} tokens a chunk, T ${T} on ${where.device}`,
+        unchecked(() => {
+          reference ??= outcome(rule, T, EXACT);
+          expectOutcome(rule, T, where, reference);
+        }),
+      ).timeout(60_000);
+    }
+  }
+});
 
 describe('test-time rules', () => {
   it(

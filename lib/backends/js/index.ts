@@ -23,6 +23,7 @@ import { rope } from './rope';
 import { argsort } from './sort';
 import { deltaCell, deltaCellBackward } from './sequential/deltaCell';
 import { recurrentDelta, recurrentDeltaBackward } from './sequential/recurrentDelta';
+import { linearLearner, linearLearnerBackward } from './sequential/linearLearner';
 import { selfReferential, selfReferentialBackward } from './sequential/selfReferential';
 import { softmax, softmaxBackward } from './softmax';
 
@@ -73,6 +74,8 @@ const kernels: KernelTable = {
   recurrentDeltaBackward,
   deltaCell,
   deltaCellBackward,
+  linearLearner,
+  linearLearnerBackward,
   adam,
   sgd,
   sumSquares,

@@ -1,6 +1,14 @@
 // Completion of binary patterns by a plastic network (Miconi, Stanley, Clune 2018, simple.py; spec 3.12). Inputs are
 // vectors of numbers, and the loss is on the last token only.
-import { argumentError, checkInteger, checkNumber, checkOptions, type HostRandom, type OptionNames } from '../../core';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkNumbers,
+  checkOptions,
+  type HostRandom,
+  type OptionNames,
+} from '../../core';
 import { evaluationRandom, MAX_STEP, trainingRandom } from '../dataset';
 
 /** Options of `patternCompletion`. */
@@ -132,6 +140,8 @@ export function patternCompletion(options: PatternCompletionOptions = {}): Patte
 
 /** The share of `outputs` whose sign is not that of the targets, both [B, bits]; 0 has no sign. */
 export function wrongSigns(outputs: ArrayLike<number>, targets: ArrayLike<number>): number {
+  checkNumbers('wrongSigns', 'outputs', outputs);
+  checkNumbers('wrongSigns', 'targets', targets);
   const size = targets.length;
   if (outputs.length !== size) {
     throw argumentError('SHAPE', 'wrongSigns', 'outputs', `${size} values`, `${outputs.length}`);

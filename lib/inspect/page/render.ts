@@ -1,5 +1,5 @@
 // An inspection as one HTML file that needs nothing else.
-import { argumentError, checkOptions, type OptionNames } from '../../core';
+import { argumentError, checkObject, checkOptions, type OptionNames } from '../../core';
 import { escapeMarkup, reportStyle } from '../../viz';
 import type { Inspection } from '../inspect';
 import { pageMemory } from './data';
@@ -25,6 +25,7 @@ const OPTIONS: OptionNames<RenderInspectionOptions> = { tokens: true, title: tru
  */
 export function renderInspection(inspection: Inspection, options: RenderInspectionOptions): string {
   const where = 'renderInspection';
+  checkObject(where, 'inspection', inspection);
   checkOptions(where, options, OPTIONS);
   const { tokens, title = `Fast weights of ${inspection.model}`, subtitle } = options;
   if (!Array.isArray(tokens) || tokens.length !== inspection.tokens) {

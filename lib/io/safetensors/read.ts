@@ -3,6 +3,8 @@ import { open, type FileHandle } from '../../platform';
 import {
   argumentError,
   checkChoice,
+  checkInstance,
+  checkObject,
   checkOptions,
   FastWeightsError,
   isFloat,
@@ -146,7 +148,7 @@ export interface LoadOptions {
   dtype?: 'float32' | 'bfloat16' | 'float64';
 }
 
-const LOAD: OptionNames<LoadOptions> = { device: true, dtype: true };
+export const LOAD: OptionNames<LoadOptions> = { device: true, dtype: true };
 
 /** Overwrites a contiguous tensor, in its dtype, piece by piece: no second one of its size is made. */
 export async function readInto(tensor: Tensor, source: TensorSource): Promise<void> {
@@ -159,6 +161,7 @@ export async function readInto(tensor: Tensor, source: TensorSource): Promise<vo
 
 /** One tensor of a file on a device. */
 export async function loadEntry(entry: TensorSource, options: LoadOptions = {}): Promise<Tensor> {
+  checkInstance('loadEntry', 'entry', entry, TensorSource);
   checkOptions('loadSafetensors', options, LOAD);
   const backend = getBackend(options.device ?? defaultDevice());
   const dtype = dtypeOnDevice(entry, backend.device, options.dtype);
@@ -187,6 +190,8 @@ function dtypeOnDevice(entry: TensorSource, device: Device, asked: LoadOptions['
 
 /** All tensors of a file that is already open, by name. */
 export async function loadEntries(file: SafetensorsFile, options: LoadOptions = {}): Promise<Record<string, Tensor>> {
+  checkObject('loadEntries', 'file', file);
+  checkInstance('loadEntries', 'file.entries', file.entries, Map);
   checkOptions('loadSafetensors', options, LOAD);
   const place = placeOf(options);
   const tensors: [string, Tensor][] = [];

@@ -1,5 +1,5 @@
 // A tensor that is still to be read, wherever it comes from.
-import { type DType, isFloat, newArray, sameShape, sizeOf, type TypedArray } from '../../core';
+import { checkList, checkString, type DType, isFloat, newArray, sameShape, sizeOf, type TypedArray } from '../../core';
 import { nativeDType } from './convert';
 import { fileDTypeBytes, type FileDType } from './header';
 
@@ -27,6 +27,9 @@ export abstract class TensorSource {
     /** Row-major; [] for a single number. */
     readonly shape: readonly number[],
   ) {
+    checkString('TensorSource', 'name', name);
+    fileDTypeBytes(dtype);
+    checkList('TensorSource', 'shape', shape, 'a list of sizes');
     this.size = sizeOf(shape);
   }
 

@@ -6,7 +6,7 @@ import { cat, rand, type TensorOptions, zeros } from '../../ops';
 import type { lstm, rnn } from '../../rules';
 import { Backbone } from '../common/block';
 import type { Configuration } from '../common/configuration';
-import { checkSequence, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { checkToken, checkTokens, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
 
 /** A layer under the names of PyTorch's cells, all weights uniform in +-1/sqrt(D). */
 export class CellLayer<N extends string> extends RecurrentLayer<N> {
@@ -66,7 +66,7 @@ export class RecurrentBackbone<N extends string> extends Backbone {
   }
 
   forward(ids: Tensor, options: SequenceOptions = {}): SequenceResult {
-    checkSequence('forward', options);
+    checkTokens(this, ids, options);
     const { cuSeqlens = null, outputState } = options;
     const batch = cuSeqlens ? cuSeqlens.length - 1 : ids.shape[0];
     const initial = (options.state ?? this.initialState(batch)) as Memory<N>;
@@ -89,6 +89,7 @@ export class RecurrentBackbone<N extends string> extends Backbone {
   }
 
   step(ids: Tensor, state: Memory<N>): Tensor {
+    checkToken(this, ids, state);
     let output = this.embeddings.forward(ids);
     this.layers.forEach((layer, l) => {
       const own = this.states.map((name) => [name, state[name].slice(0, l, l + 1)] as const);

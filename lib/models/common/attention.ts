@@ -6,6 +6,7 @@ import { cat, rope, softmaxAttention, split, type TensorOptions, zeros } from '.
 import type { Pointwise } from './block';
 import {
   checkForward,
+  checkStep,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -141,6 +142,7 @@ export class Attention extends Recurrent<KeyValueCache> {
   }
 
   step(x: Tensor, state: KeyValueCache): Tensor {
+    checkStep(this, x, state);
     const token = x.unsqueeze(1);
     const offset = state.position;
     const [q, gate] = this.queries(token, { offset });

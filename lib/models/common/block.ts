@@ -4,7 +4,10 @@ import { atOnce, type Stages, type State } from '../../inference';
 import { type Embedding, hasForwardHooks, type Module } from '../../nn';
 import {
   type Beside,
-  checkSequence,
+  checkForward,
+  checkStep,
+  checkToken,
+  checkTokens,
   forwardOf,
   partOf,
   Recurrent,
@@ -44,10 +47,12 @@ export abstract class Layer extends Recurrent {
   abstract stepStages(x: Tensor, state: State, beside: Beside): Stages<Tensor>;
 
   forward(x: Tensor, options: SequenceOptions = {}): SequenceResult {
+    checkForward(this, x, options);
     return atOnce(this.stages(x, options));
   }
 
   step(x: Tensor, state: State, beside: Beside = {}): Tensor {
+    checkStep(this, x, state);
     return atOnce(this.stepStages(x, state, beside));
   }
 }
@@ -161,7 +166,7 @@ export abstract class Decoder extends Backbone {
 
   /** Handles that were made on the way are freed at once; the tape keeps what the backward pass needs. */
   override *stages(ids: Tensor, options: SequenceOptions = {}): Stages<SequenceResult> {
-    checkSequence('forward', options);
+    checkTokens(this, ids, options);
     const { state = null, ...rest } = options;
     const before = state as State[] | null;
     const states: State[] = [];
@@ -182,6 +187,7 @@ export abstract class Decoder extends Backbone {
   }
 
   override *stepStages(ids: Tensor, state: State): Stages<Tensor> {
+    checkToken(this, ids, state);
     const states = state as State[];
     const beside: Beside = {};
     let x = this.tokens.forward(ids);

@@ -1,8 +1,11 @@
 // The causal language model around a backbone: head, loss, sessions and generation.
+import { checkState } from './mixer';
 import { sha256 } from '../../platform';
 import { noGrad } from '../../autograd';
 import {
   argumentError,
+  checkInstance,
+  checkObject,
   checkOptions,
   describe,
   type Device,
@@ -14,7 +17,6 @@ import {
 } from '../../core';
 import {
   atOnce,
-  checkStateLike,
   type GeneratedToken,
   type GenerateOptions,
   type Read,
@@ -37,7 +39,7 @@ import {
   full,
   type TensorOptions,
 } from '../../ops';
-import type { Backbone } from './block';
+import { Backbone } from './block';
 import type { Configuration } from './configuration';
 import { type GenerationDefaults, generationOf } from './generation';
 import { initializeNormal } from './initialize';
@@ -126,6 +128,10 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     options: TensorOptions,
   ) {
     super();
+    const where = new.target.name;
+    checkObject(where, 'config', config);
+    checkObject(where, 'config.source', config.source);
+    checkInstance(where, 'backbone', backbone, Backbone);
     this.generation = generationOf(config);
     this.model = backbone;
     this.lm_head = new Linear(config.hiddenSize, config.vocabSize, { bias: false, ...options });
@@ -206,7 +212,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     if (cuSeqlens !== null) checkCuSeqlens('forward', cuSeqlens, batch, tokens);
     if (state !== null) {
       const sequences = cuSeqlens === null ? batch : cuSeqlens.length - 1;
-      noGrad(() => scope(() => checkStateLike('forward', 'state', state, this.initialState(sequences))));
+      checkState('forward', this.model, state, sequences);
     }
     return scope(() => {
       const padding = attentionMask && readPadding('forward', attentionMask, ids);
@@ -285,6 +291,12 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   /** Between its stages other work of the thread may run. Only inside noGrad. */
   *stages(ids: Tensor, state: State): Stages<Read> {
+    const where = 'step';
+    checkIndices(where, 'ids', ids, this.lm_head.weight);
+    if (ids.ndim !== 1 && ids.ndim !== 2) {
+      throw argumentError('SHAPE', where, 'ids', '[B] or [B, T]', formatShape(ids.shape));
+    }
+    checkState(where, this.model, state, ids.shape[0]);
     if (ids.ndim === 1) {
       const hidden = yield* this.model.stepStages(ids, state);
       yield hidden;

@@ -4,6 +4,7 @@ import {
   checkChoice,
   checkInteger,
   checkNumber,
+  checkObject,
   checkOptions,
   describe,
   FastWeightsError,
@@ -122,6 +123,7 @@ export class ConfigurationReader {
     if (input instanceof PublishedConfiguration) this.source = input.json;
     else {
       this.source = withFileKeys(input);
+      checkObject(where, 'known', known);
       checkOptions(where, input, inEitherSpelling(known as Readonly<Record<string, unknown>>));
     }
   }

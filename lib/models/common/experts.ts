@@ -1,4 +1,5 @@
 // The experts of a mixture: one module each, or all in two weights, as published files have either.
+import { checkInteger, checkNumber, checkObject } from '../../core';
 import { gradEnabled } from '../../autograd';
 import type { Shape, Tensor } from '../../core';
 import { Module, newWeight, parameter, SwiGLU } from '../../nn';
@@ -48,6 +49,7 @@ export class SeparateExperts extends Experts {
 
   constructor(count: number, dim: number, hidden: number, options: TensorOptions = {}, names: ExpertNames = NAMES) {
     super();
+    checkInteger('SeparateExperts', 'count', count, 1);
     this.list = Array.from({ length: count }, () => new NamedExpert(dim, hidden, names, options));
   }
 
@@ -75,9 +77,14 @@ export class StackedExperts extends Experts {
     /** Width of each. */
     readonly hidden: number,
     /** `std` is the deviation of new weights. */
-    { std, ...options }: TensorOptions & { std: number },
+    settings: TensorOptions & { std: number },
   ) {
     super();
+    const where = 'StackedExperts';
+    for (const [key, size] of Object.entries({ count, dim, hidden })) checkInteger(where, key, size, 1);
+    checkObject(where, 'settings', settings);
+    const { std, ...options } = settings;
+    checkNumber(where, 'std', std, 0);
     const weight = (shape: Shape): Tensor =>
       parameter(newWeight(shape, options, () => randn(shape, { ...options, std })));
     this.gate_up_proj = weight([count, 2 * hidden, dim]);

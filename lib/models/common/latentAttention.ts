@@ -5,6 +5,7 @@ import { Linear, RMSNorm } from '../../nn';
 import { cat, matmul, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import {
   checkForward,
+  checkStep,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -95,6 +96,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
   }
 
   step(x: Tensor, state: LatentCache): Tensor {
+    checkStep(this, x, state);
     const token = x.unsqueeze(1);
     const q = splitHeads(this.q_proj.forward(token), this.shape.numHeads);
     append(state, { latent: this.compress(token) }, null);

@@ -12,7 +12,7 @@ import {
 import { checkpoint, gradEnabled, noGrad } from '../../autograd';
 import { checkStateLike, type State, tensorsOf, withTensors } from '../../inference';
 import { Module } from '../../nn';
-import { checkCuSeqlens, checkFloat, type CuSeqlens } from '../../ops';
+import { checkCuSeqlens, checkFloat, checkTensor, type CuSeqlens } from '../../ops';
 
 /**
  * What layers hand on to those above them beside x: tensors [B, T, ...], in a step [B, ...], by name. It lives for one pass
@@ -73,6 +73,43 @@ export function checkForward<S extends State>(layer: Recurrent<S>, x: unknown, o
   noGrad(() => scope(() => checkStateLike(where, 'state', state, layer.initialState(sequences))));
 }
 
+/**
+ * Of whose text, and of how many, a state was last seen to be: what changes in place keeps its form, so that a generation
+ * looks at it once.
+ */
+const known = new WeakMap<object, { owner: object; batch: number }>();
+
+/** Requires a state of `batch` texts, of the form that its owner's `initialState` has. */
+export function checkState(where: string, owner: Pick<Recurrent, 'initialState'>, state: unknown, batch: number): void {
+  const seen = typeof state === 'object' && state !== null ? known.get(state) : undefined;
+  if (seen?.owner === owner && seen.batch === batch) return;
+  noGrad(() => scope(() => checkStateLike(where, 'state', state, owner.initialState(batch))));
+  known.set(state as object, { owner, batch });
+}
+
+/** Requires of a layer's `step` x [B, hidden] and a state of the layer's own form. */
+export function checkStep(layer: Recurrent, x: unknown, state: unknown): void {
+  const where = `${layer.constructor.name}.step`;
+  checkFloat(where, 'x', x);
+  if (x.ndim !== 2) throw argumentError('SHAPE', where, 'x', '[B, hidden]', formatShape(x.shape));
+  checkState(where, layer, state, x.shape[0]);
+}
+
+/** Requires of a model without its head ids, known options, and a state of its own form where one is given. */
+export function checkTokens(model: Recurrent, ids: unknown, options: SequenceOptions): void {
+  checkSequence('forward', options);
+  checkTensor('forward', 'ids', ids);
+  const { state = null, cuSeqlens = null } = options;
+  const sequences = cuSeqlens === null ? ids.shape[0] : cuSeqlens.length - 1;
+  if (state !== null) checkState('forward', model, state, sequences);
+}
+
+/** The same of its `step`. */
+export function checkToken(model: Recurrent, ids: unknown, state: unknown): void {
+  checkTensor('step', 'ids', ids);
+  checkState('step', model, state, ids.shape[0]);
+}
+
 /** Runs a part of a layer: what it made on the way is freed, but for what it handed on. */
 export function partOf<S extends State>(
   run: () => SequenceResult<S>,
@@ -111,6 +148,7 @@ export function forwardOf<S extends State>(
 
 /** `step` of a part without a form for one token, whose state is of tensors alone. */
 export function stepByForward<S extends State>(part: Recurrent<S>, x: Tensor, state: S): Tensor {
+  checkStep(part, x, state);
   const { output, state: after } = part.forward(x.unsqueeze(1), { state, outputState: true });
   const next = tensorsOf(after!);
   tensorsOf(state).forEach((t, i) => t.copy_(next[i]));
@@ -130,10 +168,12 @@ export function checkHeads(where: string, name: string, heads: number, whole: nu
 
 /** [..., heads * D] -> [..., heads, D] */
 export function splitHeads(x: Tensor, heads: number): Tensor {
+  checkTensor('splitHeads', 'x', x);
   return x.reshape([...x.shape.slice(0, -1), heads, x.shape[x.ndim - 1] / heads]);
 }
 
 /** [..., heads, D] -> [..., heads * D] */
 export function mergeHeads(x: Tensor): Tensor {
+  checkTensor('mergeHeads', 'x', x);
   return x.reshape([...x.shape.slice(0, -2), x.shape[x.ndim - 2] * x.shape[x.ndim - 1]]);
 }

@@ -1,4 +1,5 @@
 // Which experts a token goes to, and how much each of them counts.
+import { checkObject } from '../../core';
 import type { Tensor } from '../../core';
 import { Linear } from '../../nn';
 import { full, gather, linear, maskedFill, scatterAdd, type TensorOptions, toFloat32, topk, zeros } from '../../ops';
@@ -56,6 +57,7 @@ export class Router extends Linear {
     readonly routing: RoutingShape,
     options: TensorOptions = {},
   ) {
+    checkObject('Router', 'routing', routing);
     super(hiddenSize, routing.numExperts, { bias: false, ...options });
     const { device, dtype } = this.weight;
     const place = { device, dtype: dtype === 'bfloat16' ? ('float32' as const) : dtype };

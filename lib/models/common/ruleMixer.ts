@@ -3,7 +3,15 @@
 import { type DType, type Device, FastWeightsError, type Tensor } from '../../core';
 import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, needsFloat32, rope, toFloat32, tokenShift, tokenShiftStep, zeros } from '../../ops';
-import { type Beside, checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from './mixer';
+import {
+  type Beside,
+  checkForward,
+  checkStep,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  stateDType,
+} from './mixer';
 
 /** What a rule keeps, by name; null where there is none of the name. */
 export type Memories = { [name: string]: Tensor | null };
@@ -104,6 +112,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
   }
 
   step(x: Tensor, state: WithRecent<M>, beside: Beside = {}): Tensor {
+    checkStep(this, x, state);
     const inputs = this.inputs(x, {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
       shift: (name, input) => tokenShiftStep(input, { state: state.convolutions[name] }),

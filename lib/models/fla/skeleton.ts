@@ -1,10 +1,10 @@
 // The skeleton that the models of flash-linear-attention share: names, configuration, hybrid attention layers.
-import { checkObject } from '../../core';
+import { checkInstance, checkObject } from '../../core';
 import { Embedding, RMSNorm, SwiGLU } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { Attention, type AttentionShape } from '../common/attention';
 import { type BlockParts, Decoder, PreNormBlock } from '../common/block';
-import type { Configuration, ConfigurationReader } from '../common/configuration';
+import { type Configuration, ConfigurationReader } from '../common/configuration';
 import { ATTENTION_KEYS } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
 import type { Recurrent } from '../common/mixer';
@@ -62,6 +62,8 @@ export function readFla(
   hiddenRatio = 4,
   numHiddenLayers = 24,
 ): FlaConfiguration {
+  checkInstance('readFla', 'reader', reader, ConfigurationReader);
+  checkObject('readFla', 'family', family);
   const common = reader.common(family, { vocabSize: 32000, hiddenSize: 2048, numHiddenLayers });
   reader.supported('attnres_block_size', null, [null]);
   reader.supported('hidden_act', 'swish', ['swish', 'silu']);
@@ -95,6 +97,8 @@ export function readHeads(
   hiddenSize: number,
   defaults: { expandK: number; expandV: number },
 ): HeadSizes {
+  checkInstance('readHeads', 'reader', reader, ConfigurationReader);
+  checkObject('readHeads', 'defaults', defaults);
   const numHeads = reader.size('num_heads', 4);
   const numKvHeads = reader.size('num_kv_heads', numHeads);
   reader.divides(numHeads, 'num_kv_heads', numKvHeads);

@@ -60,7 +60,7 @@ export class NrdeModel extends QueriedFastWeights {
     const own = {
       heads: 8,
       ...options,
-      postTanh: postTanh ?? true,
+      postTanh: postTanh ?? (options.learningRule ?? 'delta') === 'delta',
       valueLayerNorm: valueLayerNorm ?? family !== 'ode',
     };
     const settings = checkField(where, own, ['dxOnly', 'ode']);

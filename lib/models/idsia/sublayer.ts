@@ -1,8 +1,15 @@
 // A residual sublayer around a memory that a sequential rule keeps, as the published programs of this line lay it out.
-import { argumentError, checkChoice, checkInteger, type Tensor } from '../../core';
+import { argumentError, checkChoice, checkInteger, checkObject, type Tensor } from '../../core';
 import { Dropout, hasForwardHooks, LayerNorm, Linear, Module } from '../../nn';
-import { checkFloat, checkShapesByName, type CuSeqlens, type TensorOptions, zeros } from '../../ops';
-import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import { type CuSeqlens, type TensorOptions, zeros } from '../../ops';
+import {
+  checkForward,
+  checkStep,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  stateDType,
+} from '../common/mixer';
 
 /** The states of a rule, by its names. */
 export type MemoryState = { [name: string]: Tensor };
@@ -101,10 +108,7 @@ export abstract class Sublayer extends Recurrent<MemoryState> {
   }
 
   step(x: Tensor, state: MemoryState): Tensor {
-    const where = `${this.constructor.name}.step`;
-    checkFloat(where, 'x', x);
-    const shapes = Object.entries(this.stateShapes).map(([name, shape]) => [name, [x.shape[0], ...shape]] as const);
-    checkShapesByName(where, 'state', state, Object.fromEntries(shapes));
+    checkStep(this, x, state);
     return this.arranged(x, (input) => this.memoryStep(input, state));
   }
 
@@ -157,8 +161,10 @@ export class FeedForwardSublayer extends Module {
   /** Behind the activation and behind the second, while training. */
   drop: Dropout;
 
-  constructor(hiddenSize: number, width: number, { dropout = 0, normEps = 1e-5, ...where }: SublayerOptions = {}) {
+  constructor(hiddenSize: number, width: number, options: SublayerOptions = {}) {
     super();
+    checkObject('FeedForwardSublayer', 'options', options);
+    const { dropout = 0, normEps = 1e-5, ...where } = options;
     this.layer_norm = new LayerNorm(hiddenSize, { eps: normEps, ...where });
     this.ff_layers = { '0': new Linear(hiddenSize, width, where), '3': new Linear(width, hiddenSize, where) };
     this.drop = new Dropout(dropout);

@@ -1,5 +1,5 @@
 // What models of continuous-time fast weights are made of (Irie, Faccio and Schmidhuber 2022; spec 2.6.3).
-import { argumentError, describe, type Tensor } from '../../core';
+import { argumentError, checkInstance, checkObject, describe, type Tensor } from '../../core';
 import { Dropout, LayerNorm, Linear, Module, ReLU, Sequential } from '../../nn';
 import { type TensorOptions, toFloat32 } from '../../ops';
 import { odeParts } from '../../rules';
@@ -46,6 +46,7 @@ export class VectorField extends Module {
     options: TensorOptions = {},
   ) {
     super();
+    checkObject('VectorField', 'settings', settings);
     const { family, heads, valueLayerNorm } = settings;
     this.input_proj = new Linear(channels, hiddenSize, options);
     this.input_layer_norm = new LayerNorm(hiddenSize, options);
@@ -109,8 +110,11 @@ export abstract class QueriedFastWeights extends Module {
   /** Behind that. */
   ff_block: ResidualFeedForward;
 
-  constructor(update: VectorField, { hiddenSize, ffDim, dropout }: ReadoutSizes, options: TensorOptions) {
+  constructor(update: VectorField, sizes: ReadoutSizes, options: TensorOptions) {
     super();
+    checkInstance('QueriedFastWeights', 'update', update, VectorField);
+    checkObject('QueriedFastWeights', 'sizes', sizes);
+    const { hiddenSize, ffDim, dropout } = sizes;
     this.update_net = update;
     this.query_net = new Linear(hiddenSize, hiddenSize, options);
     this.out_proj = new Linear(hiddenSize, hiddenSize, options);

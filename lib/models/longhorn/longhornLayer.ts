@@ -3,7 +3,14 @@ import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../..
 import { Linear, parameter, ShortConvolution } from '../../nn';
 import { ones, split, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { longhorn } from '../../rules';
-import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import {
+  checkForward,
+  checkStep,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  stateDType,
+} from '../common/mixer';
 
 /** Options of `LonghornLayer`, those that a tensor is made with among them. */
 export interface LonghornLayerOptions extends TensorOptions {
@@ -96,10 +103,11 @@ export class LonghornLayer extends Recurrent<LonghornState> {
     return { output: result, state: { convolution: convolved.finalState, state: finalState } };
   }
 
-  step(x: Tensor, { convolution, state }: LonghornState): Tensor {
+  step(x: Tensor, state: LonghornState): Tensor {
+    checkStep(this, x, state);
     const [mixed, z] = this.projected(x);
-    const inputs = this.operands(this.conv1d.step(mixed, convolution), z);
-    return this.out_proj.forward(longhorn.step(inputs, { state: { state } }));
+    const inputs = this.operands(this.conv1d.step(mixed, state.convolution), z);
+    return this.out_proj.forward(longhorn.step(inputs, { state: { state: state.state } }));
   }
 
   initialState(batch: number): LonghornState {

@@ -8,7 +8,14 @@ import { type BlockParts, PreNormBlock } from '../common/block';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { initializeResidual } from '../common/initialize';
 import type { EitherSpelling } from '../common/keys';
-import { checkForward, type SequenceOptions, type SequenceResult, splitHeads, stateDType } from '../common/mixer';
+import {
+  checkForward,
+  checkStep,
+  type SequenceOptions,
+  type SequenceResult,
+  splitHeads,
+  stateDType,
+} from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import { defaultIntermediate } from '../fla/skeleton';
 import { BackboneLM, MambaDecoder } from './backbone';
@@ -68,6 +75,7 @@ export class LogLinearMamba2Mixer extends Mamba2Layer<LogLinearState> {
   }
 
   step(x: Tensor, state: LogLinearState): Tensor {
+    checkStep(this, x, state);
     const parts = this.partsOf(x, (mixed) => this.conv1d.step(mixed, state.convolution));
     const [q, k, v, given] = this.operands(parts);
     const options = { ...given, state: { state: state.memory }, position: state.positions };

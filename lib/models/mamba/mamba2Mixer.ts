@@ -8,6 +8,7 @@ import { mamba2Scan } from '../../rules';
 import { logPositions, logUniform, type TimeStepRange, timeStepBias } from '../common/initialize';
 import {
   checkForward,
+  checkStep,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -204,7 +205,9 @@ export class Mamba2Mixer extends Mamba2Layer<Mamba2State> {
     return { output: result, state: { memory: finalState.contiguous(), convolution: convolution! } };
   }
 
-  step(x: Tensor, { memory, convolution }: Mamba2State): Tensor {
+  step(x: Tensor, state: Mamba2State): Tensor {
+    checkStep(this, x, state);
+    const { memory, convolution } = state;
     const parts = this.partsOf(x, (mixed) => this.conv1d.step(mixed, convolution));
     const options = { state: { state: memory }, dtLimit: this.shape.timeStepLimit };
     return this.readout(mamba2Scan.step(this.operands(parts), options), parts.z);

@@ -7,6 +7,7 @@ import { mamba3Scan } from '../../rules';
 import { type TimeStepRange, timeStepBias } from '../common/initialize';
 import {
   checkForward,
+  checkStep,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -126,7 +127,9 @@ export class Mamba3Mixer extends Recurrent<Mamba3State> {
     return { output, state: { memory, key, value, angle } };
   }
 
-  step(x: Tensor, { memory, key, value, angle }: Mamba3State): Tensor {
+  step(x: Tensor, state: Mamba3State): Tensor {
+    checkStep(this, x, state);
+    const { memory, key, value, angle } = state;
     const { z, inputs } = this.project(x);
     return this.readout(mamba3Scan.step(inputs, { state: { state: memory, key, value, angle } }), z);
   }

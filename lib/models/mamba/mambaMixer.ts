@@ -5,7 +5,14 @@ import { Linear, parameter, ShortConvolution } from '../../nn';
 import { ones, rand, split, type TensorOptions, zeros } from '../../ops';
 import { selectiveScan } from '../../rules';
 import { logPositions, type TimeStepRange, timeStepBias } from '../common/initialize';
-import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import {
+  checkForward,
+  checkStep,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  stateDType,
+} from '../common/mixer';
 
 /** Sizes and settings of one layer of `MambaMixer`. */
 export interface MambaShape {
@@ -106,7 +113,9 @@ export class MambaMixer extends Recurrent<MambaState> {
     return { output: result, state: { memory: finalState.contiguous(), convolution: convolution!.to(dtype) } };
   }
 
-  step(x: Tensor, { memory, convolution }: MambaState): Tensor {
+  step(x: Tensor, state: MambaState): Tensor {
+    checkStep(this, x, state);
+    const { memory, convolution } = state;
     const [mixed, z] = this.project(x);
     const operands = this.operands(this.conv1d.step(mixed, convolution));
     return this.out_proj.forward(selectiveScan.step(operands, { state: { state: memory } }).mul(z.silu()));

@@ -6,6 +6,7 @@ import { Layer, type Pointwise } from '../common/block';
 import {
   type Beside,
   checkForward,
+  checkStep,
   partOf,
   Recurrent,
   type SequenceOptions,
@@ -46,6 +47,7 @@ export abstract class ChannelMix extends Recurrent<Tensor> {
   }
 
   step(x: Tensor, state: Tensor): Tensor {
+    checkStep(this, x, state);
     return this.mixed(x, tokenShiftStep(x, { state }));
   }
 

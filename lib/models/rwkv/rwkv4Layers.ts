@@ -2,11 +2,18 @@
 // "RWKV: Reinventing RNNs for the Transformer Era"; spec 2.13.20).
 import { checkObject, type Tensor } from '../../core';
 import { Linear, parameter } from '../../nn';
-import { full, type TensorOptions, tokenShift, tokenShiftStep, zeros } from '../../ops';
+import { checkTensorOptions, full, type TensorOptions, tokenShift, tokenShiftStep, zeros } from '../../ops';
 import { rwkv4 } from '../../rules';
 import type { Configuration } from '../common/configuration';
 import { decayOptions } from '../common/initialize';
-import { checkForward, Recurrent, type SequenceOptions, type SequenceResult, stateDType } from '../common/mixer';
+import {
+  checkForward,
+  checkStep,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  stateDType,
+} from '../common/mixer';
 import { ChannelMix } from './block';
 import { along, assign } from './parts';
 
@@ -64,6 +71,7 @@ export class RWKV4Attention extends Recurrent<Rwkv4State> {
   ) {
     super();
     checkObject(new.target.name, 'config', config);
+    checkTensorOptions(new.target.name, options);
     const { hiddenSize, channels } = config;
     const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...options });
     const mix = (): Tensor => parameter(zeros([1, 1, hiddenSize], options));
@@ -119,9 +127,11 @@ export class RWKV4Attention extends Recurrent<Rwkv4State> {
     return { output, state: after };
   }
 
-  step(x: Tensor, { shift, ...state }: Rwkv4State): Tensor {
+  step(x: Tensor, state: Rwkv4State): Tensor {
+    checkStep(this, x, state);
+    const { shift, ...averages } = state;
     const delta = tokenShiftStep(x, { state: shift });
-    return this.readout(rwkv4.step(this.inputs(x, delta), { state }), x, delta);
+    return this.readout(rwkv4.step(this.inputs(x, delta), { state: averages }), x, delta);
   }
 
   initialState(batch: number): Rwkv4State {

@@ -7,6 +7,7 @@ import type { Past } from '../common/fastWeightMixer';
 import {
   type Beside,
   checkForward,
+  checkStep,
   Recurrent,
   type SequenceOptions,
   type SequenceResult,
@@ -108,6 +109,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
   }
 
   step(x: Tensor, state: TestTimeState, beside: Beside = {}): Tensor {
+    checkStep(this, x, state);
     const operands = this.inputs(x, {
       convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
       rotate: (input) => this.turned(input.unsqueeze(1), state.position, null).squeeze(1),

@@ -7,6 +7,7 @@ import { mlstm } from '../../rules';
 import { computable } from '../common/fastWeightMixer';
 import {
   checkForward,
+  checkStep,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -158,7 +159,9 @@ export class MlstmLayer extends Recurrent<MlstmState> {
     return { output: result, state: { memory, normalizer, max } };
   }
 
-  step(x: Tensor, { memory, normalizer, max }: MlstmState): Tensor {
+  step(x: Tensor, state: MlstmState): Tensor {
+    checkStep(this, x, state);
+    const { memory, normalizer, max } = state;
     const { q, k, v, o, i, f } = this.operands(x);
     const options = { inputGate: i, forgetGate: f, eps: this.config.eps, state: memory, normalizer, max };
     return this.readout(mlstm.step(q, k, v, options), o);

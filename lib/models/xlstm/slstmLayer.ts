@@ -1,11 +1,12 @@
 // The layer of sLSTM in xLSTM's blocks (Beck et al. 2024): a convolution, gates head by head, the cell, a norm of each head.
-import { checkInteger, checkObject, checkOptions, type OptionNames, type Tensor } from '../../core';
+import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
 import { Module, parameter, ShortConvolution } from '../../nn';
 import { einsum, layerNorm, linspace, ones, rand, stack, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { slstm } from '../../rules';
 import {
   checkForward,
   checkHeads,
+  checkStep,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -125,7 +126,7 @@ export class SlstmLayer extends Recurrent<SlstmState> {
   }
 
   step(x: Tensor, state: SlstmState): Tensor {
-    checkObject('SlstmLayer.step', 'state', state);
+    checkStep(this, x, state);
     const { convolution, ...cell } = state;
     const convolved = this.conv1d?.step(x, convolution!) ?? x;
     return this.readout(slstm.step(this.inputs(x, convolved), { state: cell }).to(x.dtype));

@@ -15,6 +15,7 @@ import { checkFloat, layerNorm, linear, toFloat32 } from '../../ops';
 import { checkShapes, type Sizes } from '../sequential/shapes';
 import { controlAt, packSpline } from './control';
 import {
+  checkPostTanh,
   type FieldFamily,
   type FieldSettings,
   fieldWeights,
@@ -34,7 +35,7 @@ export interface FieldOptions<F extends string = FieldFamily> {
   learningRule?: LearningRule;
   /** The number of heads, 1 by default. */
   heads?: number;
-  /** Of the delta rule: tanh after the subtraction and not of the values; false by default. */
+  /** Of the delta rule: tanh after the subtraction and not of the values, refused of others; false by default. */
   postTanh?: boolean;
   /** A norm and another layer behind that of the values, not in 'ode'; false by default. */
   valueLayerNorm?: boolean;
@@ -116,9 +117,11 @@ export function checkField<F extends FieldFamily>(
   options: FieldOptions<F>,
   families: readonly F[],
 ): FieldSettings {
+  const learningRule = checkChoice(where, 'learningRule', options.learningRule ?? 'delta', LEARNING_RULES);
+  checkPostTanh(where, learningRule, options.postTanh);
   return {
     family: checkChoice(where, 'family', options.family ?? families[0], families),
-    learningRule: checkChoice(where, 'learningRule', options.learningRule ?? 'delta', LEARNING_RULES),
+    learningRule,
     heads: checkInteger(where, 'heads', options.heads ?? 1, 1),
     postTanh: options.postTanh ?? false,
     valueLayerNorm: options.valueLayerNorm ?? false,

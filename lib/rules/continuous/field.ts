@@ -1,5 +1,5 @@
 // Learning rules as differential equations: dS/dt of fast weights (Irie, Faccio and Schmidhuber 2022; spec 2.6.1, 2.6.2).
-import type { Tensor } from '../../core';
+import { argumentError, type Tensor } from '../../core';
 import { split } from '../../ops';
 import type { Shapes } from '../sequential/shapes';
 
@@ -14,6 +14,13 @@ export type LearningRule = 'hebb' | 'oja' | 'delta';
 
 /** Their names. */
 export const LEARNING_RULES = ['hebb', 'oja', 'delta'] as const satisfies readonly LearningRule[];
+
+/** Requires that `postTanh` is asked for where it does anything: by the delta rule. */
+export function checkPostTanh(where: string, learningRule: LearningRule, postTanh: boolean | undefined): void {
+  if (learningRule === 'delta' || !postTanh) return;
+  const expected = `left out, or false, with the learning rule '${learningRule}'`;
+  throw argumentError('INVALID_ARGUMENT', where, 'postTanh', expected, 'true');
+}
 
 /** What a rule does with the state. */
 export interface RuleSettings {

@@ -13,7 +13,16 @@ import {
 import { cat, tensor, toFloat32 } from '../../ops';
 import { checkShapes, type Shapes, type Sizes } from '../sequential/shapes';
 import { layersOf, solverOf } from './fastWeights';
-import { type Layers, LEARNING_RULES, type LearningRule, queryOf, readState, slopeOf, splitWritten } from './field';
+import {
+  checkPostTanh,
+  type Layers,
+  LEARNING_RULES,
+  type LearningRule,
+  queryOf,
+  readState,
+  slopeOf,
+  splitWritten,
+} from './field';
 import { checkSolver, integrate, SOLVER, type SolverOptions } from './odeint';
 
 /** Options of `odeRecurrentFastWeights`; those of the solver count between two different gaps of the batch. */
@@ -22,7 +31,7 @@ export interface OdeRecurrentOptions extends SolverOptions {
   learningRule?: LearningRule;
   /** The number of heads, 1 by default. */
   heads?: number;
-  /** Of the delta rule: tanh after the subtraction and not of the values; true by default. */
+  /** Of the delta rule: tanh after the subtraction and not of the values, refused of others; true by default. */
   postTanh?: boolean;
   /** Whether the latent state goes through tanh before the fast weights are written; of Hebb's rule by default. */
   latentTanh?: boolean;
@@ -118,6 +127,7 @@ export interface ObservationParts {
 export function checkObservation(where: string, options: OdeRecurrentOptions): ObservationSettings {
   checkOptions<object>(where, options, OBSERVATION);
   const learningRule = checkChoice(where, 'learningRule', options.learningRule ?? 'delta', LEARNING_RULES);
+  checkPostTanh(where, learningRule, options.postTanh);
   const { method, stepSize, rtol, atol, maxSteps, minStep, adjoint } = options;
   const solver = { method, stepSize, rtol, atol, maxSteps, minStep, adjoint };
   checkSolver(where, solver, 1, null);

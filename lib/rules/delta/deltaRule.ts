@@ -123,7 +123,10 @@ function run(q: Tensor, k: Tensor, v: Tensor, options: DeltaOptions): Normalized
 
 function step(q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tensor {
   checkOptions('deltaRule.step', options, ONE_TOKEN_OPTIONS);
-  if (!options.normalize) return plain.step(q, k, v, options);
+  return options.normalize ? normalizedStep(q, k, v, options) : plain.step(q, k, v, options);
+}
+
+const normalizedStep = scoped((q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tensor => {
   for (const name of ['beta', 'gate'] as const) {
     if (options[name] !== undefined && options[name] !== null) checkFloat('deltaRule.step', name, options[name]);
   }
@@ -137,10 +140,10 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: DeltaStepOptions): Tenso
     (initial) => run(tq, tk, tv, { ...options, ...gates, ...initial }),
     options.out,
   );
-}
+});
 
 /**
  * S~ = exp(gate_t) S_{t-1},  S_t = S~ + beta_t k_t (v_t - S~^T k_t)^T,  o_t = scale S_t^T q_t. Keys should have unit length
  * (`qkL2Norm`) or features that sum to 1. A step with `normalize` takes the sum of keys [B, HV, K] as `normalizer`.
  */
-export const deltaRule = Object.assign(scoped(sequence) as NormalizedRule<DeltaGates>, { step: scoped(step) });
+export const deltaRule = Object.assign(scoped(sequence) as NormalizedRule<DeltaGates>, { step });

@@ -23,7 +23,7 @@ export type SquashName = (typeof SQUASHES)[number];
 export interface SquashOptions {
   /** 'identity' by default. */
   activation?: SquashName;
-  /** Of 'sigmoidSteep': 1 by default. */
+  /** Of 'sigmoidSteep': 1 by default, and nothing else of the other functions, which have none. */
   steepness?: number;
 }
 
@@ -31,10 +31,14 @@ export const SQUASH_OPTIONS: OptionNames<SquashOptions> = { activation: true, st
 
 /** Both, checked, with their defaults. */
 export function squashSettings(where: string, options: SquashOptions): Required<SquashOptions> {
-  return {
-    activation: checkChoice(where, 'activation', options.activation ?? 'identity', SQUASHES),
-    steepness: checkNumber(where, 'steepness', options.steepness ?? 1),
-  };
+  const activation = checkChoice(where, 'activation', options.activation ?? 'identity', SQUASHES);
+  const steepness = checkNumber(where, 'steepness', options.steepness ?? 1);
+  // The stored vectors name the 1 of functions without one, too.
+  if (activation !== 'sigmoidSteep' && steepness !== 1) {
+    const expected = `left out with activation '${activation}', for it is that of 'sigmoidSteep'`;
+    throw argumentError('INVALID_ARGUMENT', where, 'steepness', expected, describe(steepness));
+  }
+  return { activation, steepness };
 }
 
 /** z squashed. */

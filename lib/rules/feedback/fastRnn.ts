@@ -1,5 +1,5 @@
 // Fast weights that attend to the recent past (Ba, Hinton, Mnih, Leibo, Ionescu 2016; spec 2.9).
-import { checkChoice, checkInteger, checkNumber } from '../../core';
+import { argumentError, checkChoice, checkInteger, checkNumber, describe } from '../../core';
 import { layerNorm, linear } from '../../ops';
 import { columnsBy, outerOf } from '../sequential/batched';
 import { defineSequential } from '../sequential/define';
@@ -15,9 +15,12 @@ export interface FastRnnOptions {
   innerSteps?: number;
   /** f: 'relu' by default. */
   activation?: 'relu' | 'tanh';
-  /** LN of what f gets in the inner loop, with normWeight and normBias where they are given; true by default. */
+  /**
+   * LN of what f gets in the inner loop, with normWeight and normBias where they are given; true by default, also where
+   * `innerSteps` 0 leaves it nothing to do. Weights of a norm are refused where there is none.
+   */
   norm?: boolean;
-  /** 1e-5 by default. */
+  /** 1e-5 by default; taken without a norm, too, as stored vectors have it. */
   normEps?: number;
   /** LN in the preliminary state, too, as some published code has it; false, the paper's, by default. */
   preliminaryNorm?: boolean;
@@ -42,15 +45,22 @@ export const fastRnn = defineSequential({
     normEps: true,
     preliminaryNorm: 'flag',
   },
-  settings: (where, options: FastRnnOptions) => ({
-    decay: checkNumber(where, 'decay', options.decay ?? 0.95),
-    rate: checkNumber(where, 'rate', options.rate ?? 0.5),
-    innerSteps: checkInteger(where, 'innerSteps', options.innerSteps ?? 1, 0),
-    activation: checkChoice(where, 'activation', options.activation ?? 'relu', ['relu', 'tanh']),
-    norm: options.norm ?? true,
-    normEps: checkNumber(where, 'normEps', options.normEps ?? 1e-5, 0),
-    preliminaryNorm: options.preliminaryNorm ?? false,
-  }),
+  settings(where, options: FastRnnOptions, { normWeight, normBias }) {
+    const { norm = true, preliminaryNorm = false } = options;
+    for (const [name, given] of Object.entries({ normWeight, normBias })) {
+      if (norm || preliminaryNorm || (given ?? null) === null) continue;
+      throw argumentError('INVALID_ARGUMENT', where, name, 'left out without a norm', describe(given));
+    }
+    return {
+      decay: checkNumber(where, 'decay', options.decay ?? 0.95),
+      rate: checkNumber(where, 'rate', options.rate ?? 0.5),
+      innerSteps: checkInteger(where, 'innerSteps', options.innerSteps ?? 1, 0),
+      activation: checkChoice(where, 'activation', options.activation ?? 'relu', ['relu', 'tanh']),
+      norm,
+      normEps: checkNumber(where, 'normEps', options.normEps ?? 1e-5, 0),
+      preliminaryNorm,
+    };
+  },
   run({ inputs: { x, weightIh, weightHh, bias, normWeight, normBias }, states, settings }) {
     const { decay, rate, innerSteps, activation, norm, normEps, preliminaryNorm } = settings;
     const squash = (z: typeof x): typeof x => (activation === 'relu' ? z.relu() : z.tanh());

@@ -20,7 +20,7 @@ import {
   type TokenOptions,
 } from './operands';
 import { prepareKeys } from './prepare';
-import { type KernelKind, runRecurrence } from './run';
+import { type KernelKind, kindNumbers, runRecurrence } from './run';
 import { checkApart, runStep, STEP_OPTIONS, type StepOptions } from './step';
 
 /** A rule: over a sequence, and one token at a time. G are its gates. */
@@ -56,6 +56,7 @@ export interface Lowered<G extends object> {
 
 export function lowerRule<G extends object>({ name, kind, lower }: Lowering<G>): Lowered<G> {
   const stepName = `${name}.step`;
+  const numbers = kindNumbers(kind);
   const prepared = (
     where: string,
     q: Tensor,
@@ -68,7 +69,7 @@ export function lowerRule<G extends object>({ name, kind, lower }: Lowering<G>):
   };
   return {
     sequence: scoped((q, k, v, options) => runRecurrence(name, prepared(name, q, k, v, options), options, kind)),
-    step: scoped((q, k, v, options) => runStep(stepName, prepared(stepName, q, k, v, options), options, kind)),
+    step: scoped((q, k, v, options) => runStep(stepName, prepared(stepName, q, k, v, options), options, kind, numbers)),
   };
 }
 

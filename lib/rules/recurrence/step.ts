@@ -46,8 +46,14 @@ export function checkApart(where: string, argument: string, t: Tensor, state: Te
   throw argumentError('INVALID_ARGUMENT', where, argument, 'apart from the state', 'a tensor that shares its memory');
 }
 
-/** Runs one token for B states at once; only outside recording. */
-export function runStep(where: string, given: RecurrenceInputs, options: StepOptions, kind: KernelKind): Tensor {
+/** Runs one token for B states at once; only outside recording. A rule knows the numbers of its kind beforehand. */
+export function runStep(
+  where: string,
+  given: RecurrenceInputs,
+  options: StepOptions,
+  kind: KernelKind,
+  numbers = kindNumbers(kind),
+): Tensor {
   const inputs = computableInputs(given);
   const { HV, K, V } = checkOperands(where, inputs, kind, 1);
   const { q } = inputs;
@@ -69,7 +75,7 @@ export function runStep(where: string, given: RecurrenceInputs, options: StepOpt
   // The exchanged kernel keeps its state as [values, keys].
   const inner = exchanged ? state.transpose(2, 3).contiguous() : state;
   const bonus = inputs.bonus && inputs.bonus.shape[0] !== HV ? repeatHeads(inputs.bonus, HV) : inputs.bonus;
-  const { eraseFrom, secondWrite, readBefore, exchanged: swapped } = kindNumbers(kind);
+  const { eraseFrom, secondWrite, readBefore, exchanged: swapped } = numbers;
   kernelsOf(q).recurrenceStep({
     q: operand(q, state),
     k: operand(exchanged ? inputs.v : inputs.k, state),

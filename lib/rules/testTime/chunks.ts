@@ -1,6 +1,7 @@
 // The walk over mini-batches that rules which learn at test time share: tokens go in chunks through products of matrices, and
 // what they learn goes from chunk to chunk.
 import { argumentError, checkInteger, describe, type Tensor } from '../../core';
+import { recording } from '../../autograd';
 import { cat, type CuSeqlens, split } from '../../ops';
 import { inSegments, type Loop, type Named, type Token } from '../sequential/segments';
 
@@ -27,6 +28,10 @@ export interface ChunkPlace {
 
 /** Chunks between the states that a recorded walk keeps. */
 const SEGMENT = 16;
+
+/** Tokens between those that a kernel's walk frees, and tokens of a chunk from which on it keeps the states of all. */
+const KERNEL_SEGMENT = 1024;
+const KEPT_CHUNK = 16;
 
 /** Requires a position inside a chunk, or a list of them. */
 export function checkPosition(where: string, position: unknown, size: number): Position {
@@ -56,6 +61,13 @@ function toChunks(x: Tensor, length: number): Tensor {
   return apart.permute(1, 0, 3, 2, ...rest.map((_, i) => 4 + i));
 }
 
+/** Tokens of a segment for a kernel: a recorded one may keep the states of chunks that are not too short. */
+function kernelSegment({ tokens, states, weights }: Loop<Named, Named, Named>, length: number): number {
+  const all = [tokens, states, weights].flatMap((group) => Object.values(group));
+  if (!recording(all)) return Math.ceil(KERNEL_SEGMENT / length) * length;
+  return length >= KEPT_CHUNK ? all[0].shape[1] : SEGMENT * length;
+}
+
 /** The chunks of x [n, ...], one by one. */
 export function apart(x: Tensor): Tensor[] {
   return split(x, new Array<number>(x.shape[0]).fill(1), 0).map((part) => part.squeeze(0));
@@ -70,12 +82,14 @@ function fromChunks(x: Tensor): Tensor {
 /**
  * Runs the tokens [B, T, H, ...] of every sequence through chunks of `size` tokens. `run` gets up to 16 chunks of one length at
  * once, tokens [n, B, H, C, ...], with the states before them and gives outputs [n, B, H, C, V] and the states after them; it
- * must depend on what it is given only, since it runs again in the backward pass.
+ * must depend on what it is given only, since it runs again in the backward pass. `kernel`, where there is one, gets runs of
+ * whole chunks instead, as they are, tokens and outputs [B, n C, H, ...].
  */
 export function overChunks<X extends Named, S extends Named, W extends Named>(
   loop: Loop<X, S, W>,
   options: ChunkOptions & { where: string },
   run: (tokens: X, states: S, weights: W, place: ChunkPlace) => Token<S>,
+  kernel: ((tokens: X, states: S, weights: W) => Token<S>) | null = null,
 ): Token<S> {
   const { size, position, cuSeqlens, where } = options;
   const slice = <N extends Named>(group: N, dim: number, from: number, to: number): N =>
@@ -86,11 +100,14 @@ export function overChunks<X extends Named, S extends Named, W extends Named>(
     const outputs: Tensor[] = [];
     for (const { from, to, ...place } of runsOf(T, size, at)) {
       const part = { ...own, tokens: slice(own.tokens, 1, from, to), states };
-      const result = inSegments(part, SEGMENT * place.length, (tokens, before, weights) => {
-        const apart = Object.entries(tokens).map(([name, x]) => [name, toChunks(x, place.length)]);
-        const { output, states: after } = run(Object.fromEntries(apart) as X, before, weights, place);
-        return { output: fromChunks(output), states: after };
-      });
+      const result =
+        kernel && place.complete && place.position === 0
+          ? inSegments(part, kernelSegment(part, place.length), kernel)
+          : inSegments(part, SEGMENT * place.length, (tokens, before, weights) => {
+              const apart = Object.entries(tokens).map(([name, x]) => [name, toChunks(x, place.length)]);
+              const { output, states: after } = run(Object.fromEntries(apart) as X, before, weights, place);
+              return { output: fromChunks(output), states: after };
+            });
       outputs.push(result.output);
       states = result.states;
     }

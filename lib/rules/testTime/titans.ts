@@ -3,6 +3,7 @@ import { checkChoice, checkInteger, checkNumber, checkObject, overlaps, type Ten
 import { cat, eye, gelu, linearScan, split, zerosBeside } from '../../ops';
 import type { Shapes } from '../sequential/shapes';
 import type { Ran, Run } from '../sequential/types';
+import { linearLearner } from './linearLearner';
 import { type ChunkPlace, overChunks, type Position } from './chunks';
 import { defineTestTime, type TestTimeRule } from './define';
 import { type Activation, type Course, type InnerNetwork, learnChunks } from './innerNetwork';
@@ -34,6 +35,8 @@ interface Kind {
   /** The inner network, for the weights that all tokens share, and what it learns from. */
   network(weights: Named): Pick<InnerNetwork, 'activation' | 'gradient'>;
   targets(tokens: Named, weights: Named): Tensor;
+  /** Whether it is a single layer whose loss is a square. */
+  square: boolean;
 }
 
 /**
@@ -66,7 +69,7 @@ function courseOf({ theta, alpha, eta }: Named, anchors: boolean): Course {
 /** Walks the chunks: products of matrices within each, weights and momentum from one to the next. */
 export function runTitans(
   where: string,
-  { layers: names, network, targets }: Kind,
+  { layers: names, network, targets, square }: Kind,
   { inputs, states, settings, cuSeqlens }: Run<Shapes, Shapes, TitansSettings>,
   shared: readonly string[] = [],
 ): Ran<Shapes> {
@@ -91,6 +94,18 @@ export function runTitans(
     ]);
     return { output, states: Object.fromEntries(after) };
   };
+  const kernel = (tokens: Named, before: Named, weights: Named): Ran<Shapes> => {
+    const [[weight, momentum, anchor]] = names;
+    const { theta, alpha, eta } = tokens;
+    const { output, ...after } = linearLearner(
+      {
+        ...{ q: tokens.q, k: tokens.k, target: targets(tokens, weights), theta, scale: null, alpha, eta },
+        ...{ normWeight: null, normBias: null, state: before[weight], momentum: before[momentum] },
+      },
+      { size, bias: false, eps: 0 },
+    );
+    return { output, states: { [weight]: after.state, [momentum]: after.momentum!, [anchor]: after.state } };
+  };
   const anchored = names.map(([weight, , anchor]): [string, Tensor] => [anchor, given[anchor] ?? given[weight]]);
   const { output, states: after } = overChunks(
     {
@@ -100,6 +115,7 @@ export function runTitans(
     },
     { where, size, position, cuSeqlens },
     run,
+    square ? kernel : null,
   );
   // Where a chunk is done its anchor is the weights, and each state is to have memory of its own.
   for (const [weight, , anchor] of names)
@@ -139,7 +155,11 @@ function runSquareLoss(
   const inputs = given.inputs as Named;
   const network: Kind['network'] = () => ({ activation, gradient: (z, v) => z.sub(v) });
   const scaled = { ...inputs, theta: inputs.theta.mul(2 * given.settings.lossScale) };
-  return runTitans(where, { layers, network, targets: ({ v }) => v }, { ...given, inputs: scaled });
+  return runTitans(
+    where,
+    { layers, network, targets: ({ v }) => v, square: layers.length === 1 },
+    { ...given, inputs: scaled },
+  );
 }
 
 /**

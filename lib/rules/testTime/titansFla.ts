@@ -42,6 +42,7 @@ export const titansFla = defineTestTime({
       'titansFla',
       {
         layers: [['state', 'momentum', 'anchor']],
+        square: false,
         targets: ({ v, k }, { normWeight: weight, normBias: bias }) =>
           v.sub(k).sub(bias.unsqueeze(1)).mul(weight.unsqueeze(1)),
         network: ({ normWeight: weight }) => ({

@@ -1,11 +1,12 @@
 // TTT: layers whose hidden state is a network that learns at test time, a mini-batch of tokens at a time (Sun et al. 2024; spec
 // 2.13.16).
 import { argumentError, checkInteger, checkNumber, type Tensor } from '../../core';
-import { cat, gelu, layerNorm, tril, zerosBeside } from '../../ops';
+import { cat, gelu, groupNorm, tril, zerosBeside } from '../../ops';
 import type { Ran, Run } from '../sequential/types';
 import type { Shapes } from '../sequential/shapes';
 import { type ChunkPlace, overChunks, type Position } from './chunks';
 import { defineTestTime } from './define';
+import { linearLearner } from './linearLearner';
 import { type Activation, type Layer, learnChunks } from './innerNetwork';
 import { normGradient } from './normGradient';
 
@@ -108,8 +109,25 @@ export function runTtt(
     states: before,
     weights: { normWeight, normBias, ...(tokenScale && { tokenScale }) } as Named,
   };
-  const { output: read, states: after } = overChunks(loop, { where, size, position, cuSeqlens }, run);
-  const normed = layerNorm(read, null, null, eps).mul(normWeight).add(normBias);
+  const kernel = (tokens: Named, carried: Named, weights: Named): Ran<Shapes> => {
+    const [B, T, H] = tokens.learningRate.shape;
+    const chunks = tokens.learningRate.reshape(B, T / size, size, H);
+    const own = rates({ learningRate: chunks, tokenScale: weights.tokenScale?.unsqueeze(1) ?? null });
+    const [scale, theta] = [own.read, own.write].map((rate) => rate.expand([...chunks.shape]).reshape(B, T, H));
+    const { output: read, state } = linearLearner(
+      {
+        ...{ q: tokens.q, k: tokens.k, target: tokens.v.sub(tokens.k), theta, scale, alpha: null, eta: null },
+        ...{ normWeight: weights.normWeight, normBias: weights.normBias, state: carried.layer0, momentum: null },
+      },
+      { size, bias: true, eps },
+    );
+    return { output: read, states: { layer0: state, sum0: zerosBeside(state) } };
+  };
+  const walk = { where, size, position, cuSeqlens };
+  const { output: read, states: after } = overChunks(loop, walk, run, activation ? null : kernel);
+  const [weight, shift] = [normWeight, normBias].map((t) => t.reshape(-1));
+  const together = read.reshape(...read.shape.slice(0, 2), weight.size);
+  const normed = groupNorm(together, read.shape[2], weight, shift, { eps }).reshape(...read.shape);
   const parts = names.flatMap(([weight, bias], l) =>
     (['layer', 'sum'] as const).flatMap((kind): [string, Tensor][] => {
       const whole = after[`${kind}${l}`];

@@ -91,6 +91,14 @@ inline double cost(const deltaCellArgs& a) {
 inline double cost(const deltaCellBackwardArgs& a) {
   return sequential_cost(a, (a.cell >= kDeltaLstm1 ? 36.0 : 12.0) * a.width * a.width);
 }
+inline double cost(const linearLearnerArgs& a) {
+  const double state = (a.momentum ? 10.0 : 6.0) * (a.keyDim + a.bias) * a.valueDim;
+  return (state + 2.0 * a.chunk * (a.keyDim + a.valueDim)) * a.sequences * a.tokens * a.heads;
+}
+inline double cost(const linearLearnerBackwardArgs& a) {
+  const double state = (a.momentum ? 20.0 : 12.0) * (a.keyDim + a.bias) * a.valueDim;
+  return (state + 4.0 * a.chunk * (a.keyDim + a.valueDim)) * a.sequences * a.tokens * a.heads;
+}
 inline double cost(const adamArgs& a) { return 24 * elements(a.parameters); }
 inline double cost(const sgdArgs& a) { return 16 * elements(a.parameters); }
 inline double cost(const sumSquaresArgs& a) { return 4 * elements(a.x); }

@@ -15,32 +15,44 @@ struct Token {
 };
 
 // Reading keeps the multipliers busy and updating the stores, so a block of columns is updated beside the read of the
-// next one, where both blocks fit the first cache and their sums the registers.
-constexpr bool kBeside = kLanes == 16;
-constexpr int kBlock = kBeside ? 2 : 4;  // vectors
+// next one, where the registers hold the sums of both.
+constexpr bool kBeside = kLanes >= 8;
+constexpr int kBlock = kLanes == 16 ? 2 : 4;  // vectors
+
+// a b + c with the product rounded. With AVX2 the processors of Zen take half as long again for a multiply-add beside a
+// store, while a sum has units of its own there.
+FW_INLINE Vec product_plus(Vec a, Vec b, Vec c) {
+  Vec product = a * b;
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  asm("" : "+x"(product));  // or the compiler makes one of both
+#endif
+  return product + c;
+}
 
 // States of a call that stay in the second cache, in bytes; larger ones are prefetched a head ahead.
 constexpr int64_t kCached = 1 << 20;
 
-// NV vectors of columns of a state whose rows lie `stride` apart, read but not updated yet.
+// NV vectors of columns of a state whose rows lie `stride` apart, read but not updated yet, and what the update takes
+// of their token.
 template <int NV>
 struct Columns {
-  const Token* token;
   float* state;
   int64_t stride;
+  const float *write_key, *second_key, *decay;
+  float scale;
   Vec write[NV], value[NV];
 };
 
 template <int NV, int Gate, bool Second>
-FW_INLINE void update_row(const Columns<NV>& x, const Token& token, int64_t i) {
-  const Vec w = splat(token.write[i]), k = Second ? splat(token.second[i]) : Vec{};
-  const Vec d = Gate == kVectorDecay ? splat(token.decay[i]) : splat(token.state_scale);
+FW_INLINE void update_row(const Columns<NV>& x, int64_t i) {
+  const Vec w = splat(x.write_key[i]), k = Second ? splat(x.second_key[i]) : Vec{};
+  const Vec d = Gate == kVectorDecay ? splat(x.decay[i]) : splat(x.scale);
 #pragma GCC unroll 4
   for (int n = 0; n < NV; n++) {
     float* s = x.state + i * x.stride + n * kLanes;
     Vec y = load(s);
     if (Gate) y *= d;
-    y = fma(x.write[n], w, y);
+    y = product_plus(x.write[n], w, y);
     if (Second) y = fma(x.value[n], k, y);
     store(s, y);
   }
@@ -48,26 +60,24 @@ FW_INLINE void update_row(const Columns<NV>& x, const Token& token, int64_t i) {
 
 template <int NV, int Gate, bool Second>
 static void update(const Columns<NV>& columns, int64_t K) {
-  // Copies that no store can change stay in registers.
-  const Columns<NV> x = columns;
-  const Token token = *x.token;
+  const Columns<NV> x = columns;  // a copy that no store can change stays in registers
 #pragma GCC unroll 2
-  for (int64_t i = 0; i < K; i++) update_row<NV, Gate, Second>(x, token, i);
+  for (int64_t i = 0; i < K; i++) update_row<NV, Gate, Second>(x, i);
 }
 
 // Reads the columns of `state`, which are those of the token's values from `column` on, and writes their output. With
 // Update, `columns` still waits and is updated meanwhile; then it becomes what was read. `ahead` is 0 or how far away
 // the state to prefetch lies.
 template <int NV, bool Erase, int Gate, bool Second, bool Update>
-static void read(Columns<NV>& columns, const Token& next, float* state, int64_t stride, int64_t column, int64_t K,
+static void read(Columns<NV>& columns, const Token& token, float* state, int64_t stride, int64_t column, int64_t K,
                  float* output, int64_t ahead) {
   const Columns<NV> before = columns;
-  const Token old = Update ? *before.token : Token{}, token = next;
+  const float *const erase_key = token.erase, *const read_key = token.read;
   Vec erased[NV] = {}, read[NV] = {};
 #pragma GCC unroll 2
   for (int64_t i = 0; i < K; i++) {
     const float* row = state + i * stride;
-    const Vec e = Erase ? splat(token.erase[i]) : Vec{}, q = splat(token.read[i]);
+    const Vec e = Erase ? splat(erase_key[i]) : Vec{}, q = splat(read_key[i]);
     if (ahead)
       for (int n = 0; n < NV; n++) __builtin_prefetch(row + ahead + n * kLanes, 1, 2);
 #pragma GCC unroll 4
@@ -76,9 +86,10 @@ static void read(Columns<NV>& columns, const Token& next, float* state, int64_t 
       if (Erase) erased[n] = fma(s, e, erased[n]);
       read[n] = fma(s, q, read[n]);
     }
-    if (Update) update_row<NV, Gate, Second>(before, old, i);
+    if (Update) update_row<NV, Gate, Second>(before, i);
   }
-  columns.token = &next, columns.state = state, columns.stride = stride;
+  columns.state = state, columns.stride = stride, columns.scale = token.state_scale;
+  columns.write_key = token.write, columns.second_key = token.second, columns.decay = token.decay;
 #pragma GCC unroll 4
   for (int n = 0; n < NV; n++) {
     const int64_t at = column + n * kLanes;
@@ -100,7 +111,7 @@ struct Walk {
   Columns<kBlock> block;
   bool waiting;
 
-  // The token must live until the next one or the end of the walk is done.
+  // The rows of the token must live until the next one or the end of the walk is done.
   void head(const Token& token, float* state, float* output, int64_t ahead) {
     int64_t j = 0;
     for (; j + kBlock * kLanes <= V; j += kBlock * kLanes) {

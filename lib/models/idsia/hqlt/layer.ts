@@ -14,6 +14,7 @@ import {
 } from '../../../ops';
 import {
   checkForward,
+  checkStep,
   mergeHeads,
   Recurrent,
   type SequenceOptions,
@@ -147,6 +148,7 @@ export class HybridQLT extends Recurrent<HybridQLTState> {
   }
 
   step(x: Tensor, state: HybridQLTState): Tensor {
+    checkStep(this, x, state);
     const operands = this.operands(x, (name, convolution, input) => convolution.step(input, state.convolutions[name]));
     const { mode, window } = this.config;
     const { recent, position } = state;

@@ -1,6 +1,6 @@
 // What the generators of the Fast Weight Painter share (Irie and Schmidhuber 2023; spec 2.7): from what a net says at every
 // stroke to an image.
-import { argumentError, checkChoice, checkInteger, type OptionNames, type Tensor } from '../../../core';
+import { argumentError, checkChoice, checkInteger, checkObject, type OptionNames, type Tensor } from '../../../core';
 import { init, Linear, Module, parameter } from '../../../nn';
 import { checkFloat, checkShape, randn, split, TENSOR_OPTIONS, type TensorOptions } from '../../../ops';
 import { fastWeightPainter, type PainterStrokes } from '../../../rules';
@@ -75,6 +75,7 @@ export abstract class Painter extends Module {
     hiddenSize: number,
   ) {
     super();
+    checkObject(where, 'options', options);
     const {
       imageSize = 64,
       steps = 64,
