@@ -9,7 +9,8 @@ import {
   nextStream,
   type OptionNames,
 } from '../core';
-import { checkSampling, chooseToken, type SampledToken, SAMPLING, type SamplingOptions } from './sampling';
+import { Sampler } from './sampler';
+import { checkSampling, type SampledToken, SAMPLING, type SamplingOptions, withDefaults } from './sampling';
 
 /** Options of `Session.generate` beside those of sampling; what is left out is taken from the model where it says. */
 export interface GenerateOptions extends SamplingOptions {
@@ -46,8 +47,7 @@ interface Conversation {
 export interface Plan {
   limit: number;
   stop: ReadonlySet<number>;
-  sampling: SamplingOptions;
-  random: HostRandom;
+  sampler: Sampler;
   signal: AbortSignal | undefined;
 }
 
@@ -64,19 +64,18 @@ export function checkIsSignal(where: string, signal: unknown): void {
 }
 
 /** Requires options that generation knows, with values that the model can follow. */
-export function planOf(options: GenerateOptions, model: Defaults): Plan {
+export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32Array): Plan {
   const where = 'generate';
   checkOptions(where, options, OPTIONS);
-  checkSampling(where, options);
+  checkSampling(where, options, model.vocabSize);
   const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal } = options;
   checkInteger(where, 'maxNewTokens', maxNewTokens);
   if (seed !== undefined) checkInteger(where, 'seed', seed);
   if (stopTokens !== model.stopTokens) checkStopTokens(where, stopTokens, model.vocabSize);
   checkIsSignal(where, signal);
-  const own = model.sampling ?? {};
-  const { temperature = own.temperature, topK = own.topK, topP = own.topP } = options;
-  const sampling = { temperature, topK, topP };
-  return { limit: maxNewTokens, stop: new Set(stopTokens), sampling, random: randomOf(seed), signal };
+  const sampling = withDefaults(options, model.sampling ?? {});
+  const sampler = new Sampler(sampling, model.vocabSize, randomOf(seed), prompt);
+  return { limit: maxNewTokens, stop: new Set(stopTokens), sampler, signal };
 }
 
 function randomOf(seed: number | undefined): HostRandom {
@@ -98,11 +97,12 @@ function checkStopTokens(where: string, tokens: readonly number[], vocabSize: nu
 export async function* generate(
   conversation: Conversation,
   prompt: Int32Array,
-  { limit, stop, sampling, random }: Plan,
+  { limit, stop, sampler }: Plan,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   let logits = await conversation.listen(prompt);
   for (let count = 1; count <= limit; count++) {
-    const token = chooseToken(logits, sampling, random);
+    const token = sampler.choose(logits);
+    sampler.take(token.id);
     conversation.say(token.id);
     yield token;
     if (stop.has(token.id) || count === limit) return;

@@ -139,7 +139,7 @@ export class Session {
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
     const { said, logits } = this.memory;
     const ids = this.checkedIds(where, prompt, said !== null || logits !== null);
-    return this.tokens(ids, planOf(options, this.model), keepSettings());
+    return this.tokens(ids, planOf(options, this.model, ids), keepSettings());
   }
 
   private async *tokens(
