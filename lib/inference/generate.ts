@@ -9,6 +9,7 @@ import {
   nextStream,
   type OptionNames,
 } from '../core';
+import { checkStopStrings, checkTokenizer, StreamDecoder, type Tokenizer } from '../io';
 import { Sampler } from './sampler';
 import { checkSampling, type SampledToken, SAMPLING, type SamplingOptions, withDefaults } from './sampling';
 
@@ -22,6 +23,14 @@ export interface GenerateOptions extends SamplingOptions {
   stopTokens?: readonly number[];
   /** Aborting it ends the generation with an ABORTED error, at the latest after the token at hand. */
   signal?: AbortSignal;
+  /** Gives each token its `text`. */
+  tokenizer?: Tokenizer;
+  /**
+   * Strings that end the text, also where they span several tokens, or parts of them; they need a `tokenizer`. The token
+   * that completes one is yielded, as the last one, and belongs to a session's conversation as those before it do; only the
+   * `text` is cut. None by default.
+   */
+  stopStrings?: readonly string[];
 }
 
 const OPTIONS: OptionNames<GenerateOptions> = {
@@ -30,10 +39,18 @@ const OPTIONS: OptionNames<GenerateOptions> = {
   seed: true,
   stopTokens: true,
   signal: true,
+  tokenizer: true,
+  stopStrings: true,
 };
 
 /** What `generate` yields: the id, and how probable the model held it. */
-export type GeneratedToken = SampledToken;
+export interface GeneratedToken extends SampledToken {
+  /**
+   * Where there is a `tokenizer`: what this token adds to the text behind the prompt's, without special and stop tokens, as
+   * far as no later token can change it. The last one brings what was held back; all together end before a stop string.
+   */
+  text?: string;
+}
 
 /** A session, as generation sees it. */
 interface Conversation {
@@ -49,6 +66,7 @@ export interface Plan {
   stop: ReadonlySet<number>;
   sampler: Sampler;
   signal: AbortSignal | undefined;
+  decoder: StreamDecoder | null;
 }
 
 /** What the model says where the caller does not. */
@@ -75,7 +93,19 @@ export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32A
   checkIsSignal(where, signal);
   const sampling = withDefaults(options, model.sampling ?? {});
   const sampler = new Sampler(sampling, model.vocabSize, randomOf(seed), prompt);
-  return { limit: maxNewTokens, stop: new Set(stopTokens), sampler, signal };
+  return { limit: maxNewTokens, stop: new Set(stopTokens), sampler, signal, decoder: decoderOf(options, prompt) };
+}
+
+/** So many ids of a prompt say how the text goes on behind it. */
+const CONTEXT = 64;
+
+function decoderOf({ tokenizer, stopStrings = [] }: GenerateOptions, prompt: Int32Array): StreamDecoder | null {
+  const where = 'generate';
+  checkStopStrings(where, stopStrings);
+  if (tokenizer === undefined && stopStrings.length === 0) return null;
+  checkTokenizer(where, tokenizer);
+  const end = prompt.subarray(-CONTEXT);
+  return new StreamDecoder(tokenizer, { prompt: end, skipSpecialTokens: true, stopStrings });
 }
 
 function randomOf(seed: number | undefined): HostRandom {
@@ -97,15 +127,23 @@ function checkStopTokens(where: string, tokens: readonly number[], vocabSize: nu
 export async function* generate(
   conversation: Conversation,
   prompt: Int32Array,
-  { limit, stop, sampler }: Plan,
+  { limit, stop, sampler, decoder }: Plan,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   let logits = await conversation.listen(prompt);
   for (let count = 1; count <= limit; count++) {
     const token = sampler.choose(logits);
     sampler.take(token.id);
     conversation.say(token.id);
-    yield token;
-    if (stop.has(token.id) || count === limit) return;
+    const stopped = stop.has(token.id);
+    const last = stopped || count === limit;
+    if (!decoder) yield token;
+    else {
+      let text = stopped ? '' : decoder.push(token.id);
+      if (decoder.stopped) return yield { ...token, text };
+      if (last) text += decoder.flush();
+      yield { ...token, text };
+    }
+    if (last) return;
     logits = await conversation.listen(NOTHING);
   }
 }
