@@ -31,6 +31,12 @@ export interface GenerateOptions extends SamplingOptions {
    * `text` is cut. None by default.
    */
   stopStrings?: readonly string[];
+  /**
+   * How many texts go on from the prompt, which is read once; 1 by default. They come one after the other, each from a copy
+   * of the state, and the one of index i is drawn as with the seed `seed + i`. With more than one the session itself has read
+   * the prompt when they end, and none of them.
+   */
+  samples?: number;
 }
 
 const OPTIONS: OptionNames<GenerateOptions> = {
@@ -41,6 +47,7 @@ const OPTIONS: OptionNames<GenerateOptions> = {
   signal: true,
   tokenizer: true,
   stopStrings: true,
+  samples: true,
 };
 
 /** What `generate` yields: the id, and how probable the model held it. */
@@ -50,10 +57,12 @@ export interface GeneratedToken extends SampledToken {
    * far as no later token can change it. The last one brings what was held back; all together end before a stop string.
    */
   text?: string;
+  /** The index of the text that it belongs to, where there are several `samples`. */
+  sample?: number;
 }
 
 /** A session, as generation sees it. */
-interface Conversation {
+export interface Conversation {
   /** Reads a token that was said and not read yet, then these ids; the logits after the last one of the conversation. */
   listen(ids: Int32Array): Promise<ArrayLike<number>>;
   /** Takes over a token of the model's own. */
@@ -64,8 +73,15 @@ interface Conversation {
 export interface Plan {
   limit: number;
   stop: ReadonlySet<number>;
-  sampler: Sampler;
+  samples: number;
   signal: AbortSignal | undefined;
+  /** What the text of an index goes by. */
+  begin: (sample: number) => Voice;
+}
+
+interface Voice {
+  sampler: Sampler;
+  /** Where there is a tokenizer. */
   decoder: StreamDecoder | null;
 }
 
@@ -86,32 +102,39 @@ export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32A
   const where = 'generate';
   checkOptions(where, options, OPTIONS);
   checkSampling(where, options, model.vocabSize);
-  const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal } = options;
+  const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal, samples = 1 } = options;
   checkInteger(where, 'maxNewTokens', maxNewTokens);
-  if (seed !== undefined) checkInteger(where, 'seed', seed);
+  checkInteger(where, 'samples', samples, 1);
+  if (seed !== undefined) checkInteger(where, 'seed', seed, 0, Number.MAX_SAFE_INTEGER - (samples - 1));
   if (stopTokens !== model.stopTokens) checkStopTokens(where, stopTokens, model.vocabSize);
   checkIsSignal(where, signal);
+  const decoderOf = decoders(where, options, prompt);
   const sampling = withDefaults(options, model.sampling ?? {});
-  const sampler = new Sampler(sampling, model.vocabSize, randomOf(seed), prompt);
-  return { limit: maxNewTokens, stop: new Set(stopTokens), sampler, signal, decoder: decoderOf(options, prompt) };
+  const random = randomsOf(seed, samples);
+  const begin = (sample: number): Voice => ({
+    sampler: new Sampler(sampling, model.vocabSize, random[sample], prompt),
+    decoder: decoderOf(),
+  });
+  return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, begin };
 }
 
 /** So many ids of a prompt say how the text goes on behind it. */
 const CONTEXT = 64;
 
-function decoderOf({ tokenizer, stopStrings = [] }: GenerateOptions, prompt: Int32Array): StreamDecoder | null {
-  const where = 'generate';
+/** Makes the decoder of a text; null without a tokenizer. */
+function decoders(where: string, options: GenerateOptions, prompt: Int32Array): () => StreamDecoder | null {
+  const { tokenizer, stopStrings = [] } = options;
   checkStopStrings(where, stopStrings);
-  if (tokenizer === undefined && stopStrings.length === 0) return null;
+  if (tokenizer === undefined && stopStrings.length === 0) return () => null;
   checkTokenizer(where, tokenizer);
-  const end = prompt.subarray(-CONTEXT);
-  return new StreamDecoder(tokenizer, { prompt: end, skipSpecialTokens: true, stopStrings });
+  const streaming = { prompt: prompt.subarray(-CONTEXT), skipSpecialTokens: true, stopStrings: [...stopStrings] };
+  return () => new StreamDecoder(tokenizer, streaming);
 }
 
-function randomOf(seed: number | undefined): HostRandom {
-  if (seed !== undefined) return new HostRandom(seed);
-  const { stream } = nextStream();
-  return new HostRandom(generatorState().seed, stream);
+function randomsOf(seed: number | undefined, samples: number): HostRandom[] {
+  return Array.from({ length: samples }, (_, i) =>
+    seed === undefined ? new HostRandom(generatorState().seed, nextStream().stream) : new HostRandom(seed + i),
+  );
 }
 
 function checkStopTokens(where: string, tokens: readonly number[], vocabSize: number): void {
@@ -123,29 +146,32 @@ function checkStopTokens(where: string, tokens: readonly number[], vocabSize: nu
   });
 }
 
-/** Goes on with a conversation. */
+/** Goes on with a conversation, which has read the prompt but for `unread`: the text of one index. */
 export async function* generate(
   conversation: Conversation,
-  prompt: Int32Array,
-  { limit, stop, sampler, decoder }: Plan,
+  unread: Int32Array,
+  { limit, stop, samples, begin }: Plan,
+  sample = 0,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  let logits = await conversation.listen(prompt);
+  const { sampler, decoder } = begin(sample);
+  const index = samples > 1 ? { sample } : {};
+  let logits = await conversation.listen(unread);
   for (let count = 1; count <= limit; count++) {
     const token = sampler.choose(logits);
     sampler.take(token.id);
     conversation.say(token.id);
     const stopped = stop.has(token.id);
-    const last = stopped || count === limit;
-    if (!decoder) yield token;
+    let last = stopped || count === limit;
+    if (!decoder) yield { ...token, ...index };
     else {
       let text = stopped ? '' : decoder.push(token.id);
-      if (decoder.stopped) return yield { ...token, text };
-      if (last) text += decoder.flush();
-      yield { ...token, text };
+      if (decoder.stopped) last = true;
+      else if (last) text += decoder.flush();
+      yield { ...token, ...index, text };
     }
     if (last) return;
     logits = await conversation.listen(NOTHING);
   }
 }
 
-const NOTHING = new Int32Array();
+export const NOTHING = new Int32Array();
