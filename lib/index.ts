@@ -319,14 +319,17 @@ export {
   Snapshot,
   type GeneratedToken,
   type GenerateOptions,
+  type LogitProcessor,
   type ReadOptions,
   type RecurrentModel,
+  type SampledContext,
   type SampledToken,
   type SamplingOptions,
   type SessionOptions,
   type Stages,
   type State,
   type TokenIds,
+  type TokenProbability,
 } from './inference';
 export * as models from './models';
 export {

@@ -1,7 +1,7 @@
 // `generate`: text from a checkpoint, token by token as it comes.
 import { Command, Option } from 'commander';
 import { FastWeightsError } from '../core';
-import { loadTokenizer, StreamDecoder, type Tokenizer } from '../io';
+import { loadTokenizer, type Tokenizer } from '../io';
 import { formatCount, formatDuration } from '../viz';
 import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags } from './flags';
@@ -10,9 +10,11 @@ import { isAborted, withInterrupt } from './interrupt';
 import {
   addCheckpointOption,
   addDeviceOptions,
+  biases,
   chooseDevice,
   decimal,
   type DeviceOptions,
+  someText,
   wholeNumber,
 } from './options';
 
@@ -26,6 +28,15 @@ interface GenerateOptions extends DeviceOptions, ImportOptions {
   temperature?: number;
   topK?: number;
   topP?: number;
+  minP?: number;
+  typicalP?: number;
+  repetitionPenalty?: number;
+  presencePenalty?: number;
+  frequencyPenalty?: number;
+  logitBias?: Record<number, number>;
+  stop?: string[];
+  topLogprobs?: number;
+  samples: number;
   seed?: number;
 }
 
@@ -38,6 +49,15 @@ const ACTS: Acts<GenerateOptions, Case> = {
   temperature: ALL,
   topK: ['drawn'],
   topP: ['drawn'],
+  minP: ['drawn'],
+  typicalP: ['drawn'],
+  repetitionPenalty: ALL,
+  presencePenalty: ALL,
+  frequencyPenalty: ALL,
+  logitBias: ALL,
+  stop: ALL,
+  topLogprobs: ALL,
+  samples: ['drawn'],
   seed: ['drawn'],
   device: ALL,
   threads: ALL,
@@ -61,11 +81,56 @@ export function generateCommand(): Command {
     .addOption(
       new Option('--top-p <p>', 'only the most probable tokens that add up to p').argParser(decimal(0, 1, true)),
     )
+    .addOption(
+      new Option('--min-p <p>', 'only tokens at least p times as probable as the first').argParser(decimal(0, 1)),
+    )
+    .addOption(
+      new Option('--typical-p <p>', 'only the tokens of the most typical information that add up to p').argParser(
+        decimal(0, 1, true),
+      ),
+    )
+    .addOption(
+      new Option(
+        '--repetition-penalty <x>',
+        "divides positive logits of tokens that came, also in the prompt, and multiplies negative ones (default: the model's own, or 1)",
+      ).argParser(decimal(0, Infinity, true)),
+    )
+    .addOption(
+      new Option('--presence-penalty <x>', 'subtracted from the logits of tokens that were written').argParser(
+        decimal(-Infinity),
+      ),
+    )
+    .addOption(
+      new Option('--frequency-penalty <x>', 'subtracted for each time that a token was written').argParser(
+        decimal(-Infinity),
+      ),
+    )
+    .addOption(
+      new Option('--logit-bias <id=x,...>', 'added to the logits of these tokens; -Infinity forbids one').argParser(
+        biases,
+      ),
+    )
+    .addOption(
+      new Option('--stop <text>', 'ends the text before this one; may be given several times').argParser(
+        (text: string, others: string[] | undefined) => [...(others ?? []), someText(text)],
+      ),
+    )
+    .addOption(
+      new Option('--samples <n>', 'so many texts, one after the other; text i as with --seed n + i')
+        .argParser(wholeNumber(1))
+        .default(1),
+    )
+    .addOption(
+      new Option(
+        '--top-logprobs <n>',
+        'instead of text a line of JSON for each token: its id, log-probability and piece of text, and the n likeliest tokens',
+      ).argParser(wholeNumber()),
+    )
     .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()));
   return addDeviceOptions(addImportOption(command))
     .addHelpText(
       'after',
-      '\nExamples:\n  fast-weights generate --checkpoint runs/deltanet --prompt "ROMEO:"\n  fast-weights generate --checkpoint model --temperature 0 | head',
+      '\nExamples:\n  fast-weights generate --checkpoint runs/deltanet --prompt "ROMEO:"\n  fast-weights generate --checkpoint model --temperature 0 | head\n  fast-weights generate --checkpoint model --prompt "Q:" --stop "Q:" --samples 4 --min-p 0.1',
     )
     .action(run);
 }
@@ -86,26 +151,37 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
     });
   }
   const model = await loadModel(dir, { device });
-  const { maxTokens, temperature = model.sampling.temperature ?? TEMPERATURE, topK, topP } = options;
+  const { maxTokens, temperature = model.sampling.temperature ?? TEMPERATURE, samples, stop, topLogprobs } = options;
+  const { topK, topP, minP, typicalP, repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
-  const decoder = new StreamDecoder(tokenizer, { prompt, skipSpecialTokens: true });
-  // What ends a text is no part of it, whether or not the tokenizer calls it special.
-  const ends = new Set(model.stopTokens);
   let count = 0;
   let first = 0;
   await withInterrupt(async (signal) => {
-    process.stdout.write(beginning);
-    const sampling = { temperature, topK, topP, seed };
+    const lines = topLogprobs !== undefined;
+    const opening = (sample: number): string => {
+      if (lines) return '';
+      return `${samples > 1 ? `--- ${sample + 1} of ${samples} ---\n` : ''}${beginning}`;
+    };
+    await write(opening(0));
+    let current = 0;
     try {
-      for await (const { id } of model.generate(prompt, { maxNewTokens: maxTokens, ...sampling, signal })) {
+      const tokens = model.generate(prompt, {
+        ...{ maxNewTokens: maxTokens, temperature, topK, topP, minP, typicalP },
+        ...{ repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, topLogprobs },
+        ...{ stopStrings: stop, tokenizer, samples, seed, signal },
+      });
+      for await (const token of tokens) {
         if (count++ === 0) first = performance.now();
-        if (!ends.has(id)) await write(decoder.push(id));
+        const { sample = 0, text = '' } = token;
+        if (sample !== current && !lines) await write(`\n${opening(sample)}`);
+        current = sample;
+        await write(lines ? `${JSON.stringify(token)}\n` : text);
       }
     } catch (error) {
       // What was written is the result.
       if (!isAborted(error)) throw error;
     } finally {
-      await write(`${decoder.flush()}\n`);
+      if (!lines) await write('\n');
       const seconds = (performance.now() - first) / 1000;
       const speed = count > 1 ? ` (${formatCount((count - 1) / seconds)} tokens/s)` : '';
       const what = `${signal.aborted ? 'stopped after ' : ''}${count} tokens`;
@@ -113,7 +189,6 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
     }
   }, '');
 }
-
 function usualPrompt(tokenizer: Tokenizer): string {
   let known = true;
   tokenizer.encode('\n', { onUnknown: () => (known = false) });

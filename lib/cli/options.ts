@@ -22,6 +22,7 @@ export function decimal(min = 0, max = Infinity, open = false): (text: string) =
   return (text) => {
     const value = text.trim() === '' ? NaN : Number(text);
     if (Number.isFinite(value) && value <= max && (open ? value > min : value >= min)) return value;
+    if (min === -Infinity) throw new InvalidArgumentError('It must be a finite number.');
     const upper = max === Infinity ? '' : open ? ` and at most ${max}` : ` to ${max}`;
     throw new InvalidArgumentError(`It must be a number ${open ? 'above' : 'from'} ${min}${upper}.`);
   };
@@ -35,6 +36,26 @@ export function assignments(text: string): Record<string, number> {
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) throw new InvalidArgumentError(`It gives ${twice} twice.`);
   return Object.fromEntries(pairs.map((pair) => [pair![1], Number(pair![2])]));
+}
+
+/** A parser of `id=number` pairs: `50256=-Infinity,11=1.5`. */
+export function biases(text: string): Record<number, number> {
+  const pairs = text.split(',').map((part) => part.trim().split('='));
+  for (const [id, added, ...rest] of pairs) {
+    const value = added === undefined || added.trim() === '' ? NaN : Number(added);
+    if (/^\d+$/.test(id) && rest.length === 0 && (Number.isFinite(value) || value === -Infinity)) continue;
+    throw new InvalidArgumentError('It must look like 11=1.5,198=-Infinity.');
+  }
+  const ids = pairs.map(([id]) => Number(id));
+  const twice = ids.find((id, i) => ids.indexOf(id) < i);
+  if (twice !== undefined) throw new InvalidArgumentError(`It gives ${twice} twice.`);
+  return Object.fromEntries(pairs.map(([id, added]) => [Number(id), Number(added)]));
+}
+
+/** A parser of texts that are not empty. */
+export function someText(text: string): string {
+  if (text !== '') return text;
+  throw new InvalidArgumentError('It is empty.');
 }
 
 /** A parser of paths: an empty one, as an unset variable of a shell leaves it, would be the working folder. */

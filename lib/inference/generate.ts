@@ -9,7 +9,9 @@ import {
   nextStream,
   type OptionNames,
 } from '../core';
-import { checkSampling, chooseToken, type SampledToken, SAMPLING, type SamplingOptions } from './sampling';
+import { checkStopStrings, checkTokenizer, StreamDecoder, type Tokenizer } from '../io';
+import { Sampler } from './sampler';
+import { checkSampling, type SampledToken, SAMPLING, type SamplingOptions, withDefaults } from './sampling';
 
 /** Options of `Session.generate` beside those of sampling; what is left out is taken from the model where it says. */
 export interface GenerateOptions extends SamplingOptions {
@@ -21,6 +23,20 @@ export interface GenerateOptions extends SamplingOptions {
   stopTokens?: readonly number[];
   /** Aborting it ends the generation with an ABORTED error, at the latest after the token at hand. */
   signal?: AbortSignal;
+  /** Gives each token its `text`. */
+  tokenizer?: Tokenizer;
+  /**
+   * Strings that end the text, also where they span several tokens, or parts of them; they need a `tokenizer`. The token
+   * that completes one is yielded, as the last one, and belongs to a session's conversation as those before it do; only the
+   * `text` is cut. None by default.
+   */
+  stopStrings?: readonly string[];
+  /**
+   * How many texts go on from the prompt, which is read once; 1 by default. They come one after the other, each from a copy
+   * of the state, and the one of index i is drawn as with the seed `seed + i`. With more than one the session itself has read
+   * the prompt when they end, and none of them.
+   */
+  samples?: number;
 }
 
 const OPTIONS: OptionNames<GenerateOptions> = {
@@ -29,13 +45,24 @@ const OPTIONS: OptionNames<GenerateOptions> = {
   seed: true,
   stopTokens: true,
   signal: true,
+  tokenizer: true,
+  stopStrings: true,
+  samples: true,
 };
 
 /** What `generate` yields: the id, and how probable the model held it. */
-export type GeneratedToken = SampledToken;
+export interface GeneratedToken extends SampledToken {
+  /**
+   * Where there is a `tokenizer`: what this token adds to the text behind the prompt's, without special and stop tokens, as
+   * far as no later token can change it. The last one brings what was held back; all together end before a stop string.
+   */
+  text?: string;
+  /** The index of the text that it belongs to, where there are several `samples`. */
+  sample?: number;
+}
 
 /** A session, as generation sees it. */
-interface Conversation {
+export interface Conversation {
   /** Reads a token that was said and not read yet, then these ids; the logits after the last one of the conversation. */
   listen(ids: Int32Array): Promise<ArrayLike<number>>;
   /** Takes over a token of the model's own. */
@@ -46,9 +73,16 @@ interface Conversation {
 export interface Plan {
   limit: number;
   stop: ReadonlySet<number>;
-  sampling: SamplingOptions;
-  random: HostRandom;
+  samples: number;
   signal: AbortSignal | undefined;
+  /** What the text of an index goes by. */
+  begin: (sample: number) => Voice;
+}
+
+interface Voice {
+  sampler: Sampler;
+  /** Where there is a tokenizer. */
+  decoder: StreamDecoder | null;
 }
 
 /** What the model says where the caller does not. */
@@ -64,25 +98,43 @@ export function checkIsSignal(where: string, signal: unknown): void {
 }
 
 /** Requires options that generation knows, with values that the model can follow. */
-export function planOf(options: GenerateOptions, model: Defaults): Plan {
+export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32Array): Plan {
   const where = 'generate';
   checkOptions(where, options, OPTIONS);
-  checkSampling(where, options);
-  const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal } = options;
+  checkSampling(where, options, model.vocabSize);
+  const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal, samples = 1 } = options;
   checkInteger(where, 'maxNewTokens', maxNewTokens);
-  if (seed !== undefined) checkInteger(where, 'seed', seed);
+  checkInteger(where, 'samples', samples, 1);
+  if (seed !== undefined) checkInteger(where, 'seed', seed, 0, Number.MAX_SAFE_INTEGER - (samples - 1));
   if (stopTokens !== model.stopTokens) checkStopTokens(where, stopTokens, model.vocabSize);
   checkIsSignal(where, signal);
-  const own = model.sampling ?? {};
-  const { temperature = own.temperature, topK = own.topK, topP = own.topP } = options;
-  const sampling = { temperature, topK, topP };
-  return { limit: maxNewTokens, stop: new Set(stopTokens), sampling, random: randomOf(seed), signal };
+  const decoderOf = decoders(where, options, prompt);
+  const sampling = withDefaults(options, model.sampling ?? {});
+  const random = randomsOf(seed, samples);
+  const begin = (sample: number): Voice => ({
+    sampler: new Sampler(sampling, model.vocabSize, random[sample], prompt),
+    decoder: decoderOf(),
+  });
+  return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, begin };
 }
 
-function randomOf(seed: number | undefined): HostRandom {
-  if (seed !== undefined) return new HostRandom(seed);
-  const { stream } = nextStream();
-  return new HostRandom(generatorState().seed, stream);
+/** So many ids of a prompt say how the text goes on behind it. */
+const CONTEXT = 64;
+
+/** Makes the decoder of a text; null without a tokenizer. */
+function decoders(where: string, options: GenerateOptions, prompt: Int32Array): () => StreamDecoder | null {
+  const { tokenizer, stopStrings = [] } = options;
+  checkStopStrings(where, stopStrings);
+  if (tokenizer === undefined && stopStrings.length === 0) return () => null;
+  checkTokenizer(where, tokenizer);
+  const streaming = { prompt: prompt.subarray(-CONTEXT), skipSpecialTokens: true, stopStrings: [...stopStrings] };
+  return () => new StreamDecoder(tokenizer, streaming);
+}
+
+function randomsOf(seed: number | undefined, samples: number): HostRandom[] {
+  return Array.from({ length: samples }, (_, i) =>
+    seed === undefined ? new HostRandom(generatorState().seed, nextStream().stream) : new HostRandom(seed + i),
+  );
 }
 
 function checkStopTokens(where: string, tokens: readonly number[], vocabSize: number): void {
@@ -94,20 +146,32 @@ function checkStopTokens(where: string, tokens: readonly number[], vocabSize: nu
   });
 }
 
-/** Goes on with a conversation. */
+/** Goes on with a conversation, which has read the prompt but for `unread`: the text of one index. */
 export async function* generate(
   conversation: Conversation,
-  prompt: Int32Array,
-  { limit, stop, sampling, random }: Plan,
+  unread: Int32Array,
+  { limit, stop, samples, begin }: Plan,
+  sample = 0,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  let logits = await conversation.listen(prompt);
+  const { sampler, decoder } = begin(sample);
+  const index = samples > 1 ? { sample } : {};
+  let logits = await conversation.listen(unread);
   for (let count = 1; count <= limit; count++) {
-    const token = chooseToken(logits, sampling, random);
+    const token = sampler.choose(logits);
+    sampler.take(token.id);
     conversation.say(token.id);
-    yield token;
-    if (stop.has(token.id) || count === limit) return;
+    const stopped = stop.has(token.id);
+    let last = stopped || count === limit;
+    if (!decoder) yield { ...token, ...index };
+    else {
+      let text = stopped ? '' : decoder.push(token.id);
+      if (decoder.stopped) last = true;
+      else if (last) text += decoder.flush();
+      yield { ...token, ...index, text };
+    }
+    if (last) return;
     logits = await conversation.listen(NOTHING);
   }
 }
 
-const NOTHING = new Int32Array();
+export const NOTHING = new Int32Array();

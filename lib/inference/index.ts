@@ -1,7 +1,14 @@
 // Inference over a small interface: sessions and their state, sampling, generation.
 export type { GeneratedToken, GenerateOptions } from './generate';
 export type { Read, RecurrentModel, TokenIds } from './model';
-export { sampleToken, type SampledToken, type SamplingOptions } from './sampling';
+export {
+  type LogitProcessor,
+  type SampledContext,
+  sampleToken,
+  type SampledToken,
+  type SamplingOptions,
+  type TokenProbability,
+} from './sampling';
 export { type ReadOptions, Session, type SessionOptions } from './session';
 export { Snapshot } from './snapshot';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';

@@ -12,7 +12,16 @@ import {
 import { getBackend } from '../backends';
 import { keepSettings, type KeptSettings } from '../ops';
 import { Pace } from '../platform';
-import { checkIsSignal, generate, type GeneratedToken, type GenerateOptions, type Plan, planOf } from './generate';
+import {
+  checkIsSignal,
+  type Conversation,
+  generate,
+  type GeneratedToken,
+  type GenerateOptions,
+  NOTHING,
+  type Plan,
+  planOf,
+} from './generate';
 import { columns } from './history';
 import { Memory } from './memory';
 import { checkModel, type RecurrentModel, type TokenIds } from './model';
@@ -48,7 +57,7 @@ const SLICE = 512;
  * memory at every length; a key-value cache grows with it, or with its window. The session owns its state: `dispose` it.
  *
  * A token that `generate` has yielded belongs to the conversation from then on, however the generation ends: `length`,
- * snapshots, forks and `rollback` count it, and it is read before whatever is fed next.
+ * snapshots, forks and `rollback` count it, and it is read before whatever is fed next; not so those of several `samples`.
  *
  * One thing at a time: while a generation is under way, also between its tokens, or `read` or `rollback`, every other
  * call that would change the session throws INVALID_ARGUMENT at once. Only `dispose` comes through; what was under way
@@ -131,6 +140,8 @@ export class Session {
    * is something to go on from: a generation goes on as if it had not ended, also one that was aborted, and after `feed`,
    * `read`, `rollback` or `restore` the next token is the one after the last that was read.
    *
+   * Of several `samples` none belongs to the conversation: they go on from copies of the state after the prompt.
+   *
    * Everything is settled by the call: its arguments, the seed, the precision of products and the checks of values.
    */
   generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
@@ -139,7 +150,7 @@ export class Session {
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
     const { said, logits } = this.memory;
     const ids = this.checkedIds(where, prompt, said !== null || logits !== null);
-    return this.tokens(ids, planOf(options, this.model), keepSettings());
+    return this.tokens(ids, planOf(options, this.model, ids), keepSettings());
   }
 
   private async *tokens(
@@ -148,25 +159,49 @@ export class Session {
     settings: KeptSettings,
   ): AsyncGenerator<GeneratedToken, void, undefined> {
     const where = 'generate';
-    const { signal } = plan;
     this.checkFree(where);
     this.begin(where, settings);
     try {
-      checkSignal(where, signal);
-      const conversation = {
-        listen: async (ids: Int32Array) => {
-          await this.readSlices(where, ids, signal);
-          const values = await this.memory.logits!.data();
-          this.memory.checkAlive(where);
-          checkSignal(where, signal);
-          return values;
-        },
-        say: (id: number) => (this.memory.said = id),
-      };
-      yield* generate(conversation, prompt, plan);
+      checkSignal(where, plan.signal);
+      if (plan.samples === 1) yield* generate(this.conversation(where, this, plan), prompt, plan);
+      else {
+        await this.readSlices(where, prompt, plan.signal);
+        for (let i = 0; i < plan.samples; i++) yield* this.sample(where, plan, settings, i);
+      }
     } finally {
       this.task = null;
     }
+  }
+
+  /** One of several texts, from a copy of the state. */
+  private async *sample(
+    where: string,
+    plan: Plan,
+    settings: KeptSettings,
+    index: number,
+  ): AsyncGenerator<GeneratedToken, void, undefined> {
+    const fork = this.fork();
+    fork.begin(where, settings);
+    try {
+      yield* generate(fork.conversation(where, this, plan), NOTHING, plan, index);
+    } finally {
+      fork.dispose();
+    }
+  }
+
+  /** This session as generation sees it, so long as `owner`, the one that the caller has, lives. */
+  private conversation(where: string, owner: Session, { signal }: Plan): Conversation {
+    return {
+      listen: async (ids) => {
+        owner.memory.checkAlive(where);
+        await this.readSlices(where, ids, signal);
+        const values = await this.memory.logits!.data();
+        owner.memory.checkAlive(where);
+        checkSignal(where, signal);
+        return values;
+      },
+      say: (id) => (this.memory.said = id),
+    };
   }
 
   /** A copy of the present state, which `restore` takes any number of times, and which can be saved. */

@@ -28,10 +28,12 @@ export { type Piece, TensorSource } from './safetensors/source';
 export { findSequence, saveSequence, type StoredSequence } from './safetensors/sequence';
 export type { StoredFloat } from './safetensors/convert';
 export { saveSafetensors, type NamedTensors, type StorageOptions } from './safetensors/write';
+export { checkStopStrings } from './stopStrings';
 export { StreamDecoder, type StreamOptions } from './stream';
 export {
   byteTokenizer,
   characterTokenizer,
+  checkTokenizer,
   type DecodeOptions,
   type EncodeOptions,
   type TextStream,

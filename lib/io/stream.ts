@@ -1,25 +1,33 @@
 // Text that comes token by token.
 import { argumentError, checkOptions, describe, type OptionNames } from '../core';
+import { checkStopStrings, TextEnd } from './stopStrings';
 import { checkTokenizer, type DecodeOptions, type TextStream, type Tokenizer } from './tokenizer';
 
 /** Options of `StreamDecoder`. */
 export interface StreamOptions extends DecodeOptions {
   /** The ids in front of the first one that is pushed, whose text is already there: pieces go on behind it. */
   prompt?: ArrayLike<number>;
+  /**
+   * Strings that end the text: it is cut where the one begins that is complete first (of several with the same end the
+   * longest), and what may be the beginning of one is held back. The prompt's text does not count. None by default.
+   */
+  stopStrings?: readonly string[];
 }
 
-const STREAM: OptionNames<StreamOptions> = { skipSpecialTokens: 'flag', prompt: true };
+const STREAM: OptionNames<StreamOptions> = { skipSpecialTokens: 'flag', prompt: true, stopStrings: true };
 
 /**
  * Text of a growing list of ids, piece by piece, as far as no later id can change it: a character that spans several
  * ids comes out when its last one is there. All pieces together are what `decode` makes of all ids, without what it makes
- * of the prompt.
+ * of the prompt, up to a stop string.
  */
 export class StreamDecoder {
   private text: TextStream;
   private readonly options: DecodeOptions;
   /** The end of the prompt's text, where a later id may still change it: there for the reader, but not yet in a piece. */
   private shown = '';
+  private end: TextEnd;
+  private readonly stopStrings: readonly string[];
 
   constructor(
     private readonly tokenizer: Tokenizer,
@@ -27,7 +35,10 @@ export class StreamDecoder {
   ) {
     checkTokenizer('StreamDecoder', tokenizer);
     checkOptions('StreamDecoder', options, STREAM);
-    const { prompt = [], ...rest } = options;
+    const { prompt = [], stopStrings = [], ...rest } = options;
+    checkStopStrings('StreamDecoder', stopStrings);
+    this.stopStrings = [...stopStrings];
+    this.end = new TextEnd(this.stopStrings);
     if (typeof prompt !== 'object' || typeof prompt?.length !== 'number') {
       throw argumentError('INVALID_ARGUMENT', 'StreamDecoder', 'prompt', 'a list of ids', describe(prompt));
     }
@@ -37,16 +48,22 @@ export class StreamDecoder {
     if (prompt.length > 0) this.shown = tokenizer.decode(prompt, rest).slice(settled.length);
   }
 
-  /** What an id adds to the text; empty while a character or a space is still open. */
+  /** Whether a stop string ended the text: nothing is added to it any more. */
+  get stopped(): boolean {
+    return this.end.stopped;
+  }
+
+  /** What an id adds to the text; empty while a character, a space or what may be a stop string is still open. */
   push(id: number): string {
-    return this.unseen(this.text.push(id));
+    return this.end.push(this.unseen(this.text.push(id)));
   }
 
   /** What is left at the end, U+FFFD for a character that was never finished; the next id begins a new text. */
   flush(): string {
-    const rest = this.unseen(this.text.end());
+    const rest = this.end.push(this.unseen(this.text.end())) + this.end.end();
     this.text = this.open();
     this.shown = '';
+    this.end = new TextEnd(this.stopStrings);
     return rest;
   }
 

@@ -41,7 +41,7 @@ export function checkDecode(where: string, options: DecodeOptions = {}): void {
 }
 
 /** Requires a tokenizer, which may be made elsewhere. */
-export function checkTokenizer(where: string, tokenizer: unknown): void {
+export function checkTokenizer(where: string, tokenizer: unknown): asserts tokenizer is Tokenizer {
   const { decode, files } = (tokenizer ?? {}) as Partial<Tokenizer>;
   if (typeof decode === 'function' && typeof files === 'function') return;
   throw argumentError('INVALID_ARGUMENT', where, 'tokenizer', 'a tokenizer', describe(tokenizer));

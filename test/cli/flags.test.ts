@@ -67,7 +67,7 @@ describe('flags', function () {
         const message = await refusal(trainCommand(), `${given} --heads 2`.split(' '));
         expect(message).to.match(new RegExp(`^--heads cannot be given with --model ${names}, only with .*deltanet`));
       }
-      for (const flag of ['--top-k', '--top-p', '--seed']) {
+      for (const flag of ['--top-k', '--top-p', '--min-p', '--typical-p', '--samples', '--seed']) {
         const greedy = ['--checkpoint', 'x', '--temperature', '0', flag, '1'];
         expect(await refusal(generateCommand(), greedy)).to.include(`${flag} cannot be given with --temperature 0`);
       }

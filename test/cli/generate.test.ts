@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fw from '../../lib';
+import { generateCommand } from '../../lib/cli/generate';
 import { run } from './run';
 
 const TOKENS = ['<s>', '</s>', '\u2581On', 'ce', '\u2581upon', '\u2581', '<0xC3>', '<0xA9>', '!', '<end>'];
@@ -75,4 +76,81 @@ describe('generate', function () {
       expect(out).to.equal('Once upon \u00e9!\n');
     });
   }
+
+  describe('of a short chain', () => {
+    const ids = ['\u2581On', 'ce', '\u2581upon', '!'].map((t) => TOKENS.indexOf(t));
+    before(() => saveChain(dir, ids, EOS));
+    const written = async (...args: string[]): Promise<string> => {
+      const { code, out, err } = await run('generate', '--checkpoint', dir, '--prompt', 'On', ...args);
+      expect(code, err).to.equal(0);
+      return out;
+    };
+    const greedy = ['--temperature', '0', '--max-tokens', '3'];
+
+    it('ends before a stop string', async () => {
+      expect(await written(...greedy, '--stop', 'n!', '--stop', 'zz')).to.equal('Once upo\n');
+    });
+
+    it('takes penalties and a bias', async () => {
+      // The chain's next token has a logit of 5.7, the others 0.
+      expect(await written(...greedy, '--logit-bias', `${ids[2]}=-Infinity`)).to.equal('Once\n');
+      const more = [...greedy, '--max-tokens', '9', '--logit-bias', `${ids[3]}=9`];
+      expect(await written(...more, '--frequency-penalty', '4')).to.equal('On!!!\n');
+      expect(await written(...more, '--presence-penalty', '10')).to.equal('On!\n');
+      const again = [...greedy, '--logit-bias', `${ids[0]}=20`];
+      expect(await written(...again)).to.equal('On On On On\n');
+      expect(await written(...again, '--repetition-penalty', '1e9')).to.equal('Once upon!\n');
+    });
+
+    it('writes several samples, and filters leave nothing but the chain', async () => {
+      const filters = ['--min-p', '1', '--typical-p', '0.9', '--top-p', '0.99', '--top-k', '4'];
+      const out = await written('--samples', '2', '--max-tokens', '3', '--seed', '4', ...filters);
+      expect(out).to.equal('--- 1 of 2 ---\nOnce upon!\n--- 2 of 2 ---\nOnce upon!\n');
+    });
+
+    it('writes tokens with their log-probabilities as lines of JSON', async () => {
+      const out = await written('--temperature', '0', '--max-tokens', '2', '--top-logprobs', '2');
+      const tokens = out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as fw.GeneratedToken);
+      expect(tokens.map(({ id, text }) => [id, text])).to.eql([
+        [ids[1], 'ce'],
+        [ids[2], ' upon'],
+      ]);
+      for (const { id, logProbability, topLogprobs } of tokens) {
+        expect(topLogprobs).to.have.lengthOf(2);
+        expect(topLogprobs![0]).to.eql({ id, logProbability });
+      }
+    });
+
+    it('refuses what is no value of a flag', async () => {
+      for (const [flag, value] of [
+        ['--min-p', '1.5'],
+        ['--typical-p', '0'],
+        ['--repetition-penalty', '0'],
+        ['--presence-penalty', 'much'],
+        ['--frequency-penalty', 'Infinity'],
+        ['--logit-bias', '3'],
+        ['--logit-bias', '3=1,3=2'],
+        ['--stop', ''],
+        ['--samples', '0'],
+        ['--top-logprobs', '-1'],
+      ]) {
+        const command = generateCommand()
+          .exitOverride()
+          .configureOutput({ writeErr: () => undefined });
+        const refused: unknown = await command.parseAsync(['--checkpoint', dir, flag, value], { from: 'user' }).then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        expect((refused as Error | undefined)?.message, `${flag} ${value}`).to.match(
+          new RegExp(`'${flag} .* is invalid`),
+        );
+      }
+      const { code, err } = await run('generate', '--checkpoint', dir, '--prompt', 'On', '--logit-bias', '99=1');
+      expect(code).to.be.above(0);
+      expect(err).to.match(/logitBias must be by token id/);
+    });
+  });
 });

@@ -144,6 +144,10 @@ describe('published folders', () => {
           { temperature: 0.5, topK: 2 },
         ],
         [{ do_sample: true, temperature: 3 }, { temperature: 0 }, { temperature: 0 }],
+        [{ do_sample: true, temperature: 3, min_p: 0.4, top_k: 0 }, {}, { temperature: 3, minP: 0.4 }],
+        [{ do_sample: true, temperature: 3, typical_p: 0.3 }, {}, { temperature: 3, topK: 50, typicalP: 0.3 }],
+        [{ repetition_penalty: 1.7, min_p: 1 }, {}, { repetitionPenalty: 1.7 }],
+        [{ repetition_penalty: 1.7 }, { repetitionPenalty: 1 }, {}],
       ];
       for (const [file, own, same] of cases) {
         await put('generation_config.json', { eos_token_id: [], ...file });
@@ -153,7 +157,14 @@ describe('published folders', () => {
     });
 
     it('is refused by name where it is none', async () => {
-      const broken = ['{', '[1]', '{"eos_token_id":"2"}', '{"do_sample":1}', '{"do_sample":true,"top_p":0}'];
+      const broken = [
+        '{',
+        '[1]',
+        '{"eos_token_id":"2"}',
+        '{"do_sample":1}',
+        '{"do_sample":true,"top_p":0}',
+        '{"repetition_penalty":0}',
+      ];
       for (const content of broken) {
         await put('generation_config.json', content);
         await rejection(fw.AutoModelForCausalLM.fromPretrained(dir), 'FORMAT', /generation_config\.json/);

@@ -5,7 +5,7 @@ import { type Configuration, ConfigurationReader, type JsonObject, PublishedConf
 export interface GenerationDefaults {
   /** Tokens that end a text. */
   readonly stopTokens: readonly number[];
-  /** Nothing but where the file says `do_sample`. */
+  /** A repetition penalty; the rest only where the file says `do_sample`. */
   readonly sampling: SamplingOptions;
   /** The whole file as it stood there; saved again as it is. */
   readonly source: Readonly<JsonObject>;
@@ -26,13 +26,17 @@ export function readGeneration(source: JsonObject, where: string, config: Config
   const reader = new ConfigurationReader(new PublishedConfiguration(source), where, {});
   const named = (source.eos_token_id ?? null) !== null;
   const stopTokens = named ? reader.tokens('eos_token_id', config.vocabSize) : config.eosTokenId;
-  if (!reader.flag('do_sample', false)) return { stopTokens, sampling: {}, source };
+  const repetitionPenalty = reader.positive('repetition_penalty', 1);
+  if (!reader.flag('do_sample', false)) return { stopTokens, sampling: { repetitionPenalty }, source };
   // 0 and -1 mean all of them.
   const topK = reader.number('top_k', TOP_K, -1);
   const sampling = {
     temperature: reader.number('temperature', 1),
     topK: topK > 0 ? topK : undefined,
     topP: Math.min(1, reader.positive('top_p', 1)),
+    minP: Math.min(1, reader.number('min_p', 0)),
+    typicalP: Math.min(1, reader.positive('typical_p', 1)),
+    repetitionPenalty,
   };
   return { stopTokens, sampling, source };
 }

@@ -1,0 +1,97 @@
+// What changes logits before a token is chosen: bias, penalties for what was said, functions of the user's.
+import { refusePromise } from '../core';
+import type { LogitProcessor, SamplingOptions } from './sampling';
+
+export class LogitChanges {
+  private readonly row: Float32Array;
+  private readonly bias: readonly (readonly [id: number, added: number])[];
+  /** Of the prompt and of what was generated. */
+  private readonly said: Occurrences | null = null;
+  private readonly generated: Occurrences | null = null;
+  private readonly ids: GrowingIds | null = null;
+  private readonly processors: readonly LogitProcessor[];
+
+  private constructor(
+    private readonly options: SamplingOptions,
+    vocabSize: number,
+    prompt: Int32Array,
+  ) {
+    const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0, logitBias = {} } = options;
+    this.row = new Float32Array(vocabSize);
+    this.bias = Object.entries(logitBias).map(([id, added]) => [Number(id), added]);
+    this.processors = options.logitProcessors ?? [];
+    if (repetitionPenalty !== 1) {
+      this.said = new Occurrences(vocabSize);
+      for (const id of prompt) this.said.add(id);
+    }
+    if (presencePenalty !== 0 || frequencyPenalty !== 0) this.generated = new Occurrences(vocabSize);
+    if (this.processors.length > 0) this.ids = new GrowingIds(prompt);
+  }
+
+  /** null for options that change nothing. */
+  static of(options: SamplingOptions, vocabSize: number, prompt: Int32Array): LogitChanges | null {
+    const changes = new LogitChanges(options, vocabSize, prompt);
+    const { bias, said, generated, ids } = changes;
+    return bias.length > 0 || said || generated || ids ? changes : null;
+  }
+
+  /** The changed logits, which are good until the next call. */
+  apply(logits: ArrayLike<number>): Float32Array {
+    const { row, said, generated } = this;
+    row.set(logits);
+    for (const [id, added] of this.bias) row[id] += added;
+    if (said) {
+      const { repetitionPenalty: penalty = 1 } = this.options;
+      for (const id of said.distinct) row[id] = row[id] > 0 ? row[id] / penalty : row[id] * penalty;
+    }
+    if (generated) {
+      const { presencePenalty = 0, frequencyPenalty = 0 } = this.options;
+      for (const id of generated.distinct) row[id] -= presencePenalty + frequencyPenalty * generated.counts[id];
+    }
+    for (const process of this.processors) refusePromise<unknown>('generate', process(row, this.ids!.all));
+    return row;
+  }
+
+  /** Counts a token that was generated. */
+  take(id: number): void {
+    this.said?.add(id);
+    this.generated?.add(id);
+    this.ids?.add(id);
+  }
+}
+
+/** How often each token came. */
+class Occurrences {
+  readonly counts: Int32Array;
+  readonly distinct: number[] = [];
+
+  constructor(vocabSize: number) {
+    this.counts = new Int32Array(vocabSize);
+  }
+
+  add(id: number): void {
+    if (this.counts[id]++ === 0) this.distinct.push(id);
+  }
+}
+
+/** Copied only when they outgrow their memory. */
+class GrowingIds {
+  private used: number;
+
+  constructor(private ids: Int32Array) {
+    this.used = ids.length;
+  }
+
+  get all(): Int32Array {
+    return this.ids.subarray(0, this.used);
+  }
+
+  add(id: number): void {
+    if (this.used === this.ids.length) {
+      const larger = new Int32Array(Math.max(64, 2 * this.used));
+      larger.set(this.ids);
+      this.ids = larger;
+    }
+    this.ids[this.used++] = id;
+  }
+}

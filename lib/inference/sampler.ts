@@ -1,0 +1,76 @@
+// One text's draws: from logits to a token, and what penalties remember from token to token.
+import { FastWeightsError, type HostRandom } from '../core';
+import { expDown } from './exponential';
+import { Filters, first } from './filters';
+import { LogitChanges } from './logitChanges';
+import type { SampledToken, SamplingOptions, TokenProbability } from './sampling';
+
+export class Sampler {
+  private readonly changes: LogitChanges | null;
+  /** null where the most probable token is always taken. */
+  private readonly filters: Filters | null;
+  private readonly topLogprobs: number;
+
+  /** Of options that have been checked. */
+  constructor(
+    options: SamplingOptions,
+    vocabSize: number,
+    private readonly random: HostRandom,
+    prompt: Int32Array,
+  ) {
+    this.changes = LogitChanges.of(options, vocabSize, prompt);
+    this.filters = options.temperature ? new Filters(options.temperature, options, vocabSize) : null;
+    this.topLogprobs = options.topLogprobs ?? 0;
+  }
+
+  /** The next token by logits [vocabulary], which stay as they are. */
+  choose(logits: ArrayLike<number>): SampledToken {
+    const best = argmax(logits, 'the logits hold NaN');
+    const row = this.changes?.apply(logits) ?? logits;
+    const top = row === logits ? best : argmax(row, 'logitProcessors left NaN');
+    const id = this.filters?.draw(row, top, this.random) ?? top;
+    const logTotal = logOfSum(logits, logits[best]);
+    const opinion = (one: number): TokenProbability => ({
+      id: one,
+      logProbability: logits[one] - logits[best] - logTotal,
+    });
+    if (this.topLogprobs === 0) return opinion(id);
+    return { ...opinion(id), topLogprobs: likeliest(logits, this.topLogprobs).map(opinion) };
+  }
+
+  /** Counts a token that was generated. */
+  take(id: number): void {
+    this.changes?.take(id);
+  }
+}
+
+function argmax(logits: ArrayLike<number>, ofNaN: string): number {
+  let best = 0;
+  for (let i = 0; i < logits.length; i++) {
+    const x = logits[i];
+    if (x > logits[best]) best = i;
+    else if (x !== x) throw new FastWeightsError('INVALID_ARGUMENT', `generate: ${ofNaN}`);
+  }
+  if (!Number.isFinite(logits[best])) {
+    throw new FastWeightsError('INVALID_ARGUMENT', `generate: the largest logit is ${logits[best]}`);
+  }
+  return best;
+}
+
+function logOfSum(logits: ArrayLike<number>, most: number): number {
+  let total = 0;
+  for (let i = 0; i < logits.length; i++) total += expDown(logits[i] - most);
+  return Math.log(total);
+}
+
+/** The ids of the n largest logits, the largest first. */
+function likeliest(logits: ArrayLike<number>, n: number): number[] {
+  const keys = new Float64Array(logits.length);
+  const ids = new Int32Array(logits.length);
+  for (let i = 0; i < ids.length; i++) {
+    ids[i] = i;
+    keys[i] = -logits[i];
+  }
+  first(ids, ids.length, keys, null, n);
+  return Array.from(ids.subarray(0, n)).sort((a, b) => keys[a] - keys[b] || a - b);
+}
