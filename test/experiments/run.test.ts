@@ -72,10 +72,10 @@ describe('experiments', () => {
       await runExperiment(fake(), { folder });
       const before = readFileSync(join(folder, 'results.json'), 'utf8');
       for (const refused of [
-        runExperiment(fake(), { folder, quick: true }),
-        runExperiment(fake({ name: 'other' }), { folder }),
+        () => runExperiment(fake(), { folder, quick: true }),
+        () => runExperiment(fake({ name: 'other' }), { folder }),
       ]) {
-        const error = await failure(refused);
+        const error = await failure(refused());
         expect(error.code).to.equal('FORMAT');
         expect(error.message).to.match(/results\.json is not of a (quick )?run of (fake|other)/);
       }
