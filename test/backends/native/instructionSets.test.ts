@@ -7,7 +7,7 @@ import { finish, runSource, start } from '../../support/child';
 const SETS = ['portable', 'avx2', 'avx512', 'neon'];
 
 /** Together they run every kernel of the table. */
-const FILES = ['rules/conformance', 'rules/steps', 'ops/*', 'models/families', 'optim/optim', 'nn/module'].map(
+const FILES = ['rules/{conformance,steps,sequential,testTime,baselines}', 'ops/*', 'optim/optim', 'nn/module'].map(
   (f) => `test/${f}.test.ts`,
 );
 
