@@ -1,6 +1,6 @@
 // Whatever is given to anything exported: a refusal is a typed error that names the argument, never one of the language.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import * as fw from '../../lib';
@@ -43,7 +43,10 @@ describe('wrong arguments of what the package exports', () => {
   after(() => {
     process.chdir(home);
     rmSync(folder, { recursive: true });
+    // What some of the values turned on, for the tests that follow in this process.
     fw.setChecks(true);
+    fw.setDetectAnomaly(false);
+    fw.setNumThreads(availableParallelism());
   });
 
   it('are refused with typed errors, whatever they are', async function () {
