@@ -9,7 +9,7 @@ let on = false;
 /** Whether a check reads values now, with operators of its own. */
 let reading = false;
 /** Where the operators of nodes were called. */
-const sites = new WeakMap<object, string>();
+const sites = new WeakMap<object, () => string>();
 
 /** Whether every operator is checked. */
 export function findsAnomalies(): boolean {
@@ -89,7 +89,7 @@ export function checkedBackward(
   try {
     const gradients = compute();
     if (gradients.some(holdsNaN)) {
-      const site = sites.get(node) ?? '    (outside detectAnomaly)';
+      const site = sites.get(node) ?? (() => '    (outside detectAnomaly)');
       refuse(node.name, `a gradient from the backward pass of ${node.name}`, given.some(holdsNaN), site);
     }
     return gradients;
@@ -108,9 +108,9 @@ function holdsNaN(t: Tensor | null | undefined): boolean {
   }
 }
 
-function refuse(name: string, what: string, given: boolean, site: string): never {
+function refuse(name: string, what: string, given: boolean, site: () => string): never {
   const origin = given ? ', as what it was given does' : '';
-  throw new FastWeightsError('GRAPH', `detectAnomaly: ${what} holds NaN${origin}; ${name} was called\n${site}`, {
+  throw new FastWeightsError('GRAPH', `detectAnomaly: ${what} holds NaN${origin}; ${name} was called\n${site()}`, {
     argument: name,
     expected: 'no NaN',
     found: 'NaN',

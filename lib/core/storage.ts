@@ -29,7 +29,7 @@ export interface DeviceMemory {
 export interface StorageRecord {
   device: Device;
   bytes: number;
-  site?: string;
+  readonly site?: string;
 }
 
 const live = new Set<StorageRecord>();
@@ -38,6 +38,18 @@ let recordSites = false;
 /** With sites on, `memory()` says where each storage was made. */
 export function setRecordSites(on: boolean): void {
   recordSites = on;
+}
+
+class SiteRecord implements StorageRecord {
+  private readonly where = callers(6);
+  constructor(
+    readonly device: Device,
+    readonly bytes: number,
+  ) {}
+
+  get site(): string {
+    return this.where();
+  }
 }
 
 /** What is left to do when a storage is found unreachable; not the storage itself. */
@@ -90,8 +102,7 @@ export class Storage {
     this.block = memory.allocate(dtype, length);
     used.add(this.bytes);
     if (recordSites) {
-      const site = callers(6);
-      this.record = { device: memory.device, bytes: this.bytes, site };
+      this.record = new SiteRecord(memory.device, this.bytes);
       live.add(this.record);
     }
   }

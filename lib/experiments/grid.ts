@@ -37,7 +37,7 @@ const trialOf = (task: string, rule: string): string => `${task}: ${rule}`;
 const QUICK = [
   trialOf('recall', 'deltanet'),
   trialOf('recall', 'linear-transformer'),
-  trialOf('parity', 'recurrent-delta'),
+  trialOf('parity', 'srwm'),
   trialOf('parity', 'gla'),
   trialOf('noisy-recall', 'deltanet'),
   trialOf('fuzzy-recall', 'gated-deltanet'),
@@ -110,11 +110,11 @@ function claims(of: (task: string, rule: string) => number): Claim[] {
       0.2,
     ),
     ...claim(
-      'A rule that feeds its output back counts modulo two, a positive diagonal one does not',
+      'A matrix that rewrites itself counts modulo two, a positive diagonal one does not',
       'parity',
-      'recurrent-delta',
+      'srwm',
       'gla',
-      0.2,
+      0.1,
     ),
     ...claim(
       'Eigenvalues below 0 count modulo two, those from 0 on do not',

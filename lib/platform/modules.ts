@@ -1,5 +1,5 @@
 // Loading code: addons and packages from where the library lies, and functions from text.
-import { dirname, join, readFileSync, resolve, sep } from './files';
+import { dirname, join, readFileSync, resolve } from './files';
 
 const { createRequire } = process.getBuiltinModule('node:module');
 const { pathToFileURL } = process.getBuiltinModule('node:url');
@@ -62,17 +62,6 @@ export function packageFolder(): string | undefined {
 /** The file of a bundle that the library is part of, away from its package. */
 export function bundleFile(): string | undefined {
   return ownFolder() === undefined ? file : undefined;
-}
-
-/** What led to the present call outside the library, a line for each call, the innermost first; in a bundle all of it. */
-export function callers(most: number): string {
-  const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = 50;
-  const lines = new Error().stack?.split('\n').slice(1) ?? [];
-  Error.stackTraceLimit = stackTraceLimit;
-  const own = bundleFile() === undefined ? join(dirname(file), '..') + sep : undefined;
-  const outside = own === undefined ? lines : lines.filter((line) => !line.includes(own));
-  return outside.slice(0, most).join('\n');
 }
 
 /** In its package.json. */

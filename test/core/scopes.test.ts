@@ -105,6 +105,7 @@ for (const device of ['cpu', 'js'] as const) {
     });
 
     it('overlapping tasks do not notice each other', async () => {
+      await collectGarbage();
       const before = live();
       const task = async (n: number): Promise<number> => {
         using s = fw.scope();

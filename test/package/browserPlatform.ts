@@ -25,7 +25,7 @@ export const importFile = missing('modules');
 export const findModule = (): undefined => undefined;
 export const packageFolder = (): undefined => undefined;
 export const packageVersion = (): string => 'in a page';
-export const callers = (): string => new Error().stack ?? '';
+export const callers = (): (() => string) => () => '';
 export const bundleFile = (): undefined => undefined;
 export const compile = missing('native kernels');
 
