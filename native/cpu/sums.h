@@ -10,25 +10,29 @@ FW_INLINE Vec keep_first(Vec x, int64_t n) {
   return x;
 }
 
-// The sum of the vectors term(i, n - i) for i = 0, kLanes, ... below n; a term has zeros from element n - i on. Float
-// sums of blocks are gathered in double, so that the error does not grow with n.
+// The sum of the vectors term(i, left) for i = begin, begin + kLanes, ... below end, up to the lanes, left = n - i elements
+// from the end; a term has zeros from element `left` on.
+template <class Term>
+FW_INLINE Vec sum_between(int64_t begin, int64_t end, int64_t n, const Term& term) {
+  Vec s0{}, s1{}, s2{}, s3{};
+  int64_t i = begin;
+  for (; i + 4 * kLanes <= end; i += 4 * kLanes) {
+    s0 += term(i, n - i);
+    s1 += term(i + kLanes, n - i - kLanes);
+    s2 += term(i + 2 * kLanes, n - i - 2 * kLanes);
+    s3 += term(i + 3 * kLanes, n - i - 3 * kLanes);
+  }
+  for (; i < end; i += kLanes) s0 += term(i, n - i);
+  return (s0 + s1) + (s2 + s3);
+}
+
+// The sum of the terms of n elements. Float sums of blocks are gathered in double, so that the error does not grow with n.
+constexpr int64_t kSumBlock = 128 * kLanes;
 template <class Term>
 FW_INLINE double sum_of(int64_t n, const Term& term) {
-  constexpr int64_t kBlock = 128 * kLanes;
   double total = 0;
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = begin + kBlock < n ? begin + kBlock : n;
-    Vec s0{}, s1{}, s2{}, s3{};
-    int64_t i = begin;
-    for (; i + 4 * kLanes <= end; i += 4 * kLanes) {
-      s0 += term(i, n - i);
-      s1 += term(i + kLanes, n - i - kLanes);
-      s2 += term(i + 2 * kLanes, n - i - 2 * kLanes);
-      s3 += term(i + 3 * kLanes, n - i - 3 * kLanes);
-    }
-    for (; i < end; i += kLanes) s0 += term(i, n - i);
-    total += sum((s0 + s1) + (s2 + s3));
-  }
+  for (int64_t begin = 0; begin < n; begin += kSumBlock)
+    total += sum(sum_between(begin, begin + kSumBlock < n ? begin + kSumBlock : n, n, term));
   return total;
 }
 
