@@ -4,7 +4,6 @@ import type { CardReport } from '../../lib/cli/doctorCard';
 import { LIBRARY, PROGRAM } from '../support/library';
 import { describeEmulated, onCard, runOnCard } from './support';
 
-
 /** Tries what `source` says and prints the error, then what the process can still do. */
 const attempt = (source: string, afterwards: string): string => `
   let error = {};

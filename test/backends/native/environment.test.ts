@@ -10,8 +10,7 @@ const clean = {
   FAST_WEIGHTS_ISA: '',
   FAST_WEIGHTS_NATIVE_PATH: process.env.FAST_WEIGHTS_NATIVE_PATH,
 };
-const doctor = (env: NodeJS.ProcessEnv): Promise<Finished> =>
-  finish(start([PROGRAM, 'doctor'], { ...clean, ...env }));
+const doctor = (env: NodeJS.ProcessEnv): Promise<Finished> => finish(start([PROGRAM, 'doctor'], { ...clean, ...env }));
 
 /** What uses a device that is not `js`. */
 const USES = [
