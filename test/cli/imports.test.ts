@@ -4,16 +4,16 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { FastWeightsError } from '../../lib';
 import { loadImports } from '../../lib/cli/imports';
-import { repository } from '../support/child';
+import { LIBRARY, repository } from '../support/library';
 import { withFolder } from '../train/support';
 import { type Finished, run } from './run';
 
 const TINY = ['--hidden-size', '16', '--layers', '1', '--heads', '2', '--batch', '4'];
 
-/** A module for the library that the command line is, which stands in its sources here. */
+/** A module for the library that the command line is. */
 function moduleText(body: string): string {
   const load = `process.getBuiltinModule('node:module').createRequire(import.meta.url)`;
-  const library = `${load}(${JSON.stringify(join(repository, 'lib', 'index.ts'))})`;
+  const library = `${load}(${JSON.stringify(LIBRARY)})`;
   return body.replace(/^import (\{.*\}) from 'fast-weights';$/m, `const $1 = ${library};`);
 }
 

@@ -2,9 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { constants } from 'node:os';
-import { join } from 'node:path';
-
-const MAIN = join(__dirname, '..', '..', 'lib', 'cli', 'main.ts');
+import { LOADER, PROGRAM } from '../support/library';
 
 export interface Finished {
   /** As shells say it: 128 and the number of the signal that ended it. */
@@ -16,7 +14,7 @@ export interface Finished {
 
 export function start(args: readonly string[]): { child: ChildProcess; finished: Promise<Finished> } {
   const env = { ...process.env, FAST_WEIGHTS_DEVICE: 'js' };
-  const child = spawn(process.execPath, ['--import=tsx', MAIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [...LOADER, PROGRAM, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let [out, err] = ['', ''];
   child.stdout.on('data', (data: Buffer) => (out += data.toString()));
   child.stderr.on('data', (data: Buffer) => (err += data.toString()));

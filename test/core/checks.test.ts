@@ -2,11 +2,12 @@
 import { expect } from 'chai';
 import path from 'node:path';
 import { devices } from '../../lib';
-import { repository, runSource } from '../support/child';
+import { runSource } from '../support/child';
+import { LIBRARY } from '../support/library';
 
 /** Prints for each device whether bad values are caught: at first, inside withChecks, after it, after setChecks. */
 const SOURCE = `
-const { withChecks } = require(${JSON.stringify(path.join(repository, 'lib/ops'))});
+const { withChecks } = require(${JSON.stringify(path.join(path.dirname(LIBRARY), 'ops'))});
 function caught(call) {
   try {
     call();

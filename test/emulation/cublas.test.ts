@@ -1,7 +1,8 @@
 // cuBLAS in training: the emulated one, which checks how it is called, and what is done without it.
 import { expect } from 'chai';
 import path from 'node:path';
-import { finish, repository, start } from '../support/child';
+import { finish, start } from '../support/child';
+import { PROGRAM, repository } from '../support/library';
 import { check, run } from '../support/cublas';
 import { onEmulation } from './device';
 
@@ -156,7 +157,7 @@ if (onEmulation) {
     }
 
     it('is named by doctor', async () => {
-      const cli = [path.join(repository, 'lib/cli/main.ts'), 'doctor'];
+      const cli = [PROGRAM, 'doctor'];
       const { stdout } = await finish(start(cli, emulated));
       expect(stdout).to.match(/products of matrices in training: cublas 12\.9/);
       const off = await finish(start([...cli, '--json'], { FAST_WEIGHTS_CUBLAS: 'off' }));

@@ -1,11 +1,8 @@
 // Machines without a usable card, and cards that are full: typed errors that say why, in processes that live on.
 import { expect } from 'chai';
-import { join } from 'node:path';
 import type { CardReport } from '../../lib/cli/doctorCard';
-import { repository } from '../support/child';
+import { LIBRARY, PROGRAM } from '../support/library';
 import { describeEmulated, onCard, runOnCard } from './support';
-
-const MAIN = join(repository, 'lib', 'cli', 'main.ts');
 
 /** Tries what `source` says and prints the error, then what the process can still do. */
 const attempt = (source: string, afterwards: string): string => `
@@ -98,7 +95,7 @@ describeEmulated('faults of the emulated card', function () {
     });
 
     it(`no ${missing} (${card}): doctor says what to do`, async () => {
-      const { code, stdout, stderr } = await runOnCard([MAIN, 'doctor', '--json'], card, env);
+      const { code, stdout, stderr } = await runOnCard([PROGRAM, 'doctor', '--json'], card, env);
       expect(code, stderr).to.equal(1); // the environment asks for this card
       const report = (JSON.parse(stdout) as { card: CardReport }).card;
       expect(report).to.deep.include({ available: false, missing, runtime: '13.0' });
@@ -109,7 +106,7 @@ describeEmulated('faults of the emulated card', function () {
 
   it('doctor says in words what is missing', async () => {
     const [{ card, reason, remedy }] = FAULTS;
-    const { code, stdout, stderr } = await runOnCard([MAIN, 'doctor'], card);
+    const { code, stdout, stderr } = await runOnCard([PROGRAM, 'doctor'], card);
     expect(code, stderr).to.equal(1);
     expect(stdout).to.match(reason).and.match(remedy);
   });
@@ -117,7 +114,7 @@ describeEmulated('faults of the emulated card', function () {
   it('the card that is asked for computes, in every thread', async () => {
     const source = `
       const { Worker } = require('node:worker_threads');
-      const library = JSON.stringify(require.resolve('./lib/index.ts'));
+      const library = ${JSON.stringify(JSON.stringify(LIBRARY))};
       const body = "require('tsx/cjs'); const fw = require(" + library + ");" +
         "require('node:worker_threads').parentPort.postMessage(fw.ones([4]).sum().item());";
       const here = [fw.devices()[0].name, fw.ones([3]).sum().item()];
@@ -138,7 +135,7 @@ describeEmulated('faults of the emulated card', function () {
   });
 
   it('doctor describes a card that can be used', async () => {
-    const { code, stdout, stderr } = await runOnCard([MAIN, 'doctor', '--json'], `memory=${256 << 20}`);
+    const { code, stdout, stderr } = await runOnCard([PROGRAM, 'doctor', '--json'], `memory=${256 << 20}`);
     expect(code, stderr).to.equal(0);
     const { card, devices } = JSON.parse(stdout) as {
       card: CardReport;

@@ -5,6 +5,7 @@ import path from 'node:path';
 import * as fw from '../../lib';
 import { getBackend } from '../../lib/backends';
 import { runSource } from '../support/child';
+import { LIBRARY } from '../support/library';
 import { emulation, onEmulation } from './device';
 
 const MiB = 1 << 20;
@@ -265,7 +266,7 @@ if (onEmulation) {
       const result = await inChild(`
         const body = \`
           require('tsx/cjs');
-          const fw = require(\${JSON.stringify(require.resolve('./lib/index.ts'))});
+          const fw = require(${JSON.stringify(LIBRARY)});
           const { parentPort } = require('node:worker_threads');
           fw.manualSeed(1);
           const q = fw.rand([2, 40, 2, 16], { requiresGrad: true, low: -0.2, high: 0.2 });

@@ -195,8 +195,8 @@ describe('experiments', () => {
     const shown = gridExperiment.findings(
       [
         ['parity', 'gla', 0.5],
-        ['parity', 'recurrent-delta', 1],
-        ['parity', 'recurrent-delta', 0.9],
+        ['parity', 'srwm', 1],
+        ['parity', 'srwm', 0.9],
       ].map(([task, rule, accuracy], i) => ({
         trial: `${task}: ${rule}`,
         seed: 1 + (i > 1 ? 1 : 0),
@@ -205,8 +205,8 @@ describe('experiments', () => {
       })),
       true,
     );
-    const [gla, recurrent, guess] = shown.scores!.rows.map(({ label, scores }) => ({ label, score: scores[0] }));
-    expect(recurrent).to.eql({ label: 'recurrent-delta', score: 0.95 });
+    const [gla, srwm, guess] = shown.scores!.rows.map(({ label, scores }) => ({ label, score: scores[0] }));
+    expect(srwm).to.eql({ label: 'srwm', score: 0.95 });
     expect(gla).to.eql({ label: 'gla', score: 0.5 });
     expect(guess.label).to.equal('(guessing)');
     expect(guess.score).to.be.within(0.5, 0.6);

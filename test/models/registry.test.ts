@@ -5,7 +5,7 @@ import { expect } from 'chai';
 import * as fw from '../../lib';
 import { readJson, writeJson } from '../../lib/io';
 import { checkRunConfig, withKnownModel } from '../../lib/train';
-import { repository } from '../support/child';
+import { repository } from '../support/library';
 import { expectError } from '../support/errors';
 import { tinyConfig, withFolder } from '../train/support';
 

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
-import { repository } from '../support/child';
+import { repository } from '../support/library';
 
 /** What a program of the documentation leaves to its reader. */
 const PLACEHOLDERS: Record<string, string> = { nextBatch: 'declare function nextBatch(): number[];' };

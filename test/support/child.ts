@@ -1,8 +1,6 @@
 // Child processes that run TypeScript from a string or a file, for what cannot be tested inside the test process.
 import { spawn, type ChildProcess } from 'node:child_process';
-import path from 'node:path';
-
-export const repository = path.resolve(__dirname, '../..');
+import { LIBRARY, repository } from './library';
 
 export interface Finished {
   code: number | null;
@@ -33,11 +31,6 @@ export function finish(child: ChildProcess): Promise<Finished> {
 
 /** Runs source text with the library as `fw`. */
 export function runSource(source: string, env: NodeJS.ProcessEnv = {}): Promise<Finished> {
-  const text = `import * as fw from ${JSON.stringify(path.join(repository, 'lib/index.ts'))};\n${source}`;
-  return finish(
-    start(
-      ['--input-type=commonjs', '--eval', text.replace(/^import \* as fw from (.*);/, 'const fw = require($1);')],
-      env,
-    ),
-  );
+  const text = `const fw = require(${JSON.stringify(LIBRARY)});\n${source}`;
+  return finish(start(['--input-type=commonjs', '--eval', text], env));
 }

@@ -1,8 +1,8 @@
 // Wishes of the environment that cannot be met: an error that says what there is, and doctor that prints it.
 import { expect } from 'chai';
-import path from 'node:path';
 import { devices } from '../../../lib';
-import { type Finished, finish, repository, runSource, start } from '../../support/child';
+import { type Finished, finish, runSource, start } from '../../support/child';
+import { PROGRAM } from '../../support/library';
 
 const native = devices().some((d) => d.device === 'cpu' && d.available);
 const clean = {
@@ -10,8 +10,7 @@ const clean = {
   FAST_WEIGHTS_ISA: '',
   FAST_WEIGHTS_NATIVE_PATH: process.env.FAST_WEIGHTS_NATIVE_PATH,
 };
-const doctor = (env: NodeJS.ProcessEnv): Promise<Finished> =>
-  finish(start([path.join(repository, 'lib/cli/main.ts'), 'doctor'], { ...clean, ...env }));
+const doctor = (env: NodeJS.ProcessEnv): Promise<Finished> => finish(start([PROGRAM, 'doctor'], { ...clean, ...env }));
 
 /** What uses a device that is not `js`. */
 const USES = [

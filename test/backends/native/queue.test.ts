@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import * as fw from '../../../lib';
 import { runSource } from '../../support/child';
+import { LIBRARY } from '../../support/library';
 
 if (fw.devices().some((d) => d.device === 'cpu' && d.available)) {
   const cpu = { device: 'cpu' } as const;
@@ -81,7 +82,7 @@ if (fw.devices().some((d) => d.device === 'cpu' && d.available)) {
           parentPort.postMessage(q.grad.dataSync()[77]);
           fw.rand([800, 800], { device: 'cpu' }).matmul(fw.rand([800, 800], { device: 'cpu' })).data();
         \`;
-        const library = require.resolve('./lib/index.ts');
+        const library = ${JSON.stringify(LIBRARY)};
         const workers = [0, 1, 2].map(() => new Worker(body(library), { eval: true }));
         Promise.all(workers.map((w) => new Promise((resolve, reject) => { w.on('message', resolve); w.on('error', reject); })))
           .then(async (values) => {

@@ -6,7 +6,8 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as fw from '../../../lib';
-import { finish, repository, runSource } from '../../support/child';
+import { finish, runSource } from '../../support/child';
+import { LIBRARY, repository } from '../../support/library';
 import { expectError } from '../../support/errors';
 
 const load = createRequire(__filename);
@@ -42,7 +43,7 @@ const TRAIN = `function train(fw) {
 const WORKER = `const { Worker } = require('node:worker_threads');
 function inWorker(body) {
   const source = "require('tsx/cjs'); const { parentPort } = require('node:worker_threads');" +
-    'const fw = require(' + JSON.stringify(require.resolve('./lib/index.ts')) + ');' + body;
+    'const fw = require(' + ${JSON.stringify(JSON.stringify(LIBRARY))} + ');' + body;
   const worker = new Worker(source, { eval: true });
   return { worker, message: new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject)) };
 }`;
