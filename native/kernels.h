@@ -205,14 +205,15 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, width) F(Int, cell)
 #define FW_FIELDS_linearLearner(F) F(In, q) F(In, k) F(In, target) F(In, theta) F(InMaybe, scale) F(InMaybe, alpha) \
   F(InMaybe, eta) F(InMaybe, normWeight) F(InMaybe, normBias) F(In, initialState) F(InMaybe, initialMomentum) \
-  F(Out, output) F(Out, finalState) F(OutMaybe, finalMomentum) F(OutMaybe, states) F(Int, sequences) F(Int, tokens) \
-  F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Int, chunk) F(Int, bias) F(Int, momentum) F(Float, eps)
+  F(Out, output) F(Out, finalState) F(OutMaybe, finalMomentum) F(OutMaybe, states) F(OutMaybe, reads) \
+  F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Int, chunk) F(Int, bias) \
+  F(Int, momentum) F(Int, addsRead) F(Float, eps)
 #define FW_FIELDS_linearLearnerBackward(F) F(In, q) F(In, k) F(In, target) F(In, theta) F(InMaybe, scale) \
-  F(InMaybe, alpha) F(InMaybe, eta) F(InMaybe, normWeight) F(InMaybe, normBias) F(In, states) F(In, doutput) \
-  F(In, dfinalState) F(InMaybe, dfinalMomentum) F(Out, dq) F(Out, dk) F(Out, dtarget) F(Out, dtheta) \
+  F(InMaybe, alpha) F(InMaybe, eta) F(InMaybe, normWeight) F(InMaybe, normBias) F(In, states) F(InMaybe, reads) \
+  F(In, doutput) F(In, dfinalState) F(InMaybe, dfinalMomentum) F(Out, dq) F(Out, dk) F(Out, dtarget) F(Out, dtheta) \
   F(OutMaybe, dscale) F(OutMaybe, dalpha) F(OutMaybe, deta) F(OutMaybe, dnormWeight) F(OutMaybe, dnormBias) \
   F(Out, dinitialState) F(OutMaybe, dinitialMomentum) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, keyDim) \
-  F(Int, valueDim) F(Int, chunk) F(Int, bias) F(Int, momentum) F(Float, eps)
+  F(Int, valueDim) F(Int, chunk) F(Int, bias) F(Int, momentum) F(Int, addsRead) F(Float, eps)
 #define FW_FIELDS_adam(F) F(InOutList, parameters) F(List, gradients) F(InOutList, means) F(InOutList, squares) \
   F(InMaybe, gradientScale) F(Float, learningRate) F(Float, beta1) F(Float, beta2) F(Float, eps) \
   F(Float, weightDecay) F(Int, coupled) F(Float, correction1) F(Float, correction2)

@@ -687,13 +687,14 @@ export const KERNELS = {
   },
   /**
    * A matrix that learns at test time (spec 2.13.16, 2.13.17), per sequence and head, in chunks of `chunk` tokens, which divides
-   * `tokens`, from gradients G at the weights before each chunk of the loss 1/2 |z - target|^2 at z = W^T k; with normWeight and
-   * normBias [heads, V] that of their layer norm of z. With `momentum`
+   * `tokens`, from gradients G at the weights before each chunk of the loss 1/2 |z - target|^2 at z = W^T k. With `momentum`
    *   S_t = eta_t S_{t-1} - theta_t k_t G_t^T      W_t = (1 - alpha_t) W_{t-1} + S_t      o_t = W_t^T q_t,
    * without it o_t = (W - scale_t sum over s <= t of theta_s k_s G_s^T)^T q_t, W that before the chunk, and after it what the last
    * token reads. q, k, target, output [sequences, tokens, heads, *], theta, scale, alpha, eta [sequences, tokens, heads], states
    * [sequences, heads, R, V], R = keyDim, with `bias` one more, whose input is 1. For the backward pass: states [sequences, chunks,
-   * heads, 1 + momentum, R, V].
+   * heads, 1 + momentum, R, V]. With a layer norm LN of normWeight and normBias [heads, V], without momentum and where K = V, the
+   * loss is that of k + LN z, outputs are q_t + LN o_t, or with `addsRead` o_t + LN o_t, and `reads` are the o_t for the backward
+   * pass.
    */
   linearLearner: {
     q: 'in',
@@ -711,6 +712,7 @@ export const KERNELS = {
     finalState: 'out',
     finalMomentum: 'out?',
     states: 'out?',
+    reads: 'out?',
     sequences: 'int',
     tokens: 'int',
     heads: 'int',
@@ -719,6 +721,7 @@ export const KERNELS = {
     chunk: 'int',
     bias: 'int',
     momentum: 'int',
+    addsRead: 'int',
     eps: 'float',
   },
   /** Its gradients; those of the norm [sequences, heads, V] are each sequence's own. */
@@ -733,6 +736,7 @@ export const KERNELS = {
     normWeight: 'in?',
     normBias: 'in?',
     states: 'in',
+    reads: 'in?',
     doutput: 'in',
     dfinalState: 'in',
     dfinalMomentum: 'in?',
@@ -755,6 +759,7 @@ export const KERNELS = {
     chunk: 'int',
     bias: 'int',
     momentum: 'int',
+    addsRead: 'int',
     eps: 'float',
   },
   /**

@@ -583,13 +583,16 @@ FW_CHECK(deltaCellBackward) {
 // The sizes that a matrix which learns at test time and its gradients share. `tokens` are those of all sequences.
 template <class Args>
 int64_t linear_learner_sizes(const Extents& e, const Args& a) {
-  e.within("bias", a.bias, 1), e.within("momentum", a.momentum, 1);
+  e.within("bias", a.bias, 1), e.within("momentum", a.momentum, 1), e.within("addsRead", a.addsRead, 1);
   if (a.chunk < 1 || a.tokens % a.chunk != 0) e.refuse("chunk", "does not divide the tokens");
   if (a.momentum ? !a.alpha.data || !a.eta.data : !a.scale.data) e.refuse("alpha, eta, scale", "are not those of momentum");
   if (!a.normWeight.data != !a.normBias.data) e.refuse("normBias", "does not go with normWeight");
+  if (a.normWeight.data && a.momentum) e.refuse("normWeight", "goes without momentum");
+  if (a.normWeight.data && a.keyDim != a.valueDim) e.refuse("valueDim", "is keyDim where there is a norm");
   const int64_t tokens = e.product({a.sequences, a.tokens});
   FW_SINGLES(q, tokens, a.heads, a.keyDim);
   FW_SINGLES(k, tokens, a.heads, a.keyDim);
+  FW_SINGLES(reads, tokens, a.heads, a.valueDim);
   FW_SINGLES(target, tokens, a.heads, a.valueDim);
   FW_SINGLES(theta, tokens, a.heads);
   FW_SINGLES(scale, tokens, a.heads);
@@ -616,7 +619,9 @@ FW_CHECK(linearLearnerBackward) {
   if (a.momentum ? !a.dfinalMomentum.data || !a.dinitialMomentum.data || !a.dalpha.data || !a.deta.data : !a.dscale.data) {
     e.refuse("dfinalMomentum, dinitialMomentum, dalpha, deta, dscale", "are not those of momentum");
   }
-  if (a.normWeight.data && (!a.dnormWeight.data || !a.dnormBias.data)) e.refuse("dnormWeight, dnormBias", "go with a norm");
+  if (a.normWeight.data && (!a.reads.data || !a.dnormWeight.data || !a.dnormBias.data)) {
+    e.refuse("reads, dnormWeight, dnormBias", "go with a norm");
+  }
   FW_SINGLES(doutput, tokens, a.heads, a.valueDim);
   FW_SINGLES(dfinalState, a.sequences, a.heads, rows, a.valueDim);
   FW_SINGLES(dfinalMomentum, a.sequences, a.heads, rows, a.valueDim);

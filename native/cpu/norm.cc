@@ -32,7 +32,6 @@ struct Together {
 
 static int64_t rows_per_task(int64_t n) { return 16384 / (n + 1) + 1; }
 
-// One row after another, its first and last elements' places known by what a call is given.
 struct Norm {
   const normArgs& x;
   const int64_t n = x.n;
@@ -112,53 +111,59 @@ void norm(const Context& cx, const normArgs& x) {
   });
 }
 
-// Gradients of weight and bias are sums over blocks of rows.
-struct NormBack {
-  const normBackwardArgs& x;
-  const int64_t n = x.n;
-
-  const float* weight(int64_t r) const { return x.weight.data ? x.weight + r % x.groups * n : nullptr; }
-  Vec normal(int64_t r, int64_t i, int64_t left) const {
-    return (load_first(x.x + r * n + i, left) - splat(x.stats[2 * r])) * splat(x.stats[2 * r + 1]);
-  }
-  Vec slope(int64_t r, const float* weight, int64_t i, int64_t left) const {
-    const Vec d = load_first(x.dy + r * n + i, left);
+// A row of the backward pass.
+struct NormRow {
+  const float *x, *dy, *weight;
+  Vec mean, rstd;
+  NormRow() = default;
+  NormRow(const normBackwardArgs& a, int64_t r)
+      : x(a.x + r * a.n), dy(a.dy + r * a.n), weight(a.weight.data ? a.weight + r % a.groups * a.n : nullptr),
+        mean(splat(a.stats[2 * r])), rstd(splat(a.stats[2 * r + 1])) {}
+  Vec normal(int64_t i, int64_t left) const { return (load_first(x + i, left) - mean) * rstd; }
+  Vec slope(int64_t i, int64_t left) const {
+    const Vec d = load_first(dy + i, left);
     return weight ? d * load_first(weight + i, left) : d;
   }
+};
 
-  void alone(int64_t r, float* dweight, float* dbias) const {
-    const float* by = weight(r);
-    const double along = sum_of(n, [&](int64_t i, int64_t left) { return slope(r, by, i, left) * normal(r, i, left); });
-    const double level = x.kind == kLayer ? sum_of(n, [&](int64_t i, int64_t left) { return slope(r, by, i, left); }) : 0;
-    write(r, along, level, dweight, dbias);
+struct NormBack {
+  const normBackwardArgs& x;
+  // Sums of the gradients of weights and biases of all groups, or null.
+  float *dweights, *dbiases;
+  const int64_t n = x.n;
+
+  void alone(int64_t r) const {
+    const NormRow row(x, r);
+    const double along = sum_of(n, [&](int64_t i, int64_t left) { return row.slope(i, left) * row.normal(i, left); });
+    const double level = x.kind == kLayer ? sum_of(n, [&](int64_t i, int64_t left) { return row.slope(i, left); }) : 0;
+    write(row, r, along, level);
   }
 
-  void together(const Together& rows, float* dweight, float* dbias) const {
-    const float* by[kLanes];
-    for (int64_t j = 0; j < kLanes; j++) by[j] = weight(rows[j]);
+  void together(const Together& rows) const {
+    NormRow row[kLanes];
+    for (int64_t j = 0; j < kLanes; j++) row[j] = NormRow(x, rows[j]);
     const Vec along = sums_of_rows(n, [&](int64_t j, int64_t i, int64_t left) {
-      return slope(rows[j], by[j], i, left) * normal(rows[j], i, left);
+      return row[j].slope(i, left) * row[j].normal(i, left);
     });
-    const Vec level = x.kind == kLayer ? sums_of_rows(n, [&](int64_t j, int64_t i, int64_t left) {
-      return slope(rows[j], by[j], i, left);
-    }) : Vec{};
-    for (int64_t j = 0; j < rows.count; j++) write(rows[j], along[j], level[j], dweight, dbias);
+    const Vec level =
+        x.kind == kLayer ? sums_of_rows(n, [&](int64_t j, int64_t i, int64_t left) { return row[j].slope(i, left); }) : Vec{};
+    for (int64_t j = 0; j < rows.count; j++) write(row[j], rows[j], along[j], level[j]);
   }
 
   // `along` and `level` are the sums of the slopes times normal values, and of themselves.
-  void write(int64_t r, double along, double level, float* dweights, float* dbiases) const {
-    const bool by_sum = x.kind == kBySum;
-    const float* by = weight(r);
-    const Vec rstd = splat(x.stats[2 * r + 1]), lower = splat(float(by_sum ? along : level / double(n)));
+  void write(const NormRow& given, int64_t r, double along, double level) const {
+    const NormRow row = given;
+    const bool by_sum = x.kind == kBySum, accumulate = x.accumulate;
+    const Vec lower = splat(float(by_sum ? along : level / double(n)));
     const Vec remove = splat(float(by_sum ? 0 : x.kind == kL2 ? along : along / double(n)));
     float* dx = x.dx + r * n;
     float* dweight = dweights ? dweights + r % x.groups * n : nullptr;
     float* dbias = dbiases ? dbiases + r % x.groups * n : nullptr;
     for (int64_t i = 0; i < n; i += kLanes) {
       const int64_t left = n - i;
-      const Vec h = normal(r, i, left), d = load_first(x.dy + r * n + i, left);
-      const Vec y = rstd * ((slope(r, by, i, left) - lower) - h * remove);
-      store_first(dx + i, x.accumulate ? load_first(dx + i, left) + y : y, left);
+      const Vec h = row.normal(i, left), d = load_first(row.dy + i, left);
+      const Vec y = row.rstd * ((row.slope(i, left) - lower) - h * remove);
+      store_first(dx + i, accumulate ? load_first(dx + i, left) + y : y, left);
       if (dweight) store_first(dweight + i, fma(d, h, load_first(dweight + i, left)), left);
       if (dbias) store_first(dbias + i, load_first(dbias + i, left) + d, left);
     }
@@ -167,7 +172,7 @@ struct NormBack {
 
 void normBackward(const Context& cx, const normBackwardArgs& x) {
   const int64_t n = x.n, rows = x.rows;
-  // The number of blocks depends on `rows` only.
+  // Gradients of weight and bias: sums over blocks of rows whose number depends on `rows` only, then over the blocks.
   constexpr int64_t kBlocks = 64, kLeastRows = 32;
   const int64_t even = (rows + kBlocks - 1) / kBlocks, each = even > kLeastRows ? even : kLeastRows;
   const int64_t blocks = (rows + each - 1) / each, size = x.groups * n;
@@ -178,17 +183,15 @@ void normBackward(const Context& cx, const normBackwardArgs& x) {
     if (x.dweight.data) dweights = partial;
     if (x.dbias.data) dbiases = partial + blocks * size;
   }
-  const NormBack back{x};
   parallel(cx, blocks, [&](int64_t block) {
-    float* dweight = dweights ? dweights + block * size : nullptr;
-    float* dbias = dbiases ? dbiases + block * size : nullptr;
-    if (dweight) memset(dweight, 0, size * sizeof(float));
-    if (dbias) memset(dbias, 0, size * sizeof(float));
+    const NormBack back{x, dweights ? dweights + block * size : nullptr, dbiases ? dbiases + block * size : nullptr};
+    if (dweights) memset(back.dweights, 0, size * sizeof(float));
+    if (dbiases) memset(back.dbiases, 0, size * sizeof(float));
     const int64_t begin = block * each, end = begin + each < rows ? begin + each : rows;
     if (n <= kShort)
-      for (int64_t r = begin; r < end; r += kLanes) back.together(Together(r, end), dweight, dbias);
+      for (int64_t r = begin; r < end; r += kLanes) back.together(Together(r, end));
     else
-      for (int64_t r = begin; r < end; r++) back.alone(r, dweight, dbias);
+      for (int64_t r = begin; r < end; r++) back.alone(r);
   });
   const auto gather = [&](const float* partial, float* y) {
     parallel_blocks(cx, size, 256, [&](int64_t begin, int64_t end) {

@@ -71,21 +71,26 @@ struct LearnerChunk {
   }
   // g from the targets in `residual`, which becomes what is left of them; the norm's way back needs it and x.
   FW_WORD void gradient(Engine& on, const LearnerLayout& l, float eps) const {
-    const Block x = this->x, residual = this->residual, g = this->g;
+    const Block x = this->x, k = this->k, residual = this->residual, g = this->g;
     const Line mean = this->mean, deviation = this->deviation, weight = this->weight, bias = this->bias;
     on.multiply(x, k, W);
     if (!l.norm) return on.each(g, [=](int64_t t, auto i) { g(t, i) = x(t, i) - residual(t, i); });
-    const float share = 1 / float(l.V);
-    on.fold(mean, x, [=](int64_t t, auto i) { return x(t, i); });
-    on.map(mean, [=](float sum) { return sum * share; });
-    on.fold(deviation, x, [=](int64_t t, auto i) { return (x(t, i) - mean(t)) * (x(t, i) - mean(t)); });
-    on.map(deviation, [=](float squares) { return 1 / Engine::root(squares * share + eps); });
+    moments(on, l, x, eps);
     on.each(x, [=](int64_t t, auto i) {
       const auto normed = (x(t, i) - mean(t)) * deviation(t);
-      const auto left = normed * weight[i] + bias[i] - residual(t, i);
+      const auto left = normed * weight[i] + bias[i] + k(t, i) - residual(t, i);
       x(t, i) = normed, residual(t, i) = left, g(t, i) = left * weight[i];
     });
     centre(on, l, g, g);
+  }
+  // Of each row the mean, and 1 over the root of its variance and eps.
+  FW_WORD void moments(Engine& on, const LearnerLayout& l, Block of, float eps) const {
+    const Line mean = this->mean, deviation = this->deviation;
+    const float share = 1 / float(l.V);
+    on.fold(mean, of, [=](int64_t t, auto i) { return of(t, i); });
+    on.map(mean, [=](float sum) { return sum * share; });
+    on.fold(deviation, of, [=](int64_t t, auto i) { return (of(t, i) - mean(t)) * (of(t, i) - mean(t)); });
+    on.map(deviation, [=](float squares) { return 1 / Engine::root(squares * share + eps); });
   }
   // y = (from - mean from - x mean (from x)) deviation, row by row: through the layer norm.
   FW_WORD void centre(Engine& on, const LearnerLayout& l, Block y, Block from) const {

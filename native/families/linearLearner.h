@@ -7,7 +7,7 @@
 // t reads, held_t and heldS_t what they are to its momentum, and _C means the last token. Without momentum
 // mix_ts = -scale_t theta_s; with it they follow the recurrence itself,
 //   S_t = eta_t S_{t-1} - theta_t G_t         W_t = (1 - alpha_t) W_{t-1} + S_t.
-// The loss is 1/2 |z - target|^2, or, with a norm, that of weight x + bias, x the layer norm of z.
+// The loss is 1/2 |z - target|^2, or, with a norm LN of weight and bias, that of k + LN z; then outputs are q + LN o or o + LN o.
 #pragma once
 #include "learnerChunk.h"
 
@@ -52,6 +52,8 @@ struct LinearLearner {
         m.scale_rows(on, m.q, m.q, m.keep);
       }
       on.add(m.o, m.q, W);
+      if (a.reads.data) on.save(a.reads + at.row(c * C, l.V), at.heads * l.V, m.o);
+      if (l.norm) norm_output(on, m, l, a);
       on.save(a.output + at.row(c * C, l.V), at.heads * l.V, m.o);
 
       if (l.momentum) {
@@ -66,6 +68,15 @@ struct LinearLearner {
     }
     on.save(a.finalState + at.whole(l.size()), l.V, W);
     if (l.momentum) on.save(a.finalMomentum + at.whole(l.size()), l.V, S);
+  }
+
+  static FW_WORD void norm_output(Engine& on, const Memory& m, const Layout& l, const Args& a) {
+    const Block o = m.o, beside = a.addsRead ? m.o : m.q;
+    const Line mean = m.mean, deviation = m.deviation, weight = m.weight, bias = m.bias;
+    m.moments(on, l, o, a.eps);
+    on.each(o, [=](int64_t t, auto i) {
+      o(t, i) = (o(t, i) - mean(t)) * deviation(t) * weight[i] + bias[i] + beside(t, i);
+    });
   }
 
   struct BackwardMemory : Chunk {
@@ -96,8 +107,9 @@ struct LinearLearner {
       on.fetch(W, a.states + l.kept(at, c), l.V, l.V, 0);
       if (l.momentum) on.fetch(S, a.states + l.kept(at, c) + l.size(), l.V, l.V, 0);
       m.fetch(on, l, a, at, c);
-      m.gradient(on, l, a.eps);
       on.fetch(m.grad_o, a.doutput + token * l.V, at.heads * l.V, l.V, 0);
+      if (l.norm) norm_output_back(on, m, l, a, token, at);
+      m.gradient(on, l, a.eps);
       m.ahead(on, l, a, at, c - 1);
       on.ahead(a.dq + token * l.K, at.heads * l.K, C, l.K), on.ahead(a.dk + token * l.K, at.heads * l.K, C, l.K);
       on.ahead(a.dtarget + token * l.V, at.heads * l.V, C, l.V);
@@ -144,6 +156,10 @@ struct LinearLearner {
       } else {
         on.add(grad_q, m.grad_o, W.across());
         rates_back(on, m, a, token, at);
+        if (l.norm && !a.addsRead) {
+          on.fetch(read, a.doutput + token * l.V, at.heads * l.V, l.V, 0);
+          on.each(grad_q, [=](int64_t t, auto i) { grad_q(t, i) = grad_q(t, i) + read(t, i); });
+        }
       }
       on.save(a.dq + token * l.K, at.heads * l.K, grad_q, l.K);
 
@@ -154,6 +170,7 @@ struct LinearLearner {
         grad_g(t, i) = grad_x(t, i) * -1;
       });
       on.save(a.dtarget + token * l.V, at.heads * l.V, grad_g);
+      if (l.norm) on.each(grad_g, [=](int64_t t, auto i) { grad_k(t, i) = grad_k(t, i) - grad_g(t, i); });
       on.add(grad_k, grad_x, W.across());
       on.save(a.dk + token * l.K, at.heads * l.K, grad_k, l.K);
 
@@ -214,6 +231,24 @@ struct LinearLearner {
     on.diagonal_of(first, grad);
     on.map(first, [](float x) { return -x; });
     on.save(a.dtheta + token, at.heads, first);
+  }
+
+  // grad_o, the gradient of outputs, becomes that of what tokens read.
+  static FW_WORD void norm_output_back(Engine& on, const BackwardMemory& m, const Layout& l, const BackwardArgs& a,
+                                       int64_t token, const Track& at) {
+    const Block x = m.x, grad_o = m.grad_o, grad_x = m.grad_x;
+    const Line mean = m.mean, deviation = m.deviation, weight = m.weight;
+    on.fetch(x, a.reads + token * l.V, at.heads * l.V, l.V, 0);
+    m.moments(on, l, x, a.eps);
+    on.each(x, [=](int64_t t, auto i) {
+      x(t, i) = (x(t, i) - mean(t)) * deviation(t);
+      grad_x(t, i) = grad_o(t, i) * weight[i];
+    });
+    on.fold_down(m.grad_weight, x, [=](int64_t t, auto i) { return grad_o(t, i) * x(t, i); });
+    on.fold_down(m.grad_bias, x, [=](int64_t t, auto i) { return grad_o(t, i) * 1; });
+    m.centre(on, l, grad_x, grad_x);
+    const float kept = float(a.addsRead);
+    on.each(grad_o, [=](int64_t t, auto i) { grad_o(t, i) = grad_x(t, i) + grad_o(t, i) * kept; });
   }
 
   // grad_g, the gradient of G, becomes that of the target, and grad_x that of K W.

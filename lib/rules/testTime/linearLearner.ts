@@ -15,7 +15,7 @@ export interface LinearLearnerInputs {
   /** What is forgotten of the weights, and what is left of the momentum, [B, n C, H]; null without momentum. */
   alpha: Tensor | null;
   eta: Tensor | null;
-  /** Weight and bias [H, V] of a layer norm in front of the loss, or null for none. */
+  /** Weight and bias [H, V] of a layer norm LN: the network is then x + LN(x W). Null for none. */
   normWeight: Tensor | null;
   normBias: Tensor | null;
   /** W [B, H, R, V], with a bias as its last row. */
@@ -24,15 +24,18 @@ export interface LinearLearnerInputs {
   momentum: Tensor | null;
 }
 
-/** Outputs [B, n C, H, V], and W and S after the last chunk of `size` tokens. */
+/**
+ * Outputs [B, n C, H, V], and W and S after the last chunk of `size` tokens. With a norm outputs are q + LN(read), or
+ * with `addsRead` read + LN(read).
+ */
 export function linearLearner(
   inputs: LinearLearnerInputs,
-  { size, bias, eps }: { size: number; bias: boolean; eps: number },
+  { size, bias, eps, addsRead = false }: { size: number; bias: boolean; eps: number; addsRead?: boolean },
 ): { output: Tensor; state: Tensor; momentum: Tensor | null } {
   const { q, target, momentum } = inputs;
   const [B, T, H, K] = q.shape;
   const V = target.shape[3];
-  const flags = { bias: Number(bias), momentum: Number(momentum !== null) };
+  const flags = { bias: Number(bias), momentum: Number(momentum !== null), addsRead: Number(addsRead) };
   const numbers = { sequences: B, tokens: T, heads: H, keyDim: K, valueDim: V, chunk: size, eps, ...flags };
   const names = Object.keys(inputs) as (keyof LinearLearnerInputs)[];
   const named = (all: (Tensor | null)[]): LinearLearnerInputs =>
@@ -44,14 +47,15 @@ export function linearLearner(
       const { state: initialState, momentum: initialMomentum, ...operands } = named(all);
       const states = training ? emptyLike(initialState, [B, T / size, H, 1 + flags.momentum, K + flags.bias, V]) : null;
       const result = emptyLike(operands.target);
+      const reads = training && operands.normWeight ? emptyLike(operands.target) : null;
       const finalState = emptyLike(initialState);
       const finalMomentum = initialMomentum && emptyLike(initialMomentum);
-      const outs = { initialState, initialMomentum, output: result, finalState, finalMomentum, states };
+      const outs = { initialState, initialMomentum, output: result, finalState, finalMomentum, states, reads };
       kernelsOf(result).linearLearner({ ...operands, ...outs, ...numbers });
       const outputs = [result, finalState, ...(finalMomentum ? [finalMomentum] : [])];
-      return { outputs, kept: states ? [states] : [] };
+      return { outputs, kept: [states, reads].filter((t) => t !== null) };
     },
-    ([doutput, dfinalState, dfinalMomentum = null], all, [states]) => {
+    ([doutput, dfinalState, dfinalMomentum = null], all, [states, reads = null]) => {
       const { state: initialState, momentum: initialMomentum, ...operands } = named(all);
       const like = <T extends Tensor | null>(t: T): T => (t && emptyLike(t)) as T;
       const own = (t: Tensor | null): Tensor | null => t && emptyLike(t, [B, H, V]);
@@ -68,7 +72,7 @@ export function linearLearner(
         dinitialState: like(initialState),
         dinitialMomentum: like(initialMomentum),
       };
-      const outs = { states, doutput, dfinalState, dfinalMomentum };
+      const outs = { states, reads, doutput, dfinalState, dfinalMomentum };
       kernelsOf(doutput).linearLearnerBackward({ ...operands, ...outs, ...gradients, ...numbers });
       const { dinitialState, dinitialMomentum, dnormWeight, dnormBias, ...rest } = gradients;
       const byName: Record<string, Tensor | null> = {

@@ -1,7 +1,7 @@
 // TTT: layers whose hidden state is a network that learns at test time, a mini-batch of tokens at a time (Sun et al. 2024; spec
 // 2.13.16).
 import { argumentError, checkInteger, checkNumber, type Tensor } from '../../core';
-import { cat, gelu, groupNorm, tril, zerosBeside } from '../../ops';
+import { cat, gelu, layerNorm, tril, zerosBeside } from '../../ops';
 import type { Ran, Run } from '../sequential/types';
 import type { Shapes } from '../sequential/shapes';
 import { type ChunkPlace, overChunks, type Position } from './chunks';
@@ -37,8 +37,8 @@ interface Kind {
   activation: Activation | null;
   /** Rates [.., C, 1] or [C, 1]: token t reads the gradient of s <= t with read_t write_s. */
   rates(given: { learningRate: Tensor; tokenScale: Tensor | null }): { read: Tensor; write: Tensor };
-  /** What a token gives, from its query, what it read, and the norm of that. */
-  output(q: Tensor, read: Tensor, normed: Tensor): Tensor;
+  /** Whether what a token reads is added to the norm of that, and not its query. */
+  addsRead: boolean;
 }
 
 /** The rows of a learning layer: those of its weight, and its bias. */
@@ -51,7 +51,7 @@ const joined = (states: Named, [weight, bias]: readonly [string, string], ending
  */
 export function runTtt(
   where: string,
-  { layers: names, activation, rates, output }: Kind,
+  { layers: names, activation, rates, addsRead }: Kind,
   given: Run<Shapes, Shapes, TttSettings>,
 ): Ran<Shapes> {
   const { settings, cuSeqlens } = given;
@@ -102,7 +102,8 @@ export function runTtt(
       after[`layer${l}`] = weight;
       after[`sum${l}`] = sum && !complete ? sum : zerosBeside(weight);
     });
-    return { output: result.output, states: after };
+    const normed = layerNorm(result.output, null, null, { eps }).mul(norm).add(shift);
+    return { output: normed.add(addsRead ? result.output : tokens.q), states: after };
   };
   const loop = {
     tokens: { q, k, v, learningRate: learningRate.unsqueeze(3) },
@@ -114,20 +115,17 @@ export function runTtt(
     const chunks = tokens.learningRate.reshape(B, T / size, size, H);
     const own = rates({ learningRate: chunks, tokenScale: weights.tokenScale?.unsqueeze(1) ?? null });
     const [scale, theta] = [own.read, own.write].map((rate) => rate.expand([...chunks.shape]).reshape(B, T, H));
-    const { output: read, state } = linearLearner(
+    const { output, state } = linearLearner(
       {
-        ...{ q: tokens.q, k: tokens.k, target: tokens.v.sub(tokens.k), theta, scale, alpha: null, eta: null },
+        ...{ q: tokens.q, k: tokens.k, target: tokens.v, theta, scale, alpha: null, eta: null },
         ...{ normWeight: weights.normWeight, normBias: weights.normBias, state: carried.layer0, momentum: null },
       },
-      { size, bias: true, eps },
+      { size, bias: true, eps, addsRead },
     );
-    return { output: read, states: { layer0: state, sum0: zerosBeside(state) } };
+    return { output, states: { layer0: state, sum0: zerosBeside(state) } };
   };
   const walk = { where, size, position, cuSeqlens };
-  const { output: read, states: after } = overChunks(loop, walk, run, activation ? null : kernel);
-  const [weight, shift] = [normWeight, normBias].map((t) => t.reshape(-1));
-  const together = read.reshape(...read.shape.slice(0, 2), weight.size);
-  const normed = groupNorm(together, read.shape[2], weight, shift, { eps }).reshape(...read.shape);
+  const { output, states: after } = overChunks(loop, walk, run, activation ? null : kernel);
   const parts = names.flatMap(([weight, bias], l) =>
     (['layer', 'sum'] as const).flatMap((kind): [string, Tensor][] => {
       const whole = after[`${kind}${l}`];
@@ -139,7 +137,7 @@ export function runTtt(
       ];
     }),
   );
-  return { output: output(q, read, normed), states: Object.fromEntries(parts) };
+  return { output, states: Object.fromEntries(parts) };
 }
 
 /** Inputs of the authors' rules. */
@@ -202,7 +200,7 @@ export const tttLinear = defineTestTime({
         layers: [['W1', 'b1']],
         activation: null,
         rates: byToken,
-        output: (q, _, normed) => q.add(normed),
+        addsRead: false,
       },
       given as unknown as Run<Shapes, Shapes, TttSettings>,
     ) as never,
@@ -263,7 +261,7 @@ export const tttMlp = defineTestTime({
         ],
         activation: GELU,
         rates: byToken,
-        output: (q, _, normed) => q.add(normed),
+        addsRead: false,
       },
       given as unknown as Run<Shapes, Shapes, TttSettings>,
     ) as never,

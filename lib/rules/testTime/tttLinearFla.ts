@@ -37,7 +37,7 @@ export const tttLinearFla = defineTestTime({
           read,
           write: ones([1, 1], { dtype: read.dtype, device: read.device }).expand(read.shape),
         }),
-        output: (_, read, normed) => read.add(normed),
+        addsRead: true,
       },
       given as unknown as Run<Shapes, Shapes, TttSettings>,
     ) as never,

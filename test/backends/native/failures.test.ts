@@ -168,6 +168,7 @@ if (fw.devices().some((d) => d.device === 'cpu' && d.available)) {
         ['chunks that end elsewhere than the tokens', /chunk does not divide the tokens/, { chunk: 3 }],
         ['chunks of no tokens', /chunk does not divide the tokens/, { chunk: 0 }],
         ['a learner without its rates', /are not those of momentum/, { momentum: 1 }],
+        ['a norm of another width', /valueDim is keyDim/, { keyDim: 24, normWeight: y, normBias: y }],
         ['a learner of wider keys', /k holds 64 elements of the 96/, { keyDim: 24 }],
       ].map(([name, message, wrong]) => [
         name,
@@ -177,8 +178,17 @@ if (fw.devices().some((d) => d.device === 'cpu' && d.available)) {
           kernels.linearLearner({
             ...{ q: fw.zeros([4, 24], cpu), k: x, target: x, theta: rates, scale: rates, alpha: null, eta: null },
             ...{ normWeight: null, normBias: null, initialState: fw.zeros([24, 16], cpu), initialMomentum: null },
-            ...{ output: y, finalState: y, finalMomentum: null, states: null, sequences: 1, tokens: 4, heads: 1 },
-            ...{ keyDim: 16, valueDim: 16, chunk: 2, bias: 0, momentum: 0, eps: 0, ...(wrong as object) },
+            ...{
+              output: y,
+              finalState: y,
+              finalMomentum: null,
+              states: null,
+              reads: null,
+              sequences: 1,
+              tokens: 4,
+              heads: 1,
+            },
+            ...{ keyDim: 16, valueDim: 16, chunk: 2, bias: 0, momentum: 0, addsRead: 0, eps: 0, ...(wrong as object) },
           });
         },
       ]) as [string, RegExp, () => void][]),

@@ -121,27 +121,60 @@ function throughNorm(y: Block, x: Block, deviation: Numbers): Block {
   return map(y, (at, t) => (y.data[at] - (mean[t] + x.data[at] * along[t]) / y.columns) * deviation[t]);
 }
 
-/** The gradients of the chunk's tokens, and what their own way back needs. */
-function gradientOf(k: Block, target: Block, W: Block, norm: Norm, eps: number) {
-  const z = multiply(k, W);
+/** Rows less their mean, times `deviation`, 1 over the root of their variance and eps. */
+function normalised(z: Block, eps: number): { x: Block; deviation: Numbers } {
   const { columns: V } = z;
-  if (!norm) return { g: map(z, (at) => z.data[at] - target.data[at]), normed: null };
   const mean = sumsOf(z, (at) => z.data[at]);
   const centred = map(z, (at, t) => z.data[at] - mean[t] / V);
   const deviation = alongRows(centred, centred).map((sum) => 1 / Math.sqrt(sum / V + eps));
-  const x = scaled(centred, deviation);
-  const residual = map(x, (at, _, i) => x.data[at] * norm.weight[i] + norm.bias[i] - target.data[at]);
+  return { x: scaled(centred, deviation), deviation };
+}
+
+/** The gradients of the chunk's tokens, and what their own way back needs. */
+function gradientOf(k: Block, target: Block, W: Block, norm: Norm, eps: number) {
+  const z = multiply(k, W);
+  if (!norm) return { g: map(z, (at) => z.data[at] - target.data[at]), normed: null };
+  const { x, deviation } = normalised(z, eps);
+  const residual = map(x, (at, t, i) => {
+    const normed = x.data[at] * norm.weight[i] + norm.bias[i];
+    return k.data[t * k.columns + i] + normed - target.data[at];
+  });
   const e = map(x, (at, _, i) => residual.data[at] * norm.weight[i]);
   return { g: throughNorm(e, x, deviation), normed: { x, e, residual, deviation } };
 }
 
+/** LN o and what stands beside it, of V columns at least. */
+function outputOf(o: Block, beside: Block, norm: NonNullable<Norm>, eps: number): Block {
+  const { x } = normalised(o, eps);
+  return map(x, (at, t, i) => x.data[at] * norm.weight[i] + norm.bias[i] + beside.data[t * beside.columns + i]);
+}
+
+/** From the gradient of such outputs to that of o, but for what stands beside; adds those of weight and bias. */
+function outputBack(
+  dy: Block,
+  o: Block,
+  norm: NonNullable<Norm>,
+  eps: number,
+  dweight: Numbers,
+  dbias: Numbers,
+): Block {
+  const { x, deviation } = normalised(o, eps);
+  const dx = map(dy, (at, _, i) => {
+    dweight[i] += dy.data[at] * x.data[at];
+    dbias[i] += dy.data[at];
+    return dy.data[at] * norm.weight[i];
+  });
+  return throughNorm(dx, x, deviation);
+}
+
 export function linearLearner(args: Forward): void {
-  const { chunk: C, keyDim: K, valueDim: V, bias, momentum, eps } = args;
+  const { chunk: C, keyDim: K, valueDim: V, bias, momentum, addsRead, eps } = args;
   const size = (K + bias) * V;
   const [q, k, target] = [args.q, args.k, args.target].map(floats);
   const [initial, output, final] = [args.initialState, args.output, args.finalState].map(floats);
   const [weights, biases] = [args.normWeight, args.normBias].map(maybe);
-  const [initialMomentum, finalMomentum, states] = [args.initialMomentum, args.finalMomentum, args.states].map(maybe);
+  const [initialMomentum, finalMomentum] = [args.initialMomentum, args.finalMomentum].map(maybe);
+  const [states, reads] = [args.states, args.reads].map(maybe);
   eachTrack({ ...args, offsets: null }, ({ index, head, ...track }) => {
     let W = rows(numbers(initial, index * size, size), V);
     let S = momentum ? rows(numbers(initialMomentum!, index * size, size), V) : null;
@@ -162,7 +195,8 @@ export function linearLearner(args: Forward): void {
         map(mix, (at) => scores.data[at] * mix.data[at]),
         g,
       );
-      save(output, place, o);
+      if (reads) save(reads, place, o);
+      save(output, place, norm ? outputOf(o, addsRead ? o : queries, norm, eps) : o);
       const after = (row: Numbers): Block => {
         const next = map(W, (at) => row[C + 1] * W.data[at] + (S ? row[C] * S.data[at] : 0));
         add(next, transposed(scaled(keys, row)), g);
@@ -242,10 +276,11 @@ function courseBack(
 }
 
 export function linearLearnerBackward(args: Backward): void {
-  const { chunk: C, keyDim: K, valueDim: V, bias, momentum, eps } = args;
+  const { chunk: C, keyDim: K, valueDim: V, bias, momentum, addsRead, eps } = args;
   const size = (K + bias) * V;
   const [q, k, target, states] = [args.q, args.k, args.target, args.states].map(floats);
-  const [weights, biases, dfinalMomentum] = [args.normWeight, args.normBias, args.dfinalMomentum].map(maybe);
+  const [weights, biases, reads] = [args.normWeight, args.normBias, args.reads].map(maybe);
+  const dfinalMomentum = maybe(args.dfinalMomentum);
   const [doutput, dfinal] = [args.doutput, args.dfinalState].map(floats);
   const [dq, dk, dtarget, dinitial] = [args.dq, args.dk, args.dtarget, args.dinitialState].map(floats);
   const dgates = {
@@ -268,7 +303,9 @@ export function linearLearnerBackward(args: Backward): void {
       const gates = gatesOf(args, args, place, C);
       const course = courseOf(gates, momentum);
       const [lastW, lastS] = [course.toWeights, course.toMomentum].map(lastRow);
-      const o = fetch(doutput, place, C, V);
+      const dy = fetch(doutput, place, C, V);
+      const o = norm ? outputBack(dy, fetch(reads!, place, C, V), norm, eps, dweight, dbias) : dy;
+      if (norm && addsRead) plus(o, dy);
       const scores = multiply(queries, transposed(keys));
       const mix = ofTokens(course.toWeights);
       const [keep, carry] = [columnOf(course.toWeights, C + 1), columnOf(course.toWeights, C)];
@@ -300,7 +337,13 @@ export function linearLearnerBackward(args: Backward): void {
         return d;
       };
       const [dcarry, dkeep] = [read(S, carry), read(W, keep)];
-      save(dq, place, dqueries, K);
+      const beside = norm && !addsRead ? dy : null;
+      save(
+        dq,
+        place,
+        beside ? map(beside, (at, t, i) => beside.data[at] + dqueries.data[t * (K + bias) + i]) : dqueries,
+        K,
+      );
       const dcourse = map(course.toWeights, (_, t, s) => {
         if (s >= C) return s === C ? dcarry[t] : dkeep[t];
         return dmixed.data[t * C + s] * scores.data[t * C + s] + (t === C - 1 ? dlastW[s] : 0);
@@ -311,6 +354,8 @@ export function linearLearnerBackward(args: Backward): void {
 
       const { dz, dtarget: own } = gradientBack(dg, result, norm, dweight, dbias);
       save(dtarget, place, own);
+      // k stands in the loss itself, too.
+      if (norm) own.data.forEach((d, at) => (dkeys.data[Math.floor(at / V) * (K + bias) + (at % V)] -= d));
       add(dkeys, dz, transposed(W));
       save(dk, place, dkeys, K);
 
