@@ -1,6 +1,8 @@
 // Builds the emulated card, which watches each access, and runs the tests of its kernels there: as the sources say, and
 // where the compiler contracts products and sums, as it does for a card; the recurrence both ways, every other suite one of
 // them; and some with the sanitizers of addresses and of undefined behaviour. Says what is missing where it cannot be built.
+// Usage: node scripts/test-emulation.mjs [--all]; without --all what is made of operators, which have tests of their own, runs
+// once as usual, and the recurrence as the sources say at some sizes only.
 import { spawn, spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -9,18 +11,26 @@ import { Failure, isMain, root, runMain, works } from './support.mjs';
 const require = createRequire(import.meta.url);
 const compiler = process.env.CXX || 'g++';
 
+/** Tests in whose titles no pattern is found. */
+const only = (...patterns) => ['--grep', `^(?!.*(${patterns.join('|')}))`];
 /** The tests of other devices ran before; the modes 'chunk' and 'recurrent' of a rule are one on the card. */
-const ELSEWHERE = ['--grep', 'recurrent on| on (cpu|js)\\b|mode recurrent', '--invert'];
-const LITERAL = [
+const ELSEWHERE = ['recurrent on', ' on (cpu|js)\\b', 'mode recurrent'];
+/** Of the sequential rules those without kernels of their own, beyond their usual sizes. */
+const COMPOSED =
+  'sequential: (?!selfReferential|recurrentDelta|deltaRnn|deltaLstm).*(split anywhere|packed as|[A-Z] \\d)';
+/** Sizes of the recurrence that differ in numbers only. */
+const ALIKE = 'T (1|2|63|64|100|127|200),';
+
+const literal = (all) => [
   ['test/emulation/**/*.test.ts'],
-  ['test/rules/conformance.test.ts', ...ELSEWHERE],
-  ['test/autograd/*.test.ts', 'test/core/*.test.ts', ...ELSEWHERE],
+  ['test/rules/conformance.test.ts', ...only(...ELSEWHERE, ...(all ? [] : [ALIKE]))],
+  ['test/autograd/*.test.ts', 'test/core/*.test.ts', ...only(...ELSEWHERE)],
 ];
 
-const CONTRACTED = [
-  ['test/rules/conformance.test.ts', ...ELSEWHERE],
-  ['test/rules/!(conformance).test.ts', ...ELSEWHERE],
-  ['test/ops/*.test.ts', 'test/optim/*.test.ts', 'test/nn/*.test.ts', ...ELSEWHERE],
+const contracted = (all) => [
+  ['test/rules/!(conformance).test.ts', ...only(...ELSEWHERE, ...(all ? [] : [COMPOSED]))],
+  ['test/rules/conformance.test.ts', ...only(...ELSEWHERE)],
+  ['test/ops/*.test.ts', 'test/optim/*.test.ts', 'test/nn/*.test.ts', ...only(...ELSEWHERE)],
   ['test/models/families.test.ts', '--grep', 'bfloat16'],
 ];
 
@@ -62,6 +72,7 @@ async function run(suites, env) {
 }
 
 async function main() {
+  const all = process.argv.includes('--all');
   for (const tool of ['cmake', compiler]) {
     if (works(tool, '--version')) continue;
     console.log(`NOT tested on the emulated card: ${tool} is not installed`);
@@ -73,10 +84,10 @@ async function main() {
   const failed = selftest.status === 0 ? [] : ['build-selftest/selftest'];
   console.log('building the emulated card (about a minute the first time)');
   build('build-emulation', '-DFAST_WEIGHTS_EMULATION=ON');
-  failed.push(...(await run(LITERAL, {})));
+  failed.push(...(await run(literal(all), {})));
   console.log('building it with contraction');
   build('build-emulation-contracted', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_CONTRACT=ON');
-  failed.push(...(await run(CONTRACTED, { FAST_WEIGHTS_EMULATION_BUILD: 'build-emulation-contracted' })));
+  failed.push(...(await run(contracted(all), { FAST_WEIGHTS_EMULATION_BUILD: 'build-emulation-contracted' })));
   console.log('building it with sanitizers');
   build('build-emulation-sanitized', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_SANITIZE=address,undefined');
   const { stdout } = spawnSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' });
