@@ -66,8 +66,8 @@ const paired = (t: Tensor): Tensor => mergeHeads(splitHeads(t, 2).transpose(-2, 
 
 /**
  * Fast weights that the trapezoidal rule writes, a token together with the one before it (Lahoti et al. 2026, "Mamba-3", arXiv
- * 2603.15569): decays, steps in time and the share of the present token depend on the token; output gated by silu. With M inputs and outputs a
- * head writes the sum of M outer products and is read M times.
+ * 2603.15569): decays, steps in time and the share of the present token depend on the token; output gated by silu. With M inputs
+ * and outputs a head writes the sum of M outer products and is read M times.
  */
 export class Mamba3Mixer extends Recurrent<Mamba3State> {
   /** Rows: gate H V, values H V, keys M G K, queries M G K, steps, rates and shares H each, angles R; columns hiddenSize. */
