@@ -54,6 +54,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['mamba2-fla, no norm', 'mamba2-fla', { rmsnorm: false, DHasHdim: true, rescalePrenormResidual: false }],
   ['mamba2-fla, norm before gate', 'mamba2-fla', { normBeforeGate: true, nGroups: 2, convKernel: 1 }],
   ['mamba3, groups, norm', 'mamba3', { nGroups: 2, ropeFraction: 1, isOutprojNorm: true, useBias: true }],
+  ['mamba3, four inputs and outputs', 'mamba3', { isMimo: true }],
+  [
+    'mamba3, three inputs and outputs, groups, norm',
+    'mamba3',
+    { isMimo: true, mimoRank: 3, nGroups: 2, isOutprojNorm: true },
+  ],
   ['bamba, biases', 'bamba', { mambaNGroups: 2, mambaProjBias: true, attentionBias: true, mlpBias: true }],
   [
     'falcon-h1, norm, multipliers',

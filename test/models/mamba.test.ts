@@ -53,7 +53,8 @@ describe('configurations of Mamba and its descendants', () => {
     ['INVALID_ARGUMENT', 'mamba2-fla', 'dt_limit', { dtLimit: [NaN, 1] }],
     ['INVALID_ARGUMENT', 'mamba2-fla', 'head_dim', { headDim: 7 }],
     ['INVALID_ARGUMENT', 'log-linear-mamba2', 'A_init_range', { AInitRange: [16, 1] }],
-    ['UNSUPPORTED', 'mamba3', 'is_mimo', { isMimo: true }],
+    ['INVALID_ARGUMENT', 'mamba3', 'mimo_rank', { isMimo: true, mimoRank: 0 }],
+    ['INVALID_ARGUMENT', 'mamba3', 'stateSize', { isMimo: true, stateSize: 7 }],
     ['UNSUPPORTED', 'mamba3', 'rope_fraction', { ropeFraction: 0.25 }],
     ['INVALID_ARGUMENT', 'mamba3', 'n_groups', { nGroups: 3 }],
     ['INVALID_ARGUMENT', 'mamba', 'expand', { expand: 1.5 }],
@@ -122,6 +123,31 @@ describe('new weights of Mamba and its descendants', () => {
     const mamba = parametersOf(made('mamba', { stateSize: 3 }));
     expect(mamba('backbone.layers.0.mixer.A_log').slice(0, 5, 6).exp().tolist()).to.eql([[1, 2, 3].map(Math.fround)]);
     expect(values(parametersOf(made('falcon-h1'))('model.layers.0.mamba.dt_bias'))).to.eql([1, 1]);
+  });
+
+  it('of Mamba-3 with several inputs and outputs divide them evenly', () => {
+    const named = parametersOf(made('mamba3', { isMimo: true, mimoRank: 5, nGroups: 2 }));
+    const layer = (name: string): fw.Tensor => named(`backbone.layers.1.mixer.${name}`);
+    for (const [name, value] of [
+      ['mimo_x', 1 / 5],
+      ['mimo_z', 1],
+      ['mimo_o', 1 / 5],
+    ] as const) {
+      expect(layer(name).shape, name).to.eql([2, 5, 16]);
+      expect(new Set(values(layer(name))), name).to.eql(new Set([Math.fround(value)]));
+    }
+    for (const name of ['B_bias', 'C_bias']) {
+      expect(layer(name).shape, name).to.eql([2, 5, 8]);
+      expect(new Set(values(layer(name))), name).to.eql(new Set([1]));
+    }
+    // Gate and values, keys and queries of 5 inputs and 2 groups, three numbers a head, 2 angles.
+    expect(layer('in_proj.weight').shape).to.eql([2 * 32 + 2 * 5 * 2 * 8 + 3 * 2 + 2, 16]);
+    expect(
+      made('mamba3', { mimoRank: 5 })
+        .namedParameters()
+        .map(([name]) => name)
+        .join(),
+    ).not.to.include('mimo');
   });
 
   it('are smaller in deeper models where they are projected onto the residual stream', () => {

@@ -26,8 +26,8 @@ export type WithRecent<M extends Memories> = M & {
 
 /** How the inputs of a rule look back in time: over a sequence, or at the state of a step. */
 export interface Past {
-  /** x [..., D] through a causal convolution. */
-  convolve(name: string, convolution: ShortConvolution, x: Tensor): Tensor;
+  /** x [..., D] through a causal convolution; x itself where there is none. */
+  convolve(name: string, convolution: ShortConvolution | null, x: Tensor): Tensor;
   /** The token before x [..., D], less x. */
   shift(name: string, x: Tensor): Tensor;
   /** x [..., H, K] turned by its position. */
@@ -94,7 +94,8 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
       return output;
     };
     const inputs = this.inputs(x, {
-      convolve: (name, convolution, input) => keep(name, convolution.forward(input, looking(name))),
+      convolve: (name, convolution, input) =>
+        convolution ? keep(name, convolution.forward(input, looking(name))) : input,
       shift: (name, input) => keep(name, tokenShift(input, looking(name))),
       beside,
       rotate: (input) => {
@@ -114,7 +115,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
   step(x: Tensor, state: WithRecent<M>, beside: Beside = {}): Tensor {
     checkStep(this, x, state);
     const inputs = this.inputs(x, {
-      convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
+      convolve: (name, convolution, input) => convolution?.step(input, state.convolutions[name]) ?? input,
       shift: (name, input) => tokenShiftStep(input, { state: state.convolutions[name] }),
       beside,
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),

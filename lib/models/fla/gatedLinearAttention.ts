@@ -87,10 +87,8 @@ export class GatedLinearAttention extends GatedOutputMixer<GlaConfiguration> {
   protected inputs(x: Tensor, past: Past): RuleInputs {
     const { numHeads, numKvHeads, featureMap, clampMin } = this.config;
     const phi = POINTWISE_MAPS[featureMap];
-    const part = (name: string, proj: Linear, conv: ShortConvolution | null, heads: number): Tensor => {
-      const projected = proj.forward(x);
-      return splitHeads(conv ? past.convolve(name, conv, projected) : projected, heads);
-    };
+    const part = (name: string, proj: Linear, conv: ShortConvolution | null, heads: number): Tensor =>
+      splitHeads(past.convolve(name, conv, proj.forward(x)), heads);
     const q = part('q', this.q_proj, this.q_conv1d, numHeads);
     const k = part('k', this.k_proj, this.k_conv1d, numKvHeads);
     const v = part('v', this.v_proj, this.v_conv1d, numKvHeads);

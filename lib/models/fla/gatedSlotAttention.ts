@@ -137,10 +137,8 @@ export class GatedSlotAttention extends MemoriesMixer<SlotInputs, Slots> {
     const { feature_map } = this;
     const phi = (t: Tensor): Tensor =>
       feature_map ? feature_map.forward(t) : POINTWISE_MAPS[featureMap as 'swish' | 'relu'](t);
-    const part = (name: string, proj: Linear, conv: ShortConvolution | null, heads: number): Tensor => {
-      const projected = proj.forward(x);
-      return splitHeads(conv ? past.convolve(name, conv, projected) : projected, heads);
-    };
+    const part = (name: string, proj: Linear, conv: ShortConvolution | null, heads: number): Tensor =>
+      splitHeads(past.convolve(name, conv, proj.forward(x)), heads);
     const gate = toFloat32(this.f_proj.forward(x)).logSigmoid().div(gateNormalizer);
     return {
       q: phi(part('q', this.q_proj, this.q_conv1d, numHeads)),

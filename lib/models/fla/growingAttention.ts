@@ -184,8 +184,7 @@ export class PaTHAttention extends GrowingAttention<PathInputs, Decaying> {
   }
 
   protected inputs(x: Tensor, past: Past): PathInputs {
-    const projected = this.w_proj.forward(x);
-    const w = this.w_conv1d ? past.convolve('w', this.w_conv1d, projected) : projected;
+    const w = past.convolve('w', this.w_conv1d, this.w_proj.forward(x));
     return {
       ...this.qkv(x),
       w: l2Norm(toFloat32(splitHeads(w, this.numKvHeads))),

@@ -109,10 +109,8 @@ export class Hgrn2 extends FastWeightMixer {
 
   protected inputs(x: Tensor, past: Past): RuleInputs {
     const { numHeads } = this.config;
-    const part = (name: string, proj: Linear, conv: ShortConvolution | null): Tensor => {
-      const projected = proj.forward(x);
-      return conv ? past.convolve(name, conv, projected) : projected;
-    };
+    const part = (name: string, proj: Linear, conv: ShortConvolution | null): Tensor =>
+      past.convolve(name, conv, proj.forward(x));
     const f = toFloat32(part('f', this.f_proj, this.f_conv1d));
     const lower = this.lowerBound();
     const rest = lower?.neg().add(1);

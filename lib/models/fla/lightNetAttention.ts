@@ -96,12 +96,11 @@ export class LightNetAttention extends MemoriesMixer<QkvInputs, Memories> {
 
   protected inputs(x: Tensor, past: Past): QkvInputs {
     const part = (name: string, proj: Linear, conv: ShortConvolution | null): Tensor =>
-      conv ? past.convolve(name, conv, proj.forward(x)) : proj.forward(x);
-    const { numHeads } = this;
+      splitHeads(past.convolve(name, conv, proj.forward(x)), this.numHeads);
     return {
-      q: splitHeads(part('q', this.q_proj, this.q_conv1d).silu(), numHeads),
-      k: splitHeads(part('k', this.k_proj, this.k_conv1d), numHeads),
-      v: splitHeads(part('v', this.v_proj, this.v_conv1d), numHeads),
+      q: part('q', this.q_proj, this.q_conv1d).silu(),
+      k: part('k', this.k_proj, this.k_conv1d),
+      v: part('v', this.v_proj, this.v_conv1d),
     };
   }
 

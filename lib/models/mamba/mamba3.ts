@@ -1,4 +1,4 @@
-// Mamba-3 with one input and one output, in the layout of flash-linear-attention (Lahoti et al. 2026).
+// Mamba-3, of one input and output a head or several, in the layout of flash-linear-attention (Lahoti et al. 2026).
 import type { TensorOptions } from '../../ops';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { initializeResidual } from '../common/initialize';
@@ -15,9 +15,9 @@ export interface Mamba3Keys extends MambaFlaKeys<'mamba3'> {
   AFloor?: Count;
   /** Whether the output of each head has a norm, false by default. */
   isOutprojNorm?: Flag;
-  /** false alone: several inputs and outputs are UNSUPPORTED. */
-  isMimo?: false | null;
-  /** Changes nothing here: it is the number of inputs and outputs where there are several. It is saved again. */
+  /** Whether a head has several inputs and outputs, false by default; stateSize is even then. */
+  isMimo?: Flag;
+  /** How many with `isMimo`, 4 by default; without it changes nothing. */
   mimoRank?: Count;
 }
 
@@ -30,13 +30,13 @@ export interface Mamba3Configuration extends MambaFlaConfiguration {
 function readConfiguration(input: object): Mamba3Configuration {
   const reader = ConfigurationReader.of(input, mamba3Family);
   const { config, sizes, bias } = readMambaFla(reader, mamba3Family);
-  reader.supported('is_mimo', false, [false]);
   const share = reader.supported('rope_fraction', 0.5, [0.5, 1]);
   return {
     ...config,
     mixer: {
       ...sizes,
       numAngles: Math.floor((sizes.stateSize * share) / 2),
+      mimoRank: reader.flag('is_mimo', false) ? reader.size('mimo_rank', 4) : null,
       leastRate: reader.number('A_floor', 1e-4),
       normEps: config.normEps,
       outputNorm: reader.flag('is_outproj_norm', false),
@@ -62,7 +62,7 @@ export const mamba3Family: ModelDefinition<Mamba3Keys, 'mamba3'> = {
   modelType: 'mamba3',
   name: 'mamba3',
   architecture: 'Mamba3ForCausalLM',
-  description: 'Mamba-3 with one input and one output: trapezoidal writes, keys that turn (Lahoti et al. 2026)',
+  description: 'Mamba-3: trapezoidal writes, keys that turn, one input and output or more (Lahoti et al. 2026)',
   keys: {
     ...MAMBA_FLA_KEYS,
     ropeFraction: true,

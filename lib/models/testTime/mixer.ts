@@ -83,6 +83,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
     const position = state?.position ?? 0;
     const operands = this.inputs(x, {
       convolve: (name, convolution, input) => {
+        if (!convolution) return input;
         const initialState = state?.convolutions[name] ?? null;
         const result = convolution.forward(input, { initialState, outputFinalState: outputState, cuSeqlens });
         if (result.finalState) convolutions[name] = result.finalState.to(stateDType(this.reference));
@@ -111,7 +112,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
   step(x: Tensor, state: TestTimeState, beside: Beside = {}): Tensor {
     checkStep(this, x, state);
     const operands = this.inputs(x, {
-      convolve: (name, convolution, input) => convolution.step(input, state.convolutions[name]),
+      convolve: (name, convolution, input) => convolution?.step(input, state.convolutions[name]) ?? input,
       rotate: (input) => this.turned(input.unsqueeze(1), state.position, null).squeeze(1),
       beside,
     });

@@ -162,7 +162,7 @@ export class TttLayer extends TestTimeMixer {
   protected inputs(x: Tensor, past: ChunkedPast): Operands {
     const { numHeads: H, hiddenSize, conv_q, conv_k, chunk } = this;
     const shared = this.q_proj.forward(x);
-    const q = conv_q ? past.convolve('q', conv_q, shared) : shared;
+    const q = past.convolve('q', conv_q, shared);
     const k = conv_k ? past.convolve('k', conv_k, shared) : this.k_proj!.forward(x);
     const [weight, bias] = [this.learnable_ttt_lr_weight.squeeze(1), this.learnable_ttt_lr_bias.squeeze(1)];
     const rate = toFloat32(linear(x, weight, bias)).sigmoid();
