@@ -19,9 +19,11 @@ export class Generator {
     return { seed: this.seed, stream: this.stream };
   }
 
-  /** A fresh stream each time. */
-  next(): number {
-    return this.stream++;
+  /** The first of so many fresh streams. */
+  next(count = 1): number {
+    const first = this.stream;
+    this.stream += count;
+    return first;
   }
 }
 
@@ -52,6 +54,11 @@ export function withGenerator<T>(generator: Generator, fn: () => T): T {
 
 export function generatorState(): GeneratorState {
   return current.state;
+}
+
+/** A generator's state for so many streams that nothing else draws from: those from its `stream` on. */
+export function takeStreams(count: number): GeneratorState {
+  return { seed: current.seed, stream: current.next(count) };
 }
 
 /** The arguments that a drawing kernel needs, a fresh stream each time. */

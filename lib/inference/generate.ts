@@ -4,9 +4,8 @@ import {
   checkInteger,
   checkOptions,
   describe,
-  generatorState,
   HostRandom,
-  nextStream,
+  takeStreams,
   type OptionNames,
 } from '../core';
 import { checkStopStrings, checkTokenizer, StreamDecoder, type Tokenizer } from '../io';
@@ -104,19 +103,22 @@ export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32A
   checkSampling(where, options, model.vocabSize);
   const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal, samples = 1 } = options;
   checkInteger(where, 'maxNewTokens', maxNewTokens);
-  checkInteger(where, 'samples', samples, 1);
+  checkInteger(where, 'samples', samples, 1, MOST_SAMPLES);
   if (seed !== undefined) checkInteger(where, 'seed', seed, 0, Number.MAX_SAFE_INTEGER - (samples - 1));
   if (stopTokens !== model.stopTokens) checkStopTokens(where, stopTokens, model.vocabSize);
   checkIsSignal(where, signal);
   const decoderOf = decoders(where, options, prompt);
   const sampling = withDefaults(options, model.sampling ?? {});
-  const random = randomsOf(seed, samples);
+  const randomOf = randoms(seed, samples);
   const begin = (sample: number): Voice => ({
-    sampler: new Sampler(sampling, model.vocabSize, random[sample], prompt),
+    sampler: new Sampler(sampling, model.vocabSize, randomOf(sample), prompt),
     decoder: decoderOf(),
   });
   return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, begin };
 }
+
+/** Each takes a stream of random numbers, which are counted in whole numbers. */
+const MOST_SAMPLES = 2 ** 31 - 1;
 
 /** So many ids of a prompt say how the text goes on behind it. */
 const CONTEXT = 64;
@@ -127,14 +129,30 @@ function decoders(where: string, options: GenerateOptions, prompt: Int32Array): 
   checkStopStrings(where, stopStrings);
   if (tokenizer === undefined && stopStrings.length === 0) return () => null;
   checkTokenizer(where, tokenizer);
+  stopStrings.forEach((text, i) => refuseSpecial(where, `stopStrings[${i}]`, text, tokenizer));
   const streaming = { prompt: prompt.subarray(-CONTEXT), skipSpecialTokens: true, stopStrings: [...stopStrings] };
   return () => new StreamDecoder(tokenizer, streaming);
 }
 
-function randomsOf(seed: number | undefined, samples: number): HostRandom[] {
-  return Array.from({ length: samples }, (_, i) =>
-    seed === undefined ? new HostRandom(generatorState().seed, nextStream().stream) : new HostRandom(seed + i),
+/** A special token is no part of the text, which could never end there. */
+function refuseSpecial(where: string, name: string, text: string, tokenizer: Tokenizer): void {
+  const ids = tokenizer.encode(text, { onUnknown: () => {} });
+  if (ids.length !== 1 || tokenizer.decode(ids, { skipSpecialTokens: true }) !== '') return;
+  if (tokenizer.decode(ids) !== text) return;
+  throw argumentError(
+    'INVALID_ARGUMENT',
+    where,
+    name,
+    `text: ${ids[0]} in stopTokens ends there`,
+    JSON.stringify(text),
   );
+}
+
+/** The random numbers of each sample, settled by the call. */
+function randoms(seed: number | undefined, samples: number): (sample: number) => HostRandom {
+  if (seed !== undefined) return (sample) => new HostRandom(seed + sample);
+  const first = takeStreams(samples);
+  return (sample) => new HostRandom(first.seed, first.stream + sample);
 }
 
 function checkStopTokens(where: string, tokens: readonly number[], vocabSize: number): void {
@@ -159,16 +177,17 @@ export async function* generate(
   for (let count = 1; count <= limit; count++) {
     const token = sampler.choose(logits);
     sampler.take(token.id);
-    conversation.say(token.id);
     const stopped = stop.has(token.id);
     let last = stopped || count === limit;
-    if (!decoder) yield { ...token, ...index };
-    else {
-      let text = stopped ? '' : decoder.push(token.id);
+    let text: string | undefined;
+    if (decoder) {
+      text = stopped ? '' : decoder.push(token.id);
       if (decoder.stopped) last = true;
       else if (last) text += decoder.flush();
-      yield { ...token, ...index, text };
     }
+    // Behind all that may fail: what nobody was given is not said.
+    conversation.say(token.id);
+    yield { ...token, ...index, ...(text !== undefined && { text }) };
     if (last) return;
     logits = await conversation.listen(NOTHING);
   }

@@ -25,7 +25,8 @@ export class LogitChanges {
       for (const id of prompt) this.said.add(id);
     }
     if (presencePenalty !== 0 || frequencyPenalty !== 0) this.generated = new Occurrences(vocabSize);
-    if (this.processors.length > 0) this.ids = new GrowingIds(prompt);
+    // A copy: processors may write into what they see.
+    if (this.processors.length > 0) this.ids = new GrowingIds(prompt.slice());
   }
 
   /** null for options that change nothing. */

@@ -95,6 +95,30 @@ describe('samples', () => {
     );
   });
 
+  it('begin with the prompt, whatever a processor wrote into what it saw', async () => {
+    const seen: number[][] = [];
+    const script = (_: Float32Array, ids: Int32Array): void => {
+      seen.push([...ids]);
+      ids.fill(0);
+    };
+    await take(model.generate(PROMPT, { maxNewTokens: 1, samples: 2, logitProcessors: [script] }));
+    expect(seen).to.eql([PROMPT, PROMPT]);
+  });
+
+  it('cost nothing before they begin, and nothing stays of what ends before its first token', async () => {
+    await collectGarbage();
+    const start = bytes();
+    const tokens = model.generate(PROMPT, { samples: 2 ** 31 - 1, maxNewTokens: 1 });
+    expect((await tokens.next()).value).to.include({ sample: 0 });
+    await tokens.return();
+    await model.generate(PROMPT).return();
+    await model
+      .generate(PROMPT)
+      .throw(new Error('mine'))
+      .catch(() => undefined);
+    expect(bytes()).to.equal(start);
+  });
+
   it('draw from the generator of manualSeed without a seed', async () => {
     const draw = async (): Promise<number[]> =>
       (await take(model.generate([1], { maxNewTokens: 8, temperature: 2, samples: 2 }))).map(({ id }) => id);

@@ -56,6 +56,30 @@ describe('text in generate', () => {
     expect(session.length).to.equal(5);
   });
 
+  it('says nothing that the tokenizer has no text of', async () => {
+    using session = model.createSession();
+    const options = {
+      tokenizer: fw.characterTokenizer('ab'),
+      logitProcessors: [(row: Float32Array) => void (row[65] = 1000)],
+    };
+    const tokens = session.generate([0], options);
+    await expectRejection('INVALID_ARGUMENT', /65/, tokens.next());
+    expect(session.length).to.equal(1);
+  });
+
+  it('refuses special tokens as stop strings, which no text holds', async () => {
+    const special = {
+      ...tokenizer,
+      encode: (text: string) => (text === '<|end|>' ? [7] : tokenizer.encode(text)),
+      decode: (ids: ArrayLike<number>, { skipSpecialTokens = false } = {}) =>
+        Array.from(ids, (id) => (id !== 7 ? tokenizer.decode([id]) : skipSpecialTokens ? '' : '<|end|>')).join(''),
+    };
+    const options = { tokenizer: special, stopStrings: ['a', '<|end|>'] };
+    const error = await expectRejection('INVALID_ARGUMENT', /7 in stopTokens ends there/, say('b', options));
+    expect(error.argument).to.equal('stopStrings[1]');
+    expect(pieces(await say('b', { ...options, stopStrings: ['a'] }))).to.eql(['b']);
+  });
+
   it('refuses wrong options by name', async () => {
     for (const [argument, options] of [
       ['tokenizer', { stopStrings: ['a'], tokenizer: undefined }],

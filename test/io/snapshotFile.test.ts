@@ -92,6 +92,21 @@ describe('snapshots in files', () => {
     }
   }
 
+  for (const name of ['ttt-linear', 'titans'] as const) {
+    it(`${name} behind its first chunk`, async () => {
+      using model = fw.createModel(name, { ...sizes, device: 'js' });
+      using session = model.createSession();
+      session.feed(Array.from({ length: 70 }, (_, i) => i % 23)).dispose();
+      using snapshot = session.snapshot();
+      await snapshot.save(file);
+      using loaded = await fw.Snapshot.load(file, model);
+      using other = model.createSession();
+      other.restore(loaded);
+      const [expected, found] = [session, other].map((each) => ids(each.generate([4], { maxNewTokens: 4 })));
+      expect(await found).to.deep.equal(await expected);
+    });
+  }
+
   it('in another process, with the weights from a folder', async () => {
     using session = await saved(model);
     await model.savePretrained(inFolder('model'));

@@ -347,15 +347,22 @@ async function* refusing(error: unknown): AsyncGenerator<GeneratedToken, void, u
 }
 
 /** The tokens of a session that nothing else goes on with. */
-async function* thenDispose(
+function thenDispose(
   session: Session,
   tokens: AsyncGenerator<GeneratedToken, void, undefined>,
 ): AsyncGenerator<GeneratedToken, void, undefined> {
-  try {
-    yield* tokens;
-  } finally {
-    session.dispose();
-  }
+  const all = (async function* () {
+    try {
+      yield* tokens;
+    } finally {
+      session.dispose();
+    }
+  })();
+  // What ends before its first token runs nothing of a generator.
+  const { return: finish, throw: fail } = all;
+  all.return = (value) => finish.call(all, value).finally(() => session.dispose());
+  all.throw = (error) => fail.call(all, error).finally(() => session.dispose());
+  return all;
 }
 
 /** The label of the next token at every position, none at the end of a sequence. */

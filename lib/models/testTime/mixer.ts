@@ -21,7 +21,7 @@ export type TestTimeState = {
   /** The last W - 1 inputs of each convolution [B, D, W - 1]. */
   convolutions: { [name: string]: Tensor };
   /** Tokens of the chunk that the text stopped in. */
-  position: number;
+  inChunk: number;
 };
 
 type Tensors = { [name: string]: Tensor };
@@ -80,7 +80,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
       throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
     }
     const convolutions: Tensors = {};
-    const position = state?.position ?? 0;
+    const position = state?.inChunk ?? 0;
     const operands = this.inputs(x, {
       convolve: (name, convolution, input) => {
         if (!convolution) return input;
@@ -106,20 +106,20 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
     const memory = Object.fromEntries(
       starts.map(([name, [ending]]) => [name, result[`final${ending}`].to(stateDType(this.reference)).contiguous()]),
     );
-    return { output, state: { memory, convolutions, position: (position + x.shape[1]) % this.chunk } };
+    return { output, state: { memory, convolutions, inChunk: (position + x.shape[1]) % this.chunk } };
   }
 
   step(x: Tensor, state: TestTimeState, beside: Beside = {}): Tensor {
     checkStep(this, x, state);
     const operands = this.inputs(x, {
       convolve: (name, convolution, input) => convolution?.step(input, state.convolutions[name]) ?? input,
-      rotate: (input) => this.turned(input.unsqueeze(1), state.position, null).squeeze(1),
+      rotate: (input) => this.turned(input.unsqueeze(1), state.inChunk, null).squeeze(1),
       beside,
     });
     const { q, k, v, ...rest } = operands;
-    const call = { ...rest, ...this.settings, state: state.memory, position: state.position };
+    const call = { ...rest, ...this.settings, state: state.memory, position: state.inChunk };
     const output = this.rule.step(q, k, v, call);
-    state.position = (state.position + 1) % this.chunk;
+    state.inChunk = (state.inChunk + 1) % this.chunk;
     return this.readout(output.to(x.dtype), x, operands);
   }
 
@@ -133,7 +133,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
       const own = value.detach();
       return [name, zeros([batch, ...own.shape], { device: own.device, dtype }).add(own.to(dtype))];
     });
-    return { memory: Object.fromEntries(starts), convolutions, position: 0 };
+    return { memory: Object.fromEntries(starts), convolutions, inChunk: 0 };
   }
 
   /** x [B, T, H, D] turned by its place in a chunk, in neighbouring pairs. */
