@@ -4,11 +4,15 @@ import { FastWeightsError, scope, type Tensor } from '../core';
 import { tensor } from '../ops';
 import { History } from './history';
 import type { Read, RecurrentModel } from './model';
-import { cloneState, deviceOf, disposeState, persistState, type State } from './state';
+import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
 import { inTurns, type Turns } from './turns';
 
 export class Memory {
   private disposed = false;
+  /** Whether copies may lie in the same memory as this state. */
+  private shared = true;
+  /** Whether the state was handed out, to someone who may change it. */
+  private exposed = false;
   /** Why the state is not that of whole tokens: one is being read, or an error came on the way. */
   private partly: 'now' | 'failed' | null = null;
   /** The token that was yielded last, so long as it has not been read. */
@@ -43,12 +47,33 @@ export class Memory {
     return this.partly === 'failed';
   }
 
+  /** Of the tensors and of the ids that are kept, whoever shares them. */
+  get bytes(): number {
+    return bytesOf([this.state, this.logits]) + (this.history?.marked.byteLength ?? 0);
+  }
+
+  /** Copies nothing yet: the one of the two that reads a single token first moves to memory of its own. */
   copy(where: string): Memory {
     this.check(where);
-    const copy = new Memory(cloneState(this.state), this.tokens, this.history);
+    const copy = new Memory(this.exposed ? cloneState(this.state) : shareState(this.state), this.tokens, this.history);
+    this.shared = true;
     copy.said = this.said;
-    copy.logits = cloneState(this.logits);
+    copy.logits = shareState(this.logits);
     return copy;
+  }
+
+  /** The state for someone who may change it, in memory of its own from now on. */
+  expose(): State {
+    if (!this.disposed) this.own();
+    this.exposed = true;
+    return this.state;
+  }
+
+  /** Makes the state one that may change in place. */
+  private own(): void {
+    if (!this.shared) return;
+    this.state = ownState(this.state);
+    this.shared = false;
   }
 
   dispose(): void {
@@ -65,6 +90,7 @@ export class Memory {
         const t = idTensor(model, batch, ids);
         if (t.ndim !== 1) return model.prefill(t, this.state);
         // A step changes the state in place.
+        this.own();
         this.partly = 'failed';
         return { logits: model.step(t, this.state), state: this.state };
       }),
@@ -79,8 +105,11 @@ export class Memory {
     const t = idTensor(model, batch, ids).persist();
     const oneToken = t.ndim === 1;
     let read: Read;
-    if (oneToken) this.partly = 'now';
     try {
+      if (oneToken) {
+        this.own();
+        this.partly = 'now';
+      }
       const atRest = (): void => {
         this.checkAlive(where);
         // A state that changes in place is not left between two layers.
@@ -88,7 +117,7 @@ export class Memory {
       };
       read = await inTurns(model.stages(t, this.state), { ...turns, atRest });
     } catch (error) {
-      if (oneToken) this.partly = 'failed';
+      if (this.partly === 'now') this.partly = 'failed';
       throw error;
     } finally {
       t.dispose();
@@ -117,6 +146,8 @@ export class Memory {
       persistState(state);
       disposeState(this.state);
       this.state = state;
+      // It may hold parts of the one before as they were.
+      this.shared = true;
     }
     this.history = this.history?.append(ids) ?? null;
     this.tokens += ids.length / batch;

@@ -62,7 +62,8 @@ const SLICE = 512;
  * One thing at a time: while a generation is under way, also between its tokens, or `read` or `rollback`, every other
  * call that would change the session throws INVALID_ARGUMENT at once. Only `dispose` comes through; what was under way
  * then throws DISPOSED. `snapshot` and `fork` copy the state as far as it has come, between the tokens of a generation
- * and between the slices of a prompt; only while a single token is being read they throw, too.
+ * and between the slices of a prompt; only while a single token is being read they throw, too. What they copy is shared
+ * until one of those that hold it reads a single token, which moves to a copy first, in the time that the copy takes.
  */
 export class Session {
   /** Number of sequences. */
@@ -76,13 +77,15 @@ export class Session {
   constructor(
     private readonly model: RecurrentModel,
     options: SessionOptions = {},
+    /** @internal What it goes on from. */
+    memory?: Memory,
   ) {
     const where = 'createSession';
     checkModel(where, model);
     checkOptions(where, options, OPTIONS);
     this.batch = checkInteger(where, 'batch', options.batch ?? 1, 1);
     this.history = options.history ?? false;
-    this.memory = Memory.empty(model, this.batch, this.history);
+    this.memory = memory ?? Memory.empty(model, this.batch, this.history);
   }
 
   /** Tokens so far, per sequence; the one yielded last is one of them. */
@@ -222,9 +225,7 @@ export class Session {
   /** A second session that goes on from here on its own. */
   fork(): Session {
     const memory = this.memory.copy('fork');
-    const other = new Session(this.model, { batch: this.batch, history: this.history });
-    other.replace(memory);
-    return other;
+    return new Session(this.model, { batch: this.batch, history: this.history }, memory);
   }
 
   /**

@@ -11,7 +11,10 @@ function kindOf(model: RecurrentModel): unknown {
   return model.identity ?? model.constructor;
 }
 
-/** A copy of a session's state; `dispose` frees it. */
+/**
+ * A copy of a session's state; `dispose` frees it. It lies in the session's own memory until one of the two goes on, so
+ * that taking one costs no copy.
+ */
 export class Snapshot {
   private readonly kind: unknown;
   private readonly identity: string | undefined;
@@ -28,10 +31,19 @@ export class Snapshot {
   }
 
   /**
-   * The copied tensors themselves, not another copy: `dispose` frees them, and what changes them changes the snapshot.
+   * The copied tensors themselves, not another copy: `dispose` frees them, and what changes them changes the snapshot and
+   * nothing else. The first look at them makes the copy that a snapshot puts off.
    */
   get state(): State {
-    return this.memory.state;
+    return this.memory.expose();
+  }
+
+  /**
+   * Bytes of the state, of the logits after the last token and of the ids that a history keeps. Memory that sessions and
+   * snapshots still share counts in each of them.
+   */
+  get bytes(): number {
+    return this.memory.bytes;
   }
 
   /** Tokens so far, per sequence. */
@@ -68,7 +80,7 @@ export class Snapshot {
       const expected = "of the session's family and configuration";
       throw argumentError('INVALID_ARGUMENT', where, 'snapshot', expected, 'one of another model');
     }
-    noGrad(() => scope(() => checkStateLike(where, 'snapshot', this.state, model.initialState(batch))));
+    noGrad(() => scope(() => checkStateLike(where, 'snapshot', this.memory.state, model.initialState(batch))));
     return this.memory.copy(where);
   }
 

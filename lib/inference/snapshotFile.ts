@@ -80,7 +80,8 @@ export async function saveMemory(
   const history = memory.history && tensor(memory.history.marked, { dtype: 'int32', device: 'js' }).persist();
   if (history) tensors.set(HISTORY, history);
   const { said, logits } = memory;
-  if (logits) tensors.set(LOGITS, logits);
+  // Those of several sequences are the caller's alone.
+  if (logits && batch === 1) tensors.set(LOGITS, logits);
   const metadata = {
     format: FORMAT,
     version: VERSION,
