@@ -4,6 +4,7 @@ import { FastWeightsError, scope, type Tensor } from '../core';
 import { tensor } from '../ops';
 import { History } from './history';
 import type { Read, RecurrentModel } from './model';
+import type { RollbackWindow } from './rollbackWindow';
 import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
 import { inTurns, type Turns } from './turns';
 
@@ -19,6 +20,8 @@ export class Memory {
   said: number | null = null;
   /** [1, vocabulary] after the last token read, for generation to go on from; of several sequences until given away. */
   logits: Tensor | null = null;
+  /** The states before this one; copies have none. */
+  window: RollbackWindow | null = null;
 
   /** Owns the state. */
   constructor(
@@ -80,11 +83,20 @@ export class Memory {
     this.disposed = true;
     disposeState(this.state);
     disposeState(this.logits);
+    this.window?.dispose();
+  }
+
+  /** The memory of the first so many tokens, where the window has it; the window goes over to it. */
+  takeBack(tokens: number): Memory | null {
+    const back = this.window?.takeBack(tokens) ?? null;
+    if (back) [back.window, this.window] = [this.window, null];
+    return back;
   }
 
   /** Reads ids [B, T] with one call of the model: several tokens in the parallel form, a single one in the step form. */
   read(where: string, model: RecurrentModel, batch: number, ids: Int32Array): void {
     this.check(where, model);
+    this.window?.keep(this.copy(where));
     const result = noGrad(() =>
       scope(() => {
         const t = idTensor(model, batch, ids);
@@ -102,6 +114,7 @@ export class Memory {
   async readInTurns(where: string, model: RecurrentModel, batch: number, ids: Int32Array, turns: Turns): Promise<void> {
     if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids));
     this.check(where, model);
+    this.window?.keep(this.copy(where));
     const t = idTensor(model, batch, ids).persist();
     const oneToken = t.ndim === 1;
     let read: Read;
@@ -151,6 +164,7 @@ export class Memory {
     }
     this.history = this.history?.append(ids) ?? null;
     this.tokens += ids.length / batch;
+    this.window?.moveTo(this.tokens);
   }
 
   checkAlive(where: string): void {
@@ -162,7 +176,7 @@ export class Memory {
     this.checkAlive(where);
     if (this.partly !== null) {
       const message = this.failed
-        ? 'an error came while a token was read; restore() a snapshot, or rollback(0) where there is a history'
+        ? 'an error came while a token was read; restore() a snapshot, or rollback(0) where there is a history or a window'
         : 'a token is being read, which changes the state in place; call again when it has been read';
       throw new FastWeightsError('INVALID_ARGUMENT', `${where}: ${message}`, { argument: 'session' });
     }

@@ -2,7 +2,7 @@
 import * as fw from '../../lib';
 
 export function bigState(device: fw.Device, size: number): fw.RecurrentModel {
-  const vocabSize = 4;
+  const vocabSize = 8;
   const logits = (sums: fw.Tensor, batch: number): fw.Tensor =>
     sums.slice(1, 0, vocabSize).reshape([batch, vocabSize]).clone();
   const sumOf = (ids: fw.Tensor, batch: number): fw.Tensor =>

@@ -61,20 +61,20 @@ for (const device of available) {
     const fork = session.fork();
     expect(bytesInUse()).to.equal(before);
     expect(snapshot.bytes).to.equal(4 * 2 ** 21 + 4 * model.vocabSize);
-    expect(feed(fork, [2])).to.deep.equal(Array(4).fill(3));
+    expect(feed(fork, [2])).to.deep.equal(Array(8).fill(3));
     expect(bytesInUse() - before).to.be.within(2 ** 23, 2 ** 23 + 64);
-    expect(feed(fork, [2])).to.deep.equal(Array(4).fill(5));
+    expect(feed(fork, [2])).to.deep.equal(Array(8).fill(5));
     expect(bytesInUse() - before).to.be.within(2 ** 23, 2 ** 23 + 64);
     snapshot.dispose();
     // Nobody else holds it any more.
-    expect(feed(session, [3])).to.deep.equal(Array(4).fill(4));
+    expect(feed(session, [3])).to.deep.equal(Array(8).fill(4));
     expect(bytesInUse() - before).to.be.within(2 ** 23, 2 ** 23 + 64);
     fork.dispose();
     expect(bytesInUse()).to.equal(before);
   });
 
   it(`what changes a snapshot's tensors on ${device} changes nothing else, before and after`, () => {
-    const model = bigState(device, 4);
+    const model = bigState(device, 8);
     using session = new fw.Session(model);
     feed(session, [1]);
     using snapshot = session.snapshot();
@@ -84,17 +84,17 @@ for (const device of available) {
     using restored = new fw.Session(model);
     restored.restore(snapshot);
     change();
-    expect(feed(session, [1])).to.deep.equal(Array(4).fill(2));
-    expect(feed(restored, [1])).to.deep.equal(Array(4).fill(12));
+    expect(feed(session, [1])).to.deep.equal(Array(8).fill(2));
+    expect(feed(restored, [1])).to.deep.equal(Array(8).fill(12));
     restored.restore(snapshot);
-    expect(feed(restored, [1])).to.deep.equal(Array(4).fill(22));
+    expect(feed(restored, [1])).to.deep.equal(Array(8).fill(22));
   });
 }
 
 it('the size of a snapshot counts the ids that a history keeps', () => {
-  const model = bigState('js', 4);
+  const model = bigState('js', 8);
   using session = new fw.Session(model, { history: true });
   feed(session, [1, 1, 1]);
   using snapshot = session.snapshot();
-  expect(snapshot.bytes).to.equal(4 * 4 + 4 * model.vocabSize + 4 * 3);
+  expect(snapshot.bytes).to.equal(4 * 8 + 4 * model.vocabSize + 4 * 3);
 });
