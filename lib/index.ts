@@ -326,6 +326,7 @@ export {
   type SampledToken,
   type SamplingOptions,
   type SessionOptions,
+  type SnapshotOptions,
   type Stages,
   type State,
   type TokenIds,

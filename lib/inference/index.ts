@@ -11,5 +11,6 @@ export {
 } from './sampling';
 export { type ReadOptions, Session, type SessionOptions } from './session';
 export { Snapshot } from './snapshot';
+export type { SnapshotOptions } from './snapshotFile';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';
 export { atOnce, type Stages } from './turns';

@@ -5,6 +5,7 @@ import { tensor } from '../ops';
 import { History } from './history';
 import type { Read, RecurrentModel } from './model';
 import type { RollbackWindow } from './rollbackWindow';
+import type { SamplerState } from './samplerState';
 import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
 import { inTurns, type Turns } from './turns';
 
@@ -20,6 +21,8 @@ export class Memory {
   said: number | null = null;
   /** [1, vocabulary] after the last token read, for generation to go on from; of several sequences until given away. */
   logits: Tensor | null = null;
+  /** Of the generation that yielded the last token; null where the last token came in another way. */
+  sampler: SamplerState | null = null;
   /** The states before this one; copies have none. */
   window: RollbackWindow | null = null;
 
@@ -52,7 +55,8 @@ export class Memory {
 
   /** Of the tensors and of the ids that are kept, whoever shares them. */
   get bytes(): number {
-    return bytesOf([this.state, this.logits]) + (this.history?.marked.byteLength ?? 0);
+    const ids = (this.history?.marked.byteLength ?? 0) + (this.sampler?.ids.byteLength ?? 0);
+    return bytesOf([this.state, this.logits]) + ids;
   }
 
   /** Copies nothing yet: the one of the two that reads a single token first moves to memory of its own. */
@@ -61,6 +65,7 @@ export class Memory {
     const copy = new Memory(this.exposed ? cloneState(this.state) : shareState(this.state), this.tokens, this.history);
     this.shared = true;
     copy.said = this.said;
+    copy.sampler = this.sampler;
     copy.logits = shareState(this.logits);
     return copy;
   }
@@ -138,6 +143,12 @@ export class Memory {
     if (this.disposed) disposeState(read);
     this.checkAlive(where);
     this.take(ids, batch, read);
+  }
+
+  /** Takes over a token of the model's own, or none, before it is read; `sampler` is that of its generation. */
+  say(said: number | null, sampler: SamplerState | null): void {
+    this.said = said;
+    this.sampler = sampler;
   }
 
   /** The logits after the last token for the caller, [B, vocabulary]; one sequence keeps its own. */

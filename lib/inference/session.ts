@@ -131,6 +131,7 @@ export class Session {
     const { said } = this.memory;
     if (said !== null) this.memory.read('feed', this.model, 1, Int32Array.of(said));
     this.memory.read('feed', this.model, this.batch, ids);
+    this.memory.sampler = null;
     return this.memory.giveLogits(this.batch);
   }
 
@@ -157,6 +158,8 @@ export class Session {
    *
    * Of several `samples` none belongs to the conversation: they go on from copies of the state after the prompt.
    *
+   * A generation whose session, or a snapshot of it, is gone on with by `resume` draws the tokens that it would have drawn.
+   *
    * Everything is settled by the call: its arguments, the seed, the precision of products and the checks of values.
    */
   generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
@@ -165,7 +168,7 @@ export class Session {
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
     const { said, logits } = this.memory;
     const ids = this.checkedIds(where, prompt, said !== null || logits !== null);
-    return this.tokens(ids, planOf(options, this.model, ids), keepSettings());
+    return this.tokens(ids, planOf(options, this.model, ids, this.memory.sampler), keepSettings());
   }
 
   private async *tokens(
@@ -217,11 +220,14 @@ export class Session {
         checkSignal(where, signal);
         return values;
       },
-      say: (id) => (this.memory.said = id),
+      say: (id, sampler) => this.memory.say(id, sampler),
     };
   }
 
-  /** A copy of the present state, which `restore` takes any number of times, and which can be saved. */
+  /**
+   * A copy of the present state, which `restore` takes any number of times, and which can be saved; it holds what the next
+   * draw of a generation depends on, too, for `resume`.
+   */
   snapshot(): Snapshot {
     return new Snapshot(this.model, this.batch, this.memory.copy('snapshot'));
   }
@@ -266,9 +272,9 @@ export class Session {
     const { tokens, failed } = this.memory;
     if (n === 0 && !failed) return;
     const keep = this.length - n;
-    const said = n === 0 ? this.memory.said : null;
+    const { said, sampler } = n === 0 ? this.memory : { said: null, sampler: null };
     if (keep < tokens || failed) await this.goBack(where, Math.min(keep, tokens), options.signal);
-    this.memory.said = said;
+    this.memory.say(said, sampler);
   }
 
   /** Frees the state. */
@@ -333,6 +339,7 @@ export class Session {
     for (let at = 0; at < T; at += slice) {
       if (at > 0) await settled(memory);
       await this.readInTurns(where, memory, columns(ids, this.batch, at, Math.min(T, at + slice)), signal);
+      memory.sampler = null;
     }
     if (memory.logits === null) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
   }

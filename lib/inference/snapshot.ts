@@ -1,10 +1,12 @@
 // Copies of a session's state: in memory, and in files for another process.
 import { noGrad } from '../autograd';
-import { argumentError, FastWeightsError, scope } from '../core';
+import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, scope } from '../core';
 import type { Memory } from './memory';
 import { checkModel, type RecurrentModel } from './model';
-import { loadMemory, saveMemory } from './snapshotFile';
+import { loadMemory, saveMemory, type SnapshotOptions } from './snapshotFile';
 import { checkStateLike, type State } from './state';
+
+const OPTIONS: OptionNames<SnapshotOptions> = { dtype: true };
 
 /** What snapshots of two models must have in common. */
 function kindOf(model: RecurrentModel): unknown {
@@ -39,7 +41,7 @@ export class Snapshot {
   }
 
   /**
-   * Bytes of the state, of the logits after the last token and of the ids that a history keeps. Memory that sessions and
+   * Bytes of the state, of the logits after the last token, and of the ids that a history and a generation keep. Memory that sessions and
    * snapshots still share counts in each of them.
    */
   get bytes(): number {
@@ -53,15 +55,18 @@ export class Snapshot {
 
   /**
    * Writes the snapshot into a safetensors file, for models of the same family and configuration; nothing of the weights
-   * is in it.
+   * is in it. With `dtype: 'bfloat16'` the state takes half the bytes, and later logits are no longer the same bits.
    */
-  async save(path: string): Promise<void> {
+  async save(path: string, options: SnapshotOptions = {}): Promise<void> {
+    checkOptions('Snapshot.save', options, OPTIONS);
+    const { dtype } = options;
+    if (dtype !== undefined) checkChoice('Snapshot.save', 'dtype', dtype, ['bfloat16']);
     if (this.identity === undefined) {
       throw new FastWeightsError('UNSUPPORTED', 'Snapshot.save: the model has no identity', { argument: 'identity' });
     }
     const memory = this.memory.copy('Snapshot.save');
     try {
-      await saveMemory(path, { identity: this.identity, batch: this.batch, memory });
+      await saveMemory(path, { identity: this.identity, batch: this.batch, memory, dtype });
     } finally {
       memory.dispose();
     }
