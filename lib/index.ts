@@ -314,12 +314,15 @@ export * as optim from './optim';
 export {
   cloneState,
   disposeState,
+  FileStore,
+  MemoryStore,
   sampleToken,
   Session,
   Snapshot,
   type GeneratedToken,
   type GenerateOptions,
   type LogitProcessor,
+  type MemoryStoreOptions,
   type ReadOptions,
   type RecurrentModel,
   type SampledContext,
@@ -329,6 +332,7 @@ export {
   type SnapshotOptions,
   type Stages,
   type State,
+  type StateStore,
   type TokenIds,
   type TokenProbability,
 } from './inference';

@@ -8,6 +8,11 @@ import { checkStateLike, type State } from './state';
 
 const OPTIONS: OptionNames<SnapshotOptions> = { dtype: true };
 
+export function checkSnapshotOptions(where: string, options: SnapshotOptions): void {
+  checkOptions(where, options, OPTIONS);
+  if (options.dtype !== undefined) checkChoice(where, 'dtype', options.dtype, ['bfloat16']);
+}
+
 /** What snapshots of two models must have in common. */
 function kindOf(model: RecurrentModel): unknown {
   return model.identity ?? model.constructor;
@@ -19,17 +24,18 @@ function kindOf(model: RecurrentModel): unknown {
  */
 export class Snapshot {
   private readonly kind: unknown;
-  private readonly identity: string | undefined;
+  /** @internal */
+  readonly identity: string | undefined;
 
   /** @internal */
   constructor(
-    model: RecurrentModel,
+    of: RecurrentModel | Snapshot,
     /** Number of sequences. */
     readonly batch: number,
     private readonly memory: Memory,
   ) {
-    this.kind = kindOf(model);
-    this.identity = model.identity;
+    this.kind = of instanceof Snapshot ? of.kind : kindOf(of);
+    this.identity = of.identity;
   }
 
   /**
@@ -58,9 +64,8 @@ export class Snapshot {
    * is in it. With `dtype: 'bfloat16'` the state takes half the bytes, and later logits are no longer the same bits.
    */
   async save(path: string, options: SnapshotOptions = {}): Promise<void> {
-    checkOptions('Snapshot.save', options, OPTIONS);
+    checkSnapshotOptions('Snapshot.save', options);
     const { dtype } = options;
-    if (dtype !== undefined) checkChoice('Snapshot.save', 'dtype', dtype, ['bfloat16']);
     if (this.identity === undefined) {
       throw new FastWeightsError('UNSUPPORTED', 'Snapshot.save: the model has no identity', { argument: 'identity' });
     }
@@ -79,12 +84,21 @@ export class Snapshot {
     return new Snapshot(model, batch, memory);
   }
 
+  /** @internal Another one of the same state. */
+  copy(where: string): Snapshot {
+    return new Snapshot(this, this.batch, this.memory.copy(where));
+  }
+
+  /** @internal Requires one of this model. */
+  checkOf(where: string, model: RecurrentModel): void {
+    if (this.kind === kindOf(model)) return;
+    const expected = "of the model's family and configuration";
+    throw argumentError('INVALID_ARGUMENT', where, 'snapshot', expected, 'one of another model');
+  }
+
   /** @internal A copy for a session of this model and batch, which refuses any other. */
   memoryFor(where: string, model: RecurrentModel, batch: number): Memory {
-    if (this.kind !== kindOf(model)) {
-      const expected = "of the session's family and configuration";
-      throw argumentError('INVALID_ARGUMENT', where, 'snapshot', expected, 'one of another model');
-    }
+    this.checkOf(where, model);
     noGrad(() => scope(() => checkStateLike(where, 'snapshot', this.memory.state, model.initialState(batch))));
     return this.memory.copy(where);
   }
