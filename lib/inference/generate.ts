@@ -10,6 +10,7 @@ import {
 } from '../core';
 import { checkStopStrings, checkTokenizer, StreamDecoder, type Tokenizer } from '../io';
 import { Sampler } from './sampler';
+import type { SamplerState } from './samplerState';
 import { checkSampling, type SampledToken, SAMPLING, type SamplingOptions, withDefaults } from './sampling';
 
 /** Options of `Session.generate` beside those of sampling; what is left out is taken from the model where it says. */
@@ -36,6 +37,14 @@ export interface GenerateOptions extends SamplingOptions {
    * the prompt when they end, and none of them.
    */
   samples?: number;
+  /**
+   * Goes on with the generation that yielded the session's last token as if it had not ended: with its random numbers, and
+   * with the ids that it counted for penalties and showed to processors; so does a session that was forked from it, or that
+   * restored a snapshot of it, also from a file. The prompt is empty then, `seed` left out, and the options of sampling are
+   * those that are given now. `maxNewTokens` and `stopStrings` count from here on; `text` follows on what was generated.
+   * After `feed`, `read` or `rollback` there is no such generation: an INVALID_ARGUMENT error. False by default.
+   */
+  resume?: boolean;
 }
 
 const OPTIONS: OptionNames<GenerateOptions> = {
@@ -47,6 +56,7 @@ const OPTIONS: OptionNames<GenerateOptions> = {
   tokenizer: true,
   stopStrings: true,
   samples: true,
+  resume: 'flag',
 };
 
 /** What `generate` yields: the id, and how probable the model held it. */
@@ -64,8 +74,8 @@ export interface GeneratedToken extends SampledToken {
 export interface Conversation {
   /** Reads a token that was said and not read yet, then these ids; the logits after the last one of the conversation. */
   listen(ids: Int32Array): Promise<ArrayLike<number>>;
-  /** Takes over a token of the model's own. */
-  say(id: number): void;
+  /** Takes over a token of the model's own, with what the draw of the next one depends on. */
+  say(id: number, sampler: SamplerState): void;
 }
 
 /** What a generation goes by, whatever happens to its options and to the generator of `manualSeed` after the call. */
@@ -96,8 +106,16 @@ export function checkIsSignal(where: string, signal: unknown): void {
   throw argumentError('INVALID_ARGUMENT', where, 'signal', 'an AbortSignal', describe(signal));
 }
 
-/** Requires options that generation knows, with values that the model can follow. */
-export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32Array): Plan {
+/**
+ * Requires options that generation knows, with values that the model can follow; `before` is the generation that there is to
+ * go on with.
+ */
+export function planOf(
+  options: GenerateOptions,
+  model: Defaults,
+  prompt: Int32Array,
+  before: SamplerState | null,
+): Plan {
   const where = 'generate';
   checkOptions(where, options, OPTIONS);
   checkSampling(where, options, model.vocabSize);
@@ -107,11 +125,14 @@ export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32A
   if (seed !== undefined) checkInteger(where, 'seed', seed, 0, Number.MAX_SAFE_INTEGER - (samples - 1));
   if (stopTokens !== model.stopTokens) checkStopTokens(where, stopTokens, model.vocabSize);
   checkIsSignal(where, signal);
-  const decoderOf = decoders(where, options, prompt);
+  const resumed = options.resume ? checkResume(where, options, prompt, before) : null;
+  const decoderOf = decoders(where, options, resumed?.ids ?? prompt);
   const sampling = withDefaults(options, model.sampling ?? {});
-  const randomOf = randoms(seed, samples);
+  const randomOf = resumed ? null : randoms(seed, samples);
   const begin = (sample: number): Voice => ({
-    sampler: new Sampler(sampling, model.vocabSize, randomOf(sample), prompt),
+    sampler: randomOf
+      ? new Sampler(sampling, model.vocabSize, randomOf(sample), prompt)
+      : Sampler.resume(sampling, model.vocabSize, resumed!),
     decoder: decoderOf(),
   });
   return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, begin };
@@ -119,6 +140,22 @@ export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32A
 
 /** Each takes a stream of random numbers, which are counted in whole numbers. */
 const MOST_SAMPLES = 2 ** 31 - 1;
+
+/** Requires a generation to go on with, and nothing that would begin another one. */
+function checkResume(
+  where: string,
+  { seed, samples = 1 }: GenerateOptions,
+  prompt: Int32Array,
+  before: SamplerState | null,
+): SamplerState {
+  const refuse = (argument: string, expected: string, found: string): never => {
+    throw argumentError('INVALID_ARGUMENT', where, argument, expected, found);
+  };
+  if (prompt.length > 0) refuse('ids', 'none with resume', `${prompt.length}`);
+  if (seed !== undefined) refuse('seed', 'left out with resume', `${seed}`);
+  if (samples !== 1) refuse('samples', '1 with resume', `${samples}`);
+  return before ?? refuse('resume', 'left out where no generation yielded the last token', 'true');
+}
 
 /** So many ids of a prompt say how the text goes on behind it. */
 const CONTEXT = 64;
@@ -186,7 +223,7 @@ export async function* generate(
       else if (last) text += decoder.flush();
     }
     // Behind all that may fail: what nobody was given is not said.
-    conversation.say(token.id);
+    conversation.say(token.id, sampler.state);
     yield { ...token, ...index, ...(text !== undefined && { text }) };
     if (last) return;
     logits = await conversation.listen(NOTHING);

@@ -1,5 +1,7 @@
 // Inference over a small interface: sessions and their state, sampling, generation.
+export { FileStore } from './fileStore';
 export type { GeneratedToken, GenerateOptions } from './generate';
+export { MemoryStore, type MemoryStoreOptions } from './memoryStore';
 export type { Read, RecurrentModel, TokenIds } from './model';
 export {
   type LogitProcessor,
@@ -11,5 +13,7 @@ export {
 } from './sampling';
 export { type ReadOptions, Session, type SessionOptions } from './session';
 export { Snapshot } from './snapshot';
+export type { SnapshotOptions } from './snapshotFile';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';
+export type { StateStore } from './stateStore';
 export { atOnce, type Stages } from './turns';

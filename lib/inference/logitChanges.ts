@@ -8,7 +8,6 @@ export class LogitChanges {
   /** Of the prompt and of what was generated. */
   private readonly said: Occurrences | null = null;
   private readonly generated: Occurrences | null = null;
-  private readonly ids: GrowingIds | null = null;
   private readonly processors: readonly LogitProcessor[];
 
   private constructor(
@@ -25,19 +24,17 @@ export class LogitChanges {
       for (const id of prompt) this.said.add(id);
     }
     if (presencePenalty !== 0 || frequencyPenalty !== 0) this.generated = new Occurrences(vocabSize);
-    // A copy: processors may write into what they see.
-    if (this.processors.length > 0) this.ids = new GrowingIds(prompt.slice());
   }
 
   /** null for options that change nothing. */
   static of(options: SamplingOptions, vocabSize: number, prompt: Int32Array): LogitChanges | null {
     const changes = new LogitChanges(options, vocabSize, prompt);
-    const { bias, said, generated, ids } = changes;
-    return bias.length > 0 || said || generated || ids ? changes : null;
+    const { bias, said, generated, processors } = changes;
+    return bias.length > 0 || said || generated || processors.length > 0 ? changes : null;
   }
 
-  /** The changed logits, which are good until the next call. */
-  apply(logits: ArrayLike<number>): Float32Array {
+  /** The changed logits, which are good until the next call; `ids` are what processors see. */
+  apply(logits: ArrayLike<number>, ids: Int32Array): Float32Array {
     const { row, said, generated } = this;
     row.set(logits);
     for (const [id, added] of this.bias) row[id] += added;
@@ -49,7 +46,8 @@ export class LogitChanges {
       const { presencePenalty = 0, frequencyPenalty = 0 } = this.options;
       for (const id of generated.distinct) row[id] -= presencePenalty + frequencyPenalty * generated.counts[id];
     }
-    for (const process of this.processors) refusePromise<unknown>('generate', process(row, this.ids!.all));
+    // A copy: snapshots and other samples share the ids, and processors may write into what they see.
+    for (const process of this.processors) refusePromise<unknown>('generate', process(row, ids.slice()));
     return row;
   }
 
@@ -57,7 +55,6 @@ export class LogitChanges {
   take(id: number): void {
     this.said?.add(id);
     this.generated?.add(id);
-    this.ids?.add(id);
   }
 }
 
@@ -72,27 +69,5 @@ class Occurrences {
 
   add(id: number): void {
     if (this.counts[id]++ === 0) this.distinct.push(id);
-  }
-}
-
-/** Copied only when they outgrow their memory. */
-class GrowingIds {
-  private used: number;
-
-  constructor(private ids: Int32Array) {
-    this.used = ids.length;
-  }
-
-  get all(): Int32Array {
-    return this.ids.subarray(0, this.used);
-  }
-
-  add(id: number): void {
-    if (this.used === this.ids.length) {
-      const larger = new Int32Array(Math.max(64, 2 * this.used));
-      larger.set(this.ids);
-      this.ids = larger;
-    }
-    this.ids[this.used++] = id;
   }
 }

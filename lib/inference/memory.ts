@@ -4,17 +4,27 @@ import { FastWeightsError, scope, type Tensor } from '../core';
 import { tensor } from '../ops';
 import { History } from './history';
 import type { Read, RecurrentModel } from './model';
-import { cloneState, deviceOf, disposeState, persistState, type State } from './state';
+import type { RollbackWindow } from './rollbackWindow';
+import type { SamplerState } from './samplerState';
+import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
 import { inTurns, type Turns } from './turns';
 
 export class Memory {
   private disposed = false;
+  /** Whether copies may lie in the same memory as this state. */
+  private shared = true;
+  /** Whether the state was handed out, to someone who may change it. */
+  private exposed = false;
   /** Why the state is not that of whole tokens: one is being read, or an error came on the way. */
   private partly: 'now' | 'failed' | null = null;
   /** The token that was yielded last, so long as it has not been read. */
   said: number | null = null;
   /** [1, vocabulary] after the last token read, for generation to go on from; of several sequences until given away. */
   logits: Tensor | null = null;
+  /** Of the generation that yielded the last token; null where the last token came in another way. */
+  sampler: SamplerState | null = null;
+  /** The states before this one; copies have none. */
+  window: RollbackWindow | null = null;
 
   /** Owns the state. */
   constructor(
@@ -43,28 +53,61 @@ export class Memory {
     return this.partly === 'failed';
   }
 
+  /** Of the tensors and of the ids that are kept, whoever shares them. */
+  get bytes(): number {
+    const ids = (this.history?.marked.byteLength ?? 0) + (this.sampler?.ids.byteLength ?? 0);
+    return bytesOf([this.state, this.logits]) + ids;
+  }
+
+  /** Copies nothing yet: the one of the two that reads a single token first moves to memory of its own. */
   copy(where: string): Memory {
     this.check(where);
-    const copy = new Memory(cloneState(this.state), this.tokens, this.history);
+    const copy = new Memory(this.exposed ? cloneState(this.state) : shareState(this.state), this.tokens, this.history);
+    this.shared = true;
     copy.said = this.said;
-    copy.logits = cloneState(this.logits);
+    copy.sampler = this.sampler;
+    copy.logits = shareState(this.logits);
     return copy;
+  }
+
+  /** The state for someone who may change it, in memory of its own from now on. */
+  expose(): State {
+    if (!this.disposed) this.own();
+    this.exposed = true;
+    return this.state;
+  }
+
+  /** Makes the state one that may change in place. */
+  private own(): void {
+    if (!this.shared) return;
+    this.state = ownState(this.state);
+    this.shared = false;
   }
 
   dispose(): void {
     this.disposed = true;
     disposeState(this.state);
     disposeState(this.logits);
+    this.window?.dispose();
+  }
+
+  /** The memory of the first so many tokens, where the window has it; the window goes over to it. */
+  takeBack(tokens: number): Memory | null {
+    const back = this.window?.takeBack(tokens) ?? null;
+    if (back) [back.window, this.window] = [this.window, null];
+    return back;
   }
 
   /** Reads ids [B, T] with one call of the model: several tokens in the parallel form, a single one in the step form. */
   read(where: string, model: RecurrentModel, batch: number, ids: Int32Array): void {
     this.check(where, model);
+    this.window?.keep(this.copy(where));
     const result = noGrad(() =>
       scope(() => {
         const t = idTensor(model, batch, ids);
         if (t.ndim !== 1) return model.prefill(t, this.state);
         // A step changes the state in place.
+        this.own();
         this.partly = 'failed';
         return { logits: model.step(t, this.state), state: this.state };
       }),
@@ -76,11 +119,15 @@ export class Memory {
   async readInTurns(where: string, model: RecurrentModel, batch: number, ids: Int32Array, turns: Turns): Promise<void> {
     if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids));
     this.check(where, model);
+    this.window?.keep(this.copy(where));
     const t = idTensor(model, batch, ids).persist();
     const oneToken = t.ndim === 1;
     let read: Read;
-    if (oneToken) this.partly = 'now';
     try {
+      if (oneToken) {
+        this.own();
+        this.partly = 'now';
+      }
       const atRest = (): void => {
         this.checkAlive(where);
         // A state that changes in place is not left between two layers.
@@ -88,7 +135,7 @@ export class Memory {
       };
       read = await inTurns(model.stages(t, this.state), { ...turns, atRest });
     } catch (error) {
-      if (oneToken) this.partly = 'failed';
+      if (this.partly === 'now') this.partly = 'failed';
       throw error;
     } finally {
       t.dispose();
@@ -96,6 +143,12 @@ export class Memory {
     if (this.disposed) disposeState(read);
     this.checkAlive(where);
     this.take(ids, batch, read);
+  }
+
+  /** Takes over a token of the model's own, or none, before it is read; `sampler` is that of its generation. */
+  say(said: number | null, sampler: SamplerState | null): void {
+    this.said = said;
+    this.sampler = sampler;
   }
 
   /** The logits after the last token for the caller, [B, vocabulary]; one sequence keeps its own. */
@@ -117,9 +170,12 @@ export class Memory {
       persistState(state);
       disposeState(this.state);
       this.state = state;
+      // It may hold parts of the one before as they were.
+      this.shared = true;
     }
     this.history = this.history?.append(ids) ?? null;
     this.tokens += ids.length / batch;
+    this.window?.moveTo(this.tokens);
   }
 
   checkAlive(where: string): void {
@@ -131,7 +187,7 @@ export class Memory {
     this.checkAlive(where);
     if (this.partly !== null) {
       const message = this.failed
-        ? 'an error came while a token was read; restore() a snapshot, or rollback(0) where there is a history'
+        ? 'an error came while a token was read; restore() a snapshot, or rollback(0) where there is a history or a window'
         : 'a token is being read, which changes the state in place; call again when it has been read';
       throw new FastWeightsError('INVALID_ARGUMENT', `${where}: ${message}`, { argument: 'session' });
     }

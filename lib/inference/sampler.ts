@@ -1,8 +1,9 @@
 // One text's draws: from logits to a token, and what penalties remember from token to token.
-import { FastWeightsError, type HostRandom } from '../core';
+import { FastWeightsError, HostRandom } from '../core';
 import { expDown } from './exponential';
 import { Filters, first } from './filters';
 import { LogitChanges } from './logitChanges';
+import { GrowingIds, type SamplerState } from './samplerState';
 import type { SampledToken, SamplingOptions, TokenProbability } from './sampling';
 
 export class Sampler {
@@ -10,23 +11,38 @@ export class Sampler {
   /** null where the most probable token is always taken. */
   private readonly filters: Filters | null;
   private readonly topLogprobs: number;
+  private readonly ids: GrowingIds;
 
   /** Of options that have been checked. */
   constructor(
     options: SamplingOptions,
     vocabSize: number,
     private readonly random: HostRandom,
-    prompt: Int32Array,
+    private readonly prompt: Int32Array,
   ) {
     this.changes = LogitChanges.of(options, vocabSize, prompt);
     this.filters = options.temperature ? new Filters(options.temperature, options, vocabSize) : null;
     this.topLogprobs = options.topLogprobs ?? 0;
+    this.ids = new GrowingIds(prompt);
+  }
+
+  /** One that goes on where another stopped. */
+  static resume(options: SamplingOptions, vocabSize: number, state: SamplerState): Sampler {
+    const random = new HostRandom(state.seed, state.stream, state.position);
+    const sampler = new Sampler(options, vocabSize, random, state.ids.subarray(0, state.prompt));
+    for (const id of state.ids.subarray(state.prompt)) sampler.take(id);
+    return sampler;
+  }
+
+  get state(): SamplerState {
+    const { seed, stream, position } = this.random;
+    return { seed, stream, position, ids: this.ids.all, prompt: this.prompt.length };
   }
 
   /** The next token by logits [vocabulary], which stay as they are. */
   choose(logits: ArrayLike<number>): SampledToken {
     const best = argmax(logits, 'the logits hold NaN');
-    const row = this.changes?.apply(logits) ?? logits;
+    const row = this.changes?.apply(logits, this.ids.all) ?? logits;
     const top = row === logits ? best : argmax(row, 'logitProcessors left NaN');
     const id = this.filters?.draw(row, top, this.random) ?? top;
     const logTotal = logOfSum(logits, logits[best]);
@@ -41,6 +57,7 @@ export class Sampler {
   /** Counts a token that was generated. */
   take(id: number): void {
     this.changes?.take(id);
+    this.ids.add(id);
   }
 }
 

@@ -25,6 +25,7 @@ import {
 import { columns } from './history';
 import { Memory } from './memory';
 import { checkModel, type RecurrentModel, type TokenIds } from './model';
+import { RollbackWindow } from './rollbackWindow';
 import type { SamplingOptions } from './sampling';
 import { Snapshot } from './snapshot';
 import { checkSignal } from './turns';
@@ -33,11 +34,20 @@ import { checkSignal } from './turns';
 export interface SessionOptions {
   /** Number of sequences, 1 by default. */
   batch?: number;
-  /** Whether `rollback` is wanted; it keeps the ids of all tokens, 4 bytes for each. Off by default: nothing grows. */
+  /**
+   * Whether `rollback` is wanted to any token, by reading again; it keeps the ids of all tokens, 4 bytes for each. Off by
+   * default: nothing grows.
+   */
   history?: boolean;
+  /**
+   * How many tokens `rollback` takes back at once, without reading anything again: so many states are kept beside the one
+   * at hand, `snapshot().bytes` each (a key-value cache is as long as its text), and the state is copied for every single
+   * token that is read. 0 by default.
+   */
+  rollbackWindow?: number;
 }
 
-const OPTIONS: OptionNames<SessionOptions> = { batch: true, history: 'flag' };
+const OPTIONS: OptionNames<SessionOptions> = { batch: true, history: 'flag', rollbackWindow: true };
 
 /** Of calls that read many tokens. */
 export interface ReadOptions {
@@ -62,7 +72,8 @@ const SLICE = 512;
  * One thing at a time: while a generation is under way, also between its tokens, or `read` or `rollback`, every other
  * call that would change the session throws INVALID_ARGUMENT at once. Only `dispose` comes through; what was under way
  * then throws DISPOSED. `snapshot` and `fork` copy the state as far as it has come, between the tokens of a generation
- * and between the slices of a prompt; only while a single token is being read they throw, too.
+ * and between the slices of a prompt; only while a single token is being read they throw, too. What they copy is shared
+ * until one of those that hold it reads a single token, which moves to a copy first, in the time that the copy takes.
  */
 export class Session {
   /** Number of sequences. */
@@ -72,17 +83,21 @@ export class Session {
   private task: string | null = null;
   private settings: KeptSettings = keepSettings();
   private readonly history: boolean;
+  private readonly rollbackWindow: number;
 
   constructor(
     private readonly model: RecurrentModel,
     options: SessionOptions = {},
+    /** @internal What it goes on from. */
+    memory?: Memory,
   ) {
     const where = 'createSession';
     checkModel(where, model);
     checkOptions(where, options, OPTIONS);
     this.batch = checkInteger(where, 'batch', options.batch ?? 1, 1);
     this.history = options.history ?? false;
-    this.memory = Memory.empty(model, this.batch, this.history);
+    this.rollbackWindow = checkInteger(where, 'rollbackWindow', options.rollbackWindow ?? 0);
+    this.memory = memory ?? this.emptyMemory();
   }
 
   /** Tokens so far, per sequence; the one yielded last is one of them. */
@@ -116,6 +131,7 @@ export class Session {
     const { said } = this.memory;
     if (said !== null) this.memory.read('feed', this.model, 1, Int32Array.of(said));
     this.memory.read('feed', this.model, this.batch, ids);
+    this.memory.sampler = null;
     return this.memory.giveLogits(this.batch);
   }
 
@@ -142,6 +158,8 @@ export class Session {
    *
    * Of several `samples` none belongs to the conversation: they go on from copies of the state after the prompt.
    *
+   * A generation whose session, or a snapshot of it, is gone on with by `resume` draws the tokens that it would have drawn.
+   *
    * Everything is settled by the call: its arguments, the seed, the precision of products and the checks of values.
    */
   generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
@@ -150,7 +168,7 @@ export class Session {
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
     const { said, logits } = this.memory;
     const ids = this.checkedIds(where, prompt, said !== null || logits !== null);
-    return this.tokens(ids, planOf(options, this.model, ids), keepSettings());
+    return this.tokens(ids, planOf(options, this.model, ids, this.memory.sampler), keepSettings());
   }
 
   private async *tokens(
@@ -180,7 +198,9 @@ export class Session {
     settings: KeptSettings,
     index: number,
   ): AsyncGenerator<GeneratedToken, void, undefined> {
-    const fork = this.fork();
+    // Nobody takes anything back there.
+    const { model, batch } = this;
+    const fork = new Session(model, { batch }, this.memory.copy(where));
     fork.begin(where, settings);
     try {
       yield* generate(fork.conversation(where, this, plan), NOTHING, plan, index);
@@ -200,11 +220,14 @@ export class Session {
         checkSignal(where, signal);
         return values;
       },
-      say: (id) => (this.memory.said = id),
+      say: (id, sampler) => this.memory.say(id, sampler),
     };
   }
 
-  /** A copy of the present state, which `restore` takes any number of times, and which can be saved. */
+  /**
+   * A copy of the present state, which `restore` takes any number of times, and which can be saved; it holds what the next
+   * draw of a generation depends on, too, for `resume`.
+   */
   snapshot(): Snapshot {
     return new Snapshot(this.model, this.batch, this.memory.copy('snapshot'));
   }
@@ -216,24 +239,29 @@ export class Session {
       throw argumentError('INVALID_ARGUMENT', 'restore', 'snapshot', 'made by snapshot()', describe(snapshot));
     }
     this.replace(snapshot.memoryFor('restore', this.model, this.batch));
+    this.memory.window = this.newWindow();
     if (!this.history) this.memory.history = null;
   }
 
   /** A second session that goes on from here on its own. */
   fork(): Session {
+    const { model, batch, history, rollbackWindow } = this;
     const memory = this.memory.copy('fork');
-    const other = new Session(this.model, { batch: this.batch, history: this.history });
-    other.replace(memory);
-    return other;
+    memory.window = this.memory.window?.copy('fork') ?? null;
+    return new Session(model, { batch, history, rollbackWindow }, memory);
   }
 
   /**
-   * Forgets the last n tokens. A fast-weight update cannot be undone, so the tokens before them are read again, by the
-   * same calls and therefore with the same bits: no memory is kept for it but the ids, and the time is that of reading
-   * everything but the n tokens. Aborted, or after an error, the session is as it was; n = 0 puts a session right that an
-   * error left in the middle of a token. What one `feed` read of many tokens is read again in one call, too: it rests,
-   * and can be aborted, between the halves of a layer only; `read` such texts instead, in slices. Only the token yielded
-   * last goes at once, also without a history. Where going back is frequent, `snapshot` and `restore` cost one copy of the state.
+   * Forgets the last n tokens. A fast-weight update cannot be undone. Up to `rollbackWindow` tokens the state before them
+   * is still there and is taken back, whatever is behind it, in constant time; but what one call read of many tokens (a
+   * `feed`, a slice of a prompt) has states before and after it only, and a snapshot that is restored brings none: the
+   * window fills with what is read from then on. A fork has its own window with the same states.
+   *
+   * Everywhere else a session with `history` reads the tokens before the n again, by the same calls and therefore with the
+   * same bits, in the time that reading everything but the n tokens takes; without a history it throws UNSUPPORTED. Aborted,
+   * or after an error, the session is as it was; n = 0 puts a session right that an error left in the middle of a token.
+   * What one `feed` read of many tokens is read again in one call, too: it rests, and can be aborted, between the halves of
+   * a layer only; `read` such texts instead, in slices. The token yielded last goes at once, whatever the options.
    */
   async rollback(n: number, options: ReadOptions = {}): Promise<void> {
     const where = 'rollback';
@@ -241,21 +269,12 @@ export class Session {
     checkInteger(where, 'n', n, 0, this.length);
     checkOptions(where, options, READ);
     checkIsSignal(where, options.signal);
-    const { history, tokens, failed } = this.memory;
+    const { tokens, failed } = this.memory;
     if (n === 0 && !failed) return;
     const keep = this.length - n;
-    const said = n === 0 ? this.memory.said : null;
-    if (keep < tokens || failed) {
-      if (history === null) {
-        const message = this.history
-          ? 'the snapshot that was restored has no history'
-          : 'this session was made without history: true';
-        throw new FastWeightsError('UNSUPPORTED', `${where}: ${message}`, { argument: 'n' });
-      }
-      const calls = history.calls(this.batch, Math.min(keep, tokens));
-      await this.during(where, () => this.readAgain(where, calls, options.signal));
-    }
-    this.memory.said = said;
+    const { said, sampler } = n === 0 ? this.memory : { said: null, sampler: null };
+    if (keep < tokens || failed) await this.goBack(where, Math.min(keep, tokens), options.signal);
+    this.memory.say(said, sampler);
   }
 
   /** Frees the state. */
@@ -267,8 +286,35 @@ export class Session {
     this.dispose();
   }
 
+  /** To the state of the first so many tokens. */
+  private async goBack(where: string, tokens: number, signal?: AbortSignal): Promise<void> {
+    checkSignal(where, signal);
+    const back = this.memory.takeBack(tokens);
+    if (back) return this.replace(back);
+    const { history } = this.memory;
+    if (history === null) {
+      const reason = this.history
+        ? 'the snapshot that was restored has no history'
+        : 'this session was made without history: true';
+      const window = this.rollbackWindow > 0 ? `no state of ${tokens} tokens is in the window, and ` : '';
+      throw new FastWeightsError('UNSUPPORTED', `${where}: ${window}${reason}`, { argument: 'n' });
+    }
+    const calls = history.calls(this.batch, tokens);
+    await this.during(where, () => this.readAgain(where, calls, signal));
+  }
+
+  private emptyMemory(history = this.history): Memory {
+    const memory = Memory.empty(this.model, this.batch, history);
+    memory.window = this.newWindow();
+    return memory;
+  }
+
+  private newWindow(): RollbackWindow | null {
+    return this.rollbackWindow > 0 ? new RollbackWindow(this.rollbackWindow) : null;
+  }
+
   private async readAgain(where: string, calls: Iterable<Int32Array>, signal?: AbortSignal): Promise<void> {
-    const memory = Memory.empty(this.model, this.batch, true);
+    const memory = this.emptyMemory(true);
     try {
       for (const ids of calls) {
         await this.readInTurns(where, memory, ids, signal);
@@ -293,6 +339,7 @@ export class Session {
     for (let at = 0; at < T; at += slice) {
       if (at > 0) await settled(memory);
       await this.readInTurns(where, memory, columns(ids, this.batch, at, Math.min(T, at + slice)), signal);
+      memory.sampler = null;
     }
     if (memory.logits === null) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
   }

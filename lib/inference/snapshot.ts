@@ -1,37 +1,57 @@
 // Copies of a session's state: in memory, and in files for another process.
 import { noGrad } from '../autograd';
-import { argumentError, FastWeightsError, scope } from '../core';
+import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, scope } from '../core';
 import type { Memory } from './memory';
 import { checkModel, type RecurrentModel } from './model';
-import { loadMemory, saveMemory } from './snapshotFile';
+import { loadMemory, saveMemory, type SnapshotOptions } from './snapshotFile';
 import { checkStateLike, type State } from './state';
+
+const OPTIONS: OptionNames<SnapshotOptions> = { dtype: true };
+
+export function checkSnapshotOptions(where: string, options: SnapshotOptions): void {
+  checkOptions(where, options, OPTIONS);
+  if (options.dtype !== undefined) checkChoice(where, 'dtype', options.dtype, ['bfloat16']);
+}
 
 /** What snapshots of two models must have in common. */
 function kindOf(model: RecurrentModel): unknown {
   return model.identity ?? model.constructor;
 }
 
-/** A copy of a session's state; `dispose` frees it. */
+/**
+ * A copy of a session's state; `dispose` frees it. It lies in the session's own memory until one of the two goes on, so
+ * that taking one costs no copy.
+ */
 export class Snapshot {
   private readonly kind: unknown;
-  private readonly identity: string | undefined;
+  /** @internal */
+  readonly identity: string | undefined;
 
   /** @internal */
   constructor(
-    model: RecurrentModel,
+    of: RecurrentModel | Snapshot,
     /** Number of sequences. */
     readonly batch: number,
     private readonly memory: Memory,
   ) {
-    this.kind = kindOf(model);
-    this.identity = model.identity;
+    this.kind = of instanceof Snapshot ? of.kind : kindOf(of);
+    this.identity = of.identity;
   }
 
   /**
-   * The copied tensors themselves, not another copy: `dispose` frees them, and what changes them changes the snapshot.
+   * The copied tensors themselves, not another copy: `dispose` frees them, and what changes them changes the snapshot and
+   * nothing else. The first look at them makes the copy that a snapshot puts off.
    */
   get state(): State {
-    return this.memory.state;
+    return this.memory.expose();
+  }
+
+  /**
+   * Bytes of the state, of the logits after the last token, and of the ids that a history and a generation keep. Memory that sessions and
+   * snapshots still share counts in each of them.
+   */
+  get bytes(): number {
+    return this.memory.bytes;
   }
 
   /** Tokens so far, per sequence. */
@@ -41,15 +61,17 @@ export class Snapshot {
 
   /**
    * Writes the snapshot into a safetensors file, for models of the same family and configuration; nothing of the weights
-   * is in it.
+   * is in it. With `dtype: 'bfloat16'` the state takes half the bytes, and later logits are no longer the same bits.
    */
-  async save(path: string): Promise<void> {
+  async save(path: string, options: SnapshotOptions = {}): Promise<void> {
+    checkSnapshotOptions('Snapshot.save', options);
+    const { dtype } = options;
     if (this.identity === undefined) {
       throw new FastWeightsError('UNSUPPORTED', 'Snapshot.save: the model has no identity', { argument: 'identity' });
     }
     const memory = this.memory.copy('Snapshot.save');
     try {
-      await saveMemory(path, { identity: this.identity, batch: this.batch, memory });
+      await saveMemory(path, { identity: this.identity, batch: this.batch, memory, dtype });
     } finally {
       memory.dispose();
     }
@@ -62,13 +84,22 @@ export class Snapshot {
     return new Snapshot(model, batch, memory);
   }
 
+  /** @internal Another one of the same state. */
+  copy(where: string): Snapshot {
+    return new Snapshot(this, this.batch, this.memory.copy(where));
+  }
+
+  /** @internal Requires one of this model. */
+  checkOf(where: string, model: RecurrentModel): void {
+    if (this.kind === kindOf(model)) return;
+    const expected = "of the model's family and configuration";
+    throw argumentError('INVALID_ARGUMENT', where, 'snapshot', expected, 'one of another model');
+  }
+
   /** @internal A copy for a session of this model and batch, which refuses any other. */
   memoryFor(where: string, model: RecurrentModel, batch: number): Memory {
-    if (this.kind !== kindOf(model)) {
-      const expected = "of the session's family and configuration";
-      throw argumentError('INVALID_ARGUMENT', where, 'snapshot', expected, 'one of another model');
-    }
-    noGrad(() => scope(() => checkStateLike(where, 'snapshot', this.state, model.initialState(batch))));
+    this.checkOf(where, model);
+    noGrad(() => scope(() => checkStateLike(where, 'snapshot', this.memory.state, model.initialState(batch))));
     return this.memory.copy(where);
   }
 

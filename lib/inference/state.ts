@@ -41,6 +41,37 @@ export function cloneState<S extends State>(state: S): S {
   return noGrad(() => mapTensors(state, (t) => t.clone().persist())) as S;
 }
 
+/** Another handle on the same memory, which no scope frees: neither may be changed in place before `ownState`. */
+export function shareState<S extends State>(state: S): S {
+  for (const t of tensorsOf(state)) t.checkAlive('shareState');
+  return mapTensors(state, (t) => t.detach().persist()) as S;
+}
+
+/**
+ * Before a change in place: tensors whose memory is held elsewhere, too, are replaced by copies, within the lists and
+ * objects that are there; the handle that is given back is another one only where the state is a single tensor.
+ */
+export function ownState(state: State): State {
+  if (state instanceof Tensor) {
+    if (state.storage.isUnshared) return state;
+    const own = cloneState(state);
+    state.dispose();
+    return own;
+  }
+  if (state === null || typeof state !== 'object') return state;
+  const parts = state as { [name: string]: State };
+  for (const [name, part] of Object.entries(parts)) {
+    const own = ownState(part);
+    if (own !== part) parts[name] = own;
+  }
+  return state;
+}
+
+/** Bytes of the tensors in a state. */
+export function bytesOf(state: State): number {
+  return tensorsOf(state).reduce((sum, t) => sum + t.size * t.storage.elementBytes, 0);
+}
+
 /** Takes the tensors out of every scope: they live until `disposeState`. */
 export function persistState<S extends State>(state: S): S {
   for (const t of tensorsOf(state)) t.persist();

@@ -40,4 +40,4 @@ export {
   type Tokenizer,
 } from './tokenizer';
 export { createFolder } from './createFolder';
-export { checkPath } from './failure';
+export { checkPath, ioError, systemCode } from './failure';

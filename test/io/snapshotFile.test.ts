@@ -26,9 +26,15 @@ function write(file: string, header: unknown, data: Uint8Array): void {
   writeFileSync(file, Buffer.concat([length, json, data]));
 }
 
-type Header = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }> & {
+type Entry = { dtype: string; shape: number[]; data_offsets: [number, number] };
+type Header = Record<string, Entry> & {
   __metadata__: Record<string, string>;
 };
+
+/** The tensors of a file. */
+function entriesOf({ __metadata__: _, ...tensors }: Header): [string, Entry][] {
+  return Object.entries(tensors as Record<string, Entry>);
+}
 
 function parse(file: string): { header: Header; data: Buffer } {
   const bytes = readFileSync(file);
@@ -192,7 +198,8 @@ describe('snapshots in files', () => {
     await collectGarbage();
     const bytes = bytesOf();
     const changes: [string, Model, (header: Header, numbers: Record<string, unknown>) => void][] = [
-      ['another version', model, ({ __metadata__: m }) => (m.version = '2')],
+      ['another version', model, ({ __metadata__: m }) => (m.version = '3')],
+      ['the version before with the fields of this one', model, ({ __metadata__: m }) => (m.version = '1')],
       ['another format', model, ({ __metadata__: m }) => (m.format = 'x')],
       ['a huge batch', model, ({ __metadata__: m }) => ((m.batch = '9007199254740991'), (m.said = ''))],
       ['a batch that the ids are not of', model, ({ __metadata__: m }) => ((m.batch = '3'), (m.said = ''))],
@@ -225,6 +232,25 @@ describe('snapshots in files', () => {
       ['a position beyond the text', model, (_, numbers) => (numbers['state.1.position'] = 1e300)],
       ['a number that is missing', model, (_, numbers) => delete numbers['state.0.position']],
       ['a cache that ends before it begins', llama, (_, numbers) => (numbers['state.0.start'] = 4)],
+      ['a dtype that there is not', model, ({ __metadata__: m }) => (m.dtype = 'float16')],
+      ['numbers of a sampler without its ids', model, (header) => delete header.sampler],
+      ['ids of a sampler without its numbers', model, ({ __metadata__: m }) => (m.sampler = '')],
+      ['a sampler that is none', model, ({ __metadata__: m }) => (m.sampler = '[1]')],
+      ['a sampler of several sequences', model, ({ __metadata__: m }) => ((m.batch = '5'), (m.said = ''))],
+      ...['seed', 'stream', 'position', 'prompt'].flatMap((name) =>
+        [-1, 1.5, 2 ** 53].map((value): [string, Model, (header: Header) => void] => [
+          `a sampler with ${name} ${value}`,
+          model,
+          ({ __metadata__: m }) => {
+            m.sampler = JSON.stringify({ ...(JSON.parse(m.sampler) as object), [name]: value });
+          },
+        ]),
+      ),
+      [
+        'more random numbers than tokens',
+        model,
+        ({ __metadata__: m }) => (m.sampler = m.sampler.replace('"position":0', '"position":3')),
+      ],
       ['no numbers', model, ({ __metadata__: m }) => (m.numbers = '[]')],
     ];
     for (const [what, of, change] of changes) {
@@ -258,6 +284,60 @@ describe('snapshots in files', () => {
     llama.dispose();
     lstm.dispose();
   });
+
+  it('of the first version, which has no sampler and no dtype, are read', async () => {
+    using session = await saved(model);
+    const { header, data } = parse(file);
+    const { offset, size } = { offset: header.sampler.data_offsets[0], size: 4 * 5 };
+    delete header.sampler;
+    for (const [, entry] of entriesOf(header)) {
+      if (entry.data_offsets[0] > offset)
+        entry.data_offsets = entry.data_offsets.map((at) => at - size) as [number, number];
+    }
+    const { sampler: _, dtype: __, ...first } = header.__metadata__;
+    header.__metadata__ = { ...first, version: '1' };
+    const rest = Buffer.concat([data.subarray(0, offset), data.subarray(offset + size)]);
+    sign(header, rest);
+    write(file, header, rest);
+    using snapshot = await fw.Snapshot.load(file, model);
+    using other = model.createSession({ history: true });
+    other.restore(snapshot);
+    expect(() => other.generate([], { resume: true })).to.throw(/resume must be left out/);
+    const [expected, found] = [session, other].map((each) => ids(each.generate([4], { maxNewTokens: 4 })));
+    expect(await found).to.deep.equal(await expected);
+  });
+
+  for (const device of available) {
+    it(`half as large with bfloat16 on ${device}, with logits that are nearly the same`, async () => {
+      for (const name of ['deltanet', 'transformer', 'gated-deltanet'] as const) {
+        const model = fw.createModel(name, { ...sizes, device });
+        using session = await saved(model);
+        using snapshot = session.snapshot();
+        const exact = parse(file);
+        await snapshot.save(file, { dtype: 'bfloat16' });
+        const { header, data } = parse(file);
+        const stored = entriesOf(header).filter(([name]) => name.startsWith('state'));
+        const half = stored.reduce((sum, [, { data_offsets: at }]) => sum + at[1] - at[0], 0);
+        expect(exact.data.length - data.length).to.equal(half);
+        using loaded = await fw.Snapshot.load(file, model);
+        using other = model.createSession({ history: true });
+        other.restore(loaded);
+        const [a, b] = [session, other].map((each) => {
+          using logits = each.feed([4]);
+          return Array.from(logits.dataSync());
+        });
+        expect(a).not.to.deep.equal(b);
+        const size = (x: number[]): number => Math.hypot(...x);
+        expect(size(a.map((x, i) => x - b[i])) / size(a)).to.be.below(0.1);
+        model.dispose();
+      }
+      using session = await saved(model);
+      using snapshot = session.snapshot();
+      for (const dtype of ['float16', 'float32', 5] as never[]) {
+        await expectRejection('INVALID_ARGUMENT', /dtype must be/, snapshot.save(file, { dtype }));
+      }
+    });
+  }
 
   it('one of a larger vocabulary, width or depth is refused when it is restored', async () => {
     using session = model.createSession();
