@@ -112,7 +112,7 @@ export function planOf(options: GenerateOptions, model: Defaults, prompt: Int32A
   const sampling = withDefaults(options, model.sampling ?? {});
   const random = randomsOf(seed, samples);
   const begin = (sample: number): Voice => ({
-    sampler: new Sampler(sampling, model.vocabSize, random[sample], prompt),
+    sampler: new Sampler(where, sampling, model.vocabSize, () => random[sample].next(), prompt),
     decoder: decoderOf(),
   });
   return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, begin };

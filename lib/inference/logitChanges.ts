@@ -12,6 +12,7 @@ export class LogitChanges {
   private readonly processors: readonly LogitProcessor[];
 
   private constructor(
+    private readonly where: string,
     private readonly options: SamplingOptions,
     vocabSize: number,
     prompt: Int32Array,
@@ -29,8 +30,8 @@ export class LogitChanges {
   }
 
   /** null for options that change nothing. */
-  static of(options: SamplingOptions, vocabSize: number, prompt: Int32Array): LogitChanges | null {
-    const changes = new LogitChanges(options, vocabSize, prompt);
+  static of(where: string, options: SamplingOptions, vocabSize: number, prompt: Int32Array): LogitChanges | null {
+    const changes = new LogitChanges(where, options, vocabSize, prompt);
     const { bias, said, generated, ids } = changes;
     return bias.length > 0 || said || generated || ids ? changes : null;
   }
@@ -48,7 +49,7 @@ export class LogitChanges {
       const { presencePenalty = 0, frequencyPenalty = 0 } = this.options;
       for (const id of generated.distinct) row[id] -= presencePenalty + frequencyPenalty * generated.counts[id];
     }
-    for (const process of this.processors) refusePromise<unknown>('generate', process(row, this.ids!.all));
+    for (const process of this.processors) refusePromise<unknown>(this.where, process(row, this.ids!.all));
     return row;
   }
 

@@ -1,5 +1,5 @@
 // One text's draws: from logits to a token, and what penalties remember from token to token.
-import { FastWeightsError, type HostRandom } from '../core';
+import { FastWeightsError } from '../core';
 import { expDown } from './exponential';
 import { Filters, first } from './filters';
 import { LogitChanges } from './logitChanges';
@@ -11,23 +11,24 @@ export class Sampler {
   private readonly filters: Filters | null;
   private readonly topLogprobs: number;
 
-  /** Of options that have been checked. */
+  /** Of options that have been checked; `random` gives numbers in [0, 1), `where` names the function in errors. */
   constructor(
+    private readonly where: string,
     options: SamplingOptions,
     vocabSize: number,
-    private readonly random: HostRandom,
+    private readonly random: () => number,
     prompt: Int32Array,
   ) {
-    this.changes = LogitChanges.of(options, vocabSize, prompt);
+    this.changes = LogitChanges.of(where, options, vocabSize, prompt);
     this.filters = options.temperature ? new Filters(options.temperature, options, vocabSize) : null;
     this.topLogprobs = options.topLogprobs ?? 0;
   }
 
   /** The next token by logits [vocabulary], which stay as they are. */
   choose(logits: ArrayLike<number>): SampledToken {
-    const best = argmax(logits, 'the logits hold NaN');
+    const best = this.argmax(logits, 'the logits hold NaN');
     const row = this.changes?.apply(logits) ?? logits;
-    const top = row === logits ? best : argmax(row, 'logitProcessors left NaN');
+    const top = row === logits ? best : this.argmax(row, 'logitProcessors left NaN');
     const id = this.filters?.draw(row, top, this.random) ?? top;
     const logTotal = logOfSum(logits, logits[best]);
     const opinion = (one: number): TokenProbability => ({
@@ -42,19 +43,21 @@ export class Sampler {
   take(id: number): void {
     this.changes?.take(id);
   }
-}
 
-function argmax(logits: ArrayLike<number>, ofNaN: string): number {
-  let best = 0;
-  for (let i = 0; i < logits.length; i++) {
-    const x = logits[i];
-    if (x > logits[best]) best = i;
-    else if (x !== x) throw new FastWeightsError('INVALID_ARGUMENT', `generate: ${ofNaN}`);
+  private argmax(logits: ArrayLike<number>, ofNaN: string): number {
+    let best = 0;
+    for (let i = 0; i < logits.length; i++) {
+      const x = logits[i];
+      if (x > logits[best]) best = i;
+      else if (x !== x) throw this.refusal(ofNaN);
+    }
+    if (!Number.isFinite(logits[best])) throw this.refusal(`the largest logit is ${logits[best]}`);
+    return best;
   }
-  if (!Number.isFinite(logits[best])) {
-    throw new FastWeightsError('INVALID_ARGUMENT', `generate: the largest logit is ${logits[best]}`);
+
+  private refusal(what: string): FastWeightsError {
+    return new FastWeightsError('INVALID_ARGUMENT', `${this.where}: ${what}`);
   }
-  return best;
 }
 
 function logOfSum(logits: ArrayLike<number>, most: number): number {
