@@ -11,7 +11,6 @@ import {
   type Evaluation,
   openData,
   readTrainerState,
-  resolveCheckpoint,
   tokensBeside,
   withRemedy,
 } from '../train';
@@ -24,6 +23,7 @@ import {
   addCheckpointOption,
   addDeviceOptions,
   addEncodingOption,
+  checkpointFolder,
   chooseDevice,
   type DeviceOptions,
   somePath,
@@ -78,7 +78,7 @@ async function run(options: EvaluateOptions, command: Command): Promise<void> {
     run: 'without --text',
   });
   const device = chooseDevice(options);
-  const dir = await resolveCheckpoint(options.checkpoint);
+  const dir = await checkpointFolder(options.checkpoint);
   const result = await withInterrupt(async (signal) => {
     const data = await openFor(dir, options, signal);
     const model = await loadModel(dir, { device });

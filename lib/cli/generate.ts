@@ -3,14 +3,14 @@ import { Command, Option } from 'commander';
 import { FastWeightsError } from '../core';
 import { loadTokenizer, type Tokenizer } from '../io';
 import { formatCount, formatDuration } from '../viz';
-import { resolveCheckpoint } from '../train';
-import { type Acts, checkFlags } from './flags';
+import { type Acts, checkFlags, namingFlags } from './flags';
 import { addImportOption, type ImportOptions, loadModel } from './imports';
 import { isAborted, withInterrupt } from './interrupt';
 import {
   addCheckpointOption,
   addDeviceOptions,
   biases,
+  checkpointFolder,
   chooseDevice,
   decimal,
   type DeviceOptions,
@@ -141,7 +141,7 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
     drawn: 'with a --temperature above 0',
   });
   const device = chooseDevice(options);
-  const dir = await resolveCheckpoint(options.checkpoint);
+  const dir = await checkpointFolder(options.checkpoint);
   const tokenizer = await loadTokenizer(dir);
   const beginning = options.prompt ?? usualPrompt(tokenizer);
   const prompt = tokenizer.encode(beginning);
@@ -157,6 +157,15 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
   let count = 0;
   let first = 0;
   await withInterrupt(async (signal) => {
+    using session = model.createSession();
+    // Of a session, which refuses its options at once.
+    const tokens = namingFlags(command, () =>
+      session.generate(prompt, {
+        ...{ maxNewTokens: maxTokens, temperature, topK, topP, minP, typicalP },
+        ...{ repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, topLogprobs },
+        ...{ stopStrings: stop, tokenizer, samples, seed, signal },
+      }),
+    );
     const lines = topLogprobs !== undefined;
     const opening = (sample: number): string => {
       if (lines) return '';
@@ -165,11 +174,6 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
     await write(opening(0));
     let current = 0;
     try {
-      const tokens = model.generate(prompt, {
-        ...{ maxNewTokens: maxTokens, temperature, topK, topP, minP, typicalP },
-        ...{ repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, topLogprobs },
-        ...{ stopStrings: stop, tokenizer, samples, seed, signal },
-      });
       for await (const token of tokens) {
         if (count++ === 0) first = performance.now();
         const { sample = 0, text = '' } = token;

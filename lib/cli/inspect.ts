@@ -8,13 +8,13 @@ import { formatBytes } from '../viz';
 import { inspectFastWeights, type Inspection, renderInspection } from '../inspect';
 import { EXPERIMENTS, inspectExperiment } from '../experiments';
 import { readBeginning, readFirstBytes, type TextEncoding } from '../data';
-import { resolveCheckpoint } from '../train';
 import { type Acts, checkFlags, UsageError } from './flags';
 import { addImportOption, type ImportOptions, loadModel } from './imports';
 import {
   addDeviceOptions,
   addEncodingOption,
   CHECKPOINT,
+  checkpointFolder,
   chooseDevice,
   type DeviceOptions,
   somePath,
@@ -132,7 +132,7 @@ async function ofExperiment({ experiment, trial, seed, layer, head }: Options, d
 
 async function ofCheckpoint(options: Options, present: 'text' | 'prompt', device: Device): Promise<Shown> {
   const { prompt, layer, head, tokens } = options;
-  const dir = await resolveCheckpoint(options.checkpoint!);
+  const dir = await checkpointFolder(options.checkpoint!);
   const tokenizer = await loadTokenizer(dir);
   const all = prompt === undefined ? idsOf(tokenizer, options) : tokenizer.encode(prompt);
   const ids = all.slice(0, tokens);

@@ -1,10 +1,11 @@
 // Parsers of option values, options that several commands share, and what they set up.
-import { existsSync } from '../platform';
+import { existsSync, statSync } from '../platform';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
 import { type Device, scope } from '../core';
 import { TEXT_ENCODINGS, type TextEncoding } from '../data';
 import { full, matmul, withPrecision } from '../ops';
+import { resolveCheckpoint } from '../train';
 import { UsageError } from './flags';
 
 /** A parser of whole numbers in [min, max]. */
@@ -70,6 +71,12 @@ export const CHECKPOINT = 'a run folder (its newest checkpoint), a checkpoint, o
 /** The model that a command reads. */
 export function addCheckpointOption(command: Command): Command {
   return command.requiredOption('--checkpoint <dir>', CHECKPOINT, somePath);
+}
+
+/** The folder of the model that --checkpoint names. */
+export function checkpointFolder(path: string): Promise<string> {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return resolveCheckpoint(path);
+  throw new UsageError(`--checkpoint must be ${CHECKPOINT}; there is no folder ${path}`);
 }
 
 export interface DeviceOptions {

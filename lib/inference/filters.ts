@@ -1,5 +1,4 @@
 // Which tokens may be drawn: top-k, top-p, min-p and locally typical sampling, without sorting the vocabulary.
-import type { HostRandom } from '../core';
 import { expDown } from './exponential';
 import type { SamplingOptions } from './sampling';
 
@@ -21,8 +20,8 @@ export class Filters {
     this.ids = new Int32Array(vocabSize);
   }
 
-  /** A token by logits [vocabulary], of which the one of `best` is the largest. */
-  draw(logits: ArrayLike<number>, best: number, random: HostRandom): number {
+  /** A token by logits [vocabulary], of which the one of `best` is the largest, and a number in [0, 1). */
+  draw(logits: ArrayLike<number>, best: number, random: () => number): number {
     const { weights, keys, temperature } = this;
     const most = logits[best];
     for (let i = 0; i < weights.length; i++) {
@@ -31,7 +30,7 @@ export class Filters {
       weights[i] = expDown(logWeight);
     }
     this.filter();
-    return draw(weights, random);
+    return draw(weights, random());
   }
 
   private filter(): void {
@@ -122,10 +121,10 @@ function sumOf(weights: Float64Array, ids: Int32Array, n: number): number {
   return total;
 }
 
-function draw(weights: Float64Array, random: HostRandom): number {
+function draw(weights: Float64Array, uniform: number): number {
   let total = 0;
   for (let i = 0; i < weights.length; i++) total += weights[i];
-  let left = random.next() * total;
+  let left = uniform * total;
   let chosen = 0;
   for (let i = 0; i < weights.length; i++) {
     if (weights[i] === 0) continue;

@@ -9,7 +9,7 @@ import {
   type OptionNames,
 } from '../core';
 import { checkStopStrings, checkTokenizer, StreamDecoder, type Tokenizer } from '../io';
-import { Sampler } from './sampler';
+import { SeededSampler } from './sampler';
 import type { SamplerState } from './samplerState';
 import { checkSampling, type SampledToken, SAMPLING, type SamplingOptions, withDefaults } from './sampling';
 
@@ -89,7 +89,7 @@ export interface Plan {
 }
 
 interface Voice {
-  sampler: Sampler;
+  sampler: SeededSampler;
   /** Where there is a tokenizer. */
   decoder: StreamDecoder | null;
 }
@@ -131,8 +131,8 @@ export function planOf(
   const randomOf = resumed ? null : randoms(seed, samples);
   const begin = (sample: number): Voice => ({
     sampler: randomOf
-      ? new Sampler(sampling, model.vocabSize, randomOf(sample), prompt)
-      : Sampler.resume(sampling, model.vocabSize, resumed!),
+      ? new SeededSampler(where, sampling, model.vocabSize, randomOf(sample), prompt)
+      : SeededSampler.resume(where, sampling, model.vocabSize, resumed!),
     decoder: decoderOf(),
   });
   return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, begin };

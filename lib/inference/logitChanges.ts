@@ -11,6 +11,7 @@ export class LogitChanges {
   private readonly processors: readonly LogitProcessor[];
 
   private constructor(
+    private readonly where: string,
     private readonly options: SamplingOptions,
     vocabSize: number,
     prompt: Int32Array,
@@ -27,8 +28,8 @@ export class LogitChanges {
   }
 
   /** null for options that change nothing. */
-  static of(options: SamplingOptions, vocabSize: number, prompt: Int32Array): LogitChanges | null {
-    const changes = new LogitChanges(options, vocabSize, prompt);
+  static of(where: string, options: SamplingOptions, vocabSize: number, prompt: Int32Array): LogitChanges | null {
+    const changes = new LogitChanges(where, options, vocabSize, prompt);
     const { bias, said, generated, processors } = changes;
     return bias.length > 0 || said || generated || processors.length > 0 ? changes : null;
   }
@@ -47,7 +48,7 @@ export class LogitChanges {
       for (const id of generated.distinct) row[id] -= presencePenalty + frequencyPenalty * generated.counts[id];
     }
     // A copy: snapshots and other samples share the ids, and processors may write into what they see.
-    for (const process of this.processors) refusePromise<unknown>('generate', process(row, ids.slice()));
+    for (const process of this.processors) refusePromise<unknown>(this.where, process(row, ids.slice()));
     return row;
   }
 

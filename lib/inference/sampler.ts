@@ -11,39 +11,27 @@ export class Sampler {
   /** null where the most probable token is always taken. */
   private readonly filters: Filters | null;
   private readonly topLogprobs: number;
-  private readonly ids: GrowingIds;
+  protected readonly ids: GrowingIds;
 
-  /** Of options that have been checked. */
+  /** Of options that have been checked; `random` gives numbers in [0, 1), `where` names the function in errors. */
   constructor(
+    private readonly where: string,
     options: SamplingOptions,
     vocabSize: number,
-    private readonly random: HostRandom,
-    private readonly prompt: Int32Array,
+    private readonly random: () => number,
+    prompt: Int32Array,
   ) {
-    this.changes = LogitChanges.of(options, vocabSize, prompt);
+    this.changes = LogitChanges.of(where, options, vocabSize, prompt);
     this.filters = options.temperature ? new Filters(options.temperature, options, vocabSize) : null;
     this.topLogprobs = options.topLogprobs ?? 0;
     this.ids = new GrowingIds(prompt);
   }
 
-  /** One that goes on where another stopped. */
-  static resume(options: SamplingOptions, vocabSize: number, state: SamplerState): Sampler {
-    const random = new HostRandom(state.seed, state.stream, state.position);
-    const sampler = new Sampler(options, vocabSize, random, state.ids.subarray(0, state.prompt));
-    for (const id of state.ids.subarray(state.prompt)) sampler.take(id);
-    return sampler;
-  }
-
-  get state(): SamplerState {
-    const { seed, stream, position } = this.random;
-    return { seed, stream, position, ids: this.ids.all, prompt: this.prompt.length };
-  }
-
   /** The next token by logits [vocabulary], which stay as they are. */
   choose(logits: ArrayLike<number>): SampledToken {
-    const best = argmax(logits, 'the logits hold NaN');
+    const best = this.argmax(logits, 'the logits hold NaN');
     const row = this.changes?.apply(logits, this.ids.all) ?? logits;
-    const top = row === logits ? best : argmax(row, 'logitProcessors left NaN');
+    const top = row === logits ? best : this.argmax(row, 'logitProcessors left NaN');
     const id = this.filters?.draw(row, top, this.random) ?? top;
     const logTotal = logOfSum(logits, logits[best]);
     const opinion = (one: number): TokenProbability => ({
@@ -59,19 +47,47 @@ export class Sampler {
     this.changes?.take(id);
     this.ids.add(id);
   }
+
+  private argmax(logits: ArrayLike<number>, ofNaN: string): number {
+    let best = 0;
+    for (let i = 0; i < logits.length; i++) {
+      const x = logits[i];
+      if (x > logits[best]) best = i;
+      else if (x !== x) throw this.refusal(ofNaN);
+    }
+    if (!Number.isFinite(logits[best])) throw this.refusal(`the largest logit is ${logits[best]}`);
+    return best;
+  }
+
+  private refusal(what: string): FastWeightsError {
+    return new FastWeightsError('INVALID_ARGUMENT', `${this.where}: ${what}`);
+  }
 }
 
-function argmax(logits: ArrayLike<number>, ofNaN: string): number {
-  let best = 0;
-  for (let i = 0; i < logits.length; i++) {
-    const x = logits[i];
-    if (x > logits[best]) best = i;
-    else if (x !== x) throw new FastWeightsError('INVALID_ARGUMENT', `generate: ${ofNaN}`);
+/** A sampler whose next draw can be told, and made again. */
+export class SeededSampler extends Sampler {
+  constructor(
+    where: string,
+    options: SamplingOptions,
+    vocabSize: number,
+    private readonly numbers: HostRandom,
+    private readonly prompt: Int32Array,
+  ) {
+    super(where, options, vocabSize, () => numbers.next(), prompt);
   }
-  if (!Number.isFinite(logits[best])) {
-    throw new FastWeightsError('INVALID_ARGUMENT', `generate: the largest logit is ${logits[best]}`);
+
+  /** One that goes on where another stopped. */
+  static resume(where: string, options: SamplingOptions, vocabSize: number, state: SamplerState): SeededSampler {
+    const numbers = new HostRandom(state.seed, state.stream, state.position);
+    const sampler = new SeededSampler(where, options, vocabSize, numbers, state.ids.subarray(0, state.prompt));
+    for (const id of state.ids.subarray(state.prompt)) sampler.take(id);
+    return sampler;
   }
-  return best;
+
+  get state(): SamplerState {
+    const { seed, stream, position } = this.numbers;
+    return { seed, stream, position, ids: this.ids.all, prompt: this.prompt.length };
+  }
 }
 
 function logOfSum(logits: ArrayLike<number>, most: number): number {

@@ -6,10 +6,10 @@ import {
   checkList,
   checkNumber,
   checkNumbers,
+  checkNumeric,
   checkObject,
   checkOptions,
   describe,
-  type HostRandom,
   type OptionNames,
 } from '../core';
 import { Sampler } from './sampler';
@@ -145,27 +145,48 @@ export function withDefaults(options: SamplingOptions, defaults: SamplingOptions
   };
 }
 
+function checkLogits(where: string, logits: ArrayLike<number>): void {
+  checkNumbers(where, 'logits', logits);
+  if (logits.length === 0) throw argumentError('INVALID_ARGUMENT', where, 'logits', 'of at least one token', 'none');
+  for (let i = 0; i < logits.length; i++) checkNumeric(where, `logits[${i}]`, logits[i]);
+}
+
+const UNIFORM = 'a function that returns numbers in [0, 1)';
+
+function checkUniform(where: string, drawn: unknown): number {
+  if (typeof drawn === 'number' && drawn >= 0 && drawn < 1) return drawn;
+  throw argumentError('INVALID_ARGUMENT', where, 'random', UNIFORM, describe(drawn));
+}
+
 /**
  * Chooses a token by its logits [vocabulary]; equal logits go to the smaller id. Penalties count the ids of `context`
- * anew with each call; `generate` counts as it goes.
+ * anew with each call; `generate` counts as it goes. With a temperature `random` is called once, for a number in [0, 1) as
+ * `Math.random` gives them.
  */
 export function sampleToken(
   logits: ArrayLike<number>,
   options: SamplingOptions,
-  random: HostRandom,
+  random: () => number,
   context: SampledContext = {},
 ): SampledToken {
   const where = 'sampleToken';
-  checkNumbers(where, 'logits', logits);
+  checkLogits(where, logits);
   checkOptions(where, options, SAMPLING);
   checkSampling(where, options, logits.length);
+  checkFunction(where, 'random', random, UNIFORM);
   checkOptions(where, context, CONTEXT);
   const { prompt = [], generated = [] } = context;
   for (const [name, ids] of Object.entries({ prompt, generated })) {
     checkNumbers(where, name, ids);
     for (let i = 0; i < ids.length; i++) checkInteger(where, `${name}[${i}]`, ids[i], 0, logits.length - 1);
   }
-  const sampler = new Sampler(options, logits.length, random, Int32Array.from(prompt));
+  const sampler = new Sampler(
+    where,
+    options,
+    logits.length,
+    () => checkUniform(where, random()),
+    Int32Array.from(prompt),
+  );
   for (let i = 0; i < generated.length; i++) sampler.take(generated[i]);
   return sampler.choose(logits);
 }

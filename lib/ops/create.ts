@@ -200,26 +200,27 @@ export function eye(n: number, m: number | TensorOptions = n, options: TensorOpt
   return finish(t, rest);
 }
 
-/** Where and how a tensor like another lives. */
-export function optionsLike(where: string, x: Tensor, options: TensorOptions): TensorOptions {
+/** Options of a tensor like another: where and how that one lives unless they say it. */
+export function optionsLike<O extends TensorOptions>(where: string, x: Tensor, options: O, known: OptionNames<O>): O {
   checkTensor(where, 'x', x);
+  checkOptions(where, options, known);
   return { ...options, dtype: options.dtype ?? x.dtype, device: options.device ?? x.device };
 }
 
 /** Zeros in the shape of x, with its dtype and on its device unless others are given. */
 export function zerosLike(x: Tensor, options: TensorOptions = {}): Tensor {
-  const like = optionsLike('zerosLike', x, options);
+  const like = optionsLike('zerosLike', x, options, TENSOR_OPTIONS);
   return filled('zerosLike', x.shape, 0, like);
 }
 
 /** Ones in the shape of x; see `zerosLike`. */
 export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
-  const like = optionsLike('onesLike', x, options);
+  const like = optionsLike('onesLike', x, options, TENSOR_OPTIONS);
   return filled('onesLike', x.shape, 1, like);
 }
 
 /** One value in the shape of x; see `zerosLike`. */
 export function fullLike(x: Tensor, value: number | boolean, options: TensorOptions = {}): Tensor {
-  const like = optionsLike('fullLike', x, options);
+  const like = optionsLike('fullLike', x, options, TENSOR_OPTIONS);
   return filled('fullLike', x.shape, value, like);
 }

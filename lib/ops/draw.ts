@@ -76,13 +76,13 @@ export function randn(shape: Shape, options: NormalOptions = {}): Tensor {
 
 /** Uniform in [low, high) in the shape of x, with its dtype and on its device unless others are given. */
 export function randLike(x: Tensor, options: UniformOptions = {}): Tensor {
-  const like = { ...options, ...optionsLike('randLike', x, options) };
+  const like = optionsLike('randLike', x, options, UNIFORM);
   return rand([...x.shape], like);
 }
 
 /** Normal in the shape of x; see `randLike`. */
 export function randnLike(x: Tensor, options: NormalOptions = {}): Tensor {
-  const like = { ...options, ...optionsLike('randnLike', x, options) };
+  const like = optionsLike('randnLike', x, options, NORMAL);
   return randn([...x.shape], like);
 }
 

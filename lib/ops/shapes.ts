@@ -121,12 +121,22 @@ function sizeAt(where: string, x: Tensor, dim: number): { d: number; size: numbe
   return { d, size: x.shape[d] };
 }
 
-/** At most `chunks` pieces of ceil(size / chunks) positions, the last one of what is left, as views. */
+/** Pieces of which most are empty are a slip, and would fill the memory. */
+const MOST_PIECES = 2 ** 16;
+
+/** Requires a number of pieces; more than positions make empty ones. */
+function checkPieces(where: string, argument: string, pieces: number, size: number): number {
+  return checkInteger(where, argument, pieces, 1, Math.max(size, MOST_PIECES));
+}
+
+/**
+ * At most `chunks` pieces of ceil(size / chunks) positions, the last one of what is left, as views; `chunks` of them where
+ * there are no positions, at most 65536.
+ */
 export const chunk = scoped((x: Tensor, chunks: number, dim: number = 0): Tensor[] => {
   const { d, size } = sizeAt('chunk', x, dim);
-  checkInteger('chunk', 'chunks', chunks, 1);
-  const length = Math.ceil(size / chunks);
-  const count = length === 0 ? chunks : Math.ceil(size / length);
+  const length = Math.ceil(size / checkInteger('chunk', 'chunks', chunks, 1));
+  const count = length === 0 ? checkPieces('chunk', 'chunks', chunks, size) : Math.ceil(size / length);
   return split(
     x,
     Array.from({ length: count }, (_, i) => Math.min(length, size - i * length)),
@@ -134,12 +144,15 @@ export const chunk = scoped((x: Tensor, chunks: number, dim: number = 0): Tensor
   );
 });
 
-/** So many pieces, the first ones larger by 1, or pieces that end at the positions given, as views. */
+/**
+ * So many pieces, the first ones larger by 1, or pieces that end at the positions given, as views. More pieces than
+ * positions, of which the last ones are empty, are at most 65536.
+ */
 export const tensorSplit = scoped(
   (x: Tensor, indicesOrSections: number | readonly number[], dim: number = 0): Tensor[] => {
     const { d, size } = sizeAt('tensorSplit', x, dim);
     if (typeof indicesOrSections === 'number') {
-      const n = checkInteger('tensorSplit', 'indicesOrSections', indicesOrSections, 1);
+      const n = checkPieces('tensorSplit', 'indicesOrSections', indicesOrSections, size);
       return split(
         x,
         Array.from({ length: n }, (_, i) => Math.floor(size / n) + Number(i < size % n)),

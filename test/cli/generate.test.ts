@@ -148,9 +148,21 @@ describe('generate', function () {
           new RegExp(`'${flag} .* is invalid`),
         );
       }
-      const { code, err } = await run('generate', '--checkpoint', dir, '--prompt', 'On', '--logit-bias', '99=1');
-      expect(code).to.be.above(0);
-      expect(err).to.match(/logitBias must be by token id/);
+    });
+
+    it('refuses by its flag what the model cannot do, and prints nothing else', async () => {
+      const wrong = [
+        ['--logit-bias', ['99=1']],
+        ['--top-logprobs', ['300']],
+        ['--seed', ['9007199254740991', '--samples', '2']],
+        ['--checkpoint', [join(dir, 'none')]],
+        ['--checkpoint', [join(dir, 'tokenizer.json')]],
+      ] as const;
+      for (const [flag, values] of wrong) {
+        const { code, out, err } = await run('generate', '--checkpoint', dir, '--prompt', 'On', flag, ...values);
+        expect([code, out], flag).to.eql([2, '']);
+        expect(err.trimEnd(), flag).to.match(new RegExp(`^error: ${flag} must be .*$`));
+      }
     });
   });
 });

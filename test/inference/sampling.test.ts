@@ -66,7 +66,7 @@ function swept(
 ): number[] {
   const counts = logits.map(() => 0);
   for (let i = 0; i < n; i++) {
-    const random = { next: () => (i + 0.5) / n } as HostRandom;
+    const random = (): number => (i + 0.5) / n;
     counts[fw.sampleToken(logits, options, random, context).id]++;
   }
   return counts;
@@ -74,6 +74,7 @@ function swept(
 
 describe('sampling', () => {
   const random = new HostRandom(5);
+  const next = (): number => random.next();
   const rows = Array.from({ length: 40 }, (_, i) =>
     // Numbers that float32 holds.
     Array.from({ length: VOCABULARY }, () => Math.fround((0.2 + i / 8) * (random.next() + random.next() - 1) * 4)),
@@ -136,7 +137,7 @@ describe('sampling', () => {
         // In the middle of each token's part of the line.
         for (const [id, p] of expected.entries()) {
           if (p === 0) continue;
-          const uniform = { next: () => at + p / 2 } as HostRandom;
+          const uniform = (): number => at + p / 2;
           const token = fw.sampleToken(row, context, uniform).id;
           expect(token, JSON.stringify(options)).to.equal(id);
           found.add(token);
@@ -171,14 +172,14 @@ describe('sampling', () => {
           },
           (logits: Float32Array) => logits.fill(100, 20, 21),
         ];
-        const token = fw.sampleToken(row, { ...options, logitProcessors }, random, { prompt, generated });
+        const token = fw.sampleToken(row, { ...options, logitProcessors }, next, { prompt, generated });
         seen.forEach((x, id) =>
           x === -Infinity
             ? expect(expected[id]).to.equal(x)
             : expect(x).to.be.closeTo(expected[id], 1e-6 * (1 + Math.abs(x))),
         );
         expect(token.id).to.equal(20);
-        const greedy = fw.sampleToken(row, options, random, { prompt, generated });
+        const greedy = fw.sampleToken(row, options, next, { prompt, generated });
         expect(greedy.id).to.equal(expected.indexOf(Math.max(...expected)));
       }
     }
@@ -196,7 +197,7 @@ describe('sampling', () => {
     const counts = expected.map(() => 0);
     const drawn = new HostRandom(17);
     for (let i = 0; i < n; i++) {
-      counts[fw.sampleToken(rows[4], { ...options, ...penalties }, drawn, { prompt, generated }).id]++;
+      counts[fw.sampleToken(rows[4], { ...options, ...penalties }, () => drawn.next(), { prompt, generated }).id]++;
     }
     let chiSquare = 0;
     counts.forEach((count, id) => {
@@ -214,7 +215,7 @@ describe('sampling', () => {
     for (const row of rows) {
       const best = row.indexOf(Math.max(...row));
       for (const filter of [{ topK: 3 }, { topP: 0.2 }, { minP: 0.5 }, { typicalP: 0.1 }]) {
-        expect(fw.sampleToken(row, filter, random).id).to.equal(best);
+        expect(fw.sampleToken(row, filter, next).id).to.equal(best);
       }
     }
   });
@@ -224,7 +225,7 @@ describe('sampling', () => {
       const own = distribution(row, { temperature: 1 }).map(Math.log);
       const order = [...own.keys()].sort((a, b) => own[b] - own[a]);
       const options = { temperature: 2, repetitionPenalty: 3, logitBias: { 0: 9 }, topLogprobs: 5 };
-      const token = fw.sampleToken(row, options, random, { prompt: [1, 2] });
+      const token = fw.sampleToken(row, options, next, { prompt: [1, 2] });
       expect(token.logProbability).to.be.closeTo(own[token.id], 1e-12);
       expect(token.topLogprobs!.map(({ id }) => id)).to.eql(order.slice(0, 5));
       for (const { id, logProbability } of token.topLogprobs!) expect(logProbability).to.be.closeTo(own[id], 1e-12);
@@ -233,11 +234,11 @@ describe('sampling', () => {
 
   it('far down the exponentials are still right', () => {
     const row = Array.from({ length: 800 }, (_, i) => -i);
-    const { topLogprobs } = fw.sampleToken(row, { topLogprobs: 800 }, random);
+    const { topLogprobs } = fw.sampleToken(row, { topLogprobs: 800 }, next);
     const total = 1 / (1 - Math.exp(-1));
     topLogprobs!.forEach(({ logProbability }, i) => expect(logProbability).to.be.closeTo(-i - Math.log(total), 1e-12));
     for (const gap of [0.3, 1e-9, 30, 600]) {
-      const { logProbability } = fw.sampleToken([0, -gap], { logitBias: { 0: -1000 } }, random);
+      const { logProbability } = fw.sampleToken([0, -gap], { logitBias: { 0: -1000 } }, next);
       expect(logProbability).to.be.closeTo(-gap - Math.log1p(Math.exp(-gap)), 1e-12 * (1 + gap));
     }
   });
@@ -262,11 +263,26 @@ describe('sampling', () => {
       ['logitProcessors[1]', { logitProcessors: [() => undefined, 3] }],
     ];
     for (const [argument, options] of cases) {
-      const draw = (): unknown => fw.sampleToken([1, 2, 3], options as fw.SamplingOptions, random);
+      const draw = (): unknown => fw.sampleToken([1, 2, 3], options as fw.SamplingOptions, next);
       expect(expectError('INVALID_ARGUMENT', /^sampleToken: /, draw).argument).to.equal(argument);
     }
+    const others: [string, unknown, unknown][] = [
+      ['logits', [], next],
+      ['logits[0]', [true, false], next],
+      ['logits[1]', [1, 2n], next],
+      ...[undefined, { next }, () => NaN, () => 1, () => -0.1, () => '0', async () => Promise.resolve(0.5)].map(
+        (given): [string, unknown, unknown] => ['random', [1, 2], given],
+      ),
+    ];
+    for (const [argument, logits, given] of others) {
+      const draw = (): unknown => fw.sampleToken(logits as number[], { temperature: 1 }, given as () => number);
+      expect(expectError('INVALID_ARGUMENT', /^sampleToken: .* must be /, draw).argument).to.equal(argument);
+    }
+    expect(fw.sampleToken([1, 2], { temperature: 1 }, Math.random).id).to.be.within(0, 1);
+    const nan = (): unknown => fw.sampleToken([0, NaN], {}, next);
+    expectError('INVALID_ARGUMENT', /^sampleToken: the logits hold NaN/, nan);
     const draw = (logitProcessors: readonly fw.LogitProcessor[], context?: fw.SampledContext) => () =>
-      fw.sampleToken([1, 2, 3], { logitProcessors }, random, context);
+      fw.sampleToken([1, 2, 3], { logitProcessors }, next, context);
     expectError('INVALID_ARGUMENT', /logitProcessors left NaN/, draw([(row) => row.fill(NaN)]));
     expectError('INVALID_ARGUMENT', /largest logit is -Infinity/, draw([(row) => row.fill(-Infinity)]));
     expectError('INVALID_ARGUMENT', /promise/, draw([async () => Promise.resolve()]));
@@ -300,7 +316,9 @@ describe('sampling in generate', () => {
       const row = Array.from(await logits.data());
       logits.dispose();
       const context = { prompt, generated };
-      expect(fw.sampleToken(row, { temperature: 0.7, topK: 5, ...options }, random, context).id).to.equal(id);
+      expect(fw.sampleToken(row, { temperature: 0.7, topK: 5, ...options }, () => random.next(), context).id).to.equal(
+        id,
+      );
       expect(shown.at(-1)).to.eql([...prompt, ...generated]);
       generated.push(id);
       logits = plain.feed([id]);

@@ -15,4 +15,4 @@ async function main(dir: string, from: number): Promise<void> {
   }
 }
 
-void main(process.argv[2], Number(process.argv[3]));
+if (require.main === module) void main(process.argv[2], Number(process.argv[3]));

@@ -396,6 +396,17 @@ describe('model folders and configurations', () => {
       [{ num_heads: 3 }, 'INVALID_ARGUMENT', 'num_heads'],
       [{ norm_eps: -1 }, 'INVALID_ARGUMENT', 'norm_eps'],
       [{ attn: { layers: [0] } }, 'INVALID_ARGUMENT', 'num_heads'],
+      [{ attn: { layers: [0, 7], num_heads: 2 } }, 'INVALID_ARGUMENT', 'layers'],
+      [
+        { model_type: 'llama', partial_rotary_factor: 2, num_attention_heads: 2 },
+        'INVALID_ARGUMENT',
+        'partial_rotary_factor',
+      ],
+      [
+        { model_type: 'llama', rope_parameters: { partial_rotary_factor: 0 }, num_attention_heads: 2 },
+        'INVALID_ARGUMENT',
+        'partial_rotary_factor',
+      ],
     ];
     const { num_heads, ...headless } = config;
     for (const [change, expected, argument] of wrong) {

@@ -163,6 +163,8 @@ describe('published folders', () => {
         '{"eos_token_id":"2"}',
         '{"do_sample":1}',
         '{"do_sample":true,"top_p":0}',
+        '{"do_sample":true,"top_k":1.5}',
+        '{"do_sample":true,"top_k":-2}',
         '{"repetition_penalty":0}',
       ];
       for (const content of broken) {

@@ -76,6 +76,12 @@ describe('xLSTM', () => {
     ];
     for (const [more, message] of refused) expectError('UNSUPPORTED', message, () => make(more));
     expectError('INVALID_ARGUMENT', /num_heads must be a divisor of 8/, () => make({ num_heads: 3 }));
+    for (const cap of [1e39, 1e-46, 0]) {
+      for (const key of ['gate_soft_cap', 'output_logit_soft_cap']) {
+        const error = expectError('INVALID_ARGUMENT', /must be a number from/, () => make({ [key]: cap }));
+        expect(error.argument).to.equal(key);
+      }
+    }
     expectError('INVALID_ARGUMENT', /weight_mode must be/, () => make({ weight_mode: 'double' }));
   });
 });

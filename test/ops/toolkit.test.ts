@@ -341,6 +341,11 @@ for (const { device, available } of fw.devices()) {
           .tensorSplit([1, 6, 4])
           .map((p) => p.tolist()),
       ).to.deep.equal([[0], [1, 2, 3, 4, 5], [], [4, 5, 6]]);
+      const more = fw.arange(3, undefined, 1, on).tensorSplit(5);
+      expect(more.map((p) => p.size)).to.deep.equal([1, 1, 1, 0, 0]);
+      // The memory would end before 1e8 pieces.
+      expectError('INVALID_ARGUMENT', /from 1 to 65536/, () => fw.zeros([40], on).tensorSplit(1e8));
+      expectError('INVALID_ARGUMENT', /from 1 to 65536/, () => fw.zeros([0], on).chunk(1e8));
       expect(
         seq(2, 3)
           .unbind(1)

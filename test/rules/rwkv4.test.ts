@@ -45,6 +45,36 @@ for (const where of targets()) {
         expect(Array.from(finalMax.dataSync()).every((x) => Math.abs(x) < 1e4)).to.equal(true);
       });
     }
+
+    it('forgets all at once where the decay is more than float32 holds, with gradients', () => {
+      const [T, D] = [5, 2];
+      const draw = new Draw(3);
+      const [k, v] = [draw.uniform([1, T, D], -2, 2), draw.uniform([1, T, D], -1, 1)];
+      const [tk, tv] = [k, v].map(({ data, shape }) => fw.tensor(data, { shape, ...where }));
+      const timeDecay = fw.tensor([89, 1e4], { ...where, requiresGrad: true });
+      const timeFirst = fw.tensor([0.5, -1], where);
+      const expected = naive(k.data, v.data, [Infinity, Infinity], [0.5, -1]);
+      const { output, ...states } = fw.rwkv4({ k: tk, v: tv, timeDecay, timeFirst }, { outputFinalState: true });
+      expectClose('output', output.dataSync(), expected, 1e-5);
+      [output, ...Object.values(states)]
+        .map((t) => t.sum())
+        .reduce((a, b) => a.add(b))
+        .backward();
+      expect(Array.from(timeDecay.grad!.dataSync())).to.eql([0, 0]);
+
+      const state = {
+        numerator: fw.zeros([1, D], where),
+        denominator: fw.zeros([1, D], where),
+        max: fw.full([1, D], -1e38, where),
+      };
+      fw.noGrad(() => {
+        const tokens = Array.from({ length: T }, (_, t) =>
+          fw.rwkv4.step({ k: tk.select(1, t), v: tv.select(1, t), timeDecay, timeFirst }, { state }),
+        );
+        expectClose('steps', fw.stack(tokens, 1).dataSync(), expected, 1e-5);
+      });
+      for (const [name, t] of Object.entries(state)) expect(fw.isfinite(t).all().item(), name).to.equal(1);
+    });
   });
 }
 

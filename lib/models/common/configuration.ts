@@ -183,14 +183,14 @@ export class ConfigurationReader {
     throw argumentError('INVALID_ARGUMENT', this.where, key, expected, describe(value));
   }
 
-  /** A whole number from 0 on; INVALID_ARGUMENT for anything else. */
-  count(key: string, fallback: number): number {
-    return checkInteger(this.where, key, this.get(key) ?? fallback);
+  /** A whole number of at least `min`, 0 by default; INVALID_ARGUMENT for anything else. */
+  count(key: string, fallback: number, min = 0): number {
+    return checkInteger(this.where, key, this.get(key) ?? fallback, min);
   }
 
-  /** A finite number of at least `min`, 0 by default; INVALID_ARGUMENT for anything else. */
-  number(key: string, fallback: number, min = 0): number {
-    return checkNumber(this.where, key, this.real(key) ?? fallback, min);
+  /** A finite number from `min`, 0 by default, to `max`; INVALID_ARGUMENT for anything else. */
+  number(key: string, fallback: number, min = 0, max = Infinity): number {
+    return checkNumber(this.where, key, this.real(key) ?? fallback, min, max);
   }
 
   /** How many times as wide, from 0 on: files write a whole one as such. */
@@ -198,9 +198,9 @@ export class ConfigurationReader {
     return checkNumber(this.where, key, this.get(key) ?? fallback, 0);
   }
 
-  /** A number above 0. */
-  positive(key: string, fallback: number): number {
-    const value = this.number(key, fallback);
+  /** A number above 0, at most `max`. */
+  positive(key: string, fallback: number, max = Infinity): number {
+    const value = this.number(key, fallback, 0, max);
     if (value === 0) throw argumentError('INVALID_ARGUMENT', this.where, key, 'above 0', '0');
     return value;
   }
@@ -263,9 +263,9 @@ export class ConfigurationReader {
     return value.map((item, i) => checkChoice(this.where, `${key}[${i}]`, item, values));
   }
 
-  /** A whole number from 0 on, or a list of them. */
-  integers(key: string): number[] {
-    return this.list(key).map((item) => checkInteger(this.where, key, item));
+  /** A whole number from 0 to `max`, or a list of them. */
+  integers(key: string, max?: number): number[] {
+    return this.list(key).map((item) => checkInteger(this.where, key, item, 0, max));
   }
 
   /**

@@ -29,7 +29,7 @@ export function readGeneration(source: JsonObject, where: string, config: Config
   const repetitionPenalty = reader.positive('repetition_penalty', 1);
   if (!reader.flag('do_sample', false)) return { stopTokens, sampling: { repetitionPenalty }, source };
   // 0 and -1 mean all of them.
-  const topK = reader.number('top_k', TOP_K, -1);
+  const topK = reader.count('top_k', TOP_K, -1);
   const sampling = {
     temperature: reader.number('temperature', 1),
     topK: topK > 0 ? topK : undefined,

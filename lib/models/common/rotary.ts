@@ -19,8 +19,9 @@ export function readFrequencies(
   const parameters = reader.section('rope_parameters', ROPE_KEYS);
   const scaling = parameters ?? reader.section('rope_scaling', ROPE_KEYS);
   const base = (parameters ?? reader).positive('rope_theta', reader.positive('rope_theta', theta));
-  const factor = (parameters ?? reader).number('partial_rotary_factor', reader.number('partial_rotary_factor', share));
-  const dims = 2 * Math.floor((headDim * Math.min(factor, 1)) / 2);
+  const wide = reader.positive('partial_rotary_factor', share, 1);
+  const factor = (parameters ?? reader).positive('partial_rotary_factor', wide, 1);
+  const dims = 2 * Math.floor((headDim * factor) / 2);
   const frequencies = rotaryFrequencies(base, dims);
   if (!scaling) return frequencies;
   const key = 'rope_type' in scaling.source ? 'rope_type' : 'type';

@@ -50,7 +50,7 @@ export function readAttention(reader: ConfigurationReader, config: Configuration
       window: spec.optionalSize('window_size'),
       frequencies: rotaryFrequencies(spec.positive('rope_theta', 10000), 2 * Math.floor(headDim / 2)),
     };
-    for (const layer of spec.integers('layers')) shapes.set(layer, shape);
+    for (const layer of spec.integers('layers', config.numHiddenLayers - 1)) shapes.set(layer, shape);
   }
   return shapes;
 }

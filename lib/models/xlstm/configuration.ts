@@ -94,6 +94,9 @@ export interface XlstmConfiguration extends Configuration {
   readonly fused: boolean;
 }
 
+/** Caps as float32 holds them: as 0 or infinity they make NaN of the logits. */
+const [LEAST_CAP, LARGEST_CAP] = [2 ** -126, (2 - 2 ** -23) * 2 ** 127];
+
 export function readXlstm(input: object, family: ModelDefinition): XlstmConfiguration {
   const reader = ConfigurationReader.of(input, family);
   const hiddenSize = reader.optionalSize('embedding_dim') ?? 4096;
@@ -109,7 +112,7 @@ export function readXlstm(input: object, family: ModelDefinition): XlstmConfigur
     reader.divides(reader.scaled(key, width * reader.number(key, fallback)), 'num_heads', numHeads);
   // null means "no cap" in these two.
   const cap = (key: string, fallback: number): number | null =>
-    reader.source[key] === null ? null : reader.positive(key, fallback);
+    reader.source[key] === null ? null : reader.number(key, fallback, LEAST_CAP, LARGEST_CAP);
   const multiple = reader.size('ffn_round_up_to_multiple_of', 64);
   const up = reader.number('ffn_proj_factor', 2.667) * width;
   return {

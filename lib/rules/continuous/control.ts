@@ -1,7 +1,7 @@
 // The values and slopes of a spline: what a differential equation is driven by.
-import { scoped, type Tensor } from '../../core';
-import { split, stack, tensor } from '../../ops';
-import { numbersOf } from './odeint';
+import { argumentError, checkObject, formatShape, sameShape, scoped, type Tensor } from '../../core';
+import { checkFloat, split, stack, tensor } from '../../ops';
+import { checkTimes, numbersOf } from './odeint';
 import type { NaturalCubicSpline } from './spline';
 
 /** The piece that a time belongs to, a knot to the one that ends there, and the time since that began. */
@@ -37,12 +37,26 @@ export function controlAt(times: readonly number[], packed: Tensor, t: number): 
   return { x, dx: twoC.add(threeD.mul(f)).mul(f).add(b) };
 }
 
+/** Requires what `naturalCubicSpline` gives: knots, and coefficients that fit them and each other. */
+function checkSpline(where: string, spline: NaturalCubicSpline): void {
+  checkObject(where, 'spline', spline);
+  const pieces = checkTimes(where, 'spline.times', spline.times, 2).length - 1;
+  const { a, b, twoC, threeD } = spline;
+  for (const [name, t] of Object.entries({ a, b, twoC, threeD })) {
+    checkFloat(where, `spline.${name}`, t);
+    if (t.ndim === 3 && t.shape[1] === pieces && sameShape(t.shape, a.shape)) continue;
+    const expected = name === 'a' ? `[B, ${pieces}, C]` : formatShape(a.shape);
+    throw argumentError('SHAPE', where, `spline.${name}`, expected, formatShape(t.shape));
+  }
+}
+
 /**
  * Value and derivative [B, times, C] of a spline at times in any order; before its first knot and after its last the pieces
  * at its ends go on.
  */
 export const evaluateSpline = scoped(
   (spline: NaturalCubicSpline, at: readonly number[] | Tensor): { values: Tensor; derivatives: Tensor } => {
+    checkSpline('evaluateSpline', spline);
     const list = numbersOf('evaluateSpline', 'at', at, 'finite times');
     const places = list.map((t) => pieceOf(spline.times, t));
     const { device, dtype } = spline.a;

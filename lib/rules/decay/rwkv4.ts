@@ -11,6 +11,11 @@ const NOTHING = -1e38;
 const PIECE = 32;
 /** A decay of exp(-1000) per token leaves nothing; more of it would only round the keys away. */
 const LARGEST_DECAY = 1000;
+/** exp(60) is more than any keys are apart, and float32 still holds its multiples; it has no exp(89). */
+const LARGEST_EXPONENT = 60;
+
+/** w = exp(timeDecay), always finite: 0 times an infinite one is NaN. */
+const decayOf = (timeDecay: Tensor): Tensor => timeDecay.minimum(LARGEST_EXPONENT).exp();
 
 /** 0, -w, -2 w, ...: [n, D]. */
 function ages(n: number, w: Tensor): Tensor {
@@ -52,7 +57,7 @@ function average(level: Tensor, { numerator, denominator }: Omit<States, 'max'>,
 /** The equations of one token, T = 1. */
 function oneToken({ k, v, timeDecay, timeFirst }: Inputs, states: States): { output: Tensor; states: States } {
   const [key, value] = [k.squeeze(1), v.squeeze(1)];
-  const past = states.max.sub(timeDecay.exp());
+  const past = states.max.sub(decayOf(timeDecay));
   const max = maximum(past, key);
   const [keep, weight] = [past.sub(max).exp(), key.sub(max).exp()];
   return {
@@ -71,7 +76,7 @@ function manyTokens(
   { numerator, denominator, max }: States,
   T: number,
 ): { output: Tensor; states: States } {
-  const w = timeDecay.exp();
+  const w = decayOf(timeDecay);
   const level = noGrad(() => scope(() => levels(k, w.minimum(LARGEST_DECAY), max)));
   const previous = cat([max.unsqueeze(1), level.slice(1, 0, T - 1)], 1);
   const weight = k.sub(level).exp();
