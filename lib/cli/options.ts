@@ -2,7 +2,7 @@
 import { existsSync, statSync } from '../platform';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
-import { type Device, scope } from '../core';
+import { type Device, FastWeightsError, scope } from '../core';
 import { TEXT_ENCODINGS, type TextEncoding } from '../data';
 import { full, matmul, withPrecision } from '../ops';
 import { resolveCheckpoint } from '../train';
@@ -76,7 +76,7 @@ export function addCheckpointOption(command: Command): Command {
 /** The folder of the model that --checkpoint names. */
 export function checkpointFolder(path: string): Promise<string> {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return resolveCheckpoint(path);
-  throw new UsageError(`--checkpoint must be ${CHECKPOINT}; there is no folder ${path}`);
+  throw new FastWeightsError('IO', `--checkpoint must be ${CHECKPOINT}; there is no folder ${path}`);
 }
 
 export interface DeviceOptions {

@@ -152,15 +152,15 @@ describe('generate', function () {
 
     it('refuses by its flag what the model cannot do, and prints nothing else', async () => {
       const wrong = [
-        ['--logit-bias', ['99=1']],
-        ['--top-logprobs', ['300']],
-        ['--seed', ['9007199254740991', '--samples', '2']],
-        ['--checkpoint', [join(dir, 'none')]],
-        ['--checkpoint', [join(dir, 'tokenizer.json')]],
+        [2, '--logit-bias', ['99=1']],
+        [2, '--top-logprobs', ['300']],
+        [2, '--seed', ['9007199254740991', '--samples', '2']],
+        [1, '--checkpoint', [join(dir, 'none')]],
+        [1, '--checkpoint', [join(dir, 'tokenizer.json')]],
       ] as const;
-      for (const [flag, values] of wrong) {
+      for (const [expected, flag, values] of wrong) {
         const { code, out, err } = await run('generate', '--checkpoint', dir, '--prompt', 'On', flag, ...values);
-        expect([code, out], flag).to.eql([2, '']);
+        expect([code, out], flag).to.eql([expected, '']);
         expect(err.trimEnd(), flag).to.match(new RegExp(`^error: ${flag} must be .*$`));
       }
     });
