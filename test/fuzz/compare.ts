@@ -12,6 +12,7 @@ import {
   type Program,
   type Step,
   surplus,
+  largest,
   typical,
 } from './program';
 import { Random } from './random';
@@ -42,7 +43,7 @@ export function compare(program: Program, reference: Outcome, actual: Outcome, w
       `t${id}`,
       found,
       expected,
-      { tolerance: forward, deviations: DEVIATIONS.forward, floor: 0, lenient, runs },
+      { tolerance: forward, deviations: DEVIATIONS.forward, floor: 0, cancelled: 0, lenient, runs },
       step,
     );
   }
@@ -53,6 +54,7 @@ export function compare(program: Program, reference: Outcome, actual: Outcome, w
   const lenient = program.spread.size > 0 || (program.steps.some(spreads) && holdsInfinite(reference));
   // What cancels exactly in a gradient leaves the rounding of what cancelled.
   const floor = 1e-2 * Math.max(0, ...reference.gradients.map((g) => typical(g?.data ?? [])));
+  const cancelled = 1e-2 * Math.max(0, ...reference.gradients.map((g) => largest(g?.data ?? [])));
   reference.gradients.forEach((expected, i) => {
     const found = actual.gradients[i];
     if (!expected !== !found) throw new Fault(`leaf ${i} has ${found ? 'a' : 'no'} gradient`);
@@ -62,6 +64,7 @@ export function compare(program: Program, reference: Outcome, actual: Outcome, w
       tolerance: gradient,
       deviations: DEVIATIONS.gradient,
       floor,
+      cancelled,
       lenient,
       runs,
     });
@@ -111,6 +114,8 @@ interface Allowance {
   deviations: number;
   /** A size that counts for every element. */
   floor: number;
+  /** A size that counts for elements that are 0 however the inputs are disturbed. */
+  cancelled: number;
   /** What is NaN must not be a number; anything else may be anything. */
   lenient: boolean;
   /** What disturbed runs gave. */
@@ -118,7 +123,7 @@ interface Allowance {
 }
 
 function check(name: string, found: Numbers, expected: Numbers, allowance: Allowance, step?: Step): void {
-  const { tolerance, deviations, floor, lenient } = allowance;
+  const { tolerance, deviations, floor, cancelled, lenient } = allowance;
   const [x, y] = [found.data, expected.data];
   const scale = Math.max(typical(y), floor);
   let runs: (Numbers | undefined)[] | undefined;
@@ -134,6 +139,7 @@ function check(name: string, found: Numbers, expected: Numbers, allowance: Allow
     runs ??= allowance.runs();
     const others = runs.map((run) => run?.data[i] ?? NaN);
     const sure = others.every((other) => Object.is(category(other), category(y[i])));
+    if (finite && error <= tolerance * cancelled && [y[i], ...others].every((other) => other === 0)) continue;
     const deviation = Math.sqrt(others.reduce((sum, other) => sum + (other - y[i]) ** 2, 0) / RUNS);
     if (!sure || (finite && error <= tolerance * Math.abs(y[i]) + deviations * deviation)) continue;
     throw new Fault(`${name}[${i}] of [${expected.shape.join(', ')}] is ${x[i]}, not ${y[i]}`, step);

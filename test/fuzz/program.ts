@@ -91,6 +91,11 @@ export function typical(y: ArrayLike<number>): number {
   return most <= 30 * rms && most <= 1e3 ? rms : 0;
 }
 
+/** The largest size of what is finite. */
+export function largest(y: ArrayLike<number>): number {
+  return Array.from(y).reduce((most, x) => (Number.isFinite(x) ? Math.max(most, Math.abs(x)) : most), 0);
+}
+
 export function allFinite(data: ArrayLike<number>): boolean {
   for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return false;
   return true;
