@@ -27,6 +27,7 @@ interface CompareOptions extends DeviceOptions, ImportOptions, TokenOptions, Tra
   models: string;
   params: number;
   seeds: number;
+  turns?: number;
   out?: string;
   json?: boolean;
 }
@@ -58,6 +59,11 @@ export function compareCommand(): Command {
     seed: 'the first, of parameters and data',
   })
     .addOption(new Option('--seeds <n>', 'seeds for each model').argParser(wholeNumber(1, 1000)).default(1))
+    .addOption(
+      new Option('--turns <n>', 'of minutes: all models have had a turn before any has the next').argParser(
+        wholeNumber(1, 1000),
+      ),
+    )
     .option('--out <dir>', 'where it goes; what it holds is not trained again (default: runs/compare-<text>)', somePath)
     .option('--json', 'print the record as JSON');
   return addDeviceOptions(addImportOption(command))
@@ -70,6 +76,7 @@ Each run in it is one of \`train\`: generate, evaluate and inspect take its fold
 Examples:
   fast-weights compare --text book.txt
   fast-weights compare --text book.txt --models deltanet,gla,transformer --params 300k --minutes 1
+  fast-weights compare --text book.txt --minutes 5 --turns 5   (where other programs disturb)
   fast-weights compare --text book.txt --models kda,mamba2 --steps 500 --seeds 3`,
     )
     .action(run);
@@ -89,6 +96,9 @@ async function run(options: CompareOptions): Promise<void> {
   const models = modelNames('--models', options.models);
   const { steps, minutes, params: parameters, seeds, dtype } = options;
   if (steps === 0) throw new UsageError('--steps must be 1 or more: nothing is compared without training');
+  if (options.turns !== undefined && minutes === undefined && steps !== undefined) {
+    throw new UsageError('--turns share out minutes, and there are --steps only');
+  }
   const device = chooseDevice(options);
   const folder = resolve(options.out ?? join('runs', `compare-${parse(options.text).name}`));
   const length = steps === undefined && minutes === undefined ? { minutes: MINUTES } : {};
@@ -107,6 +117,10 @@ async function run(options: CompareOptions): Promise<void> {
         device,
         signal,
         onText: text.take,
+        onTurn({ config: { model, training } }, turn) {
+          text.done();
+          console.error(`turn ${turn} of ${options.turns}: ${model.name}, seed ${training.seed}`);
+        },
         async train(one: Run) {
           text.done();
           const { model, training } = one.config;
@@ -117,7 +131,7 @@ async function run(options: CompareOptions): Promise<void> {
           if (one.trainer.step > 0) console.error(`going on at step ${one.trainer.step}`);
           await trainRun(one, watch);
         },
-        ...defined({ dtype, imports: importsOf(options) }),
+        ...defined({ dtype, turns: options.turns, imports: importsOf(options) }),
       });
     } finally {
       text.done();

@@ -95,6 +95,13 @@ interface Making extends TextRunOptions {
    * report.
    */
   train?(run: Run): Promise<Pick<ReportRun, 'fastWeights' | 'writes' | 'samples'> | void>;
+  /**
+   * Of runs in minutes: each takes its minutes in so many turns, and all have had one before any has the next, so that what
+   * slows the machine for a while slows all of them. Between turns a run lies in its folder. 1 by default.
+   */
+  turns?: number;
+  /** Called before every turn of a run but its last, which is `train`'s; turns count from 1. */
+  onTurn?(run: Run, turn: number): void;
   /** Called after every run that is made. */
   onResult?(result: ComparedRun): void;
 }
@@ -122,6 +129,8 @@ export interface ComparisonOptions extends Making {
 const MAKING: OptionNames<Making> = {
   folder: true,
   train: true,
+  turns: true,
+  onTurn: true,
   onResult: true,
   memoryLimit: true,
   signal: true,
@@ -153,11 +162,16 @@ export async function compareModels(options: ComparisonOptions): Promise<Compari
   const { models, parameters, data: given, training, seeds = 1, ...others } = options;
   const { device = defaultDevice(), dtype, imports, ...making } = others;
   checkInteger(where, 'parameters', parameters, 1);
+  const { turns = 1 } = making;
+  checkInteger(where, 'turns', turns, 1, 1000);
   checkInteger(where, 'seeds', seeds, 1, 1000);
   if (!Array.isArray(models) || models.length === 0) {
     throw argumentError('INVALID_ARGUMENT', where, 'models', 'a list of names, one at least', describe(models));
   }
   const filled = fillTraining(training);
+  if (turns > 1 && filled.minutes === null) {
+    throw argumentError('INVALID_ARGUMENT', where, 'turns', '1 for runs that are not in minutes', `${turns}`);
+  }
   const reading = { signal: making.signal, memoryLimit: making.memoryLimit, onText: making.onText };
   const { config: data, vocabSize } = await prepareData(given, filled.seed, reading);
   const sized = (models as readonly ModelName[]).map((name) => {
@@ -183,6 +197,8 @@ export async function compareRuns({
   configs,
   parameters = null,
   train,
+  turns = 1,
+  onTurn,
   onResult,
   ...reading
 }: Making & { configs: readonly RunConfig[]; parameters?: number | null }): Promise<Comparison> {
@@ -198,30 +214,57 @@ export async function compareRuns({
   const parts = new Map<ComparedRun, Partial<ReportRun>>();
   // Before the first run, which may be interrupted: what it is of must be known then.
   await writeJson(file, record);
-  for (const config of configs) {
-    const { seed } = config.training;
-    const model = config.model.name;
-    if (record.runs.some((run) => run.model === model && run.seed === seed)) continue;
+  const missing = configs.filter(
+    ({ model, training }) => !record.runs.some((run) => run.model === model.name && run.seed === training.seed),
+  );
+  const opened = async <T>(config: RunConfig, use: (run: Run) => Promise<T>): Promise<T> => {
     checkAborted(signal, 'compare');
-    resetPeakMemory();
     const run = await open(config, runFolder(folder, config, first), reading);
     try {
+      return await use(run);
+    } finally {
+      run.trainer.dispose();
+      run.model.dispose();
+      run.data.close?.();
+    }
+  };
+  for (let turn = 1; turn < turns; turn++) {
+    for (const config of missing) {
+      await opened(config, async (run) => {
+        if (run.trainer.progress >= turn / turns) return;
+        onTurn?.(run, turn);
+        await trainUntil(run, turn / turns, signal);
+      });
+    }
+  }
+  for (const config of missing) {
+    resetPeakMemory();
+    await opened(config, async (run) => {
       const shown = train ? await train(run) : void (await run.trainer.run({ signal }));
       const result = await resultOf(run, signal);
       record.runs.push(result);
       if (shown) parts.set(result, shown);
       await writeJson(file, record);
       onResult?.(result);
-    } finally {
-      run.trainer.dispose();
-      run.model.dispose();
-      run.data.close?.();
-    }
+    });
   }
   const report = await comparisonReport(record, (run) => runFolder(folder, run, first), parts);
   const html = renderReport(report);
   await writeFileAtomic(join(folder, 'report.html'), (handle) => handle.writeFile(html));
   return record;
+}
+
+/** Trains to a share of the minutes, and leaves the run in its folder. */
+async function trainUntil({ trainer }: Run, progress: number, signal?: AbortSignal): Promise<void> {
+  const over = new AbortController();
+  const onMetrics = (): void => {
+    if (trainer.progress >= progress) over.abort();
+  };
+  try {
+    await trainer.run({ signal: AbortSignal.any([over.signal, ...(signal ? [signal] : [])]), onMetrics });
+  } catch (error) {
+    if (!over.signal.aborted || signal?.aborted) throw error;
+  }
 }
 
 /** The folder of the run of a model and seed; the first seed goes without saying. */

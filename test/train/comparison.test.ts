@@ -155,6 +155,30 @@ describe('compareModels', () => {
       expect(again.runs).to.have.lengthOf(3);
     }));
 
+  it('lets the models take turns at their minutes', () =>
+    withFolder(async (folder) => {
+      const turns: string[] = [];
+      const begun: Record<string, number> = {};
+      const minutes = 0.5 / 60;
+      const { runs } = await compareModels({
+        ...tiny(folder, { training: { minutes, batchSize: 1, seed: 3 } }),
+        turns: 3,
+        onTurn: ({ config, trainer }, turn) =>
+          turns.push(`${turn} ${config.model.name} ${trainer.progress >= turn / 3}`),
+        async train({ config, trainer }) {
+          begun[config.model.name] = trainer.progress;
+          await trainer.run();
+        },
+      });
+      expect(turns).to.eql(['1 deltanet false', '1 transformer false', '2 deltanet false', '2 transformer false']);
+      expect(begun.deltanet).to.be.at.least(2 / 3);
+      expect(begun.transformer).to.be.at.least(2 / 3);
+      for (const { seconds, steps } of runs) {
+        expect(seconds).to.be.at.least(0.4);
+        expect(steps).to.be.above(3);
+      }
+    }));
+
   it('refuses other settings in the same folder, and a text that has changed', () =>
     withFolder(async (folder) => {
       const text = join(folder, 'book.txt');
@@ -172,6 +196,7 @@ describe('compareModels', () => {
       writeFileSync(text, 'to be or not to be; '.repeat(40));
       await expectRejection('INVALID_ARGUMENT', /data\.sha256/, compareModels(options));
       await expectRejection('INVALID_ARGUMENT', /models/, compareModels({ ...options, models: [] }));
+      await expectRejection('INVALID_ARGUMENT', /turns must be 1 for runs/, compareModels({ ...options, turns: 2 }));
       const unknown = compareModels({ ...options, modles: [] } as never);
       await expectRejection('INVALID_ARGUMENT', /models/, unknown);
     }));
