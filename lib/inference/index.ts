@@ -3,6 +3,7 @@ export { FileStore } from './fileStore';
 export type { GeneratedToken, GenerateOptions } from './generate';
 export { MemoryStore, type MemoryStoreOptions } from './memoryStore';
 export type { Read, RecurrentModel, TokenIds } from './model';
+export { type Claim, type RedisClient, RedisStore, type RedisStoreOptions, type SetOptions } from './redisStore';
 export {
   type LogitProcessor,
   type SampledContext,

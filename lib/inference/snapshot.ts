@@ -1,6 +1,7 @@
 // Copies of a session's state: in memory, and in files for another process.
 import { noGrad } from '../autograd';
-import { argumentError, checkChoice, checkOptions, FastWeightsError, type OptionNames, scope } from '../core';
+import { argumentError, checkChoice, checkOptions, describe, FastWeightsError, type OptionNames, scope } from '../core';
+import { decodeSafetensors, encodeSafetensors, type NamedTensors, readSafetensors, saveSafetensors } from '../io';
 import type { Memory } from './memory';
 import { checkModel, type RecurrentModel } from './model';
 import { loadMemory, saveMemory, type SnapshotOptions } from './snapshotFile';
@@ -64,24 +65,47 @@ export class Snapshot {
    * is in it. With `dtype: 'bfloat16'` the state takes half the bytes, and later logits are no longer the same bits.
    */
   async save(path: string, options: SnapshotOptions = {}): Promise<void> {
-    checkSnapshotOptions('Snapshot.save', options);
-    const { dtype } = options;
-    if (this.identity === undefined) {
-      throw new FastWeightsError('UNSUPPORTED', 'Snapshot.save: the model has no identity', { argument: 'identity' });
-    }
-    const memory = this.memory.copy('Snapshot.save');
-    try {
-      await saveMemory(path, { identity: this.identity, batch: this.batch, memory, dtype });
-    } finally {
-      memory.dispose();
-    }
+    await this.write('Snapshot.save', options, (tensors, metadata) => saveSafetensors(path, tensors, metadata));
+  }
+
+  /** The bytes of the file that `save` would write. */
+  async toBytes(options: SnapshotOptions = {}): Promise<Uint8Array> {
+    return this.write('Snapshot.toBytes', options, encodeSafetensors);
   }
 
   /** Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. */
   static async load(path: string, model: RecurrentModel): Promise<Snapshot> {
     checkModel('Snapshot.load', model);
-    const { batch, memory } = await loadMemory(path, model);
+    const { batch, memory } = await loadMemory(path, await readSafetensors(path), model);
     return new Snapshot(model, batch, memory);
+  }
+
+  /** The same of what `toBytes` gave; the bytes must not change until the promise resolves. */
+  static async fromBytes(bytes: Uint8Array, model: RecurrentModel): Promise<Snapshot> {
+    const where = 'Snapshot.fromBytes';
+    checkModel(where, model);
+    if (!(bytes instanceof Uint8Array)) {
+      throw argumentError('INVALID_ARGUMENT', where, 'bytes', 'a Uint8Array', describe(bytes));
+    }
+    const { batch, memory } = await loadMemory(where, await decodeSafetensors(bytes, where), model);
+    return new Snapshot(model, batch, memory);
+  }
+
+  private async write<T>(
+    where: string,
+    options: SnapshotOptions,
+    write: (tensors: NamedTensors, metadata: Record<string, string>) => Promise<T>,
+  ): Promise<T> {
+    checkSnapshotOptions(where, options);
+    if (this.identity === undefined) {
+      throw new FastWeightsError('UNSUPPORTED', `${where}: the model has no identity`, { argument: 'identity' });
+    }
+    const memory = this.memory.copy(where);
+    try {
+      return await saveMemory({ identity: this.identity, batch: this.batch, memory, dtype: options.dtype }, write);
+    } finally {
+      memory.dispose();
+    }
   }
 
   /** @internal Another one of the same state. */

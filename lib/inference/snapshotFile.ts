@@ -7,10 +7,9 @@ import {
   type Json,
   loadEntry,
   type LoadOptions,
+  type NamedTensors,
   parseJson,
-  readSafetensors,
   type SafetensorsFile,
-  saveSafetensors,
 } from '../io';
 import { tensor } from '../ops';
 import { Pace, sha256 } from '../platform';
@@ -91,10 +90,11 @@ async function checksum(metadata: Readonly<Record<string, string>>, tensors: rea
   return hash.hex();
 }
 
-export async function saveMemory(
-  path: string,
+/** Gives `write` the tensors and the metadata of a file, which live until it is done. */
+export async function saveMemory<T>(
   { identity, batch, memory, dtype }: Contents & SnapshotOptions & { identity: string },
-): Promise<void> {
+  write: (tensors: NamedTensors, metadata: Record<string, string>) => Promise<T>,
+): Promise<T> {
   const { history, said, logits, sampler } = memory;
   const leaves = leavesOf(memory.state);
   const numbers = Object.fromEntries(leaves.filter(([, leaf]) => typeof leaf === 'number'));
@@ -127,14 +127,14 @@ export async function saveMemory(
     // Those of several sequences are the caller's alone.
     if (logits && batch === 1) tensors.set(LOGITS, logits);
     const summed = [...tensors].map(([name, t]) => ({ name, dtype: t.dtype, shape: t.shape, read: () => t.data() }));
-    await saveSafetensors(path, tensors, { ...metadata, checksum: await checksum(metadata, summed) });
+    return await write(tensors, { ...metadata, checksum: await checksum(metadata, summed) });
   } finally {
     disposeState(made);
   }
 }
 
-export async function loadMemory(path: string, model: RecurrentModel): Promise<Contents> {
-  const file = await readSafetensors(path);
+/** What a file holds; `path` names it in errors. */
+export async function loadMemory(path: string, file: SafetensorsFile, model: RecurrentModel): Promise<Contents> {
   const fields = await checkedFields(path, file, model);
   const whole = (name: string, min: number, max: number): number => {
     const value = /^\d{1,16}$/.test(fields[name]) ? Number(fields[name]) : NaN;

@@ -13,6 +13,7 @@ export { loadTokenizer, saveTokenizer } from './load-tokenizer';
 export { lockFolder, lockHolders, unlockFolder } from './lock';
 export type { FileDType } from './safetensors/header';
 export {
+  decodeSafetensors,
   loadEntries,
   loadEntry,
   loadSafetensors,
@@ -27,7 +28,7 @@ export { partOfSources, scaledSource } from './safetensors/derived';
 export { type Piece, TensorSource } from './safetensors/source';
 export { findSequence, saveSequence, type StoredSequence } from './safetensors/sequence';
 export type { StoredFloat } from './safetensors/convert';
-export { saveSafetensors, type NamedTensors, type StorageOptions } from './safetensors/write';
+export { encodeSafetensors, saveSafetensors, type NamedTensors, type StorageOptions } from './safetensors/write';
 export { checkStopStrings } from './stopStrings';
 export { StreamDecoder, type StreamOptions } from './stream';
 export {

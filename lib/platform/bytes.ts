@@ -11,6 +11,11 @@ export function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 }
 
+/** The same memory as what clients of services take for bytes. */
+export function asBuffer({ buffer, byteOffset, length }: Uint8Array): Uint8Array {
+  return Buffer.from(buffer, byteOffset, length);
+}
+
 /** Random lower-case hexadecimal digits, two for each byte. */
 export function randomHex(bytes: number): string {
   return randomBytes(bytes).toString('hex');

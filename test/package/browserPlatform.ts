@@ -8,6 +8,7 @@ export const base64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(..
 export const deflate = missing('compressors');
 export const sha256 = missing('checksums');
 export const randomHex = missing('temporary files');
+export const asBuffer = (bytes: Uint8Array): Uint8Array => bytes;
 
 export const [closeSync, existsSync, openSync, readFileSync, readSync, rmSync, statSync] = Array.from(
   { length: 7 },

@@ -63,17 +63,36 @@ export class SafetensorsEntry extends TensorSource {
   }
 }
 
+/** Where the bytes of a file are. */
+interface Source {
+  /** The name of the file in errors. */
+  readonly path: string;
+  readonly bytes: number;
+  open(): Promise<Opened>;
+}
+
+interface Opened {
+  /** Reads so many bytes as `out` holds from a position on, or fewer; none behind the end. */
+  read(out: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesRead: number }>;
+  close(): Promise<void>;
+}
+
 /** A path and what stood there when its header was read. */
-class Source {
+class FileSource implements Source {
   private constructor(
     readonly path: string,
     readonly bytes: number,
     private readonly identity: string,
   ) {}
 
-  static async of(path: string, file: FileHandle): Promise<Source> {
-    const { size } = await file.stat();
-    return new Source(path, size, await identify(file));
+  static async of(path: string): Promise<FileSource> {
+    const file = await openFile(path);
+    try {
+      const { size } = await file.stat();
+      return new FileSource(path, size, await identify(file));
+    } finally {
+      await file.close();
+    }
   }
 
   /** Refuses a file that replaced the one whose header is known. */
@@ -82,6 +101,29 @@ class Source {
     if ((await identify(file)) === this.identity) return file;
     await file.close();
     throw new FastWeightsError('IO', `readSafetensors: ${this.path} changed since its header was read`);
+  }
+}
+
+/** Bytes in memory, which stay as they are. */
+class BytesSource implements Source {
+  constructor(
+    readonly path: string,
+    private readonly data: Uint8Array,
+  ) {}
+
+  get bytes(): number {
+    return this.data.length;
+  }
+
+  async open(): Promise<Opened> {
+    return {
+      read: async (out, offset, length, position) => {
+        const piece = this.data.subarray(position, position + length);
+        out.set(piece, offset);
+        return { bytesRead: piece.length };
+      },
+      close: async () => undefined,
+    };
   }
 }
 
@@ -101,7 +143,7 @@ async function openFile(path: string): Promise<FileHandle> {
   }
 }
 
-async function readFully(path: string, file: FileHandle, out: Uint8Array, position: number): Promise<void> {
+async function readFully(path: string, file: Opened, out: Uint8Array, position: number): Promise<void> {
   try {
     for (let at = 0; at < out.length;) {
       const { bytesRead } = await file.read(out, at, out.length - at, position + at);
@@ -116,15 +158,24 @@ async function readFully(path: string, file: FileHandle, out: Uint8Array, positi
 
 /** Reads and checks the header of one file. */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await openFile(path);
+  return readHeader(await FileSource.of(path));
+}
+
+/** The same of a file's bytes, which must not change; `name` stands for its path in errors. */
+export function decodeSafetensors(bytes: Uint8Array, name: string): Promise<SafetensorsFile> {
+  return readHeader(new BytesSource(name, bytes));
+}
+
+async function readHeader(source: Source): Promise<SafetensorsFile> {
+  const { path, bytes } = source;
+  const file = await source.open();
   try {
-    const source = await Source.of(path, file);
     const prefix = new Uint8Array(8);
-    await readFully(path, file, prefix.subarray(0, Math.min(8, source.bytes)), 0);
-    const length = headerLength(path, prefix, source.bytes);
+    await readFully(path, file, prefix.subarray(0, Math.min(8, bytes)), 0);
+    const length = headerLength(path, prefix, bytes);
     const json = new Uint8Array(length);
     await readFully(path, file, json, 8);
-    const { metadata, tensors } = parseHeader(path, json, source.bytes - 8 - length);
+    const { metadata, tensors } = parseHeader(path, json, bytes - 8 - length);
     const entries = new Map<string, SafetensorsEntry>();
     for (const [name, { dtype, shape, begin }] of tensors) {
       entries.set(name, new SafetensorsEntry(source, name, dtype, shape, 8 + length + begin));

@@ -63,21 +63,23 @@ function inFileOrder(pairs: [string, Tensor][], stored: StoredFloat | undefined)
   return pairs.sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : 1));
 }
 
-/** Saves tensors under their names, atomically; the tensors must not change until the promise resolves. */
-export async function saveSafetensors(
-  path: string,
-  tensors: NamedTensors,
-  metadata: Record<string, string> = {},
-  options: StorageOptions = {},
-): Promise<void> {
-  checkPath('saveSafetensors', path);
-  checkObject('saveSafetensors', 'metadata', metadata);
-  checkOptions('saveSafetensors', options, STORAGE);
-  const stored = checkStored('saveSafetensors', options.dtype);
-  const pairs = inFileOrder(namedTensors('saveSafetensors', tensors), stored);
+/** Tensors in the order of a file, and its header. */
+interface Plan {
+  pairs: [string, Tensor][];
+  header: Uint8Array;
+  stored: StoredFloat | undefined;
+  /** Of header and tensors. */
+  bytes: number;
+}
+
+function planOf(where: string, tensors: NamedTensors, metadata: Record<string, string>, options: StorageOptions): Plan {
+  checkObject(where, 'metadata', metadata);
+  checkOptions(where, options, STORAGE);
+  const stored = checkStored(where, options.dtype);
+  const pairs = inFileOrder(namedTensors(where, tensors), stored);
   for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== 'string') {
-      throw argumentError('INVALID_ARGUMENT', 'saveSafetensors', `metadata.${key}`, 'a string', describe(value));
+      throw argumentError('INVALID_ARGUMENT', where, `metadata.${key}`, 'a string', describe(value));
     }
   }
   const infos: [string, TensorInfo][] = [];
@@ -89,29 +91,60 @@ export async function saveSafetensors(
   }
   const header = formatHeader(infos, metadata);
   if (header.length - 8 > MAX_HEADER_BYTES) {
-    const found = `${header.length - 8} bytes`;
-    throw argumentError(
-      'INVALID_ARGUMENT',
-      'saveSafetensors',
-      'the header',
-      `at most ${MAX_HEADER_BYTES} bytes`,
-      found,
-    );
+    const expected = `at most ${MAX_HEADER_BYTES} bytes`;
+    throw argumentError('INVALID_ARGUMENT', where, 'the header', expected, `${header.length - 8} bytes`);
   }
-  // The caller may dispose of a tensor while it waits its turn.
+  return { pairs, header, stored, bytes: header.length + begin };
+}
+
+/** What takes the bytes of a file one after the other. */
+type Sink = Pick<FileHandle, 'writeFile'>;
+
+async function writePlan(file: Sink, { header, pairs, stored }: Plan): Promise<void> {
+  await file.writeFile(header);
+  for (const [name, tensor] of pairs) await writeTensor(file, name, tensor, stored);
+}
+
+/** Holds the memory of tensors that their owner may dispose of while they wait their turn. */
+async function holding<T>({ pairs }: Plan, write: () => Promise<T>): Promise<T> {
   const storages = pairs.map(([, tensor]) => tensor.storage);
   for (const storage of storages) storage.retain();
   try {
-    await writeFileAtomic(path, async (file) => {
-      await file.writeFile(header);
-      for (const [name, tensor] of pairs) await writeTensor(file, name, tensor, stored);
-    });
+    return await write();
   } finally {
     for (const storage of storages) storage.release();
   }
 }
 
-async function writeTensor(file: FileHandle, name: string, tensor: Tensor, stored?: StoredFloat): Promise<void> {
+/** Saves tensors under their names, atomically; the tensors must not change until the promise resolves. */
+export async function saveSafetensors(
+  path: string,
+  tensors: NamedTensors,
+  metadata: Record<string, string> = {},
+  options: StorageOptions = {},
+): Promise<void> {
+  checkPath('saveSafetensors', path);
+  const plan = planOf('saveSafetensors', tensors, metadata, options);
+  await holding(plan, () => writeFileAtomic(path, (file) => writePlan(file, plan)));
+}
+
+/** The bytes of a file of tensors, which must not change until the promise resolves. */
+export async function encodeSafetensors(
+  tensors: NamedTensors,
+  metadata: Record<string, string> = {},
+): Promise<Uint8Array> {
+  const plan = planOf('encodeSafetensors', tensors, metadata, {});
+  const bytes = new Uint8Array(plan.bytes);
+  let at = 0;
+  const writeFile = async (piece: Uint8Array): Promise<void> => {
+    bytes.set(piece, at);
+    at += piece.length;
+  };
+  await holding(plan, () => writePlan({ writeFile } as Sink, plan));
+  return bytes;
+}
+
+async function writeTensor(file: Sink, name: string, tensor: Tensor, stored?: StoredFloat): Promise<void> {
   const where = `saveSafetensors: ${JSON.stringify(name)}`;
   const dtype = fileDType(tensor.dtype, stored);
   const view = new Tensor(tensor.storage, tensor.shape, tensor.strides, tensor.offset);
