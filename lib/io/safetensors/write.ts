@@ -140,7 +140,7 @@ export async function encodeSafetensors(
     bytes.set(piece, at);
     at += piece.length;
   };
-  await holding(plan, () => writePlan({ writeFile } as Sink, plan));
+  await holding(plan, () => writePlan({ writeFile }, plan));
   return bytes;
 }
 
