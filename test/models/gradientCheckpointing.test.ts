@@ -14,6 +14,23 @@ for (const device of ['cpu', 'js'] as const) {
         { shape: [2, 12], device, dtype: 'int32' },
       );
 
+    for (const name of ['linear-transformer', 'gated-deltaproduct', 'kda', 'rwkv7', 'mamba3', 'mesa-net'] as const) {
+      it(`of ${name} gives the same bits where states are kept on the way`, () =>
+        fw.scope(() => {
+          fw.manualSeed(3);
+          const model = fw.createModel(name, { ...SIZES, device });
+          const long = Int32Array.from({ length: 100 }, (_, i) => (7 * i) % 11);
+          const batch = fw.tensor(long, { shape: [1, 100], device, dtype: 'int32' });
+          const [less, more] = [true, false].map((on) => {
+            model.gradientCheckpointing = on;
+            model.zeroGrad();
+            model.forward(batch, { labels: batch }).loss.backward();
+            return model.namedParameters().map(([, t]) => Array.from(t.grad!.dataSync()));
+          });
+          expect(less).to.eql(more);
+        }));
+    }
+
     for (const { name } of fw.models.modelFamilies) {
       it(`of ${name}`, () => {
         fw.scope(() => {
