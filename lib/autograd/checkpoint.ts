@@ -17,7 +17,7 @@ import {
 import { againForward } from './anomaly';
 import { checkTensors } from './check';
 import { runBackward } from './pass';
-import { enableGrad, gradEnabled, noGrad } from './mode';
+import { beforeAgain, enableGrad, gradEnabled, noGrad } from './mode';
 import { type BackwardFunction, recordAlways } from './tape';
 
 /**
@@ -30,7 +30,8 @@ export function checkpoint<R extends Tensor | Tensor[]>(fn: (...inputs: Tensor[]
   checkTensors('checkpoint', 'inputs', inputs);
   const { seed, stream } = generatorState();
   // Handles of their own, for `fn` may return what was there before.
-  const { outputs, isList } = noGrad(() =>
+  const firstly = gradEnabled() ? beforeAgain : noGrad;
+  const { outputs, isList } = firstly(() =>
     scope(() => {
       const result = fn(...inputs);
       return { outputs: listOf(result).map((t) => t.detach()), isList: Array.isArray(result) };

@@ -2,18 +2,28 @@
 import { callSynchronous } from '../core';
 
 let enabled = true;
+let again = false;
 
 export function gradEnabled(): boolean {
   return enabled;
 }
 
-function withMode<T>(where: string, mode: boolean, fn: () => T): T {
-  const before = enabled;
+/**
+ * Whether what runs now runs again with gradients, and must give the same bits then: the first pass of a checkpoint, but for
+ * what is not recorded there either.
+ */
+export function runsAgain(): boolean {
+  return again;
+}
+
+function withMode<T>(where: string, mode: boolean, fn: () => T, repeats = false): T {
+  const before = { enabled, again };
   enabled = mode;
+  again = repeats;
   try {
     return callSynchronous(where, fn, fn);
   } finally {
-    enabled = before;
+    ({ enabled, again } = before);
   }
 }
 
@@ -25,4 +35,9 @@ export function noGrad<T>(fn: () => T): T {
 /** The opposite, for code that records inside a backward pass. */
 export function enableGrad<T>(fn: () => T): T {
   return withMode('enableGrad', true, fn);
+}
+
+/** Without recording, what will run again with it. */
+export function beforeAgain<T>(fn: () => T): T {
+  return withMode('checkpoint', false, fn, true);
 }

@@ -2,7 +2,7 @@
 import { FastWeightsError, HostRandom } from '../core';
 import { expDown } from './exponential';
 import { Filters, first } from './filters';
-import { LogitChanges } from './logitChanges';
+import { faultOf, LogitChanges, type LogitFault } from './logitChanges';
 import { GrowingIds, type SamplerState } from './samplerState';
 import type { SampledToken, SamplingOptions, TokenProbability } from './sampling';
 
@@ -29,9 +29,11 @@ export class Sampler {
 
   /** The next token by logits [vocabulary], which stay as they are. */
   choose(logits: ArrayLike<number>): SampledToken {
-    const best = this.argmax(logits, 'the logits hold NaN');
+    const best = largest(logits);
+    if (best === null) throw this.refusal(logits, null);
     const row = this.changes?.apply(logits, this.ids.all) ?? logits;
-    const top = row === logits ? best : this.argmax(row, 'logitProcessors left NaN');
+    const top = row === logits ? best : largest(row);
+    if (top === null) throw this.refusal(row, logits);
     const id = this.filters?.draw(row, top, this.random) ?? top;
     const logTotal = logOfSum(logits, logits[best]);
     const opinion = (one: number): TokenProbability => ({
@@ -48,20 +50,33 @@ export class Sampler {
     this.ids.add(id);
   }
 
-  private argmax(logits: ArrayLike<number>, ofNaN: string): number {
-    let best = 0;
-    for (let i = 0; i < logits.length; i++) {
-      const x = logits[i];
-      if (x > logits[best]) best = i;
-      else if (x !== x) throw this.refusal(ofNaN);
-    }
-    if (!Number.isFinite(logits[best])) throw this.refusal(`the largest logit is ${logits[best]}`);
-    return best;
+  /** Of a row that no token can be chosen by, which was made of other logits, or of none: then it is the model's own. */
+  private refusal(row: ArrayLike<number>, source: ArrayLike<number> | null): FastWeightsError {
+    const fault = faultOf(row)!;
+    const cause = source && this.changes!.culprit(source, fault);
+    return new FastWeightsError('INVALID_ARGUMENT', `${this.where}: ${describeFault(fault, cause)}`, {
+      argument: cause ?? 'logits',
+      expected: 'a finite largest logit, and none that is NaN',
+      found: fault,
+    });
   }
+}
 
-  private refusal(what: string): FastWeightsError {
-    return new FastWeightsError('INVALID_ARGUMENT', `${this.where}: ${what}`);
+function describeFault(fault: LogitFault, cause: string | null): string {
+  const none = fault === '-Infinity' ? ', which leaves no token' : '';
+  if (fault === 'NaN') return cause ? `${cause} left NaN` : 'the logits hold NaN';
+  return `the largest logit is ${fault}${none}, ${cause ? `after ${cause}` : 'before anything changes it'}`;
+}
+
+/** The place of the largest logit; null for logits with a fault. */
+function largest(logits: ArrayLike<number>): number | null {
+  let best = 0;
+  for (let i = 0; i < logits.length; i++) {
+    const x = logits[i];
+    if (x > logits[best]) best = i;
+    else if (x !== x) return null;
   }
+  return Number.isFinite(logits[best]) ? best : null;
 }
 
 /** A sampler whose next draw can be told, and made again. */

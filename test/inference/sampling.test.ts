@@ -289,6 +289,74 @@ describe('sampling', () => {
     expectError('INVALID_ARGUMENT', /prompt\[1\] must be a whole number from 0 to 2/, draw([], { prompt: [0, 3] }));
     expectError('INVALID_ARGUMENT', /did you mean generated/, draw([], { generatd: [0] } as never));
   });
+
+  it('says what left no token to choose', () => {
+    const big = 3e38;
+    const rows: [string, number[], fw.SamplingOptions, RegExp, string, string][] = [
+      ['of the model', [0, Infinity], {}, /the largest logit is Infinity, before anything/, 'logits', 'Infinity'],
+      [
+        'of the model',
+        [-Infinity, -Infinity],
+        {},
+        /is -Infinity, which leaves no token, before/,
+        'logits',
+        '-Infinity',
+      ],
+      [
+        'of float32',
+        [1e39, 0],
+        { logitBias: { 1: 1 } },
+        /after rounding to float32/,
+        'rounding to float32',
+        'Infinity',
+      ],
+      [
+        'bias',
+        [0, 1],
+        { logitBias: { 0: -Infinity, 1: -Infinity } },
+        /no token, after logitBias/,
+        'logitBias',
+        '-Infinity',
+      ],
+      ['bias', [big, 1], { logitBias: { 0: big } }, /is Infinity, after logitBias/, 'logitBias', 'Infinity'],
+      ['penalty', [big, 1], { repetitionPenalty: 0.5 }, /after repetitionPenalty/, 'repetitionPenalty', 'Infinity'],
+      ['penalty', [big, 1], { presencePenalty: -big }, /after presencePenalty/, 'presencePenalty', 'Infinity'],
+      [
+        'penalty',
+        [-Infinity, 1],
+        { frequencyPenalty: -1e308, presencePenalty: -1e308 },
+        /frequencyPenalty left NaN/,
+        'frequencyPenalty',
+        'NaN',
+      ],
+      [
+        'processors',
+        [0, 1],
+        { logitProcessors: [(row) => row.fill(Infinity)] },
+        /after logitProc/,
+        'logitProcessors',
+        'Infinity',
+      ],
+      [
+        'processors behind a bias that is no fault',
+        [0, 1],
+        { logitBias: { 0: 2 }, logitProcessors: [(row) => row.fill(-Infinity)] },
+        /is -Infinity, which leaves no token, after logitProcessors/,
+        'logitProcessors',
+        '-Infinity',
+      ],
+    ];
+    const context = { prompt: [0], generated: [0, 0] };
+    for (const [label, logits, options, message, argument, found] of rows) {
+      const error = expectError('INVALID_ARGUMENT', message, () => fw.sampleToken(logits, options, next, context));
+      expect(error, label).to.include({ argument, found });
+    }
+    const repaired = {
+      logitBias: { 0: -Infinity, 1: -Infinity },
+      logitProcessors: [(row: Float32Array) => row.fill(0, 1)],
+    };
+    expect(fw.sampleToken([0, 1], repaired, next).id).to.equal(1);
+  });
 });
 
 describe('sampling in generate', () => {

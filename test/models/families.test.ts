@@ -82,12 +82,9 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
 function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Where): Model {
   fw.manualSeed(7);
   // Large weights: with small ones every model is nearly linear and hides mistakes.
+  const sizes = { vocabSize: VOCABULARY, hiddenSize: 24, numLayers: 2, numHeads: 2, intermediateSize: 32 };
   const model = fw.createModel(family, {
-    vocabSize: VOCABULARY,
-    hiddenSize: 24,
-    numLayers: 2,
-    numHeads: 2,
-    intermediateSize: 32,
+    ...fw.models.takenSizes(family, sizes),
     initializerRange: 0.2,
     ...where,
     ...extra,
@@ -525,6 +522,62 @@ describe('model folders and configurations', () => {
     const mixed = plain.map((f, i) => [f, scaled[i]]).filter(([f, s]) => s < f && s > (f / 8) * 1.0001);
     expect(mixed.length).to.be.greaterThan(0);
     for (const [f] of mixed) expect((2 * Math.PI) / f).to.be.within(2048, 8192);
+  });
+
+  it('lets rope_scaling stand for the whole of rope_parameters, as transformers 5 does', () => {
+    const base = {
+      vocab_size: 11,
+      hidden_size: 128,
+      num_attention_heads: 2,
+      num_hidden_layers: 1,
+      intermediate_size: 16,
+    };
+    const frequencies = (config: object): readonly number[] => {
+      using model = new fw.models.LlamaForCausalLM({ ...base, ...config });
+      return model.config.attention.frequencies;
+    };
+    const parameters = { rope_type: 'default', rope_theta: 500000 };
+    const scaling = { type: 'linear', factor: 4 };
+    const both = { rope_parameters: parameters, rope_scaling: scaling };
+    const plain = frequencies({ rope_theta: 500000 });
+    expect(frequencies({ rope_parameters: parameters, rope_scaling: {} })).to.deep.equal(plain);
+    expect(frequencies({ rope_parameters: parameters, rope_scaling: null })).to.deep.equal(plain);
+    expect(frequencies(both)).to.deep.equal(frequencies({ rope_scaling: scaling }));
+    const slow = plain.map((f) => f / 4);
+    expect(frequencies({ ...both, rope_theta: 500000 })).to.deep.equal(slow);
+    expect(frequencies({ ...both, rope_scaling: { ...scaling, rope_theta: 500000 } })).to.deep.equal(slow);
+    expectError('UNSUPPORTED', /type "yarn" is not supported/, () =>
+      frequencies({ rope_parameters: parameters, rope_scaling: { type: 'yarn', factor: 2 } }),
+    );
+    // Olmo turns nothing where the theta of the section that counts is null.
+    const olmo = (config: object): number => {
+      using model = new fw.models.OlmoHybridForCausalLM({ ...base, num_hidden_layers: 4, ...config });
+      return model.config.attention.frequencies.length;
+    };
+    expect(olmo({ rope_parameters: { rope_theta: null } })).to.equal(0);
+    expect(olmo({ rope_parameters: { rope_theta: null }, rope_scaling: scaling })).to.equal(32);
+  });
+
+  it('takes the length of the model for the one that llama3 was trained with, where that is not given', () => {
+    const base = {
+      vocab_size: 11,
+      hidden_size: 128,
+      num_attention_heads: 2,
+      num_hidden_layers: 1,
+      intermediate_size: 16,
+    };
+    const frequencies = (config: object, scaling: object): readonly number[] => {
+      const section = { rope_type: 'llama3', rope_theta: 500000, factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
+      using model = new fw.models.LlamaForCausalLM({
+        ...base,
+        ...config,
+        rope_parameters: { ...section, ...scaling },
+      });
+      return model.config.attention.frequencies;
+    };
+    const given = frequencies({}, { original_max_position_embeddings: 1024 });
+    expect(frequencies({ max_position_embeddings: 1024 }, {})).to.deep.equal(given);
+    expect(given).to.not.deep.equal(frequencies({}, {}));
   });
 
   it('refuses unfit ids', async () => {

@@ -14,11 +14,32 @@ for (const device of ['cpu', 'js'] as const) {
         { shape: [2, 12], device, dtype: 'int32' },
       );
 
+    for (const name of ['linear-transformer', 'gated-deltaproduct', 'kda', 'rwkv7', 'mamba3', 'mesa-net'] as const) {
+      it(`of ${name} gives the same bits where states are kept on the way`, () =>
+        fw.scope(() => {
+          fw.manualSeed(3);
+          const model = fw.createModel(name, { ...SIZES, device });
+          const long = Int32Array.from({ length: 100 }, (_, i) => (7 * i) % 11);
+          const batch = fw.tensor(long, { shape: [1, 100], device, dtype: 'int32' });
+          const [less, more] = [true, false].map((on) => {
+            model.gradientCheckpointing = on;
+            model.zeroGrad();
+            model.forward(batch, { labels: batch }).loss.backward();
+            return model.namedParameters().map(([, t]) => Array.from(t.grad!.dataSync()));
+          });
+          expect(less).to.eql(more);
+        }));
+    }
+
     for (const { name } of fw.models.modelFamilies) {
       it(`of ${name}`, () => {
         fw.scope(() => {
           fw.manualSeed(3);
-          const model = fw.createModel(name, { ...SIZES, device, gradientCheckpointing: true });
+          const model = fw.createModel(name, {
+            ...fw.models.takenSizes(name, SIZES),
+            device,
+            gradientCheckpointing: true,
+          });
           expect(model.gradientCheckpointing).to.equal(true);
           const batch = ids();
           /** Loss, gradients, and what is alive between the two passes. */
@@ -66,13 +87,17 @@ for (const device of ['cpu', 'js'] as const) {
     });
 
     it('is true or false', () => {
-      const model = fw.createModel('lstm', { ...SIZES, device });
+      const model = fw.createModel('lstm', { ...fw.models.takenSizes('lstm', SIZES), device });
       expect(model.gradientCheckpointing).to.equal(false);
       expectError('INVALID_ARGUMENT', /gradientCheckpointing must be true or false/, () => {
         model.gradientCheckpointing = 1 as never;
       });
       expectError('INVALID_ARGUMENT', /gradientCheckpointing must be true or false/, () =>
-        fw.createModel('lstm', { ...SIZES, device, gradientCheckpointing: 'yes' as never }),
+        fw.createModel('lstm', {
+          ...fw.models.takenSizes('lstm', SIZES),
+          device,
+          gradientCheckpointing: 'yes' as never,
+        }),
       );
       model.dispose();
     });

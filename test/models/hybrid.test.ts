@@ -254,4 +254,36 @@ describe('hybrids of transformers', () => {
       expectError(code, message, () => fw.createModel(name as 'lstm', { ...js, ...options }));
     }
   });
+
+  it('refuse layers that the model does not have, or that are named twice', () => {
+    const js = { vocabSize: 8, hiddenSize: 16, numLayers: 2, numHeads: 2, device: 'js' } as const;
+    const listed = (full: number[], linear: number[]): object => ({
+      linearAttnConfig: { fullAttnLayers: full, kdaLayers: linear },
+    });
+    const attention = (...lists: number[][]): object => ({ attn: lists.map((layers) => ({ layers, numHeads: 2 })) });
+    const wrong: [string, object, RegExp][] = [
+      ['bamba', { attnLayerIndices: [2] }, /attn_layer_indices must be a whole number from 0 to 1, got 2/],
+      ['bamba', { attnLayerIndices: [-1] }, /attn_layer_indices must be a whole number from 0 to 1, got -1/],
+      ['bamba', { attnLayerIndices: [1, 1] }, /attn_layer_indices must be layers once each, got 1 twice/],
+      ['qwen3-next', { mlpOnlyLayers: [0, 7] }, /mlp_only_layers must be a whole number from 0 to 1, got 7/],
+      ['qwen3-next', { mlpOnlyLayers: [0, 0] }, /mlp_only_layers must be layers once each, got 0 twice/],
+      ['kimi-linear', listed([2], [0, 1]), /kda_layers must be a whole number from 1 to 2, got 0/],
+      ['kimi-linear', listed([2, 3], [1]), /full_attn_layers must be a whole number from 1 to 2, got 3/],
+      ['kimi-linear', listed([2], [1, 1]), /kda_layers must be layers once each, got 1 twice/],
+      ['gla', attention([0, 2]), /layers must be a whole number from 0 to 1, got 2/],
+      ['gla', attention([1, 1]), /layers must be layers once each, got 1 twice/],
+      ['rwkv6', attention([1], [0, 1]), /attn must be layers once each, got 1 twice/],
+    ];
+    for (const [name, options, message] of wrong) {
+      expectError('INVALID_ARGUMENT', message, () => fw.createModel(name as 'lstm', { ...js, ...options }));
+    }
+    for (const [name, options] of [
+      ['bamba', { attnLayerIndices: [1, 0] }],
+      ['qwen3-next', { mlpOnlyLayers: [] }],
+      ['kimi-linear', listed([2], [1])],
+      ['gla', attention([1], [0])],
+    ] as const) {
+      fw.createModel(name as 'lstm', { ...js, ...options }).dispose();
+    }
+  });
 });

@@ -1,4 +1,5 @@
 // Mamba-3 with several inputs and outputs against two loops over its equations, and against one input and output.
+import { expect } from 'chai';
 import * as fw from '../../lib';
 import { byToken, describeLoops, heads, readRows, zeroRows } from '../support/twoLoops';
 import { sigmoid, wide, write } from '../support/ruleLoops';
@@ -185,5 +186,54 @@ describe('mamba3Scan over a long text', () => {
       expectClose('output', found[0], wanted[0], TOLERANCE.float32.forward);
       expectClose('angles', found[1], wanted[1], TOLERANCE.float32.gradient);
     });
+  }
+
+  for (const device of ['cpu', 'js'] as const) {
+    it(`on ${device} turns as far token by token as over the sequence, to the last bit of the state that is handed on`, () =>
+      fw.noGrad(() => {
+        fw.manualSeed(1);
+        const short = Object.entries(drawn()).map(([name, t]) => [name, t.slice(1, 0, 300).to(device)] as const);
+        const inputs = Object.fromEntries(short) as unknown as Inputs;
+        const whole = fw.mamba3Scan(inputs, { outputFinalState: true });
+        const z = (...shape: number[]): fw.Tensor => fw.zeros(shape, { device });
+        const states = {
+          state: z(1, 1, K, V),
+          key: z(1, 1, K),
+          value: z(1, 1, V),
+          angle: z(1, 1, R, 2),
+        };
+        for (let t = 0; t < 300; t++) {
+          const token = Object.fromEntries(short.map(([name, x]) => [name, x.select(1, t)]));
+          fw.scope(() => void fw.mamba3Scan.step(token as unknown as Inputs, { state: states }));
+        }
+        expect(states.angle.tolist()).to.eql(whole.finalAngle.tolist());
+      }));
+
+    it(`on ${device} keeps the digits of a short step before a long one, which no prefix depends on`, () =>
+      fw.noGrad(() => {
+        fw.manualSeed(2);
+        const [n, where] = [40, { device, dtype: 'float32' } as const];
+        const step = Array.from({ length: n }, (_, t) => (t % 2 ? 1000 : 0.01));
+        const exact = {
+          ...Object.fromEntries(Object.entries(drawn()).map(([name, t]) => [name, t.slice(1, 0, n)])),
+          dt: fw.tensor(step, { shape: [1, n, 1] }),
+          gate: fw.full([1, n, 1], -20),
+          // The turns of long steps are the inputs' own: none, so that their rounding does not count.
+          angles: fw.zeros([1, n, 1, R]),
+        } as unknown as Inputs;
+        const at = (place: { device: fw.Device; dtype: 'float32' | 'float64' }, until = n): number[] => {
+          const own = Object.entries(exact).map(([name, t]) => [
+            name,
+            (t as fw.Tensor).to(place.device).to(place.dtype).slice(1, 0, until),
+          ]);
+          return Array.from(fw.mamba3Scan(Object.fromEntries(own) as unknown as Inputs).output.dataSync());
+        };
+        const [found, wanted] = [at(where), at(js)];
+        for (let t = 0; t < n; t += 2) {
+          const row = [t * V, (t + 1) * V] as const;
+          expectClose(`token ${t}`, found.slice(...row), wanted.slice(...row), TOLERANCE.float32.forward);
+        }
+        expect(at(where, 13)).to.eql(found.slice(0, 13 * V));
+      }));
   }
 });

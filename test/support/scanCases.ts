@@ -42,7 +42,7 @@ export const SCANS: SequentialCase[] = [
       cBias: '2H D',
       d: '2H',
     },
-    states: { initialState: 'B 2H D V', initialKey: 'B 2H D', initialValue: 'B 2H V', initialAngle: 'B 2H 3' },
+    states: { initialState: 'B 2H D V', initialKey: 'B 2H D', initialValue: 'B 2H V', initialAngle: 'B 2H 3 2' },
     stepNames: { initialState: 'state', initialKey: 'key', initialValue: 'value', initialAngle: 'angle' },
     sizes: [
       { B: 1, T: 1 },
@@ -64,7 +64,7 @@ export const SCANS: SequentialCase[] = [
       cBias: '2H 3 D',
       d: '2H',
     },
-    states: { initialState: 'B 2H D V', initialKey: 'B 2H 3 D', initialValue: 'B 2H 3 V', initialAngle: 'B 2H 2' },
+    states: { initialState: 'B 2H D V', initialKey: 'B 2H 3 D', initialValue: 'B 2H 3 V', initialAngle: 'B 2H 2 2' },
     stepNames: { initialState: 'state', initialKey: 'key', initialValue: 'value', initialAngle: 'angle' },
     options: { scale: 0.5 },
     sizes: [{ B: 1, T: 1 }],

@@ -263,9 +263,18 @@ export class ConfigurationReader {
     return value.map((item, i) => checkChoice(this.where, `${key}[${i}]`, item, values));
   }
 
-  /** A whole number from 0 to `max`, or a list of them. */
-  integers(key: string, max?: number): number[] {
-    return this.list(key).map((item) => checkInteger(this.where, key, item, 0, max));
+  /** A whole number from 0 on, or a list of them. */
+  integers(key: string): number[] {
+    return this.list(key).map((item) => checkInteger(this.where, key, item, 0));
+  }
+
+  /** Some of the `count` layers of a model, counted from `first`, each at most once; none where the key is missing. */
+  layers(key: string, count: number, first: 0 | 1 = 0): number[] {
+    const list = this.list(key).map((item) => checkInteger(this.where, key, item, first, first + count - 1));
+    const seen = new Set<number>();
+    const twice = list.find((layer) => seen.size === seen.add(layer).size);
+    if (twice === undefined) return list;
+    throw argumentError('INVALID_ARGUMENT', this.where, key, 'layers once each', `${twice} twice`);
   }
 
   /**

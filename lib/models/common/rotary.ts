@@ -8,41 +8,56 @@ export function rotaryFrequencies(base: number, dims: number): number[] {
 }
 
 /**
- * Reads rotary settings in both dialects: `rope_parameters` (transformers 5), or `rope_theta`, `rope_scaling` and
- * `partial_rotary_factor` at top level (transformers 4). `theta` and `share` are the family's defaults.
+ * The rotary settings of their own section: `rope_parameters` (transformers 5) or `rope_scaling` (transformers 4). Where a
+ * file has both, `rope_scaling` replaces the whole of the other, its `rope_theta` included, as in transformers 5
+ * (`convert_rope_params_to_dict` of 5.24); an empty one replaces nothing.
+ */
+export function readRopeSection(reader: ConfigurationReader): ConfigurationReader | null {
+  const parameters = reader.section('rope_parameters', ROPE_KEYS);
+  const scaling = reader.section('rope_scaling', ROPE_KEYS);
+  return scaling && Object.keys(scaling.source).length > 0 ? scaling : parameters;
+}
+
+/**
+ * Reads rotary settings in both dialects. What their section leaves out, `rope_theta` and `partial_rotary_factor`, may stand
+ * at top level; `theta` and `share` are the family's defaults.
  */
 export function readFrequencies(
   reader: ConfigurationReader,
   headDim: number,
   { theta = 10000, share = 1 }: { theta?: number; share?: number } = {},
 ): number[] {
-  const parameters = reader.section('rope_parameters', ROPE_KEYS);
-  const scaling = parameters ?? reader.section('rope_scaling', ROPE_KEYS);
-  const base = (parameters ?? reader).positive('rope_theta', reader.positive('rope_theta', theta));
-  const wide = reader.positive('partial_rotary_factor', share, 1);
-  const factor = (parameters ?? reader).positive('partial_rotary_factor', wide, 1);
+  const section = readRopeSection(reader);
+  const outer = {
+    theta: reader.positive('rope_theta', theta),
+    share: reader.positive('partial_rotary_factor', share, 1),
+  };
+  const base = section?.positive('rope_theta', outer.theta) ?? outer.theta;
+  const factor = section?.positive('partial_rotary_factor', outer.share, 1) ?? outer.share;
   const dims = 2 * Math.floor((headDim * factor) / 2);
   const frequencies = rotaryFrequencies(base, dims);
-  if (!scaling) return frequencies;
-  const key = 'rope_type' in scaling.source ? 'rope_type' : 'type';
-  switch (scaling.supported(key, 'default', ['default', 'linear', 'llama3'])) {
+  if (!section) return frequencies;
+  const key = 'rope_type' in section.source ? 'rope_type' : 'type';
+  switch (section.supported(key, 'default', ['default', 'linear', 'llama3'])) {
     case 'default':
       return frequencies;
     case 'linear': {
-      const factor = scaling.number('factor', 1, 1);
+      const factor = section.number('factor', 1, 1);
       return frequencies.map((f) => f / factor);
     }
     case 'llama3':
-      return llama3Frequencies(scaling, frequencies);
+      return llama3Frequencies(section, frequencies, reader.size('max_position_embeddings', 8192, LONGEST));
   }
 }
 
-/** Long waves slow down by `factor`, short ones stay, those between are mixed (Llama 3.1). */
-function llama3Frequencies(scaling: ConfigurationReader, frequencies: number[]): number[] {
+const LONGEST = Number.MAX_SAFE_INTEGER;
+
+/** Long waves slow down by `factor`, short ones stay, those between are mixed (Llama 3.1). `length` is that of the model. */
+function llama3Frequencies(scaling: ConfigurationReader, frequencies: number[], length: number): number[] {
   const factor = scaling.number('factor', 8, 1);
   const low = scaling.number('low_freq_factor', 1);
   const high = scaling.number('high_freq_factor', 4);
-  const context = scaling.size('original_max_position_embeddings', 8192, Number.MAX_SAFE_INTEGER);
+  const context = scaling.size('original_max_position_embeddings', length, LONGEST);
   return frequencies.map((f) => {
     const turns = (context * f) / (2 * Math.PI);
     if (turns > high) return f;

@@ -1,5 +1,5 @@
 // The skeleton that the models of flash-linear-attention share: names, configuration, hybrid attention layers.
-import { checkInstance, checkObject } from '../../core';
+import { argumentError, checkInstance, checkObject } from '../../core';
 import { Embedding, RMSNorm, SwiGLU } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { Attention, type AttentionShape } from '../common/attention';
@@ -50,7 +50,10 @@ export function readAttention(reader: ConfigurationReader, config: Configuration
       window: spec.optionalSize('window_size'),
       frequencies: rotaryFrequencies(spec.positive('rope_theta', 10000), 2 * Math.floor(headDim / 2)),
     };
-    for (const layer of spec.integers('layers', config.numHiddenLayers - 1)) shapes.set(layer, shape);
+    for (const layer of spec.layers('layers', config.numHiddenLayers)) {
+      if (!shapes.has(layer)) shapes.set(layer, shape);
+      else throw argumentError('INVALID_ARGUMENT', config.modelType, 'attn', 'layers once each', `${layer} twice`);
+    }
   }
   return shapes;
 }

@@ -136,7 +136,7 @@ function readLinear(reader: ConfigurationReader, hiddenSize: number, normEps: nu
 /** Published files name the layers of one kind, counted from 1; each must be of one kind. */
 function readKinds(reader: ConfigurationReader, layers: number): readonly LayerType[] {
   const nested = reader.section('linear_attn_config', LINEAR_ATTENTION_KEYS);
-  const [full, linear] = ['full_attn_layers', 'kda_layers'].map((key) => nested?.integers(key) ?? []);
+  const [full, linear] = ['full_attn_layers', 'kda_layers'].map((key) => nested?.layers(key, layers, 1) ?? []);
   if (full.length + linear.length === 0) return readLayerTypes(reader, layers, everyNth(Math.min(4, layers)));
   return readLayerTypes(reader, layers, (i) => {
     const [isFull, isLinear] = [full.includes(i + 1), linear.includes(i + 1)];

@@ -12,7 +12,7 @@ import type { CommonKeys, Count, EitherSpelling, Flag } from '../common/keys';
 import type { Recurrent, SequenceOptions, SequenceResult } from '../common/mixer';
 import type { Entries } from '../common/pretrained';
 import type { ModelDefinition } from '../common/registry';
-import { readFrequencies } from '../common/rotary';
+import { readFrequencies, readRopeSection } from '../common/rotary';
 import type { GatedDeltaSizes } from '../fla/gatedDelta';
 import { GatedDeltaNet } from '../fla/gatedDeltaNet';
 import {
@@ -76,9 +76,7 @@ function readLinear(reader: ConfigurationReader, hiddenSize: number, attentionHe
 
 /** A rope_theta of null turns nothing; without any parameters the usual angles do. */
 function readRotary(reader: ConfigurationReader, headDim: number): readonly number[] {
-  const given = reader.source.rope_parameters;
-  const none = typeof given === 'object' && given !== null && (given as JsonObject).rope_theta === null;
-  return none ? [] : readFrequencies(reader, headDim);
+  return readRopeSection(reader)?.source.rope_theta === null ? [] : readFrequencies(reader, headDim);
 }
 
 function readConfiguration(input: object): OlmoHybridConfiguration {

@@ -7,7 +7,8 @@ import { type BlockParts, PreNormBlock } from '../common/block';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count } from '../common/keys';
 import type { MixtureOfExperts } from '../common/mixtureOfExperts';
-import type { FilledSizes, ModelDefinition } from '../common/registry';
+import type { ModelDefinition } from '../common/registry';
+import type { FilledSizes } from '../common/sizes';
 import { readFrequencies } from '../common/rotary';
 import { ZeroCentredRMSNorm } from '../common/zeroCentredNorm';
 import {
@@ -60,12 +61,13 @@ export function readQwen(
   reader: ConfigurationReader,
   family: ModelDefinition,
   defaults: QwenDefaults,
-  experts: (layer: number, common: Configuration) => QwenExperts | null,
+  expertsOf: (common: Configuration) => (layer: number) => QwenExperts | null,
 ): QwenConfiguration {
   const common = reader.common(family, defaults);
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);
   reader.supported('attn_output_gate', true, [true]);
   const { hiddenSize, numHiddenLayers } = common;
+  const experts = expertsOf(common);
   const rmsNormEps = reader.number('rms_norm_eps', 1e-6);
   return {
     ...common,
@@ -78,7 +80,7 @@ export function readQwen(
       outputGate: true,
     }),
     linear: readLinearShape(reader, hiddenSize, rmsNormEps),
-    experts: Array.from({ length: numHiddenLayers }, (_, layer) => experts(layer, common)),
+    experts: Array.from({ length: numHiddenLayers }, (_, layer) => experts(layer)),
   };
 }
 

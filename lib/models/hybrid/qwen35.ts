@@ -29,14 +29,14 @@ const HEADS = { numHeads: 16, headDim: 256 };
 function readDense(input: object): QwenConfiguration {
   const reader = ConfigurationReader.of(input, qwen35Family);
   const sizes = { vocabSize: 248320, hiddenSize: 4096, numHiddenLayers: 32, intermediateSize: 12288 };
-  return readQwen(reader, qwen35Family, { ...sizes, ...HEADS, numKvHeads: 4 }, () => null);
+  return readQwen(reader, qwen35Family, { ...sizes, ...HEADS, numKvHeads: 4 }, () => () => null);
 }
 
 function readSparse(input: object): QwenConfiguration {
   const reader = ConfigurationReader.of(input, qwen35MoeFamily);
   const sizes = { vocabSize: 248320, hiddenSize: 2048, numHiddenLayers: 40, intermediateSize: 5632 };
   const experts = readQwenExperts(reader, { count: 256, perToken: 8, layout: 'stacked' }, true);
-  return readQwen(reader, qwen35MoeFamily, { ...sizes, ...HEADS, numKvHeads: 2 }, () => experts);
+  return readQwen(reader, qwen35MoeFamily, { ...sizes, ...HEADS, numKvHeads: 2 }, () => () => experts);
 }
 
 /** A weight for each projection. */

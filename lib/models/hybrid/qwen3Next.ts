@@ -30,7 +30,6 @@ export interface Qwen3NextKeys extends QwenKeys<'qwen3_next'>, QwenExpertKeys {
 
 function readConfiguration(input: object): QwenConfiguration {
   const reader = ConfigurationReader.of(input, qwen3NextFamily);
-  const dense = reader.integers('mlp_only_layers');
   const step = reader.size('decoder_sparse_step', 1);
   const sizes = { vocabSize: 151936, hiddenSize: 2048, numHiddenLayers: 48, intermediateSize: 5632 };
   const heads = { numHeads: 16, numKvHeads: 2, headDim: 256 };
@@ -39,9 +38,10 @@ function readConfiguration(input: object): QwenConfiguration {
     { count: 512, perToken: 10, layout: 'separate' },
     reader.flag('norm_topk_prob', true),
   );
-  return readQwen(reader, qwen3NextFamily, { ...sizes, ...heads }, (layer) =>
-    dense.includes(layer) || (layer + 1) % step !== 0 ? null : experts,
-  );
+  return readQwen(reader, qwen3NextFamily, { ...sizes, ...heads }, ({ numHiddenLayers }) => {
+    const dense = new Set(reader.layers('mlp_only_layers', numHiddenLayers));
+    return (layer) => (dense.has(layer) || (layer + 1) % step !== 0 ? null : experts);
+  });
 }
 
 /** The projections of a key head lie together: its query, its key, and values and gates of the value heads that it serves. */

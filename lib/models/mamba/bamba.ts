@@ -34,7 +34,7 @@ function readConfiguration(input: object): BambaConfiguration {
     outputBias: reader.flag('mamba_proj_bias', false),
     norm: (eps, groups) => ({ eps, groups, beforeGate: false }),
   });
-  return { ...config, attentionLayers: reader.integers('attn_layer_indices') };
+  return { ...config, attentionLayers: reader.layers('attn_layer_indices', config.numHiddenLayers) };
 }
 
 class BambaBlock extends PreNormBlock {

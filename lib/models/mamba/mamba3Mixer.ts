@@ -55,7 +55,7 @@ export type Mamba3State = {
   key: Tensor;
   /** The last value [B, H, V]; the last M inputs [B, H, M, V]. */
   value: Tensor;
-  /** How far keys have turned [B, H, R]. */
+  /** How far keys have turned [B, H, R, 2], see `mamba3Scan`. */
   angle: Tensor;
 };
 
@@ -167,7 +167,7 @@ export class Mamba3Mixer extends Recurrent<Mamba3State> {
       memory: zeros([batch, numHeads, stateSize, headDim], where),
       key: zeros([batch, numHeads, ...several, stateSize], where),
       value: zeros([batch, numHeads, ...several, headDim], where),
-      angle: zeros([batch, numHeads, numAngles], where),
+      angle: zeros([batch, numHeads, numAngles, 2], where),
     };
   }
 

@@ -1,7 +1,7 @@
 // The scan of Mamba-3 (Lahoti et al. 2026, arXiv 2603.15569), of one input and one output or several: the trapezoidal rule
 // between two tokens, and keys and queries that turn by learned angles.
 import { argumentError, checkNumber, type Tensor } from '../../core';
-import { cat, ones, repeatHeads, split, stack, tril, withChecks, zerosBeside } from '../../ops';
+import { cat, repeatHeads, split, stack, withChecks, zerosBeside } from '../../ops';
 import { lowerRule } from '../recurrence/define';
 import { defineSequential } from '../sequential/define';
 import type { Sizes } from '../sequential/shapes';
@@ -16,7 +16,7 @@ export interface Mamba3ScanOptions {
 
 const recurrence = lowerRule<{ gate: Tensor; beta: Tensor }>({
   name: 'mamba3Scan',
-  kind: {},
+  kind: { read: 'before' },
   lower: ({ q, k, v }, { gate, beta }) => ({ q, k, v, gate, beta }),
 });
 
@@ -35,25 +35,49 @@ function turned(x: Tensor, angles: Tensor): Tensor {
 /** Turns, of which the whole ones are dropped: -1/2 .. 1/2. The difference is exact. */
 const partOfTurn = (turns: Tensor): Tensor => turns.sub(turns.detach().round());
 
-/** Tokens that are added up before whole turns are dropped. */
-const BLOCK = 16;
+const last = (t: Tensor): Tensor => t.slice(1, t.shape[1] - 1).squeeze(1);
 
-/** Running sum of turns [B, T, H, R], but for whole ones: of blocks, then of their sums, so that none grows and loses digits. */
-function turnsSoFar(turns: Tensor): Tensor {
-  const [B, T, H, R] = turns.shape;
-  if (T <= BLOCK) return partOfTurn(turns.cumsum(1));
-  const blocks = Math.ceil(T / BLOCK);
-  const inside = partOfTurn(
-    turns
-      .pad([0, 0, 0, 0, 0, blocks * BLOCK - T])
-      .reshape(B, blocks, BLOCK, H, R)
-      .cumsum(2),
+/** Whole turns are the overflow of sums of int32 in this unit: such sums are exact, in whatever pieces they are made. */
+const UNITS = 2 ** 32;
+
+/** -1/2 .. 1/2 of a turn in units, int32. */
+const unitsOf = (turns: Tensor): Tensor => turns.detach().mul(UNITS).round().to('int32');
+
+/** The same backwards, of the dtype of `like`. */
+const turnsOf = (units: Tensor, { dtype }: Tensor): Tensor => units.to(dtype).mul(1 / UNITS);
+
+/**
+ * Running sums of turns [B, T, H, R], but for whole ones, and the state after the last: an angle and what rounding it has left
+ * out, in turns, [B, H, R, 2]. float64 has the digits; anything else adds up in units, so that the sum of any number of tokens is
+ * wrong by their own roundings alone, and the same token by token.
+ */
+function turnsSoFar(turns: Tensor, state: Tensor): { turns: Tensor; state: Tensor } {
+  const [angle, rest] = split(state, [1, 1], -1).map((half) => half.squeeze(-1));
+  const sum = turns.cumsum(1).add(
+    angle
+      .mul(1 / (2 * Math.PI))
+      .add(rest)
+      .unsqueeze(1),
   );
-  const sums = turnsSoFar(inside.slice(2, BLOCK - 1).squeeze(2));
-  const before = cat([zerosBeside(turns, [B, 1, H, R]), sums.slice(1, 0, blocks - 1)], 1);
-  return partOfTurn(inside.add(before.unsqueeze(2)))
-    .reshape(B, blocks * BLOCK, H, R)
-    .slice(1, 0, T);
+  const ended = (sums: Tensor, left: (angle: Tensor) => Tensor): Tensor => {
+    const end = last(sums).mul(2 * Math.PI);
+    return stack([end, left(end)], -1);
+  };
+  if (turns.dtype === 'float64') {
+    const part = partOfTurn(sum);
+    return { turns: part, state: ended(part, (end) => zerosBeside(end, end.shape)) };
+  }
+  const held = (of: Tensor): Tensor => unitsOf(partOfTurn(of.mul(1 / (2 * Math.PI))));
+  const units = unitsOf(turns)
+    .cumsum(1)
+    .add(
+      held(angle)
+        .add(unitsOf(partOfTurn(rest)))
+        .unsqueeze(1),
+    );
+  // The value is exact; the gradient, and what is not finite, is that of the sum.
+  const exact = turnsOf(units, turns).add(sum.sub(sum.detach()));
+  return { turns: exact, state: ended(exact, (end) => turnsOf(last(units).sub(held(end)), turns)) };
 }
 
 const INPUTS = {
@@ -68,7 +92,7 @@ const INPUTS = {
   cBias: 'H K?',
   d: 'H?',
 } as const;
-const STATES = { state: 'B H K V', key: 'B H K', value: 'B H V', angle: 'B H R' } as const;
+const STATES = { state: 'B H K V', key: 'B H K', value: 'B H V', angle: 'B H R 2' } as const;
 
 type ScanRun = Run<typeof INPUTS, typeof STATES, number>;
 
@@ -76,22 +100,22 @@ type ScanRun = Run<typeof INPUTS, typeof STATES, number>;
 interface Tokens {
   present: Tensor;
   past: Tensor;
-  /** What a token adds for the next one: it is added to its own write, and taken off its own read. */
-  next: Tensor;
+  /** Of its whole write: what it writes itself, and what the next token adds of it. */
+  write: Tensor;
   k: Tensor;
   q: Tensor;
-  angles: Tensor;
+  /** After the last token, [B, H, R, 2]. */
+  angle: Tensor;
 }
 
 function tokensOf({ inputs, states, sizes: { B, H } }: ScanRun): Tokens {
   const { dt, trap } = inputs;
   const share = trap.sigmoid();
   const [present, past] = [share.mul(dt), share.neg().add(1).mul(dt)];
-  const next = cat([past.slice(1, 1), zerosBeside(past, [B, 1, H])], 1);
-  const turns = partOfTurn(inputs.angles.tanh().mul(0.5).mul(dt.unsqueeze(3)));
-  const begun = states.angle.div(2 * Math.PI).unsqueeze(1);
-  const sum = turnsSoFar(turns).add(begun);
-  const angles = sum.sub(sum.detach().floor()).mul(2 * Math.PI);
+  const write = present.add(cat([past.slice(1, 1), zerosBeside(past, [B, 1, H])], 1));
+  const added = partOfTurn(inputs.angles.tanh().mul(0.5).mul(dt.unsqueeze(3)));
+  const { turns, state: angle } = turnsSoFar(added, states.angle);
+  const angles = turns.mul(2 * Math.PI);
   const headed = (t: Tensor, bias?: Tensor | null): Tensor => {
     const [lead, width] = [t.shape.slice(0, 2), t.shape.slice(3)];
     const own = repeatHeads(t.reshape([...t.shape.slice(0, 3), width.reduce((a, n) => a * n)]), H);
@@ -99,65 +123,70 @@ function tokensOf({ inputs, states, sizes: { B, H } }: ScanRun): Tokens {
     const each = width.length === 1 ? angles : angles.unsqueeze(3).expand([...lead, H, width[0], angles.shape[3]]);
     return turned(bias ? wide.add(bias) : wide, each);
   };
-  return { present, past, next, k: headed(inputs.b, inputs.bBias), q: headed(inputs.c, inputs.cBias), angles };
+  const [k, q] = [headed(inputs.b, inputs.bBias), headed(inputs.c, inputs.cBias)];
+  return { present, past, write, k, q, angle };
 }
 
-const last = (t: Tensor): Tensor => t.slice(1, t.shape[1] - 1).squeeze(1);
-
-/** One input, one output: a token is a write of the recurrence. */
+/**
+ * One input, one output: a token is a write of the recurrence, for itself and for the next token, which reads it decayed.
+ * A token's read of itself is added by hand: the part of its write that is for the next one is not there yet.
+ */
 function single(given: ScanRun): Ran<typeof STATES> {
   const { inputs, states, settings: scale } = given;
   const { x, gate, d } = inputs;
-  const { present, past, next, k, q, angles } = tokensOf(given);
+  const { present, past, write, k, q, angle } = tokensOf(given);
   const carried = states.key
     .mul(past.slice(1, 0, 1).squeeze(1).unsqueeze(2))
     .unsqueeze(3)
     .mul(states.value.unsqueeze(2));
   const options = { scale, initialState: states.state.add(carried), outputFinalState: true };
   const { output, finalState } = withChecks(false, () =>
-    recurrence.sequence(q, k, x, { gate, beta: present.add(next), ...options }),
+    recurrence.sequence(q.mul(gate.exp().unsqueeze(3)), k, x, { gate, beta: write, ...options }),
   );
-  const own = q.mul(k).sum(3).mul(next).mul(-scale);
+  const own = q.mul(k).sum(3).mul(present).mul(scale);
   return {
     output: output.add(x.mul((d ? own.add(d) : own).unsqueeze(3))),
-    states: { state: finalState!, key: last(k), value: last(x), angle: last(angles) },
+    states: { state: finalState!, key: last(k), value: last(x), angle },
   };
 }
 
-/** M inputs, M outputs: a token is M writes one after the other, of which each of its M reads has seen those before it. */
+/**
+ * M inputs, M outputs: 2 M - 1 tokens of the recurrence, of which the first M read and the last M write, so that no read has
+ * seen a write of its own token.
+ */
 function several(given: ScanRun): Ran<typeof STATES> {
   const { inputs, states, settings: scale, sizes } = given;
   const { x, gate, d } = inputs;
   const { B, T, H, M } = sizes;
-  const { present, past, next, k, q, angles } = tokensOf(given);
-  const rows = (t: Tensor): Tensor => t.transpose(2, 3).reshape(B, T * M, H, t.shape[4]);
+  const { present, past, write, k, q, angle } = tokensOf(given);
+  const none = (width: number[]): Tensor => zerosBeside(x, [B, T, M - 1, H, ...width]);
+  const rows = (...parts: Tensor[]): Tensor => {
+    const all = cat(parts, 2);
+    return all.reshape([B, T * (2 * M - 1), ...all.shape.slice(3)]);
+  };
+  const reads = q.mul(gate.exp().unsqueeze(3).unsqueeze(4)).transpose(2, 3);
+  const written = (t: Tensor): Tensor => rows(none([t.shape[4]]), t.transpose(2, 3));
   const carried = states.key
     .transpose(2, 3)
     .matmul(states.value)
     .mul(past.slice(1, 0, 1).squeeze(1).unsqueeze(2).unsqueeze(3));
-  const write = present.add(next);
-  const perWrite = {
-    gate: cat([gate.unsqueeze(2), zerosBeside(gate, [B, T, M - 1, H])], 2).reshape(B, T * M, H),
-    beta: write
-      .unsqueeze(2)
-      .expand(B, T, M, H)
-      .reshape(B, T * M, H),
+  const perRow = {
+    gate: rows(none([]), gate.unsqueeze(2), none([])),
+    beta: rows(none([]), write.unsqueeze(2).expand(B, T, M, H)),
   };
   const options = { scale, initialState: states.state.add(carried), outputFinalState: true };
   const { output, finalState } = withChecks(false, () =>
-    recurrence.sequence(rows(q), rows(k), rows(x), { ...perWrite, ...options }),
+    recurrence.sequence(rows(reads, none([q.shape[4]])), written(k), written(x), { ...perRow, ...options }),
   );
-  // Of its own token a read gets all M writes, without what they add for the next one.
-  const matrix = (t: Tensor): Tensor => t.unsqueeze(3).unsqueeze(4);
-  const seen = tril(ones([M, M], { dtype: write.dtype, device: write.device }));
-  const missing = matrix(present)
-    .sub(matrix(write).mul(seen))
-    .mul(q.matmul(k.transpose(3, 4)))
-    .mul(scale);
-  const read = output.reshape(B, T, M, H, x.shape[4]).transpose(2, 3).add(missing.matmul(x));
+  const own = q.matmul(k.transpose(3, 4)).mul(present.unsqueeze(3).unsqueeze(4)).mul(scale);
+  const before = output
+    .reshape(B, T, 2 * M - 1, H, x.shape[4])
+    .slice(2, 0, M)
+    .transpose(2, 3);
+  const read = before.add(own.matmul(x));
   return {
     output: d ? read.add(x.mul(d.unsqueeze(1).unsqueeze(2))) : read,
-    states: { state: finalState!, key: last(k), value: last(x), angle: last(angles) },
+    states: { state: finalState!, key: last(k), value: last(x), angle },
   };
 }
 
@@ -194,11 +223,12 @@ const many = defineSequential({
  * pi tanh(angles_t) dt_t:  S_t = a S_{t-1} + (1 - t) dt_t a k_{t-1} x_{t-1}^T + t dt_t k_t x_t^T,  o_t = scale S_t^T q_t + d x_t:
  * output [B, T, H, V]. x [B, T, H, V], steps dt > 0, log decays gate and trap [B, T, H], angles [B, T, H, R] of the first 2 R
  * coordinates, b and c [B, T, G, K], where head h has group floor(h G / H), bBias and cBias [H, K] (0 by default), d [H] (0 by
- * default). States: `state` [B, H, K, V], the last turned `key` [B, H, K] and `value` [B, H, V], and the `angle` [B, H, R].
+ * default). States: `state` [B, H, K, V], the last turned `key` [B, H, K] and `value` [B, H, V], and `angle` [B, H, R, 2]: the angle,
+ * -pi to pi, and what rounding it has left out, in turns.
  *
  * With M inputs and outputs, x [B, T, H, M, V], b and c [B, T, G, M, K], biases [H, M, K], a token writes the sum of its M
  * outer products and reads M times: output [B, T, H, M, V], `key` [B, H, M, K] and `value` [B, H, M, V]; the rest is per head as
- * above. It costs a scan of M T tokens.
+ * above. It costs a scan of (2 M - 1) T tokens.
  */
 export const mamba3Scan = defineVariants<typeof INPUTS, typeof STATES, Mamba3ScanOptions>(
   'mamba3Scan',

@@ -1,7 +1,7 @@
 // The general recurrence on tensors: from checked operands to the kernel, and its gradients back.
 import { argumentError, checkChoice, checkNumber, formatShape, sameShape, tokenStride, type Tensor } from '../../core';
 import { ERASE_FROM, getBackend } from '../../backends';
-import { record, recording } from '../../autograd';
+import { record, recording, runsAgain } from '../../autograd';
 import {
   checkAlikeOrWider,
   checkFloat,
@@ -203,7 +203,8 @@ function apply(
   const output = make(q, [B, T, HV, exchanged ? keyDim : valueDim]);
   const exact = (shape: readonly number[]): Tensor => emptyLike(q, shape, statisticsDtype(q));
   const finalState = outputFinalState ? exact([N, HV, keyDim, valueDim]) : undefined;
-  const states = training ? exact([checkpoints, HV, keyDim, valueDim]) : null;
+  // Kernels end a group of tokens where a state is kept, which rounds otherwise.
+  const states = training || runsAgain() ? exact([checkpoints, HV, keyDim, valueDim]) : null;
   const written = training ? exact([B, T, HV, valueDim]) : null;
   const required = { q, k: operands.k!, v: operands.v! };
   if (!absent) {
