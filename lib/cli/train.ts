@@ -3,7 +3,7 @@ import { join, parse, resolve } from '../platform';
 import { Command, Option } from 'commander';
 import type { Device } from '../core';
 import { readJson } from '../io';
-import { findModel, modelFamilies, type ModelName, takenSizes } from '../models';
+import { findModel, modelFamilies, type ModelName } from '../models';
 import type { ReportRun } from '../viz';
 import { type TaskName, tasks } from '../data';
 import {
@@ -284,11 +284,7 @@ async function repeatedConfigs(path: string, options: TrainCommandOptions, comma
   checkHeads(options, names);
   return names.map((name) => ({
     ...base,
-    model: {
-      ...(name === base.model.name ? base.model : takenSizes(name, base.model)),
-      ...takenSizes(name, sizes),
-      name,
-    } as RunConfig['model'],
+    model: { ...base.model, ...sizes, name } as RunConfig['model'],
     data: changed,
     device,
     dtype: options.dtype ?? dtype,
@@ -297,8 +293,8 @@ async function repeatedConfigs(path: string, options: TrainCommandOptions, comma
 }
 
 function checkHeads({ heads }: TrainCommandOptions, names: readonly ModelName[]): void {
-  if (heads === undefined || names.some((name) => findModel(name)!.sizes.includes('numHeads'))) return;
-  const headed = modelFamilies.filter(({ sizes }) => sizes.includes('numHeads')).map(({ name }) => name);
+  if (heads === undefined || names.some((name) => findModel(name)!.heads)) return;
+  const headed = modelFamilies.filter((family) => family.heads).map(({ name }) => name);
   throw new UsageError(`--heads cannot be given with --model ${names.join(',')}, only with ${headed.join(', ')}`);
 }
 
@@ -320,7 +316,7 @@ function modelOf(name: ModelName, options: TrainCommandOptions, device: Device):
   const numLayers = options.layers ?? (js || options.task ? 2 : 4);
   const numHeads = options.heads ?? Math.max(1, Math.floor(hiddenSize / 64));
   // There are more families than the compiler tells apart.
-  return { name, ...takenSizes(name, { hiddenSize, numLayers, numHeads }) } as RunConfig['model'];
+  return { name, hiddenSize, numLayers, numHeads } as RunConfig['model'];
 }
 
 function trainingOf(options: TrainCommandOptions): TrainingConfig {

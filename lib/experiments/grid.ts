@@ -1,6 +1,6 @@
 // Every rule on small tasks of memory and of state tracking: which ones it learns at one small size, in as many steps each.
 import { withSeed } from '../core';
-import { createModel, type ModelName, modelFamilies, takenSizes } from '../models';
+import { createModel, type ModelName, modelFamilies } from '../models';
 import type { Axes, Claim, Experiment, TrialContext, TrialResult } from './experiment';
 import { GRID_TASKS, type GridTaskName, guessing } from './gridTasks';
 import { mean, percent } from './results';
@@ -64,7 +64,7 @@ async function run(trial: string, context: TrialContext): Promise<Found> {
   const data = make(0, 1);
   const model = withSeed(seed, () => {
     const { family = rule as ModelName, keys = {} } = VARIANTS[rule] ?? {};
-    const inner = createModel(family, { ...takenSizes(family, SIZES), ...keys, vocabSize: data.vocabSize, device });
+    const inner = createModel(family, { ...SIZES, ...keys, vocabSize: data.vocabSize, device });
     return task.around?.(inner, data) ?? inner;
   });
   const tests = { new: make(2000, words) };

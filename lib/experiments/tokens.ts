@@ -2,7 +2,7 @@
 // task and measures it on others.
 import { withSeed } from '../core';
 import { type Dataset, IGNORED } from '../data';
-import { createModel, type ModelName, takenSizes } from '../models';
+import { createModel, type ModelName } from '../models';
 import type { Module } from '../nn';
 import { crossEntropy, tensor } from '../ops';
 import { batchTensors, evaluate, type Evaluation, type MeasurableModel } from '../train';
@@ -36,7 +36,7 @@ const SIZES = { hiddenSize: 64, numLayers: 2, numHeads: 2, intermediateSize: 128
 /** A language model with that memory, its weights of the trial's seed. */
 export function modelWith(memory: MemoryName, vocabSize: number, { seed, device }: TrialModel): TokenModel {
   const { family, keys = {} } = MEMORIES[memory];
-  return withSeed(seed, () => createModel(family, { ...takenSizes(family, SIZES), ...keys, vocabSize, device }));
+  return withSeed(seed, () => createModel(family, { ...SIZES, ...keys, vocabSize, device }));
 }
 
 /** What `trainAndMeasure` takes. */

@@ -11,7 +11,7 @@ export { Attention, type AttentionShape, type KeyValueCache } from './common/att
 export { Block, type BlockParts, Backbone, Decoder, Layer, type Pointwise, PreNormBlock } from './common/block';
 export { CausalLM, type ForwardOptions, type ForwardResult } from './common/causalLM';
 export { type Configuration, ConfigurationReader, type JsonObject } from './common/configuration';
-export { createModel, type CreateOptions, takenSizes } from './create';
+export { createModel, type CreateOptions } from './create';
 export { type FoundSizes, sizesFor } from './sized';
 export * from './families';
 export { Comba, CombaForCausalLM, type CombaConfiguration } from './fla/comba';
@@ -116,8 +116,15 @@ export {
   type SequenceResult,
   splitHeads,
 } from './common/mixer';
-export { findModel, knownModels, type ModelClass, type ModelDefinition, registerModel } from './common/registry';
-export type { FilledSizes, ModelSizes, SizeName } from './common/sizes';
+export {
+  findModel,
+  knownModels,
+  type FilledSizes,
+  type ModelClass,
+  type ModelDefinition,
+  type ModelSizes,
+  registerModel,
+} from './common/registry';
 export type { SaveOptions } from './common/pretrained';
 export { DeltaVariant, type DeltaVariantOptions } from './fla/deltaVariants';
 export {

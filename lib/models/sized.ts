@@ -3,7 +3,7 @@ import { checkChoice, checkInteger, FastWeightsError } from '../core';
 import { withBlankWeights } from '../nn';
 import { Recurrent } from './common/mixer';
 import { findModel } from './common/registry';
-import { createModel, takenSizes } from './create';
+import { createModel } from './create';
 import { modelFamilies, type ModelName } from './families';
 
 /** What `sizesFor` finds: sizes for `createModel`, and how many parameters the model has with them. */
@@ -13,7 +13,7 @@ export interface FoundSizes {
   /** Blocks. */
   numLayers: number;
   /** Heads of a layer, in families that have any. */
-  numHeads?: number;
+  numHeads: number;
   /** Where the family has a feed-forward and its usual width is too far off. */
   intermediateSize?: number;
   /** What `parameterCount` of the model says; no size, so left out of what `createModel` is given. */
@@ -21,7 +21,6 @@ export interface FoundSizes {
 }
 
 type Sizes = Omit<FoundSizes, 'parameters'>;
-type Shape = Required<Pick<Sizes, 'hiddenSize' | 'numHeads'>>;
 
 /** Width over depth, and width of a head, of published models of this size. */
 const USUAL = 64;
@@ -52,11 +51,7 @@ const SEVERAL = 4;
 function kindsOf(name: ModelName, numLayers: number): Set<unknown> | undefined {
   try {
     using model = withBlankWeights(() =>
-      createModel(name, {
-        ...takenSizes(name, { hiddenSize: USUAL, numHeads: 1, numLayers }),
-        vocabSize: 2,
-        device: 'js',
-      }),
+      createModel(name, { hiddenSize: USUAL, numHeads: 1, numLayers, vocabSize: 2, device: 'js' }),
     );
     const parts = [...model.namedModules()].map(([, part]) => part).filter((part) => part instanceof Recurrent);
     return new Set(parts.map((part) => part.constructor));
@@ -75,7 +70,7 @@ function fewestLayers(name: ModelName): number {
 }
 
 /** Widths around `width` that heads of a multiple of STEP make, each with the heads nearest to the usual width. */
-function widthsAround(width: number): Shape[] {
+function widthsAround(width: number): { hiddenSize: number; numHeads: number }[] {
   const found = new Map<number, number>();
   const most = Math.ceil((2 * width) / USUAL) + 1;
   for (let heads = 1; heads <= most; heads++) {
@@ -139,7 +134,7 @@ class Search {
   }
 
   /** How many layers of a shape there must be, reckoned from those of two depths. */
-  depthOf(shape: Shape, depth: number): number {
+  depthOf(shape: Omit<Sizes, 'numLayers'>, depth: number): number {
     const [shallow, deep] = [depth, 2 * depth].map((numLayers) => this.count({ ...shape, numLayers }));
     if (shallow === undefined || deep === undefined || deep <= shallow) return depth;
     return Math.max(1, Math.round(depth + ((this.wanted - shallow) * depth) / (deep - shallow)));
@@ -160,7 +155,7 @@ class Search {
   }
 
   /** Halves the widths that are left until none is. */
-  fitWidth(widths: readonly Shape[], numLayers: number): void {
+  fitWidth(widths: readonly Omit<Sizes, 'numLayers'>[], numLayers: number): void {
     let [low, high] = [0, widths.length - 1];
     while (low <= high) {
       const middle = (low + high) >> 1;
@@ -174,8 +169,7 @@ class Search {
     return Math.abs(parameters / this.wanted - 1);
   }
 
-  private try(given: Sizes): number | undefined {
-    const sizes = takenSizes(this.name, given);
+  private try(sizes: Sizes): number | undefined {
     const parameters = this.count(sizes);
     if (parameters === undefined) return undefined;
     if (!this.best || this.off({ parameters }) < this.off(this.best)) this.best = { ...sizes, parameters };

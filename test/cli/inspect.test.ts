@@ -20,7 +20,7 @@ describe('inspect', function () {
     dir = mkdtempSync(join(tmpdir(), 'fast-weights-inspect-'));
     for (const name of ['deltanet', 'transformer'] as const) {
       const sizes = { vocabSize: LETTERS.length, hiddenSize: 8, numLayers: 2, numHeads: 2, device: 'js' } as const;
-      using model = fw.createModel(name, fw.models.takenSizes(name, sizes));
+      using model = fw.createModel(name, sizes);
       await model.savePretrained(at(name));
       for (const [file, value] of Object.entries(fw.characterTokenizer(LETTERS).files())) {
         writeFileSync(at(name, file), JSON.stringify(value));

@@ -110,7 +110,7 @@ const CALLS: [name: string, wrong: string, near: string | null, call: Call][] = 
     'createModel',
     'initialiserRange',
     'initializerRange',
-    (given) => fw.createModel(name, { ...fw.models.takenSizes(name, sizes), ...(given as object) }),
+    (given) => fw.createModel(name, { ...sizes, ...(given as object) }),
   ]),
   [
     'delta_net',

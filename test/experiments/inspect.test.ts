@@ -19,12 +19,10 @@ const data = parity({ seed: 7, minLength: 6, maxLength: 6 });
 function families(...trials: fw.ModelName[]): Experiment {
   const model = (trial: string): CausalLM =>
     fw.createModel(trial as fw.ModelName, {
-      ...fw.models.takenSizes(trial as fw.ModelName, {
-        vocabSize: data.vocabSize,
-        hiddenSize: 8,
-        numLayers: 1,
-        numHeads: 2,
-      }),
+      vocabSize: data.vocabSize,
+      hiddenSize: 8,
+      numLayers: 1,
+      numHeads: 2,
       ...DEVICE,
     });
   return {

@@ -334,7 +334,7 @@ describe('a conversation', () => {
     fw.manualSeed(7);
     const names = ['deltanet', 'transformer', 'lstm'] as const;
     for (const name of names) {
-      const model = fw.createModel(name, { ...fw.models.takenSizes(name, sizes), device: 'js' });
+      const model = fw.createModel(name, { ...sizes, device: 'js' });
       // A thread that is busy all the time makes every stage rest.
       const stages = model.stages.bind(model);
       let rests = 0;

@@ -21,7 +21,7 @@ for (const device of available) {
   for (const name of familiesOn(device)) {
     it(`copies of ${name} on ${device} go on each on its own, with the bits of a session without copies`, () => {
       fw.manualSeed(5);
-      const model = fw.createModel(name, { ...fw.models.takenSizes(name, sizes), device });
+      const model = fw.createModel(name, { ...sizes, device });
       const alone = (...calls: number[][]): number[] => {
         using session = model.createSession();
         return calls.map((ids) => feed(session, ids)).at(-1)!;

@@ -40,7 +40,7 @@ for (const device of available) {
   for (const name of ['deltanet', 'transformer', 'lstm', ...more] as const) {
     it(`takes ${name} on ${device} back and on with the bits of reading again`, async () => {
       fw.manualSeed(5);
-      const model = fw.createModel(name, { ...fw.models.takenSizes(name, sizes), device });
+      const model = fw.createModel(name, { ...sizes, device });
       using window = model.createSession({ rollbackWindow: 3 });
       using both = model.createSession({ rollbackWindow: 3, history: true });
       using replay = model.createSession({ history: true });

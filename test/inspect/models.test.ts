@@ -54,7 +54,7 @@ describe('fast weights of models, inspected', () => {
   for (const { name } of modelFamilies) {
     const matrices = MATRICES[name] ?? ['S'];
     it(`${name}: ${matrices.join(', ') || 'refused'}`, async () => {
-      using model = fw.createModel(name, fw.models.takenSizes(name, sizes));
+      using model = fw.createModel(name, sizes);
       if (matrices.length === 0) {
         const error = await expectRejection('UNSUPPORTED', /keeps no matrix/, inspectFastWeights(model, ids));
         expect(error.argument).to.equal('model');
@@ -109,7 +109,7 @@ describe('fast weights of models, inspected', () => {
   });
 
   it('a channel of Mamba is a column of its state; packed sequences are not told of', async () => {
-    using model = fw.createModel('mamba', fw.models.takenSizes('mamba', sizes));
+    using model = fw.createModel('mamba', sizes);
     const { memories, omitted } = await inspectFastWeights(model, ids, { layer: 2, limit: 500 });
     expect(omitted + memories.length).to.equal(16);
     const input = fw.tensor([ids], { dtype: 'int32', device: 'js' });

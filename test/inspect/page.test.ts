@@ -17,7 +17,7 @@ const alphabet = [...new Set(TEXT)];
 async function inspection(name: fw.ModelName, tokens = TEXT): Promise<Inspection> {
   fw.manualSeed(5);
   const sizes = { vocabSize: alphabet.length, hiddenSize: 16, numLayers: 2, numHeads: 2, device: 'js' } as const;
-  using model = fw.createModel(name, fw.models.takenSizes(name, sizes));
+  using model = fw.createModel(name, sizes);
   return fw.inspectFastWeights(
     model,
     tokens.map((c) => alphabet.indexOf(c)),

@@ -81,7 +81,7 @@ describe('snapshots in files', () => {
     for (const { name } of fw.models.modelFamilies) {
       it(`${name} on ${device}: goes on with the same bits, and back`, async () => {
         fw.manualSeed(9);
-        const model = fw.createModel(name, { ...fw.models.takenSizes(name, sizes), device });
+        const model = fw.createModel(name, { ...sizes, device });
         using session = await saved(model);
         using snapshot = await fw.Snapshot.load(file, model);
         expect([snapshot.length, snapshot.batch]).to.eql([5, 1]);
@@ -100,7 +100,7 @@ describe('snapshots in files', () => {
 
   for (const name of ['ttt-linear', 'titans'] as const) {
     it(`${name} behind its first chunk`, async () => {
-      using model = fw.createModel(name, { ...fw.models.takenSizes(name, sizes), device: 'js' });
+      using model = fw.createModel(name, { ...sizes, device: 'js' });
       using session = model.createSession();
       session.feed(Array.from({ length: 70 }, (_, i) => i % 23)).dispose();
       using snapshot = session.snapshot();
@@ -150,7 +150,7 @@ describe('snapshots in files', () => {
 
   it('of several sequences, of none, and without a history', async () => {
     for (const name of ['deltanet', 'transformer', 'lstm'] as const) {
-      const model = fw.createModel(name, { ...fw.models.takenSizes(name, sizes), device: 'js' });
+      const model = fw.createModel(name, { ...sizes, device: 'js' });
       for (const tokens of [0, 3]) {
         using session = model.createSession({ batch: 2 });
         const given = fw.tensor([Array(tokens).fill(1), Array(tokens).fill(2)], {
@@ -193,7 +193,7 @@ describe('snapshots in files', () => {
 
   it('hostile files with the right checksum are refused, and nothing is left of them', async () => {
     const llama = fw.createModel('transformer', { ...sizes, device: 'js' });
-    const lstm = fw.createModel('lstm', { ...fw.models.takenSizes('lstm', sizes), device: 'js' });
+    const lstm = fw.createModel('lstm', { ...sizes, device: 'js' });
     const bytesOf = (): number => fw.memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
     await collectGarbage();
     const bytes = bytesOf();
@@ -310,7 +310,7 @@ describe('snapshots in files', () => {
   for (const device of available) {
     it(`half as large with bfloat16 on ${device}, with logits that are nearly the same`, async () => {
       for (const name of ['deltanet', 'transformer', 'gated-deltanet'] as const) {
-        const model = fw.createModel(name, { ...fw.models.takenSizes(name, sizes), device });
+        const model = fw.createModel(name, { ...sizes, device });
         using session = await saved(model);
         using snapshot = session.snapshot();
         const exact = parse(file);

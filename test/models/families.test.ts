@@ -82,9 +82,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
 function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Where): Model {
   fw.manualSeed(7);
   // Large weights: with small ones every model is nearly linear and hides mistakes.
-  const sizes = { vocabSize: VOCABULARY, hiddenSize: 24, numLayers: 2, numHeads: 2, intermediateSize: 32 };
   const model = fw.createModel(family, {
-    ...fw.models.takenSizes(family, sizes),
+    vocabSize: VOCABULARY,
+    hiddenSize: 24,
+    numLayers: 2,
+    numHeads: 2,
+    intermediateSize: 32,
     initializerRange: 0.2,
     ...where,
     ...extra,

@@ -35,11 +35,7 @@ for (const device of ['cpu', 'js'] as const) {
       it(`of ${name}`, () => {
         fw.scope(() => {
           fw.manualSeed(3);
-          const model = fw.createModel(name, {
-            ...fw.models.takenSizes(name, SIZES),
-            device,
-            gradientCheckpointing: true,
-          });
+          const model = fw.createModel(name, { ...SIZES, device, gradientCheckpointing: true });
           expect(model.gradientCheckpointing).to.equal(true);
           const batch = ids();
           /** Loss, gradients, and what is alive between the two passes. */
@@ -87,17 +83,13 @@ for (const device of ['cpu', 'js'] as const) {
     });
 
     it('is true or false', () => {
-      const model = fw.createModel('lstm', { ...fw.models.takenSizes('lstm', SIZES), device });
+      const model = fw.createModel('lstm', { ...SIZES, device });
       expect(model.gradientCheckpointing).to.equal(false);
       expectError('INVALID_ARGUMENT', /gradientCheckpointing must be true or false/, () => {
         model.gradientCheckpointing = 1 as never;
       });
       expectError('INVALID_ARGUMENT', /gradientCheckpointing must be true or false/, () =>
-        fw.createModel('lstm', {
-          ...fw.models.takenSizes('lstm', SIZES),
-          device,
-          gradientCheckpointing: 'yes' as never,
-        }),
+        fw.createModel('lstm', { ...SIZES, device, gradientCheckpointing: 'yes' as never }),
       );
       model.dispose();
     });

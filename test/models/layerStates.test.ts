@@ -87,7 +87,7 @@ describe('layers with a state', () => {
     const wrong = [undefined, null, 3, {}, fw.zeros([2], where)];
     for (const { name } of models.modelFamilies) {
       const sizes = { vocabSize: 11, hiddenSize: 16, numLayers: 2, numHeads: 2, ...where };
-      using model = fw.createModel(name, fw.models.takenSizes(name, sizes));
+      using model = fw.createModel(name, sizes);
       for (const [path, module] of model.namedModules()) {
         const isLayer = module instanceof models.Recurrent || module instanceof models.CausalLM;
         if (!isLayer || seen.has(module.constructor)) continue;

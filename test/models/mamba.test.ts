@@ -8,7 +8,7 @@ const { models } = fw;
 type Named = (name: string) => fw.Tensor;
 
 const made = (name: fw.ModelName, extra: object = {}): fw.models.CausalLM =>
-  fw.withSeed(3, () => fw.createModel(name, { ...fw.models.takenSizes(name, SIZES), ...extra }));
+  fw.withSeed(3, () => fw.createModel(name, { ...SIZES, ...extra }));
 const parametersOf = (model: fw.models.CausalLM): Named => {
   const found = new Map(model.namedParameters());
   return (name) => found.get(name)!;

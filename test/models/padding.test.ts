@@ -41,7 +41,7 @@ for (const { device, dtype } of targets()) {
     const ids = (rows: number[][]): fw.Tensor =>
       fw.tensor(rows.flat(), { shape: [rows.length, rows[0].length], dtype: 'int32', device });
     const make = (family: fw.ModelName, extra: object): Model =>
-      fw.withSeed(5, () => fw.createModel(family, { ...fw.models.takenSizes(family, SIZES), device, ...extra }));
+      fw.withSeed(5, () => fw.createModel(family, { ...SIZES, device, ...extra }));
     const batch = (side: Side, fill = 7): { ids: fw.Tensor; attentionMask: fw.Tensor } => {
       const rows = TEXTS.map((text) => place(text, side));
       return {

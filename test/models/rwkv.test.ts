@@ -118,7 +118,7 @@ describe('RWKV', () => {
     // The decay of the last channel of layer 1: www + 0.5 + 2.5 zigzag.
     expect(at('attn.w_lora.lora.2.bias')[15]).to.be.closeTo(0.5 + 2.5, 1e-6);
     model.dispose();
-    const first = fw.createModel('rwkv4', fw.models.takenSizes('rwkv4', SIZES)).stateDict();
+    const first = fw.createModel('rwkv4', SIZES).stateDict();
     expect(Array.from(first['rwkv.blocks.0.attention.time_decay'].dataSync()).map(Math.round)).to.include.members([
       -5, 3,
     ]);
@@ -147,7 +147,7 @@ describe('RWKV', () => {
   for (const family of ['rwkv4', 'rwkv6', 'rwkv7'] as const) {
     it(`${family}: begins with a single token`, () => {
       fw.manualSeed(3);
-      const model = fw.createModel(family, fw.models.takenSizes(family, SIZES));
+      const model = fw.createModel(family, SIZES);
       loud(model);
       const ids = [2, 7, 1];
       const whole = logitsOf(model, ids);
@@ -167,7 +167,7 @@ describe('RWKV', () => {
   it('4: halving what passes between blocks in evaluation changes the epsilon of the norms alone', () => {
     fw.manualSeed(4);
     const make = (rescaleEvery: number): fw.models.CausalLM =>
-      fw.createModel('rwkv4', { ...fw.models.takenSizes('rwkv4', SIZES), numLayers: 4, rescaleEvery });
+      fw.createModel('rwkv4', { ...SIZES, numLayers: 4, rescaleEvery });
     const [plain, rescaled] = [make(0), make(1)];
     loud(plain);
     rescaled.loadStateDict(plain.stateDict());

@@ -7,7 +7,29 @@ import { CausalLM } from './causalLM';
 import type { JsonObject, PublishedConfiguration } from './configuration';
 import type { CommonKeys } from './keys';
 import type { Entries } from './pretrained';
-import { configureSizes, type FilledSizes, type SizeName } from './sizes';
+
+/** The sizes that `createModel` takes for every family, whatever its configuration calls them. */
+export interface ModelSizes {
+  /** Ids that the model knows, from 0 on; the only size without a default. */
+  vocabSize: number;
+  /** 256 by default. */
+  hiddenSize?: number;
+  /** 4 by default. */
+  numLayers?: number;
+  /** A divisor of the hidden size; 4 by default. */
+  numHeads?: number;
+  /** Width of the feed-forward; 8/3 of the hidden size, rounded up to a multiple of 64, by default. */
+  intermediateSize?: number;
+}
+
+/** The sizes of a new model with their defaults. */
+export type FilledSizes = Required<Omit<ModelSizes, 'intermediateSize'>> & {
+  /** As it was asked for. */
+  intermediateSize?: number;
+  /** Of a gated feed-forward: what was asked for, or the default. */
+  feedForward: number;
+  headDim: number;
+};
 
 /** A class that `registerModel` takes: a `CausalLM` made of a configuration, and of device and dtype. */
 export type ModelClass = new (config: PublishedConfiguration, options?: TensorOptions) => CausalLM;
@@ -29,11 +51,7 @@ export interface ModelDefinition<K extends CommonKeys = CommonKeys, N extends st
   description?: string;
   /** The keys of its configuration beside those that every family has: true, or 'flag' for those that are true or false. */
   keys: OptionNames<Omit<K, keyof CommonKeys>>;
-  /**
-   * What `createModel` makes of its sizes: values of these keys; by default `numHeads` and `intermediateSize`, where they are
-   * keys. Of these two only what it reads is a size of the family (`headDim` counts as `numHeads`, `feedForward` as
-   * `intermediateSize`); others are refused.
-   */
+  /** What `createModel` makes of its sizes: values of these keys. Nothing by default. */
   configuration?(sizes: FilledSizes): Partial<K>;
   /** Keys of a folder's configuration, as in config.json, that the names of its weights decide; none by default. */
   fromWeights?(names: Iterable<string>): JsonObject;
@@ -64,8 +82,8 @@ export interface RegisteredModel {
   readonly name: string;
   readonly modelType: string;
   readonly description: string;
-  /** The sizes that `createModel` takes for it: the first three, and what else has an effect. */
-  readonly sizes: readonly SizeName[];
+  /** Whether its layers have heads. */
+  readonly heads: boolean;
 }
 
 interface Entry extends RegisteredModel {
@@ -107,19 +125,9 @@ export function registerModel<K extends CommonKeys = CommonKeys>(definition: Mod
     throw argumentError('INVALID_ARGUMENT', where, 'configuration', 'a function', describe(configuration));
   }
   checkKeys(keys);
-  const { description = '' } = definition;
-  entries.push({
-    name,
-    modelType,
-    description,
-    definition,
-    get sizes() {
-      return configureSizes(definition, SOME_SIZES).taken;
-    },
-  });
+  const heads = 'numHeads' in keys || 'numAttentionHeads' in keys;
+  entries.push({ name, modelType, description: definition.description ?? '', heads, definition });
 }
-
-const SOME_SIZES = { vocabSize: 256, hiddenSize: 256, numLayers: 4, numHeads: 4 };
 
 function checkKeys(keys: unknown): asserts keys is Record<string, unknown> {
   const kinds = typeof keys === 'object' && keys !== null ? Object.values(keys) : [null];

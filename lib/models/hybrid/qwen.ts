@@ -7,8 +7,7 @@ import { type BlockParts, PreNormBlock } from '../common/block';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count } from '../common/keys';
 import type { MixtureOfExperts } from '../common/mixtureOfExperts';
-import type { ModelDefinition } from '../common/registry';
-import type { FilledSizes } from '../common/sizes';
+import type { FilledSizes, ModelDefinition } from '../common/registry';
 import { readFrequencies } from '../common/rotary';
 import { ZeroCentredRMSNorm } from '../common/zeroCentredNorm';
 import {

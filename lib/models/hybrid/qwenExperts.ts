@@ -6,7 +6,7 @@ import type { Configuration, ConfigurationReader, JsonObject } from '../common/c
 import { SeparateExperts, StackedExperts } from '../common/experts';
 import type { Count, Flag, Name } from '../common/keys';
 import { MixtureOfExperts } from '../common/mixtureOfExperts';
-import type { FilledSizes } from '../common/sizes';
+import type { FilledSizes } from '../common/registry';
 import { readExperts, Router, type RoutingShape } from '../common/routing';
 
 /** Keys of those with experts. */

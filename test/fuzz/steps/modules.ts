@@ -87,7 +87,7 @@ export function model(b: Builder): void {
     withModule(
       seed,
       cx,
-      (where) => fw.createModel(name, { ...fw.models.takenSizes(name, sizes), ...where }),
+      (where) => fw.createModel(name, { ...sizes, ...where }),
       (m) => {
         const { logits, loss } = m.forward(t, { labels: t });
         return [logits, loss];
