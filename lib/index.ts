@@ -312,6 +312,7 @@ export * from './rules/public';
 export * as nn from './nn';
 export * as optim from './optim';
 export {
+  BatchedModel,
   cloneState,
   disposeState,
   FileStore,
@@ -319,6 +320,9 @@ export {
   sampleToken,
   Session,
   Snapshot,
+  type BatchedModelOptions,
+  type BatchedSessionOptions,
+  type BatchNumbers,
   type GeneratedToken,
   type GenerateOptions,
   type LogitProcessor,

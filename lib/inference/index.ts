@@ -1,4 +1,10 @@
 // Inference over a small interface: sessions and their state, sampling, generation.
+export {
+  BatchedModel,
+  type BatchedModelOptions,
+  type BatchedSessionOptions,
+  type BatchNumbers,
+} from './batching/batchedModel';
 export { FileStore } from './fileStore';
 export type { GeneratedToken, GenerateOptions } from './generate';
 export { MemoryStore, type MemoryStoreOptions } from './memoryStore';
@@ -11,6 +17,7 @@ export {
   type SamplingOptions,
   type TokenProbability,
 } from './sampling';
+export { batchDimension, isRows, joins, raggedState, isKnown, remember, type Rows } from './ragged';
 export { type ReadOptions, Session, type SessionOptions } from './session';
 export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';

@@ -23,6 +23,12 @@ export interface RecurrentModel {
   readonly promptSlice?: number;
   /** The state before the first token. */
   initialState(batch: number): State;
+  /**
+   * The state of texts that may come to differ in length, in the form in which `step` takes it: that of `initialState` with a
+   * list of numbers in place of a number, or `{ rows }`, one of a single text for each, in place of a part. Left out where
+   * the state of several texts is that of texts of one length only.
+   */
+  raggedState?(batch: number): State;
   /** The parallel form: ids int32 [B, T], T > 0; logits [B, vocabulary] after the last one, and a new state. */
   prefill(ids: Tensor, state: State): Read;
   /** One token each: ids int32 [B]; logits [B, vocabulary]. The state changes in place. */

@@ -9,9 +9,7 @@ import {
   type OptionNames,
   Tensor,
 } from '../core';
-import { getBackend } from '../backends';
 import { keepSettings, type KeptSettings } from '../ops';
-import { Pace } from '../platform';
 import {
   checkIsSignal,
   type Conversation,
@@ -25,6 +23,7 @@ import {
 import { columns } from './history';
 import { Memory } from './memory';
 import { checkModel, type RecurrentModel, type TokenIds } from './model';
+import { type Call, ModelReader, type Reader } from './reader';
 import { RollbackWindow } from './rollbackWindow';
 import type { SamplingOptions } from './sampling';
 import { Snapshot } from './snapshot';
@@ -59,9 +58,6 @@ export interface ReadOptions {
 
 const READ: OptionNames<ReadOptions> = { signal: true };
 
-/** Tokens of a prompt that are read at once, where the model does not say. */
-const SLICE = 512;
-
 /**
  * Reads tokens for a batch of sequences and keeps what the model remembers of them. A fast-weight state takes the same
  * memory at every length; a key-value cache grows with it, or with its window. The session owns its state: `dispose` it.
@@ -79,17 +75,17 @@ export class Session {
   /** Number of sequences. */
   readonly batch: number;
   private memory: Memory;
+  private readonly reader: Reader;
   /** The call that is under way. */
-  private task: string | null = null;
-  private settings: KeptSettings = keepSettings();
+  private call: Pick<Call, 'where' | 'settings' | 'key'> | null = null;
   private readonly history: boolean;
   private readonly rollbackWindow: number;
 
   constructor(
     private readonly model: RecurrentModel,
     options: SessionOptions = {},
-    /** @internal What it goes on from. */
-    memory?: Memory,
+    /** @internal What it goes on from, and how it reads. */
+    { memory, reader = new ModelReader(model) }: { memory?: Memory; reader?: Reader } = {},
   ) {
     const where = 'createSession';
     checkModel(where, model);
@@ -97,6 +93,7 @@ export class Session {
     this.batch = checkInteger(where, 'batch', options.batch ?? 1, 1);
     this.history = options.history ?? false;
     this.rollbackWindow = checkInteger(where, 'rollbackWindow', options.rollbackWindow ?? 0);
+    this.reader = reader;
     this.memory = memory ?? this.emptyMemory();
   }
 
@@ -166,8 +163,8 @@ export class Session {
     const where = 'generate';
     this.checkFree(where);
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
-    const { said, logits } = this.memory;
-    const ids = this.checkedIds(where, prompt, said !== null || logits !== null);
+    const { said, hasLogits } = this.memory;
+    const ids = this.checkedIds(where, prompt, said !== null || hasLogits);
     return this.tokens(ids, planOf(options, this.model, ids, this.memory.sampler), keepSettings());
   }
 
@@ -184,24 +181,19 @@ export class Session {
       if (plan.samples === 1) yield* generate(this.conversation(where, this, plan), prompt, plan);
       else {
         await this.readSlices(where, prompt, plan.signal);
-        for (let i = 0; i < plan.samples; i++) yield* this.sample(where, plan, settings, i);
+        for (let i = 0; i < plan.samples; i++) yield* this.sample(where, plan, i);
       }
     } finally {
-      this.task = null;
+      this.call = null;
     }
   }
 
   /** One of several texts, from a copy of the state. */
-  private async *sample(
-    where: string,
-    plan: Plan,
-    settings: KeptSettings,
-    index: number,
-  ): AsyncGenerator<GeneratedToken, void, undefined> {
+  private async *sample(where: string, plan: Plan, index: number): AsyncGenerator<GeneratedToken, void, undefined> {
     // Nobody takes anything back there.
     const { model, batch } = this;
-    const fork = new Session(model, { batch }, this.memory.copy(where));
-    fork.begin(where, settings);
+    const fork = new Session(model, { batch }, { memory: this.memory.copy(where), reader: this.reader });
+    fork.call = this.call;
     try {
       yield* generate(fork.conversation(where, this, plan), NOTHING, plan, index);
     } finally {
@@ -215,7 +207,7 @@ export class Session {
       listen: async (ids) => {
         owner.memory.checkAlive(where);
         await this.readSlices(where, ids, signal);
-        const values = await this.memory.logits!.data();
+        const values = await this.memory.logitValues();
         owner.memory.checkAlive(where);
         checkSignal(where, signal);
         return values;
@@ -248,7 +240,7 @@ export class Session {
     const { model, batch, history, rollbackWindow } = this;
     const memory = this.memory.copy('fork');
     memory.window = this.memory.window?.copy('fork') ?? null;
-    return new Session(model, { batch, history, rollbackWindow }, memory);
+    return new Session(model, { batch, history, rollbackWindow }, { memory, reader: this.reader });
   }
 
   /**
@@ -318,7 +310,7 @@ export class Session {
     try {
       for (const ids of calls) {
         await this.readInTurns(where, memory, ids, signal);
-        await settled(memory);
+        await this.reader.settled(memory);
       }
       this.memory.checkAlive(where);
       checkSignal(where, signal);
@@ -337,52 +329,45 @@ export class Session {
     if (memory.said !== null) await this.readInTurns(where, memory, Int32Array.of(memory.said), signal);
     const T = ids.length / this.batch;
     for (let at = 0; at < T; at += slice) {
-      if (at > 0) await settled(memory);
+      if (at > 0) await this.reader.settled(memory);
       await this.readInTurns(where, memory, columns(ids, this.batch, at, Math.min(T, at + slice)), signal);
       memory.sampler = null;
     }
-    if (memory.logits === null) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+    if (!memory.hasLogits) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
   }
 
   /** Tokens of a long text that are read at once. */
   private get slice(): number {
-    return Math.max(1, Math.floor((this.model.promptSlice ?? SLICE) / this.batch));
+    return Math.max(1, Math.floor(this.reader.slice / this.batch));
   }
 
-  private async readInTurns(where: string, memory: Memory, ids: Int32Array, signal?: AbortSignal): Promise<void> {
-    const { model, batch, settings } = this;
-    const pace = new Pace();
+  private readInTurns(where: string, memory: Memory, ids: Int32Array, signal?: AbortSignal): Promise<void> {
     // `memory` may be one that is to take the place of the session's.
     const atRest = (): void => {
       this.memory.checkAlive(where);
       checkSignal(where, signal);
     };
-    await pace.rest();
-    atRest();
-    const done =
-      ids.length > this.slice * batch ? (): Promise<void> => getBackend(model.device).synchronize() : undefined;
-    await memory.readInTurns(where, model, batch, ids, { pace, done, atRest, settings });
+    return this.reader.read(memory, this.batch, ids, { ...this.call!, atRest });
   }
 
   /** Runs a call that no other may change the session in. */
-  private async during<T>(task: string, run: () => Promise<T>): Promise<T> {
-    this.begin(task, keepSettings());
+  private async during<T>(where: string, run: () => Promise<T>): Promise<T> {
+    this.begin(where, keepSettings());
     try {
       return await run();
     } finally {
-      this.task = null;
+      this.call = null;
     }
   }
 
-  private begin(task: string, settings: KeptSettings): void {
-    this.task = task;
-    this.settings = settings;
+  private begin(where: string, settings: KeptSettings): void {
+    this.call = { where, settings, key: {} };
   }
 
   private checkFree(where: string): void {
     this.memory.checkAlive(where);
-    if (this.task === null) return;
-    const found = `one that ${this.task} is at work on`;
+    if (this.call === null) return;
+    const found = `one that ${this.call.where} is at work on`;
     throw argumentError(
       'INVALID_ARGUMENT',
       where,
@@ -413,9 +398,4 @@ export class Session {
     const values = tokens instanceof Tensor ? tokens.dataSync() : tokens;
     return Int32Array.from(values, (id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.vocabSize - 1));
   }
-}
-
-/** Waits for the device: what is queued beyond it could not be stopped. */
-async function settled(memory: Memory): Promise<void> {
-  await memory.logits!.data();
 }

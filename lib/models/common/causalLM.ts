@@ -1,5 +1,4 @@
 // The causal language model around a backbone: head, loss, sessions and generation.
-import { checkState } from './mixer';
 import { sha256 } from '../../platform';
 import { noGrad } from '../../autograd';
 import {
@@ -19,6 +18,7 @@ import {
   atOnce,
   type GeneratedToken,
   type GenerateOptions,
+  isRows,
   type Read,
   type RecurrentModel,
   type SamplingOptions,
@@ -43,7 +43,7 @@ import { Backbone } from './block';
 import type { Configuration } from './configuration';
 import { type GenerationDefaults, generationOf } from './generation';
 import { initializeNormal } from './initialize';
-import type { SequenceOptions } from './mixer';
+import { checkState, type SequenceOptions, stepOf } from './mixer';
 import { type Padding, readPadding } from './padding';
 import { type SaveOptions, savePretrained } from './pretrained';
 
@@ -257,6 +257,10 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return this.model.initialState(batch);
   }
 
+  raggedState(batch: number): State {
+    return this.model.raggedState(batch);
+  }
+
   /** What states depend on: not the weights, and not where a text begins and ends. */
   get identity(): string {
     const {
@@ -296,9 +300,9 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     if (ids.ndim !== 1 && ids.ndim !== 2) {
       throw argumentError('SHAPE', where, 'ids', '[B] or [B, T]', formatShape(ids.shape));
     }
-    checkState(where, this.model, state, ids.shape[0]);
+    if (!isRows(state)) checkState(where, this.model, state, ids.shape[0]);
     if (ids.ndim === 1) {
-      const hidden = yield* this.model.stepStages(ids, state);
+      const hidden = isRows(state) ? stepOf(this.model, ids, state) : yield* this.model.stepStages(ids, state);
       yield hidden;
       return { logits: this.logitsOf(hidden), state };
     }
