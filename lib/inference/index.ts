@@ -17,8 +17,15 @@ export {
   type SamplingOptions,
   type TokenProbability,
 } from './sampling';
+export {
+  PrefixCache,
+  type PrefixCacheOptions,
+  type PrefixNumbers,
+  type PrefixReason,
+  type PrefixUse,
+} from './prefix/prefixCache';
 export { batchDimension, isRows, joins, raggedState, isKnown, remember, type Rows } from './ragged';
-export { type ReadOptions, Session, type SessionOptions } from './session';
+export { type PromptOptions, type ReadOptions, Session, type SessionOptions } from './session';
 export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';

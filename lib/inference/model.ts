@@ -21,6 +21,8 @@ export interface RecurrentModel {
   readonly identity?: string;
   /** How many tokens of a prompt are read at once where others wait for a turn; 512 by default. */
   readonly promptSlice?: number;
+  /** The weights: what was kept of states holds so long as they stay as they are. */
+  parameters?(): readonly Tensor[];
   /** The state before the first token. */
   initialState(batch: number): State;
   /**

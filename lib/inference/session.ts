@@ -3,6 +3,7 @@ import {
   argumentError,
   checkInteger,
   checkOptions,
+  checkString,
   describe,
   FastWeightsError,
   formatShape,
@@ -12,6 +13,7 @@ import {
 import { keepSettings, type KeptSettings } from '../ops';
 import {
   checkIsSignal,
+  checkMessageEnds,
   type Conversation,
   generate,
   type GeneratedToken,
@@ -24,6 +26,7 @@ import { columns } from './history';
 import { Memory } from './memory';
 import { checkModel, type RecurrentModel, type TokenIds } from './model';
 import { type Call, ModelReader, type Reader } from './reader';
+import { checkPrefixCache, type PrefixCache, type PrefixPath, type PrefixUse } from './prefix/prefixCache';
 import { RollbackWindow } from './rollbackWindow';
 import type { SamplingOptions } from './sampling';
 import { Snapshot } from './snapshot';
@@ -44,9 +47,22 @@ export interface SessionOptions {
    * token that is read. 0 by default.
    */
   rollbackWindow?: number;
+  /**
+   * Where the prompt that begins the conversation may find the state of its first tokens, and leaves such states: a cache of
+   * this model, for one sequence. The prompt is then read in cuts at multiples of the cache's `every`. None by default.
+   */
+  prefixCache?: PrefixCache;
+  /** Sessions share states of the cache with those of the same owner only; '' by default. */
+  prefixOwner?: string;
 }
 
-const OPTIONS: OptionNames<SessionOptions> = { batch: true, history: 'flag', rollbackWindow: true };
+const OPTIONS: OptionNames<SessionOptions> = {
+  batch: true,
+  history: 'flag',
+  rollbackWindow: true,
+  prefixCache: true,
+  prefixOwner: true,
+};
 
 /** Of calls that read many tokens. */
 export interface ReadOptions {
@@ -57,6 +73,14 @@ export interface ReadOptions {
 }
 
 const READ: OptionNames<ReadOptions> = { signal: true };
+
+/** Of `read`. */
+export interface PromptOptions extends ReadOptions {
+  /** Where the messages of the prompt end, counted in tokens from its beginning: a `prefixCache` keeps states before them. */
+  messageEnds?: readonly number[];
+}
+
+const PROMPT: OptionNames<PromptOptions> = { ...READ, messageEnds: true };
 
 /**
  * Reads tokens for a batch of sequences and keeps what the model remembers of them. A fast-weight state takes the same
@@ -78,6 +102,10 @@ export class Session {
   private readonly reader: Reader;
   /** The call that is under way. */
   private call: Pick<Call, 'where' | 'settings' | 'key'> | null = null;
+  /** What the last prompt had from the cache. */
+  private prefixUse: PrefixUse | null = null;
+  private readonly prefixCache: PrefixCache | null;
+  private readonly prefixOwner: string;
   private readonly history: boolean;
   private readonly rollbackWindow: number;
 
@@ -93,6 +121,12 @@ export class Session {
     this.batch = checkInteger(where, 'batch', options.batch ?? 1, 1);
     this.history = options.history ?? false;
     this.rollbackWindow = checkInteger(where, 'rollbackWindow', options.rollbackWindow ?? 0);
+    this.prefixCache = options.prefixCache ? checkPrefixCache(where, options.prefixCache, model) : null;
+    if (this.prefixCache && this.batch !== 1) {
+      throw argumentError('INVALID_ARGUMENT', where, 'prefixCache', 'left out with several sequences', 'a PrefixCache');
+    }
+    this.prefixOwner = options.prefixOwner ?? '';
+    checkString(where, 'prefixOwner', this.prefixOwner);
     this.reader = reader;
     this.memory = memory ?? this.emptyMemory();
   }
@@ -100,6 +134,14 @@ export class Session {
   /** Tokens so far, per sequence; the one yielded last is one of them. */
   get length(): number {
     return this.memory.length;
+  }
+
+  /**
+   * What the last prompt of `generate` or `read` had from the session's `prefixCache`; null before the first one, and without a
+   * cache.
+   */
+  get prefix(): PrefixUse | null {
+    return this.prefixUse;
   }
 
   /** Ids of this model are below it. */
@@ -136,13 +178,15 @@ export class Session {
    * The same for long texts: in slices, with turns for everything else in this thread. Aborted, or after an error, the
    * session has read the slices before, as `length` tells.
    */
-  async read(tokens: TokenIds, options: ReadOptions = {}): Promise<Tensor> {
+  async read(tokens: TokenIds, options: PromptOptions = {}): Promise<Tensor> {
     this.checkFree('read');
     const ids = this.checkedIds('read', tokens);
-    checkOptions('read', options, READ);
+    checkOptions('read', options, PROMPT);
     checkIsSignal('read', options.signal);
+    const { signal, messageEnds = [] } = options;
+    checkMessageEnds('read', messageEnds, ids.length);
     return this.during('read', async () => {
-      await this.readSlices('read', ids, options.signal);
+      await this.readPrompt('read', ids, signal, messageEnds);
       return this.memory.giveLogits(this.batch);
     });
   }
@@ -180,7 +224,7 @@ export class Session {
       checkSignal(where, plan.signal);
       if (plan.samples === 1) yield* generate(this.conversation(where, this, plan), prompt, plan);
       else {
-        await this.readSlices(where, prompt, plan.signal);
+        await this.readPrompt(where, prompt, plan.signal, plan.messageEnds);
         for (let i = 0; i < plan.samples; i++) yield* this.sample(where, plan, i);
       }
     } finally {
@@ -202,11 +246,11 @@ export class Session {
   }
 
   /** This session as generation sees it, so long as `owner`, the one that the caller has, lives. */
-  private conversation(where: string, owner: Session, { signal }: Plan): Conversation {
+  private conversation(where: string, owner: Session, { signal, messageEnds }: Plan): Conversation {
     return {
       listen: async (ids) => {
         owner.memory.checkAlive(where);
-        await this.readSlices(where, ids, signal);
+        await this.readPrompt(where, ids, signal, messageEnds);
         const values = await this.memory.logitValues();
         owner.memory.checkAlive(where);
         checkSignal(where, signal);
@@ -237,10 +281,12 @@ export class Session {
 
   /** A second session that goes on from here on its own. */
   fork(): Session {
-    const { model, batch, history, rollbackWindow } = this;
+    const { model, batch, history, rollbackWindow, prefixOwner } = this;
+    const prefixCache = this.prefixCache ?? undefined;
     const memory = this.memory.copy('fork');
     memory.window = this.memory.window?.copy('fork') ?? null;
-    return new Session(model, { batch, history, rollbackWindow }, { memory, reader: this.reader });
+    const options = { batch, history, rollbackWindow, prefixCache, prefixOwner };
+    return new Session(model, options, { memory, reader: this.reader });
   }
 
   /**
@@ -322,18 +368,64 @@ export class Session {
   }
 
   /** Reads what was said last, then ids; the logits after the last one are there. */
-  private async readSlices(where: string, ids: Int32Array, signal?: AbortSignal): Promise<void> {
-    const { memory, slice } = this;
+  private async readPrompt(
+    where: string,
+    ids: Int32Array,
+    signal: AbortSignal | undefined,
+    messageEnds: readonly number[],
+  ): Promise<void> {
     // There may be nothing to read.
-    memory.check(where, this.model);
-    if (memory.said !== null) await this.readInTurns(where, memory, Int32Array.of(memory.said), signal);
-    const T = ids.length / this.batch;
-    for (let at = 0; at < T; at += slice) {
-      if (at > 0) await this.reader.settled(memory);
-      await this.readInTurns(where, memory, columns(ids, this.batch, at, Math.min(T, at + slice)), signal);
-      memory.sampler = null;
+    this.memory.check(where, this.model);
+    if (this.memory.said !== null) await this.readInTurns(where, this.memory, Int32Array.of(this.memory.said), signal);
+    const path = ids.length > 0 ? this.findPrefix(where, ids, messageEnds) : null;
+    try {
+      await this.readSlices(where, ids, path, signal);
+    } finally {
+      path?.end();
     }
-    if (!memory.hasLogits) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+    if (!this.memory.hasLogits) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+  }
+
+  private async readSlices(
+    where: string,
+    ids: Int32Array,
+    path: PrefixPath | null,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { memory, slice } = this;
+    const from = path?.use.reusedTokens ?? 0;
+    let at = from;
+    for (const end of path?.cuts(from, slice) ?? cuts(ids.length / this.batch, slice)) {
+      if (at > from) await this.reader.settled(memory);
+      await this.readInTurns(where, memory, columns(ids, this.batch, at, end), signal);
+      memory.sampler = null;
+      path?.offer(memory);
+      at = end;
+    }
+  }
+
+  /** The way of the prompt that begins the conversation through the cache, whose state is taken where there is one. */
+  private findPrefix(where: string, ids: Int32Array, messageEnds: readonly number[]): PrefixPath | null {
+    const { prefixCache, memory } = this;
+    if (!prefixCache) return null;
+    if (memory.length > 0) {
+      this.prefixUse = { promptTokens: ids.length, matchedTokens: 0, reusedTokens: 0, reason: 'begun' };
+      return null;
+    }
+    const path = prefixCache.begin(this.prefixOwner, ids, messageEnds);
+    this.prefixUse = path.use;
+    const found = path.take(where);
+    if (!found) return path;
+    found.history = memory.history;
+    let at = 0;
+    for (const end of path.cuts(0, this.slice)) {
+      if (end > found.tokens) break;
+      found.history = found.history?.append(ids.subarray(at, end)) ?? null;
+      at = end;
+    }
+    [found.window, memory.window] = [memory.window, null];
+    this.replace(found);
+    return path;
   }
 
   /** Tokens of a long text that are read at once. */
@@ -398,4 +490,9 @@ export class Session {
     const values = tokens instanceof Tensor ? tokens.dataSync() : tokens;
     return Int32Array.from(values, (id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.vocabSize - 1));
   }
+}
+
+/** Ends of the calls that read so many tokens, with at most `slice` in each. */
+function* cuts(tokens: number, slice: number): Generator<number> {
+  for (let at = 0; at < tokens;) yield (at = Math.min(tokens, at + slice));
 }
