@@ -124,7 +124,6 @@ export class Memory {
 
   /** Gives the state to a batch, which steps it from now on. */
   sit(take: (state: State) => Seat): void {
-    this.own();
     this.seat = take(this.state);
     this.state = null;
   }

@@ -87,7 +87,7 @@ export class Slots {
     return this.byMemory.get(memory);
   }
 
-  /** Takes over the state of a memory, which nobody else may hold in rows. */
+  /** Takes over the state of a memory. */
   join(memory: Memory, state: State, turn: number): Slot {
     this.settle();
     this.reserve(this.count + 1);
@@ -98,7 +98,8 @@ export class Slots {
       if (column instanceof Tensor) {
         row(leaf, column, count).copy_(part as Tensor);
         (part as Tensor).dispose();
-      } else column.push(leaf.kind === 'number' && leaf.listed ? (part as State[])[0] : part);
+      } else if (leaf.kind === 'number') column.push(leaf.listed ? (part as State[])[0] : part);
+      else column.push(ownState(part));
     });
     const slot = new Slot(this, memory, count, turn, own);
     this.slots.push(slot);
