@@ -1,10 +1,12 @@
 // Inference over a small interface: sessions and their state, sampling, generation.
 export {
   BatchedModel,
+  type BatchedEmbedOptions,
   type BatchedModelOptions,
   type BatchedSessionOptions,
   type BatchNumbers,
 } from './batching/batchedModel';
+export { embed, type EmbedOptions, type HiddenRead } from './embed';
 export { FileStore } from './fileStore';
 export type { GeneratedToken, GenerateOptions } from './generate';
 export { MemoryStore, type MemoryStoreOptions } from './memoryStore';

@@ -1,5 +1,6 @@
 // What generation asks of a model.
 import { argumentError, describe, type Device, type Tensor } from '../core';
+import type { HiddenRead } from './embed';
 import type { SamplingOptions } from './sampling';
 import type { State } from './state';
 import type { Stages } from './turns';
@@ -37,6 +38,8 @@ export interface RecurrentModel {
   step(ids: Tensor, state: State): Tensor;
   /** Both, by the rank of the ids and with the same bits, for models that can rest on the way. */
   stages?(ids: Tensor, state: State): Stages<Read>;
+  /** The same up to the head, for embeddings: hidden vectors [B, T, hidden] of ids [B, T], [B, hidden] of ids [B]. */
+  hiddenStages?(ids: Tensor, state: State): Stages<HiddenRead>;
 }
 
 /** Requires a model that generates. */

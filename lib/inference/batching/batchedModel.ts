@@ -1,7 +1,8 @@
 // Many conversations with one model, which read their tokens together.
-import { argumentError, checkInteger, checkOptions, type OptionNames } from '../../core';
+import { argumentError, checkInteger, checkOptions, describe, type OptionNames } from '../../core';
+import { embed, type EmbedOptions } from '../embed';
 import type { Memory } from '../memory';
-import { checkModel, type RecurrentModel } from '../model';
+import { checkModel, type RecurrentModel, type TokenIds } from '../model';
 import type { Call, Reader } from '../reader';
 import { Session, type SessionOptions } from '../session';
 import { Scheduler } from './scheduler';
@@ -27,6 +28,12 @@ const OPTIONS: OptionNames<BatchedModelOptions> = { maxBatch: true, maxQueue: tr
 /** Options of `BatchedModel.createSession`. */
 export interface BatchedSessionOptions extends Omit<SessionOptions, 'batch'> {
   /** Any number, 0 by default: of what waits for a turn the higher comes first, always. */
+  priority?: number;
+}
+
+/** Options of `BatchedModel.embed`. */
+export interface BatchedEmbedOptions extends EmbedOptions {
+  /** As that of a session. */
   priority?: number;
 }
 
@@ -96,11 +103,16 @@ export class BatchedModel {
     const where = 'createSession';
     this.scheduler.checkAlive(where);
     const { priority = 0, ...rest } = options;
-    if (typeof priority !== 'number' || Number.isNaN(priority)) {
-      throw argumentError('INVALID_ARGUMENT', where, 'priority', 'a number', String(priority));
-    }
+    checkPriority(where, priority);
     if ('batch' in rest) throw argumentError('INVALID_ARGUMENT', where, 'batch', 'left out', String(rest.batch));
-    return new Session(this.model, rest, { reader: this.reader(priority) });
+    return new Session(this.model, rest, { reader: this.reader(this.model, priority) });
+  }
+
+  /** The model's `embed`, whose text is read as prompts are, between ticks. */
+  async embed(ids: TokenIds, options: BatchedEmbedOptions = {}): Promise<Float32Array> {
+    const { priority = 0, ...rest } = options;
+    checkPriority('embed', priority);
+    return embed('embed', this.model, ids, rest, (model) => this.reader(model, priority));
   }
 
   /** What it does at present, and has done so far. */
@@ -130,14 +142,19 @@ export class BatchedModel {
     this.dispose();
   }
 
-  private reader(priority: number): Reader {
+  private reader(model: RecurrentModel, priority: number): Reader {
     const { scheduler, slice } = this;
     return {
       slice,
       read: (memory: Memory, _batch: number, ids: Int32Array, call: Call) =>
-        scheduler.read({ memory, ids, call, priority }),
+        scheduler.read({ model, memory, ids, call, priority }),
       // It always is: ticks and slices wait for the device.
       settled: () => Promise.resolve(),
     };
   }
+}
+
+function checkPriority(where: string, priority: unknown): void {
+  if (typeof priority === 'number' && !Number.isNaN(priority)) return;
+  throw argumentError('INVALID_ARGUMENT', where, 'priority', 'a number', describe(priority));
 }

@@ -1,11 +1,14 @@
 // What waits for a turn: single tokens for the next tick, slices of prompts between ticks.
 import { FastWeightsError } from '../../core';
 import type { Memory } from '../memory';
+import type { RecurrentModel } from '../model';
 import type { Call } from '../reader';
 import type { Slot } from './slots';
 
 /** One read of a session's: a single token, or a slice of a prompt. */
 export interface Request {
+  /** Whose step ticks take; another one, such as that of embeddings, reads single tokens between ticks, too. */
+  readonly model: RecurrentModel;
   readonly memory: Memory;
   readonly ids: Int32Array;
   readonly call: Call;
@@ -31,6 +34,7 @@ export class RequestQueue {
   private nextTurn = 0;
 
   constructor(
+    private readonly model: RecurrentModel,
     private readonly maxQueue: number,
     /** Of the texts in the batch. */
     private readonly slotOf: (memory: Memory) => Slot | undefined,
@@ -68,7 +72,7 @@ export class RequestQueue {
       }
       this.admitted.add(key);
     }
-    if (request.ids.length > 1) this.slices.push(request);
+    if (request.ids.length > 1 || request.model !== this.model) this.slices.push(request);
     else this.tokens.push({ ...request, turn: this.slotOf(request.memory)?.turn ?? this.nextTurn++ });
   }
 

@@ -41,8 +41,8 @@ export class Scheduler {
     private readonly limits: Limits,
   ) {
     this.slots = new Slots(model);
-    this.queue = new RequestQueue(limits.maxQueue, (memory) => this.slots.of(memory));
-    this.slices = new Slices(model, () => this.queue.takeSlice());
+    this.queue = new RequestQueue(model, limits.maxQueue, (memory) => this.slots.of(memory));
+    this.slices = new Slices(() => this.queue.takeSlice());
   }
 
   checkAlive(where: string): void {

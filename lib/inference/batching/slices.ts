@@ -1,7 +1,6 @@
 // Slices of prompts, of which a few stages are read between the ticks of a batch.
 import { getBackend } from '../../backends';
 import { breathe, Pace } from '../../platform';
-import type { RecurrentModel } from '../model';
 import type { Request } from './queue';
 
 /** A slice that is being read. */
@@ -15,10 +14,7 @@ class Reading {
   private goOn = (): void => {};
   private rested = (): void => {};
 
-  constructor(
-    private readonly model: RecurrentModel,
-    readonly request: Request,
-  ) {}
+  constructor(readonly request: Request) {}
 
   /** Works for some milliseconds, at the least for one stage. */
   work(milliseconds: number): Promise<void> {
@@ -38,8 +34,7 @@ class Reading {
   }
 
   private async read(): Promise<void> {
-    const { model } = this;
-    const { memory, ids, call, resolve, reject } = this.request;
+    const { model, memory, ids, call, resolve, reject } = this.request;
     const atRest = (): void => {
       if (this.failure) throw this.failure;
       call.atRest();
@@ -75,10 +70,7 @@ export class Slices {
   /** Tokens read. */
   tokens = 0;
 
-  constructor(
-    private readonly model: RecurrentModel,
-    private readonly next: () => Request | null,
-  ) {}
+  constructor(private readonly next: () => Request | null) {}
 
   get under(): boolean {
     return this.reading !== null;
@@ -96,7 +88,7 @@ export class Slices {
     do {
       const request = this.reading?.request ?? this.next();
       if (!request) return;
-      this.reading ??= new Reading(this.model, request);
+      this.reading ??= new Reading(request);
       await this.reading.work(until - performance.now());
       if (this.reading.ended) {
         this.tokens += request.ids.length;

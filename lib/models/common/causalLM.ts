@@ -16,8 +16,11 @@ import {
 } from '../../core';
 import {
   atOnce,
+  embed,
+  type EmbedOptions,
   type GeneratedToken,
   type GenerateOptions,
+  type HiddenRead,
   isRows,
   type Read,
   type RecurrentModel,
@@ -295,6 +298,17 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   /** Between its stages other work of the thread may run. Only inside noGrad. */
   *stages(ids: Tensor, state: State): Stages<Read> {
+    const { hidden, state: after } = yield* this.hiddenStages(ids, state);
+    const last = hidden.ndim === 2 ? hidden : hidden.slice(1, -1).squeeze(1);
+    yield [last, after];
+    return { logits: this.logitsOf(last), state: after };
+  }
+
+  /**
+   * `stages` up to the head: hidden vectors [B, T, hidden] of ids int32 [B, T], and [B, hidden] of ids [B], for which the state
+   * changes in place.
+   */
+  *hiddenStages(ids: Tensor, state: State): Stages<HiddenRead> {
     const where = 'step';
     checkIndices(where, 'ids', ids, this.lm_head.weight);
     if (ids.ndim !== 1 && ids.ndim !== 2) {
@@ -303,13 +317,18 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     if (!isRows(state)) checkState(where, this.model, state, ids.shape[0]);
     if (ids.ndim === 1) {
       const hidden = isRows(state) ? stepOf(this.model, ids, state) : yield* this.model.stepStages(ids, state);
-      yield hidden;
-      return { logits: this.logitsOf(hidden), state };
+      return { hidden, state };
     }
     const { output, state: after } = yield* this.model.stages(ids, { state, outputState: true });
-    const last = output.slice(1, -1).squeeze(1);
-    yield [last, after!];
-    return { logits: this.logitsOf(last), state: after! };
+    return { hidden: output, state: after! };
+  }
+
+  /**
+   * The embedding [hidden] of a text, ids int32 [1, T] or a list: the mean of the hidden vectors behind the last norm, or the
+   * last one, by default of length 1. Long texts are read in slices, with turns for everything else in this thread.
+   */
+  embed(ids: TokenIds, options: EmbedOptions = {}): Promise<Float32Array> {
+    return embed('embed', this, ids, options);
   }
 
   /** A conversation that tokens are fed into; `dispose` it when it is done. `history` is what `rollback` needs. */
