@@ -191,6 +191,5 @@ export class Scheduler {
     await this.slices.fail(error);
     this.queue.fail(error);
     this.keep(new Set());
-    this.slots.fit();
   }
 }

@@ -168,9 +168,9 @@ export class Slots {
 
   /** Gives memory back that fewer texts do not need. */
   fit(): void {
-    if (this.count > 0 && 4 * this.count > this.capacity) return;
+    if (4 * this.count > this.capacity) return;
     this.settle();
-    this.resize(this.count === 0 ? 0 : Math.max(1, this.capacity >> 1));
+    this.resize(this.capacity >> 1);
   }
 
   private ownRows(slot: Slot): void {
@@ -193,6 +193,7 @@ export class Slots {
       this.slots[slot.index] = last;
     }
     for (const column of this.columns) if (!(column instanceof Tensor)) column.pop();
+    if (this.count === 0) this.resize(0);
   }
 
   /** Before the texts change: what steps have put in place of lists, and no view any more. */

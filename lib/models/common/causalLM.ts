@@ -300,7 +300,8 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   *stages(ids: Tensor, state: State): Stages<Read> {
     const { hidden, state: after } = yield* this.hiddenStages(ids, state);
     const last = hidden.ndim === 2 ? hidden : hidden.slice(1, -1).squeeze(1);
-    yield [last, after];
+    // A state that changes in place is its owner's.
+    yield after === state ? last : [last, after];
     return { logits: this.logitsOf(last), state: after };
   }
 
