@@ -100,6 +100,16 @@ export interface GenerationProblem extends Place {
   prompt: number;
 }
 
+/**
+ * A token of each of so many texts that a whole DeltaNet writes at once; with `reads` the time between two tokens that one in
+ * a hundred exceeds, while two others have prompts read.
+ */
+export interface BatchingProblem extends Omit<GenerationProblem, 'kind'> {
+  kind: 'batching';
+  sessions: number;
+  reads: boolean;
+}
+
 /** A long sequence in pieces, or token by token when `piece` is 1; the state goes from one to the next. */
 export interface StreamProblem extends Mixer {
   kind: 'stream';
@@ -129,6 +139,7 @@ export type Problem =
   | MatmulProblem
   | LanguageModelProblem
   | GenerationProblem
+  | BatchingProblem
   | StreamProblem
   | EventLoopProblem
   | LaunchProblem;
@@ -220,6 +231,8 @@ export function workOf(problem: Problem): Work | undefined {
     }
     case 'generation':
       return { flops: modelFlops(problem), tokens: 1 };
+    case 'batching':
+      return problem.reads ? undefined : { flops: problem.sessions * modelFlops(problem), tokens: problem.sessions };
     case 'stream':
       return { flops: recurrenceFlops(problem, problem.D, problem.D) * problem.T * problem.H, tokens: problem.T };
     case 'descendant': {

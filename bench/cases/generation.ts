@@ -4,13 +4,13 @@ import { type Device, fw } from '../library';
 import type { Case, GenerationProblem } from '../problem';
 import { relativeError, TOLERANCE } from '../reference';
 
-const SIZES = {
+export const SIZES = {
   '0.14M': { layers: 2, d: 64, heads: 2, hidden: 192, vocabulary: 256 },
   '3.3M': { layers: 4, d: 256, heads: 4, hidden: 704, vocabulary: 256 },
   '26M': { layers: 8, d: 512, heads: 8, hidden: 1408, vocabulary: 1024 },
 };
 
-function generation(size: keyof typeof SIZES, device: Device): { shape: string; problem: GenerationProblem } {
+export function generation(size: keyof typeof SIZES, device: Device): { shape: string; problem: GenerationProblem } {
   const { layers, d } = SIZES[size];
   return {
     shape: `${layers} layers d${d}`,
@@ -44,8 +44,9 @@ export const generationLoopCases: Case[] = named('eventloop/generate').map(({ pr
 }));
 
 type Model = ReturnType<typeof fw.createModel>;
+type ModelProblem = Omit<GenerationProblem, 'kind'>;
 
-function makeModel({ layers, d, heads, hidden, vocabulary }: GenerationProblem, device: Device): Model {
+export function makeModel({ layers, d, heads, hidden, vocabulary }: ModelProblem, device: Device): Model {
   fw.manualSeed(1);
   const model = fw.createModel('deltanet', {
     vocabSize: vocabulary,
@@ -59,14 +60,14 @@ function makeModel({ layers, d, heads, hidden, vocabulary }: GenerationProblem, 
 }
 
 /** Ids of a text that the model has not written. */
-function text({ vocabulary }: GenerationProblem, length: number): Int32Array {
+export function text({ vocabulary }: ModelProblem, length: number): Int32Array {
   return Int32Array.from({ length }, (_, i) => (i * 7919) % vocabulary);
 }
 
 const CHECKED = { prompt: 24, tokens: 8 };
 
 /** The logits of the step form against the parallel form on `js`. */
-function check(problem: GenerationProblem, model: Model): Finding[] {
+export function check(problem: ModelProblem, model: Model): Finding[] {
   const ids = text(problem, CHECKED.prompt + CHECKED.tokens);
   using session = model.createSession();
   session.feed(ids.subarray(0, CHECKED.prompt)).dispose();

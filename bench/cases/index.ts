@@ -2,6 +2,7 @@
 import type { Contender, Prepared } from '../contender';
 import { fw } from '../library';
 import type { Case, Problem } from '../problem';
+import { batchingCases, prepareBatching } from './batching';
 import { descendantCases, prepareDescendant } from './descendants';
 import { eventLoopCases, prepareEventLoop } from './eventLoop';
 import { feedbackCases, prepareFeedback } from './feedback';
@@ -23,6 +24,7 @@ export const cpuSuite: Case[] = [
   ...matmulCases,
   ...languageModelCases,
   ...generationCases,
+  ...batchingCases,
   ...streamCases,
   ...eventLoopCases,
 ];
@@ -43,6 +45,8 @@ function prepare(problem: Problem): Prepared {
       return prepareLanguageModel(problem);
     case 'generation':
       return prepareGeneration(problem);
+    case 'batching':
+      return prepareBatching(problem);
     case 'stream':
       return prepareStream(problem);
     case 'eventLoop':

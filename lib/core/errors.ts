@@ -13,7 +13,8 @@ export type ErrorCode =
   | 'BACKEND'
   | 'IO'
   | 'FORMAT'
-  | 'ABORTED';
+  | 'ABORTED'
+  | 'OVERLOADED';
 
 /** Details that an error may carry beside its message. */
 export interface ErrorDetails {

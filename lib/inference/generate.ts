@@ -2,6 +2,7 @@
 import {
   argumentError,
   checkInteger,
+  checkList,
   checkOptions,
   describe,
   HostRandom,
@@ -45,6 +46,8 @@ export interface GenerateOptions extends SamplingOptions {
    * After `feed`, `read` or `rollback` there is no such generation: an INVALID_ARGUMENT error. False by default.
    */
   resume?: boolean;
+  /** Where the messages of the prompt end, counted in tokens from its beginning: a session's `prefixCache` keeps states before them. */
+  messageEnds?: readonly number[];
 }
 
 const OPTIONS: OptionNames<GenerateOptions> = {
@@ -57,6 +60,7 @@ const OPTIONS: OptionNames<GenerateOptions> = {
   stopStrings: true,
   samples: true,
   resume: 'flag',
+  messageEnds: true,
 };
 
 /** What `generate` yields: the id, and how probable the model held it. */
@@ -84,6 +88,7 @@ export interface Plan {
   stop: ReadonlySet<number>;
   samples: number;
   signal: AbortSignal | undefined;
+  messageEnds: readonly number[];
   /** What the text of an index goes by. */
   begin: (sample: number) => Voice;
 }
@@ -106,6 +111,11 @@ export function checkIsSignal(where: string, signal: unknown): void {
   throw argumentError('INVALID_ARGUMENT', where, 'signal', 'an AbortSignal', describe(signal));
 }
 
+export function checkMessageEnds(where: string, ends: readonly number[], tokens: number): void {
+  checkList(where, 'messageEnds', ends, 'a list of positions');
+  ends.forEach((end, i) => checkInteger(where, `messageEnds[${i}]`, end, 0, tokens));
+}
+
 /**
  * Requires options that generation knows, with values that the model can follow; `before` is the generation that there is to
  * go on with.
@@ -119,12 +129,13 @@ export function planOf(
   const where = 'generate';
   checkOptions(where, options, OPTIONS);
   checkSampling(where, options, model.vocabSize);
-  const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal, samples = 1 } = options;
+  const { maxNewTokens = 256, seed, stopTokens = model.stopTokens, signal, samples = 1, messageEnds = [] } = options;
   checkInteger(where, 'maxNewTokens', maxNewTokens);
   checkInteger(where, 'samples', samples, 1, MOST_SAMPLES);
   if (seed !== undefined) checkInteger(where, 'seed', seed, 0, Number.MAX_SAFE_INTEGER - (samples - 1));
   if (stopTokens !== model.stopTokens) checkStopTokens(where, stopTokens, model.vocabSize);
   checkIsSignal(where, signal);
+  checkMessageEnds(where, messageEnds, prompt.length);
   const resumed = options.resume ? checkResume(where, options, prompt, before) : null;
   const decoderOf = decoders(where, options, resumed?.ids ?? prompt);
   const sampling = withDefaults(options, model.sampling ?? {});
@@ -135,7 +146,7 @@ export function planOf(
       : SeededSampler.resume(where, sampling, model.vocabSize, resumed!),
     decoder: decoderOf(),
   });
-  return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, begin };
+  return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, messageEnds: [...messageEnds], begin };
 }
 
 /** Each takes a stream of random numbers, which are counted in whole numbers. */

@@ -1,4 +1,12 @@
 // Inference over a small interface: sessions and their state, sampling, generation.
+export {
+  BatchedModel,
+  type BatchedEmbedOptions,
+  type BatchedModelOptions,
+  type BatchedSessionOptions,
+  type BatchNumbers,
+} from './batching/batchedModel';
+export { embed, type EmbedOptions, type HiddenRead } from './embed';
 export { FileStore } from './fileStore';
 export type { GeneratedToken, GenerateOptions } from './generate';
 export { MemoryStore, type MemoryStoreOptions } from './memoryStore';
@@ -12,7 +20,15 @@ export {
   type SamplingOptions,
   type TokenProbability,
 } from './sampling';
-export { type ReadOptions, Session, type SessionOptions } from './session';
+export {
+  PrefixCache,
+  type PrefixCacheOptions,
+  type PrefixNumbers,
+  type PrefixReason,
+  type PrefixUse,
+} from './prefix/prefixCache';
+export { batchDimension, isRows, joins, raggedState, isKnown, remember, type Rows } from './ragged';
+export { type PromptOptions, type ReadOptions, Session, type SessionOptions } from './session';
 export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';

@@ -1,6 +1,6 @@
 // What a model remembers of the tokens it has read, and how it reads more.
 import { noGrad } from '../autograd';
-import { FastWeightsError, scope, type Tensor } from '../core';
+import { type Device, type DType, FastWeightsError, scope, Tensor, type TypedArray } from '../core';
 import { tensor } from '../ops';
 import { History } from './history';
 import type { Read, RecurrentModel } from './model';
@@ -9,7 +9,28 @@ import type { SamplerState } from './samplerState';
 import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
 import { inTurns, type Turns } from './turns';
 
+/** A place among the states of a batch, which steps them together. */
+export interface Seat {
+  readonly bytes: number;
+  readonly device: Device;
+  /** The state so far, which whoever gets it may not change in place before `ownState`. */
+  copy(): State;
+  /** The state for whoever gets it; the place is free. */
+  leave(): State;
+  /** Nobody wants the state any more; the place is free. */
+  abandon(): void;
+}
+
+/** Logits of one text [vocabulary] on the host, and where and as what they were computed. */
+export interface HostLogits {
+  readonly values: TypedArray;
+  readonly dtype: DType;
+  readonly device: Device;
+}
+
 export class Memory {
+  /** Where a batch has the state, and `state` is none. */
+  private seat: Seat | null = null;
   private disposed = false;
   /** Whether copies may lie in the same memory as this state. */
   private shared = true;
@@ -19,8 +40,8 @@ export class Memory {
   private partly: 'now' | 'failed' | null = null;
   /** The token that was yielded last, so long as it has not been read. */
   said: number | null = null;
-  /** [1, vocabulary] after the last token read, for generation to go on from; of several sequences until given away. */
-  logits: Tensor | null = null;
+  /** What there is after the last token read; of several sequences until given away. */
+  private last: Tensor | HostLogits | null = null;
   /** Of the generation that yielded the last token; null where the last token came in another way. */
   sampler: SamplerState | null = null;
   /** The states before this one; copies have none. */
@@ -43,6 +64,28 @@ export class Memory {
     return new Memory(state, 0, history ? History.empty() : null);
   }
 
+  /** [1, vocabulary] after the last token read, for generation to go on from; of several sequences until given away. */
+  get logits(): Tensor | null {
+    if (this.last !== null && !(this.last instanceof Tensor)) {
+      const { values, dtype, device } = this.last;
+      this.last = noGrad(() => tensor(values, { shape: [1, values.length], dtype, device }).persist());
+    }
+    return this.last;
+  }
+
+  set logits(logits: Tensor | null) {
+    this.last = logits;
+  }
+
+  get hasLogits(): boolean {
+    return this.last !== null;
+  }
+
+  /** Waits for those of one text. */
+  async logitValues(): Promise<ArrayLike<number>> {
+    return this.last instanceof Tensor ? this.last.data() : this.last!.values;
+  }
+
   /** Tokens so far, per sequence; the one said last is one of them. */
   get length(): number {
     return this.tokens + (this.said === null ? 0 : 1);
@@ -56,18 +99,48 @@ export class Memory {
   /** Of the tensors and of the ids that are kept, whoever shares them. */
   get bytes(): number {
     const ids = (this.history?.marked.byteLength ?? 0) + (this.sampler?.ids.byteLength ?? 0);
-    return bytesOf([this.state, this.logits]) + ids;
+    return (this.seat?.bytes ?? bytesOf(this.state)) + this.logitBytes + ids;
+  }
+
+  private get logitBytes(): number {
+    return this.last === null || this.last instanceof Tensor ? bytesOf(this.last) : this.last.values.byteLength;
   }
 
   /** Copies nothing yet: the one of the two that reads a single token first moves to memory of its own. */
   copy(where: string): Memory {
     this.check(where);
-    const copy = new Memory(this.exposed ? cloneState(this.state) : shareState(this.state), this.tokens, this.history);
+    const copy = new Memory(this.copyState(), this.tokens, this.history);
     this.shared = true;
     copy.said = this.said;
     copy.sampler = this.sampler;
-    copy.logits = shareState(this.logits);
+    copy.last = this.last instanceof Tensor ? shareState(this.last) : this.last;
     return copy;
+  }
+
+  private copyState(): State {
+    if (this.seat) return this.seat.copy();
+    return this.exposed ? cloneState(this.state) : shareState(this.state);
+  }
+
+  /** Gives the state to a batch, which steps it from now on. */
+  sit(take: (state: State) => Seat): void {
+    this.seat = take(this.state);
+    this.state = null;
+  }
+
+  /** Takes the state back from a batch. */
+  stand(): void {
+    if (!this.seat) return;
+    this.state = this.seat.leave();
+    this.seat = null;
+    this.shared = true;
+  }
+
+  /** Where a batch could not give the state back. */
+  lose(): void {
+    this.seat?.abandon();
+    this.seat = null;
+    this.partly = 'failed';
   }
 
   /** The state for someone who may change it, in memory of its own from now on. */
@@ -79,6 +152,7 @@ export class Memory {
 
   /** Makes the state one that may change in place. */
   private own(): void {
+    this.stand();
     if (!this.shared) return;
     this.state = ownState(this.state);
     this.shared = false;
@@ -86,8 +160,10 @@ export class Memory {
 
   dispose(): void {
     this.disposed = true;
+    this.seat?.abandon();
+    this.seat = null;
     disposeState(this.state);
-    disposeState(this.logits);
+    this.forgetLogits();
     this.window?.dispose();
   }
 
@@ -100,8 +176,8 @@ export class Memory {
 
   /** Reads ids [B, T] with one call of the model: several tokens in the parallel form, a single one in the step form. */
   read(where: string, model: RecurrentModel, batch: number, ids: Int32Array): void {
-    this.check(where, model);
-    this.window?.keep(this.copy(where));
+    this.begin(where, model);
+    this.stand();
     const result = noGrad(() =>
       scope(() => {
         const t = idTensor(model, batch, ids);
@@ -115,11 +191,32 @@ export class Memory {
     this.take(ids, batch, result);
   }
 
+  private begin(where: string, model: RecurrentModel): void {
+    this.check(where, model);
+    this.window?.keep(this.copy(where));
+  }
+
+  /** Before a batch reads a token. */
+  beginToken(where: string, model: RecurrentModel): void {
+    this.begin(where, model);
+    this.partly = 'now';
+  }
+
+  /** When a batch has read the token. */
+  endToken(id: number, logits: HostLogits): void {
+    this.count(Int32Array.of(id), 1, logits);
+  }
+
+  /** When an error came in a batch. */
+  failToken(): void {
+    this.partly = 'failed';
+  }
+
   /** The same with turns for others on the way; what `turns.atRest` throws comes between tokens. */
   async readInTurns(where: string, model: RecurrentModel, batch: number, ids: Int32Array, turns: Turns): Promise<void> {
     if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids));
-    this.check(where, model);
-    this.window?.keep(this.copy(where));
+    this.begin(where, model);
+    this.stand();
     const t = idTensor(model, batch, ids).persist();
     const oneToken = t.ndim === 1;
     let read: Read;
@@ -162,10 +259,6 @@ export class Memory {
   }
 
   private take(ids: Int32Array, batch: number, { logits, state }: Read): void {
-    this.partly = null;
-    this.said = null;
-    disposeState(this.logits);
-    this.logits = logits.persist();
     if (state !== this.state) {
       persistState(state);
       disposeState(this.state);
@@ -173,9 +266,21 @@ export class Memory {
       // It may hold parts of the one before as they were.
       this.shared = true;
     }
+    this.count(ids, batch, logits.persist());
+  }
+
+  private count(ids: Int32Array, batch: number, logits: Tensor | HostLogits): void {
+    this.partly = null;
+    this.said = null;
+    this.forgetLogits();
+    this.last = logits;
     this.history = this.history?.append(ids) ?? null;
     this.tokens += ids.length / batch;
     this.window?.moveTo(this.tokens);
+  }
+
+  private forgetLogits(): void {
+    if (this.last instanceof Tensor) this.last.dispose();
   }
 
   checkAlive(where: string): void {
@@ -193,7 +298,7 @@ export class Memory {
     }
     if (!model) return;
     const { device } = model;
-    const lies = deviceOf(this.state) ?? device;
+    const lies = this.seat?.device ?? deviceOf(this.state) ?? device;
     if (lies === device) return;
     const message = `${where}: the session's state is on '${lies}', but its model was moved to '${device}'; make a new one`;
     throw new FastWeightsError('DEVICE', message, { argument: 'session', expected: device, found: lies });

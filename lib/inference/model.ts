@@ -1,5 +1,6 @@
 // What generation asks of a model.
 import { argumentError, describe, type Device, type Tensor } from '../core';
+import type { HiddenRead } from './embed';
 import type { SamplingOptions } from './sampling';
 import type { State } from './state';
 import type { Stages } from './turns';
@@ -21,14 +22,24 @@ export interface RecurrentModel {
   readonly identity?: string;
   /** How many tokens of a prompt are read at once where others wait for a turn; 512 by default. */
   readonly promptSlice?: number;
+  /** The weights: what was kept of states holds so long as they stay as they are. */
+  parameters?(): readonly Tensor[];
   /** The state before the first token. */
   initialState(batch: number): State;
+  /**
+   * The state of texts that may come to differ in length, in the form in which `step` takes it: that of `initialState` with a
+   * list of numbers in place of a number, or `{ rows }`, one of a single text for each, in place of a part. Left out where
+   * the state of several texts is that of texts of one length only.
+   */
+  raggedState?(batch: number): State;
   /** The parallel form: ids int32 [B, T], T > 0; logits [B, vocabulary] after the last one, and a new state. */
   prefill(ids: Tensor, state: State): Read;
   /** One token each: ids int32 [B]; logits [B, vocabulary]. The state changes in place. */
   step(ids: Tensor, state: State): Tensor;
   /** Both, by the rank of the ids and with the same bits, for models that can rest on the way. */
   stages?(ids: Tensor, state: State): Stages<Read>;
+  /** The same up to the head, for embeddings: hidden vectors [B, T, hidden] of ids [B, T], [B, hidden] of ids [B]. */
+  hiddenStages?(ids: Tensor, state: State): Stages<HiddenRead>;
 }
 
 /** Requires a model that generates. */

@@ -3,17 +3,17 @@ import {
   argumentError,
   checkInteger,
   checkOptions,
+  checkString,
   describe,
   FastWeightsError,
   formatShape,
   type OptionNames,
   Tensor,
 } from '../core';
-import { getBackend } from '../backends';
 import { keepSettings, type KeptSettings } from '../ops';
-import { Pace } from '../platform';
 import {
   checkIsSignal,
+  checkMessageEnds,
   type Conversation,
   generate,
   type GeneratedToken,
@@ -25,6 +25,8 @@ import {
 import { columns } from './history';
 import { Memory } from './memory';
 import { checkModel, type RecurrentModel, type TokenIds } from './model';
+import { type Call, ModelReader, type Reader } from './reader';
+import { checkPrefixCache, type PrefixCache, type PrefixPath, type PrefixUse } from './prefix/prefixCache';
 import { RollbackWindow } from './rollbackWindow';
 import type { SamplingOptions } from './sampling';
 import { Snapshot } from './snapshot';
@@ -45,9 +47,22 @@ export interface SessionOptions {
    * token that is read. 0 by default.
    */
   rollbackWindow?: number;
+  /**
+   * Where the prompt that begins the conversation may find the state of its first tokens, and leaves such states: a cache of
+   * this model, for one sequence. The prompt is then read in cuts at multiples of the cache's `every`. None by default.
+   */
+  prefixCache?: PrefixCache;
+  /** Sessions share states of the cache with those of the same owner only; '' by default. */
+  prefixOwner?: string;
 }
 
-const OPTIONS: OptionNames<SessionOptions> = { batch: true, history: 'flag', rollbackWindow: true };
+const OPTIONS: OptionNames<SessionOptions> = {
+  batch: true,
+  history: 'flag',
+  rollbackWindow: true,
+  prefixCache: true,
+  prefixOwner: true,
+};
 
 /** Of calls that read many tokens. */
 export interface ReadOptions {
@@ -59,8 +74,13 @@ export interface ReadOptions {
 
 const READ: OptionNames<ReadOptions> = { signal: true };
 
-/** Tokens of a prompt that are read at once, where the model does not say. */
-const SLICE = 512;
+/** Of `read`. */
+export interface PromptOptions extends ReadOptions {
+  /** Where the messages of the prompt end, counted in tokens from its beginning: a `prefixCache` keeps states before them. */
+  messageEnds?: readonly number[];
+}
+
+const PROMPT: OptionNames<PromptOptions> = { ...READ, messageEnds: true };
 
 /**
  * Reads tokens for a batch of sequences and keeps what the model remembers of them. A fast-weight state takes the same
@@ -79,17 +99,21 @@ export class Session {
   /** Number of sequences. */
   readonly batch: number;
   private memory: Memory;
+  private readonly reader: Reader;
   /** The call that is under way. */
-  private task: string | null = null;
-  private settings: KeptSettings = keepSettings();
+  private call: Pick<Call, 'where' | 'settings' | 'key'> | null = null;
+  /** What the last prompt had from the cache. */
+  private prefixUse: PrefixUse | null = null;
+  private readonly prefixCache: PrefixCache | null;
+  private readonly prefixOwner: string;
   private readonly history: boolean;
   private readonly rollbackWindow: number;
 
   constructor(
     private readonly model: RecurrentModel,
     options: SessionOptions = {},
-    /** @internal What it goes on from. */
-    memory?: Memory,
+    /** @internal What it goes on from, and how it reads. */
+    { memory, reader = new ModelReader(model) }: { memory?: Memory; reader?: Reader } = {},
   ) {
     const where = 'createSession';
     checkModel(where, model);
@@ -97,12 +121,27 @@ export class Session {
     this.batch = checkInteger(where, 'batch', options.batch ?? 1, 1);
     this.history = options.history ?? false;
     this.rollbackWindow = checkInteger(where, 'rollbackWindow', options.rollbackWindow ?? 0);
+    this.prefixCache = options.prefixCache ? checkPrefixCache(where, options.prefixCache, model) : null;
+    if (this.prefixCache && this.batch !== 1) {
+      throw argumentError('INVALID_ARGUMENT', where, 'prefixCache', 'left out with several sequences', 'a PrefixCache');
+    }
+    this.prefixOwner = options.prefixOwner ?? '';
+    checkString(where, 'prefixOwner', this.prefixOwner);
+    this.reader = reader;
     this.memory = memory ?? this.emptyMemory();
   }
 
   /** Tokens so far, per sequence; the one yielded last is one of them. */
   get length(): number {
     return this.memory.length;
+  }
+
+  /**
+   * What the last prompt of `generate` or `read` had from the session's `prefixCache`; null before the first one, and without a
+   * cache.
+   */
+  get prefix(): PrefixUse | null {
+    return this.prefixUse;
   }
 
   /** Ids of this model are below it. */
@@ -139,13 +178,15 @@ export class Session {
    * The same for long texts: in slices, with turns for everything else in this thread. Aborted, or after an error, the
    * session has read the slices before, as `length` tells.
    */
-  async read(tokens: TokenIds, options: ReadOptions = {}): Promise<Tensor> {
+  async read(tokens: TokenIds, options: PromptOptions = {}): Promise<Tensor> {
     this.checkFree('read');
     const ids = this.checkedIds('read', tokens);
-    checkOptions('read', options, READ);
+    checkOptions('read', options, PROMPT);
     checkIsSignal('read', options.signal);
+    const { signal, messageEnds = [] } = options;
+    checkMessageEnds('read', messageEnds, ids.length);
     return this.during('read', async () => {
-      await this.readSlices('read', ids, options.signal);
+      await this.readPrompt('read', ids, signal, messageEnds);
       return this.memory.giveLogits(this.batch);
     });
   }
@@ -166,8 +207,8 @@ export class Session {
     const where = 'generate';
     this.checkFree(where);
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
-    const { said, logits } = this.memory;
-    const ids = this.checkedIds(where, prompt, said !== null || logits !== null);
+    const { said, hasLogits } = this.memory;
+    const ids = this.checkedIds(where, prompt, said !== null || hasLogits);
     return this.tokens(ids, planOf(options, this.model, ids, this.memory.sampler), keepSettings());
   }
 
@@ -183,25 +224,20 @@ export class Session {
       checkSignal(where, plan.signal);
       if (plan.samples === 1) yield* generate(this.conversation(where, this, plan), prompt, plan);
       else {
-        await this.readSlices(where, prompt, plan.signal);
-        for (let i = 0; i < plan.samples; i++) yield* this.sample(where, plan, settings, i);
+        await this.readPrompt(where, prompt, plan.signal, plan.messageEnds);
+        for (let i = 0; i < plan.samples; i++) yield* this.sample(where, plan, i);
       }
     } finally {
-      this.task = null;
+      this.call = null;
     }
   }
 
   /** One of several texts, from a copy of the state. */
-  private async *sample(
-    where: string,
-    plan: Plan,
-    settings: KeptSettings,
-    index: number,
-  ): AsyncGenerator<GeneratedToken, void, undefined> {
+  private async *sample(where: string, plan: Plan, index: number): AsyncGenerator<GeneratedToken, void, undefined> {
     // Nobody takes anything back there.
     const { model, batch } = this;
-    const fork = new Session(model, { batch }, this.memory.copy(where));
-    fork.begin(where, settings);
+    const fork = new Session(model, { batch }, { memory: this.memory.copy(where), reader: this.reader });
+    fork.call = this.call;
     try {
       yield* generate(fork.conversation(where, this, plan), NOTHING, plan, index);
     } finally {
@@ -210,12 +246,12 @@ export class Session {
   }
 
   /** This session as generation sees it, so long as `owner`, the one that the caller has, lives. */
-  private conversation(where: string, owner: Session, { signal }: Plan): Conversation {
+  private conversation(where: string, owner: Session, { signal, messageEnds }: Plan): Conversation {
     return {
       listen: async (ids) => {
         owner.memory.checkAlive(where);
-        await this.readSlices(where, ids, signal);
-        const values = await this.memory.logits!.data();
+        await this.readPrompt(where, ids, signal, messageEnds);
+        const values = await this.memory.logitValues();
         owner.memory.checkAlive(where);
         checkSignal(where, signal);
         return values;
@@ -245,10 +281,12 @@ export class Session {
 
   /** A second session that goes on from here on its own. */
   fork(): Session {
-    const { model, batch, history, rollbackWindow } = this;
+    const { model, batch, history, rollbackWindow, prefixOwner } = this;
+    const prefixCache = this.prefixCache ?? undefined;
     const memory = this.memory.copy('fork');
     memory.window = this.memory.window?.copy('fork') ?? null;
-    return new Session(model, { batch, history, rollbackWindow }, memory);
+    const options = { batch, history, rollbackWindow, prefixCache, prefixOwner };
+    return new Session(model, options, { memory, reader: this.reader });
   }
 
   /**
@@ -318,7 +356,7 @@ export class Session {
     try {
       for (const ids of calls) {
         await this.readInTurns(where, memory, ids, signal);
-        await settled(memory);
+        await this.reader.settled(memory);
       }
       this.memory.checkAlive(where);
       checkSignal(where, signal);
@@ -330,59 +368,98 @@ export class Session {
   }
 
   /** Reads what was said last, then ids; the logits after the last one are there. */
-  private async readSlices(where: string, ids: Int32Array, signal?: AbortSignal): Promise<void> {
-    const { memory, slice } = this;
+  private async readPrompt(
+    where: string,
+    ids: Int32Array,
+    signal: AbortSignal | undefined,
+    messageEnds: readonly number[],
+  ): Promise<void> {
     // There may be nothing to read.
-    memory.check(where, this.model);
-    if (memory.said !== null) await this.readInTurns(where, memory, Int32Array.of(memory.said), signal);
-    const T = ids.length / this.batch;
-    for (let at = 0; at < T; at += slice) {
-      if (at > 0) await settled(memory);
-      await this.readInTurns(where, memory, columns(ids, this.batch, at, Math.min(T, at + slice)), signal);
-      memory.sampler = null;
+    this.memory.check(where, this.model);
+    if (this.memory.said !== null) await this.readInTurns(where, this.memory, Int32Array.of(this.memory.said), signal);
+    const path = ids.length > 0 ? this.findPrefix(where, ids, messageEnds) : null;
+    try {
+      await this.readSlices(where, ids, path, signal);
+    } finally {
+      path?.end();
     }
-    if (memory.logits === null) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+    if (!this.memory.hasLogits) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+  }
+
+  private async readSlices(
+    where: string,
+    ids: Int32Array,
+    path: PrefixPath | null,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const { memory, slice } = this;
+    const from = path?.use.reusedTokens ?? 0;
+    let at = from;
+    for (const end of path?.cuts(from, slice) ?? cuts(ids.length / this.batch, slice)) {
+      if (at > from) await this.reader.settled(memory);
+      await this.readInTurns(where, memory, columns(ids, this.batch, at, end), signal);
+      memory.sampler = null;
+      path?.offer(memory);
+      at = end;
+    }
+  }
+
+  /** The way of the prompt that begins the conversation through the cache, whose state is taken where there is one. */
+  private findPrefix(where: string, ids: Int32Array, messageEnds: readonly number[]): PrefixPath | null {
+    const { prefixCache, memory } = this;
+    if (!prefixCache) return null;
+    if (memory.length > 0) {
+      this.prefixUse = { promptTokens: ids.length, matchedTokens: 0, reusedTokens: 0, reason: 'begun' };
+      return null;
+    }
+    const path = prefixCache.begin(this.prefixOwner, ids, messageEnds);
+    this.prefixUse = path.use;
+    const found = path.take(where);
+    if (!found) return path;
+    found.history = memory.history;
+    let at = 0;
+    for (const end of path.cuts(0, this.slice)) {
+      if (end > found.tokens) break;
+      found.history = found.history?.append(ids.subarray(at, end)) ?? null;
+      at = end;
+    }
+    [found.window, memory.window] = [memory.window, null];
+    this.replace(found);
+    return path;
   }
 
   /** Tokens of a long text that are read at once. */
   private get slice(): number {
-    return Math.max(1, Math.floor((this.model.promptSlice ?? SLICE) / this.batch));
+    return Math.max(1, Math.floor(this.reader.slice / this.batch));
   }
 
-  private async readInTurns(where: string, memory: Memory, ids: Int32Array, signal?: AbortSignal): Promise<void> {
-    const { model, batch, settings } = this;
-    const pace = new Pace();
+  private readInTurns(where: string, memory: Memory, ids: Int32Array, signal?: AbortSignal): Promise<void> {
     // `memory` may be one that is to take the place of the session's.
     const atRest = (): void => {
       this.memory.checkAlive(where);
       checkSignal(where, signal);
     };
-    await pace.rest();
-    atRest();
-    const done =
-      ids.length > this.slice * batch ? (): Promise<void> => getBackend(model.device).synchronize() : undefined;
-    await memory.readInTurns(where, model, batch, ids, { pace, done, atRest, settings });
+    return this.reader.read(memory, this.batch, ids, { ...this.call!, atRest });
   }
 
   /** Runs a call that no other may change the session in. */
-  private async during<T>(task: string, run: () => Promise<T>): Promise<T> {
-    this.begin(task, keepSettings());
+  private async during<T>(where: string, run: () => Promise<T>): Promise<T> {
+    this.begin(where, keepSettings());
     try {
       return await run();
     } finally {
-      this.task = null;
+      this.call = null;
     }
   }
 
-  private begin(task: string, settings: KeptSettings): void {
-    this.task = task;
-    this.settings = settings;
+  private begin(where: string, settings: KeptSettings): void {
+    this.call = { where, settings, key: {} };
   }
 
   private checkFree(where: string): void {
     this.memory.checkAlive(where);
-    if (this.task === null) return;
-    const found = `one that ${this.task} is at work on`;
+    if (this.call === null) return;
+    const found = `one that ${this.call.where} is at work on`;
     throw argumentError(
       'INVALID_ARGUMENT',
       where,
@@ -415,7 +492,7 @@ export class Session {
   }
 }
 
-/** Waits for the device: what is queued beyond it could not be stopped. */
-async function settled(memory: Memory): Promise<void> {
-  await memory.logits!.data();
+/** Ends of the calls that read so many tokens, with at most `slice` in each. */
+function* cuts(tokens: number, slice: number): Generator<number> {
+  for (let at = 0; at < tokens;) yield (at = Math.min(tokens, at + slice));
 }

@@ -20,7 +20,7 @@ export function checkSignal(where: string, signal: AbortSignal | undefined): voi
 }
 
 export interface Turns {
-  pace: Pace;
+  pace: Pick<Pace, 'due' | 'rest'>;
   /** Awaited after each stage, where it is a long one: what a device has queued beyond it could not be stopped. */
   done?: () => Promise<void>;
   /** Called after each rest; where it throws the work ends. */

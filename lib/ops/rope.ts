@@ -22,8 +22,8 @@ export interface RopeOptions {
   frequencies?: readonly number[];
   /** Coordinates that turn, an even number; all by default. The others stay. */
   dims?: number;
-  /** Position of the first token. */
-  offset?: number;
+  /** Position of the first token, 0 by default; a list has one for each sequence. */
+  offset?: number | readonly number[];
   /** Pairs (2i, 2i + 1) instead of (i, i + pairs). */
   interleaved?: boolean;
   /** Positions are taken modulo this number when it is above 0 (TTT layers). */
@@ -42,6 +42,14 @@ const OPTIONS: OptionNames<RopeOptions> = {
   cuSeqlens: true,
 };
 
+function checkOffsets(offset: number | readonly number[], sequences: number, tokens: number): void {
+  const most = 2 ** 31 - 1 - tokens;
+  if (!Array.isArray(offset)) return void checkInteger('rope', 'offset', offset, 0, most);
+  if (offset.length !== sequences)
+    throw argumentError('SHAPE', 'rope', 'offset', `[${sequences}]`, `[${offset.length}]`);
+  offset.forEach((each, i) => checkInteger('rope', `offset[${i}]`, each, 0, most));
+}
+
 /** Turns pairs of coordinates of x [B, T, H, K] by their position (Su et al. 2021). */
 export const rope = takesBfloat16((x: Tensor, options: RopeOptions = {}): Tensor => {
   checkOptions('rope', options, OPTIONS);
@@ -51,7 +59,7 @@ export const rope = takesBfloat16((x: Tensor, options: RopeOptions = {}): Tensor
   const [batch, tokens, heads, width] = x.shape;
   const dims = checkInteger('rope', 'dims', options.dims ?? width, 0, width);
   if (dims % 2 !== 0) throw argumentError('INVALID_ARGUMENT', 'rope', 'dims', 'even', String(dims));
-  checkInteger('rope', 'offset', offset, 0, 2 ** 31 - 1 - tokens);
+  checkOffsets(offset, options.cuSeqlens ? options.cuSeqlens.length - 1 : batch, tokens);
   checkInteger('rope', 'modulo', modulo, 0);
   if (checkNumber('rope', 'base', base, 0) === 0) {
     throw argumentError('INVALID_ARGUMENT', 'rope', 'base', 'above 0', '0');

@@ -40,15 +40,22 @@ export function sequencesOf(where: string, x: Tensor, cuSeqlens?: CuSeqlens | nu
   return { count: cuSeqlens.length - 1, tokens, offsets };
 }
 
-/** Position of every token within its sequence, counted from `start`: int32 [B * T]. */
-export function positionsOf(where: string, x: Tensor, start: number, cuSeqlens?: CuSeqlens | null, modulo = 0): Tensor {
+/** Position of every token within its sequence, counted from `start`, one for all or one for each: int32 [B * T]. */
+export function positionsOf(
+  where: string,
+  x: Tensor,
+  start: number | readonly number[],
+  cuSeqlens?: CuSeqlens | null,
+  modulo = 0,
+): Tensor {
   const [batch, tokens] = x.shape;
   const values = new Int32Array(batch * tokens);
   if (cuSeqlens !== undefined && cuSeqlens !== null) checkCuSeqlens(where, cuSeqlens, batch, tokens);
   const bounds = cuSeqlens ?? Array.from({ length: batch + 1 }, (_, b) => b * tokens);
   for (let n = 0; n + 1 < bounds.length; n++) {
+    const first = typeof start === 'number' ? start : start[n];
     for (let t = bounds[n]; t < bounds[n + 1]; t++) {
-      const position = start + t - bounds[n];
+      const position = first + t - bounds[n];
       values[t] = modulo > 0 ? position % modulo : position;
     }
   }

@@ -6,6 +6,7 @@ import { cat, rope, softmaxAttention, split, type TensorOptions, zeros } from '.
 import type { Pointwise } from './block';
 import {
   checkForward,
+  checkState,
   checkStep,
   mergeHeads,
   Recurrent,
@@ -67,8 +68,13 @@ export type KeyValueCache = {
 
 /** Where the tokens stand in the text. */
 interface Place {
-  offset: number;
+  offset: number | readonly number[];
   cuSeqlens?: readonly number[] | null;
+}
+
+/** Those of one text. */
+function of(i: number, ...[q, k, v]: [Tensor, Tensor, Tensor]): [Tensor, Tensor, Tensor] {
+  return [q.slice(0, i, i + 1), k.slice(0, i, i + 1), v.slice(0, i, i + 1)];
 }
 
 function queryKeyNorm({ qkNorm, headDim }: AttentionShape, heads: number, options: TensorOptions): Pointwise | null {
@@ -147,11 +153,26 @@ export class Attention extends Recurrent<KeyValueCache> {
     const offset = state.position;
     const [q, gate] = this.queries(token, { offset });
     const [k, v] = this.keysAndValues(token, { offset });
+    return this.readout(this.attend(q, k, v, state).to(x.dtype), gate).squeeze(1);
+  }
+
+  /** All at once but for what looks at the caches. */
+  override stepRows(x: Tensor, rows: KeyValueCache[]): Tensor {
+    rows.forEach((state) => checkState(`${this.constructor.name}.step`, this, state, 1));
+    const token = x.unsqueeze(1);
+    const offset = rows.map(({ position }) => position);
+    const [q, gate] = this.queries(token, { offset });
+    const [k, v] = this.keysAndValues(token, { offset });
+    const outputs = rows.map((state, i) => this.attend(...of(i, q, k, v), state));
+    return this.readout(cat(outputs).to(x.dtype), gate).squeeze(1);
+  }
+
+  /** A token's queries over what came before it and itself, which is added. */
+  private attend(q: Tensor, k: Tensor, v: Tensor, state: KeyValueCache): Tensor {
     append(state, { keys: k, values: v }, this.shape.window);
     state.position++;
     const [keys, values] = [state.keys, state.values].map((t) => seen(t, state));
-    const output = softmaxAttention(q.to(keys.dtype), keys, values, { scale: this.shape.scale });
-    return this.readout(output.to(x.dtype), gate).squeeze(1);
+    return softmaxAttention(q.to(keys.dtype), keys, values, { scale: this.shape.scale });
   }
 
   initialState(batch: number): KeyValueCache {

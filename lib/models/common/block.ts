@@ -1,6 +1,6 @@
 // Blocks and stacks of them: pre-norm residual blocks under the names that published weights have, and the decoder around them.
 import { scope, type Tensor } from '../../core';
-import { atOnce, type Stages, type State } from '../../inference';
+import { atOnce, isRows, type Stages, type State } from '../../inference';
 import { type Embedding, hasForwardHooks, type Module } from '../../nn';
 import {
   type Beside,
@@ -13,6 +13,7 @@ import {
   Recurrent,
   type SequenceOptions,
   type SequenceResult,
+  stepOf,
 } from './mixer';
 
 /** A module from a tensor to a tensor of the same shape. */
@@ -96,11 +97,15 @@ export abstract class PreNormBlock extends Block {
 
   mixStep(x: Tensor, state: State, beside: Beside): Tensor {
     const { mixerNorm, mixer } = this.parts;
-    return x.add(mixer.step(mixerNorm.forward(x), state, beside));
+    return x.add(stepOf(mixer, mixerNorm.forward(x), state, beside));
   }
 
   initialState(batch: number): State {
     return this.parts.mixer.initialState(batch);
+  }
+
+  protected override ragged(batch: number): State {
+    return this.parts.mixer.raggedState(batch);
   }
 
   /** x + feedForward(norm(x)) */
@@ -192,7 +197,8 @@ export abstract class Decoder extends Backbone {
     const beside: Beside = {};
     let x = this.tokens.forward(ids);
     for (const [i, layer] of this.layers.entries()) {
-      x = yield* amid(layer.stepStages(x, states[i], beside), [beside]);
+      const state = states[i];
+      x = isRows(state) ? stepOf(layer, x, state, beside) : yield* amid(layer.stepStages(x, state, beside), [beside]);
       yield [x, beside];
     }
     return this.finish(x);
@@ -200,6 +206,10 @@ export abstract class Decoder extends Backbone {
 
   initialState(batch: number): State {
     return this.layers.map((layer) => layer.initialState(batch));
+  }
+
+  protected override ragged(batch: number): State {
+    return this.layers.map((layer) => layer.raggedState(batch));
   }
 
   private finish(x: Tensor): Tensor {

@@ -1,5 +1,4 @@
 // The causal language model around a backbone: head, loss, sessions and generation.
-import { checkState } from './mixer';
 import { sha256 } from '../../platform';
 import { noGrad } from '../../autograd';
 import {
@@ -17,8 +16,12 @@ import {
 } from '../../core';
 import {
   atOnce,
+  embed,
+  type EmbedOptions,
   type GeneratedToken,
   type GenerateOptions,
+  type HiddenRead,
+  isRows,
   type Read,
   type RecurrentModel,
   type SamplingOptions,
@@ -43,7 +46,7 @@ import { Backbone } from './block';
 import type { Configuration } from './configuration';
 import { type GenerationDefaults, generationOf } from './generation';
 import { initializeNormal } from './initialize';
-import type { SequenceOptions } from './mixer';
+import { checkState, type SequenceOptions, stepOf } from './mixer';
 import { type Padding, readPadding } from './padding';
 import { type SaveOptions, savePretrained } from './pretrained';
 
@@ -257,6 +260,10 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return this.model.initialState(batch);
   }
 
+  raggedState(batch: number): State {
+    return this.model.raggedState(batch);
+  }
+
   /** What states depend on: not the weights, and not where a text begins and ends. */
   get identity(): string {
     const {
@@ -291,21 +298,38 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   /** Between its stages other work of the thread may run. Only inside noGrad. */
   *stages(ids: Tensor, state: State): Stages<Read> {
+    const { hidden, state: after } = yield* this.hiddenStages(ids, state);
+    const last = hidden.ndim === 2 ? hidden : hidden.slice(1, -1).squeeze(1);
+    // A state that changes in place is its owner's.
+    yield after === state ? last : [last, after];
+    return { logits: this.logitsOf(last), state: after };
+  }
+
+  /**
+   * `stages` up to the head: hidden vectors [B, T, hidden] of ids int32 [B, T], and [B, hidden] of ids [B], for which the state
+   * changes in place.
+   */
+  *hiddenStages(ids: Tensor, state: State): Stages<HiddenRead> {
     const where = 'step';
     checkIndices(where, 'ids', ids, this.lm_head.weight);
     if (ids.ndim !== 1 && ids.ndim !== 2) {
       throw argumentError('SHAPE', where, 'ids', '[B] or [B, T]', formatShape(ids.shape));
     }
-    checkState(where, this.model, state, ids.shape[0]);
+    if (!isRows(state)) checkState(where, this.model, state, ids.shape[0]);
     if (ids.ndim === 1) {
-      const hidden = yield* this.model.stepStages(ids, state);
-      yield hidden;
-      return { logits: this.logitsOf(hidden), state };
+      const hidden = isRows(state) ? stepOf(this.model, ids, state) : yield* this.model.stepStages(ids, state);
+      return { hidden, state };
     }
     const { output, state: after } = yield* this.model.stages(ids, { state, outputState: true });
-    const last = output.slice(1, -1).squeeze(1);
-    yield [last, after!];
-    return { logits: this.logitsOf(last), state: after! };
+    return { hidden: output, state: after! };
+  }
+
+  /**
+   * The embedding [hidden] of a text, ids int32 [1, T] or a list: the mean of the hidden vectors behind the last norm, or the
+   * last one, by default of length 1. Long texts are read in slices, with turns for everything else in this thread.
+   */
+  embed(ids: TokenIds, options: EmbedOptions = {}): Promise<Float32Array> {
+    return embed('embed', this, ids, options);
   }
 
   /** A conversation that tokens are fed into; `dispose` it when it is done. `history` is what `rollback` needs. */

@@ -5,6 +5,7 @@ import { Linear, RMSNorm } from '../../nn';
 import { cat, matmul, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import {
   checkForward,
+  checkState,
   checkStep,
   mergeHeads,
   Recurrent,
@@ -99,10 +100,28 @@ export class LatentAttention extends Recurrent<LatentCache> {
     checkStep(this, x, state);
     const token = x.unsqueeze(1);
     const q = splitHeads(this.q_proj.forward(token), this.shape.numHeads);
-    append(state, { latent: this.compress(token) }, null);
+    return this.readout(this.attend(q, this.compress(token), state), x);
+  }
+
+  /** All at once but for what looks at the caches. */
+  override stepRows(x: Tensor, rows: LatentCache[]): Tensor {
+    rows.forEach((state) => checkState(`${this.constructor.name}.step`, this, state, 1));
+    const token = x.unsqueeze(1);
+    const q = splitHeads(this.q_proj.forward(token), this.shape.numHeads);
+    const latent = this.compress(token);
+    const outputs = rows.map((state, i) => this.attend(q.slice(0, i, i + 1), latent.slice(0, i, i + 1), state));
+    return this.readout(cat(outputs), x);
+  }
+
+  /** A token's queries over what came before it and itself, which is added. */
+  private attend(q: Tensor, own: Tensor, state: LatentCache): Tensor {
+    append(state, { latent: own }, null);
     state.position++;
     const latent = seen(state.latent, state);
-    const output = this.kv_b_proj.adapter?.active ? this.readExpanded(q, latent) : this.readLatent(q, latent);
+    return this.kv_b_proj.adapter?.active ? this.readExpanded(q, latent) : this.readLatent(q, latent);
+  }
+
+  private readout(output: Tensor, x: Tensor): Tensor {
     return this.o_proj.forward(mergeHeads(output.to(x.dtype)).squeeze(1));
   }
 

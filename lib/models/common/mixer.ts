@@ -10,9 +10,19 @@ import {
   type Tensor,
 } from '../../core';
 import { checkpoint, gradEnabled, noGrad } from '../../autograd';
-import { checkStateLike, type State, tensorsOf, withTensors } from '../../inference';
+import {
+  checkStateLike,
+  isKnown,
+  isRows,
+  raggedState,
+  remember,
+  type Rows,
+  type State,
+  tensorsOf,
+  withTensors,
+} from '../../inference';
 import { Module } from '../../nn';
-import { checkCuSeqlens, checkFloat, checkTensor, type CuSeqlens } from '../../ops';
+import { cat, checkCuSeqlens, checkFloat, checkTensor, type CuSeqlens } from '../../ops';
 
 /**
  * What layers hand on to those above them beside x: tensors [B, T, ...], in a step [B, ...], by name. It lives for one pass
@@ -57,6 +67,40 @@ export abstract class Recurrent<S extends State = State> extends Module {
 
   /** The state of `batch` empty texts. */
   abstract initialState(batch: number): S;
+
+  /**
+   * The state of `batch` empty texts that may come to differ in length: that of `initialState` where a dimension of each
+   * tensor, or a list with a number for each, tells the texts apart; else one state for each text, in `rows`. `stepOf`
+   * steps either.
+   */
+  raggedState(batch: number): State {
+    const state = this.ragged(batch);
+    // The state of a part may be that of its only part, which knows it.
+    if (!isKnown(state)) remember(state, this, batch);
+    return state;
+  }
+
+  /** `raggedState`, for parts whose own parts can do better. */
+  protected ragged(batch: number): State {
+    return raggedState((count) => this.initialState(count), batch);
+  }
+
+  /** `step` of texts with a state each: one after the other, unless a part can do better. */
+  stepRows(x: Tensor, rows: S[], beside: Beside = {}): Tensor {
+    const besides = rows.map((_, i) => row(beside, i));
+    const outputs = rows.map((state, i) => this.step(x.slice(0, i, i + 1), state, besides[i]));
+    for (const name of Object.keys(besides[0] ?? {})) beside[name] = cat(besides.map((each) => each[name]));
+    return cat(outputs);
+  }
+}
+
+function row(beside: Beside, i: number): Beside {
+  return Object.fromEntries(Object.entries(beside).map(([name, t]) => [name, t.slice(0, i, i + 1)]));
+}
+
+/** `step` of a part, whether its state is one of all texts or has one for each. */
+export function stepOf(part: Recurrent, x: Tensor, state: State, beside?: Beside): Tensor {
+  return isRows(state) ? part.stepRows(x, (state as Rows).rows, beside) : part.step(x, state, beside);
 }
 
 /** Requires of a layer's `forward` x [B, T, hidden], known options, and a state of the layer's own form where one is given. */
@@ -73,18 +117,11 @@ export function checkForward<S extends State>(layer: Recurrent<S>, x: unknown, o
   noGrad(() => scope(() => checkStateLike(where, 'state', state, layer.initialState(sequences))));
 }
 
-/**
- * Of whose text, and of how many, a state was last seen to be: what changes in place keeps its form, so that a generation
- * looks at it once.
- */
-const known = new WeakMap<object, { owner: object; batch: number }>();
-
 /** Requires a state of `batch` texts, of the form that its owner's `initialState` has. */
 export function checkState(where: string, owner: Pick<Recurrent, 'initialState'>, state: unknown, batch: number): void {
-  const seen = typeof state === 'object' && state !== null ? known.get(state) : undefined;
-  if (seen?.owner === owner && seen.batch === batch) return;
+  if (isKnown(state, owner, batch)) return;
   noGrad(() => scope(() => checkStateLike(where, 'state', state, owner.initialState(batch))));
-  known.set(state as object, { owner, batch });
+  remember(state as State, owner, batch);
 }
 
 /** Requires of a layer's `step` x [B, hidden] and a state of the layer's own form. */

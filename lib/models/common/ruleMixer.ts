@@ -1,6 +1,7 @@
 // The common part of mixers around a rule: from x to the operands of the rule, the rule, and its read-out, written once for
 // whole sequences and for single tokens.
 import { type DType, type Device, FastWeightsError, type Tensor } from '../../core';
+import { joins, type State } from '../../inference';
 import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, needsFloat32, rope, toFloat32, tokenShift, tokenShiftStep, zeros } from '../../ops';
 import {
@@ -20,9 +21,13 @@ export type Memories = { [name: string]: Tensor | null };
 export type WithRecent<M extends Memories> = M & {
   /** The last W - 1 inputs of each convolution [B, D, W - 1], and the last one of each shift [B, D]. */
   convolutions: { [name: string]: Tensor };
-  /** Tokens so far. */
-  position: number;
+  /** Tokens so far; of texts that differ in length, a number for each. */
+  position: number | number[];
 };
+
+function after(position: number | number[], tokens: number): number | number[] {
+  return typeof position === 'number' ? position + tokens : position.map((each) => each + tokens);
+}
 
 /** How the inputs of a rule look back in time: over a sequence, or at the state of a step. */
 export interface Past {
@@ -109,7 +114,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
     const { output, memories } = this.run(inputs, state, { outputFinalState: outputState, cuSeqlens });
     const result = this.readout(output.to(x.dtype), x, inputs);
     if (!memories) return { output: result };
-    return { output: result, state: { ...memories, convolutions, position: position + x.shape[1] } };
+    return { output: result, state: { ...memories, convolutions, position: after(position, x.shape[1]) } };
   }
 
   step(x: Tensor, state: WithRecent<M>, beside: Beside = {}): Tensor {
@@ -121,7 +126,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
       rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
     });
     const output = this.runToken(inputs, state);
-    state.position++;
+    state.position = after(state.position, 1);
     return this.readout(output.to(x.dtype), x, inputs);
   }
 
@@ -133,5 +138,11 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
     }
     for (const [name, width] of Object.entries(this.shifts)) convolutions[name] = zeros([batch, width], where);
     return { ...this.blank(batch, where), convolutions, position: 0 };
+  }
+
+  protected override ragged(batch: number): State {
+    const memories = (count: number): State => ({ ...this.initialState(count), position: null });
+    if (!joins(memories)) return super.ragged(batch);
+    return { ...this.initialState(batch), position: new Array<number>(batch).fill(0) };
   }
 }

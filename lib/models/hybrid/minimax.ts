@@ -10,7 +10,7 @@ import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { SeparateExperts } from '../common/experts';
 import type { CommonKeys, Count, EitherSpelling, Flag } from '../common/keys';
-import type { Recurrent, SequenceOptions, SequenceResult } from '../common/mixer';
+import { type Recurrent, type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
 import { MixtureOfExperts } from '../common/mixtureOfExperts';
 import type { ModelDefinition } from '../common/registry';
 import { readExperts, Router, type RoutingShape } from '../common/routing';
@@ -155,11 +155,15 @@ class MiniMaxBlock extends Block {
 
   mixStep(x: Tensor, state: State): Tensor {
     const normed = this.input_layernorm.forward(x);
-    return sum(this.around.mixer, normed, this.mixer.step(normed, state));
+    return sum(this.around.mixer, normed, stepOf(this.mixer, normed, state));
   }
 
   initialState(batch: number): State {
     return this.mixer.initialState(batch);
+  }
+
+  protected override ragged(batch: number): State {
+    return this.mixer.raggedState(batch);
   }
 
   feedForward(x: Tensor): Tensor {

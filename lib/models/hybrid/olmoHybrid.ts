@@ -9,7 +9,7 @@ import { Block, type BlockParts, PreNormBlock } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type JsonObject, PublishedConfiguration } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag } from '../common/keys';
-import type { Recurrent, SequenceOptions, SequenceResult } from '../common/mixer';
+import { type Recurrent, type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
 import type { Entries } from '../common/pretrained';
 import type { ModelDefinition } from '../common/registry';
 import { readFrequencies, readRopeSection } from '../common/rotary';
@@ -154,12 +154,16 @@ class AttentionBlock extends Block {
   }
 
   mixStep(x: Tensor, state: State): Tensor {
-    const output = this.mixer.step(x, state);
+    const output = stepOf(this.mixer, x, state);
     return x.add(this.post_attention_layernorm.forward(output));
   }
 
   initialState(batch: number): State {
     return this.self_attn.initialState(batch);
+  }
+
+  protected override ragged(batch: number): State {
+    return this.self_attn.raggedState(batch);
   }
 
   feedForward(x: Tensor): Tensor {

@@ -6,7 +6,7 @@ import type { TensorOptions } from '../../ops';
 import { Block, Decoder } from '../common/block';
 import { CausalLM, type WeightNames } from '../common/causalLM';
 import type { Configuration } from '../common/configuration';
-import type { Recurrent, SequenceOptions, SequenceResult } from '../common/mixer';
+import { type Recurrent, type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
 
 /** What the skeleton reads of a configuration. */
 export interface MambaConfiguration extends Configuration {
@@ -31,7 +31,7 @@ class MambaBlock<M extends Recurrent> extends Block {
   }
 
   mixStep(x: Tensor, state: State): Tensor {
-    return x.add(this.mixer.step(this.norm.forward(x), state));
+    return x.add(stepOf(this.mixer, this.norm.forward(x), state));
   }
 
   /** There is none: a handle of its own, as from any operator. */
@@ -41,6 +41,10 @@ class MambaBlock<M extends Recurrent> extends Block {
 
   initialState(batch: number): State {
     return this.mixer.initialState(batch);
+  }
+
+  protected override ragged(batch: number): State {
+    return this.mixer.raggedState(batch);
   }
 }
 

@@ -9,7 +9,7 @@ import { Block } from '../common/block';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { Count, EitherSpelling, Flag } from '../common/keys';
-import type { SequenceOptions, SequenceResult } from '../common/mixer';
+import { type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import { HYBRID_KEYS, type HybridConfiguration, HybridDecoder, type HybridKeys, readHybrid } from './hybrid';
 import { Mamba2Mixer, type Mamba2Shape, type Mamba2State } from './mamba2Mixer';
@@ -193,7 +193,7 @@ class FalconH1Block extends Block {
     const { mamba, attention } = state as FalconState;
     const y = this.input_layernorm.forward(x);
     const { attentionIn } = this.config.multipliers;
-    return this.sum(x, this.mamba.step(y, mamba), this.self_attn.step(times(y, attentionIn), attention));
+    return this.sum(x, stepOf(this.mamba, y, mamba), stepOf(this.self_attn, times(y, attentionIn), attention));
   }
 
   feedForward(x: Tensor): Tensor {
@@ -202,6 +202,10 @@ class FalconH1Block extends Block {
 
   initialState(batch: number): FalconState {
     return { mamba: this.mamba.initialState(batch), attention: this.self_attn.initialState(batch) };
+  }
+
+  protected override ragged(batch: number): State {
+    return { mamba: this.mamba.raggedState(batch), attention: this.self_attn.raggedState(batch) };
   }
 
   private sum(x: Tensor, mamba: Tensor, attention: Tensor): Tensor {

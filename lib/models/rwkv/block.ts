@@ -11,6 +11,7 @@ import {
   Recurrent,
   type SequenceOptions,
   type SequenceResult,
+  stepOf,
   stateDType,
 } from '../common/mixer';
 import type { State } from '../../inference';
@@ -107,7 +108,7 @@ export abstract class RwkvBlock extends Layer {
     const { mixer: own, feedForward: last } = state as RwkvState;
     const { first, mixerNorm, mixer, feedForwardNorm, feedForward } = this.parts;
     const stream = first ? first.forward(x) : x;
-    const mixed = stream.add(mixer.step(mixerNorm.forward(stream), own, beside));
+    const mixed = stream.add(stepOf(mixer, mixerNorm.forward(stream), own, beside));
     yield mixed;
     return mixed.add(feedForward.step(feedForwardNorm.forward(mixed), last));
   }
@@ -115,5 +116,10 @@ export abstract class RwkvBlock extends Layer {
   initialState(batch: number): RwkvState {
     const { mixer, feedForward } = this.parts;
     return { mixer: mixer.initialState(batch), feedForward: feedForward.initialState(batch) };
+  }
+
+  protected override ragged(batch: number): State {
+    const { mixer, feedForward } = this.parts;
+    return { mixer: mixer.raggedState(batch), feedForward: feedForward.initialState(batch) };
   }
 }
