@@ -26,14 +26,16 @@ interface XGrammar {
     ): Promise<NativeMatcher>;
   };
   Grammar: {
-    fromJSONSchema(schema: string): Promise<Disposable>;
-    fromEBNF(grammar: string): Promise<Disposable>;
-    fromStructuralTag(tag: object): Promise<Disposable>;
-    builtinJSONGrammar(): Promise<Disposable>;
+    fromJSONSchema(schema: string): Promise<Grammar>;
+    fromEBNF(grammar: string): Promise<Grammar>;
+    fromStructuralTag(tag: object): Promise<Grammar>;
   };
 }
 interface Disposable {
   dispose(): void;
+}
+interface Grammar extends Disposable {
+  toString(): string;
 }
 interface Compiler extends Disposable {
   compileGrammar(grammar: Disposable): Promise<Disposable>;
@@ -161,16 +163,17 @@ export class Grammars {
     }
   }
 
-  private parse({ Grammar }: XGrammar, constraint: Constraint): Promise<Disposable> {
+  private async parse(api: XGrammar, constraint: Constraint): Promise<Grammar> {
+    const { Grammar } = api;
     switch (constraint.kind) {
       case 'json':
         return Grammar.fromJSONSchema('{"type":"object"}');
       case 'schema':
-        return Grammar.fromJSONSchema(constraint.schema);
+        return Grammar.fromEBNF(await strictJson(api, constraint.schema));
       case 'grammar':
         return Grammar.fromEBNF(constraint.grammar);
       case 'tools':
-        return Grammar.fromStructuralTag(toolCalls(constraint.tools, this.toolForm));
+        return Grammar.fromStructuralTag(await toolCalls(api, constraint.tools, this.toolForm));
     }
   }
 
@@ -192,6 +195,17 @@ export class Grammars {
     );
     return { ...instance, compiler: await GrammarCompiler.createGrammarCompiler(info) };
   }
+}
+
+/**
+ * With a length or a pattern XGrammar lets strings hold what JSON does not. Of what it makes of a schema, only strings are made
+ * of all characters but some.
+ */
+async function strictJson({ Grammar }: XGrammar, schema: string): Promise<string> {
+  const loose = await Grammar.fromJSONSchema(schema);
+  const text = loose.toString().replace(/\[\^((?:\\.|[^\]\\])*)\]/g, String.raw`[^$1\"\\\0-\x1f]`);
+  loose.dispose();
+  return text;
 }
 
 function forbid(logits: Float32Array, words: Int32Array): void {
@@ -247,25 +261,31 @@ function tooLarge(what: string): ApiError {
 }
 
 /** One or more calls, each as the model's template has them. */
-function toolCalls(tools: readonly { name: string; parameters: string }[], form: ToolForm | null): object {
+async function toolCalls(
+  api: XGrammar,
+  tools: readonly { name: string; parameters: string }[],
+  form: ToolForm | null,
+): Promise<object> {
   const tag = (begin: string, content: object, end: string): object => ({ type: 'tag', begin, content, end });
-  const tags = tools.map(({ name, parameters }) => {
-    const schema = JSON.parse(parameters) as object;
-    const json = { type: 'json_schema', json_schema: schema };
+  const tags: object[] = [];
+  for (const { name, parameters } of tools) {
     switch (form) {
       case 'qwen-xml': {
-        const xml = { type: 'qwen_xml_parameter', json_schema: schema };
-        return tag(`<tool_call>\n<function=${name}>\n`, xml, '\n</function>\n</tool_call>');
+        const xml = { type: 'qwen_xml_parameter', json_schema: JSON.parse(parameters) as object };
+        tags.push(tag(`<tool_call>\n<function=${name}>\n`, xml, '\n</function>\n</tool_call>'));
+        break;
       }
       case 'kimi':
         throw new ApiError(400, "Calls in this model's form cannot be forced: tool_choice 'auto' is what it has.", {
           param: 'tool_choice',
           code: 'unsupported_parameter',
         });
-      default:
-        return tag(`<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": `, json, '}\n</tool_call>');
+      default: {
+        const json = { type: 'grammar', grammar: await strictJson(api, parameters) };
+        tags.push(tag(`<tool_call>\n{"name": ${JSON.stringify(name)}, "arguments": `, json, '}\n</tool_call>'));
+      }
     }
-  });
+  }
   return {
     type: 'structural_tag',
     format: { type: 'tags_with_separator', tags, separator: '\n', at_least_one: true, stop_after_first: true },
