@@ -216,7 +216,7 @@ describe("server: OpenAI's client", function () {
       tool_choice: { type: 'function', function: { name: 'weather' } },
     });
     const [streamed] = (await runner.finalChatCompletion()).choices;
-    expect((streamed.message.tool_calls![0] as typeof call).function).to.include({
+    expect(streamed.message.tool_calls![0].function).to.include({
       arguments: call.function.arguments,
     });
     // And takes what they gave.

@@ -15,17 +15,22 @@ export class TestServer {
     readonly log: LogLine[],
   ) {}
 
+  /** Of all tests, so that one that fails leaves none behind. */
+  private static readonly running = new Set<TestServer>();
+
   static async start(options: ServeOptions): Promise<TestServer> {
     const log: LogLine[] = [];
     const write = (line: string): void => void log.push(JSON.parse(line) as LogLine);
-    const server = await serve({ port: 0, log: write, ...options });
+    const server = await withoutChecks(() => serve({ port: 0, log: write, ...options }));
     try {
       await server.ready();
     } catch (error) {
       await server.stop();
       throw error;
     }
-    return new TestServer(server, log);
+    const started = new TestServer(server, log);
+    TestServer.running.add(started);
+    return started;
   }
 
   client(apiKey = 'none', path = ''): OpenAI {
@@ -44,7 +49,23 @@ export class TestServer {
   }
 
   stop(): Promise<void> {
+    TestServer.running.delete(this);
     return this.server.stop();
+  }
+
+  static async stopAll(): Promise<void> {
+    await Promise.all([...TestServer.running].map((each) => each.stop()));
+  }
+}
+
+/** Threads take over the environment as it is: values are checked in the tests of operators, which take most of the time. */
+async function withoutChecks<T>(start: () => Promise<T>): Promise<T> {
+  const { FAST_WEIGHTS_CHECK: before } = process.env;
+  process.env.FAST_WEIGHTS_CHECK = '0';
+  try {
+    return await start();
+  } finally {
+    process.env.FAST_WEIGHTS_CHECK = before;
   }
 }
 
@@ -77,7 +98,7 @@ export function serving(options: Partial<ServeOptions> = {}): { (): TestServer; 
     server = await TestServer.start({ models: [{ folder: model.folder, name: 'small' }], ...options });
   });
   after(async () => {
-    await server?.stop();
+    await TestServer.stopAll();
     model?.remove();
   });
   return Object.assign(() => server, { model: () => model });
