@@ -32,7 +32,7 @@ export const bundleFile = (): undefined => undefined;
 export const compile = missing('native kernels');
 
 export const environment = (): undefined => undefined;
-export const [startThread, thisThread, watchEventLoop] = Array.from({ length: 3 }, () => missing('threads'));
+export const [giveWay, startThread, thisThread, watchEventLoop] = Array.from({ length: 4 }, () => missing('threads'));
 export const processId = 0;
 export const processBegan = 0;
 export const signalsProcess = missing('processes');

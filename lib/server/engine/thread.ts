@@ -1,6 +1,6 @@
 // The thread of a model: takes requests, gives tokens in batches.
 import '../../ops';
-import { thisThread } from '../../platform';
+import { giveWay, thisThread } from '../../platform';
 import { ApiError, toWire } from '../errors';
 import { generation } from './generation';
 import { Host } from './host';
@@ -58,6 +58,8 @@ async function main(): Promise<void> {
   const held: Request[] = [];
   let take = (request: Request): void => void held.push(request);
   listen((request) => take(request as Request));
+  // Before the first thread that computes: the thread of HTTP has little to do, and is waited for.
+  giveWay();
   const host = await Host.load(settings);
   take = (request) => {
     if ('end' in request) {

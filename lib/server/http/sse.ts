@@ -47,6 +47,7 @@ export function eventStream(pieces: AsyncGenerator<string>, ends: StreamEnds): R
 
 /** Several generators as one, in the order in which they give something. */
 export async function* merge<T>(sources: readonly AsyncGenerator<T>[]): AsyncGenerator<T> {
+  if (sources.length === 1) return yield* sources[0];
   const next = (source: AsyncGenerator<T>): Promise<{ source: AsyncGenerator<T>; result: IteratorResult<T> }> =>
     source.next().then((result) => ({ source, result }));
   const pending = new Map(sources.map((source) => [source, next(source)]));
