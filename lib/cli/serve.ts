@@ -3,7 +3,8 @@ import { Command, Option } from 'commander';
 import { FastWeightsError } from '../core';
 import { readText } from '../io';
 import { environment } from '../platform';
-import { serve, type ServedModel } from '../server';
+import { requirePackages, serve, type ServedModel } from '../server';
+import { UsageError } from './flags';
 import { addImportOption, type ImportOptions, importsOf } from './imports';
 import { withInterrupt } from './interrupt';
 import {
@@ -91,16 +92,18 @@ export function serveCommand(): Command {
 }
 
 async function run(flags: ServeFlags): Promise<void> {
-  // An unknown device is refused before anything is read.
+  requirePackages('serve');
   const device = chooseDevice(flags);
   const models: ServedModel[] = [];
   for (const given of flags.model) models.push(await servedModel(given));
+  const keys = await keysOf(flags);
+  if (flags.insecure && keys !== undefined) throw new UsageError('--insecure cannot be given with keys, only without');
   await withInterrupt(async (signal) => {
     const server = await serve({
       models,
       host: flags.host,
       port: flags.port,
-      keys: await keysOf(flags),
+      keys,
       insecure: flags.insecure,
       stateFolder: flags.states,
       stateBytes: flags.stateMemory * MEBIBYTE,

@@ -3,7 +3,7 @@ import { requirePackages } from './packages';
 import type { ServeOptions } from './options';
 import type { RunningServer } from './serve';
 
-export { PACKAGES } from './packages';
+export { requirePackages } from './packages';
 export type { ServedModel, ServeOptions } from './options';
 export type { RunningServer } from './serve';
 

@@ -23,8 +23,8 @@ interface Known extends ApiKey {
   hash: string;
 }
 
-/** Whoever asks a server that has no keys. */
-const ANYONE: ApiKey = { name: 'anonymous', owner: '0'.repeat(16), limits: {} };
+/** What states of a server that has no keys are kept under. */
+const NOBODY = '0'.repeat(16);
 
 function hashOf(text: string): string {
   const hash = sha256();
@@ -34,7 +34,10 @@ function hashOf(text: string): string {
 
 /** The keys of a server. */
 export class Keys {
-  private constructor(private readonly known: readonly Known[]) {}
+  private constructor(
+    private readonly known: readonly Known[],
+    private readonly anyone: ApiKey | null = null,
+  ) {}
 
   /**
    * One in a line, with `name=`, `concurrent=` and `tokens-per-minute=` behind it where wanted; empty lines and what follows
@@ -56,17 +59,18 @@ export class Keys {
     return new Keys(known);
   }
 
-  static none(): Keys {
-    return new Keys([]);
+  /** Anyone may ask, and all together have these limits. */
+  static none(limits: KeyLimits = {}): Keys {
+    return new Keys([], { name: 'anonymous', owner: NOBODY, limits });
   }
 
   get needed(): boolean {
-    return this.known.length > 0;
+    return this.anyone === null;
   }
 
   /** Whose key an Authorization header holds; every key is looked at, whichever it is. */
   holder(header: string | undefined): ApiKey {
-    if (!this.needed) return ANYONE;
+    if (this.anyone) return this.anyone;
     const given = /^Bearer (.+)$/i.exec(header ?? '')?.[1];
     if (given === undefined) {
       throw new ApiError(401, "You didn't provide an API key: send it as 'Authorization: Bearer KEY'.", {

@@ -44,8 +44,9 @@ export interface ServeOptions {
   requestTimeout?: number;
   /** Seconds that requests have to end when the server stops, 30 by default. */
   grace?: number;
-  /** Of each key: requests at the same time, and tokens per minute; no limits by default. */
+  /** Requests at the same time, of each key that does not say otherwise; without keys of all together. No limit by default. */
   concurrent?: number;
+  /** Tokens that are read and written in a minute, likewise. */
   tokensPerMinute?: number;
   /** Whether texts of requests and answers are in the log, false by default. */
   logTexts?: boolean;

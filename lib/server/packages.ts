@@ -3,7 +3,7 @@ import { FastWeightsError } from '../core';
 import { findModule } from '../platform';
 
 /** They are no dependencies: together they are larger than the library. */
-export const PACKAGES = ['hono', '@hono/node-server', 'zod', 'prom-client', '@huggingface/jinja'];
+const PACKAGES = ['hono', '@hono/node-server', 'zod', 'prom-client', '@huggingface/jinja'];
 
 /** An UNSUPPORTED error that says how to install what is missing. */
 export function requirePackages(where: string): void {

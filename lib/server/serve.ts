@@ -33,9 +33,8 @@ export interface RunningServer {
 
 export async function start(given: ServeOptions): Promise<RunningServer> {
   const options = checkServeOptions(given);
-  const { concurrent, tokensPerMinute } = options;
-  const keys =
-    options.keys === undefined ? Keys.none() : Keys.parse(options.keys, 'serve', { concurrent, tokensPerMinute });
+  const usual = { concurrent: options.concurrent, tokensPerMinute: options.tokensPerMinute };
+  const keys = options.keys === undefined ? Keys.none(usual) : Keys.parse(options.keys, 'serve', usual);
   const log = jsonLog((line) => options.log?.(line));
   const { maxRunning, maxWaiting } = options;
   const engines = options.models.map(

@@ -35,6 +35,10 @@ describe('server: keys', () => {
     expect(one.owner)
       .to.match(/^[0-9a-f]{16}$/)
       .and.not.to.equal(two.owner);
+    expect(Keys.none({ concurrent: 3 }).holder(undefined)).to.deep.include({
+      name: 'anonymous',
+      limits: { concurrent: 3 },
+    });
     for (const header of [undefined, '', 'Bearer', 'Basic first-key-0123456789', 'Bearer first-key-012345678']) {
       refused(401, () => keys.holder(header));
     }

@@ -47,7 +47,10 @@ export function eventStream(pieces: AsyncGenerator<string>, ends: StreamEnds): R
 
 /** Several generators as one, in the order in which they give something. */
 export async function* merge<T>(sources: readonly AsyncGenerator<T>[]): AsyncGenerator<T> {
-  if (sources.length === 1) return yield* sources[0];
+  if (sources.length === 1) {
+    yield* sources[0];
+    return;
+  }
   const next = (source: AsyncGenerator<T>): Promise<{ source: AsyncGenerator<T>; result: IteratorResult<T> }> =>
     source.next().then((result) => ({ source, result }));
   const pending = new Map(sources.map((source) => [source, next(source)]));
