@@ -237,6 +237,14 @@ describe('server: states', function () {
     await tiny.stop();
   });
 
+  it('that memory has forgotten do not count', async () => {
+    const server = await start({ maxStates: 6, stateBytes: 20_000 });
+    for (let i = 0; i < 10; i++) {
+      expect((await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).status).to.equal(200);
+    }
+    await server.stop();
+  });
+
   it('of a key are so many', async () => {
     const server = await start({ maxStates: 2 });
     const create = (): Promise<Asked> => server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' });

@@ -20,8 +20,10 @@ export class States {
   private readonly memory: MemoryStore;
   private readonly disk: StateStore | null;
   private readonly busy = new Set<string>();
-  /** Those on disk, known by the first look at the folder and by what was done since. */
-  private stored: Promise<Set<string>> | null = null;
+  /** The keys of each owner: by one look at the folder, and by what was done since. */
+  private owned: Promise<Map<string, Set<string>>> | null = null;
+  /** The last that waits for the state of a key: a file is not read while it is written, nor memory from an older one. */
+  private readonly lines = new Map<string, Promise<unknown>>();
 
   constructor(
     model: RecurrentModel,
@@ -36,35 +38,37 @@ export class States {
   }
 
   /** The caller disposes what it gets; a key that is not there is a failure of the request. */
-  async get(key: string): Promise<Snapshot> {
-    const kept = await this.memory.get(key);
-    if (kept) return kept;
-    const stored = await this.disk?.get(key);
-    if (!stored) throw missing(key);
-    await this.remember(key, stored);
-    return stored;
+  get(key: string): Promise<Snapshot> {
+    return this.inLine(key, async () => {
+      const kept = await this.memory.get(key);
+      if (kept) return kept;
+      const stored = await this.disk?.get(key);
+      if (!stored) throw missing(key);
+      await this.remember(key, stored);
+      return stored;
+    });
   }
 
   /** Resolves when the state would survive the end of the process, where there is a folder. */
-  async set(key: string, snapshot: Snapshot): Promise<void> {
-    const keys = await this.keys();
-    if (!keys.has(key)) this.checkRoom(key, keys);
-    await this.disk?.set(key, snapshot);
-    keys.add(key);
-    await this.remember(key, snapshot);
+  set(key: string, snapshot: Snapshot): Promise<void> {
+    return this.inLine(key, async () => {
+      const keys = await this.roomFor(key);
+      await this.disk?.set(key, snapshot);
+      keys.add(key);
+      await this.remember(key, snapshot);
+    });
   }
 
-  async delete(key: string): Promise<boolean> {
-    const there = await this.memory.delete(key);
-    (await this.stored)?.delete(key);
-    return (await this.disk?.delete(key)) || there;
+  delete(key: string): Promise<boolean> {
+    return this.inLine(key, async () => {
+      const there = await this.memory.delete(key);
+      (await this.owned)?.get(ownerOf(key))?.delete(key);
+      return (await this.disk?.delete(key)) || there;
+    });
   }
 
-  /** All keys. */
-  async keys(): Promise<Set<string>> {
-    const { disk } = this;
-    if (!disk) return new Set(await this.memory.keys());
-    return (this.stored ??= disk.keys().then((keys) => new Set(keys)));
+  keys(): Promise<string[]> {
+    return (this.disk ?? this.memory).keys();
   }
 
   async sizes(): Promise<Map<string, number>> {
@@ -97,12 +101,29 @@ export class States {
     this.memory.dispose();
   }
 
-  private checkRoom(key: string, keys: Iterable<string>): void {
+  /** Runs work on a key when all that came before it has ended. */
+  private async inLine<T>(key: string, work: () => Promise<T>): Promise<T> {
+    const before = this.lines.get(key);
+    const run = before ? before.then(work, work) : work();
+    this.lines.set(key, run);
+    try {
+      return await run;
+    } finally {
+      if (this.lines.get(key) === run) this.lines.delete(key);
+    }
+  }
+
+  /** The keys of the owner, where there is room for this one among them. */
+  private async roomFor(key: string): Promise<Set<string>> {
     const owner = ownerOf(key);
-    let count = 0;
-    for (const each of keys) if (each.startsWith(owner)) count++;
+    const owned = await (this.owned ??= this.keys().then(byOwner));
+    let keys = owned.get(owner);
+    // Memory forgets by itself.
+    if (!this.disk && keys && keys.size >= this.options.most) keys = byOwner(await this.memory.keys()).get(owner);
+    keys ??= new Set();
+    owned.set(owner, keys);
     const { most } = this.options;
-    if (count < most) return;
+    if (keys.has(key) || keys.size < most) return keys;
     const message = `A key may have ${most} stored states here, and this one has: delete some first.`;
     throw new ApiError(400, message, { code: 'too_many_states' });
   }
@@ -127,7 +148,18 @@ function missing(key: string): ApiError {
   return new ApiError(404, `No state of '${name}' is stored, or it is no longer.`, { code: 'state_not_found' });
 }
 
-/** Whose it is, with the point that ends the name. */
+/** Whose it is. */
 function ownerOf(key: string): string {
-  return key.slice(0, key.indexOf('.') + 1);
+  return key.slice(0, key.indexOf('.'));
+}
+
+function byOwner(keys: readonly string[]): Map<string, Set<string>> {
+  const owned = new Map<string, Set<string>>();
+  for (const key of keys) {
+    const owner = ownerOf(key);
+    const own = owned.get(owner);
+    if (own) own.add(key);
+    else owned.set(owner, new Set([key]));
+  }
+  return owned;
 }
