@@ -45,8 +45,11 @@ function settleExports() {
 
 /** The folder of the one file. */
 const BUNDLE = 'library';
-/** Rooms that stay files of their own: the one that a page replaces, and the program, which is not for others. */
-const APART = ['platform', 'cli', BUNDLE];
+/**
+ * Rooms that stay files of their own: the one that a page replaces, the one that needs packages which are not always there and
+ * whose threads begin with a file of it, and the program, which is not for others.
+ */
+const APART = ['platform', 'server', 'cli', BUNDLE];
 
 /**
  * Joins what dist/index.js leads to into one file; the index files of the rooms hand on what stands there, so that all

@@ -13,6 +13,7 @@ import { inspectCommand } from './inspect';
 import { loadImports, requestedImports } from './imports';
 import { endBy, mindingMessages, mindingResults, Stopped } from './interrupt';
 import { modelsCommand } from './models';
+import { serveCommand } from './serve';
 import { trainCommand } from './train';
 import { packageVersion } from '../platform';
 
@@ -34,6 +35,7 @@ function program(): Command {
     generateCommand(),
     evaluateCommand(),
     inspectCommand(),
+    serveCommand(),
     modelsCommand(),
     doctorCommand(),
     demoCommand(),

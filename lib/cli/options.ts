@@ -73,10 +73,10 @@ export function addCheckpointOption(command: Command): Command {
   return command.requiredOption('--checkpoint <dir>', CHECKPOINT, somePath);
 }
 
-/** The folder of the model that --checkpoint names. */
-export function checkpointFolder(path: string): Promise<string> {
+/** The folder of the model that --checkpoint, or another flag, names. */
+export function checkpointFolder(path: string, flag = '--checkpoint'): Promise<string> {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return resolveCheckpoint(path);
-  throw new FastWeightsError('IO', `--checkpoint must be ${CHECKPOINT}; there is no folder ${path}`);
+  throw new FastWeightsError('IO', `${flag} must be ${CHECKPOINT}; there is no folder ${path}`);
 }
 
 export interface DeviceOptions {

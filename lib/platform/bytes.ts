@@ -1,5 +1,5 @@
 // What runtimes do with bytes.
-const { createHash, randomBytes } = process.getBuiltinModule('node:crypto');
+const { createHash, randomBytes, timingSafeEqual } = process.getBuiltinModule('node:crypto');
 const { deflateSync } = process.getBuiltinModule('node:zlib');
 
 /** As zlib compresses most. */
@@ -25,4 +25,9 @@ export function randomHex(bytes: number): string {
 export function sha256(): { update(bytes: Uint8Array): void; hex(): string } {
   const hash = createHash('sha256');
   return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
+}
+
+/** Whether two hexadecimal texts are the same, in a time that depends on their lengths alone. */
+export function sameHex(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a, 'latin1'), Buffer.from(b, 'latin1'));
 }

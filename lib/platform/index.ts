@@ -5,4 +5,5 @@ export * from './callers';
 export * from './files';
 export * from './modules';
 export * from './process';
+export * from './threads';
 export * from './timers';

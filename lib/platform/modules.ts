@@ -69,6 +69,11 @@ export function packageVersion(): string {
   return String(packageIn(packageFolder() ?? '').version);
 }
 
+/** The text of a file in the package's folder, which is packed with the sources. */
+export function packageFile(...names: string[]): string {
+  return readFileSync(join(packageFolder() ?? '', ...names), 'utf8');
+}
+
 /** A function of these parameters. Unlike `new Function`, this works where code from strings is not allowed. */
 export function compile(code: string, parameters: readonly string[], name: string): (...values: unknown[]) => unknown {
   return compileFunction(code, parameters, { filename: name }) as (...values: unknown[]) => unknown;

@@ -77,6 +77,19 @@ describe('a package', function () {
       });
     });
 
+    it('says what a server is made of', () => {
+      const { status, output } = run(at('project'), 'node', [
+        installed('dist', 'cli', 'main.js'),
+        'serve',
+        '--model',
+        '.',
+      ]);
+      expect(status).to.equal(1);
+      expect(output).to.equal(
+        'error: serve: it needs packages: npm install hono @hono/node-server zod prom-client @huggingface/jinja\n',
+      );
+    });
+
     it('computes in JavaScript and says how to compile one', () => {
       const report = training(
         succeed(at('project'), 'node', ['-e', `const fw = require('fast-weights');${TRAIN_ONE_STEP}`]),

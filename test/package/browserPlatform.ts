@@ -7,6 +7,7 @@ const missing = (what: string) => (): never => {
 export const base64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes));
 export const deflate = missing('compressors');
 export const sha256 = missing('checksums');
+export const sameHex = missing('checksums');
 export const randomHex = missing('temporary files');
 export const asBuffer = (bytes: Uint8Array): Uint8Array => bytes;
 
@@ -25,12 +26,14 @@ export const loadModule = missing('modules');
 export const importFile = missing('modules');
 export const findModule = (): undefined => undefined;
 export const packageFolder = (): undefined => undefined;
+export const packageFile = missing('files');
 export const packageVersion = (): string => 'in a page';
 export const callers = (): (() => string) => () => '';
 export const bundleFile = (): undefined => undefined;
 export const compile = missing('native kernels');
 
 export const environment = (): undefined => undefined;
+export const [giveWay, startThread, thisThread, watchEventLoop] = Array.from({ length: 4 }, () => missing('threads'));
 export const processId = 0;
 export const processBegan = 0;
 export const signalsProcess = missing('processes');

@@ -1,0 +1,160 @@
+// `serve`: models over HTTP, in OpenAI's forms, until a signal ends it.
+import { Command, Option } from 'commander';
+import { FastWeightsError } from '../core';
+import { readText } from '../io';
+import { environment } from '../platform';
+import { requirePackages, serve, type ServedModel } from '../server';
+import { UsageError } from './flags';
+import { addImportOption, type ImportOptions, importsOf } from './imports';
+import { withInterrupt } from './interrupt';
+import {
+  checkpointFolder,
+  decimal,
+  type DeviceOptions,
+  addDeviceOptions,
+  chooseDevice,
+  somePath,
+  someText,
+  wholeNumber,
+} from './options';
+
+interface ServeFlags extends DeviceOptions, ImportOptions {
+  model: string[];
+  host: string;
+  port: number;
+  keys?: string;
+  insecure?: boolean;
+  states?: string;
+  stateMemory: number;
+  responseHours: number;
+  maxStates: number;
+  maxTokens: number;
+  maxPromptTokens: number;
+  maxBody: number;
+  maxRunning: number;
+  maxWaiting: number;
+  timeout: number;
+  grace: number;
+  concurrent?: number;
+  tokensPerMinute?: number;
+  chatTemplate?: string;
+  dtype?: 'float32' | 'bfloat16';
+  logTexts?: boolean;
+}
+
+const KEYS = 'FAST_WEIGHTS_API_KEYS';
+const MEBIBYTE = 2 ** 20;
+
+export function serveCommand(): Command {
+  const number = (flags: string, description: string, usual: number, least = 1): Option =>
+    new Option(flags, description).argParser(wholeNumber(least)).default(usual);
+  const command = new Command('serve')
+    .description("Serves models over HTTP in the forms of OpenAI's API, each in a thread of its own.")
+    .addOption(
+      new Option('--model <[name=]dir>', 'a run folder, a checkpoint or a pretrained model; may be given several times')
+        .argParser((text: string, before: string[] = []) => [...before, somePath(text)])
+        .makeOptionMandatory(),
+    )
+    .addOption(new Option('--host <address>', 'where to listen').argParser(someText).default('127.0.0.1'))
+    .addOption(new Option('--port <n>', '0 takes a free one').argParser(wholeNumber(0, 65_535)).default(8000))
+    .option(
+      '--keys <file>',
+      `API keys, one in a line (or ${KEYS}, with commas); without any, only this machine may ask`,
+      somePath,
+    )
+    .option('--insecure', 'serve anyone at an address that others reach, without keys')
+    .option('--states <dir>', 'keep states of conversations in this folder, where they survive the process', somePath)
+    .addOption(number('--state-memory <MiB>', 'what states in memory may take, of each model', 1024))
+    .addOption(number('--response-hours <n>', 'how long states of /v1/responses are kept in the folder', 720, 0))
+    .addOption(number('--max-states <n>', 'states that a key may have', 10_000))
+    .addOption(number('--max-tokens <n>', 'most tokens of an answer', 4096))
+    .addOption(number('--max-prompt-tokens <n>', 'most tokens that a request may have read', 131_072))
+    .addOption(number('--max-body <KiB>', 'most of a body', 4096))
+    .addOption(number('--max-running <n>', 'requests that a model is at work on at the same time', 64))
+    .addOption(number('--max-waiting <n>', 'requests that wait for a model; others are refused', 256, 0))
+    .addOption(
+      new Option('--timeout <s>', 'seconds that a request may take').argParser(decimal(0, 2e6, true)).default(600),
+    )
+    .addOption(
+      new Option('--grace <s>', 'seconds that requests have to end at a signal').argParser(decimal(0, 2e6)).default(30),
+    )
+    .addOption(new Option('--concurrent <n>', 'requests of a key at the same time').argParser(wholeNumber(1)))
+    .addOption(new Option('--tokens-per-minute <n>', 'tokens of a key in a minute').argParser(wholeNumber(1)))
+    .option('--chat-template <file>', 'a chat template in the place of those of the models', somePath)
+    .addOption(new Option('--dtype <dtype>', 'what weights are cast to').choices(['float32', 'bfloat16']))
+    .option('--log-texts', 'write texts of requests and answers into the log');
+  return addDeviceOptions(addImportOption(command))
+    .addHelpText(
+      'after',
+      `\nThe log is on standard error, a line of JSON for each event. docs/serving.md has the endpoints.\n\nExamples:\n  fast-weights serve --model runs/deltanet\n  fast-weights serve --model chat=models/qwen --host 0.0.0.0 --keys keys.txt --states states`,
+    )
+    .action(run);
+}
+
+async function run(flags: ServeFlags): Promise<void> {
+  requirePackages('serve');
+  const device = chooseDevice(flags);
+  const models: ServedModel[] = [];
+  for (const given of flags.model) models.push(await servedModel(given));
+  const keys = await keysOf(flags);
+  if (flags.insecure && keys !== undefined) throw new UsageError('--insecure cannot be given with keys, only without');
+  await withInterrupt(async (signal) => {
+    const server = await serve({
+      models,
+      host: flags.host,
+      port: flags.port,
+      keys,
+      insecure: flags.insecure,
+      stateFolder: flags.states,
+      stateBytes: flags.stateMemory * MEBIBYTE,
+      responseHours: flags.responseHours,
+      maxStates: flags.maxStates,
+      maxTokens: flags.maxTokens,
+      maxPromptTokens: flags.maxPromptTokens,
+      maxBodyBytes: flags.maxBody * 1024,
+      maxRunning: flags.maxRunning,
+      maxWaiting: flags.maxWaiting,
+      requestTimeout: flags.timeout,
+      grace: flags.grace,
+      concurrent: flags.concurrent,
+      tokensPerMinute: flags.tokensPerMinute,
+      logTexts: flags.logTexts,
+      device,
+      dtype: flags.dtype,
+      threads: flags.threads,
+      chatTemplate: flags.chatTemplate,
+      imports: importsOf(flags),
+      log: (line) => process.stderr.write(line),
+    });
+    try {
+      const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+      await Promise.race([server.ready(), aborted]);
+      if (!signal.aborted) console.log(server.url);
+      await aborted;
+    } finally {
+      await server.stop();
+    }
+  }, '');
+}
+
+/** `name=dir`, or a folder alone, whose name the model has then. */
+async function servedModel(given: string): Promise<ServedModel> {
+  const [, name, dir] = /^(?:([\w.:@-]+)=)?(.+)$/.exec(given)!;
+  return { name: name ?? nameOf(dir), folder: await checkpointFolder(dir, '--model') };
+}
+
+/** The last part of a path that says something. */
+function nameOf(dir: string): string {
+  const parts = dir.split(/[\\/]+/).filter((part) => part !== '' && part !== '.' && part !== '..');
+  return parts.at(-1)?.replace(/[^\w.-]/g, '-') ?? 'model';
+}
+
+async function keysOf({ keys }: ServeFlags): Promise<string | undefined> {
+  if (keys === undefined) return environment(KEYS)?.split(',').join('\n');
+  if (environment(KEYS) !== undefined) {
+    throw new FastWeightsError('INVALID_ARGUMENT', `serve: --keys and ${KEYS} are both given; one of them is enough`, {
+      argument: 'keys',
+    });
+  }
+  return readText(keys, 'serve');
+}

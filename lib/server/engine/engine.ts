@@ -1,0 +1,340 @@
+// A model's thread as the thread of HTTP sees it: requests, their events, and what happens when it dies.
+import { describe } from '../../core';
+import { startThread, type Thread } from '../../platform';
+import { ApiError, fromWire, type WireError } from '../errors';
+import type { Log } from '../log';
+import type {
+  Answer,
+  EngineSettings,
+  EngineStats,
+  GenerateJob,
+  JobEvent,
+  ModelInfo,
+  Request,
+  Task,
+  TaskResults,
+} from './protocol';
+
+/** Milliseconds before a thread that died is started again; twice as long each time. */
+const FIRST_WAIT = 500;
+const LONGEST_WAIT = 60_000;
+
+/** Milliseconds that a thread lives before it counts as one that works. */
+const SETTLED = 60_000;
+
+/** One that waits for what its request leads to. */
+interface Waiting {
+  event(event: JobEvent): void;
+  result(result: unknown): void;
+  fail(error: ApiError): void;
+}
+
+/** The states of an engine. */
+export type EngineStatus = 'loading' | 'ready' | 'failed' | 'stopped';
+
+export interface EngineOptions {
+  log: Log;
+  /** Requests that run at the same time; others wait. */
+  maxRunning: number;
+  /** Requests that wait; others are refused. */
+  maxWaiting: number;
+}
+
+/**
+ * Runs one model in a thread of its own. A thread that dies fails its requests with an error of status 503 and is started
+ * again; until it is ready, requests wait as they do for a place.
+ */
+export class Engine {
+  private thread: Thread | null = null;
+  private readonly waiting = new Map<number, Waiting>();
+  private nextId = 1;
+  private restarts = 0;
+  private wait = FIRST_WAIT;
+  private slots: number;
+  private readonly queue: { start(): void; signal: AbortSignal }[] = [];
+  private ready: { info: ModelInfo } | null = null;
+  private readers: { done(): void; fail(error: unknown): void }[] = [];
+  /** What is held, as the thread reported last. */
+  stats: EngineStats = { states: 0, stateBytes: 0, tensorBytes: 0 };
+  status: EngineStatus = 'loading';
+
+  constructor(
+    readonly settings: EngineSettings,
+    private readonly options: EngineOptions,
+  ) {
+    this.slots = options.maxRunning;
+    this.start();
+  }
+
+  get name(): string {
+    return this.settings.name;
+  }
+
+  /** Once it has been ready. */
+  get info(): ModelInfo | null {
+    return this.ready?.info ?? null;
+  }
+
+  /** How often the thread died. */
+  get deaths(): number {
+    return this.restarts;
+  }
+
+  get running(): number {
+    return this.options.maxRunning - this.slots;
+  }
+
+  get queued(): number {
+    return this.queue.length;
+  }
+
+  /** Resolves when the model is there; an error where it cannot be loaded. */
+  loaded(): Promise<void> {
+    if (this.status === 'ready') return Promise.resolve();
+    if (this.status !== 'loading') return Promise.reject(this.unavailable());
+    return new Promise((done, fail) => void this.readers.push({ done, fail }));
+  }
+
+  /**
+   * The events of a generation, an array for each time that the thread has spoken. Ending the iteration or aborting the signal
+   * ends the generation; the reason of an abort, where it is an ApiError, is thrown.
+   */
+  async *generate(job: GenerateJob, signal: AbortSignal): AsyncGenerator<JobEvent[]> {
+    const leave = await this.enter(signal);
+    let events: JobEvent[] = [];
+    let failure: ApiError | null = null;
+    let wake: () => void = () => undefined;
+    const id = this.send(
+      { job },
+      {
+        event: (event) => {
+          events.push(event);
+          wake();
+        },
+        result: () => undefined,
+        fail: (error) => {
+          failure = error;
+          wake();
+        },
+      },
+    );
+    const cancel = (): void => this.post({ id, cancel: true });
+    signal.addEventListener('abort', cancel);
+    if (signal.aborted) cancel();
+    let done = false;
+    try {
+      while (!done) {
+        if (events.length === 0 && failure === null) await new Promise<void>((resolve) => (wake = resolve));
+        // What came before a failure is part of the answer.
+        if (events.length > 0) {
+          const given = events;
+          events = [];
+          done = given.at(-1)!.type === 'done';
+          yield given;
+          continue;
+        }
+        done = true;
+        throw reasonOf(signal) ?? failure!;
+      }
+    } finally {
+      signal.removeEventListener('abort', cancel);
+      if (!done) cancel();
+      this.waiting.delete(id);
+      leave();
+    }
+  }
+
+  /** Everything that is no generation. */
+  async perform<K extends Task['kind']>(task: Task & { kind: K }, signal: AbortSignal): Promise<TaskResults[K]> {
+    const leave = await this.enter(signal);
+    let cancel: (() => void) | undefined;
+    try {
+      return await new Promise<TaskResults[K]>((resolve, reject) => {
+        const id = this.send(
+          { task },
+          {
+            event: () => undefined,
+            result: (result) => resolve(result as TaskResults[K]),
+            fail: (error) => reject(reasonOf(signal) ?? error),
+          },
+        );
+        cancel = () => this.post({ id, cancel: true });
+        signal.addEventListener('abort', cancel);
+      });
+    } finally {
+      if (cancel) signal.removeEventListener('abort', cancel);
+      leave();
+    }
+  }
+
+  /** No more requests; what runs ends by its own signals. The thread ends with the last of them, or after `grace` ms. */
+  async stop(grace: number): Promise<void> {
+    this.status = 'stopped';
+    const end = performance.now() + grace;
+    while (this.waiting.size > 0 && performance.now() < end) await new Promise((done) => setTimeout(done, 20));
+    this.post({ end: true });
+    // What it stores of them is stored.
+    const last = performance.now() + LAST;
+    while (this.waiting.size > 0 && performance.now() < last) await new Promise((done) => setTimeout(done, 20));
+    await this.thread?.end();
+  }
+
+  /** Waits for a place; gives what makes it free again. */
+  private async enter(signal: AbortSignal): Promise<() => void> {
+    if (this.status === 'stopped' || this.status === 'failed') throw this.unavailable();
+    if (signal.aborted) throw reasonOf(signal) ?? new ApiError(499, 'The request was broken off.');
+    if (this.slots === 0 || this.status === 'loading') await this.line(signal);
+    else this.slots--;
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      this.slots++;
+      this.admit();
+    };
+  }
+
+  private line(signal: AbortSignal): Promise<void> {
+    if (this.queue.length >= this.options.maxWaiting) {
+      const message = `The model '${this.name}' has as many requests as it takes; try again later.`;
+      throw new ApiError(503, message, { code: 'overloaded', retryAfter: 1 });
+    }
+    return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        const at = this.queue.indexOf(entry);
+        if (at >= 0) this.queue.splice(at, 1);
+        reject(reasonOf(signal) ?? new ApiError(499, 'The request was broken off.'));
+      };
+      const entry = {
+        signal,
+        start: () => {
+          signal.removeEventListener('abort', abort);
+          if (this.status === 'ready') resolve();
+          else reject(this.unavailable());
+        },
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      this.queue.push(entry);
+    });
+  }
+
+  /** Lets those in that there is a place for. */
+  private admit(): void {
+    while (this.status === 'ready' && this.slots > 0 && this.queue.length > 0) {
+      this.slots--;
+      this.queue.shift()!.start();
+    }
+  }
+
+  private refuseAll(): void {
+    for (const { start } of this.queue.splice(0)) start();
+  }
+
+  private unavailable(): ApiError {
+    const why = this.status === 'stopped' ? 'The server is stopping.' : `The model '${this.name}' is not available.`;
+    return new ApiError(503, why, {
+      code: this.status === 'stopped' ? 'stopping' : 'model_unavailable',
+      retryAfter: 1,
+    });
+  }
+
+  private send(request: { job: GenerateJob } | { task: Task }, waiting: Waiting): number {
+    const id = this.nextId++;
+    const settle = <A extends unknown[]>(act: (...values: A) => void): ((...values: A) => void) => {
+      return (...values) => {
+        this.waiting.delete(id);
+        act(...values);
+      };
+    };
+    this.waiting.set(id, {
+      event: waiting.event,
+      result: settle(waiting.result),
+      fail: settle(waiting.fail),
+    });
+    this.post({ id, ...request });
+    return id;
+  }
+
+  private post(request: Request): void {
+    this.thread?.post(request);
+  }
+
+  private start(): void {
+    const began = performance.now();
+    this.thread = startThread('server/engine/thread', this.settings, {
+      message: (message) => this.hear(message as Answer),
+      ended: (error) => this.died(error, performance.now() - began),
+    });
+  }
+
+  private hear(answer: Answer): void {
+    if ('batch' in answer) {
+      for (const { id, event } of answer.batch) {
+        const waiting = this.waiting.get(id);
+        waiting?.event(event);
+        if (event.type === 'done') this.waiting.delete(id);
+      }
+    } else if ('result' in answer) this.waiting.get(answer.id)?.result(answer.result);
+    else if ('error' in answer) this.failed(answer);
+    else if ('stats' in answer) this.stats = answer.stats;
+    else if ('ready' in answer) this.begin(answer.ready);
+    else this.unloadable(answer);
+  }
+
+  private failed({ id, error }: { id: number; error: WireError }): void {
+    if (error.status === undefined || error.status >= 500) {
+      this.options.log.error('a request failed in the model', { model: this.name, error: error.message });
+    }
+    this.waiting.get(id)?.fail(fromWire(error));
+  }
+
+  private begin(info: ModelInfo): void {
+    if (this.status === 'stopped') return;
+    this.ready = { info };
+    this.status = 'ready';
+    this.options.log.info('model ready', { model: this.name, milliseconds: Math.round(info.loaded), ...summary(info) });
+    for (const { done } of this.readers.splice(0)) done();
+    this.admit();
+  }
+
+  /** Another try would end the same way. */
+  private unloadable({ failed }: { failed: WireError }): void {
+    this.status = 'failed';
+    this.options.log.error('a model cannot be loaded', { model: this.name, error: failed.message });
+    for (const { fail } of this.readers.splice(0)) fail(fromWire(failed));
+    this.refuseAll();
+    void this.thread?.end();
+  }
+
+  private died(error: unknown, lived: number): void {
+    this.thread = null;
+    const status = this.status;
+    const lost = new ApiError(503, `The model '${this.name}' was lost while it worked on this request.`, {
+      code: 'engine_died',
+      retryAfter: 1,
+    });
+    for (const waiting of [...this.waiting.values()]) waiting.fail(lost);
+    if (status === 'stopped' || status === 'failed') return this.refuseAll();
+    const why = error instanceof Error ? error.message : describe(error);
+    if (this.ready === null) return this.unloadable({ failed: { message: why, code: 'engine_died', param: null } });
+    this.status = 'loading';
+    this.restarts++;
+    if (lived > SETTLED) this.wait = FIRST_WAIT;
+    this.options.log.error('the thread of a model died', { model: this.name, error: why, startsInMs: this.wait });
+    setTimeout(() => {
+      if (this.status === 'loading') this.start();
+    }, this.wait).unref();
+    this.wait = Math.min(LONGEST_WAIT, 2 * this.wait);
+  }
+}
+
+/** Milliseconds that a thread has to store what it was broken off at. */
+const LAST = 10_000;
+
+function summary({ device, family, parameters, stateBytes, chat, toolForm }: ModelInfo): object {
+  return { device, family, parameters, stateBytes, chat, toolForm };
+}
+
+function reasonOf(signal: AbortSignal): ApiError | undefined {
+  return signal.aborted && signal.reason instanceof ApiError ? signal.reason : undefined;
+}

@@ -1,0 +1,170 @@
+// A model in its thread: what requests need of it, and the work that is no generation.
+import { noGrad } from '../../autograd';
+import { type Device, memory, scope } from '../../core';
+import { setDefaultDevice, setNumThreads } from '../../backends';
+import type { Session, SessionOptions } from '../../inference';
+import { loadTokenizer, type Tokenizer } from '../../io';
+import { AutoModelForCausalLM, type CausalLM } from '../../models';
+import { importFile, Pace } from '../../platform';
+import { ApiError, invalid } from '../errors';
+import { createdAt, isStoredId } from '../ids';
+import { type ChatTemplate, loadChatTemplate } from './chatTemplate';
+import { embed } from './embed';
+import { begin, promptIds } from './generation';
+import { Grammars } from './grammar';
+import type { EngineSettings, EngineStats, ModelInfo, StateInfo, Task, TaskResults } from './protocol';
+import { States } from './states';
+
+/** What gives sessions: a model, or whatever runs many sessions of it together. */
+export interface SessionSource {
+  createSession(options?: SessionOptions): Session;
+}
+
+/** Everything of one model. */
+export class Host {
+  private constructor(
+    readonly settings: EngineSettings,
+    readonly model: CausalLM,
+    readonly tokenizer: Tokenizer,
+    private readonly template: ChatTemplate | null,
+    readonly states: States,
+    readonly grammars: Grammars,
+    private readonly source: SessionSource,
+    readonly info: ModelInfo,
+  ) {}
+
+  static async load(settings: EngineSettings): Promise<Host> {
+    const began = performance.now();
+    for (const path of settings.imports) await importFile(path);
+    if (settings.device !== undefined) setDefaultDevice(settings.device as Device);
+    if (settings.threads !== undefined) setNumThreads(settings.threads);
+    const { folder, dtype } = settings;
+    const tokenizer = await loadTokenizer(folder);
+    const template = await loadChatTemplate(folder, settings.chatTemplate);
+    const model = await AutoModelForCausalLM.fromPretrained(folder, { dtype });
+    const { stateBytes: bytes, stateFolder, maxStates: most } = settings;
+    const states = new States(model, { bytes, folder: stateFolder, most });
+    const toolForm = template?.toolForm ?? null;
+    const grammars = new Grammars(tokenizer, model.vocabSize, model.stopTokens, toolForm);
+    const info: ModelInfo = {
+      name: settings.name,
+      vocabSize: model.vocabSize,
+      stateBytes: stateBytes(model),
+      parameters: model.namedParameters().reduce((sum, [, { size }]) => sum + size, 0),
+      chat: template !== null,
+      toolForm,
+      device: model.device,
+      family: model.config.modelType,
+      loaded: performance.now() - began,
+    };
+    return new Host(settings, model, tokenizer, template, states, grammars, model, info);
+  }
+
+  /** The folder's template; a model without one is not for chats. */
+  get chat(): ChatTemplate {
+    if (this.template) return this.template;
+    const remedy = 'Its folder has no chat template: use /v1/completions, or start the server with --chat-template.';
+    throw new ApiError(400, `The model '${this.info.name}' takes no messages. ${remedy}`, {
+      param: 'messages',
+      code: 'no_chat_template',
+    });
+  }
+
+  createSession(options: SessionOptions): Session {
+    return this.source.createSession(options);
+  }
+
+  /** Keeps a session's state, which is stored when this resolves. */
+  async store(key: string, session: Session): Promise<StateInfo> {
+    using snapshot = session.snapshot();
+    await this.states.set(key, snapshot);
+    return { length: snapshot.length, bytes: snapshot.bytes };
+  }
+
+  /** Forgets states of responses that are too old. */
+  async sweep(): Promise<void> {
+    const oldest = Date.now() / 1000 - this.settings.responseHours * 3600;
+    for (const key of await this.states.keys()) {
+      const id = key.split('.')[1];
+      if (isStoredId(id, 'resp') && createdAt(id) < oldest) await this.states.delete(key);
+    }
+  }
+
+  async stats(): Promise<EngineStats> {
+    const tensorBytes = memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
+    return { ...(await this.states.stats), tensorBytes };
+  }
+
+  async perform<K extends Task['kind']>(task: Task & { kind: K }, signal: AbortSignal): Promise<TaskResults[K]>;
+  async perform(task: Task, signal: AbortSignal): Promise<TaskResults[Task['kind']]> {
+    switch (task.kind) {
+      case 'create':
+        return this.create(task, signal);
+      case 'describe': {
+        using snapshot = await this.states.get(task.key);
+        return { length: snapshot.length, bytes: snapshot.bytes };
+      }
+      case 'copy':
+        return this.states.alone(task.to, async () => {
+          using snapshot = await this.states.get(task.from);
+          await this.states.set(task.to, snapshot);
+          return { length: snapshot.length, bytes: snapshot.bytes };
+        });
+      case 'rollback':
+        return this.states.alone(task.key, () => this.rollback(task.key, task.tokens, signal));
+      case 'delete': {
+        const deleted: boolean[] = [];
+        for (const key of task.keys) deleted.push(await this.states.alone(key, () => this.states.delete(key)));
+        return deleted;
+      }
+      case 'list': {
+        const sizes = await this.states.sizes();
+        return [...sizes].filter(([key]) => key.startsWith(task.prefix)).map(([key, bytes]) => ({ key, bytes }));
+      }
+      case 'embed':
+        return this.embed(task.input, signal);
+    }
+  }
+
+  private async create(task: Task & { kind: 'create' }, signal: AbortSignal): Promise<TaskResults['create']> {
+    using session = await begin(this, undefined, task.history);
+    const ids = task.prompt ? promptIds(this, task.prompt, false) : [];
+    if (ids.length > 0) (await session.read(ids, { signal })).dispose();
+    return { ...(await this.store(task.to, session)), read: ids.length };
+  }
+
+  private async rollback(key: string, tokens: number, signal: AbortSignal): Promise<StateInfo> {
+    using session = await begin(this, key);
+    if (tokens > session.length) {
+      throw invalid('tokens', `The session holds ${session.length} tokens; ${tokens} cannot be taken back.`);
+    }
+    await session.rollback(tokens, { signal });
+    return this.store(key, session);
+  }
+
+  private async embed(
+    input: readonly (string | readonly number[])[],
+    signal: AbortSignal,
+  ): Promise<TaskResults['embed']> {
+    const vectors: Float32Array[] = [];
+    let tokens = 0;
+    const pace = new Pace();
+    for (const each of input) {
+      const prompt =
+        typeof each === 'string' ? ({ kind: 'text', text: each } as const) : { kind: 'ids' as const, ids: each };
+      const ids = promptIds(this, prompt, false);
+      if (ids.length === 0) throw invalid('input', 'An input must hold at least one token; this one holds none.');
+      tokens += ids.length;
+      vectors.push(await embed(this.model, ids, pace, signal));
+    }
+    return { vectors, tokens };
+  }
+}
+
+/** What a conversation takes behind its first token. */
+function stateBytes(model: CausalLM): number {
+  using session = model.createSession();
+  noGrad(() => scope(() => void session.feed([0])));
+  using snapshot = session.snapshot();
+  return snapshot.bytes;
+}

@@ -1,0 +1,86 @@
+// The thread of a model: takes requests, gives tokens in batches.
+import '../../ops';
+import { giveWay, thisThread } from '../../platform';
+import { ApiError, toWire } from '../errors';
+import { generation } from './generation';
+import { Host } from './host';
+import type { Answer, EngineSettings, JobEvent, Request } from './protocol';
+
+/** Milliseconds that tokens wait for others to cross with them. */
+const GATHER = 4;
+
+/** Milliseconds between two reports of what is held, and between two looks for what is too old. */
+const REPORT = 1000;
+const SWEEP = 3600_000;
+
+const { data, post, listen } = thisThread();
+const settings = data as EngineSettings;
+const say = (answer: Answer): void => post(answer);
+
+let batch: { id: number; event: JobEvent }[] = [];
+let timer: NodeJS.Timeout | undefined;
+
+function flush(): void {
+  clearTimeout(timer);
+  timer = undefined;
+  if (batch.length > 0) say({ batch });
+  batch = [];
+}
+
+/** Tokens of one request that wait together become one event. */
+function give(id: number, event: JobEvent): void {
+  const last = batch.at(-1);
+  if (event.type === 'tokens' && last?.id === id && last.event.type === 'tokens')
+    last.event.tokens.push(...event.tokens);
+  else batch.push({ id, event });
+  if (event.type === 'done') flush();
+  else timer ??= setTimeout(flush, GATHER);
+}
+
+async function answer(
+  host: Host,
+  request: Exclude<Request, { end: true } | { cancel: true }>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { id } = request;
+  try {
+    if ('job' in request) for await (const event of generation(host, request.job, signal)) give(id, event);
+    else say({ id, result: await host.perform(request.task, signal) });
+  } catch (error) {
+    flush();
+    say({ id, error: toWire(error) });
+  }
+}
+
+async function main(): Promise<void> {
+  const running = new Map<number, AbortController>();
+  let ended = false;
+  const held: Request[] = [];
+  let take = (request: Request): void => void held.push(request);
+  listen((request) => take(request as Request));
+  // Before the first thread that computes: the thread of HTTP has little to do, and is waited for.
+  giveWay();
+  const host = await Host.load(settings);
+  take = (request) => {
+    if ('end' in request) {
+      ended = true;
+      for (const controller of running.values()) controller.abort();
+    } else if ('cancel' in request) running.get(request.id)?.abort();
+    else if (ended) say({ id: request.id, error: toWire(new ApiError(503, 'The server is stopping.')) });
+    else {
+      const controller = new AbortController();
+      running.set(request.id, controller);
+      void answer(host, request, controller.signal).finally(() => running.delete(request.id));
+    }
+  };
+  say({ ready: host.info });
+  held.splice(0).forEach((request) => take(request));
+  const sweep = (): void => void host.sweep().catch(() => undefined);
+  sweep();
+  setInterval(sweep, SWEEP).unref();
+  setInterval(() => void host.stats().then((stats) => say({ stats })), REPORT).unref();
+}
+
+main().catch((error: unknown) => {
+  say({ failed: toWire(error) });
+});

@@ -1,0 +1,113 @@
+// What clients are told of failures: OpenAI's form and status codes.
+import { FastWeightsError, type ErrorCode } from '../core';
+
+/** The classes of failures that OpenAI's API has. */
+export type ErrorType =
+  | 'invalid_request_error'
+  | 'authentication_error'
+  | 'permission_error'
+  | 'not_found_error'
+  | 'conflict_error'
+  | 'rate_limit_error'
+  | 'server_error';
+
+export interface ApiErrorDetails {
+  /** The parameter of the request at fault. */
+  param?: string | null;
+  /** For programs, where the status is not enough. */
+  code?: string | null;
+  /** Seconds after which it is worth another try. */
+  retryAfter?: number;
+  cause?: unknown;
+}
+
+const TYPES: Readonly<Record<number, ErrorType>> = {
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  409: 'conflict_error',
+  429: 'rate_limit_error',
+};
+
+/** A failure with the status that a client is to see. */
+export class ApiError extends Error {
+  readonly param: string | null;
+  readonly code: string | null;
+  readonly retryAfter: number | undefined;
+
+  constructor(
+    readonly status: number,
+    message: string,
+    { param = null, code = null, retryAfter, cause }: ApiErrorDetails = {},
+  ) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'ApiError';
+    this.param = param;
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+
+  get type(): ErrorType {
+    return TYPES[this.status] ?? (this.status < 500 ? 'invalid_request_error' : 'server_error');
+  }
+
+  /** The body of the answer. */
+  get body(): { error: { message: string; type: ErrorType; param: string | null; code: string | null } } {
+    const { message, type, param, code } = this;
+    return { error: { message, type, param, code } };
+  }
+}
+
+/** A parameter that is there and not acted on. */
+export function unsupported(param: string, reason: string): ApiError {
+  const message = `Unsupported parameter: '${param}'. ${reason}`;
+  return new ApiError(400, message, { param, code: 'unsupported_parameter' });
+}
+
+/** A value that a parameter cannot have. */
+export function invalid(param: string | null, message: string, code = 'invalid_value'): ApiError {
+  return new ApiError(400, message, { param, code });
+}
+
+/** An error as it crosses threads. */
+export interface WireError {
+  message: string;
+  status?: number;
+  code: string | null;
+  param: string | null;
+}
+
+export function toWire(error: unknown): WireError {
+  if (error instanceof ApiError) {
+    const { message, status, code, param } = error;
+    return { message, status, code, param };
+  }
+  if (error instanceof FastWeightsError) {
+    return { message: error.message, status: STATUS[error.code], code: error.code, param: snakeCase(error.argument) };
+  }
+  return { message: error instanceof Error ? error.message : String(error), code: null, param: null };
+}
+
+/** The name of a parameter from that of the library's option. */
+function snakeCase(name: string | undefined): string | null {
+  return name?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) ?? null;
+}
+
+export function fromWire({ message, status = 500, code, param }: WireError): ApiError {
+  return new ApiError(status, message, { code: code?.toLowerCase() ?? 'internal_error', param });
+}
+
+/** What the library refuses of a request; a model folder that is wrong is the server's own fault. */
+const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  INVALID_ARGUMENT: 400,
+  SHAPE: 400,
+  UNSUPPORTED: 400,
+  OUT_OF_MEMORY: 503,
+};
+
+/** Any failure as one that clients may see: of those nobody expected nothing is told but the request's name. */
+export function toApiError(error: unknown, requestId: string): ApiError {
+  if (error instanceof ApiError) return error;
+  const message = `The server had an error while processing your request. Its log says more of request ${requestId}.`;
+  return new ApiError(500, message, { code: 'internal_error', cause: error });
+}

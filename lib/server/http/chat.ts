@@ -1,0 +1,177 @@
+// /v1/chat/completions: messages in, the assistant's next one out.
+import type { Engine } from '../engine/engine';
+import type { GenerateJob } from '../engine/protocol';
+import { invalid } from '../errors';
+import { now, passingId } from '../ids';
+import { engineOf, type Services } from '../services';
+import { parse } from './body';
+import type { Call } from './call';
+import { chatPrompt, messagesOf, toolUse } from './chatInput';
+import { type ChatDelta, type ChatLogprob, ChatText, type NamedCall } from './chatText';
+import { constraintOf, jobOf, nothingYet, type Place, refuseSeveral, streamError, tokensOf, usageOf } from './generate';
+import { type ChatBody, chatBody, listOf } from './schemas';
+import { DONE, eventStream, frame } from './sse';
+
+/** What OpenAI's API has, changes the answer, and does nothing here. */
+export const REFUSED_CHAT = {
+  functions: "It was replaced by 'tools'.",
+  function_call: "It was replaced by 'tool_choice'.",
+  audio: 'The models here write text only.',
+  modalities: 'The models here write text only.',
+  web_search_options: 'This server asks nothing of other machines.',
+  verbosity: 'No model here is trained for it.',
+};
+
+export async function chat(services: Services, call: Call, raw: unknown, place: Place = {}): Promise<Response> {
+  const body = parse(chatBody, raw, REFUSED_CHAT);
+  const engine = engineOf(services, body.model);
+  call.model = engine.name;
+  const { n = 1, logprobs = false, top_logprobs: top, max_completion_tokens: most = body.max_tokens } = body;
+  refuseSeveral(place, n);
+  if (top !== undefined && !logprobs) throw invalid('top_logprobs', "'top_logprobs' needs 'logprobs' to be true.");
+  await engine.loaded();
+  const { tool_choice: choice = 'auto' } = body;
+  const named = typeof choice === 'string' ? choice : { name: choice.function.name };
+  const functions = (body.tools ?? []).map((tool) => tool.function);
+  const use = toolUse(engine, functions, named, constraintOf(body.response_format));
+  const variables = variablesOf(body);
+  const job: GenerateJob = {
+    ...jobOf(services, body, { maxTokens: most, param: 'max_completion_tokens' }),
+    prompt: chatPrompt(messagesOf(body.messages), use.tools, variables),
+    stop: listOf(body.stop),
+    samples: n,
+    logprobs,
+    constraint: use.constraint,
+    special: use.reads && engine.info?.toolForm === 'kimi',
+    resume: body.resume,
+    ...place,
+  };
+  if (top) job.drawing.topLogprobs = top;
+  call.note({ messages: body.messages });
+  const answer = new Answer(engine, call, body, job, new ChatText(engine, use.reads));
+  return body.stream ? answer.stream() : answer.whole();
+}
+
+/** Further variables of the template. */
+function variablesOf(body: ChatBody): Record<string, unknown> | undefined {
+  const { reasoning_effort: effort, chat_template_kwargs: given } = body;
+  return effort === undefined && given === undefined
+    ? undefined
+    : { ...(effort !== undefined && { reasoning_effort: effort }), ...given };
+}
+
+interface Message {
+  role: 'assistant';
+  content: string | null;
+  refusal: null;
+  tool_calls?: object[];
+}
+
+interface Choice {
+  index: number;
+  message: Message;
+  logprobs: { content: ChatLogprob[]; refusal: null } | null;
+  finish_reason: ChatDelta['finish'] | null;
+}
+
+class Answer {
+  private readonly id = passingId('chatcmpl-');
+  private readonly created = now();
+  private readonly progress = nothingYet();
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly call: Call,
+    private readonly body: ChatBody,
+    private readonly job: GenerateJob,
+    private readonly text: ChatText,
+  ) {}
+
+  async whole(): Promise<Response> {
+    const { n = 1, logprobs } = this.body;
+    const choices = Array.from({ length: n }, (_, index): Choice => ({
+      index,
+      message: { role: 'assistant', content: null, refusal: null },
+      logprobs: logprobs ? { content: [], refusal: null } : null,
+      finish_reason: null,
+    }));
+    for await (const deltas of this.deltas()) {
+      for (const { sample, content, calls, logprobs: more, finish } of deltas) {
+        const choice = choices[sample];
+        const { message } = choice;
+        if (content !== '') message.content = (message.content ?? '') + content;
+        if (calls.length > 0) (message.tool_calls ??= []).push(...calls.map(callOf));
+        choice.logprobs?.content.push(...more);
+        if (finish !== undefined) choice.finish_reason = finish;
+      }
+    }
+    for (const { message } of choices) if (!message.tool_calls) message.content ??= '';
+    this.call.note({ choices: choices.map(({ message }) => message) });
+    return Response.json({ ...this.head('chat.completion'), choices, usage: usageOf([this.progress]) });
+  }
+
+  stream(): Response {
+    return eventStream(this.frames(), {
+      closed: () => this.call.end(200),
+      cancelled: () => this.call.gone(),
+    });
+  }
+
+  private async *frames(): AsyncGenerator<string> {
+    const { n = 1, stream_options: options, logprobs } = this.body;
+    const usage = options?.include_usage ? { usage: null } : {};
+    const chunk = (choice: object): string =>
+      frame({ ...this.head('chat.completion.chunk'), choices: [choice], ...usage });
+    const counts = new Map<number, number>();
+    const texts: Record<number, string> = {};
+    try {
+      for await (const deltas of this.deltas()) {
+        let out = '';
+        for (const { sample, content, calls, logprobs: more, finish } of deltas) {
+          const rest = { logprobs: logprobs ? { content: more, refusal: null } : null, finish_reason: null };
+          if (!counts.has(sample)) {
+            counts.set(sample, 0);
+            out += chunk({
+              index: sample,
+              delta: { role: 'assistant', content: '', refusal: null },
+              logprobs: null,
+              finish_reason: null,
+            });
+          }
+          if (content !== '' || more.length > 0) out += chunk({ index: sample, delta: { content }, ...rest });
+          texts[sample] = (texts[sample] ?? '') + content;
+          for (const call of calls) {
+            const index = counts.get(sample)!;
+            counts.set(sample, index + 1);
+            const delta = { tool_calls: [{ index, ...callOf(call) }] };
+            out += chunk({ index: sample, delta, logprobs: null, finish_reason: null });
+          }
+          if (finish !== undefined) out += chunk({ index: sample, delta: {}, logprobs: null, finish_reason: finish });
+        }
+        if (out !== '') yield out;
+      }
+      if (counts.size < n) throw new Error(`of ${n} texts ${counts.size} came`);
+      if (options?.include_usage) {
+        yield frame({ ...this.head('chat.completion.chunk'), choices: [], usage: usageOf([this.progress]) });
+      }
+      this.call.note({ choices: Object.values(texts) });
+      yield DONE;
+    } catch (error) {
+      const told = streamError(error, this.call);
+      this.call.end(told.status, told);
+      yield frame(told.body);
+    }
+  }
+
+  private async *deltas(): AsyncGenerator<ChatDelta[]> {
+    for await (const tokens of tokensOf(this.engine, this.call, this.job, this.progress)) yield this.text.take(tokens);
+  }
+
+  private head(object: string): object {
+    return { id: this.id, object, created: this.created, model: this.engine.name, system_fingerprint: null };
+  }
+}
+
+function callOf({ id, name, arguments: given }: NamedCall): object {
+  return { id, type: 'function', function: { name, arguments: given } };
+}

@@ -1,0 +1,160 @@
+// /v1/sessions: conversations as states that are kept, copied and taken back.
+import type { Engine } from '../engine/engine';
+import type { Prompt, StateInfo } from '../engine/protocol';
+import { ApiError } from '../errors';
+import { createdAt, isStoredId, newId } from '../ids';
+import { engineOf, type Services } from '../services';
+import { parse } from './body';
+import type { Call } from './call';
+import { chatPrompt, messagesOf } from './chatInput';
+import type { Place } from './generate';
+import { rollbackBody, sessionBody, snapshotBody } from './schemas';
+
+/** What a state of a key is stored under: no other key's states begin so. */
+export function keyOf(owner: string, id: string, snapshot?: string): string {
+  return snapshot === undefined ? `${owner}.${id}` : `${owner}.${id}.${snapshot}`;
+}
+
+function missing(id: string): ApiError {
+  const message = `No session '${id.slice(0, 80)}' is there, or it is no longer.`;
+  return new ApiError(404, message, { code: 'session_not_found' });
+}
+
+/** For the endpoints that write text: where they go on from and keep what they wrote. */
+export function placeOf(call: Call, id: string): Place {
+  if (!isStoredId(id, 'sess')) throw missing(id);
+  const key = keyOf(call.key!.owner, id);
+  return { from: key, to: key, keepPart: true };
+}
+
+/** The handlers of one request. */
+export class Sessions {
+  private readonly owner: string;
+
+  constructor(
+    private readonly services: Services,
+    private readonly call: Call,
+  ) {
+    this.owner = call.key!.owner;
+  }
+
+  async create(raw: unknown): Promise<Response> {
+    const { model, prompt, messages, history } = parse(sessionBody, raw);
+    const engine = engineOf(this.services, model);
+    this.call.model = engine.name;
+    if (prompt !== undefined && messages !== undefined) {
+      throw new ApiError(400, "A session begins with 'prompt' or with 'messages', not with both.", {
+        param: 'messages',
+      });
+    }
+    const id = newId('sess');
+    const read = messages
+      ? chatPrompt(messagesOf(messages), [], undefined)
+      : prompt === undefined
+        ? undefined
+        : asPrompt(prompt);
+    const info = await engine.perform({ kind: 'create', to: this.key(id), prompt: read, history }, this.call.signal);
+    this.call.begun(info.read, 0);
+    return Response.json(describe(id, engine, info));
+  }
+
+  async list(): Promise<Response> {
+    const data: object[] = [];
+    for (const engine of this.services.engines) {
+      const kept = await engine.perform({ kind: 'list', prefix: `${this.owner}.sess_` }, this.call.signal);
+      for (const { key, bytes } of kept) {
+        const [, id, snapshot] = key.split('.');
+        if (snapshot === undefined) {
+          data.push({ id, object: 'session', created_at: createdAt(id), model: engine.name, bytes });
+        }
+      }
+    }
+    return Response.json({ object: 'list', data });
+  }
+
+  async get(id: string): Promise<Response> {
+    const { engine, info } = await this.find(id);
+    return Response.json(describe(id, engine, info));
+  }
+
+  async fork(id: string): Promise<Response> {
+    const { engine } = await this.find(id);
+    const copy = newId('sess');
+    return Response.json(describe(copy, engine, await this.copy(engine, this.key(id), this.key(copy))));
+  }
+
+  async snapshot(id: string, raw: unknown): Promise<Response> {
+    const { engine } = await this.find(id);
+    const { name = `s${Date.now().toString(36)}` } = parse(snapshotBody, raw);
+    const info = await this.copy(engine, this.key(id), this.key(id, name));
+    return Response.json({ object: 'session.snapshot', name, session_id: id, ...info });
+  }
+
+  async snapshots(id: string): Promise<Response> {
+    const { engine } = await this.find(id);
+    const prefix = `${this.key(id)}.`;
+    const kept = await engine.perform({ kind: 'list', prefix }, this.call.signal);
+    const data = kept.map(({ key, bytes }) => {
+      return { object: 'session.snapshot', name: key.slice(prefix.length), session_id: id, bytes };
+    });
+    return Response.json({ object: 'list', data });
+  }
+
+  async deleteSnapshot(id: string, name: string): Promise<Response> {
+    const { engine } = await this.find(id);
+    const { name: checked } = parse(snapshotBody, { name });
+    const [deleted] = await engine.perform({ kind: 'delete', keys: [this.key(id, checked)] }, this.call.signal);
+    if (!deleted) throw missing(`${id}/${name}`);
+    return Response.json({ object: 'session.snapshot', name, session_id: id, deleted: true });
+  }
+
+  async rollback(id: string, raw: unknown): Promise<Response> {
+    const { tokens, snapshot } = parse(rollbackBody, raw);
+    const { engine } = await this.find(id);
+    const key = this.key(id);
+    const info =
+      snapshot === undefined
+        ? await engine.perform({ kind: 'rollback', key, tokens: tokens! }, this.call.signal)
+        : await this.copy(engine, this.key(id, snapshot), key);
+    return Response.json(describe(id, engine, info));
+  }
+
+  async delete(id: string): Promise<Response> {
+    const { engine } = await this.find(id);
+    const snapshots = await engine.perform({ kind: 'list', prefix: `${this.key(id)}.` }, this.call.signal);
+    const keys = [...snapshots.map(({ key }) => key), this.key(id)];
+    await engine.perform({ kind: 'delete', keys }, this.call.signal);
+    return Response.json({ id, object: 'session', deleted: true });
+  }
+
+  private key(id: string, snapshot?: string): string {
+    return keyOf(this.owner, id, snapshot);
+  }
+
+  private copy(engine: Engine, from: string, to: string): Promise<StateInfo> {
+    return engine.perform({ kind: 'copy', from, to }, this.call.signal);
+  }
+
+  /** The model whose session it is. */
+  private async find(id: string): Promise<{ engine: Engine; info: StateInfo }> {
+    if (!isStoredId(id, 'sess')) throw missing(id);
+    for (const engine of this.services.engines) {
+      try {
+        const info = await engine.perform({ kind: 'describe', key: this.key(id) }, this.call.signal);
+        this.call.model = engine.name;
+        return { engine, info };
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.code !== 'state_not_found') throw error;
+      }
+    }
+    throw missing(id);
+  }
+}
+
+function asPrompt(prompt: string | number[]): Prompt {
+  return typeof prompt === 'string' ? { kind: 'text', text: prompt } : { kind: 'ids', ids: prompt };
+}
+
+function describe(id: string, engine: Engine, { length, bytes }: StateInfo): object {
+  return { id, object: 'session', created_at: createdAt(id), model: engine.name, length, bytes };
+}

@@ -1,0 +1,127 @@
+// A server from its options: the threads of the models, the routes, the socket, and the end.
+import { serve as listen, type ServerType } from '@hono/node-server';
+import { FastWeightsError } from '../core';
+import { join } from '../platform';
+import { Engine } from './engine/engine';
+import { ApiError } from './errors';
+import { createApp } from './http/app';
+import { now } from './ids';
+import { Keys } from './keys';
+import { Limits } from './limits';
+import { jsonLog } from './log';
+import { Metrics } from './metrics';
+import { checkServeOptions, type CheckedOptions, type ServeOptions } from './options';
+import { ResponseCache } from './responseCache';
+import type { Services } from './services';
+
+/** Bytes of the texts of responses that can be asked for again. */
+const RESPONSES = 64 * 2 ** 20;
+
+/** A server that is there. */
+export interface RunningServer {
+  /** Where it is: `http://127.0.0.1:8000`. */
+  readonly url: string;
+  readonly port: number;
+  /** Resolves when every model takes requests; an error where one cannot be loaded. */
+  ready(): Promise<void>;
+  /**
+   * Takes no more requests and resolves when those that run have ended, or were broken off after the grace that the options
+   * give; what they had written for sessions is stored then.
+   */
+  stop(): Promise<void>;
+}
+
+export async function start(given: ServeOptions): Promise<RunningServer> {
+  const options = checkServeOptions(given);
+  const usual = { concurrent: options.concurrent, tokensPerMinute: options.tokensPerMinute };
+  const keys = options.keys === undefined ? Keys.none(usual) : Keys.parse(options.keys, 'serve', usual);
+  const log = jsonLog((line) => options.log?.(line));
+  const { maxRunning, maxWaiting } = options;
+  const engines = options.models.map(
+    (model) => new Engine(settingsOf(options, model), { log, maxRunning, maxWaiting }),
+  );
+  const metrics = new Metrics(engines);
+  const services: Services = {
+    engines,
+    options,
+    keys,
+    metrics,
+    log,
+    limits: new Limits(),
+    responses: new ResponseCache(RESPONSES),
+    stopping: false,
+    since: now(),
+  };
+  const stopAll = async (): Promise<void> => {
+    await Promise.all(engines.map((engine) => engine.stop(options.grace * 1000)));
+    metrics.stop();
+  };
+  let server: ServerType;
+  try {
+    server = await bind(services, options);
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+  const address = server.address();
+  const port = typeof address === 'object' && address ? address.port : options.port;
+  const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`;
+  log.info('listening', { url, models: engines.map(({ name }) => name), keys: keys.needed });
+  let stopped: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    services.stopping = true;
+    log.info('stopping', { running: engines.reduce((sum, { running }) => sum + running, 0), grace: options.grace });
+    const closed = new Promise<void>((done) => server.close(() => done()));
+    if ('closeIdleConnections' in server) server.closeIdleConnections();
+    await stopAll();
+    // Answers that were broken off are written.
+    await Promise.race([closed, new Promise((done) => setTimeout(done, 500))]);
+    if ('closeAllConnections' in server) server.closeAllConnections();
+    await closed;
+    log.info('stopped');
+  };
+  return {
+    url,
+    port,
+    ready: async () => void (await Promise.all(engines.map((engine) => engine.loaded().catch(asLibraryError)))),
+    stop: () => (stopped ??= stop()),
+  };
+}
+
+function asLibraryError(error: unknown): never {
+  if (!(error instanceof ApiError)) throw error;
+  throw new FastWeightsError('IO', error.message, { cause: error });
+}
+
+function bind(services: Services, { host, port }: CheckedOptions): Promise<ServerType> {
+  const app = createApp(services);
+  return new Promise((resolve, reject) => {
+    const server = listen({ fetch: app.fetch, hostname: host, port }, () => {
+      server.off('error', fail);
+      resolve(server);
+    });
+    const fail = (cause: Error): void => {
+      reject(new FastWeightsError('IO', `serve: ${host}:${port} cannot be listened on: ${cause.message}`, { cause }));
+    };
+    server.once('error', fail);
+  });
+}
+
+function settingsOf(options: CheckedOptions, { name, folder }: { name: string; folder: string }): Engine['settings'] {
+  const { imports, device, dtype, threads, chatTemplate, stateFolder, stateBytes, maxPromptTokens } = options;
+  return {
+    name,
+    folder,
+    imports,
+    device,
+    dtype,
+    threads,
+    chatTemplate,
+    // No name leads out of the folder.
+    stateFolder: stateFolder === undefined ? undefined : join(stateFolder, name.replace(/[^A-Za-z0-9.-]/g, '_')),
+    stateBytes,
+    maxPromptTokens,
+    maxStates: options.maxStates,
+    responseHours: options.responseHours,
+  };
+}

@@ -1,0 +1,257 @@
+// What keeps a server running: keys, limits, health, metrics, logs, deaths, ends.
+import { expect } from 'chai';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { watchEventLoop } from '../../lib/platform';
+import { serve } from '../../lib/server';
+import { expectRejection } from '../support/errors';
+import { type SmallModel, smallModel } from './folder';
+import { type Answered, type Asked, serving, TestServer, until } from './running';
+
+const [ALICE, BOB] = ['key-of-alice-0123456789', 'key-of-bob-0123456789'];
+const auth = (key: string) => ({ authorization: `Bearer ${key}` });
+const prompt = { model: 'small', prompt: 'ab', max_tokens: 4 };
+const long = { ...prompt, max_tokens: 3000, ignore_eos: true };
+
+describe('server: who may ask', function () {
+  this.timeout(30_000);
+  const keys = `# whose they are\n${ALICE} name=alice concurrent=1\n\n${BOB} name=bob tokens-per-minute=20\n`;
+  const running = serving({ keys, logTexts: true });
+  const complete = (key?: string, body: object = prompt): Promise<Asked> =>
+    running().ask('POST', '/v1/completions', body, key === undefined ? {} : auth(key));
+
+  it('needs a key, but to see whether the server is there', async () => {
+    for (const key of [undefined, 'another-key-0123456789', `${ALICE}x`, '']) {
+      const { status, body, headers } = await complete(key);
+      expect([status, body.error.type]).to.eql([401, 'authentication_error']);
+      expect(headers.get('www-authenticate')).to.equal('Bearer');
+    }
+    for (const path of ['/v1/models', '/metrics', '/v1/sessions'])
+      expect((await running().ask('GET', path)).status).to.equal(401);
+    for (const path of ['/', '/health', '/ready']) expect((await running().ask('GET', path)).status).to.equal(200);
+    expect((await complete(ALICE)).status).to.equal(200);
+  });
+
+  it('has so many requests at the same time', async () => {
+    const first = complete(ALICE, { ...prompt, max_tokens: 60, ignore_eos: true });
+    await until(async () =>
+      /running_requests\{model="small"\} 1/.test((await running().ask('GET', '/metrics', undefined, auth(BOB))).text),
+    );
+    const { status, headers, body } = await complete(ALICE);
+    expect([status, body.error.code, headers.get('retry-after')]).to.eql([429, 'rate_limit_exceeded', '1']);
+    expect((await first).status).to.equal(200);
+    expect((await complete(ALICE)).status).to.equal(200);
+  });
+
+  it('has so many tokens in a minute', async () => {
+    const { headers } = await complete(BOB, { ...prompt, max_tokens: 30, ignore_eos: true });
+    expect(headers.get('x-ratelimit-limit-tokens')).to.equal('20');
+    const { status, body, headers: then } = await complete(BOB);
+    expect([status, body.error.type]).to.eql([429, 'rate_limit_error']);
+    expect(Number(then.get('retry-after'))).to.be.within(30, 60);
+  });
+
+  it('is told in logs and metrics by its name; texts only where they are asked for', async () => {
+    await complete(ALICE, { ...prompt, prompt: 'secret' });
+    const line = running().log.at(-1)!;
+    expect(line).to.deep.include({ message: 'request', status: 200, key: 'alice', model: 'small', prompt: 'secret' });
+    expect(line.choices).to.have.lengthOf(1);
+    expect(JSON.stringify(running().log)).not.to.include(ALICE);
+    const { text } = await running().ask('GET', '/metrics', undefined, auth(ALICE));
+    expect(text).to.match(/fast_weights_requests_total\{route="POST \/v1\/completions",status="200",key="alice"\} \d/);
+    expect(text).to.match(/fast_weights_tokens_total\{model="small",kind="generated"\} \d+/);
+    expect(text).to.match(/fast_weights_event_loop_delay_p99_seconds \d/);
+  });
+});
+
+describe('server: requests', function () {
+  this.timeout(30_000);
+  const running = serving({
+    maxBodyBytes: 10_000,
+    maxPromptTokens: 500,
+    maxTokens: 5000,
+    requestTimeout: 3,
+    maxRunning: 2,
+    maxWaiting: 1,
+  });
+  const ask = (body: unknown, headers = {}): Promise<Asked> => running().ask('POST', '/v1/completions', body, headers);
+
+  it('have a name, which the client may give', async () => {
+    expect((await ask(prompt)).headers.get('x-request-id')).to.match(/^req_[0-9a-f]{24}$/);
+    expect((await ask(prompt, { 'x-request-id': 'mine-1' })).headers.get('x-request-id')).to.equal('mine-1');
+    expect((await ask(prompt, { 'x-request-id': 'a b' })).headers.get('x-request-id')).to.match(/^req_/);
+    expect(running().log.filter(({ id }) => id === 'mine-1')).to.have.lengthOf(1);
+    expect(JSON.stringify(running().log)).not.to.include('"prompt":"ab"');
+  });
+
+  it('that are too large, no JSON or of nowhere are refused', async () => {
+    const code = async (asked: Promise<Asked>): Promise<unknown[]> => {
+      const { status, body } = await asked;
+      return [status, body.error.code];
+    };
+    expect(await code(ask({ ...prompt, prompt: 'x'.repeat(10_000) }))).to.eql([413, 'request_too_large']);
+    expect(await code(ask({ ...prompt, prompt: 'x'.repeat(600) }))).to.eql([400, 'context_length_exceeded']);
+    expect(await code(ask('{"model":'))).to.eql([400, 'invalid_json']);
+    expect(await code(ask('['.repeat(200)))).to.eql([400, 'invalid_json']);
+    expect(await code(ask('[]'))).to.eql([400, 'invalid_type']);
+    expect(await code(ask('{}', { 'content-type': 'text/plain' }))).to.eql([415, 'unsupported_content_type']);
+    expect(await code(running().ask('GET', '/v1/nothing'))).to.eql([404, 'unknown_url']);
+    expect(await code(running().ask('GET', '/v1/completions'))).to.eql([404, 'unknown_url']);
+    expect(await code(ask({ ...prompt, prompt: [1000] }))).to.eql([400, 'invalid_value']);
+    // In pieces, without a length.
+    const pieces = new ReadableStream({
+      start(controller) {
+        for (let i = 0; i < 20; i++) controller.enqueue(new Uint8Array(1000).fill(32));
+        controller.close();
+      },
+    });
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: pieces, duplex: 'half' };
+    expect((await fetch(`${running().server.url}/v1/completions`, init as RequestInit)).status).to.equal(413);
+  });
+
+  it('of a page that is not from here are refused', async () => {
+    const status = await new Promise((resolve, reject) => {
+      const headers = { host: 'evil.example' };
+      const asked = request(`${running().server.url}/v1/models`, { headers }, (answer) => resolve(answer.statusCode));
+      asked.on('error', reject).end();
+    });
+    expect(status).to.equal(403);
+  });
+
+  it('end when their time is over, also in the middle of a stream', async () => {
+    const { status, body } = await ask({ ...long, max_tokens: 5000 });
+    expect([status, body?.error?.code]).to.eql([504, 'timeout']);
+    const { text } = await ask({ ...long, max_tokens: 5000, stream: true });
+    expect(text).to.match(/data: \{"id":"cmpl-/);
+    expect((JSON.parse(text.trim().split('\n\n').at(-1)!.slice(6)) as Answered).error.code).to.equal('timeout');
+  });
+
+  it('wait for a place, so many of them', async () => {
+    const statuses = await Promise.all([1, 2, 3, 4].map(async () => (await ask({ ...long, max_tokens: 60 })).status));
+    expect(statuses.sort()).to.eql([200, 200, 200, 503]);
+  });
+
+  it('do not hold up the thread of HTTP', async function () {
+    const loop = watchEventLoop();
+    await Promise.all([1, 2].map(() => ask({ ...long, max_tokens: 300, stream: true })));
+    const delay = loop.quantile(0.99);
+    loop.stop();
+    // That of the tests' own thread, in which the server's runs, too; a machine with other work needs more than 5 ms.
+    expect(delay).to.be.below(50);
+  });
+});
+
+describe('server: its life', function () {
+  this.timeout(60_000);
+  let model: SmallModel;
+  before(async () => (model = await smallModel()));
+  afterEach(() => TestServer.stopAll());
+  after(() => model.remove());
+  const models = () => [{ folder: model.folder, name: 'small' }];
+
+  it('begins at an address that only this machine reaches, or with keys', async () => {
+    const refused = (options: object, pattern: RegExp) =>
+      expectRejection('INVALID_ARGUMENT', pattern, serve({ models: models(), ...options }));
+    await refused({ host: '0.0.0.0' }, /host must be a loopback address/);
+    await refused({ keys: 'short' }, /line 1 must be a key of at least 16 characters/);
+    await refused({ models: [] }, /at least one model/);
+    await refused({ models: [...models(), ...models()] }, /named as no other is/);
+    await refused({ prot: 1 }, /did you mean port/);
+    const first = await TestServer.start({ models: models() });
+    await expectRejection('IO', /cannot be listened on/, serve({ models: models(), port: first.server.port }));
+    await first.stop();
+  });
+
+  it('says why a model cannot be loaded', async () => {
+    const server = await serve({ models: [{ folder: tmpdir(), name: 'nothing' }], port: 0 });
+    await expectRejection('IO', /holds no tokenizer.json/, server.ready());
+    const answer = await fetch(`${server.url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...prompt, model: 'nothing' }),
+    });
+    expect(answer.status).to.equal(503);
+    expect((await fetch(`${server.url}/ready`)).status).to.equal(503);
+    await server.stop();
+  });
+
+  it('begins a thread that died again, and says so', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'fast-weights-import-'));
+    const file = path.join(folder, 'mortal.mjs');
+    writeFileSync(file, "new BroadcastChannel('mortal').onmessage = () => { throw new Error('of old age'); };");
+    const server = await TestServer.start({ models: models(), imports: [file] });
+    const stream = server.ask('POST', '/v1/completions', { ...long, stream: true });
+    const whole = server.ask('POST', '/v1/completions', long);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const channel = new BroadcastChannel('mortal');
+    channel.postMessage('die');
+    expect((await whole).status).to.equal(503);
+    expect((await whole).body.error.code).to.equal('engine_died');
+    expect((await stream).text).to.include('engine_died');
+    expect(
+      server.log.some(({ message, error }) => message === 'the thread of a model died' && error === 'of old age'),
+    ).to.equal(true);
+    expect((await server.ask('GET', '/ready')).status).to.equal(503);
+    expect((await server.ask('GET', '/health')).status).to.equal(200);
+    // What comes meanwhile waits.
+    expect((await server.ask('POST', '/v1/completions', prompt)).status).to.equal(200);
+    expect((await server.ask('GET', '/ready')).status).to.equal(200);
+    channel.close();
+    await server.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  it('ends when the last requests have, which new ones do not delay', async () => {
+    const server = await TestServer.start({ models: models(), grace: 20 });
+    const last = server.ask('POST', '/v1/completions', { ...long, max_tokens: 100 });
+    await until(async () => /running_requests\{model="small"\} 1/.test((await server.ask('GET', '/metrics')).text));
+    const stopped = server.stop();
+    await expectRefused(server);
+    expect((await last).status).to.equal(200);
+    await stopped;
+    expect(server.log.at(-1)!.message).to.equal('stopped');
+  });
+
+  it('breaks off what takes longer than the grace, and keeps it', async () => {
+    const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
+    const server = await TestServer.start({ models: models(), grace: 0.2, stateFolder });
+    const { id } = (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body;
+    const last = server.ask('POST', `/v1/sessions/${id}/completions`, { ...long, stream: true });
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await server.stop();
+    const text = (await last).text;
+    expect(text).to.include('"code":"aborted"');
+    const again = await TestServer.start({ models: models(), stateFolder });
+    const { body } = await again.ask('GET', `/v1/sessions/${id}`);
+    expect(body.length).to.be.at.least(5 + text.split('data: {"id"').length - 1);
+    await again.stop();
+    rmSync(stateFolder, { recursive: true });
+  });
+
+  it('serves several models, each by its name', async () => {
+    const plain = await smallModel({ template: false });
+    const server = await TestServer.start({ models: [...models(), { folder: plain.folder, name: 'plain' }] });
+    expect((await server.ask('GET', '/v1/models')).body.data.map(({ id, chat }) => [id, chat])).to.eql([
+      ['small', true],
+      ['plain', false],
+    ]);
+    for (const name of ['small', 'plain']) {
+      expect((await server.ask('POST', '/v1/completions', { ...prompt, model: name })).status).to.equal(200);
+    }
+    const chat = { model: 'plain', messages: [{ role: 'user', content: 'Hi' }] };
+    expect((await server.ask('POST', '/v1/chat/completions', chat)).body.error.code).to.equal('no_chat_template');
+    await server.stop();
+    plain.remove();
+  });
+});
+
+async function expectRefused(server: TestServer): Promise<void> {
+  try {
+    expect((await server.ask('POST', '/v1/completions', prompt)).status).to.equal(503);
+  } catch (error) {
+    // The socket may be closed already.
+    expect(error).to.be.instanceOf(TypeError);
+  }
+}

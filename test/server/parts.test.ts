@@ -1,0 +1,197 @@
+// The parts of the server that need no server.
+import { expect } from 'chai';
+import { ChatTemplate } from '../../lib/server/engine/chatTemplate';
+import { ApiError } from '../../lib/server/errors';
+import { merge } from '../../lib/server/http/sse';
+import { createdAt, isStoredId, newId } from '../../lib/server/ids';
+import { Keys } from '../../lib/server/keys';
+import { Limits } from '../../lib/server/limits';
+import { ResponseCache } from '../../lib/server/responseCache';
+import { ToolReader } from '../../lib/server/tools';
+import { expectError } from '../support/errors';
+
+function refused(status: number, act: () => unknown): ApiError {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof ApiError) {
+      expect(error.status).to.equal(status);
+      return error;
+    }
+    throw error;
+  }
+  throw new Error('it should have been refused');
+}
+
+describe('server: keys', () => {
+  const text = 'first-key-0123456789 name=one concurrent=2\nsecond-key-0123456789';
+
+  it('are found by what a header holds, each with limits of its own or the usual ones', () => {
+    const keys = Keys.parse(text, 'keys', { concurrent: 9, tokensPerMinute: 50 });
+    const one = keys.holder('Bearer first-key-0123456789');
+    expect(one).to.deep.include({ name: 'one', limits: { concurrent: 2, tokensPerMinute: 50 } });
+    const two = keys.holder('bearer second-key-0123456789');
+    expect(two.limits).to.eql({ concurrent: 9, tokensPerMinute: 50 });
+    expect(one.owner)
+      .to.match(/^[0-9a-f]{16}$/)
+      .and.not.to.equal(two.owner);
+    expect(Keys.none({ concurrent: 3 }).holder(undefined)).to.deep.include({
+      name: 'anonymous',
+      limits: { concurrent: 3 },
+    });
+    for (const header of [undefined, '', 'Bearer', 'Basic first-key-0123456789', 'Bearer first-key-012345678']) {
+      refused(401, () => keys.holder(header));
+    }
+  });
+
+  it('that are written wrongly are refused by their line', () => {
+    expectError('INVALID_ARGUMENT', /line 2 must be a key of at least 16/, () => Keys.parse('\nshort', 'keys'));
+    expectError('INVALID_ARGUMENT', /line 1 .*got concurrent=0/, () =>
+      Keys.parse(`${'k'.repeat(16)} concurrent=0`, 'keys'),
+    );
+    expectError('INVALID_ARGUMENT', /line 1 .*got admin/, () => Keys.parse(`${'k'.repeat(16)} admin`, 'keys'));
+    expectError('INVALID_ARGUMENT', /line 3 .*one twice/, () => Keys.parse(`${text}\nfirst-key-0123456789`, 'keys'));
+    expectError('INVALID_ARGUMENT', /at least one key/, () => Keys.parse('# none', 'keys'));
+  });
+});
+
+describe('server: limits', () => {
+  it('give back what time gives back', () => {
+    let now = 0;
+    const limits = new Limits(() => now);
+    const key = { name: 'k', owner: 'k', limits: { concurrent: 1, tokensPerMinute: 600 } };
+    const leave = limits.enter(key);
+    expect(refused(429, () => limits.enter(key)).retryAfter).to.equal(1);
+    leave();
+    leave();
+    const again = limits.enter(key);
+    refused(429, () => limits.enter(key));
+    again();
+    limits.spend(key, 650);
+    expect(refused(429, () => limits.enter(key)).retryAfter).to.equal(6);
+    now += 5200;
+    limits.enter(key)();
+    expect(limits.headers(key)['x-ratelimit-remaining-tokens']).to.equal('2');
+    now += 1e7;
+    expect(limits.headers(key)['x-ratelimit-remaining-tokens']).to.equal('600');
+  });
+});
+
+describe('server: calls of functions in a text', () => {
+  const whole = (form: 'hermes' | 'qwen-xml' | 'kimi', text: string, size: number) => {
+    const reader = new ToolReader(form);
+    const pieces = text.match(new RegExp(`[^]{1,${size}}`, 'g')) ?? [];
+    const found = [...pieces.map((piece) => reader.push(piece)), reader.end()];
+    return { content: found.map(({ content }) => content).join(''), calls: found.flatMap(({ calls }) => calls) };
+  };
+  const call = (name: string, given: object) => ({ name, arguments: JSON.stringify(given) });
+
+  for (const size of [1, 3, 1000]) {
+    it(`are read in pieces of ${size}`, () => {
+      const hermes =
+        'Let me see.\n<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>\n<tool_call>{"name": "g", "arguments": {}}</tool_call>';
+      expect(whole('hermes', hermes, size)).to.eql({
+        content: 'Let me see.',
+        calls: [call('f', { a: 1 }), call('g', {})],
+      });
+      const xml =
+        '<tool_call>\n<function=f>\n<parameter=city>\nBern\n</parameter>\n<parameter=n>\n3\n</parameter>\n</function>\n</tool_call>';
+      expect(whole('qwen-xml', xml, size)).to.eql({ content: '', calls: [call('f', { city: 'Bern', n: 3 })] });
+      const kimi =
+        'Ok<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a":1}<|tool_call_end|><|tool_calls_section_end|>';
+      expect(whole('kimi', kimi, size)).to.eql({ content: 'Ok', calls: [call('f', { a: 1 })] });
+    });
+
+    it(`that are none stay text in pieces of ${size}`, () => {
+      for (const text of [
+        'a < b and <tool',
+        ' a  b \n',
+        '<tool_call>no json</tool_call> then',
+        '<tool_call>{"name": 1}</tool_call>',
+        '<tool_call>{"a',
+      ]) {
+        expect(whole('hermes', text, size)).to.eql({ content: text, calls: [] });
+      }
+    });
+  }
+});
+
+describe('server: chat templates', () => {
+  const source =
+    '{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}';
+  const template = new ChatTemplate(source, { bos_token: '<s>' });
+  const user = (content: string) => ({ role: 'user', content });
+
+  it('go on behind what was said', () => {
+    const text = template.render({ messages: [user('a'), { role: 'assistant', content: 'b' }, user('c')] });
+    const first = template.render({ messages: [user('a')] });
+    expect(`${first}b${template.continuation({ messages: [user('c')] })}`).to.equal(text);
+  });
+
+  it('that refuse messages are a failure of the request', () => {
+    const strict = new ChatTemplate("{{ raise_exception('roles must alternate') }}", {});
+    expect(refused(400, () => strict.render({ messages: [] })).message).to.match(/roles must alternate/);
+    const forgetful = new ChatTemplate('{{ messages[-1].content }}', {});
+    refused(400, () => forgetful.continuation({ messages: [user('c')] }));
+  });
+
+  it('give functions as they are, not as text', () => {
+    const calls = new ChatTemplate(
+      '{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments.a }}{% endfor %}{% endfor %}',
+      {},
+    );
+    const message = {
+      role: 'assistant',
+      content: null,
+      tool_calls: [{ id: '1', type: 'function' as const, function: { name: 'f', arguments: '{"a":7}' } }],
+    };
+    expect(calls.render({ messages: [message] })).to.equal('7');
+  });
+});
+
+describe('server: small parts', () => {
+  it('names say when they were made, and are not guessed', () => {
+    const id = newId('sess');
+    expect(isStoredId(id, 'sess')).to.equal(true);
+    expect(isStoredId(id, 'resp')).to.equal(false);
+    expect(Math.abs(createdAt(id) - Date.now() / 1000)).to.be.below(2);
+    for (const bad of ['sess_', `${id}.x`, `../${id}`, id.toUpperCase(), ''])
+      expect(isStoredId(bad, 'sess'), bad).to.equal(false);
+  });
+
+  it('answers are kept for their key, as many as fit', () => {
+    const cache = new ResponseCache(10);
+    cache.set('a', 'one', '12345');
+    cache.set('b', 'one', '12345');
+    expect([cache.get('a', 'one'), cache.get('a', 'two')]).to.eql(['12345', undefined]);
+    cache.set('c', 'two', '123');
+    expect([cache.get('a', 'one'), cache.get('c', 'two')]).to.eql([undefined, '123']);
+    expect([cache.delete('c', 'one'), cache.delete('c', 'two')]).to.eql([false, true]);
+    cache.set('d', 'one', 'x'.repeat(11));
+    expect(cache.get('d', 'one')).to.equal(undefined);
+  });
+
+  it('several streams are one, also where one of them fails', async () => {
+    const ended: string[] = [];
+    async function* count(name: string, to: number, fails = false): AsyncGenerator<string> {
+      try {
+        for (let i = 0; i < to; i++) {
+          await new Promise((resolve) => setTimeout(resolve, 1));
+          yield name + i;
+        }
+        if (fails) throw new Error('broken');
+      } finally {
+        ended.push(name);
+      }
+    }
+    const all: string[] = [];
+    for await (const each of merge([count('a', 3), count('b', 2)])) all.push(each);
+    expect(all.sort()).to.eql(['a0', 'a1', 'a2', 'b0', 'b1']);
+    const error = await (async () => {
+      for await (const each of merge([count('c', 100), count('d', 1, true)])) all.push(each);
+    })().catch((reason: Error) => reason.message);
+    expect(error).to.equal('broken');
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(ended.sort()).to.eql(['a', 'b', 'c', 'd']);
+  });
+});
