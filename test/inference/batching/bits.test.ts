@@ -42,6 +42,27 @@ async function converse(session: fw.Session, seed: number): Promise<Said> {
   return [...first, ...(await turns).flat()];
 }
 
+describe('a tick that rests on the way', () => {
+  it('has the same bits', async () => {
+    // Stages of some milliseconds.
+    const model = make('gated-deltanet', { hiddenSize: 384, intermediateSize: 768 }, 'js');
+    const prompts = [
+      [1, 2],
+      [3, 4],
+    ];
+    const alone: Said[] = [];
+    for (const [i, prompt] of prompts.entries()) {
+      using session = model.createSession();
+      alone.push(await say(session, prompt, i, 4));
+    }
+    using batch = new fw.BatchedModel(model);
+    const sessions = prompts.map(() => batch.createSession());
+    expect(await Promise.all(sessions.map((session, i) => say(session, prompts[i], i, 4)))).to.eql(alone);
+    for (const session of sessions) session.dispose();
+    model.dispose();
+  });
+});
+
 for (const device of available) {
   describe(`the same bits in a batch as alone on ${device}`, () => {
     for (const [title, family, extra] of VARIANTS) {
