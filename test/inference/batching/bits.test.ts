@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import * as fw from '../../../lib';
 import { HostRandom } from '../../../lib/core';
+import { tensorsOf } from '../../../lib/inference';
 import { withoutZeros } from '../../support/withoutZeros';
 
 const VOCABULARY = 29;
@@ -42,25 +43,25 @@ async function converse(session: fw.Session, seed: number): Promise<Said> {
   return [...first, ...(await turns).flat()];
 }
 
-describe('a tick that rests on the way', () => {
-  it('has the same bits', async () => {
-    // Stages of some milliseconds.
-    const model = make('gated-deltanet', { hiddenSize: 384, intermediateSize: 768 }, 'js');
-    const prompts = [
-      [1, 2],
-      [3, 4],
-    ];
-    const alone: Said[] = [];
-    for (const [i, prompt] of prompts.entries()) {
-      using session = model.createSession();
-      alone.push(await say(session, prompt, i, 4));
-    }
-    using batch = new fw.BatchedModel(model);
-    const sessions = prompts.map(() => batch.createSession());
-    expect(await Promise.all(sessions.map((session, i) => say(session, prompts[i], i, 4)))).to.eql(alone);
-    for (const session of sessions) session.dispose();
-    model.dispose();
-  });
+describe('the stages of a step', () => {
+  for (const family of ['gated-deltanet', 'transformer', 'lstm', 'rwkv7', 'falcon-h1'] as const) {
+    it(`${family}: leave the state, which changes in place, to its owner`, () => {
+      const model = make(family, {}, available[0]);
+      const state = fw.noGrad(() => model.initialState(2));
+      const own = new Set<fw.Tensor>();
+      const yielded: fw.Tensor[] = [];
+      fw.noGrad(() =>
+        fw.scope(() => {
+          const ids = fw.tensor([1, 2], { dtype: 'int32', device: model.device });
+          const stages = model.stages(ids, state);
+          for (let next = stages.next(); !next.done; next = stages.next()) yielded.push(...tensorsOf(next.value));
+          for (const t of tensorsOf(state)) own.add(t);
+        }),
+      );
+      expect(yielded.filter((t) => own.has(t))).to.eql([]);
+      model.dispose();
+    });
+  }
 });
 
 for (const device of available) {
