@@ -25,7 +25,9 @@ interface ServeFlags extends DeviceOptions, ImportOptions {
   keys?: string;
   insecure?: boolean;
   states?: string;
+  redis?: string;
   stateMemory: number;
+  prefixMemory: number;
   responseHours: number;
   maxStates: number;
   maxTokens: number;
@@ -64,7 +66,15 @@ export function serveCommand(): Command {
     )
     .option('--insecure', 'serve anyone at an address that others reach, without keys')
     .option('--states <dir>', 'keep states of conversations in this folder, where they survive the process', somePath)
+    .addOption(
+      new Option('--redis <url>', 'keep them in a Redis that several servers share, such as redis://localhost:6379')
+        .argParser(someText)
+        .conflicts('states'),
+    )
     .addOption(number('--state-memory <MiB>', 'what states in memory may take, of each model', 1024))
+    .addOption(
+      number('--prefix-memory <MiB>', 'what states may take from which prompts go on that begin alike', 256, 0),
+    )
     .addOption(number('--response-hours <n>', 'how long states of /v1/responses are kept in the folder', 720, 0))
     .addOption(number('--max-states <n>', 'states that a key may have', 10_000))
     .addOption(number('--max-tokens <n>', 'most tokens of an answer', 4096))
@@ -106,7 +116,9 @@ async function run(flags: ServeFlags): Promise<void> {
       keys,
       insecure: flags.insecure,
       stateFolder: flags.states,
+      redis: flags.redis,
       stateBytes: flags.stateMemory * MEBIBYTE,
+      prefixBytes: flags.prefixMemory * MEBIBYTE,
       responseHours: flags.responseHours,
       maxStates: flags.maxStates,
       maxTokens: flags.maxTokens,

@@ -69,6 +69,10 @@ export class Metrics {
       ['engine_deaths', "How often the model's thread died.", ({ deaths }) => deaths],
       ['states', 'States of conversations in memory.', ({ stats }) => stats.states],
       ['state_bytes', 'What they take.', ({ stats }) => stats.stateBytes],
+      ['prefix_states', 'States at which prompts begin that share their beginning.', ({ stats }) => stats.prefixStates],
+      ['prefix_bytes', 'What they take.', ({ stats }) => stats.prefixBytes],
+      ['batch', 'Conversations in the batch.', ({ stats }) => stats.active],
+      ['tokens_per_tick', 'Tokens that one call of the model read lately.', ({ stats }) => stats.tokensPerTick],
       ['tensor_bytes', 'What all tensors of the process take.', ({ stats }) => stats.tensorBytes],
     ];
     for (const [name, help, read] of ofEngines) {

@@ -1,5 +1,13 @@
 // What a server is started with.
-import { argumentError, checkInteger, checkNumber, checkOptions, describe, type OptionNames } from '../core';
+import {
+  argumentError,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  checkString,
+  describe,
+  type OptionNames,
+} from '../core';
 import type { EngineSettings } from './engine/protocol';
 
 /** A model that is served. */
@@ -24,8 +32,15 @@ export interface ServeOptions {
   insecure?: boolean;
   /** Folder for states of conversations, which then survive the process; in memory only by default. */
   stateFolder?: string;
+  /**
+   * URL of a Redis that any number of servers of the same models share states through, in place of a folder: `redis://host:6379`.
+   * Needs the package `ioredis`.
+   */
+  redis?: string;
   /** What states in memory may take, of each model; 1 GiB by default. */
   stateBytes?: number;
+  /** What states may take, of each model, from which prompts go on that begin alike; 256 MiB by default, 0 keeps none. */
+  prefixBytes?: number;
   /** Hours that states of /v1/responses are kept in the folder, 720 by default. */
   responseHours?: number;
   /** States that a key may have in the folder or in memory, 10,000 by default. */
@@ -71,7 +86,9 @@ const OPTIONS: OptionNames<ServeOptions> = {
   keys: true,
   insecure: 'flag',
   stateFolder: true,
+  redis: true,
   stateBytes: true,
+  prefixBytes: true,
   responseHours: true,
   maxStates: true,
   maxTokens: true,
@@ -96,7 +113,16 @@ const OPTIONS: OptionNames<ServeOptions> = {
 export type CheckedOptions = Omit<Required<ServeOptions>, Optional | 'models'> &
   Pick<ServeOptions, Optional> & { models: readonly Required<ServedModel>[] };
 type Optional =
-  'keys' | 'stateFolder' | 'concurrent' | 'tokensPerMinute' | 'log' | 'device' | 'dtype' | 'threads' | 'chatTemplate';
+  | 'keys'
+  | 'stateFolder'
+  | 'redis'
+  | 'concurrent'
+  | 'tokensPerMinute'
+  | 'log'
+  | 'device'
+  | 'dtype'
+  | 'threads'
+  | 'chatTemplate';
 
 const MEBIBYTE = 2 ** 20;
 
@@ -112,6 +138,18 @@ export function checkServeOptions(options: ServeOptions): CheckedOptions {
     const expected = 'a loopback address (127.0.0.1) where there are no keys';
     throw argumentError('INVALID_ARGUMENT', where, 'host', expected, JSON.stringify(host));
   }
+  if (options.redis !== undefined) {
+    checkString(where, 'redis', options.redis);
+    if (options.stateFolder !== undefined) {
+      throw argumentError(
+        'INVALID_ARGUMENT',
+        where,
+        'stateFolder',
+        'left out with redis',
+        describe(options.stateFolder),
+      );
+    }
+  }
   return {
     ...options,
     models: checkModels(options.models),
@@ -119,6 +157,7 @@ export function checkServeOptions(options: ServeOptions): CheckedOptions {
     insecure,
     port: whole('port', 8000, 0, 65_535),
     stateBytes: whole('stateBytes', 1024 * MEBIBYTE),
+    prefixBytes: whole('prefixBytes', 256 * MEBIBYTE, 0),
     responseHours: checkNumber(where, 'responseHours', options.responseHours ?? 720, 0),
     maxStates: whole('maxStates', 10_000),
     maxTokens: whole('maxTokens', 4096),

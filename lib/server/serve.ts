@@ -120,6 +120,9 @@ function settingsOf(options: CheckedOptions, { name, folder }: { name: string; f
     // No name leads out of the folder.
     stateFolder: stateFolder === undefined ? undefined : join(stateFolder, name.replace(/[^A-Za-z0-9.-]/g, '_')),
     stateBytes,
+    prefixBytes: options.prefixBytes,
+    redis: options.redis,
+    maxRunning: options.maxRunning,
     maxPromptTokens,
     maxStates: options.maxStates,
     responseHours: options.responseHours,

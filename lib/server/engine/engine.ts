@@ -55,7 +55,15 @@ export class Engine {
   private ready: { info: ModelInfo } | null = null;
   private readers: { done(): void; fail(error: unknown): void }[] = [];
   /** What is held, as the thread reported last. */
-  stats: EngineStats = { states: 0, stateBytes: 0, tensorBytes: 0 };
+  stats: EngineStats = {
+    states: 0,
+    stateBytes: 0,
+    prefixStates: 0,
+    prefixBytes: 0,
+    active: 0,
+    tokensPerTick: 0,
+    tensorBytes: 0,
+  };
   status: EngineStatus = 'loading';
 
   constructor(

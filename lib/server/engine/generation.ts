@@ -17,9 +17,9 @@ export async function* generation(host: Host, job: GenerateJob, signal: AbortSig
   const { from, to } = job;
   // A conversation that goes on in its own place has one writer; others only read.
   const key = to !== undefined && to === from ? to : undefined;
-  if (key !== undefined) host.states.hold(key);
+  if (key !== undefined) await host.states.hold(key);
   try {
-    using session = await begin(host, from, job.history);
+    using session = await begin(host, from, job);
     const reusedTokens = session.length;
     const ids = promptIds(host, job.prompt, reusedTokens > 0);
     if (ids.length === 0 && reusedTokens === 0) {
@@ -33,9 +33,13 @@ export async function* generation(host: Host, job: GenerateJob, signal: AbortSig
   }
 }
 
-/** A session of a stored state, or of none. */
-export async function begin(host: Host, from?: string, history = false): Promise<Session> {
-  if (from === undefined) return host.createSession({ history });
+/** A session of a stored state, or of none, which shares its beginning with others of the same owner. */
+export async function begin(
+  host: Host,
+  from?: string,
+  { history = false, owner }: { history?: boolean; owner?: string } = {},
+): Promise<Session> {
+  if (from === undefined) return host.createSession({ history, prefixCache: host.prefixes, prefixOwner: owner });
   using snapshot = await host.states.get(from);
   // Ids are kept where the state has them.
   const session = host.createSession({ history: true });
@@ -102,6 +106,10 @@ async function* texts(
       });
       const ends = new TextEnds(job, stop, tokenizer, ids.slice(-CONTEXT));
       for await (const token of tokens) {
+        if (last === undefined && session.prefix) {
+          const { reusedTokens, reason } = session.prefix;
+          yield { type: 'read', prefix: { reusedTokens, ...(reason && { reason }) } };
+        }
         last = token.id;
         const event = eventOf(host, job, token, ends);
         if (matcher) {

@@ -2,23 +2,18 @@
 import { noGrad } from '../../autograd';
 import { type Device, memory, scope } from '../../core';
 import { setDefaultDevice, setNumThreads } from '../../backends';
-import type { Session, SessionOptions } from '../../inference';
+import { BatchedModel, type BatchedSessionOptions, PrefixCache, type Session } from '../../inference';
 import { loadTokenizer, type Tokenizer } from '../../io';
 import { AutoModelForCausalLM, type CausalLM } from '../../models';
-import { importFile, Pace } from '../../platform';
+import { importFile } from '../../platform';
 import { ApiError, invalid } from '../errors';
 import { createdAt, isStoredId } from '../ids';
 import { type ChatTemplate, loadChatTemplate } from './chatTemplate';
-import { embed } from './embed';
 import { begin, promptIds } from './generation';
 import { Grammars } from './grammar';
 import type { EngineSettings, EngineStats, ModelInfo, StateInfo, Task, TaskResults } from './protocol';
+import { connectRedis } from './redis';
 import { States } from './states';
-
-/** What gives sessions: a model, or whatever runs many sessions of it together. */
-export interface SessionSource {
-  createSession(options?: SessionOptions): Session;
-}
 
 /** Everything of one model. */
 export class Host {
@@ -29,9 +24,13 @@ export class Host {
     private readonly template: ChatTemplate | null,
     readonly states: States,
     readonly grammars: Grammars,
-    private readonly source: SessionSource,
+    private readonly batch: BatchedModel,
+    readonly prefixes: PrefixCache,
     readonly info: ModelInfo,
   ) {}
+
+  /** By the last report. */
+  private seen = { ticks: 0, tokens: 0 };
 
   static async load(settings: EngineSettings): Promise<Host> {
     const began = performance.now();
@@ -42,8 +41,12 @@ export class Host {
     const tokenizer = await loadTokenizer(folder);
     const template = await loadChatTemplate(folder, settings.chatTemplate);
     const model = await AutoModelForCausalLM.fromPretrained(folder, { dtype });
-    const { stateBytes: bytes, stateFolder, maxStates: most } = settings;
-    const states = new States(model, { bytes, folder: stateFolder, most });
+    const { stateBytes: bytes, stateFolder, maxStates: most, maxRunning } = settings;
+    const redis = settings.redis === undefined ? undefined : await connectRedis(settings.redis, model);
+    const states = new States(model, { bytes, folder: stateFolder, redis, most });
+    // No more than those run at the same time, so that none of them is refused here.
+    const batch = new BatchedModel(model, { maxBatch: maxRunning, maxQueue: maxRunning });
+    const prefixes = new PrefixCache(model, { maxBytes: settings.prefixBytes });
     const toolForm = template?.toolForm ?? null;
     const grammars = new Grammars(tokenizer, model.vocabSize, model.stopTokens, toolForm);
     const info: ModelInfo = {
@@ -57,7 +60,7 @@ export class Host {
       family: model.config.modelType,
       loaded: performance.now() - began,
     };
-    return new Host(settings, model, tokenizer, template, states, grammars, model, info);
+    return new Host(settings, model, tokenizer, template, states, grammars, batch, prefixes, info);
   }
 
   /** The folder's template; a model without one is not for chats. */
@@ -70,8 +73,8 @@ export class Host {
     });
   }
 
-  createSession(options: SessionOptions): Session {
-    return this.source.createSession(options);
+  createSession(options: BatchedSessionOptions): Session {
+    return this.batch.createSession(options);
   }
 
   /** Keeps a session's state, which is stored when this resolves. */
@@ -92,7 +95,12 @@ export class Host {
 
   async stats(): Promise<EngineStats> {
     const tensorBytes = memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
-    return { ...(await this.states.stats), tensorBytes };
+    const { states: prefixStates, bytes: prefixBytes } = this.prefixes.numbers;
+    const { active, ticks, tokens } = this.batch.numbers;
+    const lately = ticks - this.seen.ticks;
+    const tokensPerTick = lately === 0 ? 0 : (tokens - this.seen.tokens) / lately;
+    this.seen = { ticks, tokens };
+    return { ...(await this.states.stats), prefixStates, prefixBytes, active, tokensPerTick, tensorBytes };
   }
 
   async perform<K extends Task['kind']>(task: Task & { kind: K }, signal: AbortSignal): Promise<TaskResults[K]>;
@@ -127,7 +135,7 @@ export class Host {
   }
 
   private async create(task: Task & { kind: 'create' }, signal: AbortSignal): Promise<TaskResults['create']> {
-    using session = await begin(this, undefined, task.history);
+    using session = await begin(this, undefined, task);
     const ids = task.prompt ? promptIds(this, task.prompt, false) : [];
     if (ids.length > 0) (await session.read(ids, { signal })).dispose();
     return { ...(await this.store(task.to, session)), read: ids.length };
@@ -148,14 +156,13 @@ export class Host {
   ): Promise<TaskResults['embed']> {
     const vectors: Float32Array[] = [];
     let tokens = 0;
-    const pace = new Pace();
     for (const each of input) {
       const prompt =
         typeof each === 'string' ? ({ kind: 'text', text: each } as const) : { kind: 'ids' as const, ids: each };
       const ids = promptIds(this, prompt, false);
       if (ids.length === 0) throw invalid('input', 'An input must hold at least one token; this one holds none.');
       tokens += ids.length;
-      vectors.push(await embed(this.model, ids, pace, signal));
+      vectors.push(await this.batch.embed(ids, { signal }));
     }
     return { vectors, tokens };
   }

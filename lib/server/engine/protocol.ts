@@ -1,4 +1,5 @@
 // What the thread of HTTP and the thread of a model say to each other: plain values, which can be cloned.
+import type { PrefixReason } from '../../inference';
 import type { WireError } from '../errors';
 
 /** A message of a conversation as chat templates see it. */
@@ -47,6 +48,8 @@ export interface Drawing {
 export interface GenerateJob {
   kind: 'generate';
   prompt: Prompt;
+  /** Whose it is: prompts share their beginnings with those of the same owner alone. */
+  owner?: string;
   /** The key of the stored state to go on from; it must be there. */
   from?: string;
   /** The key to store the state under that the generation ends with. */
@@ -74,7 +77,7 @@ export interface GenerateJob {
 
 /** Everything else that is asked of a model. */
 export type Task =
-  | { kind: 'create'; to: string; prompt?: Prompt; history?: boolean }
+  | { kind: 'create'; to: string; prompt?: Prompt; history?: boolean; owner?: string }
   | { kind: 'describe'; key: string }
   | { kind: 'copy'; from: string; to: string }
   | { kind: 'rollback'; key: string; tokens: number }
@@ -125,8 +128,18 @@ export interface Begun {
   reusedTokens: number;
 }
 
+/** What a prompt that began a conversation had from earlier ones. */
+export interface Prefix {
+  /** Tokens that were not read again. */
+  reusedTokens: number;
+  /** Why the others were; none were without. */
+  reason?: PrefixReason;
+}
+
 export type JobEvent =
   | ({ type: 'begun' } & Begun)
+  /** Told before the first token, where prompts share their beginnings. */
+  | { type: 'read'; prefix: Prefix }
   | { type: 'tokens'; tokens: TokenEvent[] }
   /** All texts have ended and the state is stored; `state` where there is one. */
   | { type: 'done'; state?: StateInfo };
@@ -169,6 +182,12 @@ export interface EngineStats {
   /** States in memory. */
   states: number;
   stateBytes: number;
+  /** Those at which prompts begin that share their beginning. */
+  prefixStates: number;
+  prefixBytes: number;
+  /** Conversations in the batch, and tokens that one call of the model read lately. */
+  active: number;
+  tokensPerTick: number;
   /** Of tensors, all together. */
   tensorBytes: number;
 }
@@ -187,6 +206,12 @@ export interface EngineSettings {
   stateFolder?: string;
   /** What states in memory may take. */
   stateBytes: number;
+  /** What states may take at which prompts begin. */
+  prefixBytes: number;
+  /** A Redis that replicas of the server share states through, in place of a folder. */
+  redis?: string;
+  /** Requests at the same time. */
+  maxRunning: number;
   maxPromptTokens: number;
   /** States that a key may have. */
   maxStates: number;

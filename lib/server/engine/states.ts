@@ -1,6 +1,15 @@
-// Stored states of conversations: in memory by a budget of bytes, and on disk where a folder is given.
+// Stored states of conversations: in memory by a budget of bytes, and on disk where a folder is given, or in Redis, where other
+// servers go on with them.
 import { FastWeightsError } from '../../core';
-import { FileStore, MemoryStore, type RecurrentModel, type Snapshot, type StateStore } from '../../inference';
+import {
+  type Claim,
+  FileStore,
+  MemoryStore,
+  type RecurrentModel,
+  type RedisStore,
+  type Snapshot,
+  type StateStore,
+} from '../../inference';
 import { ApiError } from '../errors';
 
 export interface StatesOptions {
@@ -8,9 +17,14 @@ export interface StatesOptions {
   bytes: number;
   /** Every state is written there before it counts as stored. */
   folder?: string;
+  /** In place of a folder and of memory. */
+  redis?: RedisStore;
   /** How many a key may have. */
   most: number;
 }
+
+/** Milliseconds that the number of states in Redis is believed. */
+const COUNTED = 10_000;
 
 /**
  * What is stored is in the folder, if there is one, and in memory so long as the budget lasts; without a folder those used
@@ -19,6 +33,10 @@ export interface StatesOptions {
 export class States {
   private readonly memory: MemoryStore;
   private readonly disk: StateStore | null;
+  /** Where others may write, too: nothing is remembered of what lies there, and who writes a key holds a claim. */
+  private readonly shared: RedisStore | null;
+  private readonly claims = new Map<string, Claim>();
+  private counted = 0;
   private readonly busy = new Set<string>();
   /** The keys of each owner: by one look at the folder, and by what was done since. */
   private owned: Promise<Map<string, Set<string>>> | null = null;
@@ -30,7 +48,8 @@ export class States {
     private readonly options: StatesOptions,
   ) {
     this.memory = new MemoryStore({ maxBytes: options.bytes });
-    this.disk = options.folder === undefined ? null : new FileStore(options.folder, model);
+    this.shared = options.redis ?? null;
+    this.disk = this.shared ?? (options.folder === undefined ? null : new FileStore(options.folder, model));
   }
 
   get stats(): Promise<{ states: number; stateBytes: number }> {
@@ -53,7 +72,8 @@ export class States {
   set(key: string, snapshot: Snapshot): Promise<void> {
     return this.inLine(key, async () => {
       const keys = await this.roomFor(key);
-      await this.disk?.set(key, snapshot);
+      if (this.shared) await this.share(this.shared, key, snapshot);
+      else await this.disk?.set(key, snapshot);
       keys.add(key);
       await this.remember(key, snapshot);
     });
@@ -78,23 +98,32 @@ export class States {
   /** One request at a time changes what is stored under a key. */
   async alone<T>(key: string | undefined, work: () => Promise<T>): Promise<T> {
     if (key === undefined) return work();
-    this.hold(key);
+    await this.hold(key);
     try {
       return await work();
     } finally {
-      this.busy.delete(key);
+      this.release(key);
     }
   }
 
-  hold(key: string): void {
+  /** Makes this request the only one that writes the key, on all servers that share it: whoever held it before has lost it. */
+  async hold(key: string): Promise<void> {
     if (this.busy.has(key)) {
       throw new ApiError(409, 'Another request is at work on this session.', { code: 'session_busy' });
     }
     this.busy.add(key);
+    if (!this.shared) return;
+    try {
+      this.claims.set(key, await this.shared.claim(key));
+    } catch (error) {
+      this.busy.delete(key);
+      throw error;
+    }
   }
 
   release(key: string): void {
     this.busy.delete(key);
+    this.claims.delete(key);
   }
 
   dispose(): void {
@@ -116,6 +145,10 @@ export class States {
   /** The keys of the owner, where there is room for this one among them. */
   private async roomFor(key: string): Promise<Set<string>> {
     const owner = ownerOf(key);
+    if (this.shared && performance.now() - this.counted > COUNTED) {
+      this.owned = null;
+      this.counted = performance.now();
+    }
     const owned = await (this.owned ??= this.keys().then(byOwner));
     let keys = owned.get(owner);
     // Memory forgets by itself.
@@ -128,7 +161,18 @@ export class States {
     throw new ApiError(400, message, { code: 'too_many_states' });
   }
 
+  private async share(shared: RedisStore, key: string, snapshot: Snapshot): Promise<void> {
+    try {
+      await shared.set(key, snapshot, { claim: this.claims.get(key) });
+    } catch (error) {
+      if (!(error instanceof FastWeightsError) || error.argument !== 'claim') throw error;
+      const message = 'Another server has gone on with this session meanwhile; what was written here is not kept.';
+      throw new ApiError(409, message, { code: 'session_taken', cause: error });
+    }
+  }
+
   private async remember(key: string, snapshot: Snapshot): Promise<void> {
+    if (this.shared) return;
     try {
       await this.memory.set(key, snapshot);
     } catch (error) {

@@ -18,6 +18,7 @@ export class Call {
   private leave: (() => void) | undefined;
   private first: number | undefined;
   private readonly counts = { prompt: 0, reused: 0, generated: 0 };
+  private reason: string | undefined;
   private texts: Record<string, unknown> = {};
   private ended = false;
 
@@ -65,6 +66,13 @@ export class Call {
     if (this.key) this.services.limits.spend(this.key, promptTokens);
   }
 
+  /** So many tokens of the prompt were not read after all, and why the others were. */
+  reused(tokens: number, reason: string | undefined): void {
+    this.counts.prompt -= tokens;
+    this.counts.reused += tokens;
+    this.reason = reason;
+  }
+
   generated(tokens: number): void {
     if (tokens === 0) return;
     this.first ??= performance.now();
@@ -110,6 +118,7 @@ export class Call {
       milliseconds: Math.round(seconds * 1e5) / 100,
       ...(first !== undefined && { firstTokenMs: Math.round((first - this.began) * 100) / 100 }),
       ...(model !== undefined && { tokens: counts }),
+      ...(this.reason !== undefined && { unreused: this.reason }),
       ...detail,
       ...cause,
       ...this.texts,

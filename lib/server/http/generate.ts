@@ -13,13 +13,16 @@ export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
-  prompt_tokens_details: { cached_tokens: number };
+  /** `uncached`: why the others were read (see `PrefixUse`), where the prompt began a conversation. */
+  prompt_tokens_details: { cached_tokens: number; uncached?: string };
 }
 
 /** What has come of a generation so far. */
 export interface Progress {
   promptTokens: number;
   reusedTokens: number;
+  /** Why no more tokens of the prompt were reused. */
+  reason?: string;
   generated: number;
   state?: StateInfo;
 }
@@ -29,11 +32,12 @@ export function usageOf(parts: readonly Progress[]): Usage {
   const cached = sum((part) => part.reusedTokens);
   const prompt = sum((part) => part.promptTokens) + cached;
   const completion = sum((part) => part.generated);
+  const reason = parts.length === 1 ? parts[0].reason : undefined;
   return {
     prompt_tokens: prompt,
     completion_tokens: completion,
     total_tokens: prompt + completion,
-    prompt_tokens_details: { cached_tokens: cached },
+    prompt_tokens_details: { cached_tokens: cached, ...(reason !== undefined && { uncached: reason }) },
   };
 }
 
@@ -87,7 +91,8 @@ export async function* tokensOf(
   job: GenerateJob,
   progress: Progress,
 ): AsyncGenerator<TokenEvent[]> {
-  for await (const events of engine.generate(job, call.signal)) {
+  const owned = { ...job, owner: call.key?.owner };
+  for await (const events of engine.generate(owned, call.signal)) {
     const tokens = events.flatMap((event) => take(event, call, progress));
     if (tokens.length > 0) yield tokens;
   }
@@ -100,6 +105,14 @@ function take(event: JobEvent, call: Call, progress: Progress): TokenEvent[] {
       progress.reusedTokens += event.reusedTokens;
       call.begun(event.promptTokens, event.reusedTokens);
       return [];
+    case 'read': {
+      const { reusedTokens, reason } = event.prefix;
+      progress.promptTokens -= reusedTokens;
+      progress.reusedTokens += reusedTokens;
+      progress.reason = reason;
+      call.reused(reusedTokens, reason);
+      return [];
+    }
     case 'tokens':
       progress.generated += event.tokens.length;
       call.generated(event.tokens.length);

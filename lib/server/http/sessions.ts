@@ -53,7 +53,9 @@ export class Sessions {
       : prompt === undefined
         ? undefined
         : asPrompt(prompt);
-    const info = await engine.perform({ kind: 'create', to: this.key(id), prompt: read, history }, this.call.signal);
+    const { owner } = this;
+    const task = { kind: 'create', to: this.key(id), prompt: read, history, owner } as const;
+    const info = await engine.perform(task, this.call.signal);
     this.call.begun(info.read, 0);
     return Response.json(describe(id, engine, info));
   }

@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import * as fw from '../../../lib';
 import { HostRandom } from '../../../lib/core';
+import { tensorsOf } from '../../../lib/inference';
 import { withoutZeros } from '../../support/withoutZeros';
 
 const VOCABULARY = 29;
@@ -41,6 +42,27 @@ async function converse(session: fw.Session, seed: number): Promise<Said> {
   const turns = Promise.all([say(session, ids(random.below(3)), seed + 1, 3), say(fork, [], seed + 2, 2)]);
   return [...first, ...(await turns).flat()];
 }
+
+describe('the stages of a step', () => {
+  for (const family of ['gated-deltanet', 'transformer', 'lstm', 'rwkv7', 'falcon-h1'] as const) {
+    it(`${family}: leave the state, which changes in place, to its owner`, () => {
+      const model = make(family, {}, available[0]);
+      const state = fw.noGrad(() => model.initialState(2));
+      const own = new Set<fw.Tensor>();
+      const yielded: fw.Tensor[] = [];
+      fw.noGrad(() =>
+        fw.scope(() => {
+          const ids = fw.tensor([1, 2], { dtype: 'int32', device: model.device });
+          const stages = model.stages(ids, state);
+          for (let next = stages.next(); !next.done; next = stages.next()) yielded.push(...tensorsOf(next.value));
+          for (const t of tensorsOf(state)) own.add(t);
+        }),
+      );
+      expect(yielded.filter((t) => own.has(t))).to.eql([]);
+      model.dispose();
+    });
+  }
+});
 
 for (const device of available) {
   describe(`the same bits in a batch as alone on ${device}`, () => {
