@@ -36,7 +36,7 @@ export async function responses(services: Services, call: Call, raw: unknown): P
       );
     }
   }
-  await engine.loaded();
+  await engine.available();
   const choice = body.tool_choice ?? 'auto';
   const named: ToolChoice = typeof choice === 'string' ? choice : { name: choice.name };
   const format = body.text?.format;
