@@ -48,7 +48,7 @@ export async function chat(services: Services, call: Call, raw: unknown, place: 
   };
   if (top) job.drawing.topLogprobs = top;
   call.note({ messages: body.messages });
-  const answer = new Answer(engine, call, body, job, new ChatText(engine, use.reads));
+  const answer = new Answer(engine, call, body, job, new ChatText(engine, use.reads, use.tools));
   return body.stream ? answer.stream() : answer.whole();
 }
 

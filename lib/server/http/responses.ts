@@ -60,7 +60,7 @@ export async function responses(services: Services, call: Call, raw: unknown): P
   };
   if (body.top_logprobs) job.drawing.topLogprobs = body.top_logprobs;
   call.note({ input: body.input });
-  const answer = new Answer(services, engine, call, body, id, job, new ChatText(engine, use.reads));
+  const answer = new Answer(services, engine, call, body, id, job, new ChatText(engine, use.reads, use.tools));
   return body.stream ? answer.stream() : answer.whole();
 }
 
