@@ -93,8 +93,10 @@ function snakeCase(name: string | undefined): string | null {
   return name?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) ?? null;
 }
 
-export function fromWire({ message, status = 500, code, param }: WireError): ApiError {
-  return new ApiError(status, message, { code: code?.toLowerCase() ?? 'internal_error', param });
+/** What has no status is the server's own failure: its words, which may name files, are for the log alone. */
+export function fromWire({ message, status, code, param }: WireError): ApiError {
+  if (status !== undefined) return new ApiError(status, message, { code: code?.toLowerCase() ?? null, param });
+  return new ApiError(500, 'The model had an error while it worked on this request.', { code: 'internal_error' });
 }
 
 /** What the library refuses of a request; a model folder that is wrong is the server's own fault. */

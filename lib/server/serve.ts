@@ -3,7 +3,6 @@ import { serve as listen, type ServerType } from '@hono/node-server';
 import { FastWeightsError } from '../core';
 import { join } from '../platform';
 import { Engine } from './engine/engine';
-import { ApiError } from './errors';
 import { createApp } from './http/app';
 import { now } from './ids';
 import { Keys } from './keys';
@@ -83,14 +82,9 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
   return {
     url,
     port,
-    ready: async () => void (await Promise.all(engines.map((engine) => engine.loaded().catch(asLibraryError)))),
+    ready: async () => void (await Promise.all(engines.map((engine) => engine.loaded()))),
     stop: () => (stopped ??= stop()),
   };
-}
-
-function asLibraryError(error: unknown): never {
-  if (!(error instanceof ApiError)) throw error;
-  throw new FastWeightsError('IO', error.message, { cause: error });
 }
 
 function bind(services: Services, { host, port }: CheckedOptions): Promise<ServerType> {

@@ -14,11 +14,14 @@ export interface Found {
   calls: ToolCall[];
 }
 
+/** Whether a parameter of a function is a text: in forms that do not quote texts, `3` may be one. */
+export type IsText = (name: string, parameter: string) => boolean;
+
 interface Form {
   begin: string;
   end: string;
   /** The calls between the two; null where there are none to be read. */
-  read(inside: string): ToolCall[] | null;
+  read(inside: string, isText: IsText): ToolCall[] | null;
 }
 
 const FORMS: Readonly<Record<ToolForm, Form>> = {
@@ -38,7 +41,10 @@ export class ToolReader {
   /** White space in front of a call belongs to its form. */
   private space = '';
 
-  constructor(form: ToolForm) {
+  constructor(
+    form: ToolForm,
+    private readonly isText: IsText = () => false,
+  ) {
     this.form = FORMS[form];
   }
 
@@ -62,7 +68,7 @@ export class ToolReader {
       const at = this.held.indexOf(end);
       if (at < 0) return found;
       const inside = this.held.slice(0, at);
-      const calls = read(inside);
+      const calls = read(inside, this.isText);
       if (calls) {
         found.calls.push(...calls);
         this.space = '';
@@ -77,7 +83,7 @@ export class ToolReader {
     const { begin, read } = this.form;
     const found: Found = { content: '', calls: [] };
     if (this.inside) {
-      const calls = read(this.held);
+      const calls = read(this.held, this.isText);
       if (calls) found.calls.push(...calls);
       else this.say(found, begin + this.held);
     } else this.say(found, this.held);
@@ -112,13 +118,13 @@ function readJson(inside: string): ToolCall[] | null {
   }
 }
 
-function readXml(inside: string): ToolCall[] | null {
+function readXml(inside: string, isText: IsText): ToolCall[] | null {
   const calls = [...inside.matchAll(/<function=([^>\n]+)>([^]*?)<\/function>/g)];
   if (calls.length === 0) return readJson(inside);
   return calls.map(([, name, body]) => {
     const given: Record<string, unknown> = {};
     for (const [, key, value] of body.matchAll(/<parameter=([^>\n]+)>\n?([^]*?)\n?<\/parameter>/g)) {
-      given[key] = valueOf(value);
+      given[key] = isText(name, key) ? value : valueOf(value);
     }
     return { name, arguments: JSON.stringify(given) };
   });

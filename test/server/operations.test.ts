@@ -1,6 +1,6 @@
 // What keeps a server running: keys, limits, health, metrics, logs, deaths, ends.
 import { expect } from 'chai';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -227,6 +227,20 @@ describe('server: its life', function () {
     const { body } = await again.ask('GET', `/v1/sessions/${id}`);
     expect(body.length).to.be.at.least(5 + text.split('data: {"id"').length - 1);
     await again.stop();
+    rmSync(stateFolder, { recursive: true });
+  });
+
+  it('tells no client of files that are damaged, and its log does', async () => {
+    const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
+    const server = await TestServer.start({ models: models(), stateFolder, stateBytes: 10 });
+    const { id } = (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body;
+    const [name] = readdirSync(path.join(stateFolder, 'small'));
+    writeFileSync(path.join(stateFolder, 'small', name), 'no state');
+    const { status, body } = await server.ask('POST', `/v1/sessions/${id}/completions`, prompt);
+    expect([status, body.error.code]).to.eql([500, 'internal_error']);
+    expect(body.error.message).not.to.include(stateFolder);
+    const said = server.log.find(({ message }) => message === 'a request failed in the model');
+    expect(said!.error).to.include(stateFolder);
     rmSync(stateFolder, { recursive: true });
   });
 

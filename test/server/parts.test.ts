@@ -114,6 +114,14 @@ describe('server: calls of functions in a text', () => {
       }
     });
   }
+
+  it('keep texts that look like numbers', () => {
+    const reader = new ToolReader('qwen-xml', (name, parameter) => name === 'f' && parameter === 'zip');
+    const text =
+      '<tool_call><function=f><parameter=zip>\n0301\n</parameter><parameter=n>3</parameter></function></tool_call>';
+    const calls = [...text].flatMap((piece) => reader.push(piece).calls);
+    expect(calls).to.eql([call('f', { zip: '0301', n: 3 })]);
+  });
 });
 
 describe('server: chat templates', () => {

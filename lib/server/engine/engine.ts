@@ -1,5 +1,5 @@
 // A model's thread as the thread of HTTP sees it: requests, their events, and what happens when it dies.
-import { describe } from '../../core';
+import { describe, FastWeightsError } from '../../core';
 import { startThread, type Thread } from '../../platform';
 import { ApiError, fromWire, type WireError } from '../errors';
 import type { Log } from '../log';
@@ -65,6 +65,8 @@ export class Engine {
     tensorBytes: 0,
   };
   status: EngineStatus = 'loading';
+  /** Why there is no model. */
+  private reason = 'the server is stopping';
 
   constructor(
     readonly settings: EngineSettings,
@@ -96,11 +98,19 @@ export class Engine {
     return this.queue.length;
   }
 
-  /** Resolves when the model is there; an error where it cannot be loaded. */
+  /** Resolves when the model is there; an error that says why where it cannot be loaded. */
   loaded(): Promise<void> {
     if (this.status === 'ready') return Promise.resolve();
-    if (this.status !== 'loading') return Promise.reject(this.unavailable());
+    if (this.status !== 'loading') return Promise.reject(new FastWeightsError('IO', this.reason));
     return new Promise((done, fail) => void this.readers.push({ done, fail }));
+  }
+
+  /** The same for requests, which are not told why. */
+  async available(): Promise<ModelInfo> {
+    await this.loaded().catch(() => {
+      throw this.unavailable();
+    });
+    return this.ready!.info;
   }
 
   /**
@@ -309,7 +319,8 @@ export class Engine {
   private unloadable({ failed }: { failed: WireError }): void {
     this.status = 'failed';
     this.options.log.error('a model cannot be loaded', { model: this.name, error: failed.message });
-    for (const { fail } of this.readers.splice(0)) fail(fromWire(failed));
+    this.reason = failed.message;
+    for (const { fail } of this.readers.splice(0)) fail(new FastWeightsError('IO', failed.message));
     this.refuseAll();
     void this.thread?.end();
   }

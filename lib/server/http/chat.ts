@@ -29,7 +29,7 @@ export async function chat(services: Services, call: Call, raw: unknown, place: 
   const { n = 1, logprobs = false, top_logprobs: top, max_completion_tokens: most = body.max_tokens } = body;
   refuseSeveral(place, n);
   if (top !== undefined && !logprobs) throw invalid('top_logprobs', "'top_logprobs' needs 'logprobs' to be true.");
-  await engine.loaded();
+  await engine.available();
   const { tool_choice: choice = 'auto' } = body;
   const named = typeof choice === 'string' ? choice : { name: choice.function.name };
   const functions = (body.tools ?? []).map((tool) => tool.function);
@@ -48,7 +48,7 @@ export async function chat(services: Services, call: Call, raw: unknown, place: 
   };
   if (top) job.drawing.topLogprobs = top;
   call.note({ messages: body.messages });
-  const answer = new Answer(engine, call, body, job, new ChatText(engine, use.reads));
+  const answer = new Answer(engine, call, body, job, new ChatText(engine, use.reads, use.tools));
   return body.stream ? answer.stream() : answer.whole();
 }
 

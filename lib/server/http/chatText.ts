@@ -2,7 +2,8 @@
 import type { Engine } from '../engine/engine';
 import type { FinishReason, TokenEvent, TokenInfo } from '../engine/protocol';
 import { passingId } from '../ids';
-import { type ToolCall, ToolReader } from '../tools';
+import { type IsText, type ToolCall, ToolReader } from '../tools';
+import type { FunctionTool } from './chatInput';
 
 export interface NamedCall extends ToolCall {
   id: string;
@@ -32,6 +33,7 @@ export class ChatText {
   constructor(
     private readonly engine: Engine,
     private readonly reads: boolean,
+    private readonly tools: readonly FunctionTool[],
   ) {}
 
   take(tokens: readonly TokenEvent[]): ChatDelta[] {
@@ -48,11 +50,17 @@ export class ChatText {
     });
   }
 
+  private readonly isText: IsText = (name, parameter) => {
+    const properties = this.tools.find((tool) => tool.name === name)?.parameters?.properties;
+    const schema = (properties as Record<string, { type?: unknown } | undefined> | undefined)?.[parameter];
+    return schema?.type === 'string';
+  };
+
   private find(delta: ChatDelta, last: boolean): void {
     const form = this.engine.info?.toolForm;
     if (!form) return;
     const { sample } = delta;
-    const reader = this.readers.get(sample) ?? new ToolReader(form);
+    const reader = this.readers.get(sample) ?? new ToolReader(form, this.isText);
     this.readers.set(sample, reader);
     const found = [reader.push(delta.content), ...(last ? [reader.end()] : [])];
     delta.content = found.map(({ content }) => content).join('');

@@ -36,7 +36,7 @@ export async function responses(services: Services, call: Call, raw: unknown): P
       );
     }
   }
-  await engine.loaded();
+  await engine.available();
   const choice = body.tool_choice ?? 'auto';
   const named: ToolChoice = typeof choice === 'string' ? choice : { name: choice.name };
   const format = body.text?.format;
@@ -60,7 +60,7 @@ export async function responses(services: Services, call: Call, raw: unknown): P
   };
   if (body.top_logprobs) job.drawing.topLogprobs = body.top_logprobs;
   call.note({ input: body.input });
-  const answer = new Answer(services, engine, call, body, id, job, new ChatText(engine, use.reads));
+  const answer = new Answer(services, engine, call, body, id, job, new ChatText(engine, use.reads, use.tools));
   return body.stream ? answer.stream() : answer.whole();
 }
 
