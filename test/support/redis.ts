@@ -18,6 +18,11 @@ export class RedisServer {
     this.path = join(folder, 'redis.sock');
   }
 
+  /** As clients take it. */
+  get url(): string {
+    return this.path;
+  }
+
   async start(): Promise<void> {
     const options = ['--port', '0', '--unixsocket', this.path, '--dir', this.folder, '--save', ''];
     this.process = spawn('redis-server', [...options, '--appendonly', 'yes', '--appendfsync', 'always'], {

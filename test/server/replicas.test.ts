@@ -1,0 +1,140 @@
+// Servers that share conversations through a real Redis: processes, of which one is killed in the middle of an answer.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { expect } from 'chai';
+import { temporaryFolder } from '../io/folder';
+import { repository } from '../support/library';
+import { hasRedis, RedisServer } from '../support/redis';
+import { type SmallModel, smallModel } from './folder';
+import { type Answered, TestServer } from './running';
+
+/** A server in a process of its own. */
+class Replica {
+  private constructor(
+    readonly url: string,
+    private readonly process: ChildProcess,
+  ) {}
+
+  static async start(folder: string, redis: string): Promise<Replica> {
+    const args = ['--import=tsx', join(repository, 'lib/cli/main.ts'), 'serve', '--model', `small=${folder}`];
+    const child = spawn(process.execPath, [...args, '--port', '0', '--redis', redis], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+      env: { ...process.env, FAST_WEIGHTS_CHECK: '0' },
+    });
+    for await (const line of createInterface({ input: child.stdout })) {
+      if (line.startsWith('http')) return new Replica(line, child);
+    }
+    throw new Error('the server did not start');
+  }
+
+  async post(path: string, body: object): Promise<{ status: number; body: Answered }> {
+    const answer = await fetch(this.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    return { status: answer.status, body: (await answer.json()) as Answered };
+  }
+
+  /** What has come of a stream when `enough` says so, or when it breaks. */
+  async stream(path: string, body: object, enough: (text: string) => boolean): Promise<string> {
+    const answer = await fetch(this.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...body, stream: true }),
+    });
+    let text = '';
+    try {
+      const decoder = new TextDecoder();
+      for await (const piece of answer.body!) {
+        text += decoder.decode(piece as Uint8Array, { stream: true });
+        if (enough(text)) break;
+      }
+    } catch {
+      // It was killed.
+    }
+    return text;
+  }
+
+  async kill(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
+    this.process.kill('SIGKILL');
+    await once(this.process, 'exit');
+  }
+}
+
+describe('server: replicas', function () {
+  this.timeout(120_000);
+  const inFolder = temporaryFolder();
+  const replicas: Replica[] = [];
+  let redis: RedisServer;
+  let model: SmallModel;
+
+  before(async function () {
+    if (!hasRedis) this.skip();
+    mkdirSync(inFolder('redis'));
+    redis = new RedisServer(inFolder('redis'));
+    await redis.start();
+    model = await smallModel();
+    replicas.push(...(await Promise.all([0, 1].map(() => Replica.start(model.folder, redis.url)))));
+  });
+  after(async () => {
+    await Promise.all(replicas.map((each) => each.kill()));
+    await redis?.stop();
+    model?.remove();
+  });
+
+  const drawn = { model: 'small', max_tokens: 60, temperature: 1, seed: 7, ignore_eos: true };
+
+  it('one goes on with what the other has kept, with the same tokens, where that one is killed in an answer', async () => {
+    const [here, there] = replicas;
+    const begun = await here.post('/v1/sessions', { model: 'small', prompt: 'Once upon a time' });
+    expect(begun.status).to.equal(200);
+    const { id } = begun.body;
+    // What an answer would be, from a copy.
+    const { body: copy } = await there.post(`/v1/sessions/${id}/fork`, {});
+    const expected = await there.post(`/v1/sessions/${copy.id}/completions`, { ...drawn, prompt: ' there was' });
+    expect(expected.status).to.equal(200);
+    const broken = await here.stream(
+      `/v1/sessions/${id}/completions`,
+      { ...drawn, max_tokens: 2000, prompt: ' there was' },
+      (text) => text.split('\n\n').length > 8,
+    );
+    expect(broken).to.include('data: ');
+    await here.kill();
+    const again = await there.post(`/v1/sessions/${id}/completions`, { ...drawn, prompt: ' there was' });
+    expect([again.status, again.body.choices[0].text]).to.eql([200, expected.body.choices[0].text]);
+    expect(again.body.usage.prompt_tokens_details.cached_tokens).to.equal(begun.body.length);
+    replicas[0] = await Replica.start(model.folder, redis.url);
+    const last = await replicas[0].post(`/v1/sessions/${id}/completions`, { ...drawn, prompt: ' and' });
+    expect(last.status).to.equal(200);
+    expect(last.body.usage.prompt_tokens_details.cached_tokens).to.be.above(begun.body.length);
+  });
+
+  it('a writer that somebody else has overtaken is told so, and changes nothing', async () => {
+    const [here, there] = replicas;
+    const { body: begun } = await here.post('/v1/sessions', { model: 'small', prompt: 'Twice' });
+    const long = here.post(`/v1/sessions/${begun.id}/completions`, { ...drawn, max_tokens: 3000, prompt: ' told' });
+    await new Promise((done) => setTimeout(done, 300));
+    const quick = await there.post(`/v1/sessions/${begun.id}/completions`, {
+      ...drawn,
+      max_tokens: 5,
+      prompt: ' told',
+    });
+    expect(quick.status).to.equal(200);
+    const { status, body } = await long;
+    expect([status, body.error?.code]).to.eql([409, 'session_taken']);
+    const kept = await (await fetch(`${there.url}/v1/sessions/${begun.id}`)).json();
+    expect((kept as Answered).length).to.equal(begun.length + 5 + 5);
+  });
+
+  it('says that Redis is not there', async () => {
+    const options = { models: [{ folder: model.folder, name: 'small' }], redis: `${inFolder('none')}.sock` };
+    let failure: unknown;
+    await TestServer.start(options).catch((error: unknown) => (failure = error));
+    expect(String(failure)).to.match(/Redis cannot be reached/);
+  });
+});
