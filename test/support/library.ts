@@ -21,6 +21,8 @@ const [folder, ending] = built ? ['dist', 'js'] : ['lib', 'ts'];
 const file = (name: string): string => path.join(repository, folder, `${name}.${ending}`);
 
 export const LIBRARY = file('index');
+/** A server begins threads with files of its own. */
+export const SERVER = file('server/index');
 export const PROGRAM = file('cli/main');
 /** What Node.js is given to run the program. */
 export const LOADER = built ? [] : ['--import=tsx'];
