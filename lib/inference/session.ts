@@ -113,7 +113,7 @@ export class Session {
     private readonly model: RecurrentModel,
     options: SessionOptions = {},
     /** @internal What it goes on from, and how it reads. */
-    { memory, reader = new ModelReader(model) }: { memory?: Memory; reader?: Reader } = {},
+    inner?: { memory?: Memory; reader?: Reader },
   ) {
     const where = 'createSession';
     checkModel(where, model);
@@ -127,8 +127,8 @@ export class Session {
     }
     this.prefixOwner = options.prefixOwner ?? '';
     checkString(where, 'prefixOwner', this.prefixOwner);
-    this.reader = reader;
-    this.memory = memory ?? this.emptyMemory();
+    this.reader = inner?.reader ?? new ModelReader(model);
+    this.memory = inner?.memory ?? this.emptyMemory();
   }
 
   /** Tokens so far, per sequence; the one yielded last is one of them. */

@@ -52,7 +52,8 @@ export class Slot implements Seat {
 }
 
 export class Slots {
-  private readonly plan: Plan;
+  private plan: Plan;
+  private where: Device;
   private columns: Column[];
   private readonly slots: Slot[] = [];
   private readonly byMemory = new WeakMap<Memory, Slot>();
@@ -66,6 +67,7 @@ export class Slots {
 
   constructor(private readonly model: RecurrentModel) {
     this.plan = planOf(model);
+    this.where = model.device;
     this.columns = this.plan.leaves.map(() => []);
   }
 
@@ -74,8 +76,7 @@ export class Slots {
   }
 
   get device(): Device {
-    const leaf = this.plan.leaves.find((each) => each.kind === 'tensor');
-    return leaf?.kind === 'tensor' ? leaf.like.device : this.model.device;
+    return this.where;
   }
 
   /** In the order of the batch; leaving changes it. */
@@ -90,8 +91,25 @@ export class Slots {
   /** Takes over the state of a memory. */
   join(memory: Memory, state: State, turn: number): Slot {
     this.settle();
+    if (this.count === 0) this.follow();
     this.reserve(this.count + 1);
     const own: Held = { root: state };
+    const { count } = this;
+    try {
+      this.take(own);
+    } catch (error) {
+      for (const column of this.columns) if (!(column instanceof Tensor)) column.length = count;
+      throw error;
+    }
+    const slot = new Slot(this, memory, count, turn, own);
+    this.slots.push(slot);
+    this.byMemory.set(memory, slot);
+    this.copies++;
+    return slot;
+  }
+
+  /** Copies a state into the row behind the last one. */
+  private take(own: Held): void {
     const { count } = this;
     this.eachLeaf((leaf, column) => {
       const part = get(own, leaf.path);
@@ -101,11 +119,14 @@ export class Slots {
       } else if (leaf.kind === 'number') column.push(leaf.listed ? (part as State[])[0] : part);
       else column.push(ownState(part));
     });
-    const slot = new Slot(this, memory, count, turn, own);
-    this.slots.push(slot);
-    this.byMemory.set(memory, slot);
-    this.copies++;
-    return slot;
+  }
+
+  /** The model may have been moved to another device. */
+  private follow(): void {
+    if (this.where === this.model.device) return;
+    this.resize(0);
+    this.plan = planOf(this.model);
+    this.where = this.model.device;
   }
 
   leave(slot: Slot): State {
@@ -226,29 +247,28 @@ export class Slots {
 
   private resize(capacity: number): void {
     if (capacity === this.capacity) return;
-    const { count } = this;
     this.columns = this.plan.leaves.map((leaf, i) => {
       const column = this.columns[i];
       if (leaf.kind !== 'tensor') return column;
-      const { shape, dtype, device } = leaf.like;
-      const { dimension } = leaf;
-      const larger = noGrad(() =>
-        zeros(
-          shape.map((d, at) => (at === dimension ? capacity : d)),
-          { dtype, device },
-        ).persist(),
-      );
-      if (column instanceof Tensor) {
-        noGrad(() =>
-          scope(() => {
-            larger.slice(dimension, 0, count).copy_(column.slice(dimension, 0, count));
-          }),
-        );
-        column.dispose();
-      }
-      return larger;
+      const resized = capacity > 0 ? this.withRoom(leaf, column, capacity) : [];
+      if (column instanceof Tensor) column.dispose();
+      return resized;
     });
     this.capacity = capacity;
+  }
+
+  /** A tensor with room for so many texts, which holds those of a column. */
+  private withRoom({ dimension, like }: Leaf & { kind: 'tensor' }, column: Column, capacity: number): Tensor {
+    const { shape, dtype, device } = like;
+    const sizes = shape.map((d, at) => (at === dimension ? capacity : d));
+    return noGrad(() =>
+      scope(() => {
+        const t = zeros(sizes, { dtype, device }).persist();
+        const used = (of: Tensor): Tensor => of.slice(dimension, 0, this.count);
+        if (column instanceof Tensor) used(t).copy_(used(column));
+        return t;
+      }),
+    );
   }
 
   private eachLeaf(use: (leaf: Leaf, column: Column) => void): void {

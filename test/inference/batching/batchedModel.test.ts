@@ -238,6 +238,21 @@ describe('BatchedModel', () => {
     }
   });
 
+  it('says so where the model was moved, and takes new sessions there', async () => {
+    const moved = fw.createModel('gla', { ...SIZES, initializerRange: 0.3 });
+    using batch = new fw.BatchedModel(moved);
+    using session = batch.createSession();
+    const said = await take(session.generate([1, 2], options));
+    const elsewhere = fw.devices().filter(({ device, available }) => available && device !== moved.device);
+    for (const { device } of elsewhere) {
+      moved.to(device);
+      expect(await codeOf(() => take(session.generate([], options)))).to.equal('DEVICE');
+      using other = batch.createSession();
+      expect((await take(other.generate([1, 2], options))).map(({ id }) => id)).to.eql(said.map(({ id }) => id));
+    }
+    moved.dispose();
+  });
+
   it('refuses options by name', async () => {
     expect(() => new fw.BatchedModel(model, { maxBatch: 0 })).to.throw(/BatchedModel: maxBatch must be/);
     expect(() => new fw.BatchedModel(model, { maxbatch: 1 } as object)).to.throw(/maxBatch/);
