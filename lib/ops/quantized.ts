@@ -8,7 +8,6 @@ import {
   newArray,
   scope,
   type Tensor,
-  toBfloat16,
 } from '../core';
 import { noGrad, recording } from '../autograd';
 import {
@@ -42,13 +41,16 @@ export interface PackedWeight {
   readonly scale: Tensor | null;
 }
 
+/** From a number of a row to its next; a constant of this file, as loops over an import's would ask for it every time. */
+const STEP = QUANTIZED_PANEL;
+
 /** The largest integer; the other sign reaches as far, so that zero is in the middle. */
 const MOST = 127;
 
 /**
  * A float32 weight [n, k] packed beside it, a panel of rows per step of the generator. 8 bits: a row's numbers are the
- * nearest multiples of scale = (its largest) / 127, so each is off by half a scale at most; what is not finite is
- * INVALID_ARGUMENT. bfloat16: the nearest, off by 2^-8 of itself at most.
+ * nearest multiples of scale = (its largest) / 127, so each is off by half a scale at most, and 0 where all are below 1.5e-36; what is
+ * not finite is INVALID_ARGUMENT. bfloat16: the nearest, off by 2^-8 of itself at most.
  */
 export function* packing(where: string, weight: Tensor, format: WeightFormat): Generator<void, PackedWeight> {
   checkChoice(where, 'weights', format, WEIGHT_FORMATS);
@@ -70,9 +72,9 @@ export function* packing(where: string, weight: Tensor, format: WeightFormat): G
       panel.fill(0);
       const numbers = numbersIn(format, panel);
       for (let row = 0; row < end - j; row++) {
-        const values = data.subarray(row * k, (row + 1) * k);
-        if (format === 'int8') scales[j + row] = packIntegers(where, values, numbers, places[row]);
-        else for (let p = 0, at = places[row]; p < k; p++, at += QUANTIZED_PANEL) numbers[at] = toBfloat16(values[p]);
+        const [from, to, at] = [row * k, (row + 1) * k, places[row]];
+        if (numbers instanceof Int8Array) scales[j + row] = packIntegers(where, data.subarray(from, to), numbers, at);
+        else packHalves(new Uint32Array(data.buffer, data.byteOffset + 4 * from, k), numbers, at);
       }
       backend.write(words.storage.handle, words.offset + (j / QUANTIZED_PANEL) * panel.length, panel);
       yield;
@@ -86,23 +88,33 @@ export function* packing(where: string, weight: Tensor, format: WeightFormat): G
   }
 }
 
-/** Packs one row from `at` on; its scale. */
-function packIntegers(where: string, values: Float32Array, numbers: Int8Array | Uint16Array, at: number): number {
-  let largest = 0;
-  let finite = true;
-  for (const value of values) {
-    if (Math.abs(value) > largest) largest = Math.abs(value);
-    finite &&= Number.isFinite(value);
+/** Adding it rounds a number of a few digits to the nearest whole one. */
+const ROUNDING = 1.5 * 2 ** 52;
+/** The smallest scale: those below are not normal numbers of float32. */
+const LEAST = 2 ** -126;
+
+/** Packs one row from `at` on; its scale, 0 where it would be too small for a number. */
+function packIntegers(where: string, values: Float32Array, numbers: Int8Array, at: number): number {
+  let [largest, rest] = [0, 0];
+  for (let p = 0; p < values.length; p++) {
+    const size = Math.abs(values[p]);
+    if (size > largest) largest = size;
+    rest += size - size;
   }
-  if (!finite) throw argumentError('INVALID_ARGUMENT', where, 'weight', 'finite numbers', 'NaN or infinity');
+  if (rest !== 0) throw argumentError('INVALID_ARGUMENT', where, 'weight', 'finite numbers', 'NaN or infinity');
   const scale = Math.fround(largest / MOST);
-  if (scale === 0) return 0;
-  // A scale among the subnormal numbers may be rounded down by much.
-  for (const value of values) {
-    numbers[at] = Math.max(-MOST, Math.min(MOST, Math.round(value / scale)));
-    at += QUANTIZED_PANEL;
-  }
+  if (scale < LEAST) return 0;
+  for (let p = 0; p < values.length; p++, at += STEP) numbers[at] = values[p] / scale + ROUNDING - ROUNDING;
   return scale;
+}
+
+/** Packs one row, given by its bits, from `at` on. */
+function packHalves(bits: Uint32Array, numbers: Uint16Array, at: number): void {
+  for (let p = 0; p < bits.length; p++, at += STEP) {
+    const word = bits[p];
+    const rounded = (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+    numbers[at] = (word & 0x7fffffff) > 0x7f800000 ? (word >>> 16) | 0x40 : rounded;
+  }
 }
 
 /**

@@ -22,7 +22,7 @@ const { AutoModelForCausalLM } = fw;
 function make(family: fw.ModelName, extra: Partial<fw.CreateOptions> = {}): Model {
   fw.manualSeed(7);
   const sizes = { vocabSize: VOCABULARY, hiddenSize: 24, numLayers: 2, numHeads: 2, intermediateSize: 32 };
-  return withoutZeros(fw.createModel(family, { ...sizes, initializerRange: 0.1, ...extra })).eval() as Model;
+  return withoutZeros(fw.createModel(family, { ...sizes, initializerRange: 0.1, ...extra })).eval();
 }
 
 const IDS = Array.from({ length: 23 }, (_, i) => (i * i + 3 * i) % VOCABULARY);
@@ -110,7 +110,7 @@ describe('quantised models', () => {
   });
 
   it('are the same on another device', () => {
-    using model = make('gla').quantize('int8') as Model;
+    using model = make('gla').quantize('int8');
     const there = logitsOf(model);
     model.to('js');
     expect(model.device).to.equal('js');
@@ -119,7 +119,7 @@ describe('quantised models', () => {
   });
 
   it('are neither trained, saved, loaded nor cast, nor quantised again', async () => {
-    using model = make('deltanet').quantize('int8') as Model;
+    using model = make('deltanet').quantize('int8');
     const ids = fw.tensor([IDS], { dtype: 'int32', device: model.device });
     model.model.tokens.weight.requiresGrad = true;
     expectError('GRAPH', /weights in int8 have no gradients; compute inside noGrad/, () => model.forward(ids));
@@ -139,7 +139,7 @@ describe('quantised models', () => {
   it('are asked for by a known name, in float32', async () => {
     using model = make('gla');
     expectError('INVALID_ARGUMENT', /weights must be 'bfloat16' \| 'int8'/, () => model.quantize('int4' as 'int8'));
-    using half = make('gla').to('bfloat16') as Model;
+    using half = make('gla').to('bfloat16');
     expectError('DTYPE', /quantize: \S+weight must be float32, got bfloat16/, () => half.quantize('int8'));
     const { fromPretrained } = AutoModelForCausalLM;
     await expectRejection('INVALID_ARGUMENT', /weights must be/, fromPretrained('x', { weights: 'int4' as 'int8' }));
@@ -153,7 +153,7 @@ describe('quantised models', () => {
   it('leave what others read as it is', () => {
     const layer = new fw.nn.Linear(3, 2).keepWhole();
     expect(layer.mayQuantize).to.equal(false);
-    using model = make('linear-transformer', { featureMap: 'hedgehog' }).quantize('bfloat16') as Model;
+    using model = make('linear-transformer', { featureMap: 'hedgehog' }).quantize('bfloat16');
     const kept = projections(model).filter(({ quantized }) => !quantized);
     expect(kept.length).to.be.above(0);
     expect(kept.every(({ weight }) => weight.dtype === 'float32')).to.equal(true);
