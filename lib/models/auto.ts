@@ -8,7 +8,6 @@ import {
   checkFunction,
   checkOptions,
   describe,
-  type Device,
   FastWeightsError,
   type OptionNames,
   type Tensor,
@@ -96,7 +95,7 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
     if (generation)
       model.generation = fromFile(folder, GENERATION, (where) => readGeneration(generation, where, model.config));
     const quantizer = weights && new Quantizer('fromPretrained', model, weights);
-    await loadWeights(model, folder, entries, onProgress, quantizer && packingBy(quantizer, device));
+    await loadWeights(model, folder, entries, onProgress, quantizer && packingBy(quantizer));
     if (await hasLora(folder)) await loadLora(model, folder);
     quantizer?.finish();
     if (untied !== undefined) {
@@ -116,20 +115,11 @@ function checkWeights(weights: WeightFormat, dtype: string): void {
   throw argumentError('INVALID_ARGUMENT', 'fromPretrained', 'dtype', 'float32 beside weights', describe(dtype));
 }
 
-/** What is freed goes back to the system when there is so much of it. */
-const KEPT_BYTES = 32 * 1024 * 1024;
-
 /** Packs tensors as they come, with turns for others. */
-function packingBy(quantizer: Quantizer, device: Device): (tensor: Tensor) => Promise<void> {
-  let freed = 0;
+function packingBy(quantizer: Quantizer): (tensor: Tensor) => Promise<void> {
   const pace = new Pace();
   return async (tensor) => {
-    const bytes = tensor.size * bytesPerElement(tensor.dtype);
     for (const _ of quantizer.pack(tensor)) await pace.rest();
-    freed += bytes;
-    if (freed < KEPT_BYTES) return;
-    getBackend(device).trimMemory();
-    freed = 0;
   };
 }
 

@@ -1,10 +1,13 @@
 // Quantising the projections of a model, for inference.
-import { argumentError, checkChoice, FastWeightsError, type Tensor } from '../core';
-import { WEIGHT_FORMATS, type WeightFormat } from '../backends';
+import { argumentError, bytesPerElement, checkChoice, FastWeightsError, type Tensor } from '../core';
+import { getBackend, WEIGHT_FORMATS, type WeightFormat } from '../backends';
 import { packing } from '../ops';
 import { Linear } from './layers';
 import { checkModule, type Module } from './module';
 import { QuantizedWeight } from './quantized';
+
+/** What is freed beyond it goes back to the system: kept, it would serve weights of half the size. */
+const KEPT_BYTES = 2 ** 21;
 
 /**
  * @internal Quantises the projections of a model one by one. `tensors` are their weights; `pack` replaces one of them
@@ -14,6 +17,8 @@ import { QuantizedWeight } from './quantized';
 export class Quantizer {
   private readonly layers = new Map<Tensor, { name: string; layer: Linear }[]>();
   private readonly held: ReadonlySet<Tensor>;
+  /** Bytes that were freed and not given back yet. */
+  private freed = 0;
 
   constructor(
     private readonly where: string,
@@ -37,6 +42,7 @@ export class Quantizer {
     this.held = new Set(places.filter(([name]) => !projections.has(name)).map(([, t]) => t));
   }
 
+  /** The weights that are still to be packed. */
   get tensors(): Tensor[] {
     return [...this.layers.keys()];
   }
@@ -48,7 +54,13 @@ export class Quantizer {
     const packed = new QuantizedWeight(yield* packing(this.where, weight, this.format));
     for (const { layer } of layers) layer.quantize(packed);
     this.layers.delete(weight);
-    if (!this.held.has(weight)) weight.dispose();
+    if (this.held.has(weight)) return;
+    const { device } = weight;
+    this.freed += weight.size * bytesPerElement(weight.dtype);
+    weight.dispose();
+    if (this.freed < KEPT_BYTES) return;
+    getBackend(device).trimMemory();
+    this.freed = 0;
   }
 
   /** Call it at the end: nothing of the model is trained any more. */

@@ -6,7 +6,6 @@ import {
   FastWeightsError,
   formatShape,
   newArray,
-  scope,
   type Tensor,
 } from '../core';
 import { noGrad, recording } from '../autograd';
@@ -64,11 +63,14 @@ export function* packing(where: string, weight: Tensor, format: WeightFormat): G
   const scale = format === 'int8' ? emptyLike(weight, [n], 'float32') : null;
   const places = Array.from({ length: QUANTIZED_PANEL }, (_, output) => placeInStep(format, output));
   const panel = newArray('int32', k * shape[2]) as Int32Array;
+  const rows = new Float32Array(QUANTIZED_PANEL * k);
   const scales = new Float32Array(n);
+  const source = noGrad(() => contiguous(weight));
   try {
     for (let j = 0; j < n; j += QUANTIZED_PANEL) {
       const end = Math.min(j + QUANTIZED_PANEL, n);
-      const data = noGrad(() => scope(() => weight.slice(0, j, end).dataSync() as Float32Array));
+      const data = rows.subarray(0, (end - j) * k);
+      backend.read(source.storage.handle, source.offset + j * k, data);
       panel.fill(0);
       const numbers = numbersIn(format, panel);
       for (let row = 0; row < end - j; row++) {
@@ -85,6 +87,8 @@ export function* packing(where: string, weight: Tensor, format: WeightFormat): G
     words.dispose();
     scale?.dispose();
     throw error;
+  } finally {
+    if (source !== weight) source.dispose();
   }
 }
 

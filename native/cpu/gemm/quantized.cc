@@ -52,7 +52,9 @@ void stream(const Context& cx, const quantizedLinearArgs& x, const Epilogue& epi
   const int32_t* weight = x.weight.ints();
   const int64_t rows = x.rows, k = x.k, depth = depth_of(k), strips = (rows + kMost - 1) / kMost;
   const int64_t panels = (x.n + kQuantizedPanel - 1) / kQuantizedPanel;
-  const int64_t least = kTaskWork / (rows * k * kQuantizedPanel) + 1, even = (panels + cx.threads - 1) / cx.threads;
+  // More tasks than threads: one that the system holds up leaves its share to the others.
+  const int64_t tasks = 4 * cx.threads, even = (panels + tasks - 1) / tasks;
+  const int64_t least = kTaskWork / (rows * k * kQuantizedPanel) + 1;
   parallel_blocks(cx, panels, least > even ? least : even, [&](int64_t begin, int64_t end) {
     for (int64_t panel = begin; panel < end; panel++) {
       float sums[kStreamRows * kQuantizedPanel];

@@ -25,7 +25,7 @@ struct QuantizedLinear {
   }
 
   static FW_DEVICE void run(const Args& a, Shared& shared) {
-    const Division at = divide(block(), ceil_div(a.n, kPanel));
+    const Division at = divide(block(), (a.n + kPanel - 1) / kPanel);
     const int64_t panel = at.rest, row = at.quotient * kRows;
     const int word = thread() % kWords, slice = thread() / kWords;
     float sums[kRows][kParts] = {};
