@@ -13,8 +13,9 @@ export function checkHeads(where: string, hiddenSize: number, heads: number): nu
 /** Layers that are members of a module, by their property names; states stay float32 where the weights are bfloat16. */
 export function layersIn(module: object): odeParts.Layers {
   return (name, x) => {
-    const layer = name.split('.').reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], module) as Linear;
-    return toFloat32(layer.forward(x.to(layer.dtype)));
+    const layer = name.split('.').reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], module);
+    const { weight } = layer as Linear;
+    return toFloat32((layer as Linear).forward(x.to(weight.dtype)));
   };
 }
 
@@ -126,6 +127,6 @@ export abstract class QueriedFastWeights extends Module {
     const { update_net: field, query_net } = this;
     const own = layersIn({ ...field, query_net });
     const values = odeParts.readState(state, odeParts.queryOf(own, input, field.settings.heads));
-    return this.ff_block.forward(this.drop.forward(this.out_proj.forward(values.to(this.out_proj.dtype))));
+    return this.ff_block.forward(this.drop.forward(this.out_proj.forward(values.to(this.out_proj.weight.dtype))));
   }
 }
