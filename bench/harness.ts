@@ -180,11 +180,12 @@ export async function runCase(
     for (const turn of turns) if (round === 0 || !turn.peer.once?.(problem)) await turn.take(job);
   }
   const summary = summarize(own.flatMap(({ samples }) => samples));
-  const { flops, bytes, tokens }: Partial<Work> = workOf(problem) ?? {};
-  const work = bytes ?? flops;
+  const { flops, bytes, reads, tokens }: Partial<Work> = workOf(problem) ?? {};
+  const moved = bytes ?? reads;
+  const work = moved ?? flops;
   const rate = work === undefined ? null : work / summary.median / 1e6;
   const limits = own.flatMap(({ limits }) =>
-    limits ? [bytes === undefined ? limits.flops : limits.copyBandwidth] : [],
+    limits ? [bytes ? limits.copyBandwidth : reads ? limits.readBandwidth : limits.flops] : [],
   );
   const limit = rate !== null && limits.length > 0 ? median(limits) / 1e9 : null;
   const findings = [...own[0].findings!].sort((a, b) => b.error / b.tolerance - a.error / a.tolerance);
@@ -194,7 +195,7 @@ export async function runCase(
     ...('device' in problem && isCard(problem.device) ? { numbers: numbersOf(problem) } : { threads }),
     ...summary,
     rate,
-    unit: bytes === undefined ? 'GFLOP/s' : 'GB/s',
+    unit: moved === undefined ? 'GFLOP/s' : 'GB/s',
     limit,
     share: rate === null || limit === null ? null : rate / limit,
     tokensPerSecond: tokens && (1000 * tokens) / summary.median,

@@ -14,6 +14,8 @@ export interface Limits {
   flops: number;
   /** Bytes per second, read and written. */
   copyBandwidth: number;
+  /** Bytes per second, read; 0 of a card. */
+  readBandwidth: number;
 }
 
 /** The better of two measurements. */
@@ -22,6 +24,7 @@ function best(a: Limits, b: Limits): Limits {
     ...a,
     flops: Math.max(a.flops, b.flops),
     copyBandwidth: Math.max(a.copyBandwidth, b.copyBandwidth),
+    readBandwidth: Math.max(a.readBandwidth, b.readBandwidth),
   };
 }
 
@@ -69,17 +72,19 @@ async function cardLimits(problem: Problem & Place): Promise<Limits> {
   return {
     flops: workOf(product)!.flops / (await fastest(prepareMatmul(product))),
     copyBandwidth: (2 * bytes) / (await fastest(prepareCopy(device, bytes))),
+    readBandwidth: 0,
   };
 }
 
 /**
- * Measures around `work`. A processor before and after, on the same threads, because it changes its clock; the copy
- * needs memory of its own and comes after. A card after, so that its memory is told from what this needs.
+ * Measures around `work`. A processor before and after, on the same threads, because it changes its clock; the copy and the
+ * reading need memory of their own and come after. A card after, so that its memory is told from what this needs.
  */
 export async function withLimits<R>(problem: Problem, work: () => Promise<R>): Promise<[R, Limits | undefined]> {
   if ('device' in problem && isCard(problem.device)) return [await work(), await cardLimits(problem)];
   const before = machineLimits();
   const result = await work();
-  const after = machineLimits((workOf(problem)?.bytes ?? 0) / 2);
+  const { bytes = 0, reads = 0 } = workOf(problem) ?? {};
+  const after = machineLimits(bytes / 2, reads);
   return [result, before && after ? best(before, after) : undefined];
 }

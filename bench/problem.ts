@@ -98,6 +98,8 @@ export interface GenerationProblem extends Place {
   hidden: number;
   vocabulary: number;
   prompt: number;
+  /** What the weights of projections are kept in, float32 by default. */
+  weights?: 'bfloat16' | 'int8';
 }
 
 /**
@@ -163,11 +165,19 @@ export interface Work {
   flops: number;
   /** Bytes of state read and written, where they are the limit; how fast memory of that size can be copied is the peak. */
   bytes?: number;
+  /** Bytes of weights read, where they are; how fast memory of that size can be read is the peak. */
+  reads?: number;
   tokens?: number;
 }
 
 /** Beyond this a set of states no longer fits the second-level cache of one core. */
 const CACHE_BYTES = 2 ** 21;
+
+/** And beyond this weights no longer fit the cache that cores share. */
+const SHARED_CACHE_BYTES = 2 ** 27;
+
+/** Bytes of a number of a projection. */
+const WEIGHT_BYTES = { float32: 4, bfloat16: 2, int8: 1 };
 
 /** A graphics card, real or emulated. */
 export const isCard = (device: Device): boolean => device.startsWith('cuda');
@@ -197,11 +207,19 @@ const CHUNK_FLOPS: Readonly<Partial<Record<DescendantRule, (D: number) => number
   titans: (D) => 8 * D * D + 2 * TITANS_CHUNK * D,
 };
 
+type Sizes = Pick<GenerationProblem, 'layers' | 'd' | 'heads' | 'hidden' | 'vocabulary'>;
+
+/** Numbers in all projections. */
+function projectionSize({ layers, d, heads, hidden, vocabulary }: Sizes): number {
+  return layers * (4 * d * d + d * heads + 3 * d * hidden) + d * vocabulary;
+}
+
 /** Of one token, forward; the embedding's table is not counted. */
-function modelFlops(model: Pick<GenerationProblem, 'layers' | 'd' | 'heads' | 'hidden' | 'vocabulary'>): number {
-  const { layers, d, heads, hidden, vocabulary } = model;
-  const weights = layers * (4 * d * d + d * heads + 3 * d * hidden) + d * vocabulary;
-  return 2 * weights + layers * heads * recurrenceFlops({ delta: true, gate: 'none' }, d / heads, d / heads);
+function modelFlops(model: Sizes): number {
+  const { layers, d, heads } = model;
+  return (
+    2 * projectionSize(model) + layers * heads * recurrenceFlops({ delta: true, gate: 'none' }, d / heads, d / heads)
+  );
 }
 
 /** Undefined where the time does not tell of work. */
@@ -229,8 +247,10 @@ export function workOf(problem: Problem): Work | undefined {
       const { B, T } = problem;
       return { flops: 3 * B * T * modelFlops(problem), tokens: B * T };
     }
-    case 'generation':
-      return { flops: modelFlops(problem), tokens: 1 };
+    case 'generation': {
+      const reads = WEIGHT_BYTES[problem.weights ?? 'float32'] * projectionSize(problem);
+      return { flops: modelFlops(problem), tokens: 1, ...(reads > SHARED_CACHE_BYTES && { reads }) };
+    }
     case 'batching':
       return problem.reads ? undefined : { flops: problem.sessions * modelFlops(problem), tokens: problem.sessions };
     case 'stream':

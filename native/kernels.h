@@ -90,6 +90,7 @@ enum ReduceOp { kSum, kMean, kMax, kMin, kProd };
 enum ScanOp { kLinearScan, kMaxScan, kLogSumExpScan };
 enum NormKind { kLayer, kRms, kL2, kBySum };
 enum Activation { kNoActivation, kSiluActivation };
+enum WeightFormat { kBfloat16Weights, kInt8Weights };
 enum DeltaCellKind { kDeltaRnn1, kDeltaRnn2, kDeltaLstm1, kDeltaLstm2, kDeltaLstm3, kDeltaLstm4 };
 enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 
@@ -138,6 +139,8 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
   F(Int, precision)
 #define FW_FIELDS_linear(F) F(In, x) F(In, weight) F(InMaybe, bias) F(InMaybe, residual) F(Out, y) \
   F(OutMaybe, preactivation) F(Int, rows) F(Int, n) F(Int, k) F(Int, activation) F(Int, precision)
+#define FW_FIELDS_quantizedLinear(F) F(In, x) F(In, weight) F(InMaybe, scale) F(InMaybe, bias) F(InMaybe, residual) \
+  F(Out, y) F(Int, rows) F(Int, n) F(Int, k) F(Int, activation) F(Int, format)
 #define FW_FIELDS_feedForward(F) F(In, x) F(In, gateWeight) F(In, upWeight) F(In, downWeight) F(InMaybe, residual) \
   F(Out, y) F(OutMaybe, gate) F(OutMaybe, up) F(Int, rows) F(Int, d) F(Int, hidden) F(Int, precision)
 #define FW_FIELDS_feedForwardBackward(F) F(In, gateWeight) F(In, upWeight) F(In, downWeight) F(In, gate) F(In, up) \
@@ -225,7 +228,7 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_FIELDS_swigluBackward(F) F(In, gate) F(In, up) F(In, dy) F(Out, dgate) F(Out, dup) F(Int, n)
 #define FW_KERNELS(K) K(fill) K(cast) K(copy) K(unary) K(unaryBackward) K(binary) K(compare) K(where) \
   K(gather) K(scatterAdd) K(argsort) K(reduce) K(argmax) K(cumsum) K(scan) K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
-  K(shortConvBackward) K(shortConvStep) K(matmul) K(linear) K(feedForward) K(feedForwardBackward) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
+  K(shortConvBackward) K(shortConvStep) K(matmul) K(linear) K(quantizedLinear) K(feedForward) K(feedForwardBackward) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
   K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) K(recurrence) K(recurrenceBackward) \
   K(recurrenceStep) K(selfReferential) K(selfReferentialBackward) K(recurrentDelta) \
   K(recurrentDeltaBackward) K(deltaCell) K(deltaCellBackward) \

@@ -8,6 +8,7 @@ export const SIZES = {
   '0.14M': { layers: 2, d: 64, heads: 2, hidden: 192, vocabulary: 256 },
   '3.3M': { layers: 4, d: 256, heads: 4, hidden: 704, vocabulary: 256 },
   '26M': { layers: 8, d: 512, heads: 8, hidden: 1408, vocabulary: 1024 },
+  '171M': { layers: 12, d: 1024, heads: 8, hidden: 2816, vocabulary: 16384 },
 };
 
 export function generation(size: keyof typeof SIZES, device: Device): { shape: string; problem: GenerationProblem } {
@@ -35,7 +36,13 @@ const named = (what: string): { name: string; shape: string; problem: Generation
     return { name, serial: device === 'js', ...generation(size, device) };
   });
 
-export const generationCases: Case[] = named('generate');
+/** Of a model whose weights no cache holds: a token takes as long as reading them. */
+const FROM_MEMORY = ([undefined, 'bfloat16', 'int8'] as const).map((weights): Case => {
+  const { shape, problem } = generation('171M', 'cpu');
+  return { name: `generate/171M${weights ? `/${weights}` : ''}`, shape, problem: { ...problem, weights } };
+});
+
+export const generationCases: Case[] = [...named('generate'), ...FROM_MEMORY];
 
 /** How late a timer is meanwhile. */
 export const generationLoopCases: Case[] = named('eventloop/generate').map(({ problem, ...rest }) => ({
@@ -66,6 +73,9 @@ export function text({ vocabulary }: ModelProblem, length: number): Int32Array {
 
 const CHECKED = { prompt: 24, tokens: 8 };
 
+/** Of more values than this no second model is made: the parallel form is that of the model itself. */
+const COPIED = 5e7;
+
 /** The logits of the step form against the parallel form on `js`. */
 export function check(problem: ModelProblem, model: Model): Finding[] {
   const ids = text(problem, CHECKED.prompt + CHECKED.tokens);
@@ -73,21 +83,28 @@ export function check(problem: ModelProblem, model: Model): Finding[] {
   session.feed(ids.subarray(0, CHECKED.prompt)).dispose();
   let found: ArrayLike<number> = [];
   for (const id of ids.subarray(CHECKED.prompt)) found = fw.scope(() => session.feed([id]).dataSync());
-  const reference = makeModel(problem, 'js');
-  const weights = Object.entries(model.stateDict()).map(([name, t]) => [name, t.to('js')] as const);
-  reference.loadStateDict(Object.fromEntries(weights));
+  const reference = model.parameterCount > COPIED ? model : copyOnJs(problem, model);
   const expected = fw.noGrad(() =>
     fw.scope(() => {
-      const all = fw.tensor(ids, { shape: [1, ids.length], dtype: 'int32', device: 'js' });
+      const all = fw.tensor(ids, { shape: [1, ids.length], dtype: 'int32', device: reference.device });
       return reference.forward(all).logits.slice(1, -1).dataSync();
     }),
   );
   return [{ quantity: 'logits', error: relativeError(found, expected), tolerance: TOLERANCE.float32.forward }];
 }
 
+function copyOnJs(problem: ModelProblem, model: Model): Model {
+  const reference = makeModel(problem, 'js');
+  const weights = Object.entries(model.stateDict()).map(([name, t]) => [name, t.to('js')] as const);
+  reference.loadStateDict(Object.fromEntries(weights));
+  return reference;
+}
+
 /** A text without end; a call is a token. */
 export function prepareGeneration(problem: GenerationProblem): Prepared {
   const model = makeModel(problem, problem.device);
+  if (problem.weights) model.quantize(problem.weights);
+  fw.trimMemory();
   const text = model.generate([1, 2, 3], { maxNewTokens: Number.MAX_SAFE_INTEGER, stopTokens: [] });
   return {
     async run(calls) {

@@ -12,6 +12,7 @@ export interface CpuAddon extends Addon {
   /** See native/binding/cpu/peak.h. */
   peakFlops(): number;
   copyBandwidth(bytes: number): number;
+  readBandwidth(bytes: number): number;
 }
 
 /** What the processor can do on the threads that compute, for benchmarks to compare kernels with. */
@@ -21,6 +22,8 @@ export interface MachineLimits {
   readonly flops: number;
   /** Bytes per second, read and written, of a copy within `copyBytes` bytes of memory. */
   readonly copyBandwidth: number;
+  /** Bytes per second of reading `readBytes` bytes of memory. */
+  readonly readBandwidth: number;
 }
 
 export class CpuBackend extends NativeBackend<CpuAddon> {
@@ -38,11 +41,12 @@ export class CpuBackend extends NativeBackend<CpuAddon> {
     return this.addon.numThreads();
   }
 
-  measureLimits(copyBytes: number): MachineLimits {
+  measureLimits(copyBytes: number, readBytes: number): MachineLimits {
     return {
       instructionSet: this.addon.instructionSet(),
       flops: this.addon.peakFlops(),
       copyBandwidth: copyBytes > 0 ? this.addon.copyBandwidth(copyBytes) : 0,
+      readBandwidth: readBytes > 0 ? this.addon.readBandwidth(readBytes) : 0,
     };
   }
 }

@@ -20,6 +20,7 @@ export type { Backend, DeviceInfo } from './backend';
 export { buildCommand, loadAttempts, processorName, unmetWish, type LoadAttempt } from './loader';
 export type { CardFacts, MissingForCard, ProductLibrary } from './cuda';
 export type { MachineLimits } from './cpu';
+export { numbersIn, placeInStep, QUANTIZED_PANEL, quantizedShape } from './quantizedLayout';
 export * from './table';
 
 const EMULATION = 'cuda-emulation';
@@ -161,8 +162,8 @@ export function trimMemory(): void {
 }
 
 /** Measures the processor's limits on the compute threads, for the benchmarks; null without native kernels. */
-export function machineLimits(copyBytes = 0): MachineLimits | null {
-  return cpuBackend()?.measureLimits(copyBytes) ?? null;
+export function machineLimits(copyBytes = 0, readBytes = 0): MachineLimits | null {
+  return cpuBackend()?.measureLimits(copyBytes, readBytes) ?? null;
 }
 
 /** The graphics card, usable or not (then with the reason); null when no CUDA addon could be loaded. */

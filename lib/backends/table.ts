@@ -104,6 +104,10 @@ export type NormKind = (typeof NORM_KINDS)[number];
 
 export const ACTIVATIONS = ['none', 'silu'] as const;
 
+/** How the weights of a quantised projection are stored. */
+export const WEIGHT_FORMATS = ['bfloat16', 'int8'] as const;
+export type WeightFormat = (typeof WEIGHT_FORMATS)[number];
+
 /** Where the erased part is read: nowhere, from the decayed state, or from the state before its decay. */
 export const ERASE_FROM = ['none', 'decayed', 'undecayed'] as const;
 export type EraseFrom = (typeof ERASE_FROM)[number];
@@ -336,6 +340,26 @@ export const KERNELS = {
     k: 'int',
     activation: 'int',
     precision: 'int',
+  },
+  /**
+   * y = activation(scale (x W^T) + bias) + residual for x [rows, k], W [n, k] stored as `format` says and scale [n], 1 where
+   * it is null; no gradients. weight int32 [ceil(n / 64), k, words]: panels of 64 outputs, zeros beyond n. Column c of a
+   * panel stands, of 16 words in `int8`, in byte floor(c / 16) of word c mod 16, and of 32 words in `bfloat16` in half
+   * floor(c / 16) mod 2 of word 16 floor(c / 32) + c mod 16, the lowest first. Products and sums are float32, or float64
+   * where x is, on every precision.
+   */
+  quantizedLinear: {
+    x: 'in',
+    weight: 'in',
+    scale: 'in?',
+    bias: 'in?',
+    residual: 'in?',
+    y: 'out',
+    rows: 'int',
+    n: 'int',
+    k: 'int',
+    activation: 'int',
+    format: 'int',
   },
   /**
    * y = (silu(x Wg^T) * x Wu^T) Wd^T + residual for x [rows, d], Wg, Wu [hidden, d], Wd [d, hidden]. gate and up, both or

@@ -22,15 +22,17 @@ import { noteSkipped } from './skipped';
 import {
   addCheckpointOption,
   addDeviceOptions,
+  addWeightsOption,
   addEncodingOption,
   checkpointFolder,
   chooseDevice,
   type DeviceOptions,
   somePath,
   wholeNumber,
+  type WeightsOptions,
 } from './options';
 
-interface EvaluateOptions extends DeviceOptions, ImportOptions {
+interface EvaluateOptions extends DeviceOptions, ImportOptions, WeightsOptions {
   checkpoint: string;
   text?: string;
   encoding?: TextEncoding;
@@ -49,6 +51,7 @@ const ACTS: Acts<EvaluateOptions, Case> = {
   batch: ALL,
   json: ALL,
   device: ALL,
+  weights: ALL,
   threads: ALL,
   import: ALL,
 };
@@ -64,7 +67,7 @@ export function evaluateCommand(): Command {
     .addOption(new Option('--length <n>', 'tokens per window of that text').argParser(wholeNumber(1)).default(256))
     .addOption(new Option('--batch <n>', 'sequences at a time').argParser(wholeNumber(1)).default(8))
     .option('--json', 'print JSON');
-  return addDeviceOptions(addImportOption(addEncodingOption(command)))
+  return addDeviceOptions(addWeightsOption(addImportOption(addEncodingOption(command))))
     .addHelpText(
       'after',
       '\nExamples:\n  fast-weights evaluate --checkpoint runs/deltanet\n  fast-weights evaluate --checkpoint model --text other.txt',
@@ -81,7 +84,7 @@ async function run(options: EvaluateOptions, command: Command): Promise<void> {
   const dir = await checkpointFolder(options.checkpoint);
   const result = await withInterrupt(async (signal) => {
     const data = await openFor(dir, options, signal);
-    const model = await loadModel(dir, { device });
+    const model = await loadModel(dir, { device, weights: options.weights });
     const shown = sequenceProgress('sequences');
     try {
       const measured = await evaluate(model, data, { batchSize: options.batch, signal, onProgress: shown.take });

@@ -9,6 +9,7 @@ import { isAborted, withInterrupt } from './interrupt';
 import {
   addCheckpointOption,
   addDeviceOptions,
+  addWeightsOption,
   biases,
   checkpointFolder,
   chooseDevice,
@@ -16,12 +17,13 @@ import {
   type DeviceOptions,
   someText,
   wholeNumber,
+  type WeightsOptions,
 } from './options';
 
 /** For models that do not say how to draw. */
 const TEMPERATURE = 0.8;
 
-interface GenerateOptions extends DeviceOptions, ImportOptions {
+interface GenerateOptions extends DeviceOptions, ImportOptions, WeightsOptions {
   checkpoint: string;
   prompt?: string;
   maxTokens: number;
@@ -60,6 +62,7 @@ const ACTS: Acts<GenerateOptions, Case> = {
   samples: ['drawn'],
   seed: ['drawn'],
   device: ALL,
+  weights: ALL,
   threads: ALL,
   import: ALL,
 };
@@ -127,7 +130,7 @@ export function generateCommand(): Command {
       ).argParser(wholeNumber()),
     )
     .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()));
-  return addDeviceOptions(addImportOption(command))
+  return addDeviceOptions(addWeightsOption(addImportOption(command)))
     .addHelpText(
       'after',
       '\nExamples:\n  fast-weights generate --checkpoint runs/deltanet --prompt "ROMEO:"\n  fast-weights generate --checkpoint model --temperature 0 | head\n  fast-weights generate --checkpoint model --prompt "Q:" --stop "Q:" --samples 4 --min-p 0.1',
@@ -150,7 +153,7 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
       argument: 'prompt',
     });
   }
-  const model = await loadModel(dir, { device });
+  const model = await loadModel(dir, { device, weights: options.weights });
   const { maxTokens, temperature = model.sampling.temperature ?? TEMPERATURE, samples, stop, topLogprobs } = options;
   const { topK, topP, minP, typicalP, repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);

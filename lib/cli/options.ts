@@ -1,7 +1,14 @@
 // Parsers of option values, options that several commands share, and what they set up.
 import { existsSync, statSync } from '../platform';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { defaultDevice, devices, setDefaultDevice, setNumThreads } from '../backends';
+import {
+  defaultDevice,
+  devices,
+  setDefaultDevice,
+  setNumThreads,
+  WEIGHT_FORMATS,
+  type WeightFormat,
+} from '../backends';
 import { type Device, FastWeightsError, scope } from '../core';
 import { TEXT_ENCODINGS, type TextEncoding } from '../data';
 import { full, matmul, withPrecision } from '../ops';
@@ -92,6 +99,16 @@ export function addDeviceOptions(command: Command): Command {
     .addOption(
       new Option('--threads <n>', 'threads of the cpu device (default: all cores)').argParser(wholeNumber(1, 1024)),
     );
+}
+
+export interface WeightsOptions {
+  weights?: WeightFormat;
+}
+
+/** For commands that only read a model. */
+export function addWeightsOption(command: Command): Command {
+  const what = 'keep the weights of projections in fewer bits, for speed and memory (default: as floats of 32)';
+  return command.addOption(new Option('--weights <format>', what).choices([...WEIGHT_FORMATS]));
 }
 
 /** Applies --device and --threads; returns the device, `usual` where none is given. */

@@ -8,6 +8,7 @@ import { UsageError } from './flags';
 import { addImportOption, type ImportOptions, importsOf } from './imports';
 import { withInterrupt } from './interrupt';
 import {
+  addWeightsOption,
   checkpointFolder,
   decimal,
   type DeviceOptions,
@@ -41,6 +42,7 @@ interface ServeFlags extends DeviceOptions, ImportOptions {
   tokensPerMinute?: number;
   chatTemplate?: string;
   dtype?: 'float32' | 'bfloat16';
+  weights?: 'bfloat16' | 'int8';
   logTexts?: boolean;
 }
 
@@ -93,7 +95,7 @@ export function serveCommand(): Command {
     .option('--chat-template <file>', 'a chat template in the place of those of the models', somePath)
     .addOption(new Option('--dtype <dtype>', 'what weights are cast to').choices(['float32', 'bfloat16']))
     .option('--log-texts', 'write texts of requests and answers into the log');
-  return addDeviceOptions(addImportOption(command))
+  return addDeviceOptions(addWeightsOption(addImportOption(command)))
     .addHelpText(
       'after',
       `\nThe log is on standard error, a line of JSON for each event. docs/serving.md has the endpoints.\n\nExamples:\n  fast-weights serve --model runs/deltanet\n  fast-weights serve --model chat=models/qwen --host 0.0.0.0 --keys keys.txt --states states`,
@@ -133,6 +135,7 @@ async function run(flags: ServeFlags): Promise<void> {
       logTexts: flags.logTexts,
       device,
       dtype: flags.dtype,
+      weights: flags.weights,
       threads: flags.threads,
       chatTemplate: flags.chatTemplate,
       imports: importsOf(flags),

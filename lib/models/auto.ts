@@ -1,19 +1,21 @@
 // From a configuration or a folder to the model it describes: model_type names the family.
-import { defaultDevice, getBackend } from '../backends';
-import { warn } from '../platform';
+import { defaultDevice, getBackend, WEIGHT_FORMATS, type WeightFormat } from '../backends';
+import { Pace, warn } from '../platform';
 import {
   argumentError,
   bytesPerElement,
   checkChoice,
   checkFunction,
   checkOptions,
+  describe,
   FastWeightsError,
   type OptionNames,
+  type Tensor,
   withinBytes,
   withSeed,
 } from '../core';
 import { findFolder, readModelFolder } from '../io';
-import { hasLora, loadLora, withBlankWeights } from '../nn';
+import { hasLora, loadLora, Quantizer, withBlankWeights } from '../nn';
 import { checkTensorOptions, type TensorOptions } from '../ops';
 import type { CausalLM } from './common/causalLM';
 import { PublishedConfiguration, withFileKeys } from './common/configuration';
@@ -39,6 +41,11 @@ export interface PretrainedOptions {
   device?: TensorOptions['device'];
   /** What the weights are cast to; float32 by default. */
   dtype?: 'float32' | 'bfloat16' | 'float64';
+  /**
+   * What the weights of projections are kept in, for inference, as by `quantize` of a model; only with float32. Each is packed
+   * as soon as it is read, so that on `cpu` loading takes the memory of the packed weights and of one tensor.
+   */
+  weights?: WeightFormat;
   /** Called after each tensor that was read; an error that it throws ends the reading. */
   onProgress?: (progress: LoadProgress) => void;
 }
@@ -46,7 +53,7 @@ export interface PretrainedOptions {
 /** A model that takes no more is made whatever the weights are. */
 const SMALL_MODEL_BYTES = 64 * 1024 * 1024;
 
-const OPTIONS: OptionNames<PretrainedOptions> = { device: true, dtype: true, onProgress: true };
+const OPTIONS: OptionNames<PretrainedOptions> = { device: true, dtype: true, weights: true, onProgress: true };
 
 function fromConfig(config: ConfigurationInput, options: TensorOptions = {}): CausalLM {
   checkTensorOptions('fromConfig', options);
@@ -63,7 +70,8 @@ function modelOf(config: ConfigurationInput | PublishedConfiguration, options: T
 async function fromPretrained(dir: string, options: PretrainedOptions = {}): Promise<CausalLM> {
   checkOptions('fromPretrained', options, OPTIONS);
   const dtype = checkChoice('fromPretrained', 'dtype', options.dtype ?? 'float32', ['float32', 'bfloat16', 'float64']);
-  const { device = defaultDevice(), onProgress } = options;
+  const { device = defaultDevice(), weights, onProgress } = options;
+  if (weights !== undefined) checkWeights(weights, dtype);
   if (onProgress !== undefined) checkFunction('fromPretrained', 'onProgress', onProgress);
   const folder = await findFolder(dir);
   const stored = (await readModelFolder(folder)).entries;
@@ -86,8 +94,10 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
     }
     if (generation)
       model.generation = fromFile(folder, GENERATION, (where) => readGeneration(generation, where, model.config));
-    await loadWeights(model, folder, entries, onProgress);
+    const quantizer = weights && new Quantizer('fromPretrained', model, weights);
+    await loadWeights(model, folder, entries, onProgress, quantizer && packingBy(quantizer));
     if (await hasLora(folder)) await loadLora(model, folder);
+    quantizer?.finish();
     if (untied !== undefined) {
       const both = `config.json ties ${untied} and ${headWeight(model)}, but the weights hold different values of the two`;
       warn(`${folder}: ${both}, so they are not tied; "tie_word_embeddings": false says the same`);
@@ -97,6 +107,20 @@ async function fromPretrained(dir: string, options: PretrainedOptions = {}): Pro
     model.dispose();
     throw error;
   }
+}
+
+function checkWeights(weights: WeightFormat, dtype: string): void {
+  checkChoice('fromPretrained', 'weights', weights, WEIGHT_FORMATS);
+  if (dtype === 'float32') return;
+  throw argumentError('INVALID_ARGUMENT', 'fromPretrained', 'dtype', 'float32 beside weights', describe(dtype));
+}
+
+/** Packs tensors as they come, with turns for others. */
+function packingBy(quantizer: Quantizer): (tensor: Tensor) => Promise<void> {
+  const pace = new Pace();
+  return async (tensor) => {
+    for (const _ of quantizer.pack(tensor)) await pace.rest();
+  };
 }
 
 type Place = Pick<PretrainedOptions, 'device' | 'dtype'>;

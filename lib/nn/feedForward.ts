@@ -26,7 +26,11 @@ export class SwiGLU extends Module {
   /** `residual` is added to the result. */
   forward(x: Tensor, residual: Tensor | null = null): Tensor {
     const { gate_proj, up_proj, down_proj } = this;
-    if ([gate_proj, up_proj, down_proj].some((part) => part.bias || part.adapter || hasForwardHooks(part))) {
+    if (
+      [gate_proj, up_proj, down_proj].some(
+        (part) => part.bias || part.adapter || part.quantized || hasForwardHooks(part),
+      )
+    ) {
       return down_proj.forward(swiglu(gate_proj.forward(x), up_proj.forward(x)), { residual });
     }
     return feedForward(x, { gate: gate_proj.weight, up: up_proj.weight, down: down_proj.weight }, residual);

@@ -25,6 +25,8 @@ export * from './norms';
 export { freeze, unfreeze, type Pattern } from './patterns';
 export * from './plasticRnn';
 export * from './pooling';
+export { QuantizedWeight } from './quantized';
+export { quantizeModel, Quantizer } from './quantizer';
 export * from './recurrent';
 export { type LayerStates, type NoStates, RuleLayer, type RuleLayerOptions } from './ruleLayer';
 export * from './shortConvolution';

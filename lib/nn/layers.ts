@@ -5,6 +5,9 @@ import {
   checkInteger,
   checkNumber,
   checkOptions,
+  type Device,
+  type DType,
+  FastWeightsError,
   type OptionNames,
   scope,
   type Tensor,
@@ -28,6 +31,7 @@ import {
 } from '../ops';
 import { newWeight } from './blank';
 import { Module, parameter } from './module';
+import type { QuantizedWeight } from './quantized';
 
 /** Place, dtype, and whether there is a bias. */
 export interface BiasOptions extends TensorOptions {
@@ -54,6 +58,9 @@ export class Linear extends Module {
   bias: Tensor | null;
   /** Set by `addLora`, which is the way to it. */
   adapter: LinearAdapter | null = null;
+  /** What stands for `weight`, which is gone (UNSUPPORTED), once the model is quantised; else null. */
+  quantized: QuantizedWeight | null = null;
+  private whole = false;
 
   constructor(inFeatures: number, outFeatures: number, options: BiasOptions = {}) {
     super();
@@ -67,15 +74,64 @@ export class Linear extends Module {
     this.bias = bias ? parameter(rand([outFeatures], { ...where, low: -bound, high: bound })) : null;
   }
 
+  /** Width of what goes in. */
+  get inFeatures(): number {
+    return (this.quantized ?? this.weight).shape[1];
+  }
+
+  /** Width of the result. */
+  get outFeatures(): number {
+    return (this.quantized ?? this.weight).shape[0];
+  }
+
+  /** Of the weight. */
+  override get device(): Device {
+    return (this.quantized?.words ?? this.weight).device;
+  }
+
+  /** What it takes and gives: that of the weight, float32 where that is quantised. */
+  get dtype(): DType {
+    return this.quantized ? 'float32' : this.weight.dtype;
+  }
+
+  /**
+   * Says that its weight is read by others, or computed with in another way than `forward` of this class: where the model is
+   * quantised, it stays as it is.
+   */
+  keepWhole(): this {
+    this.whole = true;
+    return this;
+  }
+
+  /** @internal Whether quantising the model is to quantise this layer, too. */
+  get mayQuantize(): boolean {
+    return !this.whole;
+  }
+
+  /** @internal Takes a quantised weight in place of the one that there is, which is not freed. */
+  quantize(weight: QuantizedWeight): void {
+    this.quantized = weight;
+    const get = (): never => {
+      const message = `Linear: weight is in ${weight.format}, for forward alone; keepWhole() leaves a layer as it is`;
+      throw new FastWeightsError('UNSUPPORTED', message, { argument: 'weight', found: 'a quantised weight' });
+    };
+    Object.defineProperty(this, 'weight', { get, enumerable: false });
+  }
+
+  private product(x: Tensor, options: LinearOptions): Tensor {
+    const { quantized, bias } = this;
+    return quantized ? quantized.forward(x, bias, options) : linear(x, this.weight, bias, options);
+  }
+
   /** x [..., in] to [..., out]. */
   forward(x: Tensor, options: LinearOptions = {}): Tensor {
-    const { weight, bias, adapter } = this;
-    if (adapter === null || !adapter.active) return linear(x, weight, bias, options);
+    const { adapter } = this;
+    if (adapter === null || !adapter.active) return this.product(x, options);
     return scope(() => {
       const { activation = null, residual = null } = options;
       const added = adapter.forward(x);
-      if (activation === null) return linear(x, weight, bias, { residual: residual ? added.add(residual) : added });
-      const y = linear(x, weight, bias, { residual: added }).silu();
+      if (activation === null) return this.product(x, { residual: residual ? added.add(residual) : added });
+      const y = this.product(x, { residual: added }).silu();
       return residual ? y.add(residual) : y;
     });
   }

@@ -58,11 +58,10 @@ export class LoraAdapter extends Module implements LinearAdapter {
   ) {
     super();
     checkInstance('LoraAdapter', 'layer', layer, Linear);
-    const { weight } = layer;
-    const [outFeatures, inFeatures] = weight.shape;
-    const where = { bias: false, device: weight.device, dtype: weight.dtype };
-    this.lora_A = new Linear(inFeatures, rank, where);
-    this.lora_B = new Linear(rank, outFeatures, where);
+    const { outFeatures, inFeatures, device, dtype } = layer;
+    const where = { bias: false, device, dtype };
+    this.lora_A = new Linear(inFeatures, rank, where).keepWhole();
+    this.lora_B = new Linear(rank, outFeatures, where).keepWhole();
     constant_(this.lora_B.weight, 0);
     this.dropout = new Dropout(p);
   }
@@ -181,6 +180,11 @@ export function addLora(model: Module, options: LoraOptions): string[] {
       ? [...layers.keys()].filter((name) => !/(^|\.)lm_head$/.test(name))
       : matching(where, 'targets', targets, [...layers.keys()], 'end');
   if (names.length === 0) throw argumentError('INVALID_ARGUMENT', where, 'model', 'one with linear layers', 'none');
+  const quantized = names.find((name) => layers.get(name)!.quantized);
+  if (quantized !== undefined) {
+    const message = `${where}: ${quantized} is quantised and lets no gradients through; add adapters to the model as it was`;
+    throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model', found: 'quantised weights' });
+  }
   const taken = names.find((name) => layers.get(name)!.adapter);
   if (taken !== undefined) {
     throw argumentError('INVALID_ARGUMENT', where, 'targets', 'layers without an adapter', `${taken}, which has one`);

@@ -164,7 +164,7 @@ export async function loadLora(model: Module, dir: string): Promise<string[]> {
     const alpha = asFormat(() =>
       checkNumber(path, 'lora_alpha', ownValue(config.alpha_pattern, name, config.lora_alpha)),
     );
-    const [out, into] = layer.weight.shape;
+    const { outFeatures: out, inFeatures: into } = layer;
     checkEntry(folder, `${name}.lora_A.weight`, A, [rank, into]);
     checkEntry(folder, `${name}.lora_B.weight`, B, [out, rank]);
     const scale = alpha / (config.use_rslora === true ? Math.sqrt(rank) : rank);
@@ -172,7 +172,7 @@ export async function loadLora(model: Module, dir: string): Promise<string[]> {
   });
   const loaded: Tensor[][] = [];
   for (const { layer, A, B } of plans) {
-    const { device, dtype } = layer.weight;
+    const { device, dtype } = layer;
     const options = { device, dtype: dtype as 'float32' | 'bfloat16' | 'float64' };
     loaded.push([await loadEntry(A, options), await loadEntry(B, options)]);
   }

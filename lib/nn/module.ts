@@ -111,6 +111,11 @@ export abstract class Module {
     return false;
   }
 
+  /** Numbers that it holds in fewer bits, for inference: they count as parameters, but are not saved, loaded or cast. */
+  protected get quantizedCount(): number {
+    return 0;
+  }
+
   /** Own tensors and modules with their names, in the order of definition. */
   private static *membersOf(module: Module): Generator<[string, Tensor | Module]> {
     const buffers = buffersOf.get(module);
@@ -164,8 +169,17 @@ export abstract class Module {
     }
   }
 
+  private static refuseQuantized(where: string, root: Module, remedy: string): void {
+    for (const [path, module] of root.namedModules()) {
+      if (module.quantizedCount === 0) continue;
+      const message = `${where}: ${path} is quantised, and what it was before is gone; ${remedy}`;
+      throw new FastWeightsError('UNSUPPORTED', message, { argument: path, found: 'a quantised weight' });
+    }
+  }
+
   /** The tensors that a state dictionary holds. */
-  private static savedOf(root: Module): [string, Tensor][] {
+  private static savedOf(where: string, root: Module): [string, Tensor][] {
+    Module.refuseQuantized(where, root, 'use the model as it was, or load it without `weights`');
     const apart = [...root.namedModules()].flatMap(([path, module]) => (module.isAdapter ? [`${path}.`] : []));
     return [...Module.tensorsOf(root)].flatMap(({ name, tensor, persistent }) =>
       persistent === false || apart.some((path) => name.startsWith(path)) ? [] : [[name, tensor]],
@@ -225,9 +239,10 @@ export abstract class Module {
     return this.namedParameters().map(([, t]) => t);
   }
 
-  /** Number of trained values. */
+  /** Number of values that are trained, or were before they were quantised. */
   get parameterCount(): number {
-    return this.parameters().reduce((n, t) => n + t.size, 0);
+    const whole = this.parameters().reduce((n, t) => n + t.size, 0);
+    return [...this.namedModules()].reduce((n, [, module]) => n + module.quantizedCount, whole);
   }
 
   /** Puts the whole tree into training mode, or with false into evaluation mode. */
@@ -251,7 +266,7 @@ export abstract class Module {
 
   /** The parameters and persistent buffers by name; the tensors themselves, not copies. Adapters are left out. */
   stateDict(): Record<string, Tensor> {
-    return Object.fromEntries(Module.savedOf(this));
+    return Object.fromEntries(Module.savedOf('stateDict', this));
   }
 
   /**
@@ -264,7 +279,7 @@ export abstract class Module {
     if (typeof state !== 'object' || state === null) {
       throw argumentError('INVALID_ARGUMENT', where, 'state', 'tensors by name', describe(state));
     }
-    const own = new Map(Module.savedOf(this));
+    const own = new Map(Module.savedOf(where, this));
     const given = new Map(Object.entries(state));
     if (options.strict ?? true) checkNames(where, [...own.keys()], [...given.keys()]);
     const pairs = [...own].flatMap(([name, t]) => (given.has(name) ? [{ name, t, source: given.get(name)! }] : []));
@@ -297,6 +312,7 @@ export abstract class Module {
       throw argumentError('DTYPE', where, 'target', "'float32' | 'bfloat16' | 'float64' or a device", `'${target}'`);
     }
     const device = dtype ? null : getBackend(target as Device).device;
+    if (dtype) Module.refuseQuantized(where, this, 'cast the model before');
     const entries = [...Module.tensorsOf(this)];
     const moves = new Map<Storage, Tensor>();
     const members = new Set<Tensor>();

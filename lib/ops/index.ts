@@ -290,6 +290,7 @@ export {
 } from './norm';
 export { pad } from './pad';
 export { bmm, dot, mm, mv, outer } from './products';
+export { type PackedWeight, packing, quantizedLinear } from './quantized';
 export { dropout } from './random';
 export { chunks, mean, prod, sum, sumSquares } from './reduce';
 export { flip, repeatInterleave, roll, tile } from './repeats';

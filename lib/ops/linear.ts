@@ -26,7 +26,8 @@ export interface LinearOptions {
   residual?: Tensor | null;
 }
 
-const OPTIONS: OptionNames<LinearOptions> = { activation: true, residual: true };
+/** @internal The names of `LinearOptions`. */
+export const LINEAR: OptionNames<LinearOptions> = { activation: true, residual: true };
 
 /** Requires [out, in] for an x of [..., in]. */
 function checkWeight(where: string, argument: string, weight: Tensor, x: Tensor, shape: Shape): void {
@@ -45,7 +46,7 @@ function siluGradient(z: Tensor, dy: Tensor): Tensor {
 /** activation(x W^T + bias) + residual over the last dimension: weight [out, in], bias [out] or null. */
 export const linear = takesBfloat16(
   (x: Tensor, weight: Tensor, bias: Tensor | null = null, options: LinearOptions = {}): Tensor => {
-    checkOptions('linear', options, OPTIONS);
+    checkOptions('linear', options, LINEAR);
     const { activation = null, residual = null } = options;
     if (activation !== null) checkChoice('linear', 'activation', activation, ['silu']);
     checkFloat('linear', 'x', x);

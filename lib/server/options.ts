@@ -71,6 +71,8 @@ export interface ServeOptions {
   device?: string;
   /** What weights are cast to, float32 by default. */
   dtype?: EngineSettings['dtype'];
+  /** What the weights of projections are packed into: less memory and more tokens per second for a digit or two. */
+  weights?: EngineSettings['weights'];
   /** Threads of the cpu device. */
   threads?: number;
   /** A file with a chat template, in the place of those of the folders. */
@@ -104,6 +106,7 @@ const OPTIONS: OptionNames<ServeOptions> = {
   log: true,
   device: true,
   dtype: true,
+  weights: true,
   threads: true,
   chatTemplate: true,
   imports: true,
@@ -121,6 +124,7 @@ type Optional =
   | 'log'
   | 'device'
   | 'dtype'
+  | 'weights'
   | 'threads'
   | 'chatTemplate';
 

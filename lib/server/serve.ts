@@ -102,13 +102,14 @@ function bind(services: Services, { host, port }: CheckedOptions): Promise<Serve
 }
 
 function settingsOf(options: CheckedOptions, { name, folder }: { name: string; folder: string }): Engine['settings'] {
-  const { imports, device, dtype, threads, chatTemplate, stateFolder, stateBytes, maxPromptTokens } = options;
+  const { imports, device, dtype, weights, threads, chatTemplate, stateFolder, stateBytes, maxPromptTokens } = options;
   return {
     name,
     folder,
     imports,
     device,
     dtype,
+    weights,
     threads,
     chatTemplate,
     // No name leads out of the folder.

@@ -330,6 +330,17 @@ FW_CHECK(linear) {
   FW_FLOATS(y, a.rows, a.n);
   FW_FLOATS(preactivation, a.rows, a.n);
 }
+FW_CHECK(quantizedLinear) {
+  e.within("activation", a.activation, kSiluActivation);
+  e.within("format", a.format, kInt8Weights);
+  FW_FLOATS(x, a.rows, a.k);
+  const int64_t panels = a.n / 64 + (a.n % 64 != 0), words = a.format == kInt8Weights ? 16 : 32;
+  e.ints("weight", a.weight, e.product({panels, a.k, words}));
+  e.singles("scale", a.scale, e.product({a.n}));
+  FW_FLOATS(bias, a.n);
+  FW_FLOATS(residual, a.rows, a.n);
+  FW_FLOATS(y, a.rows, a.n);
+}
 FW_CHECK(feedForward) {
   FW_FLOATS(x, a.rows, a.d);
   FW_FLOATS(gateWeight, a.hidden, a.d);

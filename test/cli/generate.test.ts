@@ -108,6 +108,12 @@ describe('generate', function () {
       expect(out).to.equal('--- 1 of 2 ---\nOnce upon!\n--- 2 of 2 ---\nOnce upon!\n');
     });
 
+    it('writes the same from quantised weights', async () => {
+      for (const weights of ['bfloat16', 'int8']) {
+        expect(await written(...greedy, '--weights', weights), weights).to.equal('Once upon!\n');
+      }
+    });
+
     it('writes tokens with their log-probabilities as lines of JSON', async () => {
       const out = await written('--temperature', '0', '--max-tokens', '2', '--top-logprobs', '2');
       const tokens = out
@@ -135,6 +141,7 @@ describe('generate', function () {
         ['--logit-bias', '3=1,3=2'],
         ['--stop', ''],
         ['--samples', '0'],
+        ['--weights', 'int4'],
         ['--top-logprobs', '-1'],
       ]) {
         const command = generateCommand()

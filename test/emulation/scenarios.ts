@@ -177,6 +177,15 @@ export const SCENARIOS: Record<string, Scenario> = {
     [H, 12],
     [H, 12],
   ),
+  'quantised projections': () => {
+    fw.noGrad(() => {
+      for (const format of ['bfloat16', 'int8'] as const) {
+        const layer = new fw.nn.Sequential(new fw.nn.Linear(37, 70));
+        fw.nn.quantizeModel('scenario', layer, format);
+        layer.forward(fw.randn([5, 37])).dataSync();
+      }
+    });
+  },
   steps: () => {
     fw.noGrad(() => {
       const state = fw.randn([2, H, K, V]);

@@ -46,6 +46,8 @@ if (onEmulation) {
     ['shortConvStep', { batch: 1, d: 1, width: 1, activation: 2 }],
     ['linear', { rows: 1, n: 1, k: 1, activation: 2 }],
     ['linear', { rows: 1, n: 1, k: 1, precision: 2 }],
+    ['quantizedLinear', { rows: 1, n: 1, k: 1, weight: whole(), format: 2 }],
+    ['quantizedLinear', { rows: 1, n: 1, k: 1, weight: whole(), activation: 2 }],
     ['embedding', { indices: fw.zeros([1]), rows: 1, d: 1 }],
     ['softmax', { x: whole(), rows: 1, n: 1 }],
     ['recurrenceStep', { sequences: 1, heads: 1, keyDim: 1, valueDim: 1, eraseFrom: 3 }],

@@ -16,6 +16,7 @@ import { matmul } from './matmul';
 import { JsMemory } from './memory';
 import { norm, normBackward } from './norm';
 import { adam, sgd } from './optim';
+import { quantizedLinear } from './quantized';
 import { dropout, random } from './random';
 import { recurrence, recurrenceBackward, recurrenceStep } from './recurrence';
 import { argmax, cumsum, reduce, scan, sumSquares } from './reduce';
@@ -54,6 +55,7 @@ const kernels: KernelTable = {
   shortConvStep,
   matmul,
   linear,
+  quantizedLinear,
   feedForward,
   feedForwardBackward,
   random,

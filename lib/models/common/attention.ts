@@ -139,7 +139,7 @@ export class Attention extends Recurrent<KeyValueCache> {
     if (!outputState) return { output: result };
     const end = keys.shape[1];
     const start = Math.max(0, end - (this.shape.window ?? Infinity));
-    const dtype = stateDType(this.k_proj.weight);
+    const dtype = stateDType(this.k_proj);
     const kept = (t: Tensor): Tensor => t.slice(1, start).to(dtype).clone();
     return {
       output: result,
@@ -177,9 +177,8 @@ export class Attention extends Recurrent<KeyValueCache> {
 
   initialState(batch: number): KeyValueCache {
     const { numKvHeads, headDim } = this.shape;
-    const { weight } = this.k_proj;
     const empty = (): Tensor =>
-      zeros([batch, 0, numKvHeads, headDim], { device: weight.device, dtype: stateDType(weight) });
+      zeros([batch, 0, numKvHeads, headDim], { device: this.k_proj.device, dtype: stateDType(this.k_proj) });
     return { keys: empty(), values: empty(), start: 0, end: 0, position: 0 };
   }
 

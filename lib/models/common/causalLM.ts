@@ -1,6 +1,7 @@
 // The causal language model around a backbone: head, loss, sessions and generation.
 import { sha256 } from '../../platform';
 import { noGrad } from '../../autograd';
+import type { WeightFormat } from '../../backends';
 import {
   argumentError,
   checkInstance,
@@ -31,7 +32,7 @@ import {
   type State,
   type TokenIds,
 } from '../../inference';
-import { Linear, Module } from '../../nn';
+import { Linear, Module, quantizeModel } from '../../nn';
 import {
   cat,
   checkCuSeqlens,
@@ -184,7 +185,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
 
   /** That of the head, without a search: sessions ask for every token. */
   override get device(): Device {
-    return this.lm_head.weight.device;
+    return this.lm_head.device;
   }
 
   get stopTokens(): readonly number[] {
@@ -311,7 +312,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
    */
   *hiddenStages(ids: Tensor, state: State): Stages<HiddenRead> {
     const where = 'step';
-    checkIndices(where, 'ids', ids, this.lm_head.weight);
+    checkIndices(where, 'ids', ids, this.model.tokens.weight);
     if (ids.ndim !== 1 && ids.ndim !== 2) {
       throw argumentError('SHAPE', where, 'ids', '[B] or [B, T]', formatShape(ids.shape));
     }
@@ -330,6 +331,20 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
    */
   embed(ids: TokenIds, options: EmbedOptions = {}): Promise<Float32Array> {
     return embed('embed', this, ids, options);
+  }
+
+  /**
+   * Keeps the weights of projections in bfloat16 or in 8 bits from now on, for inference: decoding one text reads all of them
+   * for every token, and takes as long as that. Sums stay float32, embeddings, norms, convolutions and what a rule reads as
+   * they are. 'int8' has a scale per output: a weight is off by 1 / 254 of its row's largest at most; 'bfloat16': by 2^-8 of
+   * itself. docs/quantization.md says what that costs in logits. A head that shares its matrix with the embedding gets one
+   * of its own. The model must be float32 (DTYPE), not quantised yet (UNSUPPORTED), and its weights finite for 'int8'. What
+   * it was before is gone: it is not trained (GRAPH), saved or cast (UNSUPPORTED) any more. `fromPretrained` does the same
+   * with its option `weights`, one tensor at a time.
+   */
+  quantize(weights: WeightFormat): this {
+    quantizeModel('quantize', this, weights);
+    return this;
   }
 
   /** A conversation that tokens are fed into; `dispose` it when it is done. `history` is what `rollback` needs. */
@@ -361,7 +376,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 
   private checkIds(argument: string, ids: Tensor): void {
-    checkIndices('forward', argument, ids, this.lm_head.weight);
+    checkIndices('forward', argument, ids, this.model.tokens.weight);
     if (ids.ndim !== 2) throw argumentError('SHAPE', 'forward', argument, '[B, T]', formatShape(ids.shape));
   }
 }

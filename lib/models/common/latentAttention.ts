@@ -74,7 +74,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
     this.q_proj = new Linear(hiddenSize, numHeads * (ownDim + sharedDim), bare);
     this.kv_a_proj_with_mqa = new Linear(hiddenSize, rank + sharedDim, bare);
     this.kv_a_layernorm = new RMSNorm(rank, { eps: LATENT_NORM_EPS, ...options });
-    this.kv_b_proj = new Linear(rank, numHeads * (ownDim + valueDim), bare);
+    this.kv_b_proj = new Linear(rank, numHeads * (ownDim + valueDim), bare).keepWhole();
     this.o_proj = new Linear(numHeads * valueDim, hiddenSize, bare);
   }
 
@@ -91,7 +91,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
     const [k, v] = this.expand(latent);
     const output = this.o_proj.forward(mergeHeads(softmaxAttention(q, k, v, { cuSeqlens })));
     if (!outputState) return { output };
-    const kept = latent.to(stateDType(this.o_proj.weight)).clone();
+    const kept = latent.to(stateDType(this.o_proj)).clone();
     const position = (state?.position ?? 0) + x.shape[1];
     return { output, state: { latent: kept, start: 0, end: latent.shape[1], position } };
   }
@@ -126,9 +126,11 @@ export class LatentAttention extends Recurrent<LatentCache> {
   }
 
   initialState(batch: number): LatentCache {
-    const { weight } = this.o_proj;
     const { rank, sharedDim } = this.shape;
-    const latent = zeros([batch, 0, 1, rank + sharedDim], { device: weight.device, dtype: stateDType(weight) });
+    const latent = zeros([batch, 0, 1, rank + sharedDim], {
+      device: this.o_proj.device,
+      dtype: stateDType(this.o_proj),
+    });
     return { latent, start: 0, end: 0, position: 0 };
   }
 

@@ -3,6 +3,7 @@ import {
   argumentError,
   checkInteger,
   checkOptions,
+  type Device,
   type DType,
   formatShape,
   type OptionNames,
@@ -192,8 +193,14 @@ export function stepByForward<S extends State>(part: Recurrent<S>, x: Tensor, st
   return output.squeeze(1);
 }
 
+/** What tells where a layer computes and in which dtype: a projection, or a tensor. */
+export interface Placed {
+  readonly device: Device;
+  readonly dtype: DType;
+}
+
 /** States are float32, beside float64 weights float64. */
-export function stateDType(weight: Tensor): DType {
+export function stateDType(weight: Pick<Placed, 'dtype'>): DType {
   return weight.dtype === 'float64' ? 'float64' : 'float32';
 }
 

@@ -6,7 +6,7 @@ import type { TensorOptions } from '../../ops';
 import type { ConfigurationReader } from './configuration';
 import { FastWeightMixer, type MemorySizes } from './fastWeightMixer';
 import type { HeadSizes } from '../fla/skeleton';
-import { mergeHeads, splitHeads } from './mixer';
+import { type Placed, mergeHeads, splitHeads } from './mixer';
 
 export interface OutputGateConfiguration extends HeadSizes {
   readonly hiddenSize: number;
@@ -50,8 +50,8 @@ export abstract class GatedOutputMixer<C extends OutputGateConfiguration> extend
     this.o_proj = new Linear(numHeads * valueDim, hiddenSize, bare);
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected readout(output: Tensor, x: Tensor): Tensor {

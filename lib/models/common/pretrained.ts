@@ -149,14 +149,15 @@ export interface LoadProgress {
 }
 
 /**
- * Fills every parameter and saved buffer from the weights of a folder, cast to its dtype, one tensor at a time. Nothing is read before all
- * names and shapes are known to fit. Of a tied pair either may stand there.
+ * Fills every parameter and saved buffer from the weights of a folder, cast to its dtype, one tensor at a time, each of which
+ * `onTensor` then gets. Nothing is read before all names and shapes are known to fit. Of a tied pair either may stand there.
  */
 export async function loadWeights(
   module: Headed,
   dir: string,
   entries: Entries,
   onProgress?: (progress: LoadProgress) => void,
+  onTensor?: (parameter: Tensor) => Promise<void>,
 ): Promise<void> {
   const parameters = new Map(Object.entries(module.stateDict()));
   const shared = headName(module);
@@ -179,6 +180,7 @@ export async function loadWeights(
   for (const [name, parameter] of parameters) {
     const entry = entryOf(name)!;
     await readInto(parameter, entry);
+    await onTensor?.(parameter);
     done += entry.bytes;
     onProgress?.({ done, total, name });
   }

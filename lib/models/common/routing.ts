@@ -59,6 +59,7 @@ export class Router extends Linear {
   ) {
     checkObject('Router', 'routing', routing);
     super(hiddenSize, routing.numExperts, { bias: false, ...options });
+    this.keepWhole();
     const { device, dtype } = this.weight;
     const place = { device, dtype: dtype === 'bfloat16' ? ('float32' as const) : dtype };
     const bias = routing.correctionBias ? zeros([routing.numExperts], place) : null;

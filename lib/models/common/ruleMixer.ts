@@ -5,6 +5,7 @@ import { joins, type State } from '../../inference';
 import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, needsFloat32, rope, toFloat32, tokenShift, tokenShiftStep, zeros } from '../../ops';
 import {
+  type Placed,
   type Beside,
   checkForward,
   checkStep,
@@ -55,7 +56,7 @@ export function computable(t: Tensor): Tensor {
 /** Base of mixers around a rule with operands I and memories M. */
 export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRecent<M>> {
   /** The weight whose dtype and device the states follow. */
-  protected abstract get reference(): Tensor;
+  protected abstract get reference(): Placed;
 
   /** Convolutions by the name of their state. */
   protected get convolutions(): Record<string, ShortConvolution | null> {

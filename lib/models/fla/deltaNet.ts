@@ -11,7 +11,7 @@ import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys, HEAD_KE
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { POINTWISE_MAPS } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, type HeadSizes, readFla, readHeads } from './skeleton';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 
 export interface DeltaNetKeys extends FlaKeys<'delta_net'>, HeadKeys, ConvolutionKeys {
   qkActivation?: Name<'silu' | 'relu' | 'elu' | 'identity'>;
@@ -111,8 +111,8 @@ export class DeltaNet extends FastWeightMixer {
     this.o_proj = new Linear(values, hiddenSize, { bias: false, ...options });
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution | null> {

@@ -81,7 +81,7 @@ class LearnedFeatures extends FeatureMap {
     options: TensorOptions,
   ) {
     super(name === 'hedgehog' ? 2 * dim : dim);
-    this.layer = new Linear(dim, dim, { bias: name === 'hedgehog', ...options });
+    this.layer = new Linear(dim, dim, { bias: name === 'hedgehog', ...options }).keepWhole();
   }
 
   forward(x: Tensor): Tensor {

@@ -8,7 +8,7 @@ import type { ModelDefinition } from '../common/registry';
 import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { type FlaConfiguration, readFla } from './skeleton';
-import { splitHeads } from '../common/mixer';
+import { type Placed, splitHeads } from '../common/mixer';
 
 /** Gated DeltaNet and its relatives. */
 export interface GatedDeltaKeys<T extends string = string> extends FlaKeys<T>, ConvolutionKeys {
@@ -123,8 +123,8 @@ export abstract class GatedDeltaMixer<
     this.o_proj = new Linear(values, hiddenSize, { bias: false, ...options });
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution | null> {

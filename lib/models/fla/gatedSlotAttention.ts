@@ -7,7 +7,7 @@ import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { Count, EitherSpelling, Flag, Name } from '../common/keys';
 import { MemoriesMixer, type QkvInputs } from '../common/memoriesMixer';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import type { Past } from '../common/ruleMixer';
 import { type FeatureMap, makeFeatureMap, POINTWISE_MAPS } from './featureMaps';
@@ -124,8 +124,8 @@ export class GatedSlotAttention extends MemoriesMixer<SlotInputs, Slots> {
     this.o_proj = new Linear(numHeads * valueDim, hiddenSize, { bias: false, ...options });
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution | null> {

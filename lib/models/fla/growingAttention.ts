@@ -5,7 +5,7 @@ import { Linear, Sequential, ShortConvolution } from '../../nn';
 import { l2Norm, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaFormer, forgettingAttention, pathAttention } from '../../rules';
 import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
-import { checkHeads, mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, checkHeads, mergeHeads, splitHeads } from '../common/mixer';
 import type { Past } from '../common/ruleMixer';
 
 /** Keys and values of every token so far, [B, S, H, D]. */
@@ -46,8 +46,8 @@ abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends 
     this.o_proj = linear(hiddenSize);
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   /** Memories of no tokens. */

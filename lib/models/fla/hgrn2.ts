@@ -7,7 +7,7 @@ import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import type { Count, EitherSpelling, Flag } from '../common/keys';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
 import { type FlaConfiguration, FlaDecoder, OUTPUT_NORM_EPS, readFla } from './skeleton';
@@ -99,8 +99,8 @@ export class Hgrn2 extends FastWeightMixer {
     this.o_proj = linear();
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution | null> {

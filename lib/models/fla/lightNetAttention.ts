@@ -4,7 +4,7 @@ import { GatedRMSNorm, Linear, Sequential, ShortConvolution } from '../../nn';
 import { full, TENSOR_OPTIONS, type TensorOptions } from '../../ops';
 import { lightNet } from '../../rules';
 import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
-import { checkHeads, mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, checkHeads, mergeHeads, splitHeads } from '../common/mixer';
 import type { Past } from '../common/ruleMixer';
 
 /** Options of `LightNetAttention`, those that a tensor is made with among them. */
@@ -81,8 +81,8 @@ export class LightNetAttention extends MemoriesMixer<QkvInputs, Memories> {
     this.o_proj = linear(hiddenSize, hiddenSize);
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution | null> {

@@ -11,7 +11,7 @@ import { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './keys';
 import { FastWeightMixer, type RuleInputs } from '../common/fastWeightMixer';
 import { FLA_FEATURE_MAPS, type FeatureMap, type FlaFeatureMap, makeFeatureMap } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './skeleton';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 
 export interface LinearAttentionKeys extends FlaKeys<'linear_attn'>, HeadKeys {
   featureMap?: Name<'elementwise_product' | 'hedgehog' | 't2r' | 'dpfp' | 'elu' | 'relu' | 'identity'>;
@@ -112,8 +112,8 @@ export class LinearAttention extends FastWeightMixer {
     this.o_proj = new Linear(numHeads * valueDim, hiddenSize, bare);
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected inputs(x: Tensor): RuleInputs {

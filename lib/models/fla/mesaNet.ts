@@ -8,7 +8,7 @@ import { ConfigurationReader, type PublishedConfiguration } from '../common/conf
 import { decayOptions } from '../common/initialize';
 import type { Count, EitherSpelling, Flag } from '../common/keys';
 import { MemoriesMixer, type QkvInputs } from '../common/memoriesMixer';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import { computable, type Past } from '../common/ruleMixer';
 import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
@@ -122,8 +122,8 @@ export class MesaNet extends MemoriesMixer<MesaInputs, Fit> {
     this.o_proj = new Linear(width, hiddenSize, { bias: false, ...options });
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution | null> {

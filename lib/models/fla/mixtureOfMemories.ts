@@ -5,7 +5,7 @@ import { gatedDeltaNetGate, l2Norm, stack, TENSOR_OPTIONS, type TensorOptions, t
 import { mixtureOfMemories } from '../../rules';
 import { logUniform, timeStepBias } from '../common/initialize';
 import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
-import { checkHeads, mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, checkHeads, mergeHeads, splitHeads } from '../common/mixer';
 
 /** Options of `MixtureOfMemories`, those that a tensor is made with among them. */
 export interface MixtureOfMemoriesLayerOptions extends TensorOptions {
@@ -133,8 +133,8 @@ export class MixtureOfMemories extends MemoriesMixer<Inputs, Memories> {
     return ['A_log', 'dt_bias'];
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected inputs(x: Tensor): Inputs {

@@ -5,7 +5,7 @@ import { gatedDeltaNetGate, l2Norm, TENSOR_OPTIONS, type TensorOptions, toFloat3
 import { momentumDeltaRule } from '../../rules';
 import { logUniform, timeStepBias } from '../common/initialize';
 import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
-import { checkHeads, mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, checkHeads, mergeHeads, splitHeads } from '../common/mixer';
 import type { Past } from '../common/ruleMixer';
 
 /** Options of `MomentumDeltaNet`, those that a tensor is made with among them. */
@@ -127,8 +127,8 @@ export class MomentumDeltaNet extends MemoriesMixer<Inputs, Memories> {
     return ['A_log', 'dt_bias', 'Mu_log', 'mu_bias', 'log_factor', 'D_log'];
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution> {

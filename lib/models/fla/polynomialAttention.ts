@@ -4,7 +4,7 @@ import { Linear, Module, parameter } from '../../nn';
 import { layerNorm, ones, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { based, rebased } from '../../rules';
 import { FastWeightMixer, type MixerRule, type RuleInputs } from '../common/fastWeightMixer';
-import { checkHeads, mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, checkHeads, mergeHeads, splitHeads } from '../common/mixer';
 
 /** Options of `BasedLinearAttention` and `ReBasedLinearAttention`, those that a tensor is made with among them. */
 export interface PolynomialAttentionOptions extends TensorOptions {
@@ -52,8 +52,8 @@ abstract class PolynomialAttention extends FastWeightMixer {
     this.o_proj = linear(hiddenSize, hiddenSize);
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected inputs(x: Tensor): RuleInputs {

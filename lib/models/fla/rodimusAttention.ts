@@ -4,7 +4,7 @@ import { GatedRMSNorm, Linear, parameter, Sequential, ShortConvolution } from '.
 import { ones, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
 import { rodimus } from '../../rules';
 import { FastWeightMixer, type MixerRule, type Past, type RuleInputs } from '../common/fastWeightMixer';
-import { splitHeads } from '../common/mixer';
+import { type Placed, splitHeads } from '../common/mixer';
 
 /** Options of `RodimusAttention`, those that a tensor is made with among them. */
 export interface RodimusAttentionOptions extends TensorOptions {
@@ -83,8 +83,8 @@ export class RodimusAttention extends FastWeightMixer<Inputs> {
     return ['residual_weight'];
   }
 
-  protected get reference(): Tensor {
-    return this.down_proj.weight;
+  protected get reference(): Placed {
+    return this.down_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution> {

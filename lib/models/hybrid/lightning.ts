@@ -4,7 +4,7 @@ import { Linear, RMSNorm } from '../../nn';
 import { split, statisticsDtype, tensor, type TensorOptions } from '../../ops';
 import { gatedLinearAttention } from '../../rules';
 import { FastWeightMixer, type RuleInputs } from '../common/fastWeightMixer';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 
 /** What a layer is made of. */
 export interface LightningShape {
@@ -45,8 +45,8 @@ export class LightningAttention extends FastWeightMixer {
     this.decay = lightningDecay(numHeads, layer, numLayers);
   }
 
-  protected get reference(): Tensor {
-    return this.out_proj.weight;
+  protected get reference(): Placed {
+    return this.out_proj;
   }
 
   protected inputs(x: Tensor): RuleInputs {

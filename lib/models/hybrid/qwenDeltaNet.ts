@@ -7,7 +7,7 @@ import type { ConfigurationReader } from '../common/configuration';
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { logUniform } from '../common/initialize';
 import type { Count } from '../common/keys';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 
 /** Sizes of the linear attention. */
 export interface QwenLinearKeys {
@@ -94,8 +94,8 @@ export abstract class QwenDeltaNet extends FastWeightMixer {
     this.out_proj = new Linear(valueHeads * valueDim, hiddenSize, { bias: false, ...options });
   }
 
-  protected get reference(): Tensor {
-    return this.out_proj.weight;
+  protected get reference(): Placed {
+    return this.out_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution> {

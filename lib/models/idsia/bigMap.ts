@@ -98,7 +98,7 @@ export class BigMapModel extends Module {
         ends.map(() => knots[knots.length - 1]),
       );
       const matrix = weights.reshape(ends.length, config.hiddenSize, config.inputChannels);
-      const read = matrix.matmul(values.unsqueeze(2)).squeeze(2).to(this.linear.weight.dtype);
+      const read = matrix.matmul(values.unsqueeze(2)).squeeze(2).to(this.linear.dtype);
       return this.linear.forward(this.ff_block.forward(this.drop.forward(read)));
     });
   }

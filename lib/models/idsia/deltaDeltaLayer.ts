@@ -4,7 +4,7 @@ import { parameter } from '../../nn';
 import { featureMap, rand, split, type TensorOptions } from '../../ops';
 import { deltaRule } from '../../rules';
 import { Linear } from '../../nn';
-import { mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
 import type { RecurrentLayerOptions } from './recurrentLayers';
 import { type MemoryOptions, type MemoryState, Sublayer } from './sublayer';
 
@@ -37,8 +37,8 @@ export class DeltaDeltaLayer extends Sublayer {
     this.fast_net_slow_weights = baseWeights ? this.drawBase(where) : null;
   }
 
-  protected get reference(): Tensor {
-    return this.out_linear.weight;
+  protected get reference(): Placed {
+    return this.out_linear;
   }
 
   protected get stateShapes(): Record<string, readonly number[]> {

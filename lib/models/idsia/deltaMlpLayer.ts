@@ -3,7 +3,7 @@ import { checkInteger, checkObject, type Tensor } from '../../core';
 import { LayerNorm, Linear } from '../../nn';
 import { featureMap, split } from '../../ops';
 import { deltaRule } from '../../rules';
-import { mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
 import type { RecurrentLayerOptions } from './recurrentLayers';
 import { type MemoryOptions, type MemoryState, Sublayer } from './sublayer';
 
@@ -41,8 +41,8 @@ export class DeltaMlpLayer extends Sublayer {
     this.fast_net_layer_norms = Array.from({ length: depth }, () => new LayerNorm(D, { eps: normEps, ...where }));
   }
 
-  protected get reference(): Tensor {
-    return this.out_linear.weight;
+  protected get reference(): Placed {
+    return this.out_linear;
   }
 
   protected get stateShapes(): Record<string, readonly number[]> {

@@ -9,7 +9,7 @@ import { type Configuration, ConfigurationReader, type PublishedConfiguration } 
 import type { CommonKeys, Count, EitherSpelling, Name } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
 import { FastWeightMixer, type RuleInputs } from '../common/fastWeightMixer';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 
 export interface DeltaNet2021Keys extends CommonKeys<'delta_net_2021'> {
   intermediateSize?: Count;
@@ -83,8 +83,8 @@ export class DeltaNet2021 extends FastWeightMixer {
     this.drop = new Dropout(config.dropout);
   }
 
-  protected get reference(): Tensor {
-    return this.out_linear.weight;
+  protected get reference(): Placed {
+    return this.out_linear;
   }
 
   protected inputs(x: Tensor): RuleInputs {

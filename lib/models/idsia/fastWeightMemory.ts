@@ -154,14 +154,14 @@ export class FastWeightMemoryCell extends Recurrent<FastWeightMemoryState> {
   }
 
   initialState(batch: number): FastWeightMemoryState {
-    const where = { device: this.linear.weight.device, dtype: stateDType(this.linear.weight) };
+    const where = { device: this.linear.device, dtype: stateDType(this.linear) };
     const empty = (): Tensor => zeros([1, batch, this.hiddenSize], where);
     return { slow: { hidden: empty(), cell: empty() }, memory: this.emptyMemory(batch) };
   }
 
   private emptyMemory(batch: number): Tensor {
     const { memorySize, relationSize } = this.sizes;
-    const where = { device: this.linear.weight.device, dtype: stateDType(this.linear.weight) };
+    const where = { device: this.linear.device, dtype: stateDType(this.linear) };
     return zeros([batch, memorySize, relationSize, memorySize], where);
   }
 }

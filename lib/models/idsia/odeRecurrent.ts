@@ -125,7 +125,7 @@ export class OdeRecurrentFastWeights extends Module {
 
   /** The states of B sequences before their first observation. */
   initialState(batch: number): OdeRecurrentState {
-    const { device, dtype } = this.query_net.weight;
+    const { device, dtype } = this.query_net;
     const place = { device, dtype: dtype === 'bfloat16' ? ('float32' as const) : dtype };
     const { latent, state } = this.stateShapes(batch);
     return { latent: zeros(latent, place), state: zeros(state, place) };
@@ -177,7 +177,7 @@ export class OdeRecurrentFastWeights extends Module {
   private observe(where: string, x: Tensor, dt: Tensor, { latent, state }: OdeRecurrentState): OdeRecurrentState {
     const layers = layersIn(this);
     const { net } = this.diffeq_solver.ode_func;
-    const { dtype } = this.query_net.weight;
+    const { dtype } = this.query_net;
     const parts = {
       layers,
       feedForward: (y: Tensor) => toFloat32(this.ff_block.forward(y.to(dtype))),

@@ -4,7 +4,7 @@ import { noGrad } from '../../autograd';
 import { Linear, parameter } from '../../nn';
 import { type CuSeqlens, randn, split } from '../../ops';
 import { deltaLstm, deltaRnn, recurrentDelta } from '../../rules';
-import { mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
 import {
   type Arrangement,
   type MemoryOptions,
@@ -58,8 +58,8 @@ export abstract class SlowNetLayer extends Sublayer {
     this.out_linear = new Linear(hiddenSize, hiddenSize, { bias: false, ...where });
   }
 
-  protected get reference(): Tensor {
-    return this.out_linear.weight;
+  protected get reference(): Placed {
+    return this.out_linear;
   }
 
   private widths(): number[] {

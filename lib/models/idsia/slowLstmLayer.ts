@@ -3,7 +3,7 @@ import { checkObject, type Tensor } from '../../core';
 import { Linear, LSTM } from '../../nn';
 import { featureMap, split } from '../../ops';
 import { deltaRule } from '../../rules';
-import { mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, type SequenceResult, splitHeads } from '../common/mixer';
 import type { RecurrentLayerOptions } from './recurrentLayers';
 import { type MemoryOptions, type MemoryState, Sublayer } from './sublayer';
 
@@ -26,8 +26,8 @@ export class SlowLstmLayer extends Sublayer {
     this.out_linear = new Linear(hiddenSize, hiddenSize, { bias: false, ...where });
   }
 
-  protected get reference(): Tensor {
-    return this.out_linear.weight;
+  protected get reference(): Placed {
+    return this.out_linear;
   }
 
   protected get stateShapes(): Record<string, readonly number[]> {

@@ -3,6 +3,7 @@ import { argumentError, checkChoice, checkInteger, checkObject, type Tensor } fr
 import { Dropout, hasForwardHooks, LayerNorm, Linear, Module } from '../../nn';
 import { type CuSeqlens, type TensorOptions, zeros } from '../../ops';
 import {
+  type Placed,
   checkForward,
   checkStep,
   Recurrent,
@@ -83,7 +84,7 @@ export abstract class Sublayer extends Recurrent<MemoryState> {
   protected abstract get stateShapes(): Record<string, readonly number[]>;
 
   /** The weight whose dtype and device the states follow. */
-  protected abstract get reference(): Tensor;
+  protected abstract get reference(): Placed;
 
   /** x [B, T, hidden] through the memory and its read-out. */
   protected abstract memory(x: Tensor, options: MemoryOptions): SequenceResult<MemoryState>;

@@ -111,8 +111,10 @@ export class LonghornLayer extends Recurrent<LonghornState> {
   }
 
   initialState(batch: number): LonghornState {
-    const { weight } = this.in_proj;
-    const state = zeros([batch, this.innerSize, this.stateSize], { device: weight.device, dtype: stateDType(weight) });
+    const state = zeros([batch, this.innerSize, this.stateSize], {
+      device: this.in_proj.device,
+      dtype: stateDType(this.in_proj),
+    });
     return { convolution: this.conv1d.initialState(batch), state };
   }
 

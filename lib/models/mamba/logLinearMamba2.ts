@@ -86,8 +86,7 @@ export class LogLinearMamba2Mixer extends Mamba2Layer<LogLinearState> {
 
   initialState(batch: number): LogLinearState {
     const { numHeads, headDim, stateSize } = this.shape;
-    const { weight } = this.out_proj;
-    const where = { device: weight.device, dtype: stateDType(weight) };
+    const where = { device: this.out_proj.device, dtype: stateDType(this.out_proj) };
     return {
       memory: zeros([batch, numHeads, LEVELS, stateSize, headDim], where),
       convolution: this.conv1d.initialState(batch),

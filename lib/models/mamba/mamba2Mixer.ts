@@ -156,7 +156,7 @@ export abstract class Mamba2Layer<S extends State> extends Recurrent<S> {
     let convolution: Tensor | null = null;
     const parts = this.partsOf(x, (mixed) => {
       const { output, finalState } = this.conv1d.forward(mixed, { initialState, outputFinalState, cuSeqlens });
-      convolution = finalState?.to(stateDType(this.out_proj.weight)) ?? null;
+      convolution = finalState?.to(stateDType(this.out_proj)) ?? null;
       return output;
     });
     return { parts, convolution };
@@ -215,8 +215,7 @@ export class Mamba2Mixer extends Mamba2Layer<Mamba2State> {
 
   initialState(batch: number): Mamba2State {
     const { numHeads, headDim, stateSize } = this.shape;
-    const { weight } = this.out_proj;
-    const where = { device: weight.device, dtype: stateDType(weight) };
+    const where = { device: this.out_proj.device, dtype: stateDType(this.out_proj) };
     return {
       memory: zeros([batch, numHeads, stateSize, headDim], where),
       convolution: this.conv1d.initialState(batch),

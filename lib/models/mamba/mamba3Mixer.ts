@@ -161,8 +161,7 @@ export class Mamba3Mixer extends Recurrent<Mamba3State> {
   initialState(batch: number): Mamba3State {
     const { numHeads, headDim, stateSize, numAngles, mimoRank } = this.shape;
     const several = mimoRank === null ? [] : [mimoRank];
-    const { weight } = this.out_proj;
-    const where = { device: weight.device, dtype: stateDType(weight) };
+    const where = { device: this.out_proj.device, dtype: stateDType(this.out_proj) };
     return {
       memory: zeros([batch, numHeads, stateSize, headDim], where),
       key: zeros([batch, numHeads, ...several, stateSize], where),

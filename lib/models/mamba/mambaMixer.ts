@@ -109,7 +109,7 @@ export class MambaMixer extends Recurrent<MambaState> {
     );
     const result = this.out_proj.forward(output.mul(z.silu()));
     if (!finalState) return { output: result };
-    const dtype = stateDType(this.out_proj.weight);
+    const dtype = stateDType(this.out_proj);
     return { output: result, state: { memory: finalState.contiguous(), convolution: convolution!.to(dtype) } };
   }
 
@@ -123,8 +123,7 @@ export class MambaMixer extends Recurrent<MambaState> {
 
   initialState(batch: number): MambaState {
     const { innerSize, stateSize } = this.shape;
-    const { weight } = this.out_proj;
-    const where = { device: weight.device, dtype: stateDType(weight) };
+    const where = { device: this.out_proj.device, dtype: stateDType(this.out_proj) };
     return { memory: zeros([batch, innerSize, stateSize], where), convolution: this.conv1d.initialState(batch) };
   }
 

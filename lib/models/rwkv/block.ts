@@ -4,6 +4,7 @@ import type { Stages } from '../../inference';
 import { tokenShift, tokenShiftStep, zeros } from '../../ops';
 import { Layer, type Pointwise } from '../common/block';
 import {
+  type Placed,
   type Beside,
   checkForward,
   checkStep,
@@ -34,7 +35,7 @@ export abstract class ChannelMix extends Recurrent<Tensor> {
   }
 
   /** The weight whose dtype and device the state follows. */
-  protected abstract get reference(): Tensor;
+  protected abstract get reference(): Placed;
 
   /** x [..., hidden], and what the token before it was, less x. */
   protected abstract mixed(x: Tensor, delta: Tensor): Tensor;

@@ -7,6 +7,7 @@ import { rwkv4 } from '../../rules';
 import type { Configuration } from '../common/configuration';
 import { decayOptions } from '../common/initialize';
 import {
+  type Placed,
   checkForward,
   checkStep,
   Recurrent,
@@ -122,7 +123,7 @@ export class RWKV4Attention extends Recurrent<Rwkv4State> {
     const output = this.readout(averaged.output, x, shifted.output);
     if (!outputState) return { output };
     const { finalNumerator, finalDenominator, finalMax } = averaged;
-    const shift = shifted.finalState!.to(stateDType(this.output.weight));
+    const shift = shifted.finalState!.to(stateDType(this.output));
     const after = { shift, numerator: finalNumerator!, denominator: finalDenominator!, max: finalMax! };
     return { output, state: after };
   }
@@ -136,8 +137,7 @@ export class RWKV4Attention extends Recurrent<Rwkv4State> {
 
   initialState(batch: number): Rwkv4State {
     const { hiddenSize, channels } = this.config;
-    const { weight } = this.output;
-    const where = { device: weight.device, dtype: stateDType(weight) };
+    const where = { device: this.output.device, dtype: stateDType(this.output) };
     return {
       shift: zeros([batch, hiddenSize], where),
       numerator: zeros([batch, channels], where),
@@ -193,8 +193,8 @@ export class RWKV4FeedForward extends ChannelMix {
     this.value = linear(intermediateSize, hiddenSize);
   }
 
-  protected get reference(): Tensor {
-    return this.value.weight;
+  protected get reference(): Placed {
+    return this.value;
   }
 
   protected mixed(x: Tensor, delta: Tensor): Tensor {

@@ -8,7 +8,7 @@ import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { computable, FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import type { CommonKeys, Count, EitherSpelling } from '../common/keys';
-import { mergeHeads, type Recurrent, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, type Recurrent, splitHeads } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import { type HeadSizes, readAttention, readHeads } from '../fla/skeleton';
 import { ChannelMix } from './block';
@@ -134,8 +134,8 @@ export class RWKV6Attention extends FastWeightMixer<RuleInputs & { bonus: Tensor
     this.o_proj = linear(values, hiddenSize);
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get shifts(): Record<string, number> {
@@ -204,8 +204,8 @@ export class RWKV6FeedForward extends ChannelMix {
     this.receptance = new LerpLinear(hiddenSize, hiddenSize, options);
   }
 
-  protected get reference(): Tensor {
-    return this.value.weight;
+  protected get reference(): Placed {
+    return this.value;
   }
 
   protected mixed(x: Tensor, delta: Tensor): Tensor {

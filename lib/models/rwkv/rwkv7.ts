@@ -1,4 +1,5 @@
 // RWKV-7 in the layout of flash-linear-attention (Peng et al. 2025, "RWKV-7 Goose"; spec 2.13.8).
+import type { Placed } from '../common/mixer';
 import { noGrad } from '../../autograd';
 import { checkObject, type Tensor } from '../../core';
 import { partOfSources } from '../../io';
@@ -39,8 +40,8 @@ export class RWKV7FeedForward extends ChannelMix {
     this.value = new Linear(intermediateSize, hiddenSize, { bias: false, ...options });
   }
 
-  protected get reference(): Tensor {
-    return this.key.weight;
+  protected get reference(): Placed {
+    return this.key;
   }
 
   protected mixed(x: Tensor, delta: Tensor): Tensor {

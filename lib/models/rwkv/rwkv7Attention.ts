@@ -13,7 +13,7 @@ import {
 } from '../../ops';
 import { generalizedDeltaRule } from '../../rules';
 import { computable, FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import { along, assign, HeadNorm, likeOrthogonal, LowRank, uniform } from './parts';
 import type { Rwkv7Configuration } from './rwkv7Configuration';
 
@@ -101,8 +101,8 @@ export class RWKV7Attention extends FastWeightMixer<Rwkv7Inputs> {
     this.g_norm = new HeadNorm(numHeads, values, { eps: headDim * normEps, ...options });
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get shifts(): Record<string, number> {

@@ -4,7 +4,7 @@ import { noGrad } from '../../autograd';
 import { Linear, ShortConvolution } from '../../nn';
 import { swiglu, TENSOR_OPTIONS, type TensorOptions, zeros } from '../../ops';
 import { inPlaceTtt } from '../../rules';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import { type ChunkedPast, type ChunkedRule, type Operands, TestTimeMixer } from './mixer';
 
 /** Options of `InPlaceTttFeedForward`, those that a tensor is made with among them. */
@@ -68,8 +68,8 @@ export class InPlaceTttFeedForward extends TestTimeMixer {
     noGrad(() => this.target_proj.weight.fill_(0));
   }
 
-  protected get reference(): Tensor {
-    return this.down_proj.weight;
+  protected get reference(): Placed {
+    return this.down_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution> {

@@ -5,6 +5,7 @@ import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, rope, zeros } from '../../ops';
 import type { Past } from '../common/fastWeightMixer';
 import {
+  type Placed,
   type Beside,
   checkForward,
   checkStep,
@@ -64,7 +65,7 @@ export abstract class TestTimeMixer extends Recurrent<TestTimeState> {
   }
 
   /** The weight whose dtype and device the states follow. */
-  protected abstract get reference(): Tensor;
+  protected abstract get reference(): Placed;
 
   /** x [..., hidden] to the rule's operands. */
   protected abstract inputs(x: Tensor, past: ChunkedPast): Operands;

@@ -4,7 +4,7 @@ import { noGrad } from '../../autograd';
 import { GatedRMSNorm, Linear, parameter, ShortConvolution } from '../../nn';
 import { full, l2Norm, randn, TENSOR_OPTIONS, type TensorOptions, toFloat32, zerosBeside } from '../../ops';
 import { titans } from '../../rules';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import { type ChunkedPast, type ChunkedRule, type Operands, TestTimeMixer } from './mixer';
 
 /** Options of `TitansLayer`. */
@@ -109,8 +109,8 @@ export class TitansLayer extends TestTimeMixer {
     return ['alpha_bias'];
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution> {

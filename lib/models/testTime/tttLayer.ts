@@ -15,7 +15,7 @@ import {
   zerosBeside,
 } from '../../ops';
 import { tttLinear, tttMlp } from '../../rules';
-import { mergeHeads, splitHeads } from '../common/mixer';
+import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import { type ChunkedPast, type ChunkedRule, type Operands, TestTimeMixer } from './mixer';
 
 /** Options of `TttLayer`. */
@@ -141,8 +141,8 @@ export class TttLayer extends TestTimeMixer {
     this.post_norm = new LayerNorm(hiddenSize, { eps: normEps, ...where });
   }
 
-  protected get reference(): Tensor {
-    return this.o_proj.weight;
+  protected get reference(): Placed {
+    return this.o_proj;
   }
 
   protected override get convolutions(): Record<string, ShortConvolution | null> {

@@ -169,9 +169,8 @@ export class MlstmLayer extends Recurrent<MlstmState> {
 
   initialState(batch: number): MlstmState {
     const { numHeads: H, keyDim: K, valueDim: V } = this.config;
-    const { weight } = this.out_proj;
     const empty = (...shape: number[]): Tensor =>
-      zeros([batch, H, ...shape], { device: weight.device, dtype: stateDType(weight) });
+      zeros([batch, H, ...shape], { device: this.out_proj.device, dtype: stateDType(this.out_proj) });
     return { memory: empty(K, V), normalizer: empty(K), max: empty() };
   }
 }

@@ -28,7 +28,7 @@ class XlstmFeedForward extends Module {
   }
 
   forward(x: Tensor, residual: Tensor): Tensor {
-    const width = this.proj_down.weight.shape[1];
+    const width = this.proj_down.inFeatures;
     const [gate, up] = this.proj_up_gate_z
       ? split(this.proj_up_gate_z.forward(x), [width, width], -1)
       : [this.proj_up_gate!.forward(x), this.proj_up!.forward(x)];

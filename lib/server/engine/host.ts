@@ -37,10 +37,10 @@ export class Host {
     for (const path of settings.imports) await importFile(path);
     if (settings.device !== undefined) setDefaultDevice(settings.device as Device);
     if (settings.threads !== undefined) setNumThreads(settings.threads);
-    const { folder, dtype } = settings;
+    const { folder, dtype, weights } = settings;
     const tokenizer = await loadTokenizer(folder);
     const template = await loadChatTemplate(folder, settings.chatTemplate);
-    const model = await AutoModelForCausalLM.fromPretrained(folder, { dtype });
+    const model = await AutoModelForCausalLM.fromPretrained(folder, { dtype, weights });
     const { stateBytes: bytes, stateFolder, maxStates: most, maxRunning } = settings;
     const redis = settings.redis === undefined ? undefined : await connectRedis(settings.redis, model);
     const states = new States(model, { bytes, folder: stateFolder, redis, most });

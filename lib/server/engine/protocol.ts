@@ -199,6 +199,8 @@ export interface EngineSettings {
   imports: readonly string[];
   device?: string;
   dtype?: 'float32' | 'bfloat16' | 'float64';
+  /** What the weights of projections are packed into. */
+  weights?: 'bfloat16' | 'int8';
   threads?: number;
   /** A file that stands in for the folder's chat template. */
   chatTemplate?: string;

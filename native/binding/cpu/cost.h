@@ -50,6 +50,7 @@ inline double cost(const shortConvBackwardArgs& a) {
 inline double cost(const shortConvStepArgs& a) { return (16.0 + 4 * a.width) * a.batch * a.d; }
 inline double cost(const matmulArgs& a) { return 2.0 * a.batch1 * a.batch2 * a.m * a.n * a.k; }
 inline double cost(const linearArgs& a) { return 2.0 * a.rows * a.n * a.k; }
+inline double cost(const quantizedLinearArgs& a) { return 2.0 * a.rows * a.n * a.k; }
 inline double cost(const feedForwardArgs& a) { return 6.0 * a.rows * a.d * a.hidden; }
 inline double cost(const feedForwardBackwardArgs& a) { return 6.0 * a.rows * a.d * a.hidden; }
 inline double cost(const randomArgs& a) { return 64.0 * a.n; }

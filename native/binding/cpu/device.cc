@@ -38,6 +38,11 @@ Napi::Value measure_copy(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), copy_bandwidth(whole(info[0])));
 }
 
+Napi::Value measure_read(const Napi::CallbackInfo& info) {
+  environment_of(info).queue().drain();
+  return Napi::Number::New(info.Env(), read_bandwidth(whole(info[0])));
+}
+
 Napi::Array supported_sets(Napi::Env env) {
   Napi::Array names = Napi::Array::New(env);
   for (const InstructionSet& set : instruction_sets()) {
@@ -58,6 +63,7 @@ void add_device_functions(Napi::Object exports, Instance& instance) {
   add("cgroupCores", granted_cores);
   add("peakFlops", measure_flops);
   add("copyBandwidth", measure_copy);
+  add("readBandwidth", measure_read);
 }
 
 }  // namespace fw

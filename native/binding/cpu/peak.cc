@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../../cpu/pool.h"
+#include "allocator.h"
 
 namespace fw {
 namespace {
@@ -100,6 +101,28 @@ double copy_bandwidth(int64_t bytes) {
     on_pool(threads, [&](int64_t i) { std::memcpy(to.data() + i * part, from.data() + i * part, part); });
   });
   return 2.0 * part * threads / best;
+}
+
+double read_bandwidth(int64_t bytes) {
+  typedef uint64_t Line __attribute__((vector_size(64)));
+  const int threads = num_threads();
+  const int64_t lines = bytes / threads / static_cast<int64_t>(sizeof(Line));
+  // Where the library's own large blocks lie.
+  Allocator allocator;
+  const Block block = allocator.allocate(lines * threads * static_cast<int64_t>(sizeof(Line)));
+  if (!block.data) return 0;
+  std::memset(block.data, 1, lines * threads * sizeof(Line));
+  const double best = best_seconds([&] {
+    on_pool(threads, [&](int64_t i) {
+      const Line* const from = reinterpret_cast<const Line*>(block.data) + i * lines;
+      Line chains[2] = {};
+      for (int64_t l = 0; l + 2 <= lines; l += 2) chains[0] ^= from[l], chains[1] ^= from[l + 1];
+      volatile uint64_t sink = (chains[0] ^ chains[1])[0];
+      static_cast<void>(sink);
+    });
+  });
+  allocator.free(block);
+  return static_cast<double>(lines) * threads * sizeof(Line) / best;
 }
 
 }  // namespace fw

@@ -12,4 +12,7 @@ double peak_flops(const std::string& instruction_set);
 // Bytes per second, read and written, of a copy from one half of `bytes` of memory into the other, likewise.
 double copy_bandwidth(int64_t bytes);
 
+// Bytes per second of reading `bytes` of memory once, each thread its own part from end to end, likewise.
+double read_bandwidth(int64_t bytes);
+
 }  // namespace fw

@@ -106,7 +106,7 @@ export class HybridQLT extends Recurrent<HybridQLTState> {
     const operands = this.operands(x, (name, convolution, input) => {
       const initialState = state?.convolutions[name] ?? null;
       const result = convolution.forward(input, { initialState, outputFinalState: outputState, cuSeqlens });
-      if (result.finalState) convolutions[name] = result.finalState.to(stateDType(this.o_proj.weight));
+      if (result.finalState) convolutions[name] = result.finalState.to(stateDType(this.o_proj));
       return result.output;
     });
     const position = state?.position ?? 0;
@@ -169,7 +169,7 @@ export class HybridQLT extends Recurrent<HybridQLTState> {
 
   initialState(batch: number): HybridQLTState {
     const { numHeads, keyDim, valueDim, mode } = this.config;
-    const where = { device: this.o_proj.weight.device, dtype: stateDType(this.o_proj.weight) };
+    const where = { device: this.o_proj.device, dtype: stateDType(this.o_proj) };
     const empty = (width: number): Tensor => zeros([batch, 0, numHeads, width], where);
     const memory = (): Tensor => zeros([batch, numHeads, keyDim, valueDim], where);
     const convolutions: Record<string, Tensor> = {};
@@ -219,7 +219,7 @@ export class HybridQLT extends Recurrent<HybridQLTState> {
 
   private recentOf(position: number, keys: Tensor, values: Tensor, unturned: Tensor | null): HybridQLTState['recent'] {
     const count = keptBefore(this.config, position);
-    const dtype = stateDType(this.o_proj.weight);
+    const dtype = stateDType(this.o_proj);
     const last = (t: Tensor): Tensor =>
       t
         .slice(1, t.shape[1] - count)
