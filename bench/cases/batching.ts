@@ -45,8 +45,14 @@ export function prepareBatching(problem: BatchingProblem): Prepared {
     batch.createSession().generate([1, 2, i], { maxNewTokens: Number.MAX_SAFE_INTEGER, stopTokens: [] }),
   );
   const next = (): Promise<unknown> => Promise.all(texts.map((each) => each.next()));
+  const rounds = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) await next();
+  };
+  // Prompts are read, and all texts join, before anything counts.
+  let joined: Promise<void> | undefined;
   const run = async (calls: number): Promise<void> => {
-    for (let i = 0; i < calls; i++) await next();
+    await (joined ??= rounds(3));
+    await rounds(calls);
   };
   if (!problem.reads) return { run, check: () => check(problem, model) };
   const prompt = text(problem, problem.prompt);
