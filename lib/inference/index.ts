@@ -28,7 +28,8 @@ export {
   type PrefixUse,
 } from './prefix/prefixCache';
 export { batchDimension, isRows, joins, raggedState, isKnown, remember, type Rows } from './ragged';
-export { type PromptOptions, type ReadOptions, Session, type SessionOptions } from './session';
+export { Session } from './session';
+export type { PromptOptions, ReadOptions, SessionOptions } from './sessionOptions';
 export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';

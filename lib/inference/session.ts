@@ -6,9 +6,7 @@ import {
   checkString,
   describe,
   FastWeightsError,
-  formatShape,
-  type OptionNames,
-  Tensor,
+  type Tensor,
 } from '../core';
 import { keepSettings, type KeptSettings } from '../ops';
 import {
@@ -23,64 +21,16 @@ import {
   planOf,
 } from './generate';
 import { columns } from './history';
+import { checkedIds } from './ids';
 import { Memory } from './memory';
 import { checkModel, type RecurrentModel, type TokenIds } from './model';
 import { type Call, ModelReader, type Reader } from './reader';
 import { checkPrefixCache, type PrefixCache, type PrefixPath, type PrefixUse } from './prefix/prefixCache';
 import { RollbackWindow } from './rollbackWindow';
 import type { SamplingOptions } from './sampling';
+import { PROMPT, type PromptOptions, READ, type ReadOptions, SESSION, type SessionOptions } from './sessionOptions';
 import { Snapshot } from './snapshot';
 import { checkSignal } from './turns';
-
-/** Options of `createSession`. */
-export interface SessionOptions {
-  /** Number of sequences, 1 by default. */
-  batch?: number;
-  /**
-   * Whether `rollback` is wanted to any token, by reading again; it keeps the ids of all tokens, 4 bytes for each. Off by
-   * default: nothing grows.
-   */
-  history?: boolean;
-  /**
-   * How many tokens `rollback` takes back at once, without reading anything again: so many states are kept beside the one
-   * at hand, `snapshot().bytes` each (a key-value cache is as long as its text), and the state is copied for every single
-   * token that is read. 0 by default.
-   */
-  rollbackWindow?: number;
-  /**
-   * Where the prompt that begins the conversation may find the state of its first tokens, and leaves such states: a cache of
-   * this model, for one sequence. The prompt is then read in cuts at multiples of the cache's `every`. None by default.
-   */
-  prefixCache?: PrefixCache;
-  /** Sessions share states of the cache with those of the same owner only; '' by default. */
-  prefixOwner?: string;
-}
-
-const OPTIONS: OptionNames<SessionOptions> = {
-  batch: true,
-  history: 'flag',
-  rollbackWindow: true,
-  prefixCache: true,
-  prefixOwner: true,
-};
-
-/** Of calls that read many tokens. */
-export interface ReadOptions {
-  /**
-   * Aborting it ends the call with an ABORTED error: `read` keeps the slices read so far, `rollback` changes nothing.
-   */
-  signal?: AbortSignal;
-}
-
-const READ: OptionNames<ReadOptions> = { signal: true };
-
-/** Of `read`. */
-export interface PromptOptions extends ReadOptions {
-  /** Where the messages of the prompt end, counted in tokens from its beginning: a `prefixCache` keeps states before them. */
-  messageEnds?: readonly number[];
-}
-
-const PROMPT: OptionNames<PromptOptions> = { ...READ, messageEnds: true };
 
 /**
  * Reads tokens for a batch of sequences and keeps what the model remembers of them. A fast-weight state takes the same
@@ -117,7 +67,7 @@ export class Session {
   ) {
     const where = 'createSession';
     checkModel(where, model);
-    checkOptions(where, options, OPTIONS);
+    checkOptions(where, options, SESSION);
     this.batch = checkInteger(where, 'batch', options.batch ?? 1, 1);
     this.history = options.history ?? false;
     this.rollbackWindow = checkInteger(where, 'rollbackWindow', options.rollbackWindow ?? 0);
@@ -475,20 +425,7 @@ export class Session {
   }
 
   private checkedIds(where: string, tokens: TokenIds, emptyToo = false): Int32Array {
-    const { batch, model } = this;
-    const shape = tokens instanceof Tensor ? tokens.shape : [1, tokens?.length];
-    if (tokens instanceof Tensor && tokens.dtype !== 'int32') {
-      throw argumentError('DTYPE', where, 'ids', 'int32', tokens.dtype);
-    }
-    if (shape.length !== 2 || shape[0] !== batch || typeof shape[1] !== 'number') {
-      const found = typeof shape[1] === 'number' ? formatShape(shape) : describe(tokens);
-      throw argumentError('SHAPE', where, 'ids', `[${batch}, T]${batch === 1 ? ' or a list of numbers' : ''}`, found);
-    }
-    if (shape[1] === 0 && !emptyToo) {
-      throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
-    }
-    const values = tokens instanceof Tensor ? tokens.dataSync() : tokens;
-    return Int32Array.from(values, (id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.vocabSize - 1));
+    return checkedIds(where, tokens, this.batch, this.model.vocabSize, emptyToo);
   }
 }
 

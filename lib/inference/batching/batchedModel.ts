@@ -4,7 +4,8 @@ import { embed, type EmbedOptions } from '../embed';
 import type { Memory } from '../memory';
 import { checkModel, type RecurrentModel, type TokenIds } from '../model';
 import type { Call, Reader } from '../reader';
-import { Session, type SessionOptions } from '../session';
+import { Session } from '../session';
+import type { SessionOptions } from '../sessionOptions';
 import { Scheduler } from './scheduler';
 
 /** Options of `BatchedModel`. */

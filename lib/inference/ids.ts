@@ -1,0 +1,26 @@
+// Token ids as callers give them.
+import { argumentError, checkInteger, describe, formatShape, Tensor } from '../core';
+import type { TokenIds } from './model';
+
+/** Those of `batch` sequences, checked, in row-major order; none only where that is allowed. */
+export function checkedIds(
+  where: string,
+  tokens: TokenIds,
+  batch: number,
+  vocabSize: number,
+  emptyToo: boolean,
+): Int32Array {
+  const shape = tokens instanceof Tensor ? tokens.shape : [1, tokens?.length];
+  if (tokens instanceof Tensor && tokens.dtype !== 'int32') {
+    throw argumentError('DTYPE', where, 'ids', 'int32', tokens.dtype);
+  }
+  if (shape.length !== 2 || shape[0] !== batch || typeof shape[1] !== 'number') {
+    const found = typeof shape[1] === 'number' ? formatShape(shape) : describe(tokens);
+    throw argumentError('SHAPE', where, 'ids', `[${batch}, T]${batch === 1 ? ' or a list of numbers' : ''}`, found);
+  }
+  if (shape[1] === 0 && !emptyToo) {
+    throw argumentError('INVALID_ARGUMENT', where, 'ids', 'at least one token', 'none');
+  }
+  const values = tokens instanceof Tensor ? tokens.dataSync() : tokens;
+  return Int32Array.from(values, (id, i) => checkInteger(where, `ids[${i}]`, id, 0, vocabSize - 1));
+}
