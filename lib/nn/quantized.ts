@@ -1,6 +1,6 @@
 // The weight of a linear layer in bfloat16 or 8 bits, for inference.
-import type { Tensor } from '../core';
-import type { WeightFormat } from '../backends';
+import { checkChoice, checkInstance, checkInteger, checkList, checkObject, Tensor } from '../core';
+import { WEIGHT_FORMATS, type WeightFormat } from '../backends';
 import { type LinearOptions, type PackedWeight, quantizedLinear } from '../ops';
 import { Module } from './module';
 
@@ -17,8 +17,13 @@ export class QuantizedWeight extends Module {
 
   constructor(packed: PackedWeight) {
     super();
-    this.format = packed.format;
-    this.shape = packed.shape;
+    const where = 'QuantizedWeight';
+    checkObject(where, 'packed', packed);
+    this.format = checkChoice(where, 'format', packed.format, WEIGHT_FORMATS);
+    checkList(where, 'shape', packed.shape, 'the sizes [out, in]');
+    this.shape = [0, 1].map((i) => checkInteger(where, `shape[${i}]`, packed.shape[i])) as [number, number];
+    checkInstance(where, 'words', packed.words, Tensor);
+    if (packed.scale !== null) checkInstance(where, 'scale', packed.scale, Tensor);
     this.words = this.registerBuffer('words', packed.words);
     this.scale = this.registerBuffer('scale', packed.scale);
   }

@@ -78,6 +78,7 @@ export function quantizeModel(where: string, model: Module, format: WeightFormat
 }
 
 function refuseQuantized(where: string, model: Module): void {
+  checkModule(where, 'model', model);
   for (const [name, layer] of model.namedModules()) {
     if (!(layer instanceof Linear) || !layer.quantized) continue;
     const message = `${where}: ${name} is in ${layer.quantized.format} already; quantise the model as it was loaded`;
