@@ -73,12 +73,13 @@ redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[5])
 return 1`;
 const CLAIM_SCRIPT = `return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])`;
 const DELETE_SCRIPT = `
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) end
 return redis.call('DEL', KEYS[1])`;
 const TOUCH_SCRIPT = `return redis.call('EXPIRE', KEYS[1], ARGV[1])`;
 
 /**
- * Keeps snapshots in Redis, under `<prefix>:<hash of the model>:state:<key>`; what other models keep there is not seen. One
+ * Keeps snapshots in Redis, under `<prefix>:<hash of the model's family and configuration>:state:<key>`; what models of other ones
+ * keep there is not seen. Models that differ in their weights alone need prefixes of their own. One
  * of more than 512 MiB is refused with UNSUPPORTED. What goes wrong between here and there is an IO error, with the client's as
  * its cause.
  *
@@ -126,6 +127,12 @@ export class RedisStore implements StateStore {
     if (bytes === null) return null;
     if (this.expireSeconds > 0) await this.ask(where, this.client.eval(TOUCH_SCRIPT, 1, place, this.expireSeconds));
     return Snapshot.fromBytes(bytes, this.model);
+  }
+
+  /** Whether there is a snapshot of this key, without reading it. */
+  async has(key: string): Promise<boolean> {
+    const where = 'RedisStore.has';
+    return (await this.ask(where, this.client.strlen(this.stateOf(where, key)))) > 0;
   }
 
   /** The right to write the key from now on; there need not be a state yet. */

@@ -75,15 +75,18 @@ export interface WireError {
   status?: number;
   code: string | null;
   param: string | null;
+  retryAfter?: number;
 }
 
 export function toWire(error: unknown): WireError {
   if (error instanceof ApiError) {
-    const { message, status, code, param } = error;
-    return { message, status, code, param };
+    const { message, status, code, param, retryAfter } = error;
+    return { message, status, code, param, retryAfter };
   }
   if (error instanceof FastWeightsError) {
-    return { message: error.message, status: STATUS[error.code], code: error.code, param: snakeCase(error.argument) };
+    const { message, code } = error;
+    const status = STATUS[code];
+    return { message, status, code, param: snakeCase(error.argument), ...(status === 503 && { retryAfter: 1 }) };
   }
   return { message: error instanceof Error ? error.message : String(error), code: null, param: null };
 }
@@ -94,9 +97,16 @@ function snakeCase(name: string | undefined): string | null {
 }
 
 /** What has no status is the server's own failure: its words, which may name files, are for the log alone. */
-export function fromWire({ message, status, code, param }: WireError): ApiError {
-  if (status !== undefined) return new ApiError(status, message, { code: code?.toLowerCase() ?? null, param });
-  return new ApiError(500, 'The model had an error while it worked on this request.', { code: 'internal_error' });
+export function fromWire({ message, status, code, param, retryAfter }: WireError): ApiError {
+  if (code === 'IO') {
+    const told = 'What keeps the states of conversations does not answer; try again later.';
+    return new ApiError(503, told, { code: 'states_unavailable', retryAfter: 1, cause: new Error(message) });
+  }
+  if (status !== undefined) {
+    return new ApiError(status, message, { code: code?.toLowerCase() ?? null, param, retryAfter });
+  }
+  const told = 'The model had an error while it worked on this request.';
+  return new ApiError(500, told, { code: 'internal_error', cause: new Error(message) });
 }
 
 /** What the library refuses of a request; a model folder that is wrong is the server's own fault. */
@@ -105,6 +115,7 @@ const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
   SHAPE: 400,
   UNSUPPORTED: 400,
   OUT_OF_MEMORY: 503,
+  OVERLOADED: 503,
 };
 
 /** Any failure as one that clients may see: of those nobody expected nothing is told but the request's name. */

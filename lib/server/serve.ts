@@ -101,6 +101,10 @@ function bind(services: Services, { host, port }: CheckedOptions): Promise<Serve
   });
 }
 
+/** Another one for each name. */
+const folderOf = (name: string): string =>
+  name.replace(/[^A-Za-z0-9.-]/g, (letter) => `_${letter.charCodeAt(0).toString(16)}_`);
+
 function settingsOf(options: CheckedOptions, { name, folder }: { name: string; folder: string }): Engine['settings'] {
   const { imports, device, dtype, weights, threads, chatTemplate, stateFolder, stateBytes, maxPromptTokens } = options;
   return {
@@ -113,7 +117,7 @@ function settingsOf(options: CheckedOptions, { name, folder }: { name: string; f
     threads,
     chatTemplate,
     // No name leads out of the folder.
-    stateFolder: stateFolder === undefined ? undefined : join(stateFolder, name.replace(/[^A-Za-z0-9.-]/g, '_')),
+    stateFolder: stateFolder === undefined ? undefined : join(stateFolder, folderOf(name)),
     stateBytes,
     prefixBytes: options.prefixBytes,
     redis: options.redis,

@@ -37,18 +37,20 @@ export class Block {
 
   /** Whether it is still where `reach` finds it. */
   get alive(): boolean {
-    return this.before === null || (this.before.find(this.ids) === this && this.before.alive);
+    return isAlive(this);
   }
 
   /** Forgets it, and those before it, where neither a state nor another block hangs on it. */
   prune(): void {
-    const { before } = this;
-    if (!before || this.memory || !this.empty) return;
-    const key = hash(this.ids);
-    const left = (before.children.get(key) ?? []).filter((block) => block !== this);
-    if (left.length > 0) before.children.set(key, left);
-    else before.children.delete(key);
-    before.prune();
+    prune(this);
+  }
+
+  /** Takes a block out from behind this one. */
+  forget(block: Block): void {
+    const key = hash(block.ids);
+    const left = (this.children.get(key) ?? []).filter((each) => each !== block);
+    if (left.length > 0) this.children.set(key, left);
+    else this.children.delete(key);
   }
 
   /** Whether nothing hangs on it. */
@@ -62,6 +64,17 @@ export class Block {
     while (before?.before && !before.memory) before = before.before;
     return this.tokens - (before?.tokens ?? 0);
   }
+}
+
+// Loops, since a path has as many blocks as a long prompt.
+
+function isAlive(block: Block): boolean {
+  for (; block.before !== null; block = block.before) if (block.before.find(block.ids) !== block) return false;
+  return true;
+}
+
+function prune(block: Block): void {
+  for (; block.before && !block.memory && block.empty; block = block.before) block.before.forget(block);
 }
 
 /** FNV-1a over the ids. */

@@ -136,7 +136,14 @@ export class Engine {
         },
       },
     );
-    const cancel = (): void => this.post({ id, cancel: true });
+    let late: NodeJS.Timeout | undefined;
+    const cancel = (): void => {
+      this.post({ id, cancel: true });
+      late ??= setTimeout(() => {
+        failure ??= brokenOff(signal);
+        wake();
+      }, LATE);
+    };
     signal.addEventListener('abort', cancel);
     if (signal.aborted) cancel();
     let done = false;
@@ -157,6 +164,7 @@ export class Engine {
     } finally {
       signal.removeEventListener('abort', cancel);
       if (!done) cancel();
+      clearTimeout(late);
       this.waiting.delete(id);
       leave();
     }
@@ -166,6 +174,7 @@ export class Engine {
   async perform<K extends Task['kind']>(task: Task & { kind: K }, signal: AbortSignal): Promise<TaskResults[K]> {
     const leave = await this.enter(signal);
     let cancel: (() => void) | undefined;
+    let late: NodeJS.Timeout | undefined;
     try {
       return await new Promise<TaskResults[K]>((resolve, reject) => {
         const id = this.send(
@@ -176,11 +185,15 @@ export class Engine {
             fail: (error) => reject(reasonOf(signal) ?? error),
           },
         );
-        cancel = () => this.post({ id, cancel: true });
+        cancel = () => {
+          this.post({ id, cancel: true });
+          late ??= setTimeout(() => reject(brokenOff(signal)), LATE);
+        };
         signal.addEventListener('abort', cancel);
       });
     } finally {
       if (cancel) signal.removeEventListener('abort', cancel);
+      clearTimeout(late);
       leave();
     }
   }
@@ -200,7 +213,7 @@ export class Engine {
   /** Waits for a place; gives what makes it free again. */
   private async enter(signal: AbortSignal): Promise<() => void> {
     if (this.status === 'stopped' || this.status === 'failed') throw this.unavailable();
-    if (signal.aborted) throw reasonOf(signal) ?? new ApiError(499, 'The request was broken off.');
+    if (signal.aborted) throw brokenOff(signal);
     if (this.slots === 0 || this.status === 'loading') await this.line(signal);
     else this.slots--;
     let left = false;
@@ -221,7 +234,7 @@ export class Engine {
       const abort = (): void => {
         const at = this.queue.indexOf(entry);
         if (at >= 0) this.queue.splice(at, 1);
-        reject(reasonOf(signal) ?? new ApiError(499, 'The request was broken off.'));
+        reject(brokenOff(signal));
       };
       const entry = {
         signal,
@@ -353,6 +366,12 @@ const LAST = 10_000;
 function summary({ device, family, parameters, stateBytes, chat, toolForm }: ModelInfo): object {
   return { device, family, parameters, stateBytes, chat, toolForm };
 }
+
+/** Milliseconds that a thread has to answer a request that was broken off; it may be at work on something long. */
+const LATE = 1000;
+
+const brokenOff = (signal: AbortSignal): ApiError =>
+  reasonOf(signal) ?? new ApiError(499, 'The request was broken off.', { code: 'aborted' });
 
 function reasonOf(signal: AbortSignal): ApiError | undefined {
   return signal.aborted && signal.reason instanceof ApiError ? signal.reason : undefined;

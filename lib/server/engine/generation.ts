@@ -17,8 +17,14 @@ export async function* generation(host: Host, job: GenerateJob, signal: AbortSig
   const { from, to } = job;
   // A conversation that goes on in its own place has one writer; others only read.
   const key = to !== undefined && to === from ? to : undefined;
-  if (key !== undefined) await host.states.hold(key);
+  if (key !== undefined) host.states.hold(key);
   try {
+    if (key !== undefined) {
+      // What is wrong with a request takes the session from nobody.
+      await host.states.checkThere(key);
+      promptIds(host, job.prompt, true);
+      await host.states.claim(key);
+    }
     using session = await begin(host, from, job);
     const reusedTokens = session.length;
     const ids = promptIds(host, job.prompt, reusedTokens > 0);

@@ -79,9 +79,17 @@ function start(): Instance {
 const LONGEST = 64 * 1024;
 const LARGEST_COUNT = 2000;
 const DEEPEST = 64;
+/** Items of a grammar or a pattern with its counts multiplied out. */
+const LARGEST_EXPANSION = 20_000;
 
 /** Compiled grammars that are kept. */
 const KEPT = 32;
+
+interface Kept {
+  grammar: Promise<Disposable>;
+  /** Requests that are yet to make a matcher of it. */
+  users: number;
+}
 
 /** Which tokens a text may go on with. */
 export interface Matcher {
@@ -97,7 +105,7 @@ export interface Matcher {
 /** Compiles grammars for one model's tokens. */
 export class Grammars {
   private main: Promise<Instance & { compiler: Compiler }> | null = null;
-  private readonly compiled = new Map<string, Promise<Disposable>>();
+  private readonly compiled = new Map<string, Kept>();
 
   constructor(
     private readonly tokenizer: Tokenizer,
@@ -108,19 +116,23 @@ export class Grammars {
 
   async matcher(constraint: Constraint): Promise<Matcher> {
     const key = JSON.stringify(constraint);
-    const kept = this.compiled.get(key) ?? this.compile(constraint);
+    const kept = this.compiled.get(key) ?? { grammar: this.compile(constraint), users: 0 };
     this.compiled.delete(key);
     this.compiled.set(key, kept);
-    kept.catch(() => this.compiled.delete(key));
-    for (const [oldest, grammar] of this.compiled) {
-      if (this.compiled.size <= KEPT) break;
-      this.compiled.delete(oldest);
-      void grammar.then((each) => each.dispose());
+    kept.users++;
+    let matcher: Awaited<ReturnType<XGrammar['GrammarMatcher']['createGrammarMatcher']>>;
+    try {
+      const grammar = await kept.grammar;
+      const { api } = await this.instance();
+      const endless = this.stopTokens.length === 0;
+      matcher = await api.GrammarMatcher.createGrammarMatcher(grammar, undefined, endless);
+    } catch (error) {
+      if (this.compiled.get(key) === kept) this.compiled.delete(key);
+      throw error;
+    } finally {
+      kept.users--;
+      this.forget();
     }
-    const grammar = await kept;
-    const { api } = await this.instance();
-    const endless = this.stopTokens.length === 0;
-    const matcher = await api.GrammarMatcher.createGrammarMatcher(grammar, undefined, endless);
     let words = await matcher.getNextTokenBitmask();
     return {
       accept: async (id) => {
@@ -137,6 +149,19 @@ export class Grammars {
       mask: (logits) => forbid(logits, words),
       dispose: () => matcher.dispose(),
     };
+  }
+
+  /** Those used least recently, beyond so many, that nobody is about to use. */
+  private forget(): void {
+    for (const [oldest, { grammar, users }] of this.compiled) {
+      if (this.compiled.size <= KEPT) break;
+      if (users > 0) continue;
+      this.compiled.delete(oldest);
+      grammar.then(
+        (each) => each.dispose(),
+        () => undefined,
+      );
+    }
   }
 
   private async compile(constraint: Constraint): Promise<Disposable> {
@@ -238,7 +263,10 @@ function checkConstraint(constraint: Constraint): void {
       : constraint.kind === 'tools'
         ? constraint.tools.map(({ parameters }) => parameters)
         : [];
-  if (constraint.kind === 'grammar' && constraint.grammar.length > LONGEST) throw tooLarge(`longer than ${LONGEST}`);
+  if (constraint.kind === 'grammar') {
+    if (constraint.grammar.length > LONGEST) throw tooLarge(`longer than ${LONGEST} characters`);
+    checkExpansion(constraint.grammar);
+  }
   for (const text of texts) {
     if (text.length > LONGEST) throw tooLarge(`longer than ${LONGEST} characters`);
     checkSchema(JSON.parse(text) as Json, 0);
@@ -252,7 +280,36 @@ function checkSchema(value: Json, depth: number): void {
   for (const [name, each] of Object.entries(value)) {
     const counts = /^(min|max)(Length|Items|Properties)$/.test(name);
     if (counts && typeof each === 'number' && each > LARGEST_COUNT) throw tooLarge(`${name} above ${LARGEST_COUNT}`);
+    if (name === 'pattern' && typeof each === 'string') checkExpansion(each);
     checkSchema(each, depth + 1);
+  }
+}
+
+/** Requires a pattern or a grammar whose counts, multiplied where groups with counts stand in each other, stay small. */
+function checkExpansion(text: string): void {
+  const sizes = [0];
+  let last = 0;
+  for (let i = 0; i < text.length; i++) {
+    const count = text[i] === '{' ? /^\{(\d*)(?:(,)(\d*))?\}/.exec(text.slice(i, i + 40)) : null;
+    if (count) {
+      const times = Number(count[3] || count[1] || 1);
+      if (times > LARGEST_COUNT) throw tooLarge(`a count above ${LARGEST_COUNT}`);
+      sizes[sizes.length - 1] += last * Math.max(0, times - 1);
+      last *= Math.max(1, times);
+      i += count[0].length - 1;
+    } else if (text[i] === '(') sizes.push(0);
+    else if (text[i] === ')' && sizes.length > 1) {
+      last = sizes.pop()!;
+      sizes[sizes.length - 1] += last;
+    } else {
+      if (text[i] === '\\') i++;
+      else if (text[i] === '[') while (i + 1 < text.length && text[i] !== ']') i += text[i] === '\\' ? 2 : 1;
+      last = 1;
+      sizes[sizes.length - 1]++;
+    }
+    if (sizes[sizes.length - 1] > LARGEST_EXPANSION) {
+      throw tooLarge(`more than ${LARGEST_EXPANSION} items, its counts multiplied`);
+    }
   }
 }
 

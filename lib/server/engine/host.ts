@@ -9,6 +9,7 @@ import { importFile } from '../../platform';
 import { ApiError, invalid } from '../errors';
 import { createdAt, isStoredId } from '../ids';
 import { type ChatTemplate, loadChatTemplate } from './chatTemplate';
+import { fingerprint } from './fingerprint';
 import { begin, promptIds } from './generation';
 import { Grammars } from './grammar';
 import type { EngineSettings, EngineStats, ModelInfo, StateInfo, Task, TaskResults } from './protocol';
@@ -42,7 +43,10 @@ export class Host {
     const template = await loadChatTemplate(folder, settings.chatTemplate);
     const model = await AutoModelForCausalLM.fromPretrained(folder, { dtype, weights });
     const { stateBytes: bytes, stateFolder, maxStates: most, maxRunning } = settings;
-    const redis = settings.redis === undefined ? undefined : await connectRedis(settings.redis, model);
+    const weightsName = async (): Promise<string> =>
+      `${settings.name}:${await fingerprint(folder, dtype, weights, model.device)}`;
+    const redis =
+      settings.redis === undefined ? undefined : await connectRedis(settings.redis, model, await weightsName());
     const states = new States(model, { bytes, folder: stateFolder, redis, most });
     // No more than those run at the same time, so that none of them is refused here.
     const batch = new BatchedModel(model, { maxBatch: maxRunning, maxQueue: maxRunning });
@@ -121,9 +125,22 @@ export class Host {
       case 'rollback':
         return this.states.alone(task.key, () => this.rollback(task.key, task.tokens, signal));
       case 'delete': {
-        const deleted: boolean[] = [];
-        for (const key of task.keys) deleted.push(await this.states.alone(key, () => this.states.delete(key)));
-        return deleted;
+        // None goes where one of them is in use.
+        for (const [i, key] of task.keys.entries()) {
+          try {
+            this.states.hold(key);
+          } catch (error) {
+            task.keys.slice(0, i).forEach((held) => this.states.release(held));
+            throw error;
+          }
+        }
+        try {
+          const deleted: boolean[] = [];
+          for (const key of task.keys) deleted.push(await this.states.delete(key));
+          return deleted;
+        } finally {
+          task.keys.forEach((key) => this.states.release(key));
+        }
       }
       case 'list': {
         const sizes = await this.states.sizes();

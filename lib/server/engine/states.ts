@@ -98,27 +98,31 @@ export class States {
   /** One request at a time changes what is stored under a key. */
   async alone<T>(key: string | undefined, work: () => Promise<T>): Promise<T> {
     if (key === undefined) return work();
-    await this.hold(key);
+    this.hold(key);
     try {
+      await this.claim(key);
       return await work();
     } finally {
       this.release(key);
     }
   }
 
-  /** Makes this request the only one that writes the key, on all servers that share it: whoever held it before has lost it. */
-  async hold(key: string): Promise<void> {
+  /** Makes this request the only one here that writes the key. */
+  hold(key: string): void {
     if (this.busy.has(key)) {
       throw new ApiError(409, 'Another request is at work on this session.', { code: 'session_busy' });
     }
     this.busy.add(key);
-    if (!this.shared) return;
-    try {
-      this.claims.set(key, await this.shared.claim(key));
-    } catch (error) {
-      this.busy.delete(key);
-      throw error;
-    }
+  }
+
+  /** Makes it the only one on all servers that share it: whoever held the key before has lost it. */
+  async claim(key: string): Promise<void> {
+    if (this.shared) this.claims.set(key, await this.shared.claim(key));
+  }
+
+  /** Requires a state, where looking for one costs less than reading it. */
+  async checkThere(key: string): Promise<void> {
+    if (this.shared && !(await this.shared.has(key))) throw missing(key);
   }
 
   release(key: string): void {
