@@ -317,6 +317,18 @@ describe("server: OpenAI's client", function () {
     expected[0].forEach((value, i) => expect(value / length).to.be.closeTo(alone.data[0].embedding[i], 1e-6));
   });
 
+  it('gives a stream that fails before its first token the status of the failure', async () => {
+    const ask = (path: string, body: object) => running().ask('POST', path, { ...small, stream: true, ...body });
+    const status = async (path: string, body: object): Promise<number> => (await ask(path, body)).status;
+    expect(await status('/v1/completions', { prompt: [999] })).to.equal(400);
+    expect(await status('/v1/sessions/sess_none/completions', { prompt: 'a' })).to.equal(404);
+    expect(
+      await status('/v1/chat/completions', { messages: question, response_format: { type: 'grammar', grammar: 'x' } }),
+    ).to.equal(400);
+    expect(await status('/v1/responses', { input: 'a', previous_response_id: 'resp_none' })).to.be.oneOf([400, 404]);
+    expect(await status('/v1/completions', { prompt: 'a', max_tokens: 2 })).to.equal(200);
+  });
+
   it('says what is wrong in the form of errors', async () => {
     const chat = (body: object) =>
       failure(client().chat.completions.create({ ...small, messages: question, ...body } as never));

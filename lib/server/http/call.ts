@@ -70,6 +70,7 @@ export class Call {
   reused(tokens: number, reason: string | undefined): void {
     this.counts.prompt -= tokens;
     this.counts.reused += tokens;
+    if (this.key) this.services.limits.spend(this.key, -tokens);
     this.reason = reason;
   }
 

@@ -78,6 +78,8 @@ class Answer {
   private readonly id = passingId('chatcmpl-');
   private readonly created = now();
   private readonly progress = nothingYet();
+  /** Whether a part of a stream was sent: what fails then is told in it. */
+  private begun = false;
 
   constructor(
     private readonly engine: Engine,
@@ -110,7 +112,7 @@ class Answer {
     return Response.json({ ...this.head('chat.completion'), choices, usage: usageOf([this.progress]) });
   }
 
-  stream(): Response {
+  stream(): Promise<Response> {
     return eventStream(this.frames(), {
       closed: () => this.call.end(200),
       cancelled: () => this.call.gone(),
@@ -148,7 +150,9 @@ class Answer {
           }
           if (finish !== undefined) out += chunk({ index: sample, delta: {}, logprobs: null, finish_reason: finish });
         }
-        if (out !== '') yield out;
+        if (out === '') continue;
+        this.begun = true;
+        yield out;
       }
       if (counts.size < n) throw new Error(`of ${n} texts ${counts.size} came`);
       if (options?.include_usage) {
@@ -157,6 +161,7 @@ class Answer {
       this.call.note({ choices: Object.values(texts) });
       yield DONE;
     } catch (error) {
+      if (!this.begun) throw error;
       const told = streamError(error, this.call);
       this.call.end(told.status, told);
       yield frame(told.body);

@@ -83,6 +83,8 @@ class Answer {
   private readonly id = passingId('cmpl-');
   private readonly created = now();
   private readonly parts: Progress[];
+  /** Whether a part of a stream was sent: what fails then is told in it. */
+  private begun = false;
   /** Characters of each text so far. */
   private readonly lengths = new Map<number, number>();
 
@@ -117,7 +119,7 @@ class Answer {
     return Response.json({ ...this.head(), choices, usage: usageOf(this.parts) });
   }
 
-  stream(): Response {
+  stream(): Promise<Response> {
     return eventStream(this.frames(), {
       closed: () => this.call.end(200),
       cancelled: () => this.call.gone(),
@@ -131,6 +133,7 @@ class Answer {
     try {
       for await (const pieces of this.pieces()) {
         for (const { index, text } of pieces) texts[index] = (texts[index] ?? '') + text;
+        this.begun = true;
         yield pieces
           .map((piece) => {
             const echoed = this.lengths.has(piece.index) ? '' : this.echoed(piece.index);
@@ -143,6 +146,7 @@ class Answer {
       this.call.note({ choices: Object.values(texts) });
       yield DONE;
     } catch (error) {
+      if (!this.begun) throw error;
       const told = streamError(error, this.call);
       this.call.end(told.status, told);
       yield frame(told.body);

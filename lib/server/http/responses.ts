@@ -118,6 +118,8 @@ type Status = 'in_progress' | 'completed' | 'incomplete' | 'failed';
 class Answer {
   private readonly created = now();
   private readonly progress = nothingYet();
+  /** Whether a part of a stream was sent: what fails then is told in it. */
+  private begun = false;
   private readonly output: (MessageItem | CallItem)[] = [];
   private message: MessageItem | null = null;
   private status: Status = 'in_progress';
@@ -140,7 +142,7 @@ class Answer {
     return Response.json(this.object());
   }
 
-  stream(): Response {
+  stream(): Promise<Response> {
     return eventStream(this.pieces(), {
       closed: () => this.call.end(200),
       cancelled: () => this.call.gone(),
@@ -153,12 +155,14 @@ class Answer {
       this.emit('response.in_progress', { response: this.object() });
       for await (const deltas of this.deltas()) {
         for (const delta of deltas) this.add(delta);
+        this.begun = true;
         yield this.taken();
       }
       this.complete();
       this.emit(`response.${this.status}`, { response: this.object() });
       yield this.taken();
     } catch (error) {
+      if (!this.begun) throw error;
       const told = streamError(error, this.call);
       this.call.end(told.status, told);
       this.status = 'failed';

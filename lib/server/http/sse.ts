@@ -17,14 +17,16 @@ export interface StreamEnds {
 }
 
 /**
- * An answer of pieces of text, each asked for when the client has taken the one before. Once it has begun, failures must be part
- * of it: `pieces` throws none.
+ * An answer of pieces of text, each asked for when the client has taken the one before. What fails before the first of them is
+ * thrown, so that it has its status; once the answer has begun, failures must be part of it: `pieces` throws none.
  */
-export function eventStream(pieces: AsyncGenerator<string>, ends: StreamEnds): Response {
+export async function eventStream(pieces: AsyncGenerator<string>, ends: StreamEnds): Promise<Response> {
   const encoder = new TextEncoder();
+  let first: IteratorResult<string> | null = await pieces.next();
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const piece = await pieces.next();
+      const piece = first ?? (await pieces.next());
+      first = null;
       if (!piece.done) return controller.enqueue(encoder.encode(piece.value));
       ends.closed();
       controller.close();
