@@ -45,7 +45,8 @@ for (const device of available) {
           expectClose('not normalized', raw, mean, 1e-5);
           expectClose('in slices', sliced, unit(mean), 1e-5);
           expectClose('last in slices', lastSliced, rows[tokens - 1], 1e-5);
-          expect(bytes()).to.equal(before);
+          // What earlier tests left may go meanwhile.
+          expect(bytes()).to.be.at.most(before);
         }
         expect(batch.numbers.ticks).to.equal(0);
         model.dispose();
