@@ -151,7 +151,7 @@ describe('PrefixCache', () => {
     }
     expect([cache.numbers.states, cache.numbers.dropped]).to.eql([4, 9]);
     cache.dispose();
-    expect(bytes()).to.equal(before);
+    expect(bytes()).to.be.at.most(before);
   });
 
   it('forgets everything when weights change', async () => {
