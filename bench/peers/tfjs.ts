@@ -35,7 +35,7 @@ interface Tf {
   matMul(a: TfTensor, b: TfTensor, transposeA?: boolean, transposeB?: boolean): TfTensor;
   unstack(x: TfTensor, axis: number): TfTensor[];
   concat(parts: TfTensor[], axis: number): TfTensor;
-  scoped(compute: () => TfTensor): TfTensor;
+  tidy(compute: () => TfTensor): TfTensor;
 }
 
 async function load(): Promise<Tf> {
@@ -84,10 +84,10 @@ function chunkwise(tf: Tf, [q, k, v]: TfTensor[], beta: TfTensor): TfTensor {
 function repeated(tf: Tf, compute: () => TfTensor): Pick<Prepared, 'run'> & { result(): Promise<Float32Array> } {
   return {
     run(calls) {
-      for (let i = 0; i < calls; i++) tf.scoped(compute).dispose();
+      for (let i = 0; i < calls; i++) tf.tidy(compute).dispose();
     },
     async result() {
-      const tensor = tf.scoped(compute);
+      const tensor = tf.tidy(compute);
       const data = await tensor.data();
       tensor.dispose();
       return data;
