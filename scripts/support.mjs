@@ -1,6 +1,7 @@
 // What the scripts that build and check have in common.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -36,6 +37,31 @@ export function current(output, ...inputs) {
 
 export function works(command, ...args) {
   return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
+}
+
+/** Runs a process to its end without showing it: its exit code, what it printed, and of that the standard output. */
+export function finish(command, args, { env = process.env, cwd = root } = {}) {
+  const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let [output, stdout] = ['', ''];
+  child.stdout.on('data', (part) => {
+    stdout += part;
+    output += part;
+  });
+  child.stderr.on('data', (part) => (output += part));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve({ code, output: `${output}${signal ?? ''}`, stdout }));
+  });
+}
+
+/** Does the jobs in their order, as many at a time as there are processors; which of them failed. */
+export async function share(jobs, succeeds) {
+  const [queue, failed] = [[...jobs], []];
+  const worker = async () => {
+    for (let job; (job = queue.shift());) if (!(await succeeds(job))) failed.push(job);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return failed;
 }
 
 /** Exit code of a script that this machine cannot run: nothing is broken, and nothing was done. */

@@ -3,10 +3,10 @@
 // them; and some with the sanitizers of addresses and of undefined behaviour. Says what is missing where it cannot be built.
 // Usage: node scripts/test-emulation.mjs [--all]; without --all what is made of operators, which have tests of their own, runs
 // once as usual, and the recurrence as the sources say at some sizes only.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { Failure, isMain, root, runMain, works } from './support.mjs';
+import { Failure, finish, isMain, root, runMain, share, works } from './support.mjs';
 
 const require = createRequire(import.meta.url);
 const compiler = process.env.CXX || 'g++';
@@ -21,10 +21,11 @@ const COMPOSED =
 /** Sizes of the recurrence that differ in numbers only. */
 const ALIKE = 'T (1|2|63|64|100|127|200),';
 
+/** What is run on each build, the longest first. */
 const literal = (all) => [
-  ['test/emulation/**/*.test.ts'],
   ['test/rules/conformance.test.ts', ...only(...ELSEWHERE, ...(all ? [] : [ALIKE]))],
   ['test/autograd/*.test.ts', 'test/core/*.test.ts', ...only(...ELSEWHERE)],
+  ['test/emulation/**/*.test.ts'],
 ];
 
 const contracted = (all) => [
@@ -34,7 +35,7 @@ const contracted = (all) => [
   ['test/models/families.test.ts', '--grep', 'bfloat16'],
 ];
 
-const SANITIZED = [['test/ops/kernels.test.ts'], ['test/rules/conformance.test.ts', '--grep', 'packed.*chunk']];
+const SANITIZED = [['test/rules/conformance.test.ts', '--grep', 'packed.*chunk'], ['test/ops/kernels.test.ts']];
 
 function build(folder, ...options) {
   for (const args of [
@@ -47,28 +48,13 @@ function build(folder, ...options) {
 }
 
 /** Runs a suite of tests in a process, and shows what it printed when it has ended. */
-function runSuite(suite, env) {
+async function passes({ suite, env }) {
   const args = [require.resolve('mocha/bin/mocha.js'), '--timeout', '120000', '--reporter', 'dot', ...suite];
-  const options = { cwd: root, env: { ...process.env, FAST_WEIGHTS_DEVICE: 'cuda-emulation', ...env } };
-  return new Promise((settle) => {
-    const child = spawn(process.execPath, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += part));
-    child.on('close', (code) => {
-      process.stdout.write(output);
-      settle(code === 0);
-    });
+  const { code, output } = await finish(process.execPath, args, {
+    env: { ...process.env, FAST_WEIGHTS_DEVICE: 'cuda-emulation', ...env },
   });
-}
-
-/** Two suites at a time, as the builds; returns the first files of those that failed. */
-async function run(suites, env) {
-  const [queue, failed] = [[...suites], []];
-  const worker = async () => {
-    for (let suite; (suite = queue.shift());) if (!(await runSuite(suite, env))) failed.push(suite[0]);
-  };
-  await Promise.all([worker(), worker()]);
-  return failed;
+  process.stdout.write(output);
+  return code === 0;
 }
 
 async function main() {
@@ -82,21 +68,20 @@ async function main() {
   build('build-selftest', '-S', 'test/emulation');
   const selftest = spawnSync(join(root, 'build-selftest', 'selftest'), { stdio: 'inherit' });
   const failed = selftest.status === 0 ? [] : ['build-selftest/selftest'];
-  console.log('building the emulated card (about a minute the first time)');
+  console.log('building the emulated card, with contraction and with sanitizers, too (minutes the first time)');
   build('build-emulation', '-DFAST_WEIGHTS_EMULATION=ON');
-  failed.push(...(await run(literal(all), {})));
-  console.log('building it with contraction');
   build('build-emulation-contracted', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_CONTRACT=ON');
-  failed.push(...(await run(contracted(all), { FAST_WEIGHTS_EMULATION_BUILD: 'build-emulation-contracted' })));
-  console.log('building it with sanitizers');
   build('build-emulation-sanitized', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_SANITIZE=address,undefined');
   const { stdout } = spawnSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' });
-  const env = {
-    LD_PRELOAD: stdout.trim(),
-    ASAN_OPTIONS: 'detect_leaks=0',
-    FAST_WEIGHTS_EMULATION_BUILD: 'build-emulation-sanitized',
-  };
-  failed.push(...(await run(SANITIZED, env)));
+  const sanitizers = { LD_PRELOAD: stdout.trim(), ASAN_OPTIONS: 'detect_leaks=0' };
+  const on = (folder, suites, env) =>
+    suites.map((suite) => ({ suite, env: { FAST_WEIGHTS_EMULATION_BUILD: folder, ...env } }));
+  const suites = [
+    ...on('build-emulation-contracted', contracted(all)),
+    ...on('build-emulation', literal(all)),
+    ...on('build-emulation-sanitized', SANITIZED, sanitizers),
+  ];
+  failed.push(...(await share(suites, passes)).map(({ suite }) => suite[0]));
   if (failed.length > 0) throw new Failure(`failed on the emulated card: ${failed.join(', ')}`);
 }
 

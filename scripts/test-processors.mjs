@@ -3,15 +3,14 @@
 // Made for Debian on x86-64: apt-get install g++-aarch64-linux-gnu qemu-user
 // Usage: node scripts/test-processors.mjs [--all] [neon] [nehalem] [haswell]; exit code 77: passed, but not all could be
 // tested. Without --all the kernels alone are, without rules that are made of operators.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { buildNative } from './build-native.mjs';
+import { finish, root, share } from './support.mjs';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** The tests and the library in JavaScript, since tsx has a binary of its own, and the addon for ARM. */
 const mirror = join(root, 'build-processors');
 const require = createRequire(import.meta.url);
@@ -93,18 +92,11 @@ function fillMirror() {
   if (failed) throw new Error(failed);
 }
 
-/** Runs Node.js on a processor; resolves with the exit code and what was printed. */
+/** Runs Node.js on a processor. */
 function run({ node: [command, ...options], addon }, args) {
   const env = { ...process.env, FAST_WEIGHTS_NATIVE_PATH: addon };
   delete env.FAST_WEIGHTS_ISA;
-  const child = spawn(command, [...options, ...args], { cwd: mirror, env, stdio: ['ignore', 'pipe', 'pipe'] });
-  let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (part) => (stdout += part));
-  child.stderr.on('data', (part) => (stderr += part));
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code, signal) => resolve({ code, output: `${signal ?? ''}${stdout}${stderr}`, stdout }));
-  });
+  return finish(command, [...options, ...args], { cwd: mirror, env });
 }
 
 /** That the library takes the addon with the right kernels; without it the tests would pass on `js`. */
@@ -142,13 +134,9 @@ async function main(names, all) {
   for (const [name, processor] of ready) await checkDevice(name, processor);
   const folders = ({ beyond }) => (all ? [...KERNELS, ...beyond] : KERNELS);
   const jobs = ready.flatMap(([name, processor]) => folders(processor).map((folder) => [name, processor, folder, all]));
-  let passed = true;
-  const worker = async () => {
-    for (let job; (job = jobs.shift());) passed = (await testFolder(...job)) && passed;
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  const failed = await share(jobs, (job) => testFolder(...job));
   for (const line of left) console.log(`\n${line}`);
-  return !passed ? 1 : left.length > 0 ? 77 : 0;
+  return failed.length > 0 ? 1 : left.length > 0 ? 77 : 0;
 }
 
 const chosen = process.argv.slice(2).filter((name) => name !== '--all');

@@ -5,15 +5,15 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { Failure, isMain, Missing, root, runMain, works } from './support.mjs';
+import { Failure, finish, isMain, Missing, root, runMain, share, works } from './support.mjs';
 
 const require = createRequire(import.meta.url);
 const compiler = process.env.CXX || 'g++';
 const folder = 'build-dev';
+/** Every one is a process. */
 const SUITES = [
-  'test/{rules,ops}/**/*.test.ts',
-  'test/backends/native/encode.test.ts',
-  'test/backends/native/failures.test.ts',
+  ['test/rules/**/*.test.ts'],
+  ['test/ops/**/*.test.ts', 'test/backends/native/encode.test.ts', 'test/backends/native/failures.test.ts'],
 ];
 const SAMPLE = ['--programs', '3000', '--seconds', '180'];
 
@@ -27,7 +27,7 @@ function run(command, args, env = {}) {
   return spawnSync(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: 'inherit' }).status === 0;
 }
 
-function main() {
+async function main() {
   for (const tool of ['cmake', compiler]) {
     if (!works(tool, '--version')) throw new Missing(`NOT tested with sanitizers: ${tool} is not installed`);
   }
@@ -36,8 +36,7 @@ function main() {
   if (!run('cmake', ['-B', folder, ...options]) || !run('cmake', ['--build', folder, '--parallel', '2'])) {
     throw new Failure('the addon could not be built with sanitizers');
   }
-  const args = process.argv.slice(2);
-  if (args[0] === '--build') return;
+  if (process.argv[2] === '--build') return;
   const { stdout } = spawnSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' });
   const env = {
     LD_PRELOAD: stdout.trim(),
@@ -46,11 +45,20 @@ function main() {
     UBSAN_OPTIONS: 'print_stacktrace=1',
     FAST_WEIGHTS_NATIVE_PATH: join(root, folder, 'fast_weights.node'),
   };
-  const mocha = require.resolve('mocha/bin/mocha.js');
-  const fuzz = ['--import=tsx', 'test/fuzz/main.ts', ...(args.length > 0 ? args : SAMPLE)];
-  const tested =
-    args.length > 0 || run(process.execPath, [mocha, '--timeout', '300000', '--grep', 'cpu', ...SUITES], env);
-  if (!run(process.execPath, fuzz, env) || !tested) throw new Failure('failed with sanitizers');
+  const chosen = process.argv.slice(2);
+  const fuzz = (args) => ['--import=tsx', 'test/fuzz/main.ts', ...args];
+  if (chosen.length > 0) {
+    if (!run(process.execPath, fuzz(chosen), env)) throw new Failure('failed with sanitizers');
+    return;
+  }
+  const mocha = [require.resolve('mocha/bin/mocha.js'), '--timeout', '300000', '--grep', 'cpu'];
+  const passes = async (command) => {
+    const { code, output } = await finish(process.execPath, command, { env: { ...process.env, ...env } });
+    process.stdout.write(output);
+    return code === 0;
+  };
+  const failed = await share([...SUITES.map((files) => [...mocha, ...files]), fuzz(SAMPLE)], passes);
+  if (failed.length > 0) throw new Failure('failed with sanitizers');
 }
 
 if (isMain(import.meta.url)) await runMain(main);

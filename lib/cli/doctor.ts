@@ -100,7 +100,7 @@ function isOwn(name: string): boolean {
 const SETTINGS: Record<string, string> = {
   FAST_WEIGHTS_ISA: 'unset FAST_WEIGHTS_ISA for the widest set there is, or name one of those',
   FAST_WEIGHTS_NATIVE_PATH: 'unset FAST_WEIGHTS_NATIVE_PATH, or name a .node file that this version built',
-  FAST_WEIGHTS_CHECK: 'unset FAST_WEIGHTS_CHECK, or set it to 0 or 1',
+  FAST_WEIGHTS_CHECK: 'unset FAST_WEIGHTS_CHECK, or set it to 0, 1 or values',
   FAST_WEIGHTS_CUDA_DEVICE: 'unset FAST_WEIGHTS_CUDA_DEVICE, or set it to the number of a card that works, see above',
 };
 const DEVICE_REMEDY = 'unset FAST_WEIGHTS_DEVICE for the fastest device there is';

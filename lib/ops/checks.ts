@@ -3,42 +3,46 @@
 import { environment } from '../platform';
 import { argumentError, callSynchronous, describe, setRecordSites, type Tensor } from '../core';
 
+/** Whether values are checked; with true `memory()` says where tensors were made, too. */
+export type Checks = boolean | 'values';
+
 /** What `setChecks` said last; null while it has said nothing. */
-let chosen: boolean | null = null;
+let chosen: Checks | null = null;
 /** What FAST_WEIGHTS_CHECK says; null until it is read. */
-let wished: boolean | null = null;
+let wished: Checks | null = null;
 
 /**
  * Turns the checks of values on or off on every device: gates above 0, NaN in inputs of rules, indices out of range; while
- * on, `memory()` also says where live tensors were made. Until it is called they are on for `js`, where reading costs
- * nothing, and with the environment variable FAST_WEIGHTS_CHECK=1 everywhere.
+ * on, `memory()` also says where live tensors were made, which takes longer to write down than a small operator takes:
+ * `'values'` leaves that out. Until it is called they are on for `js`, where reading costs nothing, and with the
+ * environment variable FAST_WEIGHTS_CHECK=1 (or =values) everywhere.
  */
-export function setChecks(on: boolean): void {
+export function setChecks(on: Checks): void {
   choose(checkSwitch('setChecks', on));
 }
 
-function checkSwitch(where: string, on: unknown): boolean {
-  if (typeof on === 'boolean') return on;
-  throw argumentError('INVALID_ARGUMENT', where, 'on', 'true or false', describe(on));
+function checkSwitch(where: string, on: unknown): Checks {
+  if (typeof on === 'boolean' || on === 'values') return on;
+  throw argumentError('INVALID_ARGUMENT', where, 'on', "true, false or 'values'", describe(on));
 }
 
-function choose(on: boolean | null): void {
+function choose(on: Checks | null): void {
   chosen = on;
-  setRecordSites(checksEnabled());
+  setRecordSites(inUse() === true);
 }
 
-/** Runs the synchronous function `fn` with the checks on or off; what was said before holds again afterwards. */
-export function withChecks<T>(on: boolean, fn: () => T): T {
+/** Runs the synchronous function `fn` with the checks as `setChecks` takes them; what was said before holds again afterwards. */
+export function withChecks<T>(on: Checks, fn: () => T): T {
   checkSwitch('withChecks', on);
   return callSynchronous('withChecks', () => withChecksSetting(on, fn), fn);
 }
 
 /** What `setChecks` said last, null while it has said nothing: for `withChecksSetting`. */
-export function checksSetting(): boolean | null {
+export function checksSetting(): Checks | null {
   return chosen;
 }
 
-export function withChecksSetting<T>(setting: boolean | null, fn: () => T): T {
+export function withChecksSetting<T>(setting: Checks | null, fn: () => T): T {
   const before = chosen;
   if (setting !== before) choose(setting);
   try {
@@ -48,21 +52,26 @@ export function withChecksSetting<T>(setting: boolean | null, fn: () => T): T {
   }
 }
 
-/** Whether values are checked on every device. */
-export function checksEnabled(): boolean {
+function inUse(): Checks {
   if (chosen !== null) return chosen;
   if (wished === null) {
     wished = checksFromEnvironment();
-    setRecordSites(wished);
+    setRecordSites(wished === true);
   }
   return wished;
 }
 
+/** Whether values are checked on every device. */
+export function checksEnabled(): boolean {
+  return inUse() !== false;
+}
+
 /** FAST_WEIGHTS_CHECK; not set, empty or 0 leaves it to the device. */
-export function checksFromEnvironment(): boolean {
+export function checksFromEnvironment(): Checks {
   const value = environment('FAST_WEIGHTS_CHECK') ?? '0';
+  if (value === 'values') return value;
   if (value === '0' || value === '1') return value === '1';
-  throw argumentError('INVALID_ARGUMENT', 'environment', 'FAST_WEIGHTS_CHECK', "'0' | '1'", describe(value));
+  throw argumentError('INVALID_ARGUMENT', 'environment', 'FAST_WEIGHTS_CHECK', "'0' | '1' | 'values'", describe(value));
 }
 
 /** Whether values on this tensor's device are checked. */

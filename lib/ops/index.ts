@@ -163,7 +163,15 @@ installOperators({
 });
 
 export { softmaxAttention, type AttentionOptions } from './attention';
-export { checkValues, checksEnabled, checksFromEnvironment, checksValues, setChecks, withChecks } from './checks';
+export {
+  checkValues,
+  checksEnabled,
+  checksFromEnvironment,
+  checksValues,
+  setChecks,
+  withChecks,
+  type Checks,
+} from './checks';
 export { allclose, isclose } from './close';
 export {
   shortConvolution,

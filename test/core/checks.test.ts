@@ -55,6 +55,7 @@ describe('checks of values', () => {
     ['', everywhere(false, true)],
     ['0', everywhere(false, true)],
     ['1', everywhere(true)],
+    ['values', everywhere(true)],
   ] as const) {
     it(`FAST_WEIGHTS_CHECK ${value === undefined ? 'not set' : `'${value}'`}`, async () => {
       const { stdout, stderr } = await runSource(SOURCE, { FAST_WEIGHTS_CHECK: value });
@@ -73,7 +74,7 @@ describe('checks of values', () => {
     for (const value of ['yes', 'true', '2']) {
       const { code, stderr } = await runSource('fw.zeros([1])', { FAST_WEIGHTS_CHECK: value });
       expect(code).to.equal(1);
-      expect(stderr).to.include(`environment: FAST_WEIGHTS_CHECK must be '0' | '1', got "${value}"`);
+      expect(stderr).to.include(`environment: FAST_WEIGHTS_CHECK must be '0' | '1' | 'values', got "${value}"`);
     }
   });
 });

@@ -105,7 +105,7 @@ for (const { device, available } of fw.devices()) {
             .mul(2)
             .backward([1, 1] as never),
       ],
-      ['on', /setChecks: on must be true or false/, () => fw.setChecks('no' as never)],
+      ['on', /setChecks: on must be true, false or 'values'/, () => fw.setChecks('no' as never)],
       ['n', /setNumThreads: n/, () => fw.setNumThreads('2' as never)],
       ['n', /setNumThreads: n/, () => fw.setNumThreads(0)],
       ['n', /manualSeed/, () => fw.manualSeed(-1)],

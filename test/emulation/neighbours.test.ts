@@ -77,12 +77,8 @@ function check(call: Call, host: HostInputs, stateShape: number[] | null): void 
 if (onEmulation) {
   describe('a sequence between others on the emulated card', function () {
     this.timeout(120_000);
-    let checks: string | undefined;
-    before(() => {
-      checks = process.env.FAST_WEIGHTS_CHECK;
-      fw.setChecks(false);
-    });
-    after(() => fw.setChecks(checks === '1'));
+    before(() => fw.setChecks(false));
+    after(() => fw.setChecks('values'));
 
     for (const rule of RULES.filter(({ perToken }) => !perToken)) {
       it(`${rule.name}: its own bits`, () => {

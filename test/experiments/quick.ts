@@ -8,7 +8,7 @@ describe('the quick form of an experiment bears out its claims:', function () {
   this.timeout(300_000);
   // As users run them: the search for values that are not finite takes most of the time of small operators.
   before(() => setChecks(false));
-  after(() => setChecks(true));
+  after(() => setChecks('values'));
 
   for (const experiment of EXPERIMENTS) {
     it(experiment.name, () =>

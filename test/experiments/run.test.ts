@@ -229,7 +229,7 @@ describe('experiments', () => {
       writeFileSync(file, ['@classLabel true 0 1', '@data', ...rows].join('\n'));
       setChecks(false);
       const { results } = await runExperiment(continuousClassificationExperiment, options).finally(() =>
-        setChecks(true),
+        setChecks('values'),
       );
       expect(results.map(({ trial }) => trial)).to.eql(['rows.ts: delta nrde', 'rows.ts: lstm, windows']);
       for (const { found } of results) expect(found).to.deep.include({ right: { 1: 1 }, series: 4 });

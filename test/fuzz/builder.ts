@@ -63,7 +63,7 @@ export class Builder {
     const { random } = this;
     this.recorded = random.chance(0.5) && allows('gradient');
     this.checks = random.chance(0.3);
-    fw.setChecks(this.checks);
+    fw.setChecks(this.checks && 'values');
     this.waits = random.chance(0.3);
     this.specials = random.chance(0.2) && allows('special');
     this.huge = random.chance(0.05) && allows('huge');

@@ -226,7 +226,7 @@ export function execute(
   where: Target,
   { noise, before }: { noise?: Random; before?: (text: string) => void } = {},
 ): Outcome {
-  fw.setChecks(program.checks);
+  fw.setChecks(program.checks && 'values');
   return fw.scope(() => {
     const machine = new Machine(where, program.recorded, noise);
     program.steps.forEach((step, place) => {

@@ -48,7 +48,7 @@ describe('wrong arguments of what the package exports', () => {
     process.chdir(home);
     rmSync(folder, { recursive: true });
     // What some of the values turned on, for the tests that follow in this process.
-    fw.setChecks(true);
+    fw.setChecks('values');
     fw.setDetectAnomaly(false);
     fw.setNumThreads(availableParallelism());
   });

@@ -52,7 +52,7 @@ for (const { device, available } of fw.devices()) {
     const z = (...shape: number[]): fw.Tensor => fw.zeros(shape, { device });
     const [q, k, v] = [z(2, 5, 2, 4), z(2, 5, 2, 4), z(2, 5, 4, 6)];
 
-    before(() => fw.setChecks(true));
+    before(() => fw.setChecks('values'));
 
     it('shapes', () => {
       const error = expectError('SHAPE', /deltaRule: beta must be \[2, 5, 4\].*got \[2, 5\]/, () =>

@@ -88,7 +88,7 @@ for (const where of targets({ bfloat16: true })) {
       const bounds = [0, 23, 54, 70];
       const [from, to] = [bounds[1], bounds[2]];
       before(() => fw.setChecks(false));
-      after(() => fw.setChecks(process.env.FAST_WEIGHTS_CHECK === '1'));
+      after(() => fw.setChecks('values'));
 
       for (const rule of RULES.filter(({ perToken = 1 }) => perToken === 1)) {
         it(rule.name, () => {

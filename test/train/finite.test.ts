@@ -71,7 +71,7 @@ for (const device of places) {
   describe(`runs that break on ${device}`, () => {
     // Checks of values would stop a run before its numbers do.
     beforeEach(() => setChecks(false));
-    afterEach(() => setChecks(true));
+    afterEach(() => setChecks('values'));
 
     it('name a parameter that is not finite when they begin', async () => {
       await withFolder(async (dir) => {

@@ -95,7 +95,7 @@ describe('wishes of the environment', function () {
         'FAST_WEIGHTS_NATIVE_PATH must be',
         'unset FAST_WEIGHTS_NATIVE_PATH',
       ],
-      [{ FAST_WEIGHTS_CHECK: 'on' }, "FAST_WEIGHTS_CHECK must be '0' | '1'", 'unset FAST_WEIGHTS_CHECK'],
+      [{ FAST_WEIGHTS_CHECK: 'on' }, "FAST_WEIGHTS_CHECK must be '0' | '1' | 'values'", 'unset FAST_WEIGHTS_CHECK'],
       [{ FAST_WEIGHTS_DEVICE: 'gpu' }, 'FAST_WEIGHTS_DEVICE must be', 'unset FAST_WEIGHTS_DEVICE'],
       [{ FAST_WEIGHTS_ISA: 'AVX2' }, 'FAST_WEIGHTS_ISA must be', 'unset FAST_WEIGHTS_ISA'],
     ];
