@@ -174,6 +174,31 @@ describe('snapshots in files', () => {
     }
   });
 
+  it('with a note, which goes with copies and into files', async () => {
+    using session = await saved(model);
+    using snapshot = session.snapshot();
+    expect(snapshot.note).to.equal('');
+    const note = `"é\n${'x'.repeat(4092)}`;
+    snapshot.note = note;
+    await snapshot.save(file);
+    expect(parse(file).header.__metadata__).to.include({ version: '3', note });
+    using loaded = await fw.Snapshot.load(file, model);
+    using again = await fw.Snapshot.fromBytes(await loaded.toBytes(), model);
+    using store = new fw.MemoryStore({ maxBytes: 2 ** 20 });
+    await store.set('a', again);
+    using kept = (await store.get('a'))!;
+    expect([loaded.note, again.note, kept.note]).to.eql([note, note, note]);
+    loaded.note = '';
+    await loaded.save(file);
+    expect(parse(file).header.__metadata__).to.include({ version: '2' }).and.not.to.have.property('note');
+    for (const wrong of ['x'.repeat(4097), 5, null] as string[]) {
+      expect(() => (snapshot.note = wrong))
+        .to.throw(fw.FastWeightsError, /note must be/)
+        .with.property('code', 'INVALID_ARGUMENT');
+    }
+    expect(snapshot.note).to.equal(note);
+  });
+
   it('every bit counts', async () => {
     await saved(model);
     const bytes = readFileSync(file);
@@ -198,7 +223,14 @@ describe('snapshots in files', () => {
     await collectGarbage();
     const bytes = bytesOf();
     const changes: [string, Model, (header: Header, numbers: Record<string, unknown>) => void][] = [
-      ['another version', model, ({ __metadata__: m }) => (m.version = '3')],
+      ['another version', model, ({ __metadata__: m }) => (m.version = '4')],
+      ['a note that is missing', model, ({ __metadata__: m }) => (m.version = '3')],
+      ['a note in a version without', model, ({ __metadata__: m }) => (m.note = 'x')],
+      [
+        'a note that is too long',
+        model,
+        ({ __metadata__: m }) => Object.assign(m, { version: '3', note: 'x'.repeat(4097) }),
+      ],
       ['the version before with the fields of this one', model, ({ __metadata__: m }) => (m.version = '1')],
       ['another format', model, ({ __metadata__: m }) => (m.format = 'x')],
       ['a huge batch', model, ({ __metadata__: m }) => ((m.batch = '9007199254740991'), (m.said = ''))],
