@@ -76,12 +76,15 @@ export interface WireError {
   code: string | null;
   param: string | null;
   retryAfter?: number;
+  /** For the log alone. */
+  detail?: string;
 }
 
 export function toWire(error: unknown): WireError {
   if (error instanceof ApiError) {
-    const { message, status, code, param, retryAfter } = error;
-    return { message, status, code, param, retryAfter };
+    const { message, status, code, param, retryAfter, cause } = error;
+    const detail = cause instanceof Error ? { detail: cause.message } : {};
+    return { message, status, code, param, retryAfter, ...detail };
   }
   if (error instanceof FastWeightsError) {
     const { message, code } = error;
@@ -98,15 +101,17 @@ function snakeCase(name: string | undefined): string | null {
 
 /** What has no status is the server's own failure: its words, which may name files, are for the log alone. */
 export function fromWire({ message, status, code, param, retryAfter }: WireError): ApiError {
-  if (code === 'IO') {
-    const told = 'What keeps the states of conversations does not answer; try again later.';
-    return new ApiError(503, told, { code: 'states_unavailable', retryAfter: 1, cause: new Error(message) });
-  }
+  if (code === 'IO') return statesUnavailable(new Error(message));
   if (status !== undefined) {
     return new ApiError(status, message, { code: code?.toLowerCase() ?? null, param, retryAfter });
   }
   const told = 'The model had an error while it worked on this request.';
   return new ApiError(500, told, { code: 'internal_error', cause: new Error(message) });
+}
+
+export function statesUnavailable(cause: unknown): ApiError {
+  const told = 'What keeps the states of conversations does not answer; try again later.';
+  return new ApiError(503, told, { code: 'states_unavailable', retryAfter: 1, cause });
 }
 
 /** What the library refuses of a request; a model folder that is wrong is the server's own fault. */

@@ -1,4 +1,5 @@
 // What keeps a server running: keys, limits, health, metrics, logs, deaths, ends.
+import { spawnSync } from 'node:child_process';
 import { expect } from 'chai';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
@@ -240,17 +241,55 @@ describe('server: its life', function () {
     expect(last.error.code).to.equal('timeout');
   });
 
-  it('tells no client of files that are damaged, and its log does', async () => {
+  it('tells no client what is in files that are damaged, its log does, and what is left can be deleted', async () => {
     const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
     const server = await TestServer.start({ models: models(), stateFolder, stateBytes: 10 });
-    const { id } = (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body;
-    const [name] = readdirSync(path.join(stateFolder, 'small'));
-    writeFileSync(path.join(stateFolder, 'small', name), 'no state');
-    const { status, body } = await server.ask('POST', `/v1/sessions/${id}/completions`, prompt);
-    expect([status, body.error.code]).to.eql([500, 'internal_error']);
-    expect(body.error.message).not.to.include(stateFolder);
+    const create = async (): Promise<string> =>
+      (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body.id;
+    const id = await create();
+    await server.ask('POST', `/v1/sessions/${id}/snapshots`, { name: 'good' });
+    const folder = path.join(stateFolder, 'small', '0'.repeat(16));
+    const name = readdirSync(folder).find((each) => !each.includes('good'))!;
+    writeFileSync(path.join(folder, name), 'no state');
+    for (const [method, at, body] of [
+      ['POST', '/completions', prompt],
+      ['POST', '/fork', {}],
+      ['GET', '', undefined],
+    ] as const) {
+      const { status, body: answered } = await server.ask(method, `/v1/sessions/${id}${at}`, body);
+      expect([status, answered.error.code], at).to.eql([410, 'state_damaged']);
+      expect(answered.error.message).not.to.include(stateFolder);
+    }
     const said = server.log.find(({ message }) => message === 'a request failed in the model');
     expect(said!.error).to.include(stateFolder);
+    expect((await server.ask('GET', '/v1/sessions')).body.data.map((each) => each.id)).to.eql([id]);
+    // A snapshot stands in for it.
+    expect((await server.ask('GET', `/v1/sessions/${id}/snapshots`)).body.data).to.have.lengthOf(1);
+    expect((await server.ask('POST', `/v1/sessions/${id}/rollback`, { snapshot: 'good' })).status).to.equal(200);
+    writeFileSync(path.join(folder, name), 'no state');
+    expect((await server.ask('DELETE', `/v1/sessions/${id}`)).status).to.equal(200);
+    expect((await server.ask('GET', '/v1/sessions')).body.data).to.eql([]);
+    expect(readdirSync(folder)).to.eql([]);
+    rmSync(stateFolder, { recursive: true });
+  });
+
+  it('has its folder of states alone', async () => {
+    const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
+    const server = await TestServer.start({ models: models(), stateFolder });
+    await expectRejection(
+      'IO',
+      /cannot be taken: process \d+ works in/,
+      serve({ models: models(), port: 0, stateFolder }),
+    );
+    await server.stop();
+    const locks = path.join(stateFolder, '_lock');
+    expect(readdirSync(locks)).to.eql([]);
+    // That of a process which was killed counts for nothing; that of one which lives does.
+    const { pid } = spawnSync(process.execPath, ['-e', '']);
+    writeFileSync(path.join(locks, `lock-${pid}`), '');
+    await (await TestServer.start({ models: models(), stateFolder })).stop();
+    writeFileSync(path.join(locks, `lock-${process.ppid}`), '');
+    await expectRejection('IO', /cannot be taken/, serve({ models: models(), port: 0, stateFolder }));
     rmSync(stateFolder, { recursive: true });
   });
 

@@ -1,12 +1,15 @@
 // The parts of the server that need no server.
 import { expect } from 'chai';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { ChatTemplate } from '../../lib/server/engine/chatTemplate';
 import { ApiError } from '../../lib/server/errors';
 import { merge } from '../../lib/server/http/sse';
 import { createdAt, isStoredId, newId } from '../../lib/server/ids';
 import { Keys } from '../../lib/server/keys';
 import { Limits } from '../../lib/server/limits';
-import { ResponseCache } from '../../lib/server/responseCache';
+import { TextsInFolder, TextsInMemory } from '../../lib/server/responseTexts';
 import { ToolReader } from '../../lib/server/tools';
 import { expectError } from '../support/errors';
 
@@ -167,16 +170,41 @@ describe('server: small parts', () => {
       expect(isStoredId(bad, 'sess'), bad).to.equal(false);
   });
 
-  it('answers are kept for their key, as many as fit', () => {
-    const cache = new ResponseCache(10);
-    cache.set('a', 'one', '12345');
-    cache.set('b', 'one', '12345');
-    expect([cache.get('a', 'one'), cache.get('a', 'two')]).to.eql(['12345', undefined]);
-    cache.set('c', 'two', '123');
-    expect([cache.get('a', 'one'), cache.get('c', 'two')]).to.eql([undefined, '123']);
-    expect([cache.delete('c', 'one'), cache.delete('c', 'two')]).to.eql([false, true]);
-    cache.set('d', 'one', 'x'.repeat(11));
-    expect(cache.get('d', 'one')).to.equal(undefined);
+  it('answers are kept for their key, as many as fit, and no key takes the room of all', async () => {
+    const texts = new TextsInMemory(10);
+    await texts.set('a', 'one', '12345');
+    await texts.set('b', 'one', '12345');
+    expect([await texts.get('a', 'one'), await texts.get('a', 'two')]).to.eql(['12345', undefined]);
+    await texts.set('c', 'two', '123');
+    expect([await texts.get('a', 'one'), await texts.get('c', 'two')]).to.eql([undefined, '123']);
+    await texts.set('d', 'one', '12');
+    await texts.set('e', 'one', '12345');
+    expect([await texts.get('b', 'one'), await texts.get('d', 'one')]).to.eql([undefined, '12']);
+    expect(await texts.get('c', 'two')).to.equal('123');
+    expect([await texts.delete('c', 'one'), await texts.delete('c', 'two')]).to.eql([false, true]);
+    await texts.set('f', 'one', 'x'.repeat(11));
+    expect(await texts.get('f', 'one')).to.equal(undefined);
+  });
+
+  it('answers in a folder are found by another process, and go when they are old', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'fast-weights-texts-'));
+    const id = newId('resp');
+    const texts = new TextsInFolder(path.join(folder, 'texts'));
+    expect([await texts.get(id, 'one'), await texts.delete(id, 'one')]).to.eql([undefined, false]);
+    await texts.sweep(1e12);
+    await texts.set(id, 'one', '{"a":"é"}');
+    const again = new TextsInFolder(path.join(folder, 'texts'));
+    expect([await again.get(id, 'one'), await again.get(id, 'two')]).to.eql(['{"a":"é"}', undefined]);
+    await again.sweep(createdAt(id));
+    expect(await texts.get(id, 'one')).to.be.a('string');
+    await again.sweep(createdAt(id) + 1);
+    expect(await texts.get(id, 'one')).to.equal(undefined);
+    writeFileSync(path.join(folder, 'file'), '');
+    const refused = await new TextsInFolder(path.join(folder, 'file'))
+      .set(id, 'one', 'x')
+      .catch((error: ApiError) => error);
+    expect(refused).to.be.instanceOf(ApiError).with.property('code', 'states_unavailable');
+    rmSync(folder, { recursive: true });
   });
 
   it('several streams are one, also where one of them fails', async () => {

@@ -313,8 +313,9 @@ export class Engine {
   }
 
   private failed({ id, error }: { id: number; error: WireError }): void {
-    if (error.status === undefined || error.status >= 500) {
-      this.options.log.error('a request failed in the model', { model: this.name, error: error.message });
+    if (error.status === undefined || error.status >= 500 || error.code === 'state_damaged') {
+      const { message, detail = message } = error;
+      this.options.log.error('a request failed in the model', { model: this.name, error: detail });
     }
     this.waiting.get(id)?.fail(fromWire(error));
   }

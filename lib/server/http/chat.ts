@@ -28,6 +28,9 @@ export async function chat(services: Services, call: Call, raw: unknown, place: 
   call.model = engine.name;
   const { n = 1, logprobs = false, top_logprobs: top, max_completion_tokens: most = body.max_tokens } = body;
   refuseSeveral(place, n);
+  if (body.messages.length === 0 && place.from === undefined) {
+    throw invalid('messages', "Invalid 'messages': a conversation begins with at least one.");
+  }
   if (top !== undefined && !logprobs) throw invalid('top_logprobs', "'top_logprobs' needs 'logprobs' to be true.");
   await engine.available();
   const { tool_choice: choice = 'auto' } = body;

@@ -138,7 +138,7 @@ class Answer {
 
   async whole(): Promise<Response> {
     for await (const deltas of this.deltas()) for (const delta of deltas) this.add(delta);
-    this.complete();
+    await this.complete();
     return Response.json(this.object());
   }
 
@@ -158,7 +158,7 @@ class Answer {
         this.begun = true;
         yield this.taken();
       }
-      this.complete();
+      await this.complete();
       this.emit(`response.${this.status}`, { response: this.object() });
       yield this.taken();
     } catch (error) {
@@ -258,10 +258,10 @@ class Answer {
   }
 
   /** Behind the last token, when the state is stored. */
-  private complete(): void {
+  private async complete(): Promise<void> {
     if (this.status === 'in_progress') throw invalid(null, 'The response ended before its text did.');
     if (this.job.to !== undefined)
-      this.services.responses.set(this.id, this.call.key!.owner, JSON.stringify(this.object()));
+      await this.services.responses.set(this.id, this.call.key!.owner, JSON.stringify(this.object()));
     this.call.note({ output: this.output });
   }
 
@@ -317,17 +317,17 @@ class Answer {
 }
 
 /** A response that is asked for again. */
-export function storedResponse(services: Services, call: Call, id: string): Response {
-  const body = services.responses.get(id, call.key!.owner);
+export async function storedResponse(services: Services, call: Call, id: string): Promise<Response> {
+  const body = isStoredId(id, 'resp') ? await services.responses.get(id, call.key!.owner) : undefined;
   if (body !== undefined) return new Response(body, { headers: { 'content-type': 'application/json' } });
-  const remedy = 'Texts of responses are kept in memory only; previous_response_id may still know its state.';
-  throw new ApiError(404, `Response with id '${id.slice(0, 80)}' not found. ${remedy}`, { code: 'response_not_found' });
+  throw new ApiError(404, `Response with id '${id.slice(0, 80)}' not found.`, { code: 'response_not_found' });
 }
 
 export async function deleteResponse(services: Services, call: Call, id: string): Promise<Response> {
   const { owner } = call.key!;
-  let deleted = services.responses.delete(id, owner);
+  let deleted = false;
   if (isStoredId(id, 'resp')) {
+    deleted = await services.responses.delete(id, owner);
     for (const engine of services.engines) {
       const [there] = await engine.perform({ kind: 'delete', keys: [keyOf(owner, id)] }, call.signal);
       deleted ||= there;

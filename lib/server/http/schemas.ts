@@ -113,15 +113,17 @@ const functionDefinition = z.strictObject({
   strict: flag,
 });
 
+const tools = maybe(z.array(z.strictObject({ type: z.literal('function'), function: functionDefinition })).max(128));
+
 export const chatBody = z.strictObject({
   ...completing,
-  messages: z.array(chatMessage).min(1).max(10_000),
+  messages: z.array(chatMessage).max(10_000),
   max_tokens: maybe(count),
   max_completion_tokens: maybe(count),
   logprobs: flag,
   top_logprobs: maybe(z.int().min(0).max(20)),
   response_format: maybe(responseFormat),
-  tools: maybe(z.array(z.strictObject({ type: z.literal('function'), function: functionDefinition })).max(128)),
+  tools,
   tool_choice: maybe(
     z.union([
       z.enum(['none', 'auto', 'required']),
@@ -217,7 +219,8 @@ export const embeddingBody = z.strictObject({
 export const sessionBody = z.strictObject({
   model: z.string(),
   prompt: maybe(z.union([z.string(), ids])),
-  messages: maybe(z.array(chatMessage).min(1)),
+  messages: maybe(z.array(chatMessage).min(1).max(10_000)),
+  tools,
   history: flag,
 });
 
