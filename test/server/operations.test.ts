@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { expect } from 'chai';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { watchEventLoop } from '../../lib/platform';
@@ -54,6 +55,19 @@ describe('server: who may ask', function () {
     expect((await complete(ALICE)).status).to.equal(200);
   });
 
+  it('has so many of the prompts of a request at work, too', async () => {
+    const several = complete(ALICE, { ...prompt, prompt: ['ab', 'cd', 'ef'], max_tokens: 80, ignore_eos: true });
+    let most = 0;
+    let done = false;
+    void several.then(() => (done = true));
+    while (!done) {
+      const { text } = await running().ask('GET', '/metrics', undefined, auth(BOB));
+      most = Math.max(most, Number(/running_requests\{model="small"\} (\d+)/.exec(text)![1]));
+    }
+    expect((await several).body.choices).to.have.lengthOf(3);
+    expect(most).to.equal(1);
+  });
+
   it('has so many tokens in a minute', async () => {
     const { headers } = await complete(BOB, { ...prompt, max_tokens: 30, ignore_eos: true });
     expect(headers.get('x-ratelimit-limit-tokens')).to.equal('20');
@@ -69,7 +83,9 @@ describe('server: who may ask', function () {
     expect(line.choices).to.have.lengthOf(1);
     expect(JSON.stringify(running().log)).not.to.include(ALICE);
     const { text } = await running().ask('GET', '/metrics', undefined, auth(ALICE));
-    expect(text).to.match(/fast_weights_requests_total\{route="POST \/v1\/completions",status="200",key="alice"\} \d/);
+    expect(text).to.match(/fast_weights_requests_total\{route="POST \/v1\/completions",status="200"\} \d/);
+    // No key reads of others there.
+    expect(text).not.to.match(/alice|bob/);
     expect(text).to.match(/fast_weights_tokens_total\{model="small",kind="generated"\} \d+/);
     expect(text).to.match(/fast_weights_event_loop_delay_p99_seconds \d/);
   });
@@ -126,6 +142,7 @@ describe('server: requests', function () {
       asked.on('error', reject).end();
     });
     expect(status).to.equal(403);
+    expect(running().log.at(-1)).to.deep.include({ message: 'request', status: 403, code: 'wrong_host' });
   });
 
   it('wait for a place, so many of them', async () => {
@@ -239,6 +256,21 @@ describe('server: its life', function () {
     expect(text).to.match(/data: \{"id":"cmpl-/);
     const last = JSON.parse(text.trim().split('\n\n').at(-1)!.slice(6)) as Answered;
     expect(last.error.code).to.equal('timeout');
+  });
+
+  it('gives bodies their time, too, and closes the connection of one that does not come', async () => {
+    const server = await TestServer.start({ models: models(), requestTimeout: 0.3 });
+    const { port } = server.server;
+    const socket = connect(port, '127.0.0.1');
+    const head =
+      'POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000';
+    socket.write(`${head}\r\n\r\n{"model"`);
+    let text = '';
+    for await (const piece of socket) text += String(piece);
+    expect(text)
+      .to.match(/^HTTP\/1.1 408 /)
+      .and.to.include('"code":"request_timeout"');
+    expect(server.log.at(-1)).to.deep.include({ status: 408 });
   });
 
   it('tells no client what is in files that are damaged, its log does, and what is left can be deleted', async () => {

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ChatTemplate } from '../../lib/server/engine/chatTemplate';
+import { Places } from '../../lib/server/engine/places';
 import { ApiError } from '../../lib/server/errors';
 import { merge } from '../../lib/server/http/sse';
 import { createdAt, isStoredId, newId } from '../../lib/server/ids';
@@ -47,6 +48,17 @@ describe('server: keys', () => {
     }
   });
 
+  it('may hold a #, which begins a comment only where a word begins', () => {
+    const keys = Keys.parse(
+      '# all of them\nfirst#key-0123456789 name=a#b # comment # more\n\t#second-key-0123456789\nthird-key-0123456789\t#x',
+      'keys',
+    );
+    expect(keys.holder('Bearer first#key-0123456789').name).to.equal('a#b');
+    keys.holder('Bearer third-key-0123456789');
+    refused(401, () => keys.holder('Bearer first'));
+    refused(401, () => keys.holder('Bearer #second-key-0123456789'));
+  });
+
   it('that are written wrongly are refused by their line', () => {
     expectError('INVALID_ARGUMENT', /line 2 must be a key of at least 16/, () => Keys.parse('\nshort', 'keys'));
     expectError('INVALID_ARGUMENT', /line 1 .*got concurrent=0/, () =>
@@ -77,6 +89,79 @@ describe('server: limits', () => {
     expect(limits.headers(key)['x-ratelimit-remaining-tokens']).to.equal('2');
     now += 1e7;
     expect(limits.headers(key)['x-ratelimit-remaining-tokens']).to.equal('600');
+  });
+});
+
+describe('server: places of a model', () => {
+  const aborted = (): ApiError => new ApiError(499, 'gone');
+  const request = (): AbortSignal => new AbortController().signal;
+  /** Enters; `got` tells who has one. */
+  function enterer(places: Places) {
+    const got: string[] = [];
+    const leaves = new Map<string, () => void>();
+    const enter = async (name: string, owner: string, signal: AbortSignal): Promise<void> => {
+      const leave = await places.enter(owner, signal, aborted);
+      got.push(name);
+      leaves.set(name, leave);
+    };
+    const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1));
+    const leave = async (name: string): Promise<void> => {
+      leaves.get(name)!();
+      await settle();
+    };
+    return { got, enter, leave, settle };
+  }
+
+  it('are for whoever has had least, whatever one request wants', async () => {
+    const places = new Places({ maxRunning: 1, maxWaiting: 2 });
+    const { got, enter, leave, settle } = enterer(places);
+    places.begin();
+    const many = request();
+    for (const name of ['a0', 'a1', 'a2']) void enter(name, 'a', many);
+    void enter('b0', 'b', request());
+    await settle();
+    expect([got, places.running, places.waiting]).to.eql([['a0'], 1, 3]);
+    // One request more than may wait; those of many texts are one.
+    expect((await enter('c', 'c', request()).catch((error: ApiError) => error))!.code).to.equal('overloaded');
+    for (const name of ['a0', 'b0', 'a1']) await leave(name);
+    expect(got).to.eql(['a0', 'b0', 'a1', 'a2']);
+    await leave('a2');
+    await leave('a2');
+    expect([places.running, places.waiting]).to.eql([0, 0]);
+  });
+
+  it('and of the requests of one owner, too', async () => {
+    const places = new Places({ maxRunning: 2, maxWaiting: 5 });
+    const { got, enter, leave, settle } = enterer(places);
+    places.begin();
+    const many = request();
+    for (const name of ['a0', 'a1', 'a2', 'a3']) void enter(name, '', many);
+    void enter('b0', '', request());
+    await settle();
+    await leave('a0');
+    await leave('a1');
+    expect(got).to.eql(['a0', 'a1', 'b0', 'a2']);
+    const gone = new AbortController();
+    const failed = enter('c0', '', gone.signal).catch((error: ApiError) => error.status);
+    gone.abort();
+    expect([await failed, places.waiting]).to.eql([499, 1]);
+    const waiting = enter('d0', '', request()).catch((error: ApiError) => error.status);
+    places.refuse(() => new ApiError(503, 'stopped'));
+    expect(await waiting).to.equal(503);
+  });
+
+  it('of a key are so many, also for one request', () => {
+    const limits = new Limits();
+    const key = { name: 'k', owner: 'k', limits: { concurrent: 3 } };
+    const leave = limits.enter(key);
+    const more = limits.more(key, 5);
+    expect(more.places).to.equal(2);
+    refused(429, () => limits.enter(key));
+    expect(limits.more(key, 5).places).to.equal(0);
+    more.leave();
+    leave();
+    expect(limits.more({ ...key, owner: 'free', limits: {} }, 5).places).to.equal(5);
+    limits.enter(key)();
   });
 });
 
@@ -223,11 +308,15 @@ describe('server: small parts', () => {
     const all: string[] = [];
     for await (const each of merge([count('a', 3), count('b', 2)])) all.push(each);
     expect(all.sort()).to.eql(['a0', 'a1', 'a2', 'b0', 'b1']);
+    const some: string[] = [];
+    for await (const each of merge([count('a', 2), count('b', 1), count('c', 2)], 1)) some.push(each);
+    expect(some).to.eql(['a0', 'a1', 'b0', 'c0', 'c1']);
+    ended.splice(0);
     const error = await (async () => {
       for await (const each of merge([count('c', 100), count('d', 1, true)])) all.push(each);
     })().catch((reason: Error) => reason.message);
     expect(error).to.equal('broken');
     await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(ended.sort()).to.eql(['a', 'b', 'c', 'd']);
+    expect(ended.sort()).to.eql(['c', 'd']);
   });
 });

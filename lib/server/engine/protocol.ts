@@ -219,6 +219,6 @@ export interface EngineSettings {
   maxPromptTokens: number;
   /** States that a key may have. */
   maxStates: number;
-  /** Hours that states of responses are kept in the folder. */
+  /** Hours that states of responses are kept. */
   responseHours: number;
 }

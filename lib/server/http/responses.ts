@@ -6,7 +6,7 @@ import { isStoredId, newId, now, passingId } from '../ids';
 import { engineOf, type Services } from '../services';
 import { parse } from './body';
 import type { Call } from './call';
-import { chatPrompt, toolUse, type ToolChoice } from './chatInput';
+import { chatPrompt, toolUse, type ToolChoice, variablesOf } from './chatInput';
 import { type ChatDelta, type ChatLogprob, ChatText, type NamedCall } from './chatText';
 import { constraintOf, jobOf, nothingYet, streamError, tokensOf } from './generate';
 import { type InputItem, type ResponseBody, responseBody, textOf } from './schemas';
@@ -25,6 +25,12 @@ export async function responses(services: Services, call: Call, raw: unknown): P
   const body = parse(responseBody, raw, REFUSED);
   const engine = engineOf(services, body.model);
   call.model = engine.name;
+  call.fields = {
+    prompt: 'input',
+    messages: 'input',
+    max_tokens: 'max_output_tokens',
+    response_format: 'text.format',
+  };
   const { owner } = call.key!;
   const { previous_response_id: previous, instructions, store = true } = body;
   if (previous !== undefined) {
@@ -49,7 +55,7 @@ export async function responses(services: Services, call: Call, raw: unknown): P
   const id = newId('resp');
   const job: GenerateJob = {
     ...jobOf(services, body, { maxTokens: body.max_output_tokens, param: 'max_output_tokens' }),
-    prompt: chatPrompt(messages, use.tools, body.chat_template_kwargs),
+    prompt: chatPrompt(messages, use.tools, variablesOf(body.chat_template_kwargs)),
     stop: [],
     samples: 1,
     logprobs: body.top_logprobs !== undefined,

@@ -42,6 +42,7 @@ export class Sessions {
     const { model, prompt, messages, tools, history } = parse(sessionBody, raw);
     const engine = engineOf(this.services, model);
     this.call.model = engine.name;
+    if (messages) this.call.fields = { prompt: 'messages' };
     if (prompt !== undefined && messages !== undefined) {
       throw new ApiError(400, "A session begins with 'prompt' or with 'messages', not with both.", {
         param: 'messages',
