@@ -18,6 +18,7 @@ import { Memory } from './memory';
 import type { RecurrentModel } from './model';
 import { drawsOf, loadSampler, SAMPLER } from './samplerFile';
 import { checkStateLike, disposeState, type State } from './state';
+import { needsTrial, tryState } from './trial';
 
 const FORMAT = 'fast-weights snapshot';
 const VERSION = '2';
@@ -164,7 +165,7 @@ export async function loadMemory(path: string, file: SafetensorsFile, model: Rec
   if (rounded && fields.dtype !== 'bfloat16') {
     throw argumentError('FORMAT', path, 'dtype', `'${EXACT}' or 'bfloat16'`, JSON.stringify(fields.dtype));
   }
-  const state = await loadState(path, file, model, { batch, rounded }, numbersOf(path, fields.numbers, tokens));
+  const state = await loadState(path, file, model, { batch, tokens, rounded }, numbersOf(path, fields.numbers, tokens));
   const memory = new Memory(state, tokens, history);
   memory.say(said, sampler);
   try {
@@ -233,7 +234,7 @@ async function loadState(
   path: string,
   file: SafetensorsFile,
   model: RecurrentModel,
-  { batch, rounded }: { batch: number; rounded: boolean },
+  { batch, tokens, rounded }: { batch: number; tokens: number; rounded: boolean },
   numbers: ReadonlyMap<string, number>,
 ): Promise<State> {
   const refuse = (what: string, expected: string, found: string): never => {
@@ -267,12 +268,14 @@ async function loadState(
       const dtype = rounded && entry.dtype === 'BF16' && isFloat(wanted) ? (wanted as LoadOptions['dtype']) : undefined;
       tensors.set(name, (await loadEntry(entry, { device, dtype })).persist());
     }
-    return scope(() => {
+    const state = scope(() => {
       const like = form(batch);
       const state = withLeaves(like, (at) => tensors.get(at) ?? numbers.get(at)!);
       checkStateLike(path, 'state', state, like);
       return state;
     });
+    if (needsTrial(numbers.keys(), tokens)) tryState(model, batch, state);
+    return state;
   } catch (error) {
     disposeState([...tensors.values()]);
     if (!(error instanceof FastWeightsError) || !['SHAPE', 'DTYPE', 'INVALID_ARGUMENT'].includes(error.code))

@@ -317,6 +317,70 @@ describe('snapshots in files', () => {
     lstm.dispose();
   });
 
+  it('with numbers that only the next token would find wrong are refused', async () => {
+    const far = 2 ** 31;
+    const behindTokens = (numbers: Record<string, unknown>): void => {
+      for (const name of Object.keys(numbers)) if (name.endsWith('position')) numbers[name] = far;
+    };
+    const cases: [fw.ModelName, (header: Header, numbers: Record<string, unknown>) => void, RegExp][] = [
+      ['ttt-linear', (_, numbers) => (numbers['state.1.inChunk'] = 17), /from 0 to 15, got 17/],
+      ['titans', (_, numbers) => (numbers['state.0.inChunk'] = 64), /from 0 to 63, got 64/],
+      [
+        'log-linear-mamba2',
+        ({ __metadata__: m }, numbers) => {
+          m.tokens = String(far);
+          numbers['state.0.positions.0'] = far;
+        },
+        /position must be/,
+      ],
+      ...(['retnet', 'transformer', 'hqlt'] as const).map(
+        (name): [fw.ModelName, (header: Header, numbers: Record<string, unknown>) => void, RegExp] => [
+          name,
+          ({ __metadata__: m }, numbers) => {
+            m.tokens = String(far);
+            behindTokens(numbers);
+          },
+          /offset must be/,
+        ],
+      ),
+    ];
+    for (const [name, change, expected] of cases) {
+      using model = fw.createModel(name, { ...sizes, device: 'js' });
+      using session = model.createSession();
+      session.feed(Array.from({ length: 70 }, (_, i) => i % 23)).dispose();
+      using snapshot = session.snapshot();
+      await snapshot.save(file);
+      const { header, data } = parse(file);
+      const numbers = JSON.parse(header.__metadata__.numbers) as Record<string, unknown>;
+      change(header, numbers);
+      header.__metadata__.numbers = JSON.stringify(numbers);
+      sign(header, data);
+      write(file, header, data);
+      const before = fw.memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
+      await expectRejection(
+        'FORMAT',
+        expected,
+        fw.Snapshot.load(file, model).then(() => expect.fail(name)),
+      );
+      expect(
+        fw.memory().devices.reduce((sum, { bytes }) => sum + bytes, 0),
+        name,
+      ).to.equal(before);
+    }
+    // One that does not count positions goes on for ever.
+    const { header, data } = await (async () => {
+      (await saved(model, {})).dispose();
+      return parse(file);
+    })();
+    const numbers = JSON.parse(header.__metadata__.numbers) as Record<string, unknown>;
+    behindTokens(numbers);
+    Object.assign(header.__metadata__, { tokens: String(far), numbers: JSON.stringify(numbers) });
+    sign(header, data);
+    write(file, header, data);
+    using loaded = await fw.Snapshot.load(file, model);
+    expect(loaded.length).to.equal(far + 1);
+  });
+
   it('of the first version, which has no sampler and no dtype, are read', async () => {
     using session = await saved(model);
     const { header, data } = parse(file);
