@@ -6,7 +6,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { watchEventLoop } from '../../lib/platform';
+import { processMark, watchEventLoop } from '../../lib/platform';
 import { type SmallModel, smallModel } from './folder';
 import { type Answered, type Asked, serve, serving, TestServer, until } from './running';
 
@@ -316,12 +316,21 @@ describe('server: its life', function () {
     await server.stop();
     const locks = path.join(stateFolder, '_lock');
     expect(readdirSync(locks)).to.eql([]);
-    // That of a process which was killed counts for nothing; that of one which lives does.
+    // That of a process which was killed counts for nothing, that of one which lives does.
     const { pid } = spawnSync(process.execPath, ['-e', '']);
     writeFileSync(path.join(locks, `lock-${pid}`), '');
     await (await TestServer.start({ models: models(), stateFolder })).stop();
-    writeFileSync(path.join(locks, `lock-${process.ppid}`), '');
+    const parent = path.join(locks, `lock-${process.ppid}`);
+    writeFileSync(parent, '');
     await expectRejection('IO', /cannot be taken/, serve({ models: models(), port: 0, stateFolder }));
+    const mark = processMark(process.ppid);
+    if (mark !== undefined) {
+      writeFileSync(parent, mark);
+      await expectRejection('IO', /cannot be taken/, serve({ models: models(), port: 0, stateFolder }));
+      // One whose number another process has now has gone, too.
+      writeFileSync(parent, `${mark}0`);
+      await (await TestServer.start({ models: models(), stateFolder })).stop();
+    }
     rmSync(stateFolder, { recursive: true });
   });
 
