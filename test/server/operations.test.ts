@@ -270,6 +270,7 @@ describe('server: its life', function () {
     expect(text)
       .to.match(/^HTTP\/1.1 408 /)
       .and.to.include('"code":"request_timeout"');
+    expect(text).to.match(/^connection: close\r$/im);
     expect(server.log.at(-1)).to.deep.include({ status: 408 });
   });
 

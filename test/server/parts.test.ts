@@ -123,10 +123,11 @@ describe('server: places of a model', () => {
     expect([got, places.running, places.waiting]).to.eql([['a0'], 1, 3]);
     // One request more than may wait; those of many texts are one.
     expect((await enter('c', 'c', request()).catch((error: ApiError) => error))!.code).to.equal('overloaded');
-    for (const name of ['a0', 'b0', 'a1']) await leave(name);
-    expect(got).to.eql(['a0', 'b0', 'a1', 'a2']);
-    await leave('a2');
-    await leave('a2');
+    void enter('a3', 'a', many);
+    for (const name of ['a0', 'b0', 'a1', 'a2']) await leave(name);
+    expect(got).to.eql(['a0', 'b0', 'a1', 'a2', 'a3']);
+    await leave('a3');
+    await leave('a3');
     expect([places.running, places.waiting]).to.eql([0, 0]);
   });
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as fw from '../../lib';
 import { FairMemory } from '../../lib/server/engine/fairMemory';
+import { OwnerFolders } from '../../lib/server/engine/ownerFolders';
 import { States } from '../../lib/server/engine/states';
 import { Writers } from '../../lib/server/engine/writers';
 
@@ -76,10 +77,17 @@ describe('server: memory and folder', () => {
     expect(readdirSync(path.join(folder, 'first')).sort()).to.eql(
       ['a', 'b'].map((id) => `state-first.${id}.safetensors`),
     );
+    expect((await open().keys()).filter((key) => key.startsWith('second'))).to.eql(['second.a']);
+    const folders = new OwnerFolders(folder, model);
+    const asked: string[] = [];
+    const looks = folders as unknown as { of(owner: string): unknown };
+    const of = looks.of.bind(folders);
+    looks.of = (owner) => (asked.push(owner), of(owner));
+    expect(await folders.keys('first.')).to.eql(['first.a', 'first.b']);
+    expect([...(await folders.sizes('first.b')).keys()]).to.eql(['first.b']);
+    expect(asked).to.eql(['first', 'first']);
     rmSync(path.join(folder, 'second'), { recursive: true });
     writeFileSync(path.join(folder, 'second'), 'no folder');
-    expect(await open().keys('first.')).to.eql(['first.a', 'first.b']);
-    expect([...(await open().sizes('first.b')).keys()]).to.eql(['first.b']);
     expect([await open().has('first.a'), await open().has('first.c')]).to.eql([true, false]);
     expect((await open().keys()).filter((key) => !key.startsWith('owner.'))).to.eql(['first.a', 'first.b']);
     states.dispose();
@@ -89,7 +97,7 @@ describe('server: memory and folder', () => {
     using snapshot = behind(1);
     const { bytes } = snapshot;
     const memory = new FairMemory(4 * bytes);
-    for (const key of ['one.a', 'one.b', 'two.a', 'one.c']) await memory.set(key, snapshot);
+    for (const key of ['two.a', 'one.a', 'one.b', 'one.c']) await memory.set(key, snapshot);
     await memory.set('two.b', snapshot);
     expect(await memory.keys()).to.have.members(['one.b', 'one.c', 'two.a', 'two.b']);
     await memory.set('three.a', snapshot);
