@@ -77,7 +77,7 @@ export function serveCommand(): Command {
     .addOption(
       number('--prefix-memory <MiB>', 'what states may take from which prompts go on that begin alike', 256, 0),
     )
-    .addOption(number('--response-hours <n>', 'how long states of /v1/responses are kept in the folder', 720, 0))
+    .addOption(number('--response-hours <n>', 'hours that states and texts of /v1/responses are kept', 720, 0))
     .addOption(number('--max-states <n>', 'states that a key may have', 10_000))
     .addOption(number('--max-tokens <n>', 'most tokens of an answer', 4096))
     .addOption(number('--max-prompt-tokens <n>', 'most tokens that a request may have read', 131_072))

@@ -5,7 +5,7 @@ import { join, readdir, resolve, rm, stat } from '../platform';
 import { checkModel, type RecurrentModel } from './model';
 import { checkSnapshotOptions, Snapshot } from './snapshot';
 import type { SnapshotOptions } from './snapshotFile';
-import { checkKey, checkSnapshot, isKey, type StateStore } from './stateStore';
+import { checkKey, checkPrefix, checkSnapshot, isKey, type StateStore } from './stateStore';
 
 const NAME = /^state-(.+)\.safetensors$/;
 
@@ -87,14 +87,25 @@ export class FileStore implements StateStore {
     );
   }
 
-  async keys(): Promise<string[]> {
-    const names = (await orMissing('FileStore.keys', this.folder, readdir(this.folder))) ?? [];
-    return names.flatMap((name) => keyOf(name) ?? []).sort();
+  async has(key: string): Promise<boolean> {
+    const where = 'FileStore.has';
+    const path = this.pathOf(where, key);
+    return (await orMissing(where, path, stat(path))) !== undefined;
   }
 
-  async sizes(): Promise<Map<string, number>> {
+  async keys(prefix?: string): Promise<string[]> {
+    const where = 'FileStore.keys';
+    const begin = checkPrefix(where, prefix);
+    const names = (await orMissing(where, this.folder, readdir(this.folder))) ?? [];
+    return names
+      .flatMap((name) => keyOf(name) ?? [])
+      .filter((key) => key.startsWith(begin))
+      .sort();
+  }
+
+  async sizes(prefix?: string): Promise<Map<string, number>> {
     const sizes = new Map<string, number>();
-    for (const key of await this.keys()) {
+    for (const key of await this.keys(prefix)) {
       const path = this.pathOf('FileStore.sizes', key);
       // Another process may delete it meanwhile.
       const found = await orMissing('FileStore.sizes', path, stat(path));

@@ -1,7 +1,7 @@
 // States in the memory of their device, as many as a budget of bytes takes.
 import { argumentError, checkInteger, checkOptions, type OptionNames } from '../core';
 import type { Snapshot } from './snapshot';
-import { checkKey, checkSnapshot, type StateStore } from './stateStore';
+import { checkKey, checkPrefix, checkSnapshot, type StateStore } from './stateStore';
 
 /** Options of `MemoryStore`. */
 export interface MemoryStoreOptions {
@@ -66,12 +66,19 @@ export class MemoryStore implements StateStore {
     return this.free(checkKey('MemoryStore.delete', key));
   }
 
-  async keys(): Promise<string[]> {
-    return [...this.kept.keys()];
+  async has(key: string): Promise<boolean> {
+    return this.kept.has(checkKey('MemoryStore.has', key));
   }
 
-  async sizes(): Promise<Map<string, number>> {
-    return new Map([...this.kept].map(([key, { bytes }]) => [key, bytes]));
+  async keys(prefix?: string): Promise<string[]> {
+    const begin = checkPrefix('MemoryStore.keys', prefix);
+    return [...this.kept.keys()].filter((key) => key.startsWith(begin));
+  }
+
+  async sizes(prefix?: string): Promise<Map<string, number>> {
+    const begin = checkPrefix('MemoryStore.sizes', prefix);
+    const found = [...this.kept].filter(([key]) => key.startsWith(begin));
+    return new Map(found.map(([key, { bytes }]) => [key, bytes]));
   }
 
   /** Frees all of them; the store is empty then. */

@@ -12,7 +12,7 @@ import { asBuffer, Pace, randomHex, sha256 } from '../platform';
 import { checkModel, type RecurrentModel } from './model';
 import { checkSnapshotOptions, Snapshot } from './snapshot';
 import type { SnapshotOptions } from './snapshotFile';
-import { checkKey, checkSnapshot, isKey, type StateStore } from './stateStore';
+import { checkKey, checkPrefix, checkSnapshot, isKey, type StateStore } from './stateStore';
 
 /** What is used of a client of the package `ioredis`; one that is connected, or connects by itself. */
 export interface RedisClient {
@@ -129,7 +129,6 @@ export class RedisStore implements StateStore {
     return Snapshot.fromBytes(bytes, this.model);
   }
 
-  /** Whether there is a snapshot of this key, without reading it. */
   async has(key: string): Promise<boolean> {
     const where = 'RedisStore.has';
     return (await this.ask(where, this.client.strlen(this.stateOf(where, key)))) > 0;
@@ -169,10 +168,11 @@ export class RedisStore implements StateStore {
     return deleted === 1;
   }
 
-  async keys(): Promise<string[]> {
+  async keys(prefix?: string): Promise<string[]> {
     const where = 'RedisStore.keys';
     const start = `${this.base}:state:`;
-    const pattern = `${start.replace(/[\\*?[\]]/g, '\\$&')}*`;
+    const begin = start + checkPrefix(where, prefix);
+    const pattern = `${begin.replace(/[\\*?[\]]/g, '\\$&')}*`;
     // A scan may tell a key more than once.
     const keys = new Set<string>();
     let cursor = '0';
@@ -184,11 +184,11 @@ export class RedisStore implements StateStore {
     return [...keys].sort();
   }
 
-  async sizes(): Promise<Map<string, number>> {
+  async sizes(prefix?: string): Promise<Map<string, number>> {
     const where = 'RedisStore.sizes';
     const sizes = new Map<string, number>();
     const pace = new Pace();
-    for (const key of await this.keys()) {
+    for (const key of await this.keys(prefix)) {
       const size = await this.ask(where, this.client.strlen(this.stateOf(where, key)));
       // Another process may delete it meanwhile.
       if (size > 0) sizes.set(key, size);

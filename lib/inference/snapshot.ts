@@ -1,10 +1,19 @@
 // Copies of a session's state: in memory, and in files for another process.
 import { noGrad } from '../autograd';
-import { argumentError, checkChoice, checkOptions, describe, FastWeightsError, type OptionNames, scope } from '../core';
-import { decodeSafetensors, encodeSafetensors, type NamedTensors, readSafetensors, saveSafetensors } from '../io';
+import {
+  argumentError,
+  checkChoice,
+  checkOptions,
+  checkString,
+  describe,
+  FastWeightsError,
+  type OptionNames,
+  scope,
+} from '../core';
+import { decodeSafetensors, encodeSafetensors, type NamedTensors, saveSafetensors, withSafetensors } from '../io';
 import type { Memory } from './memory';
 import { checkModel, type RecurrentModel } from './model';
-import { loadMemory, saveMemory, type SnapshotOptions } from './snapshotFile';
+import { loadMemory, LONGEST_NOTE, saveMemory, type SnapshotOptions } from './snapshotFile';
 import { checkStateLike, type State } from './state';
 
 const OPTIONS: OptionNames<SnapshotOptions> = { dtype: true };
@@ -34,9 +43,27 @@ export class Snapshot {
     /** Number of sequences. */
     readonly batch: number,
     private readonly memory: Memory,
+    private text: string = of instanceof Snapshot ? of.text : '',
   ) {
     this.kind = of instanceof Snapshot ? of.kind : kindOf(of);
     this.identity = of.identity;
+  }
+
+  /**
+   * A text of the caller's, of at most 4096 characters, that goes with the snapshot into its copies, stores and files; '' until
+   * it is set. A session that is restored knows nothing of it.
+   */
+  get note(): string {
+    return this.text;
+  }
+
+  set note(note: string) {
+    checkString('Snapshot', 'note', note);
+    if (note.length > LONGEST_NOTE) {
+      const expected = `at most ${LONGEST_NOTE} characters`;
+      throw argumentError('INVALID_ARGUMENT', 'Snapshot', 'note', expected, `${note.length}`);
+    }
+    this.text = note;
   }
 
   /**
@@ -76,8 +103,8 @@ export class Snapshot {
   /** Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. */
   static async load(path: string, model: RecurrentModel): Promise<Snapshot> {
     checkModel('Snapshot.load', model);
-    const { batch, memory } = await loadMemory(path, await readSafetensors(path), model);
-    return new Snapshot(model, batch, memory);
+    const { batch, memory, note } = await withSafetensors(path, (file) => loadMemory(path, file, model));
+    return new Snapshot(model, batch, memory, note);
   }
 
   /** The same of what `toBytes` gave; the bytes must not change until the promise resolves. */
@@ -87,8 +114,8 @@ export class Snapshot {
     if (!(bytes instanceof Uint8Array)) {
       throw argumentError('INVALID_ARGUMENT', where, 'bytes', 'a Uint8Array', describe(bytes));
     }
-    const { batch, memory } = await loadMemory(where, await decodeSafetensors(bytes, where), model);
-    return new Snapshot(model, batch, memory);
+    const { batch, memory, note } = await loadMemory(where, await decodeSafetensors(bytes, where), model);
+    return new Snapshot(model, batch, memory, note);
   }
 
   private async write<T>(
@@ -100,9 +127,10 @@ export class Snapshot {
     if (this.identity === undefined) {
       throw new FastWeightsError('UNSUPPORTED', `${where}: the model has no identity`, { argument: 'identity' });
     }
+    const { identity, batch, text: note } = this;
     const memory = this.memory.copy(where);
     try {
-      return await saveMemory({ identity: this.identity, batch: this.batch, memory, dtype: options.dtype }, write);
+      return await saveMemory({ identity, batch, memory, note, dtype: options.dtype }, write);
     } finally {
       memory.dispose();
     }

@@ -18,12 +18,21 @@ import { Memory } from './memory';
 import type { RecurrentModel } from './model';
 import { drawsOf, loadSampler, SAMPLER } from './samplerFile';
 import { checkStateLike, disposeState, type State } from './state';
+import { needsTrial, tryState } from './trial';
 
 const FORMAT = 'fast-weights snapshot';
 const VERSION = '2';
-/** The names of the metadata by version. Version 1 has states as they are, and none of a sampler. */
+const NOTED = '3';
+/** The names of the metadata by version. Version 1 has states as they are, and none of a sampler; 3 is 2 with a note. */
 const FIRST = ['format', 'version', 'model', 'batch', 'tokens', 'said', 'numbers', 'checksum'];
-const FIELDS: Readonly<Record<string, readonly string[]>> = { 1: FIRST, [VERSION]: [...FIRST, 'sampler', 'dtype'] };
+const SECOND = [...FIRST, 'sampler', 'dtype'];
+const FIELDS: Readonly<Record<string, readonly string[]>> = {
+  1: FIRST,
+  [VERSION]: SECOND,
+  [NOTED]: [...SECOND, 'note'],
+};
+/** Characters. */
+export const LONGEST_NOTE = 4096;
 const HISTORY = 'history';
 const LOGITS = 'logits';
 /** What is no part of the state. */
@@ -46,6 +55,7 @@ export interface SnapshotOptions {
 interface Contents {
   batch: number;
   memory: Memory;
+  note: string;
 }
 
 /** The tensors and the numbers of a state by their paths. */
@@ -92,7 +102,7 @@ async function checksum(metadata: Readonly<Record<string, string>>, tensors: rea
 
 /** Gives `write` the tensors and the metadata of a file, which live until it is done. */
 export async function saveMemory<T>(
-  { identity, batch, memory, dtype }: Contents & SnapshotOptions & { identity: string },
+  { identity, batch, memory, note, dtype }: Contents & SnapshotOptions & { identity: string },
   write: (tensors: NamedTensors, metadata: Record<string, string>) => Promise<T>,
 ): Promise<T> {
   const { history, said, logits, sampler } = memory;
@@ -107,7 +117,7 @@ export async function saveMemory<T>(
   const tensors = new Map<string, Tensor>();
   const metadata = {
     format: FORMAT,
-    version: VERSION,
+    version: note === '' ? VERSION : NOTED,
     model: identity,
     batch: String(batch),
     tokens: String(memory.tokens),
@@ -115,6 +125,7 @@ export async function saveMemory<T>(
     numbers: JSON.stringify(numbers),
     sampler: sampler ? JSON.stringify(drawsOf(sampler)) : '',
     dtype: dtype ?? EXACT,
+    ...(note !== '' && { note }),
   };
   try {
     for (const [name, leaf] of leaves) {
@@ -146,11 +157,15 @@ export async function loadMemory(path: string, file: SafetensorsFile, model: Rec
   const tokens = whole('tokens', 0, Number.MAX_SAFE_INTEGER - 1);
   const history = await readHistory(path, file, { batch, tokens, vocabulary: model.vocabSize });
   const sampler = await loadSampler(path, file, fields.sampler ?? '', { batch, tokens, said }, model.vocabSize);
+  const { note = '' } = fields;
+  if (note.length > LONGEST_NOTE) {
+    throw argumentError('FORMAT', path, 'note', `at most ${LONGEST_NOTE} characters`, `${note.length}`);
+  }
   const rounded = (fields.dtype ?? EXACT) !== EXACT;
   if (rounded && fields.dtype !== 'bfloat16') {
     throw argumentError('FORMAT', path, 'dtype', `'${EXACT}' or 'bfloat16'`, JSON.stringify(fields.dtype));
   }
-  const state = await loadState(path, file, model, { batch, rounded }, numbersOf(path, fields.numbers, tokens));
+  const state = await loadState(path, file, model, { batch, tokens, rounded }, numbersOf(path, fields.numbers, tokens));
   const memory = new Memory(state, tokens, history);
   memory.say(said, sampler);
   try {
@@ -159,7 +174,7 @@ export async function loadMemory(path: string, file: SafetensorsFile, model: Rec
     memory.dispose();
     throw error;
   }
-  return { batch, memory };
+  return { batch, memory, note };
 }
 
 /** The metadata of a file of a version that there is, for this model, that nothing was changed in. */
@@ -219,7 +234,7 @@ async function loadState(
   path: string,
   file: SafetensorsFile,
   model: RecurrentModel,
-  { batch, rounded }: { batch: number; rounded: boolean },
+  { batch, tokens, rounded }: { batch: number; tokens: number; rounded: boolean },
   numbers: ReadonlyMap<string, number>,
 ): Promise<State> {
   const refuse = (what: string, expected: string, found: string): never => {
@@ -253,12 +268,14 @@ async function loadState(
       const dtype = rounded && entry.dtype === 'BF16' && isFloat(wanted) ? (wanted as LoadOptions['dtype']) : undefined;
       tensors.set(name, (await loadEntry(entry, { device, dtype })).persist());
     }
-    return scope(() => {
+    const state = scope(() => {
       const like = form(batch);
       const state = withLeaves(like, (at) => tensors.get(at) ?? numbers.get(at)!);
       checkStateLike(path, 'state', state, like);
       return state;
     });
+    if (needsTrial(numbers.keys(), tokens)) tryState(model, batch, state);
+    return state;
   } catch (error) {
     disposeState([...tensors.values()]);
     if (!(error instanceof FastWeightsError) || !['SHAPE', 'DTYPE', 'INVALID_ARGUMENT'].includes(error.code))

@@ -1,5 +1,5 @@
 // Where states of conversations are kept by a name, whatever keeps them.
-import { argumentError, checkInstance, describe } from '../core';
+import { argumentError, checkInstance, checkString, describe } from '../core';
 import { Snapshot } from './snapshot';
 
 /**
@@ -13,10 +13,12 @@ export interface StateStore {
   set(key: string, snapshot: Snapshot): Promise<void>;
   /** Whether there was one. */
   delete(key: string): Promise<boolean>;
-  /** All there are. */
-  keys(): Promise<string[]>;
-  /** The bytes that the snapshot of each key takes in this store, in the order of `keys`. */
-  sizes(): Promise<Map<string, number>>;
+  /** Whether there is a snapshot of this key, without reading it. */
+  has(key: string): Promise<boolean>;
+  /** All there are, or those that begin with `prefix`. */
+  keys(prefix?: string): Promise<string[]>;
+  /** The bytes that the snapshot of each of these keys takes in this store, in the order of `keys`. */
+  sizes(prefix?: string): Promise<Map<string, number>>;
 }
 
 export function isKey(key: unknown): key is string {
@@ -33,6 +35,13 @@ export function checkKey(where: string, key: unknown): string {
     expected,
     typeof key === 'string' ? JSON.stringify(key) : describe(key),
   );
+}
+
+/** What keys begin with that are asked for; nothing by default. */
+export function checkPrefix(where: string, prefix: unknown): string {
+  if (prefix === undefined) return '';
+  checkString(where, 'prefix', prefix);
+  return prefix;
 }
 
 export function checkSnapshot(where: string, snapshot: unknown): Snapshot {

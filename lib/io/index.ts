@@ -20,6 +20,7 @@ export {
   readInto,
   readSafetensors,
   readSafetensorsMetadata,
+  withSafetensors,
   type LoadOptions,
   type SafetensorsEntry,
   type SafetensorsFile,

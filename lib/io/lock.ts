@@ -1,6 +1,6 @@
-// Who works in a folder: an empty file `lock-<pid>` for each process. The name says it all, so none is ever half written,
-// and the lock of a process that is gone counts for nothing.
-import { join, open, processId, readdir, rm, stat } from '../platform';
+// Who works in a folder: a file `lock-<pid>` for each process, which holds what tells the process from others of its number where
+// the system knows that. The lock of a process that is gone counts for nothing; one that is empty, or half written, goes by its name.
+import { join, open, processId, processMark, readdir, readFile, rm, stat } from '../platform';
 import { FastWeightsError } from '../core';
 import { isOwned } from './atomic';
 import { systemCode } from './failure';
@@ -23,10 +23,17 @@ export async function lockHolders(dir: string): Promise<number[]> {
       () => undefined,
     );
     if (modified === undefined) continue;
-    if (isOwned(pid, modified)) holders.push(pid);
+    if (isOwned(pid, modified) && !(await isOther(path, pid))) holders.push(pid);
     else await rm(path, { force: true });
   }
   return holders;
+}
+
+/** Whether the process of this number is another one than that which made the lock. */
+async function isOther(path: string, pid: number): Promise<boolean> {
+  const now = processMark(pid);
+  const then = await readFile(path, 'utf8').catch(() => '');
+  return now !== undefined && then.length >= now.length && then !== now;
 }
 
 /**
@@ -46,7 +53,12 @@ export async function lockFolder(dir: string, { alone = false } = {}): Promise<v
 /** Of two calls at once in one process only one makes the file. */
 async function take(dir: string, alone: boolean): Promise<void> {
   try {
-    await (await open(own(dir), alone ? 'wx' : 'w')).close();
+    const file = await open(own(dir), alone ? 'wx' : 'w');
+    try {
+      await file.writeFile(processMark(processId) ?? '');
+    } finally {
+      await file.close();
+    }
   } catch (error) {
     throw systemCode(error) === 'EEXIST' ? taken(dir, processId) : error;
   }

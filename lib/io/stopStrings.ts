@@ -10,30 +10,60 @@ export function checkStopStrings(where: string, strings: unknown): asserts strin
   });
 }
 
+/** How much of a string the end of a text is, character by character (Knuth, Morris, Pratt 1977). */
+class Progress {
+  /** Characters of the string that the text ends with, as many as may be. */
+  length = 0;
+  /** The same of each beginning of the string, less than itself. */
+  private readonly shorter: Int32Array;
+
+  constructor(readonly string: string) {
+    this.shorter = new Int32Array(string.length);
+    for (let i = 1, n = 0; i < string.length; i++) {
+      n = this.next(n, string.charCodeAt(i));
+      this.shorter[i] = n;
+    }
+  }
+
+  /** Whether the string is complete with this character. */
+  push(code: number): boolean {
+    this.length = this.next(this.length, code);
+    return this.length === this.string.length;
+  }
+
+  private next(n: number, code: number): number {
+    while (n > 0 && this.string.charCodeAt(n) !== code) n = this.shorter[n - 1];
+    return this.string.charCodeAt(n) === code ? n + 1 : 0;
+  }
+}
+
 /** A text up to the first of its characters with which one of the strings is complete, without that string. */
 export class TextEnd {
   /** The end of the text so far that may be the beginning of one. */
   private held = '';
   /** Whether one came. */
   stopped = false;
+  private readonly progress: readonly Progress[];
 
-  constructor(private readonly strings: readonly string[]) {}
+  constructor(strings: readonly string[]) {
+    this.progress = strings.map((one) => new Progress(one));
+  }
 
   /** What is certain with this piece. */
   push(piece: string): string {
     if (this.stopped) return '';
     const text = this.held + piece;
-    for (let end = this.held.length + 1; end <= text.length; end++) {
-      const complete = this.strings.filter((one) => text.endsWith(one, end)).map((one) => one.length);
-      if (complete.length === 0) continue;
+    for (let i = this.held.length; i < text.length; i++) {
+      let longest = 0;
+      for (const each of this.progress) if (each.push(text.charCodeAt(i))) longest = Math.max(longest, each.length);
+      if (longest === 0) continue;
       this.stopped = true;
       this.held = '';
-      return text.slice(0, end - Math.max(...complete));
+      return text.slice(0, i + 1 - longest);
     }
-    let begin = Math.max(0, text.length - Math.max(0, ...this.strings.map((one) => one.length - 1)));
-    while (begin < text.length && !this.strings.some((one) => one.startsWith(text.slice(begin)))) begin++;
-    this.held = text.slice(begin);
-    return text.slice(0, begin);
+    const open = Math.max(0, ...this.progress.map(({ length }) => length));
+    this.held = text.slice(text.length - open);
+    return text.slice(0, text.length - open);
   }
 
   /** What was held back, where no piece follows. */

@@ -51,7 +51,9 @@ export class Quantizer {
   *pack(weight: Tensor): Generator<void, void> {
     const layers = this.layers.get(weight);
     if (!layers) return;
-    const packed = new QuantizedWeight(yield* packing(this.where, weight, this.format));
+    const [{ name }] = layers;
+    const argument = name ? `${name}.weight` : 'weight';
+    const packed = new QuantizedWeight(yield* packing(this.where, weight, this.format, argument));
     for (const { layer } of layers) layer.quantize(packed);
     this.layers.delete(weight);
     if (this.held.has(weight)) return;

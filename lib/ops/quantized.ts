@@ -48,14 +48,20 @@ const MOST = 127;
 
 /**
  * A float32 weight [n, k] packed beside it, a panel of rows per step of the generator. 8 bits: a row's numbers are the
- * nearest multiples of scale = (its largest) / 127, so each is off by half a scale at most, and 0 where all are below 1.5e-36; what is
- * not finite is INVALID_ARGUMENT. bfloat16: the nearest, off by 2^-8 of itself at most.
+ * nearest multiples of scale = (its largest) / 127, so each is off by half a scale at most, and 0 where all are below 1.5e-36.
+ * bfloat16: the nearest, off by 2^-8 of itself at most. What is not finite, or would not be in bfloat16, is INVALID_ARGUMENT;
+ * `name` is that of the weight in errors.
  */
-export function* packing(where: string, weight: Tensor, format: WeightFormat): Generator<void, PackedWeight> {
+export function* packing(
+  where: string,
+  weight: Tensor,
+  format: WeightFormat,
+  name = 'weight',
+): Generator<void, PackedWeight> {
   checkChoice(where, 'weights', format, WEIGHT_FORMATS);
-  checkFloat(where, 'weight', weight);
-  if (weight.dtype !== 'float32') throw argumentError('DTYPE', where, 'weight', 'float32', weight.dtype);
-  if (weight.ndim !== 2) throw argumentError('SHAPE', where, 'weight', '[out, in]', formatShape(weight.shape));
+  checkFloat(where, name, weight);
+  if (weight.dtype !== 'float32') throw argumentError('DTYPE', where, name, 'float32', weight.dtype);
+  if (weight.ndim !== 2) throw argumentError('SHAPE', where, name, '[out, in]', formatShape(weight.shape));
   const [n, k] = weight.shape;
   const backend = getBackend(weight.device);
   const shape = quantizedShape(format, n, k);
@@ -75,8 +81,13 @@ export function* packing(where: string, weight: Tensor, format: WeightFormat): G
       const numbers = numbersIn(format, panel);
       for (let row = 0; row < end - j; row++) {
         const [from, to, at] = [row * k, (row + 1) * k, places[row]];
-        if (numbers instanceof Int8Array) scales[j + row] = packIntegers(where, data.subarray(from, to), numbers, at);
-        else packHalves(new Uint32Array(data.buffer, data.byteOffset + 4 * from, k), numbers, at);
+        if (numbers instanceof Int8Array) scales[j + row] = packIntegers(data.subarray(from, to), numbers, at);
+        else if (!packHalves(new Uint32Array(data.buffer, data.byteOffset + 4 * from, k), numbers, at))
+          scales[j + row] = NaN;
+        if (Number.isNaN(scales[j + row])) {
+          const found = format === 'int8' ? 'NaN or infinity' : 'NaN, infinity or what rounds to it';
+          throw argumentError('INVALID_ARGUMENT', where, name, 'finite numbers', found);
+        }
       }
       backend.write(words.storage.handle, words.offset + (j / QUANTIZED_PANEL) * panel.length, panel);
       yield;
@@ -97,28 +108,35 @@ const ROUNDING = 1.5 * 2 ** 52;
 /** The smallest scale: those below are not normal numbers of float32. */
 const LEAST = 2 ** -126;
 
-/** Packs one row from `at` on; its scale, 0 where it would be too small for a number. */
-function packIntegers(where: string, values: Float32Array, numbers: Int8Array, at: number): number {
+/** Packs one row from `at` on; its scale, 0 where it would be too small for a number, and NaN where it is not finite. */
+function packIntegers(values: Float32Array, numbers: Int8Array, at: number): number {
   let [largest, rest] = [0, 0];
   for (let p = 0; p < values.length; p++) {
     const size = Math.abs(values[p]);
     if (size > largest) largest = size;
     rest += size - size;
   }
-  if (rest !== 0) throw argumentError('INVALID_ARGUMENT', where, 'weight', 'finite numbers', 'NaN or infinity');
+  if (rest !== 0) return NaN;
   const scale = Math.fround(largest / MOST);
   if (scale < LEAST) return 0;
   for (let p = 0; p < values.length; p++, at += STEP) numbers[at] = values[p] / scale + ROUNDING - ROUNDING;
   return scale;
 }
 
-/** Packs one row, given by its bits, from `at` on. */
-function packHalves(bits: Uint32Array, numbers: Uint16Array, at: number): void {
+/** Exponents of what is not finite. */
+const EXPONENT = 0x7f80;
+
+/** Packs one row, given by its bits, from `at` on; whether all of it is finite. */
+function packHalves(bits: Uint32Array, numbers: Uint16Array, at: number): boolean {
+  let finite = true;
   for (let p = 0; p < bits.length; p++, at += STEP) {
     const word = bits[p];
     const rounded = (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
-    numbers[at] = (word & 0x7fffffff) > 0x7f800000 ? (word >>> 16) | 0x40 : rounded;
+    // What is NaN may have been rounded away.
+    if (((word >>> 16) & EXPONENT) === EXPONENT || (rounded & EXPONENT) === EXPONENT) finite = false;
+    numbers[at] = rounded;
   }
+  return finite;
 }
 
 /**

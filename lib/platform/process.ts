@@ -1,5 +1,6 @@
 // The process and the machine it runs on.
 const { availableParallelism, cpus, freemem, totalmem } = process.getBuiltinModule('node:os');
+const { readFileSync } = process.getBuiltinModule('node:fs');
 
 /** A variable of the environment; undefined where it is not set or empty. */
 export function environment(name: string): string | undefined {
@@ -14,6 +15,21 @@ export const processBegan = Date.now() - process.uptime() * 1000;
 /** Whether a process of this number runs; the error of the system where that cannot be told. */
 export function signalsProcess(pid: number): true {
   return process.kill(pid, 0);
+}
+
+/**
+ * What tells a process from an earlier or a later one of the same number, clocks aside: the run of the system, and when in it the
+ * process began. Undefined where there is none, or the system does not say.
+ */
+export function processMark(pid: number): string | undefined {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    // The name of the program, in brackets, may hold anything.
+    const began = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\)/s, '').trim().split(' ')[19];
+    return `${boot} ${began}`;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Hands a warning to the program: it decides whether and where it is shown. */

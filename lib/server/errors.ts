@@ -51,6 +51,12 @@ export class ApiError extends Error {
     return TYPES[this.status] ?? (this.status < 500 ? 'invalid_request_error' : 'server_error');
   }
 
+  /** The same of another parameter. */
+  withParam(param: string | null): ApiError {
+    const { status, message, code, retryAfter, cause } = this;
+    return param === this.param ? this : new ApiError(status, message, { param, code, retryAfter, cause });
+  }
+
   /** The body of the answer. */
   get body(): { error: { message: string; type: ErrorType; param: string | null; code: string | null } } {
     const { message, type, param, code } = this;
@@ -76,37 +82,68 @@ export interface WireError {
   code: string | null;
   param: string | null;
   retryAfter?: number;
+  /** For the log alone. */
+  detail?: string;
 }
 
 export function toWire(error: unknown): WireError {
   if (error instanceof ApiError) {
-    const { message, status, code, param, retryAfter } = error;
-    return { message, status, code, param, retryAfter };
+    const { message, status, code, param, retryAfter, cause } = error;
+    const detail = cause instanceof Error ? { detail: cause.message } : {};
+    return { message, status, code, param, retryAfter, ...detail };
   }
   if (error instanceof FastWeightsError) {
-    const { message, code } = error;
+    const { message, code, argument } = error;
     const status = STATUS[code];
-    return { message, status, code, param: snakeCase(error.argument), ...(status === 503 && { retryAfter: 1 }) };
+    const param = paramOf(argument);
+    const told = status === 400 && param !== null ? message.replace(/^\w+: /, '').replace(argument!, param) : message;
+    return { message: told, status, code, param, ...(status === 503 && { retryAfter: 1 }) };
   }
   return { message: error instanceof Error ? error.message : String(error), code: null, param: null };
 }
 
-/** The name of a parameter from that of the library's option. */
-function snakeCase(name: string | undefined): string | null {
-  return name?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) ?? null;
+/** What requests call the options of the library that they set. */
+const PARAMS: Readonly<Record<string, string>> = {
+  ids: 'prompt',
+  text: 'prompt',
+  maxNewTokens: 'max_tokens',
+  samples: 'n',
+  seed: 'seed',
+  resume: 'resume',
+  n: 'tokens',
+  stopTokens: 'stop_token_ids',
+  stopStrings: 'stop',
+  temperature: 'temperature',
+  topK: 'top_k',
+  topP: 'top_p',
+  minP: 'min_p',
+  typicalP: 'typical_p',
+  repetitionPenalty: 'repetition_penalty',
+  presencePenalty: 'presence_penalty',
+  frequencyPenalty: 'frequency_penalty',
+  logitBias: 'logit_bias',
+  topLogprobs: 'top_logprobs',
+};
+
+/** The name of a parameter from that of the library's option, whose lists may be longer; null where a request has none. */
+function paramOf(argument: string | undefined): string | null {
+  const name = /^\w*/.exec(argument ?? '')![0];
+  return Object.hasOwn(PARAMS, name) ? PARAMS[name] : null;
 }
 
 /** What has no status is the server's own failure: its words, which may name files, are for the log alone. */
 export function fromWire({ message, status, code, param, retryAfter }: WireError): ApiError {
-  if (code === 'IO') {
-    const told = 'What keeps the states of conversations does not answer; try again later.';
-    return new ApiError(503, told, { code: 'states_unavailable', retryAfter: 1, cause: new Error(message) });
-  }
+  if (code === 'IO') return statesUnavailable(new Error(message));
   if (status !== undefined) {
     return new ApiError(status, message, { code: code?.toLowerCase() ?? null, param, retryAfter });
   }
   const told = 'The model had an error while it worked on this request.';
   return new ApiError(500, told, { code: 'internal_error', cause: new Error(message) });
+}
+
+export function statesUnavailable(cause: unknown): ApiError {
+  const told = 'What keeps the states of conversations does not answer; try again later.';
+  return new ApiError(503, told, { code: 'states_unavailable', retryAfter: 1, cause });
 }
 
 /** What the library refuses of a request; a model folder that is wrong is the server's own fault. */

@@ -5,14 +5,14 @@ import { ApiError } from './errors';
 
 /** Of one key; without a number there is no limit. */
 export interface KeyLimits {
-  /** Requests at the same time. */
+  /** Requests at the same time; one of several prompts counts for each that is at work. */
   concurrent?: number;
   /** Tokens that are read and written in a minute. */
   tokensPerMinute?: number;
 }
 
 export interface ApiKey {
-  /** For logs and metrics. */
+  /** For logs. */
   name: string;
   /** What its states are kept under: nothing that leads back to the key. */
   owner: string;
@@ -41,12 +41,15 @@ export class Keys {
 
   /**
    * One in a line, with `name=`, `concurrent=` and `tokens-per-minute=` behind it where wanted; empty lines and what follows
-   * `#` do not count. `where` names the file in errors.
+   * `#` at the beginning of a line or behind white space do not count. `where` names the file in errors.
    */
   static parse(text: string, where: string, usual: KeyLimits = {}): Keys {
     const known: Known[] = [];
     for (const [i, line] of text.split('\n').entries()) {
-      const [key, ...settings] = line.replace(/#.*/, '').trim().split(/\s+/);
+      const [key, ...settings] = line
+        .replace(/(^|\s)#.*/, '')
+        .trim()
+        .split(/\s+/);
       if (key === '') continue;
       const argument = `line ${i + 1}`;
       const one = keyOf(key, settings, where, argument, usual);

@@ -1,4 +1,4 @@
-// How much a key may have: requests at the same time, tokens in a minute.
+// How much a key may have: generations at the same time, tokens in a minute.
 import { ApiError } from './errors';
 import type { ApiKey } from './keys';
 
@@ -23,7 +23,7 @@ export class Limits {
     const { concurrent, tokensPerMinute } = key.limits;
     const use = this.useOf(key);
     if (concurrent !== undefined && use.running >= concurrent) {
-      const message = `Rate limit reached: ${concurrent} requests at the same time. Wait for one of yours to end.`;
+      const message = `Rate limit reached: ${concurrent} generations at the same time. Wait for one of yours to end.`;
       throw new ApiError(429, message, { code: 'rate_limit_exceeded', retryAfter: 1 });
     }
     if (tokensPerMinute !== undefined && use.tokens <= 0) {
@@ -37,6 +37,15 @@ export class Limits {
       if (!left) use.running--;
       left = true;
     };
+  }
+
+  /** Up to so many places beside that of a request, for as many generations at once; `leave` is called when it has ended. */
+  more(key: ApiKey, wanted: number): { places: number; leave(): void } {
+    const { concurrent = Infinity } = key.limits;
+    const use = this.useOf(key);
+    const places = Math.max(0, Math.min(wanted, concurrent - use.running));
+    use.running += places;
+    return { places, leave: () => void (use.running -= places) };
   }
 
   /** Tokens that were read or written for it. */

@@ -8,7 +8,7 @@ const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 /** All of a server's. */
 export class Metrics {
   readonly registry = new Registry();
-  readonly requests: Counter<'route' | 'status' | 'key'>;
+  readonly requests: Counter<'route' | 'status'>;
   readonly duration: Histogram<'route'>;
   readonly firstToken: Histogram<'model'>;
   readonly perToken: Histogram<'model'>;
@@ -21,8 +21,8 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry });
     this.requests = new Counter({
       name: `${prefix}requests_total`,
-      help: 'Requests that have ended, by route, status and name of the key.',
-      labelNames: ['route', 'status', 'key'],
+      help: 'Requests that have ended, by route and status.',
+      labelNames: ['route', 'status'],
       registers,
     });
     this.duration = new Histogram({

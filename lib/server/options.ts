@@ -41,7 +41,7 @@ export interface ServeOptions {
   stateBytes?: number;
   /** What states may take, of each model, from which prompts go on that begin alike; 256 MiB by default, 0 keeps none. */
   prefixBytes?: number;
-  /** Hours that states of /v1/responses are kept in the folder, 720 by default. */
+  /** Hours that states and texts of /v1/responses are kept, 720 by default. */
   responseHours?: number;
   /** States that a key may have in the folder or in memory, 10,000 by default. */
   maxStates?: number;
@@ -59,7 +59,10 @@ export interface ServeOptions {
   requestTimeout?: number;
   /** Seconds that requests have to end when the server stops, 30 by default. */
   grace?: number;
-  /** Requests at the same time, of each key that does not say otherwise; without keys of all together. No limit by default. */
+  /**
+   * Requests at the same time, of each key that does not say otherwise; without keys of all together. One of several prompts counts
+   * for each that is at work. No limit by default.
+   */
   concurrent?: number;
   /** Tokens that are read and written in a minute, likewise. */
   tokensPerMinute?: number;

@@ -2,6 +2,7 @@
 import { serve as listen, type ServerType } from '@hono/node-server';
 import { FastWeightsError } from '../core';
 import { join } from '../platform';
+import { createFolder, ioError, lockFolder, unlockFolder } from '../io';
 import { Engine } from './engine/engine';
 import { createApp } from './http/app';
 import { now } from './ids';
@@ -10,11 +11,16 @@ import { Limits } from './limits';
 import { jsonLog } from './log';
 import { Metrics } from './metrics';
 import { checkServeOptions, type CheckedOptions, type ServeOptions } from './options';
-import { ResponseCache } from './responseCache';
+import { redisClient } from './redisClient';
+import { type ResponseTexts, TextsInFolder, TextsInMemory, TextsInRedis } from './responseTexts';
 import type { Services } from './services';
 
-/** Bytes of the texts of responses that can be asked for again. */
+/** Characters of the texts of responses that memory keeps, and milliseconds between two looks for what is too old. */
 const RESPONSES = 64 * 2 ** 20;
+const SWEEP = 3600_000;
+
+/** In the folder of states, beside those of the models, whose names begin otherwise. */
+const [LOCKS, TEXTS] = ['_lock', '_responses'];
 
 /** A server that is there. */
 export interface RunningServer {
@@ -36,6 +42,8 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
   const keys = options.keys === undefined ? Keys.none(usual) : Keys.parse(options.keys, 'serve', usual);
   const log = jsonLog((line) => options.log?.(line));
   const { maxRunning, maxWaiting } = options;
+  const responses = textsOf(options);
+  const unlock = await takeStates(options.stateFolder);
   const engines = options.models.map(
     (model) => new Engine(settingsOf(options, model), { log, maxRunning, maxWaiting }),
   );
@@ -47,19 +55,28 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
     metrics,
     log,
     limits: new Limits(),
-    responses: new ResponseCache(RESPONSES),
+    responses,
     stopping: false,
     since: now(),
   };
+  const sweep = (): void => void responses.sweep(now() - options.responseHours * 3600).catch(() => undefined);
+  sweep();
+  const sweeping = setInterval(sweep, SWEEP).unref();
   const stopAll = async (): Promise<void> => {
     await Promise.all(engines.map((engine) => engine.stop(options.grace * 1000)));
     metrics.stop();
+  };
+  const release = async (): Promise<void> => {
+    clearInterval(sweeping);
+    responses.close();
+    await unlock();
   };
   let server: ServerType;
   try {
     server = await bind(services, options);
   } catch (error) {
     await stopAll();
+    await release();
     throw error;
   }
   const address = server.address();
@@ -77,6 +94,7 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
     await Promise.race([closed, new Promise((done) => setTimeout(done, 500))]);
     if ('closeAllConnections' in server) server.closeAllConnections();
     await closed;
+    await release();
     log.info('stopped');
   };
   return {
@@ -85,6 +103,26 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
     ready: async () => void (await Promise.all(engines.map((engine) => engine.loaded()))),
     stop: () => (stopped ??= stop()),
   };
+}
+
+/** Makes the folder of states this server's alone, until what is given is called; a process that was killed holds none. */
+async function takeStates(folder: string | undefined): Promise<() => Promise<void>> {
+  if (folder === undefined) return async () => undefined;
+  const locks = join(folder, LOCKS);
+  try {
+    await createFolder(locks);
+    await lockFolder(locks, { alone: true });
+  } catch (error) {
+    const cause = ioError('serve', locks, error);
+    const message = `serve: the folder of states ${folder} cannot be taken: ${cause.message}`;
+    throw new FastWeightsError('IO', message, { argument: 'stateFolder', cause });
+  }
+  return () => unlockFolder(locks);
+}
+
+function textsOf({ redis, stateFolder, responseHours }: CheckedOptions): ResponseTexts {
+  if (redis !== undefined) return new TextsInRedis(redisClient(redis), responseHours * 3600);
+  return stateFolder === undefined ? new TextsInMemory(RESPONSES) : new TextsInFolder(join(stateFolder, TEXTS));
 }
 
 function bind(services: Services, { host, port }: CheckedOptions): Promise<ServerType> {

@@ -6,7 +6,7 @@ import type { Limits } from './limits';
 import type { Log } from './log';
 import type { Metrics } from './metrics';
 import type { CheckedOptions } from './options';
-import type { ResponseCache } from './responseCache';
+import type { ResponseTexts } from './responseTexts';
 
 export interface Services {
   engines: readonly Engine[];
@@ -15,7 +15,7 @@ export interface Services {
   limits: Limits;
   metrics: Metrics;
   log: Log;
-  responses: ResponseCache;
+  responses: ResponseTexts;
   /** Whether no more requests are taken. */
   stopping: boolean;
   /** When the server was started, in seconds since 1970. */

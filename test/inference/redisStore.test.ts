@@ -60,6 +60,11 @@ describe('RedisStore', function () {
     expect(await stored(again, 'a')).to.eql(await next(one));
     expect(await stored(again, 'A')).to.eql(await next(two));
     expect(await again.keys()).to.eql(['A', 'a']);
+    expect([await again.keys('a'), [...(await again.sizes('A')).keys()], await again.keys('*')]).to.eql([
+      ['a'],
+      ['A'],
+      [],
+    ]);
     expect([await again.has('a'), await again.has('b')]).to.eql([true, false]);
     expect((await again.sizes()).get('a')).to.equal((await one.toBytes()).length);
     await storeOf({ dtype: 'bfloat16' }).set('half', one);

@@ -63,6 +63,12 @@ for (const device of available) {
         using three = behind(model, [5]);
         await store.set('a', three);
         expect(await stored('a')).to.deep.equal(next(model, three));
+        expect([await store.has('a'), await store.has('b'), await store.keys('a')]).to.eql([true, false, ['a']]);
+        expect([...(await store.sizes('A')).keys()]).to.eql(['A']);
+        for (const wrong of [5, null] as never[]) {
+          await expectRejection('INVALID_ARGUMENT', /prefix must be/, store.keys(wrong));
+          await expectRejection('INVALID_ARGUMENT', /prefix must be/, store.sizes(wrong));
+        }
         expect([await store.delete('a'), await store.delete('a'), await store.keys()]).to.eql([true, false, ['A']]);
         expect(await store.get('a')).to.equal(null);
         await store.delete('A');
@@ -73,7 +79,12 @@ for (const device of available) {
         using snapshot = behind(model, [1]);
         const wrong = ['', '../a', 'a/b', 'a\\b', 'a\0', 'é', 'a b', 'x'.repeat(101), 5, null, undefined] as string[];
         for (const key of wrong) {
-          for (const call of [() => store.get(key), () => store.set(key, snapshot), () => store.delete(key)]) {
+          for (const call of [
+            () => store.get(key),
+            () => store.set(key, snapshot),
+            () => store.delete(key),
+            () => store.has(key),
+          ]) {
             await expectRejection('INVALID_ARGUMENT', /key must be 1 to 100 letters/, call());
           }
         }
@@ -156,6 +167,26 @@ for (const device of available) {
       await expectRejection('INVALID_ARGUMENT', /snapshot must be of the model's family/, store.set('a', foreign));
       expect(await store.delete('Visitor-7')).to.equal(true);
       expect(existsSync(path)).to.equal(false);
+    });
+
+    it('in files: read while others take the place', async () => {
+      const store = new fw.FileStore(inFolder('replaced'), model);
+      const snapshots = [behind(model, [1]), behind(model, [1, 2])];
+      await store.set('a', snapshots[0]);
+      let writing = true;
+      const written = (async () => {
+        for (let i = 0; i < 30; i++) await new fw.FileStore(inFolder('replaced'), model).set('a', snapshots[i % 2]);
+        writing = false;
+      })();
+      while (writing) {
+        const found = await Promise.all(Array.from({ length: 4 }, () => store.get('a')));
+        for (const each of found) {
+          expect(each!.length).to.be.oneOf([1, 2]);
+          each!.dispose();
+        }
+      }
+      await written;
+      snapshots.forEach((snapshot) => snapshot.dispose());
     });
 
     it('in files: a folder that is none, and a model that has no identity', async () => {

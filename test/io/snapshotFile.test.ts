@@ -174,6 +174,31 @@ describe('snapshots in files', () => {
     }
   });
 
+  it('with a note, which goes with copies and into files', async () => {
+    using session = await saved(model);
+    using snapshot = session.snapshot();
+    expect(snapshot.note).to.equal('');
+    const note = `"é\n${'x'.repeat(4092)}`;
+    snapshot.note = note;
+    await snapshot.save(file);
+    expect(parse(file).header.__metadata__).to.include({ version: '3', note });
+    using loaded = await fw.Snapshot.load(file, model);
+    using again = await fw.Snapshot.fromBytes(await loaded.toBytes(), model);
+    using store = new fw.MemoryStore({ maxBytes: 2 ** 20 });
+    await store.set('a', again);
+    using kept = (await store.get('a'))!;
+    expect([loaded.note, again.note, kept.note]).to.eql([note, note, note]);
+    loaded.note = '';
+    await loaded.save(file);
+    expect(parse(file).header.__metadata__).to.include({ version: '2' }).and.not.to.have.property('note');
+    for (const wrong of ['x'.repeat(4097), 5, null] as string[]) {
+      expect(() => (snapshot.note = wrong))
+        .to.throw(fw.FastWeightsError, /note must be/)
+        .with.property('code', 'INVALID_ARGUMENT');
+    }
+    expect(snapshot.note).to.equal(note);
+  });
+
   it('every bit counts', async () => {
     await saved(model);
     const bytes = readFileSync(file);
@@ -198,7 +223,14 @@ describe('snapshots in files', () => {
     await collectGarbage();
     const bytes = bytesOf();
     const changes: [string, Model, (header: Header, numbers: Record<string, unknown>) => void][] = [
-      ['another version', model, ({ __metadata__: m }) => (m.version = '3')],
+      ['another version', model, ({ __metadata__: m }) => (m.version = '4')],
+      ['a note that is missing', model, ({ __metadata__: m }) => (m.version = '3')],
+      ['a note in a version without', model, ({ __metadata__: m }) => (m.note = 'x')],
+      [
+        'a note that is too long',
+        model,
+        ({ __metadata__: m }) => Object.assign(m, { version: '3', note: 'x'.repeat(4097) }),
+      ],
       ['the version before with the fields of this one', model, ({ __metadata__: m }) => (m.version = '1')],
       ['another format', model, ({ __metadata__: m }) => (m.format = 'x')],
       ['a huge batch', model, ({ __metadata__: m }) => ((m.batch = '9007199254740991'), (m.said = ''))],
@@ -283,6 +315,70 @@ describe('snapshots in files', () => {
     await expectRejection('IO', /no such file/i, fw.Snapshot.load(inFolder('none'), model));
     llama.dispose();
     lstm.dispose();
+  });
+
+  it('with numbers that only the next token would find wrong are refused', async () => {
+    const far = 2 ** 31;
+    const behindTokens = (numbers: Record<string, unknown>): void => {
+      for (const name of Object.keys(numbers)) if (name.endsWith('position')) numbers[name] = far;
+    };
+    const cases: [fw.ModelName, (header: Header, numbers: Record<string, unknown>) => void, RegExp][] = [
+      ['ttt-linear', (_, numbers) => (numbers['state.1.inChunk'] = 17), /from 0 to 15, got 17/],
+      ['titans', (_, numbers) => (numbers['state.0.inChunk'] = 64), /from 0 to 63, got 64/],
+      [
+        'log-linear-mamba2',
+        ({ __metadata__: m }, numbers) => {
+          m.tokens = String(far);
+          numbers['state.0.positions.0'] = far;
+        },
+        /position must be/,
+      ],
+      ...(['retnet', 'transformer', 'hqlt'] as const).map(
+        (name): [fw.ModelName, (header: Header, numbers: Record<string, unknown>) => void, RegExp] => [
+          name,
+          ({ __metadata__: m }, numbers) => {
+            m.tokens = String(far);
+            behindTokens(numbers);
+          },
+          /offset must be/,
+        ],
+      ),
+    ];
+    for (const [name, change, expected] of cases) {
+      using model = fw.createModel(name, { ...sizes, device: 'js' });
+      using session = model.createSession();
+      session.feed(Array.from({ length: 70 }, (_, i) => i % 23)).dispose();
+      using snapshot = session.snapshot();
+      await snapshot.save(file);
+      const { header, data } = parse(file);
+      const numbers = JSON.parse(header.__metadata__.numbers) as Record<string, unknown>;
+      change(header, numbers);
+      header.__metadata__.numbers = JSON.stringify(numbers);
+      sign(header, data);
+      write(file, header, data);
+      const before = fw.memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
+      await expectRejection(
+        'FORMAT',
+        expected,
+        fw.Snapshot.load(file, model).then(() => expect.fail(name)),
+      );
+      expect(
+        fw.memory().devices.reduce((sum, { bytes }) => sum + bytes, 0),
+        name,
+      ).to.equal(before);
+    }
+    // One that does not count positions goes on for ever.
+    const { header, data } = await (async () => {
+      (await saved(model, {})).dispose();
+      return parse(file);
+    })();
+    const numbers = JSON.parse(header.__metadata__.numbers) as Record<string, unknown>;
+    behindTokens(numbers);
+    Object.assign(header.__metadata__, { tokens: String(far), numbers: JSON.stringify(numbers) });
+    sign(header, data);
+    write(file, header, data);
+    using loaded = await fw.Snapshot.load(file, model);
+    expect(loaded.length).to.equal(far + 1);
   });
 
   it('of the first version, which has no sampler and no dtype, are read', async () => {

@@ -25,6 +25,15 @@ describe('io: stop strings', () => {
   const decoderOf = (stopStrings: string[], prompt = ''): StreamDecoder =>
     new StreamDecoder(tokenizer, { stopStrings, prompt: tokenizer.encode(prompt) });
 
+  it('that are long, in a text that nearly holds them, cost little', () => {
+    const decoder = decoderOf([`${'a'.repeat(40_000)}c`]);
+    const said = tokenizer.encode(`${'a'.repeat(20_000)}b`.repeat(2));
+    const began = performance.now();
+    const text = said.map((id) => decoder.push(id)).join('');
+    expect(text.length).to.equal(40_002);
+    expect(performance.now() - began).to.be.below(8000);
+  });
+
   it('cut any text exactly, and hold back only what may be one', () => {
     const letters = fc.constantFrom('a', 'b', 'ab', 'é', 'è', '漢', '😀', '😁', '\n');
     const words = (maxLength: number, minLength = 0): fc.Arbitrary<string> =>

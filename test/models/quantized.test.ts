@@ -150,6 +150,26 @@ describe('quantised models', () => {
     );
   });
 
+  it('are named where they are not finite', async () => {
+    for (const format of FORMATS) {
+      using model = make('gla');
+      const [name, weight] = model.namedParameters().find(([name]) => name.endsWith('v_proj.weight'))!;
+      fw.noGrad(() => void weight.slice(0, 0, 1).mul_(NaN));
+      const folder = await mkdtemp(path.join(tmpdir(), 'fast-weights-quantized-'));
+      await model.savePretrained(folder);
+      const pattern = new RegExp(`${name} must be finite numbers`);
+      await expectRejection(
+        'INVALID_ARGUMENT',
+        pattern,
+        AutoModelForCausalLM.fromPretrained(folder, { weights: format }),
+      );
+      await rm(folder, { recursive: true });
+      expectError('INVALID_ARGUMENT', new RegExp(`quantize: ${name} must be finite numbers`), () =>
+        model.quantize(format),
+      );
+    }
+  });
+
   it('leave what others read as it is', () => {
     const layer = new fw.nn.Linear(3, 2).keepWhole();
     expect(layer.mayQuantize).to.equal(false);

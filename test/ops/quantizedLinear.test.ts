@@ -171,6 +171,26 @@ describe('quantised weights', () => {
     expectError('INVALID_ARGUMENT', /weight must be finite numbers, got NaN or infinity/, () =>
       packed(fw.tensor([[NaN, 1]], { device }), 'int8'),
     );
+    for (const value of [NaN, Infinity, -Infinity, 3.4e38]) {
+      expectError('INVALID_ARGUMENT', /weight must be finite numbers, got NaN, infinity or what rounds to it/, () =>
+        packed(
+          fw.tensor(
+            [
+              [1, 1],
+              [value, 1],
+            ],
+            { device },
+          ),
+          'bfloat16',
+        ),
+      );
+    }
+    // A NaN whose bits rounding would carry away, and the largest number that there is.
+    const bits = new Float32Array(new Uint32Array([0xffffffff, 0x7f7f0000]).buffer);
+    expectError('INVALID_ARGUMENT', /finite numbers/, () =>
+      packed(fw.tensor(bits, { shape: [1, 2], device }), 'bfloat16'),
+    );
+    packed(fw.tensor(bits.subarray(1), { shape: [1, 1], device }), 'bfloat16');
     expectError('DTYPE', /weight must be float32, got float64/, () =>
       packed(fw.ones([1, 2], { device, dtype: 'float64' }), 'bfloat16'),
     );

@@ -37,6 +37,7 @@ export const [giveWay, startThread, thisThread, watchEventLoop] = Array.from({ l
 export const processId = 0;
 export const processBegan = 0;
 export const signalsProcess = missing('processes');
+export const processMark = (): undefined => undefined;
 export const warn = (message: string): void => console.warn(message);
 export const operatingSystem = 'browser';
 export const architecture = 'browser';

@@ -151,6 +151,55 @@ describe("server: OpenAI's client", function () {
     expect(text).to.equal(whole.choices[0].text);
   });
 
+  it('reads a prompt without writing anything', async () => {
+    const body = { ...small, prompt: ['ab', 'cde'], max_tokens: 0, echo: true };
+    const whole = await client().completions.create(body);
+    const expected = ['ab', 'cde'].map((text, index) => ({ text, index, logprobs: null, finish_reason: 'length' }));
+    expect(whole.choices).to.eql(expected);
+    const streamed: unknown[] = [];
+    let usage;
+    const options = { stream: true as const, stream_options: { include_usage: true } };
+    for await (const chunk of await client().completions.create({ ...body, ...options })) {
+      streamed.push(...chunk.choices);
+      usage = chunk.usage ?? usage;
+    }
+    expect(streamed).to.eql(expected);
+    expect(usage).to.eql(whole.usage);
+    const long = { ...small, prompt: 'x'.repeat(300), max_tokens: 0 };
+    await client().completions.create(long);
+    const again = await client().completions.create(long);
+    expect(again.usage).to.deep.include({ prompt_tokens: 300, completion_tokens: 0 });
+    expect(again.usage!.prompt_tokens_details!.cached_tokens).to.equal(256);
+    expect(running().log.at(-1)!.tokens).to.deep.include({ prompt: 44, reused: 256 });
+  });
+
+  it('gives of several tokens with one text the most probable', async () => {
+    const tokenizer = await fw.loadTokenizer(running.model().folder);
+    const model = await fw.AutoModelForCausalLM.fromPretrained(running.model().folder);
+    const expected: Record<string, number>[] = [];
+    for await (const { topLogprobs } of model.generate([97, 98], {
+      temperature: 1,
+      maxNewTokens: 6,
+      seed: 5,
+      topLogprobs: 20,
+    })) {
+      const best: Record<string, number> = {};
+      for (const { id, logProbability } of topLogprobs!) best[tokenizer.decode([id])] ??= logProbability;
+      expected.push(best);
+    }
+    model.dispose();
+    // Parts of characters are the same U+FFFD.
+    expect(Object.keys(expected[0])).to.include('\uFFFD').and.to.have.lengthOf.below(19);
+    const { choices } = await client().completions.create({
+      ...small,
+      prompt: [97, 98],
+      max_tokens: 6,
+      seed: 5,
+      logprobs: 20,
+    });
+    expect(choices[0].logprobs!.top_logprobs).to.eql(expected);
+  });
+
   it('ends at stop strings, stop tokens and lengths, and says which', async () => {
     const body = { ...small, prompt: 'ab', max_tokens: 30, seed: 9 };
     const free = (await client().completions.create(body)).choices[0];
@@ -344,6 +393,12 @@ describe("server: OpenAI's client", function () {
     await expectFailure({ messages: [{ role: 'user' }] }, 400, 'missing_required_parameter', 'messages[0].content');
     await expectFailure({ messages: [{ role: 'robot', content: 'x' }] }, 400, 'invalid_value', 'messages[0].role');
     await expectFailure({ functions: [] }, 400, 'unsupported_parameter', 'functions');
+    await expectFailure({ resume: true }, 400, 'unsupported_parameter', 'resume');
+    await expectFailure({ stop: ['a', 'b', 'c', 'd', 'e'] }, 400, 'invalid_value', 'stop');
+    await expectFailure({ stop: 'x'.repeat(1025) }, 400, 'invalid_value', 'stop');
+    await expectFailure({ chat_template_kwargs: 5 }, 400, 'invalid_type', 'chat_template_kwargs');
+    const own = { chat_template_kwargs: { tools: [] } };
+    await expectFailure(own, 400, 'invalid_value', 'chat_template_kwargs.tools');
     await expectFailure({ logit_bias: { 99999: 1 } }, 400, 'invalid_argument', 'logit_bias');
     await expectFailure({ max_tokens: 30_000 }, 400, 'invalid_value', 'max_completion_tokens');
     await expectFailure({ top_logprobs: 2 }, 400, 'invalid_value', 'top_logprobs');
@@ -355,6 +410,21 @@ describe("server: OpenAI's client", function () {
       'messages[0].content[0]',
     );
     expect(await failure(client().chat.completions.create({} as never))).to.be.instanceOf(OpenAI.BadRequestError);
+    expect((await chat({ chat_template_kwargs: 5 })).message).to.match(/expected object, but got an integer/);
+    expect((await chat({ logit_bias: { 99999: 1 } })).message).to.match(/^400 logit_bias must be/);
+    // Each endpoint has its own names of the same.
+    const param = async (path: string, body: object): Promise<unknown> =>
+      (await running().ask('POST', `/v1/${path}`, { ...small, ...body })).body.error.param;
+    const long = 'x'.repeat(140_000);
+    expect(await param('completions', { prompt: long })).to.equal('prompt');
+    expect(await param('chat/completions', { messages: [{ role: 'user', content: long }] })).to.equal('messages');
+    expect(await param('responses', { input: long })).to.equal('input');
+    expect(await param('embeddings', { input: long })).to.equal('input');
+    expect(await param('sessions', { messages: [{ role: 'user', content: long }] })).to.equal('messages');
+    expect(await param('completions', { prompt: 'a', stop_token_ids: [5, 1000] })).to.equal('stop_token_ids');
+    expect(await param('completions', { prompt: 'a', resume: true, seed: 1 })).to.equal('prompt');
+    const wrong = { input: 'a', text: { format: { type: 'json_schema', name: 'x', schema: { type: 'nonsense' } } } };
+    expect(await param('responses', wrong)).to.equal('text.format');
     // null is as good as nothing, and what does nothing is taken.
     const ignored = {
       temperature: null,

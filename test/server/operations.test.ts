@@ -1,10 +1,12 @@
 // What keeps a server running: keys, limits, health, metrics, logs, deaths, ends.
+import { spawnSync } from 'node:child_process';
 import { expect } from 'chai';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { watchEventLoop } from '../../lib/platform';
+import { processMark, watchEventLoop } from '../../lib/platform';
 import { type SmallModel, smallModel } from './folder';
 import { type Answered, type Asked, serve, serving, TestServer, until } from './running';
 
@@ -53,6 +55,19 @@ describe('server: who may ask', function () {
     expect((await complete(ALICE)).status).to.equal(200);
   });
 
+  it('has so many of the prompts of a request at work, too', async () => {
+    const several = complete(ALICE, { ...prompt, prompt: ['ab', 'cd', 'ef'], max_tokens: 80, ignore_eos: true });
+    let most = 0;
+    let done = false;
+    void several.then(() => (done = true));
+    while (!done) {
+      const { text } = await running().ask('GET', '/metrics', undefined, auth(BOB));
+      most = Math.max(most, Number(/running_requests\{model="small"\} (\d+)/.exec(text)![1]));
+    }
+    expect((await several).body.choices).to.have.lengthOf(3);
+    expect(most).to.equal(1);
+  });
+
   it('has so many tokens in a minute', async () => {
     const { headers } = await complete(BOB, { ...prompt, max_tokens: 30, ignore_eos: true });
     expect(headers.get('x-ratelimit-limit-tokens')).to.equal('20');
@@ -68,7 +83,9 @@ describe('server: who may ask', function () {
     expect(line.choices).to.have.lengthOf(1);
     expect(JSON.stringify(running().log)).not.to.include(ALICE);
     const { text } = await running().ask('GET', '/metrics', undefined, auth(ALICE));
-    expect(text).to.match(/fast_weights_requests_total\{route="POST \/v1\/completions",status="200",key="alice"\} \d/);
+    expect(text).to.match(/fast_weights_requests_total\{route="POST \/v1\/completions",status="200"\} \d/);
+    // No key reads of others there.
+    expect(text).not.to.match(/alice|bob/);
     expect(text).to.match(/fast_weights_tokens_total\{model="small",kind="generated"\} \d+/);
     expect(text).to.match(/fast_weights_event_loop_delay_p99_seconds \d/);
   });
@@ -125,6 +142,7 @@ describe('server: requests', function () {
       asked.on('error', reject).end();
     });
     expect(status).to.equal(403);
+    expect(running().log.at(-1)).to.deep.include({ message: 'request', status: 403, code: 'wrong_host' });
   });
 
   it('wait for a place, so many of them', async () => {
@@ -240,17 +258,80 @@ describe('server: its life', function () {
     expect(last.error.code).to.equal('timeout');
   });
 
-  it('tells no client of files that are damaged, and its log does', async () => {
+  it('gives bodies their time, too, and closes the connection of one that does not come', async () => {
+    const server = await TestServer.start({ models: models(), requestTimeout: 0.3 });
+    const { port } = server.server;
+    const socket = connect(port, '127.0.0.1');
+    const head =
+      'POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000';
+    socket.write(`${head}\r\n\r\n{"model"`);
+    let text = '';
+    for await (const piece of socket) text += String(piece);
+    expect(text)
+      .to.match(/^HTTP\/1.1 408 /)
+      .and.to.include('"code":"request_timeout"');
+    expect(text).to.match(/^connection: close\r$/im);
+    expect(server.log.at(-1)).to.deep.include({ status: 408 });
+  });
+
+  it('tells no client what is in files that are damaged, its log does, and what is left can be deleted', async () => {
     const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
     const server = await TestServer.start({ models: models(), stateFolder, stateBytes: 10 });
-    const { id } = (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body;
-    const [name] = readdirSync(path.join(stateFolder, 'small'));
-    writeFileSync(path.join(stateFolder, 'small', name), 'no state');
-    const { status, body } = await server.ask('POST', `/v1/sessions/${id}/completions`, prompt);
-    expect([status, body.error.code]).to.eql([500, 'internal_error']);
-    expect(body.error.message).not.to.include(stateFolder);
+    const create = async (): Promise<string> =>
+      (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body.id;
+    const id = await create();
+    await server.ask('POST', `/v1/sessions/${id}/snapshots`, { name: 'good' });
+    const folder = path.join(stateFolder, 'small', '0'.repeat(16));
+    const name = readdirSync(folder).find((each) => !each.includes('good'))!;
+    writeFileSync(path.join(folder, name), 'no state');
+    for (const [method, at, body] of [
+      ['POST', '/completions', prompt],
+      ['POST', '/fork', {}],
+      ['GET', '', undefined],
+    ] as const) {
+      const { status, body: answered } = await server.ask(method, `/v1/sessions/${id}${at}`, body);
+      expect([status, answered.error.code], at).to.eql([410, 'state_damaged']);
+      expect(answered.error.message).not.to.include(stateFolder);
+    }
     const said = server.log.find(({ message }) => message === 'a request failed in the model');
     expect(said!.error).to.include(stateFolder);
+    expect((await server.ask('GET', '/v1/sessions')).body.data.map((each) => each.id)).to.eql([id]);
+    // A snapshot stands in for it.
+    expect((await server.ask('GET', `/v1/sessions/${id}/snapshots`)).body.data).to.have.lengthOf(1);
+    expect((await server.ask('POST', `/v1/sessions/${id}/rollback`, { snapshot: 'good' })).status).to.equal(200);
+    writeFileSync(path.join(folder, name), 'no state');
+    expect((await server.ask('DELETE', `/v1/sessions/${id}`)).status).to.equal(200);
+    expect((await server.ask('GET', '/v1/sessions')).body.data).to.eql([]);
+    expect(readdirSync(folder)).to.eql([]);
+    rmSync(stateFolder, { recursive: true });
+  });
+
+  it('has its folder of states alone', async () => {
+    const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
+    const server = await TestServer.start({ models: models(), stateFolder });
+    await expectRejection(
+      'IO',
+      /cannot be taken: process \d+ works in/,
+      serve({ models: models(), port: 0, stateFolder }),
+    );
+    await server.stop();
+    const locks = path.join(stateFolder, '_lock');
+    expect(readdirSync(locks)).to.eql([]);
+    // That of a process which was killed counts for nothing, that of one which lives does.
+    const { pid } = spawnSync(process.execPath, ['-e', '']);
+    writeFileSync(path.join(locks, `lock-${pid}`), '');
+    await (await TestServer.start({ models: models(), stateFolder })).stop();
+    const parent = path.join(locks, `lock-${process.ppid}`);
+    writeFileSync(parent, '');
+    await expectRejection('IO', /cannot be taken/, serve({ models: models(), port: 0, stateFolder }));
+    const mark = processMark(process.ppid);
+    if (mark !== undefined) {
+      writeFileSync(parent, mark);
+      await expectRejection('IO', /cannot be taken/, serve({ models: models(), port: 0, stateFolder }));
+      // One whose number another process has now has gone, too.
+      writeFileSync(parent, `${mark}0`);
+      await (await TestServer.start({ models: models(), stateFolder })).stop();
+    }
     rmSync(stateFolder, { recursive: true });
   });
 

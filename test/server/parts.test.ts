@@ -1,12 +1,16 @@
 // The parts of the server that need no server.
 import { expect } from 'chai';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { ChatTemplate } from '../../lib/server/engine/chatTemplate';
+import { Places } from '../../lib/server/engine/places';
 import { ApiError } from '../../lib/server/errors';
 import { merge } from '../../lib/server/http/sse';
 import { createdAt, isStoredId, newId } from '../../lib/server/ids';
 import { Keys } from '../../lib/server/keys';
 import { Limits } from '../../lib/server/limits';
-import { ResponseCache } from '../../lib/server/responseCache';
+import { TextsInFolder, TextsInMemory } from '../../lib/server/responseTexts';
 import { ToolReader } from '../../lib/server/tools';
 import { expectError } from '../support/errors';
 
@@ -44,6 +48,17 @@ describe('server: keys', () => {
     }
   });
 
+  it('may hold a #, which begins a comment only where a word begins', () => {
+    const keys = Keys.parse(
+      '# all of them\nfirst#key-0123456789 name=a#b # comment # more\n\t#second-key-0123456789\nthird-key-0123456789\t#x',
+      'keys',
+    );
+    expect(keys.holder('Bearer first#key-0123456789').name).to.equal('a#b');
+    keys.holder('Bearer third-key-0123456789');
+    refused(401, () => keys.holder('Bearer first'));
+    refused(401, () => keys.holder('Bearer #second-key-0123456789'));
+  });
+
   it('that are written wrongly are refused by their line', () => {
     expectError('INVALID_ARGUMENT', /line 2 must be a key of at least 16/, () => Keys.parse('\nshort', 'keys'));
     expectError('INVALID_ARGUMENT', /line 1 .*got concurrent=0/, () =>
@@ -74,6 +89,80 @@ describe('server: limits', () => {
     expect(limits.headers(key)['x-ratelimit-remaining-tokens']).to.equal('2');
     now += 1e7;
     expect(limits.headers(key)['x-ratelimit-remaining-tokens']).to.equal('600');
+  });
+});
+
+describe('server: places of a model', () => {
+  const aborted = (): ApiError => new ApiError(499, 'gone');
+  const request = (): AbortSignal => new AbortController().signal;
+  /** Enters; `got` tells who has one. */
+  function enterer(places: Places) {
+    const got: string[] = [];
+    const leaves = new Map<string, () => void>();
+    const enter = async (name: string, owner: string, signal: AbortSignal): Promise<void> => {
+      const leave = await places.enter(owner, signal, aborted);
+      got.push(name);
+      leaves.set(name, leave);
+    };
+    const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1));
+    const leave = async (name: string): Promise<void> => {
+      leaves.get(name)!();
+      await settle();
+    };
+    return { got, enter, leave, settle };
+  }
+
+  it('are for whoever has had least, whatever one request wants', async () => {
+    const places = new Places({ maxRunning: 1, maxWaiting: 2 });
+    const { got, enter, leave, settle } = enterer(places);
+    places.begin();
+    const many = request();
+    for (const name of ['a0', 'a1', 'a2']) void enter(name, 'a', many);
+    void enter('b0', 'b', request());
+    await settle();
+    expect([got, places.running, places.waiting]).to.eql([['a0'], 1, 3]);
+    // One request more than may wait; those of many texts are one.
+    expect((await enter('c', 'c', request()).catch((error: ApiError) => error))!.code).to.equal('overloaded');
+    void enter('a3', 'a', many);
+    for (const name of ['a0', 'b0', 'a1', 'a2']) await leave(name);
+    expect(got).to.eql(['a0', 'b0', 'a1', 'a2', 'a3']);
+    await leave('a3');
+    await leave('a3');
+    expect([places.running, places.waiting]).to.eql([0, 0]);
+  });
+
+  it('and of the requests of one owner, too', async () => {
+    const places = new Places({ maxRunning: 2, maxWaiting: 5 });
+    const { got, enter, leave, settle } = enterer(places);
+    places.begin();
+    const many = request();
+    for (const name of ['a0', 'a1', 'a2', 'a3']) void enter(name, '', many);
+    void enter('b0', '', request());
+    await settle();
+    await leave('a0');
+    await leave('a1');
+    expect(got).to.eql(['a0', 'a1', 'b0', 'a2']);
+    const gone = new AbortController();
+    const failed = enter('c0', '', gone.signal).catch((error: ApiError) => error.status);
+    gone.abort();
+    expect([await failed, places.waiting]).to.eql([499, 1]);
+    const waiting = enter('d0', '', request()).catch((error: ApiError) => error.status);
+    places.refuse(() => new ApiError(503, 'stopped'));
+    expect(await waiting).to.equal(503);
+  });
+
+  it('of a key are so many, also for one request', () => {
+    const limits = new Limits();
+    const key = { name: 'k', owner: 'k', limits: { concurrent: 3 } };
+    const leave = limits.enter(key);
+    const more = limits.more(key, 5);
+    expect(more.places).to.equal(2);
+    refused(429, () => limits.enter(key));
+    expect(limits.more(key, 5).places).to.equal(0);
+    more.leave();
+    leave();
+    expect(limits.more({ ...key, owner: 'free', limits: {} }, 5).places).to.equal(5);
+    limits.enter(key)();
   });
 });
 
@@ -167,16 +256,41 @@ describe('server: small parts', () => {
       expect(isStoredId(bad, 'sess'), bad).to.equal(false);
   });
 
-  it('answers are kept for their key, as many as fit', () => {
-    const cache = new ResponseCache(10);
-    cache.set('a', 'one', '12345');
-    cache.set('b', 'one', '12345');
-    expect([cache.get('a', 'one'), cache.get('a', 'two')]).to.eql(['12345', undefined]);
-    cache.set('c', 'two', '123');
-    expect([cache.get('a', 'one'), cache.get('c', 'two')]).to.eql([undefined, '123']);
-    expect([cache.delete('c', 'one'), cache.delete('c', 'two')]).to.eql([false, true]);
-    cache.set('d', 'one', 'x'.repeat(11));
-    expect(cache.get('d', 'one')).to.equal(undefined);
+  it('answers are kept for their key, as many as fit, and no key takes the room of all', async () => {
+    const texts = new TextsInMemory(10);
+    await texts.set('a', 'one', '12345');
+    await texts.set('b', 'one', '12345');
+    expect([await texts.get('a', 'one'), await texts.get('a', 'two')]).to.eql(['12345', undefined]);
+    await texts.set('c', 'two', '123');
+    expect([await texts.get('a', 'one'), await texts.get('c', 'two')]).to.eql([undefined, '123']);
+    await texts.set('d', 'one', '12');
+    await texts.set('e', 'one', '12345');
+    expect([await texts.get('b', 'one'), await texts.get('d', 'one')]).to.eql([undefined, '12']);
+    expect(await texts.get('c', 'two')).to.equal('123');
+    expect([await texts.delete('c', 'one'), await texts.delete('c', 'two')]).to.eql([false, true]);
+    await texts.set('f', 'one', 'x'.repeat(11));
+    expect(await texts.get('f', 'one')).to.equal(undefined);
+  });
+
+  it('answers in a folder are found by another process, and go when they are old', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'fast-weights-texts-'));
+    const id = newId('resp');
+    const texts = new TextsInFolder(path.join(folder, 'texts'));
+    expect([await texts.get(id, 'one'), await texts.delete(id, 'one')]).to.eql([undefined, false]);
+    await texts.sweep(1e12);
+    await texts.set(id, 'one', '{"a":"é"}');
+    const again = new TextsInFolder(path.join(folder, 'texts'));
+    expect([await again.get(id, 'one'), await again.get(id, 'two')]).to.eql(['{"a":"é"}', undefined]);
+    await again.sweep(createdAt(id));
+    expect(await texts.get(id, 'one')).to.be.a('string');
+    await again.sweep(createdAt(id) + 1);
+    expect(await texts.get(id, 'one')).to.equal(undefined);
+    writeFileSync(path.join(folder, 'file'), '');
+    const refused = await new TextsInFolder(path.join(folder, 'file'))
+      .set(id, 'one', 'x')
+      .catch((error: ApiError) => error);
+    expect(refused).to.be.instanceOf(ApiError).with.property('code', 'states_unavailable');
+    rmSync(folder, { recursive: true });
   });
 
   it('several streams are one, also where one of them fails', async () => {
@@ -195,11 +309,15 @@ describe('server: small parts', () => {
     const all: string[] = [];
     for await (const each of merge([count('a', 3), count('b', 2)])) all.push(each);
     expect(all.sort()).to.eql(['a0', 'a1', 'a2', 'b0', 'b1']);
+    const some: string[] = [];
+    for await (const each of merge([count('a', 2), count('b', 1), count('c', 2)], 1)) some.push(each);
+    expect(some).to.eql(['a0', 'a1', 'b0', 'c0', 'c1']);
+    ended.splice(0);
     const error = await (async () => {
       for await (const each of merge([count('c', 100), count('d', 1, true)])) all.push(each);
     })().catch((reason: Error) => reason.message);
     expect(error).to.equal('broken');
     await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(ended.sort()).to.eql(['a', 'b', 'c', 'd']);
+    expect(ended.sort()).to.eql(['c', 'd']);
   });
 });

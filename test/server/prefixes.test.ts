@@ -34,6 +34,34 @@ describe('server: prompts that begin alike', () => {
     expect(details(await ask('and then', OTHER))).to.eql({ cached_tokens: 256, uncached: 'rest' });
   });
 
+  it("begin with the system's words, whose last multiple is found however conversations go on", async () => {
+    const chat = async (words: string, content: string): Promise<Asked> =>
+      server().ask(
+        'POST',
+        '/v1/chat/completions',
+        {
+          model: 'small',
+          messages: [
+            { role: 'system', content: words },
+            { role: 'user', content },
+          ],
+          max_tokens: 4,
+          seed: 3,
+        },
+        { authorization: `Bearer ${ONE}` },
+      );
+    // 10 tokens of the template around them: 300 in all, of which two blocks of 128 are whole.
+    const words = 'S'.repeat(290);
+    const long = 'u'.repeat(400);
+    expect(details(await chat(words, long))).to.eql({ cached_tokens: 0, uncached: 'unseen' });
+    const second = await chat(words, `v${long}`);
+    expect(details(second)).to.eql({ cached_tokens: 256, uncached: 'rest' });
+    // The same where the text is long enough to be made of tokens elsewhere.
+    const longer = 'T'.repeat(3000);
+    expect(details(await chat(longer, long))).to.deep.include({ cached_tokens: 0 });
+    expect(details(await chat(longer, `w${long}`))).to.eql({ cached_tokens: 2944, uncached: 'rest' });
+  });
+
   it('are counted', async () => {
     const count = async (name: string): Promise<number> => {
       const { text } = await server().ask('GET', '/metrics', undefined, { authorization: `Bearer ${ONE}` });

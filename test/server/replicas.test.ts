@@ -131,6 +131,20 @@ describe('server: replicas', function () {
     expect((kept as Answered).length).to.equal(begun.length + 5 + 5);
   });
 
+  it('texts of responses are those of all servers', async () => {
+    const [here, there] = replicas;
+    const { body } = await here.post('/v1/responses', { model: 'small', input: 'Hi', max_output_tokens: 4 });
+    const url = `/v1/responses/${body.id}`;
+    const found = await fetch(there.url + url);
+    expect([found.status, ((await found.json()) as Answered).output]).to.eql([200, body.output]);
+    expect((await fetch(there.url + url, { method: 'DELETE' })).status).to.equal(200);
+    expect((await fetch(here.url + url)).status).to.equal(404);
+    const client = redis.client();
+    const again = await here.post('/v1/responses', { model: 'small', input: 'Hi', max_output_tokens: 4 });
+    const [key] = await client.keys(`*response*${again.body.id}`);
+    expect(await client.ttl(key)).to.be.within(720 * 3600 - 60, 720 * 3600);
+  });
+
   it('says that Redis is not there', async () => {
     const options = { models: [{ folder: model.folder, name: 'small' }], redis: `${inFolder('none')}.sock` };
     let failure: unknown;

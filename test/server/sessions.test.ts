@@ -119,7 +119,9 @@ for (const kept of ['in memory', 'in a folder'] as const) {
       await ok('DELETE', `/${id}`);
       expect((await ask('GET', `/${id}`)).body.error.code).to.equal('session_not_found');
       expect((await ask('POST', `/${id}/completions`, { model: 'small', prompt: 'a' })).status).to.equal(404);
-      if (folder) expect(readdirSync(path.join(folder, 'small')).filter((name) => name.includes(id))).to.eql([]);
+      if (!folder) return;
+      const names = readdirSync(path.join(folder, 'small'), { recursive: true }) as string[];
+      expect(names.filter((name) => name.includes(id))).to.eql([]);
     });
 
     it("is nobody else's", async () => {
@@ -150,13 +152,29 @@ for (const kept of ['in memory', 'in a folder'] as const) {
 
     it('has one writer at a time', async () => {
       const { id } = await create({ prompt: 'abc' });
-      const body = { model: 'small', prompt: 'x', max_tokens: 100, ignore_eos: true };
+      const body = { model: 'small', prompt: 'x', max_tokens: 3000, ignore_eos: true };
       const both = await Promise.all([
         ask('POST', `/${id}/completions`, body),
         ask('POST', `/${id}/completions`, body),
       ]);
       expect(both.map(({ status }) => status).sort()).to.eql([200, 409]);
       await go(id, { prompt: 'x' });
+    });
+
+    it('takes the next request of a client that has broken off its stream', async () => {
+      const { id } = await create({ prompt: 'abc' });
+      for (let i = 0; i < 5; i++) {
+        const controller = new AbortController();
+        const broken = await fetch(`${running().server.url}/v1/sessions/${id}/completions`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', ...auth(KEYS[0]) },
+          body: JSON.stringify({ model: 'small', prompt: 'x', max_tokens: 4000, stream: true, ignore_eos: true }),
+          signal: controller.signal,
+        });
+        await broken.body!.getReader().read();
+        controller.abort();
+        await go(id, { prompt: 'y' });
+      }
     });
 
     it('keeps what was written where a stream is broken off', async () => {
@@ -216,6 +234,8 @@ describe('server: states', function () {
       } else texts.push(await turn(id));
       const next = { model: 'small', input: 'More', max_output_tokens: 4, previous_response_id: response, seed: 5 };
       texts.push((await server.client().responses.create(next as never)).output_text);
+      // Its text, too.
+      expect((await server.client().responses.retrieve(response)).id).to.equal(response);
       await server.stop();
     }
     expect(texts.slice(2)).to.eql(texts.slice(0, 2));
@@ -235,6 +255,20 @@ describe('server: states', function () {
     const { status, body } = await tiny.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' });
     expect([status, body.error.code]).to.eql([507, 'state_too_large']);
     await tiny.stop();
+  });
+
+  it('in memory that one key makes do not drive out those of another', async () => {
+    const server = await start({ stateBytes: 20_000, keys: KEYS.join('\n') });
+    const create = async (key: string): Promise<string> =>
+      (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' }, auth(key))).body.id;
+    const there = async (id: string, key: string): Promise<boolean> =>
+      (await server.ask('GET', `/v1/sessions/${id}`, undefined, auth(key))).status === 200;
+    const own = await create(KEYS[1]);
+    const many: string[] = [];
+    for (let i = 0; i < 8; i++) many.push(await create(KEYS[0]));
+    expect(await there(own, KEYS[1])).to.equal(true);
+    expect([await there(many[0], KEYS[0]), await there(many.at(-1)!, KEYS[0])]).to.eql([false, true]);
+    await server.stop();
   });
 
   it('that memory has forgotten do not count', async () => {

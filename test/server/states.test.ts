@@ -1,10 +1,13 @@
 // Stored states of one model: memory as a cache of a folder, also while others write.
 import { expect } from 'chai';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as fw from '../../lib';
+import { FairMemory } from '../../lib/server/engine/fairMemory';
+import { OwnerFolders } from '../../lib/server/engine/ownerFolders';
 import { States } from '../../lib/server/engine/states';
+import { Writers } from '../../lib/server/engine/writers';
 
 describe('server: memory and folder', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
@@ -65,6 +68,50 @@ describe('server: memory and folder', () => {
     states.dispose();
   });
 
+  it('looks at no files of others for those of one owner', async () => {
+    const states = open();
+    using snapshot = behind(1, 2, 3);
+    await states.set('first.a', snapshot);
+    await states.set('first.b', snapshot);
+    await states.set('second.a', snapshot);
+    expect(readdirSync(path.join(folder, 'first')).sort()).to.eql(
+      ['a', 'b'].map((id) => `state-first.${id}.safetensors`),
+    );
+    expect((await open().keys()).filter((key) => key.startsWith('second'))).to.eql(['second.a']);
+    const folders = new OwnerFolders(folder, model);
+    const asked: string[] = [];
+    const looks = folders as unknown as { of(owner: string): unknown };
+    const of = looks.of.bind(folders);
+    looks.of = (owner) => (asked.push(owner), of(owner));
+    expect(await folders.keys('first.')).to.eql(['first.a', 'first.b']);
+    expect([...(await folders.sizes('first.b')).keys()]).to.eql(['first.b']);
+    expect(asked).to.eql(['first', 'first']);
+    rmSync(path.join(folder, 'second'), { recursive: true });
+    writeFileSync(path.join(folder, 'second'), 'no folder');
+    expect([await open().has('first.a'), await open().has('first.c')]).to.eql([true, false]);
+    expect((await open().keys()).filter((key) => !key.startsWith('owner.'))).to.eql(['first.a', 'first.b']);
+    states.dispose();
+  });
+
+  it('memory: those of the owner go who has most', async () => {
+    using snapshot = behind(1);
+    const { bytes } = snapshot;
+    const memory = new FairMemory(4 * bytes);
+    for (const key of ['two.a', 'one.a', 'one.b', 'one.c']) await memory.set(key, snapshot);
+    await memory.set('two.b', snapshot);
+    expect(await memory.keys()).to.have.members(['one.b', 'one.c', 'two.a', 'two.b']);
+    await memory.set('three.a', snapshot);
+    await memory.set('three.b', snapshot);
+    expect(await memory.keys('three.')).to.eql(['three.a', 'three.b']);
+    expect([(await memory.keys()).length, memory.bytes]).to.eql([4, 4 * bytes]);
+    const refused = await new FairMemory(bytes - 1)
+      .set('one.a', snapshot)
+      .catch((error: { code: string }) => error.code);
+    expect(refused).to.equal('INVALID_ARGUMENT');
+    memory.dispose();
+    expect(memory.bytes).to.equal(0);
+  });
+
   it('counts what the folder has', async () => {
     const full = new States(model, { bytes: 1e6, folder, most: 1 });
     using snapshot = behind(1);
@@ -76,5 +123,28 @@ describe('server: memory and folder', () => {
     await full.set('other.first', snapshot);
     await full.set('other.first', snapshot);
     full.dispose();
+  });
+});
+
+describe('server: writers of a state', () => {
+  const busy = async (held: Promise<void>): Promise<string> =>
+    held.then(
+      () => 'held',
+      (error: { code: string }) => error.code,
+    );
+
+  it('wait for one that was broken off, and for no other', async () => {
+    const writers = new Writers();
+    const [first, second] = [new AbortController(), new AbortController()];
+    await writers.hold('a', first.signal);
+    expect(await busy(writers.hold('a', second.signal))).to.equal('session_busy');
+    const next = busy(writers.hold('a', second.signal));
+    setTimeout(() => first.abort(), 50);
+    setTimeout(() => writers.release('a'), 600);
+    expect(await next).to.equal('held');
+    await writers.hold('b', first.signal);
+    const broken = busy(writers.hold('b', second.signal));
+    setTimeout(() => second.abort(), 30);
+    expect(await broken).to.equal('session_busy');
   });
 });

@@ -1,6 +1,15 @@
 // Runs, their folders and checkpoints.
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import '../../lib';
@@ -157,7 +166,8 @@ describe('training', () => {
       close(await startRun(tinyConfig({ steps: 1 }), dir));
       const mine = `lock-${process.pid}`;
       expect(readdirSync(dir)).to.include(mine);
-      renameSync(join(dir, mine), join(dir, `lock-${process.ppid}`));
+      rmSync(join(dir, mine));
+      writeFileSync(join(dir, `lock-${process.ppid}`), '');
       const held = `process ${process.ppid} works`;
       expect((await failure(startRun(tinyConfig(), dir))).message).to.include(held);
       expect((await failure(resumeRun(dir))).message).to.include(held);

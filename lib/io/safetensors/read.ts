@@ -104,6 +104,22 @@ class FileSource implements Source {
   }
 }
 
+/** A file that is held open: what takes its place meanwhile is another one. */
+class HeldSource implements Source {
+  constructor(
+    readonly path: string,
+    readonly bytes: number,
+    private readonly file: FileHandle,
+  ) {}
+
+  async open(): Promise<Opened> {
+    return {
+      read: (out, offset, length, position) => this.file.read(out, offset, length, position),
+      close: async () => undefined,
+    };
+  }
+}
+
 /** Bytes in memory, which stay as they are. */
 class BytesSource implements Source {
   constructor(
@@ -159,6 +175,17 @@ async function readFully(path: string, file: Opened, out: Uint8Array, position: 
 /** Reads and checks the header of one file. */
 export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   return readHeader(await FileSource.of(path));
+}
+
+/** Reads one file that others may replace meanwhile: it is open until `use` has ended, and its entries are read there alone. */
+export async function withSafetensors<T>(path: string, use: (file: SafetensorsFile) => Promise<T>): Promise<T> {
+  const file = await openFile(path);
+  try {
+    const { size } = await file.stat();
+    return await use(await readHeader(new HeldSource(path, size, file)));
+  } finally {
+    await file.close();
+  }
 }
 
 /** The same of a file's bytes, which must not change; `name` stands for its path in errors. */

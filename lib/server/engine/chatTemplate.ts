@@ -5,8 +5,14 @@ import { existsSync, join } from '../../platform';
 import { ApiError, invalid } from '../errors';
 import type { ChatMessage, ToolForm } from './protocol';
 
-/** Stands for what the assistant has said, which the state has read. */
+/** Stands for words that the state has read. */
 const SAID = 'fast-weights:said-before';
+
+/** Some further message, to see what a template writes in front of one. */
+const NEXT: ChatMessage = { role: 'user', content: 'x' };
+
+/** Messages whose ends are told, from the beginning and from the end of a conversation: those are where prompts part. */
+const TOLD_ENDS = 4;
 
 export interface ChatInput {
   messages: readonly ChatMessage[];
@@ -35,20 +41,84 @@ export class ChatTemplate {
     return source.includes('<tool_call>') ? 'hermes' : null;
   }
 
-  /** The text of a conversation, up to where the assistant goes on. */
-  render({ messages, tools, variables }: ChatInput): string {
+  /** The text of a conversation, up to where the assistant goes on, or to the end of the last message. */
+  render(input: ChatInput, goesOn = true): string {
     try {
-      return this.template.render({
-        ...this.tokens,
-        ...variables,
-        messages: messages.map(plain),
-        ...(tools && tools.length > 0 && { tools }),
-        add_generation_prompt: true,
-      });
+      return this.write(input, goesOn);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw invalid('messages', `The model's chat template refuses these messages: ${reason}`, 'chat_template');
+      const [param, what] = this.refusesVariables(input, goesOn)
+        ? ['chat_template_kwargs', 'variables']
+        : ['messages', 'messages'];
+      throw invalid(param, `The model's chat template refuses these ${what}: ${reason}`, 'chat_template');
     }
+  }
+
+  private write({ messages, tools, variables }: ChatInput, goesOn: boolean): string {
+    return this.template.render({
+      ...this.tokens,
+      ...variables,
+      messages: messages.map(plain),
+      ...(tools && tools.length > 0 && { tools }),
+      add_generation_prompt: goesOn,
+    });
+  }
+
+  /** Whether the messages alone would have been no failure. */
+  private refusesVariables({ variables, ...rest }: ChatInput, goesOn: boolean): boolean {
+    if (!variables) return false;
+    try {
+      this.write(rest, goesOn);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * The text of messages that a conversation is begun with, and how it stands then: `asked` where the assistant is to go on,
+   * `told` where another message is to come; `said` is the end of the assistant's own words. The next turn adds what the template
+   * writes of the whole conversation; a template that cannot be stopped there is refused.
+   */
+  opening(input: ChatInput): { text: string; stands: Standing } {
+    const { messages } = input;
+    const { role } = messages.at(-1)!;
+    if (role !== 'system' && role !== 'assistant') return { text: this.render(input), stands: 'asked' };
+    const whole = this.render({ ...input, messages: [...messages, NEXT] });
+    const next = { ...input, messages: [NEXT] };
+    if (role === 'assistant') {
+      const rest = this.continuation(next);
+      if (!whole.endsWith(rest)) throw unsplit(role);
+      return { text: whole.slice(0, whole.length - rest.length), stands: 'said' };
+    }
+    const text = this.render(input, false);
+    if (whole !== text + this.behindSystem(next)) throw unsplit(role);
+    return { text, stands: 'told' };
+  }
+
+  /** What stands behind the system's words of a conversation that began with nothing else. */
+  behindSystem(input: ChatInput): string {
+    const before: ChatMessage[] = [{ role: 'system', content: SAID }];
+    const start = this.render({ ...input, messages: before }, false);
+    const text = this.render({ ...input, messages: [...before, ...input.messages] });
+    if (!start.includes(SAID) || !text.startsWith(start)) throw unsplit('system');
+    return text.slice(start.length);
+  }
+
+  /** Where the first and the last messages end in the text of a conversation, so far as the template writes one after the other. */
+  ends(input: ChatInput, text: string): number[] {
+    const { messages } = input;
+    const ends: number[] = [];
+    for (let count = 1; count <= messages.length; count++) {
+      if (count > TOLD_ENDS && count <= messages.length - TOLD_ENDS) continue;
+      try {
+        const part = this.write({ ...input, messages: messages.slice(0, count) }, false);
+        if (text.startsWith(part)) ends.push(part.length);
+      } catch {
+        // It takes no such beginning of a conversation: no end is told.
+      }
+    }
+    return ends;
   }
 
   /**
@@ -73,6 +143,16 @@ export class ChatTemplate {
     }
     return text.slice(at + SAID.length);
   }
+}
+
+/** Where a conversation stops: behind the assistant's words, where it is to say some, or behind those of the system. */
+export type Standing = 'said' | 'asked' | 'told';
+
+function unsplit(role: string): ApiError {
+  const message =
+    `The model's chat template cannot be stopped behind a message of the role ${role}: ` +
+    "give the user's first message, too, or no messages.";
+  return invalid('messages', message, 'chat_template');
 }
 
 /** Templates want arguments as they are, not as text. */

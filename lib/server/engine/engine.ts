@@ -3,6 +3,7 @@ import { describe, FastWeightsError } from '../../core';
 import { startThread, type Thread } from '../../platform';
 import { ApiError, fromWire, type WireError } from '../errors';
 import type { Log } from '../log';
+import { Places, type PlacesOptions } from './places';
 import type {
   Answer,
   EngineSettings,
@@ -32,12 +33,8 @@ interface Waiting {
 /** The states of an engine. */
 export type EngineStatus = 'loading' | 'ready' | 'failed' | 'stopped';
 
-export interface EngineOptions {
+export interface EngineOptions extends PlacesOptions {
   log: Log;
-  /** Requests that run at the same time; others wait. */
-  maxRunning: number;
-  /** Requests that wait; others are refused. */
-  maxWaiting: number;
 }
 
 /**
@@ -50,8 +47,7 @@ export class Engine {
   private nextId = 1;
   private restarts = 0;
   private wait = FIRST_WAIT;
-  private slots: number;
-  private readonly queue: { start(): void; signal: AbortSignal }[] = [];
+  private readonly places: Places;
   private ready: { info: ModelInfo } | null = null;
   private readers: { done(): void; fail(error: unknown): void }[] = [];
   /** What is held, as the thread reported last. */
@@ -72,7 +68,7 @@ export class Engine {
     readonly settings: EngineSettings,
     private readonly options: EngineOptions,
   ) {
-    this.slots = options.maxRunning;
+    this.places = new Places(options);
     this.start();
   }
 
@@ -91,11 +87,11 @@ export class Engine {
   }
 
   get running(): number {
-    return this.options.maxRunning - this.slots;
+    return this.places.running;
   }
 
   get queued(): number {
-    return this.queue.length;
+    return this.places.waiting;
   }
 
   /** Resolves when the model is there; an error that says why where it cannot be loaded. */
@@ -118,7 +114,7 @@ export class Engine {
    * ends the generation; the reason of an abort, where it is an ApiError, is thrown.
    */
   async *generate(job: GenerateJob, signal: AbortSignal): AsyncGenerator<JobEvent[]> {
-    const leave = await this.enter(signal);
+    const leave = await this.enter(job.owner, signal);
     let events: JobEvent[] = [];
     let failure: ApiError | null = null;
     let wake: () => void = () => undefined;
@@ -170,9 +166,13 @@ export class Engine {
     }
   }
 
-  /** Everything that is no generation. */
-  async perform<K extends Task['kind']>(task: Task & { kind: K }, signal: AbortSignal): Promise<TaskResults[K]> {
-    const leave = await this.enter(signal);
+  /** Everything that is no generation; `owner` is whose it is, where it may take long. */
+  async perform<K extends Task['kind']>(
+    task: Task & { kind: K },
+    signal: AbortSignal,
+    owner?: string,
+  ): Promise<TaskResults[K]> {
+    const leave = await this.enter(owner, signal);
     let cancel: (() => void) | undefined;
     let late: NodeJS.Timeout | undefined;
     try {
@@ -211,54 +211,10 @@ export class Engine {
   }
 
   /** Waits for a place; gives what makes it free again. */
-  private async enter(signal: AbortSignal): Promise<() => void> {
+  private async enter(owner: string | undefined, signal: AbortSignal): Promise<() => void> {
     if (this.status === 'stopped' || this.status === 'failed') throw this.unavailable();
     if (signal.aborted) throw brokenOff(signal);
-    if (this.slots === 0 || this.status === 'loading') await this.line(signal);
-    else this.slots--;
-    let left = false;
-    return () => {
-      if (left) return;
-      left = true;
-      this.slots++;
-      this.admit();
-    };
-  }
-
-  private line(signal: AbortSignal): Promise<void> {
-    if (this.queue.length >= this.options.maxWaiting) {
-      const message = `The model '${this.name}' has as many requests as it takes; try again later.`;
-      throw new ApiError(503, message, { code: 'overloaded', retryAfter: 1 });
-    }
-    return new Promise((resolve, reject) => {
-      const abort = (): void => {
-        const at = this.queue.indexOf(entry);
-        if (at >= 0) this.queue.splice(at, 1);
-        reject(brokenOff(signal));
-      };
-      const entry = {
-        signal,
-        start: () => {
-          signal.removeEventListener('abort', abort);
-          if (this.status === 'ready') resolve();
-          else reject(this.unavailable());
-        },
-      };
-      signal.addEventListener('abort', abort, { once: true });
-      this.queue.push(entry);
-    });
-  }
-
-  /** Lets those in that there is a place for. */
-  private admit(): void {
-    while (this.status === 'ready' && this.slots > 0 && this.queue.length > 0) {
-      this.slots--;
-      this.queue.shift()!.start();
-    }
-  }
-
-  private refuseAll(): void {
-    for (const { start } of this.queue.splice(0)) start();
+    return this.places.enter(owner ?? '', signal, () => brokenOff(signal));
   }
 
   private unavailable(): ApiError {
@@ -313,8 +269,9 @@ export class Engine {
   }
 
   private failed({ id, error }: { id: number; error: WireError }): void {
-    if (error.status === undefined || error.status >= 500) {
-      this.options.log.error('a request failed in the model', { model: this.name, error: error.message });
+    if (error.status === undefined || error.status >= 500 || error.code === 'state_damaged') {
+      const { message, detail = message } = error;
+      this.options.log.error('a request failed in the model', { model: this.name, error: detail });
     }
     this.waiting.get(id)?.fail(fromWire(error));
   }
@@ -325,7 +282,7 @@ export class Engine {
     this.status = 'ready';
     this.options.log.info('model ready', { model: this.name, milliseconds: Math.round(info.loaded), ...summary(info) });
     for (const { done } of this.readers.splice(0)) done();
-    this.admit();
+    this.places.begin();
   }
 
   /** Another try would end the same way. */
@@ -334,7 +291,7 @@ export class Engine {
     this.options.log.error('a model cannot be loaded', { model: this.name, error: failed.message });
     this.reason = failed.message;
     for (const { fail } of this.readers.splice(0)) fail(new FastWeightsError('IO', failed.message));
-    this.refuseAll();
+    this.places.refuse(() => this.unavailable());
     void this.thread?.end();
   }
 
@@ -346,10 +303,11 @@ export class Engine {
       retryAfter: 1,
     });
     for (const waiting of [...this.waiting.values()]) waiting.fail(lost);
-    if (status === 'stopped' || status === 'failed') return this.refuseAll();
+    if (status === 'stopped' || status === 'failed') return this.places.refuse(() => this.unavailable());
     const why = error instanceof Error ? error.message : describe(error);
     if (this.ready === null) return this.unloadable({ failed: { message: why, code: 'engine_died', param: null } });
     this.status = 'loading';
+    this.places.pause();
     this.restarts++;
     if (lived > SETTLED) this.wait = FIRST_WAIT;
     this.options.log.error('the thread of a model died', { model: this.name, error: why, startsInMs: this.wait });

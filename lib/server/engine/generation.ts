@@ -3,6 +3,8 @@ import { FastWeightsError } from '../../core';
 import type { GeneratedToken, LogitProcessor, SamplingOptions, Session, TokenProbability } from '../../inference';
 import { StreamDecoder, type Tokenizer } from '../../io';
 import { ApiError, invalid } from '../errors';
+import { begunWith, checkTools, type Conversation, noteOf, placeIn, readNote } from './conversation';
+import type { Encoded } from './encoding';
 import type { Matcher } from './grammar';
 import type { Host } from './host';
 import type { Drawing, GenerateJob, JobEvent, Prompt, StateInfo, TokenEvent, TokenInfo } from './protocol';
@@ -14,76 +16,71 @@ const TEMPERATURE = 1;
 const CONTEXT = 64;
 
 export async function* generation(host: Host, job: GenerateJob, signal: AbortSignal): AsyncGenerator<JobEvent> {
-  const { from, to } = job;
+  const { from, to, prompt } = job;
   // A conversation that goes on in its own place has one writer; others only read.
   const key = to !== undefined && to === from ? to : undefined;
-  if (key !== undefined) host.states.hold(key);
+  if (key !== undefined) await host.states.hold(key, signal);
   try {
-    if (key !== undefined) {
+    let usual: Encoded | undefined;
+    if (key !== undefined && host.states.isShared) {
       // What is wrong with a request takes the session from nobody.
       await host.states.checkThere(key);
-      promptIds(host, job.prompt, true);
+      usual = await readable(host, prompt, signal);
       await host.states.claim(key);
     }
-    using session = await begin(host, from, job);
+    const begun = await begin(host, from, job);
+    using session = begun.session;
     const reusedTokens = session.length;
-    const ids = promptIds(host, job.prompt, reusedTokens > 0);
+    const { conversation } = begun;
+    const place = placeIn(conversation, reusedTokens);
+    if (place !== 'empty') checkTools(prompt, conversation);
+    const { ids, messageEnds } = place === 'said' && usual ? usual : await host.encode(prompt, place, signal);
     if (ids.length === 0 && reusedTokens === 0) {
       throw invalid('prompt', 'The prompt must hold at least one token; this one holds none.');
     }
     yield { type: 'begun', promptTokens: ids.length, reusedTokens };
-    const state = yield* texts(host, job, session, ids, signal);
+    const note = noteOf(place === 'empty' ? begunWith(prompt) : conversation);
+    const state = yield* texts(host, { ...job, note }, session, { ids, messageEnds }, signal);
     yield { type: 'done', ...(state && { state }) };
   } finally {
     if (key !== undefined) host.states.release(key);
   }
 }
 
-/** A session of a stored state, or of none, which shares its beginning with others of the same owner. */
+/** Requires a prompt that some state can go on with: as it is behind the assistant's words, where that is one. */
+async function readable(host: Host, prompt: Prompt, signal: AbortSignal): Promise<Encoded | undefined> {
+  if (prompt.kind === 'chat' && prompt.messages.length === 0) return undefined;
+  try {
+    return await host.encode(prompt, 'said', signal);
+  } catch {
+    await host.encode(prompt, 'empty', signal);
+    return undefined;
+  }
+}
+
+/** A session of a stored state, or of none, which shares its beginning with others of the same owner, and what is known of it. */
 export async function begin(
   host: Host,
   from?: string,
   { history = false, owner }: { history?: boolean; owner?: string } = {},
-): Promise<Session> {
-  if (from === undefined) return host.createSession({ history, prefixCache: host.prefixes, prefixOwner: owner });
+): Promise<{ session: Session; conversation: Conversation }> {
+  if (from === undefined) {
+    const session = host.createSession({ history, prefixCache: host.prefixes, prefixOwner: owner });
+    return { session, conversation: {} };
+  }
   using snapshot = await host.states.get(from);
+  const conversation = readNote(snapshot.note);
   // Ids are kept where the state has them.
   const session = host.createSession({ history: true });
   session.restore(snapshot);
-  return session;
-}
-
-export function promptIds(host: Host, prompt: Prompt, goesOn: boolean): number[] {
-  const { tokenizer, model } = host;
-  const ids = ((): number[] => {
-    switch (prompt.kind) {
-      case 'ids':
-        return [...prompt.ids];
-      case 'text':
-        return tokenizer.encode(prompt.text, { addSpecialTokens: !goesOn });
-      case 'chat': {
-        const text = goesOn ? host.chat.continuation(prompt) : host.chat.render(prompt);
-        return tokenizer.encode(text, { addSpecialTokens: false });
-      }
-    }
-  })();
-  const most = host.settings.maxPromptTokens;
-  if (ids.length > most) {
-    const message = `This server reads at most ${most} tokens in a request; the prompt has ${ids.length}.`;
-    throw invalid('prompt', message, 'context_length_exceeded');
-  }
-  const wrong = ids.find((id) => id >= model.vocabSize);
-  if (wrong !== undefined) {
-    throw invalid('prompt', `Token ids of this model are below ${model.vocabSize}; the prompt holds ${wrong}.`);
-  }
-  return ids;
+  return { session, conversation };
 }
 
 async function* texts(
   host: Host,
-  job: GenerateJob,
+  job: GenerateJob & { note: string },
   session: Session,
-  ids: number[],
+  { ids, messageEnds }: Encoded,
   signal: AbortSignal,
 ): AsyncGenerator<JobEvent, StateInfo | undefined> {
   const { model } = host;
@@ -97,8 +94,10 @@ async function* texts(
   let last: number | undefined;
   try {
     // With nothing to write the prompt is read all the same.
-    if (job.maxTokens === 0) (await session.read(ids, { signal })).dispose();
-    else {
+    if (job.maxTokens === 0) {
+      if (ids.length > 0) (await session.read(ids, { signal, messageEnds })).dispose();
+      yield* prefixRead(session);
+    } else {
       const tokens = session.generate(ids, {
         ...sampling(host, job.drawing, matcher),
         maxNewTokens: job.maxTokens,
@@ -109,13 +108,11 @@ async function* texts(
         resume: job.resume || undefined,
         tokenizer,
         signal,
+        messageEnds,
       });
       const ends = new TextEnds(job, stop, tokenizer, ids.slice(-CONTEXT));
       for await (const token of tokens) {
-        if (last === undefined && session.prefix) {
-          const { reusedTokens, reason } = session.prefix;
-          yield { type: 'read', prefix: { reusedTokens, ...(reason && { reason }) } };
-        }
+        if (last === undefined) yield* prefixRead(session);
         last = token.id;
         const event = eventOf(host, job, token, ends);
         if (matcher) {
@@ -141,8 +138,15 @@ async function* texts(
     if (job.to === undefined) return;
     // The template, or whoever goes on, ends the text: a stop token is no part of it.
     if (last !== undefined && stop.has(last) && job.samples === 1) await session.rollback(1);
-    kept = await host.store(job.to, session);
+    kept = await host.store(job.to, session, job.note);
   }
+}
+
+/** What the prompt had from earlier ones, where prompts share their beginnings. */
+function* prefixRead({ prefix }: Session): Generator<JobEvent> {
+  if (!prefix) return;
+  const { reusedTokens, reason } = prefix;
+  yield { type: 'read', prefix: { reusedTokens, ...(reason && { reason }) } };
 }
 
 function sampling(host: Host, drawing: Drawing, matcher: Matcher | undefined): SamplingOptions {

@@ -6,13 +6,16 @@ import { BatchedModel, type BatchedSessionOptions, PrefixCache, type Session } f
 import { loadTokenizer, type Tokenizer } from '../../io';
 import { AutoModelForCausalLM, type CausalLM } from '../../models';
 import { importFile } from '../../platform';
-import { ApiError, invalid } from '../errors';
+import { invalid } from '../errors';
 import { createdAt, isStoredId } from '../ids';
-import { type ChatTemplate, loadChatTemplate } from './chatTemplate';
+import { loadChatTemplate } from './chatTemplate';
+import { begunWith, type Conversation, noteOf } from './conversation';
+import { Encoder } from './encoder';
+import type { Encoded, From } from './encoding';
 import { fingerprint } from './fingerprint';
-import { begin, promptIds } from './generation';
+import { begin } from './generation';
 import { Grammars } from './grammar';
-import type { EngineSettings, EngineStats, ModelInfo, StateInfo, Task, TaskResults } from './protocol';
+import type { EngineSettings, EngineStats, ModelInfo, Prompt, StateInfo, Task, TaskResults } from './protocol';
 import { connectRedis } from './redis';
 import { States } from './states';
 
@@ -22,7 +25,7 @@ export class Host {
     readonly settings: EngineSettings,
     readonly model: CausalLM,
     readonly tokenizer: Tokenizer,
-    private readonly template: ChatTemplate | null,
+    private readonly encoder: Encoder,
     readonly states: States,
     readonly grammars: Grammars,
     private readonly batch: BatchedModel,
@@ -64,17 +67,18 @@ export class Host {
       family: model.config.modelType,
       loaded: performance.now() - began,
     };
-    return new Host(settings, model, tokenizer, template, states, grammars, batch, prefixes, info);
+    const { maxPromptTokens, chatTemplate } = settings;
+    const encoder = new Encoder({ tokenizer, template, maxPromptTokens }, { folder, chatTemplate });
+    return new Host(settings, model, tokenizer, encoder, states, grammars, batch, prefixes, info);
   }
 
-  /** The folder's template; a model without one is not for chats. */
-  get chat(): ChatTemplate {
-    if (this.template) return this.template;
-    const remedy = 'Its folder has no chat template: use /v1/completions, or start the server with --chat-template.';
-    throw new ApiError(400, `The model '${this.info.name}' takes no messages. ${remedy}`, {
-      param: 'messages',
-      code: 'no_chat_template',
-    });
+  /** A prompt as ids of the model. */
+  async encode(prompt: Prompt, from: From, signal: AbortSignal): Promise<Encoded> {
+    const encoded = await this.encoder.encode(prompt, from, signal);
+    const { vocabSize } = this.model;
+    const wrong = encoded.ids.find((id) => id >= vocabSize);
+    if (wrong === undefined) return encoded;
+    throw invalid('prompt', `Token ids of this model are below ${vocabSize}; the prompt holds ${wrong}.`);
   }
 
   createSession(options: BatchedSessionOptions): Session {
@@ -82,8 +86,9 @@ export class Host {
   }
 
   /** Keeps a session's state, which is stored when this resolves. */
-  async store(key: string, session: Session): Promise<StateInfo> {
+  async store(key: string, session: Session, note: string): Promise<StateInfo> {
     using snapshot = session.snapshot();
+    snapshot.note = note;
     await this.states.set(key, snapshot);
     return { length: snapshot.length, bytes: snapshot.bytes };
   }
@@ -117,54 +122,62 @@ export class Host {
         return { length: snapshot.length, bytes: snapshot.bytes };
       }
       case 'copy':
-        return this.states.alone(task.to, async () => {
+        return this.states.alone(task.to, signal, async () => {
           using snapshot = await this.states.get(task.from);
           await this.states.set(task.to, snapshot);
           return { length: snapshot.length, bytes: snapshot.bytes };
         });
       case 'rollback':
-        return this.states.alone(task.key, () => this.rollback(task.key, task.tokens, signal));
-      case 'delete': {
-        // None goes where one of them is in use.
-        for (const [i, key] of task.keys.entries()) {
-          try {
-            this.states.hold(key);
-          } catch (error) {
-            task.keys.slice(0, i).forEach((held) => this.states.release(held));
-            throw error;
-          }
-        }
-        try {
-          const deleted: boolean[] = [];
-          for (const key of task.keys) deleted.push(await this.states.delete(key));
-          return deleted;
-        } finally {
-          task.keys.forEach((key) => this.states.release(key));
-        }
-      }
-      case 'list': {
-        const sizes = await this.states.sizes();
-        return [...sizes].filter(([key]) => key.startsWith(task.prefix)).map(([key, bytes]) => ({ key, bytes }));
-      }
+        return this.states.alone(task.key, signal, () => this.rollback(task.key, task.tokens, signal));
+      case 'delete':
+        return this.delete(task.keys, signal);
+      case 'has':
+        return this.states.has(task.key);
+      case 'list':
+        return [...(await this.states.sizes(task.prefix))].map(([key, bytes]) => ({ key, bytes }));
       case 'embed':
         return this.embed(task.input, signal);
     }
   }
 
+  /** None goes where one of them is in use. */
+  private async delete(keys: readonly string[], signal: AbortSignal): Promise<boolean[]> {
+    const held: string[] = [];
+    try {
+      for (const key of keys) {
+        await this.states.hold(key, signal);
+        held.push(key);
+      }
+      const deleted: boolean[] = [];
+      for (const key of keys) deleted.push(await this.states.delete(key));
+      return deleted;
+    } finally {
+      held.forEach((key) => this.states.release(key));
+    }
+  }
+
   private async create(task: Task & { kind: 'create' }, signal: AbortSignal): Promise<TaskResults['create']> {
-    using session = await begin(this, undefined, task);
-    const ids = task.prompt ? promptIds(this, task.prompt, false) : [];
-    if (ids.length > 0) (await session.read(ids, { signal })).dispose();
-    return { ...(await this.store(task.to, session)), read: ids.length };
+    const { prompt, to } = task;
+    using session = (await begin(this, undefined, task)).session;
+    const conversation: Conversation = begunWith(prompt);
+    let read = 0;
+    if (prompt) {
+      const { ids, stands } = await this.encode(prompt, 'opening', signal);
+      read = ids.length;
+      if (read > 0) (await session.read(ids, { signal })).dispose();
+      if (stands && stands !== 'said') conversation.opening = { stands, length: read };
+    }
+    return { ...(await this.store(to, session, noteOf(conversation))), read };
   }
 
   private async rollback(key: string, tokens: number, signal: AbortSignal): Promise<StateInfo> {
-    using session = await begin(this, key);
+    const { session: begun, conversation } = await begin(this, key);
+    using session = begun;
     if (tokens > session.length) {
       throw invalid('tokens', `The session holds ${session.length} tokens; ${tokens} cannot be taken back.`);
     }
     await session.rollback(tokens, { signal });
-    return this.store(key, session);
+    return this.store(key, session, noteOf(conversation));
   }
 
   private async embed(
@@ -176,7 +189,7 @@ export class Host {
     for (const each of input) {
       const prompt =
         typeof each === 'string' ? ({ kind: 'text', text: each } as const) : { kind: 'ids' as const, ids: each };
-      const ids = promptIds(this, prompt, false);
+      const { ids } = await this.encode(prompt, 'empty', signal);
       if (ids.length === 0) throw invalid('input', 'An input must hold at least one token; this one holds none.');
       tokens += ids.length;
       vectors.push(await this.batch.embed(ids, { signal }));

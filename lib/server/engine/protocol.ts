@@ -82,6 +82,7 @@ export type Task =
   | { kind: 'copy'; from: string; to: string }
   | { kind: 'rollback'; key: string; tokens: number }
   | { kind: 'delete'; keys: readonly string[] }
+  | { kind: 'has'; key: string }
   | { kind: 'list'; prefix: string }
   | { kind: 'embed'; input: readonly (string | readonly number[])[] };
 
@@ -97,6 +98,7 @@ export interface TaskResults {
   copy: StateInfo;
   rollback: StateInfo;
   delete: boolean[];
+  has: boolean;
   list: { key: string; bytes: number }[];
   embed: { vectors: Float32Array[]; tokens: number };
 }
@@ -217,6 +219,6 @@ export interface EngineSettings {
   maxPromptTokens: number;
   /** States that a key may have. */
   maxStates: number;
-  /** Hours that states of responses are kept in the folder. */
+  /** Hours that states of responses are kept. */
   responseHours: number;
 }

@@ -1,16 +1,12 @@
 // Stored states of conversations: in memory by a budget of bytes, and on disk where a folder is given, or in Redis, where other
 // servers go on with them.
 import { FastWeightsError } from '../../core';
-import {
-  type Claim,
-  FileStore,
-  MemoryStore,
-  type RecurrentModel,
-  type RedisStore,
-  type Snapshot,
-  type StateStore,
-} from '../../inference';
+import type { Claim, RecurrentModel, RedisStore, Snapshot, StateStore } from '../../inference';
 import { ApiError } from '../errors';
+import { FairMemory } from './fairMemory';
+import { ownerOf } from './owner';
+import { OwnerFolders } from './ownerFolders';
+import { Writers } from './writers';
 
 export interface StatesOptions {
   /** What those in memory may take. */
@@ -26,20 +22,24 @@ export interface StatesOptions {
 /** Milliseconds that the number of states in Redis is believed. */
 const COUNTED = 10_000;
 
+/** The keys of an owner: by one look at where they lie, and by what was done since. */
+interface Owned {
+  keys: Promise<Set<string>>;
+  at: number;
+}
+
 /**
  * What is stored is in the folder, if there is one, and in memory so long as the budget lasts; without a folder those used
  * least recently are forgotten.
  */
 export class States {
-  private readonly memory: MemoryStore;
+  private readonly memory: FairMemory;
   private readonly disk: StateStore | null;
   /** Where others may write, too: nothing is remembered of what lies there, and who writes a key holds a claim. */
   private readonly shared: RedisStore | null;
   private readonly claims = new Map<string, Claim>();
-  private counted = 0;
-  private readonly busy = new Set<string>();
-  /** The keys of each owner: by one look at the folder, and by what was done since. */
-  private owned: Promise<Map<string, Set<string>>> | null = null;
+  private readonly writers = new Writers();
+  private readonly owned = new Map<string, Owned>();
   /** The last that waits for the state of a key: a file is not read while it is written, nor memory from an older one. */
   private readonly lines = new Map<string, Promise<unknown>>();
 
@@ -47,21 +47,26 @@ export class States {
     model: RecurrentModel,
     private readonly options: StatesOptions,
   ) {
-    this.memory = new MemoryStore({ maxBytes: options.bytes });
+    this.memory = new FairMemory(options.bytes);
     this.shared = options.redis ?? null;
-    this.disk = this.shared ?? (options.folder === undefined ? null : new FileStore(options.folder, model));
+    this.disk = this.shared ?? (options.folder === undefined ? null : new OwnerFolders(options.folder, model));
   }
 
   get stats(): Promise<{ states: number; stateBytes: number }> {
     return this.memory.keys().then((keys) => ({ states: keys.length, stateBytes: this.memory.bytes }));
   }
 
-  /** The caller disposes what it gets; a key that is not there is a failure of the request. */
+  /** Whether other servers may write, too. */
+  get isShared(): boolean {
+    return this.shared !== null;
+  }
+
+  /** The caller disposes what it gets; a key that is not there, or that cannot be read, is a failure of the request. */
   get(key: string): Promise<Snapshot> {
     return this.inLine(key, async () => {
       const kept = await this.memory.get(key);
       if (kept) return kept;
-      const stored = await this.disk?.get(key);
+      const stored = await this.read(key);
       if (!stored) throw missing(key);
       await this.remember(key, stored);
       return stored;
@@ -82,23 +87,27 @@ export class States {
   delete(key: string): Promise<boolean> {
     return this.inLine(key, async () => {
       const there = await this.memory.delete(key);
-      (await this.owned)?.get(ownerOf(key))?.delete(key);
+      (await this.owned.get(ownerOf(key))?.keys)?.delete(key);
       return (await this.disk?.delete(key)) || there;
     });
   }
 
-  keys(): Promise<string[]> {
-    return (this.disk ?? this.memory).keys();
+  /** Whether there is one, without reading it. */
+  has(key: string): Promise<boolean> {
+    return this.inLine(key, () => (this.disk ?? this.memory).has(key));
   }
 
-  async sizes(): Promise<Map<string, number>> {
-    return (this.disk ?? this.memory).sizes();
+  keys(prefix?: string): Promise<string[]> {
+    return (this.disk ?? this.memory).keys(prefix);
+  }
+
+  sizes(prefix?: string): Promise<Map<string, number>> {
+    return (this.disk ?? this.memory).sizes(prefix);
   }
 
   /** One request at a time changes what is stored under a key. */
-  async alone<T>(key: string | undefined, work: () => Promise<T>): Promise<T> {
-    if (key === undefined) return work();
-    this.hold(key);
+  async alone<T>(key: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    await this.hold(key, signal);
     try {
       await this.claim(key);
       return await work();
@@ -107,12 +116,9 @@ export class States {
     }
   }
 
-  /** Makes this request the only one here that writes the key. */
-  hold(key: string): void {
-    if (this.busy.has(key)) {
-      throw new ApiError(409, 'Another request is at work on this session.', { code: 'session_busy' });
-    }
-    this.busy.add(key);
+  /** Makes this request the only one here that writes the key; `signal` says when it is to end. */
+  hold(key: string, signal: AbortSignal): Promise<void> {
+    return this.writers.hold(key, signal);
   }
 
   /** Makes it the only one on all servers that share it: whoever held the key before has lost it. */
@@ -126,12 +132,22 @@ export class States {
   }
 
   release(key: string): void {
-    this.busy.delete(key);
     this.claims.delete(key);
+    this.writers.release(key);
   }
 
   dispose(): void {
     this.memory.dispose();
+  }
+
+  private async read(key: string): Promise<Snapshot | null> {
+    try {
+      return (await this.disk?.get(key)) ?? null;
+    } catch (cause) {
+      if (!(cause instanceof FastWeightsError) || cause.code !== 'FORMAT') throw cause;
+      const message = `The state of '${nameOf(key)}' cannot be read: it is damaged, or of another model. It can be deleted.`;
+      throw new ApiError(410, message, { code: 'state_damaged', cause });
+    }
   }
 
   /** Runs work on a key when all that came before it has ended. */
@@ -148,21 +164,25 @@ export class States {
 
   /** The keys of the owner, where there is room for this one among them. */
   private async roomFor(key: string): Promise<Set<string>> {
-    const owner = ownerOf(key);
-    if (this.shared && performance.now() - this.counted > COUNTED) {
-      this.owned = null;
-      this.counted = performance.now();
-    }
-    const owned = await (this.owned ??= this.keys().then(byOwner));
-    let keys = owned.get(owner);
-    // Memory forgets by itself.
-    if (!this.disk && keys && keys.size >= this.options.most) keys = byOwner(await this.memory.keys()).get(owner);
-    keys ??= new Set();
-    owned.set(owner, keys);
+    const keys = await this.keysOf(ownerOf(key));
     const { most } = this.options;
     if (keys.has(key) || keys.size < most) return keys;
     const message = `A key may have ${most} stored states here, and this one has: delete some first.`;
     throw new ApiError(400, message, { code: 'too_many_states' });
+  }
+
+  private async keysOf(owner: string): Promise<Set<string>> {
+    const look = async (): Promise<Set<string>> => new Set(await this.keys(`${owner}.`));
+    // Memory forgets by itself.
+    if (!this.disk) return look();
+    const now = performance.now();
+    const known = this.owned.get(owner);
+    if (known && !(this.shared && now - known.at > COUNTED)) return known.keys;
+    const owned = { keys: look(), at: now };
+    this.owned.set(owner, owned);
+    // A look that failed is not believed.
+    owned.keys.catch(() => this.owned.delete(owner));
+    return owned.keys;
   }
 
   private async share(shared: RedisStore, key: string, snapshot: Snapshot): Promise<void> {
@@ -182,8 +202,6 @@ export class States {
     } catch (error) {
       const large = error instanceof FastWeightsError && error.argument === 'snapshot';
       if (!large) throw error;
-      // An older one must not stand in for it.
-      await this.memory.delete(key);
       if (this.disk) return;
       const message = `The state takes ${snapshot.bytes} bytes, more than the server keeps of all states together.`;
       throw new ApiError(507, message, { code: 'state_too_large' });
@@ -192,22 +210,11 @@ export class States {
 }
 
 function missing(key: string): ApiError {
-  const name = key.slice(key.indexOf('.') + 1);
-  return new ApiError(404, `No state of '${name}' is stored, or it is no longer.`, { code: 'state_not_found' });
+  const message = `No state of '${nameOf(key)}' is stored, or it is no longer.`;
+  return new ApiError(404, message, { code: 'state_not_found' });
 }
 
-/** Whose it is. */
-function ownerOf(key: string): string {
-  return key.slice(0, key.indexOf('.'));
-}
-
-function byOwner(keys: readonly string[]): Map<string, Set<string>> {
-  const owned = new Map<string, Set<string>>();
-  for (const key of keys) {
-    const owner = ownerOf(key);
-    const own = owned.get(owner);
-    if (own) own.add(key);
-    else owned.set(owner, new Set([key]));
-  }
-  return owned;
+/** Without its owner. */
+function nameOf(key: string): string {
+  return key.slice(key.indexOf('.') + 1);
 }

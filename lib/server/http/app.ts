@@ -22,6 +22,7 @@ export function createApp(services: Services): Hono<Env> {
   const app = new Hono<Env>();
   const { options, engines } = services;
   app.use('*', observe(services));
+  app.use('*', checkHost(services));
 
   const page = packageFile('lib', 'server', 'page', 'index.html');
   app.get('/', (c) => c.html(page, 200, PAGE_HEADERS));
@@ -41,8 +42,8 @@ export function createApp(services: Services): Hono<Env> {
   app.get('/v1/models/:model{.+}', (c) => c.json(modelOf(services, c.req.param('model'))));
 
   app.use('/v1/*', enter(services));
-  const body = (c: AppContext): Promise<unknown> => readBody(c, options.maxBodyBytes);
   const call = (c: AppContext): Call => c.get('call');
+  const body = (c: AppContext): Promise<unknown> => readBody(c, options.maxBodyBytes, call(c).signal);
   app.post('/v1/completions', async (c) => completions(services, call(c), await body(c)));
   app.post('/v1/chat/completions', async (c) => chat(services, call(c), await body(c)));
   app.post('/v1/embeddings', async (c) => embeddings(services, call(c), await body(c)));
@@ -72,7 +73,7 @@ export function createApp(services: Services): Hono<Env> {
     const message = `Unknown request URL: ${c.req.method} ${c.req.path.slice(0, 200)}.`;
     return failure(c, new ApiError(404, message, { code: 'unknown_url' }));
   });
-  app.onError((error, c) => failure(c, toApiError(error, c.get('call').id)));
+  app.onError((error, c) => failure(c, c.get('call').named(toApiError(error, c.get('call').id))));
   return app;
 }
 
@@ -89,7 +90,6 @@ function observe(services: Services): MiddlewareHandler<Env> {
     c.set('call', call);
     const { signal } = c.req.raw;
     signal.addEventListener('abort', () => call.gone(), { once: true });
-    checkHost(services, c);
     await next();
     // What middleware is mounted under says nothing of where the request went.
     call.route = routeOf(c);
@@ -108,11 +108,16 @@ function routeOf(c: AppContext): string {
 }
 
 /** A page that has got its own name to lead here must not speak for the user of this machine. */
-function checkHost({ options, keys }: Services, c: AppContext): void {
-  if (keys.needed || !isLoopback(options.host)) return;
-  const name = (c.req.header('host') ?? 'localhost').replace(/:\d+$/, '');
-  if (isLoopback(name)) return;
-  throw new ApiError(403, `This server is asked as localhost, not as '${name.slice(0, 100)}'.`, { code: 'wrong_host' });
+function checkHost({ options, keys }: Services): MiddlewareHandler<Env> {
+  const local = !keys.needed && isLoopback(options.host);
+  return async (c, next) => {
+    const name = (c.req.header('host') ?? 'localhost').replace(/:\d+$/, '');
+    if (local && !isLoopback(name)) {
+      const message = `This server is asked as localhost, not as '${name.slice(0, 100)}'.`;
+      throw new ApiError(403, message, { code: 'wrong_host' });
+    }
+    await next();
+  };
 }
 
 function authenticate({ keys }: Services): MiddlewareHandler<Env> {
@@ -136,6 +141,8 @@ function failure(c: AppContext, error: ApiError): Response {
   c.error = error;
   const headers: Record<string, string> = {};
   if (error.retryAfter !== undefined) headers['retry-after'] = String(error.retryAfter);
+  // What is left of the body is not read.
+  if (error.status === 408 || error.status === 413) headers.connection = 'close';
   if (error.status === 401) headers['www-authenticate'] = 'Bearer';
   return Response.json(error.body, { status: error.status, headers });
 }

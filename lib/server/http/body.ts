@@ -6,8 +6,8 @@ import { ApiError, type ApiErrorDetails, invalid, unsupported } from '../errors'
 /** Deeper nesting than that of any request. */
 const DEEPEST = 100;
 
-/** The JSON value of a body of at most so many bytes. */
-export async function readBody(c: Context, maxBytes: number): Promise<unknown> {
+/** The JSON value of a body of at most so many bytes, which comes before the request is broken off. */
+export async function readBody(c: Context, maxBytes: number, signal: AbortSignal): Promise<unknown> {
   const type = c.req.header('content-type') ?? '';
   // A page of another origin could send anything else without asking first.
   if (!/^application\/json\s*(;|$)/i.test(type)) {
@@ -15,7 +15,7 @@ export async function readBody(c: Context, maxBytes: number): Promise<unknown> {
       code: 'unsupported_content_type',
     });
   }
-  const text = await readText(c, maxBytes);
+  const text = await readText(c, maxBytes, signal);
   checkDepth(text);
   try {
     return JSON.parse(text) as unknown;
@@ -25,22 +25,27 @@ export async function readBody(c: Context, maxBytes: number): Promise<unknown> {
   }
 }
 
-async function readText(c: Context, maxBytes: number): Promise<string> {
+async function readText(c: Context, maxBytes: number, signal: AbortSignal): Promise<string> {
   const tooLong = (): ApiError =>
     new ApiError(413, `The body of a request may have at most ${maxBytes} bytes.`, { code: 'request_too_large' });
   if (Number(c.req.header('content-length') ?? 0) > maxBytes) throw tooLong();
   const parts: Uint8Array[] = [];
   let length = 0;
   const reader = c.req.raw.body?.getReader() as ReadableStreamDefaultReader<Uint8Array> | undefined;
-  for (;;) {
-    const part = (await reader?.read())?.value;
-    if (!part) break;
-    length += part.length;
-    if (length > maxBytes) {
-      void reader?.cancel().catch(() => undefined);
-      throw tooLong();
+  const late = brokenOff(signal);
+  try {
+    for (;;) {
+      const part = (await Promise.race([reader?.read(), late.promise]))?.value;
+      if (!part) break;
+      length += part.length;
+      if (length > maxBytes) throw tooLong();
+      parts.push(part);
     }
-    parts.push(part);
+  } catch (error) {
+    void reader?.cancel().catch(() => undefined);
+    throw error;
+  } finally {
+    late.forget();
   }
   const bytes = new Uint8Array(length);
   let at = 0;
@@ -55,6 +60,24 @@ async function readText(c: Context, maxBytes: number): Promise<string> {
       code: 'invalid_json',
     });
   }
+}
+
+/** Fails when the request is: one whose time is over before its body is there has status 408. */
+function brokenOff(signal: AbortSignal): { promise: Promise<never>; forget(): void } {
+  let forget = (): void => undefined;
+  const promise = new Promise<never>((_, reject) => {
+    const abort = (): void => {
+      const reason: unknown = signal.reason;
+      const late = reason instanceof ApiError && reason.status === 504;
+      const message = 'The body of the request did not come in time.';
+      reject(late ? new ApiError(408, message, { code: 'request_timeout' }) : (reason as Error));
+    };
+    forget = () => signal.removeEventListener('abort', abort);
+    signal.addEventListener('abort', abort, { once: true });
+    if (signal.aborted) abort();
+  });
+  promise.catch(() => undefined);
+  return { promise, forget };
 }
 
 /** Templates and schemas go through values by recursion. */
@@ -107,7 +130,8 @@ function issueError(issue: Issue, body: unknown): ApiError {
       if (found === undefined) {
         return error(`Missing required parameter: '${path}'.`, { param: path, code: 'missing_required_parameter' });
       }
-      const message = `Invalid type for '${path}': expected ${issue.expected}, but got ${kindOf(found)} instead.`;
+      const expected = issue.expected === 'record' ? 'object' : issue.expected;
+      const message = `Invalid type for '${path}': expected ${expected}, but got ${kindOf(found)} instead.`;
       return error(message, { param: path, code: 'invalid_type' });
     }
     case 'invalid_union': {

@@ -15,7 +15,7 @@ export class Call {
   private readonly began = performance.now();
   private readonly controller = new AbortController();
   private timer: NodeJS.Timeout | undefined;
-  private leave: (() => void) | undefined;
+  private readonly leave: (() => void)[] = [];
   private first: number | undefined;
   private readonly counts = { prompt: 0, reused: 0, generated: 0 };
   private reason: string | undefined;
@@ -39,15 +39,30 @@ export class Call {
   /** The pattern that the path fits: paths themselves are too many to count by. */
   route = 'unknown';
 
+  /** What the body calls that which the model's thread has other names for. */
+  fields: Readonly<Record<string, string>> = {};
+
+  /** An error in the words of this request. */
+  named(error: ApiError): ApiError {
+    return error.withParam(error.param?.replace(/^\w+/, (name) => this.fields[name] ?? name) ?? null);
+  }
+
   /** From here on the request counts for its key's limits and has its time. */
   enter(key: ApiKey): void {
     this.key = key;
     const { limits, options } = this.services;
-    this.leave = limits.enter(key);
+    this.leave.push(limits.enter(key));
     const seconds = options.requestTimeout;
     this.timer = setTimeout(() => {
       this.abort(new ApiError(504, `The request took longer than ${seconds} s.`, { code: 'timeout' }));
     }, seconds * 1000);
+  }
+
+  /** How many of so many generations may be at work at the same time. */
+  places(wanted: number): number {
+    const { places, leave } = this.services.limits.more(this.key!, wanted - 1);
+    this.leave.push(leave);
+    return places + 1;
   }
 
   abort(reason: ApiError): void {
@@ -90,12 +105,12 @@ export class Call {
     if (this.ended) return;
     this.ended = true;
     clearTimeout(this.timer);
-    this.leave?.();
+    for (const leave of this.leave) leave();
     const { metrics, log } = this.services;
     const { route, counts, model, first } = this;
     const now = performance.now();
     const seconds = (now - this.began) / 1000;
-    metrics.requests.inc({ route, status: String(status), key: this.key?.name ?? '' });
+    metrics.requests.inc({ route, status: String(status) });
     metrics.duration.observe({ route }, seconds);
     if (model !== undefined) {
       for (const kind of ['prompt', 'reused', 'generated'] as const) metrics.tokens.inc({ model, kind }, counts[kind]);

@@ -6,7 +6,7 @@ import { now, passingId } from '../ids';
 import { engineOf, type Services } from '../services';
 import { parse } from './body';
 import type { Call } from './call';
-import { chatPrompt, messagesOf, toolUse } from './chatInput';
+import { chatPrompt, messagesOf, toolUse, variablesOf } from './chatInput';
 import { type ChatDelta, type ChatLogprob, ChatText, type NamedCall } from './chatText';
 import { constraintOf, jobOf, nothingYet, type Place, refuseSeveral, streamError, tokensOf, usageOf } from './generate';
 import { type ChatBody, chatBody, listOf } from './schemas';
@@ -20,21 +20,26 @@ export const REFUSED_CHAT = {
   modalities: 'The models here write text only.',
   web_search_options: 'This server asks nothing of other machines.',
   verbosity: 'No model here is trained for it.',
+  resume: 'It goes on without another message: /v1/sessions/{id}/completions takes it.',
 };
 
 export async function chat(services: Services, call: Call, raw: unknown, place: Place = {}): Promise<Response> {
   const body = parse(chatBody, raw, REFUSED_CHAT);
   const engine = engineOf(services, body.model);
   call.model = engine.name;
+  call.fields = { prompt: 'messages', max_tokens: 'max_completion_tokens' };
   const { n = 1, logprobs = false, top_logprobs: top, max_completion_tokens: most = body.max_tokens } = body;
   refuseSeveral(place, n);
+  if (body.messages.length === 0 && place.from === undefined) {
+    throw invalid('messages', "Invalid 'messages': a conversation begins with at least one.");
+  }
   if (top !== undefined && !logprobs) throw invalid('top_logprobs', "'top_logprobs' needs 'logprobs' to be true.");
   await engine.available();
   const { tool_choice: choice = 'auto' } = body;
   const named = typeof choice === 'string' ? choice : { name: choice.function.name };
   const functions = (body.tools ?? []).map((tool) => tool.function);
   const use = toolUse(engine, functions, named, constraintOf(body.response_format));
-  const variables = variablesOf(body);
+  const variables = variablesOf(body.chat_template_kwargs, body.reasoning_effort);
   const job: GenerateJob = {
     ...jobOf(services, body, { maxTokens: most, param: 'max_completion_tokens' }),
     prompt: chatPrompt(messagesOf(body.messages), use.tools, variables),
@@ -43,21 +48,12 @@ export async function chat(services: Services, call: Call, raw: unknown, place: 
     logprobs,
     constraint: use.constraint,
     special: use.reads && engine.info?.toolForm === 'kimi',
-    resume: body.resume,
     ...place,
   };
   if (top) job.drawing.topLogprobs = top;
   call.note({ messages: body.messages });
   const answer = new Answer(engine, call, body, job, new ChatText(engine, use.reads, use.tools));
   return body.stream ? answer.stream() : answer.whole();
-}
-
-/** Further variables of the template. */
-function variablesOf(body: ChatBody): Record<string, unknown> | undefined {
-  const { reasoning_effort: effort, chat_template_kwargs: given } = body;
-  return effort === undefined && given === undefined
-    ? undefined
-    : { ...(effort !== undefined && { reasoning_effort: effort }), ...given };
 }
 
 interface Message {

@@ -92,3 +92,22 @@ export function chatPrompt(
     ...(variables && { variables }),
   };
 }
+
+/** What a template is given by the server itself. */
+const OWN = ['messages', 'tools', 'add_generation_prompt'];
+
+/** Further variables of the template. */
+export function variablesOf(
+  given: Record<string, unknown> | undefined,
+  effort?: string,
+): Record<string, unknown> | undefined {
+  for (const name of OWN) {
+    if (!Object.hasOwn(given ?? {}, name)) continue;
+    throw invalid(
+      `chat_template_kwargs.${name}`,
+      `'${name}' is no further variable of a template: it has its own from the request.`,
+    );
+  }
+  if (given === undefined && effort === undefined) return undefined;
+  return { ...(effort !== undefined && { reasoning_effort: effort }), ...given };
+}

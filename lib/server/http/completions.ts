@@ -1,6 +1,6 @@
 // /v1/completions: text goes on.
 import type { Engine } from '../engine/engine';
-import type { FinishReason, GenerateJob, Prompt, TokenEvent } from '../engine/protocol';
+import type { FinishReason, GenerateJob, Prompt, TokenEvent, TokenInfo } from '../engine/protocol';
 import { invalid, unsupported } from '../errors';
 import { now, passingId } from '../ids';
 import { engineOf, type Services } from '../services';
@@ -43,6 +43,7 @@ export async function completions(services: Services, call: Call, raw: unknown, 
   const body = parse(completionBody, raw, REFUSED);
   const engine = engineOf(services, body.model);
   call.model = engine.name;
+  call.fields = { top_logprobs: 'logprobs' };
   const prompts = promptsOf(body, place);
   const { n = 1, best_of: best = n } = body;
   if (best !== n) throw unsupported('best_of', 'All texts are given: it must be n, or left out.');
@@ -142,6 +143,11 @@ class Answer {
           })
           .join('');
       }
+      const unwritten = this.unwritten();
+      if (unwritten.length > 0) {
+        this.begun = true;
+        yield unwritten.map((piece) => frame({ ...this.head(), choices: [piece], ...usage })).join('');
+      }
       if (options?.include_usage) yield frame({ ...this.head(), choices: [], usage: usageOf(this.parts) });
       this.call.note({ choices: Object.values(texts) });
       yield DONE;
@@ -151,6 +157,15 @@ class Answer {
       this.call.end(told.status, told);
       yield frame(told.body);
     }
+  }
+
+  /** Those of which nothing was to be written: their prompts were read. */
+  private unwritten(): Choice[] {
+    const { n = 1 } = this.body;
+    const indices = Array.from({ length: n * this.jobs.length }, (_, index) => index);
+    return indices
+      .filter((index) => !this.lengths.has(index))
+      .map((index) => ({ text: this.echoed(index), index, logprobs: null, finish_reason: 'length' }));
   }
 
   private async *pieces(): AsyncGenerator<Choice[]> {
@@ -166,7 +181,7 @@ class Answer {
         });
       }
     });
-    yield* merge(sources);
+    yield* merge(sources, call.places(sources.length));
   }
 
   private echoed(index: number): string {
@@ -191,12 +206,19 @@ function append(all: Logprobs, more: Logprobs): void {
   all.text_offset.push(...more.text_offset);
 }
 
+/** Of several tokens with one text the most probable. */
+function byText(top: readonly TokenInfo[]): Record<string, number> {
+  const found: Record<string, number> = Object.create(null) as Record<string, number>;
+  for (const { token, logprob } of top) found[token] = Math.max(found[token] ?? -Infinity, logprob);
+  return found;
+}
+
 function choiceOf(token: TokenEvent, index: number, offset: number): Choice {
   const { text, info, finish = null } = token;
   const logprobs = info && {
     tokens: [info.token],
     token_logprobs: [info.logprob],
-    top_logprobs: [Object.fromEntries(info.top.map((each) => [each.token, each.logprob]))],
+    top_logprobs: [byText(info.top)],
     text_offset: [offset],
   };
   return { text, index, logprobs: logprobs ?? null, finish_reason: finish };

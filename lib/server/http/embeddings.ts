@@ -10,10 +10,11 @@ export async function embeddings(services: Services, call: Call, raw: unknown): 
   const { model, input, encoding_format: format = 'float', dimensions } = parse(embeddingBody, raw);
   const engine = engineOf(services, model);
   call.model = engine.name;
+  call.fields = { prompt: 'input' };
   call.note({ input });
   const several = typeof input !== 'string' && typeof input[0] !== 'number';
   const inputs = several ? (input as (string | number[])[]) : [input as string | number[]];
-  const { vectors, tokens } = await engine.perform({ kind: 'embed', input: inputs }, call.signal);
+  const { vectors, tokens } = await engine.perform({ kind: 'embed', input: inputs }, call.signal, call.key?.owner);
   call.begun(tokens, 0);
   const width = vectors[0].length;
   if (dimensions !== undefined && dimensions !== width) {

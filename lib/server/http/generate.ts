@@ -132,7 +132,7 @@ export function refuseSeveral(place: Place, n: number): void {
 
 /** A stream has told its status: what goes wrong is told in it, in the form of an answer. */
 export function streamError(error: unknown, call: Call): ApiError {
-  if (error instanceof ApiError) return error;
+  if (error instanceof ApiError) return call.named(error);
   return new ApiError(500, `The server had an error while processing request ${call.id}.`, {
     code: 'internal_error',
     cause: error,

@@ -6,7 +6,7 @@ import { isStoredId, newId, now, passingId } from '../ids';
 import { engineOf, type Services } from '../services';
 import { parse } from './body';
 import type { Call } from './call';
-import { chatPrompt, toolUse, type ToolChoice } from './chatInput';
+import { chatPrompt, toolUse, type ToolChoice, variablesOf } from './chatInput';
 import { type ChatDelta, type ChatLogprob, ChatText, type NamedCall } from './chatText';
 import { constraintOf, jobOf, nothingYet, streamError, tokensOf } from './generate';
 import { type InputItem, type ResponseBody, responseBody, textOf } from './schemas';
@@ -25,6 +25,12 @@ export async function responses(services: Services, call: Call, raw: unknown): P
   const body = parse(responseBody, raw, REFUSED);
   const engine = engineOf(services, body.model);
   call.model = engine.name;
+  call.fields = {
+    prompt: 'input',
+    messages: 'input',
+    max_tokens: 'max_output_tokens',
+    response_format: 'text.format',
+  };
   const { owner } = call.key!;
   const { previous_response_id: previous, instructions, store = true } = body;
   if (previous !== undefined) {
@@ -49,7 +55,7 @@ export async function responses(services: Services, call: Call, raw: unknown): P
   const id = newId('resp');
   const job: GenerateJob = {
     ...jobOf(services, body, { maxTokens: body.max_output_tokens, param: 'max_output_tokens' }),
-    prompt: chatPrompt(messages, use.tools, body.chat_template_kwargs),
+    prompt: chatPrompt(messages, use.tools, variablesOf(body.chat_template_kwargs)),
     stop: [],
     samples: 1,
     logprobs: body.top_logprobs !== undefined,
@@ -138,7 +144,7 @@ class Answer {
 
   async whole(): Promise<Response> {
     for await (const deltas of this.deltas()) for (const delta of deltas) this.add(delta);
-    this.complete();
+    await this.complete();
     return Response.json(this.object());
   }
 
@@ -158,7 +164,7 @@ class Answer {
         this.begun = true;
         yield this.taken();
       }
-      this.complete();
+      await this.complete();
       this.emit(`response.${this.status}`, { response: this.object() });
       yield this.taken();
     } catch (error) {
@@ -258,10 +264,10 @@ class Answer {
   }
 
   /** Behind the last token, when the state is stored. */
-  private complete(): void {
+  private async complete(): Promise<void> {
     if (this.status === 'in_progress') throw invalid(null, 'The response ended before its text did.');
     if (this.job.to !== undefined)
-      this.services.responses.set(this.id, this.call.key!.owner, JSON.stringify(this.object()));
+      await this.services.responses.set(this.id, this.call.key!.owner, JSON.stringify(this.object()));
     this.call.note({ output: this.output });
   }
 
@@ -317,17 +323,17 @@ class Answer {
 }
 
 /** A response that is asked for again. */
-export function storedResponse(services: Services, call: Call, id: string): Response {
-  const body = services.responses.get(id, call.key!.owner);
+export async function storedResponse(services: Services, call: Call, id: string): Promise<Response> {
+  const body = isStoredId(id, 'resp') ? await services.responses.get(id, call.key!.owner) : undefined;
   if (body !== undefined) return new Response(body, { headers: { 'content-type': 'application/json' } });
-  const remedy = 'Texts of responses are kept in memory only; previous_response_id may still know its state.';
-  throw new ApiError(404, `Response with id '${id.slice(0, 80)}' not found. ${remedy}`, { code: 'response_not_found' });
+  throw new ApiError(404, `Response with id '${id.slice(0, 80)}' not found.`, { code: 'response_not_found' });
 }
 
 export async function deleteResponse(services: Services, call: Call, id: string): Promise<Response> {
   const { owner } = call.key!;
-  let deleted = services.responses.delete(id, owner);
+  let deleted = false;
   if (isStoredId(id, 'resp')) {
+    deleted = await services.responses.delete(id, owner);
     for (const engine of services.engines) {
       const [there] = await engine.perform({ kind: 'delete', keys: [keyOf(owner, id)] }, call.signal);
       deleted ||= there;

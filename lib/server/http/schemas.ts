@@ -16,7 +16,9 @@ const tokenId = z
   .max(2 ** 31 - 1);
 const count = z.int().min(1);
 
-const stop = maybe(z.union([z.string().min(1), z.array(z.string().min(1)).max(16)]));
+/** As many as OpenAI takes; tokens are made of each, to see that it is none of the special ones. */
+const stopString = z.string().min(1).max(1024);
+const stop = maybe(z.union([stopString, z.array(stopString).max(4)]));
 
 /** How tokens are drawn, in all endpoints; the second half is not OpenAI's. */
 const drawing = {
@@ -42,7 +44,6 @@ const completing = {
   stop,
   stream: flag,
   stream_options: maybe(z.strictObject({ include_usage: flag, include_obfuscation: ignored })),
-  resume: flag,
   user: ignored,
   metadata: ignored,
   service_tier: ignored,
@@ -76,6 +77,7 @@ export const completionBody = z.strictObject({
   logprobs: maybe(z.int().min(0).max(20)),
   echo: flag,
   best_of: maybe(count),
+  resume: flag,
   response_format: maybe(responseFormat),
 });
 
@@ -113,15 +115,17 @@ const functionDefinition = z.strictObject({
   strict: flag,
 });
 
+const tools = maybe(z.array(z.strictObject({ type: z.literal('function'), function: functionDefinition })).max(128));
+
 export const chatBody = z.strictObject({
   ...completing,
-  messages: z.array(chatMessage).min(1).max(10_000),
+  messages: z.array(chatMessage).max(10_000),
   max_tokens: maybe(count),
   max_completion_tokens: maybe(count),
   logprobs: flag,
   top_logprobs: maybe(z.int().min(0).max(20)),
   response_format: maybe(responseFormat),
-  tools: maybe(z.array(z.strictObject({ type: z.literal('function'), function: functionDefinition })).max(128)),
+  tools,
   tool_choice: maybe(
     z.union([
       z.enum(['none', 'auto', 'required']),
@@ -217,7 +221,8 @@ export const embeddingBody = z.strictObject({
 export const sessionBody = z.strictObject({
   model: z.string(),
   prompt: maybe(z.union([z.string(), ids])),
-  messages: maybe(z.array(chatMessage).min(1)),
+  messages: maybe(z.array(chatMessage).min(1).max(10_000)),
+  tools,
   history: flag,
 });
 

@@ -1,12 +1,12 @@
 // /v1/sessions: conversations as states that are kept, copied and taken back.
 import type { Engine } from '../engine/engine';
 import type { Prompt, StateInfo } from '../engine/protocol';
-import { ApiError } from '../errors';
+import { ApiError, invalid } from '../errors';
 import { createdAt, isStoredId, newId } from '../ids';
 import { engineOf, type Services } from '../services';
 import { parse } from './body';
 import type { Call } from './call';
-import { chatPrompt, messagesOf } from './chatInput';
+import { chatPrompt, messagesOf, toolUse } from './chatInput';
 import type { Place } from './generate';
 import { rollbackBody, sessionBody, snapshotBody } from './schemas';
 
@@ -39,17 +39,21 @@ export class Sessions {
   }
 
   async create(raw: unknown): Promise<Response> {
-    const { model, prompt, messages, history } = parse(sessionBody, raw);
+    const { model, prompt, messages, tools, history } = parse(sessionBody, raw);
     const engine = engineOf(this.services, model);
     this.call.model = engine.name;
+    if (messages) this.call.fields = { prompt: 'messages' };
     if (prompt !== undefined && messages !== undefined) {
       throw new ApiError(400, "A session begins with 'prompt' or with 'messages', not with both.", {
         param: 'messages',
       });
     }
+    if (tools && !messages) throw invalid('tools', "'tools' needs 'messages': a template writes both.");
+    if (tools) await engine.available();
     const id = newId('sess');
+    const functions = (tools ?? []).map((tool) => tool.function);
     const read = messages
-      ? chatPrompt(messagesOf(messages), [], undefined)
+      ? chatPrompt(messagesOf(messages), toolUse(engine, functions, 'auto', undefined).tools, undefined)
       : prompt === undefined
         ? undefined
         : asPrompt(prompt);
@@ -75,25 +79,26 @@ export class Sessions {
   }
 
   async get(id: string): Promise<Response> {
-    const { engine, info } = await this.find(id);
+    const engine = await this.find(id);
+    const info = await engine.perform({ kind: 'describe', key: this.key(id) }, this.call.signal);
     return Response.json(describe(id, engine, info));
   }
 
   async fork(id: string): Promise<Response> {
-    const { engine } = await this.find(id);
+    const engine = await this.find(id);
     const copy = newId('sess');
     return Response.json(describe(copy, engine, await this.copy(engine, this.key(id), this.key(copy))));
   }
 
   async snapshot(id: string, raw: unknown): Promise<Response> {
-    const { engine } = await this.find(id);
+    const engine = await this.find(id);
     const { name = `s${Date.now().toString(36)}` } = parse(snapshotBody, raw);
     const info = await this.copy(engine, this.key(id), this.key(id, name));
     return Response.json({ object: 'session.snapshot', name, session_id: id, ...info });
   }
 
   async snapshots(id: string): Promise<Response> {
-    const { engine } = await this.find(id);
+    const engine = await this.find(id);
     const prefix = `${this.key(id)}.`;
     const kept = await engine.perform({ kind: 'list', prefix }, this.call.signal);
     const data = kept.map(({ key, bytes }) => {
@@ -103,7 +108,7 @@ export class Sessions {
   }
 
   async deleteSnapshot(id: string, name: string): Promise<Response> {
-    const { engine } = await this.find(id);
+    const engine = await this.find(id);
     const { name: checked } = parse(snapshotBody, { name });
     const [deleted] = await engine.perform({ kind: 'delete', keys: [this.key(id, checked)] }, this.call.signal);
     if (!deleted) throw missing(`${id}/${name}`);
@@ -112,7 +117,7 @@ export class Sessions {
 
   async rollback(id: string, raw: unknown): Promise<Response> {
     const { tokens, snapshot } = parse(rollbackBody, raw);
-    const { engine } = await this.find(id);
+    const engine = await this.find(id);
     const key = this.key(id);
     const info =
       snapshot === undefined
@@ -121,8 +126,9 @@ export class Sessions {
     return Response.json(describe(id, engine, info));
   }
 
+  /** Also where it cannot be read any more. */
   async delete(id: string): Promise<Response> {
-    const { engine } = await this.find(id);
+    const engine = await this.find(id);
     const snapshots = await engine.perform({ kind: 'list', prefix: `${this.key(id)}.` }, this.call.signal);
     const keys = [...snapshots.map(({ key }) => key), this.key(id)];
     await engine.perform({ kind: 'delete', keys }, this.call.signal);
@@ -138,16 +144,12 @@ export class Sessions {
   }
 
   /** The model whose session it is. */
-  private async find(id: string): Promise<{ engine: Engine; info: StateInfo }> {
+  private async find(id: string): Promise<Engine> {
     if (!isStoredId(id, 'sess')) throw missing(id);
     for (const engine of this.services.engines) {
-      try {
-        const info = await engine.perform({ kind: 'describe', key: this.key(id) }, this.call.signal);
-        this.call.model = engine.name;
-        return { engine, info };
-      } catch (error) {
-        if (!(error instanceof ApiError) || error.code !== 'state_not_found') throw error;
-      }
+      if (!(await engine.perform({ kind: 'has', key: this.key(id) }, this.call.signal))) continue;
+      this.call.model = engine.name;
+      return engine;
     }
     throw missing(id);
   }

@@ -47,23 +47,27 @@ export async function eventStream(pieces: AsyncGenerator<string>, ends: StreamEn
   });
 }
 
-/** Several generators as one, in the order in which they give something. */
-export async function* merge<T>(sources: readonly AsyncGenerator<T>[]): AsyncGenerator<T> {
+/** Several generators as one, in the order in which they give something; `most` of them are at work at the same time. */
+export async function* merge<T>(sources: readonly AsyncGenerator<T>[], most = sources.length): AsyncGenerator<T> {
   if (sources.length === 1) {
     yield* sources[0];
     return;
   }
   const next = (source: AsyncGenerator<T>): Promise<{ source: AsyncGenerator<T>; result: IteratorResult<T> }> =>
     source.next().then((result) => ({ source, result }));
-  const pending = new Map(sources.map((source) => [source, next(source)]));
+  const waiting = [...sources];
+  const pending = new Map(waiting.splice(0, most).map((source) => [source, next(source)]));
   try {
     while (pending.size > 0) {
       const { source, result } = await Promise.race(pending.values());
-      if (result.done) pending.delete(source);
-      else {
+      if (!result.done) {
         pending.set(source, next(source));
         yield result.value;
+        continue;
       }
+      pending.delete(source);
+      const follower = waiting.shift();
+      if (follower) pending.set(follower, next(follower));
     }
   } finally {
     for (const [source, step] of pending) {
