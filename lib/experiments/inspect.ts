@@ -11,7 +11,7 @@ type Named = Pick<Experiment, 'name' | 'example'>;
 
 function readingOf(name: string, { model, reading }: Example): Reading & { texts: readonly string[] } {
   const { tokens, read } = noGrad(() => scope(reading));
-  return { name, model, tokens: tokens.length, texts: tokens, read };
+  return { name, model, tokens: tokens.length, texts: tokens, slices: () => [{ tokens: tokens.length, read }] };
 }
 
 /** Saves a trained model's weights if it has a matrix memory that an example shows; whether it did. */

@@ -5,11 +5,23 @@ export {
   inspectReading,
   type InspectedMemory,
   type Inspection,
+  type InspectModelOptions,
   type InspectOptions,
-  keepsMatrix,
-  type Reading,
+  type MemoryPlace,
 } from './inspect';
 export { type MemoryCourse, measureMemory } from './measure';
-export { inputsOf, type MemoryInputs, outputOf, type Rows, statesOf, type Step, type Write } from './memory';
+export {
+  inputsOf,
+  joinInputs,
+  type MemoryInputs,
+  outputOf,
+  type Rows,
+  statesOf,
+  type Step,
+  type Write,
+} from './memory';
 export { effectiveRank, singularValues } from './rank';
+export { keepsMatrix, type Reading, type Slice } from './reading';
+export { type Fate, fatesOf } from './retention';
+export { type PageMemory, pageMemory } from './page/data';
 export { renderInspection, type RenderInspectionOptions } from './page/render';

@@ -55,7 +55,8 @@ describe('models of experiments', () => {
       // The weights are those that were kept.
       const { model, reading } = experiment.example!('srwm', { seed: 2, quick: false, ...DEVICE });
       model.loadStateDict(await fw.loadSafetensors(join(folder, 'model-6.safetensors'), DEVICE));
-      const own = { name: 'own', model, tokens: found.tokens.length, read: reading().read };
+      const tokens = found.tokens.length;
+      const own = { name: 'own', model, tokens, slices: () => [{ tokens, read: reading().read }] };
       const { memories } = await inspectReading('test', own, [], { head: 1 });
       expect(found.inspection.memories[0].course.norm).to.eql(memories[0].course.norm);
       model.loadStateDict(experiment.example!('srwm', { seed: 2, quick: false, ...DEVICE }).model.stateDict());
@@ -107,9 +108,15 @@ describe('models of experiments', () => {
     for (const { name, example } of EXPERIMENTS.filter((one) => one.example)) {
       const [trial, rule] = TRIALS[name];
       const { model, reading } = example!(trial, { seed: 1, quick: true, device: 'cpu' });
-      const { tokens, read } = fw.noGrad(reading);
+      const { tokens: texts, read } = fw.noGrad(reading);
+      const tokens = texts.length;
       const options = { layer: 1, head: 1, limit: 0 };
-      const { memories } = await inspectReading('test', { name, model, tokens: tokens.length, read }, [], options);
+      const { memories } = await inspectReading(
+        'test',
+        { name, model, tokens, slices: () => [{ tokens, read }] },
+        [],
+        options,
+      );
       model.dispose();
       expect(memories[0].rule, name).to.equal(rule);
       for (const { writesPerToken, course } of memories) {
