@@ -21,7 +21,7 @@ export {
   type Write,
 } from './memory';
 export { effectiveRank, singularValues } from './rank';
-export { keepsMatrix, type Reading, type Slice } from './reading';
+export { keepsMatrix, type Look, type Reading, type Slice } from './reading';
 export { type Fate, fatesOf } from './retention';
 export { type PageMemory, pageMemory } from './page/data';
 export { renderInspection, type RenderInspectionOptions } from './page/render';

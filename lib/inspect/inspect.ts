@@ -171,7 +171,7 @@ export async function inspectReading(
     const found: Kept[] = [];
     places = [];
     omitted = 0;
-    observe(model, slice, (at, call) => {
+    await observe(model, slice, (at, call) => {
       const place = placeOf(at, call);
       places.push(place);
       if ((layer ?? at) !== at || (matrix ?? call.matrix) !== call.matrix) return;

@@ -1,10 +1,11 @@
 // A model while it reads: every matrix memory of it is shown to whoever looks on.
-import { type Device, scope } from '../core';
+import { scope, type Tensor } from '../core';
 import { noGrad } from '../autograd';
-import { disposeState, persistState, type State } from '../inference';
+import { disposeState, inTurns, persistState, type Stages, type State } from '../inference';
 import { type CausalLM, Recurrent } from '../models';
 import type { Module } from '../nn';
-import { tensor } from '../ops';
+import { keepSettings, tensor } from '../ops';
+import { Pace } from '../platform';
 import { type MemoryCall, observeMemories } from '../rules';
 
 /** Tokens that are read at once: what others wait for. */
@@ -13,12 +14,15 @@ const SLICE = 16;
 /** Families in which a token's write is known with the next token only: what they read is not cut. */
 const WHOLE: ReadonlySet<string> = new Set(['mamba3']);
 
+/** Runs synchronous work of a model that is looked at. */
+export type Look = <T>(work: () => T) => T;
+
 /** Some tokens of one sequence. */
 export interface Slice {
   /** How many. */
   tokens: number;
-  /** Reads them. */
-  read(): void;
+  /** Reads them; what memories are seen in is what `look` runs. */
+  read(look: Look): Promise<void> | void;
 }
 
 /** A model, and what it reads. */
@@ -33,8 +37,9 @@ export interface Reading {
   slices(): Iterable<Slice>;
 }
 
-/** What a language model reads behind `initial`, which stays as it is. */
+/** What a language model reads behind `initial`, which stays as it is; with turns for others between its layers. */
 export function readingOf(model: CausalLM, name: string, ids: Int32Array, initial: State | null): Reading {
+  const settings = keepSettings();
   function* slices(): Generator<Slice> {
     let state = initial;
     const forget = (): void => {
@@ -44,12 +49,23 @@ export function readingOf(model: CausalLM, name: string, ids: Int32Array, initia
       const length = WHOLE.has(name) ? ids.length : SLICE;
       for (let at = 0; at < ids.length; at += length) {
         const part = ids.subarray(at, at + length);
-        const read = (): void => {
-          const input = idTensor(part, model.device);
-          const after = model.model.forward(input, { state, outputState: true }).state!;
-          persistState(after);
-          forget();
-          state = after;
+        const read = async (look: Look): Promise<void> => {
+          const shape = [1, part.length];
+          const input = tensor(part, { shape, dtype: 'int32', device: model.device }).persist();
+          try {
+            const stages = model.model.stages(input, { state, outputState: true }) as Stages<Result>;
+            const result = await inTurns(stages, {
+              pace: new Pace(),
+              atRest: () => {},
+              settings: (work) => look(() => settings(work)),
+            });
+            persistState(result);
+            result.output.dispose();
+            forget();
+            state = result.state;
+          } finally {
+            input.dispose();
+          }
         };
         yield { tokens: part.length, read };
       }
@@ -60,34 +76,40 @@ export function readingOf(model: CausalLM, name: string, ids: Int32Array, initia
   return { name, model, tokens: ids.length, slices };
 }
 
-const idTensor = (ids: Int32Array, device: Device) => tensor(ids, { shape: [1, ids.length], dtype: 'int32', device });
+type Result = { output: Tensor; state: State };
 
-/** Reads a slice; `take` is shown every matrix memory, layers counted from 1, whose tensors are freed when it returns. */
-export function observe(model: Module, { read }: Slice, take: (layer: number, call: MemoryCall) => void): void {
+/** Shows `take` every matrix memory of a slice, layers counted from 1; its tensors are freed when `take` returns. */
+export async function observe(
+  model: Module,
+  slice: Slice,
+  take: (layer: number, call: MemoryCall) => void,
+): Promise<void> {
   const modules = [...model.namedModules()];
-  const changed = modules.map(([, module]) => module).filter((module) => module.training);
   let place = '';
-  const hooks = modules.flatMap(([path, module]) =>
-    module instanceof Recurrent || /\.\d+$/.test(path)
-      ? [module.registerForwardPreHook(() => void (place = path))]
-      : [],
-  );
   const tell = (call: MemoryCall): void => {
     const number = /\d+/.exec(place);
     take(number ? Number(number[0]) + 1 : 1, call);
   };
-  try {
-    for (const module of changed) module.training = false;
-    noGrad(() => scope(() => observeMemories(tell, read)));
-  } finally {
-    for (const module of changed) module.training = true;
-    for (const hook of hooks) hook.remove();
-  }
+  await slice.read((work) => {
+    const changed = modules.map(([, module]) => module).filter((module) => module.training);
+    const hooks = modules.flatMap(([path, module]) =>
+      module instanceof Recurrent || /\.\d+$/.test(path)
+        ? [module.registerForwardPreHook(() => void (place = path))]
+        : [],
+    );
+    try {
+      for (const module of changed) module.training = false;
+      return noGrad(() => scope(() => observeMemories(tell, work)));
+    } finally {
+      for (const module of changed) module.training = true;
+      for (const hook of hooks) hook.remove();
+    }
+  });
 }
 
 /** Whether a reading has a matrix memory to look at. */
-export function keepsMatrix({ model, slices }: Reading): boolean {
+export async function keepsMatrix({ model, slices }: Reading): Promise<boolean> {
   let told = false;
-  for (const slice of slices()) observe(model, slice, () => void (told = true));
+  for (const slice of slices()) await observe(model, slice, () => void (told = true));
   return told;
 }

@@ -58,6 +58,7 @@ export function createApp(services: Services): Hono<Env> {
   app.delete('/v1/sessions/:id', (c) => sessions(c).delete(id(c)));
   app.post('/v1/sessions/:id/fork', (c) => sessions(c).fork(id(c)));
   app.post('/v1/sessions/:id/rollback', async (c) => sessions(c).rollback(id(c), await body(c)));
+  app.post('/v1/sessions/:id/inspect', async (c) => sessions(c).inspect(id(c), await body(c)));
   app.get('/v1/sessions/:id/snapshots', (c) => sessions(c).snapshots(id(c)));
   app.post('/v1/sessions/:id/snapshots', async (c) => sessions(c).snapshot(id(c), await body(c)));
   app.delete('/v1/sessions/:id/snapshots/:name', (c) => sessions(c).deleteSnapshot(id(c), c.req.param('name')));
