@@ -24,4 +24,4 @@ export { effectiveRank, singularValues } from './rank';
 export { keepsMatrix, type Look, type Reading, type Slice } from './reading';
 export { type Fate, fatesOf } from './retention';
 export { type PageMemory, pageMemory } from './page/data';
-export { renderInspection, type RenderInspectionOptions } from './page/render';
+export { liveInspectionPage, renderInspection, type RenderInspectionOptions } from './page/render';

@@ -1,5 +1,6 @@
 // The routes, and what every request goes through: its name, its key, its limits, its end.
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import { liveInspectionPage } from '../../inspect';
 import { packageFile } from '../../platform';
 import { ApiError, toApiError } from '../errors';
 import { isLoopback } from '../options';
@@ -24,7 +25,9 @@ export function createApp(services: Services): Hono<Env> {
   app.use('*', observe(services));
 
   const page = packageFile('lib', 'server', 'page', 'index.html');
-  app.get('/', (c) => c.html(page, 200, PAGE_HEADERS));
+  app.get('/', (c) => c.html(page, 200, pageHeaders("frame-src 'self'; frame-ancestors 'none'")));
+  const inspector = liveInspectionPage();
+  app.get('/inspector', (c) => c.html(inspector, 200, pageHeaders("frame-ancestors 'self'")));
   app.get('/health', (c) => c.json({ status: 'ok' }));
   app.get('/ready', (c) => {
     const models = Object.fromEntries(engines.map(({ name, status }) => [name, status]));
@@ -77,12 +80,11 @@ export function createApp(services: Services): Hono<Env> {
   return app;
 }
 
-/** The page is one file and loads nothing else. */
-const PAGE_HEADERS = {
-  'content-security-policy':
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
+/** A page is one file and loads nothing else but its frames. */
+const pageHeaders = (frames: string): Record<string, string> => ({
+  'content-security-policy': `default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; base-uri 'none'; ${frames}`,
   'referrer-policy': 'no-referrer',
-};
+});
 
 function observe(services: Services): MiddlewareHandler<Env> {
   return async (c, next) => {
