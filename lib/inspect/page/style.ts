@@ -2,6 +2,7 @@
 export const inspectionStyle = `
 :root { --plus: 205 66 24; --minus: 28 100 210; --kept: 16 150 110; --taken: 178 36 170; --faded: 214 219 224; }
 @media (prefers-color-scheme: dark) { :root { --plus: 255 138 92; --minus: 104 170 255; --kept: 46 190 142; --taken: 236 112 226; --faded: 58 64 71; } }
+[hidden] { display: none !important; }
 main.inspection { max-width: 94rem; padding-top: 2rem; }
 .inspection header { margin-bottom: 1.25rem; }
 .controls { position: sticky; top: 0; z-index: 2; background: var(--card); display: flex; flex-wrap: wrap; align-items: center; gap: 0.625rem 1rem;
