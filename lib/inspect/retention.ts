@@ -17,8 +17,8 @@ export interface Fate {
 
 /**
  * The fate of one write after another. A recurrence is linear in what is written: the outer product of write j goes on by
- * itself through the later steps, decays, and loses its part along what they erase. Oja's rule, which erases on the other side,
- * is followed on that side.
+ * itself through the later steps, decays, and loses its part along what they erase. Oja's rule, which decays and erases on the other
+ * side, is followed on that side.
  */
 export function* fatesOf(memory: MemoryInputs): Generator<Fate> {
   const { steps, kind, beta } = memory;
@@ -29,7 +29,6 @@ export function* fatesOf(memory: MemoryInputs): Generator<Fate> {
   const eraseKeys = (!exchanged && memory.eraseKey) || along;
   const writeKeys = (!exchanged && memory.writeKey) || along;
   const decay = factors(exchanged ? memory.valueGate : memory.gate);
-  const fade = factors(exchanged ? memory.gate : memory.valueGate);
   // Where strengths differ along the other side, what was written there goes different ways.
   const copies = erases && beta ? beta.width : 1;
   for (let j = 0; j < steps; j++) {
@@ -37,9 +36,8 @@ export function* fatesOf(memory: MemoryInputs): Generator<Fate> {
     const column = kind.secondWrite ? key : rowOf(writeKeys, j);
     const parts = partsOf(memory, across, j);
     const own = Array.from({ length: copies }, () => Float64Array.from(column));
-    const fades = new Float64Array(across.width).fill(1);
     const share = (of: Float64Array): number =>
-      parts.reduce((sum, part, m) => sum + part * fades[m] * of[copies === 1 ? 0 : m], 0);
+      parts.reduce((sum, part, m) => sum + part * of[copies === 1 ? 0 : m], 0);
     const first = share(new Float64Array(copies).fill(dot(key, column)));
     const kept = new Float64Array(steps - j);
     const taken = new Float64Array(steps - j);
@@ -48,7 +46,6 @@ export function* fatesOf(memory: MemoryInputs): Generator<Fate> {
     for (let s = j + 1; s < steps; s++) {
       const strength = beta && rowOf(beta, s);
       const [d, e, w] = [decay && rowOf(decay, s), rowOf(eraseKeys, s), rowOf(writeKeys, s)];
-      if (fade) for (let m = 0; m < fades.length; m++) fades[m] *= entryOf(rowOf(fade, s), m, 1);
       const onKey = erases ? dot(key, w) : 0;
       const [reads, losses] = [new Float64Array(copies), new Float64Array(copies)];
       for (const [c, x] of own.entries()) {
