@@ -7,7 +7,6 @@ export {
   type Inspection,
   type InspectModelOptions,
   type InspectOptions,
-  type MemoryPlace,
 } from './inspect';
 export { type MemoryCourse, measureMemory } from './measure';
 export {
@@ -20,6 +19,7 @@ export {
   type Step,
   type Write,
 } from './memory';
+export type { MemoryPlace } from './places';
 export { effectiveRank, singularValues } from './rank';
 export { keepsMatrix, type Look, type Reading, type Slice } from './reading';
 export { type Fate, fatesOf } from './retention';

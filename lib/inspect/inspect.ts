@@ -15,7 +15,8 @@ import { CausalLM, modelFamilies } from '../models';
 import { Pace } from '../platform';
 import type { MemoryCall } from '../rules';
 import { type MemoryCourse, measureMemory } from './measure';
-import { headsOf, inputsOf, joinInputs, type MemoryInputs } from './memory';
+import { inputsOf, joinInputs, type MemoryInputs } from './memory';
+import { checkChoice, type MemoryPlace, placeOf } from './places';
 import { observe, type Reading, readingOf } from './reading';
 
 /** Which memories to look at, and how. */
@@ -67,22 +68,6 @@ export interface InspectedMemory {
   inputs: MemoryInputs;
   /** What it did. */
   course: MemoryCourse;
-}
-
-/** The heads of one matrix of a layer. */
-export interface MemoryPlace {
-  /** Of the model, counted from 1. */
-  layer: number;
-  /** Which of the rule's matrices. */
-  matrix: string;
-  /** The rule that keeps it. */
-  rule: string;
-  /** How many there are. */
-  heads: number;
-  /** K: rows of each. */
-  keyDim: number;
-  /** V: columns. */
-  valueDim: number;
 }
 
 /** What `inspectFastWeights` found. */
@@ -204,11 +189,6 @@ export async function inspectReading(
   return { model: name, tokens, places, memories, omitted: omitted + found.length - kept.length };
 }
 
-function placeOf(layer: number, call: MemoryCall): MemoryPlace {
-  const { rule, matrix, inputs } = call;
-  return { layer, matrix, rule, heads: headsOf(call), keyDim: inputs.q.shape[3], valueDim: inputs.v.shape[3] };
-}
-
 function writesOf(where: string, { rule, inputs }: MemoryCall, layer: number, tokens: number): number {
   const writes = inputs.v.shape[1] / tokens;
   if (Number.isInteger(writes)) return writes;
@@ -234,29 +214,4 @@ function withoutMatrix(where: string, name: string, others: readonly string[]): 
   const reason = WITHOUT.has(name) ? ` (${WITHOUT.get(name)})` : '';
   const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write${reason}; those that do: ${expected}`;
   return new FastWeightsError('UNSUPPORTED', message, { argument: 'model', expected, found: name });
-}
-
-function checkChoice(where: string, places: readonly MemoryPlace[], { layer, matrix, head }: InspectOptions): void {
-  checkThere(where, 'layer', layer, [...new Set(places.map((place) => place.layer))]);
-  const inLayer = places.filter((place) => (layer ?? place.layer) === place.layer);
-  checkThere(where, 'matrix', matrix, [...new Set(inLayer.map((place) => place.matrix))]);
-  const chosen = inLayer.filter((place) => (matrix ?? place.matrix) === place.matrix);
-  const most = Math.max(...chosen.map(({ heads }) => heads));
-  checkThere(
-    where,
-    'head',
-    head,
-    Array.from({ length: most }, (_, i) => i + 1),
-  );
-}
-
-function checkThere<T extends number | string>(
-  where: string,
-  argument: string,
-  value: T | null | undefined,
-  there: readonly T[],
-): void {
-  if (value == null || there.includes(value)) return;
-  const expected = there.length === 1 ? `${there[0]}` : `one of ${there.join(', ')}`;
-  throw argumentError('INVALID_ARGUMENT', where, argument, expected, String(value));
 }

@@ -5,8 +5,9 @@ import { type MemoryInputs, outputOf, readFrom, rowOf, statesOf, type Step, type
 import { rankOf, singularValues } from './rank';
 import { type Fate, fatesOf } from './retention';
 
-/** Moments at which the rank is measured. */
-const RANKED = 16;
+/** Moments at which singular values are found: the more of them there are the longer each takes, with their third power. */
+const [FEWEST_RANKED, MOST_RANKED] = [4, 16];
+const RANK_WORK = 2 ** 22;
 
 /** Measurements of one head's memory, an entry or a row for each step, in order. */
 export interface MemoryCourse {
@@ -55,7 +56,8 @@ export async function measureMemory(memory: MemoryInputs, atRest = (): void => u
   const norm = new Float64Array(steps + 1);
   norm[0] = length(memory.initialState);
   const rank: MemoryCourse['rank'] = [];
-  const every = Math.max(1, Math.ceil(steps / RANKED));
+  const ranked = RANK_WORK / (rows * columns * Math.min(rows, columns));
+  const every = Math.max(1, Math.ceil(steps / Math.min(MOST_RANKED, Math.max(FEWEST_RANKED, ranked))));
   const rankAt = async (at: number, data: Float64Array): Promise<void> => {
     if (at % every !== 0 && at !== steps) return;
     const singular = await singularValues({ rows, columns, data }, pace);

@@ -81,7 +81,7 @@ describe('server: what fast weights did in a session', function () {
   it('looks at the last tokens, behind what the ones before left', async () => {
     const text = 'what was written, and what is read of it: '.repeat(6);
     const id = await create({ prompt: text });
-    const whole = (await ok('POST', `/${id}/inspect`, { tokens: 400, page: true })) as Answered;
+    const whole = (await ok('POST', `/${id}/inspect`, { tokens: 400, page: true }));
     const end = await ok('POST', `/${id}/inspect`, { tokens: 50 });
     expect([whole.first, end.first, end.length]).to.eql([0, text.length - 50, text.length]);
     expect((end.tokens as string[]).join('')).to.equal(text.slice(-50));

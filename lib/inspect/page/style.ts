@@ -67,7 +67,7 @@ h2 small { font-weight: 400; font-size: 0.875rem; color: var(--soft); margin-lef
 .none { color: var(--soft); font-size: 0.875rem; margin: 0; }
 .sources { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; width: 100%; }
 .sources th, .sources td { text-align: left; font-weight: 400; padding: 0.1875rem 0.625rem 0.1875rem 0; border-top: 1px solid var(--rule); white-space: nowrap; }
-.sources th { white-space: normal; overflow-wrap: anywhere; min-width: 5ch; }
+.sources th { min-width: 5ch; max-width: 14ch; overflow: hidden; text-overflow: ellipsis; }
 .sources td:nth-child(2) { color: var(--soft); }
 .sources td:last-child { width: 100%; padding-right: 0; }
 .sources .goes { font: inherit; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; border: 0; background: none; padding: 0 0.25rem; min-height: 0; min-width: 0; text-align: left; text-decoration: underline dotted; text-underline-offset: 3px; }

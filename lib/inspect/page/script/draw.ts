@@ -11,7 +11,12 @@ function number(x, digits = 3) {
   return text.replace('-', '\u2212');
 }
 
-const percent = (x) => (x === null || Number.isNaN(x) ? '\u2013' : (100 * x).toFixed(x !== 0 && Math.abs(x) < 0.0995 ? 1 : 0).replace('-', '\u2212') + ' %');
+/** Less than half a thousandth is what 16 bits have left of nothing. */
+function percent(x) {
+  if (x === null || Number.isNaN(x)) return '\u2013';
+  if (Math.abs(x) < 5e-4) return '0 %';
+  return (100 * x).toFixed(Math.abs(x) < 0.0995 ? 1 : 0).replace('-', '\u2212') + ' %';
+}
 
 function element(tag, attributes = {}, text = '') {
   const made = document.createElement(tag);
