@@ -130,7 +130,7 @@ interface Shown {
 }
 
 async function ofExperiment({ experiment, trial, seed, layer, head }: Options, device: Device): Promise<Shown> {
-  const found = await inspectExperiment(EXPERIMENTS, experiment!, { trial, seed, layer, head, device });
+  const found = await inspectExperiment(EXPERIMENTS, experiment!, { trial, seed, layer, head, survey: true, device });
   return { ...found, of: `${experiment}: ${found.experiment}, ${found.trial}, seed ${found.seed}` };
 }
 
@@ -148,7 +148,7 @@ async function ofCheckpoint(options: Options, present: 'text' | 'prompt', device
   if (all.length > tokens)
     console.error(`only the first ${tokens} tokens are read; --tokens takes up to ${MOST_TOKENS}`);
   using model = await loadModel(dir, { device, weights: options.weights });
-  const inspection = await inspectFastWeights(model, ids, { layer, head });
+  const inspection = await inspectFastWeights(model, ids, { layer, head, survey: true });
   return { inspection, tokens: ids.map((id) => tokenizer.decode([id])), of: options.checkpoint! };
 }
 

@@ -23,5 +23,5 @@ export type { MemoryPlace } from './places';
 export { effectiveRank, singularValues } from './rank';
 export { keepsMatrix, type Look, type Reading, type Slice } from './reading';
 export { type Fate, fatesOf } from './retention';
-export { type PageMemory, pageMemory } from './page/data';
+export { type PageMemory, pageMemory, type PagePlace, pagePlace } from './page/data';
 export { liveInspectionPage, renderInspection, type RenderInspectionOptions } from './page/render';

@@ -18,6 +18,7 @@ import { type MemoryCourse, measureMemory } from './measure';
 import { inputsOf, joinInputs, type MemoryInputs } from './memory';
 import { checkChoice, type MemoryPlace, placeOf } from './places';
 import { observe, type Reading, readingOf } from './reading';
+import { Survey } from './survey';
 
 /** Which memories to look at, and how. */
 export interface InspectOptions {
@@ -32,6 +33,8 @@ export interface InspectOptions {
    * layers beyond it are left out, and named in `omitted`. One memory is always kept.
    */
   limit?: number;
+  /** Whether `places` are to tell how many tokens each head holds, whichever are chosen; false by default. */
+  survey?: boolean;
   /** Aborting it ends the call with an ABORTED error. */
   signal?: AbortSignal;
 }
@@ -47,6 +50,7 @@ const OPTIONS: OptionNames<InspectModelOptions> = {
   head: true,
   matrix: true,
   limit: true,
+  survey: 'flag',
   signal: true,
   initialState: true,
 };
@@ -152,12 +156,14 @@ export async function inspectReading(
   let omitted = 0;
   // Of every slice the same memories in the same order.
   const slices: Kept[][] = [];
+  const survey = options.survey ? new Survey() : null;
   for (const slice of reading.slices()) {
     const found: Kept[] = [];
     places = [];
     omitted = 0;
     await observe(model, slice, (at, call) => {
       const place = placeOf(at, call);
+      survey?.add(places.length, call);
       places.push(place);
       if ((layer ?? at) !== at || (matrix ?? call.matrix) !== call.matrix) return;
       const writesPerToken = writesOf(where, call, at, slice.tokens);
@@ -185,6 +191,10 @@ export async function inspectReading(
   for (const memory of kept) {
     const course = await measureMemory(memory.inputs, () => checkSignal(where, signal));
     memories.push({ ...memory, course });
+  }
+  if (survey) {
+    const holds = await survey.holds(places.length, tokens, () => checkSignal(where, signal));
+    places = places.map((place, i) => ({ ...place, holds: holds[i] }));
   }
   return { model: name, tokens, places, memories, omitted: omitted + found.length - kept.length };
 }

@@ -17,6 +17,11 @@ export interface MemoryPlace {
   keyDim: number;
   /** V: columns. */
   valueDim: number;
+  /**
+   * Of each head how many tokens it holds in the end: what is left of each write, added up. With `survey` only; null where there are
+   * too many heads, or too many numbers in all of them.
+   */
+  holds?: Float64Array | null;
 }
 
 /** Which of them; null and undefined are all. */

@@ -16,11 +16,11 @@ export interface Fate {
 }
 
 /**
- * The fate of one write after another. A recurrence is linear in what is written: the outer product of write j goes on by
+ * The fate of one write after another, or of every second one, ... A recurrence is linear in what is written: the outer product of write j goes on by
  * itself through the later steps, decays, and loses its part along what they erase. Oja's rule, which decays and erases on the other
  * side, is followed on that side.
  */
-export function* fatesOf(memory: MemoryInputs): Generator<Fate> {
+export function* fatesOf(memory: MemoryInputs, every = 1): Generator<Fate> {
   const { steps, kind, beta } = memory;
   const { exchanged = false, eraseFrom } = kind;
   const erases = eraseFrom === 'decayed' || eraseFrom === 'undecayed';
@@ -31,7 +31,7 @@ export function* fatesOf(memory: MemoryInputs): Generator<Fate> {
   const decay = factors(exchanged ? memory.valueGate : memory.gate);
   // Where strengths differ along the other side, what was written there goes different ways.
   const copies = erases && beta ? beta.width : 1;
-  for (let j = 0; j < steps; j++) {
+  for (let j = 0; j < steps; j += every) {
     const key = rowOf(along, j);
     const column = kind.secondWrite ? key : rowOf(writeKeys, j);
     const parts = partsOf(memory, across, j);

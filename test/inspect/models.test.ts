@@ -138,6 +138,31 @@ describe('fast weights of models, inspected', () => {
     expect(places[3]).to.deep.include({ rule: memories[0].rule, keyDim, valueDim });
   });
 
+  it('tells how many tokens each head holds, whichever is chosen; not of channels', async () => {
+    using model = fw.createModel('gated-deltaproduct', sizes);
+    const all = await inspectFastWeights(model, ids);
+    expect(all.places.map(({ holds }) => holds)).to.eql([undefined, undefined]);
+    const { places, memories } = await inspectFastWeights(model, ids, { layer: 2, head: 1, survey: true });
+    expect(memories).to.have.lengthOf(1);
+    const sums = all.memories.map(({ course, writesPerToken }) =>
+      course.fates.reduce((sum, { kept }) => sum + Math.max(0, Math.min(1, kept.at(-1)!)) / writesPerToken, 0),
+    );
+    expectClose(
+      'holds',
+      places.flatMap(({ holds }) => [...holds!]),
+      sums,
+      1e-9,
+    );
+    using wide = fw.createModel('mamba', { ...sizes, hiddenSize: 40 });
+    const channels = await inspectFastWeights(wide, ids, { layer: 1, head: 1, survey: true });
+    expect(channels.places.map(({ heads, holds }) => [heads, holds])).to.eql([
+      [80, null],
+      [80, null],
+    ]);
+    const options = { survey: 1 } as never;
+    await expectRejection('INVALID_ARGUMENT', /survey must be true or false/, inspectFastWeights(model, ids, options));
+  });
+
   it('leaves out heads, then layers, beyond the limit, and says how many', async () => {
     using model = fw.createModel('deltanet', sizes);
     const all = await inspectFastWeights(model, ids);

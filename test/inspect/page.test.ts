@@ -190,6 +190,33 @@ if (chromium) {
       expect(await browser.evaluate(marked)).to.be.below(TEXT.length - 1);
     });
 
+    it('shows which heads hold how much, and goes to one', async () => {
+      fw.manualSeed(5);
+      using model = fw.createModel('gated-deltanet', { vocabSize: 5, hiddenSize: 16, numLayers: 2, numHeads: 2 });
+      const tokens = [...'abcab'];
+      const shown = path.join(folder, 'heads.html');
+      const surveyed = await fw.inspectFastWeights(
+        model,
+        tokens.map((c) => c.charCodeAt(0) - 97),
+        { survey: true, limit: 0 },
+      );
+      const rest = await fw.inspectFastWeights(model, [0, 1, 2, 0, 1], { layer: 2, head: 2 });
+      const both = { ...surveyed, memories: [...surveyed.memories, ...rest.memories] };
+      writeFileSync(shown, renderInspection(both, { tokens }));
+      await browser.open(shown);
+      const cells = `[...document.querySelectorAll('#heads button')]`;
+      const read = async (what: string): Promise<unknown> => browser.evaluate(`${cells}.map((cell) => ${what})`);
+      const holds = surveyed.places.flatMap((place) => [...place.holds!]);
+      ((await read('Number(cell.textContent)')) as number[]).forEach((x, i) =>
+        expect(x).to.be.closeTo(holds[i], 0.06 * holds[i]),
+      );
+      expect(await read('cell.disabled')).to.eql([false, true, true, false]);
+      await browser.evaluate(`${cells}[3].click()`);
+      expect(await read(`cell.ariaPressed`)).to.eql(['false', 'false', 'false', 'true']);
+      expect(await browser.evaluate('[memory.layer, memory.head]')).to.eql([2, 2]);
+      expect(await browser.evaluate(`document.getElementById('layer').value`)).to.equal('2');
+    });
+
     it('shows a text of one token', async () => {
       const short = path.join(folder, 'short.html');
       writeFileSync(short, renderInspection(await inspection('srwm', ['a']), { tokens: ['a'] }));

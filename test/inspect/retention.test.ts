@@ -199,6 +199,13 @@ describe('what became of writes', () => {
     expect(fates.map(({ kept }) => kept.some(Number.isNaN))).to.eql(Array.from({ length: T }, (_, j) => j === 3));
   });
 
+  it('can be of every third write', () => {
+    const [q, k, v] = [unit(), unit(), random(1, T, 1, V)];
+    const memory = inputsIn(() => fw.deltaRule(q, k, v, { beta: uniform(1, T, 1) }));
+    const all = [...fatesOf(memory)];
+    expect([...fatesOf(memory, 3)]).to.eql([all[0], all[3], all[6]]);
+  });
+
   it('ends where it is aborted', async () => {
     using model = fw.createModel('deltanet', { vocabSize: 9, hiddenSize: 8, numLayers: 1, numHeads: 1, device: 'js' });
     const ids = Array.from({ length: 300 }, (_, i) => i % 9);

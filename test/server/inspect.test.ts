@@ -81,7 +81,7 @@ describe('server: what fast weights did in a session', function () {
   it('looks at the last tokens, behind what the ones before left', async () => {
     const text = 'what was written, and what is read of it: '.repeat(6);
     const id = await create({ prompt: text });
-    const whole = (await ok('POST', `/${id}/inspect`, { tokens: 400, page: true }));
+    const whole = await ok('POST', `/${id}/inspect`, { tokens: 400, page: true });
     const end = await ok('POST', `/${id}/inspect`, { tokens: 50 });
     expect([whole.first, end.first, end.length]).to.eql([0, text.length - 50, text.length]);
     expect((end.tokens as string[]).join('')).to.equal(text.slice(-50));
@@ -92,6 +92,12 @@ describe('server: what fast weights did in a session', function () {
     expect(last.reads_before).to.be.above(0);
     expect(all.reads_before).to.equal(0);
     expect((whole.page as { steps: number }).steps).to.equal(text.length);
+    const places = end.places as { heads: number; holds?: number[] }[];
+    expect(places[0]).not.to.have.property('holds');
+    const surveyed = await ok('POST', `/${id}/inspect`, { tokens: 50, head: 2, survey: true });
+    const { holds } = (surveyed.places as typeof places)[0];
+    const sum = (kept: number[]): number => kept.reduce((all, x) => all + Math.max(0, Math.min(1, x)), 0);
+    close(holds, [sum(last.kept), sum((surveyed.memory as Memory).kept)]);
     const few = await ok('POST', `/${id}/inspect`, { threshold: 1 });
     expect((few.memory as Memory).overwrites).to.eql([]);
   });

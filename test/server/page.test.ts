@@ -75,6 +75,13 @@ describe('server: pages', function () {
         );
         await until(async () => (await textOf('norm')) !== before);
         expect(await textOf('token-step')).to.equal(`step 11 of ${length}`);
+        const cells = `[...document.querySelectorAll('#heads button')]`;
+        expect(await seen(`${cells}.map((cell) => cell.ariaPressed).join()`)).to.equal('false,true');
+        await seen(`${cells}[0].click()`);
+        await until(async () => (await textOf('norm')) === before);
+        expect(await seen(`document.getElementById('head').value`)).to.equal('1');
+        await seen(`${cells}[1].click()`);
+        await until(async () => (await textOf('norm')) !== before);
         await say('and more');
         await shown(Number(await evaluate(`at('length').textContent`)));
         expect(await seen(`document.getElementById('head').value`)).to.equal('2');

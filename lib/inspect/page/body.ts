@@ -35,6 +35,10 @@ what its query reads, <b class="mark took">behind</b> it what has overwritten it
 <span><i class="wrote"></i>size of the write</span><span><i class="arc plus"></i>is read by the chosen one, dashed below zero</span><span><i class="arc taken"></i>overwrote it</span></p>
 <p class="value" id="lane-value" role="status">Point at a write, or use the arrow keys.</p></section>`;
 
+const heads = `<section class="wide" id="survey"><h2>Which heads hold how much</h2>
+<p class="reading">Of each head the number of tokens that it holds: what is left of each write, added up. The greener the more; a click shows it.</p>
+<div class="scroll"><table class="heads" id="heads"></table></div></section>`;
+
 const token = `<section class="wide"><h2><code id="token" aria-live="polite"></code> <small id="token-step"></small></h2>
 <p id="unwritten">Nothing has been written yet.</p>
 <div id="write">
@@ -85,7 +89,7 @@ ${map('taken-map', 'data-colour="--taken" ')}
 <p class="value" id="taken-value" role="status">Point at an entry, or use the arrow keys on the picture.</p></div></section>`;
 
 const columns = `<div class="columns">
-${[text, token, matrix, series, maps].join('\n')}
+${[text, token, heads, matrix, series, maps].join('\n')}
 </div>`;
 
 /** Of a page that has its numbers. */

@@ -1,6 +1,7 @@
 // What the script of a page gets of an inspection.
 import type { InspectedMemory } from '../inspect';
 import type { Rows } from '../memory';
+import type { MemoryPlace } from '../places';
 import { type Packed, packRows } from './pack';
 
 /** One memory. `steps` rows in each of the packed ones. */
@@ -41,6 +42,18 @@ export interface PageMemory {
   norm: (number | null)[];
   /** Steps that are over, effective rank, singular values. */
   rank: [at: number, value: number | null, singular: (number | null)[]][];
+}
+
+/** All heads at a glance, as `MemoryPlace` has them. */
+export interface PagePlace {
+  layer: number;
+  matrix: string;
+  heads: number;
+  holds: (number | null)[] | null;
+}
+
+export function pagePlace({ layer, matrix, heads, holds = null }: MemoryPlace): PagePlace {
+  return { layer, matrix, heads, holds: holds && rounded(holds) };
 }
 
 /** Packs it; the order of the keys is that of the file. */

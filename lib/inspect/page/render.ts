@@ -3,7 +3,7 @@ import { argumentError, checkObject, checkOptions, type OptionNames } from '../.
 import { escapeMarkup, reportStyle } from '../../viz';
 import type { Inspection } from '../inspect';
 import { inspectionBody, liveInspectionBody } from './body';
-import { pageMemory } from './data';
+import { pageMemory, pagePlace } from './data';
 import { inspectionScript, liveInspectionScript } from './script';
 import { inspectionStyle } from './style';
 
@@ -38,7 +38,8 @@ export function renderInspection(inspection: Inspection, options: RenderInspecti
       `${(tokens as { length?: number })?.length}`,
     );
   }
-  const data = JSON.stringify({ tokens, memories: inspection.memories.map(pageMemory) });
+  const { places } = inspection;
+  const data = JSON.stringify({ tokens, places: places.map(pagePlace), memories: inspection.memories.map(pageMemory) });
   const left =
     inspection.omitted === 0
       ? ''

@@ -74,6 +74,11 @@ h2 small { font-weight: 400; font-size: 0.875rem; color: var(--soft); margin-lef
 .sources .bar { display: block; height: 0.625rem; border-radius: 2px; background: rgb(var(--plus)); min-width: 2px; }
 .sources .bar.minus { background: repeating-linear-gradient(90deg, rgb(var(--minus)) 0 4px, transparent 4px 6px); }
 .sources .bar.taken { background: rgb(var(--taken)); }
+.heads { border-collapse: separate; border-spacing: 3px; font-size: 0.8125rem; font-variant-numeric: tabular-nums; }
+.heads th { font-weight: 400; color: var(--soft); text-align: left; padding-right: 0.75rem; white-space: nowrap; }
+.heads button { display: block; width: 3.25rem; min-height: 1.75rem; padding: 0; font-size: 0.75rem; background: rgb(var(--kept) / var(--left, 0)); }
+.heads button:disabled { color: inherit; cursor: default; }
+.heads button[aria-pressed=true] { outline: 2px solid var(--text); outline-offset: 1px; font-weight: 700; }
 #write-facts { margin-top: 1.25rem; }
 .inspection .reading.small { font-size: 0.8125rem; margin: 0.75rem 0 0; }
 #spectrum { display: block; width: 100%; height: 3rem; color: rgb(var(--kept)); }

@@ -7,8 +7,10 @@ import type { InspectTask } from './protocol';
 
 /** What was found of one head's matrix. */
 export interface SessionInspection extends Pick<Inspection, 'model' | 'places'> {
-  /** Tokens of the session, all of which were read. */
+  /** Tokens of the session. */
   length: number;
+  /** How many of them had not to be read again. */
+  reused: number;
   /** The place of the first one that was looked at, from 0. */
   first: number;
   /** What each of them decodes to alone. */
@@ -56,11 +58,13 @@ export async function inspectSession(host: Host, task: InspectTask, signal: Abor
   using snapshot = session.snapshot();
   const { layer, head = 1, matrix } = task;
   // One memory is always kept, and no others are wanted.
-  const options = { initialState: snapshot.state, layer, head, matrix, limit: 0, signal };
+  const options = { initialState: snapshot.state, layer, head, matrix, survey: task.survey, limit: 0, signal };
   const { model, places, memories } = await inspectFastWeights(host.model, window, options);
   const tokens = Array.from(window, (id) => (id < host.tokenizer.vocabSize ? host.tokenizer.decode([id]) : ''));
   const page = task.page ? { page: pageMemory(memories[0]) } : {};
-  return { model, places, length: ids.length, first, tokens, memory: factsOf(memories[0], task.threshold), ...page };
+  const reused = session.prefix?.reusedTokens ?? 0;
+  const memory = factsOf(memories[0], task.threshold);
+  return { model, places, length: ids.length, reused, first, tokens, memory, ...page };
 }
 
 async function idsOf(host: Host, key: string): Promise<Int32Array> {

@@ -104,6 +104,8 @@ export interface InspectTask {
   matrix?: string;
   /** What share of an earlier write is to be told when it is taken. */
   threshold: number;
+  /** Whether all heads are to be told of. */
+  survey?: boolean;
   /** Whether what the page draws from is wanted, too. */
   page?: boolean;
 }

@@ -11,7 +11,14 @@ export function inspectionBody(id: string, name: string, found: SessionInspectio
     length: found.length,
     first: found.first,
     tokens: found.tokens,
-    places: found.places.map(({ keyDim, valueDim, ...place }) => ({ ...place, keys: keyDim, values: valueDim })),
+    places: found.places.map(({ keyDim, valueDim, holds, ...place }) => {
+      return {
+        ...place,
+        keys: keyDim,
+        values: valueDim,
+        ...(holds !== undefined && { holds: holds && rounded(holds) }),
+      };
+    }),
     memory: memoryBody(found.memory),
     ...(found.page && { page: found.page }),
   };

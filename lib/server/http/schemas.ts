@@ -233,6 +233,7 @@ export const inspectBody = z.strictObject({
   head: maybe(count),
   matrix: maybe(z.string().max(40)),
   threshold: maybe(z.number().gt(0).max(1)),
+  survey: flag,
   page: flag,
 });
 

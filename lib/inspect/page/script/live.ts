@@ -19,29 +19,26 @@ async function load(place) {
   if (memory === null) say('Reading \u2026');
   const which = place ? { layer: place.layer, matrix: place.matrix, head: place.head } : {};
   try {
-    const body = { page: true, tokens: Number($('window').value), ...which };
+    const body = { page: true, survey: true, tokens: Number($('window').value), ...which };
     const found = await (await session.ask('POST', '/v1/sessions/' + session.id + '/inspect', body, signal)).json();
     if (signal.aborted) return;
-    const seen = found.memory;
-    page = { tokens: found.tokens, memories: [found.page] };
+    page = { tokens: found.tokens, places: found.places, memories: [found.page] };
     places = found.places.flatMap((one) => Array.from({ length: one.heads }, (_, i) => ({ ...one, head: i + 1 })));
-    if (!place) for (const [id, value] of Object.entries({ layer: seen.layer, name: seen.matrix, head: seen.head })) setList(id, value);
+    if (!place) setLists(places, found.memory);
     $('read').textContent = found.first > 0 ? 'the last ' + found.tokens.length + ' of ' + found.length + ' tokens' : found.length + ' tokens';
     say('');
     drawText();
     choose(open(found.page));
+    showHeads((wanted, go) => {
+      if (!go) return true;
+      setLists(places, wanted);
+      load(wanted);
+    });
   } catch (error) {
     if (!signal.aborted) forget(error.message);
   } finally {
     if (!signal.aborted) $('shown-all').removeAttribute('aria-busy');
   }
-}
-
-/** The lists as they are before any was touched. */
-function setList(id, value) {
-  if (id === 'layer') placeInLists(places);
-  $(id).value = String(value);
-  placeInLists(places, id);
 }
 
 function forget(text) {

@@ -1,6 +1,6 @@
 // What is shown of which memory, when; and the controls.
 export const mainScript = String.raw`
-let page = { tokens: [], memories: [] };
+let page = { tokens: [], places: [], memories: [] };
 let memory = null;
 let step = 0; // Steps that are over: the moment.
 let chosen = null; // A step whose token is looked at; the last one where none was chosen.
@@ -132,6 +132,12 @@ function fromLists(changed) {
   const place = placeInLists(page.memories, changed);
   if (!opened.has(place)) opened.set(place, open(place));
   choose(opened.get(place));
+  showHeads((wanted, go) => {
+    const found = page.memories.find((m) => m.layer === wanted.layer && m.matrix === wanted.matrix && m.head === wanted.head);
+    if (!found || !go) return Boolean(found);
+    setLists(page.memories, wanted);
+    fromLists('head');
+  });
 }
 for (const id of ['layer', 'name', 'head']) $(id).addEventListener('change', () => fromLists(id));
 listen();
