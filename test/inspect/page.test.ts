@@ -180,6 +180,44 @@ if (chromium) {
       expect(await text('fate-words')).to.include(`still reads ${left < 10 ? '' : `${left} %`}`);
       const marked = `[...document.querySelectorAll('#text span')].findIndex((span) => span.classList.contains('now'))`;
       expect(await browser.evaluate(marked)).to.equal(6);
+      // The text is green by what is left, and marked by what reads and takes.
+      const spans = (await browser.evaluate(
+        `[...document.querySelectorAll('#text span')].map((span) => [span.className, Number(span.style.getPropertyValue('--left'))])`,
+      )) as [string, number][];
+      const most = Math.max(...dual[6].weights.map(Math.abs));
+      spans.forEach(([mark, green], i) => {
+        expect(green).to.be.closeTo(0.62 * Math.max(0, Math.min(1, fates[i].kept.at(-1)!)), 2e-3);
+        const share = i < 6 ? dual[6].weights[i] / most : i > 6 ? fates[6].taken[i - 6] : 0;
+        if (Math.abs(Math.abs(share) - 0.05) < 1e-3) return;
+        const expected = Math.abs(share) < 0.05 ? '' : i > 6 ? 'took' : share < 0 ? 'minus' : 'plus';
+        expect(mark, `${i}`).to.equal(i === 6 ? 'now' : expected);
+      });
+      // So is the lane, from the bottom up: what is left, then what was taken.
+      const bars = (await browser.evaluate(`(() => {
+        const lane = document.getElementById('lane');
+        const { width, height } = lane;
+        const paint = (name) => colour(name).split(' ').join();
+        const names = { [paint('--kept')]: 'kept', [paint('--taken')]: 'taken', [paint('--faded')]: 'faded' };
+        return page.tokens.map((_, j) => {
+          const x = Math.floor((j + 0.5) * width / memory.steps);
+          const column = lane.getContext('2d').getImageData(x, height - LANE.fates, 1, LANE.fates).data;
+          const seen = Array.from({ length: LANE.fates }, (_, y) => names[column.slice(4 * y, 4 * y + 3).join()]);
+          return ['kept', 'taken', 'faded'].map((name) => seen.filter((one) => one === name).length / LANE.fates);
+        });
+      })()`)) as number[][];
+      bars.forEach(([kept, taken], j) => {
+        if (j === 6) return;
+        const left = Math.max(0, Math.min(1, fates[j].kept.at(-1)!));
+        const lost = Math.max(
+          0,
+          Math.min(
+            1 - left,
+            fates[j].taken.reduce((sum, x) => sum + x, 0),
+          ),
+        );
+        expect(kept).to.be.closeTo(left, 0.05);
+        expect(taken).to.be.closeTo(lost, 0.05);
+      });
       await browser.evaluate(`document.getElementById('lane').focus()`);
       await browser.press('ArrowLeft');
       expect(await browser.evaluate(marked)).to.equal(5);

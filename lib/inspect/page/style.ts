@@ -62,7 +62,7 @@ h2 small { font-weight: 400; font-size: 0.875rem; color: var(--soft); margin-lef
 .fate .left { background: rgb(var(--kept)); }
 .fate .overwritten { background: rgb(var(--taken)); }
 .inspection #fate-words { margin: 0.5rem 0 1.25rem; max-width: none; }
-.lists { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(16rem, 100%), 1fr)); gap: 1rem 2rem; }
+.lists { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(11rem, 100%), 1fr)); gap: 1rem 1.5rem; }
 .lists h3, .half h3 { margin: 0 0 0.375rem; font-size: 0.875rem; }
 .none { color: var(--soft); font-size: 0.875rem; margin: 0; }
 .sources { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; width: 100%; }
