@@ -41,8 +41,11 @@ describe('server: pages', function () {
       const textOf = async (id: string): Promise<string> =>
         String(await seen(`document.getElementById('${id}').textContent`));
       const say = async (text: string): Promise<void> => {
+        const before = await evaluate(`at('length').textContent`);
         await evaluate(`at('text').value = ${JSON.stringify(text)}; at('form').requestSubmit()`);
-        await until(async () => (await evaluate(`running === null && at('length').textContent !== '-'`)) === true);
+        await until(
+          async () => (await evaluate(`running === null && at('length').textContent !== '${String(before)}'`)) === true,
+        );
       };
       const shown = (tokens: number): Promise<void> =>
         until(async () => {

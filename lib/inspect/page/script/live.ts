@@ -48,14 +48,12 @@ function forget(text) {
 
 /** For the page around this one: shows a session as it is now; null for none. */
 window.inspect = (id, ask) => {
-  const other = session?.id !== id;
   if (id === null) {
     asking?.abort();
     session = null;
     return forget('Nothing has been read yet.');
   }
   session = { id, ask };
-  if (other) memory = null;
   return load(memory ? placeInLists(places, 'head') : undefined);
 };
 for (const id of ['layer', 'name', 'head']) $(id).addEventListener('change', () => load(placeInLists(places, id)));
