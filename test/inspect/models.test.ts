@@ -138,6 +138,26 @@ describe('fast weights of models, inspected', () => {
     expect(places[3]).to.deep.include({ rule: memories[0].rule, keyDim, valueDim });
   });
 
+  it('frees what it made, aborted or not, and leaves the state that it began with', async () => {
+    using model = fw.createModel('gated-deltanet', sizes);
+    const long = Array.from({ length: 60 }, (_, i) => i % 11);
+    using session = model.createSession();
+    session.feed([1, 2, 3]).dispose();
+    using snapshot = session.snapshot();
+    const initialState = snapshot.state;
+    const bytes = (): number => fw.memory().devices.find(({ device }) => device === 'js')!.bytes;
+    const before = bytes();
+    const once = await inspectFastWeights(model, long, { initialState, survey: true });
+    expect(bytes()).to.equal(before);
+    const controller = new AbortController();
+    const broken = inspectFastWeights(model, long, { initialState, signal: controller.signal });
+    controller.abort();
+    await expectRejection('ABORTED', /inspectFastWeights: aborted/, broken);
+    expect(bytes()).to.equal(before);
+    const again = await inspectFastWeights(model, long, { initialState });
+    expect(again.memories[0].course.norm).to.eql(once.memories[0].course.norm);
+  });
+
   it('tells how many tokens each head holds, whichever is chosen; not of channels', async () => {
     using model = fw.createModel('gated-deltaproduct', sizes);
     const all = await inspectFastWeights(model, ids);

@@ -89,6 +89,10 @@ describe('server: what fast weights did in a session', function () {
     close(last.norm, all.norm.slice(-51));
     close(last.known_before, all.known_before.slice(-50));
     close(last.kept, all.kept.slice(-50));
+    // What others of the key read alike is not read again.
+    const { prompt, reused } = running().log.at(-1)!.tokens as { prompt: number; reused: number };
+    expect(prompt + reused).to.equal(text.length);
+    expect(reused).to.be.above(0);
     expect(last.reads_before).to.be.above(0);
     expect(all.reads_before).to.equal(0);
     expect((whole.page as { steps: number }).steps).to.equal(text.length);
