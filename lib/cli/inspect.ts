@@ -4,6 +4,7 @@ import { existsSync, packageVersion } from '../platform';
 import { Command, Option } from 'commander';
 import { argumentError, type Device, FastWeightsError } from '../core';
 import { loadTokenizer, type Tokenizer, writeFileAtomic } from '../io';
+import type { WeightFormat } from '../backends';
 import { formatBytes } from '../viz';
 import { inspectFastWeights, type Inspection, renderInspection } from '../inspect';
 import { EXPERIMENTS, inspectExperiment } from '../experiments';
@@ -13,6 +14,7 @@ import { addImportOption, type ImportOptions, loadModel } from './imports';
 import {
   addDeviceOptions,
   addEncodingOption,
+  addWeightsOption,
   CHECKPOINT,
   checkpointFolder,
   chooseDevice,
@@ -28,6 +30,7 @@ const MOST_TOKENS = 1024;
 const CHARACTERS = 32;
 
 interface Options extends DeviceOptions, ImportOptions {
+  weights?: WeightFormat;
   checkpoint?: string;
   experiment?: string;
   trial?: string;
@@ -56,6 +59,7 @@ const ACTS: Acts<Options, Case> = {
   head: ALL,
   tokens: READS,
   out: ALL,
+  weights: READS,
   device: ALL,
   threads: ALL,
   import: READS,
@@ -80,7 +84,7 @@ export function inspectCommand(): Command {
         .default(TOKENS),
     )
     .option('--out <file>', 'where the page goes (default: inspection.html, or the next free name)', somePath);
-  return addDeviceOptions(addImportOption(addEncodingOption(command)))
+  return addDeviceOptions(addWeightsOption(addImportOption(addEncodingOption(command))))
     .addHelpText(
       'after',
       '\nExamples:\n  fast-weights inspect --checkpoint runs/deltanet --prompt "To be, or not to be"\n  fast-weights inspect --checkpoint runs/srwm --text book.txt --layer 1 --head 2 --out srwm.html\n  fast-weights inspect --experiment experiments/parity --trial srwm',
@@ -126,7 +130,7 @@ interface Shown {
 }
 
 async function ofExperiment({ experiment, trial, seed, layer, head }: Options, device: Device): Promise<Shown> {
-  const found = await inspectExperiment(EXPERIMENTS, experiment!, { trial, seed, layer, head, device });
+  const found = await inspectExperiment(EXPERIMENTS, experiment!, { trial, seed, layer, head, survey: true, device });
   return { ...found, of: `${experiment}: ${found.experiment}, ${found.trial}, seed ${found.seed}` };
 }
 
@@ -143,8 +147,8 @@ async function ofCheckpoint(options: Options, present: 'text' | 'prompt', device
   }
   if (all.length > tokens)
     console.error(`only the first ${tokens} tokens are read; --tokens takes up to ${MOST_TOKENS}`);
-  using model = await loadModel(dir, { device });
-  const inspection = await inspectFastWeights(model, ids, { layer, head });
+  using model = await loadModel(dir, { device, weights: options.weights });
+  const inspection = await inspectFastWeights(model, ids, { layer, head, survey: true });
   return { inspection, tokens: ids.map((id) => tokenizer.decode([id])), of: options.checkpoint! };
 }
 

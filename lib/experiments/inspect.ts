@@ -11,7 +11,13 @@ type Named = Pick<Experiment, 'name' | 'example'>;
 
 function readingOf(name: string, { model, reading }: Example): Reading & { texts: readonly string[] } {
   const { tokens, read } = noGrad(() => scope(reading));
-  return { name, model, tokens: tokens.length, texts: tokens, read };
+  return {
+    name,
+    model,
+    tokens: tokens.length,
+    texts: tokens,
+    slices: () => [{ tokens: tokens.length, read: (look) => look(read) }],
+  };
 }
 
 /** Saves a trained model's weights if it has a matrix memory that an example shows; whether it did. */
@@ -27,7 +33,7 @@ export async function keepModel(
   const fresh = example(trial, context);
   try {
     fresh.model.loadStateDict(weights);
-    if (!keepsMatrix(readingOf(trial, fresh))) return false;
+    if (!(await keepsMatrix(readingOf(trial, fresh)))) return false;
   } finally {
     fresh.model.dispose();
   }

@@ -34,4 +34,4 @@ export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';
 export type { StateStore } from './stateStore';
-export { atOnce, type Stages } from './turns';
+export { atOnce, checkSignal, inTurns, type Stages } from './turns';

@@ -91,6 +91,15 @@ export class Memory {
     return this.tokens + (this.said === null ? 0 : 1);
   }
 
+  /** Ids of the tokens so far, of one sequence; null where they are not kept. */
+  get ids(): Int32Array | null {
+    if (!this.history) return null;
+    const ids = new Int32Array(this.length);
+    ids.set(this.history.marked.map((id) => (id < 0 ? ~id : id)));
+    if (this.said !== null) ids[ids.length - 1] = this.said;
+    return ids;
+  }
+
   /** Whether an error left the state in the middle of a token. */
   get failed(): boolean {
     return this.partly === 'failed';

@@ -86,6 +86,11 @@ export class Session {
     return this.memory.length;
   }
 
+  /** Ids of the tokens so far, of one sequence with `history`; null of others. */
+  get ids(): Int32Array | null {
+    return this.batch === 1 ? this.memory.ids : null;
+  }
+
   /**
    * What the last prompt of `generate` or `read` had from the session's `prefixCache`; null before the first one, and without a
    * cache.

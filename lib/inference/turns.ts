@@ -1,7 +1,6 @@
 // Work in stages: all at once, or with turns for others between them.
 import { noGrad } from '../autograd';
 import { FastWeightsError, scope, type Tensor } from '../core';
-import type { KeptSettings } from '../ops';
 import type { Pace } from '../platform';
 import { persistState, type State, tensorsOf } from './state';
 
@@ -26,7 +25,7 @@ export interface Turns {
   /** Called after each rest; where it throws the work ends. */
   atRest: () => void;
   /** Those of whoever began the work. */
-  settings: KeptSettings;
+  settings: <T>(fn: () => T) => T;
 }
 
 /** Rests between stages where it is time. */

@@ -5,11 +5,23 @@ export {
   inspectReading,
   type InspectedMemory,
   type Inspection,
+  type InspectModelOptions,
   type InspectOptions,
-  keepsMatrix,
-  type Reading,
 } from './inspect';
 export { type MemoryCourse, measureMemory } from './measure';
-export { inputsOf, type MemoryInputs, outputOf, type Rows, statesOf, type Step, type Write } from './memory';
+export {
+  inputsOf,
+  joinInputs,
+  type MemoryInputs,
+  outputOf,
+  type Rows,
+  statesOf,
+  type Step,
+  type Write,
+} from './memory';
+export type { MemoryPlace } from './places';
 export { effectiveRank, singularValues } from './rank';
-export { renderInspection, type RenderInspectionOptions } from './page/render';
+export { keepsMatrix, type Look, type Reading, type Slice } from './reading';
+export { type Fate, fatesOf } from './retention';
+export { type PageMemory, pageMemory, type PagePlace, pagePlace } from './page/data';
+export { liveInspectionPage, renderInspection, type RenderInspectionOptions } from './page/render';

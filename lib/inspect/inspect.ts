@@ -3,33 +3,57 @@ import {
   argumentError,
   checkInteger,
   checkOptions,
+  checkString,
   describe,
   FastWeightsError,
   type OptionNames,
   scope,
 } from '../core';
 import { noGrad } from '../autograd';
-import { CausalLM, modelFamilies, Recurrent } from '../models';
-import type { Module } from '../nn';
-import { tensor } from '../ops';
-import { type MemoryCall, observeMemories } from '../rules';
+import { checkSignal, checkStateLike, type State } from '../inference';
+import { CausalLM, modelFamilies } from '../models';
+import { Pace } from '../platform';
+import type { MemoryCall } from '../rules';
 import { type MemoryCourse, measureMemory } from './measure';
-import { headsOf, inputsOf, type MemoryInputs } from './memory';
+import { inputsOf, joinInputs, type MemoryInputs } from './memory';
+import { checkChoice, type MemoryPlace, placeOf } from './places';
+import { observe, type Reading, readingOf } from './reading';
+import { Survey } from './survey';
 
-/** Options of `inspectFastWeights`. */
+/** Which memories to look at, and how. */
 export interface InspectOptions {
   /** Only this layer, counted from 1; all by default. */
   layer?: number | null;
   /** Only this head, counted from 1; all by default. */
   head?: number | null;
+  /** Only this one of a rule's matrices, such as 'S' or 'W_y'; all by default. */
+  matrix?: string | null;
   /**
    * The most numbers to keep of all memories together, 2 ** 20 by default, which makes a page of about 3 MB: heads and then
    * layers beyond it are left out, and named in `omitted`. One memory is always kept.
    */
   limit?: number;
+  /** Whether `places` are to tell how many tokens each head holds, whichever are chosen; false by default. */
+  survey?: boolean;
+  /** Aborting it ends the call with an ABORTED error. */
+  signal?: AbortSignal;
 }
 
-const OPTIONS: OptionNames<InspectOptions> = { layer: true, head: true, limit: true };
+/** Options of `inspectFastWeights`. */
+export interface InspectModelOptions extends InspectOptions {
+  /** What the model remembers before the first of the tokens, such as `snapshot.state` of one sequence; it stays as it is. Nothing by default. */
+  initialState?: State;
+}
+
+const OPTIONS: OptionNames<InspectModelOptions> = {
+  layer: true,
+  head: true,
+  matrix: true,
+  limit: true,
+  survey: 'flag',
+  signal: true,
+  initialState: true,
+};
 const LIMIT = 2 ** 20;
 
 /** A head's memory, and what it did. */
@@ -56,22 +80,12 @@ export interface Inspection {
   model: string;
   /** How many tokens were read. */
   tokens: number;
+  /** All that there are, whichever were chosen, in the order in which the model comes to them. */
+  places: MemoryPlace[];
   /** By layer, matrix and head. */
   memories: InspectedMemory[];
   /** How many memories the limit left out. */
   omitted: number;
-}
-
-/** A model, and what it reads. */
-export interface Reading {
-  /** What the inspection calls it. */
-  name: string;
-  /** In evaluation mode while it reads. Layers are numbered by the lists that they stand in, from 1; outside of lists all are 1. */
-  model: Module;
-  /** How many tokens it reads. */
-  tokens: number;
-  /** Reads them, one sequence, as a whole. */
-  read(): void;
 }
 
 /** Families of the library whose memory cannot be followed as a matrix, and why. */
@@ -85,52 +99,22 @@ const WITHOUT: ReadonlyMap<string, string> = new Map([
   ...['lstm', 'rnn', 'elstm'].map((name): [string, string] => [name, 'its state is a vector']),
 ]);
 
-type Take = (layer: number, call: MemoryCall) => void;
-
-/** Shows `take` every matrix memory of a reading, layers counted from 1; its tensors are freed when `take` returns. */
-function observe({ model, read }: Reading, take: Take): void {
-  const modules = [...model.namedModules()];
-  const changed = modules.map(([, module]) => module).filter((module) => module.training);
-  let place = '';
-  const hooks = modules.flatMap(([path, module]) =>
-    module instanceof Recurrent || /\.\d+$/.test(path)
-      ? [module.registerForwardPreHook(() => void (place = path))]
-      : [],
-  );
-  const tell = (call: MemoryCall): void => {
-    const number = /\d+/.exec(place);
-    take(number ? Number(number[0]) + 1 : 1, call);
-  };
-  try {
-    for (const module of changed) module.training = false;
-    noGrad(() => scope(() => observeMemories(tell, read)));
-  } finally {
-    for (const module of changed) module.training = true;
-    for (const hook of hooks) hook.remove();
-  }
-}
-
-/** Whether a reading has a matrix memory to look at. */
-export function keepsMatrix(reading: Reading): boolean {
-  let told = false;
-  observe(reading, () => void (told = true));
-  return told;
-}
-
 function familyName({ config }: CausalLM): string {
   return modelFamilies.find(({ modelType }) => modelType === config.modelType)?.name ?? config.modelType;
 }
 
 /**
- * Reads token ids with a language model and follows its matrices of fast weights: how each step changed them, what they knew
- * of a key before and after it was written, strengths, decays, norm, effective rank, and from which earlier writes each query
- * read (the dual form). Everything is computed again in float64 from what the rules were given. `renderInspection` makes a page
- * of it. UNSUPPORTED for models without such matrices, INVALID_ARGUMENT for layers and heads that there are not.
+ * Reads token ids with a language model, all of a session's (`session.ids`) or its last ones behind the state before them, and
+ * follows its matrices of fast weights: how each step changed them, what they knew of a key before and after it was written, how
+ * much of each write is left and which later ones took the rest, strengths, decays, norm, singular values, and from which earlier
+ * writes each query read (the dual form). It reads with turns for everything else in this thread; everything is computed again in
+ * float64 from what the rules were given. `renderInspection` makes a page of it. UNSUPPORTED for models without such matrices,
+ * INVALID_ARGUMENT for layers, heads and matrices that there are not.
  */
 export async function inspectFastWeights(
   model: CausalLM,
   ids: ArrayLike<number>,
-  options: InspectOptions = {},
+  options: InspectModelOptions = {},
 ): Promise<Inspection> {
   const where = 'inspectFastWeights';
   if (!(model instanceof CausalLM)) {
@@ -140,11 +124,17 @@ export async function inspectFastWeights(
     throw argumentError('INVALID_ARGUMENT', where, 'ids', 'a list of one token id at least', describe(ids));
   }
   Array.from(ids).forEach((id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.config.vocabSize - 1));
-  using input = tensor(Int32Array.from(ids), { shape: [1, ids.length], dtype: 'int32', device: model.device });
-  const reading = { name: familyName(model), model, tokens: ids.length, read: () => void model.forward(input) };
+  checkOptions(where, options, OPTIONS);
+  const { initialState = null, ...rest } = options;
+  if (initialState !== null) {
+    noGrad(() => scope(() => checkStateLike(where, 'initialState', initialState, model.initialState(1))));
+  }
+  const reading = readingOf(model, familyName(model), Int32Array.from(ids), initialState);
   const others = modelFamilies.map(({ name }) => name as string).filter((name) => !WITHOUT.has(name));
-  return inspectReading(where, reading, others, options);
+  return inspectReading(where, reading, others, rest);
 }
+
+type Kept = Omit<InspectedMemory, 'course'>;
 
 /** The same of any model; `others` are named where this one keeps no matrix. */
 export async function inspectReading(
@@ -154,68 +144,84 @@ export async function inspectReading(
   options: InspectOptions = {},
 ): Promise<Inspection> {
   checkOptions(where, options, OPTIONS);
+  const { layer, head, matrix, signal } = options;
   const limit = checkInteger(where, 'limit', options.limit ?? LIMIT);
-  const { name, tokens } = reading;
-  type Kept = Omit<InspectedMemory, 'course'> & { order: number };
-  const found: Kept[] = [];
+  if (matrix != null) checkString(where, 'matrix', matrix);
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw argumentError('INVALID_ARGUMENT', where, 'signal', 'an AbortSignal', describe(signal));
+  }
+  const { name, model, tokens } = reading;
+  const pace = new Pace();
+  let places: MemoryPlace[] = [];
   let omitted = 0;
-  const heads = new Map<number, number>();
-  observe(reading, (layer, call) => {
-    const { rule, matrix } = call;
-    heads.set(layer, Math.max(heads.get(layer) ?? 0, headsOf(call)));
-    if ((options.layer ?? layer) !== layer) return;
-    const writesPerToken = call.inputs.v.shape[1] / tokens;
-    if (!Number.isInteger(writesPerToken)) {
-      const message = `${where}: ${rule} of layer ${layer} runs over pieces of the text, which cannot be followed`;
-      throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model' });
-    }
-    const [, steps, , valueDim] = call.inputs.v.shape;
-    const size = numbersOf({ steps, valueDim, keyDim: call.inputs.q.shape[3] });
-    for (let head = 1; head <= headsOf(call); head++) {
-      if ((options.head ?? head) !== head) continue;
-      // Where heads are channels there are thousands: those for which there is no room behind the ones before are not copied.
-      if (options.head == null && (head - 1) * size > limit) {
-        omitted++;
-        continue;
+  // Of every slice the same memories in the same order.
+  const slices: Kept[][] = [];
+  const survey = options.survey ? new Survey() : null;
+  for (const slice of reading.slices()) {
+    const found: Kept[] = [];
+    places = [];
+    omitted = 0;
+    await observe(model, slice, (at, call) => {
+      const place = placeOf(at, call);
+      survey?.add(places.length, call);
+      places.push(place);
+      if ((layer ?? at) !== at || (matrix ?? call.matrix) !== call.matrix) return;
+      const writesPerToken = writesOf(where, call, at, slice.tokens);
+      const size = numbersOf({ ...place, steps: tokens * writesPerToken });
+      for (let h = 1; h <= place.heads; h++) {
+        if ((head ?? h) !== h) continue;
+        // Where heads are channels there are thousands: those for which there is no room behind the ones before are not copied.
+        if (head == null && (h - 1) * size > limit) {
+          omitted++;
+          continue;
+        }
+        const { rule } = call;
+        found.push({ layer: at, head: h, rule, matrix: call.matrix, writesPerToken, inputs: inputsOf(call, h - 1) });
       }
-      const own = { layer, head, rule, matrix, writesPerToken, inputs: inputsOf(call, head - 1) };
-      found.push({ ...own, order: found.length });
-    }
-  });
-  if (heads.size === 0) {
-    const expected = others.join(', ');
-    const reason = WITHOUT.has(name) ? ` (${WITHOUT.get(name)})` : '';
-    const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write${reason}; those that do: ${expected}`;
-    throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model', expected, found: name });
+    });
+    slices.push(found);
+    await pace.rest();
+    checkSignal(where, signal);
   }
-  checkThere(where, 'layer', options.layer, [...heads.keys()]);
-  const most = Math.max(...[...heads].map(([layer, count]) => ((options.layer ?? layer) === layer ? count : 0)));
-  checkThere(
-    where,
-    'head',
-    options.head,
-    Array.from({ length: most }, (_, i) => i + 1),
-  );
-  // The first heads of all layers before the second ones.
-  let room = limit;
-  const kept = [...found]
-    .sort((a, b) => a.head - b.head || a.order - b.order)
-    .filter(({ inputs }, i) => (room -= numbersOf(inputs)) >= 0 || i === 0)
-    .sort((a, b) => a.order - b.order);
+  if (places.length === 0) throw withoutMatrix(where, name, others);
+  checkChoice(where, places, options);
+  const found = slices[0].map((memory, i) => ({ ...memory, inputs: joinInputs(slices.map((all) => all[i].inputs)) }));
+  const kept = withinLimit(found, limit);
   const memories: InspectedMemory[] = [];
-  for (const { order: _, ...memory } of kept) {
-    memories.push({ ...memory, course: await measureMemory(memory.inputs) });
+  for (const memory of kept) {
+    const course = await measureMemory(memory.inputs, () => checkSignal(where, signal));
+    memories.push({ ...memory, course });
   }
-  return { model: name, tokens, memories, omitted: omitted + found.length - kept.length };
+  if (survey) {
+    const holds = await survey.holds(places.length, tokens, () => checkSignal(where, signal));
+    places = places.map((place, i) => ({ ...place, holds: holds[i] }));
+  }
+  return { model: name, tokens, places, memories, omitted: omitted + found.length - kept.length };
 }
 
-/** On the page: keys, values, what is read, changes and weights. */
+function writesOf(where: string, { rule, inputs }: MemoryCall, layer: number, tokens: number): number {
+  const writes = inputs.v.shape[1] / tokens;
+  if (Number.isInteger(writes)) return writes;
+  const message = `${where}: ${rule} of layer ${layer} runs over pieces of the text, which cannot be followed`;
+  throw new FastWeightsError('UNSUPPORTED', message, { argument: 'model' });
+}
+
+/** The first heads of all layers before the second ones, so long as there is room. */
+function withinLimit(found: readonly Kept[], limit: number): Kept[] {
+  let room = limit;
+  const order = found.map((_, i) => i).sort((a, b) => found[a].head - found[b].head || a - b);
+  const kept = new Set(order.filter((at, i) => (room -= numbersOf(found[at].inputs)) >= 0 || i === 0));
+  return found.filter((_, i) => kept.has(i));
+}
+
+/** On the page: keys, values, what is read, changes, weights, and what became of writes. */
 function numbersOf({ steps, keyDim, valueDim }: Pick<MemoryInputs, 'steps' | 'keyDim' | 'valueDim'>): number {
-  return steps * (2 * keyDim + 3 * valueDim + steps / 2);
+  return steps * (2 * keyDim + 3 * valueDim + 1.5 * steps);
 }
 
-function checkThere(where: string, argument: string, value: number | null | undefined, there: readonly number[]): void {
-  if (value == null || there.includes(value)) return;
-  const expected = there.length === 1 ? `${there[0]}` : `one of ${there.join(', ')}`;
-  throw argumentError('INVALID_ARGUMENT', where, argument, expected, String(value));
+function withoutMatrix(where: string, name: string, others: readonly string[]): FastWeightsError {
+  const expected = others.join(', ');
+  const reason = WITHOUT.has(name) ? ` (${WITHOUT.get(name)})` : '';
+  const message = `${where}: ${name} keeps no matrix of fast weights that rules are seen to write${reason}; those that do: ${expected}`;
+  return new FastWeightsError('UNSUPPORTED', message, { argument: 'model', expected, found: name });
 }

@@ -96,6 +96,35 @@ export function inputsOf(call: MemoryCall, head: number): MemoryInputs {
   };
 }
 
+/** What a head was given in pieces, one after the other. */
+export function joinInputs(pieces: readonly MemoryInputs[]): MemoryInputs {
+  const [first] = pieces;
+  const join = (of: (piece: MemoryInputs) => Rows | null): Rows | null => {
+    const rows = pieces.map(of);
+    if (rows[0] === null) return null;
+    const data = new Float64Array(rows.reduce((sum, each) => sum + each!.data.length, 0));
+    let at = 0;
+    for (const each of rows) {
+      data.set(each!.data, at);
+      at += each!.data.length;
+    }
+    return { width: rows[0].width, data };
+  };
+  return {
+    ...first,
+    steps: pieces.reduce((sum, { steps }) => sum + steps, 0),
+    q: join(({ q }) => q)!,
+    k: join(({ k }) => k)!,
+    v: join(({ v }) => v)!,
+    gate: join(({ gate }) => gate),
+    valueGate: join(({ valueGate }) => valueGate),
+    beta: join(({ beta }) => beta),
+    eraseKey: join(({ eraseKey }) => eraseKey),
+    writeKey: join(({ writeKey }) => writeKey),
+    denominator: join(({ denominator }) => denominator),
+  };
+}
+
 /** Row t. */
 export function rowOf({ width, data }: Rows, t: number): Float64Array {
   return data.subarray(t * width, (t + 1) * width);

@@ -10,7 +10,10 @@ const MOST_SWEEPS = 60;
  * Singular values, largest first: one-sided Jacobi rotations of the columns until all are at right angles (Hestenes 1958);
  * their lengths are the values then. min(rows, columns) of them. Others have their turn meanwhile.
  */
-export async function singularValues({ rows, columns, data }: Matrix, pace = new Pace()): Promise<Float64Array> {
+export async function singularValues(
+  { rows, columns, data }: Matrix,
+  pace: Pick<Pace, 'rest'> = new Pace(),
+): Promise<Float64Array> {
   // The shorter side is rotated.
   const turn = columns > rows;
   const [n, length] = turn ? [rows, columns] : [columns, rows];
@@ -50,12 +53,16 @@ function rotate(a: Float64Array, b: Float64Array): boolean {
   return true;
 }
 
+/** `rankOf` the singular values of a matrix. */
+export async function effectiveRank(matrix: Matrix, pace: Pick<Pace, 'rest'> = new Pace()): Promise<number> {
+  return rankOf(await singularValues(matrix, pace));
+}
+
 /**
- * exp of the entropy of the singular values as shares of their sum (Roy and Vetterli 2007): 1 for a matrix of rank 1, n where
- * n are equal and the others 0, 0 for zeros, NaN where an entry is not finite.
+ * exp of the entropy of singular values as shares of their sum (Roy and Vetterli 2007): 1 for a matrix of rank 1, n where n are
+ * equal and the others 0, 0 for zeros, NaN where an entry is not finite.
  */
-export async function effectiveRank(matrix: Matrix, pace = new Pace()): Promise<number> {
-  const values = await singularValues(matrix, pace);
+export function rankOf(values: Float64Array): number {
   const sum = values.reduce((a, b) => a + b, 0);
   if (sum === 0) return 0;
   const entropy = values.reduce((h, x) => (x > 0 ? h - (x / sum) * Math.log(x / sum) : h), 0);

@@ -66,6 +66,24 @@ describe('inspect', function () {
     expect(tokensIn(out)).to.eql([...'abc abc']);
   });
 
+  it('reads with quantised weights, nearly the same', async () => {
+    const normsIn = async (...weights: string[]): Promise<number[]> => {
+      const out = at('quantised.html');
+      const given = ['--checkpoint', at('deltanet'), '--prompt', 'abc abc', '--out', out, ...weights];
+      expect((await inProcess(...given)).error).to.equal(undefined);
+      const data = /<script type="application\/json" id="inspection">(.*)<\/script>/.exec(
+        readFileSync(out, 'utf8'),
+      )![1];
+      return (JSON.parse(data) as { memories: { norm: number[] }[] }).memories.flatMap(({ norm }) => norm);
+    };
+    const whole = await normsIn();
+    const int8 = await normsIn('--weights', 'int8');
+    int8.forEach((x, i) => expect(x).to.be.closeTo(whole[i], 0.1));
+    expect(int8).not.to.eql(whole);
+    const { error } = await inProcess('--experiment', at('painter'), '--weights', 'int8');
+    expect(error?.message).to.match(/--weights cannot be given with --experiment/);
+  });
+
   it('reads the beginning of a text, and says what it leaves out', async () => {
     const out = at('text.html');
     const given = ['--checkpoint', at('deltanet'), '--text', at('text.txt'), '--out', out];

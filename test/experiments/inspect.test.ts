@@ -6,7 +6,7 @@ import * as fw from '../../lib';
 import { EXPERIMENTS, type Experiment, inspectExperiment, runExperiment } from '../../lib/experiments';
 import { tokenExample } from '../../lib/experiments/tokens';
 import { parity } from '../../lib/data';
-import { inspectReading } from '../../lib/inspect';
+import { inspectReading, type Look } from '../../lib/inspect';
 import type { CausalLM } from '../../lib/models';
 import { expectRejection } from '../support/errors';
 import { withFolder } from '../train/support';
@@ -55,7 +55,13 @@ describe('models of experiments', () => {
       // The weights are those that were kept.
       const { model, reading } = experiment.example!('srwm', { seed: 2, quick: false, ...DEVICE });
       model.loadStateDict(await fw.loadSafetensors(join(folder, 'model-6.safetensors'), DEVICE));
-      const own = { name: 'own', model, tokens: found.tokens.length, read: reading().read };
+      const tokens = found.tokens.length;
+      const own = {
+        name: 'own',
+        model,
+        tokens,
+        slices: () => [{ tokens, read: (look: Look) => look(reading().read) }],
+      };
       const { memories } = await inspectReading('test', own, [], { head: 1 });
       expect(found.inspection.memories[0].course.norm).to.eql(memories[0].course.norm);
       model.loadStateDict(experiment.example!('srwm', { seed: 2, quick: false, ...DEVICE }).model.stateDict());
@@ -107,13 +113,19 @@ describe('models of experiments', () => {
     for (const { name, example } of EXPERIMENTS.filter((one) => one.example)) {
       const [trial, rule] = TRIALS[name];
       const { model, reading } = example!(trial, { seed: 1, quick: true, device: 'cpu' });
-      const { tokens, read } = fw.noGrad(reading);
+      const { tokens: texts, read } = fw.noGrad(reading);
+      const tokens = texts.length;
       const options = { layer: 1, head: 1, limit: 0 };
-      const { memories } = await inspectReading('test', { name, model, tokens: tokens.length, read }, [], options);
+      const { memories } = await inspectReading(
+        'test',
+        { name, model, tokens, slices: () => [{ tokens, read: (look: Look) => look(read) }] },
+        [],
+        options,
+      );
       model.dispose();
       expect(memories[0].rule, name).to.equal(rule);
       for (const { writesPerToken, course } of memories) {
-        expect(course.norm, name).to.have.lengthOf(tokens.length * writesPerToken + 1);
+        expect(course.norm, name).to.have.lengthOf(tokens * writesPerToken + 1);
         expect(course.norm.at(-1), name).to.be.greaterThan(0);
       }
     }

@@ -26,6 +26,19 @@ describe('histories', () => {
     expect(whole.length).to.equal(4);
   });
 
+  it('are given out, with the token that was said last; not of others', async () => {
+    using session = model.createSession({ history: true });
+    session.feed([1, 2, 3]).dispose();
+    session.feed([4]).dispose();
+    expect([...session.ids!]).to.eql([1, 2, 3, 4]);
+    const said: number[] = [];
+    for await (const { id } of session.generate([5], { maxNewTokens: 3, stopTokens: [] })) said.push(id);
+    expect([...session.ids!]).to.eql([1, 2, 3, 4, 5, ...said]);
+    using several = model.createSession({ history: true, batch: 2 });
+    using plain = model.createSession();
+    expect([several.ids, plain.ids]).to.eql([null, null]);
+  });
+
   it('cost 4 bytes a token, and know where each call began', () => {
     let history = History.empty();
     const calls = Array.from({ length: 1000 }, (_, i) =>

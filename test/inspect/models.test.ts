@@ -1,9 +1,11 @@
 // Inspections of whole models: what is found in which family, and what is refused.
 import { expect } from 'chai';
 import * as fw from '../../lib';
-import { inspectFastWeights } from '../../lib/inspect';
+import { inputsOf, inspectFastWeights, type MemoryInputs } from '../../lib/inspect';
+import { headsOf } from '../../lib/inspect/memory';
 import { modelFamilies } from '../../lib/models';
 import { expectRejection } from '../support/errors';
+import { expectClose } from '../support/tolerance';
 
 const sizes = { vocabSize: 11, hiddenSize: 8, numLayers: 2, numHeads: 2, device: 'js', dtype: 'float64' } as const;
 const ids = [1, 5, 2, 5, 3, 9, 1];
@@ -93,10 +95,98 @@ describe('fast weights of models, inspected', () => {
     expect(memories[0].course.norm.at(-1)).to.be.closeTo(memory.norm().item(), 1e-9);
   });
 
+  for (const { name } of modelFamilies) {
+    if (MATRICES[name]?.length === 0) continue;
+    it(`${name}: a long text is read in slices, and its end behind a state, as if at once`, async () => {
+      using model = fw.createModel(name, sizes);
+      const long = Array.from({ length: 37 }, (_, i) => (i * i + 3 * i) % 11);
+      const calls: MemoryInputs[] = [];
+      const input = fw.tensor([long], { dtype: 'int32', device: 'js' });
+      fw.observeMemories(
+        (call) => {
+          for (let h = 0; h < headsOf(call); h++) calls.push(inputsOf(call, h));
+        },
+        () => void fw.noGrad(() => model.forward(input)),
+      );
+      const { memories } = await inspectFastWeights(model, long);
+      expect(memories).to.have.lengthOf(calls.length);
+      using session = model.createSession();
+      session.feed(long.slice(0, 20)).dispose();
+      using snapshot = session.snapshot();
+      const behind = await inspectFastWeights(model, long.slice(20), { initialState: snapshot.state });
+      memories.forEach(({ inputs, course, writesPerToken }, i) => {
+        for (const part of ['q', 'k', 'v', 'gate', 'beta'] as const) {
+          if (calls[i][part]) expectClose(part, inputs[part]!.data, calls[i][part].data, 1e-9);
+          else expect(inputs[part]).to.equal(calls[i][part]);
+        }
+        expectClose('norm behind', behind.memories[i].course.norm, course.norm.slice(20 * writesPerToken), 1e-9);
+      });
+    });
+  }
+
+  it('has all places, whichever are chosen', async () => {
+    using model = fw.createModel('gsa', sizes);
+    const { places, memories } = await inspectFastWeights(model, ids, { layer: 2, head: 1, matrix: 'Hv' });
+    const [keyDim, valueDim] = [memories[0].inputs.keyDim, memories[0].inputs.valueDim];
+    expect(memories.map(({ layer, head, matrix }) => `${layer} ${head} ${matrix}`)).to.eql(['2 1 Hv']);
+    expect(places.map(({ layer, matrix, heads }) => `${layer} ${matrix} ${heads}`)).to.eql([
+      '1 H 2',
+      '1 Hv 2',
+      '2 H 2',
+      '2 Hv 2',
+    ]);
+    expect(places[3]).to.deep.include({ rule: memories[0].rule, keyDim, valueDim });
+  });
+
+  it('frees what it made, aborted or not, and leaves the state that it began with', async () => {
+    using model = fw.createModel('gated-deltanet', sizes);
+    const long = Array.from({ length: 60 }, (_, i) => i % 11);
+    using session = model.createSession();
+    session.feed([1, 2, 3]).dispose();
+    using snapshot = session.snapshot();
+    const initialState = snapshot.state;
+    const bytes = (): number => fw.memory().devices.find(({ device }) => device === 'js')!.bytes;
+    const before = bytes();
+    const once = await inspectFastWeights(model, long, { initialState, survey: true });
+    expect(bytes()).to.equal(before);
+    const controller = new AbortController();
+    const broken = inspectFastWeights(model, long, { initialState, signal: controller.signal });
+    controller.abort();
+    await expectRejection('ABORTED', /inspectFastWeights: aborted/, broken);
+    expect(bytes()).to.equal(before);
+    const again = await inspectFastWeights(model, long, { initialState });
+    expect(again.memories[0].course.norm).to.eql(once.memories[0].course.norm);
+  });
+
+  it('tells how many tokens each head holds, whichever is chosen; not of channels', async () => {
+    using model = fw.createModel('gated-deltaproduct', sizes);
+    const all = await inspectFastWeights(model, ids);
+    expect(all.places.map(({ holds }) => holds)).to.eql([undefined, undefined]);
+    const { places, memories } = await inspectFastWeights(model, ids, { layer: 2, head: 1, survey: true });
+    expect(memories).to.have.lengthOf(1);
+    const sums = all.memories.map(({ course, writesPerToken }) =>
+      course.fates.reduce((sum, { kept }) => sum + Math.max(0, Math.min(1, kept.at(-1)!)) / writesPerToken, 0),
+    );
+    expectClose(
+      'holds',
+      places.flatMap(({ holds }) => [...holds!]),
+      sums,
+      1e-9,
+    );
+    using wide = fw.createModel('mamba', { ...sizes, hiddenSize: 40 });
+    const channels = await inspectFastWeights(wide, ids, { layer: 1, head: 1, survey: true });
+    expect(channels.places.map(({ heads, holds }) => [heads, holds])).to.eql([
+      [80, null],
+      [80, null],
+    ]);
+    const options = { survey: 1 } as never;
+    await expectRejection('INVALID_ARGUMENT', /survey must be true or false/, inspectFastWeights(model, ids, options));
+  });
+
   it('leaves out heads, then layers, beyond the limit, and says how many', async () => {
     using model = fw.createModel('deltanet', sizes);
     const all = await inspectFastWeights(model, ids);
-    const numbers = ids.length * (5 * 4 + ids.length / 2);
+    const numbers = ids.length * (5 * 4 + 1.5 * ids.length);
     const some = await inspectFastWeights(model, ids, { limit: (3.5 * numbers) | 0 });
     expect(all.memories).to.have.lengthOf(4);
     expect(some.memories.map(({ layer, head }) => [layer, head])).to.eql([
@@ -145,5 +235,13 @@ describe('fast weights of models, inspected', () => {
     await refused({ heads: 1 }, 'heads');
     await refused({}, 'ids', []);
     await refused({ limit: -1 }, 'limit');
+    await refused({ matrix: 'W' }, 'matrix');
+    await refused({ matrix: 1 }, 'matrix');
+    await refused({ signal: {} }, 'signal');
+    await expectRejection(
+      'SHAPE',
+      /initialState must be a state of 2 layers/,
+      inspectFastWeights(model, ids, { initialState: [null] }),
+    );
   });
 });

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { createContext, runInContext } from 'node:vm';
 import * as fw from '../../lib';
 import { type Inspection, renderInspection, statesOf } from '../../lib/inspect';
+import { numbersScript } from '../../lib/inspect/page/script/numbers';
 import { Browser, findChromium } from '../support/chromium';
 import { expectError } from '../support/errors';
 import { expectClose } from '../support/tolerance';
@@ -18,7 +19,7 @@ async function inspection(name: fw.ModelName, tokens = TEXT): Promise<Inspection
   fw.manualSeed(5);
   const sizes = { vocabSize: alphabet.length, hiddenSize: 16, numLayers: 2, numHeads: 2, device: 'js' } as const;
   using model = fw.createModel(name, sizes);
-  return fw.inspectFastWeights(
+  return await fw.inspectFastWeights(
     model,
     tokens.map((c) => alphabet.indexOf(c)),
   );
@@ -38,12 +39,11 @@ describe('the page of an inspection', () => {
     it(`${name}: its script finds the states of the inspection`, async () => {
       const found = await inspection(name);
       const { data, script } = partsOf(renderInspection(found, { tokens: TEXT }));
-      // What it draws with is left out.
-      const numbers = script.slice(0, script.indexOf('const spans'));
-      const context = createContext({ document: { getElementById: () => ({ textContent: data }) }, atob, Uint8Array });
+      expect(script).to.include(numbersScript);
+      const context = createContext({ page: JSON.parse(data) as object, atob, Uint8Array });
       const at = (i: number, steps: number): ArrayLike<number> =>
         runInContext(`Array.from(stateAt(open(page.memories[${i}]), ${steps}))`, context) as number[];
-      runInContext(numbers, context);
+      runInContext(numbersScript, context);
       found.memories.forEach((memory, i) => {
         let last: Float64Array = memory.inputs.initialState;
         for (const { after } of statesOf(memory.inputs)) last = Float64Array.from(after);
@@ -58,6 +58,16 @@ describe('the page of an inspection', () => {
           memory.course.dual.flatMap((row) => [...row.weights]),
           ROUNDED,
         );
+        const { steps } = memory.inputs;
+        const fate = (j: number): { kept: number; taken: number; faded: number } =>
+          runInContext(`fateOf(open(page.memories[${i}]), ${j}, ${steps})`, context) as never;
+        memory.course.fates.forEach(({ kept, taken }, j) => {
+          const [left, lost] = [kept.at(-1)!, taken.reduce((sum, x) => sum + x, 0)];
+          const { kept: here, taken: there, faded } = fate(j);
+          expect(here).to.be.closeTo(left, ROUNDED);
+          expect(there).to.be.closeTo(lost, 20 * ROUNDED);
+          expect(faded).to.be.closeTo(1 - left - lost, 20 * ROUNDED);
+        });
       });
     });
   }
@@ -112,7 +122,7 @@ if (chromium) {
           const ground = String(await browser.evaluate('getComputedStyle(document.body).backgroundColor'));
           const channels = ground.match(/\d+/g)!.slice(0, 3).map(Number);
           expect(Math.max(...channels) < 60, ground).to.equal(dark);
-          expect(await browser.evaluate('document.querySelectorAll("#series svg[role=img]").length')).to.equal(4);
+          expect(await browser.evaluate('document.querySelectorAll("#series svg[role=img]").length')).to.equal(5);
         });
       }
     }
@@ -126,7 +136,7 @@ if (chromium) {
       expect(await browser.evaluate(`document.getElementById('write').hidden`)).to.equal(true);
       await browser.press('ArrowRight');
       expect(await text('moment')).to.equal(`After step 1 of ${TEXT.length}, token a`);
-      await browser.evaluate(`document.querySelectorAll('#text span')[6].click()`);
+      for (let t = 2; t <= 7; t++) await browser.press('ArrowRight');
       expect(await text('moment')).to.match(/^After step 7 /);
       expect(await browser.evaluate(`document.getElementById('step').getAttribute('aria-valuetext')`)).to.match(
         /step 7/,
@@ -139,6 +149,110 @@ if (chromium) {
       for (const key of ['ArrowDown', 'ArrowDown', 'ArrowRight']) await browser.press(key);
       const said = (await text('matrix-value')).replace('\u2212', '-').match(/component 3, value component 2: (\S+)/)!;
       expect(Number(said[1])).to.be.closeTo(state[2 * inputs.valueDim + 1], 1e-3);
+    });
+
+    it('looks at a token by click and by keyboard: what it reads, what has overwritten it, what is left', async () => {
+      const file = path.join(folder, 'delta.html');
+      const delta = await inspection('gated-deltanet');
+      writeFileSync(file, renderInspection(delta, { tokens: TEXT }));
+      await browser.open(file);
+      const { fates, dual } = delta.memories[0].course;
+      const stepsIn = async (id: string): Promise<number[]> =>
+        (await browser.evaluate(
+          `[...document.querySelectorAll('#${id} tr td:first-of-type')].map((cell) => Number(cell.textContent) - 1)`,
+        )) as number[];
+      const largest = (values: [step: number, value: number][]): number[] =>
+        values
+          .sort((a, b) => Math.abs(b[1]) - Math.abs(a[1]))
+          .map(([t]) => t)
+          .slice(0, 6);
+      expect(await text('token-step')).to.equal(`step ${TEXT.length} of ${TEXT.length}`);
+      expect(await stepsIn('overwritten')).to.eql([]);
+      await browser.evaluate(`document.querySelectorAll('#text span')[6].click()`);
+      expect(await text('token-step')).to.equal(`step 7 of ${TEXT.length}`);
+      expect(await text('moment')).to.match(/^After step 21 /);
+      expect(await stepsIn('reads')).to.eql(largest([...dual[6].weights.entries()]));
+      const took = [...fates[6].taken.entries()].map(([n, x]): [number, number] => [6 + n, x]);
+      expect(await stepsIn('overwritten')).to.eql(largest(took.filter(([, x]) => x > 0)));
+      const gave = Array.from({ length: 6 }, (_, j): [number, number] => [j, fates[j].taken[6 - j]]);
+      expect(await stepsIn('overwrote')).to.eql(largest(gave.filter(([, x]) => x > 0)));
+      const left = Math.round(100 * fates[6].kept.at(-1)!);
+      expect(await text('fate-words')).to.include(`still reads ${left < 10 ? '' : `${left} %`}`);
+      const marked = `[...document.querySelectorAll('#text span')].findIndex((span) => span.classList.contains('now'))`;
+      expect(await browser.evaluate(marked)).to.equal(6);
+      // The text is green by what is left, and marked by what reads and takes.
+      const spans = (await browser.evaluate(
+        `[...document.querySelectorAll('#text span')].map((span) => [span.className, Number(span.style.getPropertyValue('--left'))])`,
+      )) as [string, number][];
+      const most = Math.max(...dual[6].weights.map(Math.abs));
+      spans.forEach(([mark, green], i) => {
+        expect(green).to.be.closeTo(0.62 * Math.max(0, Math.min(1, fates[i].kept.at(-1)!)), 2e-3);
+        const share = i < 6 ? dual[6].weights[i] / most : i > 6 ? fates[6].taken[i - 6] : 0;
+        if (Math.abs(Math.abs(share) - 0.05) < 1e-3) return;
+        const expected = Math.abs(share) < 0.05 ? '' : i > 6 ? 'took' : share < 0 ? 'minus' : 'plus';
+        expect(mark, `${i}`).to.equal(i === 6 ? 'now' : expected);
+      });
+      // So is the lane, from the bottom up: what is left, then what was taken.
+      const bars = (await browser.evaluate(`(() => {
+        const lane = document.getElementById('lane');
+        const { width, height } = lane;
+        const paint = (name) => colour(name).split(' ').join();
+        const names = { [paint('--kept')]: 'kept', [paint('--taken')]: 'taken', [paint('--faded')]: 'faded' };
+        return page.tokens.map((_, j) => {
+          const x = Math.floor((j + 0.5) * width / memory.steps);
+          const column = lane.getContext('2d').getImageData(x, height - LANE.fates, 1, LANE.fates).data;
+          const seen = Array.from({ length: LANE.fates }, (_, y) => names[column.slice(4 * y, 4 * y + 3).join()]);
+          return ['kept', 'taken', 'faded'].map((name) => seen.filter((one) => one === name).length / LANE.fates);
+        });
+      })()`)) as number[][];
+      bars.forEach(([kept, taken], j) => {
+        if (j === 6) return;
+        const left = Math.max(0, Math.min(1, fates[j].kept.at(-1)!));
+        const lost = Math.max(
+          0,
+          Math.min(
+            1 - left,
+            fates[j].taken.reduce((sum, x) => sum + x, 0),
+          ),
+        );
+        expect(kept).to.be.closeTo(left, 0.05);
+        expect(taken).to.be.closeTo(lost, 0.05);
+      });
+      await browser.evaluate(`document.getElementById('lane').focus()`);
+      await browser.press('ArrowLeft');
+      expect(await browser.evaluate(marked)).to.equal(5);
+      expect(await text('lane-value')).to.match(/^step 6 \(.*%.* left, .*% overwritten, .*% faded/);
+      await browser.press('End');
+      expect(await browser.evaluate(marked)).to.equal(TEXT.length - 1);
+      await browser.evaluate(`document.querySelector('#overwrote button').click()`);
+      expect(await browser.evaluate(marked)).to.be.below(TEXT.length - 1);
+    });
+
+    it('shows which heads hold how much, and goes to one', async () => {
+      fw.manualSeed(5);
+      using model = fw.createModel('gated-deltanet', { vocabSize: 5, hiddenSize: 16, numLayers: 2, numHeads: 2 });
+      const tokens = [...'abcab'];
+      const shown = path.join(folder, 'heads.html');
+      const surveyed = await fw.inspectFastWeights(
+        model,
+        tokens.map((c) => c.charCodeAt(0) - 97),
+        { survey: true, limit: 0 },
+      );
+      const rest = await fw.inspectFastWeights(model, [0, 1, 2, 0, 1], { layer: 2, head: 2 });
+      const both = { ...surveyed, memories: [...surveyed.memories, ...rest.memories] };
+      writeFileSync(shown, renderInspection(both, { tokens }));
+      await browser.open(shown);
+      const cells = `[...document.querySelectorAll('#heads button')]`;
+      const read = async (what: string): Promise<unknown> => browser.evaluate(`${cells}.map((cell) => ${what})`);
+      const holds = surveyed.places.flatMap((place) => [...place.holds!]);
+      ((await read('Number(cell.textContent)')) as number[]).forEach((x, i) =>
+        expect(x).to.be.closeTo(holds[i], 0.06 * holds[i]),
+      );
+      expect(await read('cell.disabled')).to.eql([false, true, true, false]);
+      await browser.evaluate(`${cells}[3].click()`);
+      expect(await read(`cell.ariaPressed`)).to.eql(['false', 'false', 'false', 'true']);
+      expect(await browser.evaluate('[memory.layer, memory.head]')).to.eql([2, 2]);
+      expect(await browser.evaluate(`document.getElementById('layer').value`)).to.equal('2');
     });
 
     it('shows a text of one token', async () => {

@@ -30,8 +30,9 @@ export class Browser {
   private readonly waiting = new Map<number, (answer: Answer) => void>();
   private count = 0;
   private session?: string;
-  /** What went wrong in the page, and what it asked the network for. */
+  /** What went wrong in the page, and what it asked the network for, but for the server that it is from. */
   readonly complaints: string[] = [];
+  private origin = 'file://';
 
   private constructor(program: string) {
     const flags = [
@@ -60,6 +61,7 @@ export class Browser {
     browser.session = sessionId as string;
     await browser.call('Runtime.enable');
     await browser.call('Network.enable');
+    await browser.call('Log.enable');
     return browser;
   }
 
@@ -68,7 +70,11 @@ export class Browser {
     if (answer.method === 'Runtime.exceptionThrown') this.complaints.push(JSON.stringify(answer.params));
     if (answer.method === 'Network.requestWillBeSent') {
       const { url } = (answer.params as { request: { url: string } }).request;
-      if (!url.startsWith('file:')) this.complaints.push(url);
+      if (!url.startsWith(this.origin)) this.complaints.push(url);
+    }
+    if (answer.method === 'Log.entryAdded') {
+      const { entry } = answer.params as { entry: { level: string; text: string } };
+      if (entry.level === 'error') this.complaints.push(entry.text);
     }
   }
 
@@ -82,9 +88,12 @@ export class Browser {
     return answer.result!;
   }
 
-  async open(file: string): Promise<void> {
-    await this.call('Page.navigate', { url: `file://${file}` });
-    while ((await this.evaluate('document.readyState + location.href')) !== `completefile://${file}`) {
+  /** A file, or a page of a server. */
+  async open(page: string): Promise<void> {
+    const url = page.startsWith('http:') ? page : `file://${page}`;
+    this.origin = page.startsWith('http:') ? new URL(page).origin : 'file://';
+    await this.call('Page.navigate', { url });
+    while ((await this.evaluate('document.readyState + location.href')) !== `complete${url}`) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -119,6 +128,6 @@ export class Browser {
     const gone = new Promise((resolve) => this.child.once('exit', resolve));
     this.child.kill('SIGKILL');
     await gone;
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20 });
   }
 }

@@ -1,6 +1,7 @@
 // What the script of a page gets of an inspection.
 import type { InspectedMemory } from '../inspect';
 import type { Rows } from '../memory';
+import type { MemoryPlace } from '../places';
 import { type Packed, packRows } from './pack';
 
 /** One memory. `steps` rows in each of the packed ones. */
@@ -27,14 +28,32 @@ export interface PageMemory {
   initial: Packed | null;
   /** Row t has t + 1 weights. */
   weights: Packed;
+  /** Of write j how much is left and what was taken, after each step from its own on: T - j entries. `taken` null where no rule erases. */
+  kept: Packed;
+  taken: Packed | null;
   /** How much of each query comes from the matrix before the first step: its length over that of the whole. */
   fromStart: (number | null)[];
   strength: (number | null)[] | null;
   forgets: (number | null)[] | null;
   knownBefore: (number | null)[];
   knownAfter: (number | null)[];
+  knownNow: (number | null)[];
+  written: (number | null)[];
   norm: (number | null)[];
-  rank: [at: number, value: number | null][];
+  /** Steps that are over, effective rank, singular values. */
+  rank: [at: number, value: number | null, singular: (number | null)[]][];
+}
+
+/** All heads at a glance, as `MemoryPlace` has them. */
+export interface PagePlace {
+  layer: number;
+  matrix: string;
+  heads: number;
+  holds: (number | null)[] | null;
+}
+
+export function pagePlace({ layer, matrix, heads, holds = null }: MemoryPlace): PagePlace {
+  return { layer, matrix, heads, holds: holds && rounded(holds) };
 }
 
 /** Packs it; the order of the keys is that of the file. */
@@ -68,13 +87,19 @@ export function pageMemory({ layer, head, matrix, rule, writesPerToken, inputs, 
     valueDecay: decays('valueDecay'),
     initial: inputs.initialState.some((x) => x !== 0) ? packRows([inputs.initialState]) : null,
     weights: packRows(course.dual.map(({ weights }) => weights)),
+    kept: packRows(course.fates.map(({ kept }) => kept)),
+    taken: course.fates.some(({ taken }) => taken.some((x) => x !== 0))
+      ? packRows(course.fates.map(({ taken }) => taken))
+      : null,
     fromStart: rounded(course.dual.map(({ initial, output }) => length(initial) / length(output))),
     strength: course.strength && rounded(course.strength),
     forgets: course.forgets && rounded(course.forgets),
     knownBefore: rounded(course.knownBefore),
     knownAfter: rounded(course.knownAfter),
+    knownNow: rounded(course.knownNow),
+    written: rounded(course.written),
     norm: rounded(course.norm),
-    rank: course.rank.map(({ at, value }) => [at, rounded([value])[0]]),
+    rank: course.rank.map(({ at, value, singular }) => [at, rounded([value])[0], rounded(singular)]),
   };
 }
 

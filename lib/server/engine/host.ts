@@ -15,6 +15,7 @@ import type { Encoded, From } from './encoding';
 import { fingerprint } from './fingerprint';
 import { begin } from './generation';
 import { Grammars } from './grammar';
+import { inspectSession } from './inspect';
 import type { EngineSettings, EngineStats, ModelInfo, Prompt, StateInfo, Task, TaskResults } from './protocol';
 import { connectRedis } from './redis';
 import { States } from './states';
@@ -35,6 +36,8 @@ export class Host {
 
   /** By the last report. */
   private seen = { ticks: 0, tokens: 0 };
+  /** The last one, under way or over. */
+  private inspections: Promise<void> = Promise.resolve();
 
   static async load(settings: EngineSettings): Promise<Host> {
     const began = performance.now();
@@ -135,6 +138,16 @@ export class Host {
         return this.states.has(task.key);
       case 'list':
         return [...(await this.states.sizes(task.prefix))].map(([key, bytes]) => ({ key, bytes }));
+      case 'inspect': {
+        // One at a time: between them and the batch the thread is shared out evenly.
+        const inspect = (): Promise<TaskResults['inspect']> => inspectSession(this, task, signal);
+        const found = this.inspections.then(inspect);
+        this.inspections = found.then(
+          () => undefined,
+          () => undefined,
+        );
+        return found;
+      }
       case 'embed':
         return this.embed(task.input, signal);
     }

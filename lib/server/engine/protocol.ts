@@ -1,6 +1,7 @@
 // What the thread of HTTP and the thread of a model say to each other: plain values, which can be cloned.
 import type { PrefixReason } from '../../inference';
 import type { WireError } from '../errors';
+import type { SessionInspection } from './inspect';
 
 /** A message of a conversation as chat templates see it. */
 export interface ChatMessage {
@@ -84,7 +85,31 @@ export type Task =
   | { kind: 'delete'; keys: readonly string[] }
   | { kind: 'has'; key: string }
   | { kind: 'list'; prefix: string }
+  | InspectTask
   | { kind: 'embed'; input: readonly (string | readonly number[])[] };
+
+/** The most tokens that are looked at: what is told of them grows with their square. */
+export const MOST_INSPECTED = 512;
+
+/** A look at one head's matrix while the last `tokens` of a session are read again. */
+export interface InspectTask {
+  kind: 'inspect';
+  key: string;
+  owner: string;
+  tokens: number;
+  /** The first that there is, without. */
+  layer?: number;
+  /** 1 without. */
+  head?: number;
+  /** The layer's first, without. */
+  matrix?: string;
+  /** What share of an earlier write is to be told when it is taken. */
+  threshold: number;
+  /** Whether all heads are to be told of. */
+  survey?: boolean;
+  /** Whether what the page draws from is wanted, too. */
+  page?: boolean;
+}
 
 /** Of a stored state. */
 export interface StateInfo {
@@ -100,6 +125,7 @@ export interface TaskResults {
   delete: boolean[];
   has: boolean;
   list: { key: string; bytes: number }[];
+  inspect: SessionInspection;
   embed: { vectors: Float32Array[]; tokens: number };
 }
 

@@ -1,5 +1,6 @@
 // The routes, and what every request goes through: its name, its key, its limits, its end.
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import { liveInspectionPage } from '../../inspect';
 import { packageFile } from '../../platform';
 import { ApiError, toApiError } from '../errors';
 import { isLoopback } from '../options';
@@ -25,7 +26,9 @@ export function createApp(services: Services): Hono<Env> {
   app.use('*', checkHost(services));
 
   const page = packageFile('lib', 'server', 'page', 'index.html');
-  app.get('/', (c) => c.html(page, 200, PAGE_HEADERS));
+  app.get('/', (c) => c.html(page, 200, pageHeaders("frame-src 'self'; frame-ancestors 'none'")));
+  const inspector = liveInspectionPage();
+  app.get('/inspector', (c) => c.html(inspector, 200, pageHeaders("frame-ancestors 'self'")));
   app.get('/health', (c) => c.json({ status: 'ok' }));
   app.get('/ready', (c) => {
     const models = Object.fromEntries(engines.map(({ name, status }) => [name, status]));
@@ -59,6 +62,7 @@ export function createApp(services: Services): Hono<Env> {
   app.delete('/v1/sessions/:id', (c) => sessions(c).delete(id(c)));
   app.post('/v1/sessions/:id/fork', (c) => sessions(c).fork(id(c)));
   app.post('/v1/sessions/:id/rollback', async (c) => sessions(c).rollback(id(c), await body(c)));
+  app.post('/v1/sessions/:id/inspect', async (c) => sessions(c).inspect(id(c), await body(c)));
   app.get('/v1/sessions/:id/snapshots', (c) => sessions(c).snapshots(id(c)));
   app.post('/v1/sessions/:id/snapshots', async (c) => sessions(c).snapshot(id(c), await body(c)));
   app.delete('/v1/sessions/:id/snapshots/:name', (c) => sessions(c).deleteSnapshot(id(c), c.req.param('name')));
@@ -77,12 +81,11 @@ export function createApp(services: Services): Hono<Env> {
   return app;
 }
 
-/** The page is one file and loads nothing else. */
-const PAGE_HEADERS = {
-  'content-security-policy':
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
+/** A page is one file and loads nothing else but its frames. */
+const pageHeaders = (frames: string): Record<string, string> => ({
+  'content-security-policy': `default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; base-uri 'none'; ${frames}`,
   'referrer-policy': 'no-referrer',
-};
+});
 
 function observe(services: Services): MiddlewareHandler<Env> {
   return async (c, next) => {

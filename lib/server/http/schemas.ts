@@ -1,6 +1,6 @@
 // The bodies that requests may have. What OpenAI's API has and this server neither acts on nor refuses is here as `ignored`.
 import { z } from 'zod';
-import type { Drawing } from '../engine/protocol';
+import { type Drawing, MOST_INSPECTED } from '../engine/protocol';
 import { invalid } from '../errors';
 
 /** null says the same as nothing. */
@@ -231,6 +231,16 @@ export const snapshotBody = z.strictObject({ name: maybe(snapshotName) });
 export const rollbackBody = z
   .strictObject({ tokens: maybe(z.int().min(0)), snapshot: maybe(snapshotName) })
   .refine(({ tokens, snapshot }) => (tokens === undefined) !== (snapshot === undefined), 'it takes tokens or snapshot');
+
+export const inspectBody = z.strictObject({
+  tokens: maybe(z.int().min(1).max(MOST_INSPECTED)),
+  layer: maybe(count),
+  head: maybe(count),
+  matrix: maybe(z.string().max(40)),
+  threshold: maybe(z.number().gt(0).max(1)),
+  survey: flag,
+  page: flag,
+});
 
 export type ChatBody = z.output<typeof chatBody>;
 export type ChatMessageBody = z.output<typeof chatMessage>;

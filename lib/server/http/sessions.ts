@@ -8,7 +8,8 @@ import { parse } from './body';
 import type { Call } from './call';
 import { chatPrompt, messagesOf, toolUse } from './chatInput';
 import type { Place } from './generate';
-import { rollbackBody, sessionBody, snapshotBody } from './schemas';
+import { inspectionBody } from './inspection';
+import { inspectBody, rollbackBody, sessionBody, snapshotBody } from './schemas';
 
 /** What a state of a key is stored under: no other key's states begin so. */
 export function keyOf(owner: string, id: string, snapshot?: string): string {
@@ -124,6 +125,15 @@ export class Sessions {
         ? await engine.perform({ kind: 'rollback', key, tokens: tokens! }, this.call.signal)
         : await this.copy(engine, this.key(id, snapshot), key);
     return Response.json(describe(id, engine, info));
+  }
+
+  async inspect(id: string, raw: unknown): Promise<Response> {
+    const { tokens = 256, threshold = 0.1, ...which } = parse(inspectBody, raw);
+    const engine = await this.find(id);
+    const task = { kind: 'inspect', key: this.key(id), owner: this.owner, tokens, threshold, ...which } as const;
+    const found = await engine.perform(task, this.call.signal);
+    this.call.begun(found.length - found.reused, found.reused);
+    return Response.json(inspectionBody(id, engine.name, found));
   }
 
   /** Also where it cannot be read any more. */
