@@ -12,6 +12,7 @@ import { Metrics } from './metrics';
 import { checkServeOptions, type CheckedOptions, type ServeOptions } from './options';
 import { ResponseCache } from './responseCache';
 import type { Services } from './services';
+import { Tracing } from './tracing';
 
 /** Bytes of the texts of responses that can be asked for again. */
 const RESPONSES = 64 * 2 ** 20;
@@ -48,6 +49,7 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
     log,
     limits: new Limits(),
     responses: new ResponseCache(RESPONSES),
+    tracing: Tracing.load(),
     stopping: false,
     since: now(),
   };
