@@ -23,13 +23,15 @@ export interface Course {
 /** Where a conversation asks; `tries` counts the failures of a request. */
 export type Place = (conversation: number, tries: number) => string;
 
-/** All of them at once, with the same seeds every time; `expected` is how long each is where nothing is killed. */
-export function converseAll(place: Place, expected?: readonly Course[]): Promise<Course[]> {
-  return Promise.all(
-    Array.from({ length: CONVERSATIONS }, (_, i) =>
-      converse((tries) => place(i, tries), i, expected?.[i].lengths ?? null),
-    ),
+/**
+ * All of them at once, with the same seeds every time; `expected` is how long each is where nothing is killed, `told` is called
+ * with every turn.
+ */
+export function converseAll(place: Place, expected?: readonly Course[], told?: () => void): Promise<Course[]> {
+  const all = Array.from({ length: CONVERSATIONS }, (_, i) =>
+    converse((tries) => place(i, tries), i, expected?.[i].lengths ?? null, told),
   );
+  return Promise.all(all);
 }
 
 function turnOf(conversation: number, turn: number): object {
@@ -38,7 +40,12 @@ function turnOf(conversation: number, turn: number): object {
   return { model: 'small', ...words, seed: number, temperature: 1, ignore_eos: true, stream: turn % 2 === 1 };
 }
 
-async function converse(place: (tries: number) => string, i: number, expected: number[] | null): Promise<Course> {
+async function converse(
+  place: (tries: number) => string,
+  i: number,
+  expected: number[] | null,
+  told?: () => void,
+): Promise<Course> {
   const course: Course = { texts: [], lengths: [], times: [], broken: 0 };
   const deadline = { at: performance.now() + PATIENCE };
   const begun = await again(deadline, course, place, (url) =>
@@ -62,6 +69,7 @@ async function converse(place: (tries: number) => string, i: number, expected: n
     course.texts.push(text);
     course.lengths.push(length);
     course.times.push(performance.now());
+    told?.();
   }
   return course;
 }

@@ -33,7 +33,9 @@ async function main(): Promise<void> {
       const site = await CrashSite.open(victim, model.folder, folder);
       const crashes: Crash[] = [];
       try {
-        for (let round = 0; round < Number(values.rounds); round++) crashes.push(await site.crash(Math.random()));
+        for (let round = 0; round < Number(values.rounds); round++) {
+          crashes.push(await site.crash(0.9 * Math.random(), 20 * Math.random()));
+        }
       } finally {
         console.log(`${victim}: ${summary(crashes)}`);
         await site.close();

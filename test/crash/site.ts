@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RedisServer } from '../support/redis';
 import { ServerProcess } from '../support/serverProcess';
-import { converseAll, type Course } from './conversations';
+import { CONVERSATIONS, converseAll, type Course, TURNS } from './conversations';
 
 /** What is killed: the only server, which has a folder; one of two that share a Redis; that Redis. */
 export const VICTIMS = ['server', 'replica', 'redis'] as const;
@@ -15,8 +15,6 @@ const LONGEST_OUTAGE = 2000;
 
 /** What a crash came to. */
 export interface Crash {
-  /** Milliseconds after the conversations began. */
-  at: number;
   /** Requests that were broken off or found nobody. */
   broken: number;
   /** Turns that were kept before the client was told so. */
@@ -26,8 +24,7 @@ export interface Crash {
 }
 
 export class CrashSite {
-  /** Milliseconds that the conversations take where nothing is killed. */
-  private usual = 0;
+  /** What the conversations come to where nothing is killed. */
   private expected: Course[] = [];
 
   private constructor(
@@ -51,10 +48,7 @@ export class CrashSite {
     const site = new CrashSite(victim, model, options, [], redis);
     try {
       for (let i = 0; i < (redis ? 2 : 1); i++) site.servers.push(await ServerProcess.start(model, options));
-      await site.converse();
-      const begin = performance.now();
       site.expected = await site.converse();
-      site.usual = performance.now() - begin;
     } catch (error) {
       await site.close();
       throw error;
@@ -62,13 +56,19 @@ export class CrashSite {
     return site;
   }
 
-  /** Kills at a part of the time that the conversations take; an error where something acknowledged is lost or anything differs. */
-  async crash(part: number): Promise<Crash> {
-    const begin = performance.now();
-    const running = this.converse(this.expected);
-    // What it rejects with is told below.
-    running.catch(() => undefined);
-    await sleep(part * this.usual);
+  /**
+   * Kills when a part of all turns, from 0 to 0.9, was told, and up to so many milliseconds have gone by then; an error where
+   * something acknowledged is lost or anything differs.
+   */
+  async crash(part: number, milliseconds = 0): Promise<Crash> {
+    let turns = 0;
+    let reached: () => void = () => undefined;
+    const there = new Promise<void>((resolve) => (reached = resolve));
+    const running = this.converse(this.expected, () => {
+      if (++turns > part * CONVERSATIONS * TURNS) reached();
+    });
+    await Promise.race([there, running]);
+    await sleep(milliseconds);
     const at = performance.now();
     await this.kill(part);
     const courses = await running;
@@ -84,7 +84,6 @@ export class CrashSite {
       if (broken > 0) recoveries.push(times.find((time) => time > at)! - at);
     }
     return {
-      at: at - begin,
       broken: courses.reduce((sum, { broken }) => sum + broken, 0),
       untold,
       recovery: recoveries.length > 0 ? Math.max(...recoveries) : null,
@@ -96,8 +95,8 @@ export class CrashSite {
     await this.redis?.stop();
   }
 
-  private converse(expected?: readonly Course[]): Promise<Course[]> {
-    return converseAll((i, tries) => this.servers[(i + tries) % this.servers.length].url, expected);
+  private converse(expected?: readonly Course[], told?: () => void): Promise<Course[]> {
+    return converseAll((i, tries) => this.servers[(i + tries) % this.servers.length].url, expected, told);
   }
 
   /** Kills and starts again; `part` decides which server it is, and how long there is no Redis. */
