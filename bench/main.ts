@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
 import { type CaseResult, type Effort, runCase } from './harness';
 import type { Case } from './problem';
+import { serveCommand } from './serve';
 import { comparison, machineOf, makeReport, peerNotes, type Report, table } from './report';
 import { type Suite, suites } from './suite';
 
@@ -122,6 +123,7 @@ const program = new Command('bench')
   .description('Measures the library beside its peers.')
   .addHelpText('after', suites.map(caseList).join('\n'));
 for (const suite of suites) program.addCommand(suiteCommand(suite));
+program.addCommand(serveCommand());
 
 program.parseAsync().catch((error: unknown) => {
   console.error(error instanceof Error ? error.message : error);

@@ -4,7 +4,8 @@ import { cpus, totalmem } from 'node:os';
 import type { CaseResult, PeerResult } from './harness';
 import type { Selection } from './suite';
 
-export interface Report {
+/** What ran, when, and on what. */
+export interface ReportHead {
   suite: string;
   date: string;
   commit: string;
@@ -16,6 +17,9 @@ export interface Report {
     node: string;
     card?: Selection['card'];
   };
+}
+
+export interface Report extends ReportHead {
   /** How to read the figures. */
   notes?: string[];
   results: CaseResult[];
@@ -34,8 +38,8 @@ function commit(): string {
   }
 }
 
-export function makeReport(suite: string, results: CaseResult[], { card, notes }: Omit<Selection, 'cases'>): Report {
-  const instructionSet = results.find((result) => result.instructionSet)?.instructionSet ?? 'none';
+/** As it is now; `instructionSet` is the processor's in use, `card` what computed instead of it. */
+export function headOf(suite: string, instructionSet = 'none', card?: Selection['card']): ReportHead {
   return {
     suite,
     date: new Date().toISOString(),
@@ -48,13 +52,20 @@ export function makeReport(suite: string, results: CaseResult[], { card, notes }
       node: process.version,
       card,
     },
+  };
+}
+
+export function makeReport(suite: string, results: CaseResult[], { card, notes }: Omit<Selection, 'cases'>): Report {
+  const instructionSet = results.find((result) => result.instructionSet)?.instructionSet;
+  return {
+    ...headOf(suite, instructionSet, card),
     notes: notes.length > 0 ? notes : undefined,
     results,
   };
 }
 
 /** What computes, and the software. */
-export function machineOf({ machine: { processor, instructionSet, card, node }, commit }: Report): string {
+export function machineOf({ machine: { processor, instructionSet, card, node }, commit }: ReportHead): string {
   const device = card ? card.name : `${processor} (${instructionSet})`;
   return `${device}, Node.js ${node}, commit ${commit}`;
 }
@@ -65,7 +76,7 @@ function duration(ms: number): string {
 }
 
 const percent = (x: number): string => `${(100 * x).toFixed(0)} %`;
-const signed = (x: number): string => `${x < 0 ? '-' : '+'}${(100 * Math.abs(x)).toFixed(1)} %`;
+export const signed = (x: number): string => `${x < 0 ? '-' : '+'}${(100 * Math.abs(x)).toFixed(1)} %`;
 
 /** The quartiles as changes from the median. */
 function spread({ median, quartiles, samples }: CaseResult): string {
@@ -84,7 +95,7 @@ function ratio(peer: PeerResult | undefined): string {
 }
 
 /** Pads columns; the first two to the left, figures to the right. */
-function align(rows: readonly (readonly string[])[]): string[] {
+export function align(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0].map((_, i) => Math.max(...rows.map((row) => row[i].length)));
   return rows.map((row) =>
     row

@@ -2,7 +2,7 @@
 import { dirname, join, parse } from './files';
 
 const threads = process.getBuiltinModule('node:worker_threads');
-const { setPriority } = process.getBuiltinModule('node:os');
+const { getPriority, setPriority, constants } = process.getBuiltinModule('node:os');
 const { monitorEventLoopDelay } = process.getBuiltinModule('node:perf_hooks');
 
 /** A thread that was started, as the one that started it sees it. */
@@ -55,7 +55,7 @@ export function thisThread(): {
   };
 }
 
-/** Of a scale from -20 to 19, on which higher numbers wait for lower ones. */
+/** Steps of a scale that ends at 19, on which higher numbers wait for lower ones. */
 const LOWER = 5;
 
 /**
@@ -63,7 +63,8 @@ const LOWER = 5;
  * threads. Only Linux has priorities of threads; elsewhere nothing happens.
  */
 export function giveWay(): void {
-  if (process.platform === 'linux') setPriority(0, LOWER);
+  // Nobody but root may go up.
+  if (process.platform === 'linux') setPriority(0, Math.min(constants.priority.PRIORITY_LOW, getPriority(0) + LOWER));
 }
 
 /** Milliseconds between two looks of `watchEventLoop`, of which it takes the delays. */

@@ -14,6 +14,7 @@ import { checkServeOptions, type CheckedOptions, type ServeOptions } from './opt
 import { redisClient } from './redisClient';
 import { type ResponseTexts, TextsInFolder, TextsInMemory, TextsInRedis } from './responseTexts';
 import type { Services } from './services';
+import { Tracing } from './tracing';
 
 /** Characters of the texts of responses that memory keeps, and milliseconds between two looks for what is too old. */
 const RESPONSES = 64 * 2 ** 20;
@@ -56,6 +57,7 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
     log,
     limits: new Limits(),
     responses,
+    tracing: Tracing.load(),
     stopping: false,
     since: now(),
   };

@@ -7,6 +7,7 @@ import type { Log } from './log';
 import type { Metrics } from './metrics';
 import type { CheckedOptions } from './options';
 import type { ResponseTexts } from './responseTexts';
+import type { Tracing } from './tracing';
 
 export interface Services {
   engines: readonly Engine[];
@@ -16,6 +17,7 @@ export interface Services {
   metrics: Metrics;
   log: Log;
   responses: ResponseTexts;
+  tracing: Tracing | null;
   /** Whether no more requests are taken. */
   stopping: boolean;
   /** When the server was started, in seconds since 1970. */

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import * as fw from '../../lib';
+import { byteTokenizer } from '../support/byteTokenizer';
 
 /** Tokens of the tokenizer: all bytes, then the special ones. */
 export const SPECIAL = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', '<tool_call>', '</tool_call>'];
@@ -10,28 +11,6 @@ export const [END_OF_TEXT, IM_START, IM_END] = [256, 257, 258];
 
 /** ChatML with tools in the form of Hermes, as Qwen's. */
 const CHAT_TEMPLATE = `{%- if tools %}{{- '<|im_start|>system\\n' }}{%- if messages[0].role == 'system' %}{{- messages[0].content + '\\n' }}{%- endif %}{{- '<tools>' }}{%- for tool in tools %}{{- '\\n' + (tool | tojson) }}{%- endfor %}{{- '\\n</tools> Call them in <tool_call></tool_call>.<|im_end|>\\n' }}{%- elif messages[0].role == 'system' %}{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}{%- endif %}{%- for message in messages %}{%- if message.role == 'user' or (message.role == 'system' and not loop.first) %}{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{%- elif message.role == 'assistant' %}{{- '<|im_start|>assistant\\n' + (message.content or '') }}{%- for call in message.tool_calls or [] %}{{- '\\n<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' + (call.function.arguments | tojson) + '}\\n</tool_call>' }}{%- endfor %}{{- '<|im_end|>\\n' }}{%- elif message.role == 'tool' %}{{- '<|im_start|>user\\n<tool_response>\\n' + message.content + '\\n</tool_response><|im_end|>\\n' }}{%- endif %}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}`;
-
-/** The characters that byte-level tokenizers write bytes with. */
-function byteCharacters(): string[] {
-  const printable = (byte: number): boolean =>
-    (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
-  let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++));
-}
-
-function tokenizerFile(): object {
-  const vocab = Object.fromEntries(byteCharacters().map((character, byte) => [character, byte]));
-  const options = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-  return {
-    version: '1.0',
-    added_tokens: SPECIAL.map((content, i) => ({ id: 256 + i, content, special: i < 3, ...options })),
-    normalizer: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-    post_processor: null,
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: { type: 'BPE', unk_token: null, fuse_unk: false, byte_fallback: false, vocab, merges: [] },
-  };
-}
 
 export interface SmallModel {
   folder: string;
@@ -49,7 +28,7 @@ export async function smallModel(
   await model.savePretrained(folder);
   model.dispose();
   const write = (name: string, value: unknown): void => writeFileSync(path.join(folder, name), JSON.stringify(value));
-  write('tokenizer.json', tokenizerFile());
+  write('tokenizer.json', byteTokenizer({ special: SPECIAL, ordinary: ['<tool_call>', '</tool_call>'] }));
   write('tokenizer_config.json', {
     tokenizer_class: 'PreTrainedTokenizerFast',
     eos_token: '<|im_end|>',

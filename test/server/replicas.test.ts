@@ -1,33 +1,22 @@
 // Servers that share conversations through a real Redis: processes, of which one is killed in the middle of an answer.
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { expect } from 'chai';
 import { temporaryFolder } from '../io/folder';
-import { repository } from '../support/library';
 import { hasRedis, RedisServer } from '../support/redis';
+import { ServerProcess } from '../support/serverProcess';
 import { type SmallModel, smallModel } from './folder';
 import { type Answered, TestServer } from './running';
 
-/** A server in a process of its own. */
+/** A server in a process of its own, and its client. */
 class Replica {
-  private constructor(
-    readonly url: string,
-    private readonly process: ChildProcess,
-  ) {}
+  private constructor(private readonly server: ServerProcess) {}
 
   static async start(folder: string, redis: string): Promise<Replica> {
-    const args = ['--import=tsx', join(repository, 'lib/cli/main.ts'), 'serve', '--model', `small=${folder}`];
-    const child = spawn(process.execPath, [...args, '--port', '0', '--redis', redis], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-      env: { ...process.env, FAST_WEIGHTS_CHECK: '0' },
-    });
-    for await (const line of createInterface({ input: child.stdout })) {
-      if (line.startsWith('http')) return new Replica(line, child);
-    }
-    throw new Error('the server did not start');
+    return new Replica(await ServerProcess.start(folder, ['--redis', redis]));
+  }
+
+  get url(): string {
+    return this.server.url;
   }
 
   async post(path: string, body: object): Promise<{ status: number; body: Answered }> {
@@ -59,10 +48,8 @@ class Replica {
     return text;
   }
 
-  async kill(): Promise<void> {
-    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
-    this.process.kill('SIGKILL');
-    await once(this.process, 'exit');
+  kill(): Promise<void> {
+    return this.server.kill();
   }
 }
 

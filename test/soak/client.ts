@@ -1,7 +1,8 @@
-// The load of the soak in a process of its own, so that the service's thread feels only its own work: gets the service's
-// address and the number of conversations, sends a report when it is told to stop.
+// The load of the soak in a process of its own, so that the service's thread feels only its own work: gets what kind of service
+// it is, its address and the number of conversations, sends a report when it is told to stop.
 import { setPriority } from 'node:os';
 import { load } from './load';
+import { loadServer } from './serverLoad';
 
 // Stands for other machines: it takes what the service leaves.
 setPriority(19);
@@ -10,7 +11,7 @@ process.on('message', () => controller.abort());
 process.on('disconnect', () => process.exit(1));
 // Ctrl-C goes to the whole group; who started this says when to stop.
 process.on('SIGINT', () => undefined);
-const [url, conversations] = process.argv.slice(2);
-void load(url, Number(conversations), controller.signal).then((report) => {
+const [kind, url, conversations] = process.argv.slice(2);
+void (kind === 'server' ? loadServer : load)(url, Number(conversations), controller.signal).then((report) => {
   process.send!(report, () => process.exit(0));
 });

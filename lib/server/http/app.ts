@@ -91,6 +91,7 @@ function observe(services: Services): MiddlewareHandler<Env> {
   return async (c, next) => {
     const call = new Call(services, c.req.method, c.req.path, c.req.header('x-request-id'));
     c.set('call', call);
+    call.span = services.tracing?.request(c.req.method, c.req.path, c.req.header()) ?? null;
     const { signal } = c.req.raw;
     signal.addEventListener('abort', () => call.gone(), { once: true });
     await next();

@@ -3,6 +3,7 @@ import { randomHex } from '../../platform';
 import { ApiError } from '../errors';
 import type { ApiKey } from '../keys';
 import type { Services } from '../services';
+import type { RequestSpan } from '../tracing';
 
 /** A client that goes before it has its answer; nobody sees the status. */
 const GONE = 499;
@@ -12,6 +13,8 @@ export class Call {
   readonly id: string;
   key: ApiKey | null = null;
   model: string | undefined;
+  /** Where somebody records it. */
+  span: RequestSpan | null = null;
   private readonly began = performance.now();
   private readonly controller = new AbortController();
   private timer: NodeJS.Timeout | undefined;
@@ -106,6 +109,7 @@ export class Call {
     this.ended = true;
     clearTimeout(this.timer);
     for (const leave of this.leave) leave();
+    this.span?.end(this.route, status, error);
     const { metrics, log } = this.services;
     const { route, counts, model, first } = this;
     const now = performance.now();

@@ -92,9 +92,20 @@ export async function* tokensOf(
   progress: Progress,
 ): AsyncGenerator<TokenEvent[]> {
   const owned = { ...job, owner: call.key?.owner };
-  for await (const events of engine.generate(owned, call.signal)) {
-    const tokens = events.flatMap((event) => take(event, call, progress));
-    if (tokens.length > 0) yield tokens;
+  const span = call.span?.generation(engine.name, job);
+  const finishReasons: string[] = [];
+  let failure: unknown;
+  try {
+    for await (const events of engine.generate(owned, call.signal)) {
+      const tokens = events.flatMap((event) => take(event, call, progress));
+      if (span) finishReasons.push(...tokens.flatMap(({ finish }) => finish ?? []));
+      if (tokens.length > 0) yield tokens;
+    }
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    span?.end({ ...progress, finishReasons }, failure);
   }
 }
 

@@ -1,0 +1,74 @@
+// The program's server in a process of its own, which can be killed.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { LOADER, PROGRAM } from './library';
+
+/** Characters of its log that an error shows. */
+const SHOWN = 2000;
+
+export class ServerProcess {
+  private where = '';
+  private said = '';
+
+  private constructor(private readonly child: ChildProcess) {
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.said = (this.said + text).slice(-SHOWN)));
+  }
+
+  /** Serves the model of `folder` under `name`; resolves when it takes requests. */
+  static async start(
+    folder: string,
+    options: readonly string[] = [],
+    { name = 'small', port = 0 }: { name?: string; port?: number } = {},
+  ): Promise<ServerProcess> {
+    const args = [...LOADER, PROGRAM, 'serve', '--model', `${name}=${folder}`, '--port', String(port), ...options];
+    const child = spawn(process.execPath, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, FAST_WEIGHTS_CHECK: '0' },
+    });
+    const server = new ServerProcess(child);
+    for await (const line of createInterface({ input: child.stdout })) {
+      server.where = line;
+      if (line.startsWith('http')) return server;
+    }
+    throw new Error(`the server did not start: ${server.said}`);
+  }
+
+  /** Where it listens. */
+  get url(): string {
+    return this.where;
+  }
+
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** What it wrote into its log last. */
+  get log(): string {
+    return this.said;
+  }
+
+  /** A number of its page of metrics. */
+  async metric(name: string): Promise<number> {
+    const page = await (await fetch(`${this.url}/metrics`)).text();
+    const line = page.split('\n').find((each) => each.startsWith(`${name} `) || each.startsWith(`${name}{`));
+    if (line === undefined) throw new Error(`there is no metric ${name}`);
+    return Number(line.slice(line.lastIndexOf(' ') + 1));
+  }
+
+  /** Ends it at once. */
+  kill(): Promise<void> {
+    return this.end('SIGKILL');
+  }
+
+  /** Asks it to end. */
+  stop(): Promise<void> {
+    return this.end('SIGTERM');
+  }
+
+  private async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    if (!this.running) return;
+    this.child.kill(signal);
+    await once(this.child, 'exit');
+  }
+}
