@@ -16,7 +16,12 @@ export interface ServedModel {
   folder: string;
   /** What requests call it; the folder's name by default. */
   name?: string;
+  /** Folder of a smaller model of the same vocabulary, which guesses tokens where a request asks for it; none by default. */
+  draft?: string;
 }
+
+/** With its name. */
+export type NamedModel = ServedModel & { name: string };
 
 /** Options of `serve`. */
 export interface ServeOptions {
@@ -114,7 +119,7 @@ const OPTIONS: OptionNames<ServeOptions> = {
 
 /** With defaults filled in. */
 export type CheckedOptions = Omit<Required<ServeOptions>, Optional | 'models'> &
-  Pick<ServeOptions, Optional> & { models: readonly Required<ServedModel>[] };
+  Pick<ServeOptions, Optional> & { models: readonly NamedModel[] };
 type Optional =
   | 'keys'
   | 'stateFolder'
@@ -177,12 +182,17 @@ export function checkServeOptions(options: ServeOptions): CheckedOptions {
   };
 }
 
-function checkModels(models: unknown): Required<ServedModel>[] {
+function checkModels(models: unknown): NamedModel[] {
   if (!Array.isArray(models) || models.length === 0) {
     throw argumentError('INVALID_ARGUMENT', 'serve', 'models', 'a list of at least one model', describe(models));
   }
-  const named = (models as readonly ServedModel[]).map(({ folder, name = nameOf(folder) }) => ({ folder, name }));
-  for (const [i, { name }] of named.entries()) {
+  const named = (models as readonly ServedModel[]).map(({ folder, name = nameOf(folder), draft }) => ({
+    folder,
+    name,
+    draft,
+  }));
+  for (const [i, { name, draft }] of named.entries()) {
+    if (draft !== undefined) checkString('serve', `models[${i}].draft`, draft);
     if (!/^[A-Za-z0-9][\w.:@/-]{0,99}$/.test(name)) {
       const expected = 'named with letters, digits and . _ : @ / -';
       throw argumentError('INVALID_ARGUMENT', 'serve', `models[${i}]`, expected, JSON.stringify(name));

@@ -1,6 +1,7 @@
 // Many conversations with one model, which read their tokens together.
 import { argumentError, checkInteger, checkOptions, describe, type OptionNames } from '../../core';
 import { embed, type EmbedOptions } from '../embed';
+import { joinIds } from '../ids';
 import type { Memory } from '../memory';
 import { checkModel, type RecurrentModel, type TokenIds } from '../model';
 import type { Call, Reader } from '../reader';
@@ -149,6 +150,10 @@ export class BatchedModel {
       slice,
       read: (memory: Memory, _batch: number, ids: Int32Array, call: Call) =>
         scheduler.read({ model, memory, ids, call, priority }),
+      readAhead: (memory: Memory, guesses: Int32Array, call: Call) => {
+        const ids = joinIds(memory.unread, guesses);
+        return scheduler.read({ model, memory, ids, guesses, call, priority });
+      },
       // It always is: ticks and slices wait for the device.
       settled: () => Promise.resolve(),
     };

@@ -11,6 +11,8 @@ export interface Request {
   readonly model: RecurrentModel;
   readonly memory: Memory;
   readonly ids: Int32Array;
+  /** Those of the ids that are guesses, where it reads ahead. */
+  readonly guesses?: Int32Array;
   readonly call: Call;
   /** Higher ones come first. */
   readonly priority: number;

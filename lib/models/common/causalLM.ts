@@ -307,6 +307,17 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 
   /**
+   * The several-token form of `stages`, with the logits [B, last, vocabulary] after each of the last so many tokens: what
+   * speculation verifies guesses with. Only inside noGrad.
+   */
+  *verifyStages(ids: Tensor, state: State, last: number): Stages<Read> {
+    const { hidden, state: after } = yield* this.hiddenStages(ids, state);
+    const seen = hidden.slice(1, -last);
+    yield [seen, after];
+    return { logits: this.logitsOf(seen), state: after };
+  }
+
+  /**
    * `stages` up to the head: hidden vectors [B, T, hidden] of ids int32 [B, T], and [B, hidden] of ids [B], for which the state
    * changes in place.
    */

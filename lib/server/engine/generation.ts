@@ -1,6 +1,14 @@
 // One request for generated text: the prompt, the tokens, and the state that is left.
 import { FastWeightsError } from '../../core';
-import type { GeneratedToken, LogitProcessor, SamplingOptions, Session, TokenProbability } from '../../inference';
+import type {
+  GeneratedToken,
+  LogitProcessor,
+  SamplingOptions,
+  Session,
+  SpeculateOptions,
+  SpeculationCounts,
+  TokenProbability,
+} from '../../inference';
 import { StreamDecoder, type Tokenizer } from '../../io';
 import { ApiError, invalid } from '../errors';
 import type { Matcher } from './grammar';
@@ -32,8 +40,7 @@ export async function* generation(host: Host, job: GenerateJob, signal: AbortSig
       throw invalid('prompt', 'The prompt must hold at least one token; this one holds none.');
     }
     yield { type: 'begun', promptTokens: ids.length, reusedTokens };
-    const state = yield* texts(host, job, session, ids, signal);
-    yield { type: 'done', ...(state && { state }) };
+    yield { type: 'done', ...(yield* texts(host, job, session, ids, signal)) };
   } finally {
     if (key !== undefined) host.states.release(key);
   }
@@ -85,8 +92,9 @@ async function* texts(
   session: Session,
   ids: number[],
   signal: AbortSignal,
-): AsyncGenerator<JobEvent, StateInfo | undefined> {
+): AsyncGenerator<JobEvent, Pick<JobEvent & { type: 'done' }, 'state' | 'guesses'>> {
   const { model } = host;
+  const guesser = job.speculate && guesserOf(host, job.speculate);
   const stop = new Set(job.ignoreStopTokens ? [] : [...model.stopTokens, ...(job.stopTokens ?? [])]);
   const matcher = job.constraint && (await host.grammars.matcher(job.constraint));
   const tokenizer = job.special ? withSpecialTokens(host.tokenizer) : host.tokenizer;
@@ -94,6 +102,8 @@ async function* texts(
     throw invalid('n', 'A model without stop tokens writes one constrained text at a time: n must be 1.');
   }
   let kept: StateInfo | undefined;
+  /** Of each text. */
+  const counts: SpeculationCounts[] = [];
   let last: number | undefined;
   try {
     // With nothing to write the prompt is read all the same.
@@ -109,6 +119,7 @@ async function* texts(
         resume: job.resume || undefined,
         tokenizer,
         signal,
+        speculate: guesser && { guesser },
       });
       const ends = new TextEnds(job, stop, tokenizer, ids.slice(-CONTEXT));
       for await (const token of tokens) {
@@ -117,6 +128,7 @@ async function* texts(
           yield { type: 'read', prefix: { reusedTokens, ...(reason && { reason }) } };
         }
         last = token.id;
+        if (token.speculation) counts[token.sample ?? 0] = token.speculation;
         const event = eventOf(host, job, token, ends);
         if (matcher) {
           if (event.finish !== undefined) await matcher.reset();
@@ -135,7 +147,9 @@ async function* texts(
     matcher?.dispose();
   }
   await keep();
-  return kept;
+  const accepted = counts.reduce((sum, each) => sum + each.accepted, 0);
+  const guesses = guesser && { accepted, rejected: counts.reduce((sum, { guessed }) => sum + guessed, -accepted) };
+  return { ...(kept && { state: kept }), ...(guesses && { guesses }) };
 
   async function keep(): Promise<void> {
     if (job.to === undefined) return;
@@ -143,6 +157,12 @@ async function* texts(
     if (last !== undefined && stop.has(last) && job.samples === 1) await session.rollback(1);
     kept = await host.store(job.to, session);
   }
+}
+
+function guesserOf({ draft, info }: Host, speculate: 'ngram' | 'draft'): SpeculateOptions['guesser'] {
+  if (speculate === 'ngram') return speculate;
+  if (draft) return draft;
+  throw invalid('speculate', `The model '${info.name}' has no draft here: start the server with --draft.`);
 }
 
 function sampling(host: Host, drawing: Drawing, matcher: Matcher | undefined): SamplingOptions {

@@ -1,6 +1,6 @@
 // A model in its thread: what requests need of it, and the work that is no generation.
 import { noGrad } from '../../autograd';
-import { type Device, memory, scope } from '../../core';
+import { argumentError, type Device, memory, scope } from '../../core';
 import { setDefaultDevice, setNumThreads } from '../../backends';
 import { BatchedModel, type BatchedSessionOptions, PrefixCache, type Session } from '../../inference';
 import { loadTokenizer, type Tokenizer } from '../../io';
@@ -27,6 +27,8 @@ export class Host {
     readonly grammars: Grammars,
     private readonly batch: BatchedModel,
     readonly prefixes: PrefixCache,
+    /** What guesses for the model. */
+    readonly draft: CausalLM | null,
     readonly info: ModelInfo,
   ) {}
 
@@ -42,6 +44,14 @@ export class Host {
     const tokenizer = await loadTokenizer(folder);
     const template = await loadChatTemplate(folder, settings.chatTemplate);
     const model = await AutoModelForCausalLM.fromPretrained(folder, { dtype, weights });
+    const draft =
+      settings.draft === undefined
+        ? null
+        : await AutoModelForCausalLM.fromPretrained(settings.draft, { dtype, weights });
+    if (draft && draft.vocabSize !== model.vocabSize) {
+      const expected = `a model of ${model.vocabSize} tokens, like the one that it guesses for`;
+      throw argumentError('INVALID_ARGUMENT', 'serve', 'draft', expected, `one of ${draft.vocabSize}`);
+    }
     const { stateBytes: bytes, stateFolder, maxStates: most, maxRunning } = settings;
     const weightsName = async (): Promise<string> =>
       `${settings.name}:${await fingerprint(folder, dtype, weights, model.device)}`;
@@ -64,7 +74,7 @@ export class Host {
       family: model.config.modelType,
       loaded: performance.now() - began,
     };
-    return new Host(settings, model, tokenizer, template, states, grammars, batch, prefixes, info);
+    return new Host(settings, model, tokenizer, template, states, grammars, batch, prefixes, draft, info);
   }
 
   /** The folder's template; a model without one is not for chats. */

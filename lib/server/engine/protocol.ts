@@ -73,6 +73,8 @@ export interface GenerateJob {
   logprobs: boolean;
   /** Whether special tokens are part of the text. */
   special?: boolean;
+  /** Who guesses tokens that are then read together. */
+  speculate?: 'ngram' | 'draft';
 }
 
 /** Everything else that is asked of a model. */
@@ -141,8 +143,14 @@ export type JobEvent =
   /** Told before the first token, where prompts share their beginnings. */
   | { type: 'read'; prefix: Prefix }
   | { type: 'tokens'; tokens: TokenEvent[] }
-  /** All texts have ended and the state is stored; `state` where there is one. */
-  | { type: 'done'; state?: StateInfo };
+  /** All texts have ended and the state is stored; `state` where there is one, `guesses` where tokens were guessed. */
+  | { type: 'done'; state?: StateInfo; guesses?: Guesses };
+
+/** Tokens that were guessed, in all texts of a request. */
+export interface Guesses {
+  accepted: number;
+  rejected: number;
+}
 
 /** To the model's thread. */
 export type Request =
@@ -196,6 +204,8 @@ export interface EngineStats {
 export interface EngineSettings {
   name: string;
   folder: string;
+  /** Of the smaller model that guesses for this one. */
+  draft?: string;
   imports: readonly string[];
   device?: string;
   dtype?: 'float32' | 'bfloat16' | 'float64';

@@ -8,7 +8,7 @@ import { parse } from './body';
 import type { Call } from './call';
 import { chatPrompt, toolUse, type ToolChoice } from './chatInput';
 import { type ChatDelta, type ChatLogprob, ChatText, type NamedCall } from './chatText';
-import { constraintOf, jobOf, nothingYet, streamError, tokensOf } from './generate';
+import { constraintOf, jobOf, nothingYet, streamError, tokensOf, usageOf } from './generate';
 import { type InputItem, type ResponseBody, responseBody, textOf } from './schemas';
 import { keyOf } from './sessions';
 import { eventStream, frame } from './sse';
@@ -279,6 +279,7 @@ class Answer {
   private object(): object {
     const { body, progress, status } = this;
     const input = progress.promptTokens + progress.reusedTokens;
+    const guessed = usageOf([progress]).completion_tokens_details;
     return {
       id: this.id,
       object: 'response',
@@ -309,7 +310,7 @@ class Answer {
               input_tokens: input,
               input_tokens_details: { cached_tokens: progress.reusedTokens },
               output_tokens: progress.generated,
-              output_tokens_details: { reasoning_tokens: 0 },
+              output_tokens_details: { reasoning_tokens: 0, ...guessed },
               total_tokens: input + progress.generated,
             },
     };
