@@ -22,6 +22,12 @@ export interface RecurrentModel {
   readonly identity?: string;
   /** How many tokens of a prompt are read at once where others wait for a turn; 512 by default. */
   readonly promptSlice?: number;
+  /** The model with one of its adapters, by name; an INVALID_ARGUMENT error where there is none of this name. */
+  withAdapter?(name: string): RecurrentModel;
+  /** Of a model with an adapter: the one without, whose batches take in the texts of both. */
+  readonly base?: RecurrentModel;
+  /** `stages` of one token of each of several texts, which are those of these models: the model itself, or ones with its adapters. */
+  mixedStages?(ids: Tensor, state: State, models: readonly RecurrentModel[]): Stages<Read>;
   /** The weights: what was kept of states holds so long as they stay as they are. */
   parameters?(): readonly Tensor[];
   /** The state before the first token. */

@@ -407,7 +407,7 @@ export class Session {
       this.prefixUse = { promptTokens: ids.length, matchedTokens: 0, reusedTokens: 0, reason: 'begun' };
       return null;
     }
-    const path = prefixCache.begin(this.prefixOwner, ids, messageEnds);
+    const path = prefixCache.begin(this.prefixKey, ids, messageEnds);
     this.prefixUse = path.use;
     const found = path.take(where);
     if (!found) return path;
@@ -421,6 +421,12 @@ export class Session {
     [found.window, memory.window] = [memory.window, null];
     this.replace(found);
     return path;
+  }
+
+  /** Whose states it shares: those of its owner, made by its model with the same adapter, if any. */
+  private get prefixKey(): string {
+    const { model, prefixOwner } = this;
+    return model.base ? JSON.stringify([prefixOwner, model.identity]) : prefixOwner;
   }
 
   /** Tokens of a long text that are read at once. */

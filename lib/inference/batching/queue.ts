@@ -74,7 +74,8 @@ export class RequestQueue {
       }
       this.admitted.add(key);
     }
-    if (request.ids.length > 1 || request.model !== this.model) this.slices.push(request);
+    if (request.ids.length > 1 || request.guesses || (request.model.base ?? request.model) !== this.model)
+      this.slices.push(request);
     else this.tokens.push({ ...request, turn: this.slotOf(request.memory)?.turn ?? this.nextTurn++ });
   }
 
