@@ -22,6 +22,7 @@ import {
 interface ServeFlags extends DeviceOptions, ImportOptions {
   model: string[];
   draft?: string[];
+  adapter?: string[];
   host: string;
   port: number;
   keys?: string;
@@ -64,6 +65,12 @@ export function serveCommand(): Command {
       new Option(
         '--draft <[name=]dir>',
         'a smaller model of the same vocabulary, which guesses tokens for the model of that name where a request asks for it; may be given several times',
+      ).argParser((text: string, before: string[] = []) => [...before, somePath(text)]),
+    )
+    .addOption(
+      new Option(
+        '--adapter <[model:]name=dir>',
+        'an adapter in the layout of peft, which requests ask for as the model model:name; may be given several times',
       ).argParser((text: string, before: string[] = []) => [...before, somePath(text)]),
     )
     .addOption(new Option('--host <address>', 'where to listen').argParser(someText).default('127.0.0.1'))
@@ -116,6 +123,7 @@ async function run(flags: ServeFlags): Promise<void> {
   const models: ServedModel[] = [];
   for (const given of flags.model) models.push(await servedModel(given));
   for (const given of flags.draft ?? []) await addDraft(given, models);
+  for (const given of flags.adapter ?? []) addAdapter(given, models);
   const keys = await keysOf(flags);
   if (flags.insecure && keys !== undefined) throw new UsageError('--insecure cannot be given with keys, only without');
   await withInterrupt(async (signal) => {
@@ -182,6 +190,19 @@ async function addDraft(given: string, models: readonly ServedModel[]): Promise<
   }
   if (model.draft !== undefined) throw new UsageError(`--draft is given twice for ${model.name}`);
   model.draft = await checkpointFolder(dir, '--draft');
+}
+
+/** An adapter without a model's name is that of the only model. */
+function addAdapter(given: string, models: readonly ServedModel[]): void {
+  const [, of, name, dir] = /^(?:([\w.:@-]+):)?([\w.-]+)=(.+)$/.exec(given) ?? [];
+  const model = of === undefined && models.length === 1 ? models[0] : models.find((each) => each.name === of);
+  if (!model || name === undefined) {
+    const names = models.map((each) => each.name).join(', ');
+    throw new UsageError(`--adapter must be model:name=dir with the name of a model (${names}), got ${given}`);
+  }
+  if (model.adapters && Object.hasOwn(model.adapters, name))
+    throw new UsageError(`--adapter is given twice for ${name}`);
+  model.adapters = { ...model.adapters, [name]: dir };
 }
 
 /** The last part of a path that says something. */

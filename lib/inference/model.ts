@@ -24,6 +24,8 @@ export interface RecurrentModel {
   readonly promptSlice?: number;
   /** The model with one of its adapters, by name; an INVALID_ARGUMENT error where there is none of this name. */
   withAdapter?(name: string): RecurrentModel;
+  /** The model with the adapter whose states have this `identity`, where it is loaded. */
+  identified?(identity: string): RecurrentModel | undefined;
   /** Of a model with an adapter: the one without, whose batches take in the texts of both. */
   readonly base?: RecurrentModel;
   /** `stages` of one token of each of several texts, which are those of these models: the model itself, or ones with its adapters. */

@@ -1,7 +1,14 @@
 // Copies of a session's state: in memory, and in files for another process.
 import { noGrad } from '../autograd';
 import { argumentError, checkChoice, checkOptions, describe, FastWeightsError, type OptionNames, scope } from '../core';
-import { decodeSafetensors, encodeSafetensors, type NamedTensors, readSafetensors, saveSafetensors } from '../io';
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  type NamedTensors,
+  readSafetensors,
+  type SafetensorsFile,
+  saveSafetensors,
+} from '../io';
 import type { Memory } from './memory';
 import { checkModel, type RecurrentModel } from './model';
 import { loadMemory, saveMemory, type SnapshotOptions } from './snapshotFile';
@@ -73,11 +80,13 @@ export class Snapshot {
     return this.write('Snapshot.toBytes', options, encodeSafetensors);
   }
 
-  /** Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. */
+  /**
+   * Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. A state that came through
+   * an adapter which the model has loaded belongs to `model.withAdapter(name)`.
+   */
   static async load(path: string, model: RecurrentModel): Promise<Snapshot> {
     checkModel('Snapshot.load', model);
-    const { batch, memory } = await loadMemory(path, await readSafetensors(path), model);
-    return new Snapshot(model, batch, memory);
+    return Snapshot.of(path, await readSafetensors(path), model);
   }
 
   /** The same of what `toBytes` gave; the bytes must not change until the promise resolves. */
@@ -87,8 +96,14 @@ export class Snapshot {
     if (!(bytes instanceof Uint8Array)) {
       throw argumentError('INVALID_ARGUMENT', where, 'bytes', 'a Uint8Array', describe(bytes));
     }
-    const { batch, memory } = await loadMemory(where, await decodeSafetensors(bytes, where), model);
-    return new Snapshot(model, batch, memory);
+    return Snapshot.of(where, await decodeSafetensors(bytes, where), model);
+  }
+
+  /** The state may have come through an adapter of the model, to which it then belongs. */
+  private static async of(path: string, file: SafetensorsFile, model: RecurrentModel): Promise<Snapshot> {
+    const owner = model.identified?.(file.metadata.model ?? '') ?? model;
+    const { batch, memory } = await loadMemory(path, file, owner);
+    return new Snapshot(owner, batch, memory);
   }
 
   private async write<T>(
@@ -111,6 +126,11 @@ export class Snapshot {
   /** @internal Another one of the same state. */
   copy(where: string): Snapshot {
     return new Snapshot(this, this.batch, this.memory.copy(where));
+  }
+
+  /** @internal Requires one of this model, or of it with an adapter. */
+  checkFamily(where: string, model: RecurrentModel): void {
+    if (this.identity === undefined || !model.identified?.(this.identity)) this.checkOf(where, model);
   }
 
   /** @internal Requires one of this model. */

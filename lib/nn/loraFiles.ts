@@ -166,13 +166,14 @@ export async function loadLora(model: Module, dir: string): Promise<string[]> {
 }
 
 /**
- * Reads the adapters of a folder as ones that a model serves beside others; nothing of the model changes. `check` refuses layers.
+ * @internal Reads the adapters of a folder as ones that a model serves beside others; nothing of the model changes. `check` refuses layers.
  */
 export async function readServedLora(
   model: Module,
   dir: string,
   check: (name: string, layer: Linear) => void,
 ): Promise<ServedLora> {
+  checkModule('readServedLora', 'model', model);
   const layers = new Map<string, ServedLayer>();
   const hash = sha256();
   for (const plan of await readLora(model, dir, check)) {

@@ -13,14 +13,16 @@ export interface ServedLayer {
   readonly scale: number;
 }
 
-/** One adapter: what it adds to layers, by their paths. */
+/** @internal One adapter: what it adds to layers, by their paths. */
 export class ServedLora {
   constructor(
     /** The same for the same numbers. */
     readonly identity: string,
+    /** By path. */
     readonly layers: ReadonlyMap<string, ServedLayer>,
   ) {}
 
+  /** Frees the matrices. */
   dispose(): void {
     for (const { A, B } of this.layers.values()) for (const t of [A, B]) t.dispose();
   }
@@ -99,12 +101,12 @@ function withRows<T>(rows: AdapterRows | null, run: () => T): T {
   }
 }
 
-/** Runs work on the i-th of the texts alone. */
+/** @internal Runs work on the i-th of the texts alone. */
 export function ofRow<T>(i: number, run: () => T): T {
   return withRows(current?.row(i) ?? null, run);
 }
 
-/** Runs work that may rest between its stages on texts with these adapters. */
+/** @internal Runs work that may rest between its stages on texts with these adapters. */
 export function* underAdapters<S, R>(
   loras: readonly (ServedLora | null)[],
   stages: Generator<S, R, undefined>,
@@ -121,7 +123,7 @@ export function* underAdapters<S, R>(
   }
 }
 
-/** Stands in a layer of a model that serves adapters. */
+/** @internal Stands in a layer of a model that serves adapters. */
 export class AdapterSlot extends Module implements LinearAdapter {
   constructor(
     /** Of the layer in the model. */

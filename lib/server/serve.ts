@@ -105,12 +105,13 @@ function bind(services: Services, { host, port }: CheckedOptions): Promise<Serve
 const folderOf = (name: string): string =>
   name.replace(/[^A-Za-z0-9.-]/g, (letter) => `_${letter.charCodeAt(0).toString(16)}_`);
 
-function settingsOf(options: CheckedOptions, { name, folder, draft }: NamedModel): Engine['settings'] {
+function settingsOf(options: CheckedOptions, { name, folder, draft, adapters }: NamedModel): Engine['settings'] {
   const { imports, device, dtype, weights, threads, chatTemplate, stateFolder, stateBytes, maxPromptTokens } = options;
   return {
     name,
     folder,
     draft,
+    adapters,
     imports,
     device,
     dtype,

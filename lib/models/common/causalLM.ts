@@ -385,6 +385,11 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return withAdapter(this, name);
   }
 
+  /** The model with the adapter whose states have this `identity`; undefined where none is loaded. */
+  identified(identity: string): AdaptedModel | undefined {
+    return this.adapterNames.map((name) => this.withAdapter(name)).find((each) => each.identity === identity);
+  }
+
   /** `stages` of ids int32 [B], one token of each of several texts, which may have different adapters. Only inside noGrad. */
   mixedStages(ids: Tensor, state: State, models: readonly RecurrentModel[]): Stages<Read> {
     return mixedStages(this, ids, state, models);

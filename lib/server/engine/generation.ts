@@ -33,7 +33,7 @@ export async function* generation(host: Host, job: GenerateJob, signal: AbortSig
       promptIds(host, job.prompt, true);
       await host.states.claim(key);
     }
-    using session = await begin(host, from, job);
+    using session = await begin(host, from, { ...job, adapter: job.adapter ?? null });
     const reusedTokens = session.length;
     const ids = promptIds(host, job.prompt, reusedTokens > 0);
     if (ids.length === 0 && reusedTokens === 0) {
@@ -46,16 +46,36 @@ export async function* generation(host: Host, job: GenerateJob, signal: AbortSig
   }
 }
 
-/** A session of a stored state, or of none, which shares its beginning with others of the same owner. */
+/**
+ * A session of a stored state, or of none, which shares its beginning with others of the same owner. A state goes on through the adapter
+ * that it came through; where `adapter` is said, also as null, it must be that one.
+ */
 export async function begin(
   host: Host,
   from?: string,
-  { history = false, owner }: { history?: boolean; owner?: string } = {},
+  { history = false, owner, adapter }: { history?: boolean; owner?: string; adapter?: string | null } = {},
 ): Promise<Session> {
-  if (from === undefined) return host.createSession({ history, prefixCache: host.prefixes, prefixOwner: owner });
+  if (from === undefined) {
+    return host.createSession({
+      history,
+      prefixCache: host.prefixes,
+      prefixOwner: owner,
+      adapter: adapter ?? undefined,
+    });
+  }
   using snapshot = await host.states.get(from);
+  const own = host.adapterOf(snapshot);
+  if (adapter !== undefined && own !== (adapter ?? undefined)) {
+    const { name } = host.info;
+    const right = own === undefined ? name : `${name}:${own}`;
+    throw invalid(
+      'model',
+      `What is stored there was written by '${right}', and goes on with it alone.`,
+      'wrong_adapter',
+    );
+  }
   // Ids are kept where the state has them.
-  const session = host.createSession({ history: true });
+  const session = host.createSession({ history: true, adapter: own });
   session.restore(snapshot);
   return session;
 }

@@ -2,7 +2,7 @@
 import { noGrad } from '../../autograd';
 import { argumentError, type Device, memory, scope } from '../../core';
 import { setDefaultDevice, setNumThreads } from '../../backends';
-import { BatchedModel, type BatchedSessionOptions, PrefixCache, type Session } from '../../inference';
+import { BatchedModel, type BatchedSessionOptions, PrefixCache, type Session, type Snapshot } from '../../inference';
 import { loadTokenizer, type Tokenizer } from '../../io';
 import { AutoModelForCausalLM, type CausalLM } from '../../models';
 import { importFile } from '../../platform';
@@ -44,6 +44,7 @@ export class Host {
     const tokenizer = await loadTokenizer(folder);
     const template = await loadChatTemplate(folder, settings.chatTemplate);
     const model = await AutoModelForCausalLM.fromPretrained(folder, { dtype, weights });
+    for (const [name, dir] of Object.entries(settings.adapters)) await model.loadAdapter(name, dir);
     const draft =
       settings.draft === undefined
         ? null
@@ -95,7 +96,17 @@ export class Host {
   async store(key: string, session: Session): Promise<StateInfo> {
     using snapshot = session.snapshot();
     await this.states.set(key, snapshot);
-    return { length: snapshot.length, bytes: snapshot.bytes };
+    return this.infoOf(snapshot);
+  }
+
+  /** The name of the adapter that a state came through. */
+  adapterOf(snapshot: Snapshot): string | undefined {
+    return this.model.identified(snapshot.identity!)?.adapter;
+  }
+
+  private infoOf(snapshot: Snapshot): StateInfo {
+    const adapter = this.adapterOf(snapshot);
+    return { length: snapshot.length, bytes: snapshot.bytes, ...(adapter !== undefined && { adapter }) };
   }
 
   /** Forgets states of responses that are too old. */
@@ -124,13 +135,13 @@ export class Host {
         return this.create(task, signal);
       case 'describe': {
         using snapshot = await this.states.get(task.key);
-        return { length: snapshot.length, bytes: snapshot.bytes };
+        return this.infoOf(snapshot);
       }
       case 'copy':
         return this.states.alone(task.to, async () => {
           using snapshot = await this.states.get(task.from);
           await this.states.set(task.to, snapshot);
-          return { length: snapshot.length, bytes: snapshot.bytes };
+          return this.infoOf(snapshot);
         });
       case 'rollback':
         return this.states.alone(task.key, () => this.rollback(task.key, task.tokens, signal));
@@ -157,7 +168,7 @@ export class Host {
         return [...sizes].filter(([key]) => key.startsWith(task.prefix)).map(([key, bytes]) => ({ key, bytes }));
       }
       case 'embed':
-        return this.embed(task.input, signal);
+        return this.embed(task.input, task.adapter, signal);
     }
   }
 
@@ -179,6 +190,7 @@ export class Host {
 
   private async embed(
     input: readonly (string | readonly number[])[],
+    adapter: string | undefined,
     signal: AbortSignal,
   ): Promise<TaskResults['embed']> {
     const vectors: Float32Array[] = [];
@@ -189,7 +201,7 @@ export class Host {
       const ids = promptIds(this, prompt, false);
       if (ids.length === 0) throw invalid('input', 'An input must hold at least one token; this one holds none.');
       tokens += ids.length;
-      vectors.push(await this.batch.embed(ids, { signal }));
+      vectors.push(await this.batch.embed(ids, { signal, adapter }));
     }
     return { vectors, tokens };
   }

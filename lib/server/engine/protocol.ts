@@ -75,22 +75,26 @@ export interface GenerateJob {
   special?: boolean;
   /** Who guesses tokens that are then read together. */
   speculate?: 'ngram' | 'draft';
+  /** The name of the adapter that the text goes through. */
+  adapter?: string;
 }
 
 /** Everything else that is asked of a model. */
 export type Task =
-  | { kind: 'create'; to: string; prompt?: Prompt; history?: boolean; owner?: string }
+  | { kind: 'create'; to: string; prompt?: Prompt; history?: boolean; owner?: string; adapter?: string }
   | { kind: 'describe'; key: string }
   | { kind: 'copy'; from: string; to: string }
   | { kind: 'rollback'; key: string; tokens: number }
   | { kind: 'delete'; keys: readonly string[] }
   | { kind: 'list'; prefix: string }
-  | { kind: 'embed'; input: readonly (string | readonly number[])[] };
+  | { kind: 'embed'; input: readonly (string | readonly number[])[]; adapter?: string };
 
 /** Of a stored state. */
 export interface StateInfo {
   length: number;
   bytes: number;
+  /** The one that it came through. */
+  adapter?: string;
 }
 
 export interface TaskResults {
@@ -206,6 +210,8 @@ export interface EngineSettings {
   folder: string;
   /** Of the smaller model that guesses for this one. */
   draft?: string;
+  /** Folders of adapters, by name. */
+  adapters: Readonly<Record<string, string>>;
   imports: readonly string[];
   device?: string;
   dtype?: 'float32' | 'bfloat16' | 'float64';

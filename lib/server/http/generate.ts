@@ -2,7 +2,7 @@
 import type { Engine } from '../engine/engine';
 import type { Constraint, GenerateJob, Guesses, JobEvent, StateInfo, TokenEvent } from '../engine/protocol';
 import { ApiError, invalid, unsupported } from '../errors';
-import type { Services } from '../services';
+import { modelOf, type Services } from '../services';
 import type { Call } from './call';
 import { drawingOf, type ResponseFormat, seedOf } from './schemas';
 
@@ -55,9 +55,17 @@ type DrawingBody = Parameters<typeof drawingOf>[0] & { seed?: number };
 /** What all bodies say in the same words. */
 export function jobOf(
   services: Services,
-  body: DrawingBody & { stop_token_ids?: number[]; ignore_eos?: boolean; speculate?: GenerateJob['speculate'] },
+  body: DrawingBody & {
+    stop_token_ids?: number[];
+    ignore_eos?: boolean;
+    speculate?: GenerateJob['speculate'];
+    model: string;
+  },
   { maxTokens, param, usual }: { maxTokens: number | undefined; param: string; usual?: number },
-): Pick<GenerateJob, 'kind' | 'drawing' | 'seed' | 'maxTokens' | 'stopTokens' | 'ignoreStopTokens' | 'speculate'> {
+): Pick<
+  GenerateJob,
+  'kind' | 'drawing' | 'seed' | 'maxTokens' | 'stopTokens' | 'ignoreStopTokens' | 'speculate' | 'adapter'
+> {
   const most = services.options.maxTokens;
   if (maxTokens !== undefined && maxTokens > most) {
     const message = `${param} is too large: ${maxTokens}. This server writes at most ${most} tokens in a request.`;
@@ -71,6 +79,7 @@ export function jobOf(
     stopTokens: body.stop_token_ids,
     ignoreStopTokens: body.ignore_eos,
     speculate: body.speculate,
+    adapter: modelOf(services, body.model).adapter,
   };
 }
 

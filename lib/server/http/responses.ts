@@ -291,7 +291,7 @@ class Answer {
       instructions: body.instructions ?? null,
       max_output_tokens: body.max_output_tokens ?? null,
       metadata: body.metadata ?? {},
-      model: this.engine.name,
+      model: body.model,
       output: this.output,
       parallel_tool_calls: body.parallel_tool_calls ?? true,
       previous_response_id: body.previous_response_id ?? null,

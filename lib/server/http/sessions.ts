@@ -3,7 +3,7 @@ import type { Engine } from '../engine/engine';
 import type { Prompt, StateInfo } from '../engine/protocol';
 import { ApiError } from '../errors';
 import { createdAt, isStoredId, newId } from '../ids';
-import { engineOf, type Services } from '../services';
+import { modelOf, type Services } from '../services';
 import { parse } from './body';
 import type { Call } from './call';
 import { chatPrompt, messagesOf } from './chatInput';
@@ -40,7 +40,7 @@ export class Sessions {
 
   async create(raw: unknown): Promise<Response> {
     const { model, prompt, messages, history } = parse(sessionBody, raw);
-    const engine = engineOf(this.services, model);
+    const { engine, adapter } = modelOf(this.services, model);
     this.call.model = engine.name;
     if (prompt !== undefined && messages !== undefined) {
       throw new ApiError(400, "A session begins with 'prompt' or with 'messages', not with both.", {
@@ -54,7 +54,7 @@ export class Sessions {
         ? undefined
         : asPrompt(prompt);
     const { owner } = this;
-    const task = { kind: 'create', to: this.key(id), prompt: read, history, owner } as const;
+    const task = { kind: 'create', to: this.key(id), prompt: read, history, owner, adapter } as const;
     const info = await engine.perform(task, this.call.signal);
     this.call.begun(info.read, 0);
     return Response.json(describe(id, engine, info));
@@ -89,7 +89,8 @@ export class Sessions {
     const { engine } = await this.find(id);
     const { name = `s${Date.now().toString(36)}` } = parse(snapshotBody, raw);
     const info = await this.copy(engine, this.key(id), this.key(id, name));
-    return Response.json({ object: 'session.snapshot', name, session_id: id, ...info });
+    const { length, bytes } = info;
+    return Response.json({ object: 'session.snapshot', name, session_id: id, length, bytes });
   }
 
   async snapshots(id: string): Promise<Response> {
@@ -157,6 +158,7 @@ function asPrompt(prompt: string | number[]): Prompt {
   return typeof prompt === 'string' ? { kind: 'text', text: prompt } : { kind: 'ids', ids: prompt };
 }
 
-function describe(id: string, engine: Engine, { length, bytes }: StateInfo): object {
-  return { id, object: 'session', created_at: createdAt(id), model: engine.name, length, bytes };
+function describe(id: string, engine: Engine, { length, bytes, adapter }: StateInfo): object {
+  const model = adapter === undefined ? engine.name : `${engine.name}:${adapter}`;
+  return { id, object: 'session', created_at: createdAt(id), model, length, bytes };
 }

@@ -117,10 +117,20 @@ for (const device of available) {
           expectError('INVALID_ARGUMENT', /restore: snapshot must be of the model's family/, () =>
             refusing.restore(snapshot),
           );
-          await expectRejection('FORMAT', /model/, fw.Snapshot.fromBytes(await snapshot.toBytes(), other));
+        }
+        const file = await snapshot.toBytes();
+        await expectRejection('FORMAT', /model must be/, fw.Snapshot.fromBytes(file, b));
+        const store = new fw.FileStore(inFolder('states'), model);
+        await store.set('one', snapshot);
+        // The model knows the states of its adapters, and takes none of them for its own.
+        for (const kept of [await fw.Snapshot.fromBytes(file, model), (await store.get('one'))!]) {
+          expectError('INVALID_ARGUMENT', /restore: snapshot must be of/, () => model.createSession().restore(kept));
+          using own = a.createSession();
+          own.restore(kept);
+          kept.dispose();
         }
         const again = await model.loadAdapter('again', inFolder('a'));
-        using loaded = await fw.Snapshot.fromBytes(await snapshot.toBytes(), again);
+        using loaded = await fw.Snapshot.fromBytes(file, again);
         using more = again.createSession();
         more.restore(loaded);
         expect(await say(more, [])).to.deep.equal(await say(session, []));
@@ -181,6 +191,15 @@ for (const device of available) {
         expect(bytes()).to.be.above(used);
         const session = adapted.createSession();
         await say(session, [1]);
+        {
+          using batch = new fw.BatchedModel(other);
+          await Promise.all(
+            ['a', undefined].map(async (adapter) => {
+              using each = batch.createSession({ adapter });
+              await say(each, [1, 2]);
+            }),
+          );
+        }
         expect(other.namedParameters().map(([name]) => name)).to.eql(names);
         expect(Object.keys(other.stateDict())).to.eql(saved);
         expect(other.parameters().every((t) => t.requiresGrad)).to.equal(true);
