@@ -112,6 +112,15 @@ export interface BatchingProblem extends Omit<GenerationProblem, 'kind'> {
   reads: boolean;
 }
 
+/** Tokens of a text that is given, with guesses by what stood in it before or without. */
+export interface SpeculationProblem extends Omit<GenerationProblem, 'kind'> {
+  kind: 'speculation';
+  written: 'rows' | 'prose';
+  guesses: boolean;
+  /** Of a call: they come in bursts. */
+  tokens: number;
+}
+
 /** A long sequence in pieces, or token by token when `piece` is 1; the state goes from one to the next. */
 export interface StreamProblem extends Mixer {
   kind: 'stream';
@@ -142,6 +151,7 @@ export type Problem =
   | LanguageModelProblem
   | GenerationProblem
   | BatchingProblem
+  | SpeculationProblem
   | StreamProblem
   | EventLoopProblem
   | LaunchProblem;
@@ -251,6 +261,8 @@ export function workOf(problem: Problem): Work | undefined {
       const reads = WEIGHT_BYTES[problem.weights ?? 'float32'] * projectionSize(problem);
       return { flops: modelFlops(problem), tokens: 1, ...(reads > SHARED_CACHE_BYTES && { reads }) };
     }
+    case 'speculation':
+      return { flops: problem.tokens * modelFlops(problem), tokens: problem.tokens };
     case 'batching':
       return problem.reads ? undefined : { flops: problem.sessions * modelFlops(problem), tokens: problem.sessions };
     case 'stream':

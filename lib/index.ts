@@ -348,6 +348,8 @@ export {
   type SamplingOptions,
   type SessionOptions,
   type SnapshotOptions,
+  type SpeculateOptions,
+  type SpeculationCounts,
   type Stages,
   type State,
   type StateStore,

@@ -11,6 +11,7 @@ import { languageModelCases, prepareLanguageModel } from './languageModel';
 import { prepareLaunch } from './launch';
 import { matmulCases, prepareMatmul } from './matmul';
 import { prepareSequence, sequenceCases } from './sequence';
+import { prepareSpeculation, speculationCases } from './speculation';
 import { prepareStep, stepCases } from './step';
 import { prepareStream, streamCases } from './stream';
 
@@ -25,6 +26,7 @@ export const cpuSuite: Case[] = [
   ...languageModelCases,
   ...generationCases,
   ...batchingCases,
+  ...speculationCases,
   ...streamCases,
   ...eventLoopCases,
 ];
@@ -47,6 +49,8 @@ function prepare(problem: Problem): Prepared {
       return prepareGeneration(problem);
     case 'batching':
       return prepareBatching(problem);
+    case 'speculation':
+      return prepareSpeculation(problem);
     case 'stream':
       return prepareStream(problem);
     case 'eventLoop':

@@ -1,6 +1,7 @@
 // `generate`: text from a checkpoint, token by token as it comes.
 import { Command, Option } from 'commander';
 import { FastWeightsError } from '../core';
+import type { SpeculateOptions, SpeculationCounts } from '../inference';
 import { loadTokenizer, type Tokenizer } from '../io';
 import { formatCount, formatDuration } from '../viz';
 import { type Acts, checkFlags, namingFlags } from './flags';
@@ -15,6 +16,7 @@ import {
   chooseDevice,
   decimal,
   type DeviceOptions,
+  somePath,
   someText,
   wholeNumber,
   type WeightsOptions,
@@ -40,6 +42,8 @@ interface GenerateOptions extends DeviceOptions, ImportOptions, WeightsOptions {
   topLogprobs?: number;
   samples: number;
   seed?: number;
+  speculate?: boolean;
+  draft?: string;
 }
 
 type Case = 'drawn' | 'greedy';
@@ -61,6 +65,8 @@ const ACTS: Acts<GenerateOptions, Case> = {
   topLogprobs: ALL,
   samples: ['drawn'],
   seed: ['drawn'],
+  speculate: ALL,
+  draft: ALL,
   device: ALL,
   weights: ALL,
   threads: ALL,
@@ -129,7 +135,17 @@ export function generateCommand(): Command {
         'instead of text a line of JSON for each token: its id, log-probability and piece of text, and the n likeliest tokens',
       ).argParser(wholeNumber()),
     )
-    .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()));
+    .addOption(new Option('--seed <n>', 'for repeatable text (default: a new one each time)').argParser(wholeNumber()))
+    .addOption(
+      new Option('--speculate', 'guesses tokens by what stood before in the text, and reads several at once').conflicts(
+        'draft',
+      ),
+    )
+    .option(
+      '--draft <dir>',
+      'a smaller model of the same vocabulary, which guesses tokens; the model reads several at once',
+      somePath,
+    );
   return addDeviceOptions(addWeightsOption(addImportOption(command)))
     .addHelpText(
       'after',
@@ -154,11 +170,18 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
     });
   }
   const model = await loadModel(dir, { device, weights: options.weights });
+  const draft = options.draft === undefined ? null : await checkpointFolder(options.draft, '--draft');
+  const guesser: SpeculateOptions['guesser'] = draft
+    ? await loadModel(draft, { device, weights: options.weights })
+    : 'ngram';
+  const speculate = draft || options.speculate ? { guesser } : undefined;
   const { maxTokens, temperature = model.sampling.temperature ?? TEMPERATURE, samples, stop, topLogprobs } = options;
   const { topK, topP, minP, typicalP, repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = options;
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
   let count = 0;
   let first = 0;
+  /** In each text. */
+  const guessed: SpeculationCounts[] = [];
   await withInterrupt(async (signal) => {
     using session = model.createSession();
     // Of a session, which refuses its options at once.
@@ -166,7 +189,7 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
       session.generate(prompt, {
         ...{ maxNewTokens: maxTokens, temperature, topK, topP, minP, typicalP },
         ...{ repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, topLogprobs },
-        ...{ stopStrings: stop, tokenizer, samples, seed, signal },
+        ...{ stopStrings: stop, tokenizer, samples, seed, signal, speculate },
       }),
     );
     const lines = topLogprobs !== undefined;
@@ -180,6 +203,7 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
       for await (const token of tokens) {
         if (count++ === 0) first = performance.now();
         const { sample = 0, text = '' } = token;
+        if (token.speculation) guessed[sample] = token.speculation;
         if (sample !== current && !lines) await write(`\n${opening(sample)}`);
         current = sample;
         await write(lines ? `${JSON.stringify(token)}\n` : text);
@@ -191,11 +215,19 @@ async function run(options: GenerateOptions, command: Command): Promise<void> {
       if (!lines) await write('\n');
       const seconds = (performance.now() - first) / 1000;
       const speed = count > 1 ? ` (${formatCount((count - 1) / seconds)} tokens/s)` : '';
-      const what = `${signal.aborted ? 'stopped after ' : ''}${count} tokens`;
+      const what = `${signal.aborted ? 'stopped after ' : ''}${count} tokens${describeGuesses(guessed)}`;
       if (signal.reason !== 'SIGPIPE') console.error(`${what} in ${formatDuration(count > 0 ? seconds : 0)}${speed}`);
     }
   }, '');
 }
+
+/** `, 80 of 96 guesses right` */
+function describeGuesses(texts: readonly SpeculationCounts[]): string {
+  if (texts.length === 0) return '';
+  const sum = (name: keyof SpeculationCounts): number => texts.reduce((total, counts) => total + counts[name], 0);
+  return `, ${sum('accepted')} of ${sum('guessed')} guesses right,`;
+}
+
 function usualPrompt(tokenizer: Tokenizer): string {
   let known = true;
   tokenizer.encode('\n', { onUnknown: () => (known = false) });

@@ -21,6 +21,8 @@ import {
 
 interface ServeFlags extends DeviceOptions, ImportOptions {
   model: string[];
+  draft?: string[];
+  adapter?: string[];
   host: string;
   port: number;
   keys?: string;
@@ -58,6 +60,18 @@ export function serveCommand(): Command {
       new Option('--model <[name=]dir>', 'a run folder, a checkpoint or a pretrained model; may be given several times')
         .argParser((text: string, before: string[] = []) => [...before, somePath(text)])
         .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option(
+        '--draft <[name=]dir>',
+        'a smaller model of the same vocabulary, which guesses tokens for the model of that name where a request asks for it; may be given several times',
+      ).argParser((text: string, before: string[] = []) => [...before, somePath(text)]),
+    )
+    .addOption(
+      new Option(
+        '--adapter <[model:]name=dir>',
+        'an adapter in the layout of peft, which requests ask for as the model model:name; may be given several times',
+      ).argParser((text: string, before: string[] = []) => [...before, somePath(text)]),
     )
     .addOption(new Option('--host <address>', 'where to listen').argParser(someText).default('127.0.0.1'))
     .addOption(new Option('--port <n>', '0 takes a free one').argParser(wholeNumber(0, 65_535)).default(8000))
@@ -108,6 +122,8 @@ async function run(flags: ServeFlags): Promise<void> {
   const device = chooseDevice(flags);
   const models: ServedModel[] = [];
   for (const given of flags.model) models.push(await servedModel(given));
+  for (const given of flags.draft ?? []) await addDraft(given, models);
+  for (const given of flags.adapter ?? []) addAdapter(given, models);
   const keys = await keysOf(flags);
   if (flags.insecure && keys !== undefined) throw new UsageError('--insecure cannot be given with keys, only without');
   await withInterrupt(async (signal) => {
@@ -152,10 +168,41 @@ async function run(flags: ServeFlags): Promise<void> {
   }, '');
 }
 
-/** `name=dir`, or a folder alone, whose name the model has then. */
-async function servedModel(given: string): Promise<ServedModel> {
+/** `name=dir`, or a folder alone. */
+function named(given: string): { name: string | undefined; dir: string } {
   const [, name, dir] = /^(?:([\w.:@-]+)=)?(.+)$/.exec(given)!;
+  return { name, dir };
+}
+
+/** A model of a folder alone has its name. */
+async function servedModel(given: string): Promise<ServedModel> {
+  const { name, dir } = named(given);
   return { name: name ?? nameOf(dir), folder: await checkpointFolder(dir, '--model') };
+}
+
+/** A draft of a folder alone is that of the only model. */
+async function addDraft(given: string, models: readonly ServedModel[]): Promise<void> {
+  const { name, dir } = named(given);
+  const model = name === undefined && models.length === 1 ? models[0] : models.find((each) => each.name === name);
+  if (!model) {
+    const names = models.map((each) => each.name).join(', ');
+    throw new UsageError(`--draft must be name=dir with the name of a model (${names}), got ${given}`);
+  }
+  if (model.draft !== undefined) throw new UsageError(`--draft is given twice for ${model.name}`);
+  model.draft = await checkpointFolder(dir, '--draft');
+}
+
+/** An adapter without a model's name is that of the only model. */
+function addAdapter(given: string, models: readonly ServedModel[]): void {
+  const [, of, name, dir] = /^(?:([\w.:@-]+):)?([\w.-]+)=(.+)$/.exec(given) ?? [];
+  const model = of === undefined && models.length === 1 ? models[0] : models.find((each) => each.name === of);
+  if (!model || name === undefined) {
+    const names = models.map((each) => each.name).join(', ');
+    throw new UsageError(`--adapter must be model:name=dir with the name of a model (${names}), got ${given}`);
+  }
+  if (model.adapters && Object.hasOwn(model.adapters, name))
+    throw new UsageError(`--adapter is given twice for ${name}`);
+  model.adapters = { ...model.adapters, [name]: dir };
 }
 
 /** The last part of a path that says something. */

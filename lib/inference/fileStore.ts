@@ -67,7 +67,7 @@ export class FileStore implements StateStore {
     const path = this.pathOf(where, key);
     // As it is at the call.
     using copy = checkSnapshot(where, snapshot).copy(where);
-    copy.checkOf(where, this.model);
+    copy.checkFamily(where, this.model);
     try {
       await createFolder(this.folder);
     } catch (error) {

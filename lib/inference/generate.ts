@@ -10,9 +10,11 @@ import {
   type OptionNames,
 } from '../core';
 import { checkStopStrings, checkTokenizer, StreamDecoder, type Tokenizer } from '../io';
+import type { RecurrentModel } from './model';
 import { SeededSampler } from './sampler';
 import type { SamplerState } from './samplerState';
 import { checkSampling, type SampledToken, SAMPLING, type SamplingOptions, withDefaults } from './sampling';
+import { checkSpeculate, type SpeculateOptions, type SpeculationCounts } from './speculation/options';
 
 /** Options of `Session.generate` beside those of sampling; what is left out is taken from the model where it says. */
 export interface GenerateOptions extends SamplingOptions {
@@ -48,6 +50,11 @@ export interface GenerateOptions extends SamplingOptions {
   resume?: boolean;
   /** Where the messages of the prompt end, counted in tokens from its beginning: a session's `prefixCache` keeps states before them. */
   messageEnds?: readonly number[];
+  /**
+   * Guesses tokens and reads several of them at once, which takes less time where most guesses are right; the text is what it would be but
+   * for rounding. Off by default.
+   */
+  speculate?: SpeculateOptions;
 }
 
 const OPTIONS: OptionNames<GenerateOptions> = {
@@ -61,6 +68,7 @@ const OPTIONS: OptionNames<GenerateOptions> = {
   samples: true,
   resume: 'flag',
   messageEnds: true,
+  speculate: true,
 };
 
 /** What `generate` yields: the id, and how probable the model held it. */
@@ -72,6 +80,8 @@ export interface GeneratedToken extends SampledToken {
   text?: string;
   /** The index of the text that it belongs to, where there are several `samples`. */
   sample?: number;
+  /** With `speculate`: what came of guessing in this text so far. */
+  speculation?: SpeculationCounts;
 }
 
 /** A session, as generation sees it. */
@@ -80,6 +90,10 @@ export interface Conversation {
   listen(ids: Int32Array): Promise<ArrayLike<number>>;
   /** Takes over a token of the model's own, with what the draw of the next one depends on. */
   say(id: number, sampler: SamplerState): void;
+  /** Where it speculates, what counts its guesses. */
+  readonly speculation: { readonly counts: SpeculationCounts } | null;
+  /** The generation is over, however it ended. */
+  end(): void;
 }
 
 /** What a generation goes by, whatever happens to its options and to the generator of `manualSeed` after the call. */
@@ -89,6 +103,7 @@ export interface Plan {
   samples: number;
   signal: AbortSignal | undefined;
   messageEnds: readonly number[];
+  speculate: Required<SpeculateOptions> | null;
   /** What the text of an index goes by. */
   begin: (sample: number) => Voice;
 }
@@ -100,11 +115,7 @@ interface Voice {
 }
 
 /** What the model says where the caller does not. */
-interface Defaults {
-  readonly vocabSize: number;
-  readonly stopTokens: readonly number[];
-  readonly sampling?: SamplingOptions;
-}
+type Defaults = Pick<RecurrentModel, 'vocabSize' | 'stopTokens' | 'sampling' | 'verifyStages'>;
 
 export function checkIsSignal(where: string, signal: unknown): void {
   if (signal === undefined || typeof (signal as AbortSignal | null)?.aborted === 'boolean') return;
@@ -136,6 +147,7 @@ export function planOf(
   if (stopTokens !== model.stopTokens) checkStopTokens(where, stopTokens, model.vocabSize);
   checkIsSignal(where, signal);
   checkMessageEnds(where, messageEnds, prompt.length);
+  const speculate = options.speculate === undefined ? null : checkSpeculate(where, options.speculate, model);
   const resumed = options.resume ? checkResume(where, options, prompt, before) : null;
   const decoderOf = decoders(where, options, resumed?.ids ?? prompt);
   const sampling = withDefaults(options, model.sampling ?? {});
@@ -146,7 +158,8 @@ export function planOf(
       : SeededSampler.resume(where, sampling, model.vocabSize, resumed!),
     decoder: decoderOf(),
   });
-  return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, messageEnds: [...messageEnds], begin };
+  const ends = [...messageEnds];
+  return { limit: maxNewTokens, stop: new Set(stopTokens), samples, signal, messageEnds: ends, speculate, begin };
 }
 
 /** Each takes a stream of random numbers, which are counted in whole numbers. */
@@ -221,23 +234,29 @@ export async function* generate(
 ): AsyncGenerator<GeneratedToken, void, undefined> {
   const { sampler, decoder } = begin(sample);
   const index = samples > 1 ? { sample } : {};
-  let logits = await conversation.listen(unread);
-  for (let count = 1; count <= limit; count++) {
-    const token = sampler.choose(logits);
-    sampler.take(token.id);
-    const stopped = stop.has(token.id);
-    let last = stopped || count === limit;
-    let text: string | undefined;
-    if (decoder) {
-      text = stopped ? '' : decoder.push(token.id);
-      if (decoder.stopped) last = true;
-      else if (last) text += decoder.flush();
+  const { speculation } = conversation;
+  try {
+    let logits = await conversation.listen(unread);
+    for (let count = 1; count <= limit; count++) {
+      const token = sampler.choose(logits);
+      sampler.take(token.id);
+      const stopped = stop.has(token.id);
+      let last = stopped || count === limit;
+      let text: string | undefined;
+      if (decoder) {
+        text = stopped ? '' : decoder.push(token.id);
+        if (decoder.stopped) last = true;
+        else if (last) text += decoder.flush();
+      }
+      // Behind all that may fail: what nobody was given is not said.
+      conversation.say(token.id, sampler.state);
+      const told = speculation && { speculation: { ...speculation.counts } };
+      yield { ...token, ...index, ...(text !== undefined && { text }), ...told };
+      if (last) return;
+      logits = await conversation.listen(NOTHING);
     }
-    // Behind all that may fail: what nobody was given is not said.
-    conversation.say(token.id, sampler.state);
-    yield { ...token, ...index, ...(text !== undefined && { text }) };
-    if (last) return;
-    logits = await conversation.listen(NOTHING);
+  } finally {
+    conversation.end();
   }
 }
 

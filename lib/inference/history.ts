@@ -27,6 +27,11 @@ export class History {
     return this.log.ids.subarray(0, this.end);
   }
 
+  /** Ids of one sequence without them. */
+  get ids(): Int32Array {
+    return this.marked.map((id) => (id < 0 ? ~id : id));
+  }
+
   /** With one more call. */
   append(ids: Int32Array): History {
     const { end } = this;

@@ -2,6 +2,17 @@
 import { argumentError, checkInteger, describe, formatShape, Tensor } from '../core';
 import type { TokenIds } from './model';
 
+/** Lists of ids, one after the other. */
+export function joinIds(...lists: readonly ArrayLike<number>[]): Int32Array {
+  const all = new Int32Array(lists.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const list of lists) {
+    all.set(list, at);
+    at += list.length;
+  }
+  return all;
+}
+
 /** Those of `batch` sequences, checked, in row-major order; none only where that is allowed. */
 export function checkedIds(
   where: string,

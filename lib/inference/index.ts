@@ -32,6 +32,7 @@ export { Session } from './session';
 export type { PromptOptions, ReadOptions, SessionOptions } from './sessionOptions';
 export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';
+export type { SpeculateOptions, SpeculationCounts } from './speculation/options';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';
 export type { StateStore } from './stateStore';
 export { atOnce, checkSignal, inTurns, type Stages } from './turns';

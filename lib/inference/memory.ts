@@ -1,11 +1,13 @@
 // What a model remembers of the tokens it has read, and how it reads more.
 import { noGrad } from '../autograd';
-import { type Device, type DType, FastWeightsError, scope, Tensor, type TypedArray } from '../core';
+import { type Device, FastWeightsError, scope, Tensor } from '../core';
 import { tensor } from '../ops';
 import { History } from './history';
+import { joinIds } from './ids';
 import type { Read, RecurrentModel } from './model';
 import type { RollbackWindow } from './rollbackWindow';
 import type { SamplerState } from './samplerState';
+import { Ahead, type HostLogits } from './speculation/ahead';
 import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
 import { inTurns, type Turns } from './turns';
 
@@ -21,13 +23,6 @@ export interface Seat {
   abandon(): void;
 }
 
-/** Logits of one text [vocabulary] on the host, and where and as what they were computed. */
-export interface HostLogits {
-  readonly values: TypedArray;
-  readonly dtype: DType;
-  readonly device: Device;
-}
-
 export class Memory {
   /** Where a batch has the state, and `state` is none. */
   private seat: Seat | null = null;
@@ -38,8 +33,10 @@ export class Memory {
   private exposed = false;
   /** Why the state is not that of whole tokens: one is being read, or an error came on the way. */
   private partly: 'now' | 'failed' | null = null;
-  /** The token that was yielded last, so long as it has not been read. */
-  said: number | null = null;
+  /** Tokens that were yielded and have not been read: the last one, and others before it where guesses were wrong. */
+  unread: readonly number[] = [];
+  /** What was read of them and of guesses beyond them. */
+  ahead: Ahead | null = null;
   /** What there is after the last token read; of several sequences until given away. */
   private last: Tensor | HostLogits | null = null;
   /** Of the generation that yielded the last token; null where the last token came in another way. */
@@ -86,9 +83,9 @@ export class Memory {
     return this.last instanceof Tensor ? this.last.data() : this.last!.values;
   }
 
-  /** Tokens so far, per sequence; the one said last is one of them. */
+  /** Tokens so far, per sequence; those that have not been read are among them. */
   get length(): number {
-    return this.tokens + (this.said === null ? 0 : 1);
+    return this.tokens + this.unread.length;
   }
 
   /** Ids of the tokens so far, of one sequence; null where they are not kept. */
@@ -96,7 +93,7 @@ export class Memory {
     if (!this.history) return null;
     const ids = new Int32Array(this.length);
     ids.set(this.history.marked.map((id) => (id < 0 ? ~id : id)));
-    if (this.said !== null) ids[ids.length - 1] = this.said;
+    ids.set(this.unread, this.tokens);
     return ids;
   }
 
@@ -120,7 +117,7 @@ export class Memory {
     this.check(where);
     const copy = new Memory(this.copyState(), this.tokens, this.history);
     this.shared = true;
-    copy.said = this.said;
+    copy.unread = this.unread;
     copy.sampler = this.sampler;
     copy.last = this.last instanceof Tensor ? shareState(this.last) : this.last;
     return copy;
@@ -172,6 +169,7 @@ export class Memory {
     this.seat?.abandon();
     this.seat = null;
     disposeState(this.state);
+    this.dropAhead();
     this.forgetLogits();
     this.window?.dispose();
   }
@@ -251,9 +249,51 @@ export class Memory {
     this.take(ids, batch, read);
   }
 
-  /** Takes over a token of the model's own, or none, before it is read; `sampler` is that of its generation. */
-  say(said: number | null, sampler: SamplerState | null): void {
-    this.said = said;
+  /**
+   * Reads what is unread and guesses beyond it with one call of the model, into `ahead`: the state stays as it is. Only where the
+   * model has `verifyStages`.
+   */
+  async readAhead(where: string, model: RecurrentModel, guesses: Int32Array, turns: Turns): Promise<void> {
+    this.check(where, model);
+    this.stand();
+    const ids = joinIds(this.unread, guesses);
+    const t = idTensor(model, 1, ids, true).persist();
+    const atRest = (): void => {
+      this.checkAlive(where);
+      turns.atRest();
+    };
+    try {
+      const read = await inTurns(model.verifyStages!(t, this.state, guesses.length + 1), { ...turns, atRest });
+      const ahead = await Ahead.of(read, guesses);
+      if (this.disposed) ahead.dispose();
+      else this.ahead = ahead;
+    } finally {
+      t.dispose();
+    }
+    this.checkAlive(where);
+  }
+
+  /** Takes over a token of the model's own before it is read; `sampler` is that of its generation. */
+  say(id: number, sampler: SamplerState): void {
+    this.unread = [...this.unread, id];
+    this.sampler = sampler;
+    const { ahead } = this;
+    if (!ahead?.heard(id)) return this.dropAhead();
+    if (!ahead.done) return;
+    this.ahead = null;
+    this.window?.keep(this.copy('generate'));
+    this.take(Int32Array.from(this.unread), 1, { state: ahead.state, logits: ahead.last });
+  }
+
+  /** Forgets what was read of guesses. */
+  dropAhead(): void {
+    this.ahead?.dispose();
+    this.ahead = null;
+  }
+
+  /** Puts others in the place of the tokens that have not been read. */
+  leave(unread: readonly number[], sampler: SamplerState | null): void {
+    this.unread = unread;
     this.sampler = sampler;
   }
 
@@ -267,7 +307,7 @@ export class Memory {
     return given;
   }
 
-  private take(ids: Int32Array, batch: number, { logits, state }: Read): void {
+  private take(ids: Int32Array, batch: number, { logits, state }: { logits: Tensor | HostLogits; state: State }): void {
     if (state !== this.state) {
       persistState(state);
       disposeState(this.state);
@@ -275,12 +315,12 @@ export class Memory {
       // It may hold parts of the one before as they were.
       this.shared = true;
     }
-    this.count(ids, batch, logits.persist());
+    this.count(ids, batch, logits instanceof Tensor ? logits.persist() : logits);
   }
 
   private count(ids: Int32Array, batch: number, logits: Tensor | HostLogits): void {
     this.partly = null;
-    this.said = null;
+    this.unread = [];
     this.forgetLogits();
     this.last = logits;
     this.history = this.history?.append(ids) ?? null;
@@ -314,8 +354,8 @@ export class Memory {
   }
 }
 
-/** [B] for one token of each sequence, else [B, T]. */
-function idTensor(model: RecurrentModel, batch: number, ids: Int32Array): Tensor {
-  const shape = ids.length === batch ? [batch] : [batch, ids.length / batch];
+/** [B] for one token of each sequence, else, or where `several` is said, [B, T]. */
+function idTensor(model: RecurrentModel, batch: number, ids: Int32Array, several = ids.length > batch): Tensor {
+  const shape = several ? [batch, ids.length / batch] : [batch];
   return tensor(ids, { shape, dtype: 'int32', device: model.device });
 }

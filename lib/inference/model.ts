@@ -22,6 +22,14 @@ export interface RecurrentModel {
   readonly identity?: string;
   /** How many tokens of a prompt are read at once where others wait for a turn; 512 by default. */
   readonly promptSlice?: number;
+  /** The model with one of its adapters, by name; an INVALID_ARGUMENT error where there is none of this name. */
+  withAdapter?(name: string): RecurrentModel;
+  /** The model with the adapter whose states have this `identity`, where it is loaded. */
+  identified?(identity: string): RecurrentModel | undefined;
+  /** Of a model with an adapter: the one without, whose batches take in the texts of both. */
+  readonly base?: RecurrentModel;
+  /** `stages` of one token of each of several texts, which are those of these models: the model itself, or ones with its adapters. */
+  mixedStages?(ids: Tensor, state: State, models: readonly RecurrentModel[]): Stages<Read>;
   /** The weights: what was kept of states holds so long as they stay as they are. */
   parameters?(): readonly Tensor[];
   /** The state before the first token. */
@@ -38,15 +46,20 @@ export interface RecurrentModel {
   step(ids: Tensor, state: State): Tensor;
   /** Both, by the rank of the ids and with the same bits, for models that can rest on the way. */
   stages?(ids: Tensor, state: State): Stages<Read>;
-  /** The same up to the head, for embeddings: hidden vectors [B, T, hidden] of ids [B, T], [B, hidden] of ids [B]. */
+  /**
+   * The parallel form with the logits [B, last, vocabulary] after each of the last so many tokens of ids [B, T], and a new
+   * state: what speculation verifies guesses with.
+   */
+  verifyStages?(ids: Tensor, state: State, last: number): Stages<Read>;
+  /** `stages` up to the head, for embeddings: hidden vectors [B, T, hidden] of ids [B, T], [B, hidden] of ids [B]. */
   hiddenStages?(ids: Tensor, state: State): Stages<HiddenRead>;
 }
 
 /** Requires a model that generates. */
-export function checkModel(where: string, model: unknown): asserts model is RecurrentModel {
+export function checkModel(where: string, model: unknown, argument = 'model'): asserts model is RecurrentModel {
   const { vocabSize, initialState } = (model ?? {}) as Partial<RecurrentModel>;
   if (typeof vocabSize === 'number' && typeof initialState === 'function') return;
-  throw argumentError('INVALID_ARGUMENT', where, 'model', 'a model that generates', describe(model));
+  throw argumentError('INVALID_ARGUMENT', where, argument, 'a model that generates', describe(model));
 }
 
 /** Token ids of one sequence, or of several of equal length as int32 [B, T]. */

@@ -22,6 +22,8 @@ export interface Reader {
   readonly slice: number;
   /** Reads ids [B, T] at once: several tokens in the parallel form, a single one in the step form. */
   read(memory: Memory, batch: number, ids: Int32Array, call: Call): Promise<void>;
+  /** Reads what was said and not read, and guesses beyond it, into `memory.ahead`; of one sequence. */
+  readAhead(memory: Memory, guesses: Int32Array, call: Call): Promise<void>;
   /** Waits for the device after such a read: what is queued beyond it could not be stopped. */
   settled(memory: Memory): Promise<unknown>;
 }
@@ -44,6 +46,13 @@ export class ModelReader implements Reader {
     const { device } = this.model;
     const done = ids.length > this.slice ? (): Promise<void> => getBackend(device).synchronize() : undefined;
     await memory.readInTurns(where, this.model, batch, ids, { pace, done, atRest, settings });
+  }
+
+  async readAhead(memory: Memory, guesses: Int32Array, { where, settings, atRest }: Call): Promise<void> {
+    const pace = new Pace();
+    await pace.rest();
+    atRest();
+    await memory.readAhead(where, this.model, guesses, { pace, atRest, settings });
   }
 
   settled(memory: Memory): Promise<unknown> {

@@ -150,7 +150,7 @@ export class RedisStore implements StateStore {
     const held = options.claim === undefined ? '' : claimFor(where, key, options.claim);
     // As it is at the call.
     using copy = checkSnapshot(where, snapshot).copy(where);
-    copy.checkOf(where, this.model);
+    copy.checkFamily(where, this.model);
     const bytes = await copy.toBytes(this.snapshots);
     if (bytes.length > MOST_BYTES) throw tooLarge(where, bytes.length);
     const args = [asBuffer(bytes), held, held || newClaim()];

@@ -16,7 +16,7 @@ export async function loadSampler(
   path: string,
   file: SafetensorsFile,
   text: string,
-  { batch, tokens, said }: { batch: number; tokens: number; said: number | null },
+  { batch, length }: { batch: number; length: number },
   vocabulary: number,
 ): Promise<SamplerState | null> {
   const entry = file.entries.get(SAMPLER);
@@ -24,7 +24,6 @@ export async function loadSampler(
     throw argumentError('FORMAT', path, SAMPLER, expected, found);
   };
   if (text === '') return entry ? refuse('no ids without its numbers', `${entry.size}`) : null;
-  const length = tokens + (said === null ? 0 : 1);
   if (entry?.dtype !== 'I32' || entry.shape.length !== 1 || entry.size > length || batch !== 1) {
     return refuse(`at most ${length} int32 ids of one sequence`, entry ? `${entry.size} of ${entry.dtype}` : 'none');
   }

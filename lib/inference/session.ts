@@ -21,7 +21,7 @@ import {
   planOf,
 } from './generate';
 import { columns } from './history';
-import { checkedIds } from './ids';
+import { checkedIds, joinIds } from './ids';
 import { Memory } from './memory';
 import { checkModel, type RecurrentModel, type TokenIds } from './model';
 import { type Call, ModelReader, type Reader } from './reader';
@@ -30,6 +30,8 @@ import { RollbackWindow } from './rollbackWindow';
 import type { SamplingOptions } from './sampling';
 import { PROMPT, type PromptOptions, READ, type ReadOptions, SESSION, type SessionOptions } from './sessionOptions';
 import { Snapshot } from './snapshot';
+import { guesserOf } from './speculation/guessers';
+import { Speculation } from './speculation/speculation';
 import { checkSignal } from './turns';
 
 /**
@@ -81,7 +83,7 @@ export class Session {
     this.memory = inner?.memory ?? this.emptyMemory();
   }
 
-  /** Tokens so far, per sequence; the one yielded last is one of them. */
+  /** Tokens so far, per sequence; those yielded last are among them. */
   get length(): number {
     return this.memory.length;
   }
@@ -122,8 +124,8 @@ export class Session {
   feed(tokens: TokenIds): Tensor {
     this.checkFree('feed');
     const ids = this.checkedIds('feed', tokens);
-    const { said } = this.memory;
-    if (said !== null) this.memory.read('feed', this.model, 1, Int32Array.of(said));
+    const { unread } = this.memory;
+    if (unread.length > 0) this.memory.read('feed', this.model, 1, Int32Array.from(unread));
     this.memory.read('feed', this.model, this.batch, ids);
     this.memory.sampler = null;
     return this.memory.giveLogits(this.batch);
@@ -162,8 +164,8 @@ export class Session {
     const where = 'generate';
     this.checkFree(where);
     if (this.batch !== 1) throw argumentError('INVALID_ARGUMENT', where, 'ids', 'one sequence', `${this.batch}`);
-    const { said, hasLogits } = this.memory;
-    const ids = this.checkedIds(where, prompt, said !== null || hasLogits);
+    const { unread, hasLogits } = this.memory;
+    const ids = this.checkedIds(where, prompt, unread.length > 0 || hasLogits);
     return this.tokens(ids, planOf(options, this.model, ids, this.memory.sampler), keepSettings());
   }
 
@@ -177,10 +179,11 @@ export class Session {
     this.begin(where, settings);
     try {
       checkSignal(where, plan.signal);
-      if (plan.samples === 1) yield* generate(this.conversation(where, this, plan), prompt, plan);
+      const context = plan.speculate ? this.context(prompt) : NOTHING;
+      if (plan.samples === 1) yield* generate(this.conversation(where, this, plan, context), prompt, plan);
       else {
         await this.readPrompt(where, prompt, plan.signal, plan.messageEnds);
-        for (let i = 0; i < plan.samples; i++) yield* this.sample(where, plan, i);
+        for (let i = 0; i < plan.samples; i++) yield* this.sample(where, plan, i, context);
       }
     } finally {
       this.call = null;
@@ -188,31 +191,73 @@ export class Session {
   }
 
   /** One of several texts, from a copy of the state. */
-  private async *sample(where: string, plan: Plan, index: number): AsyncGenerator<GeneratedToken, void, undefined> {
+  private async *sample(
+    where: string,
+    plan: Plan,
+    index: number,
+    context: Int32Array,
+  ): AsyncGenerator<GeneratedToken, void, undefined> {
     // Nobody takes anything back there.
     const { model, batch } = this;
     const fork = new Session(model, { batch }, { memory: this.memory.copy(where), reader: this.reader });
     fork.call = this.call;
     try {
-      yield* generate(fork.conversation(where, this, plan), NOTHING, plan, index);
+      yield* generate(fork.conversation(where, this, plan, context), NOTHING, plan, index);
     } finally {
       fork.dispose();
     }
   }
 
   /** This session as generation sees it, so long as `owner`, the one that the caller has, lives. */
-  private conversation(where: string, owner: Session, { signal, messageEnds }: Plan): Conversation {
+  private conversation(where: string, owner: Session, plan: Plan, context: Int32Array): Conversation {
+    const { signal, messageEnds } = plan;
+    const guesser =
+      plan.speculate &&
+      guesserOf(plan.speculate, this.model, (draft, rollbackWindow) => new Session(draft, { rollbackWindow }));
+    const speculation = guesser && new Speculation(guesser, plan.speculate!.maxGuesses, context, plan);
     return {
+      speculation,
       listen: async (ids) => {
         owner.memory.checkAlive(where);
-        await this.readPrompt(where, ids, signal, messageEnds);
-        const values = await this.memory.logitValues();
+        let values = ids.length === 0 && speculation ? await this.readAhead(where, speculation, signal) : null;
+        if (values === null) {
+          await this.readPrompt(where, ids, signal, messageEnds);
+          values = await this.memory.logitValues();
+        }
         owner.memory.checkAlive(where);
         checkSignal(where, signal);
         return values;
       },
-      say: (id, sampler) => this.memory.say(id, sampler),
+      say: (id, sampler) => {
+        this.memory.say(id, sampler);
+        speculation?.heard(id);
+      },
+      end: () => {
+        this.memory.dropAhead();
+        speculation?.dispose();
+      },
     };
+  }
+
+  /** What guesses may go by: the ids of a history, else those that the last generation counted, then the prompt. */
+  private context(prompt: Int32Array): Int32Array {
+    const { history, sampler, unread } = this.memory;
+    return history ? joinIds(history.ids, unread, prompt) : joinIds(sampler?.ids ?? unread, prompt);
+  }
+
+  /** The logits after the last token, by a call that reads guesses beyond it as well; null where nothing is guessed. */
+  private async readAhead(
+    where: string,
+    speculation: Speculation,
+    signal?: AbortSignal,
+  ): Promise<ArrayLike<number> | null> {
+    const { memory } = this;
+    if (memory.ahead) return memory.ahead.logits;
+    if (memory.unread.length === 0) return null;
+    const guesses = await speculation.guess(memory.unread.length, this.call!.settings, signal);
+    if (guesses.length === 0) return null;
+    await this.reader.readAhead(memory, guesses, this.callInTurns(where, signal));
+    return memory.ahead!.logits;
   }
 
   /**
@@ -262,12 +307,11 @@ export class Session {
     checkInteger(where, 'n', n, 0, this.length);
     checkOptions(where, options, READ);
     checkIsSignal(where, options.signal);
-    const { tokens, failed } = this.memory;
+    const { tokens, failed, unread, sampler } = this.memory;
     if (n === 0 && !failed) return;
     const keep = this.length - n;
-    const { said, sampler } = n === 0 ? this.memory : { said: null, sampler: null };
     if (keep < tokens || failed) await this.goBack(where, Math.min(keep, tokens), options.signal);
-    this.memory.say(said, sampler);
+    this.memory.leave(unread.slice(0, Math.max(0, keep - tokens)), n === 0 ? sampler : null);
   }
 
   /** Frees the state. */
@@ -331,7 +375,8 @@ export class Session {
   ): Promise<void> {
     // There may be nothing to read.
     this.memory.check(where, this.model);
-    if (this.memory.said !== null) await this.readInTurns(where, this.memory, Int32Array.of(this.memory.said), signal);
+    const { unread } = this.memory;
+    if (unread.length > 0) await this.readInTurns(where, this.memory, Int32Array.from(unread), signal);
     const path = ids.length > 0 ? this.findPrefix(where, ids, messageEnds) : null;
     try {
       await this.readSlices(where, ids, path, signal);
@@ -367,7 +412,7 @@ export class Session {
       this.prefixUse = { promptTokens: ids.length, matchedTokens: 0, reusedTokens: 0, reason: 'begun' };
       return null;
     }
-    const path = prefixCache.begin(this.prefixOwner, ids, messageEnds);
+    const path = prefixCache.begin(this.prefixKey, ids, messageEnds);
     this.prefixUse = path.use;
     const found = path.take(where);
     if (!found) return path;
@@ -383,18 +428,29 @@ export class Session {
     return path;
   }
 
+  /** Whose states it shares: those of its owner, made by its model with the same adapter, if any. */
+  private get prefixKey(): string {
+    const { model, prefixOwner } = this;
+    return model.base ? JSON.stringify([prefixOwner, model.identity]) : prefixOwner;
+  }
+
   /** Tokens of a long text that are read at once. */
   private get slice(): number {
     return Math.max(1, Math.floor(this.reader.slice / this.batch));
   }
 
   private readInTurns(where: string, memory: Memory, ids: Int32Array, signal?: AbortSignal): Promise<void> {
-    // `memory` may be one that is to take the place of the session's.
+    return this.reader.read(memory, this.batch, ids, this.callInTurns(where, signal));
+  }
+
+  /** The call that is under way, for a read that it makes. */
+  private callInTurns(where: string, signal?: AbortSignal): Call {
+    // What is read may be to take the place of the session's memory.
     const atRest = (): void => {
       this.memory.checkAlive(where);
       checkSignal(where, signal);
     };
-    return this.reader.read(memory, this.batch, ids, { ...this.call!, atRest });
+    return { ...this.call!, atRest };
   }
 
   /** Runs a call that no other may change the session in. */

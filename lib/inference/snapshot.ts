@@ -10,7 +10,14 @@ import {
   type OptionNames,
   scope,
 } from '../core';
-import { decodeSafetensors, encodeSafetensors, type NamedTensors, saveSafetensors, withSafetensors } from '../io';
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  type NamedTensors,
+  type SafetensorsFile,
+  saveSafetensors,
+  withSafetensors,
+} from '../io';
 import type { Memory } from './memory';
 import { checkModel, type RecurrentModel } from './model';
 import { loadMemory, LONGEST_NOTE, saveMemory, type SnapshotOptions } from './snapshotFile';
@@ -100,11 +107,13 @@ export class Snapshot {
     return this.write('Snapshot.toBytes', options, encodeSafetensors);
   }
 
-  /** Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. */
+  /**
+   * Reads what `save` wrote, on the model's device; a file that is damaged or of another model is a FORMAT error. A state that came through
+   * an adapter which the model has loaded belongs to `model.withAdapter(name)`.
+   */
   static async load(path: string, model: RecurrentModel): Promise<Snapshot> {
     checkModel('Snapshot.load', model);
-    const { batch, memory, note } = await withSafetensors(path, (file) => loadMemory(path, file, model));
-    return new Snapshot(model, batch, memory, note);
+    return withSafetensors(path, (file) => Snapshot.of(path, file, model));
   }
 
   /** The same of what `toBytes` gave; the bytes must not change until the promise resolves. */
@@ -114,8 +123,14 @@ export class Snapshot {
     if (!(bytes instanceof Uint8Array)) {
       throw argumentError('INVALID_ARGUMENT', where, 'bytes', 'a Uint8Array', describe(bytes));
     }
-    const { batch, memory, note } = await loadMemory(where, await decodeSafetensors(bytes, where), model);
-    return new Snapshot(model, batch, memory, note);
+    return Snapshot.of(where, await decodeSafetensors(bytes, where), model);
+  }
+
+  /** The state may have come through an adapter of the model, to which it then belongs. */
+  private static async of(path: string, file: SafetensorsFile, model: RecurrentModel): Promise<Snapshot> {
+    const owner = model.identified?.(file.metadata.model ?? '') ?? model;
+    const { batch, memory, note } = await loadMemory(path, file, owner);
+    return new Snapshot(owner, batch, memory, note);
   }
 
   private async write<T>(
@@ -139,6 +154,11 @@ export class Snapshot {
   /** @internal Another one of the same state. */
   copy(where: string): Snapshot {
     return new Snapshot(this, this.batch, this.memory.copy(where));
+  }
+
+  /** @internal Requires one of this model, or of it with an adapter. */
+  checkFamily(where: string, model: RecurrentModel): void {
+    if (this.identity === undefined || !model.identified?.(this.identity)) this.checkOf(where, model);
   }
 
   /** @internal Requires one of this model. */

@@ -105,7 +105,7 @@ export async function saveMemory<T>(
   { identity, batch, memory, note, dtype }: Contents & SnapshotOptions & { identity: string },
   write: (tensors: NamedTensors, metadata: Record<string, string>) => Promise<T>,
 ): Promise<T> {
-  const { history, said, logits, sampler } = memory;
+  const { history, unread, logits, sampler } = memory;
   const leaves = leavesOf(memory.state);
   const numbers = Object.fromEntries(leaves.filter(([, leaf]) => typeof leaf === 'number'));
   const made: Tensor[] = [];
@@ -121,7 +121,7 @@ export async function saveMemory<T>(
     model: identity,
     batch: String(batch),
     tokens: String(memory.tokens),
-    said: said === null ? '' : String(said),
+    said: unread.join(' '),
     numbers: JSON.stringify(numbers),
     sampler: sampler ? JSON.stringify(drawsOf(sampler)) : '',
     dtype: dtype ?? EXACT,
@@ -147,16 +147,24 @@ export async function saveMemory<T>(
 /** What a file holds; `path` names it in errors. */
 export async function loadMemory(path: string, file: SafetensorsFile, model: RecurrentModel): Promise<Contents> {
   const fields = await checkedFields(path, file, model);
-  const whole = (name: string, min: number, max: number): number => {
-    const value = /^\d{1,16}$/.test(fields[name]) ? Number(fields[name]) : NaN;
+  const whole = (name: string, min: number, max: number, text = fields[name]): number => {
+    const value = /^\d{1,16}$/.test(text) ? Number(text) : NaN;
     if (value >= min && value <= max) return value;
-    throw argumentError('FORMAT', path, name, `a whole number from ${min} to ${max}`, JSON.stringify(fields[name]));
+    throw argumentError('FORMAT', path, name, `a whole number from ${min} to ${max}`, JSON.stringify(text));
   };
-  const said = fields.said === '' ? null : whole('said', 0, model.vocabSize - 1);
-  const batch = whole('batch', 1, said === null ? Number.MAX_SAFE_INTEGER : 1);
+  // Several where guesses were wrong.
+  const said = fields.said === '' ? [] : fields.said.split(' ');
+  const unread = said.map((id) => whole('said', 0, model.vocabSize - 1, id));
+  const batch = whole('batch', 1, unread.length === 0 ? Number.MAX_SAFE_INTEGER : 1);
   const tokens = whole('tokens', 0, Number.MAX_SAFE_INTEGER - 1);
   const history = await readHistory(path, file, { batch, tokens, vocabulary: model.vocabSize });
-  const sampler = await loadSampler(path, file, fields.sampler ?? '', { batch, tokens, said }, model.vocabSize);
+  const sampler = await loadSampler(
+    path,
+    file,
+    fields.sampler ?? '',
+    { batch, length: tokens + unread.length },
+    model.vocabSize,
+  );
   const { note = '' } = fields;
   if (note.length > LONGEST_NOTE) {
     throw argumentError('FORMAT', path, 'note', `at most ${LONGEST_NOTE} characters`, `${note.length}`);
@@ -167,7 +175,7 @@ export async function loadMemory(path: string, file: SafetensorsFile, model: Rec
   }
   const state = await loadState(path, file, model, { batch, tokens, rounded }, numbersOf(path, fields.numbers, tokens));
   const memory = new Memory(state, tokens, history);
-  memory.say(said, sampler);
+  memory.leave(unread, sampler);
   try {
     memory.logits = await loadLogits(path, file, model, batch);
   } catch (error) {

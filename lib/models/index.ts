@@ -9,6 +9,7 @@ export {
 } from './idsia/associativeRetrieval2021';
 export { Attention, type AttentionShape, type KeyValueCache } from './common/attention';
 export { Block, type BlockParts, Backbone, Decoder, Layer, type Pointwise, PreNormBlock } from './common/block';
+export type { AdaptedModel } from './common/adapted';
 export { CausalLM, type ForwardOptions, type ForwardResult } from './common/causalLM';
 export { type Configuration, ConfigurationReader, type JsonObject } from './common/configuration';
 export { createModel, type CreateOptions } from './create';

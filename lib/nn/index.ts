@@ -18,7 +18,15 @@ export * from './hopfield';
 export * as init from './init';
 export * from './layers';
 export { activeLora, addLora, LoraAdapter, mergeLora, removeLora, unmergeLora, type LoraOptions } from './lora';
-export { hasLora, loadLora, LORA_CONFIG, LORA_WEIGHTS, saveLora, type SaveLoraOptions } from './loraFiles';
+export {
+  hasLora,
+  loadLora,
+  LORA_CONFIG,
+  LORA_WEIGHTS,
+  readServedLora,
+  saveLora,
+  type SaveLoraOptions,
+} from './loraFiles';
 export * from './losses';
 export * from './module';
 export * from './norms';
@@ -28,6 +36,7 @@ export * from './pooling';
 export { QuantizedWeight } from './quantized';
 export { quantizeModel, Quantizer } from './quantizer';
 export * from './recurrent';
+export { AdapterSlot, ofRow, ServedLora, underAdapters } from './servedLora';
 export { type LayerStates, type NoStates, RuleLayer, type RuleLayerOptions } from './ruleLayer';
 export * from './shortConvolution';
 export * from './stpn';

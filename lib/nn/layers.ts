@@ -46,8 +46,8 @@ export const BIAS: OptionNames<BiasOptions> = { ...TENSOR_OPTIONS, bias: 'flag' 
 export interface LinearAdapter extends Module {
   /** Whether it adds anything now. */
   readonly active: boolean;
-  /** x [..., in] to what is added, [..., out]. */
-  forward(x: Tensor): Tensor;
+  /** x [..., in] to what is added, [..., out]; null for nothing. */
+  forward(x: Tensor): Tensor | null;
 }
 
 /** x W^T + b with W [out, in]; W and b uniform in +-1/sqrt(in). */
@@ -56,7 +56,7 @@ export class Linear extends Module {
   weight: Tensor;
   /** [out], or null. */
   bias: Tensor | null;
-  /** Set by `addLora`, which is the way to it. */
+  /** Set by `addLora`, and by `loadAdapter` of a model, which are the ways to it. */
   adapter: LinearAdapter | null = null;
   /** What stands for `weight`, which is gone (UNSUPPORTED), once the model is quantised; else null. */
   quantized: QuantizedWeight | null = null;
@@ -130,7 +130,8 @@ export class Linear extends Module {
     return scope(() => {
       const { activation = null, residual = null } = options;
       const added = adapter.forward(x);
-      if (activation === null) return this.product(x, { residual: residual ? added.add(residual) : added });
+      if (activation === null)
+        return this.product(x, { residual: residual ? (added?.add(residual) ?? residual) : added });
       const y = this.product(x, { residual: added }).silu();
       return residual ? y.add(residual) : y;
     });

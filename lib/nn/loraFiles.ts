@@ -1,5 +1,5 @@
 // Adapters as files: adapter_config.json and adapter_model.safetensors, as peft writes and reads them.
-import { join } from '../platform';
+import { join, sha256 } from '../platform';
 import {
   argumentError,
   checkInteger,
@@ -28,6 +28,7 @@ import {
 import { Linear } from './layers';
 import { attachLora, LoraAdapter, loraLayers } from './lora';
 import { checkModule, type Module } from './module';
+import { type ServedLayer, ServedLora } from './servedLora';
 
 /** @internal Name of the file of settings. */
 export const LORA_CONFIG = 'adapter_config.json';
@@ -142,6 +143,73 @@ function asFormat<T>(check: () => T): T {
  */
 export async function loadLora(model: Module, dir: string): Promise<string[]> {
   checkModule('loadLora', 'model', model);
+  const plans = await readLora(model, dir, (name, { adapter }) => {
+    if (adapter) throw argumentError('INVALID_ARGUMENT', 'loadLora', name, 'without an adapter', 'one with it');
+  });
+  const loaded: [Tensor, Tensor][] = [];
+  for (const plan of plans) loaded.push(await loadPair(plan));
+  attachLora(
+    model,
+    new Map(
+      plans.map(({ layer, rank, alpha, dropout, scale }) => [
+        layer,
+        () => new LoraAdapter(rank, alpha, dropout, layer, scale),
+      ]),
+    ),
+  );
+  for (const [i, { layer }] of plans.entries()) {
+    const { lora_A, lora_B } = layer.adapter as LoraAdapter;
+    noGrad(() => [lora_A.weight.copy_(loaded[i][0]), lora_B.weight.copy_(loaded[i][1])]);
+    for (const t of loaded[i]) t.dispose();
+  }
+  return plans.map(({ name }) => name);
+}
+
+/**
+ * @internal Reads the adapters of a folder as ones that a model serves beside others; nothing of the model changes. `check` refuses layers.
+ */
+export async function readServedLora(
+  model: Module,
+  dir: string,
+  check: (name: string, layer: Linear) => void,
+): Promise<ServedLora> {
+  checkModule('readServedLora', 'model', model);
+  const layers = new Map<string, ServedLayer>();
+  const hash = sha256();
+  for (const plan of await readLora(model, dir, check)) {
+    const { name, scale } = plan;
+    const [A, B] = await loadPair(plan);
+    for (const t of [A, B]) t.persist();
+    layers.set(name, { A, B, scale });
+    hash.update(new TextEncoder().encode(`${JSON.stringify([name, scale, A.shape, B.shape])}\n`));
+    for (const t of [A, B]) {
+      const { buffer, byteOffset, byteLength } = await t.data();
+      hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+    }
+  }
+  return new ServedLora(hash.hex(), layers);
+}
+
+/** An adapter in a folder, and the layer that it is for. */
+interface Plan {
+  name: string;
+  layer: Linear;
+  A: SafetensorsEntry;
+  B: SafetensorsEntry;
+  rank: number;
+  alpha: number;
+  dropout: number;
+  scale: number;
+}
+
+async function loadPair({ layer, A, B }: Plan): Promise<[Tensor, Tensor]> {
+  const { device, dtype } = layer;
+  const options = { device, dtype: dtype as 'float32' | 'bfloat16' | 'float64' };
+  return [await loadEntry(A, options), await loadEntry(B, options)];
+}
+
+/** What a folder holds for the layers of a model, all of which must fit. */
+async function readLora(model: Module, dir: string, check: (name: string, layer: Linear) => void): Promise<Plan[]> {
   const folder = await findFolder(dir);
   const path = join(folder, LORA_CONFIG);
   const config = checkConfig(path, await readOptionalJson(path));
@@ -153,12 +221,11 @@ export async function loadLora(model: Module, dir: string): Promise<string[]> {
     const layer = found ? linear.get(found[1]) : undefined;
     if (!found || !layer)
       throw argumentError('FORMAT', folder, name, 'an adapter of a linear layer of the model', 'none');
-    if (layer.adapter)
-      throw argumentError('INVALID_ARGUMENT', 'loadLora', found[1], 'without an adapter', 'one with it');
+    check(found[1], layer);
     parts.set(found[1], { ...parts.get(found[1]), [found[2]]: entry });
   }
   const dropout = asFormat(() => checkNumber(path, 'lora_dropout', config.lora_dropout ?? 0, 0, 1));
-  const plans = [...parts].map(([name, { A, B }]) => {
+  return [...parts].map(([name, { A, B }]) => {
     const layer = linear.get(name)!;
     const rank = asFormat(() => checkInteger(path, 'r', ownValue(config.rank_pattern, name, config.r), 1));
     const alpha = asFormat(() =>
@@ -168,21 +235,8 @@ export async function loadLora(model: Module, dir: string): Promise<string[]> {
     checkEntry(folder, `${name}.lora_A.weight`, A, [rank, into]);
     checkEntry(folder, `${name}.lora_B.weight`, B, [out, rank]);
     const scale = alpha / (config.use_rslora === true ? Math.sqrt(rank) : rank);
-    return { layer, A: A!, B: B!, make: () => new LoraAdapter(rank, alpha, dropout, layer, scale) };
+    return { name, layer, A: A!, B: B!, rank, alpha, dropout, scale };
   });
-  const loaded: Tensor[][] = [];
-  for (const { layer, A, B } of plans) {
-    const { device, dtype } = layer;
-    const options = { device, dtype: dtype as 'float32' | 'bfloat16' | 'float64' };
-    loaded.push([await loadEntry(A, options), await loadEntry(B, options)]);
-  }
-  attachLora(model, new Map(plans.map(({ layer, make }) => [layer, make])));
-  for (const [i, { layer }] of plans.entries()) {
-    const { lora_A, lora_B } = layer.adapter as LoraAdapter;
-    noGrad(() => [lora_A.weight.copy_(loaded[i][0]), lora_B.weight.copy_(loaded[i][1])]);
-    for (const t of loaded[i]) t.dispose();
-  }
-  return [...parts.keys()];
 }
 
 function checkEntry(dir: string, name: string, entry: SafetensorsEntry | undefined, shape: readonly number[]): void {

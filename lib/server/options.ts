@@ -3,6 +3,7 @@ import {
   argumentError,
   checkInteger,
   checkNumber,
+  checkObject,
   checkOptions,
   checkString,
   describe,
@@ -16,7 +17,14 @@ export interface ServedModel {
   folder: string;
   /** What requests call it; the folder's name by default. */
   name?: string;
+  /** Folder of a smaller model of the same vocabulary, which guesses tokens where a request asks for it; none by default. */
+  draft?: string;
+  /** Folders of adapters in the layout of peft, by name: a request asks for one as the model `name:adapter`. None by default. */
+  adapters?: Readonly<Record<string, string>>;
 }
+
+/** With its name. */
+export type NamedModel = ServedModel & Required<Pick<ServedModel, 'name' | 'adapters'>>;
 
 /** Options of `serve`. */
 export interface ServeOptions {
@@ -117,7 +125,7 @@ const OPTIONS: OptionNames<ServeOptions> = {
 
 /** With defaults filled in. */
 export type CheckedOptions = Omit<Required<ServeOptions>, Optional | 'models'> &
-  Pick<ServeOptions, Optional> & { models: readonly Required<ServedModel>[] };
+  Pick<ServeOptions, Optional> & { models: readonly NamedModel[] };
 type Optional =
   | 'keys'
   | 'stateFolder'
@@ -180,12 +188,19 @@ export function checkServeOptions(options: ServeOptions): CheckedOptions {
   };
 }
 
-function checkModels(models: unknown): Required<ServedModel>[] {
+function checkModels(models: unknown): NamedModel[] {
   if (!Array.isArray(models) || models.length === 0) {
     throw argumentError('INVALID_ARGUMENT', 'serve', 'models', 'a list of at least one model', describe(models));
   }
-  const named = (models as readonly ServedModel[]).map(({ folder, name = nameOf(folder) }) => ({ folder, name }));
-  for (const [i, { name }] of named.entries()) {
+  const named = (models as readonly ServedModel[]).map(({ folder, name = nameOf(folder), draft, adapters = {} }) => ({
+    folder,
+    name,
+    draft,
+    adapters,
+  }));
+  for (const [i, { name, draft, adapters }] of named.entries()) {
+    checkAdapters(`models[${i}].adapters`, adapters);
+    if (draft !== undefined) checkString('serve', `models[${i}].draft`, draft);
     if (!/^[A-Za-z0-9][\w.:@/-]{0,99}$/.test(name)) {
       const expected = 'named with letters, digits and . _ : @ / -';
       throw argumentError('INVALID_ARGUMENT', 'serve', `models[${i}]`, expected, JSON.stringify(name));
@@ -195,6 +210,21 @@ function checkModels(models: unknown): Required<ServedModel>[] {
     }
   }
   return named;
+}
+
+function checkAdapters(argument: string, adapters: Readonly<Record<string, string>>): void {
+  checkObject('serve', argument, adapters);
+  for (const [name, folder] of Object.entries(adapters)) {
+    checkString('serve', `${argument}.${name}`, folder);
+    if (/^[A-Za-z0-9][\w.-]{0,63}$/.test(name)) continue;
+    throw argumentError(
+      'INVALID_ARGUMENT',
+      'serve',
+      argument,
+      'named with letters, digits and . _ -',
+      JSON.stringify(name),
+    );
+  }
 }
 
 function nameOf(folder: string): string {

@@ -10,7 +10,7 @@ import { Keys } from './keys';
 import { Limits } from './limits';
 import { jsonLog } from './log';
 import { Metrics } from './metrics';
-import { checkServeOptions, type CheckedOptions, type ServeOptions } from './options';
+import { checkServeOptions, type CheckedOptions, type NamedModel, type ServeOptions } from './options';
 import { redisClient } from './redisClient';
 import { type ResponseTexts, TextsInFolder, TextsInMemory, TextsInRedis } from './responseTexts';
 import type { Services } from './services';
@@ -145,11 +145,13 @@ function bind(services: Services, { host, port }: CheckedOptions): Promise<Serve
 const folderOf = (name: string): string =>
   name.replace(/[^A-Za-z0-9.-]/g, (letter) => `_${letter.charCodeAt(0).toString(16)}_`);
 
-function settingsOf(options: CheckedOptions, { name, folder }: { name: string; folder: string }): Engine['settings'] {
+function settingsOf(options: CheckedOptions, { name, folder, draft, adapters }: NamedModel): Engine['settings'] {
   const { imports, device, dtype, weights, threads, chatTemplate, stateFolder, stateBytes, maxPromptTokens } = options;
   return {
     name,
     folder,
+    draft,
+    adapters,
     imports,
     device,
     dtype,

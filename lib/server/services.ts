@@ -24,11 +24,21 @@ export interface Services {
   since: number;
 }
 
-/** The engine of a model that a request names. */
-export function engineOf({ engines }: Services, name: string): Engine {
-  const engine = engines.find((each) => each.name === name);
-  if (engine) return engine;
-  const known = engines.map((each) => each.name).join(', ');
+/** The engine of a model that a request names, with or without an adapter. */
+export function engineOf(services: Services, name: string): Engine {
+  return modelOf(services, name).engine;
+}
+
+/** Of each engine the model's name, and `model:adapter` for each of its adapters. */
+export function namesOf({ name, settings }: Engine): string[] {
+  return [name, ...Object.keys(settings.adapters).map((adapter) => `${name}:${adapter}`)];
+}
+
+/** The engine, and the adapter where one is named behind a colon. */
+export function modelOf({ engines }: Services, name: string): { engine: Engine; adapter?: string } {
+  const engine = engines.find((each) => namesOf(each).includes(name));
+  if (engine) return { engine, ...(name !== engine.name && { adapter: name.slice(engine.name.length + 1) }) };
+  const known = engines.flatMap(namesOf).join(', ');
   throw new ApiError(404, `The model '${name}' does not exist; there are: ${known}.`, {
     param: 'model',
     code: 'model_not_found',

@@ -108,6 +108,21 @@ describe('generate', function () {
       expect(out).to.equal('--- 1 of 2 ---\nOnce upon!\n--- 2 of 2 ---\nOnce upon!\n');
     });
 
+    it('writes the same with guesses, and says how many were right', async () => {
+      const more = ['--temperature', '0', '--max-tokens', '9', '--logit-bias', `${ids[0]}=20`];
+      const guessing: [string[], RegExp][] = [
+        [['--speculate'], /^9 tokens, [1-9] of [1-9] guesses right, in /m],
+        [['--draft', dir], /^9 tokens, 0 of 0 guesses right, in /m],
+      ];
+      for (const [flags, told] of guessing) {
+        const { code, out, err } = await run('generate', '--checkpoint', dir, '--prompt', 'On', ...more, ...flags);
+        expect([code, out]).to.eql([0, `On${' On'.repeat(9)}\n`]);
+        expect(err).to.match(told);
+      }
+      const both = await run('generate', '--checkpoint', dir, '--speculate', '--draft', dir);
+      expect(both.err).to.match(/'--speculate' cannot be used with option '--draft/);
+    });
+
     it('writes the same from quantised weights', async () => {
       for (const weights of ['bfloat16', 'int8']) {
         expect(await written(...greedy, '--weights', weights), weights).to.equal('Once upon!\n');

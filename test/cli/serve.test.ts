@@ -97,6 +97,23 @@ describe('cli: serve', function () {
     };
     const given = ['--model', model.folder];
     await refused(/required option '--model/, 2);
+    await refused(
+      /--draft must be name=dir with the name of a model \(.+\), got other=/,
+      2,
+      ...given,
+      '--draft',
+      `other=${model.folder}`,
+    );
+    await refused(
+      /--adapter must be model:name=dir with the name of a model \(.+\), got fr/,
+      2,
+      ...given,
+      '--adapter',
+      'fr',
+    );
+    await refused(/--adapter must be model:name=dir/, 2, ...given, '--adapter', 'other:fr=x');
+    await refused(/--adapter is given twice for fr/, 2, ...given, '--adapter', 'fr=x', '--adapter', 'fr=y');
+    await refused(/--draft is given twice for /, 2, ...given, ...['--draft', model.folder, '--draft', model.folder]);
     await refused(/--model must be a run folder/, 1, '--model', path.join(folder, 'nothing'));
     await refused(/host must be a loopback address/, 1, ...given, '--host', '0.0.0.0');
     await refused(/there is no|no such file/i, 1, ...given, '--keys', path.join(folder, 'nothing'));

@@ -13,7 +13,10 @@ const values = (): unknown[] => [
 const SECOND: unknown[] = [undefined, null, 3, {}, 'x', [0]];
 
 /** What only the library makes, and is marked so, or makes the very errors. */
-const INTERNAL = new Set(['Tensor', 'Snapshot', 'FastWeightsError', 'nn.newWeight', 'nn.withBlankWeights']);
+const INTERNAL = new Set([
+  ...['Tensor', 'Snapshot', 'FastWeightsError', 'nn.newWeight', 'nn.withBlankWeights'],
+  ...['nn.AdapterSlot', 'nn.ofRow', 'nn.ServedLora', 'nn.underAdapters'],
+]);
 
 const isClass = (f: object): boolean => /^class\b/.test(Function.prototype.toString.call(f));
 const isRecord = (value: unknown): value is object => Object.prototype.toString.call(value) === '[object Object]';

@@ -84,7 +84,12 @@ export interface Answered {
   data: Record<string, unknown>[];
   error: { message: string; type: string; param: string | null; code: string | null };
   choices: { text: string; finish_reason: string; message: { content: string } }[];
-  usage: { prompt_tokens: number; completion_tokens: number; prompt_tokens_details: { cached_tokens: number } };
+  usage: {
+    prompt_tokens: number;
+    completion_tokens: number;
+    prompt_tokens_details: { cached_tokens: number };
+    completion_tokens_details?: { accepted_prediction_tokens: number; rejected_prediction_tokens: number };
+  };
   [field: string]: unknown;
 }
 

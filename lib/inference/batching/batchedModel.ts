@@ -1,6 +1,7 @@
 // Many conversations with one model, which read their tokens together.
-import { argumentError, checkInteger, checkOptions, describe, type OptionNames } from '../../core';
+import { argumentError, checkInteger, checkOptions, describe, FastWeightsError, type OptionNames } from '../../core';
 import { embed, type EmbedOptions } from '../embed';
+import { joinIds } from '../ids';
 import type { Memory } from '../memory';
 import { checkModel, type RecurrentModel, type TokenIds } from '../model';
 import type { Call, Reader } from '../reader';
@@ -30,12 +31,16 @@ const OPTIONS: OptionNames<BatchedModelOptions> = { maxBatch: true, maxQueue: tr
 export interface BatchedSessionOptions extends Omit<SessionOptions, 'batch'> {
   /** Any number, 0 by default: of what waits for a turn the higher comes first, always. */
   priority?: number;
+  /** The name of an adapter of the model, which the conversation then goes through; none by default. */
+  adapter?: string;
 }
 
 /** Options of `BatchedModel.embed`. */
 export interface BatchedEmbedOptions extends EmbedOptions {
   /** As that of a session. */
   priority?: number;
+  /** As that of a session. */
+  adapter?: string;
 }
 
 /** What a `BatchedModel` does at present, and has done. */
@@ -103,17 +108,18 @@ export class BatchedModel {
   createSession(options: BatchedSessionOptions = {}): Session {
     const where = 'createSession';
     this.scheduler.checkAlive(where);
-    const { priority = 0, ...rest } = options;
+    const { priority = 0, adapter, ...rest } = options;
     checkPriority(where, priority);
+    const model = this.modelOf(where, adapter);
     if ('batch' in rest) throw argumentError('INVALID_ARGUMENT', where, 'batch', 'left out', String(rest.batch));
-    return new Session(this.model, rest, { reader: this.reader(this.model, priority) });
+    return new Session(model, rest, { reader: this.reader(model, priority) });
   }
 
   /** The model's `embed`, whose text is read as prompts are, between ticks. */
   async embed(ids: TokenIds, options: BatchedEmbedOptions = {}): Promise<Float32Array> {
-    const { priority = 0, ...rest } = options;
+    const { priority = 0, adapter, ...rest } = options;
     checkPriority('embed', priority);
-    return embed('embed', this.model, ids, rest, (model) => this.reader(model, priority));
+    return embed('embed', this.modelOf('embed', adapter), ids, rest, (model) => this.reader(model, priority));
   }
 
   /** What it does at present, and has done so far. */
@@ -143,12 +149,23 @@ export class BatchedModel {
     this.dispose();
   }
 
+  private modelOf(where: string, adapter: string | undefined): RecurrentModel {
+    const { model } = this;
+    if (adapter === undefined) return model;
+    if (model.withAdapter) return model.withAdapter(adapter);
+    throw new FastWeightsError('UNSUPPORTED', `${where}: the model has no adapters`, { argument: 'adapter' });
+  }
+
   private reader(model: RecurrentModel, priority: number): Reader {
     const { scheduler, slice } = this;
     return {
       slice,
       read: (memory: Memory, _batch: number, ids: Int32Array, call: Call) =>
         scheduler.read({ model, memory, ids, call, priority }),
+      readAhead: (memory: Memory, guesses: Int32Array, call: Call) => {
+        const ids = joinIds(memory.unread, guesses);
+        return scheduler.read({ model, memory, ids, guesses, call, priority });
+      },
       // It always is: ticks and slices wait for the device.
       settled: () => Promise.resolve(),
     };

@@ -11,6 +11,8 @@ export interface Request {
   readonly model: RecurrentModel;
   readonly memory: Memory;
   readonly ids: Int32Array;
+  /** Those of the ids that are guesses, where it reads ahead. */
+  readonly guesses?: Int32Array;
   readonly call: Call;
   /** Higher ones come first. */
   readonly priority: number;
@@ -72,7 +74,8 @@ export class RequestQueue {
       }
       this.admitted.add(key);
     }
-    if (request.ids.length > 1 || request.model !== this.model) this.slices.push(request);
+    if (request.ids.length > 1 || request.guesses || (request.model.base ?? request.model) !== this.model)
+      this.slices.push(request);
     else this.tokens.push({ ...request, turn: this.slotOf(request.memory)?.turn ?? this.nextTurn++ });
   }
 

@@ -114,8 +114,12 @@ export class Scheduler {
     const rows = seated.map(({ memory }) => slots.of(memory)!.index);
     try {
       const ids = new Int32Array(seated.length);
-      seated.forEach((request, i) => (ids[rows[i]] = request.ids[0]));
-      const [logits, values] = await slots.step((state) => this.step(ids, state, seated[0]));
+      const models = new Array<RecurrentModel>(seated.length);
+      seated.forEach((request, i) => {
+        ids[rows[i]] = request.ids[0];
+        models[rows[i]] = request.model;
+      });
+      const [logits, values] = await slots.step((state) => this.step(ids, state, models, seated[0]));
       const { dtype, device } = logits;
       logits.dispose();
       const width = model.vocabSize;
@@ -172,12 +176,12 @@ export class Scheduler {
   }
 
   /** The logits after ids [B], also on the host. */
-  private async step(ids: Int32Array, state: State, { call }: TokenRequest) {
+  private async step(ids: Int32Array, state: State, models: readonly RecurrentModel[], { call }: TokenRequest) {
     const { model } = this;
     const t = tensor(ids, { dtype: 'int32', device: model.device }).persist();
     try {
       const turns = { pace: new Pace(), atRest: () => {}, settings: call.settings };
-      const logits: Tensor = await inTurns(stepStages(model, t, state), turns);
+      const logits: Tensor = await inTurns(stepStages(model, t, state, models), turns);
       logits.persist();
       return [logits, await logits.data()] as const;
     } finally {

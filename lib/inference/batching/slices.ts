@@ -34,7 +34,7 @@ class Reading {
   }
 
   private async read(): Promise<void> {
-    const { model, memory, ids, call, resolve, reject } = this.request;
+    const { model, memory, ids, guesses, call, resolve, reject } = this.request;
     const atRest = (): void => {
       if (this.failure) throw this.failure;
       call.atRest();
@@ -43,7 +43,9 @@ class Reading {
     // What a device has queued would hold up the next tick.
     const done = (): Promise<void> => getBackend(model.device).synchronize();
     try {
-      await memory.readInTurns(call.where, model, 1, ids, { ...call, atRest, pace, done });
+      const turns = { ...call, atRest, pace, done };
+      if (guesses) await memory.readAhead(call.where, model, guesses, turns);
+      else await memory.readInTurns(call.where, model, 1, ids, turns);
       // The end of it, too.
       await done();
       resolve();

@@ -255,9 +255,9 @@ function reasonOf(tokens: number, matched: number, reused: number, every: number
   return reused < matched ? 'dropped' : 'rest';
 }
 
-/** Requires a cache of this model. */
+/** Requires a cache of this model, or of the one that it adapts. */
 export function checkPrefixCache(where: string, cache: unknown, model: RecurrentModel): PrefixCache {
-  if (cache instanceof PrefixCache && cache.model === model) return cache;
+  if (cache instanceof PrefixCache && cache.model === (model.base ?? model)) return cache;
   const found = cache instanceof PrefixCache ? 'one of another model' : describe(cache);
   throw argumentError('INVALID_ARGUMENT', where, 'prefixCache', 'a PrefixCache of this model', found);
 }

@@ -43,6 +43,7 @@ import {
   full,
   type TensorOptions,
 } from '../../ops';
+import { type AdaptedModel, adapterNames, loadAdapter, mixedStages, unloadAdapter, withAdapter } from './adapted';
 import { Backbone } from './block';
 import type { Configuration } from './configuration';
 import { type GenerationDefaults, generationOf } from './generation';
@@ -307,6 +308,17 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 
   /**
+   * The several-token form of `stages`, with the logits [B, last, vocabulary] after each of the last so many tokens: what
+   * speculation verifies guesses with. Only inside noGrad.
+   */
+  *verifyStages(ids: Tensor, state: State, last: number): Stages<Read> {
+    const { hidden, state: after } = yield* this.hiddenStages(ids, state);
+    const seen = hidden.slice(1, -last);
+    yield [seen, after];
+    return { logits: this.logitsOf(seen), state: after };
+  }
+
+  /**
    * `stages` up to the head: hidden vectors [B, T, hidden] of ids int32 [B, T], and [B, hidden] of ids [B], for which the state
    * changes in place.
    */
@@ -345,6 +357,42 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   quantize(weights: WeightFormat): this {
     quantizeModel('quantize', this, weights);
     return this;
+  }
+
+  /**
+   * Reads an adapter in the layout of peft and gives it a name, for inference beside others: it is not part of the model's parameters, and is
+   * neither trained nor saved with it. What goes through it costs the product with the base weights, which all texts of a batch share,
+   * and the two thin ones of its own. Texts without an adapter come through the same kernels from then on, in bits that may differ from before.
+   * Layers of experts, and those whose weight is read elsewhere, cannot be adapted text by text (UNSUPPORTED); settings of peft that
+   * are not computed here are UNSUPPORTED, too, and layers with an adapter of their own INVALID_ARGUMENT.
+   */
+  loadAdapter(name: string, dir: string): Promise<AdaptedModel> {
+    return loadAdapter(this, name, dir);
+  }
+
+  /** Frees the adapter of a name; what would go on through it throws DISPOSED. */
+  unloadAdapter(name: string): void {
+    unloadAdapter(this, name);
+  }
+
+  /** The names of the adapters that are loaded. */
+  get adapterNames(): readonly string[] {
+    return adapterNames(this);
+  }
+
+  /** The model with the adapter of a name. */
+  withAdapter(name: string): AdaptedModel {
+    return withAdapter(this, name);
+  }
+
+  /** The model with the adapter whose states have this `identity`; undefined where none is loaded. */
+  identified(identity: string): AdaptedModel | undefined {
+    return this.adapterNames.map((name) => this.withAdapter(name)).find((each) => each.identity === identity);
+  }
+
+  /** `stages` of ids int32 [B], one token of each of several texts, which may have different adapters. Only inside noGrad. */
+  mixedStages(ids: Tensor, state: State, models: readonly RecurrentModel[]): Stages<Read> {
+    return mixedStages(this, ids, state, models);
   }
 
   /** A conversation that tokens are fed into; `dispose` it when it is done. `history` is what `rollback` needs. */

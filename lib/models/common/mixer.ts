@@ -22,7 +22,7 @@ import {
   tensorsOf,
   withTensors,
 } from '../../inference';
-import { Module } from '../../nn';
+import { Module, ofRow } from '../../nn';
 import { cat, checkCuSeqlens, checkFloat, checkTensor, type CuSeqlens } from '../../ops';
 
 /**
@@ -89,7 +89,7 @@ export abstract class Recurrent<S extends State = State> extends Module {
   /** `step` of texts with a state each: one after the other, unless a part can do better. */
   stepRows(x: Tensor, rows: S[], beside: Beside = {}): Tensor {
     const besides = rows.map((_, i) => row(beside, i));
-    const outputs = rows.map((state, i) => this.step(x.slice(0, i, i + 1), state, besides[i]));
+    const outputs = rows.map((state, i) => ofRow(i, () => this.step(x.slice(0, i, i + 1), state, besides[i])));
     for (const name of Object.keys(besides[0] ?? {})) beside[name] = cat(besides.map((each) => each[name]));
     return cat(outputs);
   }

@@ -74,7 +74,8 @@ export class Router extends Linear {
   override forward(x: Tensor): Tensor {
     const { weight, adapter } = this;
     const logits = linear(toFloat32(x), toFloat32(weight));
-    return adapter?.active ? logits.add(toFloat32(adapter.forward(x))) : logits;
+    const added = adapter?.active ? adapter.forward(x) : null;
+    return added ? logits.add(toFloat32(added)) : logits;
   }
 
   /** rows [N, hiddenSize]; each row on its own. */

@@ -1,6 +1,14 @@
 // One request for generated text: the prompt, the tokens, and the state that is left.
 import { FastWeightsError } from '../../core';
-import type { GeneratedToken, LogitProcessor, SamplingOptions, Session, TokenProbability } from '../../inference';
+import type {
+  GeneratedToken,
+  LogitProcessor,
+  SamplingOptions,
+  Session,
+  SpeculateOptions,
+  SpeculationCounts,
+  TokenProbability,
+} from '../../inference';
 import { StreamDecoder, type Tokenizer } from '../../io';
 import { ApiError, invalid } from '../errors';
 import { begunWith, checkTools, type Conversation, noteOf, placeIn, readNote } from './conversation';
@@ -28,7 +36,7 @@ export async function* generation(host: Host, job: GenerateJob, signal: AbortSig
       usual = await readable(host, prompt, signal);
       await host.states.claim(key);
     }
-    const begun = await begin(host, from, job);
+    const begun = await begin(host, from, { ...job, adapter: job.adapter ?? null });
     using session = begun.session;
     const reusedTokens = session.length;
     const { conversation } = begun;
@@ -40,8 +48,7 @@ export async function* generation(host: Host, job: GenerateJob, signal: AbortSig
     }
     yield { type: 'begun', promptTokens: ids.length, reusedTokens };
     const note = noteOf(place === 'empty' ? begunWith(prompt) : conversation);
-    const state = yield* texts(host, { ...job, note }, session, { ids, messageEnds }, signal);
-    yield { type: 'done', ...(state && { state }) };
+    yield { type: 'done', ...(yield* texts(host, { ...job, note }, session, { ids, messageEnds }, signal)) };
   } finally {
     if (key !== undefined) host.states.release(key);
   }
@@ -58,20 +65,38 @@ async function readable(host: Host, prompt: Prompt, signal: AbortSignal): Promis
   }
 }
 
-/** A session of a stored state, or of none, which shares its beginning with others of the same owner, and what is known of it. */
+/**
+ * A session of a stored state, or of none, which shares its beginning with others of the same owner, and what is known of it. A state
+ * goes on through the adapter that it came through; where `adapter` is said, also as null, it must be that one.
+ */
 export async function begin(
   host: Host,
   from?: string,
-  { history = false, owner }: { history?: boolean; owner?: string } = {},
+  { history = false, owner, adapter }: { history?: boolean; owner?: string; adapter?: string | null } = {},
 ): Promise<{ session: Session; conversation: Conversation }> {
   if (from === undefined) {
-    const session = host.createSession({ history, prefixCache: host.prefixes, prefixOwner: owner });
+    const session = host.createSession({
+      history,
+      prefixCache: host.prefixes,
+      prefixOwner: owner,
+      adapter: adapter ?? undefined,
+    });
     return { session, conversation: {} };
   }
   using snapshot = await host.states.get(from);
   const conversation = readNote(snapshot.note);
+  const own = host.adapterOf(snapshot);
+  if (adapter !== undefined && own !== (adapter ?? undefined)) {
+    const { name } = host.info;
+    const right = own === undefined ? name : `${name}:${own}`;
+    throw invalid(
+      'model',
+      `What is stored there was written by '${right}', and goes on with it alone.`,
+      'wrong_adapter',
+    );
+  }
   // Ids are kept where the state has them.
-  const session = host.createSession({ history: true });
+  const session = host.createSession({ history: true, adapter: own });
   session.restore(snapshot);
   return { session, conversation };
 }
@@ -82,8 +107,9 @@ async function* texts(
   session: Session,
   { ids, messageEnds }: Encoded,
   signal: AbortSignal,
-): AsyncGenerator<JobEvent, StateInfo | undefined> {
+): AsyncGenerator<JobEvent, Pick<JobEvent & { type: 'done' }, 'state' | 'guesses'>> {
   const { model } = host;
+  const guesser = job.speculate && guesserOf(host, job.speculate);
   const stop = new Set(job.ignoreStopTokens ? [] : [...model.stopTokens, ...(job.stopTokens ?? [])]);
   const matcher = job.constraint && (await host.grammars.matcher(job.constraint));
   const tokenizer = job.special ? withSpecialTokens(host.tokenizer) : host.tokenizer;
@@ -91,6 +117,8 @@ async function* texts(
     throw invalid('n', 'A model without stop tokens writes one constrained text at a time: n must be 1.');
   }
   let kept: StateInfo | undefined;
+  /** Of each text. */
+  const counts: SpeculationCounts[] = [];
   let last: number | undefined;
   try {
     // With nothing to write the prompt is read all the same.
@@ -109,11 +137,13 @@ async function* texts(
         tokenizer,
         signal,
         messageEnds,
+        speculate: guesser && { guesser },
       });
       const ends = new TextEnds(job, stop, tokenizer, ids.slice(-CONTEXT));
       for await (const token of tokens) {
         if (last === undefined) yield* prefixRead(session);
         last = token.id;
+        if (token.speculation) counts[token.sample ?? 0] = token.speculation;
         const event = eventOf(host, job, token, ends);
         if (matcher) {
           if (event.finish !== undefined) await matcher.reset();
@@ -132,7 +162,9 @@ async function* texts(
     matcher?.dispose();
   }
   await keep();
-  return kept;
+  const accepted = counts.reduce((sum, each) => sum + each.accepted, 0);
+  const guesses = guesser && { accepted, rejected: counts.reduce((sum, { guessed }) => sum + guessed, -accepted) };
+  return { ...(kept && { state: kept }), ...(guesses && { guesses }) };
 
   async function keep(): Promise<void> {
     if (job.to === undefined) return;
@@ -147,6 +179,12 @@ function* prefixRead({ prefix }: Session): Generator<JobEvent> {
   if (!prefix) return;
   const { reusedTokens, reason } = prefix;
   yield { type: 'read', prefix: { reusedTokens, ...(reason && { reason }) } };
+}
+
+function guesserOf({ draft, info }: Host, speculate: 'ngram' | 'draft'): SpeculateOptions['guesser'] {
+  if (speculate === 'ngram') return speculate;
+  if (draft) return draft;
+  throw invalid('speculate', `The model '${info.name}' has no draft here: start the server with --draft.`);
 }
 
 function sampling(host: Host, drawing: Drawing, matcher: Matcher | undefined): SamplingOptions {

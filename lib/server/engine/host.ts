@@ -1,8 +1,8 @@
 // A model in its thread: what requests need of it, and the work that is no generation.
 import { noGrad } from '../../autograd';
-import { type Device, memory, scope } from '../../core';
+import { argumentError, type Device, memory, scope } from '../../core';
 import { setDefaultDevice, setNumThreads } from '../../backends';
-import { BatchedModel, type BatchedSessionOptions, PrefixCache, type Session } from '../../inference';
+import { BatchedModel, type BatchedSessionOptions, PrefixCache, type Session, type Snapshot } from '../../inference';
 import { loadTokenizer, type Tokenizer } from '../../io';
 import { AutoModelForCausalLM, type CausalLM } from '../../models';
 import { importFile } from '../../platform';
@@ -31,6 +31,8 @@ export class Host {
     readonly grammars: Grammars,
     private readonly batch: BatchedModel,
     readonly prefixes: PrefixCache,
+    /** What guesses for the model. */
+    readonly draft: CausalLM | null,
     readonly info: ModelInfo,
   ) {}
 
@@ -48,6 +50,15 @@ export class Host {
     const tokenizer = await loadTokenizer(folder);
     const template = await loadChatTemplate(folder, settings.chatTemplate);
     const model = await AutoModelForCausalLM.fromPretrained(folder, { dtype, weights });
+    for (const [name, dir] of Object.entries(settings.adapters)) await model.loadAdapter(name, dir);
+    const draft =
+      settings.draft === undefined
+        ? null
+        : await AutoModelForCausalLM.fromPretrained(settings.draft, { dtype, weights });
+    if (draft && draft.vocabSize !== model.vocabSize) {
+      const expected = `a model of ${model.vocabSize} tokens, like the one that it guesses for`;
+      throw argumentError('INVALID_ARGUMENT', 'serve', 'draft', expected, `one of ${draft.vocabSize}`);
+    }
     const { stateBytes: bytes, stateFolder, maxStates: most, maxRunning } = settings;
     const weightsName = async (): Promise<string> =>
       `${settings.name}:${await fingerprint(folder, dtype, weights, model.device)}`;
@@ -72,7 +83,7 @@ export class Host {
     };
     const { maxPromptTokens, chatTemplate } = settings;
     const encoder = new Encoder({ tokenizer, template, maxPromptTokens }, { folder, chatTemplate });
-    return new Host(settings, model, tokenizer, encoder, states, grammars, batch, prefixes, info);
+    return new Host(settings, model, tokenizer, encoder, states, grammars, batch, prefixes, draft, info);
   }
 
   /** A prompt as ids of the model. */
@@ -93,7 +104,17 @@ export class Host {
     using snapshot = session.snapshot();
     snapshot.note = note;
     await this.states.set(key, snapshot);
-    return { length: snapshot.length, bytes: snapshot.bytes };
+    return this.infoOf(snapshot);
+  }
+
+  /** The name of the adapter that a state came through. */
+  adapterOf(snapshot: Snapshot): string | undefined {
+    return this.model.identified(snapshot.identity!)?.adapter;
+  }
+
+  private infoOf(snapshot: Snapshot): StateInfo {
+    const adapter = this.adapterOf(snapshot);
+    return { length: snapshot.length, bytes: snapshot.bytes, ...(adapter !== undefined && { adapter }) };
   }
 
   /** Forgets states of responses that are too old. */
@@ -122,13 +143,13 @@ export class Host {
         return this.create(task, signal);
       case 'describe': {
         using snapshot = await this.states.get(task.key);
-        return { length: snapshot.length, bytes: snapshot.bytes };
+        return this.infoOf(snapshot);
       }
       case 'copy':
         return this.states.alone(task.to, signal, async () => {
           using snapshot = await this.states.get(task.from);
           await this.states.set(task.to, snapshot);
-          return { length: snapshot.length, bytes: snapshot.bytes };
+          return this.infoOf(snapshot);
         });
       case 'rollback':
         return this.states.alone(task.key, signal, () => this.rollback(task.key, task.tokens, signal));
@@ -149,7 +170,7 @@ export class Host {
         return found;
       }
       case 'embed':
-        return this.embed(task.input, signal);
+        return this.embed(task.input, task.adapter, signal);
     }
   }
 
@@ -195,6 +216,7 @@ export class Host {
 
   private async embed(
     input: readonly (string | readonly number[])[],
+    adapter: string | undefined,
     signal: AbortSignal,
   ): Promise<TaskResults['embed']> {
     const vectors: Float32Array[] = [];
@@ -205,7 +227,7 @@ export class Host {
       const { ids } = await this.encode(prompt, 'empty', signal);
       if (ids.length === 0) throw invalid('input', 'An input must hold at least one token; this one holds none.');
       tokens += ids.length;
-      vectors.push(await this.batch.embed(ids, { signal }));
+      vectors.push(await this.batch.embed(ids, { signal, adapter }));
     }
     return { vectors, tokens };
   }

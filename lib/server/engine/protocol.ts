@@ -74,11 +74,15 @@ export interface GenerateJob {
   logprobs: boolean;
   /** Whether special tokens are part of the text. */
   special?: boolean;
+  /** Who guesses tokens that are then read together. */
+  speculate?: 'ngram' | 'draft';
+  /** The name of the adapter that the text goes through. */
+  adapter?: string;
 }
 
 /** Everything else that is asked of a model. */
 export type Task =
-  | { kind: 'create'; to: string; prompt?: Prompt; history?: boolean; owner?: string }
+  | { kind: 'create'; to: string; prompt?: Prompt; history?: boolean; owner?: string; adapter?: string }
   | { kind: 'describe'; key: string }
   | { kind: 'copy'; from: string; to: string }
   | { kind: 'rollback'; key: string; tokens: number }
@@ -86,7 +90,7 @@ export type Task =
   | { kind: 'has'; key: string }
   | { kind: 'list'; prefix: string }
   | InspectTask
-  | { kind: 'embed'; input: readonly (string | readonly number[])[] };
+  | { kind: 'embed'; input: readonly (string | readonly number[])[]; adapter?: string };
 
 /** The most tokens that are looked at: what is told of them grows with their square. */
 export const MOST_INSPECTED = 512;
@@ -115,6 +119,8 @@ export interface InspectTask {
 export interface StateInfo {
   length: number;
   bytes: number;
+  /** The one that it came through. */
+  adapter?: string;
 }
 
 export interface TaskResults {
@@ -169,8 +175,14 @@ export type JobEvent =
   /** Told before the first token, where prompts share their beginnings. */
   | { type: 'read'; prefix: Prefix }
   | { type: 'tokens'; tokens: TokenEvent[] }
-  /** All texts have ended and the state is stored; `state` where there is one. */
-  | { type: 'done'; state?: StateInfo };
+  /** All texts have ended and the state is stored; `state` where there is one, `guesses` where tokens were guessed. */
+  | { type: 'done'; state?: StateInfo; guesses?: Guesses };
+
+/** Tokens that were guessed, in all texts of a request. */
+export interface Guesses {
+  accepted: number;
+  rejected: number;
+}
 
 /** To the model's thread. */
 export type Request =
@@ -224,6 +236,10 @@ export interface EngineStats {
 export interface EngineSettings {
   name: string;
   folder: string;
+  /** Of the smaller model that guesses for this one. */
+  draft?: string;
+  /** Folders of adapters, by name. */
+  adapters: Readonly<Record<string, string>>;
   imports: readonly string[];
   device?: string;
   dtype?: 'float32' | 'bfloat16' | 'float64';

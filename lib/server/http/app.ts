@@ -4,7 +4,7 @@ import { liveInspectionPage } from '../../inspect';
 import { packageFile } from '../../platform';
 import { ApiError, toApiError } from '../errors';
 import { isLoopback } from '../options';
-import type { Services } from '../services';
+import { namesOf, type Services } from '../services';
 import { readBody } from './body';
 import { Call } from './call';
 import { chat } from './chat';
@@ -41,8 +41,10 @@ export function createApp(services: Services): Hono<Env> {
   });
 
   app.use('/v1/*', authenticate(services));
-  app.get('/v1/models', (c) => c.json({ object: 'list', data: engines.map((each) => modelOf(services, each.name)) }));
-  app.get('/v1/models/:model{.+}', (c) => c.json(modelOf(services, c.req.param('model'))));
+  app.get('/v1/models', (c) =>
+    c.json({ object: 'list', data: engines.flatMap(namesOf).map((each) => describeModel(services, each)) }),
+  );
+  app.get('/v1/models/:model{.+}', (c) => c.json(describeModel(services, c.req.param('model'))));
 
   app.use('/v1/*', enter(services));
   const call = (c: AppContext): Call => c.get('call');
@@ -151,8 +153,8 @@ function failure(c: AppContext, error: ApiError): Response {
   return Response.json(error.body, { status: error.status, headers });
 }
 
-function modelOf(services: Services, name: string): object {
-  const engine = services.engines.find((each) => each.name === name);
+function describeModel(services: Services, name: string): object {
+  const engine = services.engines.find((each) => namesOf(each).includes(name));
   if (!engine)
     throw new ApiError(404, `The model '${name.slice(0, 100)}' does not exist.`, {
       param: 'model',
@@ -166,5 +168,13 @@ function modelOf(services: Services, name: string): object {
     chat: info.chat,
     tools: info.toolForm !== null,
   };
-  return { id: name, object: 'model', created: services.since, owned_by: 'fast-weights', status, ...details };
+  return {
+    id: name,
+    object: 'model',
+    created: services.since,
+    owned_by: 'fast-weights',
+    status,
+    ...details,
+    ...(name !== engine.name && { parent: engine.name }),
+  };
 }

@@ -169,7 +169,7 @@ class Answer {
   }
 
   private head(object: string): object {
-    return { id: this.id, object, created: this.created, model: this.engine.name, system_fingerprint: null };
+    return { id: this.id, object, created: this.created, model: this.body.model, system_fingerprint: null };
   }
 }
 

@@ -193,7 +193,7 @@ class Answer {
   }
 
   private head(): { id: string; object: 'text_completion'; created: number; model: string } {
-    return { id: this.id, object: 'text_completion', created: this.created, model: this.engine.name };
+    return { id: this.id, object: 'text_completion', created: this.created, model: this.body.model };
   }
 }
 

@@ -1,20 +1,21 @@
 // /v1/embeddings: texts as vectors.
 import { base64 } from '../../platform';
 import { invalid } from '../errors';
-import { engineOf, type Services } from '../services';
+import { modelOf, type Services } from '../services';
 import { parse } from './body';
 import type { Call } from './call';
 import { embeddingBody } from './schemas';
 
 export async function embeddings(services: Services, call: Call, raw: unknown): Promise<Response> {
   const { model, input, encoding_format: format = 'float', dimensions } = parse(embeddingBody, raw);
-  const engine = engineOf(services, model);
+  const { engine, adapter } = modelOf(services, model);
   call.model = engine.name;
   call.fields = { prompt: 'input' };
   call.note({ input });
   const several = typeof input !== 'string' && typeof input[0] !== 'number';
   const inputs = several ? (input as (string | number[])[]) : [input as string | number[]];
-  const { vectors, tokens } = await engine.perform({ kind: 'embed', input: inputs }, call.signal, call.key?.owner);
+  const task = { kind: 'embed', input: inputs, adapter } as const;
+  const { vectors, tokens } = await engine.perform(task, call.signal, call.key?.owner);
   call.begun(tokens, 0);
   const width = vectors[0].length;
   if (dimensions !== undefined && dimensions !== width) {
@@ -29,7 +30,7 @@ export async function embeddings(services: Services, call: Call, raw: unknown): 
     embedding: format === 'float' ? Array.from(vector) : base64(bytesOf(vector)),
   }));
   const usage = { prompt_tokens: tokens, total_tokens: tokens };
-  return Response.json({ object: 'list', data, model: engine.name, usage });
+  return Response.json({ object: 'list', data, model, usage });
 }
 
 /** float32, little endian. */

@@ -1,8 +1,8 @@
 // What the three endpoints that write text have in common: the job, its events, its usage.
 import type { Engine } from '../engine/engine';
-import type { Constraint, GenerateJob, JobEvent, StateInfo, TokenEvent } from '../engine/protocol';
+import type { Constraint, GenerateJob, Guesses, JobEvent, StateInfo, TokenEvent } from '../engine/protocol';
 import { ApiError, invalid, unsupported } from '../errors';
-import type { Services } from '../services';
+import { modelOf, type Services } from '../services';
 import type { Call } from './call';
 import { drawingOf, type ResponseFormat, seedOf } from './schemas';
 
@@ -15,6 +15,8 @@ export interface Usage {
   total_tokens: number;
   /** `uncached`: why the others were read (see `PrefixUse`), where the prompt began a conversation. */
   prompt_tokens_details: { cached_tokens: number; uncached?: string };
+  /** Where tokens were guessed. */
+  completion_tokens_details?: { accepted_prediction_tokens: number; rejected_prediction_tokens: number };
 }
 
 /** What has come of a generation so far. */
@@ -25,6 +27,7 @@ export interface Progress {
   reason?: string;
   generated: number;
   state?: StateInfo;
+  guesses?: Guesses;
 }
 
 export function usageOf(parts: readonly Progress[]): Usage {
@@ -38,6 +41,12 @@ export function usageOf(parts: readonly Progress[]): Usage {
     completion_tokens: completion,
     total_tokens: prompt + completion,
     prompt_tokens_details: { cached_tokens: cached, ...(reason !== undefined && { uncached: reason }) },
+    ...(parts.some(({ guesses }) => guesses) && {
+      completion_tokens_details: {
+        accepted_prediction_tokens: sum(({ guesses }) => guesses?.accepted ?? 0),
+        rejected_prediction_tokens: sum(({ guesses }) => guesses?.rejected ?? 0),
+      },
+    }),
   };
 }
 
@@ -46,9 +55,17 @@ type DrawingBody = Parameters<typeof drawingOf>[0] & { seed?: number };
 /** What all bodies say in the same words. */
 export function jobOf(
   services: Services,
-  body: DrawingBody & { stop_token_ids?: number[]; ignore_eos?: boolean },
+  body: DrawingBody & {
+    stop_token_ids?: number[];
+    ignore_eos?: boolean;
+    speculate?: GenerateJob['speculate'];
+    model: string;
+  },
   { maxTokens, param, usual }: { maxTokens: number | undefined; param: string; usual?: number },
-): Pick<GenerateJob, 'kind' | 'drawing' | 'seed' | 'maxTokens' | 'stopTokens' | 'ignoreStopTokens'> {
+): Pick<
+  GenerateJob,
+  'kind' | 'drawing' | 'seed' | 'maxTokens' | 'stopTokens' | 'ignoreStopTokens' | 'speculate' | 'adapter'
+> {
   const most = services.options.maxTokens;
   if (maxTokens !== undefined && maxTokens > most) {
     const message = `${param} is too large: ${maxTokens}. This server writes at most ${most} tokens in a request.`;
@@ -61,6 +78,8 @@ export function jobOf(
     maxTokens: maxTokens ?? Math.min(most, usual ?? most),
     stopTokens: body.stop_token_ids,
     ignoreStopTokens: body.ignore_eos,
+    speculate: body.speculate,
+    adapter: modelOf(services, body.model).adapter,
   };
 }
 
@@ -130,6 +149,7 @@ function take(event: JobEvent, call: Call, progress: Progress): TokenEvent[] {
       return event.tokens;
     case 'done':
       progress.state = event.state;
+      progress.guesses = event.guesses;
       return [];
   }
 }

@@ -8,7 +8,7 @@ import { parse } from './body';
 import type { Call } from './call';
 import { chatPrompt, toolUse, type ToolChoice, variablesOf } from './chatInput';
 import { type ChatDelta, type ChatLogprob, ChatText, type NamedCall } from './chatText';
-import { constraintOf, jobOf, nothingYet, streamError, tokensOf } from './generate';
+import { constraintOf, jobOf, nothingYet, streamError, tokensOf, usageOf } from './generate';
 import { type InputItem, type ResponseBody, responseBody, textOf } from './schemas';
 import { keyOf } from './sessions';
 import { eventStream, frame } from './sse';
@@ -285,6 +285,7 @@ class Answer {
   private object(): object {
     const { body, progress, status } = this;
     const input = progress.promptTokens + progress.reusedTokens;
+    const guessed = usageOf([progress]).completion_tokens_details;
     return {
       id: this.id,
       object: 'response',
@@ -296,7 +297,7 @@ class Answer {
       instructions: body.instructions ?? null,
       max_output_tokens: body.max_output_tokens ?? null,
       metadata: body.metadata ?? {},
-      model: this.engine.name,
+      model: body.model,
       output: this.output,
       parallel_tool_calls: body.parallel_tool_calls ?? true,
       previous_response_id: body.previous_response_id ?? null,
@@ -315,7 +316,7 @@ class Answer {
               input_tokens: input,
               input_tokens_details: { cached_tokens: progress.reusedTokens },
               output_tokens: progress.generated,
-              output_tokens_details: { reasoning_tokens: 0 },
+              output_tokens_details: { reasoning_tokens: 0, ...guessed },
               total_tokens: input + progress.generated,
             },
     };

@@ -34,6 +34,7 @@ const drawing = {
   repetition_penalty: maybe(z.number().gt(0).max(10)),
   stop_token_ids: maybe(z.array(tokenId).max(64)),
   ignore_eos: flag,
+  speculate: maybe(z.enum(['ngram', 'draft'])),
 };
 
 /** Of the completions, the two of them. */

@@ -3,7 +3,7 @@ import type { Engine } from '../engine/engine';
 import type { Prompt, StateInfo } from '../engine/protocol';
 import { ApiError, invalid } from '../errors';
 import { createdAt, isStoredId, newId } from '../ids';
-import { engineOf, type Services } from '../services';
+import { modelOf, type Services } from '../services';
 import { parse } from './body';
 import type { Call } from './call';
 import { chatPrompt, messagesOf, toolUse } from './chatInput';
@@ -41,7 +41,7 @@ export class Sessions {
 
   async create(raw: unknown): Promise<Response> {
     const { model, prompt, messages, tools, history } = parse(sessionBody, raw);
-    const engine = engineOf(this.services, model);
+    const { engine, adapter } = modelOf(this.services, model);
     this.call.model = engine.name;
     if (messages) this.call.fields = { prompt: 'messages' };
     if (prompt !== undefined && messages !== undefined) {
@@ -59,7 +59,7 @@ export class Sessions {
         ? undefined
         : asPrompt(prompt);
     const { owner } = this;
-    const task = { kind: 'create', to: this.key(id), prompt: read, history, owner } as const;
+    const task = { kind: 'create', to: this.key(id), prompt: read, history, owner, adapter } as const;
     const info = await engine.perform(task, this.call.signal);
     this.call.begun(info.read, 0);
     return Response.json(describe(id, engine, info));
@@ -95,7 +95,8 @@ export class Sessions {
     const engine = await this.find(id);
     const { name = `s${Date.now().toString(36)}` } = parse(snapshotBody, raw);
     const info = await this.copy(engine, this.key(id), this.key(id, name));
-    return Response.json({ object: 'session.snapshot', name, session_id: id, ...info });
+    const { length, bytes } = info;
+    return Response.json({ object: 'session.snapshot', name, session_id: id, length, bytes });
   }
 
   async snapshots(id: string): Promise<Response> {
@@ -169,6 +170,7 @@ function asPrompt(prompt: string | number[]): Prompt {
   return typeof prompt === 'string' ? { kind: 'text', text: prompt } : { kind: 'ids', ids: prompt };
 }
 
-function describe(id: string, engine: Engine, { length, bytes }: StateInfo): object {
-  return { id, object: 'session', created_at: createdAt(id), model: engine.name, length, bytes };
+function describe(id: string, engine: Engine, { length, bytes, adapter }: StateInfo): object {
+  const model = adapter === undefined ? engine.name : `${engine.name}:${adapter}`;
+  return { id, object: 'session', created_at: createdAt(id), model, length, bytes };
 }
