@@ -20,7 +20,7 @@ export {
   type Write,
 } from './memory';
 export type { MemoryPlace } from './places';
-export { effectiveRank, singularValues } from './rank';
+export { rankOf, singularValues } from './rank';
 export { keepsMatrix, type Look, type Reading, type Slice } from './reading';
 export { type Fate, fatesOf } from './retention';
 export { type PageMemory, pageMemory, type PagePlace, pagePlace } from './page/data';

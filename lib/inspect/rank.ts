@@ -53,11 +53,6 @@ function rotate(a: Float64Array, b: Float64Array): boolean {
   return true;
 }
 
-/** `rankOf` the singular values of a matrix. */
-export async function effectiveRank(matrix: Matrix, pace: Pick<Pace, 'rest'> = new Pace()): Promise<number> {
-  return rankOf(await singularValues(matrix, pace));
-}
-
 /**
  * exp of the entropy of singular values as shares of their sum (Roy and Vetterli 2007): 1 for a matrix of rank 1, n where n are
  * equal and the others 0, 0 for zeros, NaN where an entry is not finite.

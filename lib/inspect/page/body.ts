@@ -35,7 +35,7 @@ what its query reads, <b class="mark took">behind</b> it what has overwritten it
 <span><i class="wrote"></i>size of the write</span><span><i class="arc plus"></i>is read by the chosen one, dashed below zero</span><span><i class="arc taken"></i>overwrote it</span></p>
 <p class="value" id="lane-value" role="status">Point at a write, or use the arrow keys.</p></section>`;
 
-const heads = `<section class="wide" id="survey"><h2>Which heads hold how much</h2>
+const heads = `<section class="half" id="survey"><h2>Which heads hold how much</h2>
 <p class="reading">Of each head the number of tokens that it holds: what is left of each write, added up. The greener the more; a click shows it.</p>
 <div class="scroll"><table class="heads" id="heads"></table></div></section>`;
 
@@ -70,7 +70,7 @@ ${legend('limit')}<p class="value" id="matrix-value" role="status">Point at an e
 <h3>Singular values, <span id="spectrum-ends"></span></h3>
 <svg id="spectrum" viewBox="0 0 100 40" preserveAspectRatio="none" role="img"></svg></section>`;
 
-const series = `<section class="half"><h2>Over time</h2>
+const series = `<section class="wide"><h2>Over time</h2>
 <p class="reading">A click goes to a moment. The effective rank is the exponential of the entropy of the singular values: the number of
 directions that the matrix spreads over.</p>
 <div class="series" id="series"></div></section>`;
@@ -83,7 +83,7 @@ ${legend('reads-map-limit')}<p class="value" id="reads-value" role="status">Poin
 <section class="half"><h2>Where memory is overwritten</h2>
 <p id="erases-not">This rule never erases: what is gone has faded.</p>
 <div id="erases"><p class="reading">Rows are writes, columns the earlier ones that they took from: how much of what its own key would have read of it.
-Upright lines are keys that come again and again.</p>
+Slanting lines are a passage that comes again and overwrites itself.</p>
 ${map('taken-map', 'data-colour="--taken" ')}
 <p class="legend"><span><i class="taken"></i>taken</span><span><i class="less"></i>given back</span><span>full colour from <b id="taken-map-limit"></b> on</span></p>
 <p class="value" id="taken-value" role="status">Point at an entry, or use the arrow keys on the picture.</p></div></section>`;

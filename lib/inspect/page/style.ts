@@ -15,7 +15,7 @@ select, button { font: inherit; font-size: 0.875rem; color: var(--text); backgro
 button { cursor: pointer; min-width: 2rem; }
 .columns { display: grid; grid-template-columns: minmax(0, 1fr); gap: 1.25rem; }
 .columns > section { margin: 0; min-width: 0; }
-@media (min-width: 68rem) { .columns { grid-template-columns: repeat(2, minmax(0, 1fr)); } .wide { grid-column: 1 / -1; } }
+@media (min-width: 68rem) { .columns { grid-template-columns: repeat(2, minmax(0, 1fr)); } .wide, #survey[hidden] + .half { grid-column: 1 / -1; } }
 .inspection .reading { margin-bottom: 1rem; max-width: 52rem; }
 .inspection h2 { margin-bottom: 0.5rem; }
 .text { font: 0.9375rem/1.9 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere; max-height: 15rem; overflow-y: auto; position: relative; padding: 2px; }
@@ -54,7 +54,7 @@ canvas:focus-visible { outline: 2px solid var(--prompt); }
 .series h3 { margin: 0 0 0.25rem; font-size: 0.875rem; font-weight: 600; }
 .series .key { font-size: 0.8125rem; color: var(--soft); margin: 0; font-variant-numeric: tabular-nums; }
 .series .key svg { display: inline; width: 1.5rem; height: 0.5rem; vertical-align: 0.15em; margin-right: 0.25rem; }
-.series { grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); }
+.series { grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); }
 h2 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background: var(--ground); border: 1px solid var(--rule); border-radius: 0.375rem; padding: 0.125rem 0.5rem; overflow-wrap: anywhere; }
 h2 small { font-weight: 400; font-size: 0.875rem; color: var(--soft); margin-left: 0.5rem; }
 .fate { display: flex; height: 1.25rem; border-radius: 0.375rem; overflow: hidden; background: rgb(var(--faded)); gap: 1px; }
