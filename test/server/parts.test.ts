@@ -232,6 +232,22 @@ describe('server: chat templates', () => {
     refused(400, () => forgetful.continuation({ messages: [user('c')] }));
   });
 
+  it('tell what they refuse of the variables that they are given from what they refuse of messages', () => {
+    const strict = new ChatTemplate(
+      "{% if mood %}{{ raise_exception('no moods') }}{% endif %}{{ messages[0].content }}",
+      {},
+    );
+    const input = { messages: [user('a')] };
+    expect(strict.render(input)).to.equal('a');
+    const error = refused(400, () => strict.render({ ...input, variables: { mood: 'x' } }));
+    expect([error.param, error.message]).to.eql([
+      'chat_template_kwargs',
+      "The model's chat template refuses these variables: no moods",
+    ]);
+    const empty = new ChatTemplate("{{ raise_exception('never') }}", {});
+    expect(refused(400, () => empty.render({ ...input, variables: { mood: 'x' } })).param).to.equal('messages');
+  });
+
   it('give functions as they are, not as text', () => {
     const calls = new ChatTemplate(
       '{% for m in messages %}{% for c in m.tool_calls %}{{ c.function.arguments.a }}{% endfor %}{% endfor %}',

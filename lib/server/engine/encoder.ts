@@ -50,6 +50,11 @@ export class Encoder {
     });
   }
 
+  /** Ends the thread. */
+  dispose(): void {
+    void this.thread?.end();
+  }
+
   private post(request: EncodingRequest): void {
     const { maxPromptTokens } = this.codec;
     this.thread ??= startThread(

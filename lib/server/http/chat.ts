@@ -27,7 +27,11 @@ export async function chat(services: Services, call: Call, raw: unknown, place: 
   const body = parse(chatBody, raw, REFUSED_CHAT);
   const engine = engineOf(services, body.model);
   call.model = engine.name;
-  call.fields = { prompt: 'messages', max_tokens: 'max_completion_tokens' };
+  call.fields = {
+    prompt: 'messages',
+    max_tokens: 'max_completion_tokens',
+    ...(!body.chat_template_kwargs && { chat_template_kwargs: 'reasoning_effort' }),
+  };
   const { n = 1, logprobs = false, top_logprobs: top, max_completion_tokens: most = body.max_tokens } = body;
   refuseSeveral(place, n);
   if (body.messages.length === 0 && place.from === undefined) {

@@ -49,10 +49,12 @@ export class Sessions {
         param: 'messages',
       });
     }
-    if (tools && !messages) throw invalid('tools', "'tools' needs 'messages': a template writes both.");
-    if (tools) await engine.available();
-    const id = newId('sess');
     const functions = (tools ?? []).map((tool) => tool.function);
+    if (functions.length > 0) {
+      if (!messages) throw invalid('tools', "'tools' needs 'messages': a template writes both.");
+      await engine.available();
+    }
+    const id = newId('sess');
     const read = messages
       ? chatPrompt(messagesOf(messages), toolUse(engine, functions, 'auto', undefined).tools, undefined)
       : prompt === undefined
@@ -60,7 +62,7 @@ export class Sessions {
         : asPrompt(prompt);
     const { owner } = this;
     const task = { kind: 'create', to: this.key(id), prompt: read, history, owner, adapter } as const;
-    const info = await engine.perform(task, this.call.signal);
+    const info = await engine.perform(task, this.call.signal, owner);
     this.call.begun(info.read, 0);
     return Response.json(describe(id, engine, info));
   }
@@ -123,7 +125,7 @@ export class Sessions {
     const key = this.key(id);
     const info =
       snapshot === undefined
-        ? await engine.perform({ kind: 'rollback', key, tokens: tokens! }, this.call.signal)
+        ? await engine.perform({ kind: 'rollback', key, tokens: tokens! }, this.call.signal, this.owner)
         : await this.copy(engine, this.key(id, snapshot), key);
     return Response.json(describe(id, engine, info));
   }
