@@ -4,8 +4,8 @@ import { type Effort, type Figure, figure, type ServeCase } from './figure';
 import { deltanetFolder } from './folder';
 import { ENDLESS, watch } from './streams';
 
-/** A list without an end. */
-const schema = { type: 'array', items: { type: 'integer' } };
+/** A list longer than any window. */
+const schema = { type: 'array', items: { type: 'integer' }, minItems: 2000 };
 const CONSTRAINED = { response_format: { type: 'json_schema', json_schema: { name: 'list', schema } } };
 
 async function measure({ rounds, seconds }: Effort): Promise<Figure[]> {

@@ -9,7 +9,7 @@ import { parkedCases } from './parked';
 import { streamCases } from './streams';
 import { turnCases } from './turns';
 
-const FULL: Effort = { rounds: 5, seconds: 2, share: 1 };
+const FULL: Effort = { rounds: 3, seconds: 2, share: 1 };
 const QUICK: Effort = { rounds: 1, seconds: 0.5, share: 0.05 };
 
 const cases: readonly ServeCase[] = [...streamCases, ...turnCases, ...parkedCases, ...constrainedCases];

@@ -15,6 +15,8 @@ export interface Window {
   gaps: number[];
   /** How late the timers of the server were: the 99th of 100, in milliseconds. */
   loopDelay: number;
+  /** The share of the time for which other programs held up the thread that they held up most. */
+  held: number;
 }
 
 /** Watches streams of the same request but for its seed and prompt. */
@@ -48,17 +50,20 @@ export async function watch(
   await sleep(300);
   // Reading it begins the next time that it counts.
   await server.metric('fast_weights_event_loop_delay_p99_seconds');
+  const waited = server.heldBack();
   const begin = performance.now();
   counting = true;
   await sleep(1000 * seconds);
   counting = false;
-  const tokensPerSecond = (1000 * tokens) / (performance.now() - begin);
+  const took = performance.now() - begin;
+  const waits = [...server.heldBack()].map(([task, ms]) => ms - (waited.get(task) ?? 0));
   const loopDelay = 1000 * (await server.metric('fast_weights_event_loop_delay_p99_seconds'));
   controller.abort();
   await Promise.all(ended);
   client.close();
   while ((await server.metric('fast_weights_running_requests')) > 0) await sleep(20);
-  return { tokensPerSecond, gaps: gaps.sort((a, b) => a - b), loopDelay };
+  const held = Math.max(0, ...waits) / took;
+  return { tokensPerSecond: (1000 * tokens) / took, gaps: gaps.sort((a, b) => a - b), loopDelay, held };
 }
 
 /** Has prompts of 2048 ids read, one after the other, none of which begins as another, until told to stop. */
@@ -121,6 +126,13 @@ async function measure(size: keyof typeof SIZES, { rounds, seconds }: Effort): P
       figure(`streams/p50/${size}/x${n}`, 'ms', of(`x${n}`, gap(0.5))),
       figure(`streams/p99/${size}/x${n}`, 'ms', of(`x${n}`, gap(0.99))),
     ]),
+    ...COUNTS.map((n) =>
+      figure(
+        `streams/held back/${size}/x${n}`,
+        '%',
+        of(`x${n}`, ({ held }) => 100 * held),
+      ),
+    ),
     figure(`streams/reading/tokens/${size}/x8`, 'tokens/s', of('reading', rate)),
     figure(`streams/reading/p99/${size}/x8`, 'ms', of('reading', gap(0.99))),
     figure(

@@ -10,7 +10,7 @@ describe('bench', function () {
 
   it('lists suites and cases', () => {
     const help = succeed(root, process.execPath, [...MAIN, '--help']);
-    for (const suite of ['cpu', 'cuda']) expect(help).to.match(new RegExp(`^ +${suite} \\[options\\] `, 'm'));
+    for (const suite of ['cpu', 'cuda', 'serve']) expect(help).to.match(new RegExp(`^ +${suite} \\[options\\] `, 'm'));
     for (const name of ['decode/delta/d64', 'step/delta/4096', 'forward-backward/kda/8x4096/d128', 'launch/queued'])
       expect(help).to.include(`  ${name}\n`);
   });

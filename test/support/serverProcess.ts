@@ -1,6 +1,7 @@
 // The program's server in a process of its own, which can be killed.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { LOADER, PROGRAM } from './library';
 
@@ -54,6 +55,23 @@ export class ServerProcess {
     const line = page.split('\n').find((each) => each.startsWith(`${name} `) || each.startsWith(`${name}{`));
     if (line === undefined) throw new Error(`there is no metric ${name}`);
     return Number(line.slice(line.lastIndexOf(' ') + 1));
+  }
+
+  /**
+   * Milliseconds that each of its threads, ready to run, has waited for a processor so far; of none where the system does not
+   * tell.
+   */
+  heldBack(): Map<string, number> {
+    const tasks = `/proc/${this.child.pid}/task`;
+    const waited = new Map<string, number>();
+    try {
+      for (const task of readdirSync(tasks)) {
+        waited.set(task, Number(readFileSync(`${tasks}/${task}/schedstat`, 'latin1').split(' ')[1]) / 1e6);
+      }
+    } catch {
+      // There is no such folder, or a thread has ended meanwhile.
+    }
+    return waited;
   }
 
   /** Ends it at once. */
