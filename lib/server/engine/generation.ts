@@ -48,9 +48,7 @@ export async function begin(
   if (from === undefined) return host.createSession({ history, prefixCache: host.prefixes, prefixOwner: owner });
   using snapshot = await host.states.get(from);
   // Ids are kept where the state has them.
-  const session = host.createSession({ history: true });
-  session.restore(snapshot);
-  return session;
+  return host.createSession({ history: true, from: snapshot });
 }
 
 export function promptIds(host: Host, prompt: Prompt, goesOn: boolean): number[] {
