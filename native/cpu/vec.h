@@ -197,6 +197,12 @@ FW_INLINE Vec vsigmoid(Vec x) {
   const Vec y = vsigmoid_above(x);
   return x < splat(-kHighestExp) ? Vec{} : y;
 }
+// The same, and ln(1 + e^x), where both tails keep their relative precision: only e^-|x| is taken.
+FW_INLINE Vec sigmoid_of(Vec x) {
+  const Vec e = vexp_full(-size_of(x));
+  return select(x < Vec{}, e, splat(1.0f)) / (splat(1.0f) + e);
+}
+FW_INLINE Vec softplus_of(Vec x) { return select(x < Vec{}, Vec{}, x) + vlog1p(vexp_full(-size_of(x))); }
 FW_INLINE Vec vsilu(Vec x) {
   const Vec y = x * vsigmoid_above(x);
   return x < splat(-kHighestExp) ? Vec{} : y;

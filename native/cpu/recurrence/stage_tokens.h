@@ -1,6 +1,7 @@
 // Fills a stage from the operands: the rows that the sweep reads, the dot products of the tokens of a group, and the
 // numbers beside each token. Done once for all blocks of values.
 #pragma once
+#include "normalizer.h"
 #include "stage.h"
 
 FW_NAMESPACE_BEGIN
@@ -175,6 +176,21 @@ static void stage_scalars(const Problem& p, const Head& x, Stage& s, int64_t t, 
     }
   }
   for (int64_t i = 0; i < s.K; i += kLanes) store(s.carried + i, splat(carried));
+}
+
+// With what the normaliser's state gives in s.sums: the other values of tokens t .. t + count are read divided.
+template <int C>
+static void divide_reads(const Problem& p, Stage& s, int64_t h, int64_t t, int64_t count) {
+  const int64_t padded = round_up(count, kLanes);
+  for (int64_t c = 0; c < padded; c++) s.divisors[c] = c < count ? p.max[(t + c) * p.heads + h] : 0;
+  for (int64_t c = 0; c < padded; c += kLanes)
+    store(s.divisors + c, divisors(load(s.sums + c), load(s.divisors + c), p.eps));
+  for (int64_t c = 0; c < count; c++) {
+    const float inverse = 1 / s.divisors[c];
+    float* pairs = s.pairs + c / C * s.pair_kinds * kPairs<C> + kReadWrite * kPairs<C>;
+    for (int j = 0; j <= c % C; j++) pairs[pair(c % C, j)] *= inverse;
+    s.read_scale[c] *= inverse;
+  }
 }
 
 FW_NAMESPACE_END
