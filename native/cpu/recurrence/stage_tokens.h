@@ -181,16 +181,16 @@ static void stage_scalars(const Problem& p, const Head& x, Stage& s, int64_t t, 
 // With what the normaliser's state gives in s.sums: the other values of tokens t .. t + count are read divided.
 template <int C>
 static void divide_reads(const Problem& p, Stage& s, int64_t h, int64_t t, int64_t count) {
-  const int64_t padded = round_up(count, kLanes);
-  for (int64_t c = 0; c < padded; c++) s.divisors[c] = c < count ? p.max[(t + c) * p.heads + h] : 0;
-  for (int64_t c = 0; c < padded; c += kLanes)
-    store(s.divisors + c, divisors(load(s.sums + c), load(s.divisors + c), p.eps));
-  for (int64_t c = 0; c < count; c++) {
-    const float inverse = 1 / s.divisors[c];
-    float* pairs = s.pairs + c / C * s.pair_kinds * kPairs<C> + kReadWrite * kPairs<C>;
-    for (int j = 0; j <= c % C; j++) pairs[pair(c % C, j)] *= inverse;
-    s.read_scale[c] *= inverse;
+  const int64_t groups = (count + C - 1) / C, padded = round_up(groups * C, kLanes);
+  for (int64_t c = 0; c < padded; c++) s.inverses[c] = c < count ? p.max[(t + c) * p.heads + h] : 0;
+  for (int64_t c = 0; c < padded; c += kLanes) {
+    const Vec inverse = splat(1) / divisors(load(s.sums + c), load(s.inverses + c), p.eps);
+    store(s.inverses + c, inverse);
+    store(s.read_scale + c, load(s.read_scale + c) * inverse);
   }
+  float* pairs = s.pairs + kReadWrite * kPairs<C>;
+  for (int64_t g = 0; g < groups; g++, pairs += s.pair_kinds * kPairs<C>)
+    each<C>([&](auto c) { each<c + 1>([&](auto j) { pairs[pair(c, j)] *= s.inverses[g * C + c]; }); });
 }
 
 FW_NAMESPACE_END
