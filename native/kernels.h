@@ -14,7 +14,7 @@
 namespace fw {
 
 // Raised whenever a field changes its meaning without changing its name or kind.
-constexpr int kAbiVersion = 4;
+constexpr int kAbiVersion = 5;
 
 // The orders of these lists are those of lib/backends/table.ts.
 enum DType { kFloat32, kBfloat16, kInt32, kFloat64, kBool };
@@ -87,12 +87,15 @@ enum UnaryOp {
 enum BinaryOp { kAdd, kSub, kMul, kDiv, kPow, kMaximum, kMinimum, kFloorDivide, kRemainder, kAtan2 };
 enum CompareOp { kEq, kNe, kLt, kLe, kGt, kGe };
 enum ReduceOp { kSum, kMean, kMax, kMin, kProd };
-enum ScanOp { kLinearScan, kMaxScan, kLogSumExpScan };
+enum ScanOp { kLinearScan, kLogSumExpScan };
 enum NormKind { kLayer, kRms, kL2, kBySum };
 enum Activation { kNoActivation, kSiluActivation };
 enum WeightFormat { kBfloat16Weights, kInt8Weights };
 enum DeltaCellKind { kDeltaRnn1, kDeltaRnn2, kDeltaLstm1, kDeltaLstm2, kDeltaLstm3, kDeltaLstm4 };
 enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
+
+// The `max` of a recurrence counts for at least this: e^-max stays a number, and so does its inverse.
+constexpr float kLeastMax = -80;
 
 // clang-format off
 #define FW_FIELDS_fill(F) F(Out, y) F(Int, n) F(Float, value) F(Int, dtype)
@@ -165,19 +168,26 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_FIELDS_lstmCell(F) F(In, gates) F(In, cell) F(Out, newCell) F(Out, hidden) F(Int, rows) F(Int, d)
 #define FW_FIELDS_lstmCellBackward(F) F(In, gates) F(In, cell) F(In, newCell) F(In, dhidden) \
   F(InMaybe, dnewCell) F(Out, dgates) F(Out, dcell) F(Int, rows) F(Int, d)
+#define FW_FIELDS_exponentialGates(F) F(In, inputGate) F(In, forgetGate) F(InMaybe, initialMax) F(InMaybe, offsets) \
+  F(Out, gate) F(Out, beta) F(Out, max) F(Out, finalMax) F(Int, sequences) F(Int, tokens) F(Int, heads) \
+  F(Int, logSigmoid)
+#define FW_FIELDS_exponentialGatesBackward(F) F(In, inputGate) F(In, forgetGate) F(InMaybe, offsets) F(In, beta) \
+  F(In, max) F(In, dgate) F(In, dbeta) F(In, dmax) F(In, dfinalMax) F(Out, dinputGate) F(Out, dforgetGate) \
+  F(OutMaybe, dinitialMax) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, logSigmoid)
 #define FW_FIELDS_recurrence(F) F(Heads, q) F(Heads, k) F(Heads, v) F(HeadsMaybe, gate) F(HeadsMaybe, beta) \
-  F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InMaybe, initialState) F(InMaybe, offsets) \
-  F(Out, output) F(OutMaybe, finalState) F(OutMaybe, states) F(OutMaybe, written) F(Int, sequences) \
-  F(Int, tokens) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
-  F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged) F(Int, recurrent) \
-  F(Int, checkpointEvery)
-#define FW_FIELDS_recurrenceBackward(F) F(Heads, q) F(Heads, k) F(Heads, v) F(HeadsMaybe, gate) \
-  F(HeadsMaybe, beta) F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InMaybe, initialState) \
-  F(InMaybe, offsets) F(In, states) F(In, written) F(In, doutput) F(InMaybe, dfinalState) F(Out, dq) F(Out, dk) \
-  F(Out, dv) F(OutMaybe, dgate) F(OutMaybe, dbeta) F(OutMaybe, deraseKey) F(OutMaybe, dwriteKey) \
-  F(OutMaybe, dbonus) F(OutMaybe, dinitialState) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, keyDim) \
-  F(Int, valueDim) F(Float, scale) F(Int, gateWidth) F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) \
+  F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InMaybe, max) F(InMaybe, initialState) \
+  F(InMaybe, offsets) F(Out, output) F(OutMaybe, sums) F(OutMaybe, finalState) F(OutMaybe, states) \
+  F(OutMaybe, written) F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, keyDim) F(Int, valueDim) \
+  F(Float, scale) F(Float, eps) F(Int, gateWidth) F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) \
   F(Int, readBefore) F(Int, exchanged) F(Int, recurrent) F(Int, checkpointEvery)
+#define FW_FIELDS_recurrenceBackward(F) F(Heads, q) F(Heads, k) F(Heads, v) F(HeadsMaybe, gate) \
+  F(HeadsMaybe, beta) F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InMaybe, max) \
+  F(InMaybe, initialState) F(InMaybe, offsets) F(In, states) F(In, written) F(InMaybe, output) F(InMaybe, sums) \
+  F(In, doutput) F(InMaybe, dfinalState) F(Out, dq) F(Out, dk) F(Out, dv) F(OutMaybe, dgate) F(OutMaybe, dbeta) \
+  F(OutMaybe, deraseKey) F(OutMaybe, dwriteKey) F(OutMaybe, dbonus) F(OutMaybe, dmax) F(OutMaybe, dinitialState) \
+  F(Int, sequences) F(Int, tokens) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Float, eps) \
+  F(Int, gateWidth) F(Int, betaWidth) F(Int, eraseFrom) F(Int, secondWrite) F(Int, readBefore) F(Int, exchanged) \
+  F(Int, recurrent) F(Int, checkpointEvery)
 #define FW_FIELDS_recurrenceStep(F) F(Heads, q) F(Heads, k) F(Heads, v) F(HeadsMaybe, gate) F(HeadsMaybe, beta) \
   F(HeadsMaybe, eraseKey) F(HeadsMaybe, writeKey) F(InMaybe, bonus) F(InOut, state) F(Out, output) \
   F(Int, sequences) F(Int, heads) F(Int, keyDim) F(Int, valueDim) F(Float, scale) F(Int, gateWidth) \
@@ -229,7 +239,8 @@ enum EraseFrom { kEraseNone, kEraseDecayed, kEraseUndecayed };
 #define FW_KERNELS(K) K(fill) K(cast) K(copy) K(unary) K(unaryBackward) K(binary) K(compare) K(where) \
   K(gather) K(scatterAdd) K(argsort) K(reduce) K(argmax) K(cumsum) K(scan) K(softmax) K(softmaxBackward) K(norm) K(normBackward) K(embedding) K(embeddingBackward) K(shortConv) \
   K(shortConvBackward) K(shortConvStep) K(matmul) K(linear) K(quantizedLinear) K(feedForward) K(feedForwardBackward) K(random) K(dropout) K(crossEntropy) K(crossEntropyBackward) \
-  K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) K(recurrence) K(recurrenceBackward) \
+  K(rope) K(attention) K(attentionBackward) K(lstmCell) K(lstmCellBackward) \
+  K(exponentialGates) K(exponentialGatesBackward) K(recurrence) K(recurrenceBackward) \
   K(recurrenceStep) K(selfReferential) K(selfReferentialBackward) K(recurrentDelta) \
   K(recurrentDeltaBackward) K(deltaCell) K(deltaCellBackward) \
   K(linearLearner) K(linearLearnerBackward) K(adam) K(sgd) K(sumSquares) K(swiglu) K(swigluBackward)

@@ -16,7 +16,7 @@ import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './ta
 import { ThreadBound } from './threadBound';
 
 /** What changes its meaning without changing a name is counted here and in native/kernels.h. */
-const ABI = 4;
+const ABI = 5;
 
 /** The surface of native/binding/addon.cc, which every device's addon has. */
 export interface Addon {

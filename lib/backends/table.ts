@@ -94,7 +94,6 @@ export type ReduceOp = (typeof REDUCE_OPS)[number];
 
 export const SCAN_OPS = [
   'linear', // y_i = factor_i y_{i-1} + x_i; reversed its transpose, y_i = factor_{i+1} y_{i+1} + x_i
-  'max', // y_i = max(x_i, factor_i + y_{i-1}), reversed with factor_{i+1} and y_{i+1}; -Infinity lets nothing through
   'logsumexp', // of x up to i
 ] as const;
 export type ScanOp = (typeof SCAN_OPS)[number];
@@ -125,6 +124,7 @@ const recurrenceInputs = {
   eraseKey: 'heads?',
   writeKey: 'heads?',
   bonus: 'in?',
+  max: 'in?',
   initialState: 'in?',
   offsets: 'in?',
 } as const;
@@ -137,6 +137,7 @@ const recurrenceShape = {
   keyDim: 'int',
   valueDim: 'int',
   scale: 'float',
+  eps: 'float',
   gateWidth: 'int',
   betaWidth: 'int',
   eraseFrom: 'int',
@@ -146,6 +147,8 @@ const recurrenceShape = {
   recurrent: 'int',
   checkpointEvery: 'int',
 } as const;
+
+const gatesShape = { sequences: 'int', tokens: 'int', heads: 'int', logSigmoid: 'int' } as const;
 
 const cellShape = { sequences: 'int', tokens: 'int', heads: 'int', width: 'int' } as const;
 
@@ -506,6 +509,43 @@ export const KERNELS = {
     d: 'int',
   },
   /**
+   * Exponential gates kept in range by a running maximum m (spec 2.13.3), per sequence and head; l = forgetGate, or its log
+   * sigmoid with `logSigmoid`:
+   *   m_t = max(inputGate_t, l_t + m_{t-1})   gate_t = m_{t-1} - m_t + l_t   beta_t = e^(inputGate_t - m_t)
+   * m_0 is initialMax [sequences, heads], 0 without it, finalMax [sequences, heads] the last m; an l of -Infinity lets nothing
+   * through. Gates, beta and max (m) [all tokens, heads]; offsets as of the recurrence.
+   */
+  exponentialGates: {
+    inputGate: 'in',
+    forgetGate: 'in',
+    initialMax: 'in?',
+    offsets: 'in?',
+    gate: 'out',
+    beta: 'out',
+    max: 'out',
+    finalMax: 'out',
+    ...gatesShape,
+  },
+  /**
+   * Gradients of it where what m divides is multiplied by it again: gate and beta are functions of l, inputGate and initialMax
+   * alone, and only dmax and dfinalMax go through the maximum, to the larger one.
+   */
+  exponentialGatesBackward: {
+    inputGate: 'in',
+    forgetGate: 'in',
+    offsets: 'in?',
+    beta: 'in',
+    max: 'in',
+    dgate: 'in',
+    dbeta: 'in',
+    dmax: 'in',
+    dfinalMax: 'in',
+    dinputGate: 'out',
+    dforgetGate: 'out',
+    dinitialMax: 'out?',
+    ...gatesShape,
+  },
+  /**
    * The general recurrence (spec 4.1), per sequence and head, with state S [keyDim, valueDim]:
    *   S_t = D_t S_{t-1} + w_t (beta_t (u_t - (X_t S_{t-1})^T e_t))^T [+ k_t v_t^T]      o_t = scale S^T q_t
    * gate: log of D_t, width 1 or keyDim. beta: width 1 or valueDim. e, w default to k. secondWrite: u = 0 and + k v^T.
@@ -516,10 +556,15 @@ export const KERNELS = {
    * output [all tokens, heads, valueDim (exchanged: keyDim)]; states: S at every checkpointEvery-th token of each
    * sequence, [sum over sequences of ceil(length / checkpointEvery), heads, keyDim, valueDim], for the backward pass;
    * written: w's partner beta (u - ...) [all tokens, heads, valueDim], likewise.
+   * max m [all tokens, heads] (mLSTM, spec 2.13.3): the state stands for e^m_t S_t, and its last value is a normaliser, 1 in
+   * every token, so that v and output have valueDim - 1. sums [all tokens, heads] are what is read of it, s_t, and
+   * o_t = scale S_t^T q_t / (max(|s_t|, e^-m_t) + eps). Only of rules that erase nothing, write by one
+   * strength per token at most and read afterwards, without a bonus.
    */
   recurrence: {
     ...recurrenceInputs,
     output: 'out',
+    sums: 'out?',
     finalState: 'out?',
     states: 'out?',
     written: 'out?',
@@ -527,12 +572,16 @@ export const KERNELS = {
   },
   /**
    * Gradients per head of the state: dq, dk, ... [all tokens, heads, width]; dbonus [sequences, heads, keyDim]. Given
-   * exactly where the operand is, except dinitialState. Without eraseKey and writeKey their gradients go into dk.
+   * exactly where the operand is, except dinitialState. Without eraseKey and writeKey their gradients go into dk. With max,
+   * output and sums are given, too; dmax [all tokens, heads] is what comes to m where e^m S and e^m beta do not change with it:
+   * that of eps beside them.
    */
   recurrenceBackward: {
     ...recurrenceInputs,
     states: 'in',
     written: 'in',
+    output: 'in?',
+    sums: 'in?',
     doutput: 'in',
     dfinalState: 'in?',
     dq: 'out',
@@ -543,6 +592,7 @@ export const KERNELS = {
     deraseKey: 'out?',
     dwriteKey: 'out?',
     dbonus: 'out?',
+    dmax: 'out?',
     dinitialState: 'out?',
     ...recurrenceShape,
   },

@@ -80,7 +80,8 @@ export class Session {
     this.prefixOwner = options.prefixOwner ?? '';
     checkString(where, 'prefixOwner', this.prefixOwner);
     this.reader = inner?.reader ?? new ModelReader(model);
-    this.memory = inner?.memory ?? this.emptyMemory();
+    const from = options.from ?? null;
+    this.memory = inner?.memory ?? (from === null ? this.emptyMemory() : this.memoryFrom(where, 'from', from));
   }
 
   /** Tokens so far, per sequence; those yielded last are among them. */
@@ -271,12 +272,7 @@ export class Session {
   /** Goes back (or forth) to a snapshot of this session or of another one of the same model and batch. */
   restore(snapshot: Snapshot): void {
     this.checkFree('restore');
-    if (!(snapshot instanceof Snapshot)) {
-      throw argumentError('INVALID_ARGUMENT', 'restore', 'snapshot', 'made by snapshot()', describe(snapshot));
-    }
-    this.replace(snapshot.memoryFor('restore', this.model, this.batch));
-    this.memory.window = this.newWindow();
-    if (!this.history) this.memory.history = null;
+    this.replace(this.memoryFrom('restore', 'snapshot', snapshot));
   }
 
   /** A second session that goes on from here on its own. */
@@ -343,6 +339,16 @@ export class Session {
   private emptyMemory(history = this.history): Memory {
     const memory = Memory.empty(this.model, this.batch, history);
     memory.window = this.newWindow();
+    return memory;
+  }
+
+  private memoryFrom(where: string, argument: string, snapshot: unknown): Memory {
+    if (!(snapshot instanceof Snapshot)) {
+      throw argumentError('INVALID_ARGUMENT', where, argument, 'made by snapshot()', describe(snapshot));
+    }
+    const memory = snapshot.memoryFor(where, argument, this.model, this.batch);
+    memory.window = this.newWindow();
+    if (!this.history) memory.history = null;
     return memory;
   }
 

@@ -1,11 +1,14 @@
 // What sessions are made with, and what their calls that read many tokens take.
 import type { OptionNames } from '../core';
 import type { PrefixCache } from './prefix/prefixCache';
+import type { Snapshot } from './snapshot';
 
 /** Options of `createSession`. */
 export interface SessionOptions {
   /** Number of sequences, 1 by default. */
   batch?: number;
+  /** What the conversation goes on from, as after `restore`: a snapshot of this model and batch. An empty text by default. */
+  from?: Snapshot;
   /**
    * Whether `rollback` is wanted to any token, by reading again; it keeps the ids of all tokens, 4 bytes for each. Off by
    * default: nothing grows.
@@ -28,6 +31,7 @@ export interface SessionOptions {
 
 export const SESSION: OptionNames<SessionOptions> = {
   batch: true,
+  from: true,
   history: 'flag',
   rollbackWindow: true,
   prefixCache: true,

@@ -162,16 +162,16 @@ export class Snapshot {
   }
 
   /** @internal Requires one of this model. */
-  checkOf(where: string, model: RecurrentModel): void {
+  checkOf(where: string, model: RecurrentModel, argument = 'snapshot'): void {
     if (this.kind === kindOf(model)) return;
     const expected = "of the model's family and configuration";
-    throw argumentError('INVALID_ARGUMENT', where, 'snapshot', expected, 'one of another model');
+    throw argumentError('INVALID_ARGUMENT', where, argument, expected, 'one of another model');
   }
 
   /** @internal A copy for a session of this model and batch, which refuses any other. */
-  memoryFor(where: string, model: RecurrentModel, batch: number): Memory {
-    this.checkOf(where, model);
-    noGrad(() => scope(() => checkStateLike(where, 'snapshot', this.memory.state, model.initialState(batch))));
+  memoryFor(where: string, argument: string, model: RecurrentModel, batch: number): Memory {
+    this.checkOf(where, model, argument);
+    noGrad(() => scope(() => checkStateLike(where, argument, this.memory.state, model.initialState(batch))));
     return this.memory.copy(where);
   }
 

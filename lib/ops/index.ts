@@ -305,7 +305,7 @@ export { flip, repeatInterleave, roll, tile } from './repeats';
 export { rope, type RopeOptions } from './rope';
 export { rwkv7KeyUpdate, rwkv7OutputCorrection } from './rwkv7';
 export { checkCuSeqlens, sequencesOf, type CuSeqlens, type Sequences } from './sequences';
-export { cumprod, cumsum, linearScan, logcumsumexp, maximumScan } from './scan';
+export { cumprod, cumsum, linearScan, logcumsumexp } from './scan';
 export {
   broadcastTo,
   chunk,

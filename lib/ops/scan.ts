@@ -79,35 +79,6 @@ export const linearScan = takesBfloat16((x: Tensor, factor: Tensor, dim: number)
   return linear(x, factor, resolveDim('linearScan', dim, x.ndim), false);
 });
 
-/**
- * y_t = max(x_t, added_t + y_{t-1}) along a dimension, y before the first being -Infinity; x and added of one shape. Nothing
- * comes through an addition of -Infinity, not even NaN. A gradient goes
- * to the larger of the two, to x where they are equal. The stabiliser of mLSTM (spec 2.13.3).
- */
-export const maximumScan = takesBfloat16((x: Tensor, added: Tensor, dim: number): Tensor => {
-  checkFloat('maximumScan', 'x', x);
-  checkFloat('maximumScan', 'added', added);
-  checkAlike('maximumScan', 'added', added, x, 'x');
-  if (!sameShape(x.shape, added.shape)) {
-    throw argumentError('SHAPE', 'maximumScan', 'added', formatShape(x.shape), formatShape(added.shape));
-  }
-  const d = resolveDim('maximumScan', dim, x.ndim);
-  const y = runKernel('max', x, added, d, false);
-  const back: BackwardFunction = ([g], [sx, sadded, sy]) => {
-    if (!g) return [];
-    const before = cat(
-      [full(slice(sy, d, 0, 1).shape, -Infinity, { dtype: sy.dtype, device: sy.device }), slice(sy, d, 0, -1)],
-      d,
-    );
-    const carries = to(gt(add(sadded, before), sx), sx.dtype);
-    const reaching = linear(g, carries, d, true);
-    const dadded = mul(reaching, carries);
-    return [sub(reaching, dadded), dadded];
-  };
-  record('maximumScan', [x, added], [y], [x, added, y], back, 'composed');
-  return y;
-});
-
 /** Running product of floats along a dimension; the gradient is right at zeros, too. */
 export const cumprod = takesBfloat16((x: Tensor, dim: number): Tensor => {
   checkFloat('cumprod', 'x', x);

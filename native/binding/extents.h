@@ -431,9 +431,34 @@ FW_CHECK(lstmCellBackward) {
   FW_FLOATS(dcell, a.rows, a.d);
 }
 
-// The operands that sequences and steps share. `tokens` are those of all sequences.
+FW_CHECK(exponentialGates) {
+  const int64_t tokens = all_tokens(e, a);
+  FW_SINGLES(inputGate, tokens, a.heads);
+  FW_SINGLES(forgetGate, tokens, a.heads);
+  FW_SINGLES(initialMax, a.sequences, a.heads);
+  FW_SINGLES(gate, tokens, a.heads);
+  FW_SINGLES(beta, tokens, a.heads);
+  FW_SINGLES(max, tokens, a.heads);
+  FW_SINGLES(finalMax, a.sequences, a.heads);
+}
+FW_CHECK(exponentialGatesBackward) {
+  const int64_t tokens = all_tokens(e, a);
+  FW_SINGLES(inputGate, tokens, a.heads);
+  FW_SINGLES(forgetGate, tokens, a.heads);
+  FW_SINGLES(beta, tokens, a.heads);
+  FW_SINGLES(max, tokens, a.heads);
+  FW_SINGLES(dgate, tokens, a.heads);
+  FW_SINGLES(dbeta, tokens, a.heads);
+  FW_SINGLES(dmax, tokens, a.heads);
+  FW_SINGLES(dfinalMax, a.sequences, a.heads);
+  FW_SINGLES(dinputGate, tokens, a.heads);
+  FW_SINGLES(dforgetGate, tokens, a.heads);
+  FW_SINGLES(dinitialMax, a.sequences, a.heads);
+}
+
+// The operands that sequences and steps share. `tokens` are those of all sequences; `values` how many v has.
 template <class Args>
-void recurrence_operands(const Extents& e, const Args& a, int64_t tokens) {
+void recurrence_operands(const Extents& e, const Args& a, int64_t tokens, int64_t values) {
   e.within("eraseFrom", a.eraseFrom, kEraseUndecayed);
   if (a.gate.data && a.gateWidth != 1 && a.gateWidth != a.keyDim) e.refuse("gateWidth", "is neither 1 nor keyDim");
   if (a.beta.data && a.betaWidth != 1 && a.betaWidth != a.valueDim) e.refuse("betaWidth", "is neither 1 nor valueDim");
@@ -442,18 +467,31 @@ void recurrence_operands(const Extents& e, const Args& a, int64_t tokens) {
   if (!a.beta.data && a.betaWidth != 0) e.refuse("betaWidth", "is that of a beta that is not there");
   FW_HEADS(q, tokens, a.exchanged ? a.valueDim : a.keyDim);
   FW_HEADS(k, tokens, a.keyDim);
-  FW_HEADS(v, tokens, a.valueDim);
+  FW_HEADS(v, tokens, values);
   FW_HEADS(gate, tokens, a.gateWidth);
   FW_HEADS(beta, tokens, a.betaWidth);
   FW_HEADS(eraseKey, tokens, a.keyDim);
   FW_HEADS(writeKey, tokens, a.keyDim);
   FW_FLOATS(bonus, a.heads, a.keyDim);
 }
+// How many values v and the output have: a normaliser's own is in neither.
+template <class Args>
+int64_t recurrence_values(const Extents& e, const Args& a) {
+  if (!a.max.data) return a.valueDim;
+  if (a.exchanged || a.secondWrite || a.bonus.data || a.betaWidth > 1 || a.eraseFrom != kEraseNone || a.readBefore)
+    e.refuse("max", "is that of a rule that adds values, by one strength per token, and reads them afterwards");
+  if (a.valueDim < 1) e.refuse("valueDim", "has no room for the normaliser");
+  if (!a.sums.data) e.refuse("sums", "are not there");
+  return a.valueDim - 1;
+}
 template <class Args>
 int64_t recurrence_sizes(const Extents& e, const Args& a) {
-  const int64_t tokens = all_tokens(e, a);
+  const int64_t tokens = all_tokens(e, a), values = recurrence_values(e, a);
   if (a.checkpointEvery < 1) e.refuse("checkpointEvery", "is less than 1");
-  recurrence_operands(e, a, tokens);
+  recurrence_operands(e, a, tokens, values);
+  FW_SINGLES(max, tokens, a.heads);
+  FW_FLOATS(output, tokens, a.heads, a.exchanged ? a.keyDim : values);
+  FW_SINGLES(sums, tokens, a.heads);
   FW_FLOATS(initialState, a.sequences, a.heads, a.keyDim, a.valueDim);
   const int64_t checkpoints = a.tokens / a.checkpointEvery + (a.tokens % a.checkpointEvery != 0);
   if (!a.offsets.data) FW_FLOATS(states, a.sequences, checkpoints, a.heads, a.keyDim, a.valueDim);
@@ -461,26 +499,27 @@ int64_t recurrence_sizes(const Extents& e, const Args& a) {
   return tokens;
 }
 FW_CHECK(recurrence) {
-  const int64_t tokens = recurrence_sizes(e, a);
-  FW_FLOATS(output, tokens, a.heads, a.exchanged ? a.keyDim : a.valueDim);
+  recurrence_sizes(e, a);
   FW_FLOATS(finalState, a.sequences, a.heads, a.keyDim, a.valueDim);
 }
 FW_CHECK(recurrenceBackward) {
-  const int64_t tokens = recurrence_sizes(e, a);
-  FW_FLOATS(doutput, tokens, a.heads, a.exchanged ? a.keyDim : a.valueDim);
+  const int64_t tokens = recurrence_sizes(e, a), values = recurrence_values(e, a);
+  if (a.max.data && (!a.output.data || !a.dmax.data)) e.refuse("output", "or dmax is not there");
+  FW_FLOATS(doutput, tokens, a.heads, a.exchanged ? a.keyDim : values);
   FW_FLOATS(dfinalState, a.sequences, a.heads, a.keyDim, a.valueDim);
   FW_FLOATS(dq, tokens, a.heads, a.exchanged ? a.valueDim : a.keyDim);
   FW_FLOATS(dk, tokens, a.heads, a.keyDim);
-  FW_FLOATS(dv, tokens, a.heads, a.valueDim);
+  FW_FLOATS(dv, tokens, a.heads, values);
   FW_FLOATS(dgate, tokens, a.heads, a.gateWidth);
   FW_FLOATS(dbeta, tokens, a.heads, a.betaWidth);
   FW_FLOATS(deraseKey, tokens, a.heads, a.keyDim);
   FW_FLOATS(dwriteKey, tokens, a.heads, a.keyDim);
   FW_FLOATS(dbonus, a.sequences, a.heads, a.keyDim);
+  FW_SINGLES(dmax, tokens, a.heads);
   FW_FLOATS(dinitialState, a.sequences, a.heads, a.keyDim, a.valueDim);
 }
 FW_CHECK(recurrenceStep) {
-  recurrence_operands(e, a, e.product({a.sequences}));
+  recurrence_operands(e, a, e.product({a.sequences}), a.valueDim);
   FW_SINGLES(state, a.sequences, a.heads, a.keyDim, a.valueDim);
   FW_FLOATS(output, a.sequences, a.heads, a.exchanged ? a.keyDim : a.valueDim);
 }

@@ -127,12 +127,6 @@ FW_INLINE Vec floored(Vec x) {
 // Adding 2^23 rounds to the nearest, halves to the even one.
 FW_INLINE Vec rounded(Vec x) { return size_of(x) + splat(8388608.0f) - splat(8388608.0f); }
 
-// Only e^-|x| is taken, so nothing overflows and both tails keep their relative precision.
-FW_INLINE Vec sigmoid_of(Vec x) {
-  const Vec e = vexp_full(-size_of(x));
-  return select(x < Vec{}, e, one()) / (one() + e);
-}
-FW_INLINE Vec softplus_of(Vec x) { return select(x < Vec{}, Vec{}, x) + vlog1p(vexp_full(-size_of(x))); }
 // s(x) (1 - s(x))
 FW_INLINE Vec sigmoid_slope(Vec x) {
   const Vec e = vexp_full(-size_of(x)), u = one() + e;

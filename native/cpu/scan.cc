@@ -52,12 +52,6 @@ void scan(const Context& cx, const scanArgs& args) {
       return scan_lines(cx, args, [=](double value, double x, int64_t at) {
         return double(factor[at + shift]) * value + x;
       });
-    case kMaxScan:
-      return scan_lines(cx, args, [=](double value, double x, int64_t at) {
-        if (factor[at + shift] == -INFINITY) return x;
-        const double carried = double(factor[at + shift]) + value;
-        return carried > x || carried != carried ? carried : x;
-      });
     case kLogSumExpScan:
       return scan_lines(cx, args, [](double value, double x, int64_t) { return log_add_exp(value, x); });
     default: return cx.fail("scan: unknown operation");

@@ -2,7 +2,7 @@
 // AVX-512 (16 lanes), AVX2 (8), and SSE2, NEON or plain code (4).
 #pragma once
 #include "isa.h"
-#if defined(__AVX512F__)
+#if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #endif
 
@@ -28,14 +28,20 @@ FW_INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }  // contracted to o
 FW_INLINE Vec select(VecInt mask, Vec a, Vec b) {
   return reinterpret_cast<Vec>((reinterpret_cast<VecInt>(a) & mask) | (reinterpret_cast<VecInt>(b) & ~mask));
 }
+// a where it is larger, or smaller, else b, also where one is NaN. Of the choice compilers make two instructions.
+#if defined(__AVX512F__)
+FW_INLINE Vec vmax(Vec a, Vec b) { return Vec(_mm512_max_ps(__m512(a), __m512(b))); }
+FW_INLINE Vec vmin(Vec a, Vec b) { return Vec(_mm512_min_ps(__m512(a), __m512(b))); }
+#elif defined(__AVX2__)
+FW_INLINE Vec vmax(Vec a, Vec b) { return Vec(_mm256_max_ps(__m256(a), __m256(b))); }
+FW_INLINE Vec vmin(Vec a, Vec b) { return Vec(_mm256_min_ps(__m256(a), __m256(b))); }
+#else
 FW_INLINE Vec vmax(Vec a, Vec b) { return select(a > b, a, b); }
 FW_INLINE Vec vmin(Vec a, Vec b) { return select(a < b, a, b); }
+#endif
 // x held above `low`, or within [low, high]; NaN stays NaN.
-FW_INLINE Vec vabove(Vec x, float low) { return splat(low) > x ? splat(low) : x; }
-FW_INLINE Vec vclamp(Vec x, float low, float high) {
-  const Vec above = vabove(x, low);
-  return splat(high) < above ? splat(high) : above;
-}
+FW_INLINE Vec vabove(Vec x, float low) { return vmax(splat(low), x); }
+FW_INLINE Vec vclamp(Vec x, float low, float high) { return vmin(splat(high), vabove(x, low)); }
 constexpr int32_t kSignBit = int32_t(0x80000000);
 FW_INLINE Vec size_of(Vec x) { return reinterpret_cast<Vec>(reinterpret_cast<VecInt>(x) & ~kSignBit); }
 // |x| with the sign of `sign`.
@@ -197,6 +203,12 @@ FW_INLINE Vec vsigmoid(Vec x) {
   const Vec y = vsigmoid_above(x);
   return x < splat(-kHighestExp) ? Vec{} : y;
 }
+// The same, and ln(1 + e^x), where both tails keep their relative precision: only e^-|x| is taken.
+FW_INLINE Vec sigmoid_of(Vec x) {
+  const Vec e = vexp_full(-size_of(x));
+  return select(x < Vec{}, e, splat(1.0f)) / (splat(1.0f) + e);
+}
+FW_INLINE Vec softplus_of(Vec x) { return select(x < Vec{}, Vec{}, x) + vlog1p(vexp_full(-size_of(x))); }
 FW_INLINE Vec vsilu(Vec x) {
   const Vec y = x * vsigmoid_above(x);
   return x < splat(-kHighestExp) ? Vec{} : y;

@@ -1,35 +1,10 @@
 // Running folds along one dimension whose steps are not plain sums: what a stretch of a line does is one value, and the
 // values of neighbouring stretches combine, so that a warp takes 32 elements at a time. A line is a warp's where its
 // elements are neighbours, else a thread's.
-#include "team.cuh"
+#include "running.cuh"
 
 namespace fw::cuda {
 namespace {
-
-// y -> factor y + add.
-struct Linear {
-  float factor = 1, add = 0;
-  static FW_DEVICE Linear of(float x, float factor) { return {factor, x}; }
-  FW_DEVICE Linear after(const Linear& before) const {
-    return {factor * before.factor, fmaf(factor, before.add, add)};
-  }
-  FW_DEVICE float value() const { return add; }
-};
-FW_DEVICE Linear shuffle(const Linear& x, int from) {
-  return {cuda::shuffle(x.factor, from), cuda::shuffle(x.add, from)};
-}
-
-// y -> max(most, factor + y); whatever y is, nothing of it is left by a factor of -Infinity.
-struct Most {
-  float factor = 0, most = -INFINITY;
-  static FW_DEVICE Most of(float x, float factor) { return {factor, x}; }
-  FW_DEVICE Most after(const Most& before) const {
-    const float carried = factor == -INFINITY ? factor : factor + before.most;
-    return {factor + before.factor, carried > most || carried != carried ? carried : most};
-  }
-  FW_DEVICE float value() const { return most; }
-};
-FW_DEVICE Most shuffle(const Most& x, int from) { return {cuda::shuffle(x.factor, from), cuda::shuffle(x.most, from)}; }
 
 // e^most sum
 struct LogSum {
@@ -63,11 +38,7 @@ struct ScanLines {
         const int64_t other = a.reverse ? at + a.inner : at;
         own = Step::of(load(a.x, at), a.factor.data && i > 0 ? load(a.factor, other) : 0.0f);
       }
-      for (int distance = 1; distance < kTeam; distance *= 2) {
-        const Step left = shuffle(own, lane() >= distance ? lane() - distance : 0);
-        if (lane() >= distance) own = own.after(left);
-      }
-      own = own.after(before);
+      own = after_all<kTeam>(own, before);
       if (i < n) store(a.y, at, own.value());
       before = own;
       if constexpr (kTeam > 1) before = shuffle(own, kTeam - 1);
@@ -88,7 +59,6 @@ void scanLines(const Context& cx, const scanArgs& a) {
 void scan(const Context& cx, const scanArgs& a) {
   switch (a.op) {
     case kLinearScan: return scanLines<Linear>(cx, a);
-    case kMaxScan: return scanLines<Most>(cx, a);
     case kLogSumExpScan: return scanLines<LogSum>(cx, a);
     default: unknown("scan", "operation", a.op);
   }

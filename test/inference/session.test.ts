@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import * as fw from '../../lib';
 import { HostRandom } from '../../lib/core';
+import { expectError } from '../support/errors';
 import { collectGarbage } from '../support/garbage';
 
 const VOCABULARY = 17;
@@ -76,7 +77,14 @@ for (const device of available) {
         expect(read(fork.feed([5]))).to.deep.equal(first);
         session.restore(snapshot);
         expect(read(session.feed([5]))).to.deep.equal(first);
-        for (const item of [session, fork, snapshot]) item.dispose();
+        const begun = model.createSession({ from: snapshot });
+        expect(begun.length).to.equal(4);
+        expect(read(begun.feed([5]))).to.deep.equal(first);
+        expectError('INVALID_ARGUMENT', /from must be made by snapshot/, () =>
+          model.createSession({ from: {} as never }),
+        );
+        expectError('SHAPE', /from must be/, () => model.createSession({ from: snapshot, batch: 2 }));
+        for (const item of [session, fork, snapshot, begun]) item.dispose();
       });
 
       it('rolls back into prompts and over steps with the bits of a shorter text', async () => {

@@ -270,6 +270,11 @@ describe('hybrids of transformers', () => {
       ['kimi-linear', listed([2], [0, 1]), /kda_layers must be a whole number from 1 to 2, got 0/],
       ['kimi-linear', listed([2, 3], [1]), /full_attn_layers must be a whole number from 1 to 2, got 3/],
       ['kimi-linear', listed([2], [1, 1]), /kda_layers must be layers once each, got 1 twice/],
+      [
+        'kimi-linear',
+        { ...listed([2], [1]), layerTypes: ['full_attention', 'linear_attention'] },
+        /layer_types\[0\] must be linear_attention for layer 1, which linear_attn_config has in kda_layers, got full/,
+      ],
       ['gla', attention([0, 2]), /layers must be a whole number from 0 to 1, got 2/],
       ['gla', attention([1, 1]), /layers must be layers once each, got 1 twice/],
       ['rwkv6', attention([1], [0, 1]), /attn must be layers once each, got 1 twice/],
@@ -281,6 +286,7 @@ describe('hybrids of transformers', () => {
       ['bamba', { attnLayerIndices: [1, 0] }],
       ['qwen3-next', { mlpOnlyLayers: [] }],
       ['kimi-linear', listed([2], [1])],
+      ['kimi-linear', { ...listed([2], [1]), layerTypes: ['linear_attention', 'full_attention'] }],
       ['gla', attention([1], [0])],
     ] as const) {
       fw.createModel(name as 'lstm', { ...js, ...options }).dispose();

@@ -1,7 +1,6 @@
 // Operators on native devices against the same operators on `js` in float64, at odd sizes: values and gradients. In
 // bfloat16 the reference starts from the rounded inputs, and sizes are fewer.
 import * as fw from '../../lib';
-import { maximumScan } from '../../lib/ops';
 import { type Target, targets } from '../support/golden';
 import { Draw, type HostTensor, rounded } from '../support/ruleInputs';
 import { expectClose, rms, toleranceOf } from '../support/tolerance';
@@ -63,8 +62,6 @@ const CASES: Case[] = [
   ['logcumsumexp of the middle', (x) => x.logcumsumexp(1), of([3, 130, 5], -3, 3)],
   ['linearScan of rows', (x, f) => fw.linearScan(x, f, -1), of([3, 333]), of([3, 333], 0, 1)],
   ['linearScan of many columns', (x, f) => fw.linearScan(x, f, 1), of([2, 9, 37]), of([2, 9, 37], -1, 1)],
-  ['maximumScan of rows', (x, f) => maximumScan(x, f, -1), of([3, 333]), of([3, 333], -1, 0.2)],
-  ['maximumScan of many columns', (x, f) => maximumScan(x, f, 1), of([2, 9, 37]), of([2, 9, 37], -1, 0)],
   ['linearScan of the middle', (x, f) => fw.linearScan(x, f, 1), of([3, 130, 5]), of([3, 130, 5], -1, 1)],
   ['atan2', (a, b) => a.atan2(b), of([4, 33]), of([33])],
   ['where', (a, b) => fw.where(a.gt(b), a.mul(2), b), of([5, 33]), of([33])],

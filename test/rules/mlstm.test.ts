@@ -80,20 +80,28 @@ function outcome(host: HostInputs, where: Target, f: (inputs: Tensors) => object
 const unchecked = (test: () => void) => (): void => fw.withChecks(false, test);
 
 const references = new Map<Sizes, Record<string, ArrayLike<number>>>();
-const VARIANTS = [SIZES, { ...SIZES, B: 1, T: 1 }, { ...SIZES, T: 67, HV: 2, K: 9 }];
+const VARIANTS = [
+  SIZES,
+  { ...SIZES, B: 1, T: 1 },
+  { ...SIZES, T: 67, HV: 2, K: 9 },
+  { B: 1, T: 40, H: 1, HV: 1, K: 16, V: 48 },
+];
 
 for (const where of targets()) {
   const { forward, gradient } = toleranceOf(where.dtype);
   describe(`mlstm on ${where.device}, ${where.dtype}`, () => {
-    for (const sizes of VARIANTS) {
+    for (const [sizes, mode] of [
+      ...VARIANTS.map((each) => [each, 'auto'] as const),
+      ...VARIANTS.map((each) => [each, 'recurrent'] as const),
+    ]) {
       it(
-        `equals its equations at T ${sizes.T}, with all gradients`,
+        `equals its equations at T ${sizes.T}, V ${sizes.V}, with all gradients, ${mode}`,
         unchecked(() => {
           const host = drawn(sizes);
           const exact = { device: 'js', dtype: 'float64' } as const;
           const expected = references.get(sizes) ?? outcome(host, exact, (inputs) => loop(inputs, 0.01));
           references.set(sizes, expected);
-          const found = outcome(host, where, (inputs) => run(inputs, { eps: 0.01 }));
+          const found = outcome(host, where, (inputs) => run(inputs, { eps: 0.01, mode }));
           const floor =
             1e-3 * Math.max(...Object.entries(expected).map(([name, x]) => (name.startsWith('grad') ? rms(x) : 0)));
           for (const [name, values] of Object.entries(expected)) {

@@ -11,6 +11,7 @@ import { embedding, embeddingBackward } from './embedding';
 import { feedForward, feedForwardBackward, linear } from './linear';
 import { crossEntropy, crossEntropyBackward } from './loss';
 import { gather, scatterAdd, where } from './indexed';
+import { exponentialGates, exponentialGatesBackward } from './exponentialGates';
 import { lstmCell, lstmCellBackward } from './lstm';
 import { matmul } from './matmul';
 import { JsMemory } from './memory';
@@ -67,6 +68,8 @@ const kernels: KernelTable = {
   attentionBackward,
   lstmCell,
   lstmCellBackward,
+  exponentialGates,
+  exponentialGatesBackward,
   recurrence,
   recurrenceBackward,
   recurrenceStep,

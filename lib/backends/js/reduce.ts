@@ -107,12 +107,7 @@ export function scan({ x, factor, y, outer, n, inner, reverse, op }: KernelArgum
       for (let j = 0; j < n; j++, at += step) {
         const own = source[at];
         if (name === 'logsumexp') value = logAddExp(value, own);
-        else if (j === 0) value = own;
-        else {
-          const factor = factors![reverse ? at - step : at];
-          if (name === 'linear') value = factor * value + own;
-          else value = factor === -Infinity ? own : Math.max(own, factor + value);
-        }
+        else value = j === 0 ? own : factors![reverse ? at - step : at] * value + own;
         target[at] = value;
       }
     }

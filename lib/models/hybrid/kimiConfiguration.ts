@@ -133,18 +133,24 @@ function readLinear(reader: ConfigurationReader, hiddenSize: number, normEps: nu
   };
 }
 
-/** Published files name the layers of one kind, counted from 1; each must be of one kind. */
+/** Published files name the layers of one kind, counted from 1; each must be of one kind, that of `layer_types` if given. */
 function readKinds(reader: ConfigurationReader, layers: number): readonly LayerType[] {
   const nested = reader.section('linear_attn_config', LINEAR_ATTENTION_KEYS);
   const [full, linear] = ['full_attn_layers', 'kda_layers'].map((key) => nested?.layers(key, layers, 1) ?? []);
   if (full.length + linear.length === 0) return readLayerTypes(reader, layers, everyNth(Math.min(4, layers)));
-  return readLayerTypes(reader, layers, (i) => {
+  const listed = Array.from({ length: layers }, (_, i): LayerType => {
     const [isFull, isLinear] = [full.includes(i + 1), linear.includes(i + 1)];
     if (isFull !== isLinear) return isFull ? 'full_attention' : 'linear_attention';
     const found = isFull ? 'both' : 'neither';
     const expected = `layer ${i + 1} in kda_layers or in full_attn_layers`;
     throw argumentError('INVALID_ARGUMENT', WHERE, 'linear_attn_config', expected, `in ${found}`);
   });
+  const types = readLayerTypes(reader, layers, (i) => listed[i]);
+  const i = types.findIndex((type, layer) => type !== listed[layer]);
+  if (i < 0) return types;
+  const list = listed[i] === 'full_attention' ? 'full_attn_layers' : 'kda_layers';
+  const expected = `${listed[i]} for layer ${i + 1}, which linear_attn_config has in ${list}`;
+  throw argumentError('INVALID_ARGUMENT', WHERE, `layer_types[${i}]`, expected, types[i]);
 }
 
 function readMlpTypes(reader: ConfigurationReader, layers: number): readonly MlpType[] {

@@ -21,7 +21,6 @@ import {
   checkWritable,
   computesInFloat32,
   maximum,
-  split,
   toFloat32,
   withChecks,
   type WithFinalState,
@@ -34,7 +33,7 @@ import { COMMON_OPTIONS, type CommonOptions } from '../recurrence/operands';
 import { prepareKeys } from '../recurrence/prepare';
 import { runRecurrence } from '../recurrence/run';
 import { checkApart, runStep, STEP_OPTIONS, type StepOptions } from '../recurrence/step';
-import { runningMaximum } from './runningMaximum';
+import { exponentialGates } from './exponentialGates';
 
 /** Gates of mLSTM and how they are used, over a sequence and in one step alike. */
 export interface MlstmGates {
@@ -104,12 +103,15 @@ function requireNumbers(where: string, tensors: Record<string, Tensor>): void {
   for (const [name, t] of Object.entries(tensors)) if (checksValues(t)) checkNumbers(where, name, t);
 }
 
-const logForget = ({ forgetGate, forgetActivation = 'sigmoid' }: MlstmGates): Tensor =>
-  forgetActivation === 'sigmoid' ? forgetGate.logSigmoid() : forgetGate;
+const gatesOf = ({ inputGate, forgetGate, forgetActivation = 'sigmoid' }: MlstmGates) => ({
+  inputGate,
+  forgetGate,
+  logSigmoid: forgetActivation === 'sigmoid',
+});
 
-/** max(|n . q|, e^-m) + eps, beside sums [.., HV, 1]. */
-function denominatorOf(sums: Tensor, m: Tensor, eps: Tensor | number): Tensor {
-  return maximum(sums.abs(), m.maximum(LEAST_MAX).neg().exp().unsqueeze(-1)).add(eps);
+/** max(|n . q|, e^-m) + eps, for sums [.., HV]: [.., HV, 1]. */
+function denominatorOf(sums: Tensor, m: Tensor, eps: number): Tensor {
+  return maximum(sums.abs(), m.maximum(LEAST_MAX).neg().exp()).add(eps).unsqueeze(-1);
 }
 
 const stabilised = computesInFloat32(
@@ -120,9 +122,9 @@ const stabilised = computesInFloat32(
     const N = cuSeqlens ? cuSeqlens.length - 1 : B;
     const prepared = prepareKeys({ q, k }, options);
     const K = prepared.q.shape[3];
-    const stateOf = (name: 'initialNormalizer' | 'initialMax', shape: number[], meaning: string): Tensor => {
+    const stateOf = (name: 'initialNormalizer' | 'initialMax', shape: number[], meaning: string): Tensor | null => {
       const given = options[name] ?? null;
-      if (given === null) return zerosBeside(v, shape);
+      if (given === null) return null;
       checkFloat(where, name, given);
       checkAlikeOrWider(where, name, given, v, 'v');
       checkShape(where, name, given, shape, meaning);
@@ -130,46 +132,42 @@ const stabilised = computesInFloat32(
     };
     requireNumbers(where, { q, k, v, inputGate: options.inputGate, forgetGate: options.forgetGate });
     const normalizer = stateOf('initialNormalizer', [N, HV, K], 'sequences, heads, key width');
-    const before = stateOf('initialMax', [N, HV], 'sequences, heads');
+    const initialMax = stateOf('initialMax', [N, HV], 'sequences, heads');
     if (initialState !== null) {
       checkFloat(where, 'initialState', initialState);
       checkShape(where, 'initialState', initialState, [N, HV, K, V], 'sequences, heads, key width, value width');
     }
-    const decay = logForget(options);
-    const { max, base, previous, final } = runningMaximum(decay, options.inputGate, before, cuSeqlens);
-    // In this order the roundings of m cancel over time; a decay may then be a little above 1, which gates are not checked for.
-    const gate = previous.sub(base).add(decay);
-    const beta = options.inputGate.sub(base).exp();
-    const carried = initialState || options.initialNormalizer;
-    const states = carried ? cat([initialState ?? zerosBeside(v, [N, HV, K, V]), normalizer.unsqueeze(3)], 3) : null;
-    const inputs = { ...prepared, v: cat([v, unitValues(v, HV)], 3), gate, beta };
-    const { output, finalState } = unobserved(() =>
-      withChecks(false, () => runRecurrence(where, inputs, { ...options, initialState: states }, {})),
-    );
+    const { gate, beta, max, finalMax } = exponentialGates(where, { ...gatesOf(options), initialMax }, cuSeqlens);
+    const states =
+      initialState || normalizer
+        ? cat(
+            [initialState ?? zerosBeside(v, [N, HV, K, V]), (normalizer ?? zerosBeside(v, [N, HV, K])).unsqueeze(3)],
+            3,
+          )
+        : null;
+    const inputs = { ...prepared, v, gate, beta };
     const eps = options.eps ?? 1e-6;
-    const added = eps > 0 && max.requiresGrad ? max.sub(base).exp().mul(eps).unsqueeze(3) : eps;
-    const [read, sums] = split(output, [V, 1], 3);
-    const denominator = denominatorOf(sums, base, added);
+    // A decay may be a little above 1, which gates are not checked for.
+    const { output, sums, finalState } = unobserved(() =>
+      withChecks(false, () => runRecurrence(where, inputs, { ...options, initialState: states }, {}, { max, eps })),
+    );
     if (observed() && !cuSeqlens) {
       tellMemory({
         rule: where,
         matrix: 'C',
-        inputs: { ...prepared, v, gate: gate.minimum(0), beta },
+        inputs: { ...inputs, gate: gate.minimum(0) },
         kind: {},
         scale: options.scale ?? Math.max(1, K) ** -0.5,
-        denominator,
+        denominator: denominatorOf(sums!, max, eps),
         initialState,
       });
     }
-    // A quotient's gradients take more passes over all values.
-    const result = { output: read.mul(denominator.reciprocal()) };
-    if (!finalState) return result;
-    const { max: finalMax } = final;
+    if (!finalState) return { output };
     const scaled = finalMax.requiresGrad
-      ? finalState.mul(final.base.sub(finalMax).exp().unsqueeze(2).unsqueeze(3))
+      ? finalState.mul(finalMax.detach().sub(finalMax).exp().unsqueeze(2).unsqueeze(3))
       : finalState;
     return {
-      ...result,
+      output,
       finalState: scaled.slice(3, 0, V),
       finalNormalizer: scaled.slice(3, V).squeeze(3),
       finalMax,
@@ -228,18 +226,18 @@ function step(q: Tensor, k: Tensor, v: Tensor, options: MlstmStepOptions): Tenso
     for (const each of [state, normalizer, max]) checkApart(where, 'out', out, each);
   }
   requireNumbers(where, { q, k, v, inputGate, forgetGate });
-  const [input, forget, values] = [inputGate, forgetGate, v].map((t) => toFloat32(t));
-  const decay = logForget({ inputGate: input, forgetGate: forget, forgetActivation });
-  const m = maximum(decay.add(max), input);
-  // As over a sequence: what the rounding of m leaves out comes back in the decay, which may be a little above 1.
-  const gates = { gate: max.sub(m).add(decay), beta: input.sub(m).exp() };
+  const values = toFloat32(v);
+  const [token, forget] = [inputGate, forgetGate].map((t) => toFloat32(t).unsqueeze(1));
+  const raw = { ...gatesOf({ inputGate: token, forgetGate: forget, forgetActivation }), initialMax: max };
+  const { gate, beta, finalMax: m } = exponentialGates(where, raw, null);
+  const gates = { gate: gate.squeeze(1), beta: beta.squeeze(1) };
   const scale = common.scale ?? Math.max(1, K) ** -0.5;
   const ones = unitValues(values.unsqueeze(1), HV).squeeze(1);
   const through = (v: Tensor, state: Tensor): Tensor =>
     runStep(where, { ...prepared, v, ...gates }, { scale, state }, {});
   const [read, sums] = withChecks(false, () => [through(values, state), through(ones, normalizer.unsqueeze(3))]);
   max.copy_(m);
-  const output = read.div(denominatorOf(sums, m, eps ?? 1e-6)).to(q.dtype);
+  const output = read.div(denominatorOf(sums.squeeze(-1), m, eps ?? 1e-6)).to(q.dtype);
   return out ? out.copy_(output) : output;
 }
 

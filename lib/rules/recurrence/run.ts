@@ -25,13 +25,24 @@ import {
 } from './operands';
 
 /** Names of the kernel's operands, in the order in which they are recorded. */
-const OPERANDS = ['q', 'k', 'v', 'gate', 'beta', 'eraseKey', 'writeKey', 'bonus', 'initialState'] as const;
+const OPERANDS = ['q', 'k', 'v', 'gate', 'beta', 'eraseKey', 'writeKey', 'bonus', 'max', 'initialState'] as const;
 type Operands = Record<(typeof OPERANDS)[number], Tensor | null>;
 
 /** Kinds of recurrence whose keys and values changed places say so with `exchanged`. */
 export interface KernelKind extends RecurrenceKind {
   exchanged?: boolean;
 }
+
+/** A further value of the state, 1 in every token, which what is read is divided by (mLSTM; see the kernel table). */
+export interface Normalizer {
+  /** m, the logarithm of what the state was divided by [B, T, HV]. Its gradient takes e^m S for a constant. */
+  max: Tensor;
+  /** Added to max(|s|, e^-m). */
+  eps: number;
+}
+
+/** What a recurrence returns; with a normaliser what is read of it, too: sums [B, T, HV]. */
+export type RecurrenceResult = RuleResult & { sums?: Tensor };
 
 /** Width of a gate as kernels take it: 0 for none, 1 for one number per head. */
 export function gateWidth(t: Tensor | null, lead: number): number {
@@ -90,16 +101,21 @@ function checkInitialState(where: string, state: Tensor | null, q: Tensor, shape
   checkNumbers(where, 'initialState', state);
 }
 
-/** Runs a checked recurrence. `kind.exchanged` swaps the roles of keys and values (see the kernel table). */
+/**
+ * Runs a checked recurrence. `kind.exchanged` swaps the roles of keys and values (see the kernel table). With a normaliser,
+ * states have one value more than v, the last.
+ */
 export function runRecurrence(
   where: string,
   given: RecurrenceInputs,
   options: CommonOptions,
   kind: KernelKind,
-): RuleResult {
+  normalizer: Normalizer | null = null,
+): RecurrenceResult {
   const inputs = computableInputs(given);
   const sizes = checkOperands(where, inputs, kind, 2);
-  const { HV, K, V } = sizes;
+  const { HV, K } = sizes;
+  const V = sizes.V + (normalizer ? 1 : 0);
   const { count: N, tokens, offsets } = sequencesOf(where, inputs.q, options.cuSeqlens);
   const scale = checkNumber(where, 'scale', options.scale ?? 1 / Math.sqrt(Math.max(K, 1)));
   const mode = checkChoice(where, 'mode', options.mode ?? 'auto', ['auto', 'chunk', 'recurrent']);
@@ -121,6 +137,7 @@ export function runRecurrence(
     eraseKey: operand(inputs.eraseKey ?? null),
     writeKey: operand(inputs.writeKey ?? null),
     bonus: bonus ?? null,
+    max: normalizer && normalizer.max.contiguous(),
     initialState: initialState ? swap(initialState).contiguous() : null,
   };
   const numbers = {
@@ -130,6 +147,7 @@ export function runRecurrence(
     keyDim: exchanged ? V : K,
     valueDim: exchanged ? K : V,
     scale,
+    eps: normalizer?.eps ?? 0,
     gateWidth: gateWidth(operands.gate, 2),
     betaWidth: gateWidth(operands.beta, 2),
     ...kindNumbers(kind),
@@ -151,7 +169,7 @@ export function runRecurrence(
       initialState: initialState ?? null,
     });
   }
-  const { result, finalState } = apply(
+  const { result, sums, finalState } = apply(
     where,
     operands,
     offsets,
@@ -160,7 +178,7 @@ export function runRecurrence(
     options.outputFinalState ?? false,
   );
   const output = given.q.dtype === result.dtype ? result : result.to(given.q.dtype);
-  return { output, finalState: finalState && swap(finalState) };
+  return { output, sums, finalState: finalState && swap(finalState) };
 }
 
 function expandBonus(bonus: Tensor, { H, HV, K }: Sizes): Tensor {
@@ -178,6 +196,7 @@ type Numbers = {
   keyDim: number;
   valueDim: number;
   scale: number;
+  eps: number;
   gateWidth: number;
   betaWidth: number;
   recurrent: number;
@@ -192,19 +211,21 @@ function apply(
   numbers: Numbers,
   checkpoints: number,
   outputFinalState: boolean,
-): { result: Tensor; finalState?: Tensor } {
+): { result: Tensor; sums?: Tensor; finalState?: Tensor } {
   const q = operands.q!;
   const [B, T] = q.shape;
   const { sequences: N, heads: HV, keyDim, valueDim, exchanged } = numbers;
+  const values = valueDim - (operands.max ? 1 : 0);
   const training = recording(Object.values(operands));
   // A state without elements holds nothing: all that is read from it is zero, and kernels do not meet it.
   const absent = keyDim * valueDim === 0;
   const make = absent ? zerosBeside : emptyLike;
-  const output = make(q, [B, T, HV, exchanged ? keyDim : valueDim]);
+  const output = make(q, [B, T, HV, exchanged ? keyDim : values]);
   const exact = (shape: readonly number[]): Tensor => emptyLike(q, shape, statisticsDtype(q));
   const finalState = outputFinalState ? exact([N, HV, keyDim, valueDim]) : undefined;
   // Kernels end a group of tokens where a state is kept, which rounds otherwise.
   const states = training || runsAgain() ? exact([checkpoints, HV, keyDim, valueDim]) : null;
+  const sums = operands.max ? make(q, [B, T, HV]) : undefined;
   const written = training ? exact([B, T, HV, valueDim]) : null;
   const required = { q, k: operands.k!, v: operands.v! };
   if (!absent) {
@@ -213,6 +234,7 @@ function apply(
       ...required,
       offsets,
       output,
+      sums: sums ?? null,
       finalState: finalState ?? null,
       states,
       written,
@@ -221,7 +243,8 @@ function apply(
   }
   if (training) {
     const inputs = OPERANDS.map((name) => operands[name]);
-    const optional = [...inputs.slice(3), offsets];
+    // The output is saved where it was divided.
+    const optional = [...inputs.slice(3), offsets, sums && output, sums].map((t) => t ?? null);
     const saved = [...inputs.slice(0, 3), states, written, ...optional].filter((t) => t !== null);
     record(
       where,
@@ -229,8 +252,8 @@ function apply(
       finalState ? [output, finalState] : [output],
       saved,
       ([doutput, dfinal], [sq, sk, sv, ss, sw, ...rest], needs) => {
-        const [gate, beta, eraseKey, writeKey, bonus, initialState, soffsets] = optional.map((t) =>
-          t ? rest.shift()! : null,
+        const [gate, beta, eraseKey, writeKey, bonus, max, initialState, soffsets, soutput, ssums] = optional.map(
+          (t) => (t ? rest.shift()! : null),
         );
         // What is still to be summed is not rounded before.
         const heads = <T extends Tensor | null>(of: T, width: number): T =>
@@ -238,13 +261,14 @@ function apply(
         const gradients = {
           dq: heads(sq, exchanged ? valueDim : keyDim),
           dk: heads(sk, keyDim),
-          dv: heads(sv, valueDim),
+          dv: heads(sv, values),
           dgate: heads(gate, numbers.gateWidth),
           dbeta: heads(beta, numbers.betaWidth),
           deraseKey: heads(eraseKey, keyDim),
           dwriteKey: heads(writeKey, keyDim),
           dbonus: bonus && make(bonus, [N, HV, keyDim], statisticsDtype(bonus)),
-          dinitialState: needs[8] ? emptyLike(initialState!, [N, HV, keyDim, valueDim]) : null,
+          dmax: max && make(max, max.shape),
+          dinitialState: needs[9] ? emptyLike(initialState!, [N, HV, keyDim, valueDim]) : null,
         };
         if (!absent) {
           kernelsOf(sq).recurrenceBackward({
@@ -256,24 +280,27 @@ function apply(
             eraseKey,
             writeKey,
             bonus,
+            max,
             initialState,
             offsets: soffsets,
             states: ss,
             written: sw,
+            output: soutput,
+            sums: ssums,
             doutput: doutput ? doutput.contiguous() : zerosBeside(sq, output.shape),
             dfinalState: dfinal ? dfinal.contiguous() : null,
             ...gradients,
             ...numbers,
           });
         }
-        const { dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey, dbonus, dinitialState } = gradients;
+        const { dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey, dbonus, dmax, dinitialState } = gradients;
         const perHead = [dq, dk, dv, dgate, dbeta, deraseKey, dwriteKey].map(
           (g, i) => g && ungroup(g, inputs[i]!.shape).to(inputs[i]!.dtype),
         );
         const bonusGradient = dbonus && sumTo(dbonus, [1, HV, keyDim]).reshape(HV, keyDim).to(bonus!.dtype);
-        return [...perHead, bonusGradient, dinitialState];
+        return [...perHead, bonusGradient, dmax, dinitialState];
       },
     );
   }
-  return { result: output, finalState };
+  return { result: output, sums, finalState };
 }

@@ -96,9 +96,7 @@ export async function begin(
     );
   }
   // Ids are kept where the state has them.
-  const session = host.createSession({ history: true, adapter: own });
-  session.restore(snapshot);
-  return { session, conversation };
+  return { session: host.createSession({ history: true, from: snapshot, adapter: own }), conversation };
 }
 
 async function* texts(

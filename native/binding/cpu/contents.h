@@ -73,6 +73,13 @@ inline void check_contents(const deltaCellBackwardArgs& a) {
   check_offsets("deltaCellBackward", a.offsets, a.sequences, a.tokens);
 }
 
+inline void check_contents(const exponentialGatesArgs& a) {
+  check_offsets("exponentialGates", a.offsets, a.sequences, a.tokens);
+}
+inline void check_contents(const exponentialGatesBackwardArgs& a) {
+  check_offsets("exponentialGatesBackward", a.offsets, a.sequences, a.tokens);
+}
+
 // The checkpoints of packed sequences depend on their lengths.
 template <class Args>
 void check_recurrence(const char* kernel, const Args& a) {

@@ -66,6 +66,12 @@ inline double cost(const attentionBackwardArgs& a) {
 }
 inline double cost(const lstmCellArgs& a) { return 64.0 * a.rows * a.d; }
 inline double cost(const lstmCellBackwardArgs& a) { return 96.0 * a.rows * a.d; }
+template <class Args>
+double gates_cost(const Args& a) {
+  return 96.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads;
+}
+inline double cost(const exponentialGatesArgs& a) { return gates_cost(a); }
+inline double cost(const exponentialGatesBackwardArgs& a) { return gates_cost(a); }
 inline double cost(const recurrenceArgs& a) {
   return 6.0 * (a.offsets.data ? 1 : a.sequences) * a.tokens * a.heads * a.keyDim * a.valueDim;
 }

@@ -12,7 +12,7 @@ static void chunk_backward(const Context& cx, const recurrenceBackwardArgs& args
 }
 
 void recurrenceBackward(const Context& cx, const recurrenceBackwardArgs& args) {
-  const Problem p = decode(args);
+  const Problem p = decode_sequences(args);
   const Sequences sequences(cx, args);
   parallel(cx, p.sequences * p.heads, [&](int64_t task) {
     const int64_t n = task / p.heads, h = task % p.heads;

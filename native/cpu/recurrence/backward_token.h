@@ -7,7 +7,7 @@
 //   dS_{t-1} = D (dS_t + e da^T), or D dS_t + e da^T for an undecayed erase;   dgate = D (dS~ . S_{t-1})
 #pragma once
 #include "../lanes.h"
-#include "problem.h"
+#include "normalizer.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -75,7 +75,8 @@ class TokenBackward {
   void stage_write(int64_t t) {
     stage_row(write_, x_.write_key[t], p_.K, rows_);
     stage_row(k_, x_.k[t], p_.K, rows_);
-    stage_row(v_, x_.v[t], p_.V, columns_);
+    stage_row(v_, x_.v[t], p_.values, columns_);
+    if (p_.max) v_[p_.values] = 1;
     stage_row(r_, args_.written + (t * p_.heads + h_) * p_.V, p_.V, columns_);
     const float* gate = p_.gate_width ? x_.gate[t] : nullptr;
     for (int64_t i = 0; i < rows_; i += kLanes)
@@ -101,7 +102,12 @@ class TokenBackward {
     // The read is q^T S, or exchanged S q: either way dS += left right^T.
     const float *q = x_.q[t], *dout = args_.doutput + at * (p_.exchanged ? K : V);
     stage_row(left_, p_.exchanged ? dout : q, K, rows_, p_.exchanged ? p_.scale : 1);
-    stage_row(right_, p_.exchanged ? q : dout, V, columns_, p_.exchanged ? 1 : p_.scale);
+    if (p_.max) {
+      stage_read_gradient(args_, p_, at, right_, columns_);
+      scale_row(right_, columns_, p_.scale);
+    } else {
+      stage_row(right_, p_.exchanged ? q : dout, V, columns_, p_.exchanged ? 1 : p_.scale);
+    }
     const float* beta = p_.beta_width ? x_.beta[t] : nullptr;
     for (int64_t j = 0; j < columns_; j += kLanes)
       store(beta_ + j, p_.beta_width == 0 ? splat(1) : p_.beta_width == 1 ? splat(beta[0]) : load_row(beta, j, V));
@@ -116,7 +122,7 @@ class TokenBackward {
       const Vec error = load(error_ + j) * load(dr_ + j);
       dbeta += error;
       if (p_.beta_width > 1) store_row(args_.dbeta + at * V, j, V, error);
-      store_row(args_.dv + at * V, j, V, load(dv_ + j));
+      store_row(args_.dv + at * p_.values, j, p_.values, load(dv_ + j));
       if (p_.exchanged) store_row(args_.dq + at * V, j, V, load(dright_ + j));
     }
     if (p_.beta_width == 1) args_.dbeta[at] = sum(dbeta);

@@ -45,7 +45,7 @@ class ChunkErrors : protected ChunkStates<kGate> {
     for (int64_t c = 0; c < count; c++) all_divide &= divides(c);
     const bool whole = count == kChunk && all_divide;
     for (int64_t v = 0; v < V_; v += kLanes) {
-      if (whole && v + kLanes <= p_.V) {
+      if (whole && v + kLanes <= p_.values) {
         solve<true>(kept, t, count, rows, v);
       } else {
         solve<false>(kept, t, count, rows, v);
@@ -61,9 +61,9 @@ class ChunkErrors : protected ChunkStates<kGate> {
   // whole vectors, no division by next to nothing.
   template <bool kWhole>
   __attribute__((noinline)) void solve(const Kept& kept, int64_t t, int64_t count, int64_t rows, int64_t v) {
-    const int64_t dv_row = p_.heads * p_.V;
+    const int64_t dv_row = p_.heads * p_.values;
     const Rows written = kept.written.from(0, v), factors = scores_.from(rows), error = doutput_.from(rows, v);
-    float* dv = args_.dv + place(t) * p_.V;
+    float* dv = args_.dv + place(t) * p_.values;
     Vec x[kChunk];
 #pragma GCC unroll 16
     for (int64_t c = 0; c < kChunk; c++) x[c] = kWhole || c < count ? load(derror_[c] + v) : Vec{};
@@ -75,7 +75,7 @@ class ChunkErrors : protected ChunkStates<kGate> {
       if (kWhole) {
         store(dv + c * dv_row + v, dr);
       } else {
-        store_row(dv + c * dv_row, v, p_.V, dr);  // whose part vectors would spill x here
+        store_row(dv + c * dv_row, v, p_.values, dr);  // whose part vectors would spill x here
       }
       store(parts_ + c * kLanes, v == 0 ? product : product + load(parts_ + c * kLanes));
       if (!kWhole) store(derror_[c] + v, x[c]);
@@ -93,7 +93,8 @@ class ChunkErrors : protected ChunkStates<kGate> {
     const float* weights = scores_[rows + c];
     Vec product{};
     for (int64_t v = 0; v < p_.V; v += kLanes) {
-      Vec error = p_.second_write ? Vec{} : load_row(value, v, p_.V);
+      Vec error = p_.second_write ? Vec{} : load_row(value, v, p_.values);
+      if (p_.values < p_.V && p_.values - v < kLanes) error[p_.values - v] = 1;
       for (int64_t j = 0; p_.erase && j < c; j++)
         for (int64_t row = j; row < writes_; row += kChunk)
           error -= splat(weights[row]) * load(kept.written[row] + v);

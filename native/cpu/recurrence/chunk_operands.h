@@ -8,6 +8,7 @@
 // what its first gate does is part of no other b'.
 #pragma once
 #include "ahead.h"
+#include "normalizer.h"
 #include "rows.h"
 
 FW_NAMESPACE_BEGIN
@@ -33,7 +34,7 @@ class ChunkOperands {
   ChunkOperands(const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
       : args_(args), p_(p), x_(head_of(p, head)), h_(head), K_(round_up(p.K, kLanes)), V_(round_up(p.V, kLanes)),
         writes_(p.second_write ? 2 * kChunk : kChunk), reads_before_(p.read_before || p.undecayed) {
-    const int64_t width = p.exchanged ? p.K : p.V;
+    const int64_t width = p.exchanged ? p.K : p.values;
     const TokenRows doutput{args.doutput + head * width, p.heads * width};
     left_ = p.exchanged ? doutput : x_.q, right_ = p.exchanged ? x_.q : doutput;
   }
@@ -147,7 +148,11 @@ class ChunkOperands {
           zero_row(read_[row], K_), zero_row(doutput_[row], V_);
         continue;
       }
-      stage_row(doutput_[c], right_[begin_ + t + c], p_.V, V_);
+      if (p_.max) {
+        stage_read_gradient(args_, p_, place(t + c), doutput_[c], V_);
+      } else {
+        stage_row(doutput_[c], right_[begin_ + t + c], p_.V, V_);
+      }
       const float *q = left_[begin_ + t + c], *e = x_.erase_key[begin_ + t + c];
       for (int64_t i = 0; i < K_; i += kLanes) {
         store(read_[c] + i, load_row(q, i, p_.K) * splat(p_.scale) * read_factor(kept, c, i));
@@ -170,8 +175,9 @@ class ChunkOperands {
     ahead.add(left_[begin_ + t], left_.stride, count, p_.K);
     if (p_.erase) ahead.add(x_.erase_key[begin_ + t], x_.erase_key.stride, count, p_.K);
     if (p_.beta_width) ahead.add(x_.beta[begin_ + t], x_.beta.stride, count, 1);
-    ahead.add(right_[begin_ + t], right_.stride, count, p_.V);
-    ahead.add(args_.dv + place(t) * p_.V, p_.heads * p_.V, count, p_.V);
+    ahead.add(right_[begin_ + t], right_.stride, count, p_.values);
+    if (p_.max) ahead.add(args_.output + place(t) * p_.values, p_.heads * p_.values, count, p_.values);
+    ahead.add(args_.dv + place(t) * p_.values, p_.heads * p_.values, count, p_.values);
     const int64_t width = p_.exchanged ? p_.V : p_.K;
     ahead.add(args_.dq + place(t) * width, p_.heads * width, count, width), ahead.add(args_.dk + key, row, count, p_.K);
     if (args_.dwriteKey.data) ahead.add(args_.dwriteKey + key, row, count, p_.K);

@@ -23,13 +23,18 @@ static int64_t tokens_per_stage(int64_t K) {
   return round_up(K <= 128 ? 32 : 16, C);
 }
 
+// The value of a normaliser.
+constexpr float kUnit = 1;
+
 // Values [from, to) of one head of one sequence; `from` is a multiple of kBlock. `Gated` says that the gate runs over
-// them; p.exchanged that p is turned over and the state in memory is not (turned.h).
+// them; p.exchanged that p is turned over and the state in memory is not (turned.h). A normaliser is a block of its own and
+// the first, since the others are divided by what is read of it; who has the first values leaves it in memory.
 template <int C, Form kForm, bool Second, bool Scaled, bool Gated = false>
 static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
                          int64_t n, int64_t h, int64_t from, int64_t to) {
   constexpr bool Erase = kForm != kPlain, kColumn = kForm == kPlain && !Gated;
-  const int64_t K = p.K, V = p.V, capacity = tokens_per_stage<C>(K), blocks = (to - from + kBlock - 1) / kBlock;
+  const int64_t K = p.K, V = p.V, capacity = tokens_per_stage<C>(K), units = p.max ? 1 : 0;
+  const int64_t blocks = units + (to - from + kBlock - 1) / kBlock;
   Arena count(nullptr);
   lay_out_stage<C>(count, p, capacity);
   if (Gated) count.floats(capacity * blocks * kBlock);
@@ -45,12 +50,15 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
   struct Values {
     int64_t from, width, lanes;  // lanes 1: a single value, whose lanes are keys
     float *state, *pending, *carried;
+    bool unit, kept;
   };
   auto block_at = [&](int64_t b) {
-    const int64_t start = from + b * kBlock, width = least(kBlock, to - start);
+    const bool unit = b < units;
+    const int64_t start = unit ? p.values : from + (b - units) * kBlock, width = unit ? 1 : least(kBlock, to - start);
     float* pending = states + blocks * state_size + b * pending_size;  // its second half is that of a second write
     const int64_t lanes = kColumn && width == 1 ? 1 : width <= kLanes ? int64_t(kLanes) : kBlock;
-    return Values{start, width, lanes, states + b * state_size, pending, Gated ? pending + C * kBlock : nullptr};
+    float* carried = Gated ? pending + C * kBlock : nullptr;
+    return Values{start, width, lanes, states + b * state_size, pending, carried, unit, !unit || from == 0};
   };
   auto save = [&](float* to_state) {
     for (int64_t b = 0; b < blocks; b++) {
@@ -58,7 +66,7 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       float* to = to_state + part.from * (p.exchanged ? K : 1);
       if (part.lanes == 1) {
         settle_column<C>(stage, part.state, part.pending);
-        for (int64_t i = 0; i < K; i++) to[i * (p.exchanged ? 1 : V)] = part.state[i];
+        for (int64_t i = 0; part.kept && i < K; i++) to[i * (p.exchanged ? 1 : V)] = part.state[i];
         continue;
       }
       if (part.lanes == kBlock) {
@@ -67,6 +75,7 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         settle_block<C, 1, Second>(stage, K, part.state, part.pending);
       }
       if (Gated) settle_values(part.state, K, part.lanes, part.carried);
+      if (!part.kept) continue;
       if (p.exchanged) {
         unstage_turned(to, K, part.state, part.lanes, K, part.width);
       } else {
@@ -111,14 +120,15 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       const Values part = block_at(b);
       ValueBlock block{};
       block.state = part.state, block.pending = part.pending;
-      block.v = x.v[at] + part.from, block.v_stride = p.v.token;
+      block.v = part.unit ? &kUnit : x.v[at] + part.from, block.v_stride = part.unit ? 0 : p.v.token;
       if (p.beta_width > 1) block.beta = x.beta[at] + part.from, block.beta_stride = p.beta.token;
       if (Gated)
         block.decays = decays + b * kBlock, block.decays_stride = blocks * kBlock, block.carried = part.carried;
-      float* output = args.output + (at * p.heads + h) * V + part.from;
-      float* written = writes ? args.written + (at * p.heads + h) * V + part.from : nullptr;
+      float* output = part.unit ? stage.sums : args.output + (at * p.heads + h) * p.values + part.from;
+      const int64_t output_stride = part.unit ? 1 : p.heads * p.values;
+      float* written = writes && part.kept ? args.written + (at * p.heads + h) * V + part.from : nullptr;
       block.output = output, block.written = written;
-      block.output_stride = block.written_stride = p.heads * V;
+      block.output_stride = output_stride, block.written_stride = p.heads * V;
       if (part.width < part.lanes) {
         float* rows = edge;
         auto piece = [&] {
@@ -145,7 +155,7 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         ahead.add(x.k[next], p.k.token, K);
         ahead.add(x.q[next], p.q.token, K);
         ahead.add(x.v[next] + from, p.v.token, to - from);
-        ahead.add(args.output + (next * p.heads + h) * V + from, p.heads * V, to - from);
+        ahead.add(args.output + (next * p.heads + h) * p.values + from, p.heads * p.values, to - from);
         if (p.gate_width > 1) ahead.add(x.gate[next], p.gate.token, K);
         if (x.erase_key.data != x.k.data) ahead.add(x.erase_key[next], p.erase_key.token, K);
         if (x.write_key.data != x.k.data) ahead.add(x.write_key[next], p.write_key.token, K);
@@ -173,9 +183,13 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         run(Index<1>());
       }
       if (part.width < part.lanes) {
-        unstage_rows(output, p.heads * V, block.output, part.lanes, tokens, part.width);
+        unstage_rows(output, output_stride, block.output, part.lanes, tokens, part.width);
         if (written) unstage_rows(written, p.heads * V, block.written, part.lanes, tokens, part.width);
       }
+      if (!part.unit) continue;
+      if (part.kept)
+        for (int64_t c = 0; c < tokens; c++) args.sums[(at + c) * p.heads + h] = stage.sums[c];
+      divide_reads<C>(p, stage, h, at, tokens);
     }
     keep_last_group<C>(stage, (tokens + C - 1) / C);
   }
@@ -243,22 +257,22 @@ static void forward_exchanged(const Context& cx, const recurrenceArgs& args, con
 }
 
 void recurrence(const Context& cx, const recurrenceArgs& args) {
-  const Problem given = decode(args);
+  const Problem given = decode_sequences(args);
   const bool turned = !args.recurrent && turns(given), by_token = given.exchanged && !turned;
   const Problem p = turned ? turn(given) : given;
   const Sequences sequences(cx, args);
   // Blocks of values are independent of each other, so that splitting them changes no bit.
-  const int64_t heads = p.sequences * p.heads, blocks = (p.V + kBlock - 1) / kBlock;
+  const int64_t heads = p.sequences * p.heads, blocks = (p.values + kBlock - 1) / kBlock;
   int64_t parts = 1;
   while (!by_token && heads * parts < cx.threads && parts < blocks) parts *= 2;
   const int64_t width = (blocks + parts - 1) / parts * kBlock;
   parallel(cx, heads * parts, [&](int64_t task) {
     const int64_t n = task / parts / p.heads, h = task / parts % p.heads, from = task % parts * width;
-    if (from >= p.V && !by_token) return;
+    if (from > 0 && from >= p.values) return;
     const Sequence sequence = sequences.at(n);
     const bool plain = !args.recurrent && !p.second_write && !p.read_before && !p.undecayed;
     if (by_token) return forward_exchanged(cx, args, p, sequence, n, h);
-    const bool scaled = p.gate_width == 1, gated = turned && given.gate_width > 1;
+    const bool scaled = p.gate_width == 1 || p.max, gated = turned && given.gate_width > 1;
     const bool twice = !args.recurrent && p.second_write && p.undecayed && !p.read_before && !p.bonus && !scaled;
     const auto forward = gated              ? forward_head<kGroup, kPlain, false, false, true>
                          : plain && p.erase ? (scaled ? forward_head<kGroup, kPlainErase, false, true>
@@ -270,7 +284,7 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
                                                               : forward_head<2, kGeneral, false, true>)
                          : p.second_write   ? forward_head<1, kGeneral, true, true>
                                             : forward_head<1, kGeneral, false, true>;
-    forward(cx, args, p, sequence, n, h, from, least(p.V, from + width));
+    forward(cx, args, p, sequence, n, h, from, least(p.values, from + width));
   });
 }
 

@@ -12,9 +12,10 @@ constexpr int64_t kChunk = 16;
 
 struct Problem {
   Heads q, k, v, gate, beta, erase_key, write_key;  // the keys default to k
-  const float* bonus;
+  const float *bonus, *max;  // max only with a normaliser
   int64_t sequences, heads, K, V, gate_width, beta_width;
-  float scale;
+  int64_t values;  // of V those in v and the output: all but a normaliser
+  float scale, eps;
   bool erase, undecayed, second_write, read_before, exchanged;
 };
 
@@ -24,12 +25,21 @@ static Problem decode(const Args& args) {
   p.q = args.q, p.k = args.k, p.v = args.v, p.gate = args.gate, p.beta = args.beta;
   p.erase_key = args.eraseKey.data ? static_cast<const Heads&>(args.eraseKey) : args.k;
   p.write_key = args.writeKey.data ? static_cast<const Heads&>(args.writeKey) : args.k;
-  p.bonus = args.bonus;
-  p.sequences = args.sequences, p.heads = args.heads, p.K = args.keyDim, p.V = args.valueDim;
+  p.bonus = args.bonus, p.max = nullptr, p.eps = 0;
+  p.sequences = args.sequences, p.heads = args.heads, p.K = args.keyDim, p.V = p.values = args.valueDim;
   p.gate_width = args.gateWidth, p.beta_width = args.betaWidth;
   p.scale = static_cast<float>(args.scale);
   p.erase = args.eraseFrom != kEraseNone, p.undecayed = args.eraseFrom == kEraseUndecayed;
   p.second_write = args.secondWrite != 0, p.read_before = args.readBefore != 0, p.exchanged = args.exchanged != 0;
+  return p;
+}
+
+// The same of whole sequences, which may have a normaliser.
+template <class Args>
+static Problem decode_sequences(const Args& args) {
+  Problem p = decode(args);
+  if (!args.max.data) return p;
+  p.max = args.max, p.values = p.V - 1, p.eps = static_cast<float>(args.eps);
   return p;
 }
 

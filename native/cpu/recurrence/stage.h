@@ -29,6 +29,7 @@ struct Stage {
   float* products;                                       // the pairs' products before summing
   float* pairs;                                          // [groups, pair_kinds, kPairs]
   float *read_scale, *erase_scale, *write_scale, *beta;  // per token
+  float *sums, *inverses;  // per token: what is read of a normaliser, and what it multiplies other reads with
   float* token_decay;                                    // per token; of a vector gate [capacity, K]
   float* carried;                                        // [K]: the state is `carried` times what the sweep holds
   float* nothing;                                        // a row of zeros
@@ -59,6 +60,7 @@ static Stage lay_out_stage(Arena& arena, const Problem& p, int64_t capacity) {
   const int64_t padded = round_up(capacity, kLanes);
   s.read_scale = arena.floats(padded), s.erase_scale = arena.floats(padded);
   s.write_scale = arena.floats(padded), s.beta = arena.floats(padded);
+  s.sums = p.max ? arena.floats(padded) : nullptr, s.inverses = p.max ? arena.floats(padded) : nullptr;
   s.token_decay = arena.floats(vector_gate ? capacity * s.K : padded);
   s.decays = reinterpret_cast<int8_t*>(arena.floats(1 + groups)) + 1;
   return s;

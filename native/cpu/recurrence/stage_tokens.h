@@ -1,6 +1,7 @@
 // Fills a stage from the operands: the rows that the sweep reads, the dot products of the tokens of a group, and the
 // numbers beside each token. Done once for all blocks of values.
 #pragma once
+#include "normalizer.h"
 #include "stage.h"
 
 FW_NAMESPACE_BEGIN
@@ -175,6 +176,21 @@ static void stage_scalars(const Problem& p, const Head& x, Stage& s, int64_t t, 
     }
   }
   for (int64_t i = 0; i < s.K; i += kLanes) store(s.carried + i, splat(carried));
+}
+
+// With what the normaliser's state gives in s.sums: the other values of tokens t .. t + count are read divided.
+template <int C>
+static void divide_reads(const Problem& p, Stage& s, int64_t h, int64_t t, int64_t count) {
+  const int64_t groups = (count + C - 1) / C, padded = round_up(groups * C, kLanes);
+  for (int64_t c = 0; c < padded; c++) s.inverses[c] = c < count ? p.max[(t + c) * p.heads + h] : 0;
+  for (int64_t c = 0; c < padded; c += kLanes) {
+    const Vec inverse = splat(1) / divisors(load(s.sums + c), load(s.inverses + c), p.eps);
+    store(s.inverses + c, inverse);
+    store(s.read_scale + c, load(s.read_scale + c) * inverse);
+  }
+  float* pairs = s.pairs + kReadWrite * kPairs<C>;
+  for (int64_t g = 0; g < groups; g++, pairs += s.pair_kinds * kPairs<C>)
+    each<C>([&](auto c) { each<c + 1>([&](auto j) { pairs[pair(c, j)] *= s.inverses[g * C + c]; }); });
 }
 
 FW_NAMESPACE_END

@@ -14,16 +14,15 @@ FW_INLINE Vec advance_keys(const Stage& s, int64_t g, int64_t i, const float* st
   return x;
 }
 
-// `memory` has room for a vector and a number per token.
+// `memory` has room for a vector and two numbers per token.
 template <int C>
 static __attribute__((noinline)) void run_column(const Stage& s, int64_t count, const ValueBlock& b, float* memory,
                                                  const RowsAhead& ahead) {
   const int64_t groups = (count + C - 1) / C, padded = round_up(groups * C, kLanes);
-  float *parts = memory, *sums = memory + padded * kLanes, r[C];
+  float *parts = memory, *sums = memory + padded * kLanes, *write = sums + padded, r[C];
   each<C>([&](auto c) { r[c] = b.pending[c]; });
-  const auto write = [&](int64_t t) {
-    return t < count ? b.v[t * b.v_stride] * (b.beta ? b.beta[t * b.beta_stride] : s.beta[t]) : 0;
-  };
+  for (int64_t t = 0; t < padded; t++)
+    write[t] = t < count ? b.v[t * b.v_stride] * (b.beta ? b.beta[t * b.beta_stride] : s.beta[t]) : 0;
   for (int64_t g = 0; g < groups; g++) {
     const float* read = s.read + g * C * s.K;
     Vec output[C] = {};
@@ -35,20 +34,22 @@ static __attribute__((noinline)) void run_column(const Stage& s, int64_t count, 
     for (int c = 0; c < C; c++) ahead.fetch(g * C + c);
     each<C>([&](auto c) {
       store(parts + (g * C + c) * kLanes, output[c]);
-      r[c] = write(g * C + c) * s.write_scale[g * C + c];
+      r[c] = write[g * C + c] * s.write_scale[g * C + c];
     });
   }
   each<C>([&](auto c) { b.pending[c] = r[c]; });
   for (int64_t t = groups * C; t < padded; t++) store(parts + t * kLanes, Vec{});
   sum_vectors(sums, parts, padded);
-  for (int64_t t = 0; t < count; t++) {
-    const int64_t g = t / C, c = t - g * C;
-    const float* pairs = s.pairs + g * s.pair_kinds * kPairs<C> + pair(c, 0);
-    float y = s.read_scale[t] * sums[t];
-    for (int64_t j = 0; j <= c; j++) y += pairs[j] * write(g * C + j);
-    b.output[t * b.output_stride] = y;
-    if (b.written) b.written[t * b.written_stride] = write(t);
-  }
+  const float* pairs = s.pairs;
+  for (int64_t g = 0; g < groups; g++, pairs += s.pair_kinds * kPairs<C>)
+    each<C>([&](auto c) {
+      const int64_t t = g * C + c;
+      if (t >= count) return;
+      float y = s.read_scale[t] * sums[t];
+      each<c + 1>([&](auto j) { y += pairs[pair(c, j)] * write[g * C + j]; });
+      b.output[t * b.output_stride] = y;
+      if (b.written) b.written[t * b.written_stride] = write[t];
+    });
 }
 
 // settle_block of such a state.

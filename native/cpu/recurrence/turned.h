@@ -14,7 +14,7 @@ inline bool turns(const Problem& p) { return p.exchanged && !p.erase && !p.secon
 static Problem turn(const Problem& p) {
   Problem plain = p;
   plain.k = plain.erase_key = plain.write_key = p.v, plain.v = p.write_key;
-  plain.K = p.V, plain.V = p.K;
+  plain.K = p.V, plain.V = plain.values = p.K;
   if (p.gate_width > 1) plain.gate_width = 0;
   return plain;
 }

@@ -14,11 +14,50 @@ Heads contiguous(const In& x, int64_t heads, int64_t width) {
   return y;
 }
 
+// Gradients of what was read beside a normaliser, from those of the output: [all tokens, heads, V], a warp for each token
+// and head. What comes to m is that of eps: neither e^m S nor e^m e^-m changes with it.
+struct DivideBackward {
+  static constexpr int kThreads = 256;
+  struct Args {
+    Problem p;
+    InMaybe sums, output;
+    In doutput;
+    OutMaybe dmax;
+    float* dread;
+    int64_t rows;
+  };
+  struct Shared {};
+  static FW_DEVICE void run(const Args& args, Shared&) {
+    const Problem& p = args.p;
+    const int64_t at = block() * (kThreads / kWarp) + warp();
+    if (at >= args.rows) return;
+    const float sum = load(args.sums, at), d = divisor(p, at, sum);
+    float product = 0;
+    for (int i = lane(); i < p.values; i += kWarp) {
+      const float dread = load(args.doutput, at * p.values + i) / d;
+      product += dread * load(args.output, at * p.values + i);
+      args.dread[at * p.V + i] = dread;
+    }
+    const float ddivisor = -warpSum(product);
+    if (lane() > 0) return;
+    args.dread[at * p.V + p.values] = fabsf(sum) <= least_size(p, at) ? 0.0f : sum < 0 ? -ddivisor : ddivisor;
+    store(args.dmax, at, p.eps * ddivisor);
+  }
+};
+
 }  // namespace
 
 void recurrenceBackward(const Context& cx, const recurrenceBackwardArgs& args) {
-  Problem p = with_chunks(cx, decode(args), args.offsets, args.tokens, args.checkpointEvery);
+  Problem p = with_chunks(cx, decode_sequences(args), args.offsets, args.tokens, args.checkpointEvery);
   p.right = contiguous(args.doutput, p.heads, p.exchanged ? p.K : p.V);
+  if (p.max.data) {
+    const int64_t rows = args.tokens * (args.offsets.data ? 1 : p.sequences) * p.heads;
+    constexpr int64_t kEach = DivideBackward::kThreads / kWarp;
+    float* const dread = cx.scratch_of<float>(rows * p.V);
+    launch<DivideBackward>(cx, (rows + kEach - 1) / kEach,
+                           {p, args.sums, args.output, args.doutput, args.dmax, dread, rows});
+    p.right = contiguous({dread, kFloat32, rows * p.V}, p.heads, p.V);
+  }
   if (p.exchanged) {
     p.left = p.right, p.right = p.q;
   }

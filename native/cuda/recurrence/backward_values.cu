@@ -99,7 +99,7 @@ struct BackwardValues {
       return load(args.written, (token * p.heads + w.h) * p.V + j);
     });
     stage_values(w.x.values, w.x.stride, w.x.columns, p, chunk, w.first,
-                 [&](int64_t token, int j) { return load(p.v, token, w.h, p.heads, j); });
+                 [&](int64_t token, int j) { return value_at(p, token, w.h, j); });
   }
 
   // The states before the chunks of checkpoint s.
@@ -242,7 +242,7 @@ struct BackwardValues {
         error = live ? error * dn[t] : 0;
         if (live && p.betaWidth > 1) store(args.dbeta, place, error);
       }
-      if (live) store(args.dv, place, dv);
+      if (live && j < p.values) store(args.dv, (token * p.heads + w.h) * p.values + j, dv);
     }
   }
 

@@ -21,6 +21,7 @@ struct Forward {
     Problem p;
     const float* scores;
     Out output;    // of the ordinary read
+    OutMaybe sums;  // of the normaliser
     float* parts;  // of the exchanged read [blocks of values, chunks and heads of the group, kChunk, K], without the scale
     OutMaybe finalState, states, written;
     int64_t firstSequence;
@@ -76,7 +77,7 @@ struct Forward {
       barrier();
       x.keys.stage(p, chunk, h);
       stage_values(x.values, x.stride, x.columns, p, chunk, first,
-                             [&](int64_t token, int j) { return load(p.v, token, h, p.heads, j); });
+                             [&](int64_t token, int j) { return value_at(p, token, h, j); });
       const float* scores = args.scores + place_of(p, chunk, h) * kPairFloats;
       for (int i = thread(); i < kPairFloats; i += kThreads) x.scores[i] = scores[i];
       if constexpr (kExchanged) {
@@ -151,7 +152,9 @@ struct Forward {
     eachElement(output, [&](int t, int j, float& o) {
       if (t >= chunk.count || first + at + j >= p.V) return;
       const float weight = x.scores[kPairMatrices * kChunk * kChunk + t];
-      store(args.output, ((chunk.begin + t) * p.heads + h) * p.V + first + at + j, o + weight * values[t * x.stride + j]);
+      const int64_t row = (chunk.begin + t) * p.heads + h;
+      if (first + at + j == p.values) return store(args.sums, row, o);
+      store(args.output, row * p.values + first + at + j, o + weight * values[t * x.stride + j]);
     });
   }
 
@@ -245,6 +248,28 @@ struct AddParts {
   }
 };
 
+// What was read beside a normaliser, divided: a warp for each token and head.
+struct Divide {
+  static constexpr int kThreads = 256;
+  struct Args {
+    Problem p;
+    In sums;
+    Out output;
+    int64_t rows;
+  };
+  struct Shared {};
+  static FW_DEVICE void run(const Args& args, Shared&) {
+    const Problem& p = args.p;
+    const int64_t at = block() * (kThreads / kWarp) + warp();
+    if (at >= args.rows) return;
+    const float d = divisor(p, at, load(args.sums, at));
+    for (int i = lane(); i < p.values; i += kWarp) {
+      const int64_t place = at * p.values + i;
+      store(args.output, place, load(args.output, place) / d);
+    }
+  }
+};
+
 template <bool kExchanged>
 void walk(const Context& cx, const recurrenceArgs& args, Problem p) {
   using Kernel = Forward<kExchanged>;
@@ -271,7 +296,7 @@ void walk(const Context& cx, const recurrenceArgs& args, Problem p) {
       count = (p.firstChunk + p.groupChunks - 1) / each + 1 - first;
     }
     launch<Kernel>(cx, count * p.heads * blocks,
-                   {p, scores, args.output, parts, args.finalState, args.states, args.written, first,
+                   {p, scores, args.output, args.sums, parts, args.finalState, args.states, args.written, first,
                     carry[group % 2], carry[(group + 1) % 2]},
                    bytes);
     if (kExchanged && p.chunks > 0) {
@@ -283,8 +308,14 @@ void walk(const Context& cx, const recurrenceArgs& args, Problem p) {
 }  // namespace
 
 void recurrence(const Context& cx, const recurrenceArgs& args) {
-  Problem p = with_chunks(cx, decode(args), args.offsets, args.tokens, args.checkpointEvery);
+  Problem p = with_chunks(cx, decode_sequences(args), args.offsets, args.tokens, args.checkpointEvery);
   p.initialState = args.initialState;
+  if (p.max.data) {
+    walk<false>(cx, args, p);
+    const int64_t rows = args.tokens * (args.offsets.data ? 1 : p.sequences) * p.heads, each = Divide::kThreads / kWarp;
+    const In sums = {args.sums.data, args.sums.dtype, args.sums.size};
+    return launch<Divide>(cx, (rows + each - 1) / each, {p, sums, args.output, rows});
+  }
   if (!p.exchanged) return walk<false>(cx, args, p);
   p.left = Heads{};
   walk<true>(cx, args, p);

@@ -16,7 +16,7 @@ constexpr int kChunk = 16, kMostKeys = 256;
 
 struct Problem {
   Heads q, k, v, gate, beta, eraseKey, writeKey, left, right;
-  InMaybe bonus, initialState;
+  InMaybe bonus, initialState, max;
   const int32_t* offsets;      // of packed sequences, else null
   const int32_t* first_chunk;  // [sequences + 1], likewise
   const int32_t* first_checkpoint;  // likewise
@@ -24,7 +24,8 @@ struct Problem {
   int64_t firstHead, groupHeads;             // the heads that are worked on at a time,
   int64_t firstChunk, groupChunks;           // or the chunks, counted over all sequences
   int K, V, gateWidth, betaWidth, every;  // every: tokens from one checkpoint to the next
-  float leftScale, scale;
+  int values;  // of V those in v and the output: all but a normaliser, which is 1 in every token
+  float leftScale, scale, eps;
   bool erase, undecayed, secondWrite, readBefore, exchanged;
 };
 
@@ -42,12 +43,26 @@ Problem decode(const Args& args) {
   p.left = args.q, p.leftScale = p.scale = static_cast<float>(args.scale);
   p.bonus = args.bonus;
   p.sequences = args.sequences, p.heads = p.groupHeads = args.heads;
-  p.K = static_cast<int>(args.keyDim), p.V = static_cast<int>(args.valueDim);
+  p.K = static_cast<int>(args.keyDim), p.V = p.values = static_cast<int>(args.valueDim);
   p.gateWidth = static_cast<int>(args.gateWidth), p.betaWidth = static_cast<int>(args.betaWidth);
   p.erase = args.eraseFrom != kEraseNone, p.undecayed = args.eraseFrom == kEraseUndecayed;
   p.secondWrite = args.secondWrite != 0, p.readBefore = args.readBefore != 0, p.exchanged = args.exchanged != 0;
   return p;
 }
+
+// The same of whole sequences, which may have a normaliser.
+template <class Args>
+Problem decode_sequences(const Args& args) {
+  Problem p = decode(args);
+  if (!args.max.data) return p;
+  p.max = args.max, p.values = p.V - 1, p.eps = static_cast<float>(args.eps);
+  return p;
+}
+
+// What is read beside a normaliser is divided by max(|s|, e^-m) + eps, s being what is read of it; `at` counts tokens and
+// heads.
+FW_DEVICE float least_size(const Problem& p, int64_t at) { return expf(-fmaxf(kLeastMax, load(p.max, at))); }
+FW_DEVICE float divisor(const Problem& p, int64_t at, float sum) { return fmaxf(fabsf(sum), least_size(p, at)) + p.eps; }
 
 // The tokens of one chunk among all tokens; `index` counts the chunks of all sequences.
 struct Chunk {
@@ -103,6 +118,10 @@ FW_DEVICE float gate_at(const Problem& p, int64_t token, int64_t h, int i) {
 }
 FW_DEVICE float beta_at(const Problem& p, int64_t token, int64_t h, int j) {
   return p.betaWidth == 0 ? 1.0f : load(p.beta, token, h, p.heads, p.betaWidth == 1 ? 0 : j);
+}
+
+FW_DEVICE float value_at(const Problem& p, int64_t token, int64_t h, int j) {
+  return j < p.values ? load(p.v, token, h, p.heads, j) : 1.0f;
 }
 
 FW_HOST_DEVICE constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }

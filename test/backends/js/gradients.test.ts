@@ -23,6 +23,7 @@ function checkRecurrence(c: Case): void {
     deraseKey: out(args.eraseKey, K),
     dwriteKey: out(args.writeKey, K),
     dbonus: args.bonus && make([sequences, heads, K]),
+    dmax: null,
     dinitialState: maybeLike(args.initialState),
   };
   kernels.recurrence(args);
@@ -86,7 +87,14 @@ describe('js gradients', () => {
       dbeta: like(args.beta!),
     };
     const doutput = source(3)(args.output.shape);
-    const none = { deraseKey: null, dwriteKey: null, dbonus: null, dinitialState: null, dfinalState: null };
+    const none = {
+      deraseKey: null,
+      dwriteKey: null,
+      dbonus: null,
+      dmax: null,
+      dinitialState: null,
+      dfinalState: null,
+    };
     kernels.recurrence(args);
     kernels.recurrenceBackward({ ...args, ...shapes, ...none, states: args.states!, written: args.written!, doutput });
     const run = () => (kernels.recurrence(args), [[args.output, doutput]] as const);

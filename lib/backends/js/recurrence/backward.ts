@@ -3,6 +3,7 @@
 import type { KernelArguments } from '../../table';
 import { floats, maybe, sequenceStarts, type Floats } from '../view';
 import { add4, dot4, gather4, gatherProducts4, LANES, scale4 } from './lanes';
+import { Normalizer } from './normalizer';
 import { loadState, Operands, planOf, storeRows, storeState, type Plan } from './operands';
 
 /** Gradients of a segment of one head: those of vectors over the keys [n, K], those of values [n, lanes]. */
@@ -33,7 +34,7 @@ class Gradients {
 
 export function recurrenceBackward(args: KernelArguments<'recurrenceBackward'>): void {
   const plan = planOf(args);
-  const { heads, K, V, lanes, exchanged } = plan;
+  const { heads, K, V, values, lanes, exchanged } = plan;
   const every = args.checkpointEvery;
   const starts = sequenceStarts(args.offsets, args.sequences, args.tokens);
   const longest = starts.reduce((most, start, n) => (n > 0 ? Math.max(most, start - starts[n - 1]) : most), 0);
@@ -56,7 +57,10 @@ export function recurrenceBackward(args: KernelArguments<'recurrenceBackward'>):
   const dw = maybe(args.dwriteKey);
   const checkpointState = new Float64Array(lanes * K);
   const dS = new Float64Array(lanes * K);
-  const outWidth = exchanged ? K : V;
+  const outWidth = exchanged ? K : values;
+  const normalizer = Normalizer.of(plan, args);
+  const output = maybe(args.output);
+  const dmax = maybe(args.dmax);
 
   let checkpoint = 0;
   for (let n = 0; n < args.sequences; n++) {
@@ -71,13 +75,14 @@ export function recurrenceBackward(args: KernelArguments<'recurrenceBackward'>):
         const count = Math.min(every, length - c * every);
         x.load(token, count, h);
         loadRows(doutput, token, count, h, heads, outWidth, segment.doutput, x.outWidth);
+        if (output && dmax) normalizer?.undo(segment.doutput, output, dmax, token, count, h);
         loadRows(written, token, count, h, heads, V, segment.written, lanes);
         loadState(states, ((checkpoint + c) * heads + h) * K * V, plan, checkpointState);
         segment.run(count, checkpointState, dS, h);
 
         storeRows(d.q, x.qWidth, dq, token, count, h, heads, exchanged ? V : K);
         storeRows(d.k, K, dk, token, count, h, heads, K);
-        storeRows(d.v, lanes, dv, token, count, h, heads, V);
+        storeRows(d.v, lanes, dv, token, count, h, heads, values);
         if (de) storeRows(d.e, K, de, token, count, h, heads, K);
         if (dw) storeRows(d.w, K, dw, token, count, h, heads, K);
         if (dgate) storeGate(d.gate, K, plan.gateWidth, dgate, token, count, h, heads);

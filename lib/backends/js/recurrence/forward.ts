@@ -4,11 +4,12 @@ import { floats, maybe, sequenceStarts } from '../view';
 import { ChunkForm, CHUNK } from './chunk';
 import { isLagged, runLagged } from './lagged';
 import { loadState, Operands, planOf, storeRows, storeState } from './operands';
+import { Normalizer } from './normalizer';
 import { BLOCK, scan } from './scan';
 
 export function recurrence(args: KernelArguments<'recurrence'>): void {
   const plan = planOf(args);
-  const { heads, K, V, lanes } = plan;
+  const { heads, K, V, values, lanes } = plan;
   const starts = sequenceStarts(args.offsets, args.sequences, args.tokens);
   // The exchanged form is read along the other dimension of its state and always runs token by token.
   const chunked = !args.recurrent && !plan.exchanged;
@@ -16,6 +17,7 @@ export function recurrence(args: KernelArguments<'recurrence'>): void {
   const x = new Operands(plan, args, capacity);
   const chunk = chunked ? new ChunkForm(plan, x) : null;
   const run = isLagged(plan) ? runLagged : scan;
+  const normalizer = Normalizer.of(plan, args);
   const initial = maybe(args.initialState);
   const final = maybe(args.finalState);
   const states = maybe(args.states);
@@ -45,7 +47,8 @@ export function recurrence(args: KernelArguments<'recurrence'>): void {
         x.load(token, count, h);
         if (chunk) chunk.run(count, S, o, r);
         else run(plan, x, count, S, o, r);
-        storeRows(o, x.outWidth, output, token, count, h, heads, plan.exchanged ? K : V);
+        normalizer?.divide(o, token, count, h);
+        storeRows(o, x.outWidth, output, token, count, h, heads, plan.exchanged ? K : values);
         if (written) storeRows(r, lanes, written, token, count, h, heads, V);
         t = end;
       }

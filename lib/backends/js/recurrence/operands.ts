@@ -13,6 +13,8 @@ export interface Plan {
   readonly heads: number;
   readonly K: number;
   readonly V: number;
+  /** Those of V that v and the output have: all but a normaliser. */
+  readonly values: number;
   /** V in whole groups of lanes. */
   readonly lanes: number;
   readonly scale: number;
@@ -30,6 +32,7 @@ export function planOf(args: Arguments): Plan {
     heads: args.heads,
     K: args.keyDim,
     V: args.valueDim,
+    values: args.valueDim - (args.max ? 1 : 0),
     lanes: padded(args.valueDim),
     scale: args.scale,
     gateWidth: args.gateWidth,
@@ -122,11 +125,12 @@ export class Operands {
   }
 
   load(token: number, n: number, head: number): void {
-    const { heads, K, V, lanes, scale, exchanged, gateWidth, betaWidth } = this.plan;
+    const { heads, K, V, values, lanes, scale, exchanged, gateWidth, betaWidth } = this.plan;
     const { q, k, v, gate, beta, e, w } = this.inputs;
     stage(q, token, n, head, heads, exchanged ? V : K, this.q, this.qWidth, scale);
     stage(k, token, n, head, heads, K, this.k, K);
-    stage(v, token, n, head, heads, V, this.v, lanes);
+    stage(v, token, n, head, heads, values, this.v, lanes);
+    if (values < V) for (let t = 0; t < n; t++) this.v[t * lanes + values] = 1;
     if (e) stage(e, token, n, head, heads, K, this.e, K);
     if (w) stage(w, token, n, head, heads, K, this.w, K);
     if (gate && this.decay) {
