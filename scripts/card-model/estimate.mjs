@@ -44,15 +44,18 @@ function countLaunch(recorded, number, task, shorter) {
     if (!(error instanceof TooLong) || !task.short) throw error;
     long.add(recorded.kernel);
   }
-  const points = task.short.map((sizes, i) => [sizes.T, blocksOf(alike(shorter(i), recorded.kernel, number))]);
+  const points = task.short.map((sizes, i) => [sizes.T, blocksOf(alike(shorter[i], recorded.kernel, number))]);
   return extrapolated(task.sizes.T, ...points);
 }
 
-/** The kernels of a case: { kernel, launch, counts, launches, predictions } each, in the order of their first launch. */
-export function estimate(task) {
-  const launches = record((fw, device) => task.prepare(fw, device, task.sizes));
-  const runs = [];
-  const shorter = (i) => (runs[i] ??= record((fw, device) => task.prepare(fw, device, task.short[i])));
+/** What is launched for a case, and for its shorter runs. */
+export function recordingsOf(task) {
+  const recorded = (sizes) => record((fw, device) => task.prepare(fw, device, sizes));
+  return { launches: recorded(task.sizes), shorter: (task.short ?? []).map(recorded) };
+}
+
+/** The kernels of a case, { kernel, launches } each with counts and predictions, in the order of their first launch. */
+export function estimate(task, { launches, shorter }) {
   const counted = new Map();
   const kernels = new Map();
   const numbers = new Map();

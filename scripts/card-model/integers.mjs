@@ -19,9 +19,9 @@ export function add(instruction) {
   return (s, mask) => {
     let known = -1;
     sums.fill(0);
-    for (const carry of carries) {
-      known &= s.knownPredicate(carry);
-      const ones = s.predicate(carry);
+    for (let i = 0; i < carries.length; i++) {
+      known &= s.knownPredicate(carries[i]);
+      const ones = s.predicate(carries[i]);
       for (let l = 0; l < LANES; l++) sums[l] += (ones >>> l) & 1;
     }
     for (let i = 0; i < readers.length; i++) {

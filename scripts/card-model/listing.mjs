@@ -5,8 +5,8 @@
 // operands have been read (3), and which of the six it waits for before it begins (6).
 import { parseOperand } from './operands.mjs';
 
-const SECTION = /^\s*\.section\s+\.text\.([^\s,]+)/;
-const TABLE = /^\s*\.section\s+\.nv\.constant2\.([^\s,]+)/;
+const CODE = '.text.';
+const TABLE = '.nv.constant2.';
 const BYTES = /^\s*\/\*[0-9a-f]{4,}\*\/\s+\.(byte|word)\s+(.*)/;
 const LINE = /^\s*\/\/## File "([^"]+)", line (\d+)/;
 const LABEL = /^([.$\w]+):\s*$/;
@@ -29,39 +29,46 @@ function schedule(upper) {
   };
 }
 
-/**
- * The functions of a listing by symbol: { symbol, code, labels }, code in the order of addresses, each instruction with its
- * index, and `at` from an address or a label to an index.
- */
-export function parseListing(text) {
-  const functions = new Map();
-  const tables = new Map();
-  let current, last, lines, fresh, bytes;
+/** The sections of a listing by name: each begins with a line of dashes around it. */
+export function sectionsOf(text) {
+  const parts = text.split(/^\/\/-{5,} (\S+) +-{5,}$/m);
+  const sections = new Map();
+  for (let i = 1; i < parts.length; i += 2) sections.set(parts[i], parts[i + 1]);
+  return sections;
+}
+
+/** The symbols of functions among sections. */
+export const symbolsOf = (sections) =>
+  [...sections.keys()].filter((name) => name.startsWith(CODE)).map((name) => name.slice(CODE.length));
+
+/** The bytes of a section: where jumps through a table lead. */
+function tableOf(text) {
+  const bytes = [];
   for (const row of text.split('\n')) {
-    let match = TABLE.exec(row);
-    if (match) tables.set(match[1], (bytes = []));
-    else if (row.startsWith('//-----')) bytes = undefined;
-    if (bytes && (match = BYTES.exec(row))) {
-      const numbers = match[2].split(',').map(Number);
-      bytes.push(...(match[1] === 'byte' ? numbers : numbers.flatMap((n) => [n, n >> 8, n >> 16, n >> 24])));
-    }
-    match = SECTION.exec(row);
-    if (match) {
-      current = { symbol: match[1], code: [], at: new Map() };
-      functions.set(match[1], current);
-      lines = [];
-      continue;
-    }
-    if (!current) continue;
-    if (row.startsWith('//-----')) {
-      current = undefined;
-      continue;
-    }
+    const match = BYTES.exec(row);
+    if (!match) continue;
+    const numbers = match[2].split(',').map(Number);
+    bytes.push(...(match[1] === 'byte' ? numbers : numbers.flatMap((n) => [n, n >> 8, n >> 16, n >> 24])));
+  }
+  return new DataView(Uint8Array.from(bytes).buffer);
+}
+
+/**
+ * A function: { symbol, code, at, tables }, code in the order of addresses, each instruction with its index, and `at` from an
+ * address or a label to an index.
+ */
+export function parseFunction(sections, symbol) {
+  const code = [];
+  const at = new Map();
+  let match, fresh;
+  let lines = [];
+  for (const row of sections.get(`${CODE}${symbol}`).split('\n')) {
     if ((match = INSTRUCTION.exec(row))) {
       const [, address, not, guard, name, operands] = match;
       const [opcode, ...modifiers] = name.split('.');
-      last = {
-        index: current.code.length,
+      at.set(parseInt(address, 16), code.length);
+      code.push({
+        index: code.length,
         address: parseInt(address, 16),
         guard: guard && { ...parseOperand(guard), not: not === '!' },
         name,
@@ -69,25 +76,25 @@ export function parseListing(text) {
         modifiers,
         operands: split(operands).map(parseOperand),
         lines,
-      };
-      current.at.set(last.address, last.index);
-      current.code.push(last);
+      });
       fresh = true;
     } else if ((match = UPPER.exec(row))) {
-      Object.assign(last, schedule(BigInt(`0x${match[1]}`)));
+      Object.assign(code.at(-1), schedule(BigInt(`0x${match[1]}`)));
     } else if ((match = LINE.exec(row))) {
       // The lines of an instruction stand before it, the innermost first; those that follow have the same until told anew.
       if (fresh) lines = [];
       fresh = false;
       lines = [...lines, { file: match[1], line: Number(match[2]) }];
-    } else if ((match = LABEL.exec(row))) {
-      current.at.set(match[1], current.code.length);
-    }
+    } else if ((match = LABEL.exec(row))) at.set(match[1], code.length);
   }
-  for (const [symbol, list] of tables) {
-    if (functions.has(symbol)) functions.get(symbol).tables = new DataView(Uint8Array.from(list).buffer);
-  }
-  return functions;
+  const table = sections.get(`${TABLE}${symbol}`);
+  return { symbol, code, at, tables: table && tableOf(table) };
+}
+
+/** All functions of a listing by symbol. */
+export function parseListing(text) {
+  const sections = sectionsOf(text);
+  return new Map(symbolsOf(sections).map((symbol) => [symbol, parseFunction(sections, symbol)]));
 }
 
 /** Where an instruction may go: the label of its last operand, as an index. */

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { toolFolder } from '../build-cuda.mjs';
 import { demangle, LOGS, parseLog } from '../cuda-resources.mjs';
 import { current, Failure, Missing, root, works } from '../support.mjs';
-import { parseListing } from './listing.mjs';
+import { parseFunction, sectionsOf, symbolsOf } from './listing.mjs';
 import { timed } from './block.mjs';
 import { prepare } from './warp.mjs';
 
@@ -58,29 +58,29 @@ export function listingOf(source) {
   }
 }
 
-/** The kernels of a source by name, ready to run, each with registers, stack and spills. */
+/** What is known of the kernels of a source: by name a function that reads one, ready to run, with registers, stack and spills. */
 function kernelsOf(source) {
-  const functions = [...parseListing(listingOf(source)).values()];
+  const sections = sectionsOf(listingOf(source));
   const { reports } = parseLog(source, readFileSync(join(root, LOGS, `${source}.o.log`), 'utf8'));
-  const names = demangle(functions.map(({ symbol }) => symbol));
-  return new Map(
-    functions.map((fn, i) => {
-      const report = reports.find(({ symbol, architecture }) => symbol === fn.symbol && architecture === ARCHITECTURE);
-      const { registers, stack, spills } = report;
-      return [
-        `${source} ${names[i].kernel}`,
-        { ...timed(prepare(fn)), name: `${source} ${names[i].kernel}`, registers, stack, spills },
-      ];
-    }),
-  );
+  const symbols = symbolsOf(sections);
+  const names = demangle(symbols).map(({ kernel }) => `${source} ${kernel}`);
+  const read = (symbol, name) => {
+    const report = reports.find((each) => each.symbol === symbol && each.architecture === ARCHITECTURE);
+    const { registers, stack, spills } = report;
+    return { ...timed(prepare(parseFunction(sections, symbol))), name, registers, stack, spills };
+  };
+  return new Map(symbols.map((symbol, i) => [names[i], () => read(symbol, names[i])]));
 }
 
-const known = new Map();
+const sources = new Map();
+const kernels = new Map();
 /** A kernel by the name `source kernel`, such as `recurrence/forward.cu Forward<false>`. */
 export function kernelNamed(name) {
+  if (kernels.has(name)) return kernels.get(name);
   const source = name.slice(0, name.indexOf(' '));
-  if (!known.has(source)) known.set(source, kernelsOf(source));
-  const kernel = known.get(source).get(name);
-  if (!kernel) throw new Failure(`${source} has no kernel ${name}`);
-  return kernel;
+  if (!sources.has(source)) sources.set(source, kernelsOf(source));
+  const read = sources.get(source).get(name);
+  if (!read) throw new Failure(`${source} has no kernel ${name}`);
+  kernels.set(name, read());
+  return kernels.get(name);
 }

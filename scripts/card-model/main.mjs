@@ -6,7 +6,7 @@ import { isNewest } from '../build-cuda.mjs';
 import { compilerVersion } from '../cuda-resources.mjs';
 import { Failure, isMain, Missing, MISSING, root, runMain } from '../support.mjs';
 import { CASES } from './cases.mjs';
-import { estimate } from './estimate.mjs';
+import { estimate, recordingsOf } from './estimate.mjs';
 import { ARCHITECTURE } from './machineCode.mjs';
 import { markdown } from './page.mjs';
 import { caseOf, compare, format } from './table.mjs';
@@ -62,8 +62,10 @@ function main() {
   if (tasks.length === 0)
     throw new Failure(`no case is called ${values.case}: ${CASES.map(({ name }) => name).join(', ')}`);
   const table = { compiler, architecture: ARCHITECTURE, cases: {} };
-  for (const task of tasks) {
-    table.cases[task.name] = caseOf(task, estimate(task));
+  // All are recorded first: the garbage of tensors is collected often, and cheaply while no listing is in memory.
+  const recordings = tasks.map(recordingsOf);
+  for (const [i, task] of tasks.entries()) {
+    table.cases[task.name] = caseOf(task, estimate(task, recordings[i]));
     show(task.name, table.cases[task.name]);
   }
   const { worse, better } = compare(before, table);

@@ -10,8 +10,9 @@ const BANKS = 32;
 /** Sizes that shared memory can take of the memory it has in common with the first-level cache. */
 const CARVEOUTS = [0, 8, 16, 32, 64, 100, 132, 164, 196, 228].map((kib) => kib << 10);
 
-const words = new Float64Array(4 * LANES);
-const perBank = new Int32Array(BANKS);
+// The words that an access takes from each bank.
+const words = new Float64Array(BANKS * LANES);
+const taken = new Int32Array(BANKS);
 
 /**
  * Passes of shared memory for the lanes of a mask: 4 bytes of every bank at a time, the same word for all who want it. Accesses of
@@ -22,22 +23,21 @@ export function passesOf(addresses, known, mask, bytes) {
   const each = Math.max(1, bytes / 4);
   let passes = 0;
   for (let from = 0; from < LANES; from += together) {
-    let used = 0;
     let most = 0;
     let any = false;
-    perBank.fill(0);
+    taken.fill(0);
     for (let l = from; l < from + together; l++) {
       if (!((mask >>> l) & 1)) continue;
       any = true;
       if (!((known >>> l) & 1)) continue;
       const first = Math.floor(addresses[l] / 4);
       for (let w = first; w < first + each; w++) {
-        let seen = false;
-        for (let i = used - 1; i >= 0 && !seen; i--) seen = words[i] === w;
-        if (seen) continue;
-        words[used++] = w;
         const bank = w % BANKS;
-        if (++perBank[bank] > most) most = perBank[bank];
+        let i = 0;
+        while (i < taken[bank] && words[bank * LANES + i] !== w) i++;
+        if (i < taken[bank]) continue;
+        words[bank * LANES + i] = w;
+        if (++taken[bank] > most) most = taken[bank];
       }
     }
     if (any) passes += Math.max(1, most);
