@@ -85,13 +85,22 @@ export function extrapolated(size, [size1, counts1], [size2, counts2]) {
   return { ...line, mostInFlight: counts2.mostInFlight, inFlight: counts2.inFlight };
 }
 
-/** Instructions for each of tensor cores in the hot loop that has the most of them, of loops with any. */
-export function instructionsPerTensor(counts) {
+/** The hot loops, the hottest first: where they begin, their share of all instructions, and instructions for each of tensor cores. */
+export function hotLoopsOf(counts) {
   const hot = Object.entries(counts)
     .filter(([key, all]) => key.startsWith('loop ') && all >= HOT * counts.instructions)
-    .map(([key, all]) => ({ all, tensor: counts[`looptensor ${key.slice('loop '.length)}`] }))
-    .filter(({ tensor }) => tensor > 0);
-  return hot.length > 0 ? Math.max(...hot.map(({ all, tensor }) => all / tensor)) : undefined;
+    .map(([key, all]) => {
+      const begin = key.slice('loop '.length);
+      const tensor = counts[`looptensor ${begin}`];
+      return { begin, share: all / counts.instructions, perTensor: tensor > 0 ? all / tensor : undefined };
+    });
+  return hot.sort((a, b) => b.share - a.share);
+}
+
+/** Instructions for each of tensor cores in the hot loop that has the most of them, of loops with any. */
+export function instructionsPerTensor(counts) {
+  const each = hotLoopsOf(counts).flatMap(({ perTensor }) => perTensor ?? []);
+  return each.length > 0 ? Math.max(...each) : undefined;
 }
 
 /** Bytes of each width that loads of global memory take, as a share of all such loads. */

@@ -6,6 +6,7 @@ import { isNewest } from '../build-cuda.mjs';
 import { compilerVersion } from '../cuda-resources.mjs';
 import { Failure, isMain, Missing, MISSING, root, runMain } from '../support.mjs';
 import { CASES } from './cases.mjs';
+import { hotLoopsOf } from './counts.mjs';
 import { estimate, recordingsOf } from './estimate.mjs';
 import { ARCHITECTURE } from './machineCode.mjs';
 import { markdown } from './page.mjs';
@@ -19,6 +20,7 @@ new, ${MISSING} when the addon or the emulated card is not built.
 
   --case <text>   only cases whose names contain the text
   --table <path>  compare with another table
+  --loops         hot loops of the kernels, by source line after npm run build:cuda -- --line-info
   --update        write the table anew, of the cases asked for, and the one in docs/card-model.md
   --help`;
 
@@ -29,6 +31,19 @@ function show(name, { microseconds, kernels }) {
   console.log(`${name}: ${(microseconds / 1000).toFixed(3)} ms`);
   for (const [kernel, { time, bound, launches }] of Object.entries(kernels)) {
     if (time >= 0.01 * microseconds) console.log(`  ${(time / 1000).toFixed(3)} ms, ${bound}: ${launches} x ${kernel}`);
+  }
+}
+
+/** The hot loops of the kernels that take longest; with lines of the source where the addon was built with them. */
+function showLoops(kernels) {
+  for (const { kernel, launches } of kernels) {
+    const { counts } = launches.reduce((a, b) => (b.seconds > a.seconds ? b : a));
+    for (const { begin, share, perTensor } of hotLoopsOf(counts)) {
+      const { lines } = kernel.code[kernel.at.get(parseInt(begin, 16))];
+      const place = lines.map(({ file, line }) => `${file.split('/').at(-1)}:${line}`).join(' < ');
+      const work = perTensor ? `, ${perTensor.toFixed(1)} for each of tensor cores` : '';
+      console.log(`    ${kernel.name} loop at ${begin} ${place}: ${(100 * share).toFixed(0)} % of instructions${work}`);
+    }
   }
 }
 
@@ -45,7 +60,7 @@ function update(before, table) {
 function main() {
   const flag = { type: 'boolean', default: false };
   const { values } = parseArgs({
-    options: { case: { type: 'string' }, table: { type: 'string' }, update: flag, help: flag },
+    options: { case: { type: 'string' }, table: { type: 'string' }, loops: flag, update: flag, help: flag },
   });
   if (values.help) {
     console.log(HELP);
@@ -65,8 +80,10 @@ function main() {
   // All are recorded first: the garbage of tensors is collected often, and cheaply while no listing is in memory.
   const recordings = tasks.map(recordingsOf);
   for (const [i, task] of tasks.entries()) {
-    table.cases[task.name] = caseOf(task, estimate(task, recordings[i]));
+    const kernels = estimate(task, recordings[i]);
+    table.cases[task.name] = caseOf(task, kernels);
     show(task.name, table.cases[task.name]);
+    if (values.loops) showLoops(kernels);
   }
   const { worse, better } = compare(before, table);
   console.log([...worse, ...better].join('\n'));

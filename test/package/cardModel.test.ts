@@ -1,6 +1,7 @@
 // The model of the card counts right: kernels whose counts are known (known/known.cu), compiled by nvcc and read as those of the
 // library are; and what gets worse fails the check of its table.
 import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { root, temporaryFolder } from './sandbox';
 
@@ -18,7 +19,7 @@ interface Table {
 }
 interface Kernel {
   symbol: string;
-  code: { index: number; opcode: string; name: string }[];
+  code: { index: number; opcode: string; name: string; lines: { file: string; line: number }[] }[];
 }
 interface Model {
   run(tool: string, args: string[], cwd: string): string;
@@ -62,7 +63,7 @@ describe('the model of the card', function () {
     model = await load();
     try {
       const source = path.join(root, 'test/package/known/known.cu');
-      model.run('nvcc', ['-std=c++17', '-arch=sm_90a', '-cubin', '-o', 'known.cubin', source], at());
+      model.run('nvcc', ['-std=c++17', '-arch=sm_90a', '-lineinfo', '-cubin', '-o', 'known.cubin', source], at());
     } catch (error) {
       if ((error as { exitCode?: number }).exitCode !== 77) throw error;
       console.log(`    NOT tested: ${(error as Error).message}`);
@@ -105,6 +106,14 @@ describe('the model of the card', function () {
     const within = kernel.code.slice(loop.first, loop.last + 1);
     expect(within.map(({ opcode }) => opcode)).to.include.members(['LDG', 'HMMA', 'MUFU', 'MEMBAR']);
     for (const { index, name } of within) expect(block.issued[index], name).to.equal(2 * 10);
+  });
+
+  it('tells the lines of the source that an instruction is from, the innermost first', () => {
+    const source = readFileSync(path.join(root, 'test/package/known/known.cu'), 'utf8').split('\n');
+    const { lines } = kernels.get('rounds')!.code.find(({ opcode }) => opcode === 'HMMA')!;
+    expect(lines.map(({ file }) => path.basename(file))).to.deep.equal(['known.cu', 'known.cu']);
+    expect(source.slice(lines[0].line - 5, lines[0].line).join('\n')).to.include('asm volatile("mma.sync');
+    expect(source[lines[1].line - 1]).to.include('void rounds(');
   });
 
   it('waits for memory in every round', () => {
