@@ -146,6 +146,8 @@ describe('the model of the card', function () {
     expect(passes((lane) => 128 * lane)).to.equal(32);
     expect(passes((lane) => 16 * lane, 16)).to.equal(4);
     expect(passes((lane) => 128 * lane, 16)).to.equal(32);
+    // Eight lanes at a time, which here want the same banks.
+    expect(passes((lane) => 128 * (lane % 8) + 16 * Math.floor(lane / 8), 16)).to.equal(32);
     expect(
       model.passesOf(
         lanes((lane) => 128 * lane),
