@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, utimesSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { current, Failure, isMain, mebibytes, Missing, MISSING, root, runMain, works } from './support.mjs';
 
@@ -33,10 +33,13 @@ const SOURCES = ['native/kernels.h', 'native/whole.h', 'native/families', 'nativ
 const WHEELS = ['nvidia-cuda-nvcc', 'nvidia-cuda-crt', 'nvidia-nvvm', 'nvidia-cuda-runtime', 'nvidia-cuda-cccl'];
 const WHEEL_VERSION = '13.0.*';
 
-/** Whether the built addon is newer than its sources and made for these architectures. */
+/** Whether the built addon is newer than its sources, for whatever architectures. */
+export const isNewest = () => current(addon, ...SOURCES);
+
+/** Whether it is, and made for these architectures. */
 export function isCurrent(options = {}) {
   const settings = join(root, 'build-cuda', 'CMakeCache.txt');
-  if (!current(addon, ...SOURCES) || !existsSync(settings)) return false;
+  if (!isNewest() || !existsSync(settings)) return false;
   const cache = readFileSync(settings, 'utf8');
   return definitions(options).every(([name, value]) => new RegExp(`^${name}:\\w+=${value}$`, 'm').test(cache));
 }
@@ -96,6 +99,15 @@ function findNvcc() {
   if (installed) return installed;
   const made = wheelNvcc();
   return made && existsSync(made.lib64) ? made.nvcc : installWheels();
+}
+
+/** Where nvcc is that CMake has found, and the Python that installs beside it where it is one of the wheels. */
+export function toolFolder() {
+  const settings = join(root, 'build-cuda', 'CMakeCache.txt');
+  const found = existsSync(settings) && /^CMAKE_CUDA_COMPILER:\w+=(.*)$/m.exec(readFileSync(settings, 'utf8'));
+  if (!found) throw new Missing('the CUDA addon is not built: npm run build:cuda');
+  const bin = dirname(found[1]);
+  return { bin, python: bin.startsWith(toolchain) ? join(toolchain, 'bin', 'python') : undefined };
 }
 
 function checkTools() {

@@ -18,7 +18,7 @@ kernel with native/cuda/resources.json. Exit code 1 when they grew or there are 
   --help`;
 
 const TABLE = join('native', 'cuda', 'resources.json');
-const LOGS = join('build-cuda', 'CMakeFiles', 'fast_weights_cuda.dir', 'native', 'cuda');
+export const LOGS = join('build-cuda', 'CMakeFiles', 'fast_weights_cuda.dir', 'native', 'cuda');
 /** What a row has one number of per architecture, and what it has one number of. */
 const PER_ARCHITECTURE = ['registers', 'spills', 'stack'];
 const PER_KERNEL = ['threads', 'shared'];
@@ -52,18 +52,22 @@ function readLogs() {
 }
 
 /** What the symbols of fw::cuda::entry<kernel, threads, most shared bytes> say. */
-function demangle(symbols) {
+export function demangle(symbols) {
   const { status, stdout } = spawnSync('c++filt', ['-p'], { input: symbols.join('\n'), encoding: 'utf8' });
   if (status !== 0) throw new Missing('no c++filt found (binutils)');
   return stdout.trimEnd().split('\n').map(parseName);
+}
+
+/** A kernel's type without our namespaces and the types of enumerators. */
+export function shortName(type) {
+  return type.replaceAll(/fw::cuda::|\(anonymous namespace\)::|\([\w:]+\)(?=\d)/g, '');
 }
 
 function parseName(name) {
   const [, kernel, threads, shared] = /^fw::cuda::entry<(.*), (\d+), (\d+)ul>$/.exec(name) ?? [];
   if (!kernel) throw new Failure(`${name} is not started by launch<Kernel>`);
   return {
-    // Without our namespaces and the types of enumerators.
-    kernel: kernel.replaceAll(/fw::cuda::|\(anonymous namespace\)::|\([\w:]+\)(?=\d)/g, ''),
+    kernel: shortName(kernel),
     threads: Number(threads),
     shared: Number(shared),
   };
@@ -87,7 +91,7 @@ export function tabulate(reports) {
 }
 
 /** The version of the compiler that CMake found. */
-function compilerVersion() {
+export function compilerVersion() {
   const settings = join(root, 'build-cuda', 'CMakeFiles');
   const [file] = readdirSync(settings, { recursive: true }).filter((name) => name.endsWith('CMakeCUDACompiler.cmake'));
   const text = readFileSync(join(settings, file), 'utf8');

@@ -12,8 +12,8 @@ export function isMain(url) {
   return Boolean(process.argv[1]) && url === pathToFileURL(realpathSync(process.argv[1])).href;
 }
 
-/** A record of what was built (scripts/cuda-resources.mjs), in the folder of what is built from. */
-const RECORD = 'resources.json';
+/** Records of what was built (scripts/cuda-resources.mjs, scripts/card-model), in the folder of what is built from. */
+const RECORDS = ['resources.json', 'predictions.json'];
 
 /** The newest change to any of these files or the files below these folders, in milliseconds; 0 for none. */
 export function newest(...paths) {
@@ -23,7 +23,7 @@ export function newest(...paths) {
     const stat = statSync(at);
     if (!stat.isDirectory()) return stat.mtimeMs;
     // The folder's own time tells of files that were removed.
-    const names = readdirSync(at).filter((name) => name !== RECORD);
+    const names = readdirSync(at).filter((name) => !RECORDS.includes(name));
     return Math.max(stat.mtimeMs, newest(...names.map((name) => join(path, name))));
   });
   return Math.max(0, ...times);

@@ -4,6 +4,7 @@
 #include "../../native/binding/cuda/card.h"
 #include "../../native/binding/cuda/emulated.h"
 #include "control.h"
+#include "record.h"
 
 namespace fw {
 
@@ -80,6 +81,31 @@ Napi::Value last_error(const Napi::CallbackInfo& info) {
 
 void hold(const Napi::CallbackInfo& info) { emulation::hold(info[0].As<Napi::Number>().Int64Value()); }
 
+// Launches that were recorded since the last call.
+Napi::Value records(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array list = Napi::Array::New(env);
+  for (const emulation::Record& record : emulation::take_records()) {
+    Napi::Object entry = Napi::Object::New(env);
+    entry["kernel"] = record.kernel;
+    entry["source"] = record.source;
+    entry["blocks"] = static_cast<double>(record.blocks);
+    entry["threads"] = record.threads;
+    entry["sharedBytes"] = static_cast<double>(record.shared_bytes);
+    entry["args"] = Napi::Buffer<unsigned char>::Copy(env, record.args.data(), record.args.size());
+    Napi::Array buffers = Napi::Array::New(env);
+    for (const emulation::Extent& buffer : record.buffers) {
+      Napi::Object extent = Napi::Object::New(env);
+      extent["begin"] = static_cast<double>(buffer.begin);
+      extent["bytes"] = static_cast<double>(buffer.bytes);
+      buffers[buffers.Length()] = extent;
+    }
+    entry["buffers"] = buffers;
+    list[list.Length()] = entry;
+  }
+  return list;
+}
+
 // The emulated cuBLAS finds the emulated runtime in this addon, which Node.js has loaded for itself only.
 void show_to_libraries() {
   Dl_info here;
@@ -106,6 +132,7 @@ void add_emulation_functions(Napi::Object exports) {
   add("lateKernels", late_kernels);
   add("lastError", last_error);
   add("hold", hold);
+  add("records", records);
   show_to_libraries();
   exports["emulation"] = functions;
 }

@@ -8,6 +8,7 @@
 #include "control.h"
 #include "device.h"
 #include "findings.h"
+#include "record.h"
 
 namespace emulation {
 
@@ -39,6 +40,10 @@ cudaError_t enqueue(cudaStream_t stream, Launch launch) {
   if (device_of(stream) != current_device()) return done(cudaErrorInvalidResourceHandle);
   const cudaError_t ready = prepare(launch.function, static_cast<size_t>(launch.bytes));
   if (ready != cudaSuccess) return done(ready);
+  if (recording) {
+    add_record(launch);
+    return cudaSuccess;
+  }
   submit(stream, [launch = std::move(launch)] { run(launch); });
   return cudaSuccess;
 }

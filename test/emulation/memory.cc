@@ -13,6 +13,7 @@
 #include "card.h"
 #include "control.h"
 #include "device.h"
+#include "record.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -47,6 +48,7 @@ auto covering(Map& map, Key data) -> decltype(map.begin()) {
 }
 
 void set_used(unsigned char* data, size_t bytes, bool used) {
+  if (recording) return;
   const DeviceMemory& memory = device_memory();
   uint8_t* entry = memory.used + (memory.offset(data) >> 3);
   memset(entry, used ? 8 : 0, bytes / 8);
@@ -74,6 +76,15 @@ int64_t pinned_bytes() {
   int64_t sum = 0;
   for (const auto& [data, bytes] : pinned) sum += static_cast<int64_t>(bytes);
   return sum;
+}
+
+Extent allocation_of(uint64_t address) {
+  const auto* const data = reinterpret_cast<const unsigned char*>(address);
+  if (!device_memory().contains(data)) return {0, 0};
+  const std::lock_guard<std::mutex> lock(mutex);
+  const auto block = covering(blocks, const_cast<unsigned char*>(data));
+  if (block == blocks.end() || data >= block->first + block->second) return {0, 0};
+  return {reinterpret_cast<uint64_t>(block->first), block->second};
 }
 
 unsigned char* reserve(size_t bytes) {

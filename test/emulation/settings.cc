@@ -4,6 +4,7 @@
 
 #include "card.h"
 #include "findings.h"
+#include "record.h"
 
 namespace emulation {
 
@@ -15,6 +16,7 @@ class Session {
       if (name == "seed") set_seed(strtoull(value.c_str(), nullptr, 10));
       if (name == "truncate") set_truncated_sums(true);
       if (name == "banks") count_bank_conflicts(true);
+      if (name == "record") recording = true;
     });
   }
   ~Session() {

@@ -6,6 +6,7 @@
 #include <emulation/intrinsics.h>
 #include <memory>
 #include <type_traits>
+#include <typeinfo>
 
 #define FW_DEVICE inline
 #define FW_UNROLL
@@ -15,6 +16,8 @@ namespace emulation {
 
 struct Launch {
   const char* kernel;  // a name that contains the kernel's
+  const char* type;    // its type's mangled name, and the file that is compiled
+  const char* source;
   const void* function;
   int64_t blocks;
   int threads;
@@ -48,8 +51,8 @@ template <class Kernel>
   using Args = typename Kernel::Args;
   static_assert(std::is_trivially_copyable<Args>::value, "arguments are copied bytewise");
   static_assert(sizeof(Args) <= 4096, "arguments of a kernel take at most 4 KB");
-  return enqueue(stream, {name_of<Kernel>(), function_of<Kernel>(), blocks, threads, bytes,
-                          std::make_shared<const Args>(args), sizeof(Args), call<Kernel>});
+  return enqueue(stream, {name_of<Kernel>(), typeid(Kernel).name(), __BASE_FILE__, function_of<Kernel>(), blocks,
+                          threads, bytes, std::make_shared<const Args>(args), sizeof(Args), call<Kernel>});
 }
 
 }  // namespace emulation

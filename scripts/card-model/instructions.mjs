@@ -1,0 +1,51 @@
+// What a machine instruction occupies: the pipe it runs in, the work of tensor cores, how long its result takes.
+import { LATENCIES, valueOf } from './constants.mjs';
+
+const latency = valueOf(LATENCIES);
+
+const PIPES = [
+  ['fma', /^(FFMA|FMUL|FADD|HFMA2|HADD2|HMUL2)$/],
+  ['special', /^MUFU$/],
+  ['conversion', /^(I2F|F2I|F2F|FRND|I2FP|F2FP)$/],
+  ['double', /^D(ADD|MUL|FMA|SETP)$/],
+  ['shuffle', /^SHFL$/],
+  [
+    'integer',
+    /^(IADD3|VIADD|IMAD|LEA|SHF|LOP3|PLOP3|ISETP|FSETP|SEL|FSEL|FMNMX|IMNMX|VIMNMX3?|VIADDMNMX|IABS|PRMT|MOV|FSET|POPC|P2R|R2P|FCHK|CS2R)$/,
+  ],
+];
+// Conversions of floats to bfloat16 and of small integers are as fast as integers.
+const FAST = /^(F2FP|I2FP)$/;
+
+/** 'fma', 'integer' and so on: see PIPES of constants.mjs; undefined for what only takes a turn to issue. */
+export function pipeOf({ opcode, modifiers }) {
+  if (FAST.test(opcode)) return 'integer';
+  // A copy or a constant by way of a product.
+  if (opcode === 'IMAD' && modifiers[0] === 'MOV') return 'fma';
+  return PIPES.find(([, pattern]) => pattern.test(opcode))?.[0];
+}
+
+/** Floating-point operations of a warp on tensor cores, and what of their rate for bfloat16 this format has. */
+export function tensorOf({ opcode, modifiers }) {
+  if (opcode !== 'HMMA') return undefined;
+  const [shape] = modifiers;
+  const [m, n, k] =
+    shape === '1688' ? [16, 8, 8] : shape === '16816' ? [16, 8, 16] : shape === '1684' ? [16, 8, 4] : [];
+  if (!m) throw new Error(`the shape of HMMA.${modifiers.join('.')} is not known`);
+  return { operations: 2 * m * n * k, rate: modifiers.includes('TF32') ? 0.5 : 1 };
+}
+
+/** Cycles until a result is there, for what does not always take the same; memory apart. */
+export function latencyOf({ opcode, modifiers }) {
+  if (/^(MUFU|I2F|F2I|F2F|FRND|DADD|DMUL|DFMA|DSETP)$/.test(opcode)) return latency.special;
+  if (/^(SHFL|REDUX|VOTE)$/.test(opcode)) return latency.shuffle;
+  if (opcode === 'HMMA') return modifiers[0] === '16816' ? latency.tensor : latency.tensorShort;
+  return latency.constant;
+}
+
+/** Divisions and remainders, of integers or floats: each begins with a reciprocal; those of 64 bits are called. */
+export const isDivision = ({ opcode, modifiers }) => opcode === 'MUFU' && modifiers[0].startsWith('RCP');
+/** Loads and stores whose space the compiler did not know. */
+export const isGeneric = ({ opcode }) => opcode === 'LD' || opcode === 'ST';
+export const isLocal = ({ opcode }) => opcode === 'LDL' || opcode === 'STL';
+export const isGlobalLoad = ({ opcode }) => opcode === 'LDG' || opcode === 'LD';
