@@ -15,7 +15,7 @@ struct MmaEngine {
   static FW_DEVICE void begin() {}
   static FW_DEVICE void end() {}
 
-  // Rows of the tile before `first`, a multiple of 16, count as zero in these columns.
+  // Rows of the tile before `first`, a multiple of 16, count as zero in these columns, whatever lies there.
   template <int n>
   static FW_DEVICE void rows(float (&sums)[n][4], const uint32_t (&a)[4], const uint16_t* tile, int k, int first = 0) {
     const int l = lane(), place = at(l / 16 * 8 + l % 8, l / 8 % 2 * 8);
