@@ -15,8 +15,8 @@ constexpr int kPiece = 8, kSquare = kTokens * 64;
 FW_DEVICE constexpr int at(int row, int column) {
   return column / 64 * kSquare + row * 64 + ((column % 64 / kPiece) ^ (row % 8)) * kPiece + column % kPiece;
 }
-// Where the element lies that is so many rows further down, a multiple of 8, and columns to the right, a multiple of 16,
-// of one in the first 16 columns: constants, beside a place that a lane knows.
+// Where the element lies that is so many rows further down, a multiple of 8, and so many columns, a multiple of 16, to the
+// right of one in the first 16 columns: constants, beside a place that a lane knows.
 FW_DEVICE constexpr int moved(int place, int rows, int columns) {
   return columns / 64 * kSquare + rows * 64 + (place ^ columns % 64);
 }
