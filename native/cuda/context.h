@@ -28,6 +28,8 @@ struct Context {
   void* (*scratch)(const Context&, int64_t bytes) = nullptr;
   // Bytes of it that a call asks for at most where it can do with less, in several rounds.
   int64_t most_scratch = int64_t(512) << 20;
+  // Bytes of shared memory that the card has for a block, and its multiprocessors.
+  int64_t most_shared = 0, multiprocessors = 0;
   // Waits for the stream and gives memory that is only kept for reuse back to the card, whose runtime may need some.
   void (*trim)(const Context&) = nullptr;
 

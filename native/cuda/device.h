@@ -40,8 +40,8 @@ template <class Kernel>
 struct MostShared<Kernel, std::void_t<decltype(Kernel::most_shared())>> {
   static constexpr int64_t bytes = Kernel::most_shared();
 };
-// What every card since Ampere has for a block.
-constexpr int64_t kMostSharedBytes = 99 << 10;
+// What every card since Ampere has for a block, and what the largest have: see Context::most_shared.
+constexpr int64_t kMostSharedBytes = 99 << 10, kLargeSharedBytes = 227 << 10;
 
 // A launch that does not use more shared memory than this need not ask for it.
 constexpr int64_t kPlainSharedBytes = 48 << 10;
@@ -88,12 +88,12 @@ template <class Kernel>
 inline const KernelEntry kernel_entry{function_of<Kernel>()};
 
 // Starts `blocks` blocks on the stream of the context; `bytes` of shared memory where Shared only begins it, at most what
-// Kernel::most_shared() says.
-template <class Kernel>
+// Kernel::most_shared() says. `allowed` is kLargeSharedBytes where the caller has asked what the card has.
+template <class Kernel, int64_t allowed = kMostSharedBytes>
 void launch(const Context& cx, int64_t blocks, const typename Kernel::Args& args,
             int64_t bytes = sizeof(typename Kernel::Shared)) {
   static_assert(Kernel::kThreads % kWarp == 0 && Kernel::kThreads <= 1024, "whole warps");
-  static_assert(MostShared<Kernel>::bytes <= kMostSharedBytes, "more shared memory than some cards have");
+  static_assert(MostShared<Kernel>::bytes <= allowed, "more shared memory than some cards have");
   if (blocks <= 0) return;
   if (bytes > MostShared<Kernel>::bytes) throw std::length_error("a kernel uses more shared memory than it says");
   if (blocks > INT32_MAX) throw std::length_error("a kernel of more than 2^31 - 1 blocks");

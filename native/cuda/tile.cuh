@@ -72,6 +72,12 @@ FW_DEVICE uint32_t toBits(float x) { return __float_as_uint(x); }
 // Rounded to nearest even; NaN stays NaN.
 FW_DEVICE uint16_t toBfloat16(float x) { return __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
 FW_DEVICE float fromBfloat16(uint16_t x) { return __uint_as_float(static_cast<uint32_t>(x) << 16); }
+// Two of them, the first in the lower half.
+FW_DEVICE uint32_t toBfloat16Pair(float x, float y) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %2, %1;" : "=r"(pair) : "f"(x), "f"(y));
+  return pair;
+}
 
 // Copies 16 bytes from global to shared memory, both aligned, without waiting; zeros when not `valid`. What is
 // committed in one group has arrived when at most n later groups are pending, for the thread that copied.
@@ -108,6 +114,18 @@ FW_DEVICE float warpMax(float x) {
     x = y > x || y != y ? y : x;
   }
   return x;
+}
+
+FW_DEVICE float firstOfPair(uint32_t pair) { return fromBits(pair << 16); }
+FW_DEVICE float secondOfPair(uint32_t pair) { return fromBits(pair & 0xffff0000u); }
+
+// Two numbers, each as the sum of two of bfloat16: sixteen digits for the price of a second product.
+struct PairSplit {
+  uint32_t high, low;
+};
+FW_DEVICE PairSplit splitPair(float x, float y) {
+  const uint32_t high = toBfloat16Pair(x, y);
+  return {high, toBfloat16Pair(x - firstOfPair(high), y - secondOfPair(high))};
 }
 
 // float32 as the sum of two TF32 numbers: three products of the parts give a product to about 2^-22 (cuda.md 6.9).

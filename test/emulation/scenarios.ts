@@ -35,6 +35,22 @@ const scalar = [1, T, H];
 const total = ({ output, finalState }: { output: fw.Tensor; finalState?: fw.Tensor }): fw.Tensor =>
   finalState ? output.sum().add(finalState.sum()) : output;
 
+/**
+ * With one stage of shared memory, or, where there are sequences enough and values for all warps, two. It leaves what the
+ * backward pass needs, which has scenarios of its own.
+ */
+const walk = (values: number, empty: number): Scenario => {
+  return () => {
+    const row = (...shape: number[]): fw.Tensor => leaf([1, 150, H, ...shape]);
+    const [a, b, c] = [row(64), row(64), row(values)].map((t) => t.to('bfloat16'));
+    const gates = { beta: row().sigmoid(), gate: row().abs().neg() };
+    const cuSeqlens = [...Array<number>(empty).fill(0), 0, 1, 150];
+    const erased = fw.deltaRule(a, b, c, { ...gates, ...unit, cuSeqlens, outputFinalState: true });
+    const linear = fw.linearAttention(a, b, c, { cuSeqlens });
+    for (const t of [erased.output, erased.finalState, linear.output]) t.dataSync();
+  };
+};
+
 /** Like a matrix product's, but in one of the precisions. */
 function rounded(scenario: Scenario): Scenario {
   return () => {
@@ -68,6 +84,8 @@ export const SCENARIOS: Record<string, Scenario> = {
     scalar,
     scalar,
   ),
+  'delta rule, bfloat16': walk(64, 1),
+  'delta rule, bfloat16, wide': walk(128, 70),
   'delta rule, vector gate, wide': both(
     (a, b, c, gate) =>
       total(fw.deltaRule(a, b, c, { beta: gate.slice(3, 0, 1).squeeze(3).sigmoid(), gate: gate.abs().neg(), ...unit })),

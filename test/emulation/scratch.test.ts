@@ -11,19 +11,21 @@ const source = (shape: string, options: string): string => `
   const addon = require(require('node:path').resolve('build-emulation/fast_weights_emulation.node'));
   fw.manualSeed(1);
   const { B, T, N, cuSeqlens } = ${shape};
-  const draw = (...shape) => fw.rand(shape, { low: -0.3, high: 0.3, requiresGrad: true });
-  const row = (width) => draw(B, T, 2, width);
+  const row = (width) => fw.rand([B, T, 2, width], { low: -0.3, high: 0.3, requiresGrad: true });
   const gate = (...shape) => fw.rand([B, T, 2, ...shape], { low: -0.1, high: 0 });
-  const [q, k, v, beta] = [row(8), row(8), row(8), fw.rand([B, T, 2])];
-  const initialState = draw(N, 2, 8, 8);
-  const inputs = { q, k, v, beta, ...${options}.inputs };
+  const given = ${options};
+  const { width = 8, dtype = 'float32' } = given;
+  const rows = [row(width), row(width), row(width)];
+  const [q, k, v] = rows.map((t) => t.to(dtype));
+  const initialState = fw.rand([N, 2, width, width], { low: -0.3, high: 0.3, requiresGrad: true });
+  const inputs = { q, k, v, beta: fw.rand([B, T, 2]), ...given.inputs };
   const hash = (t) => createHash('sha1').update(new Uint8Array(t.dataSync().buffer)).digest('hex');
-  const run = () => fw.recurrence(inputs, { initialState, outputFinalState: true, cuSeqlens, ...${options}.options });
+  const run = () => fw.recurrence(inputs, { initialState, outputFinalState: true, cuSeqlens, ...given.options });
   const before = addon.memoryUsage().live;
   const { output, finalState } = run();
   const forward = addon.memoryUsage().peak - before;
-  output.square().sum().add(finalState.sum()).backward();
-  const results = [output, finalState, ...[q, k, v, initialState].map((t) => t.grad)].map(hash);
+  output.to('float32').square().sum().add(finalState.sum()).backward();
+  const results = [output, finalState, ...[...rows, initialState].map((t) => t.grad)].map(hash);
   console.log(JSON.stringify({ results, forward }));`;
 
 const SHAPES: Record<string, string> = {
@@ -34,6 +36,8 @@ const RULES: Record<string, string> = {
   'gated delta rule': "{ inputs: { gate: gate() }, options: { eraseFrom: 'decayed' } }",
   'two writes':
     "{ inputs: { gate: gate(8), eraseKey: row(8), writeKey: row(8) }, options: { eraseFrom: 'undecayed', secondWrite: true } }",
+  'gated delta rule in bfloat16':
+    "{ inputs: { gate: gate() }, options: { eraseFrom: 'decayed' }, width: 64, dtype: 'bfloat16' }",
   'exchanged read': "{ inputs: { valueGate: gate(8) }, options: { eraseFrom: 'decayed' } }",
 };
 
@@ -43,7 +47,7 @@ describeEmulated('scratch memory of the recurrence', function () {
   for (const [shape, sizes] of Object.entries(SHAPES)) {
     for (const [rule, options] of Object.entries(RULES)) {
       it(`${rule}, ${shape}: little of it gives the same bits`, async () => {
-        const cards = [`memory=${1024 * MiB}`, `memory=${5 * MiB}`];
+        const cards = [1024, options.includes('width: 64') ? 8 : 5].map((size) => `memory=${size * MiB}`);
         const runs = await Promise.all(cards.map((card) => onCard(source(sizes, options), card)));
         const [large, small] = runs.map(({ stdout, stderr }) => {
           expect(stderr).to.equal('');

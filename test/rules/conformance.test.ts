@@ -27,8 +27,8 @@ const VARIANTS: Variant[] = [
   { title: 'widths 5 and 3', sizes: { ...base, K: 5, V: 3 } },
   { title: 'widths 5 and 1', sizes: { ...base, B: 1, T: 130, K: 5, V: 1 }, initial: true },
   { title: 'widths 16 and 65', sizes: { ...base, B: 1, K: 16, V: 65 }, bfloat16: true },
-  { title: 'widths 64 and 64', sizes: { B: 1, T: 70, H: 1, HV: 1, K: 64, V: 64 }, initial: true },
-  { title: 'widths 128 and 128', sizes: { B: 1, T: 20, H: 1, HV: 1, K: 128, V: 128 } },
+  { title: 'widths 64 and 64', sizes: { B: 1, T: 70, H: 1, HV: 1, K: 64, V: 64 }, initial: true, bfloat16: true },
+  { title: 'widths 128 and 128', sizes: { B: 1, T: 20, H: 1, HV: 1, K: 128, V: 128 }, bfloat16: true },
   { title: 'slices of wider tensors', sizes: base, strided: true },
   {
     title: 'packed with empty and one-token members',

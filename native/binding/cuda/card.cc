@@ -72,6 +72,7 @@ CardFacts look() {
   facts.major = properties.major, facts.minor = properties.minor;
   facts.multiprocessors = properties.multiProcessorCount;
   facts.memory = static_cast<int64_t>(properties.totalGlobalMem);
+  facts.shared = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
   if (facts.major < 8) {
     return lacks("newer card", facts.name + " has compute capability " + std::to_string(facts.major) + "." +
                                    std::to_string(facts.minor) + ", 8.0 (Ampere) or newer is needed");
@@ -128,6 +129,7 @@ void Card::open() {
   memory_.attach(context_.stream, caches());
   context_.card = this;
   context_.most_scratch = std::min(context_.most_scratch, facts().memory / 16);
+  context_.most_shared = facts().shared, context_.multiprocessors = facts().multiprocessors;
   context_.trim = [](const cuda::Context& cx) { static_cast<const CardContext&>(cx).card->memory_.trim(); };
   context_.scratch = [](const cuda::Context& cx, int64_t bytes) -> void* {
     Card& card = *static_cast<const CardContext&>(cx).card;

@@ -23,7 +23,7 @@ struct CardFacts {
   int index = 0;  // among the cards that CUDA_VISIBLE_DEVICES leaves
   int major = 0, minor = 0, multiprocessors = 0;
   int driver = 0, runtime = 0;  // 13000 is CUDA 13.0; driver 0: none
-  int64_t memory = 0;
+  int64_t memory = 0, shared = 0;  // bytes of the card, and of shared memory for a block
 };
 
 class Card {

@@ -3,13 +3,11 @@
 //   R = beta (U - E S - erase R [- erase2 V])      O = Q S + read R [+ read2 V + bonus V]      S <- decay S + W^T R [+ K^T V]
 // R is solved for token by token, each column by itself. A warp owns its columns: no other reads or writes them, but for
 // the exchanged read O = S Q^T, a sum over columns: blocks leave their parts of it to be added up in order.
-//
-// Scores and parts are made for as many chunks at a time as scratch memory is granted for, in the order in which chunks
-// of all sequences are counted. At most one sequence is cut by the end of such a group; its state is carried over.
-#include <algorithm>
+#include "forward.h"
 
 #include "../math.cuh"
 #include "chunk.cuh"
+#include "groups.cuh"
 
 namespace fw::cuda {
 namespace {
@@ -24,9 +22,7 @@ struct Forward {
     OutMaybe sums;  // of the normaliser
     float* parts;  // of the exchanged read [blocks of values, chunks and heads of the group, kChunk, K], without the scale
     OutMaybe finalState, states, written;
-    int64_t firstSequence;
-    const float* carried;  // [heads, K, V] of the sequence that the group before has cut,
-    float* carry;          // and of the one that this group cuts; another
+    Carry carry;
   };
   using Shared = SharedBytes;
 
@@ -58,22 +54,19 @@ struct Forward {
     const int blocks_of_values = (p.V + x.columns - 1) / x.columns;
     const int first = static_cast<int>(block() % blocks_of_values) * x.columns;
     const int64_t h = block() / blocks_of_values % p.heads;
-    const int64_t n = args.firstSequence + block() / blocks_of_values / p.heads;
-    const Sequence sequence = sequence_at(p, n);
-    const int64_t beyond = p.firstChunk + p.groupChunks, last = sequence.chunk + chunks_of(sequence.length);
-    const bool begins = sequence.chunk >= p.firstChunk, ends = last <= beyond;
-    if (sequence.chunk >= beyond || (!begins && last <= p.firstChunk)) return;
+    const int64_t n = args.carry.firstSequence + block() / blocks_of_values / p.heads;
+    const Portion own = portion_at(p, n);
+    if (!own.there) return;
     const int64_t state_at = (n * p.heads + h) * p.K * p.V, carry_at = h * p.K * p.V;
     for (int at = thread(); at < x.keys.keys * x.columns; at += kThreads) {
       const int i = at / x.columns, j = at % x.columns;
-      const bool live = (!begins || p.initialState.data) && i < p.K && first + j < p.V;
+      const bool live = (!own.begins || p.initialState.data) && i < p.K && first + j < p.V;
       const int64_t place = static_cast<int64_t>(i) * p.V + first + j;
       x.state[i * x.stride + j] =
-          !live ? 0 : begins ? load(p.initialState, state_at + place) : args.carried[carry_at + place];
+          !live ? 0 : own.begins ? load(p.initialState, state_at + place) : args.carry.carried[carry_at + place];
     }
-    const int64_t end = (ends ? last : beyond) - sequence.chunk;
-    for (int64_t c = begins ? 0 : p.firstChunk - sequence.chunk; c < end; c++) {
-      const Chunk chunk = chunk_of(sequence, n, c);
+    for (int64_t c = own.begin; c < own.end; c++) {
+      const Chunk chunk = chunk_of(own.sequence, n, c);
       barrier();
       x.keys.stage(p, chunk, h);
       stage_values(x.values, x.stride, x.columns, p, chunk, first,
@@ -102,7 +95,7 @@ struct Forward {
       eachTile(x, [&](int at) { update_tile(p, x, at); });
     }
     barrier();
-    if (!ends) put_state({args.carry, kFloat32}, carry_at, p, x, first);
+    if (!own.ends) put_state({args.carry.carry, kFloat32}, carry_at, p, x, first);
     else if (args.finalState.data) put_state(args.finalState, state_at, p, x, first);
   }
 
@@ -276,38 +269,24 @@ void walk(const Context& cx, const recurrenceArgs& args, Problem p) {
   typename Kernel::Layout layout{};
   const int64_t bytes = layout.lay_out({nullptr, 0}, p);
   const int64_t blocks = (p.V + layout.columns - 1) / layout.columns;
-  const int64_t part_floats = kExchanged ? blocks * kChunk * p.K : 0, floats = p.heads * (kPairFloats + part_floats);
-  // A group even where there are no chunks: states pass through.
-  const int64_t at_once = std::max<int64_t>(1, std::min(p.chunks, cx.most_scratch / 4 / std::max<int64_t>(1, floats)));
+  const int64_t part_floats = kExchanged ? blocks * kChunk * p.K : 0;
+  const int64_t at_once = chunks_at_once(cx, p, 4 * p.heads * (kPairFloats + part_floats));
   float* const scores = cx.scratch_of<float>(at_once * p.heads * kPairFloats);
   float* const parts = kExchanged ? cx.scratch_of<float>(at_once * p.heads * part_floats) : nullptr;
-  const int64_t state = p.heads * p.K * p.V;
-  float* carry[2] = {};
-  for (float*& each : carry) each = at_once < p.chunks ? cx.scratch_of<float>(state) : nullptr;
-  for (int64_t group = 0; group == 0 || group * at_once < p.chunks; group++) {
-    p.firstChunk = group * at_once, p.groupChunks = at_once;
-    if (p.chunks > 0) p.groupChunks = std::min(at_once, p.chunks - p.firstChunk);
-    if (p.chunks > 0) pair_scores(cx, p, scores);
-    // Where the host knows how long sequences are, only those of the group.
-    int64_t first = 0, count = p.sequences;
-    if (!p.offsets && p.chunks > 0) {
-      const int64_t each = p.chunks / p.sequences;
-      first = p.firstChunk / each;
-      count = (p.firstChunk + p.groupChunks - 1) / each + 1 - first;
-    }
-    launch<Kernel>(cx, count * p.heads * blocks,
-                   {p, scores, args.output, args.sums, parts, args.finalState, args.states, args.written, first,
-                    carry[group % 2], carry[(group + 1) % 2]},
-                   bytes);
+  each_group(cx, p, at_once, [&](const Problem& group, int64_t sequences, const Carry& carry) {
+    if (p.chunks > 0) pair_scores(cx, group, scores);
+    launch<Kernel>(
+        cx, sequences * p.heads * blocks,
+        {group, scores, args.output, args.sums, parts, args.finalState, args.states, args.written, carry}, bytes);
     if (kExchanged && p.chunks > 0) {
-      launch<AddParts>(cx, p.groupChunks * p.heads, {p, parts, args.output, blocks});
+      launch<AddParts>(cx, group.groupChunks * p.heads, {group, parts, args.output, blocks});
     }
-  }
+  });
 }
 
 }  // namespace
 
-void recurrence(const Context& cx, const recurrenceArgs& args) {
+void forward_exact(const Context& cx, const recurrenceArgs& args) {
   Problem p = with_chunks(cx, decode_sequences(args), args.offsets, args.tokens, args.checkpointEvery);
   p.initialState = args.initialState;
   if (p.max.data) {

@@ -133,20 +133,20 @@ struct Pairs {
 
 }  // namespace
 
-Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every) {
+Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every, int size) {
   p.tokens = tokens;
   p.every = static_cast<int>(every);
   if (!offsets.data) {
-    p.chunks = p.groupChunks = p.sequences * ((tokens + kChunk - 1) / kChunk);
+    p.chunks = p.groupChunks = p.sequences * ((tokens + size - 1) / size);
     return p;
   }
-  const auto first = [&](int size) {
+  const auto first = [&](int of) {
     int32_t* const pieces = cx.scratch_of<int32_t>(p.sequences + 1);
-    launch<FirstPieces>(cx, 1, {offsets.ints(), pieces, p.sequences, size});
+    launch<FirstPieces>(cx, 1, {offsets.ints(), pieces, p.sequences, of});
     return pieces;
   };
-  p.offsets = offsets.ints(), p.first_chunk = first(kChunk), p.first_checkpoint = first(p.every);
-  p.chunks = p.groupChunks = tokens / kChunk + p.sequences;
+  p.offsets = offsets.ints(), p.first_chunk = first(size), p.first_checkpoint = first(p.every);
+  p.chunks = p.groupChunks = tokens / size + p.sequences;
   return p;
 }
 

@@ -1,5 +1,5 @@
-// What the kernels of the recurrence share: the decoded arguments and the chunks of kChunk tokens into which every
-// sequence is divided from its own start, so that a sequence never depends on what it is batched with.
+// What the kernels of the recurrence share: the decoded arguments and the chunks of `size` tokens, most often kChunk, into
+// which every sequence is divided from its own start, so that a sequence never depends on what it is batched with.
 //
 // The gradient of a state gains left right^T from the read of a token: `left` runs over keys and `right` over values. Of
 // the output o = scale S^T q, left is scale q and right the gradient of o; exchanged, o = scale S q, it is the other way
@@ -70,14 +70,18 @@ struct Chunk {
   int count;
 };
 
-FW_DEVICE int64_t chunks_of(int64_t tokens) { return (tokens + kChunk - 1) / kChunk; }
+template <int size = kChunk>
+FW_DEVICE int64_t chunks_of(int64_t tokens) {
+  return (tokens + size - 1) / size;
+}
 
 // Sequence n: its first token, its length, and its first chunk.
 struct Sequence {
   int64_t begin, length, chunk;
 };
+template <int size = kChunk>
 FW_DEVICE Sequence sequence_at(const Problem& p, int64_t n) {
-  if (!p.offsets) return {n * p.tokens, p.tokens, n * chunks_of(p.tokens)};
+  if (!p.offsets) return {n * p.tokens, p.tokens, n * chunks_of<size>(p.tokens)};
   return {p.offsets[n], p.offsets[n + 1] - p.offsets[n], p.first_chunk[n]};
 }
 
@@ -86,9 +90,10 @@ FW_DEVICE int64_t checkpoint_row(const Problem& p, int64_t n, int64_t c) {
   return (p.offsets ? p.first_checkpoint[n] : n * ((p.tokens + p.every - 1) / p.every)) + c;
 }
 
+template <int size = kChunk>
 FW_DEVICE Chunk chunk_of(const Sequence& sequence, int64_t n, int64_t c) {
-  const int64_t left = sequence.length - c * kChunk;
-  return {n, sequence.begin + c * kChunk, sequence.chunk + c, static_cast<int>(left < kChunk ? left : kChunk)};
+  const int64_t left = sequence.length - c * size;
+  return {n, sequence.begin + c * size, sequence.chunk + c, static_cast<int>(left < size ? left : size)};
 }
 
 // Where the results of a chunk and a head stand in scratch memory.
@@ -97,10 +102,11 @@ FW_DEVICE int64_t place_of(const Problem& p, const Chunk& chunk, int64_t h) {
 }
 
 // The chunk at a place among those of all sequences; count 0 beyond the last.
+template <int size = kChunk>
 FW_DEVICE Chunk chunk_at(const Problem& p, int64_t index) {
   if (!p.offsets) {
-    const int64_t each = chunks_of(p.tokens);
-    return chunk_of(sequence_at(p, index / each), index / each, index % each);
+    const int64_t each = chunks_of<size>(p.tokens);
+    return chunk_of<size>(sequence_at<size>(p, index / each), index / each, index % each);
   }
   if (index >= p.first_chunk[p.sequences]) return {0, 0, 0, 0};
   int64_t low = 0, high = p.sequences;  // first_chunk[low] <= index < first_chunk[high]
@@ -110,7 +116,7 @@ FW_DEVICE Chunk chunk_at(const Problem& p, int64_t index) {
     else high = middle;
   }
   // Empty sequences share their first chunk with the next one; this is the last that begins here, so it has some.
-  return chunk_of(sequence_at(p, low), low, index - p.first_chunk[low]);
+  return chunk_of<size>(sequence_at<size>(p, low), low, index - p.first_chunk[low]);
 }
 
 FW_DEVICE float gate_at(const Problem& p, int64_t token, int64_t h, int i) {
@@ -127,7 +133,8 @@ FW_DEVICE float value_at(const Problem& p, int64_t token, int64_t h, int j) {
 FW_HOST_DEVICE constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
 // Fills in what depends on where the chunks lie. `every` as in the arguments.
-Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every);
+Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every,
+                    int size = kChunk);
 
 // Scores of the pairs of tokens of the chunks and heads of the group (pairs.cu), [chunks, heads, kPairFloats]: matrices
 // [kChunk, kChunk], row t and column j, zero where j may not act on t, and the weight of the bonus per token.

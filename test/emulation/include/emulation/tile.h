@@ -49,6 +49,7 @@ inline uint16_t toBfloat16(float x) {
   if (x != x) return 0x7fff;
   return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
+inline uint32_t toBfloat16Pair(float x, float y) { return toBfloat16(x) | uint32_t{toBfloat16(y)} << 16; }
 
 void copyAsync16(void* to, const void* from, bool valid = true, FW_LINE, FW_FILE);
 void copyCommit(FW_LINE, FW_FILE);

@@ -1,0 +1,85 @@
+// (I + A)^-1 of a strictly lower triangular A of 64 rows, in float32, by a block of four warps: blocks of 16 on the
+// diagonal by substitution, then pairs of blocks together,
+//   (X0    )^-1     (X0^-1                 )
+//   (A   X1)     =  (-X1^-1 A X0^-1   X1^-1)
+// with products exact to float32: in fewer digits they fail for keys that are alike (cuda.md 6.2).
+#pragma once
+#include "tile.cuh"
+
+namespace fw::cuda::walk {
+
+// Four neighbours, aligned to 16 bytes.
+FW_DEVICE const float4& four_at(const float* x) { return *reinterpret_cast<const float4*>(x); }
+
+struct BlockInverse {
+  static constexpr int kRow = kTokens + 4, kProductRow = 32 + 4;
+  alignas(16) float matrix[kTokens * kRow];  // A, zeros on the diagonal and above; then the inverse
+  float product[32 * kProductRow];
+
+  // Each warp has written its own sixteen rows; afterwards all may read all.
+  FW_DEVICE void invert() {
+    warpSync();
+    substitute(16 * warp());
+    barrier();
+    if (warp() < 2) join_sixteens(32 * warp());
+    barrier();
+    join_halves();
+    barrier();
+  }
+
+ private:
+  FW_DEVICE float* block_at(int row, int column) { return matrix + row * kRow + column; }
+  static FW_DEVICE auto element_of(const float* x, int stride) {
+    return [=](int r, int c) { return x[r * stride + c]; };
+  }
+
+  // A lane has a column of the block from (at, at) on; the upper sixteen lanes repeat the lower.
+  FW_DEVICE void substitute(int at) {
+    const int column = lane() % 16;
+    float x[16];
+    FW_UNROLL for (int r = 0; r < 16; r++) {
+      float sum = r == column ? 1 : 0;
+      FW_UNROLL for (int c = 0; c < r; c += 4) {
+        const float4 a = four_at(block_at(at + r, at + c));
+        const float four[4] = {a.x, a.y, a.z, a.w};
+        FW_UNROLL for (int i = 0; i < 4; i++) {
+          if (c + i < r) sum = fmaf(-four[i], x[c + i], sum);
+        }
+      }
+      x[r] = sum;
+    }
+    warpSync();
+    if (lane() >= 16) return;
+    FW_UNROLL for (int r = 0; r < 16; r++) *block_at(at + r, at + column) = x[r];
+  }
+
+  // By one warp.
+  FW_DEVICE void join_sixteens(int at) {
+    float* const own = product + warp() * 16 * kProductRow;
+    float right[2][4] = {}, both[2][4] = {};
+    multiply(right, 16, element_of(block_at(at + 16, at), kRow), element_of(block_at(at, at), kRow));
+    put(own, kProductRow, right, 1);
+    warpSync();
+    multiply(both, 16, element_of(block_at(at + 16, at + 16), kRow), element_of(own, kProductRow));
+    put(block_at(at + 16, at), kRow, both, -1);
+  }
+
+  // Each warp computes a quarter.
+  FW_DEVICE void join_halves() {
+    const int row = warp() / 2 * 16, column = warp() % 2 * 16;
+    float right[2][4] = {}, both[2][4] = {};
+    multiply(right, 32, element_of(block_at(32 + row, 0), kRow), element_of(block_at(0, column), kRow));
+    put(product + row * kProductRow + column, kProductRow, right, 1);
+    barrier();
+    multiply(both, 32, element_of(block_at(32 + row, 32), kRow), element_of(product + column, kProductRow));
+    put(block_at(32 + row, column), kRow, both, -1);
+  }
+
+  static FW_DEVICE void put(float* to, int stride, float (&x)[2][4], float sign) {
+    FW_UNROLL for (int j = 0; j < 2; j++) {
+      eachElement(x[j], [&](int r, int c, float& value) { to[r * stride + 8 * j + c] = sign * value; });
+    }
+  }
+};
+
+}  // namespace fw::cuda::walk
