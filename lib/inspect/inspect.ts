@@ -95,6 +95,7 @@ const WITHOUT: ReadonlyMap<string, string> = new Map([
   ['fast-weight-memory', 'its memory is a tensor of third order'],
   ['ttt-linear', 'what is written counts differently for each token of a mini-batch'],
   ['titans', 'its momentum writes again, at each token, what earlier ones have written'],
+  ['lact', 'it is a network of three matrices, one inside the other'],
   ['transformer', 'it keeps the keys and values themselves'],
   ...['lstm', 'rnn', 'elstm'].map((name): [string, string] => [name, 'its state is a vector']),
 ]);

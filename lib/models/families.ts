@@ -35,6 +35,7 @@ import { hybridQltFamily } from './idsia/hqlt/model';
 import { rwkv4Family } from './rwkv/rwkv4';
 import { rwkv6Family } from './rwkv/rwkv6';
 import { rwkv7Family } from './rwkv/rwkv7';
+import { lactFamily } from './testTime/lact';
 import { titansFamily } from './testTime/titans';
 import { tttFamily } from './testTime/ttt';
 import { xlstmFamily } from './xlstm/model';
@@ -70,6 +71,7 @@ const FAMILIES = [
   xlstmFamily,
   tttFamily,
   titansFamily,
+  lactFamily,
   hybridQltFamily,
   qwen3NextFamily,
   qwen35Family,

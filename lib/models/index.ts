@@ -172,6 +172,8 @@ export { xLSTMForCausalLM } from './xlstm/model';
 export type { TestTimeState } from './testTime/mixer';
 export { InPlaceTttFeedForward, type InPlaceTttFeedForwardOptions } from './testTime/inPlaceTttFeedForward';
 export { TttLayer, type TttLayerOptions } from './testTime/tttLayer';
+export { LactForCausalLM, type LactConfiguration } from './testTime/lact';
+export { LactLayer, type LactLayerOptions } from './testTime/lactLayer';
 export { TitansForCausalLM, type TitansConfiguration } from './testTime/titans';
 export { TitansLayer, type TitansLayerOptions } from './testTime/titansLayer';
 export { TTTForCausalLM, type TttConfiguration } from './testTime/ttt';

@@ -22,6 +22,7 @@ const MATRICES: Record<string, string[]> = {
   xlstm: ['C'],
   'ttt-linear': [],
   titans: [],
+  lact: [],
   transformer: [],
   lstm: [],
   rnn: [],
@@ -40,6 +41,7 @@ const REASONS: Record<string, RegExp> = {
   rwkv4: /two sums for each channel/,
   'ttt-linear': /differently for each token of a mini-batch/,
   titans: /momentum writes again/,
+  lact: /three matrices/,
 };
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = {

@@ -79,6 +79,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['transformer, partial rotary', 'transformer', { partialRotaryFactor: 0.5, headDim: 8, numKeyValueHeads: 1 }],
 ];
 
+/** Where a text of a few tokens would not reach every weight. */
+const SHORT: Partial<Record<fw.ModelName, Partial<fw.CreateOptions>>> = {
+  // Muon turns what is small beside the rest of a gradient, as of chunks of few tokens, into as much.
+  lact: { chunkSize: 5, muon: false, baseRate: 5 },
+};
+
 function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Where): Model {
   fw.manualSeed(7);
   // Large weights: with small ones every model is nearly linear and hides mistakes.
@@ -89,6 +95,7 @@ function make(family: fw.ModelName, extra: Partial<fw.CreateOptions>, where: Whe
     numHeads: 2,
     intermediateSize: 32,
     initializerRange: 0.2,
+    ...SHORT[family],
     ...where,
     ...extra,
   });

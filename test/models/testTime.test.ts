@@ -23,6 +23,14 @@ const MODELS: [title: string, make: () => fw.models.CausalLM][] = [
   ['mini-batches of one token', () => fw.createModel('ttt-linear', { ...sizes, ...where, miniBatchSize: 1 })],
   ['chunks of one token', () => fw.createModel('titans', { ...sizes, ...where, chunkSize: 1 })],
   ['chunks of five tokens', () => fw.createModel('titans', { ...sizes, ...where, chunkSize: 5, baseRate: 5 })],
+  [
+    'large chunks, here of five tokens',
+    () => fw.createModel('lact', { ...sizes, ...where, chunkSize: 5, innerSize: 3, baseRate: 9, muon: false }),
+  ],
+  [
+    'large chunks without momentum, here of one token',
+    () => fw.createModel('lact', { ...sizes, ...where, chunkSize: 1, momentum: false, muon: false }),
+  ],
 ];
 
 describe('models that learn at test time', () => {
