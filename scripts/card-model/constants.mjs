@@ -13,7 +13,7 @@ const from = (source, value, unit, note) => ({ value, unit, source, ...(note && 
 
 export const FACTS = {
   multiprocessors: from('hopper', 132, ''),
-  clock: from('hopper', 1.755e9, 'Hz', 'what a loaded card keeps; it boosts to 1.98e9'),
+  clock: from('estimate', 1.755e9, 'Hz', 'what a loaded card keeps; it boosts to 1.98e9 (hopper)'),
   schedulers: from('guide', 4, 'per multiprocessor', 'each issues one instruction of a warp per cycle'),
   registers: from('guide', 65536, 'per multiprocessor'),
   registerUnit: from('guide', 256, 'registers that a warp is given at a time'),
@@ -34,9 +34,10 @@ export const FACTS = {
 /** Instructions of a warp per cycle and multiprocessor (guide: results per cycle divided by 32). */
 export const PIPES = {
   fma: from('guide', 4, 'per cycle', '128 results'),
-  integer: from('guide', 2, 'per cycle', '64 results: additions, comparisons, logic, shifts, products'),
+  integer: from('guide', 2, 'per cycle', '64 results: additions, comparisons, logic, shifts'),
+  product: from('guide', 2, 'per cycle', '64 results: products of integers, beside the others'),
   special: from('guide', 0.5, 'per cycle', '16 results: reciprocals, roots, exponentials'),
-  conversion: from('guide', 0.5, 'per cycle', '16 results: integers to floats and back'),
+  conversion: from('estimate', 0.5, 'per cycle', '16 results: integers to floats and back'),
   double: from('guide', 2, 'per cycle', '64 results'),
   shuffle: from('guide', 1, 'per cycle', '32 results'),
 };
@@ -45,7 +46,6 @@ export const PIPES = {
 export const LATENCIES = {
   shared: from('luo', 29, 'cycles'),
   firstLevel: from('luo', 41, 'cycles', 'a hit in the first-level cache, and local memory'),
-  secondLevel: from('luo', 263, 'cycles'),
   memory: from('luo', 479, 'cycles'),
   special: from('estimate', 23, 'cycles', 'MUFU, conversions, FP64'),
   shuffle: from('estimate', 24, 'cycles'),

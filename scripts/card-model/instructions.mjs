@@ -4,6 +4,7 @@ import { LATENCIES, valueOf } from './constants.mjs';
 const latency = valueOf(LATENCIES);
 
 const PIPES = [
+  ['product', /^IMAD$/],
   ['fma', /^(FFMA|FMUL|FADD|HFMA2|HADD2|HMUL2)$/],
   ['special', /^MUFU$/],
   ['conversion', /^(I2F|F2I|F2F|FRND|I2FP|F2FP)$/],
@@ -11,17 +12,15 @@ const PIPES = [
   ['shuffle', /^SHFL$/],
   [
     'integer',
-    /^(IADD3|VIADD|IMAD|LEA|SHF|LOP3|PLOP3|ISETP|FSETP|SEL|FSEL|FMNMX|IMNMX|VIMNMX3?|VIADDMNMX|IABS|PRMT|MOV|FSET|POPC|P2R|R2P|FCHK|CS2R)$/,
+    /^(IADD3|VIADD|LEA|SHF|LOP3|PLOP3|ISETP|FSETP|SEL|FSEL|FMNMX|IMNMX|VIMNMX3?|VIADDMNMX|IABS|PRMT|MOV|FSET|POPC|P2R|R2P|FCHK|CS2R)$/,
   ],
 ];
 // Conversions of floats to bfloat16 and of small integers are as fast as integers.
 const FAST = /^(F2FP|I2FP)$/;
 
 /** 'fma', 'integer' and so on: see PIPES of constants.mjs; undefined for what only takes a turn to issue. */
-export function pipeOf({ opcode, modifiers }) {
+export function pipeOf({ opcode }) {
   if (FAST.test(opcode)) return 'integer';
-  // A copy or a constant by way of a product.
-  if (opcode === 'IMAD' && modifiers[0] === 'MOV') return 'fma';
   return PIPES.find(([, pattern]) => pattern.test(opcode))?.[0];
 }
 

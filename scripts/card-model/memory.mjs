@@ -5,7 +5,7 @@ import { LANES } from './registers.mjs';
 
 const facts = valueOf(FACTS);
 export const SECTOR = 32;
-const LINE = 128;
+const LINE = facts.sharedWidth;
 const BANKS = 32;
 /** Sizes that shared memory can take of the memory it has in common with the first-level cache. */
 const CARVEOUTS = [0, 8, 16, 32, 64, 100, 132, 164, 196, 228].map((kib) => kib << 10);
