@@ -2,7 +2,7 @@
 import { ServerProcess } from '../../test/support/serverProcess';
 import { type Effort, type Figure, figure, type ServeCase } from './figure';
 import { deltanetFolder } from './folder';
-import { ENDLESS, watch } from './streams';
+import { ENDLESS, idle, watch } from './streams';
 
 /** A list longer than any window. */
 const schema = { type: 'array', items: { type: 'integer' }, minItems: 2000 };
@@ -13,6 +13,7 @@ async function measure({ rounds, seconds }: Effort): Promise<Figure[]> {
   const server = await ServerProcess.start(model.folder, ['--max-tokens', String(ENDLESS)]);
   const rates = new Map<string, number[]>();
   const take = async (name: string, streams: number, options: object): Promise<void> => {
+    await idle(server);
     const { tokensPerSecond } = await watch(server, streams, seconds, options);
     rates.set(name, [...(rates.get(name) ?? []), tokensPerSecond]);
   };

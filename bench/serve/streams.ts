@@ -19,6 +19,11 @@ export interface Window {
   held: number;
 }
 
+/** Resolves when the server is at work on nothing: what was broken off has ended. */
+export async function idle(server: ServerProcess): Promise<void> {
+  while ((await server.metric('fast_weights_running_requests')) > 0) await sleep(20);
+}
+
 /** Watches streams of the same request but for its seed and prompt. */
 export async function watch(
   server: ServerProcess,
@@ -61,7 +66,6 @@ export async function watch(
   controller.abort();
   await Promise.all(ended);
   client.close();
-  while ((await server.metric('fast_weights_running_requests')) > 0) await sleep(20);
   const held = Math.max(0, ...waits) / took;
   return { tokensPerSecond: (1000 * tokens) / took, gaps: gaps.sort((a, b) => a - b), loopDelay, held };
 }
@@ -100,11 +104,16 @@ async function measure(size: keyof typeof SIZES, { rounds, seconds }: Effort): P
   };
   try {
     await watch(server, 64, seconds);
+    await idle(server);
     for (let round = 0; round < rounds; round++) {
-      for (const count of COUNTS) await take(`x${count}`, count);
+      for (const count of COUNTS) {
+        await take(`x${count}`, count);
+        await idle(server);
+      }
       const stops = [readOn(server.url, vocabulary), readOn(server.url, vocabulary)];
       await take('reading', 8);
       await Promise.all(stops.map((stop) => stop()));
+      await idle(server);
     }
   } finally {
     await server.stop();

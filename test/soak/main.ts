@@ -103,7 +103,10 @@ async function startServer(stateFolder: string, failures: string[]): Promise<roo
     const { level } = JSON.parse(line) as { level: string };
     if (level === 'error') failures.push(`the server: ${line.trim()}`);
   };
-  const server = await serve({ models: [{ folder, name: 'small' }], port: 0, stateFolder, stateBytes: 2 ** 20, log });
+  const models = [{ folder, name: 'small' }];
+  // Little, so that it is full soon.
+  const memory = { stateBytes: 2 ** 20, prefixBytes: 2 ** 20 };
+  const server = await serve({ models, port: 0, stateFolder, ...memory, log });
   await server.ready();
   rmSync(folder, { recursive: true });
   return server;
