@@ -26,11 +26,11 @@ export function pipeOf({ opcode }) {
 
 /** Floating-point operations of a warp on tensor cores, and what of their rate for bfloat16 this format has. */
 export function tensorOf({ opcode, modifiers }) {
-  if (opcode !== 'HMMA') return undefined;
+  if (!/MMA$/.test(opcode)) return undefined;
   const [shape] = modifiers;
   const [m, n, k] =
     shape === '1688' ? [16, 8, 8] : shape === '16816' ? [16, 8, 16] : shape === '1684' ? [16, 8, 4] : [];
-  if (!m) throw new Error(`the shape of HMMA.${modifiers.join('.')} is not known`);
+  if (opcode !== 'HMMA' || !m) throw new Error(`what ${opcode}.${modifiers.join('.')} computes is not modelled`);
   return { operations: 2 * m * n * k, rate: modifiers.includes('TF32') ? 0.5 : 1 };
 }
 

@@ -157,12 +157,17 @@ export class Warp {
     const { registers } = this;
     const { guard, run, results, memory } = instruction;
     if (memory) memory.call(this, instruction, mask);
+    else if (instruction.operands.some(({ kind }) => kind === 'memory')) this.refuse(instruction);
     else if (run) run(registers, mask);
     else for (const result of results) this.forget(result, mask);
     if (!guard) return;
     // What may or may not have happened is not known.
     const unsure = mask & ~registers.knownPredicate(guard);
     if (unsure !== 0) for (const result of results ?? resultsOf(instruction)) this.forget(result, unsure);
+  }
+
+  refuse({ name, address }) {
+    throw new Error(`${this.fn.name}: ${name} at ${address.toString(16)} is not modelled`);
   }
 
   forget(result, mask) {

@@ -136,6 +136,23 @@ describe('the model of the card', function () {
     expect(block.localBytes).to.be.at.least(2 * 10 * 128);
   });
 
+  it('refuses what it cannot count', () => {
+    const launchWith = (change: (code: Kernel['code'][number]) => void): void => {
+      const parsed = structuredClone(kernels.get('rounds')!);
+      parsed.code.forEach(change);
+      const kernel = model.timed(model.prepare(parsed));
+      const recorded = { blocks: 1, threads: 64, sharedBytes: 512, args: argumentsOf(1), buffers: [] };
+      model.countsOf(new model.BlockCount(kernel, model.launchOf(recorded, { registers: 32 })).run(0));
+    };
+    const renamed = (from: string, to: string) => (): void =>
+      launchWith((instruction) => {
+        if (instruction.opcode === from) Object.assign(instruction, { opcode: to, name: to });
+      });
+    expect(renamed('STS', 'STSM')).to.throw(/STSM at [0-9a-f]+ is not modelled/);
+    expect(renamed('HMMA', 'HGMMA')).to.throw('what HGMMA.16816.F32.BF16 computes is not modelled');
+    expect(renamed('STS', 'STS')).not.to.throw();
+  });
+
   it('counts passes of shared memory as banks have it', () => {
     const lanes = (f: (lane: number) => number): Float64Array =>
       Float64Array.from({ length: 32 }, (_, lane) => f(lane));
