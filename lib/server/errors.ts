@@ -123,6 +123,10 @@ const PARAMS: Readonly<Record<string, string>> = {
   frequencyPenalty: 'frequency_penalty',
   logitBias: 'logit_bias',
   topLogprobs: 'top_logprobs',
+  speculate: 'speculate',
+  layer: 'layer',
+  head: 'head',
+  matrix: 'matrix',
 };
 
 /** The name of a parameter from that of the library's option, whose lists may be longer; null where a request has none. */
