@@ -1,6 +1,7 @@
 // Activations that are computed again: the same losses and gradients with less memory.
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { EVERY_PART } from '../support/everyPart';
 import { expectError } from '../support/errors';
 
 const SIZES = { vocabSize: 11, hiddenSize: 16, numLayers: 2, numHeads: 2 } as const;
@@ -35,7 +36,7 @@ for (const device of ['cpu', 'js'] as const) {
       it(`of ${name}`, () => {
         fw.scope(() => {
           fw.manualSeed(3);
-          const model = fw.createModel(name, { ...SIZES, device, gradientCheckpointing: true });
+          const model = fw.createModel(name, { ...SIZES, ...EVERY_PART[name], device, gradientCheckpointing: true });
           expect(model.gradientCheckpointing).to.equal(true);
           const batch = ids();
           /** Loss, gradients, and what is alive between the two passes. */

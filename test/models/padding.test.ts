@@ -1,6 +1,7 @@
 // Batches with padding: every sequence gets exactly what it gets alone. And dropout, where a configuration has it.
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { EVERY_PART } from '../support/everyPart';
 import { expectError } from '../support/errors';
 import { targets } from '../support/golden';
 import { expectClose, toleranceOf } from '../support/tolerance';
@@ -41,7 +42,7 @@ for (const { device, dtype } of targets()) {
     const ids = (rows: number[][]): fw.Tensor =>
       fw.tensor(rows.flat(), { shape: [rows.length, rows[0].length], dtype: 'int32', device });
     const make = (family: fw.ModelName, extra: object): Model =>
-      fw.withSeed(5, () => fw.createModel(family, { ...SIZES, device, ...extra }));
+      fw.withSeed(5, () => fw.createModel(family, { ...SIZES, ...EVERY_PART[family], device, ...extra }));
     const batch = (side: Side, fill = 7): { ids: fw.Tensor; attentionMask: fw.Tensor } => {
       const rows = TEXTS.map((text) => place(text, side));
       return {

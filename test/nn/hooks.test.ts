@@ -1,7 +1,7 @@
 // Hooks on modules.
 import { expect } from 'chai';
 import * as fw from '../../lib';
-import { ALL_EXPERTS } from '../support/allExperts';
+import { EVERY_PART } from '../support/everyPart';
 import { expectError } from '../support/errors';
 
 const { nn } = fw;
@@ -85,7 +85,7 @@ describe('hooks on modules', () => {
     for (const { name } of fw.models.modelFamilies) {
       fw.scope(() => {
         const sizes = { vocabSize: 11, hiddenSize: 16, numLayers: 2, numHeads: 2, device: 'js' } as const;
-        const model = fw.createModel(name, { ...sizes, ...ALL_EXPERTS[name] });
+        const model = fw.createModel(name, { ...sizes, ...EVERY_PART[name] });
         const ids = fw.tensor([[1, 2, 3]], { device: 'js', dtype: 'int32' });
         const before = values(model.forward(ids).logits);
         const called = new Set<string>();

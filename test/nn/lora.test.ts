@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import * as fw from '../../lib';
-import { ALL_EXPERTS } from '../support/allExperts';
+import { EVERY_PART } from '../support/everyPart';
 import { expectError, expectRejection } from '../support/errors';
 import { temporaryFolder } from '../io/folder';
 import { targets } from '../support/golden';
@@ -268,7 +268,7 @@ describe('low-rank adapters', () => {
   it('reach every linear layer of every family, whatever way its weights are used', () => {
     for (const { name } of fw.models.modelFamilies) {
       fw.withChecks(false, () => {
-        const model = withoutZeros(make(name, { numLayers: 1, ...ALL_EXPERTS[name] })).eval();
+        const model = withoutZeros(make(name, { numLayers: 1, ...EVERY_PART[name] })).eval();
         const linear = [...model.namedModules()].filter(([, m]) => m instanceof nn.Linear);
         const before = logits(model);
         for (const [path] of linear) {

@@ -11,7 +11,7 @@ import { LactLayer } from './lactLayer';
 export interface LactKeys extends FlaKeys<'lact'> {
   /** 4 by default. */
   numHeads?: Count;
-  /** Tokens between two changes of the networks, 2048 by default. */
+  /** Tokens between two changes of the networks: 64 by default, thousands where texts have many times as many. */
   chunkSize?: Count;
   /** Width of each head's network, that of the head by default. */
   innerSize?: Count | null;
@@ -29,7 +29,7 @@ export interface LactKeys extends FlaKeys<'lact'> {
 export interface LactConfiguration extends FlaConfiguration {
   /** A divisor of hiddenSize (`num_heads`, 4 by default); each has a network of its own. */
   readonly numHeads: number;
-  /** Tokens between two changes of the networks (`chunk_size`, 2048 by default). */
+  /** Tokens between two changes of the networks (`chunk_size`, 64 by default). */
   readonly chunkSize: number;
   /** Width of each head's network (`inner_size`); null is that of the head. */
   readonly innerSize: number | null;
@@ -51,7 +51,7 @@ function readConfiguration(input: object): LactConfiguration {
   return {
     ...base,
     numHeads,
-    chunkSize: reader.size('chunk_size', 2048),
+    chunkSize: reader.size('chunk_size', 64),
     innerSize: reader.optionalSize('inner_size'),
     muon: reader.flag('muon', true),
     momentum: reader.flag('momentum', true),

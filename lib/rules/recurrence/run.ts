@@ -178,7 +178,7 @@ export function runRecurrence(
     options.outputFinalState ?? false,
   );
   const output = given.q.dtype === result.dtype ? result : result.to(given.q.dtype);
-  return { output, sums, finalState: finalState && swap(finalState) };
+  return { output, ...(sums && { sums }), finalState: finalState && swap(finalState) };
 }
 
 function expandBonus(bonus: Tensor, { H, HV, K }: Sizes): Tensor {
