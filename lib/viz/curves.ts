@@ -133,7 +133,7 @@ export function lineChart(chart: LineChart): string {
   }
   checkList('lineChart', 'series', chart.series);
   chart.series.forEach(checkSeries);
-  const lines = chart.series.map((series, i) => line(series, i));
+  const lines = chart.series.map((series, i) => line(series, i, scale));
   const atEnds = checkChoice('lineChart', 'labels', chart.labels ?? 'legend', ['legend', 'ends']) === 'ends';
   const named = atEnds && lines.length > 1;
   const legend = named ? { markup: '', height: 0 } : legendRows(lines);
@@ -188,7 +188,7 @@ interface Line {
   smoothed?: { x: number; y: number }[];
 }
 
-function line(series: Series, index: number): Line {
+function line(series: Series, index: number, scale: Scale): Line {
   const { name, x, y, smoothing = 0 } = series;
   const at = series.colour ?? index;
   const join = (values: ArrayLike<number>): Line['points'] =>
@@ -199,7 +199,16 @@ function line(series: Series, index: number): Line {
     // Where colours come again, dashes do not.
     dash: DASHES[((series.dash ?? 0) + Math.floor(at / COLOURS.length)) % DASHES.length],
     points: join(y),
-    smoothed: smoothing > 0 ? join(smooth(y, smoothing)) : undefined,
+    // What cannot be shown would pull the mean out of the axis.
+    smoothed:
+      smoothing > 0
+        ? join(
+            smooth(
+              Array.from(y, (v) => (canShow(v, scale) ? v : NaN)),
+              smoothing,
+            ),
+          )
+        : undefined,
   };
 }
 

@@ -1,7 +1,8 @@
 // Pages in a headless Chromium, where there is one: CHROMIUM names it, else the PATH has it. Spoken to over a pipe, without a
 // library (Chrome DevTools Protocol, messages of JSON that end with a zero).
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Readable, Writable } from 'node:stream';
@@ -128,6 +129,7 @@ export class Browser {
     const gone = new Promise((resolve) => this.child.once('exit', resolve));
     this.child.kill('SIGKILL');
     await gone;
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20 });
+    // Its other processes may write for a moment yet.
+    await rm(this.profile, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 });
   }
 }
