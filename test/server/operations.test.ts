@@ -233,9 +233,13 @@ describe('server: its life', function () {
 
   it('breaks off what takes longer than the grace, and keeps it', async () => {
     const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
-    const server = await TestServer.start({ models: models(), grace: 0.2, stateFolder });
+    const server = await TestServer.start({ models: models(), grace: 0.2, stateFolder, maxTokens: 100_000 });
     const { id } = (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body;
-    const last = server.ask('POST', `/v1/sessions/${id}/completions`, { ...long, stream: true });
+    const last = server.ask('POST', `/v1/sessions/${id}/completions`, {
+      ...long,
+      max_tokens: 100_000,
+      stream: true,
+    });
     await new Promise((resolve) => setTimeout(resolve, 500));
     await server.stop();
     const text = (await last).text;
