@@ -14,6 +14,9 @@ const [ALICE, BOB] = ['key-of-alice-0123456789', 'key-of-bob-0123456789'];
 const auth = (key: string) => ({ authorization: `Bearer ${key}` });
 const prompt = { model: 'small', prompt: 'ab', max_tokens: 4 };
 const long = { ...prompt, max_tokens: 3000, ignore_eos: true };
+/** What no machine ends within a test, for a server that takes so many. */
+const endless = { ...long, max_tokens: 100_000 };
+const { max_tokens: maxTokens } = endless;
 
 /** The library that the server is of may be another one than that of the tests. */
 async function expectRejection(code: string, pattern: RegExp, promise: Promise<unknown>): Promise<void> {
@@ -198,9 +201,9 @@ describe('server: its life', function () {
     const folder = mkdtempSync(path.join(tmpdir(), 'fast-weights-import-'));
     const file = path.join(folder, 'mortal.mjs');
     writeFileSync(file, "new BroadcastChannel('mortal').onmessage = () => { throw new Error('of old age'); };");
-    const server = await TestServer.start({ models: models(), imports: [file] });
-    const stream = server.ask('POST', '/v1/completions', { ...long, stream: true });
-    const whole = server.ask('POST', '/v1/completions', long);
+    const server = await TestServer.start({ models: models(), imports: [file], maxTokens });
+    const stream = server.ask('POST', '/v1/completions', { ...endless, stream: true });
+    const whole = server.ask('POST', '/v1/completions', endless);
     await new Promise((resolve) => setTimeout(resolve, 300));
     const channel = new BroadcastChannel('mortal');
     channel.postMessage('die');
@@ -222,7 +225,7 @@ describe('server: its life', function () {
 
   it('ends when the last requests have, which new ones do not delay', async () => {
     const server = await TestServer.start({ models: models(), grace: 20 });
-    const last = server.ask('POST', '/v1/completions', { ...long, max_tokens: 100 });
+    const last = server.ask('POST', '/v1/completions', { ...long, max_tokens: 1000 });
     await until(async () => /running_requests\{model="small"\} 1/.test((await server.ask('GET', '/metrics')).text));
     const stopped = server.stop();
     await expectRefused(server);
@@ -233,13 +236,9 @@ describe('server: its life', function () {
 
   it('breaks off what takes longer than the grace, and keeps it', async () => {
     const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
-    const server = await TestServer.start({ models: models(), grace: 0.2, stateFolder, maxTokens: 100_000 });
+    const server = await TestServer.start({ models: models(), grace: 0.2, stateFolder, maxTokens });
     const { id } = (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body;
-    const last = server.ask('POST', `/v1/sessions/${id}/completions`, {
-      ...long,
-      max_tokens: 100_000,
-      stream: true,
-    });
+    const last = server.ask('POST', `/v1/sessions/${id}/completions`, { ...endless, stream: true });
     await new Promise((resolve) => setTimeout(resolve, 500));
     await server.stop();
     const text = (await last).text;
@@ -252,8 +251,7 @@ describe('server: its life', function () {
   });
 
   it('gives requests their time, also those that have begun to stream', async () => {
-    const server = await TestServer.start({ models: models(), requestTimeout: 0.4, maxTokens: 100_000 });
-    const endless = { ...long, max_tokens: 100_000 };
+    const server = await TestServer.start({ models: models(), requestTimeout: 0.4, maxTokens });
     const { status, body } = await server.ask('POST', '/v1/completions', endless);
     expect([status, body.error.code]).to.eql([504, 'timeout']);
     const { text } = await server.ask('POST', '/v1/completions', { ...endless, stream: true });
