@@ -1,5 +1,6 @@
 // The soak: a service with eight conversations and the library's server with four, requests broken off at random, three workers
 // terminated every second and two trainers, for minutes. Fails on any error and on memory that grows; says how long timers wait.
+// package.json starts it with a small heap: an engine with room lets its heap grow for minutes, which looks like a leak.
 import { fork } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
