@@ -101,8 +101,8 @@ function startPython(python: string, { contender, environment }: PythonPeer, job
 
 /** Every peer on the processor, those that are not installed with the reason. */
 export function findPeers(python: string | undefined): Peer[] {
-  const inJavaScript = javaScriptPeers.map(({ name, packages, supports }): Peer => {
-    const missing = packages.every(isInstalled) ? undefined : `${name}: not installed; ${INSTALL}`;
+  const inJavaScript = javaScriptPeers.map(({ name, packages, supports, install = INSTALL }): Peer => {
+    const missing = packages.every(isInstalled) ? undefined : `${name}: not installed; ${install}`;
     return { name, supports, missing, start: startNode };
   });
   if (!python) return inJavaScript;

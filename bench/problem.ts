@@ -89,9 +89,11 @@ export interface LanguageModelProblem extends Place {
   precision: Precision;
 }
 
-/** One token of a text that a whole DeltaNet writes, at batch 1; `prompt` is what is read before, where that counts. */
+/** One token of a text that a whole model writes, at batch 1; `prompt` is what is read before, where that counts. */
 export interface GenerationProblem extends Place {
   kind: 'generation';
+  /** DeltaNet by default, or softmax attention in the layout of Llama. */
+  family?: 'transformer';
   layers: number;
   d: number;
   heads: number;
@@ -217,19 +219,19 @@ const CHUNK_FLOPS: Readonly<Partial<Record<DescendantRule, (D: number) => number
   titans: (D) => 8 * D * D + 2 * TITANS_CHUNK * D,
 };
 
-type Sizes = Pick<GenerationProblem, 'layers' | 'd' | 'heads' | 'hidden' | 'vocabulary'>;
+type Sizes = Pick<GenerationProblem, 'layers' | 'd' | 'heads' | 'hidden' | 'vocabulary' | 'family'>;
 
 /** Numbers in all projections. */
-function projectionSize({ layers, d, heads, hidden, vocabulary }: Sizes): number {
-  return layers * (4 * d * d + d * heads + 3 * d * hidden) + d * vocabulary;
+function projectionSize({ layers, d, heads, hidden, vocabulary, family }: Sizes): number {
+  const betas = family === 'transformer' ? 0 : d * heads;
+  return layers * (4 * d * d + betas + 3 * d * hidden) + d * vocabulary;
 }
 
-/** Of one token, forward; the embedding's table is not counted. */
+/** Of one token, forward; the embedding's table is not counted, nor attention to tokens before. */
 function modelFlops(model: Sizes): number {
-  const { layers, d, heads } = model;
-  return (
-    2 * projectionSize(model) + layers * heads * recurrenceFlops({ delta: true, gate: 'none' }, d / heads, d / heads)
-  );
+  const { layers, d, heads, family } = model;
+  const mixer = family === 'transformer' ? 0 : recurrenceFlops({ delta: true, gate: 'none' }, d / heads, d / heads);
+  return 2 * projectionSize(model) + layers * heads * mixer;
 }
 
 /** Undefined where the time does not tell of work. */

@@ -37,10 +37,13 @@ const named = (what: string): { name: string; shape: string; problem: Generation
   });
 
 /** Of a model whose weights no cache holds: a token takes as long as reading them. */
-const FROM_MEMORY = ([undefined, 'bfloat16', 'int8'] as const).map((weights): Case => {
-  const { shape, problem } = generation('171M', 'cpu');
-  return { name: `generate/171M${weights ? `/${weights}` : ''}`, shape, problem: { ...problem, weights } };
-});
+const FROM_MEMORY = ([undefined, 'transformer'] as const).flatMap((family) =>
+  ([undefined, 'bfloat16', 'int8'] as const).map((weights): Case => {
+    const { shape, problem } = generation('171M', 'cpu');
+    const name = ['generate/171M', family, weights].filter((part) => part !== undefined).join('/');
+    return { name, shape, problem: { ...problem, family, weights } };
+  }),
+);
 
 export const generationCases: Case[] = [...named('generate'), ...FROM_MEMORY];
 
@@ -53,9 +56,10 @@ export const generationLoopCases: Case[] = named('eventloop/generate').map(({ pr
 type Model = ReturnType<typeof fw.createModel>;
 type ModelProblem = Omit<GenerationProblem, 'kind'>;
 
-export function makeModel({ layers, d, heads, hidden, vocabulary }: ModelProblem, device: Device): Model {
+export function makeModel(problem: ModelProblem, device: Device): Model {
+  const { layers, d, heads, hidden, vocabulary, family = 'deltanet' } = problem;
   fw.manualSeed(1);
-  const model = fw.createModel('deltanet', {
+  const model = fw.createModel(family, {
     vocabSize: vocabulary,
     hiddenSize: d,
     numLayers: layers,
@@ -100,12 +104,24 @@ function copyOnJs(problem: ModelProblem, model: Model): Model {
   return reference;
 }
 
+/** What every text begins with. */
+export const PROMPT_TOKENS = [1, 2, 3];
+
+/** The first tokens of a text, always the likeliest. */
+export async function greedyTokens(problem: ModelProblem): Promise<number[]> {
+  const model = makeModel(problem, problem.device);
+  const ids: number[] = [];
+  const options = { maxNewTokens: CHECKED.tokens, stopTokens: [], temperature: 0 };
+  for await (const { id } of model.generate(PROMPT_TOKENS, options)) ids.push(id);
+  return ids;
+}
+
 /** A text without end; a call is a token. */
 export function prepareGeneration(problem: GenerationProblem): Prepared {
   const model = makeModel(problem, problem.device);
   if (problem.weights) model.quantize(problem.weights);
   fw.trimMemory();
-  const text = model.generate([1, 2, 3], { maxNewTokens: Number.MAX_SAFE_INTEGER, stopTokens: [] });
+  const text = model.generate(PROMPT_TOKENS, { maxNewTokens: Number.MAX_SAFE_INTEGER, stopTokens: [] });
   return {
     async run(calls) {
       for (let i = 0; i < calls; i++) await text.next();
