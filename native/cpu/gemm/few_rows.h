@@ -4,11 +4,14 @@
 
 FW_NAMESPACE_BEGIN
 
-// c[R, kLanes] where the columns of b are contiguous: every one is read from end to end, as memory likes it, and
-// transposed in registers.
+// c[R, kLanes] where the columns of b are contiguous, transposed in registers. They are read side by side, which memory
+// gives slowly; so those that follow, if `more` do without a gap, are fetched meanwhile one after the other.
 template <int R>
-static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, int64_t k, float alpha,
-                             bool overwrite) {
+static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, int64_t k, float alpha, bool overwrite,
+                             bool more) {
+  constexpr int kLinesPerStep = kLanes * kLanes / 16;
+  const float* following = b.at(0, kLanes);
+  const bool fetch = more && b.col == k;
   VecInt keep = keep_mask(overwrite);
   Vec total[R];
   for (int r = 0; r < R; r++) {
@@ -22,6 +25,9 @@ static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, 
     Vec acc[R] = {};
     int64_t p = begin;
     for (; p + kLanes <= end; p += kLanes) {
+      if (fetch)
+#pragma GCC unroll 16
+        for (int i = 0; i < kLinesPerStep; i++) __builtin_prefetch(following + p * kLanes + i * 16);
       Vec rows[kLanes];
       transpose_block(b.at(p, 0), b.col, rows);
 #pragma GCC unroll 16
@@ -42,7 +48,7 @@ static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, 
     for (int i = 0; i < kLanes; i++) *c.at(r, i) = total[r][i];
 }
 
-using MultiplyColumns = void (*)(const Matrix&, const Matrix&, const Matrix&, int64_t, float, bool);
+using MultiplyColumns = void (*)(const Matrix&, const Matrix&, const Matrix&, int64_t, float, bool, bool);
 constexpr int kColumnRows = 8;
 static const MultiplyColumns multiply_few[kColumnRows] = {
     multiply_columns<1>, multiply_columns<2>, multiply_columns<3>, multiply_columns<4>,

@@ -38,7 +38,7 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
     for (int64_t j = 0; j < n; j++) *c.at(i, j) = 0;
   if (m <= kColumnRows && b.row == 1 && b.col != 1) {
     for (; n >= kLanes; n -= kLanes) {
-      multiply_few[m - 1](a, b, c, k, alpha, overwrite);
+      multiply_few[m - 1](a, b, c, k, alpha, overwrite, n >= 2 * kLanes);
       b.data += kLanes * b.col;
       c.data += kLanes * c.col;
     }
