@@ -1,5 +1,6 @@
 // What a device is to the rest of the library: memory, kernels, threads.
 import type { Device, DeviceMemory, DType } from '../core';
+import type { Recording } from './recording';
 import type { KernelTable } from './table';
 
 export interface Backend extends DeviceMemory {
@@ -16,6 +17,12 @@ export interface Backend extends DeviceMemory {
    * training steps only, off at first. Devices without one have no such function.
    */
   useProductLibrary?(on: boolean): void;
+  /**
+   * Runs the synchronous function `fn` and records the calls of kernels that it makes; no recording where it also read memory, wrote
+   * to it from this thread or freed some that was there before. What it made and gave away lives until both are gone. Devices
+   * whose calls cost little have no such function.
+   */
+  record?<T>(fn: () => T): { value: T; recording: Recording | null };
   /** Resolves when everything queued so far has run. */
   synchronize(): Promise<void>;
   /** Returns cached, unused memory to the system. */

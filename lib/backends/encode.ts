@@ -7,13 +7,22 @@ import {
   FastWeightsError,
   formatShape,
   type Shape,
+  type Storage,
   tokenStride,
   type Tensor,
 } from '../core';
 import { KERNELS, MAX_DIMS, MAX_LIST, type FieldKind, type KernelName } from './table';
 
-/** Writes the arguments of one kernel. */
-export type Encoder = (args: Readonly<Record<string, unknown>>) => void;
+/** Writes the arguments of one kernel; returns how many doubles they take. */
+export type Encoder = (args: Readonly<Record<string, unknown>>) => number;
+
+/** What the calls that are being recorded use. */
+let noted: Set<Storage> | null = null;
+
+/** Notes the memory of every argument from now on, until null is given. */
+export function noteMemory(storages: Set<Storage> | null): void {
+  noted = storages;
+}
 
 /** Doubles that an argument takes. */
 const BUFFER = 4;
@@ -43,6 +52,7 @@ function place(command: Float64Array, at: number, t: Tensor | null, memory: Devi
   } else {
     const { storage } = t;
     if (storage.memory !== memory) refuseDevice(t, memory);
+    noted?.add(storage);
     command[at] = storage.handle as number;
     command[at + 1] = t.offset * storage.elementBytes;
     command[at + 2] = storage.dtypeCode;
@@ -275,6 +285,7 @@ export function compileEncoder(
       at += PLACES[kind];
     }
   }
+  lines.push(`return ${base}${at};`);
   const names = ['command', 'memory', ...Object.keys(WRITERS)];
   const make = compile(`return (args) => {\n${lines.join('\n')}\n};`, names, `fast-weights/encode-${kernel}`);
   return make(command, memory, ...Object.values(WRITERS)) as Encoder;

@@ -20,6 +20,7 @@ export type { Backend, DeviceInfo } from './backend';
 export { buildCommand, loadAttempts, processorName, unmetWish, type LoadAttempt } from './loader';
 export type { CardFacts, MissingForCard, ProductLibrary } from './cuda';
 export type { MachineLimits } from './cpu';
+export type { Recording } from './recording';
 export { numbersIn, placeInStep, QUANTIZED_PANEL, quantizedShape } from './quantizedLayout';
 export * from './table';
 

@@ -5,13 +5,13 @@ import {
   describe,
   FastWeightsError,
   type Device,
-  type DeviceMemory,
   type DType,
   type Handle,
   type TypedArray,
 } from '../core';
 import type { Backend } from './backend';
-import { compileEncoder } from './encode';
+import { compileEncoder, noteMemory } from './encode';
+import { KeptBlocks, Recorder, type Recording } from './recording';
 import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './table';
 import { ThreadBound } from './threadBound';
 
@@ -106,13 +106,18 @@ function backendError(what: string, error: unknown): FastWeightsError {
   return new FastWeightsError(CODES.find((known) => known === code) ?? 'BACKEND', text, details);
 }
 
-function kernelFunctions(addon: Addon, memory: DeviceMemory, takesBfloat16: boolean): KernelTable {
+function kernelFunctions(addon: Addon, memory: NativeBackend, takesBfloat16: boolean): KernelTable {
   const functions = (Object.keys(KERNELS) as KernelName[]).map((name, position) => {
     const encode = compileEncoder(name, addon.command, memory, takesBfloat16);
+    // The next call has other seeds.
+    const draws = 'seedLow' in KERNELS[name];
     const run = (args: Readonly<Record<string, unknown>>): void => {
       try {
-        encode(args);
+        const length = encode(args);
         addon.submit(position);
+        if (memory.recorder === null) return;
+        if (draws) memory.recorder.break();
+        memory.recorder.add(position, addon.command.slice(0, length));
       } catch (error) {
         throw backendError(name, error);
       }
@@ -144,6 +149,9 @@ const REPORTED = 2 ** 20;
 export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound implements Backend {
   readonly kernels: KernelTable;
   readonly prefersTokenLoop = false;
+  /** @internal Of the calls that are being recorded. */
+  recorder: Recorder | null = null;
+  private readonly kept = new KeptBlocks();
   private settling = false;
   private unreported = 0;
 
@@ -167,6 +175,8 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
     }
     const bytes = length * bytesPerElement(dtype);
     if (!Number.isSafeInteger(bytes)) refuseBytes(bytes, this.device);
+    const again = this.recorder?.reuse(bytes);
+    if (again !== undefined) return again;
     const id = guarded('allocate', () => this.addon.allocate(bytes));
     if (id === 0) {
       const { live, free } = this.addon.memoryUsage();
@@ -177,10 +187,16 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
         { expected: `${bytes} bytes`, found },
       );
     }
+    this.recorder?.keep(id, bytes);
     return id;
   }
 
   free(handle: Handle): void {
+    if (this.recorder?.free(idOf(handle)) || this.kept.stays(handle)) return;
+    this.freeBlock(handle);
+  }
+
+  private freeBlock(handle: Handle): void {
     if (guarded('free', () => this.addon.free(idOf(handle)))) this.settleLater();
   }
 
@@ -205,15 +221,45 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
     return { cachedBytes: cached, scratchBytes: scratch };
   }
 
+  record<T>(fn: () => T): { value: T; recording: Recording | null } {
+    const recorder = (this.recorder = new Recorder());
+    noteMemory(recorder.used);
+    try {
+      const value = fn();
+      this.recorder = null;
+      return { value, recording: recorder.end(this) };
+    } finally {
+      noteMemory(null);
+      if (this.recorder) {
+        this.recorder = null;
+        recorder.end(this)?.dispose();
+      }
+    }
+  }
+
+  /** @internal */
+  callAgain(kernel: number, command: Float64Array): void {
+    this.addon.command.set(command);
+    this.addon.submit(kernel);
+  }
+
+  /** @internal Keeps blocks of a recording; what comes back frees those that nobody else has. */
+  giveBack(blocks: readonly number[], free: ReadonlySet<number>): () => void {
+    return this.kept.keep(blocks, free, (id) => this.freeBlock(id));
+  }
+
   write(handle: Handle, offset: number, data: TypedArray): void {
+    this.recorder?.break();
     guarded('write', () => this.addon.write(idOf(handle), offset * data.BYTES_PER_ELEMENT, data));
   }
 
   read(handle: Handle, offset: number, out: TypedArray): void {
+    this.recorder?.break();
     guarded('read', () => this.addon.read(idOf(handle), offset * out.BYTES_PER_ELEMENT, out));
   }
 
   async readAsync(handle: Handle, offset: number, out: TypedArray): Promise<void> {
+    this.recorder?.break();
     try {
       await this.addon.readAsync(idOf(handle), offset * out.BYTES_PER_ELEMENT, out);
     } catch (error) {

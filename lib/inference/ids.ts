@@ -1,6 +1,7 @@
 // Token ids as callers give them.
-import { argumentError, checkInteger, describe, formatShape, Tensor } from '../core';
-import type { TokenIds } from './model';
+import { argumentError, checkInteger, describe, formatShape, type Shape, Tensor } from '../core';
+import { tensor } from '../ops';
+import type { RecurrentModel, TokenIds } from './model';
 
 /** Lists of ids, one after the other. */
 export function joinIds(...lists: readonly ArrayLike<number>[]): Int32Array {
@@ -11,6 +12,11 @@ export function joinIds(...lists: readonly ArrayLike<number>[]): Int32Array {
     at += list.length;
   }
   return all;
+}
+
+/** Ids where the model takes them. */
+export function idsOf(model: RecurrentModel, ids: Int32Array, shape: Shape): Tensor {
+  return tensor(ids, { shape, dtype: 'int32', device: model.device });
 }
 
 /** Those of `batch` sequences, checked, in row-major order; none only where that is allowed. */

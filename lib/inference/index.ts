@@ -33,6 +33,15 @@ export type { PromptOptions, ReadOptions, SessionOptions } from './sessionOption
 export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';
 export type { SpeculateOptions, SpeculationCounts } from './speculation/options';
-export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';
+export {
+  checkStateLike,
+  cloneState,
+  countToken,
+  disposeState,
+  persistState,
+  tensorsOf,
+  type State,
+  withTensors,
+} from './state';
 export type { StateStore } from './stateStore';
 export { atOnce, checkSignal, inTurns, type Stages } from './turns';

@@ -3,7 +3,7 @@ import { noGrad } from '../autograd';
 import { type Device, FastWeightsError, scope, Tensor } from '../core';
 import { tensor } from '../ops';
 import { History } from './history';
-import { joinIds } from './ids';
+import { idsOf, joinIds } from './ids';
 import type { Read, RecurrentModel } from './model';
 import type { RollbackWindow } from './rollbackWindow';
 import type { SamplerState } from './samplerState';
@@ -224,6 +224,7 @@ export class Memory {
     if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids));
     this.begin(where, model);
     this.stand();
+    if (ids.length === batch && this.readAgain(ids, batch, turns)) return;
     const t = idTensor(model, batch, ids).persist();
     const oneToken = t.ndim === 1;
     let read: Read;
@@ -247,6 +248,17 @@ export class Memory {
     if (this.disposed) disposeState(read);
     this.checkAlive(where);
     this.take(ids, batch, read);
+  }
+
+  /** Whether a single token was read as one before it. */
+  private readAgain(ids: Int32Array, batch: number, { repetition }: Turns): boolean {
+    if (!repetition) return false;
+    this.own();
+    this.partly = 'failed';
+    const logits = repetition.read(this.state, ids);
+    this.partly = null;
+    if (logits) this.take(ids, batch, { logits, state: this.state });
+    return logits !== null;
   }
 
   /**
@@ -356,6 +368,5 @@ export class Memory {
 
 /** [B] for one token of each sequence, else, or where `several` is said, [B, T]. */
 function idTensor(model: RecurrentModel, batch: number, ids: Int32Array, several = ids.length > batch): Tensor {
-  const shape = several ? [batch, ids.length / batch] : [batch];
-  return tensor(ids, { shape, dtype: 'int32', device: model.device });
+  return idsOf(model, ids, several ? [batch, ids.length / batch] : [batch]);
 }

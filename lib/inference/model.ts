@@ -44,6 +44,11 @@ export interface RecurrentModel {
   prefill(ids: Tensor, state: State): Read;
   /** One token each: ids int32 [B]; logits [B, vocabulary]. The state changes in place. */
   step(ids: Tensor, state: State): Tensor;
+  /**
+   * Whether `step` makes the same calls of kernels for every token, so long as the tensors of the state stay where they are and
+   * its numbers do not change.
+   */
+  readonly repeatsSteps?: boolean;
   /** Both, by the rank of the ids and with the same bits, for models that can rest on the way. */
   stages?(ids: Tensor, state: State): Stages<Read>;
   /**

@@ -4,6 +4,7 @@ import type { KeptSettings } from '../ops';
 import { Pace } from '../platform';
 import type { Memory } from './memory';
 import type { RecurrentModel } from './model';
+import type { Repetition } from './repetition';
 
 /** One call of a session's, `generate` or `read`, which reads many times. */
 export interface Call {
@@ -15,6 +16,8 @@ export interface Call {
   readonly atRest: () => void;
   /** The same one in all reads of the call. */
   readonly key: object;
+  /** Of a generation. */
+  readonly repetition?: Repetition | null;
 }
 
 export interface Reader {
@@ -39,13 +42,14 @@ export class ModelReader implements Reader {
     return this.model.promptSlice ?? SLICE;
   }
 
-  async read(memory: Memory, batch: number, ids: Int32Array, { where, settings, atRest }: Call): Promise<void> {
+  async read(memory: Memory, batch: number, ids: Int32Array, call: Call): Promise<void> {
+    const { where, settings, atRest, repetition } = call;
     const pace = new Pace();
     await pace.rest();
     atRest();
     const { device } = this.model;
     const done = ids.length > this.slice ? (): Promise<void> => getBackend(device).synchronize() : undefined;
-    await memory.readInTurns(where, this.model, batch, ids, { pace, done, atRest, settings });
+    await memory.readInTurns(where, this.model, batch, ids, { pace, done, atRest, settings, repetition });
   }
 
   async readAhead(memory: Memory, guesses: Int32Array, { where, settings, atRest }: Call): Promise<void> {

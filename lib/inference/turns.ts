@@ -2,6 +2,7 @@
 import { noGrad } from '../autograd';
 import { FastWeightsError, scope, type Tensor } from '../core';
 import type { Pace } from '../platform';
+import type { Repetition } from './repetition';
 import { persistState, type State, tensorsOf } from './state';
 
 /** Work that may rest where it yields; what it yields there are the tensors that it goes on with. */
@@ -26,6 +27,8 @@ export interface Turns {
   atRest: () => void;
   /** Those of whoever began the work. */
   settings: <T>(fn: () => T) => T;
+  /** Of the generation whose tokens these are. */
+  repetition?: Repetition | null;
 }
 
 /** Rests between stages where it is time. */

@@ -26,6 +26,21 @@ interface Hooks {
 
 const hooked = new WeakMap<object, Hooks>();
 
+/** How often a module has got its first hook or lost its last one. */
+let changes = 0;
+/** What was found in a tree of modules after so many changes. */
+const found = new WeakMap<object, { changes: number; some: boolean }>();
+
+/** Whether any module of a tree has hooks; looks through it again only where some module's have changed. */
+export function hasHooksWithin(root: { namedModules(): Iterable<[string, object]> }): boolean {
+  const known = found.get(root);
+  if (known?.changes === changes) return known.some;
+  let some = false;
+  for (const [, module] of root.namedModules()) some ||= hooked.has(module);
+  found.set(root, { changes, some });
+  return some;
+}
+
 /** Whether calls of the module's `forward` run hooks: whoever computes what it does in another way must call it then. */
 export function hasForwardHooks(module: object): boolean {
   return hooked.has(module);
@@ -35,7 +50,10 @@ export function hasForwardHooks(module: object): boolean {
 export function addForwardHook(where: string, module: object, at: 'before' | 'after', fn: unknown): HookHandle {
   checkFunction(where, 'fn', fn);
   let hooks = hooked.get(module);
-  if (!hooks) hooked.set(module, (hooks = stand(where, module)));
+  if (!hooks) {
+    hooked.set(module, (hooks = stand(where, module)));
+    changes++;
+  }
   const entry = { fn: fn as AnyFunction };
   const { before, after, restore } = hooks;
   hooks[at].add(entry);
@@ -43,6 +61,7 @@ export function addForwardHook(where: string, module: object, at: 'before' | 'af
     remove() {
       if (!hooks[at].delete(entry) || before.size > 0 || after.size > 0) return;
       hooked.delete(module);
+      changes++;
       restore();
     },
   };

@@ -9,6 +9,7 @@ export * from './feedForward';
 export * from './hebbianNetwork';
 export {
   hasForwardHooks,
+  hasHooksWithin,
   type ForwardArguments,
   type ForwardHook,
   type ForwardOutput,

@@ -32,7 +32,7 @@ import {
   type State,
   type TokenIds,
 } from '../../inference';
-import { Linear, Module, quantizeModel } from '../../nn';
+import { hasHooksWithin, Linear, Module, quantizeModel } from '../../nn';
 import {
   cat,
   checkCuSeqlens,
@@ -288,6 +288,12 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     if (this.device !== 'js') return LONGEST_SLICE;
     const tokens = (STAGE_PRODUCTS * this.model.stageCount) / this.parameterCount;
     return Math.min(LONGEST_SLICE, 2 ** Math.max(0, Math.floor(Math.log2(tokens))));
+  }
+
+  /** What a layer computes of a token depends on its weights, its input and its state; hooks and dropout do as they like. */
+  get repeatsSteps(): boolean {
+    const { dropout = 0 } = this.config as { dropout?: number };
+    return !hasHooksWithin(this) && !(this.training && dropout > 0);
   }
 
   prefill(ids: Tensor, state: State): Read {

@@ -1,7 +1,7 @@
 // The common part of mixers around a rule: from x to the operands of the rule, the rule, and its read-out, written once for
 // whole sequences and for single tokens.
 import { type DType, type Device, FastWeightsError, type Tensor } from '../../core';
-import { joins, type State } from '../../inference';
+import { countToken, joins, type State } from '../../inference';
 import type { ShortConvolution } from '../../nn';
 import { type CuSeqlens, needsFloat32, rope, toFloat32, tokenShift, tokenShiftStep, zeros } from '../../ops';
 import {
@@ -120,14 +120,18 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
 
   step(x: Tensor, state: WithRecent<M>, beside: Beside = {}): Tensor {
     checkStep(this, x, state);
+    let turned = false;
     const inputs = this.inputs(x, {
       convolve: (name, convolution, input) => convolution?.step(input, state.convolutions[name]) ?? input,
       shift: (name, input) => tokenShiftStep(input, { state: state.convolutions[name] }),
       beside,
-      rotate: (input) => rope(input.unsqueeze(1), { offset: state.position }).squeeze(1),
+      rotate: (input) => {
+        turned = true;
+        return rope(input.unsqueeze(1), { offset: state.position }).squeeze(1);
+      },
     });
     const output = this.runToken(inputs, state);
-    state.position = after(state.position, 1);
+    countToken(state, turned);
     return this.readout(output.to(x.dtype), x, inputs);
   }
 

@@ -1,0 +1,124 @@
+// Kernel calls that are made again as they were: what a call costs in this language is spent once.
+import type { Handle, Storage } from '../core';
+import type { NativeBackend } from './native';
+
+/** What a recording takes of its backend. */
+type Calls = Pick<NativeBackend, 'callAgain' | 'giveBack'>;
+
+/** While calls are recorded: their commands, and memory that stays theirs. */
+export class Recorder {
+  private readonly kernels: number[] = [];
+  private readonly commands: Float64Array[] = [];
+  /** Blocks that were made meanwhile, and which of them are free for the next allocation of as many bytes. */
+  private readonly made = new Map<number, number>();
+  private readonly spare = new Map<number, number[]>();
+  /** What calls used. */
+  readonly used = new Set<Storage>();
+  /** Whether something happened that making the calls again would leave out. */
+  private broken = false;
+
+  add(kernel: number, command: Float64Array): void {
+    this.kernels.push(kernel);
+    this.commands.push(command);
+  }
+
+  /** A block of this recording that nothing uses any more. */
+  reuse(bytes: number): number | undefined {
+    return this.spare.get(bytes)?.pop();
+  }
+
+  keep(id: number, bytes: number): void {
+    this.made.set(id, bytes);
+  }
+
+  /** Whether the block stays, being the recording's. Giving away one from before is no call that could be made again. */
+  free(id: number): boolean {
+    const bytes = this.made.get(id);
+    if (bytes === undefined) {
+      this.broken = true;
+      return false;
+    }
+    const spare = this.spare.get(bytes);
+    if (spare) spare.push(id);
+    else this.spare.set(bytes, [id]);
+    return true;
+  }
+
+  /** A read, or a write from this thread. */
+  break(): void {
+    this.broken = true;
+  }
+
+  end(backend: Calls): Recording | null {
+    const { kernels, commands, made, spare, used } = this;
+    const free = new Set([...spare.values()].flat());
+    // Storages that were made meanwhile and are gone had blocks of the recording.
+    const outside = [...used].filter((storage) => !storage.freed);
+    const recording = new Recording(backend, kernels, commands, [...made.keys()], free, outside);
+    if (!this.broken) return recording;
+    recording.dispose();
+    return null;
+  }
+}
+
+/** Blocks of recordings that nobody can reach any more. */
+const lost = new FinalizationRegistry<() => void>((release) => release());
+
+/** Calls that were made, with the memory between them: dispose it. */
+export class Recording {
+  private readonly release: () => void;
+  private disposed = false;
+
+  constructor(
+    private readonly backend: Calls,
+    private readonly kernels: readonly number[],
+    private readonly commands: readonly Float64Array[],
+    blocks: readonly number[],
+    free: ReadonlySet<number>,
+    private readonly outside: readonly Storage[],
+  ) {
+    this.release = backend.giveBack(blocks, free);
+    lost.register(this, this.release, this);
+  }
+
+  /** Whether everything that the calls use is still there. */
+  get holds(): boolean {
+    return !this.disposed && this.outside.every((storage) => !storage.freed);
+  }
+
+  /** Makes the calls again, in order; only while it `holds`. What they wrote before, they write anew. */
+  again(): void {
+    for (let i = 0; i < this.kernels.length; i++) this.backend.callAgain(this.kernels[i], this.commands[i]);
+  }
+
+  dispose(): void {
+    if (this.disposed) return;
+    this.disposed = true;
+    lost.unregister(this);
+    this.release();
+  }
+}
+
+/** The blocks of a device that recordings keep, and whether whoever had them has freed them. */
+export class KeptBlocks {
+  private readonly freed = new Map<number, boolean>();
+
+  /** Whether a block that is being freed stays. */
+  stays(id: Handle): boolean {
+    if (this.freed.size === 0 || !this.freed.has(id as number)) return false;
+    this.freed.set(id as number, true);
+    return true;
+  }
+
+  /** Keeps blocks until what comes back is called, which frees those that nobody else has. */
+  keep(blocks: readonly number[], free: ReadonlySet<number>, release: (id: number) => void): () => void {
+    for (const id of blocks) this.freed.set(id, free.has(id));
+    return () => {
+      for (const id of blocks) {
+        const unused = this.freed.get(id);
+        this.freed.delete(id);
+        if (unused) release(id);
+      }
+    };
+  }
+}

@@ -1,0 +1,245 @@
+// Single tokens of a generation whose calls are those of an earlier token: the same bits as without, and nothing is missed.
+import { expect } from 'chai';
+import * as fw from '../../lib';
+import { getBackend, type Recording } from '../../lib/backends';
+import type { Addon } from '../../lib/backends/native';
+import { Recording as RecordingClass } from '../../lib/backends/recording';
+import { expectRejection } from '../support/errors';
+import { collectGarbage } from '../support/garbage';
+
+const DEVICE = fw.devices().find(({ device, available }) => device !== 'js' && available)?.device;
+
+/** Families whose states neither grow nor count what calls depend on. */
+const REPEATING = [
+  'linear-transformer gla hgrn2 gsa deltanet deltanet-2021 delta-rnn delta-lstm recurrent-delta srwm fast-weight-memory',
+  'gated-deltanet gated-deltaproduct comba kda rwkv4 rwkv7 mamba mamba2 mamba2-fla mamba3 xlstm lstm rnn elstm',
+].flatMap((names) => names.split(' '));
+
+const SIZES = { vocabSize: 23, hiddenSize: 16, numLayers: 2, numHeads: 2, intermediateSize: 16, initializerRange: 0.3 };
+const PLAN = { maxNewTokens: 12, stopTokens: [], temperature: 1, seed: 5 } as const;
+
+/** Bytes that tensors have, and those that the device gave out. */
+function native(): number[] {
+  const { bytes } = fw.memory().devices.find(({ device }) => device === DEVICE)!;
+  return [bytes, (getBackend(DEVICE!) as unknown as { addon: Addon }).addon.memoryUsage().live];
+}
+
+function make(family: string, sizes: object = {}): fw.models.CausalLM {
+  fw.manualSeed(3);
+  return fw.createModel(family as 'deltanet', { ...SIZES, ...sizes, device: DEVICE });
+}
+
+/** Counts calls that are made again. */
+function counted<T>(run: (times: () => number) => Promise<T>): Promise<T> {
+  const { prototype } = RecordingClass;
+
+  const { again } = prototype;
+  let times = 0;
+  prototype.again = function (this: Recording) {
+    times++;
+    again.call(this);
+  };
+  return run(() => times).finally(() => (prototype.again = again));
+}
+
+/** What a session answers next. */
+const next = (session: fw.Session): ArrayLike<number> => fw.scope(() => session.feed([7]).dataSync());
+
+/** The same tokens, each read as the first of its kind is. */
+function fed(model: fw.models.CausalLM, ids: readonly number[]): fw.Session {
+  const session = model.createSession();
+  session.feed([1, 2, 3]).dispose();
+  for (const id of ids) session.feed([id]).dispose();
+  return session;
+}
+
+async function write(session: fw.Session, then: (at: number) => unknown = () => {}): Promise<number[]> {
+  const ids: number[] = [];
+  for await (const { id } of session.generate([1, 2, 3], PLAN)) {
+    ids.push(id);
+    await then(ids.length);
+  }
+  return ids;
+}
+
+(DEVICE ? describe : describe.skip)(`tokens read by the calls of an earlier one, on ${DEVICE}`, () => {
+  before(() => fw.setChecks(false));
+  after(() => fw.setChecks('values'));
+
+  /** Writes a text while something happens after its sixth token; it must be that of someone who reads every token anew. */
+  async function same(model: fw.models.CausalLM, sixth: (session: fw.Session) => unknown = () => {}): Promise<number> {
+    return counted(async (times) => {
+      using session = model.createSession();
+      const ids = await write(session, (at) => (at === 6 ? sixth(session) : undefined));
+      const repeated = times();
+      using other = fed(model, ids);
+      expect(next(session)).to.deep.equal(next(other));
+      return repeated;
+    });
+  }
+
+  for (const { name } of fw.models.modelFamilies) {
+    it(`${name}: the same bits${REPEATING.includes(name) ? ', most of them so' : ', each as always'}`, async () => {
+      const model = make(name);
+      // The first is read after the prompt, and a second and a third show that the state stays.
+      const least = REPEATING.includes(name) ? PLAN.maxNewTokens - 5 : 0;
+      expect(await same(model)).to.be.within(least, least && PLAN.maxNewTokens);
+      model.dispose();
+    });
+  }
+
+  it('goes on with weights that change in place', async () => {
+    const model = make('deltanet');
+    const found: number[] = [];
+    using session = model.createSession();
+    for await (const { logProbability } of session.generate([1, 2, 3], PLAN)) {
+      found.push(logProbability);
+      if (found.length === 6) fw.noGrad(() => model.lm_head.weight.mul_(0));
+    }
+    // The seventh was read before, or is read now.
+    for (const value of found.slice(7)) expect(value).to.be.closeTo(-Math.log(SIZES.vocabSize), 1e-5);
+    expect(found[4]).not.to.be.closeTo(-Math.log(SIZES.vocabSize), 1e-5);
+    model.dispose();
+  });
+
+  it('notices weights that are gone', async () => {
+    const model = make('gated-deltanet');
+    const quantized = make('gated-deltanet');
+    quantized.quantize('int8');
+    const logits = async (change: () => void): Promise<number[]> => {
+      using session = model.createSession();
+      const plan = { ...PLAN, temperature: 0 };
+      const found: number[] = [];
+      for await (const { logProbability } of session.generate([1, 2, 3], plan)) {
+        found.push(logProbability);
+        if (found.length === 6) change();
+      }
+      return found;
+    };
+    const before = await logits(() => {});
+    const after = await logits(() => model.quantize('int8'));
+    expect(after.slice(0, 6)).to.deep.equal(before.slice(0, 6));
+    expect(after[8]).not.to.equal(before[8]);
+    expect(after[8]).to.be.closeTo(before[8], 0.2);
+    model.dispose();
+    quantized.dispose();
+  });
+
+  it('runs hooks that are set meanwhile', async () => {
+    const model = make('gla');
+    let calls = 0;
+    const text = write(model.createSession(), (at) => {
+      if (at === 6) model.lm_head.registerForwardHook(() => void calls++);
+    });
+    await text;
+    expect(calls).to.be.within(4, 7);
+    model.dispose();
+  });
+
+  it('draws dropout anew', async () => {
+    const model = make('transformer', { attentionDropout: 0 });
+    const stacked = make('lstm');
+    expect(await same(model)).to.equal(0);
+    const backend = getBackend(DEVICE!);
+    const x = fw.ones([64], { device: DEVICE });
+    const { recording } = backend.record!(() => fw.scope(() => fw.dropout(x, 0.5).dispose()));
+    expect(recording).to.equal(null);
+    for (const each of [model, stacked, x]) each.dispose();
+  });
+
+  it('leaves forks and snapshots of the way as they were', async () => {
+    const model = make('kda');
+    const copies: fw.Session[] = [];
+    const repeated = await same(model, (session) => {
+      copies.push(session.fork(), model.createSession({ from: session.snapshot() }));
+    });
+    expect(repeated).to.be.within(3, 6);
+    using session = model.createSession();
+    const ids = await write(session);
+    using other = fed(model, ids.slice(0, 6));
+    const expected = next(other);
+    for (const copy of copies) {
+      expect(next(copy)).to.deep.equal(expected);
+      copy.dispose();
+    }
+    model.dispose();
+  });
+
+  it('gives all memory back: at the end, after an abort, and of what nobody reaches', async () => {
+    const model = make('deltanet');
+    const run = async (session: fw.Session, signal?: AbortSignal): Promise<void> => {
+      for await (const _ of session.generate([1, 2, 3], { ...PLAN, signal }));
+    };
+    await run(model.createSession());
+    await collectGarbage();
+    const before = native();
+    const session = model.createSession();
+    await run(session);
+    session.dispose();
+    const controller = new AbortController();
+    const broken = model.createSession();
+    const endless = async (): Promise<void> => {
+      for await (const _ of broken.generate([1, 2, 3], { ...PLAN, maxNewTokens: 1000, signal: controller.signal })) {
+        if (broken.length === 12) controller.abort();
+      }
+    };
+    await expectRejection('ABORTED', /aborted/, endless());
+    broken.dispose();
+    await (async () => {
+      const lost = model.createSession().generate([1, 2, 3], { ...PLAN, maxNewTokens: 1000 });
+      for (let i = 0; i < 9; i++) await lost.next();
+    })();
+    await collectGarbage();
+    await collectGarbage();
+    expect(native()).to.eql(before);
+    model.dispose();
+  });
+
+  describe('recordings', () => {
+    const backend = DEVICE ? getBackend(DEVICE) : null!;
+    const given = (): fw.Tensor => fw.tensor([1, 2, 3], { device: DEVICE }).persist();
+
+    it('are of calls alone', () => {
+      const x = given();
+      const y = given();
+      const record = (fn: () => unknown): Recording | null =>
+        backend.record!(() => fw.scope(() => void fn())).recording;
+      expect(record(() => x.dataSync())).to.equal(null);
+      expect(record(() => fw.tensor([4], { device: DEVICE }))).to.equal(null);
+      expect(record(() => y.dispose())).to.equal(null);
+      expect(() => record(() => fw.matmul(x, x.reshape([1, 3])))).to.throw(fw.FastWeightsError);
+      const recording = record(() => fw.noGrad(() => x.mul_(2)));
+      recording!.again();
+      expect(Array.from(x.dataSync())).to.eql([4, 8, 12]);
+      expect(recording!.holds).to.equal(true);
+      x.dispose();
+      expect(recording!.holds).to.equal(false);
+      recording!.dispose();
+      expect(recording!.holds).to.equal(false);
+    });
+
+    it('share the memory between their calls with nobody', () => {
+      const x = given();
+      const { value, recording } = backend.record!(() => fw.scope(() => x.mul(2).add(1).mul(3)));
+      const others = Array.from({ length: 8 }, () => fw.full([3], 7, { device: DEVICE }));
+      fw.noGrad(() => x.add_(1));
+      recording!.again();
+      expect(Array.from(value.dataSync())).to.eql([15, 21, 27]);
+      for (const other of others) expect(Array.from(other.dataSync())).to.eql([7, 7, 7]);
+      value.dispose();
+      others.push(...Array.from({ length: 8 }, () => fw.full([3], 7, { device: DEVICE })));
+      recording!.again();
+      for (const other of others) expect(Array.from(other.dataSync())).to.eql([7, 7, 7]);
+      recording!.dispose();
+      for (const t of [x, ...others]) t.dispose();
+    });
+
+    it('leave what they gave away to whoever has it', () => {
+      const x = given();
+      const { value, recording } = backend.record!(() => fw.scope(() => x.mul(2)));
+      recording!.dispose();
+      expect(Array.from(value.dataSync())).to.eql([2, 4, 6]);
+      for (const t of [x, value]) t.dispose();
+    });
+  });
+});
