@@ -9,7 +9,6 @@ export * from './feedForward';
 export * from './hebbianNetwork';
 export {
   hasForwardHooks,
-  hasHooksWithin,
   type ForwardArguments,
   type ForwardHook,
   type ForwardOutput,

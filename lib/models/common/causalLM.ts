@@ -32,7 +32,8 @@ import {
   type State,
   type TokenIds,
 } from '../../inference';
-import { hasHooksWithin, Linear, Module, quantizeModel } from '../../nn';
+import { Linear, Module, quantizeModel } from '../../nn';
+import { hasHooksWithin } from '../../nn/hooks';
 import {
   cat,
   checkCuSeqlens,
