@@ -49,6 +49,48 @@ describe('layouts of flash-linear-attention', () => {
     }
   });
 
+  it('has the sizes of its programs where keys are missing', () => {
+    const sizes = { vocab_size: 3, hidden_size: 16, intermediate_size: 1 };
+    const layersAndHeads: [config: Config, layers: number, heads: number][] = [
+      [{ model_type: 'linear_attn' }, 24, 4],
+      [{ model_type: 'retnet' }, 24, 8],
+      [{ model_type: 'gla' }, 24, 4],
+      [{ model_type: 'gsa' }, 24, 4],
+      [{ model_type: 'delta_net' }, 24, 16],
+      [{ model_type: 'gated_deltanet', head_dim: 2 }, 21, 6],
+      [{ model_type: 'gated_deltaproduct', head_dim: 2 }, 21, 6],
+      [{ model_type: 'comba', head_dim: 2 }, 21, 6],
+      [{ model_type: 'kda', head_dim: 2 }, 24, 16],
+      [{ model_type: 'mesa_net', head_dim: 2 }, 24, 16],
+    ];
+    for (const [config, layers, heads] of layersAndHeads) {
+      using model = fw.AutoModelForCausalLM.fromConfig({ ...sizes, ...config } as never, { device: 'js' });
+      const { numHiddenLayers, numHeads } = model.config as fw.models.GatedDeltaNetConfiguration;
+      expect([numHiddenLayers, numHeads], config.model_type).to.deep.equal([layers, heads]);
+    }
+  });
+
+  it('gates the output of Gated DeltaNet by the activation that is named', () => {
+    const of = (named: object): number[] =>
+      logitsOf({ model_type: 'gated_deltanet', num_heads: 2, head_dim: 4, ...named });
+    expect(of({ output_gate_activation: 'silu' })).to.deep.equal(of({}));
+    expect(of({ output_gate_activation: 'swish' })).to.deep.equal(of({}));
+    expect(of({ output_gate_activation: 'sigmoid' })).to.not.deep.equal(of({}));
+    expectError('INVALID_ARGUMENT', /output_gate_activation/, () => of({ output_gate_activation: 'gelu' }));
+  });
+
+  it('refuses one map for queries and keys only where it has weights', () => {
+    const tied = { model_type: 'linear_attn', num_heads: 2, tie_feature_map_qk: true };
+    for (const feature_map of ['elu', 'relu', 'dpfp', 'identity']) {
+      expect(logitsOf({ ...tied, feature_map })).to.deep.equal(
+        logitsOf({ ...tied, feature_map, tie_feature_map_qk: false }),
+      );
+    }
+    for (const feature_map of ['elementwise_product', 'hedgehog', 't2r']) {
+      expectError('UNSUPPORTED', /tie_feature_map_qk/, () => logitsOf({ ...tied, feature_map }));
+    }
+  });
+
   it('takes the width of a head of HGRN2 from its ratio, or from the heads where that is null', () => {
     const headsOf = (given: object): number => {
       const model = make({ model_type: 'hgrn2', hidden_size: 256, ...given });
