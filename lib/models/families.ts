@@ -13,8 +13,10 @@ import { glaFamily } from './fla/gatedLinearAttention';
 import { gsaFamily } from './fla/gatedSlotAttention';
 import { hgrn2Family } from './fla/hgrn2';
 import { kdaFamily } from './fla/kimiDeltaAttention';
+import { lightNetFamily } from './fla/lightNet';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
+import { pathAttentionFamily } from './fla/pathAttention';
 import { retNetFamily } from './fla/retention';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
@@ -45,6 +47,7 @@ const FAMILIES = [
   retNetFamily,
   glaFamily,
   hgrn2Family,
+  lightNetFamily,
   gsaFamily,
   deltaNetFamily,
   deltaNet2021Family,
@@ -58,6 +61,7 @@ const FAMILIES = [
   combaFamily,
   kdaFamily,
   mesaNetFamily,
+  pathAttentionFamily,
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,

@@ -23,6 +23,7 @@ const MATRICES: Record<string, string[]> = {
   'ttt-linear': [],
   titans: [],
   lact: [],
+  'path-attention': [],
   transformer: [],
   lstm: [],
   rnn: [],

@@ -70,6 +70,36 @@ describe('layouts of flash-linear-attention', () => {
     }
   });
 
+  it('derives heads and widths of LightNet from one another', () => {
+    const sizesOf = (given: object): number[] => {
+      using model = make({ model_type: 'lightnet', hidden_size: 256, ...given });
+      const { numHeads, keyDim } = model.config as fw.models.LightNetConfiguration;
+      return [numHeads, keyDim];
+    };
+    expect(sizesOf({})).to.deep.equal([2, 128]);
+    expect(sizesOf({ expand_ratio: 32 })).to.deep.equal([8, 32]);
+    expect(sizesOf({ expand_ratio: 24, num_heads: 4 })).to.deep.equal([4, 24]);
+    expect(sizesOf({ expand_ratio: null, num_heads: 4 })).to.deep.equal([4, 64]);
+    expectError('INVALID_ARGUMENT', /expand_ratio must be a divisor of 256/, () => sizesOf({ expand_ratio: 24 }));
+    expectError('INVALID_ARGUMENT', /num_heads must be a divisor of 256/, () => sizesOf({ num_heads: 3 }));
+  });
+
+  it('has the parts of PaTH that the configuration names', () => {
+    const path = { model_type: 'path_attn', num_heads: 2 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...path, ...given })).filter((n) => /^(w|g)_/.test(n));
+    expect(names({})).to.deep.equal(['w_proj.0.weight', 'w_proj.1.weight', 'w_conv1d.weight']);
+    expect(names({ use_low_rank_w: false, use_w_shortconv: false, use_forget_gate: true })).to.deep.equal([
+      'w_proj.weight',
+      'g_proj.weight',
+      'g_proj.bias',
+    ]);
+    const narrow = shapesOf({ ...path, num_kv_heads: 1 });
+    expect(narrow['k_proj.weight']).to.deep.equal([8, 16]);
+    expect(narrow['w_proj.0.weight']).to.deep.equal([32, 16]);
+    expectError('INVALID_ARGUMENT', /num_kv_heads must be a divisor of 2/, () => make({ ...path, num_kv_heads: 3 }));
+  });
+
   it('gates the output of Gated DeltaNet by the activation that is named', () => {
     const of = (named: object): number[] =>
       logitsOf({ model_type: 'gated_deltanet', num_heads: 2, head_dim: 4, ...named });

@@ -1,12 +1,19 @@
 // Layers of attention whose memory grows with the text: forgetting attention, PaTH and DeltaFormer, with the weight names of
 // flash-linear-attention.
-import { argumentError, checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
+import { argumentError, checkInteger, checkOptions, FastWeightsError, type OptionNames, type Tensor } from '../../core';
 import { Linear, Sequential, ShortConvolution } from '../../nn';
 import { l2Norm, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaFormer, forgettingAttention, pathAttention } from '../../rules';
 import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
-import { type Placed, checkHeads, mergeHeads, splitHeads } from '../common/mixer';
-import type { Past } from '../common/ruleMixer';
+import {
+  type Placed,
+  checkHeads,
+  mergeHeads,
+  type SequenceOptions,
+  type SequenceResult,
+  splitHeads,
+} from '../common/mixer';
+import type { Past, WithRecent } from '../common/ruleMixer';
 
 /** Keys and values of every token so far, [B, S, H, D]. */
 type Growing = { keys: Tensor; values: Tensor };
@@ -48,6 +55,14 @@ abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends 
 
   protected get reference(): Placed {
     return this.o_proj;
+  }
+
+  override forward(x: Tensor, options: SequenceOptions<WithRecent<M>> = {}): SequenceResult<WithRecent<M>> {
+    if (options.cuSeqlens && (options.state || options.outputState)) {
+      const message = `${this.constructor.name}: packed sequences have no state`;
+      throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
+    }
+    return super.forward(x, options);
   }
 
   /** Memories of no tokens. */
