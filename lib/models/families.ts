@@ -7,6 +7,7 @@ import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
 import { combaFamily } from './fla/comba';
 import { deltaNetFamily } from './fla/deltaNet';
+import { forgettingTransformerFamily } from './fla/forgettingTransformer';
 import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
 import { gatedDeltaProductFamily } from './fla/gatedDeltaProduct';
 import { glaFamily } from './fla/gatedLinearAttention';
@@ -61,6 +62,7 @@ const FAMILIES = [
   combaFamily,
   kdaFamily,
   mesaNetFamily,
+  forgettingTransformerFamily,
   pathAttentionFamily,
   rwkv4Family,
   rwkv6Family,

@@ -100,6 +100,23 @@ describe('layouts of flash-linear-attention', () => {
     expectError('INVALID_ARGUMENT', /num_kv_heads must be a divisor of 2/, () => make({ ...path, num_kv_heads: 3 }));
   });
 
+  it('has the parts of the Forgetting Transformer that the configuration names', () => {
+    const forgetting = { model_type: 'forgetting_transformer', num_heads: 2 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...forgetting, ...given })).filter((name) => /^(g_proj|[qkv]_.*(norm|bias))/.test(name));
+    expect(names({})).to.deep.equal([]);
+    expect(names({ qkv_bias: true, qk_norm: true, use_output_gate: true })).to.have.members([
+      'q_proj.bias',
+      'k_proj.bias',
+      'v_proj.bias',
+      'g_proj.weight',
+      'q_norm.weight',
+      'k_norm.weight',
+    ]);
+    expect(shapesOf({ ...forgetting, num_kv_heads: 1, qk_norm: true })['k_norm.weight']).to.deep.equal([8]);
+    expectError('UNSUPPORTED', /window_size 4 is not supported/, () => make({ ...forgetting, window_size: 4 }));
+  });
+
   it('gates the output of Gated DeltaNet by the activation that is named', () => {
     const of = (named: object): number[] =>
       logitsOf({ model_type: 'gated_deltanet', num_heads: 2, head_dim: 4, ...named });
