@@ -147,15 +147,17 @@ function describedBy(folder: string, config: PublishedConfiguration, options: Re
   );
 }
 
-/** A bad value in a file is an error of the file. */
+/** A bad value in a file is an error of the file, and what is not supported names it. */
 function fromFile<T>(folder: string, name: string, make: (where: string) => T): T {
   const path = `${folder}/${name}`;
   try {
     return make(path);
   } catch (error) {
-    if (!(error instanceof FastWeightsError) || error.code !== 'INVALID_ARGUMENT') throw error;
+    if (!(error instanceof FastWeightsError)) throw error;
     const { argument = name, expected = '', found = '' } = error;
-    throw argumentError('FORMAT', path, argument, expected, found);
+    if (error.code === 'INVALID_ARGUMENT') throw argumentError('FORMAT', path, argument, expected, found);
+    if (error.code !== 'UNSUPPORTED' || error.message.startsWith(path)) throw error;
+    throw new FastWeightsError('UNSUPPORTED', `${path}: ${error.message}`, { argument, expected, found, cause: error });
   }
 }
 

@@ -7,14 +7,17 @@ import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
 import { combaFamily } from './fla/comba';
 import { deltaNetFamily } from './fla/deltaNet';
+import { forgettingTransformerFamily } from './fla/forgettingTransformer';
 import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
 import { gatedDeltaProductFamily } from './fla/gatedDeltaProduct';
 import { glaFamily } from './fla/gatedLinearAttention';
 import { gsaFamily } from './fla/gatedSlotAttention';
 import { hgrn2Family } from './fla/hgrn2';
 import { kdaFamily } from './fla/kimiDeltaAttention';
+import { lightNetFamily } from './fla/lightNet';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
+import { pathAttentionFamily } from './fla/pathAttention';
 import { retNetFamily } from './fla/retention';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
@@ -45,6 +48,7 @@ const FAMILIES = [
   retNetFamily,
   glaFamily,
   hgrn2Family,
+  lightNetFamily,
   gsaFamily,
   deltaNetFamily,
   deltaNet2021Family,
@@ -58,6 +62,8 @@ const FAMILIES = [
   combaFamily,
   kdaFamily,
   mesaNetFamily,
+  forgettingTransformerFamily,
+  pathAttentionFamily,
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,

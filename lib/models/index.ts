@@ -80,6 +80,8 @@ export {
 } from './fla/gatedDeltaProduct';
 export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './fla/gatedLinearAttention';
 export { GatedSlotAttention, GSAForCausalLM, type GsaConfiguration } from './fla/gatedSlotAttention';
+export { ForgettingTransformerForCausalLM, type ForgettingTransformerConfiguration } from './fla/forgettingTransformer';
+export { PaTHAttentionForCausalLM, type PaTHAttentionConfiguration } from './fla/pathAttention';
 export { Hgrn2, HGRN2ForCausalLM, type Hgrn2Configuration } from './fla/hgrn2';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
@@ -135,6 +137,7 @@ export {
   PaTHAttention,
   type PaTHAttentionOptions,
 } from './fla/growingAttention';
+export { LightNetForCausalLM, type LightNetConfiguration } from './fla/lightNet';
 export { LightNetAttention, type LightNetAttentionOptions } from './fla/lightNetAttention';
 export {
   BasedLinearAttention,

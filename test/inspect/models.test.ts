@@ -23,6 +23,8 @@ const MATRICES: Record<string, string[]> = {
   'ttt-linear': [],
   titans: [],
   lact: [],
+  'path-attention': [],
+  'forgetting-transformer': [],
   transformer: [],
   lstm: [],
   rnn: [],

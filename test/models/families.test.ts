@@ -393,7 +393,7 @@ describe('model folders and configurations', () => {
       [{ hidden_act: 'gelu' }, 'UNSUPPORTED', 'hidden_act'],
       [{ model_type: 'linear_attn', feature_map: 'magic' }, 'UNSUPPORTED', 'feature_map'],
       [
-        { model_type: 'llama', rope_scaling: { type: 'yarn', factor: 2 }, num_attention_heads: 2 },
+        { model_type: 'llama', rope_scaling: { type: 'longrope', factor: 2 }, num_attention_heads: 2 },
         'UNSUPPORTED',
         'type',
       ],
@@ -556,8 +556,8 @@ describe('model folders and configurations', () => {
     const slow = plain.map((f) => f / 4);
     expect(frequencies({ ...both, rope_theta: 500000 })).to.deep.equal(slow);
     expect(frequencies({ ...both, rope_scaling: { ...scaling, rope_theta: 500000 } })).to.deep.equal(slow);
-    expectError('UNSUPPORTED', /type "yarn" is not supported/, () =>
-      frequencies({ rope_parameters: parameters, rope_scaling: { type: 'yarn', factor: 2 } }),
+    expectError('UNSUPPORTED', /type "dynamic" is not supported/, () =>
+      frequencies({ rope_parameters: parameters, rope_scaling: { type: 'dynamic', factor: 2 } }),
     );
     // Olmo turns nothing where the theta of the section that counts is null.
     const olmo = (config: object): number => {
@@ -588,6 +588,53 @@ describe('model folders and configurations', () => {
     const given = frequencies({}, { original_max_position_embeddings: 1024 });
     expect(frequencies({ max_position_embeddings: 1024 }, {})).to.deep.equal(given);
     expect(given).to.not.deep.equal(frequencies({}, {}));
+  });
+
+  it('scales rotary frequencies and what turns as YaRN does', () => {
+    const base = {
+      vocab_size: 11,
+      hidden_size: 128,
+      num_attention_heads: 2,
+      num_hidden_layers: 1,
+      intermediate_size: 16,
+      max_position_embeddings: 4096,
+    };
+    const yarn = { rope_type: 'yarn', rope_theta: 10000, factor: 4, original_max_position_embeddings: 1024 } as const;
+    const rotation = (section: object): readonly number[] => {
+      using model = new fw.models.LlamaForCausalLM({ ...base, rope_parameters: { ...yarn, ...section } });
+      const { frequencies, rotaryScale } = model.config.attention;
+      return [...[0, 10, 15, 31].map((i) => frequencies[i]), rotaryScale!];
+    };
+    // What ROPE_INIT_FUNCTIONS['yarn'] of transformers 5.24 gives.
+    const cases: [section: object, expected: number[]][] = [
+      [{}, [1, 0.0400127433, 0.00564182177, 3.33380376e-5, 1.138629436]],
+      [{ factor: null }, [1, 0.0400127433, 0.00564182177, 3.33380376e-5, 1.138629436]],
+      [
+        { beta_fast: 16, beta_slow: 2, truncate: false, mscale: 0.7, mscale_all_dim: 0.5 },
+        [1, 0.0449323915, 0.00373348943, 3.33380376e-5, 1.02592865],
+      ],
+      [{ attention_factor: 1.5 }, [1, 0.0400127433, 0.00564182177, 3.33380376e-5, 1.5]],
+    ];
+    for (const [section, expected] of cases) {
+      rotation(section).forEach((x, i) => expect(x / expected[i], JSON.stringify(section)).to.be.closeTo(1, 1e-6));
+    }
+  });
+
+  it('multiplies the coordinates that turn, and no others, by the scale of their rotation', () => {
+    const shape = { hiddenSize: 8, numHeads: 1, numKvHeads: 1, headDim: 8, qkvBias: false, outputBias: false };
+    const on = { device: 'js', dtype: 'float64' } as const;
+    const layer = (more: object): fw.models.Attention => {
+      fw.manualSeed(1);
+      return new fw.models.Attention({ ...shape, window: null, frequencies: [1, 0.1], ...more }, on);
+    };
+    const [scaled, plain] = [layer({ rotaryScale: 3 }), layer({})];
+    fw.noGrad(() => {
+      // Queries and keys three times as long in their first four coordinates.
+      for (const { weight } of [plain.q_proj, plain.k_proj]) weight.slice(0, 0, 4).mul_(3);
+    });
+    const x = fw.randn([1, 5, 8], on);
+    const [found, expected] = [scaled, plain].map((each) => fw.noGrad(() => each.forward(x).output.dataSync()));
+    found.forEach((y, i) => expect(y).to.be.closeTo(expected[i], 1e-12));
   });
 
   it('refuses unfit ids', async () => {

@@ -49,6 +49,95 @@ describe('layouts of flash-linear-attention', () => {
     }
   });
 
+  it('has the sizes of its programs where keys are missing', () => {
+    const sizes = { vocab_size: 3, hidden_size: 16, intermediate_size: 1 };
+    const layersAndHeads: [config: Config, layers: number, heads: number][] = [
+      [{ model_type: 'linear_attn' }, 24, 4],
+      [{ model_type: 'retnet' }, 24, 8],
+      [{ model_type: 'gla' }, 24, 4],
+      [{ model_type: 'gsa' }, 24, 4],
+      [{ model_type: 'delta_net' }, 24, 16],
+      [{ model_type: 'gated_deltanet', head_dim: 2 }, 21, 6],
+      [{ model_type: 'gated_deltaproduct', head_dim: 2 }, 21, 6],
+      [{ model_type: 'comba', head_dim: 2 }, 21, 6],
+      [{ model_type: 'kda', head_dim: 2 }, 24, 16],
+      [{ model_type: 'mesa_net', head_dim: 2 }, 24, 16],
+    ];
+    for (const [config, layers, heads] of layersAndHeads) {
+      using model = fw.AutoModelForCausalLM.fromConfig({ ...sizes, ...config } as never, { device: 'js' });
+      const { numHiddenLayers, numHeads } = model.config as fw.models.GatedDeltaNetConfiguration;
+      expect([numHiddenLayers, numHeads], config.model_type).to.deep.equal([layers, heads]);
+    }
+  });
+
+  it('derives heads and widths of LightNet from one another', () => {
+    const sizesOf = (given: object): number[] => {
+      using model = make({ model_type: 'lightnet', hidden_size: 256, ...given });
+      const { numHeads, keyDim } = model.config as fw.models.LightNetConfiguration;
+      return [numHeads, keyDim];
+    };
+    expect(sizesOf({})).to.deep.equal([2, 128]);
+    expect(sizesOf({ expand_ratio: 32 })).to.deep.equal([8, 32]);
+    expect(sizesOf({ expand_ratio: 24, num_heads: 4 })).to.deep.equal([4, 24]);
+    expect(sizesOf({ expand_ratio: null, num_heads: 4 })).to.deep.equal([4, 64]);
+    expectError('INVALID_ARGUMENT', /expand_ratio must be a divisor of 256/, () => sizesOf({ expand_ratio: 24 }));
+    expectError('INVALID_ARGUMENT', /num_heads must be a divisor of 256/, () => sizesOf({ num_heads: 3 }));
+  });
+
+  it('has the parts of PaTH that the configuration names', () => {
+    const path = { model_type: 'path_attn', num_heads: 2 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...path, ...given })).filter((n) => /^(w|g)_/.test(n));
+    expect(names({})).to.deep.equal(['w_proj.0.weight', 'w_proj.1.weight', 'w_conv1d.weight']);
+    expect(names({ use_low_rank_w: false, use_w_shortconv: false, use_forget_gate: true })).to.deep.equal([
+      'w_proj.weight',
+      'g_proj.weight',
+      'g_proj.bias',
+    ]);
+    const narrow = shapesOf({ ...path, num_kv_heads: 1 });
+    expect(narrow['k_proj.weight']).to.deep.equal([8, 16]);
+    expect(narrow['w_proj.0.weight']).to.deep.equal([32, 16]);
+    expectError('INVALID_ARGUMENT', /num_kv_heads must be a divisor of 2/, () => make({ ...path, num_kv_heads: 3 }));
+  });
+
+  it('has the parts of the Forgetting Transformer that the configuration names', () => {
+    const forgetting = { model_type: 'forgetting_transformer', num_heads: 2 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...forgetting, ...given })).filter((name) => /^(g_proj|[qkv]_.*(norm|bias))/.test(name));
+    expect(names({})).to.deep.equal([]);
+    expect(names({ qkv_bias: true, qk_norm: true, use_output_gate: true })).to.have.members([
+      'q_proj.bias',
+      'k_proj.bias',
+      'v_proj.bias',
+      'g_proj.weight',
+      'q_norm.weight',
+      'k_norm.weight',
+    ]);
+    expect(shapesOf({ ...forgetting, num_kv_heads: 1, qk_norm: true })['k_norm.weight']).to.deep.equal([8]);
+    expectError('UNSUPPORTED', /window_size 4 is not supported/, () => make({ ...forgetting, window_size: 4 }));
+  });
+
+  it('gates the output of Gated DeltaNet by the activation that is named', () => {
+    const of = (named: object): number[] =>
+      logitsOf({ model_type: 'gated_deltanet', num_heads: 2, head_dim: 4, ...named });
+    expect(of({ output_gate_activation: 'silu' })).to.deep.equal(of({}));
+    expect(of({ output_gate_activation: 'swish' })).to.deep.equal(of({}));
+    expect(of({ output_gate_activation: 'sigmoid' })).to.not.deep.equal(of({}));
+    expectError('INVALID_ARGUMENT', /output_gate_activation/, () => of({ output_gate_activation: 'gelu' }));
+  });
+
+  it('refuses one map for queries and keys only where it has weights', () => {
+    const tied = { model_type: 'linear_attn', num_heads: 2, tie_feature_map_qk: true };
+    for (const feature_map of ['elu', 'relu', 'dpfp', 'identity']) {
+      expect(logitsOf({ ...tied, feature_map })).to.deep.equal(
+        logitsOf({ ...tied, feature_map, tie_feature_map_qk: false }),
+      );
+    }
+    for (const feature_map of ['elementwise_product', 'hedgehog', 't2r']) {
+      expectError('UNSUPPORTED', /tie_feature_map_qk/, () => logitsOf({ ...tied, feature_map }));
+    }
+  });
+
   it('takes the width of a head of HGRN2 from its ratio, or from the heads where that is null', () => {
     const headsOf = (given: object): number => {
       const model = make({ model_type: 'hgrn2', hidden_size: 256, ...given });

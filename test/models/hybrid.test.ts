@@ -241,7 +241,7 @@ describe('hybrids of transformers', () => {
       ['qwen3.5', { layerTypes: 'full_attention' }, 'INVALID_ARGUMENT', /layer_types must be a list/],
       ['qwen3-next', { linearNumValueHeads: 3 }, 'INVALID_ARGUMENT', /linear_num_key_heads must be a divisor of 3/],
       ['qwen3-next', { hiddenAct: 'gelu' }, 'UNSUPPORTED', /hidden_act/],
-      ['qwen3-next', { ropeParameters: { rope_type: 'yarn' } }, 'UNSUPPORTED', /rope_type "yarn"/],
+      ['qwen3-next', { ropeParameters: { rope_type: 'longrope' } }, 'UNSUPPORTED', /rope_type "longrope"/],
       ['qwen3-next', { attentionDropout: 0.1 }, 'UNSUPPORTED', /attention_dropout/],
       ['qwen3-next', { numExprts: 4 }, 'INVALID_ARGUMENT', /unknown option numExprts; did you mean numExperts/],
       ['minimax', { routerJitterNoise: 0.1 }, 'UNSUPPORTED', /router_jitter_noise/],

@@ -176,6 +176,13 @@ describe('reading model folders', () => {
     await fw.saveSafetensors(path('model.safetensors'), { ...weights, 'model.nrom.weight': norm });
     const unknown = /the configuration: with unknown model\.nrom\.weight \(nearest: model\.norm\.weight\)$/;
     await expectRejection('FORMAT', unknown, load(dir));
+    const { 'model.layers.1.input_layernorm.weight': _, ...incomplete } = weights;
+    await fw.saveSafetensors(path('model.safetensors'), incomplete);
+    const missing = /without (model\.layers\.)1(\.input_layernorm\.weight) \(nearest: \1[02]\2\)$/;
+    await expectRejection('FORMAT', missing, load(dir));
+    await changeConfig({ attention_dropout: 0.1 });
+    const dropout = /config\.json: qwen3_next: attention_dropout 0\.1 is not supported, only 0$/;
+    expect(await expectRejection('UNSUPPORTED', dropout, load(dir))).to.include({ expected: '0', found: '0.1' });
     await changeConfig({ model_type: 'qwen3_nxt' });
     const type = /model_type "qwen3_nxt" is not supported; did you mean qwen3_next\?/;
     expect(await expectRejection('UNSUPPORTED', type, load(dir))).to.include({ expected: 'qwen3_next' });

@@ -112,11 +112,17 @@ describe('layers of newer rules', () => {
   it('forgetting attention is a softmax of products and sums of gates', () =>
     fw.noGrad(() =>
       fw.scope(() => {
-        const layer = new models.ForgettingAttention(D, 2, { outputGate: true, ...EXACT });
+        const layer = new models.ForgettingAttention(D, 2, { outputGate: true, qkvBias: true, qkNorm: true, ...EXACT });
+        for (const norm of [layer.q_norm!, layer.k_norm!]) fw.nn.init.normal_(norm.weight, 1, 0.5);
         const [x, output] = run(layer);
+        const normed = (t: fw.Tensor, { weight }: fw.nn.RMSNorm): fw.Tensor => {
+          const length = heads(t).square().mean(-1, true).add(1e-5).sqrt();
+          return heads(t).div(length).reshape(1, T, D).mul(weight);
+        };
+        const [q, k] = [normed(layer.q_proj.forward(x), layer.q_norm!), normed(layer.k_proj.forward(x), layer.k_norm!)];
         const sums = layer.f_proj.forward(x).sigmoid().log().cumsum(1).transpose(1, 2);
         const between = sums.unsqueeze(3).sub(sums.unsqueeze(2));
-        const scores = scoresOf(layer.q_proj.forward(x), layer.k_proj.forward(x)).div(2).add(between);
+        const scores = scoresOf(q, k).div(2).add(between);
         const read = weighed(scores.add(seen().log()).softmax(-1), layer.v_proj.forward(x));
         const expected = layer.o_proj.forward(read.mul(layer.g_proj!.forward(x).sigmoid()));
         expectClose('output', output.dataSync(), expected.dataSync(), 1e-10);
@@ -342,6 +348,6 @@ describe('layers of newer rules', () => {
     );
     const packed = (): unknown =>
       new models.PaTHAttention(D, 2, js).forward(fw.zeros([1, 4, D], js), { cuSeqlens: [0, 1, 4], outputState: true });
-    expectError('UNSUPPORTED', /packed sequences have no states/, packed);
+    expectError('UNSUPPORTED', /packed sequences have no state/, packed);
   });
 });

@@ -29,7 +29,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
 /** What carries a state through padding: neither rotary positions, nor places in a chunk, nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
   ([title]) =>
-    !/retnet|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact/.test(title) ||
+    !/retnet|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact|path/.test(title) ||
     title === 'linear-transformer',
 );
 
@@ -150,7 +150,7 @@ for (const { device, dtype } of targets()) {
       expectError('INVALID_ARGUMENT', /attentionMask must be a whole number from 0 to 1/, () => run(ids([[0, 2, 1]])));
       expectError('INVALID_ARGUMENT', /left out with cuSeqlens/, () => run(mask, { cuSeqlens: [0, 3] }));
       const padded = ids([[0, 1, 1]]);
-      for (const family of ['transformer', 'retnet', 'hqlt'] as const) {
+      for (const family of ['transformer', 'retnet', 'hqlt', 'path-attention'] as const) {
         const error = expectError('UNSUPPORTED', /with attentionMask/, () =>
           make(family, {}).forward(input, { attentionMask: padded, outputState: true }),
         );

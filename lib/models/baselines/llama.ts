@@ -7,7 +7,7 @@ import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
-import { readFrequencies } from '../common/rotary';
+import { readRotation } from '../common/rotary';
 
 export interface LlamaKeys extends CommonKeys<'llama'> {
   intermediateSize?: Count;
@@ -61,7 +61,7 @@ function readConfiguration(input: object): LlamaConfiguration {
       qkvBias: bias,
       outputBias: bias,
       window: null,
-      frequencies: readFrequencies(reader, headDim),
+      ...readRotation(reader, headDim),
     },
   };
 }
@@ -111,7 +111,7 @@ class LlamaDecoder extends Decoder {
 
 /**
  * The softmax-attention baseline under the weight names of transformers' LlamaForCausalLM. A configuration that leaves
- * sizes open gets 32 layers of width 4096 with 32 heads; rotary scaling is none, 'linear' or 'llama3'.
+ * sizes open gets 32 layers of width 4096 with 32 heads; rotary scaling is none, 'linear', 'llama3' or 'yarn'.
  */
 export class LlamaForCausalLM extends CausalLM<LlamaConfiguration> {
   constructor(input: EitherSpelling<LlamaKeys> | PublishedConfiguration, options: TensorOptions = {}) {

@@ -38,6 +38,8 @@ export interface AttentionShape {
   window: number | null;
   /** Angle per position of each pair of coordinates; the coordinates beyond them do not turn. */
   frequencies: readonly number[];
+  /** Multiplies the coordinates of queries and keys that turn, 1 by default. */
+  rotaryScale?: number;
   /** Norms of queries and keys before they turn; none by default. */
   qkNorm?: QueryKeyNorm | null;
   /** Whether the output is multiplied by the sigmoid of a gate, false by default. */
@@ -206,7 +208,11 @@ export class Attention extends Recurrent<KeyValueCache> {
   }
 
   private turn(x: Tensor, at: Place): Tensor {
-    const { frequencies } = this.shape;
-    return frequencies.length === 0 ? x : rope(x, { ...at, frequencies, dims: 2 * frequencies.length });
+    const { frequencies, rotaryScale = 1 } = this.shape;
+    if (frequencies.length === 0) return x;
+    const dims = 2 * frequencies.length;
+    const turned = rope(x, { ...at, frequencies, dims });
+    if (rotaryScale === 1) return turned;
+    return cat([turned.slice(-1, 0, dims).mul(rotaryScale), turned.slice(-1, dims)], -1);
   }
 }

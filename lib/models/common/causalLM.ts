@@ -60,8 +60,8 @@ export interface ForwardOptions<L extends Labels = Labels, S extends boolean = b
   /** The `state` of an earlier call, to go on from. */
   state?: State | null;
   /**
-   * Also return the `state` after the last token, false by default. Softmax attention, HQLT and RetNet have none for packed
-   * or padded batches (UNSUPPORTED).
+   * Also return the `state` after the last token, false by default. Softmax attention, HQLT, RetNet and what learns in chunks
+   * (TTT, Titans, LaCT) have none for packed or padded batches (UNSUPPORTED).
    */
   outputState?: S;
   /** Packed sequences: B = 1 and N + 1 offsets. */

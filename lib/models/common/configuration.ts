@@ -224,12 +224,9 @@ export class ConfigurationReader {
   supported<T extends string | number | boolean | null>(key: string, fallback: T, values: readonly T[]): T {
     const value = this.get(key) ?? fallback;
     if (values.includes(value as T)) return value as T;
-    const expected = values.map(describe).join(' | ');
-    throw new FastWeightsError('UNSUPPORTED', `${this.where}: ${key} ${describe(value)} is not supported`, {
-      argument: key,
-      expected,
-      found: describe(value),
-    });
+    const [expected, found] = [values.map(describe).join(' | '), describe(value)];
+    const message = `${this.where}: ${key} ${found} is not supported, only ${expected}`;
+    throw new FastWeightsError('UNSUPPORTED', message, { argument: key, expected, found });
   }
 
   /** One of the strings that mean anything; another is INVALID_ARGUMENT, where `supported` says UNSUPPORTED. */

@@ -18,7 +18,7 @@ export interface CommonKeys<T extends string = string> {
    * 256 in DeltaNet of 2021 and LSTM.
    */
   hiddenSize?: Count;
-  /** Blocks. By default 24 in the families of flash-linear-attention, 32 in Llama, 4 in DeltaNet of 2021, 2 in LSTM. */
+  /** Blocks. By default 21 or 24 in the families of flash-linear-attention, 32 in Llama, 4 in DeltaNet of 2021, 2 in LSTM. */
   numHiddenLayers?: Count;
   /** Standard deviation of new Linear and Embedding weights, 0.02 by default; read weights do not depend on it. */
   initializerRange?: Count;
@@ -84,16 +84,25 @@ export const ATTENTION_KEYS: OptionNames<AttentionKeys> = {
   ropeTheta: true,
 };
 
+export const ROPE_TYPES = ['default', 'linear', 'llama3', 'yarn'] as const;
+export type RopeType = (typeof ROPE_TYPES)[number];
+
 /** Rotary positions, in both dialects of transformers. */
 export interface RopeKeys {
-  ropeType?: Name<'default' | 'linear' | 'llama3'>;
-  type?: Name<'default' | 'linear' | 'llama3'>;
+  ropeType?: Name<RopeType>;
+  type?: Name<RopeType>;
   ropeTheta?: Count;
   partialRotaryFactor?: Count;
   factor?: Count;
   lowFreqFactor?: Count;
   highFreqFactor?: Count;
   originalMaxPositionEmbeddings?: Count;
+  betaFast?: Count;
+  betaSlow?: Count;
+  truncate?: Flag;
+  attentionFactor?: Count;
+  mscale?: Count;
+  mscaleAllDim?: Count;
 }
 
 export const ROPE_KEYS: OptionNames<RopeKeys> = {
@@ -105,6 +114,12 @@ export const ROPE_KEYS: OptionNames<RopeKeys> = {
   lowFreqFactor: true,
   highFreqFactor: true,
   originalMaxPositionEmbeddings: true,
+  betaFast: true,
+  betaSlow: true,
+  truncate: 'flag',
+  attentionFactor: true,
+  mscale: true,
+  mscaleAllDim: true,
 };
 
 type Snake<S extends string> = S extends `${infer Letter}${infer Rest}`

@@ -168,7 +168,7 @@ export async function loadWeights(
   const missing = [...parameters.keys()].filter((name) => !entryOf(name));
   if (missing.length > 0 || unknown.length > 0) {
     const found =
-      listed('without', missing, unknown) +
+      listed('without', missing, unknown.length ? unknown : [...entries.keys()]) +
       listed('with unknown', unknown, missing.length ? missing : [...parameters.keys()]);
     const message = `${dir}: the weights do not fit the configuration:${found}`;
     throw new FastWeightsError('FORMAT', message, { argument: dir, expected: `${parameters.size} weights` });

@@ -44,7 +44,7 @@ function readConfiguration(input: object): DeltaNetConfiguration {
   const allowNegEigval = reader.flag('allow_neg_eigval', false);
   return {
     ...base,
-    ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 1 }),
+    ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 1, numHeads: 16 }),
     qkActivation: reader.supported('qk_activation', 'silu', ['silu', 'relu', 'elu', 'identity']),
     qkNorm: reader.supported('qk_norm', 'l2', ['l2', 'sum']),
     useBeta: reader.supported('use_beta', true, allowNegEigval ? [true] : [true, false]),
@@ -156,7 +156,7 @@ export class DeltaNet extends FastWeightMixer {
 
 /**
  * Language model of `DeltaNet` layers under the weight names of flash-linear-attention's DeltaNetForCausalLM,
- * `model_type` 'delta_net'; 24 layers of width 2048 with 4 heads by default.
+ * `model_type` 'delta_net'; 24 layers of width 2048 with 16 heads by default.
  */
 export class DeltaNetForCausalLM extends CausalLM<DeltaNetConfiguration> {
   constructor(input: EitherSpelling<DeltaNetKeys> | PublishedConfiguration, options: TensorOptions = {}) {

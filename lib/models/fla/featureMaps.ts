@@ -16,6 +16,9 @@ export const POINTWISE_MAPS = {
 export const FLA_FEATURE_MAPS = ['elementwise_product', 'hedgehog', 't2r', 'dpfp', 'elu', 'relu', 'identity'] as const;
 export type FlaFeatureMap = (typeof FLA_FEATURE_MAPS)[number];
 
+/** Those with weights. */
+export const LEARNED_MAPS: readonly FlaFeatureMap[] = ['elementwise_product', 'hedgehog', 't2r'];
+
 /** A map of the last dimension; a module, because some learn. */
 export abstract class FeatureMap extends Module {
   constructor(
@@ -90,7 +93,10 @@ class LearnedFeatures extends FeatureMap {
   }
 }
 
-/** x' * roll(x', j), j = 1..4, with x' = [relu(x), -relu(x)] where the paper has [relu(x), relu(-x)]. */
+/**
+ * x' * roll(x', j), j = 1..4, with x' = [relu(x), -relu(x)] where the paper has [relu(x), relu(-x)], as the published program
+ * has from version 0.6 on; files do not say which of the two they were trained with.
+ */
 class SignedDpfp extends FeatureMap {
   private static readonly NU = 4;
 

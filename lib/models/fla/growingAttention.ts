@@ -1,19 +1,26 @@
 // Layers of attention whose memory grows with the text: forgetting attention, PaTH and DeltaFormer, with the weight names of
 // flash-linear-attention.
-import { argumentError, checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
-import { Linear, Sequential, ShortConvolution } from '../../nn';
-import { l2Norm, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
+import { argumentError, checkInteger, checkOptions, FastWeightsError, type OptionNames, type Tensor } from '../../core';
+import { Linear, RMSNorm, Sequential, ShortConvolution } from '../../nn';
+import { l2Norm, rmsNorm, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
 import { deltaFormer, forgettingAttention, pathAttention } from '../../rules';
 import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
-import { type Placed, checkHeads, mergeHeads, splitHeads } from '../common/mixer';
-import type { Past } from '../common/ruleMixer';
+import {
+  type Placed,
+  checkHeads,
+  mergeHeads,
+  type SequenceOptions,
+  type SequenceResult,
+  splitHeads,
+} from '../common/mixer';
+import type { Past, WithRecent } from '../common/ruleMixer';
 
 /** Keys and values of every token so far, [B, S, H, D]. */
 type Growing = { keys: Tensor; values: Tensor };
 /** The sums of gates behind each key beside them, [B, S, HQ]. */
 type Decaying = Growing & { decays?: Tensor };
 
-/** Projections to q, k, v, and of the output; no biases. */
+/** Projections to q, k, v, with biases if they are asked for, and of the output, without one. */
 abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends MemoriesMixer<I, M> {
   /** Queries, weight [hidden, hidden]. */
   q_proj: Linear;
@@ -32,6 +39,7 @@ abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends 
     /** Heads of keys and values, a divisor of numHeads. */
     readonly numKvHeads: number,
     options: TensorOptions,
+    bias = false,
   ) {
     super();
     const where = new.target.name;
@@ -39,15 +47,23 @@ abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends 
     checkHeads(where, 'numHeads', numHeads, hiddenSize);
     checkHeads(where, 'numKvHeads', numKvHeads, numHeads);
     const narrow = (hiddenSize / numHeads) * numKvHeads;
-    const linear = (width: number): Linear => new Linear(hiddenSize, width, { bias: false, ...options });
+    const linear = (width: number): Linear => new Linear(hiddenSize, width, { bias, ...options });
     this.q_proj = linear(hiddenSize);
     this.k_proj = linear(narrow);
     this.v_proj = linear(narrow);
-    this.o_proj = linear(hiddenSize);
+    this.o_proj = new Linear(hiddenSize, hiddenSize, { bias: false, ...options });
   }
 
   protected get reference(): Placed {
     return this.o_proj;
+  }
+
+  override forward(x: Tensor, options: SequenceOptions<WithRecent<M>> = {}): SequenceResult<WithRecent<M>> {
+    if (options.cuSeqlens && (options.state || options.outputState)) {
+      const message = `${this.constructor.name}: packed sequences have no state`;
+      throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
+    }
+    return super.forward(x, options);
   }
 
   /** Memories of no tokens. */
@@ -70,6 +86,18 @@ abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends 
   }
 }
 
+/** RMS norm of each head by itself, with a weight for every channel of all of them; 1e-5 is added to the mean square. */
+class HeadRMSNorm extends RMSNorm {
+  constructor(dim: number, options: TensorOptions) {
+    super(dim, { eps: 1e-5, ...options });
+  }
+
+  /** x [..., H, D] */
+  override forward(x: Tensor): Tensor {
+    return rmsNorm(x, null, { eps: this.eps }).mul(this.weight.reshape(...x.shape.slice(-2)));
+  }
+}
+
 /** Options of `ForgettingAttention`, those that a tensor is made with among them. */
 export interface ForgettingAttentionOptions extends TensorOptions {
   /** Heads of keys and values, as many as those of queries by default. */
@@ -78,6 +106,10 @@ export interface ForgettingAttentionOptions extends TensorOptions {
   windowSize?: number | null;
   /** Whether the output is multiplied by sigmoid(g_proj x), false by default. */
   outputGate?: boolean;
+  /** Whether the projections to q, k and v have biases, false by default. */
+  qkvBias?: boolean;
+  /** Whether q and k of each head have an RMS norm, false by default. */
+  qkNorm?: boolean;
 }
 
 const FORGETTING: OptionNames<ForgettingAttentionOptions> = {
@@ -85,6 +117,8 @@ const FORGETTING: OptionNames<ForgettingAttentionOptions> = {
   numKvHeads: true,
   windowSize: true,
   outputGate: 'flag',
+  qkvBias: 'flag',
+  qkNorm: 'flag',
 };
 
 type ForgettingInputs = QkvInputs & { gate: Tensor; windowSize: number | null };
@@ -95,6 +129,10 @@ export class ForgettingAttention extends GrowingAttention<ForgettingInputs, Grow
   f_proj: Linear;
   /** To the gate of the output before its sigmoid, weight [hidden, hidden]; null without one. */
   g_proj: Linear | null;
+  /** Of the queries, weight [hidden]; null without `qkNorm`. */
+  q_norm: RMSNorm | null;
+  /** Of the keys, weight [numKvHeads * D]; null without `qkNorm`. */
+  k_norm: RMSNorm | null;
   protected readonly rule = forgettingAttention as unknown as MemoriesRule<
     ForgettingInputs,
     Growing & { decays: Tensor }
@@ -103,11 +141,20 @@ export class ForgettingAttention extends GrowingAttention<ForgettingInputs, Grow
 
   constructor(hiddenSize: number, numHeads: number, options: ForgettingAttentionOptions = {}) {
     checkOptions('ForgettingAttention', options, FORGETTING);
-    const { numKvHeads = numHeads, windowSize = null, outputGate = false, ...on } = options;
-    super(hiddenSize, numHeads, numKvHeads, on);
+    const {
+      numKvHeads = numHeads,
+      windowSize = null,
+      outputGate = false,
+      qkvBias = false,
+      qkNorm = false,
+      ...on
+    } = options;
+    super(hiddenSize, numHeads, numKvHeads, on, qkvBias);
     this.windowSize = windowSize === null ? null : checkInteger('ForgettingAttention', 'windowSize', windowSize, 1);
     this.f_proj = new Linear(hiddenSize, numHeads, on);
     this.g_proj = outputGate ? new Linear(hiddenSize, hiddenSize, { bias: false, ...on }) : null;
+    this.q_norm = qkNorm ? new HeadRMSNorm(hiddenSize, on) : null;
+    this.k_norm = qkNorm ? new HeadRMSNorm((hiddenSize / numHeads) * numKvHeads, on) : null;
   }
 
   protected get shapes(): { keys: readonly number[]; values: readonly number[]; decays: readonly number[] } {
@@ -116,7 +163,9 @@ export class ForgettingAttention extends GrowingAttention<ForgettingInputs, Grow
 
   protected inputs(x: Tensor): ForgettingInputs {
     const gate = toFloat32(this.f_proj.forward(x)).logSigmoid();
-    return { ...this.qkv(x), gate, windowSize: this.windowSize };
+    const { q, k, v } = this.qkv(x);
+    const { q_norm, k_norm, windowSize } = this;
+    return { q: q_norm?.forward(q) ?? q, k: k_norm?.forward(k) ?? k, v, gate, windowSize };
   }
 
   protected override readout(output: Tensor, x: Tensor): Tensor {

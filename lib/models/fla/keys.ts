@@ -63,7 +63,7 @@ export const FLA_KEYS: OptionNames<Omit<FlaKeys, keyof CommonKeys>> = {
 
 /** Heads whose widths are shares of the hidden size. */
 export interface HeadKeys {
-  /** Heads of queries, 4 by default. */
+  /** Heads of queries; 4 by default, in RetNet 8, in DeltaNet 16. */
   numHeads?: Count;
   /**
    * Heads of keys and values, a divisor of numHeads, each for consecutive query heads; numHeads by default. DeltaNet

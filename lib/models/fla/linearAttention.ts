@@ -9,13 +9,14 @@ import type { EitherSpelling, Flag, Name } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
 import { FLA_KEYS, type FlaKeys, HEAD_KEYS, type HeadKeys } from './keys';
 import { FastWeightMixer, type RuleInputs } from '../common/fastWeightMixer';
-import { FLA_FEATURE_MAPS, type FeatureMap, type FlaFeatureMap, makeFeatureMap } from './featureMaps';
+import { FLA_FEATURE_MAPS, type FeatureMap, type FlaFeatureMap, LEARNED_MAPS, makeFeatureMap } from './featureMaps';
 import { type FlaConfiguration, FlaDecoder, readFla, readHeads } from './skeleton';
 import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 
 export interface LinearAttentionKeys extends FlaKeys<'linear_attn'>, HeadKeys {
   featureMap?: Name<'elementwise_product' | 'hedgehog' | 't2r' | 'dpfp' | 'elu' | 'relu' | 'identity'>;
-  tieFeatureMapQk?: false | null;
+  /** true only with a feature map without weights, where it changes nothing: UNSUPPORTED with others. */
+  tieFeatureMapQk?: Flag;
   normQ?: Flag;
   normK?: Flag;
   normFeatureMap?: Flag;
@@ -50,11 +51,13 @@ export interface LinearAttentionConfiguration extends FlaConfiguration {
 function readConfiguration(input: object): LinearAttentionConfiguration {
   const reader = ConfigurationReader.of(input, linearTransformerFamily);
   const base = readFla(reader, linearTransformerFamily);
-  reader.supported('tie_feature_map_qk', false, [false]);
+  const featureMap = reader.supported('feature_map', 'elementwise_product', FLA_FEATURE_MAPS);
+  // A map without weights is the same for queries and keys in any case.
+  if (LEARNED_MAPS.includes(featureMap)) reader.supported('tie_feature_map_qk', false, [false]);
   return {
     ...base,
     ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 1 }),
-    featureMap: reader.supported('feature_map', 'elementwise_product', FLA_FEATURE_MAPS),
+    featureMap,
     normQ: reader.flag('norm_q', false),
     normK: reader.flag('norm_k', false),
     normFeatureMap: reader.flag('norm_feature_map', false),

@@ -29,7 +29,7 @@ function readConfiguration(input: object): RetNetConfiguration {
   const base = readFla(reader, retNetFamily, 2);
   return {
     ...base,
-    ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 2 }),
+    ...readHeads(reader, base.hiddenSize, { expandK: 1, expandV: 2, numHeads: 8 }),
     ...readOutputGate(reader),
     featureMap: reader.supported('feature_map', 'identity', ['identity', 'relu', 'silu', 'swish']),
   };
@@ -58,7 +58,7 @@ export class Retention extends GatedOutputMixer<RetNetConfiguration> {
 
 /**
  * Language model of `Retention` layers under the weight names of flash-linear-attention's RetNetForCausalLM,
- * `model_type` 'retnet'; 24 layers of width 2048 with 4 heads by default.
+ * `model_type` 'retnet'; 24 layers of width 2048 with 8 heads by default.
  */
 export class RetNetForCausalLM extends CausalLM<RetNetConfiguration> {
   constructor(input: EitherSpelling<RetNetKeys> | PublishedConfiguration, options: TensorOptions = {}) {

@@ -91,18 +91,18 @@ export interface HeadSizes {
 }
 
 /**
- * Reads `num_heads` (4 by default), `num_kv_heads`, `expand_k` and `expand_v`; a head's keys are hiddenSize * expand_k
- * / num_heads wide, its values likewise. INVALID_ARGUMENT where that is not whole, or num_kv_heads no divisor of
+ * Reads `num_heads` (4 where `defaults` has none), `num_kv_heads`, `expand_k` and `expand_v`; a head's keys are hiddenSize *
+ * expand_k / num_heads wide, its values likewise. INVALID_ARGUMENT where that is not whole, or num_kv_heads no divisor of
  * num_heads.
  */
 export function readHeads(
   reader: ConfigurationReader,
   hiddenSize: number,
-  defaults: { expandK: number; expandV: number },
+  defaults: { expandK: number; expandV: number; numHeads?: number },
 ): HeadSizes {
   checkInstance('readHeads', 'reader', reader, ConfigurationReader);
   checkObject('readHeads', 'defaults', defaults);
-  const numHeads = reader.size('num_heads', 4);
+  const numHeads = reader.size('num_heads', defaults.numHeads ?? 4);
   const numKvHeads = reader.size('num_kv_heads', numHeads);
   reader.divides(numHeads, 'num_kv_heads', numKvHeads);
   const width = (key: string, fallback: number): number => {

@@ -4,6 +4,7 @@ import type { OptionNames } from '../../core';
 import type { AttentionShape, QueryKeyNorm } from '../common/attention';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '../common/keys';
+import type { Rotation } from '../common/rotary';
 
 /** The two kinds of layers. */
 export const LAYER_TYPES = ['linear_attention', 'full_attention'] as const;
@@ -95,7 +96,7 @@ export function readAttentionShape(
   reader: ConfigurationReader,
   hiddenSize: number,
   defaults: AttentionDefaults,
-  parts: { frequencies: (headDim: number) => readonly number[]; qkNorm?: QueryKeyNorm; outputGate?: boolean },
+  parts: { rotation: (headDim: number) => Rotation; qkNorm?: QueryKeyNorm; outputGate?: boolean },
 ): AttentionShape {
   const numHeads = reader.size('num_attention_heads', defaults.numHeads);
   const numKvHeads = reader.size('num_key_value_heads', defaults.numKvHeads ?? numHeads);
@@ -111,7 +112,7 @@ export function readAttentionShape(
     qkvBias: bias,
     outputBias: bias,
     window: null,
-    frequencies: parts.frequencies(headDim),
+    ...parts.rotation(headDim),
     qkNorm: parts.qkNorm ?? null,
     outputGate: parts.outputGate ?? false,
   };

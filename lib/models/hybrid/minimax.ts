@@ -14,7 +14,7 @@ import { type Recurrent, type SequenceOptions, type SequenceResult, stepOf } fro
 import { MixtureOfExperts } from '../common/mixtureOfExperts';
 import type { ModelDefinition } from '../common/registry';
 import { readExperts, Router, type RoutingShape } from '../common/routing';
-import { readFrequencies } from '../common/rotary';
+import { readRotation } from '../common/rotary';
 import {
   HYBRID_KEYS,
   type HybridConfiguration,
@@ -89,7 +89,7 @@ function readConfiguration(input: object): MiniMaxConfiguration {
   });
   const heads = { numHeads: 32, numKvHeads: 8, headDim: null };
   const attention = readAttentionShape(reader, common.hiddenSize, heads, {
-    frequencies: (headDim) => readFrequencies(reader, headDim, { theta: 1e6 }),
+    rotation: (headDim) => readRotation(reader, headDim, { theta: 1e6 }),
   });
   const experts = { count: 'num_local_experts', perToken: 'num_experts_per_tok' };
   return {

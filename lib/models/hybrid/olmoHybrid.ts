@@ -12,7 +12,7 @@ import type { CommonKeys, Count, EitherSpelling, Flag } from '../common/keys';
 import { type Recurrent, type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
 import type { Entries } from '../common/pretrained';
 import type { ModelDefinition } from '../common/registry';
-import { readFrequencies, readRopeSection } from '../common/rotary';
+import { readRopeSection, readRotation, type Rotation } from '../common/rotary';
 import type { GatedDeltaSizes } from '../fla/gatedDelta';
 import { GatedDeltaNet } from '../fla/gatedDeltaNet';
 import {
@@ -75,8 +75,8 @@ function readLinear(reader: ConfigurationReader, hiddenSize: number, attentionHe
 }
 
 /** A rope_theta of null turns nothing; without any parameters the usual angles do. */
-function readRotary(reader: ConfigurationReader, headDim: number): readonly number[] {
-  return readRopeSection(reader)?.source.rope_theta === null ? [] : readFrequencies(reader, headDim);
+function readRotary(reader: ConfigurationReader, headDim: number): Rotation {
+  return readRopeSection(reader)?.source.rope_theta === null ? { frequencies: [] } : readRotation(reader, headDim);
 }
 
 function readConfiguration(input: object): OlmoHybridConfiguration {
@@ -88,7 +88,7 @@ function readConfiguration(input: object): OlmoHybridConfiguration {
   const rmsNormEps = reader.number('rms_norm_eps', 1e-6);
   const heads = { numHeads: 30, numKvHeads: null, headDim: null };
   const attention = readAttentionShape(reader, hiddenSize, heads, {
-    frequencies: (headDim) => readRotary(reader, headDim),
+    rotation: (headDim) => readRotary(reader, headDim),
     qkNorm: { over: 'projection', eps: rmsNormEps, zeroCentred: false },
   });
   return {

@@ -8,7 +8,7 @@ import type { Configuration, ConfigurationReader } from '../common/configuration
 import type { CommonKeys, Count } from '../common/keys';
 import type { MixtureOfExperts } from '../common/mixtureOfExperts';
 import type { FilledSizes, ModelDefinition } from '../common/registry';
-import { readFrequencies } from '../common/rotary';
+import { readRotation } from '../common/rotary';
 import { ZeroCentredRMSNorm } from '../common/zeroCentredNorm';
 import {
   type AttentionDefaults,
@@ -74,7 +74,7 @@ export function readQwen(
     intermediateSize: reader.size('intermediate_size', defaults.intermediateSize),
     rmsNormEps,
     attention: readAttentionShape(reader, hiddenSize, defaults, {
-      frequencies: (headDim) => readFrequencies(reader, headDim, { share: 0.25 }),
+      rotation: (headDim) => readRotation(reader, headDim, { share: 0.25 }),
       qkNorm: { over: 'head', eps: rmsNormEps, zeroCentred: true },
       outputGate: true,
     }),

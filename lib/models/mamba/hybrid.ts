@@ -7,7 +7,7 @@ import { type Block, Decoder } from '../common/block';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
-import { readFrequencies } from '../common/rotary';
+import { readRotation } from '../common/rotary';
 import type { Mamba2Shape } from './mamba2Mixer';
 
 /** Keys of both; T is their `model_type`. */
@@ -132,7 +132,7 @@ export function readHybrid(
       qkvBias: attentionBias,
       outputBias: attentionBias,
       window: null,
-      frequencies: readFrequencies(reader, headDim, { share: rotaryShare }),
+      ...readRotation(reader, headDim, { share: rotaryShare }),
     },
     mamba: {
       hiddenSize,
