@@ -83,6 +83,27 @@ function product(n) {
   };
 }
 
+/** A projection of so many rows, and its gradients where there are many. */
+function layer(rows, out, width) {
+  const training = rows > 64;
+  return {
+    name: `linear/${training ? 'forward-backward' : 'forward'}/${rows}x${out}x${width}/bfloat16`,
+    tokens: rows,
+    useful: (training ? 6 : 2) * rows * out * width,
+    sizes: { rows },
+    prepare(fw, device) {
+      const make = zeros(fw, device, 'bfloat16');
+      const [x, weight] = [
+        make([rows, width], { requiresGrad: training }),
+        make([out, width], { requiresGrad: training }),
+      ];
+      if (!training) return () => fw.noGrad(() => void fw.linear(x, weight));
+      const doutput = make([rows, out]);
+      return () => fw.linear(x, weight).backward(doutput);
+    },
+  };
+}
+
 const MODEL = 2048;
 function convolution(B, T) {
   const W = 4;
@@ -192,6 +213,10 @@ export const CASES = [
   step('gated-delta', 'scalar', 4096),
   step('gated-delta', 'scalar', 65536),
   product(4096),
+  layer(8192, LARGE.d, LARGE.d),
+  layer(8192, LARGE.hidden, LARGE.d),
+  layer(8192, LARGE.d, LARGE.hidden),
+  layer(8, LARGE.d, LARGE.d),
   convolution(8, 4096),
   norm(8, 4096),
   feedback('selfReferential', 64, 2048),

@@ -1,0 +1,75 @@
+// Matrix products by tiles of every shape: which one is taken depends on the card, and the bits do not.
+import { expect } from 'chai';
+import { TOLERANCE } from '../support/tolerance';
+import { describeEmulated, onCard } from './support';
+
+/** Cards by rows and columns of tiles that they take for some of PRODUCTS. */
+const CARDS: Record<string, string> = {
+  '128, 256': 'multiprocessors=1',
+  '128, 128': 'multiprocessors=1,capability=8.6',
+  '64, 64': 'multiprocessors=60',
+  '16, 16': 'multiprocessors=100000',
+};
+
+/** Of operands x(...shape). */
+const PRODUCTS: Record<string, string> = {
+  'rows by rows, and what follows':
+    "fw.linear(x(250, 200), x(504, 200), x(504), { activation: 'silu', residual: x(250, 504) })",
+  'columns by columns, odd': 'x(200, 250).transpose(0, 1).matmul(x(505, 200).transpose(0, 1))',
+  'columns by rows': 'x(72, 136).transpose(0, 1).matmul(x(72, 456))',
+  'a batch': 'x(2, 130, 72).matmul(x(2, 72, 456))',
+  'two stretches': 'x(128, 4104).matmul(x(4104, 256))',
+  'a gate': 'fw.feedForward(x(130, 200), { gate: x(504, 200), up: x(504, 200), down: x(200, 504) }, x(130, 200))',
+};
+
+interface Results {
+  kernels: string[];
+  products: Record<string, { hash: string; error: number }>;
+}
+
+/** Prints hashes of the products, and how far they are from those in float64; and kernels, where launches are recorded. */
+const source = `
+  const { createHash } = require('node:crypto');
+  const { emulation } = require(require('node:path').resolve('build-emulation/fast_weights_emulation.node'));
+  const PRODUCTS = {${Object.entries(PRODUCTS)
+    .map(([name, product]) => `'${name}': (x) => ${product}`)
+    .join()}};
+  const evaluate = (product) => {
+    fw.manualSeed(1);
+    const drawn = [];
+    const found = product((...shape) => {
+      const x = fw.randn(shape).mul(shape.at(-1) ** -0.5).to('bfloat16');
+      drawn.push(x.to('float32').dataSync());
+      return x;
+    }).to('float32').dataSync();
+    const exact = product((...shape) => fw.tensor(drawn.shift(), { shape, device: 'js', dtype: 'float64' })).dataSync();
+    const rms = (x) => Math.sqrt(x.reduce((sum, value) => sum + value * value, 0));
+    const error = rms(exact.map((value, i) => found[i] - value)) / rms(exact);
+    return { hash: createHash('sha1').update(new Uint8Array(found.buffer)).digest('hex'), error };
+  };
+  const products = Object.fromEntries(Object.entries(PRODUCTS).map(([name, product]) => [name, evaluate(product)]));
+  console.log(JSON.stringify({ products, kernels: emulation.records().map(({ kernel }) => kernel) }));`;
+
+async function run(card: string, settings: string): Promise<Results> {
+  const { stdout, stderr } = await onCard(source, card, { FAST_WEIGHTS_EMULATION: settings });
+  expect(stderr).to.equal('');
+  return JSON.parse(stdout) as Results;
+}
+
+describeEmulated('shapes of tiles of matrix products', function () {
+  this.timeout(300_000);
+  let first: Results | undefined;
+
+  for (const [shape, card] of Object.entries(CARDS)) {
+    it(`${shape}: close to float64, and the bits of the others`, async () => {
+      const { kernels } = await run(card, 'record');
+      expect(kernels.some((name) => name.includes(`Bfloat16Products, fw::cuda::gemm::Shape<${shape},`))).to.equal(true);
+      const results = await run(card, 'seed=1');
+      for (const [name, { error }] of Object.entries(results.products)) {
+        expect(error, name).to.be.lessThan(TOLERANCE.bfloat16.forward);
+      }
+      first ??= results;
+      expect(results.products).to.deep.equal(first.products);
+    });
+  }
+});
