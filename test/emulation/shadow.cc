@@ -106,7 +106,8 @@ void report(const char* memory, Stamp earlier, bool earlier_write, PlaceId earli
                           std::to_string(block.current) + " of block " + std::to_string(block.index) + " ($2)";
   const int party = party_of(earlier);
   const std::string before = std::string(earlier_write ? "written" : "read") + " by " +
-                             (party < kMostThreads ? "thread " + std::to_string(party) : "a copy") + (kind[0] == 'b' ? " of another block" : "") + " ($1)";
+                             (party < kMostThreads ? "thread " + std::to_string(party) : "a copy") +
+                             (kind[0] == 'b' ? " of another block" : "") + " ($1)";
   if (in_flight) add_fact(kind, now + ", where a copy that is not waited for arrives ($1)", earlier_place, place);
   else if (kind[0] == 'b') add_fact(kind, now + ", " + before, earlier_place, place);
   else add_fact(kind, now + " without synchronisation, " + before, earlier_place, place);

@@ -3,12 +3,21 @@ import { expect } from 'chai';
 import { TOLERANCE } from '../support/tolerance';
 import { describeEmulated, onCard } from './support';
 
-/** Cards by rows and columns of tiles that they take for some of PRODUCTS. */
-const CARDS: Record<string, string> = {
-  '128, 256': 'multiprocessors=1',
-  '128, 128': 'multiprocessors=1,capability=8.6',
-  '64, 64': 'multiprocessors=60',
-  '16, 16': 'multiprocessors=100000',
+interface Way {
+  card: string;
+  /** What this takes for some of PRODUCTS. */
+  kernel: string;
+  training?: boolean;
+}
+const WAYS: Record<string, Way> = {
+  'tiles of 128 x 256': { card: 'multiprocessors=1', kernel: 'Bfloat16Products, fw::cuda::gemm::Shape<128, 256,' },
+  'tiles of 128 x 128': {
+    card: 'multiprocessors=1,capability=8.6',
+    kernel: 'Bfloat16Products, fw::cuda::gemm::Shape<128, 128,',
+  },
+  'tiles of 64 x 64': { card: 'multiprocessors=60', kernel: 'Bfloat16Products, fw::cuda::gemm::Shape<64, 64,' },
+  'tiles of 16 x 16': { card: 'multiprocessors=100000', kernel: 'Bfloat16Products, fw::cuda::gemm::Shape<16, 16,' },
+  warpgroups: { card: 'multiprocessors=1', kernel: 'WarpgroupProducts', training: true },
 };
 
 /** Of operands x(...shape). */
@@ -28,9 +37,10 @@ interface Results {
 }
 
 /** Prints hashes of the products, and how far they are from those in float64; and kernels, where launches are recorded. */
-const source = `
+const source = (training: boolean): string => `
   const { createHash } = require('node:crypto');
-  const { emulation } = require(require('node:path').resolve('build-emulation/fast_weights_emulation.node'));
+  const addon = require(require('node:path').resolve('build-emulation/fast_weights_emulation.node'));
+  addon.useCublas(${training});
   const PRODUCTS = {${Object.entries(PRODUCTS)
     .map(([name, product]) => `'${name}': (x) => ${product}`)
     .join()}};
@@ -48,10 +58,11 @@ const source = `
     return { hash: createHash('sha1').update(new Uint8Array(found.buffer)).digest('hex'), error };
   };
   const products = Object.fromEntries(Object.entries(PRODUCTS).map(([name, product]) => [name, evaluate(product)]));
-  console.log(JSON.stringify({ products, kernels: emulation.records().map(({ kernel }) => kernel) }));`;
+  console.log(JSON.stringify({ products, kernels: addon.emulation.records().map(({ kernel }) => kernel) }));`;
 
-async function run(card: string, settings: string): Promise<Results> {
-  const { stdout, stderr } = await onCard(source, card, { FAST_WEIGHTS_EMULATION: settings });
+async function run({ card, training = false }: Way, settings: string): Promise<Results> {
+  const env = { FAST_WEIGHTS_EMULATION: settings, FAST_WEIGHTS_CUBLAS: 'off' };
+  const { stdout, stderr } = await onCard(source(training), card, env);
   expect(stderr).to.equal('');
   return JSON.parse(stdout) as Results;
 }
@@ -60,14 +71,15 @@ describeEmulated('shapes of tiles of matrix products', function () {
   this.timeout(300_000);
   let first: Results | undefined;
 
-  for (const [shape, card] of Object.entries(CARDS)) {
-    it(`${shape}: close to float64, and the bits of the others`, async () => {
-      const { kernels } = await run(card, 'record');
-      expect(kernels.some((name) => name.includes(`Bfloat16Products, fw::cuda::gemm::Shape<${shape},`))).to.equal(true);
-      const results = await run(card, 'seed=1');
-      for (const [name, { error }] of Object.entries(results.products)) {
-        expect(error, name).to.be.lessThan(TOLERANCE.bfloat16.forward);
+  for (const [name, way] of Object.entries(WAYS)) {
+    it(`${name}: close to float64${way.training ? '' : ', and the bits of the others'}`, async () => {
+      const { kernels } = await run(way, 'record');
+      expect(kernels.some((kernel) => kernel.includes(way.kernel))).to.equal(true);
+      const results = await run(way, 'seed=1');
+      for (const [product, { error }] of Object.entries(results.products)) {
+        expect(error, product).to.be.lessThan(TOLERANCE.bfloat16.forward);
       }
+      if (way.training) return;
       first ??= results;
       expect(results.products).to.deep.equal(first.products);
     });

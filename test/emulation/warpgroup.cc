@@ -27,8 +27,9 @@ struct Issue {
   PlaceId place;
   int group, columns;
   float* accumulators[kThreads];
-  std::vector<float> sums;      // [kRows, columns]
-  std::vector<size_t> factors;  // pieces of shared memory
+  std::vector<float> sums;           // [kRows, columns]
+  std::vector<size_t> factors;       // pieces of shared memory, and what was there
+  std::vector<unsigned char> bytes;
 };
 
 struct Warpgroup {
@@ -106,6 +107,15 @@ void read_factors(const Issue& issue, int first_warp) {
   }
 }
 
+bool factors_changed(const Issue& issue) {
+  const unsigned char* before = issue.bytes.data();
+  for (const size_t offset : issue.factors) {
+    if (memcmp(block.shared + offset, before, kPiece * 2) != 0) return true;
+    before += kPiece * 2;
+  }
+  return false;
+}
+
 // Calls visit(thread, its n-th accumulator, row, column).
 template <class Visit>
 void each_accumulator(int columns, const Visit& visit) {
@@ -128,13 +138,14 @@ void begin(Warpgroup& group, const Place& place, int columns, bool a_along_lines
   }
   if (!group.is_fenced) find("no warpgroupFence before the product ($1)", id);
   const Factor a(given(0).a, a_along_lines, place), b(given(0).b, b_along_lines, place);
-  Issue issue = {id, group.committed, columns, {}, std::vector<float>(static_cast<size_t>(kRows * columns)), {}};
+  Issue issue = {id, group.committed, columns, {}, std::vector<float>(static_cast<size_t>(kRows * columns)), {}, {}};
   const auto take = [&](size_t offset) {
     if (offset + kPiece * 2 > block.shared_bytes) {
       fail(cudaErrorIllegalAddress, "bounds", text_of(place) + ": a factor outside the block's shared memory");
     }
     check_fenced(offset, kPiece * 2, id);
     issue.factors.push_back(offset);
+    issue.bytes.insert(issue.bytes.end(), block.shared + offset, block.shared + offset + kPiece * 2);
   };
   a.each(kRows, take), b.each(columns, take);
   read_factors(issue, block.current / kThreads * kWarps);
@@ -173,7 +184,8 @@ void end(Warpgroup& group, int left) {
   size_t done = 0;
   for (; done < group.pending.size() && group.pending[done].group < group.committed - left; done++) {
     const Issue& issue = group.pending[done];
-    read_factors(issue, block.current / kThreads * kWarps);
+    if (factors_changed(issue)) find("a factor changes before its product is waited for ($1)", issue.place);
+    else read_factors(issue, block.current / kThreads * kWarps);
     bool touched = false, goes_on = false;
     for (size_t later = done + 1; later < group.pending.size(); later++) {
       goes_on = goes_on || group.pending[later].accumulators[0] == issue.accumulators[0];

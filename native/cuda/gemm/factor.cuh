@@ -47,19 +47,22 @@ struct PaddedTile : TileOf<E, kLines, layout> {
 };
 
 // The chunks of a row are exchanged by the number of the row, so that eight rows of a matrix that a warp loads lie in
-// different banks.
+// different banks. Rows are of 128 bytes at most: of more lines, each 64 are a tile by themselves. TMA and wgmma call it
+// the swizzle of 128 bytes.
 template <class E, int kLines, Layout layout>
 struct SwizzledTile : TileOf<E, kLines, layout> {
   using Base = TileOf<E, kLines, layout>;
-  static constexpr int kRow = Base::kInner, kSize = Base::kOuter * kRow;
+  static constexpr int kRow = Base::kInner < Base::kDepth ? Base::kInner : Base::kDepth;
+  static constexpr int kPart = Base::kOuter * kRow, kSize = Base::kInner / kRow * kPart;
 
   static FW_DEVICE int place(int outer, int inner) {
-    constexpr int kChunks = kRow / kChunk<E>, kTurns = kChunks < 8 ? kChunks : 8;
-    return outer * kRow + ((inner / kChunk<E> ^ outer / (8 / kTurns) % kTurns) * kChunk<E> | inner % kChunk<E>);
+    constexpr int kTurns = kRow / kChunk<E>;
+    const int chunk = inner % kRow / kChunk<E> ^ outer / (8 / kTurns) % kTurns;
+    return inner / kRow * kPart + outer * kRow + (chunk * kChunk<E> | inner % kChunk<E>);
   }
   static FW_DEVICE int at(int line, int k) { return layout == kAlongK ? place(line, k) : place(k, line); }
-  // Where the element lies that is so many lines and terms after one, both multiples of 16: `lines` of 128 bytes' worth
-  // that begin with that one, and terms of the first sixteen. Constants, beside a place that a lane knows.
+  // Where the element lies that is so many lines and terms after one, both multiples of 16: `lines` of the row that begins
+  // with that one, and terms of the first sixteen. Constants, beside a place that a lane knows.
   static FW_DEVICE int moved(int place, int lines, int k) {
     return layout == kAlongK ? (place ^ k) + lines * kRow : (place ^ lines) + k * kRow;
   }

@@ -62,21 +62,30 @@ void launchShape(const Context& cx, const Problem& x, int64_t parts) {
   else launchTiles<Products, Shape, kAlongK, kAlongK>(cx, x, parts);
 }
 
+// One way to compute a product.
+template <class P, class S>
+struct Way {
+  using Products = P;
+  using Shape = S;
+};
+
 // What the multiprocessor with the most blocks would take, in passes for sixteen terms of a sum; INT64_MAX where the
-// card has no room for a block, or where what is to be added up would take too much of its memory.
+// card lacks something, or where what is to be added up would take too much of its memory.
 template <class Products, class Shape>
 int64_t costOf(const Context& cx, const Problem& x, int64_t parts) {
   using Kernel = Multiply<Products, Shape, kAlongK, kAlongK>;
   const int64_t partials = parts * sizeOf(x) * static_cast<int64_t>(sizeof(float));
+  if (!Products::isFor(cx)) return INT64_MAX;
   if (static_cast<int64_t>(sizeof(typename Kernel::Shared)) > cx.most_shared) return INT64_MAX;
   if (parts > 1 && !Shape::kAddsStretches && partials > cx.most_scratch) return INT64_MAX;
   const int64_t shares = sharesParts<Shape>(x, parts) ? parts : 1;
-  return divideUp(divideUp(tilesOf<Shape>(x) * shares, cx.multiprocessors) * Shape::kCost, shares);
+  return divideUp(divideUp(tilesOf<Shape>(x) * shares, cx.multiprocessors) * Shape::cost(Products::kTogether), shares);
 }
 
-// Factors of several terms lie alike. Of shapes that cost the same the first is taken.
-template <class Products, class... Shapes>
+// Factors of several terms lie alike. Of ways that cost the same the first is taken.
+template <class First, class... Ways>
 void launchProduct(const Context& cx, Problem x) {
+  using Products = typename First::Products;
   for (int i = 0; i < x.terms; i++) {
     x.a[i] = packed<typename Products::Element>(cx, x.a[i], x, x.m);
     x.b[i] = packed<typename Products::Element>(cx, x.b[i], x, x.n);
@@ -84,10 +93,12 @@ void launchProduct(const Context& cx, Problem x) {
   const int64_t parts = partsOf<Products>(x.n, x.terms * x.k);
   int64_t least = INT64_MAX;
   void (*best)(const Context&, const Problem&, int64_t) = nullptr;
-  const auto consider = [&](int64_t cost, auto* launchIt) {
-    if (cost < least) least = cost, best = launchIt;
+  const auto consider = [&](auto way) {
+    using Is = decltype(way);
+    const int64_t cost = costOf<typename Is::Products, typename Is::Shape>(cx, x, parts);
+    if (cost < least) least = cost, best = &launchShape<typename Is::Products, typename Is::Shape>;
   };
-  (consider(costOf<Products, Shapes>(cx, x, parts), &launchShape<Products, Shapes>), ...);
+  consider(First{}), (consider(Ways{}), ...);
   best(cx, x, parts);
 }
 

@@ -16,9 +16,11 @@ template <int m, int n, int warpM, int warpN, int stages>
 struct Shape {
   static constexpr int kM = m, kN = n, kWarpM = warpM, kWarpN = warpN, kStages = stages;
   static constexpr int kThreads = m / warpM * (n / warpN) * kWarp;
-  // What a step of sixteen terms takes: passes of shared memory for what warps load of it and for what is copied there,
-  // whose lines take as many again.
-  static constexpr int kCost = kThreads / kWarp * (warpM + warpN) / 4 + (m + n) / 2;
+  // What sixteen terms take where so many warps load together: passes of shared memory for what they load and for what is
+  // copied there, whose lines take as many again.
+  static constexpr int cost(int together) {
+    return kThreads / kWarp / together * (together * warpM + warpN) / 4 + (m + n) / 2;
+  }
   // Whether a block can add up several stretches: a warp has registers for that many sums twice.
   static constexpr bool kAddsStretches = warpM * warpN <= 2048;
 };
@@ -29,6 +31,7 @@ struct Multiply {
   using A = typename Products::template Tile<Shape::kM, aLayout>;
   using B = typename Products::template Tile<Shape::kN, bLayout>;
   static constexpr int kThreads = Shape::kThreads, kStages = Shape::kStages;
+  static constexpr int kAhead = kStages - 1 - Products::kLag;  // steps whose copies are under way
   static constexpr int kM = Shape::kM, kN = Shape::kN, kRow = kN + 8;
 
   struct Args {
@@ -38,8 +41,8 @@ struct Multiply {
     bool isWide;                // of the results
   };
   struct Stage {
-    alignas(128) Element a[A::kSize];
-    alignas(128) Element b[B::kSize];
+    alignas(Products::kAlignment) Element a[A::kSize];
+    alignas(Products::kAlignment) Element b[B::kSize];
   };
   union Shared {
     Stage stages[kStages];
@@ -56,13 +59,14 @@ struct Multiply {
     Sums<Shape::kWarpM / 16, Shape::kWarpN / 8> total, part;
     total.clear(), part.clear();
     Feed feed(args, at, first, end);
-    for (int s = 0; s < kStages - 1; s++) feed.next(shared.stages[s]);
+    for (int s = 0; s < kAhead; s++) feed.next(shared.stages[s]);
     int left = args.stretch, slot = 0;
     for (int step = first; step < end; step++) {
-      copyWait<kStages - 2>();
-      // All have this step, and nobody reads the one before, whose place the next takes.
+      copyWait<kAhead - 1>();
+      Products::begin();
+      // All have this step, and nobody reads the one whose place the next takes.
       barrier();
-      feed.next(shared.stages[slot == 0 ? kStages - 1 : slot - 1]);
+      feed.next(shared.stages[slot + kAhead < kStages ? slot + kAhead : slot + kAhead - kStages]);
       const Stage& stage = shared.stages[slot];
       Products::template multiply<A, B>(part, stage.a, row, stage.b, column);
       slot = slot == kStages - 1 ? 0 : slot + 1;
@@ -71,6 +75,7 @@ struct Multiply {
         left = args.stretch;
       }
     }
+    Products::finish();
     barrier();
     (Shape::kAddsStretches ? total : part).template put<kRow>(shared.sums + row * kRow + column);
     barrier();

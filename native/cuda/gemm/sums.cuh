@@ -39,9 +39,19 @@ struct Sums {
   }
 };
 
+// How a block multiplies the tiles of a step, whose copies have come when begin() is called: multiply(), and finish() after
+// the last step. So many steps before the present one may still be read, so many warps load together, and tiles begin at
+// multiples of so many bytes.
+struct WarpProducts {
+  static constexpr int kLag = 0, kTogether = 1, kAlignment = 128;
+  static bool isFor(const Context&) { return true; }
+  static FW_DEVICE void begin() {}
+  static FW_DEVICE void finish() {}
+};
+
 // float32 as three products of TF32 (cuda.md 6.9). Tensor cores add without rounding to nearest, so their chains are
 // kept short: a tile's sum is added to the sums by itself.
-struct Float32Products {
+struct Float32Products : WarpProducts {
   using Element = float;
   // What partsOf goes by: columns of a block that has few, and the terms that are worth a stretch.
   static constexpr int kColumns = 32, kStretch = 512;
@@ -95,7 +105,7 @@ struct Float32Products {
 };
 
 // The fragments of sixteen terms are loaded while those before them are multiplied.
-struct Bfloat16Products {
+struct Bfloat16Products : WarpProducts {
   using Element = uint16_t;
   // A launch to add up stretches takes longer than shorter sums do.
   static constexpr int kColumns = 16, kStretch = 4096;

@@ -345,7 +345,21 @@ struct FactorChanges : WarpgroupKernel {
     multiply(c, shared);
     warpgroupCommit();
     barrier();
-    if (thread() == 0) shared.a[0] = 0;  // changes a factor
+    if (thread() == 0) shared.a[0] = 1;
+    warpgroupWait<0>();
+    args.y[thread()] = c[0][0];
+  }
+};
+
+struct FactorRewritten : WarpgroupKernel {
+  static FW_DEVICE void run(const Args& args, Shared& shared) {
+    begin(args, shared);
+    Sums c = {};
+    warpgroupFence();
+    multiply(c, shared);
+    warpgroupCommit();
+    barrier();
+    if (thread() == 0) shared.a[0] = toBfloat16(args.x[0]);  // writes the same again
     warpgroupWait<0>();
     args.y[thread()] = c[0][0];
   }
@@ -429,7 +443,8 @@ const Kernel kKernels[] = {
     FW_WRONG(SumsUsed, 1, "warpgroup", "the product"),
     FW_WRONG(ProductNotFenced, 1, "warpgroup", "the product"),
     FW_WRONG(ProductForgotten, 1, "warpgroup", "the product"),
-    FW_WRONG(FactorChanges, 1, "race", "changes a factor", "the product"),
+    FW_WRONG(FactorChanges, 1, "warpgroup", "the product"),
+    FW_WRONG(FactorRewritten, 1, "race", "writes the same again", "the product"),
     FW_WRONG(FactorNotFenced, 1, "fence", "writes and does not fence", "the product"),
     FW_WRONG(WarpMissing, 1, "deadlock", "three warps"),
     FW_WRONG(OtherFactors, 1, "warpgroup", "not the same for all"),
