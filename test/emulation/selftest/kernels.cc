@@ -124,14 +124,16 @@ std::string shown(const std::vector<Finding>& list) {
   return text;
 }
 
-int line_of(const std::string& mark) {
-  std::ifstream source(wrong::kSource);
+// "file:line" of a mark.
+std::string place_of(const std::string& path, const std::string& mark) {
+  std::ifstream source(path);
   std::string text;
   for (int line = 1; std::getline(source, text); line++) {
     const size_t at = text.find("// " + mark);
-    if (at != std::string::npos && text.substr(at + 3) == mark) return line;
+    if (at == std::string::npos || text.substr(at + 3) != mark) continue;
+    return path.substr(path.find_last_of('/') + 1) + ":" + std::to_string(line);
   }
-  return 0;
+  return "";
 }
 }  // namespace
 
@@ -175,8 +177,9 @@ void test_mutations() {
 void test_wrong() {
   for (const uint64_t seed : {0, 1}) {
     emulation::set_seed(seed);
-    for (int i = 0; i < wrong::kCount; i++) {
-      const wrong::Kernel& kernel = wrong::kKernels[i];
+    std::vector<wrong::Kernel> kernels = wrong::kKernels;
+    kernels.insert(kernels.end(), wrong::kKernelsOfGroups.begin(), wrong::kKernelsOfGroups.end());
+    for (const wrong::Kernel& kernel : kernels) {
       {
         const Buffer<float> x(ramp(256)), y(256);
         kernel.start(stream(), x.data(), y.data());
@@ -189,8 +192,9 @@ void test_wrong() {
         other = other || !here;
         for (const char* mark : kernel.marks) {
           if (!mark) continue;
-          expect(line_of(mark) != 0, std::string(mark) + ": the mark");
-          here = here && finding.text.find("wrong.cu:" + std::to_string(line_of(mark))) != std::string::npos;
+          const std::string place = place_of(kernel.source, mark);
+          expect(!place.empty(), std::string(mark) + ": the mark");
+          here = here && finding.text.find(place) != std::string::npos;
         }
         found = found || here;
       }
