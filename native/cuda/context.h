@@ -30,6 +30,8 @@ struct Context {
   int64_t most_scratch = int64_t(512) << 20;
   // Bytes of shared memory that the card has for a block, and its multiprocessors.
   int64_t most_shared = 0, multiprocessors = 0;
+  // Whether products may be by warpgroup.cuh: in training, for their bits may not be those beside fewer rows.
+  bool warpgroups = false;
   // Waits for the stream and gives memory that is only kept for reuse back to the card, whose runtime may need some.
   void (*trim)(const Context&) = nullptr;
 

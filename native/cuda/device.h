@@ -51,7 +51,7 @@ constexpr int64_t kPlainSharedBytes = 48 << 10;
 // the compiler: left to itself it would spill registers to fit more of them than shared memory lets in.
 template <class Kernel, int threads = Kernel::kThreads, size_t shared = MostShared<Kernel>::bytes>
 __global__ void __launch_bounds__(threads, 1) entry(const __grid_constant__ typename Kernel::Args args) {
-  extern __shared__ __align__(128) unsigned char memory[];
+  extern __shared__ __align__(1024) unsigned char memory[];
   Kernel::run(args, *reinterpret_cast<typename Kernel::Shared*>(memory));
 }
 

@@ -2,16 +2,20 @@
 //
 // A warp issues an instruction when the stall of the one before it is over and the scoreboards it waits for are free; results of
 // tensor cores, which the code does not wait for, are waited for by register.
-import { latencyOf } from './instructions.mjs';
-import { LATENCIES, valueOf } from './constants.mjs';
+import { latencyOf, tensorOf } from './instructions.mjs';
+import { FACTS, LATENCIES, valueOf } from './constants.mjs';
 import { Warp } from './warp.mjs';
 import { bytesOf } from './addresses.mjs';
 import { FirstLevel, passesOf, SECTOR, sectorsOf } from './memory.mjs';
 
 const latency = valueOf(LATENCIES);
+const facts = valueOf(FACTS);
 const NONE = 7;
 /** Instructions that a warp issues before others are looked at. */
 const SLICE = 64;
+
+/** Operations of mma.sync that a scheduler's tensor cores do in a cycle. */
+const perCycle = (facts.tensorPeak / facts.tensorClock / facts.multiprocessors / facts.schedulers) * facts.mmaShare;
 
 /** Registers of tensor cores' operands and of what reads their results. */
 const sourcesOf = (instruction) => {
@@ -30,6 +34,21 @@ class Timeline {
   groups = [];
   inFlight = 0;
   mostInFlight = 0;
+  /** When the products of the warpgroup that are not yet in a group, and those of groups, are computed. */
+  products = 0;
+  productGroups = [];
+
+  /** `tensorCores`: of its scheduler, whose products of warpgroups follow each other. */
+  constructor(tensorCores) {
+    this.tensorCores = tensorCores;
+  }
+
+  multiply({ operands }, { operations, rate }) {
+    const { tensorCores } = this;
+    tensorCores.free = Math.max(tensorCores.free, this.begun) + operations / rate / perCycle;
+    this.products = tensorCores.free;
+    if (operands.some(({ name }) => /^gsb/.test(name))) this.productGroups.push(this.products);
+  }
 
   issue(instruction) {
     let { now } = this;
@@ -54,9 +73,9 @@ class Timeline {
     this.copies = 0;
   }
 
-  /** Waits until at most so many groups are under way. */
-  wait(most) {
-    while (this.groups.length > most) this.now = Math.max(this.now, this.groups.shift());
+  /** Waits until at most so many groups, of copies or of products, are under way. */
+  wait(most, groups = this.groups) {
+    while (groups.length > most) this.now = Math.max(this.now, groups.shift());
   }
 
   /** A load that takes so long. */
@@ -94,6 +113,14 @@ export class BlockCount {
     this.timeline.issue(instruction);
     if (instruction.opcode === 'LDGDEPBAR') this.timeline.commit();
     if (instruction.opcode === 'DEPBAR') this.timeline.wait(instruction.operands[1].value);
+    if (instruction.opcode === 'HGMMA') {
+      const tensor = tensorOf(instruction);
+      this.timeline.multiply(instruction, tensor);
+      this.sharedPasses += tensor.sharedBytes / facts.sharedWidth;
+    }
+    if (instruction.name.startsWith('WARPGROUP.DEPBAR')) {
+      this.timeline.wait(instruction.operands[1].value, this.timeline.productGroups);
+    }
   }
 
   access({ instruction, space, stores, bytes, addresses, known, mask }) {
@@ -147,7 +174,8 @@ export class BlockCount {
       { length: this.launch.threads / 32 },
       (_, w) => new Warp(this.fn, this.launch, block, w, this),
     );
-    for (const warp of warps) warp.timeline = new Timeline();
+    const tensorCores = Array.from({ length: facts.schedulers }, () => ({ free: 0 }));
+    warps.forEach((warp, w) => (warp.timeline = new Timeline(tensorCores[w % facts.schedulers])));
     const ready = new Set(warps);
     const waiting = new Set();
     while (ready.size > 0) {

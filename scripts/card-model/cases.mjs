@@ -1,9 +1,10 @@
 // The work that the model looks at: what is called, with which shapes. A name is that of the benchmark's case where it has one
 // (bench/cases/cuda.ts), so that a card's measurement stands beside the prediction.
 //
-// A case is { name, tokens, useful, prepare(fw, device, sizes), sizes, short }: `useful` are floating-point operations that the task
-// needs (dense products of chunks of 64 tokens, formulas of the design's section 3.1), `short` two smaller sizes for the kernels
-// that walk through a sequence: their counts per block grow with its length, by as much for each token.
+// A case is { name, tokens, useful, training, prepare(fw, device, sizes), sizes, short }: `useful` are floating-point operations
+// that the task needs (dense products of chunks of 64 tokens, formulas of the design's section 3.1), `training` whether it runs
+// as in a step of training, `short` two smaller sizes for the kernels that walk through a sequence: their counts per block grow
+// with its length, by as much for each token.
 
 const HEADS = 16;
 const D = 128;
@@ -69,9 +70,10 @@ function step(mixer, gate, states) {
   };
 }
 
-function product(n) {
+function product(n, training = false) {
   return {
-    name: `matmul/NN/${n}x${n}x${n}/bfloat16`,
+    name: `matmul/${training ? 'training' : 'NN'}/${n}x${n}x${n}/bfloat16`,
+    training,
     tokens: n,
     useful: 2 * n ** 3,
     sizes: { n },
@@ -79,6 +81,28 @@ function product(n) {
       const make = zeros(fw, device, 'bfloat16');
       const [a, b] = [make([n, n]), make([n, n])];
       return () => fw.noGrad(() => void fw.matmul(a, b));
+    },
+  };
+}
+
+/** A projection of so many rows, and its gradients where there are many. */
+function layer(rows, out, width) {
+  const training = rows > 64;
+  return {
+    name: `linear/${training ? 'forward-backward' : 'forward'}/${rows}x${out}x${width}/bfloat16`,
+    training,
+    tokens: rows,
+    useful: (training ? 6 : 2) * rows * out * width,
+    sizes: { rows },
+    prepare(fw, device) {
+      const make = zeros(fw, device, 'bfloat16');
+      const [x, weight] = [
+        make([rows, width], { requiresGrad: training }),
+        make([out, width], { requiresGrad: training }),
+      ];
+      if (!training) return () => fw.noGrad(() => void fw.linear(x, weight));
+      const doutput = make([rows, out]);
+      return () => fw.linear(x, weight).backward(doutput);
     },
   };
 }
@@ -158,6 +182,7 @@ function training(B, T) {
   const rule = heads * (deltaOperations(d / heads, d / heads) + deltaBackwardOperations(d / heads, d / heads));
   return {
     name: 'train/deltanet-340m/bfloat16',
+    training: true,
     tokens: B * T,
     useful: B * T * (6 * weights + layers * rule),
     sizes: { B, T },
@@ -192,6 +217,11 @@ export const CASES = [
   step('gated-delta', 'scalar', 4096),
   step('gated-delta', 'scalar', 65536),
   product(4096),
+  product(4096, true),
+  layer(8192, LARGE.d, LARGE.d),
+  layer(8192, LARGE.hidden, LARGE.d),
+  layer(8192, LARGE.d, LARGE.hidden),
+  layer(8, LARGE.d, LARGE.d),
   convolution(8, 4096),
   norm(8, 4096),
   feedback('selfReferential', 64, 2048),

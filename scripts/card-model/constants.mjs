@@ -25,6 +25,7 @@ export const FACTS = {
   tensorPeak: from('hopper', 989.4e12, 'FLOP/s', 'bfloat16, dense, at 1.83e9 Hz; TF32 has half'),
   tensorClock: from('hopper', 1.83e9, 'Hz', 'of the peak above'),
   mmaShare: from('luo', 0.629, 'of the peak', 'what mma.sync reaches on the average; design says 0.60 to 0.65'),
+  warpgroupShare: from('design', 0.8, 'of the peak', 'what wgmma reaches: 790e12 FLOP/s were measured'),
   sharedWidth: from('guide', 128, 'B per cycle and multiprocessor', '32 banks of 4 B'),
   memoryBandwidth: from('design', 4.3e12, 'B/s', 'measured; the data sheet says 4.8e12'),
   cacheBandwidth: from('luo', 3942 * 1.755e9, 'B/s', 'second-level cache, reads of 16 B'),

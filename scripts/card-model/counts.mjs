@@ -60,7 +60,7 @@ function hotLoops({ fn, issued }) {
     const key = fn.code[inner.first].address.toString(16);
     const sum = sums.get(key) ?? { all: 0, tensor: 0 };
     sum.all += issued[i];
-    if (instruction.opcode === 'HMMA') sum.tensor += issued[i];
+    if (tensorOf(instruction)) sum.tensor += issued[i];
     sums.set(key, sum);
   });
   return sums;

@@ -50,7 +50,7 @@ function countLaunch(recorded, number, task, shorter) {
 
 /** What is launched for a case, and for its shorter runs. */
 export function recordingsOf(task) {
-  const recorded = (sizes) => record((fw, device) => task.prepare(fw, device, sizes));
+  const recorded = (sizes) => record((fw, device) => task.prepare(fw, device, sizes), task.training);
   return { launches: recorded(task.sizes), shorter: (task.short ?? []).map(recorded) };
 }
 

@@ -1,7 +1,8 @@
 // What a machine instruction occupies: the pipe it runs in, the work of tensor cores, how long its result takes.
-import { LATENCIES, valueOf } from './constants.mjs';
+import { FACTS, LATENCIES, valueOf } from './constants.mjs';
 
 const latency = valueOf(LATENCIES);
+const facts = valueOf(FACTS);
 
 const PIPES = [
   ['product', /^IMAD$/],
@@ -24,14 +25,26 @@ export function pipeOf({ opcode }) {
   return PIPES.find(([, pattern]) => pattern.test(opcode))?.[0];
 }
 
-/** Floating-point operations of a warp on tensor cores, and what of their rate for bfloat16 this format has. */
-export function tensorOf({ opcode, modifiers }) {
+const SHAPES = { 1688: [16, 8, 8], 16816: [16, 8, 16], 1684: [16, 8, 4] };
+/** Warps that compute the products of a warpgroup together. */
+const GROUP = 4;
+
+/**
+ * Of a warp on tensor cores: floating-point operations, what of the rate of mma.sync for bfloat16 this format has, the shape, and
+ * bytes of shared memory that are read for it.
+ */
+export function tensorOf({ opcode, modifiers, operands }) {
   if (!/MMA$/.test(opcode)) return undefined;
-  const [shape] = modifiers;
-  const [m, n, k] =
-    shape === '1688' ? [16, 8, 8] : shape === '16816' ? [16, 8, 16] : shape === '1684' ? [16, 8, 4] : [];
-  if (opcode !== 'HMMA' || !m) throw new Error(`what ${opcode}.${modifiers.join('.')} computes is not modelled`);
-  return { operations: 2 * m * n * k, rate: modifiers.includes('TF32') ? 0.5 : 1 };
+  const group = opcode === 'HGMMA';
+  const [m, n, k] = (group ? modifiers[0].split('x').map(Number) : SHAPES[modifiers[0]]) ?? [];
+  if (!(group || opcode === 'HMMA') || !k) {
+    throw new Error(`what ${opcode}.${modifiers.join('.')} computes is not modelled`);
+  }
+  if (!group) return { operations: 2 * m * n * k, rate: modifiers.includes('TF32') ? 0.5 : 1, n, sharedBytes: 0 };
+  const bytes = modifiers.includes('BF16') ? 2 : 4;
+  const left = operands[1].kind === 'R' ? 0 : m;
+  const rate = (facts.warpgroupShare / facts.mmaShare) * (2 / bytes);
+  return { operations: (2 * m * n * k) / GROUP, rate, n, sharedBytes: ((left + n) * k * bytes) / GROUP };
 }
 
 /** Cycles until a result is there, for what does not always take the same; memory apart. */

@@ -20,20 +20,26 @@ function load() {
   process.env.FAST_WEIGHTS_DEVICE = DEVICE;
   process.env.FAST_WEIGHTS_EMULATION = 'record';
   process.env.FAST_WEIGHTS_EMULATED_CARD = `memory=${141e9}`;
+  process.env.FAST_WEIGHTS_CUBLAS = 'off';
   const fw = require(join(root, 'dist'));
-  const { emulation } = require(addon);
+  const { emulation, useCublas } = require(addon);
   if (!emulation.records) throw new Missing('the emulated card is out of date: npm run build:emulation');
-  recorder = { fw, records: () => emulation.records() };
+  recorder = { fw, records: () => emulation.records(), setTraining: useCublas };
   return recorder;
 }
 
-/** The launches of what prepare(fw, device) returns, in order: that is called once, what is launched before it does not count. */
-export function record(prepare) {
-  const { fw, records } = load();
+/**
+ * The launches of what prepare(fw, device) returns, in order: that is called once, what is launched before it does not count.
+ * With `training` as in a step of training that finds no cuBLAS.
+ */
+export function record(prepare, training = false) {
+  const { fw, records, setTraining } = load();
   return fw.scope(() => {
     const run = prepare(fw, DEVICE);
     records();
+    setTraining(training);
     run();
+    setTraining(false);
     return records().map(launchOf);
   });
 }

@@ -8,6 +8,7 @@
 import { MEMORY } from './addresses.mjs';
 import { arithmeticOf } from './arithmetic.mjs';
 import { CONTROL } from './control.mjs';
+import { tensorOf } from './instructions.mjs';
 import { LANES, Registers } from './registers.mjs';
 import { targetOf } from './listing.mjs';
 
@@ -15,9 +16,12 @@ const ODD = 0xaaaaaaaa | 0;
 /** A warp that issues more instructions than its launch allows. */
 export class TooLong extends Error {}
 
+const NOTHING =
+  /^(ST|STG|STS|STL|RED|BAR|LDGSTS|EXIT|BRA|BSSY|BSYNC|NOP|CALL|RET|WARPSYNC|BREAK|WARPGROUP|FENCE|LDGDEPBAR|DEPBAR)$/;
+
 /** How many registers, from the first operand on, an instruction leaves that is not computed. */
 function resultsOf({ opcode, modifiers, operands }) {
-  if (/^(ST|STG|STS|STL|RED|BAR|LDGSTS|EXIT|BRA|BSSY|BSYNC|NOP|CALL|RET|WARPSYNC|BREAK)$/.test(opcode)) return [];
+  if (NOTHING.test(opcode)) return [];
   const words = modifiers.includes('128')
     ? 4
     : modifiers.includes('64') ||
@@ -25,11 +29,13 @@ function resultsOf({ opcode, modifiers, operands }) {
         modifiers.includes('WIDE') ||
         modifiers.includes('U64')
       ? 2
-      : opcode === 'HMMA' || (opcode === 'LDSM' && modifiers.includes('4'))
-        ? 4
-        : /^F64|^S64/.test(modifiers[0] ?? '')
-          ? 2
-          : 1;
+      : opcode === 'HGMMA'
+        ? tensorOf({ opcode, modifiers, operands }).n / 2
+        : opcode === 'HMMA' || (opcode === 'LDSM' && modifiers.includes('4'))
+          ? 4
+          : /^F64|^S64/.test(modifiers[0] ?? '')
+            ? 2
+            : 1;
   const results = [];
   for (const operand of operands) {
     if (operand.kind === 'R') {

@@ -3,11 +3,16 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+
 #include "banks.h"
+#include "clocks.h"
 #include "copies.h"
 #include "device.h"
 #include "findings.h"
+#include "mbarrier.h"
 #include "shadow.h"
+#include "warpgroup.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -77,6 +82,11 @@ void go_to(int thread, Fibre& from) {
       text += (text.empty() ? "" : ", ") + std::to_string(count) + " lanes of warp " + std::to_string(w) + where;
     };
     lanes(warp.arrived, " at " + text_of(warp.place));
+    const Place* const asleep = block.asleep + w * kLanes;
+    for (const Place *place = asleep, *end = asleep + kLanes; place < end; place++) {
+      if (!place->primitive || std::count(asleep, place, *place) > 0) continue;
+      lanes(static_cast<int>(std::count(place, end, *place)), " at " + text_of(*place));
+    }
     lanes(__builtin_popcount(warp.at_barrier), " at " + text_of(block.place));
     lanes(__builtin_popcount(warp.returned), " have returned");
   }
@@ -109,17 +119,21 @@ void thread_entry() {
   work.run(work.args, block.shared);
   end_copies(block.current);
   block.running_warp().returned |= 1u << block.current % kLanes;
-  if (++block.returned == block.threads) scheduler.enter(block.fibre[block.current]);
+  if (++block.returned == block.threads) {
+    end_mbarriers();
+    end_products();
+    scheduler.enter(block.fibre[block.current]);
+  }
   leave();
   __builtin_unreachable();
 }
 
 void next_epoch() {
   block.epoch++;
-  for (int w = 0; w < block.warps; w++) {
-    block.warp[w].within = 0;
-    if (count_banks) settle_accesses(w);
-  }
+  forget_clocks();
+  forget_readers();
+  forget_arrivals();
+  for (int w = 0; w < block.warps && count_banks; w++) settle_accesses(w);
 }
 
 void run_block(int64_t index) {
@@ -131,7 +145,10 @@ void run_block(int64_t index) {
   for (int t = 0; t < block.threads; t++) {
     block.fibre[t].prepare(stack_of(t), stack_bytes(t), thread_entry);
     forget_copies(t);
+    block.asleep[t] = {};
   }
+  forget_mbarriers();
+  forget_products();
   for (int w = 0; w < block.warps; w++) {
     Warp& warp = block.warp[w];
     warp.ready = ~0u;
@@ -204,6 +221,15 @@ void meet(const Place& place, const void* in, void* out, void (*act)(const void*
   warp.ready = ~(1u << lane);
   block.ready |= 1u << own / kLanes;
   maybe_turn();
+}
+
+void sleep_at(const Place& place) {
+  block.asleep[block.current] = place;
+  leave();
+}
+void wake(int thread) {
+  block.asleep[thread] = {};
+  set_ready(thread);
 }
 
 void meet_block(const Place& place) {

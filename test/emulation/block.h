@@ -18,8 +18,7 @@ constexpr size_t kMostShared = 228 << 10;
 struct Warp {
   uint32_t ready;  // lanes that could run but do not
   uint32_t at_barrier, returned;
-  int arrived;      // lanes at the collective `place`
-  uint32_t within;  // warpSyncs since the last barrier
+  int arrived;  // lanes at the collective `place`
   Place place;
   const void* in[kLanes];
   void* out[kLanes];
@@ -44,6 +43,7 @@ struct Block {
   Place place;
   Fibre fibre[kMostThreads];
   Warp warp[kMostWarps];
+  Place asleep[kMostThreads];  // where a thread sleeps; no primitive where it does not
 
   Warp& running_warp() { return warp[current / kLanes]; }
 };
@@ -70,6 +70,9 @@ void run_blocks(const Work& work);
 void meet(const Place& place, const void* in, void* out, void (*act)(const void* const* in, void* const* out));
 // The same for the threads of the block.
 void meet_block(const Place& place);
+// Lets the running thread stand at a place until another one wakes it.
+void sleep_at(const Place& place);
+void wake(int thread);
 
 // Ends the launch that runs, and the device with it; as add_fact of findings.h.
 [[noreturn]] void fail(cudaError_t code, const char* kind, const std::string& text, PlaceId place = 0);

@@ -24,7 +24,10 @@ void hold(int64_t milliseconds);
 // Of these kinds:
 //   race        two accesses without the barrier or warpSync that would order them
 //   blocks      two blocks of a launch use the same global memory, one of them to write
-//   copy        a copy's bytes used before copyWait, a source that changed, a copy that was never waited for
+//   copy        a copy's bytes used before they are waited for, a source that changed, a copy that was never waited for
+//   fence       memory that an asynchronous copy uses after a thread has written it, without a fenceProxyAsync between
+//   warpgroup   accumulators that are used while they are computed, a product that was never waited for, or not fenced
+//   mbarrier    one used before it is initialised, for more than it is there for, or too late; the launch fails
 //   bounds      an address that is not in use or not aligned; the launch fails
 //   divergence  lanes or threads that wait for each other at different places; the launch fails
 //   deadlock    threads that wait for others that will not come; the launch fails
@@ -48,7 +51,7 @@ struct SiteInfo {
   std::string file;
   int line;
   std::string primitive;
-  bool can_mute;  // barrier, warpSync, copyCommit, copyWait
+  bool can_mute;  // what only orders: barrier, warpSync, copyCommit, copyWait, mbarriers but for their init, fences
   int64_t reached;
 };
 std::vector<SiteInfo> sites();

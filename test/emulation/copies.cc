@@ -53,11 +53,12 @@ void finish(const Copy& copy) {
     if (random_below(2) == 0) bytes = copy.from;
   }
   memcpy(copy.to, bytes, kBytes);
-  end_copy(offset_in_shared(copy.to), copy.place);
+  end_copy(offset_in_shared(copy.to), kBytes, copy.place);
 }
 }  // namespace
 
 void forget_copies(int thread) {
+  for (const Copy& copy : copies[static_cast<size_t>(thread)].pending) cancel_copy(offset_in_shared(copy.to), kBytes);
   copies[static_cast<size_t>(thread)].pending.clear();
   copies[static_cast<size_t>(thread)].committed = 0;
 }
@@ -94,7 +95,7 @@ void copyAsync16(void* to, const void* from, bool valid, int line, const char* f
     track_global(emulation::block.memory.offset(from), kBytes, false, id);
     memcpy(copy.at_issue, from, kBytes);
   }
-  begin_copy(offset_in_shared(to), id);
+  begin_copy(offset_in_shared(to), kBytes, id);
   memset(to, kPoison, kBytes);
   own.pending.push_back(copy);
 }

@@ -6,7 +6,7 @@ export const onEmulation = process.env.FAST_WEIGHTS_DEVICE === 'cuda-emulation';
 
 /** See control.h. */
 export interface Finding {
-  kind: 'race' | 'blocks' | 'copy' | 'bounds' | 'divergence' | 'deadlock' | 'trap';
+  kind: 'race' | 'blocks' | 'copy' | 'fence' | 'warpgroup' | 'mbarrier' | 'bounds' | 'divergence' | 'deadlock' | 'trap';
   text: string;
   count: number;
 }

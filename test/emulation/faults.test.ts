@@ -200,7 +200,8 @@ describeEmulated('faults of the emulated card', function () {
     const later = `
       const addon = require(require('node:path').resolve('build-emulation/fast_weights_emulation.node'));
       return [addon.emulation.lastError(), fw.ones([3]).sum().item(), ${product}];`;
-    const found = await tryOnCard(product, later, 'failAttribute=1');
+    // One multiprocessor has large tiles, for which the attribute is set.
+    const found = await tryOnCard(product, later, 'failAttribute=1,multiprocessors=1');
     expect(found).to.deep.include({ typed: true, code: 'BACKEND' });
     expect(found.message).to.match(/matmul: shared memory: invalid argument/);
     expect(found.afterwards).to.deep.equal(['cudaSuccess', 3, 27e6]);

@@ -56,6 +56,13 @@ void add_truncated(const float (&a)[kRows][depth], const float (&b)[depth][kColu
 void set_truncated_sums(bool value) { truncated = value; }
 
 template <int depth>
+void add_products(const float (&a)[kRows][depth], const float (&b)[depth][kColumns], float (&c)[kRows][kColumns]) {
+  if (truncated) add_truncated(a, b, c);
+  else add_in_order(a, b, c);
+}
+template void add_products<16>(const float (&)[16][16], const float (&)[16][8], float (&)[16][8]);
+
+template <int depth>
 void multiply_add(const float (&a)[kRows][depth], const float (&b)[depth][kColumns], void* const* out) {
   float c[kRows][kColumns];
   for (int i = 0; i < kLanes; i++) {
@@ -63,8 +70,7 @@ void multiply_add(const float (&a)[kRows][depth], const float (&b)[depth][kColum
     memcpy(&c[i / 4][2 * (i % 4)], fragment, 2 * sizeof(float));
     memcpy(&c[i / 4 + 8][2 * (i % 4)], fragment + 2, 2 * sizeof(float));
   }
-  if (truncated) add_truncated(a, b, c);
-  else add_in_order(a, b, c);
+  add_products(a, b, c);
   for (int i = 0; i < kLanes; i++) {
     float* fragment = static_cast<float*>(out[i]);
     memcpy(fragment, &c[i / 4][2 * (i % 4)], 2 * sizeof(float));

@@ -5,6 +5,8 @@
 
 namespace emulation {
 
+template <int depth>
+void add_products(const float (&a)[16][depth], const float (&b)[depth][8], float (&c)[16][8]);
 // out[lane] is the fragment of c of a lane.
 template <int depth>
 void multiply_add(const float (&a)[16][depth], const float (&b)[depth][8], void* const* out);

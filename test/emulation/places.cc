@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "control.h"
@@ -15,6 +17,9 @@ namespace emulation {
 namespace {
 constexpr PlaceId kSite = 0x80000000u;
 constexpr size_t kEntries = 4096;
+constexpr const char* kOnlyOrder[] = {"barrier",        "warpSync",       "copyCommit",   "copyWait",
+                                      "mbarrierArrive", "mbarrierExpect", "mbarrierWait", "fenceProxyAsync",
+                                      "warpgroupFence", "warpgroupCommit", "warpgroupWait"};
 
 // From what a call gives to its site. A header's calls give another pointer to the file's name in each source.
 struct Entry {
@@ -108,8 +113,8 @@ std::vector<SiteInfo> sites() {
   std::vector<SiteInfo> list;
   for (const Site& site : all_sites()) {
     const std::string primitive = site.place.primitive;
-    const bool can_mute =
-        primitive == "barrier" || primitive == "warpSync" || primitive == "copyCommit" || primitive == "copyWait";
+    const auto is = [&](const char* name) { return primitive == name; };
+    const bool can_mute = std::any_of(std::begin(kOnlyOrder), std::end(kOnlyOrder), is);
     list.push_back({site.place.file, site.place.line, primitive, can_mute, site.reached});
   }
   return list;

@@ -37,6 +37,7 @@ Card read_card() {
     if (name == "driver") card.driver = atoi(value.c_str());
     if (name == "none") card.none = true;
     if (name == "failLaunch") card.fail_launch = atoll(value.c_str());
+    if (name == "multiprocessors") card.multiprocessors = atoi(value.c_str());
     if (name == "failAttribute") card.fail_attribute = atoll(value.c_str());
     if (name == "cards") card.cards = atoi(value.c_str());
     if (name == "busy") card.busy = atoi(value.c_str());
@@ -95,7 +96,6 @@ const Names& names_of(cudaError_t code) {
   return unknown;
 }
 
-constexpr int kProcessors = 132;
 constexpr size_t kPlainShared = 48 << 10;
 
 // The most shared memory a block may ask for, by compute capability.
@@ -197,7 +197,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int of) {
   properties->sharedMemPerBlock = kPlainShared;
   properties->sharedMemPerBlockOptin = shared_per_block();
   properties->sharedMemPerMultiprocessor = shared_per_block() + (1 << 10);
-  properties->multiProcessorCount = kProcessors;
+  properties->multiProcessorCount = card().multiprocessors;
   properties->l2CacheSize = 50 << 20;
   properties->memoryBusWidth = 5120;
   properties->warpSize = 32;

@@ -1,5 +1,6 @@
 // A short run of every kernel that synchronises: two chunks or tiles and more, ragged, packed.
 import * as fw from '../../lib';
+import { defaultDevice, getBackend } from '../../lib/backends';
 
 /** Runs kernels, and reads something that depends on all of them. */
 export type Scenario = () => void;
@@ -268,6 +269,19 @@ export const SCENARIOS: Record<string, Scenario> = {
   'products of few rows': product(3, 200, 512),
   'rounded products': rounded(product(136, 64, 160)),
   'rounded products of few rows': rounded(product(3, 200, 512)),
+  // As large as these get on a card, and long enough for every place in shared memory to be used twice.
+  'products of warpgroups': () => {
+    const backend = getBackend(defaultDevice());
+    backend.useProductLibrary?.(true);
+    try {
+      fw.randn([1100, 320])
+        .to('bfloat16')
+        .matmul(fw.randn([320, 2048]).to('bfloat16'))
+        .dataSync();
+    } finally {
+      backend.useProductLibrary?.(false);
+    }
+  },
   'batched products': both((a, b) => a.matmul(b), [2, 3, 70, 33], [2, 3, 33, 40]),
   'long sums of products': product(8, 8, 4000),
   'gated feed-forward': both(

@@ -7,6 +7,9 @@ import * as fw from '../../lib';
 import { describeFindings, emulation, onEmulation, placeOf } from './device';
 import { SCENARIOS } from './scenarios';
 
+const PRIMITIVES =
+  /(?<!void |struct )\b(barrier|warpSync|copyCommit|copyWait|mbarrier(?:Arrive|Expect|Wait)|fenceProxyAsync|warpgroup(?:Fence|Commit|Wait))(<\w+>)?\(/g;
+
 /** Every call of a synchronising primitive in the sources below a folder, as `placeOf` names it. */
 function barriersOf(folder: string): string[] {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((f) => /\.cuh?$/.test(f));
@@ -14,11 +17,9 @@ function barriersOf(folder: string): string[] {
     readFileSync(path.join(folder, file), 'utf8')
       .split('\n')
       .flatMap((line, i) =>
-        [
-          ...line
-            .replace(/\/\/.*/, '')
-            .matchAll(/(?<!void |struct )\b(barrier|warpSync|copyCommit|copyWait)(<\w+>)?\(/g),
-        ].map(([, primitive]) => `${path.join(folder, file)}:${i + 1} ${primitive}`),
+        [...line.replace(/\/\/.*/, '').matchAll(PRIMITIVES)].map(
+          ([, primitive]) => `${path.join(folder, file)}:${i + 1} ${primitive}`,
+        ),
       ),
   );
 }

@@ -3,6 +3,7 @@
 
 #include "banks.h"
 #include "block.h"
+#include "clocks.h"
 #include "findings.h"
 #include "mma.h"
 #include "shadow.h"
@@ -15,11 +16,7 @@ const T& given(const void* const* in, int lane) {
   return *static_cast<const T*>(in[lane]);
 }
 
-void sync_warp(const void* const*, void* const*) {
-  constexpr uint32_t kMost = (1 << 20) - 1;  // shadow.cc's stamps have room for no more
-  uint32_t& within = block.running_warp().within;
-  if (within < kMost) within++;
-}
+void sync_warp(const void* const*, void* const*) { count_warp(block.current / kLanes); }
 
 struct Shuffled {
   float value;
@@ -37,7 +34,8 @@ template <bool transposed>
 void load_matrices(const void* const* in, void* const* out) {
   constexpr int kRows = 8;
   const PlaceId place = id_of(site_at(block.running_warp().place));
-  for (int i = 0; i < kLanes; i++) track_by_warp(offset_in_shared(in[i]), kRowBytes, place);
+  const int warp = block.current / kLanes;
+  for (int i = 0; i < kLanes; i++) track_by_warp(offset_in_shared(in[i]), kRowBytes, place, warp);
   for (int matrix = 0; matrix < 4; matrix++) {
     const void* const* rows = in + kRows * matrix;
     for (int i = 0; i < kLanes; i++) {

@@ -72,10 +72,14 @@ describe('the model of the card', function () {
     kernels = model.parseListing(model.run('nvdisasm', ['-hex', '-gi', 'known.cubin'], at()));
   });
 
-  function launched(name: string, rounds: number): { kernel: Kernel; block: Block; counts: Counts; launch: object } {
+  function launched(
+    name: string,
+    rounds: number,
+    threads = 64,
+  ): { kernel: Kernel; block: Block; counts: Counts; launch: object } {
     const kernel = model.timed(model.prepare(kernels.get(name)!));
     const buffers = [{ begin: Number(X), bytes: 1 << 20 }];
-    const recorded = { blocks: 1, threads: 64, sharedBytes: 512, args: argumentsOf(rounds), buffers };
+    const recorded = { blocks: 1, threads, sharedBytes: 512, args: argumentsOf(rounds), buffers };
     const launch = model.launchOf(recorded, { registers: 32 });
     const block = new model.BlockCount(kernel, launch).run(0);
     return { kernel, block, counts: model.countsOf(block), launch };
@@ -119,6 +123,19 @@ describe('the model of the card', function () {
   it('waits for memory in every round', () => {
     const cycles = [10, 20].map((rounds) => launched('rounds', rounds).block.cycles);
     expect(cycles[1] - cycles[0]).to.be.within(10 * 479, 10 * 900);
+  });
+
+  it('counts products of a warpgroup, and waits for them', () => {
+    const [ten, twenty] = [10, 20].map((rounds) => launched('grouped', rounds, 128));
+    const operations = 2 * 64 * 64 * 16;
+    expect(ten.counts.tensorInstructions).to.equal(4 * 2 * 10);
+    expect(ten.counts.tensorOperations).to.equal(2 * 10 * operations);
+    expect(ten.counts.unknownBranches).to.equal(0);
+    // Both factors are read: 128 rows of 32 bytes, in passes of 128 bytes.
+    expect(ten.counts.sharedPasses).to.equal((2 * 10 * 128 * 32) / 128);
+    // They reach four fifths of 4096 operations a cycle, and so does the block where nothing else takes longer.
+    const each = (2 * operations) / (0.8 * 4096);
+    expect(twenty.block.cycles - ten.block.cycles).to.be.within(9.9 * each, 10.1 * each);
   });
 
   it('goes on along a line from short runs', () => {

@@ -69,7 +69,7 @@ class Card {
   };
   Library library();
 
-  // `training`: products may go through cuBLAS. `fault` is for what the kernel finds of its indices.
+  // `training`: products may be those of cuBLAS or of warpgroups. `fault` is for what the kernel finds of its indices.
   template <class Args>
   void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, bool training,
               cuda::IndexFault* fault) {
@@ -78,6 +78,7 @@ class Card {
       const ScratchOfCall scratch{*this};
       context_.fault = fault;
       context_.cublas = training && cublas_.usable() ? &cublas_ : nullptr;
+      context_.warpgroups = training && facts().major == 9 && facts().minor == 0;
       kernel(context_, args);
       if (synchronous_) cuda::check("kernel", cudaStreamSynchronize(context_.stream));
     });

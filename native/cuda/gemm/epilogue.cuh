@@ -12,6 +12,44 @@ enum Finish {
   kGateBackward,  // sum is the gradient of y = silu(gate) up, which is made again
 };
 
+// Neighbours in a row that are read and written at once: 16 bytes of bfloat16.
+constexpr int kWide = 8;
+
+// Elements [i, i + kWidth), one or kWide and then aligned to 16 bytes.
+template <int kWidth, class Operand>
+FW_DEVICE void loadGroup(const Operand& x, int64_t i, float (&to)[kWidth]) {
+  if (kWidth == 1) {
+    to[0] = load(x, i);
+  } else if (x.dtype == kBfloat16) {
+    const uint4 bits = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(x.data) + i);
+    const uint32_t pairs[4] = {bits.x, bits.y, bits.z, bits.w};
+    FW_UNROLL for (int w = 0; w < kWidth; w++) {
+      to[w] = w % 2 == 0 ? firstOfPair(pairs[w / 2]) : secondOfPair(pairs[w / 2]);
+    }
+  } else {
+    const auto* const from = reinterpret_cast<const float4*>(static_cast<const float*>(x.data) + i);
+    FW_UNROLL for (int w = 0; w < kWidth; w += 4) {
+      const float4 four = from[w / 4];
+      to[w] = four.x, to[w + 1] = four.y, to[w + 2] = four.z, to[w + 3] = four.w;
+    }
+  }
+}
+template <int kWidth>
+FW_DEVICE void storeGroup(const Out& x, int64_t i, const float (&from)[kWidth]) {
+  if (kWidth == 1) {
+    store(x, i, from[0]);
+  } else if (x.dtype == kBfloat16) {
+    uint32_t pairs[4];
+    FW_UNROLL for (int w = 0; w < kWidth; w += 2) pairs[w / 2] = toBfloat16Pair(from[w], from[w + 1]);
+    *reinterpret_cast<uint4*>(static_cast<uint16_t*>(x.data) + i) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+  } else {
+    auto* const to = reinterpret_cast<float4*>(static_cast<float*>(x.data) + i);
+    FW_UNROLL for (int w = 0; w < kWidth; w += 4) {
+      to[w / 4] = make_float4(from[w], from[w + 1], from[w + 2], from[w + 3]);
+    }
+  }
+}
+
 // y is strided; the others are [rows, columns] or, the bias, [columns]. What `finish` does not need may be absent.
 struct Epilogue {
   Finish finish = kScale;
@@ -22,47 +60,75 @@ struct Epilogue {
   In bias, residual, gate, upIn;
   Out preactivation, up, dgate, dup;
 
-  // An element of the result: where it lies in y and in the others, its column, what is to be read for it.
-  struct Element {
-    int64_t to, at, c;
-    float first, second;
-  };
-
-  // Row r and column c of n of member (i, j).
-  FW_DEVICE Element read(int64_t i, int64_t j, int64_t r, int64_t c, int64_t n) const {
-    Element e = {i * batch1 + j * batch2 + r * row + c * column, r * n + c, c, 0, 0};
-    switch (finish) {
-      case kScale:
-        if (accumulate) e.first = load(y, e.to);
-        break;
-      case kActivate:
-        if (bias.data) e.first = load(bias, c);
-        if (residual.data) e.second = load(residual, e.at);
-        break;
-      case kGateBackward: e.second = load(upIn, e.at); [[fallthrough]];
-      case kGate: e.first = load(gate, e.at); break;
+  // Whether rows of n columns are whole groups of kWide everywhere.
+  bool isWide(int64_t n) const {
+    for (const int64_t size : {n, row, batch1, batch2}) {
+      if (size % kWide != 0) return false;
     }
-    return e;
+    for (const void* data : {y.data, preactivation.data, up.data, dgate.data, dup.data}) {
+      if (reinterpret_cast<uintptr_t>(data) % 16 != 0) return false;
+    }
+    for (const void* data : {bias.data, residual.data, gate.data, upIn.data}) {
+      if (reinterpret_cast<uintptr_t>(data) % 16 != 0) return false;
+    }
+    return column == 1;
   }
 
-  FW_DEVICE void write(const Element& e, float sum) const {
+  // Elements of the result side by side: where the first lies in y and in the others, its column, what is to be read.
+  template <int kWidth>
+  struct Elements {
+    int64_t to, at, c;
+    float first[kWidth], second[kWidth];
+  };
+
+  // From row r and column c of n of member (i, j) on.
+  template <int kWidth>
+  FW_DEVICE void read(Elements<kWidth>& e, int64_t i, int64_t j, int64_t r, int64_t c, int64_t n) const {
+    e.to = i * batch1 + j * batch2 + r * row + c * column, e.at = r * n + c, e.c = c;
     switch (finish) {
-      case kScale: return store(y, e.to, accumulate ? e.first + alpha * sum : alpha * sum);
-      case kActivate: {
-        const float z = bias.data ? sum + e.first : sum, x = activate ? silu(z) : z;
-        if (preactivation.data) store(preactivation, e.at, z);
-        return store(y, e.to, residual.data ? x + e.second : x);
-      }
+      case kScale:
+        if (accumulate) loadGroup(y, e.to, e.first);
+        break;
+      case kActivate:
+        if (bias.data) loadGroup(bias, c, e.first);
+        if (residual.data) loadGroup(residual, e.at, e.second);
+        break;
+      case kGateBackward: loadGroup(upIn, e.at, e.second); [[fallthrough]];
+      case kGate: loadGroup(gate, e.at, e.first); break;
+    }
+  }
+
+  // Sums are used up.
+  template <int kWidth>
+  FW_DEVICE void write(const Elements<kWidth>& e, float (&sums)[kWidth]) const {
+    const auto each = [&](const auto& change) {
+      FW_UNROLL for (int w = 0; w < kWidth; w++) sums[w] = change(sums[w], e.first[w], e.second[w]);
+    };
+    switch (finish) {
+      case kScale:
+        if (accumulate) each([&](float sum, float before, float) { return before + alpha * sum; });
+        else each([&](float sum, float, float) { return alpha * sum; });
+        break;
+      case kActivate:
+        if (bias.data) each([](float sum, float bias, float) { return sum + bias; });
+        if (preactivation.data) storeGroup(preactivation, e.at, sums);
+        if (activate) each([](float z, float, float) { return silu(z); });
+        if (residual.data) each([](float x, float, float residual) { return x + residual; });
+        break;
       case kGate:
-        if (up.data) store(up, e.at, sum);
-        return store(y, e.to, silu(e.first) * sum);
+        if (up.data) storeGroup(up, e.at, sums);
+        each([](float sum, float gate, float) { return silu(gate) * sum; });
+        break;
       case kGateBackward: {
-        const float gate = e.first, up = e.second, activated = silu(gate);
-        store(dgate, e.at, sum * up * siluSlope(gate));
-        store(dup, e.at, sum * activated);
-        return store(y, e.to, activated * up);
+        float gradients[kWidth];
+        FW_UNROLL for (int w = 0; w < kWidth; w++) gradients[w] = sums[w] * e.second[w] * siluSlope(e.first[w]);
+        storeGroup(dgate, e.at, gradients);
+        FW_UNROLL for (int w = 0; w < kWidth; w++) gradients[w] = sums[w] * silu(e.first[w]);
+        storeGroup(dup, e.at, gradients);
+        each([](float, float gate, float up) { return silu(gate) * up; });
       }
     }
+    storeGroup(y, e.to, sums);
   }
 };
 

@@ -1,4 +1,4 @@
-// A factor of a product, and its tiles in shared memory.
+// A factor of a product, its tiles in shared memory, and the copies that fill them.
 #pragma once
 #include "../operand.cuh"
 
@@ -22,34 +22,95 @@ struct Factor {
 template <class Element>
 constexpr int kChunk = 16 / sizeof(Element);
 
-// 128 bytes of each of some lines. Rows are padded so that the fragments of a warp, and the rows of the matrices that
-// it loads, lie in different banks.
+// Lines and terms of a tile are at most so many, and rows of what lies side by side less than this apart in memory: a
+// tile is within 2^31 elements.
+constexpr int kMostLines = 256, kMostApart = INT32_MAX / kMostLines;
+
+// 128 bytes of each of some lines: `kInner` elements side by side in each of `kOuter` rows.
 template <class E, int kLines, Layout layout>
-struct Tile {
+struct TileOf {
   using Element = E;
   static constexpr int kDepth = 128 / sizeof(E);
   static constexpr Layout kLayout = layout;
   static constexpr int kInner = layout == kAlongK ? kDepth : kLines, kOuter = layout == kAlongK ? kLines : kDepth;
-  static constexpr int kRow = kInner + (layout == kAlongK ? kChunk<E> : 8);
-  static constexpr int kSize = kOuter * kRow;
+  static_assert(kLines <= kMostLines && kDepth <= kMostLines, "offsets in it have 32 bits");
+};
 
-  static FW_DEVICE int at(int line, int k) { return layout == kAlongK ? line * kRow + k : k * kRow + line; }
+// Rows are padded so that the fragments of a warp lie in different banks.
+template <class E, int kLines, Layout layout>
+struct PaddedTile : TileOf<E, kLines, layout> {
+  using Base = TileOf<E, kLines, layout>;
+  static constexpr int kRow = Base::kInner + (layout == kAlongK ? kChunk<E> : 8), kSize = Base::kOuter * kRow;
 
-  // Begins to copy lines [line, ...) of the `lines` there are and terms [k, ...) of `depth`, zeros beyond, of a factor
-  // in this layout whose member begins at `base`; by all threads of the block.
-  template <int kThreads>
-  static FW_DEVICE void copy(E* tile, const Factor& x, int64_t base, int64_t line, int64_t lines, int64_t k,
-                             int64_t depth) {
-    constexpr int kPerRow = kInner / kChunk<E>, kChunks = kOuter * kPerRow;
-    static_assert(kChunks % kThreads == 0, "no thread is without a chunk");
-    const E* data = static_cast<const E*>(x.data) + base;
-    FW_UNROLL for (int first = 0; first < kChunks; first += kThreads) {
-      const int i = first + thread(), outer = i / kPerRow, inner = i % kPerRow * kChunk<E>;
-      const int64_t l = line + (layout == kAlongK ? outer : inner), p = k + (layout == kAlongK ? inner : outer);
-      const bool valid = l < lines && p < depth;
-      copyAsync16(tile + outer * kRow + inner, data + (valid ? l * x.line + p * x.k : 0), valid);
-    }
+  static FW_DEVICE int place(int outer, int inner) { return outer * kRow + inner; }
+  static FW_DEVICE int at(int line, int k) { return layout == kAlongK ? place(line, k) : place(k, line); }
+};
+
+// The chunks of a row are exchanged by the number of the row, so that eight rows of a matrix that a warp loads lie in
+// different banks. Rows are of 128 bytes at most: of more lines, each 64 are a tile by themselves. TMA and wgmma call it
+// the swizzle of 128 bytes.
+template <class E, int kLines, Layout layout>
+struct SwizzledTile : TileOf<E, kLines, layout> {
+  using Base = TileOf<E, kLines, layout>;
+  static constexpr int kRow = Base::kInner < Base::kDepth ? Base::kInner : Base::kDepth;
+  static constexpr int kPart = Base::kOuter * kRow, kSize = Base::kInner / kRow * kPart;
+
+  static FW_DEVICE int place(int outer, int inner) {
+    constexpr int kTurns = kRow / kChunk<E>;
+    const int chunk = inner % kRow / kChunk<E> ^ outer / (8 / kTurns) % kTurns;
+    return inner / kRow * kPart + outer * kRow + (chunk * kChunk<E> | inner % kChunk<E>);
   }
+  static FW_DEVICE int at(int line, int k) { return layout == kAlongK ? place(line, k) : place(k, line); }
+  // Where the element lies that is so many lines and terms after one, both multiples of 16: `lines` of the row that begins
+  // with that one, and terms of the first sixteen. Constants, beside a place that a lane knows.
+  static FW_DEVICE int moved(int place, int lines, int k) {
+    return layout == kAlongK ? (place ^ k) + lines * kRow : (place ^ lines) + k * kRow;
+  }
+};
+
+// A thread's part of the copies that fill tiles, step by step: the same chunks of each tile. Terms beyond the last are
+// zeros; lines beyond the last are copies of others, of which nothing is stored.
+template <class Tile, int kThreads>
+class Copies {
+  using E = typename Tile::Element;
+  static constexpr bool kIsAlongK = Tile::kLayout == kAlongK;
+  static constexpr int kPerRow = Tile::kInner / kChunk<E>, kRows = kThreads / kPerRow, kCount = Tile::kOuter / kRows;
+  static_assert(kThreads % kPerRow == 0 && Tile::kOuter % kRows == 0, "no thread is without a chunk");
+
+ public:
+  // From line `line` of `lines` and term `k` of `depth` on, in a member of a factor in the tile's layout.
+  FW_DEVICE void begin(const Factor& x, int64_t member, int64_t line, int64_t lines, int64_t k, int64_t depth) {
+    const int64_t own = line + (kIsAlongK ? outer() : inner()), most = (lines - 1) / kLinesAtOnce * kLinesAtOnce;
+    const int64_t first = own < most ? own : most, after = (most - first) / kRows;
+    const int64_t term = k + (kIsAlongK ? inner() : outer());
+    from_ = static_cast<const E*>(x.data) + member + first * x.line + term * x.k;
+    advance_ = Tile::kDepth * x.k;
+    apart_ = static_cast<int>(kRows * (kIsAlongK ? x.line : x.k));
+    last_ = after < kCount ? static_cast<int>(after) : kCount - 1;
+    left_ = static_cast<int>(depth - term);
+  }
+
+  // Begins to copy a step.
+  FW_DEVICE void next(E* tile) {
+    FW_UNROLL for (int i = 0; i < kCount; i++) {
+      const bool valid = kIsAlongK ? left_ > 0 : left_ > i * kRows;
+      const int at = kIsAlongK && i > last_ ? last_ : i;
+      copyAsync16(tile + Tile::place(outer() + i * kRows, inner()), from_ + at * apart_, valid);
+    }
+    from_ += advance_;
+    left_ -= Tile::kDepth;
+  }
+
+ private:
+  static constexpr int kLinesAtOnce = kIsAlongK ? 1 : kChunk<E>;
+  static FW_DEVICE int outer() { return thread() / kPerRow; }
+  static FW_DEVICE int inner() { return thread() % kPerRow * kChunk<E>; }
+
+  const E* from_;
+  int64_t advance_;
+  int apart_;  // elements from a chunk to the next
+  int last_;   // the last chunk whose line there is
+  int left_;   // terms from the first chunk's on
 };
 
 }  // namespace fw::cuda::gemm

@@ -5,8 +5,10 @@ namespace fw::cuda::gemm {
 
 template <>
 void multiplyAs<Float32Products>(const Context& cx, Problem problem) {
-  launchProduct<Float32Products, Shape<128, 64, 32, 32, 2>, Shape<64, 64, 32, 32, 3>, Shape<16, 32, 16, 16, 6>>(cx,
-                                                                                                             problem);
+  using Large = Way<Float32Products, Shape<128, 64, 32, 32, 2>>;
+  using Small = Way<Float32Products, Shape<64, 64, 32, 32, 3>>;
+  using Few = Way<Float32Products, Shape<16, 32, 16, 16, 6>>;
+  launchProduct<Large, Small, Few>(cx, problem);
 }
 
 }  // namespace fw::cuda::gemm

@@ -16,23 +16,33 @@ template <int m, int n, int warpM, int warpN, int stages>
 struct Shape {
   static constexpr int kM = m, kN = n, kWarpM = warpM, kWarpN = warpN, kStages = stages;
   static constexpr int kThreads = m / warpM * (n / warpN) * kWarp;
+  // What sixteen terms take where so many warps load together: passes of shared memory for what they load and for what is
+  // copied there, whose lines take as many again.
+  static constexpr int cost(int together) {
+    return kThreads / kWarp / together * (together * warpM + warpN) / 4 + (m + n) / 2;
+  }
+  // Whether a block can add up several stretches: a warp has registers for that many sums twice.
+  static constexpr bool kAddsStretches = warpM * warpN <= 2048;
 };
 
 template <class Products, class Shape, Layout aLayout, Layout bLayout>
 struct Multiply {
   using Element = typename Products::Element;
-  using A = Tile<Element, Shape::kM, aLayout>;
-  using B = Tile<Element, Shape::kN, bLayout>;
+  using A = typename Products::template Tile<Shape::kM, aLayout>;
+  using B = typename Products::template Tile<Shape::kN, bLayout>;
   static constexpr int kThreads = Shape::kThreads, kStages = Shape::kStages;
+  static constexpr int kAhead = kStages - 1 - Products::kLag;  // steps whose copies are under way
   static constexpr int kM = Shape::kM, kN = Shape::kN, kRow = kN + 8;
 
   struct Args {
     Problem x;
-    int steps, parts, stretch;  // steps of each term; stretches of so many steps
-    float* partials;            // [parts, batch, m, n] for a block per stretch, else null
+    int steps, parts, stretch;  // steps of each term; blocks for a tile, each of which takes a stretch of so many steps
+    int64_t apart;              // from the results of a stretch to those of the next
+    bool isWide;                // of the results
   };
   struct Stage {
-    alignas(16) Element a[A::kSize], b[B::kSize];
+    alignas(Products::kAlignment) Element a[A::kSize];
+    alignas(Products::kAlignment) Element b[B::kSize];
   };
   union Shared {
     Stage stages[kStages];
@@ -41,32 +51,36 @@ struct Multiply {
 
   static FW_DEVICE void run(const Args& args, Shared& shared) {
     const Place at = placeOf(args);
-    const int all = static_cast<int>(args.x.terms) * args.steps, first = args.partials ? at.part * args.stretch : 0;
-    const int end = args.partials && first + args.stretch < all ? first + args.stretch : all;
+    const int all = static_cast<int>(args.x.terms) * args.steps, first = at.part * args.stretch;
+    const int end = args.parts > 1 && first + args.stretch < all ? first + args.stretch : all;
 
     constexpr int kAcross = kN / Shape::kWarpN;
     const int row = warp() / kAcross * Shape::kWarpM, column = warp() % kAcross * Shape::kWarpN;
     Sums<Shape::kWarpM / 16, Shape::kWarpN / 8> total, part;
     total.clear(), part.clear();
-    for (int s = 0; s < kStages - 1; s++) copy(args, at, first + s, end, shared.stages[s]);
+    Feed feed(args, at, first, end);
+    for (int s = 0; s < kAhead; s++) feed.next(shared.stages[s]);
     int left = args.stretch, slot = 0;
     for (int step = first; step < end; step++) {
-      copyWait<kStages - 2>();
-      // All have this step, and nobody reads the one before, whose place the next takes.
+      copyWait<kAhead - 1>();
+      Products::begin();
+      // All have this step, and nobody reads the one whose place the next takes.
       barrier();
-      copy(args, at, step + kStages - 1, end, shared.stages[slot == 0 ? kStages - 1 : slot - 1]);
+      feed.next(shared.stages[slot + kAhead < kStages ? slot + kAhead : slot + kAhead - kStages]);
       const Stage& stage = shared.stages[slot];
       Products::template multiply<A, B>(part, stage.a, row, stage.b, column);
       slot = slot == kStages - 1 ? 0 : slot + 1;
-      if (--left == 0 || step + 1 == end) {
+      if (Shape::kAddsStretches && (--left == 0 || step + 1 == end)) {
         total.add(part), part.clear();
         left = args.stretch;
       }
     }
+    Products::finish();
     barrier();
-    total.each([&](int r, int c, float sum) { shared.sums[(row + r) * kRow + column + c] = sum; });
+    (Shape::kAddsStretches ? total : part).template put<kRow>(shared.sums + row * kRow + column);
     barrier();
-    finish(args, at, shared);
+    if (args.isWide) finish<kWide>(args, at, shared);
+    else finish<1>(args, at, shared);
   }
 
  private:
@@ -80,70 +94,100 @@ struct Multiply {
     const Problem& x = args.x;
     const int down = static_cast<int>((x.m + kM - 1) / kM), across = static_cast<int>((x.n + kN - 1) / kN);
     const int number = static_cast<int>(block()), tile = number % (down * across), rest = number / (down * across);
-    const int parts = args.partials ? args.parts : 1, member = rest / parts, batch2 = static_cast<int>(x.batch2);
+    const int member = rest / args.parts, batch2 = static_cast<int>(x.batch2);
     const int top = tile / (8 * across) * 8, height = down - top < 8 ? down - top : 8, within = tile - top * across;
-    return {member / batch2, member % batch2, rest % parts, int64_t{kM} * (top + within % height),
+    return {member / batch2, member % batch2, rest % args.parts, int64_t{kM} * (top + within % height),
             int64_t{kN} * (within / height)};
   }
 
-  // Begins to copy a step, if there is one; what it waits for is one group in any case.
-  static FW_DEVICE void copy(const Args& args, const Place& at, int step, int end, Stage& stage) {
-    if (step < end) {
-      const Problem& x = args.x;
-      const int term = step >= args.steps;
-      const int64_t k = int64_t{step - term * args.steps} * A::kDepth;
-      const Factor &a = x.a[term], &b = x.b[term];
-      A::template copy<kThreads>(stage.a, a, a.member(at.i, at.j), at.row, x.m, k, x.k);
-      B::template copy<kThreads>(stage.b, b, b.member(at.i, at.j), at.column, x.n, k, x.k);
+  // The copies of the steps [step, end), through all terms; each is a group, as is what there is none for.
+  class Feed {
+   public:
+    FW_DEVICE Feed(const Args& args, const Place& at, int step, int end)
+        : args_(args), at_(at), step_(step), end_(end) {
+      begin();
     }
-    copyCommit();
-  }
+    FW_DEVICE void next(Stage& stage) {
+      if (step_ < end_) {
+        a_.next(stage.a), b_.next(stage.b);
+        if (++step_ == args_.steps) begin();
+      }
+      copyCommit();
+    }
+
+   private:
+    FW_DEVICE void begin() {
+      const Problem& x = args_.x;
+      const int term = step_ >= args_.steps;
+      if (term == x.terms) return;
+      const int64_t k = int64_t{step_ - term * args_.steps} * A::kDepth;
+      const Factor &a = x.a[term], &b = x.b[term];
+      a_.begin(a, a.member(at_.i, at_.j), at_.row, x.m, k, x.k);
+      b_.begin(b, b.member(at_.i, at_.j), at_.column, x.n, k, x.k);
+    }
+
+    const Args& args_;
+    const Place& at_;
+    int step_, end_;
+    Copies<A, kThreads> a_;
+    Copies<B, kThreads> b_;
+  };
 
   // Threads go along what lies side by side in the result. What several elements need is under way before the first
   // is waited for.
+  template <int kWidth>
   static FW_DEVICE void finish(const Args& args, const Place& at, const Shared& shared) {
     const Problem& x = args.x;
-    const bool turned = !args.partials && x.epilogue.row == 1 && x.epilogue.column != 1;
-    constexpr int kAtOnce = 8;
-    static_assert(kM * kN % (kAtOnce * kThreads) == 0, "no thread is without an element");
-    for (int first = thread(); first < kM * kN; first += kAtOnce * kThreads) {
+    const Epilogue& epilogue = x.epilogue;
+    const bool turned = epilogue.row == 1 && epilogue.column != 1;
+    constexpr int kAll = kM * kN / kWidth, kMost = kAll / kThreads, kAtOnce = kWidth > 1 ? 2 : 8;
+    constexpr int kStep = kMost < kAtOnce ? kMost : kAtOnce;
+    static_assert(kAll % (kStep * kThreads) == 0, "no thread is without an element");
+    for (int first = thread(); first < kAll; first += kStep * kThreads) {
       const auto each = [&](const auto& visit) {
-        FW_UNROLL for (int s = 0; s < kAtOnce; s++) {
-          const int e = first + s * kThreads, r = turned ? e % kM : e / kN, c = turned ? e / kM : e % kN;
+        FW_UNROLL for (int s = 0; s < kStep; s++) {
+          const int e = (first + s * kThreads) * kWidth, r = turned ? e % kM : e / kN, c = turned ? e / kM : e % kN;
           if (at.row + r < x.m && at.column + c < x.n) visit(s, r, c);
         }
       };
-      if (args.partials) {
-        const int64_t batch = x.batch1 * x.batch2, member = (at.part * batch + at.i * x.batch2 + at.j) * x.m;
-        each([&](int, int r, int c) {
-          args.partials[(member + at.row + r) * x.n + at.column + c] = shared.sums[r * kRow + c];
-        });
-        continue;
-      }
-      Epilogue::Element elements[kAtOnce];
-      each([&](int s, int r, int c) { elements[s] = x.epilogue.read(at.i, at.j, at.row + r, at.column + c, x.n); });
-      each([&](int s, int r, int c) { x.epilogue.write(elements[s], shared.sums[r * kRow + c]); });
+      Epilogue::Elements<kWidth> elements[kStep];
+      each([&](int s, int r, int c) {
+        epilogue.read(elements[s], at.i, at.j, at.row + r, at.column + c, x.n);
+        elements[s].to += at.part * args.apart;
+      });
+      each([&](int s, int r, int c) {
+        float sums[kWidth];
+        loadGroup(In{shared.sums}, r * kRow + c, sums);
+        epilogue.write(elements[s], sums);
+      });
     }
   }
 };
 
-// Adds up the stretches that several blocks took.
+// Adds up the stretches that several blocks took: kWidth neighbours a thread.
+template <int kWidth>
 struct AddParts {
   static constexpr int kThreads = 256;
   struct Args {
     Problem x;
     int64_t parts;
-    const float* partials;
+    In partials;  // [parts, batch, m, n]
   };
   struct Shared {};
   static FW_DEVICE void run(const Args& args, Shared&) {
     const Problem& x = args.x;
-    const int64_t count = x.batch1 * x.batch2 * x.m * x.n, i = block() * kThreads + thread();
+    const int64_t count = x.batch1 * x.batch2 * x.m * x.n, i = (block() * kThreads + thread()) * kWidth;
     if (i >= count) return;
-    float sum = 0;
-    for (int64_t p = 0; p < args.parts; p++) sum += args.partials[p * count + i];
+    float sums[kWidth] = {};
+    for (int64_t p = 0; p < args.parts; p++) {
+      float part[kWidth];
+      loadGroup(args.partials, p * count + i, part);
+      FW_UNROLL for (int w = 0; w < kWidth; w++) sums[w] += part[w];
+    }
     const Division row = divide(i, x.n), member = divide(row.quotient, x.m), batch = divide(member.quotient, x.batch2);
-    x.epilogue.write(x.epilogue.read(batch.quotient, batch.rest, member.rest, row.rest, x.n), sum);
+    Epilogue::Elements<kWidth> elements;
+    x.epilogue.read(elements, batch.quotient, batch.rest, member.rest, row.rest, x.n);
+    x.epilogue.write(elements, sums);
   }
 };
 

@@ -52,10 +52,9 @@ Factor packed(const Context& cx, Factor x, const Problem& problem, int64_t lines
   const int64_t inner = layout == kAlongK ? problem.k : lines, outer = layout == kAlongK ? lines : problem.k;
   const DType dtype = sizeof(Element) == sizeof(float) ? kFloat32 : kBfloat16;
   const auto whole = [](int64_t n) { return n % kChunk<Element> == 0; };
-  if (x.dtype == dtype && side == 1 && whole(inner) && whole(apart) && whole(x.batch1) && whole(x.batch2) &&
-      reinterpret_cast<uintptr_t>(x.data) % 16 == 0) {
-    return x;
-  }
+  const bool aligned = whole(inner) && whole(apart) && whole(x.batch1) && whole(x.batch2) &&
+                       reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  if (x.dtype == dtype && side == 1 && aligned && apart < kMostApart) return x;
   using Kernel = Pack<Element>;
   const int64_t batch1 = x.batch1 == 0 ? 1 : problem.batch1, batch2 = x.batch2 == 0 ? 1 : problem.batch2;
   const int64_t perRow = divideUp(inner, kChunk<Element>), count = batch1 * batch2 * outer * perRow;

@@ -1,3 +1,4 @@
+#include <emulation/tile.h>
 #include <math.h>
 
 #include <fstream>
@@ -62,10 +63,10 @@ bool product_is_right() {
   return true;
 }
 
-bool pipeline_is_right() {
-  const std::vector<float> x = ramp(4 * 512);
+bool is_reversed(void (*pipeline)(cudaStream_t, const float*, float*, int64_t)) {
+  const std::vector<float> x = ramp(5 * 512);
   const Buffer<float> dx(x), dy(x.size());
-  toys::pipeline(stream(), dx.data(), dy.data(), static_cast<int64_t>(x.size()));
+  pipeline(stream(), dx.data(), dy.data(), static_cast<int64_t>(x.size()));
   const std::vector<float> y = dy.values();
   for (size_t i = 0; i < x.size(); i++) {
     const size_t tile = i / 512 * 512, j = i % 512;
@@ -74,6 +75,36 @@ bool pipeline_is_right() {
   return true;
 }
 
+bool warpgroup_product_is_right() {
+  constexpr size_t kSize = 64;
+  std::vector<uint16_t> a(kSize * kSize), b(kSize * kSize);
+  for (size_t i = 0; i < a.size(); i++) {
+    a[i] = fw::cuda::toBfloat16(static_cast<float>(i * 37 % 101) / 50 - 1);
+    b[i] = fw::cuda::toBfloat16(static_cast<float>(i * 61 % 97) / 48 - 1);
+  }
+  const Buffer<uint16_t> da(a), db(b);
+  for (const bool a_turned : {false, true}) {
+    for (const bool b_turned : {false, true}) {
+      const Buffer<float> dc(kSize * kSize);
+      toys::warpgroup_product(stream(), da.data(), a_turned, db.data(), b_turned, dc.data());
+      const std::vector<float> c = dc.values();
+      for (size_t i = 0; i < c.size(); i++) {
+        const size_t row = i / kSize, column = i % kSize;
+        double sum = 1;
+        for (size_t k = 0; k < kSize; k++) {
+          sum += static_cast<double>(fw::cuda::fromBfloat16(a[a_turned ? k * kSize + row : row * kSize + k])) *
+                 fw::cuda::fromBfloat16(b[b_turned ? k * kSize + column : column * kSize + k]);
+        }
+        if (!(fabs(c[i] - sum) <= 1e-5 * (1 + fabs(sum)))) return false;
+      }
+    }
+  }
+  return true;
+}
+
+bool pipeline_is_right() { return is_reversed(toys::pipeline); }
+bool bulk_pipeline_is_right() { return is_reversed(toys::bulk_pipeline); }
+
 struct Toy {
   const char* name;
   bool (*is_right)();
@@ -81,7 +112,9 @@ struct Toy {
 constexpr Toy kToys[] = {{"reduce", reduce_is_right},
                          {"transpose", transpose_is_right},
                          {"product", product_is_right},
-                         {"pipeline", pipeline_is_right}};
+                         {"pipeline", pipeline_is_right},
+                         {"bulk pipeline", bulk_pipeline_is_right},
+                         {"warpgroup product", warpgroup_product_is_right}};
 
 std::string shown(const std::vector<Finding>& list) {
   std::string text;
@@ -91,14 +124,16 @@ std::string shown(const std::vector<Finding>& list) {
   return text;
 }
 
-int line_of(const std::string& mark) {
-  std::ifstream source(wrong::kSource);
+// "file:line" of a mark.
+std::string place_of(const std::string& path, const std::string& mark) {
+  std::ifstream source(path);
   std::string text;
   for (int line = 1; std::getline(source, text); line++) {
     const size_t at = text.find("// " + mark);
-    if (at != std::string::npos && text.substr(at + 3) == mark) return line;
+    if (at == std::string::npos || text.substr(at + 3) != mark) continue;
+    return path.substr(path.find_last_of('/') + 1) + ":" + std::to_string(line);
   }
-  return 0;
+  return "";
 }
 }  // namespace
 
@@ -136,14 +171,15 @@ void test_mutations() {
       emulation::mute(static_cast<int>(i), false);
     }
   }
-  expect(muted == 6, "six sites of toys.cu, not " + std::to_string(muted));
+  expect(muted == 18, "eighteen sites of toys.cu, not " + std::to_string(muted));
 }
 
 void test_wrong() {
   for (const uint64_t seed : {0, 1}) {
     emulation::set_seed(seed);
-    for (int i = 0; i < wrong::kCount; i++) {
-      const wrong::Kernel& kernel = wrong::kKernels[i];
+    std::vector<wrong::Kernel> kernels = wrong::kKernels;
+    kernels.insert(kernels.end(), wrong::kKernelsOfGroups.begin(), wrong::kKernelsOfGroups.end());
+    for (const wrong::Kernel& kernel : kernels) {
       {
         const Buffer<float> x(ramp(256)), y(256);
         kernel.start(stream(), x.data(), y.data());
@@ -156,14 +192,16 @@ void test_wrong() {
         other = other || !here;
         for (const char* mark : kernel.marks) {
           if (!mark) continue;
-          expect(line_of(mark) != 0, std::string(mark) + ": the mark");
-          here = here && finding.text.find("wrong.cu:" + std::to_string(line_of(mark))) != std::string::npos;
+          const std::string place = place_of(kernel.source, mark);
+          expect(!place.empty(), std::string(mark) + ": the mark");
+          here = here && finding.text.find(place) != std::string::npos;
         }
         found = found || here;
       }
       expect(found && !other, std::string(kernel.name) + ": one " + kernel.kind + ", not" + shown(list));
       const std::string kind = kernel.kind;
-      const bool ends = kind == "bounds" || kind == "divergence" || kind == "deadlock" || kind == "trap";
+      const bool ends = kind == "bounds" || kind == "divergence" || kind == "deadlock" || kind == "trap" ||
+                        kind == "mbarrier";
       expect((cudaGetLastError() != cudaSuccess) == ends, std::string(kernel.name) + ": whether the launch fails");
       emulation::revive();
     }

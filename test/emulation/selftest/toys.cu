@@ -1,6 +1,6 @@
 #include "toys.h"
 
-#include "../../../native/cuda/tile.cuh"
+#include "../../../native/cuda/warpgroup.cuh"
 
 namespace {
 using namespace fw::cuda;
@@ -95,6 +95,88 @@ struct Pipeline {
     }
   }
 };
+
+struct BulkPipeline {
+  static constexpr int kConsumers = 128, kThreads = kConsumers + kWarp, kTile = 512, kStages = 2;
+  struct Args {
+    const float* x;
+    float* y;
+    int64_t n;
+  };
+  struct Shared {
+    alignas(128) float tiles[kStages][kTile];
+    uint64_t full[kStages], empty[kStages];
+  };
+  static FW_DEVICE void run(const Args& args, Shared& shared) {
+    const int tiles = static_cast<int>(args.n / kTile);
+    if (thread() == 0) {
+      for (int s = 0; s < kStages; s++) {
+        mbarrierInit(&shared.full[s], 1);
+        mbarrierInit(&shared.empty[s], kConsumers / kWarp);
+      }
+      fenceProxyAsync();
+    }
+    barrier();
+    for (int tile = 0; tile < tiles; tile++) {
+      const int stage = tile % kStages, round = tile / kStages;
+      if (thread() < kConsumers) {
+        mbarrierWait(&shared.full[stage], round);
+        for (int i = thread(); i < kTile; i += kConsumers) {
+          args.y[tile * kTile + i] = shared.tiles[stage][kTile - 1 - i] + 1;
+        }
+        warpSync();
+        if (lane() == 0) mbarrierArrive(&shared.empty[stage]);
+      } else if (lane() == 0) {
+        mbarrierWait(&shared.empty[stage], round - 1);
+        mbarrierExpect(&shared.full[stage], sizeof shared.tiles[stage]);
+        copyBulk(shared.tiles[stage], args.x + tile * kTile, sizeof shared.tiles[stage], &shared.full[stage]);
+      }
+    }
+  }
+};
+
+// Of factors whose rows are of lines or of terms.
+template <bool aTurned, bool bTurned>
+struct WarpgroupProduct {
+  static constexpr int kThreads = 128, kColumns = 64, kDepth = 64, kLines = 64;
+  struct Args {
+    const uint16_t *a, *b;  // [64, 64], as they are to lie in shared memory
+    float* c;
+  };
+  struct Shared {
+    alignas(1024) uint16_t a[kLines * kDepth];
+    alignas(1024) uint16_t b[kLines * kDepth];
+  };
+  static FW_DEVICE void put(uint16_t* to, const uint16_t* from) {
+    for (int i = thread(); i < kLines * kDepth; i += kThreads) {
+      const int row = i / 64, column = i % 64;
+      to[row * 64 + ((column / 8) ^ (row % 8)) * 8 + column % 8] = from[i];
+    }
+  }
+  static FW_DEVICE uint64_t factor(const uint16_t* tile, bool turned, int k) {
+    return matrixDescriptor(tile + (turned ? 64 * k : k), 0, 1024);
+  }
+  static FW_DEVICE void run(const Args& args, Shared& shared) {
+    put(shared.a, args.a), put(shared.b, args.b);
+    fenceProxyAsync();
+    barrier();
+    float c[kColumns / 8][4];
+    for (int j = 0; j < kColumns / 8; j++) {
+      for (int e = 0; e < 4; e++) c[j][e] = 1;
+    }
+    warpgroupFence();
+    for (int k = 0; k < kDepth; k += 16) {
+      warpgroupMultiply<aTurned, bTurned>(c, factor(shared.a, aTurned, k), factor(shared.b, bTurned, k));
+    }
+    warpgroupCommit();
+    warpgroupWait<0>();
+    for (int j = 0; j < kColumns / 8; j++) {
+      eachElement(c[j], [&](int row, int column, float sum) {
+        args.c[(16 * warp() + row) * kColumns + 8 * j + column] = sum;
+      });
+    }
+  }
+};
 }  // namespace
 
 namespace toys {
@@ -107,5 +189,14 @@ void product(cudaStream_t stream, const float* a, const float* b, float* c, int 
 }
 void pipeline(cudaStream_t stream, const float* x, float* y, int64_t n) {
   launch<Pipeline>(on(stream), 1, {x, y, n});
+}
+void warpgroup_product(cudaStream_t stream, const uint16_t* a, bool a_turned, const uint16_t* b, bool b_turned, float* c) {
+  if (a_turned && b_turned) launch<WarpgroupProduct<true, true>>(on(stream), 1, {a, b, c});
+  else if (a_turned) launch<WarpgroupProduct<true, false>>(on(stream), 1, {a, b, c});
+  else if (b_turned) launch<WarpgroupProduct<false, true>>(on(stream), 1, {a, b, c});
+  else launch<WarpgroupProduct<false, false>>(on(stream), 1, {a, b, c});
+}
+void bulk_pipeline(cudaStream_t stream, const float* x, float* y, int64_t n) {
+  launch<BulkPipeline>(on(stream), 1, {x, y, n});
 }
 }  // namespace toys

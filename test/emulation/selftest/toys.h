@@ -13,6 +13,10 @@ void transpose(cudaStream_t stream, const uint16_t* x, uint16_t* y);
 void product(cudaStream_t stream, const float* a, const float* b, float* c, int depth);
 // y = x + 1, every 512 elements in reverse, through shared memory in two stages; n a multiple of 512.
 void pipeline(cudaStream_t stream, const float* x, float* y, int64_t n);
-
+// The same by a warp that copies and four that wait for it.
+void bulk_pipeline(cudaStream_t stream, const float* x, float* y, int64_t n);
+// c = 1 + a b, 64 x 64 x 64 of bfloat16 by a warpgroup; a is [rows, terms] or, turned, [terms, rows], b [columns, terms] or
+// [terms, columns].
+void warpgroup_product(cudaStream_t stream, const uint16_t* a, bool a_turned, const uint16_t* b, bool b_turned, float* c);
 
 }  // namespace toys

@@ -1,22 +1,7 @@
-#include "wrong.h"
-
 #include "../../../native/cuda/tile.cuh"
+#include "wrong_kernel.h"
 
 namespace {
-using namespace fw::cuda;
-
-struct XY {
-  float *x, *y;
-};
-
-// Begins a kernel of `threads` threads whose shared memory is `Memory`.
-template <int threads, class Memory>
-struct Kernel {
-  static constexpr int kThreads = threads;
-  using Args = XY;
-  using Shared = Memory;
-};
-struct Nothing {};
 struct Floats {
   alignas(16) float v[256];
 };
@@ -152,19 +137,11 @@ struct SourceChanges : Kernel<32, Floats> {
     copyWait<0>();
   }
 };
-
-template <class K, int blocks>
-void start(cudaStream_t stream, float* x, float* y) {
-  launch<K>(Context{stream, nullptr}, blocks, {x, y});
-}
 }  // namespace
 
 namespace wrong {
 
-const char* const kSource = __FILE__;
-
-#define FW_WRONG(name, blocks, kind, ...) {#name, start<name, blocks>, kind, {__VA_ARGS__}}
-const Kernel kKernels[] = {
+const std::vector<Kernel> kKernels = {
     FW_WRONG(NoBarrier, 1, "race", "writes before no barrier", "reads after no barrier"),
     FW_WRONG(NoBarrierBeforeReuse, 1, "race", "writes again", "has read before"),
     FW_WRONG(NoWarpSync, 1, "race", "writes its row", "reads others' rows"),
@@ -184,6 +161,5 @@ const Kernel kKernels[] = {
     FW_WRONG(CopyForgotten, 1, "copy", "forgotten"),
     FW_WRONG(SourceChanges, 1, "copy", "source changes"),
 };
-const int kCount = sizeof kKernels / sizeof kKernels[0];
 
 }  // namespace wrong

@@ -2,6 +2,8 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
+#include <vector>
+
 namespace wrong {
 
 struct Kernel {
@@ -10,10 +12,8 @@ struct Kernel {
   void (*start)(cudaStream_t stream, float* x, float* y);
   const char* kind;
   const char* marks[2];  // comments in the source, on lines that the finding must name
+  const char* source;
 };
-extern const Kernel kKernels[];
-extern const int kCount;
-
-extern const char* const kSource;
+extern const std::vector<Kernel> kKernels, kKernelsOfGroups;
 
 }  // namespace wrong
