@@ -4,8 +4,8 @@
 
 FW_NAMESPACE_BEGIN
 
-// Which cache, as __builtin_prefetch counts them. On a Zen 5 backward passes with AVX2 take up to 20 % longer when it is
-// the second, with AVX-512 1 % longer when it is the first.
+// Which cache, as __builtin_prefetch counts them. On a Zen 5 backward passes with AVX2 take up to 20 % longer when it
+// is the second, with AVX-512 1 % longer when it is the first.
 constexpr int kFetchTo = kLanes == 8 ? 3 : 2;
 
 // Four lines at a time: a loop of single ones would run on beyond the row whenever its end is not foreseen, and fetch
