@@ -71,8 +71,7 @@ class ChunkStates : protected ChunkOperands<kGate> {
 
  private:
   void stage_checkpoint(const float* checkpoint, const float* start) {
-    stage_rows(padded_.data, padded_.stride, checkpoint, p_.V, p_.K, p_.V);
-    for (int64_t i = 0; kGated && i < p_.K; i++) scale_row(padded_[i], V_, start[i]);
+    for (int64_t i = 0; i < p_.K; i++) stage_row(padded_[i], checkpoint + i * p_.V, p_.V, V_, kGated ? start[i] : 1);
     transpose(state_before(0), padded_, K_, V_);
   }
 
