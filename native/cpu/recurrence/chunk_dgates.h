@@ -1,7 +1,7 @@
-// The gradients of gates in the backward pass in chunks (backward_chunk.h). That of a gate per token and key is the next
-// token's plus q dq + e de - w dw, where reads before the decay count for the tokens before; it starts from sum_v S dS at
-// the end of every segment between checkpoints and wherever a gate clears the state. In one gate per token these
-// differences would cancel: it gets the sum of what was written before it and is read after it (cross).
+// The gradients of gates in the backward pass in chunks (backward_chunk.h). That of a gate per token and key is the
+// next token's plus q dq + e de - w dw, where reads before the decay count for the tokens before; it starts from
+// sum_v S dS at the end of every segment between checkpoints and wherever a gate clears the state. In one gate per token
+// these differences would cancel: it gets the sum of what was written before it and is read after it (cross).
 #pragma once
 #include "chunk_errors.h"
 
