@@ -58,6 +58,12 @@ const strong: Change = (name, data) =>
     ? data.map((x, i) => (i % 7 === 0 ? -100 : i % 3 === 0 ? x * 1e-6 : x * 20))
     : data;
 
+/** Stretches of 24 tokens that hardly decay between some that lose half at every token. */
+const uneven: Change = (name, data) =>
+  name === 'gate' || name === 'valueGate'
+    ? data.map((x, i) => (Math.floor((i * SIZES.T) / data.length) % 48 < 24 ? 0.01 * x : -0.7 + 0.01 * x))
+    : data;
+
 const CASES: [title: string, rules: RuleCase[], change: Change][] = [
   ['tiny values and large queries', [...ADDITIVE, ...ERASING], scaled({ v: TINY, q: LARGE })],
   ['large values and tiny queries', [...ADDITIVE, ...ERASING], scaled({ v: LARGE, q: TINY })],
@@ -65,6 +71,7 @@ const CASES: [title: string, rules: RuleCase[], change: Change][] = [
   ['all large', ADDITIVE, scaled({ q: LARGE, k: LARGE, v: LARGE })],
   ['keys alike', ERASING, alike],
   ['strong gates', GATED, strong],
+  ['uneven gates', GATED, uneven],
 ];
 
 for (const where of targets({ bfloat16: true })) {

@@ -11,7 +11,8 @@ class ChunkErrors : protected ChunkStates<kGate> {
 
  protected:
   using States::args_, States::p_, States::K_, States::V_, States::ahead_, States::beta_, States::read_,
-      States::doutput_, States::parts_, States::sums_, States::place, States::writes_, States::state_before;
+      States::doutput_, States::parts_, States::sums_, States::place, States::writes_, States::state_before,
+      States::now_, States::erased;
 
   ChunkErrors(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
       : States(cx, args, p, head) {}
@@ -23,47 +24,45 @@ class ChunkErrors : protected ChunkStates<kGate> {
   }
 
   // Where scores, or their gradients, are put: those of tokens with what was written before them.
-  Target triangles(Rows scores, int64_t rows) const {
-    return {scores, {}, nullptr, nullptr, rows, p_.read_before};
-  }
+  Target triangles(Rows scores) const { return {scores, {}, nullptr, nullptr, now_.rows, p_.read_before}; }
 
-  void through_writes(const Kept& kept, int64_t c, int64_t rows) {
-    const int64_t t = this->start_of(c), count = this->length_of(c);
-    multiply<kStore>(ahead_, rows, V_, {derror_}, times(kept.write, dstate_, p_.K),
-                     transposed_times<kUpper>(scores_, doutput_, count));
-    through_error(kept, t, count, rows, state_before(c));
-    if (p_.second_write) through_values(kept, t, count, rows);
+  void through_writes() {
+    multiply<kStore>(ahead_, now_.rows, V_, {derror_}, times(now_.write, dstate_, p_.K),
+                     transposed_times<kUpper>(scores_, doutput_, now_.count));
+    through_error();
+    if (p_.second_write) through_values();
   }
 
   Rows dstate_, scores_;  // D, [K, V]; [Q'; E'] W'^T, stacked like read_
 
  private:
   // P, dR = beta P, which goes out as dv and, negated, below dO; dbeta = P . (v - a), where v - a = N / beta.
-  void through_error(const Kept& kept, int64_t t, int64_t count, int64_t rows, Rows state) {
+  void through_error() {
+    const int64_t count = now_.count;
     const auto divides = [&](int64_t c) { return beta_[c] > kSmallestBeta || beta_[c] < -kSmallestBeta; };
     bool all_divide = true;
     for (int64_t c = 0; c < count; c++) all_divide &= divides(c);
     const bool whole = count == kChunk && all_divide;
     for (int64_t v = 0; v < V_; v += kLanes) {
       if (whole && v + kLanes <= p_.values) {
-        solve<true>(kept, t, count, rows, v);
+        solve<true>(v);
       } else {
-        solve<false>(kept, t, count, rows, v);
+        solve<false>(v);
       }
     }
     if (!p_.beta_width) return;
-    sum_vectors(this->sums_, parts_, kChunk);
+    sum_vectors(sums_, parts_, kChunk);
     for (int64_t c = 0; c < count; c++)
-      args_.dbeta[place(t + c)] = divides(c) ? this->sums_[c] / beta_[c] : error_product(kept, t, c, rows, state);
+      args_.dbeta[place(now_.t + c)] = divides(c) ? sums_[c] / beta_[c] : error_product(c);
   }
 
   // Columns v ... of P, from the last token to the first, kept in the place of dN unless all is whole: kChunk tokens,
   // whole vectors, no division by next to nothing.
   template <bool kWhole>
-  __attribute__((noinline)) void solve(const Kept& kept, int64_t t, int64_t count, int64_t rows, int64_t v) {
-    const int64_t dv_row = p_.heads * p_.values;
-    const Rows written = kept.written.from(0, v), factors = scores_.from(rows), error = doutput_.from(rows, v);
-    float* dv = args_.dv + place(t) * p_.values;
+  __attribute__((noinline)) void solve(int64_t v) {
+    const int64_t dv_row = p_.heads * p_.values, count = now_.count;
+    const Rows written = now_.written.from(0, v), factors = erased(scores_), error = erased(doutput_).from(0, v);
+    float* dv = args_.dv + place(now_.t) * p_.values;
     Vec x[kChunk];
 #pragma GCC unroll 16
     for (int64_t c = 0; c < kChunk; c++) x[c] = kWhole || c < count ? load(derror_[c] + v) : Vec{};
@@ -88,33 +87,33 @@ class ChunkErrors : protected ChunkStates<kGate> {
   }
 
   // P . (v - a) of a token that wrote nothing.
-  float error_product(const Kept& kept, int64_t t, int64_t c, int64_t rows, Rows state) const {
-    const float *value = this->x_.v[this->begin_ + t + c], *dn = derror_[c];
-    const float* weights = scores_[rows + c];
+  float error_product(int64_t c) const {
+    const float *value = this->x_.v[this->begin_ + now_.t + c], *dn = derror_[c], *weights = erased(scores_)[c];
+    const Rows state = state_before(now_.index);
     Vec product{};
     for (int64_t v = 0; v < p_.V; v += kLanes) {
       Vec error = p_.second_write ? Vec{} : load_row(value, v, p_.values);
       if (p_.values < p_.V && p_.values - v < kLanes) error[p_.values - v] = 1;
       for (int64_t j = 0; p_.erase && j < c; j++)
         for (int64_t row = j; row < writes_; row += kChunk)
-          error -= splat(weights[row]) * load(kept.written[row] + v);
+          error -= splat(weights[row]) * load(now_.written[row] + v);
       product = fma(load(dn + v), error, product);
     }
     for (int64_t i = 0; p_.erase && i < K_; i += kLanes) {
       Vec seen{};
       for (int64_t v = 0; v < p_.V; v++) seen = fma(splat(dn[v]), load(state[v] + i), seen);
-      product -= seen * load(read_[rows + c] + i);
+      product -= seen * load(erased(read_)[c] + i);
     }
     return sum(product);
   }
 
   // dv of a second write, whose values are no errors.
-  void through_values(const Kept& kept, int64_t t, int64_t count, int64_t rows) {
-    multiply<kStore>(
-        ahead_, rows, V_, {derror_}, times(kept.write.from(kChunk), dstate_, p_.K),
-        transposed_times<kUpper>(scores_.from(0, kChunk), doutput_, count),
-        transposed_times<kUpper>(scores_.from(rows, kChunk), doutput_.from(rows), p_.erase ? count : 0));
-    unstage_rows(args_.dv + place(t) * p_.V, p_.heads * p_.V, derror_.data, derror_.stride, count, p_.V);
+  void through_values() {
+    const Rows scores = second_columns(scores_);
+    multiply<kStore>(ahead_, now_.rows, V_, {derror_}, times(second_rows(now_.write), dstate_, p_.K),
+                     transposed_times<kUpper>(scores, doutput_, now_.count),
+                     transposed_times<kUpper>(erased(scores), erased(doutput_), p_.erase ? now_.count : 0));
+    unstage_rows(args_.dv + place(now_.t) * p_.V, p_.heads * p_.V, derror_.data, derror_.stride, now_.count, p_.V);
   }
 
   static constexpr float kSmallestBeta = 1e-30f;

@@ -1,7 +1,8 @@
 // The states before the chunks between two checkpoints, recomputed with the values that the forward pass wrote:
 //   S <- e^b_last S + W^T N [+ K^T V]     with W = w e^(b_last - b), K likewise
 // They are kept transposed, [V, K], and multiplied by e^b_middle of the chunk that they precede, so that the products
-// of the chunk need no other form of the keys than the primed ones (chunk_operands.h).
+// of the chunk need no other form of the keys than the primed ones (chunk_operands.h). Chunks of the same b_middle leave
+// only the sum.
 #pragma once
 #include "chunk_operands.h"
 #include "tile.h"
@@ -14,7 +15,7 @@ class ChunkStates : protected ChunkOperands<kGate> {
 
  protected:
   using Operands::kGated, Operands::args_, Operands::p_, Operands::K_, Operands::V_, Operands::chunks_, Operands::kept_,
-      Operands::kept_bytes_, Operands::kept, Operands::start_of, Operands::length_of, Operands::writes_;
+      Operands::kept_bytes_, Operands::chunk, Operands::writes_;
 
   ChunkStates(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
       : Operands(args, p, head), cx_(cx) {}
@@ -37,22 +38,23 @@ class ChunkStates : protected ChunkOperands<kGate> {
     const int64_t states_bytes = (chunks_ + 1) * V_ * stride_of(K_) * 4;
     states_ = static_cast<float*>(cx_.scratch(0, states_bytes + chunks_ * kept_bytes_));
     kept_ = reinterpret_cast<char*>(states_) + states_bytes;
-    this->fetch_read(ahead_, start_of(chunks_ - 1), length_of(chunks_ - 1));
+    fetch_read(chunks_ - 1);
     ahead_.spread((chunks_ - 1) * writes_ * K_ * V_ / kLanes);
     for (int64_t c = 0; c < chunks_; c++) {
-      const Kept now = kept(c);
-      if (kGated) this->stage_gates(now, start_of(c), length_of(c));
-      this->stage_write(now, start_of(c), length_of(c));
+      const Chunk next = chunk(c);
+      if (kGated) this->stage_gates(next, c);
+      this->stage_write(next);
       if (c > 0) {
-        advance(c - 1, now.start);
+        advance(c - 1, next.start);
       } else {
-        stage_checkpoint(checkpoint, now.start);
+        stage_checkpoint(checkpoint, next.start);
       }
     }
     if (with_end) advance(chunks_ - 1, this->ones_);
     ahead_.finish();
   }
 
+  void fetch_read(int64_t c) { Operands::fetch_read(ahead_, this->start_of(c), this->length_of(c)); }
   // What the recomputation from the checkpoint at token t will touch, in a share for every chunk before it. Rows of tokens
   // come last: they lie a power of two apart, share few sets of the second-level cache, and do not stay there for long.
   void fetch_segment(const Sequence& sequence, int64_t t, int64_t c) {
@@ -69,22 +71,21 @@ class ChunkStates : protected ChunkOperands<kGate> {
 
  private:
   void stage_checkpoint(const float* checkpoint, const float* start) {
-    stage_rows(padded_.data, padded_.stride, checkpoint, p_.V, p_.K, p_.V);
-    for (int64_t i = 0; kGated && i < p_.K; i++) scale_row(padded_[i], V_, start[i]);
+    for (int64_t i = 0; i < p_.K; i++) stage_row(padded_[i], checkpoint + i * p_.V, p_.V, V_, kGated ? start[i] : 1);
     transpose(state_before(0), padded_, K_, V_);
   }
 
-  static constexpr Finish kFinish = kGated ? kScaledColumns : kAdd;
-
   // The state before chunk c + 1, whose e^b_middle is `start`.
   void advance(int64_t c, const float* start) {
-    const Kept chunk = kept(c);
-    const Target next{state_before(c + 1), state_before(c), chunk.end, start};
-    const int64_t count = length_of(c);
-    const auto write = transposed_times(chunk.written, chunk.write, count);
-    if (!p_.second_write) return multiply<kFinish>(ahead_, V_, K_, next, write);
-    multiply<kFinish>(ahead_, V_, K_, next, write,
-                      transposed_times(chunk.written.from(kChunk), chunk.write.from(kChunk), count));
+    const Chunk from = chunk(c);
+    const Target next{state_before(c + 1), state_before(c), from.end, start};
+    const auto add = [&](auto... writes) {
+      if (!kGated || this->continues(c + 1)) return multiply<kAdd>(ahead_, V_, K_, next, writes...);
+      if constexpr (kGated) multiply<kScaledColumns>(ahead_, V_, K_, next, writes...);
+    };
+    const auto write = transposed_times(from.written, from.write, from.count);
+    if (!p_.second_write) return add(write);
+    add(write, transposed_times(second_rows(from.written), second_rows(from.write), from.count));
   }
 };
 

@@ -17,6 +17,15 @@ constexpr int kGroup = 3;
 constexpr int kGroup = 2;
 #endif
 
+template <bool kScaled>
+using Plain = Rule<kGroup, kPlain, false, kScaled>;
+template <bool kScaled>
+using Erasing = Rule<kGroup, kPlainErase, false, kScaled>;
+using Twice = Rule<2, kUndecayedTwice, true, false>;
+template <int kTokens, bool kSecond>
+using General = Rule<kTokens, kGeneral, kSecond, true>;
+using ValueGated = Rule<kGroup, kPlain, false, false, true>;
+
 // Tokens per stage: their keys and queries should leave room for the state block in the first-level cache.
 template <int C>
 static int64_t tokens_per_stage(int64_t K) {
@@ -26,23 +35,24 @@ static int64_t tokens_per_stage(int64_t K) {
 // The value of a normaliser.
 constexpr float kUnit = 1;
 
-// Values [from, to) of one head of one sequence; `from` is a multiple of kBlock. `Gated` says that the gate runs over
-// them; p.exchanged that p is turned over and the state in memory is not (turned.h). A normaliser is a block of its own and
-// the first, since the others are divided by what is read of it; who has the first values leaves it in memory.
-template <int C, Form kForm, bool Second, bool Scaled, bool Gated = false>
+// Values [from, to) of one head of one sequence; `from` is a multiple of kBlock. p.exchanged says that p is turned over
+// and the state in memory is not (turned.h). A normaliser is a block of its own and the first, since the others are
+// divided by what is read of it; who has the first values leaves it in memory.
+template <class Rule>
 static void forward_head(const Context& cx, const recurrenceArgs& args, const Problem& p, const Sequence& sequence,
                          int64_t n, int64_t h, int64_t from, int64_t to) {
-  constexpr bool Erase = kForm != kPlain, kColumn = kForm == kPlain && !Gated;
+  constexpr int C = Rule::kTokens;
+  constexpr bool kGated = Rule::kValueGate, kColumn = Rule::kForm == kPlain && !kGated;
   const int64_t K = p.K, V = p.V, capacity = tokens_per_stage<C>(K), units = p.max ? 1 : 0;
   const int64_t blocks = units + (to - from + kBlock - 1) / kBlock;
   Arena count(nullptr);
   lay_out_stage<C>(count, p, capacity);
-  if (Gated) count.floats(capacity * blocks * kBlock);
+  if (kGated) count.floats(capacity * blocks * kBlock);
   Arena arena(cx.scratch(0, count.used));
   Stage stage = lay_out_stage<C>(arena, p, capacity);
-  float* decays = Gated ? arena.floats(capacity * blocks * kBlock) : nullptr;
+  float* decays = kGated ? arena.floats(capacity * blocks * kBlock) : nullptr;
   start_stages<C>(stage);
-  const auto stage_operands = p.gate_width > 1 ? stage_tokens<C, kForm, true> : stage_tokens<C, kForm, false>;
+  const auto stage_operands = p.gate_width > 1 ? stage_tokens<C, Rule::kForm, true> : stage_tokens<C, Rule::kForm, false>;
   const int64_t state_size = K * kBlock, pending_size = 2 * C * kBlock;
   float* states = static_cast<float*>(cx.scratch(1, blocks * (state_size + pending_size) * 4));
   float* edge = static_cast<float*>(cx.scratch(2, 4 * capacity * kBlock * 4));  // rows of a block that V does not fill
@@ -57,7 +67,7 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
     const int64_t start = unit ? p.values : from + (b - units) * kBlock, width = unit ? 1 : least(kBlock, to - start);
     float* pending = states + blocks * state_size + b * pending_size;  // its second half is that of a second write
     const int64_t lanes = kColumn && width == 1 ? 1 : width <= kLanes ? int64_t(kLanes) : kBlock;
-    float* carried = Gated ? pending + C * kBlock : nullptr;
+    float* carried = kGated ? pending + C * kBlock : nullptr;
     return Values{start, width, lanes, states + b * state_size, pending, carried, unit, !unit || from == 0};
   };
   auto save = [&](float* to_state) {
@@ -70,11 +80,11 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         continue;
       }
       if (part.lanes == kBlock) {
-        settle_block<C, 2, Second>(stage, K, part.state, part.pending);
+        settle_block<Rule, 2>(stage, K, part.state, part.pending);
       } else {
-        settle_block<C, 1, Second>(stage, K, part.state, part.pending);
+        settle_block<Rule, 1>(stage, K, part.state, part.pending);
       }
-      if (Gated) settle_values(part.state, K, part.lanes, part.carried);
+      if (kGated) settle_values(part.state, K, part.lanes, part.carried);
       if (!part.kept) continue;
       if (p.exchanged) {
         unstage_turned(to, K, part.state, part.lanes, K, part.width);
@@ -91,7 +101,7 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
   for (int64_t b = 0; b < blocks; b++) {
     const Values part = block_at(b);
     zero_row(part.pending, pending_size);
-    for (int64_t i = 0; Gated && i < part.lanes; i += kLanes) store(part.carried + i, splat(1));
+    for (int64_t i = 0; kGated && i < part.lanes; i += kLanes) store(part.carried + i, splat(1));
     memset(part.state, 0, static_cast<size_t>(state_size * 4));
     if (!args.initialState.data) continue;
     const float* initial = args.initialState + state_at + part.from * (p.exchanged ? K : 1);
@@ -113,22 +123,22 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
     if (args.states.data) tokens = least(tokens, every - t % every);
     stage_operands(p, x, stage, at, tokens);
     stage_scalars<C>(p, x, stage, at, tokens);
-    if (Gated) stage_value_decays(decays, blocks * kBlock, x.gate, at, tokens, from, to - from);
+    if (kGated) stage_value_decays(decays, blocks * kBlock, x.gate, at, tokens, from, to - from);
     if (p.exchanged && args.written.data && from == 0)
       write_turned(args.written + (at * p.heads + h) * K, p.heads * K, x.k[at], p.k.token, stage.beta, tokens, K);
     for (int64_t b = 0; b < blocks; b++) {
       const Values part = block_at(b);
       ValueBlock block{};
       block.state = part.state, block.pending = part.pending;
-      block.v = part.unit ? &kUnit : x.v[at] + part.from, block.v_stride = part.unit ? 0 : p.v.token;
-      if (p.beta_width > 1) block.beta = x.beta[at] + part.from, block.beta_stride = p.beta.token;
-      if (Gated)
-        block.decays = decays + b * kBlock, block.decays_stride = blocks * kBlock, block.carried = part.carried;
-      float* output = part.unit ? stage.sums : args.output + (at * p.heads + h) * p.values + part.from;
-      const int64_t output_stride = part.unit ? 1 : p.heads * p.values;
-      float* written = writes && part.kept ? args.written + (at * p.heads + h) * V + part.from : nullptr;
+      block.v = part.unit ? TokenRows{&kUnit, 0} : TokenRows{x.v[at] + part.from, p.v.token};
+      if (p.beta_width > 1) block.beta = {x.beta[at] + part.from, p.beta.token};
+      if (kGated)
+        block.decays = {decays + b * kBlock, blocks * kBlock}, block.carried = part.carried;
+      const Rows output = part.unit ? Rows{stage.sums, 1}
+                                    : Rows{args.output + (at * p.heads + h) * p.values + part.from, p.heads * p.values};
+      Rows written;
+      if (writes && part.kept) written = {args.written + (at * p.heads + h) * V + part.from, p.heads * V};
       block.output = output, block.written = written;
-      block.output_stride = output_stride, block.written_stride = p.heads * V;
       if (part.width < part.lanes) {
         float* rows = edge;
         auto piece = [&] {
@@ -136,15 +146,14 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
           rows += capacity * kBlock;
           return start;
         };
-        block.output = piece(), block.output_stride = part.lanes;
-        if (written) block.written = piece(), block.written_stride = part.lanes;
-        float* v = piece();
-        stage_rows(v, part.lanes, block.v, block.v_stride, tokens, part.width);
-        block.v = v, block.v_stride = part.lanes;
-        if (block.beta) {
-          float* beta = piece();
-          stage_rows(beta, part.lanes, block.beta, block.beta_stride, tokens, part.width);
-          block.beta = beta, block.beta_stride = part.lanes;
+        block.output = {piece(), part.lanes};
+        if (written.data) block.written = {piece(), part.lanes};
+        TokenRows* const operands[] = {&block.v, &block.beta};
+        for (TokenRows* x : operands) {
+          if (!x->data) continue;
+          float* staged = piece();
+          stage_rows(staged, part.lanes, x->data, x->stride, tokens, part.width);
+          *x = {staged, part.lanes};
         }
       }
       // Each block fetches its share of what is read and written `capacity` tokens later.
@@ -159,7 +168,7 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         if (p.gate_width > 1) ahead.add(x.gate[next], p.gate.token, K);
         if (x.erase_key.data != x.k.data) ahead.add(x.erase_key[next], p.erase_key.token, K);
         if (x.write_key.data != x.k.data) ahead.add(x.write_key[next], p.write_key.token, K);
-        if (Gated) ahead.add(x.gate[next] + from, p.gate.token, to - from);
+        if (kGated) ahead.add(x.gate[next] + from, p.gate.token, to - from);
         if (writes) ahead.add(args.written + (next * p.heads + h) * V + from, p.heads * V, to - from);
         if (args.states.data) {
           const int64_t next_checkpoint = sequence.checkpoint + t / every + 1, each = (K * V + every - 1) / every;
@@ -169,10 +178,10 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
       for (int i = 0; i < ahead.count; i++)
         if (i % blocks == b) share.rows[share.count++] = ahead.rows[i];
       const auto run = [&](auto vectors) {
-        if constexpr (Gated) {
+        if constexpr (kGated) {
           run_gated_block<C, vectors>(stage, K, tokens, block, share);
         } else {
-          run_block<C, vectors, Erase, Second, Scaled>(stage, K, tokens, block, share);
+          run_block<Rule, vectors>(stage, K, tokens, block, share);
         }
       };
       if (part.lanes == 1) {
@@ -183,8 +192,9 @@ static void forward_head(const Context& cx, const recurrenceArgs& args, const Pr
         run(Index<1>());
       }
       if (part.width < part.lanes) {
-        unstage_rows(output, output_stride, block.output, part.lanes, tokens, part.width);
-        if (written) unstage_rows(written, p.heads * V, block.written, part.lanes, tokens, part.width);
+        unstage_rows(output.data, output.stride, block.output.data, part.lanes, tokens, part.width);
+        if (written.data)
+          unstage_rows(written.data, written.stride, block.written.data, part.lanes, tokens, part.width);
       }
       if (!part.unit) continue;
       if (part.kept)
@@ -274,16 +284,14 @@ void recurrence(const Context& cx, const recurrenceArgs& args) {
     if (by_token) return forward_exchanged(cx, args, p, sequence, n, h);
     const bool scaled = p.gate_width == 1 || p.max, gated = turned && given.gate_width > 1;
     const bool twice = !args.recurrent && p.second_write && p.undecayed && !p.read_before && !p.bonus && !scaled;
-    const auto forward = gated              ? forward_head<kGroup, kPlain, false, false, true>
-                         : plain && p.erase ? (scaled ? forward_head<kGroup, kPlainErase, false, true>
-                                                      : forward_head<kGroup, kPlainErase, false, false>)
-                         : plain            ? (scaled ? forward_head<kGroup, kPlain, false, true>
-                                                      : forward_head<kGroup, kPlain, false, false>)
-                         : twice            ? forward_head<2, kUndecayedTwice, true, false>
-                         : !args.recurrent  ? (p.second_write ? forward_head<2, kGeneral, true, true>
-                                                              : forward_head<2, kGeneral, false, true>)
-                         : p.second_write   ? forward_head<1, kGeneral, true, true>
-                                            : forward_head<1, kGeneral, false, true>;
+    const auto forward = gated              ? forward_head<ValueGated>
+                         : plain && p.erase ? (scaled ? forward_head<Erasing<true>> : forward_head<Erasing<false>>)
+                         : plain            ? (scaled ? forward_head<Plain<true>> : forward_head<Plain<false>>)
+                         : twice            ? forward_head<Twice>
+                         : args.recurrent   ? (p.second_write ? forward_head<General<1, true>>
+                                                              : forward_head<General<1, false>>)
+                         : p.second_write   ? forward_head<General<2, true>>
+                                            : forward_head<General<2, false>>;
     forward(cx, args, p, sequence, n, h, from, least(p.values, from + width));
   });
 }

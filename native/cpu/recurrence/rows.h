@@ -21,7 +21,7 @@ inline Rows rows_in(Arena& arena, int64_t rows, int64_t columns) {
 }
 
 // y[columns, rows] = x[rows, columns]; both dimensions are whole numbers of vectors.
-static void transpose(Rows y, Rows x, int64_t rows, int64_t columns) {
+static inline void transpose(Rows y, Rows x, int64_t rows, int64_t columns) {
   for (int64_t r = 0; r < rows; r += kLanes)
     for (int64_t c = 0; c < columns; c += kLanes) {
       Vec t[kLanes];

@@ -14,6 +14,21 @@
 
 FW_NAMESPACE_BEGIN
 
+// What stage_tokens must provide for: a plain rule reads after its update, erases (if at all) from the decayed state
+// and writes once; one that writes twice (RWKV-7) erases from the undecayed state; a general one finds out at run time.
+enum Form { kPlain, kPlainErase, kUndecayedTwice, kGeneral };
+
+// What is known of a rule where its sweep is compiled.
+template <int tokens, Form form, bool second, bool scaled, bool value_gate = false>
+struct Rule {
+  static constexpr int kTokens = tokens;  // per sweep
+  static constexpr Form kForm = form;
+  static constexpr bool kErase = form != kPlain;  // kGeneral: perhaps
+  static constexpr bool kSecond = second;         // writes the value itself with a second key
+  static constexpr bool kScaled = scaled;         // reads and writes have factors per token
+  static constexpr bool kValueGate = value_gate;  // its gate runs over the values (sweep_gated.h)
+};
+
 template <int C>
 constexpr int kPairs = C*(C + 1) / 2;
 // Place of the pair j <= c.

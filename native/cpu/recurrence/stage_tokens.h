@@ -6,10 +6,6 @@
 
 FW_NAMESPACE_BEGIN
 
-// What stage_tokens must provide for: a plain rule reads after its update, erases (if at all) from the decayed state
-// and writes once; one that writes twice (RWKV-7) erases from the undecayed state; a general one finds out at run time.
-enum Form { kPlain, kPlainErase, kUndecayedTwice, kGeneral };
-
 // The factors of a vector gate, e^gate; 1 for the tokens that fill the last group.
 static void stage_decays(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count, int64_t padded) {
   for (int64_t c = 0; c < padded; c++) {
@@ -40,7 +36,7 @@ static void rescale_group(const Problem& p, const Head& x, Stage& s, int64_t t, 
 }
 
 // Tokens t .. t + count of a head; a group that reaches beyond them is filled with tokens that do nothing.
-template <int C, Form kForm, bool VectorGate>
+template <int C, Form kForm, bool kVectorGate>
 static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
   constexpr bool kAny = kForm == kGeneral, kTwice = kForm == kUndecayedTwice;
   constexpr int kKinds = kAny || kTwice ? 4 : kForm == kPlainErase ? 2 : 1;
@@ -50,7 +46,7 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
   const bool second = kTwice || (kAny && s.second), undecayed = kTwice || (kAny && p.undecayed);
   const bool read_before = kAny && p.read_before;
   const Vec scale = splat(p.scale);
-  if (VectorGate) stage_decays(p, x, s, t, count, groups * C);
+  if (kVectorGate) stage_decays(p, x, s, t, count, groups * C);
   for (int64_t g = 0; g < groups; g++) {
     const float *q[C], *e[C] = {}, *w[C], *k[C] = {};
     for (int c = 0; c < C; c++) {
@@ -69,7 +65,7 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
         read[c] = get(q[c]) * scale, write[c] = get(w[c]);
         erase[c] = own_erase ? get(e[c]) : erases ? write[c] : Vec{};
         if (second) twice[c] = get(k[c]);
-        if (VectorGate) decay[c] = load(s.token_decay + (g * C + c) * s.K + i);
+        if (kVectorGate) decay[c] = load(s.token_decay + (g * C + c) * s.K + i);
         if (bonus) products[kKinds > 2 ? kReadSecond : 0][pair(c, c)] += read[c] * get(bonus) * get(k[c]);
       });
       // What token j writes, decayed on its way to each later token c.
@@ -81,33 +77,33 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
         each<C>([&](auto c) {
           if constexpr (c > j) {
             const Vec before = write[j];
-            if (VectorGate) write[j] *= decay[c];
+            if (kVectorGate) write[j] *= decay[c];
             products[kReadWrite][pair(c, j)] += read[c] * (read_before ? before : write[j]);
             if (erases)
               products[kKinds > 1 ? kEraseWrite : 0][pair(c, j)] += erase[c] * (undecayed ? before : write[j]);
             if (!second) return;
             const Vec before_twice = twice[j];
-            if (VectorGate) twice[j] *= decay[c];
+            if (kVectorGate) twice[j] *= decay[c];
             products[kKinds > 2 ? kReadSecond : 0][pair(c, j)] += read[c] * (read_before ? before_twice : twice[j]);
             products[kKinds > 2 ? kEraseSecond : 0][pair(c, j)] += erase[c] * (undecayed ? before_twice : twice[j]);
           }
         });
       });
-      Vec since = VectorGate ? load(s.carried + i) : splat(1);
+      Vec since = kVectorGate ? load(s.carried + i) : splat(1);
       each<C>([&](auto c) {
         const int64_t at = (g * C + c) * s.K + i;
         const Vec before = since;
-        if (VectorGate) since *= decay[c];
-        store(s.read + at, VectorGate ? read[c] * (read_before ? before : since) : read[c]);
-        if (own_erase) store(s.erase + at, VectorGate ? erase[c] * (undecayed ? before : since) : erase[c]);
+        if (kVectorGate) since *= decay[c];
+        store(s.read + at, kVectorGate ? read[c] * (read_before ? before : since) : read[c]);
+        if (own_erase) store(s.erase + at, kVectorGate ? erase[c] * (undecayed ? before : since) : erase[c]);
       });
-      const Vec inverse = VectorGate ? splat(1) / since : splat(1);
+      const Vec inverse = kVectorGate ? splat(1) / since : splat(1);
       each<C>([&](auto c) {
         const int64_t at = (g * C + c) * s.K + i;
-        store(s.write + at, VectorGate ? write[c] * inverse : write[c]);
-        if (second) store(s.second + at, VectorGate ? twice[c] * inverse : twice[c]);
+        store(s.write + at, kVectorGate ? write[c] * inverse : write[c]);
+        if (second) store(s.second + at, kVectorGate ? twice[c] * inverse : twice[c]);
       });
-      if (VectorGate) {
+      if (kVectorGate) {
         store(s.carried + i, since);
         kept &= (since > splat(kSmallest)) & (since < splat(kLargest));
       }
@@ -117,7 +113,7 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
       for (; i + kLanes <= p.K; i += kLanes) stage(i, [i](const float* row) { return load(row + i); });
     for (; i < p.K; i += kLanes) stage(i, [i, &p](const float* row) { return load_row(row, i, p.K); });
     s.decays[g] = 0;
-    if (VectorGate && !all(kept)) rescale_group<C>(p, x, s, t, count, g);
+    if (kVectorGate && !all(kept)) rescale_group<C>(p, x, s, t, count, g);
     float* out = s.products + g * s.pair_kinds * kPairs<C> * kLanes;
     each<kKinds>([&](auto kind) {
       if (kind < s.pair_kinds)

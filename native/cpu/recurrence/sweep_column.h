@@ -22,7 +22,7 @@ static __attribute__((noinline)) void run_column(const Stage& s, int64_t count, 
   float *parts = memory, *sums = memory + padded * kLanes, *write = sums + padded, r[C];
   each<C>([&](auto c) { r[c] = b.pending[c]; });
   for (int64_t t = 0; t < padded; t++)
-    write[t] = t < count ? b.v[t * b.v_stride] * (b.beta ? b.beta[t * b.beta_stride] : s.beta[t]) : 0;
+    write[t] = t < count ? b.v[t][0] * (b.beta.data ? b.beta[t][0] : s.beta[t]) : 0;
   for (int64_t g = 0; g < groups; g++) {
     const float* read = s.read + g * C * s.K;
     Vec output[C] = {};
@@ -47,8 +47,8 @@ static __attribute__((noinline)) void run_column(const Stage& s, int64_t count, 
       if (t >= count) return;
       float y = s.read_scale[t] * sums[t];
       each<c + 1>([&](auto j) { y += pairs[pair(c, j)] * write[g * C + j]; });
-      b.output[t * b.output_stride] = y;
-      if (b.written) b.written[t * b.written_stride] = write[t];
+      b.output[t][0] = y;
+      if (b.written.data) b.written[t][0] = write[t];
     });
 }
 

@@ -31,13 +31,13 @@ static __attribute__((noinline)) void run_gated_block(const Stage& s, int64_t K,
   Vec r[C][NV], nothing[C][NV] = {}, carried[NV];
   each<C>([&](auto c) { each<NV>([&](auto n) { r[c][n] = load(b.pending + (c * NV + n) * kLanes); }); });
   each<NV>([&](auto n) { carried[n] = load(b.carried + n * kLanes); });
-  const float *v_row = b.v, *decay_row = b.decays, *pairs = s.pairs;
-  float* output_row = b.output;
+  const float *v_row = b.v.data, *decay_row = b.decays.data, *pairs = s.pairs;
+  float* output_row = b.output.data;
   for (int64_t g = 0; g < groups; g++) {
     const int64_t at = g * C * s.K;
     Vec output[C][NV] = {}, write[C][NV] = {};
-    sweep<C, NV, false, false, false>(b.state, K, s.K, nullptr, s.write + at - C * s.K, nullptr, nullptr, s.read + at,
-                                      r, nothing, nothing, output);
+    sweep<false, false, false>(b.state, K, s.K, nullptr, s.write + at - C * s.K, nullptr, nullptr, s.read + at, r,
+                               nothing, nothing, output);
     for (int c = 0; c < C; c++) ahead.fetch(g * C + c);
     each<C>([&](auto c) {
       const int64_t t = g * C + c;
@@ -53,7 +53,7 @@ static __attribute__((noinline)) void run_gated_block(const Stage& s, int64_t K,
         write[c][n] = load(v_row + n * kLanes) * splat(s.beta[t]);
         store(output_row + n * kLanes, fma(splat(pairs[pair(c, c)]), write[c][n], y));
       });
-      v_row += b.v_stride, decay_row += b.decays_stride, output_row += b.output_stride;
+      v_row += b.v.stride, decay_row += b.decays.stride, output_row += b.output.stride;
     });
     pairs += s.pair_kinds * kPairs<C>;
     VecInt kept = Vec{} == Vec{};
