@@ -84,15 +84,15 @@ function product(n) {
 }
 
 const MODEL = 2048;
-function convolution(B, T) {
+function convolution(B, T, dtype = 'bfloat16') {
   const W = 4;
   return {
-    name: `convolution/forward-backward/${B}x${T}/d${MODEL}/bfloat16`,
+    name: `convolution/forward-backward/${B}x${T}/d${MODEL}/${dtype}`,
     tokens: B * T,
     useful: 6 * W * B * T * MODEL,
     sizes: { B, T },
     prepare(fw, device) {
-      const make = zeros(fw, device, 'bfloat16');
+      const make = zeros(fw, device, dtype);
       const x = make([B, T, MODEL], { requiresGrad: true });
       const weight = make([MODEL, W], { requiresGrad: true });
       const doutput = make([B, T, MODEL]);
@@ -193,6 +193,7 @@ export const CASES = [
   step('gated-delta', 'scalar', 65536),
   product(4096),
   convolution(8, 4096),
+  convolution(8, 4096, 'float32'),
   norm(8, 4096),
   feedback('selfReferential', 64, 2048),
   feedback('recurrentDelta', 64, 2048),
