@@ -1,5 +1,5 @@
 // What a device is to the rest of the library: memory, kernels, threads.
-import type { Device, DeviceMemory, DType } from '../core';
+import type { Device, DeviceMemory, DType, Storage } from '../core';
 import type { Recording } from './recording';
 import type { KernelTable } from './table';
 
@@ -23,6 +23,11 @@ export interface Backend extends DeviceMemory {
    * whose calls cost little have no such function.
    */
   record?<T>(fn: () => T): { value: T; recording: Recording | null };
+  /**
+   * Overwrites the beginning of the storage `to`, which is of this device, with `bytes` of another device's, without the
+   * host and without waiting; false where that cannot be. Devices that no other is so near to have no such function.
+   */
+  copyFrom?(to: Storage, from: Storage, fromOffset: number, bytes: number): boolean;
   /** Resolves when everything queued so far has run. */
   synchronize(): Promise<void>;
   /** Returns cached, unused memory to the system. */

@@ -1,4 +1,5 @@
 // The CUDA device: a graphics card, or the emulation of one that tests run kernels on.
+import type { Device, Storage } from '../core';
 import { guarded, NativeBackend, type Addon } from './native';
 
 /** `index`: the card that FAST_WEIGHTS_CUDA_DEVICE names; `context`: a card that lets this process use it. */
@@ -30,16 +31,44 @@ export interface ProductLibrary {
   readonly libraryReason?: string;
 }
 
-/** The surface of native/binding/cuda/device.cc. */
-export interface CudaAddon extends Addon {
-  card(): CardFacts;
+/** What each card has: see native/binding/cuda/device.cc. */
+export interface CardAddon extends Addon {
   library(): ProductLibrary;
   useCublas(on: boolean): void;
+  /** Overwrites bytes of a block with those of another card's block, in the order of the queues of both. */
+  copyFrom(to: number, byteOffset: number, card: number, from: number, fromOffset: number, bytes: number): void;
 }
 
-export class CudaBackend extends NativeBackend<CudaAddon> {
-  constructor(addon: CudaAddon, device: 'cuda' | 'cuda-emulation', { name, capability }: CardFacts) {
+/** The addon itself, which is also its first card. */
+export interface CudaAddon extends CardAddon {
+  /** Every card, or one that says why there is none. */
+  cards(): CardFacts[];
+  /** One of them, after it was asked for a context. */
+  card(at: number): CardFacts;
+  /** The functions of another card. */
+  open(at: number): CardAddon;
+}
+
+export class CudaBackend extends NativeBackend<CardAddon> {
+  /** `at` is its position among the cards of `family`, the addon. */
+  constructor(
+    addon: CardAddon,
+    private readonly at: number,
+    device: Device,
+    { name, capability }: CardFacts,
+    private readonly family: CudaAddon,
+  ) {
     super(addon, device, `${name} (compute capability ${capability})`, ['float32', 'bfloat16']);
+  }
+
+  /** Overwrites the beginning of a storage with `bytes` of another card's; false where that is no such card's. */
+  copyFrom(to: Storage, from: Storage, fromOffset: number, bytes: number): boolean {
+    const other = from.memory;
+    if (!(other instanceof CudaBackend) || other.family !== this.family) return false;
+    this.recorder?.break();
+    const [target, source] = [to.handle as number, from.handle as number];
+    guarded('to', () => this.addon.copyFrom(target, 0, other.at, source, fromOffset, bytes));
+    return true;
   }
 
   /** Bytes of the card's memory that no program uses. */

@@ -1,39 +1,35 @@
 // Devices: which there are, which is the default, and the backend of each.
 import { environment } from '../platform';
-import { argumentError, checkChoice, checkInteger, FastWeightsError, type Device } from '../core';
+import { argumentError, checkInteger, FastWeightsError, type Device } from '../core';
 import type { Backend, DeviceInfo } from './backend';
-import { createJsBackend } from './js';
-import {
-  cpuBackend,
-  cudaBackend,
-  emulationBackend,
-  foundCard,
-  loadAttempts,
-  type LoadAttempt,
-  lostInBundle,
-  unmetWish,
-} from './loader';
 import type { CardFacts, ProductLibrary } from './cuda';
 import type { MachineLimits } from './cpu';
+import { createJsBackend } from './js';
+import { cardsOf, cpuBackend, foundCards, loadAttempts, type LoadAttempt, lostInBundle, unmetWish } from './loader';
+import {
+  type CardDevice,
+  cardName,
+  checkDevice,
+  type DeviceName,
+  EMULATION,
+  isCard,
+  KINDS,
+  parseDevice,
+} from './names';
 
 export type { Backend, DeviceInfo } from './backend';
 export { buildCommand, loadAttempts, processorName, unmetWish, type LoadAttempt } from './loader';
 export type { CardFacts, MissingForCard, ProductLibrary } from './cuda';
 export type { MachineLimits } from './cpu';
 export type { Recording } from './recording';
+export { checkDevice, expectedDevice, parseDevice } from './names';
 export { numbersIn, placeInStep, QUANTIZED_PANEL, quantizedShape } from './quantizedLayout';
 export * from './table';
 
-const EMULATION = 'cuda-emulation';
-const DEVICES: readonly Device[] = [
-  ...(environment('FAST_WEIGHTS_DEVICE') === EMULATION ? ([EMULATION] as const) : []),
-  'cuda',
-  'cpu',
-  'js',
-];
-
 let js: Backend | undefined;
 let chosen: Device | undefined;
+/** Those that were asked for and are there, by every name they were asked for by. */
+const known = new Map<Device, Backend>();
 
 /** An explicit wish that cannot be met is an error of everything that would compute elsewhere in silence. */
 function checkWish(): void {
@@ -41,46 +37,54 @@ function checkWish(): void {
   if (unmet) throw unmet;
 }
 
-function find(device: Device): Backend | null {
-  if (device !== 'js') checkWish();
-  return look(device);
+function find(name: DeviceName): Backend | null {
+  if (name.kind !== 'js') checkWish();
+  return look(name);
 }
 
-function look(device: Device): Backend | null {
-  switch (device) {
+function look({ kind, card }: DeviceName): Backend | null {
+  switch (kind) {
     case 'js':
       return (js ??= createJsBackend());
     case 'cpu':
       return cpuBackend();
-    case 'cuda':
-      return cudaBackend();
-    case EMULATION:
-      return emulationBackend();
+    default:
+      return cardsOf(kind)?.backend(card) ?? null;
   }
 }
 
 /** Steps of the loader that make a device of their own. */
-const STEPS: Partial<Record<Device, LoadAttempt['step']>> = { cuda: 'cuda package', [EMULATION]: 'emulation' };
+const STEPS: Record<CardDevice, LoadAttempt['step']> = { cuda: 'cuda package', [EMULATION]: 'emulation' };
 
 /** Why a device is not there. */
-function reasonFor(device: Device): string {
-  const own = Object.values(STEPS);
+function reasonFor({ kind, card }: DeviceName): string {
+  const own: readonly string[] = Object.values(STEPS);
+  const cards = isCard(kind) ? cardsOf(kind) : null;
+  if (isCard(kind) && cards) {
+    const facts = cards.facts();
+    const names = facts.map((_, at) => cardName(kind, at)).join(', ');
+    return `${STEPS[kind]}: ${facts[card] ? facts[card].reason : `the cards are ${names}`}`;
+  }
   const failed = loadAttempts().filter(
-    ({ ok, step }) => !ok && (STEPS[device] ? step === STEPS[device] : !own.includes(step)),
+    ({ ok, step }) => !ok && (isCard(kind) ? step === STEPS[kind] : !own.includes(step)),
   );
   return failed.map(({ step, reason }) => `${step}: ${reason}`).join('; ');
 }
 
 /** The backend of a device; DEVICE with the reasons when it is not available. */
 export function getBackend(device: Device): Backend {
-  const backend = find(checkChoice('device', 'device', device, DEVICES));
+  const found = known.get(device);
+  if (found) return found;
+  const name = parseDevice(checkDevice('device', 'device', device))!;
+  const backend = find(name);
   if (!backend) {
-    throw new FastWeightsError('DEVICE', `the ${device} device is not available (${reasonFor(device)})`, {
+    throw new FastWeightsError('DEVICE', `the ${device} device is not available (${reasonFor(name)})`, {
       argument: 'device',
       expected: 'an available device',
       found: device,
     });
   }
+  known.set(device, backend);
   return backend;
 }
 
@@ -92,7 +96,11 @@ export function defaultDevice(): Device {
 function fastestDevice(): Device {
   const lost = lostInBundle();
   if (lost) throw lost;
-  return DEVICES.find((device) => find(device) !== null) ?? 'js';
+  for (const kind of KINDS) {
+    const backend = find({ kind, card: 0 });
+    if (backend) return backend.device;
+  }
+  return 'js';
 }
 
 function deviceFromEnvironment(): Device | undefined {
@@ -101,12 +109,7 @@ function deviceFromEnvironment(): Device | undefined {
   if (!value && !card) return undefined;
   // Who names a card wants one.
   if (card && (!value || value === 'cuda')) return deviceOfCard(card);
-  const device = DEVICES.find((known) => known === value);
-  if (!device) {
-    const expected = DEVICES.map((known) => `'${known}'`).join(' | ');
-    throw argumentError('INVALID_ARGUMENT', 'environment', 'FAST_WEIGHTS_DEVICE', expected, JSON.stringify(value));
-  }
-  return getBackend(device).device;
+  return getBackend(checkDevice('environment', 'FAST_WEIGHTS_DEVICE', value)).device;
 }
 
 function deviceOfCard(card: string): Device {
@@ -114,9 +117,10 @@ function deviceOfCard(card: string): Device {
   if (!/^\d+$/.test(card)) {
     throw argumentError('INVALID_ARGUMENT', 'environment', name, 'the number of a card', JSON.stringify(card));
   }
-  const backend = find('cuda');
+  const only: DeviceName = { kind: 'cuda', card: 0 };
+  const backend = find(only);
   if (backend) return backend.device;
-  throw new FastWeightsError('DEVICE', `${name}=${card} asks for a card that cannot be used (${reasonFor('cuda')})`, {
+  throw new FastWeightsError('DEVICE', `${name}=${card} asks for a card that cannot be used (${reasonFor(only)})`, {
     argument: name,
     expected: 'the number of a card',
     found: card,
@@ -130,7 +134,10 @@ export function setDefaultDevice(device: Device): void {
   chosen = getBackend(device).device;
 }
 
-/** Every device, available or not. */
+/**
+ * Every device, available or not: each card that the driver lists as one. Cards that are not in use, beside the first, are
+ * not asked for a context, which takes some of their memory: one may still refuse when it is first used.
+ */
 export function devices(): DeviceInfo[] {
   checkWish();
   return inspectDevices();
@@ -138,11 +145,24 @@ export function devices(): DeviceInfo[] {
 
 /** The same whatever the environment asks for. */
 export function inspectDevices(): DeviceInfo[] {
-  return DEVICES.map((device) => {
-    const backend = look(device);
-    if (backend) return { device, available: true, name: backend.name };
-    return { device, available: false, name: device, reason: reasonFor(device) };
-  });
+  return KINDS.flatMap((kind) => [inspect({ kind, card: 0 }), ...(isCard(kind) ? furtherCards(kind) : [])]);
+}
+
+function inspect(name: DeviceName): DeviceInfo {
+  const device = name.kind;
+  const backend = look(name);
+  if (backend) return { device, available: true, name: backend.name };
+  return { device, available: false, name: device, reason: reasonFor(name) };
+}
+
+function furtherCards(kind: CardDevice): DeviceInfo[] {
+  const facts = cardsOf(kind)?.facts() ?? [];
+  return facts.slice(1).map(({ name, capability, reason }, i) => ({
+    device: cardName(kind, i + 1),
+    available: reason === undefined,
+    name: `${name} (compute capability ${capability})`,
+    ...(reason !== undefined && { reason }),
+  }));
 }
 
 /** How many threads compute on the CPU, in the whole process; 1 means serial. Results do not depend on it. */
@@ -159,7 +179,12 @@ export function numThreads(device: Device): number {
 
 /** Gives the memory that devices keep for reuse back to the system. Live tensors stay. */
 export function trimMemory(): void {
-  for (const device of DEVICES) look(device)?.trimMemory();
+  cpuBackend()?.trimMemory();
+  for (const kind of KINDS)
+    if (isCard(kind))
+      cardsOf(kind)
+        ?.backends()
+        .forEach((card) => card.trimMemory());
 }
 
 /** Measures the processor's limits on the compute threads, for the benchmarks; null without native kernels. */
@@ -167,9 +192,12 @@ export function machineLimits(copyBytes = 0, readBytes = 0): MachineLimits | nul
   return cpuBackend()?.measureLimits(copyBytes, readBytes) ?? null;
 }
 
-/** The graphics card, usable or not (then with the reason); null when no CUDA addon could be loaded. */
+/**
+ * The first graphics card, usable or not (then with the reason), what is free of its memory and what multiplies matrices;
+ * null when no CUDA addon could be loaded.
+ */
 export function cardFacts(): (CardFacts & Partial<ProductLibrary> & { readonly free?: number }) | null {
-  const facts = foundCard();
-  const backend = emulationBackend() ?? cudaBackend();
-  return facts && { ...facts, ...(backend && { free: backend.freeMemory(), ...backend.library() }) };
+  const cards = foundCards();
+  const backend = cards?.reason === undefined ? cards?.backend(0) : null;
+  return cards && { ...cards.facts()[0], ...(backend && { free: backend.freeMemory(), ...backend.library() }) };
 }

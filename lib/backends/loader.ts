@@ -14,8 +14,10 @@ import {
   sep,
 } from '../platform';
 import { argumentError, describe, FastWeightsError } from '../core';
+import { Cards } from './cards';
 import { CpuBackend, type CpuAddon } from './cpu';
-import { type CardFacts, CudaBackend, type CudaAddon } from './cuda';
+import type { CudaAddon } from './cuda';
+import { type CardDevice, EMULATION, KINDS } from './names';
 import { checkSchema } from './native';
 
 /** One step of the chain. */
@@ -31,9 +33,10 @@ const BESIDE = 'fast-weights.node';
 
 const attempts: LoadAttempt[] = [];
 let cpu: CpuBackend | null | undefined;
-let cuda: CudaBackend | null | undefined;
-let emulation: CudaBackend | null = null;
-let facts: CardFacts | null = null;
+/** Of those CUDA addons that could be loaded and find a card. */
+const cards: Partial<Record<CardDevice, Cards>> = {};
+/** The last that could be loaded. */
+let found: Cards | null = null;
 /** What the environment asks for and is not there. */
 let unmet: FastWeightsError | null = null;
 
@@ -110,25 +113,25 @@ function findBinary(): { path: string; local: boolean } | null {
 const CUDA_PACKAGE = 'fast-weights-cuda-linux-x64';
 
 /** What `npm run build:cuda` left in a clone, else the package. */
-function openCuda(): CudaBackend {
+function openCuda(): Cards {
   const root = packageFolder();
   const local = root && join(root, 'build-cuda', 'Release', 'fast_weights_cuda.node');
-  if (local && existsSync(local)) return openCard(local, 'cuda');
-  return openCard(findModule(CUDA_PACKAGE) ?? skip(`${CUDA_PACKAGE} is not installed`), 'cuda');
+  if (local && existsSync(local)) return openCards(local, 'cuda');
+  return openCards(findModule(CUDA_PACKAGE) ?? skip(`${CUDA_PACKAGE} is not installed`), 'cuda');
 }
 
 /** The emulated card: what `npm run build:emulation` made in a clone; FAST_WEIGHTS_EMULATION_BUILD names another folder. */
-function openEmulation(): CudaBackend {
+function openEmulation(): Cards {
   const folder = environment('FAST_WEIGHTS_EMULATION_BUILD') ?? 'build-emulation';
   const path = join(packageRoot(), folder, 'fast_weights_emulation.node');
-  return openCard(existsSync(path) ? path : skip('`npm run build:emulation` makes it in a clone'), 'cuda-emulation');
+  return openCards(existsSync(path) ? path : skip('`npm run build:emulation` makes it in a clone'), EMULATION);
 }
 
-function openCard(path: string, device: 'cuda' | 'cuda-emulation'): CudaBackend {
+function openCards(path: string, kind: CardDevice): Cards {
   const addon = loadModule(path) as CudaAddon;
   checkSchema(addon);
-  facts = addon.card();
-  return facts.reason ? skip(facts.reason) : new CudaBackend(addon, device, facts);
+  found = new Cards(addon, kind);
+  return found.reason === undefined ? (cards[kind] = found) : skip(found.reason);
 }
 
 function attempt<B>(step: LoadAttempt['step'], open: () => B): B | null {
@@ -152,9 +155,8 @@ function loadAll(): void {
   const bundle = bundleFile();
   if (bundle && !unmet) cpu ??= attempt('beside the bundle', () => openBeside(bundle));
   if (!unmet) cpu ??= attempt('local build', openLocalBuild);
-  cuda = attempt('cuda package', openCuda);
-  // It shows itself only to those who ask for it by name.
-  if (environment('FAST_WEIGHTS_DEVICE') === 'cuda-emulation') emulation = attempt('emulation', openEmulation);
+  attempt('cuda package', openCuda);
+  if (KINDS.includes(EMULATION)) attempt('emulation', openEmulation);
   if (!unmet) cpu ??= attempt('prebuild', openPrebuild);
   unmet ??= cpu ? null : unmetInstructionSet();
   attempts.push({ step: 'js', ok: true });
@@ -187,15 +189,15 @@ export function unmetWish(): FastWeightsError | null {
 export function lostInBundle(): FastWeightsError | null {
   loadAll();
   const bundle = bundleFile();
-  if (!bundle || cpu || cuda) return null;
-  const found = attempts.flatMap(({ ok, step, reason }) => (ok ? [] : [`${step}: ${reason}`])).join('; ');
+  if (!bundle || cpu || cards.cuda?.backend(0)) return null;
+  const reasons = attempts.flatMap(({ ok, step, reason }) => (ok ? [] : [`${step}: ${reason}`])).join('; ');
   const remedy = `leave it out of the bundle (esbuild --external:fast-weights) and install it there, put its addon beside the bundle as ${BESIDE}, or ask for the js device (FAST_WEIGHTS_DEVICE=js)`;
   return new FastWeightsError(
     'BACKEND',
-    `fast-weights is part of ${bundle} and finds no native addon: ${remedy} (${found})`,
+    `fast-weights is part of ${bundle} and finds no native addon: ${remedy} (${reasons})`,
     {
       expected: 'a native addon',
-      found,
+      found: reasons,
     },
   );
 }
@@ -206,22 +208,16 @@ export function cpuBackend(): CpuBackend | null {
   return cpu!;
 }
 
-/** The backend of the graphics card, or null. */
-export function cudaBackend(): CudaBackend | null {
+/** The cards of an addon that finds one, or null. */
+export function cardsOf(kind: CardDevice): Cards | null {
   loadAll();
-  return cuda!;
+  return cards[kind] ?? null;
 }
 
-/** The backend of the emulated card, or null. */
-export function emulationBackend(): CudaBackend | null {
+/** What a CUDA addon finds, usable or not; null when none could be loaded. */
+export function foundCards(): Cards | null {
   loadAll();
-  return emulation;
-}
-
-/** What a CUDA addon says of the card, usable or not; null when none could be loaded. */
-export function foundCard(): CardFacts | null {
-  loadAll();
-  return facts;
+  return found;
 }
 
 /** What the chain tried, in order. */

@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import {
   buildCommand,
   defaultDevice,
+  getBackend,
   inspectDevices,
   loadAttempts,
   processorName,
@@ -172,9 +173,7 @@ function examine(): DoctorReport {
     card: examineCard(),
     defaultDevice: environment.length > 0 ? null : defaultDevice(),
     settings: settings(),
-    devices: inspectDevices().map((d) =>
-      d.available && usable(d.device) ? { ...d, selfTest: selfTest(d.device) } : d,
-    ),
+    devices: inspectDevices().map((d) => (d.available && usable(d.device) ? tried(d) : d)),
     loading: loadAttempts().map((attempt) => (attempt.ok ? attempt : { ...attempt, remedy: remedyOf(attempt) })),
     environment,
     models: modelFamilies.map(({ name }) => name),
@@ -184,6 +183,13 @@ function examine(): DoctorReport {
 
 const [T, K, V] = [40, 16, 24];
 const TOLERANCE = 1e-5;
+
+/** A card beyond the first is asked for a context here, and may refuse. */
+function tried(report: DeviceReport): DeviceReport {
+  const refusal = failureOf(() => void getBackend(report.device));
+  if (refusal) return { ...report, available: false, reason: refusal.message };
+  return { ...report, selfTest: selfTest(report.device) };
+}
 
 /** A delta rule on random inputs, against a loop in float64. */
 function selfTest(device: Device): { error: number; passed: boolean } {

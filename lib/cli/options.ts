@@ -3,7 +3,9 @@ import { existsSync, statSync } from '../platform';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import {
   defaultDevice,
-  devices,
+  expectedDevice,
+  getBackend,
+  parseDevice,
   setDefaultDevice,
   setNumThreads,
   WEIGHT_FORMATS,
@@ -94,11 +96,20 @@ export interface DeviceOptions {
 export function addDeviceOptions(command: Command): Command {
   return command
     .addOption(
-      new Option('--device <name>', 'where to compute (default: the fastest there is)').choices(['cuda', 'cpu', 'js']),
+      new Option(
+        '--device <name>',
+        'where to compute: cuda, cuda:1 for the second card, cpu or js (default: the fastest there is)',
+      ).argParser(deviceName),
     )
     .addOption(
       new Option('--threads <n>', 'threads of the cpu device (default: all cores)').argParser(wholeNumber(1, 1024)),
     );
+}
+
+/** A parser of names of devices. */
+export function deviceName(text: string): Device {
+  if (parseDevice(text)) return text as Device;
+  throw new InvalidArgumentError(`It must be ${expectedDevice()}.`);
 }
 
 export interface WeightsOptions {
@@ -124,7 +135,7 @@ export function chooseDevice({ device, threads }: DeviceOptions, usual?: Device)
 
 /** `cpu (AMD EPYC ... (avx512))` */
 export function describeDevice(device: Device): string {
-  return `${device} (${devices().find((d) => d.device === device)!.name})`;
+  return `${device} (${getBackend(device).name})`;
 }
 
 /** Whether the device rounds products of matrices in 'medium': 1 + 1 / 4096 is 1 in bfloat16. */

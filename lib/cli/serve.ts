@@ -1,5 +1,6 @@
 // `serve`: models over HTTP, in OpenAI's forms, until a signal ends it.
 import { Command, Option } from 'commander';
+import { expectedDevice, parseDevice } from '../backends';
 import { FastWeightsError } from '../core';
 import { readText } from '../io';
 import { environment } from '../platform';
@@ -23,6 +24,7 @@ interface ServeFlags extends DeviceOptions, ImportOptions {
   model: string[];
   draft?: string[];
   adapter?: string[];
+  modelDevice?: string[];
   host: string;
   port: number;
   keys?: string;
@@ -72,6 +74,12 @@ export function serveCommand(): Command {
         '--adapter <[model:]name=dir>',
         'an adapter in the layout of peft, which requests ask for as the model model:name; may be given several times',
       ).argParser((text: string, before: string[] = []) => [...before, somePath(text)]),
+    )
+    .addOption(
+      new Option(
+        '--model-device <name=device>',
+        'the device of one model, such as cuda:1; may be given several times (default: that of --device)',
+      ).argParser((text: string, before: string[] = []) => [...before, text]),
     )
     .addOption(new Option('--host <address>', 'where to listen').argParser(someText).default('127.0.0.1'))
     .addOption(new Option('--port <n>', '0 takes a free one').argParser(wholeNumber(0, 65_535)).default(8000))
@@ -124,6 +132,7 @@ async function run(flags: ServeFlags): Promise<void> {
   for (const given of flags.model) models.push(await servedModel(given));
   for (const given of flags.draft ?? []) await addDraft(given, models);
   for (const given of flags.adapter ?? []) addAdapter(given, models);
+  for (const given of flags.modelDevice ?? []) placeModel(given, models);
   const keys = await keysOf(flags);
   if (flags.insecure && keys !== undefined) throw new UsageError('--insecure cannot be given with keys, only without');
   await withInterrupt(async (signal) => {
@@ -203,6 +212,19 @@ function addAdapter(given: string, models: readonly ServedModel[]): void {
   if (model.adapters && Object.hasOwn(model.adapters, name))
     throw new UsageError(`--adapter is given twice for ${name}`);
   model.adapters = { ...model.adapters, [name]: dir };
+}
+
+function placeModel(given: string, models: readonly ServedModel[]): void {
+  const [, of, device] = /^([\w.:@-]+)=(.+)$/.exec(given) ?? [];
+  const model = models.find((each) => each.name === of);
+  if (!model || !parseDevice(device)) {
+    const names = models.map((each) => each.name).join(', ');
+    throw new UsageError(
+      `--model-device must be name=device with the name of a model (${names}) and ${expectedDevice()}, got ${given}`,
+    );
+  }
+  if (model.device !== undefined) throw new UsageError(`--model-device is given twice for ${model.name}`);
+  model.device = device;
 }
 
 /** The last part of a path that says something. */

@@ -4,8 +4,11 @@ import { bytesPerElement, type DType, dtypeCode, type TypedArray } from './dtype
 import { argumentError, describe, FastWeightsError } from './errors';
 import { callSynchronous } from './synchronous';
 
-/** `cuda-emulation` runs the kernels of `cuda` on the processor, to test them without a card. */
-export type Device = 'cuda' | 'cpu' | 'js' | 'cuda-emulation';
+/**
+ * `cuda` is the first card, also called `cuda:0`; `cuda:1` the second, and so on. `cuda-emulation` runs the kernels of `cuda`
+ * on the processor, to test them without a card.
+ */
+export type Device = 'cuda' | `cuda:${number}` | 'cpu' | 'js' | 'cuda-emulation' | `cuda-emulation:${number}`;
 
 /** Opaque to everyone but the memory that made it: a typed array on `js`, a number on native devices. */
 export type Handle = TypedArray | number;

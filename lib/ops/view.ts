@@ -25,7 +25,7 @@ import {
   Tensor,
   scoped,
 } from '../core';
-import { getBackend, MAX_DIMS } from '../backends';
+import { type Backend, getBackend, MAX_DIMS } from '../backends';
 import { type BackwardFunction, record } from '../autograd';
 import { checkAlike, checkTensor, dtypeCodes, emptyLike, emptyOn, kernelsOf, zerosBeside } from './kernel';
 
@@ -312,7 +312,10 @@ export function castInto(x: Tensor, y: Tensor): void {
   kernelsOf(x).cast({ x, y, n: x.size, from: dtypeCodes[x.dtype], to: dtypeCodes[y.dtype] });
 }
 
-/** To another dtype or device; the tensor itself when it is there already. Moving between devices blocks. */
+/**
+ * To another dtype or device; the tensor itself when it is there already. From card to card it is queued like any operator;
+ * other moves between devices block.
+ */
 export function to(x: Tensor, target: Device | DType): Tensor {
   checkTensor('to', 'x', x);
   if (isDType(target)) {
@@ -326,14 +329,20 @@ export function to(x: Tensor, target: Device | DType): Tensor {
   }
   if (target === x.device) return x;
   const backend = getBackend(target);
-  const y = emptyOn(backend, x.shape, x.dtype);
-  const source = contiguous(x);
-  const raw = newArray(x.dtype, x.size);
-  source.storage.memory.read(source.storage.handle, source.offset, raw);
-  backend.write(y.storage.handle, 0, raw);
   const from = x.device;
+  if (backend.device === from) return x;
+  const y = emptyOn(backend, x.shape, x.dtype);
+  moveElements(contiguous(x), y, backend);
   record('to', [x], [y], [], ([g]) => [g && to(g, from)], 'composed');
   return y;
+}
+
+function moveElements({ storage, offset, size, dtype }: Tensor, y: Tensor, backend: Backend): void {
+  const bytes = storage.elementBytes;
+  if (backend.copyFrom?.(y.storage, storage, offset * bytes, size * bytes)) return;
+  const raw = newArray(dtype, size);
+  storage.memory.read(storage.handle, offset, raw);
+  backend.write(y.storage.handle, 0, raw);
 }
 
 /** To a dtype on a device; float64 exists on `js` only, so that the order depends on where it goes. */

@@ -9,6 +9,7 @@ import {
   describe,
   type OptionNames,
 } from '../core';
+import { checkDevice } from '../backends';
 import type { EngineSettings } from './engine/protocol';
 
 /** A model that is served. */
@@ -21,6 +22,8 @@ export interface ServedModel {
   draft?: string;
   /** Folders of adapters in the layout of peft, by name: a request asks for one as the model `name:adapter`. None by default. */
   adapters?: Readonly<Record<string, string>>;
+  /** Its device, such as `cuda:1`; that of all models by default. */
+  device?: string;
 }
 
 /** With its name. */
@@ -192,14 +195,18 @@ function checkModels(models: unknown): NamedModel[] {
   if (!Array.isArray(models) || models.length === 0) {
     throw argumentError('INVALID_ARGUMENT', 'serve', 'models', 'a list of at least one model', describe(models));
   }
-  const named = (models as readonly ServedModel[]).map(({ folder, name = nameOf(folder), draft, adapters = {} }) => ({
-    folder,
-    name,
-    draft,
-    adapters,
-  }));
-  for (const [i, { name, draft, adapters }] of named.entries()) {
+  const named = (models as readonly ServedModel[]).map(
+    ({ folder, name = nameOf(folder), draft, adapters = {}, device }) => ({
+      folder,
+      name,
+      draft,
+      adapters,
+      device,
+    }),
+  );
+  for (const [i, { name, draft, adapters, device }] of named.entries()) {
     checkAdapters(`models[${i}].adapters`, adapters);
+    if (device !== undefined) checkDevice('serve', `models[${i}].device`, device);
     if (draft !== undefined) checkString('serve', `models[${i}].draft`, draft);
     if (!/^[A-Za-z0-9][\w.:@/-]{0,99}$/.test(name)) {
       const expected = 'named with letters, digits and . _ : @ / -';

@@ -145,8 +145,9 @@ function bind(services: Services, { host, port }: CheckedOptions): Promise<Serve
 const folderOf = (name: string): string =>
   name.replace(/[^A-Za-z0-9.-]/g, (letter) => `_${letter.charCodeAt(0).toString(16)}_`);
 
-function settingsOf(options: CheckedOptions, { name, folder, draft, adapters }: NamedModel): Engine['settings'] {
-  const { imports, device, dtype, weights, threads, chatTemplate, stateFolder, stateBytes, maxPromptTokens } = options;
+function settingsOf(options: CheckedOptions, model: NamedModel): Engine['settings'] {
+  const { name, folder, draft, adapters, device = options.device } = model;
+  const { imports, dtype, weights, threads, chatTemplate, stateFolder, stateBytes, maxPromptTokens } = options;
   return {
     name,
     folder,

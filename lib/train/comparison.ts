@@ -12,7 +12,7 @@ import {
   type OptionNames,
   resetPeakMemory,
 } from '../core';
-import { defaultDevice, devices, numThreads } from '../backends';
+import { defaultDevice, getBackend, numThreads } from '../backends';
 import { createFolder, isJsonObject, type Json, readOptionalJson, writeFileAtomic, writeJson } from '../io';
 import { findModel, type ModelName, sizesFor } from '../models';
 import { renderReport, type ReportRun } from '../viz';
@@ -206,7 +206,7 @@ export async function compareRuns({
   const [{ data, training, device, dtype = 'float32' }] = configs;
   const { seed: first, ...shared } = training;
   const settings: ComparisonSettings = { parameters, data, training: shared, device, dtype };
-  const name = devices().find((one) => one.device === device)?.name ?? device;
+  const { name } = getBackend(device);
   const machine = { processor: processorModel(), threads: numThreads(device), device: name };
   await createFolder(folder);
   const file = join(folder, RECORD);

@@ -11,7 +11,7 @@ import {
   type OptionNames,
 } from '../core';
 import { type CreateOptions, findModel, knownModels, type ModelName } from '../models';
-import { devices, MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
+import { checkDevice, MATMUL_PRECISIONS, type MatmulPrecision } from '../backends';
 import { isJsonObject } from '../io';
 import { type OptionsOf, type TaskName, tasks, TEXT_ENCODINGS, type TextEncoding } from '../data';
 import { type OptimizerName, OPTIMIZERS, type ScheduleName, SCHEDULES } from './optimizer';
@@ -221,12 +221,7 @@ export function checkRunConfig(value: unknown, where: string, replaced: Partial<
   const model = section(config.model, where, 'model');
   const data = section(config.data, where, 'data');
   const training = fillTraining({ ...section(config.training, where, 'training'), ...replaced });
-  const device = checkChoice(
-    where,
-    'device',
-    config.device,
-    devices().map((d) => d.device),
-  );
+  const device = checkDevice(where, 'device', config.device);
   const dtype = checkChoice(where, 'dtype', config.dtype ?? 'float32', RUN_DTYPES);
   if (typeof model.name !== 'string') {
     throw argumentError('FORMAT', where, 'model.name', 'a string', describe(model.name));

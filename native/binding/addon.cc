@@ -13,7 +13,7 @@ constexpr size_t kCommandDoubles = 16384;
 
 }  // namespace
 
-Instance::Instance(Napi::Env env) : promises(env) {
+void Instance::open(Napi::Env env) {
   Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, kCommandDoubles * sizeof(double));
   command = static_cast<double*>(buffer.Data());
   command_buffer = Napi::Persistent(buffer);
@@ -109,13 +109,22 @@ Napi::Value memory_usage(const Napi::CallbackInfo& info) {
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  Instance* const instance = new Instance(env);
-  env.SetInstanceData(instance);
+  Instances* const instances = new Instances;
+  env.SetInstanceData(instances);
+  instances->push_back(std::make_unique<Instance>(env));
   exports["abi"] = kAbiVersion;
   exports["kernels"] = describe_kernels(env);
-  exports["command"] = Napi::Float64Array::New(env, kCommandDoubles, instance->command_buffer.Value(), 0);
+  add_common_functions(exports, *instances->front());
+  add_device_functions(exports, *instances->front());
+  return exports;
+}
 
-  const auto add = [&](const char* name, auto function) { add_function(exports, *instance, name, function); };
+}  // namespace
+
+void add_common_functions(Napi::Object object, Instance& instance) {
+  const Napi::Env env = object.Env();
+  object["command"] = Napi::Float64Array::New(env, kCommandDoubles, instance.command_buffer.Value(), 0);
+  const auto add = [&](const char* name, auto function) { add_function(object, instance, name, function); };
   add("allocate", allocate);
   add("free", free_block);
   add("write", write);
@@ -127,15 +136,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   add("reportExternal", report_external);
   add("memoryUsage", memory_usage);
   napi_value submit_function;
-  if (napi_create_function(env, "submit", NAPI_AUTO_LENGTH, submit, instance, &submit_function) != napi_ok) {
+  if (napi_create_function(env, "submit", NAPI_AUTO_LENGTH, submit, &instance, &submit_function) != napi_ok) {
     throw Napi::Error::New(env);
   }
-  exports["submit"] = Napi::Value(env, submit_function);
-  add_device_functions(exports, *instance);
-  return exports;
+  object["submit"] = Napi::Value(env, submit_function);
 }
 
-}  // namespace
 }  // namespace fw
 
 static Napi::Object init_addon(Napi::Env env, Napi::Object exports) { return fw::init(env, exports); }

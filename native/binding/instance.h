@@ -3,7 +3,9 @@
 #include <napi.h>
 
 #include <cmath>
+#include <memory>
 #include <stdexcept>
+#include <vector>
 
 #include "environment.h"  // of the device: see the include path of the target
 #include "errors.h"
@@ -12,13 +14,24 @@
 namespace fw {
 
 struct Instance {
-  explicit Instance(Napi::Env env);
+  // `of` chooses among a device's several, where it has several.
+  template <class... Of>
+  explicit Instance(Napi::Env env, Of... of) : promises(env), environment(of...) {
+    open(env);
+  }
 
   Promises promises;
   Environment environment;
   double* command;
   Napi::Reference<Napi::ArrayBuffer> command_buffer;
+
+ private:
+  void open(Napi::Env env);
 };
+
+// Those of one JavaScript environment; the addon's own is the first.
+using Instances = std::vector<std::unique_ptr<Instance>>;
+inline Instances& instances_of(Napi::Env env) { return *env.GetInstanceData<Instances>(); }
 
 inline Instance& instance_of(const Napi::CallbackInfo& info) { return *static_cast<Instance*>(info.Data()); }
 inline Environment& environment_of(const Napi::CallbackInfo& info) { return instance_of(info).environment; }
@@ -28,7 +41,9 @@ inline int64_t whole(const Napi::Value& value) {
   return static_cast<int64_t>(number);
 }
 
-// Defined by each device.
+// Adds the functions that every device has, and the command array.
+void add_common_functions(Napi::Object object, Instance& instance);
+// Defined by each device: what its addon has beside them.
 void add_device_functions(Napi::Object exports, Instance& instance);
 
 // What the function throws becomes a JavaScript error with its code.

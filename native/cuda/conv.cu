@@ -1,41 +1,13 @@
 // Causal depthwise convolution over time: whole sequences, their gradients, and one token.
+#include "conv_rows.cuh"
 #include "fold.cuh"
-#include "math.cuh"
-#include "sequences.cuh"
 
 namespace fw::cuda {
 namespace {
 
-// A block owns kThreads channels of kTokens tokens.
+// With other than two to four taps a block owns kThreads channels of kTokens tokens.
 constexpr int kChannels = 256;
 constexpr int64_t kTokens = 16;
-
-// A sequence's inputs x [tokens, d], preceded by its state [sequences, d, history] where there is one.
-struct Inputs {
-  Heads x;
-  In state;
-  Sequences sequences;
-  int64_t d, history;
-
-  // Input t (from -history) of sequence s, channel c.
-  FW_DEVICE float at(int64_t s, int64_t t, int64_t c) const {
-    if (t >= 0) return element(x.data, x.dtype, (sequences.start(s) + t) * x.token + c);
-    return state.data ? load(state, (s * d + c) * history + history + t) : 0.0f;
-  }
-};
-
-// bias + sum over j of weight[c, j] times input t - history + j.
-struct Filter {
-  Inputs inputs;
-  In weight, bias;
-
-  FW_DEVICE float operator()(int64_t s, int64_t t, int64_t c) const {
-    const int64_t history = inputs.history, row = c * (history + 1);
-    float y = bias.data ? load(bias, c) : 0.0f;
-    for (int64_t j = 0; j <= history; j++) y = fmaf(load(weight, row + j), inputs.at(s, t - history + j, c), y);
-    return y;
-  }
-};
 
 template <class Args>
 Filter filter_of(const Args& x) {
@@ -78,7 +50,7 @@ struct Convolve {
     Filter filter;
     Out y;
     int64_t total;
-    bool activated;
+    bool activates;
   };
   struct Shared {};
 
@@ -86,7 +58,7 @@ struct Convolve {
     const Inputs& inputs = x.filter.inputs;
     each_place(inputs.sequences, x.total, inputs.d, [&](int64_t s, int64_t start, int64_t t, int64_t c) {
       const float y = x.filter(s, t, c);
-      store(x.y, (start + t) * inputs.d + c, x.activated ? silu(y) : y);
+      store(x.y, (start + t) * inputs.d + c, x.activates ? activated(y) : y);
     });
   }
 };
@@ -108,41 +80,6 @@ struct FinalState {
   }
 };
 
-// slopes [tokens, d]: gradients before the activation.
-struct Slopes {
-  static constexpr int kThreads = kChannels;
-  struct Args {
-    Filter filter;
-    In dy;
-    Out slopes;
-    int64_t total;
-  };
-  struct Shared {};
-
-  static FW_DEVICE void run(const Args& x, Shared&) {
-    const Inputs& inputs = x.filter.inputs;
-    each_place(inputs.sequences, x.total, inputs.d, [&](int64_t s, int64_t start, int64_t t, int64_t c) {
-      const int64_t at = (start + t) * inputs.d + c;
-      store(x.slopes, at, load(x.dy, at) * siluSlope(x.filter(s, t, c)));
-    });
-  }
-};
-
-// Input t feeds output t + lag through weight history - lag; the last inputs of a sequence are its final state.
-struct InputGradient {
-  Sequences sequences;
-  In weight, slopes, dfinal;
-  int64_t d, history;
-
-  FW_DEVICE float operator()(int64_t s, int64_t t, int64_t c) const {
-    const int64_t start = sequences.start(s), length = sequences.length(s), kept = t - (length - history);
-    float g = dfinal.data && kept >= 0 ? load(dfinal, (s * d + c) * history + kept) : 0.0f;
-    for (int64_t lag = t < 0 ? -t : 0; lag <= history && t + lag < length; lag++)
-      g = fmaf(load(weight, c * (history + 1) + history - lag), load(slopes, (start + t + lag) * d + c), g);
-    return g;
-  }
-};
-
 struct InputGradients {
   static constexpr int kThreads = kChannels;
   struct Args {
@@ -153,9 +90,9 @@ struct InputGradients {
   struct Shared {};
 
   static FW_DEVICE void run(const Args& x, Shared&) {
-    const int64_t d = x.gradient.d;
-    each_place(x.gradient.sequences, x.total, d, [&](int64_t s, int64_t start, int64_t t, int64_t c) {
-      store(x.dx, (start + t) * d + c, x.gradient(s, t, c));
+    const Inputs& inputs = x.gradient.slope.filter.inputs;
+    each_place(inputs.sequences, x.total, inputs.d, [&](int64_t s, int64_t start, int64_t t, int64_t c) {
+      store(x.dx, (start + t) * inputs.d + c, x.gradient(s, t, c));
     });
   }
 };
@@ -164,15 +101,14 @@ struct StateGradients {
   static constexpr int kThreads = kChannels;
   struct Args {
     InputGradient gradient;
-    Inputs inputs;
     Out dstate;
   };
   struct Shared {};
 
   static FW_DEVICE void run(const Args& x, Shared&) {
-    at_state(x.inputs, [&](int64_t s, int64_t c, int64_t j) {
-      const int64_t history = x.inputs.history;
-      store(x.dstate, (s * x.inputs.d + c) * history + j, x.gradient(s, j - history, c));
+    const Inputs& inputs = x.gradient.slope.filter.inputs;
+    at_state(inputs, [&](int64_t s, int64_t c, int64_t j) {
+      store(x.dstate, (s * inputs.d + c) * inputs.history + j, x.gradient(s, j - inputs.history, c));
     });
   }
 };
@@ -195,21 +131,25 @@ struct SequenceOfTokens {
 
 // What a token adds to the gradient of weight[c, j], output c * width + j.
 struct WeightTerm {
-  Inputs inputs;
-  In slopes;
+  Slope slope;
   const int32_t* sequence_of;
 
   FW_DEVICE Sum operator()(int64_t output, int64_t token) const {
+    const Inputs& inputs = slope.filter.inputs;
     const int64_t width = inputs.history + 1, c = output / width, j = output % width;
     const int64_t s = sequence_of[token], t = token - inputs.sequences.start(s);
-    return {load(slopes, token * inputs.d + c) * inputs.at(s, t - inputs.history + j, c), 0.0f};
+    return {slope(s, t, c) * inputs.at(s, t - inputs.history + j, c), 0.0f};
   }
 };
 
 struct BiasTerm {
-  In slopes;
-  int64_t d;
-  FW_DEVICE Sum operator()(int64_t c, int64_t token) const { return {load(slopes, token * d + c), 0.0f}; }
+  Slope slope;
+  const int32_t* sequence_of;
+
+  FW_DEVICE Sum operator()(int64_t c, int64_t token) const {
+    const int64_t s = sequence_of[token];
+    return {slope(s, token - slope.filter.inputs.sequences.start(s), c), 0.0f};
+  }
 };
 
 struct Step {
@@ -228,41 +168,61 @@ struct Step {
       store(x.state, i * history + j, j + 1 < history ? load(x.state, i * history + j + 1) : present);
     }
     y = fmaf(load(x.weight, c * x.width + history), present, y);
-    store(x.y, i, x.activation == kSiluActivation ? silu(y) : y);
+    store(x.y, i, x.activation == kSiluActivation ? activated(y) : y);
   }
 };
+
+// Whether the kernels of conv_rows.cuh are for it.
+bool has_few_taps(int64_t width) { return width >= kLeastTaps && width <= kMostTaps; }
+
+void backward_rows(const Context& cx, const Slope& slope, const shortConvBackwardArgs& x, int64_t total) {
+  const Inputs& inputs = slope.filter.inputs;
+  const DType dtype = inputs.x.dtype;
+  const int64_t strips = ceil_div(total, kSummed), sums = (x.width + 1) * x.d;
+  float* const kept = cx.scratch_of<float>(strips * sums);
+  const bool whole = lies_whole(inputs.x.data, inputs.x.token, dtype) && lies_whole(x.dy.data, x.d, dtype) &&
+                     lies_whole(x.dx.data, x.d, dtype);
+  const ConvolveRowsBackArgs args{slope.filter, x.dy, x.dfinalState, x.dx, kept, slope.activates, {}};
+  launch_strips<ConvolveRowsBack>(cx, args, whole);
+  launch<AddStrips>(cx, ceil_div(sums, kWarp), {kept, strips, x.d, x.width, x.dweight, x.dbias});
+}
+
+void backward_places(const Context& cx, const InputGradient& gradient, const shortConvBackwardArgs& x, int64_t total) {
+  const Sequences& sequences = gradient.slope.filter.inputs.sequences;
+  launch_places<InputGradients>(cx, {gradient, x.dx, total}, sequences, x.d);
+  int32_t* sequence_of = cx.scratch_of<int32_t>(total);
+  launch<SequenceOfTokens>(cx, ceil_div(total, kChannels), {sequences, sequence_of, total});
+  fold<1>(cx, WeightTerm{gradient.slope, sequence_of}, x.d * x.width, total, kSum, 1, x.dweight);
+  if (x.dbias.data) fold<1>(cx, BiasTerm{gradient.slope, sequence_of}, x.d, total, kSum, 1, x.dbias);
+}
 
 }  // namespace
 
 void shortConv(const Context& cx, const shortConvArgs& x) {
   require_known("shortConv", "activation", x.activation, kSiluActivation + 1);
   const Filter filter = filter_of(x);
-  const Sequences& sequences = filter.inputs.sequences;
-  launch_places<Convolve>(cx, {filter, x.y, sequences.total(), x.activation == kSiluActivation}, sequences, x.d);
-  if (x.finalState.data) launch_states<FinalState>(cx, {filter.inputs, x.finalState}, filter.inputs);
+  const Inputs& inputs = filter.inputs;
+  const bool activates = x.activation == kSiluActivation;
+  const DType dtype = inputs.x.dtype;
+  if (has_few_taps(x.width) && x.y.dtype == dtype) {
+    const bool whole = lies_whole(inputs.x.data, inputs.x.token, dtype) && lies_whole(x.y.data, x.d, dtype);
+    launch_strips<ConvolveRows>(cx, ConvolveRowsArgs{filter, x.y, activates, {}}, whole);
+  } else {
+    launch_places<Convolve>(cx, {filter, x.y, inputs.sequences.total(), activates}, inputs.sequences, x.d);
+  }
+  if (x.finalState.data) launch_states<FinalState>(cx, {inputs, x.finalState}, inputs);
 }
 
 void shortConvBackward(const Context& cx, const shortConvBackwardArgs& x) {
   require_known("shortConvBackward", "activation", x.activation, kSiluActivation + 1);
-  const Filter filter = filter_of(x);
-  const Sequences& sequences = filter.inputs.sequences;
-  const int64_t total = sequences.total();
-  In slopes = x.dy;
-  if (x.activation == kSiluActivation) {
-    Out computed;
-    computed.data = cx.scratch_of<float>(total * x.d);
-    launch_places<Slopes>(cx, {filter, x.dy, computed, total}, sequences, x.d);
-    slopes.data = computed.data;
-    slopes.dtype = computed.dtype;
-  }
-  const InputGradient gradient{sequences, x.weight, slopes, x.dfinalState, x.d, x.width - 1};
-  launch_places<InputGradients>(cx, {gradient, x.dx, total}, sequences, x.d);
-  if (x.dinitialState.data)
-    launch_states<StateGradients>(cx, {gradient, filter.inputs, x.dinitialState}, filter.inputs);
-  int32_t* sequence_of = cx.scratch_of<int32_t>(total);
-  launch<SequenceOfTokens>(cx, ceil_div(total, kChannels), {sequences, sequence_of, total});
-  fold<1>(cx, WeightTerm{filter.inputs, slopes, sequence_of}, x.d * x.width, total, kSum, 1, x.dweight);
-  if (x.dbias.data) fold<1>(cx, BiasTerm{slopes, x.d}, x.d, total, kSum, 1, x.dbias);
+  const Slope slope{filter_of(x), x.dy, x.activation == kSiluActivation};
+  const Inputs& inputs = slope.filter.inputs;
+  const InputGradient gradient{slope, x.dfinalState};
+  const int64_t total = inputs.sequences.total();
+  const bool alike = x.dy.dtype == inputs.x.dtype && x.dx.dtype == inputs.x.dtype;
+  if (alike && total > 0 && has_few_taps(x.width)) backward_rows(cx, slope, x, total);
+  else backward_places(cx, gradient, x, total);
+  if (x.dinitialState.data) launch_states<StateGradients>(cx, {gradient, x.dinitialState}, inputs);
 }
 
 void shortConvStep(const Context& cx, const shortConvStepArgs& x) {

@@ -108,15 +108,15 @@ function layer(rows, out, width) {
 }
 
 const MODEL = 2048;
-function convolution(B, T) {
+function convolution(B, T, dtype = 'bfloat16') {
   const W = 4;
   return {
-    name: `convolution/forward-backward/${B}x${T}/d${MODEL}/bfloat16`,
+    name: `convolution/forward-backward/${B}x${T}/d${MODEL}/${dtype}`,
     tokens: B * T,
     useful: 6 * W * B * T * MODEL,
     sizes: { B, T },
     prepare(fw, device) {
-      const make = zeros(fw, device, 'bfloat16');
+      const make = zeros(fw, device, dtype);
       const x = make([B, T, MODEL], { requiresGrad: true });
       const weight = make([MODEL, W], { requiresGrad: true });
       const doutput = make([B, T, MODEL]);
@@ -223,6 +223,7 @@ export const CASES = [
   layer(8192, LARGE.d, LARGE.hidden),
   layer(8, LARGE.d, LARGE.d),
   convolution(8, 4096),
+  convolution(8, 4096, 'float32'),
   norm(8, 4096),
   feedback('selfReferential', 64, 2048),
   feedback('recurrentDelta', 64, 2048),

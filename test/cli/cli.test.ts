@@ -31,7 +31,7 @@ describe('the command line', function () {
     expect(texts[1].out).to.include('(default:').and.to.include('--resume').and.to.include('gated-deltanet');
     expect(texts[1].out)
       .to.match(/--dtype <name> .*bfloat16/s)
-      .and.to.match(/--device <name> .*"cuda"/s);
+      .and.to.match(/--device <name> .*cuda:1/s);
     expect((await run('--version')).out).to.match(/^\d+\.\d+\.\d+\n$/);
   });
 

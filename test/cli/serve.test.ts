@@ -114,6 +114,14 @@ describe('cli: serve', function () {
     await refused(/--adapter must be model:name=dir/, 2, ...given, '--adapter', 'other:fr=x');
     await refused(/--adapter is given twice for fr/, 2, ...given, '--adapter', 'fr=x', '--adapter', 'fr=y');
     await refused(/--draft is given twice for /, 2, ...given, ...['--draft', model.folder, '--draft', model.folder]);
+    const place = ['--model-device', `${path.basename(model.folder)}=gpu`];
+    await refused(
+      /--model-device must be name=device with the name of a model \(.+\) and 'cuda'/,
+      2,
+      ...given,
+      ...place,
+    );
+    await refused(/--model-device must be name=device .* got other=js/, 2, ...given, '--model-device', 'other=js');
     await refused(/--model must be a run folder/, 1, '--model', path.join(folder, 'nothing'));
     await refused(/host must be a loopback address/, 1, ...given, '--host', '0.0.0.0');
     await refused(/there is no|no such file/i, 1, ...given, '--keys', path.join(folder, 'nothing'));

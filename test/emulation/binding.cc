@@ -56,8 +56,8 @@ void set_truncated_sums(const Napi::CallbackInfo& info) {
   emulation::set_truncated_sums(info[0].As<Napi::Boolean>().Value());
 }
 
-// After a launch that failed.
-void revive(const Napi::CallbackInfo&) { RevivedCard::revive(Card::get()); }
+// After a launch that failed on the first card.
+void revive(const Napi::CallbackInfo&) { RevivedCard::revive(Card::get(0)); }
 
 Napi::Value launches(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::launches()));

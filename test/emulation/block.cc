@@ -184,7 +184,7 @@ void run_blocks(const Work& given) {
   block.shared_bytes = work.shared_bytes;
   block.args = static_cast<const unsigned char*>(work.args);
   block.args_bytes = work.args_bytes;
-  block.memory = device_memory();
+  block.memory = device_memory(current_device());
   block.launch_epoch = block.epoch + 1;
 #ifdef __SANITIZE_ADDRESS__
   __asan_unpoison_memory_region(shared, work.shared_bytes);

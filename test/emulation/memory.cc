@@ -32,7 +32,7 @@ struct Region {
   bool divided = false;  // by emulation_block
 };
 std::mutex mutex;
-size_t taken = 0;
+auto& taken = *new std::map<int, size_t>;  // by card
 auto& regions = *new std::map<unsigned char*, Region>;
 // What the host may use now; the device gets to know of it in the order of its commands.
 auto& blocks = *new std::map<unsigned char*, size_t>;
@@ -58,9 +58,14 @@ void set_used(unsigned char* data, size_t bytes, bool used) {
   if (!used) ASAN_POISON_MEMORY_REGION(data, bytes);
 }
 
-// Whether the host may name these bytes in a copy: host memory, or one block of the device.
-bool may_copy(const void* data, size_t bytes) {
+int card_of(const void* data) {
+  return static_cast<int>(device_memory().offset(data) / device_memory(0).bytes);
+}
+
+// Whether a copy on this card may name these bytes: host memory, or one block of the card.
+bool may_copy(const void* data, size_t bytes, int on) {
   if (!device_memory().contains(data)) return true;
+  if (card_of(data) != on) return false;
   unsigned char* begin = bytes_at(const_cast<void*>(data));
   const auto block = covering(blocks, begin);
   return block != blocks.end() && begin + bytes <= block->first + block->second;
@@ -94,9 +99,15 @@ unsigned char* reserve(size_t bytes) {
 }
 
 const DeviceMemory& device_memory() {
-  // Twice the card's memory: gaps and fragments cost addresses only.
-  static const DeviceMemory memory = {reserve(2 * card().memory), 2 * card().memory, reserve(card().memory / 4)};
+  // Twice the cards' memory: gaps and fragments cost addresses only.
+  static const size_t bytes = 2 * card().memory * static_cast<size_t>(card().cards);
+  static const DeviceMemory memory = {reserve(bytes), bytes, reserve(bytes / 8)};
   return memory;
+}
+DeviceMemory device_memory(int of) {
+  const DeviceMemory& all = device_memory();
+  const size_t bytes = 2 * card().memory, begin = bytes * static_cast<size_t>(of);
+  return {all.base + begin, bytes, all.used + begin / 8};
 }
 
 }  // namespace emulation
@@ -109,15 +120,17 @@ cudaError_t cudaMalloc(void** data, size_t bytes) {
   const std::lock_guard<std::mutex> lock(mutex);
   *data = nullptr;
   if (bytes == 0) return cudaSuccess;
-  if (bytes > card().memory - taken) return done(cudaErrorMemoryAllocation);
-  const DeviceMemory& memory = device_memory();
+  size_t& own = taken[current_device()];
+  if (bytes > card().memory - own) return done(cudaErrorMemoryAllocation);
+  const DeviceMemory memory = device_memory(current_device());
   unsigned char* place = memory.base + kGap;
   for (const auto& [begin, region] : regions) {
+    if (begin < memory.base) continue;
     if (place + bytes + kGap <= begin) break;
     place = begin + (region.bytes + kGap + kAlignment - 1) / kAlignment * kAlignment;
   }
   if (memory.offset(place) + bytes > memory.bytes) return done(cudaErrorMemoryAllocation);
-  taken += bytes;
+  own += bytes;
   regions[place] = {bytes, false};
   blocks[place] = bytes;
   set_used(place, bytes, true);
@@ -135,7 +148,7 @@ cudaError_t cudaFree(void* data) {
   set_used(found->first, bytes, false);
   blocks.erase(blocks.lower_bound(found->first), blocks.lower_bound(found->first + bytes));
   madvise(data, bytes, MADV_DONTNEED);
-  taken -= bytes;
+  taken[card_of(data)] -= bytes;
   regions.erase(found);
   return done(unusable());
 }
@@ -143,7 +156,7 @@ cudaError_t cudaFree(void* data) {
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   const std::lock_guard<std::mutex> lock(mutex);
   *total = card().memory;
-  *free = card().memory - taken;
+  *free = card().memory - taken[current_device()];
   return done(unusable());
 }
 
@@ -175,7 +188,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
   bool from_pageable, to_pageable;
   {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (!may_copy(to, bytes) || !may_copy(from, bytes)) return done(cudaErrorInvalidValue);
+    if (!may_copy(to, bytes, current_device()) || !may_copy(from, bytes, current_device())) return done(cudaErrorInvalidValue);
     from_pageable = !device_memory().contains(from) && !is_pinned(from);
     to_pageable = !device_memory().contains(to) && !is_pinned(to);
   }
@@ -196,9 +209,23 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
   return code == cudaSuccess ? done(unusable()) : code;
 }
 
+cudaError_t cudaMemcpyPeerAsync(void* to, int to_card, const void* from, int from_card, size_t bytes, cudaStream_t stream) {
+  const cudaError_t code = unusable();
+  if (code != cudaSuccess || bytes == 0) return done(code);
+  if (device_of(stream) != current_device()) return done(cudaErrorInvalidResourceHandle);
+  const std::lock_guard<std::mutex> lock(mutex);
+  const bool named = device_memory().contains(to) && device_memory().contains(from);
+  if (!named || !may_copy(to, bytes, to_card) || !may_copy(from, bytes, from_card)) return done(cudaErrorInvalidValue);
+  submit(stream, [=] { memmove(to, from, bytes); });
+  return cudaSuccess;
+}
+
 cudaError_t cudaMemsetAsync(void* data, int value, size_t bytes, cudaStream_t stream) {
   const cudaError_t code = unusable();
   if (code != cudaSuccess || bytes == 0) return done(code);
+  if (device_of(stream) != current_device() || card_of(data) != current_device()) {
+    return done(cudaErrorInvalidResourceHandle);
+  }
   {
     // The host may set more than the block has, up to its allocator's alignment: only the block's bytes are set.
     unsigned char* begin = bytes_at(data);

@@ -1,4 +1,4 @@
-// The device's memory: one reserved range of addresses of which only registered bytes may be used.
+// The cards' memory: one reserved range of addresses, a part for each, of which only registered bytes may be used.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +26,8 @@ struct DeviceMemory {
     return true;
   }
 };
+// Of one card, and of all of them.
+DeviceMemory device_memory(int card);
 const DeviceMemory& device_memory();
 
 // Address space that takes no room until it is written, all zeros.

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "card.h"
@@ -16,14 +18,14 @@ namespace emulation {
 namespace {
 thread_local cudaError_t last = cudaSuccess;
 auto& mutex = *new std::mutex;
-cudaError_t death = cudaSuccess;
+auto& deaths = *new std::map<int, cudaError_t>;  // by card
 
 // What the runtime knows of a kernel.
 struct Function {
   bool loaded = false;
   size_t shared = 0;  // that it may use beyond what all may
 };
-auto& functions = *new std::map<const void*, Function>;
+auto& functions = *new std::map<std::pair<int, const void*>, Function>;  // by card
 int64_t late_loads = 0;
 
 Card read_card() {
@@ -40,6 +42,7 @@ Card read_card() {
     if (name == "multiprocessors") card.multiprocessors = atoi(value.c_str());
     if (name == "failAttribute") card.fail_attribute = atoll(value.c_str());
     if (name == "cards") card.cards = atoi(value.c_str());
+    if (name == "apart") card.apart = true;
     if (name == "busy") card.busy = atoi(value.c_str());
     if (name == "launchRoom") card.launch_room = strtoull(value.c_str(), nullptr, 10);
   });
@@ -82,6 +85,7 @@ constexpr Names kNames[] = {
     {cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected"},
     {cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal"},
     {cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle"},
+    {cudaErrorPeerAccessAlreadyEnabled, "cudaErrorPeerAccessAlreadyEnabled", "peer access is already enabled"},
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {cudaErrorMisalignedAddress, "cudaErrorMisalignedAddress", "misaligned address"},
@@ -122,22 +126,23 @@ cudaError_t unusable() {
   if (card().driver < CUDART_VERSION) return cudaErrorInsufficientDriver;
   if (card().none || visible_cards().empty()) return cudaErrorNoDevice;
   const std::lock_guard<std::mutex> lock(mutex);
-  return death;
+  return deaths[device];
 }
 
 int current_device() { return device; }
+void keep_device(int chosen) { device = chosen; }
 
 void die(cudaError_t code) {
   const std::lock_guard<std::mutex> lock(mutex);
-  if (death == cudaSuccess) death = code;
+  if (deaths[device] == cudaSuccess) deaths[device] = code;
 }
 bool is_dead() {
   const std::lock_guard<std::mutex> lock(mutex);
-  return death != cudaSuccess;
+  return deaths[device] != cudaSuccess;
 }
 void revive() {
   const std::lock_guard<std::mutex> lock(mutex);
-  death = cudaSuccess;
+  deaths.clear();
   last = cudaSuccess;
 }
 
@@ -166,9 +171,11 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
   return cudaSuccess;
 }
 cudaError_t cudaGetDeviceCount(int* count) {
-  const cudaError_t code = unusable();
-  *count = code == cudaSuccess ? static_cast<int>(visible_cards().size()) : 0;
-  return done(code);
+  *count = 0;
+  if (card().driver < CUDART_VERSION) return done(cudaErrorInsufficientDriver);
+  if (card().none || visible_cards().empty()) return done(cudaErrorNoDevice);
+  *count = static_cast<int>(visible_cards().size());
+  return cudaSuccess;
 }
 cudaError_t cudaGetDevice(int* device) {
   *device = current_device();
@@ -176,12 +183,32 @@ cudaError_t cudaGetDevice(int* device) {
 }
 // A context is made here, if the card gives one.
 cudaError_t cudaSetDevice(int chosen) {
-  cudaError_t code = unusable();
-  if (code != cudaSuccess) return done(code);
-  if (chosen < 0 || chosen >= static_cast<int>(visible_cards().size())) return done(cudaErrorInvalidDevice);
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) return last;
+  if (chosen < 0 || chosen >= count) return done(cudaErrorInvalidDevice);
   if (visible_cards()[chosen] == card().busy) return done(cudaErrorDevicesUnavailable);
-  device = chosen;
-  return cudaSuccess;
+  keep_device(chosen);
+  return done(unusable());
+}
+
+namespace {
+bool are_cards(int a, int b) {
+  const int count = static_cast<int>(visible_cards().size());
+  return a >= 0 && b >= 0 && a < count && b < count && a != b;
+}
+// Those that each card was let reach.
+auto& peers = *new std::set<std::pair<int, int>>;
+}  // namespace
+cudaError_t cudaDeviceCanAccessPeer(int* can, int of, int peer) {
+  if (!are_cards(of, peer)) return done(cudaErrorInvalidDevice);
+  *can = card().apart ? 0 : 1;
+  return done(unusable());
+}
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned) {
+  if (!are_cards(device, peer)) return done(cudaErrorInvalidDevice);
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!peers.insert({device, peer}).second) return done(cudaErrorPeerAccessAlreadyEnabled);
+  return done(card().apart ? cudaErrorInvalidDevice : cudaSuccess);
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int of) {
@@ -239,7 +266,7 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute, int va
   if (++calls == card().fail_attribute || static_cast<size_t>(value) > shared_per_block()) {
     return done(cudaErrorInvalidValue);
   }
-  functions[function].shared = static_cast<size_t>(value);
+  functions[{device, function}].shared = static_cast<size_t>(value);
   return cudaSuccess;
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
@@ -247,7 +274,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* fu
   if (code != cudaSuccess) return done(code);
   const std::lock_guard<std::mutex> lock(mutex);
   *attributes = {};
-  functions[function].loaded = true;
+  functions[{device, function}].loaded = true;
   return cudaSuccess;
 }
 
@@ -256,7 +283,7 @@ cudaError_t prepare(const void* function, size_t shared) {
   size_t free = 0, total = 0;
   cudaMemGetInfo(&free, &total);
   const std::lock_guard<std::mutex> lock(mutex);
-  Function& known = functions[function];
+  Function& known = functions[{device, function}];
   if (!known.loaded) late_loads++;
   known.loaded = true;
   if (shared > std::max(kPlainShared, known.shared)) return cudaErrorInvalidValue;

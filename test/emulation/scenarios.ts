@@ -207,9 +207,14 @@ export const SCENARIOS: Record<string, Scenario> = {
   },
   steps: () => {
     fw.noGrad(() => {
-      const state = fw.randn([2, H, K, V]);
       const row = (width: number): fw.Tensor => fw.randn([2, H, width]);
-      fw.deltaRule.step(row(K), row(K), row(V), { beta: fw.randn([2, H]), state }).dataSync();
+      // Values that fill rows of 16 bytes, and that do not.
+      for (const width of [V + 1, V]) {
+        const rows = fw.randn([2, H, K, width]);
+        fw.deltaRule.step(row(K), row(K), row(width), { beta: fw.randn([2, H]), state: rows }).dataSync();
+        rows.dataSync();
+      }
+      const state = fw.randn([2, H, K, V]);
       fw.ojaRule.step(row(K), row(K), row(V), { beta: fw.randn([2, H]), gate: row(V).abs().neg(), state }).dataSync();
       state.dataSync();
     });

@@ -29,6 +29,7 @@ struct CUstream_st {
   bool ending = false;
 
   void run() {
+    emulation::keep_device(device);
     std::unique_lock<std::mutex> lock(mutex);
     for (;;) {
       changed.wait(lock, [&] { return !queue.empty() || ending; });
@@ -53,6 +54,7 @@ struct CUevent_st {
     Clock::time_point time;
   };
   std::shared_ptr<State> state = std::make_shared<State>();
+  const int device = emulation::current_device();
 };
 
 namespace emulation {
@@ -77,7 +79,10 @@ cudaStream_t create() {
 
 cudaStream_t resolve(cudaStream_t stream) {
   if (stream) return stream;
-  return streams.empty() ? create() : streams.front();
+  for (const cudaStream_t known : streams) {
+    if (known->device == current_device()) return known;
+  }
+  return create();
 }
 
 void wait(std::unique_lock<std::mutex>& lock, cudaStream_t stream) {
@@ -177,8 +182,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const cudaError_t code = unusable();
   if (code != cudaSuccess) return done(code);
   const std::lock_guard<std::mutex> lock(mutex);
+  const cudaStream_t behind = resolve(stream);
+  if (behind->device != event->device || behind->device != current_device()) return done(cudaErrorInvalidResourceHandle);
   const std::shared_ptr<CUevent_st::State> state = event->state;
-  append(resolve(stream), [state, record = ++state->recorded] {
+  append(behind, [state, record = ++state->recorded] {
     const std::lock_guard<std::mutex> lock(mutex);
     state->reached = record;
     state->time = Clock::now();
@@ -208,8 +215,10 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   const cudaError_t code = unusable();
   if (code != cudaSuccess) return done(code);
   const std::lock_guard<std::mutex> lock(mutex);
+  const cudaStream_t waiting = resolve(stream);
+  if (waiting->device != current_device()) return done(cudaErrorInvalidResourceHandle);
   const std::shared_ptr<CUevent_st::State> state = event->state;
-  append(resolve(stream), [state, record = state->recorded] {
+  append(waiting, [state, record = state->recorded] {
     std::unique_lock<std::mutex> lock(mutex);
     changed.wait(lock, [&] { return state->reached >= record; });
   });

@@ -76,5 +76,34 @@ for (const where of targets()) {
         );
       });
     }
+
+    // Keys below, at and beyond what a block of a card shares out; values that fill whole rows of 16 bytes, and that do not.
+    for (const [K, V] of [
+      [5, 8],
+      [16, 36],
+      [128, 64],
+      [130, 4],
+      [256, 32],
+      [20, 31],
+    ]) {
+      it(`three steps of ${K} keys and ${V} values, by every rule`, () => {
+        for (const rule of RULES) {
+          const sizes: Sizes = { B: 2, T: 3, H: 1, HV: 2, K, V };
+          const host = hostInputs(rule, sizes, K + V);
+          const [found, expected] = [where, { device: 'js', dtype: 'float64' } as const].map((at) =>
+            fw.noGrad(() =>
+              fw.scope(() => {
+                const inputs = toDevice(host, at);
+                const state = fw.zeros([2, 2, K, V], at);
+                const steps = [0, 1, 2].map((t) => rule.step(oneToken(rule, inputs, 3, t), { ...rule.options, state }));
+                return { output: fw.stack(steps).dataSync(), state: state.dataSync() };
+              }),
+            ),
+          );
+          expectClose(`${rule.name}: output`, found.output, expected.output, tolerance);
+          expectClose(`${rule.name}: state`, found.state, expected.state, tolerance);
+        }
+      });
+    }
   });
 }

@@ -28,6 +28,26 @@ async function expectRejection(code: string, pattern: RegExp, promise: Promise<u
   expect(error?.code).to.equal(code);
 }
 
+describe('server: where models are', function () {
+  this.timeout(30_000);
+
+  it('a model that names a device is there, the others where all are', async () => {
+    const model = await smallModel();
+    const { folder } = model;
+    const models = [
+      { folder, name: 'a' },
+      { folder, name: 'b', device: 'js' },
+    ];
+    const running = await TestServer.start({ models, device: 'cpu' });
+    const ready = running.log.filter(({ message }) => message === 'model ready');
+    expect(Object.fromEntries(ready.map(({ model, device }) => [model, device]))).to.deep.equal({ a: 'cpu', b: 'js' });
+    await running.stop();
+    const wrong = serve({ models: [{ folder, device: 'gpu' }], port: 0 });
+    await expectRejection('INVALID_ARGUMENT', /models\[0\]\.device must be .*'cuda'/, wrong);
+    model.remove();
+  });
+});
+
 describe('server: who may ask', function () {
   this.timeout(30_000);
   const keys = `# whose they are\n${ALICE} name=alice concurrent=1\n\n${BOB} name=bob tokens-per-minute=20\n`;

@@ -1,8 +1,7 @@
-// Finding a card, and everything that goes onto its stream.
+// Opening a card, and everything that goes onto its stream.
 #include "card.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
 #include <cstring>
 
@@ -10,81 +9,6 @@
 
 namespace fw {
 namespace {
-
-// 13000 -> "13.0"
-std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
-
-// What CUDA_VISIBLE_DEVICES has to do with it, if anything.
-std::string visible() {
-  const char* const setting = std::getenv("CUDA_VISIBLE_DEVICES");
-  return setting ? " (CUDA_VISIBLE_DEVICES is \"" + std::string(setting) + "\")" : "";
-}
-
-// "0: NVIDIA H100, 1: NVIDIA L4"
-std::string names_of(int count) {
-  std::string names;
-  for (int i = 0; i < count; i++) {
-    cudaDeviceProp properties{};
-    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) cudaGetLastError();
-    names += (i ? ", " : "") + std::to_string(i) + ": " + (properties.name[0] ? properties.name : "unknown");
-  }
-  return names;
-}
-
-// The number of FAST_WEIGHTS_CUDA_DEVICE, 0 where it is not set, -1 where it is not the number of one of `count` cards.
-int index_of(const char* setting, int count) {
-  if (!setting || !*setting) return 0;
-  char* end = nullptr;
-  const long index = std::isdigit(static_cast<unsigned char>(*setting)) ? std::strtol(setting, &end, 10) : -1;
-  return index >= 0 && index < count && *end == 0 ? static_cast<int>(index) : -1;
-}
-
-CardFacts look() {
-  CardFacts facts;
-  const auto lacks = [&](const char* missing, const std::string& reason) {
-    cudaGetLastError();
-    facts.missing = missing, facts.reason = reason;
-    return facts;
-  };
-  cudaDriverGetVersion(&facts.driver);
-  cudaRuntimeGetVersion(&facts.runtime);
-  if (facts.driver == 0) return lacks("driver", "no NVIDIA driver is installed");
-  if (facts.driver / 1000 < facts.runtime / 1000) {
-    return lacks("newer driver", "the NVIDIA driver supports CUDA " + version(facts.driver) + ", CUDA " +
-                                     version(facts.runtime) + " is needed (driver 580 or newer)");
-  }
-  int count = 0;
-  if (const cudaError_t found = cudaGetDeviceCount(&count); found != cudaSuccess) {
-    return lacks("card", cudaGetErrorString(found) + visible());
-  }
-  if (count == 0) return lacks("card", "the driver finds no card" + visible());
-  const char* const setting = std::getenv("FAST_WEIGHTS_CUDA_DEVICE");
-  facts.index = index_of(setting, count);
-  if (facts.index < 0) {
-    return lacks("index", "FAST_WEIGHTS_CUDA_DEVICE must be the number of a card, got \"" + std::string(setting) +
-                              "\"; there are " + names_of(count) + visible());
-  }
-  cudaDeviceProp properties{};
-  if (const cudaError_t error = cudaGetDeviceProperties(&properties, facts.index); error != cudaSuccess) {
-    return lacks("card", cudaGetErrorString(error));
-  }
-  facts.name = properties.name;
-  facts.major = properties.major, facts.minor = properties.minor;
-  facts.multiprocessors = properties.multiProcessorCount;
-  facts.memory = static_cast<int64_t>(properties.totalGlobalMem);
-  facts.shared = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
-  if (facts.major < 8) {
-    return lacks("newer card", facts.name + " has compute capability " + std::to_string(facts.major) + "." +
-                                   std::to_string(facts.minor) + ", 8.0 (Ampere) or newer is needed");
-  }
-  // A card may be listed and refuse: others have it for themselves, its memory is full, it has failed.
-  cudaError_t context = cudaSetDevice(facts.index);
-  if (context == cudaSuccess) context = cudaFree(nullptr);
-  if (context != cudaSuccess) {
-    return lacks("context", facts.name + " gives this process no context: " + cudaGetErrorString(context));
-  }
-  return facts;
-}
 
 // Errors of one call, after which the context is as good as before.
 bool passes(cudaError_t code) {
@@ -106,30 +30,51 @@ bool caches() {
   throw std::runtime_error("FAST_WEIGHTS_CUDA_CACHE must be `off` or unset, got \"" + std::string(setting) + "\"");
 }
 
+// What is known of a card that was asked for. Never destroyed: threads may outlive static objects.
+struct Entry {
+  bool examined = false;
+  CardFacts facts;
+  Card* card = nullptr;
+};
+auto& entries_mutex = *new std::mutex;
+
+Entry& entry(int at) {
+  static auto& entries = *new std::vector<Entry>(found_cards().size());
+  Entry& found = entries.at(static_cast<size_t>(at));
+  if (!found.examined) found.facts = examine_card(at);
+  found.examined = true;
+  return found;
+}
+
 }  // namespace
 
-const CardFacts& Card::facts() {
-  static const CardFacts facts = look();
-  return facts;
+const CardFacts& Card::facts(int at) {
+  std::lock_guard<std::mutex> lock(entries_mutex);
+  return entry(at).facts;
 }
 
-Card& Card::get() {
-  if (!facts().reason.empty()) throw std::runtime_error("no card to use: " + facts().reason);
-  static Card* const card = new Card;  // never destroyed: threads may outlive static objects
-  return *card;
+Card& Card::get(int at) {
+  std::lock_guard<std::mutex> lock(entries_mutex);
+  Entry& found = entry(at);
+  if (!found.facts.reason.empty()) throw std::runtime_error("no card to use: " + found.facts.reason);
+  if (!found.card) found.card = new Card(found.facts);
+  return *found.card;
 }
 
-Card::Card() : synchronous_(std::getenv("FAST_WEIGHTS_CUDA_SYNC") != nullptr) { attempt([&] { open(); }); }
+Card::Card(const CardFacts& facts) : facts_(facts), synchronous_(std::getenv("FAST_WEIGHTS_CUDA_SYNC") != nullptr) {
+  attempt([&] { open(); });
+}
 
 void Card::open() {
   choose_device();
   cuda::check("stream", cudaStreamCreateWithFlags(&context_.stream, cudaStreamNonBlocking));
+  cuda::check("event", cudaEventCreateWithFlags(&mark_, cudaEventDisableTiming));
   // Lazy loading would look for room for a kernel's code at its first launch, when tensors may have taken all of it.
   cuda::load_kernels();
   memory_.attach(context_.stream, caches());
   context_.card = this;
-  context_.most_scratch = std::min(context_.most_scratch, facts().memory / 16);
-  context_.most_shared = facts().shared, context_.multiprocessors = facts().multiprocessors;
+  context_.most_scratch = std::min(context_.most_scratch, facts_.memory / 16);
+  context_.most_shared = facts_.shared, context_.multiprocessors = facts_.multiprocessors;
   context_.trim = [](const cuda::Context& cx) { static_cast<const CardContext&>(cx).card->memory_.trim(); };
   context_.scratch = [](const cuda::Context& cx, int64_t bytes) -> void* {
     Card& card = *static_cast<const CardContext&>(cx).card;
@@ -142,12 +87,7 @@ void Card::open() {
   };
 }
 
-void Card::choose_device() {
-  thread_local bool chosen = false;
-  if (chosen) return;
-  cuda::check("device", cudaSetDevice(facts().index));
-  chosen = true;
-}
+void Card::choose_device() const { cuda::check("device", choose_card(facts_.index)); }
 
 std::string Card::room() const {
   size_t free = 0, total = 0;
@@ -188,6 +128,7 @@ Block Card::allocate(int64_t bytes, bool poison) {
 
 void Card::free(Block block) {
   std::lock_guard<std::mutex> lock(mutex_);
+  choose_card(facts_.index);
   memory_.free(block);
 }
 
@@ -249,6 +190,33 @@ void Card::Download::finish() const {
   });
 }
 
+void Card::mark() { cuda::check("event", cudaEventRecord(mark_, context_.stream)); }
+
+void Card::wait_for(const Card& other) {
+  cuda::check("wait for a card", cudaStreamWaitEvent(context_.stream, other.mark_, 0));
+}
+
+// Where neither card reaches the other, the runtime takes the bytes through pinned memory of the host.
+void Card::reach(const Card& other) {
+  if (!reached_.insert(other.facts_.index).second) return;
+  int can = 0;
+  cuda::check("peer", cudaDeviceCanAccessPeer(&can, facts_.index, other.facts_.index));
+  if (can && cudaDeviceEnablePeerAccess(other.facts_.index, 0) != cudaSuccess) cudaGetLastError();
+}
+
+void Card::copy_to(Card& other, void* to, const void* from, int64_t bytes) {
+  // Its memory may still be in use by what was queued before it became the copy's.
+  other.locked([&] { other.mark(); });
+  locked([&] {
+    reach(other);
+    wait_for(other);
+    cuda::check("copy between cards", cudaMemcpyPeerAsync(to, other.facts_.index, from, facts_.index,
+                                                          static_cast<size_t>(bytes), context_.stream));
+    mark();
+  });
+  other.locked([&] { other.wait_for(*this); });
+}
+
 void Card::open_library() {
   locked([&] {
     if (!cublas_.usable()) open_cublas(cublas_, context_, memory_);
@@ -268,7 +236,7 @@ Card::Library Card::library() {
 
 Card::Usage Card::usage() {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (failure_.empty()) attempt([] { choose_device(); });
+  if (failure_.empty()) attempt([&] { choose_device(); });
   size_t free = 0, total = 0;
   if (cudaMemGetInfo(&free, &total) != cudaSuccess) cudaGetLastError();
   return {memory_.live(), memory_.peak(), memory_.cached(), static_cast<int64_t>(free), static_cast<int64_t>(total)};

@@ -1,43 +1,38 @@
-// The graphics card, one for the whole process: its stream, its memory, and whether it is still well. Environments of
-// several threads put their work onto the one stream in turn, under its mutex; what waits for the card, or for the host to
-// pin memory, does so without it.
+// A graphics card, one object for the whole process: its stream, its memory, and whether it is still well. Environments
+// of several threads put their work onto the one stream in turn, under its mutex; what waits for the card, or for the host
+// to pin memory, does so without it.
 #pragma once
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "../../cuda/context.h"
 #include "../../cuda/cublas.h"
 #include "../errors.h"
+#include "found_cards.h"
 #include "launches.h"
 #include "memory.h"
 #include "staging.h"
 
 namespace fw {
 
-struct CardFacts {
-  std::string reason;   // why there is none to use; empty when there is
-  std::string missing;  // then in a word: see lib/backends/cuda.ts
-  std::string name;
-  int index = 0;  // among the cards that CUDA_VISIBLE_DEVICES leaves
-  int major = 0, minor = 0, multiprocessors = 0;
-  int driver = 0, runtime = 0;  // 13000 is CUDA 13.0; driver 0: none
-  int64_t memory = 0, shared = 0;  // bytes of the card, and of shared memory for a block
-};
-
 class Card {
  public:
-  // Looks once, at the first call: a card counts as there to use when it has given this process a context.
-  static const CardFacts& facts();
-  // Throws std::runtime_error with the reason when there is no card to use.
-  static Card& get();
+  // Of the card at a position among found_cards(). Looks once, at the first call: a card counts as there to use when it
+  // has given this process a context.
+  static const CardFacts& facts(int at);
+  // Opens it at the first call. Throws std::runtime_error with the reason when there is no card to use.
+  static Card& get(int at);
 
   // One without data when there is no room.
   Block allocate(int64_t bytes, bool poison);
   void free(Block block);
   void trim();
   void write(void* to, const void* from, int64_t bytes);
+  // Queues a copy into the memory of another card: after what was queued on either, before what will be.
+  void copy_to(Card& other, void* to, const void* from, int64_t bytes);
 
   // A copy to the host on its way: `finish` waits for it and puts it where it belongs. It may as well be dropped.
   class Download {
@@ -104,10 +99,14 @@ class Card {
     }
   };
 
-  Card();
+  explicit Card(const CardFacts& facts);
   void open();
   // The device is chosen for each thread; workers come with their own.
-  static void choose_device();
+  void choose_device() const;
+  // With the mutex: notes how far the stream is, and lets it wait until another's is where that was last noted.
+  void mark();
+  void wait_for(const Card& other);
+  void reach(const Card& other);
   // With the mutex, on a card that is well.
   template <class Action>
   void locked(const Action& action) {
@@ -142,8 +141,11 @@ class Card {
   [[noreturn]] void tell();
   std::string room() const;
 
+  const CardFacts& facts_;
   std::mutex mutex_;
   CardContext context_;
+  cudaEvent_t mark_ = nullptr;
+  std::set<int> reached_;  // cards that this one has been asked to reach, by index
   cuda::Cublas cublas_{};
   CudaMemory memory_;
   Staging staging_;

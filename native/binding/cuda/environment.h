@@ -1,4 +1,4 @@
-// What one JavaScript environment (the main thread, a worker) owns of the card: its blocks, and the thread that waits for
+// What one JavaScript environment (the main thread, a worker) owns of a card: its blocks, and the thread that waits for
 // what it reads.
 #pragma once
 #include <napi.h>
@@ -14,8 +14,11 @@ namespace fw {
 
 class Environment {
  public:
-  Environment();
+  // Of the card at a position among found_cards(), which is opened when it is first needed.
+  explicit Environment(int at = 0);
   ~Environment() { close(); }
+
+  int at() const { return at_; }
 
   // Gives its blocks back. Later calls throw.
   void close();
@@ -27,6 +30,8 @@ class Environment {
   uint64_t allocate(int64_t bytes);
   // A card keeps what it has until it is asked for, or has no room.
   bool free(uint64_t id);
+  // Overwrites bytes of a block with those of another card's block, and lets it depend on what that depends on.
+  void copy_from(uint64_t to, int64_t at, Environment& source, uint64_t from, int64_t offset, int64_t bytes);
   bool settle() { return false; }
   void write(uint64_t id, int64_t offset, const void* data, int64_t bytes);
   void read(uint64_t id, int64_t offset, void* data, int64_t bytes);
@@ -34,21 +39,29 @@ class Environment {
   Napi::Value read_async(Napi::Value keep, Promises& promises, uint64_t id, int64_t offset, void* data, int64_t bytes);
   // The promise resolves when everything queued so far has run.
   Napi::Value synchronize(Napi::Env env, Promises& promises);
-  void trim() { Card::get().trim(); }
+  void trim() { card().trim(); }
   // For the kernels that are called from now on.
   void use_cublas(bool training) {
-    if (training) Card::get().open_library();
+    if (training) card().open_library();
     training_ = training;
   }
-  void report_memory(Napi::Object report) const;
+  Card::Library library() { return card().library(); }
+  void report_memory(Napi::Object report);
 
   // `owned` is memory that the arguments point into; kernels take it along by value.
   template <class Args, class Owned>
   void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, Owned, const Uses& uses) {
-    faults_.call<Args>(uses, [&](cuda::IndexFault* fault) { Card::get().launch(kernel, args, training_, fault); });
+    faults_.call<Args>(card(), uses, [&](cuda::IndexFault* fault) { card().launch(kernel, args, training_, fault); });
   }
 
  private:
+  Card& card() {
+    if (!card_) card_ = &Card::get(at_);
+    return *card_;
+  }
+
+  const int at_;
+  Card* card_ = nullptr;
   bool poison_, training_ = false;
   Blocks blocks_;
   IndexFaults faults_;

@@ -36,21 +36,21 @@ void IndexFaults::spread(const Uses& uses, const Slots& doubt) {
   });
 }
 
-cuda::IndexFault* IndexFaults::slots_on_card() {
+cuda::IndexFault* IndexFaults::slots_on_card(Card& card) {
   if (!memory_.data) {
-    memory_ = Card::get().allocate(sizeof(cuda::IndexFault) * kSlots, false);
+    memory_ = card.allocate(sizeof(cuda::IndexFault) * kSlots, false);
     if (!memory_.data) throw OutOfMemory("no room on the card for what it says of indices");
     const std::array<cuda::IndexFault, kSlots> none{};
-    Card::get().write(memory_.data, none.data(), sizeof none);
+    card.write(memory_.data, none.data(), sizeof none);
   }
   return reinterpret_cast<cuda::IndexFault*>(memory_.data);
 }
 
 // The next one in turn; where it is still open, nothing was read for a long time, and this waits for the card.
-int IndexFaults::open_slot(std::unique_lock<std::mutex>& lock, const char* kernel, const char* argument) {
+int IndexFaults::open_slot(Card& card, std::unique_lock<std::mutex>& lock, const char* kernel, const char* argument) {
   const int at = static_cast<int>(tickets_ % kSlots);
   if (open_[at]) {
-    const std::shared_ptr<Question> question = ask_locked(0);
+    const std::shared_ptr<Question> question = ask_locked(card, 0);
     lock.unlock();
     question->download->finish();
     lock.lock();
@@ -59,19 +59,19 @@ int IndexFaults::open_slot(std::unique_lock<std::mutex>& lock, const char* kerne
   Slot& slot = slots_[at];
   if (slot.dirty) {
     const cuda::IndexFault none{};
-    Card::get().write(slots_on_card() + at, &none, sizeof none);
+    card.write(slots_on_card(card) + at, &none, sizeof none);
   }
   slot = {++tickets_, kernel, argument, false};
   open_.set(at);
   return at;
 }
 
-std::shared_ptr<IndexFaults::Question> IndexFaults::ask(uint64_t id) {
+std::shared_ptr<IndexFaults::Question> IndexFaults::ask(Card& card, uint64_t id) {
   std::lock_guard<std::mutex> lock(mutex_);
-  return ask_locked(id);
+  return ask_locked(card, id);
 }
 
-std::shared_ptr<IndexFaults::Question> IndexFaults::ask_locked(uint64_t id) {
+std::shared_ptr<IndexFaults::Question> IndexFaults::ask_locked(Card& card, uint64_t id) {
   const auto question = std::make_shared<Question>();
   if (failures_.any()) question->failure = failures_.of(id);
   question->open = open_;
@@ -79,7 +79,7 @@ std::shared_ptr<IndexFaults::Question> IndexFaults::ask_locked(uint64_t id) {
   if (const auto found = doubts_.find(id); found != doubts_.end()) question->block = found->second;
   question->slots = slots_;
   char* const to = reinterpret_cast<char*>(question->faults.data());
-  question->download = Card::get().start_download(to, memory_.data, sizeof question->faults);
+  question->download = card.start_download(to, memory_.data, sizeof question->faults);
   return question;
 }
 
@@ -117,14 +117,36 @@ void IndexFaults::answer(Question& question) {
   if (question.failure) std::rethrow_exception(question.failure);
 }
 
+bool IndexFaults::follow(Card& card, uint64_t to, IndexFaults& source, Card& of, uint64_t from) {
+  std::exception_ptr failure;
+  Slots doubt;
+  std::array<Slot, kSlots> slots;
+  {
+    std::lock_guard<std::mutex> lock(source.mutex_);
+    if (source.failures_.any()) failure = source.failures_.of(from);
+    if (const auto found = source.doubts_.find(from); found != source.doubts_.end()) doubt = found->second;
+    slots = source.slots_;
+  }
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (failure) failures_.put(to, failure);
+  for (int i = 0; i < kSlots && !failure; i++) {
+    if (!doubt[i]) continue;
+    const int at = open_slot(card, lock, slots[i].kernel, slots[i].argument);
+    doubts_[to].set(at);
+
+    of.copy_to(card, slots_on_card(card) + at, source.slots_on_card(of) + i, sizeof(cuda::IndexFault));
+  }
+  return failure == nullptr;
+}
+
 void IndexFaults::forget(uint64_t id) {
   std::lock_guard<std::mutex> lock(mutex_);
   doubts_.erase(id);
   if (failures_.any()) failures_.forget(id);
 }
 
-void IndexFaults::close() {
-  if (memory_.data) Card::get().free(memory_);
+void IndexFaults::close(Card& card) {
+  if (memory_.data) card.free(memory_);
   memory_ = {};
 }
 

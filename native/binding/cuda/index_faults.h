@@ -56,15 +56,15 @@ class IndexFaults {
 
   // Runs `launch(fault)`, which starts the kernel, unless something that it reads has failed.
   template <class Args, class Launch>
-  void call(const Uses& uses, const Launch& launch) {
+  void call(Card& card, const Uses& uses, const Launch& launch) {
     constexpr bool follows = FollowsIndices<Args>::kernel != nullptr;
     std::unique_lock<std::mutex> lock(mutex_);
     if (failures_.any() && failures_.inherit(uses)) return;
     Slots doubt = doubt_of(uses);
     cuda::IndexFault* fault = nullptr;
     if constexpr (follows) {
-      const int slot = open_slot(lock, FollowsIndices<Args>::kernel, FollowsIndices<Args>::argument);
-      fault = slots_on_card() + slot;
+      const int slot = open_slot(card, lock, FollowsIndices<Args>::kernel, FollowsIndices<Args>::argument);
+      fault = slots_on_card(card) + slot;
       doubt.set(slot);
     }
     try {
@@ -78,20 +78,24 @@ class IndexFaults {
   }
 
   // With the download of the block's contents, and after it; `answer` throws what the block failed with.
-  std::shared_ptr<Question> ask(uint64_t id);
+  std::shared_ptr<Question> ask(Card& card, uint64_t id);
   void answer(Question& question);
+
+  // Before the block `to` becomes a copy of `from`, a block of another card: what that depends on, `to` depends on. False
+  // where `from` has failed, and `to` with it: there is nothing to copy.
+  bool follow(Card& card, uint64_t to, IndexFaults& source, Card& of, uint64_t from);
 
   // The block was written by the host, or is no more.
   void forget(uint64_t id);
   // Gives the card's memory back.
-  void close();
+  void close(Card& card);
 
  private:
   Slots doubt_of(const Uses& uses) const;
   void spread(const Uses& uses, const Slots& doubt);
-  int open_slot(std::unique_lock<std::mutex>& lock, const char* kernel, const char* argument);
-  cuda::IndexFault* slots_on_card();
-  std::shared_ptr<Question> ask_locked(uint64_t id);
+  int open_slot(Card& card, std::unique_lock<std::mutex>& lock, const char* kernel, const char* argument);
+  cuda::IndexFault* slots_on_card(Card& card);
+  std::shared_ptr<Question> ask_locked(Card& card, uint64_t id);
   void settle(const Question& question);
 
   std::mutex mutex_;

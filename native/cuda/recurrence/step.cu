@@ -1,8 +1,8 @@
 // One token for many states, in place. Lanes hold columns of a state and warps take turns at its rows:
 //   r = beta (u - sum_i e_i X_i S_i)      S_i <- D_i S_i + w_i r [+ k_i v]      o = scale sum_i q_i S_i [+ bonus]
-// Exchanged, o_i = scale S_i q, and one block goes through all columns of its state.
-#include "../math.cuh"
-#include "problem.cuh"
+// Exchanged, o_i = scale S_i q, and one block goes through all columns of its state. Others whose rows are whole 16 bytes are those
+// of step_rows.cuh.
+#include "step_rows.cuh"
 
 namespace fw::cuda {
 namespace {
@@ -99,6 +99,7 @@ struct Step {
 
 void recurrenceStep(const Context& cx, const recurrenceStepArgs& args) {
   const Problem p = decode(args);
+  if (!p.exchanged && has_whole_rows(p, args.state)) return step_rows(cx, {p, args.state, args.output});
   launch<Step>(cx, p.sequences * p.heads * (p.exchanged ? 1 : Step::tiles(p)), {p, args.state, args.output});
 }
 

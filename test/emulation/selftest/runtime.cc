@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <exception>
+
 #include "../control.h"
 #include "support.h"
 #include "toys.h"
@@ -78,7 +80,7 @@ void test_runtime(const char* program) {
   test_events();
   test_pinned_memory();
   test_blocks();
-  for (const char* card : {"none", "driver=0", "driver=12040", "capability=7.5", "memory=1048576", "failLaunch=2"}) {
+  for (const char* card : {"none", "driver=0", "driver=12040", "capability=7.5", "memory=1048576", "failLaunch=2", "cards=2"}) {
     run_on(program, card);
   }
 }
@@ -103,6 +105,31 @@ void test_card(const std::string& card) {
     size_t free = 1, total = 0;
     cudaMemGetInfo(&free, &total);
     expect(free == 0 && total == 1 << 20, "none is left");
+  } else if (card == "cards=2") {
+    const Buffer<float> x(256), y(1);
+    const cudaStream_t own = stream();
+    cudaSetDevice(1);
+    const Buffer<float> z(256);
+    bool refused = false;
+    try {
+      toys::reduce(own, x.data(), y.data(), 1);
+    } catch (const std::exception&) {
+      refused = true;
+    }
+    expect(refused, "a launch on a stream of another card");
+    expect(cudaMemsetAsync(y.data(), 0, 4, nullptr) == cudaErrorInvalidResourceHandle, "memory of another card");
+    expect(cudaMemcpyAsync(y.data(), z.data(), 4, cudaMemcpyDefault, nullptr) == cudaErrorInvalidValue, "an unnamed copy");
+    expect(cudaMemcpyPeerAsync(y.data(), 0, z.data(), 1, 4, nullptr) == cudaSuccess, "a copy between cards");
+    cudaDeviceSynchronize();
+    if (emulation::sees_accesses()) {
+      toys::reduce(nullptr, x.data(), z.data(), 1);
+      expect(cudaDeviceSynchronize() == cudaErrorIllegalAddress, "a kernel in another card's memory");
+      emulation::take_findings();
+      cudaSetDevice(0);
+      toys::reduce(own, x.data(), y.data(), 1);
+      expect(cudaDeviceSynchronize() == cudaSuccess, "the other card is well");
+      emulation::revive();
+    }
   } else {
     const Buffer<float> x(256), y(1);
     toys::reduce(stream(), x.data(), y.data(), 1);
