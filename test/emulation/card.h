@@ -2,8 +2,8 @@
 //   FAST_WEIGHTS_EMULATED_CARD="memory=67108864,capability=7.5,driver=12040,none,failLaunch=37,cards=2,busy=1"
 // bytes of memory, the compute capability, the driver's version (0: no driver), a driver without a card, the launch,
 // counted from 1, that ends with an illegal address, how many cards there are, of which CUDA_VISIBLE_DEVICES chooses, and
-// one that gives no context. launchRoom=8388608: every launch needs so many bytes that are free, for stacks;
-// failAttribute=2: the second setting of a function's attribute fails.
+// one that gives no context. processors=4: so many multiprocessors; launchRoom=8388608: every launch needs so many bytes
+// that are free, for stacks; failAttribute=2: the second setting of a function's attribute fails.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +14,7 @@ namespace emulation {
 
 struct Card {
   size_t memory = size_t{2} << 30;
+  int processors = 132;
   int major = 9, minor = 0, driver = 13000;
   bool none = false;
   int64_t fail_launch = 0, fail_attribute = 0;

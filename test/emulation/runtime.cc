@@ -30,6 +30,7 @@ Card read_card() {
   Card card;
   each_setting(getenv("FAST_WEIGHTS_EMULATED_CARD"), [&](const std::string& name, const std::string& value) {
     if (name == "memory") card.memory = strtoull(value.c_str(), nullptr, 10);
+    if (name == "processors") card.processors = atoi(value.c_str());
     if (name == "capability") {
       card.major = atoi(value.c_str());
       card.minor = atoi(value.c_str() + value.find('.') + 1);
@@ -95,7 +96,6 @@ const Names& names_of(cudaError_t code) {
   return unknown;
 }
 
-constexpr int kProcessors = 132;
 constexpr size_t kPlainShared = 48 << 10;
 
 // The most shared memory a block may ask for, by compute capability.
@@ -197,7 +197,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int of) {
   properties->sharedMemPerBlock = kPlainShared;
   properties->sharedMemPerBlockOptin = shared_per_block();
   properties->sharedMemPerMultiprocessor = shared_per_block() + (1 << 10);
-  properties->multiProcessorCount = kProcessors;
+  properties->multiProcessorCount = card().processors;
   properties->l2CacheSize = 50 << 20;
   properties->memoryBusWidth = 5120;
   properties->warpSize = 32;

@@ -51,6 +51,15 @@ const walk = (values: number, empty: number): Scenario => {
   };
 };
 
+/** A sequence that is walked in segments. */
+const long: Scenario = () => {
+  fw.noGrad(() => {
+    const row = (width: number): fw.Tensor => fw.randn([1, 16385, 1, width]).to('bfloat16');
+    const { finalState } = fw.deltaRule(row(64), row(64), row(8), { ...unit, outputFinalState: true });
+    finalState.dataSync();
+  });
+};
+
 /** Like a matrix product's, but in one of the precisions. */
 function rounded(scenario: Scenario): Scenario {
   return () => {
@@ -86,6 +95,7 @@ export const SCENARIOS: Record<string, Scenario> = {
   ),
   'delta rule, bfloat16': walk(64, 1),
   'delta rule, bfloat16, wide': walk(128, 70),
+  'delta rule, bfloat16, long': long,
   'delta rule, vector gate, wide': both(
     (a, b, c, gate) =>
       total(fw.deltaRule(a, b, c, { beta: gate.slice(3, 0, 1).squeeze(3).sigmoid(), gate: gate.abs().neg(), ...unit })),

@@ -156,6 +156,27 @@ if (onEmulation) {
       }
     }
 
+    // Sequences of more than 16384 tokens are walked in segments of 4096. Little is forgotten, so that a segment's end
+    // depends on its start.
+    const gentle = { beta: [0, 0.01] as [number, number], gate: [-0.0002, 0] as [number, number], initial: true };
+    const LONG: Record<string, Setting> = {
+      'a long sequence': { ...gentle, T: 16450, K: 64, V: 72 },
+      'long, wide keys': { T: 16385, K: 128, V: 64, beta: [0, 0.01], initial: true },
+      'long, strong, keys alike': { T: 16450, K: 64, V: 64, beta: [1.9, 2], alike: 0.9, initial: true },
+      'long, linear attention, gated': { T: 20500, K: 64, V: 8, gate: [-0.0002, 0], initial: true },
+      'long among others, packed': { ...gentle, T: 16700, H: 2, K: 64, V: 64, cuSeqlens: [0, 70, 70, 16500, 16700] },
+    };
+    for (const [title, setting] of Object.entries(LONG)) {
+      it(title, () => {
+        const { cuSeqlens } = setting;
+        const host = inputsOf(setting);
+        const exact = results(tensors(host, { device: 'js', dtype: 'float64' }), { cuSeqlens, mode: 'recurrent' });
+        const [output, finalState] = walked(() => results(tensors(host, here), { cuSeqlens }));
+        expectClose('output', output, exact[0], LIMIT);
+        expectClose('final state', finalState, exact[1], LIMIT);
+      });
+    }
+
     for (const title of [
       'four chunks, two blocks of values',
       'packed',
@@ -253,6 +274,38 @@ if (onEmulation) {
           expect(Array.from(finalState)).to.deep.equal(cut(packed[1], cuSeqlens.length - 1, n, n + 1));
         });
       });
+
+      it('of a long sequence are the same in company, in groups of chunks and with other blocks', async () => {
+        const source = `
+          const { createHash } = require('node:crypto');
+          const draw = (...shape) => fw.rand(shape, { low: -0.3, high: 0.3 });
+          fw.manualSeed(1);
+          const x = { q: draw(1, 16460, 1, 64), k: draw(1, 16460, 1, 64), v: draw(1, 16460, 1, 72) };
+          for (const [name, t] of Object.entries(x)) x[name] = t.to('bfloat16');
+          const gates = { beta: draw(1, 16460, 1).abs().mul(0.01), gate: draw(1, 16460, 1).abs().mul(-0.001) };
+          const initialState = draw(4, 1, 64, 72);
+          const run = (begin, end, options) => {
+            const [q, k, v, beta, gate] = [...Object.values(x), ...Object.values(gates)].map((t) => t.slice(1, begin, end));
+            return fw.deltaRule(q, k, v, { beta, gate, outputFinalState: true, ...options });
+          };
+          const print = (...tensors) => {
+            const hash = createHash('sha1');
+            for (const t of tensors) hash.update(new Uint8Array(t.dataSync().buffer));
+            console.log(hash.digest('hex'));
+          };
+          const alone = run(66, 16452, { initialState: initialState.slice(0, 2, 3) });
+          print(alone.output, alone.finalState);
+          if (!process.env.FAST_WEIGHTS_EMULATED_CARD) {
+            const all = run(0, 16460, { initialState, cuSeqlens: [0, 66, 66, 16452, 16460] });
+            print(all.output.slice(1, 66, 16452), all.finalState.slice(0, 2, 3));
+          }`;
+        const cards = ['', `memory=${64 << 20},processors=1`];
+        const [large, small] = await Promise.all(cards.map((card) => onCard(source, card)));
+        expect(large.stderr + small.stderr).to.equal('');
+        const [alone, packed] = large.stdout.trim().split('\n');
+        expect(packed).to.equal(alone);
+        expect(small.stdout.trim()).to.equal(alone);
+      }).timeout(300_000);
 
       it('are the same on a card with little shared memory, which has no room for two stages', async () => {
         const source = `

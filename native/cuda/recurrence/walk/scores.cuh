@@ -33,15 +33,17 @@ FW_DEVICE void copy_lower(uint16_t* to, const uint16_t* from) {
   }
 }
 
-// Begins to copy those of a chunk and head.
+// Begins to copy those of a chunk and head that are needed.
 template <int kThreads>
-FW_DEVICE void copy_scores(Scores& to, const Scores& from, bool erase) {
+FW_DEVICE void copy_scores(Scores& to, const Scores& from, bool read, bool erase) {
   if (thread() < kTokens / 4) {
     copyAsync16(to.through + 4 * thread(), from.through + 4 * thread());
     copyAsync16(to.rest + 4 * thread(), from.rest + 4 * thread());
   }
-  copy_lower<kThreads>(to.read, from.read);
-  copy_lower<kThreads>(to.read_low, from.read_low);
+  if (read) {
+    copy_lower<kThreads>(to.read, from.read);
+    copy_lower<kThreads>(to.read_low, from.read_low);
+  }
   if (!erase) return;
   copy_lower<kThreads>(to.solve, from.solve);
   copy_lower<kThreads>(to.solve_low, from.solve_low);
