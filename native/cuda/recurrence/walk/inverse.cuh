@@ -13,7 +13,7 @@ FW_DEVICE const float4& four_at(const float* x) { return *reinterpret_cast<const
 
 struct BlockInverse {
   static constexpr int kRow = kTokens + 4, kProductRow = 32 + 4;
-  alignas(16) float matrix[kTokens * kRow];  // A, zeros on the diagonal and above; then the inverse
+  alignas(16) float matrix[kTokens * kRow];  // A below the diagonal; then the inverse, but for the blocks above it
   float product[32 * kProductRow];
 
   // Each warp has written its own sixteen rows; afterwards all may read all.
@@ -64,14 +64,15 @@ struct BlockInverse {
     put(block_at(at + 16, at), kRow, both, -1);
   }
 
-  // Each warp computes a quarter.
+  // Each warp computes a quarter, without the terms that are zero: the factors in the middle are inverses.
   FW_DEVICE void join_halves() {
     const int row = warp() / 2 * 16, column = warp() % 2 * 16;
     float right[2][4] = {}, both[2][4] = {};
-    multiply(right, 32, element_of(block_at(32 + row, 0), kRow), element_of(block_at(0, column), kRow));
+    const auto from = element_of(block_at(32 + row, column), kRow);
+    multiply(right, 32 - column, from, element_of(block_at(column, column), kRow));
     put(product + row * kProductRow + column, kProductRow, right, 1);
     barrier();
-    multiply(both, 32, element_of(block_at(32 + row, 32), kRow), element_of(product + column, kProductRow));
+    multiply(both, row + 16, element_of(block_at(32 + row, 32), kRow), element_of(product + column, kProductRow));
     put(block_at(32 + row, column), kRow, both, -1);
   }
 
