@@ -6,8 +6,9 @@
 // from the first segment's state and the maps of the others follow the states at the cuts, in order (segments.cu).
 // Then every segment is walked as a sequence by itself.
 //
-// Of a walk's products of chunk and sixteen columns, 376 where it erases and reads, a map has 252: with C cuts the card
-// works 1 + (2 C - 1) 252 / (376 (C + 1)) times as much, and C + 1 segments take their turn beside each other.
+// What it costs: of the 376 products of tensor cores for a chunk and sixteen columns, a map has 252, for it reads nothing.
+// With C cuts and as many keys as values the card works 1 + (2 C - 1) 252 / (376 (C + 1)) times as much as on whole
+// sequences, and waits for the 64 chunks of a segment twice instead of for all of them once.
 #pragma once
 #include "tile.cuh"
 

@@ -88,7 +88,7 @@ struct Walk {
                        identity,
                        source_of(p.k, p.heads, h, begin),
                        source_of(p.q, p.heads, h, begin),
-                       source_of(p.v, p.heads, h, begin, identity ? 0 : first),
+                       source_of(p.v, p.heads, h, begin, first),
                        args.scores + chunk * p.heads + h,
                        ((begin + Work::token()) * p.heads + h) * p.V + first + Work::value()};
     State state;
@@ -112,7 +112,7 @@ struct Walk {
     const int count = work.tokens(c);
     copy_rows<K, kThreads>(stage.keys, work.keys, begin, count);
     if (!kMaps) copy_rows<K, kThreads>(stage.queries, work.queries, begin, count);
-    copy_rows<kValues, kThreads>(stage.values, work.values, begin, count, work.identity ? 0 : p.V - work.first);
+    if (!work.identity) copy_rows<kValues, kThreads>(stage.values, work.values, begin, count, p.V - work.first);
     copy_scores<kThreads>(stage.scores, work.scores[c * p.heads], !kMaps, p.erase);
   }
 
@@ -126,7 +126,7 @@ struct Walk {
       multiply(output, state, stage.queries);
       each_token([&](int i, int e, int t) { output[i][e] *= p.scale * scores.through[t]; });
     }
-    if (p.erase) solve(stage, errors, written);
+    if (p.erase) solve(work, stage, errors, written);
     else FW_UNROLL for (int i = 0; i < kTokens / 8; i++) take_values(stage, i, written[i]);
     if constexpr (!kMaps) {
       Engine::begin();
@@ -204,14 +204,14 @@ struct Walk {
   }
 
   // What a rule that erases writes, from S^T K^T.
-  static FW_DEVICE void solve(const Stage& stage, Rows& errors, Rows& written) {
+  static FW_DEVICE void solve(const Work& work, const Stage& stage, Rows& errors, Rows& written) {
     const Scores& scores = stage.scores;
     each_token([&](int i, int e, int) { written[i][e] = 0; });
     Engine::begin();
     FW_UNROLL for (int k = 0; k < kTokens / 16; k++) {
       FW_UNROLL for (int i = 2 * k; i < 2 * k + 2; i++) {
-        float values[4];
-        take_values(stage, i, values);
+        float values[4] = {};
+        if (!work.identity) take_values(stage, i, values);
         FW_UNROLL for (int e = 0; e < 4; e++) {
           errors[i][e] = values[e] - scores.through[8 * i + Work::token() + e % 2] * errors[i][e];
         }
