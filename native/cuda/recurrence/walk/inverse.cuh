@@ -68,11 +68,15 @@ struct BlockInverse {
   FW_DEVICE void join_halves() {
     const int row = warp() / 2 * 16, column = warp() % 2 * 16;
     float right[2][4] = {}, both[2][4] = {};
-    const auto from = element_of(block_at(32 + row, column), kRow);
-    multiply(right, 32 - column, from, element_of(block_at(column, column), kRow));
+    const auto multiply_sixteen = [&](float (&sums)[2][4], int k, const float* rows, int stride) {
+      multiply(sums, 16, element_of(block_at(32 + row, k), kRow), element_of(rows, stride));
+    };
+    multiply_sixteen(right, 16, block_at(16, column), kRow);
+    if (column == 0) multiply_sixteen(right, 0, block_at(0, 0), kRow);
     put(product + row * kProductRow + column, kProductRow, right, 1);
     barrier();
-    multiply(both, row + 16, element_of(block_at(32 + row, 32), kRow), element_of(product + column, kProductRow));
+    multiply_sixteen(both, 32, product + column, kProductRow);
+    if (row == 16) multiply_sixteen(both, 48, product + 16 * kProductRow + column, kProductRow);
     put(block_at(32 + row, column), kRow, both, -1);
   }
 

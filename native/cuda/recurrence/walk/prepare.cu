@@ -92,28 +92,49 @@ struct Prepare {
 
   static FW_DEVICE void weigh(const Problem& p, Shared& shared, const float (&read)[8][4], const float (&erase)[8][4],
                               Scores& to) {
-    FW_UNROLL for (int j = 0; j < 8; j++) {
-      if (j / 2 > warp()) continue;
+    FW_UNROLL for (int four = 0; four < 2; four++) {
+      if (2 * four > warp()) continue;
       FW_UNROLL for (int half = 0; half < 2; half++) {
-        const int t = 16 * warp() + lane() / 4 + 8 * half, first = 8 * j + lane() % 4 * 2;
-        float of_read[2], of_erase[2];
-        FW_UNROLL for (int i = 0; i < 2; i++) {
-          const bool acts = first + i <= t;
-          const float decay = exp2f(acts ? shared.gates[t] - shared.gates[first + i] : 0);
-          of_read[i] = acts ? p.scale * decay * read[j][2 * half + i] : 0;
-          of_erase[i] = first + i < t ? shared.beta[t] * decay * erase[j][2 * half + i] : 0;
+        const int t = 16 * warp() + lane() / 4 + 8 * half;
+        uint32_t high[4] = {}, low[4] = {};
+        FW_UNROLL for (int of = 0; of < 4; of++) {
+          const int j = 4 * four + of, first = 8 * j + lane() % 4 * 2;
+          if (j / 2 > warp()) continue;
+          float of_read[2], of_erase[2];
+          FW_UNROLL for (int i = 0; i < 2; i++) {
+            const bool acts = first + i <= t;
+            const float decay = exp2f(acts ? shared.gates[t] - shared.gates[first + i] : 0);
+            of_read[i] = acts ? p.scale * decay * read[j][2 * half + i] : 0;
+            of_erase[i] = first + i < t ? shared.beta[t] * decay * erase[j][2 * half + i] : 0;
+          }
+          const PairSplit pair = splitPair(of_read[0], of_read[1]);
+          high[of] = pair.high, low[of] = pair.low;
+          if (!p.erase) continue;
+          float* const row = shared.inverse.matrix + t * BlockInverse::kRow + first;
+          *reinterpret_cast<float2*>(row) = make_float2(of_erase[0], of_erase[1]);
         }
-        const PairSplit pair = splitPair(of_read[0], of_read[1]);
-        *reinterpret_cast<uint32_t*>(to.read + at(t, first)) = pair.high;
-        *reinterpret_cast<uint32_t*>(to.read_low + at(t, first)) = pair.low;
-        if (!p.erase) continue;
-        float* const row = shared.inverse.matrix + t * BlockInverse::kRow + first;
-        *reinterpret_cast<float2*>(row) = make_float2(of_erase[0], of_erase[1]);
+        const int column = 32 * four + lane() % 4 * kPiece;
+        gather(high), gather(low);
+        if (!is_lower(t, column)) continue;
+        *reinterpret_cast<uint4*>(to.read + at(t, column)) = make_uint4(high[0], high[1], high[2], high[3]);
+        *reinterpret_cast<uint4*>(to.read_low + at(t, column)) = make_uint4(low[0], low[1], low[2], low[3]);
       }
     }
     if (thread() >= kTokens) return;
     to.through[thread()] = exp2f(shared.gates[thread()]);
     to.rest[thread()] = exp2f(shared.gates[kTokens - 1] - shared.gates[thread()]);
+  }
+
+  // Four neighbouring lanes have two columns each of four blocks of eight; afterwards each has all of its block.
+  static FW_DEVICE void gather(uint32_t (&x)[4]) {
+    FW_UNROLL for (int mask = 1; mask < 4; mask *= 2) {
+      const bool upper = lane() & mask;
+      FW_UNROLL for (int of = 0; of < 4; of++) {
+        if (of & mask) continue;
+        const uint32_t theirs = toBits(shuffleXor(fromBits(upper ? x[of] : x[of | mask]), mask));
+        (upper ? x[of] : x[of | mask]) = theirs;
+      }
+    }
   }
 
   // A thread has the same eight columns of every sixteenth row.
