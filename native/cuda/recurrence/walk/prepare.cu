@@ -15,6 +15,7 @@ struct Prepare {
   struct Args {
     Problem p;
     Scores* scores;
+    Direction direction;
   };
   struct Operands {
     uint16_t keys[kTokens * K], queries[kTokens * K];
@@ -24,8 +25,7 @@ struct Prepare {
       Operands operands;
       BlockInverse inverse;
     };
-    alignas(16) float gates[kTokens];  // b_t, as a power of two
-    alignas(16) float beta[kTokens];
+    alignas(16) float gates[kTokens], beta[kTokens];
   };
 
   static FW_DEVICE void run(const Args& args, Shared& shared) {
@@ -46,7 +46,7 @@ struct Prepare {
     weigh(p, shared, read, erase, to);
     if (!p.erase) return;
     shared.inverse.invert();
-    put_solve(shared, to);
+    put_solve(shared, args.direction, to);
   }
 
   // A lane has two neighbouring tokens. Tokens beyond the last have no gate and write nothing.
@@ -108,16 +108,18 @@ struct Prepare {
     if (thread() >= kTokens) return;
     to.through[thread()] = exp2f(shared.gates[thread()]);
     to.rest[thread()] = exp2f(shared.gates[kTokens - 1] - shared.gates[thread()]);
+    to.beta[thread()] = shared.beta[thread()], to.gates[thread()] = shared.gates[thread()];
   }
 
-  static FW_DEVICE void put_solve(const Shared& shared, Scores& to) {
+  static FW_DEVICE void put_solve(const Shared& shared, Direction direction, Scores& to) {
     FW_UNROLL for (int first = 0; first < kSquare / kPiece; first += kThreads) {
       const int row = (first + thread()) / 8, column = (first + thread()) % 8 * kPiece;
       if (!is_lower(row, column)) continue;
       PairSplit pairs[4];
       FW_UNROLL for (int i = 0; i < 4; i += 2) {
         const float4 x = four_at(shared.inverse.matrix + row * BlockInverse::kRow + column + 2 * i);
-        const float4 beta = four_at(shared.beta + column + 2 * i);
+        const bool on = direction == Direction::kOn;
+        const float4 beta = on ? four_at(shared.beta + column + 2 * i) : make_float4(1, 1, 1, 1);
         pairs[i] = splitPair(x.x * beta.x, x.y * beta.y), pairs[i + 1] = splitPair(x.z * beta.z, x.w * beta.w);
       }
       *reinterpret_cast<uint4*>(to.solve + at(row, column)) =
@@ -131,10 +133,10 @@ struct Prepare {
 }  // namespace
 
 template <int K>
-void prepare(const Context& cx, const Problem& p, Scores* scores) {
-  launch<Prepare<K>>(cx, p.groupChunks * p.heads, {p, scores});
+void prepare(const Context& cx, const Problem& p, Scores* scores, Direction direction) {
+  launch<Prepare<K>>(cx, p.groupChunks * p.heads, {p, scores, direction});
 }
-template void prepare<64>(const Context&, const Problem&, Scores*);
-template void prepare<128>(const Context&, const Problem&, Scores*);
+template void prepare<64>(const Context&, const Problem&, Scores*, Direction);
+template void prepare<128>(const Context&, const Problem&, Scores*, Direction);
 
 }  // namespace fw::cuda::walk
