@@ -2,11 +2,12 @@
 // the state before the chunk, R what was written, and D_tj = e^(b_t - b_j) for j <= t,
 //   dq = scale through (dO S^T) + dRead K                  dRead = scale D (dO R^T)
 //   dk = rest (R dS^T) - beta through (P S^T) + dRead^T Q + (dErase + dErase^T) K      dErase = -beta D (P R^T), j < t
-// and for strengths and gates what sums.cuh says. A warp has sixteen tokens and half of the keys, or of the pairs of those
-// tokens with all. What multiplies the left side is rounded once; R, P and the gradients of scores are sums of two numbers.
+// and for strengths and gates what sums.cuh says. A warp has sixteen tokens and half of the keys, or of the tokens
+// that they form pairs with. States are rounded once; R, P and the gradients of scores are sums of two numbers of bfloat16.
 #include "backward.cuh"
 #include "rows.cuh"
 #include "sums.cuh"
+#include "values.cuh"
 
 namespace fw::cuda::walk {
 namespace {
@@ -25,12 +26,7 @@ struct Gradients {
   using Keys = float[kKeys / 8][4];
   using Pairs = float[kPairs / 8][4];
 
-  // Over 64 values; then over keys.
-  struct Values {
-    uint16_t right[kSquare], values[kSquare];
-    uint16_t dwritten[kSquare], dwritten_low[kSquare], written[kSquare], written_low[kSquare];
-    uint16_t state[K * 64], dstate[K * 64];
-  };
+  // What takes the place of the last tiles of values.
   struct OverKeys {
     uint16_t keys[kTokens * K], queries[kTokens * K];
     uint16_t read[kSquare], read_low[kSquare], erase[kSquare], erase_low[kSquare];  // gradients of scores
@@ -38,7 +34,7 @@ struct Gradients {
   };
   struct alignas(128) Shared {
     union {
-      Values values;
+      ValueTiles<K, kThreads> values;
       OverKeys keys;
     };
     TokenSums<kThreads> sums;
@@ -63,7 +59,7 @@ struct Gradients {
     float across = 0;
     for (int tile = 0; tile < args.trace.tiles; tile++) {
       if (tile > 0) barrier();  // all have used the one before
-      fill(work, tile, shared.values, across);
+      shared.values.fill(p, args.trace, args.states, args.written, chunk, h, tile, across);
       barrier();
       multiply_values(work, shared.values, read, erase, write, dread, derase, own);
     }
@@ -85,76 +81,6 @@ struct Gradients {
     if (p.gateWidth) shared.sums.put_gates(p, chunk, h, shared.keys.pairs, args.dgate);
   }
 
-  // Brings this thread's part of a tile of values, and adds that of S . dS.
-  static FW_DEVICE void fill(const Work& work, int tile, Values& to, float& across) {
-    const Problem& p = work.args.p;
-    const Trace& trace = work.args.trace;
-    const int first = 64 * tile, width = p.V - first;
-    copy_rows<64, kThreads>(to.right, source_of(p.right, p.heads, work.h, work.chunk.begin, first), 0, work.chunk.count,
-                            width);
-    if (p.erase) {
-      const uint16_t* const from = trace.dwritten + work.place * trace.dwritten_elements() + tile * (2 * kSquare);
-      each_piece<kTokens>([&](int, int row, int column) {
-        const int place = at(row, column);
-        copyAsync16(to.dwritten + place, from + place, column < width);
-        copyAsync16(to.dwritten_low + place, from + kSquare + place, column < width);
-      });
-      copy_rows<64, kThreads>(to.values, source_of(p.v, p.heads, work.h, work.chunk.begin, first), 0, work.chunk.count,
-                              width);
-    }
-    const uint16_t* const dstates = trace.dstates + work.place * trace.dstate_elements(K) + tile * (K * 64);
-    each_piece<K>([&](int, int row, int column) {
-      copyAsync16(to.dstate + at(row, column), dstates + at(row, column), column < width);
-    });
-    copyCommit();
-    const float* const states = work.args.states + (work.chunk.index * p.heads + work.h) * K * p.V + first;
-    const float* const written = work.args.written + (work.chunk.begin * p.heads + work.h) * p.V + first;
-    const int64_t token = p.heads * p.V;
-    // All of a kind are asked for before the first is waited for; registers are too few for both.
-    float of_state[count_of(K)][kPiece], of_written[count_of(kTokens)][kPiece];
-    each_piece<K>([&](int i, int row, int column) {
-      load_piece(of_state[i], states + static_cast<int64_t>(row) * p.V + column, column < width);
-    });
-    copyWait<0>();
-    each_piece<K>([&](int i, int row, int column) {
-      const float(&x)[kPiece] = of_state[i];
-      const int place = at(row, column);
-      const uint4 dstate = *reinterpret_cast<const uint4*>(to.dstate + place);
-      const uint32_t pairs[] = {dstate.x, dstate.y, dstate.z, dstate.w};
-      FW_UNROLL for (int n = 0; n < 4; n++) {
-        across = fmaf(x[2 * n], firstOfPair(pairs[n]), across);
-        across = fmaf(x[2 * n + 1], secondOfPair(pairs[n]), across);
-      }
-      *reinterpret_cast<uint4*>(to.state + place) =
-          make_uint4(toBfloat16Pair(x[0], x[1]), toBfloat16Pair(x[2], x[3]), toBfloat16Pair(x[4], x[5]),
-                     toBfloat16Pair(x[6], x[7]));
-    });
-    each_piece<kTokens>([&](int i, int row, int column) {
-      load_piece(of_written[i], written + row * token + column, column < width && row < work.chunk.count);
-    });
-    each_piece<kTokens>([&](int i, int row, int column) {
-      const float(&x)[kPiece] = of_written[i];
-      const PairSplit a = splitPair(x[0], x[1]), b = splitPair(x[2], x[3]), c = splitPair(x[4], x[5]),
-                      d = splitPair(x[6], x[7]);
-      const int place = at(row, column);
-      *reinterpret_cast<uint4*>(to.written + place) = make_uint4(a.high, b.high, c.high, d.high);
-      *reinterpret_cast<uint4*>(to.written_low + place) = make_uint4(a.low, b.low, c.low, d.low);
-    });
-  }
-
-  // Calls visit(i, row, column) for this thread's pieces, count_of(rows), of so many rows of 64 elements.
-  static FW_HOST_DEVICE constexpr int count_of(int rows) { return rows * 8 / kThreads; }
-  template <int rows, class Visit>
-  static FW_DEVICE void each_piece(const Visit& visit) {
-    FW_UNROLL for (int i = 0; i < count_of(rows); i++) {
-      visit(i, i * (kThreads / 8) + thread() / 8, thread() % 8 * kPiece);
-    }
-  }
-  static FW_DEVICE void load_piece(float (&x)[kPiece], const float* from, bool live) {
-    const float4 a = live ? four_at(from) : float4{}, b = live ? four_at(from + 4) : float4{};
-    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w, x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
-  }
-
   // Sixteen rows of a tile as a left factor, from row and column 16 k on, or of its transpose.
   static FW_DEVICE void take(uint32_t (&a)[4], const uint16_t* tile, int row, int k) {
     loadMatrix(a, tile + moved(at(lane() % 16, lane() / 16 * 8), row, 16 * k));
@@ -172,10 +98,11 @@ struct Gradients {
   }
 
   // dO S^T, P S^T, R dS^T; dO R^T and P R^T for tokens no later than the warp's last, and P V^T for its own.
-  static FW_DEVICE void multiply_values(const Work& work, const Values& x, Keys& read, Keys& erase, Keys& write,
-                                        Pairs& dread, Pairs& derase, float (&own)[2][4]) {
+  static FW_DEVICE void multiply_values(const Work& work, const ValueTiles<K, kThreads>& x, Keys& read, Keys& erase,
+                                        Keys& write, Pairs& dread, Pairs& derase, float (&own)[2][4]) {
     const bool erases = work.args.p.erase;
-    const int keys = work.half * kKeys * 64, pairs = work.half * kPairs * 64, beyond = work.row + 16 - work.half * kPairs;
+    const int keys = work.half * kKeys * 64, pairs = work.half * kPairs * 64;
+    const int beyond = work.row + 16 - work.half * kPairs;
     Engine::begin();
     FW_ROLLED for (int k = 0; k < 4; k++) {
       uint32_t right[4];
@@ -205,7 +132,10 @@ struct Gradients {
       float read[2][4] = {}, erase[2][4] = {};  // q_t . k_j and k_t . k_j
       FW_ROLLED for (int k = 0; k < K / 16; k += 2) {
         uint32_t queries[2][4], keys[2][4];
-        FW_UNROLL for (int n = 0; n < 2; n++) take(queries[n], x.queries, work.row, k + n), take(keys[n], x.keys, work.row, k + n);
+        FW_UNROLL for (int n = 0; n < 2; n++) {
+          take(queries[n], x.queries, work.row, k + n);
+          take(keys[n], x.keys, work.row, k + n);
+        }
         FW_UNROLL for (int n = 0; n < 2; n++) {
           Engine::rows(read, queries[n], x.keys + first * 64, k + n);
           Engine::rows(erase, keys[n], x.keys + first * 64, k + n);
