@@ -139,6 +139,14 @@ FW_DEVICE float value_at(const Problem& p, int64_t token, int64_t h, int j) {
 
 FW_HOST_DEVICE constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
+// A gradient [all tokens, heads, width] as an operand.
+inline Heads contiguous(const In& x, int64_t heads, int64_t width) {
+  Heads y;
+  y.data = static_cast<const float*>(x.data), y.dtype = x.dtype;
+  y.token = heads * width, y.head = width, y.count = heads;
+  return y;
+}
+
 // Fills in what depends on where the chunks lie. `every` as in the arguments.
 Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every,
                     int size = kChunk);

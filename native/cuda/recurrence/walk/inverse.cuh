@@ -8,9 +8,6 @@
 
 namespace fw::cuda::walk {
 
-// Four neighbours, aligned to 16 bytes.
-FW_DEVICE const float4& four_at(const float* x) { return *reinterpret_cast<const float4*>(x); }
-
 struct BlockInverse {
   static constexpr int kRow = kTokens + 4, kProductRow = 32 + 4;
   alignas(16) float matrix[kTokens * kRow];  // A below the diagonal; then the inverse, but for the blocks above it

@@ -14,6 +14,7 @@ struct Prepare {
   struct Args {
     Problem p;
     Scores* scores;
+    Direction direction;
   };
   struct Operands {
     uint16_t keys[kTokens * K], queries[kTokens * K];
@@ -23,8 +24,7 @@ struct Prepare {
       Operands operands;
       BlockInverse inverse;
     };
-    alignas(16) float gates[kTokens];  // b_t, as a power of two
-    alignas(16) float beta[kTokens];
+    alignas(16) float gates[kTokens], beta[kTokens];
   };
 
   static FW_DEVICE void run(const Args& args, Shared& shared) {
@@ -45,7 +45,7 @@ struct Prepare {
     weigh(p, shared, read, erase, to);
     if (!p.erase) return;
     shared.inverse.invert();
-    put_solve(shared, to);
+    put_solve(shared, args.direction, to);
   }
 
   // A lane has two neighbouring tokens. Tokens beyond the last have no gate and write nothing.
@@ -123,6 +123,7 @@ struct Prepare {
     if (thread() >= kTokens) return;
     to.through[thread()] = exp2f(shared.gates[thread()]);
     to.rest[thread()] = exp2f(shared.gates[kTokens - 1] - shared.gates[thread()]);
+    to.beta[thread()] = shared.beta[thread()], to.gates[thread()] = shared.gates[thread()];
   }
 
   // Four neighbouring lanes have two columns each of four blocks of eight; afterwards each has all of its block.
@@ -138,9 +139,10 @@ struct Prepare {
   }
 
   // A thread has the same eight columns of every sixteenth row.
-  static FW_DEVICE void put_solve(const Shared& shared, Scores& to) {
+  static FW_DEVICE void put_solve(const Shared& shared, Direction direction, Scores& to) {
     const int column = thread() % 8 * kPiece;
-    const float4 beta[2] = {four_at(shared.beta + column), four_at(shared.beta + column + 4)};
+    float4 beta[2] = {make_float4(1, 1, 1, 1), make_float4(1, 1, 1, 1)};
+    if (direction == Direction::kOn) beta[0] = four_at(shared.beta + column), beta[1] = four_at(shared.beta + column + 4);
     for (int row = thread() / 8; row < kTokens; row += kThreads / 8) {
       if (!is_lower(row, column)) continue;
       PairSplit pairs[4];
@@ -159,10 +161,10 @@ struct Prepare {
 }  // namespace
 
 template <int K>
-void prepare(const Context& cx, const Problem& p, Scores* scores) {
-  launch<Prepare<K>>(cx, p.groupChunks * p.heads, {p, scores});
+void prepare(const Context& cx, const Problem& p, Scores* scores, Direction direction) {
+  launch<Prepare<K>>(cx, p.groupChunks * p.heads, {p, scores, direction});
 }
-template void prepare<64>(const Context&, const Problem&, Scores*);
-template void prepare<128>(const Context&, const Problem&, Scores*);
+template void prepare<64>(const Context&, const Problem&, Scores*, Direction);
+template void prepare<128>(const Context&, const Problem&, Scores*, Direction);
 
 }  // namespace fw::cuda::walk

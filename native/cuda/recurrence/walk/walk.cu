@@ -1,5 +1,6 @@
 // The forward pass in bfloat16: which calls take it, and its launches.
-#include "../forward.h"
+#include "../ways.h"
+#include "calls.cuh"
 #include "walk.cuh"
 
 namespace fw::cuda {
@@ -9,26 +10,17 @@ namespace {
 template <class Kernel>
 void start(const Context& cx, const recurrenceArgs& args, const Problem& p, const Scores* scores, const Cuts& cuts,
            int64_t segments, const Carry& carry) {
-  launch<Kernel, kLargeSharedBytes>(cx, segments * p.heads * Kernel::blocks_of(p),
+  launch<Kernel, kLargeSharedBytes>(cx, segments * p.heads * Kernel::blocks_for(p),
                                     {p, scores, cuts, args.output, args.finalState, args.states, args.written, carry});
 }
 
-// Warps that share their copies, where their blocks are enough for the card and it has room for them; else more blocks.
 template <int K, bool kMaps>
 void start_walk(const Context& cx, const recurrenceArgs& args, const Problem& p, const Scores* scores, const Cuts& cuts,
                 int64_t segments, const Carry& carry) {
   using Wide = Walk<K, 8, 2, kMaps>;
   using Narrow = Walk<K, 4, 1, kMaps>;
-  const bool fits = static_cast<int64_t>(sizeof(typename Wide::Shared)) <= cx.most_shared;
-  const bool fills = 2 * segments * p.heads * Wide::blocks_of(p) > cx.multiprocessors;
-  const auto way = p.V > Narrow::kValues && fits && fills ? start<Wide> : start<Narrow>;
+  const auto way = is_wide<Wide, Narrow>(cx, p, segments) ? start<Wide> : start<Narrow>;
   way(cx, args, p, scores, cuts, segments, carry);
-}
-
-// Rows as whole pieces of 16 bytes.
-bool in_pieces(const Heads& x) {
-  return x.dtype == kBfloat16 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.token % kPiece == 0 &&
-         x.head % kPiece == 0;
 }
 
 }  // namespace
@@ -36,15 +28,8 @@ bool in_pieces(const Heads& x) {
 
 template <int K>
 bool takes_bfloat16(const recurrenceArgs& args) {
-  const bool keys = args.keyDim == K && args.valueDim > 0 && args.valueDim % walk::kPiece == 0;
-  const bool operands = walk::in_pieces(args.q) && walk::in_pieces(args.k) && walk::in_pieces(args.v);
-  const bool results = args.output.dtype == kBfloat16 && args.finalState.dtype == kFloat32 &&
-                       args.states.dtype == kFloat32 && args.written.dtype == kFloat32;
-  const bool writes = args.eraseFrom == kEraseDecayed ? args.betaWidth <= 1
-                                                      : args.eraseFrom == kEraseNone && args.betaWidth == 0;
-  const bool plain = !args.eraseKey.data && !args.writeKey.data && !args.bonus.data && !args.max.data && !args.secondWrite &&
-                     !args.readBefore && !args.exchanged;
-  return keys && operands && results && writes && plain && args.gateWidth <= 1 && args.checkpointEvery == walk::kTokens;
+  return walk::takes_operands<K>(args) && args.output.dtype == kBfloat16 && args.finalState.dtype == kFloat32 &&
+         args.states.dtype == kFloat32 && args.written.dtype == kFloat32;
 }
 
 template <int K>
@@ -55,8 +40,8 @@ void forward_bfloat16(const Context& cx, const recurrenceArgs& args) {
   const Cuts cuts = cuts_for(cx, p);
   const int64_t at_once = chunks_at_once(cx, p, p.heads * static_cast<int64_t>(sizeof(Scores)));
   Scores* const scores = cx.scratch_of<Scores>(at_once * p.heads);
-  each_group(cx, p, at_once, [&](const Problem& group, int64_t sequences, const Carry& carry) {
-    if (p.chunks > 0) prepare<K>(cx, group, scores);
+  each_group(cx, p, at_once, Direction::kOn, [&](const Problem& group, int64_t sequences, const Carry& carry) {
+    if (p.chunks > 0) prepare<K>(cx, group, scores, Direction::kOn);
     const int64_t count = p.offsets ? cuts.most : sequences * cuts.each;
     if (count > 0) {
       start_walk<K, true>(cx, args, group, scores, cuts, count, carry);
