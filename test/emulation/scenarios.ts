@@ -34,22 +34,35 @@ const v = [1, T, H, V];
 const scalar = [1, T, H];
 
 const total = ({ output, finalState }: { output: fw.Tensor; finalState?: fw.Tensor }): fw.Tensor =>
-  finalState ? output.sum().add(finalState.sum()) : output;
+  finalState ? output.to('float32').sum().add(finalState.sum()) : output;
 
-/**
- * With one stage of shared memory, or, where there are sequences enough and values for all warps, two. It leaves what the
- * backward pass needs, which has scenarios of its own.
- */
+/** With one stage of shared memory, or, where there are sequences enough and values for all warps, two. */
 const walk = (values: number, empty: number): Scenario => {
-  return () => {
-    const row = (...shape: number[]): fw.Tensor => leaf([1, 150, H, ...shape]);
-    const [a, b, c] = [row(64), row(64), row(values)].map((t) => t.to('bfloat16'));
-    const gates = { beta: row().sigmoid(), gate: row().abs().neg() };
-    const cuSeqlens = [...Array<number>(empty).fill(0), 0, 1, 150];
-    const erased = fw.deltaRule(a, b, c, { ...gates, ...unit, cuSeqlens, outputFinalState: true });
-    const linear = fw.linearAttention(a, b, c, { cuSeqlens });
-    for (const t of [erased.output, erased.finalState, linear.output]) t.dataSync();
-  };
+  const cuSeqlens = [...Array<number>(empty).fill(0), 0, 1, 150];
+  const row = (...shape: number[]): number[] => [1, 150, H, ...shape];
+  return both(
+    (a, b, c, beta, gate) => {
+      const [queries, keys, rows] = [a, b, c].map((t) => t.to('bfloat16'));
+      const gates = { beta: beta.sigmoid(), gate: gate.abs().neg() };
+      const erased = fw.deltaRule(queries, keys, rows, { ...gates, ...unit, cuSeqlens, outputFinalState: true });
+      const linear = fw.linearAttention(queries, keys, rows, { cuSeqlens });
+      return total(erased).add(linear.output.to('float32').sum());
+    },
+    row(64),
+    row(64),
+    row(values),
+    row(),
+    row(),
+  );
+};
+
+/** A sequence that is walked in segments. */
+const long: Scenario = () => {
+  fw.noGrad(() => {
+    const row = (width: number): fw.Tensor => fw.randn([1, 16385, 1, width]).to('bfloat16');
+    const { finalState } = fw.deltaRule(row(64), row(64), row(8), { ...unit, outputFinalState: true });
+    finalState.dataSync();
+  });
 };
 
 /** Like a matrix product's, but in one of the precisions. */
@@ -87,6 +100,7 @@ export const SCENARIOS: Record<string, Scenario> = {
   ),
   'delta rule, bfloat16': walk(64, 1),
   'delta rule, bfloat16, wide': walk(128, 70),
+  'delta rule, bfloat16, long': long,
   'delta rule, vector gate, wide': both(
     (a, b, c, gate) =>
       total(fw.deltaRule(a, b, c, { beta: gate.slice(3, 0, 1).squeeze(3).sigmoid(), gate: gate.abs().neg(), ...unit })),

@@ -12,20 +12,21 @@ const source = (shape: string, options: string): string => `
   fw.manualSeed(1);
   const { B, T, N, cuSeqlens } = ${shape};
   const row = (width) => fw.rand([B, T, 2, width], { low: -0.3, high: 0.3, requiresGrad: true });
-  const gate = (...shape) => fw.rand([B, T, 2, ...shape], { low: -0.1, high: 0 });
+  const gate = (...shape) => fw.rand([B, T, 2, ...shape], { low: -0.1, high: 0, requiresGrad: true });
   const given = ${options};
   const { width = 8, dtype = 'float32' } = given;
   const rows = [row(width), row(width), row(width)];
   const [q, k, v] = rows.map((t) => t.to(dtype));
   const initialState = fw.rand([N, 2, width, width], { low: -0.3, high: 0.3, requiresGrad: true });
-  const inputs = { q, k, v, beta: fw.rand([B, T, 2]), ...given.inputs };
+  const inputs = { q, k, v, beta: fw.rand([B, T, 2], { requiresGrad: true }), ...given.inputs };
   const hash = (t) => createHash('sha1').update(new Uint8Array(t.dataSync().buffer)).digest('hex');
   const run = () => fw.recurrence(inputs, { initialState, outputFinalState: true, cuSeqlens, ...given.options });
   const before = addon.memoryUsage().live;
   const { output, finalState } = run();
   const forward = addon.memoryUsage().peak - before;
   output.to('float32').square().sum().add(finalState.sum()).backward();
-  const results = [output, finalState, ...[...rows, initialState].map((t) => t.grad)].map(hash);
+  const leaves = [...rows, initialState, ...Object.values(inputs)].filter((t) => t.grad);
+  const results = [output, finalState, ...leaves.map((t) => t.grad)].map(hash);
   console.log(JSON.stringify({ results, forward }));`;
 
 const SHAPES: Record<string, string> = {

@@ -1,83 +1,16 @@
 // The walk through chunks in bfloat16 (native/cuda/recurrence/walk): which calls take it, how close it comes to float64,
-// and that neither company nor the card changes a bit.
+// and that neither company nor the card changes a bit. Its gradients: walkBack.test.ts.
 import { expect } from 'chai';
 import * as fw from '../../lib';
 import type { Target } from '../support/golden';
-import { Draw, type HostInputs, type HostTensor, rounded, RULES } from '../support/ruleInputs';
-import { expectCloseRuns, runRule } from '../support/ruleRuns';
 import { expectClose, toleranceOf } from '../support/tolerance';
 import { describeFindings, emulation, onEmulation } from './device';
 import { onCard } from './support';
+import { CASES, gated, inputsOf, many, type Setting, tensors, visitsOf } from './walks';
 
 const LIMIT = toleranceOf('bfloat16').forward;
 
-interface Sizes {
-  B?: number;
-  T: number;
-  H?: number;
-  HV?: number;
-  K: number;
-  V: number;
-}
-
-/** Unit vectors that share most of their direction: the mean product of two is `alike`. */
-function keys(draw: Draw, shape: number[], alike: number): HostTensor {
-  const own = draw.unit(shape);
-  const width = shape[3];
-  const { data: common } = draw.unit([1, width]);
-  const data = own.data.map((x, i) => Math.sqrt(alike) * common[i % width] + Math.sqrt(1 - alike) * x);
-  for (let row = 0; row < data.length; row += width) {
-    const length = Math.hypot(...data.subarray(row, row + width));
-    for (let i = row; i < row + width; i++) data[i] /= length;
-  }
-  return { shape, data };
-}
-
-interface Setting extends Sizes {
-  beta?: [low: number, high: number];
-  gate?: [low: number, high: number];
-  alike?: number;
-  scale?: Record<string, number>;
-  initial?: boolean;
-  cuSeqlens?: number[];
-}
-
-function inputsOf({
-  B = 1,
-  T,
-  H = 1,
-  HV = H,
-  K,
-  V,
-  beta,
-  gate,
-  alike = 0,
-  scale = {},
-  initial,
-  cuSeqlens,
-}: Setting): HostInputs {
-  const draw = new Draw(5);
-  const host: HostInputs = {
-    q: draw.unit([B, T, H, K]),
-    k: keys(draw, [B, T, H, K], alike),
-    v: draw.uniform([B, T, HV, V], -1, 1),
-    ...(beta && { beta: draw.uniform([B, T, HV], ...beta) }),
-    ...(gate && { gate: draw.uniform([B, T, HV], ...gate) }),
-    ...(initial && { initialState: draw.uniform([cuSeqlens ? cuSeqlens.length - 1 : B, HV, K, V], -1, 1) }),
-  };
-  const scaled = Object.entries(host).map(([name, { shape, data }]): [string, HostTensor] => [
-    name,
-    { shape, data: data.map((x) => x * (scale[name] ?? 1)) },
-  ]);
-  return rounded(Object.fromEntries(scaled));
-}
-
 type Results = [output: ArrayLike<number>, finalState: ArrayLike<number>];
-
-const tensors = (host: HostInputs, { device, dtype }: Target): Record<string, fw.Tensor> =>
-  Object.fromEntries(
-    Object.entries(host).map(([name, { shape, data }]) => [name, fw.tensor(data, { shape, device, dtype })]),
-  );
 
 /** Linear attention without strengths, the delta rule with them. */
 function results({ q, k, v, ...rest }: Record<string, fw.Tensor>, options: object = {}): Results {
@@ -91,12 +24,7 @@ function results({ q, k, v, ...rest }: Record<string, fw.Tensor>, options: objec
 if (onEmulation) {
   const card = emulation();
   const here: Target = { device: 'cuda-emulation', dtype: 'bfloat16' };
-  /** How often kernels of the walk have come to a place where threads wait. */
-  const visits = (): number =>
-    card
-      .sites()
-      .filter(({ file }) => file.includes('recurrence/walk/'))
-      .reduce((sum, { reached }) => sum + reached, 0);
+  const visits = (): number => visitsOf(card.sites(), 'recurrence/walk/');
   /** A call's value, and whether it took the walk. */
   const watched = <T>(call: () => T): [T, boolean] => {
     const before = visits();
@@ -113,34 +41,6 @@ if (onEmulation) {
   describe('the walk in bfloat16 on the emulated card', function () {
     this.timeout(120_000);
 
-    const erasing = { beta: [0, 1] as [number, number] };
-    const gated = { ...erasing, gate: [-0.3, 0] as [number, number] };
-    /** So many sequences that blocks have all their warps. */
-    const many = (...cuSeqlens: number[]): number[] => [...Array<number>(70).fill(0), ...cuSeqlens];
-    const CASES: Record<string, Setting> = {
-      'one token': { ...gated, T: 1, K: 64, V: 64, initial: true },
-      'a token less than a chunk': { ...gated, T: 63, K: 64, V: 64 },
-      'a chunk': { ...erasing, T: 64, K: 64, V: 128, initial: true },
-      'a token more': { ...erasing, T: 65, K: 128, V: 64, initial: true },
-      'four chunks, two blocks of values': { ...gated, T: 201, K: 64, V: 136, initial: true },
-      'wide keys and values': { ...gated, T: 135, K: 128, V: 128, initial: true },
-      'few values': { ...gated, T: 70, H: 2, K: 128, V: 8 },
-      'linear attention': { T: 135, K: 64, V: 72, initial: true },
-      'linear attention, gated': { T: 135, K: 128, V: 136, gate: [-0.3, 0] },
-      'batch, fewer heads of keys': { ...gated, B: 2, T: 70, H: 2, HV: 4, K: 64, V: 64, initial: true },
-      packed: { ...gated, T: 200, H: 2, K: 64, V: 128, cuSeqlens: [0, 0, 1, 66, 66, 199, 200, 200], initial: true },
-      'packed, many': { ...gated, T: 200, K: 64, V: 128, cuSeqlens: many(1, 66, 66, 200), initial: true },
-      'packed, many, wide': { ...gated, T: 200, K: 128, V: 136, cuSeqlens: many(63, 200), initial: true },
-      'linear attention, many': { T: 200, K: 128, V: 72, cuSeqlens: many(200) },
-      'strengths near 2': { T: 321, K: 64, V: 64, beta: [1.8, 2] },
-      'strengths near 2, keys alike': { T: 321, K: 128, V: 64, beta: [1.8, 2], alike: 0.9 },
-      'keys alike': { T: 321, K: 128, V: 64, ...erasing, gate: [-0.02, 0], alike: 0.9 },
-      'keys almost the same': { T: 321, K: 64, V: 64, ...erasing, alike: 0.99 },
-      'strong gates': { ...erasing, T: 135, K: 64, V: 64, gate: [-100, 0], initial: true },
-      'tiny values, large queries': { ...gated, T: 100, K: 64, V: 64, scale: { v: 1e-6, q: 1e5 } },
-      'large values, tiny queries': { ...gated, T: 100, K: 64, V: 64, scale: { v: 1e5, q: 1e-6 } },
-      'long keys': { T: 100, K: 64, V: 64, gate: [-0.3, 0], scale: { q: 1e4, k: 1e5 } },
-    };
     for (const [title, setting] of Object.entries(CASES)) {
       for (const truncated of [false, true]) {
         it(`${title}${truncated ? ', sums cut' : ''}`, () => {
@@ -156,26 +56,24 @@ if (onEmulation) {
       }
     }
 
-    for (const title of [
-      'four chunks, two blocks of values',
-      'packed',
-      'linear attention',
-      'linear attention, gated',
-      'strengths near 2, keys alike',
-      'keys alike',
-      'keys almost the same',
-      'strong gates',
-    ]) {
-      it(`${title}: gradients from the states that it leaves`, () => {
-        const setting = CASES[title];
-        const kind = setting.beta ? 'deltaRule' : setting.gate ? 'gatedLinearAttention' : 'linearAttention';
-        const rule = RULES.find(({ name }) => name === (setting.gate ? `${kind}, scalar gate` : kind))!;
+    // Sequences of more than 16384 tokens are walked in segments of 4096. Little is forgotten, so that a segment's end
+    // depends on its start.
+    const gentle = { beta: [0, 0.01] as [number, number], gate: [-0.0002, 0] as [number, number], initial: true };
+    const LONG: Record<string, Setting> = {
+      'a long sequence': { ...gentle, T: 16450, K: 64, V: 72 },
+      'long, wide keys': { T: 16385, K: 128, V: 64, beta: [0, 0.01], initial: true },
+      'long, strong, keys alike': { T: 16450, K: 64, V: 64, beta: [1.9, 2], alike: 0.9, initial: true },
+      'long, linear attention, gated': { T: 20500, K: 64, V: 8, gate: [-0.0002, 0], initial: true },
+      'long among others, packed': { ...gentle, T: 16700, H: 2, K: 64, V: 64, cuSeqlens: [0, 70, 70, 16500, 16700] },
+    };
+    for (const [title, setting] of Object.entries(LONG)) {
+      it(title, () => {
+        const { cuSeqlens } = setting;
         const host = inputsOf(setting);
-        const exact = runRule(rule, setting, host, { device: 'js', dtype: 'float64' }, 'recurrent');
-        const before = visits();
-        const run = runRule(rule, setting, host, here, 'chunk');
-        expect(visits()).to.be.greaterThan(before);
-        expectCloseRuns(run, exact, 'bfloat16');
+        const exact = results(tensors(host, { device: 'js', dtype: 'float64' }), { cuSeqlens, mode: 'recurrent' });
+        const [output, finalState] = walked(() => results(tensors(host, here), { cuSeqlens }));
+        expectClose('output', output, exact[0], LIMIT);
+        expectClose('final state', finalState, exact[1], LIMIT);
       });
     }
 
@@ -253,6 +151,42 @@ if (onEmulation) {
           expect(Array.from(finalState)).to.deep.equal(cut(packed[1], cuSeqlens.length - 1, n, n + 1));
         });
       });
+
+      it('of a long sequence are the same in company, in groups of chunks and with other blocks', async () => {
+        const source = `
+          const { createHash } = require('node:crypto');
+          const draw = (...shape) => fw.rand(shape, { low: -0.3, high: 0.3 });
+          fw.manualSeed(1);
+          const x = { q: draw(1, 16460, 1, 64), k: draw(1, 16460, 1, 64), v: draw(1, 16460, 1, 72) };
+          for (const [name, t] of Object.entries(x)) x[name] = t.to('bfloat16');
+          const gates = { beta: draw(1, 16460, 1).abs().mul(0.01), gate: draw(1, 16460, 1).abs().mul(-0.001) };
+          const initialState = draw(4, 1, 64, 72);
+          const run = (begin, end, options) => {
+            const [q, k, v, beta, gate] = [...Object.values(x), ...Object.values(gates)].map((t) => t.slice(1, begin, end));
+            return fw.deltaRule(q, k, v, { beta, gate, outputFinalState: true, ...options });
+          };
+          const print = (...tensors) => {
+            const hash = createHash('sha1');
+            for (const t of tensors) hash.update(new Uint8Array(t.dataSync().buffer));
+            console.log(hash.digest('hex'));
+          };
+          const alone = run(66, 16452, { initialState: initialState.slice(0, 2, 3) });
+          print(alone.output, alone.finalState);
+          const [q, k, v, gate] = [x.q, x.k, x.v, gates.gate].map((t) => t.slice(1, 0, 16452));
+          const linear = fw.gatedLinearAttention(q, k, v, { gate, outputFinalState: true });
+          print(linear.output, linear.finalState);
+          if (!process.env.FAST_WEIGHTS_EMULATED_CARD) {
+            const all = run(0, 16460, { initialState, cuSeqlens: [0, 66, 66, 16452, 16460] });
+            print(all.output.slice(1, 66, 16452), all.finalState.slice(0, 2, 3));
+          }`;
+        const memory = `memory=${64 << 20}`;
+        const cards = ['', memory, `${memory},multiprocessors=1`];
+        const [large, ...small] = await Promise.all(cards.map((card) => onCard(source, card)));
+        for (const { stderr } of [large, ...small]) expect(stderr).to.equal('');
+        const [alone, linear, packed] = large.stdout.trim().split('\n');
+        expect(packed).to.equal(alone);
+        for (const { stdout } of small) expect(stdout.trim().split('\n')).to.deep.equal([alone, linear]);
+      }).timeout(300_000);
 
       it('are the same on a card with little shared memory, which has no room for two stages', async () => {
         const source = `

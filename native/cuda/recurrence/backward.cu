@@ -2,17 +2,10 @@
 #include <algorithm>
 
 #include "backward.cuh"
+#include "ways.h"
 
 namespace fw::cuda {
 namespace {
-
-// A gradient [all tokens, heads, width] as an operand.
-Heads contiguous(const In& x, int64_t heads, int64_t width) {
-  Heads y;
-  y.data = static_cast<const float*>(x.data), y.dtype = x.dtype;
-  y.token = heads * width, y.head = width, y.count = heads;
-  return y;
-}
 
 // Gradients of what was read beside a normaliser, from those of the output: [all tokens, heads, V], a warp for each token
 // and head. What comes to m is that of eps: neither e^m S nor e^m e^-m changes with it.
@@ -47,7 +40,7 @@ struct DivideBackward {
 
 }  // namespace
 
-void recurrenceBackward(const Context& cx, const recurrenceBackwardArgs& args) {
+void backward_exact(const Context& cx, const recurrenceBackwardArgs& args) {
   Problem p = with_chunks(cx, decode_sequences(args), args.offsets, args.tokens, args.checkpointEvery);
   p.right = contiguous(args.doutput, p.heads, p.exchanged ? p.K : p.V);
   if (p.max.data) {

@@ -3,7 +3,7 @@
 //   R = beta (U - E S - erase R [- erase2 V])      O = Q S + read R [+ read2 V + bonus V]      S <- decay S + W^T R [+ K^T V]
 // R is solved for token by token, each column by itself. A warp owns its columns: no other reads or writes them, but for
 // the exchanged read O = S Q^T, a sum over columns: blocks leave their parts of it to be added up in order.
-#include "forward.h"
+#include "ways.h"
 
 #include "../math.cuh"
 #include "chunk.cuh"
@@ -273,7 +273,7 @@ void walk(const Context& cx, const recurrenceArgs& args, Problem p) {
   const int64_t at_once = chunks_at_once(cx, p, 4 * p.heads * (kPairFloats + part_floats));
   float* const scores = cx.scratch_of<float>(at_once * p.heads * kPairFloats);
   float* const parts = kExchanged ? cx.scratch_of<float>(at_once * p.heads * part_floats) : nullptr;
-  each_group(cx, p, at_once, [&](const Problem& group, int64_t sequences, const Carry& carry) {
+  each_group(cx, p, at_once, Direction::kOn, [&](const Problem& group, int64_t sequences, const Carry& carry) {
     if (p.chunks > 0) pair_scores(cx, group, scores);
     launch<Kernel>(
         cx, sequences * p.heads * blocks,

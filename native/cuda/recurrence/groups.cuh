@@ -1,6 +1,7 @@
-// The forward pass in groups of chunks. What is made for all chunks in parallel, before a block walks through those of a
+// A pass in groups of chunks. What is made for all chunks in parallel, before a block walks through those of a
 // sequence, is made for as many at a time as scratch memory is granted for, in the order in which chunks of all sequences
-// are counted. At most one sequence is cut by the end of a group; its state is carried over.
+// are counted, or the other way round. At most one sequence is cut between two groups; its state, or the gradient of its
+// state, is carried over.
 #pragma once
 #include <algorithm>
 
@@ -10,7 +11,7 @@ namespace fw::cuda {
 
 struct Carry {
   int64_t firstSequence;  // of those that the group's blocks are for
-  const float* carried;   // [heads, K, V] of the sequence that the group before has cut,
+  const float* carried;   // [heads, K, V] of the sequence that the group before has cut: the one that ran before,
   float* carry;           // and of the one that this group cuts; another
 };
 
@@ -33,15 +34,20 @@ FW_DEVICE Portion portion_at(const Problem& p, int64_t n) {
 // How many chunks there is scratch memory for, if each takes so many bytes; a group even where there are no chunks, for
 // states pass through.
 inline int64_t chunks_at_once(const Context& cx, const Problem& p, int64_t bytes) {
-  return std::max<int64_t>(1, std::min(p.chunks, cx.most_scratch / std::max<int64_t>(1, bytes)));
+  const int64_t most = std::max<int64_t>(1, cx.most_scratch / std::max<int64_t>(1, bytes));
+  const int64_t groups = (p.chunks + most - 1) / most;  // as large as each other
+  return std::max<int64_t>(1, groups > 0 ? (p.chunks + groups - 1) / groups : 0);
 }
 
-// Calls run(problem of the group, number of its sequences, carry) for each group.
+// Calls run(problem of the group, number of its sequences, carry) for each group, from the first or from the last.
+enum class Direction { kOn, kBack };
 template <class Run>
-void each_group(const Context& cx, Problem p, int64_t at_once, const Run& run) {
+void each_group(const Context& cx, Problem p, int64_t at_once, Direction direction, const Run& run) {
   float* carry[2] = {};
   for (float*& each : carry) each = at_once < p.chunks ? cx.scratch_of<float>(p.heads * p.K * p.V) : nullptr;
-  for (int64_t group = 0; group == 0 || group * at_once < p.chunks; group++) {
+  const int64_t groups = std::max<int64_t>(1, (p.chunks + at_once - 1) / at_once);
+  for (int64_t step = 0; step < groups; step++) {
+    const int64_t group = direction == Direction::kOn ? step : groups - 1 - step;
     p.firstChunk = group * at_once, p.groupChunks = at_once;
     if (p.chunks > 0) p.groupChunks = std::min(at_once, p.chunks - p.firstChunk);
     // Where the host knows how long sequences are, only those of the group.
@@ -51,7 +57,7 @@ void each_group(const Context& cx, Problem p, int64_t at_once, const Run& run) {
       first = p.firstChunk / each;
       count = (p.firstChunk + p.groupChunks - 1) / each + 1 - first;
     }
-    run(p, count, Carry{first, carry[group % 2], carry[(group + 1) % 2]});
+    run(p, count, Carry{first, carry[step % 2], carry[(step + 1) % 2]});
   }
 }
 

@@ -22,20 +22,21 @@ FW_DEVICE Sum warpSum(Sum x) {
   return x;
 }
 
-// first[n] = pieces of `size` tokens that sequences before n have, [sequences + 1]: a warp whose lanes count neighbouring
-// sequences each.
+// first[n] = pieces that sequences before n have, [sequences + 1], as first_pieces counts them: a warp whose lanes count
+// neighbouring sequences each.
 struct FirstPieces {
   static constexpr int kThreads = kWarp;
   struct Args {
     const int32_t* offsets;
     int32_t* first;
     int64_t sequences;
-    int size;
+    int size, whole, less;
   };
   struct Shared {};
 
   static FW_DEVICE int32_t pieces(const Args& args, int64_t n) {
-    return (args.offsets[n + 1] - args.offsets[n] + args.size - 1) / args.size;
+    const int32_t length = args.offsets[n + 1] - args.offsets[n];
+    return length > args.whole ? (length - 1) / args.size + 1 - args.less : 0;
   }
 
   static FW_DEVICE void run(const Args& args, Shared&) {
@@ -140,14 +141,16 @@ Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_
     p.chunks = p.groupChunks = p.sequences * ((tokens + size - 1) / size);
     return p;
   }
-  const auto first = [&](int of) {
-    int32_t* const pieces = cx.scratch_of<int32_t>(p.sequences + 1);
-    launch<FirstPieces>(cx, 1, {offsets.ints(), pieces, p.sequences, of});
-    return pieces;
-  };
-  p.offsets = offsets.ints(), p.first_chunk = first(size), p.first_checkpoint = first(p.every);
+  p.offsets = offsets.ints();
+  p.first_chunk = first_pieces(cx, p, size), p.first_checkpoint = first_pieces(cx, p, p.every);
   p.chunks = p.groupChunks = tokens / size + p.sequences;
   return p;
+}
+
+const int32_t* first_pieces(const Context& cx, const Problem& p, int size, int whole, int less) {
+  int32_t* const pieces = cx.scratch_of<int32_t>(p.sequences + 1);
+  launch<FirstPieces>(cx, 1, {p.offsets, pieces, p.sequences, size, whole, less});
+  return pieces;
 }
 
 void pair_scores(const Context& cx, const Problem& p, float* scores) {

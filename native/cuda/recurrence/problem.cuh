@@ -101,6 +101,18 @@ FW_DEVICE int64_t place_of(const Problem& p, const Chunk& chunk, int64_t h) {
   return (chunk.index - p.firstChunk) * p.groupHeads + h - p.firstHead;
 }
 
+// The last n of `count` with first_of(n) <= index, where first_of never falls and first_of(0) is 0.
+template <class First>
+FW_DEVICE int64_t last_from(int64_t count, int64_t index, const First& first_of) {
+  int64_t low = 0, high = count;
+  while (high - low > 1) {
+    const int64_t middle = (low + high) / 2;
+    if (first_of(middle) <= index) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
 // The chunk at a place among those of all sequences; count 0 beyond the last.
 template <int size = kChunk>
 FW_DEVICE Chunk chunk_at(const Problem& p, int64_t index) {
@@ -109,14 +121,9 @@ FW_DEVICE Chunk chunk_at(const Problem& p, int64_t index) {
     return chunk_of<size>(sequence_at<size>(p, index / each), index / each, index % each);
   }
   if (index >= p.first_chunk[p.sequences]) return {0, 0, 0, 0};
-  int64_t low = 0, high = p.sequences;  // first_chunk[low] <= index < first_chunk[high]
-  while (high - low > 1) {
-    const int64_t middle = (low + high) / 2;
-    if (p.first_chunk[middle] <= index) low = middle;
-    else high = middle;
-  }
   // Empty sequences share their first chunk with the next one; this is the last that begins here, so it has some.
-  return chunk_of<size>(sequence_at<size>(p, low), low, index - p.first_chunk[low]);
+  const int64_t n = last_from(p.sequences, index, [&](int64_t of) { return p.first_chunk[of]; });
+  return chunk_of<size>(sequence_at<size>(p, n), n, index - p.first_chunk[n]);
 }
 
 FW_DEVICE float gate_at(const Problem& p, int64_t token, int64_t h, int i) {
@@ -132,9 +139,21 @@ FW_DEVICE float value_at(const Problem& p, int64_t token, int64_t h, int j) {
 
 FW_HOST_DEVICE constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
+// A gradient [all tokens, heads, width] as an operand.
+inline Heads contiguous(const In& x, int64_t heads, int64_t width) {
+  Heads y;
+  y.data = static_cast<const float*>(x.data), y.dtype = x.dtype;
+  y.token = heads * width, y.head = width, y.count = heads;
+  return y;
+}
+
 // Fills in what depends on where the chunks lie. `every` as in the arguments.
 Problem with_chunks(const Context& cx, Problem p, const InMaybe& offsets, int64_t tokens, int64_t every,
                     int size = kChunk);
+
+// How many pieces of `size` tokens the sequences before each have, [sequences + 1], in the card's memory. Those of at most
+// `whole` tokens count none, and the others `less` fewer.
+const int32_t* first_pieces(const Context& cx, const Problem& p, int size, int whole = 0, int less = 0);
 
 // Scores of the pairs of tokens of the chunks and heads of the group (pairs.cu), [chunks, heads, kPairFloats]: matrices
 // [kChunk, kChunk], row t and column j, zero where j may not act on t, and the weight of the bonus per token.

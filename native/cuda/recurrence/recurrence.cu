@@ -1,29 +1,42 @@
-// Which kernels compute the forward pass of a recurrence: the first of the table that take it. What they ask for are
-// properties of the call's own operands, never of how many sequences there are, so that a sequence has the same bits in
-// any company.
+// Which kernels compute a pass of a recurrence: the first of its table that take it. What they ask for are properties of
+// the call's own operands, never of how many sequences there are, so that a sequence has the same bits in any company.
 #include "../device.h"
-#include "forward.h"
+#include "ways.h"
 
 namespace fw::cuda {
 namespace {
 
-bool takes_any(const recurrenceArgs&) { return true; }
+template <class Args>
+struct Way {
+  bool (*takes)(const Args&);
+  void (*run)(const Context&, const Args&);
+};
+template <class Args>
+bool takes_any(const Args&) {
+  return true;
+}
 
-constexpr struct {
-  bool (*takes)(const recurrenceArgs&);
-  void (*run)(const Context&, const recurrenceArgs&);
-} kWays[] = {
+constexpr Way<recurrenceArgs> kForward[] = {
     {takes_bfloat16<64>, forward_bfloat16<64>},    // linear attention and the delta rule, at most a gate per head,
     {takes_bfloat16<128>, forward_bfloat16<128>},  // in bfloat16, with a state kept every 64 tokens if at all
     {takes_any, forward_exact},                    // all others, in float32
 };
+constexpr Way<recurrenceBackwardArgs> kBackward[] = {
+    {takes_bfloat16<64>, backward_bfloat16<64>},  // the same
+    {takes_bfloat16<128>, backward_bfloat16<128>},
+    {takes_any, backward_exact},
+};
 
-}  // namespace
-
-void recurrence(const Context& cx, const recurrenceArgs& args) {
-  for (const auto& way : kWays) {
+template <class Args, int n>
+void run_first(const Way<Args> (&ways)[n], const Context& cx, const Args& args) {
+  for (const auto& way : ways) {
     if (way.takes(args)) return way.run(cx, args);
   }
 }
+
+}  // namespace
+
+void recurrence(const Context& cx, const recurrenceArgs& args) { run_first(kForward, cx, args); }
+void recurrenceBackward(const Context& cx, const recurrenceBackwardArgs& args) { run_first(kBackward, cx, args); }
 
 }  // namespace fw::cuda

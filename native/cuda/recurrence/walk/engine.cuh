@@ -6,42 +6,66 @@
 //   Engine::rows(sums, a, tile, k);        // sums += a tile^T over sixteen terms: columns [16 k, 16 k + 16) of the tile
 //   Engine::columns(sums, a, tile, k);     // sums += a tile   over sixteen terms: rows [16 k, 16 k + 16)
 //   Engine::end();                         // before the first use of sums
+//
+// The left factor is one number of bfloat16 for each element, or the sum of two. Of the sums only the columns
+// [first, beyond), multiples of 16, gain anything, whatever lies in the tile for others; the first one's column of the tile
+// is `column`.
 #pragma once
 #include "tile.cuh"
 
 namespace fw::cuda::walk {
 
+struct Factors {
+  uint32_t high[4], low[4];
+};
+
 struct MmaEngine {
   static FW_DEVICE void begin() {}
   static FW_DEVICE void end() {}
 
-  // Rows of the tile before `first`, a multiple of 16, count as zero in these columns, whatever lies there.
-  template <int n>
-  static FW_DEVICE void rows(float (&sums)[n][4], const uint32_t (&a)[4], const uint16_t* tile, int k, int first = 0) {
+  template <int n, class Left>
+  static FW_DEVICE void rows(float (&sums)[n][4], const Left& a, const uint16_t* tile, int k, int first = 0,
+                             int beyond = 8 * n) {
     const int l = lane(), place = at(l / 16 * 8 + l % 8, l / 8 % 2 * 8);
-    FW_UNROLL for (int j = 0; j < n / 2; j++) {
-      if (16 * j < first) continue;
-      uint32_t b[4];
-      loadMatrix(b, tile + moved(place, 16 * j, 16 * k));
-      multiply_both(sums[2 * j], sums[2 * j + 1], a, b);
-    }
+    multiply(sums, a, first, beyond, [&](uint32_t (&b)[4], int j) { loadMatrix(b, tile + moved(place, j, 16 * k)); });
   }
-  template <int n>
-  static FW_DEVICE void columns(float (&sums)[n][4], const uint32_t (&a)[4], const uint16_t* tile, int k) {
+  template <int n, class Left>
+  static FW_DEVICE void columns(float (&sums)[n][4], const Left& a, const uint16_t* tile, int k, int beyond = 8 * n,
+                                int column = 0) {
     const int l = lane(), place = at(l / 8 % 2 * 8 + l % 8, l / 16 * 8);
-    FW_UNROLL for (int j = 0; j < n / 2; j++) {
-      uint32_t b[4];
-      loadMatrixT(b, tile + moved(place, 16 * k, 16 * j));
-      multiply_both(sums[2 * j], sums[2 * j + 1], a, b);
-    }
+    multiply(sums, a, 0, beyond,
+             [&](uint32_t (&b)[4], int j) { loadMatrixT(b, tile + moved(place, 16 * k, column + j)); });
   }
 
  private:
-  static FW_DEVICE void multiply_both(float (&left)[4], float (&right)[4], const uint32_t (&a)[4],
-                                      const uint32_t (&b)[4]) {
-    const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
-    mmaBfloat16(left, a, first);
-    mmaBfloat16(right, a, second);
+  template <int n, class Load>
+  static FW_DEVICE void multiply(float (&sums)[n][4], const uint32_t (&a)[4], int first, int beyond, const Load& load) {
+    FW_UNROLL for (int j = 0; j < 8 * n; j += 16) {
+      if (j < first || j >= beyond) continue;
+      uint32_t b[4];
+      load(b, j);
+      add(sums, j, a, b);
+    }
+  }
+  // Two blocks of sixteen columns at a time, so that no product waits for the sum of the one before.
+  template <int n, class Load>
+  static FW_DEVICE void multiply(float (&sums)[n][4], const Factors& a, int first, int beyond, const Load& load) {
+    FW_UNROLL for (int j = 0; j < 8 * n; j += 32) {
+      const bool left = j >= first && j < beyond, right = j + 16 >= first && j + 16 < beyond;
+      uint32_t b[2][4];
+      if (left) load(b[0], j);
+      if (right) load(b[1], j + 16);
+      if (left) add(sums, j, a.high, b[0]);
+      if (right) add(sums, j + 16, a.high, b[1]);
+      if (left) add(sums, j, a.low, b[0]);
+      if (right) add(sums, j + 16, a.low, b[1]);
+    }
+  }
+  template <int n>
+  static FW_DEVICE void add(float (&sums)[n][4], int column, const uint32_t (&a)[4], const uint32_t (&b)[4]) {
+    const uint32_t left[2] = {b[0], b[1]}, right[2] = {b[2], b[3]};
+    mmaBfloat16(sums[column / 8], a, left);
+    mmaBfloat16(sums[column / 8 + 1], a, right);
   }
 };
 

@@ -8,12 +8,9 @@
 
 namespace fw::cuda::walk {
 
-// Four neighbours, aligned to 16 bytes.
-FW_DEVICE const float4& four_at(const float* x) { return *reinterpret_cast<const float4*>(x); }
-
 struct BlockInverse {
   static constexpr int kRow = kTokens + 4, kProductRow = 32 + 4;
-  alignas(16) float matrix[kTokens * kRow];  // A, zeros on the diagonal and above; then the inverse
+  alignas(16) float matrix[kTokens * kRow];  // A below the diagonal; then the inverse, but for the blocks above it
   float product[32 * kProductRow];
 
   // Each warp has written its own sixteen rows; afterwards all may read all.
@@ -64,14 +61,19 @@ struct BlockInverse {
     put(block_at(at + 16, at), kRow, both, -1);
   }
 
-  // Each warp computes a quarter.
+  // Each warp computes a quarter, without the terms that are zero: the factors in the middle are inverses.
   FW_DEVICE void join_halves() {
     const int row = warp() / 2 * 16, column = warp() % 2 * 16;
     float right[2][4] = {}, both[2][4] = {};
-    multiply(right, 32, element_of(block_at(32 + row, 0), kRow), element_of(block_at(0, column), kRow));
+    const auto multiply_sixteen = [&](float (&sums)[2][4], int k, const float* rows, int stride) {
+      multiply(sums, 16, element_of(block_at(32 + row, k), kRow), element_of(rows, stride));
+    };
+    multiply_sixteen(right, 16, block_at(16, column), kRow);
+    if (column == 0) multiply_sixteen(right, 0, block_at(0, 0), kRow);
     put(product + row * kProductRow + column, kProductRow, right, 1);
     barrier();
-    multiply(both, 32, element_of(block_at(32 + row, 32), kRow), element_of(product + column, kProductRow));
+    multiply_sixteen(both, 32, product + column, kProductRow);
+    if (row == 16) multiply_sixteen(both, 48, product + 16 * kProductRow + column, kProductRow);
     put(block_at(32 + row, column), kRow, both, -1);
   }
 

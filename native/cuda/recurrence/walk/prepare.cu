@@ -1,5 +1,4 @@
 // The scores of all chunks, in parallel: a block for each chunk and head, whose warps have sixteen tokens each.
-#include "engine.cuh"
 #include "inverse.cuh"
 #include "scores.cuh"
 
@@ -15,6 +14,7 @@ struct Prepare {
   struct Args {
     Problem p;
     Scores* scores;
+    Direction direction;
   };
   struct Operands {
     uint16_t keys[kTokens * K], queries[kTokens * K];
@@ -24,8 +24,7 @@ struct Prepare {
       Operands operands;
       BlockInverse inverse;
     };
-    alignas(16) float gates[kTokens];  // b_t, as a power of two
-    alignas(16) float beta[kTokens];
+    alignas(16) float gates[kTokens], beta[kTokens];
   };
 
   static FW_DEVICE void run(const Args& args, Shared& shared) {
@@ -46,7 +45,7 @@ struct Prepare {
     weigh(p, shared, read, erase, to);
     if (!p.erase) return;
     shared.inverse.invert();
-    put_solve(shared, to);
+    put_solve(shared, args.direction, to);
   }
 
   // A lane has two neighbouring tokens. Tokens beyond the last have no gate and write nothing.
@@ -70,26 +69,38 @@ struct Prepare {
     shared.gates[2 * lane() + 1] = through;
   }
 
-  // q_t . k_j and k_t . k_j for the warp's sixteen tokens t, later ones j included.
+  // q_t . k_j and k_t . k_j for the warp's sixteen tokens t and blocks of sixteen j up to theirs, read once for both.
   static FW_DEVICE void multiply_keys(const Problem& p, const Operands& x, float (&read)[8][4], float (&erase)[8][4]) {
-    const int own = moved(at(lane() % 16, lane() / 16 * 8), 16 * warp(), 0);
+    const int l = lane(), own = moved(at(l % 16, l / 16 * 8), 16 * warp(), 0);
+    const int other = at(l / 16 * 8 + l % 8, l / 8 % 2 * 8);
     FW_UNROLL for (int k = 0; k < K / 16; k++) {
-      uint32_t a[4];
-      loadMatrix(a, x.queries + moved(own, 0, 16 * k));
-      MmaEngine::rows(read, a, x.keys, k);
-      if (!p.erase) continue;
-      loadMatrix(a, x.keys + moved(own, 0, 16 * k));
-      MmaEngine::rows(erase, a, x.keys, k);
+      uint32_t queries[4], keys[4];
+      loadMatrix(queries, x.queries + moved(own, 0, 16 * k));
+      if (p.erase) loadMatrix(keys, x.keys + moved(own, 0, 16 * k));
+      FW_UNROLL for (int j = 0; j < 4; j++) {
+        if (j > warp()) continue;
+        uint32_t right[4];
+        loadMatrix(right, x.keys + moved(other, 16 * j, 16 * k));
+        const uint32_t pairs[2][2] = {{right[0], right[1]}, {right[2], right[3]}};
+        FW_UNROLL for (int i = 0; i < 2; i++) {
+          mmaBfloat16(read[2 * j + i], queries, pairs[i]);
+          if (p.erase) mmaBfloat16(erase[2 * j + i], keys, pairs[i]);
+        }
+      }
     }
   }
 
   static FW_DEVICE void weigh(const Problem& p, Shared& shared, const float (&read)[8][4], const float (&erase)[8][4],
                               Scores& to) {
-    FW_UNROLL for (int j = 0; j < 8; j++) {
+    FW_UNROLL for (int four = 0; four < 2; four++) {
+      if (2 * four > warp()) continue;
       FW_UNROLL for (int half = 0; half < 2; half++) {
-        const int t = 16 * warp() + lane() / 4 + 8 * half, first = 8 * j + lane() % 4 * 2;
-        float of_read[2] = {}, of_erase[2] = {};
-        if (8 * j < 16 * warp() + 16) {
+        const int t = 16 * warp() + lane() / 4 + 8 * half;
+        uint32_t high[4] = {}, low[4] = {};
+        FW_UNROLL for (int of = 0; of < 4; of++) {
+          const int j = 4 * four + of, first = 8 * j + lane() % 4 * 2;
+          if (j / 2 > warp()) continue;
+          float of_read[2], of_erase[2];
           FW_UNROLL for (int i = 0; i < 2; i++) {
             const bool acts = first + i <= t;
             const float decay = exp2f(acts ? shared.gates[t] - shared.gates[first + i] : 0);
@@ -97,28 +108,47 @@ struct Prepare {
             of_erase[i] = first + i < t ? shared.beta[t] * decay * erase[j][2 * half + i] : 0;
           }
           const PairSplit pair = splitPair(of_read[0], of_read[1]);
-          *reinterpret_cast<uint32_t*>(to.read + at(t, first)) = pair.high;
-          *reinterpret_cast<uint32_t*>(to.read_low + at(t, first)) = pair.low;
+          high[of] = pair.high, low[of] = pair.low;
+          if (!p.erase) continue;
+          float* const row = shared.inverse.matrix + t * BlockInverse::kRow + first;
+          *reinterpret_cast<float2*>(row) = make_float2(of_erase[0], of_erase[1]);
         }
-        if (!p.erase) continue;
-        float* const row = shared.inverse.matrix + t * BlockInverse::kRow + first;
-        *reinterpret_cast<float2*>(row) = make_float2(of_erase[0], of_erase[1]);
+        const int column = 32 * four + lane() % 4 * kPiece;
+        gather(high), gather(low);
+        if (!is_lower(t, column)) continue;
+        *reinterpret_cast<uint4*>(to.read + at(t, column)) = make_uint4(high[0], high[1], high[2], high[3]);
+        *reinterpret_cast<uint4*>(to.read_low + at(t, column)) = make_uint4(low[0], low[1], low[2], low[3]);
       }
     }
     if (thread() >= kTokens) return;
     to.through[thread()] = exp2f(shared.gates[thread()]);
     to.rest[thread()] = exp2f(shared.gates[kTokens - 1] - shared.gates[thread()]);
+    to.beta[thread()] = shared.beta[thread()], to.gates[thread()] = shared.gates[thread()];
   }
 
-  static FW_DEVICE void put_solve(const Shared& shared, Scores& to) {
-    FW_UNROLL for (int first = 0; first < kSquare / kPiece; first += kThreads) {
-      const int row = (first + thread()) / 8, column = (first + thread()) % 8 * kPiece;
+  // Four neighbouring lanes have two columns each of four blocks of eight; afterwards each has all of its block.
+  static FW_DEVICE void gather(uint32_t (&x)[4]) {
+    FW_UNROLL for (int mask = 1; mask < 4; mask *= 2) {
+      const bool upper = lane() & mask;
+      FW_UNROLL for (int of = 0; of < 4; of++) {
+        if (of & mask) continue;
+        const uint32_t theirs = toBits(shuffleXor(fromBits(upper ? x[of] : x[of | mask]), mask));
+        (upper ? x[of] : x[of | mask]) = theirs;
+      }
+    }
+  }
+
+  // A thread has the same eight columns of every sixteenth row.
+  static FW_DEVICE void put_solve(const Shared& shared, Direction direction, Scores& to) {
+    const int column = thread() % 8 * kPiece;
+    float4 beta[2] = {make_float4(1, 1, 1, 1), make_float4(1, 1, 1, 1)};
+    if (direction == Direction::kOn) beta[0] = four_at(shared.beta + column), beta[1] = four_at(shared.beta + column + 4);
+    for (int row = thread() / 8; row < kTokens; row += kThreads / 8) {
       if (!is_lower(row, column)) continue;
       PairSplit pairs[4];
-      FW_UNROLL for (int i = 0; i < 4; i += 2) {
-        const float4 x = four_at(shared.inverse.matrix + row * BlockInverse::kRow + column + 2 * i);
-        const float4 beta = four_at(shared.beta + column + 2 * i);
-        pairs[i] = splitPair(x.x * beta.x, x.y * beta.y), pairs[i + 1] = splitPair(x.z * beta.z, x.w * beta.w);
+      FW_UNROLL for (int i = 0; i < 2; i++) {
+        const float4 x = four_at(shared.inverse.matrix + row * BlockInverse::kRow + column + 4 * i), b = beta[i];
+        pairs[2 * i] = splitPair(x.x * b.x, x.y * b.y), pairs[2 * i + 1] = splitPair(x.z * b.z, x.w * b.w);
       }
       *reinterpret_cast<uint4*>(to.solve + at(row, column)) =
           make_uint4(pairs[0].high, pairs[1].high, pairs[2].high, pairs[3].high);
@@ -131,10 +161,10 @@ struct Prepare {
 }  // namespace
 
 template <int K>
-void prepare(const Context& cx, const Problem& p, Scores* scores) {
-  launch<Prepare<K>>(cx, p.groupChunks * p.heads, {p, scores});
+void prepare(const Context& cx, const Problem& p, Scores* scores, Direction direction) {
+  launch<Prepare<K>>(cx, p.groupChunks * p.heads, {p, scores, direction});
 }
-template void prepare<64>(const Context&, const Problem&, Scores*);
-template void prepare<128>(const Context&, const Problem&, Scores*);
+template void prepare<64>(const Context&, const Problem&, Scores*, Direction);
+template void prepare<128>(const Context&, const Problem&, Scores*, Direction);
 
 }  // namespace fw::cuda::walk
