@@ -295,16 +295,20 @@ if (onEmulation) {
           };
           const alone = run(66, 16452, { initialState: initialState.slice(0, 2, 3) });
           print(alone.output, alone.finalState);
+          const [q, k, v, gate] = [x.q, x.k, x.v, gates.gate].map((t) => t.slice(1, 0, 16452));
+          const linear = fw.gatedLinearAttention(q, k, v, { gate, outputFinalState: true });
+          print(linear.output, linear.finalState);
           if (!process.env.FAST_WEIGHTS_EMULATED_CARD) {
             const all = run(0, 16460, { initialState, cuSeqlens: [0, 66, 66, 16452, 16460] });
             print(all.output.slice(1, 66, 16452), all.finalState.slice(0, 2, 3));
           }`;
-        const cards = ['', `memory=${64 << 20},processors=1`];
-        const [large, small] = await Promise.all(cards.map((card) => onCard(source, card)));
-        expect(large.stderr + small.stderr).to.equal('');
-        const [alone, packed] = large.stdout.trim().split('\n');
+        const memory = `memory=${64 << 20}`;
+        const cards = ['', memory, `${memory},processors=1`];
+        const [large, ...small] = await Promise.all(cards.map((card) => onCard(source, card)));
+        for (const { stderr } of [large, ...small]) expect(stderr).to.equal('');
+        const [alone, linear, packed] = large.stdout.trim().split('\n');
         expect(packed).to.equal(alone);
-        expect(small.stdout.trim()).to.equal(alone);
+        for (const { stdout } of small) expect(stdout.trim().split('\n')).to.deep.equal([alone, linear]);
       }).timeout(300_000);
 
       it('are the same on a card with little shared memory, which has no room for two stages', async () => {

@@ -295,7 +295,10 @@ struct Walk {
   static FW_DEVICE float* decay_of(const Work& work) {
     return work.args.cuts.maps + work.segment.cut * work.args.p.heads + work.h;
   }
-  static FW_DEVICE float first_decay(const Work& work) { return work.segment.begins ? 1 : *decay_of(work); }
+  // The first block of values keeps it.
+  static FW_DEVICE float first_decay(const Work& work) {
+    return work.segment.begins || work.first > 0 ? 1 : *decay_of(work);
+  }
   static FW_DEVICE void put_map(const Work& work, const State& state, float decay) {
     const Cuts& cuts = work.args.cuts;
     put_state(work, work.identity ? cuts.maps : cuts.states, work.segment.cut, state);
