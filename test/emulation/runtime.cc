@@ -32,7 +32,6 @@ Card read_card() {
   Card card;
   each_setting(getenv("FAST_WEIGHTS_EMULATED_CARD"), [&](const std::string& name, const std::string& value) {
     if (name == "memory") card.memory = strtoull(value.c_str(), nullptr, 10);
-    if (name == "processors") card.processors = atoi(value.c_str());
     if (name == "capability") {
       card.major = atoi(value.c_str());
       card.minor = atoi(value.c_str() + value.find('.') + 1);
