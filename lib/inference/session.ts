@@ -95,6 +95,14 @@ export class Session {
   }
 
   /**
+   * Ids of the tokens of one sequence that were yielded and that the state has not read yet: that of a snapshot is the one before
+   * them. The next call reads them first.
+   */
+  get unread(): Int32Array {
+    return Int32Array.from(this.memory.unread);
+  }
+
+  /**
    * What the last prompt of `generate` or `read` had from the session's `prefixCache`; null before the first one, and without a
    * cache.
    */

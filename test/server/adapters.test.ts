@@ -74,6 +74,27 @@ describe('server: adapters', function () {
     expect((await write('small:es')).status).to.equal(404);
   });
 
+  it('a session is looked at through the adapter that it came through', async () => {
+    for (const history of [true, false]) {
+      const looks: Asked[] = [];
+      for (const name of ['small', 'small:fr']) {
+        const { body: session } = await server.ask('POST', '/v1/sessions', { model: name, prompt: 'Once', history });
+        await ask(`/v1/sessions/${session.id}/completions`, name, { prompt: ' upon', max_tokens: 1, temperature: 0 });
+        looks.push(await server.ask('POST', `/v1/sessions/${session.id}/inspect`, {}));
+      }
+      const norms = looks.map(({ body }) => (body.memory as { norm: number[] }).norm);
+      expect(norms[1]).not.to.eql(norms[0]);
+      using base = await fw.AutoModelForCausalLM.fromPretrained(model.folder);
+      const adapted = await base.loadAdapter('fr', path.join(model.folder, 'fr'));
+      const ids = [...new TextEncoder().encode('Once upon')];
+      using session = adapted.createSession();
+      for await (const { id } of session.generate(ids, { maxNewTokens: 1, temperature: 0 })) ids.push(id);
+      const { memories } = await fw.inspectFastWeights(adapted, ids, { layer: 1, head: 1 });
+      const { norm } = memories[0].course;
+      norms[1].forEach((x, i) => expect(x).to.be.closeTo(norm.at(i - norms[1].length)!, 1e-3 * norm.at(-1)!));
+    }
+  });
+
   it('a session and a response go on through the adapter that they began with', async () => {
     const { body: session } = await server.ask('POST', '/v1/sessions', {
       model: 'small:fr',

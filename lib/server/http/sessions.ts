@@ -135,7 +135,7 @@ export class Sessions {
     const engine = await this.find(id);
     const task = { kind: 'inspect', key: this.key(id), owner: this.owner, tokens, threshold, ...which } as const;
     const found = await engine.perform(task, this.call.signal);
-    this.call.begun(found.length - found.reused, found.reused);
+    this.call.begun(found.read, found.reused);
     return Response.json(inspectionBody(id, engine.name, found));
   }
 
