@@ -34,5 +34,5 @@ export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';
 export type { SpeculateOptions, SpeculationCounts } from './speculation/options';
 export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';
-export type { StateStore } from './stateStore';
+export type { PageOptions, StateStore } from './stateStore';
 export { atOnce, checkSignal, inTurns, type Stages } from './turns';

@@ -1,7 +1,7 @@
 // Stored states of conversations: in memory by a budget of bytes, and on disk where a folder is given, or in Redis, where other
 // servers go on with them.
 import { FastWeightsError } from '../../core';
-import type { Claim, RecurrentModel, RedisStore, Snapshot, StateStore } from '../../inference';
+import type { Claim, PageOptions, RecurrentModel, RedisStore, Snapshot } from '../../inference';
 import { ApiError } from '../errors';
 import { FairMemory } from './fairMemory';
 import { ownerOf } from './owner';
@@ -34,7 +34,7 @@ interface Owned {
  */
 export class States {
   private readonly memory: FairMemory;
-  private readonly disk: StateStore | null;
+  private readonly disk: OwnerFolders | RedisStore | null;
   /** Where others may write, too: nothing is remembered of what lies there, and who writes a key holds a claim. */
   private readonly shared: RedisStore | null;
   private readonly claims = new Map<string, Claim>();
@@ -103,6 +103,11 @@ export class States {
 
   sizes(prefix?: string): Promise<Map<string, number>> {
     return (this.disk ?? this.memory).sizes(prefix);
+  }
+
+  /** Of one owner, whom the prefix names. */
+  page(options: PageOptions & { prefix: string }): Promise<[key: string, bytes: number][]> {
+    return (this.disk ?? this.memory).page(options);
   }
 
   /** One request at a time changes what is stored under a key. */
