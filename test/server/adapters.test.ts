@@ -2,21 +2,9 @@
 import path from 'node:path';
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { writeAdapter } from './adapter';
 import { type SmallModel, smallModel } from './folder';
 import { type Asked, TestServer } from './running';
-
-/** Writes an adapter that changes what the model says. */
-async function writeAdapter(model: string, dir: string, seed: number): Promise<void> {
-  const trained = await fw.AutoModelForCausalLM.fromPretrained(model, { device: 'js' });
-  fw.nn.addLora(trained, { rank: 2, alpha: 4, targets: ['q_proj', 'o_proj', 'down_proj'] });
-  fw.withSeed(seed, () =>
-    fw.noGrad(() => {
-      for (const [name, t] of trained.namedParameters()) if (name.includes('lora_')) fw.nn.init.normal_(t, 0, 0.3);
-    }),
-  );
-  await fw.nn.saveLora(trained, dir);
-  trained.dispose();
-}
 
 describe('server: adapters', function () {
   this.timeout(60_000);
