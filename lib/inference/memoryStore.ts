@@ -45,6 +45,11 @@ export class MemoryStore implements StateStore {
     return this.used;
   }
 
+  /** How many there are. */
+  get count(): number {
+    return this.kept.size;
+  }
+
   async get(key: string): Promise<Snapshot | null> {
     const kept = this.kept.get(checkKey('MemoryStore.get', key));
     if (!kept) return null;

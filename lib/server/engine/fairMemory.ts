@@ -13,6 +13,16 @@ export class FairMemory {
     return [...this.stores.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
+  /** How many there are. */
+  get count(): number {
+    return [...this.stores.values()].reduce((sum, { count }) => sum + count, 0);
+  }
+
+  /** How many the owner of a key has. */
+  countOf(key: string): number {
+    return this.of(key).count;
+  }
+
   get(key: string): Promise<Snapshot | null> {
     return this.of(key).get(key);
   }

@@ -129,14 +129,14 @@ export class Host {
     }
   }
 
-  async stats(): Promise<EngineStats> {
+  get stats(): EngineStats {
     const tensorBytes = memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
     const { states: prefixStates, bytes: prefixBytes } = this.prefixes.numbers;
     const { active, ticks, tokens } = this.batch.numbers;
     const lately = ticks - this.seen.ticks;
     const tokensPerTick = lately === 0 ? 0 : (tokens - this.seen.tokens) / lately;
     this.seen = { ticks, tokens };
-    return { ...(await this.states.stats), prefixStates, prefixBytes, active, tokensPerTick, tensorBytes };
+    return { ...this.states.stats, prefixStates, prefixBytes, active, tokensPerTick, tensorBytes };
   }
 
   async perform<K extends Task['kind']>(task: Task & { kind: K }, signal: AbortSignal): Promise<TaskResults[K]>;
