@@ -352,6 +352,7 @@ export {
   type SpeculationCounts,
   type Stages,
   type State,
+  type PageOptions,
   type StateStore,
   type TokenIds,
   type TokenProbability,

@@ -5,7 +5,16 @@ import { join, readdir, resolve, rm, stat } from '../platform';
 import { checkModel, type RecurrentModel } from './model';
 import { checkSnapshotOptions, Snapshot } from './snapshot';
 import type { SnapshotOptions } from './snapshotFile';
-import { checkKey, checkPrefix, checkSnapshot, isKey, type StateStore } from './stateStore';
+import {
+  checkKey,
+  checkPage,
+  checkPrefix,
+  checkSnapshot,
+  isKey,
+  pageOf,
+  type PageOptions,
+  type StateStore,
+} from './stateStore';
 
 const NAME = /^state-(.+)\.safetensors$/;
 
@@ -104,12 +113,22 @@ export class FileStore implements StateStore {
   }
 
   async sizes(prefix?: string): Promise<Map<string, number>> {
-    const sizes = new Map<string, number>();
-    for (const key of await this.keys(prefix)) {
-      const path = this.pathOf('FileStore.sizes', key);
+    return new Map(await this.sizesOf('FileStore.sizes', await this.keys(prefix)));
+  }
+
+  async page(options?: PageOptions): Promise<[key: string, bytes: number][]> {
+    const where = 'FileStore.page';
+    const page = checkPage(where, options);
+    return this.sizesOf(where, pageOf(await this.keys(page.prefix), page));
+  }
+
+  private async sizesOf(where: string, keys: readonly string[]): Promise<[key: string, bytes: number][]> {
+    const sizes: [string, number][] = [];
+    for (const key of keys) {
+      const path = this.pathOf(where, key);
       // Another process may delete it meanwhile.
-      const found = await orMissing('FileStore.sizes', path, stat(path));
-      if (found) sizes.set(key, found.size);
+      const found = await orMissing(where, path, stat(path));
+      if (found) sizes.push([key, found.size]);
     }
     return sizes;
   }

@@ -43,5 +43,5 @@ export {
   type State,
   withTensors,
 } from './state';
-export type { StateStore } from './stateStore';
+export type { PageOptions, StateStore } from './stateStore';
 export { atOnce, checkSignal, inTurns, type Stages } from './turns';

@@ -1,7 +1,15 @@
 // States in the memory of their device, as many as a budget of bytes takes.
 import { argumentError, checkInteger, checkOptions, type OptionNames } from '../core';
 import type { Snapshot } from './snapshot';
-import { checkKey, checkPrefix, checkSnapshot, type StateStore } from './stateStore';
+import {
+  checkKey,
+  checkPage,
+  checkPrefix,
+  checkSnapshot,
+  pageOf,
+  type PageOptions,
+  type StateStore,
+} from './stateStore';
 
 /** Options of `MemoryStore`. */
 export interface MemoryStoreOptions {
@@ -35,6 +43,11 @@ export class MemoryStore implements StateStore {
   /** That of all snapshots together. */
   get bytes(): number {
     return this.used;
+  }
+
+  /** How many there are. */
+  get count(): number {
+    return this.kept.size;
   }
 
   async get(key: string): Promise<Snapshot | null> {
@@ -79,6 +92,11 @@ export class MemoryStore implements StateStore {
     const begin = checkPrefix('MemoryStore.sizes', prefix);
     const found = [...this.kept].filter(([key]) => key.startsWith(begin));
     return new Map(found.map(([key, { bytes }]) => [key, bytes]));
+  }
+
+  async page(options?: PageOptions): Promise<[key: string, bytes: number][]> {
+    const page = checkPage('MemoryStore.page', options);
+    return pageOf(await this.keys(page.prefix), page).map((key) => [key, this.kept.get(key)!.bytes]);
   }
 
   /** Frees all of them; the store is empty then. */

@@ -8,11 +8,11 @@ import {
   FastWeightsError,
   type OptionNames,
 } from '../core';
-import { asBuffer, Pace, randomHex, sha256 } from '../platform';
+import { asBuffer, randomHex, sha256 } from '../platform';
 import { checkModel, type RecurrentModel } from './model';
 import { checkSnapshotOptions, Snapshot } from './snapshot';
 import type { SnapshotOptions } from './snapshotFile';
-import { checkKey, checkPrefix, checkSnapshot, isKey, type StateStore } from './stateStore';
+import { checkKey, checkPage, checkPrefix, checkSnapshot, type PageOptions, type StateStore } from './stateStore';
 
 /** What is used of a client of the package `ioredis`; one that is connected, or connects by itself. */
 export interface RedisClient {
@@ -20,14 +20,6 @@ export interface RedisClient {
   getBuffer(key: string): Promise<Uint8Array | null>;
   /** Runs a Lua script on keys and arguments. */
   eval(script: string, keys: number, ...args: (string | Uint8Array | number)[]): Promise<unknown>;
-  /** Some keys, and where to go on; '0' at the end. */
-  scan(
-    cursor: string | number,
-    match: 'MATCH',
-    pattern: string,
-    count: 'COUNT',
-    n: number,
-  ): Promise<[string, string[]]>;
   /** The length of a value in bytes. */
   strlen(key: string): Promise<number>;
 }
@@ -62,19 +54,51 @@ const SET: OptionNames<SetOptions> = { claim: true };
 const MOST_BYTES = 512 * 2 ** 20;
 /** A claim outlives its state so that a writer who was away finds out. */
 const CLAIM_SECONDS = 7 * 24 * 3600;
-const SCANNED = 1000;
+/** Keys that one script looks at. */
+const LISTED = 1000;
 
-/** KEYS state, claim; ARGV the bytes, the claim that must hold or '', the new claim, seconds of state and claim or 0. */
+/**
+ * KEYS state, claim, index; ARGV the bytes, the claim that must hold or '', the new claim, seconds of state and claim or 0, the key,
+ * and what places of states begin with. Where states expire, some keys of the index are looked at each time: no more are left of
+ * them than there are states.
+ */
 const SET_SCRIPT = `
 if ARGV[2] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
-if ARGV[4] ~= '0' then redis.call('EXPIRE', KEYS[1], ARGV[4]) end
 redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[5])
+redis.call('ZADD', KEYS[3], 0, ARGV[6])
+if ARGV[4] ~= '0' then
+  redis.call('EXPIRE', KEYS[1], ARGV[4])
+  for _, key in ipairs(redis.call('ZRANDMEMBER', KEYS[3], 4)) do
+    if redis.call('EXISTS', ARGV[7] .. key) == 0 then redis.call('ZREM', KEYS[3], key) end
+  end
+end
 return 1`;
 const CLAIM_SCRIPT = `return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])`;
+/** KEYS state, claim, index; ARGV the new claim, its seconds, the key. */
 const DELETE_SCRIPT = `
+redis.call('ZREM', KEYS[3], ARGV[3])
 if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) end
 return redis.call('DEL', KEYS[1])`;
+/**
+ * KEYS index; ARGV what places of states begin with, the bounds of the keys, and how many. What the index has of states that have
+ * expired is taken out of it.
+ */
+const PAGE_SCRIPT = `
+local page, max, most = {}, ARGV[2], tonumber(ARGV[4])
+while #page < 2 * most do
+  local keys = redis.call('ZREVRANGEBYLEX', KEYS[1], max, ARGV[3], 'LIMIT', 0, most - #page / 2)
+  if #keys == 0 then break end
+  for _, key in ipairs(keys) do
+    local bytes = redis.call('STRLEN', ARGV[1] .. key)
+    if bytes > 0 then
+      page[#page + 1] = key
+      page[#page + 1] = bytes
+    else redis.call('ZREM', KEYS[1], key) end
+  end
+  max = '(' .. keys[#keys]
+end
+return page`;
 const TOUCH_SCRIPT = `return redis.call('EXPIRE', KEYS[1], ARGV[1])`;
 
 /**
@@ -86,6 +110,9 @@ const TOUCH_SCRIPT = `return redis.call('EXPIRE', KEYS[1], ARGV[1])`;
  * Processes that share states `claim` a key before they go on from it, and `set` it with the claim: whoever claimed the
  * key before is refused from then on (INVALID_ARGUMENT, argument `claim`), so that of two that go on with one conversation
  * one alone is kept. A `set` without a claim, and `delete`, take the key from whoever has claimed it.
+ *
+ * Keys are listed from an index, `<prefix>:<hash>:index`, which changes together with the states: nothing else in Redis is looked at.
+ * A Redis that may drop keys for room (`maxmemory-policy`) must not drop that one.
  *
  * A `set` that has resolved is as safe as Redis keeps it: with `appendonly yes` and `appendfsync always` it is on the disk.
  */
@@ -145,7 +172,7 @@ export class RedisStore implements StateStore {
 
   async set(key: string, snapshot: Snapshot, options: SetOptions = {}): Promise<void> {
     const where = 'RedisStore.set';
-    const places = [this.stateOf(where, key), this.claimOf(where, key)];
+    const places = this.placesOf(where, key);
     checkOptions(where, options, SET);
     const held = options.claim === undefined ? '' : claimFor(where, key, options.claim);
     // As it is at the call.
@@ -155,7 +182,8 @@ export class RedisStore implements StateStore {
     if (bytes.length > MOST_BYTES) throw tooLarge(where, bytes.length);
     const args = [asBuffer(bytes), held, held || newClaim()];
     const seconds = [this.expireSeconds, this.claimSeconds];
-    const done = await this.ask(where, this.client.eval(SET_SCRIPT, 2, ...places, ...args, ...seconds));
+    const index = [key, this.statePrefix];
+    const done = await this.ask(where, this.client.eval(SET_SCRIPT, 3, ...places, ...args, ...seconds, ...index));
     if (done === 1) return;
     const expected = `the last one of '${key}'; claim it again and go on from what is there`;
     throw argumentError('INVALID_ARGUMENT', where, 'claim', expected, 'one that somebody else has claimed since');
@@ -163,46 +191,72 @@ export class RedisStore implements StateStore {
 
   async delete(key: string): Promise<boolean> {
     const where = 'RedisStore.delete';
-    const places = [this.stateOf(where, key), this.claimOf(where, key)];
-    const deleted = await this.ask(where, this.client.eval(DELETE_SCRIPT, 2, ...places, newClaim(), this.claimSeconds));
+    const places = this.placesOf(where, key);
+    const args = [newClaim(), this.claimSeconds, key];
+    const deleted = await this.ask(where, this.client.eval(DELETE_SCRIPT, 3, ...places, ...args));
     return deleted === 1;
   }
 
   async keys(prefix?: string): Promise<string[]> {
-    const where = 'RedisStore.keys';
-    const start = `${this.base}:state:`;
-    const begin = start + checkPrefix(where, prefix);
-    const pattern = `${begin.replace(/[\\*?[\]]/g, '\\$&')}*`;
-    // A scan may tell a key more than once.
-    const keys = new Set<string>();
-    let cursor = '0';
-    do {
-      const [next, found] = await this.ask(where, this.client.scan(cursor, 'MATCH', pattern, 'COUNT', SCANNED));
-      for (const each of found) if (isKey(each.slice(start.length))) keys.add(each.slice(start.length));
-      cursor = next;
-    } while (cursor !== '0');
-    return [...keys].sort();
+    return (await this.all('RedisStore.keys', prefix)).map(([key]) => key);
   }
 
   async sizes(prefix?: string): Promise<Map<string, number>> {
-    const where = 'RedisStore.sizes';
-    const sizes = new Map<string, number>();
-    const pace = new Pace();
-    for (const key of await this.keys(prefix)) {
-      const size = await this.ask(where, this.client.strlen(this.stateOf(where, key)));
-      // Another process may delete it meanwhile.
-      if (size > 0) sizes.set(key, size);
-      await pace.rest();
+    return new Map(await this.all('RedisStore.sizes', prefix));
+  }
+
+  async page(options?: PageOptions): Promise<[key: string, bytes: number][]> {
+    const where = 'RedisStore.page';
+    const { prefix, before, limit } = checkPage(where, options);
+    const found: [string, number][] = [];
+    for (let last = before; found.length < limit; last = found.at(-1)![0]) {
+      const wanted = Math.min(LISTED, limit - found.length);
+      const page = await this.look(where, prefix, last, wanted);
+      found.push(...page);
+      if (page.length < wanted) break;
     }
-    return sizes;
+    return found;
+  }
+
+  /** In rising order. */
+  private async all(where: string, given: string | undefined): Promise<[key: string, bytes: number][]> {
+    const prefix = checkPrefix(where, given);
+    return (await this.page({ prefix, limit: Number.MAX_SAFE_INTEGER })).reverse();
+  }
+
+  private async look(
+    where: string,
+    prefix: string,
+    before: string | undefined,
+    limit: number,
+  ): Promise<[key: string, bytes: number][]> {
+    // Behind all letters of keys.
+    const end = `${prefix}\x7f`;
+    const bounds = [`(${before !== undefined && before < end ? before : end}`, `[${prefix}`];
+    const answer = this.client.eval(PAGE_SCRIPT, 1, this.index, this.statePrefix, ...bounds, limit);
+    const page = (await this.ask(where, answer)) as (string | number)[];
+    return Array.from({ length: page.length / 2 }, (_, i) => [String(page[2 * i]), Number(page[2 * i + 1])]);
   }
 
   private get claimSeconds(): number {
     return Math.max(CLAIM_SECONDS, 2 * this.expireSeconds);
   }
 
+  private get statePrefix(): string {
+    return `${this.base}:state:`;
+  }
+
+  private get index(): string {
+    return `${this.base}:index`;
+  }
+
+  /** What a change of a key changes. */
+  private placesOf(where: string, key: string): [state: string, claim: string, index: string] {
+    return [this.stateOf(where, key), this.claimOf(where, key), this.index];
+  }
+
   private stateOf(where: string, key: string): string {
-    return `${this.base}:state:${checkKey(where, key)}`;
+    return this.statePrefix + checkKey(where, key);
   }
 
   private claimOf(where: string, key: string): string {

@@ -98,6 +98,14 @@ export class Session {
   }
 
   /**
+   * Ids of the tokens of one sequence that were yielded and that the state has not read yet: that of a snapshot is the one before
+   * them. The next call reads them first.
+   */
+  get unread(): Int32Array {
+    return Int32Array.from(this.memory.unread);
+  }
+
+  /**
    * What the last prompt of `generate` or `read` had from the session's `prefixCache`; null before the first one, and without a
    * cache.
    */
@@ -428,7 +436,8 @@ export class Session {
       this.prefixUse = { promptTokens: ids.length, matchedTokens: 0, reusedTokens: 0, reason: 'begun' };
       return null;
     }
-    const path = prefixCache.begin(this.prefixKey, ids, messageEnds);
+    const adapter = this.model.base ? this.model.identity! : '';
+    const path = prefixCache.begin(this.prefixOwner, adapter, ids, messageEnds);
     this.prefixUse = path.use;
     const found = path.take(where);
     if (!found) return path;
@@ -442,12 +451,6 @@ export class Session {
     [found.window, memory.window] = [memory.window, null];
     this.replace(found);
     return path;
-  }
-
-  /** Whose states it shares: those of its owner, made by its model with the same adapter, if any. */
-  private get prefixKey(): string {
-    const { model, prefixOwner } = this;
-    return model.base ? JSON.stringify([prefixOwner, model.identity]) : prefixOwner;
   }
 
   /** Tokens of a long text that are read at once. */

@@ -11,7 +11,7 @@ import {
 } from '../core';
 import { noGrad } from '../autograd';
 import { checkSignal, checkStateLike, type State } from '../inference';
-import { CausalLM, modelFamilies } from '../models';
+import { type AdaptedModel, CausalLM, modelFamilies } from '../models';
 import { Pace } from '../platform';
 import type { MemoryCall } from '../rules';
 import { type MemoryCourse, measureMemory } from './measure';
@@ -108,7 +108,7 @@ function familyName({ config }: CausalLM): string {
 }
 
 /**
- * Reads token ids with a language model, all of a session's (`session.ids`) or its last ones behind the state before them, and
+ * Reads token ids with a language model, or one with an adapter (`withAdapter`), all of a session's (`session.ids`) or its last ones behind the state before them, and
  * follows its matrices of fast weights: how each step changed them, what they knew of a key before and after it was written, how
  * much of each write is left and which later ones took the rest, strengths, decays, norm, singular values, and from which earlier
  * writes each query read (the dual form). It reads with turns for everything else in this thread; everything is computed again in
@@ -116,24 +116,25 @@ function familyName({ config }: CausalLM): string {
  * INVALID_ARGUMENT for layers, heads and matrices that there are not.
  */
 export async function inspectFastWeights(
-  model: CausalLM,
+  model: CausalLM | AdaptedModel,
   ids: ArrayLike<number>,
   options: InspectModelOptions = {},
 ): Promise<Inspection> {
   const where = 'inspectFastWeights';
-  if (!(model instanceof CausalLM)) {
+  const base = model instanceof CausalLM ? model : (model as unknown) instanceof Object && model.base;
+  if (!(base instanceof CausalLM)) {
     throw argumentError('INVALID_ARGUMENT', where, 'model', 'a language model of the library', describe(model));
   }
   if (typeof ids !== 'object' || !(ids?.length > 0)) {
     throw argumentError('INVALID_ARGUMENT', where, 'ids', 'a list of one token id at least', describe(ids));
   }
-  Array.from(ids).forEach((id, i) => checkInteger(where, `ids[${i}]`, id, 0, model.config.vocabSize - 1));
+  Array.from(ids).forEach((id, i) => checkInteger(where, `ids[${i}]`, id, 0, base.config.vocabSize - 1));
   checkOptions(where, options, OPTIONS);
   const { initialState = null, ...rest } = options;
   if (initialState !== null) {
     noGrad(() => scope(() => checkStateLike(where, 'initialState', initialState, model.initialState(1))));
   }
-  const reading = readingOf(model, familyName(model), Int32Array.from(ids), initialState);
+  const reading = readingOf(model, familyName(base), Int32Array.from(ids), initialState);
   const others = modelFamilies.map(({ name }) => name as string).filter((name) => !WITHOUT.has(name));
   return inspectReading(where, reading, others, rest);
 }

@@ -2,7 +2,7 @@
 import { scope, type Tensor } from '../core';
 import { noGrad } from '../autograd';
 import { disposeState, inTurns, persistState, type Stages, type State } from '../inference';
-import { type CausalLM, Recurrent } from '../models';
+import { type AdaptedModel, CausalLM, Recurrent } from '../models';
 import type { Module } from '../nn';
 import { keepSettings, tensor } from '../ops';
 import { Pace } from '../platform';
@@ -37,8 +37,14 @@ export interface Reading {
   slices(): Iterable<Slice>;
 }
 
-/** What a language model reads behind `initial`, which stays as it is; with turns for others between its layers. */
-export function readingOf(model: CausalLM, name: string, ids: Int32Array, initial: State | null): Reading {
+/** What a language model, or one with an adapter, reads behind `initial`, which stays as it is; with turns for others between its layers. */
+export function readingOf(
+  read: CausalLM | AdaptedModel,
+  name: string,
+  ids: Int32Array,
+  initial: State | null,
+): Reading {
+  const model = read instanceof CausalLM ? read : read.base;
   const settings = keepSettings();
   function* slices(): Generator<Slice> {
     let state = initial;
@@ -49,12 +55,14 @@ export function readingOf(model: CausalLM, name: string, ids: Int32Array, initia
       const length = WHOLE.has(name) ? ids.length : SLICE;
       for (let at = 0; at < ids.length; at += length) {
         const part = ids.subarray(at, at + length);
-        const read = async (look: Look): Promise<void> => {
+        const readPart = async (look: Look): Promise<void> => {
           const shape = [1, part.length];
           const input = tensor(part, { shape, dtype: 'int32', device: model.device }).persist();
           try {
-            const stages = model.model.stages(input, { state, outputState: true }) as Stages<Result>;
-            const result = await inTurns(stages, {
+            const options = { state, outputState: true };
+            const stages =
+              read instanceof CausalLM ? read.model.stages(input, options) : read.backboneStages(input, options);
+            const result = await inTurns(stages as Stages<Result>, {
               pace: new Pace(),
               atRest: () => {},
               settings: (work) => look(() => settings(work)),
@@ -67,7 +75,7 @@ export function readingOf(model: CausalLM, name: string, ids: Int32Array, initia
             input.dispose();
           }
         };
-        yield { tokens: part.length, read };
+        yield { tokens: part.length, read: readPart };
       }
     } finally {
       forget();

@@ -8,6 +8,7 @@ import {
   describe,
   FastWeightsError,
   formatShape,
+  isFloat,
   type OptionNames,
   sameShape,
   type Tensor,
@@ -176,16 +177,21 @@ export async function readServedLora(
   checkModule('readServedLora', 'model', model);
   const layers = new Map<string, ServedLayer>();
   const hash = sha256();
-  for (const plan of await readLora(model, dir, check)) {
-    const { name, scale } = plan;
-    const [A, B] = await loadPair(plan);
-    for (const t of [A, B]) t.persist();
-    layers.set(name, { A, B, scale });
-    hash.update(new TextEncoder().encode(`${JSON.stringify([name, scale, A.shape, B.shape])}\n`));
-    for (const t of [A, B]) {
-      const { buffer, byteOffset, byteLength } = await t.data();
-      hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+  try {
+    for (const plan of await readLora(model, dir, check)) {
+      const { name, scale } = plan;
+      const [A, B] = await loadPair(plan);
+      for (const t of [A, B]) t.persist();
+      layers.set(name, { A, B, scale });
+      hash.update(new TextEncoder().encode(`${JSON.stringify([name, scale, A.shape, B.shape])}\n`));
+      for (const t of [A, B]) {
+        const { buffer, byteOffset, byteLength } = await t.data();
+        hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+      }
     }
+  } catch (error) {
+    for (const { A, B } of layers.values()) for (const t of [A, B]) t.dispose();
+    throw error;
   }
   return new ServedLora(hash.hex(), layers);
 }
@@ -205,7 +211,13 @@ interface Plan {
 async function loadPair({ layer, A, B }: Plan): Promise<[Tensor, Tensor]> {
   const { device, dtype } = layer;
   const options = { device, dtype: dtype as 'float32' | 'bfloat16' | 'float64' };
-  return [await loadEntry(A, options), await loadEntry(B, options)];
+  const a = await loadEntry(A, options);
+  try {
+    return [a, await loadEntry(B, options)];
+  } catch (error) {
+    a.dispose();
+    throw error;
+  }
 }
 
 /** What a folder holds for the layers of a model, all of which must fit. */
@@ -243,4 +255,5 @@ function checkEntry(dir: string, name: string, entry: SafetensorsEntry | undefin
   if (!entry) throw argumentError('FORMAT', dir, name, formatShape(shape), 'missing');
   if (!sameShape(entry.shape, shape))
     throw argumentError('FORMAT', dir, name, formatShape(shape), formatShape(entry.shape));
+  if (!isFloat(entry.nativeDType)) throw argumentError('FORMAT', dir, name, 'floating-point numbers', entry.dtype);
 }

@@ -28,7 +28,7 @@ export class Quantizer {
     checkModule(where, 'model', model);
     checkChoice(where, 'weights', format, WEIGHT_FORMATS);
     for (const [name, layer] of model.namedModules()) {
-      if (!(layer instanceof Linear) || !layer.mayQuantize) continue;
+      if (!(layer instanceof Linear) || !layer.mayQuantize || layer.quantized) continue;
       const { weight } = layer;
       if (weight.dtype !== 'float32') {
         throw argumentError('DTYPE', where, name ? `${name}.weight` : 'weight', 'float32', weight.dtype);
@@ -71,16 +71,37 @@ export class Quantizer {
   }
 }
 
-/** @internal Quantises all projections of a model at once. */
+/** Models in which an error came after some projections had been packed, and the format of these. */
+const unfinished = new WeakMap<Module, WeightFormat>();
+
+/** @internal Quantises all projections of a model at once, or those that an error left. */
 export function quantizeModel(where: string, model: Module, format: WeightFormat): void {
-  refuseQuantized(where, model);
+  checkModule(where, 'model', model);
+  if (unfinished.get(model) !== format) refuseQuantized(where, model);
   const quantizer = new Quantizer(where, model, format);
-  for (const weight of quantizer.tensors) for (const _ of quantizer.pack(weight));
+  const { tensors } = quantizer;
+  try {
+    for (const weight of tensors) for (const _ of quantizer.pack(weight));
+  } catch (error) {
+    const left = quantizer.tensors.length;
+    if (left < tensors.length) unfinished.set(model, format);
+    throw unfinished.has(model) ? partly(error, format, left) : error;
+  }
+  unfinished.delete(model);
   quantizer.finish();
 }
 
+/** Says what an error has left of a model. */
+function partly(error: unknown, format: WeightFormat, left: number): unknown {
+  if (!(error instanceof FastWeightsError)) return error;
+  const { code, argument, expected, found } = error;
+  const message =
+    `${error.message}; the model computes with ${left} weights of projections as they were and with the others in ${format}: ` +
+    `quantise to ${format} again for the rest, or load it anew`;
+  return new FastWeightsError(code, message, { argument, expected, found, cause: error });
+}
+
 function refuseQuantized(where: string, model: Module): void {
-  checkModule(where, 'model', model);
   for (const [name, layer] of model.namedModules()) {
     if (!(layer instanceof Linear) || !layer.quantized) continue;
     const message = `${where}: ${name} is in ${layer.quantized.format} already; quantise the model as it was loaded`;

@@ -65,14 +65,17 @@ export function* packing(
   const [n, k] = weight.shape;
   const backend = getBackend(weight.device);
   const shape = quantizedShape(format, n, k);
-  const words = emptyLike(weight, shape, 'int32');
-  const scale = format === 'int8' ? emptyLike(weight, [n], 'float32') : null;
   const places = Array.from({ length: QUANTIZED_PANEL }, (_, output) => placeInStep(format, output));
   const panel = newArray('int32', k * shape[2]) as Int32Array;
   const rows = new Float32Array(QUANTIZED_PANEL * k);
   const scales = new Float32Array(n);
   const source = noGrad(() => contiguous(weight));
+  const made: Tensor[] = [];
+  const own = (t: Tensor): Tensor => (made.push(t), t);
+  let packed: PackedWeight | null = null;
   try {
+    const words = own(emptyLike(weight, shape, 'int32'));
+    const scale = format === 'int8' ? own(emptyLike(weight, [n], 'float32')) : null;
     for (let j = 0; j < n; j += QUANTIZED_PANEL) {
       const end = Math.min(j + QUANTIZED_PANEL, n);
       const data = rows.subarray(0, (end - j) * k);
@@ -93,12 +96,11 @@ export function* packing(
       yield;
     }
     if (scale) backend.write(scale.storage.handle, scale.offset, scales);
-    return { format, shape: [n, k], words, scale };
-  } catch (error) {
-    words.dispose();
-    scale?.dispose();
-    throw error;
+    packed = { format, shape: [n, k], words, scale };
+    return packed;
   } finally {
+    // Also where nobody asks for the next panel any more.
+    if (!packed) for (const t of made) t.dispose();
     if (source !== weight) source.dispose();
   }
 }

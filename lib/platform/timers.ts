@@ -1,4 +1,5 @@
 // Turns for everything else that waits in this thread: timers, signals, requests.
+const { setMaxListeners } = process.getBuiltinModule('node:events');
 
 const waiting: (() => void)[] = [];
 
@@ -19,6 +20,11 @@ export function breathe(): Promise<void> {
   return new Promise((resolve) => {
     if (waiting.push(resolve) === 1) setImmediate(goOn);
   });
+}
+
+/** Lets any number of listeners wait for a signal, of which Node.js would print a warning. */
+export function manyListeners(signal: AbortSignal): void {
+  setMaxListeners(0, signal);
 }
 
 /** Calls `action` once after some milliseconds; a program that has nothing else to do ends before. */

@@ -29,6 +29,13 @@ const TYPES: Readonly<Record<number, ErrorType>> = {
   429: 'rate_limit_error',
 };
 
+/** Of what a request says itself an error repeats no more characters. */
+const [LONGEST_MESSAGE, LONGEST_PARAM] = [1000, 200];
+
+function clipped(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most)}…`;
+}
+
 /** A failure with the status that a client is to see. */
 export class ApiError extends Error {
   readonly param: string | null;
@@ -40,9 +47,9 @@ export class ApiError extends Error {
     message: string,
     { param = null, code = null, retryAfter, cause }: ApiErrorDetails = {},
   ) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(clipped(message, LONGEST_MESSAGE), cause === undefined ? undefined : { cause });
     this.name = 'ApiError';
-    this.param = param;
+    this.param = param && clipped(param, LONGEST_PARAM);
     this.code = code;
     this.retryAfter = retryAfter;
   }

@@ -83,6 +83,58 @@ describe('RedisStore', function () {
     await expectRejection('INVALID_ARGUMENT', /snapshot must be of the model's family/, stores[0].set('a', foreign));
   });
 
+  it('lists keys from its index, greatest first and page by page, whatever else is in Redis', async () => {
+    const store = storeOf();
+    using snapshot = behind(model, [1]);
+    const { length } = await snapshot.toBytes();
+    const keys = Array.from({ length: 25 }, (_, i) => `owner.sess_${String(i).padStart(2, '0')}`);
+    for (const key of [...keys, 'other.sess_99', 'owner-2.x', 'owner.resp_1']) await store.set(key, snapshot);
+    const client = server.client();
+    const commands = async (): Promise<string> => client.info('commandstats');
+    const before = await commands();
+    const found: string[] = [];
+    for (let last: string | undefined; ; last = found.at(-1)) {
+      const page = await store.page({ prefix: 'owner.sess_', before: last, limit: 10 });
+      for (const [key, bytes] of page) {
+        expect(bytes).to.equal(length);
+        found.push(key);
+      }
+      if (page.length < 10) break;
+    }
+    expect(found).to.eql([...keys].reverse());
+    expect(await store.keys('owner.')).to.eql([...keys, 'owner.resp_1'].sort());
+    expect(await store.page({ prefix: 'owner.sess_05', before: 'other.x' })).to.eql([]);
+    expect(await store.page({ before: 'owner-2.y', limit: 1 })).to.eql([['owner-2.x', length]]);
+    const calls = (of: string, command: string): string | undefined =>
+      new RegExp(`${command}:calls=(\\d+)`).exec(of)?.[1];
+    expect(calls(await commands(), 'cmdstat_scan')).to.equal(calls(before, 'cmdstat_scan'));
+    await expectRejection('INVALID_ARGUMENT', /before must be/, store.page({ before: '*' }));
+  });
+
+  it('has in its index what is stored, also of writers that were refused, of what is deleted, and of what expires', async () => {
+    const store = storeOf();
+    using snapshot = behind(model, [1]);
+    const stale = await store.claim('a');
+    await store.claim('a');
+    await expectRejection('INVALID_ARGUMENT', /claim/, store.set('a', snapshot, { claim: stale }));
+    expect(await store.keys()).to.eql([]);
+    await store.set('a', snapshot);
+    await store.set('b', snapshot);
+    await store.delete('a');
+    expect(await store.keys()).to.eql(['b']);
+    const client = server.client();
+    const [index] = await client.keys(`test ${prefixes}:*:index`);
+    const fleeting = storeOf({ expireSeconds: 1 });
+    for (let i = 0; i < 20; i++) await fleeting.set(`x${i}`, snapshot);
+    await new Promise((done) => setTimeout(done, 1300));
+    expect(await client.zcard(index)).to.equal(21);
+    // Each write looks at some; nobody lists them.
+    for (let i = 0; i < 60; i++) await fleeting.set('y', snapshot);
+    expect(await client.zcard(index)).to.be.below(8);
+    expect(await store.page()).to.have.lengthOf(2);
+    expect(await client.zcard(index)).to.equal(2);
+  });
+
   it('refuses a writer whose key somebody else has claimed, set or deleted since', async () => {
     const [first, second] = [storeOf(), storeOf()];
     using one = behind(model, [1]);

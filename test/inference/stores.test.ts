@@ -69,6 +69,20 @@ for (const device of available) {
           await expectRejection('INVALID_ARGUMENT', /prefix must be/, store.keys(wrong));
           await expectRejection('INVALID_ARGUMENT', /prefix must be/, store.sizes(wrong));
         }
+        await store.set('ab', three);
+        const sizes = Object.fromEntries(await store.sizes());
+        const page = (...keys: string[]): [string, number][] => keys.map((key) => [key, sizes[key]]);
+        expect(await store.page()).to.eql(page('ab', 'a', 'A'));
+        expect(await store.page({ limit: 2 })).to.eql(page('ab', 'a'));
+        expect(await store.page({ limit: 2, before: 'a' })).to.eql(page('A'));
+        expect(await store.page({ prefix: 'a', before: 'ab' })).to.eql(page('a'));
+        for (const none of [{ prefix: 'b' }, { prefix: 'a', before: 'A' }, { before: 'A' }]) {
+          expect(await store.page(none)).to.eql([]);
+        }
+        await expectRejection('INVALID_ARGUMENT', /limit must be/, store.page({ limit: 0 }));
+        await expectRejection('INVALID_ARGUMENT', /before must be 1 to 100 letters/, store.page({ before: 'a b' }));
+        await expectRejection('INVALID_ARGUMENT', /unknown option after/, store.page({ after: 'a' } as never));
+        await store.delete('ab');
         expect([await store.delete('a'), await store.delete('a'), await store.keys()]).to.eql([true, false, ['A']]);
         expect(await store.get('a')).to.equal(null);
         await store.delete('A');

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { getBackend } from '../../lib/backends';
+import { packing } from '../../lib/ops';
 import { expectError, expectRejection } from '../support/errors';
 import { expectClose } from '../support/tolerance';
 import { withoutZeros } from '../support/withoutZeros';
@@ -168,6 +170,56 @@ describe('quantised models', () => {
         model.quantize(format),
       );
     }
+  });
+
+  it('are whole, or said not to be, where an error comes on the way, and go on from there', () => {
+    const bytes = (): number => fw.memory().devices.reduce((sum, each) => sum + each.bytes, 0);
+    const backend = getBackend('js');
+    const { allocate } = backend;
+    for (const format of FORMATS) {
+      const empty = bytes();
+      const whole = make('gla', { device: 'js' }).quantize(format);
+      const taken = bytes() - empty;
+      const expected = fw.noGrad(() => logitsOf(whole));
+      whole.dispose();
+      using model = make('gla', { device: 'js' });
+      const before = fw.noGrad(() => logitsOf(model));
+      const start = bytes();
+      for (const most of [0, 1, 2, 3, 5]) {
+        let left = most;
+        backend.allocate = (...given) => {
+          if (left-- > 0) return allocate.apply(backend, given);
+          throw new fw.FastWeightsError('OUT_OF_MEMORY', 'no memory');
+        };
+        try {
+          const packed = projections(model).filter(({ quantized }) => quantized).length;
+          const error = expectError('OUT_OF_MEMORY', /^no memory/, () => model.quantize(format));
+          const now = projections(model).filter(({ quantized }) => quantized).length;
+          // What was made of the weight that failed is freed.
+          if (now === 0) expect([error.message, bytes()]).to.eql(['no memory', start]);
+          else expect(error.message).to.match(new RegExp(`computes with \\d+ weights .* others in ${format}`));
+          expect(now).to.be.at.least(packed);
+        } finally {
+          backend.allocate = allocate;
+        }
+        const logits = fw.noGrad(() => logitsOf(model));
+        if (most === 0) expect(logits).to.eql(before);
+      }
+      expect(projections(model).some(({ quantized }) => quantized)).to.equal(true);
+      expectError('UNSUPPORTED', /already/, () => model.quantize(format === 'int8' ? 'bfloat16' : 'int8'));
+      model.quantize(format);
+      expect(fw.noGrad(() => logitsOf(model))).to.eql(expected);
+      expectError('UNSUPPORTED', /already/, () => model.quantize(format));
+      expect(bytes()).to.equal(empty + taken);
+    }
+  });
+
+  it('free what is packed where nobody asks for the rest', () => {
+    const bytes = (): number => fw.memory().devices.reduce((sum, each) => sum + each.bytes, 0);
+    using weight = fw.rand([100, 8]);
+    const before = bytes();
+    for (const _ of packing('test', weight, 'int8')) break;
+    expect(bytes()).to.equal(before);
   });
 
   it('leave what others read as it is', () => {

@@ -34,6 +34,7 @@ export const compile = missing('native kernels');
 
 export const environment = (): undefined => undefined;
 export const [giveWay, startThread, thisThread, watchEventLoop] = Array.from({ length: 4 }, () => missing('threads'));
+export const manyListeners = missing('signals of servers');
 export const processId = 0;
 export const processBegan = 0;
 export const signalsProcess = missing('processes');

@@ -2,21 +2,9 @@
 import path from 'node:path';
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { writeAdapter } from './adapter';
 import { type SmallModel, smallModel } from './folder';
 import { type Asked, TestServer } from './running';
-
-/** Writes an adapter that changes what the model says. */
-async function writeAdapter(model: string, dir: string, seed: number): Promise<void> {
-  const trained = await fw.AutoModelForCausalLM.fromPretrained(model, { device: 'js' });
-  fw.nn.addLora(trained, { rank: 2, alpha: 4, targets: ['q_proj', 'o_proj', 'down_proj'] });
-  fw.withSeed(seed, () =>
-    fw.noGrad(() => {
-      for (const [name, t] of trained.namedParameters()) if (name.includes('lora_')) fw.nn.init.normal_(t, 0, 0.3);
-    }),
-  );
-  await fw.nn.saveLora(trained, dir);
-  trained.dispose();
-}
 
 describe('server: adapters', function () {
   this.timeout(60_000);
@@ -72,6 +60,30 @@ describe('server: adapters', function () {
     ]);
     expect((await server.ask('GET', '/v1/models/small:de')).status).to.equal(200);
     expect((await write('small:es')).status).to.equal(404);
+  });
+
+  it('a session is looked at through the adapter that it came through', async () => {
+    for (const history of [true, false]) {
+      const looks: Asked[] = [];
+      for (const name of ['small', 'small:fr']) {
+        const { body: session } = await server.ask('POST', '/v1/sessions', { model: name, prompt: 'Once', history });
+        await ask(`/v1/sessions/${session.id}/completions`, name, { prompt: ' upon', max_tokens: 1, temperature: 0 });
+        looks.push(await server.ask('POST', `/v1/sessions/${session.id}/inspect`, {}));
+      }
+      // The adapter changes the queries.
+      const reads = looks.map(({ body }) => (body.memory as { reads: number[] }).reads);
+      expect(reads[1]).not.to.eql(reads[0]);
+      using base = await fw.AutoModelForCausalLM.fromPretrained(model.folder);
+      const adapted = await base.loadAdapter('fr', path.join(model.folder, 'fr'));
+      const ids = [...new TextEncoder().encode('Once upon')];
+      using session = adapted.createSession();
+      for await (const { id } of session.generate(ids, { maxNewTokens: 1, temperature: 0 })) ids.push(id);
+      const { memories } = await fw.inspectFastWeights(adapted, ids, { layer: 1, head: 1 });
+      const { weights } = memories[0].course.dual.at(-1)!;
+      reads[1].forEach((x, i) => {
+        expect(x).to.be.closeTo(weights.at(i - reads[1].length)!, 1e-3 * Math.abs(weights.at(-1)!));
+      });
+    }
   });
 
   it('a session and a response go on through the adapter that they began with', async () => {

@@ -1,8 +1,12 @@
 // Bodies that nobody meant: every answer has a status of OpenAI's and the form of an error, and the server goes on.
 // FAST_WEIGHTS_FUZZ_BODIES=10000 asks for more of them.
+import { rmSync } from 'node:fs';
+import path from 'node:path';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { serving } from './running';
+import { type SmallModel, smallModel } from './folder';
+import { TestServer } from './running';
+import { writeAdapter } from './adapter';
 
 const BODIES = Number(process.env.FAST_WEIGHTS_FUZZ_BODIES ?? 300);
 const STATUSES = [200, 400, 404, 409, 413, 415];
@@ -72,11 +76,14 @@ const NAMES = [
   ...['stream', 'logprobs', 'top_logprobs', 'tool_choice', 'stream_options', 'echo', 'resume', 'instructions'],
   ...['previous_response_id', 'store', 'dimensions', 'encoding_format', 'history', 'stop_token_ids', 'best_of'],
   ...['max_tokens', 'max_output_tokens', 'chat_template_kwargs', 'reasoning_effort', '__proto__', 'constructor', 'x'],
+  ...['tokens', 'layer', 'head', 'matrix', 'threshold', 'survey', 'page', 'name', 'snapshot', 'ignore_eos'],
 ];
 for (const name of NAMES) anything[name] = odd;
+anything.speculate = fc.oneof(fc.constantFrom('ngram', 'draft'), odd);
+anything.model = fc.oneof(fc.constantFrom('small:fr', 'small:', 'small:no', ':fr', 'SMALL'), odd);
 
 const said = fc.constant([{ role: 'user', content: 'Hi' }]);
-const model = fc.constant('small');
+const model = fc.constantFrom('small', 'small', 'small', 'small:fr');
 const max_tokens = fc.constant(3);
 const VALID: Record<string, Record<string, fc.Arbitrary<unknown>>> = {
   '/v1/completions': { model, max_tokens, prompt: fc.constant('ab') },
@@ -85,8 +92,14 @@ const VALID: Record<string, Record<string, fc.Arbitrary<unknown>>> = {
   '/v1/embeddings': { model, input: fc.constant('ab') },
   '/v1/sessions': { model, prompt: fc.constant('ab') },
   '/v1/sessions/x/fork': {},
-  '/v1/sessions/x/completions': { model, max_tokens },
+  // Those of sessions that are there.
+  '/v1/sessions/{id}/completions': { model: fc.constant('small'), max_tokens },
+  '/v1/sessions/{id}/chat/completions': { model: fc.constant('small'), max_tokens, messages: said },
+  '/v1/sessions/{id}/inspect': { tokens: fc.nat(40) },
+  '/v1/sessions/{id}/rollback': { tokens: fc.nat(4) },
+  '/v1/sessions/{id}/snapshots': { name: fc.constantFrom('a', 'b') },
 };
+const MODELS = ['small', 'small:fr'];
 const PATHS = Object.keys(VALID);
 
 /** One of a path, with some of it changed or added. */
@@ -109,19 +122,42 @@ const broken = fc.oneof(
 );
 describe('server: bodies that nobody meant', function () {
   this.timeout(BODIES * 1000);
-  const running = serving({ maxTokens: 8, maxBodyBytes: 100_000, logTexts: false });
+  let small: SmallModel;
+  let server: TestServer;
+  before(async () => {
+    small = await smallModel();
+    const { folder } = small;
+    const adapters = { fr: path.join(folder, 'fr') };
+    await writeAdapter(folder, adapters.fr, 1);
+    const models = [{ folder, name: 'small', adapters, draft: folder }];
+    server = await TestServer.start({ models, maxTokens: 8, maxBodyBytes: 100_000, logTexts: false });
+  });
+  after(async () => {
+    await TestServer.stopAll();
+    rmSync(small.folder, { recursive: true, force: true });
+  });
 
   it(`get a typed answer, ${BODIES} of them`, async () => {
+    const sessions: string[] = [];
+    for (const model of MODELS) {
+      for (const history of [true, false]) {
+        const { body } = await server.ask('POST', '/v1/sessions', { model, prompt: 'abc abc', history });
+        sessions.push(body.id);
+      }
+    }
     const before = process.memoryUsage().rss;
     const counts = new Map<number, number>();
     const given = fc
       .constantFrom(...PATHS)
       .chain((path) =>
-        fc.tuple(fc.constant(path), fc.oneof({ weight: 8, arbitrary: bodyOf(path) }, { weight: 1, arbitrary: broken })),
+        fc.tuple(
+          fc.constantFrom(...Array.from({ length: 4 }, (_, i) => path.replace('{id}', () => sessions[i]))),
+          fc.oneof({ weight: 8, arbitrary: bodyOf(path) }, { weight: 1, arbitrary: broken }),
+        ),
       );
     await fc.assert(
       fc.asyncProperty(given, async ([path, json]) => {
-        const { status, text: answered, body: answer, headers } = await running().ask('POST', path, json);
+        const { status, text: answered, body: answer, headers } = await server.ask('POST', path, json);
         counts.set(status, (counts.get(status) ?? 0) + 1);
         expect(STATUSES, `${status}: ${answered}`).to.include(status);
         if (status >= 400) expect(answer.error).to.have.keys('message', 'type', 'param', 'code');
@@ -130,8 +166,8 @@ describe('server: bodies that nobody meant', function () {
       { numRuns: BODIES },
     );
     expect(counts.get(200) ?? 0).to.be.above(BODIES / 20);
-    expect((await running().ask('GET', '/ready')).status).to.equal(200);
-    expect(running().log.filter(({ level }) => level === 'error')).to.eql([]);
+    expect((await server.ask('GET', '/ready')).status).to.equal(200);
+    expect(server.log.filter(({ level }) => level === 'error')).to.eql([]);
     expect(process.memoryUsage().rss - before).to.be.below(400e6);
   });
 });

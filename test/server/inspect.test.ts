@@ -106,6 +106,33 @@ describe('server: what fast weights did in a session', function () {
     expect((few.memory as Memory).overwrites).to.eql([]);
   });
 
+  it('without a history, is the state and what the next step writes', async () => {
+    const prompt = 'the key, the value, the key';
+    const [plain, kept] = [await create({ prompt, history: false }), await create({ prompt })];
+    // The token that is said next is what the state goes on with.
+    const supposed = await ok('POST', `/${plain}/inspect`, { head: 2, survey: true, page: true });
+    expect(supposed).to.deep.include({ length: prompt.length, first: prompt.length, supposed: true });
+    const logged = running().log.at(-1)!.tokens;
+    expect(logged).to.deep.include({ prompt: 1, reused: 0 });
+    const turn = { model: 'small', prompt: '', max_tokens: 1, temperature: 0, ignore_eos: true };
+    const said = await Promise.all([plain, kept].map((id) => ok('POST', `/${id}/completions`, turn)));
+    expect(said[0].choices).to.eql(said[1].choices);
+    const before = await ok('GET', `/${plain}`);
+    const next = await ok('POST', `/${plain}/inspect`, { head: 2 });
+    expect(await ok('GET', `/${plain}`)).to.eql(before);
+    expect(next).to.deep.include({ length: prompt.length + 1, first: prompt.length, supposed: false });
+    expect([next.tokens, next.memory]).to.eql([supposed.tokens, supposed.memory]);
+    const whole = await ok('POST', `/${kept}/inspect`, { head: 2, tokens: 1 });
+    expect(whole).not.to.have.property('supposed');
+    expect(next.tokens).to.eql(whole.tokens);
+    const [found, expected] = [next.memory as Memory, whole.memory as Memory];
+    for (const name of ['norm', 'singular_values', 'written', 'strength', 'forgets', 'known_before', 'known_after']) {
+      close(found[name], expected[name]);
+    }
+    expect(found.norm).to.have.lengthOf(2);
+    expect(found.norm[0]).to.be.above(0);
+  });
+
   it('refuses what it cannot look at, by name', async () => {
     const id = await create({ prompt: 'abc' });
     const refused = async (
@@ -125,8 +152,7 @@ describe('server: what fast weights did in a session', function () {
     await refused({ threshold: 0 }, 'threshold', 'invalid_value');
     await refused({ last: 4 }, 'last', 'unknown_parameter');
     await refused({}, null, 'invalid_value', `/${await create()}/inspect`);
-    const plain = (await ok('POST', '', { model: 'small', prompt: 'abc' })).id;
-    await refused({}, null, 'unsupported', `/${plain}/inspect`);
+    await refused({}, null, 'invalid_value', `/${await create({ history: false })}/inspect`);
     const long = await create({ prompt: 'x'.repeat(1999) });
     await ok('POST', `/${long}/completions`, { model: 'small', prompt: 'xyz', max_tokens: 0 });
     await refused({}, null, 'context_length_exceeded', `/${long}/inspect`);

@@ -133,6 +133,19 @@ describe('server: requests', function () {
     expect(JSON.stringify(running().log)).not.to.include('"prompt":"ab"');
   });
 
+  it('of many prompts are no reason to print anything', async () => {
+    const warnings: Error[] = [];
+    const hear = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', hear);
+    try {
+      expect((await ask({ ...prompt, prompt: Array.from({ length: 40 }, () => 'ab') })).status).to.equal(200);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    } finally {
+      process.off('warning', hear);
+    }
+    expect(warnings).to.eql([]);
+  });
+
   it('that are too large, no JSON or of nowhere are refused', async () => {
     const code = async (asked: Promise<Asked>): Promise<unknown[]> => {
       const { status, body } = await asked;
@@ -147,6 +160,14 @@ describe('server: requests', function () {
     expect(await code(running().ask('GET', '/v1/nothing'))).to.eql([404, 'unknown_url']);
     expect(await code(running().ask('GET', '/v1/completions'))).to.eql([404, 'unknown_url']);
     expect(await code(ask({ ...prompt, prompt: [1000] }))).to.eql([400, 'invalid_value']);
+    // Nor is all of it said again, to the client or in the log.
+    const name = 'x'.repeat(8000);
+    for (const body of [{ model: name }, { [name]: 1 }, { messages: [] }]) {
+      const { status, text } = await ask({ ...prompt, ...body });
+      expect(status).to.be.within(400, 404);
+      expect(text.length).to.be.below(1500);
+      expect(JSON.stringify(running().log.at(-1)).length).to.be.below(2000);
+    }
     // In pieces, without a length.
     const pieces = new ReadableStream({
       start(controller) {

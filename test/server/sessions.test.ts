@@ -41,6 +41,39 @@ for (const kept of ['in memory', 'in a folder'] as const) {
       expect((await ok('GET', '')).data.map((each) => each.id)).to.include(id);
     });
 
+    it('are listed newest first, page by page, without their snapshots and to nobody else', async () => {
+      const ids: string[] = [];
+      for (let i = 0; i < 5; i++) {
+        ids.unshift((await create()).id);
+        await ok('POST', `/${ids[0]}/snapshots`, { name: 'kept' });
+        // Names of one millisecond are in no order.
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
+      const pages: Answered[] = [];
+      for (let after = ''; pages.length < 3; after = `&after=${pages.at(-1)!.last_id as string}`) {
+        pages.push(await ok('GET', `?limit=2${after}`));
+      }
+      expect(pages.flatMap(({ data }) => data.map(({ id }) => id)).slice(0, 5)).to.eql(ids);
+      expect(pages[0]).to.deep.include({ object: 'list', first_id: ids[0], last_id: ids[1], has_more: true });
+      const whole = await ok('GET', '');
+      expect(whole.has_more).to.equal(false);
+      expect(whole.data.slice(0, 5).map(({ id }) => id)).to.eql(ids);
+      expect(whole.data[0]).to.have.keys('id', 'object', 'created_at', 'model', 'bytes');
+      const last = whole.last_id as string;
+      expect(await ok('GET', `?after=${last}`)).to.deep.include({ data: [], last_id: null, has_more: false });
+      expect((await ask('GET', '', undefined, KEYS[1])).body.data).to.eql([]);
+      for (const [query, param] of [
+        ['limit=0', 'limit'],
+        ['limit=1001', 'limit'],
+        ['limit=x', 'limit'],
+        ['after=x', 'after'],
+        ['order=asc', 'order'],
+      ]) {
+        const { status, body } = await ask('GET', `?${query}`);
+        expect([status, body.error.param]).to.eql([400, param]);
+      }
+    });
+
     it('goes on with the draws of the generation before', async () => {
       const [one, two] = [await create({ prompt: 'ab' }), await create({ prompt: 'ab' })];
       const whole = await go(one.id, { prompt: 'c', max_tokens: 10, ignore_eos: true });

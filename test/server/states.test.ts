@@ -63,7 +63,7 @@ describe('server: memory and folder', () => {
     const states = open(10);
     using snapshot = behind(1, 2, 3);
     await states.set('owner.large', snapshot);
-    expect((await states.stats).states).to.equal(0);
+    expect(states.stats.states).to.equal(0);
     expect(await lengthOf(states, 'owner.large')).to.equal(3);
     states.dispose();
   });
@@ -103,7 +103,7 @@ describe('server: memory and folder', () => {
     await memory.set('three.a', snapshot);
     await memory.set('three.b', snapshot);
     expect(await memory.keys('three.')).to.eql(['three.a', 'three.b']);
-    expect([(await memory.keys()).length, memory.bytes]).to.eql([4, 4 * bytes]);
+    expect([(await memory.keys()).length, memory.count, memory.bytes]).to.eql([4, 4, 4 * bytes]);
     const refused = await new FairMemory(bytes - 1)
       .set('one.a', snapshot)
       .catch((error: { code: string }) => error.code);
@@ -113,8 +113,18 @@ describe('server: memory and folder', () => {
   });
 
   it('counts what the folder has', async () => {
-    const full = new States(model, { bytes: 1e6, folder, most: 1 });
     using snapshot = behind(1);
+    const inMemory = new States(model, { bytes: 1e6, most: 2 });
+    const kept: string[] = [];
+    for (const key of ['a.1', 'a.2', 'a.1', 'a.3', 'b.1']) {
+      await inMemory.set(key, snapshot).then(
+        () => kept.push(key),
+        (error: { code: string }) => expect(error.code).to.equal('too_many_states'),
+      );
+    }
+    expect(kept).to.eql(['a.1', 'a.2', 'a.1', 'b.1']);
+    inMemory.dispose();
+    const full = new States(model, { bytes: 1e6, folder, most: 1 });
     const refused = await full.set('owner.more', snapshot).then(
       () => 'kept',
       (error: { code: string }) => error.code,

@@ -2,7 +2,8 @@
 import { argumentError, checkInteger, checkOptions, describe, type OptionNames } from '../../core';
 import type { Memory } from '../memory';
 import { checkModel, type RecurrentModel } from '../model';
-import { Block } from './tree';
+import { Share } from './share';
+import type { Block } from './tree';
 
 /** Options of `PrefixCache`. */
 export interface PrefixCacheOptions {
@@ -58,9 +59,10 @@ export interface PrefixNumbers {
  * themselves are compared, not only their hashes.
  *
  * Kept are the states at the last multiple before the end of a prompt, before the ends of its messages where the caller tells
- * them, and where it parts from an earlier prompt. For room those go first that were used least for what they take, and whose
- * use lies back the longest (Cao and Irani 1997, "GreedyDual-Size"). A state lies in the same memory as those of sessions and
- * snapshots until one of them goes on.
+ * them, and where it parts from an earlier prompt. For room one goes of the owner whose states take most, so that an owner keeps
+ * whatever fits into an equal share of `maxBytes` among those who have any; of an owner's those go first that were used least for
+ * what they take, and whose use lies back the longest (Cao and Irani 1997, "GreedyDual-Size"). A state lies in the same memory as
+ * those of sessions and snapshots until one of them goes on.
  *
  * It holds for the weights that the model has: when they change, everything is forgotten. `dispose` frees the states.
  */
@@ -68,12 +70,9 @@ export class PrefixCache {
   /** States are kept at multiples of so many tokens. */
   readonly every: number;
   private readonly maxBytes: number;
-  private roots = new Map<string, Block>();
-  private readonly kept = new Set<Block>();
+  /** By owner. */
+  private shares = new Map<string, Share>();
   private weights: readonly (readonly [object, number])[] = [];
-  private bytes = 0;
-  /** What a state was worth that went for room. */
-  private inflation = 0;
   private readonly counts = { prompts: 0, hits: 0, promptTokens: 0, reusedTokens: 0, dropped: 0 };
 
   constructor(
@@ -91,15 +90,20 @@ export class PrefixCache {
 
   /** What is in it, and what it was good for. */
   get numbers(): PrefixNumbers {
-    return { states: this.kept.size, bytes: this.bytes, ...this.counts };
+    const states = [...this.shares.values()].reduce((sum, share) => sum + share.states, 0);
+    return { states, bytes: this.bytes, ...this.counts };
+  }
+
+  private get bytes(): number {
+    let bytes = 0;
+    for (const share of this.shares.values()) bytes += share.bytes;
+    return bytes;
   }
 
   /** Forgets everything. */
   clear(): void {
-    for (const block of this.kept) block.memory!.dispose();
-    this.kept.clear();
-    this.roots = new Map();
-    this.bytes = 0;
+    for (const share of this.shares.values()) share.dispose();
+    this.shares = new Map();
   }
 
   /** Frees all states; the cache is empty then. */
@@ -111,15 +115,22 @@ export class PrefixCache {
     this.dispose();
   }
 
-  /** @internal Begins a prompt; those of one owner know nothing of those of another. */
-  begin(owner: string, ids: Int32Array, ends: readonly number[]): PrefixPath {
+  /**
+   * @internal Begins a prompt; those of one owner know nothing of those of another, nor those that are read with one adapter, by
+   * its identity or '', of those of another.
+   */
+  begin(owner: string, adapter: string, ids: Int32Array, ends: readonly number[]): PrefixPath {
     this.checkWeights();
-    const root = this.roots.get(owner) ?? new Block(null, new Int32Array(), 0);
-    this.roots.set(owner, root);
-    const path = new PrefixPath(this, root, ids, ends, () => {
-      if (root.empty) this.roots.delete(owner);
+    const share = this.shares.get(owner) ?? new Share();
+    this.shares.set(owner, share);
+    const path = new PrefixPath(this.every, share.root(adapter), ids, ends, {
+      keep: (block, memory) => this.keep(owner, share, block, memory),
+      ended: () => {
+        share.prune();
+        this.forget(owner, share);
+      },
     });
-    if (path.found) this.use(path.found);
+    if (path.found) share.use(path.found);
     this.counts.prompts++;
     this.counts.hits += Number(path.found !== null);
     this.counts.promptTokens += ids.length;
@@ -127,44 +138,26 @@ export class PrefixCache {
     return path;
   }
 
-  /** @internal Keeps the state after a block, where there is room for it. */
-  keep(block: Block, memory: Memory): void {
-    if (block.memory || !block.alive) return;
+  /** Keeps the state after a block, where there is room for it. */
+  private keep(owner: string, share: Share, block: Block, memory: Memory): void {
+    // Meanwhile everything may have been forgotten.
+    if (block.memory || !block.alive || this.shares.get(owner) !== share) return;
     const copy = memory.copy('PrefixCache');
     copy.history = null;
     const bytes = copy.bytes + 4 * block.gain;
     if (bytes > this.maxBytes) return copy.dispose();
-    Object.assign(block, { memory: copy, bytes, uses: 0 });
-    this.rate(block);
-    this.kept.add(block);
-    this.bytes += bytes;
-    while (this.bytes > this.maxBytes) this.drop(this.cheapest(block));
+    share.add(block, copy, bytes);
+    while (this.bytes > this.maxBytes) {
+      const [name, most] = [...this.shares].reduce((a, b) => (b[1].bytes > a[1].bytes ? b : a));
+      most.drop(block);
+      this.counts.dropped++;
+      this.forget(name, most);
+    }
   }
 
-  private use(block: Block): void {
-    block.uses++;
-    this.rate(block);
-  }
-
-  private rate(block: Block): void {
-    block.value = this.inflation + ((1 + block.uses) * block.gain) / block.bytes;
-  }
-
-  /** Of those beside one that has just come. */
-  private cheapest(but: Block): Block {
-    let found: Block | null = null;
-    for (const block of this.kept) if (block !== but && (!found || block.value < found.value)) found = block;
-    return found ?? but;
-  }
-
-  private drop(block: Block): void {
-    this.inflation = Math.max(this.inflation, block.value);
-    block.memory!.dispose();
-    block.memory = null;
-    this.bytes -= block.bytes;
-    this.kept.delete(block);
-    this.counts.dropped++;
-    block.prune();
+  /** A share that there is nothing in. */
+  private forget(owner: string, share: Share): void {
+    if (share.empty && this.shares.get(owner) === share) this.shares.delete(owner);
   }
 
   private checkWeights(): void {
@@ -193,13 +186,12 @@ export class PrefixPath {
   private readonly wanted: ReadonlySet<number>;
 
   constructor(
-    private readonly cache: PrefixCache,
+    private readonly every: number,
     root: Block,
     private readonly ids: Int32Array,
     ends: readonly number[],
-    private readonly ended: () => void,
+    private readonly cache: { keep(block: Block, memory: Memory): void; ended(): void },
   ) {
-    const { every } = cache;
     let block: Block = root;
     let matched = 0;
     for (let at = every; at <= ids.length; at += every) {
@@ -222,7 +214,7 @@ export class PrefixPath {
 
   /** Ends of the calls that read the prompt from some token on, with at most so many in each. */
   *cuts(from: number, slice: number): Generator<number> {
-    const { every } = this.cache;
+    const { every } = this;
     for (let at = from; at < this.ids.length;) {
       at = Math.min(at + slice, at - (at % every) + every, this.ids.length);
       yield at;
@@ -236,7 +228,7 @@ export class PrefixPath {
 
   /** Offers the state of so many tokens. */
   offer(memory: Memory): void {
-    const { every } = this.cache;
+    const { every } = this;
     const { tokens } = memory;
     if (tokens % every === 0 && this.wanted.has(tokens)) this.cache.keep(this.blocks[tokens / every - 1], memory);
   }
@@ -244,7 +236,7 @@ export class PrefixPath {
   /** When the prompt has been read, or was broken off. */
   end(): void {
     this.blocks.at(-1)?.prune();
-    this.ended();
+    this.cache.ended();
   }
 }
 

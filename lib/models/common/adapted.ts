@@ -16,8 +16,10 @@ import {
   type TokenIds,
 } from '../../inference';
 import { AdapterSlot, type Linear, LoraAdapter, readServedLora, type ServedLora, underAdapters } from '../../nn';
+import type { Backbone } from './block';
 import type { CausalLM } from './causalLM';
 import { Experts } from './experts';
+import type { SequenceOptions } from './mixer';
 
 /**
  * A model with one of the adapters that `loadAdapter` gave it a name for. Its sessions, snapshots and embeddings are its own: a state that
@@ -100,6 +102,11 @@ export class AdaptedModel implements RecurrentModel {
 
   hiddenStages(ids: Tensor, state: State): Stages<HiddenRead> {
     return this.under(this.base.hiddenStages(ids, state));
+  }
+
+  /** @internal `stages` of the model's layers alone, for ids [B, T]. */
+  backboneStages(ids: Tensor, options: SequenceOptions): ReturnType<Backbone['stages']> {
+    return this.under(this.base.model.stages(ids, options));
   }
 
   /** A conversation that goes through the adapter; `dispose` it when it is done. */

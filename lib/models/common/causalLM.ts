@@ -358,8 +358,9 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
    * they are. 'int8' has a scale per output: a weight is off by 1 / 254 of its row's largest at most; 'bfloat16': by 2^-8 of
    * itself. docs/quantization.md says what that costs in logits. A head that shares its matrix with the embedding gets one
    * of its own. The model must be float32 (DTYPE), not quantised yet (UNSUPPORTED), and its weights finite (INVALID_ARGUMENT). What
-   * it was before is gone: it is not trained (GRAPH), saved or cast (UNSUPPORTED) any more. `fromPretrained` does the same
-   * with its option `weights`, one tensor at a time.
+   * it was before is gone: it is not trained (GRAPH), saved or cast (UNSUPPORTED) any more. An error on the way says so where some
+   * projections are packed by then: the model computes with these and the others as they are, and a second call goes on with the
+   * rest. `fromPretrained` does the same with its option `weights`, one tensor at a time.
    */
   quantize(weights: WeightFormat): this {
     quantizeModel('quantize', this, weights);

@@ -1,5 +1,5 @@
 // States in memory, by one budget that the owners of keys share.
-import { MemoryStore, type Snapshot } from '../../inference';
+import { MemoryStore, type PageOptions, type Snapshot } from '../../inference';
 import { ownerOf } from './owner';
 
 /** Where there is no room for a state, those of the owner go who holds most, with it, and of these the one used least recently. */
@@ -11,6 +11,16 @@ export class FairMemory {
   /** That of all snapshots together. */
   get bytes(): number {
     return [...this.stores.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** How many there are. */
+  get count(): number {
+    return [...this.stores.values()].reduce((sum, { count }) => sum + count, 0);
+  }
+
+  /** How many the owner of a key has. */
+  countOf(key: string): number {
+    return this.of(key).count;
   }
 
   get(key: string): Promise<Snapshot | null> {
@@ -47,6 +57,11 @@ export class FairMemory {
     if (prefix.includes('.')) return this.of(prefix).sizes(prefix);
     const all = await Promise.all([...this.stores.values()].map((store) => store.sizes(prefix)));
     return new Map(all.flatMap((sizes) => [...sizes]));
+  }
+
+  /** Of one owner, whom the prefix names. */
+  page(options: PageOptions & { prefix: string }): Promise<[key: string, bytes: number][]> {
+    return this.of(options.prefix).page(options);
   }
 
   dispose(): void {

@@ -109,7 +109,7 @@ async function* texts(
   const { model } = host;
   const guesser = job.speculate && guesserOf(host, job.speculate);
   const stop = new Set(job.ignoreStopTokens ? [] : [...model.stopTokens, ...(job.stopTokens ?? [])]);
-  const matcher = job.constraint && (await host.grammars.matcher(job.constraint));
+  const matcher = job.constraint && (await host.grammars.matcher(job.constraint, job.owner ?? ''));
   const tokenizer = job.special ? withSpecialTokens(host.tokenizer) : host.tokenizer;
   if (matcher && job.samples > 1 && stop.size === 0) {
     throw invalid('n', 'A model without stop tokens writes one constrained text at a time: n must be 1.');

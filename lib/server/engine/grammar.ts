@@ -2,6 +2,8 @@
 import { isJsonObject, type Json, type Tokenizer } from '../../io';
 import { compile, findModule, readFileSync } from '../../platform';
 import { ApiError, invalid } from '../errors';
+import { CompiledGrammars, type Disposable } from './compiledGrammars';
+import { checkConstraint } from './grammarLimits';
 import type { Constraint, ToolForm } from './protocol';
 
 const PACKAGE = '@mlc-ai/web-xgrammar';
@@ -17,7 +19,7 @@ interface XGrammar {
       stopTokens: readonly number[],
     ): Promise<Disposable>;
   };
-  GrammarCompiler: { createGrammarCompiler(info: Disposable): Promise<Compiler> };
+  GrammarCompiler: { createGrammarCompiler(info: Disposable, cacheEnabled: boolean): Promise<Compiler> };
   GrammarMatcher: {
     createGrammarMatcher(
       grammar: Disposable,
@@ -30,9 +32,6 @@ interface XGrammar {
     fromEBNF(grammar: string): Promise<Grammar>;
     fromStructuralTag(tag: object): Promise<Grammar>;
   };
-}
-interface Disposable {
-  dispose(): void;
 }
 interface Grammar extends Disposable {
   toString(): string;
@@ -47,10 +46,12 @@ interface NativeMatcher extends Disposable {
   reset(): void;
 }
 
+const MOST_LINES = 100;
+
 /** A run of the package's program, which an error ends for good. */
 interface Instance {
   api: XGrammar;
-  /** What it has printed since it was last emptied. */
+  /** The last lines that it has printed. */
   printed: string[];
 }
 
@@ -63,7 +64,7 @@ function start(): Instance {
   }
   const exports = {};
   const printed: string[] = [];
-  const print = (...words: unknown[]): void => void printed.push(words.join(' '));
+  const print = (...words: unknown[]): void => void (printed.push(words.join(' ')) > MOST_LINES && printed.shift());
   const parameters = ['exports', 'module', 'process', 'location', 'console'];
   compile(readFileSync(path, 'utf8'), parameters, path)(
     exports,
@@ -73,22 +74,6 @@ function start(): Instance {
     { log: print, warn: print, error: print },
   );
   return { api: exports as XGrammar, printed };
-}
-
-/** Longer ones, and counts above it, could take minutes to compile. */
-const LONGEST = 64 * 1024;
-const LARGEST_COUNT = 2000;
-const DEEPEST = 64;
-/** Items of a grammar or a pattern with its counts multiplied out. */
-const LARGEST_EXPANSION = 20_000;
-
-/** Compiled grammars that are kept. */
-const KEPT = 32;
-
-interface Kept {
-  grammar: Promise<Disposable>;
-  /** Requests that are yet to make a matcher of it. */
-  users: number;
 }
 
 /** Which tokens a text may go on with. */
@@ -105,7 +90,10 @@ export interface Matcher {
 /** Compiles grammars for one model's tokens. */
 export class Grammars {
   private main: Promise<Instance & { compiler: Compiler }> | null = null;
-  private readonly compiled = new Map<string, Kept>();
+  private readonly compiled = new CompiledGrammars();
+  /** A run that reads grammars for the first time, one after the other: `trials` is the last of them. */
+  private trial: Instance | null = null;
+  private trials: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly tokenizer: Tokenizer,
@@ -114,25 +102,18 @@ export class Grammars {
     private readonly toolForm: ToolForm | null,
   ) {}
 
-  async matcher(constraint: Constraint): Promise<Matcher> {
-    const key = JSON.stringify(constraint);
-    const kept = this.compiled.get(key) ?? { grammar: this.compile(constraint), users: 0 };
-    this.compiled.delete(key);
-    this.compiled.set(key, kept);
-    kept.users++;
-    let matcher: Awaited<ReturnType<XGrammar['GrammarMatcher']['createGrammarMatcher']>>;
-    try {
-      const grammar = await kept.grammar;
-      const { api } = await this.instance();
-      const endless = this.stopTokens.length === 0;
-      matcher = await api.GrammarMatcher.createGrammarMatcher(grammar, undefined, endless);
-    } catch (error) {
-      if (this.compiled.get(key) === kept) this.compiled.delete(key);
-      throw error;
-    } finally {
-      kept.users--;
-      this.forget();
-    }
+  /** A constraint of some owner's request, for one text. */
+  async matcher(constraint: Constraint, owner: string): Promise<Matcher> {
+    const matcher = await this.compiled.use(
+      owner,
+      JSON.stringify(constraint),
+      () => this.compile(constraint),
+      async (grammar) => {
+        const { api } = await this.instance();
+        const endless = this.stopTokens.length === 0;
+        return api.GrammarMatcher.createGrammarMatcher(grammar, undefined, endless);
+      },
+    );
     let words = await matcher.getNextTokenBitmask();
     return {
       accept: async (id) => {
@@ -151,30 +132,11 @@ export class Grammars {
     };
   }
 
-  /** Those used least recently, beyond so many, that nobody is about to use. */
-  private forget(): void {
-    for (const [oldest, { grammar, users }] of this.compiled) {
-      if (this.compiled.size <= KEPT) break;
-      if (users > 0) continue;
-      this.compiled.delete(oldest);
-      grammar.then(
-        (each) => each.dispose(),
-        () => undefined,
-      );
-    }
-  }
-
   private async compile(constraint: Constraint): Promise<Disposable> {
     checkConstraint(constraint);
-    // What is wrong with a grammar ends the program that reads it: the first to read it has nothing else to lose.
-    const trial = start();
-    try {
-      (await this.parse(trial.api, constraint)).dispose();
-    } catch (error) {
-      if (error instanceof ApiError) throw error;
-      const reason = reasonOf(trial.printed) ?? (error instanceof Error ? error.message : String(error));
-      throw invalid('response_format', `The grammar or schema cannot be used: ${reason}`, 'invalid_grammar');
-    }
+    const tried = this.trials.then(() => this.read(constraint));
+    this.trials = tried.catch(() => undefined);
+    await tried;
     const { api, compiler } = await this.instance();
     const grammar = await this.parse(api, constraint);
     try {
@@ -185,6 +147,20 @@ export class Grammars {
       throw error;
     } finally {
       grammar.dispose();
+    }
+  }
+
+  /** What is wrong with a grammar ends the run that reads it: the first to read it has nothing else to lose. */
+  private async read(constraint: Constraint): Promise<void> {
+    const trial = (this.trial ??= start());
+    trial.printed.length = 0;
+    try {
+      (await this.parse(trial.api, constraint)).dispose();
+    } catch (error) {
+      this.trial = null;
+      if (error instanceof ApiError) throw error;
+      const reason = reasonOf(trial.printed) ?? (error instanceof Error ? error.message : String(error));
+      throw invalid('response_format', `The grammar or schema cannot be used: ${reason}`, 'invalid_grammar');
     }
   }
 
@@ -218,7 +194,8 @@ export class Grammars {
       this.vocabSize,
       stop,
     );
-    return { ...instance, compiler: await GrammarCompiler.createGrammarCompiler(info) };
+    // What it would keep itself has no bound, and belongs to nobody.
+    return { ...instance, compiler: await GrammarCompiler.createGrammarCompiler(info, false) };
   }
 }
 
@@ -254,67 +231,6 @@ function forbid(logits: Float32Array, words: Int32Array): void {
 function reasonOf(printed: readonly string[]): string | undefined {
   const line = printed.find((each) => each.includes('[FATAL]'));
   return line?.replace(/^.*?\[FATAL\]\s*\S*:\s*/, '').slice(0, 500);
-}
-
-function checkConstraint(constraint: Constraint): void {
-  const texts =
-    constraint.kind === 'schema'
-      ? [constraint.schema]
-      : constraint.kind === 'tools'
-        ? constraint.tools.map(({ parameters }) => parameters)
-        : [];
-  if (constraint.kind === 'grammar') {
-    if (constraint.grammar.length > LONGEST) throw tooLarge(`longer than ${LONGEST} characters`);
-    checkExpansion(constraint.grammar);
-  }
-  for (const text of texts) {
-    if (text.length > LONGEST) throw tooLarge(`longer than ${LONGEST} characters`);
-    checkSchema(JSON.parse(text) as Json, 0);
-  }
-}
-
-function checkSchema(value: Json, depth: number): void {
-  if (depth > DEEPEST) throw tooLarge(`nested deeper than ${DEEPEST}`);
-  if (Array.isArray(value)) for (const each of value) checkSchema(each, depth + 1);
-  if (!isJsonObject(value)) return;
-  for (const [name, each] of Object.entries(value)) {
-    const counts = /^(min|max)(Length|Items|Properties)$/.test(name);
-    if (counts && typeof each === 'number' && each > LARGEST_COUNT) throw tooLarge(`${name} above ${LARGEST_COUNT}`);
-    if (name === 'pattern' && typeof each === 'string') checkExpansion(each);
-    checkSchema(each, depth + 1);
-  }
-}
-
-/** Requires a pattern or a grammar whose counts, multiplied where groups with counts stand in each other, stay small. */
-function checkExpansion(text: string): void {
-  const sizes = [0];
-  let last = 0;
-  for (let i = 0; i < text.length; i++) {
-    const count = text[i] === '{' ? /^\{(\d*)(?:(,)(\d*))?\}/.exec(text.slice(i, i + 40)) : null;
-    if (count) {
-      const times = Number(count[3] || count[1] || 1);
-      if (times > LARGEST_COUNT) throw tooLarge(`a count above ${LARGEST_COUNT}`);
-      sizes[sizes.length - 1] += last * Math.max(0, times - 1);
-      last *= Math.max(1, times);
-      i += count[0].length - 1;
-    } else if (text[i] === '(') sizes.push(0);
-    else if (text[i] === ')' && sizes.length > 1) {
-      last = sizes.pop()!;
-      sizes[sizes.length - 1] += last;
-    } else {
-      if (text[i] === '\\') i++;
-      else if (text[i] === '[') while (i + 1 < text.length && text[i] !== ']') i += text[i] === '\\' ? 2 : 1;
-      last = 1;
-      sizes[sizes.length - 1]++;
-    }
-    if (sizes[sizes.length - 1] > LARGEST_EXPANSION) {
-      throw tooLarge(`more than ${LARGEST_EXPANSION} items, its counts multiplied`);
-    }
-  }
-}
-
-function tooLarge(what: string): ApiError {
-  return invalid('response_format', `The schema or grammar is too large: ${what}.`, 'invalid_grammar');
 }
 
 /** One or more calls, each as the model's template has them. */

@@ -20,6 +20,9 @@ import type { EngineSettings, EngineStats, ModelInfo, Prompt, StateInfo, Task, T
 import { connectRedis } from './redis';
 import { States } from './states';
 
+/** At least so many keys are looked at together. */
+const LISTED = 200;
+
 /** Everything of one model. */
 export class Host {
   private constructor(
@@ -126,14 +129,14 @@ export class Host {
     }
   }
 
-  async stats(): Promise<EngineStats> {
+  get stats(): EngineStats {
     const tensorBytes = memory().devices.reduce((sum, { bytes }) => sum + bytes, 0);
     const { states: prefixStates, bytes: prefixBytes } = this.prefixes.numbers;
     const { active, ticks, tokens } = this.batch.numbers;
     const lately = ticks - this.seen.ticks;
     const tokensPerTick = lately === 0 ? 0 : (tokens - this.seen.tokens) / lately;
     this.seen = { ticks, tokens };
-    return { ...(await this.states.stats), prefixStates, prefixBytes, active, tokensPerTick, tensorBytes };
+    return { ...this.states.stats, prefixStates, prefixBytes, active, tokensPerTick, tensorBytes };
   }
 
   async perform<K extends Task['kind']>(task: Task & { kind: K }, signal: AbortSignal): Promise<TaskResults[K]>;
@@ -159,6 +162,8 @@ export class Host {
         return this.states.has(task.key);
       case 'list':
         return [...(await this.states.sizes(task.prefix))].map(([key, bytes]) => ({ key, bytes }));
+      case 'sessions':
+        return this.sessions(task);
       case 'inspect': {
         // One at a time: between them and the batch the thread is shared out evenly.
         const inspect = (): Promise<TaskResults['inspect']> => inspectSession(this, task, signal);
@@ -171,6 +176,21 @@ export class Host {
       }
       case 'embed':
         return this.embed(task.input, task.adapter, signal);
+    }
+  }
+
+  /** Their ids begin with the time, and their snapshots have their ids and another name. */
+  private async sessions({ owner, after, limit }: Task & { kind: 'sessions' }): Promise<TaskResults['sessions']> {
+    const found: TaskResults['sessions'] = [];
+    let before = after === undefined ? undefined : `${owner}.${after}`;
+    for (;;) {
+      const page = await this.states.page({ prefix: `${owner}.sess_`, before, limit: Math.max(limit, LISTED) });
+      for (const [key, bytes] of page) {
+        const [, id, snapshot] = key.split('.');
+        if (snapshot === undefined) found.push({ id, bytes });
+      }
+      if (page.length === 0 || found.length >= limit) return found.slice(0, limit);
+      before = page.at(-1)![0];
     }
   }
 

@@ -1,6 +1,8 @@
-// What a model's fast weights did in a conversation: its last tokens are read again, and looked at meanwhile.
+// What a model's fast weights did in a conversation: its last tokens are read again, and looked at meanwhile. Where they were not
+// kept, what is in the matrices and what the next token writes.
 import { inspectFastWeights, type Inspection, pageMemory, type PageMemory } from '../../inspect';
-import { ApiError, invalid } from '../errors';
+import type { Session, Snapshot } from '../../inference';
+import { invalid } from '../errors';
 import { begin } from './generation';
 import type { Host } from './host';
 import type { InspectTask } from './protocol';
@@ -9,10 +11,13 @@ import type { InspectTask } from './protocol';
 export interface SessionInspection extends Pick<Inspection, 'model' | 'places'> {
   /** Tokens of the session. */
   length: number;
-  /** How many of them had not to be read again. */
+  /** How many were read for this, and how many of those before had not to be read again. */
+  read: number;
   reused: number;
   /** The place of the first one that was looked at, from 0. */
   first: number;
+  /** Of a session without a history: whether nothing is to be read next, and what was looked at is the most probable token. */
+  supposed?: boolean;
   /** What each of them decodes to alone. */
   tokens: string[];
   memory: MemoryFacts;
@@ -50,38 +55,66 @@ export interface MemoryFacts {
 const MOST_OVERWRITES = 256;
 
 export async function inspectSession(host: Host, task: InspectTask, signal: AbortSignal): Promise<SessionInspection> {
-  const ids = await idsOf(host, task.key);
-  const first = Math.max(0, ids.length - task.tokens);
-  const window = ids.subarray(first);
-  using session = host.createSession({ prefixCache: host.prefixes, prefixOwner: task.owner });
-  if (first > 0) (await session.read(ids.subarray(0, first), { signal })).dispose();
-  using snapshot = session.snapshot();
+  using session = (await begin(host, task.key)).session;
+  const { length, ids } = session;
+  if (length === 0) throw invalid(null, 'The session has read nothing yet.');
+  const adapter = adapterOf(host, session);
+  const look = ids ? await lastTokens(host, ids, task, adapter, signal) : await nextTokens(session, signal);
+  using snapshot = look.before;
   const { layer, head = 1, matrix } = task;
   // One memory is always kept, and no others are wanted.
   const options = { initialState: snapshot.state, layer, head, matrix, survey: task.survey, limit: 0, signal };
-  const { model, places, memories } = await inspectFastWeights(host.model, window, options);
-  const tokens = Array.from(window, (id) => (id < host.tokenizer.vocabSize ? host.tokenizer.decode([id]) : ''));
+  const reader = adapter === undefined ? host.model : host.model.withAdapter(adapter);
+  const { model, places, memories } = await inspectFastWeights(reader, look.ids, options);
+  const tokens = Array.from(look.ids, (id) => (id < host.tokenizer.vocabSize ? host.tokenizer.decode([id]) : ''));
   const page = task.page ? { page: pageMemory(memories[0]) } : {};
-  const reused = session.prefix?.reusedTokens ?? 0;
+  const { first, read, reused, supposed } = look;
   const memory = factsOf(memories[0], task.threshold);
-  return { model, places, length: ids.length, reused, first, tokens, memory, ...page };
+  return { model, places, length, read, reused, first, supposed, tokens, memory, ...page };
 }
 
-async function idsOf(host: Host, key: string): Promise<Int32Array> {
-  const begun = await begin(host, key);
-  using session = begun.session;
-  const { ids } = session;
-  if (ids === null) {
-    const remedy = "Sessions that are made with 'history': true keep them.";
-    throw new ApiError(400, `What this session has read is not kept. ${remedy}`, { code: 'unsupported' });
-  }
-  if (ids.length === 0) throw invalid(null, 'The session has read nothing yet.');
+/** Tokens to look at, and the state before them. */
+interface Window extends Pick<SessionInspection, 'first' | 'read' | 'reused' | 'supposed'> {
+  ids: Int32Array;
+  before: Snapshot;
+}
+
+/** The last ones of those that were kept; what is before them is read again, but for what there is of other prompts. */
+async function lastTokens(
+  host: Host,
+  ids: Int32Array,
+  { owner, tokens }: InspectTask,
+  adapter: string | undefined,
+  signal: AbortSignal,
+): Promise<Window> {
   const most = host.settings.maxPromptTokens;
   if (ids.length > most) {
     const message = `This server reads at most ${most} tokens in a request; the session has ${ids.length}.`;
     throw invalid(null, message, 'context_length_exceeded');
   }
-  return ids;
+  const first = Math.max(0, ids.length - tokens);
+  using session = host.createSession({ prefixCache: host.prefixes, prefixOwner: owner, adapter });
+  if (first > 0) (await session.read(ids.subarray(0, first), { signal })).dispose();
+  const reused = session.prefix?.reusedTokens ?? 0;
+  return { ids: ids.subarray(first), before: session.snapshot(), first, read: ids.length - reused, reused };
+}
+
+/** Without a history: those that the state is to read next, or the most probable one where none was said. */
+async function nextTokens(session: Session, signal: AbortSignal): Promise<Window> {
+  const { length } = session;
+  const supposed = session.unread.length === 0;
+  if (supposed) {
+    const one = { maxNewTokens: 1, temperature: 0, stopTokens: [], signal };
+    for await (const _ of session.generate([], one));
+  }
+  const ids = session.unread;
+  const first = supposed ? length : length - ids.length;
+  return { ids, before: session.snapshot(), first, read: ids.length, reused: 0, supposed };
+}
+
+function adapterOf(host: Host, session: Session): string | undefined {
+  using snapshot = session.snapshot();
+  return host.adapterOf(snapshot);
 }
 
 function factsOf(

@@ -1,11 +1,11 @@
 // States as files, in a folder for each owner: what one has is found without a look at what others have.
-import { FileStore, type RecurrentModel, type Snapshot, type StateStore } from '../../inference';
+import { FileStore, type PageOptions, type RecurrentModel, type Snapshot, type StateStore } from '../../inference';
 import { ioError, systemCode } from '../../io';
 import { join, readdir } from '../../platform';
 import { ownerOf } from './owner';
 
 /** Keys begin with the name of their owner, which is that of the folder. */
-export class OwnerFolders implements StateStore {
+export class OwnerFolders implements Omit<StateStore, 'page'> {
   private readonly stores = new Map<string, FileStore>();
 
   constructor(
@@ -43,6 +43,11 @@ export class OwnerFolders implements StateStore {
       for (const [key, bytes] of await this.of(owner).sizes(prefix)) sizes.set(key, bytes);
     }
     return sizes;
+  }
+
+  /** Of one owner, whom the prefix names. */
+  page(options: PageOptions & { prefix: string }): Promise<[key: string, bytes: number][]> {
+    return this.of(ownerOf(options.prefix)).page(options);
   }
 
   private of(owner: string): FileStore {

@@ -89,6 +89,8 @@ export type Task =
   | { kind: 'delete'; keys: readonly string[] }
   | { kind: 'has'; key: string }
   | { kind: 'list'; prefix: string }
+  /** Newest first: those older than `after`, at most `limit`. */
+  | { kind: 'sessions'; owner: string; after?: string; limit: number }
   | InspectTask
   | { kind: 'embed'; input: readonly (string | readonly number[])[]; adapter?: string };
 
@@ -131,6 +133,7 @@ export interface TaskResults {
   delete: boolean[];
   has: boolean;
   list: { key: string; bytes: number }[];
+  sessions: { id: string; bytes: number }[];
   inspect: SessionInspection;
   embed: { vectors: Float32Array[]; tokens: number };
 }

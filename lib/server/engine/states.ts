@@ -1,7 +1,7 @@
 // Stored states of conversations: in memory by a budget of bytes, and on disk where a folder is given, or in Redis, where other
 // servers go on with them.
 import { FastWeightsError } from '../../core';
-import type { Claim, RecurrentModel, RedisStore, Snapshot, StateStore } from '../../inference';
+import type { Claim, PageOptions, RecurrentModel, RedisStore, Snapshot } from '../../inference';
 import { ApiError } from '../errors';
 import { FairMemory } from './fairMemory';
 import { ownerOf } from './owner';
@@ -34,7 +34,7 @@ interface Owned {
  */
 export class States {
   private readonly memory: FairMemory;
-  private readonly disk: StateStore | null;
+  private readonly disk: OwnerFolders | RedisStore | null;
   /** Where others may write, too: nothing is remembered of what lies there, and who writes a key holds a claim. */
   private readonly shared: RedisStore | null;
   private readonly claims = new Map<string, Claim>();
@@ -52,8 +52,9 @@ export class States {
     this.disk = this.shared ?? (options.folder === undefined ? null : new OwnerFolders(options.folder, model));
   }
 
-  get stats(): Promise<{ states: number; stateBytes: number }> {
-    return this.memory.keys().then((keys) => ({ states: keys.length, stateBytes: this.memory.bytes }));
+  /** Of those in memory; asked for every second, of any number. */
+  get stats(): { states: number; stateBytes: number } {
+    return { states: this.memory.count, stateBytes: this.memory.bytes };
   }
 
   /** Whether other servers may write, too. */
@@ -79,7 +80,7 @@ export class States {
       const keys = await this.roomFor(key);
       if (this.shared) await this.share(this.shared, key, snapshot);
       else await this.disk?.set(key, snapshot);
-      keys.add(key);
+      keys?.add(key);
       await this.remember(key, snapshot);
     });
   }
@@ -103,6 +104,11 @@ export class States {
 
   sizes(prefix?: string): Promise<Map<string, number>> {
     return (this.disk ?? this.memory).sizes(prefix);
+  }
+
+  /** Of one owner, whom the prefix names. */
+  page(options: PageOptions & { prefix: string }): Promise<[key: string, bytes: number][]> {
+    return (this.disk ?? this.memory).page(options);
   }
 
   /** One request at a time changes what is stored under a key. */
@@ -162,19 +168,18 @@ export class States {
     }
   }
 
-  /** The keys of the owner, where there is room for this one among them. */
-  private async roomFor(key: string): Promise<Set<string>> {
-    const keys = await this.keysOf(ownerOf(key));
+  /** Requires room for a key among those of its owner; gives these where they lie beside memory, which counts its own. */
+  private async roomFor(key: string): Promise<Set<string> | null> {
+    const keys = this.disk && (await this.keysOf(ownerOf(key)));
     const { most } = this.options;
-    if (keys.has(key) || keys.size < most) return keys;
+    if (keys?.has(key) ?? (await this.memory.has(key))) return keys;
+    if ((keys?.size ?? this.memory.countOf(key)) < most) return keys;
     const message = `A key may have ${most} stored states here, and this one has: delete some first.`;
     throw new ApiError(400, message, { code: 'too_many_states' });
   }
 
   private async keysOf(owner: string): Promise<Set<string>> {
     const look = async (): Promise<Set<string>> => new Set(await this.keys(`${owner}.`));
-    // Memory forgets by itself.
-    if (!this.disk) return look();
     const now = performance.now();
     const known = this.owned.get(owner);
     if (known && !(this.shared && now - known.at > COUNTED)) return known.keys;

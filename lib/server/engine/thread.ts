@@ -78,7 +78,7 @@ async function main(): Promise<void> {
   const sweep = (): void => void host.sweep().catch(() => undefined);
   sweep();
   setInterval(sweep, SWEEP).unref();
-  setInterval(() => void host.stats().then((stats) => say({ stats })), REPORT).unref();
+  setInterval(() => say({ stats: host.stats }), REPORT).unref();
 }
 
 main().catch((error: unknown) => {

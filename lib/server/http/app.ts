@@ -59,7 +59,7 @@ export function createApp(services: Services): Hono<Env> {
   const sessions = (c: AppContext): Sessions => new Sessions(services, call(c));
   const id = (c: AppContext): string => c.req.param('id')!;
   app.post('/v1/sessions', async (c) => sessions(c).create(await body(c)));
-  app.get('/v1/sessions', (c) => sessions(c).list());
+  app.get('/v1/sessions', (c) => sessions(c).list(c.req.query()));
   app.get('/v1/sessions/:id', (c) => sessions(c).get(id(c)));
   app.delete('/v1/sessions/:id', (c) => sessions(c).delete(id(c)));
   app.post('/v1/sessions/:id/fork', (c) => sessions(c).fork(id(c)));

@@ -1,5 +1,5 @@
 // One request: its name, its key, when it ends, and what is told of it then.
-import { randomHex } from '../../platform';
+import { manyListeners, randomHex } from '../../platform';
 import { ApiError } from '../errors';
 import type { ApiKey } from '../keys';
 import type { Services } from '../services';
@@ -31,6 +31,8 @@ export class Call {
     private readonly path: string,
     given: string | undefined,
   ) {
+    // Each of several prompts listens.
+    manyListeners(this.controller.signal);
     // The client's own name, where it is one that a log can hold.
     this.id = given !== undefined && /^[\w.-]{1,64}$/.test(given) ? given : `req_${randomHex(12)}`;
   }

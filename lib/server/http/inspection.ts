@@ -10,6 +10,7 @@ export function inspectionBody(id: string, name: string, found: SessionInspectio
     family: found.model,
     length: found.length,
     first: found.first,
+    ...(found.supposed !== undefined && { supposed: found.supposed }),
     tokens: found.tokens,
     places: found.places.map(({ keyDim, valueDim, holds, ...place }) => {
       return {

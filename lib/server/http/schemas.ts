@@ -227,6 +227,17 @@ export const sessionBody = z.strictObject({
   history: flag,
 });
 
+export const listQuery = z.strictObject({
+  limit: maybe(
+    z
+      .string()
+      .regex(/^\d{1,4}$/, 'it must be a whole number from 1 to 1000')
+      .transform(Number)
+      .pipe(z.int().min(1).max(1000)),
+  ),
+  after: maybe(z.string()),
+});
+
 const snapshotName = z.string().regex(/^[a-z0-9-]{1,24}$/, 'it must be 1 to 24 of a-z, 0-9 and -');
 export const snapshotBody = z.strictObject({ name: maybe(snapshotName) });
 export const rollbackBody = z

@@ -9,7 +9,7 @@ import type { Call } from './call';
 import { chatPrompt, messagesOf, toolUse } from './chatInput';
 import type { Place } from './generate';
 import { inspectionBody } from './inspection';
-import { inspectBody, rollbackBody, sessionBody, snapshotBody } from './schemas';
+import { inspectBody, listQuery, rollbackBody, sessionBody, snapshotBody } from './schemas';
 
 /** What a state of a key is stored under: no other key's states begin so. */
 export function keyOf(owner: string, id: string, snapshot?: string): string {
@@ -67,18 +67,24 @@ export class Sessions {
     return Response.json(describe(id, engine, info));
   }
 
-  async list(): Promise<Response> {
-    const data: object[] = [];
+  /** Newest first, as OpenAI's lists. */
+  async list(query: Readonly<Record<string, string>>): Promise<Response> {
+    const { limit = 100, after } = parse(listQuery, query);
+    if (after !== undefined && !isStoredId(after, 'sess')) throw invalid('after', "Invalid 'after': no session's id.");
+    const { owner } = this;
+    const found: { id: string; model: string; bytes: number }[] = [];
     for (const engine of this.services.engines) {
-      const kept = await engine.perform({ kind: 'list', prefix: `${this.owner}.sess_` }, this.call.signal);
-      for (const { key, bytes } of kept) {
-        const [, id, snapshot] = key.split('.');
-        if (snapshot === undefined) {
-          data.push({ id, object: 'session', created_at: createdAt(id), model: engine.name, bytes });
-        }
-      }
+      // One more says whether there are more.
+      const task = { kind: 'sessions', owner, after, limit: limit + 1 } as const;
+      const sessions = await engine.perform(task, this.call.signal);
+      found.push(...sessions.map((each) => ({ ...each, model: engine.name })));
     }
-    return Response.json({ object: 'list', data });
+    found.sort((a, b) => (a.id < b.id ? 1 : -1));
+    const data = found.slice(0, limit).map(({ id, model, bytes }) => {
+      return { id, object: 'session', created_at: createdAt(id), model, bytes };
+    });
+    const ends = { first_id: data.at(0)?.id ?? null, last_id: data.at(-1)?.id ?? null };
+    return Response.json({ object: 'list', data, ...ends, has_more: found.length > limit });
   }
 
   async get(id: string): Promise<Response> {
@@ -135,7 +141,7 @@ export class Sessions {
     const engine = await this.find(id);
     const task = { kind: 'inspect', key: this.key(id), owner: this.owner, tokens, threshold, ...which } as const;
     const found = await engine.perform(task, this.call.signal);
-    this.call.begun(found.length - found.reused, found.reused);
+    this.call.begun(found.read, found.reused);
     return Response.json(inspectionBody(id, engine.name, found));
   }
 

@@ -154,6 +154,45 @@ describe('PrefixCache', () => {
     expect(bytes()).to.be.at.most(before);
   });
 
+  it('keeps an equal share of the room for each owner, whatever the others ask', async () => {
+    using probe = model.createSession();
+    (await probe.read(text(8))).dispose();
+    using snapshot = probe.snapshot();
+    const before = bytes();
+    // Four states; those of three owners have room for one each, and one more.
+    const cache = new fw.PrefixCache(model, { maxBytes: 4.5 * snapshot.bytes, every: EVERY });
+    const prompts = ['a', 'b'].map((owner) => [owner, text(20)] as const);
+    for (const [owner, prompt] of prompts) await use(cache, prompt, {}, owner);
+    for (let i = 0; i < 12; i++) await use(cache, text(20), {}, 'flood');
+    for (const [owner, prompt] of prompts) expect(await use(cache, prompt, {}, owner)).to.eql([16, 16, 'rest']);
+    expect(cache.numbers.states).to.equal(4);
+    // Nor by what was often used.
+    const often = text(20);
+    for (let i = 0; i < 9; i++) await use(cache, often, {}, 'flood');
+    const more = text(20);
+    await use(cache, more, {}, 'a');
+    expect(await use(cache, more, {}, 'a')).to.eql([16, 16, 'rest']);
+    expect(await use(cache, often, {}, 'flood')).to.eql([16, 16, 'rest']);
+    expect([cache.numbers.states, cache.numbers.bytes <= 4.5 * snapshot.bytes]).to.eql([4, true]);
+    cache.dispose();
+    expect([cache.numbers.states, cache.numbers.bytes]).to.eql([0, 0]);
+    expect(bytes()).to.be.at.most(before);
+  });
+
+  it('keeps nothing of a prompt that was under way when everything was forgotten', async () => {
+    const before = bytes();
+    using cache = new fw.PrefixCache(model, { maxBytes: 1e6, every: EVERY });
+    const prompt = text(1024);
+    const session = model.createSession({ prefixCache: cache });
+    const read = session.read(prompt);
+    await new Promise((resolve) => setImmediate(resolve));
+    cache.clear();
+    (await read).dispose();
+    session.dispose();
+    expect(bytes()).to.be.at.most(before);
+    expect(await use(cache, prompt.slice(0, 40))).to.eql([0, 0, 'unseen']);
+  });
+
   it('forgets everything when weights change', async () => {
     using cache = new fw.PrefixCache(model, { maxBytes: 1e6, every: EVERY });
     const prompt = text(20);
