@@ -8,6 +8,7 @@ import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memo
 import {
   type Placed,
   checkHeads,
+  checkSequence,
   mergeHeads,
   type SequenceOptions,
   type SequenceResult,
@@ -59,6 +60,7 @@ abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends 
   }
 
   override forward(x: Tensor, options: SequenceOptions<WithRecent<M>> = {}): SequenceResult<WithRecent<M>> {
+    checkSequence(`${this.constructor.name}.forward`, options);
     if (options.cuSeqlens && (options.state || options.outputState)) {
       const message = `${this.constructor.name}: packed sequences have no state`;
       throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
