@@ -18,7 +18,7 @@ import {
 import { getBackend } from '../backends';
 import { noGrad } from '../autograd';
 import { checkTensor, convert } from '../ops';
-import { addForwardHook, type ForwardHook, type ForwardPreHook } from './hooks';
+import { addForwardHook, type ForwardHook, type ForwardPreHook, hasHooksWithin } from './hooks';
 import { claimName, membersIn, noteClass, refuseCycle, refusePrivate } from './members';
 
 const FLOATS = ['float32', 'bfloat16', 'float64'] as const satisfies readonly DType[];
@@ -109,6 +109,11 @@ export abstract class Module {
   /** Whether the module is an adapter of what it stands in, which the state dictionary leaves out. */
   protected get isAdapter(): boolean {
     return false;
+  }
+
+  /** Whether it or a module in it has hooks. */
+  protected get runsHooks(): boolean {
+    return hasHooksWithin(this);
   }
 
   /** Numbers that it holds in fewer bits, for inference: they count as parameters, but are not saved, loaded or cast. */

@@ -33,7 +33,6 @@ import {
   type TokenIds,
 } from '../../inference';
 import { Linear, Module, quantizeModel } from '../../nn';
-import { hasHooksWithin } from '../../nn/hooks';
 import {
   cat,
   checkCuSeqlens,
@@ -294,7 +293,7 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   /** What a layer computes of a token depends on its weights, its input and its state; hooks and dropout do as they like. */
   get repeatsSteps(): boolean {
     const { dropout = 0 } = this.config as { dropout?: number };
-    return !hasHooksWithin(this) && !(this.training && dropout > 0);
+    return !this.runsHooks && !(this.training && dropout > 0);
   }
 
   prefill(ids: Tensor, state: State): Read {
