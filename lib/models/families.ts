@@ -19,6 +19,7 @@ import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
 import { pathAttentionFamily } from './fla/pathAttention';
 import { retNetFamily } from './fla/retention';
+import { rodimusFamily } from './fla/rodimus';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
 import { logLinearMamba2Family } from './mamba/logLinearMamba2';
@@ -49,6 +50,7 @@ const FAMILIES = [
   glaFamily,
   hgrn2Family,
   lightNetFamily,
+  rodimusFamily,
   gsaFamily,
   deltaNetFamily,
   deltaNet2021Family,

@@ -146,6 +146,7 @@ export {
 } from './fla/polynomialAttention';
 export { MixtureOfMemories, type MixtureOfMemoriesLayerOptions } from './fla/mixtureOfMemories';
 export { MomentumDeltaNet, type MomentumDeltaNetOptions } from './fla/momentumDeltaNet';
+export { RodimusForCausalLM, type RodimusConfiguration } from './fla/rodimus';
 export { RodimusAttention, type RodimusAttentionOptions } from './fla/rodimusAttention';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';

@@ -213,7 +213,7 @@ describe('layers of newer rules', () => {
         const layer = new models.RodimusAttention(D, { keyDim: 5, ...EXACT });
         const [x, output] = run(layer);
         const h = layer.up_proj.forward(x);
-        const s = layer.short_conv.forward(h).output;
+        const s = layer.short_conv!.forward(h).output;
         const [q, k, gateLogit, temperatureLogit] = [
           layer.q_proj,
           layer.k_proj,
