@@ -6,6 +6,7 @@ import { rnnFamily } from './baselines/rnn';
 import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
 import { combaFamily } from './fla/comba';
+import { deltaFormerFamily } from './fla/deltaFormer';
 import { deltaNetFamily } from './fla/deltaNet';
 import { forgettingTransformerFamily } from './fla/forgettingTransformer';
 import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
@@ -66,6 +67,7 @@ const FAMILIES = [
   mesaNetFamily,
   forgettingTransformerFamily,
   pathAttentionFamily,
+  deltaFormerFamily,
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,

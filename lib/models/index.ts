@@ -129,9 +129,14 @@ export {
   registerModel,
 } from './common/registry';
 export type { SaveOptions } from './common/pretrained';
-export { DeltaVariant, type DeltaVariantOptions } from './fla/deltaVariants';
 export {
   DeltaFormerAttention,
+  type DeltaFormerAttentionOptions,
+  type DeltaFormerConfiguration,
+  DeltaFormerForCausalLM,
+} from './fla/deltaFormer';
+export { DeltaVariant, type DeltaVariantOptions } from './fla/deltaVariants';
+export {
   ForgettingAttention,
   type ForgettingAttentionOptions,
   PaTHAttention,

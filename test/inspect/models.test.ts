@@ -24,6 +24,7 @@ const MATRICES: Record<string, string[]> = {
   titans: [],
   lact: [],
   'path-attention': [],
+  deltaformer: [],
   'forgetting-transformer': [],
   transformer: [],
   lstm: [],

@@ -60,6 +60,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     'rodimus',
     { attn: { layers: [0], num_heads: 2 }, useShortConv: false, expandRatio: 5, inputGateLowRank: 3 },
   ],
+  ['deltaformer, biases, other base', 'deltaformer', { qkvBias: true, qkNorm: false, ropeTheta: 50 }],
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],

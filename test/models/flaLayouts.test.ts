@@ -117,6 +117,28 @@ describe('layouts of flash-linear-attention', () => {
     expectError('UNSUPPORTED', /window_size 4 is not supported/, () => make({ ...forgetting, window_size: 4 }));
   });
 
+  it('has the parts of DeltaFormer that the configuration names', () => {
+    const former = { model_type: 'deltaformer', num_heads: 2 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...former, ...given })).filter((name) => /^[bqkv]_.*(norm|bias)/.test(name));
+    expect(names({})).to.deep.equal(['b_proj.bias']);
+    expect(names({ qkv_bias: true, qk_norm: true })).to.have.members([
+      'q_proj.bias',
+      'k_proj.bias',
+      'v_proj.bias',
+      'b_proj.bias',
+      'q_norm.weight',
+      'k_norm.weight',
+    ]);
+    expect(shapesOf({ ...former, qk_norm: true, num_kv_heads: 2 })['k_norm.weight']).to.deep.equal([8]);
+    expect(logitsOf({ ...former, rope_theta: 10000 })).to.deep.equal(logitsOf(former));
+    expect(logitsOf({ ...former, rope_theta: 50 })).to.not.deep.equal(logitsOf(former));
+    expectError('UNSUPPORTED', /num_kv_heads 1 is not supported/, () => make({ ...former, num_kv_heads: 1 }));
+    expectError('UNSUPPORTED', /attn .* is not supported/, () =>
+      make({ ...former, attn: { layers: [1], num_heads: 2 } }),
+    );
+  });
+
   it('has the parts of Rodimus that the configuration names', () => {
     const rodimus = { model_type: 'rodimus', block_type: 'rodimus' };
     const plus = { model_type: 'rodimus', ska_attn: { num_heads: 4 } };

@@ -84,6 +84,7 @@ def interpreted():
     import fla.layers.log_linear_mamba2
     import fla.layers.mesa_net
     import fla.layers.rodimus
+    import fla.ops.deltaformer.parallel
     import fla.ops.utils.op
 
     for name, module in list(sys.modules.items()):
@@ -92,6 +93,7 @@ def interpreted():
     # LightNet's gate asks for a function of the card's own library.
     fla.ops.utils.op.tldevice.log1p = lambda x: tl.log(1 + x)
     fla.layers.attn.flash_attn_func = fla.layers.rodimus.flash_attn_func = attention
+    fla.ops.deltaformer.parallel.flash_attn_func = attention
     # FlashAttention alone asks for half precision.
     fla.layers.rodimus.autocast_to_fp16 = lambda x: x
     fla.layers.mesa_net.chunk_mesa_net = exact_mesa
