@@ -6,6 +6,7 @@ import { rnnFamily } from './baselines/rnn';
 import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
 import { combaFamily } from './fla/comba';
+import { deltaFormerFamily } from './fla/deltaFormer';
 import { deltaNetFamily } from './fla/deltaNet';
 import { forgettingTransformerFamily } from './fla/forgettingTransformer';
 import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
@@ -19,6 +20,7 @@ import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
 import { pathAttentionFamily } from './fla/pathAttention';
 import { retNetFamily } from './fla/retention';
+import { rodimusFamily } from './fla/rodimus';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
 import { logLinearMamba2Family } from './mamba/logLinearMamba2';
@@ -49,6 +51,7 @@ const FAMILIES = [
   glaFamily,
   hgrn2Family,
   lightNetFamily,
+  rodimusFamily,
   gsaFamily,
   deltaNetFamily,
   deltaNet2021Family,
@@ -64,6 +67,7 @@ const FAMILIES = [
   mesaNetFamily,
   forgettingTransformerFamily,
   pathAttentionFamily,
+  deltaFormerFamily,
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,

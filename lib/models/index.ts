@@ -129,9 +129,14 @@ export {
   registerModel,
 } from './common/registry';
 export type { SaveOptions } from './common/pretrained';
-export { DeltaVariant, type DeltaVariantOptions } from './fla/deltaVariants';
 export {
   DeltaFormerAttention,
+  type DeltaFormerAttentionOptions,
+  type DeltaFormerConfiguration,
+  DeltaFormerForCausalLM,
+} from './fla/deltaFormer';
+export { DeltaVariant, type DeltaVariantOptions } from './fla/deltaVariants';
+export {
   ForgettingAttention,
   type ForgettingAttentionOptions,
   PaTHAttention,
@@ -146,6 +151,7 @@ export {
 } from './fla/polynomialAttention';
 export { MixtureOfMemories, type MixtureOfMemoriesLayerOptions } from './fla/mixtureOfMemories';
 export { MomentumDeltaNet, type MomentumDeltaNetOptions } from './fla/momentumDeltaNet';
+export { RodimusForCausalLM, type RodimusConfiguration } from './fla/rodimus';
 export { RodimusAttention, type RodimusAttentionOptions } from './fla/rodimusAttention';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';

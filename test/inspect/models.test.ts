@@ -24,6 +24,7 @@ const MATRICES: Record<string, string[]> = {
   titans: [],
   lact: [],
   'path-attention': [],
+  deltaformer: [],
   'forgetting-transformer': [],
   transformer: [],
   lstm: [],
@@ -35,7 +36,7 @@ const MATRICES: Record<string, string[]> = {
 /** Steps per token of families that write several times. */
 const STEPS: Record<string, number> = { 'gated-deltaproduct': 2 };
 /** Of families whose heads are others than the model's: those of channels. */
-const HEADS: Record<string, number> = { mamba: 16 };
+const HEADS: Record<string, number> = { mamba: 16, rodimus: 1 };
 /** Why some are refused. */
 const REASONS: Record<string, RegExp> = {
   'fast-weight-memory': /third order/,

@@ -46,6 +46,21 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['comba, no convolutions', 'comba', { useShortConv: false, useOutputGate: false, expandV: 2 }],
   ['gsa, grouped, t2r, convolutions', 'gsa', { numKvHeads: 1, featureMap: 't2r', useShortConv: true, expandK: 0.5 }],
   ['hgrn2, convolutions, no bounds', 'hgrn2', { useShortConv: true, useLowerBound: false }],
+  [
+    'rodimus plus',
+    'rodimus',
+    {
+      blockType: 'rodimus_plus',
+      skaAttn: { num_heads: 3, window_size: 5, qk_norm: true, qkv_bias: true },
+      residualInFp32: false,
+    },
+  ],
+  [
+    'rodimus, hybrid, no convolution',
+    'rodimus',
+    { attn: { layers: [0], num_heads: 2 }, useShortConv: false, expandRatio: 5, inputGateLowRank: 3 },
+  ],
+  ['deltaformer, biases, other base', 'deltaformer', { qkvBias: true, qkNorm: false, ropeTheta: 50 }],
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],

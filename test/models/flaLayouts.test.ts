@@ -117,6 +117,109 @@ describe('layouts of flash-linear-attention', () => {
     expectError('UNSUPPORTED', /window_size 4 is not supported/, () => make({ ...forgetting, window_size: 4 }));
   });
 
+  it('has the parts of DeltaFormer that the configuration names', () => {
+    const former = { model_type: 'deltaformer', num_heads: 2 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...former, ...given })).filter((name) => /^[bqkv]_.*(norm|bias)/.test(name));
+    expect(names({})).to.deep.equal(['b_proj.bias']);
+    expect(names({ qkv_bias: true, qk_norm: true })).to.have.members([
+      'q_proj.bias',
+      'k_proj.bias',
+      'v_proj.bias',
+      'b_proj.bias',
+      'q_norm.weight',
+      'k_norm.weight',
+    ]);
+    expect(shapesOf({ ...former, qk_norm: true, num_kv_heads: 2 })['k_norm.weight']).to.deep.equal([8]);
+    expect(logitsOf({ ...former, rope_theta: 10000 })).to.deep.equal(logitsOf(former));
+    expect(logitsOf({ ...former, rope_theta: 50 })).to.not.deep.equal(logitsOf(former));
+    expectError('UNSUPPORTED', /num_kv_heads 1 is not supported/, () => make({ ...former, num_kv_heads: 1 }));
+    expectError('UNSUPPORTED', /attn .* is not supported/, () =>
+      make({ ...former, attn: { layers: [1], num_heads: 2 } }),
+    );
+  });
+
+  it('has the parts of Rodimus that the configuration names', () => {
+    const rodimus = { model_type: 'rodimus', block_type: 'rodimus' };
+    const plus = { model_type: 'rodimus', ska_attn: { num_heads: 4 } };
+    const partsOf = (config: Config): string[] => {
+      const names = Object.keys(shapesOf(config)).filter((name) => name.startsWith('layers.1.'));
+      return [...new Set(names.map((name) => name.split('.')[2]))];
+    };
+    expect(partsOf(rodimus)).to.deep.equal(['mixer_norm', 'mixer']);
+    const all = ['mixer_norm', 'mixer', 'ska_attn_norm', 'ska_attn', 'mlp_norm', 'mlp'];
+    expect(partsOf(plus)).to.deep.equal(all);
+    expect(Object.keys(shapesOf({ ...rodimus, attn: { layers: [1], num_heads: 2 } }))).to.include('q_proj.weight');
+    const shapes = shapesOf({ ...plus, expand_ratio: 5, input_gate_low_rank: 3, intermediate_size: null });
+    const of = (name: string): number[] => shapes[`layers.1.${name}.weight`];
+    expect(of('mixer.k_proj')).to.deep.equal([5, 32]);
+    expect(of('mixer.i_gate_proj.0')).to.deep.equal([3, 32]);
+    expect(of('ska_attn.k_proj')).to.deep.equal([4, 16]);
+    expect(of('ska_attn.v_proj')).to.deep.equal([16, 16]);
+    // 4/3 of 16, rounded up to a multiple of 8.
+    expect(of('mlp.up_proj')).to.deep.equal([24, 16]);
+    expect(shapes).to.not.have.property('lm_head.weight');
+    expect(Object.keys(shapesOf({ ...rodimus, use_short_conv: false })).join()).to.not.include('short_conv');
+    expectError('INVALID_ARGUMENT', /ska_attn must be an object/, () => make({ model_type: 'rodimus' }));
+    expectError('INVALID_ARGUMENT', /num_heads must be a divisor of 16/, () =>
+      make({ ...plus, ska_attn: { num_heads: 3 } }),
+    );
+    expectError('INVALID_ARGUMENT', /block_type must be/, () => make({ ...rodimus, block_type: 'plus' }));
+    expectError('UNSUPPORTED', /k_norm_eps 0.00001 is not supported/, () => make({ ...rodimus, k_norm_eps: 1e-5 }));
+  });
+
+  it('leads the residual of Rodimus+ round attention and feed-forward in one', () => {
+    const without = (...names: string[]): number[] => {
+      fw.manualSeed(3);
+      using model = make({ model_type: 'rodimus', ska_attn: { num_heads: 2 }, initializer_range: 0.3 });
+      const weights = Object.fromEntries(model.namedParameters());
+      fw.noGrad(() => {
+        for (const name of names) weights[`model.layers.0.${name}.weight`].fill_(0);
+      });
+      return [...model.forward(fw.tensor([[1, 2, 3]], { dtype: 'int32', device: 'js' })).logits.dataSync()];
+    };
+    expect(without('ska_attn.o_proj')).to.not.deep.equal(without());
+    expect(without('ska_attn.o_proj', 'mlp.down_proj')).to.deep.equal(without('mlp.down_proj'));
+  });
+
+  it('gives all heads of Rodimus+ the same keys', () => {
+    using model = make({ model_type: 'rodimus', ska_attn: { num_heads: 2, window_size: 3, qk_norm: true } });
+    const [{ ska_attn: shared }] = (model.model as unknown as { layers: { ska_attn: fw.models.Attention }[] }).layers;
+    const apart = new fw.models.Attention({ ...shared.shape, sharedKey: false }, { device: 'js' });
+    const weight = fw.cat([shared.k_proj.weight, shared.k_proj.weight]);
+    apart.loadStateDict({ ...shared.stateDict(), 'k_proj.weight': weight });
+    const x = fw.randn([2, 5, 16], { device: 'js' });
+    const outputs = [shared, apart].map((layer) => [...layer.forward(x).output.dataSync()]);
+    expect(outputs[0]).to.deep.equal(outputs[1]);
+    expect(shared.initialState(1).keys.shape).to.deep.equal([1, 0, 1, 8]);
+  });
+
+  it('draws the gates of Rodimus as published', () => {
+    using model = make({
+      model_type: 'rodimus',
+      block_type: 'rodimus',
+      expand_ratio: 200,
+    }) as fw.models.RodimusForCausalLM;
+    const weights = Object.fromEntries(model.namedParameters());
+    const valuesOf = (name: string): number[] => [...weights[`model.layers.1.mixer.${name}`].dataSync()];
+    const extent = (values: number[]): number[] => [Math.min(...values), Math.max(...values)];
+    const [slow, fast] = extent(valuesOf('g_gate_proj.bias').map((b) => Math.log1p(Math.exp(b))));
+    expect(slow).to.be.within(1e-3 * 0.999, 2e-3);
+    expect(fast).to.be.within(0.05, 0.1001);
+    const [least, most] = extent(valuesOf('tau_gate_proj.bias').map((b) => 1 / (1 + Math.exp(-b))));
+    expect(least).to.be.within(0.062, 0.12);
+    expect(most).to.be.within(0.8, 0.901);
+    const bounds = {
+      'g_gate_proj.weight': 200 + 32,
+      'tau_gate_proj.weight': 200 + 32,
+      'i_gate_proj.1.weight': 16 + 32,
+    };
+    for (const [name, width] of Object.entries(bounds)) {
+      const [, largest] = extent(valuesOf(name).map(Math.abs));
+      expect(largest / (2 ** -2.5 * (6 / width) ** 0.5), name).to.be.within(0.97, 1.00001);
+    }
+  });
+
   it('gates the output of Gated DeltaNet by the activation that is named', () => {
     const of = (named: object): number[] =>
       logitsOf({ model_type: 'gated_deltanet', num_heads: 2, head_dim: 4, ...named });

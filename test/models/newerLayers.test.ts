@@ -180,10 +180,14 @@ describe('layers of newer rules', () => {
         const beta = path.bt_proj.forward(x).sigmoid().mul(2);
         const read = fw.pathAttention(q, k, v, { w, beta, gate: path.g_proj!.forward(x).sigmoid().log() }).output;
         expectClose('path', output.dataSync(), path.o_proj.forward(read.reshape(1, T, D)).dataSync(), 1e-9);
-        const former = new models.DeltaFormerAttention(D, 2, EXACT);
+        const former = new models.DeltaFormerAttention(D, 2, { qkvBias: true, qkNorm: true, ropeTheta: 50, ...EXACT });
+        for (const norm of [former.q_norm!, former.k_norm!]) fw.nn.init.normal_(norm.weight, 1, 0.5);
         const [y, found] = run(former);
         const [q2, k2, v2] = [former.q_proj, former.k_proj, former.v_proj].map((proj) => heads(proj.forward(y)));
-        const turned = fw.deltaFormer(fw.rope(q2), fw.rope(k2), v2, { beta: former.b_proj.forward(y) }).output;
+        const turn = (t: fw.Tensor, { weight }: fw.nn.RMSNorm): fw.Tensor =>
+          fw.rope(t.div(t.square().mean(-1, true).add(1e-5).sqrt()).mul(weight), { base: 50 });
+        const [q3, k3] = [turn(q2, former.q_norm!), turn(k2, former.k_norm!)];
+        const turned = fw.deltaFormer(q3, k3, v2, { beta: former.b_proj.forward(y) }).output;
         expectClose('former', found.dataSync(), former.o_proj.forward(turned.reshape(1, T, D)).dataSync(), 1e-9);
       }),
     ));
@@ -213,7 +217,7 @@ describe('layers of newer rules', () => {
         const layer = new models.RodimusAttention(D, { keyDim: 5, ...EXACT });
         const [x, output] = run(layer);
         const h = layer.up_proj.forward(x);
-        const s = layer.short_conv.forward(h).output;
+        const s = layer.short_conv!.forward(h).output;
         const [q, k, gateLogit, temperatureLogit] = [
           layer.q_proj,
           layer.k_proj,

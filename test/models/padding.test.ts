@@ -25,11 +25,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
   ...fw.models.modelFamilies.map(({ name }): (typeof VARIANTS)[number] => [name, name, {}]),
   ['gla with convolutions', 'gla', { useShortConv: true }],
   ['gated-deltanet, hybrid', 'gated-deltanet', { attn: { layers: [1], numHeads: 2, windowSize: 3 } }],
+  ['rodimus plus', 'rodimus', { blockType: 'rodimus_plus', skaAttn: { numHeads: 2, windowSize: 3 } }],
 ];
 /** What carries a state through padding: neither rotary positions, nor places in a chunk, nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
   ([title]) =>
-    !/retnet|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact|path/.test(title) ||
+    !/retnet|former$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact|path|plus/.test(title) ||
     title === 'linear-transformer',
 );
 

@@ -83,6 +83,8 @@ def interpreted():
     import fla.layers.attn
     import fla.layers.log_linear_mamba2
     import fla.layers.mesa_net
+    import fla.layers.rodimus
+    import fla.ops.deltaformer.parallel
     import fla.ops.utils.op
 
     for name, module in list(sys.modules.items()):
@@ -90,7 +92,10 @@ def interpreted():
             module.range = indices
     # LightNet's gate asks for a function of the card's own library.
     fla.ops.utils.op.tldevice.log1p = lambda x: tl.log(1 + x)
-    fla.layers.attn.flash_attn_func = attention
+    fla.layers.attn.flash_attn_func = fla.layers.rodimus.flash_attn_func = attention
+    fla.ops.deltaformer.parallel.flash_attn_func = attention
+    # FlashAttention alone asks for half precision.
+    fla.layers.rodimus.autocast_to_fp16 = lambda x: x
     fla.layers.mesa_net.chunk_mesa_net = exact_mesa
     fla.layers.log_linear_mamba2.chunk_log_linear_attn = log_linear
     fla.layers.log_linear_mamba2.LogLinearMamba2.forward = on_cards_alone

@@ -26,6 +26,8 @@ export interface AttentionShape {
   numHeads: number;
   /** A divisor of numHeads. */
   numKvHeads: number;
+  /** Whether all heads have the same keys, numKvHeads counting those of values alone; false by default. */
+  sharedKey?: boolean;
   /** Width of a query, key and value of one head. */
   headDim: number;
   /** Multiplies the scores; headDim ** -0.5 by default. */
@@ -57,8 +59,8 @@ export interface QueryKeyNorm {
 }
 
 /**
- * Rotated keys and the values [B, capacity, Hk, D] of which positions `start` to `end` count. With a window they are
- * moved to the front when the capacity is used up, so that it need not grow.
+ * Rotated keys and the values [B, capacity, Hk, D] of which positions `start` to `end` count; shared keys have one head. With a
+ * window they are moved to the front when the capacity is used up, so that it need not grow.
  */
 export type KeyValueCache = {
   keys: Tensor;
@@ -79,6 +81,11 @@ function of(i: number, ...[q, k, v]: [Tensor, Tensor, Tensor]): [Tensor, Tensor,
   return [q.slice(0, i, i + 1), k.slice(0, i, i + 1), v.slice(0, i, i + 1)];
 }
 
+/** Keys for each head of values, where all share one. */
+function perHead(keys: Tensor, values: Tensor): Tensor {
+  return keys.shape[2] === values.shape[2] ? keys : keys.expand([...values.shape]);
+}
+
 function queryKeyNorm({ qkNorm, headDim }: AttentionShape, heads: number, options: TensorOptions): Pointwise | null {
   if (!qkNorm) return null;
   const { over, eps, zeroCentred } = qkNorm;
@@ -96,7 +103,7 @@ export class Attention extends Recurrent<KeyValueCache> {
    * in each head the query and then its gate.
    */
   q_proj: Linear;
-  /** To the keys, weight [numKvHeads * headDim, hiddenSize]. */
+  /** To the keys, weight [numKvHeads * headDim, hiddenSize]; [headDim, hiddenSize] where they are shared. */
   k_proj: Linear;
   /** To the values, weight [numKvHeads * headDim, hiddenSize]. */
   v_proj: Linear;
@@ -117,11 +124,11 @@ export class Attention extends Recurrent<KeyValueCache> {
     const { hiddenSize, numHeads, numKvHeads, headDim, qkvBias, outputBias, outputGate = false } = shape;
     const queries = numHeads * headDim * (outputGate ? 2 : 1);
     this.q_proj = new Linear(hiddenSize, queries, { bias: qkvBias, ...options });
-    this.k_proj = new Linear(hiddenSize, numKvHeads * headDim, { bias: qkvBias, ...options });
+    this.k_proj = new Linear(hiddenSize, this.keyHeads * headDim, { bias: qkvBias, ...options });
     this.v_proj = new Linear(hiddenSize, numKvHeads * headDim, { bias: qkvBias, ...options });
     this.o_proj = new Linear(numHeads * headDim, hiddenSize, { bias: outputBias, ...options });
     this.q_norm = queryKeyNorm(shape, numHeads, options);
-    this.k_norm = queryKeyNorm(shape, numKvHeads, options);
+    this.k_norm = queryKeyNorm(shape, this.keyHeads, options);
   }
 
   forward(x: Tensor, options: SequenceOptions<KeyValueCache> = {}): SequenceResult<KeyValueCache> {
@@ -136,7 +143,7 @@ export class Attention extends Recurrent<KeyValueCache> {
     const keys = state ? cat([seen(state.keys, state).to(k.dtype), k], 1) : k;
     const values = state ? cat([seen(state.values, state).to(v.dtype), v], 1) : v;
     const { window, scale } = this.shape;
-    const output = softmaxAttention(q, keys, values, { window, scale, cuSeqlens });
+    const output = softmaxAttention(q, perHead(keys, values), values, { window, scale, cuSeqlens });
     const result = this.readout(output, gate);
     if (!outputState) return { output: result };
     const end = keys.shape[1];
@@ -174,14 +181,18 @@ export class Attention extends Recurrent<KeyValueCache> {
     append(state, { keys: k, values: v }, this.shape.window);
     state.position++;
     const [keys, values] = [state.keys, state.values].map((t) => seen(t, state));
-    return softmaxAttention(q.to(keys.dtype), keys, values, { scale: this.shape.scale });
+    return softmaxAttention(q.to(keys.dtype), perHead(keys, values), values, { scale: this.shape.scale });
   }
 
   initialState(batch: number): KeyValueCache {
     const { numKvHeads, headDim } = this.shape;
-    const empty = (): Tensor =>
-      zeros([batch, 0, numKvHeads, headDim], { device: this.k_proj.device, dtype: stateDType(this.k_proj) });
-    return { keys: empty(), values: empty(), start: 0, end: 0, position: 0 };
+    const empty = (heads: number): Tensor =>
+      zeros([batch, 0, heads, headDim], { device: this.k_proj.device, dtype: stateDType(this.k_proj) });
+    return { keys: empty(this.keyHeads), values: empty(numKvHeads), start: 0, end: 0, position: 0 };
+  }
+
+  private get keyHeads(): number {
+    return this.shape.sharedKey ? 1 : this.shape.numKvHeads;
   }
 
   /** The queries, and what the gate of the output is before its sigmoid. */
@@ -193,8 +204,8 @@ export class Attention extends Recurrent<KeyValueCache> {
   }
 
   private keysAndValues(x: Tensor, at: Place): [Tensor, Tensor] {
-    const [k, v] = [this.k_proj, this.v_proj].map((proj) => splitHeads(proj.forward(x), this.shape.numKvHeads));
-    return [this.turn(this.normed(this.k_norm, k), at), v];
+    const k = splitHeads(this.k_proj.forward(x), this.keyHeads);
+    return [this.turn(this.normed(this.k_norm, k), at), splitHeads(this.v_proj.forward(x), this.shape.numKvHeads)];
   }
 
   private normed(norm: Pointwise | null, heads: Tensor): Tensor {

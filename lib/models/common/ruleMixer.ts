@@ -36,8 +36,8 @@ export interface Past {
   convolve(name: string, convolution: ShortConvolution | null, x: Tensor): Tensor;
   /** The token before x [..., D], less x. */
   shift(name: string, x: Tensor): Tensor;
-  /** x [..., H, K] turned by its position. */
-  rotate(x: Tensor): Tensor;
+  /** x [..., H, K] turned by its position; `base` of the frequencies is 10000 by default. */
+  rotate(x: Tensor, base?: number): Tensor;
   /** What the layers below have handed on, to which this one adds. */
   readonly beside: Beside;
 }
@@ -104,12 +104,12 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
         convolution ? keep(name, convolution.forward(input, looking(name))) : input,
       shift: (name, input) => keep(name, tokenShift(input, looking(name))),
       beside,
-      rotate: (input) => {
+      rotate: (input, base) => {
         if (cuSeqlens && (state || outputState)) {
           const message = 'rotary positions: packed sequences have no common position to go on from';
           throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
         }
-        return rope(input, { offset: position, cuSeqlens });
+        return rope(input, { offset: position, cuSeqlens, base });
       },
     });
     const { output, memories } = this.run(inputs, state, { outputFinalState: outputState, cuSeqlens });
@@ -125,9 +125,9 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
       convolve: (name, convolution, input) => convolution?.step(input, state.convolutions[name]) ?? input,
       shift: (name, input) => tokenShiftStep(input, { state: state.convolutions[name] }),
       beside,
-      rotate: (input) => {
+      rotate: (input, base) => {
         turned = true;
-        return rope(input.unsqueeze(1), { offset: state.position }).squeeze(1);
+        return rope(input.unsqueeze(1), { offset: state.position, base }).squeeze(1);
       },
     });
     const output = this.runToken(inputs, state);

@@ -1,9 +1,9 @@
-// Layers of attention whose memory grows with the text: forgetting attention, PaTH and DeltaFormer, with the weight names of
+// Layers of attention whose memory grows with the text: their base, forgetting attention and PaTH, with the weight names of
 // flash-linear-attention.
-import { argumentError, checkInteger, checkOptions, FastWeightsError, type OptionNames, type Tensor } from '../../core';
+import { checkInteger, checkOptions, FastWeightsError, type OptionNames, type Tensor } from '../../core';
 import { Linear, RMSNorm, Sequential, ShortConvolution } from '../../nn';
 import { l2Norm, rmsNorm, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
-import { deltaFormer, forgettingAttention, pathAttention } from '../../rules';
+import { forgettingAttention, pathAttention } from '../../rules';
 import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
 import {
   type Placed,
@@ -17,12 +17,12 @@ import {
 import type { Past, WithRecent } from '../common/ruleMixer';
 
 /** Keys and values of every token so far, [B, S, H, D]. */
-type Growing = { keys: Tensor; values: Tensor };
+export type Growing = { keys: Tensor; values: Tensor };
 /** The sums of gates behind each key beside them, [B, S, HQ]. */
 type Decaying = Growing & { decays?: Tensor };
 
 /** Projections to q, k, v, with biases if they are asked for, and of the output, without one. */
-abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends MemoriesMixer<I, M> {
+export abstract class GrowingAttention<I extends QkvInputs, M extends Growing> extends MemoriesMixer<I, M> {
   /** Queries, weight [hidden, hidden]. */
   q_proj: Linear;
   /** Keys, weight [numKvHeads * D, hidden]. */
@@ -242,37 +242,5 @@ export class PaTHAttention extends GrowingAttention<PathInputs, Decaying> {
       beta: toFloat32(this.bt_proj.forward(x)).sigmoid().mul(2),
       ...(this.g_proj && { gate: toFloat32(this.g_proj.forward(x)).logSigmoid() }),
     };
-  }
-}
-
-type DeltaFormerInputs = QkvInputs & { beta: Tensor };
-
-/**
- * `deltaFormer` with rotary positions on q and k and beta = b_proj x, as it is (Xu et al. 2025, "Understanding Transformer from
- * the Perspective of Associative Memory").
- */
-export class DeltaFormerAttention extends GrowingAttention<DeltaFormerInputs, Growing> {
-  /** To the strengths, weight [numHeads, hidden] and a bias. */
-  b_proj: Linear;
-  protected readonly rule = deltaFormer as unknown as MemoriesRule<DeltaFormerInputs, Growing>;
-
-  constructor(hiddenSize: number, numHeads: number, options: TensorOptions = {}) {
-    checkOptions('DeltaFormerAttention', options, TENSOR_OPTIONS);
-    super(hiddenSize, numHeads, numHeads, options);
-    if ((hiddenSize / numHeads) % 2 !== 0) {
-      const expected = 'heads of an even width, which rotary positions turn in pairs';
-      const found = `${numHeads} of width ${hiddenSize / numHeads}`;
-      throw argumentError('INVALID_ARGUMENT', 'DeltaFormerAttention', 'numHeads', expected, found);
-    }
-    this.b_proj = new Linear(hiddenSize, numHeads, options);
-  }
-
-  protected get shapes(): { keys: readonly number[]; values: readonly number[] } {
-    return this.empty;
-  }
-
-  protected inputs(x: Tensor, past: Past): DeltaFormerInputs {
-    const { q, k, v } = this.qkv(x);
-    return { q: past.rotate(q), k: past.rotate(k), v, beta: toFloat32(this.b_proj.forward(x)) };
   }
 }

@@ -1,8 +1,11 @@
 // The layer of Rodimus, with the weight names of flash-linear-attention (He et al. 2024).
-import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
+import { noGrad } from '../../autograd';
+import { checkInteger, checkOptions, scope, type OptionNames, type Tensor } from '../../core';
 import { GatedRMSNorm, Linear, parameter, Sequential, ShortConvolution } from '../../nn';
-import { ones, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
+import { ones, rand, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
 import { rodimus } from '../../rules';
+import { xavierUniform_ } from '../../nn/init';
+import { timeStepBias } from '../common/initialize';
 import { FastWeightMixer, type MixerRule, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { type Placed, splitHeads } from '../common/mixer';
 
@@ -12,8 +15,8 @@ export interface RodimusAttentionOptions extends TensorOptions {
   keyDim?: number;
   /** Width inside the gate of the values; hiddenSize / 64, 16 at least, by default. */
   gateRank?: number;
-  /** Tokens that the convolution sees, 4 by default. */
-  convSize?: number;
+  /** Tokens that the convolution sees, 4 by default; null for none. */
+  convSize?: number | null;
   /** In the norm of the output, 1e-5 by default. */
   normEps?: number;
 }
@@ -38,8 +41,8 @@ export class RodimusAttention extends FastWeightMixer<Inputs> {
   gate_proj: Linear;
   /** Weight [inner, hidden], no bias. */
   up_proj: Linear;
-  /** Over h, weight [inner, 1, convSize] and bias [inner], with silu. */
-  short_conv: ShortConvolution;
+  /** Over h, weight [inner, 1, convSize] and bias [inner], with silu; null without `convSize`, where s = h. */
+  short_conv: ShortConvolution | null;
   /** Weight [inner]; float32 also in a bfloat16 model. */
   residual_weight: Tensor;
   /** Queries, weight [K, inner], no bias. */
@@ -68,7 +71,7 @@ export class RodimusAttention extends FastWeightMixer<Inputs> {
     const linear = (from: number, to: number, bias = false): Linear => new Linear(from, to, { bias, ...on });
     this.gate_proj = linear(hiddenSize, inner);
     this.up_proj = linear(hiddenSize, inner);
-    this.short_conv = new ShortConvolution(inner, convSize, { bias: true, ...on });
+    this.short_conv = convSize === null ? null : new ShortConvolution(inner, convSize, { bias: true, ...on });
     this.residual_weight = parameter(ones([inner], { ...on, dtype: on.dtype === 'bfloat16' ? 'float32' : on.dtype }));
     this.q_proj = linear(inner, keyDim);
     this.k_proj = linear(inner, keyDim);
@@ -79,6 +82,25 @@ export class RodimusAttention extends FastWeightMixer<Inputs> {
     this.down_proj = linear(inner, hiddenSize);
   }
 
+  /**
+   * As published: the weights of all gates small, uniform as Glorot and Bengio have it; softplus of the gate log-uniform in
+   * [0.001, 0.1], sigmoid of the temperature uniform in [1/16, 0.9].
+   */
+  initialize(): void {
+    const { g_gate_proj: gate, tau_gate_proj: temperature, i_gate_proj: values } = this;
+    const { dtype, device } = gate.weight;
+    noGrad(() =>
+      scope(() => {
+        const inner = values.parameters().filter(({ ndim }) => ndim === 2);
+        for (const weight of [gate.weight, temperature.weight, ...inner]) xavierUniform_(weight, 2 ** -2.5);
+        const K = this.sizes.keyDim;
+        gate.bias!.copy_(timeStepBias(K, { dtype, device }, { low: 1e-3, high: 0.1, floor: 1e-4 }).to(dtype));
+        const open = rand([K], { dtype, device, low: 1 / 16, high: 0.9 });
+        temperature.bias!.copy_(open.div(open.neg().add(1)).log());
+      }),
+    );
+  }
+
   protected override get keptInFloat32(): readonly string[] {
     return ['residual_weight'];
   }
@@ -87,7 +109,7 @@ export class RodimusAttention extends FastWeightMixer<Inputs> {
     return this.down_proj;
   }
 
-  protected override get convolutions(): Record<string, ShortConvolution> {
+  protected override get convolutions(): Record<string, ShortConvolution | null> {
     return { h: this.short_conv };
   }
 

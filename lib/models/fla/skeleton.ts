@@ -117,7 +117,8 @@ export function readHeads(
   };
 }
 
-class FlaBlock extends PreNormBlock {
+/** An RMSNorm, the mixer, an RMSNorm and a SwiGLU, under the names of flash-linear-attention. */
+export class FlaBlock extends PreNormBlock {
   attn_norm: RMSNorm;
   attn: Recurrent;
   mlp_norm: RMSNorm;

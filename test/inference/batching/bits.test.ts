@@ -12,6 +12,7 @@ const available = fw.devices().flatMap(({ device, available }) => (available ? [
 const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOptions>][] = [
   ...fw.models.modelFamilies.map(({ name }): (typeof VARIANTS)[number] => [name, name, {}]),
   ['gated-deltanet, hybrid', 'gated-deltanet', { attn: { layers: [1], num_heads: 2, window_size: 5 } }],
+  ['rodimus plus', 'rodimus', { blockType: 'rodimus_plus', skaAttn: { num_heads: 2, window_size: 5 } }],
   ['rwkv6, hybrid', 'rwkv6', { attn: { layers: [0], num_heads: 2 } }],
   ['hqlt, delayed chunk', 'hqlt', { attnMode: 'chunk', chunkSize: 6, useShortConv: true }],
   ['transformer, partial rotary', 'transformer', { partialRotaryFactor: 0.5, headDim: 8, numKeyValueHeads: 1 }],
