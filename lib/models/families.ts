@@ -12,6 +12,7 @@ import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
 import { gatedDeltaProductFamily } from './fla/gatedDeltaProduct';
 import { glaFamily } from './fla/gatedLinearAttention';
 import { gsaFamily } from './fla/gatedSlotAttention';
+import { hgrnFamily } from './fla/hgrn';
 import { hgrn2Family } from './fla/hgrn2';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { lightNetFamily } from './fla/lightNet';
@@ -47,6 +48,7 @@ const FAMILIES = [
   linearTransformerFamily,
   retNetFamily,
   glaFamily,
+  hgrnFamily,
   hgrn2Family,
   lightNetFamily,
   gsaFamily,

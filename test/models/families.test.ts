@@ -45,6 +45,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ],
   ['comba, no convolutions', 'comba', { useShortConv: false, useOutputGate: false, expandV: 2 }],
   ['gsa, grouped, t2r, convolutions', 'gsa', { numKvHeads: 1, featureMap: 't2r', useShortConv: true, expandK: 0.5 }],
+  ['hgrn, convolutions, wide, no bounds', 'hgrn', { useShortConv: true, expandRatio: 1.5, useLowerBound: false }],
   ['hgrn2, convolutions, no bounds', 'hgrn2', { useShortConv: true, useLowerBound: false }],
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],

@@ -138,6 +138,22 @@ describe('layouts of flash-linear-attention', () => {
     }
   });
 
+  it('has as many channels in HGRN as its ratio says', () => {
+    const hgrn = { model_type: 'hgrn' };
+    const plain = shapesOf(hgrn);
+    expect(plain.lower_bounds).to.deep.equal([2, 16]);
+    expect(plain).to.not.have.any.keys('f_conv1d.weight', 'i_conv1d.weight');
+    const wide = shapesOf({ ...hgrn, expand_ratio: 1.3, use_short_conv: true, conv_size: 3 });
+    expect(wide.lower_bounds).to.deep.equal([2, 20]);
+    expect(wide['g_norm.weight']).to.deep.equal([20]);
+    expect(wide['f_conv1d.weight']).to.deep.equal([20, 1, 3]);
+    expect(wide['o_proj.weight']).to.deep.equal([16, 20]);
+    expect(shapesOf({ ...hgrn, use_lower_bound: false })).to.not.have.any.keys('lower_bounds');
+    expectError('INVALID_ARGUMENT', /expand_ratio must be a whole number from 1/, () =>
+      make({ ...hgrn, expand_ratio: 0 }),
+    );
+  });
+
   it('takes the width of a head of HGRN2 from its ratio, or from the heads where that is null', () => {
     const headsOf = (given: object): number => {
       const model = make({ model_type: 'hgrn2', hidden_size: 256, ...given });
