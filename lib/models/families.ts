@@ -5,6 +5,7 @@ import { lstmFamily } from './baselines/lstm';
 import { rnnFamily } from './baselines/rnn';
 import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
+import { abcFamily } from './fla/abcAttention';
 import { combaFamily } from './fla/comba';
 import { deltaNetFamily } from './fla/deltaNet';
 import { forgettingTransformerFamily } from './fla/forgettingTransformer';
@@ -51,6 +52,7 @@ const FAMILIES = [
   hgrnFamily,
   hgrn2Family,
   lightNetFamily,
+  abcFamily,
   gsaFamily,
   deltaNetFamily,
   deltaNet2021Family,

@@ -14,6 +14,7 @@ const MATRICES: Record<string, string[]> = {
   srwm: ['W_y', 'W_q', 'W_k', 'w_b'],
   'recurrent-delta': ['W'],
   'delta-rnn': ['W', 'R'],
+  abc: ['H', 'Hv'],
   gsa: ['H', 'Hv'],
   'mesa-net': ['Hkk', 'Hkv'],
   'delta-lstm': ['W_i', 'R_i', 'W_u', 'R_u', 'W_o', 'R_o'],

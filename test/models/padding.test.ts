@@ -29,7 +29,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
 /** What carries a state through padding: neither rotary positions, nor places in a chunk, nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
   ([title]) =>
-    !/retnet|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact|path/.test(title) ||
+    !/retnet|abc|transformer$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact|path/.test(title) ||
     title === 'linear-transformer',
 );
 
