@@ -100,7 +100,7 @@ const WITHOUT: ReadonlyMap<string, string> = new Map([
     name,
     'it keeps the keys and values themselves',
   ]),
-  ...['lstm', 'rnn', 'elstm'].map((name): [string, string] => [name, 'its state is a vector']),
+  ...['hgrn', 'lstm', 'rnn', 'elstm'].map((name): [string, string] => [name, 'its state is a vector']),
 ]);
 
 function familyName({ config }: CausalLM): string {

@@ -5,6 +5,7 @@ import { lstmFamily } from './baselines/lstm';
 import { rnnFamily } from './baselines/rnn';
 import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
+import { abcFamily } from './fla/abcAttention';
 import { combaFamily } from './fla/comba';
 import { deltaFormerFamily } from './fla/deltaFormer';
 import { deltaNetFamily } from './fla/deltaNet';
@@ -13,6 +14,7 @@ import { gatedDeltaNetFamily } from './fla/gatedDeltaNet';
 import { gatedDeltaProductFamily } from './fla/gatedDeltaProduct';
 import { glaFamily } from './fla/gatedLinearAttention';
 import { gsaFamily } from './fla/gatedSlotAttention';
+import { hgrnFamily } from './fla/hgrn';
 import { hgrn2Family } from './fla/hgrn2';
 import { kdaFamily } from './fla/kimiDeltaAttention';
 import { lightNetFamily } from './fla/lightNet';
@@ -49,9 +51,11 @@ const FAMILIES = [
   linearTransformerFamily,
   retNetFamily,
   glaFamily,
+  hgrnFamily,
   hgrn2Family,
   lightNetFamily,
   rodimusFamily,
+  abcFamily,
   gsaFamily,
   deltaNetFamily,
   deltaNet2021Family,

@@ -82,6 +82,8 @@ export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './f
 export { GatedSlotAttention, GSAForCausalLM, type GsaConfiguration } from './fla/gatedSlotAttention';
 export { ForgettingTransformerForCausalLM, type ForgettingTransformerConfiguration } from './fla/forgettingTransformer';
 export { PaTHAttentionForCausalLM, type PaTHAttentionConfiguration } from './fla/pathAttention';
+export { ABCAttention, ABCForCausalLM, type AbcConfiguration } from './fla/abcAttention';
+export { Hgrn, HGRNForCausalLM, type HgrnConfiguration } from './fla/hgrn';
 export { Hgrn2, HGRN2ForCausalLM, type Hgrn2Configuration } from './fla/hgrn2';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';

@@ -241,6 +241,49 @@ describe('layouts of flash-linear-attention', () => {
     }
   });
 
+  it('reads widths, slots and bounds of ABC', () => {
+    const abc = { model_type: 'abc', num_heads: 2 };
+    const read = (given: object): unknown[] => {
+      using model = make({ ...abc, ...given });
+      const { keyDim, valueDim, numSlots, slotBounds } = model.config as fw.models.AbcConfiguration;
+      return [keyDim, valueDim, numSlots, ...slotBounds];
+    };
+    expect(read({ gate_low_rank_dim: 5 })).to.deep.equal([4, 8, 64, -32, 32]);
+    expect(read({ exapnd_k: 1, exapnd_v: 2, num_slots: null })).to.deep.equal([8, 16, 8, -32, 32]);
+    expect(read({ exapnd_k: 1, expand_k: 0.25, exapnd_v: 2, expand_v: 0.5 })).to.deep.equal([2, 4, 64, -32, 32]);
+    expect(read({ clamp_min: null, clamp_max: -3 })).to.deep.equal([4, 8, 64, -Infinity, -3]);
+    expect(read({ clamp_min: 3, clamp_max: null })).to.deep.equal([4, 8, 64, 3, Infinity]);
+    expect(shapesOf({ ...abc, num_slots: 3, use_short_conv: true })).to.deep.include({
+      's_proj.weight': [6, 16],
+      'g_norm.weight': [8],
+      'q_conv1d.weight': [8, 1, 4],
+    });
+    using odd = make({ ...abc, expand_k: 0.125, use_rope: false });
+    expect((odd.config as fw.models.AbcConfiguration).keyDim).to.equal(1);
+    const refused: [given: object, message: RegExp][] = [
+      [{ expand_k: 0.125 }, /expand_k must be heads of an even width.*got 2 of width 1/],
+      [{ expand_v: 0.1875 }, /num_heads must be a divisor of 3/],
+      [{ clamp_min: 2, clamp_max: 1 }, /clamp_max must be a number from 2/],
+    ];
+    for (const [given, message] of refused) expectError('INVALID_ARGUMENT', message, () => make({ ...abc, ...given }));
+  });
+
+  it('has as many channels in HGRN as its ratio says', () => {
+    const hgrn = { model_type: 'hgrn' };
+    const plain = shapesOf(hgrn);
+    expect(plain.lower_bounds).to.deep.equal([2, 16]);
+    expect(plain).to.not.have.any.keys('f_conv1d.weight', 'i_conv1d.weight');
+    const wide = shapesOf({ ...hgrn, expand_ratio: 1.3, use_short_conv: true, conv_size: 3 });
+    expect(wide.lower_bounds).to.deep.equal([2, 20]);
+    expect(wide['g_norm.weight']).to.deep.equal([20]);
+    expect(wide['f_conv1d.weight']).to.deep.equal([20, 1, 3]);
+    expect(wide['o_proj.weight']).to.deep.equal([16, 20]);
+    expect(shapesOf({ ...hgrn, use_lower_bound: false })).to.not.have.any.keys('lower_bounds');
+    expectError('INVALID_ARGUMENT', /expand_ratio must be a whole number from 1/, () =>
+      make({ ...hgrn, expand_ratio: 0 }),
+    );
+  });
+
   it('takes the width of a head of HGRN2 from its ratio, or from the heads where that is null', () => {
     const headsOf = (given: object): number => {
       const model = make({ model_type: 'hgrn2', hidden_size: 256, ...given });

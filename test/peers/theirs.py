@@ -31,6 +31,9 @@ class Index(int):
     def __add__(self, other):
         return Index(int(self) + other) if isinstance(other, int) else int(self) + other
 
+    def __sub__(self, other):
+        return Index(int(self) - other) if isinstance(other, int) else int(self) - other
+
     def __mul__(self, other):
         return Index(int(self) * other) if isinstance(other, int) else int(self) * other
 

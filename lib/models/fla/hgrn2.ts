@@ -1,7 +1,7 @@
 // HGRN2: linear attention whose keys are what its decays forget (Qin et al. 2024; spec 2.13.5).
 import { checkObject, type Tensor } from '../../core';
-import { Linear, parameter, RMSNorm, ShortConvolution } from '../../nn';
-import { type TensorOptions, toFloat32, zeros } from '../../ops';
+import { Linear, RMSNorm, ShortConvolution } from '../../nn';
+import type { TensorOptions } from '../../ops';
 import { gatedLinearAttention } from '../../rules';
 import { CausalLM } from '../common/causalLM';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
@@ -10,7 +10,8 @@ import type { Count, EitherSpelling, Flag } from '../common/keys';
 import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
-import { type FlaConfiguration, FlaDecoder, OUTPUT_NORM_EPS, readFla } from './skeleton';
+import { boundedDecay, type LowerBound, LowerBoundedDecoder } from './lowerBounds';
+import { type FlaConfiguration, OUTPUT_NORM_EPS, readFla } from './skeleton';
 
 export interface Hgrn2Keys extends FlaKeys<'hgrn2'>, ConvolutionKeys {
   numHeads?: Count;
@@ -50,9 +51,6 @@ function readConfiguration(input: object): Hgrn2Configuration {
   };
 }
 
-/** Below it float32 has no numbers of full precision; the logarithm of a decay stays finite. */
-const LEAST_DECAY = 1e-37;
-
 /**
  * Additive fast weights with a decay per key channel and token, f = lower + (1 - lower) sigmoid(f_proj x), and keys 1 - f
  * (Qin et al. 2024, "HGRN2: Gated Linear RNNs with State Expansion"). q = silu(q_proj x), v = i_proj x.
@@ -81,7 +79,7 @@ export class Hgrn2 extends FastWeightMixer {
     readonly config: Hgrn2Configuration,
     options: TensorOptions = {},
     /** Of the decays of each channel [hiddenSize], in [0, 1); null where there is none. */
-    private readonly lowerBound: () => Tensor | null = () => null,
+    private readonly lowerBound: LowerBound = () => null,
   ) {
     checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, headDim, convSize } = config;
@@ -111,15 +109,10 @@ export class Hgrn2 extends FastWeightMixer {
     const { numHeads } = this.config;
     const part = (name: string, proj: Linear, conv: ShortConvolution | null): Tensor =>
       past.convolve(name, conv, proj.forward(x));
-    const f = toFloat32(part('f', this.f_proj, this.f_conv1d));
-    const lower = this.lowerBound();
-    const rest = lower?.neg().add(1);
-    const gate = lower ? f.sigmoid().mul(rest!).add(lower).maximum(LEAST_DECAY).log() : f.logSigmoid();
-    // 1 - exp(gate), without its cancellation.
-    const k = rest ? f.neg().sigmoid().mul(rest) : f.neg().sigmoid();
+    const { gate, forgotten } = boundedDecay(part('f', this.f_proj, this.f_conv1d), this.lowerBound());
     return {
       q: splitHeads(part('q', this.q_proj, this.q_conv1d).silu(), numHeads),
-      k: splitHeads(k.to(x.dtype), numHeads),
+      k: splitHeads(forgotten.to(x.dtype), numHeads),
       v: splitHeads(part('i', this.i_proj, this.i_conv1d), numHeads),
       gate: splitHeads(gate, numHeads),
     };
@@ -130,28 +123,6 @@ export class Hgrn2 extends FastWeightMixer {
   }
 }
 
-/** The decoder, whose layers share the table of lower bounds. */
-class Hgrn2Decoder extends FlaDecoder {
-  /** [numHiddenLayers, hiddenSize], zeros at first; null without `useLowerBound`. */
-  lower_bounds: Tensor | null;
-
-  constructor(config: Hgrn2Configuration, options: TensorOptions) {
-    checkObject(new.target.name, 'config', config);
-    const { numHiddenLayers, hiddenSize, useLowerBound } = config;
-    super(config, (layer) => new Hgrn2(config, options, () => this.lowerBound(layer)), options);
-    this.lower_bounds = useLowerBound ? parameter(zeros([numHiddenLayers, hiddenSize], options)) : null;
-  }
-
-  /** The sum of the table's softmax over the layers from the second to this one; the first has none. */
-  private lowerBound(layer: number): Tensor | null {
-    if (layer === 0 || !this.lower_bounds) return null;
-    return toFloat32(this.lower_bounds)
-      .softmax(0)
-      .slice(0, 1, layer + 1)
-      .sum(0);
-  }
-}
-
 /**
  * Language model of `Hgrn2` layers under the weight names of flash-linear-attention's HGRN2ForCausalLM, `model_type`
  * 'hgrn2'; 24 layers of width 2048 with 16 heads of 128 by default.
@@ -159,7 +130,8 @@ class Hgrn2Decoder extends FlaDecoder {
 export class HGRN2ForCausalLM extends CausalLM<Hgrn2Configuration> {
   constructor(input: EitherSpelling<Hgrn2Keys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
-    super(config, new Hgrn2Decoder(config, options), options);
+    const layer = (lowerBound: LowerBound): Hgrn2 => new Hgrn2(config, options, lowerBound);
+    super(config, new LowerBoundedDecoder(config, config.hiddenSize, layer, options), options);
   }
 }
 
