@@ -1,10 +1,9 @@
 // The layer of Rodimus, with the weight names of flash-linear-attention (He et al. 2024).
 import { noGrad } from '../../autograd';
 import { checkInteger, checkOptions, scope, type OptionNames, type Tensor } from '../../core';
-import { GatedRMSNorm, Linear, parameter, Sequential, ShortConvolution } from '../../nn';
+import { GatedRMSNorm, init, Linear, parameter, Sequential, ShortConvolution } from '../../nn';
 import { ones, rand, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
 import { rodimus } from '../../rules';
-import { xavierUniform_ } from '../../nn/init';
 import { timeStepBias } from '../common/initialize';
 import { FastWeightMixer, type MixerRule, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { type Placed, splitHeads } from '../common/mixer';
@@ -92,7 +91,7 @@ export class RodimusAttention extends FastWeightMixer<Inputs> {
     noGrad(() =>
       scope(() => {
         const inner = values.parameters().filter(({ ndim }) => ndim === 2);
-        for (const weight of [gate.weight, temperature.weight, ...inner]) xavierUniform_(weight, 2 ** -2.5);
+        for (const weight of [gate.weight, temperature.weight, ...inner]) init.xavierUniform_(weight, 2 ** -2.5);
         const K = this.sizes.keyDim;
         gate.bias!.copy_(timeStepBias(K, { dtype, device }, { low: 1e-3, high: 0.1, floor: 1e-4 }).to(dtype));
         const open = rand([K], { dtype, device, low: 1 / 16, high: 0.9 });
