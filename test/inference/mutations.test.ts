@@ -173,7 +173,8 @@ describe(`mutated files, ${FILES} of each kind`, function () {
             .with.property('code', 'FORMAT');
           refused++;
         }
-        expect(bytesInUse(), `file ${i}`).to.equal(before);
+        // What other tests left may be collected meanwhile.
+        expect(bytesInUse(), `file ${i}`).to.be.at.most(before);
       }
       expect(Math.min(refused, gone)).to.be.above(FILES / 50);
     });
@@ -231,7 +232,7 @@ describe(`mutated files, ${FILES} of each kind`, function () {
         refused++;
       }
       expect(model.adapterNames).to.eql([]);
-      expect(bytesInUse(), `folder ${i}`).to.equal(before);
+      expect(bytesInUse(), `folder ${i}`).to.be.at.most(before);
     }
     expect(Math.min(refused, served)).to.be.above(FILES / 50);
   });
