@@ -191,7 +191,8 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
     })();
     await collectGarbage();
     await collectGarbage();
-    expect(native()).to.eql(before);
+    // What other tests left may be collected meanwhile.
+    native().forEach((bytes, i) => expect(bytes).to.be.at.most(before[i]));
     model.dispose();
   });
 
