@@ -68,7 +68,7 @@ describe('server: who may ask', function () {
   });
 
   it('has so many requests at the same time', async () => {
-    const first = complete(ALICE, { ...prompt, max_tokens: 60, ignore_eos: true });
+    const first = complete(ALICE, { ...long, max_tokens: 2000 });
     await until(async () =>
       /running_requests\{model="small"\} 1/.test((await running().ask('GET', '/metrics', undefined, auth(BOB))).text),
     );
@@ -79,7 +79,7 @@ describe('server: who may ask', function () {
   });
 
   it('has so many of the prompts of a request at work, too', async () => {
-    const several = complete(ALICE, { ...prompt, prompt: ['ab', 'cd', 'ef'], max_tokens: 80, ignore_eos: true });
+    const several = complete(ALICE, { ...prompt, prompt: ['ab', 'cd', 'ef'], max_tokens: 400, ignore_eos: true });
     let most = 0;
     let done = false;
     void several.then(() => (done = true));
@@ -190,7 +190,7 @@ describe('server: requests', function () {
   });
 
   it('wait for a place, so many of them', async () => {
-    const statuses = await Promise.all([1, 2, 3, 4].map(async () => (await ask({ ...long, max_tokens: 60 })).status));
+    const statuses = await Promise.all([1, 2, 3, 4].map(async () => (await ask({ ...long, max_tokens: 600 })).status));
     expect(statuses.sort()).to.eql([200, 200, 200, 503]);
   });
 
