@@ -27,12 +27,16 @@ export interface FeedForward extends Module {
   forward(x: Tensor, residual: Tensor): Tensor;
 }
 
-/** The parts of a block, whatever they are called among the weights. */
-export interface BlockParts {
+/** The parts of a block without a feed-forward, whatever they are called among the weights. */
+export interface MixerParts {
   /** In front of the mixer only: the residual goes round both. */
   mixerNorm: Pointwise;
   /** The part that sees other tokens: a fast-weight mixer or softmax attention. The state of the block is its state. */
   mixer: Recurrent;
+}
+
+/** The parts of a block with one. */
+export interface BlockParts extends MixerParts {
   /** In front of the feed-forward, behind the first residual. */
   feedForwardNorm: Pointwise;
   /** Works on each token alone, and adds the second residual itself. */
@@ -84,9 +88,9 @@ export abstract class Block extends Layer {
   }
 }
 
-/** x + mixer(norm(x)), then x + feedForward(norm(x)). */
-export abstract class PreNormBlock extends Block {
-  protected abstract get parts(): BlockParts;
+/** x + mixer(norm(x)), and nothing that works on each token alone. */
+export abstract class MixerBlock extends Block {
+  protected abstract get parts(): MixerParts;
 
   /** x + mixer(norm(x)) */
   mix(x: Tensor, options: SequenceOptions): SequenceResult {
@@ -100,6 +104,11 @@ export abstract class PreNormBlock extends Block {
     return x.add(stepOf(mixer, mixerNorm.forward(x), state, beside));
   }
 
+  /** There is none: a handle of its own, as from any operator. */
+  feedForward(x: Tensor): Tensor {
+    return x.another();
+  }
+
   initialState(batch: number): State {
     return this.parts.mixer.initialState(batch);
   }
@@ -107,9 +116,14 @@ export abstract class PreNormBlock extends Block {
   protected override ragged(batch: number): State {
     return this.parts.mixer.raggedState(batch);
   }
+}
+
+/** x + mixer(norm(x)), then x + feedForward(norm(x)). */
+export abstract class PreNormBlock extends MixerBlock {
+  protected abstract override get parts(): BlockParts;
 
   /** x + feedForward(norm(x)) */
-  feedForward(x: Tensor): Tensor {
+  override feedForward(x: Tensor): Tensor {
     const { feedForwardNorm, feedForward } = this.parts;
     return feedForward.forward(feedForwardNorm.forward(x), x);
   }

@@ -4,7 +4,7 @@ import type { Stages, State } from '../../inference';
 import { RMSNorm, SwiGLU } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { Attention, type AttentionShape, type KeyValueCache } from '../common/attention';
-import { Block, Layer } from '../common/block';
+import { Layer, MixerBlock, type MixerParts } from '../common/block';
 import type { FastWeightState } from '../common/fastWeightMixer';
 import { type Beside, partOf, type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
 import { RodimusAttention, type RodimusAttentionOptions } from './rodimusAttention';
@@ -27,7 +27,7 @@ function makeMixer(config: RodimusShape, options: TensorOptions): RodimusAttenti
 }
 
 /** x + mixer(norm(x)), and nothing else. */
-export class RodimusBlock extends Block {
+export class RodimusBlock extends MixerBlock {
   mixer_norm: RMSNorm;
   mixer: RodimusAttention;
 
@@ -37,27 +37,8 @@ export class RodimusBlock extends Block {
     this.mixer = makeMixer(config, options);
   }
 
-  mix(x: Tensor, options: SequenceOptions): SequenceResult {
-    const given = options as SequenceOptions<FastWeightState>;
-    const { output, state } = this.mixer.forward(this.mixer_norm.forward(x), given);
-    return { output: x.add(output), state };
-  }
-
-  mixStep(x: Tensor, state: State): Tensor {
-    return x.add(stepOf(this.mixer, this.mixer_norm.forward(x), state));
-  }
-
-  /** There is none: a handle of its own, as from any operator. */
-  feedForward(x: Tensor): Tensor {
-    return x.another();
-  }
-
-  initialState(batch: number): State {
-    return this.mixer.initialState(batch);
-  }
-
-  protected override ragged(batch: number): State {
-    return this.mixer.raggedState(batch);
+  protected get parts(): MixerParts {
+    return { mixerNorm: this.mixer_norm, mixer: this.mixer };
   }
 }
 

@@ -1,12 +1,10 @@
 // The skeleton of Mamba: embedding, blocks of a norm and a mixer without a feed-forward, final norm, under their names.
-import type { Tensor } from '../../core';
-import type { State } from '../../inference';
 import { Embedding, RMSNorm } from '../../nn';
 import type { TensorOptions } from '../../ops';
-import { Block, Decoder } from '../common/block';
+import { type Block, Decoder, MixerBlock, type MixerParts } from '../common/block';
 import { CausalLM, type WeightNames } from '../common/causalLM';
 import type { Configuration } from '../common/configuration';
-import { type Recurrent, type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
+import type { Recurrent } from '../common/mixer';
 
 /** What the skeleton reads of a configuration. */
 export interface MambaConfiguration extends Configuration {
@@ -15,7 +13,7 @@ export interface MambaConfiguration extends Configuration {
 }
 
 /** x + mixer(norm(x)), and nothing else. */
-class MambaBlock<M extends Recurrent> extends Block {
+class MambaBlock<M extends Recurrent> extends MixerBlock {
   norm: RMSNorm;
   mixer: M;
 
@@ -25,26 +23,8 @@ class MambaBlock<M extends Recurrent> extends Block {
     this.mixer = mixer;
   }
 
-  mix(x: Tensor, options: SequenceOptions): SequenceResult {
-    const { output, state } = this.mixer.forward(this.norm.forward(x), options);
-    return { output: x.add(output), state };
-  }
-
-  mixStep(x: Tensor, state: State): Tensor {
-    return x.add(stepOf(this.mixer, this.norm.forward(x), state));
-  }
-
-  /** There is none: a handle of its own, as from any operator. */
-  feedForward(x: Tensor): Tensor {
-    return x.another();
-  }
-
-  initialState(batch: number): State {
-    return this.mixer.initialState(batch);
-  }
-
-  protected override ragged(batch: number): State {
-    return this.mixer.raggedState(batch);
+  protected get parts(): MixerParts {
+    return { mixerNorm: this.norm, mixer: this.mixer };
   }
 }
 
