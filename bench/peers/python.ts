@@ -40,6 +40,16 @@ const supportsFeedback = (problem: Problem, threads: number): boolean =>
 
 const supportsTorch = (problem: Problem): boolean => supportsDelta(problem) || supportsProducts(problem);
 
+/** Products in float32 alone: NumPy has no other type that a BLAS multiplies. */
+const supportsNumpy = (problem: Problem): boolean =>
+  problem.kind === 'matmul' && problem.dtype === 'float32' && problem.precision === 'highest';
+
+/** OpenBLAS of the instruction set that the library is held to; left to choose for itself otherwise. */
+function openBlasEnvironment(threads: number): NodeJS.ProcessEnv {
+  const env = { ...processorEnvironment(threads), OPENBLAS_NUM_THREADS: String(threads) };
+  return process.env.FAST_WEIGHTS_ISA === 'avx2' ? { ...env, OPENBLAS_CORETYPE: 'Haswell' } : env;
+}
+
 const isFeedback = ({ kind }: Problem): boolean => kind === 'feedback';
 
 /** Torch as it is; with MKL made to use AVX-512 only where its products are large enough to tell. */
@@ -92,6 +102,7 @@ export function processorPeers(): PythonPeer[] {
     { ...plain, supports: supportsPlain, once: isFeedback },
     ...others,
     ...peers('torch compiled', supportsGraph),
+    { name: 'numpy', contender: 'numpy', supports: supportsNumpy, environment: openBlasEnvironment },
     { name: 'transformers', contender: 'transformers', supports: supportsDelta, environment: processorEnvironment },
   ];
 }

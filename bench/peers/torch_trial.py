@@ -12,9 +12,11 @@ import resource
 import sys
 import time
 
+import numpy
 import torch
 import torch.nn.functional as F
 
+NUMPY = "numpy"
 FLA = "fla bfloat16"
 TOLERANCE = {torch.float32: (1e-5, 1e-4, 1e-4), torch.bfloat16: (0.005, 0.008, 0.02)}
 """Of the output, of gradients, of those of gates and strengths."""
@@ -352,6 +354,19 @@ class Matmul:
         return [finding("product", self.product[..., rows, :], reference, self.tolerance)]
 
 
+class NumpyMatmul(Matmul):
+    """The same product by NumPy, whose wheels carry OpenBLAS."""
+
+    def __init__(self, problem, contender):
+        super().__init__(problem, contender)
+        self.arrays = self.a.numpy(), self.b.numpy()
+        self.product = torch.empty(*self.a.shape[:-1], self.b.shape[-1])
+        self.out = self.product.numpy()
+
+    def run(self):
+        numpy.matmul(*self.arrays, out=self.out)
+
+
 class Norm(torch.nn.Module):
     def __init__(self, d):
         super().__init__()
@@ -477,6 +492,8 @@ def measure(trial, seconds):
 
 
 def version(contender):
+    if contender == NUMPY:
+        return f"numpy {numpy.__version__}, {numpy.show_config('dicts')['Build Dependencies']['blas']['name']}"
     if not CARD:
         return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, MKL {torch.backends.mkl.is_available()}"
     own = f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
@@ -500,7 +517,8 @@ def main(job):
     if CARD:
         torch.set_default_device("cuda")
         torch.set_float32_matmul_precision(problem.get("precision", "highest"))
-    kinds = {"sequence": Sequence, "feedback": Feedback, "step": Step, "matmul": Matmul, "languageModel": Training}
+    product = NumpyMatmul if contender == NUMPY else Matmul
+    kinds = {"sequence": Sequence, "feedback": Feedback, "step": Step, "matmul": product, "languageModel": Training}
     trial = kinds[problem["kind"]](problem, contender)
     result = {"samples": measure(trial, job["seconds"]), "memory": memory(), "version": version(contender)}
     if job["check"]:
