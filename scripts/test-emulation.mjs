@@ -1,8 +1,9 @@
 // Builds the emulated card, which watches each access, and runs the tests of its kernels there: as the sources say, and
 // where the compiler contracts products and sums, as it does for a card; the recurrence both ways, every other suite one of
-// them; and some with the sanitizers of addresses and of undefined behaviour. Says what is missing where it cannot be built.
-// Usage: node scripts/test-emulation.mjs [--all]; without --all what is made of operators, which have tests of their own, runs
-// once as usual, and the recurrence as the sources say at some sizes only.
+// them. Says what is missing where it cannot be built.
+// Usage: node scripts/test-emulation.mjs [--all | --sanitized]; --sanitized: some kernels with the sanitizers of addresses and of
+// undefined behaviour, and nothing else; --all: everything. Without either what is made of operators, which have tests of
+// their own, runs once as usual, and the recurrence as the sources say at some sizes only.
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -57,30 +58,40 @@ async function passes({ suite, env }) {
   return code === 0;
 }
 
+const on = (folder, suites, env) =>
+  suites.map((suite) => ({ suite, env: { FAST_WEIGHTS_EMULATION_BUILD: folder, ...env } }));
+
+/** Builds the card as the sources say and with contraction; their suites. */
+function plain(all) {
+  console.log('building the emulated card, and once more with contraction (minutes the first time)');
+  build('build-emulation', '-DFAST_WEIGHTS_EMULATION=ON');
+  build('build-emulation-contracted', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_CONTRACT=ON');
+  return [...on('build-emulation-contracted', contracted(all)), ...on('build-emulation', literal(all))];
+}
+
+/** Builds the card with sanitizers; its suites. */
+function sanitized() {
+  console.log('building the emulated card with sanitizers (minutes the first time)');
+  build('build-emulation-sanitized', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_SANITIZE=address,undefined');
+  const { stdout } = spawnSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' });
+  return on('build-emulation-sanitized', SANITIZED, { LD_PRELOAD: stdout.trim(), ASAN_OPTIONS: 'detect_leaks=0' });
+}
+
+function selftestFails() {
+  console.log('testing the emulation itself');
+  build('build-selftest', '-S', 'test/emulation');
+  return spawnSync(join(root, 'build-selftest', 'selftest'), { stdio: 'inherit' }).status !== 0;
+}
+
 async function main() {
-  const all = process.argv.includes('--all');
+  const [all, alone] = ['--all', '--sanitized'].map((option) => process.argv.includes(option));
   for (const tool of ['cmake', compiler]) {
     if (works(tool, '--version')) continue;
     console.log(`NOT tested on the emulated card: ${tool} is not installed`);
     return;
   }
-  console.log('testing the emulation itself');
-  build('build-selftest', '-S', 'test/emulation');
-  const selftest = spawnSync(join(root, 'build-selftest', 'selftest'), { stdio: 'inherit' });
-  const failed = selftest.status === 0 ? [] : ['build-selftest/selftest'];
-  console.log('building the emulated card, with contraction and with sanitizers, too (minutes the first time)');
-  build('build-emulation', '-DFAST_WEIGHTS_EMULATION=ON');
-  build('build-emulation-contracted', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_CONTRACT=ON');
-  build('build-emulation-sanitized', '-DFAST_WEIGHTS_EMULATION=ON', '-DFAST_WEIGHTS_SANITIZE=address,undefined');
-  const { stdout } = spawnSync(compiler, ['-print-file-name=libasan.so'], { encoding: 'utf8' });
-  const sanitizers = { LD_PRELOAD: stdout.trim(), ASAN_OPTIONS: 'detect_leaks=0' };
-  const on = (folder, suites, env) =>
-    suites.map((suite) => ({ suite, env: { FAST_WEIGHTS_EMULATION_BUILD: folder, ...env } }));
-  const suites = [
-    ...on('build-emulation-contracted', contracted(all)),
-    ...on('build-emulation', literal(all)),
-    ...on('build-emulation-sanitized', SANITIZED, sanitizers),
-  ];
+  const failed = !alone && selftestFails() ? ['build-selftest/selftest'] : [];
+  const suites = [...(alone ? [] : plain(all)), ...(all || alone ? sanitized() : [])];
   failed.push(...(await share(suites, passes)).map(({ suite }) => suite[0]));
   if (failed.length > 0) throw new Failure(`failed on the emulated card: ${failed.join(', ')}`);
 }

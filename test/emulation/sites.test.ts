@@ -86,6 +86,6 @@ if (onEmulation) {
         if (!missed) idle.push(placeOf(site));
       });
       expect(idle).to.deep.equal([]);
-    });
+    }).timeout(600_000);
   });
 }
