@@ -30,7 +30,7 @@ function readConfiguration(input: object): BambaConfiguration {
   reader.supported('z_loss_coefficient', 0, [0]);
   const config = readHybrid(reader, bambaFamily, {
     inner: null,
-    rotaryShare: 0.5,
+    rotary: { length: 262144, share: 0.5 },
     outputBias: reader.flag('mamba_proj_bias', false),
     norm: (eps, groups) => ({ eps, groups, beforeGate: false }),
   });
