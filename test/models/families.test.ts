@@ -43,6 +43,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     'gated-deltaproduct',
     { numHouseholder: 3, useShortConv: false, useOutputGate: false, expandV: 2 },
   ],
+  ['comba, more heads of values', 'comba', { numVHeads: 4 }],
   ['comba, no convolutions', 'comba', { useShortConv: false, useOutputGate: false, expandV: 2 }],
   ['abc, convolutions, no positions', 'abc', { useShortConv: true, useRope: false, expandV: 1.5, clampMax: 0.5 }],
   ['gsa, grouped, t2r, convolutions', 'gsa', { numKvHeads: 1, featureMap: 't2r', useShortConv: true, expandK: 0.5 }],

@@ -1,6 +1,8 @@
-// Settings that no golden checkpoint has, and what transformers 5.24 computes with them from weights by a formula.
+// Settings that no golden checkpoint has: what transformers 5.24 computes with them from weights by a formula, and what it reads.
 import { expect } from 'chai';
 import * as fw from '../../lib';
+import { PublishedConfiguration } from '../../lib/models/common/configuration';
+import { expectError } from '../support/errors';
 import { filled, IDS, logitsAfter } from '../support/filled';
 import { expectClose } from '../support/tolerance';
 
@@ -91,6 +93,39 @@ describe('settings of published configurations, as transformers computes them', 
       expectClose('logits', Array.from(await logits.data()), logitsAfter(model, 20), 1e-10);
     });
   }
+
+  it('turns half of a head in Bamba whatever stands at top level, unless the rotary settings say otherwise', () => {
+    const pairs = (more: object): number => {
+      const json = {
+        ...base,
+        model_type: 'bamba',
+        num_attention_heads: 2,
+        num_key_value_heads: 1,
+        mamba_n_heads: 4,
+        ...more,
+      };
+      using model = new fw.models.BambaForCausalLM(new PublishedConfiguration(json), { device: 'js' });
+      return model.config.attention.frequencies.length;
+    };
+    expect(pairs({})).to.equal(2);
+    expect(pairs({ partial_rotary_factor: 1 })).to.equal(2);
+    expect(pairs({ rope_parameters: { rope_theta: 100, partial_rotary_factor: 1 } })).to.equal(4);
+  });
+
+  it('refuses a file of log-linear Mamba-2 with attention over its blocks', () => {
+    const json = {
+      model_type: 'log_linear_mamba2',
+      vocab_size: 5,
+      hidden_size: 16,
+      num_hidden_layers: 1,
+      head_dim: 8,
+      state_size: 4,
+    };
+    const make = (more: object): fw.models.CausalLM =>
+      new fw.models.LogLinearMamba2ForCausalLM(new PublishedConfiguration({ ...json, ...more }), { device: 'js' });
+    make({ attnres_block_size: null }).dispose();
+    expectError('UNSUPPORTED', /attnres_block_size 2/, () => make({ attnres_block_size: 2 }));
+  });
 
   it('gives Falcon-H1 the width inside Mamba-2 that its configuration leaves out, or derives it', () => {
     const width = (more: object): number => {

@@ -23,6 +23,8 @@ export interface RotaryDefaults {
   theta?: number;
   /** Share of the coordinates of a head that turn, all by default. */
   share?: number;
+  /** Whether the share stands in the section of rotary settings alone, false by default: at top level it counts for nothing. */
+  shareInSection?: boolean;
 }
 
 /**
@@ -32,12 +34,12 @@ export interface RotaryDefaults {
 export function readRotation(
   reader: ConfigurationReader,
   headDim: number,
-  { length: longest, theta = 10000, share = 1 }: RotaryDefaults,
+  { length: longest, theta = 10000, share = 1, shareInSection = false }: RotaryDefaults,
 ): Rotation {
   const section = readRopeSection(reader);
   const outer = {
     theta: reader.positive('rope_theta', theta),
-    share: reader.positive('partial_rotary_factor', share, 1),
+    share: shareInSection ? share : reader.positive('partial_rotary_factor', share, 1),
   };
   const base = section?.positive('rope_theta', outer.theta) ?? outer.theta;
   const part = section?.positive('partial_rotary_factor', outer.share, 1) ?? outer.share;
