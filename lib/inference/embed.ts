@@ -53,11 +53,12 @@ function pooled(model: RecurrentModel, pooling: 'mean' | 'last'): RecurrentModel
   const unused = (): never => {
     throw new FastWeightsError('UNSUPPORTED', 'embed: the model reads in stages');
   };
-  const { vocabSize, device, promptSlice } = model;
+  const { vocabSize, device, promptSlice, divisibleLength } = model;
   return {
     vocabSize,
     device,
     promptSlice,
+    divisibleLength,
     stopTokens: [],
     initialState: (batch) => ({ own: model.initialState(batch), sum: null }),
     prefill: unused,

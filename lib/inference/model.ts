@@ -22,6 +22,11 @@ export interface RecurrentModel {
   readonly identity?: string;
   /** How many tokens of a prompt are read at once where others wait for a turn; 512 by default. */
   readonly promptSlice?: number;
+  /**
+   * Up to so many tokens a text may be read in pieces; what a longer one gives depends on where it is cut. Then a prompt is read
+   * whole, no state of a `PrefixCache` is taken for it, and no tokens are guessed. Any number where it is left out.
+   */
+  readonly divisibleLength?: number;
   /** The model with one of its adapters, by name; an INVALID_ARGUMENT error where there is none of this name. */
   withAdapter?(name: string): RecurrentModel;
   /** The model with the adapter whose states have this `identity`, where it is loaded. */

@@ -273,6 +273,7 @@ export class Session {
     const { memory } = this;
     if (memory.ahead) return memory.ahead.logits;
     if (memory.unread.length === 0) return null;
+    if (!this.divisible(speculation.maxGuesses)) return null;
     const guesses = await speculation.guess(memory.unread.length, this.call!.settings, signal);
     if (guesses.length === 0) return null;
     await this.reader.readAhead(memory, guesses, this.callInTurns(where, signal));
@@ -416,10 +417,12 @@ export class Session {
     path: PrefixPath | null,
     signal?: AbortSignal,
   ): Promise<void> {
-    const { memory, slice } = this;
+    const { memory } = this;
+    const tokens = ids.length / this.batch;
+    const slice = this.divisible(tokens) ? this.slice : tokens;
     const from = path?.use.reusedTokens ?? 0;
     let at = from;
-    for (const end of path?.cuts(from, slice) ?? cuts(ids.length / this.batch, slice)) {
+    for (const end of path?.cuts(from, slice) ?? cuts(tokens, slice)) {
       if (at > from) await this.reader.settled(memory);
       await this.readInTurns(where, memory, columns(ids, this.batch, at, end), signal);
       memory.sampler = null;
@@ -432,8 +435,9 @@ export class Session {
   private findPrefix(where: string, ids: Int32Array, messageEnds: readonly number[]): PrefixPath | null {
     const { prefixCache, memory } = this;
     if (!prefixCache) return null;
-    if (memory.length > 0) {
-      this.prefixUse = { promptTokens: ids.length, matchedTokens: 0, reusedTokens: 0, reason: 'begun' };
+    const reason = memory.length > 0 ? 'begun' : this.divisible(ids.length) ? null : 'whole';
+    if (reason) {
+      this.prefixUse = { promptTokens: ids.length, matchedTokens: 0, reusedTokens: 0, reason };
       return null;
     }
     const adapter = this.model.base ? this.model.identity! : '';
@@ -451,6 +455,11 @@ export class Session {
     [found.window, memory.window] = [memory.window, null];
     this.replace(found);
     return path;
+  }
+
+  /** Whether so many more tokens may be read in pieces. */
+  private divisible(tokens: number): boolean {
+    return this.memory.length + tokens <= (this.model.divisibleLength ?? Infinity);
   }
 
   /** Tokens of a long text that are read at once. */

@@ -43,6 +43,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     'gated-deltaproduct',
     { numHouseholder: 3, useShortConv: false, useOutputGate: false, expandV: 2 },
   ],
+  ['comba, more heads of values', 'comba', { numVHeads: 4 }],
   ['comba, no convolutions', 'comba', { useShortConv: false, useOutputGate: false, expandV: 2 }],
   ['abc, convolutions, no positions', 'abc', { useShortConv: true, useRope: false, expandV: 1.5, clampMax: 0.5 }],
   ['gsa, grouped, t2r, convolutions', 'gsa', { numKvHeads: 1, featureMap: 't2r', useShortConv: true, expandK: 0.5 }],
@@ -409,11 +410,7 @@ describe('model folders and configurations', () => {
       [{ qk_norm: 'l3' }, 'UNSUPPORTED', 'qk_norm'],
       [{ hidden_act: 'gelu' }, 'UNSUPPORTED', 'hidden_act'],
       [{ model_type: 'linear_attn', feature_map: 'magic' }, 'UNSUPPORTED', 'feature_map'],
-      [
-        { model_type: 'llama', rope_scaling: { type: 'longrope', factor: 2 }, num_attention_heads: 2 },
-        'UNSUPPORTED',
-        'type',
-      ],
+      [{ model_type: 'llama', rope_scaling: { type: 'su', factor: 2 }, num_attention_heads: 2 }, 'UNSUPPORTED', 'type'],
       [{ hidden_size: -1 }, 'INVALID_ARGUMENT', 'hidden_size'],
       [{ hidden_size: '16' }, 'INVALID_ARGUMENT', 'hidden_size'],
       [{ hidden_size: 2 ** 40 }, 'INVALID_ARGUMENT', 'hidden_size'],
@@ -573,8 +570,8 @@ describe('model folders and configurations', () => {
     const slow = plain.map((f) => f / 4);
     expect(frequencies({ ...both, rope_theta: 500000 })).to.deep.equal(slow);
     expect(frequencies({ ...both, rope_scaling: { ...scaling, rope_theta: 500000 } })).to.deep.equal(slow);
-    expectError('UNSUPPORTED', /type "dynamic" is not supported/, () =>
-      frequencies({ rope_parameters: parameters, rope_scaling: { type: 'dynamic', factor: 2 } }),
+    expectError('UNSUPPORTED', /type "su" is not supported/, () =>
+      frequencies({ rope_parameters: parameters, rope_scaling: { type: 'su', factor: 2 } }),
     );
     // Olmo turns nothing where the theta of the section that counts is null.
     const olmo = (config: object): number => {

@@ -69,7 +69,6 @@ describe('xLSTM', () => {
 
   it('refuses by name what it does not compute', () => {
     const refused: [object, RegExp][] = [
-      [{ use_bias: true }, /use_bias true is not supported/],
       [{ add_out_norm: false }, /add_out_norm false is not supported/],
       [{ hidden_size: 32 }, /embedding_dim 16 is not supported/],
       [{ num_hidden_layers: 3 }, /num_blocks 2 is not supported/],

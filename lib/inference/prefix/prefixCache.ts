@@ -16,11 +16,12 @@ export interface PrefixCacheOptions {
 const OPTIONS: OptionNames<PrefixCacheOptions> = { maxBytes: true, every: true };
 
 /**
- * Why a prompt, or a part of it, was read again. `begun`: the conversation had begun, and went on from its own state.
+ * Why a prompt, or a part of it, was read again. `begun`: the conversation had begun, and went on from its own state. `whole`: the
+ * model reads so long a prompt in one piece only (its `divisibleLength`).
  * `short`: the prompt has less than `every` tokens. `unseen`: no earlier prompt began so. `dropped`: one did, but its state was
  * not kept or went for room. `rest`: the state at the last multiple was taken, and what lies behind it was read.
  */
-export type PrefixReason = 'begun' | 'short' | 'unseen' | 'dropped' | 'rest';
+export type PrefixReason = 'begun' | 'whole' | 'short' | 'unseen' | 'dropped' | 'rest';
 
 /** What a prompt had from a `PrefixCache`. */
 export interface PrefixUse {

@@ -26,7 +26,8 @@ export class Speculation {
 
   constructor(
     private readonly guesser: Guesser,
-    private readonly maxGuesses: number,
+    /** Tokens that are guessed at once, at most. */
+    readonly maxGuesses: number,
     /** What is known of the text before. */
     context: Int32Array,
     private readonly ends: { readonly limit: number; readonly stop: ReadonlySet<number> },

@@ -44,8 +44,7 @@ function readConfiguration(input: object): LlamaConfiguration {
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);
   const { hiddenSize } = common;
   const numHeads = reader.size('num_attention_heads', 32);
-  const numKvHeads = reader.size('num_key_value_heads', numHeads);
-  reader.divides(numHeads, 'num_key_value_heads', numKvHeads);
+  const numKvHeads = reader.keyValueHeads(numHeads);
   const headDim = reader.optionalSize('head_dim') ?? reader.divides(hiddenSize, 'num_attention_heads', numHeads);
   const bias = reader.flag('attention_bias', false);
   return {
@@ -61,7 +60,7 @@ function readConfiguration(input: object): LlamaConfiguration {
       qkvBias: bias,
       outputBias: bias,
       window: null,
-      ...readRotation(reader, headDim),
+      ...readRotation(reader, headDim, { length: 2048 }),
     },
   };
 }
@@ -111,7 +110,7 @@ class LlamaDecoder extends Decoder {
 
 /**
  * The softmax-attention baseline under the weight names of transformers' LlamaForCausalLM. A configuration that leaves
- * sizes open gets 32 layers of width 4096 with 32 heads; rotary scaling is none, 'linear', 'llama3' or 'yarn'.
+ * sizes open gets 32 layers of width 4096 with 32 heads; rotary scaling is any that transformers has (`ropeParameters`).
  */
 export class LlamaForCausalLM extends CausalLM<LlamaConfiguration> {
   constructor(input: EitherSpelling<LlamaKeys> | PublishedConfiguration, options: TensorOptions = {}) {

@@ -66,6 +66,10 @@ export class AdaptedModel implements RecurrentModel {
     return this.base.promptSlice;
   }
 
+  get divisibleLength(): number {
+    return this.base.divisibleLength;
+  }
+
   /** That of the model and the numbers of the adapter, whatever its name. */
   get identity(): string {
     return `${this.base.identity} with ${this.served.identity}`;

@@ -2,7 +2,7 @@
 // Llama layer, and the attention layers of hybrid models.
 import { checkObject, FastWeightsError, type Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
-import { cat, rope, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
+import { cat, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import type { Pointwise } from './block';
 import {
   checkForward,
@@ -16,10 +16,11 @@ import {
   stateDType,
 } from './mixer';
 import { append, seen } from './recent';
+import { type Place, type Rotation, turn } from './rotation';
 import { ZeroCentredRMSNorm } from './zeroCentredNorm';
 
 /** Sizes and settings of one layer of `Attention`. */
-export interface AttentionShape {
+export interface AttentionShape extends Rotation {
   /** Width of what goes into the layer and of what comes out. */
   hiddenSize: number;
   /** Query heads. */
@@ -38,10 +39,6 @@ export interface AttentionShape {
   outputBias: boolean;
   /** A token sees itself and the window - 1 before it; all before it when null. */
   window: number | null;
-  /** Angle per position of each pair of coordinates; the coordinates beyond them do not turn. */
-  frequencies: readonly number[];
-  /** Multiplies the coordinates of queries and keys that turn, 1 by default. */
-  rotaryScale?: number;
   /** Norms of queries and keys before they turn; none by default. */
   qkNorm?: QueryKeyNorm | null;
   /** Whether the output is multiplied by the sigmoid of a gate, false by default. */
@@ -69,12 +66,6 @@ export type KeyValueCache = {
   end: number;
   position: number;
 };
-
-/** Where the tokens stand in the text. */
-interface Place {
-  offset: number | readonly number[];
-  cuSeqlens?: readonly number[] | null;
-}
 
 /** Those of one text. */
 function of(i: number, ...[q, k, v]: [Tensor, Tensor, Tensor]): [Tensor, Tensor, Tensor] {
@@ -191,6 +182,10 @@ export class Attention extends Recurrent<KeyValueCache> {
     return { keys: empty(this.keyHeads), values: empty(numKvHeads), start: 0, end: 0, position: 0 };
   }
 
+  override get divisibleLength(): number {
+    return this.shape.longer?.length ?? Infinity;
+  }
+
   private get keyHeads(): number {
     return this.shape.sharedKey ? 1 : this.shape.numKvHeads;
   }
@@ -200,12 +195,13 @@ export class Attention extends Recurrent<KeyValueCache> {
     const { numHeads, headDim, outputGate = false } = this.shape;
     const heads = splitHeads(this.q_proj.forward(x), numHeads);
     const [q, gate] = outputGate ? split(heads, [headDim, headDim], -1) : [heads, null];
-    return [this.turn(this.normed(this.q_norm, q), at), gate];
+    return [turn(this.normed(this.q_norm, q), this.shape, at), gate];
   }
 
   private keysAndValues(x: Tensor, at: Place): [Tensor, Tensor] {
     const k = splitHeads(this.k_proj.forward(x), this.keyHeads);
-    return [this.turn(this.normed(this.k_norm, k), at), splitHeads(this.v_proj.forward(x), this.shape.numKvHeads)];
+    const v = splitHeads(this.v_proj.forward(x), this.shape.numKvHeads);
+    return [turn(this.normed(this.k_norm, k), this.shape, at), v];
   }
 
   private normed(norm: Pointwise | null, heads: Tensor): Tensor {
@@ -216,14 +212,5 @@ export class Attention extends Recurrent<KeyValueCache> {
 
   private readout(output: Tensor, gate: Tensor | null): Tensor {
     return this.o_proj.forward(mergeHeads(gate ? output.mul(gate.sigmoid()) : output));
-  }
-
-  private turn(x: Tensor, at: Place): Tensor {
-    const { frequencies, rotaryScale = 1 } = this.shape;
-    if (frequencies.length === 0) return x;
-    const dims = 2 * frequencies.length;
-    const turned = rope(x, { ...at, frequencies, dims });
-    if (rotaryScale === 1) return turned;
-    return cat([turned.slice(-1, 0, dims).mul(rotaryScale), turned.slice(-1, dims)], -1);
   }
 }

@@ -48,7 +48,7 @@ import { Backbone } from './block';
 import type { Configuration } from './configuration';
 import { type GenerationDefaults, generationOf } from './generation';
 import { initializeNormal } from './initialize';
-import { checkState, type SequenceOptions, stepOf } from './mixer';
+import { checkState, Recurrent, type SequenceOptions, stepOf } from './mixer';
 import { type Padding, readPadding } from './padding';
 import { type SaveOptions, savePretrained } from './pretrained';
 
@@ -125,6 +125,8 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   lm_head: Linear;
   /** What `generate` goes by unless told otherwise. */
   generation: GenerationDefaults;
+  /** Up to so many tokens all layers may read a text in pieces. */
+  readonly divisibleLength: number;
 
   constructor(
     /** As the family read it, defaults filled in; what was given stands in `config.source`. */
@@ -145,6 +147,10 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
       this.lm_head.weight = backbone.tokens.weight;
     }
     initializeNormal(this, config.initializerRange);
+    const lengths = [...this.namedModules()].map(([, part]) =>
+      part instanceof Recurrent ? part.divisibleLength : Infinity,
+    );
+    this.divisibleLength = Math.min(...lengths);
   }
 
   /** The names of `model` and `lm_head` in checkpoints. */

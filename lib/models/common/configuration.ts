@@ -173,6 +173,15 @@ export class ConfigurationReader {
     throw argumentError('INVALID_ARGUMENT', this.where, key, expected, describe(value));
   }
 
+  /** A list of so many numbers above 0, which must be given. */
+  positives(key: string, count: number): number[] {
+    const value = this.real(key);
+    const above0 = (item: Json): item is number => typeof item === 'number' && item > 0 && item < Infinity;
+    if (Array.isArray(value) && value.length === count && value.every(above0)) return value;
+    const expected = `a list of ${count} numbers above 0`;
+    throw argumentError('INVALID_ARGUMENT', this.where, key, expected, describe(value));
+  }
+
   /** The least and the largest value of what is not negative; the largest may be infinite. */
   limits(key: string, fallback: readonly [number, number]): [number, number] {
     const value = this.real(key) ?? [...fallback];
@@ -341,6 +350,14 @@ export class ConfigurationReader {
       throw argumentError('INVALID_ARGUMENT', this.where, key, `a divisor of ${value}`, String(by));
     }
     return value / by;
+  }
+
+  /** Heads of keys and values, a divisor of those of queries: as many where the key is null, `fallback` where it is missing. */
+  keyValueHeads(numHeads: number, fallback = numHeads): number {
+    const key = 'num_key_value_heads';
+    const heads = this.source[key] === null ? numHeads : this.size(key, fallback);
+    this.divides(numHeads, key, heads);
+    return heads;
   }
 
   /** A width that a factor gives: hidden size times expansion. */

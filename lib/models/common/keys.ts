@@ -84,7 +84,7 @@ export const ATTENTION_KEYS: OptionNames<AttentionKeys> = {
   ropeTheta: true,
 };
 
-export const ROPE_TYPES = ['default', 'linear', 'llama3', 'yarn'] as const;
+export const ROPE_TYPES = ['default', 'linear', 'dynamic', 'yarn', 'longrope', 'llama3', 'proportional'] as const;
 export type RopeType = (typeof ROPE_TYPES)[number];
 
 /** Rotary positions, in both dialects of transformers. */
@@ -101,6 +101,8 @@ export interface RopeKeys {
   betaSlow?: Count;
   truncate?: Flag;
   attentionFactor?: Count;
+  shortFactor?: readonly number[] | null;
+  longFactor?: readonly number[] | null;
   mscale?: Count;
   mscaleAllDim?: Count;
 }
@@ -118,6 +120,8 @@ export const ROPE_KEYS: OptionNames<RopeKeys> = {
   betaSlow: true,
   truncate: 'flag',
   attentionFactor: true,
+  shortFactor: true,
+  longFactor: true,
   mscale: true,
   mscaleAllDim: true,
 };

@@ -1,5 +1,5 @@
-// Latent attention without rotary positions: keys and values of all heads come from one narrow vector per token (DeepSeek-V2,
-// 2024; Kimi Team 2025).
+// Latent attention without rotary positions: keys and values of all heads come from one narrow vector per token, queries perhaps
+// from another one (DeepSeek-V2, 2024; Kimi Team 2025).
 import { checkObject, FastWeightsError, type Tensor } from '../../core';
 import { Linear, RMSNorm } from '../../nn';
 import { cat, matmul, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
@@ -24,12 +24,16 @@ export interface LatentAttentionShape {
   numHeads: number;
   /** Width of what keys and values are made of. */
   rank: number;
+  /** Width of what queries are made of; null, the default, where x itself gives them. */
+  queryRank?: number | null;
   /** Width of the part of a key that each head has for itself. */
   ownDim: number;
   /** Width of the part of a key that all heads share. */
   sharedDim: number;
   /** Width of a head's values. */
   valueDim: number;
+  /** Whether the projections from x and to the output have biases, false by default; that of x to whole queries has none. */
+  bias?: boolean;
 }
 
 /**
@@ -51,8 +55,14 @@ const LATENT_NORM_EPS = 1e-6;
  * a single token instead takes its queries down to the latent vectors, so that no past key is ever made again.
  */
 export class LatentAttention extends Recurrent<LatentCache> {
-  /** To the queries, weight [numHeads * (ownDim + sharedDim), hiddenSize]. */
-  q_proj: Linear;
+  /** To the queries, weight [numHeads * (ownDim + sharedDim), hiddenSize]; null where they have a latent vector, as the next are without. */
+  q_proj: Linear | null;
+  /** To the latent vector of the queries, weight [queryRank, hiddenSize]. */
+  q_a_proj: Linear | null;
+  /** Of that vector, weight [queryRank]. */
+  q_a_layernorm: RMSNorm | null;
+  /** From it to the queries, weight [numHeads * (ownDim + sharedDim), queryRank]. */
+  q_b_proj: Linear | null;
   /** To the latent vector and the shared part of the key, weight [rank + sharedDim, hiddenSize]. */
   kv_a_proj_with_mqa: Linear;
   /** Of the latent vector, weight [rank]. */
@@ -69,13 +79,18 @@ export class LatentAttention extends Recurrent<LatentCache> {
   ) {
     super();
     checkObject(new.target.name, 'shape', shape);
-    const { hiddenSize, numHeads, rank, ownDim, sharedDim, valueDim } = shape;
+    const { hiddenSize, numHeads, rank, queryRank = null, ownDim, sharedDim, valueDim, bias = false } = shape;
     const bare = { bias: false, ...options };
-    this.q_proj = new Linear(hiddenSize, numHeads * (ownDim + sharedDim), bare);
-    this.kv_a_proj_with_mqa = new Linear(hiddenSize, rank + sharedDim, bare);
+    const queries = numHeads * (ownDim + sharedDim);
+    const direct = queryRank === null;
+    this.q_proj = direct ? new Linear(hiddenSize, queries, bare) : null;
+    this.q_a_proj = direct ? null : new Linear(hiddenSize, queryRank, { bias, ...options });
+    this.q_a_layernorm = direct ? null : new RMSNorm(queryRank, { eps: LATENT_NORM_EPS, ...options });
+    this.q_b_proj = direct ? null : new Linear(queryRank, queries, bare);
+    this.kv_a_proj_with_mqa = new Linear(hiddenSize, rank + sharedDim, { bias, ...options });
     this.kv_a_layernorm = new RMSNorm(rank, { eps: LATENT_NORM_EPS, ...options });
     this.kv_b_proj = new Linear(rank, numHeads * (ownDim + valueDim), bare).keepWhole();
-    this.o_proj = new Linear(numHeads * valueDim, hiddenSize, bare);
+    this.o_proj = new Linear(numHeads * valueDim, hiddenSize, { bias, ...options });
   }
 
   forward(x: Tensor, options: SequenceOptions<LatentCache> = {}): SequenceResult<LatentCache> {
@@ -85,7 +100,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
       const message = 'LatentAttention: packed sequences have no state';
       throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
     }
-    const q = splitHeads(this.q_proj.forward(x), this.shape.numHeads);
+    const q = this.queries(x);
     const own = this.compress(x);
     const latent = state ? cat([seen(state.latent, state).to(own.dtype), own], 1) : own;
     const [k, v] = this.expand(latent);
@@ -99,7 +114,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
   step(x: Tensor, state: LatentCache): Tensor {
     checkStep(this, x, state);
     const token = x.unsqueeze(1);
-    const q = splitHeads(this.q_proj.forward(token), this.shape.numHeads);
+    const q = this.queries(token);
     return this.readout(this.attend(q, this.compress(token), state), x);
   }
 
@@ -107,7 +122,7 @@ export class LatentAttention extends Recurrent<LatentCache> {
   override stepRows(x: Tensor, rows: LatentCache[]): Tensor {
     rows.forEach((state) => checkState(`${this.constructor.name}.step`, this, state, 1));
     const token = x.unsqueeze(1);
-    const q = splitHeads(this.q_proj.forward(token), this.shape.numHeads);
+    const q = this.queries(token);
     const latent = this.compress(token);
     const outputs = rows.map((state, i) => this.attend(q.slice(0, i, i + 1), latent.slice(0, i, i + 1), state));
     return this.readout(cat(outputs), x);
@@ -132,6 +147,12 @@ export class LatentAttention extends Recurrent<LatentCache> {
       dtype: stateDType(this.o_proj),
     });
     return { latent, start: 0, end: 0, position: 0 };
+  }
+
+  /** [B, T, hidden] to [B, T, H, ownDim + sharedDim] */
+  private queries(x: Tensor): Tensor {
+    const q = this.q_proj?.forward(x) ?? this.q_b_proj!.forward(this.q_a_layernorm!.forward(this.q_a_proj!.forward(x)));
+    return splitHeads(q, this.shape.numHeads);
   }
 
   /** [B, T, hidden] to [B, T, 1, rank + sharedDim] */

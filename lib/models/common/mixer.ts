@@ -69,6 +69,11 @@ export abstract class Recurrent<S extends State = State> extends Module {
   /** The state of `batch` empty texts. */
   abstract initialState(batch: number): S;
 
+  /** Up to so many tokens a text may be read in pieces; what a longer one gives depends on where it is cut. Any by default. */
+  get divisibleLength(): number {
+    return Infinity;
+  }
+
   /**
    * The state of `batch` empty texts that may come to differ in length: that of `initialState` where a dimension of each
    * tensor, or a list with a number for each, tells the texts apart; else one state for each text, in `rows`. `stepOf`

@@ -1,12 +1,8 @@
-// Rotary positions of published configurations: the angle per position of each pair of coordinates, and what multiplies them.
+// Rotary positions of published configurations: their settings in both dialects, and the scalings of transformers
+// (`modeling_rope_utils` of 5.24).
 import type { ConfigurationReader } from './configuration';
-import type { AttentionShape } from './attention';
 import { ROPE_KEYS, ROPE_TYPES } from './keys';
-
-/** base^(-2 i / dims) for i = 0 .. dims / 2 - 1. */
-export function rotaryFrequencies(base: number, dims: number): number[] {
-  return Array.from({ length: dims / 2 }, (_, i) => base ** ((-2 * i) / dims));
-}
+import { type Rotation, rotaryFrequencies } from './rotation';
 
 /**
  * The rotary settings of their own section: `rope_parameters` (transformers 5) or `rope_scaling` (transformers 4). Where a
@@ -19,52 +15,93 @@ export function readRopeSection(reader: ConfigurationReader): ConfigurationReade
   return scaling && Object.keys(scaling.source).length > 0 ? scaling : parameters;
 }
 
-/** How queries and keys turn. */
-export type Rotation = Pick<AttentionShape, 'frequencies' | 'rotaryScale'>;
+/** What a family says where its configuration does not. */
+export interface RotaryDefaults {
+  /** Longest text that the model is made for. */
+  length: number;
+  /** Base of the angles, 10000 by default. */
+  theta?: number;
+  /** Share of the coordinates of a head that turn, all by default. */
+  share?: number;
+  /** Whether the share stands in the section of rotary settings alone, false by default: at top level it counts for nothing. */
+  shareInSection?: boolean;
+}
 
 /**
  * Reads rotary settings in both dialects. What their section leaves out, `rope_theta` and `partial_rotary_factor`, may stand
- * at top level; `theta` and `share` are the family's defaults.
+ * at top level.
  */
 export function readRotation(
   reader: ConfigurationReader,
   headDim: number,
-  { theta = 10000, share = 1 }: { theta?: number; share?: number } = {},
+  { length: longest, theta = 10000, share = 1, shareInSection = false }: RotaryDefaults,
 ): Rotation {
   const section = readRopeSection(reader);
   const outer = {
     theta: reader.positive('rope_theta', theta),
-    share: reader.positive('partial_rotary_factor', share, 1),
+    share: shareInSection ? share : reader.positive('partial_rotary_factor', share, 1),
   };
   const base = section?.positive('rope_theta', outer.theta) ?? outer.theta;
   const part = section?.positive('partial_rotary_factor', outer.share, 1) ?? outer.share;
-  const dims = 2 * Math.floor((headDim * part) / 2);
-  const frequencies = rotaryFrequencies(base, dims);
+  const pairs = Math.floor((headDim * part) / 2);
+  const frequencies = rotaryFrequencies(base, 2 * pairs);
   if (!section) return { frequencies };
   const key = 'rope_type' in section.source ? 'rope_type' : 'type';
-  const length = (): number => reader.size('max_position_embeddings', 8192, LONGEST);
+  const length = reader.size('max_position_embeddings', longest, LONGEST);
+  /** That of the texts that the model was trained with. */
+  const context = (): number => reader.size(CONTEXT, section.size(CONTEXT, length, LONGEST), LONGEST);
   switch (section.supported(key, 'default', ROPE_TYPES)) {
     case 'default':
       return { frequencies };
-    case 'linear': {
-      const factor = section.number('factor', 1, 1);
-      return { frequencies: frequencies.map((f) => f / factor) };
+    case 'linear':
+      return { frequencies: slowed(frequencies, section) };
+    case 'proportional': {
+      // All coordinates count, those that do not turn with a frequency of 0.
+      const all = rotaryFrequencies(base, 2 * Math.floor(headDim / 2)).map((f, i) => (i < pairs ? f : 0));
+      return { frequencies: slowed(all, section) };
     }
+    case 'dynamic':
+      return { frequencies, longer: { length, base, factor: section.number('factor', 1, 1) } };
+    case 'longrope':
+      return longRotation(section, frequencies, context(), length);
     case 'llama3':
-      return { frequencies: llama3Frequencies(section, frequencies, length()) };
+      return { frequencies: llama3Frequencies(section, frequencies, context()) };
     case 'yarn':
-      return yarnRotation(section, frequencies, base, length());
+      return yarnRotation(section, frequencies, base, context(), length);
   }
 }
 
+const CONTEXT = 'original_max_position_embeddings';
 const LONGEST = Number.MAX_SAFE_INTEGER;
 
-/** Long waves slow down by `factor`, short ones stay, those between are mixed (Llama 3.1). `length` is that of the model. */
-function llama3Frequencies(scaling: ConfigurationReader, frequencies: number[], length: number): number[] {
+function slowed(frequencies: number[], scaling: ConfigurationReader): number[] {
+  const factor = scaling.number('factor', 1, 1);
+  return frequencies.map((f) => f / factor);
+}
+
+/**
+ * Each pair slows down by a factor of its own, one for texts up to `context` and one for longer ones; what turns grows with the root
+ * of the logarithm of how much longer the model reads (LongRoPE, Ding et al. 2024). `length` is that of the model.
+ */
+function longRotation(scaling: ConfigurationReader, frequencies: number[], context: number, length: number): Rotation {
+  const [short, long] = ['short_factor', 'long_factor'].map((key) => {
+    const factors = scaling.positives(key, frequencies.length);
+    return frequencies.map((f, i) => f / factors[i]);
+  });
+  const factor = scaling.positive('factor', length / context);
+  const growth = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(context));
+  return {
+    frequencies: short,
+    rotaryScale: scaling.positive('attention_factor', growth),
+    longer: { length: context, frequencies: long },
+  };
+}
+
+/** Long waves slow down by `factor`, short ones stay, those between are mixed (Llama 3.1). */
+function llama3Frequencies(scaling: ConfigurationReader, frequencies: number[], context: number): number[] {
   const factor = scaling.number('factor', 8, 1);
   const low = scaling.number('low_freq_factor', 1);
   const high = scaling.number('high_freq_factor', 4);
-  const context = scaling.size('original_max_position_embeddings', length, LONGEST);
   return frequencies.map((f) => {
     const turns = (context * f) / (2 * Math.PI);
     if (turns > high) return f;
@@ -77,10 +114,15 @@ function llama3Frequencies(scaling: ConfigurationReader, frequencies: number[], 
 /**
  * Pairs that turn fewer than `beta_slow` times in the text that the model was trained with slow down by `factor`, those of more
  * than `beta_fast` turns stay, those between are mixed; what turns grows with the logarithm of the factor (YaRN, Peng et al.
- * 2023, as `_compute_yarn_parameters` of transformers 5). `length` is that of the model.
+ * 2023). `length` is that of the model.
  */
-function yarnRotation(scaling: ConfigurationReader, frequencies: number[], base: number, length: number): Rotation {
-  const context = scaling.size('original_max_position_embeddings', length, LONGEST);
+function yarnRotation(
+  scaling: ConfigurationReader,
+  frequencies: number[],
+  base: number,
+  context: number,
+  length: number,
+): Rotation {
   const factor = scaling.positive('factor', length / context);
   const [fast, slow] = [scaling.positive('beta_fast', 32), scaling.positive('beta_slow', 1)];
   const dims = 2 * frequencies.length;

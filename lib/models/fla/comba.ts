@@ -33,7 +33,6 @@ function readConfiguration(input: object): CombaConfiguration {
   const reader = ConfigurationReader.of(input, combaFamily);
   const defaults = { headDim: 256, numHeads: 6, expandV: 2, numHiddenLayers: 21 };
   const config = readGatedDelta(reader, combaFamily, { ...defaults, negativeEigenvalues: false });
-  reader.supported('num_v_heads', config.numHeads, [config.numHeads]);
   return { ...config, useGate: reader.flag('use_output_gate', true) };
 }
 

@@ -8,7 +8,7 @@ import { CausalLM } from '../common/causalLM';
 import { type Configuration, ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import type { Count, EitherSpelling, Flag, Name } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
-import { rotaryFrequencies } from '../common/rotary';
+import { rotaryFrequencies } from '../common/rotation';
 import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
 import { RodimusAttention } from './rodimusAttention';
 import { RodimusBlock, RodimusPlusBlock, type RodimusShape } from './rodimusBlocks';

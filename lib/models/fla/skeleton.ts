@@ -8,7 +8,7 @@ import { type Configuration, ConfigurationReader } from '../common/configuration
 import { ATTENTION_KEYS } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
 import type { Recurrent } from '../common/mixer';
-import { rotaryFrequencies } from '../common/rotary';
+import { rotaryFrequencies } from '../common/rotation';
 
 /** What the configurations of flash-linear-attention have in common, as `readFla` reads it. */
 export interface FlaConfiguration extends Configuration {

@@ -4,7 +4,7 @@ import type { OptionNames } from '../../core';
 import type { AttentionShape, QueryKeyNorm } from '../common/attention';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '../common/keys';
-import type { Rotation } from '../common/rotary';
+import type { Rotation } from '../common/rotation';
 
 /** The two kinds of layers. */
 export const LAYER_TYPES = ['linear_attention', 'full_attention'] as const;
@@ -99,8 +99,7 @@ export function readAttentionShape(
   parts: { rotation: (headDim: number) => Rotation; qkNorm?: QueryKeyNorm; outputGate?: boolean },
 ): AttentionShape {
   const numHeads = reader.size('num_attention_heads', defaults.numHeads);
-  const numKvHeads = reader.size('num_key_value_heads', defaults.numKvHeads ?? numHeads);
-  reader.divides(numHeads, 'num_key_value_heads', numKvHeads);
+  const numKvHeads = reader.keyValueHeads(numHeads, defaults.numKvHeads ?? numHeads);
   const given = reader.optionalSize('head_dim') ?? defaults.headDim;
   const headDim = given ?? reader.divides(hiddenSize, 'num_attention_heads', numHeads);
   const bias = reader.flag('attention_bias', false);

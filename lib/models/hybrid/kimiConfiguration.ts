@@ -43,10 +43,11 @@ export interface KimiLinearKeys extends CommonKeys<'kimi_linear'> {
   numAttentionHeads?: Count;
   numKeyValueHeads?: Count;
   kvLoraRank?: Count;
-  qLoraRank?: null;
+  qLoraRank?: Count;
   qkNopeHeadDim?: Count;
   qkRopeHeadDim?: Count;
   vHeadDim?: Count;
+  attentionBias?: Flag;
   mlaUseNope?: true | null;
   mlpLayerTypes?: readonly MlpType[] | null;
   firstKDenseReplace?: Count;
@@ -81,6 +82,7 @@ export const KIMI_KEYS: OptionNames<Omit<KimiLinearKeys, keyof CommonKeys>> = {
   qkNopeHeadDim: true,
   qkRopeHeadDim: true,
   vHeadDim: true,
+  attentionBias: 'flag',
   mlaUseNope: 'flag',
   mlpLayerTypes: true,
   firstKDenseReplace: true,
@@ -186,7 +188,6 @@ export function readKimi(input: object, family: ModelDefinition): KimiLinearConf
   const common = reader.common(family, { vocabSize: 163840, hiddenSize: 2304, numHiddenLayers: 27 });
   const { hiddenSize, numHiddenLayers: layers } = common;
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);
-  reader.supported('q_lora_rank', null, [null]);
   reader.supported('mla_use_nope', true, [true]);
   reader.supported('mla_use_output_gate', false, [false]);
   reader.supported('attn_res_block_size', 0, [0]);
@@ -200,9 +201,11 @@ export function readKimi(input: object, family: ModelDefinition): KimiLinearConf
       hiddenSize,
       numHeads: reader.size('num_attention_heads', 32),
       rank: reader.size('kv_lora_rank', 512),
+      queryRank: reader.optionalSize('q_lora_rank'),
       ownDim: reader.size('qk_nope_head_dim', 128),
       sharedDim: reader.size('qk_rope_head_dim', 64),
       valueDim: reader.size('v_head_dim', 128),
+      bias: reader.flag('attention_bias', false),
     },
     linear: readLinear(reader, hiddenSize, rmsNormEps),
     mlpTypes: readMlpTypes(reader, layers),

@@ -89,7 +89,7 @@ function readConfiguration(input: object): MiniMaxConfiguration {
   });
   const heads = { numHeads: 32, numKvHeads: 8, headDim: null };
   const attention = readAttentionShape(reader, common.hiddenSize, heads, {
-    rotation: (headDim) => readRotation(reader, headDim, { theta: 1e6 }),
+    rotation: (headDim) => readRotation(reader, headDim, { length: 131072, theta: 1e6 }),
   });
   const experts = { count: 'num_local_experts', perToken: 'num_experts_per_tok' };
   return {

@@ -12,7 +12,8 @@ import type { CommonKeys, Count, EitherSpelling, Flag } from '../common/keys';
 import { type Recurrent, type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
 import type { Entries } from '../common/pretrained';
 import type { ModelDefinition } from '../common/registry';
-import { readRopeSection, readRotation, type Rotation } from '../common/rotary';
+import { readRopeSection, readRotation } from '../common/rotary';
+import type { Rotation } from '../common/rotation';
 import type { GatedDeltaSizes } from '../fla/gatedDelta';
 import { GatedDeltaNet } from '../fla/gatedDeltaNet';
 import {
@@ -76,7 +77,8 @@ function readLinear(reader: ConfigurationReader, hiddenSize: number, attentionHe
 
 /** A rope_theta of null turns nothing; without any parameters the usual angles do. */
 function readRotary(reader: ConfigurationReader, headDim: number): Rotation {
-  return readRopeSection(reader)?.source.rope_theta === null ? { frequencies: [] } : readRotation(reader, headDim);
+  if (readRopeSection(reader)?.source.rope_theta === null) return { frequencies: [] };
+  return readRotation(reader, headDim, { length: 65536 });
 }
 
 function readConfiguration(input: object): OlmoHybridConfiguration {

@@ -74,7 +74,7 @@ export function readQwen(
     intermediateSize: reader.size('intermediate_size', defaults.intermediateSize),
     rmsNormEps,
     attention: readAttentionShape(reader, hiddenSize, defaults, {
-      rotation: (headDim) => readRotation(reader, headDim, { share: 0.25 }),
+      rotation: (headDim) => readRotation(reader, headDim, { length: 32768, share: 0.25 }),
       qkNorm: { over: 'head', eps: rmsNormEps, zeroCentred: true },
       outputGate: true,
     }),

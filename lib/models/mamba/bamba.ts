@@ -13,8 +13,6 @@ import { Mamba2Mixer } from './mamba2Mixer';
 export interface BambaKeys extends HybridKeys<'bamba'> {
   /** Layers of attention, counted from 0; none by default. */
   attnLayerIndices?: readonly number[] | null;
-  /** Share of the coordinates of a head that turn, 0.5 by default. */
-  partialRotaryFactor?: Count;
   /** 0 alone: another term of the loss is UNSUPPORTED. */
   zLossCoefficient?: Count;
 }
@@ -30,7 +28,7 @@ function readConfiguration(input: object): BambaConfiguration {
   reader.supported('z_loss_coefficient', 0, [0]);
   const config = readHybrid(reader, bambaFamily, {
     inner: null,
-    rotaryShare: 0.5,
+    rotary: { length: 262144, share: 0.5, shareInSection: true },
     outputBias: reader.flag('mamba_proj_bias', false),
     norm: (eps, groups) => ({ eps, groups, beforeGate: false }),
   });
@@ -81,7 +79,7 @@ export const bambaFamily: ModelDefinition<BambaKeys, 'bamba'> = {
   name: 'bamba',
   architecture: 'BambaForCausalLM',
   description: 'Bamba: layers of Mamba-2, and some of softmax attention (IBM et al. 2024)',
-  keys: { ...HYBRID_KEYS, attnLayerIndices: true, partialRotaryFactor: true, zLossCoefficient: true },
+  keys: { ...HYBRID_KEYS, attnLayerIndices: true, zLossCoefficient: true },
   configuration: ({ numHeads, headDim, feedForward, numLayers }) => ({
     numAttentionHeads: numHeads,
     numKeyValueHeads: numHeads,

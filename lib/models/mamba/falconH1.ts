@@ -37,7 +37,7 @@ interface MultiplierKeys {
 }
 
 export interface FalconH1Keys extends HybridKeys<'falcon_h1'>, MultiplierKeys {
-  /** The width inside a layer of Mamba-2; expansion times hiddenSize by default. */
+  /** The width inside a layer of Mamba-2, 1024 by default; null for the expansion times hiddenSize. */
   mambaDSsm?: Count;
   /** Whether the output of Mamba-2 has a norm, false by default. */
   mambaRmsNorm?: Flag;
@@ -74,8 +74,8 @@ export interface FalconH1Configuration extends HybridConfiguration {
 function readConfiguration(input: object): FalconH1Configuration {
   const reader = ConfigurationReader.of(input, falconH1Family);
   const config = readHybrid(reader, falconH1Family, {
-    inner: reader.optionalSize('mamba_d_ssm'),
-    rotaryShare: 1,
+    inner: reader.source.mamba_d_ssm === null ? null : reader.size('mamba_d_ssm', 1024),
+    rotary: { length: 8192 },
     outputBias: reader.flag('projectors_bias', false),
     norm: (eps, groups) => {
       const beforeGate = reader.flag('mamba_norm_before_gate', true);
@@ -248,6 +248,7 @@ export const falconH1Family: ModelDefinition<FalconH1Keys, 'falcon-h1'> = {
     numAttentionHeads: numHeads,
     numKeyValueHeads: numHeads,
     intermediateSize: feedForward,
+    mambaDSsm: null,
     mambaNHeads: numHeads,
     mambaDState: headDim,
   }),

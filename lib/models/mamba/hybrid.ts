@@ -7,7 +7,7 @@ import { type Block, Decoder } from '../common/block';
 import type { Configuration, ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
-import { readRotation } from '../common/rotary';
+import { readRotation, type RotaryDefaults } from '../common/rotary';
 import type { Mamba2Shape } from './mamba2Mixer';
 
 /** Keys of both; T is their `model_type`. */
@@ -91,8 +91,8 @@ export interface HybridConfiguration extends Configuration {
 interface Differences {
   /** The width inside a layer of Mamba-2; expansion times hiddenSize by default. */
   inner: number | null;
-  /** Share of the coordinates of a head that turn where the configuration does not say so. */
-  rotaryShare: number;
+  /** How queries and keys turn where the configuration does not say so. */
+  rotary: RotaryDefaults;
   /** Whether the projection out of a layer of Mamba-2 has a bias. */
   outputBias: boolean;
   norm(eps: number, groups: number): Mamba2Shape['norm'];
@@ -102,14 +102,13 @@ interface Differences {
 export function readHybrid(
   reader: ConfigurationReader,
   family: ModelDefinition,
-  { inner: given, rotaryShare, outputBias, norm }: Differences,
+  { inner: given, rotary, outputBias, norm }: Differences,
 ): HybridConfiguration {
   const common = reader.common(family, { vocabSize: 128000, hiddenSize: 4096, numHiddenLayers: 32 });
   const { hiddenSize } = common;
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);
   const numHeads = reader.size('num_attention_heads', 32);
-  const numKvHeads = reader.size('num_key_value_heads', 8);
-  reader.divides(numHeads, 'num_key_value_heads', numKvHeads);
+  const numKvHeads = reader.keyValueHeads(numHeads, 8);
   const headDim = reader.optionalSize('head_dim') ?? reader.divides(hiddenSize, 'num_attention_heads', numHeads);
   const attentionBias = reader.flag('attention_bias', false);
   const normEps = reader.number('rms_norm_eps', 1e-5);
@@ -132,7 +131,7 @@ export function readHybrid(
       qkvBias: attentionBias,
       outputBias: attentionBias,
       window: null,
-      ...readRotation(reader, headDim, { share: rotaryShare }),
+      ...readRotation(reader, headDim, rotary),
     },
     mamba: {
       hiddenSize,

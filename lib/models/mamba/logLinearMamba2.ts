@@ -144,7 +144,9 @@ export class LogLinearMamba2ForCausalLM extends BackboneLM<Mamba2FlaConfiguratio
     options: TensorOptions = {},
   ) {
     const family = logLinearMamba2Family as unknown as ModelDefinition;
-    const config = readMamba2Fla(ConfigurationReader.of(input, family), family);
+    const reader = ConfigurationReader.of(input, family);
+    reader.supported('attnres_block_size', null, [null]);
+    const config = readMamba2Fla(reader, family);
     const decoder = new MambaDecoder(config, () => new LogLinearBlock(config, options), options);
     super(config, decoder, options);
     if (!config.rescaleResidual) return;

@@ -28,8 +28,9 @@ export interface XlstmKeys extends CommonKeys<'xlstm'> {
   eps?: Count;
   /** 'fused' joins projections of one input in one weight: 'single' by default. */
   weightMode?: Name<'single' | 'fused'>;
-  /** false and true alone: biases beside those of the gates, and models without the last norm, are UNSUPPORTED. */
+  /** Biases of all projections and norms but the last ones, false by default; input and forget gates have theirs. */
   useBias?: Flag;
+  /** true alone: models without the last norm are UNSUPPORTED. */
   addOutNorm?: Flag;
   /** These change nothing here: they choose between kernels that compute the same. They are saved again. */
   chunkwiseKernel?: Name;
@@ -90,6 +91,8 @@ export interface XlstmConfiguration extends Configuration {
   readonly gateSoftCap: number | null;
   /** c of the logits (`output_logit_soft_cap`, 30 by default). */
   readonly outputLogitSoftCap: number | null;
+  /** Whether projections and norms have biases, beside those of input and forget gates (`use_bias`, false by default). */
+  readonly useBias: boolean;
   /** Whether projections of one input are one weight (`weight_mode` 'fused'). */
   readonly fused: boolean;
 }
@@ -104,7 +107,6 @@ export function readXlstm(input: object, family: ModelDefinition): XlstmConfigur
   const common = reader.common(family, { vocabSize: 50304, hiddenSize, numHiddenLayers });
   reader.supported('embedding_dim', common.hiddenSize, [common.hiddenSize]);
   reader.supported('num_blocks', common.numHiddenLayers, [common.numHiddenLayers]);
-  reader.supported('use_bias', false, [false]);
   reader.supported('add_out_norm', true, [true]);
   const width = common.hiddenSize;
   const numHeads = reader.size('num_heads', 8);
@@ -129,6 +131,7 @@ export function readXlstm(input: object, family: ModelDefinition): XlstmConfigur
     eps: reader.number('eps', 1e-6),
     gateSoftCap: cap('gate_soft_cap', 15),
     outputLogitSoftCap: cap('output_logit_soft_cap', 30),
+    useBias: reader.flag('use_bias', false),
     fused: reader.choice('weight_mode', 'single', ['single', 'fused']) === 'fused',
   };
 }

@@ -32,29 +32,33 @@ export function softCap(x: Tensor, cap: number | null): Tensor {
   return cap === null ? x : x.div(cap).tanh().mul(cap);
 }
 
-/** LayerNorm of each head's output, weight [heads * width], no bias. */
+/** LayerNorm of each head's output, weight and bias [heads * width]. */
 class HeadNorm extends Module {
   weight: Tensor;
+  bias: Tensor | null;
 
   constructor(
     width: number,
     private readonly eps: number,
+    useBias: boolean,
     options: TensorOptions,
   ) {
     super();
     this.weight = parameter(ones([width], options));
+    this.bias = useBias ? parameter(zeros([width], options)) : null;
   }
 
   /** x [..., H, V] to [..., H V] */
   forward(x: Tensor): Tensor {
-    return mergeHeads(layerNorm(x, null, null, this.eps)).mul(this.weight);
+    const y = mergeHeads(layerNorm(x, null, null, this.eps)).mul(this.weight);
+    return this.bias ? y.add(this.bias) : y;
   }
 }
 
 /**
  * out_proj(sigmoid(o) * LayerNorm(y)), y the output of `mlstm` per head for q, k, v, o and the gates i and f that are linear in
- * x, i and f with biases and a soft cap. With `fused` q, k, v, o are one weight, and i, f are. New gates depend on their biases
- * alone: i is -10, f from 3 to 6 over the heads.
+ * x, i and f with biases and a soft cap; with `useBias` all of them have biases. With `fused` q, k, v, o are one weight, and i, f are.
+ * New gates depend on their biases alone: i is -10, f from 3 to 6 over the heads.
  */
 export class MlstmLayer extends Recurrent<MlstmState> {
   /** Queries, weight [H K, hidden]; this and the next seven are null where the layout has the others. */
@@ -73,7 +77,7 @@ export class MlstmLayer extends Recurrent<MlstmState> {
   qkv_opreact: Linear | null;
   /** i and f, weight [2 H, hidden]. */
   ifgate_preact: Linear | null;
-  /** Weight [H V]. */
+  /** Weight [H V], and a bias with `useBias`. */
   multihead_norm: HeadNorm;
   /** Weight [hidden, H V]. */
   out_proj: Linear;
@@ -85,9 +89,9 @@ export class MlstmLayer extends Recurrent<MlstmState> {
   ) {
     super();
     checkObject(new.target.name, 'config', config);
-    const { hiddenSize, numHeads, keyDim, valueDim, normEps, fused } = config;
+    const { hiddenSize, numHeads, keyDim, valueDim, normEps, useBias: bias, fused } = config;
     const [qk, value] = [numHeads * keyDim, numHeads * valueDim];
-    const project = (width: number): Linear => new Linear(hiddenSize, width, { bias: false, ...options });
+    const project = (width: number): Linear => new Linear(hiddenSize, width, { bias, ...options });
     const gate = (width: number): Linear => new Linear(hiddenSize, width, options);
     this.q = fused ? null : project(qk);
     this.k = fused ? null : project(qk);
@@ -97,8 +101,8 @@ export class MlstmLayer extends Recurrent<MlstmState> {
     this.fgate_preact = fused ? null : gate(numHeads);
     this.qkv_opreact = fused ? project(2 * qk + 2 * value) : null;
     this.ifgate_preact = fused ? gate(2 * numHeads) : null;
-    this.multihead_norm = new HeadNorm(value, normEps, options);
-    this.out_proj = new Linear(value, hiddenSize, { bias: false, ...options });
+    this.multihead_norm = new HeadNorm(value, normEps, bias, options);
+    this.out_proj = new Linear(value, hiddenSize, { bias, ...options });
   }
 
   /** As published: gates that do not see x yet, i closed and f open. */

@@ -1,8 +1,8 @@
 // xLSTM, the language model of mLSTM layers, in the layout of transformers (Beck et al. 2024, 2025; spec 2.13.3).
 import type { Tensor } from '../../core';
 import { noGrad } from '../../autograd';
-import { Embedding, Linear, Module, RMSNorm } from '../../nn';
-import { randn, split, swiglu, type TensorOptions } from '../../ops';
+import { Embedding, Linear, Module, parameter, RMSNorm } from '../../nn';
+import { randn, split, swiglu, type TensorOptions, zeros } from '../../ops';
 import { type BlockParts, Decoder, PreNormBlock } from '../common/block';
 import { CausalLM, type WeightNames } from '../common/causalLM';
 import type { PublishedConfiguration } from '../common/configuration';
@@ -18,13 +18,13 @@ class XlstmFeedForward extends Module {
   proj_up_gate_z: Linear | null;
   proj_down: Linear;
 
-  constructor({ hiddenSize, intermediateSize, fused }: XlstmConfiguration, options: TensorOptions) {
+  constructor({ hiddenSize, intermediateSize, useBias: bias, fused }: XlstmConfiguration, options: TensorOptions) {
     super();
-    const up = (rows: number): Linear => new Linear(hiddenSize, rows, { bias: false, ...options });
+    const up = (rows: number): Linear => new Linear(hiddenSize, rows, { bias, ...options });
     this.proj_up_gate = fused ? null : up(intermediateSize);
     this.proj_up = fused ? null : up(intermediateSize);
     this.proj_up_gate_z = fused ? up(2 * intermediateSize) : null;
-    this.proj_down = new Linear(intermediateSize, hiddenSize, { bias: false, ...options });
+    this.proj_down = new Linear(intermediateSize, hiddenSize, { bias, ...options });
   }
 
   forward(x: Tensor, residual: Tensor): Tensor {
@@ -36,18 +36,32 @@ class XlstmFeedForward extends Module {
   }
 }
 
+/** RMSNorm, with a bias behind it where `useBias` says so. */
+class XlstmNorm extends RMSNorm {
+  bias: Tensor | null;
+
+  constructor({ hiddenSize, normEps: eps, useBias }: XlstmConfiguration, options: TensorOptions) {
+    super(hiddenSize, { eps, ...options });
+    this.bias = useBias ? parameter(zeros([hiddenSize], options)) : null;
+  }
+
+  override forward(x: Tensor): Tensor {
+    const y = super.forward(x);
+    return this.bias ? y.add(this.bias) : y;
+  }
+}
+
 class XlstmBlock extends PreNormBlock {
-  norm_mlstm: RMSNorm;
+  norm_mlstm: XlstmNorm;
   mlstm_layer: MlstmLayer;
-  norm_ffn: RMSNorm;
+  norm_ffn: XlstmNorm;
   ffn: XlstmFeedForward;
 
   constructor(config: XlstmConfiguration, options: TensorOptions) {
     super();
-    const norm = (): RMSNorm => new RMSNorm(config.hiddenSize, { eps: config.normEps, ...options });
-    this.norm_mlstm = norm();
+    this.norm_mlstm = new XlstmNorm(config, options);
     this.mlstm_layer = new MlstmLayer(config, options);
-    this.norm_ffn = norm();
+    this.norm_ffn = new XlstmNorm(config, options);
     this.ffn = new XlstmFeedForward(config, options);
   }
 
