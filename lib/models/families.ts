@@ -20,6 +20,7 @@ import { kdaFamily } from './fla/kimiDeltaAttention';
 import { lightNetFamily } from './fla/lightNet';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
+import { momFamily } from './fla/mom';
 import { pathAttentionFamily } from './fla/pathAttention';
 import { retNetFamily } from './fla/retention';
 import { rodimusFamily } from './fla/rodimus';
@@ -69,6 +70,7 @@ const FAMILIES = [
   combaFamily,
   kdaFamily,
   mesaNetFamily,
+  momFamily,
   forgettingTransformerFamily,
   pathAttentionFamily,
   deltaFormerFamily,

@@ -151,7 +151,12 @@ export {
   type PolynomialAttentionOptions,
   ReBasedLinearAttention,
 } from './fla/polynomialAttention';
-export { MixtureOfMemories, type MixtureOfMemoriesLayerOptions } from './fla/mixtureOfMemories';
+export {
+  MixtureOfMemories,
+  type MixtureOfMemoriesLayerOptions,
+  type MixtureOfMemoriesState,
+} from './fla/mixtureOfMemories';
+export { MomForCausalLM, type MomConfiguration } from './fla/mom';
 export { MomentumDeltaNet, type MomentumDeltaNetOptions } from './fla/momentumDeltaNet';
 export { RodimusForCausalLM, type RodimusConfiguration } from './fla/rodimus';
 export { RodimusAttention, type RodimusAttentionOptions } from './fla/rodimusAttention';

@@ -63,6 +63,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { attn: { layers: [0], num_heads: 2 }, useShortConv: false, expandRatio: 5, inputGateLowRank: 3 },
   ],
   ['deltaformer, biases, other base', 'deltaformer', { qkvBias: true, qkNorm: false, ropeTheta: 50 }],
+  [
+    'mom, projections of all, no gate',
+    'mom',
+    { numMemories: 5, topk: 3, singleKvProj: true, useOutputGate: false, expandV: 1.5, convSize: 3 },
+  ],
+  ['mom, none shared', 'mom', { numMemories: 3, sharedMem: false, headDim: 7 }],
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],

@@ -139,6 +139,30 @@ describe('layouts of flash-linear-attention', () => {
     );
   });
 
+  it('has the parts of a mixture of memories that the configuration names', () => {
+    const mom = { model_type: 'mom', num_heads: 2, head_dim: 4, num_memories: 3 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...mom, ...given })).filter((name) => /^(k_proj|shared_k|g_proj|gate)\b/.test(name));
+    const each = [0, 1, 2].map((m) => `k_proj.${m}.weight`);
+    expect(names({})).to.deep.equal(['gate.weight', ...each, 'shared_k.weight', 'g_proj.weight']);
+    expect(names({ shared_mem: false })).to.deep.equal(['gate.weight', ...each, 'g_proj.weight']);
+    const single = { single_kv_proj: true, use_output_gate: false };
+    expect(names(single)).to.deep.equal(['gate.weight', 'shared_k.weight']);
+    expect(names({ ...single, shared_mem: false })).to.deep.equal(['gate.weight', 'shared_k.weight']);
+    expect(logitsOf({ ...mom, ...single, shared_mem: false })).to.not.deep.equal(logitsOf({ ...mom, ...single }));
+    const wide = shapesOf({ ...mom, expand_v: 1.5, conv_size: 3 });
+    expect([wide['v_proj.2.weight'], wide['v_conv1d.weight']]).to.deep.equal([
+      [12, 16],
+      [12, 1, 3],
+    ]);
+    const ignored = { capacity: 0.1, use_layer_wise_balance: false, aux_loss_scale: 3 };
+    expect(logitsOf({ ...mom, ...ignored })).to.deep.equal(logitsOf(mom));
+    expectError('INVALID_ARGUMENT', /topk must be .* from 1 to 3/, () => make({ ...mom, topk: 4 }));
+    for (const [key, value] of Object.entries({ use_short_conv: false, mom_backend: 'gla', attn: { layers: [1] } })) {
+      expectError('UNSUPPORTED', new RegExp(`${key} .* is not supported`), () => make({ ...mom, [key]: value }));
+    }
+  });
+
   it('has the parts of Rodimus that the configuration names', () => {
     const rodimus = { model_type: 'rodimus', block_type: 'rodimus' };
     const plus = { model_type: 'rodimus', ska_attn: { num_heads: 4 } };
