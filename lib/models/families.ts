@@ -24,6 +24,7 @@ import { momFamily } from './fla/mom';
 import { pathAttentionFamily } from './fla/pathAttention';
 import { retNetFamily } from './fla/retention';
 import { rodimusFamily } from './fla/rodimus';
+import { transformerFamily } from './fla/transformer';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
 import { logLinearMamba2Family } from './mamba/logLinearMamba2';
@@ -96,6 +97,8 @@ const FAMILIES = [
   minimaxFamily,
   kimiLinearFamily,
   llamaFamily,
+  // Behind the family that has its model_type for a name.
+  transformerFamily,
   lstmFamily,
   rnnFamily,
   elstmFamily,

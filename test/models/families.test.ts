@@ -99,6 +99,11 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { linearNumValueHeads: 4, linearValueHeadDim: 6, numKeyValueHeads: 1, headDim: 8 },
   ],
   ['transformer, biases, tied', 'transformer', { attentionBias: true, mlpBias: true, tieWordEmbeddings: true }],
+  [
+    'transformer-fla, window, biases',
+    'transformer-fla',
+    { windowSize: 5, numHeads: 4, numKvHeads: 2, qkvBias: true, qkNorm: false, ropeTheta: 50 },
+  ],
   ['transformer, partial rotary', 'transformer', { partialRotaryFactor: 0.5, headDim: 8, numKeyValueHeads: 1 }],
 ];
 

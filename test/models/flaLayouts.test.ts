@@ -139,6 +139,44 @@ describe('layouts of flash-linear-attention', () => {
     );
   });
 
+  it('has the parts of its transformer that the configuration names', () => {
+    const softmax = { model_type: 'transformer', num_heads: 2 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...softmax, ...given })).filter((name) => /^[qkvo]_.*(norm|bias)/.test(name));
+    expect(names({})).to.deep.equal([]);
+    expect(names({ qkv_bias: true, qk_norm: true })).to.have.members([
+      'q_proj.bias',
+      'k_proj.bias',
+      'v_proj.bias',
+      'q_norm.weight',
+      'k_norm.weight',
+    ]);
+    const narrow = shapesOf({ ...softmax, num_kv_heads: 1, qk_norm: true });
+    expect([narrow['k_proj.weight'], narrow['k_norm.weight']]).to.deep.equal([[8, 16], [8]]);
+    const plain = logitsOf(softmax);
+    expect(logitsOf({ ...softmax, window_size: null, rope_theta: null })).to.deep.equal(plain);
+    // The first two tokens see all that there is in either case.
+    const near = logitsOf({ ...softmax, window_size: 2 });
+    expect(near.slice(0, 22)).to.deep.equal(plain.slice(0, 22));
+    expect(near.slice(22)).to.not.deep.equal(plain.slice(22));
+    expect(logitsOf({ ...softmax, rope_theta: 50 })).to.not.deep.equal(plain);
+    expectError('INVALID_ARGUMENT', /num_heads must be a divisor of 16/, () => make({ ...softmax, num_heads: 3 }));
+    expectError('UNSUPPORTED', /attn .* is not supported/, () => make({ ...softmax, attn: { layers: [0] } }));
+  });
+
+  it("tells its transformer from Llama's configurations by keys and architecture", () => {
+    const familyOf = (config: object): string => {
+      using model = make({ model_type: 'transformer', ...config });
+      return model.config.modelType;
+    };
+    expect(familyOf({ num_attention_heads: 2 })).to.equal('llama');
+    expect(familyOf({ num_heads: 2 })).to.equal('transformer');
+    expect(familyOf({ hidden_size: 64, architectures: ['TransformerForCausalLM'] })).to.equal('transformer');
+    expect(familyOf({ hidden_size: 64, architectures: ['LlamaForCausalLM'] })).to.equal('llama');
+    using named = fw.createModel('transformer', { vocabSize: 11, numLayers: 1, device: 'js' });
+    expect(named.config.modelType).to.equal('llama');
+  });
+
   it('has the parts of a mixture of memories that the configuration names', () => {
     const mom = { model_type: 'mom', num_heads: 2, head_dim: 4, num_memories: 3 };
     const names = (given: object): string[] =>
