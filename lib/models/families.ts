@@ -20,9 +20,11 @@ import { kdaFamily } from './fla/kimiDeltaAttention';
 import { lightNetFamily } from './fla/lightNet';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
+import { momFamily } from './fla/mom';
 import { pathAttentionFamily } from './fla/pathAttention';
 import { retNetFamily } from './fla/retention';
 import { rodimusFamily } from './fla/rodimus';
+import { transformerFamily } from './fla/transformer';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
 import { logLinearMamba2Family } from './mamba/logLinearMamba2';
@@ -69,6 +71,7 @@ const FAMILIES = [
   combaFamily,
   kdaFamily,
   mesaNetFamily,
+  momFamily,
   forgettingTransformerFamily,
   pathAttentionFamily,
   deltaFormerFamily,
@@ -94,6 +97,8 @@ const FAMILIES = [
   minimaxFamily,
   kimiLinearFamily,
   llamaFamily,
+  // Behind the family that has its model_type for a name.
+  transformerFamily,
   lstmFamily,
   rnnFamily,
   elstmFamily,

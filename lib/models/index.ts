@@ -151,10 +151,16 @@ export {
   type PolynomialAttentionOptions,
   ReBasedLinearAttention,
 } from './fla/polynomialAttention';
-export { MixtureOfMemories, type MixtureOfMemoriesLayerOptions } from './fla/mixtureOfMemories';
+export {
+  MixtureOfMemories,
+  type MixtureOfMemoriesLayerOptions,
+  type MixtureOfMemoriesState,
+} from './fla/mixtureOfMemories';
+export { MomForCausalLM, type MomConfiguration } from './fla/mom';
 export { MomentumDeltaNet, type MomentumDeltaNetOptions } from './fla/momentumDeltaNet';
 export { RodimusForCausalLM, type RodimusConfiguration } from './fla/rodimus';
 export { RodimusAttention, type RodimusAttentionOptions } from './fla/rodimusAttention';
+export { TransformerForCausalLM, type TransformerConfiguration } from './fla/transformer';
 export { Retention, RetNetForCausalLM, type RetNetConfiguration } from './fla/retention';
 export { ChannelMix, RwkvBlock, type RwkvParts, type RwkvState } from './rwkv/block';
 export { HeadNorm, LowRank } from './rwkv/parts';

@@ -1,3 +1,4 @@
-// Fast-weight rules, and what only models of continuous time take from here.
+// Fast-weight rules, and what only models take from here.
 export * as odeParts from './continuous/parts';
+export { routeRows, type RoutedRows } from './delta/routedRows';
 export * from './public';

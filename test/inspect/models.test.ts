@@ -29,6 +29,7 @@ const MATRICES: Record<string, string[]> = {
   deltaformer: [],
   'forgetting-transformer': [],
   transformer: [],
+  'transformer-fla': [],
   lstm: [],
   rnn: [],
   elstm: [],

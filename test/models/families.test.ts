@@ -64,6 +64,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { attn: { layers: [0], num_heads: 2 }, useShortConv: false, expandRatio: 5, inputGateLowRank: 3 },
   ],
   ['deltaformer, biases, other base', 'deltaformer', { qkvBias: true, qkNorm: false, ropeTheta: 50 }],
+  [
+    'mom, projections of all, no gate',
+    'mom',
+    { numMemories: 5, topk: 3, singleKvProj: true, useOutputGate: false, expandV: 1.5, convSize: 3 },
+  ],
+  ['mom, none shared', 'mom', { numMemories: 3, sharedMem: false, headDim: 7 }],
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],
@@ -94,6 +100,11 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { linearNumValueHeads: 4, linearValueHeadDim: 6, numKeyValueHeads: 1, headDim: 8 },
   ],
   ['transformer, biases, tied', 'transformer', { attentionBias: true, mlpBias: true, tieWordEmbeddings: true }],
+  [
+    'transformer-fla, window, biases',
+    'transformer-fla',
+    { windowSize: 5, numHeads: 4, numKvHeads: 2, qkvBias: true, qkNorm: false, ropeTheta: 50 },
+  ],
   ['transformer, partial rotary', 'transformer', { partialRotaryFactor: 0.5, headDim: 8, numKeyValueHeads: 1 }],
 ];
 

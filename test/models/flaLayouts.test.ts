@@ -139,6 +139,68 @@ describe('layouts of flash-linear-attention', () => {
     );
   });
 
+  it('has the parts of its transformer that the configuration names', () => {
+    const softmax = { model_type: 'transformer', num_heads: 2 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...softmax, ...given })).filter((name) => /^[qkvo]_.*(norm|bias)/.test(name));
+    expect(names({})).to.deep.equal([]);
+    expect(names({ qkv_bias: true, qk_norm: true })).to.have.members([
+      'q_proj.bias',
+      'k_proj.bias',
+      'v_proj.bias',
+      'q_norm.weight',
+      'k_norm.weight',
+    ]);
+    const narrow = shapesOf({ ...softmax, num_kv_heads: 1, qk_norm: true });
+    expect([narrow['k_proj.weight'], narrow['k_norm.weight']]).to.deep.equal([[8, 16], [8]]);
+    const plain = logitsOf(softmax);
+    expect(logitsOf({ ...softmax, window_size: null, rope_theta: null })).to.deep.equal(plain);
+    // The first two tokens see all that there is in either case.
+    const near = logitsOf({ ...softmax, window_size: 2 });
+    expect(near.slice(0, 22)).to.deep.equal(plain.slice(0, 22));
+    expect(near.slice(22)).to.not.deep.equal(plain.slice(22));
+    expect(logitsOf({ ...softmax, rope_theta: 50 })).to.not.deep.equal(plain);
+    expectError('INVALID_ARGUMENT', /num_heads must be a divisor of 16/, () => make({ ...softmax, num_heads: 3 }));
+    expectError('UNSUPPORTED', /attn .* is not supported/, () => make({ ...softmax, attn: { layers: [0] } }));
+  });
+
+  it("tells its transformer from Llama's configurations by keys and architecture", () => {
+    const familyOf = (config: object): string => {
+      using model = make({ model_type: 'transformer', ...config });
+      return model.config.modelType;
+    };
+    expect(familyOf({ num_attention_heads: 2 })).to.equal('llama');
+    expect(familyOf({ num_heads: 2 })).to.equal('transformer');
+    expect(familyOf({ hidden_size: 64, architectures: ['TransformerForCausalLM'] })).to.equal('transformer');
+    expect(familyOf({ hidden_size: 64, architectures: ['LlamaForCausalLM'] })).to.equal('llama');
+    using named = fw.createModel('transformer', { vocabSize: 11, numLayers: 1, device: 'js' });
+    expect(named.config.modelType).to.equal('llama');
+  });
+
+  it('has the parts of a mixture of memories that the configuration names', () => {
+    const mom = { model_type: 'mom', num_heads: 2, head_dim: 4, num_memories: 3 };
+    const names = (given: object): string[] =>
+      Object.keys(shapesOf({ ...mom, ...given })).filter((name) => /^(k_proj|shared_k|g_proj|gate)\b/.test(name));
+    const each = [0, 1, 2].map((m) => `k_proj.${m}.weight`);
+    expect(names({})).to.deep.equal(['gate.weight', ...each, 'shared_k.weight', 'g_proj.weight']);
+    expect(names({ shared_mem: false })).to.deep.equal(['gate.weight', ...each, 'g_proj.weight']);
+    const single = { single_kv_proj: true, use_output_gate: false };
+    expect(names(single)).to.deep.equal(['gate.weight', 'shared_k.weight']);
+    expect(names({ ...single, shared_mem: false })).to.deep.equal(['gate.weight', 'shared_k.weight']);
+    expect(logitsOf({ ...mom, ...single, shared_mem: false })).to.not.deep.equal(logitsOf({ ...mom, ...single }));
+    const wide = shapesOf({ ...mom, expand_v: 1.5, conv_size: 3 });
+    expect([wide['v_proj.2.weight'], wide['v_conv1d.weight']]).to.deep.equal([
+      [12, 16],
+      [12, 1, 3],
+    ]);
+    const ignored = { capacity: 0.1, use_layer_wise_balance: false, aux_loss_scale: 3 };
+    expect(logitsOf({ ...mom, ...ignored })).to.deep.equal(logitsOf(mom));
+    expectError('INVALID_ARGUMENT', /topk must be .* from 1 to 3/, () => make({ ...mom, topk: 4 }));
+    for (const [key, value] of Object.entries({ use_short_conv: false, mom_backend: 'gla', attn: { layers: [1] } })) {
+      expectError('UNSUPPORTED', new RegExp(`${key} .* is not supported`), () => make({ ...mom, [key]: value }));
+    }
+  });
+
   it('has the parts of Rodimus that the configuration names', () => {
     const rodimus = { model_type: 'rodimus', block_type: 'rodimus' };
     const plus = { model_type: 'rodimus', ska_attn: { num_heads: 4 } };

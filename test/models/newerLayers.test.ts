@@ -34,6 +34,17 @@ const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = 
     'mixture of memories, none shared',
     (where) => new models.MixtureOfMemories(D, 2, { numMemories: 2, sharedMemory: false, headDim: 3, ...where }),
   ],
+  [
+    'mixture of memories, projections of all',
+    (where) =>
+      new models.MixtureOfMemories(D, 2, {
+        singleProjection: true,
+        convSize: 2,
+        valueDim: 3,
+        outputGate: false,
+        ...where,
+      }),
+  ],
   ['Momentum DeltaNet', (where) => new models.MomentumDeltaNet(D, 2, { valueDim: 3, ...where })],
   ['sLSTM', (where) => new models.SlstmLayer(D, 2, where)],
   ['sLSTM, no convolution', (where) => new models.SlstmLayer(D, 1, { convSize: null, ...where })],
@@ -255,7 +266,7 @@ describe('layers of newer rules', () => {
   it('a mixture of memories gives its rule the projections of each memory', () =>
     fw.noGrad(() =>
       fw.scope(() => {
-        const layer = new models.MixtureOfMemories(D, 2, { numMemories: 3, ...EXACT });
+        const layer = new models.MixtureOfMemories(D, 2, { numMemories: 3, convSize: null, ...EXACT });
         const [x, output] = run(layer);
         const vectors = (proj: fw.nn.Linear): fw.Tensor => heads(proj.forward(x).silu());
         const strength = (proj: fw.nn.Linear): fw.Tensor => proj.forward(x).sigmoid();
@@ -264,13 +275,13 @@ describe('layers of newer rules', () => {
         const read = fw.mixtureOfMemories(
           fw.l2Norm(vectors(layer.q_proj)),
           fw.stack(
-            [...layer.k_proj].map((proj) => fw.l2Norm(vectors(proj))),
+            [...layer.k_proj!].map((proj) => fw.l2Norm(vectors(proj))),
             2,
           ),
-          fw.stack([...layer.v_proj].map(vectors), 2),
+          fw.stack([...layer.v_proj!].map(vectors), 2),
           {
-            beta: fw.stack([...layer.b_proj].map(strength), 2),
-            gate: fw.stack([...layer.a_proj].map(decay), 2),
+            beta: fw.stack([...layer.b_proj!].map(strength), 2),
+            gate: fw.stack([...layer.a_proj!].map(decay), 2),
             router: layer.gate.forward(x),
             sharedK: fw.l2Norm(vectors(layer.shared_k!)),
             sharedV: vectors(layer.shared_v!),
@@ -279,8 +290,45 @@ describe('layers of newer rules', () => {
           },
         ).output;
         const normed = read.div(read.square().mean(-1, true).add(1e-5).sqrt()).reshape(1, T, D);
-        const expected = layer.o_proj.forward(normed.mul(layer.g_proj.forward(x).silu()));
+        const expected = layer.o_proj.forward(normed.mul(layer.g_proj!.forward(x).silu()));
         expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
+      }),
+    ));
+
+  it('a mixture of memories convolves the tokens of each memory, none of others between them', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        for (const singleProjection of [false, true]) {
+          const own = { numMemories: 3, topK: 2, sharedMemory: false, singleProjection, valueDim: 5, convSize: 3 };
+          const layer = new models.MixtureOfMemories(D, 2, { ...own, outputGate: false, ...EXACT });
+          const [x, output] = run(layer);
+          const scores = layer.gate.forward(x).softmax(-1).squeeze(0);
+          const { indices } = scores.topk(2);
+          const chosen = Array.from({ length: T }, (_, t) => [...indices.select(0, t).dataSync()]);
+          const shares = fw.gather(scores, 1, indices).sum(-1);
+          const rows = Array.from({ length: T }, () => fw.zeros([10], EXACT));
+          for (let m = 0; m < 3; m++) {
+            const tokens = Array.from({ length: T }, (_, t) => t).filter((t) => chosen[t].includes(m));
+            const seen = x.indexSelect(1, fw.tensor(tokens, { dtype: 'int32', device: 'js' }));
+            const proj = (list: fw.nn.ModuleList<fw.nn.Linear> | null, all: fw.nn.Linear | null): fw.Tensor =>
+              (list?.at(m) ?? all!).forward(seen);
+            const [q, k, v] = [
+              layer.q_conv1d!.forward(layer.q_proj.forward(seen)),
+              layer.k_conv1d!.forward(proj(layer.k_proj, layer.shared_k)),
+              layer.v_conv1d!.forward(proj(layer.v_proj, layer.shared_v)),
+            ].map((result) => result.output.reshape(1, tokens.length, 2, -1));
+            const decay = proj(layer.a_proj, layer.shared_a).add(layer.dt_bias).softplus().mul(layer.A_log.exp().neg());
+            const beta = proj(layer.b_proj, layer.shared_b).sigmoid();
+            const read = fw.deltaRule(q, k, v, { beta, gate: decay, qkL2Norm: true }).output;
+            tokens.forEach((t, i) => {
+              const share = scores.select(0, t).select(0, m).div(shares.select(0, t));
+              rows[t] = rows[t].add(read.select(1, i).reshape(10).mul(share));
+            });
+          }
+          const read = fw.stack(rows, 0).reshape(1, T, 2, 5);
+          const normed = read.div(read.square().mean(-1, true).add(1e-5).sqrt()).reshape(1, T, 10);
+          expectClose('output', output.dataSync(), layer.o_proj.forward(normed).dataSync(), 1e-9);
+        }
       }),
     ));
 
@@ -344,6 +392,7 @@ describe('layers of newer rules', () => {
       () => new models.RodimusAttention(D, { keydim: 3 } as never),
     );
     expectError('INVALID_ARGUMENT', /SlstmLayer: numHeads must be a divisor/, () => new models.SlstmLayer(D, 3, js));
+    expectError('INVALID_ARGUMENT', /numHeads must be a divisor/, () => new models.MixtureOfMemories(D, 3, js));
     expectError('INVALID_ARGUMENT', /topK must be/, () => new models.MixtureOfMemories(D, 2, { topK: 5, ...js }));
     expectError(
       'INVALID_ARGUMENT',

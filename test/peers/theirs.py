@@ -99,6 +99,8 @@ def interpreted():
     fla.ops.deltaformer.parallel.flash_attn_func = attention
     # FlashAttention alone asks for half precision.
     fla.layers.rodimus.autocast_to_fp16 = lambda x: x
+    # A card's sort keeps tokens of one of MoM's memories in their order, a processor's does not.
+    torch.Tensor.argsort = functools.partialmethod(torch.Tensor.argsort, stable=True)
     fla.layers.mesa_net.chunk_mesa_net = exact_mesa
     fla.layers.log_linear_mamba2.chunk_log_linear_attn = log_linear
     fla.layers.log_linear_mamba2.LogLinearMamba2.forward = on_cards_alone

@@ -39,8 +39,8 @@ export interface ModelDefinition<K extends CommonKeys = CommonKeys, N extends st
   /** `model_type` of its config.json. */
   modelType: NonNullable<K['modelType']>;
   /**
-   * Whether a config.json is this family's, for a `modelType` that it shares with another family; the one without is taken
-   * where no other claims it. None by default.
+   * Whether a config.json is this family's, for a `modelType` that it shares with another family, or that is another one's
+   * name; that one is taken where no other claims it. None by default.
    */
   claims?(config: JsonObject): boolean;
   /** What `createModel` and the command line call it; modelType with hyphens for underscores by default. */
@@ -144,11 +144,11 @@ export function findModel(name: unknown): Entry | undefined {
 /** The family that a config.json describes. */
 function familyOf(config: JsonObject): Entry | undefined {
   const { model_type: type } = config;
-  const named = entries.find(({ name, modelType }) => name === type && modelType !== type);
-  if (named) return named;
   const alike = entries.filter(({ modelType }) => modelType === type);
   return (
-    alike.find(({ definition }) => definition.claims?.(config)) ?? alike.find(({ definition }) => !definition.claims)
+    alike.find(({ definition }) => definition.claims?.(config)) ??
+    entries.find(({ name, modelType }) => name === type && modelType !== type) ??
+    alike.find(({ definition }) => !definition.claims)
   );
 }
 

@@ -11,7 +11,7 @@ import type { ModelDefinition } from '../common/registry';
 import type { Past } from '../common/ruleMixer';
 import { type Growing, GrowingAttention } from './growingAttention';
 import { FLA_KEYS, type FlaKeys } from './keys';
-import { type FlaConfiguration, FlaDecoder, readFla } from './skeleton';
+import { type FlaConfiguration, FlaDecoder, QK_NORM_EPS, readFla } from './skeleton';
 
 /** Options of `DeltaFormerAttention`, those that a tensor is made with among them. */
 export interface DeltaFormerAttentionOptions extends TensorOptions {
@@ -31,9 +31,6 @@ const OPTIONS: OptionNames<DeltaFormerAttentionOptions> = {
 };
 
 type DeltaFormerInputs = QkvInputs & { beta: Tensor };
-
-/** Of the norms of queries and keys: `norm_eps` never reaches them in the published program. */
-const QK_NORM_EPS = 1e-5;
 
 /**
  * `deltaFormer` with rotary positions on q and k and beta = b_proj x, as it is (Xu et al. 2025, "Understanding Transformer from

@@ -1,11 +1,23 @@
 // The layer of a mixture of memories, with the weight names of flash-linear-attention (Du et al. 2025).
 import { checkInteger, checkOptions, type OptionNames, type Tensor } from '../../core';
-import { GatedRMSNorm, Linear, ModuleList } from '../../nn';
-import { gatedDeltaNetGate, l2Norm, stack, TENSOR_OPTIONS, type TensorOptions, toFloat32 } from '../../ops';
-import { mixtureOfMemories } from '../../rules';
+import { GatedRMSNorm, Linear, ModuleList, RMSNorm, ShortConvolution } from '../../nn';
+import { type CuSeqlens, gatedDeltaNetGate, TENSOR_OPTIONS, type TensorOptions, toFloat32, zeros } from '../../ops';
+import { deltaRule, type RoutedRows, routeRows } from '../../rules';
 import { logUniform, timeStepBias } from '../common/initialize';
-import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memoriesMixer';
-import { type Placed, checkHeads, mergeHeads, splitHeads } from '../common/mixer';
+import {
+  checkForward,
+  checkHeads,
+  mergeHeads,
+  Recurrent,
+  type SequenceOptions,
+  type SequenceResult,
+  splitHeads,
+  stateDType,
+  stepByForward,
+} from '../common/mixer';
+import { Router } from '../common/routing';
+import { computable } from '../common/ruleMixer';
+import { inRows, type MemoryBank, outOfRows, projectionsOfRows } from './memoryBanks';
 
 /** Options of `MixtureOfMemories`, those that a tensor is made with among them. */
 export interface MixtureOfMemoriesLayerOptions extends TensorOptions {
@@ -15,8 +27,16 @@ export interface MixtureOfMemoriesLayerOptions extends TensorOptions {
   topK?: number;
   /** Whether there is a memory for all tokens, too, true by default. */
   sharedMemory?: boolean;
-  /** K and V, width of a head's keys and values; hiddenSize / numHeads by default. */
+  /** Whether all memories have the same projections to keys, values, strengths and decays, false by default. */
+  singleProjection?: boolean;
+  /** K, width of a head's queries and keys; hiddenSize / numHeads by default. */
   headDim?: number;
+  /** V, width of a head's values; headDim by default. */
+  valueDim?: number;
+  /** Tokens of a memory that the convolutions of q, k and v see, 4 by default; none when null. */
+  convSize?: number | null;
+  /** Whether the output is gated, true by default. */
+  outputGate?: boolean;
   /** In the norm of the output, 1e-5 by default. */
   normEps?: number;
 }
@@ -26,44 +46,41 @@ const OPTIONS: OptionNames<MixtureOfMemoriesLayerOptions> = {
   numMemories: true,
   topK: true,
   sharedMemory: 'flag',
+  singleProjection: 'flag',
   headDim: true,
+  valueDim: true,
+  convSize: true,
+  outputGate: 'flag',
   normEps: true,
 };
 
-/** [B, M, H, K, V], and with a shared memory [B, H, K, V]. */
-type Memories = { state: Tensor; sharedState?: Tensor };
+/** Memories [B, M, ...] of which each token has seen a few, and, where there is one, that of all tokens [B, ...]. */
+export type MixtureOfMemoriesState = { routed: MemoryBank; shared: MemoryBank | null };
 
-type Inputs = QkvInputs & {
-  beta: Tensor;
-  gate: Tensor;
-  router: Tensor;
-  topK: number;
-  sharedK?: Tensor;
-  sharedV?: Tensor;
-  sharedBeta?: Tensor;
-  sharedGate?: Tensor;
-};
+/** Of each token [B, T, *]: what becomes q, k and v, strengths and decays. */
+type Projected = Record<'q' | 'k' | 'v' | 'b' | 'a', Tensor>;
+type Name = 'k' | 'v' | 'b' | 'a';
 
 /**
- * `mixtureOfMemories` with keys, values, strengths and decays of each memory's own projections (Du et al. 2025, "MoM"): q, k and
- * v behind silu, q and k of unit length, decays as those of Gated DeltaNet, a gated norm of each head's output. Without the short
- * convolutions of the published program, which run over the tokens of a memory. All memories' projections are computed for every
- * token.
+ * Tokens go to the topK of M memories that a router names, each a gated delta rule over the tokens that it gets, with projections
+ * of its own; what they answer is weighed by the router (Du et al. 2025, "MoM"). One more memory may have all tokens. q, k and v
+ * pass convolutions over the tokens of a memory and silu, q and k have unit length, decays are those of Gated DeltaNet, and each
+ * head's output is normed. The choice of memories is read back from the device, which waits for it.
  */
-export class MixtureOfMemories extends MemoriesMixer<Inputs, Memories> {
+export class MixtureOfMemories extends Recurrent<MixtureOfMemoriesState> {
   /** Queries, weight [H K, hidden], no bias. */
   q_proj: Linear;
-  /** To the scores of the memories, weight [M, hidden], no bias. */
-  gate: Linear;
-  /** Keys of each memory, weights [H K, hidden]. */
-  k_proj: ModuleList<Linear>;
+  /** To the scores of the memories, weight [M, hidden], no bias; computed in float32. */
+  gate: Router;
+  /** Keys of each memory, weights [H K, hidden]; null with `singleProjection`, like those below. */
+  k_proj: ModuleList<Linear> | null;
   /** Values of each memory, weights [H V, hidden]. */
-  v_proj: ModuleList<Linear>;
+  v_proj: ModuleList<Linear> | null;
   /** Strengths of each memory before their sigmoid, weights [H, hidden]. */
-  b_proj: ModuleList<Linear>;
+  b_proj: ModuleList<Linear> | null;
   /** Of each memory, the part of the decay that depends on the token, weights [H, hidden]. */
-  a_proj: ModuleList<Linear>;
-  /** Those of the shared memory; null without one. */
+  a_proj: ModuleList<Linear> | null;
+  /** Keys of the shared memory, with `singleProjection` of all memories; null where there is neither, like those below. */
   shared_k: Linear | null;
   /** Its values. */
   shared_v: Linear | null;
@@ -75,19 +92,27 @@ export class MixtureOfMemories extends MemoriesMixer<Inputs, Memories> {
   A_log: Tensor;
   /** Added in front of the softplus of the decays [H]; float32 also in a bfloat16 model. */
   dt_bias: Tensor;
-  /** To the gate of the output before its silu, weight [H V, hidden], no bias. */
-  g_proj: Linear;
+  /** Over the queries, weight [H K, 1, convSize], the same in all memories; null without `convSize`. */
+  q_conv1d: ShortConvolution | null;
+  /** Over the keys, weight [H K, 1, convSize]; null without `convSize`. */
+  k_conv1d: ShortConvolution | null;
+  /** Over the values, weight [H V, 1, convSize]; null without `convSize`. */
+  v_conv1d: ShortConvolution | null;
+  /** To the gate of the output before its silu, weight [H V, hidden], no bias; null without `outputGate`. */
+  g_proj: Linear | null;
   /** Of each head's output, weight [V] for all heads. */
-  o_norm: GatedRMSNorm;
+  o_norm: GatedRMSNorm | RMSNorm;
   /** To the output, weight [hidden, H V], no bias. */
   o_proj: Linear;
-  protected readonly rule = mixtureOfMemories as unknown as MemoriesRule<Inputs, Memories>;
-  protected readonly shapes: { state: readonly number[]; sharedState?: readonly number[] };
+  private readonly numMemories: number;
   private readonly topK: number;
+  private readonly shares: boolean;
+  /** K and V. */
+  private readonly widths: readonly [number, number];
 
   constructor(
     hiddenSize: number,
-    /** H, a divisor of hiddenSize. */
+    /** H, a divisor of hiddenSize where `headDim` is left out. */
     readonly numHeads: number,
     options: MixtureOfMemoriesLayerOptions = {},
   ) {
@@ -95,75 +120,166 @@ export class MixtureOfMemories extends MemoriesMixer<Inputs, Memories> {
     const where = 'MixtureOfMemories';
     checkOptions(where, options, OPTIONS);
     checkInteger(where, 'hiddenSize', hiddenSize, 1);
-    checkHeads(where, 'numHeads', numHeads, hiddenSize);
+    if (options.headDim === undefined) checkHeads(where, 'numHeads', numHeads, hiddenSize);
+    else checkInteger(where, 'numHeads', numHeads, 1);
     const {
       numMemories = 4,
       topK = 2,
       sharedMemory = true,
+      singleProjection = false,
       headDim = hiddenSize / numHeads,
+      valueDim = headDim,
+      convSize = 4,
+      outputGate = true,
       normEps = 1e-5,
       ...on
     } = options;
-    checkInteger(where, 'numMemories', numMemories, 1);
-    const linear = (to: number, from = hiddenSize): Linear => new Linear(from, to, { bias: false, ...on });
-    const each = (to: number): ModuleList<Linear> =>
-      new ModuleList(Array.from({ length: numMemories }, () => linear(to)));
-    const wide = numHeads * checkInteger(where, 'headDim', headDim, 1);
-    const shape = [numHeads, headDim, headDim];
+    this.numMemories = checkInteger(where, 'numMemories', numMemories, 1);
     this.topK = checkInteger(where, 'topK', topK, 1, numMemories);
-    this.shapes = { state: [numMemories, ...shape], ...(sharedMemory && { sharedState: shape }) };
-    this.q_proj = linear(wide);
-    this.gate = linear(numMemories);
-    this.k_proj = each(wide);
-    this.v_proj = each(wide);
+    this.shares = sharedMemory;
+    this.widths = [checkInteger(where, 'headDim', headDim, 1), checkInteger(where, 'valueDim', valueDim, 1)];
+    const [keys, values] = this.widths.map((width) => numHeads * width);
+    const linear = (to: number, from = hiddenSize): Linear => new Linear(from, to, { bias: false, ...on });
+    const each = (to: number): ModuleList<Linear> | null =>
+      singleProjection ? null : new ModuleList(Array.from({ length: numMemories }, () => linear(to)));
+    const forAll = (to: number): Linear | null => (singleProjection || sharedMemory ? linear(to) : null);
+    const conv = (dim: number): ShortConvolution | null =>
+      convSize === null ? null : new ShortConvolution(dim, convSize, on);
+    this.q_proj = linear(keys);
+    this.gate = new Router(
+      hiddenSize,
+      {
+        numExperts: numMemories,
+        perToken: this.topK,
+        scores: 'softmax',
+        normalise: true,
+        factor: 1,
+        groups: 1,
+        groupsPerToken: 1,
+        correctionBias: false,
+      },
+      on,
+    );
+    this.k_proj = each(keys);
+    this.v_proj = each(values);
     this.b_proj = each(numHeads);
     this.a_proj = each(numHeads);
-    this.shared_k = sharedMemory ? linear(wide) : null;
-    this.shared_v = sharedMemory ? linear(wide) : null;
-    this.shared_b = sharedMemory ? linear(numHeads) : null;
-    this.shared_a = sharedMemory ? linear(numHeads) : null;
+    this.shared_k = forAll(keys);
+    this.shared_v = forAll(values);
+    this.shared_b = forAll(numHeads);
+    this.shared_a = forAll(numHeads);
     this.A_log = logUniform(numHeads, 0, 16, on);
     this.dt_bias = timeStepBias(numHeads, on);
-    this.g_proj = linear(wide);
-    this.o_norm = new GatedRMSNorm(headDim, { eps: normEps, ...on });
-    this.o_proj = linear(hiddenSize, wide);
+    this.q_conv1d = conv(keys);
+    this.k_conv1d = conv(keys);
+    this.v_conv1d = conv(values);
+    this.g_proj = outputGate ? linear(values) : null;
+    this.o_norm = new (outputGate ? GatedRMSNorm : RMSNorm)(valueDim, { eps: normEps, ...on });
+    this.o_proj = linear(hiddenSize, values);
   }
 
   protected override get keptInFloat32(): readonly string[] {
     return ['A_log', 'dt_bias'];
   }
 
-  protected get reference(): Placed {
-    return this.o_proj;
-  }
-
-  protected inputs(x: Tensor): Inputs {
-    const { shared_k, shared_v, shared_b, shared_a, A_log, dt_bias } = this;
-    const vectors = (proj: Linear): Tensor => toFloat32(splitHeads(proj.forward(x).silu(), this.numHeads));
-    const unit = (proj: Linear): Tensor => l2Norm(vectors(proj));
-    const strength = (proj: Linear): Tensor => toFloat32(proj.forward(x)).sigmoid();
-    const decay = (proj: Linear): Tensor => gatedDeltaNetGate(proj.forward(x), A_log, dt_bias);
-    const ofAll = (list: ModuleList<Linear>, f: (proj: Linear) => Tensor, dim: number): Tensor =>
-      stack([...list].map(f), dim);
-    return {
-      q: unit(this.q_proj),
-      k: ofAll(this.k_proj, unit, -3),
-      v: ofAll(this.v_proj, vectors, -3),
-      beta: ofAll(this.b_proj, strength, -2),
-      gate: ofAll(this.a_proj, decay, -2),
-      router: toFloat32(this.gate.forward(x)),
-      topK: this.topK,
-      ...(shared_k && {
-        sharedK: unit(shared_k),
-        sharedV: vectors(shared_v!),
-        sharedBeta: strength(shared_b!),
-        sharedGate: decay(shared_a!),
-      }),
+  forward(x: Tensor, options: SequenceOptions<MixtureOfMemoriesState> = {}): SequenceResult<MixtureOfMemoriesState> {
+    checkForward(this, x, options);
+    const { state = null, outputState = false, cuSeqlens = null } = options;
+    const rows = routeRows(this.gate.forward(x), this.topK, cuSeqlens);
+    const q = this.q_proj.forward(x);
+    const ofAll = this.shared_k && {
+      k: this.shared_k.forward(x),
+      v: this.shared_v!.forward(x),
+      b: this.shared_b!.forward(x),
+      a: this.shared_a!.forward(x),
     };
+    const routed = this.remember(
+      this.sorted(x, q, ofAll, rows),
+      state && inRows(state.routed),
+      outputState,
+      rows.offsets,
+    );
+    const shared = this.shares ? this.remember({ q, ...ofAll! }, state?.shared ?? null, outputState, cuSeqlens) : null;
+    const mixed = this.mixed(routed.output, rows).reshape(...x.shape.slice(0, 2), this.numHeads, this.widths[1]);
+    const output = this.readout(shared ? mixed.add(shared.output) : mixed, x);
+    if (!outputState) return { output };
+    return { output, state: { routed: outOfRows(routed.bank!, this.numMemories), shared: shared?.bank ?? null } };
   }
 
-  protected readout(output: Tensor, x: Tensor): Tensor {
-    const gate = splitHeads(this.g_proj.forward(x), this.numHeads);
-    return this.o_proj.forward(mergeHeads(this.o_norm.forward(output, gate)));
+  step(x: Tensor, state: MixtureOfMemoriesState): Tensor {
+    return stepByForward(this, x, state);
+  }
+
+  initialState(batch: number): MixtureOfMemoriesState {
+    const where = { device: this.o_proj.device, dtype: stateDType(this.o_proj) };
+    const bank = (...count: number[]): MemoryBank => {
+      const convolutions = Object.entries(this.convolutions).map(([name, { dim, width }]) => [
+        name,
+        zeros([...count, dim, width - 1], where),
+      ]);
+      const memory = zeros([...count, this.numHeads, ...this.widths], where);
+      return { memory, convolutions: Object.fromEntries(convolutions) as MemoryBank['convolutions'] };
+    };
+    return { routed: bank(batch, this.numMemories), shared: this.shares ? bank(batch) : null };
+  }
+
+  private get convolutions(): Record<string, ShortConvolution> {
+    const { q_conv1d: q, k_conv1d: k, v_conv1d: v } = this;
+    return q && k && v ? { q, k, v } : {};
+  }
+
+  /** What the memories get of their tokens, [1, R, *]. */
+  private sorted(x: Tensor, q: Tensor, ofAll: Record<Name, Tensor> | null, rows: RoutedRows): Projected {
+    const select = (t: Tensor): Tensor => t.reshape(-1, t.shape[2]).indexSelect(0, rows.tokens);
+    const { k_proj, v_proj, b_proj, a_proj } = this;
+    const project = k_proj && projectionsOfRows(x, rows);
+    const of = (name: Name, own: ModuleList<Linear> | null): Tensor =>
+      (own ? project!(own) : select(ofAll![name])).unsqueeze(0);
+    const others = { k: of('k', k_proj), v: of('v', v_proj), b: of('b', b_proj), a: of('a', a_proj) };
+    return { q: select(q).unsqueeze(0), ...others };
+  }
+
+  /** The gated delta rule over sequences from what a bank of memories keeps, and what it keeps then when asked for. */
+  private remember(
+    { b, a, ...vectors }: Projected,
+    before: MemoryBank | null,
+    outputFinalState: boolean,
+    cuSeqlens: CuSeqlens | null,
+  ): { output: Tensor; bank?: MemoryBank } {
+    const { convolutions, A_log, dt_bias, numHeads } = this;
+    const kept: MemoryBank['convolutions'] = {};
+    const part = (name: 'q' | 'k' | 'v'): Tensor => {
+      const past = { initialState: before?.convolutions[name] ?? null, outputFinalState, cuSeqlens };
+      const seen = convolutions[name]?.forward(vectors[name], past) ?? { output: vectors[name].silu() };
+      if (seen.finalState) kept[name] = seen.finalState.to(stateDType(this.o_proj));
+      return computable(splitHeads(seen.output, numHeads));
+    };
+    const { output, finalState } = deltaRule(part('q'), part('k'), part('v'), {
+      beta: toFloat32(b).sigmoid(),
+      gate: gatedDeltaNetGate(a, A_log, dt_bias),
+      qkL2Norm: true,
+      initialState: before?.memory ?? null,
+      outputFinalState,
+      cuSeqlens,
+    });
+    if (!finalState) return { output: toFloat32(output) };
+    return { output: toFloat32(output), bank: { memory: finalState.contiguous(), convolutions: kept } };
+  }
+
+  /** What memories answered their rows [1, R, H, V], weighed and added up for each token: [B T, H V]. */
+  private mixed(output: Tensor, { places, weights }: RoutedRows): Tensor {
+    const answers = mergeHeads(output).squeeze(0).indexSelect(0, places);
+    return answers
+      .reshape(...weights.shape, answers.shape[1])
+      .mul(weights.unsqueeze(2))
+      .sum(1);
+  }
+
+  private readout(output: Tensor, x: Tensor): Tensor {
+    const { o_norm, g_proj } = this;
+    const y = output.to(x.dtype);
+    const gated = o_norm instanceof GatedRMSNorm;
+    const normed = gated ? o_norm.forward(y, splitHeads(g_proj!.forward(x), this.numHeads)) : o_norm.forward(y);
+    return this.o_proj.forward(mergeHeads(normed));
   }
 }

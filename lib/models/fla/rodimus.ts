@@ -12,7 +12,7 @@ import { rotaryFrequencies } from '../common/rotation';
 import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
 import { RodimusAttention } from './rodimusAttention';
 import { RodimusBlock, RodimusPlusBlock, type RodimusShape } from './rodimusBlocks';
-import { FlaBlock, readAttention } from './skeleton';
+import { FlaBlock, QK_NORM_EPS, readAttention } from './skeleton';
 
 /** Softmax attention of Rodimus+, whose heads have one key in common. */
 export interface SharedKeyAttentionKeys {
@@ -58,9 +58,6 @@ export interface RodimusConfiguration extends RodimusShape {
   /** Behind each mixer of Rodimus+ (`ska_attn`); null where `block_type` is 'rodimus'. */
   readonly sharedKey: AttentionShape | null;
 }
-
-/** Of the norms of queries and keys: `norm_eps` never reaches them in the published program. */
-const QK_NORM_EPS = 1e-5;
 
 function readSharedKey(reader: ConfigurationReader, { hiddenSize }: Configuration): AttentionShape {
   const spec = reader.section('ska_attn', SHARED_KEYS);

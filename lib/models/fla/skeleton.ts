@@ -26,30 +26,41 @@ export interface FlaConfiguration extends Configuration {
 /** Added to the mean square by the norms of outputs in HGRN2 and GSA, whatever `norm_eps` is. */
 export const OUTPUT_NORM_EPS = 1e-5;
 
+/** Added to the mean square by norms of queries and keys, likewise. */
+export const QK_NORM_EPS = 1e-5;
+
 /** Width of the feed-forward when the configuration leaves it open. */
 export function defaultIntermediate(hiddenSize: number, ratio: number): number {
   return 256 * Math.ceil(Math.floor((hiddenSize * ratio * 2) / 3) / 256);
 }
 
+/** One layer of softmax attention; without a default its heads must be given. */
+export function readAttentionShape(
+  spec: ConfigurationReader,
+  hiddenSize: number,
+  defaultHeads?: number,
+): AttentionShape {
+  const numHeads = spec.size('num_heads', defaultHeads);
+  const numKvHeads = spec.size('num_kv_heads', numHeads);
+  spec.divides(numHeads, 'num_kv_heads', numKvHeads);
+  const headDim = spec.divides(hiddenSize, 'num_heads', numHeads);
+  return {
+    hiddenSize,
+    numHeads,
+    numKvHeads,
+    headDim,
+    qkvBias: spec.flag('qkv_bias', false),
+    outputBias: false,
+    window: spec.optionalSize('window_size'),
+    frequencies: rotaryFrequencies(spec.positive('rope_theta', 10000), 2 * Math.floor(headDim / 2)),
+  };
+}
+
 /** Which layers are softmax attention. */
 export function readAttention(reader: ConfigurationReader, config: Configuration): Map<number, AttentionShape> {
-  const { hiddenSize } = config;
   const shapes = new Map<number, AttentionShape>();
   for (const spec of reader.sections('attn', ATTENTION_KEYS)) {
-    const numHeads = spec.size('num_heads');
-    const numKvHeads = spec.size('num_kv_heads', numHeads);
-    spec.divides(numHeads, 'num_kv_heads', numKvHeads);
-    const headDim = spec.divides(hiddenSize, 'num_heads', numHeads);
-    const shape = {
-      hiddenSize,
-      numHeads,
-      numKvHeads,
-      headDim,
-      qkvBias: spec.flag('qkv_bias', false),
-      outputBias: false,
-      window: spec.optionalSize('window_size'),
-      frequencies: rotaryFrequencies(spec.positive('rope_theta', 10000), 2 * Math.floor(headDim / 2)),
-    };
+    const shape = readAttentionShape(spec, config.hiddenSize);
     for (const layer of spec.layers('layers', config.numHiddenLayers)) {
       if (!shapes.has(layer)) shapes.set(layer, shape);
       else throw argumentError('INVALID_ARGUMENT', config.modelType, 'attn', 'layers once each', `${layer} twice`);

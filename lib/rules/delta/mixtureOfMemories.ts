@@ -1,11 +1,12 @@
 // Mixture of memories: tokens go to a few of many gated delta memories, and to one that all share (Du et al. 2025).
 import { checkInteger, checkNumber, type Tensor } from '../../core';
-import { tensor, withChecks } from '../../ops';
+import { withChecks } from '../../ops';
 import { checkLogarithm } from '../recurrence/checks';
 import { runRecurrence } from '../recurrence/run';
 import { checkTogether } from '../sequential/checks';
 import { defineSequential } from '../sequential/define';
 import { withQkv } from '../sequential/qkv';
+import { routeRows } from './routedRows';
 
 /** Options of `mixtureOfMemories`. */
 export interface MixtureOfMemoriesOptions {
@@ -25,28 +26,6 @@ interface Operands {
   v: Tensor;
   beta: Tensor;
   gate: Tensor;
-}
-
-/** Where rows [B, T, topK] go when they are sorted by sequence and memory, tokens staying in their order. */
-interface Sorted {
-  /** The row of each place. */
-  rows: Int32Array;
-  /** The place of each row. */
-  places: Int32Array;
-  /** Where the places of each memory of each sequence begin, and their number. */
-  offsets: number[];
-}
-
-function sortRows(memories: ArrayLike<number>, B: number, M: number): Sorted {
-  const perSequence = memories.length / B;
-  const lists = Array.from({ length: B * M }, (): number[] => []);
-  for (let row = 0; row < memories.length; row++) lists[Math.floor(row / perSequence) * M + memories[row]].push(row);
-  const rows = Int32Array.from(lists.flat());
-  const places = new Int32Array(rows.length);
-  rows.forEach((row, place) => (places[row] = place));
-  const offsets = [0];
-  for (const list of lists) offsets.push(offsets[offsets.length - 1] + list.length);
-  return { rows, places, offsets };
 }
 
 function deltaMemory(operands: Operands, initialState: Tensor, scale: number, cuSeqlens: number[] | null) {
@@ -85,24 +64,11 @@ const rule = defineSequential({
   },
   without: ({ shares }) => (shares ? [] : ['sharedState']),
   run({ inputs, states, settings: { topK, scale }, sizes: { B, T, H, K, V, M } }) {
-    const chosen = inputs.router.softmax(-1).topk(topK);
-    const weights = chosen.values.div(chosen.values.sum(-1, true));
-    const memories = chosen.indices.dataSync();
-    const { rows, places, offsets } = sortRows(memories, B, M);
-    const on = { device: inputs.q.device, dtype: 'int32' } as const;
-    const ofToken = tensor(
-      rows.map((row) => Math.floor(row / topK)),
-      on,
-    );
-    const ofMemory = tensor(
-      rows.map((row) => Math.floor(row / topK) * M + memories[row]),
-      on,
-    );
-    /** Rows of a token, or those that it has for each memory, in the order of memories. */
+    const { tokens, cells, places, weights, offsets } = routeRows(inputs.router, topK);
+    /** Rows of a token, or those that it has for each memory, as they are sorted. */
     const sorted = (x: Tensor, perMemory: boolean): Tensor => {
-      const width = x.shape.slice(perMemory ? 3 : 2);
-      const all = x.reshape(perMemory ? B * T * M : B * T, ...width);
-      return all.indexSelect(0, perMemory ? ofMemory : ofToken).unsqueeze(0);
+      const all = x.reshape(perMemory ? B * T * M : B * T, ...x.shape.slice(perMemory ? 3 : 2));
+      return all.indexSelect(0, perMemory ? cells : tokens).unsqueeze(0);
     };
     const { k, v, beta, gate } = inputs;
     const operands = {
@@ -112,14 +78,14 @@ const rule = defineSequential({
       beta: sorted(beta, beta.ndim === 4),
       gate: sorted(gate, gate.ndim === 4),
     };
-    const banks = states.state.reshape(B * M, H, K, V);
+    const banks = states.state.transpose(0, 1).reshape(M * B, H, K, V);
     const routed = deltaMemory(operands, banks, scale, offsets);
     const answers = routed.output
       .squeeze(0)
-      .indexSelect(0, tensor(places, on))
-      .reshape(B, T, topK, H * V);
-    const mixed = weights.unsqueeze(2).matmul(answers).reshape(B, T, H, V);
-    const state = routed.finalState.reshape(B, M, H, K, V);
+      .indexSelect(0, places)
+      .reshape(B * T, topK, H * V);
+    const mixed = weights.unsqueeze(1).matmul(answers).reshape(B, T, H, V);
+    const state = routed.finalState.reshape(M, B, H, K, V).transpose(0, 1).contiguous();
     if (!inputs.sharedK) return { output: mixed, states: { state } as typeof states };
     const { sharedV, sharedBeta, sharedGate } = inputs;
     const all = { q: inputs.q, k: inputs.sharedK, v: sharedV!, beta: sharedBeta!, gate: sharedGate! };
