@@ -21,6 +21,8 @@ import { lightNetFamily } from './fla/lightNet';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
 import { pathAttentionFamily } from './fla/pathAttention';
+import { precondGatedDeltaNetFamily } from './fla/preconditionedGatedDeltaNet';
+import { precondKdaFamily } from './fla/preconditionedKimiDelta';
 import { retNetFamily } from './fla/retention';
 import { rodimusFamily } from './fla/rodimus';
 import { bambaFamily } from './mamba/bamba';
@@ -68,6 +70,8 @@ const FAMILIES = [
   gatedDeltaProductFamily,
   combaFamily,
   kdaFamily,
+  precondGatedDeltaNetFamily,
+  precondKdaFamily,
   mesaNetFamily,
   forgettingTransformerFamily,
   pathAttentionFamily,

@@ -86,6 +86,16 @@ export { ABCAttention, ABCForCausalLM, type AbcConfiguration } from './fla/abcAt
 export { Hgrn, HGRNForCausalLM, type HgrnConfiguration } from './fla/hgrn';
 export { Hgrn2, HGRN2ForCausalLM, type Hgrn2Configuration } from './fla/hgrn2';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
+export {
+  PrecondGatedDeltaNetForCausalLM,
+  type PreconditionedGatedDeltaConfiguration,
+  PreconditionedGatedDeltaNet,
+} from './fla/preconditionedGatedDeltaNet';
+export {
+  PrecondKDAForCausalLM,
+  PreconditionedKimiDelta,
+  type PreconditionedKimiDeltaConfiguration,
+} from './fla/preconditionedKimiDelta';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
 export { MesaNet, MesaNetForCausalLM, type MesaNetConfiguration } from './fla/mesaNet';
 export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';

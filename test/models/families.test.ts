@@ -66,6 +66,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],
+  [
+    'precond-gated-deltanet, no gate, no convolutions',
+    'precond-gated-deltanet',
+    { useGate: false, useShortConv: false, numVHeads: 4, allowNegEigval: true, squashX: 2, squashEps: 1e-3 },
+  ],
+  ['precond-kda, lower bound', 'precond-kda', { lowerBound: -5, numVHeads: 4, logAtkScaleInit: 0.3 }],
   ['mamba, biases, untied', 'mamba', { useBias: true, tieWordEmbeddings: false, timeStepInitScheme: 'constant' }],
   ['mamba2, groups, biases', 'mamba2', { nGroups: 2, useBias: true, useConvBias: false, timeStepLimit: [0.01, 0.05] }],
   ['mamba2-fla, no norm', 'mamba2-fla', { rmsnorm: false, DHasHdim: true, rescalePrenormResidual: false }],
