@@ -23,6 +23,7 @@ import { mesaNetFamily } from './fla/mesaNet';
 import { pathAttentionFamily } from './fla/pathAttention';
 import { precondGatedDeltaNetFamily } from './fla/preconditionedGatedDeltaNet';
 import { precondKdaFamily } from './fla/preconditionedKimiDelta';
+import { ravenFamily } from './fla/raven';
 import { retNetFamily } from './fla/retention';
 import { rodimusFamily } from './fla/rodimus';
 import { bambaFamily } from './mamba/bamba';
@@ -59,6 +60,7 @@ const FAMILIES = [
   rodimusFamily,
   abcFamily,
   gsaFamily,
+  ravenFamily,
   deltaNetFamily,
   deltaNet2021Family,
   deltaRnnFamily,

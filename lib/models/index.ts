@@ -80,6 +80,8 @@ export {
 } from './fla/gatedDeltaProduct';
 export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './fla/gatedLinearAttention';
 export { GatedSlotAttention, GSAForCausalLM, type GsaConfiguration } from './fla/gatedSlotAttention';
+export { RavenForCausalLM, type RavenConfiguration } from './fla/raven';
+export { RavenAttention, type RavenShape } from './fla/ravenAttention';
 export { ForgettingTransformerForCausalLM, type ForgettingTransformerConfiguration } from './fla/forgettingTransformer';
 export { PaTHAttentionForCausalLM, type PaTHAttentionConfiguration } from './fla/pathAttention';
 export { ABCAttention, ABCForCausalLM, type AbcConfiguration } from './fla/abcAttention';

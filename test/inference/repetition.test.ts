@@ -11,7 +11,7 @@ const DEVICE = fw.devices().find(({ device, available }) => device !== 'js' && a
 
 /** Families whose states neither grow nor count what calls depend on. */
 const REPEATING = [
-  'linear-transformer lightnet rodimus gla hgrn hgrn2 gsa deltanet deltanet-2021 delta-rnn delta-lstm recurrent-delta srwm fast-weight-memory',
+  'linear-transformer lightnet rodimus gla hgrn hgrn2 gsa raven deltanet deltanet-2021 delta-rnn delta-lstm recurrent-delta srwm fast-weight-memory',
   'gated-deltanet gated-deltaproduct comba kda precond-gated-deltanet precond-kda rwkv4 rwkv7 mamba mamba2 mamba2-fla mamba3 xlstm lstm rnn elstm',
 ].flatMap((names) => names.split(' '));
 

@@ -46,6 +46,24 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['comba, no convolutions', 'comba', { useShortConv: false, useOutputGate: false, expandV: 2 }],
   ['abc, convolutions, no positions', 'abc', { useShortConv: true, useRope: false, expandV: 1.5, clampMax: 0.5 }],
   ['gsa, grouped, t2r, convolutions', 'gsa', { numKvHeads: 1, featureMap: 't2r', useShortConv: true, expandK: 0.5 }],
+  [
+    'raven, rotary, slots by themselves',
+    'raven',
+    {
+      numKvHeads: 1,
+      decayType: 'GLA',
+      useOutputGate: true,
+      featureMap: 't2r',
+      routerType: 'mlp',
+      topk: 3,
+      useRope: true,
+    },
+  ],
+  [
+    'raven, softmax, corrected',
+    'raven',
+    { routerScore: 'softmax', biasRmm: true, featureMap: 'relu', numSlots: 5, topk: 2 },
+  ],
   ['hgrn, convolutions, wide, no bounds', 'hgrn', { useShortConv: true, expandRatio: 1.5, useLowerBound: false }],
   ['hgrn2, convolutions, no bounds', 'hgrn2', { useShortConv: true, useLowerBound: false }],
   [
