@@ -22,6 +22,9 @@ import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
 import { momFamily } from './fla/mom';
 import { pathAttentionFamily } from './fla/pathAttention';
+import { precondGatedDeltaNetFamily } from './fla/preconditionedGatedDeltaNet';
+import { precondKdaFamily } from './fla/preconditionedKimiDelta';
+import { ravenFamily } from './fla/raven';
 import { retNetFamily } from './fla/retention';
 import { rodimusFamily } from './fla/rodimus';
 import { transformerFamily } from './fla/transformer';
@@ -59,6 +62,7 @@ const FAMILIES = [
   rodimusFamily,
   abcFamily,
   gsaFamily,
+  ravenFamily,
   deltaNetFamily,
   deltaNet2021Family,
   deltaRnnFamily,
@@ -70,6 +74,8 @@ const FAMILIES = [
   gatedDeltaProductFamily,
   combaFamily,
   kdaFamily,
+  precondGatedDeltaNetFamily,
+  precondKdaFamily,
   mesaNetFamily,
   momFamily,
   forgettingTransformerFamily,

@@ -80,12 +80,24 @@ export {
 } from './fla/gatedDeltaProduct';
 export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './fla/gatedLinearAttention';
 export { GatedSlotAttention, GSAForCausalLM, type GsaConfiguration } from './fla/gatedSlotAttention';
+export { RavenForCausalLM, type RavenConfiguration } from './fla/raven';
+export { RavenAttention, type RavenShape } from './fla/ravenAttention';
 export { ForgettingTransformerForCausalLM, type ForgettingTransformerConfiguration } from './fla/forgettingTransformer';
 export { PaTHAttentionForCausalLM, type PaTHAttentionConfiguration } from './fla/pathAttention';
 export { ABCAttention, ABCForCausalLM, type AbcConfiguration } from './fla/abcAttention';
 export { Hgrn, HGRNForCausalLM, type HgrnConfiguration } from './fla/hgrn';
 export { Hgrn2, HGRN2ForCausalLM, type Hgrn2Configuration } from './fla/hgrn2';
 export { KDAForCausalLM, KimiDeltaAttention, type KimiDeltaConfiguration } from './fla/kimiDeltaAttention';
+export {
+  PrecondGatedDeltaNetForCausalLM,
+  type PreconditionedGatedDeltaConfiguration,
+  PreconditionedGatedDeltaNet,
+} from './fla/preconditionedGatedDeltaNet';
+export {
+  PrecondKDAForCausalLM,
+  PreconditionedKimiDelta,
+  type PreconditionedKimiDeltaConfiguration,
+} from './fla/preconditionedKimiDelta';
 export { LinearAttention, LinearAttentionForCausalLM, type LinearAttentionConfiguration } from './fla/linearAttention';
 export { MesaNet, MesaNetForCausalLM, type MesaNetConfiguration } from './fla/mesaNet';
 export type { HybridQLTConfiguration } from './idsia/hqlt/configuration';

@@ -11,8 +11,8 @@ const DEVICE = fw.devices().find(({ device, available }) => device !== 'js' && a
 
 /** Families whose states neither grow nor count what calls depend on. */
 const REPEATING = [
-  'linear-transformer lightnet rodimus gla hgrn hgrn2 gsa deltanet deltanet-2021 delta-rnn delta-lstm recurrent-delta srwm fast-weight-memory',
-  'gated-deltanet gated-deltaproduct comba kda rwkv4 rwkv7 mamba mamba2 mamba2-fla mamba3 xlstm lstm rnn elstm',
+  'linear-transformer lightnet rodimus gla hgrn hgrn2 gsa raven deltanet deltanet-2021 delta-rnn delta-lstm recurrent-delta srwm fast-weight-memory',
+  'gated-deltanet gated-deltaproduct comba kda precond-gated-deltanet precond-kda rwkv4 rwkv7 mamba mamba2 mamba2-fla mamba3 xlstm lstm rnn elstm',
 ].flatMap((names) => names.split(' '));
 
 const SIZES = { vocabSize: 23, hiddenSize: 16, numLayers: 2, numHeads: 2, intermediateSize: 16, initializerRange: 0.3 };

@@ -16,6 +16,7 @@ const MATRICES: Record<string, string[]> = {
   'delta-rnn': ['W', 'R'],
   abc: ['H', 'Hv'],
   gsa: ['H', 'Hv'],
+  raven: ['H', 'Hv'],
   'mesa-net': ['Hkk', 'Hkv'],
   'delta-lstm': ['W_i', 'R_i', 'W_u', 'R_u', 'W_o', 'R_o'],
   hgrn: [],

@@ -47,6 +47,24 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['comba, no convolutions', 'comba', { useShortConv: false, useOutputGate: false, expandV: 2 }],
   ['abc, convolutions, no positions', 'abc', { useShortConv: true, useRope: false, expandV: 1.5, clampMax: 0.5 }],
   ['gsa, grouped, t2r, convolutions', 'gsa', { numKvHeads: 1, featureMap: 't2r', useShortConv: true, expandK: 0.5 }],
+  [
+    'raven, rotary, slots by themselves',
+    'raven',
+    {
+      numKvHeads: 1,
+      decayType: 'GLA',
+      useOutputGate: true,
+      featureMap: 't2r',
+      routerType: 'mlp',
+      topk: 3,
+      useRope: true,
+    },
+  ],
+  [
+    'raven, softmax, corrected',
+    'raven',
+    { routerScore: 'softmax', biasRmm: true, featureMap: 'relu', numSlots: 5, topk: 2 },
+  ],
   ['hgrn, convolutions, wide, no bounds', 'hgrn', { useShortConv: true, expandRatio: 1.5, useLowerBound: false }],
   ['hgrn2, convolutions, no bounds', 'hgrn2', { useShortConv: true, useLowerBound: false }],
   [
@@ -73,6 +91,12 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],
+  [
+    'precond-gated-deltanet, no gate, no convolutions',
+    'precond-gated-deltanet',
+    { useGate: false, useShortConv: false, numVHeads: 4, allowNegEigval: true, squashX: 2, squashEps: 1e-3 },
+  ],
+  ['precond-kda, lower bound', 'precond-kda', { lowerBound: -5, numVHeads: 4, logAtkScaleInit: 0.3 }],
   ['mamba, biases, untied', 'mamba', { useBias: true, tieWordEmbeddings: false, timeStepInitScheme: 'constant' }],
   ['mamba2, groups, biases', 'mamba2', { nGroups: 2, useBias: true, useConvBias: false, timeStepLimit: [0.01, 0.05] }],
   ['mamba2-fla, no norm', 'mamba2-fla', { rmsnorm: false, DHasHdim: true, rescalePrenormResidual: false }],

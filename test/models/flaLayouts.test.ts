@@ -61,6 +61,8 @@ describe('layouts of flash-linear-attention', () => {
       [{ model_type: 'gated_deltaproduct', head_dim: 2 }, 21, 6],
       [{ model_type: 'comba', head_dim: 2 }, 21, 6],
       [{ model_type: 'kda', head_dim: 2 }, 24, 16],
+      [{ model_type: 'precond_gated_deltanet', head_dim: 2 }, 21, 6],
+      [{ model_type: 'precond_kda', head_dim: 2 }, 24, 16],
       [{ model_type: 'mesa_net', head_dim: 2 }, 24, 16],
     ];
     for (const [config, layers, heads] of layersAndHeads) {
@@ -198,6 +200,58 @@ describe('layouts of flash-linear-attention', () => {
     expectError('INVALID_ARGUMENT', /topk must be .* from 1 to 3/, () => make({ ...mom, topk: 4 }));
     for (const [key, value] of Object.entries({ use_short_conv: false, mom_backend: 'gla', attn: { layers: [1] } })) {
       expectError('UNSUPPORTED', new RegExp(`${key} .* is not supported`), () => make({ ...mom, [key]: value }));
+    }
+  });
+
+  it('keeps the curvature of preconditioned layers by heads of keys, in KDA of values', () => {
+    const sizes = { num_heads: 2, num_v_heads: 4, head_dim: 4 };
+    const curvature = (config: Config): Record<string, number[]> =>
+      Object.fromEntries(
+        Object.entries(shapesOf(config)).filter(([name]) => /^([ab]_|A_log_atk|dt_bias_atk|log_atk)/.test(name)),
+      );
+    const heads = { 'b_atk_proj.weight': [2, 16], A_log_atk: [2], dt_bias_atk: [2], log_atk_scale: [2] };
+    expect(curvature({ ...sizes, model_type: 'precond_gated_deltanet' })).to.deep.equal({
+      ...heads,
+      'a_atk_proj.weight': [2, 16],
+      'a_proj.weight': [4, 16],
+      'b_proj.weight': [4, 16],
+    });
+    expect(curvature({ ...sizes, model_type: 'precond_kda' })).to.deep.equal({
+      'b_atk_proj.weight': [4, 16],
+      A_log_atk: [4],
+      dt_bias_atk: [4],
+      log_atk_scale: [4],
+      'a_proj.weight': [4, 16],
+      'b_proj.weight': [2, 16],
+    });
+  });
+
+  it('reads the preconditioner of a delta rule and draws its weights as published', () => {
+    for (const [model_type, usual] of [
+      ['precond_gated_deltanet', 0],
+      ['precond_kda', 1],
+    ] as const) {
+      const precond = { model_type, num_heads: 64, head_dim: 1, expand_v: 1 };
+      for (const given of [{ squash_x: 2 }, { squash_eps: 0.1 }]) {
+        expect(logitsOf({ ...precond, ...given }), model_type).to.not.deep.equal(logitsOf(precond));
+      }
+      const weightsOf = (given: object): Record<string, number[]> => {
+        fw.manualSeed(3);
+        using model = make({ ...precond, ...given });
+        const weights = model.namedParameters().map(([name, t]) => [name.replace(/.*attn\./, ''), [...t.dataSync()]]);
+        return Object.fromEntries(weights) as Record<string, number[]>;
+      };
+      const { log_atk_scale, A_log, A_log_atk } = weightsOf({});
+      for (const x of log_atk_scale) expect(x).to.be.closeTo(-0.2, 1e-7);
+      for (const x of weightsOf({ log_atk_scale_init: 0.5 }).log_atk_scale) expect(x).to.equal(0.5);
+      for (const logs of [A_log, A_log_atk]) expect(Math.exp(Math.min(...logs))).to.be.within(usual, usual + 2);
+      const fast = weightsOf({ a_log_init_lower: 12 });
+      for (const logs of [fast.A_log, fast.A_log_atk]) {
+        expect(Math.exp(Math.min(...logs))).to.be.within(11.99, 14);
+        expect(Math.exp(Math.max(...logs))).to.be.within(14, 16.01);
+      }
+      expectError('INVALID_ARGUMENT', /squash_x must be above 0/, () => make({ ...precond, squash_x: 0 }));
+      expectError('INVALID_ARGUMENT', /a_log_init_lower must be/, () => make({ ...precond, a_log_init_lower: 17 }));
     }
   });
 

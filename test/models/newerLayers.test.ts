@@ -9,6 +9,11 @@ import { expectClose, toleranceOf } from '../support/tolerance';
 const { models } = fw;
 const [T, D] = [7, 8];
 
+const DELTA = { hiddenSize: D, numHeads: 1, numValueHeads: 2, keyDim: 3, valueDim: 4, convSize: 2, normEps: 1e-5 };
+const PRECONDITIONED = { ...DELTA, allowNegEigval: true, squash: 2, squashEps: 1e-3, newCenter: -0.5, leastRate: 0 };
+const HEADWISE = { ...PRECONDITIONED, useGate: true };
+const CHANNELWISE = { ...PRECONDITIONED, lowerBound: -2 };
+
 const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = [
   ['efla', (where) => new models.DeltaVariant(D, 2, 'efla', where)],
   ['kaczmarzAttention', (where) => new models.DeltaVariant(D, 2, 'kaczmarzAttention', { convSize: null, ...where })],
@@ -46,6 +51,8 @@ const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = 
       }),
   ],
   ['Momentum DeltaNet', (where) => new models.MomentumDeltaNet(D, 2, { valueDim: 3, ...where })],
+  ['preconditioned Gated DeltaNet', (where) => new models.PreconditionedGatedDeltaNet(HEADWISE, where)],
+  ['preconditioned KDA', (where) => new models.PreconditionedKimiDelta(CHANNELWISE, where)],
   ['sLSTM', (where) => new models.SlstmLayer(D, 2, where)],
   ['sLSTM, no convolution', (where) => new models.SlstmLayer(D, 1, { convSize: null, ...where })],
   ['Rodimus', (where) => new models.RodimusAttention(D, { keyDim: 5, ...where })],
@@ -119,6 +126,76 @@ describe('layers of newer rules', () => {
   const weighed = (weights: fw.Tensor, v: fw.Tensor): fw.Tensor =>
     fw.einsum('bhts,bshv->bthv', weights, heads(v)).reshape(1, T, D);
   const seen = (): fw.Tensor => fw.tril(fw.ones([T, T], EXACT));
+
+  /** The preconditioned rule token by token; q, k, v, gate [1, T, HV, ...], what is left [1, T, HV]. */
+  const preconditioned = (
+    [q, k, v, gate, beta]: fw.Tensor[],
+    [curvatureGate, curvatureBeta, center]: fw.Tensor[],
+  ): fw.Tensor => {
+    let [S, A] = [fw.zeros([1, 2, 3, 4], EXACT), fw.zeros([1, 2, 3], EXACT)];
+    const outputs = Array.from({ length: T }, (_, t) => {
+      const [qt, kt, vt, gt, bt, at, ct] = [q, k, v, gate, beta, curvatureGate, curvatureBeta].map((x) =>
+        x.select(1, t),
+      );
+      A = A.mul(at.exp().unsqueeze(-1)).add(kt.square().mul(ct.unsqueeze(-1)));
+      const r = A.add(PRECONDITIONED.squashEps).log().sub(center.unsqueeze(-1));
+      const w = kt.mul(r.div(r.abs().add(1)).mul(-Math.log(PRECONDITIONED.squash)).exp());
+      S = S.mul(gt.exp().unsqueeze(-1));
+      const error = vt.sub(fw.einsum('bhkv,bhk->bhv', S, kt)).mul(bt.unsqueeze(-1));
+      S = S.add(w.unsqueeze(-1).mul(error.unsqueeze(-2)));
+      return fw.einsum('bhkv,bhk->bhv', S, qt).div(Math.sqrt(3));
+    });
+    return fw.stack(outputs, 1);
+  };
+
+  it('preconditioned delta rules write along keys that their own curvature rescales', () =>
+    fw.noGrad(() =>
+      fw.scope(() => {
+        const headwise = new models.PreconditionedGatedDeltaNet(HEADWISE, EXACT);
+        const channelwise = new models.PreconditionedKimiDelta(CHANNELWISE, EXACT);
+        for (const layer of [headwise, channelwise]) {
+          fw.nn.init.normal_(layer.log_atk_scale, 0, 0.5);
+          const [x, output] = run(layer);
+          const part = (proj: fw.nn.Linear, conv: fw.nn.ShortConvolution | null): fw.Tensor =>
+            conv!.forward(proj.forward(x)).output;
+          // One head of keys for two of values, scaled so that what is added to its squared length counts.
+          const unit = (t: fw.Tensor): fw.Tensor =>
+            t.div(t.square().sum(-1, true).add(1e-6).sqrt()).unsqueeze(2).expand([1, T, 2, 3]);
+          const q = unit(part(layer.q_proj, layer.q_conv1d));
+          const k = unit(part(layer.k_proj, layer.k_conv1d));
+          const v = heads(part(layer.v_proj, layer.v_conv1d));
+          const softplus = (t: fw.Tensor): fw.Tensor => t.exp().add(1).log();
+          const decays = (proj: fw.nn.Linear, bias: fw.Tensor, logs: fw.Tensor): fw.Tensor =>
+            softplus(proj.forward(x).add(bias)).mul(logs.exp().neg());
+          const perValue = (t: fw.Tensor): fw.Tensor => t.expand([...t.shape.slice(0, -1), 2]);
+          const beta = perValue(layer.b_proj.forward(x).sigmoid().mul(2));
+          const own = layer instanceof models.PreconditionedGatedDeltaNet ? layer.a_atk_proj : layer.a_proj;
+          const curvature = [
+            perValue(decays(own, layer.dt_bias_atk, layer.A_log_atk)),
+            perValue(layer.b_atk_proj.forward(x).sigmoid()),
+            perValue(layer.log_atk_scale),
+          ];
+          const read = (gate: fw.Tensor, outputGate: fw.Tensor): fw.Tensor =>
+            layer.o_proj.forward(
+              fw
+                .rmsNorm(preconditioned([q, k, v, gate, beta], curvature), layer.o_norm.weight, { eps: 1e-5 })
+                .mul(heads(outputGate))
+                .reshape(1, T, 8),
+            );
+          let expected: fw.Tensor;
+          if (layer instanceof models.PreconditionedGatedDeltaNet) {
+            const gate = decays(layer.a_proj!, layer.dt_bias!, layer.A_log!).unsqueeze(-1);
+            expected = read(gate, layer.g_proj!.forward(x).silu());
+          } else {
+            const through = ([down, up]: fw.nn.Linear[]): fw.Tensor => up.forward(down.forward(x));
+            const f = through(layer.f_proj).add(layer.dt_bias).reshape(1, T, 2, 3);
+            const gate = f.mul(layer.A_log.exp().unsqueeze(-1)).sigmoid().mul(-2);
+            expected = read(gate, through(layer.g_proj).sigmoid());
+          }
+          expectClose(layer.constructor.name, output.dataSync(), expected.dataSync(), 1e-9);
+        }
+      }),
+    ));
 
   it('forgetting attention is a softmax of products and sums of gates', () =>
     fw.noGrad(() =>

@@ -11,6 +11,26 @@ describeFolders('forgettingAttention', 'pathAttention', 'deltaFormer');
 const on = { device: 'js', dtype: 'float32' } as const;
 const z = (...shape: number[]): fw.Tensor => fw.zeros(shape, on);
 
+describe('newer rules', () => {
+  it('preconditionedDeltaRule: lengths of queries and keys as asked for', () => {
+    const random = (...shape: number[]): fw.Tensor => fw.randn(shape, { ...on, std: 1e-3 });
+    const [q, k, v] = [random(1, 3, 2, 4), random(1, 3, 2, 4), random(1, 3, 2, 5)];
+    const gates = { preconditionerGate: z(1, 3, 2), preconditionerBeta: fw.ones([1, 3, 2], on) };
+    const of = (queries: fw.Tensor, keys: fw.Tensor, channels: boolean, qkL2Norm?: boolean): number[] => {
+      const gate = channels ? z(1, 3, 2, 4) : z(1, 3, 2);
+      return [...fw.preconditionedDeltaRule(queries, keys, v, { ...gates, gate, qkL2Norm }).output.dataSync()];
+    };
+    const length = (x: fw.Tensor): fw.Tensor => x.square().sum(-1, true);
+    const [unitQ, unitK] = [q, k].map((x) => x.div(length(x).sqrt()));
+    const [shortQ, shortK] = [q, k].map((x) => x.div(length(x).add(1e-6).sqrt()));
+    expectClose('unit', of(q, k, false), of(unitQ, unitK, true), 1e-5);
+    for (const channels of [true, false]) {
+      expectClose('short', of(q, k, channels, true), of(shortQ, shortK, true), 1e-5);
+    }
+    expect(of(q, k, false)).to.not.deep.equal(of(q, k, false, true));
+  });
+});
+
 describe('newer rules, given what they do not take', () => {
   it('preconditionedDeltaRule', () => {
     const [k, v] = [z(1, 3, 2, 4), z(1, 3, 4, 5)];

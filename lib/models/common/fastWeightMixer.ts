@@ -10,6 +10,8 @@ type FastWeights = {
   memory: Tensor;
   /** Sum of the keys [B, HV, K], where the read-out is divided by it. */
   normalizer: Tensor | null;
+  /** The curvature of the keys [B, H, K], where the rule keeps one. */
+  preconditioner?: Tensor;
 };
 
 /** What a fast-weight mixer remembers. */
@@ -48,6 +50,7 @@ type RuleOptions<I extends RuleInputs> = Omit<I, 'q' | 'k' | 'v' | 'carry'>;
 type SequenceRuleOptions<I extends RuleInputs> = RuleOptions<I> & {
   initialState?: Tensor | null;
   initialNormalizer?: Tensor | null;
+  initialPreconditioner?: Tensor | null;
   outputFinalState?: boolean;
   cuSeqlens?: CuSeqlens | null;
 };
@@ -59,8 +62,13 @@ export interface MixerRule<I extends RuleInputs = RuleInputs> {
     k: Tensor,
     v: Tensor,
     options: SequenceRuleOptions<I>,
-  ): { output: Tensor; finalState?: Tensor; finalNormalizer?: Tensor };
-  step(q: Tensor, k: Tensor, v: Tensor, options: RuleOptions<I> & { state: Tensor; normalizer?: Tensor }): Tensor;
+  ): { output: Tensor; finalState?: Tensor; finalNormalizer?: Tensor; finalPreconditioner?: Tensor };
+  step(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    options: RuleOptions<I> & { state: Tensor; normalizer?: Tensor; preconditioner?: Tensor },
+  ): Tensor;
 }
 
 /** Sizes of the fast weights. */
@@ -82,6 +90,9 @@ export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends
   protected abstract readonly rule: MixerRule<I>;
   /** Whether the state holds the sum of keys, too. */
   protected readonly normalizes: boolean = false;
+  /** Heads H of the curvature that the state holds, too; none by default. */
+  protected readonly preconditions: number | null = null;
+
   constructor(
     /** Of the memory: a state holds [B, heads, keyDim, valueDim]. */
     readonly sizes: MemorySizes,
@@ -95,22 +106,36 @@ export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends
     options: RunOptions,
   ): { output: Tensor; memories?: FastWeights } {
     const { q, k, v, carry: _, ...rest } = inputs;
-    const { output, finalState, finalNormalizer } = this.rule(computable(q), computable(k), computable(v), {
-      ...rest,
-      initialState: memories?.memory ?? null,
-      ...(this.normalizes && { initialNormalizer: memories?.normalizer ?? null }),
-      ...options,
-    });
+    const { output, finalState, finalNormalizer, finalPreconditioner } = this.rule(
+      computable(q),
+      computable(k),
+      computable(v),
+      {
+        ...rest,
+        initialState: memories?.memory ?? null,
+        ...(this.normalizes && { initialNormalizer: memories?.normalizer ?? null }),
+        ...(this.preconditions !== null && { initialPreconditioner: memories?.preconditioner ?? null }),
+        ...options,
+      },
+    );
     if (!finalState) return { output };
-    return { output, memories: { memory: finalState.contiguous(), normalizer: finalNormalizer?.contiguous() ?? null } };
+    return {
+      output,
+      memories: {
+        memory: finalState.contiguous(),
+        normalizer: finalNormalizer?.contiguous() ?? null,
+        ...(finalPreconditioner && { preconditioner: finalPreconditioner.contiguous() }),
+      },
+    };
   }
 
-  protected runToken(inputs: I, { memory, normalizer }: FastWeights): Tensor {
+  protected runToken(inputs: I, { memory, normalizer, preconditioner }: FastWeights): Tensor {
     const { q, k, v, carry: _, ...rest } = inputs;
     return this.rule.step(computable(q), computable(k), computable(v), {
       ...rest,
       state: memory,
       ...(normalizer && { normalizer }),
+      ...(preconditioner && { preconditioner }),
     });
   }
 
@@ -119,6 +144,7 @@ export abstract class FastWeightMixer<I extends RuleInputs = RuleInputs> extends
     return {
       memory: zeros([batch, heads, keyDim, valueDim], where),
       normalizer: this.normalizes ? zeros([batch, heads, keyDim], where) : null,
+      ...(this.preconditions !== null && { preconditioner: zeros([batch, this.preconditions, keyDim], where) }),
     };
   }
 }

@@ -85,6 +85,14 @@ export function readGatedDelta(
   };
 }
 
+/** What the mixers differ by beside their configurations. */
+export interface GatedDeltaParts {
+  /** How many keys, values and strengths the projections give for a token; one, without a dimension of its own, by default. */
+  writes?: number;
+  /** How many strengths for each of them, numValueHeads by default. */
+  strengths?: number;
+}
+
 export abstract class GatedDeltaMixer<
   C extends GatedDeltaSizes,
   I extends RuleInputs = RuleInputs,
@@ -98,18 +106,19 @@ export abstract class GatedDeltaMixer<
   b_proj: Linear;
   o_proj: Linear;
   abstract o_norm: RMSNorm | GatedRMSNorm;
+  private readonly writes: number | null;
 
   constructor(
     readonly config: C,
     options: TensorOptions,
-    /** How many keys, values and strengths the projections give for a token; null for one, without a dimension of its own. */
-    private readonly writes: number | null = null,
+    { writes, strengths }: GatedDeltaParts = {},
   ) {
     checkObject(new.target.name, 'config', config);
     const { hiddenSize, numHeads, numValueHeads, keyDim, valueDim, convSize } = config;
     super({ heads: numValueHeads, keyDim, valueDim });
     const [keys, values] = [numHeads * keyDim, numValueHeads * valueDim];
     const n = writes ?? 1;
+    this.writes = writes ?? null;
     const linear = (dim: number): Linear => new Linear(hiddenSize, dim, { bias: false, ...options });
     const conv = (dim: number): ShortConvolution | null =>
       convSize === null ? null : new ShortConvolution(dim, convSize, options);
@@ -119,7 +128,7 @@ export abstract class GatedDeltaMixer<
     this.q_conv1d = conv(keys);
     this.k_conv1d = conv(n * keys);
     this.v_conv1d = conv(n * values);
-    this.b_proj = linear(n * numValueHeads);
+    this.b_proj = linear(n * (strengths ?? numValueHeads));
     this.o_proj = new Linear(values, hiddenSize, { bias: false, ...options });
   }
 

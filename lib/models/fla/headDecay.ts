@@ -21,6 +21,8 @@ export interface HeadDecayParts {
   gateActivation?: 'silu' | 'sigmoid';
   /** Whether there is a decay, true by default. */
   decays?: boolean;
+  /** Of new rates of decay, 0.001 at least, which is the default. */
+  leastRate?: number;
   /** Keys, values and strengths of a token, as `GatedDeltaMixer` has them. */
   writes?: number;
 }
@@ -32,8 +34,8 @@ export abstract class HeadDecayMixer<
   /** The part of the decay that depends on the token, weight [numValueHeads, hiddenSize], no bias; null without a decay. */
   a_proj: Linear | null;
   /**
-   * Log of each head's rate of decay, [numValueHeads]; float32 also in a bfloat16 model. New rates are uniform in
-   * (0.001, 16). Null without a decay.
+   * Log of each head's rate of decay, [numValueHeads]; float32 also in a bfloat16 model. New rates are uniform
+   * up to 16. Null without a decay.
    */
   A_log: Tensor | null;
   /**
@@ -50,13 +52,13 @@ export abstract class HeadDecayMixer<
   o_norm: RMSNorm | GatedRMSNorm;
 
   constructor(config: C, options: TensorOptions, parts: HeadDecayParts = {}) {
-    const { gateActivation = 'silu', decays = true, writes } = parts;
-    super(config, options, writes);
+    const { gateActivation = 'silu', decays = true, leastRate = 0, writes } = parts;
+    super(config, options, { writes });
     checkObject(new.target.name, 'config', config);
     const { hiddenSize, numValueHeads, valueDim, normEps, useGate } = config;
     const bare = { bias: false, ...options };
     this.a_proj = decays ? new Linear(hiddenSize, numValueHeads, bare) : null;
-    this.A_log = decays ? logUniform(numValueHeads, 0, 16, options) : null;
+    this.A_log = decays ? logUniform(numValueHeads, leastRate, 16, options) : null;
     this.dt_bias = decays ? timeStepBias(numValueHeads, options) : null;
     this.g_proj = useGate ? new Linear(hiddenSize, numValueHeads * valueDim, bare) : null;
     this.o_norm = useGate

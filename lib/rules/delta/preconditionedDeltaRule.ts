@@ -1,6 +1,6 @@
 // The preconditioned delta rule: what is written goes along keys that a running curvature rescales (spec 2.13.12).
 import { checkNumber, type Tensor } from '../../core';
-import { normalize, ones, withChecks } from '../../ops';
+import { l2Norm, normalize, ones, withChecks } from '../../ops';
 import { unobserved } from '../observe';
 import { checkLogarithm } from '../recurrence/checks';
 import { runRecurrence } from '../recurrence/run';
@@ -15,10 +15,15 @@ export interface PreconditionedDeltaOptions {
   base?: number;
   /** Added to the curvature in its logarithm, 1e-6 by default. */
   eps?: number;
+  /**
+   * Whether q and k are divided by sqrt(sum x^2 + 1e-6). false by default: then, beside a gate [B, T, HV], by max(|x|, 1e-12), and
+   * beside one of every channel they are taken as they are.
+   */
+  qkL2Norm?: boolean;
 }
 
 const name = 'preconditionedDeltaRule';
-const OPTIONS = { scale: true, base: true, eps: true } as const;
+const OPTIONS = { scale: true, base: true, eps: true, qkL2Norm: 'flag' } as const;
 
 /** The logarithm of curvature that is not rescaled, where none is given. */
 const CENTER = -0.2;
@@ -45,11 +50,12 @@ const rule = defineSequential({
       scale: options.scale == null ? null : checkNumber(where, 'scale', options.scale),
       base: checkNumber(where, 'base', options.base ?? 1.5, Number.MIN_VALUE),
       eps: checkNumber(where, 'eps', options.eps ?? 1e-6, 0),
+      qkL2Norm: options.qkL2Norm ?? false,
     };
   },
-  run({ inputs, states, settings: { scale, base, eps }, sizes: { H }, cuSeqlens }) {
+  run({ inputs, states, settings: { scale, base, eps, qkL2Norm }, sizes: { H }, cuSeqlens }) {
     const { v, gate, beta, preconditionerCenter: center } = inputs;
-    const unit = (x: Tensor): Tensor => (gate.ndim === 3 ? normalize(x, { dim: -1 }) : x);
+    const unit = (x: Tensor): Tensor => (qkL2Norm ? l2Norm(x) : gate.ndim === 3 ? normalize(x, { dim: -1 }) : x);
     const [q, k] = [unit(inputs.q), unit(inputs.k)];
     const curvature = unobserved(() => curvatures(k, inputs, states.preconditioner, cuSeqlens));
     const logs = curvature.output.add(eps).log();
@@ -85,7 +91,7 @@ function curvatures(
  * S~ = exp(gate_t) S_{t-1},  S_t = S~ + w_t (beta_t (v_t - S~^T k_t))^T,  o_t = scale S_t^T q_t: output [B, T, HV, V].
  *
  * q, k [B, T, H, K], v [B, T, HV, V]; gate [B, T, HV], and then q and k are brought to unit length here
- * (x / max(|x|, 1e-12)), or [B, T, HV, K], and then they are taken as they are; beta [B, T, HV], 1 by default;
+ * (x / max(|x|, 1e-12)), or [B, T, HV, K], and then they are taken as they are, but see `qkL2Norm`; beta [B, T, HV], 1 by default;
  * preconditionerGate, a logarithm, and preconditionerBeta [B, T, H]; preconditionerCenter [H], -0.2 by default. States
  * `state` S [B, HV, K, V] and `preconditioner` A [B, H, K].
  */
