@@ -8,245 +8,146 @@
 // tril is stril for queries that read before the update. A second write adds its keys K' and values V to W' and N
 // wherever both are read (their scores stand beside those of W'), and
 //   dv = K' D + [tril(Q' K'^T); stril(E' K'^T)]^T [dO; -dR]
-// Where keys and values are exchanged (chunk_operands.h), dq is what would else be the output: Q' S + tril(Q' W'^T) N.
+// Where keys and values are exchanged (chunk.h), dq is what would else be the output: Q' S + tril(Q' W'^T) N.
 #pragma once
-#include "chunk_dgates.h"
+#include "segment.h"
 
 FW_NAMESPACE_BEGIN
+
+// Tokens x K x V of a sequence that are worth sharing out, and how many of its segments threads work on at a time.
+constexpr int64_t kLeastTogether = 1 << 20, kMostTogether = 32;
 
 inline bool chunks_cover(const Problem& p) {
   return p.beta_width <= 1 && !(p.second_write && p.gate_width == 1);
 }
 
 // Whether the factors between a state and one read before its decay are numbers.
-inline bool gates_invert(const Problem& p, int64_t h, const Sequence& sequence) {
-  if (!(p.undecayed || p.read_before)) return true;
-  const TokenRows gate = head_of(p, h).gate;
+inline bool gates_invert(const Pass& s) {
+  if (!s.reads_before) return true;
+  const int64_t n = s.p.gate_width, begin = s.sequence.begin;
   Vec strongest{};
-  for (int64_t t = sequence.begin; t < sequence.begin + sequence.length; t++)
-    for (int64_t i = 0; i < p.gate_width; i += kLanes) strongest = vmax(strongest, -load_row(gate[t], i, p.gate_width));
+  for (int64_t t = begin; t < begin + s.sequence.length; t++)
+    for (int64_t i = 0; i < n; i += kLanes) strongest = vmax(strongest, -load_row(s.x.gate[t], i, n));
   for (int i = 0; i < kLanes; i++)
     if (strongest[i] > kLargestExponent) return false;
   return true;
 }
 
-template <Gate kGate>
-class ChunkBackward : ChunkDgates<kGate> {
-  using Base = ChunkDgates<kGate>;
-  using Base::kGated, Base::args_, Base::p_, Base::x_, Base::K_, Base::V_, Base::begin_, Base::chunks_, Base::ahead_,
-      Base::read_, Base::doutput_, Base::dstate_, Base::dread_, Base::scores_, Base::dscores_, Base::dwrite_turned_,
-      Base::write_turned_, Base::dgate_, Base::first_dgate_, Base::place, Base::writes_, Base::reads_before_,
-      Base::now_, Base::state_before, Base::chunk, Base::erased, Base::stack, Base::anchor, Base::anchored;
+// What goes from one segment to the one before it, in scratch memory 1.
+struct Between {
+  float *dgate, *dbonus;  // [K]
+  Rows dstate;
 
- public:
-  ChunkBackward(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
-      : Base(cx, args, p, head) {
-    Arena sizes(nullptr);
-    lay_out(sizes);
-    void* memory = cx.scratch(1, sizes.used);
-    memset(memory, 0, static_cast<size_t>(sizes.used));
-    Arena arena(memory);
-    lay_out(arena);
-    for (int64_t i = 0; i < K_; i++) this->ones_[i] = 1;
+  void lay_out(Pass& s, Arena& arena) {
+    s.ones = arena.floats(s.K), dgate = arena.floats(s.K), dbonus = arena.floats(s.K);
+    dstate = rows_in(arena, s.K, s.V);
   }
-
-  void run(const Sequence& sequence, int64_t n) {
-    const int64_t K = p_.K, V = p_.V, every = args_.checkpointEvery, state_at = (n * p_.heads + this->h_) * K * V;
-    begin_ = sequence.begin;
-    if (args_.dfinalState.data) stage_rows(dstate_.data, dstate_.stride, args_.dfinalState + state_at, V, K, V);
-    for (int64_t from = (sequence.length - 1) / every * every; from >= 0 && sequence.length > 0; from -= every) {
-      const int64_t to = least(from + every, sequence.length);
-      this->plan(from, to);
-      const bool needs_end = to == sequence.length && kGated && args_.dfinalState.data;
-      this->recompute(this->checkpoint(sequence, from), needs_end);
-      if (needs_end) {
-        anchor(state_before(chunks_));
-        store(first_dgate_, anchored());
-      }
-      scale_rows(chunk(chunks_ - 1).end);
-      for (int64_t c = chunks_ - 1; c >= 0; c--) {
-        if (c > 0) this->fetch_read(c - 1);
-        if (from > 0) this->fetch_segment(sequence, from - every, c);
-        ahead_.spread((p_.erase ? 6 : 4) * kChunk * K_ * V_ / kLanes);
-        through_chunk(c);
-        ahead_.finish();
-      }
-      if (kGate == kPerToken) {
-        store(first_dgate_, anchored(this->checkpoint(sequence, from)));
-        if (!reads_before_) args_.dgate[place(from)] = sum(load(first_dgate_));
-      }
-    }
-    if (args_.dbonus.data) unstage_rows(args_.dbonus + (n * p_.heads + this->h_) * K, K, dbonus_, K_, 1, K);
-    if (args_.dinitialState.data)
-      unstage_rows(args_.dinitialState + state_at, V, dstate_.data, dstate_.stride, K, V);
+  void begin(const Pass& s) const {
+    for (int64_t i = 0; i < s.K; i++) s.ones[i] = 1;
+    zero_row(dgate, s.K), zero_row(dbonus, s.K);
+    for (int64_t i = 0; i < s.K; i++) zero_row(dstate[i], s.V);
+    if (s.args.dfinalState.data)
+      stage_rows(dstate.data, dstate.stride, s.args.dfinalState + s.state_at(), s.p.V, s.p.K, s.p.V);
   }
-
- private:
-  void lay_out(Arena& arena) {
-    this->lay_out_dgates(arena);
-    dwrite_ = rows_in(arena, writes_, K_), written_turned_ = rows_in(arena, V_, writes_);
-    dbonus_ = arena.floats(K_), first_read_ = arena.floats(2 * K_);
-    if (!p_.exchanged) return;
-    read_turned_ = rows_in(arena, K_, kChunk), scores_turned_ = rows_in(arena, kChunk, kChunk);
-    output_ = rows_in(arena, kChunk, V_), output_turned_ = rows_in(arena, V_, kChunk);
+  void add_bonus(const Pass& s, const float* of_segment) const {
+    for (int64_t i = 0; i < s.K; i += kLanes) store(dbonus + i, load(dbonus + i) + load(of_segment + i));
   }
-
-  void scale_rows(const float* factors) {
-    if (kGate == kUngated) return;
-    for (int64_t i = 0; i < p_.K; i++) scale_row(dstate_[i], V_, factors[i]);
+  void end(const Pass& s) const {
+    const int64_t K = s.p.K;
+    if (s.args.dbonus.data) unstage_rows(s.args.dbonus + (s.n * s.p.heads + s.head) * K, K, dbonus, s.K, 1, K);
+    if (s.args.dinitialState.data)
+      unstage_rows(s.args.dinitialState + s.state_at(), s.p.V, dstate.data, dstate.stride, K, s.p.V);
   }
-
-  void through_chunk(int64_t c) {
-    this->stage_read(c);
-    const int64_t count = now_.count, rows = now_.rows;
-    const Rows state = state_before(c);
-    transpose(write_turned_, now_.write, writes_, K_);
-    transpose(written_turned_, now_.written, writes_, V_);
-    multiply<kTriangles>(ahead_, stack(), writes_, this->triangles(scores_), times(read_, write_turned_, p_.K));
-    if (p_.exchanged) read(state);
-    this->through_writes();
-    multiply<kTriangles>(ahead_, stack(), writes_, this->triangles(dscores_),
-                         times(doutput_, written_turned_, p_.V));
-    const auto dread_state = times(doutput_, state, p_.V);
-    const auto dread_scores = times<kLower>(dscores_, now_.write, count, rows);
-    if (kGate == kPerToken) {
-      multiply<kStore>(ahead_, stack(), K_, {dread_}, dread_state);
-    } else {
-      multiply<kStore>(ahead_, stack(), K_, {dread_}, dread_state, dread_scores);
-    }
-    if (p_.second_write)
-      multiply<kAdd>(ahead_, stack(), K_, {dread_, dread_},
-                     times<kLower>(second_columns(dscores_), second_rows(now_.write), count, rows));
-    multiply<kStore>(ahead_, K_, writes_, {dwrite_turned_}, times(dstate_, written_turned_, p_.V));
-    if (kGate == kPerToken) {
-      this->cross();
-      multiply<kAdd>(ahead_, stack(), K_, {dread_, dread_}, dread_scores);
-    }
-    transpose(dwrite_, dwrite_turned_, K_, writes_);
-    for (int64_t first = 0; first < writes_; first += kChunk) {
-      const Rows dwrite = dwrite_.from(first), dscores = dscores_.from(0, first);
-      multiply<kAdd>(ahead_, rows, K_, {dwrite, dwrite}, transposed_times<kUpper>(dscores, read_, count),
-                     transposed_times<kUpper>(erased(dscores), erased(read_), p_.erase ? count : 0));
-    }
-    write_keys();
-    if (x_.bonus) bonus();
-    through_state();
-  }
-
-  // From dS after the chunk to dS before it; where a gradient of gates per key starts anew, it does in between.
-  void through_state() {
-    const int64_t c = now_.index, t = now_.t;
-    const bool anchors = kGate == kPerKey && (c == 0 || this->clears(t));
-    const float* first = anchors ? this->ones_ : now_.start;
-    const float* then = anchors || c == 0 ? this->ones_ : chunk(c - 1).end;
-    const auto add_reads = [&] {
-      const int64_t K = round_up(p_.K, 4);
-      const Target to{dstate_, dstate_, first, then};
-      const auto reads = transposed_times(read_, doutput_, stack());
-      if (!kGated || this->continues(c)) return multiply<kAdd>(ahead_, K, V_, to, reads);
-      if constexpr (kGated) multiply<kScaledRows>(ahead_, K, V_, to, reads);
-    };
-    if (!anchors) return add_reads();
-    // What the first token reads before its decay has no part in the gradient of that decay.
-    const int64_t undecayed[] = {p_.read_before ? 0 : -1, p_.erase && p_.undecayed ? now_.rows : -1};
-    for (int64_t row : undecayed) {
-      if (row < 0) continue;
-      memcpy(first_read_ + (row ? K_ : 0), read_[row], static_cast<size_t>(K_ * 4));
-      zero_row(read_[row], K_);
-    }
-    add_reads();
-    anchor(state_before(c));
-    unstage_rows(args_.dgate + place(t) * p_.K, p_.K, dgate_, K_, 1, p_.K);
-    for (int64_t row : undecayed) {
-      if (row < 0) continue;
-      const float *read = first_read_ + (row ? K_ : 0), *doutput = doutput_[row];
-      for (int64_t i = 0; i < K_; i += kLanes)
-        store(dgate_ + i, fma(load(read + i), load(dread_[row] + i), load(dgate_ + i)));
-      for (int64_t i = 0; i < p_.K; i++)
-        for (int64_t v = 0; v < V_; v += kLanes)
-          store(dstate_[i] + v, fma(splat(read[i]), load(doutput + v), load(dstate_[i] + v)));
-    }
-    scale_rows(now_.start);
-    if (c > 0) scale_rows(chunk(c - 1).end);
-  }
-
-  // o += scale (q . (bonus k)) v.
-  void bonus() {
-    for (int64_t c = 0; c < now_.count; c++) {
-      const int64_t t = now_.t + c, at = begin_ + t, key = place(t) * p_.K, value = place(t) * p_.V;
-      const float *q = x_.q[at], *k = x_.k[at], *v = x_.v[at], *doutput = doutput_[c];
-      const auto row = [&](const float* x, int64_t i) { return load_row(x, i, p_.K); };
-      const auto add = [&](float* to, int64_t i, int64_t n, Vec x) { store_row(to, i, n, load_row(to, i, n) + x); };
-      Vec weights{}, products{};
-      for (int64_t i = 0; i < p_.K; i += kLanes) weights += row(q, i) * row(k, i) * row(x_.bonus, i);
-      for (int64_t i = 0; i < p_.V; i += kLanes) products += load(doutput + i) * load_row(v, i, p_.V);
-      const Vec y = splat(sum(weights) * p_.scale), dy = splat(sum(products) * p_.scale);
-      for (int64_t i = 0; i < p_.V; i += kLanes) add(args_.dv + value, i, p_.V, y * load(doutput + i));
-      for (int64_t i = 0; i < p_.K; i += kLanes) {
-        add(args_.dq + key, i, p_.K, dy * row(x_.bonus, i) * row(k, i));
-        add(args_.dk + key, i, p_.K, dy * row(x_.bonus, i) * row(q, i));
-        add(dbonus_, i, p_.K, dy * row(q, i) * row(k, i));
-      }
-    }
-  }
-
-  // Q' S + tril(Q' W'^T) N, made in columns, as which S lies in memory.
-  void read(Rows state) {
-    transpose(read_turned_, read_, kChunk, K_);
-    transpose(scores_turned_, scores_, kChunk, kChunk);
-    multiply<kStore>(ahead_, V_, kChunk, {output_turned_}, times(state, read_turned_, p_.K),
-                     times(written_turned_, scores_turned_, now_.count));
-    transpose(output_, output_turned_, V_, kChunk);
-    unstage_rows(args_.dq + place(now_.t) * p_.V, p_.heads * p_.V, output_.data, output_.stride, now_.count, p_.V);
-  }
-
-  // dq, dk and their like, and dgate per key. A token at a time: the rows of tokens may all fall on the same sets of
-  // the first-level cache.
-  void write_keys() {
-    for (int64_t c = now_.count - 1; c >= 0; c--) {
-      int64_t i = 0;
-      for (; i + kLanes <= p_.K; i += kLanes) write_key_columns<true>(c, i);
-      if (i < p_.K) write_key_columns<false>(c, i);
-    }
-  }
-
-  // Keys i ... of token c, a whole vector of them or not.
-  template <bool kWhole>
-  __attribute__((always_inline)) void write_key_columns(int64_t c, int64_t i) {
-    const bool own_erase = args_.deraseKey.data, own_write = args_.dwriteKey.data;
-    const int64_t to = place(now_.t + c) * p_.K;
-    const auto put = [&](float* rows, Vec x) {
-      return kWhole ? store(rows + to + i, x) : store_row(rows + to, i, p_.K, x);
-    };
-    const Vec dread = load(dread_[c] + i), dwrite = load(dwrite_[c] + i);
-    const Vec derase = p_.erase ? load(erased(dread_)[c] + i) : Vec{};
-    const Vec dsecond = p_.second_write ? load(second_rows(dwrite_)[c] + i) : Vec{};
-    if (kGate == kPerKey) {
-      Vec dgate = load(dgate_ + i);
-      const auto add_read = [&] { dgate = fma(load(read_[c] + i), dread, dgate); };
-      const auto add_erase = [&] { dgate = fma(load(erased(read_)[c] + i), derase, dgate); };
-      if (!p_.read_before) add_read();
-      if (p_.erase && !p_.undecayed) add_erase();
-      dgate -= load(now_.write[c] + i) * dwrite;
-      if (p_.second_write) dgate -= load(second_rows(now_.write)[c] + i) * dsecond;
-      put(args_.dgate, dgate);
-      if (p_.read_before) add_read();
-      if (p_.erase && p_.undecayed) add_erase();
-      store(dgate_ + i, dgate);
-    }
-    const Vec shrink = this->factor(now_.shrink, c, i);
-    const Vec erase = derase * this->erase_factor(c, i), write = dwrite * shrink;
-    Vec key = own_erase ? (own_write ? Vec{} : write) : own_write ? erase : erase + write;
-    if (p_.second_write) key = fma(dsecond, shrink, key);
-    if (!p_.exchanged) put(args_.dq, dread * this->read_factor(c, i) * splat(p_.scale));
-    put(args_.dk, key);
-    if (own_erase) put(args_.deraseKey, erase);
-    if (own_write) put(args_.dwriteKey, write);
-  }
-
-  Rows dwrite_, written_turned_;
-  Rows read_turned_, scores_turned_, output_, output_turned_;  // of exchanged keys and values
-  float *dbonus_, *first_read_;
 };
+
+// One thread, segment after segment.
+template <Gate kGate>
+static void backward_alone(const Context& cx, Pass& s) {
+  const int64_t every = s.args.checkpointEvery, length = s.sequence.length;
+  Between between;
+  const auto lay_out = [&](Arena& arena) {
+    between.lay_out(s, arena);
+    return Segment<kGate>(s, arena, false);
+  };
+  Arena sizes(nullptr);
+  lay_out(sizes);
+  Arena arena(cx.scratch(1, sizes.used));
+  Segment<kGate> segment = lay_out(arena);
+  between.begin(s);
+  for (int64_t from = (length - 1) / every * every; from >= 0 && length > 0; from -= every) {
+    const bool anchored = kGate != kUngated && from + every >= length && s.args.dfinalState.data;
+    segment.plan(from, least(from + every, length));
+    segment.place(cx.scratch(0, segment.bytes()), between.dstate, between.dstate);
+    segment.recompute(anchored);
+    if (anchored) segment.anchor_end(between.dgate);
+    segment.run(between.dgate);
+    between.add_bonus(s, segment.dbonus());
+  }
+  between.end(s);
+}
+
+// All threads, in rounds of two segments for each (with one, they wait for each other too often; more leave the caches): what
+// goes from chunk to chunk for a part of the values each, all else for a segment. Every number is formed as by one thread.
+template <Gate kGate>
+static void backward_together(const Context& cx, Pass& s) {
+  const int64_t every = s.args.checkpointEvery, length = s.sequence.length, segments = (length + every - 1) / every;
+  const int64_t most = least(least(2 * cx.threads, segments), kMostTogether);
+  const int64_t width = round_up((s.V + cx.threads - 1) / cx.threads, 16), parts = (s.V + width - 1) / width;
+  Between between;
+  Segment<kGate>* round[kMostTogether];
+  Rows borders[kMostTogether + 1];  // D between the segments, from the last one on
+  const auto lay_out = [&](Arena& arena) {
+    between.lay_out(s, arena);
+    borders[0] = between.dstate;
+    for (int64_t i = 0; i < most; i++) borders[i + 1] = rows_in(arena, s.K, s.V);
+    for (int64_t i = 0; i < most; i++) {
+      float* memory = arena.floats(sizeof(Segment<kGate>) / 4);
+      if (arena.base) round[i] = new (memory) Segment<kGate>(s, arena, true);
+      else Segment<kGate>(s, arena, true);
+    }
+  };
+  Arena sizes(nullptr);
+  lay_out(sizes);
+  Arena arena(cx.scratch(1, sizes.used));
+  lay_out(arena);
+  between.begin(s);
+  for (int64_t i = 0; i < most; i++)
+    for (int64_t r = s.p.K; r < s.K; r++) zero_row(borders[i + 1][r], s.V);
+  for (int64_t last = segments - 1; last >= 0; last -= most) {
+    const int64_t count = least(most, last + 1);
+    const bool anchored = kGate != kUngated && last == segments - 1 && s.args.dfinalState.data;
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < count; i++) {
+      round[i]->plan((last - i) * every, least((last - i + 1) * every, length));
+      bytes += round[i]->bytes();
+    }
+    char* memory = static_cast<char*>(cx.scratch(0, bytes));
+    for (int64_t i = 0; i < count; memory += round[i]->bytes(), i++) round[i]->place(memory, borders[i], borders[i + 1]);
+    parallel(cx, count, [&](int64_t i) {
+      round[i]->recompute(i == 0 && anchored);
+      round[i]->scores();
+    });
+    if (anchored) round[0]->anchor_end(between.dgate);
+    parallel(cx, parts, [&](int64_t part) {
+      for (int64_t i = 0; i < count; i++) round[i]->states(part * width, least((part + 1) * width, s.V));
+    });
+    const auto write = [&](int64_t i) {
+      float* dgate = i > 0 ? round[i]->dgate() : between.dgate;
+      if (i > 0) round[i - 1]->leave(dgate);
+      round[i]->write(dgate);
+    };
+    parallel(cx, count, [&](int64_t i) {
+      round[i]->gradients(most);
+      if (kGate == kUngated) write(i);
+    });
+    if (kGate != kUngated) parallel(cx, count, write);
+    round[count - 1]->leave(between.dgate);
+    for (int64_t i = 0; i < count; i++) between.add_bonus(s, round[i]->dbonus());
+    const Rows start = borders[0];
+    borders[0] = borders[count], borders[count] = start;
+  }
+  between.dstate = borders[0];
+  between.end(s);
+}
 
 FW_NAMESPACE_END

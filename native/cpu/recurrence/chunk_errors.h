@@ -1,124 +1,135 @@
 // What of a chunk goes through the values that it wrote: from dO and D, the gradient of the state after it, to dR, dv
-// and dbeta (the equations stand in backward_chunk.h).
+// and dbeta, and to the state before it (the equations stand in backward_chunk.h). All but dbeta is made column by
+// column of the values, so that threads may share these out: no sum runs over them.
 #pragma once
 #include "chunk_states.h"
 
 FW_NAMESPACE_BEGIN
 
+constexpr float kSmallestBeta = 1e-30f;
+inline bool divides(float beta) { return beta > kSmallestBeta || beta < -kSmallestBeta; }
+
+// Where scores, or their gradients, are put: those of tokens with what was written before them.
+inline Target triangles(const Pass& s, const Chunk& x, Rows scores) {
+  return {scores, {}, nullptr, nullptr, x.rows, s.p.read_before};
+}
+
+// Columns v ... of P and dR = beta P, which goes out as dv and, negated, below dO; from the last token to the first. P
+// stays in the place of dN unless all is `whole`: kChunk tokens, whole vectors, no division by next to nothing.
+template <bool kWhole>
+static __attribute__((noinline)) void solve_errors(const Pass& s, const Chunk& x, int64_t v) {
+  const int64_t values = s.p.values, dv_row = s.p.heads * values, count = x.count;
+  const Rows written = x.written.from(0, v), factors = x.erased(x.scores), error = x.erased(x.doutput).from(0, v);
+  const Rows products = x.products.from(0, v);
+  const float* beta = x.beta;
+  const bool erase = s.p.erase, strengths = s.p.beta_width;
+  float* dv = s.args.dv + s.place(x.t) * values;
+  Vec p[kChunk];
+#pragma GCC unroll 16
+  for (int64_t c = 0; c < kChunk; c++) p[c] = kWhole || c < count ? load(x.derror[c] + v) : Vec{};
+#pragma GCC unroll 16
+  for (int64_t r = 0; r < kChunk; r++) {
+    const int64_t c = kChunk - 1 - r;
+    if (!kWhole && c >= count) continue;
+    const Vec dr = splat(beta[c]) * p[c];
+    if (strengths) store(products[c], p[c] * load(written[c]));
+    if (kWhole) {
+      store(dv + c * dv_row + v, dr);
+    } else {
+      store_row(dv + c * dv_row, v, values, dr);  // whose part vectors would spill p here
+      store(x.derror[c] + v, p[c]);
+    }
+    if (!erase) continue;
+    store(error[c], -dr);
+#pragma GCC unroll 16
+    for (int64_t j = 0; j < kChunk; j++)
+      if (j < c) p[j] -= splat(factors[c][j]) * dr;
+  }
+}
+
+// dR and dv of values [from, to), whole vectors of them.
+static void through_writes(Ahead& ahead, const Pass& s, const Chunk& x, int64_t from, int64_t to) {
+  const Problem& p = s.p;
+  const auto columns = [&](Rows rows) { return rows.from(0, from); };
+  multiply<kStore>(ahead, x.rows, to - from, {columns(x.derror)}, times(x.write, columns(x.dstate), p.K),
+                   transposed_times<kUpper>(x.scores, columns(x.doutput), x.count));
+  bool whole = x.count == kChunk;
+  for (int64_t c = 0; c < x.count; c++) whole &= divides(x.beta[c]);
+  for (int64_t v = from; v < to; v += kLanes) {
+    if (whole && v + kLanes <= p.values) {
+      solve_errors<true>(s, x, v);
+    } else {
+      solve_errors<false>(s, x, v);
+    }
+  }
+  if (!p.second_write) return;
+  // The values of a second write are no errors.
+  const Rows scores = second_columns(x.scores);
+  multiply<kStore>(ahead, x.rows, to - from, {columns(x.dvalues)},
+                   times(second_rows(x.write), columns(x.dstate), p.K),
+                   transposed_times<kUpper>(scores, columns(x.doutput), x.count),
+                   transposed_times<kUpper>(x.erased(scores), columns(x.erased(x.doutput)), p.erase ? x.count : 0));
+  unstage_rows(s.args.dv + s.place(x.t) * p.V + from, p.heads * p.V, columns(x.dvalues).data, x.dvalues.stride,
+               x.count, least(to, p.V) - from);
+}
+
+// From D after the chunk to D before it, values [from, to); `continues` says that the chunk has the b_middle of the one
+// before it.
 template <Gate kGate>
-class ChunkErrors : protected ChunkStates<kGate> {
-  using States = ChunkStates<kGate>;
-
- protected:
-  using States::args_, States::p_, States::K_, States::V_, States::ahead_, States::beta_, States::read_,
-      States::doutput_, States::parts_, States::sums_, States::place, States::writes_, States::state_before,
-      States::now_, States::erased;
-
-  ChunkErrors(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
-      : States(cx, args, p, head) {}
-
-  void lay_out_errors(Arena& arena) {
-    this->lay_out_states(arena);
-    dstate_ = rows_in(arena, K_, V_);
-    derror_ = rows_in(arena, kChunk, V_), scores_ = rows_in(arena, 2 * kChunk, writes_);
+static void through_state(Ahead& ahead, const Pass& s, const Chunk& x, bool continues, int64_t from, int64_t to) {
+  const auto columns = [&](Rows rows) { return rows.from(0, from); };
+  const int64_t K = round_up(s.p.K, 4), count = to - from;
+  const Rows doutput = columns(x.doutput), after = columns(x.dstate), before = columns(x.dbefore);
+  if (!x.anchors) {
+    const auto reads = transposed_times(x.read, doutput, stacked_rows(s, x));
+    const Target target{before, after, x.start, x.before_end};
+    if (kGate == kUngated || continues) return multiply<kAdd>(ahead, K, count, target, reads);
+    if constexpr (kGate != kUngated) multiply<kScaledRows>(ahead, K, count, target, reads);
+    return;
   }
-
-  // Where scores, or their gradients, are put: those of tokens with what was written before them.
-  Target triangles(Rows scores) const { return {scores, {}, nullptr, nullptr, now_.rows, p_.read_before}; }
-
-  void through_writes() {
-    multiply<kStore>(ahead_, now_.rows, V_, {derror_}, times(now_.write, dstate_, p_.K),
-                     transposed_times<kUpper>(scores_, doutput_, now_.count));
-    through_error();
-    if (p_.second_write) through_values();
-  }
-
-  Rows dstate_, scores_;  // D, [K, V]; [Q'; E'] W'^T, stacked like read_
-
- private:
-  // P, dR = beta P, which goes out as dv and, negated, below dO; dbeta = P . (v - a), where v - a = N / beta.
-  void through_error() {
-    const int64_t count = now_.count;
-    const auto divides = [&](int64_t c) { return beta_[c] > kSmallestBeta || beta_[c] < -kSmallestBeta; };
-    bool all_divide = true;
-    for (int64_t c = 0; c < count; c++) all_divide &= divides(c);
-    const bool whole = count == kChunk && all_divide;
-    for (int64_t v = 0; v < V_; v += kLanes) {
-      if (whole && v + kLanes <= p_.values) {
-        solve<true>(v);
-      } else {
-        solve<false>(v);
-      }
+  // What the first token reads before its decay has no part in the gradient of that decay.
+  const Rows middle = columns(x.dmiddle);
+  multiply<kAdd>(ahead, K, count, {middle, after}, transposed_times(x.decayed, doutput, stacked_rows(s, x)));
+  for (int64_t i = 0; i < s.p.K; i++)
+    for (int64_t v = 0; v < count; v += kLanes) {
+      Vec d = load(middle[i] + v);
+      undecayed_rows(s, x, [&](int64_t row) { d = fma(splat(x.read[row][i]), load(doutput[row] + v), d); });
+      store(before[i] + v, d * splat(x.start[i]) * splat(x.before_end[i]));
     }
-    if (!p_.beta_width) return;
-    sum_vectors(sums_, parts_, kChunk);
-    for (int64_t c = 0; c < count; c++)
-      args_.dbeta[place(now_.t + c)] = divides(c) ? sums_[c] / beta_[c] : error_product(c);
+}
+
+// P . (v - a) of a token that wrote nothing.
+static float error_product(const Pass& s, const Chunk& x, int64_t c) {
+  const Problem& p = s.p;
+  const float *value = s.x.v[s.sequence.begin + x.t + c], *dn = x.derror[c], *weights = x.erased(x.scores)[c];
+  Vec product{};
+  for (int64_t v = 0; v < p.V; v += kLanes) {
+    Vec error = p.second_write ? Vec{} : load_row(value, v, p.values);
+    if (p.values < p.V && p.values - v < kLanes) error[p.values - v] = 1;
+    for (int64_t j = 0; p.erase && j < c; j++)
+      for (int64_t row = j; row < s.writes; row += kChunk) error -= splat(weights[row]) * load(x.written[row] + v);
+    product = fma(load(dn + v), error, product);
   }
-
-  // Columns v ... of P, from the last token to the first, kept in the place of dN unless all is whole: kChunk tokens,
-  // whole vectors, no division by next to nothing.
-  template <bool kWhole>
-  __attribute__((noinline)) void solve(int64_t v) {
-    const int64_t dv_row = p_.heads * p_.values, count = now_.count;
-    const Rows written = now_.written.from(0, v), factors = erased(scores_), error = erased(doutput_).from(0, v);
-    float* dv = args_.dv + place(now_.t) * p_.values;
-    Vec x[kChunk];
-#pragma GCC unroll 16
-    for (int64_t c = 0; c < kChunk; c++) x[c] = kWhole || c < count ? load(derror_[c] + v) : Vec{};
-#pragma GCC unroll 16
-    for (int64_t r = 0; r < kChunk; r++) {
-      const int64_t c = kChunk - 1 - r;
-      if (!kWhole && c >= count) continue;
-      const Vec dr = splat(beta_[c]) * x[c], product = x[c] * load(written[c]);
-      if (kWhole) {
-        store(dv + c * dv_row + v, dr);
-      } else {
-        store_row(dv + c * dv_row, v, p_.values, dr);  // whose part vectors would spill x here
-      }
-      store(parts_ + c * kLanes, v == 0 ? product : product + load(parts_ + c * kLanes));
-      if (!kWhole) store(derror_[c] + v, x[c]);
-      if (!p_.erase) continue;
-      store(error[c], -dr);
-#pragma GCC unroll 16
-      for (int64_t j = 0; j < kChunk; j++)
-        if (j < c) x[j] -= splat(factors[c][j]) * dr;
-    }
+  for (int64_t i = 0; p.erase && i < s.K; i += kLanes) {
+    Vec seen{};
+    for (int64_t v = 0; v < p.V; v++) seen = fma(splat(dn[v]), load(x.state[v] + i), seen);
+    product -= seen * load(x.erased(x.read)[c] + i);
   }
+  return sum(product);
+}
 
-  // P . (v - a) of a token that wrote nothing.
-  float error_product(int64_t c) const {
-    const float *value = this->x_.v[this->begin_ + now_.t + c], *dn = derror_[c], *weights = erased(scores_)[c];
-    const Rows state = state_before(now_.index);
-    Vec product{};
-    for (int64_t v = 0; v < p_.V; v += kLanes) {
-      Vec error = p_.second_write ? Vec{} : load_row(value, v, p_.values);
-      if (p_.values < p_.V && p_.values - v < kLanes) error[p_.values - v] = 1;
-      for (int64_t j = 0; p_.erase && j < c; j++)
-        for (int64_t row = j; row < writes_; row += kChunk)
-          error -= splat(weights[row]) * load(now_.written[row] + v);
-      product = fma(load(dn + v), error, product);
-    }
-    for (int64_t i = 0; p_.erase && i < K_; i += kLanes) {
-      Vec seen{};
-      for (int64_t v = 0; v < p_.V; v++) seen = fma(splat(dn[v]), load(state[v] + i), seen);
-      product -= seen * load(erased(read_)[c] + i);
-    }
-    return sum(product);
+// dbeta = P . (v - a), where v - a = N / beta.
+static void write_strengths(const Pass& s, const Chunk& x) {
+  if (!s.p.beta_width) return;
+  float parts[kChunk * kLanes], sums[kChunk];
+  for (int64_t c = 0; c < kChunk; c++) {
+    Vec total{};
+    for (int64_t v = 0; c < x.count && v < s.V; v += kLanes) total += load(x.products[c] + v);
+    store(parts + c * kLanes, total);
   }
-
-  // dv of a second write, whose values are no errors.
-  void through_values() {
-    const Rows scores = second_columns(scores_);
-    multiply<kStore>(ahead_, now_.rows, V_, {derror_}, times(second_rows(now_.write), dstate_, p_.K),
-                     transposed_times<kUpper>(scores, doutput_, now_.count),
-                     transposed_times<kUpper>(erased(scores), erased(doutput_), p_.erase ? now_.count : 0));
-    unstage_rows(args_.dv + place(now_.t) * p_.V, p_.heads * p_.V, derror_.data, derror_.stride, now_.count, p_.V);
-  }
-
-  static constexpr float kSmallestBeta = 1e-30f;
-
-  Rows derror_;
-};
+  sum_vectors(sums, parts, kChunk);
+  for (int64_t c = 0; c < x.count; c++)
+    s.args.dbeta[s.place(x.t + c)] = divides(x.beta[c]) ? sums[c] / x.beta[c] : error_product(s, x, c);
+}
 
 FW_NAMESPACE_END

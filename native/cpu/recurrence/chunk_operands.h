@@ -1,7 +1,5 @@
 // The operands of the backward pass in chunks, their rows laid out and scaled by the gates (chunk_gates.h):
 //   read = Q' above E' = scale q e^b' and e e^b'       write = W' = w e^-b', above K' = k e^-b' for a second write
-// All gradients are those of q^T S dO, whichever of q and dO the read began with: where keys and values are exchanged,
-// o = scale S q, dO stands in the place of q and q in that of dO.
 #pragma once
 #include "ahead.h"
 #include "chunk_gates.h"
@@ -9,140 +7,88 @@
 
 FW_NAMESPACE_BEGIN
 
-// A chunk's tokens, and what is kept of them from the recomputation of the states to the gradients.
-struct Chunk : Factors {
-  int64_t index, t, count, rows;  // rows: tokens as a multiple of four, filled up with zeros where they are read
-  Rows write, written;            // whole chunks, filled up with zeros; those of a second write below
-};
-
-// Of what a chunk wrote, or of columns that stand for it, the part of a second write.
-inline Rows second_rows(Rows x) { return x.from(kChunk); }
-inline Rows second_columns(Rows x) { return x.from(0, kChunk); }
-
+// W' and the written values, then K' and the values of the second write.
 template <Gate kGate>
-class ChunkOperands : protected ChunkGates<kGate> {
-  using Gates = ChunkGates<kGate>;
-
- protected:
-  using Gates::kGated, Gates::args_, Gates::p_, Gates::x_, Gates::h_, Gates::K_, Gates::V_, Gates::begin_,
-      Gates::factor;
-
-  ChunkOperands(const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
-      : Gates(args, p, head), writes_(p.second_write ? 2 * kChunk : kChunk) {
-    const int64_t width = p.exchanged ? p.K : p.values;
-    const TokenRows doutput{args.doutput + head * width, p.heads * width};
-    left_ = p.exchanged ? doutput : x_.q, right_ = p.exchanged ? x_.q : doutput;
+static void stage_write(const Pass& s, const Chunk& x) {
+  for (int64_t row = 0; row < s.writes; row++) {
+    const int64_t c = row % kChunk, t = x.t + c, at = s.sequence.begin + t;
+    float *write = x.write[row], *written = x.written[row];
+    if (c >= x.count) {
+      zero_row(write, s.K), zero_row(written, s.V);
+      continue;
+    }
+    const bool second = row >= kChunk;
+    stage_row(written, second ? s.x.v[at] : s.args.written + s.place(t) * s.p.V, s.p.V, s.V);
+    const float* w = second ? s.x.k[at] : s.x.write_key[at];
+    for (int64_t i = 0; i < s.K; i += kLanes)
+      store(write + i, load_row(w, i, s.p.K) * factor<kGate>(s, x.shrink, c, i));
   }
+}
 
-  void lay_out_operands(Arena& arena) {
-    this->lay_out_gates(arena);
-    read_ = rows_in(arena, 2 * kChunk, K_), doutput_ = rows_in(arena, 2 * kChunk, V_), beta_ = arena.floats(kChunk);
-    parts_ = arena.floats(kChunk * kLanes), sums_ = arena.floats(kChunk);
-  }
-
-  int64_t kept_bytes() const {
-    Arena arena(nullptr);
-    lay_out_chunk(arena);
-    return arena.used;
-  }
-  Chunk chunk(int64_t c) const {
-    Arena arena(kept_ + c * kept_bytes_);
-    Chunk chunk = lay_out_chunk(arena);
-    chunk.index = c, chunk.t = this->start_of(c);
-    chunk.count = this->length_of(c), chunk.rows = round_up(chunk.count, 4);
-    return chunk;
-  }
-
-  // Where token t of the sequence stands in an array [tokens, heads, ...].
-  int64_t place(int64_t t) const { return (begin_ + t) * p_.heads + h_; }
-
-  // Of rows that belong to what is read above those that belong to what is erased, the latter.
-  Rows erased(Rows x) const { return x.from(now_.rows); }
-  // How many both are.
-  int64_t stack() const { return p_.erase ? 2 * now_.rows : now_.rows; }
-
-  Vec read_factor(int64_t c, int64_t i) const { return factor(now_.grow, p_.read_before ? c - 1 : c, i); }
-  Vec erase_factor(int64_t c, int64_t i) const { return factor(now_.grow, p_.undecayed ? c - 1 : c, i); }
-
-  // W' and the written values, then K' and the values of the second write.
-  void stage_write(const Chunk& chunk) const {
-    for (int64_t row = 0; row < writes_; row++) {
-      const int64_t c = row % kChunk, t = chunk.t + c, at = begin_ + t;
-      float *write = chunk.write[row], *written = chunk.written[row];
-      if (c >= chunk.count) {
-        zero_row(write, K_), zero_row(written, V_);
-        continue;
-      }
-      const bool second = row >= kChunk;
-      stage_row(written, second ? x_.v[at] : args_.written + place(t) * p_.V, p_.V, V_);
-      const float* w = second ? x_.k[at] : x_.write_key[at];
-      for (int64_t i = 0; i < K_; i += kLanes) store(write + i, load_row(w, i, p_.K) * factor(chunk.shrink, c, i));
+// What the chunk reads, and dO.
+template <Gate kGate>
+static void stage_read(const Pass& s, const Chunk& x) {
+  for (int64_t c = 0; c < x.rows; c++) {
+    const int64_t t = x.t + c, at = s.sequence.begin + t;
+    x.beta[c] = c < x.count && s.p.beta_width ? s.x.beta[at][0] : 1;
+    if (c >= x.count) {
+      zero_row(x.read[c], s.K), zero_row(x.erased(x.read)[c], s.K);
+      zero_row(x.doutput[c], s.V), zero_row(x.erased(x.doutput)[c], s.V);
+      continue;
+    }
+    if (s.p.max) {
+      stage_read_gradient(s.args, s.p, s.place(t), x.doutput[c], s.V);
+    } else {
+      stage_row(x.doutput[c], s.right[at], s.p.V, s.V);
+    }
+    const float *q = s.left[at], *e = s.x.erase_key[at];
+    for (int64_t i = 0; i < s.K; i += kLanes) {
+      store(x.read[c] + i, load_row(q, i, s.p.K) * splat(s.p.scale) * read_factor<kGate>(s, x, c, i));
+      if (s.p.erase) store(x.erased(x.read)[c] + i, load_row(e, i, s.p.K) * erase_factor<kGate>(s, x, c, i));
     }
   }
+}
 
-  // Makes chunk c the one at hand, with what it reads.
-  void stage_read(int64_t c) {
-    now_ = chunk(c);
-    for (int64_t c = 0; c < now_.rows; c++) {
-      const int64_t t = now_.t + c, at = begin_ + t;
-      beta_[c] = c < now_.count && p_.beta_width ? x_.beta[at][0] : 1;
-      if (c >= now_.count) {
-        zero_row(read_[c], K_), zero_row(erased(read_)[c], K_);
-        zero_row(doutput_[c], V_), zero_row(erased(doutput_)[c], V_);
-        continue;
-      }
-      if (p_.max) {
-        stage_read_gradient(args_, p_, place(t), doutput_[c], V_);
-      } else {
-        stage_row(doutput_[c], right_[at], p_.V, V_);
-      }
-      const float *q = left_[at], *e = x_.erase_key[at];
-      for (int64_t i = 0; i < K_; i += kLanes) {
-        store(read_[c] + i, load_row(q, i, p_.K) * splat(p_.scale) * read_factor(c, i));
-        if (p_.erase) store(erased(read_)[c] + i, load_row(e, i, p_.K) * erase_factor(c, i));
-      }
-    }
-  }
+// Rows of `read` that the first token reads before its decay, as f(row) for each.
+template <class F>
+FW_INLINE void undecayed_rows(const Pass& s, const Chunk& x, const F& f) {
+  if (s.p.read_before) f(int64_t(0));
+  if (s.p.erase && s.p.undecayed) f(x.rows);
+}
 
-  // What stage_gates and stage_write, or stage_read and the gradients, touch of tokens t .. t + count.
-  void fetch_written(Ahead& ahead, int64_t t, int64_t count) const {
-    ahead.add(x_.write_key[begin_ + t], x_.write_key.stride, count, p_.K);
-    ahead.add(args_.written + place(t) * p_.V, p_.heads * p_.V, count, p_.V);
-    if (kGated) ahead.add(x_.gate[begin_ + t], x_.gate.stride, count, p_.gate_width);
-    if (!p_.second_write) return;
-    ahead.add(x_.k[begin_ + t], x_.k.stride, count, p_.K);
-    ahead.add(x_.v[begin_ + t], x_.v.stride, count, p_.V);
-  }
-  void fetch_read(Ahead& ahead, int64_t t, int64_t count) const {
-    const int64_t row = p_.heads * p_.K, key = place(t) * p_.K;
-    ahead.add(left_[begin_ + t], left_.stride, count, p_.K);
-    if (p_.erase) ahead.add(x_.erase_key[begin_ + t], x_.erase_key.stride, count, p_.K);
-    if (p_.beta_width) ahead.add(x_.beta[begin_ + t], x_.beta.stride, count, 1);
-    ahead.add(right_[begin_ + t], right_.stride, count, p_.values);
-    if (p_.max) ahead.add(args_.output + place(t) * p_.values, p_.heads * p_.values, count, p_.values);
-    ahead.add(args_.dv + place(t) * p_.values, p_.heads * p_.values, count, p_.values);
-    const int64_t width = p_.exchanged ? p_.V : p_.K;
-    ahead.add(args_.dq + place(t) * width, p_.heads * width, count, width), ahead.add(args_.dk + key, row, count, p_.K);
-    if (args_.dwriteKey.data) ahead.add(args_.dwriteKey + key, row, count, p_.K);
-    if (args_.deraseKey.data) ahead.add(args_.deraseKey + key, row, count, p_.K);
-    if (kGate == kPerKey) ahead.add(args_.dgate + key, row, count, p_.K);
-  }
+// `read` without them, of a chunk that anchors.
+static void stage_decayed(const Pass& s, const Chunk& x) {
+  if (!s.reads_before) return;
+  for (int64_t row = 0; row < stacked_rows(s, x); row++) stage_row(x.decayed[row], x.read[row], s.K, s.K);
+  undecayed_rows(s, x, [&](int64_t row) { zero_row(x.decayed[row], s.K); });
+}
 
-  const int64_t writes_;    // rows of what a chunk writes
-  TokenRows left_, right_;  // of the state in what is read: q and dO
-  char* kept_;
-  int64_t kept_bytes_;
-  Chunk now_;            // the chunk at hand
-  Rows read_, doutput_;  // dO lies above -dR where keys are erased, as Q' above E'
-  float *beta_, *parts_, *sums_;
-
- private:
-  Chunk lay_out_chunk(Arena& arena) const {
-    Chunk chunk;
-    chunk.write = rows_in(arena, writes_, K_), chunk.written = rows_in(arena, writes_, V_);
-    static_cast<Factors&>(chunk) = this->lay_out_factors(arena);
-    return chunk;
-  }
-};
+// What stage_gates and stage_write, or stage_read and the gradients, touch of tokens t .. t + count.
+static void fetch_written(const Pass& s, Ahead& ahead, int64_t t, int64_t count) {
+  const Problem& p = s.p;
+  const int64_t at = s.sequence.begin + t;
+  ahead.add(s.x.write_key[at], s.x.write_key.stride, count, p.K);
+  ahead.add(s.args.written + s.place(t) * p.V, p.heads * p.V, count, p.V);
+  if (p.gate_width) ahead.add(s.x.gate[at], s.x.gate.stride, count, p.gate_width);
+  if (!p.second_write) return;
+  ahead.add(s.x.k[at], s.x.k.stride, count, p.K);
+  ahead.add(s.x.v[at], s.x.v.stride, count, p.V);
+}
+static void fetch_read(const Pass& s, Ahead& ahead, int64_t t, int64_t count) {
+  const Problem& p = s.p;
+  const recurrenceBackwardArgs& args = s.args;
+  const int64_t at = s.sequence.begin + t, row = p.heads * p.K, key = s.place(t) * p.K;
+  ahead.add(s.left[at], s.left.stride, count, p.K);
+  if (p.erase) ahead.add(s.x.erase_key[at], s.x.erase_key.stride, count, p.K);
+  if (p.beta_width) ahead.add(s.x.beta[at], s.x.beta.stride, count, 1);
+  ahead.add(s.right[at], s.right.stride, count, p.values);
+  if (p.max) ahead.add(args.output + s.place(t) * p.values, p.heads * p.values, count, p.values);
+  ahead.add(args.dv + s.place(t) * p.values, p.heads * p.values, count, p.values);
+  const int64_t width = p.exchanged ? p.V : p.K;
+  ahead.add(args.dq + s.place(t) * width, p.heads * width, count, width), ahead.add(args.dk + key, row, count, p.K);
+  if (args.dwriteKey.data) ahead.add(args.dwriteKey + key, row, count, p.K);
+  if (args.deraseKey.data) ahead.add(args.deraseKey + key, row, count, p.K);
+  if (p.gate_width > 1) ahead.add(args.dgate + key, row, count, p.K);
+}
 
 FW_NAMESPACE_END
