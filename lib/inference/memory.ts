@@ -9,7 +9,7 @@ import type { RollbackWindow } from './rollbackWindow';
 import type { SamplerState } from './samplerState';
 import { Ahead, type HostLogits } from './speculation/ahead';
 import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
-import { inTurns, type Turns } from './turns';
+import { inTurns, type ReadTurns, type Turns } from './turns';
 
 /** A place among the states of a batch, which steps them together. */
 export interface Seat {
@@ -220,7 +220,13 @@ export class Memory {
   }
 
   /** The same with turns for others on the way; what `turns.atRest` throws comes between tokens. */
-  async readInTurns(where: string, model: RecurrentModel, batch: number, ids: Int32Array, turns: Turns): Promise<void> {
+  async readInTurns(
+    where: string,
+    model: RecurrentModel,
+    batch: number,
+    ids: Int32Array,
+    turns: ReadTurns,
+  ): Promise<void> {
     if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids));
     this.begin(where, model);
     this.stand();
@@ -251,11 +257,11 @@ export class Memory {
   }
 
   /** Whether a single token was read as one before it. */
-  private readAgain(ids: Int32Array, batch: number, { repetition }: Turns): boolean {
+  private readAgain(ids: Int32Array, batch: number, { repetition, settings }: ReadTurns): boolean {
     if (!repetition) return false;
     this.own();
     this.partly = 'failed';
-    const logits = repetition.read(this.state, ids);
+    const logits = repetition.read(this.state, ids, settings);
     this.partly = null;
     if (logits) this.take(ids, batch, { logits, state: this.state });
     return logits !== null;

@@ -54,6 +54,8 @@ export interface RecurrentModel {
    * its numbers do not change.
    */
   readonly repeatsSteps?: boolean;
+  /** Another number as soon as these calls may be others than before; left out where they never are. */
+  readonly revision?: number;
   /** Both, by the rank of the ids and with the same bits, for models that can rest on the way. */
   stages?(ids: Tensor, state: State): Stages<Read>;
   /**

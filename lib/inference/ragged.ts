@@ -69,6 +69,11 @@ export function isKnown(state: unknown, owner?: object, batch?: number): boolean
   return seen !== undefined && (owner === undefined || (seen.owner === owner && seen.batch === batch));
 }
 
+/** Whose texts a state is known to be of. */
+export function ownerOf(state: object): object | undefined {
+  return known.get(state)?.owner;
+}
+
 /** Remembers of a state what is known of another one of the same form and other texts. */
 export function rememberLike(state: State, like: State, batch: number): void {
   const seen = typeof like === 'object' && like !== null ? known.get(like) : undefined;

@@ -1,90 +1,131 @@
 // Single tokens read by making the calls of an earlier one again. A step of a model makes the same calls for every token so long
-// as the tensors of its state stay where they are and its numbers do not change: then only the id is another.
+// as the tensors of its state stay where they are and its numbers do not change: then only the ids are others.
 import { noGrad } from '../autograd';
 import { getBackend, type Recording } from '../backends';
 import { scope, type Tensor } from '../core';
 import type { KeptSettings } from '../ops';
-import type { RecurrentModel } from './model';
+import { stepStages } from './batching/step';
 import { idsOf } from './ids';
-import { countToken, type Form, formOf, isSameForm, type State } from './state';
+import type { RecurrentModel } from './model';
+import { advance, type Form, formOf, isSameForm, isSameList, type State } from './state';
+import { atOnce } from './turns';
 
 /** Tokens whose state stayed in place, before a step is recorded. */
 const STEADY = 2;
 
-/** A step that can be made again. */
-interface Step {
+/** What can be made again. */
+interface Made {
   readonly recording: Recording;
   readonly ids: Tensor;
   readonly logits: Tensor;
 }
 
-/** The single tokens of one generation. */
+/** What the calls of a step depend on. */
+interface Circumstances {
+  readonly form: Form;
+  readonly texts: number;
+  /** Of the settings. */
+  readonly key: string;
+  readonly revision: number | undefined;
+  readonly models: readonly RecurrentModel[];
+}
+
+/** A step in circumstances that were met, how often before the last time, and whether it was recorded in vain. */
+interface Step extends Circumstances {
+  met: number;
+  made: Made | null;
+  refused: boolean;
+}
+
+/** The single tokens of one generation, or of the texts of a batch. */
 export class Repetition {
-  private form: Form | null = null;
-  private steady = 0;
-  private step: Step | null = null;
-  /** Whether a step was recorded in vain. */
-  private refused = false;
+  /** The one that was met last comes first. */
+  private steps: Step[] = [];
 
   constructor(
     private readonly model: RecurrentModel,
-    private readonly settings: KeptSettings,
+    /** Steps that are kept, in different circumstances. */
+    private readonly most = 1,
   ) {}
 
   /**
    * Reads ids [B], one token each, into a state that changes in place: the logits [B, vocabulary], which are the caller's; null
-   * where the model is to be asked as always.
+   * where the model is to be asked as always. `models` are those of the texts where some are not the model itself.
    */
-  read(state: State, ids: Int32Array): Tensor | null {
+  read(state: State, ids: Int32Array, settings: KeptSettings, models: readonly RecurrentModel[] = []): Tensor | null {
     const { model } = this;
-    const backend = getBackend(model.device);
-    if (this.refused || !backend.record || !model.repeatsSteps) return this.leave();
+    if (!getBackend(model.device).record || !model.repeatsSteps) {
+      this.dispose();
+      return null;
+    }
+    const { key } = settings;
     const form = formOf(state);
-    const same = this.form !== null && isSameForm(this.form, form);
-    this.form = form;
-    if (same && this.step?.recording.holds) return this.again(ids);
-    this.dispose();
-    this.steady = same ? this.steady + 1 : 0;
-    return this.steady < STEADY ? null : this.settings(() => this.record(state, ids));
+    const step = this.find({ form, texts: ids.length, key, revision: model.revision, models });
+    if (step.made) return this.again(step.made, form, ids);
+    if (step.refused || ++step.met <= STEADY) return null;
+    return settings(() => this.record(step, state, ids));
   }
 
-  private leave(): null {
-    this.dispose();
-    return null;
+  private find(now: Circumstances): Step {
+    const at = this.steps.findIndex((step) => isAlike(step, now));
+    const [step = { ...now, met: 0, made: null, refused: false }] = at < 0 ? [] : this.steps.splice(at, 1);
+    if (at < 0) this.forget(this.most - 1);
+    else if (step.made?.recording.holds === false) unmake(step);
+    this.steps.unshift(step);
+    return step;
   }
 
-  private again(ids: Int32Array): Tensor {
-    const { recording, ids: given, logits } = this.step!;
+  /** Leaves so many steps at the most, and none that uses what is gone. */
+  private forget(most: number): void {
+    const gone = ({ made }: Step, at: number): boolean => at >= most || made?.recording.holds === false;
+    this.steps.filter(gone).forEach(unmake);
+    this.steps = this.steps.filter((step, at) => !gone(step, at));
+  }
+
+  private again({ recording, ids: given, logits }: Made, { storages, counters }: Form, ids: Int32Array): Tensor {
     const { storage } = given;
     storage.memory.write(storage.handle, 0, ids);
     recording.again();
-    for (const written of this.form!.storages) written.version++;
-    for (const counter of this.form!.counters) countToken(counter, false);
+    for (const written of storages) written.version++;
+    for (const counter of counters) advance(counter);
     return noGrad(() => logits.clone());
   }
 
-  private record(state: State, ids: Int32Array): Tensor {
+  private record(step: Step, state: State, ids: Int32Array): Tensor {
     const { model } = this;
     const given = idsOf(model, ids, [ids.length]).persist();
     try {
-      const step = (): Tensor => noGrad(() => scope(() => model.step(given, state)));
-      const { value: logits, recording } = getBackend(model.device).record!(step);
-      if (recording) {
-        this.step = { recording, ids: given, logits: logits.persist() };
+      const run = (): Tensor => noGrad(() => scope(() => atOnce(stepStages(model, given, state, step.models))));
+      const { value: logits, recording } = getBackend(model.device).record!(run);
+      // What has come to lie elsewhere, or to be another number, is not where the same calls would look for it.
+      if (recording && isSameForm(step.form, formOf(state))) {
+        step.made = { recording, ids: given, logits: logits.persist() };
         return noGrad(() => logits.clone());
       }
-      this.refused = true;
+      recording?.dispose();
+      step.refused = true;
       return logits;
     } finally {
-      if (!this.step) given.dispose();
+      if (!step.made) given.dispose();
     }
   }
 
-  /** Gives the memory of a recorded step back. */
+  /** Gives the memory of recorded steps back. */
   dispose(): void {
-    this.step?.recording.dispose();
-    this.step?.ids.dispose();
-    this.step?.logits.dispose();
-    this.step = null;
+    this.forget(0);
   }
+}
+
+function isAlike(a: Circumstances, b: Circumstances): boolean {
+  if (a.texts !== b.texts || a.key !== b.key || a.revision !== b.revision) return false;
+  return isSameList(a.models, b.models) && isSameForm(a.form, b.form);
+}
+
+function unmake(step: Step): void {
+  const { made } = step;
+  if (!made) return;
+  made.recording.dispose();
+  made.ids.dispose();
+  made.logits.dispose();
+  [step.made, step.met] = [null, 0];
 }

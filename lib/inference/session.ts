@@ -231,7 +231,7 @@ export class Session {
       plan.speculate &&
       guesserOf(plan.speculate, this.model, (draft, rollbackWindow) => new Session(draft, { rollbackWindow }));
     const speculation = guesser && new Speculation(guesser, plan.speculate!.maxGuesses, context, plan);
-    const repetition = (this.repetition = new Repetition(this.model, this.call!.settings));
+    const repetition = (this.repetition = new Repetition(this.model));
     return {
       speculation,
       listen: async (ids) => {

@@ -10,6 +10,7 @@ import {
   type Storage,
   Tensor,
 } from '../core';
+import { ownerOf } from './ragged';
 
 /** Tensors, positions and null in lists and objects, nested at most 64 deep. */
 export type State = Tensor | number | null | State[] | { [name: string]: State };
@@ -43,15 +44,28 @@ export interface Counter {
   position: number | number[];
 }
 
-/** Counters from which nothing is computed. */
-const idle = new WeakSet<Counter>();
+/** Owners of counters from which nothing is computed. */
+const idle = new WeakSet<object>();
 
-/** Counts a token in a state that changes in place; `used` says whether calls of kernels depend on how many there are. */
-export function countToken(state: Counter, used: boolean): void {
+/**
+ * Counts a token in a state of this owner, as `remember` knows it, that changes in place; `used` says whether calls of kernels
+ * depend on how many there are.
+ */
+export function countToken(owner: object, state: Counter, used: boolean): void {
+  advance(state);
+  if (used) idle.delete(owner);
+  else idle.add(owner);
+}
+
+/** Counts a token. */
+export function advance(state: Counter): void {
   const { position } = state;
   state.position = typeof position === 'number' ? position + 1 : position.map((each) => each + 1);
-  if (used) idle.delete(state);
-  else idle.add(state);
+}
+
+function isIdle(state: object): boolean {
+  const owner = ownerOf(state);
+  return owner !== undefined && idle.has(owner);
 }
 
 /** What a state is beside the values in its memory, in the order of lists and names. */
@@ -69,7 +83,7 @@ export function formOf(state: State): Form {
     if (part instanceof Tensor) form.storages.push(part.storage);
     else if (typeof part === 'number') form.numbers.push(part);
     else if (part !== null) {
-      const counts = idle.has(part as unknown as Counter);
+      const counts = isIdle(part);
       if (counts) form.counters.push(part as unknown as Counter);
       for (const [name, each] of Object.entries(part)) if (!counts || name !== 'position') walk(each);
     }
@@ -82,7 +96,7 @@ export function isSameForm(a: Form, b: Form): boolean {
   return isSameList(a.storages, b.storages) && isSameList(a.numbers, b.numbers);
 }
 
-function isSameList(a: readonly unknown[], b: readonly unknown[]): boolean {
+export function isSameList(a: readonly unknown[], b: readonly unknown[]): boolean {
   return a.length === b.length && a.every((each, i) => each === b[i]);
 }
 

@@ -1,6 +1,7 @@
 // Work in stages: all at once, or with turns for others between them.
 import { noGrad } from '../autograd';
 import { FastWeightsError, scope, type Tensor } from '../core';
+import type { KeptSettings } from '../ops';
 import type { Pace } from '../platform';
 import type { Repetition } from './repetition';
 import { persistState, type State, tensorsOf } from './state';
@@ -27,6 +28,11 @@ export interface Turns {
   atRest: () => void;
   /** Those of whoever began the work. */
   settings: <T>(fn: () => T) => T;
+}
+
+/** Of reading tokens. */
+export interface ReadTurns extends Turns {
+  settings: KeptSettings;
   /** Of the generation whose tokens these are. */
   repetition?: Repetition | null;
 }

@@ -3,43 +3,20 @@ import { expect } from 'chai';
 import * as fw from '../../lib';
 import { getBackend, type Recording } from '../../lib/backends';
 import type { Addon } from '../../lib/backends/native';
-import { Recording as RecordingClass } from '../../lib/backends/recording';
+import type { RecurrentModel } from '../../lib/inference';
+import { Repetition } from '../../lib/inference/repetition';
+import { keepSettings } from '../../lib/ops';
 import { expectRejection } from '../support/errors';
 import { collectGarbage } from '../support/garbage';
+import { countingRepeats, makeRepeating, RECORDING_DEVICE, REPEATING } from '../support/repeating';
 
-const DEVICE = fw.devices().find(({ device, available }) => device !== 'js' && available)?.device;
-
-/** Families whose states neither grow nor count what calls depend on. */
-const REPEATING = [
-  'linear-transformer lightnet rodimus gla hgrn hgrn2 gsa raven deltanet deltanet-2021 delta-rnn delta-lstm recurrent-delta srwm fast-weight-memory',
-  'gated-deltanet gated-deltaproduct comba kda precond-gated-deltanet precond-kda rwkv4 rwkv7 mamba mamba2 mamba2-fla mamba3 xlstm lstm rnn elstm',
-].flatMap((names) => names.split(' '));
-
-const SIZES = { vocabSize: 23, hiddenSize: 16, numLayers: 2, numHeads: 2, intermediateSize: 16, initializerRange: 0.3 };
+const DEVICE = RECORDING_DEVICE;
 const PLAN = { maxNewTokens: 12, stopTokens: [], temperature: 1, seed: 5 } as const;
 
 /** Bytes that tensors have, and those that the device gave out. */
 function native(): number[] {
   const { bytes } = fw.memory().devices.find(({ device }) => device === DEVICE)!;
   return [bytes, (getBackend(DEVICE!) as unknown as { addon: Addon }).addon.memoryUsage().live];
-}
-
-function make(family: string, sizes: object = {}): fw.models.CausalLM {
-  fw.manualSeed(3);
-  return fw.createModel(family as 'deltanet', { ...SIZES, ...sizes, device: DEVICE });
-}
-
-/** Counts calls that are made again. */
-function counted<T>(run: (times: () => number) => Promise<T>): Promise<T> {
-  const { prototype } = RecordingClass;
-
-  const { again } = prototype;
-  let times = 0;
-  prototype.again = function (this: Recording) {
-    times++;
-    again.call(this);
-  };
-  return run(() => times).finally(() => (prototype.again = again));
 }
 
 /** What a session answers next. */
@@ -68,7 +45,7 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
 
   /** Writes a text while something happens after its sixth token; it must be that of someone who reads every token anew. */
   async function same(model: fw.models.CausalLM, sixth: (session: fw.Session) => unknown = () => {}): Promise<number> {
-    return counted(async (times) => {
+    return countingRepeats(async (times) => {
       using session = model.createSession();
       const ids = await write(session, (at) => (at === 6 ? sixth(session) : undefined));
       const repeated = times();
@@ -80,7 +57,7 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
 
   for (const { name } of fw.models.modelFamilies) {
     it(`${name}: the same bits${REPEATING.includes(name) ? ', most of them so' : ', each as always'}`, async () => {
-      const model = make(name);
+      const model = makeRepeating(name);
       // The first is read after the prompt, and a second and a third show that the state stays.
       const least = REPEATING.includes(name) ? PLAN.maxNewTokens - 5 : 0;
       expect(await same(model)).to.be.within(least, least && PLAN.maxNewTokens);
@@ -89,7 +66,7 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
   }
 
   it('goes on with weights that change in place', async () => {
-    const model = make('deltanet');
+    const model = makeRepeating('deltanet');
     const found: number[] = [];
     using session = model.createSession();
     for await (const { logProbability } of session.generate([1, 2, 3], PLAN)) {
@@ -97,14 +74,14 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
       if (found.length === 6) fw.noGrad(() => model.lm_head.weight.mul_(0));
     }
     // The seventh was read before, or is read now.
-    for (const value of found.slice(7)) expect(value).to.be.closeTo(-Math.log(SIZES.vocabSize), 1e-5);
-    expect(found[4]).not.to.be.closeTo(-Math.log(SIZES.vocabSize), 1e-5);
+    for (const value of found.slice(7)) expect(value).to.be.closeTo(-Math.log(model.vocabSize), 1e-5);
+    expect(found[4]).not.to.be.closeTo(-Math.log(model.vocabSize), 1e-5);
     model.dispose();
   });
 
   it('notices weights that are gone', async () => {
-    const model = make('gated-deltanet');
-    const quantized = make('gated-deltanet');
+    const model = makeRepeating('gated-deltanet');
+    const quantized = makeRepeating('gated-deltanet');
     quantized.quantize('int8');
     const logits = async (change: () => void): Promise<number[]> => {
       using session = model.createSession();
@@ -126,7 +103,7 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
   });
 
   it('runs hooks that are set meanwhile', async () => {
-    const model = make('gla');
+    const model = makeRepeating('gla');
     let calls = 0;
     const text = write(model.createSession(), (at) => {
       if (at === 6) model.lm_head.registerForwardHook(() => void calls++);
@@ -137,8 +114,8 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
   });
 
   it('draws dropout anew', async () => {
-    const model = make('transformer', { attentionDropout: 0 });
-    const stacked = make('lstm');
+    const model = makeRepeating('transformer', { attentionDropout: 0 });
+    const stacked = makeRepeating('lstm');
     expect(await same(model)).to.equal(0);
     const backend = getBackend(DEVICE!);
     const x = fw.ones([64], { device: DEVICE });
@@ -147,8 +124,58 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
     for (const each of [model, stacked, x]) each.dispose();
   });
 
+  it('counts tokens in the state', async () => {
+    const model = makeRepeating('deltanet');
+    using session = model.createSession();
+    await write(session);
+    next(session);
+    using snapshot = session.snapshot();
+    expect((snapshot.state as { position: number }[]).map(({ position }) => position)).to.eql([16, 16]);
+    model.dispose();
+  });
+
+  describe('steps', () => {
+    const settings = keepSettings();
+    const at = (...ids: number[]): Int32Array => Int32Array.from(ids);
+    const fake = (more: object): RecurrentModel =>
+      ({ device: DEVICE, repeatsSteps: true, ...more }) as unknown as RecurrentModel;
+    const values = (t: fw.Tensor | null): number[] | null => t && Array.from(t.dataSync());
+
+    it('are not made again where they change a number of the state', () => {
+      const state = { sum: fw.zeros([1, 2], { device: DEVICE }), place: 0 };
+      const step = (): fw.Tensor => {
+        const { sum, place } = state;
+        state.place = 1 - place;
+        return sum.add_(place).clone();
+      };
+      const repetition = new Repetition(fake({ step }), 2);
+      for (let i = 0; i < 12; i++) {
+        const read = (): number[] => values(repetition.read(state, at(i), settings) ?? fw.noGrad(step))!;
+        expect(fw.scope(read)).to.eql([(i + 1) >> 1, (i + 1) >> 1]);
+      }
+      repetition.dispose();
+      state.sum.dispose();
+    });
+
+    it('are told apart by how many texts there are, and by the revision of the model', () => {
+      const state = fw.zeros([2], { device: DEVICE });
+      const model = fake({ step: (ids: fw.Tensor) => ids.to('float32').mul(2) });
+      const repetition = new Repetition(model, 4);
+      const read = (...ids: number[]): number[] | null =>
+        fw.scope(() => values(repetition.read(state, at(...ids), settings)));
+      const first = (...ids: number[]): unknown => [1, 2, 3, 4].map(() => read(...ids));
+      expect(first(3, 4)).to.eql([null, null, [6, 8], [6, 8]]);
+      expect(first(5)).to.eql([null, null, [10], [10]]);
+      expect(read(1, 2)).to.eql([2, 4]);
+      Object.assign(model, { revision: 1 });
+      expect(first(7, 8)).to.eql([null, null, [14, 16], [14, 16]]);
+      repetition.dispose();
+      state.dispose();
+    });
+  });
+
   it('leaves forks and snapshots of the way as they were', async () => {
-    const model = make('kda');
+    const model = makeRepeating('kda');
     const copies: fw.Session[] = [];
     const repeated = await same(model, (session) => {
       copies.push(session.fork(), model.createSession({ from: session.snapshot() }));
@@ -166,7 +193,7 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
   });
 
   it('gives all memory back: at the end, after an abort, and of what nobody reaches', async () => {
-    const model = make('deltanet');
+    const model = makeRepeating('deltanet');
     const run = async (session: fw.Session, signal?: AbortSignal): Promise<void> => {
       for await (const _ of session.generate([1, 2, 3], { ...PLAN, signal }));
     };

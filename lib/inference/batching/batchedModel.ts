@@ -78,6 +78,9 @@ const PROMPT_SLICE = 128;
  * between. Layers whose state cannot be joined, such as a key-value cache, are stepped for each conversation; what surrounds
  * them is still read once.
  *
+ * On native devices most ticks of a model whose state does not grow make the calls of an earlier one of as many texts again, as
+ * `Session.generate` does with its tokens.
+ *
  * So long as nothing waits nothing runs. `dispose` it when it is done; the model stays.
  */
 export class BatchedModel {

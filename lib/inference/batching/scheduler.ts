@@ -1,9 +1,12 @@
 // The loop of a batch: a tick reads a token of every text that waits for one, and between ticks prompts are read on.
 import { FastWeightsError, type Tensor } from '../../core';
-import { tensor } from '../../ops';
 import { breathe, Pace } from '../../platform';
+import { idsOf } from '../ids';
 import type { Memory } from '../memory';
 import type { RecurrentModel } from '../model';
+import type { Call } from '../reader';
+import { Repetition } from '../repetition';
+import type { HostLogits } from '../speculation/ahead';
 import type { State } from '../state';
 import { inTurns } from '../turns';
 import { RequestQueue, type Request, type TokenRequest } from './queue';
@@ -17,6 +20,8 @@ const IDLE_TURN = 5;
 const [PATIENCE, LONGEST_PATIENCE] = [0.1, 2];
 /** How much the last tick counts in the time of one. */
 const RECENT = 0.2;
+/** Ticks of so many sizes are kept to be made again. */
+const KEPT_TICKS = 8;
 
 export interface Limits {
   /** Texts in a tick. */
@@ -29,6 +34,7 @@ export class Scheduler {
   readonly queue: RequestQueue;
   readonly slots: Slots;
   readonly slices: Slices;
+  private readonly repetition: Repetition;
   ticks = 0;
   tokens = 0;
   /** Milliseconds that one takes, as they were lately. */
@@ -40,7 +46,8 @@ export class Scheduler {
     private readonly model: RecurrentModel,
     private readonly limits: Limits,
   ) {
-    this.slots = new Slots(model);
+    this.repetition = new Repetition(model, KEPT_TICKS);
+    this.slots = new Slots(model, () => this.repetition.dispose());
     this.queue = new RequestQueue(model, limits.maxQueue, (memory) => this.slots.of(memory));
     this.slices = new Slices(() => this.queue.takeSlice());
   }
@@ -119,9 +126,7 @@ export class Scheduler {
         ids[rows[i]] = request.ids[0];
         models[rows[i]] = request.model;
       });
-      const [logits, values] = await slots.step((state) => this.step(ids, state, models, seated[0]));
-      const { dtype, device } = logits;
-      logits.dispose();
+      const { values, dtype, device } = await slots.step((state) => this.step(ids, state, models, seated[0]));
       const width = model.vocabSize;
       seated.forEach((request, i) => {
         const { memory, call, resolve, reject } = request;
@@ -175,15 +180,33 @@ export class Scheduler {
     }
   }
 
-  /** The logits after ids [B], also on the host. */
-  private async step(ids: Int32Array, state: State, models: readonly RecurrentModel[], { call }: TokenRequest) {
-    const { model } = this;
-    const t = tensor(ids, { dtype: 'int32', device: model.device }).persist();
+  /** The logits after ids [B]. */
+  private async step(
+    ids: Int32Array,
+    state: State,
+    models: readonly RecurrentModel[],
+    { call }: TokenRequest,
+  ): Promise<HostLogits> {
+    const logits =
+      this.repetition.read(state, ids, call.settings, models) ?? (await this.stepAnew(ids, state, models, call));
+    logits.persist();
     try {
-      const turns = { pace: new Pace(), atRest: () => {}, settings: call.settings };
-      const logits: Tensor = await inTurns(stepStages(model, t, state, models), turns);
-      logits.persist();
-      return [logits, await logits.data()] as const;
+      return { values: await logits.data(), dtype: logits.dtype, device: logits.device };
+    } finally {
+      logits.dispose();
+    }
+  }
+
+  private async stepAnew(
+    ids: Int32Array,
+    state: State,
+    models: readonly RecurrentModel[],
+    { settings }: Call,
+  ): Promise<Tensor> {
+    const t = idsOf(this.model, ids, [ids.length]).persist();
+    try {
+      const turns = { pace: new Pace(), atRest: () => {}, settings };
+      return await inTurns(stepStages(this.model, t, state, models), turns);
     } finally {
       t.dispose();
     }

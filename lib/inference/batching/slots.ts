@@ -65,7 +65,11 @@ export class Slots {
   /** How often a text's state was copied in, and out. */
   copies = 0;
 
-  constructor(private readonly model: RecurrentModel) {
+  constructor(
+    private readonly model: RecurrentModel,
+    /** Called when the last text has left. */
+    private readonly emptied: () => void,
+  ) {
     this.plan = planOf(model);
     this.where = model.device;
     this.columns = this.plan.leaves.map(() => []);
@@ -214,7 +218,9 @@ export class Slots {
       this.slots[slot.index] = last;
     }
     for (const column of this.columns) if (!(column instanceof Tensor)) column.pop();
-    if (this.count === 0) this.resize(0);
+    if (this.count > 0) return;
+    this.resize(0);
+    this.emptied();
   }
 
   /** Before the texts change: what steps have put in place of lists, and no view any more. */

@@ -80,6 +80,16 @@ export class AdaptedModel implements RecurrentModel {
     return this.base.parameters();
   }
 
+  /** That of the model. */
+  get repeatsSteps(): boolean {
+    return this.base.repeatsSteps;
+  }
+
+  /** That of the model. */
+  get revision(): number {
+    return this.base.revision;
+  }
+
   initialState(batch: number): State {
     return this.base.initialState(batch);
   }
@@ -136,6 +146,13 @@ export class AdaptedModel implements RecurrentModel {
 
 /** Those of each model by name. */
 const adapters = new WeakMap<CausalLM, Map<string, AdaptedModel>>();
+/** How often some were loaded or unloaded. */
+const changes = new WeakMap<CausalLM, number>();
+
+/** Another number when the layers of the model have got or lost slots for adapters. */
+export function adapterChanges(model: CausalLM): number {
+  return changes.get(model) ?? 0;
+}
 
 function adaptersOf(model: CausalLM): Map<string, AdaptedModel> {
   const found = adapters.get(model) ?? new Map<string, AdaptedModel>();
@@ -189,6 +206,7 @@ export async function loadAdapter(model: CausalLM, name: string, dir: string): P
   for (const path of lora.layers.keys()) (layers.get(path) as Linear).adapter ??= new AdapterSlot(path);
   const adapted = new AdaptedModel(model, name, lora);
   adaptersOf(model).set(name, adapted);
+  changes.set(model, adapterChanges(model) + 1);
   return adapted;
 }
 
@@ -197,6 +215,7 @@ export function unloadAdapter(model: CausalLM, name: string): void {
   withAdapter(model, name).unload();
   const left = adaptersOf(model);
   left.delete(name);
+  changes.set(model, adapterChanges(model) + 1);
   for (const [path, module] of model.namedModules()) {
     const layer = module as Linear;
     if (!(layer.adapter instanceof AdapterSlot)) continue;

@@ -43,7 +43,15 @@ import {
   full,
   type TensorOptions,
 } from '../../ops';
-import { type AdaptedModel, adapterNames, loadAdapter, mixedStages, unloadAdapter, withAdapter } from './adapted';
+import {
+  adapterChanges,
+  type AdaptedModel,
+  adapterNames,
+  loadAdapter,
+  mixedStages,
+  unloadAdapter,
+  withAdapter,
+} from './adapted';
 import { Backbone } from './block';
 import type { Configuration } from './configuration';
 import { type GenerationDefaults, generationOf } from './generation';
@@ -300,6 +308,11 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   get repeatsSteps(): boolean {
     const { dropout = 0 } = this.config as { dropout?: number };
     return !this.runsHooks && !(this.training && dropout > 0);
+  }
+
+  /** Layers with a slot for adapters compute otherwise than those without, also for texts that have none. */
+  get revision(): number {
+    return adapterChanges(this);
   }
 
   prefill(ids: Tensor, state: State): Read {

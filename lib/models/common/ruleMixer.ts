@@ -131,7 +131,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
       },
     });
     const output = this.runToken(inputs, state);
-    countToken(state, turned);
+    countToken(this, state, turned);
     return this.readout(output.to(x.dtype), x, inputs);
   }
 

@@ -1,7 +1,7 @@
 // RWKV-6: a memory that is read before it is written, with a bonus for the present token (Peng et al. 2024; spec 2.13.7).
 import { checkObject, type OptionNames, type Tensor } from '../../core';
 import { drawsWeights, Linear, Module, parameter } from '../../nn';
-import { tensor, type TensorOptions, toFloat32, zeros } from '../../ops';
+import { diag, ones, type TensorOptions, toFloat32, zeros } from '../../ops';
 import { rwkv6 } from '../../rules';
 import { Attention, type AttentionShape } from '../common/attention';
 import { CausalLM } from '../common/causalLM';
@@ -147,11 +147,9 @@ export class RWKV6Attention extends FastWeightMixer<RuleInputs & { bonus: Tensor
     const ranks = this.x_proj['0'].forward(x, delta).tanh();
     // Each mix has columns of its own in the second matrix: the others' ranks are 0 in its row.
     const { mixRank } = this.config;
-    const own = Array.from({ length: MIXES ** 2 * mixRank }, (_, i) =>
-      Number(Math.floor(i / (MIXES * mixRank)) === Math.floor((i / mixRank) % MIXES)),
-    );
-    const { device, dtype } = x;
-    const rows = ranks.unsqueeze(-2).mul(tensor(own, { shape: [MIXES, MIXES * mixRank], device, dtype }));
+    const own = diag(ones([MIXES], { device: x.device, dtype: x.dtype })).unsqueeze(-1);
+    const parts = ranks.reshape([...ranks.shape.slice(0, -1), 1, MIXES, mixRank]).mul(own);
+    const rows = parts.reshape([...parts.shape.slice(0, -2), MIXES * mixRank]);
     const mixes = this.x_proj['2'].forward(rows).add(this.x_bias);
     return x.unsqueeze(-2).add(delta.unsqueeze(-2).mul(mixes));
   }
