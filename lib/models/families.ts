@@ -32,6 +32,7 @@ import { mambaFamily } from './mamba/mamba';
 import { mamba2Family } from './mamba/mamba2';
 import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { mamba3Family } from './mamba/mamba3';
+import { sambaFamily } from './mamba/samba';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
 import { fastWeightMemoryFamily } from './idsia/fastWeightMemoryLanguage';
@@ -83,6 +84,7 @@ const FAMILIES = [
   mamba2FlaFamily,
   mamba3Family,
   logLinearMamba2Family,
+  sambaFamily,
   bambaFamily,
   falconH1Family,
   xlstmFamily,

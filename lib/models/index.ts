@@ -94,6 +94,7 @@ export { FalconH1ForCausalLM, type FalconH1Configuration } from './mamba/falconH
 export type { HybridConfiguration } from './mamba/hybrid';
 export { LogLinearMamba2ForCausalLM, LogLinearMamba2Mixer, type LogLinearState } from './mamba/logLinearMamba2';
 export { MambaForCausalLM, type MambaConfiguration } from './mamba/mamba';
+export { SambaForCausalLM, type SambaConfiguration } from './mamba/samba';
 export { MambaMixer, type MambaShape, type MambaState } from './mamba/mambaMixer';
 export { Mamba2ForCausalLM, type Mamba2Configuration } from './mamba/mamba2';
 export { Mamba2FlaForCausalLM, type Mamba2FlaConfiguration } from './mamba/mamba2Fla';

@@ -34,12 +34,13 @@ const MATRICES: Record<string, string[]> = {
   rnn: [],
   elstm: [],
   mamba: ['h'],
+  samba: ['h'],
   'log-linear-mamba2': [],
 };
 /** Steps per token of families that write several times. */
 const STEPS: Record<string, number> = { 'gated-deltaproduct': 2 };
 /** Of families whose heads are others than the model's: those of channels. */
-const HEADS: Record<string, number> = { mamba: 16, rodimus: 1 };
+const HEADS: Record<string, number> = { mamba: 16, samba: 16, rodimus: 1 };
 /** Why some are refused. */
 const REASONS: Record<string, RegExp> = {
   'fast-weight-memory': /third order/,
@@ -51,6 +52,7 @@ const REASONS: Record<string, RegExp> = {
 };
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = {
+  samba: [1],
   bamba: [1],
   'qwen3-next': [1],
   'qwen3.5': [1],

@@ -83,6 +83,11 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     'mamba3',
     { isMimo: true, mimoRank: 3, nGroups: 2, isOutprojNorm: true },
   ],
+  [
+    'samba, biases, a window',
+    'samba',
+    { useBias: true, attn: { layers: [0], num_heads: 4, num_kv_heads: 2, window_size: 5 } },
+  ],
   ['bamba, biases', 'bamba', { mambaNGroups: 2, mambaProjBias: true, attentionBias: true, mlpBias: true }],
   [
     'falcon-h1, norm, multipliers',

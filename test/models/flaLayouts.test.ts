@@ -139,6 +139,45 @@ describe('layouts of flash-linear-attention', () => {
     );
   });
 
+  it('makes every second layer of Samba attention where the configuration names none', () => {
+    const layersOf = (given: object): [number, number | null][] => {
+      using model = make({
+        model_type: 'samba',
+        hidden_size: 36,
+        intermediate_size: null,
+        num_hidden_layers: 5,
+        ...given,
+      });
+      const { attention } = model.config as fw.models.SambaConfiguration;
+      return [...attention].map(([layer, { window }]) => [layer, window]);
+    };
+    const usual = [1, 3].map((layer) => [layer, 2048]);
+    expect(layersOf({})).to.deep.equal(usual);
+    expect(layersOf({ num_hidden_layers: 20 })).to.have.lengthOf(9);
+    expect(layersOf({ attn: null })).to.deep.equal([]);
+    expect(layersOf({ attn: { layers: [4], num_heads: 2 } })).to.deep.equal([[4, null]]);
+    expectError('INVALID_ARGUMENT', /num_heads must be a divisor of 16, got 18/, () => layersOf({ hidden_size: 16 }));
+  });
+
+  it('reads widths and biases of Samba', () => {
+    const samba = { model_type: 'samba', intermediate_size: null, attn: { layers: [0], num_heads: 2 } };
+    const shapes = (given: object): Record<string, number[]> => {
+      using model = make({ ...samba, ...given });
+      return Object.fromEntries(model.namedParameters().map(([name, t]) => [name, [...t.shape]]));
+    };
+    const named = shapes({ expand: 3, hidden_ratio: 48, use_bias: true });
+    expect(named['backbone.layers.1.mixer.in_proj.weight']).to.deep.equal([96, 16]);
+    expect(named['backbone.layers.1.mlp.gate_proj.weight']).to.deep.equal([512, 16]);
+    expect(named).to.include.keys('backbone.layers.1.mixer.in_proj.bias', 'backbone.layers.1.mixer.conv1d.bias');
+    expect(shapes({ use_conv_bias: false })).to.deep.equal(shapes({}));
+    expect(named['backbone.layers.0.mixer.q_proj.weight']).to.deep.equal([16, 16]);
+    expectError('INVALID_ARGUMENT', /intermediate_size must be 32, got 48/, () => shapes({ intermediate_size: 48 }));
+    expectError('UNSUPPORTED', /rescale_prenorm_residual true is not/, () =>
+      shapes({ rescale_prenorm_residual: true }),
+    );
+    expectError('UNSUPPORTED', /attnres_block_size 2 is not/, () => shapes({ attnres_block_size: 2 }));
+  });
+
   it('has the parts of its transformer that the configuration names', () => {
     const softmax = { model_type: 'transformer', num_heads: 2 };
     const names = (given: object): string[] =>
