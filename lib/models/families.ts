@@ -20,6 +20,7 @@ import { kdaFamily } from './fla/kimiDeltaAttention';
 import { lightNetFamily } from './fla/lightNet';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
+import { mlaFamily } from './fla/mla';
 import { momFamily } from './fla/mom';
 import { pathAttentionFamily } from './fla/pathAttention';
 import { retNetFamily } from './fla/retention';
@@ -76,6 +77,7 @@ const FAMILIES = [
   forgettingTransformerFamily,
   pathAttentionFamily,
   deltaFormerFamily,
+  mlaFamily,
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,

@@ -157,6 +157,12 @@ export {
   type MixtureOfMemoriesLayerOptions,
   type MixtureOfMemoriesState,
 } from './fla/mixtureOfMemories';
+export {
+  MLAForCausalLM,
+  type MlaConfiguration,
+  MultiheadLatentAttention,
+  type MultiheadLatentAttentionShape,
+} from './fla/mla';
 export { MomForCausalLM, type MomConfiguration } from './fla/mom';
 export { MomentumDeltaNet, type MomentumDeltaNetOptions } from './fla/momentumDeltaNet';
 export { RodimusForCausalLM, type RodimusConfiguration } from './fla/rodimus';
@@ -175,7 +181,8 @@ export { type Experts, type ExpertRows, SeparateExperts, StackedExperts } from '
 export { MixtureOfExperts } from './common/mixtureOfExperts';
 export { Router, type Routing, type RoutingShape } from './common/routing';
 export { ZeroCentredRMSNorm } from './common/zeroCentredNorm';
-export { LatentAttention, type LatentAttentionShape, type LatentCache } from './common/latentAttention';
+export { LatentAttention } from './common/latentAttention';
+export { type LatentAttentionShape, type LatentCache, LatentMixer } from './common/latentMixer';
 export { KimiLinearForCausalLM } from './hybrid/kimiLinear';
 export type { KimiLinearConfiguration } from './hybrid/kimiConfiguration';
 export { MiniMaxForCausalLM, type MiniMaxConfiguration } from './hybrid/minimax';

@@ -28,6 +28,7 @@ const MATRICES: Record<string, string[]> = {
   'path-attention': [],
   deltaformer: [],
   'forgetting-transformer': [],
+  mla: [],
   transformer: [],
   'transformer-fla': [],
   lstm: [],

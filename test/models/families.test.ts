@@ -69,6 +69,11 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { numMemories: 5, topk: 3, singleKvProj: true, useOutputGate: false, expandV: 1.5, convSize: 3 },
   ],
   ['mom, none shared', 'mom', { numMemories: 3, sharedMem: false, headDim: 7 }],
+  [
+    'mla, a window, plain queries',
+    'mla',
+    { windowSize: 5, qLoraRank: null, kvLoraRank: 9, vHeadDim: 7, ropeTheta: 50 },
+  ],
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],

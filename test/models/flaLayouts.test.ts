@@ -139,6 +139,45 @@ describe('layouts of flash-linear-attention', () => {
     );
   });
 
+  it('has the parts of latent attention that the configuration names', () => {
+    const mla = { model_type: 'mla', num_heads: 2, qk_rope_head_dim: 4, qk_nope_head_dim: 6, qk_head_dim: null };
+    const narrow = { ...mla, q_lora_rank: 5, kv_lora_rank: 7, v_head_dim: 3 };
+    const own = (given: object): Record<string, number[]> =>
+      Object.fromEntries(
+        Object.entries(shapesOf({ ...narrow, ...given })).filter(([name]) => /^(q|kv|o)_proj|^k_rope/.test(name)),
+      );
+    expect(own({})).to.deep.equal({
+      'q_proj.0.weight': [5, 16],
+      'q_proj.1.weight': [5],
+      'q_proj.2.weight': [20, 5],
+      'k_rope.weight': [4, 16],
+      'kv_proj.0.weight': [7, 16],
+      'kv_proj.1.weight': [7],
+      'kv_proj.2.weight': [18, 7],
+      'o_proj.weight': [16, 6],
+    });
+    expect(own({ q_lora_rank: null })['q_proj.weight']).to.deep.equal([20, 16]);
+    expect(shapesOf(mla)['q_proj.1.weight']).to.deep.equal([64]);
+    const plain = logitsOf(narrow);
+    const near = logitsOf({ ...narrow, window_size: 2 });
+    expect(near.slice(0, 22)).to.deep.equal(plain.slice(0, 22));
+    expect(near.slice(22)).to.not.deep.equal(plain.slice(22));
+    expect(logitsOf({ ...narrow, rope_theta: 50 })).to.not.deep.equal(plain);
+    expect(logitsOf({ ...narrow, qk_head_dim: 10 })).to.deep.equal(plain);
+    for (const given of [{ qk_head_dim: 12 }, { qk_head_dim: undefined }]) {
+      expectError('INVALID_ARGUMENT', /qk_head_dim must be 10/, () => make({ ...narrow, ...given }));
+    }
+    expectError('INVALID_ARGUMENT', /qk_rope_head_dim must be an even number/, () =>
+      make({ ...narrow, qk_rope_head_dim: 3 }),
+    );
+    for (const [key, value] of Object.entries({
+      rope_scaling: { rope_type: 'yarn', factor: 2 },
+      attn: { layers: [0] },
+    })) {
+      expectError('UNSUPPORTED', new RegExp(`${key} .* is not supported`), () => make({ ...narrow, [key]: value }));
+    }
+  });
+
   it('makes every second layer of Samba attention where the configuration names none', () => {
     const layersOf = (given: object): [number, number | null][] => {
       using model = make({

@@ -71,7 +71,7 @@ export type KeyValueCache = {
 };
 
 /** Where the tokens stand in the text. */
-interface Place {
+export interface Place {
   offset: number | readonly number[];
   cuSeqlens?: readonly number[] | null;
 }

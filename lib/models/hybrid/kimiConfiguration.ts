@@ -2,7 +2,7 @@
 import { argumentError, checkInteger, type OptionNames } from '../../core';
 import { ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name } from '../common/keys';
-import type { LatentAttentionShape } from '../common/latentAttention';
+import type { LatentAttentionShape } from '../common/latentMixer';
 import type { ModelDefinition } from '../common/registry';
 import { readExperts, type RoutingShape } from '../common/routing';
 import type { GatedDeltaSizes } from '../fla/gatedDelta';
