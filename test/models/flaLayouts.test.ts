@@ -210,6 +210,14 @@ describe('layouts of flash-linear-attention', () => {
     expect(named).to.include.keys('backbone.layers.1.mixer.in_proj.bias', 'backbone.layers.1.mixer.conv1d.bias');
     expect(shapes({ use_conv_bias: false })).to.deep.equal(shapes({}));
     expect(named['backbone.layers.0.mixer.q_proj.weight']).to.deep.equal([16, 16]);
+    const own = { vocabSize: 11, hiddenSize: 24, numLayers: 1, numHeads: 2, device: 'js' } as const;
+    for (const [asked, width] of [
+      [500, 512],
+      [768, 768],
+    ]) {
+      using model = fw.createModel('samba', { ...own, intermediateSize: asked });
+      expect((model.config as fw.models.SambaConfiguration).feedForward).to.equal(width);
+    }
     expectError('INVALID_ARGUMENT', /intermediate_size must be 32, got 48/, () => shapes({ intermediate_size: 48 }));
     expectError('UNSUPPORTED', /rescale_prenorm_residual true is not/, () =>
       shapes({ rescale_prenorm_residual: true }),

@@ -138,8 +138,9 @@ export const sambaFamily: ModelDefinition<SambaKeys, 'samba'> = {
     fuseLinearCrossEntropy: 'flag',
     useL2warp: 'flag',
   },
-  configuration: ({ numHeads, numLayers }) => ({
+  configuration: ({ numHeads, numLayers, hiddenSize, intermediateSize }) => ({
     attn: { layers: everySecond(numLayers), numHeads, windowSize: 2048 },
+    ...(intermediateSize !== undefined && { hiddenRatio: (1.5 * intermediateSize) / hiddenSize }),
   }),
   model: SambaForCausalLM,
 };
