@@ -96,7 +96,7 @@ const WITHOUT: ReadonlyMap<string, string> = new Map([
   ['ttt-linear', 'what is written counts differently for each token of a mini-batch'],
   ['titans', 'its momentum writes again, at each token, what earlier ones have written'],
   ['lact', 'it is a network of three matrices, one inside the other'],
-  ...['transformer', 'transformer-fla', 'forgetting-transformer', 'path-attention', 'deltaformer'].map(
+  ...['transformer', 'transformer-fla', 'forgetting-transformer', 'path-attention', 'deltaformer', 'mla'].map(
     (name): [string, string] => [name, 'it keeps the keys and values themselves'],
   ),
   ...['hgrn', 'lstm', 'rnn', 'elstm'].map((name): [string, string] => [name, 'its state is a vector']),

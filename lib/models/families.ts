@@ -20,6 +20,7 @@ import { kdaFamily } from './fla/kimiDeltaAttention';
 import { lightNetFamily } from './fla/lightNet';
 import { linearTransformerFamily } from './fla/linearAttention';
 import { mesaNetFamily } from './fla/mesaNet';
+import { mlaFamily } from './fla/mla';
 import { momFamily } from './fla/mom';
 import { pathAttentionFamily } from './fla/pathAttention';
 import { precondGatedDeltaNetFamily } from './fla/preconditionedGatedDeltaNet';
@@ -35,6 +36,7 @@ import { mambaFamily } from './mamba/mamba';
 import { mamba2Family } from './mamba/mamba2';
 import { mamba2FlaFamily } from './mamba/mamba2Fla';
 import { mamba3Family } from './mamba/mamba3';
+import { sambaFamily } from './mamba/samba';
 import { deltaNet2021Family } from './idsia/deltaNet2021';
 import { deltaLstmFamily, deltaRnnFamily, recurrentDeltaFamily, srwmFamily } from './idsia/fastWeightLanguage';
 import { fastWeightMemoryFamily } from './idsia/fastWeightMemoryLanguage';
@@ -81,6 +83,7 @@ const FAMILIES = [
   forgettingTransformerFamily,
   pathAttentionFamily,
   deltaFormerFamily,
+  mlaFamily,
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,
@@ -89,6 +92,7 @@ const FAMILIES = [
   mamba2FlaFamily,
   mamba3Family,
   logLinearMamba2Family,
+  sambaFamily,
   bambaFamily,
   falconH1Family,
   xlstmFamily,

@@ -106,6 +106,7 @@ export { FalconH1ForCausalLM, type FalconH1Configuration } from './mamba/falconH
 export type { HybridConfiguration } from './mamba/hybrid';
 export { LogLinearMamba2ForCausalLM, LogLinearMamba2Mixer, type LogLinearState } from './mamba/logLinearMamba2';
 export { MambaForCausalLM, type MambaConfiguration } from './mamba/mamba';
+export { SambaForCausalLM, type SambaConfiguration } from './mamba/samba';
 export { MambaMixer, type MambaShape, type MambaState } from './mamba/mambaMixer';
 export { Mamba2ForCausalLM, type Mamba2Configuration } from './mamba/mamba2';
 export { Mamba2FlaForCausalLM, type Mamba2FlaConfiguration } from './mamba/mamba2Fla';
@@ -168,6 +169,12 @@ export {
   type MixtureOfMemoriesLayerOptions,
   type MixtureOfMemoriesState,
 } from './fla/mixtureOfMemories';
+export {
+  MLAForCausalLM,
+  type MlaConfiguration,
+  MultiheadLatentAttention,
+  type MultiheadLatentAttentionShape,
+} from './fla/mla';
 export { MomForCausalLM, type MomConfiguration } from './fla/mom';
 export { MomentumDeltaNet, type MomentumDeltaNetOptions } from './fla/momentumDeltaNet';
 export { RodimusForCausalLM, type RodimusConfiguration } from './fla/rodimus';
@@ -186,7 +193,8 @@ export { type Experts, type ExpertRows, SeparateExperts, StackedExperts } from '
 export { MixtureOfExperts } from './common/mixtureOfExperts';
 export { Router, type Routing, type RoutingShape } from './common/routing';
 export { ZeroCentredRMSNorm } from './common/zeroCentredNorm';
-export { LatentAttention, type LatentAttentionShape, type LatentCache } from './common/latentAttention';
+export { LatentAttention, type UnturnedLatentAttentionShape } from './common/latentAttention';
+export { type LatentAttentionShape, type LatentCache, LatentMixer } from './common/latentMixer';
 export { KimiLinearForCausalLM } from './hybrid/kimiLinear';
 export type { KimiLinearConfiguration } from './hybrid/kimiConfiguration';
 export { MiniMaxForCausalLM, type MiniMaxConfiguration } from './hybrid/minimax';

@@ -29,18 +29,20 @@ const MATRICES: Record<string, string[]> = {
   'path-attention': [],
   deltaformer: [],
   'forgetting-transformer': [],
+  mla: [],
   transformer: [],
   'transformer-fla': [],
   lstm: [],
   rnn: [],
   elstm: [],
   mamba: ['h'],
+  samba: ['h'],
   'log-linear-mamba2': [],
 };
 /** Steps per token of families that write several times. */
 const STEPS: Record<string, number> = { 'gated-deltaproduct': 2 };
 /** Of families whose heads are others than the model's: those of channels. */
-const HEADS: Record<string, number> = { mamba: 16, rodimus: 1 };
+const HEADS: Record<string, number> = { mamba: 16, samba: 16, rodimus: 1 };
 /** Why some are refused. */
 const REASONS: Record<string, RegExp> = {
   'fast-weight-memory': /third order/,
@@ -52,6 +54,7 @@ const REASONS: Record<string, RegExp> = {
 };
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = {
+  samba: [1],
   bamba: [1],
   'qwen3-next': [1],
   'qwen3.5': [1],

@@ -88,6 +88,11 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     { numMemories: 5, topk: 3, singleKvProj: true, useOutputGate: false, expandV: 1.5, convSize: 3 },
   ],
   ['mom, none shared', 'mom', { numMemories: 3, sharedMem: false, headDim: 7 }],
+  [
+    'mla, a window, plain queries',
+    'mla',
+    { windowSize: 5, qLoraRank: null, kvLoraRank: 9, vHeadDim: 7, ropeTheta: 50 },
+  ],
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],
@@ -107,6 +112,11 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     'mamba3, three inputs and outputs, groups, norm',
     'mamba3',
     { isMimo: true, mimoRank: 3, nGroups: 2, isOutprojNorm: true },
+  ],
+  [
+    'samba, biases, a window',
+    'samba',
+    { useBias: true, attn: { layers: [0], num_heads: 4, num_kv_heads: 2, window_size: 5 } },
   ],
   ['bamba, biases', 'bamba', { mambaNGroups: 2, mambaProjBias: true, attentionBias: true, mlpBias: true }],
   [

@@ -141,6 +141,92 @@ describe('layouts of flash-linear-attention', () => {
     );
   });
 
+  it('has the parts of latent attention that the configuration names', () => {
+    const mla = { model_type: 'mla', num_heads: 2, qk_rope_head_dim: 4, qk_nope_head_dim: 6, qk_head_dim: null };
+    const narrow = { ...mla, q_lora_rank: 5, kv_lora_rank: 7, v_head_dim: 3 };
+    const own = (given: object): Record<string, number[]> =>
+      Object.fromEntries(
+        Object.entries(shapesOf({ ...narrow, ...given })).filter(([name]) => /^(q|kv|o)_proj|^k_rope/.test(name)),
+      );
+    expect(own({})).to.deep.equal({
+      'q_proj.0.weight': [5, 16],
+      'q_proj.1.weight': [5],
+      'q_proj.2.weight': [20, 5],
+      'k_rope.weight': [4, 16],
+      'kv_proj.0.weight': [7, 16],
+      'kv_proj.1.weight': [7],
+      'kv_proj.2.weight': [18, 7],
+      'o_proj.weight': [16, 6],
+    });
+    expect(own({ q_lora_rank: null })['q_proj.weight']).to.deep.equal([20, 16]);
+    expect(shapesOf(mla)['q_proj.1.weight']).to.deep.equal([64]);
+    const plain = logitsOf(narrow);
+    const near = logitsOf({ ...narrow, window_size: 2 });
+    expect(near.slice(0, 22)).to.deep.equal(plain.slice(0, 22));
+    expect(near.slice(22)).to.not.deep.equal(plain.slice(22));
+    expect(logitsOf({ ...narrow, rope_theta: 50 })).to.not.deep.equal(plain);
+    expect(logitsOf({ ...narrow, qk_head_dim: 10 })).to.deep.equal(plain);
+    for (const given of [{ qk_head_dim: 12 }, { qk_head_dim: undefined }]) {
+      expectError('INVALID_ARGUMENT', /qk_head_dim must be 10/, () => make({ ...narrow, ...given }));
+    }
+    expectError('INVALID_ARGUMENT', /qk_rope_head_dim must be an even number/, () =>
+      make({ ...narrow, qk_rope_head_dim: 3 }),
+    );
+    for (const [key, value] of Object.entries({
+      rope_scaling: { rope_type: 'yarn', factor: 2 },
+      attn: { layers: [0] },
+    })) {
+      expectError('UNSUPPORTED', new RegExp(`${key} .* is not supported`), () => make({ ...narrow, [key]: value }));
+    }
+  });
+
+  it('makes every second layer of Samba attention where the configuration names none', () => {
+    const layersOf = (given: object): [number, number | null][] => {
+      using model = make({
+        model_type: 'samba',
+        hidden_size: 36,
+        intermediate_size: null,
+        num_hidden_layers: 5,
+        ...given,
+      });
+      const { attention } = model.config as fw.models.SambaConfiguration;
+      return [...attention].map(([layer, { window }]) => [layer, window]);
+    };
+    const usual = [1, 3].map((layer) => [layer, 2048]);
+    expect(layersOf({})).to.deep.equal(usual);
+    expect(layersOf({ num_hidden_layers: 20 })).to.have.lengthOf(9);
+    expect(layersOf({ attn: null })).to.deep.equal([]);
+    expect(layersOf({ attn: { layers: [4], num_heads: 2 } })).to.deep.equal([[4, null]]);
+    expectError('INVALID_ARGUMENT', /num_heads must be a divisor of 16, got 18/, () => layersOf({ hidden_size: 16 }));
+  });
+
+  it('reads widths and biases of Samba', () => {
+    const samba = { model_type: 'samba', intermediate_size: null, attn: { layers: [0], num_heads: 2 } };
+    const shapes = (given: object): Record<string, number[]> => {
+      using model = make({ ...samba, ...given });
+      return Object.fromEntries(model.namedParameters().map(([name, t]) => [name, [...t.shape]]));
+    };
+    const named = shapes({ expand: 3, hidden_ratio: 48, use_bias: true });
+    expect(named['backbone.layers.1.mixer.in_proj.weight']).to.deep.equal([96, 16]);
+    expect(named['backbone.layers.1.mlp.gate_proj.weight']).to.deep.equal([512, 16]);
+    expect(named).to.include.keys('backbone.layers.1.mixer.in_proj.bias', 'backbone.layers.1.mixer.conv1d.bias');
+    expect(shapes({ use_conv_bias: false })).to.deep.equal(shapes({}));
+    expect(named['backbone.layers.0.mixer.q_proj.weight']).to.deep.equal([16, 16]);
+    const own = { vocabSize: 11, hiddenSize: 24, numLayers: 1, numHeads: 2, device: 'js' } as const;
+    for (const [asked, width] of [
+      [500, 512],
+      [768, 768],
+    ]) {
+      using model = fw.createModel('samba', { ...own, intermediateSize: asked });
+      expect((model.config as fw.models.SambaConfiguration).feedForward).to.equal(width);
+    }
+    expectError('INVALID_ARGUMENT', /intermediate_size must be 32, got 48/, () => shapes({ intermediate_size: 48 }));
+    expectError('UNSUPPORTED', /rescale_prenorm_residual true is not/, () =>
+      shapes({ rescale_prenorm_residual: true }),
+    );
+    expectError('UNSUPPORTED', /attnres_block_size 2 is not/, () => shapes({ attnres_block_size: 2 }));
+  });
+
   it('has the parts of its transformer that the configuration names', () => {
     const softmax = { model_type: 'transformer', num_heads: 2 };
     const names = (given: object): string[] =>

@@ -30,8 +30,9 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
 /** What carries a state through padding: neither rotary positions, nor places in a chunk, nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
   ([title]) =>
-    !/retnet|abc|former(-fla)?$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact|path|plus/.test(title) ||
-    title === 'linear-transformer',
+    !/retnet|abc|former(-fla)?$|hybrid|hqlt|[bs]amba|falcon|qwen|minimax|kimi|ttt|titans|lact|path|plus|mla/.test(
+      title,
+    ) || title === 'linear-transformer',
 );
 
 /** Looking at every value takes most of the time of small models. */

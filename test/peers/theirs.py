@@ -86,6 +86,7 @@ def interpreted():
     import fla.layers.attn
     import fla.layers.log_linear_mamba2
     import fla.layers.mesa_net
+    import fla.layers.mla
     import fla.layers.rodimus
     import fla.ops.deltaformer.parallel
     import fla.ops.utils.op
@@ -96,7 +97,7 @@ def interpreted():
     # LightNet's gate asks for a function of the card's own library.
     fla.ops.utils.op.tldevice.log1p = lambda x: tl.log(1 + x)
     fla.layers.attn.flash_attn_func = fla.layers.rodimus.flash_attn_func = attention
-    fla.ops.deltaformer.parallel.flash_attn_func = attention
+    fla.layers.mla.flash_attn_func = fla.ops.deltaformer.parallel.flash_attn_func = attention
     # FlashAttention alone asks for half precision.
     fla.layers.rodimus.autocast_to_fp16 = lambda x: x
     # A card's sort keeps tokens of one of MoM's memories in their order, a processor's does not.

@@ -2,7 +2,7 @@
 import { argumentError, checkInteger, type OptionNames } from '../../core';
 import { ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name } from '../common/keys';
-import type { LatentAttentionShape } from '../common/latentAttention';
+import type { UnturnedLatentAttentionShape } from '../common/latentAttention';
 import type { ModelDefinition } from '../common/registry';
 import { readExperts, type RoutingShape } from '../common/routing';
 import type { GatedDeltaSizes } from '../fla/gatedDelta';
@@ -104,7 +104,7 @@ export const KIMI_KEYS: OptionNames<Omit<KimiLinearKeys, keyof CommonKeys>> = {
 /** What `KimiLinearForCausalLM` reads from its keys, with the defaults filled in. */
 export interface KimiLinearConfiguration extends HybridConfiguration {
   /** Of the layers of softmax attention. */
-  readonly attention: LatentAttentionShape;
+  readonly attention: UnturnedLatentAttentionShape;
   /** Of the layers of linear attention. */
   readonly linear: GatedDeltaSizes;
   /** Of each layer: a feed-forward of `intermediateSize`, or experts. */

@@ -28,7 +28,7 @@ class MambaBlock<M extends Recurrent> extends MixerBlock {
   }
 }
 
-/** Embedding, blocks and final norm; `makeBlock` is called once for each layer. */
+/** Embedding, blocks and final norm; `makeBlock` is called with the number of each layer. */
 export class MambaDecoder<B extends Block> extends Decoder {
   /** Vectors of the tokens, weight [vocabSize, hiddenSize]. */
   embeddings: Embedding;
@@ -37,11 +37,11 @@ export class MambaDecoder<B extends Block> extends Decoder {
   /** Behind the last block, weight [hiddenSize]. */
   norm_f: RMSNorm;
 
-  constructor(config: MambaConfiguration, makeBlock: () => B, options: TensorOptions) {
+  constructor(config: MambaConfiguration, makeBlock: (layer: number) => B, options: TensorOptions) {
     super();
     const { vocabSize, hiddenSize, numHiddenLayers, normEps } = config;
     this.embeddings = new Embedding(vocabSize, hiddenSize, options);
-    this.layers = Array.from({ length: numHiddenLayers }, makeBlock);
+    this.layers = Array.from({ length: numHiddenLayers }, (_, layer) => makeBlock(layer));
     this.norm_f = new RMSNorm(hiddenSize, { eps: normEps, ...options });
   }
 

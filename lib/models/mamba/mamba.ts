@@ -1,4 +1,5 @@
 // Mamba in the layout of transformers (Gu and Dao 2023).
+import type { OptionNames } from '../../core';
 import type { TensorOptions } from '../../ops';
 import { ConfigurationReader, type PublishedConfiguration } from '../common/configuration';
 import { initializeResidual } from '../common/initialize';
@@ -7,7 +8,9 @@ import type { ModelDefinition } from '../common/registry';
 import { type MambaConfiguration as SkeletonConfiguration, MambaLM } from './backbone';
 import { MambaMixer, type MambaShape } from './mambaMixer';
 
-export interface MambaKeys extends CommonKeys<'mamba'> {
+/** Keys of its layers. */
+export interface MambaLayerKeys {
+  /** Entries of the state for each channel, 16 by default. */
   stateSize?: Count;
   /** Channels inside a layer over hiddenSize, a whole number; 2 by default. */
   expand?: Count;
@@ -15,12 +18,10 @@ export interface MambaKeys extends CommonKeys<'mamba'> {
   intermediateSize?: Count;
   /** 'auto' and null: hiddenSize / 16, rounded up. */
   timeStepRank?: number | 'auto' | null;
+  /** Tokens that the convolutions see, 4 by default. */
   convKernel?: Count;
-  useConvBias?: Flag;
   /** Of the projections into the layers and out of them; false by default. */
   useBias?: Flag;
-  hiddenAct?: Name<'silu' | 'swish'>;
-  layerNormEpsilon?: Count;
   /** Steps in time of new weights, before `timeStepFloor`. */
   timeStepMin?: Count;
   timeStepMax?: Count;
@@ -28,39 +29,50 @@ export interface MambaKeys extends CommonKeys<'mamba'> {
   /** Of new weights of their projection: uniform in +-timeStepScale / sqrt(timeStepRank), or that number. */
   timeStepInitScheme?: Name<'random' | 'constant'>;
   timeStepScale?: Count;
-  /** Whether new `out_proj` are divided by the root of the number of layers, false by default. */
-  rescalePrenormResidual?: Flag;
   /** Changes nothing here: sums of the residual have the dtype of the weights. It is saved again. */
   residualInFp32?: Flag;
+}
+
+export const MAMBA_LAYER_KEYS: OptionNames<MambaLayerKeys> = {
+  stateSize: true,
+  expand: true,
+  intermediateSize: true,
+  timeStepRank: true,
+  convKernel: true,
+  useBias: 'flag',
+  timeStepMin: true,
+  timeStepMax: true,
+  timeStepFloor: true,
+  timeStepInitScheme: true,
+  timeStepScale: true,
+  residualInFp32: 'flag',
+};
+
+export interface MambaKeys extends CommonKeys<'mamba'>, MambaLayerKeys {
+  useConvBias?: Flag;
+  hiddenAct?: Name<'silu' | 'swish'>;
+  layerNormEpsilon?: Count;
+  /** Whether new `out_proj` are divided by the root of the number of layers, false by default. */
+  rescalePrenormResidual?: Flag;
   /** Changes nothing here: it chooses between kernels that compute the same. It is saved again. */
   useMambapy?: Flag;
   /** Changes nothing here: it chooses between kernels that compute the same. It is saved again. */
   useAssociativeScan?: Flag;
 }
 
-/** What `MambaForCausalLM` reads from its keys, with the defaults filled in. */
-export interface MambaConfiguration extends SkeletonConfiguration {
+/** What is read of the keys of layers. */
+export interface MambaLayer {
   /** The same in every layer. */
   readonly mixer: MambaShape;
-  /** Layers that a new `out_proj` counts with, 1 without `rescale_prenorm_residual`. */
-  readonly residualLayers: number;
   /** Of new projections to the steps in time. */
   readonly timeSteps: { readonly scale: number; readonly constant: boolean };
 }
 
-function readConfiguration(input: object): MambaConfiguration {
-  const reader = ConfigurationReader.of(input, mambaFamily);
-  const common = reader.common(mambaFamily, { vocabSize: 50280, hiddenSize: 768, numHiddenLayers: 32 });
-  const { hiddenSize, numHiddenLayers } = common;
-  reader.supported('hidden_act', 'silu', ['silu', 'swish']);
+/** Reads them; `convBias` says whether convolutions have biases. */
+export function readMambaLayer(reader: ConfigurationReader, hiddenSize: number, convBias: boolean): MambaLayer {
   const innerSize = hiddenSize * reader.size('expand', 2, 2 ** 10);
   reader.equals('intermediate_size', reader.size('intermediate_size', innerSize), innerSize);
   return {
-    ...common,
-    tieWordEmbeddings: reader.flag('tie_word_embeddings', true),
-    initializerRange: reader.number('initializer_range', 0.1),
-    normEps: reader.number('layer_norm_epsilon', 1e-5),
-    residualLayers: reader.flag('rescale_prenorm_residual', false) ? numHiddenLayers : 1,
     timeSteps: {
       scale: reader.number('time_step_scale', 1),
       constant: reader.choice('time_step_init_scheme', 'random', ['random', 'constant']) === 'constant',
@@ -71,7 +83,7 @@ function readConfiguration(input: object): MambaConfiguration {
       stateSize: reader.size('state_size', 16),
       timeStepRank: reader.autoSize('time_step_rank') ?? Math.ceil(hiddenSize / 16),
       convSize: reader.size('conv_kernel', 4),
-      convBias: reader.flag('use_conv_bias', true),
+      convBias,
       bias: reader.flag('use_bias', false),
       newTimeSteps: {
         low: reader.positive('time_step_min', 1e-3),
@@ -79,6 +91,27 @@ function readConfiguration(input: object): MambaConfiguration {
         floor: reader.number('time_step_floor', 1e-4),
       },
     },
+  };
+}
+
+/** What `MambaForCausalLM` reads from its keys, with the defaults filled in. */
+export interface MambaConfiguration extends SkeletonConfiguration, MambaLayer {
+  /** Layers that a new `out_proj` counts with, 1 without `rescale_prenorm_residual`. */
+  readonly residualLayers: number;
+}
+
+function readConfiguration(input: object): MambaConfiguration {
+  const reader = ConfigurationReader.of(input, mambaFamily);
+  const common = reader.common(mambaFamily, { vocabSize: 50280, hiddenSize: 768, numHiddenLayers: 32 });
+  const { hiddenSize, numHiddenLayers } = common;
+  reader.supported('hidden_act', 'silu', ['silu', 'swish']);
+  return {
+    ...common,
+    ...readMambaLayer(reader, hiddenSize, reader.flag('use_conv_bias', true)),
+    tieWordEmbeddings: reader.flag('tie_word_embeddings', true),
+    initializerRange: reader.number('initializer_range', 0.1),
+    normEps: reader.number('layer_norm_epsilon', 1e-5),
+    residualLayers: reader.flag('rescale_prenorm_residual', false) ? numHiddenLayers : 1,
   };
 }
 
@@ -90,10 +123,9 @@ export class MambaForCausalLM extends MambaLM<MambaConfiguration, MambaMixer> {
   constructor(input: EitherSpelling<MambaKeys> | PublishedConfiguration, options: TensorOptions = {}) {
     const config = readConfiguration(input);
     super(config, () => new MambaMixer(config.mixer, options), options);
-    const { scale, constant } = config.timeSteps;
     for (const mixer of this.mixers) {
       initializeResidual(mixer.out_proj, config.residualLayers);
-      mixer.initializeTimeSteps(scale * config.mixer.timeStepRank ** -0.5, constant);
+      mixer.initializeTimeSteps(config.timeSteps);
     }
   }
 }
@@ -104,22 +136,11 @@ export const mambaFamily: ModelDefinition<MambaKeys, 'mamba'> = {
   architecture: 'MambaForCausalLM',
   description: 'Mamba: a selective state space, a decay for every entry of its state (Gu and Dao 2023)',
   keys: {
-    stateSize: true,
-    expand: true,
-    intermediateSize: true,
-    timeStepRank: true,
-    convKernel: true,
+    ...MAMBA_LAYER_KEYS,
     useConvBias: 'flag',
-    useBias: 'flag',
     hiddenAct: true,
     layerNormEpsilon: true,
-    timeStepMin: true,
-    timeStepMax: true,
-    timeStepFloor: true,
-    timeStepInitScheme: true,
-    timeStepScale: true,
     rescalePrenormResidual: 'flag',
-    residualInFp32: 'flag',
     useMambapy: 'flag',
     useAssociativeScan: 'flag',
   },

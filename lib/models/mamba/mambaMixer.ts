@@ -84,8 +84,9 @@ export class MambaMixer extends Recurrent<MambaState> {
     return ['A_log'];
   }
 
-  /** Draws the bias of the steps in time; their weight is uniform in +-`bound`, or `bound` itself. */
-  initializeTimeSteps(bound: number, constant: boolean): void {
+  /** Draws the bias of the steps in time; their weight is uniform in +-`scale` / sqrt(timeStepRank), or that number. */
+  initializeTimeSteps({ scale, constant }: { scale: number; constant: boolean }): void {
+    const bound = scale * this.shape.timeStepRank ** -0.5;
     const { weight, bias } = this.dt_proj;
     const { dtype, device } = weight;
     const steps = timeStepBias(this.shape.innerSize, { dtype: stateDType(weight), device }, this.shape.newTimeSteps);
