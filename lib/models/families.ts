@@ -26,6 +26,7 @@ import { precondKdaFamily } from './fla/preconditionedKimiDelta';
 import { ravenFamily } from './fla/raven';
 import { retNetFamily } from './fla/retention';
 import { rodimusFamily } from './fla/rodimus';
+import { yocoFamily } from './fla/yoco';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
 import { logLinearMamba2Family } from './mamba/logLinearMamba2';
@@ -78,6 +79,7 @@ const FAMILIES = [
   forgettingTransformerFamily,
   pathAttentionFamily,
   deltaFormerFamily,
+  yocoFamily,
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,

@@ -51,6 +51,7 @@ const REASONS: Record<string, RegExp> = {
 };
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = {
+  yoco: [1],
   bamba: [1],
   'qwen3-next': [1],
   'qwen3.5': [1],

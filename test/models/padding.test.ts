@@ -30,7 +30,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
 /** What carries a state through padding: neither rotary positions, nor places in a chunk, nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
   ([title]) =>
-    !/retnet|abc|former$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact|path|plus/.test(title) ||
+    !/retnet|abc|former$|hybrid|hqlt|bamba|falcon|qwen|minimax|kimi|ttt|titans|lact|path|plus|yoco/.test(title) ||
     title === 'linear-transformer',
 );
 
