@@ -29,6 +29,7 @@ import { ravenFamily } from './fla/raven';
 import { retNetFamily } from './fla/retention';
 import { rodimusFamily } from './fla/rodimus';
 import { transformerFamily } from './fla/transformer';
+import { yocoFamily } from './fla/yoco';
 import { bambaFamily } from './mamba/bamba';
 import { falconH1Family } from './mamba/falconH1';
 import { logLinearMamba2Family } from './mamba/logLinearMamba2';
@@ -84,6 +85,7 @@ const FAMILIES = [
   pathAttentionFamily,
   deltaFormerFamily,
   mlaFamily,
+  yocoFamily,
   rwkv4Family,
   rwkv6Family,
   rwkv7Family,

@@ -55,6 +55,7 @@ const REASONS: Record<string, RegExp> = {
 /** Layers with matrices, of families where some have none. */
 const LAYERS: Record<string, number[]> = {
   samba: [1],
+  yoco: [1],
   bamba: [1],
   'qwen3-next': [1],
   'qwen3.5': [1],

@@ -93,6 +93,25 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     'mla',
     { windowSize: 5, qLoraRank: null, kvLoraRank: 9, vHeadDim: 7, ropeTheta: 50 },
   ],
+  [
+    'yoco, gated retention, published angles',
+    'yoco',
+    {
+      numLayers: 3,
+      numSelfDecoderLayers: 1,
+      selfDecoderAttn: { type: 'gated_retention', numHeads: 2, ropeInvFreq: 'yoco', gateLogitNormalizer: 4 },
+      crossDecoderAttn: { numHeads: 2, numKvHeads: 1, qkvBias: true, qkNorm: true, ropeInvFreq: 'yoco', ropeTheta: 50 },
+    },
+  ],
+  [
+    'yoco, windows',
+    'yoco',
+    {
+      selfDecoderAttn: { type: 'swa', num_heads: 4, num_v_heads: 2, window_size: 5, qkv_bias: true },
+      crossDecoderAttn: { num_heads: 2 },
+    },
+  ],
+  ['yoco, no upper half', 'yoco', { numSelfDecoderLayers: 2 }],
   ['mesa-net, three heads', 'mesa-net', { numHeads: 3 }],
   ['mesa-net, gate', 'mesa-net', { useOutputGate: true, lambdaLowerBound: 1.5, convSize: 2 }],
   ['kda, lower bound', 'kda', { lowerBound: -5, numVHeads: 4 }],

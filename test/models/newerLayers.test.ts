@@ -12,6 +12,7 @@ const [T, D] = [7, 8];
 const DELTA = { hiddenSize: D, numHeads: 1, numValueHeads: 2, keyDim: 3, valueDim: 4, convSize: 2, normEps: 1e-5 };
 const PRECONDITIONED = { ...DELTA, allowNegEigval: true, squash: 2, squashEps: 1e-3, newCenter: -0.5, leastRate: 0 };
 const HEADWISE = { ...PRECONDITIONED, useGate: true };
+const RETENTION = { hiddenSize: D, numHeads: 2, frequencies: [1, 0.1], gateNormalizer: 16, normEps: 1e-5 };
 const CHANNELWISE = { ...PRECONDITIONED, lowerBound: -2 };
 
 const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = [
@@ -53,6 +54,7 @@ const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = 
   ['Momentum DeltaNet', (where) => new models.MomentumDeltaNet(D, 2, { valueDim: 3, ...where })],
   ['preconditioned Gated DeltaNet', (where) => new models.PreconditionedGatedDeltaNet(HEADWISE, where)],
   ['preconditioned KDA', (where) => new models.PreconditionedKimiDelta(CHANNELWISE, where)],
+  ['gated retention', (where) => new models.GatedRetention(RETENTION, where)],
   ['sLSTM', (where) => new models.SlstmLayer(D, 2, where)],
   ['sLSTM, no convolution', (where) => new models.SlstmLayer(D, 1, { convSize: null, ...where })],
   ['Rodimus', (where) => new models.RodimusAttention(D, { keyDim: 5, ...where })],

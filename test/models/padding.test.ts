@@ -30,7 +30,7 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: object][] = [
 /** What carries a state through padding: neither rotary positions, nor places in a chunk, nor a cache of keys. */
 const RECURRENT = VARIANTS.filter(
   ([title]) =>
-    !/retnet|abc|former(-fla)?$|hybrid|hqlt|[bs]amba|falcon|qwen|minimax|kimi|ttt|titans|lact|path|plus|mla/.test(
+    !/retnet|abc|former(-fla)?$|hybrid|hqlt|[bs]amba|falcon|qwen|minimax|kimi|ttt|titans|lact|path|plus|mla|yoco/.test(
       title,
     ) || title === 'linear-transformer',
 );

@@ -3,7 +3,16 @@
 import { type DType, type Device, FastWeightsError, type Tensor } from '../../core';
 import { countToken, joins, type State } from '../../inference';
 import type { ShortConvolution } from '../../nn';
-import { type CuSeqlens, needsFloat32, rope, toFloat32, tokenShift, tokenShiftStep, zeros } from '../../ops';
+import {
+  type CuSeqlens,
+  needsFloat32,
+  rope,
+  type RopeOptions,
+  toFloat32,
+  tokenShift,
+  tokenShiftStep,
+  zeros,
+} from '../../ops';
 import {
   type Placed,
   type Beside,
@@ -36,8 +45,8 @@ export interface Past {
   convolve(name: string, convolution: ShortConvolution | null, x: Tensor): Tensor;
   /** The token before x [..., D], less x. */
   shift(name: string, x: Tensor): Tensor;
-  /** x [..., H, K] turned by its position; `base` of the frequencies is 10000 by default. */
-  rotate(x: Tensor, base?: number): Tensor;
+  /** x [..., H, K] turned by its position; angles and pairs are those of `rope` unless told otherwise. */
+  rotate(x: Tensor, rotation?: Pick<RopeOptions, 'base' | 'frequencies' | 'interleaved'>): Tensor;
   /** What the layers below have handed on, to which this one adds. */
   readonly beside: Beside;
 }
@@ -104,12 +113,12 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
         convolution ? keep(name, convolution.forward(input, looking(name))) : input,
       shift: (name, input) => keep(name, tokenShift(input, looking(name))),
       beside,
-      rotate: (input, base) => {
+      rotate: (input, rotation) => {
         if (cuSeqlens && (state || outputState)) {
           const message = 'rotary positions: packed sequences have no common position to go on from';
           throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
         }
-        return rope(input, { offset: position, cuSeqlens, base });
+        return rope(input, { offset: position, cuSeqlens, ...rotation });
       },
     });
     const { output, memories } = this.run(inputs, state, { outputFinalState: outputState, cuSeqlens });
@@ -125,9 +134,9 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
       convolve: (name, convolution, input) => convolution?.step(input, state.convolutions[name]) ?? input,
       shift: (name, input) => tokenShiftStep(input, { state: state.convolutions[name] }),
       beside,
-      rotate: (input, base) => {
+      rotate: (input, rotation) => {
         turned = true;
-        return rope(input.unsqueeze(1), { offset: state.position, base }).squeeze(1);
+        return rope(input.unsqueeze(1), { offset: state.position, ...rotation }).squeeze(1);
       },
     });
     const output = this.runToken(inputs, state);

@@ -68,7 +68,8 @@ export class DeltaFormerAttention extends GrowingAttention<DeltaFormerInputs, Gr
 
   protected inputs(x: Tensor, past: Past): DeltaFormerInputs {
     const { q, k, v } = this.qkv(x);
-    const turn = (norm: RMSNorm | null, y: Tensor): Tensor => past.rotate(norm?.forward(y) ?? y, this.ropeTheta);
+    const turn = (norm: RMSNorm | null, y: Tensor): Tensor =>
+      past.rotate(norm?.forward(y) ?? y, { base: this.ropeTheta });
     return { q: turn(this.q_norm, q), k: turn(this.k_norm, k), v, beta: toFloat32(this.b_proj.forward(x)) };
   }
 }

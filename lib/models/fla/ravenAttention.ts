@@ -172,7 +172,7 @@ export class RavenAttention extends MemoriesMixer<SlotInputs, Slots> {
       feature_map ? feature_map.forward(t) : POINTWISE_MAPS[featureMap as 'swish' | 'relu'](t);
     const part = (proj: Linear, norm: RMSNorm, heads: number): Tensor => {
       const normed = norm.forward(phi(splitHeads(proj.forward(x), heads)));
-      return rotary === null ? normed : past.rotate(normed, rotary);
+      return rotary === null ? normed : past.rotate(normed, { base: rotary });
     };
     const gate = this.decays(x).mul(this.routes(x));
     return {

@@ -2,7 +2,7 @@
 // of a maximal-update parametrisation stand everywhere.
 import type { OptionNames, Tensor } from '../../core';
 import type { State } from '../../inference';
-import { Embedding, RMSNorm, SwiGLU } from '../../nn';
+import { RMSNorm, SwiGLU } from '../../nn';
 import { swiglu, tensor, type TensorOptions } from '../../ops';
 import { Attention, type KeyValueCache } from '../common/attention';
 import { Block } from '../common/block';
@@ -11,6 +11,7 @@ import { ConfigurationReader, type PublishedConfiguration } from '../common/conf
 import type { Count, EitherSpelling, Flag } from '../common/keys';
 import { type SequenceOptions, type SequenceResult, stepOf } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
+import { ScaledEmbedding } from '../common/scaledEmbedding';
 import { HYBRID_KEYS, type HybridConfiguration, HybridDecoder, type HybridKeys, readHybrid } from './hybrid';
 import { Mamba2Mixer, type Mamba2Shape, type Mamba2State } from './mamba2Mixer';
 
@@ -101,21 +102,6 @@ function readConfiguration(input: object): FalconH1Configuration {
 }
 
 const times = (x: Tensor, factor: number): Tensor => (factor === 1 ? x : x.mul(factor));
-
-class ScaledEmbedding extends Embedding {
-  constructor(
-    count: number,
-    dim: number,
-    private readonly factor: number,
-    options: TensorOptions,
-  ) {
-    super(count, dim, options);
-  }
-
-  override forward(indices: Tensor): Tensor {
-    return times(super.forward(indices), this.factor);
-  }
-}
 
 class ScaledMixer extends Mamba2Mixer {
   /** One factor for each row of the projection. */
