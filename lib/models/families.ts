@@ -7,6 +7,7 @@ import type { CommonKeys, EitherSpelling, FileKeys } from './common/keys';
 import { type ModelDefinition, type RegisteredModel, registeredModels, registerModel } from './common/registry';
 import { abcFamily } from './fla/abcAttention';
 import { combaFamily } from './fla/comba';
+import { cyclicFlowFamily } from './fla/cyclicFlow';
 import { deltaFormerFamily } from './fla/deltaFormer';
 import { deltaNetFamily } from './fla/deltaNet';
 import { forgettingTransformerFamily } from './fla/forgettingTransformer';
@@ -66,6 +67,7 @@ const FAMILIES = [
   abcFamily,
   gsaFamily,
   ravenFamily,
+  cyclicFlowFamily,
   deltaNetFamily,
   deltaNet2021Family,
   deltaRnnFamily,

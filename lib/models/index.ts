@@ -82,6 +82,12 @@ export { GatedLinearAttention, GLAForCausalLM, type GlaConfiguration } from './f
 export { GatedSlotAttention, GSAForCausalLM, type GsaConfiguration } from './fla/gatedSlotAttention';
 export { RavenForCausalLM, type RavenConfiguration } from './fla/raven';
 export { RavenAttention, type RavenShape } from './fla/ravenAttention';
+export {
+  CyclicFlowAttention,
+  CyclicFlowAttentionForCausalLM,
+  type CyclicFlowConfiguration,
+  type CyclicFlowShape,
+} from './fla/cyclicFlow';
 export { GatedRetention, type GatedRetentionShape } from './fla/gatedRetention';
 export { YOCOForCausalLM, type YocoConfiguration } from './fla/yoco';
 export { ForgettingTransformerForCausalLM, type ForgettingTransformerConfiguration } from './fla/forgettingTransformer';

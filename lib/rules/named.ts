@@ -21,6 +21,7 @@ export { gatedDeltaRule2 } from './delta/gatedDeltaRule2';
 export { gatedLinearAttention } from './decay/gatedLinearAttention';
 export { generalizedDeltaRule } from './delta/generalizedDeltaRule';
 export { gsa } from './attention/gsa';
+export { cyclicFlowAttention } from './attention/cyclicFlow';
 export { hgrn } from './decay/hgrn';
 export { lightningAttention } from './decay/lightningAttention';
 export { inPlaceTtt } from './testTime/inPlaceTtt';

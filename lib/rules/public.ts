@@ -31,6 +31,7 @@ export type { Mamba3ScanOptions } from './decay/mamba3Scan';
 export type { TimeStepOptions } from './decay/timeSteps';
 export type { AbcOptions } from './attention/abc';
 export type { GsaOptions } from './attention/gsa';
+export type { CyclicFlowOptions } from './attention/cyclicFlow';
 export type { MesaOptions } from './testTime/mesa';
 export type { DeltaProductGates, DeltaProductOptions } from './delta/deltaProduct';
 export type { DeltaGates } from './delta/deltaRule';

@@ -17,6 +17,7 @@ const MATRICES: Record<string, string[]> = {
   abc: ['H', 'Hv'],
   gsa: ['H', 'Hv'],
   raven: ['H', 'Hv'],
+  cyfa: ['H', 'Hv'],
   'mesa-net': ['Hkk', 'Hkv'],
   'delta-lstm': ['W_i', 'R_i', 'W_u', 'R_u', 'W_o', 'R_o'],
   hgrn: [],

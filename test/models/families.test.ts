@@ -65,6 +65,8 @@ const VARIANTS: [title: string, family: fw.ModelName, extra: Partial<fw.CreateOp
     'raven',
     { routerScore: 'softmax', biasRmm: true, featureMap: 'relu', numSlots: 5, topk: 2 },
   ],
+  ['cyfa, no convolutions, wide', 'cyfa', { useShortConv: false, expandK: 0.5, expandV: 1.5, numSlots: 6 }],
+  ['cyfa, biases of convolutions', 'cyfa', { convBias: true, convSize: 2, numSlots: 2 }],
   ['hgrn, convolutions, wide, no bounds', 'hgrn', { useShortConv: true, expandRatio: 1.5, useLowerBound: false }],
   ['hgrn2, convolutions, no bounds', 'hgrn2', { useShortConv: true, useLowerBound: false }],
   [

@@ -63,6 +63,7 @@ describe('layouts of flash-linear-attention', () => {
       [{ model_type: 'kda', head_dim: 2 }, 24, 16],
       [{ model_type: 'precond_gated_deltanet', head_dim: 2 }, 21, 6],
       [{ model_type: 'precond_kda', head_dim: 2 }, 24, 16],
+      [{ model_type: 'cyclic_flow_attention', head_dim: 2, num_slots: 2 }, 24, 8],
       [{ model_type: 'mesa_net', head_dim: 2 }, 24, 16],
     ];
     for (const [config, layers, heads] of layersAndHeads) {
@@ -339,6 +340,30 @@ describe('layouts of flash-linear-attention', () => {
       expectError('INVALID_ARGUMENT', /squash_x must be above 0/, () => make({ ...precond, squash_x: 0 }));
       expectError('INVALID_ARGUMENT', /a_log_init_lower must be/, () => make({ ...precond, a_log_init_lower: 17 }));
     }
+  });
+
+  it('has one slot fewer in CyFA than are counted, and reads them as they are at first', () => {
+    const cyclic = { model_type: 'cyclic_flow_attention', num_heads: 2, head_dim: 8, num_slots: 6 };
+    const shapes = shapesOf({ ...cyclic, expand_k: 0.5, expand_v: 2, conv_bias: true });
+    expect(shapes).to.deep.include({
+      readout: [2, 5, 5],
+      'k_conv1d.weight': [8, 1, 4],
+      'k_conv1d.bias': [8],
+      'q_norm.weight': [4],
+      'o_norm.weight': [16],
+      'd_proj.bias': [2],
+    });
+    expect(shapes).to.not.have.any.keys('table');
+    expect(shapesOf({ ...cyclic, use_short_conv: false })).to.not.have.any.keys('k_conv1d.weight');
+    using model = make(cyclic);
+    const weights = Object.fromEntries(model.namedParameters());
+    const [one] = weights['model.layers.1.attn.readout'].tolist() as number[][][];
+    expect(one).to.deep.equal(one.map((_, i) => one.map((__, j) => Number(i === j))));
+    expectError('INVALID_ARGUMENT', /num_slots must be an even number, got 5/, () => make({ ...cyclic, num_slots: 5 }));
+    expectError('INVALID_ARGUMENT', /expand_k must be/, () => make({ ...cyclic, expand_k: 0.01 }));
+    expectError('UNSUPPORTED', /attn .* is not supported/, () =>
+      make({ ...cyclic, attn: { layers: [1], num_heads: 2 } }),
+    );
   });
 
   it('has the parts of Rodimus that the configuration names', () => {

@@ -13,6 +13,7 @@ const DELTA = { hiddenSize: D, numHeads: 1, numValueHeads: 2, keyDim: 3, valueDi
 const PRECONDITIONED = { ...DELTA, allowNegEigval: true, squash: 2, squashEps: 1e-3, newCenter: -0.5, leastRate: 0 };
 const HEADWISE = { ...PRECONDITIONED, useGate: true };
 const RETENTION = { hiddenSize: D, numHeads: 2, frequencies: [1, 0.1], gateNormalizer: 16, normEps: 1e-5 };
+const CYCLIC = { ...DELTA, numHeads: 2, numSlots: 5, convBias: true };
 const CHANNELWISE = { ...PRECONDITIONED, lowerBound: -2 };
 
 const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = [
@@ -54,6 +55,7 @@ const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = 
   ['Momentum DeltaNet', (where) => new models.MomentumDeltaNet(D, 2, { valueDim: 3, ...where })],
   ['preconditioned Gated DeltaNet', (where) => new models.PreconditionedGatedDeltaNet(HEADWISE, where)],
   ['preconditioned KDA', (where) => new models.PreconditionedKimiDelta(CHANNELWISE, where)],
+  ['CyFA', (where) => new models.CyclicFlowAttention(CYCLIC, where)],
   ['gated retention', (where) => new models.GatedRetention(RETENTION, where)],
   ['sLSTM', (where) => new models.SlstmLayer(D, 2, where)],
   ['sLSTM, no convolution', (where) => new models.SlstmLayer(D, 1, { convSize: null, ...where })],
@@ -198,6 +200,47 @@ describe('layers of newer rules', () => {
         }
       }),
     ));
+
+  it('CyFA turns its slots by a clock whose steps move no input', () =>
+    fw.scope(() => {
+      const layer = fw.withSeed(1, () => new models.CyclicFlowAttention(CYCLIC, EXACT));
+      fw.withSeed(2, () => {
+        const all = [layer.table, layer.q_norm.weight, layer.k_norm.weight, layer.d_proj.weight];
+        for (const t of all) fw.noGrad(() => fw.nn.init.normal_(t));
+      });
+      const x = fw.withSeed(6, () => fw.randn([1, T, D], { ...EXACT, requiresGrad: true }));
+      const part = (name: 'q' | 'k' | 'v'): fw.Tensor => {
+        const conv = layer[`${name}_conv1d`]!;
+        expect(conv.activation).to.equal(null);
+        return heads(conv.forward(layer[`${name}_proj`].forward(x)).output);
+      };
+      const normed = (y: fw.Tensor, weight: fw.Tensor): fw.Tensor =>
+        y.div(y.square().mean(-1, true).add(1e-5).sqrt()).mul(weight);
+      const operands = {
+        gate: layer.a_proj.forward(x).add(layer.dt_bias).exp().add(1).log().mul(layer.A_log.exp().neg()),
+        beta: layer.b_proj.forward(x).sigmoid(),
+        delta: layer.d_proj.forward(x.detach()).sigmoid(),
+        readout: layer.table,
+      };
+      const [q, k] = [normed(part('q'), layer.q_norm.weight), normed(part('k'), layer.k_norm.weight)];
+      const read = fw.cyclicFlowAttention(q, k, part('v'), operands).output;
+      const [down, up] = layer.g_proj;
+      const gated = normed(read.mul(5), layer.o_norm.weight).mul(heads(up.forward(down.forward(x))).sigmoid());
+      const expected = layer.o_proj.forward(gated.reshape(1, T, 8));
+      const { output } = layer.forward(x);
+      expectClose('output', output.dataSync(), expected.dataSync(), 1e-9);
+      // Gradients add up: the second are as large as the first.
+      const [once, twice] = [output, expected].map((y) => {
+        y.square().sum().backward();
+        return [...x.grad!.dataSync()];
+      });
+      expectClose(
+        'gradient',
+        twice.map((g, i) => g - once[i]),
+        once,
+        1e-9,
+      );
+    }));
 
   it('forgetting attention is a softmax of products and sums of gates', () =>
     fw.noGrad(() =>

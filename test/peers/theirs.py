@@ -67,6 +67,13 @@ def log_linear(q, k, v, g, level_scales, scale, **_):
     return naive_log_linear_attn(q, k, v, g, level_scales, scale), None
 
 
+def cyclic_flow(checkpoint_level=0, **operands):
+    """The package's own reference: its kernels are for cards only."""
+    from fla.ops.cyfa.naive import naive_recurrent_cyfa
+
+    return naive_recurrent_cyfa(**operands)
+
+
 def on_cards_alone(self, hidden_states, attention_mask=None, **_):
     """The forward pass that the layer has, without the question whether it is on a card."""
     return self.cuda_kernels_forward(hidden_states, None, False, attention_mask)[0], None, None
@@ -84,6 +91,7 @@ def interpreted():
     import fla.models
 
     import fla.layers.attn
+    import fla.layers.cyfa
     import fla.layers.log_linear_mamba2
     import fla.layers.mesa_net
     import fla.layers.mla
@@ -104,6 +112,7 @@ def interpreted():
     torch.Tensor.argsort = functools.partialmethod(torch.Tensor.argsort, stable=True)
     fla.layers.mesa_net.chunk_mesa_net = exact_mesa
     fla.layers.log_linear_mamba2.chunk_log_linear_attn = log_linear
+    fla.layers.cyfa.chunk_cyfa = fla.layers.cyfa.fused_recurrent_cyfa = cyclic_flow
     fla.layers.log_linear_mamba2.LogLinearMamba2.forward = on_cards_alone
     return fla.models
 

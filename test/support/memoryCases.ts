@@ -35,6 +35,26 @@ export const MEMORIES: SequentialCase[] = [
     sizes: [{ T: 130, V: 3 }, { D: 0 }],
   },
   {
+    name: 'cyclicFlowAttention',
+    title: 'clocks that have gone round',
+    inputs: {
+      k: 'B T H D',
+      q: 'B T H D',
+      v: 'B T H V',
+      gate: ['B T H', -1, 0],
+      beta: ['B T H', 0, 1],
+      delta: ['B T H', 0, 1],
+      readout: 'H S S',
+    },
+    states: { initialKeyState: 'B H D S', initialValueState: 'B H S V', initialClock: ['B H', 0, 3] },
+    stepNames: { initialKeyState: 'keyState', initialValueState: 'valueState', initialClock: 'clock' },
+    sizes: [
+      { B: 1, T: 1 },
+      { T: 65, D: 5, S: 7 },
+      { T: 40, S: 1, V: 3 },
+    ],
+  },
+  {
     name: 'longhorn',
     title: 'diagonal',
     inputs: { x: 'B T D', betaLogit: 'B T D', q: 'B T I', k: 'B T I', d: 'D', z: 'B T D' },

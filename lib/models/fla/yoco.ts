@@ -10,7 +10,7 @@ import { initializeResidual } from '../common/initialize';
 import type { Count, EitherSpelling, Flag, Name } from '../common/keys';
 import type { Recurrent } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
-import { rotaryFrequencies } from '../common/rotary';
+import { rotaryFrequencies } from '../common/rotation';
 import { GatedDeltaNet, type GatedDeltaNetSizes } from './gatedDeltaNet';
 import { GatedRetention, type GatedRetentionShape } from './gatedRetention';
 import { FLA_KEYS, type FlaKeys } from './keys';

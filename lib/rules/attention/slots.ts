@@ -1,4 +1,4 @@
-// Attention to a fixed number of slots, a memory of their keys and one of their values: what GSA and ABC have in common.
+// Attention to a fixed number of slots, a memory of their keys and one of their values: what GSA, ABC and CyFA have in common.
 import { argumentError, type Tensor } from '../../core';
 import { type CuSeqlens, repeatHeads, withChecks } from '../../ops';
 import { observed, tellMemory, unobserved } from '../observe';
@@ -44,6 +44,25 @@ const gather = (state: Tensor, H: number): Tensor => {
     .squeeze(2);
 };
 
+/** One of the two recurrences, [B, T, ...] from a state on; those who watch are told of it under the name of its matrix. */
+export function slotRecurrence(
+  where: string,
+  matrix: string,
+  inputs: RecurrenceInputs,
+  kind: KernelKind,
+  { initialState, scale, cuSeqlens }: { initialState: Tensor; scale: number; cuSeqlens: CuSeqlens | null },
+): { output: Tensor; finalState: Tensor } {
+  const options = { initialState, cuSeqlens, scale, outputFinalState: true };
+  const { output, finalState } = unobserved(() =>
+    // The states are checked in the end, where the token that spoilt them is found.
+    withChecks(false, () => runRecurrence(where, inputs, options, kind)),
+  );
+  if (observed() && !cuSeqlens) {
+    tellMemory({ rule: where, matrix, inputs, kind, scale, denominator: null, initialState });
+  }
+  return { output, finalState: finalState! };
+}
+
 /** Two recurrences with a softmax over the slots between them: the first decays along its values, the second along its keys. */
 export function attendToSlots(
   where: string,
@@ -61,16 +80,9 @@ export function attendToSlots(
     state: Tensor,
     multiplier: number,
   ): { output: Tensor; finalState: Tensor } => {
-    const initialState = spread(state, Q);
-    const options = { initialState, cuSeqlens, scale: multiplier, outputFinalState: true };
-    const { output, finalState } = unobserved(() =>
-      // The states are checked in the end, where the token that spoilt them is found.
-      withChecks(false, () => runRecurrence(where, inputs, options, kind)),
-    );
-    if (observed() && !cuSeqlens) {
-      tellMemory({ rule: where, matrix, inputs, kind, scale: multiplier, denominator: null, initialState });
-    }
-    return { output, finalState: gather(finalState!, H) };
+    const options = { initialState: spread(state, Q), scale: multiplier, cuSeqlens };
+    const { output, finalState } = slotRecurrence(where, matrix, inputs, kind, options);
+    return { output, finalState: gather(finalState, H) };
   };
   const first = { q, k: keys, v: written, valueGate: decay };
   const scores = pass('H', first, { exchanged: true }, keyState, scale);
