@@ -22,8 +22,8 @@ FW_INLINE void prefetch_row(const float* row, int64_t n) {
   __builtin_prefetch(row + n - 1, 0, kFetchTo);  // an unaligned row straddles one more line
 }
 
-// A row at a time: many lines at once would hold up the loads of what is computed meanwhile, and take longer than there
-// are lines on their way at a time.
+// Rows as they fall due: many lines at once would hold up the loads of what is computed meanwhile, and take longer than
+// there are lines on their way at a time.
 class Ahead {
  public:
   // Rows of n > 0 elements.
@@ -39,7 +39,7 @@ class Ahead {
     due_ = used_ ? pace_ : kNever;
   }
 
-  // To be called after so much of it; fetches a row, if one is due.
+  // To be called after so much of it; fetches the rows that are due.
   __attribute__((always_inline)) void after(int64_t work) {
     if ((due_ -= work) <= 0) fetch();
   }
@@ -59,7 +59,7 @@ class Ahead {
   };
 
   __attribute__((noinline)) void fetch() {
-    if (at_ < used_) fetch_row();
+    while (at_ < used_ && due_ <= 0) fetch_row();
     if (at_ == used_) due_ = kNever;
   }
   __attribute__((always_inline)) void fetch_row() {

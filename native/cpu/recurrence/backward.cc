@@ -1,5 +1,5 @@
-// The backward pass of the recurrence, sequences x heads in parallel: in chunks where the rule allows it. Where heads are
-// fewer than threads, these share each of them out.
+// The backward pass of the recurrence, sequences x heads in parallel: in chunks where the rule allows it. Where heads
+// are fewer than threads, these share each of them out.
 #include "backward_chunk.h"
 #include "backward_token.h"
 

@@ -86,8 +86,9 @@ static void backward_alone(const Context& cx, Pass& s) {
   between.end(s);
 }
 
-// All threads, in rounds of two segments for each (with one, they wait for each other too often; more leave the caches): what
-// goes from chunk to chunk for a part of the values each, all else for a segment. Every number is formed as by one thread.
+// All threads, in rounds of two segments for each: with one they wait for each other too often, and more leave the
+// caches. What goes from chunk to chunk each does for a part of the values, all else for a segment. Every number is
+// formed as by one thread.
 template <Gate kGate>
 static void backward_together(const Context& cx, Pass& s) {
   const int64_t every = s.args.checkpointEvery, length = s.sequence.length, segments = (length + every - 1) / every;
@@ -122,7 +123,10 @@ static void backward_together(const Context& cx, Pass& s) {
       bytes += round[i]->bytes();
     }
     char* memory = static_cast<char*>(cx.scratch(0, bytes));
-    for (int64_t i = 0; i < count; memory += round[i]->bytes(), i++) round[i]->place(memory, borders[i], borders[i + 1]);
+    for (int64_t i = 0; i < count; i++) {
+      round[i]->place(memory, borders[i], borders[i + 1]);
+      memory += round[i]->bytes();
+    }
     parallel(cx, count, [&](int64_t i) {
       round[i]->recompute(i == 0 && anchored);
       round[i]->scores();

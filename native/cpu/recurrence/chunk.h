@@ -8,8 +8,8 @@ FW_NAMESPACE_BEGIN
 // No gate, one per token or one per token and key.
 enum Gate { kUngated, kPerToken, kPerKey };
 
-// One head of a sequence. All gradients are those of q^T S dO, whichever of q and dO the read began with: where keys and
-// values are exchanged, o = scale S q, dO stands in the place of q and q in that of dO.
+// One head of a sequence. All gradients are those of q^T S dO, whichever of q and dO the read began with: where keys
+// and values are exchanged, o = scale S q, dO stands in the place of q and q in that of dO.
 struct Pass {
   const recurrenceBackwardArgs& args;
   const Problem& p;
@@ -66,7 +66,7 @@ struct Chunk : Factors {
   Rows dstate, dmiddle, dbefore;
   const float* before_end;  // `end` of the chunk before, or ones
 
-  Rows derror, products, dvalues;    // P, P N, dv of a second write: [C, V]
+  Rows derror, dvalues;              // P or P N (chunk_errors.h), dv of a second write: [C, V]
   Rows dscores, dread;               // stacked like `scores` and `read`
   Rows dwrite, dwrite_turned;        // [W, K], [K, W]
   float* anchor;                     // [K]: S . D, per key
@@ -108,7 +108,7 @@ static void lay_out_gradients(const Pass& s, Arena& arena, Chunk& x) {
   x.write_turned = rows_in(arena, s.K, s.writes), x.written_turned = rows_in(arena, s.V, s.writes);
   x.scores = rows_in(arena, 2 * kChunk, s.writes), x.dscores = rows_in(arena, 2 * kChunk, s.writes);
   x.beta = arena.floats(kChunk);
-  x.derror = rows_in(arena, kChunk, s.V), x.products = rows_in(arena, kChunk, s.V);
+  x.derror = rows_in(arena, kChunk, s.V);
   if (s.p.second_write) x.dvalues = rows_in(arena, kChunk, s.V);
   x.dread = rows_in(arena, 2 * kChunk, s.K);
   x.dwrite = rows_in(arena, s.writes, s.K), x.dwrite_turned = rows_in(arena, s.K, s.writes);

@@ -84,7 +84,9 @@ static __attribute__((noinline)) void relate_dgates(const Pass& s, const Chunk& 
     });
   };
   const auto add_read = [&](int64_t t, Vec read) { after += read, through(x.scores, x.dscores, t); };
-  const auto add_erased = [&](int64_t t, Vec read) { after += read, through(x.erased(x.scores), x.erased(x.dscores), t); };
+  const auto add_erased = [&](int64_t t, Vec read) {
+    after += read, through(x.erased(x.scores), x.erased(x.dscores), t);
+  };
   for (int64_t t = x.rows - 1; t >= 0; t--) {
     Vec reading{}, erasing{};
     for (int64_t i = 0; i < s.K; i += kLanes) {
@@ -106,7 +108,10 @@ static __attribute__((noinline)) void relate_dgates(const Pass& s, const Chunk& 
 static void write_dgates(const Pass& s, const Chunk& x, float* next) {
   const Vec first = decays_strongly(s, x) ? Vec{} : load(next);
   float parts[kChunk * kLanes], sums[kChunk];
-  for (int64_t c = 0; c < kChunk; c++) store(parts + c * kLanes, c < x.count ? first + load(x.dgates + c * kLanes) : Vec{});
+  for (int64_t c = 0; c < kChunk; c++) {
+    const Vec own = c < x.count ? load(x.dgates + c * kLanes) : Vec{};
+    store(parts + c * kLanes, first + own);
+  }
   sum_vectors(sums, parts, kChunk);
   for (int64_t c = 0; c < x.count; c++) s.args.dgate[s.place(x.t + c)] = sums[c];
   store(next, first + load(x.dgates + kChunk * kLanes));

@@ -14,16 +14,24 @@ inline Target triangles(const Pass& s, const Chunk& x, Rows scores) {
   return {scores, {}, nullptr, nullptr, x.rows, s.p.read_before};
 }
 
-// Columns v ... of P and dR = beta P, which goes out as dv and, negated, below dO; from the last token to the first. P
-// stays in the place of dN unless all is `whole`: kChunk tokens, whole vectors, no division by next to nothing.
+// Whether columns v ... of a chunk are whole: kChunk tokens, a whole vector, no division by next to nothing.
+inline bool divides_all(const Chunk& x) {
+  bool all = x.count == kChunk;
+  for (int64_t c = 0; c < x.count; c++) all &= divides(x.beta[c]);
+  return all;
+}
+inline bool is_whole(const Pass& s, bool divides_all, int64_t v) { return divides_all && v + kLanes <= s.p.values; }
+
+// Columns v ... of P and dR = beta P, which goes out as dv and, negated, below dO; from the last token to the first. In
+// the place of dN stays P N where they are whole, else P.
 template <bool kWhole>
 static __attribute__((noinline)) void solve_errors(const Pass& s, const Chunk& x, int64_t v) {
-  const int64_t values = s.p.values, dv_row = s.p.heads * values, count = x.count;
-  const Rows written = x.written.from(0, v), factors = x.erased(x.scores), error = x.erased(x.doutput).from(0, v);
-  const Rows products = x.products.from(0, v);
-  const float* beta = x.beta;
+  const int64_t values = s.p.values, count = kWhole ? kChunk : x.count, dv_row = s.p.heads * values;
+  const int64_t v_row = x.derror.stride, w_row = x.scores.stride;  // of all rows of values, and of scores
+  const float *beta = x.beta, *written = x.written[count - 1] + v, *factors = x.erased(x.scores)[count - 1];
   const bool erase = s.p.erase, strengths = s.p.beta_width;
-  float* dv = s.args.dv + s.place(x.t) * values;
+  float *derror = x.derror[count - 1] + v, *error = x.erased(x.doutput)[count - 1] + v;
+  float* dv = s.args.dv + s.place(x.t + count - 1) * values;
   Vec p[kChunk];
 #pragma GCC unroll 16
   for (int64_t c = 0; c < kChunk; c++) p[c] = kWhole || c < count ? load(x.derror[c] + v) : Vec{};
@@ -32,18 +40,19 @@ static __attribute__((noinline)) void solve_errors(const Pass& s, const Chunk& x
     const int64_t c = kChunk - 1 - r;
     if (!kWhole && c >= count) continue;
     const Vec dr = splat(beta[c]) * p[c];
-    if (strengths) store(products[c], p[c] * load(written[c]));
+    if (strengths || !kWhole) store(derror, kWhole ? p[c] * load(written) : p[c]);
     if (kWhole) {
-      store(dv + c * dv_row + v, dr);
+      store(dv + v, dr);
     } else {
-      store_row(dv + c * dv_row, v, values, dr);  // whose part vectors would spill p here
-      store(x.derror[c] + v, p[c]);
+      store_row(dv, v, values, dr);  // whose part vectors would spill p here
     }
-    if (!erase) continue;
-    store(error[c], -dr);
+    if (erase) {
+      store(error, -dr);
 #pragma GCC unroll 16
-    for (int64_t j = 0; j < kChunk; j++)
-      if (j < c) p[j] -= splat(factors[c][j]) * dr;
+      for (int64_t j = 0; j < kChunk; j++)
+        if (j < c) p[j] -= splat(factors[j]) * dr;
+    }
+    derror -= v_row, written -= v_row, error -= v_row, factors -= w_row, dv -= dv_row;
   }
 }
 
@@ -53,10 +62,9 @@ static void through_writes(Ahead& ahead, const Pass& s, const Chunk& x, int64_t 
   const auto columns = [&](Rows rows) { return rows.from(0, from); };
   multiply<kStore>(ahead, x.rows, to - from, {columns(x.derror)}, times(x.write, columns(x.dstate), p.K),
                    transposed_times<kUpper>(x.scores, columns(x.doutput), x.count));
-  bool whole = x.count == kChunk;
-  for (int64_t c = 0; c < x.count; c++) whole &= divides(x.beta[c]);
+  const bool all = divides_all(x);
   for (int64_t v = from; v < to; v += kLanes) {
-    if (whole && v + kLanes <= p.values) {
+    if (is_whole(s, all, v)) {
       solve_errors<true>(s, x, v);
     } else {
       solve_errors<false>(s, x, v);
@@ -122,9 +130,13 @@ static float error_product(const Pass& s, const Chunk& x, int64_t c) {
 static void write_strengths(const Pass& s, const Chunk& x) {
   if (!s.p.beta_width) return;
   float parts[kChunk * kLanes], sums[kChunk];
+  const bool all = divides_all(x);
   for (int64_t c = 0; c < kChunk; c++) {
     Vec total{};
-    for (int64_t v = 0; c < x.count && v < s.V; v += kLanes) total += load(x.products[c] + v);
+    for (int64_t v = 0; c < x.count && v < s.V; v += kLanes) {
+      const Vec y = load(x.derror[c] + v);
+      total += is_whole(s, all, v) ? y : y * load(x.written[c] + v);
+    }
     store(parts + c * kLanes, total);
   }
   sum_vectors(sums, parts, kChunk);

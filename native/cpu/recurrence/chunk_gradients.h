@@ -115,8 +115,8 @@ static void add_bonus(const Pass& s, const Chunk& x, float* dbonus) {
   }
 }
 
-// Adds to S . D of a chunk that anchors, [K], what its first token reads before its decay: then it is the gradient of the
-// gate for the token before, so far.
+// Adds to S . D of a chunk that anchors, [K], what its first token reads before its decay: then it is the gradient of
+// the gate for the token before, so far.
 static void add_undecayed(const Pass& s, const Chunk& x, float* dgate) {
   undecayed_rows(s, x, [&](int64_t row) {
     for (int64_t i = 0; i < s.K; i += kLanes)
@@ -125,7 +125,8 @@ static void add_undecayed(const Pass& s, const Chunk& x, float* dgate) {
 }
 
 // dq, dk and their like, and dgates; `dgate` is that of the chunk after, [K] per key or in lanes yet to be summed, and
-// becomes that of this one. A token at a time: the rows of tokens may all fall on the same sets of the first-level cache.
+// becomes that of this one. A token at a time: the rows of tokens may all fall on the same sets of the first-level
+// cache.
 template <Gate kGate>
 static void write_gradients(const Pass& s, const Chunk& x, float* dgate, float* dbonus) {
   const int64_t K = s.p.K;

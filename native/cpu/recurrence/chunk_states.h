@@ -1,8 +1,8 @@
 // The states before the chunks between two checkpoints, recomputed with the values that the forward pass wrote:
 //   S <- e^b_last S + W^T N [+ K^T V]     with W = w e^(b_last - b), K likewise
 // They are kept transposed, [V, K], and multiplied by e^b_middle of the chunk that they precede, so that the products
-// of the chunk need no other form of the keys than the primed ones (chunk_operands.h). Chunks of the same b_middle leave
-// only the sum.
+// of the chunk need no other form of the keys than the primed ones (chunk_operands.h). Chunks of the same b_middle
+// leave only the sum.
 #pragma once
 #include "chunk_operands.h"
 #include "tile.h"

@@ -87,8 +87,8 @@ class Segment {
     write_first(dgate);
   }
 
-  // The same steps for all chunks: what they read; D and dR of values [from, to), also by several threads at a time; the
-  // gradients of each chunk, while what a segment so many before this one writes is fetched; and those that go from
+  // The same steps for all chunks: what they read; D and dR of values [from, to), also by several threads at a time;
+  // the gradients of each chunk, while what a segment so many before this one writes is fetched; and those that go from
   // chunk to chunk.
   void scores() {
     for (int64_t c = chunks() - 1; c >= 0; c--) {
@@ -163,8 +163,9 @@ class Segment {
   }
 
   void fetch_chunk(int64_t c) { fetch_read(s_, ahead_, gates_.start_of(c), gates_.length_of(c)); }
-  // What the recomputation of the segment so many before this one will touch, in a share for every chunk. Rows of tokens
-  // come last: they lie a power of two apart, share few sets of the second-level cache, and do not stay there for long.
+  // What the recomputation of the segment so many before this one will touch, in a share for every chunk. Rows of
+  // tokens come last: they lie a power of two apart, share few sets of the second-level cache, and do not stay there
+  // for long.
   void fetch_written_before(int64_t c, int64_t segments) {
     const int64_t t = from_ - segments * s_.args.checkpointEvery, n = chunks();
     if (t < 0) return;

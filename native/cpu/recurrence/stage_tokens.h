@@ -35,16 +35,46 @@ static void rescale_group(const Problem& p, const Head& x, Stage& s, int64_t t, 
   s.decays[g] = 1;
 }
 
+// What a rule asks of its stage. Of all forms but the general one the compiler knows it.
+template <Form kForm>
+struct Asked {
+  static constexpr bool kAny = kForm == kGeneral, kTwice = kForm == kUndecayedTwice;
+  // How many PairKinds there may be.
+  static constexpr int kKinds = kAny || kTwice ? kEraseSecond + 1 : kForm == kPlainErase ? kEraseWrite + 1 : 1;
+  const bool erases, own_erase;      // whether with a key that is not the one it writes with, or is scaled otherwise
+  const bool second;                 // whether it writes values with a second key
+  const bool undecayed;              // whether it erases from the state before its decay
+  const bool read_before;            // whether it reads before the update, and so the state before its decay
+  const float* const bonus;
+
+  Asked(const Problem& p, const Head& x, const Stage& s)
+      : erases(kAny ? p.erase : kForm != kPlain), own_erase(kForm != kPlain && s.erase != s.write),
+        second(kTwice || (kAny && s.second)), undecayed(kTwice || (kAny && p.undecayed)),
+        read_before(kAny && p.read_before), bonus(kAny ? x.bonus : nullptr) {}
+};
+
+template <PairKind kKind>
+struct Kind {};
+
+// The products of the pairs of a group, lane by lane; of kinds that a form cannot have nothing is kept.
+template <int C, int kKinds>
+struct PairProducts {
+  Vec at[kKinds][kPairs<C>];
+  __attribute__((always_inline)) PairProducts() {
+    each<kKinds>([&](auto kind) { each<kPairs<C>>([&](auto i) { at[kind][i] = Vec{}; }); });
+  }
+  template <PairKind kKind>
+  __attribute__((always_inline)) void add(Kind<kKind>, int c, int j, Vec x) {
+    if constexpr (kKind < kKinds) at[kKind][pair(c, j)] += x;
+  }
+};
+
 // Tokens t .. t + count of a head; a group that reaches beyond them is filled with tokens that do nothing.
 template <int C, Form kForm, bool kVectorGate>
 static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, int64_t count) {
-  constexpr bool kAny = kForm == kGeneral, kTwice = kForm == kUndecayedTwice;
-  constexpr int kKinds = kAny || kTwice ? 4 : kForm == kPlainErase ? 2 : 1;
+  const Asked<kForm> asked(p, x, s);
+  constexpr int kKinds = Asked<kForm>::kKinds;
   const int64_t groups = (count + C - 1) / C;
-  const float* bonus = kAny ? x.bonus : nullptr;
-  const bool erases = kAny ? p.erase : kForm != kPlain, own_erase = kForm != kPlain && s.erase != s.write;
-  const bool second = kTwice || (kAny && s.second), undecayed = kTwice || (kAny && p.undecayed);
-  const bool read_before = kAny && p.read_before;
   const Vec scale = splat(p.scale);
   if (kVectorGate) stage_decays(p, x, s, t, count, groups * C);
   for (int64_t g = 0; g < groups; g++) {
@@ -54,38 +84,36 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
       const bool real = g * C + c < count;
       q[c] = real ? x.q[at] : s.nothing;
       w[c] = real ? x.write_key[at] : s.nothing;
-      if (own_erase) e[c] = real && erases ? x.erase_key[at] : s.nothing;
-      if (kAny || kTwice) k[c] = real ? x.k[at] : s.nothing;
+      if (asked.own_erase) e[c] = real && asked.erases ? x.erase_key[at] : s.nothing;
+      if (kKinds > kReadSecond) k[c] = real ? x.k[at] : s.nothing;
     }
-    Vec products[kKinds][kPairs<C>] = {};
+    PairProducts<C, kKinds> products;
     VecInt kept = Vec{} == Vec{};
     const auto stage = [&](int64_t i, auto get) __attribute__((always_inline)) {
-      Vec read[C], erase[C], write[C], twice[C] = {}, decay[C];
+      Vec read[C], erase[C], write[C], second[C] = {}, decay[C];
       each<C>([&](auto c) {
         read[c] = get(q[c]) * scale, write[c] = get(w[c]);
-        erase[c] = own_erase ? get(e[c]) : erases ? write[c] : Vec{};
-        if (second) twice[c] = get(k[c]);
+        erase[c] = asked.own_erase ? get(e[c]) : asked.erases ? write[c] : Vec{};
+        if (asked.second) second[c] = get(k[c]);
         if (kVectorGate) decay[c] = load(s.token_decay + (g * C + c) * s.K + i);
-        if (bonus) products[kKinds > 2 ? kReadSecond : 0][pair(c, c)] += read[c] * get(bonus) * get(k[c]);
+        if (asked.bonus) products.add(Kind<kReadSecond>(), c, c, read[c] * get(asked.bonus) * get(k[c]));
       });
-      // What token j writes, decayed on its way to each later token c.
+      // What token j writes, decayed on its way to each later token c, which may meet it before its own decay.
+      const auto meet = [&](auto c, auto j, Vec& written, auto reads, auto erases) __attribute__((always_inline)) {
+        const Vec before = written;
+        if (kVectorGate) written *= decay[c];
+        products.add(reads, c, j, read[c] * (asked.read_before ? before : written));
+        if (asked.erases) products.add(erases, c, j, erase[c] * (asked.undecayed ? before : written));
+      };
       each<C>([&](auto j) {
-        if (!read_before) {
-          products[kReadWrite][pair(j, j)] += read[j] * write[j];
-          if (second) products[kKinds > 2 ? kReadSecond : 0][pair(j, j)] += read[j] * twice[j];
+        if (!asked.read_before) {
+          products.add(Kind<kReadWrite>(), j, j, read[j] * write[j]);
+          if (asked.second) products.add(Kind<kReadSecond>(), j, j, read[j] * second[j]);
         }
         each<C>([&](auto c) {
           if constexpr (c > j) {
-            const Vec before = write[j];
-            if (kVectorGate) write[j] *= decay[c];
-            products[kReadWrite][pair(c, j)] += read[c] * (read_before ? before : write[j]);
-            if (erases)
-              products[kKinds > 1 ? kEraseWrite : 0][pair(c, j)] += erase[c] * (undecayed ? before : write[j]);
-            if (!second) return;
-            const Vec before_twice = twice[j];
-            if (kVectorGate) twice[j] *= decay[c];
-            products[kKinds > 2 ? kReadSecond : 0][pair(c, j)] += read[c] * (read_before ? before_twice : twice[j]);
-            products[kKinds > 2 ? kEraseSecond : 0][pair(c, j)] += erase[c] * (undecayed ? before_twice : twice[j]);
+            meet(c, j, write[j], Kind<kReadWrite>(), Kind<kEraseWrite>());
+            if (asked.second) meet(c, j, second[j], Kind<kReadSecond>(), Kind<kEraseSecond>());
           }
         });
       });
@@ -94,14 +122,15 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
         const int64_t at = (g * C + c) * s.K + i;
         const Vec before = since;
         if (kVectorGate) since *= decay[c];
-        store(s.read + at, kVectorGate ? read[c] * (read_before ? before : since) : read[c]);
-        if (own_erase) store(s.erase + at, kVectorGate ? erase[c] * (undecayed ? before : since) : erase[c]);
+        store(s.read + at, kVectorGate ? read[c] * (asked.read_before ? before : since) : read[c]);
+        if (!asked.own_erase) return;
+        store(s.erase + at, kVectorGate ? erase[c] * (asked.undecayed ? before : since) : erase[c]);
       });
       const Vec inverse = kVectorGate ? splat(1) / since : splat(1);
       each<C>([&](auto c) {
         const int64_t at = (g * C + c) * s.K + i;
         store(s.write + at, kVectorGate ? write[c] * inverse : write[c]);
-        if (second) store(s.second + at, kVectorGate ? twice[c] * inverse : twice[c]);
+        if (asked.second) store(s.second + at, kVectorGate ? second[c] * inverse : second[c]);
       });
       if (kVectorGate) {
         store(s.carried + i, since);
@@ -109,7 +138,7 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
       }
     };
     int64_t i = 0;
-    if (!kAny)
+    if (kForm != kGeneral)
       for (; i + kLanes <= p.K; i += kLanes) stage(i, [i](const float* row) { return load(row + i); });
     for (; i < p.K; i += kLanes) stage(i, [i, &p](const float* row) { return load_row(row, i, p.K); });
     s.decays[g] = 0;
@@ -117,7 +146,7 @@ static void stage_tokens(const Problem& p, const Head& x, Stage& s, int64_t t, i
     float* out = s.products + g * s.pair_kinds * kPairs<C> * kLanes;
     each<kKinds>([&](auto kind) {
       if (kind < s.pair_kinds)
-        each<kPairs<C>>([&](auto i) { store(out + (kind * kPairs<C> + i) * kLanes, products[kind][i]); });
+        each<kPairs<C>>([&](auto i) { store(out + (kind * kPairs<C> + i) * kLanes, products.at[kind][i]); });
     });
   }
   const int64_t used = groups * s.pair_kinds * kPairs<C>, pairs = round_up(used, kLanes);
