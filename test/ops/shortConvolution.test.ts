@@ -158,8 +158,8 @@ for (const where of targets().filter((t) => t.dtype === 'float32')) {
         found.forEach((values, i) => expectClose(`part ${i}`, values, expected[i], toleranceOf('float32').forward));
         // Channels that others come before.
         const turn = 5;
-        const turned = (values: ArrayLike<number>, width: number, back = false): Float32Array =>
-          Float32Array.from(values, (_, i) => {
+        const turned = (values: ArrayLike<number>, width: number, back = false): Float64Array<ArrayBuffer> =>
+          Float64Array.from(values, (_, i) => {
             const [row, channel, at] = [Math.floor(i / width / channels), Math.floor(i / width) % channels, i % width];
             return values[(row * channels + ((channel + (back ? channels - turn : turn)) % channels)) * width + at];
           });
@@ -168,7 +168,9 @@ for (const where of targets().filter((t) => t.dtype === 'float32')) {
           Object.entries(host).map(([name, { data, shape }]) => [name, { data: turned(data, widths[name]), shape }]),
         );
         const back = fw.scope(() => steps(other, where, texts, channels, taps));
-        back.forEach((values, i) => expect(turned(values, i < 3 ? 1 : taps - 1, true)).to.eql(found[i]));
+        back.forEach((values, i) =>
+          expect(turned(values, i < 3 ? 1 : taps - 1, true)).to.eql(Float64Array.from(found[i])),
+        );
       });
     }
   });
