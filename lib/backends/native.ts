@@ -11,7 +11,7 @@ import {
 } from '../core';
 import type { Backend } from './backend';
 import { compileEncoder, noteMemory } from './encode';
-import { KeptBlocks, Recorder, type Recording } from './recording';
+import { type Calls, KeptBlocks, Recorder, type Recording, WatchedBlocks } from './recording';
 import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './table';
 import { ThreadBound } from './threadBound';
 
@@ -32,6 +32,8 @@ export interface Addon {
   readAsync(id: number, byteOffset: number, out: TypedArray): Promise<void>;
   synchronize(): Promise<void>;
   submit(kernel: number): void;
+  /** Calls one after the other: kernels, where the command of each ends among all of them, and these. */
+  submitAll(kernels: Int32Array, ends: Int32Array, commands: Float64Array): void;
   trim(): void;
   /** Gives back what was cached for a need that is over; returns whether there will be more of it in a second. */
   settle(): boolean;
@@ -151,6 +153,8 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
   readonly prefersTokenLoop = false;
   /** @internal Of the calls that are being recorded. */
   recorder: Recorder | null = null;
+  /** @internal Those that recordings use and do not keep. */
+  readonly watched = new WatchedBlocks();
   private readonly kept = new KeptBlocks();
   private settling = false;
   private unreported = 0;
@@ -192,6 +196,7 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
   }
 
   free(handle: Handle): void {
+    this.watched.free(handle);
     if (this.recorder?.free(idOf(handle)) || this.kept.stays(handle)) return;
     this.freeBlock(handle);
   }
@@ -238,9 +243,8 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
   }
 
   /** @internal */
-  callAgain(kernel: number, command: Float64Array): void {
-    this.addon.command.set(command);
-    this.addon.submit(kernel);
+  callAgain({ kernels, ends, commands }: Calls): void {
+    guarded('a call that is made again', () => this.addon.submitAll(kernels, ends, commands));
   }
 
   /** @internal Keeps blocks of a recording; what comes back frees those that nobody else has. */

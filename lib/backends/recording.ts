@@ -3,7 +3,23 @@ import type { Handle, Storage } from '../core';
 import type { NativeBackend } from './native';
 
 /** What a recording takes of its backend. */
-type Calls = Pick<NativeBackend, 'callAgain' | 'giveBack'>;
+type Device = Pick<NativeBackend, 'callAgain' | 'giveBack' | 'watched'>;
+
+/** Calls of kernels, as the addon takes them. */
+export interface Calls {
+  readonly kernels: Int32Array;
+  /** Where the command of each ends among all of them. */
+  readonly ends: Int32Array;
+  readonly commands: Float64Array;
+}
+
+function join(kernels: readonly number[], commands: readonly Float64Array[]): Calls {
+  let end = 0;
+  const ends = Int32Array.from(commands, ({ length }) => (end += length));
+  const all = new Float64Array(end);
+  commands.forEach((command, i) => all.set(command, ends[i] - command.length));
+  return { kernels: Int32Array.from(kernels), ends, commands: all };
+}
 
 /** While calls are recorded: their commands, and memory that stays theirs. */
 export class Recorder {
@@ -49,12 +65,12 @@ export class Recorder {
     this.broken = true;
   }
 
-  end(backend: Calls): Recording | null {
+  end(backend: Device): Recording | null {
     const { kernels, commands, made, spare, used } = this;
     const free = new Set([...spare.values()].flat());
     // Storages that were made meanwhile and are gone had blocks of the recording.
     const outside = [...used].filter((storage) => !storage.freed);
-    const recording = new Recording(backend, kernels, commands, [...made.keys()], free, outside);
+    const recording = new Recording(backend, join(kernels, commands), [...made.keys()], free, outside);
     if (!this.broken) return recording;
     recording.dispose();
     return null;
@@ -68,27 +84,36 @@ const lost = new FinalizationRegistry<() => void>((release) => release());
 export class Recording {
   private readonly release: () => void;
   private disposed = false;
+  /** What was found when so many blocks that recordings use had been freed. */
+  private found: { freed: number; holds: boolean };
 
   constructor(
-    private readonly backend: Calls,
-    private readonly kernels: readonly number[],
-    private readonly commands: readonly Float64Array[],
+    private readonly device: Device,
+    private readonly calls: Calls,
     blocks: readonly number[],
     free: ReadonlySet<number>,
     private readonly outside: readonly Storage[],
   ) {
-    this.release = backend.giveBack(blocks, free);
+    const giveBack = device.giveBack(blocks, free);
+    const forget = device.watched.watch(outside.map(({ handle }) => handle));
+    this.found = { freed: device.watched.freed, holds: true };
+    this.release = () => {
+      forget();
+      giveBack();
+    };
     lost.register(this, this.release, this);
   }
 
   /** Whether everything that the calls use is still there. */
   get holds(): boolean {
-    return !this.disposed && this.outside.every((storage) => !storage.freed);
+    const { freed } = this.device.watched;
+    if (this.found.freed !== freed) this.found = { freed, holds: this.outside.every((storage) => !storage.freed) };
+    return this.found.holds && !this.disposed;
   }
 
   /** Makes the calls again, in order; only while it `holds`. What they wrote before, they write anew. */
   again(): void {
-    for (let i = 0; i < this.kernels.length; i++) this.backend.callAgain(this.kernels[i], this.commands[i]);
+    this.device.callAgain(this.calls);
   }
 
   dispose(): void {
@@ -118,6 +143,31 @@ export class KeptBlocks {
         const unused = this.freed.get(id);
         this.freed.delete(id);
         if (unused) release(id);
+      }
+    };
+  }
+}
+
+/** The blocks of a device that recordings use: so long as none is freed, nobody has to look for theirs. */
+export class WatchedBlocks {
+  /** By how many recordings. */
+  private readonly users = new Map<Handle, number>();
+  /** How many were freed. */
+  freed = 0;
+
+  free(handle: Handle): void {
+    if (this.users.size > 0 && this.users.has(handle)) this.freed++;
+  }
+
+  /** Watches blocks until what comes back is called. */
+  watch(handles: readonly Handle[]): () => void {
+    const { users } = this;
+    for (const handle of handles) users.set(handle, (users.get(handle) ?? 0) + 1);
+    return () => {
+      for (const handle of handles) {
+        const others = users.get(handle)! - 1;
+        if (others > 0) users.set(handle, others);
+        else users.delete(handle);
       }
     };
   }

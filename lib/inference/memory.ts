@@ -259,9 +259,10 @@ export class Memory {
   /** Whether a single token was read as one before it. */
   private readAgain(ids: Int32Array, batch: number, { repetition, settings }: ReadTurns): boolean {
     if (!repetition) return false;
+    const untouched = !this.shared;
     this.own();
     this.partly = 'failed';
-    const logits = repetition.read(this.state, ids, settings);
+    const logits = repetition.read(this.state, ids, settings, { untouched });
     this.partly = null;
     if (logits) this.take(ids, batch, { logits, state: this.state });
     return logits !== null;

@@ -92,6 +92,38 @@ napi_value submit(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// Kernels, where the doubles of each end among those of all, and these: what `submit` does with one after the other.
+napi_value submit_all(napi_env env, napi_callback_info info) {
+  size_t count = 3;
+  napi_value given[3];
+  void* data;
+  napi_get_cb_info(env, info, &count, given, nullptr, &data);
+  Instance& instance = *static_cast<Instance*>(data);
+  try {
+    const auto numbers = [&](int i, napi_typedarray_type expected, size_t& length) {
+      napi_typedarray_type type;
+      void* at = nullptr;
+      if (napi_get_typedarray_info(env, given[i], &type, &length, &at, nullptr, nullptr) != napi_ok || type != expected) {
+        throw std::invalid_argument("typed arrays are needed");
+      }
+      return at;
+    };
+    size_t calls, given_ends, doubles;
+    const int32_t* const kernels = static_cast<int32_t*>(numbers(0, napi_int32_array, calls));
+    const int32_t* const ends = static_cast<int32_t*>(numbers(1, napi_int32_array, given_ends));
+    const double* const commands = static_cast<double*>(numbers(2, napi_float64_array, doubles));
+    if (given_ends != calls) throw std::invalid_argument("an end for each call is needed");
+    for (size_t i = 0, begin = 0; i < calls; begin = ends[i++]) {
+      if (kernels[i] < 0 || kernels[i] >= kKernelCount) throw std::out_of_range("no such kernel");
+      if (ends[i] < 0 || size_t(ends[i]) < begin || size_t(ends[i]) > doubles) throw std::out_of_range("no such command");
+      kKernels[kernels[i]].launch(instance.environment, commands + begin, ends[i] - begin);
+    }
+  } catch (const std::exception&) {
+    napi_throw(env, error_value(env, std::current_exception()));
+  }
+  return nullptr;
+}
+
 void trim(const Napi::CallbackInfo& info) { environment_of(info).trim(); }
 
 Napi::Value settle(const Napi::CallbackInfo& info) {
@@ -135,11 +167,15 @@ void add_common_functions(Napi::Object object, Instance& instance) {
   add("settle", settle);
   add("reportExternal", report_external);
   add("memoryUsage", memory_usage);
-  napi_value submit_function;
-  if (napi_create_function(env, "submit", NAPI_AUTO_LENGTH, submit, &instance, &submit_function) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
-  object["submit"] = Napi::Value(env, submit_function);
+  const auto add_plain = [&](const char* name, napi_callback function) {
+    napi_value made;
+    if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, &instance, &made) != napi_ok) {
+      throw Napi::Error::New(env);
+    }
+    object[name] = Napi::Value(env, made);
+  };
+  add_plain("submit", submit);
+  add_plain("submitAll", submit_all);
 }
 
 }  // namespace fw

@@ -1,7 +1,7 @@
 // Causal depthwise convolution over time: whole sequences, their gradients, and one token.
 #include <string.h>
 
-#include "vec.h"
+#include "side_by_side.h"
 
 FW_NAMESPACE_BEGIN
 
@@ -173,17 +173,50 @@ void shortConvBackward(const Context& cx, const shortConvBackwardArgs& x) {
   });
 }
 
+// One token of neighbouring channels of a text, from channel `i` on.
+static void step_channels(const float* weight, const float* bias, const float* x, float* state, float* y, int64_t i,
+                          int64_t channels, int64_t width) {
+  const int64_t history = width - 1;
+  for (; i < channels; i++) {
+    float sum = bias ? bias[i] : 0.0f;
+    for (int64_t j = 0; j < history; j++) sum += weight[i * width + j] * state[i * history + j];
+    y[i] = sum + weight[i * width + history] * x[i];
+    for (int64_t j = 0; j + 1 < history; j++) state[i * history + j] = state[i * history + j + 1];
+    if (history > 0) state[i * history + history - 1] = x[i];
+  }
+}
+
+// The same for a width that is known.
+template <int kWidth>
+static void step_vectors(const float* weight, const float* bias, const float* x, float* state, float* y, int64_t i,
+                         int64_t channels, int64_t width) {
+  constexpr int kHistory = kWidth - 1;
+  for (; i + kLanes <= channels; i += kLanes) {
+    Vec weights[kWidth], recent[kHistory];
+    load_apart(weight + i * kWidth, weights);
+    load_apart(state + i * kHistory, recent);
+    const Vec now = load(x + i);
+    Vec sum = bias ? load(bias + i) : Vec{};
+#pragma GCC unroll 4
+    for (int j = 0; j < kHistory; j++) sum = fma(weights[j], recent[j], sum);
+    store(y + i, fma(weights[kHistory], now, sum));
+#pragma GCC unroll 4
+    for (int j = 0; j + 1 < kHistory; j++) recent[j] = recent[j + 1];
+    recent[kHistory - 1] = now;
+    store_together(state + i * kHistory, recent);
+  }
+  step_channels(weight, bias, x, state, y, i, channels, width);
+}
+
 void shortConvStep(const Context& cx, const shortConvStepArgs& x) {
   const int64_t d = x.d, width = x.width, history = width - 1;
+  const auto step = width == 4 ? step_vectors<4> : step_channels;
   parallel_blocks(cx, x.batch * d, 8192 / width + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) {
-      const float* weight = x.weight + i % d * width;
-      float* state = x.state + i * history;
-      float y = x.bias.data ? x.bias[i % d] : 0.0f;
-      for (int64_t j = 0; j < history; j++) y += weight[j] * state[j];
-      x.y[i] = y + weight[history] * x.x[i];
-      for (int64_t j = 0; j + 1 < history; j++) state[j] = state[j + 1];
-      if (history > 0) state[history - 1] = x.x[i];
+    for (int64_t i = begin; i < end;) {
+      const int64_t c = i % d, channels = end - i < d - c ? end - i : d - c;
+      step(x.weight + c * width, x.bias.data ? x.bias + c : nullptr, x.x + i, x.state + i * history, x.y + i, 0,
+           channels, width);
+      i += channels;
     }
     if (x.activation != kSiluActivation) return;
     for (int64_t i = begin; i < end; i += kLanes) {

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 #ifdef __linux__
+#include <pthread.h>
 #include <sched.h>
 #endif
 
@@ -70,6 +71,23 @@ int available_cores() {
   if (granted > 0) cores = std::min(cores, granted);
 #endif
   return std::max(cores, 1);
+}
+
+int current_core() {
+#ifdef __linux__
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+void keep_off([[maybe_unused]] std::thread& thread, [[maybe_unused]] int core) {
+#ifdef __linux__
+  cpu_set_t mask;
+  if (core >= CPU_SETSIZE || sched_getaffinity(0, sizeof mask, &mask) != 0) return;
+  if (core >= 0) CPU_CLR(core, &mask);
+  if (CPU_COUNT(&mask) > 0) pthread_setaffinity_np(thread.native_handle(), sizeof mask, &mask);
+#endif
 }
 
 }  // namespace fw

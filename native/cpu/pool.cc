@@ -1,6 +1,7 @@
 // The compute pool: persistent workers that spin briefly for the next region, then sleep.
 #include "pool.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -22,7 +23,14 @@
 namespace fw {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr auto kSpin = std::chrono::microseconds(30);
+// Regions that workers miss, one after the other, before they are sent to other cores.
+constexpr int kMissed = 3;
+// Waiting so long for a worker means that others have taken its core, and then for so long workers are left where they are.
+constexpr auto kStall = std::chrono::milliseconds(2);
+constexpr auto kCrowded = std::chrono::seconds(10);
 
 void relax() {
 #if defined(__x86_64__)
@@ -127,13 +135,16 @@ class Pool {
       shares_[i].next = i * tasks / shares;
       shares_[i].end = (i + 1) * tasks / shares;
     }
+    joined_ = 0;
     open_ = true;
     epoch_++;
     wake(tasks - 1);
     work(0);
     // A worker enters before it looks at `open_`, so after this wait none is inside or will come in.
     open_ = false;
-    while (inside_count_ > 0) relax();
+    if (wait_for_workers()) leave_alone();
+    else if (joined_ < std::min<int64_t>(tasks - 1, workers_.size())) spread();
+    else missed_ = 0;
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
@@ -176,9 +187,42 @@ class Pool {
     for (int64_t i = 0; i < wanted; i++) awake_.notify_one();
   }
 
+  // Returns whether it took longer than a worker with a core of its own would.
+  bool wait_for_workers() {
+    constexpr int kShort = 1 << 10;
+    Clock::time_point since;
+    for (int64_t i = 0; inside_count_ > 0; i++) {
+      relax();
+      if (i == kShort) since = Clock::now();
+    }
+    return since != Clock::time_point() && Clock::now() - since > kStall;
+  }
+
+  // Workers that wait behind the caller on its own core, where systems wake them up, would miss region after region: some
+  // look for an idle core every few milliseconds only, and a token of a model takes no longer. They keep off that core.
+  void spread() {
+    if (++missed_ < kMissed) return;
+    missed_ = 0;
+    const int core = current_core();
+    if (core != kept_off_ && Clock::now() > crowded_until_) keep_workers_off(core);
+  }
+
+  // Where there are more programs than cores, a worker that may go anywhere holds its region up the least.
+  void leave_alone() {
+    crowded_until_ = Clock::now() + kCrowded;
+    if (kept_off_ >= 0) keep_workers_off(-1);
+  }
+
+  void keep_workers_off(int core) {
+    kept_off_ = core;
+    for (std::thread& worker : workers_) keep_off(worker, core);
+  }
+
   void start() {
     if (!workers_.empty()) return;
     stop_ = false;
+    missed_ = 0;
+    kept_off_ = -1;
     if (shares_.size() != static_cast<size_t>(threads())) shares_ = std::vector<Share>(threads());
     try {
       for (int i = 1; i < threads(); i++) workers_.emplace_back([this, i] { serve(i); });
@@ -201,6 +245,7 @@ class Pool {
       seen = epoch_;
       inside_count_++;
       if (open_) {
+        joined_++;
         const SubnormalScope scope(mode_);
         work(own);
       }
@@ -237,9 +282,13 @@ class Pool {
   void* data_ = nullptr;
   std::exception_ptr failure_;  // the first that a task threw
   SubnormalMode mode_ = 0;  // the caller's, which all threads take
+  int missed_ = 0;          // regions in a row that not all workers came to
+  int kept_off_ = -1;       // the core that workers keep off
+  Clock::time_point crowded_until_;
   alignas(64) std::atomic<uint64_t> epoch_{0};
   std::atomic<bool> open_{false}, stop_{false};
   alignas(64) std::atomic<int> inside_count_{0};
+  std::atomic<int> joined_{0};  // workers that came to the region
   std::atomic<int> asleep_{0};
 
   static thread_local bool inside_;

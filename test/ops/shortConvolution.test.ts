@@ -1,5 +1,6 @@
 // The short convolution against itself on `js` in float64: every number of taps, channels that fill 16 bytes and that do
 // not, rows that lie apart, sequences that end everywhere, states before and after.
+import { expect } from 'chai';
 import * as fw from '../../lib';
 import { type Target, targets } from '../support/golden';
 import { Draw, type HostInputs, rounded } from '../support/ruleInputs';
@@ -118,6 +119,58 @@ for (const where of targets({ bfloat16: true }).filter((t) => t.dtype !== 'float
           const limit = isGradient ? tolerance.gradient : tolerance.forward;
           expectClose(name, actual[name], values, limit, isGradient ? 1e-3 * rms(reference.output) : 0);
         }
+      });
+    }
+  });
+}
+
+/** Steps of texts one after the other: outputs, and the state after them. */
+function steps(host: HostInputs, where: Target, texts: number, channels: number, taps: number): ArrayLike<number>[] {
+  const tensors = Object.entries(host).map(([name, { data, shape }]) => [name, fw.tensor(data, { shape, ...where })]);
+  const { x, weight, bias, state } = Object.fromEntries(tensors) as Record<string, fw.Tensor>;
+  const outputs = fw.noGrad(() =>
+    Array.from({ length: 3 }, (_, t) =>
+      fw
+        .shortConvolutionStep(x.slice(0, t * texts, (t + 1) * texts), weight, { state, bias, activation: 'silu' })
+        .dataSync(),
+    ),
+  );
+  expect(state.shape).to.eql([texts, channels, taps - 1]);
+  return [...outputs, state.dataSync()];
+}
+
+for (const where of targets().filter((t) => t.dtype === 'float32')) {
+  describe(`steps of the short convolution on ${where.device}`, () => {
+    for (const [texts, channels, taps] of [2, 3, 4, 5].flatMap((taps) => [
+      [1, 64, taps],
+      [3, 37, taps],
+    ])) {
+      it(`${texts} x ${channels} channels, ${taps} taps: those of float64, and the same bits in any place`, () => {
+        const draw = new Draw(7);
+        const host = {
+          x: draw.uniform([3 * texts, channels], -1, 1),
+          weight: draw.uniform([channels, taps], -1, 1),
+          bias: draw.uniform([channels], -1, 1),
+          state: draw.uniform([texts, channels, taps - 1], -1, 1),
+        };
+        const found = fw.scope(() => steps(host, where, texts, channels, taps));
+        const expected = fw.scope(() => steps(host, { device: 'js', dtype: 'float64' }, texts, channels, taps));
+        found.forEach((values, i) => expectClose(`part ${i}`, values, expected[i], toleranceOf('float32').forward));
+        // Channels that others come before.
+        const turn = 5;
+        const turned = (values: ArrayLike<number>, width: number, back = false): Float64Array<ArrayBuffer> =>
+          Float64Array.from(values, (_, i) => {
+            const [row, channel, at] = [Math.floor(i / width / channels), Math.floor(i / width) % channels, i % width];
+            return values[(row * channels + ((channel + (back ? channels - turn : turn)) % channels)) * width + at];
+          });
+        const widths: Record<string, number> = { x: 1, weight: taps, bias: 1, state: taps - 1 };
+        const other = Object.fromEntries(
+          Object.entries(host).map(([name, { data, shape }]) => [name, { data: turned(data, widths[name]), shape }]),
+        );
+        const back = fw.scope(() => steps(other, where, texts, channels, taps));
+        back.forEach((values, i) =>
+          expect(turned(values, i < 3 ? 1 : taps - 1, true)).to.eql(Float64Array.from(found[i])),
+        );
       });
     }
   });

@@ -126,7 +126,11 @@ export class Scheduler {
         ids[rows[i]] = request.ids[0];
         models[rows[i]] = request.model;
       });
-      const { values, dtype, device } = await slots.step((state) => this.step(ids, state, models, seated[0]));
+      const { values, dtype, device } = await slots.step(async (state, untouched) => {
+        const { call } = seated[0];
+        const again = this.repetition.read(state, ids, call.settings, { models, untouched });
+        return this.onHost(again ?? (await this.step(ids, state, models, call)));
+      });
       const width = model.vocabSize;
       seated.forEach((request, i) => {
         const { memory, call, resolve, reject } = request;
@@ -180,24 +184,8 @@ export class Scheduler {
     }
   }
 
-  /** The logits after ids [B]. */
+  /** The logits [B, vocabulary] after ids [B]. */
   private async step(
-    ids: Int32Array,
-    state: State,
-    models: readonly RecurrentModel[],
-    { call }: TokenRequest,
-  ): Promise<HostLogits> {
-    const logits =
-      this.repetition.read(state, ids, call.settings, models) ?? (await this.stepAnew(ids, state, models, call));
-    logits.persist();
-    try {
-      return { values: await logits.data(), dtype: logits.dtype, device: logits.device };
-    } finally {
-      logits.dispose();
-    }
-  }
-
-  private async stepAnew(
     ids: Int32Array,
     state: State,
     models: readonly RecurrentModel[],
@@ -209,6 +197,16 @@ export class Scheduler {
       return await inTurns(stepStages(this.model, t, state, models), turns);
     } finally {
       t.dispose();
+    }
+  }
+
+  /** Takes logits to the host. */
+  private async onHost(logits: Tensor): Promise<HostLogits> {
+    logits.persist();
+    try {
+      return { values: await logits.data(), dtype: logits.dtype, device: logits.device };
+    } finally {
+      logits.dispose();
     }
   }
 

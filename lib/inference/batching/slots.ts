@@ -176,15 +176,16 @@ export class Slots {
     }, 0);
   }
 
-  /** Runs a step of all texts on their state. */
-  async step<T>(run: (state: State) => Promise<T>): Promise<T> {
+  /** Runs a step of all texts on their state; `untouched` says whether nothing but the last step has changed it. */
+  async step<T>(run: (state: State, untouched: boolean) => Promise<T>): Promise<T> {
+    const untouched = this.view !== null && !this.slots.some(({ shared }) => shared);
     this.view ??= this.makeView();
     for (const slot of this.slots) {
       if (slot.shared) this.ownRows(slot);
     }
     this.stepping = true;
     try {
-      return await run(this.view.root);
+      return await run(this.view.root, untouched);
     } finally {
       this.stepping = false;
       for (const slot of this.slots.filter(({ abandoned }) => abandoned)) this.abandon(slot);

@@ -152,6 +152,35 @@ if (fw.devices().some((d) => d.device === 'cpu' && d.available)) {
       }
     });
 
+    it('keep off the core of whoever waits for them, where they would wait behind it', async function () {
+      if (process.platform !== 'linux') return this.skip();
+      // New threads miss the first regions, which end before they have come up.
+      const { stdout } = await runSource(`
+        const { readdirSync, readFileSync } = require('node:fs');
+        const cores = (path) => {
+          const [, list] = /Cpus_allowed_list:\\s*(\\S+)/.exec(readFileSync(path + '/status', 'utf8'));
+          return list.split(',').map((range) => range.split('-').map(Number))
+            .reduce((sum, [first, last = first]) => sum + last - first + 1, 0);
+        };
+        const all = cores('/proc/self');
+        const fewer = () =>
+          readdirSync('/proc/self/task').map((id) => cores('/proc/self/task/' + id)).filter((n) => n < all);
+        const x = fw.zeros([50000], { device: 'cpu' });
+        (async () => {
+          let found = [];
+          for (let i = 0; i < 100 && found.length === 0; i++) {
+            fw.setNumThreads(1);
+            fw.setNumThreads(2);
+            for (let j = 0; j < 20; j++) fw.noGrad(() => x.add_(1));
+            found = fewer();
+            await x.data();
+          }
+          console.log(JSON.stringify([all, found]));
+        })();`);
+      const [cores, found] = JSON.parse(stdout) as [number, number[]];
+      expect(found).to.eql(cores > 1 ? [cores - 1] : []);
+    });
+
     it('are as many as the affinity mask allows, until told otherwise', async function () {
       if (process.platform !== 'linux' || spawnSync('taskset', ['--version']).status !== 0) return this.skip();
       const core = /Cpus_allowed_list:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))![1];
