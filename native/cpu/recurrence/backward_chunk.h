@@ -36,7 +36,8 @@ class ChunkBackward : ChunkDgates<kGate> {
   using Base::kGated, Base::args_, Base::p_, Base::x_, Base::K_, Base::V_, Base::begin_, Base::chunks_, Base::ahead_,
       Base::read_, Base::doutput_, Base::dstate_, Base::dread_, Base::scores_, Base::dscores_, Base::dwrite_turned_,
       Base::write_turned_, Base::dgate_, Base::first_dgate_, Base::place, Base::writes_, Base::reads_before_,
-      Base::now_, Base::state_before, Base::chunk, Base::erased, Base::stack, Base::anchor, Base::anchored;
+      Base::now_, Base::state_before, Base::chunk, Base::erased, Base::stack, Base::anchor, Base::anchored,
+      Base::column_apart_, Base::columns_, Base::dcolumn_;
 
  public:
   ChunkBackward(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
@@ -143,8 +144,13 @@ class ChunkBackward : ChunkDgates<kGate> {
       const int64_t K = round_up(p_.K, 4);
       const Target to{dstate_, dstate_, first, then};
       const auto reads = transposed_times(read_, doutput_, stack());
-      if (!kGated || this->continues(c)) return multiply<kAdd>(ahead_, K, V_, to, reads);
-      if constexpr (kGated) multiply<kScaledRows>(ahead_, K, V_, to, reads);
+      const bool scales = kGated && !this->continues(c);
+      if (column_apart_) {
+        column_reads(dcolumn_, read_, K_, doutput_, columns_, stack(), scales ? first : nullptr, then);
+        scatter_column(dstate_, columns_, dcolumn_, p_.K);
+      }
+      if (!scales) return multiply<kAdd>(ahead_, K, columns_, to, reads);
+      if constexpr (kGated) multiply<kScaledRows>(ahead_, K, columns_, to, reads);
     };
     if (!anchors) return add_reads();
     // What the first token reads before its decay has no part in the gradient of that decay.

@@ -1,6 +1,7 @@
 // What of a chunk goes through the values that it wrote: from dO and D, the gradient of the state after it, to dR, dv
 // and dbeta (the equations stand in backward_chunk.h).
 #pragma once
+#include "chunk_column.h"
 #include "chunk_states.h"
 
 FW_NAMESPACE_BEGIN
@@ -12,7 +13,7 @@ class ChunkErrors : protected ChunkStates<kGate> {
  protected:
   using States::args_, States::p_, States::K_, States::V_, States::ahead_, States::beta_, States::read_,
       States::doutput_, States::parts_, States::sums_, States::place, States::writes_, States::state_before,
-      States::now_, States::erased;
+      States::now_, States::erased, States::column_apart_, States::columns_;
 
   ChunkErrors(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
       : States(cx, args, p, head) {}
@@ -21,19 +22,22 @@ class ChunkErrors : protected ChunkStates<kGate> {
     this->lay_out_states(arena);
     dstate_ = rows_in(arena, K_, V_);
     derror_ = rows_in(arena, kChunk, V_), scores_ = rows_in(arena, 2 * kChunk, writes_);
+    dcolumn_ = arena.floats(K_);
   }
 
   // Where scores, or their gradients, are put: those of tokens with what was written before them.
   Target triangles(Rows scores) const { return {scores, {}, nullptr, nullptr, now_.rows, p_.read_before}; }
 
   void through_writes() {
-    multiply<kStore>(ahead_, now_.rows, V_, {derror_}, times(now_.write, dstate_, p_.K),
+    multiply<kStore>(ahead_, now_.rows, columns_, {derror_}, times(now_.write, dstate_, p_.K),
                      transposed_times<kUpper>(scores_, doutput_, now_.count));
+    if (column_apart_) through_column();
     through_error();
     if (p_.second_write) through_values();
   }
 
   Rows dstate_, scores_;  // D, [K, V]; [Q'; E'] W'^T, stacked like read_
+  float* dcolumn_;        // of D the column of a normaliser that stands apart
 
  private:
   // P, dR = beta P, which goes out as dv and, negated, below dO; dbeta = P . (v - a), where v - a = N / beta.
@@ -43,7 +47,7 @@ class ChunkErrors : protected ChunkStates<kGate> {
     bool all_divide = true;
     for (int64_t c = 0; c < count; c++) all_divide &= divides(c);
     const bool whole = count == kChunk && all_divide;
-    for (int64_t v = 0; v < V_; v += kLanes) {
+    for (int64_t v = 0; v < columns_; v += kLanes) {
       if (whole && v + kLanes <= p_.values) {
         solve<true>(v);
       } else {
@@ -52,8 +56,16 @@ class ChunkErrors : protected ChunkStates<kGate> {
     }
     if (!p_.beta_width) return;
     sum_vectors(sums_, parts_, kChunk);
+    for (int64_t c = 0; column_apart_ && c < count; c++) sums_[c] += derror_[c][columns_] * now_.written[c][columns_];
     for (int64_t c = 0; c < count; c++)
       args_.dbeta[place(now_.t + c)] = divides(c) ? sums_[c] / beta_[c] : error_product(c);
+  }
+
+  // The last column of P.
+  void through_column() {
+    gather_column(dcolumn_, dstate_, columns_, K_);
+    column_errors(sums_, parts_, now_.write, dcolumn_, K_, scores_, doutput_, columns_, now_.count);
+    for (int64_t c = 0; c < now_.count; c++) derror_[c][columns_] = sums_[c];
   }
 
   // Columns v ... of P, from the last token to the first, kept in the place of dN unless all is whole: kChunk tokens,

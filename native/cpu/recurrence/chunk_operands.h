@@ -28,7 +28,9 @@ class ChunkOperands : protected ChunkGates<kGate> {
       Gates::factor;
 
   ChunkOperands(const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
-      : Gates(args, p, head), writes_(p.second_write ? 2 * kChunk : kChunk) {
+      : Gates(args, p, head), writes_(p.second_write ? 2 * kChunk : kChunk),
+        column_apart_(p.max && p.values % kLanes == 0 && !p.erase && !p.second_write && !p.exchanged),
+        columns_(column_apart_ ? p.values : V_) {
     const int64_t width = p.exchanged ? p.K : p.values;
     const TokenRows doutput{args.doutput + head * width, p.heads * width};
     left_ = p.exchanged ? doutput : x_.q, right_ = p.exchanged ? x_.q : doutput;
@@ -83,6 +85,7 @@ class ChunkOperands : protected ChunkGates<kGate> {
   // Makes chunk c the one at hand, with what it reads.
   void stage_read(int64_t c) {
     now_ = chunk(c);
+    if (p_.max) stage_read_gradients(args_, p_, place(now_.t), now_.count, doutput_, V_);
     for (int64_t c = 0; c < now_.rows; c++) {
       const int64_t t = now_.t + c, at = begin_ + t;
       beta_[c] = c < now_.count && p_.beta_width ? x_.beta[at][0] : 1;
@@ -91,11 +94,7 @@ class ChunkOperands : protected ChunkGates<kGate> {
         zero_row(doutput_[c], V_), zero_row(erased(doutput_)[c], V_);
         continue;
       }
-      if (p_.max) {
-        stage_read_gradient(args_, p_, place(t), doutput_[c], V_);
-      } else {
-        stage_row(doutput_[c], right_[at], p_.V, V_);
-      }
+      if (!p_.max) stage_row(doutput_[c], right_[at], p_.V, V_);
       const float *q = left_[at], *e = x_.erase_key[at];
       for (int64_t i = 0; i < K_; i += kLanes) {
         store(read_[c] + i, load_row(q, i, p_.K) * splat(p_.scale) * read_factor(c, i));
@@ -129,6 +128,9 @@ class ChunkOperands : protected ChunkGates<kGate> {
   }
 
   const int64_t writes_;    // rows of what a chunk writes
+  // Whether a normaliser's value is left to chunk_column.h, and the values that products make columns of.
+  const bool column_apart_;
+  const int64_t columns_;
   TokenRows left_, right_;  // of the state in what is read: q and dO
   char* kept_;
   int64_t kept_bytes_;

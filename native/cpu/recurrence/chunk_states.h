@@ -15,7 +15,7 @@ class ChunkStates : protected ChunkOperands<kGate> {
 
  protected:
   using Operands::kGated, Operands::args_, Operands::p_, Operands::K_, Operands::V_, Operands::chunks_, Operands::kept_,
-      Operands::kept_bytes_, Operands::chunk, Operands::writes_;
+      Operands::kept_bytes_, Operands::chunk, Operands::writes_, Operands::column_apart_;
 
   ChunkStates(const Context& cx, const recurrenceBackwardArgs& args, const Problem& p, int64_t head)
       : Operands(args, p, head), cx_(cx) {}
@@ -79,9 +79,12 @@ class ChunkStates : protected ChunkOperands<kGate> {
   void advance(int64_t c, const float* start) {
     const Chunk from = chunk(c);
     const Target next{state_before(c + 1), state_before(c), from.end, start};
+    // Rows in whole vectors for the sake of one would be a waste; those that are left out are read, too, as zeros.
+    const int64_t rows = column_apart_ ? round_up(p_.V, 4) : V_;
+    for (int64_t v = rows; v < V_; v++) zero_row(next.c[v], K_);
     const auto add = [&](auto... writes) {
-      if (!kGated || this->continues(c + 1)) return multiply<kAdd>(ahead_, V_, K_, next, writes...);
-      if constexpr (kGated) multiply<kScaledColumns>(ahead_, V_, K_, next, writes...);
+      if (!kGated || this->continues(c + 1)) return multiply<kAdd>(ahead_, rows, K_, next, writes...);
+      if constexpr (kGated) multiply<kScaledColumns>(ahead_, rows, K_, next, writes...);
     };
     const auto write = transposed_times(from.written, from.write, from.count);
     if (!p_.second_write) return add(write);
