@@ -112,6 +112,41 @@ describe('settings of published configurations, as transformers computes them', 
     expect(pairs({ rope_parameters: { rope_theta: 100, partial_rotary_factor: 1 } })).to.equal(4);
   });
 
+  it('takes the keys of experts under both names that transformers takes in files, its own first', () => {
+    const names = {
+      n_group: ['num_expert_group', 2],
+      num_local_experts: ['num_experts', 4],
+      num_experts_per_tok: ['num_experts_per_token', 2],
+      n_shared_experts: ['num_shared_experts', 2],
+      norm_topk_prob: ['moe_renormalize', false],
+    } as const;
+    const json = { ...base, ...kimi, mlp_layer_types: ['dense', 'sparse'], moe_intermediate_size: 4 };
+    const read = (more: object): unknown => {
+      using model = new fw.models.KimiLinearForCausalLM(new PublishedConfiguration({ ...json, ...more }), {
+        device: 'js',
+      });
+      return [model.config.routing, model.config.sharedExperts];
+    };
+    const own: Record<string, unknown> = {};
+    for (const [name, value] of Object.values(names)) own[name] = value;
+    const others = Object.fromEntries(Object.entries(names).map(([other, [, value]]) => [other, value]));
+    expect(read(others)).to.deep.equal(read(own));
+    expect(read({ ...own, n_shared_experts: 1 })).to.deep.equal(read(own));
+    expect(read(others)).to.not.deep.equal(read({ num_experts: 4, num_experts_per_token: 2 }));
+    const minimax = {
+      ...base,
+      model_type: 'minimax',
+      intermediate_size: 4,
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      num_experts_per_tok: 2,
+    };
+    using model = new fw.models.MiniMaxForCausalLM(new PublishedConfiguration({ ...minimax, num_experts: 3 }), {
+      device: 'js',
+    });
+    expect(model.config.routing.numExperts).to.equal(3);
+  });
+
   it('refuses a file of log-linear Mamba-2 with attention over its blocks', () => {
     const json = {
       model_type: 'log_linear_mamba2',

@@ -85,6 +85,7 @@ const VARIANTS = [
   { ...SIZES, B: 1, T: 1 },
   { ...SIZES, T: 67, HV: 2, K: 9 },
   { B: 1, T: 40, H: 1, HV: 1, K: 16, V: 48 },
+  { B: 1, T: 130, H: 1, HV: 2, K: 9, V: 32 },
 ];
 
 for (const where of targets()) {

@@ -1,5 +1,6 @@
 // The configuration of Kimi Linear in both dialects: as its published files have it, and as transformers 5 writes it.
 import { argumentError, checkInteger, type OptionNames } from '../../core';
+import { withOwnKeys } from '../common/aliases';
 import { ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name } from '../common/keys';
 import type { UnturnedLatentAttentionShape } from '../common/latentAttention';
@@ -183,8 +184,17 @@ function readRouting(reader: ConfigurationReader): RoutingShape {
   };
 }
 
+/** Names that transformers 5 takes from files, too (`attribute_map`). */
+const OTHER_NAMES = {
+  n_group: 'num_expert_group',
+  num_local_experts: 'num_experts',
+  num_experts_per_tok: 'num_experts_per_token',
+  n_shared_experts: 'num_shared_experts',
+  norm_topk_prob: 'moe_renormalize',
+};
+
 export function readKimi(input: object, family: ModelDefinition): KimiLinearConfiguration {
-  const reader = ConfigurationReader.of(input, family);
+  const reader = ConfigurationReader.of(withOwnKeys(input, OTHER_NAMES), family);
   const common = reader.common(family, { vocabSize: 163840, hiddenSize: 2304, numHiddenLayers: 27 });
   const { hiddenSize, numHiddenLayers: layers } = common;
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);

@@ -4,6 +4,7 @@ import type { OptionNames, Tensor } from '../../core';
 import type { State } from '../../inference';
 import { RMSNorm } from '../../nn';
 import type { TensorOptions } from '../../ops';
+import { withOwnKeys } from '../common/aliases';
 import { Attention, type AttentionShape } from '../common/attention';
 import { Block } from '../common/block';
 import { CausalLM } from '../common/causalLM';
@@ -78,7 +79,8 @@ export interface MiniMaxConfiguration extends HybridConfiguration {
 }
 
 function readConfiguration(input: object): MiniMaxConfiguration {
-  const reader = ConfigurationReader.of(input, minimaxFamily);
+  // A name that transformers takes from files, too.
+  const reader = ConfigurationReader.of(withOwnKeys(input, { num_experts: 'num_local_experts' }), minimaxFamily);
   const sizes = { vocabSize: 32000, hiddenSize: 4096, numHiddenLayers: 32 };
   const common = reader.common(minimaxFamily, sizes);
   reader.supported('hidden_act', 'silu', ['silu', 'swish']);

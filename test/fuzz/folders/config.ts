@@ -36,8 +36,9 @@ function show(value: Value): string {
 const VALUES: readonly Value[] = [
   null, true, false, 0, -0, 1, 2, 3, 5, 7, 8, 64, -1, -7, 0.5, 1.5, 1e-30, 1e3, 65536, 2 ** 20, 2 ** 24, 1e9,
   2 ** 31, 2 ** 32 + 1, 2 ** 53, 1e300, -1e9, NaN, Infinity, -Infinity, '', 'x', '3', 'auto', 'silu', 'swish', 'relu',
-  'default', 'chunk', 'full_attention', 'linear_attention', 'yarn', [], {}, [[]], [null], [1, 2], [0, 1e9], ['x'],
-  { x: 1 }, { __proto__x: 1 }, { type: 'linear', factor: 2 }, { layers: [0], num_heads: 2 }, DEEP,
+  'default', 'chunk', 'full_attention', 'linear_attention', 'yarn', 'dynamic', [], {}, [[]], [null], [1, 2], [0, 1e9],
+  ['x'], { x: 1 }, { __proto__x: 1 }, { type: 'linear', factor: 2 }, { type: 'dynamic', factor: 2 },
+  { layers: [0], num_heads: 2 }, DEEP,
   'x'.repeat(100_000), Array.from({ length: 20_000 }, (_, i) => i),
 ]; // prettier-ignore
 
