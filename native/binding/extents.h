@@ -520,7 +520,7 @@ FW_CHECK(recurrenceBackward) {
 }
 FW_CHECK(recurrenceStep) {
   recurrence_operands(e, a, e.product({a.sequences}), a.valueDim);
-  FW_SINGLES(state, a.sequences, a.heads, a.keyDim, a.valueDim);
+  FW_FLOATS(state, a.sequences, a.heads, a.keyDim, a.valueDim);
   FW_FLOATS(output, a.sequences, a.heads, a.exchanged ? a.keyDim : a.valueDim);
 }
 // The sizes that a self-referential matrix and its gradients share. `tokens` are those of all sequences.

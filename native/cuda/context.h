@@ -27,11 +27,12 @@ struct Context {
   // Device memory, aligned to 256 bytes and uninitialised, for the kernels that the present call starts.
   void* (*scratch)(const Context&, int64_t bytes) = nullptr;
   // Bytes of it that a call asks for at most where it can do with less, in several rounds.
-  int64_t most_scratch = int64_t(512) << 20;
+  int64_t most_scratch = int64_t(1) << 30;
   // Bytes of shared memory that the card has for a block, and its multiprocessors.
   int64_t most_shared = 0, multiprocessors = 0;
-  // Whether products may be by warpgroup.cuh: in training, for their bits may not be those beside fewer rows.
-  bool warpgroups = false;
+  // Whether the card has what warpgroup.cuh is for, and whether products of matrices may use it: in training, for their bits
+  // may not be those beside fewer rows.
+  bool has_warpgroups = false, warpgroups = false;
   // Waits for the stream and gives memory that is only kept for reuse back to the card, whose runtime may need some.
   void (*trim)(const Context&) = nullptr;
 

@@ -40,6 +40,15 @@ template <class Kernel>
 struct MostShared<Kernel, std::void_t<decltype(Kernel::most_shared())>> {
   static constexpr int64_t bytes = Kernel::most_shared();
 };
+// How many blocks a multiprocessor is to run at a time, for which the compiler limits registers: Kernel::kAtOnce, or 1.
+template <class Kernel, class = void>
+struct BlocksAtOnce {
+  static constexpr int count = 1;
+};
+template <class Kernel>
+struct BlocksAtOnce<Kernel, std::void_t<decltype(Kernel::kAtOnce)>> {
+  static constexpr int count = Kernel::kAtOnce;
+};
 // What every card since Ampere has for a block, and what the largest have: see Context::most_shared.
 constexpr int64_t kMostSharedBytes = 99 << 10, kLargeSharedBytes = 227 << 10;
 
@@ -48,9 +57,9 @@ constexpr int64_t kPlainSharedBytes = 48 << 10;
 
 #ifdef __CUDACC__
 // Threads and shared memory stand in the name, for native/cuda/resources.json. One block per multiprocessor is enough for
-// the compiler: left to itself it would spill registers to fit more of them than shared memory lets in.
+// the compiler, unless the kernel says: left to itself it would spill registers to fit more of them than shared memory lets in.
 template <class Kernel, int threads = Kernel::kThreads, size_t shared = MostShared<Kernel>::bytes>
-__global__ void __launch_bounds__(threads, 1) entry(const __grid_constant__ typename Kernel::Args args) {
+__global__ void __launch_bounds__(threads, BlocksAtOnce<Kernel>::count) entry(const __grid_constant__ typename Kernel::Args args) {
   extern __shared__ __align__(1024) unsigned char memory[];
   Kernel::run(args, *reinterpret_cast<typename Kernel::Shared*>(memory));
 }

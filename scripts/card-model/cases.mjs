@@ -51,10 +51,10 @@ function sequence(what, mixer, gate, B, T) {
 }
 
 /** One token for so many states: 16 of a sequence. */
-function step(mixer, gate, states) {
+function step(mixer, gate, states, dtype = 'float32') {
   const B = states / HEADS;
   return {
-    name: `step/${mixer}/${states}/bfloat16`,
+    name: `step/${mixer}/${states}/bfloat16${dtype === 'bfloat16' ? '/state' : ''}`,
     tokens: B,
     useful: states * 7 * D * D,
     sizes: { B },
@@ -62,7 +62,7 @@ function step(mixer, gate, states) {
       const make = zeros(fw, device, 'bfloat16');
       const wide = () => make([B, HEADS, D]);
       const [q, k, v, out] = [wide(), wide(), wide(), wide()];
-      const state = make([B, HEADS, D, D], { dtype: 'float32' });
+      const state = make([B, HEADS, D, D], { dtype });
       const beta = make([B, HEADS]);
       const options = { state, out, beta, gate: gate && make([B, HEADS], { dtype: 'float32' }) };
       return () => fw.noGrad(() => void fw.deltaRule.step(q, k, v, options));
@@ -216,6 +216,7 @@ export const CASES = [
   step('gated-delta', 'scalar', 256),
   step('gated-delta', 'scalar', 4096),
   step('gated-delta', 'scalar', 65536),
+  step('gated-delta', 'scalar', 4096, 'bfloat16'),
   product(4096),
   product(4096, true),
   layer(8192, LARGE.d, LARGE.d),

@@ -29,6 +29,17 @@ function alike(launches, kernel, number) {
   return same[Math.min(number, same.length - 1)];
 }
 
+/**
+ * The tokens that a launch walks through, of T in each sequence. Where scratch memory is for a part of the chunks there are
+ * several launches where a shorter run has one, of as many blocks, which share the sequences; passes over some of the heads
+ * have fewer blocks.
+ */
+export function tokensOf(recorded, launches, shorter, T) {
+  const isAlike = ({ kernel, blocks }) => kernel === recorded.kernel && blocks === recorded.blocks;
+  const alone = shorter.filter(isAlike).length;
+  return alone > 0 ? (T * alone) / launches.filter(isAlike).length : T;
+}
+
 /** Kernels whose launches with as many blocks are passes over other heads or chunks. */
 const PASSES = /^recurrence\//;
 
@@ -37,7 +48,7 @@ const LONG = 300_000;
 const long = new Set();
 
 /** Counts of a launch, from shorter runs where it would take too long; `number` among those of its kernel. */
-function countLaunch(recorded, number, task, shorter) {
+function countLaunch(recorded, number, task, { launches, shorter }) {
   try {
     if (!task.short || !long.has(recorded.kernel)) return blocksOf(recorded, LONG);
   } catch (error) {
@@ -45,7 +56,7 @@ function countLaunch(recorded, number, task, shorter) {
     long.add(recorded.kernel);
   }
   const points = task.short.map((sizes, i) => [sizes.T, blocksOf(alike(shorter[i], recorded.kernel, number))]);
-  return extrapolated(task.sizes.T, ...points);
+  return extrapolated(tokensOf(recorded, launches, shorter.at(-1), task.sizes.T), ...points);
 }
 
 /** What is launched for a case, and for its shorter runs. */
@@ -55,7 +66,8 @@ export function recordingsOf(task) {
 }
 
 /** The kernels of a case, { kernel, launches } each with counts and predictions, in the order of their first launch. */
-export function estimate(task, { launches, shorter }) {
+export function estimate(task, recordings) {
+  const { launches } = recordings;
   const counted = new Map();
   const kernels = new Map();
   const numbers = new Map();
@@ -64,7 +76,7 @@ export function estimate(task, { launches, shorter }) {
     numbers.set(recorded.kernel, number + 1);
     const same = PASSES.test(recorded.kernel) ? '' : recorded.arguments;
     const key = `${recorded.kernel} ${recorded.blocks} ${recorded.sharedBytes} ${same}`;
-    if (!counted.has(key)) counted.set(key, countLaunch(recorded, number, task, shorter));
+    if (!counted.has(key)) counted.set(key, countLaunch(recorded, number, task, recordings));
     const counts = counted.get(key);
     const kernel = kernelNamed(recorded.kernel);
     const launch = launchOf(recorded, kernel);

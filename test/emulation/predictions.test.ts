@@ -7,7 +7,7 @@ import { describeEmulated } from './support';
 
 const MISSING = 77;
 const CASE = 'step/gated-delta/256/bfloat16';
-const KERNEL = 'recurrence/step.cu StepRows<8>';
+const KERNEL = 'recurrence/step.cu StepRows<float, 8>';
 
 type Row = Record<string, number | string | null>;
 interface Table {

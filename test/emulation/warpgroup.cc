@@ -128,7 +128,19 @@ void each_accumulator(int columns, const Visit& visit) {
 struct Given {
   float* c;
   uint64_t a, b;
+  const uint32_t* left;  // the thread's part of the left factor, where it is in registers
 };
+
+// Sixteen rows of a left factor in the registers of a warp's threads.
+void gather(const void* const* in, float (&left)[16][kDepth]) {
+  for (int l = 0; l < kLanes; l++) {
+    const uint32_t* pairs = static_cast<const Given*>(in[l])->left;
+    for (int i = 0; i < 4; i++) {
+      float* to = &left[l / 4 + i % 2 * 8][l % 4 * 2 + i / 2 * 8];
+      to[0] = fw::cuda::fromBits(pairs[i] << 16), to[1] = fw::cuda::fromBits(pairs[i] & 0xffff0000u);
+    }
+  }
+}
 
 void begin(Warpgroup& group, const Place& place, int columns, bool a_along_lines, bool b_along_lines) {
   const PlaceId id = id_of(site_at(place));
@@ -137,7 +149,8 @@ void begin(Warpgroup& group, const Place& place, int columns, bool a_along_lines
     if (given(t).a != given(0).a || given(t).b != given(0).b) find("threads of a warpgroup give other factors ($1)", id);
   }
   if (!group.is_fenced) find("no warpgroupFence before the product ($1)", id);
-  const Factor a(given(0).a, a_along_lines, place), b(given(0).b, b_along_lines, place);
+  const bool in_registers = given(0).left != nullptr;
+  const Factor a(in_registers ? kSwizzled : given(0).a, a_along_lines, place), b(given(0).b, b_along_lines, place);
   Issue issue = {id, group.committed, columns, {}, std::vector<float>(static_cast<size_t>(kRows * columns)), {}, {}};
   const auto take = [&](size_t offset) {
     if (offset + kPiece * 2 > block.shared_bytes) {
@@ -147,7 +160,8 @@ void begin(Warpgroup& group, const Place& place, int columns, bool a_along_lines
     issue.factors.push_back(offset);
     issue.bytes.insert(issue.bytes.end(), block.shared + offset, block.shared + offset + kPiece * 2);
   };
-  a.each(kRows, take), b.each(columns, take);
+  if (!in_registers) a.each(kRows, take);
+  b.each(columns, take);
   read_factors(issue, block.current / kThreads * kWarps);
 
   for (int t = 0; t < kThreads; t++) issue.accumulators[t] = given(t).c;
@@ -167,8 +181,9 @@ void begin(Warpgroup& group, const Place& place, int columns, bool a_along_lines
     }
     for (int row = 0; row < kRows; row += 16) {
       float left[16][kDepth], sums[16][8];
+      if (in_registers) gather(group.in + row / 16 * kLanes, left);
       for (int r = 0; r < 16; r++) {
-        for (int k = 0; k < kDepth; k++) left[r][k] = a.element(row + r, k);
+        for (int k = 0; !in_registers && k < kDepth; k++) left[r][k] = a.element(row + r, k);
         for (int j = 0; j < 8; j++) sums[r][j] = sum(row + r, column + j);
       }
       add_products(left, right, sums);
@@ -221,8 +236,14 @@ void end_products() {
 void warpgroup_multiply(float* c, int columns, uint64_t a, bool a_along_lines, uint64_t b, bool b_along_lines, int line,
                         const char* file) {
   const Place place = {"warpgroupMultiply", file, line};
-  const Given given = {c, a, b};
+  const Given given = {c, a, b, nullptr};
   meet_group(place, &given, [&](Warpgroup& group) { begin(group, place, columns, a_along_lines, b_along_lines); });
+}
+void warpgroup_multiply(float* c, int columns, const uint32_t* a, uint64_t b, bool b_along_lines, int line,
+                        const char* file) {
+  const Place place = {"warpgroupMultiply", file, line};
+  const Given given = {c, 0, b, a};
+  meet_group(place, &given, [&](Warpgroup& group) { begin(group, place, columns, false, b_along_lines); });
 }
 
 void warpgroup_wait(int pending, int line, const char* file) {

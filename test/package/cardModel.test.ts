@@ -11,6 +11,10 @@ interface Block {
   cycles: number;
   localBytes: number;
 }
+interface Launch {
+  kernel: string;
+  blocks: number;
+}
 interface Row {
   [key: string]: number | string | null;
 }
@@ -33,6 +37,7 @@ interface Model {
   countsOf(block: Block): Counts;
   extrapolated(size: number, first: [number, Counts], second: [number, Counts]): Counts;
   passesOf(addresses: ArrayLike<number>, known: number, mask: number, bytes: number): number;
+  tokensOf(recorded: Launch, launches: Launch[], shorter: Launch[], T: number): number;
   predict(counts: Counts, launch: object): { times: Record<string, number>; bound: string; seconds: number };
   compare(before: Table, after: Table): { worse: string[]; better: string[] };
 }
@@ -48,7 +53,18 @@ function argumentsOf(rounds: number): Buffer {
 }
 
 async function load(): Promise<Model> {
-  const names = ['machineCode', 'listing', 'warp', 'block', 'launch', 'counts', 'memory', 'prediction', 'table'];
+  const names = [
+    'machineCode',
+    'listing',
+    'warp',
+    'block',
+    'launch',
+    'counts',
+    'memory',
+    'prediction',
+    'table',
+    'estimate',
+  ];
   const modules = await Promise.all(names.map((name) => import(path.join(root, `scripts/card-model/${name}.mjs`))));
   return Object.assign({}, ...(modules as object[])) as Model;
 }
@@ -144,6 +160,27 @@ describe('the model of the card', function () {
     for (const key of ['instructions', 'tensorWork', 'divisions', 'cacheReads', 'sharedPasses', 'cycles']) {
       expect(guess[key], key).to.be.closeTo(hundred[key], 0.01 * hundred[key]);
     }
+  });
+
+  it('shares a sequence among the launches that walk through a part of it', () => {
+    const [walk, prepare, heads] = [
+      { kernel: 'walk', blocks: 32 },
+      { kernel: 'prepare', blocks: 4096 },
+      { kernel: 'heads', blocks: 8 },
+    ];
+    const launches = [prepare, walk, prepare, walk, heads, heads];
+    const shorter = [
+      { kernel: 'prepare', blocks: 16 },
+      { kernel: 'walk', blocks: 32 },
+      { kernel: 'heads', blocks: 16 },
+    ];
+    const tokens = (launch: Launch, all = launches): number => model.tokensOf(launch, all, shorter, 32768);
+    expect(tokens(walk)).to.equal(16384);
+    expect(tokens(walk, [prepare, walk])).to.equal(32768);
+    // Those of a layer each, in training, walk through all of it.
+    expect(model.tokensOf(walk, [walk, walk], [walk, walk], 32768)).to.equal(32768);
+    // Half of the heads, and all of their tokens.
+    expect(tokens(heads)).to.equal(32768);
   });
 
   it('sees a division more, and an array that threads index', () => {

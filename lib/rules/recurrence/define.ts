@@ -163,7 +163,7 @@ export function stepBySequence(
     initialNormalizer: normalizer,
     outputFinalState: true,
   });
-  state.copy_(finalState!);
+  state.copy_(finalState!.to(state.dtype));
   if (normalizer) normalizer.copy_(finalNormalizer!);
   const token = output.squeeze(1);
   return out ? out.copy_(token) : token;

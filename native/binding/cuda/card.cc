@@ -75,6 +75,7 @@ void Card::open() {
   context_.card = this;
   context_.most_scratch = std::min(context_.most_scratch, facts_.memory / 16);
   context_.most_shared = facts_.shared, context_.multiprocessors = facts_.multiprocessors;
+  context_.has_warpgroups = facts_.major == 9 && facts_.minor == 0;
   context_.trim = [](const cuda::Context& cx) { static_cast<const CardContext&>(cx).card->memory_.trim(); };
   context_.scratch = [](const cuda::Context& cx, int64_t bytes) -> void* {
     Card& card = *static_cast<const CardContext&>(cx).card;

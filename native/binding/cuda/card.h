@@ -73,7 +73,7 @@ class Card {
       const ScratchOfCall scratch{*this};
       context_.fault = fault;
       context_.cublas = training && cublas_.usable() ? &cublas_ : nullptr;
-      context_.warpgroups = training && facts_.major == 9 && facts_.minor == 0;
+      context_.warpgroups = training && context_.has_warpgroups;
       kernel(context_, args);
       if (synchronous_) cuda::check("kernel", cudaStreamSynchronize(context_.stream));
     });

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "../flat.cuh"
 #include "../operand.cuh"
 
 namespace fw::cuda {
@@ -117,8 +118,8 @@ FW_DEVICE int64_t last_from(int64_t count, int64_t index, const First& first_of)
 template <int size = kChunk>
 FW_DEVICE Chunk chunk_at(const Problem& p, int64_t index) {
   if (!p.offsets) {
-    const int64_t each = chunks_of<size>(p.tokens);
-    return chunk_of<size>(sequence_at<size>(p, index / each), index / each, index % each);
+    const Division at = divide(index, chunks_of<size>(p.tokens));
+    return chunk_of<size>(sequence_at<size>(p, at.quotient), at.quotient, at.rest);
   }
   if (index >= p.first_chunk[p.sequences]) return {0, 0, 0, 0};
   // Empty sequences share their first chunk with the next one; this is the last that begins here, so it has some.

@@ -1,6 +1,6 @@
-// One token for many float32 states of whole 16 bytes a row, not exchanged: see step.cu for what is computed. A thread keeps
-// kRows rows of four columns in registers between the two passes, so that a state is read and written once; eight threads lie
-// side by side, and sixteen groups of them share the rows.
+// One token for many states of whole 16 bytes a row, not exchanged: see step.cu for what is computed. A thread keeps kRows rows
+// of 16 bytes in registers between the two passes, so that a state is read and written once; eight threads lie side by side,
+// and sixteen groups of them share the rows. States of bfloat16 are rounded when they are written, and read before.
 #pragma once
 #include "../flat.cuh"
 #include "../lanes.cuh"
@@ -15,12 +15,13 @@ struct StepRowsArgs {
   Out output;
 };
 
-template <int kRows>
+template <class T, int kRows>
 struct StepRows {
   static constexpr int kThreads = 128, kWarps = kThreads / kWarp, kAcross = 8, kGroups = kThreads / kAcross;
-  static constexpr int kLanes = 4, kColumns = kAcross * kLanes, kKeys = kRows * kGroups;
+  static constexpr int kAtOnce = kRows <= 8 ? 4 : 1;  // for memory
+  static constexpr int kLanes = 16 / static_cast<int>(sizeof(T)), kColumns = kAcross * kLanes, kKeys = kRows * kGroups;
   using Args = StepRowsArgs;
-  using Packed = Pack<float, kLanes>;
+  using Packed = Pack<T, kLanes>;
   struct Shared {
     float decay[kKeys], erase[kKeys], write[kKeys], second[kKeys], read[kKeys];
     float value[kColumns], beta[kColumns], change[kColumns];
@@ -86,7 +87,7 @@ struct StepRows {
     const int64_t h = place.rest, n = place.quotient;
     const int tile = static_cast<int>(item.rest) * kColumns, own = thread() % kAcross * kLanes, group = thread() / kAcross;
     const bool live = tile + own < p.V;
-    float* const state = static_cast<float*>(args.state.data) + item.quotient * p.K * p.V + tile + own;
+    T* const state = static_cast<T*>(args.state.data) + item.quotient * p.K * p.V + tile + own;
     const auto at = [&](int row) { return reinterpret_cast<typename Packed::Stored*>(state + static_cast<int64_t>(row) * p.V); };
 
     typename Packed::Stored rows[kRows];
@@ -131,18 +132,24 @@ struct StepRows {
 };
 
 inline bool has_whole_rows(const Problem& p, const InOut& state) {
-  return state.dtype == kFloat32 && reinterpret_cast<uintptr_t>(state.data) % 16 == 0 && p.V % 4 == 0;
+  return reinterpret_cast<uintptr_t>(state.data) % 16 == 0 && p.V % (state.dtype == kFloat32 ? 4 : 8) == 0;
 }
 
-template <int kRows>
+template <class T, int kRows>
 void launch_rows_of(const Context& cx, const StepRowsArgs& args) {
-  launch<StepRows<kRows>>(cx, args.p.sequences * args.p.heads * StepRows<kRows>::tiles(args.p), args);
+  using Kernel = StepRows<T, kRows>;
+  launch<Kernel>(cx, args.p.sequences * args.p.heads * Kernel::tiles(args.p), args);
+}
+template <class T>
+void step_rows_as(const Context& cx, const StepRowsArgs& args) {
+  constexpr int kFew = 8, kMany = 16;
+  static_assert(StepRows<T, kMany>::kKeys >= kMostKeys, "all keys");
+  if (args.p.K <= StepRows<T, kFew>::kKeys) launch_rows_of<T, kFew>(cx, args);
+  else launch_rows_of<T, kMany>(cx, args);
 }
 inline void step_rows(const Context& cx, const StepRowsArgs& args) {
-  constexpr int kFew = 8, kMany = 16;
-  static_assert(StepRows<kMany>::kKeys >= kMostKeys, "all keys");
-  if (args.p.K <= StepRows<kFew>::kKeys) launch_rows_of<kFew>(cx, args);
-  else launch_rows_of<kMany>(cx, args);
+  if (args.state.dtype == kFloat32) step_rows_as<float>(cx, args);
+  else step_rows_as<uint16_t>(cx, args);
 }
 
 }  // namespace fw::cuda

@@ -83,10 +83,11 @@ bool warpgroup_product_is_right() {
     b[i] = fw::cuda::toBfloat16(static_cast<float>(i * 61 % 97) / 48 - 1);
   }
   const Buffer<uint16_t> da(a), db(b);
-  for (const bool a_turned : {false, true}) {
+  for (const toys::Left left : {toys::Left::kRows, toys::Left::kTurned, toys::Left::kRegisters}) {
+    const bool a_turned = left == toys::Left::kTurned;
     for (const bool b_turned : {false, true}) {
       const Buffer<float> dc(kSize * kSize);
-      toys::warpgroup_product(stream(), da.data(), a_turned, db.data(), b_turned, dc.data());
+      toys::warpgroup_product(stream(), da.data(), left, db.data(), b_turned, dc.data());
       const std::vector<float> c = dc.values();
       for (size_t i = 0; i < c.size(); i++) {
         const size_t row = i / kSize, column = i % kSize;

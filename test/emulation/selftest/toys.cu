@@ -136,7 +136,7 @@ struct BulkPipeline {
 };
 
 // Of factors whose rows are of lines or of terms.
-template <bool aTurned, bool bTurned>
+template <toys::Left left, bool bTurned>
 struct WarpgroupProduct {
   static constexpr int kThreads = 128, kColumns = 64, kDepth = 64, kLines = 64;
   struct Args {
@@ -166,7 +166,19 @@ struct WarpgroupProduct {
     }
     warpgroupFence();
     for (int k = 0; k < kDepth; k += 16) {
-      warpgroupMultiply<aTurned, bTurned>(c, factor(shared.a, aTurned, k), factor(shared.b, bTurned, k));
+      const uint64_t b = factor(shared.b, bTurned, k);
+      if constexpr (left == toys::Left::kRegisters) {
+        const int row = 16 * warp() + lane() / 4, column = k + lane() % 4 * 2;
+        uint32_t a[4];
+        for (int i = 0; i < 4; i++) {
+          const uint16_t* pair = args.a + (row + i % 2 * 8) * kDepth + column + i / 2 * 8;
+          a[i] = pair[0] | static_cast<uint32_t>(pair[1]) << 16;
+        }
+        warpgroupMultiply<bTurned>(c, a, b);
+      } else {
+        constexpr bool kTurned = left == toys::Left::kTurned;
+        warpgroupMultiply<kTurned, bTurned>(c, factor(shared.a, kTurned, k), b);
+      }
     }
     warpgroupCommit();
     warpgroupWait<0>();
@@ -190,11 +202,15 @@ void product(cudaStream_t stream, const float* a, const float* b, float* c, int 
 void pipeline(cudaStream_t stream, const float* x, float* y, int64_t n) {
   launch<Pipeline>(on(stream), 1, {x, y, n});
 }
-void warpgroup_product(cudaStream_t stream, const uint16_t* a, bool a_turned, const uint16_t* b, bool b_turned, float* c) {
-  if (a_turned && b_turned) launch<WarpgroupProduct<true, true>>(on(stream), 1, {a, b, c});
-  else if (a_turned) launch<WarpgroupProduct<true, false>>(on(stream), 1, {a, b, c});
-  else if (b_turned) launch<WarpgroupProduct<false, true>>(on(stream), 1, {a, b, c});
-  else launch<WarpgroupProduct<false, false>>(on(stream), 1, {a, b, c});
+template <Left left>
+static void multiply(cudaStream_t stream, const uint16_t* a, const uint16_t* b, bool b_turned, float* c) {
+  if (b_turned) launch<WarpgroupProduct<left, true>>(on(stream), 1, {a, b, c});
+  else launch<WarpgroupProduct<left, false>>(on(stream), 1, {a, b, c});
+}
+void warpgroup_product(cudaStream_t stream, const uint16_t* a, Left left, const uint16_t* b, bool b_turned, float* c) {
+  if (left == Left::kTurned) multiply<Left::kTurned>(stream, a, b, b_turned, c);
+  else if (left == Left::kRegisters) multiply<Left::kRegisters>(stream, a, b, b_turned, c);
+  else multiply<Left::kRows>(stream, a, b, b_turned, c);
 }
 void bulk_pipeline(cudaStream_t stream, const float* x, float* y, int64_t n) {
   launch<BulkPipeline>(on(stream), 1, {x, y, n});

@@ -15,8 +15,9 @@ void product(cudaStream_t stream, const float* a, const float* b, float* c, int 
 void pipeline(cudaStream_t stream, const float* x, float* y, int64_t n);
 // The same by a warp that copies and four that wait for it.
 void bulk_pipeline(cudaStream_t stream, const float* x, float* y, int64_t n);
-// c = 1 + a b, 64 x 64 x 64 of bfloat16 by a warpgroup; a is [rows, terms] or, turned, [terms, rows], b [columns, terms] or
-// [terms, columns].
-void warpgroup_product(cudaStream_t stream, const uint16_t* a, bool a_turned, const uint16_t* b, bool b_turned, float* c);
+// c = 1 + a b, 64 x 64 x 64 of bfloat16 by a warpgroup; a is [rows, terms], in shared memory or in registers, or, turned,
+// [terms, rows], b [columns, terms] or [terms, columns].
+enum class Left { kRows, kTurned, kRegisters };
+void warpgroup_product(cudaStream_t stream, const uint16_t* a, Left left, const uint16_t* b, bool b_turned, float* c);
 
 }  // namespace toys

@@ -1,15 +1,19 @@
 // Products of sixteen rows in the registers of a warp with a tile in shared memory, on tensor cores. Another engine may
 // take their place whose sums lie in registers as those of mma.sync do; wgmma's are alike.
 //
+//   Engine::share();                       // by every thread, between its writes to tiles and the barrier
 //   float sums[n][4];                      // 16 x 8 n, in the layout of mmaBfloat16
-//   Engine::begin();                       // after the last change of sums and factors
+//   Engine::begin(sums);                   // after the last change of sums, of any number of them, and of factors
 //   Engine::rows(sums, a, tile, k);        // sums += a tile^T over sixteen terms: columns [16 k, 16 k + 16) of the tile
+//   Engine::lower(sums, a, tile, k);       // the same of a lower triangular tile
 //   Engine::columns(sums, a, tile, k);     // sums += a tile   over sixteen terms: rows [16 k, 16 k + 16)
-//   Engine::end();                         // before the first use of sums
+//   Engine::close();                       // ends a group of products
+//   Engine::end<left>(sums);               // before the first use of sums: waits for all groups but the last `left`
 //
 // The left factor is one number of bfloat16 for each element, or the sum of two. Of the sums only the columns
 // [first, beyond), multiples of 16, gain anything, whatever lies in the tile for others; the first one's column of the tile
-// is `column`.
+// is `column`. Of a lower triangular tile those before 16 k are left out, down to a multiple of kWholeColumns: there the tile
+// has zeros.
 #pragma once
 #include "tile.cuh"
 
@@ -19,15 +23,41 @@ struct Factors {
   uint32_t high[4], low[4];
 };
 
+// Sixteen columns of sums as the left factor of a product over them, rounded.
+template <int n>
+FW_DEVICE void round_to(uint32_t (&left)[4], const float (&sums)[n][4], int k) {
+  FW_UNROLL for (int i = 0; i < 4; i++) {
+    const float* const pair = &sums[2 * k + i / 2][i % 2 * 2];
+    left[i] = toBfloat16Pair(pair[0], pair[1]);
+  }
+}
+
 struct MmaEngine {
-  static FW_DEVICE void begin() {}
-  static FW_DEVICE void end() {}
+  static constexpr int kWholeColumns = 16;
+
+  // Those of all columns, one after the other: sums stay as they are meanwhile.
+  template <int n>
+  struct Rounded {
+    const float (&sums)[n][4];
+    FW_DEVICE void get(uint32_t (&left)[4], int k) const { round_to(left, sums, k); }
+  };
+
+  static FW_DEVICE void share() {}
+  template <class... Sums>
+  static FW_DEVICE void begin(Sums&...) {}
+  static FW_DEVICE void close() {}
+  template <int left = 0, class... Sums>
+  static FW_DEVICE void end(Sums&...) {}
 
   template <int n, class Left>
   static FW_DEVICE void rows(float (&sums)[n][4], const Left& a, const uint16_t* tile, int k, int first = 0,
                              int beyond = 8 * n) {
     const int l = lane(), place = at(l / 16 * 8 + l % 8, l / 8 % 2 * 8);
     multiply(sums, a, first, beyond, [&](uint32_t (&b)[4], int j) { loadMatrix(b, tile + moved(place, j, 16 * k)); });
+  }
+  template <int n, class Left>
+  static FW_DEVICE void lower(float (&sums)[n][4], const Left& a, const uint16_t* tile, int k) {
+    rows(sums, a, tile, k, 16 * k);
   }
   template <int n, class Left>
   static FW_DEVICE void columns(float (&sums)[n][4], const Left& a, const uint16_t* tile, int k, int beyond = 8 * n,

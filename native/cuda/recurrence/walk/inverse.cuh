@@ -13,12 +13,14 @@ struct BlockInverse {
   alignas(16) float matrix[kTokens * kRow];  // A below the diagonal; then the inverse, but for the blocks above it
   float product[32 * kProductRow];
 
-  // Each warp has written its own sixteen rows; afterwards all may read all.
+  // By threads that have written A; afterwards all may read all.
   FW_DEVICE void invert() {
-    warpSync();
-    substitute(16 * warp());
     barrier();
-    if (warp() < 2) join_sixteens(32 * warp());
+    if (warp() < 2) {
+      substitute(32 * warp() + lane() / 16 * 16);
+      warpSync();
+      join_sixteens(32 * warp());
+    }
     barrier();
     join_halves();
     barrier();
@@ -30,7 +32,7 @@ struct BlockInverse {
     return [=](int r, int c) { return x[r * stride + c]; };
   }
 
-  // A lane has a column of the block from (at, at) on; the upper sixteen lanes repeat the lower.
+  // A lane has a column of the block from (at, at) on: of two blocks in a warp, what both read takes as long as of one.
   FW_DEVICE void substitute(int at) {
     const int column = lane() % 16;
     float x[16];
@@ -46,7 +48,6 @@ struct BlockInverse {
       x[r] = sum;
     }
     warpSync();
-    if (lane() >= 16) return;
     FW_UNROLL for (int r = 0; r < 16; r++) *block_at(at + r, at + column) = x[r];
   }
 

@@ -5,10 +5,10 @@
 
 namespace fw::cuda::walk {
 
-template <int kStages>
+template <int kStages, class Engine>
 struct Pipeline {
   // Calls fill(step, stage) and then use(step, stage) for the steps [begin, end), by all threads of the block. `fill`
-  // starts copies; `use` reads what they bring.
+  // starts copies; `use` reads what they bring, by way of the engine or not.
   template <class Fill, class Use>
   static FW_DEVICE void run(int64_t begin, int64_t end, const Fill& fill, const Use& use) {
     constexpr int kAhead = kStages - 1;
@@ -25,6 +25,7 @@ struct Pipeline {
         start(step);
       }
       copyWait<(kAhead > 0 ? kAhead - 1 : 0)>();
+      Engine::share();
       barrier();
       if (kAhead > 0) start(step + kAhead);
       use(step, used);

@@ -10,7 +10,7 @@ constexpr float kForgotten = -160;
 
 template <int K>
 struct Prepare {
-  static constexpr int kThreads = kTokens / 16 * kWarp;
+  static constexpr int kThreads = kTokens / 16 * kWarp, kAtOnce = 5;
   struct Args {
     Problem p;
     Scores* scores;
@@ -29,10 +29,10 @@ struct Prepare {
 
   static FW_DEVICE void run(const Args& args, Shared& shared) {
     const Problem& p = args.p;
-    const Chunk chunk = chunk_at<kTokens>(p, p.firstChunk + block() / p.heads);
+    const Division place = divide(block(), p.heads);
+    const Chunk chunk = chunk_at<kTokens>(p, p.firstChunk + place.quotient);
     if (chunk.count == 0) return;
-    const int64_t h = block() % p.heads;
-    Scores& to = args.scores[place_of(p, chunk, h)];
+    const int64_t h = place.rest;
     copy_rows<K, kThreads>(shared.operands.keys, source_of(p.k, p.heads, h, chunk.begin), 0, chunk.count);
     copy_rows<K, kThreads>(shared.operands.queries, source_of(p.q, p.heads, h, chunk.begin), 0, chunk.count);
     copyCommit();
@@ -42,6 +42,7 @@ struct Prepare {
     float read[8][4] = {}, erase[8][4] = {};
     multiply_keys(p, shared.operands, read, erase);
     barrier();
+    Scores& to = args.scores[block()];  // they lie in the order of blocks
     weigh(p, shared, read, erase, to);
     if (!p.erase) return;
     shared.inverse.invert();
@@ -51,13 +52,15 @@ struct Prepare {
   // A lane has two neighbouring tokens. Tokens beyond the last have no gate and write nothing.
   static FW_DEVICE void sum_gates(const Problem& p, const Chunk& chunk, int64_t h, Shared& shared) {
     constexpr float kLog2e = 1.44269504f;
+    const int64_t gate_head = own_head(p.gate, p.heads, h), beta_head = own_head(p.beta, p.heads, h);
     float gates[2];
     FW_UNROLL for (int i = 0; i < 2; i++) {
       const int t = 2 * lane() + i;
       const bool live = t < chunk.count;
-      const float gate = live ? kLog2e * gate_at(p, chunk.begin + t, h, 0) : 0;
+      const float gate = live && p.gateWidth > 0 ? kLog2e * of_token(p.gate, chunk.begin + t, gate_head) : 0;
       gates[i] = gate < kForgotten ? kForgotten : gate;
-      shared.beta[t] = live && p.erase ? beta_at(p, chunk.begin + t, h, 0) : 0;
+      const float beta = live && p.betaWidth > 0 ? of_token(p.beta, chunk.begin + t, beta_head) : 1;
+      shared.beta[t] = live && p.erase ? beta : 0;
     }
     float through = gates[0] + gates[1];
     for (int distance = 1; distance < kWarp; distance *= 2) {
@@ -69,23 +72,31 @@ struct Prepare {
     shared.gates[2 * lane() + 1] = through;
   }
 
-  // q_t . k_j and k_t . k_j for the warp's sixteen tokens t and blocks of sixteen j up to theirs, read once for both.
+  static FW_DEVICE float of_token(const Heads& x, int64_t token, int64_t head) {
+    return element(x.data, x.dtype, token * x.token + head * x.head);
+  }
+
+  // q_t . k_j and k_t . k_j for the warp's sixteen tokens t and blocks of sixteen j up to theirs, read once for both. The
+  // right factor of its own keys is the left one with the blocks in the middle exchanged.
   static FW_DEVICE void multiply_keys(const Problem& p, const Operands& x, float (&read)[8][4], float (&erase)[8][4]) {
     const int l = lane(), own = moved(at(l % 16, l / 16 * 8), 16 * warp(), 0);
     const int other = at(l / 16 * 8 + l % 8, l / 8 % 2 * 8);
     FW_UNROLL for (int k = 0; k < K / 16; k++) {
       uint32_t queries[4], keys[4];
       loadMatrix(queries, x.queries + moved(own, 0, 16 * k));
-      if (p.erase) loadMatrix(keys, x.keys + moved(own, 0, 16 * k));
-      FW_UNROLL for (int j = 0; j < 4; j++) {
-        if (j > warp()) continue;
-        uint32_t right[4];
-        loadMatrix(right, x.keys + moved(other, 16 * j, 16 * k));
-        const uint32_t pairs[2][2] = {{right[0], right[1]}, {right[2], right[3]}};
+      loadMatrix(keys, x.keys + moved(own, 0, 16 * k));
+      const auto multiply = [&](int j, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+        const uint32_t pairs[2][2] = {{a, b}, {c, d}};
         FW_UNROLL for (int i = 0; i < 2; i++) {
           mmaBfloat16(read[2 * j + i], queries, pairs[i]);
           if (p.erase) mmaBfloat16(erase[2 * j + i], keys, pairs[i]);
         }
+      };
+      FW_UNROLL for (int j = 0; j < 4; j++) {
+        uint32_t right[4];
+        if (j < warp()) loadMatrix(right, x.keys + moved(other, 16 * j, 16 * k));
+        if (j == warp()) multiply(j, keys[0], keys[2], keys[1], keys[3]);
+        else if (j < warp()) multiply(j, right[0], right[1], right[2], right[3]);
       }
     }
   }
@@ -94,24 +105,26 @@ struct Prepare {
                               Scores& to) {
     FW_UNROLL for (int four = 0; four < 2; four++) {
       if (2 * four > warp()) continue;
+      const int first = 32 * four + lane() % 4 * 2;
+      float2 gates[4];
+      FW_UNROLL for (int of = 0; of < 4; of++) gates[of] = pair_at(shared.gates + first + 8 * of);
       FW_UNROLL for (int half = 0; half < 2; half++) {
         const int t = 16 * warp() + lane() / 4 + 8 * half;
-        uint32_t high[4] = {}, low[4] = {};
+        const float gate = shared.gates[t], beta = shared.beta[t];
+        uint32_t high[4], low[4];
         FW_UNROLL for (int of = 0; of < 4; of++) {
-          const int j = 4 * four + of, first = 8 * j + lane() % 4 * 2;
-          if (j / 2 > warp()) continue;
-          float of_read[2], of_erase[2];
+          const int j = 4 * four + of;
+          float x[2], y[2];
           FW_UNROLL for (int i = 0; i < 2; i++) {
-            const bool acts = first + i <= t;
-            const float decay = exp2f(acts ? shared.gates[t] - shared.gates[first + i] : 0);
-            of_read[i] = acts ? p.scale * decay * read[j][2 * half + i] : 0;
-            of_erase[i] = first + i < t ? shared.beta[t] * decay * erase[j][2 * half + i] : 0;
+            const int before = t - (first + 8 * of + i);
+            const float decay = exp2f(before >= 0 ? gate - (i == 0 ? gates[of].x : gates[of].y) : 0);
+            x[i] = before >= 0 ? p.scale * decay * read[j][2 * half + i] : 0;
+            y[i] = before > 0 ? beta * decay * erase[j][2 * half + i] : 0;
           }
-          const PairSplit pair = splitPair(of_read[0], of_read[1]);
+          const PairSplit pair = splitPair(x[0], x[1]);
           high[of] = pair.high, low[of] = pair.low;
-          if (!p.erase) continue;
-          float* const row = shared.inverse.matrix + t * BlockInverse::kRow + first;
-          *reinterpret_cast<float2*>(row) = make_float2(of_erase[0], of_erase[1]);
+          float* const row = shared.inverse.matrix + t * BlockInverse::kRow + first + 8 * of;
+          if (p.erase && j / 2 <= warp()) *reinterpret_cast<float2*>(row) = make_float2(y[0], y[1]);
         }
         const int column = 32 * four + lane() % 4 * kPiece;
         gather(high), gather(low);

@@ -33,14 +33,7 @@ FW_DEVICE void take_values(const uint16_t* tile, int i, float (&values)[4]) {
   }
 }
 
-// Sixteen columns of sums as the left factor of a product over them: rounded, or not.
-template <int n>
-FW_DEVICE void round_to(uint32_t (&left)[4], const float (&sums)[n][4], int k) {
-  FW_UNROLL for (int i = 0; i < 4; i++) {
-    const float* const pair = &sums[2 * k + i / 2][i % 2 * 2];
-    left[i] = toBfloat16Pair(pair[0], pair[1]);
-  }
-}
+// Sixteen columns of sums as the left factor of a product over them, not rounded.
 template <int n>
 FW_DEVICE Factors split(const float (&sums)[n][4], int k) {
   Factors left;
@@ -52,6 +45,29 @@ FW_DEVICE Factors split(const float (&sums)[n][4], int k) {
   return left;
 }
 
+FW_DEVICE void split_all(Factors (&left)[kTokens / 16], const Rows& sums) {
+  FW_UNROLL for (int k = 0; k < kTokens / 16; k++) left[k] = split(sums, k);
+}
+
+// sums += left tile^T with a lower triangular tile, all in two numbers of bfloat16; the product of the low parts is too small
+// to matter.
+template <class Engine>
+FW_DEVICE void multiply_exactly(Rows& sums, const Factors (&left)[kTokens / 16], const uint16_t* high, const uint16_t* low) {
+  FW_UNROLL for (int k = 0; k < kTokens / 16; k++) {
+    Engine::lower(sums, left[k].high, low, k);
+    Engine::lower(sums, left[k], high, k);
+  }
+}
+
+// sums += S^T tile^T, in products that have begun.
+template <class Engine, int K>
+FW_DEVICE void multiply_all(Rows& sums, const typename Engine::template Rounded<K / 8>& of_state, const uint16_t* tile) {
+  FW_UNROLL for (int k = 0; k < K / 16; k++) {
+    uint32_t left[4];
+    of_state.get(left, k);
+    Engine::rows(sums, left, tile, k);
+  }
+}
 // sums += S^T tile^T
 template <int n>
 FW_DEVICE void multiply_state(Rows& sums, const float (&state)[n][4], const uint16_t* tile) {

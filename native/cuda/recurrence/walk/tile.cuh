@@ -23,6 +23,13 @@ FW_DEVICE constexpr int moved(int place, int rows, int columns) {
 
 // Four neighbours, aligned to 16 bytes.
 FW_DEVICE const float4& four_at(const float* x) { return *reinterpret_cast<const float4*>(x); }
+// Two, aligned to 8.
+FW_DEVICE const float2& pair_at(const float* x) { return *reinterpret_cast<const float2*>(x); }
+
+// The head of an operand that serves head h.
+FW_DEVICE int64_t own_head(const Heads& x, int64_t heads, int64_t h) {
+  return x.count == heads ? h : divide(h * x.count, heads).quotient;
+}
 
 // A head's rows in global memory, from some token on.
 struct Source {
@@ -30,7 +37,7 @@ struct Source {
   int64_t token;  // elements from a token's row to the next one's
 };
 FW_DEVICE Source source_of(const Heads& x, int64_t heads, int64_t h, int64_t begin, int column = 0) {
-  return {reinterpret_cast<const uint16_t*>(x.data) + begin * x.token + h * x.count / heads * x.head + column, x.token};
+  return {reinterpret_cast<const uint16_t*>(x.data) + begin * x.token + own_head(x, heads, h) * x.head + column, x.token};
 }
 
 // Begins to copy `count` rows from the source's row `begin` on, with zeros up to kTokens and beyond the `width` columns

@@ -2,6 +2,7 @@
 #include "../ways.h"
 #include "calls.cuh"
 #include "walk.cuh"
+#include "warpgroup_engine.cuh"
 
 namespace fw::cuda {
 namespace walk {
@@ -14,13 +15,21 @@ void start(const Context& cx, const recurrenceArgs& args, const Problem& p, cons
                                     {p, scores, cuts, args.output, args.finalState, args.states, args.written, carry});
 }
 
+template <int K, bool kMaps, class Engine>
+void start_with(const Context& cx, const recurrenceArgs& args, const Problem& p, const Scores* scores, const Cuts& cuts,
+                int64_t segments, const Carry& carry) {
+  using Wide = Walk<K, 8, 2, kMaps, Engine>;
+  using Narrow = Walk<K, 4, 1, kMaps, Engine>;
+  const auto way = is_wide<Wide, Narrow>(cx, p, segments) ? start<Wide> : start<Narrow>;
+  way(cx, args, p, scores, cuts, segments, carry);
+}
 template <int K, bool kMaps>
 void start_walk(const Context& cx, const recurrenceArgs& args, const Problem& p, const Scores* scores, const Cuts& cuts,
                 int64_t segments, const Carry& carry) {
-  using Wide = Walk<K, 8, 2, kMaps>;
-  using Narrow = Walk<K, 4, 1, kMaps>;
-  const auto way = is_wide<Wide, Narrow>(cx, p, segments) ? start<Wide> : start<Narrow>;
-  way(cx, args, p, scores, cuts, segments, carry);
+  // Two small blocks have room beside each other where there is nothing to read: one multiplies while the other waits.
+  if (!cx.has_warpgroups) start_with<K, kMaps, MmaEngine>(cx, args, p, scores, cuts, segments, carry);
+  else if constexpr (kMaps) start<Walk<K, 4, 2, kMaps, WarpgroupEngine>>(cx, args, p, scores, cuts, segments, carry);
+  else start_with<K, kMaps, WarpgroupEngine>(cx, args, p, scores, cuts, segments, carry);
 }
 
 }  // namespace

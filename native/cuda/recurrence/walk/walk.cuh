@@ -17,7 +17,7 @@
 
 namespace fw::cuda::walk {
 
-template <int K, int kWarps, int kStages, bool kMaps>
+template <int K, int kWarps, int kStages, bool kMaps, class Engine>
 struct Walk {
   static constexpr int kThreads = kWarps * kWarp, kValues = 16 * kWarps;
   struct Args {
@@ -32,9 +32,16 @@ struct Walk {
   static FW_HOST_DEVICE int64_t blocks_for(const Problem& p) {
     return (p.V + kValues - 1) / kValues + (kMaps && p.erase ? (K + kValues - 1) / kValues : 0);
   }
-  struct alignas(128) Stage {
-    uint16_t keys[kTokens * K], queries[kTokens * K], values[kTokens * kValues];
-    Scores scores;
+  using OfChunk = std::conditional_t<kMaps, WriteScores, Scores>;
+  using StateFactors = typename Engine::template Rounded<K / 8>;
+  struct Nothing {};
+  struct Queries {
+    alignas(1024) uint16_t queries[kTokens * K];
+  };
+  struct Stage : std::conditional_t<kMaps, Nothing, Queries> {
+    alignas(1024) uint16_t keys[kTokens * K];
+    uint16_t values[kTokens * kValues];
+    OfChunk scores;
   };
   struct Shared {
     Stage stages[kStages];
@@ -73,7 +80,8 @@ struct Walk {
     State<K> state;
     get_state(work, state);
     float decay = kMaps && !p.erase ? first_decay(work) : 1;
-    Pipeline<kStages>::run(
+    for (Stage& stage : shared.stages) clear_upper(stage.scores, Engine::kWholeColumns);
+    Pipeline<kStages, Engine>::run(
         own.begin, own.end, [&](int64_t c, int stage) { fill(work, c, shared.stages[stage]); },
         [&](int64_t c, int stage) {
           if constexpr (kMaps) decay *= shared.stages[stage].scores.through[kTokens - 1];
@@ -90,69 +98,93 @@ struct Walk {
     const int64_t begin = c * kTokens;
     const int count = work.task.tokens(c);
     copy_rows<K, kThreads>(stage.keys, work.keys, begin, count);
-    if (!kMaps) copy_rows<K, kThreads>(stage.queries, work.queries, begin, count);
+    if constexpr (!kMaps) copy_rows<K, kThreads>(stage.queries, work.queries, begin, count);
     if (!work.identity) copy_rows<kValues, kThreads>(stage.values, work.values, begin, count, p.V - work.task.first);
-    copy_scores<Direction::kOn, kThreads>(stage.scores, work.scores[c * p.heads], p.erase, !kMaps);
+    copy_scores<Direction::kOn, kThreads>(stage.scores, work.scores[c * p.heads], p.erase);
   }
 
+  // Products are under way while the warp computes what does not depend on them.
   static FW_DEVICE void step(const Work& work, int64_t c, const Stage& stage, State<K>& state) {
-    const Problem& p = work.args.p;
-    const Scores& scores = stage.scores;
-    Rows written, errors = {};
-    if (p.erase) multiply_state(errors, state, stage.keys);
+    const OfChunk& scores = stage.scores;
+    Rows written;
     [[maybe_unused]] Rows output = {};
+    if (work.args.p.erase) erase(work, stage, state, output, written);
+    else append(work, stage, state, output, written);
     if constexpr (!kMaps) {
-      multiply_state(output, state, stage.queries);
-      each_token([&](int i, int e, int t) { output[i][e] *= p.scale * scores.through[t]; });
-    }
-    if (p.erase) solve(work, stage, errors, written);
-    else FW_UNROLL for (int i = 0; i < kTokens / 8; i++) take_values(stage.values, i, written[i]);
-    if constexpr (!kMaps) {
-      Engine::begin();
-      FW_UNROLL for (int k = 0; k < kTokens / 16; k++) {
-        multiply_exactly(output, split(written, k), scores.read, scores.read_low, k);
-      }
-      Engine::end();
-      put_output(work, c, output);
       if (work.args.written.data) put_written(work, c, written);
+      Factors for_output[kTokens / 16];
+      split_all(for_output, written);
+      Engine::begin(output);
+      multiply_exactly<Engine>(output, for_output, scores.read, scores.read_low);
+      Engine::close();
     }
-
+    Factors for_state[kTokens / 16];
     each_token([&](int i, int e, int t) { written[i][e] *= scores.rest[t]; });
+    split_all(for_state, written);
+    Engine::begin(state);
+    FW_UNROLL for (int k = 0; k < kTokens / 16; k++) Engine::columns(state, for_state[k], stage.keys, k);
+    Engine::close();
+    if constexpr (!kMaps) {
+      Engine::template end<1>(output);
+      put_output(work, c, output);
+    }
+    Engine::end(state);
+  }
+
+  // What a rule that erases writes, and what is read of the state, which goes through the chunk.
+  static FW_DEVICE void erase(const Work& work, const Stage& stage, State<K>& state, [[maybe_unused]] Rows& output,
+                              Rows& written) {
+    const OfChunk& scores = stage.scores;
+    Rows errors = {};
+    const StateFactors of_state{state};
+    if constexpr (kMaps) Engine::begin(errors);
+    else Engine::begin(errors, output);
+    multiply_all<Engine, K>(errors, of_state, stage.keys);
+    if constexpr (!kMaps) multiply_all<Engine, K>(output, of_state, stage.queries);
+    Engine::close();
+    if constexpr (kMaps) Engine::end(errors);
+    else Engine::end(errors, output);
+    FW_UNROLL for (int i = 0; i < kTokens / 8; i++) {
+      float values[4] = {};
+      if (!work.identity) take_values(stage.values, i, values);
+      FW_UNROLL for (int e = 0; e < 4; e++) {
+        errors[i][e] = values[e] - scores.through[8 * i + own_token() + e % 2] * errors[i][e];
+      }
+    }
+    Factors left[kTokens / 16];
+    split_all(left, errors);
+    each_token([&](int i, int e, int) { written[i][e] = 0; });
+    Engine::begin(written);
+    multiply_exactly<Engine>(written, left, scores.solve, scores.solve_low);
+    Engine::close();
+    pass_through(scores, state);
+    if constexpr (!kMaps) weigh(work, scores, output);
+    Engine::end(written);
+  }
+
+  // The same of a rule that erases nothing.
+  static FW_DEVICE void append(const Work& work, const Stage& stage, State<K>& state, [[maybe_unused]] Rows& output,
+                               Rows& written) {
+    if constexpr (!kMaps) {
+      const StateFactors of_state{state};
+      Engine::begin(output);
+      multiply_all<Engine, K>(output, of_state, stage.queries);
+      Engine::close();
+    }
+    pass_through(stage.scores, state);
+    FW_UNROLL for (int i = 0; i < kTokens / 8; i++) take_values(stage.values, i, written[i]);
+    if constexpr (!kMaps) {
+      Engine::end(output);
+      weigh(work, stage.scores, output);
+    }
+  }
+
+  static FW_DEVICE void pass_through(const OfChunk& scores, State<K>& state) {
     FW_UNROLL for (int i = 0; i < K / 8; i++)
       FW_UNROLL for (int e = 0; e < 4; e++) state[i][e] *= scores.through[kTokens - 1];
-    Engine::begin();
-    FW_UNROLL for (int k = 0; k < kTokens / 16; k++) {
-      const Factors left = split(written, k);
-      Engine::columns(state, left.high, stage.keys, k);
-      Engine::columns(state, left.low, stage.keys, k);
-    }
-    Engine::end();
   }
-
-  // With the transpose of lower triangular tiles, of which the product of the low parts is too small to matter.
-  static FW_DEVICE void multiply_exactly(Rows& sums, const Factors& left, const uint16_t* high, const uint16_t* low,
-                                         int k) {
-    Engine::rows(sums, left.low, high, k, 16 * k);
-    Engine::rows(sums, left.high, low, k, 16 * k);
-    Engine::rows(sums, left.high, high, k, 16 * k);
-  }
-
-  // What a rule that erases writes, from S^T K^T.
-  static FW_DEVICE void solve(const Work& work, const Stage& stage, Rows& errors, Rows& written) {
-    const Scores& scores = stage.scores;
-    each_token([&](int i, int e, int) { written[i][e] = 0; });
-    Engine::begin();
-    FW_UNROLL for (int k = 0; k < kTokens / 16; k++) {
-      FW_UNROLL for (int i = 2 * k; i < 2 * k + 2; i++) {
-        float values[4] = {};
-        if (!work.identity) take_values(stage.values, i, values);
-        FW_UNROLL for (int e = 0; e < 4; e++) {
-          errors[i][e] = values[e] - scores.through[8 * i + own_token() + e % 2] * errors[i][e];
-        }
-      }
-      multiply_exactly(written, split(errors, k), scores.solve, scores.solve_low, k);
-    }
-    Engine::end();
+  static FW_DEVICE void weigh(const Work& work, const OfChunk& scores, Rows& output) {
+    each_token([&](int i, int e, int t) { output[i][e] *= work.args.p.scale * scores.through[t]; });
   }
 
   static FW_DEVICE void put_output(const Work& work, int64_t c, const Rows& output) {

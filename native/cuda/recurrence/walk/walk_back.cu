@@ -57,7 +57,7 @@ struct WalkBack {
     State<K> dstate;
     get_state(work, own.ends, dstate);
     const int64_t last = own.begin + own.end - 1;
-    Pipeline<kStages>::run(
+    Pipeline<kStages, Engine>::run(
         own.begin, own.end, [&](int64_t step, int stage) { fill(work, last - step, shared.stages[stage]); },
         [&](int64_t step, int stage) { through_chunk(work, last - step, shared.stages[stage], dstate); });
     const Out carry = {args.carry.carry, kFloat32};
