@@ -56,6 +56,22 @@ const walk = (values: number, empty: number): Scenario => {
   );
 };
 
+/** The same with a gate for every key. */
+const faded: Scenario = both(
+  (a, b, c, beta, gate) => {
+    const [queries, keys, rows] = [a, b, c].map((t) => t.to('bfloat16'));
+    const gates = { beta: beta.sigmoid(), gate: gate.abs().neg() };
+    return total(
+      fw.deltaRule(queries, keys, rows, { ...gates, ...unit, cuSeqlens: [0, 1, 100], outputFinalState: true }),
+    );
+  },
+  [1, 100, 1, 128],
+  [1, 100, 1, 128],
+  [1, 100, 1, 64],
+  [1, 100, 1],
+  [1, 100, 1, 128],
+);
+
 /** A sequence that is walked in segments. */
 const long: Scenario = () => {
   fw.noGrad(() => {
@@ -101,6 +117,7 @@ export const SCENARIOS: Record<string, Scenario> = {
   'delta rule, bfloat16': walk(64, 1),
   'delta rule, bfloat16, wide': walk(128, 70),
   'delta rule, bfloat16, long': long,
+  'delta rule, vector gate, bfloat16': faded,
   'delta rule, vector gate, wide': both(
     (a, b, c, gate) =>
       total(fw.deltaRule(a, b, c, { beta: gate.slice(3, 0, 1).squeeze(3).sigmoid(), gate: gate.abs().neg(), ...unit })),

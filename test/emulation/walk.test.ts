@@ -6,20 +6,9 @@ import type { Target } from '../support/golden';
 import { expectClose, toleranceOf } from '../support/tolerance';
 import { describeFindings, emulation, onEmulation } from './device';
 import { onCard } from './support';
-import { CASES, gated, inputsOf, many, type Setting, tensors, visitsOf } from './walks';
+import { CASES, gated, inputsOf, many, type Results, results, type Setting, tensors, visitsOf } from './walks';
 
 const LIMIT = toleranceOf('bfloat16').forward;
-
-type Results = [output: ArrayLike<number>, finalState: ArrayLike<number>];
-
-/** Linear attention without strengths, the delta rule with them. */
-function results({ q, k, v, ...rest }: Record<string, fw.Tensor>, options: object = {}): Results {
-  const rule = (rest.beta ? fw.deltaRule : rest.gate ? fw.gatedLinearAttention : fw.linearAttention) as (
-    ...x: unknown[]
-  ) => fw.RuleResult;
-  const { output, finalState } = rule(q, k, v, { ...rest, outputFinalState: true, ...options });
-  return [output.dataSync(), finalState!.dataSync()];
-}
 
 if (onEmulation) {
   const card = emulation();
@@ -112,7 +101,6 @@ if (onEmulation) {
         ['rows that are not aligned', () => results({ ...x, q: wide.slice(3, 1, 65) })],
         ['other keys', () => results(tensors(inputsOf({ ...gated, T: 20, K: 48, V: 64 }), here))],
         ['values that are no whole pieces', () => results(tensors(inputsOf({ ...gated, T: 20, K: 64, V: 12 }), here))],
-        ['a gate per key', () => results({ ...x, gate: x.q.abs().neg() })],
         ['keys of its own to erase', () => fw.comba(x.q, x.k, x.v, { p: x.k, beta: x.beta, gate: x.gate })],
       ];
       for (const [title, call] of elsewhere) expect(watched(call)[1], title).to.equal(false);

@@ -29,6 +29,8 @@ function keys(draw: Draw, shape: number[], alike: number): HostTensor {
 export interface Setting extends Sizes {
   beta?: [low: number, high: number];
   gate?: [low: number, high: number];
+  /** A gate for every key instead of one for a head. */
+  keyGates?: boolean;
   alike?: number;
   scale?: Record<string, number>;
   initial?: boolean;
@@ -44,6 +46,7 @@ export function inputsOf({
   V,
   beta,
   gate,
+  keyGates,
   alike = 0,
   scale = {},
   initial,
@@ -55,7 +58,7 @@ export function inputsOf({
     k: keys(draw, [B, T, H, K], alike),
     v: draw.uniform([B, T, HV, V], -1, 1),
     ...(beta && { beta: draw.uniform([B, T, HV], ...beta) }),
-    ...(gate && { gate: draw.uniform([B, T, HV], ...gate) }),
+    ...(gate && { gate: draw.uniform(keyGates ? [B, T, HV, K] : [B, T, HV], ...gate) }),
     ...(initial && { initialState: draw.uniform([cuSeqlens ? cuSeqlens.length - 1 : B, HV, K, V], -1, 1) }),
   };
   const scaled = Object.entries(host).map(([name, { shape, data }]): [string, HostTensor] => [
@@ -69,6 +72,17 @@ export const tensors = (host: HostInputs, { device, dtype }: Target): Record<str
   Object.fromEntries(
     Object.entries(host).map(([name, { shape, data }]) => [name, fw.tensor(data, { shape, device, dtype })]),
   );
+
+export type Results = [output: ArrayLike<number>, finalState: ArrayLike<number>];
+
+/** Linear attention without strengths, the delta rule with them. */
+export function results({ q, k, v, ...rest }: Record<string, fw.Tensor>, options: object = {}): Results {
+  const rule = (rest.beta ? fw.deltaRule : rest.gate ? fw.gatedLinearAttention : fw.linearAttention) as (
+    ...x: unknown[]
+  ) => fw.RuleResult;
+  const { output, finalState } = rule(q, k, v, { ...rest, outputFinalState: true, ...options });
+  return [output.dataSync(), finalState!.dataSync()];
+}
 
 export const erasing = { beta: [0, 1] as [number, number] };
 export const gated = { ...erasing, gate: [-0.3, 0] as [number, number] };

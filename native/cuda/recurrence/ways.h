@@ -13,6 +13,11 @@ template <int K>
 bool takes_bfloat16(const recurrenceArgs& args);
 template <int K>
 void forward_bfloat16(const Context& cx, const recurrenceArgs& args);
+// The same with a gate for every key (walk/walk_faded.cu).
+template <int K>
+bool takes_vector_gates(const recurrenceArgs& args);
+template <int K>
+void forward_vector_gates(const Context& cx, const recurrenceArgs& args);
 template <int K>
 bool takes_bfloat16(const recurrenceBackwardArgs& args);
 template <int K>

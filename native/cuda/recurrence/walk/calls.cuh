@@ -5,22 +5,32 @@
 namespace fw::cuda::walk {
 
 // Rows as whole pieces of 16 bytes.
-inline bool in_pieces(const Heads& x) {
-  return x.dtype == kBfloat16 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.token % kPiece == 0 &&
-         x.head % kPiece == 0;
+inline bool aligned(const Heads& x) {
+  return reinterpret_cast<uintptr_t>(x.data) % 16 == 0 && x.token % kPiece == 0 && x.head % kPiece == 0;
 }
+inline bool in_pieces(const Heads& x) { return x.dtype == kBfloat16 && aligned(x); }
 
 // Of the forward pass or the backward pass: operands in bfloat16, K keys, a state kept every kTokens tokens if at all, no
-// rule beyond linear attention and the delta rule with at most a gate per head.
+// rule beyond linear attention and the delta rule, whatever their gates.
 template <int K, class Args>
-bool takes_operands(const Args& args) {
+bool takes_rows(const Args& args) {
   const bool keys = args.keyDim == K && args.valueDim > 0 && args.valueDim % kPiece == 0;
   const bool operands = in_pieces(args.q) && in_pieces(args.k) && in_pieces(args.v);
   const bool writes = args.eraseFrom == kEraseDecayed ? args.betaWidth <= 1
                                                       : args.eraseFrom == kEraseNone && args.betaWidth == 0;
   const bool plain = !args.eraseKey.data && !args.writeKey.data && !args.bonus.data && !args.max.data && !args.secondWrite &&
                      !args.readBefore && !args.exchanged;
-  return keys && operands && writes && plain && args.gateWidth <= 1 && args.checkpointEvery == kTokens;
+  return keys && operands && writes && plain && args.checkpointEvery == kTokens;
+}
+// Those with at most a gate per head.
+template <int K, class Args>
+bool takes_operands(const Args& args) {
+  return takes_rows<K>(args) && args.gateWidth <= 1;
+}
+// What the forward pass leaves.
+inline bool takes_results(const recurrenceArgs& args) {
+  return args.output.dtype == kBfloat16 && args.finalState.dtype == kFloat32 && args.states.dtype == kFloat32 &&
+         args.written.dtype == kFloat32;
 }
 
 // Blocks that hold all values of a sequence's head.

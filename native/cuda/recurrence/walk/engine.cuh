@@ -5,7 +5,7 @@
 //   float sums[n][4];                      // 16 x 8 n, in the layout of mmaBfloat16
 //   Engine::begin(sums);                   // after the last change of sums, of any number of them, and of factors
 //   Engine::rows(sums, a, tile, k);        // sums += a tile^T over sixteen terms: columns [16 k, 16 k + 16) of the tile
-//   Engine::lower(sums, a, tile, k);       // the same of a lower triangular tile
+//   Engine::lower(sums, a, tile, k);       // the same of a lower triangular tile, or of one beside it from a column on
 //   Engine::columns(sums, a, tile, k);     // sums += a tile   over sixteen terms: rows [16 k, 16 k + 16)
 //   Engine::close();                       // ends a group of products
 //   Engine::end<left>(sums);               // before the first use of sums: waits for all groups but the last `left`
@@ -56,8 +56,8 @@ struct MmaEngine {
     multiply(sums, a, first, beyond, [&](uint32_t (&b)[4], int j) { loadMatrix(b, tile + moved(place, j, 16 * k)); });
   }
   template <int n, class Left>
-  static FW_DEVICE void lower(float (&sums)[n][4], const Left& a, const uint16_t* tile, int k) {
-    rows(sums, a, tile, k, 16 * k);
+  static FW_DEVICE void lower(float (&sums)[n][4], const Left& a, const uint16_t* tile, int k, int column = 0) {
+    rows(sums, a, tile, k + column / 16, 16 * k);
   }
   template <int n, class Left>
   static FW_DEVICE void columns(float (&sums)[n][4], const Left& a, const uint16_t* tile, int k, int beyond = 8 * n,

@@ -15,14 +15,18 @@ struct BlockInverse {
 
   // By threads that have written A; afterwards all may read all.
   FW_DEVICE void invert() {
+    invert_halves();
+    join_halves();
+    barrier();
+  }
+  // Two matrices of 32 rows, one after the other on the diagonal.
+  FW_DEVICE void invert_halves() {
     barrier();
     if (warp() < 2) {
       substitute(32 * warp() + lane() / 16 * 16);
       warpSync();
       join_sixteens(32 * warp());
     }
-    barrier();
-    join_halves();
     barrier();
   }
 

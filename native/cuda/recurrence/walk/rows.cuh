@@ -12,16 +12,18 @@ namespace fw::cuda::walk {
 using Engine = MmaEngine;
 template <int K>
 using State = float[K / 8][4];
-using Rows = float[kTokens / 8][4];
+template <int size>
+using RowsOf = float[size / 8][4];
+using Rows = RowsOf<kTokens>;
 
 // A lane's pair among the block's values, and its first token, or key, of eight.
 FW_DEVICE int own_value() { return 16 * warp() + lane() / 4 * 2; }
 FW_DEVICE int own_token() { return lane() % 4 * 2; }
 
-// Calls visit(i, e, t) for the elements of Rows and their tokens.
-template <class Visit>
+// Calls visit(i, e, t) for the elements of RowsOf<size> and their tokens.
+template <int size = kTokens, class Visit>
 FW_DEVICE void each_token(const Visit& visit) {
-  FW_UNROLL for (int i = 0; i < kTokens / 8; i++)
+  FW_UNROLL for (int i = 0; i < size / 8; i++)
     FW_UNROLL for (int e = 0; e < 4; e++) visit(i, e, 8 * i + own_token() + e % 2);
 }
 
@@ -88,18 +90,20 @@ struct Task {
   int64_t pair;  // where this lane's pair of values lies in [tokens, heads, V] for its first token
 
   FW_DEVICE bool live() const { return first + own_value() < columns; }
+  // Of chunk c, where chunks have so many tokens.
+  template <int size = kTokens>
   FW_DEVICE int tokens(int64_t c) const {
-    const int64_t left = length - c * kTokens;
-    return left < kTokens ? static_cast<int>(left) : kTokens;
+    const int64_t left = length - c * size;
+    return left < size ? static_cast<int>(left) : size;
   }
 
-  // Calls visit(i, e, place) for the pairs of values of chunk c in Rows and where they lie in [tokens, heads, V].
-  template <class Visit>
+  // Calls visit(i, e, place) for the pairs of values of chunk c in RowsOf<size> and where they lie in [tokens, heads, V].
+  template <int size = kTokens, class Visit>
   FW_DEVICE void each_pair(int64_t c, const Visit& visit) const {
     const int64_t token = p.heads * p.V;
-    const int left = live() ? tokens(c) - own_token() : 0;
-    int64_t place = pair + c * kTokens * token;
-    FW_UNROLL for (int i = 0; i < kTokens / 8; i++) {
+    const int left = live() ? tokens<size>(c) - own_token() : 0;
+    int64_t place = pair + c * size * token;
+    FW_UNROLL for (int i = 0; i < size / 8; i++) {
       if (8 * i < left) visit(i, 0, place);
       if (8 * i + 1 < left) visit(i, 1, place + token);
       place += 8 * token;

@@ -40,16 +40,16 @@ FW_DEVICE Source source_of(const Heads& x, int64_t heads, int64_t h, int64_t beg
   return {reinterpret_cast<const uint16_t*>(x.data) + begin * x.token + own_head(x, heads, h) * x.head + column, x.token};
 }
 
-// Begins to copy `count` rows from the source's row `begin` on, with zeros up to kTokens and beyond the `width` columns
+// Begins to copy `count` rows from the source's row `begin` on, with zeros up to kRows and beyond the `width` columns
 // that there are. By all threads of the block.
-template <int kColumns, int kThreads>
+template <int kColumns, int kThreads, int kRows = kTokens>
 FW_DEVICE void copy_rows(uint16_t* tile, const Source& x, int64_t begin, int count, int width = kColumns) {
   constexpr int kPerRow = kColumns / kPiece, kStep = kThreads / kPerRow;
-  static_assert(kThreads % kPerRow == 0 && kTokens % kStep == 0 && kStep % 8 == 0, "no thread is without a piece");
+  static_assert(kThreads % kPerRow == 0 && kRows % kStep == 0 && kStep % 8 == 0, "no thread is without a piece");
   const int top = thread() / kPerRow, column = thread() % kPerRow * kPiece, place = at(top, column);
   const uint16_t* from = x.data + (begin + top) * x.token + column;
   const int rows = column < width ? count - top : 0;
-  FW_UNROLL for (int step = 0; step < kTokens; step += kStep) {
+  FW_UNROLL for (int step = 0; step < kRows; step += kStep) {
     copyAsync16(tile + moved(place, step, 0), step < rows ? from : x.data, step < rows);
     from += kStep * x.token;
   }

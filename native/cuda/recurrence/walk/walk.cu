@@ -37,8 +37,7 @@ void start_walk(const Context& cx, const recurrenceArgs& args, const Problem& p,
 
 template <int K>
 bool takes_bfloat16(const recurrenceArgs& args) {
-  return walk::takes_operands<K>(args) && args.output.dtype == kBfloat16 && args.finalState.dtype == kFloat32 &&
-         args.states.dtype == kFloat32 && args.written.dtype == kFloat32;
+  return walk::takes_operands<K>(args) && walk::takes_results(args);
 }
 
 template <int K>

@@ -39,17 +39,23 @@ struct WarpgroupEngine {
     warpgroupMultiply<false>(sums, a, of_rows(tile, 0, k));
   }
   template <int n>
+  static FW_DEVICE void columns(float (&sums)[n][4], const uint32_t (&a)[4], const uint16_t* tile, int k) {
+    warpgroupMultiply<true>(sums, a, matrixDescriptor(tile + at(16 * k, 0), kSquare * sizeof(uint16_t), kEight));
+  }
+  template <int n>
   static FW_DEVICE void columns(float (&sums)[n][4], const Factors& a, const uint16_t* tile, int k) {
-    const uint64_t b = matrixDescriptor(tile + at(16 * k, 0), kSquare * sizeof(uint16_t), kEight);
-    warpgroupMultiply<true>(sums, a.high, b);
-    warpgroupMultiply<true>(sums, a.low, b);
+    columns(sums, a.high, tile, k), columns(sums, a.low, tile, k);
   }
-  static FW_DEVICE void lower(float (&sums)[8][4], const Factors& a, const uint16_t* tile, int k) {
-    lower(sums, a.high, tile, k), lower(sums, a.low, tile, k);
+  template <int n>
+  static FW_DEVICE void lower(float (&sums)[n][4], const Factors& a, const uint16_t* tile, int k, int column = 0) {
+    lower(sums, a.high, tile, k, column), lower(sums, a.low, tile, k, column);
   }
-  static FW_DEVICE void lower(float (&sums)[8][4], const uint32_t (&a)[4], const uint16_t* tile, int k) {
-    if (k < 2) warpgroupMultiply<false>(half(sums, 0), a, of_rows(tile, 0, k));
-    warpgroupMultiply<false>(half(sums, 1), a, of_rows(tile, 32, k));
+  static FW_DEVICE void lower(float (&sums)[4][4], const uint32_t (&a)[4], const uint16_t* tile, int k, int column = 0) {
+    rows(sums, a, tile, k + column / 16);
+  }
+  static FW_DEVICE void lower(float (&sums)[8][4], const uint32_t (&a)[4], const uint16_t* tile, int k, int column = 0) {
+    if (k < 2) warpgroupMultiply<false>(half(sums, 0), a, of_rows(tile, 0, k + column / 16));
+    warpgroupMultiply<false>(half(sums, 1), a, of_rows(tile, 32, k + column / 16));
   }
 
  private:
