@@ -267,7 +267,9 @@ export const SCENARIOS: Record<string, Scenario> = {
   softmax: both((x) => x.softmax().add(x.logSoftmax()), [3, 70]),
   'softmax of long rows': both((x) => x.softmax().add(x.logSoftmax()), [2, 3000]),
   norms: both((x, w, b) => fw.layerNorm(x, w, b).add(fw.rmsNorm(x, w)), [40, 70], [70], [70]),
-  'norms of long rows': both((x, w) => fw.rmsNorm(x, w), [3, 3000], [3000]),
+  'norms of long rows': both((x, w, b) => fw.layerNorm(x, w, b), [3, 3001], [3001], [3001]),
+  'norms of whole packs': both((x, w, b) => fw.layerNorm(x, w, b).add(fw.rmsNorm(x, w)), [70, 160], [160], [160]),
+  'norms of whole packs, long': both((x, w, b) => fw.layerNorm(x, w, b), [35, 2048], [2048], [2048]),
   'cross entropy': () => {
     for (const n of [77, 3000]) {
       const logits = leaf([5, n]);
