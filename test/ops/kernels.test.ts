@@ -114,6 +114,12 @@ const CASES: Case[] = [
   ]),
   ['groupNorm of whole packs', (x, w, b) => fw.groupNorm(x, 3, w, b), of([270, 192]), of([192]), of([192])],
   ['norm of a sum', (x, w) => fw.rmsNorm(x, w).add(fw.l2Norm(x)), of([70, 256]), of([256])],
+  // Classes that lie in whole packs and that do not, few and many.
+  ...[77, 80, 1100, 3000].map((classes): Case => [
+    `crossEntropy of ${classes} classes`,
+    (x) => fw.crossEntropy(x, repeats(x.device, 9, classes), { labelSmoothing: 0.1, zLoss: 0.01 }).to(x.dtype),
+    of([9, classes], -9, 9),
+  ]),
   ...[
     [1, 1, 1],
     [1, 64, 64],
