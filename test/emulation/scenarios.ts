@@ -162,9 +162,9 @@ export const SCENARIOS: Record<string, Scenario> = {
   // Two states of its width do not fit shared memory.
   'self-referential matrix, wide': both(
     (x, w, wB) => fw.selfReferential({ x, wY: w, wQ: w, wK: w, wB }).output,
-    [1, 3, 1, 72],
-    [1, 72, 72],
-    [1, 72, 4],
+    [1, 3, 1, 104],
+    [1, 104, 104],
+    [1, 104, 4],
   ),
   'recurrent delta': both(
     (a, b, c, beta, R, r) => {
