@@ -285,6 +285,7 @@ export {
 } from './losses';
 export { lstm, type LstmLayer, type LstmResult, type LstmState } from './lstm';
 export { feedForward, type FeedForwardWeights, linear, type LinearOptions } from './linear';
+export { linearCrossEntropy, type LinearCrossEntropyOptions } from './linearLoss';
 export { float32MatmulPrecision, matmul, setFloat32MatmulPrecision, sumOfProducts, withPrecision } from './matmul';
 export {
   groupNorm,

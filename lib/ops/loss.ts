@@ -57,23 +57,37 @@ export interface CrossEntropyOptions extends NllOptions {
 }
 
 const NLL: OptionNames<NllOptions> = { ignoreIndex: true, reduction: true, weight: true };
-const OPTIONS: OptionNames<CrossEntropyOptions> = {
-  ...NLL,
+const ROWS: OptionNames<Omit<CrossEntropyOptions, 'reduction' | 'weight'>> = {
+  ignoreIndex: true,
   labelSmoothing: true,
   zLoss: true,
   logitSoftcap: true,
 };
+const OPTIONS: OptionNames<CrossEntropyOptions> = { ...NLL, ...ROWS };
 
-interface Numbers {
+/** @internal The names of the options that a row's loss depends on. */
+export { ROWS as ROW_OPTIONS };
+
+/** @internal What a row's loss depends on, as kernels call it. */
+export interface RowNumbers {
   ignoreIndex: number;
   smoothing: number;
   zLoss: number;
   softcap: number;
 }
 
+/** @internal These numbers from the options, checked. */
+export function rowNumbers(where: string, options: CrossEntropyOptions): RowNumbers {
+  const { ignoreIndex = -100, labelSmoothing: smoothing = 0, zLoss = 0, logitSoftcap } = options;
+  checkInteger(where, 'ignoreIndex', ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
+  checkNumber(where, 'labelSmoothing', smoothing, 0, 1);
+  checkNumber(where, 'zLoss', zLoss, 0);
+  return { ignoreIndex, smoothing, zLoss, softcap: checkNumber(where, 'logitSoftcap', logitSoftcap ?? 0, 0) };
+}
+
 /** One loss per row [rows], by one kernel. */
 const fusedRows = takesBfloat16(
-  (logits: Tensor, target: Tensor, settings: Numbers): Tensor => {
+  (logits: Tensor, target: Tensor, settings: RowNumbers): Tensor => {
     const n = logits.shape[logits.ndim - 1];
     const rows = target.size;
     const numbers = { rows, n, ...settings };
@@ -126,7 +140,7 @@ function pick(x: Tensor, target: Tensor, counted: Tensor): Tensor {
 
 /** Weighted classes, or targets that are shares: softmax and sums as operators of their own. */
 const composedRows = computesInFloat32(
-  (logits: Tensor, target: Tensor, weight: Tensor | null, numbers: Numbers): Rows => {
+  (logits: Tensor, target: Tensor, weight: Tensor | null, numbers: RowNumbers): Rows => {
     const { ignoreIndex, smoothing, zLoss, softcap } = numbers;
     const z = softcap > 0 ? logits.div(softcap).tanh().mul(softcap) : logits;
     const logs = logSoftmax(z);
@@ -163,17 +177,14 @@ const composedRows = computesInFloat32(
 export const crossEntropy = scoped((logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor => {
   const where = 'crossEntropy';
   checkOptions(where, options, OPTIONS);
-  const { ignoreIndex = -100, labelSmoothing: smoothing = 0, zLoss = 0, weight = null } = options;
+  const { weight = null } = options;
   checkFloat(where, 'logits', logits);
   checkTensor(where, 'target', target);
-  checkInteger(where, 'ignoreIndex', ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
+  const numbers = rowNumbers(where, options);
+  const { ignoreIndex } = numbers;
   const reduction = checkReduction(where, options.reduction);
-  checkNumber(where, 'labelSmoothing', smoothing, 0, 1);
-  checkNumber(where, 'zLoss', zLoss, 0);
-  const softcap = checkNumber(where, 'logitSoftcap', options.logitSoftcap ?? 0, 0);
   if (logits.ndim < 1) throw argumentError('SHAPE', where, 'logits', '[..., V]', '[]');
   checkClassWeight(where, weight, logits);
-  const numbers = { ignoreIndex, smoothing, zLoss, softcap };
   if (isFloat(target.dtype)) {
     checkAlike(where, 'target', target, logits, 'logits');
     checkShape(where, 'target', target, logits.shape, 'probabilities like logits');

@@ -114,9 +114,8 @@ export function fold(t: Tensor): Tensor {
 
 export const swap = (t: Tensor): Tensor => permute(t, [...t.shape.keys()].slice(0, -2).concat(t.ndim - 1, t.ndim - 2));
 
-/** a b for two matrices in `shape`, or null where it was added to `sum`. */
-export function gradientProduct(sum: Tensor | null, a: Tensor, b: Tensor, shape: Shape): Tensor | null {
-  const c = sum ?? emptyLike(a, shape);
+/** c = a b for two matrices and a contiguous c of as many elements, or that added to it; c may be wider than they are. */
+export function productInto(c: Tensor, a: Tensor, b: Tensor, accumulate = false): void {
   const [m, k] = a.shape;
   const n = b.shape[1];
   kernelsOf(a).matmul({
@@ -132,9 +131,15 @@ export function gradientProduct(sum: Tensor | null, a: Tensor, b: Tensor, shape:
     bStrides: [0, 0, ...b.strides],
     cStrides: [0, 0, n, 1],
     alpha: 1,
-    accumulate: Number(sum !== null),
+    accumulate: Number(accumulate),
     precision: precisionCode(),
   });
+}
+
+/** a b for two matrices in `shape`, or null where it was added to `sum`. */
+export function gradientProduct(sum: Tensor | null, a: Tensor, b: Tensor, shape: Shape): Tensor | null {
+  const c = sum ?? emptyLike(a, shape);
+  productInto(c, a, b, sum !== null);
   return sum ? null : c;
 }
 

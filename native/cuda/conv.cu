@@ -184,7 +184,7 @@ void backward_rows(const Context& cx, const Slope& slope, const shortConvBackwar
                      lies_whole(x.dx.data, x.d, dtype);
   const ConvolveRowsBackArgs args{slope.filter, x.dy, x.dfinalState, x.dx, kept, slope.activates, {}};
   launch_strips<ConvolveRowsBack>(cx, args, whole);
-  launch<AddStrips>(cx, ceil_div(sums, kWarp), {kept, strips, x.d, x.width, x.dweight, x.dbias});
+  add_strips(cx, {kept, strips, x.d, x.width, x.dweight, x.dbias});
 }
 
 void backward_places(const Context& cx, const InputGradient& gradient, const shortConvBackwardArgs& x, int64_t total) {

@@ -4,6 +4,7 @@
 #pragma once
 #include "conv.cuh"
 #include "lanes.cuh"
+#include "strips.cuh"
 #include "team.cuh"
 
 namespace fw::cuda {
@@ -256,47 +257,6 @@ struct ConvolveRowsBack {
     }
   }
 };
-
-// The sums [strips, taps + 1, d] added up: a block's warps share the strips of 32 sums.
-struct AddStrips {
-  static constexpr int kThreads = 256, kWarps = kThreads / kWarp, kAhead = 8;
-  struct Args {
-    const float* sums;
-    int64_t strips, d, taps;
-    Out dweight;
-    OutMaybe dbias;
-  };
-  struct Shared {
-    Sum parts[kWarps][kWarp];
-  };
-
-  static FW_DEVICE void run(const Args& x, Shared& shared) {
-    const int64_t outputs = (x.taps + 1) * x.d, output = block() * kWarp + lane();
-    Sum all;
-    if (output < outputs) {
-      const auto part = [&](int64_t strip) { return x.sums[strip * outputs + output]; };
-      int64_t strip = warp();
-      for (; strip + (kAhead - 1) * kWarps < x.strips; strip += kAhead * kWarps) {
-        float ahead[kAhead];
-        FW_UNROLL for (int i = 0; i < kAhead; i++) ahead[i] = part(strip + i * kWarps);
-        FW_UNROLL for (int i = 0; i < kAhead; i++) all.add(ahead[i]);
-      }
-      for (; strip < x.strips; strip += kWarps) all.add(part(strip));
-    }
-    shared.parts[warp()][lane()] = all;
-    barrier();
-    if (warp() > 0 || output >= outputs) return;
-    for (int w = 1; w < kWarps; w++) all.add(shared.parts[w][lane()]);
-    const int64_t tap = output / x.d, c = output - tap * x.d;
-    if (tap < x.taps) set_element(x.dweight.data, x.dweight.dtype, c * x.taps + tap, all.total());
-    else if (x.dbias.data) set_element(x.dbias.data, x.dbias.dtype, c, all.total());
-  }
-};
-
-// Whether rows that lie `apart` elements begin with whole 16 bytes.
-inline bool lies_whole(const void* data, int64_t apart, DType dtype) {
-  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && apart % (dtype == kBfloat16 ? 8 : 4) == 0;
-}
 
 template <class Kernel>
 void launch_lanes(const Context& cx, typename Kernel::Args args, int lanes) {

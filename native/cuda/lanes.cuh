@@ -43,4 +43,9 @@ struct Pack<uint16_t, 1> {
   static FW_DEVICE uint16_t narrow(const float (&x)[1]) { return toBfloat16(x[0]); }
 };
 
+// Whether rows that lie `apart` elements begin with whole 16 bytes.
+inline bool lies_whole(const void* data, int64_t apart, DType dtype) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && apart % (dtype == kBfloat16 ? 8 : 4) == 0;
+}
+
 }  // namespace fw::cuda

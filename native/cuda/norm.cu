@@ -1,5 +1,6 @@
 // Layer, root-mean-square, L2 and sum normalisation of rows.
 #include "fold.cuh"
+#include "norm_rows.cuh"
 
 namespace fw::cuda {
 namespace {
@@ -28,8 +29,7 @@ struct Norm {
       squares.add(x.kind == kBySum ? d : d * d);
     }
     const float total = gather<kTeam>(squares, shared.squares, Added{}).total();
-    const float variance = x.kind == kL2 ? total : total / static_cast<float>(n);
-    const float eps = static_cast<float>(x.eps), rstd = 1 / (x.kind == kBySum ? total + eps : sqrtf(variance + eps));
+    const float rstd = reciprocal_of(x, total);
     for (int64_t i = first; i < n; i += kTeam) {
       float y = (load(x.x, at + i) - mean) * rstd;
       if (x.weight.data) y *= load(x.weight, group + i);
@@ -92,15 +92,37 @@ struct GroupRows {
   }
 };
 
+// Gradients of weight and bias by strips of rows.
+void norm_rows_back(const Context& cx, const normBackwardArgs& x) {
+  with_norm_row(x.x.dtype, x.n, [&](const auto& row) {
+    using Row = std::decay_t<decltype(row)>;
+    const auto start = [&](auto bias) {
+      using Kernel = NormRowsBack<Row, bias.value>;
+      const int64_t strips = ceil_div(ceil_div(x.rows, x.groups), Kernel::kStrip), all = x.groups * x.n;
+      const bool keeps = x.dweight.data || x.dbias.data;
+      float* const sums = keeps ? cx.scratch_of<float>(strips * 2 * all) : nullptr;
+      launch<Kernel>(cx, strips * x.groups, {x, sums});
+      if (keeps) add_strips(cx, {sums, strips, all, 1, x.dweight, x.dbias});
+    };
+    if (x.dbias.data) start(std::true_type{});
+    else start(std::false_type{});
+  });
+}
+
 }  // namespace
 
 void norm(const Context& cx, const normArgs& x) {
   require_known("norm", "kind", x.kind, kBySum + 1);
-  launch_rows<Norm>(cx, x.rows, x.n, x);
+  if (!fits_norm_rows(x.n, x.x, x.weight, x.bias, x.y)) return launch_rows<Norm>(cx, x.rows, x.n, x);
+  with_norm_row(x.x.dtype, x.n, [&](const auto& row) {
+    using Kernel = NormRows<std::decay_t<decltype(row)>>;
+    launch_teams<Kernel, Kernel::kTeam>(cx, x.rows, x);
+  });
 }
 
 void normBackward(const Context& cx, const normBackwardArgs& x) {
   require_known("normBackward", "kind", x.kind, kBySum + 1);
+  if (fits_norm_rows(x.n, x.x, x.weight, x.dy, x.dx)) return norm_rows_back(cx, x);
   launch_rows<NormBackward>(cx, x.rows, x.n, x);
   const int64_t rows = ceil_div(x.rows, x.groups);
   if (x.dweight.data) fold<1>(cx, GroupRows{x, true}, x.groups * x.n, rows, kSum, 1, x.dweight);

@@ -79,10 +79,11 @@ struct DeltaCell {
       else on.softmax(m.s, m.h);
       if (trace) on.save(trace, m.s);
       for (int g = 0; g < kGates; g++) {
-        const Row key = m.key[g][t % 2], key_before = m.key[g][1 - t % 2];
-        on.fetch(m.raw, of(g, a.key, a.keyUpdate, a.keyOut) + row), on.softmax(key, m.raw);
-        on.fetch(m.v, l.all, of(g, a.v, a.vUpdate, a.vOut) + row);
-        on.fetch(m.z, l.all, of(g, a.z, a.zUpdate, a.zOut) + row);
+        const Row key = turn(m.key[g], t), key_before = turn(m.key[g], t + 1);
+        on.fetch(take(m.raw, of(g, a.key, a.keyUpdate, a.keyOut) + row),
+                 take(m.v, l.all, of(g, a.v, a.vUpdate, a.vOut) + row),
+                 take(m.z, l.all, of(g, a.z, a.zUpdate, a.zOut) + row));
+        on.softmax(key, m.raw);
         on.pass(m.R[g], add(key_before, m.update[g]), read(key, m.recalled), read(m.s, m.p[g]));
         const float overlap = on.dot(key, m.s), beta = of(g, a.beta, a.betaUpdate, a.betaOut)[at.row(t, 1)];
         on.each(l.all, [&](auto i) {
@@ -122,7 +123,7 @@ struct DeltaCell {
       on.save(a.output + at.row(t, D), m.h);
     }
     for (int g = 0; g < kGates; g++) {
-      if (T > 0) on.pass(m.R[g], add(m.key[g][(T - 1) % 2], m.update[g]));
+      if (T > 0) on.pass(m.R[g], add(turn(m.key[g], T - 1), m.update[g]));
       on.store(a.finalState + at.whole(kGates * D * D) + g * D * D, m.R[g], l.all);
     }
     on.save(a.finalOutput + at.whole(D), m.h);

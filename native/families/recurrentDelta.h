@@ -30,10 +30,6 @@ struct RecurrentDelta {
     FW_LAYOUT Part all() const { return Engine::part(0, V()); }
     // key, query, the error v - W^T key, and beta.
     FW_LAYOUT int64_t trace() const { return 3 * D + 1; }
-    template <class Float, class F>
-    FW_WORD void each_block(Float* row, const F& f) const {
-      f(v, row), f(k, row + D), f(q, row + 2 * D), f(b, row + 3 * D);
-    }
   };
 
   struct Memory {
@@ -56,8 +52,10 @@ struct RecurrentDelta {
     on.each(l.v, [&](auto i) { m.h[i] = on.tanh(m.y[i]); });
     on.clear(m.update), on.clear(m.key[1]), on.clear(m.input);
     for (int64_t t = 0; t < T; t++) {
-      const Row key = m.key[t % 2], key_before = m.key[1 - t % 2];
-      l.each_block(a.inputs + at.row(t, l.inputs()), [&](Part p, const float* from) { on.fetch(m.input, p, from); });
+      const Row key = turn(m.key, t), key_before = turn(m.key, t + 1);
+      const float* const inputs = a.inputs + at.row(t, l.inputs());
+      on.fetch(take(m.input, l.v, inputs), take(m.input, l.k, inputs + D), take(m.input, l.q, inputs + 2 * D),
+               take(m.input, l.b, inputs + 3 * D));
       if (at.has(t + kAhead)) {
         on.ahead(a.inputs + at.row(t + kAhead, l.inputs()), l.inputs());
         on.ahead(a.output + at.row(t + kAhead, D), D);
@@ -67,8 +65,7 @@ struct RecurrentDelta {
       if (a.hidden.data) on.save(a.hidden + at.row(t, D), m.h);
       on.pass(m.R, read(m.h, m.z));
       on.each(l.all(), [&](auto i) { m.z[i] = m.z[i] + m.input[i]; });
-      on.softmax(key, m.z, l.k);
-      on.softmax(m.query, m.z, l.q);
+      on.softmaxes(m.z, key, l.k, m.query, l.q);
       on.each(Engine::part(0, 1), [&](auto i) { m.beta[i] = on.sigmoid(on.beside(m.z, l.b, i)); });
       on.pass(m.W, add(key_before, m.update), read(key, m.recalled), read(m.query, m.y));
       const float overlap = on.dot(key, m.query), beta = m.beta(0);
@@ -80,12 +77,12 @@ struct RecurrentDelta {
       on.save(a.output + at.row(t, D), m.y, l.v);
       if (a.trace.data) {
         float* trace = a.trace + at.row(t, l.trace());
-        on.save(trace, key), on.save(trace + D, m.query), on.save(trace + 2 * D, m.recalled, l.v);
-        on.save(trace + 3 * D, m.beta);
+        on.save(put(trace, key), put(trace + D, m.query), put(trace + 2 * D, m.recalled, l.v),
+                put(trace + 3 * D, m.beta));
       }
       on.each(l.v, [&](auto i) { m.h[i] = on.tanh(m.y[i]); });
     }
-    if (T > 0) on.pass(m.W, add(m.key[(T - 1) % 2], m.update));
+    if (T > 0) on.pass(m.W, add(turn(m.key, T - 1), m.update));
     on.save(a.finalOutput + at.whole(D), m.y, l.v);
     on.store(a.finalState + at.whole(D * D), m.W, l.v);
   }
@@ -120,9 +117,9 @@ struct RecurrentDelta {
         on.ahead(a.hidden + at.row(t - kAhead, D), D), on.ahead(a.doutput + at.row(t - kAhead, D), D);
         on.ahead(a.dinputs + at.row(t - kAhead, l.inputs()), l.inputs());
       }
-      on.fetch(m.key, trace), on.fetch(m.query, trace + D), on.fetch(m.error, l.v, trace + 2 * D);
-      on.fetch(m.beta, trace + 3 * D), on.fetch(m.h, a.hidden + at.row(t, D));
-      on.fetch(m.grad_y, l.v, a.doutput + at.row(t, D));
+      on.fetch(take(m.key, trace), take(m.query, trace + D), take(m.error, l.v, trace + 2 * D),
+               take(m.beta, trace + 3 * D), take(m.h, a.hidden + at.row(t, D)),
+               take(m.grad_y, l.v, a.doutput + at.row(t, D)));
       const float beta = m.beta(0);
       on.each(l.v, [&](auto i) {
         m.grad_y[i] = m.grad_y[i] + m.grad_h[i];
@@ -140,7 +137,9 @@ struct RecurrentDelta {
       on.softmax_back(m.grad_query, m.query);
       on.each(Engine::part(0, 1), [&](auto i) { m.grad_beta[i] = m.grad_beta[i] * m.beta[i] * (1 - m.beta[i]); });
       on.share(m.grad_z, l.k, m.grad_key), on.share(m.grad_z, l.q, m.grad_query), on.share(m.grad_z, l.b, m.grad_beta);
-      l.each_block(a.dinputs + at.row(t, l.inputs()), [&](Part p, float* to) { on.save(to, m.grad_z, p); });
+      float* const dinputs = a.dinputs + at.row(t, l.inputs());
+      on.save(put(dinputs, m.grad_z, l.v), put(dinputs + D, m.grad_z, l.k), put(dinputs + 2 * D, m.grad_z, l.q),
+              put(dinputs + 3 * D, m.grad_z, l.b));
       on.pass(m.R, readAcross(m.grad_z, m.over_h));
       on.add_up(m.grad_h, m.over_h);
       on.each(l.v, [&](auto i) { m.grad_h[i] = m.grad_h[i] * (1 - m.h[i] * m.h[i]); });

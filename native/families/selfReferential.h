@@ -34,11 +34,6 @@ struct SelfReferential {
     FW_WORD void each_part(const F& f) const {
       f(y, 0), f(q, 1), f(k, 2), f(b, 3);
     }
-    // The parts of a row [Y + 2 D + 4] in memory.
-    template <class Float, class F>
-    FW_WORD void each_block(Float* row, const F& f) const {
-      f(y, row), f(q, row + y.size), f(k, row + y.size + D), f(b, row + y.size + 2 * D);
-    }
   };
 
   struct Memory {
@@ -71,22 +66,22 @@ struct SelfReferential {
       }
     }
     for (int64_t t = 0; t < T; t++) {
-      const Row key = m.key[t % 2], key_before = m.key[1 - t % 2], next = m.x[1 - t % 2], own_next = m.xy[1 - t % 2];
+      const Row key = turn(m.key, t), key_before = turn(m.key, t + 1);
+      const Row next = turn(m.x, t + 1), own_next = turn(m.xy, t + 1);
       if (at.has(t + 2 + kAhead)) on.ahead(x_of(t + 2 + kAhead), D);
       if (at.has(t + kAhead)) {
         on.ahead(a.output + at.row(t + kAhead, Y), Y);
         if (a.trace.data) on.ahead(a.trace + at.row(t + kAhead, l.trace()), l.trace());
       }
       on.save(a.output + at.row(t, Y), kOwnInput ? m.own : m.o, l.y);
-      on.softmax(key, m.o, l.k);
-      on.softmax(m.query, m.o, l.q);
+      on.softmaxes(m.o, key, l.k, m.query, l.q);
       on.each(l.entries(), [&](auto i) { m.change[i] = m.query[i] - key[i]; });
       on.each(Engine::part(0, 4), [&](auto i) { m.beta[i] = on.sigmoid(on.beside(m.o, l.b, i)); });
       float* trace = a.trace.data ? a.trace + at.row(t, l.trace()) : nullptr;
-      if (trace) on.save(trace, key), on.save(trace + D, m.query), on.save(trace + 2 * D, m.beta);
+      if (trace) on.save(put(trace, key), put(trace + D, m.query), put(trace + 2 * D, m.beta));
       if (t + 2 < T) {
-        on.fetch(m.x[t % 2], x_of(t + 2));
-        if constexpr (kOwnInput) on.fetch(m.xy[t % 2], xy_of(t + 2));
+        if constexpr (kOwnInput) on.fetch(take(turn(m.x, t), x_of(t + 2)), take(turn(m.xy, t), xy_of(t + 2)));
+        else on.fetch(turn(m.x, t), x_of(t + 2));
       }
       const bool last = t + 1 == T;
       if (last) {
@@ -107,9 +102,13 @@ struct SelfReferential {
           if constexpr (kOwnInput) m.own[i] = m.own_ahead[i] + own_overlap * m.update[i];
         });
       });
-      if (trace) l.each_block(trace + 2 * D + 4, [&](Part p, float* to) { on.save(to, m.error, p); });
+      if (trace) {
+        float* const errors = trace + 2 * D + 4;
+        on.save(put(errors, m.error, l.y), put(errors + Y, m.error, l.q), put(errors + Y + D, m.error, l.k),
+                put(errors + Y + 2 * D, m.error, l.b));
+      }
     }
-    if (T > 0) on.pass(m.W, add(m.key[(T - 1) % 2], m.update));
+    if (T > 0) on.pass(m.W, add(turn(m.key, T - 1), m.update));
     on.store(a.finalState + at.whole(l.size()), m.W, l.y, l.q, l.k, l.b);
   }
 
@@ -135,7 +134,7 @@ struct SelfReferential {
     if (a.dfinalState.data) on.load(m.G, a.dfinalState + at.whole(l.size()), l.y, l.q, l.k, l.b);
     else on.clear(m.G);
     on.clear(m.grad_o), on.clear(m.grad_y), on.clear(m.grad_error), on.clear(m.change), on.clear(m.error);
-    on.clear(m.x[T % 2]), on.clear(m.xy[T % 2]);
+    on.clear(turn(m.x, T)), on.clear(turn(m.xy, T));
 
     // The gradient of a token's inputs, once W is the state that they read.
     const auto inputs = [&](int64_t t) {
@@ -147,16 +146,17 @@ struct SelfReferential {
       }
     };
     for (int64_t t = T - 1; t >= 0; t--) {
-      const Row x = m.x[t % 2], xy = m.xy[t % 2], x_after = m.x[1 - t % 2], xy_after = m.xy[1 - t % 2];
+      const Row x = turn(m.x, t), xy = turn(m.xy, t), x_after = turn(m.x, t + 1), xy_after = turn(m.xy, t + 1);
       const float* trace = a.trace + at.row(t, l.trace());
       if (at.has(t - kAhead)) {
         on.ahead(a.trace + at.row(t - kAhead, l.trace()), l.trace());
         on.ahead(a.x + at.row(t - kAhead, D), D), on.ahead(a.dx + at.row(t - kAhead, D), D);
         on.ahead(a.doutput + at.row(t - kAhead, Y), Y);
       }
-      on.fetch(m.key, trace), on.fetch(m.query, trace + D), on.fetch(m.beta, trace + 2 * D);
-      l.each_block(trace + 2 * D + 4, [&](Part p, const float* from) { on.fetch(m.error, p, from); });
-      on.fetch(x, a.x + at.row(t, D));
+      const float* const errors = trace + 2 * D + 4;
+      on.fetch(take(m.key, trace), take(m.query, trace + D), take(m.beta, trace + 2 * D), take(m.error, l.y, errors),
+               take(m.error, l.q, errors + Y), take(m.error, l.k, errors + Y + D),
+               take(m.error, l.b, errors + Y + 2 * D), take(x, a.x + at.row(t, D)));
       if constexpr (kOwnInput) on.fetch(xy, a.inputY + at.row(t, D));
       l.each_part([&](Part part, int j) {
         const float beta = m.beta(j);

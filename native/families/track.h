@@ -25,6 +25,14 @@ struct Track {
   FW_LAYOUT int64_t whole(int64_t size) const { return (sequence * heads + head) * size; }
 };
 
+// What token t has of two that tokens have by turns.
+template <class T>
+FW_WORD T turn(const T (&both)[2], int64_t t) {
+  T own = both[0];
+  if (t % 2 != 0) own = both[1];
+  return own;
+}
+
 // By how many tokens a family says ahead what it will fetch and save.
 constexpr int kAhead = 2;
 

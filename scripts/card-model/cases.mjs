@@ -215,10 +215,14 @@ function training(B, T) {
       model.train();
       const optimizer = new fw.optim.AdamW(model.namedParameters(), { lr: 3e-4 });
       const ids = fw.zeros([sizes.B, sizes.T], { device, dtype: 'int32' });
-      return () => {
+      const step = () => {
         model.forward(ids, { labels: ids }).loss.backward();
         optimizer.step();
+        optimizer.zeroGrad();
       };
+      // The first one makes the optimiser's state.
+      step();
+      return step;
     },
   };
 }

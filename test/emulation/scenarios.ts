@@ -179,9 +179,9 @@ export const SCENARIOS: Record<string, Scenario> = {
   // Two states of its width do not fit shared memory.
   'self-referential matrix, wide': both(
     (x, w, wB) => fw.selfReferential({ x, wY: w, wQ: w, wK: w, wB }).output,
-    [1, 3, 1, 72],
-    [1, 72, 72],
-    [1, 72, 4],
+    [1, 3, 1, 104],
+    [1, 104, 104],
+    [1, 104, 4],
   ),
   'recurrent delta': both(
     (a, b, c, beta, R, r) => {
@@ -284,7 +284,9 @@ export const SCENARIOS: Record<string, Scenario> = {
   softmax: both((x) => x.softmax().add(x.logSoftmax()), [3, 70]),
   'softmax of long rows': both((x) => x.softmax().add(x.logSoftmax()), [2, 3000]),
   norms: both((x, w, b) => fw.layerNorm(x, w, b).add(fw.rmsNorm(x, w)), [40, 70], [70], [70]),
-  'norms of long rows': both((x, w) => fw.rmsNorm(x, w), [3, 3000], [3000]),
+  'norms of long rows': both((x, w, b) => fw.layerNorm(x, w, b), [3, 3001], [3001], [3001]),
+  'norms of whole packs': both((x, w, b) => fw.layerNorm(x, w, b).add(fw.rmsNorm(x, w)), [70, 160], [160], [160]),
+  'norms of whole packs, long': both((x, w, b) => fw.layerNorm(x, w, b), [35, 2048], [2048], [2048]),
   'cross entropy': () => {
     for (const n of [77, 3000]) {
       const logits = leaf([5, n]);

@@ -100,6 +100,26 @@ const CASES: Case[] = [
   ['rmsNorm', (x, w) => fw.rmsNorm(x, w), of([300, 33]), of([33])],
   ['l2Norm', (x) => fw.l2Norm(x), of([9, 5])],
   ['groupNorm', (x, w, b) => fw.groupNorm(x, 4, w, b), of([9, 28]), of([28]), of([28])],
+  // Whole packs of 16 bytes, for teams of each size, also with a rest; more rows than a block walks through.
+  ...[
+    [300, 64],
+    [40, 136],
+    [70, 1000],
+    [35, 2048],
+    [3, 4104],
+  ].flatMap(([rows, n]): Case[] => [
+    [`rmsNorm ${rows} x ${n}`, (x, w) => fw.rmsNorm(x, w), of([rows, n]), of([n])],
+    [`layerNorm ${rows} x ${n}`, (x, w, b) => fw.layerNorm(x, w, b), of([rows, n]), of([n]), of([n])],
+    [`l2Norm ${rows} x ${n}`, (x) => fw.l2Norm(x), of([rows, n])],
+  ]),
+  ['groupNorm of whole packs', (x, w, b) => fw.groupNorm(x, 3, w, b), of([270, 192]), of([192]), of([192])],
+  ['norm of a sum', (x, w) => fw.rmsNorm(x, w).add(fw.l2Norm(x)), of([70, 256]), of([256])],
+  // Classes that lie in whole packs and that do not, few and many.
+  ...[77, 80, 1100, 3000].map((classes): Case => [
+    `crossEntropy of ${classes} classes`,
+    (x) => fw.crossEntropy(x, repeats(x.device, 9, classes), { labelSmoothing: 0.1, zLoss: 0.01 }).to(x.dtype),
+    of([9, classes], -9, 9),
+  ]),
   ...[
     [1, 1, 1],
     [1, 64, 64],

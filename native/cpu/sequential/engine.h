@@ -100,6 +100,22 @@ struct ReadAcross {  // sums = W columns
   FW_WORD void end(int64_t, Vec (&)[n]) const {}
 };
 
+// A row, or a part of the columns, and where it is in memory.
+struct Take {
+  float* to;
+  const float* from;
+  int64_t size;
+};
+struct Put {
+  float* to;
+  const float* from;
+  int64_t size;
+};
+static inline Take take(Row r, const float* from) { return {r.at, from, r.size}; }
+static inline Take take(Columns c, Part p, const float* from) { return {c.at + p.begin, from, p.size}; }
+static inline Put put(float* to, Row r) { return {to, r.at, r.size}; }
+static inline Put put(float* to, Columns c, Part p) { return {to, c.at + p.begin, p.size}; }
+
 static inline Add add(Row r, Columns c) { return {r.at, c.at}; }
 static inline Subtract subtract(Row r, Columns c) { return {{r.at, c.at}}; }
 static inline Read read(Row r, Columns c) { return {r.at, c.at}; }
@@ -169,17 +185,25 @@ struct Engine {
   FW_WORD void clear(Sums s) { zero_row(s.at, round_up(s.size, kLanes) * kLanes); }
   void clear(State W) { zero_row(W.at, W.K * W.stride); }
 
-  // From and to memory: a row, a part of the columns, and parts of a state that lie beside each other in memory.
-  FW_WORD void fetch(Row to, const float* from) { stage_row(to.at, from, to.size, round_up(to.size, kLanes)); }
-  FW_WORD void fetch(Columns to, Part p, const float* from) {
-    stage_row(to.at + p.begin, from, p.size, round_up(p.size, kLanes));
+  // From and to memory: rows, parts of the columns, and parts of a state that lie beside each other in memory.
+  template <class... More>
+  FW_WORD void fetch(const Take& first, const More&... more) {
+    const auto stage = [](const Take& t) { stage_row(t.to, t.from, t.size, round_up(t.size, kLanes)); };
+    stage(first), (stage(more), ...);
   }
+  FW_WORD void fetch(Row to, const float* from) { fetch(take(to, from)); }
+  FW_WORD void fetch(Columns to, Part p, const float* from) { fetch(take(to, p, from)); }
   // A row that is fetched, or saved, soon: what a pass does meanwhile is too much for the processor to see that far.
   FW_WORD void ahead(const float* from, int64_t n) {
     for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(from + i);
   }
-  FW_WORD void save(float* to, Row from) { unstage(to, from.at, from.size); }
-  FW_WORD void save(float* to, Columns from, Part p) { unstage(to, from.at + p.begin, p.size); }
+  template <class... More>
+  FW_WORD void save(const Put& first, const More&... more) {
+    const auto write = [](const Put& p) { unstage(p.to, p.from, p.size); };
+    write(first), (write(more), ...);
+  }
+  FW_WORD void save(float* to, Row from) { save(put(to, from)); }
+  FW_WORD void save(float* to, Columns from, Part p) { save(put(to, from, p)); }
   template <class... P>
   void load(State W, const float* from, P... p) {
     for (int64_t i = 0; i < W.K; i++)
@@ -212,6 +236,7 @@ struct Engine {
   // y = softmax of a part of the columns.
   void softmax(Row y, Columns x, Part p) { softmax(y, x.at + p.begin); }
   void softmax(Row y, Row x) { softmax(y, x.at); }
+  void softmaxes(Columns x, Row y, Part p, Row other, Part q) { softmax(y, x, p), softmax(other, x, q); }
   // dy becomes the gradient of what y is the softmax of.
   void softmax_back(Row dy, Row y) {
     const float along = dot(dy, y);

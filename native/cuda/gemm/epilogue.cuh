@@ -81,16 +81,19 @@ struct Epilogue {
     float first[kWidth], second[kWidth];
   };
 
-  // From row r and column c of n of member (i, j) on.
+  // Where row r and column c of n of member (i, j) are, and what is to be read there.
   template <int kWidth>
-  FW_DEVICE void read(Elements<kWidth>& e, int64_t i, int64_t j, int64_t r, int64_t c, int64_t n) const {
+  FW_DEVICE void place(Elements<kWidth>& e, int64_t i, int64_t j, int64_t r, int64_t c, int64_t n) const {
     e.to = i * batch1 + j * batch2 + r * row + c * column, e.at = r * n + c, e.c = c;
+  }
+  template <int kWidth>
+  FW_DEVICE void read(Elements<kWidth>& e) const {
     switch (finish) {
       case kScale:
         if (accumulate) loadGroup(y, e.to, e.first);
         break;
       case kActivate:
-        if (bias.data) loadGroup(bias, c, e.first);
+        if (bias.data) loadGroup(bias, e.c, e.first);
         if (residual.data) loadGroup(residual, e.at, e.second);
         break;
       case kGateBackward: loadGroup(upIn, e.at, e.second); [[fallthrough]];

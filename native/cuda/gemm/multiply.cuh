@@ -79,8 +79,8 @@ struct Multiply {
     barrier();
     (Shape::kAddsStretches ? total : part).template put<kRow>(shared.sums + row * kRow + column);
     barrier();
-    if (args.isWide) finish<kWide>(args, at, shared);
-    else finish<1>(args, at, shared);
+    if (args.isWide) finishWide(args, at, shared);
+    else finishElements(args, at, shared);
   }
 
  private:
@@ -133,31 +133,58 @@ struct Multiply {
     Copies<B, kThreads> b_;
   };
 
-  // Threads go along what lies side by side in the result. What several elements need is under way before the first
-  // is waited for.
-  template <int kWidth>
-  static FW_DEVICE void finish(const Args& args, const Place& at, const Shared& shared) {
+  // Each thread has the same columns of some rows; what several of these need is under way before the first is waited for.
+  static FW_DEVICE void finishWide(const Args& args, const Place& at, const Shared& shared) {
+    const Problem& x = args.x;
+    const Epilogue& epilogue = x.epilogue;
+    constexpr int kWidth = kWide, kGroups = kN / kWidth, kApart = kThreads / kGroups, kMost = kM / kApart;
+    constexpr int kStep = kMost < 2 ? kMost : 2;
+    static_assert(kThreads % kGroups == 0 && kM % (kStep * kApart) == 0, "threads share whole rows");
+    const int first = thread() / kGroups, c = thread() % kGroups * kWidth;
+    if (at.column + c >= x.n) return;
+    const int rows = x.m - at.row < kM ? static_cast<int>(x.m - at.row) : kM;
+    Epilogue::Elements<kWidth> next;
+    epilogue.place(next, at.i, at.j, at.row + first, at.column + c, x.n);
+    next.to += at.part * args.apart;
+    const float* sums = shared.sums + first * kRow + c;
+    for (int r = first; r < rows; r += kStep * kApart) {
+      Epilogue::Elements<kWidth> elements[kStep];
+      FW_UNROLL for (int s = 0; s < kStep; s++) {
+        elements[s].to = next.to, elements[s].at = next.at, elements[s].c = next.c;
+        next.to += kApart * epilogue.row, next.at += kApart * x.n;
+        if (r + s * kApart < rows) epilogue.read(elements[s]);
+      }
+      FW_UNROLL for (int s = 0; s < kStep; s++) {
+        float own[kWidth];
+        loadGroup(In{sums}, s * kApart * kRow, own);
+        if (r + s * kApart < rows) epilogue.write(elements[s], own);
+      }
+      sums += kStep * kApart * kRow;
+    }
+  }
+
+  // One element at a time; threads go along what lies side by side in the result.
+  static FW_DEVICE void finishElements(const Args& args, const Place& at, const Shared& shared) {
     const Problem& x = args.x;
     const Epilogue& epilogue = x.epilogue;
     const bool turned = epilogue.row == 1 && epilogue.column != 1;
-    constexpr int kAll = kM * kN / kWidth, kMost = kAll / kThreads, kAtOnce = kWidth > 1 ? 2 : 8;
-    constexpr int kStep = kMost < kAtOnce ? kMost : kAtOnce;
-    static_assert(kAll % (kStep * kThreads) == 0, "no thread is without an element");
-    for (int first = thread(); first < kAll; first += kStep * kThreads) {
+    constexpr int kMost = kM * kN / kThreads, kStep = kMost < 8 ? kMost : 8;
+    static_assert(kM * kN % (kStep * kThreads) == 0, "no thread is without an element");
+    for (int first = thread(); first < kM * kN; first += kStep * kThreads) {
       const auto each = [&](const auto& visit) {
         FW_UNROLL for (int s = 0; s < kStep; s++) {
-          const int e = (first + s * kThreads) * kWidth, r = turned ? e % kM : e / kN, c = turned ? e / kM : e % kN;
+          const int e = first + s * kThreads, r = turned ? e % kM : e / kN, c = turned ? e / kM : e % kN;
           if (at.row + r < x.m && at.column + c < x.n) visit(s, r, c);
         }
       };
-      Epilogue::Elements<kWidth> elements[kStep];
+      Epilogue::Elements<1> elements[kStep];
       each([&](int s, int r, int c) {
-        epilogue.read(elements[s], at.i, at.j, at.row + r, at.column + c, x.n);
+        epilogue.place(elements[s], at.i, at.j, at.row + r, at.column + c, x.n);
         elements[s].to += at.part * args.apart;
+        epilogue.read(elements[s]);
       });
       each([&](int s, int r, int c) {
-        float sums[kWidth];
-        loadGroup(In{shared.sums}, r * kRow + c, sums);
+        float sums[1] = {shared.sums[r * kRow + c]};
         epilogue.write(elements[s], sums);
       });
     }
@@ -186,7 +213,8 @@ struct AddParts {
     }
     const Division row = divide(i, x.n), member = divide(row.quotient, x.m), batch = divide(member.quotient, x.batch2);
     Epilogue::Elements<kWidth> elements;
-    x.epilogue.read(elements, batch.quotient, batch.rest, member.rest, row.rest, x.n);
+    x.epilogue.place(elements, batch.quotient, batch.rest, member.rest, row.rest, x.n);
+    x.epilogue.read(elements);
     x.epilogue.write(elements, sums);
   }
 };

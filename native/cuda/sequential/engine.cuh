@@ -1,62 +1,27 @@
 // The vocabulary of sequential families (native/families) on a block of threads, which share the elements of a word. Words
-// end with all threads at a barrier, so that none stands in a family, but for load, store, clear and fold: between these and
+// end with all threads at a barrier, so that none stands in a family, but for load, store and fold: between these and
 // what uses their results another word stands in every family (the emulated card would report the race). Rows, columns and
 // sums lie in shared memory, a state [K, V] there or, where it is too large, in the card's memory.
 #pragma once
-#include "../../families/track.h"
-#include "../math.cuh"
-#include "../tile.cuh"
+#include "sweep.cuh"
 
 namespace fw::cuda {
 
-struct Part {
-  int64_t begin, size;
-  FW_LAYOUT int64_t end() const { return begin + size; }
-};
-
-struct Place {
-  int64_t column, entry;
-};
-
-struct Row {
-  float* at;
-  int64_t size;
-  FW_WORD float& operator[](Place p) const { return at[p.entry]; }
-  FW_WORD float operator()(int64_t i) const { return at[i]; }
-};
-struct Columns {
-  float* at;
-  int64_t size;
-  FW_WORD float& operator[](Place p) const { return at[p.column]; }
-};
-// Sums across columns, one per row.
-struct Sums {
-  float* at;
+// A row, or a part of the columns, and where it is in the card's memory.
+struct Take {
+  float* to;
+  const float* from;
   int64_t size;
 };
-// Rows lie an odd number of banks apart: threads walk along columns, and in readAcross along rows.
-struct State {
-  float* at;
-  int64_t K, V, stride;
+struct Put {
+  float* to;
+  const float* from;
+  int64_t size;
 };
-
-struct Add {
-  Row row;
-  Columns columns;
-  float sign;
-};
-struct Read {
-  Row row;
-  Columns columns;
-};
-struct ReadAcross {
-  Columns columns;
-  Sums sums;
-};
-FW_WORD Add add(Row r, Columns c) { return {r, c, 1}; }
-FW_WORD Add subtract(Row r, Columns c) { return {r, c, -1}; }
-FW_WORD Read read(Row r, Columns c) { return {r, c}; }
-FW_WORD ReadAcross readAcross(Columns c, Sums s) { return {c, s}; }
+FW_WORD Take take(Row r, const float* from) { return {r.at, from, r.size}; }
+FW_WORD Take take(Columns c, Part p, const float* from) { return {c.at + p.begin, from, p.size}; }
+FW_WORD Put put(float* to, Row r) { return {to, r.at, r.size}; }
+FW_WORD Put put(float* to, Columns c, Part p) { return {to, c.at + p.begin, p.size}; }
 
 struct Engine {
   static constexpr int kThreads = 128;
@@ -75,7 +40,7 @@ struct Engine {
     int64_t& used = is_near ? near_used : far_used;
     float* const base = is_near ? near : far;
     float* const at = base ? base + used : nullptr;
-    used += n;
+    used += (n + 3) / 4 * 4;
     return at;
   }
   static FW_LAYOUT Part part(int64_t begin, int64_t size) { return {begin, size}; }
@@ -83,7 +48,7 @@ struct Engine {
   FW_LAYOUT Columns columns(int64_t n) { return {piece(true, n), n}; }
   FW_LAYOUT Sums sums(int64_t n) { return {piece(true, n), n}; }
   FW_LAYOUT State state(int64_t K, int64_t V) {
-    const int64_t stride = V | 1;
+    const int64_t stride = State::stride_of(V);
     return {piece(states_near, K * stride), K, V, stride};
   }
 
@@ -94,7 +59,7 @@ struct Engine {
 
   template <class... Op>
   FW_WORD void pass(const State& W, const Op&... op) {
-    (apply(W, op), ...);
+    Sweep<kThreads>::run(W, op...);
     barrier();
   }
 
@@ -102,11 +67,20 @@ struct Engine {
   FW_WORD void clear(const Columns& c) { zero(c.at, c.size); }
   FW_WORD void clear(const State& W) { zero(W.at, W.K * W.stride); }
 
-  FW_WORD void fetch(const Row& to, const float* from) { copy(to.at, from, to.size); }
-  FW_WORD void fetch(const Columns& to, Part p, const float* from) { copy(to.at + p.begin, from, p.size); }
+  FW_WORD void fetch(const Row& to, const float* from) { fetch(take(to, from)); }
+  FW_WORD void fetch(const Columns& to, Part p, const float* from) { fetch(take(to, p, from)); }
+  // Several are under way together.
+  template <class... More>
+  FW_WORD void fetch(const Take& first, const More&... more) {
+    move<Take>({first, more...});
+  }
   FW_WORD void ahead(const float*, int64_t) {}
-  FW_WORD void save(float* to, const Row& from) { copy(to, from.at, from.size); }
-  FW_WORD void save(float* to, const Columns& from, Part p) { copy(to, from.at + p.begin, p.size); }
+  FW_WORD void save(float* to, const Row& from) { save(put(to, from)); }
+  FW_WORD void save(float* to, const Columns& from, Part p) { save(put(to, from, p)); }
+  template <class... More>
+  FW_WORD void save(const Put& first, const More&... more) {
+    move<Put>({first, more...});
+  }
   template <class... P>
   FW_WORD void load(const State& W, const float* from, P... p) {
     const int64_t width = (p.size + ...);
@@ -135,13 +109,28 @@ struct Engine {
   FW_WORD float beside(const Columns& c, Part p, Place i) { return c.at[p.begin + i.entry]; }
   FW_WORD void share(const Columns& to, Part p, const Row& from) { copy(to.at + p.begin, from.at, p.size); }
 
+  // Every warp by itself.
   FW_WORD float dot(const Row& a, const Row& b) {
-    const float sum = product(a.at, b.at, a.size);
+    float sum = 0;
+    for (int64_t i = lane(); i < a.size; i += kWarp) sum = fmaf(a.at[i], b.at[i], sum);
+    sum = warpSum(sum);
     barrier();
     return sum;
   }
-  FW_WORD void softmax(const Row& y, const Columns& x, Part p) { softmax(y, x.at + p.begin); }
-  FW_WORD void softmax(const Row& y, const Row& x) { softmax(y, x.at); }
+  // One warp for each.
+  FW_WORD void softmax(const Row& y, const Columns& x, Part p) {
+    softmax(y, Row{x.at + p.begin, p.size});
+  }
+  FW_WORD void softmax(const Row& y, const Row& x) {
+    if (warp() == 0) softmax_of(y, x.at);
+    barrier();
+  }
+  FW_WORD void softmaxes(const Columns& x, const Row& y, Part p, const Row& other, Part q) {
+    const bool first = warp() == 0;
+    const Row own{first ? y.at : other.at, first ? y.size : other.size};
+    if (warp() < 2) softmax_of(own, x.at + (first ? p.begin : q.begin));
+    barrier();
+  }
   FW_WORD void softmax_back(const Row& dy, const Row& y) {
     const float along = dot(dy, y);
     each(part(0, y.size), [&](Place i) { dy[i] = y[i] * (dy[i] - along); });
@@ -161,42 +150,30 @@ struct Engine {
   }
 
  private:
-  FW_WORD void apply(const State& W, const Add& op) {
-    share_out(W.V, [&](int64_t j) {
-      const float c = op.sign * op.columns.at[j];
-      for (int64_t i = 0; i < W.K; i++) W.at[i * W.stride + j] += op.row.at[i] * c;
+  FW_WORD void softmax_of(const Row& y, const float* x) {
+    float highest = -INFINITY, total = 0;
+    for (int64_t i = lane(); i < y.size; i += kWarp) highest = fmaxf(highest, x[i]);
+    highest = warpMax(highest);
+    for (int64_t i = lane(); i < y.size; i += kWarp) total += y.at[i] = expf(x[i] - highest);
+    total = warpSum(total);
+    for (int64_t i = lane(); i < y.size; i += kWarp) y.at[i] /= total;
+  }
+  template <class Way, int n>
+  static FW_WORD void move(const Way (&all)[n]) {
+    int64_t longest = 0;
+    FW_UNROLL for (const Way& each : all) longest = each.size > longest ? each.size : longest;
+    share_out(longest, [&](int64_t i) {
+      float kept[n];
+      FW_UNROLL for (int k = 0; k < n; k++) kept[k] = i < all[k].size ? all[k].from[i] : 0.0f;
+      FW_UNROLL for (int k = 0; k < n; k++) {
+        if (i < all[k].size) all[k].to[i] = kept[k];
+      }
     });
-  }
-  FW_WORD void apply(const State& W, const Read& op) {
-    share_out(W.V, [&](int64_t j) {
-      float sum = 0;
-      for (int64_t i = 0; i < W.K; i++) sum += op.row.at[i] * W.at[i * W.stride + j];
-      op.columns.at[j] = sum;
-    });
-  }
-  FW_WORD void apply(const State& W, const ReadAcross& op) {
-    barrier();  // what other threads have added to these rows
-    share_out(W.K, [&](int64_t i) { op.sums.at[i] = product(W.at + i * W.stride, op.columns.at, W.V); });
-    barrier();  // before they add more
-  }
-  static FW_WORD float product(const float* a, const float* b, int64_t n) {
-    float sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-  }
-  FW_WORD void softmax(const Row& y, const float* x) {
-    if (warp() == 0) {
-      float highest = -INFINITY, total = 0;
-      for (int64_t i = lane(); i < y.size; i += kWarp) highest = fmaxf(highest, x[i]);
-      highest = warpMax(highest);
-      for (int64_t i = lane(); i < y.size; i += kWarp) total += y.at[i] = expf(x[i] - highest);
-      total = warpSum(total);
-      for (int64_t i = lane(); i < y.size; i += kWarp) y.at[i] /= total;
-    }
     barrier();
   }
   static FW_WORD void zero(float* at, int64_t n) {
     share_out(n, [&](int64_t i) { at[i] = 0; });
+    barrier();
   }
   static FW_WORD void copy(float* to, const float* from, int64_t n) {
     share_out(n, [&](int64_t i) { to[i] = from[i]; });
