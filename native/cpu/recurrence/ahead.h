@@ -22,8 +22,8 @@ FW_INLINE void prefetch_row(const float* row, int64_t n) {
   __builtin_prefetch(row + n - 1, 0, kFetchTo);  // an unaligned row straddles one more line
 }
 
-// Rows as they fall due: many lines at once would hold up the loads of what is computed meanwhile, and take longer than
-// there are lines on their way at a time.
+// Rows as they fall due, a few at a time: many lines at once would hold up the loads of what is computed meanwhile, and
+// take longer than there are lines on their way at a time.
 class Ahead {
  public:
   // Rows of n > 0 elements.
@@ -51,7 +51,7 @@ class Ahead {
   }
 
  private:
-  static constexpr int64_t kLine = 16, kNever = INT64_MAX / 2;
+  static constexpr int64_t kLine = 16, kMostLines = 8, kNever = INT64_MAX / 2;
   struct Block {
     const float* data;
     int64_t stride, rows, n;
@@ -59,15 +59,18 @@ class Ahead {
   };
 
   __attribute__((noinline)) void fetch() {
-    while (at_ < used_ && due_ <= 0) fetch_row();
+    for (int64_t lines = 0; lines < kMostLines && at_ < used_ && due_ <= 0;) lines += fetch_row();
     if (at_ == used_) due_ = kNever;
   }
-  __attribute__((always_inline)) void fetch_row() {
+  // How many lines it was.
+  __attribute__((always_inline)) int64_t fetch_row() {
     Block& block = blocks_[at_];
+    const int64_t lines = block.lines();
     prefetch_row(block.data, block.n);
-    due_ += block.lines() * pace_;
+    due_ += lines * pace_;
     block.data += block.stride;
     if (--block.rows == 0) at_++;
+    return lines;
   }
 
   Block blocks_[16];
