@@ -14,6 +14,11 @@ export function jsonLog(write: (line: string) => void): Log {
   const line =
     (level: LogLevel) =>
     (message: string, fields: LogFields = {}): void =>
-      write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`);
+      write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }, asLists)}\n`);
   return { info: line('info'), warn: line('warn'), error: line('error') };
+}
+
+/** Ids of prompts. */
+function asLists(_: string, value: unknown): unknown {
+  return value instanceof Int32Array ? Array.from(value) : value;
 }

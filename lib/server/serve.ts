@@ -4,6 +4,7 @@ import { FastWeightsError } from '../core';
 import { join } from '../platform';
 import { createFolder, ioError, lockFolder, unlockFolder } from '../io';
 import { Engine } from './engine/engine';
+import { Bodies } from './http/bodies';
 import { createApp } from './http/app';
 import { now } from './ids';
 import { Keys } from './keys';
@@ -57,6 +58,7 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
     log,
     limits: new Limits(),
     responses,
+    bodies: new Bodies(),
     tracing: Tracing.load(),
     stopping: false,
     since: now(),
@@ -71,6 +73,7 @@ export async function start(given: ServeOptions): Promise<RunningServer> {
   const release = async (): Promise<void> => {
     clearInterval(sweeping);
     responses.close();
+    services.bodies.dispose();
     await unlock();
   };
   let server: ServerType;

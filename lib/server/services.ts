@@ -1,6 +1,7 @@
 // What the handlers of requests share.
 import type { Engine } from './engine/engine';
 import { ApiError } from './errors';
+import type { Bodies } from './http/bodies';
 import type { Keys } from './keys';
 import type { Limits } from './limits';
 import type { Log } from './log';
@@ -17,6 +18,7 @@ export interface Services {
   metrics: Metrics;
   log: Log;
   responses: ResponseTexts;
+  bodies: Bodies;
   tracing: Tracing | null;
   /** Whether no more requests are taken. */
   stopping: boolean;

@@ -7,56 +7,10 @@ import { ServerProcess } from '../support/serverProcess';
 import { type SmallModel, smallModel } from './folder';
 import { type Answered, TestServer } from './running';
 
-/** A server in a process of its own, and its client. */
-class Replica {
-  private constructor(private readonly server: ServerProcess) {}
-
-  static async start(folder: string, redis: string): Promise<Replica> {
-    return new Replica(await ServerProcess.start(folder, ['--redis', redis]));
-  }
-
-  get url(): string {
-    return this.server.url;
-  }
-
-  async post(path: string, body: object): Promise<{ status: number; body: Answered }> {
-    const answer = await fetch(this.url + path, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
-    return { status: answer.status, body: (await answer.json()) as Answered };
-  }
-
-  /** What has come of a stream when `enough` says so, or when it breaks. */
-  async stream(path: string, body: object, enough: (text: string) => boolean): Promise<string> {
-    const answer = await fetch(this.url + path, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ ...body, stream: true }),
-    });
-    let text = '';
-    try {
-      const decoder = new TextDecoder();
-      for await (const piece of answer.body!) {
-        text += decoder.decode(piece as Uint8Array, { stream: true });
-        if (enough(text)) break;
-      }
-    } catch {
-      // It was killed.
-    }
-    return text;
-  }
-
-  kill(): Promise<void> {
-    return this.server.kill();
-  }
-}
-
 describe('server: replicas', function () {
   this.timeout(120_000);
   const inFolder = temporaryFolder();
-  const replicas: Replica[] = [];
+  const replicas: ServerProcess[] = [];
   let redis: RedisServer;
   let model: SmallModel;
 
@@ -66,7 +20,7 @@ describe('server: replicas', function () {
     redis = new RedisServer(inFolder('redis'));
     await redis.start();
     model = await smallModel();
-    replicas.push(...(await Promise.all([0, 1].map(() => Replica.start(model.folder, redis.url)))));
+    replicas.push(...(await Promise.all([0, 1].map(() => ServerProcess.start(model.folder, ['--redis', redis.url])))));
   });
   after(async () => {
     await Promise.all(replicas.map((each) => each.kill()));
@@ -78,12 +32,15 @@ describe('server: replicas', function () {
 
   it('one goes on with what the other has kept, with the same tokens, where that one is killed in an answer', async () => {
     const [here, there] = replicas;
-    const begun = await here.post('/v1/sessions', { model: 'small', prompt: 'Once upon a time' });
+    const begun = await here.post<Answered>('/v1/sessions', { model: 'small', prompt: 'Once upon a time' });
     expect(begun.status).to.equal(200);
     const { id } = begun.body;
     // What an answer would be, from a copy.
-    const { body: copy } = await there.post(`/v1/sessions/${id}/fork`, {});
-    const expected = await there.post(`/v1/sessions/${copy.id}/completions`, { ...drawn, prompt: ' there was' });
+    const { body: copy } = await there.post<Answered>(`/v1/sessions/${id}/fork`, {});
+    const expected = await there.post<Answered>(`/v1/sessions/${copy.id}/completions`, {
+      ...drawn,
+      prompt: ' there was',
+    });
     expect(expected.status).to.equal(200);
     const broken = await here.stream(
       `/v1/sessions/${id}/completions`,
@@ -92,21 +49,25 @@ describe('server: replicas', function () {
     );
     expect(broken).to.include('data: ');
     await here.kill();
-    const again = await there.post(`/v1/sessions/${id}/completions`, { ...drawn, prompt: ' there was' });
+    const again = await there.post<Answered>(`/v1/sessions/${id}/completions`, { ...drawn, prompt: ' there was' });
     expect([again.status, again.body.choices[0].text]).to.eql([200, expected.body.choices[0].text]);
     expect(again.body.usage.prompt_tokens_details.cached_tokens).to.equal(begun.body.length);
-    replicas[0] = await Replica.start(model.folder, redis.url);
-    const last = await replicas[0].post(`/v1/sessions/${id}/completions`, { ...drawn, prompt: ' and' });
+    replicas[0] = await ServerProcess.start(model.folder, ['--redis', redis.url]);
+    const last = await replicas[0].post<Answered>(`/v1/sessions/${id}/completions`, { ...drawn, prompt: ' and' });
     expect(last.status).to.equal(200);
     expect(last.body.usage.prompt_tokens_details.cached_tokens).to.be.above(begun.body.length);
   });
 
   it('a writer that somebody else has overtaken is told so, and changes nothing', async () => {
     const [here, there] = replicas;
-    const { body: begun } = await here.post('/v1/sessions', { model: 'small', prompt: 'Twice' });
-    const long = here.post(`/v1/sessions/${begun.id}/completions`, { ...drawn, max_tokens: 3000, prompt: ' told' });
+    const { body: begun } = await here.post<Answered>('/v1/sessions', { model: 'small', prompt: 'Twice' });
+    const long = here.post<Answered>(`/v1/sessions/${begun.id}/completions`, {
+      ...drawn,
+      max_tokens: 3000,
+      prompt: ' told',
+    });
     await new Promise((done) => setTimeout(done, 300));
-    const quick = await there.post(`/v1/sessions/${begun.id}/completions`, {
+    const quick = await there.post<Answered>(`/v1/sessions/${begun.id}/completions`, {
       ...drawn,
       max_tokens: 5,
       prompt: ' told',
@@ -120,14 +81,14 @@ describe('server: replicas', function () {
 
   it('texts of responses are those of all servers', async () => {
     const [here, there] = replicas;
-    const { body } = await here.post('/v1/responses', { model: 'small', input: 'Hi', max_output_tokens: 4 });
+    const { body } = await here.post<Answered>('/v1/responses', { model: 'small', input: 'Hi', max_output_tokens: 4 });
     const url = `/v1/responses/${body.id}`;
     const found = await fetch(there.url + url);
     expect([found.status, ((await found.json()) as Answered).output]).to.eql([200, body.output]);
     expect((await fetch(there.url + url, { method: 'DELETE' })).status).to.equal(200);
     expect((await fetch(here.url + url)).status).to.equal(404);
     const client = redis.client();
-    const again = await here.post('/v1/responses', { model: 'small', input: 'Hi', max_output_tokens: 4 });
+    const again = await here.post<Answered>('/v1/responses', { model: 'small', input: 'Hi', max_output_tokens: 4 });
     const [key] = await client.keys(`*response*${again.body.id}`);
     expect(await client.ttl(key)).to.be.within(720 * 3600 - 60, 720 * 3600);
   });

@@ -49,6 +49,28 @@ export class ServerProcess {
     return this.said;
   }
 
+  /** The status and the JSON of an answer. */
+  async post<T = Record<string, unknown>>(path: string, body: object): Promise<{ status: number; body: T }> {
+    const answer = await this.send(path, body);
+    return { status: answer.status, body: (await answer.json()) as T };
+  }
+
+  /** What has come of a stream when `enough` says so, or when it breaks. */
+  async stream(path: string, body: object, enough: (text: string) => boolean): Promise<string> {
+    const answer = await this.send(path, { ...body, stream: true });
+    let text = '';
+    try {
+      const decoder = new TextDecoder();
+      for await (const piece of answer.body!) {
+        text += decoder.decode(piece as Uint8Array, { stream: true });
+        if (enough(text)) break;
+      }
+    } catch {
+      // It was killed.
+    }
+    return text;
+  }
+
   /** A number of its page of metrics. */
   async metric(name: string): Promise<number> {
     const page = await (await fetch(`${this.url}/metrics`)).text();
@@ -82,6 +104,14 @@ export class ServerProcess {
   /** Asks it to end. */
   stop(): Promise<void> {
     return this.end('SIGTERM');
+  }
+
+  private send(path: string, body: object): Promise<Response> {
+    return fetch(this.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
   }
 
   private async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {

@@ -3,6 +3,7 @@ import { describe, FastWeightsError } from '../../core';
 import { startThread, type Thread } from '../../platform';
 import { ApiError, fromWire, type WireError } from '../errors';
 import type { Log } from '../log';
+import { Hearing } from './hearing';
 import { Places, type PlacesOptions } from './places';
 import type {
   Answer,
@@ -248,13 +249,14 @@ export class Engine {
 
   private start(): void {
     const began = performance.now();
+    const hearing = new Hearing((answer) => this.take(answer));
     this.thread = startThread('server/engine/thread', this.settings, {
-      message: (message) => this.hear(message as Answer),
+      message: (message) => hearing.hear(message as Answer),
       ended: (error) => this.died(error, performance.now() - began),
     });
   }
 
-  private hear(answer: Answer): void {
+  private take(answer: Answer): void {
     if ('batch' in answer) {
       for (const { id, event } of answer.batch) {
         const waiting = this.waiting.get(id);

@@ -235,7 +235,7 @@ export class Host {
   }
 
   private async embed(
-    input: readonly (string | readonly number[])[],
+    input: readonly (string | readonly number[] | Int32Array)[],
     adapter: string | undefined,
     signal: AbortSignal,
   ): Promise<TaskResults['embed']> {

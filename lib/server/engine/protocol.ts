@@ -15,7 +15,7 @@ export interface ChatMessage {
 /** What is read before generation. */
 export type Prompt =
   | { kind: 'text'; text: string }
-  | { kind: 'ids'; ids: readonly number[] }
+  | { kind: 'ids'; ids: readonly number[] | Int32Array }
   | {
       kind: 'chat';
       messages: readonly ChatMessage[];
@@ -92,7 +92,7 @@ export type Task =
   /** Newest first: those older than `after`, at most `limit`. */
   | { kind: 'sessions'; owner: string; after?: string; limit: number }
   | InspectTask
-  | { kind: 'embed'; input: readonly (string | readonly number[])[]; adapter?: string };
+  | { kind: 'embed'; input: readonly (string | readonly number[] | Int32Array)[]; adapter?: string };
 
 /** The most tokens that are looked at: what is told of them grows with their square. */
 export const MOST_INSPECTED = 512;

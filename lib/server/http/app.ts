@@ -10,6 +10,7 @@ import { Call } from './call';
 import { chat } from './chat';
 import { completions } from './completions';
 import { embeddings } from './embeddings';
+import type { Body, Form } from './forms';
 import { deleteResponse, responses, storedResponse } from './responses';
 import { placeOf, Sessions } from './sessions';
 
@@ -21,7 +22,7 @@ type AppContext = Context<Env>;
 
 export function createApp(services: Services): Hono<Env> {
   const app = new Hono<Env>();
-  const { options, engines } = services;
+  const { options, engines, bodies } = services;
   app.use('*', observe(services));
   app.use('*', checkHost(services));
 
@@ -48,31 +49,32 @@ export function createApp(services: Services): Hono<Env> {
 
   app.use('/v1/*', enter(services));
   const call = (c: AppContext): Call => c.get('call');
-  const body = (c: AppContext): Promise<unknown> => readBody(c, options.maxBodyBytes, call(c).signal);
-  app.post('/v1/completions', async (c) => completions(services, call(c), await body(c)));
-  app.post('/v1/chat/completions', async (c) => chat(services, call(c), await body(c)));
-  app.post('/v1/embeddings', async (c) => embeddings(services, call(c), await body(c)));
-  app.post('/v1/responses', async (c) => responses(services, call(c), await body(c)));
+  const body = <F extends Form>(c: AppContext, form: F): Promise<Body<F>> =>
+    readBody(c, form, { bodies, maxBytes: options.maxBodyBytes, signal: call(c).signal });
+  app.post('/v1/completions', async (c) => completions(services, call(c), await body(c, 'completion')));
+  app.post('/v1/chat/completions', async (c) => chat(services, call(c), await body(c, 'chat')));
+  app.post('/v1/embeddings', async (c) => embeddings(services, call(c), await body(c, 'embedding')));
+  app.post('/v1/responses', async (c) => responses(services, call(c), await body(c, 'response')));
   app.get('/v1/responses/:id', (c) => storedResponse(services, call(c), c.req.param('id')));
   app.delete('/v1/responses/:id', (c) => deleteResponse(services, call(c), c.req.param('id')));
 
   const sessions = (c: AppContext): Sessions => new Sessions(services, call(c));
   const id = (c: AppContext): string => c.req.param('id')!;
-  app.post('/v1/sessions', async (c) => sessions(c).create(await body(c)));
+  app.post('/v1/sessions', async (c) => sessions(c).create(await body(c, 'session')));
   app.get('/v1/sessions', (c) => sessions(c).list(c.req.query()));
   app.get('/v1/sessions/:id', (c) => sessions(c).get(id(c)));
   app.delete('/v1/sessions/:id', (c) => sessions(c).delete(id(c)));
   app.post('/v1/sessions/:id/fork', (c) => sessions(c).fork(id(c)));
-  app.post('/v1/sessions/:id/rollback', async (c) => sessions(c).rollback(id(c), await body(c)));
-  app.post('/v1/sessions/:id/inspect', async (c) => sessions(c).inspect(id(c), await body(c)));
+  app.post('/v1/sessions/:id/rollback', async (c) => sessions(c).rollback(id(c), await body(c, 'rollback')));
+  app.post('/v1/sessions/:id/inspect', async (c) => sessions(c).inspect(id(c), await body(c, 'inspect')));
   app.get('/v1/sessions/:id/snapshots', (c) => sessions(c).snapshots(id(c)));
-  app.post('/v1/sessions/:id/snapshots', async (c) => sessions(c).snapshot(id(c), await body(c)));
+  app.post('/v1/sessions/:id/snapshots', async (c) => sessions(c).snapshot(id(c), await body(c, 'snapshot')));
   app.delete('/v1/sessions/:id/snapshots/:name', (c) => sessions(c).deleteSnapshot(id(c), c.req.param('name')));
   app.post('/v1/sessions/:id/completions', async (c) =>
-    completions(services, call(c), await body(c), placeOf(call(c), id(c))),
+    completions(services, call(c), await body(c, 'completion'), placeOf(call(c), id(c))),
   );
   app.post('/v1/sessions/:id/chat/completions', async (c) =>
-    chat(services, call(c), await body(c), placeOf(call(c), id(c))),
+    chat(services, call(c), await body(c, 'chat'), placeOf(call(c), id(c))),
   );
 
   app.notFound((c) => {

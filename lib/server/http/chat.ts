@@ -4,27 +4,14 @@ import type { GenerateJob } from '../engine/protocol';
 import { invalid } from '../errors';
 import { now, passingId } from '../ids';
 import { engineOf, type Services } from '../services';
-import { parse } from './body';
 import type { Call } from './call';
 import { chatPrompt, messagesOf, toolUse, variablesOf } from './chatInput';
 import { type ChatDelta, type ChatLogprob, ChatText, type NamedCall } from './chatText';
 import { constraintOf, jobOf, nothingYet, type Place, refuseSeveral, streamError, tokensOf, usageOf } from './generate';
-import { type ChatBody, chatBody, listOf } from './schemas';
+import { type ChatBody, listOf } from './schemas';
 import { DONE, eventStream, frame } from './sse';
 
-/** What OpenAI's API has, changes the answer, and does nothing here. */
-export const REFUSED_CHAT = {
-  functions: "It was replaced by 'tools'.",
-  function_call: "It was replaced by 'tool_choice'.",
-  audio: 'The models here write text only.',
-  modalities: 'The models here write text only.',
-  web_search_options: 'This server asks nothing of other machines.',
-  verbosity: 'No model here is trained for it.',
-  resume: 'It goes on without another message: /v1/sessions/{id}/completions takes it.',
-};
-
-export async function chat(services: Services, call: Call, raw: unknown, place: Place = {}): Promise<Response> {
-  const body = parse(chatBody, raw, REFUSED_CHAT);
+export async function chat(services: Services, call: Call, body: ChatBody, place: Place = {}): Promise<Response> {
   const engine = engineOf(services, body.model);
   call.model = engine.name;
   call.fields = {

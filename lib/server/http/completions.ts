@@ -4,7 +4,6 @@ import type { FinishReason, GenerateJob, Prompt, TokenEvent, TokenInfo } from '.
 import { invalid, unsupported } from '../errors';
 import { now, passingId } from '../ids';
 import { engineOf, type Services } from '../services';
-import { parse } from './body';
 import type { Call } from './call';
 import {
   constraintOf,
@@ -17,10 +16,8 @@ import {
   tokensOf,
   usageOf,
 } from './generate';
-import { type CompletionBody, completionBody, listOf } from './schemas';
+import { type CompletionBody, listOf } from './schemas';
 import { DONE, eventStream, frame, merge } from './sse';
-
-const REFUSED = { suffix: 'The models here write what comes behind a text, not between two.' };
 
 /** OpenAI's default for this endpoint. */
 const USUAL_TOKENS = 16;
@@ -39,8 +36,12 @@ interface Choice {
   finish_reason: FinishReason | null;
 }
 
-export async function completions(services: Services, call: Call, raw: unknown, place: Place = {}): Promise<Response> {
-  const body = parse(completionBody, raw, REFUSED);
+export async function completions(
+  services: Services,
+  call: Call,
+  body: CompletionBody,
+  place: Place = {},
+): Promise<Response> {
   const engine = engineOf(services, body.model);
   call.model = engine.name;
   call.fields = { top_logprobs: 'logprobs' };
@@ -74,10 +75,8 @@ function promptsOf({ prompt, resume }: CompletionBody, { from }: Place): Prompt[
     return [{ kind: 'text', text: '' }];
   }
   if (typeof prompt === 'string') return [{ kind: 'text', text: prompt }];
-  if (typeof prompt[0] === 'number') return [{ kind: 'ids', ids: prompt as number[] }];
-  return (prompt as (string | number[])[]).map((each) =>
-    typeof each === 'string' ? { kind: 'text', text: each } : { kind: 'ids', ids: each },
-  );
+  if (prompt instanceof Int32Array) return [{ kind: 'ids', ids: prompt }];
+  return prompt.map((each) => (typeof each === 'string' ? { kind: 'text', text: each } : { kind: 'ids', ids: each }));
 }
 
 class Answer {

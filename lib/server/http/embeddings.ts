@@ -2,18 +2,16 @@
 import { base64 } from '../../platform';
 import { invalid } from '../errors';
 import { modelOf, type Services } from '../services';
-import { parse } from './body';
 import type { Call } from './call';
-import { embeddingBody } from './schemas';
+import type { Body } from './forms';
 
-export async function embeddings(services: Services, call: Call, raw: unknown): Promise<Response> {
-  const { model, input, encoding_format: format = 'float', dimensions } = parse(embeddingBody, raw);
+export async function embeddings(services: Services, call: Call, body: Body<'embedding'>): Promise<Response> {
+  const { model, input, encoding_format: format = 'float', dimensions } = body;
   const { engine, adapter } = modelOf(services, model);
   call.model = engine.name;
   call.fields = { prompt: 'input' };
   call.note({ input });
-  const several = typeof input !== 'string' && typeof input[0] !== 'number';
-  const inputs = several ? (input as (string | number[])[]) : [input as string | number[]];
+  const inputs = typeof input === 'string' || input instanceof Int32Array ? [input] : input;
   const task = { kind: 'embed', input: inputs, adapter } as const;
   const { vectors, tokens } = await engine.perform(task, call.signal, call.key?.owner);
   call.begun(tokens, 0);

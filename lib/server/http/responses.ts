@@ -4,25 +4,15 @@ import type { ChatMessage, GenerateJob } from '../engine/protocol';
 import { ApiError, invalid, unsupported } from '../errors';
 import { isStoredId, newId, now, passingId } from '../ids';
 import { engineOf, type Services } from '../services';
-import { parse } from './body';
 import type { Call } from './call';
 import { chatPrompt, toolUse, type ToolChoice, variablesOf } from './chatInput';
 import { type ChatDelta, type ChatLogprob, ChatText, type NamedCall } from './chatText';
 import { constraintOf, jobOf, nothingYet, streamError, tokensOf, usageOf } from './generate';
-import { type InputItem, type ResponseBody, responseBody, textOf } from './schemas';
+import { type InputItem, type ResponseBody, textOf } from './schemas';
 import { keyOf } from './sessions';
 import { eventStream, frame } from './sse';
 
-const REFUSED = {
-  background: 'A response is written while its request waits for it.',
-  conversation: "Go on from a response by 'previous_response_id', or use /v1/sessions.",
-  prompt: 'There are no stored prompts.',
-  max_tool_calls: 'Tools are called by the client.',
-  context_management: 'A state has no context to manage.',
-};
-
-export async function responses(services: Services, call: Call, raw: unknown): Promise<Response> {
-  const body = parse(responseBody, raw, REFUSED);
+export async function responses(services: Services, call: Call, body: ResponseBody): Promise<Response> {
   const engine = engineOf(services, body.model);
   call.model = engine.name;
   call.fields = {

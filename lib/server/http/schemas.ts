@@ -9,7 +9,10 @@ function maybe<T extends z.ZodType>(type: T): z.ZodType<z.output<T> | undefined>
 }
 
 const flag = maybe(z.boolean());
-const ignored = z.unknown().optional();
+const ignored = z
+  .unknown()
+  .optional()
+  .transform(() => undefined);
 const tokenId = z
   .int()
   .min(0)
@@ -54,7 +57,11 @@ const completing = {
   prompt_cache_retention: ignored,
 };
 
-const ids = z.array(tokenId).min(1);
+/** Numbers without a value each: threads hand them on as bytes. */
+const ids = z
+  .array(tokenId)
+  .min(1)
+  .transform((given) => Int32Array.from(given));
 
 const responseFormat = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('text') }),
@@ -84,7 +91,23 @@ export const completionBody = z.strictObject({
 
 /** Text in parts; others are refused by name. */
 const textPart = z.strictObject({ type: z.enum(['text', 'input_text', 'output_text', 'refusal']), text: z.string() });
-const parts = z.array(z.looseObject({ type: z.string() })).max(1000);
+type Part = { type: string; [field: string]: unknown };
+
+/** The text of a part; undefined where it is none. */
+function partText(part: Part): string | undefined {
+  return textPart.safeParse(part.type === 'output_text' ? { type: part.type, text: part.text } : part).data?.text;
+}
+
+/** Of parts that are all text their one text: it is handed on in a piece. */
+function joined(given: readonly Part[]): string | undefined {
+  const texts = given.map(partText);
+  return texts.includes(undefined) ? undefined : texts.join('');
+}
+
+const parts = z
+  .array(z.looseObject({ type: z.string() }))
+  .max(1000)
+  .transform((given) => joined(given) ?? given);
 const content = z.union([z.string(), parts]);
 
 const functionCall = z.strictObject({ name: z.string(), arguments: z.string() });
@@ -298,14 +321,12 @@ export function listOf(stop: string | readonly string[] | undefined): readonly s
   return stop === undefined ? [] : typeof stop === 'string' ? [stop] : stop;
 }
 
-/** The text of a message; of parts all must be text. */
+/** The text of a message; parts that are left are not all of them text. */
 export function textOf(given: z.output<typeof content>, param: string): string {
   if (typeof given === 'string') return given;
-  return given
-    .map((part, i) => {
-      const read = textPart.safeParse(part.type === 'output_text' ? { type: part.type, text: part.text } : part);
-      if (read.success) return read.data.text;
-      throw invalid(`${param}[${i}]`, `The models here read text only; a part is of type '${part.type.slice(0, 40)}'.`);
-    })
-    .join('');
+  const at = given.findIndex((part) => partText(part) === undefined);
+  throw invalid(
+    `${param}[${at}]`,
+    `The models here read text only; a part is of type '${given[at].type.slice(0, 40)}'.`,
+  );
 }

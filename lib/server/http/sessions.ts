@@ -4,12 +4,12 @@ import type { Prompt, StateInfo } from '../engine/protocol';
 import { ApiError, invalid } from '../errors';
 import { createdAt, isStoredId, newId } from '../ids';
 import { modelOf, type Services } from '../services';
-import { parse } from './body';
 import type { Call } from './call';
 import { chatPrompt, messagesOf, toolUse } from './chatInput';
 import type { Place } from './generate';
+import { type Body, parse } from './forms';
 import { inspectionBody } from './inspection';
-import { inspectBody, listQuery, rollbackBody, sessionBody, snapshotBody } from './schemas';
+import { listQuery, snapshotBody } from './schemas';
 
 /** What a state of a key is stored under: no other key's states begin so. */
 export function keyOf(owner: string, id: string, snapshot?: string): string {
@@ -39,8 +39,8 @@ export class Sessions {
     this.owner = call.key!.owner;
   }
 
-  async create(raw: unknown): Promise<Response> {
-    const { model, prompt, messages, tools, history } = parse(sessionBody, raw);
+  async create(body: Body<'session'>): Promise<Response> {
+    const { model, prompt, messages, tools, history } = body;
     const { engine, adapter } = modelOf(this.services, model);
     this.call.model = engine.name;
     if (messages) this.call.fields = { prompt: 'messages' };
@@ -99,9 +99,9 @@ export class Sessions {
     return Response.json(describe(copy, engine, await this.copy(engine, this.key(id), this.key(copy))));
   }
 
-  async snapshot(id: string, raw: unknown): Promise<Response> {
+  async snapshot(id: string, body: Body<'snapshot'>): Promise<Response> {
     const engine = await this.find(id);
-    const { name = `s${Date.now().toString(36)}` } = parse(snapshotBody, raw);
+    const { name = `s${Date.now().toString(36)}` } = body;
     const info = await this.copy(engine, this.key(id), this.key(id, name));
     const { length, bytes } = info;
     return Response.json({ object: 'session.snapshot', name, session_id: id, length, bytes });
@@ -125,8 +125,8 @@ export class Sessions {
     return Response.json({ object: 'session.snapshot', name, session_id: id, deleted: true });
   }
 
-  async rollback(id: string, raw: unknown): Promise<Response> {
-    const { tokens, snapshot } = parse(rollbackBody, raw);
+  async rollback(id: string, body: Body<'rollback'>): Promise<Response> {
+    const { tokens, snapshot } = body;
     const engine = await this.find(id);
     const key = this.key(id);
     const info =
@@ -136,8 +136,8 @@ export class Sessions {
     return Response.json(describe(id, engine, info));
   }
 
-  async inspect(id: string, raw: unknown): Promise<Response> {
-    const { tokens = 256, threshold = 0.1, ...which } = parse(inspectBody, raw);
+  async inspect(id: string, body: Body<'inspect'>): Promise<Response> {
+    const { tokens = 256, threshold = 0.1, ...which } = body;
     const engine = await this.find(id);
     const task = { kind: 'inspect', key: this.key(id), owner: this.owner, tokens, threshold, ...which } as const;
     const found = await engine.perform(task, this.call.signal);
@@ -174,7 +174,7 @@ export class Sessions {
   }
 }
 
-function asPrompt(prompt: string | number[]): Prompt {
+function asPrompt(prompt: string | Int32Array): Prompt {
   return typeof prompt === 'string' ? { kind: 'text', text: prompt } : { kind: 'ids', ids: prompt };
 }
 
