@@ -178,6 +178,23 @@ for (const where of targets()) {
 }
 
 describe('mlstm', () => {
+  const ownsThreads = fw.devices().some((d) => d.device === 'cpu' && d.available);
+  for (const V of ownsThreads ? [64, 63] : []) {
+    it(`has the same gradients on any number of threads, ${V} values of one head`, () => {
+      const host = drawn({ B: 1, T: 345, H: 1, HV: 1, K: 60, V });
+      const withThreads = (threads: number): Record<string, ArrayLike<number>> => {
+        fw.setNumThreads(threads);
+        return outcome(host, { device: 'cpu', dtype: 'float32' }, run);
+      };
+      try {
+        const alone = withThreads(1);
+        for (const threads of [2, 5]) expect(withThreads(threads), `${threads} threads`).to.deep.equal(alone);
+      } finally {
+        fw.setNumThreads(2);
+      }
+    });
+  }
+
   it('takes no tokens, and hands its states on', () => {
     const found = outcome(drawn({ ...SIZES, T: 0 }), { device: 'js', dtype: 'float64' }, run);
     expect(found.output).to.have.length(0);

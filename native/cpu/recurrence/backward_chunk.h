@@ -93,7 +93,8 @@ template <Gate kGate>
 static void backward_together(const Context& cx, Pass& s) {
   const int64_t every = s.args.checkpointEvery, length = s.sequence.length, segments = (length + every - 1) / every;
   const int64_t most = least(least(2 * cx.threads, segments), kMostTogether);
-  const int64_t width = round_up((s.V + cx.threads - 1) / cx.threads, 16), parts = (s.V + width - 1) / width;
+  const int64_t columns = s.columns, width = round_up((columns + cx.threads - 1) / cx.threads, 16);
+  const int64_t parts = (columns + width - 1) / width;
   Between between;
   Segment<kGate>* round[kMostTogether];
   Rows borders[kMostTogether + 1];  // D between the segments, from the last one on
@@ -133,7 +134,7 @@ static void backward_together(const Context& cx, Pass& s) {
     });
     if (anchored) round[0]->anchor_end(between.dgate);
     parallel(cx, parts, [&](int64_t part) {
-      for (int64_t i = 0; i < count; i++) round[i]->states(part * width, least((part + 1) * width, s.V));
+      for (int64_t i = 0; i < count; i++) round[i]->states(part * width, least((part + 1) * width, columns));
     });
     const auto write = [&](int64_t i) {
       float* dgate = i > 0 ? round[i]->dgate() : between.dgate;

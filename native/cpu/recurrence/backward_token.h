@@ -103,7 +103,7 @@ class TokenBackward {
     const float *q = x_.q[t], *dout = args_.doutput + at * (p_.exchanged ? K : V);
     stage_row(left_, p_.exchanged ? dout : q, K, rows_, p_.exchanged ? p_.scale : 1);
     if (p_.max) {
-      stage_read_gradient(args_, p_, at, right_, columns_);
+      stage_read_gradients(args_, p_, at, 1, {right_, columns_}, columns_);
       scale_row(right_, columns_, p_.scale);
     } else {
       stage_row(right_, p_.exchanged ? q : dout, V, columns_, p_.exchanged ? 1 : p_.scale);

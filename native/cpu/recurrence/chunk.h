@@ -8,6 +8,12 @@ FW_NAMESPACE_BEGIN
 // No gate, one per token or one per token and key.
 enum Gate { kUngated, kPerToken, kPerKey };
 
+// Whether the value of a normaliser is alone in a vector, and in a rule that chunk_column.h has products for.
+inline bool column_apart(const Problem& p) {
+  return p.max && p.values > 0 && p.values % kLanes == 0 && p.gate_width <= 1 && !p.erase && !p.second_write &&
+         !p.exchanged;
+}
+
 // One head of a sequence. All gradients are those of q^T S dO, whichever of q and dO the read began with: where keys
 // and values are exchanged, o = scale S q, dO stands in the place of q and q in that of dO.
 struct Pass {
@@ -16,6 +22,7 @@ struct Pass {
   const Head x;
   const Sequence sequence;
   const int64_t n, head, K, V;  // the sequence's number; K and V are padded to whole vectors
+  const int64_t columns;        // of V all but a normaliser that stands apart (chunk_column.h)
   const int64_t writes;         // rows of what a chunk writes
   const bool reads_before;      // whether anything reads a state before its decay
   TokenRows left, right;        // of the state in what is read: q and dO
@@ -23,8 +30,8 @@ struct Pass {
 
   Pass(const recurrenceBackwardArgs& args, const Problem& p, const Sequence& sequence, int64_t n, int64_t head)
       : args(args), p(p), x(head_of(p, head)), sequence(sequence), n(n), head(head), K(round_up(p.K, kLanes)),
-        V(round_up(p.V, kLanes)), writes(p.second_write ? 2 * kChunk : kChunk),
-        reads_before(p.read_before || p.undecayed) {
+        V(round_up(p.V, kLanes)), columns(column_apart(p) ? p.values : V),
+        writes(p.second_write ? 2 * kChunk : kChunk), reads_before(p.read_before || p.undecayed) {
     const int64_t width = p.exchanged ? p.K : p.values;
     const TokenRows doutput{args.doutput + head * width, p.heads * width};
     left = p.exchanged ? doutput : x.q, right = p.exchanged ? x.q : doutput;
@@ -32,6 +39,8 @@ struct Pass {
 
   // Where token t of the sequence stands in an array [tokens, heads, ...].
   int64_t place(int64_t t) const { return (sequence.begin + t) * p.heads + head; }
+  // Whether the part of the columns that ends at `to` has a normaliser behind it that stands apart.
+  bool with_column(int64_t to) const { return to == columns && columns < V; }
   // Of an array [sequences, heads, K, V].
   int64_t state_at() const { return (n * p.heads + head) * p.K * p.V; }
   const float* checkpoint(int64_t t) const {
@@ -69,6 +78,7 @@ struct Chunk : Factors {
   Rows derror, dvalues;              // P or P N (chunk_errors.h), dv of a second write: [C, V]
   Rows dscores, dread;               // stacked like `scores` and `read`
   Rows dwrite, dwrite_turned;        // [W, K], [K, W]
+  float* dcolumn;                    // [K]: of D, the column of a normaliser that stands apart
   float* anchor;                     // [K]: S . D, per key
   float* dgates;                     // [C + 1] vectors (chunk_dgates.h)
   Rows read_turned, scores_turned, output, output_turned;  // of exchanged keys and values
@@ -112,7 +122,8 @@ static void lay_out_gradients(const Pass& s, Arena& arena, Chunk& x) {
   if (s.p.second_write) x.dvalues = rows_in(arena, kChunk, s.V);
   x.dread = rows_in(arena, 2 * kChunk, s.K);
   x.dwrite = rows_in(arena, s.writes, s.K), x.dwrite_turned = rows_in(arena, s.K, s.writes);
-  x.anchor = arena.floats(s.K), x.dgates = arena.floats((kChunk + 1) * kLanes);
+  x.dcolumn = arena.floats(s.K), x.anchor = arena.floats(s.K);
+  x.dgates = arena.floats((kChunk + 1) * kLanes);
   if (kGate == kPerKey) x.dmiddle = rows_in(arena, s.K, s.V);
   if (!s.p.exchanged) return;
   x.read_turned = rows_in(arena, s.K, kChunk), x.scores_turned = rows_in(arena, kChunk, kChunk);

@@ -2,6 +2,7 @@
 // and dbeta, and to the state before it (the equations stand in backward_chunk.h). All but dbeta is made column by
 // column of the values, so that threads may share these out: no sum runs over them.
 #pragma once
+#include "chunk_column.h"
 #include "chunk_states.h"
 
 FW_NAMESPACE_BEGIN
@@ -56,12 +57,13 @@ static __attribute__((noinline)) void solve_errors(const Pass& s, const Chunk& x
   }
 }
 
-// dR and dv of values [from, to), whole vectors of them.
+// dR and dv of columns [from, to), whole vectors of them.
 static void through_writes(Ahead& ahead, const Pass& s, const Chunk& x, int64_t from, int64_t to) {
   const Problem& p = s.p;
   const auto columns = [&](Rows rows) { return rows.from(0, from); };
   multiply<kStore>(ahead, x.rows, to - from, {columns(x.derror)}, times(x.write, columns(x.dstate), p.K),
                    transposed_times<kUpper>(x.scores, columns(x.doutput), x.count));
+  if (s.with_column(to)) column_through_writes(s, x);
   const bool all = divides_all(x);
   for (int64_t v = from; v < to; v += kLanes) {
     if (is_whole(s, all, v)) {
@@ -81,12 +83,13 @@ static void through_writes(Ahead& ahead, const Pass& s, const Chunk& x, int64_t 
                x.count, least(to, p.V) - from);
 }
 
-// From D after the chunk to D before it, values [from, to); `continues` says that the chunk has the b_middle of the one
-// before it.
+// From D after the chunk to D before it, columns [from, to); `continues` says that the chunk has the b_middle of the
+// one before it.
 template <Gate kGate>
 static void through_state(Ahead& ahead, const Pass& s, const Chunk& x, bool continues, int64_t from, int64_t to) {
   const auto columns = [&](Rows rows) { return rows.from(0, from); };
   const int64_t K = round_up(s.p.K, 4), count = to - from;
+  if (s.with_column(to)) column_through_state(s, x, continues);
   const Rows doutput = columns(x.doutput), after = columns(x.dstate), before = columns(x.dbefore);
   if (!x.anchors) {
     const auto reads = transposed_times(x.read, doutput, stacked_rows(s, x));

@@ -28,6 +28,7 @@ static void stage_write(const Pass& s, const Chunk& x) {
 // What the chunk reads, and dO.
 template <Gate kGate>
 static void stage_read(const Pass& s, const Chunk& x) {
+  if (s.p.max) stage_read_gradients(s.args, s.p, s.place(x.t), x.count, x.doutput, s.V);
   for (int64_t c = 0; c < x.rows; c++) {
     const int64_t t = x.t + c, at = s.sequence.begin + t;
     x.beta[c] = c < x.count && s.p.beta_width ? s.x.beta[at][0] : 1;
@@ -36,11 +37,7 @@ static void stage_read(const Pass& s, const Chunk& x) {
       zero_row(x.doutput[c], s.V), zero_row(x.erased(x.doutput)[c], s.V);
       continue;
     }
-    if (s.p.max) {
-      stage_read_gradient(s.args, s.p, s.place(t), x.doutput[c], s.V);
-    } else {
-      stage_row(x.doutput[c], s.right[at], s.p.V, s.V);
-    }
+    if (!s.p.max) stage_row(x.doutput[c], s.right[at], s.p.V, s.V);
     const float *q = s.left[at], *e = s.x.erase_key[at];
     for (int64_t i = 0; i < s.K; i += kLanes) {
       store(x.read[c] + i, load_row(q, i, s.p.K) * splat(s.p.scale) * read_factor<kGate>(s, x, c, i));

@@ -22,9 +22,11 @@ static void stage_checkpoint(const Pass& s, const float* checkpoint, const float
 template <Gate kGate>
 static void advance(Ahead& ahead, const Pass& s, const Chunk& x, Rows after, const float* start, bool continues) {
   const Target next{after, x.state, x.end, start};
+  const int64_t rows = round_up(s.p.V, 4);
+  for (int64_t v = rows; v < s.V; v++) zero_row(after[v], s.K);
   const auto add = [&](auto... writes) {
-    if (kGate == kUngated || continues) return multiply<kAdd>(ahead, s.V, s.K, next, writes...);
-    if constexpr (kGate != kUngated) multiply<kScaledColumns>(ahead, s.V, s.K, next, writes...);
+    if (kGate == kUngated || continues) return multiply<kAdd>(ahead, rows, s.K, next, writes...);
+    if constexpr (kGate != kUngated) multiply<kScaledColumns>(ahead, rows, s.K, next, writes...);
   };
   const auto write = transposed_times(x.written, x.write, x.count);
   if (!s.p.second_write) return add(write);

@@ -78,16 +78,16 @@ class Segment {
       fetch_written_before(c, 1);
       ahead_.spread((s_.p.erase ? 6 : 4) * kChunk * s_.K * s_.V / kLanes);
       stage_scores<kGate>(ahead_, s_, chunks_[c]);
-      through_writes(ahead_, s_, chunks_[c], 0, s_.V);
+      through_writes(ahead_, s_, chunks_[c], 0, s_.columns);
       make_gradients<kGate>(ahead_, s_, chunks_[c]);
-      through_state<kGate>(ahead_, s_, chunks_[c], gates_.continues(c), 0, s_.V);
+      through_state<kGate>(ahead_, s_, chunks_[c], gates_.continues(c), 0, s_.columns);
       write_gradients<kGate>(s_, chunks_[c], dgate, dbonus_);
       ahead_.finish();
     }
     write_first(dgate);
   }
 
-  // The same steps for all chunks: what they read; D and dR of values [from, to), also by several threads at a time;
+  // The same steps for all chunks: what they read; D and dR of columns [from, to), also by several threads at a time;
   // the gradients of each chunk, while what a segment so many before this one writes is fetched; and those that go from
   // chunk to chunk.
   void scores() {
@@ -100,7 +100,7 @@ class Segment {
   }
   void states(int64_t from, int64_t to) const {
     Ahead nothing;
-    enter(from, to);
+    enter(from, s_.with_column(to) ? s_.V : to);
     for (int64_t c = chunks() - 1; c >= 0; c--) {
       through_writes(nothing, s_, chunks_[c], from, to);
       through_state<kGate>(nothing, s_, chunks_[c], gates_.continues(c), from, to);
