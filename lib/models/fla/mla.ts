@@ -28,7 +28,7 @@ export class MultiheadLatentAttention extends LatentMixer {
   /** To the part of the key that all heads share, weight [sharedDim, hiddenSize]. */
   k_rope: Linear;
   /** To the latent vector, its RMS norm, and from it to each head's own part of its key, and its value. */
-  kv_proj: Sequential;
+  kv_proj: [Linear, RMSNorm, Linear];
   /** From the heads, one after the other, to the output: weight [hiddenSize, numHeads * valueDim]. */
   o_proj: Linear;
 
@@ -39,10 +39,16 @@ export class MultiheadLatentAttention extends LatentMixer {
     super(shape);
     const { hiddenSize, numHeads, rank, queryRank = null, ownDim, sharedDim, valueDim } = shape;
     const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...options });
-    const through = (width: number, last: Linear): Sequential =>
-      new Sequential(linear(hiddenSize, width), new RMSNorm(width, { eps: LATENT_NORM_EPS, ...options }), last);
+    const through = (width: number, last: Linear): [Linear, RMSNorm, Linear] => [
+      linear(hiddenSize, width),
+      new RMSNorm(width, { eps: LATENT_NORM_EPS, ...options }),
+      last,
+    ];
     const queries = numHeads * (ownDim + sharedDim);
-    this.q_proj = queryRank === null ? linear(hiddenSize, queries) : through(queryRank, linear(queryRank, queries));
+    this.q_proj =
+      queryRank === null
+        ? linear(hiddenSize, queries)
+        : new Sequential(...through(queryRank, linear(queryRank, queries)));
     this.k_rope = linear(hiddenSize, sharedDim);
     this.kv_proj = through(rank, linear(rank, numHeads * (ownDim + valueDim)).keepWhole());
     this.o_proj = linear(numHeads * valueDim, hiddenSize);
@@ -55,13 +61,14 @@ export class MultiheadLatentAttention extends LatentMixer {
   }
 
   protected latents(x: Tensor, at: Place): [Tensor, Tensor] {
-    const latent = this.kv_proj.at(1).forward(this.kv_proj.at(0).forward(x));
+    const [down, norm] = this.kv_proj;
+    const latent = norm.forward(down.forward(x));
     const shared = rope(this.k_rope.forward(x).unsqueeze(2), { ...at, base: this.shape.ropeTheta });
     return [latent, shared.squeeze(2)];
   }
 
   protected get expansion(): Linear {
-    return this.kv_proj.at(2) as Linear;
+    return this.kv_proj[2];
   }
 }
 
