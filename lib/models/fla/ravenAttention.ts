@@ -159,9 +159,9 @@ export class RavenAttention extends MemoriesMixer<SlotInputs, Slots> {
     this.f_proj = slotDecays ? linear(numKvHeads * numSlots) : null;
     const bias = config.correctionBias ? zeros([numKvHeads, numSlots], decayOptions(options)) : null;
     this.r_bias = this.registerBuffer('r_bias', bias);
-    const scores = linear(numKvHeads * numSlots);
+    const scores = linear(numKvHeads * numSlots).keepWhole();
     this.r_proj = config.deepRouter
-      ? new Sequential(new Linear(hiddenSize, hiddenSize, options), new GELU(), scores)
+      ? new Sequential(new Linear(hiddenSize, hiddenSize, options).keepWhole(), new GELU(), scores)
       : scores;
     this.feature_map = config.featureMap === 't2r' ? makeFeatureMap('t2r', keyDim, options) : null;
     this.q_norm = norm(keyDim);
