@@ -38,7 +38,7 @@ export function sequenceProgress(label: string, before?: () => void): Shown<[num
       begun ??= now;
       if (now - begun < SILENT) return;
       before?.();
-      progress ??= createProgress(screen(process.stderr), { label, total, start: Math.max(0, done - 1) });
+      progress ??= createProgress(screen(process.stderr), { label, total, start: done });
       progress.update({ step: done, total });
     },
     done: () => progress?.done(),
@@ -90,7 +90,7 @@ export function trialProgress(): Shown<[string, number, number, number, number?]
         done();
         at = label;
       }
-      progress ??= createProgress(stream, { label, total, start: Math.max(0, step - 1) });
+      progress ??= createProgress(stream, { label, total, start: step });
       progress.update({ step, total, loss });
     },
     done,

@@ -13,7 +13,16 @@ const DELTA = { hiddenSize: D, numHeads: 1, numValueHeads: 2, keyDim: 3, valueDi
 const PRECONDITIONED = { ...DELTA, allowNegEigval: true, squash: 2, squashEps: 1e-3, newCenter: -0.5, leastRate: 0 };
 const HEADWISE = { ...PRECONDITIONED, useGate: true };
 const RETENTION = { hiddenSize: D, numHeads: 2, frequencies: [1, 0.1], gateNormalizer: 16, normEps: 1e-5 };
-const CYCLIC = { ...DELTA, numHeads: 2, numSlots: 5, convBias: true };
+const CYCLIC = {
+  hiddenSize: D,
+  numHeads: 2,
+  keyDim: 3,
+  valueDim: 4,
+  numSlots: 5,
+  convSize: 2,
+  convBias: true,
+  normEps: 1e-5,
+};
 const CHANNELWISE = { ...PRECONDITIONED, lowerBound: -2 };
 
 const LAYERS: [title: string, make: (where: Target) => fw.models.Recurrent][] = [

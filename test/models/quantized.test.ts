@@ -222,6 +222,18 @@ describe('quantised models', () => {
     expect(bytes()).to.equal(before);
   });
 
+  for (const routerType of ['lin', 'mlp'] as const) {
+    it(`leave the router of Raven as it is, ${routerType}`, () => {
+      using model = make('raven', { routerType }).quantize('int8');
+      const router = [...model.namedModules()].flatMap(([name, module]) =>
+        name.includes('r_proj') && module instanceof fw.nn.Linear ? [module] : [],
+      );
+      expect(router.map(({ quantized }) => quantized)).to.eql(
+        routerType === 'mlp' ? [null, null, null, null] : [null, null],
+      );
+    });
+  }
+
   it('leave what others read as it is', () => {
     const layer = new fw.nn.Linear(3, 2).keepWhole();
     expect(layer.mayQuantize).to.equal(false);

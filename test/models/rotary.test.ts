@@ -217,6 +217,7 @@ describe('rotary scalings by the length of the text', () => {
       [{ short_factor: [1, 2, 3] }, /short_factor must be a list of 4 numbers above 0, got \[1, 2, 3\]/],
       [{ long_factor: null }, /long_factor must be a list of 4 numbers above 0/],
       [{ long_factor: [1, 0, 1, 1] }, /long_factor must be a list of 4 numbers above 0, got \[1, 0, 1, 1\]/],
+      [{ original_max_position_embeddings: 1 }, /original_max_position_embeddings must be a whole number >= 2, got 1/],
     ];
     for (const [section, message] of refused) {
       const rope_parameters = { ...longrope.rope_parameters, ...section };

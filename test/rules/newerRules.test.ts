@@ -48,7 +48,8 @@ describe('newer rules, given what they do not take', () => {
     );
     expectError('INVALID_ARGUMENT', /preconditionerGate must be a Tensor/, run({ preconditionerGate: null }));
     expectError('INVALID_ARGUMENT', /base must be/, run({ base: 0 }));
-    expectError('INVALID_ARGUMENT', /eps must be/, run({ eps: -1 }));
+    for (const eps of [-1, 0, 1e-45]) expectError('INVALID_ARGUMENT', /eps must be/, run({ eps }));
+    expect([...run({ eps: 2 ** -126 })().output.dataSync()].every(Number.isFinite)).to.equal(true);
     expectError('INVALID_ARGUMENT', /unknown option bse/, run({ bse: 2 }));
     expectError('SHAPE', /v must be/, () =>
       fw.preconditionedDeltaRule(k, k, z(1, 3, 3, 5), { ...gates, gate: z(1, 3, 3) }),

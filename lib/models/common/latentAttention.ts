@@ -4,6 +4,7 @@ import { Linear, RMSNorm } from '../../nn';
 import { split, type TensorOptions } from '../../ops';
 import { type LatentAttentionShape, LatentMixer } from './latentMixer';
 import { splitHeads } from './mixer';
+import { flag, optional } from './shapeChecks';
 
 /** Whatever the configuration says of other norms. */
 const LATENT_NORM_EPS = 1e-6;
@@ -37,7 +38,7 @@ export class LatentAttention extends LatentMixer {
     override readonly shape: UnturnedLatentAttentionShape,
     options: TensorOptions = {},
   ) {
-    super(shape);
+    super(shape, { bias: optional(flag) });
     const { hiddenSize, numHeads, rank, queryRank = null, ownDim, sharedDim, valueDim, bias = false } = shape;
     const bare = { bias: false, ...options };
     const queries = numHeads * (ownDim + sharedDim);

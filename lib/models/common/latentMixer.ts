@@ -1,6 +1,6 @@
 // Attention to keys and values of all heads that come from one narrow vector per token (DeepSeek-V2, 2024), whatever makes
 // queries and these vectors.
-import { checkObject, FastWeightsError, type Tensor } from '../../core';
+import { checkFunction, checkObject, FastWeightsError, type Tensor } from '../../core';
 import type { Linear } from '../../nn';
 import { cat, matmul, softmaxAttention, split, zeros } from '../../ops';
 import {
@@ -16,6 +16,7 @@ import {
 } from './mixer';
 import { append, seen } from './recent';
 import type { Place } from './rotation';
+import { checkShapeOf, optional, type ShapeChecks, size } from './shapeChecks';
 
 /** Sizes of a layer of latent attention. */
 export interface LatentAttentionShape {
@@ -36,6 +37,17 @@ export interface LatentAttentionShape {
   /** A token sees itself and the window - 1 before it; all before it when null, as by default. */
   window?: number | null;
 }
+
+const SHAPE: ShapeChecks<LatentAttentionShape> = {
+  hiddenSize: size,
+  numHeads: size,
+  rank: size,
+  queryRank: optional(size),
+  ownDim: size,
+  sharedDim: size,
+  valueDim: size,
+  window: optional(size),
+};
 
 /**
  * What keys and values are made of, [B, capacity, 1, rank + sharedDim], of which positions `start` to `end` count: the normed
@@ -59,9 +71,13 @@ export abstract class LatentMixer extends Recurrent<LatentCache> {
   constructor(
     /** What the layer was made with. */
     readonly shape: LatentAttentionShape,
+    /** Checks of what else a subclass is made of: throw where the value is wrong. Without them it has nothing else. */
+    more: ShapeChecks<object> = {},
   ) {
     super();
-    checkObject(new.target.name, 'shape', shape);
+    checkObject(new.target.name, 'more', more);
+    for (const check of Object.values(more)) checkFunction(new.target.name, 'more', check, 'an object of functions');
+    checkShapeOf(new.target.name, 'shape', shape, { ...SHAPE, ...more });
   }
 
   /** x [B, T, hidden] to the queries [B, T, H, ownDim + sharedDim]. */

@@ -49,7 +49,7 @@ export function readRotation(
   const key = 'rope_type' in section.source ? 'rope_type' : 'type';
   const length = reader.size('max_position_embeddings', longest, LONGEST);
   /** That of the texts that the model was trained with. */
-  const context = (): number => reader.size(CONTEXT, section.size(CONTEXT, length, LONGEST), LONGEST);
+  const context = (min = 1): number => reader.count(CONTEXT, section.count(CONTEXT, length, min), min);
   switch (section.supported(key, 'default', ROPE_TYPES)) {
     case 'default':
       return { frequencies };
@@ -63,7 +63,8 @@ export function readRotation(
     case 'dynamic':
       return { frequencies, longer: { length, base, factor: section.number('factor', 1, 1) } };
     case 'longrope':
-      return longRotation(section, frequencies, context(), length);
+      // Growth is reckoned by the logarithm of the length, which is 0 for 1.
+      return longRotation(section, frequencies, context(2), length);
     case 'llama3':
       return { frequencies: llama3Frequencies(section, frequencies, context()) };
     case 'yarn':

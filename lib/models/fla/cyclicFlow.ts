@@ -1,6 +1,6 @@
 // CyFA: attention to slots of relative time, through which a learned clock carries what was written, in the layout of
 // flash-linear-attention (2026).
-import { argumentError, checkObject, type Tensor } from '../../core';
+import { argumentError, describe, type Tensor } from '../../core';
 import { noGrad } from '../../autograd';
 import { GatedRMSNorm, Linear, parameter, RMSNorm, ShortConvolution } from '../../nn';
 import { eye, gatedDeltaNetGate, type TensorOptions, toFloat32 } from '../../ops';
@@ -13,6 +13,7 @@ import { MemoriesMixer, type MemoriesRule, type QkvInputs } from '../common/memo
 import { mergeHeads, type Placed, splitHeads } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import type { Past } from '../common/ruleMixer';
+import { checkShapeOf, flag, notNegative, orNull, type ShapeChecks, size } from '../common/shapeChecks';
 import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
 import { type FlaConfiguration, FlaDecoder, readFla } from './skeleton';
 
@@ -49,6 +50,17 @@ export interface CyclicFlowShape {
   /** Added to the mean square in the norms of queries, keys and the output. */
   readonly normEps: number;
 }
+
+const SHAPE: ShapeChecks<CyclicFlowShape> = {
+  hiddenSize: size,
+  numHeads: size,
+  keyDim: size,
+  valueDim: size,
+  numSlots: size,
+  convSize: orNull(size),
+  convBias: flag,
+  normEps: notNegative,
+};
 
 /** What `CyclicFlowAttentionForCausalLM` reads from its keys, with the defaults filled in. */
 export interface CyclicFlowConfiguration extends FlaConfiguration, CyclicFlowShape {}
@@ -126,8 +138,11 @@ export class CyclicFlowAttention extends MemoriesMixer<Inputs, Slots> {
     options: TensorOptions = {},
   ) {
     super();
-    checkObject(new.target.name, 'shape', shape);
+    checkShapeOf(new.target.name, 'shape', shape, SHAPE);
     const { hiddenSize, numHeads, keyDim, valueDim, numSlots, convSize, convBias, normEps: eps } = shape;
+    if (numSlots % 2 === 0) {
+      throw argumentError('INVALID_ARGUMENT', new.target.name, 'numSlots', 'an odd number', describe(numSlots));
+    }
     const [keys, values] = [numHeads * keyDim, numHeads * valueDim];
     const linear = (to: number, from = hiddenSize): Linear => new Linear(from, to, { bias: false, ...options });
     const conv = (dim: number): ShortConvolution | null =>

@@ -5,6 +5,7 @@ import { type TensorOptions, toFloat32 } from '../../ops';
 import type { ConfigurationReader } from '../common/configuration';
 import type { CommonKeys, Count, Flag } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
+import { checkGroups } from '../common/shapeChecks';
 import { CONVOLUTION_KEYS, type ConvolutionKeys, FLA_KEYS, type FlaKeys } from './keys';
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { type FlaConfiguration, readFla } from './skeleton';
@@ -72,7 +73,7 @@ export function readGatedDelta(
   const base = readFla(reader, family, 4, defaults.numHiddenLayers);
   const numHeads = reader.size('num_heads', defaults.numHeads);
   const numValueHeads = valueHeads ? reader.size('num_v_heads', numHeads) : numHeads;
-  reader.divides(numValueHeads, 'num_heads', numHeads);
+  checkGroups(base.modelType, 'num_v_heads', numValueHeads, 'num_heads', numHeads);
   const keyDim = reader.size('head_dim', defaults.headDim);
   return {
     ...base,

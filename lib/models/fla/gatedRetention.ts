@@ -1,11 +1,12 @@
 // Gated retention: the layer of YOCO's lower half, linear attention with a learned decay per head and rotary positions, with the
 // weight names of flash-linear-attention (Sun et al. 2024).
-import { checkInteger, checkObject, type Tensor } from '../../core';
+import { argumentError, describe, type Tensor } from '../../core';
 import { Linear } from '../../nn';
 import { rmsNorm, type TensorOptions, toFloat32 } from '../../ops';
 import { gatedLinearAttention } from '../../rules';
 import { FastWeightMixer, type Past, type RuleInputs } from '../common/fastWeightMixer';
 import { checkHeads, mergeHeads, type Placed, splitHeads } from '../common/mixer';
+import { checkShapeOf, notNegative, numbers, positive, type ShapeChecks, size } from '../common/shapeChecks';
 
 /** What a layer is made of. */
 export interface GatedRetentionShape {
@@ -20,6 +21,14 @@ export interface GatedRetentionShape {
   /** Added to the mean square in the norm of the output, which has no weight. */
   readonly normEps: number;
 }
+
+const SHAPE: ShapeChecks<GatedRetentionShape> = {
+  hiddenSize: size,
+  numHeads: size,
+  frequencies: numbers,
+  gateNormalizer: positive,
+  normEps: notNegative,
+};
 
 /**
  * Additive fast weights with the log decay logsigmoid(gk_proj x) / `gateNormalizer` of each head, q and k turned by their
@@ -45,10 +54,14 @@ export class GatedRetention extends FastWeightMixer {
     readonly shape: GatedRetentionShape,
     options: TensorOptions = {},
   ) {
-    checkObject(new.target.name, 'shape', shape);
-    const { hiddenSize, numHeads } = shape;
-    checkInteger(new.target.name, 'hiddenSize', hiddenSize, 1);
+    checkShapeOf(new.target.name, 'shape', shape, SHAPE);
+    const { hiddenSize, numHeads, frequencies } = shape;
     checkHeads(new.target.name, 'numHeads', numHeads, hiddenSize);
+    const pairs = Math.floor(hiddenSize / numHeads / 2);
+    if (frequencies.length > pairs) {
+      const expected = `at most ${pairs} numbers, one for each pair of a head's coordinates`;
+      throw argumentError('INVALID_ARGUMENT', new.target.name, 'frequencies', expected, describe(frequencies));
+    }
     super({ heads: numHeads, keyDim: hiddenSize / numHeads, valueDim: hiddenSize / numHeads });
     const linear = (to: number): Linear => new Linear(hiddenSize, to, { bias: false, ...options });
     this.q_proj = linear(hiddenSize);

@@ -9,6 +9,7 @@ import { type LatentAttentionShape, LatentMixer } from '../common/latentMixer';
 import { splitHeads } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
 import type { Place } from '../common/rotation';
+import { checkPairs, positive } from '../common/shapeChecks';
 import { FLA_KEYS, type FlaKeys } from './keys';
 import { type FlaConfiguration, FlaDecoder, readFla } from './skeleton';
 
@@ -36,8 +37,9 @@ export class MultiheadLatentAttention extends LatentMixer {
     override readonly shape: MultiheadLatentAttentionShape,
     options: TensorOptions = {},
   ) {
-    super(shape);
+    super(shape, { ropeTheta: positive });
     const { hiddenSize, numHeads, rank, queryRank = null, ownDim, sharedDim, valueDim } = shape;
+    checkPairs(new.target.name, 'sharedDim', sharedDim);
     const linear = (from: number, to: number): Linear => new Linear(from, to, { bias: false, ...options });
     const through = (width: number, last: Linear): [Linear, RMSNorm, Linear] => [
       linear(hiddenSize, width),

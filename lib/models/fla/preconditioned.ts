@@ -1,6 +1,6 @@
 // What the layers of preconditioned delta rules have in common: keys of configurations, the rule, and its curvature of the keys.
 import { noGrad } from '../../autograd';
-import type { OptionNames, Tensor } from '../../core';
+import { checkNumber, type OptionNames, type Tensor } from '../../core';
 import { type Linear, parameter } from '../../nn';
 import { full, gatedDeltaNetGate, type TensorOptions, toFloat32 } from '../../ops';
 import { preconditionedDeltaRule } from '../../rules';
@@ -8,7 +8,18 @@ import type { ConfigurationReader } from '../common/configuration';
 import type { MixerRule, RuleInputs } from '../common/fastWeightMixer';
 import { decayOptions } from '../common/initialize';
 import type { CommonKeys, Count } from '../common/keys';
-import { GATED_DELTA_KEYS, type GatedDeltaKeys, type NegativeEigenvalueKeys } from './gatedDelta';
+import {
+  checkGroups,
+  checkShapeOf,
+  finite,
+  flag,
+  notNegative,
+  orNull,
+  positive,
+  type ShapeChecks,
+  size,
+} from '../common/shapeChecks';
+import { GATED_DELTA_KEYS, type GatedDeltaKeys, type GatedDeltaSizes, type NegativeEigenvalueKeys } from './gatedDelta';
 
 /** Keys of both families; T is their `model_type`. */
 export interface PreconditionedKeys<T extends string = string> extends GatedDeltaKeys<T>, NegativeEigenvalueKeys {
@@ -31,6 +42,9 @@ export const PRECONDITIONED_KEYS: OptionNames<Omit<PreconditionedKeys, keyof Com
   aLogInitLower: true,
 };
 
+/** Less than this is 0 in float32, and the logarithm of no curvature infinite. */
+const LEAST_SQUASH_EPS = 2 ** -126;
+
 /** What a layer is made of beside the sizes of its delta rule. */
 export interface PreconditionerSizes {
   /** Channels of keys are rescaled by 1 / it to it (`squash_x`, 1.5 by default). */
@@ -43,10 +57,35 @@ export interface PreconditionerSizes {
   readonly leastRate: number;
 }
 
+const SHAPE: ShapeChecks<GatedDeltaSizes & PreconditionerSizes> = {
+  hiddenSize: size,
+  numHeads: size,
+  numValueHeads: size,
+  keyDim: size,
+  valueDim: size,
+  allowNegEigval: flag,
+  convSize: orNull(size),
+  normEps: notNegative,
+  squash: positive,
+  squashEps: (where, name, value) => checkNumber(where, name, value, LEAST_SQUASH_EPS),
+  newCenter: finite,
+  leastRate: (where, name, value) => checkNumber(where, name, value, 0, 16),
+};
+
+/** Requires what either layer is made of; `more` checks what it has for itself. */
+export function checkPreconditioned<S extends GatedDeltaSizes & PreconditionerSizes>(
+  where: string,
+  config: S,
+  more: ShapeChecks<Omit<S, keyof (GatedDeltaSizes & PreconditionerSizes)>>,
+): void {
+  checkShapeOf<object>(where, 'config', config, { ...SHAPE, ...more });
+  checkGroups(where, 'numValueHeads', config.numValueHeads, 'numHeads', config.numHeads);
+}
+
 export function readPreconditioner(reader: ConfigurationReader, leastRate: number): PreconditionerSizes {
   return {
     squash: reader.positive('squash_x', 1.5),
-    squashEps: reader.number('squash_eps', 1e-6),
+    squashEps: reader.number('squash_eps', 1e-6, LEAST_SQUASH_EPS),
     newCenter: reader.number('log_atk_scale_init', -0.2, -Infinity),
     leastRate: reader.number('a_log_init_lower', leastRate, 0, 16),
   };

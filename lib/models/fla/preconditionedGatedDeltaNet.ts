@@ -1,6 +1,6 @@
 // Preconditioned Gated DeltaNet: the gated delta rule along keys that a running curvature rescales (Tumma et al. 2026; spec
 // 2.13.12).
-import { checkObject, type Tensor } from '../../core';
+import type { Tensor } from '../../core';
 import { Linear } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { CausalLM } from '../common/causalLM';
@@ -9,9 +9,11 @@ import type { Past } from '../common/fastWeightMixer';
 import { logUniform, timeStepBias } from '../common/initialize';
 import type { EitherSpelling, Flag } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
+import { flag } from '../common/shapeChecks';
 import { readGatedDelta } from './gatedDelta';
 import { type HeadDecayConfiguration, HeadDecayMixer, type HeadDecaySizes } from './headDecay';
 import {
+  checkPreconditioned,
   newCenters,
   PRECONDITIONED_KEYS,
   type PreconditionedInputs,
@@ -63,7 +65,7 @@ export class PreconditionedGatedDeltaNet extends HeadDecayMixer<PreconditionedGa
   protected override readonly preconditions: number;
 
   constructor(config: PreconditionedGatedDeltaSizes, options: TensorOptions = {}) {
-    checkObject(new.target.name, 'config', config);
+    checkPreconditioned(new.target.name, config, { useGate: flag });
     const { hiddenSize, numHeads, leastRate, newCenter } = config;
     super(config, options, { leastRate });
     const perHead = (): Linear => new Linear(hiddenSize, numHeads, { bias: false, ...options });

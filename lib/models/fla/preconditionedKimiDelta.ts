@@ -1,6 +1,6 @@
 // Preconditioned Kimi Delta Attention: the delta rule with a decay per key channel, along keys that a running curvature rescales
 // (Tumma et al. 2026; spec 2.13.12).
-import { checkObject, type Tensor } from '../../core';
+import type { Tensor } from '../../core';
 import { Linear } from '../../nn';
 import { repeatInterleave, type TensorOptions } from '../../ops';
 import { CausalLM } from '../common/causalLM';
@@ -9,9 +9,11 @@ import type { Past } from '../common/fastWeightMixer';
 import { logUniform, timeStepBias } from '../common/initialize';
 import type { Count, EitherSpelling, Flag } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
+import { notPositive, orNull } from '../common/shapeChecks';
 import { ChannelDecayMixer, type ChannelDecaySizes } from './channelDecay';
 import { type GatedDeltaConfiguration, readGatedDelta } from './gatedDelta';
 import {
+  checkPreconditioned,
   newCenters,
   PRECONDITIONED_KEYS,
   type PreconditionedInputs,
@@ -66,7 +68,7 @@ export class PreconditionedKimiDelta extends ChannelDecayMixer<PreconditionedKim
   protected override readonly preconditions: number;
 
   constructor(config: PreconditionedKimiDeltaSizes, options: TensorOptions = {}) {
-    checkObject(new.target.name, 'config', config);
+    checkPreconditioned(new.target.name, config, { lowerBound: orNull(notPositive) });
     const { hiddenSize, numHeads, numValueHeads, leastRate, newCenter } = config;
     super(config, options, { leastRate, strengths: numHeads });
     const perHead = (): Linear => new Linear(hiddenSize, numValueHeads, { bias: false, ...options });

@@ -1,6 +1,6 @@
 // The layer of Raven: gated slot attention whose tokens reach only the slots that a router chooses, with the weight names of
 // flash-linear-attention (2026).
-import { checkObject, type Tensor } from '../../core';
+import { checkInteger, type Tensor } from '../../core';
 import { GatedRMSNorm, GELU, Linear, RMSNorm, Sequential } from '../../nn';
 import {
   gatedDeltaNetGate,
@@ -16,8 +16,19 @@ import {
 import { gsa } from '../../rules';
 import { decayOptions, logUniform, timeStepBias } from '../common/initialize';
 import { MemoriesMixer, type QkvInputs } from '../common/memoriesMixer';
-import { type Placed, mergeHeads, splitHeads } from '../common/mixer';
+import { checkHeads, type Placed, mergeHeads, splitHeads } from '../common/mixer';
 import type { Past } from '../common/ruleMixer';
+import {
+  checkPairs,
+  checkShapeOf,
+  flag,
+  notNegative,
+  oneOf,
+  orNull,
+  positive,
+  type ShapeChecks,
+  size,
+} from '../common/shapeChecks';
 import { type FeatureMap, makeFeatureMap, POINTWISE_MAPS } from './featureMaps';
 import type { HeadSizes } from './skeleton';
 
@@ -50,6 +61,26 @@ export interface RavenShape extends HeadSizes {
   /** Base of the rotary frequencies of q and k (`rope_theta`, 10000 by default); null without `use_rope`, as by default. */
   readonly rotary: number | null;
 }
+
+const SHAPE: ShapeChecks<RavenShape> = {
+  hiddenSize: size,
+  numHeads: size,
+  numKvHeads: size,
+  keyDim: size,
+  valueDim: size,
+  normEps: notNegative,
+  numSlots: size,
+  perToken: size,
+  featureMap: oneOf('swish', 'relu', 't2r'),
+  outputGate: flag,
+  slotDecays: flag,
+  gateNormalizer: positive,
+  correctionBias: flag,
+  noise: flag,
+  scores: oneOf('sigmoid', 'softmax'),
+  deepRouter: flag,
+  rotary: orNull(positive),
+};
 
 /** Keeps a sum of scores that all vanish from dividing by 0, as the published program does. */
 const SUM_EPS = 1e-9;
@@ -109,8 +140,12 @@ export class RavenAttention extends MemoriesMixer<SlotInputs, Slots> {
     options: TensorOptions = {},
   ) {
     super();
-    checkObject(new.target.name, 'config', config);
+    const where = new.target.name;
+    checkShapeOf(where, 'config', config, SHAPE);
     const { hiddenSize, numHeads, numKvHeads, keyDim, valueDim, numSlots, normEps, slotDecays, outputGate } = config;
+    checkHeads(where, 'numKvHeads', numKvHeads, numHeads);
+    checkInteger(where, 'perToken', config.perToken, 1, numSlots);
+    if (config.rotary !== null) checkPairs(where, 'keyDim', keyDim);
     const linear = (dim: number): Linear => new Linear(hiddenSize, dim, { bias: false, ...options });
     const norm = (dim: number): RMSNorm => new RMSNorm(dim, { eps: normEps, ...options });
     const values = numHeads * valueDim;
@@ -124,9 +159,9 @@ export class RavenAttention extends MemoriesMixer<SlotInputs, Slots> {
     this.f_proj = slotDecays ? linear(numKvHeads * numSlots) : null;
     const bias = config.correctionBias ? zeros([numKvHeads, numSlots], decayOptions(options)) : null;
     this.r_bias = this.registerBuffer('r_bias', bias);
-    const scores = linear(numKvHeads * numSlots);
+    const scores = linear(numKvHeads * numSlots).keepWhole();
     this.r_proj = config.deepRouter
-      ? new Sequential(new Linear(hiddenSize, hiddenSize, options), new GELU(), scores)
+      ? new Sequential(new Linear(hiddenSize, hiddenSize, options).keepWhole(), new GELU(), scores)
       : scores;
     this.feature_map = config.featureMap === 't2r' ? makeFeatureMap('t2r', keyDim, options) : null;
     this.q_norm = norm(keyDim);

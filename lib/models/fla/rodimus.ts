@@ -87,7 +87,7 @@ function readConfiguration(input: object): RodimusConfiguration {
   const { hiddenSize } = common;
   reader.supported('hidden_act', 'swish', ['swish', 'silu']);
   reader.supported('k_norm_eps', 1e-12, [1e-12]);
-  const ratio = reader.number('hidden_ratio', 4 / 3);
+  const ratio = reader.positive('hidden_ratio', 4 / 3);
   const plus = reader.choice('block_type', 'rodimus_plus', ['rodimus', 'rodimus_plus']) === 'rodimus_plus';
   return {
     ...common,

@@ -82,7 +82,7 @@ export function readFla(
   reader.supported('attnres_block_size', null, [null]);
   reader.supported('hidden_act', 'swish', ['swish', 'silu']);
   reader.supported('elementwise_affine', true, [true]);
-  const ratio = reader.number('hidden_ratio', hiddenRatio);
+  const ratio = reader.positive('hidden_ratio', hiddenRatio);
   return {
     ...common,
     intermediateSize: reader.size('intermediate_size', defaultIntermediate(common.hiddenSize, ratio)),

@@ -3,13 +3,20 @@ import { Embedding, RMSNorm } from '../../nn';
 import type { TensorOptions } from '../../ops';
 import { type Block, Decoder, MixerBlock, type MixerParts } from '../common/block';
 import { CausalLM, type WeightNames } from '../common/causalLM';
-import type { Configuration } from '../common/configuration';
+import type { Configuration, ConfigurationReader } from '../common/configuration';
+import type { TimeStepRange } from '../common/initialize';
 import type { Recurrent } from '../common/mixer';
 
 /** What the skeleton reads of a configuration. */
 export interface MambaConfiguration extends Configuration {
   /** Added to the mean square in every RMSNorm in front of a layer and behind the last one. */
   readonly normEps: number;
+}
+
+/** Steps in time of new weights, under the names that a family's keys have. */
+export function readTimeSteps(reader: ConfigurationReader, least: string, most: string, floor: string): TimeStepRange {
+  const high = reader.positive(most, 0.1);
+  return { low: reader.positive(least, 1e-3, high), high, floor: reader.number(floor, 1e-4) };
 }
 
 /** x + mixer(norm(x)), and nothing else. */

@@ -4,7 +4,7 @@ import type { ConfigurationReader } from '../common/configuration';
 import type { TimeStepRange } from '../common/initialize';
 import type { CommonKeys, Count, Flag } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
-import type { MambaConfiguration } from './backbone';
+import { type MambaConfiguration, readTimeSteps } from './backbone';
 
 /** Keys of these families; T is their `model_type`. */
 export interface MambaFlaKeys<T extends string = string> extends CommonKeys<T> {
@@ -98,11 +98,7 @@ export function readMambaFla(
       headDim,
       stateSize: reader.size('state_size', 128),
       numGroups,
-      newTimeSteps: {
-        low: reader.positive('dt_min', 1e-3),
-        high: reader.positive('dt_max', 0.1),
-        floor: reader.number('dt_init_floor', 1e-4),
-      },
+      newTimeSteps: readTimeSteps(reader, 'dt_min', 'dt_max', 'dt_init_floor'),
     },
     bias: reader.flag('use_bias', false),
   };

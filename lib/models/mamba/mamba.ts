@@ -5,7 +5,7 @@ import { ConfigurationReader, type PublishedConfiguration } from '../common/conf
 import { initializeResidual } from '../common/initialize';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
-import { type MambaConfiguration as SkeletonConfiguration, MambaLM } from './backbone';
+import { type MambaConfiguration as SkeletonConfiguration, MambaLM, readTimeSteps } from './backbone';
 import { MambaMixer, type MambaShape } from './mambaMixer';
 
 /** Keys of its layers. */
@@ -85,11 +85,7 @@ export function readMambaLayer(reader: ConfigurationReader, hiddenSize: number, 
       convSize: reader.size('conv_kernel', 4),
       convBias,
       bias: reader.flag('use_bias', false),
-      newTimeSteps: {
-        low: reader.positive('time_step_min', 1e-3),
-        high: reader.positive('time_step_max', 0.1),
-        floor: reader.number('time_step_floor', 1e-4),
-      },
+      newTimeSteps: readTimeSteps(reader, 'time_step_min', 'time_step_max', 'time_step_floor'),
     },
   };
 }

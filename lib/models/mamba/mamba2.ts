@@ -4,7 +4,7 @@ import { ConfigurationReader, type PublishedConfiguration } from '../common/conf
 import { initializeResidual } from '../common/initialize';
 import type { CommonKeys, Count, EitherSpelling, Flag, Name } from '../common/keys';
 import type { ModelDefinition } from '../common/registry';
-import { type MambaConfiguration, MambaLM } from './backbone';
+import { type MambaConfiguration, MambaLM, readTimeSteps } from './backbone';
 import { Mamba2Mixer, type Mamba2Shape } from './mamba2Mixer';
 
 export interface Mamba2Keys extends CommonKeys<'mamba2'> {
@@ -78,11 +78,7 @@ function readConfiguration(input: object): Mamba2Configuration {
       skipPerValue: false,
       norm: { eps: normEps, groups: numGroups, beforeGate: false },
       newRates: null,
-      newTimeSteps: {
-        low: reader.positive('time_step_min', 1e-3),
-        high: reader.positive('time_step_max', 0.1),
-        floor: reader.number('time_step_floor', 1e-4),
-      },
+      newTimeSteps: readTimeSteps(reader, 'time_step_min', 'time_step_max', 'time_step_floor'),
     },
   };
 }

@@ -73,7 +73,7 @@ function readConfiguration(input: object): SambaConfiguration {
     ...readMambaLayer(reader, hiddenSize, true),
     normEps: reader.number('norm_eps', 1e-5),
     attention: readAttention(given ? reader : ConfigurationReader.of(usual, sambaFamily), common),
-    feedForward: defaultIntermediate(hiddenSize, reader.number('hidden_ratio', 4)),
+    feedForward: defaultIntermediate(hiddenSize, reader.positive('hidden_ratio', 4)),
   };
 }
 

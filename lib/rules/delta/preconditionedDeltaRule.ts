@@ -13,7 +13,7 @@ export interface PreconditionedDeltaOptions {
   scale?: number | null;
   /** How far a channel is rescaled: by 1 / base to base. 1.5 by default; eigenvalues stay in the unit circle up to 2. */
   base?: number;
-  /** Added to the curvature in its logarithm, 1e-6 by default. */
+  /** Added to the curvature in its logarithm, 2 ** -126 at least; 1e-6 by default. */
   eps?: number;
   /**
    * Whether q and k are divided by sqrt(sum x^2 + 1e-6). false by default: then, beside a gate [B, T, HV], by max(|x|, 1e-12), and
@@ -24,6 +24,9 @@ export interface PreconditionedDeltaOptions {
 
 const name = 'preconditionedDeltaRule';
 const OPTIONS = { scale: true, base: true, eps: true, qkL2Norm: 'flag' } as const;
+
+/** Less than this is 0 in float32, and the logarithm of no curvature infinite. */
+const LEAST_EPS = 2 ** -126;
 
 /** The logarithm of curvature that is not rescaled, where none is given. */
 const CENTER = -0.2;
@@ -49,7 +52,7 @@ const rule = defineSequential({
     return {
       scale: options.scale == null ? null : checkNumber(where, 'scale', options.scale),
       base: checkNumber(where, 'base', options.base ?? 1.5, Number.MIN_VALUE),
-      eps: checkNumber(where, 'eps', options.eps ?? 1e-6, 0),
+      eps: checkNumber(where, 'eps', options.eps ?? 1e-6, LEAST_EPS),
       qkL2Norm: options.qkL2Norm ?? false,
     };
   },
