@@ -555,7 +555,7 @@ describe('layouts of flash-linear-attention', () => {
 
   it('refuses what it does not compute, by name', () => {
     const cases: [Config, code: string, argument: string][] = [
-      [{ model_type: 'comba', num_heads: 2, head_dim: 4, num_v_heads: 3 }, 'INVALID_ARGUMENT', 'num_heads'],
+      [{ model_type: 'comba', num_heads: 2, head_dim: 4, num_v_heads: 3 }, 'INVALID_ARGUMENT', 'num_v_heads'],
       [
         { model_type: 'comba', num_heads: 2, head_dim: 4, allow_neg_eigval: true },
         'INVALID_ARGUMENT',
