@@ -3,7 +3,7 @@ import { argumentError, checkInteger, checkOptions, describe, type OptionNames }
 import type { TensorOptions } from '../ops';
 import { AutoModelForCausalLM } from './auto';
 import type { CausalLM } from './common/causalLM';
-import { checkSpellings, inEitherSpelling, keysOf, withFileKeys } from './common/configuration';
+import { checkSpellings, inEitherSpelling, keysOf, MAX_WIDTH, withFileKeys } from './common/configuration';
 import { type FilledSizes, findModel, knownModels, type ModelDefinition, type ModelSizes } from './common/registry';
 import type { ConfigurationInput, KeysOf, ModelName } from './families';
 
@@ -40,7 +40,8 @@ function usualConfiguration({ keys }: ModelDefinition, { numHeads, feedForward }
 /**
  * A model of a family with new weights, in the layout of its published weights. The name is the family's or its
  * `model_type`: 'gated-deltanet' or 'gated_deltanet'. A size that a family does not have, such as heads of an LSTM, has no effect,
- * so that several families can be made with the same ones; `heads` of `modelFamilies` tells of those.
+ * so that several families can be made with the same ones; `heads` of `modelFamilies` tells of those. INVALID_ARGUMENT names a size
+ * that is none.
  */
 export function createModel<N extends ModelName>(name: N, options: CreateOptions<N>): CausalLM {
   const where = 'createModel';
@@ -55,7 +56,7 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
     hiddenSize = 256,
     numLayers = 4,
     numHeads = 4,
-    intermediateSize,
+    intermediateSize: givenWidth,
     device,
     dtype,
     gradientCheckpointing = false,
@@ -64,6 +65,9 @@ export function createModel<N extends ModelName>(name: N, options: CreateOptions
   for (const [key, value] of Object.entries({ vocabSize, hiddenSize, numLayers, numHeads })) {
     checkInteger(where, key, value, 1);
   }
+  // null is the default, as it is in a configuration.
+  const intermediateSize = givenWidth ?? undefined;
+  if (intermediateSize !== undefined) checkInteger(where, 'intermediateSize', intermediateSize, 1, MAX_WIDTH);
   if ((found.heads || options.numHeads !== undefined) && hiddenSize % numHeads !== 0) {
     throw argumentError('INVALID_ARGUMENT', where, 'numHeads', `a divisor of ${hiddenSize}`, String(numHeads));
   }

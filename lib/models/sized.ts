@@ -1,6 +1,7 @@
 // Sizes of a model of about so many parameters, for comparisons: as wide as others of that many, as deep as it then must be.
 import { checkChoice, checkInteger, FastWeightsError } from '../core';
 import { withBlankWeights } from '../nn';
+import { Decoder } from './common/block';
 import { Recurrent } from './common/mixer';
 import { findModel } from './common/registry';
 import { createModel } from './create';
@@ -47,13 +48,18 @@ function usualShape(parameters: number, vocabSize: number, least: number): { wid
 /** Layers of a default model that is small: hybrids have each of their kinds in so many. */
 const SEVERAL = 4;
 
-/** The kinds of parts that carry a state, in a model of so many layers; undefined where the family refuses that number. */
+/**
+ * The kinds of parts that carry a state, in a model of so many layers; undefined where the family refuses that number. The
+ * decoder's own list tells of layers that hold no weights themselves.
+ */
 function kindsOf(name: ModelName, numLayers: number): Set<unknown> | undefined {
   try {
     using model = withBlankWeights(() =>
       createModel(name, { hiddenSize: USUAL, numHeads: 1, numLayers, vocabSize: 2, device: 'js' }),
     );
+    const layers = model.model instanceof Decoder ? model.model.layers : [];
     const parts = [...model.namedModules()].map(([, part]) => part).filter((part) => part instanceof Recurrent);
+    parts.push(...layers);
     return new Set(parts.map((part) => part.constructor));
   } catch (error) {
     if (error instanceof FastWeightsError && error.code !== 'OUT_OF_MEMORY') return undefined;
@@ -69,14 +75,17 @@ function fewestLayers(name: ModelName): number {
   return layers;
 }
 
-/** Widths around `width` that heads of a multiple of STEP make, each with the heads nearest to the usual width. */
+/**
+ * Widths around `width` that heads of a multiple of STEP make, each with the heads nearest to the usual width; further down than
+ * up, where a feed-forward of a multiple of 256 takes more than its share.
+ */
 function widthsAround(width: number): { hiddenSize: number; numHeads: number }[] {
   const found = new Map<number, number>();
   const most = Math.ceil((2 * width) / USUAL) + 1;
   for (let heads = 1; heads <= most; heads++) {
     for (let head = STEP; head <= 2 * USUAL; head += STEP) {
       const total = heads * head;
-      if (total < width / 2 || total > 2 * width) continue;
+      if (total < width / 4 || total > 2 * width) continue;
       const before = found.get(total);
       const off = (n: number): number => Math.abs(Math.log(total / n / USUAL));
       if (before === undefined || off(heads) < off(before)) found.set(total, heads);

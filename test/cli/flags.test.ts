@@ -11,6 +11,7 @@ import { UsageError } from '../../lib/cli/flags';
 import { generateCommand } from '../../lib/cli/generate';
 import { trainCommand } from '../../lib/cli/train';
 import { resumeRun } from '../../lib/train';
+import { expectRejection } from '../support/errors';
 import { tinyConfig, withFolder } from '../train/support';
 import { run } from './run';
 
@@ -66,6 +67,13 @@ describe('flags', function () {
       ]) {
         const message = await refusal(trainCommand(), `${given} --heads 2`.split(' '));
         expect(message).to.match(new RegExp(`^--heads cannot be given with --model ${names}, only with .*deltanet`));
+      }
+      for (const name of ['yoco', 'samba']) {
+        const given = `--task parity --model ${name} --hidden-size 16 --heads 3`.split(' ');
+        const begun = trainCommand()
+          .exitOverride()
+          .parseAsync([...given, '--out', join(dir, name)], { from: 'user' });
+        await expectRejection('INVALID_ARGUMENT', /numHeads must be a divisor of 16, got 3/, begun);
       }
       for (const flag of ['--top-k', '--top-p', '--min-p', '--typical-p', '--samples', '--seed']) {
         const greedy = ['--checkpoint', 'x', '--temperature', '0', flag, '1'];

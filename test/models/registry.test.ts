@@ -55,6 +55,47 @@ describe('the registry of models', () => {
     fw.createModel('lstm', { vocabSize: 7, hiddenSize: 10, numLayers: 1, device: 'js' }).dispose();
   });
 
+  it('says that a family has heads where its configuration is made of them', () => {
+    for (const { name, heads } of modelFamilies) {
+      const { configuration } = fw.models.findModel(name)!.definition;
+      const made = [2, 4].map((numHeads) =>
+        JSON.stringify(configuration?.({ ...sizes, hiddenSize: 64, feedForward: 8, numHeads, headDim: 64 / numHeads })),
+      );
+      if (made[0] !== made[1]) expect(heads, name).to.equal(true);
+    }
+    expect(modelFamilies.filter(({ heads }) => heads).map(({ name }) => name)).to.include.members(['yoco', 'samba']);
+  });
+
+  it('names the width of a feed-forward that is none, and takes null for the default', () => {
+    for (const name of ['mom', 'samba', 'lstm'] as const) {
+      const make = (intermediateSize: unknown): fw.models.CausalLM =>
+        fw.createModel(name, { ...sizes, intermediateSize } as never);
+      for (const wrong of [true, '8', -1, 0, 1.5, NaN, 2 ** 20 + 1]) {
+        expectError('INVALID_ARGUMENT', /createModel: intermediateSize must be a whole number from 1 /, () =>
+          make(wrong),
+        );
+      }
+      expect(make(null).parameterCount, name).to.equal(make(undefined).parameterCount);
+    }
+  });
+
+  it('rounds the feed-forward of Samba up, and names hidden_ratio where it leaves none', () => {
+    for (const [asked, width] of [
+      [1, 256],
+      [256, 256],
+      [257, 512],
+      // 4096 in the arithmetic of a ratio to 88.
+      [4097, 4352],
+    ]) {
+      const made = fw.createModel('samba', { ...sizes, hiddenSize: 88, intermediateSize: asked });
+      expect(made.config, String(asked)).to.include({ feedForward: width });
+    }
+    const small = { vocabSize: 7, hiddenSize: 8, numHiddenLayers: 1, attn: null, hiddenRatio: 0 };
+    for (const name of ['SambaForCausalLM', 'MomForCausalLM'] as const) {
+      expectError('INVALID_ARGUMENT', /^(samba|mom): hidden_ratio must be /, () => new fw.models[name](small));
+    }
+  });
+
   it('names the known ones for a name that it does not know', () => {
     const list = modelFamilies.map(({ name }) => `'${name}'`).join(' | ');
     const error = expectError('INVALID_ARGUMENT', /createModel: name/, () =>
@@ -87,6 +128,7 @@ describe('the registry of models', () => {
       ['keys', { ...own, keys: null }, /an object of keys/],
       ['keys', { ...own, keys: { depth: 3 } }, /an object of keys/],
       ['configuration', { ...own, configuration: {} }, /a function/],
+      ['heads', { ...own, heads: 'two' }, /true or false/],
       ['modeltype', { ...own, modeltype: 'x' }, /did you mean modelType/],
     ];
     const before = modelFamilies.length;

@@ -40,6 +40,8 @@ describe('sizesFor', () => {
       using model = createModel(name, { ...sizes, vocabSize: 65, device: 'js' });
       expect(model.parameterCount, name).to.equal(parameters);
     }
+    // Its feed-forward is a multiple of 256 wide, however narrow the rest is.
+    expect(sizesFor('samba', 30_000, 80).parameters).to.be.within(27_000, 33_000);
     const large = sizesFor('transformer', 3_300_000, 256);
     expect(large).to.include({ hiddenSize: 256, numLayers: 4, numHeads: 4 });
     expect(large.parameters).to.be.within(3_267_000, 3_333_000);
@@ -53,6 +55,8 @@ describe('sizesFor', () => {
       'qwen3.5': ['PlainDeltaNet', 'Attention'],
       'qwen3.5-moe': ['PlainDeltaNet', 'Attention'],
       'olmo-hybrid': ['GatedDeltaNet', 'Attention'],
+      yoco: ['GatedDeltaNet', 'CrossAttention'],
+      samba: ['MambaMixer', 'Attention'],
     };
     for (const parameters of [60_000, 300_000]) {
       for (const [name, kinds] of Object.entries(hybrids)) {

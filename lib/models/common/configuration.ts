@@ -51,7 +51,7 @@ export interface Configuration {
 }
 
 /** No published model is wider or deeper; larger numbers in a file would only exhaust the memory. */
-const MAX_WIDTH = 2 ** 20;
+export const MAX_WIDTH = 2 ** 20;
 const MAX_VOCABULARY = 2 ** 24;
 const MAX_LAYERS = 4096;
 

@@ -18,7 +18,10 @@ export interface ModelSizes {
   numLayers?: number;
   /** A divisor of the hidden size; 4 by default. */
   numHeads?: number;
-  /** Width of the feed-forward; 8/3 of the hidden size, rounded up to a multiple of 64, by default. */
+  /**
+   * Width of the feed-forward, at most 2 ** 20; 8/3 of the hidden size, rounded up to a multiple of 64, by default. Samba rounds
+   * it up to a multiple of 256.
+   */
   intermediateSize?: number;
 }
 
@@ -49,6 +52,8 @@ export interface ModelDefinition<K extends CommonKeys = CommonKeys, N extends st
   architecture?: string;
   /** What it is, in half a line. */
   description?: string;
+  /** Whether its layers have heads; by default whether a key is called numHeads or numAttentionHeads. */
+  heads?: boolean;
   /** The keys of its configuration beside those that every family has: true, or 'flag' for those that are true or false. */
   keys: OptionNames<Omit<K, keyof CommonKeys>>;
   /** What `createModel` makes of its sizes: values of these keys. Nothing by default. */
@@ -69,6 +74,7 @@ const DEFINITION: OptionNames<ModelDefinition> = {
   name: true,
   architecture: true,
   description: true,
+  heads: 'flag',
   keys: true,
   configuration: true,
   fromWeights: true,
@@ -125,7 +131,7 @@ export function registerModel<K extends CommonKeys = CommonKeys>(definition: Mod
     throw argumentError('INVALID_ARGUMENT', where, 'configuration', 'a function', describe(configuration));
   }
   checkKeys(keys);
-  const heads = 'numHeads' in keys || 'numAttentionHeads' in keys;
+  const heads = definition.heads ?? ('numHeads' in keys || 'numAttentionHeads' in keys);
   entries.push({ name, modelType, description: definition.description ?? '', heads, definition });
 }
 

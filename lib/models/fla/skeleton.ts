@@ -29,9 +29,19 @@ export const OUTPUT_NORM_EPS = 1e-5;
 /** Added to the mean square by norms of queries and keys, likewise. */
 export const QK_NORM_EPS = 1e-5;
 
+/** To a multiple of 256, as the feed-forward is where its width is left open. */
+export function roundUp(width: number): number {
+  return 256 * Math.ceil(width / 256);
+}
+
 /** Width of the feed-forward when the configuration leaves it open. */
 export function defaultIntermediate(hiddenSize: number, ratio: number): number {
-  return 256 * Math.ceil(Math.floor((hiddenSize * ratio * 2) / 3) / 256);
+  return roundUp(Math.floor((hiddenSize * ratio * 2) / 3));
+}
+
+/** The same, of the ratio that `hidden_ratio` gave; INVALID_ARGUMENT where that leaves none, or more than 2 ** 20. */
+export function ratedIntermediate(reader: ConfigurationReader, hiddenSize: number, ratio: number): number {
+  return reader.scaled('hidden_ratio', defaultIntermediate(hiddenSize, ratio));
 }
 
 /** One layer of softmax attention; without a default its heads must be given. */
@@ -85,7 +95,7 @@ export function readFla(
   const ratio = reader.positive('hidden_ratio', hiddenRatio);
   return {
     ...common,
-    intermediateSize: reader.size('intermediate_size', defaultIntermediate(common.hiddenSize, ratio)),
+    intermediateSize: reader.optionalSize('intermediate_size') ?? ratedIntermediate(reader, common.hiddenSize, ratio),
     normEps: reader.number('norm_eps', 1e-6),
     attention: readAttention(reader, common),
   };

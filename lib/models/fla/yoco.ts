@@ -229,6 +229,7 @@ export const yocoFamily: ModelDefinition<YocoKeys, 'yoco'> = {
   name: 'yoco',
   architecture: 'YOCOForCausalLM',
   description: 'YOCO: fast weights below, softmax attention to one set of keys and values above (Sun et al. 2024)',
+  heads: true,
   keys: { ...FLA_KEYS, numSelfDecoderLayers: true, selfDecoderAttn: true, crossDecoderAttn: true },
   configuration: ({ numLayers, numHeads, headDim, feedForward }) => ({
     numSelfDecoderLayers: Math.ceil(numLayers / 2),

@@ -7,7 +7,7 @@ import { ConfigurationReader, type PublishedConfiguration } from '../common/conf
 import type { AttentionKeys, CommonKeys, Count, EitherSpelling, Flag, Name } from '../common/keys';
 import type { Recurrent } from '../common/mixer';
 import type { ModelDefinition } from '../common/registry';
-import { defaultIntermediate, readAttention } from '../fla/skeleton';
+import { ratedIntermediate, readAttention, roundUp } from '../fla/skeleton';
 import { BackboneLM, type MambaConfiguration, MambaDecoder } from './backbone';
 import { MAMBA_LAYER_KEYS, type MambaLayer, type MambaLayerKeys, readMambaLayer } from './mamba';
 import { MambaMixer } from './mambaMixer';
@@ -73,7 +73,7 @@ function readConfiguration(input: object): SambaConfiguration {
     ...readMambaLayer(reader, hiddenSize, true),
     normEps: reader.number('norm_eps', 1e-5),
     attention: readAttention(given ? reader : ConfigurationReader.of(usual, sambaFamily), common),
-    feedForward: defaultIntermediate(hiddenSize, reader.positive('hidden_ratio', 4)),
+    feedForward: ratedIntermediate(reader, hiddenSize, reader.positive('hidden_ratio', 4)),
   };
 }
 
@@ -105,7 +105,8 @@ class SambaBlock extends PreNormBlock {
 /**
  * Language model of layers of `MambaMixer` and `Attention`, each with a feed-forward, under the weight names of
  * flash-linear-attention's SambaForCausalLM, `model_type` 'samba'; 18 layers of width 2304 by default, every second one
- * attention. The states of those grow with the text, up to the window.
+ * attention. The states of those grow with the text, up to the window. It has no key for the width of its feed-forward, only
+ * `hiddenRatio`: `createModel` rounds `intermediateSize` up to a multiple of 256.
  */
 export class SambaForCausalLM extends BackboneLM<SambaConfiguration> {
   declare model: MambaDecoder<SambaBlock>;
@@ -123,6 +124,7 @@ export const sambaFamily: ModelDefinition<SambaKeys, 'samba'> = {
   name: 'samba',
   architecture: 'SambaForCausalLM',
   description: 'Samba: layers of Mamba and of attention to a window by turns (Ren et al. 2024)',
+  heads: true,
   keys: {
     ...MAMBA_LAYER_KEYS,
     hiddenAct: true,
@@ -140,7 +142,7 @@ export const sambaFamily: ModelDefinition<SambaKeys, 'samba'> = {
   },
   configuration: ({ numHeads, numLayers, hiddenSize, intermediateSize }) => ({
     attn: { layers: everySecond(numLayers), numHeads, windowSize: 2048 },
-    ...(intermediateSize !== undefined && { hiddenRatio: (1.5 * intermediateSize) / hiddenSize }),
+    ...(intermediateSize !== undefined && { hiddenRatio: (1.5 * roundUp(intermediateSize)) / hiddenSize }),
   }),
   model: SambaForCausalLM,
 };
