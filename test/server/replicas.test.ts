@@ -63,10 +63,12 @@ describe('server: replicas', function () {
     const { body: begun } = await here.post<Answered>('/v1/sessions', { model: 'small', prompt: 'Twice' });
     const long = here.post<Answered>(`/v1/sessions/${begun.id}/completions`, {
       ...drawn,
-      max_tokens: 3000,
+      max_tokens: 4000,
       prompt: ' told',
     });
-    await new Promise((done) => setTimeout(done, 300));
+    const metrics = async (): Promise<string> => (await fetch(`${here.url}/metrics`)).text();
+    while (!/running_requests\{model="small"\} 1/.test(await metrics()))
+      await new Promise((done) => setTimeout(done, 1));
     const quick = await there.post<Answered>(`/v1/sessions/${begun.id}/completions`, {
       ...drawn,
       max_tokens: 5,
