@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fw from '../../lib';
+import { defaultDevice } from '../../lib/backends';
 import { inspectCommand } from '../../lib/cli/inspect';
 import { keepModel } from '../../lib/experiments/inspect';
 import { painterExperiment } from '../../lib/experiments/painter';
@@ -14,6 +15,8 @@ const LETTERS = ['\n', ...'abcdefgh '];
 describe('inspect', function () {
   this.timeout(30_000);
   let dir: string;
+  // Commands that run in this process choose its default device.
+  const device = defaultDevice();
   const at = (...names: string[]): string => join(dir, ...names);
 
   before(async () => {
@@ -46,7 +49,7 @@ describe('inspect', function () {
       return { ...said, error: error as Error };
     } finally {
       [console.log, console.error] = [log, complain];
-      fw.setDefaultDevice('js');
+      fw.setDefaultDevice(device);
     }
   }
   const tokensIn = (file: string): string[] => {
