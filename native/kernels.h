@@ -13,8 +13,8 @@
 
 namespace fw {
 
-// Raised whenever a field changes its meaning without changing its name or kind.
-constexpr int kAbiVersion = 5;
+// Raised whenever a field changes its meaning without changing its name or kind, and when the functions of an addon change.
+constexpr int kAbiVersion = 6;
 
 // The orders of these lists are those of lib/backends/table.ts.
 enum DType { kFloat32, kBfloat16, kInt32, kFloat64, kBool };

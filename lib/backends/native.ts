@@ -11,12 +11,12 @@ import {
 } from '../core';
 import type { Backend } from './backend';
 import { compileEncoder, noteMemory } from './encode';
-import { type Calls, KeptBlocks, Recorder, type Recording, WatchedBlocks } from './recording';
+import { type Calls, KeptBlocks, type KeptCalls, Recorder, type Recording, WatchedBlocks } from './recording';
 import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './table';
 import { ThreadBound } from './threadBound';
 
-/** What changes its meaning without changing a name is counted here and in native/kernels.h. */
-const ABI = 5;
+/** What changes beside the kernel table, its meaning or the functions of an addon, is counted here and in native/kernels.h. */
+const ABI = 6;
 
 /** The surface of native/binding/addon.cc, which every device's addon has. */
 export interface Addon {
@@ -32,8 +32,11 @@ export interface Addon {
   readAsync(id: number, byteOffset: number, out: TypedArray): Promise<void>;
   synchronize(): Promise<void>;
   submit(kernel: number): void;
-  /** Calls one after the other: kernels, where the command of each ends among all of them, and these. */
-  submitAll(kernels: Int32Array, ends: Int32Array, commands: Float64Array): void;
+  /** Keeps calls, whose number it returns: kernels, where the command of each ends among all of them, and these. */
+  keepCalls(kernels: Int32Array, ends: Int32Array, commands: Float64Array): number;
+  /** Makes them, one after the other. */
+  repeatCalls(number: number): void;
+  forgetCalls(number: number): void;
   trim(): void;
   /** Gives back what was cached for a need that is over; returns whether there will be more of it in a second. */
   settle(): boolean;
@@ -242,13 +245,18 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
     }
   }
 
-  /** @internal */
-  callAgain({ kernels, ends, commands }: Calls): void {
-    guarded('a call that is made again', () => this.addon.submitAll(kernels, ends, commands));
+  /** @internal Calls to be made again, until they are forgotten. */
+  keepCalls({ kernels, ends, commands }: Calls): KeptCalls {
+    const { addon } = this;
+    const number = guarded('calls to be made again', () => addon.keepCalls(kernels, ends, commands));
+    return {
+      again: () => guarded('a call that is made again', () => addon.repeatCalls(number)),
+      forget: () => guarded('calls to be made again', () => addon.forgetCalls(number)),
+    };
   }
 
   /** @internal Keeps blocks of a recording; what comes back frees those that nobody else has. */
-  giveBack(blocks: readonly number[], free: ReadonlySet<number>): () => void {
+  keepBlocks(blocks: readonly number[], free: ReadonlySet<number>): () => void {
     return this.kept.keep(blocks, free, (id) => this.freeBlock(id));
   }
 

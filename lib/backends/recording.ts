@@ -3,7 +3,7 @@ import type { Handle, Storage } from '../core';
 import type { NativeBackend } from './native';
 
 /** What a recording takes of its backend. */
-type Device = Pick<NativeBackend, 'callAgain' | 'giveBack' | 'watched'>;
+type Device = Pick<NativeBackend, 'keepCalls' | 'keepBlocks' | 'watched'>;
 
 /** Calls of kernels, as the addon takes them. */
 export interface Calls {
@@ -11,6 +11,12 @@ export interface Calls {
   /** Where the command of each ends among all of them. */
   readonly ends: Int32Array;
   readonly commands: Float64Array;
+}
+
+/** Those that the addon keeps. */
+export interface KeptCalls {
+  again(): void;
+  forget(): void;
 }
 
 function join(kernels: readonly number[], commands: readonly Float64Array[]): Calls {
@@ -67,13 +73,14 @@ export class Recorder {
 
   end(backend: Device): Recording | null {
     const { kernels, commands, made, spare, used } = this;
-    const free = new Set([...spare.values()].flat());
+    const giveBack = backend.keepBlocks([...made.keys()], new Set([...spare.values()].flat()));
+    if (this.broken) {
+      giveBack();
+      return null;
+    }
     // Storages that were made meanwhile and are gone had blocks of the recording.
     const outside = [...used].filter((storage) => !storage.freed);
-    const recording = new Recording(backend, join(kernels, commands), [...made.keys()], free, outside);
-    if (!this.broken) return recording;
-    recording.dispose();
-    return null;
+    return new Recording(backend, backend.keepCalls(join(kernels, commands)), giveBack, outside);
   }
 }
 
@@ -89,16 +96,15 @@ export class Recording {
 
   constructor(
     private readonly device: Device,
-    private readonly calls: Calls,
-    blocks: readonly number[],
-    free: ReadonlySet<number>,
+    private readonly calls: KeptCalls,
+    giveBack: () => void,
     private readonly outside: readonly Storage[],
   ) {
-    const giveBack = device.giveBack(blocks, free);
     const forget = device.watched.watch(outside.map(({ handle }) => handle));
     this.found = { freed: device.watched.freed, holds: true };
     this.release = () => {
       forget();
+      calls.forget();
       giveBack();
     };
     lost.register(this, this.release, this);
@@ -113,7 +119,7 @@ export class Recording {
 
   /** Makes the calls again, in order; only while it `holds`. What they wrote before, they write anew. */
   again(): void {
-    this.device.callAgain(this.calls);
+    this.calls.again();
   }
 
   dispose(): void {

@@ -76,6 +76,7 @@ const EFFECTS: Readonly<Record<string, string>> = {
   FAST_WEIGHTS_CUDA_DEVICE: 'the number of the card, which is the default device then',
   FAST_WEIGHTS_CUDA_SYNC: 'whether every kernel on a card is waited for',
   FAST_WEIGHTS_CUDA_CACHE: 'whether memory of a card is kept for reuse',
+  FAST_WEIGHTS_CUDA_GRAPHS: 'whether calls that are made again are started together',
   FAST_WEIGHTS_CUBLAS: 'where cuBLAS is looked for, or off',
   FAST_WEIGHTS_EMULATION_BUILD: 'the folder of the emulated card',
   FAST_WEIGHTS_POISON: 'fresh memory is filled with NaN',

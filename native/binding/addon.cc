@@ -29,20 +29,34 @@ namespace {
 
 uint64_t id_of(const Napi::Value& value) { return static_cast<uint64_t>(whole(value)); }
 
+struct Elements {
+  napi_typedarray_type type;
+  size_t count;
+  void* data;
+};
+Elements elements_of(const Napi::Value& value) {
+  Elements all{};
+  if (!value.IsTypedArray() || napi_get_typedarray_info(value.Env(), value, &all.type, &all.count, &all.data, nullptr,
+                                                        nullptr) != napi_ok) {
+    throw std::invalid_argument("a typed array is needed");
+  }
+  return all;
+}
+
 struct Bytes {
   char* data;
   int64_t size;
 };
 Bytes bytes_of(const Napi::Value& value) {
-  napi_typedarray_type type;
-  size_t length = 0;
-  void* data = nullptr;
-  if (!value.IsTypedArray() ||
-      napi_get_typedarray_info(value.Env(), value, &type, &length, &data, nullptr, nullptr) != napi_ok) {
-    throw std::invalid_argument("a typed array is needed");
-  }
-  const Napi::TypedArray array = value.As<Napi::TypedArray>();
-  return {static_cast<char*>(data), static_cast<int64_t>(length * array.ElementSize())};
+  const Elements all = elements_of(value);
+  return {static_cast<char*>(all.data), static_cast<int64_t>(all.count * value.As<Napi::TypedArray>().ElementSize())};
+}
+
+template <class T, napi_typedarray_type type>
+std::vector<T> numbers_of(const Napi::Value& value) {
+  const Elements all = elements_of(value);
+  if (all.type != type) throw std::invalid_argument("a typed array of another kind is needed");
+  return {static_cast<T*>(all.data), static_cast<T*>(all.data) + all.count};
 }
 
 Napi::Value allocate(const Napi::CallbackInfo& info) {
@@ -92,37 +106,23 @@ napi_value submit(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// Kernels, where the doubles of each end among those of all, and these: what `submit` does with one after the other.
-napi_value submit_all(napi_env env, napi_callback_info info) {
-  size_t count = 3;
-  napi_value given[3];
-  void* data;
-  napi_get_cb_info(env, info, &count, given, nullptr, &data);
-  Instance& instance = *static_cast<Instance*>(data);
-  try {
-    const auto numbers = [&](int i, napi_typedarray_type expected, size_t& length) {
-      napi_typedarray_type type;
-      void* at = nullptr;
-      if (napi_get_typedarray_info(env, given[i], &type, &length, &at, nullptr, nullptr) != napi_ok || type != expected) {
-        throw std::invalid_argument("typed arrays are needed");
-      }
-      return at;
-    };
-    size_t calls, given_ends, doubles;
-    const int32_t* const kernels = static_cast<int32_t*>(numbers(0, napi_int32_array, calls));
-    const int32_t* const ends = static_cast<int32_t*>(numbers(1, napi_int32_array, given_ends));
-    const double* const commands = static_cast<double*>(numbers(2, napi_float64_array, doubles));
-    if (given_ends != calls) throw std::invalid_argument("an end for each call is needed");
-    for (size_t i = 0, begin = 0; i < calls; begin = ends[i++]) {
-      if (kernels[i] < 0 || kernels[i] >= kKernelCount) throw std::out_of_range("no such kernel");
-      if (ends[i] < 0 || size_t(ends[i]) < begin || size_t(ends[i]) > doubles) throw std::out_of_range("no such command");
-      kKernels[kernels[i]].launch(instance.environment, commands + begin, ends[i] - begin);
-    }
-  } catch (const std::exception&) {
-    napi_throw(env, error_value(env, std::current_exception()));
-  }
-  return nullptr;
+// (kernels, ends, commands) -> the number of these calls: see kept_calls.h.
+Napi::Value keep_calls(const Napi::CallbackInfo& info) {
+  Instance& instance = instance_of(info);
+  instance.kept.emplace(++instance.calls_kept, KeptCalls(numbers_of<int32_t, napi_int32_array>(info[0]),
+                                                         numbers_of<int32_t, napi_int32_array>(info[1]),
+                                                         numbers_of<double, napi_float64_array>(info[2])));
+  return Napi::Number::New(info.Env(), static_cast<double>(instance.calls_kept));
 }
+
+void repeat_calls(const Napi::CallbackInfo& info) {
+  Instance& instance = instance_of(info);
+  const auto found = instance.kept.find(id_of(info[0]));
+  if (found == instance.kept.end()) throw std::invalid_argument("no calls with this number are kept");
+  instance.environment.repeat(found->second);
+}
+
+void forget_calls(const Napi::CallbackInfo& info) { instance_of(info).kept.erase(id_of(info[0])); }
 
 void trim(const Napi::CallbackInfo& info) { environment_of(info).trim(); }
 
@@ -162,20 +162,17 @@ void add_common_functions(Napi::Object object, Instance& instance) {
   add("write", write);
   add("read", read);
   add("readAsync", read_async);
+  add("keepCalls", keep_calls);
+  add("repeatCalls", repeat_calls);
+  add("forgetCalls", forget_calls);
   add("synchronize", synchronize);
   add("trim", trim);
   add("settle", settle);
   add("reportExternal", report_external);
   add("memoryUsage", memory_usage);
-  const auto add_plain = [&](const char* name, napi_callback function) {
-    napi_value made;
-    if (napi_create_function(env, name, NAPI_AUTO_LENGTH, function, &instance, &made) != napi_ok) {
-      throw Napi::Error::New(env);
-    }
-    object[name] = Napi::Value(env, made);
-  };
-  add_plain("submit", submit);
-  add_plain("submitAll", submit_all);
+  napi_value made;
+  if (napi_create_function(env, "submit", NAPI_AUTO_LENGTH, submit, &instance, &made) != napi_ok) throw Napi::Error::New(env);
+  object["submit"] = Napi::Value(env, made);
 }
 
 }  // namespace fw

@@ -5,10 +5,12 @@
 #include <cmath>
 #include <memory>
 #include <stdexcept>
+#include <unordered_map>
 #include <vector>
 
 #include "environment.h"  // of the device: see the include path of the target
 #include "errors.h"
+#include "kept_calls.h"
 #include "promises.h"
 
 namespace fw {
@@ -24,6 +26,9 @@ struct Instance {
   Environment environment;
   double* command;
   Napi::Reference<Napi::ArrayBuffer> command_buffer;
+  // By the numbers that JavaScript knows them by; no number serves twice.
+  std::unordered_map<uint64_t, KeptCalls> kept;
+  uint64_t calls_kept = 0;
 
  private:
   void open(Napi::Env env);

@@ -63,6 +63,10 @@ Napi::Value launches(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::launches()));
 }
 
+Napi::Value graphs(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(emulation::graphs()));
+}
+
 Napi::Value pinned_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(emulation::pinned_bytes()));
 }
@@ -127,6 +131,7 @@ void add_emulation_functions(Napi::Object exports) {
   add("setTruncatedSums", set_truncated_sums);
   add("revive", revive);
   add("launches", launches);
+  add("graphs", graphs);
   add("pinnedBytes", pinned_bytes);
   add("hostFunctions", host_functions);
   add("lateKernels", late_kernels);

@@ -3,7 +3,8 @@
 // bytes of memory, the compute capability, the driver's version (0: no driver), a driver without a card, the launch,
 // counted from 1, that ends with an illegal address, how many cards there are, of which CUDA_VISIBLE_DEVICES chooses, and
 // one that gives no context. apart: no card reaches another's memory. launchRoom=8388608: every launch needs so many bytes that
-// are free, for stacks; failAttribute=2: the second setting of a function's attribute fails. multiprocessors=1: what choices of
+// are free, for stacks; failAttribute=2: the second setting of a function's attribute fails; failCapture: no stream's commands are
+// captured. multiprocessors=1: what choices of
 // kernels go by; it runs one block at a time in any case.
 #pragma once
 #include <stddef.h>
@@ -16,7 +17,7 @@ namespace emulation {
 struct Card {
   size_t memory = size_t{2} << 30;
   int major = 9, minor = 0, driver = 13000;
-  bool none = false, apart = false;
+  bool none = false, apart = false, fail_capture = false;
   int64_t fail_launch = 0, fail_attribute = 0;
   int cards = 1, busy = -1, multiprocessors = 132;
   size_t launch_room = 0;

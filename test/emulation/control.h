@@ -11,6 +11,8 @@ namespace emulation {
 
 // Launches of kernels and calls of host functions that have run since the process began.
 int64_t launches();
+// Graphs that have been started, each of which launches what it has captured.
+int64_t graphs();
 // Bytes of the host that are pinned.
 int64_t pinned_bytes();
 int64_t host_functions();

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <functional>
+#include <vector>
 
 namespace emulation {
 
@@ -26,6 +27,8 @@ bool is_dead();
 // skipped on a dead device.
 void submit(cudaStream_t stream, std::function<void()> command, bool even_if_dead = false);
 void wait_for(cudaStream_t stream);
+// Commands of the stream are put there, not run, until null is given.
+void capture(cudaStream_t stream, std::vector<std::function<void()>>* commands);
 void wait_for_all();
 // Of the thread that created it.
 int device_of(cudaStream_t stream);

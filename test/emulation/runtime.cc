@@ -41,6 +41,7 @@ Card read_card() {
     if (name == "failLaunch") card.fail_launch = atoll(value.c_str());
     if (name == "multiprocessors") card.multiprocessors = atoi(value.c_str());
     if (name == "failAttribute") card.fail_attribute = atoll(value.c_str());
+    if (name == "failCapture") card.fail_capture = true;
     if (name == "cards") card.cards = atoi(value.c_str());
     if (name == "apart") card.apart = true;
     if (name == "busy") card.busy = atoi(value.c_str());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "control.h"
 #include "device.h"
@@ -27,6 +28,7 @@ struct CUstream_st {
   int64_t submitted = 0, finished = 0;
   const int device = emulation::current_device();
   bool ending = false;
+  std::vector<std::function<void()>>* captured = nullptr;  // where commands go instead
 
   void run() {
     emulation::keep_device(device);
@@ -93,7 +95,9 @@ void wait(std::unique_lock<std::mutex>& lock, cudaStream_t stream) {
 
 void submit(cudaStream_t stream, std::function<void()> command, bool even_if_dead) {
   const std::lock_guard<std::mutex> lock(mutex);
-  append(resolve(stream), [command = std::move(command), even_if_dead] {
+  const cudaStream_t on = resolve(stream);
+  if (on->captured) return on->captured->push_back(std::move(command));
+  append(on, [command = std::move(command), even_if_dead] {
     const std::lock_guard<std::mutex> lock(running);
     if (even_if_dead || !is_dead()) command();
   });
@@ -101,6 +105,10 @@ void submit(cudaStream_t stream, std::function<void()> command, bool even_if_dea
 void wait_for(cudaStream_t stream) {
   std::unique_lock<std::mutex> lock(mutex);
   wait(lock, resolve(stream));
+}
+void capture(cudaStream_t stream, std::vector<std::function<void()>>* commands) {
+  const std::lock_guard<std::mutex> lock(mutex);
+  resolve(stream)->captured = commands;
 }
 int device_of(cudaStream_t stream) {
   const std::lock_guard<std::mutex> lock(mutex);

@@ -264,13 +264,21 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
 
     it('are lists of calls of which none is taken that does not end among their numbers', () => {
       const { addon } = backend as unknown as { addon: Addon };
-      const submit = (kernels: number[], ends: number[], doubles: number): void =>
-        addon.submitAll(Int32Array.from(kernels), Int32Array.from(ends), new Float64Array(doubles));
-      expect(() => submit([], [], 0)).not.to.throw();
-      for (const kernel of [-1, 9999]) expect(() => submit([kernel], [8], 8)).to.throw(/no such kernel/);
-      for (const ends of [[9], [-1]]) expect(() => submit([0], ends, 8)).to.throw(/no such command/);
-      expect(() => submit([0], [], 8)).to.throw(/an end for each call/);
-      expect(() => addon.submitAll(new Int32Array(1), new Int32Array(1), [] as never)).to.throw(/typed arrays/);
+      const keep = (kernels: number[], ends: number[], doubles: number): number =>
+        addon.keepCalls(Int32Array.from(kernels), Int32Array.from(ends), new Float64Array(doubles));
+      const none = keep([], [], 0);
+      addon.repeatCalls(none);
+      addon.forgetCalls(none);
+      expect(() => addon.repeatCalls(none)).to.throw(/no calls with this number/);
+      for (const kernel of [-1, 9999]) expect(() => keep([kernel], [8], 8)).to.throw(/no such kernel/);
+      for (const ends of [[9], [-1]]) expect(() => keep([0], ends, 8)).to.throw(/no such command/);
+      expect(() => keep([0], [], 8)).to.throw(/an end for each call/);
+      expect(() => addon.keepCalls(new Int32Array(1), new Int32Array(1), [] as never)).to.throw(/typed array/);
+      expect(() => addon.keepCalls(new Int32Array(1), new Int32Array(1), new Int32Array(1) as never)).to.throw(
+        /another kind/,
+      );
+      const short = keep([0], [0], 0);
+      expect(() => addon.repeatCalls(short)).to.throw(/null/);
     });
 
     it('leave what they gave away to whoever has it', () => {

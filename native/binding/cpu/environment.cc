@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "../../cpu/redzone.h"
+#include "../kept_calls.h"
 #include "instruction_sets.h"
 
 namespace fw {
@@ -128,6 +129,10 @@ Napi::Value Environment::read_async(Napi::Value keep, Promises& promises, uint64
 Napi::Value Environment::synchronize(Napi::Env env, Promises& promises) {
   if (queue_.idle()) return promises.settled(env, nullptr);
   return promises.after(env, queue_, env.Undefined(), [] {});
+}
+
+void Environment::repeat(KeptCalls& calls) {
+  for (size_t i = 0; i < calls.count(); i++) calls.launch(*this, i);
 }
 
 void Environment::trim() {

@@ -16,6 +16,10 @@
 
 namespace fw {
 
+class KeptCalls;
+// What is kept of calls that are made again and again: nothing beside them.
+struct Repeated {};
+
 class Environment {
  public:
   Environment();
@@ -58,6 +62,9 @@ class Environment {
       queue_.push([this, kernel, args, owned = std::move(owned), uses = uses.list()] { run(kernel, args, uses); });
     }
   }
+
+  // Makes calls again, in order.
+  void repeat(KeptCalls& calls);
 
  private:
   // Returns what the call failed with, and marks what it should have written. A call on failed operands does not run.

@@ -23,11 +23,11 @@ bool passes(cudaError_t code) {
   }
 }
 
-bool caches() {
-  const char* const setting = std::getenv("FAST_WEIGHTS_CUDA_CACHE");
+bool is_on(const char* variable) {
+  const char* const setting = std::getenv(variable);
   if (!setting || !*setting) return true;
   if (std::string(setting) == "off") return false;
-  throw std::runtime_error("FAST_WEIGHTS_CUDA_CACHE must be `off` or unset, got \"" + std::string(setting) + "\"");
+  throw std::runtime_error(std::string(variable) + " must be `off` or unset, got \"" + setting + "\"");
 }
 
 // What is known of a card that was asked for. Never destroyed: threads may outlive static objects.
@@ -71,21 +71,26 @@ void Card::open() {
   cuda::check("event", cudaEventCreateWithFlags(&mark_, cudaEventDisableTiming));
   // Lazy loading would look for room for a kernel's code at its first launch, when tensors may have taken all of it.
   cuda::load_kernels();
-  memory_.attach(context_.stream, caches());
+  memory_.attach(context_.stream, is_on("FAST_WEIGHTS_CUDA_CACHE"));
+  graphs_ = is_on("FAST_WEIGHTS_CUDA_GRAPHS");
   context_.card = this;
   context_.most_scratch = std::min(context_.most_scratch, facts_.memory / 16);
   context_.most_shared = facts_.shared, context_.multiprocessors = facts_.multiprocessors;
   context_.has_warpgroups = facts_.major == 9 && facts_.minor == 0;
   context_.trim = [](const cuda::Context& cx) { static_cast<const CardContext&>(cx).card->memory_.trim(); };
   context_.scratch = [](const cuda::Context& cx, int64_t bytes) -> void* {
-    Card& card = *static_cast<const CardContext&>(cx).card;
-    const Block block = card.memory_.allocate(bytes);
-    if (!block.data) {
-      throw OutOfMemory("no room on the card for " + std::to_string(bytes) + " bytes of working memory: " + card.room());
-    }
-    card.scratch_.push_back(block);
-    return block.data;
+    const CardContext& context = static_cast<const CardContext&>(cx);
+    Card& card = *context.card;
+    if (context.graph) return card.scratch_for(*context.graph, bytes);
+    card.scratch_.push_back(card.take_scratch(bytes));
+    return card.scratch_.back().data;
   };
+}
+
+Block Card::take_scratch(int64_t bytes) {
+  const Block block = memory_.allocate(bytes);
+  if (block.data) return block;
+  throw OutOfMemory("no room on the card for " + std::to_string(bytes) + " bytes of working memory: " + room());
 }
 
 void Card::choose_device() const { cuda::check("device", choose_card(facts_.index)); }

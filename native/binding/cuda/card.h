@@ -12,6 +12,7 @@
 #include "../../cuda/cublas.h"
 #include "../errors.h"
 #include "found_cards.h"
+#include "graph.h"
 #include "launches.h"
 #include "memory.h"
 #include "staging.h"
@@ -79,6 +80,36 @@ class Card {
     });
   }
 
+  // Between these two calls launches may be captured; false where the graph cannot be made, and the calls are to be launched.
+  bool begin_capture(Graph& graph);
+  bool end_capture(Graph& graph);
+  // Of what no training makes. A launch that fails is left out, and so is the graph then.
+  template <class Args>
+  void capture(Graph& graph, void (*kernel)(const cuda::Context&, const Args&), const Args& args) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (graph.failed_) return;
+    CardContext context = context_;
+    context.stream = graph.stream_, context.graph = &graph;
+    context.fault = nullptr, context.cublas = nullptr, context.warpgroups = false;
+    try {
+      choose_device();
+      kernel(context, args);
+    } catch (const std::exception&) {
+      graph.failed_ = true;
+    }
+    for (Graph::Scratch& scratch : graph.scratch_) scratch.used = false;
+  }
+  // Starts what was captured, behind everything else; false where nothing was started.
+  bool launch(const Graph& graph);
+  // Of a graph that is started: named like launches when the card fails.
+  template <class Args>
+  void note(const Args& args) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    launches_.add(args);
+  }
+  // Gives back what a graph has of the card.
+  void forget(Graph& graph);
+
   struct Usage {
     int64_t live, peak, cached, free, total;
   };
@@ -89,6 +120,7 @@ class Card {
 
   struct CardContext : cuda::Context {
     Card* card;
+    Graph* graph = nullptr;  // that is captured
   };
   // Frees what a call has asked for, however the call ends.
   struct ScratchOfCall {
@@ -140,6 +172,8 @@ class Card {
   // any more: says so from then on, with the last launches. The mutex is held.
   [[noreturn]] void tell();
   std::string room() const;
+  Block take_scratch(int64_t bytes);
+  void* scratch_for(Graph& graph, int64_t bytes);
 
   const CardFacts& facts_;
   std::mutex mutex_;
@@ -152,7 +186,7 @@ class Card {
   Launches launches_;
   std::vector<Block> scratch_;
   std::string failure_;
-  bool synchronous_;
+  bool synchronous_, graphs_;
 };
 
 }  // namespace fw

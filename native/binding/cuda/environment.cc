@@ -4,11 +4,45 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "../kept_calls.h"
+
 namespace fw {
 
 namespace cuda {
 extern const KernelTable table;
 }
+
+namespace {
+
+#define FW_FOLLOWS(name) FollowsIndices<name##Args>::kernel != nullptr,
+constexpr bool kFollowsIndices[] = {FW_KERNELS(FW_FOLLOWS)};
+#undef FW_FOLLOWS
+
+// Fewer launches are no work to save.
+constexpr size_t kFewestLaunches = 4;
+
+std::vector<Repeated::Run> runs_of(const KeptCalls& calls) {
+  std::vector<Repeated::Run> runs;
+  for (size_t begin = 0, end = 0; begin < calls.count(); begin = end) {
+    const bool follows = kFollowsIndices[calls.kernel(begin)];
+    for (end = begin + 1; end < calls.count() && kFollowsIndices[calls.kernel(end)] == follows;) end++;
+    runs.push_back({begin, end, !follows && end - begin >= kFewestLaunches, nullptr});
+  }
+  return runs;
+}
+
+// Sets a variable until the end of a scope.
+template <class T>
+class Set {
+ public:
+  Set(T& variable, T value) : variable_(variable) { variable = value; }
+  ~Set() { variable_ = T{}; }
+
+ private:
+  T& variable_;
+};
+
+}  // namespace
 
 Environment::Environment(int at) : at_(at) {
   const char* const poison = std::getenv("FAST_WEIGHTS_POISON");
@@ -23,6 +57,40 @@ void Environment::close() {
 }
 
 const cuda::KernelTable& Environment::table() const { return cuda::table; }
+
+void Environment::repeat(KeptCalls& calls) {
+  std::vector<Repeated::Run>& runs = calls.repeated.runs;
+  if (runs.empty()) runs = runs_of(calls);
+  for (Repeated::Run& run : runs) {
+    // Products of a training step may be a library's; of what reads a failed tensor, nothing runs.
+    if (run.as_graph && !training_ && !faults_.any()) {
+      if (start_graph(calls, run)) continue;
+      run.as_graph = false;
+      run.graph.reset();
+    }
+    for (size_t i = run.begin; i < run.end; i++) calls.launch(*this, i);
+  }
+}
+
+bool Environment::start_graph(KeptCalls& calls, Repeated::Run& run) {
+  const auto each = [&] {
+    for (size_t i = run.begin; i < run.end; i++) calls.launch(*this, i);
+  };
+  if (run.graph) {
+    const Set<bool> started(started_, true);
+    each();
+  } else {
+    auto graph = std::make_unique<Graph>(card());
+    if (!card().begin_capture(*graph)) return false;
+    {
+      const Set<Graph*> captured(captured_, graph.get());
+      each();
+    }
+    if (!card().end_capture(*graph)) return false;
+    run.graph = std::move(graph);
+  }
+  return card().launch(*run.graph);
+}
 
 uint64_t Environment::allocate(int64_t bytes) {
   if (bytes < 0) throw std::invalid_argument("a block of less than nothing");

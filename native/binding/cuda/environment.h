@@ -9,8 +9,11 @@
 #include "../uses.h"
 #include "card.h"
 #include "index_faults.h"
+#include "repeated.h"
 
 namespace fw {
+
+class KeptCalls;
 
 class Environment {
  public:
@@ -51,8 +54,14 @@ class Environment {
   // `owned` is memory that the arguments point into; kernels take it along by value.
   template <class Args, class Owned>
   void launch(void (*kernel)(const cuda::Context&, const Args&), const Args& args, Owned, const Uses& uses) {
-    faults_.call<Args>(card(), uses, [&](cuda::IndexFault* fault) { card().launch(kernel, args, training_, fault); });
+    faults_.call<Args>(card(), uses, [&](cuda::IndexFault* fault) {
+      if (captured_) card().capture(*captured_, kernel, args);
+      else if (started_) card().note(args);
+      else card().launch(kernel, args, training_, fault);
+    });
   }
+  // Makes calls again, in order.
+  void repeat(KeptCalls& calls);
 
  private:
   Card& card() {
@@ -60,8 +69,13 @@ class Environment {
     return *card_;
   }
 
+  bool start_graph(KeptCalls& calls, Repeated::Run& run);
+
   const int at_;
   Card* card_ = nullptr;
+  // Of the calls that are being made again: where their launches go, and whether a graph starts them.
+  Graph* captured_ = nullptr;
+  bool started_ = false;
   bool poison_, training_ = false;
   Blocks blocks_;
   IndexFaults faults_;

@@ -54,6 +54,9 @@ class IndexFaults {
     std::shared_ptr<const Card::Download> download;
   };
 
+  // Whether anything has failed, so that some calls may not run.
+  bool any() const { return failures_.any(); }
+
   // Runs `launch(fault)`, which starts the kernel, unless something that it reads has failed.
   template <class Args, class Launch>
   void call(Card& card, const Uses& uses, const Launch& launch) {
