@@ -83,7 +83,7 @@ async function buildForArm() {
 function fillMirror() {
   mkdirSync(mirror, { recursive: true });
   for (const folder of ['lib', 'test', 'bench']) rmSync(join(mirror, folder), { recursive: true, force: true });
-  for (const name of ['package.json', 'README.md', 'node_modules', 'binding.gyp', 'native']) {
+  for (const name of ['package.json', 'README.md', 'docs', 'node_modules', 'binding.gyp', 'native']) {
     rmSync(join(mirror, name), { force: true });
     symlinkSync(join('..', name), join(mirror, name));
   }

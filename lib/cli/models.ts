@@ -5,7 +5,7 @@ import { scope } from '../core';
 import { tensorsOf } from '../inference';
 import { createModel, type ModelFamily, modelFamilies } from '../models';
 import { withBlankWeights } from '../nn';
-import { ruleNames } from '../rules';
+import { RULE_DESCRIPTIONS, ruleNames } from '../rules';
 import { formatCount, table } from '../viz';
 import { addImportOption } from './imports';
 
@@ -24,12 +24,14 @@ interface FamilyReport {
 interface ModelsReport {
   families: FamilyReport[];
   rules: string[];
+  /** What the library's own rules are, with their sources, by name. */
+  ruleDescriptions: Readonly<Record<string, string>>;
   devices: string[];
 }
 
 export function modelsCommand(): Command {
   const command = new Command('models')
-    .description('Lists the families of models with their sizes and sources, and the rules.')
+    .description('Lists the families of models with their sizes, and the rules, with their sources.')
     .option('--json', 'print everything as JSON');
   return addImportOption(command)
     .addHelpText(
@@ -55,10 +57,10 @@ function sizesOf({ name, modelType, description }: ModelFamily): FamilyReport {
 
 function collect(): ModelsReport {
   const devices = inspectDevices().flatMap(({ device, available }) => (available ? [device] : []));
-  return { families: modelFamilies.map(sizesOf), rules: ruleNames(), devices };
+  return { families: modelFamilies.map(sizesOf), rules: ruleNames(), ruleDescriptions: RULE_DESCRIPTIONS, devices };
 }
 
-function render({ families, rules, devices }: ModelsReport): string {
+function render({ families, rules, ruleDescriptions, devices }: ModelsReport): string {
   const rows = families.map(({ name, description, parameters, state }) => [
     name,
     formatCount(parameters),
@@ -68,7 +70,11 @@ function render({ families, rules, devices }: ModelsReport): string {
   return [
     table(['model', 'parameters', 'state', 'what it is'], rows),
     '',
-    `rules    ${rules.join(', ')}`,
+    table(
+      ['rule', 'what it is'],
+      rules.map((name) => [name, ruleDescriptions[name] ?? '']),
+    ),
+    '',
     `devices  ${devices.join(', ')}: every family and every rule on each`,
   ].join('\n');
 }

@@ -1,4 +1,4 @@
-// `--import`: the README's own model through the command line, from training to text; what is refused; what runs nothing.
+// `--import`: the documentation's own model through the command line, from training to text; what is refused; what runs nothing.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -17,7 +17,7 @@ function moduleText(body: string): string {
   return body.replace(/^import (\{.*\}) from 'fast-weights';$/m, `const $1 = ${library};`);
 }
 
-const README_MODEL = /^```mjs\n(.*?)^```/ms.exec(readFileSync(join(repository, 'README.md'), 'utf8'))![1];
+const DOCUMENTED_MODEL = /^```mjs\n(.*?)^```/ms.exec(readFileSync(join(repository, 'docs/own-models.md'), 'utf8'))![1];
 
 /** What a folder would like to run: it leaves a file behind. */
 const trap = (mark: string): string =>
@@ -41,8 +41,8 @@ describe('--import', function () {
     await withFolder(async (dir) => {
       const [file, moved, out] = ['my-model.mjs', 'moved.mjs', 'run'].map((name) => join(dir, name));
       const text = join(dir, 'text.txt');
-      writeFileSync(file, moduleText(README_MODEL));
-      writeFileSync(moved, moduleText(README_MODEL));
+      writeFileSync(file, moduleText(DOCUMENTED_MODEL));
+      writeFileSync(moved, moduleText(DOCUMENTED_MODEL));
       writeFileSync(text, 'the cat sat on the mat. '.repeat(100));
       const own = ['--import', file, '--model', 'my_model'];
       expectGood(await run('train', '--text', text, '--length', '16', ...TINY, '--steps', '3', ...own, '--out', out));

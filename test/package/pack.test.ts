@@ -66,9 +66,15 @@ describe('the package', function () {
       'dist/index.d.ts',
       'dist/index.d.mts',
     ]);
-    expect(packed).to.include.members(['binding.gyp', 'CMakeLists.txt', 'native/kernels.h', 'native/cpu/table.cc']);
+    expect(packed).to.include.members([
+      'binding.gyp',
+      'CMakeLists.txt',
+      'native/kernels.h',
+      'native/cpu/table.cc',
+      'docs/README.md',
+    ]);
     const known =
-      /^(dist|lib|native|prebuilds|scripts)\/|^(package\.json|binding\.gyp|CMakeLists\.txt|(LICENSE|README\.md|CHANGELOG\.md))$/;
+      /^(dist|docs|lib|native|prebuilds|scripts)\/|^(package\.json|binding\.gyp|CMakeLists\.txt|(LICENSE|README\.md|CHANGELOG\.md))$/;
     expect(packed.filter((file) => !known.test(file))).to.deep.equal([]);
     expect(
       packed.filter((file) => /\.(o|a|d|tgz|log)$|\.test\.|(^|\/)(build|test|node_modules)\//.test(file)),

@@ -1,6 +1,6 @@
 // The programs of the documentation compile under `strict`; programs with a typo do not.
 import { expect } from 'chai';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
 import { repository } from '../support/library';
@@ -18,7 +18,11 @@ function blocks(document: string, language: string): string[] {
 /** A program as a module beside the tests, which finds the library in its sources. */
 function programText(body: string): string {
   const declared = Object.entries(PLACEHOLDERS).flatMap(([name, text]) => (body.includes(`${name}(`) ? [text] : []));
-  return [...declared, body.replaceAll("'fast-weights'", "'../../lib/index.js'"), 'export {};'].join('\n');
+  return [
+    ...declared,
+    body.replace(/'fast-weights(\/server)?'/g, (_, part = '') => `'../../lib${part}/index.js'`),
+    'export {};',
+  ].join('\n');
 }
 
 const IMPORTS = "import * as fw from 'fast-weights';\n";
@@ -132,7 +136,12 @@ describe('programs', function () {
     virtual.set(file, text);
     return file;
   };
-  const readme = blocks('README.md', '[jt]s').map((body, i) => put(`test/package/readme${i}.mts`, programText(body)));
+  const documents = ['README.md', ...readdirSync(path.join(repository, 'docs')).map((name) => `docs/${name}`)];
+  const documented = documents
+    .filter((name) => name.endsWith('.md'))
+    .flatMap((name) => blocks(name, '[jt]s'))
+    .filter((body) => body.includes("from 'fast-weights")) // others are parts of one
+    .map((body, i) => put(`test/package/documented${i}.mts`, programText(body)));
   const right = RIGHT.map((body, i) => put(`test/package/right${i}.mts`, snippet(body)));
   const wrong = WRONG.map(([body], i) => put(`test/package/wrong${i}.mts`, snippet(body)));
   const index = path.join(repository, 'lib/rules/named.ts');
@@ -169,9 +178,9 @@ describe('programs', function () {
     };
   });
 
-  it('of the README', () => {
-    expect(readme.length).to.be.greaterThan(1);
-    for (const file of readme) expect(messages(file), virtual.get(file)).to.deep.equal([]);
+  it('of the README and the pages of docs', () => {
+    expect(documented.length).to.be.greaterThan(10);
+    for (const file of documented) expect(messages(file), virtual.get(file)).to.deep.equal([]);
   });
 
   it('of the guide to a new rule', () => {
