@@ -35,9 +35,9 @@ const writing = (family: string, options = '{}'): string => `${ADDON}
 /** Looks rows up, then does some arithmetic: the first is called, the others are started as a graph. */
 const lookingUp = `${ADDON}
   const read = (tensor) => { try { return tensor.dataSync()[0]; } catch (error) { return error.code + ': ' + error.message; } };
-  const ids = fw.tensor([1, 2], { dtype: 'int32' }), table = fw.arange(10).reshape([5, 2]);
-  const run = () => fw.noGrad(() => fw.scope(() => fw.embedding(ids, table).add(1).mul(2).sub(3).mul(5).add(7)));
-  const { value, recording } = getBackend(fw.getDefaultDevice()).record(run);
+  const ids = fw.tensor([1, 2], { dtype: 'int32' }), table = fw.arange(0, 10, 1, { dtype: 'float32' }).reshape([5, 2]);
+  const run = () => fw.noGrad(() => fw.scope(() => fw.embedding(table, ids).add(1).mul(2).sub(3).mul(5).add(7)));
+  const { value, recording } = getBackend('cuda-emulation').record(run);
   const found = [[1, 2], [3, 4], [0, 9], [4, 1]].map((given) => {
     ids.storage.memory.write(ids.storage.handle, 0, Int32Array.from(given));
     recording.again();
@@ -51,8 +51,8 @@ const lookingUp = `${ADDON}
 const inTwoThreads = `
   const { Worker, isMainThread } = require('node:worker_threads');
   const source = ${JSON.stringify(writing('gated-deltanet'))};
-  const text = 'const fw = require(' + JSON.stringify(require.resolve('./lib')) + ');' + source;
-  for (let i = 0; i < 2; i++) new Worker(text, { eval: true, execArgv: ['--import=tsx'] });`;
+  const text = "require('tsx/cjs/api').register(); const fw = require('./lib');" + source;
+  for (let i = 0; i < 2; i++) new Worker(text, { eval: true });`;
 
 async function printed<T>(source: string, card = '', env: NodeJS.ProcessEnv = {}): Promise<T[]> {
   const { stdout, stderr } = await onCard(source, card, env);
@@ -93,7 +93,7 @@ describeEmulated('calls that a card starts as a graph', function () {
     // Each row's first number x becomes ((x + 1) * 2 - 3) * 5 + 7.
     const of = (x: number): number => ((x + 1) * 2 - 3) * 5 + 7;
     expect([found[0], found[1], found[3]]).to.deep.equal([of(2), of(6), of(8)]);
-    expect(found[2]).to.match(/^INVALID_ARGUMENT: .*embedding.*indices\[1\].*9/s);
+    expect(found[2]).to.match(/^INVALID_ARGUMENT: embedding: indices .*9/s);
     expect(graphs).to.be.greaterThan(1);
   });
 
