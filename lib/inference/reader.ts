@@ -16,7 +16,7 @@ export interface Call {
   readonly atRest: () => void;
   /** The same one in all reads of the call. */
   readonly key: object;
-  /** Of a generation. */
+  /** Of the session. */
   readonly repetition?: Repetition | null;
 }
 

@@ -13,6 +13,10 @@ import { atOnce } from './turns';
 /** Tokens whose state stayed in place, before a step is recorded. */
 const STEADY = 2;
 
+/** So many texts that are read alone keep a step: those that recorded last, in all models of the thread. */
+const KEPT_TEXTS = 16;
+let kept: WeakRef<Repetition>[] = [];
+
 /** What can be made again. */
 interface Made {
   readonly recording: Recording;
@@ -45,7 +49,7 @@ interface Step extends Circumstances {
   refused: boolean;
 }
 
-/** The single tokens of one generation, or of the texts of a batch. */
+/** The single tokens of one session, or of the texts of a batch. */
 export class Repetition {
   /** The one that was met last comes first. */
   private steps: Step[] = [];
@@ -56,7 +60,21 @@ export class Repetition {
     private readonly model: RecurrentModel,
     /** Steps that are kept, in different circumstances. */
     private readonly most = 1,
+    private readonly recorded: (by: Repetition) => void = () => {},
   ) {}
+
+  /** Of a session, which may come to read nothing for long. */
+  static ofText(model: RecurrentModel): Repetition {
+    return new Repetition(model, 1, keepFew);
+  }
+
+  /** Whether a step was recorded that changes this state where it lies. */
+  knows(state: State): boolean {
+    const made = this.steps.filter((step) => step.made?.recording.holds);
+    if (made.length === 0) return false;
+    const { storages } = formOf(state);
+    return made.some(({ form }) => isSameList(form.storages, storages));
+  }
 
   /**
    * Reads ids [B], one token each, into a state that changes in place: the logits [B, vocabulary], which are the caller's; null
@@ -117,6 +135,7 @@ export class Repetition {
       // What has come to lie elsewhere, or to be another number, is not where the same calls would look for it.
       if (recording && isSameForm(step.form, formOf(state))) {
         step.made = { recording, ids: given, logits: logits.persist() };
+        this.recorded(this);
         return noGrad(() => logits.clone());
       }
       recording?.dispose();
@@ -142,6 +161,13 @@ function isAbout(a: Omit<Circumstances, 'form'>, b: Omit<Circumstances, 'form'>)
 
 function isAlike(a: Circumstances, b: Circumstances): boolean {
   return isAbout(a, b) && isSameForm(a.form, b.form);
+}
+
+/** Another text gives back what that one recorded which did so the longest ago. */
+function keepFew(by: Repetition): void {
+  kept = kept.filter((each) => each.deref() !== undefined && each.deref() !== by);
+  kept.push(new WeakRef(by));
+  if (kept.length > KEPT_TEXTS) kept.shift()!.deref()?.dispose();
 }
 
 function unmake(step: Step): void {

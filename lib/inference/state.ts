@@ -138,6 +138,44 @@ export function ownState(state: State): State {
   return state;
 }
 
+/**
+ * Puts the values of a state into another one of the same form, whose tensors, lists and objects stay where they are; false, with
+ * nothing done, where the forms differ or the two have memory in common.
+ */
+export function assignState(place: State, state: State): boolean {
+  const held = new Set(tensorsOf(place).map(({ storage }) => storage));
+  const apart = tensorsOf(state).every(({ storage }) => !held.has(storage));
+  if (typeof place === 'number' || !apart || !fits(place, state)) return false;
+  noGrad(() => assignParts(place, state));
+  return true;
+}
+
+type Node = { [name: string]: State };
+
+function isNode(state: State): state is Node {
+  return typeof state === 'object' && state !== null && !(state instanceof Tensor);
+}
+
+function fits(place: State, state: State): boolean {
+  if (place instanceof Tensor) {
+    const { shape, dtype, device } = place;
+    return state instanceof Tensor && sameShape(state.shape, shape) && state.dtype === dtype && state.device === device;
+  }
+  if (!isNode(place)) return typeof state === typeof place && !isNode(state) && !(state instanceof Tensor);
+  if (!isNode(state) || !isSameList(Object.keys(place), Object.keys(state))) return false;
+  return Object.entries(place).every(([name, part]) => fits(part, state[name]));
+}
+
+function assignParts(place: State, state: State): void {
+  if (place instanceof Tensor) place.copy_(state as Tensor);
+  else if (isNode(place)) {
+    for (const [name, part] of Object.entries(state as Node)) {
+      if (typeof part === 'number') place[name] = part;
+      else assignParts(place[name], part);
+    }
+  }
+}
+
 /** Bytes of the tensors in a state. */
 export function bytesOf(state: State): number {
   return tensorsOf(state).reduce((sum, t) => sum + t.size * t.storage.elementBytes, 0);
