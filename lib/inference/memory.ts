@@ -9,18 +9,8 @@ import type { Repetition } from './repetition';
 import type { RollbackWindow } from './rollbackWindow';
 import type { SamplerState } from './samplerState';
 import { Ahead, type HostLogits } from './speculation/ahead';
-import {
-  assignState,
-  bytesOf,
-  cloneState,
-  deviceOf,
-  disposeState,
-  ownState,
-  persistState,
-  shareState,
-  type State,
-} from './state';
-import { inTurns, type ReadTurns, type Turns } from './turns';
+import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
+import { inTurns, type ReadTurns } from './turns';
 
 /** A place among the states of a batch, which steps them together. */
 export interface Seat {
@@ -301,10 +291,15 @@ export class Memory {
    * Reads what is unread and guesses beyond it with one call of the model, into `ahead`: the state stays as it is. Only where the
    * model has `verifyStages`.
    */
-  async readAhead(where: string, model: RecurrentModel, guesses: Int32Array, turns: Turns): Promise<void> {
+  async readAhead(where: string, model: RecurrentModel, guesses: Int32Array, turns: ReadTurns): Promise<void> {
     this.check(where, model);
     this.stand();
     const ids = joinIds(this.unread, guesses);
+    const again = turns.repetition?.verify(this.state, ids, guesses.length + 1, turns.settings);
+    if (again) {
+      await this.lookAhead(again, guesses);
+      return this.checkAlive(where);
+    }
     const t = idTensor(model, 1, ids, true).persist();
     const atRest = (): void => {
       this.checkAlive(where);
@@ -312,13 +307,17 @@ export class Memory {
     };
     try {
       const read = await inTurns(model.verifyStages!(t, this.state, guesses.length + 1), { ...turns, atRest });
-      const ahead = await Ahead.of(read, guesses);
-      if (this.disposed) ahead.dispose();
-      else this.ahead = ahead;
+      await this.lookAhead(read, guesses);
     } finally {
       t.dispose();
     }
     this.checkAlive(where);
+  }
+
+  private async lookAhead(read: Read, guesses: Int32Array): Promise<void> {
+    const ahead = await Ahead.of(read, guesses);
+    if (this.disposed) ahead.dispose();
+    else this.ahead = ahead;
   }
 
   /** Takes over a token of the model's own before it is read; `sampler` is that of its generation. */
@@ -363,7 +362,7 @@ export class Memory {
   ): void {
     if (state !== this.state) {
       persistState(state);
-      if (this.keepsPlace(repetition) && assignState(this.state, state)) disposeState(state);
+      if (repetition?.settle(this.state, state)) disposeState(state);
       else {
         disposeState(this.state);
         this.state = state;
@@ -374,14 +373,9 @@ export class Memory {
     this.count(ids, batch, logits instanceof Tensor ? logits.persist() : logits);
   }
 
-  /** Whether the next single token is read by recorded calls if the tensors of the state stay. */
-  private keepsPlace(repetition: Repetition | null): boolean {
-    return !this.shared && !this.seat && repetition !== null && repetition.knows(this.state);
-  }
-
   /** Comes in the place of another one of the same session, which is gone then. */
   replaces(other: Memory, repetition: Repetition): void {
-    if (other.keepsPlace(repetition) && assignState(other.state, this.state)) {
+    if (!other.seat && repetition.settle(other.state, this.state)) {
       disposeState(this.state);
       [this.state, other.state, this.shared] = [other.state, null, false];
     }

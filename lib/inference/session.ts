@@ -138,6 +138,7 @@ export class Session {
     this.checkFree('feed');
     const ids = this.checkedIds('feed', tokens);
     const { memory, model, batch, repetition } = this;
+    repetition.look();
     if (memory.unread.length > 0) memory.read('feed', model, 1, Int32Array.from(memory.unread), repetition);
     memory.read('feed', model, batch, ids, repetition);
     memory.sampler = null;
@@ -174,8 +175,10 @@ export class Session {
    * Everything is settled by the call: its arguments, the seed, the precision of products and the checks of values.
    *
    * On native devices most tokens of a model whose state does not grow are read by the calls that an earlier one made, with the same
-   * bits in less time. Weights that change in place count at once; a part that is put in the place of another one while a
-   * text is written counts once the other one's tensors are disposed.
+   * bits in less time; so are single tokens of `feed` and `read`, and guesses. Weights that change in place count at once; a part that
+   * is put in the place of another one while a text is written counts from the next call on, or once the other one's
+   * tensors are disposed. The session keeps the memory between those calls, less than its state as a rule, so long as it is
+   * among the last 16 of the thread that recorded any.
    */
   generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
     const where = 'generate';
@@ -491,6 +494,7 @@ export class Session {
   }
 
   private begin(where: string, settings: KeptSettings): void {
+    this.repetition.look();
     this.call = { where, settings, key: {} };
   }
 

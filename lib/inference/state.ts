@@ -57,10 +57,10 @@ export function countToken(owner: object, state: Counter, used: boolean): void {
   else idle.add(owner);
 }
 
-/** Counts a token. */
-export function advance(state: Counter): void {
+/** Counts a token, or several. */
+export function advance(state: Counter, tokens = 1): void {
   const { position } = state;
-  state.position = typeof position === 'number' ? position + 1 : position.map((each) => each + 1);
+  state.position = typeof position === 'number' ? position + tokens : position.map((each) => each + tokens);
 }
 
 function isIdle(state: object): boolean {

@@ -186,10 +186,7 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
     after(() => model.dispose());
 
     /** Does the same in a session that repeats and in one that reads every token anew: how many were repeated. */
-    const twice = (
-      run: (session: fw.Session) => Promise<unknown>,
-      options: fw.SessionOptions = {},
-    ): Promise<number> =>
+    const twice = (run: (session: fw.Session) => Promise<unknown>, options: fw.SessionOptions = {}): Promise<number> =>
       countingRepeats(async (times) => {
         using session = model.createSession(options);
         using other = anew(model, options);
@@ -208,7 +205,7 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
       expect(await twice((session) => Promise.resolve(singly(session)))).to.equal(TOKENS - BEFORE);
       const columns = (session: fw.Session): number[][] =>
         Array.from({ length: TOKENS }, (_, i) => {
-          const ids = fw.tensor([i, 7, 2 * i % 23], { shape: [3, 1], dtype: 'int32', device: DEVICE });
+          const ids = fw.tensor([i, 7, (2 * i) % 23], { shape: [3, 1], dtype: 'int32', device: DEVICE });
           return fw.scope(() => Array.from(session.feed(ids).dataSync()));
         });
       const several = await twice((session) => Promise.resolve(columns(session)), { batch: 3 });
@@ -237,7 +234,7 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
       };
       // The snapshot holds the state that the first ones were read into. The last token of a text is read by whatever comes next.
       const written = 2 * PLAN.maxNewTokens - 1;
-      expect(await twice(run)).to.equal(TOKENS - BEFORE + 2 + 2 * TOKENS + written);
+      expect(await twice(run)).to.equal(TOKENS - BEFORE + 3 + 2 * TOKENS + written);
     });
 
     it('also with a window, and after what it takes back', async () => {
@@ -249,6 +246,47 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
         return [...found, session.length, singly(session)];
       };
       expect(await twice(run, { rollbackWindow: 8 })).to.equal(TOKENS - BEFORE + 8 + TOKENS);
+    });
+
+    it('with the weights that stand in the model, not those that stood there', async () => {
+      const run = (session: fw.Session): Promise<number[][][]> => {
+        const found = [singly(session)];
+        const { weight } = model.lm_head;
+        model.lm_head.weight = fw.nn.parameter(weight.detach().mul(2));
+        found.push(singly(session, 1));
+        model.lm_head.weight.dispose();
+        model.lm_head.weight = weight;
+        found.push(singly(session, 1));
+        const { layers } = model.model as unknown as { layers: fw.nn.Module[] };
+        const [layer] = layers;
+        layers[0] = layers[1];
+        found.push(singly(session, 1));
+        layers[0] = layer;
+        return Promise.resolve([...found, singly(session, 1)]);
+      };
+      const found = await twice(run);
+      expect(found).to.equal(TOKENS - BEFORE);
+    });
+
+    it('guesses, as many at once as before', async () => {
+      const speculate = { guesser: 'ngram', maxGuesses: 4 } as const;
+      const plan = { ...PLAN, maxNewTokens: 80, temperature: 0.1, speculate };
+      const prompt = [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3];
+      let told!: fw.SpeculationCounts;
+      const run = async (session: fw.Session): Promise<unknown> => {
+        const found: unknown[] = [];
+        const logitProcessors: fw.LogitProcessor[] = [(logits, ids) => void (logits[ids[ids.length - 5]] += 9)];
+        for await (const { speculation, ...token } of session.generate(prompt, { ...plan, logitProcessors })) {
+          found.push(token);
+          told = speculation!;
+        }
+        using snapshot = session.snapshot();
+        const { position } = (snapshot.state as { position: number }[])[0];
+        return [found, position, Array.from(session.unread), session.length];
+      };
+      const repeated = await twice(run);
+      expect(told.reads).to.be.above(8);
+      expect(repeated).to.be.within(told.reads / 3, told.reads);
     });
 
     it('those of a draft', async () => {
