@@ -15,10 +15,9 @@ import {
 } from '../platform';
 import { argumentError, describe, FastWeightsError } from '../core';
 import { Cards } from './cards';
-import { CpuBackend, type CpuAddon } from './cpu';
-import type { CudaAddon } from './cuda';
+import { CpuBackend } from './cpu';
 import { type CardDevice, EMULATION, KINDS } from './names';
-import { checkSchema } from './native';
+import { checkCpuAddon, checkCudaAddon } from './schema';
 
 /** One step of the chain. */
 export interface LoadAttempt {
@@ -45,8 +44,8 @@ function packageRoot(): string {
 }
 
 function openAddon(path: string): CpuBackend {
-  const addon = loadModule(path) as CpuAddon;
-  checkSchema(addon);
+  const addon = loadModule(path);
+  checkCpuAddon(addon);
   const set = environment('FAST_WEIGHTS_ISA');
   if (set !== undefined && !addon.instructionSets.includes(set)) {
     throw (unmet = wishError('FAST_WEIGHTS_ISA', addon.instructionSets.map(describe).join(' | '), describe(set)));
@@ -128,8 +127,8 @@ function openEmulation(): Cards {
 }
 
 function openCards(path: string, kind: CardDevice): Cards {
-  const addon = loadModule(path) as CudaAddon;
-  checkSchema(addon);
+  const addon = loadModule(path);
+  checkCudaAddon(addon);
   found = new Cards(addon, kind);
   return found.reason === undefined ? (cards[kind] = found) : skip(found.reason);
 }

@@ -12,11 +12,8 @@ import {
 import type { Backend } from './backend';
 import { compileEncoder, noteMemory } from './encode';
 import { type Calls, KeptBlocks, type KeptCalls, Recorder, type Recording, WatchedBlocks } from './recording';
-import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './table';
+import { KERNELS, type KernelName, type KernelTable } from './table';
 import { ThreadBound } from './threadBound';
-
-/** What changes beside the kernel table, its meaning or the functions of an addon, is counted here and in native/kernels.h. */
-const ABI = 6;
 
 /** The surface of native/binding/addon.cc, which every device's addon has. */
 export interface Addon {
@@ -53,32 +50,6 @@ export interface MemoryUsage {
   readonly scratch: number;
   readonly free?: number;
   readonly total?: number;
-}
-
-/** Refuses an addon that was built from another kernel table. */
-export function checkSchema(addon: Addon): void {
-  const differ = (expected: string, found: string): never => {
-    throw new FastWeightsError(
-      'BACKEND',
-      `the native addon does not fit this version: expected ${expected}, found ${found}`,
-      {
-        expected,
-        found,
-      },
-    );
-  };
-  if (addon.abi !== ABI) differ(`ABI ${ABI}`, `ABI ${addon.abi}`);
-  const names = Object.keys(KERNELS) as KernelName[];
-  for (let i = 0; i < Math.max(names.length, addon.kernels.length); i++) {
-    const [name, found] = addon.kernels[i] ?? ['no further kernel', []];
-    if (name !== names[i]) differ(`kernel ${names[i] ?? 'no further kernel'}`, `kernel ${name}`);
-    const expected = Object.entries<FieldKind>(KERNELS[names[i]]);
-    for (let j = 0; j < Math.max(expected.length, found.length); j++) {
-      const line = (field?: readonly [string, string]): string =>
-        `${name}.${field ? `${field[0]}: ${field[1]}` : 'nothing'}`;
-      if (line(expected[j]) !== line(found[j])) differ(line(expected[j]), line(found[j]));
-    }
-  }
 }
 
 /** Runs a call of the addon; what it throws becomes a typed error. */

@@ -1,15 +1,16 @@
 // What a model remembers of the tokens it has read, and how it reads more.
 import { noGrad } from '../autograd';
 import { type Device, FastWeightsError, scope, Tensor } from '../core';
-import { tensor } from '../ops';
+import { keepSettings, tensor } from '../ops';
 import { History } from './history';
 import { idsOf, joinIds } from './ids';
 import type { Read, RecurrentModel } from './model';
+import type { Repetition } from './repetition';
 import type { RollbackWindow } from './rollbackWindow';
 import type { SamplerState } from './samplerState';
 import { Ahead, type HostLogits } from './speculation/ahead';
 import { bytesOf, cloneState, deviceOf, disposeState, ownState, persistState, shareState, type State } from './state';
-import { inTurns, type ReadTurns, type Turns } from './turns';
+import { inTurns, type ReadTurns } from './turns';
 
 /** A place among the states of a batch, which steps them together. */
 export interface Seat {
@@ -115,8 +116,19 @@ export class Memory {
   /** Copies nothing yet: the one of the two that reads a single token first moves to memory of its own. */
   copy(where: string): Memory {
     this.check(where);
-    const copy = new Memory(this.copyState(), this.tokens, this.history);
+    const copy = this.copyWith(this.copyState());
     this.shared = true;
+    return copy;
+  }
+
+  /** A copy in other memory: this state stays where it is while single tokens are read. */
+  private copyApart(): Memory {
+    this.own();
+    return this.copyWith(cloneState(this.state));
+  }
+
+  private copyWith(state: State): Memory {
+    const copy = new Memory(state, this.tokens, this.history);
     copy.unread = this.unread;
     copy.sampler = this.sampler;
     copy.last = this.last instanceof Tensor ? shareState(this.last) : this.last;
@@ -182,9 +194,11 @@ export class Memory {
   }
 
   /** Reads ids [B, T] with one call of the model: several tokens in the parallel form, a single one in the step form. */
-  read(where: string, model: RecurrentModel, batch: number, ids: Int32Array): void {
-    this.begin(where, model);
+  read(where: string, model: RecurrentModel, batch: number, ids: Int32Array, repetition: Repetition | null): void {
+    const oneToken = ids.length === batch;
+    this.begin(where, model, oneToken);
     this.stand();
+    if (oneToken && this.readAgain(ids, batch, { repetition, settings: keepSettings() })) return;
     const result = noGrad(() =>
       scope(() => {
         const t = idTensor(model, batch, ids);
@@ -195,17 +209,17 @@ export class Memory {
         return { logits: model.step(t, this.state), state: this.state };
       }),
     );
-    this.take(ids, batch, result);
+    this.take(ids, batch, result, repetition);
   }
 
-  private begin(where: string, model: RecurrentModel): void {
+  private begin(where: string, model: RecurrentModel, oneToken: boolean): void {
     this.check(where, model);
-    this.window?.keep(this.copy(where));
+    this.window?.keep(oneToken && !this.seat ? this.copyApart() : this.copy(where));
   }
 
   /** Before a batch reads a token. */
   beginToken(where: string, model: RecurrentModel): void {
-    this.begin(where, model);
+    this.begin(where, model, true);
     this.partly = 'now';
   }
 
@@ -227,12 +241,13 @@ export class Memory {
     ids: Int32Array,
     turns: ReadTurns,
   ): Promise<void> {
-    if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids));
-    this.begin(where, model);
+    const { repetition = null } = turns;
+    if (!model.stages) return turns.settings(() => this.read(where, model, batch, ids, repetition));
+    const oneToken = ids.length === batch;
+    this.begin(where, model, oneToken);
     this.stand();
-    if (ids.length === batch && this.readAgain(ids, batch, turns)) return;
+    if (oneToken && this.readAgain(ids, batch, turns)) return;
     const t = idTensor(model, batch, ids).persist();
-    const oneToken = t.ndim === 1;
     let read: Read;
     try {
       if (oneToken) {
@@ -253,18 +268,22 @@ export class Memory {
     }
     if (this.disposed) disposeState(read);
     this.checkAlive(where);
-    this.take(ids, batch, read);
+    this.take(ids, batch, read, repetition);
   }
 
   /** Whether a single token was read as one before it. */
-  private readAgain(ids: Int32Array, batch: number, { repetition, settings }: ReadTurns): boolean {
+  private readAgain(
+    ids: Int32Array,
+    batch: number,
+    { repetition, settings }: Pick<ReadTurns, 'repetition' | 'settings'>,
+  ): boolean {
     if (!repetition) return false;
     const untouched = !this.shared;
     this.own();
     this.partly = 'failed';
     const logits = repetition.read(this.state, ids, settings, { untouched });
     this.partly = null;
-    if (logits) this.take(ids, batch, { logits, state: this.state });
+    if (logits) this.take(ids, batch, { logits, state: this.state }, repetition);
     return logits !== null;
   }
 
@@ -272,10 +291,15 @@ export class Memory {
    * Reads what is unread and guesses beyond it with one call of the model, into `ahead`: the state stays as it is. Only where the
    * model has `verifyStages`.
    */
-  async readAhead(where: string, model: RecurrentModel, guesses: Int32Array, turns: Turns): Promise<void> {
+  async readAhead(where: string, model: RecurrentModel, guesses: Int32Array, turns: ReadTurns): Promise<void> {
     this.check(where, model);
     this.stand();
     const ids = joinIds(this.unread, guesses);
+    const again = turns.repetition?.verify(this.state, ids, guesses.length + 1, turns.settings);
+    if (again) {
+      await this.lookAhead(again, guesses);
+      return this.checkAlive(where);
+    }
     const t = idTensor(model, 1, ids, true).persist();
     const atRest = (): void => {
       this.checkAlive(where);
@@ -283,17 +307,21 @@ export class Memory {
     };
     try {
       const read = await inTurns(model.verifyStages!(t, this.state, guesses.length + 1), { ...turns, atRest });
-      const ahead = await Ahead.of(read, guesses);
-      if (this.disposed) ahead.dispose();
-      else this.ahead = ahead;
+      await this.lookAhead(read, guesses);
     } finally {
       t.dispose();
     }
     this.checkAlive(where);
   }
 
+  private async lookAhead(read: Read, guesses: Int32Array): Promise<void> {
+    const ahead = await Ahead.of(read, guesses);
+    if (this.disposed) ahead.dispose();
+    else this.ahead = ahead;
+  }
+
   /** Takes over a token of the model's own before it is read; `sampler` is that of its generation. */
-  say(id: number, sampler: SamplerState): void {
+  say(id: number, sampler: SamplerState, repetition: Repetition): void {
     this.unread = [...this.unread, id];
     this.sampler = sampler;
     const { ahead } = this;
@@ -301,7 +329,7 @@ export class Memory {
     if (!ahead.done) return;
     this.ahead = null;
     this.window?.keep(this.copy('generate'));
-    this.take(Int32Array.from(this.unread), 1, { state: ahead.state, logits: ahead.last });
+    this.take(Int32Array.from(this.unread), 1, { state: ahead.state, logits: ahead.last }, repetition);
   }
 
   /** Forgets what was read of guesses. */
@@ -326,15 +354,32 @@ export class Memory {
     return given;
   }
 
-  private take(ids: Int32Array, batch: number, { logits, state }: { logits: Tensor | HostLogits; state: State }): void {
+  private take(
+    ids: Int32Array,
+    batch: number,
+    { logits, state }: { logits: Tensor | HostLogits; state: State },
+    repetition: Repetition | null,
+  ): void {
     if (state !== this.state) {
       persistState(state);
-      disposeState(this.state);
-      this.state = state;
-      // It may hold parts of the one before as they were.
-      this.shared = true;
+      if (repetition?.settle(this.state, state)) disposeState(state);
+      else {
+        disposeState(this.state);
+        this.state = state;
+        // It may hold parts of the one before as they were.
+        this.shared = true;
+      }
     }
     this.count(ids, batch, logits instanceof Tensor ? logits.persist() : logits);
+  }
+
+  /** Comes in the place of another one of the same session, which is gone then. */
+  replaces(other: Memory, repetition: Repetition): void {
+    if (!other.seat && repetition.settle(other.state, this.state)) {
+      disposeState(this.state);
+      [this.state, other.state, this.shared] = [other.state, null, false];
+    }
+    other.dispose();
   }
 
   private count(ids: Int32Array, batch: number, logits: Tensor | HostLogits): void {

@@ -16,7 +16,7 @@ export interface Call {
   readonly atRest: () => void;
   /** The same one in all reads of the call. */
   readonly key: object;
-  /** Of a generation. */
+  /** Of the session. */
   readonly repetition?: Repetition | null;
 }
 
@@ -52,11 +52,12 @@ export class ModelReader implements Reader {
     await memory.readInTurns(where, this.model, batch, ids, { pace, done, atRest, settings, repetition });
   }
 
-  async readAhead(memory: Memory, guesses: Int32Array, { where, settings, atRest }: Call): Promise<void> {
+  async readAhead(memory: Memory, guesses: Int32Array, call: Call): Promise<void> {
+    const { where, settings, atRest, repetition } = call;
     const pace = new Pace();
     await pace.rest();
     atRest();
-    await memory.readAhead(where, this.model, guesses, { pace, atRest, settings });
+    await memory.readAhead(where, this.model, guesses, { pace, atRest, settings, repetition });
   }
 
   settled(memory: Memory): Promise<unknown> {

@@ -55,8 +55,8 @@ export class Session {
   private readonly reader: Reader;
   /** The call that is under way. */
   private call: Pick<Call, 'where' | 'settings' | 'key'> | null = null;
-  /** Of the generation that is under way. */
-  private repetition: Repetition | null = null;
+  /** Of the single tokens that it reads alone. */
+  private readonly repetition: Repetition;
   /** What the last prompt had from the cache. */
   private prefixUse: PrefixUse | null = null;
   private readonly prefixCache: PrefixCache | null;
@@ -83,6 +83,7 @@ export class Session {
     this.prefixOwner = options.prefixOwner ?? '';
     checkString(where, 'prefixOwner', this.prefixOwner);
     this.reader = inner?.reader ?? new ModelReader(model);
+    this.repetition = Repetition.ofText(model);
     const from = options.from ?? null;
     this.memory = inner?.memory ?? (from === null ? this.emptyMemory() : this.memoryFrom(where, 'from', from));
   }
@@ -136,11 +137,12 @@ export class Session {
   feed(tokens: TokenIds): Tensor {
     this.checkFree('feed');
     const ids = this.checkedIds('feed', tokens);
-    const { unread } = this.memory;
-    if (unread.length > 0) this.memory.read('feed', this.model, 1, Int32Array.from(unread));
-    this.memory.read('feed', this.model, this.batch, ids);
-    this.memory.sampler = null;
-    return this.memory.giveLogits(this.batch);
+    const { memory, model, batch, repetition } = this;
+    repetition.look();
+    if (memory.unread.length > 0) memory.read('feed', model, 1, Int32Array.from(memory.unread), repetition);
+    memory.read('feed', model, batch, ids, repetition);
+    memory.sampler = null;
+    return memory.giveLogits(batch);
   }
 
   /**
@@ -173,8 +175,10 @@ export class Session {
    * Everything is settled by the call: its arguments, the seed, the precision of products and the checks of values.
    *
    * On native devices most tokens of a model whose state does not grow are read by the calls that an earlier one made, with the same
-   * bits in less time. Weights that change in place count at once; a part that is put in the place of another one while a
-   * text is written counts once the other one's tensors are disposed.
+   * bits in less time; so are single tokens of `feed` and `read`, and guesses. Weights that change in place count at once; a part that
+   * is put in the place of another one while a text is written counts from the next call on, or once the other one's
+   * tensors are disposed. The session keeps the memory between those calls, less than its state as a rule, so long as it is
+   * among the last 16 of the thread that recorded any.
    */
   generate(prompt: TokenIds, options: GenerateOptions = {}): AsyncGenerator<GeneratedToken, void, undefined> {
     const where = 'generate';
@@ -231,7 +235,6 @@ export class Session {
       plan.speculate &&
       guesserOf(plan.speculate, this.model, (draft, rollbackWindow) => new Session(draft, { rollbackWindow }));
     const speculation = guesser && new Speculation(guesser, plan.speculate!.maxGuesses, context, plan);
-    const repetition = (this.repetition = new Repetition(this.model));
     return {
       speculation,
       listen: async (ids) => {
@@ -246,14 +249,12 @@ export class Session {
         return values;
       },
       say: (id, sampler) => {
-        this.memory.say(id, sampler);
+        this.memory.say(id, sampler, this.repetition);
         speculation?.heard(id);
       },
       end: () => {
         this.memory.dropAhead();
         speculation?.dispose();
-        repetition.dispose();
-        this.repetition = null;
       },
     };
   }
@@ -332,6 +333,7 @@ export class Session {
   /** Frees the state. */
   dispose(): void {
     this.memory.dispose();
+    this.repetition.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -492,6 +494,7 @@ export class Session {
   }
 
   private begin(where: string, settings: KeptSettings): void {
+    this.repetition.look();
     this.call = { where, settings, key: {} };
   }
 
@@ -509,7 +512,7 @@ export class Session {
   }
 
   private replace(memory: Memory): void {
-    this.memory.dispose();
+    memory.replaces(this.memory, this.repetition);
     this.memory = memory;
   }
 

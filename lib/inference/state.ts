@@ -57,10 +57,10 @@ export function countToken(owner: object, state: Counter, used: boolean): void {
   else idle.add(owner);
 }
 
-/** Counts a token. */
-export function advance(state: Counter): void {
+/** Counts a token, or several. */
+export function advance(state: Counter, tokens = 1): void {
   const { position } = state;
-  state.position = typeof position === 'number' ? position + 1 : position.map((each) => each + 1);
+  state.position = typeof position === 'number' ? position + tokens : position.map((each) => each + tokens);
 }
 
 function isIdle(state: object): boolean {
@@ -136,6 +136,44 @@ export function ownState(state: State): State {
     if (own !== part) parts[name] = own;
   }
   return state;
+}
+
+/**
+ * Puts the values of a state into another one of the same form, whose tensors, lists and objects stay where they are; false, with
+ * nothing done, where the forms differ or the two have memory in common.
+ */
+export function assignState(place: State, state: State): boolean {
+  const held = new Set(tensorsOf(place).map(({ storage }) => storage));
+  const apart = tensorsOf(state).every(({ storage }) => !held.has(storage));
+  if (typeof place === 'number' || !apart || !fits(place, state)) return false;
+  noGrad(() => assignParts(place, state));
+  return true;
+}
+
+type Node = { [name: string]: State };
+
+function isNode(state: State): state is Node {
+  return typeof state === 'object' && state !== null && !(state instanceof Tensor);
+}
+
+function fits(place: State, state: State): boolean {
+  if (place instanceof Tensor) {
+    const { shape, dtype, device } = place;
+    return state instanceof Tensor && sameShape(state.shape, shape) && state.dtype === dtype && state.device === device;
+  }
+  if (!isNode(place)) return typeof state === typeof place && !isNode(state) && !(state instanceof Tensor);
+  if (!isNode(state) || !isSameList(Object.keys(place), Object.keys(state))) return false;
+  return Object.entries(place).every(([name, part]) => fits(part, state[name]));
+}
+
+function assignParts(place: State, state: State): void {
+  if (place instanceof Tensor) place.copy_(state as Tensor);
+  else if (isNode(place)) {
+    for (const [name, part] of Object.entries(state as Node)) {
+      if (typeof part === 'number') place[name] = part;
+      else assignParts(place[name], part);
+    }
+  }
 }
 
 /** Bytes of the tensors in a state. */

@@ -33,7 +33,7 @@ export interface Turns {
 /** Of reading tokens. */
 export interface ReadTurns extends Turns {
   settings: KeptSettings;
-  /** Of the generation whose tokens these are. */
+  /** Of the session whose tokens these are. */
   repetition?: Repetition | null;
 }
 

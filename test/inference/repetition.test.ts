@@ -22,9 +22,13 @@ function native(): number[] {
 /** What a session answers next. */
 const next = (session: fw.Session): ArrayLike<number> => fw.scope(() => session.feed([7]).dataSync());
 
-/** The same tokens, each read as the first of its kind is. */
+/** A session that reads every token as the first of its kind. */
+const anew = (model: fw.models.CausalLM, options: fw.SessionOptions = {}): fw.Session =>
+  (Object.create(model, { repeatsSteps: { value: false } }) as typeof model).createSession(options);
+
+/** The same tokens, read so. */
 function fed(model: fw.models.CausalLM, ids: readonly number[]): fw.Session {
-  const session = model.createSession();
+  const session = anew(model);
   session.feed([1, 2, 3]).dispose();
   for (const id of ids) session.feed([id]).dispose();
   return session;
@@ -171,6 +175,155 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
       expect(first(7, 8)).to.eql([null, null, [14, 16], [14, 16]]);
       repetition.dispose();
       state.dispose();
+    });
+  });
+
+  describe('in a session', () => {
+    // The first one is looked at, a second and a third show that the state stays, and a fourth is recorded.
+    const [TOKENS, BEFORE] = [12, 4];
+    let model: fw.models.CausalLM;
+    before(() => (model = makeRepeating('gated-deltanet')));
+    after(() => model.dispose());
+
+    /** Does the same in a session that repeats and in one that reads every token anew: how many were repeated. */
+    const twice = (run: (session: fw.Session) => Promise<unknown>, options: fw.SessionOptions = {}): Promise<number> =>
+      countingRepeats(async (times) => {
+        using session = model.createSession(options);
+        using other = anew(model, options);
+        const found = await run(session);
+        const repeated = times();
+        expect(found).to.deep.equal(await run(other));
+        expect(times()).to.equal(repeated);
+        return repeated;
+      });
+    const feed = (session: fw.Session, ids: readonly number[]): number[] =>
+      fw.scope(() => Array.from(session.feed(ids).dataSync()));
+    const singly = (session: fw.Session, tokens = TOKENS): number[][] =>
+      Array.from({ length: tokens }, (_, i) => feed(session, [i]));
+
+    it('feed: of one text and of several', async () => {
+      expect(await twice((session) => Promise.resolve(singly(session)))).to.equal(TOKENS - BEFORE);
+      const columns = (session: fw.Session): number[][] =>
+        Array.from({ length: TOKENS }, (_, i) => {
+          const ids = fw.tensor([i, 7, (2 * i) % 23], { shape: [3, 1], dtype: 'int32', device: DEVICE });
+          return fw.scope(() => Array.from(session.feed(ids).dataSync()));
+        });
+      const several = await twice((session) => Promise.resolve(columns(session)), { batch: 3 });
+      expect(several).to.equal(TOKENS - BEFORE);
+    });
+
+    it('read of single tokens', async () => {
+      const run = async (session: fw.Session): Promise<number[][]> => {
+        const found: number[][] = [];
+        for (let i = 0; i < TOKENS; i++) found.push(Array.from((await session.read([i])).dataSync()));
+        return found;
+      };
+      expect(await twice(run)).to.equal(TOKENS - BEFORE);
+    });
+
+    it('what several tokens or a snapshot leave goes where the calls look for it', async () => {
+      const run = async (session: fw.Session): Promise<unknown[]> => {
+        const found: unknown[] = [singly(session)];
+        const snapshot = session.snapshot();
+        found.push(feed(session, [1, 2, 3, 4]), singly(session, BEFORE + 2));
+        found.push(feed(session, [1, 2, 3, 4]), singly(session));
+        session.restore(snapshot);
+        found.push(singly(session));
+        snapshot.dispose();
+        return [...found, await write(session), await write(session)];
+      };
+      // The snapshot holds the state that the first ones were read into. The last token of a text is read by whatever comes next.
+      const written = 2 * PLAN.maxNewTokens - 1;
+      expect(await twice(run)).to.equal(TOKENS - BEFORE + 3 + 2 * TOKENS + written);
+    });
+
+    it('also with a window, and after what it takes back', async () => {
+      const run = async (session: fw.Session): Promise<unknown[]> => {
+        const found: unknown[] = [singly(session)];
+        await session.rollback(5);
+        found.push(session.length, singly(session, 8));
+        await session.rollback(8);
+        return [...found, session.length, singly(session)];
+      };
+      expect(await twice(run, { rollbackWindow: 8 })).to.equal(TOKENS - BEFORE + 8 + TOKENS);
+    });
+
+    it('with the weights that stand in the model, not those that stood there', async () => {
+      const run = (session: fw.Session): Promise<number[][][]> => {
+        const found = [singly(session)];
+        const { weight } = model.lm_head;
+        model.lm_head.weight = fw.nn.parameter(weight.detach().mul(2));
+        found.push(singly(session, 1));
+        model.lm_head.weight.dispose();
+        model.lm_head.weight = weight;
+        found.push(singly(session, 1));
+        const { layers } = model.model as unknown as { layers: fw.nn.Module[] };
+        const [layer] = layers;
+        layers[0] = layers[1];
+        found.push(singly(session, 1));
+        layers[0] = layer;
+        return Promise.resolve([...found, singly(session, 1)]);
+      };
+      const found = await twice(run);
+      expect(found).to.equal(TOKENS - BEFORE);
+    });
+
+    it('guesses, as many at once as before', async () => {
+      const speculate = { guesser: 'ngram', maxGuesses: 4 } as const;
+      const plan = { ...PLAN, maxNewTokens: 80, temperature: 0.1, speculate };
+      const prompt = [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3];
+      let told!: fw.SpeculationCounts;
+      const run = async (session: fw.Session): Promise<unknown> => {
+        const found: unknown[] = [];
+        const logitProcessors: fw.LogitProcessor[] = [(logits, ids) => void (logits[ids[ids.length - 5]] += 9)];
+        for await (const { speculation, ...token } of session.generate(prompt, { ...plan, logitProcessors })) {
+          found.push(token);
+          told = speculation!;
+        }
+        using snapshot = session.snapshot();
+        const { position } = (snapshot.state as { position: number }[])[0];
+        return [found, position, Array.from(session.unread), session.length];
+      };
+      const repeated = await twice(run);
+      expect(told.reads).to.be.above(8);
+      expect(repeated).to.be.within(told.reads / 3, told.reads);
+    });
+
+    it('those of a draft', async () => {
+      const draft = makeRepeating('deltanet');
+      const run = async (guesser: fw.models.CausalLM): Promise<[number, fw.SpeculationCounts]> =>
+        countingRepeats(async (times) => {
+          using session = anew(draft);
+          const options = { ...PLAN, maxNewTokens: 40, temperature: 0, speculate: { guesser } };
+          let counts!: fw.SpeculationCounts;
+          for await (const { speculation } of session.generate([1, 2, 3], options)) counts = speculation!;
+          return [times(), counts];
+        });
+      const [repeated, counts] = await run(draft);
+      expect(repeated).to.be.above(counts.guessed / 2);
+      const slow = Object.create(draft, { repeatsSteps: { value: false } }) as typeof draft;
+      expect(await run(slow)).to.eql([0, counts]);
+      draft.dispose();
+    });
+
+    it('those of texts that were read long ago are given back', async () => {
+      await collectGarbage();
+      const [before] = native().slice(1);
+      const used = (): number => native()[1] - before;
+      const sessions: fw.Session[] = [];
+      const open = (count: number): void => {
+        for (let i = 0; i < count; i++) singly(sessions[sessions.push(model.createSession()) - 1], BEFORE + 2);
+      };
+      const states = (): number =>
+        sessions.reduce((sum, session) => {
+          using snapshot = session.snapshot();
+          return sum + snapshot.bytes;
+        }, 0);
+      open(16);
+      const kept = used() - states();
+      open(16);
+      expect(used() - states()).to.be.closeTo(kept, kept / 4);
+      for (const session of sessions) session.dispose();
     });
   });
 

@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import { chmodSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { KERNELS } from '../../lib/backends';
 import {
   copyTree,
   linkModules,
@@ -104,13 +105,21 @@ describe('without a compiler', function () {
     expect(output).to.include('FAST_WEIGHTS_ISA must be left out where no native addon can be loaded');
   });
 
-  it('an addon with another ABI or another kernel table is refused', () => {
+  it('an addon with another ABI, another kernel table or fewer functions is refused', () => {
     const abi = /kAbiVersion = (\d+)/.exec(readFileSync(at('tree', 'native', 'kernels.h'), 'utf8'))![1];
+    const kernels = JSON.stringify(Object.entries(KERNELS).map(([name, fields]) => [name, Object.entries(fields)]));
+    const addonWith = (functions: readonly string[]): string =>
+      `{ abi: ${abi}, kernels: ${kernels}, ${functions.map((name) => `${name}() {}`).join(', ')} }`;
     for (const [exported, message] of [
       ['{ abi: 0, kernels: [] }', /does not fit this version: expected ABI \d+, found ABI 0/],
       [
         `{ abi: ${abi}, kernels: [["fill", [["y", "in"]]]] }`,
         /does not fit this version: expected fill\.y: out, found fill\.y: in/,
+      ],
+      [addonWith(['allocate']), /does not fit this version: expected the function free, found none of that name/],
+      [
+        addonWith(['allocate', 'free', 'write', 'read', 'readAsync', 'synchronize', 'submit', 'trim', 'settle']),
+        /does not fit this version: expected the function keepCalls, found none of that name/,
       ],
       ['{}', /does not fit this version: expected ABI \d+, found ABI undefined/],
     ] as const) {

@@ -16,13 +16,23 @@ export class ServerProcess {
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.said = (this.said + text).slice(-SHOWN)));
   }
 
-  /** Serves the model of `folder` under `name`; resolves when it takes requests. */
+  /** Serves the model of `folder` under `name`, Node.js with options of its own; resolves when it takes requests. */
   static async start(
     folder: string,
     options: readonly string[] = [],
-    { name = 'small', port = 0 }: { name?: string; port?: number } = {},
+    { name = 'small', port = 0, node = [] }: { name?: string; port?: number; node?: readonly string[] } = {},
   ): Promise<ServerProcess> {
-    const args = [...LOADER, PROGRAM, 'serve', '--model', `${name}=${folder}`, '--port', String(port), ...options];
+    const args = [
+      ...node,
+      ...LOADER,
+      PROGRAM,
+      'serve',
+      '--model',
+      `${name}=${folder}`,
+      '--port',
+      String(port),
+      ...options,
+    ];
     const child = spawn(process.execPath, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, FAST_WEIGHTS_CHECK: '0' },

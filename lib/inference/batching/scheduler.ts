@@ -216,5 +216,6 @@ export class Scheduler {
     await this.slices.fail(error);
     this.queue.fail(error);
     this.keep(new Set());
+    if (this.slots.count === 0) this.slots.clear();
   }
 }

@@ -67,7 +67,7 @@ export class Slots {
 
   constructor(
     private readonly model: RecurrentModel,
-    /** Called when the last text has left. */
+    /** Called when the tensors are gone. */
     private readonly emptied: () => void,
   ) {
     this.plan = planOf(model);
@@ -128,7 +128,7 @@ export class Slots {
   /** The model may have been moved to another device. */
   private follow(): void {
     if (this.where === this.model.device) return;
-    this.resize(0);
+    this.clear();
     this.plan = planOf(this.model);
     this.where = this.model.device;
   }
@@ -219,7 +219,12 @@ export class Slots {
       this.slots[slot.index] = last;
     }
     for (const column of this.columns) if (!(column instanceof Tensor)) column.pop();
-    if (this.count > 0) return;
+    // What one text leaves is there for the next one that comes alone, and calls that were recorded on it hold.
+    if (this.count === 0 && this.capacity > 1) this.clear();
+  }
+
+  /** Gives all memory back, where no text is left. */
+  clear(): void {
     this.resize(0);
     this.emptied();
   }

@@ -3,6 +3,9 @@
 /** What one call takes that reads several tokens, in steps of one: so much for itself, and so much for each token. */
 const [CALL, EACH] = [1.25, 0.05];
 
+/** So many tokens a call with guesses reads where it can: of few sizes, so that its calls are soon those of an earlier one. */
+const SIZES: ReadonlySet<number> = new Set([2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65]);
+
 /** A rate is at first this, and moves by this share towards each guess that was right or wrong. */
 const [FIRST, SHARE] = [0.8, 1 / 8];
 
@@ -24,10 +27,13 @@ export class Rate {
    */
   best(unread: number, most: number, cost: number): number {
     let [best, speed] = [0, 1 / costOf(unread)];
-    let [tokens, right] = [1, 1];
+    let [tokens, right, fitted] = [1, 1, false];
     for (let guesses = 1; guesses <= most; guesses++) {
       right *= this.value;
       tokens += right;
+      const fits = SIZES.has(unread + guesses);
+      fitted ||= fits;
+      if (!fits && (fitted || guesses < most)) continue;
       // What comes after a wrong one reads several tokens where it might have read one.
       const time = costOf(unread + guesses) + cost * guesses + (1 - right) * (costOf(2) - 1);
       if (tokens / time > speed) [best, speed] = [guesses, tokens / time];

@@ -1,7 +1,7 @@
 // The common part of mixers around a rule: from x to the operands of the rule, the rule, and its read-out, written once for
 // whole sequences and for single tokens.
 import { type DType, type Device, FastWeightsError, type Tensor } from '../../core';
-import { countToken, joins, type State } from '../../inference';
+import { countToken, joins, remember, type State } from '../../inference';
 import type { ShortConvolution } from '../../nn';
 import {
   type CuSeqlens,
@@ -124,7 +124,9 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
     const { output, memories } = this.run(inputs, state, { outputFinalState: outputState, cuSeqlens });
     const result = this.readout(output.to(x.dtype), x, inputs);
     if (!memories) return { output: result };
-    return { output: result, state: { ...memories, convolutions, position: after(position, x.shape[1]) } };
+    const next = { ...memories, convolutions, position: after(position, x.shape[1]) };
+    remember(next, this, cuSeqlens ? cuSeqlens.length - 1 : x.shape[0]);
+    return { output: result, state: next };
   }
 
   step(x: Tensor, state: WithRecent<M>, beside: Beside = {}): Tensor {

@@ -2,12 +2,10 @@
 import '../../ops';
 import { giveWay, thisThread } from '../../platform';
 import { ApiError, toWire } from '../errors';
+import { Gathering } from './gathering';
 import { generation } from './generation';
 import { Host } from './host';
-import type { Answer, EngineSettings, JobEvent, Request } from './protocol';
-
-/** Milliseconds that tokens wait for others to cross with them. */
-const GATHER = 4;
+import type { Answer, EngineSettings, Request } from './protocol';
 
 /** Milliseconds between two reports of what is held, and between two looks for what is too old. */
 const REPORT = 1000;
@@ -17,25 +15,7 @@ const { data, post, listen } = thisThread();
 const settings = data as EngineSettings;
 const say = (answer: Answer): void => post(answer);
 
-let batch: { id: number; event: JobEvent }[] = [];
-let timer: NodeJS.Timeout | undefined;
-
-function flush(): void {
-  clearTimeout(timer);
-  timer = undefined;
-  if (batch.length > 0) say({ batch });
-  batch = [];
-}
-
-/** Tokens of one request that wait together become one event. */
-function give(id: number, event: JobEvent): void {
-  const last = batch.at(-1);
-  if (event.type === 'tokens' && last?.id === id && last.event.type === 'tokens')
-    last.event.tokens.push(...event.tokens);
-  else batch.push({ id, event });
-  if (event.type === 'done') flush();
-  else timer ??= setTimeout(flush, GATHER);
-}
+const said = new Gathering(say);
 
 async function answer(
   host: Host,
@@ -44,10 +24,10 @@ async function answer(
 ): Promise<void> {
   const { id } = request;
   try {
-    if ('job' in request) for await (const event of generation(host, request.job, signal)) give(id, event);
+    if ('job' in request) for await (const event of generation(host, request.job, signal)) said.give(id, event);
     else say({ id, result: await host.perform(request.task, signal) });
   } catch (error) {
-    flush();
+    said.flush();
     say({ id, error: toWire(error) });
   }
 }

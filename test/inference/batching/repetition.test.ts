@@ -203,7 +203,32 @@ function native(): number[] {
     model.dispose();
   });
 
-  it('gives all memory back when the last text leaves', async () => {
+  it('goes on with the ticks of a text alone when it comes back, and gives their memory back in the end', async () => {
+    const model = make('deltanet');
+    await collectGarbage();
+    const before = native();
+    await countingRepeats(async (times) => {
+      using batch = new fw.BatchedModel(model);
+      using session = batch.createSession();
+      const expected = model.createSession();
+      const turn = async (): Promise<number> => {
+        const begun = times();
+        const said = await say(session, PROMPTS[0]);
+        const repeated = times() - begun;
+        expect(said).to.eql(await say(expected, PROMPTS[0]));
+        return repeated;
+      };
+      expect(await turn()).to.be.within(5, TOKENS - 2);
+      // The last token of a turn is read by the next one.
+      expect(await turn()).to.equal(TOKENS);
+      expected.dispose();
+    });
+    await collectGarbage();
+    native().forEach((bytes, i) => expect(bytes).to.be.at.most(before[i]));
+    model.dispose();
+  });
+
+  it('gives all memory back when the last of several texts leaves', async () => {
     const model = make('deltanet');
     const run = async (batch: fw.BatchedModel): Promise<void> => {
       const sessions = PROMPTS.map(() => batch.createSession());
