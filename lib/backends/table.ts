@@ -109,7 +109,6 @@ export type WeightFormat = (typeof WEIGHT_FORMATS)[number];
 
 /** Where the erased part is read: nowhere, from the decayed state, or from the state before its decay. */
 export const ERASE_FROM = ['none', 'decayed', 'undecayed'] as const;
-export type EraseFrom = (typeof ERASE_FROM)[number];
 
 /** What the cells of Delta RNN and Delta LSTM make of their memories, by version (spec 2.4.1, 2.4.2). */
 export const DELTA_CELLS = ['rnn1', 'rnn2', 'lstm1', 'lstm2', 'lstm3', 'lstm4'] as const;

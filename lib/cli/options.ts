@@ -107,7 +107,7 @@ export function addDeviceOptions(command: Command): Command {
 }
 
 /** A parser of names of devices. */
-export function deviceName(text: string): Device {
+function deviceName(text: string): Device {
   if (parseDevice(text)) return text as Device;
   throw new InvalidArgumentError(`It must be ${expectedDevice()}.`);
 }
@@ -150,7 +150,7 @@ export function roundsProducts(device: Device): boolean {
 }
 
 /** `UTF-8`, `utf16le`, `cp1252`: the spellings that people use. */
-export function textEncoding(text: string): TextEncoding {
+function textEncoding(text: string): TextEncoding {
   const name = text.toLowerCase().replace(/[-_ ]/g, '');
   const found = TEXT_ENCODINGS.find((each) => each === (ALIASES[name] ?? name));
   if (found) return found;

@@ -108,7 +108,7 @@ function decodeUtf16(bytes: Uint8Array, bigEndian: boolean, last: boolean): Deco
 }
 
 /** Whether a UTF-16 code unit is the first half of a pair. */
-export function isHigh(unit: number): boolean {
+function isHigh(unit: number): boolean {
   return unit >> 10 === 0x36;
 }
 

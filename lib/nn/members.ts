@@ -99,7 +99,7 @@ export function refusePrivate(module: object): void {
 const COMMENTS = /\/\*[\s\S]*?\*\/|(?<!:)\/\/.*$/gm;
 
 /** The first private field in the text of a class that is given a parameter or a new module. */
-export function hiddenField(text: string): string | undefined {
+function hiddenField(text: string): string | undefined {
   const source = text.replace(COMMENTS, '');
   for (const match of source.matchAll(/(?<!static\s+)(#[\w$]+)\s*=(?![=>])\s*/g)) {
     const value = expressionAt(source, match.index + match[0].length);

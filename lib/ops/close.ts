@@ -4,7 +4,7 @@ import { eq, isnan, le, logicalAnd, logicalOr, lt } from './compare';
 import { abs, add, mul, sub } from './elementwise';
 import { checkAlike, checkTensor, computesInFloat32 } from './kernel';
 import { all } from './statistics';
-import { to } from './view';
+import { to } from './cast';
 
 const CLOSE: OptionNames<CloseOptions> = { rtol: true, atol: true, equalNan: 'flag' };
 

@@ -14,7 +14,8 @@ import {
   takesBfloat16,
 } from './kernel';
 import { full } from './create';
-import { sumTo, to } from './view';
+import { to } from './cast';
+import { sumTo } from './view';
 
 /** A number takes the tensor's dtype, or float32 where that would round it to bfloat16. */
 const compareWithNumber = computesInFloat32((op: CompareOp, a: Tensor, b: number): Tensor => {

@@ -24,7 +24,8 @@ import { affine, clamp, div, log, neg } from './elementwise';
 import { checkFloat, computesInFloat32 } from './kernel';
 import { argmax } from './extremes';
 import { topk } from './sort';
-import { contiguous, expand, to } from './view';
+import { to } from './cast';
+import { contiguous, expand } from './view';
 
 const draw = scoped(
   (where: string, shape: Shape, kind: 0 | 1, a: number, b: number, options: TensorOptions): Tensor => {

@@ -1,40 +1,24 @@
-// Elementwise operators: one table of unary functions, one of binary ones, and the operators in place.
-import {
-  argumentError,
-  broadcastShapes,
-  checkChoice,
-  checkInteger,
-  describe,
-  FastWeightsError,
-  formatShape,
-  isSameView,
-  sameShape,
-  scope,
-  Tensor,
-  scoped,
-  type Shape,
-} from '../core';
+// Elementwise operators: one table of unary functions, and one of binary ones.
+import { argumentError, checkChoice, checkInteger, describe, Tensor, scoped, type Shape } from '../core';
 import { type BinaryOp, getBackend, UNARY_OPS, type UnaryOp } from '../backends';
-import { type BackwardFunction, gradEnabled, record } from '../autograd';
+import { type BackwardFunction, record } from '../autograd';
 import {
   checkAlike,
   checkFloat,
   checkNumeric,
   checkScalar,
   checkTensor,
-  checkWritable,
   emptyLike,
-  fill,
   computesInFloat32,
-  needsFloat32,
   kernelsOf,
   takesBfloat16,
   zerosBeside,
 } from './kernel';
 import { binaryInto, scalarLike } from './broadcast';
-import { eq, gt, logicalAnd, logicalNot, lt, maskedFill, where } from './compare';
+import { eq, gt, logicalAnd, logicalNot, lt, where } from './compare';
 import { SLOPE_NEEDS, SLOPES } from './slopes';
-import { apart, assign, clone, contiguous, sumTo, to } from './view';
+import { to } from './cast';
+import { clone, contiguous, sumTo } from './view';
 
 function applyUnary(op: UnaryOp, x: Tensor, a = 0, b = 0, name: string = op): Tensor {
   checkFloat(name, 'x', x);
@@ -333,77 +317,3 @@ export const atan2 = (a: Tensor | number, b: Tensor | number): Tensor => {
 export const maximum = binary('maximum');
 /** Smaller of the two; where they are equal the gradient goes to the first. */
 export const minimum = binary('minimum');
-
-function checkInPlace(where: string, x: Tensor): void {
-  checkTensor(where, 'x', x);
-  checkWritable(where, 'x', x);
-  if (gradEnabled()) throw new FastWeightsError('GRAPH', `${where}: operators in place are allowed only inside noGrad`);
-}
-
-const IN_PLACE = { add, sub, mul, div };
-
-function inPlace(op: keyof typeof IN_PLACE, x: Tensor, y: Tensor | number): Tensor {
-  const name = `${op}_`;
-  checkInPlace(name, x);
-  if (op === 'div') checkFloat(name, 'x', x);
-  const other = typeof y === 'number' ? scalarLike(name, x, y) : y;
-  checkNumeric(name, 'other', other);
-  checkAlike(name, 'other', other, x);
-  if (!sameShape(broadcastShapes(name, x.shape, other.shape), x.shape)) {
-    throw argumentError(
-      'SHAPE',
-      name,
-      'other',
-      `one that broadcasts to ${formatShape(x.shape)}`,
-      formatShape(other.shape),
-    );
-  }
-  scope(() => {
-    const rounds = typeof y === 'number' && x.dtype === 'bfloat16';
-    if (x.isContiguous && !rounds && !needsFloat32(x))
-      binaryInto(op, x, isSameView(other, x) ? other : apart(other, x), x);
-    else assign(x, IN_PLACE[op](x, y));
-  });
-  if (other !== y) other.dispose();
-  x.storage.version++;
-  return x;
-}
-
-/** Adds to x; like all operators in place only under `noGrad`. */
-export const addInPlace = (x: Tensor, y: Tensor | number): Tensor => inPlace('add', x, y);
-/** Subtracts from x. */
-export const subInPlace = (x: Tensor, y: Tensor | number): Tensor => inPlace('sub', x, y);
-/** Multiplies x. */
-export const mulInPlace = (x: Tensor, y: Tensor | number): Tensor => inPlace('mul', x, y);
-/** Divides x, which is of floats. */
-export const divInPlace = (x: Tensor, y: Tensor | number): Tensor => inPlace('div', x, y);
-
-/** Overwrites x with y, which broadcasts. */
-export function copyInPlace(x: Tensor, y: Tensor): Tensor {
-  checkInPlace('copy_', x);
-  checkTensor('copy_', 'other', y);
-  checkAlike('copy_', 'other', y, x);
-  assign(x, y);
-  return x;
-}
-
-/** Overwrites x with one value. */
-export function fillInPlace(x: Tensor, value: number | boolean): Tensor {
-  checkInPlace('fill_', x);
-  const number = checkScalar('fill_', 'value', value, x.dtype);
-  if (x.isContiguous) {
-    fill(x, number);
-    x.storage.version++;
-  } else {
-    using filled = scalarLike('fill_', x, number);
-    assign(x, filled);
-  }
-  return x;
-}
-
-/** Overwrites the elements of x where a mask (bool, broadcasting to x) holds. */
-export function maskedFillInPlace(x: Tensor, mask: Tensor, value: number | boolean): Tensor {
-  checkInPlace('maskedFill_', x);
-  scope(() => assign(x, maskedFill(x, mask, value)));
-  return x;
-}

@@ -7,7 +7,8 @@ import { div, mul, neg, sub } from './elementwise';
 import { gather } from './indexing';
 import { around, dropDims, reduceDims, resolveDims, sum } from './reduce';
 import { argsort } from './sort';
-import { contiguous, reshape, slice, to } from './view';
+import { to } from './cast';
+import { contiguous, reshape, slice } from './view';
 
 function extreme(op: 'max' | 'min'): (x: Tensor, dim?: Dims, keepdim?: boolean) => Tensor {
   const overNumbers = takesBfloat16((x: Tensor, dim?: Dims, keepdim: boolean = false): Tensor => {

@@ -16,7 +16,8 @@ import { matmul } from './matmul';
 import { layerNorm, sumNorm } from './norm';
 import { sum } from './reduce';
 import { softmax } from './softmax';
-import { cat, expand } from './view';
+import { cat } from './join';
+import { expand } from './view';
 import { ones } from './create';
 
 export const FEATURE_MAPS = [

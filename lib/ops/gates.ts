@@ -3,7 +3,7 @@ import { argumentError, checkNumber, formatShape, resolveDim, type Tensor } from
 import { gt, where } from './compare';
 import { mul, sigmoid } from './elementwise';
 import { checkFloat, computesInFloat32, takesBfloat16 } from './kernel';
-import { split } from './view';
+import { split } from './join';
 
 /** x where it is above 0, else `negativeSlope` x. */
 export const leakyRelu = takesBfloat16((x: Tensor, negativeSlope: number = 0.01): Tensor => {

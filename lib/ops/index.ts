@@ -1,12 +1,15 @@
 // Differentiable operators. Loading this file brings Tensor's methods that compute.
 import { installOperators, listed, scoped } from '../core';
 import { backward, registerHook } from '../autograd';
+import { to } from './cast';
 import { allclose, isclose } from './close';
 import * as compare from './compare';
 import * as draw from './draw';
 import * as elementwise from './elementwise';
 import * as extremes from './extremes';
 import * as indexing from './indexing';
+import * as inPlace from './inPlace';
+import { split } from './join';
 import { matmul } from './matmul';
 import { pad, unfold } from './pad';
 import * as products from './products';
@@ -114,7 +117,7 @@ installOperators({
   nonzero: indexing.nonzero,
   maskedSelect: indexing.maskedSelect,
   index,
-  split: views.split,
+  split: split,
   argsort: sorting.argsort,
   sort: sorting.sort,
   topk: sorting.topk,
@@ -149,15 +152,15 @@ installOperators({
   another: views.another,
   contiguous: scoped(views.contiguous),
   clone: views.clone,
-  to: scoped(views.to),
-  add_: elementwise.addInPlace,
-  sub_: elementwise.subInPlace,
-  mul_: elementwise.mulInPlace,
-  div_: elementwise.divInPlace,
-  copy_: elementwise.copyInPlace,
-  fill_: elementwise.fillInPlace,
-  zero_: (x) => elementwise.fillInPlace(x, 0),
-  maskedFill_: elementwise.maskedFillInPlace,
+  to: scoped(to),
+  add_: inPlace.addInPlace,
+  sub_: inPlace.subInPlace,
+  mul_: inPlace.mulInPlace,
+  div_: inPlace.divInPlace,
+  copy_: inPlace.copyInPlace,
+  fill_: inPlace.fillInPlace,
+  zero_: (x) => inPlace.fillInPlace(x, 0),
+  maskedFill_: inPlace.maskedFillInPlace,
   backward,
   registerHook,
 });
@@ -329,7 +332,9 @@ export { all, any, countNonzero, logsumexp, norm, normalize, std, variance, type
 export { swiglu } from './swiglu';
 export { tokenShift, tokenShiftStep, type TokenShiftOptions, type TokenShiftResult } from './tokenShift';
 export { diag, diagonal, tril, triu } from './triangles';
-export { apart, castInto, cat, convert, split, stack, sumTo } from './view';
+export { castInto, convert } from './cast';
+export { cat, split, stack } from './join';
+export { apart, sumTo } from './view';
 export {
   adaptiveAvgPool2d,
   avgPool2d,

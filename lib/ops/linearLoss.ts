@@ -18,7 +18,8 @@ import { linear } from './linear';
 import { crossEntropy, type CrossEntropyOptions, ROW_OPTIONS, type RowNumbers, rowNumbers } from './loss';
 import { fold, precisionCode, productInto, swap } from './matmul';
 import { sum } from './reduce';
-import { contiguous, expand, reshape, slice, to } from './view';
+import { to } from './cast';
+import { contiguous, expand, reshape, slice } from './view';
 
 /** Options of `linearCrossEntropy`. */
 export interface LinearCrossEntropyOptions extends Omit<CrossEntropyOptions, 'weight' | 'reduction'> {

@@ -4,7 +4,8 @@ import { type BackwardFunction, record, throughComposition } from '../autograd';
 import { checkAlike, checkFloat, checkShape, emptyLike, kernelsOf, toFloat32, zerosBeside } from './kernel';
 import { add, mul, sigmoid, tanh } from './elementwise';
 import { linear } from './linear';
-import { contiguous, split, stack } from './view';
+import { split, stack } from './join';
+import { contiguous } from './view';
 
 /** The weights of one layer: [4 D, I], [4 D, D], and biases [4 D]; gate order input, forget, cell, output. */
 export interface LstmLayer {

@@ -24,7 +24,8 @@ import {
 } from './kernel';
 import { add, div, mul, rsqrt, sigmoid, silu, square, sub } from './elementwise';
 import { mean, sum } from './reduce';
-import { contiguous, reshape, to } from './view';
+import { to } from './cast';
+import { contiguous, reshape } from './view';
 
 interface NormArguments {
   kind: NormKind;

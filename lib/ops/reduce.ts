@@ -15,7 +15,9 @@ import {
 } from './kernel';
 import { affine, mul } from './elementwise';
 import { exclusiveProducts } from './scan';
-import { clone, contiguous, expand, reshape, stack, to } from './view';
+import { to } from './cast';
+import { stack } from './join';
+import { clone, contiguous, expand, reshape } from './view';
 
 /** The three parts of a shape around dimensions [from, to). */
 export function around(x: Tensor, from: number, to: number): { outer: number; n: number; inner: number } {

@@ -14,7 +14,8 @@ import {
 import { checkIndices, checkTensor, emptyLike } from './kernel';
 import { indexSelect } from './indexing';
 import { checkDims, flatten } from './shapes';
-import { cat, clone, expand, reshape, slice } from './view';
+import { cat } from './join';
+import { clone, expand, reshape, slice } from './view';
 
 /** An int32 tensor [n] beside `x`. */
 export function positionsBeside(x: Tensor, values: Int32Array): Tensor {

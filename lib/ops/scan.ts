@@ -15,7 +15,9 @@ import {
 import { gt, lt, where } from './compare';
 import { full } from './create';
 import { abs, add, exp, log, mul, sub } from './elementwise';
-import { cat, contiguous, slice, to } from './view';
+import { to } from './cast';
+import { cat } from './join';
+import { contiguous, slice } from './view';
 
 function around(x: Tensor, d: number): { outer: number; n: number; inner: number } {
   return { outer: sizeOf(x.shape.slice(0, d)), n: x.shape[d] ?? 1, inner: sizeOf(x.shape.slice(d + 1)) };

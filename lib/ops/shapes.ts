@@ -11,7 +11,8 @@ import {
   type Tensor,
 } from '../core';
 import { checkTensor } from './kernel';
-import { expand, permute, reshape, split } from './view';
+import { split } from './join';
+import { expand, permute, reshape } from './view';
 
 /** Two dimensions exchanged, as a view. */
 export const transpose = scoped((x: Tensor, dim0: number, dim1: number): Tensor => {

@@ -13,7 +13,8 @@ import {
 } from '../core';
 import { checkTensor, emptyLike, kernelsOf, takesBfloat16 } from './kernel';
 import { gather } from './indexing';
-import { contiguous, slice, to } from './view';
+import { to } from './cast';
+import { contiguous, slice } from './view';
 
 const SORT: OptionNames<SortOptions> = { dim: true, descending: 'flag' };
 

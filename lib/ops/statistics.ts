@@ -16,7 +16,8 @@ import { eq, logicalNot, ne, where } from './compare';
 import { abs, add, affine, clamp, div, exp, log, mul, pow, sign, sqrt, square, sub } from './elementwise';
 import { max, min } from './extremes';
 import { dropDims, mean, resolveDims, sum } from './reduce';
-import { reshape, to } from './view';
+import { to } from './cast';
+import { reshape } from './view';
 
 /** How many elements are not 0, in int32. */
 export const countNonzero = scoped((x: Tensor, dim?: Dims): Tensor => {

@@ -2,10 +2,12 @@
 import { argumentError, checkOptions, formatShape, type OptionNames, type Tensor } from '../core';
 import { shortConvolution, type WithFinalState } from './conv';
 import { tensor } from './create';
-import { copyInPlace, sub } from './elementwise';
+import { sub } from './elementwise';
+import { copyInPlace } from './inPlace';
 import { checkAlikeOrWider, checkFloat, checkShape, checkState } from './kernel';
 import type { CuSeqlens } from './sequences';
-import { apart, expand, reshape, to } from './view';
+import { to } from './cast';
+import { apart, expand, reshape } from './view';
 
 /** Options of `tokenShift`. */
 export interface TokenShiftOptions<F extends boolean = boolean> {

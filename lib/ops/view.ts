@@ -1,4 +1,4 @@
-// Views and copies: reshape, permute, slice, expand, split, cat, contiguous, clone, to.
+// Views and copies: reshape, permute, slice, expand, contiguous, clone.
 import {
   argumentError,
   checkInteger,
@@ -7,15 +7,9 @@ import {
   countElements,
   contiguousStrides,
   bytesPerElement,
-  type Device,
-  type DType,
-  describe,
-  DTYPES,
   FastWeightsError,
   formatShape,
-  isFloat,
   isSameView,
-  newArray,
   overlaps,
   resolveDim,
   sameShape,
@@ -23,14 +17,13 @@ import {
   sizeOf,
   type Shape,
   Tensor,
-  scoped,
 } from '../core';
-import { type Backend, getBackend, MAX_DIMS } from '../backends';
-import { type BackwardFunction, record } from '../autograd';
-import { checkAlike, checkTensor, dtypeCodes, emptyLike, emptyOn, kernelsOf, zerosBeside } from './kernel';
+import { MAX_DIMS } from '../backends';
+import { record } from '../autograd';
+import { checkTensor, emptyLike, kernelsOf, zerosBeside } from './kernel';
 
 /** y[i] = x[i] for every index of their common shape, both strided. */
-function copyInto(y: Tensor, x: Tensor): void {
+export function copyInto(y: Tensor, x: Tensor): void {
   if (x.size === 0) return;
   const { shape, strides } = collapse(x.shape, [x.strides, y.strides]);
   if (shape.length > MAX_DIMS) {
@@ -41,7 +34,7 @@ function copyInto(y: Tensor, x: Tensor): void {
 }
 
 /** Part of another tensor's memory; an empty one starts where that does, so that no offset leaves the block. */
-function part(x: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
+export function part(x: Tensor, shape: Shape, strides: Shape, offset: number): Tensor {
   return new Tensor(x.storage, shape, strides, sizeOf(shape) === 0 ? x.offset : offset);
 }
 
@@ -152,7 +145,7 @@ export function permute(x: Tensor, dims: Shape): Tensor {
 }
 
 /** Requires a dimension to take a part of. */
-function checkDivisible(where: string, argument: string, x: Tensor): void {
+export function checkDivisible(where: string, argument: string, x: Tensor): void {
   if (x.ndim === 0) throw argumentError('SHAPE', where, argument, 'of at least one dimension', 'a scalar');
 }
 
@@ -206,148 +199,6 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
   const lead = g.ndim - shape.length;
   const dims = g.shape.map((_, i) => i).filter((i) => i < lead || (shape[i - lead] === 1 && g.shape[i] !== 1));
   return reshape(g.sum(dims, true), shape);
-}
-
-function checkList(where: string, argument: string, list: unknown, expected: string, least = 0): void {
-  if (Array.isArray(list) && list.length >= least) return;
-  throw argumentError('INVALID_ARGUMENT', where, argument, expected, describe(list));
-}
-
-/**
- * Consecutive pieces of one dimension, the first one by default, as views with one backward pass between them: of these sizes,
- * or of one size, where the last piece may be smaller.
- */
-export const split = scoped((x: Tensor, sizes: Shape | number, dim: number = 0): Tensor[] => {
-  checkTensor('split', 'x', x);
-  checkDivisible('split', 'x', x);
-  const d = resolveDim('split', dim, x.ndim);
-  const list = typeof sizes === 'number' ? equalSizes(x.shape[d], sizes) : sizes;
-  checkList('split', 'sizes', list, 'a whole number or a list of them');
-  const total = list.reduce<number>((sum, size, i) => sum + checkInteger('split', `sizes[${i}]`, size), 0);
-  if (total !== x.shape[d]) {
-    throw argumentError('SHAPE', 'split', 'sizes', `adding up to ${x.shape[d]}`, formatShape(list));
-  }
-  let at = 0;
-  const parts = list.map((size) => {
-    const shape = x.shape.map((s, i) => (i === d ? size : s));
-    const piece = part(x, shape, x.strides, x.offset + at * x.strides[d]);
-    at += size;
-    return piece;
-  });
-  const shapes = parts.map((p) => p.shape);
-  const back: BackwardFunction = (gradients) => {
-    const some = gradients.find((g) => g !== null);
-    return [
-      some
-        ? cat(
-            gradients.map((g, i) => g ?? zerosBeside(some, shapes[i])),
-            d,
-          )
-        : null,
-    ];
-  };
-  record('split', [x], parts, [], back, 'composed');
-  return parts;
-});
-
-function equalSizes(total: number, size: number): number[] {
-  checkInteger('split', 'sizes', size, 1);
-  return Array.from({ length: Math.max(1, Math.ceil(total / size)) }, (_, i) => Math.min(size, total - i * size));
-}
-
-/** Requires a list of at least one tensor. */
-function checkParts(where: string, parts: readonly unknown[]): void {
-  checkList(where, 'parts', parts, 'a list of at least one tensor', 1);
-  for (let i = 0; i < parts.length; i++) checkTensor(where, `parts[${i}]`, parts[i]);
-}
-
-/** Tensors one after the other along a dimension. */
-export const cat = scoped((parts: readonly Tensor[], dim: number = 0): Tensor => {
-  checkParts('cat', parts);
-  const first = parts[0];
-  checkDivisible('cat', 'parts[0]', first);
-  const d = resolveDim('cat', dim, first.ndim);
-  parts.forEach((p, i) => {
-    checkAlike('cat', `parts[${i}]`, p, first, 'parts[0]');
-    if (p.ndim !== first.ndim || p.shape.some((s, j) => j !== d && s !== first.shape[j])) {
-      throw argumentError(
-        'SHAPE',
-        'cat',
-        `parts[${i}]`,
-        `${formatShape(first.shape)} except along dim ${d}`,
-        formatShape(p.shape),
-      );
-    }
-  });
-  const sizes = parts.map((p) => p.shape[d]);
-  const total = sizes.reduce((a, b) => a + b, 0);
-  const y = emptyLike(
-    first,
-    first.shape.map((s, i) => (i === d ? total : s)),
-  );
-  let at = 0;
-  for (const p of parts) {
-    copyInto(part(y, p.shape, y.strides, at * y.strides[d]), p);
-    at += p.shape[d];
-  }
-  record('cat', parts, [y], [], ([g]) => (g ? split(g, sizes, d) : []), 'composed');
-  return y;
-});
-
-/** Tensors of one shape side by side along a new dimension. */
-export const stack = scoped((parts: readonly Tensor[], dim: number = 0): Tensor => {
-  checkParts('stack', parts);
-  return cat(
-    parts.map((p) => p.unsqueeze(dim)),
-    dim,
-  );
-});
-
-function isDType(target: Device | DType): target is DType {
-  return (DTYPES as readonly string[]).includes(target);
-}
-
-/** Overwrites `y` with the elements of `x` in the dtype of `y`; both contiguous, off the tape. */
-export function castInto(x: Tensor, y: Tensor): void {
-  kernelsOf(x).cast({ x, y, n: x.size, from: dtypeCodes[x.dtype], to: dtypeCodes[y.dtype] });
-}
-
-/**
- * To another dtype or device; the tensor itself when it is there already. From card to card it is queued like any operator;
- * other moves between devices block.
- */
-export function to(x: Tensor, target: Device | DType): Tensor {
-  checkTensor('to', 'x', x);
-  if (isDType(target)) {
-    if (target === x.dtype) return x;
-    const source = contiguous(x);
-    const y = emptyLike(x, x.shape, target);
-    castInto(source, y);
-    const from = x.dtype;
-    if (isFloat(target)) record('to', [x], [y], [], ([g]) => [g && to(g, from)], 'composed');
-    return y;
-  }
-  if (target === x.device) return x;
-  const backend = getBackend(target);
-  const from = x.device;
-  if (backend.device === from) return x;
-  const y = emptyOn(backend, x.shape, x.dtype);
-  moveElements(contiguous(x), y, backend);
-  record('to', [x], [y], [], ([g]) => [g && to(g, from)], 'composed');
-  return y;
-}
-
-function moveElements({ storage, offset, size, dtype }: Tensor, y: Tensor, backend: Backend): void {
-  const bytes = storage.elementBytes;
-  if (backend.copyFrom?.(y.storage, storage, offset * bytes, size * bytes)) return;
-  const raw = newArray(dtype, size);
-  storage.memory.read(storage.handle, offset, raw);
-  backend.write(y.storage.handle, 0, raw);
-}
-
-/** To a dtype on a device; float64 exists on `js` only, so that the order depends on where it goes. */
-export function convert(x: Tensor, device: Device, dtype: DType): Tensor {
-  return dtype === 'float64' ? to(to(x, device), dtype) : to(to(x, dtype), device);
 }
 
 /** Overwrites `y` with `x`, which broadcasts, as if `x` had been copied first: it may share the memory of `y`. */

@@ -13,7 +13,7 @@ import { full, tensor } from './create';
 import { gather, indexSelect } from './indexing';
 import { checkAlike, checkFloat, checkShape, takesBfloat16, zerosBeside } from './kernel';
 import { matmul } from './matmul';
-import { cat } from './view';
+import { cat } from './join';
 
 /** One number for height and width, or both. */
 export type Pair = number | readonly [height: number, width: number];

@@ -69,7 +69,7 @@ type Point = readonly [x: number, y: number];
 export type Glyph = readonly Point[];
 
 /** A glyph of three strokes, some of which hang together. */
-export function randomGlyph(random: HostRandom): Glyph {
+function randomGlyph(random: HostRandom): Glyph {
   const anywhere = (): Point => [0.15 + 0.7 * random.next(), 0.15 + 0.7 * random.next()];
   const points: Point[] = [];
   for (let i = 0; i < STROKES; i++)
@@ -78,7 +78,7 @@ export function randomGlyph(random: HostRandom): Glyph {
 }
 
 /** Draws it [size, size], from 0 to 1; each end strays by up to `jitter` in both directions, all of it by as much. */
-export function drawGlyph(glyph: Glyph, size: number, random: HostRandom, jitter: number, out: Float32Array): void {
+function drawGlyph(glyph: Glyph, size: number, random: HostRandom, jitter: number, out: Float32Array): void {
   const stray = (): number => jitter * (2 * random.next() - 1);
   const [dx, dy] = [stray(), stray()];
   const ends = glyph.map(([x, y]) => [x + dx + stray(), y + dy + stray()] as const);

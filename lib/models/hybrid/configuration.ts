@@ -7,7 +7,7 @@ import type { CommonKeys, Count, EitherSpelling, Flag, Name, RopeKeys } from '..
 import type { Rotation } from '../common/rotation';
 
 /** The two kinds of layers. */
-export const LAYER_TYPES = ['linear_attention', 'full_attention'] as const;
+const LAYER_TYPES = ['linear_attention', 'full_attention'] as const;
 
 /** 'linear_attention' is the layer with a fast-weight memory, whatever its rule. */
 export type LayerType = (typeof LAYER_TYPES)[number];

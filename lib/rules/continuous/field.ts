@@ -53,7 +53,7 @@ export interface Written {
 export type Layers = (name: string, x: Tensor) => Tensor;
 
 /** [B, H D] to [B, H, D]. */
-export const inHeads = (x: Tensor, heads: number): Tensor => x.reshape(x.shape[0], heads, x.shape[1] / heads);
+const inHeads = (x: Tensor, heads: number): Tensor => x.reshape(x.shape[0], heads, x.shape[1] / heads);
 
 /** What a query [B, H, K] reads from a state [B, H, K, V]: [B, H V]. */
 export function readState(state: Tensor, query: Tensor): Tensor {

@@ -98,6 +98,11 @@ export interface SequentialDefinition<
   step?(given: Run<I, S, Z>): Tensor;
 }
 
+/** A definition, what it runs on and what it gives, where the names of inputs and states do not matter. */
+export type AnyDefinition = SequentialDefinition<Shapes, Shapes, object, unknown, string>;
+export type AnyRun = Run<Shapes, Shapes, unknown>;
+export type AnyRan = Ran<Shapes>;
+
 /** A rule over sequences and, with `step`, one token at a time; some options leave out the states L. */
 export interface SequentialRule<I extends Shapes, S extends Shapes, O extends object, L extends string = never> {
   <F extends boolean = false>(
