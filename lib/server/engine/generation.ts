@@ -10,7 +10,7 @@ import type {
   TokenProbability,
 } from '../../inference';
 import { StreamDecoder, type Tokenizer } from '../../io';
-import { ApiError, invalid } from '../errors';
+import { invalid } from '../errors';
 import { begunWith, checkTools, type Conversation, noteOf, placeIn, readNote } from './conversation';
 import type { Encoded } from './encoding';
 import type { Matcher } from './grammar';
@@ -155,7 +155,7 @@ async function* texts(
   } catch (error) {
     const aborted = error instanceof FastWeightsError && error.code === 'ABORTED';
     if (aborted && job.keepPart && last !== undefined) await keep();
-    throw aborted ? new ApiError(499, 'The request was broken off.', { code: 'aborted', cause: error }) : error;
+    throw error;
   } finally {
     matcher?.dispose();
   }
