@@ -40,6 +40,7 @@ export async function responses(services: Services, call: Call, body: ResponseBo
     format?.type === 'json_schema' ? { type: 'json_schema', json_schema: { schema: format.schema } } : format,
   );
   const use = toolUse(engine, body.tools ?? [], named, constraint);
+  if (use.constraint?.kind === 'tools') call.fields = { ...call.fields, response_format: 'tools' };
   const messages = messagesOf(body.input);
   if (instructions !== undefined) messages.unshift({ role: 'system', content: instructions });
   const id = newId('resp');
