@@ -82,6 +82,14 @@ export function invalid(param: string | null, message: string, code = 'invalid_v
   return new ApiError(400, message, { param, code });
 }
 
+/** The status of what was broken off: mostly a client has gone, who does not see it. */
+export const GONE = 499;
+
+/** What ends with the request that it was for, or with the server. */
+export function brokenOff(cause?: unknown): ApiError {
+  return new ApiError(GONE, 'The request was broken off.', { code: 'aborted', cause });
+}
+
 /** An error as it crosses threads. */
 export interface WireError {
   message: string;
@@ -100,6 +108,7 @@ export function toWire(error: unknown): WireError {
     return { message, status, code, param, retryAfter, ...detail };
   }
   if (error instanceof FastWeightsError) {
+    if (error.code === 'ABORTED') return toWire(brokenOff(error));
     const { message, code, argument } = error;
     const status = STATUS[code];
     const param = paramOf(argument);

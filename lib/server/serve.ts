@@ -21,6 +21,9 @@ import { Tracing } from './tracing';
 const RESPONSES = 64 * 2 ** 20;
 const SWEEP = 3600_000;
 
+/** Seconds after the time of a request in which the end of its answer is to be taken. */
+const TAKEN = 3;
+
 /** In the folder of states, beside those of the models, whose names begin otherwise. */
 const [LOCKS, TEXTS] = ['_lock', '_responses'];
 
@@ -130,17 +133,32 @@ function textsOf({ redis, stateFolder, responseHours }: CheckedOptions): Respons
   return stateFolder === undefined ? new TextsInMemory(RESPONSES) : new TextsInFolder(join(stateFolder, TEXTS));
 }
 
-function bind(services: Services, { host, port }: CheckedOptions): Promise<ServerType> {
+function bind(services: Services, { host, port, requestTimeout }: CheckedOptions): Promise<ServerType> {
   const app = createApp(services);
   return new Promise((resolve, reject) => {
     const server = listen({ fetch: app.fetch, hostname: host, port }, () => {
       server.off('error', fail);
       resolve(server);
     });
+    boundAnswers(server, (requestTimeout + TAKEN) * 1000);
     const fail = (cause: Error): void => {
       reject(new FastWeightsError('IO', `serve: ${host}:${port} cannot be listened on: ${cause.message}`, { cause }));
     };
     server.once('error', fail);
+  });
+}
+
+/** What is used of Node's. */
+interface Answer {
+  destroy(): void;
+  once(event: 'close', act: () => void): void;
+}
+
+/** Ends the connection of a client that has not taken its answer after so many milliseconds: it would hold on to it for good. */
+function boundAnswers(server: ServerType, milliseconds: number): void {
+  server.on('request', (_: unknown, answer: Answer) => {
+    const timer = setTimeout(() => answer.destroy(), milliseconds).unref();
+    answer.once('close', () => clearTimeout(timer));
   });
 }
 

@@ -45,6 +45,52 @@ describe('server: many grammars', function () {
     expect((await ask({ type: 'json_schema', json_schema: fine })).status).to.equal(200);
   });
 
+  it('are refused where what may be left out would take minutes', async () => {
+    const properties = (count: number, name = 'p'): Record<string, object> =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [`${name}${i}`, {}]));
+    const schema = (given: object): object => ({ type: 'json_schema', json_schema: { name: 'x', schema: given } });
+    const types = (count: number): object[] =>
+      Array.from({ length: count }, (_, i) => ({ type: 'object', properties: properties(500, `${i}.`) }));
+    const patterns = Array.from({ length: 300 }, (_, i) => ({ type: 'string', pattern: `^(a{${i}})$` }));
+    for (const format of [
+      schema({ type: 'object', properties: properties(1200) }),
+      schema({ type: 'object', properties: properties(80), minProperties: 1 }),
+      schema({ type: 'object', properties: properties(80), maxProperties: 40 }),
+      schema({ anyOf: types(5) }),
+      schema({ type: 'object', patternProperties: properties(600) }),
+      schema({ anyOf: patterns }),
+      grammar(`root ::= ${'[a-z]? '.repeat(2100)}`),
+    ]) {
+      const { status, body } = await ask(format);
+      expect([status, body.error.code, body.error.param]).to.eql([400, 'invalid_grammar', 'response_format']);
+      expect(body.error.message).to.match(/too large/);
+    }
+    const many = properties(1200);
+    for (const fine of [
+      { type: 'object', properties: many, required: Object.keys(many), additionalProperties: false },
+      { type: 'object', properties: properties(300) },
+      { type: 'object', properties: properties(12), minProperties: 1 },
+      { anyOf: patterns.slice(0, 40) },
+    ]) {
+      expect((await ask(schema(fine))).status).to.equal(200);
+    }
+  });
+
+  it('are told of where the request has them', async () => {
+    const wrong = { type: 'object', properties: { a: { type: 'string' } }, required: [[1]] };
+    const tool = { name: 'f', parameters: wrong };
+    const chat = { model: 'small', messages: [{ role: 'user', content: 'a' }], tool_choice: 'required' };
+    const tools = [{ type: 'function', function: tool }];
+    const response = { model: 'small', input: 'a', tool_choice: 'required', tools: [{ type: 'function', ...tool }] };
+    for (const asked of [
+      await server().ask('POST', '/v1/chat/completions', { ...chat, tools }),
+      await server().ask('POST', '/v1/responses', response),
+    ]) {
+      expect([asked.status, asked.body.error.param]).to.eql([400, 'tools']);
+      expect(asked.body.error.message).to.match(/cannot be used: \D/);
+    }
+  });
+
   it('the memory of what compiles them stays as it is', async () => {
     const memories: { buffer: ArrayBuffer }[] = [];
     const { instantiate } = wasm;

@@ -409,6 +409,12 @@ describe("server: OpenAI's client", function () {
       'invalid_value',
       'messages[0].content[0]',
     );
+    const said = async (part: object): Promise<string> =>
+      (await chat({ messages: [{ role: 'user', content: [part] }] })).message;
+    expect(await said(image)).to.match(/text only; a part is of type 'image_url'/);
+    expect(await said({ type: 'text', text: 5 })).to.match(
+      /'messages\[0\]\.content\[0\]': .* has a 'text', which is a string/,
+    );
     expect(await failure(client().chat.completions.create({} as never))).to.be.instanceOf(OpenAI.BadRequestError);
     expect((await chat({ chat_template_kwargs: 5 })).message).to.match(/expected object, but got an integer/);
     expect((await chat({ logit_bias: { 99999: 1 } })).message).to.match(/^400 logit_bias must be/);

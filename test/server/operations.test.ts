@@ -277,13 +277,17 @@ describe('server: its life', function () {
 
   it('breaks off what takes longer than the grace, and keeps it', async () => {
     const stateFolder = mkdtempSync(path.join(tmpdir(), 'fast-weights-states-'));
-    const server = await TestServer.start({ models: models(), grace: 0.2, stateFolder, maxTokens });
+    const server = await TestServer.start({ models: models(), grace: 0.2, stateFolder, maxTokens, maxRunning: 2 });
     const { id } = (await server.ask('POST', '/v1/sessions', { model: 'small', prompt: 'abc' })).body;
     const last = server.ask('POST', `/v1/sessions/${id}/completions`, { ...endless, stream: true });
+    const others = Array.from({ length: 3 }, () => server.ask('POST', '/v1/completions', endless));
     await new Promise((resolve) => setTimeout(resolve, 500));
     await server.stop();
     const text = (await last).text;
-    expect(text).to.include('"code":"aborted"');
+    expect(text).to.include('"code":"stopping"');
+    for (const { status, headers, body } of await Promise.all(others))
+      expect([status, body.error.code, headers.get('retry-after')]).to.eql([503, 'stopping', '1']);
+    expect(server.log.filter(({ level, message }) => level === 'error' && message !== 'request')).to.eql([]);
     const again = await TestServer.start({ models: models(), stateFolder });
     const { body } = await again.ask('GET', `/v1/sessions/${id}`);
     expect(body.length).to.be.at.least(5 + text.split('data: {"id"').length - 1);

@@ -29,6 +29,25 @@ describe('server: prompts that begin alike', () => {
     expect(server().log.at(-1)!.tokens).to.deep.include({ reused: 256 });
   });
 
+  it('are told of by responses and new sessions as well', async () => {
+    const post = (path: string, body: object): Promise<Asked> =>
+      server().ask('POST', path, { model: 'small', ...body }, { authorization: `Bearer ${ONE}` });
+    const input = 'Another beginning, of a response. '.repeat(10);
+    const respond = async (): Promise<unknown> =>
+      ((await post('/v1/responses', { input, max_output_tokens: 2 })).body.usage as Record<string, unknown>)
+        .input_tokens_details;
+    expect(await respond()).to.eql({ cached_tokens: 0, uncached: 'unseen' });
+    expect(await respond()).to.eql({ cached_tokens: 256, uncached: 'rest' });
+    const prompt = 'A third one, of a session. '.repeat(12);
+    expect(details(await post('/v1/sessions', { prompt }))).to.eql({ cached_tokens: 0, uncached: 'unseen' });
+    const { body } = await post('/v1/sessions', { prompt });
+    expect(body.usage).to.deep.include({ prompt_tokens: body.length, completion_tokens: 0 });
+    expect(body.usage.prompt_tokens_details).to.eql({ cached_tokens: 256, uncached: 'rest' });
+    expect(server().log.at(-1)).to.deep.include({ unreused: 'rest' });
+    expect(server().log.at(-1)!.tokens).to.deep.include({ reused: 256, prompt: body.length - 256 });
+    expect((await post('/v1/sessions', {})).body).not.to.have.property('usage');
+  });
+
   it('share nothing with those of another key', async () => {
     expect(details(await ask('and then', OTHER))).to.eql({ cached_tokens: 0, uncached: 'unseen' });
     expect(details(await ask('and then', OTHER))).to.eql({ cached_tokens: 256, uncached: 'rest' });

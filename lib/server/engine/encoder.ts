@@ -1,7 +1,7 @@
 // Prompts as ids, for the thread of a model: short ones at once, long ones in a thread of their own, so that what the model
 // writes for others does not wait for them.
 import { startThread, type Thread } from '../../platform';
-import { ApiError, fromWire } from '../errors';
+import { ApiError, brokenOff, fromWire } from '../errors';
 import { type Codec, encodePrompt, type Encoded, type From, withoutTemplate } from './encoding';
 import type { EncodingAnswer, EncodingRequest, EncodingSettings } from './encodingThread';
 import type { Prompt } from './protocol';
@@ -81,8 +81,6 @@ export class Encoder {
     for (const { fail } of [...this.waiting.values()]) fail(lost);
   }
 }
-
-const brokenOff = (): ApiError => new ApiError(499, 'The request was broken off.', { code: 'aborted' });
 
 /** Counts no farther than it must. */
 function isShort(prompt: Exclude<Prompt, { kind: 'ids' }>): boolean {

@@ -1,7 +1,7 @@
 // A model's thread as the thread of HTTP sees it: requests, their events, and what happens when it dies.
 import { describe, FastWeightsError } from '../../core';
 import { startThread, type Thread } from '../../platform';
-import { ApiError, fromWire, type WireError } from '../errors';
+import { ApiError, brokenOff, fromWire, GONE, type WireError } from '../errors';
 import type { Log } from '../log';
 import { Hearing } from './hearing';
 import { Places, type PlacesOptions } from './places';
@@ -112,7 +112,8 @@ export class Engine {
 
   /**
    * The events of a generation, an array for each time that the thread has spoken. Ending the iteration or aborting the signal
-   * ends the generation; the reason of an abort, where it is an ApiError, is thrown.
+   * ends the generation; the reason of an abort, where it is an ApiError, is thrown. The place is free when the thread is done with
+   * it, however slowly the events are taken.
    */
   async *generate(job: GenerateJob, signal: AbortSignal): AsyncGenerator<JobEvent[]> {
     const leave = await this.enter(job.owner, signal);
@@ -124,11 +125,13 @@ export class Engine {
       {
         event: (event) => {
           events.push(event);
+          if (event.type === 'done') leave();
           wake();
         },
         result: () => undefined,
         fail: (error) => {
           failure = error;
+          leave();
           wake();
         },
       },
@@ -137,7 +140,7 @@ export class Engine {
     const cancel = (): void => {
       this.post({ id, cancel: true });
       late ??= setTimeout(() => {
-        failure ??= brokenOff(signal);
+        failure ??= endOf(signal);
         wake();
       }, LATE);
     };
@@ -188,7 +191,7 @@ export class Engine {
         );
         cancel = () => {
           this.post({ id, cancel: true });
-          late ??= setTimeout(() => reject(brokenOff(signal)), LATE);
+          late ??= setTimeout(() => reject(endOf(signal)), LATE);
         };
         signal.addEventListener('abort', cancel);
       });
@@ -214,8 +217,8 @@ export class Engine {
   /** Waits for a place; gives what makes it free again. */
   private async enter(owner: string | undefined, signal: AbortSignal): Promise<() => void> {
     if (this.status === 'stopped' || this.status === 'failed') throw this.unavailable();
-    if (signal.aborted) throw brokenOff(signal);
-    return this.places.enter(owner ?? '', signal, () => brokenOff(signal));
+    if (signal.aborted) throw endOf(signal);
+    return this.places.enter(owner ?? '', signal, () => endOf(signal));
   }
 
   private unavailable(): ApiError {
@@ -275,7 +278,9 @@ export class Engine {
       const { message, detail = message } = error;
       this.options.log.error('a request failed in the model', { model: this.name, error: detail });
     }
-    this.waiting.get(id)?.fail(fromWire(error));
+    // Whoever still waits for what the end of the server broke off may ask again.
+    const ended = this.status === 'stopped' && error.status === GONE;
+    this.waiting.get(id)?.fail(ended ? this.unavailable() : fromWire(error));
   }
 
   private begin(info: ModelInfo): void {
@@ -330,8 +335,7 @@ function summary({ device, family, parameters, stateBytes, chat, toolForm }: Mod
 /** Milliseconds that a thread has to answer a request that was broken off; it may be at work on something long. */
 const LATE = 1000;
 
-const brokenOff = (signal: AbortSignal): ApiError =>
-  reasonOf(signal) ?? new ApiError(499, 'The request was broken off.', { code: 'aborted' });
+const endOf = (signal: AbortSignal): ApiError => reasonOf(signal) ?? brokenOff();
 
 function reasonOf(signal: AbortSignal): ApiError | undefined {
   return signal.aborted && signal.reason instanceof ApiError ? signal.reason : undefined;

@@ -10,12 +10,12 @@ import type {
   TokenProbability,
 } from '../../inference';
 import { StreamDecoder, type Tokenizer } from '../../io';
-import { ApiError, invalid } from '../errors';
+import { invalid } from '../errors';
 import { begunWith, checkTools, type Conversation, noteOf, placeIn, readNote } from './conversation';
 import type { Encoded } from './encoding';
 import type { Matcher } from './grammar';
 import type { Host } from './host';
-import type { Drawing, GenerateJob, JobEvent, Prompt, StateInfo, TokenEvent, TokenInfo } from './protocol';
+import type { Drawing, GenerateJob, JobEvent, Prefix, Prompt, StateInfo, TokenEvent, TokenInfo } from './protocol';
 
 /** OpenAI's, where neither the request nor the model says how to draw. */
 const TEMPERATURE = 1;
@@ -155,7 +155,7 @@ async function* texts(
   } catch (error) {
     const aborted = error instanceof FastWeightsError && error.code === 'ABORTED';
     if (aborted && job.keepPart && last !== undefined) await keep();
-    throw aborted ? new ApiError(499, 'The request was broken off.', { code: 'aborted', cause: error }) : error;
+    throw error;
   } finally {
     matcher?.dispose();
   }
@@ -173,10 +173,14 @@ async function* texts(
 }
 
 /** What the prompt had from earlier ones, where prompts share their beginnings. */
-function* prefixRead({ prefix }: Session): Generator<JobEvent> {
-  if (!prefix) return;
-  const { reusedTokens, reason } = prefix;
-  yield { type: 'read', prefix: { reusedTokens, ...(reason && { reason }) } };
+function* prefixRead(session: Session): Generator<JobEvent> {
+  const prefix = prefixOf(session);
+  if (prefix) yield { type: 'read', prefix };
+}
+
+/** What is told of the prompt that a session has read; null where it read none. */
+export function prefixOf({ prefix }: Session): Prefix | null {
+  return prefix && { reusedTokens: prefix.reusedTokens, ...(prefix.reason && { reason: prefix.reason }) };
 }
 
 function guesserOf({ draft, info }: Host, speculate: 'ngram' | 'draft'): SpeculateOptions['guesser'] {

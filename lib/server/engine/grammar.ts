@@ -159,7 +159,8 @@ export class Grammars {
     } catch (error) {
       this.trial = null;
       if (error instanceof ApiError) throw error;
-      const reason = reasonOf(trial.printed) ?? (error instanceof Error ? error.message : String(error));
+      // What the program throws of its own is a number.
+      const reason = reasonOf(trial.printed) ?? (error instanceof Error ? error.message : 'XGrammar cannot read it');
       throw invalid('response_format', `The grammar or schema cannot be used: ${reason}`, 'invalid_grammar');
     }
   }

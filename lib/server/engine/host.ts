@@ -13,7 +13,7 @@ import { begunWith, type Conversation, noteOf } from './conversation';
 import { Encoder } from './encoder';
 import type { Encoded, From } from './encoding';
 import { fingerprint } from './fingerprint';
-import { begin } from './generation';
+import { begin, prefixOf } from './generation';
 import { Grammars } from './grammar';
 import { inspectSession } from './inspect';
 import type { EngineSettings, EngineStats, ModelInfo, Prompt, StateInfo, Task, TaskResults } from './protocol';
@@ -214,14 +214,15 @@ export class Host {
     const { prompt, to } = task;
     using session = (await begin(this, undefined, task)).session;
     const conversation: Conversation = begunWith(prompt);
-    let read = 0;
+    let promptTokens = 0;
     if (prompt) {
       const { ids, stands } = await this.encode(prompt, 'opening', signal);
-      read = ids.length;
-      if (read > 0) (await session.read(ids, { signal })).dispose();
-      if (stands && stands !== 'said') conversation.opening = { stands, length: read };
+      promptTokens = ids.length;
+      if (promptTokens > 0) (await session.read(ids, { signal })).dispose();
+      if (stands && stands !== 'said') conversation.opening = { stands, length: promptTokens };
     }
-    return { ...(await this.store(to, session, noteOf(conversation))), read };
+    const prefix = prefixOf(session);
+    return { ...(await this.store(to, session, noteOf(conversation))), promptTokens, ...(prefix && { prefix }) };
   }
 
   private async rollback(key: string, tokens: number, signal: AbortSignal): Promise<StateInfo> {

@@ -126,7 +126,8 @@ export interface StateInfo {
 }
 
 export interface TaskResults {
-  create: StateInfo & { read: number };
+  /** `prefix` where a prompt was read, of so many tokens. */
+  create: StateInfo & { promptTokens: number; prefix?: Prefix };
   describe: StateInfo;
   copy: StateInfo;
   rollback: StateInfo;

@@ -1,7 +1,7 @@
 // The thread of a model: takes requests, gives tokens in batches.
 import '../../ops';
 import { giveWay, thisThread } from '../../platform';
-import { ApiError, toWire } from '../errors';
+import { brokenOff, toWire } from '../errors';
 import { Gathering } from './gathering';
 import { generation } from './generation';
 import { Host } from './host';
@@ -46,7 +46,7 @@ async function main(): Promise<void> {
       ended = true;
       for (const controller of running.values()) controller.abort();
     } else if ('cancel' in request) running.get(request.id)?.abort();
-    else if (ended) say({ id: request.id, error: toWire(new ApiError(503, 'The server is stopping.')) });
+    else if (ended) say({ id: request.id, error: toWire(brokenOff()) });
     else {
       const controller = new AbortController();
       running.set(request.id, controller);

@@ -1,12 +1,9 @@
 // One request: its name, its key, when it ends, and what is told of it then.
 import { manyListeners, randomHex } from '../../platform';
-import { ApiError } from '../errors';
+import { ApiError, GONE } from '../errors';
 import type { ApiKey } from '../keys';
 import type { Services } from '../services';
 import type { RequestSpan } from '../tracing';
-
-/** A client that goes before it has its answer; nobody sees the status. */
-const GONE = 499;
 
 /** From the head of a request to the last byte of its answer. */
 export class Call {
@@ -74,9 +71,11 @@ export class Call {
     this.controller.abort(reason);
   }
 
+  /** Nobody takes the answer any more; the log says why it ended first. */
   gone(): void {
     this.abort(new ApiError(GONE, 'The client went away.', { code: 'client_gone' }));
-    this.end(GONE);
+    const reason = this.signal.reason as ApiError;
+    this.end(reason.status, reason);
   }
 
   /** A prompt is about to be read. */

@@ -30,6 +30,7 @@ export async function chat(services: Services, call: Call, body: ChatBody, place
   const named = typeof choice === 'string' ? choice : { name: choice.function.name };
   const functions = (body.tools ?? []).map((tool) => tool.function);
   const use = toolUse(engine, functions, named, constraintOf(body.response_format));
+  if (use.constraint?.kind === 'tools') call.fields = { ...call.fields, response_format: 'tools' };
   const variables = variablesOf(body.chat_template_kwargs, body.reasoning_effort);
   const job: GenerateJob = {
     ...jobOf(services, body, { maxTokens: most, param: 'max_completion_tokens' }),

@@ -40,6 +40,7 @@ export async function responses(services: Services, call: Call, body: ResponseBo
     format?.type === 'json_schema' ? { type: 'json_schema', json_schema: { schema: format.schema } } : format,
   );
   const use = toolUse(engine, body.tools ?? [], named, constraint);
+  if (use.constraint?.kind === 'tools') call.fields = { ...call.fields, response_format: 'tools' };
   const messages = messagesOf(body.input);
   if (instructions !== undefined) messages.unshift({ role: 'system', content: instructions });
   const id = newId('resp');
@@ -274,8 +275,7 @@ class Answer {
 
   private object(): object {
     const { body, progress, status } = this;
-    const input = progress.promptTokens + progress.reusedTokens;
-    const guessed = usageOf([progress]).completion_tokens_details;
+    const usage = usageOf([progress]);
     return {
       id: this.id,
       object: 'response',
@@ -303,11 +303,11 @@ class Answer {
         status === 'in_progress'
           ? null
           : {
-              input_tokens: input,
-              input_tokens_details: { cached_tokens: progress.reusedTokens },
-              output_tokens: progress.generated,
-              output_tokens_details: { reasoning_tokens: 0, ...guessed },
-              total_tokens: input + progress.generated,
+              input_tokens: usage.prompt_tokens,
+              input_tokens_details: usage.prompt_tokens_details,
+              output_tokens: usage.completion_tokens,
+              output_tokens_details: { reasoning_tokens: 0, ...usage.completion_tokens_details },
+              total_tokens: usage.total_tokens,
             },
     };
   }

@@ -325,8 +325,10 @@ export function listOf(stop: string | readonly string[] | undefined): readonly s
 export function textOf(given: z.output<typeof content>, param: string): string {
   if (typeof given === 'string') return given;
   const at = given.findIndex((part) => partText(part) === undefined);
-  throw invalid(
-    `${param}[${at}]`,
-    `The models here read text only; a part is of type '${given[at].type.slice(0, 40)}'.`,
-  );
+  const { type } = given[at];
+  const isText = textPart.shape.type.safeParse(type).success;
+  const message = isText
+    ? `Invalid '${param}[${at}]': a part of type '${type}' has a 'text', which is a string, and nothing else.`
+    : `The models here read text only; a part is of type '${type.slice(0, 40)}'.`;
+  throw invalid(`${param}[${at}]`, message);
 }

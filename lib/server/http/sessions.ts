@@ -6,7 +6,7 @@ import { createdAt, isStoredId, newId } from '../ids';
 import { modelOf, type Services } from '../services';
 import type { Call } from './call';
 import { chatPrompt, messagesOf, toolUse } from './chatInput';
-import type { Place } from './generate';
+import { type Place, usageOf } from './generate';
 import { type Body, parse } from './forms';
 import { inspectionBody } from './inspection';
 import { listQuery, snapshotBody } from './schemas';
@@ -63,8 +63,13 @@ export class Sessions {
     const { owner } = this;
     const task = { kind: 'create', to: this.key(id), prompt: read, history, owner, adapter } as const;
     const info = await engine.perform(task, this.call.signal, owner);
-    this.call.begun(info.read, 0);
-    return Response.json(describe(id, engine, info));
+    const { promptTokens, prefix } = info;
+    this.call.begun(promptTokens, 0);
+    if (!prefix) return Response.json(describe(id, engine, info));
+    const { reusedTokens, reason } = prefix;
+    this.call.reused(reusedTokens, reason);
+    const progress = { promptTokens: promptTokens - reusedTokens, reusedTokens, reason, generated: 0 };
+    return Response.json({ ...describe(id, engine, info), usage: usageOf([progress]) });
   }
 
   /** Newest first, as OpenAI's lists. */
