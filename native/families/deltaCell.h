@@ -18,6 +18,7 @@ struct DeltaCell {
   using State = typename Engine::State;
   using Part = typename Engine::Part;
   using Place = typename Engine::Place;
+  using Held = typename Engine::Held;
   using SoftmaxBack = typename Engine::SoftmaxBack;
   using Args = deltaCellArgs;
   using BackwardArgs = deltaCellBackwardArgs;
@@ -60,14 +61,14 @@ struct DeltaCell {
   struct Memory {
     Row key[kGates][2], raw[kGates][2], beta[kGates][2], s, h;
     Columns z[kGates][2], v[kGates][2], p[kGates], update[kGates], error[kGates], c;
-    State R[kGates];
+    Held R[kGates];
     FW_LAYOUT Memory(Engine& on, const Layout& l) : s(on.row(l.D)), h(on.row(l.D)), c(on.columns(l.D)) {
       for (int g = 0; g < kGates; g++) {
         for (int turn = 0; turn < 2; turn++) {
           key[g][turn] = on.row(l.D), raw[g][turn] = on.row(l.D), beta[g][turn] = on.row(1);
           z[g][turn] = on.columns(l.D), v[g][turn] = on.columns(l.D);
         }
-        p[g] = on.columns(l.D), update[g] = on.columns(l.D), error[g] = on.columns(l.D), R[g] = on.state(l.D, l.D);
+        p[g] = on.columns(l.D), update[g] = on.columns(l.D), error[g] = on.columns(l.D), R[g] = on.held(l.D, l.D);
       }
     }
   };
@@ -157,22 +158,28 @@ struct DeltaCell {
     if constexpr (kLstm) on.save(a.finalCell + at.whole(D), m.c, l.all);
   }
 
+  // The six states of an LSTM are too many for registers.
+  using Kept = std::conditional_t<kLstm, State, Held>;
+  static FW_LAYOUT Kept kept(Engine& on, const Layout& l) {
+    if constexpr (kLstm) return on.state(l.D, l.D);
+    else return on.held(l.D, l.D);
+  }
   struct BackwardMemory {
     Row key[kGates][2], beta[kGates][2], s[2], grad_h[2], h, grad_s, grad_key;
     Columns error[kGates][2], p[kGates], grad_p[kGates], grad_v[kGates], c, grad_c, update, grad_update, grad_beta;
-    Sums over_key, over_v, over_s;
-    State R[kGates], G[kGates];
+    Sums over_key, over_s;
+    Kept R[kGates], G[kGates];
     FW_LAYOUT BackwardMemory(Engine& on, const Layout& l)
         : s{on.row(l.D), on.row(l.D)}, grad_h{on.row(l.D), on.row(l.D)}, h(on.row(kSoftmaxOut ? l.D : 0)),
           grad_s(on.row(l.D)), grad_key(on.row(l.D)), c(on.columns(kLstm ? l.D : 0)),
           grad_c(on.columns(kLstm ? l.D : 0)), update(on.columns(l.D)), grad_update(on.columns(l.D)),
-          grad_beta(on.columns(kGates)), over_key(on.sums(l.D)), over_v(on.sums(l.D)), over_s(on.sums(l.D)) {
+          grad_beta(on.columns(kGates)), over_key(on.sums(l.D)), over_s(on.sums(l.D)) {
       for (int g = 0; g < kGates; g++) {
         for (int turn = 0; turn < 2; turn++) {
           key[g][turn] = on.row(l.D), beta[g][turn] = on.row(1), error[g][turn] = on.columns(l.D);
         }
         p[g] = on.columns(kLstm ? l.D : 0), grad_p[g] = on.columns(l.D), grad_v[g] = on.columns(l.D);
-        R[g] = on.state(l.D, l.D), G[g] = on.state(l.D, l.D);
+        R[g] = kept(on, l), G[g] = kept(on, l);
       }
     }
   };
@@ -254,9 +261,9 @@ struct DeltaCell {
         if (kLast && t > 0) begin(t - 1);
         on.each(l.all, [&](auto i) { m.grad_v[g][i] = beta * m.grad_update[i]; });
         const auto over_s = g == 0 ? readAcross(m.grad_p[g], m.over_s) : readAcrossOnto(m.grad_p[g], m.over_s);
-        on.pass(m.R[g], over_s, subtract(key, m.update), readAcross(m.grad_v[g], m.over_v));
+        on.pass(m.R[g], over_s, subtract(key, m.update), readAcrossOff(m.grad_v[g], m.over_key));
         on.fold(m.grad_beta, g, l.all, [&](auto i) { return error[i] * m.grad_update[i]; });
-        const SoftmaxBack own = softmaxBack(m.grad_key, key, m.over_key, m.over_v);
+        const SoftmaxBack own = softmaxBack(m.grad_key, key, m.over_key);
         if constexpr (kLast) {
           on.arrive();
           if constexpr (kSoftmaxOut) on.add_up(m.grad_s, m.over_s), on.softmaxes_back(own);

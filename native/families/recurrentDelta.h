@@ -13,6 +13,7 @@ struct RecurrentDelta {
   using Columns = typename Engine::Columns;
   using Sums = typename Engine::Sums;
   using State = typename Engine::State;
+  using Held = typename Engine::Held;
   using Part = typename Engine::Part;
   using Args = recurrentDeltaArgs;
   using BackwardArgs = recurrentDeltaBackwardArgs;
@@ -35,11 +36,12 @@ struct RecurrentDelta {
   struct Memory {
     Row key[2], query, h, beta;
     Columns z[2], update, recalled, y;
-    State R, W;
+    State R;
+    Held W;
     FW_LAYOUT Memory(Engine& on, const Layout& l)
         : key{on.row(l.D), on.row(l.D)}, query(on.row(l.D)), h(on.row(l.D)), beta(on.row(1)),
           z{on.columns(l.V()), on.columns(l.V())}, update(on.columns(l.D)), recalled(on.columns(l.D)), y(on.columns(l.D)), R(on.state(l.D, l.V())),
-          W(on.state(l.D, l.D)) {}
+          W(on.held(l.D, l.D)) {}
   };
 
   // One sweep a token over each matrix: W waits for the last token's write, and what the query reads of this token's write
@@ -98,14 +100,15 @@ struct RecurrentDelta {
   struct BackwardMemory {
     Row key[2], query[2], h[2], beta[2], grad_h;
     Columns error[2], grad_y[2], grad_z, update, grad_update;
-    Sums over_key, over_query, over_error, over_h;
-    State R, W, G;
+    Sums over_key, over_query;
+    State R;
+    Held W, G;
     FW_LAYOUT BackwardMemory(Engine& on, const Layout& l)
         : key{on.row(l.D), on.row(l.D)}, query{on.row(l.D), on.row(l.D)}, h{on.row(l.D), on.row(l.D)},
           beta{on.row(1), on.row(1)}, grad_h(on.row(l.D)), error{on.columns(l.D), on.columns(l.D)},
           grad_y{on.columns(l.D), on.columns(l.D)}, grad_z(on.columns(l.V())), update(on.columns(l.D)),
-          grad_update(on.columns(l.D)), over_key(on.sums(l.D)), over_query(on.sums(l.D)), over_error(on.sums(l.D)),
-          over_h(on.sums(l.D)), R(on.state(l.D, l.V())), W(on.state(l.D, l.D)), G(on.state(l.D, l.D)) {}
+          grad_update(on.columns(l.D)), over_key(on.sums(l.D)), over_query(on.sums(l.D)),
+          R(on.state(l.D, l.V())), W(on.held(l.D, l.D)), G(on.held(l.D, l.D)) {}
   };
 
   // From the last token to the first, undoing W_{t-1} = W_t - key update^T; G is the gradient with respect to W_t, which the
@@ -149,16 +152,16 @@ struct RecurrentDelta {
       const float beta = turn(m.beta, t)(0), slope = beta * (1 - beta);
       if (t > 0) begin(t - 1);
       on.each(l.v, [&](auto i) { m.grad_z[i] = beta * m.grad_update[i]; });
-      on.pass(m.W, readAcross(grad_y, m.over_query), subtract(key, m.update), readAcross(m.grad_z, m.over_error));
+      on.pass(m.W, readAcross(grad_y, m.over_query), subtract(key, m.update), readAcrossOff(m.grad_z, m.over_key));
       on.fold(m.grad_z, l.b.begin, l.v, [&](auto i) { return slope * error[i] * m.grad_update[i]; });
-      on.softmaxes_back(softmaxBack(m.grad_z, l.k, key, m.over_key, m.over_error),
+      on.softmaxes_back(softmaxBack(m.grad_z, l.k, key, m.over_key),
                         softmaxBack(m.grad_z, l.q, query, m.over_query));
       float* const dinputs = a.dinputs + at.row(t, l.inputs());
       on.save(put(dinputs, m.grad_z, l.v), put(dinputs + D, m.grad_z, l.k), put(dinputs + 2 * D, m.grad_z, l.q));
       on.save(dinputs + 3 * D, m.grad_z, l.b);
       on.arrive();
-      on.pass(m.R, readAcross(m.grad_z, m.over_h));
-      on.add_up(m.grad_h, m.over_h);
+      on.pass(m.R, readAcross(m.grad_z, m.over_key));  // h has its place
+      on.add_up(m.grad_h, m.over_key);
       on.each(l.v, [&](auto i) {
         m.grad_h[i] = m.grad_h[i] * (1 - h[i] * h[i]);
         if (t > 0) receive(t - 1, i);

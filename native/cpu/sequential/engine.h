@@ -108,6 +108,13 @@ struct ReadAcross {  // sums = W columns, or sums += W columns
   FW_WORD void end(int64_t, Vec (&)[n]) const {}
 };
 
+struct ReadAcrossOff : ReadAcross {  // sums -= W columns
+  template <int n>
+  FW_WORD void begin(int64_t at, Vec (&c)[n]) const {
+    each<n>([&](auto j) { c[j] = -load(columns + at + j * kLanes); });
+  }
+};
+
 // A row, or a part of the columns, and where it is in memory.
 struct Take {
   float* to;
@@ -148,6 +155,7 @@ static inline Read read(Row r, Columns c) { return {r.at, c.at}; }
 static inline ReadOnto readOnto(Row r, Columns c) { return {{r.at, c.at}}; }
 static inline ReadAcross readAcross(Columns c, Sums s) { return {c.at, s.at, false}; }
 static inline ReadAcross readAcrossOnto(Columns c, Sums s) { return {c.at, s.at, true}; }
+static inline ReadAcrossOff readAcrossOff(Columns c, Sums s) { return {{c.at, s.at, true}}; }
 
 // An operation on the way through n vectors of every row.
 template <int n, class Op>
@@ -186,6 +194,7 @@ struct Engine {
   using Sums = FW_ISA::Sums;
   using State = FW_ISA::State;
   using SoftmaxBack = FW_ISA::SoftmaxBack;
+  using Held = State;
 
   Arena& memory;
 
@@ -197,6 +206,8 @@ struct Engine {
     const int64_t stride = round_up(V, kLanes);
     return {memory.floats(K * stride), K, stride};
   }
+
+  State held(int64_t K, int64_t V) { return state(K, V); }
 
   // One sweep over the state, by threes and what those leave: fewer vectors would wait for the sums, more than four leave
   // the registers beside the sums of two reads.

@@ -19,10 +19,11 @@ struct Widths<Call, std::void_t<decltype(Call::outputWidth)>> {
   static FW_WORD void set(Call& a) { a.width = a.outputWidth = kUsualWidth; }
 };
 
-// Way is Forward or Backward of a family; kNear: states lie in shared memory.
-template <class Way, class Engine, bool kNear>
+// Way is Forward or Backward of a family; kNear: states lie in shared memory; blocks: how many a multiprocessor is to run at a
+// time.
+template <class Way, class Engine, bool kNear, int blocks>
 struct Walk {
-  static constexpr int kThreads = Engine::kThreads;
+  static constexpr int kThreads = Engine::kThreads, kAtOnce = blocks;
   struct Args {
     typename Way::Args call;
     int64_t first;  // track of the first block
@@ -55,9 +56,9 @@ Engine counted(const typename Way::Args& a) {
   return count;
 }
 
-template <class Way, class Engine, bool kNear>
+template <class Way, class Engine, bool kNear, int kBlocks>
 void walk_states(const Context& cx, const typename Way::Args& a) {
-  using Kernel = Walk<Way, Engine, kNear>;
+  using Kernel = Walk<Way, Engine, kNear, kBlocks>;
   const Engine count = counted<Way, Engine, kNear>(a);
   const int64_t shared = count.near_used * 4, bytes = count.far_used * 4, tracks = a.sequences * a.heads;
   if (shared > cx.most_shared) throw Unsupported("a sequential rule on a card: heads as wide as these");
@@ -69,25 +70,26 @@ void walk_states(const Context& cx, const typename Way::Args& a) {
   }
 }
 
-template <template <class> class Way, template <class> class Family, class Args>
+template <template <class> class Way, template <class> class Family, int kBlocks, class Args>
 void walk(const Context& cx, const Args& a) {
   using Any = Engine<false>;
   using Known = Engine<true>;
   if (counted<Way<Family<Any>>, Any, true>(a).near_used * 4 > cx.most_shared) {
-    walk_states<Way<Family<Any>>, Any, false>(cx, a);
+    walk_states<Way<Family<Any>>, Any, false, 1>(cx, a);
   } else if (Widths<Args>::are_usual(a)) {
-    walk_states<Way<Family<Known>>, Known, true>(cx, a);
+    walk_states<Way<Family<Known>>, Known, true, kBlocks>(cx, a);
   } else {
-    walk_states<Way<Family<Any>>, Any, true>(cx, a);
+    walk_states<Way<Family<Any>>, Any, true, 1>(cx, a);
   }
 }
-template <template <class> class Family, class Args>
+// kBlocks: as many as shared memory has room for where sizes are known.
+template <template <class> class Family, int kBlocks = 1, class Args>
 void walk_forward(const Context& cx, const Args& a) {
-  walk<Forward, Family>(cx, a);
+  walk<Forward, Family, kBlocks>(cx, a);
 }
-template <template <class> class Family, class Args>
+template <template <class> class Family, int kBlocks = 1, class Args>
 void walk_backward(const Context& cx, const Args& a) {
-  walk<Backward, Family>(cx, a);
+  walk<Backward, Family, kBlocks>(cx, a);
 }
 
 }  // namespace fw::cuda

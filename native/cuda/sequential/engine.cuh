@@ -1,7 +1,7 @@
 // The vocabulary of sequential families (native/families) on a block of threads, which share the elements of a word. Words
 // end with all threads at a barrier, but for those that say so: between these and what uses their results, or overwrites
 // what they read, another word stands in every family (the emulated card would report the race). Rows, columns and sums lie
-// in shared memory, a state [K, V] there or, where it is too large, in the card's memory.
+// in shared memory, a state [K, V] there, in registers, or, where it is too large, in the card's memory.
 #pragma once
 #include "sweep.cuh"
 
@@ -55,6 +55,7 @@ struct Engine {
   using Sums = cuda::Sums;
   using State = cuda::State;
   using SoftmaxBack = cuda::SoftmaxBack;
+  using Held = std::conditional_t<known, cuda::Held, State>;
 
   // Pieces of shared memory, and of the block's own part of the card's memory. Who only counts them has any place for both: a
   // pointer that may be null is no longer known to point into shared memory.
@@ -80,20 +81,29 @@ struct Engine {
     return {piece(states_near, K * stride), K, V, stride};
   }
 
-  template <class... Op>
-  FW_WORD void pass(const State& W, const Op&... op) {
+  // A state that only a thread's own sweeps touch: where sizes are known it is one whole tile.
+  FW_LAYOUT Held held(int64_t K, int64_t V) {
+    if constexpr (known) return {};
+    else return state(K, V);
+  }
+
+  template <class Matrix, class... Op>
+  FW_WORD void pass(Matrix& W, const Op&... op) {
     sweep(W, op...);
     barrier();
   }
   // Without a barrier; a thread has the same part of a state in all sweeps.
-  template <class... Op>
-  FW_WORD void sweep(const State& W, const Op&... op) {
+  template <class Matrix, class... Op>
+  FW_WORD void sweep(Matrix& W, const Op&... op) {
     sweep_state<kKnown>(W, op...);
   }
 
   FW_WORD void clear(const Row& r) { zero(r.at, r.size); }
   FW_WORD void clear(const Columns& c) { zero(c.at, c.size); }
   FW_WORD void clear(const State& W) { zero(W.at, W.K * W.stride); }
+  FW_WORD void clear(cuda::Held& W) {
+    W.each([](float& w, int) { w = 0; });
+  }
 
   // Without a barrier: begins to fetch rows, and waits for what has been begun.
   template <class... More>
@@ -126,7 +136,7 @@ struct Engine {
   FW_WORD void save_number(float* to, float x) {
     if (thread() == 0) *to = x;
   }
-  // The parts lie beside each other in memory.
+  // Without a barrier: from and to memory, where the parts lie beside each other.
   template <class... P>
   FW_WORD void load(const State& W, const float* from, P... p) {
     clear(W);
@@ -134,9 +144,7 @@ struct Engine {
     (..., (parts_of(W, p, [&](int64_t i, int64_t j) {
             W.at[i * W.stride + p.begin + j] = from[i * (p.size + ...) + before + j];
           }), before += p.size));
-    barrier();
   }
-  // Without a barrier.
   template <class... P>
   FW_WORD void store(float* to, const State& W, P... p) {
     const int64_t width = (p.size + ...);
@@ -144,6 +152,13 @@ struct Engine {
     (..., (parts_of(W, p, [&](int64_t i, int64_t j) {
             to[i * width + before + j] = W.at[i * W.stride + p.begin + j];
           }), before += p.size));
+  }
+
+  FW_WORD void load(cuda::Held& W, const float* from, Part) {
+    W.each([&](float& w, int i) { w = from[i]; });
+  }
+  FW_WORD void store(float* to, cuda::Held& W, Part) {
+    W.each([&](float& w, int i) { to[i] = w; });
   }
 
   template <class F>

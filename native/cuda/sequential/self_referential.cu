@@ -11,7 +11,7 @@ using WithOwnInput = SelfReferential<Engine, true>;
 
 void selfReferential(const Context& cx, const selfReferentialArgs& a) {
   if (a.inputY.data) walk_forward<WithOwnInput>(cx, a);
-  else walk_forward<WithOneInput>(cx, a);
+  else walk_forward<WithOneInput, 4>(cx, a);
 }
 void selfReferentialBackward(const Context& cx, const selfReferentialBackwardArgs& a) {
   if (a.inputY.data) walk_backward<WithOwnInput>(cx, a);

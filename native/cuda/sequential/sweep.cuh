@@ -1,102 +1,9 @@
-// What sequential families do with a state: one sweep over it for several operations. A warp has 16 of every 64 columns, of
-// which a thread has four, and eight of every 64 rows: what is added and read stays in its registers from the first
-// operation to the last, and sums meet in shuffles.
+// What sequential families do with a state: one sweep over it for several operations. What is added and read stays in a
+// thread's registers from the first operation to the last, and sums meet in shuffles.
 #pragma once
-#include "../../families/track.h"
-#include "../math.cuh"
-#include "../tile.cuh"
+#include "state.cuh"
 
 namespace fw::cuda {
-
-struct Part {
-  int64_t begin, size;
-  FW_LAYOUT int64_t end() const { return begin + size; }
-};
-
-struct Place {
-  int column, entry;
-};
-
-// Rows and columns begin at 16 bytes, and reach to such a place.
-struct Row {
-  float* at;
-  int64_t size;
-  FW_WORD float& operator[](Place p) const { return at[p.entry]; }
-  FW_WORD float operator()(int64_t i) const { return at[i]; }
-};
-struct Columns {
-  float* at;
-  int64_t size;
-  FW_WORD float& operator[](Place p) const { return at[p.column]; }
-  FW_WORD float operator()(int64_t j) const { return at[j]; }
-};
-// Sums across columns, one per row, each in as many parts as there are warps.
-constexpr int kSweepWarps = 4;
-struct Sums {
-  float* at;
-  int64_t size;
-  FW_LAYOUT int64_t stride() const { return (size + 3) / 4 * 4; }
-  FW_WORD float operator()(int64_t i) const {
-    float sum = at[i];
-    FW_UNROLL for (int w = 1; w < kSweepWarps; w++) sum += at[w * stride() + i];
-    return sum;
-  }
-};
-// Rows are an odd number of quads apart, so that eight lanes, four columns each of two rows that are four apart, meet every
-// bank once. What lies between the columns and the next row is 0.
-struct State {
-  float* at;
-  int64_t K, V, stride;
-  static FW_LAYOUT int64_t stride_of(int64_t V) { return V + (12 - V % 8) % 8; }
-};
-
-// The number of a thread's warp, as the compiler sees that there are no more.
-FW_WORD int sweep_warp() { return warp() % kSweepWarps; }
-
-// What a thread has of a tile: four columns from j on, four rows from i on and four more 32 after them. Of a whole tile all
-// are there, of one at an edge so many rows and columns.
-constexpr int kQuad = 4, kRows = 8, kApart = 32, kTileRows = 64, kTileColumns = 64, kWarpColumns = 16;
-
-FW_WORD void load_quad(float* x, const float* at, bool there) {
-  const float4 four = there ? *reinterpret_cast<const float4*>(at) : make_float4(0, 0, 0, 0);
-  x[0] = four.x, x[1] = four.y, x[2] = four.z, x[3] = four.w;
-}
-struct Rows {
-  int i, left;
-  bool whole;  // all of the 64 are there
-
-  FW_WORD int place(int u) const { return u % kQuad + u / kQuad * kApart; }
-  FW_WORD bool has(int u) const { return whole || place(u) < left; }
-  // What belongs to them, 0 where there are none.
-  FW_WORD void load(float (&r)[kRows], const float* at) const {
-    load_quad(r, at + i, has(0)), load_quad(r + kQuad, at + i + kApart, has(kQuad));
-    FW_UNROLL for (int u = 0; u < kRows; u++) r[u] = has(u) ? r[u] : 0;
-  }
-};
-template <bool kWhole>
-struct Tile {
-  Rows rows;
-  int j, left;
-  float w[kRows][kQuad];
-
-  FW_WORD bool has(int u) const { return kWhole || (rows.has(u) && left > 0); }
-  FW_WORD float* place(const State& W, int u) const {
-    return W.at + (rows.i + rows.place(u)) * static_cast<int>(W.stride) + j;
-  }
-  FW_WORD void load(const State& W) {
-    FW_UNROLL for (int u = 0; u < kRows; u++) load_quad(w[u], place(W, u), has(u));
-  }
-  FW_WORD void store(const State& W) const {
-    FW_UNROLL for (int u = 0; u < kRows; u++) {
-      if (has(u)) *reinterpret_cast<float4*>(place(W, u)) = make_float4(w[u][0], w[u][1], w[u][2], w[u][3]);
-    }
-  }
-  // What belongs to its columns, 0 where there are none.
-  FW_WORD void load_columns(float (&c)[kQuad], const float* at) const {
-    load_quad(c, at + j, kWhole || left > 0);
-    FW_UNROLL for (int e = 1; e < kQuad; e++) c[e] = kWhole || e < left ? c[e] : 0;
-  }
-};
 
 // Sums over lanes, of which each gives away at every step the half of its numbers that others keep: over those of the same
 // columns, where this lane has column `keeps` in the end, and over those of the same rows, where it has two rows.
@@ -173,11 +80,12 @@ struct Read {  // columns = W^T row, or columns += W^T row
   }
   FW_WORD void end(const Rows&) const {}
 };
-struct ReadAcross {  // sums = W columns, or sums += W columns
+struct ReadAcross {  // sums = W columns, or sums += factor W columns
   static constexpr bool kWrites = false;
   Columns columns;
   Sums to;
   bool onto;
+  float factor;
   float sums[kRows];
   FW_WORD void begin(const Rows&) {
     FW_UNROLL for (int u = 0; u < kRows; u++) sums[u] = 0;
@@ -196,15 +104,16 @@ struct ReadAcross {  // sums = W columns, or sums += W columns
     const int row = rows.i + OverColumns::keeps();
     if (row >= to.size) return;
     float2& at = *reinterpret_cast<float2*>(to.at + sweep_warp() * to.stride() + row);
-    at = onto ? make_float2(at.x + two.x, at.y + two.y) : two;
+    at = onto ? make_float2(at.x + factor * two.x, at.y + factor * two.y) : two;
   }
 };
 FW_WORD Add add(Row r, Columns c) { return {r, c, 1, {}}; }
 FW_WORD Add subtract(Row r, Columns c) { return {r, c, -1, {}}; }
 FW_WORD Read read(Row r, Columns c) { return {r, c, false, {}, {}}; }
 FW_WORD Read readOnto(Row r, Columns c) { return {r, c, true, {}, {}}; }
-FW_WORD ReadAcross readAcross(Columns c, Sums s) { return {c, s, false, {}}; }
-FW_WORD ReadAcross readAcrossOnto(Columns c, Sums s) { return {c, s, true, {}}; }
+FW_WORD ReadAcross readAcross(Columns c, Sums s) { return {c, s, false, 1, {}}; }
+FW_WORD ReadAcross readAcrossOnto(Columns c, Sums s) { return {c, s, true, 1, {}}; }
+FW_WORD ReadAcross readAcrossOff(Columns c, Sums s) { return {c, s, true, -1, {}}; }
 
 template <bool kWhole, class... Ops>
 FW_WORD void sweep_tile(const State& W, const Rows& rows, int j, int k, Ops&... op) {
@@ -237,6 +146,14 @@ FW_WORD void sweep_state(const State& W, Ops... op) {
     }
     (op.end(rows), ...);
   }
+}
+template <bool, class... Ops>
+FW_WORD void sweep_state(Held& W, Ops... op) {
+  W.settle();
+  (op.begin(W.tile.rows), ...);
+  (op.apply(W.tile, 0), ...);
+  (op.end_tile(W.tile.j, W.tile.left, true, 0), ...);
+  (op.end(W.tile.rows), ...);
 }
 
 }  // namespace fw::cuda
