@@ -45,11 +45,15 @@ struct DeltaCell {
     FW_LAYOUT int64_t trace() const { return (1 + 2 * kGates + (kLstm ? 1 : 0)) * D; }
   };
 
-  // Calls f with the number of each memory, as a constant.
+  // Calls f with the number of each memory, which is known while compiling.
+  template <int n>
+  struct Number {
+    FW_LAYOUT constexpr operator int() const { return n; }
+  };
   template <class F>
   static FW_WORD void each_gate(const F& f) {
-    f(std::integral_constant<int, 0>{});
-    if constexpr (kLstm) f(std::integral_constant<int, 1>{}), f(std::integral_constant<int, 2>{});
+    f(Number<0>{});
+    if constexpr (kLstm) f(Number<1>{}), f(Number<2>{});
   }
   // The softmaxes of the keys, and of another row beside them.
   template <class Keys, class... Other>

@@ -117,4 +117,40 @@ struct Held {
   }
 };
 
+// A row, or a part of the columns, and where it is in the card's memory.
+struct Take {
+  float* to;
+  const float* from;
+  int64_t size;
+};
+struct Put {
+  float* to;
+  const float* from;
+  int64_t size;
+};
+FW_WORD Take take(Row r, const float* from) { return {r.at, from, r.size}; }
+FW_WORD Take take(Columns c, Part p, const float* from) { return {c.at + p.begin, from, p.size}; }
+FW_WORD Put put(float* to, Row r) { return {to, r.at, r.size}; }
+FW_WORD Put put(float* to, Columns c, Part p) { return {to, c.at + p.begin, p.size}; }
+
+// y = softmax of x.
+struct Softmax {
+  Row y;
+  const float* x;
+};
+FW_WORD Softmax softmaxOf(Row y, Row x) { return {y, x.at}; }
+FW_WORD Softmax softmaxOf(Row y, Columns x, Part p) { return {y, x.at + p.begin}; }
+// The gradient of what y is the softmax of, from dy = sums - less.
+struct SoftmaxBack {
+  float* to;
+  Row y;
+  Sums sums, less;
+};
+FW_WORD SoftmaxBack softmaxBack(Row to, Row y, Sums sums, Sums less) { return {to.at, y, sums, less}; }
+FW_WORD SoftmaxBack softmaxBack(Row to, Row y, Sums sums) { return {to.at, y, sums, {}}; }
+FW_WORD SoftmaxBack softmaxBack(Columns to, Part p, Row y, Sums sums, Sums less) {
+  return {to.at + p.begin, y, sums, less};
+}
+FW_WORD SoftmaxBack softmaxBack(Columns to, Part p, Row y, Sums sums) { return {to.at + p.begin, y, sums, {}}; }
+
 }  // namespace fw::cuda
