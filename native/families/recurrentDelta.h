@@ -40,8 +40,8 @@ struct RecurrentDelta {
     Held W;
     FW_LAYOUT Memory(Engine& on, const Layout& l)
         : key{on.row(l.D), on.row(l.D)}, query(on.row(l.D)), h(on.row(l.D)), beta(on.row(1)),
-          z{on.columns(l.V()), on.columns(l.V())}, update(on.columns(l.D)), recalled(on.columns(l.D)), y(on.columns(l.D)), R(on.state(l.D, l.V())),
-          W(on.held(l.D, l.D)) {}
+          z{on.columns(l.V()), on.columns(l.V())}, update(on.columns(l.D)), recalled(on.columns(l.D)),
+          y(on.columns(l.D)), R(on.state(l.D, l.V())), W(on.held(l.D, l.D)) {}
   };
 
   // One sweep a token over each matrix: W waits for the last token's write, and what the query reads of this token's write
