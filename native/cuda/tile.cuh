@@ -87,6 +87,12 @@ FW_DEVICE void copyAsync16(void* to, const void* from, bool valid = true) {
                "l"(from), "r"(valid ? 16 : 0)
                : "memory");
 }
+// The same of 4 bytes, aligned to as many.
+FW_DEVICE void copyAsync4(void* to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+               "l"(from)
+               : "memory");
+}
 FW_DEVICE void copyCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int n>
 FW_DEVICE void copyWait() {

@@ -40,8 +40,9 @@ constexpr int kAhead = 2;
 template <class Family>
 struct Forward {
   using Args = typename Family::Args;
+  using Layout = typename Family::Layout;
   using Memory = typename Family::Memory;
-  template <class Engine, class Layout>
+  template <class Engine>
   static FW_WORD void run(Engine& on, Memory& memory, const Layout& layout, const Args& a, const Track& at) {
     Family::forward(on, memory, layout, a, at);
   }
@@ -49,8 +50,9 @@ struct Forward {
 template <class Family>
 struct Backward {
   using Args = typename Family::BackwardArgs;
+  using Layout = typename Family::Layout;
   using Memory = typename Family::BackwardMemory;
-  template <class Engine, class Layout>
+  template <class Engine>
   static FW_WORD void run(Engine& on, Memory& memory, const Layout& layout, const Args& a, const Track& at) {
     Family::backward(on, memory, layout, a, at);
   }

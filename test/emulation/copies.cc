@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <emulation/tile.h>
+#include <string>
 #include <vector>
 
 #include "block.h"
@@ -14,14 +15,15 @@
 namespace emulation {
 
 namespace {
-constexpr size_t kBytes = 16;
+constexpr size_t kMostBytes = 16;
 
 struct Copy {
   unsigned char* to;
   const unsigned char* from;  // null for zeros
+  size_t bytes;
   PlaceId place;
   int group;
-  unsigned char at_issue[kBytes];
+  unsigned char at_issue[kMostBytes];
 };
 struct Copies {
   std::vector<Copy> pending;
@@ -29,36 +31,54 @@ struct Copies {
 };
 auto& copies = *new std::vector<Copies>(kMostThreads);
 
-void check_addresses(const Place& place, const void* to, const void* from) {
+void check_addresses(const Place& place, const void* to, const void* from, size_t bytes) {
   const auto bad = [&](cudaError_t code, const char* what) { fail(code, "bounds", text_of(place) + what); };
   const size_t offset = offset_in_shared(to);
-  if (offset > block.shared_bytes || block.shared_bytes - offset < kBytes) {
+  if (offset > block.shared_bytes || block.shared_bytes - offset < bytes) {
     bad(cudaErrorIllegalAddress, ": to an address outside the block's shared memory");
   }
-  if (from && (!block.memory.contains(from) || !block.memory.allows(from, kBytes))) {
+  if (from && (!block.memory.contains(from) || !block.memory.allows(from, bytes))) {
     bad(cudaErrorIllegalAddress, ": from bytes of the device that are not in use");
   }
-  if (offset % kBytes != 0 || reinterpret_cast<uintptr_t>(from) % kBytes != 0) {
-    bad(cudaErrorMisalignedAddress, ": an address that is not aligned to 16 bytes");
+  if (offset % bytes != 0 || reinterpret_cast<uintptr_t>(from) % bytes != 0) {
+    const std::string what = ": an address that is not aligned to " + std::to_string(bytes) + " bytes";
+    bad(cudaErrorMisalignedAddress, what.c_str());
   }
+}
+
+// Begins a copy of so many bytes, or of zeros where `from` is null.
+void begin(const Place& place, void* to, const void* from, size_t bytes) {
+  check_addresses(place, to, from, bytes);
+  Copies& own = copies[static_cast<size_t>(block.current)];
+  const PlaceId id = id_of(site_at(place));
+  Copy copy = {static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), bytes, id, own.committed, {}};
+  if (from) {
+    track_global(block.memory.offset(from), bytes, false, id);
+    memcpy(copy.at_issue, from, bytes);
+  }
+  begin_copy(offset_in_shared(to), bytes, id);
+  memset(to, kPoison, bytes);
+  own.pending.push_back(copy);
 }
 
 void finish(const Copy& copy) {
   const unsigned char* bytes = copy.at_issue;
   if (copy.from) {
-    track_global(block.memory.offset(copy.from), kBytes, false, copy.place);
-    if (memcmp(copy.from, copy.at_issue, kBytes) != 0 && !count_known("copy", copy.place, 0)) {
+    track_global(block.memory.offset(copy.from), copy.bytes, false, copy.place);
+    if (memcmp(copy.from, copy.at_issue, copy.bytes) != 0 && !count_known("copy", copy.place, 0)) {
       add_fact("copy", "the source of $1 changes before the copy is waited for", copy.place);
     }
     if (random_below(2) == 0) bytes = copy.from;
   }
-  memcpy(copy.to, bytes, kBytes);
-  end_copy(offset_in_shared(copy.to), kBytes, copy.place);
+  memcpy(copy.to, bytes, copy.bytes);
+  end_copy(offset_in_shared(copy.to), copy.bytes, copy.place);
 }
 }  // namespace
 
 void forget_copies(int thread) {
-  for (const Copy& copy : copies[static_cast<size_t>(thread)].pending) cancel_copy(offset_in_shared(copy.to), kBytes);
+  for (const Copy& copy : copies[static_cast<size_t>(thread)].pending) {
+    cancel_copy(offset_in_shared(copy.to), copy.bytes);
+  }
   copies[static_cast<size_t>(thread)].pending.clear();
   copies[static_cast<size_t>(thread)].committed = 0;
 }
@@ -85,19 +105,10 @@ namespace fw::cuda {
 using namespace emulation;
 
 void copyAsync16(void* to, const void* from, bool valid, int line, const char* file) {
-  const Place place = {"copyAsync16", file, line};
-  if (!valid) from = nullptr;
-  check_addresses(place, to, from);
-  Copies& own = copies[static_cast<size_t>(emulation::block.current)];
-  const PlaceId id = id_of(site_at(place));
-  Copy copy = {static_cast<unsigned char*>(to), static_cast<const unsigned char*>(from), id, own.committed, {}};
-  if (from) {
-    track_global(emulation::block.memory.offset(from), kBytes, false, id);
-    memcpy(copy.at_issue, from, kBytes);
-  }
-  begin_copy(offset_in_shared(to), kBytes, id);
-  memset(to, kPoison, kBytes);
-  own.pending.push_back(copy);
+  begin({"copyAsync16", file, line}, to, valid ? from : nullptr, 16);
+}
+void copyAsync4(void* to, const void* from, int line, const char* file) {
+  begin({"copyAsync4", file, line}, to, from, 4);
 }
 
 void copyCommit(int line, const char* file) {

@@ -183,6 +183,21 @@ export const SCENARIOS: Record<string, Scenario> = {
     [1, 104, 104],
     [1, 104, 4],
   ),
+  // The width that there is code of its own for.
+  'feedback, 64 wide': both(
+    (a, R, r, w) => {
+      const beta = a.sum(3);
+      const recurrent = { recurrentQ: R, recurrentK: R, recurrentV: R, recurrentBeta: r };
+      return fw
+        .recurrentDelta(a, a, a, { beta, ...recurrent })
+        .output.add(fw.selfReferential({ x: a, wY: R, wQ: R, wK: R, wB: w }).output)
+        .add(fw.deltaRnn(a, a, a, { beta, recurrentK: a, recurrentV: a, recurrentBeta: beta }).output);
+    },
+    [1, 4, 1, 64],
+    [1, 64, 64],
+    [1, 64],
+    [1, 64, 4],
+  ),
   'recurrent delta': both(
     (a, b, c, beta, R, r) => {
       const recurrent = { recurrentQ: R, recurrentK: R, recurrentV: R, recurrentBeta: r };

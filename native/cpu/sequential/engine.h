@@ -1,104 +1,9 @@
-// The vocabulary of sequential families (native/families) on the lanes of one thread. A state W [K, V] lies row-major with
-// lanes along V; columns are vectors along V, rows along K. `pass` is the only thing that touches a state.
+// The vocabulary of sequential families (native/families) on the lanes of one thread; `pass` is the only thing that touches a
+// state.
 #pragma once
-#include "../../families/track.h"
-#include "../arena.h"
-#include "../lanes.h"
-#include "../sums.h"
+#include "sweep.h"
 
 FW_NAMESPACE_BEGIN
-
-// A stretch of columns, which begins at a whole number of vectors.
-struct Part {
-  int64_t begin, size;
-  int64_t end() const { return begin + round_up(size, kLanes); }
-};
-
-// Where an elementwise function works: at columns of a state, and at entries of a part or row.
-struct Place {
-  int64_t column, entry;
-};
-
-// Whole vectors. What lies beyond the size is finite, and 0 wherever it meets a state.
-struct Row {
-  float* at;
-  int64_t size;
-  VecUnaligned& operator[](Place p) const { return *reinterpret_cast<VecUnaligned*>(at + p.entry); }
-  float operator()(int64_t i) const { return at[i]; }
-};
-struct Columns {
-  float* at;
-  int64_t size;
-  VecUnaligned& operator[](Place p) const { return *reinterpret_cast<VecUnaligned*>(at + p.column); }
-};
-// Sums across columns, one per row, not yet added up over the lanes.
-struct Sums {
-  float* at;
-  int64_t size;
-};
-
-struct State {
-  float* at;
-  int64_t K, stride;
-};
-
-// What a pass does to each row of a state, for n neighbouring vectors c at a time, which begin at a column `at`.
-struct Add {  // W += row columns^T
-  static constexpr bool kWrites = true;
-  const float *row, *columns;
-  template <int n>
-  FW_WORD void begin(int64_t at, Vec (&c)[n]) const {
-    each<n>([&](auto j) { c[j] = load(columns + at + j * kLanes); });
-  }
-  template <int n>
-  FW_WORD void apply(int64_t, int64_t i, Vec (&w)[n], Vec (&c)[n]) const {
-    const Vec r = splat(row[i]);
-    each<n>([&](auto j) { w[j] = fma(c[j], r, w[j]); });
-  }
-  template <int n>
-  FW_WORD void end(int64_t, Vec (&)[n]) const {}
-};
-struct Subtract : Add {  // W -= row columns^T
-  template <int n>
-  FW_WORD void begin(int64_t at, Vec (&c)[n]) const {
-    each<n>([&](auto j) { c[j] = -load(columns + at + j * kLanes); });
-  }
-};
-struct Read {  // columns = W^T row
-  static constexpr bool kWrites = false;
-  const float* row;
-  float* columns;
-  template <int n>
-  FW_WORD void begin(int64_t, Vec (&c)[n]) const {
-    each<n>([&](auto j) { c[j] = Vec{}; });
-  }
-  template <int n>
-  FW_WORD void apply(int64_t, int64_t i, Vec (&w)[n], Vec (&c)[n]) const {
-    const Vec r = splat(row[i]);
-    each<n>([&](auto j) { c[j] = fma(w[j], r, c[j]); });
-  }
-  template <int n>
-  FW_WORD void end(int64_t at, Vec (&c)[n]) const {
-    each<n>([&](auto j) { store(columns + at + j * kLanes, c[j]); });
-  }
-};
-struct ReadAcross {  // sums = W columns
-  static constexpr bool kWrites = false;
-  const float* columns;
-  float* sums;
-  template <int n>
-  FW_WORD void begin(int64_t at, Vec (&c)[n]) const {
-    each<n>([&](auto j) { c[j] = load(columns + at + j * kLanes); });
-  }
-  template <int n>
-  FW_WORD void apply(int64_t at, int64_t i, Vec (&w)[n], Vec (&c)[n]) const {
-    Vec s = at == 0 ? Vec{} : load(sums + i * kLanes);
-    each<n>([&](auto j) { s = fma(w[j], c[j], s); });
-    store(sums + i * kLanes, s);
-  }
-  template <int n>
-  FW_WORD void end(int64_t, Vec (&)[n]) const {}
-};
 
 // A row, or a part of the columns, and where it is in memory.
 struct Take {
@@ -116,46 +21,34 @@ static inline Take take(Columns c, Part p, const float* from) { return {c.at + p
 static inline Put put(float* to, Row r) { return {to, r.at, r.size}; }
 static inline Put put(float* to, Columns c, Part p) { return {to, c.at + p.begin, p.size}; }
 
-static inline Add add(Row r, Columns c) { return {r.at, c.at}; }
-static inline Subtract subtract(Row r, Columns c) { return {{r.at, c.at}}; }
-static inline Read read(Row r, Columns c) { return {r.at, c.at}; }
-static inline ReadAcross readAcross(Columns c, Sums s) { return {c.at, s.at}; }
-
-// An operation on the way through n vectors of every row.
-template <int n, class Op>
-struct Running {
-  static constexpr bool kWrites = Op::kWrites;
-  const Op& op;
-  Vec c[n];
-  FW_WORD void begin(int64_t at) { op.begin(at, c); }
-  FW_WORD void apply(int64_t at, int64_t i, Vec (&w)[n]) { op.apply(at, i, w, c); }
-  FW_WORD void end(int64_t at) { op.end(at, c); }
+// y = softmax of x.
+struct Softmax {
+  Row y;
+  const float* x;
 };
-template <int n, class... R>
-FW_INLINE void sweep(State W, int64_t column, R... running) {
-  (running.begin(column), ...);
-#pragma GCC unroll 1
-  for (int64_t i = 0; i < W.K; i++) {
-    float* row = W.at + i * W.stride + column;
-    Vec w[n];
-    each<n>([&](auto j) { w[j] = load(row + j * kLanes); });
-    (running.apply(column, i, w), ...);
-    if constexpr ((R::kWrites || ...)) each<n>([&](auto j) { store(row + j * kLanes, w[j]); });
-  }
-  (running.end(column), ...);
-}
-template <int n, class... Op>
-FW_INLINE void pass_block(State W, int64_t column, const Op&... op) {
-  sweep<n>(W, column, Running<n, Op>{op, {}}...);
+static inline Softmax softmaxOf(Row y, Row x) { return {y, x.at}; }
+static inline Softmax softmaxOf(Row y, Columns x, Part p) { return {y, x.at + p.begin}; }
+// The gradient of what y is the softmax of, from dy = sums - less; of the sums the first may be lost.
+struct SoftmaxBack {
+  float* to;
+  Row y;
+  Sums sums, less;
+};
+static inline SoftmaxBack softmaxBack(Row to, Row y, Sums sums, Sums less = {}) { return {to.at, y, sums, less}; }
+static inline SoftmaxBack softmaxBack(Columns to, Part p, Row y, Sums sums, Sums less = {}) {
+  return {to.at + p.begin, y, sums, less};
 }
 
 // One engine per thread; its memory comes from an arena.
 struct Engine {
   using Part = FW_ISA::Part;
+  using Place = FW_ISA::Place;
   using Row = FW_ISA::Row;
   using Columns = FW_ISA::Columns;
   using Sums = FW_ISA::Sums;
   using State = FW_ISA::State;
+  using SoftmaxBack = FW_ISA::SoftmaxBack;
+  using Held = State;
 
   Arena& memory;
 
@@ -168,6 +61,8 @@ struct Engine {
     return {memory.floats(K * stride), K, stride};
   }
 
+  State held(int64_t K, int64_t V) { return state(K, V); }
+
   // One sweep over the state, by threes and what those leave: fewer vectors would wait for the sums, more than four leave
   // the registers beside the sums of two reads.
   template <class... Op>
@@ -178,6 +73,11 @@ struct Engine {
     if (vectors - v == 4) return pass_block<4>(W, v * kLanes, op...);
     if (vectors - v == 2) return pass_block<2>(W, v * kLanes, op...);
     if (vectors - v == 1) return pass_block<1>(W, v * kLanes, op...);
+  }
+
+  template <class... Op>
+  FW_WORD void sweep(const State& W, const Op&... op) {
+    pass(W, op...);
   }
 
   FW_WORD void clear(Row r) { zero_row(r.at, round_up(r.size, kLanes)); }
@@ -193,6 +93,13 @@ struct Engine {
   }
   FW_WORD void fetch(Row to, const float* from) { fetch(take(to, from)); }
   FW_WORD void fetch(Columns to, Part p, const float* from) { fetch(take(to, p, from)); }
+  // What is begun is there at once, and what one word does all others see.
+  template <class... More>
+  FW_WORD void begin(const Take& first, const More&... more) {
+    fetch(first, more...);
+  }
+  FW_WORD void arrive() {}
+  FW_WORD void meet() {}
   // A row that is fetched, or saved, soon: what a pass does meanwhile is too much for the processor to see that far.
   FW_WORD void ahead(const float* from, int64_t n) {
     for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(from + i);
@@ -204,6 +111,7 @@ struct Engine {
   }
   FW_WORD void save(float* to, Row from) { save(put(to, from)); }
   FW_WORD void save(float* to, Columns from, Part p) { save(put(to, from, p)); }
+  FW_WORD void save_number(float* to, float x) { *to = x; }
   template <class... P>
   void load(State W, const float* from, P... p) {
     for (int64_t i = 0; i < W.K; i++)
@@ -219,24 +127,34 @@ struct Engine {
     for (int64_t i = 0; i < p.size; i += kLanes) f(Place{p.begin + i, i});
   }
 
+  template <class F>
+  FW_WORD void also(Part p, const F& f) {
+    each(p, f);
+  }
+  template <class F>
+  FW_WORD void aside(Part p, const F& f) {
+    each(p, f);
+  }
+
   FW_WORD Vec sigmoid(Vec x) { return vsigmoid(x); }
   FW_WORD Vec tanh(Vec x) { return vtanh(x); }
 
-  // An entry of a part, and a row as a part.
+  // An entry of a part.
   FW_WORD Vec beside(Columns c, Part p, Place i) { return FW_ISA::load(c.at + p.begin + i.entry); }
-  FW_WORD void share(Columns to, Part p, Row from) {
-    stage_row(to.at + p.begin, from.at, p.size, round_up(p.size, kLanes));
-  }
 
   FW_WORD float dot(Row a, Row b) {
     Vec s{};
     for (int64_t i = 0; i < a.size; i += kLanes) s = fma(load_row(a.at, i, a.size), load_row(b.at, i, a.size), s);
     return sum(s);
   }
-  // y = softmax of a part of the columns.
-  void softmax(Row y, Columns x, Part p) { softmax(y, x.at + p.begin); }
-  void softmax(Row y, Row x) { softmax(y, x.at); }
-  void softmaxes(Columns x, Row y, Part p, Row other, Part q) { softmax(y, x, p), softmax(other, x, q); }
+  template <class... More>
+  FW_WORD void softmaxes(const Softmax& first, const More&... more) {
+    softmax(first.y, first.x), (softmax(more.y, more.x), ...);
+  }
+  template <class... More>
+  FW_WORD void softmaxes_back(const SoftmaxBack& first, const More&... more) {
+    softmax_back(first), (softmax_back(more), ...);
+  }
   // dy becomes the gradient of what y is the softmax of.
   void softmax_back(Row dy, Row y) {
     const float along = dot(dy, y);
@@ -247,19 +165,14 @@ struct Engine {
     sum_vectors(y.at, s.at, padded);
     for (int64_t i = y.size; i < padded; i++) y.at[i] = 0;
   }
-  // The first of them.
-  FW_WORD void save_sum(float* to, Sums s) { *to = sum(FW_ISA::load(s.at)); }
-  // s[slot] = the sum of f over a part of the columns.
+  // to[column] = the sum of f over a part of the columns.
   template <class F>
-  FW_WORD void fold(Sums s, int64_t slot, Part p, const F& f) {
+  FW_WORD void fold(Columns to, int64_t column, Part p, const F& f) {
     Vec total{};
     int64_t i = 0;
     for (; i + kLanes <= p.size; i += kLanes) total += f(Place{p.begin + i, i});
-    if (i < p.size) {
-      const Vec last = f(Place{p.begin + i, i});
-      for (int64_t j = 0; j < p.size - i; j++) total[j] += last[j];
-    }
-    FW_ISA::store(s.at + slot * kLanes, total);
+    if (i < p.size) total += keep_first(f(Place{p.begin + i, i}), p.size - i);
+    to.at[column] = sum(total);
   }
 
  private:
@@ -279,6 +192,16 @@ struct Engine {
     }
     const Vec scale = splat(1 / sum(total));
     for (int64_t i = 0; i < n; i += kLanes) FW_ISA::store(y.at + i, FW_ISA::load(y.at + i) * scale);
+  }
+  void softmax_back(const SoftmaxBack& s) {
+    if (s.less.at) {
+      for (int64_t i = 0; i < s.y.size * kLanes; i += kLanes) {
+        FW_ISA::store(s.sums.at + i, FW_ISA::load(s.sums.at + i) - FW_ISA::load(s.less.at + i));
+      }
+    }
+    const Row to{s.to, s.y.size};
+    add_up(to, s.sums);
+    softmax_back(to, s.y);
   }
 };
 

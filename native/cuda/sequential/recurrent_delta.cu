@@ -4,9 +4,9 @@
 
 namespace fw::cuda {
 
-void recurrentDelta(const Context& cx, const recurrentDeltaArgs& a) { walk_forward<RecurrentDelta<Engine>>(cx, a); }
+void recurrentDelta(const Context& cx, const recurrentDeltaArgs& a) { walk_forward<RecurrentDelta, 4>(cx, a); }
 void recurrentDeltaBackward(const Context& cx, const recurrentDeltaBackwardArgs& a) {
-  walk_backward<RecurrentDelta<Engine>>(cx, a);
+  walk_backward<RecurrentDelta, 4>(cx, a);
 }
 
 }  // namespace fw::cuda

@@ -4,13 +4,18 @@
 
 namespace fw::cuda {
 
+template <class Engine>
+using WithOneInput = SelfReferential<Engine, false>;
+template <class Engine>
+using WithOwnInput = SelfReferential<Engine, true>;
+
 void selfReferential(const Context& cx, const selfReferentialArgs& a) {
-  if (a.inputY.data) walk_forward<SelfReferential<Engine, true>>(cx, a);
-  else walk_forward<SelfReferential<Engine, false>>(cx, a);
+  if (a.inputY.data) walk_forward<WithOwnInput>(cx, a);
+  else walk_forward<WithOneInput, 4>(cx, a);
 }
 void selfReferentialBackward(const Context& cx, const selfReferentialBackwardArgs& a) {
-  if (a.inputY.data) walk_backward<SelfReferential<Engine, true>>(cx, a);
-  else walk_backward<SelfReferential<Engine, false>>(cx, a);
+  if (a.inputY.data) walk_backward<WithOwnInput>(cx, a);
+  else walk_backward<WithOneInput>(cx, a);
 }
 
 }  // namespace fw::cuda

@@ -1,203 +1,159 @@
-// What sequential families do with a state: one sweep over it for several operations, each thread along two neighbouring
-// columns of some rows at a time, and sums across its columns.
+// What sequential families do with a state: one sweep over it for several operations. What is added and read stays in a
+// thread's registers from the first operation to the last, and sums meet in shuffles.
 #pragma once
-#include "../../families/track.h"
-#include "../math.cuh"
-#include "../tile.cuh"
+#include "state.cuh"
 
 namespace fw::cuda {
 
-struct Part {
-  int64_t begin, size;
-  FW_LAYOUT int64_t end() const { return begin + size; }
-};
-
-struct Place {
-  int64_t column, entry;
-};
-
-// Rows and columns begin at 16 bytes, and reach to such a place.
-struct Row {
-  float* at;
-  int64_t size;
-  FW_WORD float& operator[](Place p) const { return at[p.entry]; }
-  FW_WORD float operator()(int64_t i) const { return at[i]; }
-};
-struct Columns {
-  float* at;
-  int64_t size;
-  FW_WORD float& operator[](Place p) const { return at[p.column]; }
-};
-// Sums across columns, one per row.
-struct Sums {
-  float* at;
-  int64_t size;
-};
-// Rows of an even number of columns, four banks after each other: in a sweep threads walk side by side, and for sums across
-// columns a warp has eight rows, four columns of each.
-struct State {
-  float* at;
-  int64_t K, V, stride;
-  static FW_LAYOUT int64_t stride_of(int64_t V) { return V + (36 - V % 32) % 32; }
-};
-
-// The columns and rows that a thread has in registers.
-constexpr int kPair = 2, kDeep = 8;
-using Pair = float[kPair];
-
-template <int n>
-FW_WORD void load_numbers(float (&x)[n], const float* at) {
-  if constexpr (n % 4 == 0) {
-    FW_UNROLL for (int i = 0; i < n; i += 4) {
-      const float4 four = *reinterpret_cast<const float4*>(at + i);
-      x[i] = four.x, x[i + 1] = four.y, x[i + 2] = four.z, x[i + 3] = four.w;
-    }
-  } else {
-    FW_UNROLL for (int i = 0; i < n; i++) x[i] = at[i];
+// Sums over lanes, of which each gives away at every step the half of its numbers that others keep: over those of the same
+// columns, where this lane has column `keeps` in the end, and over those of the same rows, where it has two rows.
+struct OverRows {
+  static FW_WORD int keeps() { return lane() / 8; }
+  static FW_WORD bool writes() { return lane() / 4 % 2 == 0; }
+  static FW_WORD float sum(const float (&s)[kQuad]) {
+    const bool upper = lane() & 16, odd = lane() & 8;
+    const float x = (upper ? s[2] : s[0]) + shuffleXor(upper ? s[0] : s[2], 16);
+    const float y = (upper ? s[3] : s[1]) + shuffleXor(upper ? s[1] : s[3], 16);
+    const float z = (odd ? y : x) + shuffleXor(odd ? x : y, 8);
+    return z + shuffleXor(z, 4);
   }
-}
-FW_WORD void load_pair(Pair& x, const float* at) {
-  const float2 two = *reinterpret_cast<const float2*>(at);
-  x[0] = two.x, x[1] = two.y;
-}
-FW_WORD void store_pair(float* at, const Pair& x) { *reinterpret_cast<float2*>(at) = make_float2(x[0], x[1]); }
+};
+struct OverColumns {
+  static FW_WORD int keeps() { return lane() / 2 % 2 * kApart + lane() % 2 * 2; }
+  static FW_WORD float2 sum(const float (&s)[kRows]) {
+    const bool upper = lane() & 2, odd = lane() & 1;
+    float four[kQuad], two[2];
+    FW_UNROLL for (int u = 0; u < kQuad; u++) {
+      four[u] = (upper ? s[u + kQuad] : s[u]) + shuffleXor(upper ? s[u] : s[u + kQuad], 2);
+    }
+    FW_UNROLL for (int u = 0; u < 2; u++) {
+      two[u] = (odd ? four[u + 2] : four[u]) + shuffleXor(odd ? four[u] : four[u + 2], 1);
+    }
+    return make_float2(two[0], two[1]);
+  }
+};
 
-// Operations by columns: `begin` at a pair of them, `apply` to n rows from i on, `end`.
+// How many tiles beside each other are swept before their sums meet in shuffles, and their writes in memory: those of a state
+// whose size is known.
+constexpr int kBatch = 4;
+
+// Operations, with what they have in registers: `begin` at the first of 64 rows, `apply` to a tile, `end_tile` and `end` at the
+// last column of its batch and of the state.
 struct Add {  // W += sign row columns^T
   static constexpr bool kWrites = true;
   Row row;
   Columns columns;
   float sign;
-  FW_WORD void begin(Pair& c, int64_t j) const {
-    load_pair(c, columns.at + j);
-    c[0] *= sign, c[1] *= sign;
+  float r[kRows];
+  FW_WORD void begin(const Rows& rows) { rows.load(r, row.at); }
+  template <class Tile>
+  FW_WORD void apply(Tile& t, int) const {
+    float c[kQuad];
+    t.load_columns(c, columns.at);
+    FW_UNROLL for (int e = 0; e < kQuad; e++) c[e] *= sign;
+    FW_UNROLL for (int u = 0; u < kRows; u++) {
+      FW_UNROLL for (int e = 0; e < kQuad; e++) t.w[u][e] = fmaf(r[u], c[e], t.w[u][e]);
+    }
   }
-  template <int n>
-  FW_WORD void apply(Pair (&w)[n], Pair& c, int64_t i) const {
-    float r[n];
-    load_numbers(r, row.at + i);
-    FW_UNROLL for (int u = 0; u < n; u++) w[u][0] = fmaf(r[u], c[0], w[u][0]), w[u][1] = fmaf(r[u], c[1], w[u][1]);
-  }
-  FW_WORD void end(const Pair&, int64_t) const {}
+  FW_WORD void end_tile(int, int, bool, int) const {}
+  FW_WORD void end(const Rows&) const {}
 };
-struct Read {  // columns = W^T row
+struct Read {  // columns = W^T row, or columns += W^T row
   static constexpr bool kWrites = false;
   Row row;
   Columns columns;
-  FW_WORD void begin(Pair& c, int64_t) const { c[0] = c[1] = 0; }
-  template <int n>
-  FW_WORD void apply(Pair (&w)[n], Pair& c, int64_t i) const {
-    float r[n];
-    load_numbers(r, row.at + i);
-    FW_UNROLL for (int u = 0; u < n; u++) c[0] = fmaf(r[u], w[u][0], c[0]), c[1] = fmaf(r[u], w[u][1], c[1]);
+  bool onto;
+  float r[kRows], sums[kBatch][kQuad];
+  FW_WORD void begin(const Rows& rows) { rows.load(r, row.at); }
+  template <class Tile>
+  FW_WORD void apply(const Tile& t, int k) {
+    FW_UNROLL for (int e = 0; e < kQuad; e++) {
+      sums[k][e] = r[0] * t.w[0][e];
+      FW_UNROLL for (int u = 1; u < kRows; u++) sums[k][e] = fmaf(r[u], t.w[u][e], sums[k][e]);
+    }
   }
-  FW_WORD void end(const Pair& c, int64_t j) const { store_pair(columns.at + j, c); }
+  FW_WORD void end_tile(int j, int left, bool first, int k) const {
+    const float sum = OverRows::sum(sums[k]);
+    if (!OverRows::writes() || OverRows::keeps() >= left) return;
+    float& to = columns.at[j + OverRows::keeps()];
+    to = onto || !first ? to + sum : sum;
+  }
+  FW_WORD void end(const Rows&) const {}
 };
-struct ReadAcross {  // sums = W columns
-  Columns columns;
-  Sums sums;
-};
-FW_WORD Add add(Row r, Columns c) { return {r, c, 1}; }
-FW_WORD Add subtract(Row r, Columns c) { return {r, c, -1}; }
-FW_WORD Read read(Row r, Columns c) { return {r, c}; }
-FW_WORD ReadAcross readAcross(Columns c, Sums s) { return {c, s}; }
-
-// Those of one sweep, in their order.
-template <class... Ops>
-struct Together {
+struct ReadAcross {  // sums = W columns, or sums += factor W columns
   static constexpr bool kWrites = false;
-  FW_WORD void begin(int64_t) {}
-  template <int n>
-  FW_WORD void apply(Pair (&)[n], int64_t) {}
-  FW_WORD void end(int64_t) const {}
+  Columns columns;
+  Sums to;
+  bool onto;
+  float factor;
+  float sums[kRows];
+  FW_WORD void begin(const Rows&) {
+    FW_UNROLL for (int u = 0; u < kRows; u++) sums[u] = 0;
+  }
+  template <class Tile>
+  FW_WORD void apply(const Tile& t, int) {
+    float c[kQuad];
+    t.load_columns(c, columns.at);
+    FW_UNROLL for (int u = 0; u < kRows; u++) {
+      FW_UNROLL for (int e = 0; e < kQuad; e++) sums[u] = fmaf(t.w[u][e], c[e], sums[u]);
+    }
+  }
+  FW_WORD void end_tile(int, int, bool, int) const {}
+  FW_WORD void end(const Rows& rows) const {
+    const float2 two = OverColumns::sum(sums);
+    const int row = rows.i + OverColumns::keeps();
+    if (row >= to.size) return;
+    float2& at = *reinterpret_cast<float2*>(to.at + sweep_warp() * to.stride() + row);
+    at = onto ? make_float2(at.x + factor * two.x, at.y + factor * two.y) : two;
+  }
 };
-template <class Before, class Op>
-struct Together<Before, Op> {
-  static constexpr bool kWrites = Before::kWrites || Op::kWrites;
-  Before before;
-  Op op;
-  Pair c;
-  FW_WORD void begin(int64_t j) { before.begin(j), op.begin(c, j); }
-  template <int n>
-  FW_WORD void apply(Pair (&w)[n], int64_t i) { before.apply(w, i), op.apply(w, c, i); }
-  FW_WORD void end(int64_t j) const { before.end(j), op.end(c, j); }
-};
+FW_WORD Add add(Row r, Columns c) { return {r, c, 1, {}}; }
+FW_WORD Add subtract(Row r, Columns c) { return {r, c, -1, {}}; }
+FW_WORD Read read(Row r, Columns c) { return {r, c, false, {}, {}}; }
+FW_WORD Read readOnto(Row r, Columns c) { return {r, c, true, {}, {}}; }
+FW_WORD ReadAcross readAcross(Columns c, Sums s) { return {c, s, false, 1, {}}; }
+FW_WORD ReadAcross readAcrossOnto(Columns c, Sums s) { return {c, s, true, 1, {}}; }
+FW_WORD ReadAcross readAcrossOff(Columns c, Sums s) { return {c, s, true, -1, {}}; }
 
-template <int kThreads>
-struct Sweep {
-  // The operations, of which those that look across columns stand by themselves.
-  template <class... Ops>
-  static FW_WORD void run(const State& W, const Ops&... ops) {
-    from(W, Together<>{}, ops...);
-  }
-
- private:
-  template <class Before, class Op, class... Rest>
-  static FW_WORD void from(const State& W, const Before& before, const Op& op, const Rest&... rest) {
-    from(W, Together<Before, Op>{before, op, {}}, rest...);
-  }
-  template <class Before, class... Rest>
-  static FW_WORD void from(const State& W, const Before& before, const ReadAcross& op, const Rest&... rest) {
-    if constexpr (!std::is_same_v<Before, Together<>>) {
-      columns(W, before);
-      barrier();
-    }
-    across(W, op);
-    if constexpr (sizeof...(Rest) > 0) {
-      barrier();
-      from(W, Together<>{}, rest...);
-    }
-  }
-  template <class Before>
-  static FW_WORD void from(const State& W, const Before& before) {
-    columns(W, before);
-  }
-
-  template <class Ops>
-  static FW_WORD void columns(const State& W, Ops ops) {
-    for (int64_t j = kPair * thread(); j < W.V; j += kPair * kThreads) {
-      ops.begin(j);
-      int64_t i = 0;
-      for (; i + kDeep <= W.K; i += kDeep) rows<kDeep>(W, ops, i, j);
-      for (; i < W.K; i++) rows<1>(W, ops, i, j);
-      ops.end(j);
-    }
-  }
-  template <int n, class Ops>
-  static FW_WORD void rows(const State& W, Ops& ops, int64_t i, int64_t j) {
-    float* const at = W.at + i * W.stride + j;
-    Pair w[n];
-    FW_UNROLL for (int u = 0; u < n; u++) load_pair(w[u], at + u * W.stride);
-    ops.apply(w, i);
-    if constexpr (Ops::kWrites) FW_UNROLL for (int u = 0; u < n; u++) store_pair(at + u * W.stride, w[u]);
-  }
-
-  template <int n, int kApart>
-  static FW_WORD void products(Pair& sum, const float* a, const float* b, const float* c) {
-    float x[n], y[n], z[n];
-    FW_UNROLL for (int u = 0; u < n; u++) x[u] = a[u * kApart], y[u] = b[u * kApart], z[u] = c[u * kApart];
-    FW_UNROLL for (int u = 0; u < n; u++) sum[0] = fmaf(x[u], z[u], sum[0]), sum[1] = fmaf(y[u], z[u], sum[1]);
-  }
-
-  // Four threads for a row, and two rows for each.
-  static FW_WORD void across(const State& W, const ReadAcross& op) {
-    constexpr int kTeam = 4, kTeams = kThreads / kTeam;
-    for (int64_t first = 0; first < W.K; first += 2 * kTeams) {
-      const int64_t i = first + thread() / kTeam, other = i + kTeams;
-      const float* const a = W.at + (i < W.K ? i : 0) * W.stride;
-      const float* const b = W.at + (other < W.K ? other : 0) * W.stride;
-      Pair sum = {};
-      int64_t j = thread() % kTeam;
-      for (; j + (kDeep - 1) * kTeam < W.V; j += kDeep * kTeam) products<kDeep, kTeam>(sum, a + j, b + j, op.columns.at + j);
-      for (; j < W.V; j += kTeam) products<1, kTeam>(sum, a + j, b + j, op.columns.at + j);
-      for (int mask = kTeam / 2; mask > 0; mask /= 2) {
-        sum[0] += shuffleXor(sum[0], mask), sum[1] += shuffleXor(sum[1], mask);
+template <bool kWhole, class... Ops>
+FW_WORD void sweep_tile(const State& W, const Rows& rows, int j, int k, Ops&... op) {
+  Tile<kWhole> tile = {rows, j, static_cast<int>(W.V) - j, {}};
+  tile.load(W);
+  (op.apply(tile, k), ...);
+  if constexpr ((Ops::kWrites || ...)) tile.store(W);
+}
+// kKnown: the size of the state is.
+template <bool kKnown, class... Ops>
+FW_WORD void sweep_state(const State& W, Ops... op) {
+  constexpr int kTiles = kKnown ? kBatch : 1;
+  const int K = static_cast<int>(W.K), V = static_cast<int>(W.V);
+  const int own = kWarpColumns * sweep_warp(), quad = lane() % kQuad * kQuad;
+  for (int top = 0; top < K; top += kTileRows) {
+    const int i = top + lane() / kQuad * kQuad;
+    const Rows rows = {i, K - i, kKnown && top + kTileRows <= K};
+    (op.begin(rows), ...);
+    for (int left = 0; left < V; left += kTiles * kTileColumns) {
+      FW_UNROLL for (int k = 0; k < kTiles; k++) {
+        const int first = left + k * kTileColumns;
+        if (kKnown && rows.whole && first + kTileColumns <= V) sweep_tile<true>(W, rows, first + own + quad, k, op...);
+        else if (first + own < V) sweep_tile<false>(W, rows, first + own + quad, k, op...);
       }
-      if (thread() % kTeam != 0) continue;
-      if (i < W.K) op.sums.at[i] = sum[0];
-      if (other < W.K) op.sums.at[other] = sum[1];
+      FW_UNROLL for (int k = 0; k < kTiles; k++) {
+        const int first = left + k * kTileColumns, j = first + own + quad;
+        const bool whole = kKnown && first + kTileColumns <= V;
+        if (whole || first + own < V) (op.end_tile(j, whole ? kQuad : V - j, top == 0, k), ...);
+      }
     }
+    (op.end(rows), ...);
   }
-};
+}
+template <bool, class... Ops>
+FW_WORD void sweep_state(Held& W, Ops... op) {
+  W.settle();
+  (op.begin(W.tile.rows), ...);
+  (op.apply(W.tile, 0), ...);
+  (op.end_tile(W.tile.j, W.tile.left, true, 0), ...);
+  (op.end(W.tile.rows), ...);
+}
 
 }  // namespace fw::cuda

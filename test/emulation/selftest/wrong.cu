@@ -114,6 +114,15 @@ struct NoCopyWait : Kernel<32, Floats> {
   }
 };
 
+struct NoWaitForNumbers : Kernel<32, Floats> {
+  static FW_DEVICE void run(const Args& args, Shared& shared) {
+    copyAsync4(&shared.v[lane()], args.x + 1 + lane());  // a number issued
+    copyCommit();
+    args.y[lane()] = shared.v[lane()];  // read too early, too
+    copyWait<0>();
+  }
+};
+
 struct WaitIsNoBarrier : Kernel<64, Floats> {
   static FW_DEVICE void run(const Args& args, Shared& shared) {
     copyAsync16(&shared.v[4 * thread()], args.x + 4 * thread());  // issued by each
@@ -157,6 +166,7 @@ const std::vector<Kernel> kKernels = {
     FW_WRONG(BlocksWrite, 2, "blocks", "all blocks write this"),
     FW_WRONG(BlocksRead, 2, "blocks", "reads the other block's, and writes"),
     FW_WRONG(NoCopyWait, 1, "copy", "issued", "read too early"),
+    FW_WRONG(NoWaitForNumbers, 1, "copy", "a number issued", "read too early, too"),
     FW_WRONG(WaitIsNoBarrier, 1, "race", "issued by each", "read of another's"),
     FW_WRONG(CopyForgotten, 1, "copy", "forgotten"),
     FW_WRONG(SourceChanges, 1, "copy", "source changes"),

@@ -52,6 +52,7 @@ inline uint16_t toBfloat16(float x) {
 inline uint32_t toBfloat16Pair(float x, float y) { return toBfloat16(x) | uint32_t{toBfloat16(y)} << 16; }
 
 void copyAsync16(void* to, const void* from, bool valid = true, FW_LINE, FW_FILE);
+void copyAsync4(void* to, const void* from, FW_LINE, FW_FILE);
 void copyCommit(FW_LINE, FW_FILE);
 template <int n>
 inline void copyWait(FW_LINE, FW_FILE) {
