@@ -8,7 +8,8 @@ namespace fw::cuda {
 template <int K>
 bool takes_float32(const recurrenceBackwardArgs& args) {
   const auto in_pieces = [](const In& x) { return x.dtype == kFloat32 && float32::aligned(x.data); };
-  return float32::takes_operands<K>(args) && in_pieces(args.doutput) && in_pieces(args.states) && in_pieces(args.written);
+  return float32::takes_operands<K>(args) && in_pieces(args.doutput) && in_pieces(args.states) &&
+         in_pieces(args.written);
 }
 
 template <int K>

@@ -18,8 +18,8 @@ bool takes_operands(const Args& args) {
   const bool operands = in_pieces(args.q) && in_pieces(args.k) && in_pieces(args.v);
   const bool writes = args.eraseFrom == kEraseDecayed ? args.betaWidth <= 1
                                                       : args.eraseFrom == kEraseNone && args.betaWidth == 0;
-  const bool plain = !args.eraseKey.data && !args.writeKey.data && !args.bonus.data && !args.max.data && !args.secondWrite &&
-                     !args.readBefore && !args.exchanged;
+  const bool plain = !args.eraseKey.data && !args.writeKey.data && !args.bonus.data && !args.max.data &&
+                     !args.secondWrite && !args.readBefore && !args.exchanged;
   return keys && operands && writes && plain && args.gateWidth <= 1 && args.checkpointEvery == 2 * kTokens;
 }
 

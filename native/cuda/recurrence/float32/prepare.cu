@@ -115,7 +115,9 @@ struct Prepare {
     Sum sums[2][2];
     FW_ROLLED for (int i = 0; i < K; i += kPiece) {
       float later[2][kPiece], earlier[2][kPiece];
-      FW_UNROLL for (int n = 0; n < 2; n++) take(later[n], shared.keys, t[n], i), take(earlier[n], shared.keys, j[n], i);
+      FW_UNROLL for (int n = 0; n < 2; n++) {
+        take(later[n], shared.keys, t[n], i), take(earlier[n], shared.keys, j[n], i);
+      }
       FW_UNROLL for (int e = 0; e < kPiece; e++)
         FW_UNROLL for (int n = 0; n < 4; n++) sums[n / 2][n % 2].add_product(later[n / 2][e], earlier[n % 2][e]);
     }

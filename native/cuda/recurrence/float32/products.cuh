@@ -30,7 +30,9 @@ template <int kColumns>
 class ColumnsView {
  public:
   FW_DEVICE explicit ColumnsView(const float* tile)
-      : tile(tile), first(at<kColumns>(lane() % 4 * 2, lane() / 4)), second(at<kColumns>(lane() % 4 * 2 + 1, lane() / 4)) {}
+      : tile(tile),
+        first(at<kColumns>(lane() % 4 * 2, lane() / 4)),
+        second(at<kColumns>(lane() % 4 * 2 + 1, lane() / 4)) {}
   FW_DEVICE float2 get(int j, int k) const {
     return make_float2(tile[moved<kColumns>(first, 8 * k, 8 * j)], tile[moved<kColumns>(second, 8 * k, 8 * j)]);
   }

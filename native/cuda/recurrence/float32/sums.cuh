@@ -25,7 +25,8 @@ struct TokenSums {
   Tokens of_read, of_erase, of_write;    // q_t . (S dO_t), k_t . (S P_t) and k_t . (dS R_t)
   Tokens of_pairs;                       // sum over j < t of (P_t . R_j) (k_t . k_j) e^(b_t - b_j)
   float across[kThreads / kWarp];        // S . dS, by warps
-  float reads[kTokens], writes[kTokens];  // what they have of the state before the chunk, and the state after it of them
+  // What they have of the state before the chunk, and the state after it of them.
+  float reads[kTokens], writes[kTokens];
 
   FW_DEVICE void begin(const Problem& p, const Chunk& chunk, int64_t h) {
     if (warp() == 1) gates.fill(p, chunk, h);

@@ -36,7 +36,8 @@ struct ValueSource {
 
 template <int K, int kThreads>
 struct ValueTiles {
-  alignas(16) float right[kTokens * kTile], values[kTokens * kTile], written[kTokens * kTile], dwritten[kTokens * kTile];
+  alignas(16) float right[kTokens * kTile], values[kTokens * kTile];
+  float written[kTokens * kTile], dwritten[kTokens * kTile];
   float state[K * kTile], dstate[K * kTile];
   float keys_before[kTokens * K], written_before[kTokens * kTile];
   Gates before;
