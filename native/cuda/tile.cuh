@@ -134,13 +134,16 @@ FW_DEVICE PairSplit splitPair(float x, float y) {
   return {high, toBfloat16Pair(x - firstOfPair(high), y - secondOfPair(high))};
 }
 
-// float32 as the sum of two TF32 numbers: three products of the parts give a product to about 2^-22 (cuda.md 6.9).
+// float32 as the sum of two TF32 numbers: three products of the parts give a product to about 2^-22 (cuda.md 6.9). The first is
+// rounded as toTf32 rounds, without its care for what is not finite: then the second is NaN. The second has at most a bit too
+// much, which tensor cores leave out.
+constexpr uint32_t kTf32Bits = 0xffffe000u;
 struct Split {
   uint32_t high, low;
 };
 FW_DEVICE Split split(float x) {
-  const uint32_t high = toTf32(x);
-  return {high, toTf32(x - fromBits(high))};
+  const uint32_t high = (toBits(x) + 0x1000u) & kTf32Bits;
+  return {high, toBits(x - fromBits(high))};
 }
 
 // c += a b for n neighbouring 16 x 8 tiles of a warp, each in the layout of mmaTf32: a(row, k) and b(k, column) give the

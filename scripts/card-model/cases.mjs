@@ -14,9 +14,9 @@ const SHORT = [64, 128];
 
 const zeros = (fw, device, dtype) => (shape, options) => fw.zeros(shape, { device, dtype, ...options });
 
-/** q, k and v, gate and beta of a rule, bfloat16 but for the gate. */
-function operands(fw, device, { B, T }, gate, requiresGrad) {
-  const make = zeros(fw, device, 'bfloat16');
+/** q, k and v, gate and beta of a rule, of a dtype but for the gate. */
+function operands(fw, device, { B, T }, gate, requiresGrad, dtype = 'bfloat16') {
+  const make = zeros(fw, device, dtype);
   const wide = () => make([B, T, HEADS, D], { requiresGrad });
   const shape = gate === 'vector' ? [B, T, HEADS, D] : [B, T, HEADS];
   return {
@@ -48,19 +48,19 @@ function linear(mixer, gate, B, T) {
   };
 }
 
-function sequence(what, mixer, gate, B, T) {
+function sequence(what, mixer, gate, B, T, dtype = 'bfloat16') {
   const training = what === 'forward-backward';
   const each = deltaOperations(D, D) + (training ? deltaBackwardOperations(D, D) : 0);
   return {
-    name: `${what}/${mixer}/${B}x${T}/d${D}/bfloat16`,
+    name: `${what}/${mixer}/${B}x${T}/d${D}/${dtype}`,
     tokens: B * T,
     useful: B * T * HEADS * each,
     sizes: { B, T },
     short: SHORT.map((short) => ({ B, T: short })),
     prepare(fw, device, sizes) {
-      const { q, k, v, ...options } = operands(fw, device, sizes, gate, training);
+      const { q, k, v, ...options } = operands(fw, device, sizes, gate, training, dtype);
       if (!training) return () => fw.noGrad(() => void fw.deltaRule(q, k, v, options));
-      const doutput = zeros(fw, device, 'bfloat16')([sizes.B, sizes.T, HEADS, D]);
+      const doutput = zeros(fw, device, dtype)([sizes.B, sizes.T, HEADS, D]);
       return () => fw.deltaRule(q, k, v, options).output.backward(doutput);
     },
   };
@@ -232,6 +232,10 @@ export const CASES = [
   sequence('forward', 'gated-delta', 'scalar', 8, 4096),
   sequence('forward-backward', 'gated-delta', 'scalar', 8, 4096),
   sequence('forward-backward', 'gated-delta', 'scalar', 1, 32768),
+  sequence('forward', 'gated-delta', 'scalar', 1, 32768, 'float32'),
+  sequence('forward', 'gated-delta', 'scalar', 8, 4096, 'float32'),
+  sequence('forward-backward', 'gated-delta', 'scalar', 8, 4096, 'float32'),
+  sequence('forward-backward', 'gated-delta', 'scalar', 1, 32768, 'float32'),
   sequence('forward', 'kda', 'vector', 8, 4096),
   linear('gla', 'vector', 8, 4096),
   step('gated-delta', 'scalar', 256),

@@ -72,6 +72,20 @@ const faded: Scenario = both(
   [1, 100, 1, 128],
 );
 
+/** The same in float32, with a state that is kept every second chunk. */
+const float32Walk: Scenario = both(
+  (a, b, c, beta, gate) => {
+    const gates = { beta: beta.sigmoid(), gate: gate.abs().neg() };
+    const erased = fw.deltaRule(a, b, c, { ...gates, ...unit, cuSeqlens: [0, 1, 100], outputFinalState: true });
+    return total(erased).add(fw.linearAttention(a, b, c, { cuSeqlens: [0, 1, 100] }).output.sum());
+  },
+  [1, 100, 1, 64],
+  [1, 100, 1, 64],
+  [1, 100, 1, 68],
+  [1, 100, 1],
+  [1, 100, 1],
+);
+
 /** A sequence that is walked in segments. */
 const long: Scenario = () => {
   fw.noGrad(() => {
@@ -118,6 +132,7 @@ export const SCENARIOS: Record<string, Scenario> = {
   'delta rule, bfloat16, wide': walk(128, 70),
   'delta rule, bfloat16, long': long,
   'delta rule, vector gate, bfloat16': faded,
+  'delta rule, float32': float32Walk,
   'delta rule, vector gate, wide': both(
     (a, b, c, gate) =>
       total(fw.deltaRule(a, b, c, { beta: gate.slice(3, 0, 1).squeeze(3).sigmoid(), gate: gate.abs().neg(), ...unit })),

@@ -21,11 +21,15 @@ constexpr Way<recurrenceArgs> kForward[] = {
     {takes_bfloat16<128>, forward_bfloat16<128>},  // in bfloat16, with a state kept every 64 tokens if at all
     {takes_vector_gates<64>, forward_vector_gates<64>},  // the same with a gate for every key
     {takes_vector_gates<128>, forward_vector_gates<128>},
-    {takes_any, forward_exact},                    // all others, in float32
+    {takes_float32<64>, forward_float32<64>},  // as the first two, in float32
+    {takes_float32<128>, forward_float32<128>},
+    {takes_any, forward_exact},  // all others, in float32
 };
 constexpr Way<recurrenceBackwardArgs> kBackward[] = {
     {takes_bfloat16<64>, backward_bfloat16<64>},  // as the first two
     {takes_bfloat16<128>, backward_bfloat16<128>},
+    {takes_float32<64>, backward_float32<64>},  // likewise
+    {takes_float32<128>, backward_float32<128>},
     {takes_any, backward_exact},
 };
 

@@ -23,4 +23,14 @@ bool takes_bfloat16(const recurrenceBackwardArgs& args);
 template <int K>
 void backward_bfloat16(const Context& cx, const recurrenceBackwardArgs& args);
 
+// The same with at most a gate per head in float32, and exact to it (float32/walk.cu, float32/backward.cu).
+template <int K>
+bool takes_float32(const recurrenceArgs& args);
+template <int K>
+void forward_float32(const Context& cx, const recurrenceArgs& args);
+template <int K>
+bool takes_float32(const recurrenceBackwardArgs& args);
+template <int K>
+void backward_float32(const Context& cx, const recurrenceBackwardArgs& args);
+
 }  // namespace fw::cuda
