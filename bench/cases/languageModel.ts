@@ -107,7 +107,7 @@ export function makeTraining(problem: LanguageModelProblem): { model: Model; ste
   const ids = tokens(B, T, vocabulary, device);
   const step = (): Tensor =>
     fw.scope(() => {
-      const loss = model.forward(ids, { labels: ids }).loss;
+      const { loss } = model.forward(ids, { labels: ids, outputLogits: false });
       loss.backward();
       optimizer.step();
       optimizer.zeroGrad();

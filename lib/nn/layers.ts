@@ -118,6 +118,12 @@ export class Linear extends Module {
     Object.defineProperty(this, 'weight', { get, enumerable: false });
   }
 
+  /** @internal Whether `forward` is the product of x and the weight now, and nothing else. */
+  get isPlain(): boolean {
+    const { adapter, bias, quantized } = this;
+    return this.forward === Linear.prototype.forward && !bias && !quantized && (adapter === null || !adapter.active);
+  }
+
   private product(x: Tensor, options: LinearOptions): Tensor {
     const { quantized, bias } = this;
     return quantized ? quantized.forward(x, bias, options) : linear(x, this.weight, bias, options);

@@ -18,6 +18,11 @@ export interface TrainableModel extends MeasurableModel {
   savePretrained(dir: string): Promise<void>;
   /** Needed by runs with that setting only. */
   gradientCheckpointing?: boolean;
+  /**
+   * The sum of the cross entropies [1] of targets int32 [B, T], -100 where there is none: where a model has it, a step of
+   * training asks for that in place of all logits.
+   */
+  targetLoss?(ids: Tensor, targets: Tensor): Tensor;
 }
 
 /** Runs the synchronous function `fn` with every part of the model in training mode, or in the other; puts them back. */

@@ -138,7 +138,8 @@ export class Steps {
 /** Adds the gradients of one batch; the loss counts by its share of all labels of the step. */
 function addGradients(model: TrainableModel, batch: Batch, count: number): Tensor {
   const { ids, labels } = batchTensors(model, batch);
-  const loss = crossEntropy(model.forward(ids).logits, labels, { reduction: 'sum' }).mul(1 / Math.max(1, count));
+  const sum = model.targetLoss?.(ids, labels) ?? crossEntropy(model.forward(ids).logits, labels, { reduction: 'sum' });
+  const loss = sum.mul(1 / Math.max(1, count));
   loss.backward();
   return loss.detach();
 }

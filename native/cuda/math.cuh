@@ -13,13 +13,21 @@ FW_DEVICE float fading(float x, float s) { return s == 0 ? 0.0f : x * s; }
 // 0 for subnormal numbers, in which states that decay would stay for ever: 0.9 times the smallest one is rounded to it.
 FW_DEVICE float flushed(float x) { return fabsf(x) < 1.17549435e-38f ? 0.0f : x; }
 
+// 1 / x for x from 1 to 2, to a unit in the last place: without the branch of a division for numbers that are none of
+// these, which would keep neighbouring elements from being computed side by side.
+FW_DEVICE float inverse(float x) {
+  const float r = __fdividef(1.0f, x);
+  return fmaf(r, fmaf(-x, r, 1.0f), r);
+}
+
+// What needs both has them for one inverse.
 FW_DEVICE float sigmoid(float x) {
-  const float e = expf(-fabsf(x));
-  return (x < 0 ? e : 1.0f) / (1.0f + e);
+  const float e = expf(-fabsf(x)), r = inverse(1.0f + e);
+  return x < 0 ? e * r : r;
 }
 FW_DEVICE float sigmoidSlope(float x) {
-  const float e = expf(-fabsf(x)), u = 1.0f + e;
-  return e / (u * u);
+  const float e = expf(-fabsf(x)), r = inverse(1.0f + e);
+  return e * r * r;
 }
 FW_DEVICE float tanhSlope(float x) { return 4.0f * sigmoidSlope(x + x); }
 // ln(1 + e^x)

@@ -68,6 +68,11 @@ FW_DEVICE uint32_t toTf32(float x) {
   return y;
 }
 FW_DEVICE float fromBits(uint32_t x) { return __uint_as_float(x); }
+// x, without the compiler knowing so: what follows from it is computed once more where it is needed, not kept in registers.
+FW_DEVICE int again(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
 FW_DEVICE uint32_t toBits(float x) { return __float_as_uint(x); }
 // Rounded to nearest even; NaN stays NaN.
 FW_DEVICE uint16_t toBfloat16(float x) { return __bfloat16_as_ushort(__float2bfloat16_rn(x)); }

@@ -216,7 +216,7 @@ function training(B, T) {
       const optimizer = new fw.optim.AdamW(model.namedParameters(), { lr: 3e-4 });
       const ids = fw.zeros([sizes.B, sizes.T], { device, dtype: 'int32' });
       const step = () => {
-        model.forward(ids, { labels: ids }).loss.backward();
+        model.forward(ids, { labels: ids, outputLogits: false }).loss.backward();
         optimizer.step();
         optimizer.zeroGrad();
       };
@@ -253,5 +253,5 @@ export const CASES = [
   norm(8, 4096),
   feedback('selfReferential', 64, 2048),
   feedback('recurrentDelta', 64, 2048),
-  training(4, 2048),
+  training(8, 4096),
 ];

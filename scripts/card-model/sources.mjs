@@ -31,9 +31,10 @@ export function constant(instruction) {
     R !== undefined ? reader({ kind: 'R', n: R }) : UR !== undefined ? reader({ kind: 'UR', n: UR }) : undefined;
   return (s, mask) => {
     const bank = source.bank === 0 ? s.constants : source.bank === 2 ? s.tables : undefined;
+    // Before the first word is written: it may go where the index stands.
+    const there = !bank ? 0 : index ? index(s, a) : -1;
     for (let w = 0; w < words; w++) {
-      let known = bank ? -1 : 0;
-      if (bank && index) known &= index(s, a);
+      let known = there;
       for (let l = 0; l < LANES; l++) {
         const at = offset + 4 * w + (index ? a[l] : 0);
         if (!bank || at < 0 || at + bytes > bank.byteLength) known &= ~(1 << l);

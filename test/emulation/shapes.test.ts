@@ -6,18 +6,25 @@ import { describeEmulated, onCard } from './support';
 interface Way {
   card: string;
   /** What this takes for some of PRODUCTS. */
-  kernel: string;
+  kernels: string[];
   training?: boolean;
 }
 const WAYS: Record<string, Way> = {
-  'tiles of 128 x 256': { card: 'multiprocessors=1', kernel: 'Bfloat16Products, fw::cuda::gemm::Shape<128, 256,' },
+  'tiles of 128 x 256': { card: 'multiprocessors=1', kernels: ['Bfloat16Products, fw::cuda::gemm::Shape<128, 256,'] },
   'tiles of 128 x 128': {
     card: 'multiprocessors=1,capability=8.6',
-    kernel: 'Bfloat16Products, fw::cuda::gemm::Shape<128, 128,',
+    kernels: ['Bfloat16Products, fw::cuda::gemm::Shape<128, 128,'],
   },
-  'tiles of 64 x 64': { card: 'multiprocessors=60', kernel: 'Bfloat16Products, fw::cuda::gemm::Shape<64, 64,' },
-  'tiles of 16 x 16': { card: 'multiprocessors=100000', kernel: 'Bfloat16Products, fw::cuda::gemm::Shape<16, 16,' },
-  warpgroups: { card: 'multiprocessors=1', kernel: 'WarpgroupProducts', training: true },
+  'tiles of 64 x 64': { card: 'multiprocessors=60', kernels: ['Bfloat16Products, fw::cuda::gemm::Shape<64, 64,'] },
+  'tiles of 16 x 16': {
+    card: 'multiprocessors=100000',
+    kernels: ['Bfloat16Products, fw::cuda::gemm::Shape<16, 16,'],
+  },
+  'two and three warpgroups': {
+    card: 'multiprocessors=1',
+    kernels: ['128', '192'].map((rows) => `WarpgroupProducts, fw::cuda::gemm::Shape<${rows}, 256,`),
+    training: true,
+  },
 };
 
 /** Of operands x(...shape). */
@@ -25,9 +32,11 @@ const PRODUCTS: Record<string, string> = {
   'rows by rows, and what follows':
     "fw.linear(x(250, 200), x(504, 200), x(504), { activation: 'silu', residual: x(250, 504) })",
   'columns by columns, odd': 'x(200, 250).transpose(0, 1).matmul(x(505, 200).transpose(0, 1))',
+  'columns by columns, up to 192': 'x(200, 180).transpose(0, 1).matmul(x(505, 200).transpose(0, 1))',
   'columns by rows': 'x(72, 136).transpose(0, 1).matmul(x(72, 456))',
   'a batch': 'x(2, 130, 72).matmul(x(2, 72, 456))',
   'two stretches': 'x(128, 4104).matmul(x(4104, 256))',
+  'two stretches of many columns': 'x(5, 6208).matmul(x(6208, 1032))',
   'a gate': 'fw.feedForward(x(130, 200), { gate: x(504, 200), up: x(504, 200), down: x(200, 504) }, x(130, 200))',
 };
 
@@ -74,7 +83,12 @@ describeEmulated('shapes of tiles of matrix products', function () {
   for (const [name, way] of Object.entries(WAYS)) {
     it(`${name}: close to float64${way.training ? '' : ', and the bits of the others'}`, async () => {
       const { kernels } = await run(way, 'record');
-      expect(kernels.some((kernel) => kernel.includes(way.kernel))).to.equal(true);
+      for (const part of way.kernels) {
+        expect(
+          kernels.some((kernel) => kernel.includes(part)),
+          part,
+        ).to.equal(true);
+      }
       const results = await run(way, 'seed=1');
       for (const [product, { error }] of Object.entries(results.products)) {
         expect(error, product).to.be.lessThan(TOLERANCE.bfloat16.forward);

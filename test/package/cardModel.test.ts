@@ -37,6 +37,12 @@ interface Model {
   countsOf(block: Block): Counts;
   extrapolated(size: number, first: [number, Counts], second: [number, Counts]): Counts;
   passesOf(addresses: ArrayLike<number>, known: number, mask: number, bytes: number): number;
+  Registers: new (constants: DataView) => {
+    uniform: Int32Array;
+    knownUniform: Int32Array;
+    putUniform(n: number, value: number, known: boolean): void;
+  };
+  constant(instruction: object): (registers: object, mask: number) => void;
   tokensOf(recorded: Launch, launches: Launch[], shorter: Launch[], T: number): number;
   predict(counts: Counts, launch: object): { times: Record<string, number>; bound: string; seconds: number };
   compare(before: Table, after: Table): { worse: string[]; better: string[] };
@@ -61,6 +67,8 @@ async function load(): Promise<Model> {
     'launch',
     'counts',
     'memory',
+    'registers',
+    'sources',
     'prediction',
     'table',
     'estimate',
@@ -134,6 +142,22 @@ describe('the model of the card', function () {
     expect(lines.map(({ file }) => path.basename(file))).to.deep.equal(['known.cu', 'known.cu']);
     expect(source.slice(lines[0].line - 5, lines[0].line).join('\n')).to.include('asm volatile("mma.sync');
     expect(source[lines[1].line - 1]).to.include('void rounds(');
+  });
+
+  it('reads two constants by an index that the first is written over', () => {
+    const constants = new DataView(new ArrayBuffer(64));
+    [7, 8, 9].forEach((word, i) => constants.setInt32(32 + 4 * i, word, true));
+    const registers = new model.Registers(constants);
+    registers.putUniform(16, 32, true);
+    const operands = [
+      { kind: 'UR', n: 16 },
+      { kind: 'constant', bank: 0, address: { UR: 16, offset: 4 } },
+    ];
+    model.constant({ operands, modifiers: ['64'] })(registers, -1);
+    expect([16, 17].map((n) => [registers.uniform[n], registers.knownUniform[n]])).to.deep.equal([
+      [8, -1],
+      [9, -1],
+    ]);
   });
 
   it('waits for memory in every round', () => {

@@ -41,6 +41,7 @@ import {
   crossEntropy,
   type CuSeqlens,
   full,
+  linearCrossEntropy,
   type TensorOptions,
 } from '../../ops';
 import {
@@ -61,7 +62,7 @@ import { type Padding, readPadding } from './padding';
 import { type SaveOptions, savePretrained } from './pretrained';
 
 /** Options of `CausalLM.forward`. */
-export interface ForwardOptions<L extends Labels = Labels, S extends boolean = boolean> {
+export interface ForwardOptions<L extends Labels = Labels, S extends boolean = boolean, Z extends boolean = boolean> {
   /** int32 like the ids: position t predicts the label of t + 1. -100 counts for nothing. */
   labels?: L;
   /** The `state` of an earlier call, to go on from. */
@@ -71,6 +72,11 @@ export interface ForwardOptions<L extends Labels = Labels, S extends boolean = b
    * (TTT, Titans, LaCT) have none for packed or padded batches (UNSUPPORTED).
    */
   outputState?: S;
+  /**
+   * Whether the `logits` are returned, true by default. Without them the loss takes some rows of logits at a time
+   * (`linearCrossEntropy`): all of them, several times as large as everything else where the vocabulary is, are never in memory.
+   */
+  outputLogits?: Z;
   /** Packed sequences: B = 1 and N + 1 offsets. */
   cuSeqlens?: CuSeqlens | null;
   /**
@@ -86,20 +92,24 @@ const FORWARD: OptionNames<ForwardOptions> = {
   labels: true,
   state: true,
   outputState: 'flag',
+  outputLogits: 'flag',
   cuSeqlens: true,
   attentionMask: true,
 };
 
 /**
- * logits [B, T, vocabulary]; with labels the `loss` [1], the mean over those that count; when asked for the `state` that
- * the next tokens go on from.
+ * logits [B, T, vocabulary] unless they are not wanted; with labels the `loss` [1], the mean over those that count; when asked
+ * for the `state` that the next tokens go on from.
  */
-export type ForwardResult<L extends Labels = Labels, S extends boolean = boolean> = { logits: Tensor } & ([L] extends [
-  Tensor,
-]
-  ? { loss: Tensor }
-  : { loss?: Tensor }) &
+export type ForwardResult<L extends Labels = Labels, S extends boolean = boolean, Z extends boolean = true> = ([
+  Z,
+] extends [true]
+  ? { logits: Tensor }
+  : { logits?: Tensor }) &
+  ([L] extends [Tensor] ? { loss: Tensor } : { loss?: Tensor }) &
   ([S] extends [true] ? { state: State } : { state?: State });
+
+type AnyResult = ForwardResult<Labels, boolean, boolean>;
 
 /** What a family calls the two parts of its models among the weights. */
 export interface WeightNames {
@@ -212,19 +222,19 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
   }
 
   /** ids int32 [B, T] to logits, and to the loss when labels are given. */
-  forward<L extends Labels = undefined, S extends boolean = false>(
+  forward<L extends Labels = undefined, S extends boolean = false, Z extends boolean = true>(
     ids: Tensor,
-    options: ForwardOptions<L, S> = {},
-  ): ForwardResult<L, S> {
+    options: ForwardOptions<L, S, Z> = {},
+  ): ForwardResult<L, S, Z> {
     checkOptions<ForwardOptions>('forward', options, FORWARD);
     const { labels = null, state = null, outputState = false, cuSeqlens = null }: ForwardOptions = options;
-    const { attentionMask = null } = options;
-    this.checkIds('ids', ids);
+    const { attentionMask = null, outputLogits = true }: ForwardOptions = options;
+    this.checkIds('forward', 'ids', ids);
     if (attentionMask !== null && cuSeqlens !== null) {
       throw argumentError('INVALID_ARGUMENT', 'forward', 'attentionMask', 'left out with cuSeqlens', 'both');
     }
     if (labels !== null) {
-      this.checkIds('labels', labels);
+      this.checkIds('forward', 'labels', labels);
       checkShape('forward', 'labels', labels, ids.shape, 'batch, time like ids');
     }
     const [batch, tokens] = ids.shape;
@@ -236,32 +246,65 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return scope(() => {
       const padding = attentionMask && readPadding('forward', attentionMask, ids);
       const result = padding
-        ? this.withoutPadding(ids, labels, { state, outputState }, padding)
-        : this.compute(ids, labels, { state, outputState, cuSeqlens });
-      return result as ForwardResult<L, S>;
+        ? this.withoutPadding(ids, labels, { state, outputState }, outputLogits, padding)
+        : this.compute(ids, labels, { state, outputState, cuSeqlens }, outputLogits);
+      return result as ForwardResult<L, S, Z>;
     });
   }
 
-  private compute(ids: Tensor, labels: Tensor | null, options: SequenceOptions): ForwardResult {
+  private compute(ids: Tensor, labels: Tensor | null, options: SequenceOptions, outputLogits: boolean): AnyResult {
     const { outputState, cuSeqlens = null } = options;
     const hidden = this.model.forward(ids, options);
-    const logits = this.logitsOf(hidden.output);
-    const result: ForwardResult = { logits };
-    if (labels) result.loss = crossEntropy(logits, nextLabels(labels, cuSeqlens), { ignoreIndex: IGNORED });
+    const result: AnyResult = {};
+    if (outputLogits) result.logits = this.logitsOf(hidden.output);
+    if (labels) {
+      const targets = nextLabels(labels, cuSeqlens);
+      result.loss = result.logits
+        ? crossEntropy(result.logits, targets, { ignoreIndex: IGNORED })
+        : this.lossOf(hidden.output, targets, 'mean');
+    }
     if (outputState) result.state = hidden.state;
     return result;
+  }
+
+  /** The cross entropy of the logits of hidden vectors, which are in memory all at once only where the head asks for it. */
+  private lossOf(hidden: Tensor, targets: Tensor, reduction: 'mean' | 'sum'): Tensor {
+    const { lm_head } = this;
+    const options = { ignoreIndex: IGNORED, reduction };
+    const plain = this.logitsOf === CausalLM.prototype.logitsOf && lm_head.isPlain;
+    return plain
+      ? linearCrossEntropy(hidden, lm_head.weight, targets, options)
+      : crossEntropy(this.logitsOf(hidden), targets, options);
+  }
+
+  /**
+   * The sum of the cross entropies [1] for ids int32 [B, T] and targets int32 [B, T], what each position is to predict, -100
+   * for nothing: what a step of training needs. Its logits are never all in memory, see `outputLogits` of `forward`.
+   */
+  targetLoss(ids: Tensor, targets: Tensor): Tensor {
+    const where = 'targetLoss';
+    this.checkIds(where, 'ids', ids);
+    this.checkIds(where, 'targets', targets);
+    checkShape(where, 'targets', targets, ids.shape, 'batch, time like ids');
+    return scope(() => {
+      if (this.forward === CausalLM.prototype.forward)
+        return this.lossOf(this.model.forward(ids).output, targets, 'sum');
+      // Hooks, and classes that compute otherwise, see every call.
+      return crossEntropy(this.forward(ids).logits, targets, { ignoreIndex: IGNORED, reduction: 'sum' });
+    });
   }
 
   private withoutPadding(
     ids: Tensor,
     labels: Tensor | null,
     options: SequenceOptions,
+    outputLogits: boolean,
     padding: Padding,
-  ): ForwardResult {
+  ): AnyResult {
     const { cuSeqlens, pack, unpack } = padding;
     try {
-      const result = this.compute(pack(ids), labels && pack(labels), { ...options, cuSeqlens });
-      return { ...result, logits: unpack(result.logits) };
+      const result = this.compute(pack(ids), labels && pack(labels), { ...options, cuSeqlens }, outputLogits);
+      return result.logits ? { ...result, logits: unpack(result.logits) } : result;
     } catch (error) {
       if (!(error instanceof FastWeightsError) || error.argument !== 'cuSeqlens') throw error;
       // The caller gave no offsets.
@@ -449,9 +492,9 @@ export abstract class CausalLM<C extends Configuration = Configuration> extends 
     return savePretrained(dir, this, options);
   }
 
-  private checkIds(argument: string, ids: Tensor): void {
-    checkIndices('forward', argument, ids, this.model.tokens.weight);
-    if (ids.ndim !== 2) throw argumentError('SHAPE', 'forward', argument, '[B, T]', formatShape(ids.shape));
+  private checkIds(where: string, argument: string, ids: Tensor): void {
+    checkIndices(where, argument, ids, this.model.tokens.weight);
+    if (ids.ndim !== 2) throw argumentError('SHAPE', where, argument, '[B, T]', formatShape(ids.shape));
   }
 }
 

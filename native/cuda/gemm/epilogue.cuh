@@ -6,7 +6,8 @@
 namespace fw::cuda::gemm {
 
 enum Finish {
-  kScale,         // y = alpha sum, added to what is there when `accumulate`
+  kScale,         // y = alpha sum
+  kAdd,           // y += alpha sum
   kActivate,      // preactivation = sum + bias, y = activation of it, + residual
   kGate,          // up = sum, y = silu(gate) up
   kGateBackward,  // sum is the gradient of y = silu(gate) up, which is made again
@@ -34,19 +35,22 @@ FW_DEVICE void loadGroup(const Operand& x, int64_t i, float (&to)[kWidth]) {
     }
   }
 }
+// Both dtypes have their first 16 bytes from one instruction: of two the compiler makes stores of single words.
 template <int kWidth>
 FW_DEVICE void storeGroup(const Out& x, int64_t i, const float (&from)[kWidth]) {
-  if (kWidth == 1) {
+  if constexpr (kWidth == 1) {
     store(x, i, from[0]);
-  } else if (x.dtype == kBfloat16) {
-    uint32_t pairs[4];
-    FW_UNROLL for (int w = 0; w < kWidth; w += 2) pairs[w / 2] = toBfloat16Pair(from[w], from[w + 1]);
-    *reinterpret_cast<uint4*>(static_cast<uint16_t*>(x.data) + i) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
   } else {
-    auto* const to = reinterpret_cast<float4*>(static_cast<float*>(x.data) + i);
-    FW_UNROLL for (int w = 0; w < kWidth; w += 4) {
-      to[w / 4] = make_float4(from[w], from[w + 1], from[w + 2], from[w + 3]);
+    static_assert(kWidth == kWide, "16 bytes of bfloat16");
+    const bool narrow = x.dtype == kBfloat16;
+    uint32_t words[kWidth];
+    FW_UNROLL for (int w = 0; w < kWidth; w++) words[w] = toBits(from[w]);
+    FW_UNROLL for (int w = 0; w < kWidth / 2; w++) {
+      if (narrow) words[w] = toBfloat16Pair(from[2 * w], from[2 * w + 1]);
     }
+    auto* const to = reinterpret_cast<uint4*>(static_cast<char*>(x.data) + i * (narrow ? 2 : 4));
+    to[0] = make_uint4(words[0], words[1], words[2], words[3]);
+    if (!narrow) to[1] = make_uint4(words[4], words[5], words[6], words[7]);
   }
 }
 
@@ -56,7 +60,7 @@ struct Epilogue {
   Out y;
   int64_t batch1 = 0, batch2 = 0, row = 0, column = 1;
   float alpha = 1;
-  bool accumulate = false, activate = false;
+  bool activate = false;
   In bias, residual, gate, upIn;
   Out preactivation, up, dgate, dup;
 
@@ -86,52 +90,56 @@ struct Epilogue {
   FW_DEVICE void place(Elements<kWidth>& e, int64_t i, int64_t j, int64_t r, int64_t c, int64_t n) const {
     e.to = i * batch1 + j * batch2 + r * row + c * column, e.at = r * n + c, e.c = c;
   }
-  template <int kWidth>
+  template <Finish kFinish, int kWidth>
   FW_DEVICE void read(Elements<kWidth>& e) const {
-    switch (finish) {
-      case kScale:
-        if (accumulate) loadGroup(y, e.to, e.first);
-        break;
-      case kActivate:
-        if (bias.data) loadGroup(bias, e.c, e.first);
-        if (residual.data) loadGroup(residual, e.at, e.second);
-        break;
-      case kGateBackward: loadGroup(upIn, e.at, e.second); [[fallthrough]];
-      case kGate: loadGroup(gate, e.at, e.first); break;
+    if constexpr (kFinish == kAdd) loadGroup(y, e.to, e.first);
+    if constexpr (kFinish == kActivate) {
+      if (bias.data) loadGroup(bias, e.c, e.first);
+      if (residual.data) loadGroup(residual, e.at, e.second);
     }
+    if constexpr (kFinish == kGateBackward) loadGroup(upIn, e.at, e.second);
+    if constexpr (kFinish == kGate || kFinish == kGateBackward) loadGroup(gate, e.at, e.first);
   }
 
   // Sums are used up.
-  template <int kWidth>
+  template <Finish kFinish, int kWidth>
   FW_DEVICE void write(const Elements<kWidth>& e, float (&sums)[kWidth]) const {
     const auto each = [&](const auto& change) {
       FW_UNROLL for (int w = 0; w < kWidth; w++) sums[w] = change(sums[w], e.first[w], e.second[w]);
     };
-    switch (finish) {
-      case kScale:
-        if (accumulate) each([&](float sum, float before, float) { return before + alpha * sum; });
-        else each([&](float sum, float, float) { return alpha * sum; });
-        break;
-      case kActivate:
-        if (bias.data) each([](float sum, float bias, float) { return sum + bias; });
-        if (preactivation.data) storeGroup(preactivation, e.at, sums);
-        if (activate) each([](float z, float, float) { return silu(z); });
-        if (residual.data) each([](float x, float, float residual) { return x + residual; });
-        break;
-      case kGate:
-        if (up.data) storeGroup(up, e.at, sums);
-        each([](float sum, float gate, float) { return silu(gate) * sum; });
-        break;
-      case kGateBackward: {
-        float gradients[kWidth];
-        FW_UNROLL for (int w = 0; w < kWidth; w++) gradients[w] = sums[w] * e.second[w] * siluSlope(e.first[w]);
-        storeGroup(dgate, e.at, gradients);
-        FW_UNROLL for (int w = 0; w < kWidth; w++) gradients[w] = sums[w] * silu(e.first[w]);
-        storeGroup(dup, e.at, gradients);
-        each([](float, float gate, float up) { return silu(gate) * up; });
-      }
+    if constexpr (kFinish == kScale) each([&](float sum, float, float) { return alpha * sum; });
+    if constexpr (kFinish == kAdd) each([&](float sum, float before, float) { return before + alpha * sum; });
+    if constexpr (kFinish == kActivate) {
+      if (bias.data) each([](float sum, float bias, float) { return sum + bias; });
+      if (preactivation.data) storeGroup(preactivation, e.at, sums);
+      if (activate) each([](float z, float, float) { return silu(z); });
+      if (residual.data) each([](float x, float, float residual) { return x + residual; });
+    }
+    if constexpr (kFinish == kGate) {
+      if (up.data) storeGroup(up, e.at, sums);
+      each([](float sum, float gate, float) { return silu(gate) * sum; });
+    }
+    if constexpr (kFinish == kGateBackward) {
+      float gradients[kWidth];
+      FW_UNROLL for (int w = 0; w < kWidth; w++) gradients[w] = sums[w] * e.second[w] * siluSlope(e.first[w]);
+      storeGroup(dgate, e.at, gradients);
+      FW_UNROLL for (int w = 0; w < kWidth; w++) gradients[w] = sums[w] * silu(e.first[w]);
+      storeGroup(dup, e.at, gradients);
+      each([](float, float gate, float up) { return silu(gate) * up; });
     }
     storeGroup(y, e.to, sums);
+  }
+
+  // Calls visit(finish), a constant: loops over elements have what it decides before them.
+  template <class Visit>
+  FW_DEVICE void with(const Visit& visit) const {
+    switch (finish) {
+      case kScale: return visit(std::integral_constant<Finish, kScale>());
+      case kAdd: return visit(std::integral_constant<Finish, kAdd>());
+      case kActivate: return visit(std::integral_constant<Finish, kActivate>());
+      case kGate: return visit(std::integral_constant<Finish, kGate>());
+      case kGateBackward: return visit(std::integral_constant<Finish, kGateBackward>());
+    }
   }
 };
 

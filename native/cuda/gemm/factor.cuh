@@ -68,14 +68,18 @@ struct SwizzledTile : TileOf<E, kLines, layout> {
   }
 };
 
-// A thread's part of the copies that fill tiles, step by step: the same chunks of each tile. Terms beyond the last are
-// zeros; lines beyond the last are copies of others, of which nothing is stored.
-template <class Tile, int kThreads>
+// A thread's part of the copies that fill tiles, step by step: the same chunks of each tile. Where they cannot be dealt out
+// evenly to all threads of the block, only the first 256 have any. Terms beyond the last are zeros; lines beyond the
+// last are copies of others, of which nothing is stored.
+template <class Tile, int kAll>
 class Copies {
   using E = typename Tile::Element;
   static constexpr bool kIsAlongK = Tile::kLayout == kAlongK;
-  static constexpr int kPerRow = Tile::kInner / kChunk<E>, kRows = kThreads / kPerRow, kCount = Tile::kOuter / kRows;
-  static_assert(kThreads % kPerRow == 0 && Tile::kOuter % kRows == 0, "no thread is without a chunk");
+  static constexpr int kPerRow = Tile::kInner / kChunk<E>;
+  static constexpr bool isEven(int threads) { return threads % kPerRow == 0 && Tile::kOuter % (threads / kPerRow) == 0; }
+  static constexpr int kThreads = isEven(kAll) ? kAll : 256;
+  static constexpr int kRows = kThreads / kPerRow, kCount = Tile::kOuter / kRows;
+  static_assert(kThreads <= kAll && isEven(kThreads), "no thread is without a chunk");
 
  public:
   // From line `line` of `lines` and term `k` of `depth` on, in a member of a factor in the tile's layout.
@@ -84,7 +88,6 @@ class Copies {
     const int64_t first = own < most ? own : most, after = (most - first) / kRows;
     const int64_t term = k + (kIsAlongK ? inner() : outer());
     from_ = static_cast<const E*>(x.data) + member + first * x.line + term * x.k;
-    advance_ = Tile::kDepth * x.k;
     apart_ = static_cast<int>(kRows * (kIsAlongK ? x.line : x.k));
     last_ = after < kCount ? static_cast<int>(after) : kCount - 1;
     left_ = static_cast<int>(depth - term);
@@ -92,12 +95,13 @@ class Copies {
 
   // Begins to copy a step.
   FW_DEVICE void next(E* tile) {
+    if (kThreads < kAll && thread() >= kThreads) return;
     FW_UNROLL for (int i = 0; i < kCount; i++) {
       const bool valid = kIsAlongK ? left_ > 0 : left_ > i * kRows;
       const int at = kIsAlongK && i > last_ ? last_ : i;
       copyAsync16(tile + Tile::place(outer() + i * kRows, inner()), from_ + at * apart_, valid);
     }
-    from_ += advance_;
+    from_ += kIsAlongK ? Tile::kDepth : int64_t{kCount} * apart_;
     left_ -= Tile::kDepth;
   }
 
@@ -107,7 +111,6 @@ class Copies {
   static FW_DEVICE int inner() { return thread() % kPerRow * kChunk<E>; }
 
   const E* from_;
-  int64_t advance_;
   int apart_;  // elements from a chunk to the next
   int last_;   // the last chunk whose line there is
   int left_;   // terms from the first chunk's on

@@ -46,10 +46,9 @@ void feedForwardBackward(const Context& cx, const feedForwardBackwardArgs& x) {
   down.epilogue.gate = x.gate, down.epilogue.upIn = x.up, down.epilogue.dgate = x.dgate, down.epilogue.dup = x.dup;
   gemm::multiply(cx, down, x.precision);
   if (!x.dx.data) return;
-  Problem dx = product(rowsOf(asInput(x.dgate), hidden), columnsOf(x.gateWeight, d), rows, d, hidden, gemm::kScale,
-                       x.dx);
+  Problem dx = product(rowsOf(asInput(x.dgate), hidden), columnsOf(x.gateWeight, d), rows, d, hidden,
+                       x.accumulate != 0 ? gemm::kAdd : gemm::kScale, x.dx);
   dx.terms = 2, dx.a[1] = rowsOf(asInput(x.dup), hidden), dx.b[1] = columnsOf(x.upWeight, d);
-  dx.epilogue.accumulate = x.accumulate != 0;
   gemm::multiply(cx, dx, x.precision);
 }
 

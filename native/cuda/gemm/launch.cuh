@@ -8,12 +8,15 @@ namespace fw::cuda::gemm {
 // Enough blocks to keep any card busy.
 constexpr int64_t kBusy = 128;
 
-// Stretches of a sum: few columns need several for that, as far as each is long enough to be worth it. Rows do not
-// count (see multiply.cuh).
+// Stretches of a sum: few columns need several for that, as far as each is long enough to be worth it. So do sums that
+// are long beside the columns, as those of a weight's gradient: tiles of whole ones would leave a part of the card without
+// work, and each doubling gains half of what the one before has gained, and costs twice as much. Rows do not count (see
+// multiply.cuh).
 template <class Products>
 int64_t partsOf(int64_t n, int64_t k) {
   int64_t parts = 1;
-  while (parts < 8 && parts * n < Products::kColumns * kBusy && k >= Products::kStretch * parts) parts *= 2;
+  const auto gains = [&] { return parts * n < Products::kColumns * kBusy || 6 * parts * parts * n < k; };
+  while (parts < 8 && k >= Products::kStretch * parts && gains()) parts *= 2;
   return parts;
 }
 

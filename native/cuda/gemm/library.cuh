@@ -29,7 +29,7 @@ struct LibraryFactor {
 // Only sums as they are, scaled and added to what is there.
 inline bool isPlain(const Epilogue& e) {
   if (e.finish == kActivate) return !e.activate && !e.bias.data && !e.residual.data && !e.preactivation.data;
-  return e.finish == kScale;
+  return e.finish == kScale || e.finish == kAdd;
 }
 
 // Whether a product of one term is one that cuBLAS computes, and then computes it.
@@ -54,7 +54,7 @@ inline bool multiplyByLibrary(const Context& cx, const Problem& x, int64_t preci
   }
   const auto number = [](int64_t size) { return static_cast<int>(size); };
   const auto type = [](DType of) { return of == kBfloat16 ? Cublas::kRealBfloat16 : Cublas::kReal32; };
-  const float beta = e.accumulate ? 1 : 0;
+  const float beta = e.finish == kAdd ? 1 : 0;
   cublas.require(cx, "cublasGemmStridedBatchedEx", [&] {
     return cublas.cublasGemmStridedBatchedEx(
         cublas.handle, a.operation, b.operation, number(m), number(n), number(x.k), &e.alpha, a.data, type(dtype),

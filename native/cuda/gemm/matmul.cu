@@ -10,12 +10,12 @@ void gemm::multiply(const Context& cx, const Problem& problem, int64_t precision
   if (cx.cublas) {
     if (problem.terms == 1 && multiplyByLibrary(cx, problem, precision)) return;
     // Terms by themselves, so that each may go either way.
-    if (problem.terms > 1 && problem.epilogue.finish == kScale) {
+    if (problem.terms > 1 && (problem.epilogue.finish == kScale || problem.epilogue.finish == kAdd)) {
       Problem term = problem;
       term.terms = 1;
       for (int i = 0; i < problem.terms; i++) {
         term.a[0] = problem.a[i], term.b[0] = problem.b[i];
-        term.epilogue.accumulate = problem.epilogue.accumulate || i > 0;
+        if (i > 0) term.epilogue.finish = kAdd;
         multiply(cx, term, precision);
       }
       return;
@@ -37,7 +37,7 @@ void matmul(const Context& cx, const matmulArgs& x) {
   p.batch1 = x.batch1, p.batch2 = x.batch2, p.m = x.m, p.n = x.n, p.k = x.k;
   gemm::Epilogue& e = p.epilogue;
   e.y = x.c, e.batch1 = c[0], e.batch2 = c[1], e.row = c[2], e.column = c[3];
-  e.alpha = static_cast<float>(x.alpha), e.accumulate = x.accumulate != 0;
+  e.alpha = static_cast<float>(x.alpha), e.finish = x.accumulate != 0 ? gemm::kAdd : gemm::kScale;
   gemm::multiply(cx, p, x.precision);
 }
 

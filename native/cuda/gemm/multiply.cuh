@@ -23,6 +23,8 @@ struct Shape {
   }
   // Whether a block can add up several stretches: a warp has registers for that many sums twice.
   static constexpr bool kAddsStretches = warpM * warpN <= 2048;
+  // Whether there is room for more than sums and addresses: so many threads of a block have no more than 168 each.
+  static constexpr bool kLeavesRegisters = kThreads <= 256;
 };
 
 template <class Products, class Shape, Layout aLayout, Layout bLayout>
@@ -50,7 +52,7 @@ struct Multiply {
   };
 
   static FW_DEVICE void run(const Args& args, Shared& shared) {
-    const Place at = placeOf(args);
+    const Place at = placeOf(args, static_cast<int>(block()));
     const int all = static_cast<int>(args.x.terms) * args.steps, first = at.part * args.stretch;
     const int end = args.parts > 1 && first + args.stretch < all ? first + args.stretch : all;
 
@@ -58,15 +60,16 @@ struct Multiply {
     const int row = warp() / kAcross * Shape::kWarpM, column = warp() % kAcross * Shape::kWarpN;
     Sums<Shape::kWarpM / 16, Shape::kWarpN / 8> total, part;
     total.clear(), part.clear();
-    Feed feed(args, at, first, end);
-    for (int s = 0; s < kAhead; s++) feed.next(shared.stages[s]);
+    Feed feed(args);
+    feed.begin(at, first);
+    for (int s = 0; s < kAhead; s++) feed.next(shared.stages[s], first + s, end);
     int left = args.stretch, slot = 0;
     for (int step = first; step < end; step++) {
       copyWait<kAhead - 1>();
       Products::begin();
       // All have this step, and nobody reads the one whose place the next takes.
       barrier();
-      feed.next(shared.stages[slot + kAhead < kStages ? slot + kAhead : slot + kAhead - kStages]);
+      feed.next(shared.stages[slot + kAhead < kStages ? slot + kAhead : slot + kAhead - kStages], step + kAhead, end);
       const Stage& stage = shared.stages[slot];
       Products::template multiply<A, B>(part, stage.a, row, stage.b, column);
       slot = slot == kStages - 1 ? 0 : slot + 1;
@@ -79,8 +82,11 @@ struct Multiply {
     barrier();
     (Shape::kAddsStretches ? total : part).template put<kRow>(shared.sums + row * kRow + column);
     barrier();
-    if (args.isWide) finishWide(args, at, shared);
-    else finishElements(args, at, shared);
+    const Place to = Shape::kLeavesRegisters ? at : placeAgain(args);
+    args.x.epilogue.with([&](auto finish) {
+      if (args.isWide) finishWide<finish.value>(args, to, shared);
+      else finishElements<finish.value>(args, to, shared);
+    });
   }
 
  private:
@@ -89,56 +95,55 @@ struct Multiply {
     int64_t row, column;
   };
 
+  // That of this block once more, for those that have no registers to keep it in.
+  static FW_DEVICE Place placeAgain(const Args& args) { return placeOf(args, again(static_cast<int>(block()))); }
+
   // Blocks that run at the same time share rows and columns: eight tiles below each other, then those beside them.
-  static FW_DEVICE Place placeOf(const Args& args) {
+  static FW_DEVICE Place placeOf(const Args& args, int number) {
     const Problem& x = args.x;
     const int down = static_cast<int>((x.m + kM - 1) / kM), across = static_cast<int>((x.n + kN - 1) / kN);
-    const int number = static_cast<int>(block()), tile = number % (down * across), rest = number / (down * across);
-    const int member = rest / args.parts, batch2 = static_cast<int>(x.batch2);
+    const int tile = number % (down * across), rest = number / (down * across);
     const int top = tile / (8 * across) * 8, height = down - top < 8 ? down - top : 8, within = tile - top * across;
+    const int member = rest / args.parts, batch2 = static_cast<int>(x.batch2);
     return {member / batch2, member % batch2, rest % args.parts, int64_t{kM} * (top + within % height),
             int64_t{kN} * (within / height)};
   }
 
-  // The copies of the steps [step, end), through all terms; each is a group, as is what there is none for.
+  // The copies of steps one after the other, through all terms; each is a group, as is what there is none for.
   class Feed {
    public:
-    FW_DEVICE Feed(const Args& args, const Place& at, int step, int end)
-        : args_(args), at_(at), step_(step), end_(end) {
-      begin();
+    FW_DEVICE explicit Feed(const Args& args) : args_(args) {}
+    // From a step on, in the tiles of a place.
+    FW_DEVICE void begin(const Place& at, int step) {
+      const Problem& x = args_.x;
+      const int term = step >= args_.steps;
+      if (term == x.terms) return;
+      const int64_t k = int64_t{step - term * args_.steps} * A::kDepth;
+      const Factor &a = x.a[term], &b = x.b[term];
+      a_.begin(a, a.member(at.i, at.j), at.row, x.m, k, x.k);
+      b_.begin(b, b.member(at.i, at.j), at.column, x.n, k, x.k);
     }
-    FW_DEVICE void next(Stage& stage) {
-      if (step_ < end_) {
+    FW_DEVICE void next(Stage& stage, int step, int end) {
+      if (step < end) {
         a_.next(stage.a), b_.next(stage.b);
-        if (++step_ == args_.steps) begin();
+        if (step + 1 == args_.steps && step + 1 < end) begin(placeAgain(args_), step + 1);
       }
       copyCommit();
     }
 
    private:
-    FW_DEVICE void begin() {
-      const Problem& x = args_.x;
-      const int term = step_ >= args_.steps;
-      if (term == x.terms) return;
-      const int64_t k = int64_t{step_ - term * args_.steps} * A::kDepth;
-      const Factor &a = x.a[term], &b = x.b[term];
-      a_.begin(a, a.member(at_.i, at_.j), at_.row, x.m, k, x.k);
-      b_.begin(b, b.member(at_.i, at_.j), at_.column, x.n, k, x.k);
-    }
-
     const Args& args_;
-    const Place& at_;
-    int step_, end_;
     Copies<A, kThreads> a_;
     Copies<B, kThreads> b_;
   };
 
   // Each thread has the same columns of some rows; what several of these need is under way before the first is waited for.
+  template <Finish kFinish>
   static FW_DEVICE void finishWide(const Args& args, const Place& at, const Shared& shared) {
     const Problem& x = args.x;
     const Epilogue& epilogue = x.epilogue;
     constexpr int kWidth = kWide, kGroups = kN / kWidth, kApart = kThreads / kGroups, kMost = kM / kApart;
-    constexpr int kStep = kMost < 2 ? kMost : 2;
+    constexpr int kStep = kMost < 4 ? kMost : 4;
     static_assert(kThreads % kGroups == 0 && kM % (kStep * kApart) == 0, "threads share whole rows");
     const int first = thread() / kGroups, c = thread() % kGroups * kWidth;
     if (at.column + c >= x.n) return;
@@ -152,18 +157,19 @@ struct Multiply {
       FW_UNROLL for (int s = 0; s < kStep; s++) {
         elements[s].to = next.to, elements[s].at = next.at, elements[s].c = next.c;
         next.to += kApart * epilogue.row, next.at += kApart * x.n;
-        if (r + s * kApart < rows) epilogue.read(elements[s]);
+        if (r + s * kApart < rows) epilogue.read<kFinish>(elements[s]);
       }
       FW_UNROLL for (int s = 0; s < kStep; s++) {
         float own[kWidth];
         loadGroup(In{sums}, s * kApart * kRow, own);
-        if (r + s * kApart < rows) epilogue.write(elements[s], own);
+        if (r + s * kApart < rows) epilogue.write<kFinish>(elements[s], own);
       }
       sums += kStep * kApart * kRow;
     }
   }
 
   // One element at a time; threads go along what lies side by side in the result.
+  template <Finish kFinish>
   static FW_DEVICE void finishElements(const Args& args, const Place& at, const Shared& shared) {
     const Problem& x = args.x;
     const Epilogue& epilogue = x.epilogue;
@@ -181,11 +187,11 @@ struct Multiply {
       each([&](int s, int r, int c) {
         epilogue.place(elements[s], at.i, at.j, at.row + r, at.column + c, x.n);
         elements[s].to += at.part * args.apart;
-        epilogue.read(elements[s]);
+        epilogue.read<kFinish>(elements[s]);
       });
       each([&](int s, int r, int c) {
         float sums[1] = {shared.sums[r * kRow + c]};
-        epilogue.write(elements[s], sums);
+        epilogue.write<kFinish>(elements[s], sums);
       });
     }
   }
@@ -214,8 +220,10 @@ struct AddParts {
     const Division row = divide(i, x.n), member = divide(row.quotient, x.m), batch = divide(member.quotient, x.batch2);
     Epilogue::Elements<kWidth> elements;
     x.epilogue.place(elements, batch.quotient, batch.rest, member.rest, row.rest, x.n);
-    x.epilogue.read(elements);
-    x.epilogue.write(elements, sums);
+    x.epilogue.with([&](auto finish) {
+      x.epilogue.read<finish.value>(elements);
+      x.epilogue.write<finish.value>(elements, sums);
+    });
   }
 };
 

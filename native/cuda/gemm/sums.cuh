@@ -108,7 +108,7 @@ struct Float32Products : WarpProducts {
 struct Bfloat16Products : WarpProducts {
   using Element = uint16_t;
   // A launch to add up stretches takes longer than shorter sums do.
-  static constexpr int kColumns = 16, kStretch = 4096;
+  static constexpr int kColumns = 8, kStretch = 4096;
   template <int kLines, Layout layout>
   using Tile = SwizzledTile<uint16_t, kLines, layout>;
 

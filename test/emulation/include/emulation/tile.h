@@ -28,6 +28,8 @@ void loadMatrixT(uint32_t (&r)[4], const void* row, FW_LINE, FW_FILE);
 void mmaBfloat16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], FW_LINE, FW_FILE);
 void mmaTf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], FW_LINE, FW_FILE);
 
+inline int again(int x) { return x; }
+
 inline uint32_t toBits(float x) {
   uint32_t bits;
   __builtin_memcpy(&bits, &x, sizeof bits);
