@@ -166,8 +166,7 @@ struct GradientsFaded {
   static FW_DEVICE void put_gradients(const Args& args, Shared& shared, RunsBack<K, kErases>& runs) {
     Fading<K>& memory = shared.keys.fading;
     auto& strengths = shared.strengths;
-    const bool zeros = kErases && strengths.any_zero();
-    const auto from = runs.finish(zeros);
+    const auto from = runs.finish();
     OctetGradients gradients;
     memory.through.turn(from.dq, gradients.dq);
     memory.rest.turn(from.dk, gradients.dk);
@@ -177,7 +176,6 @@ struct GradientsFaded {
     Octet octet;
     octet.load(octet_source(args.p, chunk, h, first_of_octet(), key_of_octet()), args.p.gate, 0);
     const auto add_removed = [&](int t, float part) {
-      if (!zeros) return;
       FW_UNROLL for (int mask = 1; mask < 4; mask *= 2) part += shuffleXor(part, mask);
       if (lane() % 4 == 0) strengths.removed[warp()][t] += part;
     };

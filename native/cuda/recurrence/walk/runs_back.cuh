@@ -39,13 +39,13 @@ class RunsBack {
     FW_UNROLL for (int pair = 0; pair < 4; pair++) add_eights(2 * pair);
   }
 
-  // Puts the gradients of queries, keys and gates in the place of sums; where some strength is 0, what is removed.
+  // Puts the gradients of queries, keys and gates in the place of sums, and what is removed to those of strengths.
   struct Gradients {
     Rows &dq, &dk, &dgate;
   };
-  FW_DEVICE Gradients finish(bool zeros) {
+  FW_DEVICE Gradients finish() {
     FW_UNROLL for (int octet = 0; octet < kOctets; octet++) {
-      if (8 * octet >= tokens) continue;
+      if (is_empty(octet)) continue;
       float removed[2] = {};
       FW_UNROLL for (int r = 0; r < 2; r++) {
         float later[2], earlier[2], dgate[2];
@@ -62,7 +62,7 @@ class RunsBack {
         passing.sum_up(octet, r, later, earlier, dgate);
         FW_UNROLL for (int e = 0; e < 2; e++) erase[octet][2 * r + e] = dgate[e];
       }
-      if (kErases && zeros) put_removed(octet, removed);
+      if constexpr (kErases) put_removed(octet, removed);
     }
     return {read, write, erase};
   }
@@ -70,7 +70,7 @@ class RunsBack {
  private:
   static constexpr int kOctets = kTokens / 8;
   const float scale;
-  const int tokens;  // of the chunk: octets that have none are left out
+  const int tokens;  // of the chunk
   const Fading<K>& fading;
   const ScoreGradients& scores;
   Strengths& strengths;
@@ -78,6 +78,9 @@ class RunsBack {
   Rows read = {}, erase = {}, write = {};
   Passing passing;
   TurnedRows key, query;
+
+  // Whether an octet may be left out: two together, for there are few predicates.
+  FW_DEVICE bool is_empty(int octet) const { return octet / 2 * 16 >= tokens; }
 
   // Over an octet, and over those from `first` to `beyond`.
   FW_DEVICE float decay(int octet, int r) const { return fading.through.at(8 * octet + 7, own_row(r)); }
@@ -97,7 +100,7 @@ class RunsBack {
                            float (&before)[2]) {
     FW_UNROLL for (int i = 0; i < n; i++) {
       const int octet = own + i;
-      if (8 * octet >= tokens) continue;
+      if (is_empty(octet)) continue;
       FW_UNROLL for (int r = 0; r < 2; r++) {
         float both = 0;
         FW_UNROLL for (int e = 0; e < 2; e++) {
@@ -121,7 +124,7 @@ class RunsBack {
   FW_DEVICE void add_earlier(int own, int border, const float (&of_write)[n][4], float (&after)[2]) {
     FW_UNROLL for (int i = n - 1; i >= 0; i--) {
       const int octet = own + i;
-      if (8 * octet >= tokens) continue;
+      if (is_empty(octet)) continue;
       FW_UNROLL for (int r = 0; r < 2; r++) {
         float both = 0;
         FW_UNROLL for (int e = 0; e < 2; e++) {
@@ -146,7 +149,7 @@ class RunsBack {
   template <int n>
   FW_DEVICE void add_runs(int first) {
     const int later = first + n;
-    if (8 * later >= tokens) return;
+    if (is_empty(later)) return;
     float before[2] = {1, 1}, after[2] = {1, 1};
     FW_UNROLL for (int octet = later; octet < later + n; octet += 2) {
       float of_read[2][4] = {}, of_erase[2][4] = {};
@@ -185,7 +188,7 @@ class RunsBack {
   // Octet `first` and the one after it: the other halves of the factors are zeros.
   FW_DEVICE void add_eights(int first) {
     const int later = first + 1, matrix = lane() / 8;
-    if (8 * later >= tokens) return;
+    if (is_empty(later)) return;
     const uint16_t* const tile = matrix == 0   ? scores.read
                                  : matrix == 1 ? scores.read_low
                                  : matrix == 2 ? scores.erase

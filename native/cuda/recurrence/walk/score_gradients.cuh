@@ -2,7 +2,7 @@
 //   read_tj = dO_t . R_j, j <= t      erase_tj = P_t . R_j, j < t
 // With e_t what token t writes before its strength multiplies it, R_t = beta_t e_t, and removed_t what is erased of it,
 //   dbeta_t = P_t . e_t,   e_t = v_t - removed_t
-// where R_t / beta_t has all digits of e_t, unless beta_t is 0: only for such tokens is P_t . removed_t summed over keys.
+// where R_t / beta_t has all digits of e_t, unless beta_t is 0: for such tokens P_t . removed_t is summed over keys.
 #pragma once
 #include "rows.cuh"
 
@@ -41,7 +41,6 @@ struct StrengthSums {
       beta[i] = i < chunk.count ? beta_at(p, chunk.begin + i, h, 0) : 1;
     }
   }
-  FW_DEVICE bool any_zero() const { return warpMax(beta[lane()] == 0 || beta[lane() + kWarp] == 0 ? 1 : 0) > 0; }
 
   // By threads that have written the others.
   FW_DEVICE void put(const Problem& p, const Chunk& chunk, int64_t h, const Out& dbeta) const {
@@ -49,7 +48,7 @@ struct StrengthSums {
     const int t = thread();
     if (t >= chunk.count) return;
     float at_zero = values[t];
-    if (beta[t] == 0) FW_UNROLL for (int w = 0; w < kWarps; w++) at_zero -= removed[w][t];
+    FW_UNROLL for (int w = 0; w < kWarps; w++) at_zero -= removed[w][t];
     store(dbeta, (chunk.begin + t) * p.heads + h, beta[t] == 0 ? at_zero : written[t] / beta[t]);
   }
 };
