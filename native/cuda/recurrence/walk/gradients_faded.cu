@@ -1,7 +1,7 @@
 // Gradients of keys, queries, strengths and gates where every key has a gate of its own (spec 2.15), a block for each
-// chunk and head. Such gates cannot leave the product of two keys: what comes of the states before and after the chunk, and
-// of pairs of tokens, fades key by key. A warp has sixteen keys of all tokens; and, of the products over values, some of
-// the gradients of scores, which all warps read.
+// chunk and head. Such gates cannot leave the product of two keys: what comes of the states before and after the chunk,
+// and of pairs of tokens, fades key by key. A warp has sixteen keys of all tokens; and, of the products over values, some
+// of the gradients of scores, which all warps read.
 #include "backward_faded.cuh"
 #include "octets_back.cuh"
 #include "runs_back.cuh"
@@ -54,8 +54,8 @@ struct GradientsFaded {
     Pairs read = {}, erase = {};  // dO R^T and P R^T
     float own[2][4] = {};         // P V^T for sixteen tokens with themselves
 
-    // Of later rows more is lower triangular: the half of the tokens that all of them have goes to warps in order, the other
-    // one the other way round, so that none has much more than others.
+    // Of later rows more is lower triangular: the half of the tokens that all of them have goes to warps in order, the
+    // other one the other way round, so that none has much more than others.
     static FW_DEVICE int half(int job) { return (warp() + job * kWarps) / 4; }
     static FW_DEVICE int row(int job) { return 16 * (half(job) == 0 ? warp() % 4 : 3 - warp() % 4); }
   };
