@@ -30,20 +30,25 @@ function operands(fw, device, { B, T }, gate, requiresGrad, dtype = 'bfloat16') 
 
 /** Operations per token and head of linear attention, and of a delta rule. */
 const linearOperations = (K, V) => 4 * K * V + 2 * CHUNK * (K + V);
+const linearBackwardOperations = (K, V) => 10 * K * V + CHUNK * (6 * K + 4 * V);
 const deltaOperations = (K, V) => 6 * K * V + 4 * CHUNK * (K + V);
 const deltaBackwardOperations = (K, V) => 16 * K * V + CHUNK * (16 * K + 10 * V) + 4 * CHUNK ** 2;
 
 /** Linear attention over so many tokens. */
-function linear(mixer, gate, B, T) {
+function linear(what, mixer, gate, B, T) {
+  const training = what === 'forward-backward';
+  const each = linearOperations(D, D) + (training ? linearBackwardOperations(D, D) : 0);
   return {
-    name: `forward/${mixer}/${B}x${T}/d${D}/bfloat16`,
+    name: `${what}/${mixer}/${B}x${T}/d${D}/bfloat16`,
     tokens: B * T,
-    useful: B * T * HEADS * linearOperations(D, D),
+    useful: B * T * HEADS * each,
     sizes: { B, T },
     short: SHORT.map((short) => ({ B, T: short })),
     prepare(fw, device, sizes) {
-      const { q, k, v, gate: gates } = operands(fw, device, sizes, gate, false);
-      return () => fw.noGrad(() => void fw.gatedLinearAttention(q, k, v, { gate: gates }));
+      const { q, k, v, gate: gates } = operands(fw, device, sizes, gate, training);
+      if (!training) return () => fw.noGrad(() => void fw.gatedLinearAttention(q, k, v, { gate: gates }));
+      const doutput = zeros(fw, device, 'bfloat16')([sizes.B, sizes.T, HEADS, D]);
+      return () => fw.gatedLinearAttention(q, k, v, { gate: gates }).output.backward(doutput);
     },
   };
 }
@@ -237,7 +242,9 @@ export const CASES = [
   sequence('forward-backward', 'gated-delta', 'scalar', 8, 4096, 'float32'),
   sequence('forward-backward', 'gated-delta', 'scalar', 1, 32768, 'float32'),
   sequence('forward', 'kda', 'vector', 8, 4096),
-  linear('gla', 'vector', 8, 4096),
+  linear('forward', 'gla', 'vector', 8, 4096),
+  sequence('forward-backward', 'kda', 'vector', 8, 4096),
+  linear('forward-backward', 'gla', 'vector', 8, 4096),
   step('gated-delta', 'scalar', 256),
   step('gated-delta', 'scalar', 4096),
   step('gated-delta', 'scalar', 65536),

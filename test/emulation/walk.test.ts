@@ -2,47 +2,21 @@
 // and that neither company nor the card changes a bit. Its gradients: walkBack.test.ts.
 import { expect } from 'chai';
 import * as fw from '../../lib';
-import type { Target } from '../support/golden';
-import { expectClose, toleranceOf } from '../support/tolerance';
-import { describeFindings, emulation, onEmulation } from './device';
+import { onEmulation } from './device';
 import { onCard } from './support';
-import { CASES, gated, inputsOf, many, type Results, results, type Setting, tensors, visitsOf } from './walks';
-
-const LIMIT = toleranceOf('bfloat16').forward;
+import { describeForwardBits, expectForward, expectSameOfSlices, here, watch, withSumsCut } from './walked';
+import { CASES, gated, inputsOf, many, results, type Setting, tensors } from './walks';
 
 if (onEmulation) {
-  const card = emulation();
-  const here: Target = { device: 'cuda-emulation', dtype: 'bfloat16' };
-  const visits = (): number => visitsOf(card.sites(), 'recurrence/walk/');
-  /** A call's value, and whether it took the walk. */
-  const watched = <T>(call: () => T): [T, boolean] => {
-    const before = visits();
-    const value = fw.noGrad(() => fw.scope(call));
-    return [value, visits() > before];
-  };
-  const walked = <T>(call: () => T): T => {
-    const [value, walks] = watched(call);
-    expect(walks).to.equal(true);
-    expect(describeFindings(card.findings())).to.equal('');
-    return value;
-  };
+  const watching = watch('recurrence/walk/');
+  const { watched } = watching;
 
   describe('the walk in bfloat16 on the emulated card', function () {
     this.timeout(120_000);
 
     for (const [title, setting] of Object.entries(CASES)) {
-      for (const truncated of [false, true]) {
-        it(`${title}${truncated ? ', sums cut' : ''}`, () => {
-          card.setTruncatedSums(truncated);
-          const { cuSeqlens } = setting;
-          const host = inputsOf(setting);
-          const exact = results(tensors(host, { device: 'js', dtype: 'float64' }), { cuSeqlens, mode: 'recurrent' });
-          const [output, finalState] = walked(() => results(tensors(host, here), { cuSeqlens }));
-          card.setTruncatedSums(false);
-          expectClose('output', output, exact[0], LIMIT);
-          expectClose('final state', finalState, exact[1], LIMIT);
-        });
-      }
+      it(title, () => expectForward(watching, setting));
+      it(`${title}, sums cut`, () => withSumsCut(() => expectForward(watching, setting)));
     }
 
     // Sequences of more than 16384 tokens are walked in segments of 4096. Little is forgotten, so that a segment's end
@@ -56,39 +30,18 @@ if (onEmulation) {
       'long among others, packed': { ...gentle, T: 16700, H: 2, K: 64, V: 64, cuSeqlens: [0, 70, 70, 16500, 16700] },
     };
     for (const [title, setting] of Object.entries(LONG)) {
-      it(title, () => {
-        const { cuSeqlens } = setting;
-        const host = inputsOf(setting);
-        const exact = results(tensors(host, { device: 'js', dtype: 'float64' }), { cuSeqlens, mode: 'recurrent' });
-        const [output, finalState] = walked(() => results(tensors(host, here), { cuSeqlens }));
-        expectClose('output', output, exact[0], LIMIT);
-        expectClose('final state', finalState, exact[1], LIMIT);
-      });
+      it(title, () => expectForward(watching, setting));
     }
 
     it('a gate of minus infinity forgets all, in the midst of a chunk and at its end', () => {
-      const T = 150;
-      const host = inputsOf({ ...gated, T, K: 64, V: 64, initial: true });
+      const setting = { ...gated, T: 150, K: 64, V: 64, initial: true };
+      const host = inputsOf(setting);
       for (const t of [20, 63, 64, 128]) host.gate.data[t] = -Infinity;
-      const [output, finalState] = walked(() => results(tensors(host, here)));
-      const exact = results(tensors(host, { device: 'js', dtype: 'float64' }), { mode: 'recurrent' });
-      expectClose('output', output, exact[0], LIMIT);
-      expectClose('final state', finalState, exact[1], LIMIT);
+      expectForward(watching, setting, host);
     });
 
     it('float32 gates, strengths and states, and slices of wider tensors', () => {
-      const host = inputsOf({ ...gated, T: 70, H: 2, K: 64, V: 64, initial: true });
-      const { beta, gate, initialState, ...rows } = host;
-      const [output, finalState] = walked(() => {
-        const { q, k, v } = tensors(rows, here);
-        const wide = fw.cat([q, k, v], 3);
-        const slice = (i: number): fw.Tensor => wide.slice(3, 64 * i, 64 * (i + 1));
-        const exact = tensors({ beta, gate, initialState }, { ...here, dtype: 'float32' });
-        return results({ q: slice(0), k: slice(1), v: slice(2), ...exact });
-      });
-      const plain = walked(() => results(tensors(host, here)));
-      expect(output).to.deep.equal(plain[0]);
-      expect(finalState).to.deep.equal(plain[1]);
+      expectSameOfSlices(watching, inputsOf({ ...gated, T: 70, H: 2, K: 64, V: 64, initial: true }));
     });
 
     it('other calls go their own way', () => {
@@ -107,39 +60,9 @@ if (onEmulation) {
       expect(watched(() => results(x))[1]).to.equal(true);
     });
 
-    describe('bits', () => {
-      const cuSeqlens = many(70, 71, 200);
-      const host = inputsOf({ ...gated, T: 200, H: 2, K: 64, V: 128, cuSeqlens, initial: true });
-      let packed: Results;
-      before(() => {
-        packed = walked(() => results(tensors(host, here), { cuSeqlens }));
-      });
-
-      it('are the same in every run and every order of warps', () => {
-        for (const seed of [0, 1, 2]) {
-          card.setSeed(seed);
-          expect(walked(() => results(tensors(host, here), { cuSeqlens }))).to.deep.equal(packed);
-        }
-        card.setSeed(0);
-      });
-
-      it('are those of each sequence by itself', () => {
-        const cut = (x: ArrayLike<number>, rows: number, from: number, to: number): number[] =>
-          Array.from(x).slice((x.length / rows) * from, (x.length / rows) * to);
-        cuSeqlens.slice(1).forEach((end, n) => {
-          const begin = cuSeqlens[n];
-          if (end === 0) return;
-          const [output, finalState] = walked(() => {
-            const { initialState, ...rows } = tensors(host, here);
-            const own: Record<string, fw.Tensor> = { initialState: initialState.slice(0, n, n + 1) };
-            for (const [name, t] of Object.entries(rows)) own[name] = t.slice(1, begin, end);
-            return results(own);
-          });
-          expect(Array.from(output)).to.deep.equal(cut(packed[0], 200, begin, end));
-          expect(Array.from(finalState)).to.deep.equal(cut(packed[1], cuSeqlens.length - 1, n, n + 1));
-        });
-      });
-
+    const cuSeqlens = many(70, 71, 200);
+    const packed = inputsOf({ ...gated, T: 200, H: 2, K: 64, V: 128, cuSeqlens, initial: true });
+    describeForwardBits(watching, packed, cuSeqlens, () => {
       it('of a long sequence are the same in company, in groups of chunks and with other blocks', async () => {
         const source = `
           const { createHash } = require('node:crypto');

@@ -113,6 +113,46 @@ export const CASES: Record<string, Setting> = {
   'long keys': { T: 100, K: 64, V: 64, gate: [-0.3, 0], scale: { q: 1e4, k: 1e5 } },
 };
 
+/** A gate for every key. */
+export const fading = { gate: [-0.3, 0] as [number, number], keyGates: true };
+export const kda = { ...erasing, ...fading };
+export const FADING_CASES: Record<string, Setting> = {
+  'one token': { ...kda, T: 1, K: 64, V: 64, initial: true },
+  'a token less than half a chunk': { ...kda, T: 31, K: 64, V: 64 },
+  'half a chunk': { ...kda, T: 32, K: 64, V: 64, initial: true },
+  'a token more': { ...kda, T: 33, K: 128, V: 64, initial: true },
+  'a token less than a chunk': { ...kda, T: 63, K: 64, V: 128 },
+  'a token more than a chunk': { ...kda, T: 65, K: 64, V: 72, initial: true },
+  'four chunks, three blocks of values': { ...kda, T: 201, K: 64, V: 136, initial: true },
+  'wide keys and values': { ...kda, T: 135, K: 128, V: 128, initial: true },
+  'few values': { ...kda, T: 70, H: 2, K: 128, V: 8 },
+  'linear attention': { ...fading, T: 135, K: 64, V: 72, initial: true },
+  'linear attention, wide': { ...fading, T: 135, K: 128, V: 136 },
+  'linear attention, many': { ...fading, T: 200, K: 128, V: 72, cuSeqlens: many(40, 200) },
+  'batch, fewer heads of keys': { ...kda, B: 2, T: 70, H: 2, HV: 4, K: 64, V: 64, initial: true },
+  packed: { ...kda, T: 200, H: 2, K: 64, V: 128, cuSeqlens: [0, 0, 1, 66, 66, 199, 200, 200], initial: true },
+  'packed, many, wide': { ...kda, T: 200, K: 128, V: 136, cuSeqlens: many(63, 200), initial: true },
+  'strengths near 2': { ...fading, T: 321, K: 64, V: 64, beta: [1.8, 2], gate: [-0.001, 0] },
+  'strengths near 2, keys alike': { ...fading, T: 321, K: 128, V: 64, beta: [1.8, 2], gate: [-0.001, 0], alike: 0.9 },
+  'strengths near 2, keys alike that fade': { ...fading, T: 321, K: 64, V: 64, beta: [1.8, 2], alike: 0.9 },
+  'keys alike': { ...kda, T: 321, K: 128, V: 64, gate: [-0.02, 0], alike: 0.9 },
+  'keys almost the same': { ...kda, T: 321, K: 64, V: 64, gate: [-0.001, 0], alike: 0.99 },
+  'strong gates': { ...kda, T: 135, K: 64, V: 64, gate: [-100, 0], initial: true },
+  'strong gates, linear attention': { ...fading, T: 135, K: 64, V: 64, gate: [-100, 0], initial: true },
+  'tiny values, large queries': { ...kda, T: 100, K: 64, V: 64, scale: { v: 1e-6, q: 1e5 } },
+  'large values, tiny queries': { ...kda, T: 100, K: 64, V: 64, scale: { v: 1e5, q: 1e-6 } },
+  'long keys': { ...fading, T: 100, K: 64, V: 64, scale: { q: 1e4, k: 1e5 } },
+};
+
+/** Gates of minus infinity, and gates that forget all between others that forget nothing. */
+export function forgetAmong(host: HostInputs): HostInputs {
+  const { shape, data } = host.gate;
+  const K = shape[3];
+  for (const t of [0, 3, 20, 63, 64, 128]) for (let i = t % 3; i < K; i += 3) data[t * K + i] = -Infinity;
+  for (const t of [5, 17, 40, 100]) for (let i = 0; i < K; i += 2) data[t * K + i] = -1000;
+  return host;
+}
+
 /** How often the emulated card has come to a place of these sources where threads wait. */
 export const visitsOf = (sites: readonly Site[], source: string): number =>
   sites.filter(({ file }) => file.includes(source)).reduce((sum, { reached }) => sum + reached, 0);

@@ -26,9 +26,11 @@ constexpr Way<recurrenceArgs> kForward[] = {
     {takes_any, forward_exact},  // all others, in float32
 };
 constexpr Way<recurrenceBackwardArgs> kBackward[] = {
-    {takes_bfloat16<64>, backward_bfloat16<64>},  // as the first two
+    {takes_bfloat16<64>, backward_bfloat16<64>},  // likewise
     {takes_bfloat16<128>, backward_bfloat16<128>},
-    {takes_float32<64>, backward_float32<64>},  // likewise
+    {takes_vector_gates<64>, backward_vector_gates<64>},
+    {takes_vector_gates<128>, backward_vector_gates<128>},
+    {takes_float32<64>, backward_float32<64>},
     {takes_float32<128>, backward_float32<128>},
     {takes_any, backward_exact},
 };

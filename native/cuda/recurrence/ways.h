@@ -13,7 +13,7 @@ template <int K>
 bool takes_bfloat16(const recurrenceArgs& args);
 template <int K>
 void forward_bfloat16(const Context& cx, const recurrenceArgs& args);
-// The same with a gate for every key (walk/walk_faded.cu).
+// The same with a gate for every key (walk/walk_faded.cu, walk/backward_faded.cu).
 template <int K>
 bool takes_vector_gates(const recurrenceArgs& args);
 template <int K>
@@ -22,6 +22,10 @@ template <int K>
 bool takes_bfloat16(const recurrenceBackwardArgs& args);
 template <int K>
 void backward_bfloat16(const Context& cx, const recurrenceBackwardArgs& args);
+template <int K>
+bool takes_vector_gates(const recurrenceBackwardArgs& args);
+template <int K>
+void backward_vector_gates(const Context& cx, const recurrenceBackwardArgs& args);
 
 // The same with at most a gate per head in float32, and exact to it (float32/walk.cu, float32/backward.cu).
 template <int K>

@@ -7,11 +7,7 @@ namespace fw::cuda {
 
 template <int K>
 bool takes_bfloat16(const recurrenceBackwardArgs& args) {
-  const auto aligned = [](const In& x, DType dtype) {
-    return x.dtype == dtype && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
-  };
-  return walk::takes_operands<K>(args) && aligned(args.doutput, kBfloat16) && aligned(args.states, kFloat32) &&
-         aligned(args.written, kFloat32);
+  return walk::takes_operands<K>(args) && walk::takes_trace(args);
 }
 
 template <int K>

@@ -33,6 +33,14 @@ inline bool takes_results(const recurrenceArgs& args) {
          args.written.dtype == kFloat32;
 }
 
+// What the backward pass has of it, and the gradient of its output.
+inline bool takes_trace(const recurrenceBackwardArgs& args) {
+  const auto aligned = [](const In& x, DType dtype) {
+    return x.dtype == dtype && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  };
+  return aligned(args.doutput, kBfloat16) && aligned(args.states, kFloat32) && aligned(args.written, kFloat32);
+}
+
 // Blocks that hold all values of a sequence's head.
 template <class Kernel>
 int64_t blocks_of(const Problem& p) {

@@ -22,6 +22,7 @@ struct Fade {
   struct Args {
     Problem p;
     Faded<K>* faded;
+    Direction direction;
   };
   // Of 64 keys.
   struct Runs {
@@ -50,7 +51,7 @@ struct Fade {
     const Chunk chunk = chunk_at<kTokens>(p, p.firstChunk + block() / p.heads);
     if (chunk.count == 0) return;
     const int64_t h = block() % p.heads;
-    const Work work = {p, octet_source(p, chunk, h), args.faded + 2 * place_of(p, chunk, h)};
+    const Work work = {p, octet_source(p, chunk, h, own_octet(), own_key()), args.faded + 2 * place_of(p, chunk, h)};
     if (p.erase && thread() < kTokens) {
       shared.beta[thread()] = thread() < chunk.count ? beta_at(p, chunk.begin + thread(), h, 0) : 0;
     }
@@ -66,7 +67,9 @@ struct Fade {
     put_pairs(shared.matrices.read, kRow, 0, nullptr, 0, work.halves);
     if (!p.erase) return;
     shared.matrices.erase.invert_halves();
-    put_pairs(shared.matrices.erase.matrix, BlockInverse::kRow, kHalf, shared.beta, kHalf, work.halves);
+    const float* const beta = args.direction == Direction::kOn ? shared.beta : nullptr;
+    put_pairs(shared.matrices.erase.matrix, BlockInverse::kRow, kHalf, beta, kHalf, work.halves);
+    if (thread() < kTokens) work.halves[thread() / kHalf].beta[thread() % kHalf] = shared.beta[thread()];
   }
 
   static FW_DEVICE void fade_keys(const Work& work, int column, Shared& shared, Triangles& triangles, Scored& scored) {
@@ -229,10 +232,10 @@ struct Fade {
 }  // namespace
 
 template <int K>
-void fade(const Context& cx, const Problem& p, Faded<K>* faded) {
-  launch<Fade<K>>(cx, p.groupChunks * p.heads, {p, faded});
+void fade(const Context& cx, const Problem& p, Faded<K>* faded, Direction direction) {
+  launch<Fade<K>>(cx, p.groupChunks * p.heads, {p, faded, direction});
 }
-template void fade<64>(const Context&, const Problem&, Faded<64>*);
-template void fade<128>(const Context&, const Problem&, Faded<128>*);
+template void fade<64>(const Context&, const Problem&, Faded<64>*, Direction);
+template void fade<128>(const Context&, const Problem&, Faded<128>*, Direction);
 
 }  // namespace fw::cuda::walk

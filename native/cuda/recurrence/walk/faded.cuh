@@ -4,6 +4,7 @@
 //   queries_t = scale q_t e^b_t     erase_t = k_t e^b_t     write_t = k_t e^(b_last - b_t)     through = e^b_last
 //   read_tj = scale sum_i q_ti k_ji e^(b_ti - b_ji), j <= t
 //   A_tj = beta_t sum_i k_ti k_ji e^(b_ti - b_ji), j < t       solve = (I + A)^-1 diag(beta)
+// For the walk on; the walk back needs `solve` without the strengths, which stand beside it.
 // All but the queries are sums of two numbers of bfloat16 where the rule erases: an error in what is written stays in
 // the state, and strengths near 2 forget none (cuda.md 6.2).
 #pragma once
@@ -22,11 +23,12 @@ struct alignas(128) Faded {
   uint16_t erase[kTokens * K], write[kTokens * K];  // tiles: rows [0, kHalf) high parts, the others low parts
   uint16_t pairs[kSquare];      // a tile: `read` in columns [0, kHalf), its low parts beside it, below them `solve`
   uint16_t queries[kHalf * K];  // [kHalf, K]
+  float beta[kHalf];            // where the rule erases
 };
 
 // Fills [chunks, heads, 2] of the group.
 template <int K>
-void fade(const Context& cx, const Problem& p, Faded<K>* faded);
+void fade(const Context& cx, const Problem& p, Faded<K>* faded, Direction direction);
 
 // Begins to copy the first kRows rows of a tile.
 template <int kColumns, int kThreads, int kRows>

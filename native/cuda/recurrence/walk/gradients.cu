@@ -59,7 +59,8 @@ struct Gradients {
     float across = 0;
     for (int tile = 0; tile < args.trace.tiles; tile++) {
       if (tile > 0) barrier();  // all have used the one before
-      shared.values.fill(p, args.trace, args.states, args.written, chunk, h, tile, across);
+      shared.values.fill(p, args.trace, args.states, args.written, chunk, h, tile,
+                         [&](float s, float d) { across = fmaf(s, d, across); });
       barrier();
       multiply_values(work, shared.values, read, erase, write, dread, derase, own);
     }

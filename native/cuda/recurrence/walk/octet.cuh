@@ -1,11 +1,11 @@
-// A lane's part of the sixteen tokens and 64 keys that a warp works on: four keys of the first eight tokens, or, of
-// lanes 16 and on, of the last eight. Decays are products of those of single tokens, each at most 1 and right to
+// Eight tokens and four keys of a lane. Decays are products of those of single tokens, each at most 1 and right to
 // float32 however strong the gates are, never quotients or exponentials of differences.
 #pragma once
 #include "tile.cuh"
 
 namespace fw::cuda::walk {
 
+// Of the sixteen tokens and 64 keys that a warp of fade.cu works on, lanes 16 and on have the last eight tokens.
 FW_DEVICE bool is_later() { return lane() >= kWarp / 2; }
 // The first of the lane's keys, and of its tokens in the chunk.
 FW_DEVICE int own_key() { return lane() % 16 * 4; }
@@ -21,10 +21,10 @@ struct OctetSource {
   int64_t gate;  // among all gates
   int tokens;
 };
-FW_DEVICE OctetSource octet_source(const Problem& p, const Chunk& chunk, int64_t h) {
-  const int64_t first = chunk.begin + own_octet();
-  return {source_of(p.k, p.heads, h, first, own_key()), source_of(p.q, p.heads, h, first, own_key()),
-          first * p.gate.token + h * p.gate.count / p.heads * p.gate.head + own_key(), chunk.count - own_octet()};
+FW_DEVICE OctetSource octet_source(const Problem& p, const Chunk& chunk, int64_t h, int octet, int key) {
+  const int64_t first = chunk.begin + octet;
+  return {source_of(p.k, p.heads, h, first, key), source_of(p.q, p.heads, h, first, key),
+          first * p.gate.token + h * p.gate.count / p.heads * p.gate.head + key, chunk.count - octet};
 }
 
 struct Octet {

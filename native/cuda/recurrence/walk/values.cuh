@@ -11,12 +11,13 @@ struct ValueTiles {
   uint16_t dwritten[kSquare], dwritten_low[kSquare], written[kSquare], written_low[kSquare];
   uint16_t state[K * 64], dstate[K * 64];
 
-  // Brings this thread's part of tile `tile`, and adds that of S . dS to `across`. A barrier makes it whole.
+  // Brings this thread's part of tile `tile`; visit(s, d) gets its elements of S and dS. A barrier makes it whole.
+  template <class Visit>
   FW_DEVICE void fill(const Problem& p, const Trace& trace, const float* states, const float* of_written,
-                      const Chunk& chunk, int64_t h, int tile, float& across) {
+                      const Chunk& chunk, int64_t h, int tile, const Visit& visit) {
     const int first = 64 * tile, width = p.V - first;
     copy(p, trace, chunk, h, tile);
-    round_states(p, states + (chunk.index * p.heads + h) * K * p.V + first, width, across);
+    round_states(p, states + (chunk.index * p.heads + h) * K * p.V + first, width, visit);
     split_written(p, of_written + (chunk.begin * p.heads + h) * p.V + first, chunk.count, width);
   }
 
@@ -42,7 +43,8 @@ struct ValueTiles {
   }
 
   // Of both, all are asked for before the first is waited for; for more at a time there are no registers.
-  FW_DEVICE void round_states(const Problem& p, const float* from, int width, float& across) {
+  template <class Visit>
+  FW_DEVICE void round_states(const Problem& p, const float* from, int width, const Visit& visit) {
     float pieces[count_of(K)][kPiece];
     each_piece<K>([&](int i, int row, int column) {
       load_piece(pieces[i], from + static_cast<int64_t>(row) * p.V + column, column < width);
@@ -54,8 +56,8 @@ struct ValueTiles {
       const uint4 gradients = *reinterpret_cast<const uint4*>(dstate + to);
       const uint32_t pairs[] = {gradients.x, gradients.y, gradients.z, gradients.w};
       FW_UNROLL for (int n = 0; n < 4; n++) {
-        across = fmaf(x[2 * n], firstOfPair(pairs[n]), across);
-        across = fmaf(x[2 * n + 1], secondOfPair(pairs[n]), across);
+        visit(x[2 * n], firstOfPair(pairs[n]));
+        visit(x[2 * n + 1], secondOfPair(pairs[n]));
       }
       *reinterpret_cast<uint4*>(state + to) = make_uint4(toBfloat16Pair(x[0], x[1]), toBfloat16Pair(x[2], x[3]),
                                                          toBfloat16Pair(x[4], x[5]), toBfloat16Pair(x[6], x[7]));

@@ -2,10 +2,10 @@
 // the registers of a warp. Per chunk, with the tiles K, Q, dO of its tokens and the scores of scores.cuh,
 //   dN^T = rest (dS^T K^T) + dO^T read      P^T = dN^T solve [linear: dN^T]      dV = beta P
 //   dS^T <- through_last dS^T + (scale through dO)^T Q - (beta through P)^T K
+#include "back_rows.cuh"
 #include "backward.cuh"
 #include "calls.cuh"
 #include "pipeline.cuh"
-#include "rows.cuh"
 
 namespace fw::cuda::walk {
 namespace {
@@ -55,14 +55,12 @@ struct WalkBack {
                        source_of(p.right, p.heads, h, begin, first),
                        chunk * p.heads + h};
     State<K> dstate;
-    get_state(work, own.ends, dstate);
+    get_dstate<K>(work.task, args.dfinalState, args.carry, own.ends, dstate);
     const int64_t last = own.begin + own.end - 1;
     Pipeline<kStages, Engine>::run(
         own.begin, own.end, [&](int64_t step, int stage) { fill(work, last - step, shared.stages[stage]); },
         [&](int64_t step, int stage) { through_chunk(work, last - step, shared.stages[stage], dstate); });
-    const Out carry = {args.carry.carry, kFloat32};
-    if (!own.begins) put_state(work, carry, 0, dstate);
-    else if (args.dinitialState.data) put_state(work, args.dinitialState, n, dstate);
+    put_dstate<K>(work.task, args.dinitialState, args.carry, own.begins, dstate);
   }
 
   static FW_DEVICE void fill(const Work& work, int64_t c, Stage& stage) {
@@ -80,7 +78,7 @@ struct WalkBack {
     const Trace& trace = work.args.trace;
     const Scores& scores = stage.scores;
     const int64_t place = work.place + c * p.heads;
-    put_tile(work, trace.dstates + place * trace.dstate_elements(K) + work.tile() * (K * 64), dstate);
+    put_tile(work.task, trace.dstates + place * trace.dstate_elements(K) + work.tile() * (K * 64), dstate);
 
     Rows direct = {}, dwritten;
     multiply_state(direct, dstate, stage.keys);
@@ -140,38 +138,7 @@ struct WalkBack {
     Engine::end();
     const Trace& trace = work.args.trace;
     uint16_t* const to = trace.dwritten + place * trace.dwritten_elements() + work.tile() * (2 * kSquare);
-    put_tile(work, to, dwritten, to + kSquare);
-  }
-
-  // Pairs of values to a tile whose rows are keys, or tokens, and what rounding has left of them to `low`, if it is given.
-  template <int n>
-  static FW_DEVICE void put_tile(const Work& work, uint16_t* to, const float (&x)[n][4], uint16_t* low = nullptr) {
-    if (!work.task.live()) return;
-    FW_UNROLL for (int e = 0; e < 2; e++) {
-      const int place = at(own_token() + e, own_value() % 64);
-      FW_UNROLL for (int i = 0; i < n; i++) {
-        const PairSplit pair = splitPair(x[i][e], x[i][e + 2]);
-        *reinterpret_cast<uint32_t*>(to + moved(place, 8 * i, 0)) = pair.high;
-        if (low) *reinterpret_cast<uint32_t*>(low + moved(place, 8 * i, 0)) = pair.low;
-      }
-    }
-  }
-
-  static FW_DEVICE void get_state(const Work& work, bool ends, State<K>& dstate) {
-    FW_UNROLL for (int i = 0; i < K / 8; i++)
-      FW_UNROLL for (int e = 0; e < 4; e++) dstate[i][e] = 0;
-    In from = work.args.dfinalState;
-    if (!ends) from.data = work.args.carry.carried, from.dtype = kFloat32;
-    if (!from.data) return;
-    work.task.template each_key<K>(ends ? work.task.n : 0, [&](int i, int e, int64_t place) {
-      dstate[i][e] = load(from, place), dstate[i][e + 2] = load(from, place + 1);
-    });
-  }
-
-  static FW_DEVICE void put_state(const Work& work, const Out& to, int64_t row, const State<K>& dstate) {
-    work.task.template each_key<K>(row, [&](int i, int e, int64_t place) {
-      put_pair(to, place, dstate[i][e], dstate[i][e + 2]);
-    });
+    put_tile(work.task, to, dwritten, to + kSquare);
   }
 };
 

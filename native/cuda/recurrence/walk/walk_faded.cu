@@ -50,7 +50,7 @@ void forward_vector_gates(const Context& cx, const recurrenceArgs& args) {
   const int64_t at_once = chunks_at_once(cx, p, p.heads * 2 * static_cast<int64_t>(sizeof(Faded<K>)));
   Faded<K>* const faded = cx.scratch_of<Faded<K>>(2 * at_once * p.heads);
   each_group(cx, p, at_once, Direction::kOn, [&](const Problem& group, int64_t sequences, const Carry& carry) {
-    if (p.chunks > 0) fade<K>(cx, group, faded);
+    if (p.chunks > 0) fade<K>(cx, group, faded, Direction::kOn);
     const auto walk = p.erase ? walk_faded<K, true> : walk_faded<K, false>;
     walk(cx, args, group, faded, sequences, carry);
   });
