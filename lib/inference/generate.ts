@@ -80,6 +80,8 @@ export interface GeneratedToken extends SampledToken {
   text?: string;
   /** The index of the text that it belongs to, where there are several `samples`. */
   sample?: number;
+  /** With the last `text`: whether a stop token or a stop string ended it, or `maxNewTokens`. */
+  finish?: 'stop' | 'length';
   /** With `speculate`: what came of guessing in this text so far. */
   speculation?: SpeculationCounts;
 }
@@ -251,7 +253,9 @@ export async function* generate(
       // Behind all that may fail: what nobody was given is not said.
       conversation.say(token.id, sampler.state);
       const told = speculation && { speculation: { ...speculation.counts } };
-      yield { ...token, ...index, ...(text !== undefined && { text }), ...told };
+      const finish = stopped || decoder?.stopped ? 'stop' : 'length';
+      const said = text === undefined ? {} : { text, ...(last && ({ finish } as const)) };
+      yield { ...token, ...index, ...said, ...told };
       if (last) return;
       logits = await conversation.listen(NOTHING);
     }

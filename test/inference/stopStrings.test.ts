@@ -30,6 +30,15 @@ describe('text in generate', () => {
     expect(pieces(await say('a', { tokenizer: undefined }))).to.eql([undefined]);
   });
 
+  it('comes with why it ended', async () => {
+    const ends = async (options: fw.GenerateOptions): Promise<(string | undefined)[]> =>
+      (await say('abc', options)).map(({ finish }) => finish);
+    expect(await ends({})).to.eql([undefined, undefined, 'length']);
+    expect(await ends({ stopStrings: ['bc'] })).to.eql([undefined, undefined, 'stop']);
+    expect(await ends({ stopTokens: tokenizer.encode('b') })).to.eql([undefined, 'stop']);
+    expect(await ends({ tokenizer: undefined })).to.eql([undefined, undefined, undefined]);
+  });
+
   it('ends where a stop string begins, also between bytes of characters', async () => {
     expect(pieces(await say('a\n\nUser: b', { stopStrings: ['b', '\n\nUser:'] }))).to.eql([
       'a',

@@ -84,6 +84,15 @@ for (const kept of ['in memory', 'in a folder'] as const) {
       expect((text(first) + text(second)).replace(/\uFFFD/g, '')).to.equal(text(whole).replace(/\uFFFD/g, ''));
     });
 
+    it('says that a stop string ended what goes on, also where it lies across the two', async () => {
+      const { id } = await create({ prompt: 'ab' });
+      // The two bytes of é.
+      await go(id, { prompt: 'c', max_tokens: 1, logit_bias: { 195: 100 } });
+      const rest = { max_tokens: 6, seed: undefined, resume: true, stop: 'é', logit_bias: { 169: 100 } };
+      const { choices, usage } = await go(id, rest);
+      expect([choices[0].finish_reason, usage.completion_tokens]).to.eql(['stop', 1]);
+    });
+
     it('takes messages by turns, as the client that keeps all of them', async () => {
       const session = await create();
       const client = running().client(KEYS[0], `/sessions/${session.id}`);

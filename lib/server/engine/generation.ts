@@ -9,7 +9,7 @@ import type {
   SpeculationCounts,
   TokenProbability,
 } from '../../inference';
-import { StreamDecoder, type Tokenizer } from '../../io';
+import type { Tokenizer } from '../../io';
 import { invalid } from '../errors';
 import { begunWith, checkTools, type Conversation, noteOf, placeIn, readNote } from './conversation';
 import type { Encoded } from './encoding';
@@ -19,9 +19,6 @@ import type { Drawing, GenerateJob, JobEvent, Prefix, Prompt, StateInfo, TokenEv
 
 /** OpenAI's, where neither the request nor the model says how to draw. */
 const TEMPERATURE = 1;
-
-/** Ids of a prompt that say how the text behind it goes on. */
-const CONTEXT = 64;
 
 export async function* generation(host: Host, job: GenerateJob, signal: AbortSignal): AsyncGenerator<JobEvent> {
   const { from, to, prompt } = job;
@@ -137,12 +134,11 @@ async function* texts(
         messageEnds,
         speculate: guesser && { guesser },
       });
-      const ends = new TextEnds(job, stop, tokenizer, ids.slice(-CONTEXT));
       for await (const token of tokens) {
         if (last === undefined) yield* prefixRead(session);
         last = token.id;
         if (token.speculation) counts[token.sample ?? 0] = token.speculation;
-        const event = eventOf(host, job, token, ends);
+        const event = eventOf(host, job, token);
         if (matcher) {
           if (event.finish !== undefined) await matcher.reset();
           else if (!(await matcher.accept(token.id))) event.finish = 'stop';
@@ -195,48 +191,14 @@ function sampling(host: Host, drawing: Drawing, matcher: Matcher | undefined): S
   return { ...rest, temperature, ...(mask && { logitProcessors: [mask] }) };
 }
 
-function eventOf(host: Host, job: GenerateJob, token: GeneratedToken, ends: TextEnds): TokenEvent {
-  const { id, sample = 0, text = '', logProbability, topLogprobs = [] } = token;
-  const event: TokenEvent = { sample, text, id, finish: ends.of(id) };
+function eventOf(host: Host, job: GenerateJob, token: GeneratedToken): TokenEvent {
+  const { id, sample = 0, text = '', logProbability, topLogprobs = [], finish } = token;
+  const event: TokenEvent = { sample, text, id, finish };
   if (job.logprobs) {
     const describe = (each: TokenProbability): TokenInfo => tokenInfo(host.tokenizer, each);
     event.info = { ...describe({ id, logProbability }), top: topLogprobs.map(describe) };
   }
   return event;
-}
-
-/** Why texts end. */
-class TextEnds {
-  private ids: number[] = [];
-
-  constructor(
-    private readonly job: GenerateJob,
-    private readonly stop: ReadonlySet<number>,
-    private readonly tokenizer: Tokenizer,
-    private readonly prompt: readonly number[],
-  ) {}
-
-  /** With each token; undefined where the text goes on. */
-  of(id: number): 'stop' | 'length' | undefined {
-    this.ids.push(id);
-    const stopped = this.stop.has(id) || this.stoppedByText();
-    const finish = stopped ? 'stop' : this.ids.length >= this.job.maxTokens ? 'length' : undefined;
-    if (finish !== undefined) {
-      this.ids = [];
-      this.decoder = null;
-    }
-    return finish;
-  }
-
-  private decoder: StreamDecoder | null = null;
-
-  private stoppedByText(): boolean {
-    const { job, tokenizer, prompt } = this;
-    if (job.stop.length === 0) return false;
-    this.decoder ??= new StreamDecoder(tokenizer, { prompt, skipSpecialTokens: true, stopStrings: [...job.stop] });
-    this.decoder.push(this.ids.at(-1)!);
-    return this.decoder.stopped;
-  }
 }
 
 export function tokenInfo(tokenizer: Tokenizer, { id, logProbability }: TokenProbability): TokenInfo {
