@@ -37,6 +37,7 @@ export {
   checkStateLike,
   cloneState,
   countToken,
+  noteUse,
   disposeState,
   persistState,
   tensorsOf,

@@ -246,7 +246,7 @@ export class Memory {
     const oneToken = ids.length === batch;
     this.begin(where, model, oneToken);
     this.stand();
-    if (oneToken && this.readAgain(ids, batch, turns)) return;
+    if (oneToken ? this.readAgain(ids, batch, turns) : this.readSaidAgain(model, ids, turns)) return;
     const t = idTensor(model, batch, ids).persist();
     let read: Read;
     try {
@@ -285,6 +285,17 @@ export class Memory {
     this.partly = null;
     if (logits) this.take(ids, batch, { logits, state: this.state }, repetition);
     return logits !== null;
+  }
+
+  /** Whether several tokens that were said, behind guesses that were wrong, were read as so many before. */
+  private readSaidAgain(model: RecurrentModel, ids: Int32Array, { repetition, settings }: ReadTurns): boolean {
+    if (this.unread.length !== ids.length || !model.verifyStages) return false;
+    const read = repetition?.verify(this.state, ids, 1, settings);
+    if (!read) return false;
+    const logits = noGrad(() => read.logits.squeeze(1));
+    this.take(ids, 1, { logits, state: read.state }, repetition!);
+    read.logits.dispose();
+    return true;
   }
 
   /**

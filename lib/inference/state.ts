@@ -53,6 +53,11 @@ const idle = new WeakSet<object>();
  */
 export function countToken(owner: object, state: Counter, used: boolean): void {
   advance(state);
+  noteUse(owner, used);
+}
+
+/** Notes of an owner of counters whether calls of kernels depend on them. */
+export function noteUse(owner: object, used: boolean): void {
   if (used) idle.delete(owner);
   else idle.add(owner);
 }

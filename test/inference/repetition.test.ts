@@ -289,6 +289,33 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
       expect(repeated).to.be.within(told.reads / 3, told.reads);
     });
 
+    it('several tokens behind a wrong guess, as so many before', async () => {
+      const plan = { ...PLAN, maxNewTokens: 200, temperature: 0.1, speculate: { guesser: 'ngram' } } as const;
+      // A period that breaks off again and again: guesses are tried, and wrong.
+      const broken: fw.LogitProcessor = (logits, ids) => {
+        logits[ids.length % 7 === 0 ? (ids.length * ids.length) % 23 : ids[ids.length - 5]] += 20;
+      };
+      let several = 0;
+      const { verify } = Repetition.prototype;
+      Repetition.prototype.verify = function (this: Repetition, state, ids, last, settings) {
+        const read = verify.call(this, state, ids, last, settings);
+        if (read && last === 1) several++;
+        return read;
+      };
+      const run = async (session: fw.Session): Promise<unknown> => {
+        const found: unknown[] = [];
+        const tokens = session.generate([1, 2, 3, 4, 5, 1, 2, 3, 4, 5], { ...plan, logitProcessors: [broken] });
+        for await (const { speculation: _, ...token } of tokens) found.push(token);
+        return [found, session.length, Array.from(session.unread)];
+      };
+      try {
+        await twice(run);
+      } finally {
+        Repetition.prototype.verify = verify;
+      }
+      expect(several).to.be.above(1);
+    });
+
     it('those of a draft', async () => {
       const draft = makeRepeating('deltanet');
       const run = async (guesser: fw.models.CausalLM): Promise<[number, fw.SpeculationCounts]> =>

@@ -152,7 +152,7 @@ for (const device of available) {
           );
           const again = await take(model.generate(prompt, { ...options, ...sampling, speculate: { guesser } }));
           expect(again).to.deep.equal(found);
-          if (guesser !== 'ngram') expect(countsOf(found).accepted).to.be.above(8);
+          if (guesser !== 'ngram') expect(countsOf(found).accepted).to.be.above(4);
         }
       });
     }
@@ -385,9 +385,9 @@ describe('guesses', () => {
     // Calls of few sizes, and of any where none of those is near enough.
     expect(rate.best(1, 5, 0)).to.equal(4);
     expect(rate.best(5, 1, 0)).to.equal(1);
-    for (let i = 0; i < 50; i++) rate.hear(i % 2 === 0);
+    for (let i = 0; i < 50; i++) rate.hear(i % 4 !== 3);
     const [few, costly] = [rate.best(1, 16, 0), rate.best(1, 16, 0.5)];
-    expect(few).to.be.within(1, 5);
+    expect(few).to.be.within(1, 8);
     expect(costly).to.equal(0);
     for (let i = 0; i < 50; i++) rate.hear(false);
     expect(rate.best(1, 16, 0)).to.equal(0);

@@ -67,14 +67,22 @@ export class TestServer {
 
 /** Threads take over the environment as it is: values are checked in the tests of operators, which take most of the time. */
 async function withoutChecks<T>(start: () => Promise<T>): Promise<T> {
-  const { FAST_WEIGHTS_CHECK: before } = process.env;
-  process.env.FAST_WEIGHTS_CHECK = '0';
+  const name = 'FAST_WEIGHTS_CHECK';
+  if (starting++ === 0) asked = process.env[name];
+  process.env[name] = '0';
   try {
     return await start();
   } finally {
-    process.env.FAST_WEIGHTS_CHECK = before;
+    // The last of several that start at once puts back what was there before the first, or nothing.
+    if (--starting === 0) {
+      if (asked === undefined) delete process.env[name];
+      else process.env[name] = asked;
+    }
   }
 }
+
+let starting = 0;
+let asked: string | undefined;
 
 /** What the tests look at of answers. */
 export interface Answered {

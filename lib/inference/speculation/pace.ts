@@ -1,13 +1,13 @@
 // How many tokens to guess: by how often guesses were right, and what reading takes.
 
 /** What one call takes that reads several tokens, in steps of one: so much for itself, and so much for each token. */
-const [CALL, EACH] = [1.25, 0.05];
+const [CALL, EACH] = [1.45, 0.065];
 
 /** So many tokens a call with guesses reads where it can: of few sizes, so that its calls are soon those of an earlier one. */
 const SIZES: ReadonlySet<number> = new Set([2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65]);
 
 /** A rate is at first this, and moves by this share towards each guess that was right or wrong. */
-const [FIRST, SHARE] = [0.8, 1 / 8];
+const [FIRST, SHARE] = [0.9, 1 / 8];
 
 function costOf(tokens: number): number {
   return tokens === 1 ? 1 : CALL + EACH * tokens;

@@ -1,7 +1,7 @@
 // The common part of mixers around a rule: from x to the operands of the rule, the rule, and its read-out, written once for
 // whole sequences and for single tokens.
 import { type DType, type Device, FastWeightsError, type Tensor } from '../../core';
-import { countToken, joins, remember, type State } from '../../inference';
+import { countToken, joins, noteUse, remember, type State } from '../../inference';
 import type { ShortConvolution } from '../../nn';
 import {
   type CuSeqlens,
@@ -97,6 +97,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
     const { state = null, outputState = false, cuSeqlens = null, beside = {} } = options;
     const convolutions: Record<string, Tensor> = {};
     const position = state?.position ?? 0;
+    let turned = false;
     const looking = (
       name: string,
     ): { initialState: Tensor | null; outputFinalState: boolean; cuSeqlens: typeof cuSeqlens } => ({
@@ -114,6 +115,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
       shift: (name, input) => keep(name, tokenShift(input, looking(name))),
       beside,
       rotate: (input, rotation) => {
+        turned = true;
         if (cuSeqlens && (state || outputState)) {
           const message = 'rotary positions: packed sequences have no common position to go on from';
           throw new FastWeightsError('UNSUPPORTED', message, { argument: 'cuSeqlens' });
@@ -125,6 +127,7 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
     const result = this.readout(output.to(x.dtype), x, inputs);
     if (!memories) return { output: result };
     const next = { ...memories, convolutions, position: after(position, x.shape[1]) };
+    noteUse(this, turned);
     remember(next, this, cuSeqlens ? cuSeqlens.length - 1 : x.shape[0]);
     return { output: result, state: next };
   }
