@@ -34,13 +34,15 @@ typedef Vec Eight;
 #endif
 
 // c[R, N] for the N columns of b that a vector V has lanes for, transposed in registers. Memory gives slowly what is read side by
-// side; so those that follow, if `more` do without a gap, are fetched meanwhile one after the other.
+// side; so those that follow, if `more` do without a gap, are fetched meanwhile one after the other. Those with gaps, such as the
+// keys of one head, are fetched as they will be read, also behind the last one: others may follow there.
 template <class V, int R>
 static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, int64_t k, float alpha, bool overwrite,
                              bool more) {
   constexpr int N = sizeof(V) / sizeof(float);
+  constexpr int kLinesPerStep = N * N / 16, kStepsPerLine = 16 / N;
   const float* following = b.at(0, N);
-  const bool fetch = more && b.col == k;
+  const bool fetch = more && b.col == k, gaps = b.col != k;
   VecInt keep = keep_mask(overwrite);
   float totals[R][kLanes] = {}, products[R][kLanes] = {};
   for (int r = 0; r < R; r++)
@@ -53,7 +55,11 @@ static void multiply_columns(const Matrix& a, const Matrix& b, const Matrix& c, 
     for (; p + N <= end; p += N) {
       if (fetch)
 #pragma GCC unroll 16
-        for (int i = 0; i < N * N; i += 16) __builtin_prefetch(following + p * N + i);
+        for (int i = 0; i < kLinesPerStep; i++) __builtin_prefetch(following + p * N + i * 16);
+      if (gaps)
+#pragma GCC unroll 16
+        for (int i = 0; i < kLinesPerStep; i++)
+          __builtin_prefetch(following + p + (p / N % kStepsPerLine * kLinesPerStep + i) * b.col);
       V rows[N];
 #pragma GCC unroll 16
       for (int i = 0; i < N; i++) __builtin_memcpy(rows + i, b.at(p, i), sizeof(V));
@@ -99,6 +105,36 @@ static int64_t multiply_few(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, 
   const int64_t width = eight ? int64_t(sizeof(Eight) / sizeof(float)) : kLanes;
   int64_t j = 0;
   for (; j + width <= n; j += width) multiply(a, b.from(0, j), c.from(0, j), k, alpha, overwrite, j + 2 * width <= n + more);
+  return j;
+}
+
+// c[1, n] for rows of b and c that are contiguous, but for a rest of columns: how many are done. Every row of b is read once, and
+// those some rows on are fetched meanwhile, also behind the last one: what lies there may be next.
+static int64_t multiply_one(const Matrix& a, const Matrix& b, const Matrix& c, int64_t n, int64_t k, float alpha, bool overwrite) {
+  constexpr int kSums = 8, kWidth = kSums * kLanes, kRowsAhead = 16;
+  int64_t j = 0;
+  for (; j + kWidth <= n; j += kWidth) {
+    VecInt keep = keep_mask(overwrite);
+    const int64_t depth = depth_of(k);
+    for (int64_t begin = 0; begin < k; begin += depth) {
+      const int64_t end = begin + depth < k ? begin + depth : k;
+      Vec acc[kSums] = {};
+      for (int64_t p = begin; p < end; p++) {
+        const float* row = b.at(p, j);
+        const Vec x = splat(*a.at(0, p));
+#pragma GCC unroll 8
+        for (int i = 0; i < kWidth; i += 16) __builtin_prefetch(row + kRowsAhead * b.row + i);
+#pragma GCC unroll 8
+        for (int v = 0; v < kSums; v++) acc[v] = fma(x, load(row + v * kLanes), acc[v]);
+      }
+#pragma GCC unroll 8
+      for (int v = 0; v < kSums; v++) {
+        float* to = c.at(0, j + v * kLanes);
+        store(to, add_scaled(load(to), acc[v], alpha, keep));
+      }
+      keep = keep_mask(false);
+    }
+  }
   return j;
 }
 
