@@ -2,6 +2,7 @@
 import { later } from '../platform';
 import {
   bytesPerElement,
+  countDrawings,
   describe,
   FastWeightsError,
   type Device,
@@ -11,7 +12,9 @@ import {
 } from '../core';
 import type { Backend } from './backend';
 import { compileEncoder, noteMemory } from './encode';
-import { type Calls, KeptBlocks, Recorder, type Recording, WatchedBlocks } from './recording';
+import { KeptBlocks, WatchedBlocks } from './recordedBlocks';
+import { Recorder } from './recorder';
+import type { Calls, Recording } from './recording';
 import { KERNELS, type FieldKind, type KernelName, type KernelTable } from './table';
 import { ThreadBound } from './threadBound';
 
@@ -32,7 +35,7 @@ export interface Addon {
   readAsync(id: number, byteOffset: number, out: TypedArray): Promise<void>;
   synchronize(): Promise<void>;
   submit(kernel: number): void;
-  /** Calls one after the other: kernels, where the command of each ends among all of them, and these. */
+  /** Calls one after the other: kernels, or -1 for numbers that are written, where the command of each ends among all of them, and these. */
   submitAll(kernels: Int32Array, ends: Int32Array, commands: Float64Array): void;
   trim(): void;
   /** Gives back what was cached for a need that is over; returns whether there will be more of it in a second. */
@@ -111,15 +114,11 @@ function backendError(what: string, error: unknown): FastWeightsError {
 function kernelFunctions(addon: Addon, memory: NativeBackend, takesBfloat16: boolean): KernelTable {
   const functions = (Object.keys(KERNELS) as KernelName[]).map((name, position) => {
     const encode = compileEncoder(name, addon.command, memory, takesBfloat16);
-    // The next call has other seeds.
-    const draws = 'seedLow' in KERNELS[name];
     const run = (args: Readonly<Record<string, unknown>>): void => {
       try {
         const length = encode(args);
         addon.submit(position);
-        if (memory.recorder === null) return;
-        if (draws) memory.recorder.break();
-        memory.recorder.add(position, addon.command.slice(0, length));
+        memory.recorder?.add(position, addon.command.slice(0, length));
       } catch (error) {
         throw backendError(name, error);
       }
@@ -226,11 +225,14 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
     return { cachedBytes: cached, scratchBytes: scratch };
   }
 
-  record<T>(fn: () => T): { value: T; recording: Recording | null } {
-    const recorder = (this.recorder = new Recorder());
-    noteMemory(recorder.used);
+  record<T>(fn: () => T, before: Recording | null = null): { value: T; recording: Recording | null } {
+    const recorder = (this.recorder = new Recorder(before));
+    noteMemory(recorder);
     try {
+      const drawings = countDrawings();
       const value = fn();
+      // The next run draws other numbers.
+      if (countDrawings() !== drawings) recorder.break();
       this.recorder = null;
       return { value, recording: recorder.end(this) };
     } finally {
@@ -252,8 +254,13 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
     return this.kept.keep(blocks, free, (id) => this.freeBlock(id));
   }
 
+  /** @internal Whether nobody but the recording that keeps a block has it. */
+  isSpare(id: number): boolean {
+    return this.kept.isSpare(id);
+  }
+
   write(handle: Handle, offset: number, data: TypedArray): void {
-    this.recorder?.break();
+    this.recorder?.write(idOf(handle), offset * data.BYTES_PER_ELEMENT, data);
     guarded('write', () => this.addon.write(idOf(handle), offset * data.BYTES_PER_ELEMENT, data));
   }
 

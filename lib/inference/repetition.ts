@@ -1,22 +1,24 @@
 // Single tokens read by making the calls of an earlier one again. A step of a model makes the same calls for every token so long
-// as the tensors of its state stay where they are and its numbers do not change: then only the ids are others.
+// as the tensors of its state stay where they are, and its numbers do not change or change as evenly as the calls do.
 import { noGrad } from '../autograd';
 import { getBackend, type Recording } from '../backends';
 import { scope, type Tensor } from '../core';
 import type { KeptSettings } from '../ops';
 import { stepStages } from './batching/step';
+import { type Form, formOf, isSameList, move, tokensBetween } from './form';
 import { idsOf } from './ids';
 import type { RecurrentModel } from './model';
-import { advance, type Form, formOf, isSameForm, isSameList, type State } from './state';
+import type { State } from './state';
 import { atOnce } from './turns';
 
 /** Tokens whose state stayed in place, before a step is recorded. */
 const STEADY = 2;
+/** Fewer tokens that go on alike are not worth a recording. */
+const LEAST = 4;
 
 /** What can be made again. */
 interface Made {
   readonly recording: Recording;
-  readonly ids: Tensor;
   readonly logits: Tensor;
 }
 
@@ -40,9 +42,20 @@ export interface ReadOptions {
 
 /** A step in circumstances that were met, how often before the last time, and whether it was recorded in vain. */
 interface Step extends Circumstances {
+  /** Of the recorded token, as soon as there is one. */
+  form: Form;
   met: number;
+  ids: Tensor | null;
+  /** Of a token whose numbers grow: by how much, the next one tells. */
+  first: Made | null;
   made: Made | null;
   refused: boolean;
+}
+
+/** A step, and how many tokens behind its form the state stands. */
+interface Place {
+  readonly step: Step;
+  readonly at: number;
 }
 
 /** The single tokens of one generation, or of the texts of a batch. */
@@ -50,7 +63,7 @@ export class Repetition {
   /** The one that was met last comes first. */
   private steps: Step[] = [];
   /** What the last read has made again, on which state. */
-  private last: { state: State; step: Step; form: Form } | null = null;
+  private last: (Place & { readonly state: State; readonly form: Form }) | null = null;
 
   constructor(
     private readonly model: RecurrentModel,
@@ -63,67 +76,88 @@ export class Repetition {
    * where the model is to be asked as always.
    */
   read(state: State, ids: Int32Array, settings: KeptSettings, options: ReadOptions = {}): Tensor | null {
-    const { model, last } = this;
+    const { model } = this;
     const { models = [], untouched = false } = options;
-    this.last = null;
     if (!getBackend(model.device).record || !model.repeatsSteps) {
       this.dispose();
       return null;
     }
     const about = { texts: ids.length, key: settings.key, revision: model.revision, models };
-    const same = untouched && last?.state === state && isAbout(last.step, about) ? last : null;
-    const form = same?.form ?? formOf(state);
-    const step = same?.step.made?.recording.holds ? same.step : this.find({ form, ...about });
+    const next = untouched ? this.behindLast(state, about) : null;
+    const form = next?.form ?? formOf(state);
+    const { step, at } = next ?? this.find({ form, ...about });
+    this.last = null;
     if (step.made) {
-      const logits = this.again(step.made, form, ids);
-      this.last = { state, step, form };
+      const logits = this.again(step, form, ids, at);
+      this.last = { state, step, form, at };
       return logits;
     }
-    if (step.refused || ++step.met <= STEADY) return null;
-    return settings(() => this.record(step, state, ids));
+    if (step.refused || ++step.met <= STEADY || form.tokens < LEAST) return null;
+    return settings(() => this.record(step, state, ids, form, at));
   }
 
-  private find(now: Circumstances): Step {
-    const at = this.steps.findIndex((step) => isAlike(step, now));
-    const [step = { ...now, met: 0, made: null, refused: false }] = at < 0 ? [] : this.steps.splice(at, 1);
+  /** Where nothing is to be looked at: the token behind the one that was made again last. */
+  private behindLast(state: State, about: Omit<Circumstances, 'form'>): (Place & { form: Form }) | null {
+    const { last } = this;
+    if (last?.state !== state || !isAbout(last.step, about)) return null;
+    const { step, form, at } = last;
+    return step.made?.recording.holds && at + 1 < step.form.tokens ? { step, form, at: at + 1 } : null;
+  }
+
+  private find(now: Circumstances): Place {
+    const known = this.steps.map((step) => (isAbout(step, now) ? tokensBetween(step.form, now.form) : null));
+    const at = known.findIndex((tokens) => tokens !== null);
+    const made: Step = { ...now, met: 0, ids: null, first: null, made: null, refused: false };
+    const [step = made] = at < 0 ? [] : this.steps.splice(at, 1);
     if (at < 0) this.forget(this.most - 1);
-    else if (step.made?.recording.holds === false) unmake(step);
+    else if (isGone(step)) unmake(step);
     this.steps.unshift(step);
-    return step;
+    return { step, at: known[at] ?? 0 };
   }
 
   /** Leaves so many steps at the most, and none that uses what is gone. */
   private forget(most: number): void {
-    const gone = ({ made }: Step, at: number): boolean => at >= most || made?.recording.holds === false;
+    const gone = (step: Step, at: number): boolean => at >= most || isGone(step);
     this.steps.filter(gone).forEach(unmake);
     this.steps = this.steps.filter((step, at) => !gone(step, at));
   }
 
-  private again({ recording, ids: given, logits }: Made, { storages, counters }: Form, ids: Int32Array): Tensor {
-    const { storage } = given;
-    storage.memory.write(storage.handle, 0, ids);
-    recording.again();
-    for (const written of storages) written.version++;
-    for (const counter of counters) advance(counter);
+  private again({ made, ids: given }: Step, form: Form, ids: Int32Array, at: number): Tensor {
+    const { recording, logits } = made!;
+    overwrite(given!, ids);
+    recording.again(at);
+    for (const written of form.storages) written.version++;
+    move(form);
     return noGrad(() => logits.clone());
   }
 
-  private record(step: Step, state: State, ids: Int32Array): Tensor {
+  /** Twice, where calls grow with the tokens: of two that follow each other. */
+  private record(step: Step, state: State, ids: Int32Array, form: Form, at: number): Tensor {
     const { model } = this;
-    const given = idsOf(model, ids, [ids.length]).persist();
+    const grows = form.steps.some((each) => each !== 0);
+    const before = at === 1 ? step.first : null;
+    step.first?.logits.dispose();
+    if (!before) step.first?.recording.dispose();
+    if (step.ids) overwrite(step.ids, ids);
+    const given = (step.ids ??= idsOf(model, ids, [ids.length]).persist());
+    Object.assign(step, { form, first: null });
+    let done = false;
     try {
       const run = (): Tensor => noGrad(() => scope(() => atOnce(stepStages(model, given, state, step.models))));
-      const { value: logits, recording } = getBackend(model.device).record!(run);
+      const { value: logits, recording } = getBackend(model.device).record!(run, before?.recording);
       // What has come to lie elsewhere, or to be another number, is not where the same calls would look for it.
-      if (recording && isSameForm(step.form, formOf(state))) {
-        step.made = { recording, ids: given, logits: logits.persist() };
-        return noGrad(() => logits.clone());
+      done = recording !== null && tokensBetween(form, formOf(state)) === Number(grows);
+      if (!done) {
+        recording?.dispose();
+        step.refused = true;
+        return logits;
       }
-      recording?.dispose();
-      step.refused = true;
-      return logits;
+      const made = { recording: recording!, logits: logits.persist() };
+      if (before || !grows) step.made = made;
+      else step.first = made;
+      return noGrad(() => logits.clone());
     } finally {
-      if (!step.made) given.dispose();
+      if (!done) unmake(step);
     }
   }
 
@@ -134,21 +168,26 @@ export class Repetition {
   }
 }
 
+function overwrite({ storage }: Tensor, ids: Int32Array): void {
+  storage.memory.write(storage.handle, 0, ids);
+}
+
 /** But for the form of the state. */
 function isAbout(a: Omit<Circumstances, 'form'>, b: Omit<Circumstances, 'form'>): boolean {
   const alike = a.texts === b.texts && a.key === b.key && a.revision === b.revision;
   return alike && isSameList(a.models, b.models);
 }
 
-function isAlike(a: Circumstances, b: Circumstances): boolean {
-  return isAbout(a, b) && isSameForm(a.form, b.form);
+function isGone({ first, made }: Step): boolean {
+  const recorded = made ?? first;
+  return recorded !== null && !recorded.recording.holds;
 }
 
 function unmake(step: Step): void {
-  const { made } = step;
-  if (!made) return;
-  made.recording.dispose();
-  made.ids.dispose();
-  made.logits.dispose();
-  [step.made, step.met] = [null, 0];
+  for (const recorded of [step.made, step.first]) {
+    recorded?.recording.dispose();
+    recorded?.logits.dispose();
+  }
+  step.ids?.dispose();
+  [step.made, step.first, step.ids, step.met] = [null, null, null, 0];
 }

@@ -2,6 +2,8 @@
 // command array (see arguments.h) and then `submit(position of the kernel in the table)`.
 #include <napi.h>
 
+#include <type_traits>
+
 #include "errors.h"
 #include "instance.h"
 #include "schema.h"
@@ -92,6 +94,31 @@ napi_value submit(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// Stands in the place of a kernel where this thread wrote a few numbers: [block, byte offset, 1 for float32 or 0 for int32, the
+// numbers].
+constexpr int32_t kWrite = -1;
+
+template <class Number>
+void write_numbers(Environment& environment, const double* at, int64_t count, uint64_t id, int64_t offset) {
+  std::vector<Number> numbers(count);
+  for (int64_t i = 0; i < count; i++) {
+    const bool fits = !std::is_integral_v<Number> || (at[i] >= INT32_MIN && at[i] <= INT32_MAX);
+    if (!fits) throw std::out_of_range("a number of more than 32 bits");
+    numbers[i] = static_cast<Number>(at[i]);
+  }
+  environment.write(id, offset, numbers.data(), count * int64_t(sizeof(Number)));
+}
+
+void write_again(Environment& environment, const double* command, int64_t doubles) {
+  constexpr int64_t kHead = 3;
+  constexpr double kMost = 0x1p53;
+  if (doubles < kHead || !(command[0] >= 0 && command[0] < kMost && command[1] >= 0 && command[1] < kMost)) {
+    throw std::out_of_range("no such command");
+  }
+  const auto write = command[2] == 0 ? write_numbers<int32_t> : write_numbers<float>;
+  write(environment, command + kHead, doubles - kHead, static_cast<uint64_t>(command[0]), static_cast<int64_t>(command[1]));
+}
+
 // Kernels, where the doubles of each end among those of all, and these: what `submit` does with one after the other.
 napi_value submit_all(napi_env env, napi_callback_info info) {
   size_t count = 3;
@@ -114,9 +141,12 @@ napi_value submit_all(napi_env env, napi_callback_info info) {
     const double* const commands = static_cast<double*>(numbers(2, napi_float64_array, doubles));
     if (given_ends != calls) throw std::invalid_argument("an end for each call is needed");
     for (size_t i = 0, begin = 0; i < calls; begin = ends[i++]) {
-      if (kernels[i] < 0 || kernels[i] >= kKernelCount) throw std::out_of_range("no such kernel");
+      if (kernels[i] < kWrite || kernels[i] >= kKernelCount) throw std::out_of_range("no such kernel");
       if (ends[i] < 0 || size_t(ends[i]) < begin || size_t(ends[i]) > doubles) throw std::out_of_range("no such command");
-      kKernels[kernels[i]].launch(instance.environment, commands + begin, ends[i] - begin);
+      const double* const command = commands + begin;
+      const int64_t length = ends[i] - begin;
+      if (kernels[i] == kWrite) write_again(instance.environment, command, length);
+      else kKernels[kernels[i]].launch(instance.environment, command, length);
     }
   } catch (const std::exception&) {
     napi_throw(env, error_value(env, std::current_exception()));
