@@ -14,14 +14,17 @@ for (const { device } of targets()) {
       [41, 70],
       [7, 300],
     ]) {
-      it(`[*, ${k}] by [${n}, ${k}]`, () =>
+      it(`[*, ${k}] by [${n}, ${k}], whose columns or rows are contiguous`, () =>
         fw.scope(() => {
           fw.manualSeed(n);
           const [x, weight] = [MANY, n].map((rows) => fw.randn([rows, k], { device }));
-          const all = Array.from(fw.linear(x, weight).dataSync());
-          for (const rows of [1, 2, 3, 4, 5, 8, 9]) {
-            const few = Array.from(fw.linear(x.slice(0, 1, 1 + rows), weight).dataSync());
-            expect(few, `${rows} rows`).to.eql(all.slice(n, n * (1 + rows)));
+          const turned = weight.transpose(0, 1).contiguous();
+          for (const product of [(a: fw.Tensor) => fw.linear(a, weight), (a: fw.Tensor) => fw.matmul(a, turned)]) {
+            const all = Array.from(product(x).dataSync());
+            for (const rows of [1, 2, 3, 4, 5, 8, 9]) {
+              const few = Array.from(product(x.slice(0, 1, 1 + rows)).dataSync());
+              expect(few, `${rows} rows`).to.eql(all.slice(n, n * (1 + rows)));
+            }
           }
         }));
     }
