@@ -18,11 +18,13 @@ export interface Backend extends DeviceMemory {
    */
   useProductLibrary?(on: boolean): void;
   /**
-   * Runs the synchronous function `fn` and records the calls of kernels that it makes; no recording where it also read memory, wrote
-   * to it from this thread or freed some that was there before. What it made and gave away lives until both are gone. Devices
-   * whose calls cost little have no such function.
+   * Runs the synchronous function `fn` and records the calls of kernels that it makes, and the few numbers that it writes to memory
+   * it has made; no recording where it also read memory, wrote anything else to it from this thread or freed some that was there
+   * before. What it made and gave away lives until both are gone. With the recording of an earlier run `before`, which is used up,
+   * the new one knows by how much its numbers grow from run to run; there is none where anything else is another. Devices whose
+   * calls cost little have no such function.
    */
-  record?<T>(fn: () => T): { value: T; recording: Recording | null };
+  record?<T>(fn: () => T, before?: Recording | null): { value: T; recording: Recording | null };
   /**
    * Overwrites the beginning of the storage `to`, which is of this device, with `bytes` of another device's, without the
    * host and without waiting; false where that cannot be. Devices that no other is so near to have no such function.

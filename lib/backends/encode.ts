@@ -16,12 +16,17 @@ import { KERNELS, MAX_DIMS, MAX_LIST, type FieldKind, type KernelName } from './
 /** Writes the arguments of one kernel; returns how many doubles they take. */
 export type Encoder = (args: Readonly<Record<string, unknown>>) => number;
 
-/** What the calls that are being recorded use. */
-let noted: Set<Storage> | null = null;
+/** Is told of the memory of arguments, and where in the command they stand. */
+export interface Noting {
+  place(storage: Storage, at: number): void;
+}
 
-/** Notes the memory of every argument from now on, until null is given. */
-export function noteMemory(storages: Set<Storage> | null): void {
-  noted = storages;
+/** What records calls. */
+let noting: Noting | null = null;
+
+/** Tells it of the memory of every argument from now on, until null is given. */
+export function noteMemory(by: Noting | null): void {
+  noting = by;
 }
 
 /** Doubles that an argument takes. */
@@ -52,7 +57,7 @@ function place(command: Float64Array, at: number, t: Tensor | null, memory: Devi
   } else {
     const { storage } = t;
     if (storage.memory !== memory) refuseDevice(t, memory);
-    noted?.add(storage);
+    noting?.place(storage, at);
     command[at] = storage.handle as number;
     command[at + 1] = t.offset * storage.elementBytes;
     command[at + 2] = storage.dtypeCode;

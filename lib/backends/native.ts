@@ -2,6 +2,7 @@
 import { later } from '../platform';
 import {
   bytesPerElement,
+  countDrawings,
   describe,
   FastWeightsError,
   type Device,
@@ -11,7 +12,9 @@ import {
 } from '../core';
 import type { Backend } from './backend';
 import { compileEncoder, noteMemory } from './encode';
-import { type Calls, KeptBlocks, type KeptCalls, Recorder, type Recording, WatchedBlocks } from './recording';
+import { KeptBlocks, WatchedBlocks } from './recordedBlocks';
+import { Recorder } from './recorder';
+import type { Calls, Growth, KeptCalls, Recording } from './recording';
 import { KERNELS, type KernelName, type KernelTable } from './table';
 import { ThreadBound } from './threadBound';
 
@@ -29,10 +32,20 @@ export interface Addon {
   readAsync(id: number, byteOffset: number, out: TypedArray): Promise<void>;
   synchronize(): Promise<void>;
   submit(kernel: number): void;
-  /** Keeps calls, whose number it returns: kernels, where the command of each ends among all of them, and these. */
-  keepCalls(kernels: Int32Array, ends: Int32Array, commands: Float64Array): number;
-  /** Makes them, one after the other. */
-  repeatCalls(number: number): void;
+  /**
+   * Keeps calls, whose number it returns: kernels, or -1 for numbers that are written, where the command of each ends among all of
+   * them, and these; which numbers of the commands grow from run to run, what they were, and by how much they grow.
+   */
+  keepCalls(
+    kernels: Int32Array,
+    ends: Int32Array,
+    commands: Float64Array,
+    at: Int32Array,
+    from: Float64Array,
+    by: Float64Array,
+  ): number;
+  /** Makes them, one after the other, as they are so many runs later. */
+  repeatCalls(number: number, runs: number): void;
   forgetCalls(number: number): void;
   trim(): void;
   /** Gives back what was cached for a need that is over; returns whether there will be more of it in a second. */
@@ -85,15 +98,11 @@ function backendError(what: string, error: unknown): FastWeightsError {
 function kernelFunctions(addon: Addon, memory: NativeBackend, takesBfloat16: boolean): KernelTable {
   const functions = (Object.keys(KERNELS) as KernelName[]).map((name, position) => {
     const encode = compileEncoder(name, addon.command, memory, takesBfloat16);
-    // The next call has other seeds.
-    const draws = 'seedLow' in KERNELS[name];
     const run = (args: Readonly<Record<string, unknown>>): void => {
       try {
         const length = encode(args);
         addon.submit(position);
-        if (memory.recorder === null) return;
-        if (draws) memory.recorder.break();
-        memory.recorder.add(position, addon.command.slice(0, length));
+        memory.recorder?.add(position, addon.command.slice(0, length));
       } catch (error) {
         throw backendError(name, error);
       }
@@ -121,6 +130,8 @@ function idOf(handle: Handle): number {
 const SECOND = 1000;
 /** Bytes that the engine may not know of yet: a call for every small tensor would take longer than its kernel. */
 const REPORTED = 2 ** 20;
+
+const NO_GROWTH: Growth = { at: new Int32Array(0), from: new Float64Array(0), by: new Float64Array(0) };
 
 export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound implements Backend {
   readonly kernels: KernelTable;
@@ -200,11 +211,14 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
     return { cachedBytes: cached, scratchBytes: scratch };
   }
 
-  record<T>(fn: () => T): { value: T; recording: Recording | null } {
-    const recorder = (this.recorder = new Recorder());
-    noteMemory(recorder.used);
+  record<T>(fn: () => T, before: Recording | null = null): { value: T; recording: Recording | null } {
+    const recorder = (this.recorder = new Recorder(before));
+    noteMemory(recorder);
     try {
+      const drawings = countDrawings();
       const value = fn();
+      // The next run draws other numbers.
+      if (countDrawings() !== drawings) recorder.break();
       this.recorder = null;
       return { value, recording: recorder.end(this) };
     } finally {
@@ -217,11 +231,12 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
   }
 
   /** @internal Calls to be made again, until they are forgotten. */
-  keepCalls({ kernels, ends, commands }: Calls): KeptCalls {
+  keepCalls({ kernels, ends, commands }: Calls, growth: Growth | null): KeptCalls {
     const { addon } = this;
-    const number = guarded('calls to be made again', () => addon.keepCalls(kernels, ends, commands));
+    const { at, from, by } = growth ?? NO_GROWTH;
+    const number = guarded('calls to be made again', () => addon.keepCalls(kernels, ends, commands, at, from, by));
     return {
-      again: () => guarded('a call that is made again', () => addon.repeatCalls(number)),
+      again: (runs) => guarded('a call that is made again', () => addon.repeatCalls(number, runs)),
       forget: () => guarded('calls to be made again', () => addon.forgetCalls(number)),
     };
   }
@@ -231,8 +246,13 @@ export abstract class NativeBackend<A extends Addon = Addon> extends ThreadBound
     return this.kept.keep(blocks, free, (id) => this.freeBlock(id));
   }
 
+  /** @internal Whether nobody but the recording that keeps a block has it. */
+  isSpare(id: number): boolean {
+    return this.kept.isSpare(id);
+  }
+
   write(handle: Handle, offset: number, data: TypedArray): void {
-    this.recorder?.break();
+    this.recorder?.write(idOf(handle), offset * data.BYTES_PER_ELEMENT, data);
     guarded('write', () => this.addon.write(idOf(handle), offset * data.BYTES_PER_ELEMENT, data));
   }
 

@@ -52,16 +52,25 @@ export function withGenerator<T>(generator: Generator, fn: () => T): T {
   }
 }
 
+/** How often streams were taken so far, of any generator: whether something was drawn meanwhile. */
+let drawings = 0;
+
+export function countDrawings(): number {
+  return drawings;
+}
+
 export function generatorState(): GeneratorState {
   return current.state;
 }
 
 /** A generator's state for so many streams that nothing else draws from: those from its `stream` on. */
 export function takeStreams(count: number): GeneratorState {
+  drawings++;
   return { seed: current.seed, stream: current.next(count) };
 }
 
 /** The arguments that a drawing kernel needs, a fresh stream each time. */
 export function nextStream(): { seedLow: number; seedHigh: number; stream: number } {
+  drawings++;
   return { ...seedWords(current.seed), stream: current.next() };
 }

@@ -8,6 +8,7 @@ export {
 } from './batching/batchedModel';
 export { embed, type EmbedOptions, type HiddenRead } from './embed';
 export { FileStore } from './fileStore';
+export { countToken, noteUse, type Pace } from './form';
 export type { GeneratedToken, GenerateOptions } from './generate';
 export { MemoryStore, type MemoryStoreOptions } from './memoryStore';
 export type { Read, RecurrentModel, TokenIds } from './model';
@@ -33,16 +34,6 @@ export type { PromptOptions, ReadOptions, SessionOptions } from './sessionOption
 export { Snapshot } from './snapshot';
 export type { SnapshotOptions } from './snapshotFile';
 export type { SpeculateOptions, SpeculationCounts } from './speculation/options';
-export {
-  checkStateLike,
-  cloneState,
-  countToken,
-  noteUse,
-  disposeState,
-  persistState,
-  tensorsOf,
-  type State,
-  withTensors,
-} from './state';
+export { checkStateLike, cloneState, disposeState, persistState, tensorsOf, type State, withTensors } from './state';
 export type { PageOptions, StateStore } from './stateStore';
 export { atOnce, checkSignal, inTurns, type Stages } from './turns';

@@ -50,8 +50,8 @@ export interface RecurrentModel {
   /** One token each: ids int32 [B]; logits [B, vocabulary]. The state changes in place. */
   step(ids: Tensor, state: State): Tensor;
   /**
-   * Whether `step` makes the same calls of kernels for every token, so long as the tensors of the state stay where they are and
-   * its numbers do not change.
+   * Whether `step` makes the same calls of kernels for every token, and gives them the same numbers, so long as the tensors of the
+   * state stay where they are and its numbers do not change.
    */
   readonly repeatsSteps?: boolean;
   /** Another number as soon as these calls may be others than before; left out where they never are. */

@@ -1,16 +1,7 @@
 // What a model remembers between tokens: nested arrays and objects of tensors, and numbers such as a position.
 import { noGrad } from '../autograd';
-import {
-  argumentError,
-  describe,
-  type Device,
-  type ErrorCode,
-  formatShape,
-  sameShape,
-  type Storage,
-  Tensor,
-} from '../core';
-import { ownerOf } from './ragged';
+import { argumentError, describe, type Device, type ErrorCode, formatShape, sameShape, Tensor } from '../core';
+import { isSameList } from './form';
 
 /** Tensors, positions and null in lists and objects, nested at most 64 deep. */
 export type State = Tensor | number | null | State[] | { [name: string]: State };
@@ -37,72 +28,6 @@ export function tensorsOf(state: State): Tensor[] {
     return t;
   });
   return found;
-}
-
-/** A part of a state that knows how many tokens it has read; of texts that differ in length, a number for each. */
-export interface Counter {
-  position: number | number[];
-}
-
-/** Owners of counters from which nothing is computed. */
-const idle = new WeakSet<object>();
-
-/**
- * Counts a token in a state of this owner, as `remember` knows it, that changes in place; `used` says whether calls of kernels
- * depend on how many there are.
- */
-export function countToken(owner: object, state: Counter, used: boolean): void {
-  advance(state);
-  noteUse(owner, used);
-}
-
-/** Notes of an owner of counters whether calls of kernels depend on them. */
-export function noteUse(owner: object, used: boolean): void {
-  if (used) idle.delete(owner);
-  else idle.add(owner);
-}
-
-/** Counts a token, or several. */
-export function advance(state: Counter, tokens = 1): void {
-  const { position } = state;
-  state.position = typeof position === 'number' ? position + tokens : position.map((each) => each + tokens);
-}
-
-function isIdle(state: object): boolean {
-  const owner = ownerOf(state);
-  return owner !== undefined && idle.has(owner);
-}
-
-/** What a state is beside the values in its memory, in the order of lists and names. */
-export interface Form {
-  readonly storages: Storage[];
-  /** Those that `counters` hold are not among them. */
-  readonly numbers: number[];
-  /** Nothing is computed from how far they have come. */
-  readonly counters: Counter[];
-}
-
-export function formOf(state: State): Form {
-  const form: Form = { storages: [], numbers: [], counters: [] };
-  const walk = (part: State): void => {
-    if (part instanceof Tensor) form.storages.push(part.storage);
-    else if (typeof part === 'number') form.numbers.push(part);
-    else if (part !== null) {
-      const counts = isIdle(part);
-      if (counts) form.counters.push(part as unknown as Counter);
-      for (const [name, each] of Object.entries(part)) if (!counts || name !== 'position') walk(each);
-    }
-  };
-  walk(state);
-  return form;
-}
-
-export function isSameForm(a: Form, b: Form): boolean {
-  return isSameList(a.storages, b.storages) && isSameList(a.numbers, b.numbers);
-}
-
-export function isSameList(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((each, i) => each === b[i]);
 }
 
 /** A state of the same form with other tensors, in the order of `tensorsOf`. */

@@ -106,19 +106,23 @@ napi_value submit(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// (kernels, ends, commands) -> the number of these calls: see kept_calls.h.
+// (kernels, ends, commands, at, from, by) -> the number of these calls: see kept_calls.h.
 Napi::Value keep_calls(const Napi::CallbackInfo& info) {
   Instance& instance = instance_of(info);
-  instance.kept.emplace(++instance.calls_kept, KeptCalls(numbers_of<int32_t, napi_int32_array>(info[0]),
-                                                         numbers_of<int32_t, napi_int32_array>(info[1]),
-                                                         numbers_of<double, napi_float64_array>(info[2])));
+  const auto whole_numbers = [&](int i) { return numbers_of<int32_t, napi_int32_array>(info[i]); };
+  const auto doubles = [&](int i) { return numbers_of<double, napi_float64_array>(info[i]); };
+  KeptCalls::Growth growth{whole_numbers(3), doubles(4), doubles(5)};
+  instance.kept.emplace(++instance.calls_kept,
+                        KeptCalls(whole_numbers(0), whole_numbers(1), doubles(2), std::move(growth)));
   return Napi::Number::New(info.Env(), static_cast<double>(instance.calls_kept));
 }
 
+// (number, runs)
 void repeat_calls(const Napi::CallbackInfo& info) {
   Instance& instance = instance_of(info);
   const auto found = instance.kept.find(id_of(info[0]));
   if (found == instance.kept.end()) throw std::invalid_argument("no calls with this number are kept");
+  found->second.advance(static_cast<double>(whole(info[1])));
   instance.environment.repeat(found->second);
 }
 

@@ -2,45 +2,45 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <vector>
 
-#include "schema.h"
+#include "environment.h"
 
 namespace fw {
 
 class KeptCalls {
  public:
-  // Kernels, where the doubles of each end among those of all, and these: see arguments.h.
-  KeptCalls(std::vector<int32_t> kernels, std::vector<int32_t> ends, std::vector<double> commands)
-      : kernels_(std::move(kernels)), ends_(std::move(ends)), commands_(std::move(commands)) {
-    if (ends_.size() != kernels_.size()) throw std::invalid_argument("an end for each call is needed");
-    for (size_t i = 0; i < count(); i++) {
-      if (kernels_[i] < 0 || kernels_[i] >= kKernelCount) throw std::out_of_range("no such kernel");
-      if (ends_[i] < begin(i) || size_t(ends_[i]) > commands_.size()) throw std::out_of_range("no such command");
-    }
-    // A call that is shorter than its kernel's fields must not be read past the end.
-    commands_.resize(commands_.size() + kMostDoubles);
-  }
+  // In the place of a kernel: JavaScript wrote a few numbers. Its command is [block, byte offset, 1 for float32 or 0 for int32, the
+  // numbers].
+  static constexpr int32_t kWrite = -1;
+
+  // Numbers of the commands that are others from run to run: where they stand, what they were, and by how much they grow.
+  struct Growth {
+    std::vector<int32_t> at;
+    std::vector<double> from, by;
+  };
+
+  // Kernels, where the doubles of each command end among those of all, and these: see arguments.h.
+  KeptCalls(std::vector<int32_t> kernels, std::vector<int32_t> ends, std::vector<double> commands, Growth growth);
 
   size_t count() const { return kernels_.size(); }
   int32_t kernel(size_t i) const { return kernels_[i]; }
+  // Whether the command of a call has numbers that grow.
+  bool grows(size_t i) const;
+  // Sets the numbers to what they come to so many runs later.
+  void advance(double runs);
   // What `submit` does with one of them.
-  void launch(Environment& environment, size_t i) const {
-    kKernels[kernels_[i]].launch(environment, commands_.data() + begin(i), ends_[i] - begin(i));
-  }
+  void launch(Environment& environment, size_t i) const;
 
   // What the device keeps of them.
   Repeated repeated;
 
  private:
-  // Of the fields of a kernel, without the operands of lists.
-  static constexpr size_t kMostDoubles = 1024;
-
   int32_t begin(size_t i) const { return i > 0 ? ends_[i - 1] : 0; }
 
   std::vector<int32_t> kernels_, ends_;
   std::vector<double> commands_;
+  Growth growth_;
 };
 
 }  // namespace fw

@@ -34,9 +34,13 @@ function fed(model: fw.models.CausalLM, ids: readonly number[]): fw.Session {
   return session;
 }
 
-async function write(session: fw.Session, then: (at: number) => unknown = () => {}): Promise<number[]> {
+async function write(
+  session: fw.Session,
+  then: (at: number) => unknown = () => {},
+  maxNewTokens = PLAN.maxNewTokens as number,
+): Promise<number[]> {
   const ids: number[] = [];
-  for await (const { id } of session.generate([1, 2, 3], PLAN)) {
+  for await (const { id } of session.generate([1, 2, 3], { ...PLAN, maxNewTokens })) {
     ids.push(id);
     await then(ids.length);
   }
@@ -48,10 +52,14 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
   after(() => fw.setChecks('values'));
 
   /** Writes a text while something happens after its sixth token; it must be that of someone who reads every token anew. */
-  async function same(model: fw.models.CausalLM, sixth: (session: fw.Session) => unknown = () => {}): Promise<number> {
+  async function same(
+    model: fw.models.CausalLM,
+    sixth: (session: fw.Session) => unknown = () => {},
+    maxNewTokens?: number,
+  ): Promise<number> {
     return countingRepeats(async (times) => {
       using session = model.createSession();
-      const ids = await write(session, (at) => (at === 6 ? sixth(session) : undefined));
+      const ids = await write(session, (at) => (at === 6 ? sixth(session) : undefined), maxNewTokens);
       const repeated = times();
       using other = fed(model, ids);
       expect(next(session)).to.deep.equal(next(other));
@@ -62,8 +70,8 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
   for (const { name } of fw.models.modelFamilies) {
     it(`${name}: the same bits${REPEATING.includes(name) ? ', most of them so' : ', each as always'}`, async () => {
       const model = makeRepeating(name);
-      // The first is read after the prompt, and a second and a third show that the state stays.
-      const least = REPEATING.includes(name) ? PLAN.maxNewTokens - 5 : 0;
+      // The first is read after the prompt, a second and a third show that the state stays, two more how numbers grow.
+      const least = REPEATING.includes(name) ? PLAN.maxNewTokens - 6 : 0;
       expect(await same(model)).to.be.within(least, least && PLAN.maxNewTokens);
       model.dispose();
     });
@@ -117,15 +125,16 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
     model.dispose();
   });
 
-  it('draws dropout anew', async () => {
-    const model = makeRepeating('transformer', { attentionDropout: 0 });
-    const stacked = makeRepeating('lstm');
-    expect(await same(model)).to.equal(0);
-    const backend = getBackend(DEVICE!);
+  it('draws dropout anew', () => {
     const x = fw.ones([64], { device: DEVICE });
-    const { recording } = backend.record!(() => fw.scope(() => fw.dropout(x, 0.5).dispose()));
-    expect(recording).to.equal(null);
-    for (const each of [model, stacked, x]) each.dispose();
+    for (const draw of [() => fw.dropout(x, 0.5), () => fw.randperm(8, { device: DEVICE })]) {
+      const { recording } = getBackend(DEVICE!).record!(() => fw.scope(() => draw().dispose()));
+      expect(recording === null).to.equal(true);
+    }
+    x.dispose();
+    const model = makeRepeating('deltanet-2021', { dropout: 0.5 });
+    expect([model.train().repeatsSteps, model.eval().repeatsSteps]).to.eql([false, true]);
+    model.dispose();
   });
 
   it('counts tokens in the state', async () => {
@@ -136,6 +145,63 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
     using snapshot = session.snapshot();
     expect((snapshot.state as { position: number }[]).map(({ position }) => position)).to.eql([16, 16]);
     model.dispose();
+  });
+
+  describe('of caches that grow', () => {
+    const longer = (ropeScaling: object): object => ({ maxPositionEmbeddings: 40, ropeScaling });
+    const pairs = (each: number): number[] => new Array<number>(4).fill(each);
+    // Of 89 tokens. Where the cache moves, and where other angles begin, four are read anew and one moves.
+    const CASES: [name: string, family: fw.ModelName, sizes: object, least: number][] = [
+      ['all of it', 'transformer', {}, 72],
+      ['in several heads of few keys', 'transformer-fla', { numKvHeads: 1, qkNorm: true, qkvBias: true }, 72],
+      ['a window', 'transformer-fla', { windowSize: 9 }, 60],
+      ['a window of one token', 'transformer-fla', { windowSize: 1 }, 60],
+      ['a latent vector', 'mla', {}, 72],
+      ['one for half of the layers', 'yoco', {}, 72],
+      ['beside a state', 'samba', {}, 60],
+      [
+        'angles of longer texts',
+        'transformer',
+        longer({
+          ropeType: 'longrope',
+          factor: 2,
+          originalMaxPositionEmbeddings: 30,
+          shortFactor: pairs(1),
+          longFactor: pairs(3),
+        }),
+        60,
+      ],
+      ['angles by the length', 'transformer', longer({ ropeType: 'dynamic', factor: 2 }), 20],
+    ];
+    for (const [name, family, sizes, least] of CASES) {
+      it(`${name}: the same bits`, async () => {
+        const model = makeRepeating(family, sizes);
+        expect(await same(model, () => {}, 90)).to.be.within(least, 88);
+        model.dispose();
+      });
+    }
+
+    it('go on behind a place to which the text was taken back', async () => {
+      const model = makeRepeating('transformer');
+      const said = async (): Promise<unknown> => {
+        using session = model.createSession({ history: true });
+        const found: unknown[] = [await write(session, undefined, 40)];
+        for (const back of [30, 3, 20]) {
+          await session.rollback(back);
+          for await (const { id, logProbability } of session.generate([5], { ...PLAN, maxNewTokens: 30 })) {
+            found.push([id, logProbability]);
+          }
+        }
+        return [...found, Array.from(next(session))];
+      };
+      await countingRepeats(async (times) => {
+        const found = await said();
+        expect(times()).to.be.greaterThan(90);
+        Object.defineProperty(model, 'repeatsSteps', { value: false, configurable: true });
+        expect(found).to.eql(await said());
+      });
+      model.dispose();
+    });
   });
 
   describe('steps', () => {
@@ -354,54 +420,58 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
     });
   });
 
-  it('leaves forks and snapshots of the way as they were', async () => {
-    const model = makeRepeating('kda');
-    const copies: fw.Session[] = [];
-    const repeated = await same(model, (session) => {
-      copies.push(session.fork(), model.createSession({ from: session.snapshot() }));
-    });
-    expect(repeated).to.be.within(3, 6);
-    using session = model.createSession();
-    const ids = await write(session);
-    using other = fed(model, ids.slice(0, 6));
-    const expected = next(other);
-    for (const copy of copies) {
-      expect(next(copy)).to.deep.equal(expected);
-      copy.dispose();
-    }
-    model.dispose();
-  });
-
-  it('gives all memory back: at the end, after an abort, and of what nobody reaches', async () => {
-    const model = makeRepeating('deltanet');
-    const run = async (session: fw.Session, signal?: AbortSignal): Promise<void> => {
-      for await (const _ of session.generate([1, 2, 3], { ...PLAN, signal }));
-    };
-    await run(model.createSession());
-    await collectGarbage();
-    const before = native();
-    const session = model.createSession();
-    await run(session);
-    session.dispose();
-    const controller = new AbortController();
-    const broken = model.createSession();
-    const endless = async (): Promise<void> => {
-      for await (const _ of broken.generate([1, 2, 3], { ...PLAN, maxNewTokens: 1000, signal: controller.signal })) {
-        if (broken.length === 12) controller.abort();
+  for (const family of ['kda', 'transformer'] as const) {
+    it(`leaves forks and snapshots of the way as they were: ${family}`, async () => {
+      const model = makeRepeating(family);
+      const copies: fw.Session[] = [];
+      const repeated = await same(model, (session) => {
+        copies.push(session.fork(), model.createSession({ from: session.snapshot() }));
+      });
+      expect(repeated).to.be.within(2, 6);
+      using session = model.createSession();
+      const ids = await write(session);
+      using other = fed(model, ids.slice(0, 6));
+      const expected = next(other);
+      for (const copy of copies) {
+        expect(next(copy)).to.deep.equal(expected);
+        copy.dispose();
       }
-    };
-    await expectRejection('ABORTED', /aborted/, endless());
-    broken.dispose();
-    await (async () => {
-      const lost = model.createSession().generate([1, 2, 3], { ...PLAN, maxNewTokens: 1000 });
-      for (let i = 0; i < 9; i++) await lost.next();
-    })();
-    await collectGarbage();
-    await collectGarbage();
-    // What other tests left may be collected meanwhile.
-    native().forEach((bytes, i) => expect(bytes).to.be.at.most(before[i]));
-    model.dispose();
-  });
+      model.dispose();
+    });
+  }
+
+  for (const family of ['deltanet', 'transformer'] as const) {
+    it(`gives all memory back: at the end, after an abort, and of what nobody reaches: ${family}`, async () => {
+      const model = makeRepeating(family);
+      const run = async (session: fw.Session, signal?: AbortSignal): Promise<void> => {
+        for await (const _ of session.generate([1, 2, 3], { ...PLAN, signal }));
+      };
+      await run(model.createSession());
+      await collectGarbage();
+      const before = native();
+      const session = model.createSession();
+      await run(session);
+      session.dispose();
+      const controller = new AbortController();
+      const broken = model.createSession();
+      const endless = async (): Promise<void> => {
+        for await (const _ of broken.generate([1, 2, 3], { ...PLAN, maxNewTokens: 1000, signal: controller.signal })) {
+          if (broken.length === 12) controller.abort();
+        }
+      };
+      await expectRejection('ABORTED', /aborted/, endless());
+      broken.dispose();
+      await (async () => {
+        const lost = model.createSession().generate([1, 2, 3], { ...PLAN, maxNewTokens: 1000 });
+        for (let i = 0; i < 9; i++) await lost.next();
+      })();
+      await collectGarbage();
+      await collectGarbage();
+      // What other tests left may be collected meanwhile.
+      native().forEach((bytes, i) => expect(bytes).to.be.at.most(before[i]));
+      model.dispose();
+    });
+  }
 
   describe('recordings', () => {
     const backend = DEVICE ? getBackend(DEVICE) : null!;
@@ -413,7 +483,6 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
       const record = (fn: () => unknown): Recording | null =>
         backend.record!(() => fw.scope(() => void fn())).recording;
       expect(record(() => x.dataSync())).to.equal(null);
-      expect(record(() => fw.tensor([4], { device: DEVICE }))).to.equal(null);
       expect(record(() => y.dispose())).to.equal(null);
       expect(() => record(() => fw.matmul(x, x.reshape([1, 3])))).to.throw(fw.FastWeightsError);
       const recording = record(() => fw.noGrad(() => x.mul_(2)));
@@ -424,6 +493,57 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
       expect(recording!.holds).to.equal(false);
       recording!.dispose();
       expect(recording!.holds).to.equal(false);
+    });
+
+    it('are of the few numbers, too, that this thread writes to memory of theirs', () => {
+      const x = given();
+      const record = (fn: () => unknown): Recording | null =>
+        backend.record!(() => fw.noGrad(() => fw.scope(() => void fn()))).recording;
+      const recording = record(() => {
+        x.add_(fw.tensor([1, 0.5, 2], { device: DEVICE }));
+        x.add_(fw.tensor([-1, 0, 2 ** 20], { device: DEVICE, dtype: 'int32' }).to('float32'));
+      });
+      recording!.again();
+      expect(Array.from(x.dataSync())).to.eql([1, 3, 7 + 2 ** 21]);
+      recording!.dispose();
+      const write = ({ storage }: fw.Tensor): void =>
+        storage.memory.write(storage.handle, 0, new Float32Array(storage.length));
+      const empty = (fn: () => unknown): boolean => record(fn) === null;
+      expect(empty(() => write(x))).to.equal(true);
+      expect(empty(() => write(fw.zeros([4096], { device: DEVICE })))).to.equal(false);
+      expect(empty(() => write(fw.zeros([4097], { device: DEVICE })))).to.equal(true);
+      expect(empty(() => fw.tensor([true], { device: DEVICE }))).to.equal(true);
+      x.dispose();
+    });
+
+    it('know by how much their numbers grow from run to run', () => {
+      const [x, y] = [1, 2].map(() => fw.zeros([8], { device: DEVICE }).persist());
+      const { live } = (backend as unknown as { addon: Addon }).addon.memoryUsage();
+      let at = 0;
+      const record = (fn: () => unknown, before?: Recording): Recording | null =>
+        backend.record!(() => fw.noGrad(() => fw.scope(() => void fn())), before).recording;
+      const next = (before?: Recording, step = 1): Recording | null =>
+        record(() => {
+          x.slice(0, at, at + 1).copy_(fw.tensor([1], { device: DEVICE }).mul(fw.tensor([at], { device: DEVICE })));
+          at += step;
+        }, before);
+      const first = next()!;
+      const second = next(first)!;
+      expect([first.holds, second.holds]).to.eql([false, true]);
+      for (const runs of [1, 4, 2]) second.again(runs);
+      expect(Array.from(x.dataSync())).to.eql([0, 1, 2, 3, 0, 5, 0, 0]);
+      expect(() => second.again(7)).to.throw(/outside its block/);
+      second.dispose();
+      at = 0;
+      const others: [() => unknown, () => unknown][] = [
+        [() => x.add_(1), () => x.copy_(y)],
+        [() => x.add_(1), () => x.add_(1.5)],
+        [() => x.add_(1), () => y.add_(1)],
+        [() => x.add_(1), () => x.dataSync()],
+      ];
+      for (const [before, now] of others) expect(record(now, record(before)!) === null).to.equal(true);
+      expect((backend as unknown as { addon: Addon }).addon.memoryUsage().live).to.equal(live);
+      for (const t of [x, y]) t.dispose();
     });
 
     it('share the memory between their calls with nobody', () => {
@@ -444,21 +564,55 @@ async function write(session: fw.Session, then: (at: number) => unknown = () => 
 
     it('are lists of calls of which none is taken that does not end among their numbers', () => {
       const { addon } = backend as unknown as { addon: Addon };
-      const keep = (kernels: number[], ends: number[], doubles: number): number =>
-        addon.keepCalls(Int32Array.from(kernels), Int32Array.from(ends), new Float64Array(doubles));
-      const none = keep([], [], 0);
-      addon.repeatCalls(none);
+      const nothing = new Float64Array(0);
+      const keep = (kernels: number[], ends: number[], commands: number[], at: number[] = [], by = nothing): number =>
+        addon.keepCalls(
+          Int32Array.from(kernels),
+          Int32Array.from(ends),
+          Float64Array.from(commands),
+          Int32Array.from(at),
+          new Float64Array(at.length),
+          by,
+        );
+      const eight = [0, 0, 0, 0, 0, 0, 0, 0];
+      const none = keep([], [], []);
+      addon.repeatCalls(none, 0);
       addon.forgetCalls(none);
-      expect(() => addon.repeatCalls(none)).to.throw(/no calls with this number/);
-      for (const kernel of [-1, 9999]) expect(() => keep([kernel], [8], 8)).to.throw(/no such kernel/);
-      for (const ends of [[9], [-1]]) expect(() => keep([0], ends, 8)).to.throw(/no such command/);
-      expect(() => keep([0], [], 8)).to.throw(/an end for each call/);
-      expect(() => addon.keepCalls(new Int32Array(1), new Int32Array(1), [] as never)).to.throw(/typed array/);
-      expect(() => addon.keepCalls(new Int32Array(1), new Int32Array(1), new Int32Array(1) as never)).to.throw(
-        /another kind/,
-      );
-      const short = keep([0], [0], 0);
-      expect(() => addon.repeatCalls(short)).to.throw(/null/);
+      expect(() => addon.repeatCalls(none, 0)).to.throw(/no calls with this number/);
+      for (const kernel of [-2, 9999]) expect(() => keep([kernel], [8], eight)).to.throw(/no such kernel/);
+      for (const ends of [[9], [-1]]) expect(() => keep([0], ends, eight)).to.throw(/no such command/);
+      expect(() => keep([0], [], eight)).to.throw(/an end for each call/);
+      for (const at of [[-1], [8], [1, 0]]) {
+        expect(() => keep([0], [8], eight, at, new Float64Array(at.length))).to.throw(/numbers that grow/);
+      }
+      expect(() => keep([0], [8], eight, [1])).to.throw(/numbers that grow/);
+      const [whole, empty] = [new Int32Array(1), new Int32Array(0)];
+      expect(() => addon.keepCalls(whole, whole, [] as never, empty, nothing, nothing)).to.throw(/typed array/);
+      expect(() => addon.keepCalls(whole, whole, whole as never, empty, nothing, nothing)).to.throw(/another kind/);
+      const run = (kernel: number, ...command: number[]): void => {
+        const calls = keep([kernel], [command.length], command);
+        try {
+          addon.repeatCalls(calls, 0);
+        } finally {
+          addon.forgetCalls(calls);
+        }
+      };
+      expect(() => run(0)).to.throw(/null/);
+      expect(() => run(-1, 1, 2)).to.throw(/no such command/);
+      const id = addon.allocate(8);
+      run(-1, id, 0, 0, 1, 2);
+      for (const command of [
+        [0, 0, 0, 1],
+        [NaN, 0, 0, 1],
+        [id, -4, 0, 1],
+        [id, 4, 1, 1, 2],
+        [id, 0, 0, 2 ** 31],
+      ]) {
+        expect(() => run(-1, ...command), String(command)).to.throw(
+          /no such command|no live block|leave a block|32 bits/,
+        );
+      }
+      addon.free(id);
     });
 
     it('leave what they gave away to whoever has it', () => {

@@ -1,6 +1,7 @@
 // Softmax attention with rotary positions, grouped heads, an optional window, norms of queries and keys and a gate: the
 // Llama layer, and the attention layers of hybrid models.
 import { checkObject, FastWeightsError, type Tensor } from '../../core';
+import type { Pace } from '../../inference';
 import { Linear, RMSNorm } from '../../nn';
 import { cat, softmaxAttention, split, type TensorOptions, zeros } from '../../ops';
 import type { Pointwise } from './block';
@@ -15,8 +16,8 @@ import {
   splitHeads,
   stateDType,
 } from './mixer';
-import { append, seen } from './recent';
-import { type Place, type Rotation, turn } from './rotation';
+import { append, paceOf, seen } from './recent';
+import { type Place, type Rotation, tokensAlike, turn } from './rotation';
 import { ZeroCentredRMSNorm } from './zeroCentredNorm';
 
 /** Sizes and settings of one layer of `Attention`. */
@@ -184,6 +185,12 @@ export class Attention extends Recurrent<KeyValueCache> {
 
   override get divisibleLength(): number {
     return this.shape.longer?.length ?? Infinity;
+  }
+
+  override pace(state: KeyValueCache): Pace {
+    const { each, tokens } = paceOf(state, this.shape.window);
+    const alike = tokensAlike(this.shape, state.position);
+    return { each: { ...each, position: 1 }, tokens: Math.min(tokens, alike) };
   }
 
   private get keyHeads(): number {

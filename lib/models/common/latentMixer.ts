@@ -1,6 +1,7 @@
 // Attention to keys and values of all heads that come from one narrow vector per token (DeepSeek-V2, 2024), whatever makes
 // queries and these vectors.
 import { checkFunction, checkObject, FastWeightsError, type Tensor } from '../../core';
+import type { Pace } from '../../inference';
 import type { Linear } from '../../nn';
 import { cat, matmul, softmaxAttention, split, zeros } from '../../ops';
 import {
@@ -14,7 +15,7 @@ import {
   splitHeads,
   stateDType,
 } from './mixer';
-import { append, seen } from './recent';
+import { append, paceOf, seen } from './recent';
 import type { Place } from './rotation';
 import { checkShapeOf, optional, type ShapeChecks, size } from './shapeChecks';
 
@@ -147,6 +148,11 @@ export abstract class LatentMixer extends Recurrent<LatentCache> {
     return { latent, start: 0, end: 0, position: 0 };
   }
 
+  override pace(state: LatentCache): Pace {
+    const { each, tokens } = paceOf(state, this.shape.window ?? null);
+    return { each: { ...each, position: 1 }, tokens };
+  }
+
   /** [B, T, hidden] to [B, T, 1, rank + sharedDim] */
   private compress(x: Tensor, at: Place): Tensor {
     return cat(this.latents(x, at), -1).unsqueeze(2);
@@ -166,7 +172,10 @@ export abstract class LatentMixer extends Recurrent<LatentCache> {
     return softmaxAttention(q, k, v);
   }
 
-  /** q [B, 1, H, D] to [B, 1, H, valueDim]: q . (W c) is (W^T q) . c, and a sum of W c is W of their sum. */
+  /**
+   * q [B, 1, H, D] to [B, 1, H, valueDim]: q . (W c) is (W^T q) . c, and a sum of W c is W of their sum. The shared parts are summed,
+   * too: to leave them out, all latent vectors would be copied.
+   */
   private readLatent(q: Tensor, latents: Tensor): Tensor {
     const { numHeads, rank, ownDim, sharedDim, valueDim } = this.shape;
     const [own, shared] = split(q, [ownDim, sharedDim], -1);
@@ -176,7 +185,7 @@ export abstract class LatentMixer extends Recurrent<LatentCache> {
     const lowered = matmul(own.squeeze(1).transpose(0, 1), keys).transpose(0, 1).unsqueeze(1);
     const query = cat([lowered, shared], -1).to(latents.dtype);
     const scale = (ownDim + sharedDim) ** -0.5;
-    const read = softmaxAttention(query, latents, latents.slice(-1, 0, rank), { scale }).to(q.dtype);
+    const read = softmaxAttention(query, latents, latents, { scale }).slice(-1, 0, rank).to(q.dtype);
     // [H, B, rank] x [H, rank, valueDim]
     return matmul(read.squeeze(1).transpose(0, 1), values.transpose(1, 2)).transpose(0, 1).unsqueeze(1);
   }

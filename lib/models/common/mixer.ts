@@ -15,6 +15,7 @@ import {
   checkStateLike,
   isKnown,
   isRows,
+  type Pace,
   raggedState,
   remember,
   type Rows,
@@ -89,6 +90,11 @@ export abstract class Recurrent<S extends State = State> extends Module {
   /** `raggedState`, for parts whose own parts can do better. */
   protected ragged(batch: number): State {
     return raggedState((count) => this.initialState(count), batch);
+  }
+
+  /** How the numbers of a state go on while `step` reads a token at a time; null where the calls it makes do not grow evenly with them. */
+  pace(_state: S): Pace | null {
+    return null;
   }
 
   /** `step` of texts with a state each: one after the other, unless a part can do better. */

@@ -1,5 +1,6 @@
 // What attention keeps of the recent past while a text grows by a token at a time.
-import type { Tensor } from '../../core';
+import { Tensor } from '../../core';
+import type { Pace } from '../../inference';
 import { zeros } from '../../ops';
 
 /** Tensors [B, capacity, H, D] of which positions `start` to `end` count, the same ones of all. */
@@ -10,8 +11,8 @@ export interface Recent {
 
 const FIRST_CAPACITY = 64;
 
-const tensorsIn = (cache: Recent): Record<string, Tensor> =>
-  Object.fromEntries(Object.entries(cache).filter(([, t]) => typeof t === 'object' && t !== null));
+const tensorsIn = (cache: Recent): [string, Tensor][] =>
+  Object.entries<unknown>({ ...cache }).filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor);
 
 /** The part of one of its tensors that counts. */
 export function seen(t: Tensor, { start, end }: Recent): Tensor {
@@ -24,17 +25,24 @@ export function seen(t: Tensor, { start, end }: Recent): Tensor {
  */
 export function append(cache: Recent, token: Readonly<Record<string, Tensor>>, window: number | null): void {
   reserve(cache);
-  const tensors = tensorsIn(cache);
-  for (const [name, t] of Object.entries(tensors)) {
+  for (const [name, t] of tensorsIn(cache)) {
     t.slice(1, cache.end, cache.end + 1).copy_(token[name].to(t.dtype));
   }
   cache.end++;
   cache.start = Math.max(cache.start, cache.end - (window ?? Infinity));
 }
 
+/** How it goes on so long as there is room: with a window as many tokens leave as come, once it is full. */
+export function paceOf(cache: Recent, window: number | null): Pace {
+  const { start, end } = cache;
+  const room = tensorsIn(cache)[0][1].shape[1] - end;
+  const left = (window ?? Infinity) - (end - start);
+  return { each: { start: Number(left === 0), end: 1 }, tokens: left === 0 ? room : Math.min(room, left) };
+}
+
 function reserve(cache: Recent): void {
   const { start, end } = cache;
-  const tensors = Object.entries(tensorsIn(cache));
+  const tensors = tensorsIn(cache);
   if (end < tensors[0][1].shape[1]) return;
   const room = Math.max(FIRST_CAPACITY, 2 * (end - start));
   for (const [name, t] of tensors) {

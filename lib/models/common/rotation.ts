@@ -39,6 +39,13 @@ function frequenciesAt({ frequencies, longer }: Rotation, tokens: number): reado
   return rotaryFrequencies(base * ((factor * tokens) / length - factor + 1) ** (dims / (dims - 2)), dims);
 }
 
+/** How many tokens, read one by one behind so many, turn by the same angles. */
+export function tokensAlike({ longer }: Rotation, position: number): number {
+  if (!longer) return Infinity;
+  if (position < longer.length) return longer.length - position;
+  return 'frequencies' in longer ? Infinity : 0;
+}
+
 /** x [B, T, H, D] turned, each text as it would be alone. */
 export function turn(x: Tensor, rotation: Rotation, place: Place): Tensor {
   const { frequencies, rotaryScale = 1, longer } = rotation;

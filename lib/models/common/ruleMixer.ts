@@ -1,7 +1,7 @@
 // The common part of mixers around a rule: from x to the operands of the rule, the rule, and its read-out, written once for
 // whole sequences and for single tokens.
 import { type DType, type Device, FastWeightsError, type Tensor } from '../../core';
-import { countToken, joins, noteUse, remember, type State } from '../../inference';
+import { countToken, joins, noteUse, type Pace, remember, type State } from '../../inference';
 import type { ShortConvolution } from '../../nn';
 import {
   type CuSeqlens,
@@ -157,6 +157,10 @@ export abstract class RuleMixer<I, M extends Memories> extends Recurrent<WithRec
     }
     for (const [name, width] of Object.entries(this.shifts)) convolutions[name] = zeros([batch, width], where);
     return { ...this.blank(batch, where), convolutions, position: 0 };
+  }
+
+  override pace(): Pace {
+    return { each: { position: 1 }, tokens: Infinity };
   }
 
   protected override ragged(batch: number): State {

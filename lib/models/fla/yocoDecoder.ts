@@ -1,7 +1,7 @@
 // The decoder of YOCO: layers with states of their own, and above them layers that all attend to the keys and values of the one
 // place between, under the names of flash-linear-attention (Sun et al. 2024).
 import { FastWeightsError, scope, type Tensor } from '../../core';
-import { atOnce, type Stages, type State } from '../../inference';
+import { atOnce, type Pace, type Stages, type State } from '../../inference';
 import { type Embedding, Linear, Module, RMSNorm, SwiGLU } from '../../nn';
 import { cat, rope, softmaxAttention, type TensorOptions, zeros } from '../../ops';
 import type { KeyValueCache } from '../common/attention';
@@ -15,7 +15,7 @@ import {
   splitHeads,
   stateDType,
 } from '../common/mixer';
-import { append, seen } from '../common/recent';
+import { append, paceOf, seen } from '../common/recent';
 import { ScaledEmbedding } from '../common/scaledEmbedding';
 import { type FlaConfiguration, FlaBlock } from './skeleton';
 
@@ -176,6 +176,7 @@ class UpperHalf extends Layer {
   }
 
   *stepStages(x: Tensor, state: State): Stages<Tensor> {
+    checkState(`${this.constructor.name}.step`, this, state, x.shape[0]);
     return yield* this.walk(x, [state as KeyValueCache]);
   }
 
@@ -215,6 +216,11 @@ class UpperHalf extends Layer {
     const where = { device: k_proj.device, dtype: stateDType(k_proj) };
     const empty = (): Tensor => zeros([batch, 0, shape.numKvHeads, headDim], where);
     return { keys: empty(), values: empty(), start: 0, end: 0, position: 0 };
+  }
+
+  override pace(state: State): Pace {
+    const { each, tokens } = paceOf(state as KeyValueCache, null);
+    return { each: { ...each, position: 1 }, tokens };
   }
 }
 

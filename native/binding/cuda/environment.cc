@@ -21,12 +21,18 @@ constexpr bool kFollowsIndices[] = {FW_KERNELS(FW_FOLLOWS)};
 // Fewer launches are no work to save.
 constexpr size_t kFewestLaunches = 4;
 
+// Whether a call is the same launches each time.
+bool is_fixed(const KeptCalls& calls, size_t i) {
+  const int32_t kernel = calls.kernel(i);
+  return kernel != KeptCalls::kWrite && !kFollowsIndices[kernel] && !calls.grows(i);
+}
+
 std::vector<Repeated::Run> runs_of(const KeptCalls& calls) {
   std::vector<Repeated::Run> runs;
   for (size_t begin = 0, end = 0; begin < calls.count(); begin = end) {
-    const bool follows = kFollowsIndices[calls.kernel(begin)];
-    for (end = begin + 1; end < calls.count() && kFollowsIndices[calls.kernel(end)] == follows;) end++;
-    runs.push_back({begin, end, !follows && end - begin >= kFewestLaunches, nullptr});
+    const bool fixed = is_fixed(calls, begin);
+    for (end = begin + 1; end < calls.count() && is_fixed(calls, end) == fixed;) end++;
+    runs.push_back({begin, end, fixed && end - begin >= kFewestLaunches, nullptr});
   }
   return runs;
 }

@@ -1,5 +1,5 @@
-// What a card keeps of calls that are made again and again: those that follow indices answer for each time apart, and the
-// runs of calls between them become graphs.
+// What a card keeps of calls that are made again and again: those that follow indices answer for each time apart, others grow from
+// time to time, and the runs of calls between them become graphs.
 #pragma once
 #include <cstddef>
 #include <memory>

@@ -36,13 +36,10 @@ static void product(Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t 
                     float* panel, Upcoming ahead = {}) {
   for (int64_t i = 0; k <= 0 && overwrite && i < m; i++)
     for (int64_t j = 0; j < n; j++) *c.at(i, j) = 0;
-  if (m <= kColumnRows && b.row == 1 && b.col != 1) {
-    for (; n >= kLanes; n -= kLanes) {
-      multiply_few[m - 1](a, b, c, k, alpha, overwrite, n >= 2 * kLanes);
-      b.data += kLanes * b.col;
-      c.data += kLanes * c.col;
-    }
-  }
+  int64_t done = 0;
+  if (are_few(b, m)) done = multiply_few(a, b, c, m, n, k, alpha, overwrite, 0, false);
+  else if (m == 1 && b.col == 1 && c.col == 1) done = multiply_one(a, b, c, n, k, alpha, overwrite);
+  b = b.from(0, done), c = c.from(0, done), n -= done;
   const Strips strips(m);
   const int64_t depth = depth_of(k);
   const bool scattered = kNarrow && m > 2 * kRows && depth * b.row > kFirstCache;

@@ -72,13 +72,17 @@ static void multiply_shared(const Context& cx, const Gemm& gemm, Matrix a, Matri
   }
 }
 
-// The same for few rows; each thread packs its own columns.
+// The same for few rows; each thread packs its own columns. Those that come from memory are more tasks than threads: one that the
+// system holds up leaves its share to the others.
 static void multiply_apart(const Context& cx, Matrix a, Matrix b, Matrix c, int64_t m, int64_t n, int64_t k,
                            float alpha, bool overwrite, const Epilogue* epilogue) {
-  const int64_t least = (kTaskWork + m * k - 1) / (m * k), even = (n + cx.threads - 1) / cx.threads;
+  const bool few = are_few(b, m), far = n * k >= kFarFloats;
+  const int64_t tasks = few && far ? 4 * cx.threads : cx.threads;
+  const int64_t least = (kTaskWork + m * k - 1) / (m * k), even = (n + tasks - 1) / tasks;
   const int64_t columns = ((least > even ? least : even) + kPanel - 1) / kPanel * kPanel;
   parallel_blocks(cx, n, columns, [&](int64_t j, int64_t end) {
-    product(a, b.from(0, j), c.from(0, j), m, end - j, k, alpha, overwrite, panel_memory(cx));
+    const int64_t done = few ? multiply_few(a, b.from(0, j), c.from(0, j), m, end - j, k, alpha, overwrite, n - end, far) : 0;
+    product(a, b.from(0, j + done), c.from(0, j + done), m, end - j - done, k, alpha, overwrite, panel_memory(cx));
     if (epilogue) epilogue->apply(*epilogue, 0, j, m, end - j);
   });
 }
