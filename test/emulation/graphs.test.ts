@@ -1,5 +1,7 @@
 // Tokens whose calls are made again, which a card starts as a graph: the same bits as call by call, and the same errors.
 import { expect } from 'chai';
+import path from 'node:path';
+import { LIBRARY } from '../support/library';
 import { describeEmulated, onCard } from './support';
 
 interface Written {
@@ -10,7 +12,7 @@ interface Written {
 
 const ADDON = `
   const addon = require(require('node:path').resolve('build-emulation/fast_weights_emulation.node'));
-  const { getBackend } = require('./lib/backends');
+  const { getBackend } = require(${JSON.stringify(path.join(path.dirname(LIBRARY), 'backends'))});
   fw.setChecks(false);`;
 
 /** Writes a text with a small model and prints the probabilities of its tokens, and what the card holds before and after. */
@@ -51,7 +53,7 @@ const lookingUp = `${ADDON}
 const inTwoThreads = `
   const { Worker, isMainThread } = require('node:worker_threads');
   const source = ${JSON.stringify(writing('gated-deltanet'))};
-  const text = "require('tsx/cjs/api').register(); const fw = require('./lib');" + source;
+  const text = "require('tsx/cjs/api').register(); const fw = require(" + ${JSON.stringify(JSON.stringify(LIBRARY))} + ');' + source;
   for (let i = 0; i < 2; i++) new Worker(text, { eval: true });`;
 
 async function printed<T>(source: string, card = '', env: NodeJS.ProcessEnv = {}): Promise<T[]> {
@@ -70,6 +72,8 @@ describeEmulated('calls that a card starts as a graph', function () {
     ['gated-deltanet', '{}'],
     ['mamba2', '{}'],
     ['kda', "{ dtype: 'bfloat16' }"],
+    // Calls that grow with the text stand between its graphs.
+    ['transformer', '{}'],
   ]) {
     it(`${family} ${options}: the bits of calls, and memory that comes back`, async () => {
       const source = writing(family, options);
@@ -79,7 +83,7 @@ describeEmulated('calls that a card starts as a graph', function () {
         printed<Written>(source, 'failCapture'),
       ]);
       // Of twelve tokens, the first follow the prompt and show that the state stays.
-      expect(graphs.graphs).to.be.within(12, 24);
+      expect(graphs.graphs).to.be.at.least(12);
       expect([calls.graphs, refused.graphs]).to.deep.equal([0, 0]);
       expect(graphs.values).to.deep.equal(calls.values);
       expect(refused.values).to.deep.equal(calls.values);
